@@ -1,0 +1,1 @@
+"""Keeps a SQL copy of athletes' Strava activities complete, correct and fresh, inside Dagster."""

@@ -1,0 +1,59 @@
+"""The ``strava-pipeline`` command: one file per command group, imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from strava_pipeline.errors import StravaPipelineError
+
+# Command -> the module that holds it. `--help` shows the summaries here, so that it imports none of them.
+COMMANDS = {
+    "api": ("request", "Send one GET through the real client and print the answer."),
+    "backfill": ("backfill", "Import an athlete's months through Dagster."),
+    "bridge": ("bridge", "Serve the webhook bridge."),
+    "connect": ("athletes", "Connect an athlete with an authorization code."),
+    "demo": ("demo", "Show the whole pipeline at work against a mock Strava."),
+    "doctor": ("doctor", "Check settings, database, keys and Strava, and say what is wrong."),
+    "init": ("setup", "Write a settings file with fresh keys."),
+    "migrate": ("setup", "Create or update the tables."),
+    "mock-strava": ("mock", "Serve a Strava look-alike for development and tests."),
+    "sql": ("sql", "Run one query on the tables."),
+    "up": ("up", "Run Postgres, Dagster and the bridge until Ctrl-C."),
+    "webhook": ("webhook", "Simulate a webhook delivery."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module when the command runs, not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  the signature is click's
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  see above
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"strava_pipeline.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  see above
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in sorted(COMMANDS.items())])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="strava-pipeline")
+def cli() -> None:
+    """Keeps a SQL copy of athletes' Strava activities complete, correct and fresh."""
+
+
+def main() -> None:
+    """Entry point: exit 0, or one line on stderr and exit 1."""
+    try:
+        cli()
+    except StravaPipelineError as error:
+        click.echo(f"strava-pipeline: {error}", err=True)
+        sys.exit(1)

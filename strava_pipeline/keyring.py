@@ -1,0 +1,114 @@
+"""AES-256-GCM envelopes for tokens at rest.
+
+An envelope is text: ``v1.<key id>.<nonce>.<ciphertext>``, the last two in URL-safe base64. The additional
+data binds it to its place, so that a value moved to another column, athlete or generation does not open.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from strava_pipeline.errors import ConfigurationError, TokenUnreadable
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+VERSION = "v1"
+_KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an envelope is stored: athlete's id, column of ``ops.users``, and generation of the grant."""
+
+    athlete_id: int
+    column: str
+    generation: int
+
+    def additional_data(self, key_id: str) -> bytes:
+        # Every part is free of the separator, so no two places give the same bytes.
+        return f"strava-pipeline|{VERSION}|{key_id}|ops.users|{self.column}|{self.athlete_id}|{self.generation}".encode()
+
+
+@dataclass(frozen=True)
+class Keyring:
+    """Keys by id, in the order configured; the first one encrypts, all of them decrypt."""
+
+    keys: dict[str, bytes] = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Keyring:
+        """Keys out of ``id:base64,id:base64``. ``ConfigurationError`` names the faulty entry, never a key."""
+        keys: dict[str, bytes] = {}
+        for position, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), start=1):
+            key_id, _, encoded = entry.partition(":")
+            if not _KEY_ID.fullmatch(key_id) or not encoded:
+                raise ConfigurationError(f"STRAVA_TOKEN_KEYS: entry {position} is not of the form id:base64")
+            if key_id in keys:
+                raise ConfigurationError(f"STRAVA_TOKEN_KEYS: key id {key_id} stands there twice")
+            keys[key_id] = _key_bytes(key_id, encoded)
+        if not keys:
+            raise ConfigurationError("STRAVA_TOKEN_KEYS holds no key")
+        return cls(keys)
+
+    @property
+    def writing_key_id(self) -> str:
+        return next(iter(self.keys))
+
+    def encrypt(self, plaintext: str, place: Place) -> str:
+        """An envelope that opens at ``place`` only."""
+        key_id = self.writing_key_id
+        nonce = os.urandom(NONCE_BYTES)
+        sealed = AESGCM(self.keys[key_id]).encrypt(nonce, plaintext.encode(), place.additional_data(key_id))
+        return ".".join((VERSION, key_id, _encode(nonce), _encode(sealed)))
+
+    def decrypt(self, envelope: str, place: Place) -> str:
+        """The text inside, or ``TokenUnreadable``; never the envelope itself, never half of it."""
+        where = f"the {place.column} of athlete {place.athlete_id}"
+        parts = envelope.split(".")
+        if len(parts) != len(("version", "key id", "nonce", "ciphertext")) or parts[0] != VERSION:
+            raise TokenUnreadable(f"{where} is not an envelope of this program: connect the athlete again")
+        _, key_id, nonce_text, sealed_text = parts
+        key = self.keys.get(key_id)
+        if key is None:
+            raise TokenUnreadable(f"{where} was written with key {key_id}, which STRAVA_TOKEN_KEYS lacks")
+        try:
+            nonce, sealed = _decode(nonce_text), _decode(sealed_text)
+            if len(nonce) != NONCE_BYTES:
+                raise binascii.Error
+            return AESGCM(key).decrypt(nonce, sealed, place.additional_data(key_id)).decode()
+        except (InvalidTag, binascii.Error, ValueError):
+            raise TokenUnreadable(
+                f"{where} does not open with key {key_id}: the key is another one, or the row was changed"
+            ) from None
+
+
+def generate_key() -> str:
+    """A fresh key in the form that ``STRAVA_TOKEN_KEYS`` takes, its id taken from random bytes."""
+    return f"k{os.urandom(4).hex()}:{base64.urlsafe_b64encode(os.urandom(KEY_BYTES)).decode()}"
+
+
+def _key_bytes(key_id: str, encoded: str) -> bytes:
+    try:
+        key = base64.b64decode(encoded.replace("-", "+").replace("_", "/"), validate=True)
+    except (binascii.Error, ValueError):
+        raise ConfigurationError(f"STRAVA_TOKEN_KEYS: key {key_id} is not base64") from None
+    if len(key) != KEY_BYTES:
+        raise ConfigurationError(
+            f"STRAVA_TOKEN_KEYS: key {key_id} has {len(key)} bytes, AES-256 needs {KEY_BYTES}"
+        )
+    return key
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _decode(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

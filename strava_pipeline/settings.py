@@ -1,0 +1,214 @@
+"""Every environment variable the project reads, typed, in one class.
+
+A value comes from, in this order: the environment; the file that ``<NAME>_FILE`` names (secrets); the
+settings file ``$STRAVA_HOME/.env``; the default here.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from strava_pipeline.errors import ConfigurationError
+
+PREFIX = "STRAVA_"
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def home_from_environment() -> Path:
+    """``STRAVA_HOME``, where this machine keeps its data and its settings file."""
+    return Path(os.environ.get("STRAVA_HOME") or Path.home() / ".strava-pipeline").expanduser().absolute()
+
+
+def _checked_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
+        raise ValueError("plain http is allowed to this machine only; use https")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("not an http(s) address")
+    return value.rstrip("/")
+
+
+HttpUrl = Annotated[str, AfterValidator(_checked_url)]
+
+
+class SignatureMode(StrEnum):
+    """What the bridge does with ``X-Strava-Signature``."""
+
+    REQUIRED = "required"
+    OPTIONAL = "optional"
+    OFF = "off"
+
+
+class Settings(BaseSettings):
+    """All settings; field ``client_id`` is the variable ``STRAVA_CLIENT_ID``, and so on."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True
+    )
+
+    home: Path = Field(
+        default_factory=home_from_environment, description="where data and settings of this machine live"
+    )
+    database_url: SecretStr | None = Field(
+        None, description="Postgres of the tables; unset: an embedded one under STRAVA_HOME"
+    )
+    api_url: HttpUrl = Field("https://www.strava.com/api/v3", description="Strava's API")
+    oauth_url: HttpUrl = Field("https://www.strava.com/oauth", description="Strava's OAuth pages")
+    client_id: str | None = Field(None, pattern=r"^[0-9]+$", description="the Strava app's id")
+    client_secret: SecretStr | None = Field(None, description="the Strava app's secret")
+    token_keys: SecretStr | None = Field(
+        None, description="keys of the stored tokens: id:base64 of 32 bytes, comma between, first one writes"
+    )
+    quota_short_limit: int = Field(100, gt=0, description="requests per short window, at most")
+    quota_long_limit: int = Field(1000, gt=0, description="requests per long window, at most")
+    quota_short_window_seconds: int = Field(900, gt=0, description="length of the short window, s")
+    quota_long_window_seconds: int = Field(86400, gt=0, description="length of the long window, s")
+    webhook_verify_token: SecretStr | None = Field(None, description="answers Strava's handshake")
+    webhook_signature: SignatureMode = Field(
+        SignatureMode.REQUIRED, description="required, optional or off"
+    )
+    webhook_signing_secrets: SecretStr | None = Field(
+        None, description="keys of X-Strava-Signature, comma between; all are tried"
+    )
+    webhook_subscription_id: int | None = Field(None, gt=0, description="deliveries of others are refused")
+    webhook_path_token: SecretStr | None = Field(
+        None, description="unguessable last part of the callback's path"
+    )
+    import_batch_size: int = Field(75, ge=50, le=100, description="activities fetched per batch")
+    import_batch_interval_seconds: float = Field(
+        150, ge=0, description="from one batch's start to the next's, s; 0: no pause"
+    )
+    history_start: date = Field(date(2008, 1, 1), description="first month that has partitions")
+    bridge_port: int = Field(8080, ge=0, le=65535, description="port of the bridge")
+    dagster_webserver_url: HttpUrl = Field(
+        "http://127.0.0.1:3000",
+        validation_alias="DAGSTER_WEBSERVER_URL",
+        description="Dagster's webserver, which the bridge asks for runs",
+    )
+    dagster_home: Path | None = Field(
+        None, validation_alias="DAGSTER_HOME", description="Dagster's instance; unset: under STRAVA_HOME"
+    )
+    dagster_postgres_url: SecretStr | None = Field(
+        None,
+        validation_alias="DAGSTER_POSTGRES_URL",
+        description="Dagster's own storage; unset: a database <ours>_dagster on the same server",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The order of sources; see the module's docstring."""
+        return init_settings, env_settings, _SecretFiles(settings_cls), _SettingsFile(settings_cls)
+
+    def required(self, field: str) -> str:
+        """The text of a setting that this command cannot do without, or ``ConfigurationError``."""
+        value = getattr(self, field)
+        if value is None:
+            name = variable_name(field)
+            raise ConfigurationError(
+                f"{name} is not set: put it into the environment or into {settings_file(self.home)}"
+            )
+        return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+    def signing_secrets(self) -> list[bytes]:
+        """The configured signing keys, in order; empty when none is set."""
+        joined = self.webhook_signing_secrets.get_secret_value() if self.webhook_signing_secrets else ""
+        return [part.strip().encode() for part in joined.split(",") if part.strip()]
+
+
+def settings_file(home: Path) -> Path:
+    """The settings file under ``STRAVA_HOME``."""
+    return home / ".env"
+
+
+def variable_name(field: str) -> str:
+    """The environment variable behind a field of :class:`Settings`."""
+    alias = Settings.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else f"{PREFIX}{field.upper()}"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings from the environment; ``ConfigurationError`` with one line when a value is not usable."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        # The offending value stays out of the message: it may be a secret.
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        field = str(first["loc"][0]) if first["loc"] else "settings"
+        name = variable_name(field) if field in Settings.model_fields else field
+        raise ConfigurationError(f"{name} is not usable: {first['msg']}") from None
+
+
+Origin = Literal["environment", "secret file", "settings file", "default"]
+
+
+def origin_of(field: str, home: Path) -> Origin:
+    """Where a field's value comes from."""
+    name = variable_name(field)
+    if os.environ.get(name):
+        return "environment"
+    if os.environ.get(f"{name}_FILE"):
+        return "secret file"
+    if dotenv_values(settings_file(home)).get(name):
+        return "settings file"
+    return "default"
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return SecretStr in (field.annotation, *getattr(field.annotation, "__args__", ()))
+
+
+class _NamedValues(PydanticBaseSettingsSource):
+    """A source that looks each field up by its environment variable's name."""
+
+    def lookup(self, name: str, field: FieldInfo) -> str | None:
+        raise NotImplementedError
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return self.lookup(variable_name(field_name), field), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {}
+        for field_name, field in self.settings_cls.model_fields.items():
+            value = self.get_field_value(field, field_name)[0]
+            if value:
+                key = field.validation_alias if isinstance(field.validation_alias, str) else field_name
+                found[key] = value
+        return found
+
+
+class _SecretFiles(_NamedValues):
+    def lookup(self, name: str, field: FieldInfo) -> str | None:
+        path = os.environ.get(f"{name}_FILE")
+        if not path or not _is_secret(field):
+            return None
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise ConfigurationError(f"{name}_FILE cannot be read: {path}: {reason}") from None
+
+
+class _SettingsFile(_NamedValues):
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls)
+        self._values = dotenv_values(settings_file(home_from_environment()), interpolate=False)
+
+    def lookup(self, name: str, field: FieldInfo) -> str | None:  # noqa: ARG002  the signature is the class's
+        return self._values.get(name)
