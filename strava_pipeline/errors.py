@@ -16,6 +16,7 @@
     │  └─ RejectedRequest                 any other 4xx: never retried
     ├─ WebhookRejected(reason, status)    a delivery that is not taken
     └─ WarehouseError                     database away, migration missing, fenced out
+       ├─ DatabaseAway                    no connection or no answer now; trying again may help
        └─ UnknownAthlete                  nobody with this id has connected
 """
 
@@ -113,6 +114,10 @@ class WebhookRejected(StravaPipelineError):
 
 class WarehouseError(StravaPipelineError):
     """The database is away, not migrated, or refuses a write that came too late."""
+
+
+class DatabaseAway(WarehouseError):
+    """The database cannot be reached, the connection broke, or it did not answer in time."""
 
 
 class UnknownAthlete(WarehouseError):

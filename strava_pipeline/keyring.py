@@ -33,7 +33,9 @@ class Place:
 
     def additional_data(self, key_id: str) -> bytes:
         # Every part is free of the separator, so no two places give the same bytes.
-        return f"strava-pipeline|{VERSION}|{key_id}|ops.users|{self.column}|{self.athlete_id}|{self.generation}".encode()
+        return (
+            f"strava-pipeline|{VERSION}|{key_id}|ops.users|{self.column}|{self.athlete_id}|{self.generation}".encode()
+        )
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,7 @@ class Keyring:
         if key is None:
             raise TokenUnreadable(f"{where} was written with key {key_id}, which STRAVA_TOKEN_KEYS lacks")
         try:
-            nonce, sealed = _decode(nonce_text), _decode(sealed_text)
-            if len(nonce) != NONCE_BYTES:
-                raise binascii.Error
+            nonce, sealed = _decode(nonce_text, NONCE_BYTES), _decode(sealed_text)
             return AESGCM(key).decrypt(nonce, sealed, place.additional_data(key_id)).decode()
         except (InvalidTag, binascii.Error, ValueError):
             raise TokenUnreadable(
@@ -100,9 +100,7 @@ def _key_bytes(key_id: str, encoded: str) -> bytes:
     except (binascii.Error, ValueError):
         raise ConfigurationError(f"STRAVA_TOKEN_KEYS: key {key_id} is not base64") from None
     if len(key) != KEY_BYTES:
-        raise ConfigurationError(
-            f"STRAVA_TOKEN_KEYS: key {key_id} has {len(key)} bytes, AES-256 needs {KEY_BYTES}"
-        )
+        raise ConfigurationError(f"STRAVA_TOKEN_KEYS: key {key_id} has {len(key)} bytes, AES-256 needs {KEY_BYTES}")
     return key
 
 
@@ -110,5 +108,9 @@ def _encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def _decode(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+def _decode(text: str, length: int | None = None) -> bytes:
+    """``binascii.Error`` if it is not base64, or not of this length."""
+    data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    if length is not None and len(data) != length:
+        raise binascii.Error
+    return data

@@ -74,16 +74,12 @@ class Settings(BaseSettings):
     quota_short_window_seconds: int = Field(900, gt=0, description="length of the short window, s")
     quota_long_window_seconds: int = Field(86400, gt=0, description="length of the long window, s")
     webhook_verify_token: SecretStr | None = Field(None, description="answers Strava's handshake")
-    webhook_signature: SignatureMode = Field(
-        SignatureMode.REQUIRED, description="required, optional or off"
-    )
+    webhook_signature: SignatureMode = Field(SignatureMode.REQUIRED, description="required, optional or off")
     webhook_signing_secrets: SecretStr | None = Field(
         None, description="keys of X-Strava-Signature, comma between; all are tried"
     )
     webhook_subscription_id: int | None = Field(None, gt=0, description="deliveries of others are refused")
-    webhook_path_token: SecretStr | None = Field(
-        None, description="unguessable last part of the callback's path"
-    )
+    webhook_path_token: SecretStr | None = Field(None, description="unguessable last part of the callback's path")
     import_batch_size: int = Field(75, ge=50, le=100, description="activities fetched per batch")
     import_batch_interval_seconds: float = Field(
         150, ge=0, description="from one batch's start to the next's, s; 0: no pause"

@@ -1,0 +1,61 @@
+"""A recorded activity as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Track:
+    """Samples of one activity, each of shape (n,) or ``None``; NaN where a sample is missing.
+
+    Units: time s, distance m, latitude and longitude degrees, altitude m, speed m/s, heart_rate bpm,
+    power W; moving is 1.0 or 0.0.
+    """
+
+    time: Samples | None = None
+    distance: Samples | None = None
+    latitude: Samples | None = None
+    longitude: Samples | None = None
+    altitude: Samples | None = None
+    speed: Samples | None = None
+    heart_rate: Samples | None = None
+    power: Samples | None = None
+    moving: Samples | None = None
+
+    @property
+    def point_count(self) -> int:
+        return max((len(s) for s in vars(self).values() if s is not None), default=0)
+
+
+_COLUMNS = {
+    "time": "time",
+    "distance": "distance",
+    "latitude": "latitude",
+    "longitude": "longitude",
+    "altitude": "altitude",
+    "speed": "velocity_smooth",
+    "heart_rate": "heartrate",
+    "power": "watts",
+    "moving": "moving",
+}
+
+
+def track_from_streams(row: dict[str, Any]) -> Track:
+    """A track from a row of ``activity_streams``; shorter series are filled up with NaN."""
+    count = row["point_count"]
+    return Track(**{field: _samples(row[column], count) for field, column in _COLUMNS.items()})
+
+
+def _samples(values: list[Any] | None, count: int) -> Samples | None:
+    if not values:
+        return None
+    samples = np.full(count, np.nan)
+    samples[: len(values)] = np.array(values, dtype=np.float64)  # None becomes NaN
+    return samples

@@ -1,0 +1,87 @@
+"""Activities of an athlete's month: summaries -> details -> streams; the operator chooses how deep to go."""
+
+from collections.abc import Callable
+
+import dagster as dg
+
+from strava_pipeline.assets.steps import POOL, lane_of, log_month, step_faults, table_metadata
+from strava_pipeline.partitions import grid_partitions, spans_by_athlete
+from strava_pipeline.resources import StravaResource
+from strava_pipeline.sync import (
+    SpanResult,
+    Sync,
+    import_details,
+    import_streams,
+    import_summaries,
+)
+from strava_pipeline.warehouse import tables
+from strava_pipeline.warehouse.activities import Span
+
+GROUP = "activities"
+# A run is a year of an athlete.
+YEARLY = dg.BackfillPolicy.multi_run(max_partitions_per_run=12)
+
+
+class ActivitiesConfig(dg.Config):
+    """How a month is replaced."""
+
+    allow_mass_delete: bool = False
+
+
+@dg.asset(
+    partitions_def=grid_partitions,
+    backfill_policy=YEARLY,
+    pool=POOL,
+    group_name=GROUP,
+    kinds={"postgres"},
+    metadata=table_metadata(tables.activities),
+)
+def activities(
+    context: dg.AssetExecutionContext, config: ActivitiesConfig, strava: StravaResource
+) -> dg.MaterializeResult[None]:
+    """Summaries as Strava lists them: edits applied, deletions removed, late uploads found."""
+    sync = strava.sync(lane_of(context))
+    with step_faults(context.retry_number):
+        for _, cells in spans_by_athlete(context.partition_keys):
+            for result in import_summaries(sync, list(cells), allow_mass_delete=config.allow_mass_delete):
+                log_month(context, cells[result.span], result)
+    return dg.MaterializeResult()
+
+
+@dg.asset(
+    partitions_def=grid_partitions,
+    backfill_policy=YEARLY,
+    pool=POOL,
+    group_name=GROUP,
+    deps=[activities],
+    kinds={"postgres"},
+    metadata=table_metadata(tables.laps),
+)
+def activity_details(context: dg.AssetExecutionContext, strava: StravaResource) -> dg.MaterializeResult[None]:
+    """Details, laps, splits, best efforts and segment efforts; one request per activity."""
+    return _month_by_month(context, strava, import_details)
+
+
+@dg.asset(
+    partitions_def=grid_partitions,
+    backfill_policy=YEARLY,
+    pool=POOL,
+    group_name=GROUP,
+    deps=[activity_details],
+    kinds={"postgres"},
+    metadata=table_metadata(tables.activity_streams),
+)
+def activity_streams(context: dg.AssetExecutionContext, strava: StravaResource) -> dg.MaterializeResult[None]:
+    """Samples of each activity; one request per activity, none for what was entered by hand."""
+    return _month_by_month(context, strava, import_streams)
+
+
+def _month_by_month(
+    context: dg.AssetExecutionContext, strava: StravaResource, step: Callable[[Sync, Span], SpanResult]
+) -> dg.MaterializeResult[None]:
+    sync = strava.sync(lane_of(context))
+    with step_faults(context.retry_number):
+        for _, cells in spans_by_athlete(context.partition_keys):
+            for span, key in cells.items():
+                log_month(context, key, step(sync, span))
+    return dg.MaterializeResult()

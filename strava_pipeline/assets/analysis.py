@@ -1,0 +1,27 @@
+"""Figures computed from the samples; needs no request."""
+
+import dagster as dg
+
+from strava_pipeline.assets.activities import YEARLY, activity_streams
+from strava_pipeline.assets.steps import log_month, step_faults, table_metadata
+from strava_pipeline.partitions import grid_partitions, spans_by_athlete
+from strava_pipeline.resources import WarehouseResource
+from strava_pipeline.sync import analyse_span
+from strava_pipeline.warehouse import tables
+
+
+@dg.asset(
+    partitions_def=grid_partitions,
+    backfill_policy=YEARLY,
+    group_name="analysis",
+    deps=[activity_streams],
+    kinds={"postgres"},
+    metadata=table_metadata(tables.route_analyses),
+)
+def route_analyses(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
+    """Length, times, climbing, speed, heart rate and power of each activity that has samples."""
+    with step_faults(context.retry_number):
+        for _, cells in spans_by_athlete(context.partition_keys):
+            for span, key in cells.items():
+                log_month(context, key, analyse_span(warehouse.engine, span))
+    return dg.MaterializeResult()

@@ -1,0 +1,75 @@
+"""What the assets share: faults into Dagster's retries, months into materializations, columns into schemas."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+from sqlalchemy import Table
+
+from strava_pipeline.errors import DatabaseAway, QuotaExhausted, RetriableStravaError, StravaPipelineError
+from strava_pipeline.strava.quota import Lane
+from strava_pipeline.sync import SpanResult
+
+POOL = "strava_api"
+LANE_TAG = "strava/lane"
+MAX_RETRIES = 3
+
+
+@contextmanager
+def step_faults(retry_number: int) -> Iterator[None]:
+    """A fault that may pass is retried after 1, 2 and 4 s; any other ends the step at once with its reason."""
+    try:
+        yield
+    except QuotaExhausted as error:
+        raise _final(error, retry_at=error.retry_at.isoformat()) from None
+    except (RetriableStravaError, DatabaseAway) as error:
+        if retry_number >= MAX_RETRIES:
+            raise _final(error) from None
+        raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=2**retry_number) from error
+    except StravaPipelineError as error:
+        raise _final(error) from None
+
+
+def _final(error: StravaPipelineError, **more: str) -> dg.Failure:
+    metadata: dict[str, Any] = {"kind": type(error).__name__} | more
+    return dg.Failure(description=str(error), metadata=metadata, allow_retries=False)
+
+
+def lane_of(context: dg.AssetExecutionContext) -> Lane:
+    """The quota lane that the run's tag names; a run started by hand is a backfill."""
+    return Lane(context.run.tags.get(LANE_TAG, Lane.BACKFILL))
+
+
+def log_month(context: dg.AssetExecutionContext, key: dg.MultiPartitionKey, result: SpanResult) -> None:
+    """Show a finished month at once, so that a run that dies later keeps it."""
+    metadata = span_metadata(result)
+    context.add_asset_metadata(metadata, partition_key=str(key))
+    if not context.has_partition_key:
+        context.log_event(dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata))
+
+
+def span_metadata(result: SpanResult) -> dict[str, Any]:
+    """What a materialization shows of its month."""
+    metadata: dict[str, Any] = {"written": result.stored, "deleted": result.deleted}
+    if result.quarantined:
+        listing = "\n".join(f"- {reason}" for reason in result.quarantined.values())
+        metadata["put aside"] = dg.MetadataValue.md(listing)
+    return metadata
+
+
+def table_metadata(table: Table) -> Mapping[str, Any]:
+    """Name and columns of an asset's table, from the same comments that the database holds."""
+    columns = [
+        dg.TableColumn(
+            name=column.name,
+            type=str(column.type).lower(),
+            description=column.comment,
+            constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
+        )
+        for column in table.columns
+    ]
+    return {
+        "dagster/table_name": f"{table.schema}.{table.name}",
+        "dagster/column_schema": dg.TableSchema(columns=columns),
+    }

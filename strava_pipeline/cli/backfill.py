@@ -1,0 +1,178 @@
+"""``strava-pipeline backfill``: an athlete's months through Dagster, with or without a webserver running."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from strava_pipeline.errors import ConfigurationError, StravaPipelineError, UnknownAthlete
+from strava_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance, ExecuteInProcessResult
+
+PROFILE = "athletes"
+SUMMARIES = "activities"
+DEEPER = ("activity_details", "activity_streams", "route_analyses")
+ASSETS = (PROFILE, SUMMARIES, *DEEPER)
+MONTHS_PER_RUN = 12
+MONTHS_PER_YEAR = 12
+
+
+class BackfillFailed(StravaPipelineError):
+    """A run of the backfill failed; the run log has the details."""
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One Dagster run: assets and the months it covers, first and last, as YYYY-MM; none for the profile."""
+
+    assets: tuple[str, ...]
+    first: str | None = None
+    last: str | None = None
+
+    def __str__(self) -> str:
+        months = "" if self.first is None else f" {self.first} to {self.last}"
+        return f"{', '.join(self.assets)}{months}"
+
+
+def plan(first: str, last: str, assets: Sequence[str]) -> Iterator[PlannedRun]:
+    """The runs of a backfill: the profile, one listing over the whole span, then years, newest first."""
+    if PROFILE in assets:
+        yield PlannedRun((PROFILE,))
+    if SUMMARIES in assets:
+        yield PlannedRun((SUMMARIES,), first, last)
+    deeper = tuple(name for name in DEEPER if name in assets)
+    end = _number(last)
+    while deeper and end >= _number(first):
+        start = max(_number(first), end - MONTHS_PER_RUN + 1)
+        yield PlannedRun(deeper, _text(start), _text(end))
+        end = start - 1
+
+
+@click.command()
+@click.option("--athlete", "athlete_id", type=int, required=True, help="Whose months.")
+@click.option("--from", "first", required=True, metavar="YYYY-MM", help="First month.")
+@click.option("--to", "last", required=True, metavar="YYYY-MM", help="Last month.")
+@click.option("--assets", default=",".join(ASSETS), show_default=True, help="How deep to go, comma between.")
+def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
+    """Import an athlete's months through Dagster; what is stored and current costs no request."""
+    from strava_pipeline.cli.instance import open_instance
+    from strava_pipeline.keyring import Keyring
+    from strava_pipeline.warehouse.migrate import open_warehouse
+    from strava_pipeline.warehouse.users import known_athletes
+
+    settings = load_settings()
+    Keyring.parse(settings.required("token_keys"))
+    chosen = _chosen(assets)
+    _check_months(first, last, f"{settings.history_start:%Y-%m}")
+    engine = open_warehouse(settings)
+    with engine.connect() as connection:
+        if athlete_id not in known_athletes(connection):
+            raise UnknownAthlete(f"athlete {athlete_id} is not connected: run strava-pipeline connect")
+    with open_instance(settings) as instance:
+        _run_all(instance, athlete_id, list(plan(first, last, chosen)))
+
+
+def _run_all(instance: DagsterInstance, athlete_id: int, runs: list[PlannedRun]) -> None:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from strava_pipeline.partitions import register_athlete
+
+    register_athlete(instance, athlete_id)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("backfill", total=len(runs))
+        for run in runs:
+            progress.update(task, description=str(run))
+            result = _execute(instance, athlete_id, run)
+            progress.advance(task)
+            click.echo(f"run {result.run_id}  {'success' if result.success else 'failure'}  {run}")
+            if not result.success:
+                raise BackfillFailed(f"{run} of athlete {athlete_id} failed: {_reason(instance, result.run_id)}")
+
+
+def _execute(instance: DagsterInstance, athlete_id: int, run: PlannedRun) -> ExecuteInProcessResult:
+    """Run the assets in this process, recorded in the instance like any other run."""
+    import dagster as dg
+
+    from strava_pipeline.definitions import defs
+
+    return defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=instance,
+        asset_selection=[dg.AssetKey(name) for name in _with_siblings(run.assets)],
+        tags=_tags(athlete_id, run),
+        raise_on_error=False,
+    )
+
+
+def _tags(athlete_id: int, run: PlannedRun) -> dict[str, str]:
+    tags = {"strava/athlete": str(athlete_id), "strava/lane": "backfill", "dagster/priority": "-10"}
+    if run.first is None:
+        return tags | {"dagster/partition": str(athlete_id)}
+    return tags | {
+        "dagster/asset_partition_range_start": f"{athlete_id}|{run.first}-01",
+        "dagster/asset_partition_range_end": f"{athlete_id}|{run.last}-01",
+    }
+
+
+def _with_siblings(assets: tuple[str, ...]) -> tuple[str, ...]:
+    """Profile and gear come with one request and cannot be had one by one."""
+    return (*assets, "gear") if PROFILE in assets else assets
+
+
+def _reason(instance: DagsterInstance, run_id: str) -> str:
+    """Why a run failed, in the words of its first failed step."""
+    import dagster as dg
+
+    records = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
+    for record in records:
+        event = record.event_log_entry.dagster_event
+        data = event.step_failure_data if event else None
+        if data and data.user_failure_data and data.user_failure_data.description:
+            return data.user_failure_data.description
+    return f"see run {run_id} in Dagster"
+
+
+def _chosen(assets: str) -> list[str]:
+    chosen = [name.strip() for name in assets.split(",") if name.strip()]
+    unknown = [name for name in chosen if name not in ASSETS]
+    if unknown or not chosen:
+        raise ConfigurationError(f"--assets {assets}: choose from {', '.join(ASSETS)}")
+    return chosen
+
+
+def _check_months(first: str, last: str, earliest: str) -> None:
+    for option, month in (("--from", first), ("--to", last)):
+        try:
+            parsed = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
+        except ValueError:
+            raise ConfigurationError(f"{option} {month}: give a month as YYYY-MM") from None
+        if len(month) != len("YYYY-MM") or parsed > datetime.now(UTC):
+            raise ConfigurationError(f"{option} {month}: give a month up to this one as YYYY-MM")
+    if first > last:
+        raise ConfigurationError(f"--from {first} is after --to {last}")
+    if first < earliest:
+        raise ConfigurationError(f"--from {first} is before STRAVA_HISTORY_START, which is {earliest}")
+
+
+def _number(month: str) -> int:
+    return int(month[:4]) * MONTHS_PER_YEAR + int(month[5:]) - 1
+
+
+def _text(number: int) -> str:
+    return f"{number // MONTHS_PER_YEAR:04d}-{number % MONTHS_PER_YEAR + 1:02d}"

@@ -1,0 +1,24 @@
+"""``strava-pipeline bridge``: the webhook bridge alone."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from strava_pipeline.settings import load_settings
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), help="Port; STRAVA_BRIDGE_PORT (8080) if not given.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+def bridge(port: int | None, host: str) -> None:
+    """Serve the webhook bridge until Ctrl-C."""
+    from strava_pipeline.warehouse.migrate import open_warehouse
+    from webhook_bridge.app import check_settings
+    from webhook_bridge.server import serve
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = load_settings()
+    check_settings(settings)
+    serve(settings, open_warehouse(settings), host, settings.bridge_port if port is None else port)

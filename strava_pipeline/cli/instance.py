@@ -1,0 +1,38 @@
+"""The Dagster instance that commands share with the webserver and the daemon."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from strava_pipeline.local.dagster_home import prepare
+from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.engine import dagster_url, database_url
+from strava_pipeline.warehouse.migrate import create_database
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+
+def dagster_environment(settings: Settings) -> dict[str, str]:
+    """The environment of every process that runs Dagster; its database is created if need be.
+
+    It names our own database as well, so that runs find it whatever started them.
+    """
+    storage = dagster_url(settings)
+    create_database(storage)
+    ours = database_url(settings).render_as_string(hide_password=False)
+    return prepare(settings, storage) | {"STRAVA_DATABASE_URL": ours, "STRAVA_HOME": str(settings.home)}
+
+
+@contextmanager
+def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
+    """The instance, opened in this process."""
+    environment = dagster_environment(settings)
+    from dagster import DagsterInstance
+
+    os.environ.update(environment)
+    with DagsterInstance.get() as instance:
+        yield instance

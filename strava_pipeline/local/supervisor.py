@@ -1,0 +1,183 @@
+"""Runs several services as one: started together, stopped together, and down if one of them goes down."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Self
+
+import psutil
+import requests
+
+from strava_pipeline.errors import ConfigurationError, StravaPipelineError
+
+GRACE_SECONDS = 10.0
+POLL_SECONDS = 0.1
+LOG_CAP_BYTES = 10 * 1024 * 1024
+_PR_SET_PDEATHSIG = 1
+
+
+class ServiceFailed(StravaPipelineError):
+    """A service did not come up, or ended by itself; the message names it and its log."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One process: its command, what it needs in the environment, and how to see that it is ready."""
+
+    name: str
+    command: tuple[str, ...]
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    ready_url: str | None = None
+
+
+class Supervisor:
+    """Services in the order they were started; leaving the ``with`` block stops them in reverse."""
+
+    def __init__(self) -> None:
+        self._running: list[tuple[Service, subprocess.Popen[bytes]]] = []
+        self._seen: dict[int, psutil.Process] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self, service: Service) -> None:
+        """Start a service in a session of its own, so that a Ctrl-C reaches it through us only."""
+        service.log.parent.mkdir(parents=True, exist_ok=True)
+        _rotate(service.log)
+        with service.log.open("ab") as log:
+            process = subprocess.Popen(  # noqa: S603  commands of this package
+                service.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | dict(service.environment),
+                start_new_session=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509  one system call, no lock
+            )
+        self._running.append((service, process))
+
+    def wait_until_ready(self, seconds: float = 120) -> None:
+        """Return once every service answers; ``ServiceFailed`` names one that does not, or that ended."""
+        deadline = time.monotonic() + seconds
+        for service, _ in self._running:
+            while service.ready_url and not _answers(service.ready_url):
+                self._check()
+                if time.monotonic() > deadline:
+                    raise ServiceFailed(f"{service.name} is not ready after {seconds:.0f} s (log: {service.log})")
+                time.sleep(POLL_SECONDS)
+        self._check()
+
+    def watch(self) -> None:
+        """Block until SIGINT or SIGTERM; ``ServiceFailed`` as soon as a service ends by itself."""
+        with _stop_requested() as stop:
+            while not stop:
+                self._check()
+                signal.sigtimedwait([signal.SIGCHLD], 1.0)
+
+    def stop(self) -> None:
+        """End every service and everything it started; what does not go within the grace period is killed."""
+        for _, process in reversed(self._running):
+            self._remember_descendants(process.pid)
+            if process.poll() is None:
+                process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE_SECONDS)
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        # Dagster's servers and runs get a moment to follow their parents.
+        _, left = psutil.wait_procs(list(self._seen.values()), timeout=GRACE_SECONDS / 5)
+        for descendant in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                descendant.kill()
+        psutil.wait_procs(left, timeout=GRACE_SECONDS)
+        self._running.clear()
+        self._seen.clear()
+
+    def _remember_descendants(self, pid: int) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(pid).children(recursive=True):
+                self._seen[child.pid] = child
+
+    def _check(self) -> None:
+        for service, process in self._running:
+            code = process.poll()
+            if code is not None:
+                raise ServiceFailed(
+                    f"{service.name} ended with exit code {code}: {_last_line(service.log)} (log: {service.log})"
+                )
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def check_port_free(port: int, what: str) -> None:
+    """``ConfigurationError`` if somebody listens on ``port``."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ConfigurationError(f"{what} cannot listen on port {port}: {error.strerror}") from None
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end the child when the supervisor dies, even by kill -9 (Linux only)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _stop_requested() -> Iterator[list[int]]:
+    """A list that fills when SIGINT or SIGTERM arrives; a second one ends the process at once."""
+    caught: list[int] = []
+
+    def note(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  the signature is signal's
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(signum)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+    try:
+        yield caught
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=2).ok
+    except requests.RequestException:
+        return False
+
+
+def _rotate(log: Path) -> None:
+    if log.exists() and log.stat().st_size > LOG_CAP_BYTES:
+        log.replace(log.with_name(f"{log.name}.1"))
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else "it said nothing"

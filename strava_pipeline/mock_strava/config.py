@@ -1,0 +1,50 @@
+"""What a mock Strava is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from strava_pipeline.settings import Settings
+
+ACCESS_TOKEN_SECONDS = 21_600
+
+
+@dataclass(frozen=True)
+class MockConfig:
+    """Data, limits and secrets of one mock.
+
+    ``recordings``: a folder of recorded answers, or of one such folder per athlete; ``None``: athletes are
+    made up, with a history of ``months``. Limits are of reads; of all calls it allows twice as many.
+    """
+
+    recordings: Path | None = None
+    months: int = 6
+    short_limit: int = 100
+    long_limit: int = 1000
+    short_window_s: int = 900
+    long_window_s: int = 86_400
+    client_id: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
+    signing_secret: bytes | None = field(default=None, repr=False)
+    subscription_id: int = 1
+    token_seconds: int = ACCESS_TOKEN_SECONDS
+    delivery_gap_s: float = 60.0
+
+    @classmethod
+    def from_settings(cls, settings: Settings, recordings: Path | None = None, months: int = 6) -> MockConfig:
+        """The mock that fits a client with the same settings."""
+        secrets = settings.signing_secrets()
+        secret = settings.client_secret
+        return cls(
+            recordings=recordings,
+            months=months,
+            short_limit=settings.quota_short_limit,
+            long_limit=settings.quota_long_limit,
+            short_window_s=settings.quota_short_window_seconds,
+            long_window_s=settings.quota_long_window_seconds,
+            client_id=settings.client_id,
+            client_secret=secret.get_secret_value() if secret else None,
+            signing_secret=secrets[0] if secrets else None,
+            subscription_id=settings.webhook_subscription_id or 1,
+        )

@@ -1,0 +1,50 @@
+"""Strava's rate limits, counted exactly: fixed windows, rejected calls count, too."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from strava_pipeline.mock_strava.config import MockConfig
+
+OVERALL_FACTOR = 2
+
+
+@dataclass
+class Limits:
+    """The counters of one app; ``clock`` gives epoch s."""
+
+    config: MockConfig
+    clock: Callable[[], float] = time.time
+    _used: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def count(self) -> tuple[str | None, dict[str, str]]:
+        """Count one call; which limit it exceeds (``read`` or ``overall``), if any, and the headers to send."""
+        with self._lock:
+            moment = int(self.clock())
+            short = self._raise(self.config.short_window_s, moment)
+            long = self._raise(self.config.long_window_s, moment)
+        read = (self.config.short_limit, self.config.long_limit)
+        overall = (read[0] * OVERALL_FACTOR, read[1] * OVERALL_FACTOR)
+        exceeded = "read" if short > read[0] or long > read[1] else None
+        return exceeded, {
+            "X-RateLimit-Limit": f"{overall[0]},{overall[1]}",
+            "X-RateLimit-Usage": f"{short},{long}",
+            "X-ReadRateLimit-Limit": f"{read[0]},{read[1]}",
+            "X-ReadRateLimit-Usage": f"{short},{long}",
+        }
+
+    def reset(self) -> None:
+        """Forget what was used."""
+        with self._lock:
+            self._used.clear()
+
+    def _raise(self, length_s: int, moment: int) -> int:
+        start = moment // length_s * length_s
+        known, used = self._used.get(length_s, (start, 0))
+        used = used + 1 if known == start else 1
+        self._used[length_s] = (start, used)
+        return used

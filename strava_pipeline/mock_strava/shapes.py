@@ -1,0 +1,66 @@
+"""How Strava shapes its answers: a summary out of a detail, streams in either form, fault bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+JsonObject = dict[str, Any]
+DETAIL_ONLY = frozenset({
+    "description", "calories", "perceived_exertion", "prefer_perceived_exertion", "segment_efforts",
+    "splits_metric", "splits_standard", "laps", "best_efforts", "gear", "photos", "stats_visibility",
+    "hide_from_home", "device_name", "embed_token", "similar_activities", "available_zones",
+})  # fmt: skip
+SUMMARY_ATHLETE = (
+    "id", "username", "resource_state", "firstname", "lastname", "city", "state", "country", "sex", "premium",
+    "summit", "created_at", "updated_at", "badge_type_id", "profile_medium", "profile", "friend", "follower",
+)  # fmt: skip
+DETAILED = 3
+
+
+def summary_of(activity: JsonObject) -> JsonObject:
+    """An activity as the list shows it."""
+    if activity.get("resource_state") != DETAILED:
+        return activity
+    summary = {key: value for key, value in activity.items() if key not in DETAIL_ONLY}
+    summary["resource_state"] = 2
+    if isinstance(activity.get("map"), dict):
+        coarse = {key: value for key, value in activity["map"].items() if key != "polyline"}
+        summary["map"] = coarse | {"resource_state": 2}
+    return summary
+
+
+def summary_athlete(athlete: JsonObject) -> JsonObject:
+    """An athlete as the token answer shows them, or one without ``profile:read_all``."""
+    return {key: athlete[key] for key in SUMMARY_ATHLETE if key in athlete} | {"resource_state": 2}
+
+
+def chosen_streams(recorded: Any, keys: Collection[str], *, by_type: bool) -> Any:
+    """The streams asked for, as an object by type or as a list; distance comes along, as at Strava."""
+    entries = (
+        {name: {"type": name} | stream for name, stream in recorded.items()}
+        if isinstance(recorded, dict)
+        else {stream["type"]: stream for stream in recorded}
+    )
+    wanted = {name: stream for name, stream in entries.items() if name in keys or name == "distance"}
+    if not by_type:
+        return list(wanted.values())
+    return {name: {key: value for key, value in stream.items() if key != "type"} for name, stream in wanted.items()}
+
+
+def fault(message: str, *errors: tuple[str, str, str]) -> JsonObject:
+    """A fault body; each error is resource, field and code."""
+    return {
+        "message": message,
+        "errors": [{"resource": resource, "field": field, "code": code} for resource, field, code in errors],
+    }
+
+
+NOT_FOUND_STREAMS = fault("Resource Not Found")
+NOT_FOUND_ACTIVITY = fault("Resource Not Found", ("Activity", "", "not found"))
+TOKEN_INVALID = fault("Authorization Error", ("Athlete", "access_token", "invalid"))
+SCOPE_MISSING = fault("Authorization Error", ("AccessToken", "activity:read_permission", "missing"))
+AFTER_IN_FUTURE = fault("Bad Request", ("Application", "after", "future"))
+CLIENT_INVALID = fault("Bad Request", ("Application", "client_id", "invalid"))
+CODE_INVALID = fault("Bad Request", ("RequestToken", "code", "invalid"))
+REFRESH_INVALID = fault("Bad Request", ("RefreshToken", "refresh_token", "invalid"))

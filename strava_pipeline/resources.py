@@ -1,0 +1,60 @@
+"""Dagster's handles on Strava and on the warehouse. Neither holds a secret: both read the settings when used."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import dagster as dg
+import pandas as pd
+from pydantic import PrivateAttr
+from sqlalchemy import Engine, text
+
+from strava_pipeline.settings import load_settings
+from strava_pipeline.strava.quota import Lane
+from strava_pipeline.sync import Sync, open_sync
+from strava_pipeline.warehouse.migrate import open_warehouse
+
+# A webhook's run rather comes back than holds a slot; a backfill may wait a day for the daily limit.
+MAX_WAIT = {
+    Lane.LIVE: timedelta(minutes=2),
+    Lane.RECONCILE: timedelta(minutes=20),
+    Lane.BACKFILL: timedelta(hours=25),
+}
+
+
+class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only in its stubs
+    """The database of the tables."""
+
+    _engine: Engine | None = PrivateAttr(default=None)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["WarehouseResource"]:  # noqa: ARG002  the signature is Dagster's
+        """Connects for the time of a run."""
+        self._engine = open_warehouse(load_settings())
+        try:
+            yield self
+        finally:
+            self._engine.dispose()
+            self._engine = None
+
+    @property
+    def engine(self) -> Engine:
+        """The SQLAlchemy engine, while a run is on."""
+        if self._engine is None:
+            raise dg.DagsterInvariantViolationError("the warehouse is open only while a run is on")
+        return self._engine
+
+    def read_frame(self, query: str) -> pd.DataFrame:
+        """The rows of a query as a frame, with types that keep NULL apart from 0."""
+        with self.engine.connect() as connection:
+            return pd.read_sql_query(text(query), connection, dtype_backend="numpy_nullable")
+
+
+class StravaResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see above
+    """Strava's API within the quota, on behalf of connected athletes."""
+
+    warehouse: dg.ResourceDependency[WarehouseResource]
+
+    def sync(self, lane: Lane) -> Sync:
+        """What brings activities up to date, in one lane of the quota."""
+        return open_sync(load_settings(), self.warehouse.engine, lane, MAX_WAIT[lane])

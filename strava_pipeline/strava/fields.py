@@ -1,0 +1,88 @@
+"""From a JSON value to the Python value of a column, or an error that names the field."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from strava_pipeline.errors import RejectedRequest
+
+Converter = Callable[[Any], Any]
+Fields = Mapping[str, Converter]
+JsonObject = dict[str, Any]
+
+
+def pick(body: JsonObject, fields: Fields, what: str) -> JsonObject:
+    """The named fields of an object, converted; absent ones and null are ``None``."""
+    row = {}
+    for name, convert in fields.items():
+        value = body.get(name)
+        try:
+            row[name] = None if value is None else convert(value)
+        except (TypeError, ValueError, OverflowError):
+            raise RejectedRequest(
+                f"{what}: Strava's field {name} holds {type(value).__name__} {str(value)[:40]!r}, which does not fit"
+            ) from None
+    return row
+
+
+def integer(value: Any) -> int:
+    """A whole number; Strava writes some as 484126.0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        raise ValueError
+    return int(value)
+
+
+def number(value: Any) -> float:
+    """A finite number, whole or not."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError
+    return float(value)
+
+
+def text(value: Any) -> str:
+    """Text as it came, but for NUL and lone surrogates, which Postgres cannot hold."""
+    if not isinstance(value, str):
+        raise TypeError
+    return value.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+def flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def instant(value: Any) -> datetime:
+    """A point in time (UTC)."""
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError
+    return moment.astimezone(UTC)
+
+
+def wall_time(value: Any) -> datetime:
+    """Local wall time: Strava writes a ``Z`` behind it that does not hold."""
+    return datetime.fromisoformat(value).replace(tzinfo=None)
+
+
+def position(value: Any) -> list[float] | None:
+    """``[latitude, longitude]`` in degrees; ``[]`` means without GPS."""
+    if not value:
+        return None
+    latitude, longitude = value
+    return [number(latitude), number(longitude)]
+
+
+def nested(row: JsonObject, key: str) -> JsonObject:
+    """An object within an object; an empty one where it is absent or null."""
+    found = row.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def objects(row: JsonObject, key: str) -> list[JsonObject]:
+    """A list of objects within an object; empty where it is absent or null."""
+    found = row.get(key)
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []

@@ -1,0 +1,278 @@
+"""From Strava's answers to rows: dictionaries whose keys are the columns of the tables in schema strava.
+
+Every function is pure. ``RejectedRequest`` names the field that does not fit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from strava_pipeline.errors import RejectedRequest
+from strava_pipeline.strava.fields import (
+    Fields,
+    JsonObject,
+    flag,
+    instant,
+    integer,
+    nested,
+    number,
+    objects,
+    pick,
+    position,
+    text,
+    wall_time,
+)
+
+DETAILED = 3
+
+SUMMARY_FIELDS: Fields = {
+    "id": integer,
+    "name": text,
+    "type": text,
+    "sport_type": text,
+    "workout_type": integer,
+    "start_date": instant,
+    "start_date_local": wall_time,
+    "timezone": text,
+    "utc_offset": number,
+    "distance": number,
+    "moving_time": integer,
+    "elapsed_time": integer,
+    "total_elevation_gain": number,
+    "elev_high": number,
+    "elev_low": number,
+    "average_speed": number,
+    "max_speed": number,
+    "average_cadence": number,
+    "average_temp": number,
+    "average_watts": number,
+    "weighted_average_watts": number,
+    "max_watts": number,
+    "kilojoules": number,
+    "device_watts": flag,
+    "has_heartrate": flag,
+    "average_heartrate": number,
+    "max_heartrate": number,
+    "heartrate_opt_out": flag,
+    "display_hide_heartrate_option": flag,
+    "suffer_score": number,
+    "achievement_count": integer,
+    "pr_count": integer,
+    "kudos_count": integer,
+    "comment_count": integer,
+    "athlete_count": integer,
+    "photo_count": integer,
+    "total_photo_count": integer,
+    "has_kudoed": flag,
+    "trainer": flag,
+    "commute": flag,
+    "manual": flag,
+    "private": flag,
+    "visibility": text,
+    "flagged": flag,
+    "gear_id": text,
+    "start_latlng": position,
+    "end_latlng": position,
+    "location_city": text,
+    "location_state": text,
+    "location_country": text,
+    "upload_id": integer,
+    "upload_id_str": text,
+    "external_id": text,
+    "from_accepted_tag": flag,
+}
+DETAIL_FIELDS: Fields = {
+    "description": text,
+    "calories": number,
+    "perceived_exertion": number,
+    "prefer_perceived_exertion": flag,
+    "hide_from_home": flag,
+    "device_name": text,
+    "embed_token": text,
+}
+# A change in one of these means that the stored detail is out of date; kudos and the like do not.
+DIGEST_FIELDS = (
+    "name", "type", "sport_type", "workout_type", "start_date", "utc_offset", "distance", "moving_time",
+    "elapsed_time", "total_elevation_gain", "gear_id", "trainer", "commute", "manual", "private", "visibility",
+    "flagged", "upload_id", "total_photo_count", "heartrate_opt_out",
+)  # fmt: skip
+
+ATHLETE_FIELDS: Fields = {
+    "id": integer,
+    "username": text,
+    "firstname": text,
+    "lastname": text,
+    "bio": text,
+    "city": text,
+    "state": text,
+    "country": text,
+    "sex": text,
+    "premium": flag,
+    "summit": flag,
+    "created_at": instant,
+    "updated_at": instant,
+    "follower_count": integer,
+    "friend_count": integer,
+    "athlete_type": integer,
+    "date_preference": text,
+    "measurement_preference": text,
+    "ftp": integer,
+    "weight": number,
+    "profile": text,
+    "profile_medium": text,
+}
+GEAR_FIELDS: Fields = {
+    "id": text,
+    "name": text,
+    "nickname": text,
+    "retired": flag,
+    "distance": number,
+    "converted_distance": number,
+    "brand_name": text,
+    "model_name": text,
+    "frame_type": integer,
+    "description": text,
+    "weight": number,
+}
+_EFFORT_FIELDS: Fields = {
+    "id": integer,
+    "name": text,
+    "distance": number,
+    "elapsed_time": integer,
+    "moving_time": integer,
+    "start_date": instant,
+    "start_date_local": wall_time,
+    "start_index": integer,
+    "end_index": integer,
+}
+_MEAN_FIELDS: Fields = {
+    "average_cadence": number,
+    "average_watts": number,
+    "device_watts": flag,
+    "average_heartrate": number,
+    "max_heartrate": number,
+}
+LAP_FIELDS: Fields = {
+    **_EFFORT_FIELDS,
+    "lap_index": integer,
+    "split": integer,
+    "total_elevation_gain": number,
+    "average_speed": number,
+    "max_speed": number,
+    "pace_zone": integer,
+    **_MEAN_FIELDS,
+}
+SPLIT_FIELDS: Fields = {
+    "split": integer,
+    "distance": number,
+    "elapsed_time": integer,
+    "moving_time": integer,
+    "elevation_difference": number,
+    "average_speed": number,
+    "average_grade_adjusted_speed": number,
+    "average_heartrate": number,
+    "pace_zone": integer,
+}
+BEST_EFFORT_FIELDS: Fields = {**_EFFORT_FIELDS, "pr_rank": integer}
+SEGMENT_EFFORT_FIELDS: Fields = {
+    **_EFFORT_FIELDS,
+    **_MEAN_FIELDS,
+    "pr_rank": integer,
+    "kom_rank": integer,
+    "hidden": flag,
+}
+SPLIT_UNITS = {"metric": "splits_metric", "standard": "splits_standard"}
+
+
+@dataclass(frozen=True)
+class DetailRows:
+    """The rows of one detailed activity."""
+
+    activity: JsonObject
+    laps: list[JsonObject]
+    splits: list[JsonObject]
+    best_efforts: list[JsonObject]
+    segment_efforts: list[JsonObject]
+    gear: list[JsonObject]
+
+
+def activity_id(body: JsonObject) -> int:
+    """The id, which must be a whole number; ``RejectedRequest`` otherwise."""
+    found = body.get("id")
+    if type(found) is not int:
+        raise RejectedRequest(f"an activity without a usable id: {str(found)[:40]!r}")
+    return found
+
+
+def summary_row(athlete_id: int, body: JsonObject) -> JsonObject:
+    """The columns of ``activities`` that a listed activity fills."""
+    what = f"activity {activity_id(body)}"
+    row = pick(body, SUMMARY_FIELDS, what)
+    activity_map = pick(nested(body, "map"), {"id": text, "summary_polyline": text}, what)
+    row["athlete_id"] = athlete_id
+    row["map_id"] = activity_map["id"]
+    row["summary_polyline"] = activity_map["summary_polyline"] or None
+    row["sport_type"] = row["sport_type"] or row["type"]
+    row["type"] = row["type"] or row["sport_type"]
+    for needed in ("name", "type", "start_date"):
+        if row[needed] is None:
+            raise RejectedRequest(f"{what}: Strava's field {needed} is missing")
+    return row
+
+
+def digest(body: JsonObject) -> str:
+    """Of the fields whose change calls for a new detail."""
+    chosen = [body.get(name) for name in DIGEST_FIELDS]
+    return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()[:32]
+
+
+def detail_rows(athlete_id: int, body: JsonObject) -> DetailRows:
+    """All rows of an activity in detail, its children with ``activity_id`` and ``athlete_id``."""
+    what = f"activity {activity_id(body)}"
+    owner = {"activity_id": activity_id(body), "athlete_id": athlete_id}
+    activity = summary_row(athlete_id, body) | pick(body, DETAIL_FIELDS, what)
+    activity["polyline"] = pick(nested(body, "map"), {"polyline": text}, what)["polyline"] or None
+    activity["resource_state"] = DETAILED
+    return DetailRows(
+        activity=activity,
+        laps=[owner | pick(lap, LAP_FIELDS, f"{what}: laps") for lap in objects(body, "laps")],
+        splits=[
+            owner | {"unit": unit} | pick(split, SPLIT_FIELDS, f"{what}: {key}")
+            for unit, key in SPLIT_UNITS.items()
+            for split in objects(body, key)
+        ],
+        best_efforts=[
+            owner | pick(effort, BEST_EFFORT_FIELDS, f"{what}: best_efforts")
+            for effort in objects(body, "best_efforts")
+        ],
+        segment_efforts=[
+            owner | _segment_effort(effort, f"{what}: segment_efforts") for effort in objects(body, "segment_efforts")
+        ],
+        gear=[gear_row(athlete_id, nested(body, "gear"))] if nested(body, "gear").get("id") else [],
+    )
+
+
+def _segment_effort(effort: JsonObject, what: str) -> JsonObject:
+    segment = pick(nested(effort, "segment"), {"id": integer}, what)
+    return {"segment_id": segment["id"]} | pick(effort, SEGMENT_EFFORT_FIELDS, what)
+
+
+def athlete_row(body: JsonObject) -> JsonObject:
+    """The row of ``athletes``."""
+    return pick(body, ATHLETE_FIELDS, "the athlete")
+
+
+def gear_rows(athlete_id: int, athlete: JsonObject) -> list[JsonObject]:
+    """Bikes and shoes out of a detailed athlete."""
+    return [gear_row(athlete_id, item) for kind in ("bikes", "shoes") for item in objects(athlete, kind)]
+
+
+def gear_row(athlete_id: int, body: JsonObject) -> JsonObject:
+    """The columns of ``gear`` that a body fills; a summary of it lacks maker, model and weight."""
+    present = {name: convert for name, convert in GEAR_FIELDS.items() if name in body}
+    what = f"gear {body.get('id')}"
+    primary: Any = pick(body, {"primary": flag}, what)["primary"]
+    return {"athlete_id": athlete_id, "is_primary": primary} | pick(body, present, what)

@@ -1,0 +1,79 @@
+"""From a stream answer to the row of ``activity_streams``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from strava_pipeline.errors import RejectedRequest
+from strava_pipeline.strava.fields import JsonObject, flag, integer, number, position
+
+SERIES: dict[str, Callable[[Any], Any]] = {
+    "time": integer,
+    "distance": number,
+    "altitude": number,
+    "velocity_smooth": number,
+    "heartrate": number,
+    "cadence": number,
+    "watts": number,
+    "temp": number,
+    "moving": flag,
+    "grade_smooth": number,
+}
+
+
+def stream_row(athlete_id: int, activity_id: int, answer: Any) -> JsonObject:
+    """One array per stream; streams of unknown types are kept under ``other``, none at all is 0 points.
+
+    Takes both forms: an object by type, and the list of older answers.
+    """
+    data = _by_type(activity_id, answer)
+    known = {name: _converted(activity_id, name, data.pop(name, None)) for name in SERIES}
+    latitude, longitude = _positions(activity_id, data.pop("latlng", None))
+    lengths = [len(series) for series in (*known.values(), latitude) if series is not None]
+    return {
+        "activity_id": activity_id,
+        "athlete_id": athlete_id,
+        "point_count": max(lengths, default=0),
+        **known,
+        "latitude": latitude,
+        "longitude": longitude,
+        "other": data or None,
+    }
+
+
+def _by_type(activity_id: int, answer: Any) -> dict[str, list[Any]]:
+    streams: dict[Any, Any]
+    if isinstance(answer, list):
+        streams = {entry.get("type"): entry for entry in answer if isinstance(entry, dict)}
+    else:
+        streams = answer if isinstance(answer, dict) else {}
+    data = {}
+    for name, stream in streams.items():
+        values = stream.get("data") if isinstance(stream, dict) else None
+        if not isinstance(name, str) or not isinstance(values, list):
+            raise RejectedRequest(f"activity {activity_id}: stream {str(name)[:40]!r} holds no list of data")
+        data[name] = values
+    return data
+
+
+def _converted(activity_id: int, name: str, values: list[Any] | None) -> list[Any] | None:
+    if values is None:
+        return None
+    convert = SERIES[name]
+    try:
+        return [None if value is None else convert(value) for value in values]
+    except (TypeError, ValueError, OverflowError):
+        raise RejectedRequest(f"activity {activity_id}: stream {name} holds a value that does not fit") from None
+
+
+def _positions(
+    activity_id: int, values: list[Any] | None
+) -> tuple[list[float | None], list[float | None]] | tuple[None, None]:
+    if values is None:
+        return None, None
+    try:
+        pairs: list[Sequence[float | None]] = [position(value) or (None, None) for value in values]
+    except (TypeError, ValueError):
+        raise RejectedRequest(f"activity {activity_id}: stream latlng holds a value that does not fit") from None
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]

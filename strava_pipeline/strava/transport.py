@@ -1,0 +1,122 @@
+"""The way every API call takes: quota, token, request, settlement, typed result."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Protocol
+
+import requests
+import stamina
+import stamina.instrumentation
+
+from strava_pipeline.errors import QuotaExhausted, RetriableStravaError
+from strava_pipeline.strava.faults import UNAUTHORIZED, error_for, parse_fault
+from strava_pipeline.strava.http import DEADLINE_SECONDS, OK, Answer, new_session, parse_json, send
+from strava_pipeline.strava.oauth import TokenGrant
+from strava_pipeline.strava.quota import Lane, Outcome, QuotaLedger, RateHeaders
+
+log = logging.getLogger(__name__)
+
+# Three retries after 1, 2 and 4 s, each with up to a quarter of a second on top.
+ATTEMPTS = 4
+FIRST_WAIT_SECONDS = 1.0
+LONGEST_WAIT_SECONDS = 4.0
+JITTER_SECONDS = 0.25
+# The default hook prints to standard output where structlog is installed, into the midst of our answers.
+stamina.instrumentation.set_on_retry_hooks([stamina.instrumentation.LoggingOnRetryHook])
+_IDS = re.compile(r"(?<=/)[a-z]?[0-9]+(?=/|$)")
+
+
+class TokenStore(Protocol):
+    """Where athletes' tokens are kept."""
+
+    def access_token(self, athlete_id: int) -> str:
+        """The token to use now; ``NeedsReauthorization`` or ``UnknownAthlete`` when there is none."""
+
+    def refreshed(self, athlete_id: int, rejected: str, refresh: Callable[[str], TokenGrant]) -> str:
+        """A token other than the ``rejected`` one, calling ``refresh`` at most once for all processes."""
+
+
+@dataclass(frozen=True)
+class Transport:
+    """Sends GETs on behalf of one athlete at a time, in one lane; waits for quota at most ``max_wait``."""
+
+    api_url: str
+    lane: Lane
+    ledger: QuotaLedger
+    tokens: TokenStore
+    refresh: Callable[[str], TokenGrant]
+    max_wait: timedelta
+    session: requests.Session = field(default_factory=new_session, repr=False)
+
+    def get(self, athlete_id: int, path: str, query: Mapping[str, str] | None = None) -> Any:
+        """Parsed JSON of ``GET path``, or one of the errors drawn in :mod:`strava_pipeline.errors`."""
+        for attempt in stamina.retry_context(
+            on=_may_pass,
+            attempts=ATTEMPTS,
+            timeout=None,
+            wait_initial=FIRST_WAIT_SECONDS,
+            wait_max=LONGEST_WAIT_SECONDS,
+            wait_jitter=JITTER_SECONDS,
+        ):
+            with attempt:
+                return self._get_once(athlete_id, path, query or {})
+        raise AssertionError("stamina ends with a result or an error")
+
+    def _get_once(self, athlete_id: int, path: str, query: Mapping[str, str]) -> Any:
+        what = f"GET {path} of athlete {athlete_id}"
+        token = self.tokens.access_token(athlete_id)
+        answer = self._booked_call(athlete_id, path, query, token, what)
+        if answer.status == UNAUTHORIZED and parse_fault(answer.body).code != "missing":
+            token = self.tokens.refreshed(athlete_id, token, self.refresh)
+            answer = self._booked_call(athlete_id, path, query, token, what)
+        if answer.status != OK:
+            raise error_for(what, answer.status, answer.body, retry_after=answer.retry_after)
+        return parse_json(answer.body, what)
+
+    def _booked_call(self, athlete_id: int, path: str, query: Mapping[str, str], token: str, what: str) -> Answer:
+        reservation = self.ledger.reserve(
+            self.lane,
+            _IDS.sub("{id}", path),
+            athlete_id,
+            longest=timedelta(seconds=DEADLINE_SECONDS),
+            max_wait=self.max_wait,
+        )
+        started = time.monotonic()
+        outcome = Outcome(status=None, duration_ms=0)
+        try:
+            answer = send(
+                self.session,
+                "GET",
+                f"{self.api_url}{path}",
+                what=what,
+                headers={"Authorization": f"Bearer {token}"},
+                query=query,
+            )
+            outcome = _outcome(answer)
+        except RetriableStravaError:
+            outcome = Outcome(status=None, duration_ms=(time.monotonic() - started) * 1000)
+            raise
+        finally:
+            self.ledger.settle(reservation, outcome)
+        return answer
+
+
+def _outcome(answer: Answer) -> Outcome:
+    return Outcome(
+        status=answer.status,
+        duration_ms=answer.duration_ms,
+        server_time=answer.server_time,
+        rates=RateHeaders.parse(answer.headers),
+        retry_after=answer.retry_after,
+        names_a_window="rate limit" in parse_fault(answer.body).field if answer.status != OK else False,
+    )
+
+
+def _may_pass(error: Exception) -> bool:
+    return isinstance(error, RetriableStravaError) and not isinstance(error, QuotaExhausted)

@@ -1,0 +1,1 @@
+"""Everything stored: tables, engine, migrations, and one module per aggregate."""

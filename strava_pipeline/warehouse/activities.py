@@ -1,0 +1,186 @@
+"""Activities and everything that hangs on one: stored, replaced by month, and deleted together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, select
+
+from strava_pipeline.errors import WarehouseError
+from strava_pipeline.strava.payload import DetailRows
+from strava_pipeline.warehouse.bulk import replace_children, upsert
+from strava_pipeline.warehouse.ops_tables import payloads
+from strava_pipeline.warehouse.tables import (
+    activities,
+    activity_streams,
+    best_efforts,
+    laps,
+    route_analyses,
+    segment_efforts,
+    splits,
+)
+
+Row = dict[str, Any]
+SUMMARY = "summary"
+DETAIL = "detail"
+SUMMARIZED = 2
+DEPENDENT_TABLES = (laps, splits, best_efforts, segment_efforts, activity_streams, route_analyses, payloads)
+# Guard against an answer that wrongly lists next to nothing.
+MASS_DELETE_FROM = 10
+MASS_DELETE_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Span:
+    """Activities of one athlete that start in ``[start, end)`` (UTC)."""
+
+    athlete_id: int
+    start: datetime
+    end: datetime
+
+    def matches(self) -> ColumnElement[bool]:
+        return and_(
+            activities.c.athlete_id == self.athlete_id,
+            activities.c.start_date >= self.start,
+            activities.c.start_date < self.end,
+        )
+
+
+@dataclass(frozen=True)
+class Payload:
+    """One raw answer about an activity, and the digest of what makes it current."""
+
+    activity_id: int
+    athlete_id: int
+    body: Row
+    digest: str
+
+
+def replace_span(
+    connection: Connection,
+    span: Span,
+    rows: Sequence[Row],
+    bodies: Sequence[Payload],
+    *,
+    listed: Collection[int],
+    asked_at: datetime,
+    allow_mass_delete: bool,
+) -> int:
+    """Make the stored activities of a span those in ``rows``; returns how many were deleted.
+
+    ``listed``: ids Strava listed at all, which are not deleted even if they start elsewhere or did not map.
+    What was stored after ``asked_at`` stays. ``WarehouseError`` if suspiciously much would vanish.
+    """
+    stored = connection.execute(
+        select(activities.c.id).where(span.matches(), activities.c.fetched_at <= asked_at).with_for_update()
+    )
+    present = set(stored.scalars())
+    gone = present - set(listed)
+    if len(present) >= MASS_DELETE_FROM and len(gone) > MASS_DELETE_SHARE * len(present) and not allow_mass_delete:
+        raise WarehouseError(
+            f"Strava lists only {len(present) - len(gone)} of athlete {span.athlete_id}'s {len(present)} stored"
+            f" activities from {span.start:%Y-%m-%d} on: nothing was deleted; if that is right, run again with"
+            " allow_mass_delete"
+        )
+    delete_activities(connection, gone)
+    fresh = [row | {"fetched_at": asked_at, "resource_state": SUMMARIZED} for row in rows]
+    _drop_changed_recordings(connection, fresh)
+    upsert(connection, activities, fresh, newer_by="fetched_at", only_new={"resource_state"})
+    store_payloads(connection, SUMMARY, bodies, asked_at)
+    return len(gone)
+
+
+def store_detail(connection: Connection, rows: DetailRows, payload: Payload, asked_at: datetime) -> bool:
+    """Store one activity with its laps, splits and efforts; False if something newer is stored already."""
+    activity = rows.activity | {"fetched_at": asked_at}
+    _drop_changed_recordings(connection, [activity])
+    if not upsert(connection, activities, [activity], newer_by="fetched_at"):
+        return False
+    children = (
+        (laps, rows.laps),
+        (splits, rows.splits),
+        (best_efforts, rows.best_efforts),
+        (segment_efforts, rows.segment_efforts),
+    )
+    for table, found in children:
+        replace_children(connection, table, [payload.activity_id], found)
+    store_payloads(connection, DETAIL, [payload], asked_at)
+    return True
+
+
+def store_payloads(connection: Connection, kind: str, bodies: Sequence[Payload], asked_at: datetime) -> None:
+    """Keep raw answers, so that the tables can be rebuilt from them."""
+    rows = [
+        {
+            "activity_id": payload.activity_id,
+            "kind": kind,
+            "athlete_id": payload.athlete_id,
+            "body": json.dumps(payload.body),
+            "digest": payload.digest,
+            "fetched_at": asked_at,
+        }
+        for payload in bodies
+    ]
+    upsert(connection, payloads, rows, newer_by="fetched_at")
+
+
+def delete_activities(connection: Connection, activity_ids: Collection[int]) -> None:
+    """Delete activities with all that hangs on them."""
+    if not activity_ids:
+        return
+    for table in DEPENDENT_TABLES:
+        connection.execute(delete(table).where(table.c.activity_id.in_(activity_ids)))
+    connection.execute(delete(activities).where(activities.c.id.in_(activity_ids)))
+
+
+def without_current_detail(connection: Connection, span: Span) -> list[tuple[int, str]]:
+    """Activities whose detail is missing or older than a change, newest first, each with its digest."""
+    summary, detail = payloads.alias("summary"), payloads.alias("detail")
+    query = (
+        select(activities.c.id, summary.c.digest)
+        .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == SUMMARY))
+        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == DETAIL))
+        .where(span.matches(), detail.c.digest.is_distinct_from(summary.c.digest))
+        .order_by(activities.c.start_date.desc())
+    )
+    return [(row.id, row.digest) for row in connection.execute(query)]
+
+
+def without_streams(connection: Connection, span: Span) -> list[tuple[int, bool]]:
+    """Activities without stored streams, newest first, each with whether it was entered by hand."""
+    query = (
+        select(activities.c.id, case((activities.c.manual, True), else_=False))
+        .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
+        .where(span.matches(), activity_streams.c.activity_id.is_(None))
+        .order_by(activities.c.start_date.desc())
+    )
+    return [(row[0], row[1]) for row in connection.execute(query)]
+
+
+def start_of(connection: Connection, activity_id: int) -> datetime | None:
+    """When a stored activity starts (UTC)."""
+    return connection.execute(
+        select(activities.c.start_date).where(activities.c.id == activity_id)
+    ).scalar_one_or_none()
+
+
+def _drop_changed_recordings(connection: Connection, rows: Sequence[Row]) -> None:
+    """Streams of an activity that was cropped or moved are no longer its streams: have them fetched anew."""
+    fresh = {row["id"]: (row["start_date"], row["elapsed_time"]) for row in rows}
+    stored = connection.execute(
+        select(activities.c.id, activities.c.start_date, activities.c.elapsed_time, activities.c.fetched_at).where(
+            activities.c.id.in_(fresh)
+        )
+    )
+    asked = {row["id"]: row["fetched_at"] for row in rows}
+    changed = [
+        row.id
+        for row in stored
+        if (row.start_date, row.elapsed_time) != fresh[row.id] and row.fetched_at <= asked[row.id]
+    ]
+    for table in (activity_streams, route_analyses):
+        connection.execute(delete(table).where(table.c.activity_id.in_(changed)))

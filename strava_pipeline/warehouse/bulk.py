@@ -1,0 +1,74 @@
+"""Many rows at once: COPY into a temporary table, then one INSERT ... ON CONFLICT."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from psycopg import Connection as PsycopgConnection
+from psycopg.sql import SQL, Composable, Identifier
+from sqlalchemy import Connection, Table
+
+Row = Mapping[str, Any]
+
+
+def upsert(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[Row],
+    *,
+    newer_by: str | None = None,
+    only_new: Collection[str] = (),
+) -> int:
+    """Insert rows or update those whose key is there; returns how many were written.
+
+    All rows have the same columns; columns they lack keep what is stored, and so do the columns in
+    ``only_new``. With ``newer_by`` a stored row whose value in that column is later stays as it is.
+    """
+    if not rows:
+        return 0
+    columns = list(rows[0])
+    driver = _driver(connection)
+    staging = Identifier(f"staging_{table.name}")
+    target = Identifier(str(table.schema), table.name)
+    names = SQL(", ").join(map(Identifier, columns))
+    with driver.cursor() as cursor:
+        cursor.execute(SQL("CREATE TEMP TABLE {} AS SELECT {} FROM {} WITH NO DATA").format(staging, names, target))
+        with cursor.copy(SQL("COPY {} ({}) FROM STDIN").format(staging, names)) as copy:
+            for row in rows:
+                copy.write_row([row[column] for column in columns])
+        cursor.execute(
+            SQL("INSERT INTO {target} AS stored ({names}) SELECT {names} FROM {staging} {conflict}").format(
+                target=target,
+                names=names,
+                staging=staging,
+                conflict=_on_conflict(table, columns, newer_by, only_new),
+            )
+        )
+        written = cursor.rowcount
+        cursor.execute(SQL("DROP TABLE {}").format(staging))
+    return written
+
+
+def replace_children(connection: Connection, table: Table, activity_ids: Iterable[int], rows: Sequence[Row]) -> None:
+    """Make the rows of these activities in a child table exactly ``rows``."""
+    connection.execute(table.delete().where(table.c.activity_id.in_(list(activity_ids))))
+    upsert(connection, table, rows)
+
+
+def _on_conflict(table: Table, columns: Sequence[str], newer_by: str | None, only_new: Collection[str]) -> Composable:
+    keys = [column.name for column in table.primary_key]
+    changes = SQL(", ").join(
+        SQL("{0} = excluded.{0}").format(Identifier(name))
+        for name in columns
+        if name not in keys and name not in only_new
+    )
+    conflict = SQL("ON CONFLICT ({}) DO UPDATE SET {}").format(SQL(", ").join(map(Identifier, keys)), changes)
+    if newer_by is None:
+        return conflict
+    return SQL("{} WHERE stored.{field} <= excluded.{field}").format(conflict, field=Identifier(newer_by))
+
+
+def _driver(connection: Connection) -> PsycopgConnection[Any]:
+    driver: PsycopgConnection[Any] = connection.connection.driver_connection  # type: ignore[assignment]  # the engine is psycopg's
+    return driver

@@ -1,0 +1,57 @@
+"""Short ways to declare a commented column; the comments feed the database, Dagster and the docs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Double, Integer, Text
+from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
+from sqlalchemy.types import TypeEngine
+
+ColumnType = TypeEngine[Any] | type[TypeEngine[Any]]
+
+UTC_TIME = DateTime(timezone=True)
+LOCAL_TIME = TIMESTAMP(timezone=False)
+SERIES = ARRAY(Double)
+
+
+def column(name: str, kind: ColumnType, comment: str, *, required: bool = False) -> Column[Any]:
+    """A column that may be empty unless ``required``."""
+    return Column(name, kind, comment=comment, nullable=not required)
+
+
+def key(name: str, kind: ColumnType, comment: str) -> Column[Any]:
+    """A part of the primary key; Strava and the callers give its value, never a sequence."""
+    return Column(name, kind, comment=comment, primary_key=True, autoincrement=False)
+
+
+def bigint(name: str, comment: str, *, required: bool = False) -> Column[Any]:
+    return column(name, BigInteger, comment, required=required)
+
+
+def integer(name: str, comment: str, *, required: bool = False) -> Column[Any]:
+    return column(name, Integer, comment, required=required)
+
+
+def number(name: str, comment: str) -> Column[Any]:
+    return column(name, Double, comment)
+
+
+def text(name: str, comment: str, *, required: bool = False) -> Column[Any]:
+    return column(name, Text, comment, required=required)
+
+
+def flag(name: str, comment: str) -> Column[Any]:
+    return column(name, Boolean, comment)
+
+
+def instant(name: str, comment: str, *, required: bool = False) -> Column[Any]:
+    return column(name, UTC_TIME, comment, required=required)
+
+
+def wall_time(name: str, comment: str) -> Column[Any]:
+    return column(name, LOCAL_TIME, comment)
+
+
+def series(name: str, comment: str) -> Column[Any]:
+    return column(name, SERIES, comment)

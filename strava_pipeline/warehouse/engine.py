@@ -1,0 +1,106 @@
+"""The connection to Postgres: address, pool, time limits, and errors a person can act on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from psycopg import OperationalError
+from psycopg.errors import InsufficientPrivilege
+from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import ExceptionContext
+from sqlalchemy.exc import ArgumentError
+
+from strava_pipeline.errors import ConfigurationError, DatabaseAway, WarehouseError
+from strava_pipeline.settings import Settings
+
+CONNECT_SECONDS = 5
+STATEMENT_MILLISECONDS = 120_000
+LOCK_MILLISECONDS = 30_000
+EMBEDDED_DATABASE = "strava"
+_POSTGRES_SCHEMES = {"postgres", "postgresql"}
+
+
+def database_url(settings: Settings) -> URL:
+    """Where the tables are; starts the embedded Postgres when no address is configured."""
+    if settings.database_url is None:
+        return make_url(_embedded(settings.home))
+    return parse_url(settings.database_url.get_secret_value(), "STRAVA_DATABASE_URL")
+
+
+def parse_url(text: str, name: str) -> URL:
+    """A Postgres address with psycopg 3 as its driver; ``ConfigurationError`` names the setting ``name``."""
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise ConfigurationError(f"{name} is not a database address like postgresql://host/name") from None
+    if url.get_backend_name() not in _POSTGRES_SCHEMES:
+        raise ConfigurationError(f"{name} is not a Postgres address: only Postgres is supported")
+    return url.set(drivername="postgresql+psycopg")
+
+
+def dagster_url(settings: Settings) -> str:
+    """Where Dagster's own storage is, in the one spelling that dagster-postgres takes.
+
+    Bare ``postgresql://`` would mean psycopg 3 to SQLAlchemy 2.1, and Dagster's first event would fail.
+    """
+    if settings.dagster_postgres_url is not None:
+        url = parse_url(settings.dagster_postgres_url.get_secret_value(), "DAGSTER_POSTGRES_URL")
+    else:
+        ours = database_url(settings)
+        url = ours.set(database=f"{ours.database}_dagster")
+    return url.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+
+
+def open_engine(url: URL) -> Engine:
+    """An engine whose failures to reach the database are a ``DatabaseAway`` in one line."""
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=5,
+        connect_args={
+            "connect_timeout": CONNECT_SECONDS,
+            "application_name": "strava-pipeline",
+            "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_MILLISECONDS}"
+            f" -c lock_timeout={LOCK_MILLISECONDS}",
+        },
+    )
+
+    @event.listens_for(engine, "handle_error")
+    def explain(context: ExceptionContext) -> WarehouseError | None:
+        error = context.original_exception
+        if context.is_disconnect or isinstance(error, OperationalError):
+            return DatabaseAway(f"the database at {shown(url)} is away: {_reason(error)}")
+        if isinstance(error, InsufficientPrivilege):
+            return WarehouseError(f"the database at {shown(url)} refuses: {_reason(error)}")
+        return None
+
+    return engine
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of a driver's message."""
+    lines = str(error).strip().splitlines()
+    return lines[0].removeprefix("connection failed: ") if lines else type(error).__name__
+
+
+def shown(url: URL) -> str:
+    """An address without its password, fit for a message."""
+    host = url.host or url.query.get("host") or "the local socket"
+    return f"{host}{f':{url.port}' if url.port else ''}/{url.database}"
+
+
+def now(connection: Connection) -> datetime:
+    """The database's clock, which is everyone's clock (UTC)."""
+    moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return moment
+
+
+def _embedded(home: Path) -> str:
+    from strava_pipeline.local.postgres import ensure_database, use_server  # noqa: PLC0415  only when needed
+
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    server = use_server(home)
+    ensure_database(server, EMBEDDED_DATABASE)
+    return server.url(EMBEDDED_DATABASE)

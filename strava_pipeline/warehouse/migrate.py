@@ -1,0 +1,94 @@
+"""Creates and updates the tables (alembic), and tells whether that is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, inspect, make_url, text
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from strava_pipeline.errors import WarehouseError
+from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.engine import database_url, open_engine
+
+HEAD = "0001"
+VERSION_SCHEMA = "ops"
+VERSION_TABLE = "alembic_version"
+_SCRIPTS = Path(__file__).parent / "migrations"
+# Any fixed number: it names the lock that keeps two migrations apart.
+_LOCK = 7_283_001
+
+
+def open_warehouse(settings: Settings) -> Engine:
+    """The engine of the tables, which an empty database gets first. ``WarehouseError`` if they are outdated."""
+    engine = open_engine(database_url(settings))
+    if is_empty(engine):
+        migrate(engine)
+    check_migrated(engine)
+    return engine
+
+
+def migrate(engine: Engine) -> str:
+    """Bring the tables to :data:`HEAD`, all or nothing; returns the revision they had before, or ''."""
+    from alembic import command  # noqa: PLC0415  takes half a second that only this function needs
+    from alembic.config import Config  # noqa: PLC0415  see above
+
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        before = _stored_revision(connection)
+        if before == HEAD:
+            return before
+        config = Config()
+        config.set_main_option("script_location", str(_SCRIPTS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        return before
+
+
+def check_migrated(engine: Engine) -> None:
+    """``WarehouseError`` unless the tables are the ones this program knows."""
+    with engine.connect() as connection:
+        revision = _stored_revision(connection)
+    if not revision:
+        raise WarehouseError("the database has no tables yet: run strava-pipeline migrate")
+    if revision != HEAD:
+        raise WarehouseError(
+            f"the tables are at revision {revision}, this program needs {HEAD}:"
+            " run strava-pipeline migrate with the newest installed version"
+        )
+
+
+def is_empty(engine: Engine) -> bool:
+    """Nothing of ours has been created in this database yet."""
+    with engine.connect() as connection:
+        return not _stored_revision(connection)
+
+
+def create_database(url_text: str) -> None:
+    """Create the database an address names if it is not there; needs the right to create databases."""
+    url = make_url(url_text).set(drivername="postgresql+psycopg")
+    admin = create_engine(
+        url.set(database="postgres"), isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 5}
+    )
+    try:
+        with admin.connect() as connection:
+            exists = connection.execute(
+                text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": url.database}
+            ).scalar()
+            if not exists:
+                quoted = connection.dialect.identifier_preparer.quote(str(url.database))
+                connection.execute(text(f"CREATE DATABASE {quoted}"))
+    except (OperationalError, ProgrammingError) as error:
+        if "already exists" in str(error.orig):
+            return
+        reason = str(error.orig).strip().splitlines()[-1]
+        raise WarehouseError(f"database {url.database} cannot be created: {reason}") from None
+    finally:
+        admin.dispose()
+
+
+def _stored_revision(connection: Connection) -> str:
+    if not inspect(connection).has_table(VERSION_TABLE, schema=VERSION_SCHEMA):
+        return ""
+    found = connection.execute(text(f"SELECT version_num FROM {VERSION_SCHEMA}.{VERSION_TABLE}")).scalar()  # noqa: S608  constants
+    return str(found or "")

@@ -1,0 +1,25 @@
+"""Runs the revisions on the connection that :mod:`strava_pipeline.warehouse.migrate` opened."""
+
+from __future__ import annotations
+
+from alembic import context
+from sqlalchemy import text
+
+from strava_pipeline.warehouse import ops_tables, tables
+from strava_pipeline.warehouse.migrate import VERSION_SCHEMA, VERSION_TABLE
+
+SCHEMAS = (tables.SCHEMA, ops_tables.SCHEMA)
+
+connection = context.config.attributes["connection"]
+for schema in SCHEMAS:
+    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
+context.configure(
+    connection=connection,
+    target_metadata=tables.metadata,
+    include_schemas=True,
+    include_name=lambda name, kind, _: kind != "schema" or name in SCHEMAS,
+    version_table=VERSION_TABLE,
+    version_table_schema=VERSION_SCHEMA,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,155 @@
+"""The tables the pipeline runs on (schema ``ops``); analysts have no access to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
+
+from strava_pipeline.warehouse import columns as c
+from strava_pipeline.warehouse.columns import UTC_TIME, column, key
+from strava_pipeline.warehouse.tables import metadata
+
+SCHEMA = "ops"
+
+
+def _serial(comment: str) -> Column[Any]:
+    return Column("id", BigInteger, primary_key=True, autoincrement=True, comment=comment)
+
+
+def _stamped(name: str, comment: str) -> Column[Any]:
+    return Column(name, UTC_TIME, nullable=False, server_default=func.clock_timestamp(), comment=comment)
+
+
+users = Table(
+    "users",
+    metadata,
+    key("athlete_id", BigInteger, "Strava's id of the athlete"),
+    c.text("strava_access_token", "envelope, AES-256-GCM; empty once erased"),
+    c.text("strava_refresh_token", "envelope, AES-256-GCM; empty once erased"),
+    c.instant("strava_token_expires_at", "when the access token ends (UTC)"),
+    column("scopes", ARRAY(Text), "permissions the athlete granted", required=True),
+    c.text("state", "active, needs_reauth or revoked", required=True),
+    c.integer("generation", "rises with every new token pair; bound into the envelopes", required=True),
+    c.text("email", "where ride summaries go; empty for none"),
+    _stamped("connected_at", "when the athlete first connected (UTC)"),
+    _stamped("updated_at", "when the row last changed (UTC)"),
+    CheckConstraint("state IN ('active', 'needs_reauth', 'revoked')", name="state"),
+    schema=SCHEMA,
+    comment="connected athletes and their tokens",
+)
+
+token_audit = Table(
+    "token_audit",
+    metadata,
+    _serial("order of the operations"),
+    _stamped("at", "when (UTC)"),
+    c.bigint("athlete_id", "whose token; empty while unknown"),
+    c.text("operation", "exchange, refresh, revoke, rotate", required=True),
+    c.text("outcome", "ok, reused (another process had refreshed), or failed", required=True),
+    c.text("detail", "what went wrong, in Strava's words; never a token"),
+    Index(None, "athlete_id", "at"),
+    schema=SCHEMA,
+    comment="every operation on a token",
+)
+
+api_calls = Table(
+    "api_calls",
+    metadata,
+    _serial("order of the reservations"),
+    c.text("lane", "live, reconcile or backfill", required=True),
+    c.text("endpoint", "path with ids left out", required=True),
+    c.bigint("athlete_id", "on whose behalf"),
+    _stamped("reserved_at", "when room was reserved (UTC), before the call was sent"),
+    c.instant("settled_at", "when the answer was in (UTC); empty: no answer, or the process died"),
+    column("status", SmallInteger, "HTTP status; empty without an answer"),
+    c.number("duration_ms", "from sending to the whole answer, ms"),
+    Index(None, "reserved_at"),
+    schema=SCHEMA,
+    comment="one row per request to Strava: reservation, record and metric at once",
+)
+
+quota_windows = Table(
+    "quota_windows",
+    metadata,
+    key("length_s", Integer, "length of the window, s"),
+    key("starts_at", UTC_TIME, "start (UTC)"),
+    c.integer("booked", "calls of ours that may count in this window", required=True),
+    c.integer("read_limit", "Strava's limit of reads, once known"),
+    c.integer("read_foreign", "reads Strava counted beyond ours", required=True),
+    c.integer("overall_limit", "Strava's limit of all calls, once known"),
+    c.integer("overall_foreign", "calls Strava counted beyond ours", required=True),
+    c.instant("blocked_until", "no call before this time (UTC): Strava answered 429"),
+    schema=SCHEMA,
+    comment="what is used of each of Strava's rate windows",
+)
+
+webhook_events = Table(
+    "webhook_events",
+    metadata,
+    _serial("order of arrival"),
+    c.text("event_key", "sha256 over what makes the event; redeliveries share it", required=True),
+    c.text("source", "webhook, or reconcile when found by comparing", required=True),
+    c.bigint("subscription_id", "Strava's id of the subscription", required=True),
+    c.text("object_type", "activity or athlete", required=True),
+    c.bigint("object_id", "id of the activity or athlete", required=True),
+    c.text("aspect_type", "create, update or delete", required=True),
+    c.bigint("owner_id", "athlete concerned", required=True),
+    c.instant("event_time", "when it happened, as Strava says (UTC)", required=True),
+    column("updates", JSONB, "what changed", required=True),
+    column("signed", Boolean, "the delivery carried a valid signature", required=True),
+    _stamped("received_at", "when it was stored (UTC)"),
+    c.text("state", "received, launched, waiting, done, dead or parked", required=True),
+    Column("attempts", Integer, nullable=False, server_default=text("0"), comment="runs that tried and failed"),
+    Column(
+        "fence",
+        Integer,
+        nullable=False,
+        server_default=text("0"),
+        comment="rises with each claim; an older one is void",
+    ),
+    c.instant("not_before", "not to be claimed before (UTC)"),
+    c.instant("lease_until", "the claim ends here (UTC) unless extended"),
+    c.text("run_id", "Dagster run that has it, or had it last"),
+    c.text("error_class", "transient or permanent, when dead"),
+    c.text("error", "why the last try failed"),
+    c.instant("finished_at", "when it was done or given up (UTC)"),
+    UniqueConstraint("event_key"),
+    CheckConstraint("state IN ('received', 'launched', 'waiting', 'done', 'dead', 'parked')", name="state"),
+    Index(
+        "ix_webhook_events_open",
+        "id",
+        postgresql_where=text("state IN ('received', 'launched', 'waiting')"),
+    ),
+    Index(None, "owner_id", "object_id"),
+    schema=SCHEMA,
+    comment="the inbox: every accepted webhook event and what became of it",
+)
+
+payloads = Table(
+    "payloads",
+    metadata,
+    key("activity_id", BigInteger, "Strava's id of the activity"),
+    key("kind", Text, "summary or detail"),
+    c.bigint("athlete_id", "Strava's id of the athlete", required=True),
+    column("body", JSON, "Strava's answer as it came", required=True),
+    c.text("digest", "of the fields whose change calls for a new detail", required=True),
+    c.instant("fetched_at", "when it was asked for (UTC)", required=True),
+    Index(None, "athlete_id"),
+    schema=SCHEMA,
+    comment="raw answers, so that tables can be rebuilt without one request",
+)

@@ -1,0 +1,56 @@
+"""Streams and what is computed from them."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from strava_pipeline.warehouse.activities import Span
+from strava_pipeline.warehouse.bulk import upsert
+from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.tables import activities, activity_streams, route_analyses
+
+Row = dict[str, Any]
+
+
+def store_streams(connection: Connection, row: Row, asked_at: datetime) -> bool:
+    """Store one activity's streams; False if newer ones are stored already."""
+    other = None if row["other"] is None else json.dumps(row["other"])
+    stored = row | {"other": other, "fetched_at": asked_at}
+    return upsert(connection, activity_streams, [stored], newer_by="fetched_at") > 0
+
+
+def streams_of(connection: Connection, activity_id: int) -> Row | None:
+    """The row of one activity's streams."""
+    found = connection.execute(select(activity_streams).where(activity_streams.c.activity_id == activity_id)).first()
+    return None if found is None else found._asdict()
+
+
+def not_analysed(connection: Connection, span: Span) -> list[int]:
+    """Activities with samples whose analysis is missing or of older streams."""
+    query = (
+        select(activities.c.id)
+        .join(activity_streams, activity_streams.c.activity_id == activities.c.id)
+        .outerjoin(route_analyses, route_analyses.c.activity_id == activities.c.id)
+        .where(
+            span.matches(),
+            activity_streams.c.point_count > 0,
+            route_analyses.c.streams_fetched_at.is_distinct_from(activity_streams.c.fetched_at),
+        )
+        .order_by(activities.c.start_date)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def store_analysis(connection: Connection, streams: Row, figures: Row) -> None:
+    """Store the figures of one activity, by column, computed from ``streams``."""
+    row = figures | {
+        "activity_id": streams["activity_id"],
+        "athlete_id": streams["athlete_id"],
+        "streams_fetched_at": streams["fetched_at"],
+        "analysed_at": now(connection),
+    }
+    upsert(connection, route_analyses, [row], newer_by="streams_fetched_at")

@@ -1,0 +1,309 @@
+"""The analysts' tables (schema ``strava``).
+
+Strava's fields keep Strava's names; figures computed here carry their unit in the name. Source of the
+meanings: https://developers.strava.com/docs/reference/
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text
+from sqlalchemy.dialects.postgresql import ARRAY, JSON
+
+from strava_pipeline.warehouse.columns import (
+    SERIES,
+    bigint,
+    column,
+    flag,
+    instant,
+    integer,
+    key,
+    number,
+    series,
+    text,
+    wall_time,
+)
+
+SCHEMA = "strava"
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+FETCHED = "when the stored answer was asked for (UTC); an older answer never replaces a newer one"
+
+
+def _owner() -> Column[Any]:
+    return bigint("athlete_id", "Strava's id of the athlete", required=True)
+
+
+def _activity() -> Column[Any]:
+    return key("activity_id", BigInteger, "Strava's id of the activity")
+
+
+def _effort_columns() -> list[Column[Any]]:
+    """What laps, best efforts and segment efforts have in common."""
+    return [
+        text("name", "name as shown by Strava"),
+        number("distance", "length, m"),
+        integer("elapsed_time", "time from start to end, s"),
+        integer("moving_time", "time in motion, s"),
+        instant("start_date", "start (UTC)"),
+        wall_time("start_date_local", "start, local wall time"),
+        integer("start_index", "index of the first sample in the activity's streams"),
+        integer("end_index", "index of the last sample in the activity's streams"),
+    ]
+
+
+athletes = Table(
+    "athletes",
+    metadata,
+    key("id", BigInteger, "Strava's id of the athlete"),
+    text("username", "user name"),
+    text("firstname", "first name"),
+    text("lastname", "last name"),
+    text("bio", "what the athlete says about themselves"),
+    text("city", "city"),
+    text("state", "state or region"),
+    text("country", "country"),
+    text("sex", "M or F, empty when not given"),
+    flag("premium", "has a subscription (old name of summit)"),
+    flag("summit", "has a subscription"),
+    instant("created_at", "when the account was created (UTC)"),
+    instant("updated_at", "when the profile last changed (UTC)"),
+    integer("follower_count", "number of followers"),
+    integer("friend_count", "number of athletes followed"),
+    integer("athlete_type", "0 cyclist, 1 runner"),
+    text("date_preference", "how the athlete writes dates"),
+    text("measurement_preference", "feet or meters"),
+    integer("ftp", "functional threshold power, W"),
+    number("weight", "body weight, kg"),
+    text("profile", "address of the profile picture"),
+    text("profile_medium", "address of the small profile picture"),
+    instant("fetched_at", FETCHED, required=True),
+    schema=SCHEMA,
+    comment="one row per connected athlete",
+)
+
+gear = Table(
+    "gear",
+    metadata,
+    key("id", Text, "Strava's id: b... a bike, g... a pair of shoes"),
+    _owner(),
+    text("name", "name given by the athlete or the maker"),
+    text("nickname", "short name"),
+    flag("is_primary", "the athlete's default (Strava's field primary)"),
+    flag("retired", "no longer in use"),
+    number("distance", "distance done with it so far, m"),
+    number("converted_distance", "the same in the athlete's unit, km or mi"),
+    text("brand_name", "maker"),
+    text("model_name", "model"),
+    integer("frame_type", "1 mtb, 2 cross, 3 road, 4 time trial"),
+    text("description", "the athlete's note"),
+    number("weight", "weight, kg"),
+    instant("fetched_at", FETCHED, required=True),
+    Index(None, "athlete_id"),
+    schema=SCHEMA,
+    comment="one row per bike or pair of shoes",
+)
+
+activities = Table(
+    "activities",
+    metadata,
+    key("id", BigInteger, "Strava's id of the activity"),
+    _owner(),
+    integer("resource_state", "2 the summary is stored, 3 the detail as well", required=True),
+    text("name", "title", required=True),
+    text("description", "the athlete's note (detail)"),
+    text("type", "kind of sport, the older and coarser list", required=True),
+    text("sport_type", "kind of sport; where Strava gives none, the same as type", required=True),
+    integer("workout_type", "runs: 1 race, 2 long run, 3 workout; rides: 11 race, 12 workout"),
+    instant("start_date", "start (UTC)", required=True),
+    wall_time("start_date_local", "start, local wall time at the place of the activity"),
+    text("timezone", "time zone; its GMT part is the standard offset, not the one that held"),
+    number("utc_offset", "local time minus UTC at the start, s"),
+    number("distance", "length, m"),
+    integer("moving_time", "time in motion, s; can exceed elapsed_time"),
+    integer("elapsed_time", "time from start to end, s"),
+    number("total_elevation_gain", "metres climbed, m"),
+    number("elev_high", "highest point, m"),
+    number("elev_low", "lowest point, m"),
+    number("average_speed", "distance over moving time, m/s"),
+    number("max_speed", "highest speed, m/s"),
+    number("average_cadence", "mean cadence, rpm (runs: steps of one leg per minute)"),
+    number("average_temp", "mean temperature, degrees Celsius"),
+    number("average_watts", "mean power, W"),
+    number("weighted_average_watts", "mean power weighted by effort, W"),
+    number("max_watts", "highest power, W"),
+    number("kilojoules", "work, kJ"),
+    flag("device_watts", "power was measured, not estimated"),
+    flag("has_heartrate", "a heart rate was recorded"),
+    number("average_heartrate", "mean heart rate, bpm"),
+    number("max_heartrate", "highest heart rate, bpm"),
+    flag("heartrate_opt_out", "the athlete hides the heart rate"),
+    flag("display_hide_heartrate_option", "Strava offers to hide the heart rate"),
+    number("suffer_score", "Strava's relative effort"),
+    number("calories", "energy, kcal (detail)"),
+    number("perceived_exertion", "effort as felt, 1 to 10 (detail)"),
+    flag("prefer_perceived_exertion", "effort as felt replaces the heart rate (detail)"),
+    integer("achievement_count", "achievements won"),
+    integer("pr_count", "personal records set"),
+    integer("kudos_count", "kudos received"),
+    integer("comment_count", "comments received"),
+    integer("athlete_count", "athletes who took part"),
+    integer("photo_count", "photos from Instagram"),
+    integer("total_photo_count", "photos in all"),
+    flag("has_kudoed", "the athlete gave kudos"),
+    flag("trainer", "on a trainer or treadmill"),
+    flag("commute", "a commute"),
+    flag("manual", "entered by hand"),
+    flag("private", "visible to the athlete only"),
+    text("visibility", "everyone, followers_only or only_me"),
+    flag("flagged", "flagged by another athlete"),
+    flag("hide_from_home", "not shown in the home feed (detail)"),
+    text("gear_id", "bike or shoes used"),
+    column("start_latlng", SERIES, "latitude and longitude of the start, degrees; empty without GPS"),
+    column("end_latlng", SERIES, "latitude and longitude of the end, degrees; empty without GPS"),
+    text("location_city", "city (old activities)"),
+    text("location_state", "state or region (old activities)"),
+    text("location_country", "country (old activities)"),
+    text("map_id", "Strava's id of the map"),
+    text("summary_polyline", "coarse route, encoded polyline of precision 5; empty without GPS"),
+    text("polyline", "full route, encoded polyline of precision 5 (detail)"),
+    bigint("upload_id", "Strava's id of the upload; empty when entered by hand"),
+    text("upload_id_str", "the same as text"),
+    text("external_id", "name of the uploaded file"),
+    text("device_name", "device that recorded it (detail)"),
+    flag("from_accepted_tag", "made from another athlete's activity"),
+    text("embed_token", "token of Strava's embed code (detail)"),
+    instant("fetched_at", FETCHED, required=True),
+    Index(None, "athlete_id", "start_date"),
+    schema=SCHEMA,
+    comment="one row per activity",
+)
+
+laps = Table(
+    "laps",
+    metadata,
+    _activity(),
+    key("id", BigInteger, "Strava's id of the lap"),
+    _owner(),
+    *_effort_columns(),
+    integer("lap_index", "number of the lap, from 1"),
+    integer("split", "number of the split the lap belongs to"),
+    number("total_elevation_gain", "metres climbed, m"),
+    number("average_speed", "mean speed, m/s"),
+    number("max_speed", "highest speed, m/s"),
+    number("average_cadence", "mean cadence, rpm"),
+    number("average_watts", "mean power, W"),
+    flag("device_watts", "power was measured, not estimated"),
+    number("average_heartrate", "mean heart rate, bpm"),
+    number("max_heartrate", "highest heart rate, bpm"),
+    integer("pace_zone", "pace zone, 0 when there is none"),
+    schema=SCHEMA,
+    comment="one row per lap (detail)",
+)
+
+splits = Table(
+    "splits",
+    metadata,
+    _activity(),
+    key("unit", Text, "metric: per km, standard: per mile"),
+    key("split", Integer, "number of the split, from 1"),
+    _owner(),
+    number("distance", "length, m"),
+    integer("elapsed_time", "time from start to end, s"),
+    integer("moving_time", "time in motion, s"),
+    number("elevation_difference", "height at the end minus height at the start, m"),
+    number("average_speed", "mean speed, m/s"),
+    number("average_grade_adjusted_speed", "mean speed corrected for the grade, m/s"),
+    number("average_heartrate", "mean heart rate, bpm"),
+    integer("pace_zone", "pace zone, 0 when there is none"),
+    schema=SCHEMA,
+    comment="one row per kilometre and per mile of an activity (detail)",
+)
+
+best_efforts = Table(
+    "best_efforts",
+    metadata,
+    _activity(),
+    key("id", BigInteger, "Strava's id of the effort"),
+    _owner(),
+    *_effort_columns(),
+    integer("pr_rank", "1 to 3 when among the athlete's three best at the time"),
+    schema=SCHEMA,
+    comment="one row per standard distance run within an activity (detail)",
+)
+
+segment_efforts = Table(
+    "segment_efforts",
+    metadata,
+    _activity(),
+    key("id", BigInteger, "Strava's id of the effort"),
+    _owner(),
+    bigint("segment_id", "Strava's id of the segment"),
+    *_effort_columns(),
+    number("average_cadence", "mean cadence, rpm"),
+    flag("device_watts", "power was measured, not estimated"),
+    number("average_watts", "mean power, W"),
+    number("average_heartrate", "mean heart rate, bpm"),
+    number("max_heartrate", "highest heart rate, bpm"),
+    integer("pr_rank", "1 to 3 when among the athlete's three best at the time"),
+    integer("kom_rank", "1 to 10 when among the ten best of all athletes at the time"),
+    flag("hidden", "hidden on the activity's page"),
+    Index(None, "segment_id"),
+    schema=SCHEMA,
+    comment="one row per segment ridden or run within an activity (detail)",
+)
+
+activity_streams = Table(
+    "activity_streams",
+    metadata,
+    _activity(),
+    _owner(),
+    integer("point_count", "samples; 0 when Strava has no streams for it", required=True),
+    column("time", ARRAY(Integer), "since the start, s"),
+    series("distance", "since the start, m"),
+    series("latitude", "degrees north"),
+    series("longitude", "degrees east"),
+    series("altitude", "m above sea level"),
+    series("velocity_smooth", "speed, m/s"),
+    series("heartrate", "heart rate, bpm"),
+    series("cadence", "cadence, rpm"),
+    series("watts", "power, W"),
+    series("temp", "temperature, degrees Celsius"),
+    column("moving", ARRAY(Boolean), "in motion"),
+    series("grade_smooth", "grade, percent"),
+    column("other", JSON, "streams of types not listed here, type -> values"),
+    instant("fetched_at", FETCHED, required=True),
+    schema=SCHEMA,
+    comment="one row per activity, one array per stream; activity_points gives a row per sample",
+)
+
+route_analyses = Table(
+    "route_analyses",
+    metadata,
+    _activity(),
+    _owner(),
+    integer("point_count", "samples the figures come from", required=True),
+    number("distance_m", "length by the recorded distance, or by the positions where there is none, m"),
+    number("elapsed_time_s", "time from the first to the last sample, s"),
+    number("moving_time_s", "time in motion, s"),
+    number("elevation_gain_m", "metres climbed, m"),
+    number("elevation_loss_m", "metres descended, m"),
+    number("average_speed_mps", "distance over moving time, m/s"),
+    number("max_speed_mps", "highest speed, m/s"),
+    number("average_heartrate_bpm", "mean heart rate over time, bpm"),
+    number("max_heartrate_bpm", "highest heart rate, bpm"),
+    number("average_power_w", "mean power over time, W"),
+    number("max_power_w", "highest power, W"),
+    instant("streams_fetched_at", "which streams the figures come from", required=True),
+    instant("analysed_at", "when the figures were computed (UTC)", required=True),
+    schema=SCHEMA,
+    comment="one row per activity with streams: figures computed from its samples",
+)

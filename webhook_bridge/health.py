@@ -1,0 +1,22 @@
+"""``/health/live`` and ``/health/ready`` tell whether the process is there, and whether it can take events."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, current_app
+from sqlalchemy import select
+
+health = Blueprint("health", __name__, url_prefix="/health")
+
+
+@health.get("/live")
+def live() -> Response:
+    """The process answers."""
+    return Response("ok\n", mimetype="text/plain")
+
+
+@health.get("/ready")
+def ready() -> Response:
+    """The database answers, too; 503 otherwise."""
+    with current_app.extensions["engine"].connect() as connection:
+        connection.execute(select(1))
+    return Response("ok\n", mimetype="text/plain")

@@ -1,0 +1,112 @@
+"""``GET|POST /webhooks/strava``: Strava's handshake and its deliveries."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+import time
+from typing import Any
+
+from flask import Blueprint, Response, current_app, request
+from sqlalchemy import Engine
+
+from strava_pipeline.errors import WebhookRejected
+from strava_pipeline.settings import Settings, SignatureMode
+from strava_pipeline.warehouse.webhook_events import Stored, store_event
+from webhook_bridge.payload import parse_event
+from webhook_bridge.verification import verify_signature
+
+log = logging.getLogger(__name__)
+
+FORBIDDEN = 403
+TOO_LARGE = 413
+BODY_CAP_BYTES = 16 * 1024
+LONGEST_CHALLENGE = 255
+
+webhooks = Blueprint("webhooks", __name__)
+
+
+@webhooks.get("/webhooks/strava", defaults={"path_token": ""})
+@webhooks.get("/webhooks/strava/<path_token>")
+def handshake(path_token: str) -> Response:
+    """Echo Strava's challenge if it knows our verify token."""
+    settings = _settings()
+    _check_path(settings, path_token)
+    query = request.args
+    once = all(len(query.getlist(f"hub.{name}")) == 1 for name in ("mode", "challenge", "verify_token"))
+    expected = settings.required("webhook_verify_token")
+    if (
+        not once
+        or query["hub.mode"] != "subscribe"
+        or not hmac.compare_digest(query["hub.verify_token"].encode(), expected.encode())
+        or len(query["hub.challenge"]) > LONGEST_CHALLENGE
+    ):
+        raise WebhookRejected("handshake", status=FORBIDDEN)
+    return _json({"hub.challenge": query["hub.challenge"]})
+
+
+@webhooks.post("/webhooks/strava", defaults={"path_token": ""})
+@webhooks.post("/webhooks/strava/<path_token>")
+def deliver(path_token: str) -> Response:
+    """Store an event and answer 200 once it is committed; cheap checks come first."""
+    settings = _settings()
+    _check_path(settings, path_token)
+    body = _capped_body()
+    signed = _check_signature(settings, body)
+    event = parse_event(body, signed=signed)
+    expected = settings.webhook_subscription_id
+    if expected is not None and event.subscription_id != expected:
+        raise WebhookRejected("subscription", status=FORBIDDEN)
+    stored = store_event(_engine(), event)
+    log.info(
+        "%s %s %d of athlete %d: %s",
+        event.aspect_type,
+        event.object_type,
+        event.object_id,
+        event.owner_id,
+        stored,
+    )
+    if stored is Stored.NEW:
+        current_app.extensions["dispatcher_wake"]()
+    return _json({"status": stored.value})
+
+
+def _check_path(settings: Settings, path_token: str) -> None:
+    expected = settings.webhook_path_token.get_secret_value() if settings.webhook_path_token else ""
+    if not hmac.compare_digest(path_token.encode(), expected.encode()):
+        raise WebhookRejected("path", status=404)
+
+
+def _capped_body() -> bytes:
+    """The raw body; one byte more than allowed is enough to refuse it."""
+    if (request.content_length or 0) > BODY_CAP_BYTES:
+        raise WebhookRejected("too_large", status=TOO_LARGE)
+    body = request.stream.read(BODY_CAP_BYTES + 1)
+    if len(body) > BODY_CAP_BYTES:
+        raise WebhookRejected("too_large", status=TOO_LARGE)
+    return bytes(body)
+
+
+def _check_signature(settings: Settings, body: bytes) -> bool:
+    """Whether the body carries a valid signature; what the mode does not let pass is rejected."""
+    header = request.headers.get("X-Strava-Signature")
+    mode = settings.webhook_signature
+    if mode is SignatureMode.OFF or (mode is SignatureMode.OPTIONAL and header is None):
+        return False
+    verify_signature(header, body, settings.signing_secrets(), time.time())
+    return True
+
+
+def _json(body: dict[str, Any]) -> Response:
+    return Response(json.dumps(body), mimetype="application/json")
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.extensions["settings"]
+    return settings
+
+
+def _engine() -> Engine:
+    engine: Engine = current_app.extensions["engine"]
+    return engine
