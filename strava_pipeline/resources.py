@@ -30,12 +30,9 @@ class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # g
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["WarehouseResource"]:  # noqa: ARG002  the signature is Dagster's
         """Connects for the time of a run."""
-        self._engine = open_warehouse(load_settings())
-        try:
+        with open_warehouse(load_settings()) as self._engine:
             yield self
-        finally:
-            self._engine.dispose()
-            self._engine = None
+        self._engine = None
 
     @property
     def engine(self) -> Engine:

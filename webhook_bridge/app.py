@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from flask import Flask, Response, jsonify
 from sqlalchemy import Engine
@@ -18,10 +19,17 @@ from webhook_bridge.webhooks import BODY_CAP_BYTES, webhooks
 log = logging.getLogger(__name__)
 
 UNAVAILABLE = 503
+# As many as the server has threads.
+WRITERS = 8
 INTERNAL = 500
 
 
-def create_app(settings: Settings, engine: Engine, wake: Callable[[], None] = lambda: None) -> Flask:
+def create_app(
+    settings: Settings,
+    engine: Engine,
+    wake: Callable[[], None] = lambda: None,
+    dispatcher_is_running: Callable[[], bool] = lambda: True,
+) -> Flask:
     """The app; ``wake`` is called when an event was stored. ``ConfigurationError`` if it could not verify one."""
     check_settings(settings)
     app = Flask(__name__, static_folder=None)
@@ -29,7 +37,9 @@ def create_app(settings: Settings, engine: Engine, wake: Callable[[], None] = la
     app.config["MAX_CONTENT_LENGTH"] = BODY_CAP_BYTES + 1
     app.extensions["settings"] = settings
     app.extensions["engine"] = engine
+    app.extensions["writers"] = ThreadPoolExecutor(WRITERS, thread_name_prefix="writer")
     app.extensions["dispatcher_wake"] = wake
+    app.extensions["dispatcher_is_running"] = dispatcher_is_running
     app.register_blueprint(webhooks)
     app.register_blueprint(health)
     app.register_error_handler(WebhookRejected, _rejected)

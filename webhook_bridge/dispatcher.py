@@ -7,6 +7,7 @@ import threading
 from datetime import timedelta
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.settings import Settings
@@ -47,14 +48,26 @@ class Dispatcher:
         self._wake.set()
         self._thread.join()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether events are being worked through."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException:
+            log.critical("the dispatcher ends: restart the bridge", exc_info=True)
+            raise
+
+    def _work(self) -> None:
         while not self._stop.is_set():
             self._wake.clear()
             try:
                 drained = self.dispatch_once() == 0
                 pause = POLL_SECONDS if drained else 0.0
                 self._backoff = 1.0
-            except StravaPipelineError as error:
+            except (StravaPipelineError, SQLAlchemyError) as error:
                 log.warning("%s: trying again in %.0f s", error, self._backoff)
                 pause = self._backoff
                 self._backoff = min(self._backoff * 2, LONGEST_BACKOFF_SECONDS)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response, current_app, jsonify
 from sqlalchemy import select
+
+UNAVAILABLE = 503
 
 health = Blueprint("health", __name__, url_prefix="/health")
 
@@ -15,8 +17,10 @@ def live() -> Response:
 
 
 @health.get("/ready")
-def ready() -> Response:
-    """The database answers, too; 503 otherwise."""
+def ready() -> Response | tuple[Response, int]:
+    """The database answers and events are worked through; 503 otherwise."""
+    if not current_app.extensions["dispatcher_is_running"]():
+        return jsonify(error="dispatcher ended"), UNAVAILABLE
     with current_app.extensions["engine"].connect() as connection:
         connection.execute(select(1))
     return Response("ok\n", mimetype="text/plain")

@@ -13,16 +13,17 @@ from waitress.server import create_server
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.settings import Settings
-from webhook_bridge.app import create_app
+from webhook_bridge.app import WRITERS, create_app
 from webhook_bridge.dispatcher import Dispatcher
 
-THREADS = 8
+# One delivery each, and a health check beside.
+THREADS = WRITERS + 1
 
 
 def serve(settings: Settings, engine: Engine, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT; the dispatcher runs beside."""
     dispatcher = Dispatcher(settings, engine)
-    server = _listening(create_app(settings, engine, dispatcher.wake), host, port)
+    server = _listening(create_app(settings, engine, dispatcher.wake, lambda: dispatcher.is_running), host, port)
     dispatcher.start()
     print(f"bridge listening on http://{host}:{server.effective_port}", flush=True)  # noqa: T201  tells which port was taken
     with _ending_on_signals(), contextlib.suppress(KeyboardInterrupt):

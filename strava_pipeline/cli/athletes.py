@@ -25,12 +25,12 @@ def connect(code: str | None) -> None:
 
     settings = load_settings()
     settings.required("client_secret")
-    engine = open_warehouse(settings)
-    if code is None:
-        click.echo("Open this page, allow access, and paste the address the browser ends on:", err=True)
-        click.echo(f"  {authorize_url(settings)}", err=True)
-        code = click.prompt("address or code", err=True)
-    athlete_id = connect_athlete(settings, engine, code)
+    with open_warehouse(settings) as engine:
+        if code is None:
+            click.echo("Open this page, allow access, and paste the address the browser ends on:", err=True)
+            click.echo(f"  {authorize_url(settings)}", err=True)
+            code = click.prompt("address or code", err=True)
+        athlete_id = connect_athlete(settings, engine, code)
     click.echo(json.dumps({"athlete_id": athlete_id}))
 
 

@@ -70,8 +70,7 @@ def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
     Keyring.parse(settings.required("token_keys"))
     chosen = _chosen(assets)
     _check_months(first, last, f"{settings.history_start:%Y-%m}")
-    engine = open_warehouse(settings)
-    with engine.connect() as connection:
+    with open_warehouse(settings) as engine, engine.connect() as connection:
         if athlete_id not in known_athletes(connection):
             raise UnknownAthlete(f"athlete {athlete_id} is not connected: run strava-pipeline connect")
     with open_instance(settings) as instance:

@@ -21,4 +21,5 @@ def bridge(port: int | None, host: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = load_settings()
     check_settings(settings)
-    serve(settings, open_warehouse(settings), host, settings.bridge_port if port is None else port)
+    with open_warehouse(settings) as engine:
+        serve(settings, engine, host, settings.bridge_port if port is None else port)

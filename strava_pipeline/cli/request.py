@@ -33,6 +33,7 @@ def api(path: str, fields: tuple[str, ...], athlete_id: int, lane: str) -> None:
 
     query = dict(_pair(field) for field in fields)
     settings = load_settings()
-    client = open_client(settings, open_warehouse(settings), Lane(lane), MAX_WAIT)
-    answer = client.get(athlete_id, f"/{path.lstrip('/')}", query)
+    with open_warehouse(settings) as engine:
+        client = open_client(settings, engine, Lane(lane), MAX_WAIT)
+        answer = client.get(athlete_id, f"/{path.lstrip('/')}", query)
     click.echo(json.dumps(answer, indent=2, ensure_ascii=False))

@@ -54,6 +54,10 @@ def migrate() -> None:
     from strava_pipeline.warehouse.engine import dagster_url, database_url, open_engine
 
     settings = load_settings()
-    before = migrations.migrate(open_engine(database_url(settings)))
+    engine = open_engine(database_url(settings))
+    try:
+        before = migrations.migrate(engine)
+    finally:
+        engine.dispose()
     migrations.create_database(dagster_url(settings))
     click.echo(f"tables at {migrations.HEAD}" + (f", were at {before}" if before != migrations.HEAD and before else ""))

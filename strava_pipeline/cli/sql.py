@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
+from itertools import chain, islice
 from typing import Any
 
 import click
 
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.settings import load_settings
+
+ROWS_AT_ONCE = 1000
 
 
 @click.command()
@@ -23,41 +26,46 @@ from strava_pipeline.settings import load_settings
 )  # fmt: skip
 def sql(query: str, form: str) -> None:
     """Run QUERY, which may only read, and print its rows."""
+    from psycopg import Error
     from sqlalchemy import text
-    from sqlalchemy.exc import DBAPIError
 
+    from strava_pipeline.warehouse.bulk import driver_of
     from strava_pipeline.warehouse.migrate import open_warehouse
 
-    engine = open_warehouse(load_settings())
-    try:
-        with engine.connect() as connection:
-            connection.execute(text("SET TRANSACTION READ ONLY"))
-            result = connection.exec_driver_sql(query)
-            if not result.returns_rows:
-                raise WarehouseError("the statement returns no rows: sql runs queries only")
-            names, rows = list(result.keys()), [tuple(row) for row in result]
-    except DBAPIError as error:
-        raise WarehouseError(f"the query failed: {str(error.orig).strip().splitlines()[0]}") from None
-    _PRINTERS[form](names, rows)
+    with open_warehouse(load_settings()) as engine, engine.connect() as connection:
+        connection.execute(text("SET TRANSACTION READ ONLY"))
+        try:
+            with driver_of(connection).cursor() as cursor:
+                # Streamed, so that size does not matter; and by the protocol that takes one statement only,
+                # not a second one that ends the read-only transaction.
+                rows = cursor.stream(query, size=ROWS_AT_ONCE)
+                first = list(islice(rows, 1))
+                # A stream without rows tells no columns.
+                described = cursor if first else cursor.execute(query, prepare=True)
+                names = [column.name for column in described.description or ()]
+                _PRINTERS[form](names, chain(first, rows))
+        except Error as error:
+            raise WarehouseError(f"the query failed: {str(error).strip().splitlines()[0]}") from None
 
 
-def _print_csv(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def _print_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(names)
     writer.writerows([_plain(value) for value in row] for row in rows)
 
 
-def _print_json(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def _print_json(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     click.echo(
         json.dumps([dict(zip(names, row, strict=True)) for row in rows], default=str, ensure_ascii=False, indent=2)
     )
 
 
-def _print_table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def _print_table(names: Sequence[str], found: Iterable[Sequence[Any]]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
+    rows = list(found)
     table = Table(box=box.SIMPLE_HEAD)
     for position, name in enumerate(names):
         numeric = any(isinstance(row[position], (int, float)) for row in rows)

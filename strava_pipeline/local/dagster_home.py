@@ -21,18 +21,18 @@ def prepare(settings: Settings, storage_url: str) -> dict[str, str]:
     if home is None:
         home = settings.home / "dagster"
         home.mkdir(parents=True, exist_ok=True)
-        _copy_whole(_instance_file(), home / INSTANCE_FILE)
+        _copy_whole(shipped_file(INSTANCE_FILE), home / INSTANCE_FILE)
     elif not (home / INSTANCE_FILE).exists():
         raise ConfigurationError(f"DAGSTER_HOME: {home / INSTANCE_FILE} is missing")
     return {"DAGSTER_HOME": str(home.absolute()), "DAGSTER_POSTGRES_URL": storage_url}
 
 
-def _instance_file() -> Path:
-    """Beside this module in an installed package, at the top of a checkout."""
-    for candidate in (Path(__file__).parent / INSTANCE_FILE, Path(__file__).parents[2] / INSTANCE_FILE):
+def shipped_file(name: str) -> Path:
+    """A file of Dagster's that comes with this package: beside this module, or at the top of a checkout."""
+    for candidate in (Path(__file__).parent / name, Path(__file__).parents[2] / name):
         if candidate.exists():
             return candidate
-    raise ConfigurationError(f"{INSTANCE_FILE} of this package is missing: install it anew, or set DAGSTER_HOME")
+    raise ConfigurationError(f"{name} of this package is missing: install strava-pipeline anew")
 
 
 def _copy_whole(source: Path, target: Path) -> None:

@@ -16,6 +16,7 @@ import fcntl
 import hashlib
 import os
 import pwd
+import re
 import shutil
 import stat
 import subprocess
@@ -27,6 +28,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
+
 from strava_pipeline.errors import ConfigurationError, WarehouseError
 
 MAJOR_VERSION = "18"
@@ -34,8 +37,12 @@ SERVER_USER = "pgserver"
 SUPERUSER = "postgres"
 PORT = 5432
 START_SECONDS = 60
+# Above every number the kernel gives to a process.
+NO_PROCESS = "2147483647"
 # A socket's path is limited to 107 bytes by the kernel, of which its name takes 14.
 LONGEST_SOCKET_DIR = 90
+# The option that names the socket's folder passes a shell and a list; quotes and commas do not survive that.
+_PLAIN = re.compile(r"[\w./ +@:-]+")
 _held: dict[Path, _Hold] = {}
 _guard = threading.Lock()
 
@@ -99,6 +106,19 @@ def release_server(home: Path) -> None:
             os.close(held.lock)
 
 
+def is_in_use(home: Path) -> bool:
+    """Whether any process holds the server of this home."""
+    if not (home / "postgres.users").exists():
+        return False
+    # Whoever gives the server up must not find the lock taken by this look at it.
+    with _starting(home):
+        lock = _open_lock(home / "postgres.users")
+        try:
+            return not _is_last(lock)
+        finally:
+            os.close(lock)
+
+
 @contextlib.contextmanager
 def using_server(home: Path) -> Iterator[Server]:
     """The server of this home for the time of a block."""
@@ -152,15 +172,36 @@ def _running(home: Path) -> Server:
     if not (data / "PG_VERSION").exists():
         _initialise(home)
     _check_version(data)
-    server = Server(_socket_dir(data))
-    is_up = _command(home, "pg_ctl", "-D", str(data), "status").returncode == 0
-    if is_up and (server.socket_dir / f".s.PGSQL.{PORT}").exists():
-        return server
-    if is_up:  # its socket was cleaned away: nobody can reach it any more
+    running_in = _running_socket_dir(data)
+    if running_in is not None:
+        if (running_in / f".s.PGSQL.{PORT}").exists():
+            return Server(running_in)
+        # Its socket was cleaned away: nobody can reach it any more.
         _pg_ctl(home, "stop", "-m", "fast", "-w")
+    server = Server(_socket_dir(data))
     options = f"-c listen_addresses='' -c unix_socket_directories='{server.socket_dir}' -p {PORT}"
     _pg_ctl(home, "start", "-w", "-t", str(START_SECONDS), "-l", str(data / "server.log"), "-o", options)
     return server
+
+
+def _running_socket_dir(data: Path) -> Path | None:
+    """Where the server of these data listens, which another ``TMPDIR`` may have decided; ``None`` if none runs.
+
+    After a kill, or a restart of a container, its number may be another process's by now, which Postgres takes
+    for a server that runs. The file itself stays: from it Postgres sees whether children of that server are left.
+    """
+    noted = data / "postmaster.pid"
+    if not noted.exists():
+        return None
+    process, *rest = noted.read_text(encoding="utf-8").splitlines()
+    try:
+        command = psutil.Process(int(process)).cmdline()
+    except psutil.NoSuchProcess:
+        command = []
+    if str(data) in command:
+        return Path(rest[3])
+    noted.write_text("\n".join((NO_PROCESS, *rest, "")), encoding="utf-8")
+    return None
 
 
 def _initialise(home: Path) -> None:
@@ -190,8 +231,8 @@ def _check_version(data: Path) -> None:
 
 
 def _socket_dir(data: Path) -> Path:
-    """The data folder, which is private; where its path is too long, a private folder with a short one."""
-    if len(os.fsencode(data)) <= LONGEST_SOCKET_DIR:
+    """The data folder, which is private; where its path is too long or odd, a private folder with a plain one."""
+    if len(os.fsencode(data)) <= LONGEST_SOCKET_DIR and _PLAIN.fullmatch(str(data)):
         return data
     digest = hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / f"strava-pipeline-{digest}"

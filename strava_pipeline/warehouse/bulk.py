@@ -6,8 +6,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from psycopg import Connection as PsycopgConnection
+from psycopg import OperationalError
 from psycopg.sql import SQL, Composable, Identifier
 from sqlalchemy import Connection, Table
+
+from strava_pipeline.warehouse.engine import away
 
 Row = Mapping[str, Any]
 
@@ -24,11 +27,30 @@ def upsert(
 
     All rows have the same columns; columns they lack keep what is stored, and so do the columns in
     ``only_new``. With ``newer_by`` a stored row whose value in that column is later stays as it is.
+    Of several rows with one key the last counts.
     """
     if not rows:
         return 0
+    keys = [column.name for column in table.primary_key]
+    distinct = list({tuple(row[key] for key in keys): row for row in rows}.values())
+    try:
+        return _copy_and_merge(connection, table, distinct, newer_by, only_new)
+    except OperationalError as error:
+        # The driver is used directly here, so the engine does not get to translate its errors.
+        raise away(connection.engine.url, error) from error
+
+
+def replace_children(connection: Connection, table: Table, activity_ids: Iterable[int], rows: Sequence[Row]) -> None:
+    """Make the rows of these activities in a child table exactly ``rows``."""
+    connection.execute(table.delete().where(table.c.activity_id.in_(list(activity_ids))))
+    upsert(connection, table, rows)
+
+
+def _copy_and_merge(
+    connection: Connection, table: Table, rows: Sequence[Row], newer_by: str | None, only_new: Collection[str]
+) -> int:
     columns = list(rows[0])
-    driver = _driver(connection)
+    driver = driver_of(connection)
     staging = Identifier(f"staging_{table.name}")
     target = Identifier(str(table.schema), table.name)
     names = SQL(", ").join(map(Identifier, columns))
@@ -50,12 +72,6 @@ def upsert(
     return written
 
 
-def replace_children(connection: Connection, table: Table, activity_ids: Iterable[int], rows: Sequence[Row]) -> None:
-    """Make the rows of these activities in a child table exactly ``rows``."""
-    connection.execute(table.delete().where(table.c.activity_id.in_(list(activity_ids))))
-    upsert(connection, table, rows)
-
-
 def _on_conflict(table: Table, columns: Sequence[str], newer_by: str | None, only_new: Collection[str]) -> Composable:
     keys = [column.name for column in table.primary_key]
     changes = SQL(", ").join(
@@ -69,6 +85,7 @@ def _on_conflict(table: Table, columns: Sequence[str], newer_by: str | None, onl
     return SQL("{} WHERE stored.{field} <= excluded.{field}").format(conflict, field=Identifier(newer_by))
 
 
-def _driver(connection: Connection) -> PsycopgConnection[Any]:
+def driver_of(connection: Connection) -> PsycopgConnection[Any]:
+    """The psycopg connection underneath, for what SQLAlchemy has no words for."""
     driver: PsycopgConnection[Any] = connection.connection.driver_connection  # type: ignore[assignment]  # the engine is psycopg's
     return driver

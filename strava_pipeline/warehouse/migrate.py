@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, inspect, make_url, text
@@ -19,13 +21,20 @@ _SCRIPTS = Path(__file__).parent / "migrations"
 _LOCK = 7_283_001
 
 
-def open_warehouse(settings: Settings) -> Engine:
-    """The engine of the tables, which an empty database gets first. ``WarehouseError`` if they are outdated."""
+@contextmanager
+def open_warehouse(settings: Settings) -> Iterator[Engine]:
+    """The engine of the tables, which an empty database gets first; its connections are closed afterwards.
+
+    ``WarehouseError`` if the tables are outdated.
+    """
     engine = open_engine(database_url(settings))
-    if is_empty(engine):
-        migrate(engine)
-    check_migrated(engine)
-    return engine
+    try:
+        if is_empty(engine):
+            migrate(engine)
+        check_migrated(engine)
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def migrate(engine: Engine) -> str:
@@ -77,7 +86,7 @@ def create_database(url_text: str) -> None:
             ).scalar()
             if not exists:
                 quoted = connection.dialect.identifier_preparer.quote(str(url.database))
-                connection.execute(text(f"CREATE DATABASE {quoted}"))
+                connection.exec_driver_sql(f"CREATE DATABASE {quoted}")
     except (OperationalError, ProgrammingError) as error:
         if "already exists" in str(error.orig):
             return

@@ -36,20 +36,24 @@ class PostgresTokenStore:
 
     def refreshed(self, athlete_id: int, rejected: str, refresh: Callable[[str], TokenGrant]) -> str:
         """A token other than ``rejected``. The row's lock lets one process call Strava; the rest wait and read."""
-        try:
-            with self.engine.begin() as connection:
-                connection.execute(text(f"SET LOCAL lock_timeout = {ROW_LOCK_MILLISECONDS}"))
-                row = _row(connection, athlete_id, lock=True)
-                current = self._open(row, ACCESS)
-                if current != rejected:
-                    return current
-                grant = refresh(self._open(row, REFRESH))
+        with self.engine.begin() as connection:
+            connection.execute(text(f"SET LOCAL lock_timeout = {ROW_LOCK_MILLISECONDS}"))
+            row = _row(connection, athlete_id, lock=True)
+            current = self._open(row, ACCESS)
+            if current != rejected:
+                return current
+            refresh_token = self._open(row, REFRESH)
+            try:
+                grant = refresh(refresh_token)
+            except StravaError as error:
+                failure = error
+                # Committed before the lock goes, so that whoever waits for it sees a dead grant and does not try.
+                self._note_failure(connection, athlete_id, error)
+            else:
                 self._store(connection, athlete_id, row.generation + 1, grant)
                 audit(connection, athlete_id, "refresh", "ok")
                 return grant.access_token
-        except StravaError as error:
-            self._note_failure(athlete_id, rejected, error)
-            raise
+        raise failure
 
     def connect(self, grant: TokenGrant, scopes: Sequence[str]) -> int:
         """Store the tokens of a code exchange; returns the athlete's id."""
@@ -90,17 +94,15 @@ class PostgresTokenStore:
             )
         )
 
-    def _note_failure(self, athlete_id: int, rejected: str, error: StravaError) -> None:
-        """Audit a failed refresh; a dead grant changes the state, unless someone has replaced it meanwhile."""
-        with self.engine.begin() as connection:
-            audit(connection, athlete_id, "refresh", "failed", str(error))
-            row = _row(connection, athlete_id, lock=True)
-            if isinstance(error, NeedsReauthorization) and row.state == ACTIVE and self._open(row, ACCESS) == rejected:
-                connection.execute(
-                    update(users)
-                    .where(users.c.athlete_id == athlete_id)
-                    .values(state=NEEDS_REAUTH, updated_at=func.clock_timestamp())
-                )
+    def _note_failure(self, connection: Connection, athlete_id: int, error: StravaError) -> None:
+        """Audit a failed refresh; only a dead grant changes the state."""
+        audit(connection, athlete_id, "refresh", "failed", str(error))
+        if isinstance(error, NeedsReauthorization):
+            connection.execute(
+                update(users)
+                .where(users.c.athlete_id == athlete_id)
+                .values(state=NEEDS_REAUTH, updated_at=func.clock_timestamp())
+            )
 
 
 def audit(
@@ -116,6 +118,12 @@ def is_active(connection: Connection, athlete_id: int) -> bool:
     """Whether somebody with this id is connected."""
     state = connection.execute(select(users.c.state).where(users.c.athlete_id == athlete_id)).scalar()
     return state == ACTIVE
+
+
+def active_athletes(connection: Connection) -> list[int]:
+    """Ids of everybody whose tokens are good as far as we know, in order."""
+    query = select(users.c.athlete_id).where(users.c.state == ACTIVE).order_by(users.c.athlete_id)
+    return list(connection.execute(query).scalars())
 
 
 def known_athletes(connection: Connection) -> list[int]:

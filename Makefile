@@ -1,0 +1,42 @@
+# Each target works on a machine that has Python 3.11 and make.
+PYTHON ?= python3.11
+VENV ?= .venv
+# What `make demo` makes is what `make up` serves.
+export STRAVA_HOME ?= $(CURDIR)/.strava
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up test check format clean
+
+help:  ## Show this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## Make .venv with the pinned packages.
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+		--constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: install  ## Show the whole pipeline at work against a mock Strava, then end.
+	$(VENV)/bin/strava-pipeline demo
+
+up: install  ## Run Postgres, Dagster (port 3000) and the bridge (port 8080) until Ctrl-C.
+	$(VENV)/bin/strava-pipeline up
+
+test: install  ## Run all tests.
+	$(VENV)/bin/python -m pytest
+
+check: install  ## Lint, format, types, and the direction of imports.
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-logo
+
+format: install  ## Put the code into its format.
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:  ## Remove what the targets above made; the demo's data, too.
+	rm -rf $(VENV) .strava dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,110 @@
+"""What the demo prints at its end: rows, the new ride, runs, requests, seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+import requests
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Column, Engine, func, select, text
+
+from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.warehouse.ops_tables import api_calls
+from strava_pipeline.warehouse.tables import SCHEMA, activities, metadata, route_analyses
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+    from strava_pipeline.cli.demo import NewRide
+
+TIMEOUT_SECONDS = 30
+TOO_MANY_REQUESTS = 429
+MOST_RUNS = 100
+
+
+class DemoShowsFault(StravaPipelineError):
+    """The demo ran to its end, and what it shows is not right."""
+
+
+def print_report(engine: Engine, instance: DagsterInstance, mock_url: str, ride: NewRide) -> None:
+    """Print everything; ``DemoShowsFault`` if a run failed or Strava had to refuse a request."""
+    console = Console(width=120, highlight=False)
+    console.print(_rows_per_table(engine))
+    console.print(_ride(engine, ride.activity_id))
+    runs = _runs(instance)
+    console.print(_runs_table(runs))
+    sent, refused = _requests(engine)
+    counted = requests.get(f"{mock_url}/mock/calls", timeout=TIMEOUT_SECONDS).json()["totals"]
+    click.echo(f"requests to Strava     {sent} (the mock counted {counted['calls']})")
+    click.echo(f"429s                   {refused} (the mock sent {counted['too_many_requests']})")
+    click.echo(f"webhook to analysed    {ride.seconds:.1f} s")
+    failed = [run for run in runs if run[1] != "SUCCESS"]
+    if failed or refused or counted["too_many_requests"]:
+        raise DemoShowsFault(f"{len(failed)} runs did not succeed, {refused} requests were refused")
+
+
+def _rows_per_table(engine: Engine) -> Table:
+    table = _table("Rows", "table", "rows")
+    with engine.connect() as connection:
+        for stored in metadata.sorted_tables:
+            if stored.schema == SCHEMA:
+                count = connection.execute(select(func.count()).select_from(stored)).scalar_one()
+                table.add_row(f"{SCHEMA}.{stored.name}", f"{count:,}")
+        points = connection.execute(text("SELECT count(*) FROM strava.activity_points")).scalar_one()
+    table.add_row("strava.activity_points (view)", f"{points:,}")
+    return table
+
+
+def _ride(engine: Engine, activity_id: int) -> Table:
+    shown: list[Column[Any]] = [*activities.c["id", "athlete_id", "name", "sport_type", "start_date_local"]]
+    shown += [column for column in route_analyses.c if column.name not in {"activity_id", "athlete_id"}]
+    query = (
+        select(*shown)
+        .join(route_analyses, route_analyses.c.activity_id == activities.c.id)
+        .where(activities.c.id == activity_id)
+    )
+    with engine.connect() as connection:
+        row = connection.execute(query).one()
+    table = _table("The new ride, from strava.activities and strava.route_analyses", "column", "value")
+    for column, value in zip(shown, row, strict=True):
+        table.add_row(column.name, f"{value:,.1f}" if isinstance(value, float) else str(value))
+    return table
+
+
+def _runs_table(runs: Sequence[Sequence[str]]) -> Table:
+    table = _table("Runs in Dagster", "run", "status", "seconds", "what")
+    for run in runs:
+        table.add_row(*run)
+    return table
+
+
+def _runs(instance: DagsterInstance) -> list[tuple[str, str, str, str]]:
+    """Id, status, seconds and content of each run, oldest first."""
+    rows = []
+    for record in reversed(instance.get_run_records(limit=MOST_RUNS)):
+        run = record.dagster_run
+        seconds = (record.end_time or 0) - (record.start_time or 0)
+        selected = ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ()))
+        what = f"{selected} of athlete {run.tags.get('strava/athlete')}" if selected else run.job_name
+        rows.append((run.run_id[:8], run.status.value, f"{seconds:.1f}", what))
+    return rows
+
+
+def _requests(engine: Engine) -> tuple[int, int]:
+    """Requests sent, and how many of them Strava refused for its limits."""
+    refused = func.count().filter(api_calls.c.status == TOO_MANY_REQUESTS)
+    with engine.connect() as connection:
+        sent, too_many = connection.execute(select(func.count(), refused).select_from(api_calls)).one()
+    return sent, too_many
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for column in columns:
+        numeric = column in {"rows", "seconds"}
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    return table

@@ -1,0 +1,119 @@
+"""``strava-pipeline doctor``: every setting with its source, and what is wrong with this installation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+from pydantic import SecretStr
+
+from strava_pipeline.errors import ConfigurationError, StravaPipelineError
+from strava_pipeline.settings import Settings, load_settings, origin_of, variable_name
+
+TIMEOUT_SECONDS = 5
+MASK = "********"
+
+
+class DoctorFoundFaults(StravaPipelineError):
+    """At least one check failed."""
+
+
+@click.command()
+def doctor() -> None:
+    """Print each setting with its source, secrets masked, then check what a running system needs.
+
+    Sends no request that counts against Strava's limits.
+    """
+    settings = load_settings()
+    for field in Settings.model_fields:
+        click.echo(f"{variable_name(field):38} {_shown(getattr(settings, field)):44} {origin_of(field, settings.home)}")
+    click.echo()
+    faults = sum(not _passes(name, check, settings) for name, check in CHECKS.items())
+    if faults:
+        raise DoctorFoundFaults(f"{faults} of {len(CHECKS)} checks failed: see above")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return MASK
+    return "-" if value is None else str(value)
+
+
+def _passes(name: str, check: Callable[[Settings], str], settings: Settings) -> bool:
+    try:
+        found, passed = check(settings), True
+    except StravaPipelineError as error:
+        found, passed = str(error), False
+    click.echo(f"{'ok  ' if passed else 'FAIL'}  {name:16} {found}")
+    return passed
+
+
+def _app(settings: Settings) -> str:
+    settings.required("client_secret")
+    return f"Strava app {settings.required('client_id')}"
+
+
+def _keys(settings: Settings) -> str:
+    from strava_pipeline.keyring import Keyring
+
+    keyring = Keyring.parse(settings.required("token_keys"))
+    return f"{len(keyring.keys)} usable, {keyring.writing_key_id} writes"
+
+
+def _database(settings: Settings) -> str:
+    from strava_pipeline.warehouse.engine import shown
+    from strava_pipeline.warehouse.migrate import HEAD, open_warehouse
+
+    with open_warehouse(settings) as engine:
+        return f"{shown(engine.url)}, tables at {HEAD}"
+
+
+def _tokens(settings: Settings) -> str:
+    """Whether every stored token opens with the configured keys."""
+    from strava_pipeline.keyring import Keyring
+    from strava_pipeline.warehouse.migrate import open_warehouse
+    from strava_pipeline.warehouse.users import PostgresTokenStore, active_athletes
+
+    keyring = Keyring.parse(settings.required("token_keys"))
+    with open_warehouse(settings) as engine:
+        with engine.connect() as connection:
+            athletes = active_athletes(connection)
+        for athlete_id in athletes:
+            PostgresTokenStore(engine, keyring).access_token(athlete_id)
+    return f"of {len(athletes)} connected athletes, all of them open"
+
+
+def _strava(settings: Settings) -> str:
+    """An answer of any kind will do; the consent page is not counted against the limits."""
+    import requests
+
+    try:
+        answer = requests.get(f"{settings.oauth_url}/authorize", timeout=TIMEOUT_SECONDS, allow_redirects=False)
+    except requests.RequestException as error:
+        raise ConfigurationError(f"{settings.oauth_url} cannot be reached: {type(error).__name__}") from None
+    return f"{settings.oauth_url} answers ({answer.status_code})"
+
+
+def _bridge(settings: Settings) -> str:
+    from webhook_bridge.app import check_settings
+
+    check_settings(settings)
+    return f"signatures {settings.webhook_signature}, port {settings.bridge_port}"
+
+
+def _dagster(settings: Settings) -> str:
+    from strava_pipeline.cli.instance import dagster_environment
+
+    return f"instance in {dagster_environment(settings)['DAGSTER_HOME']}, storage there"
+
+
+CHECKS: dict[str, Callable[[Settings], str]] = {
+    "Strava app": _app,
+    "token keys": _keys,
+    "database": _database,
+    "stored tokens": _tokens,
+    "Dagster": _dagster,
+    "bridge settings": _bridge,
+    "Strava": _strava,
+}

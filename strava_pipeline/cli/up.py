@@ -1,0 +1,42 @@
+"""``strava-pipeline up``: Postgres, Dagster and the bridge on this machine."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import click
+
+from strava_pipeline.settings import load_settings
+
+
+@click.command()
+def up() -> None:
+    """Run Postgres, Dagster's webserver and daemon, and the bridge, until Ctrl-C or until one of them ends."""
+    from strava_pipeline.cli.instance import dagster_environment
+    from strava_pipeline.keyring import Keyring
+    from strava_pipeline.local.services import bridge, dagster_services, logs_of
+    from strava_pipeline.local.supervisor import Supervisor, check_port_free
+    from strava_pipeline.warehouse.migrate import open_warehouse
+    from webhook_bridge.app import check_settings
+
+    settings = load_settings()
+    check_settings(settings)
+    Keyring.parse(settings.required("token_keys"))
+    dagster_port = urlsplit(settings.dagster_webserver_url).port or 3000
+    check_port_free(dagster_port, "Dagster's webserver (DAGSTER_WEBSERVER_URL)")
+    check_port_free(settings.bridge_port, "the bridge (STRAVA_BRIDGE_PORT)")
+    with open_warehouse(settings):
+        pass  # creates the tables where there are none, or says what is wrong before anything starts
+    environment = dagster_environment(settings)
+    with Supervisor() as supervisor:
+        for service in dagster_services(settings.home, dagster_port, environment):
+            supervisor.start(service)
+        supervisor.start(bridge(settings.home, settings.bridge_port, environment))
+        click.echo("starting Dagster and the bridge ...", err=True)
+        supervisor.wait_until_ready()
+        click.echo(f"Dagster   http://127.0.0.1:{dagster_port}")
+        click.echo(f"bridge    http://127.0.0.1:{settings.bridge_port}")
+        click.echo(f"logs      {logs_of(settings.home)}")
+        click.echo("Ctrl-C stops all of them")
+        supervisor.watch()
+    click.echo("stopped", err=True)

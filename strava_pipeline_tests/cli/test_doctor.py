@@ -1,0 +1,50 @@
+"""``doctor`` shows every setting with its source, no secret, and what is wrong."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from strava_pipeline.cli import cli
+from strava_pipeline.local.supervisor import free_port
+from strava_pipeline.settings import Settings, variable_name
+
+
+def examine(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    """The lines it prints, and the reason it ends with; Strava is away."""
+    monkeypatch.setenv("STRAVA_OAUTH_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", "postgresql://127.0.0.1:1/none")
+    done = CliRunner().invoke(cli, ["doctor"])
+    return done.output.splitlines(), str(done.exception)
+
+
+def test_every_setting_is_shown_with_its_source_and_no_secret(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines, _ = examine(monkeypatch)
+    shown = {line.split()[0]: line.split()[1:] for line in lines[: len(Settings.model_fields)]}
+    assert set(shown) == {variable_name(field) for field in Settings.model_fields}
+    assert shown["STRAVA_CLIENT_ID"] == ["4711", "environment"]
+    assert shown["STRAVA_QUOTA_LONG_LIMIT"] == ["1000", "default"]
+    assert shown["STRAVA_CLIENT_SECRET"] == ["********", "environment"]
+    for secret in ("client-secret", "verify-token", "signing-secret", settings.required("token_keys")):
+        assert secret not in "\n".join(lines)
+
+
+@pytest.mark.usefixtures("settings")
+def test_each_fault_has_its_line_and_the_end_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STRAVA_CLIENT_SECRET")
+    lines, reason = examine(monkeypatch)
+    failed = [line.split("  ")[1].strip() for line in lines if line.startswith("FAIL")]
+    assert failed == ["Strava app", "Dagster", "Strava"]
+    assert sum(line.startswith("ok") for line in lines) == 4
+    assert reason == "3 of 7 checks failed: see above"
+
+
+@pytest.mark.usefixtures("settings")
+def test_unusable_keys_are_found_without_being_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRAVA_TOKEN_KEYS", "k1:c2hvcnQ=")
+    lines, _ = examine(monkeypatch)
+    told = [line for line in lines if line.startswith("FAIL") and "token" in line]
+    assert len(told) == 2
+    assert all("key k1 has 5 bytes" in line and "c2hvcnQ" not in line for line in told)

@@ -1,0 +1,132 @@
+"""A whole installation on this machine: own folder, own ports, the real command in processes of its own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import pytest
+import requests
+
+from strava_pipeline.keyring import generate_key
+from strava_pipeline.local.supervisor import free_port
+
+COMMAND = (sys.executable, "-m", "strava_pipeline")
+COMMAND_SECONDS = 120
+LISTENING = "listening on "
+
+
+@dataclass
+class Installation:
+    """One installation: its settings, and how to call its command."""
+
+    home: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def call(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run the command to its end, with some settings changed."""
+        return subprocess.run(
+            (*COMMAND, *arguments),
+            env=self._clean() | self.environment | variables,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+
+    def output(self, *arguments: str, **variables: str) -> str:
+        """What a command that must succeed prints."""
+        done = self.call(*arguments, **variables)
+        assert done.returncode == 0, f"{arguments}: {done.stderr}"
+        return done.stdout
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Run the command in the background, its output readable line by line."""
+        return subprocess.Popen(
+            (*COMMAND, *arguments),
+            env=self._clean() | self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def _clean(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("STRAVA_", "DAGSTER_"))}
+        return kept | {"STRAVA_HOME": str(self.home), "PYTHONWARNINGS": "default"}
+
+
+@dataclass(frozen=True)
+class Mock:
+    """A running mock Strava."""
+
+    url: str
+
+    def new_code(self, athlete_id: int) -> str:
+        """An authorization code of one athlete, as the browser gets it."""
+        query: Mapping[str, str] = {
+            "client_id": "1",
+            "redirect_uri": "http://localhost/",
+            "response_type": "code",
+            "scope": "read,activity:read_all,profile:read_all",
+            "athlete": str(athlete_id),
+        }
+        answer = requests.get(f"{self.url}/oauth/authorize", params=query, allow_redirects=False, timeout=10)
+        return answer.headers["Location"]
+
+
+@pytest.fixture
+def installation() -> Iterator[Installation]:
+    """An installation with everything set but the addresses of a Strava."""
+    settings = {
+        "STRAVA_CLIENT_ID": "1",
+        "STRAVA_CLIENT_SECRET": secrets.token_hex(20),
+        "STRAVA_TOKEN_KEYS": generate_key(),
+        "STRAVA_WEBHOOK_VERIFY_TOKEN": "verify",
+        "STRAVA_WEBHOOK_SIGNING_SECRETS": secrets.token_hex(20),
+        "STRAVA_QUOTA_SHORT_LIMIT": "5000",
+        "STRAVA_QUOTA_LONG_LIMIT": "50000",
+        "STRAVA_IMPORT_BATCH_INTERVAL_SECONDS": "0",
+        "STRAVA_BRIDGE_PORT": str(free_port()),
+        "DAGSTER_WEBSERVER_URL": f"http://127.0.0.1:{free_port()}",
+    }
+    # Not below pytest's own folder: its permissions keep the embedded Postgres of root out.
+    folder = Path(tempfile.mkdtemp(prefix="strava-pipeline-e2e-"))
+    yield Installation(folder / "home", settings)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def start_mock(installation: Installation) -> Iterator[Callable[..., Mock]]:
+    """Starts the mock Strava with the given options, and points the installation to it."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*options: str) -> Mock:
+        process = installation.start("mock-strava", "--port", "0", *options)
+        started.append(process)
+        assert process.stdout is not None
+        url = _address(process.stdout)
+        installation.environment |= {"STRAVA_API_URL": f"{url}/api/v3", "STRAVA_OAUTH_URL": f"{url}/oauth"}
+        return Mock(url)
+
+    yield start
+    for process in started:
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=20)
+        assert process.returncode == 0, output
+
+
+def _address(output: IO[str]) -> str:
+    for line in output:
+        if LISTENING in line:
+            return line.split(LISTENING)[1].split()[0].strip()
+    raise AssertionError("the mock ended before it was ready")

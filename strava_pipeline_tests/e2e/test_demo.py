@@ -1,0 +1,42 @@
+"""The main job, as the demo shows it, in processes of its own."""
+
+from __future__ import annotations
+
+import re
+
+import psutil
+
+from strava_pipeline_tests.e2e.conftest import Installation
+
+RUNS = 5
+
+
+def test_demo_ends_by_itself_with_a_ride_in_a_table(installation: Installation) -> None:
+    shown = installation.output("demo")
+
+    assert re.search(r"^429s +0 \(the mock sent 0\)$", shown, re.MULTILINE)
+    sent = re.search(r"^requests to Strava +(\d+) \(the mock counted (\d+)\)$", shown, re.MULTILINE)
+    assert sent
+    assert sent[1] == sent[2]
+    seconds = re.search(r"^webhook to analysed +([0-9.]+) s$", shown, re.MULTILINE)
+    assert seconds
+    assert 0 < float(seconds[1]) < 60
+    assert shown.count("SUCCESS") == RUNS
+    assert "FAILURE" not in shown
+    for column in ("distance_m", "moving_time_s", "elevation_gain_m", "average_speed_mps", "average_power_w"):
+        assert re.search(rf"{column} +[0-9][0-9,.]*", shown), column
+    for table in ("activities", "activity_streams", "route_analyses", "laps", "segment_efforts"):
+        count = re.search(rf"strava\.{table} +([0-9,]+)", shown)
+        assert count
+        assert count[1] != "0", table
+
+    left = [process.pid for process in psutil.process_iter() if str(installation.home) in _traces(process)]
+    assert left == []
+
+
+def _traces(process: psutil.Process) -> str:
+    """Command line and home of a process, as far as it still exists."""
+    try:
+        return " ".join([*process.cmdline(), process.environ().get("STRAVA_HOME", "")])
+    except psutil.Error:
+        return ""
