@@ -74,8 +74,10 @@ class RetriableStravaError(StravaError):
 class QuotaExhausted(RetriableStravaError):
     """No request may be sent before ``retry_at`` (UTC). Waiting, not a failure."""
 
-    def __init__(self, message: str, *, retry_at: datetime, status: int | None = None) -> None:
-        super().__init__(message, status=status)
+    def __init__(
+        self, message: str, *, retry_at: datetime, status: int | None = None, fault: Fault | None = None
+    ) -> None:
+        super().__init__(message, status=status, fault=fault)
         self.retry_at = retry_at
 
 

@@ -31,6 +31,8 @@ def home_from_environment() -> Path:
 
 def _checked_url(value: str) -> str:
     parts = urlsplit(value)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("an address without credentials, query and fragment is needed")
     if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
         raise ValueError("plain http is allowed to this machine only; use https")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -38,6 +40,7 @@ def _checked_url(value: str) -> str:
     return value.rstrip("/")
 
 
+HomePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 HttpUrl = Annotated[str, AfterValidator(_checked_url)]
 
 
@@ -56,7 +59,7 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True
     )
 
-    home: Path = Field(
+    home: HomePath = Field(
         default_factory=home_from_environment, description="where data and settings of this machine live"
     )
     database_url: SecretStr | None = Field(
@@ -159,7 +162,7 @@ def origin_of(field: str, home: Path) -> Origin:
     name = variable_name(field)
     if os.environ.get(name):
         return "environment"
-    if os.environ.get(f"{name}_FILE"):
+    if os.environ.get(f"{name}_FILE") and _is_secret(Settings.model_fields[field]):
         return "secret file"
     if dotenv_values(settings_file(home)).get(name):
         return "settings file"

@@ -11,19 +11,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine
 
+from strava_pipeline.access import open_client
 from strava_pipeline.analysis.figures import key_figures
 from strava_pipeline.analysis.track import track_from_streams
 from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError
-from strava_pipeline.keyring import Keyring
 from strava_pipeline.settings import Settings
-from strava_pipeline.strava import oauth
 from strava_pipeline.strava.client import StravaClient
-from strava_pipeline.strava.http import new_session
 from strava_pipeline.strava.payload import (
     activity_id,
     athlete_row,
@@ -34,14 +31,11 @@ from strava_pipeline.strava.payload import (
 )
 from strava_pipeline.strava.quota import Lane
 from strava_pipeline.strava.streams import stream_row
-from strava_pipeline.strava.transport import Transport
 from strava_pipeline.warehouse import activities as store
 from strava_pipeline.warehouse import streams as stream_store
 from strava_pipeline.warehouse.activities import Payload, Span
 from strava_pipeline.warehouse.athletes import store_athlete, store_gear
 from strava_pipeline.warehouse.engine import now
-from strava_pipeline.warehouse.quota import Ceilings, PostgresLedger
-from strava_pipeline.warehouse.users import PostgresTokenStore
 
 log = logging.getLogger(__name__)
 
@@ -82,22 +76,6 @@ class Sync:
     client: StravaClient
     engine: Engine
     pace: Pace
-
-
-def open_client(settings: Settings, engine: Engine, lane: Lane, max_wait: timedelta) -> StravaClient:
-    """The client of a lane, with its tokens and its quota in the database; waits at most ``max_wait``."""
-    session = new_session()
-    return StravaClient(
-        Transport(
-            api_url=settings.api_url,
-            lane=lane,
-            ledger=PostgresLedger(engine, Ceilings.from_settings(settings)),
-            tokens=PostgresTokenStore(engine, Keyring.parse(settings.required("token_keys"))),
-            refresh=partial(oauth.refresh, settings, session),
-            max_wait=max_wait,
-            session=session,
-        )
-    )
 
 
 def open_sync(settings: Settings, engine: Engine, lane: Lane, max_wait: timedelta) -> Sync:
@@ -189,8 +167,7 @@ def analyse_span(engine: Engine, span: Span) -> SpanResult:
 def import_activity(sync: Sync, athlete_id: int, activity: int) -> datetime:
     """Fetch, store and analyse one activity anew; returns when it starts (UTC). ``NotFound`` if it is gone."""
     start = _store_detail(sync, athlete_id, activity)
-    _store_streams(sync, athlete_id, activity)
-    analyse_activity(sync.engine, activity)
+    _renew_samples(sync, athlete_id, activity)
     return start
 
 
@@ -200,12 +177,14 @@ def remove_if_gone(sync: Sync, athlete_id: int, activity: int) -> datetime | Non
     Returns when it starts (UTC), or ``None`` if it was never stored.
     """
     try:
-        return import_activity(sync, athlete_id, activity)
+        start = _store_detail(sync, athlete_id, activity)
     except NotFound:
         with sync.engine.begin() as connection:
-            start = store.start_of(connection, activity)
+            stored = store.start_of(connection, activity)
             store.delete_activities(connection, [activity])
-        return start
+        return stored
+    _renew_samples(sync, athlete_id, activity)
+    return start
 
 
 def analyse_activity(engine: Engine, activity: int) -> None:
@@ -226,6 +205,11 @@ def _store_detail(sync: Sync, athlete_id: int, activity: int, *, listed_digest: 
         store.store_detail(connection, rows, payload, asked_at)
     start: datetime = rows.activity["start_date"]
     return start
+
+
+def _renew_samples(sync: Sync, athlete_id: int, activity: int) -> None:
+    _store_streams(sync, athlete_id, activity)
+    analyse_activity(sync.engine, activity)
 
 
 def _store_streams(sync: Sync, athlete_id: int, activity: int) -> None:

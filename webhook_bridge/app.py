@@ -53,7 +53,7 @@ def create_app(
 def check_settings(settings: Settings) -> None:
     """What the bridge cannot do without."""
     settings.required("webhook_verify_token")
-    if settings.webhook_signature is SignatureMode.REQUIRED and not settings.signing_secrets():
+    if settings.webhook_signature is not SignatureMode.OFF and not settings.signing_secrets():
         raise ConfigurationError(
             "STRAVA_WEBHOOK_SIGNING_SECRETS is not set: set it, or set STRAVA_WEBHOOK_SIGNATURE=off together"
             " with STRAVA_WEBHOOK_PATH_TOKEN and STRAVA_WEBHOOK_SUBSCRIPTION_ID"
@@ -76,8 +76,9 @@ def _database_away(error: DatabaseAway) -> tuple[Response, int]:
     return jsonify(error="unavailable"), UNAVAILABLE
 
 
-def _http_error(error: HTTPException) -> tuple[Response, int]:
-    return jsonify(error=error.name.lower()), error.code or INTERNAL
+def _http_error(error: HTTPException) -> tuple[Response, int, list[tuple[str, str]]]:
+    headers = [(name, value) for name, value in error.get_headers() if name != "Content-Type"]
+    return jsonify(error=error.name.lower()), error.code or INTERNAL, headers
 
 
 def _unexpected(error: Exception) -> tuple[Response, int]:

@@ -5,7 +5,7 @@ GraphQL by plain requests, so that nothing here needs Dagster.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import requests
@@ -45,9 +45,7 @@ def launch_run(webserver_url: str, job: str, run_config: Mapping[str, Any], tags
         "runConfigData": run_config,
         "executionMetadata": {"tags": _tag_list(tags)},
     }
-    answer = _launch(webserver_url, _LAUNCH_RUN, params, success="LaunchRunSuccess")
-    run_id: str = answer["run"]["id"]
-    return run_id
+    return _launch(webserver_url, _LAUNCH_RUN, params, "LaunchRunSuccess", lambda answer: answer["run"]["id"])
 
 
 def launch_backfill(
@@ -62,12 +60,13 @@ def launch_backfill(
         "partitionNames": list(partitions),
         "tags": _tag_list(tags),
     }
-    answer = _launch(webserver_url, _LAUNCH_BACKFILL, params, success="LaunchBackfillSuccess")
-    backfill_id: str = answer["id"]
-    return backfill_id
+    return _launch(webserver_url, _LAUNCH_BACKFILL, params, "LaunchBackfillSuccess", lambda answer: answer["id"])
 
 
-def _launch(webserver_url: str, query: str, params: Mapping[str, Any], *, success: str) -> dict[str, Any]:
+def _launch(
+    webserver_url: str, query: str, params: Mapping[str, Any], success: str, id_in: Callable[[Any], str]
+) -> str:
+    """The id of what was launched; ``DagsterUnavailable`` for any other answer, and for none."""
     try:
         response = requests.post(
             f"{webserver_url}/graphql",
@@ -75,13 +74,13 @@ def _launch(webserver_url: str, query: str, params: Mapping[str, Any], *, succes
             timeout=TIMEOUT_SECONDS,
         )
         response.raise_for_status()
-        answer: dict[str, Any] = response.json()["data"]["answer"]
-        kind = answer["__typename"]
-    except (requests.RequestException, KeyError, TypeError, ValueError) as error:
+        answer = response.json()["data"]["answer"]
+        if answer["__typename"] == success:
+            return id_in(answer)
+        reason = answer.get("message") or answer["__typename"]
+    except (requests.RequestException, AttributeError, KeyError, TypeError, ValueError) as error:
         raise DagsterUnavailable(f"Dagster at {webserver_url} is away: {type(error).__name__}") from None
-    if kind != success:
-        raise DagsterUnavailable(f"Dagster refused: {answer.get('message') or kind}")
-    return answer
+    raise DagsterUnavailable(f"Dagster refused: {reason}")
 
 
 def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:

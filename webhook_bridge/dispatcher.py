@@ -68,7 +68,8 @@ class Dispatcher:
                 pause = POLL_SECONDS if drained else 0.0
                 self._backoff = 1.0
             except (StravaPipelineError, SQLAlchemyError) as error:
-                log.warning("%s: trying again in %.0f s", error, self._backoff)
+                # SQLAlchemy adds its statement, line by line.
+                log.warning("%s: trying again in %.0f s", str(error).partition("\n")[0], self._backoff)
                 pause = self._backoff
                 self._backoff = min(self._backoff * 2, LONGEST_BACKOFF_SECONDS)
                 # A new event must not shorten the pause that spares a Dagster or database in trouble.

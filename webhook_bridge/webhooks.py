@@ -11,6 +11,7 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, request
 from sqlalchemy import Engine
+from werkzeug.exceptions import NotFound
 
 from strava_pipeline.errors import DatabaseAway, WebhookRejected
 from strava_pipeline.settings import Settings, SignatureMode
@@ -91,7 +92,8 @@ def _store_in_time(event: NewEvent) -> Stored:
 def _check_path(settings: Settings, path_token: str) -> None:
     expected = settings.webhook_path_token.get_secret_value() if settings.webhook_path_token else ""
     if not hmac.compare_digest(path_token.encode(), expected.encode()):
-        raise WebhookRejected("path", status=404)
+        # The same answer as for a path that does not exist: a guesser learns nothing.
+        raise NotFound
 
 
 def _capped_body() -> bytes:

@@ -35,6 +35,11 @@ class Figures:
 
 def key_figures(track: Track) -> Figures:
     """All key figures of a track of any length, gaps included; never raises."""
+    with np.errstate(all="ignore"):
+        return _key_figures(track)
+
+
+def _key_figures(track: Track) -> Figures:
     steps = _time_steps(track)
     distance = _length(track)
     speed = _speed(track, steps)
@@ -67,10 +72,15 @@ def haversine_m(latitude: Samples, longitude: Samples) -> Samples:
 
 
 def _time_steps(track: Track) -> Samples | None:
-    """Seconds from each sample to the next, shape (n - 1,); a clock that goes back counts as zero."""
-    if track.time is None:
+    """Seconds from each sample to the next, shape (n - 1,); a clock that goes back counts as zero.
+
+    Missing times lie evenly between their neighbours.
+    """
+    if track.time is None or not np.isfinite(track.time).any():
         return None
-    return np.clip(np.nan_to_num(np.diff(track.time)), 0, None)
+    known = np.flatnonzero(np.isfinite(track.time))
+    times = np.interp(np.arange(len(track.time)), known, track.time[known])
+    return np.clip(np.diff(times), 0, None)
 
 
 def _length(track: Track) -> float | None:
@@ -79,6 +89,8 @@ def _length(track: Track) -> float | None:
     if track.latitude is None or track.longitude is None:
         return None
     known = np.isfinite(track.latitude) & np.isfinite(track.longitude)
+    if not known.any():
+        return None
     return float(np.sum(haversine_m(track.latitude[known], track.longitude[known])))
 
 
@@ -88,8 +100,7 @@ def _speed(track: Track, steps: Samples | None) -> Samples | None:
         return track.speed
     if track.distance is None or steps is None:
         return None
-    with np.errstate(divide="ignore", invalid="ignore"):
-        speed = np.where(steps > 0, np.diff(track.distance) / steps, np.nan)
+    speed = np.where(steps > 0, np.diff(track.distance) / steps, np.nan)
     return np.concatenate(([np.nan], speed))
 
 

@@ -42,10 +42,14 @@ def lane_of(context: dg.AssetExecutionContext) -> Lane:
 
 
 def log_month(context: dg.AssetExecutionContext, key: dg.MultiPartitionKey, result: SpanResult) -> None:
-    """Show a finished month at once, so that a run that dies later keeps it."""
+    """Show a finished month at once, so that a run that dies later keeps it.
+
+    A month in which nothing was done waits for the end of the step: a run that dies loses nothing with it,
+    and years of empty months would cost more than the rest.
+    """
     metadata = span_metadata(result)
     context.add_asset_metadata(metadata, partition_key=str(key))
-    if not context.has_partition_key:
+    if not context.has_partition_key and (result.stored or result.deleted or result.quarantined):
         context.log_event(dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata))
 
 

@@ -24,7 +24,8 @@ def connect(code: str | None) -> None:
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     settings = load_settings()
-    settings.required("client_secret")
+    for needed in ("client_id", "client_secret", "token_keys"):
+        settings.required(needed)
     with open_warehouse(settings) as engine:
         if code is None:
             click.echo("Open this page, allow access, and paste the address the browser ends on:", err=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from strava_pipeline.errors import ConfigurationError, StravaPipelineError, UnknownAthlete
+from strava_pipeline.errors import ConfigurationError, StravaPipelineError
 from strava_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -35,9 +35,12 @@ class PlannedRun:
     first: str | None = None
     last: str | None = None
 
+    @property
+    def months(self) -> str:
+        return "" if self.first is None else f"{self.first} to {self.last}"
+
     def __str__(self) -> str:
-        months = "" if self.first is None else f" {self.first} to {self.last}"
-        return f"{', '.join(self.assets)}{months}"
+        return " ".join(filter(None, (", ".join(self.assets), self.months)))
 
 
 def plan(first: str, last: str, assets: Sequence[str]) -> Iterator[PlannedRun]:
@@ -64,15 +67,16 @@ def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
     from strava_pipeline.cli.instance import open_instance
     from strava_pipeline.keyring import Keyring
     from strava_pipeline.warehouse.migrate import open_warehouse
-    from strava_pipeline.warehouse.users import known_athletes
+    from strava_pipeline.warehouse.users import PostgresTokenStore
 
     settings = load_settings()
-    Keyring.parse(settings.required("token_keys"))
+    keyring = Keyring.parse(settings.required("token_keys"))
+    settings.required("client_secret")
     chosen = _chosen(assets)
     _check_months(first, last, f"{settings.history_start:%Y-%m}")
-    with open_warehouse(settings) as engine, engine.connect() as connection:
-        if athlete_id not in known_athletes(connection):
-            raise UnknownAthlete(f"athlete {athlete_id} is not connected: run strava-pipeline connect")
+    with open_warehouse(settings) as engine:
+        # What would fail in each run fails here, before the first one.
+        PostgresTokenStore(engine, keyring).access_token(athlete_id)
     with open_instance(settings) as instance:
         _run_all(instance, athlete_id, list(plan(first, last, chosen)))
 
@@ -94,10 +98,11 @@ def _run_all(instance: DagsterInstance, athlete_id: int, runs: list[PlannedRun])
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("backfill", total=len(runs))
         for run in runs:
-            progress.update(task, description=str(run))
+            progress.update(task, description=run.months or "profile")
             result = _execute(instance, athlete_id, run)
             progress.advance(task)
             click.echo(f"run {result.run_id}  {'success' if result.success else 'failure'}  {run}")
@@ -115,6 +120,7 @@ def _execute(instance: DagsterInstance, athlete_id: int, run: PlannedRun) -> Exe
         instance=instance,
         asset_selection=[dg.AssetKey(name) for name in _with_siblings(run.assets)],
         tags=_tags(athlete_id, run),
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         raise_on_error=False,
     )
 

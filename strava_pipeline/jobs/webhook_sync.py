@@ -1,7 +1,7 @@
 """What a webhook sets off: fetch, store, analyse; one step per event, each with its own retries."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -20,6 +20,8 @@ from strava_pipeline.warehouse.webhook_events import (
     take_up,
 )
 
+# Only the app's owner can end this, so there is no point in asking often.
+APP_INACTIVE_WAIT = timedelta(hours=1)
 WRITTEN_ASSETS = ("activities", "activity_details", "activity_streams", "route_analyses")
 
 
@@ -48,16 +50,19 @@ def sync_event(
     context: dg.OpExecutionContext, claim: Claim, strava: StravaResource, warehouse: WarehouseResource
 ) -> None:
     """Bring the activity of one event up to date; an event that cannot take effect becomes a dead letter."""
-    with warehouse.engine.begin() as connection:
+    with step_faults(context.retry_number), warehouse.engine.begin() as connection:
         event = take_up(connection, claim)
+    if event is None:
+        context.log.warning("event %d is no longer this run's: nothing to do", claim.event_id)
+        return
     context.log.info("%s of %s %d of athlete %d", event.aspect_type, event.object_type, event.object_id, event.owner_id)
     try:
         with step_faults(context.retry_number):
             start = _take_effect(strava.sync(Lane.LIVE), event)
+            finish(warehouse.engine, claim)
     except dg.Failure as failure:
         _give_up(warehouse, claim, failure)
         raise
-    finish(warehouse.engine, claim)
     if start is not None:
         _log_materializations(context, event, start)
 
@@ -81,12 +86,14 @@ def _take_effect(sync: Sync, event: ClaimedEvent) -> datetime | None:
 
 
 def _give_up(warehouse: WarehouseResource, claim: Claim, failure: dg.Failure) -> None:
-    """An event that only has to wait for quota waits; any other ends as a dead letter."""
+    """An event that has to wait for quota, or for the app, waits; any other ends as a dead letter."""
     cause: Any = failure.metadata
     retry_at = cause.get("retry_at")
     kind = cause["kind"].value
     if retry_at is not None:
         postpone(warehouse.engine, claim, datetime.fromisoformat(retry_at.value), str(failure.description))
+    elif kind == "AppInactive":
+        postpone(warehouse.engine, claim, datetime.now(UTC) + APP_INACTIVE_WAIT, str(failure.description))
     else:
         transient = kind in ("RetriableStravaError", "DatabaseAway", "NotFound")
         bury(warehouse.engine, claim, str(failure.description), transient=transient)

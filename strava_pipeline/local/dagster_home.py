@@ -10,6 +10,8 @@ from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.settings import Settings
 
 INSTANCE_FILE = "dagster.yaml"
+# A step's materializations go into Dagster's storage together: one by one, each costs several connections.
+EVENTS_AT_ONCE = 100
 
 
 def prepare(settings: Settings, storage_url: str) -> dict[str, str]:
@@ -24,7 +26,11 @@ def prepare(settings: Settings, storage_url: str) -> dict[str, str]:
         _copy_whole(shipped_file(INSTANCE_FILE), home / INSTANCE_FILE)
     elif not (home / INSTANCE_FILE).exists():
         raise ConfigurationError(f"DAGSTER_HOME: {home / INSTANCE_FILE} is missing")
-    return {"DAGSTER_HOME": str(home.absolute()), "DAGSTER_POSTGRES_URL": storage_url}
+    return {
+        "DAGSTER_HOME": str(home.absolute()),
+        "DAGSTER_POSTGRES_URL": storage_url,
+        "DAGSTER_EVENT_BATCH_SIZE": str(EVENTS_AT_ONCE),
+    }
 
 
 def shipped_file(name: str) -> Path:

@@ -240,6 +240,7 @@ def _socket_dir(data: Path) -> Path:
     owner = _ids()[0]
     if os.geteuid() == 0:
         os.chown(folder, owner, -1, follow_symlinks=False)
+        _make_passable(folder)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or stat.S_IMODE(found.st_mode) & 0o077:
         raise ConfigurationError(f"{folder} is not private to this user: remove it, or use a shorter STRAVA_HOME")

@@ -5,11 +5,24 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from strava_pipeline.mock_strava.refusals import bad_request, token_invalid
 
 CODE_SECONDS = 600
 # With more than this left, a refresh gives the same access token again.
 STILL_GOOD_SECONDS = 3600
+SCOPES = (
+    "read",
+    "read_all",
+    "profile:read_all",
+    "profile:write",
+    "activity:read",
+    "activity:read_all",
+    "activity:write",
+)
+ALL_READING = ("read", "activity:read_all", "profile:read_all")
 
 
 @dataclass
@@ -22,57 +35,86 @@ class Grant:
     refresh_token: str
     expires_at: float
 
+    @property
+    def sees_private(self) -> bool:
+        return "activity:read_all" in self.scopes
+
+    @property
+    def sees_activities(self) -> bool:
+        return self.sees_private or "activity:read" in self.scopes
+
+
+@dataclass(frozen=True)
+class _Code:
+    athlete_id: int
+    scopes: tuple[str, ...]
+    ends_at: float
+
 
 @dataclass
 class Grants:
-    """All codes and grants of one app."""
+    """All codes and grants of one app; ``clock`` gives epoch s."""
 
     token_seconds: int
-    _codes: dict[str, tuple[int, tuple[str, ...], float]] = field(default_factory=dict)
+    clock: Callable[[], float] = time.time
+    _codes: dict[str, _Code] = field(default_factory=dict)
     _by_athlete: dict[int, Grant] = field(default_factory=dict)
+    # An access token that a refresh has replaced stays good until its own end.
+    _replaced: dict[str, tuple[Grant, float]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def new_code(self, athlete_id: int, scopes: tuple[str, ...]) -> str:
+    def new_code(self, athlete_id: int, scopes: tuple[str, ...], lifetime_s: float = CODE_SECONDS) -> str:
         """A code that can be exchanged once."""
         code = secrets.token_hex(20)
         with self._lock:
-            self._codes[code] = (athlete_id, scopes, time.time() + CODE_SECONDS)
+            self._codes[code] = _Code(athlete_id, scopes, self.clock() + lifetime_s)
         return code
 
-    def exchange(self, code: str) -> Grant | None:
-        """The grant behind a code, with fresh tokens; ``None`` if the code is unknown, used or too old."""
-        with self._lock:
-            athlete_id, scopes, ends = self._codes.pop(code, (0, (), 0.0))
-            if ends < time.time():
-                return None
-            known = self._by_athlete.get(athlete_id)
-            if known is not None and known.expires_at - time.time() > STILL_GOOD_SECONDS:
-                known.scopes = scopes
-                return known
-            grant = self._issue(athlete_id, scopes)
-            self._by_athlete[athlete_id] = grant
-            return grant
+    def lasting_code(self, athlete_id: int) -> str:
+        """A code for all reading scopes that stays valid until it is used."""
+        return self.new_code(athlete_id, ALL_READING, float("inf"))
 
-    def refresh(self, refresh_token: str) -> Grant | None:
-        """Fresh tokens, or the same ones while they are good; ``None`` for a dead refresh token."""
+    def exchange(self, code: str) -> Grant:
+        """The grant behind a code; ``Refused`` if the code is unknown, used or too old."""
+        with self._lock:
+            known = self._codes.pop(code, None)
+            if known is None:
+                raise bad_request("RequestToken", "code", "invalid")
+            if known.ends_at <= self.clock():
+                raise bad_request("AuthorizationCode", "", "expired")
+            grant = self._by_athlete.get(known.athlete_id)
+            if grant is None:
+                grant = self._by_athlete[known.athlete_id] = self._issue(known.athlete_id, known.scopes)
+            grant.scopes = known.scopes
+            return self._fresh(grant)
+
+    def refresh(self, refresh_token: str) -> Grant:
+        """Fresh tokens, or the same ones while they are good; ``Refused`` for a dead refresh token."""
         with self._lock:
             grant = next((g for g in self._by_athlete.values() if g.refresh_token == refresh_token), None)
             if grant is None:
-                return None
-            if grant.expires_at - time.time() <= STILL_GOOD_SECONDS:
-                grant = self._by_athlete[grant.athlete_id] = self._issue(grant.athlete_id, grant.scopes)
-            return grant
+                raise bad_request("RefreshToken", "refresh_token", "invalid")
+            return self._fresh(grant)
 
-    def of_token(self, access_token: str) -> Grant | None:
-        """The grant that an access token carries, while it is valid."""
+    def of_token(self, access_token: str) -> Grant:
+        """The grant that an access token carries; ``Refused`` when it is unknown or has ended."""
         with self._lock:
             grant = next((g for g in self._by_athlete.values() if g.access_token == access_token), None)
-        return grant if grant is not None and grant.expires_at > time.time() else None
+            grant, ends_at = (grant, grant.expires_at) if grant else self._replaced.get(access_token, (None, 0.0))
+            if grant is None or ends_at <= self.clock():
+                raise token_invalid()
+            return grant
+
+    def of_any_token(self, given: str) -> Grant | None:
+        """The grant that an access or refresh token belongs to, whether it is still good or not."""
+        with self._lock:
+            return next((g for g in self._by_athlete.values() if given in (g.access_token, g.refresh_token)), None)
 
     def revoke(self, athlete_id: int) -> None:
         """End a grant."""
         with self._lock:
             self._by_athlete.pop(athlete_id, None)
+            self._replaced = {token: kept for token, kept in self._replaced.items() if kept[0].athlete_id != athlete_id}
 
     def expire(self, athlete_id: int | None = None) -> None:
         """End access tokens now: one athlete's, or all."""
@@ -80,6 +122,18 @@ class Grants:
             for grant in self._by_athlete.values():
                 if athlete_id in (None, grant.athlete_id):
                     grant.expires_at = 0.0
+            self._replaced = {
+                token: kept for token, kept in self._replaced.items() if athlete_id not in (None, kept[0].athlete_id)
+            }
+
+    def _fresh(self, grant: Grant) -> Grant:
+        if grant.expires_at - self.clock() > STILL_GOOD_SECONDS:
+            return grant
+        if grant.expires_at > self.clock():
+            self._replaced[grant.access_token] = (grant, grant.expires_at)
+        fresh = self._by_athlete[grant.athlete_id] = self._issue(grant.athlete_id, grant.scopes)
+        return fresh
 
     def _issue(self, athlete_id: int, scopes: tuple[str, ...]) -> Grant:
-        return Grant(athlete_id, scopes, secrets.token_hex(20), secrets.token_hex(20), time.time() + self.token_seconds)
+        expires_at = self.clock() + self.token_seconds
+        return Grant(athlete_id, scopes, secrets.token_hex(20), secrets.token_hex(20), expires_at)

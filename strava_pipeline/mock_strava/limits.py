@@ -12,6 +12,15 @@ from strava_pipeline.mock_strava.config import MockConfig
 OVERALL_FACTOR = 2
 
 
+@dataclass(frozen=True)
+class Counted:
+    """One counted call: when (epoch s), which limit it exceeded (``read``, ``overall``), and the headers to send."""
+
+    moment: float
+    exceeded: str | None
+    headers: dict[str, str]
+
+
 @dataclass
 class Limits:
     """The counters of one app; ``clock`` gives epoch s."""
@@ -21,21 +30,22 @@ class Limits:
     _used: dict[int, tuple[int, int]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def count(self) -> tuple[str | None, dict[str, str]]:
-        """Count one call; which limit it exceeds (``read`` or ``overall``), if any, and the headers to send."""
+    def count(self) -> Counted:
+        """Count one call in the windows of this moment."""
         with self._lock:
-            moment = int(self.clock())
-            short = self._raise(self.config.short_window_s, moment)
-            long = self._raise(self.config.long_window_s, moment)
+            moment = self.clock()
+            short = self._raise(self.config.short_window_s, int(moment))
+            long = self._raise(self.config.long_window_s, int(moment))
         read = (self.config.short_limit, self.config.long_limit)
         overall = (read[0] * OVERALL_FACTOR, read[1] * OVERALL_FACTOR)
-        exceeded = "read" if short > read[0] or long > read[1] else None
-        return exceeded, {
+        headers = {
             "X-RateLimit-Limit": f"{overall[0]},{overall[1]}",
             "X-RateLimit-Usage": f"{short},{long}",
             "X-ReadRateLimit-Limit": f"{read[0]},{read[1]}",
             "X-ReadRateLimit-Usage": f"{short},{long}",
         }
+        # Every call counts as a read and overall, so that the smaller limit is always the one that is met.
+        return Counted(moment, "read" if short > read[0] or long > read[1] else None, headers)
 
     def reset(self) -> None:
         """Forget what was used."""

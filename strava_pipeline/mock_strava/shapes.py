@@ -16,6 +16,14 @@ SUMMARY_ATHLETE = (
     "summit", "created_at", "updated_at", "badge_type_id", "profile_medium", "profile", "friend", "follower",
 )  # fmt: skip
 DETAILED = 3
+_COARSE_TYPES = {
+    "TrailRun": "Run", "GravelRide": "Ride", "MountainBikeRide": "Ride", "EMountainBikeRide": "EBikeRide",
+}  # fmt: skip
+
+
+def type_of(sport_type: str) -> str:
+    """The older, coarser kind of a sport."""
+    return _COARSE_TYPES.get(sport_type, sport_type)
 
 
 def summary_of(activity: JsonObject) -> JsonObject:
@@ -48,19 +56,9 @@ def chosen_streams(recorded: Any, keys: Collection[str], *, by_type: bool) -> An
     return {name: {key: value for key, value in stream.items() if key != "type"} for name, stream in wanted.items()}
 
 
-def fault(message: str, *errors: tuple[str, str, str]) -> JsonObject:
-    """A fault body; each error is resource, field and code."""
+def stream_set(series: dict[str, list[Any]]) -> JsonObject:
+    """Streams by type, each with its samples, as Strava wraps them."""
     return {
-        "message": message,
-        "errors": [{"resource": resource, "field": field, "code": code} for resource, field, code in errors],
+        name: {"data": samples, "series_type": "distance", "original_size": len(samples), "resolution": "high"}
+        for name, samples in series.items()
     }
-
-
-NOT_FOUND_STREAMS = fault("Resource Not Found")
-NOT_FOUND_ACTIVITY = fault("Resource Not Found", ("Activity", "", "not found"))
-TOKEN_INVALID = fault("Authorization Error", ("Athlete", "access_token", "invalid"))
-SCOPE_MISSING = fault("Authorization Error", ("AccessToken", "activity:read_permission", "missing"))
-AFTER_IN_FUTURE = fault("Bad Request", ("Application", "after", "future"))
-CLIENT_INVALID = fault("Bad Request", ("Application", "client_id", "invalid"))
-CODE_INVALID = fault("Bad Request", ("RequestToken", "code", "invalid"))
-REFRESH_INVALID = fault("Bad Request", ("RefreshToken", "refresh_token", "invalid"))

@@ -2,46 +2,107 @@
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 
-from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.mock_strava.shapes import DETAIL_ONLY, JsonObject, type_of
 
-JsonObject = dict[str, Any]
+ONLY_ME = "only_me"
+
+
+class Source(Protocol):
+    """Where an activity's bodies come from: a recording, or a plan that is carried out when asked for."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def start(self) -> float:
+        """When it starts, epoch s."""
+
+    @property
+    def private(self) -> bool: ...
+    def summary(self) -> JsonObject: ...
+    def detail(self, *, all_efforts: bool) -> JsonObject:
+        """The fullest body; what was recorded is shown whole."""
+
+    def streams(self) -> Any:
+        """The stream set in either form; ``None``: there is none."""
+
+    def laps(self) -> list[JsonObject]: ...
+    def zones(self) -> list[JsonObject]: ...
 
 
 @dataclass
-class Recording:
-    """One activity: its fullest body, and its streams (``None``: there are none), made when first asked for."""
+class Activity:
+    """A source, and the fields that were changed since."""
 
-    body: JsonObject
-    streams: Callable[[], Any] = field(default=lambda: None, repr=False)
+    source: Source
+    changes: JsonObject = field(default_factory=dict)
+
+    @property
+    def id(self) -> int:
+        return self.source.id
 
     @property
     def start(self) -> float:
         """When it starts, epoch s."""
-        return datetime.fromisoformat(self.body["start_date"]).timestamp()
+        changed = self.changes.get("start_date")
+        return self.source.start if changed is None else datetime.fromisoformat(changed).timestamp()
+
+    @property
+    def private(self) -> bool:
+        """Whether only its athlete sees it."""
+        return bool(self.changes.get("private", self.source.private))
+
+    def summary(self) -> JsonObject:
+        """The body as listed."""
+        listed = {key: value for key, value in self.changes.items() if key not in DETAIL_ONLY}
+        return self.source.summary() | listed
+
+    def detail(self, *, all_efforts: bool = True) -> JsonObject:
+        """The fullest body there is; hidden segment efforts only with ``all_efforts``."""
+        return self.source.detail(all_efforts=all_efforts) | self.changes
+
+    def change(self, fields: JsonObject) -> None:
+        """Set fields of the bodies; what follows from them follows."""
+        changes = dict(fields)
+        if "visibility" in changes:
+            changes["private"] = changes["visibility"] == ONLY_ME
+        elif "private" in changes:
+            changes["visibility"] = ONLY_ME if changes["private"] else "everyone"
+        if "start_date" in changes:
+            moment = datetime.fromisoformat(changes["start_date"])
+            local = moment + timedelta(seconds=self.source.summary().get("utc_offset") or 0)
+            changes["start_date_local"] = local.strftime("%Y-%m-%dT%H:%M:%SZ")
+        if "sport_type" in changes:
+            changes.setdefault("type", type_of(changes["sport_type"]))
+        # A new dictionary: another thread may be reading the old one.
+        self.changes = self.changes | changes
 
 
 @dataclass
 class Person:
-    """An athlete with everything that hangs on them."""
+    """An athlete with everything that hangs on them; ``stats`` and ``zones``: ``None`` where none were recorded."""
 
     athlete: JsonObject
-    activities: dict[int, Recording]
-    stats: JsonObject = field(default_factory=dict)
-    zones: JsonObject = field(default_factory=dict)
+    activities: dict[int, Activity]
+    stats: JsonObject | None = None
+    zones: JsonObject | None = None
     gear: dict[str, JsonObject] = field(default_factory=dict)
 
     @property
     def id(self) -> int:
         number: int = self.athlete["id"]
         return number
+
+    @property
+    def name(self) -> str:
+        """First and last name, on one line."""
+        names = (str(self.athlete.get(key) or "") for key in ("firstname", "lastname"))
+        return " ".join(" ".join(names).split())
 
 
 class World:
@@ -51,64 +112,30 @@ class World:
         self.people = {person.id: person for person in people}
         self._lock = threading.Lock()
 
-    def newest_first(self, athlete_id: int) -> list[Recording]:
+    def __iter__(self) -> Iterator[Person]:
+        return iter(self.people.values())
+
+    def newest_first(self, athlete_id: int) -> list[Activity]:
+        """All activities of an athlete, private ones included."""
         with self._lock:
             found = list(self.people[athlete_id].activities.values())
-        return sorted(found, key=lambda recording: recording.start, reverse=True)
+        return sorted(found, key=lambda activity: (activity.start, activity.id), reverse=True)
 
-    def find(self, athlete_id: int, activity_id: int) -> Recording | None:
+    def find(self, athlete_id: int, activity_id: int) -> Activity | None:
+        """An activity of this athlete."""
         with self._lock:
             return self.people[athlete_id].activities.get(activity_id)
 
     def owner_of(self, activity_id: int) -> int | None:
+        """Whose activity this is."""
         with self._lock:
             return next((p.id for p in self.people.values() if activity_id in p.activities), None)
 
-    def add(self, athlete_id: int, recording: Recording) -> None:
+    def add(self, athlete_id: int, activity: Activity) -> None:
         with self._lock:
-            self.people[athlete_id].activities[recording.body["id"]] = recording
+            self.people[athlete_id].activities[activity.id] = activity
 
     def remove(self, athlete_id: int, activity_id: int) -> bool:
+        """Whether there was one to remove."""
         with self._lock:
             return self.people[athlete_id].activities.pop(activity_id, None) is not None
-
-
-def load_recordings(folder: Path) -> World:
-    """The athletes recorded in a folder, or in its sub-folders. ``ConfigurationError`` if there are none."""
-    candidates = [folder, *sorted(child for child in folder.glob("*") if child.is_dir())]
-    homes = [candidate for candidate in candidates if (candidate / "athlete.json").is_file()]
-    if not homes:
-        raise ConfigurationError(f"--recordings {folder}: no athlete.json in it or in a folder of it")
-    return World([_person(home) for home in homes])
-
-
-def _person(home: Path) -> Person:
-    streams = {int(path.stem): path for path in (home / "streams").glob("*.json")}
-    recordings = [Recording(_read(path)) for path in sorted((home / "activities").glob("*.json"))]
-    for recording in recordings:
-        path = streams.get(recording.body["id"])
-        if path is not None:
-            recording.streams = lambda path=path: _read(path)  # type: ignore[misc]  # binds the loop's value
-    return Person(
-        athlete=_read(home / "athlete.json"),
-        activities={recording.body["id"]: recording for recording in recordings},
-        stats=_read(home / "stats.json", {}),
-        zones=_read(home / "zones.json", {}),
-        gear={path.stem: _read(path) for path in (home / "gear").glob("*.json")},
-    )
-
-
-def _read(path: Path, missing: Any = None) -> Any:
-    if missing is not None and not path.exists():
-        return missing
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"--recordings: {path} cannot be read: {type(error).__name__}") from None
-
-
-def athletes_in(world: World) -> Iterator[tuple[int, str, int]]:
-    """Id, name and number of activities of each athlete."""
-    for person in world.people.values():
-        name = " ".join(str(person.athlete.get(key) or "") for key in ("firstname", "lastname")).strip()
-        yield person.id, name, len(person.activities)

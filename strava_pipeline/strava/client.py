@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from strava_pipeline.errors import NotFound, RetriableStravaError
+from strava_pipeline.strava.http import OK
 from strava_pipeline.strava.transport import Transport
 
 JsonObject = dict[str, Any]
@@ -59,7 +60,9 @@ class StravaClient:
             query = span | {"page": str(page), "per_page": str(PAGE_SIZE)}
             found = self.get(athlete_id, "/athlete/activities", query)
             if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-                raise RetriableStravaError(f"list of athlete {athlete_id}'s activities: not a list of objects")
+                raise RetriableStravaError(
+                    f"list of athlete {athlete_id}'s activities: not a list of objects", status=OK
+                )
             yield from found
             page, size = page + 1, len(found)
 
@@ -80,12 +83,13 @@ class StravaClient:
         try:
             return self.get(athlete_id, f"/activities/{activity_id}/streams", query)
         except NotFound as error:
-            if error.fault.resource:
+            # Nothing is said to be missing: that is none. A page of HTML tells nothing at all.
+            if error.fault.resource or not error.fault.message:
                 raise
             return {}
 
     def _object(self, athlete_id: int, path: str, query: dict[str, str] | None = None) -> JsonObject:
         found = self.get(athlete_id, path, query)
         if not isinstance(found, dict):
-            raise RetriableStravaError(f"GET {path} of athlete {athlete_id}: not an object")
+            raise RetriableStravaError(f"GET {path} of athlete {athlete_id}: not an object", status=OK)
         return found

@@ -50,7 +50,7 @@ def error_for(what: str, status: int, body: bytes, *, retry_after: timedelta | N
     if status == TOO_MANY_REQUESTS:
         # The ledger knows better until when; this is the least anyone has to wait.
         retry_at = datetime.now(UTC) + (retry_after or timedelta(seconds=60))
-        return QuotaExhausted(told, retry_at=retry_at, status=status)
+        return QuotaExhausted(told, retry_at=retry_at, status=status, fault=fault)
     if status >= SERVER_ERROR:
         return RetriableStravaError(told, status=status, fault=fault)
     return _CLIENT_FAULTS.get(status, _rejected)(told, status, fault)
@@ -83,4 +83,7 @@ _CLIENT_FAULTS = {UNAUTHORIZED: _unauthorized, FORBIDDEN: _forbidden, NOT_FOUND:
 
 
 def _text(value: object) -> str:
-    return value[:_QUOTED_LENGTH] if isinstance(value, str) else ""
+    """As one line of printable characters: it ends in logs and on terminals."""
+    if not isinstance(value, str):
+        return ""
+    return "".join(char if char.isprintable() else " " for char in value[:_QUOTED_LENGTH])

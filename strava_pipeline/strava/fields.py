@@ -12,6 +12,8 @@ from strava_pipeline.errors import RejectedRequest
 Converter = Callable[[Any], Any]
 Fields = Mapping[str, Converter]
 JsonObject = dict[str, Any]
+# Beyond, a float does not hold every whole number.
+_LAST_EXACT = 2**53
 
 
 def pick(body: JsonObject, fields: Fields, what: str) -> JsonObject:
@@ -29,8 +31,21 @@ def pick(body: JsonObject, fields: Fields, what: str) -> JsonObject:
 
 
 def integer(value: Any) -> int:
-    """A whole number; Strava writes some as 484126.0."""
+    """A whole number that fits into 32 bits; Strava writes some as 484126.0."""
+    return _whole(value, 2**31)
+
+
+def bigint(value: Any) -> int:
+    """A whole number that fits into 64 bits, such as an id; never a float that has lost its last digits."""
+    if isinstance(value, float) and abs(value) > _LAST_EXACT:
+        raise ValueError
+    return _whole(value, 2**63)
+
+
+def _whole(value: Any, limit: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        raise ValueError
+    if not -limit <= value < limit:
         raise ValueError
     return int(value)
 
@@ -76,13 +91,21 @@ def position(value: Any) -> list[float] | None:
     return [number(latitude), number(longitude)]
 
 
-def nested(row: JsonObject, key: str) -> JsonObject:
+def nested(row: JsonObject, key: str, what: str) -> JsonObject:
     """An object within an object; an empty one where it is absent or null."""
     found = row.get(key)
-    return found if isinstance(found, dict) else {}
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise RejectedRequest(f"{what}: Strava's field {key} is not an object")
+    return found
 
 
-def objects(row: JsonObject, key: str) -> list[JsonObject]:
+def objects(row: JsonObject, key: str, what: str) -> list[JsonObject]:
     """A list of objects within an object; empty where it is absent or null."""
     found = row.get(key)
-    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+    if found is None:
+        return []
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise RejectedRequest(f"{what}: Strava's field {key} is not a list of objects")
+    return found

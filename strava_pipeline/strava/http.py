@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, NoReturn
 
 import requests
+from urllib3 import Timeout
+from urllib3.exceptions import ReadTimeoutError
 
 from strava_pipeline.errors import RejectedRequest, RetriableStravaError
+from strava_pipeline.strava.deadline import DeadlineAdapter
 
 OK = 200
 REDIRECTS = range(300, 400)
@@ -23,6 +28,8 @@ BODY_CAP_BYTES = 64 * 1024 * 1024
 # Six digits are eleven days.
 _RETRY_AFTER = re.compile(r"\s*([0-9]{1,6})\s*")
 _CHUNK_BYTES = 64 * 1024
+# A clock outside is broken, and at the ends of time no margin can be added to it.
+_PLAUSIBLE_YEARS = range(2000, 3000)
 
 
 @dataclass(frozen=True)
@@ -36,11 +43,12 @@ class Answer:
 
     @property
     def server_time(self) -> datetime | None:
-        """The ``Date`` header (UTC, whole seconds)."""
+        """The ``Date`` header (UTC, whole seconds); ``None`` where it is missing or garbled."""
         try:
-            return parsedate_to_datetime(self.headers["Date"])
-        except (KeyError, ValueError):
+            told = parsedate_to_datetime(self.headers["Date"])
+        except (KeyError, ValueError, OverflowError):
             return None
+        return told.astimezone(UTC) if told.tzinfo and told.year in _PLAUSIBLE_YEARS else None
 
     @property
     def retry_after(self) -> timedelta | None:
@@ -50,10 +58,16 @@ class Answer:
 
 
 def new_session() -> requests.Session:
-    """A session that keeps connections, and takes nothing from ``.netrc`` that could override our header."""
+    """A session that keeps connections and deadlines, but no cookies: it serves many athletes.
+
+    It takes nothing from ``.netrc`` that could override our header.
+    """
     session = requests.Session()
     session.headers["User-Agent"] = "strava-pipeline"
     session.auth = _keep_headers
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, DeadlineAdapter())
     return session
 
 
@@ -71,7 +85,10 @@ def send(
     query: Mapping[str, str] | None = None,
     form: Mapping[str, str] | None = None,
 ) -> Answer:
-    """One exchange. ``RetriableStravaError`` when the wire fails; messages never hold the URL's query."""
+    """One exchange in a session of :func:`new_session`, at most ``DEADLINE_SECONDS`` long.
+
+    ``RetriableStravaError`` when the wire fails; messages never hold the URL's query.
+    """
     started = time.monotonic()
     try:
         with session.request(
@@ -80,17 +97,17 @@ def send(
             headers=headers,
             params=query,
             data=form,
-            timeout=(CONNECT_SECONDS, DEADLINE_SECONDS),
+            timeout=Timeout(connect=CONNECT_SECONDS, total=DEADLINE_SECONDS),  # type: ignore[arg-type]  # requests passes it on
             allow_redirects=False,
             stream=True,
         ) as response:
-            body = _read(response, started + DEADLINE_SECONDS, what)
+            body = _read(response, what)
     except requests.RequestException as error:
         raise RetriableStravaError(f"{what}: Strava cannot be reached: {_reason(error)}") from None
     answer = Answer(response.status_code, response.headers, body, (time.monotonic() - started) * 1000)
     if answer.status in REDIRECTS:
         raise RejectedRequest(
-            f"{what}: Strava redirects elsewhere, which is not followed: check STRAVA_API_URL",
+            f"{what}: Strava redirects elsewhere, which is not followed: check STRAVA_API_URL and STRAVA_OAUTH_URL",
             status=answer.status,
         )
     return answer
@@ -99,19 +116,31 @@ def send(
 def parse_json(body: bytes, what: str) -> Any:
     """The parsed body of a success; ``RetriableStravaError`` when it is cut, HTML, or not JSON at all."""
     try:
-        return json.loads(body)
+        return json.loads(body, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError):
         raise RetriableStravaError(f"{what}: Strava's answer is not readable JSON", status=OK) from None
 
 
-def _read(response: requests.Response, deadline: float, what: str) -> bytes:
+def _refuse(_: str) -> NoReturn:
+    # Python reads NaN and Infinity, but they are no JSON and Postgres stores no such text.
+    raise ValueError
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError
+    return value
+
+
+def _read(response: requests.Response, what: str) -> bytes:
     parts, size = [], 0
     for chunk in response.iter_content(_CHUNK_BYTES):
         size += len(chunk)
         if size > BODY_CAP_BYTES:
-            raise RetriableStravaError(f"{what}: Strava's answer is larger than {BODY_CAP_BYTES} bytes")
-        if time.monotonic() > deadline:
-            raise RetriableStravaError(f"{what}: Strava's answer took longer than {DEADLINE_SECONDS:.0f} s")
+            raise RetriableStravaError(
+                f"{what}: Strava's answer is larger than {BODY_CAP_BYTES} bytes", status=response.status_code
+            )
         parts.append(chunk)
     return b"".join(parts)
 
@@ -121,9 +150,14 @@ def _reason(error: requests.RequestException) -> str:
     match error:
         case requests.exceptions.SSLError():
             return "the TLS certificate does not hold"
-        case requests.exceptions.ConnectTimeout() | requests.exceptions.ConnectionError():
+        case requests.exceptions.ReadTimeout():
+            return "no whole answer in time"
+        case requests.exceptions.ConnectionError() if any(isinstance(arg, ReadTimeoutError) for arg in error.args):
+            # How requests names a body that does not end in time.
+            return "no whole answer in time"
+        case requests.exceptions.ConnectionError():
             return "no connection"
-        case requests.exceptions.Timeout():
-            return "no answer in time"
+        case requests.exceptions.ChunkedEncodingError():
+            return "the answer was cut"
         case _:
             return type(error).__name__

@@ -47,10 +47,19 @@ def parse_redirect(pasted: str) -> tuple[str, tuple[str, ...]]:
     """Code and granted scopes from what the browser ended on: the whole address, or the bare code.
 
     A bare code does not tell the scopes; the wanted ones are assumed, and a missing one shows at first use.
+    ``RejectedRequest`` for an address without a code: the athlete said no, or it is another page.
     """
-    query = parse_qs(urlsplit(pasted.strip()).query)
+    pasted = pasted.strip()
+    if "://" not in pasted:
+        return pasted, WANTED_SCOPES
+    try:
+        query = parse_qs(urlsplit(pasted).query)
+    except ValueError:
+        query = {}
+    if "error" in query:
+        raise RejectedRequest(f"Strava connected nobody: {query['error'][0][:40]!r}")
     if "code" not in query:
-        return pasted.strip(), WANTED_SCOPES
+        raise RejectedRequest("the address holds no authorization code: copy it whole, from http to the end")
     scopes = tuple(filter(None, query.get("scope", [""])[0].split(",")))
     return query["code"][0], scopes or WANTED_SCOPES
 
@@ -105,8 +114,13 @@ def _grant(body: Any, what: str) -> TokenGrant:
             expires_at=datetime.fromtimestamp(body["expires_at"], UTC),
             athlete=athlete if isinstance(athlete, dict) else None,
         )
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, OSError):
         raise RetriableStravaError(f"{what}: Strava's answer holds no usable tokens") from None
-    if not all(isinstance(token, str) and token for token in (grant.access_token, grant.refresh_token)):
+    if not all(map(_is_token, (grant.access_token, grant.refresh_token))):
         raise RetriableStravaError(f"{what}: Strava's answer holds no usable tokens")
     return grant
+
+
+def _is_token(value: Any) -> bool:
+    """Text that fits into a header: an error about one that does not would quote it."""
+    return isinstance(value, str) and value.isascii() and value.isprintable() and bool(value.strip())

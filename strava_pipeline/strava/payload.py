@@ -14,6 +14,7 @@ from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.strava.fields import (
     Fields,
     JsonObject,
+    bigint,
     flag,
     instant,
     integer,
@@ -27,9 +28,10 @@ from strava_pipeline.strava.fields import (
 )
 
 DETAILED = 3
+_PAST_LAST_ID = 2**63
 
 SUMMARY_FIELDS: Fields = {
-    "id": integer,
+    "id": bigint,
     "name": text,
     "type": text,
     "sport_type": text,
@@ -79,7 +81,7 @@ SUMMARY_FIELDS: Fields = {
     "location_city": text,
     "location_state": text,
     "location_country": text,
-    "upload_id": integer,
+    "upload_id": bigint,
     "upload_id_str": text,
     "external_id": text,
     "from_accepted_tag": flag,
@@ -101,7 +103,7 @@ DIGEST_FIELDS = (
 )  # fmt: skip
 
 ATHLETE_FIELDS: Fields = {
-    "id": integer,
+    "id": bigint,
     "username": text,
     "firstname": text,
     "lastname": text,
@@ -138,7 +140,7 @@ GEAR_FIELDS: Fields = {
     "weight": number,
 }
 _EFFORT_FIELDS: Fields = {
-    "id": integer,
+    "id": bigint,
     "name": text,
     "distance": number,
     "elapsed_time": integer,
@@ -200,9 +202,9 @@ class DetailRows:
 
 
 def activity_id(body: JsonObject) -> int:
-    """The id, which must be a whole number; ``RejectedRequest`` otherwise."""
+    """The id, which must be a whole number above 0 of 64 bits; ``RejectedRequest`` otherwise."""
     found = body.get("id")
-    if type(found) is not int:
+    if type(found) is not int or not 0 < found < _PAST_LAST_ID:
         raise RejectedRequest(f"an activity without a usable id: {str(found)[:40]!r}")
     return found
 
@@ -211,7 +213,7 @@ def summary_row(athlete_id: int, body: JsonObject) -> JsonObject:
     """The columns of ``activities`` that a listed activity fills."""
     what = f"activity {activity_id(body)}"
     row = pick(body, SUMMARY_FIELDS, what)
-    activity_map = pick(nested(body, "map"), {"id": text, "summary_polyline": text}, what)
+    activity_map = pick(nested(body, "map", what), {"id": text, "summary_polyline": text}, what)
     row["athlete_id"] = athlete_id
     row["map_id"] = activity_map["id"]
     row["summary_polyline"] = activity_map["summary_polyline"] or None
@@ -234,45 +236,60 @@ def detail_rows(athlete_id: int, body: JsonObject) -> DetailRows:
     what = f"activity {activity_id(body)}"
     owner = {"activity_id": activity_id(body), "athlete_id": athlete_id}
     activity = summary_row(athlete_id, body) | pick(body, DETAIL_FIELDS, what)
-    activity["polyline"] = pick(nested(body, "map"), {"polyline": text}, what)["polyline"] or None
+    activity["polyline"] = pick(nested(body, "map", what), {"polyline": text}, what)["polyline"] or None
+    gear = nested(body, "gear", what)
     activity["resource_state"] = DETAILED
     return DetailRows(
         activity=activity,
-        laps=[owner | pick(lap, LAP_FIELDS, f"{what}: laps") for lap in objects(body, "laps")],
+        laps=[owner | _child(lap, LAP_FIELDS, f"{what}: laps") for lap in objects(body, "laps", what)],
         splits=[
-            owner | {"unit": unit} | pick(split, SPLIT_FIELDS, f"{what}: {key}")
-            for unit, key in SPLIT_UNITS.items()
-            for split in objects(body, key)
+            owner | {"unit": unit} | _child(split, SPLIT_FIELDS, f"{what}: {series}", key="split")
+            for unit, series in SPLIT_UNITS.items()
+            for split in objects(body, series, what)
         ],
         best_efforts=[
-            owner | pick(effort, BEST_EFFORT_FIELDS, f"{what}: best_efforts")
-            for effort in objects(body, "best_efforts")
+            owner | _child(effort, BEST_EFFORT_FIELDS, f"{what}: best_efforts")
+            for effort in objects(body, "best_efforts", what)
         ],
         segment_efforts=[
-            owner | _segment_effort(effort, f"{what}: segment_efforts") for effort in objects(body, "segment_efforts")
+            owner | _segment_effort(effort, f"{what}: segment_efforts")
+            for effort in objects(body, "segment_efforts", what)
         ],
-        gear=[gear_row(athlete_id, nested(body, "gear"))] if nested(body, "gear").get("id") else [],
+        gear=[gear_row(athlete_id, gear)] if gear.get("id") else [],
     )
 
 
+def _child(body: JsonObject, fields: Fields, what: str, key: str = "id") -> JsonObject:
+    """What hangs on an activity; without its ``key`` it cannot be stored."""
+    row = pick(body, fields, what)
+    if row[key] is None:
+        raise RejectedRequest(f"{what}: Strava's field {key} is missing")
+    return row
+
+
 def _segment_effort(effort: JsonObject, what: str) -> JsonObject:
-    segment = pick(nested(effort, "segment"), {"id": integer}, what)
-    return {"segment_id": segment["id"]} | pick(effort, SEGMENT_EFFORT_FIELDS, what)
+    segment = pick(nested(effort, "segment", what), {"id": bigint}, what)
+    return {"segment_id": segment["id"]} | _child(effort, SEGMENT_EFFORT_FIELDS, what)
 
 
 def athlete_row(body: JsonObject) -> JsonObject:
     """The row of ``athletes``."""
-    return pick(body, ATHLETE_FIELDS, "the athlete")
+    row = pick(body, ATHLETE_FIELDS, "the athlete")
+    if row["id"] is None:
+        raise RejectedRequest("the athlete: Strava's field id is missing")
+    return row
 
 
 def gear_rows(athlete_id: int, athlete: JsonObject) -> list[JsonObject]:
     """Bikes and shoes out of a detailed athlete."""
-    return [gear_row(athlete_id, item) for kind in ("bikes", "shoes") for item in objects(athlete, kind)]
+    return [gear_row(athlete_id, item) for kind in ("bikes", "shoes") for item in objects(athlete, kind, "the athlete")]
 
 
 def gear_row(athlete_id: int, body: JsonObject) -> JsonObject:
     """The columns of ``gear`` that a body fills; a summary of it lacks maker, model and weight."""
     present = {name: convert for name, convert in GEAR_FIELDS.items() if name in body}
-    what = f"gear {body.get('id')}"
+    what = f"gear {str(body.get('id'))[:40]}"
+    if body.get("id") is None:
+        raise RejectedRequest("a bike or pair of shoes: Strava's field id is missing")
     primary: Any = pick(body, {"primary": flag}, what)["primary"]
     return {"athlete_id": athlete_id, "is_primary": primary} | pick(body, present, what)

@@ -76,9 +76,9 @@ class RateHeaders:
         """From an answer's headers, in any letter case."""
         lowered = {name.lower(): value for name, value in headers.items()}
         return cls(
-            read_limit=_pair(lowered.get("x-readratelimit-limit")),
+            read_limit=_limit(lowered.get("x-readratelimit-limit")),
             read_usage=_pair(lowered.get("x-readratelimit-usage")),
-            overall_limit=_pair(lowered.get("x-ratelimit-limit")),
+            overall_limit=_limit(lowered.get("x-ratelimit-limit")),
             overall_usage=_pair(lowered.get("x-ratelimit-usage")),
         )
 
@@ -92,6 +92,12 @@ class RateHeaders:
 def _pair(text: str | None) -> Pair | None:
     match = _PAIR.fullmatch(text or "")
     return Pair(int(match[1]), int(match[2])) if match else None
+
+
+def _limit(text: str | None) -> Pair | None:
+    """A limit of nothing would be kept for good: no call could ever be made to learn a better one."""
+    pair = _pair(text)
+    return pair if pair and pair.short and pair.long else None
 
 
 @dataclass(frozen=True)

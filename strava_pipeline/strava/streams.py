@@ -43,13 +43,14 @@ def stream_row(athlete_id: int, activity_id: int, answer: Any) -> JsonObject:
 
 
 def _by_type(activity_id: int, answer: Any) -> dict[str, list[Any]]:
-    streams: dict[Any, Any]
     if isinstance(answer, list):
-        streams = {entry.get("type"): entry for entry in answer if isinstance(entry, dict)}
+        streams = [(entry.get("type") if isinstance(entry, dict) else None, entry) for entry in answer]
+    elif isinstance(answer, dict):
+        streams = list(answer.items())
     else:
-        streams = answer if isinstance(answer, dict) else {}
+        raise RejectedRequest(f"activity {activity_id}: the streams are neither an object nor a list")
     data = {}
-    for name, stream in streams.items():
+    for name, stream in streams:
         values = stream.get("data") if isinstance(stream, dict) else None
         if not isinstance(name, str) or not isinstance(values, list):
             raise RejectedRequest(f"activity {activity_id}: stream {str(name)[:40]!r} holds no list of data")
@@ -74,6 +75,6 @@ def _positions(
         return None, None
     try:
         pairs: list[Sequence[float | None]] = [position(value) or (None, None) for value in values]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise RejectedRequest(f"activity {activity_id}: stream latlng holds a value that does not fit") from None
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]

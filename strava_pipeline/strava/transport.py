@@ -14,7 +14,7 @@ import requests
 import stamina
 import stamina.instrumentation
 
-from strava_pipeline.errors import QuotaExhausted, RetriableStravaError
+from strava_pipeline.errors import QuotaExhausted, RetriableStravaError, StravaError
 from strava_pipeline.strava.faults import UNAUTHORIZED, error_for, parse_fault
 from strava_pipeline.strava.http import DEADLINE_SECONDS, OK, Answer, new_session, parse_json, send
 from strava_pipeline.strava.oauth import TokenGrant
@@ -27,8 +27,14 @@ ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 4.0
 JITTER_SECONDS = 0.25
-# The default hook prints to standard output where structlog is installed, into the midst of our answers.
-stamina.instrumentation.set_on_retry_hooks([stamina.instrumentation.LoggingOnRetryHook])
+
+
+def _log_retry(details: stamina.instrumentation.RetryDetails) -> None:
+    log.info("%s: trying again in %.1f s", details.caused_by, details.wait_for)
+
+
+# stamina's own hook prints to standard output where structlog is installed, into the midst of our answers.
+stamina.instrumentation.set_on_retry_hooks([_log_retry])
 _IDS = re.compile(r"(?<=/)[a-z]?[0-9]+(?=/|$)")
 
 
@@ -99,8 +105,8 @@ class Transport:
                 query=query,
             )
             outcome = _outcome(answer)
-        except RetriableStravaError:
-            outcome = Outcome(status=None, duration_ms=(time.monotonic() - started) * 1000)
+        except StravaError as error:
+            outcome = Outcome(status=error.status, duration_ms=(time.monotonic() - started) * 1000)
             raise
         finally:
             self.ledger.settle(reservation, outcome)

@@ -132,6 +132,8 @@ def delete_activities(connection: Connection, activity_ids: Collection[int]) -> 
     """Delete activities with all that hangs on them."""
     if not activity_ids:
         return
+    # Whoever adds to one of them holds its row: wait for that before anything is deleted.
+    connection.execute(select(activities.c.id).where(activities.c.id.in_(activity_ids)).with_for_update())
     for table in DEPENDENT_TABLES:
         connection.execute(delete(table).where(table.c.activity_id.in_(activity_ids)))
     connection.execute(delete(activities).where(activities.c.id.in_(activity_ids)))

@@ -57,6 +57,8 @@ def open_engine(url: URL) -> Engine:
     """An engine whose failures to reach the database are a ``DatabaseAway`` in one line."""
     engine = create_engine(
         url,
+        # Rows are people's data: an error names the statement, never its values.
+        hide_parameters=True,
         pool_pre_ping=True,
         pool_size=5,
         connect_args={
@@ -70,13 +72,20 @@ def open_engine(url: URL) -> Engine:
     @event.listens_for(engine, "handle_error")
     def explain(context: ExceptionContext) -> WarehouseError | None:
         error = context.original_exception
+        if context.is_pre_ping:
+            return None  # the pool replaces a connection that broke while nobody used it
         if context.is_disconnect or isinstance(error, OperationalError):
-            return DatabaseAway(f"the database at {shown(url)} is away: {_reason(error)}")
+            return away(url, error)
         if isinstance(error, InsufficientPrivilege):
             return WarehouseError(f"the database at {shown(url)} refuses: {_reason(error)}")
         return None
 
     return engine
+
+
+def away(url: URL, error: BaseException) -> DatabaseAway:
+    """What a driver's failure to reach the database, or to get an answer in time, becomes."""
+    return DatabaseAway(f"the database at {shown(url)} is away: {_reason(error)}")
 
 
 def _reason(error: BaseException) -> str:

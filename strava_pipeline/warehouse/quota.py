@@ -120,7 +120,7 @@ class PostgresLedger:
             self._free_uncounted(connection, reservation, outcome)
             self._adopt_headers(connection, outcome, moment)
             if outcome.status == TOO_MANY_REQUESTS:
-                self._block(connection, outcome, moment)
+                self._block(connection, reservation, outcome, moment)
 
     def _book(
         self, connection: Connection, lane: Lane, endpoint: str, athlete_id: int | None, longest: timedelta
@@ -214,13 +214,14 @@ class PostgresLedger:
             if values:
                 connection.execute(update(quota_windows).where(_is_one_of([window])).values(**values))
 
-    def _block(self, connection: Connection, outcome: Outcome, moment: datetime) -> None:
+    def _block(self, connection: Connection, reservation: Reservation, outcome: Outcome, moment: datetime) -> None:
         short, long = (window_at(outcome.server_time or moment, length) for length in self._lengths)
         until = blocked_until(outcome, moment, short, long)
         log.warning("Strava answered 429: no request before %s UTC", f"{until:%Y-%m-%d %H:%M:%S}")
+        # Any row will do, and the booked ones are there for certain, whatever the answer's Date says.
         connection.execute(
             update(quota_windows)
-            .where(_is_one_of([short]))
+            .where(_is_one_of(reservation.windows))
             .values(blocked_until=func.greatest(quota_windows.c.blocked_until, until))
         )
 

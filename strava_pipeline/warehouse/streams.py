@@ -17,7 +17,9 @@ Row = dict[str, Any]
 
 
 def store_streams(connection: Connection, row: Row, asked_at: datetime) -> bool:
-    """Store one activity's streams; False if newer ones are stored already."""
+    """Store one activity's streams; False if newer ones are stored already, or the activity was deleted."""
+    if not _keep_activity(connection, row["activity_id"]):
+        return False
     other = None if row["other"] is None else json.dumps(row["other"])
     stored = row | {"other": other, "fetched_at": asked_at}
     return upsert(connection, activity_streams, [stored], newer_by="fetched_at") > 0
@@ -46,7 +48,9 @@ def not_analysed(connection: Connection, span: Span) -> list[int]:
 
 
 def store_analysis(connection: Connection, streams: Row, figures: Row) -> None:
-    """Store the figures of one activity, by column, computed from ``streams``."""
+    """Store the figures of one activity, by column, computed from ``streams``; none for a deleted one."""
+    if not _keep_activity(connection, streams["activity_id"]):
+        return
     row = figures | {
         "activity_id": streams["activity_id"],
         "athlete_id": streams["athlete_id"],
@@ -54,3 +58,9 @@ def store_analysis(connection: Connection, streams: Row, figures: Row) -> None:
         "analysed_at": now(connection),
     }
     upsert(connection, route_analyses, [row], newer_by="streams_fetched_at")
+
+
+def _keep_activity(connection: Connection, activity_id: int) -> bool:
+    """Whether an activity is stored; if so nobody deletes it before the transaction ends."""
+    query = select(activities.c.id).where(activities.c.id == activity_id).with_for_update(read=True, key_share=True)
+    return connection.execute(query).first() is not None

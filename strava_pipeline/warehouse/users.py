@@ -114,21 +114,10 @@ def audit(
     )
 
 
-def is_active(connection: Connection, athlete_id: int) -> bool:
-    """Whether somebody with this id is connected."""
-    state = connection.execute(select(users.c.state).where(users.c.athlete_id == athlete_id)).scalar()
-    return state == ACTIVE
-
-
 def active_athletes(connection: Connection) -> list[int]:
     """Ids of everybody whose tokens are good as far as we know, in order."""
     query = select(users.c.athlete_id).where(users.c.state == ACTIVE).order_by(users.c.athlete_id)
     return list(connection.execute(query).scalars())
-
-
-def known_athletes(connection: Connection) -> list[int]:
-    """Ids of everybody who ever connected, in order."""
-    return list(connection.execute(select(users.c.athlete_id).order_by(users.c.athlete_id)).scalars())
 
 
 def _row(connection: Connection, athlete_id: int, *, lock: bool = False) -> Row[Any]:

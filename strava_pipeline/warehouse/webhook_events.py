@@ -21,7 +21,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, and_, exists, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
-from strava_pipeline.errors import WarehouseError
 from strava_pipeline.warehouse.ops_tables import users, webhook_events
 
 RECEIVED = "received"
@@ -99,10 +98,12 @@ def claim_events(engine: Engine, limit: int) -> list[ClaimedEvent]:
             .order_by(webhook_events.c.id)
             .limit(limit)
             .with_for_update(skip_locked=True)
+            # A subquery might be run once per row, and each time lock as many again.
+            .cte("due")
         )
         rows = connection.execute(
             update(webhook_events)
-            .where(webhook_events.c.id.in_(due))
+            .where(webhook_events.c.id.in_(select(due.c.id)))
             .values(
                 state=LAUNCHED,
                 fence=webhook_events.c.fence + 1,
@@ -126,17 +127,15 @@ def give_back(engine: Engine, claims: Sequence[Claim], *, wait: timedelta, reaso
     _change(engine, claims, state=WAITING, not_before=not_before, lease_until=None, error=reason)
 
 
-def take_up(connection: Connection, claim: Claim) -> ClaimedEvent:
-    """The event of a claim that still holds, its lease extended; ``WarehouseError`` if it does not."""
+def take_up(connection: Connection, claim: Claim) -> ClaimedEvent | None:
+    """The event of a claim that still holds, its lease extended; ``None`` if a newer claim has it, or it is done."""
     row = connection.execute(
         update(webhook_events)
         .where(_holds([claim]))
         .values(lease_until=func.clock_timestamp() + LEASE)
         .returning(webhook_events)
     ).first()
-    if row is None:
-        raise WarehouseError(f"event {claim.event_id} is no longer this run's: a newer claim has it, or it is done")
-    return _claimed(row)
+    return None if row is None else _claimed(row)
 
 
 def finish(engine: Engine, claim: Claim) -> None:

@@ -62,7 +62,7 @@ class Installation:
 
     def _clean(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("STRAVA_", "DAGSTER_"))}
-        return kept | {"STRAVA_HOME": str(self.home), "PYTHONWARNINGS": "default"}
+        return kept | {"STRAVA_HOME": str(self.home)}
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class Mock:
 
 
 @pytest.fixture
-def installation() -> Iterator[Installation]:
-    """An installation with everything set but the addresses of a Strava."""
+def embedded() -> Iterator[Installation]:
+    """An installation with everything set but the addresses of a Strava; its Postgres is the embedded one."""
     settings = {
         "STRAVA_CLIENT_ID": "1",
         "STRAVA_CLIENT_SECRET": secrets.token_hex(20),
@@ -106,16 +106,23 @@ def installation() -> Iterator[Installation]:
 
 
 @pytest.fixture
-def start_mock(installation: Installation) -> Iterator[Callable[..., Mock]]:
+def installation(embedded: Installation, database: str, empty_database: str) -> Installation:
+    """The same on the Postgres of the test run, which saves each test the start of one."""
+    embedded.environment |= {"STRAVA_DATABASE_URL": database, "DAGSTER_POSTGRES_URL": empty_database}
+    return embedded
+
+
+@pytest.fixture
+def start_mock(embedded: Installation) -> Iterator[Callable[..., Mock]]:
     """Starts the mock Strava with the given options, and points the installation to it."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*options: str) -> Mock:
-        process = installation.start("mock-strava", "--port", "0", *options)
+        process = embedded.start("mock-strava", "--port", "0", *options)
         started.append(process)
         assert process.stdout is not None
         url = _address(process.stdout)
-        installation.environment |= {"STRAVA_API_URL": f"{url}/api/v3", "STRAVA_OAUTH_URL": f"{url}/oauth"}
+        embedded.environment |= {"STRAVA_API_URL": f"{url}/api/v3", "STRAVA_OAUTH_URL": f"{url}/oauth"}
         return Mock(url)
 
     yield start

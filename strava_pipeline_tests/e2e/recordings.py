@@ -11,6 +11,10 @@ from typing import Any
 
 JsonObject = dict[str, Any]
 ATHLETE_ID = 7_000_000_123
+SHOES = {
+    "id": "g700", "primary": False, "name": "Trail", "nickname": "old", "resource_state": 2,
+    "retired": True, "distance": 484126.0, "converted_distance": 484.1,
+}  # fmt: skip
 RUNNER = {
     "id": ATHLETE_ID, "username": None, "resource_state": 3, "firstname": "Iða", "lastname": 'O"Neil\n', "bio": None,
     "city": "", "state": None, "country": "Ísland", "sex": "F", "premium": True, "summit": True,
@@ -19,8 +23,7 @@ RUNNER = {
     "profile": "https://pictures.example.invalid/large.jpg", "friend": None, "follower": None, "clubs": [],
     "bikes": [{"id": "b700", "primary": True, "name": "Tourer", "nickname": "", "resource_state": 2,
                "retired": False, "distance": 1204000, "converted_distance": 1204}],
-    "shoes": [{"id": "g700", "primary": False, "name": "Trail", "nickname": "old", "resource_state": 2,
-               "retired": True, "distance": 484126.0, "converted_distance": 484.1}],
+    "shoes": [SHOES],
 }  # fmt: skip
 NAMES = (
     "Morning Run",
@@ -47,7 +50,7 @@ class Recorded:
         return {body["id"]: body["name"] for body in self.activities}
 
     def total(self, field: str) -> float:
-        return sum(body[field] for body in self.activities)
+        return float(sum(body[field] for body in self.activities))
 
     @property
     def by_month(self) -> Counter[str]:
@@ -201,7 +204,7 @@ def _marathon() -> JsonObject:
         "calories": 2900.5,
         "device_name": "Watch",
         "gear_id": "g700",
-        "gear": _without(RUNNER["shoes"][0], "nickname"),
+        "gear": _without(SHOES, "nickname"),
         "laps": [{"id": 9_007_199_254_741_100, "name": "Lap 1", "lap_index": 1, "split": 1, **effort}],
         "splits_metric": [{"split": number, **split} for number in (1, 2, 3)],
         "splits_standard": [{"split": number, **split} for number in (1, 2)],

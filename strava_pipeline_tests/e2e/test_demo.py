@@ -11,8 +11,8 @@ from strava_pipeline_tests.e2e.conftest import Installation
 RUNS = 5
 
 
-def test_demo_ends_by_itself_with_a_ride_in_a_table(installation: Installation) -> None:
-    shown = installation.output("demo")
+def test_demo_ends_by_itself_with_a_ride_in_a_table(embedded: Installation) -> None:
+    shown = embedded.output("demo")
 
     assert re.search(r"^429s +0 \(the mock sent 0\)$", shown, re.MULTILINE)
     sent = re.search(r"^requests to Strava +(\d+) \(the mock counted (\d+)\)$", shown, re.MULTILINE)
@@ -30,7 +30,7 @@ def test_demo_ends_by_itself_with_a_ride_in_a_table(installation: Installation) 
         assert count
         assert count[1] != "0", table
 
-    left = [process.pid for process in psutil.process_iter() if str(installation.home) in _traces(process)]
+    left = [process.pid for process in psutil.process_iter() if str(embedded.home) in _traces(process)]
     assert left == []
 
 

@@ -22,18 +22,18 @@ def query(installation: Installation, sql: str) -> list[dict[str, Any]]:
 
 
 def test_backfill_of_recorded_answers_is_complete_and_exact(
-    installation: Installation, start_mock: Callable[..., Mock], tmp_path: Path
+    embedded: Installation, start_mock: Callable[..., Mock], tmp_path: Path
 ) -> None:
     recorded = recordings.write(tmp_path / "runner")
     mock = start_mock("--recordings", str(tmp_path / "runner"))
-    connected = json.loads(installation.output("connect", "--code", mock.new_code(recordings.ATHLETE_ID)))
+    connected = json.loads(embedded.output("connect", "--code", mock.new_code(recordings.ATHLETE_ID)))
     assert connected == {"athlete_id": recordings.ATHLETE_ID}
 
     span = ("--athlete", str(recordings.ATHLETE_ID), "--from", FIRST, "--to", LAST)
-    installation.output("backfill", *span)
+    embedded.output("backfill", *span)
 
     (sums,) = query(
-        installation,
+        embedded,
         "SELECT count(*), sum(distance) AS distance, sum(moving_time) AS moving_time,"
         " sum(elapsed_time) AS elapsed_time, sum(total_elevation_gain) AS gain FROM strava.activities",
     )
@@ -44,13 +44,13 @@ def test_backfill_of_recorded_answers_is_complete_and_exact(
     assert sums["gain"] == pytest.approx(recorded.total("total_elevation_gain"))
 
     months = query(
-        installation, "SELECT to_char(start_date, 'YYYY-MM') AS month, count(*) FROM strava.activities GROUP BY 1"
+        embedded, "SELECT to_char(start_date, 'YYYY-MM') AS month, count(*) FROM strava.activities GROUP BY 1"
     )
     assert {row["month"]: row["count"] for row in months} == dict(recorded.by_month)
-    names = query(installation, "SELECT id, name FROM strava.activities")
+    names = query(embedded, "SELECT id, name FROM strava.activities")
     assert {row["id"]: row["name"] for row in names} == recorded.names
     times = query(
-        installation,
+        embedded,
         "SELECT id, to_char(start_date, 'YYYY-MM-DD\"T\"HH24:MI:SSZ') AS utc,"
         " to_char(start_date_local, 'YYYY-MM-DD\"T\"HH24:MI:SSZ') AS local FROM strava.activities",
     )
@@ -59,7 +59,7 @@ def test_backfill_of_recorded_answers_is_complete_and_exact(
     }
 
     (children,) = query(
-        installation,
+        embedded,
         "SELECT (SELECT count(*) FROM strava.laps) AS laps,"
         " (SELECT count(*) FROM strava.splits WHERE unit = 'metric') AS metric,"
         " (SELECT count(*) FROM strava.splits WHERE unit = 'standard') AS standard,"
@@ -86,6 +86,6 @@ def test_backfill_of_recorded_answers_is_complete_and_exact(
     assert requests_sent["too_many_requests"] == 0
     assert requests_sent["calls"] <= 2 * len(recorded.activities) + 1 + 5
 
-    installation.output("backfill", *span)
+    embedded.output("backfill", *span)
     again = requests.get(f"{mock.url}/mock/calls", timeout=10).json()["totals"]
     assert again["calls"] - requests_sent["calls"] == 2, "what is current costs a listing and the profile, no more"

@@ -1,0 +1,61 @@
+"""``strava-pipeline mock-strava``: a Strava look-alike on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from strava_pipeline.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from strava_pipeline.mock_strava.state import Mock
+
+# Any values do where none are configured.
+ANY_CLIENT_ID = "1"
+ANY_CLIENT_SECRET = "mock-secret"  # noqa: S105  the mock takes any
+
+
+@click.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="Port; 0 takes a free one."
+)
+@click.option(
+    "--recordings",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Serve the recorded answers in this folder instead of made-up athletes.",
+)
+@click.option(
+    "--months", type=click.IntRange(1, 240), default=6, show_default=True, help="Length of made-up histories."
+)
+def mock_strava(port: int, recordings: Path | None, months: int) -> None:
+    """Serve a Strava look-alike until Ctrl-C: OAuth, the API with its rate limits, and webhook deliveries."""
+    from strava_pipeline.mock_strava.app import create_mock
+    from strava_pipeline.mock_strava.config import MockConfig
+    from strava_pipeline.mock_strava.server import serve
+    from strava_pipeline.mock_strava.state import EXTENSION
+
+    settings = load_settings()
+    app = create_mock(MockConfig.from_settings(settings, recordings, months))
+    serve(app, port, lambda address: click.echo(_greeting(settings, app.extensions[EXTENSION], address)))
+
+
+def _greeting(settings: Settings, mock: Mock, address: str) -> str:
+    """What to export, and a ready command for each athlete."""
+    lines = [
+        f"mock Strava listening on {address}",
+        "",
+        f"export STRAVA_API_URL={address}/api/v3",
+        f"export STRAVA_OAUTH_URL={address}/oauth",
+    ]
+    if settings.client_id is None:
+        lines.append(f"export STRAVA_CLIENT_ID={ANY_CLIENT_ID}")
+    if settings.client_secret is None:
+        lines.append(f"export STRAVA_CLIENT_SECRET={ANY_CLIENT_SECRET}")
+    lines.append("")
+    for person in mock.world:
+        code = mock.grants.lasting_code(person.id)
+        count = len(person.activities)
+        lines.append(f"athlete {person.id} {person.name}, {count} activities: strava-pipeline connect --code {code}")
+    return "\n".join(lines)

@@ -1,0 +1,153 @@
+"""Event deliveries: signed, up to three attempts, until the callback answers 200 in time.
+
+``X-Strava-Signature: t=<unix s>,v1=<hex>``, HMAC-SHA256 over ``"<t>." + raw body``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import hmac
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from http import HTTPStatus
+
+import requests
+
+from strava_pipeline.mock_strava.shapes import JsonObject
+
+ATTEMPTS = 3
+DEADLINE_SECONDS = 2.0
+
+
+class State(StrEnum):
+    """Where an event stands."""
+
+    WAITING = "waiting"
+    DELIVERED = "delivered"
+    LOST = "lost"
+
+
+@dataclass
+class Delivery:
+    """One event and its attempts: when (epoch s), the answer's status (``None``: none in time), how long (ms)."""
+
+    event: JsonObject
+    url: str | None
+    state: State = State.WAITING
+    attempts: list[JsonObject] = field(default_factory=list)
+
+    def body(self) -> JsonObject:
+        return {"event": self.event, "url": self.url, "state": self.state.value, "attempts": list(self.attempts)}
+
+
+class Deliveries:
+    """The queue of events and the thread that posts them; ``clock`` gives epoch s, ``gap_s`` lies between attempts."""
+
+    def __init__(self, signing_secret: bytes | None, gap_s: float, clock: Callable[[], float] = time.time) -> None:
+        self._secret = signing_secret
+        self._gap_s = gap_s
+        self._clock = clock
+        self._all: list[Delivery] = []
+        self._due: list[tuple[float, int, Delivery]] = []
+        self._order = itertools.count()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+
+    def send(self, event: JsonObject, url: str | None) -> None:
+        """Queue an event; without an address it is lost at once, as at Strava without a subscription."""
+        delivery = Delivery(event, url, State.WAITING if url else State.LOST)
+        with self._changed:
+            self._all.append(delivery)
+            if url and not self._stopping:
+                self._queue(delivery, 0.0)
+                self._start()
+            self._changed.notify_all()
+
+    def bodies(self) -> list[JsonObject]:
+        """All events so far, oldest first."""
+        with self._changed:
+            return [delivery.body() for delivery in self._all]
+
+    def settled(self, timeout_s: float) -> bool:
+        """Wait until no event is waiting; whether that came in time."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: all(delivery.state is not State.WAITING for delivery in self._all), timeout_s
+            )
+
+    def stop(self) -> None:
+        """End the thread; what still waits is not sent."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="mock-deliveries", daemon=True)
+            self._thread.start()
+
+    def _queue(self, delivery: Delivery, after_s: float) -> None:
+        heapq.heappush(self._due, (time.monotonic() + after_s, next(self._order), delivery))
+
+    def _run(self) -> None:
+        with requests.Session() as session:
+            # Nothing from the environment: a proxy or a .netrc has no part in this.
+            session.trust_env = False
+            while (delivery := self._next()) is not None:
+                self._note(delivery, self._post(session, delivery))
+
+    def _next(self) -> Delivery | None:
+        with self._changed:
+            while not self._stopping:
+                wait_s = self._due[0][0] - time.monotonic() if self._due else None
+                if wait_s is not None and wait_s <= 0:
+                    return heapq.heappop(self._due)[2]
+                self._changed.wait(wait_s)
+        return None
+
+    def _post(self, session: requests.Session, delivery: Delivery) -> JsonObject:
+        body = json.dumps(delivery.event).encode()
+        moment, started = self._clock(), time.monotonic()
+        headers = {"Content-Type": "application/json"}
+        if self._secret is not None:
+            headers["X-Strava-Signature"] = signature(self._secret, int(moment), body)
+        status = None
+        try:
+            with session.post(
+                delivery.url or "",
+                data=body,
+                headers=headers,
+                timeout=DEADLINE_SECONDS,
+                allow_redirects=False,
+                stream=True,
+            ) as answer:
+                status = answer.status_code
+        except requests.RequestException:
+            pass  # no answer is an outcome; it is noted as one
+        return {"at": moment, "status": status, "ms": round((time.monotonic() - started) * 1000, 1)}
+
+    def _note(self, delivery: Delivery, attempt: JsonObject) -> None:
+        with self._changed:
+            delivery.attempts.append(attempt)
+            if attempt["status"] == HTTPStatus.OK:
+                delivery.state = State.DELIVERED
+            elif len(delivery.attempts) == ATTEMPTS:
+                delivery.state = State.LOST
+            else:
+                self._queue(delivery, self._gap_s)
+            self._changed.notify_all()
+
+
+def signature(secret: bytes, timestamp: int, body: bytes) -> str:
+    """The header's value for a body signed at ``timestamp`` (epoch s)."""
+    mac = hmac.new(secret, f"{timestamp}.".encode() + body, hashlib.sha256)
+    return f"t={timestamp},v1={mac.hexdigest()}"

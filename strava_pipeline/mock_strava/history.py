@@ -1,0 +1,135 @@
+"""The made-up world: two athletes with months of activities, and fresh ones for anybody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from strava_pipeline.mock_strava.athletes import (
+    CYCLIST,
+    RUNNER,
+    Profile,
+    cyclist_body,
+    gear_bodies,
+    profile_like,
+    runner_body,
+    zone_bodies,
+)
+from strava_pipeline.mock_strava.details import detail_fields, fine_map, zone_distribution
+from strava_pipeline.mock_strava.plans import (
+    LONGEST_OUTING,
+    Plan,
+    id_at,
+    route_for,
+    speed_on_the_flat,
+    track_of,
+    weeks_of,
+)
+from strava_pipeline.mock_strava.shapes import JsonObject, stream_set
+from strava_pipeline.mock_strava.summaries import summary_body
+from strava_pipeline.mock_strava.world import Activity, Person, World
+
+MONTH = timedelta(days=365.25 / 12)
+# A fresh outing takes this much longer than its planned time, stops and hills included, and ended a while ago.
+SLOWNESS = 1.3
+REST_S = 600
+# The shortest stretch between a trainer or a pool and the upload.
+INSIDE_S = 6_000
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """A plan that is carried out when its bodies are asked for; only the summary is kept."""
+
+    profile: Profile
+    plan: Plan
+
+    @property
+    def id(self) -> int:
+        return self.plan.activity_id
+
+    @property
+    def start(self) -> float:
+        return self.plan.start
+
+    @property
+    def private(self) -> bool:
+        return self.plan.private
+
+    @cached_property
+    def _summary(self) -> JsonObject:
+        return summary_body(self.profile, self.plan, track_of(self.profile, self.plan))
+
+    def summary(self) -> JsonObject:
+        return self._summary
+
+    def detail(self, *, all_efforts: bool) -> JsonObject:
+        track = track_of(self.profile, self.plan)
+        fine = fine_map(self.plan, track, self._summary["map"]["summary_polyline"])
+        body = self._summary | {"map": fine} | detail_fields(self.profile, self.plan, track)
+        efforts = [effort for effort in body["segment_efforts"] if all_efforts or not effort["hidden"]]
+        return body | {"segment_efforts": efforts}
+
+    def streams(self) -> Any:
+        track = track_of(self.profile, self.plan)
+        return None if track is None else stream_set(track.series())
+
+    def laps(self) -> list[JsonObject]:
+        found: list[JsonObject] = self.detail(all_efforts=False)["laps"]
+        return found
+
+    def zones(self) -> list[JsonObject]:
+        return zone_distribution(self.profile, track_of(self.profile, self.plan))
+
+
+def made_up_world(months: int, now: float) -> World:
+    """Two athletes whose history ends at ``now`` (epoch s)."""
+    end = datetime.fromtimestamp(now, UTC)
+    people = ((CYCLIST, cyclist_body()), (RUNNER, runner_body()))
+    return World([_person(profile, body, end - months * MONTH, end - LONGEST_OUTING) for profile, body in people])
+
+
+def fresh_activity(world: World, athlete_id: int, now: float, fields: JsonObject) -> Activity:
+    """An activity that has just ended, or that started at the ``start_date`` in ``fields``.
+
+    ``sport_type``, ``manual`` and ``trainer`` decide what it is; the other fields replace those of its body.
+    """
+    profile = _profile(world, athlete_id)
+    shaping = {key: fields[key] for key in ("sport_type", "manual", "trainer") if key in fields}
+    plan = replace(Plan(0, 0, profile.sports[0], "Fresh legs", 0), **shaping)
+    start = int(now) - _planned_s(profile, plan)
+    if "start_date" in fields:
+        start = int(datetime.fromisoformat(fields["start_date"]).timestamp())
+    number = id_at(start, athlete_id)
+    while world.owner_of(number) is not None:
+        number += 1
+    activity = Activity(MadeUp(profile, replace(plan, activity_id=number, start=start)))
+    activity.change({key: value for key, value in fields.items() if key not in {*shaping, "start_date"}})
+    return activity
+
+
+def _planned_s(profile: Profile, plan: Plan) -> int:
+    if plan.trainer or plan.in_water:
+        return INSIDE_S
+    planned = route_for(profile, plan).length_m / speed_on_the_flat(profile, plan)
+    return int(planned * SLOWNESS) + REST_S
+
+
+def _profile(world: World, athlete_id: int) -> Profile:
+    known = {profile.athlete_id: profile for profile in (CYCLIST, RUNNER)}.get(athlete_id)
+    if known is not None:
+        return known
+    newest = next(iter(world.newest_first(athlete_id)), None)
+    return profile_like(world.people[athlete_id].athlete, newest.summary() if newest else None)
+
+
+def _person(profile: Profile, body: JsonObject, after: datetime, before: datetime) -> Person:
+    plans = weeks_of(profile, after, before)
+    return Person(
+        athlete=body,
+        activities={plan.activity_id: Activity(MadeUp(profile, plan)) for plan in plans},
+        zones=zone_bodies(profile.ftp_w),
+        gear=gear_bodies(profile),
+    )

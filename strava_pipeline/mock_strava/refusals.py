@@ -1,0 +1,72 @@
+"""Strava's refusals: status and fault body of each."""
+
+from __future__ import annotations
+
+from strava_pipeline.mock_strava.shapes import JsonObject
+
+
+class Refused(Exception):
+    """A call that is answered with a status other than success; ``body`` is Strava's fault body."""
+
+    def __init__(self, status: int, body: JsonObject) -> None:
+        super().__init__(body["message"])
+        self.status = status
+        self.body = body
+
+
+def fault(message: str, *errors: tuple[str, str, str]) -> JsonObject:
+    """A fault body; each error is resource, field and code."""
+    return {
+        "message": message,
+        "errors": [{"resource": resource, "field": field, "code": code} for resource, field, code in errors],
+    }
+
+
+def bad_request(resource: str, field: str, code: str) -> Refused:
+    """400: this field of the request is not usable."""
+    return Refused(400, fault("Bad Request", (resource, field, code)))
+
+
+def unauthorized(resource: str, field: str, code: str) -> Refused:
+    """401: the token or the app's credentials do not do."""
+    return Refused(401, fault("Authorization Error", (resource, field, code)))
+
+
+def scope_missing(field: str) -> Refused:
+    """401: the athlete did not allow this."""
+    return unauthorized("AccessToken", field, "missing")
+
+
+def not_found(resource: str) -> Refused:
+    """404: there is no such thing, or it is somebody else's."""
+    return Refused(404, fault("Resource Not Found", (resource, "", "not found")))
+
+
+def no_streams() -> Refused:
+    """404: this activity has no streams."""
+    return Refused(404, fault("Resource Not Found"))
+
+
+def no_such_path() -> Refused:
+    """404: Strava has no such endpoint."""
+    return Refused(404, fault("Record Not Found", ("resource", "path", "invalid")))
+
+
+def over_limit(which: str) -> Refused:
+    """429; ``which`` is ``read`` or ``overall``."""
+    return Refused(429, fault("Rate Limit Exceeded", ("Application", f"{which} rate limit", "exceeded")))
+
+
+def token_invalid() -> Refused:
+    """401: no token, an unknown one, or one that has ended."""
+    return unauthorized("Athlete", "access_token", "invalid")
+
+
+def client_invalid() -> Refused:
+    """400: no client id, or a wrong one."""
+    return bad_request("Application", "client_id", "invalid")
+
+
+def secret_invalid() -> Refused:
+    """401: the client secret does not belong to the client id."""
+    return unauthorized("Application", "", "invalid")

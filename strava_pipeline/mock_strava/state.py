@@ -1,0 +1,74 @@
+"""Everything one mock knows, as its views share it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from flask import current_app
+
+from strava_pipeline.mock_strava.calls import CallLog
+from strava_pipeline.mock_strava.config import MockConfig
+from strava_pipeline.mock_strava.deliveries import Deliveries
+from strava_pipeline.mock_strava.grants import Grants
+from strava_pipeline.mock_strava.history import made_up_world
+from strava_pipeline.mock_strava.limits import Limits
+from strava_pipeline.mock_strava.recordings import load_recordings
+from strava_pipeline.mock_strava.shapes import JsonObject
+from strava_pipeline.mock_strava.world import World
+
+EXTENSION = "mock"
+
+
+@dataclass
+class Mock:
+    """One Strava; ``clock`` gives epoch s.
+
+    ``subscription`` is the app's push subscription; ``callback`` an address that gets events without one.
+    """
+
+    config: MockConfig
+    world: World
+    grants: Grants
+    limits: Limits
+    deliveries: Deliveries
+    clock: Callable[[], float]
+    calls: CallLog = field(default_factory=CallLog)
+    subscription: JsonObject | None = None
+    callback: str | None = None
+
+    @classmethod
+    def of(cls, config: MockConfig, clock: Callable[[], float] = time.time) -> Mock:
+        """A mock in its first state. ``ConfigurationError`` if recordings cannot be read."""
+        recorded = config.recordings
+        return cls(
+            config=config,
+            world=load_recordings(recorded) if recorded else made_up_world(config.months, clock()),
+            grants=Grants(config.token_seconds, clock),
+            limits=Limits(config, clock),
+            deliveries=Deliveries(config.signing_secret, config.delivery_gap_s, clock),
+            clock=clock,
+        )
+
+    def tell(
+        self, object_type: str, aspect_type: str, object_id: int, owner_id: int, updates: JsonObject | None = None
+    ) -> None:
+        """Deliver an event to whoever listens."""
+        event = {
+            "aspect_type": aspect_type,
+            "event_time": int(self.clock()),
+            "object_id": object_id,
+            "object_type": object_type,
+            "owner_id": owner_id,
+            "subscription_id": self.config.subscription_id,
+            "updates": updates or {},
+        }
+        subscribed = self.subscription["callback_url"] if self.subscription else None
+        self.deliveries.send(event, subscribed or self.callback)
+
+
+def current_mock() -> Mock:
+    """The mock that answers this request."""
+    mock: Mock = current_app.extensions[EXTENSION]
+    return mock

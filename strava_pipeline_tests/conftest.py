@@ -1,0 +1,153 @@
+"""A real Postgres for every test that asks for one, and an environment in which nothing from outside counts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import hypothesis
+import psutil
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+from sqlalchemy import Engine, make_url
+
+from strava_pipeline.keyring import Keyring, generate_key
+from strava_pipeline.local.postgres import SUPERUSER, Server, ensure_database, using_server
+from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.warehouse.engine import open_engine
+from strava_pipeline.warehouse.migrate import migrate
+
+TEMPLATE = "migrated"
+OURS = ("STRAVA_", "DAGSTER_")
+MEMORY = Path("/dev/shm")  # noqa: S108  the folder made in it is private
+MEMORY_NEEDED_BYTES = 2**30
+TOKEN_KEY = generate_key()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Modules that read the settings while they are imported must not see the developer's either.
+    for name in [name for name in os.environ if name.startswith(OURS)]:
+        del os.environ[name]
+    os.environ["STRAVA_HOME"] = str(Path(tempfile.gettempdir()) / "strava-pipeline-tests-no-home")
+    # Dagster says of some interfaces that they may still change, and uses old ones itself.
+    for warning in (
+        ":dagster_shared.utils.warnings.BetaWarning",
+        ":DeprecationWarning:dagster.*",
+        "The `__fields__` attribute is deprecated:DeprecationWarning",
+    ):
+        config.addinivalue_line("filterwarnings", f"ignore:{warning}")
+    # A machine under load is no failure.
+    hypothesis.settings.register_profile("project", deadline=None)
+    hypothesis.settings.load_profile("project")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No variable of ours from outside, and a home of its own for each test."""
+    for name in [name for name in os.environ if name.startswith(OURS)]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("STRAVA_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="session")
+def new_home() -> Iterator[Callable[[], Path]]:
+    """Makes folders for servers; they go when the test run ends."""
+    # Not below pytest's own folder: another run resets that one's permissions.
+    with tempfile.TemporaryDirectory(prefix="strava-pipeline-", dir=_memory_folder()) as folder:
+        yield lambda: Path(tempfile.mkdtemp(dir=folder))
+
+
+@pytest.fixture(scope="session")
+def server(new_home: Callable[[], Path]) -> Iterator[Server]:
+    """The embedded Postgres of this test run, its data thrown away afterwards."""
+    home = new_home()
+    with using_server(home) as server:
+        postmaster = psutil.Process(int((home / "postgres" / "postmaster.pid").read_text().split()[0]))
+        with _admin(server) as connection:
+            # Nothing here outlives the run, so nothing is worth a flush to the disk.
+            for name in ("fsync", "full_page_writes", "autovacuum"):
+                connection.execute(SQL("ALTER SYSTEM SET {} = off").format(Identifier(name)))
+            connection.execute("SELECT pg_reload_conf()")
+        yield server
+    # Ended, though perhaps nobody has asked for its exit code yet.
+    ended = not postmaster.is_running() or postmaster.status() == psutil.STATUS_ZOMBIE
+    assert ended, "the test run left its Postgres behind"
+
+
+@pytest.fixture(scope="session")
+def template(server: Server) -> str:
+    """A database with all tables, migrated once; every test gets a copy."""
+    ensure_database(server, TEMPLATE)
+    engine = open_engine(make_url(server.url(TEMPLATE)))
+    migrate(engine)
+    engine.dispose()
+    return TEMPLATE
+
+
+@pytest.fixture
+def empty_database(server: Server) -> Iterator[str]:
+    """The address of a database without any table."""
+    yield from _database(server, "template0")
+
+
+@pytest.fixture
+def database(server: Server, template: str) -> Iterator[str]:
+    """The address of a migrated database of this test's own."""
+    yield from _database(server, template)
+
+
+@pytest.fixture
+def engine(database: str) -> Iterator[Engine]:
+    """An engine on a migrated database of this test's own."""
+    engine = open_engine(make_url(database))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def keyring() -> Keyring:
+    return Keyring.parse(TOKEN_KEY)
+
+
+@pytest.fixture
+def settings(database: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of an app whose tables are this test's database, read from the environment as always."""
+    given = {
+        "STRAVA_DATABASE_URL": database,
+        "STRAVA_CLIENT_ID": "4711",
+        "STRAVA_CLIENT_SECRET": "client-secret",
+        "STRAVA_TOKEN_KEYS": TOKEN_KEY,
+        "STRAVA_WEBHOOK_VERIFY_TOKEN": "verify-token",
+        "STRAVA_WEBHOOK_SIGNING_SECRETS": "signing-secret",
+        "STRAVA_IMPORT_BATCH_INTERVAL_SECONDS": "0",
+        "DAGSTER_WEBSERVER_URL": "http://127.0.0.1:9",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    return load_settings()
+
+
+def _memory_folder() -> str | None:
+    """A folder in memory, where a database is copied in a hundredth of a second, if there is one with room."""
+    there = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED_BYTES
+    return str(MEMORY) if there else None
+
+
+def _database(server: Server, template: str) -> Iterator[str]:
+    text = f"test_{uuid4().hex}"
+    name = Identifier(text)
+    with _admin(server) as connection:
+        # Copying files beats writing every page of the copy to the log, and so does dropping the copy.
+        connection.execute(SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(name, Identifier(template)))
+    yield server.url(text)
+    with _admin(server) as connection:
+        connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+def _admin(server: Server) -> psycopg.Connection[tuple[object, ...]]:
+    return psycopg.connect(host=str(server.socket_dir), user=SUPERUSER, dbname="postgres", autocommit=True)

@@ -1,0 +1,30 @@
+"""A process of its own that holds the server of a home: ``python -m ...hold_server HOME``.
+
+Says where the socket is, then runs each SQL statement it reads and says the first value; ends when its input does.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import psycopg
+
+from strava_pipeline.local.postgres import SUPERUSER, use_server
+
+
+def main(home: Path) -> None:
+    server = use_server(home)
+    print(server.socket_dir, flush=True)  # noqa: T201  the parent reads it
+    for statement in sys.stdin:
+        # A connection each: the server may have been started anew meanwhile.
+        with psycopg.connect(
+            host=str(server.socket_dir), user=SUPERUSER, dbname="postgres", autocommit=True
+        ) as connection:
+            cursor = connection.execute(statement.encode())
+            row = cursor.fetchone() if cursor.description else None
+        print(row[0] if row else "done", flush=True)  # noqa: T201  see above
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

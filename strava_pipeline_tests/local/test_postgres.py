@@ -1,0 +1,317 @@
+"""The embedded Postgres: one server for all processes of a home, gone with the last of them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+import psutil
+import psycopg
+import pytest
+
+from strava_pipeline.errors import ConfigurationError, WarehouseError
+from strava_pipeline.local.postgres import (
+    LONGEST_SOCKET_DIR,
+    SERVER_USER,
+    SUPERUSER,
+    Server,
+    ensure_database,
+    is_in_use,
+    release_server,
+    use_server,
+    using_server,
+)
+
+PATIENCE_SECONDS = 30
+ONLOOKER = "nobody"
+
+
+class Holder:
+    """Another process that holds the server of a home."""
+
+    def __init__(self, home: Path, user: str | None = None, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "strava_pipeline_tests.local.hold_server", str(home)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | environment,
+            user=user,
+            group=None if user is None else pwd.getpwnam(user).pw_gid,
+            extra_groups=None if user is None else [],
+        )
+        self.socket_dir = Path(self._hear())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def run(self, statement: str) -> str:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{statement}\n")
+        self.process.stdin.flush()
+        return self._hear()
+
+    def leave(self) -> None:
+        """Let it end as it would by itself."""
+        self.process.communicate(timeout=PATIENCE_SECONDS)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.leave()
+
+    def _hear(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+
+@pytest.fixture(scope="module")
+def data(new_home: Callable[[], Path]) -> Path:
+    """A data folder as a first start leaves it; copying it is quicker than making one."""
+    home = new_home()
+    with using_server(home):
+        pass
+    return home / "postgres"
+
+
+@pytest.fixture
+def used_home(home: Path, data: Path) -> Path:
+    """A home whose server has run before."""
+    subprocess.run(["/bin/cp", "-a", str(data), str(home)], check=True)
+    return home
+
+
+@pytest.fixture
+def home(new_home: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home without a server, and nothing of it left running afterwards."""
+    temporary = new_home()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    folder = new_home()
+    yield folder
+    release_server(folder)
+    if (folder / "postgres").exists():
+        assert not is_running(folder)
+
+
+def postmaster(home: Path) -> psutil.Process | None:
+    noted = home / "postgres" / "postmaster.pid"
+    if not noted.exists():
+        return None
+    try:
+        process = psutil.Process(int(noted.read_text().split()[0]))
+        return None if process.status() == psutil.STATUS_ZOMBIE else process
+    except psutil.NoSuchProcess:
+        return None
+
+
+def is_running(home: Path) -> bool:
+    return postmaster(home) is not None
+
+
+def kill_postmaster(home: Path) -> None:
+    """As a power cut would leave it: files in place, nobody there."""
+    found = postmaster(home)
+    assert found is not None
+    children = found.children(recursive=True)
+    found.kill()
+    psutil.wait_procs([found, *children], timeout=PATIENCE_SECONDS)
+
+
+def one(server: Server) -> int:
+    with psycopg.connect(host=str(server.socket_dir), user=SUPERUSER, dbname="postgres") as connection:
+        row = connection.execute("SELECT 1").fetchone()
+    assert row is not None
+    value: int = row[0]
+    return value
+
+
+def test_two_processes_share_a_server_and_the_last_one_stops_it(home: Path) -> None:
+    with Holder(home) as second:
+        with Holder(home) as first:
+            assert first.socket_dir == second.socket_dir
+            first.run("CREATE TABLE kept AS SELECT 42 AS answer")
+            assert second.run("SELECT answer FROM kept") == "42"
+        assert second.run("SELECT answer FROM kept") == "42"
+        assert is_in_use(home)
+    assert not is_running(home)
+    assert not is_in_use(home)
+    with Holder(home) as later:
+        assert later.run("SELECT answer FROM kept") == "42"
+
+
+def test_two_processes_may_start_at_once(home: Path) -> None:
+    holders: list[Holder] = []
+    threads = [threading.Thread(target=lambda: holders.append(Holder(home))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    pids = {holder.run("SELECT system_identifier FROM pg_control_system()") for holder in holders}
+    for holder in holders:
+        holder.leave()
+    assert len(holders) == 2
+    assert len(pids) == 1
+
+
+def test_a_killed_holder_does_not_disturb_the_other(used_home: Path) -> None:
+    with Holder(used_home) as other:
+        Holder(used_home).kill()
+        assert other.run("SELECT 7") == "7"
+    assert not is_running(used_home)
+
+
+def test_a_server_whose_holders_were_all_killed_is_taken_over_and_stopped(used_home: Path) -> None:
+    Holder(used_home).kill()
+    assert is_running(used_home)
+    assert not is_in_use(used_home)
+    with Holder(used_home) as heir:
+        assert heir.run("SELECT 7") == "7"
+    assert not is_running(used_home)
+
+
+def test_one_process_holds_a_server_once(used_home: Path) -> None:
+    with using_server(used_home) as server:
+        assert use_server(used_home) == server
+        assert one(server) == 1
+    assert not is_running(used_home)
+    release_server(used_home)
+
+
+@pytest.mark.parametrize("name", ["x" * LONGEST_SOCKET_DIR, "o'brien, rides & co"])
+def test_a_home_of_any_name_works(home: Path, name: str) -> None:
+    with using_server(home / name) as server:
+        assert one(server) == 1
+        assert server.socket_dir.stat().st_mode & 0o077 == 0
+    assert not is_running(home / name)
+
+
+def test_a_process_with_another_temporary_folder_finds_the_same_server(home: Path) -> None:
+    deep = home / ("x" * LONGEST_SOCKET_DIR)
+    elsewhere = home / "tmp"
+    elsewhere.mkdir(mode=0o755)
+    with Holder(deep) as first, Holder(deep, TMPDIR=str(elsewhere)) as second:
+        assert first.run("SELECT 7") == second.run("SELECT 7") == "7"
+        assert first.socket_dir == second.socket_dir
+
+
+def test_a_socket_folder_that_others_can_enter_is_refused(home: Path) -> None:
+    deep = home / ("x" * LONGEST_SOCKET_DIR)
+    with using_server(deep) as server:
+        folder = server.socket_dir
+    folder.chmod(0o777)
+    with pytest.raises(ConfigurationError, match="is not private to this user: remove it"):
+        use_server(deep)
+
+
+def test_a_server_killed_by_a_power_cut_starts_again(used_home: Path) -> None:
+    with Holder(used_home) as holder:
+        holder.run("CREATE TABLE kept AS SELECT 42 AS answer")
+        kill_postmaster(used_home)
+        with Holder(used_home) as later:
+            assert later.run("SELECT answer FROM kept") == "42"
+
+
+def test_a_stale_socket_whose_number_is_another_process_by_now_is_seen_through(used_home: Path) -> None:
+    with Holder(used_home) as holder:
+        kill_postmaster(used_home)
+        noted = used_home / "postgres" / "postmaster.pid"
+        user = SERVER_USER if os.geteuid() == 0 else None
+        with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, user=user) as stranger:
+            _, *rest = noted.read_text().splitlines()
+            noted.write_text("\n".join([str(stranger.pid), *rest, ""]))
+            assert (holder.socket_dir / ".s.PGSQL.5432").exists()
+            with Holder(used_home) as later:
+                assert later.run("SELECT 7") == "7"
+            assert stranger.poll() is None
+
+
+def test_a_server_whose_socket_was_cleaned_away_is_started_anew(used_home: Path) -> None:
+    with Holder(used_home) as holder:
+        (holder.socket_dir / ".s.PGSQL.5432").unlink()
+        with Holder(used_home) as later:
+            assert later.run("SELECT 7") == "7"
+            assert holder.run("SELECT 7") == "7"
+
+
+def test_half_a_data_folder_is_thrown_away(home: Path) -> None:
+    (home / "postgres.new" / "base").mkdir(parents=True)
+    with using_server(home) as server:
+        assert one(server) == 1
+    assert not (home / "postgres.new").exists()
+
+
+def test_data_of_another_version_are_left_alone(home: Path) -> None:
+    (home / "postgres").mkdir()
+    (home / "postgres" / "PG_VERSION").write_text("14\n")
+    with pytest.raises(ConfigurationError, match=r"are of Postgres 14, this program brings 18: .*pg_upgrade"):
+        use_server(home)
+    assert [path.name for path in (home / "postgres").iterdir()] == ["PG_VERSION"]
+
+
+def test_a_server_that_does_not_start_says_why(used_home: Path) -> None:
+    with using_server(used_home):
+        pass
+    with (used_home / "postgres" / "postgresql.conf").open("a") as configuration:
+        configuration.write("\nno_such_setting = 1\n")
+    with pytest.raises(WarehouseError, match=r"did not start: .*server\.log") as caught:
+        use_server(used_home)
+    assert "\n" not in str(caught.value)
+    assert not is_in_use(used_home)
+
+
+def test_a_database_is_created_by_whoever_comes_first(server: Server) -> None:
+    failures: list[BaseException] = []
+    gate = threading.Barrier(4)
+
+    def create() -> None:
+        gate.wait()
+        try:
+            ensure_database(server, "by whoever")
+        except psycopg.Error as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=create) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    with psycopg.connect(host=str(server.socket_dir), user=SUPERUSER, dbname="by whoever"):
+        pass
+
+
+def test_an_ordinary_user_runs_a_server(home: Path) -> None:
+    user = ONLOOKER if os.geteuid() == 0 else None
+    own = home / "own"
+    own.mkdir(mode=0o700)
+    if user is not None:
+        for folder in (home, home.parent):
+            folder.chmod(0o755)
+        shutil.chown(own, user)
+    with Holder(own, user) as holder:
+        assert holder.run("SELECT current_user") == SUPERUSER
+        assert (own / "postgres").stat().st_uid == own.stat().st_uid
+    assert not is_running(own)
+
+
+def test_the_server_ends_with_a_holder_that_is_told_to_end(used_home: Path) -> None:
+    holder = Holder(used_home)
+    holder.process.send_signal(signal.SIGINT)
+    holder.leave()
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while is_running(used_home) and time.monotonic() < deadline:
+        pass
+    assert not is_running(used_home)

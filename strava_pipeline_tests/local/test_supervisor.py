@@ -1,0 +1,198 @@
+"""Services: up together, down together, and nothing of them left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.local import supervisor as supervising
+from strava_pipeline.local.supervisor import Service, ServiceFailed, Supervisor, check_port_free, free_port
+
+PATIENCE_SECONDS = 30
+SERVING = (
+    "import http.server, os, sys;"
+    "print('serving', os.environ.get('GREETING'), flush=True);"
+    "http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), http.server.SimpleHTTPRequestHandler)"
+    ".serve_forever()"
+)
+# Notes its name when it is told to end.
+NOTING = (
+    "import signal, sys\n"
+    "def end(*_):\n"
+    "    print(sys.argv[1], file=open(sys.argv[2], 'a'))\n"
+    "    sys.exit(0)\n"
+    "signal.signal(signal.SIGTERM, end)\n"
+    "print('waiting', flush=True)\n"
+    "signal.pause()\n"
+)
+# Has a child in a session of its own that does not listen to SIGTERM, and tells that child's number.
+STUBBORN = (
+    "import subprocess, sys, time\n"
+    "child = subprocess.Popen([sys.executable, '-c', 'import signal, time;"
+    'signal.signal(signal.SIGTERM, signal.SIG_IGN); print("deaf", flush=True); time.sleep(600)\'],'
+    " start_new_session=True, stdout=subprocess.PIPE)\n"
+    "child.stdout.readline()\n"
+    "print(child.pid, flush=True)\n"
+    "time.sleep(600)\n"
+)
+
+
+def python(code: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", code, *arguments)
+
+
+def wait_for(found: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not found():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"never: {what}")
+
+
+def said(log: Path) -> str:
+    return log.read_text().strip() if log.exists() else ""
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_service_is_ready_when_it_answers_and_gets_its_environment(tmp_path: Path) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/"
+    log = tmp_path / "logs" / "web.log"
+    service = Service("web", python(SERVING, str(port)), log, {"GREETING": "hello"}, url)
+    with Supervisor() as supervisor:
+        supervisor.start(service)
+        supervisor.wait_until_ready(PATIENCE_SECONDS)
+        with pytest.raises(ConfigurationError, match=rf"web cannot listen on port {port}: Address already in use"):
+            check_port_free(port, "web")
+        assert said(log).startswith("serving hello")
+    check_port_free(port, "web")
+
+
+def test_services_stop_in_reverse_order(tmp_path: Path) -> None:
+    order = tmp_path / "order"
+    with Supervisor() as supervisor:
+        for name in ("first", "second", "third"):
+            supervisor.start(Service(name, python(NOTING, name, str(order)), tmp_path / name))
+        wait_for(lambda: all(said(tmp_path / name) for name in ("first", "second", "third")), "three services")
+    assert order.read_text().split() == ["third", "second", "first"]
+
+
+def test_a_service_that_ends_by_itself_is_named_with_its_last_words(tmp_path: Path) -> None:
+    log = tmp_path / "short.log"
+    service = Service("short", python("import sys; print('a line'); sys.exit('no such table')"), log)
+    with Supervisor() as supervisor:
+        supervisor.start(service)
+        with pytest.raises(ServiceFailed) as caught:
+            supervisor.watch()
+    assert str(caught.value) == f"short ended with exit code 1: no such table (log: {log})"
+
+
+def test_waiting_ends_when_another_service_ended(tmp_path: Path) -> None:
+    port = free_port()
+    deaf = Service(
+        "deaf", python("import time; time.sleep(600)"), tmp_path / "deaf.log", ready_url=f"http://127.0.0.1:{port}"
+    )
+    with Supervisor() as supervisor:
+        supervisor.start(deaf)
+        supervisor.start(Service("gone", python("raise SystemExit(3)"), tmp_path / "gone.log"))
+        with pytest.raises(ServiceFailed, match=r"gone ended with exit code 3: it said nothing \(log: "):
+            supervisor.wait_until_ready(PATIENCE_SECONDS)
+
+
+def test_a_service_that_never_answers_is_named_with_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "deaf.log"
+    deaf = Service("deaf", python("import time; time.sleep(600)"), log, ready_url=f"http://127.0.0.1:{free_port()}")
+    with Supervisor() as supervisor:
+        supervisor.start(deaf)
+        with pytest.raises(ServiceFailed, match=r"deaf is not ready after 0 s \(log: "):
+            supervisor.wait_until_ready(0)
+
+
+def test_stopping_kills_what_a_service_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervising, "GRACE_SECONDS", 1.0)
+    log = tmp_path / "stubborn.log"
+    with Supervisor() as supervisor:
+        supervisor.start(Service("stubborn", python(STUBBORN), log))
+        wait_for(lambda: said(log) != "", "a child of the service")
+        child = int(said(log))
+        assert is_alive(child)
+    assert not is_alive(child)
+
+
+def test_stopping_twice_is_harmless(tmp_path: Path) -> None:
+    supervisor = Supervisor()
+    supervisor.start(Service("waiting", python("import time; time.sleep(600)"), tmp_path / "log"))
+    supervisor.stop()
+    supervisor.stop()
+    supervisor.wait_until_ready(0)
+
+
+def test_a_log_is_appended_to_until_it_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervising, "LOG_CAP_BYTES", 10)
+    log = tmp_path / "short.log"
+
+    def run(word: str) -> None:
+        with Supervisor() as supervisor:
+            supervisor.start(Service("short", python(f"print({word!r})"), log))
+            with pytest.raises(ServiceFailed):
+                supervisor.watch()
+
+    run("one")
+    run("two")
+    assert log.read_text().split() == ["one", "two"]
+    run("twenty-two")
+    run("three")
+    assert log.read_text().split() == ["three"]
+    assert log.with_name("short.log.1").read_text().split() == ["one", "two", "twenty-two"]
+
+
+def supervise(folder: Path) -> tuple[subprocess.Popen[str], int]:
+    """A supervisor of its own that watches by now, and its service's number."""
+    command = [sys.executable, "-m", "strava_pipeline_tests.local.supervise", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    wait_for(lambda: said(folder / "waiting.log") != "" and catches_sigterm(process.pid), "a watching supervisor")
+    return process, int(said(folder / "waiting.log"))
+
+
+def catches_sigterm(pid: int) -> bool:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    caught = next(line for line in lines if line.startswith("SigCgt:")).split()[1]
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_supervisor_and_services(tmp_path: Path, number: signal.Signals) -> None:
+    process, service = supervise(tmp_path)
+    process.send_signal(number)
+    assert process.communicate(timeout=PATIENCE_SECONDS)[0] == "stopped\n"
+    assert process.returncode == 0
+    assert not is_alive(service)
+
+
+def test_services_do_not_outlive_a_killed_supervisor(tmp_path: Path) -> None:
+    process, service = supervise(tmp_path)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=PATIENCE_SECONDS)
+    wait_for(lambda: not is_alive(service), "the end of the service")
+
+
+def test_a_free_port_can_be_listened_on() -> None:
+    port = free_port()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", port))
+        assert listener.getsockname()[1] == port

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+COMMAND = (sys.executable, "-m", "strava_pipeline", "mock-strava", "--months", "1", "--port")
+
+
+def start(port: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, str(port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
+
+
+def read_until_ready(process: subprocess.Popen[str]) -> str:
+    """All that is printed up to the last athlete."""
+    assert process.stdout is not None
+    text = ""
+    for line in process.stdout:
+        text += line
+        if text.count("connect --code") == 2:
+            return text
+    raise AssertionError(text)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_how_to_use_it_and_ends_cleanly(number: signal.Signals) -> None:
+    with start(0) as process:
+        text = read_until_ready(process)
+        exported = dict(re.findall(r"^export (\w+)=(\S+)$", text, re.MULTILINE))
+        assert set(exported) == {"STRAVA_API_URL", "STRAVA_OAUTH_URL", "STRAVA_CLIENT_ID", "STRAVA_CLIENT_SECRET"}
+        athlete = re.search(
+            r"^athlete (\d+) .+, (\d+) activities: strava-pipeline connect --code (\w+)$", text, re.MULTILINE
+        )
+        assert athlete
+        form = {
+            "client_id": exported["STRAVA_CLIENT_ID"],
+            "client_secret": exported["STRAVA_CLIENT_SECRET"],
+            "grant_type": "authorization_code",
+            "code": athlete[3],
+        }
+        tokens = requests.post(f"{exported['STRAVA_OAUTH_URL']}/token", data=form, timeout=20).json()
+        bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+        answer = requests.get(f"{exported['STRAVA_API_URL']}/athlete", headers=bearer, timeout=20)
+        assert answer.json()["id"] == int(athlete[1])
+        process.send_signal(number)
+        _, complaints = process.communicate(timeout=20)
+    assert (process.returncode, complaints) == (0, "")
+    assert not Path(os.environ["STRAVA_HOME"]).exists(), "no database, no files"
+
+
+def test_a_port_in_use_is_told_in_one_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with start(taken.getsockname()[1]) as process:
+            _, complaints = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert re.fullmatch(r"strava-pipeline: the mock Strava cannot listen on 127\.0\.0\.1:\d+: .+\n", complaints)

@@ -1,0 +1,68 @@
+"""What the transport is given besides Strava, in memory: a ledger and a store of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from strava_pipeline.strava.oauth import TokenGrant
+from strava_pipeline.strava.quota import Lane, Outcome, Reservation
+
+NOW = datetime(2026, 11, 3, 10, 20, 30, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Booking:
+    lane: Lane
+    endpoint: str
+    athlete_id: int | None
+    longest: timedelta
+    max_wait: timedelta
+
+
+@dataclass
+class MemoryLedger:
+    """Has room for everything; remembers what was booked and how it was settled."""
+
+    booked: list[Booking] = field(default_factory=list)
+    settled: list[tuple[int, Outcome]] = field(default_factory=list)
+    refusal: Exception | None = None
+
+    def reserve(
+        self, lane: Lane, endpoint: str, athlete_id: int | None, *, longest: timedelta, max_wait: timedelta
+    ) -> Reservation:
+        if self.refusal is not None:
+            raise self.refusal
+        self.booked.append(Booking(lane, endpoint, athlete_id, longest, max_wait))
+        return Reservation(call_id=len(self.booked), reserved_at=NOW, windows=())
+
+    def settle(self, reservation: Reservation, outcome: Outcome) -> None:
+        self.settled.append((reservation.call_id, outcome))
+
+    @property
+    def statuses(self) -> list[int | None]:
+        """How each booking ended, in order; fails where one was not settled exactly once."""
+        assert [call_id for call_id, _ in self.settled] == list(range(1, len(self.booked) + 1))
+        return [outcome.status for _, outcome in self.settled]
+
+
+@dataclass
+class MemoryTokens:
+    """One athlete's tokens: ``token-1``, and after each refresh the next one."""
+
+    generation: int = 1
+    refreshes: list[str] = field(default_factory=list)
+
+    def access_token(self, athlete_id: int) -> str:
+        return f"token-{self.generation}"
+
+    def refreshed(self, athlete_id: int, rejected: str, refresh: Callable[[str], TokenGrant]) -> str:
+        if rejected == self.access_token(athlete_id):
+            refresh(f"refresh-{self.generation}")
+        return self.access_token(athlete_id)
+
+    def issue(self, refresh_token: str) -> TokenGrant:
+        self.refreshes.append(refresh_token)
+        self.generation += 1
+        return TokenGrant(self.access_token(0), f"refresh-{self.generation}", NOW + timedelta(hours=6))

@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strava_pipeline.errors import (
+    AppInactive,
+    ConfigurationError,
+    NeedsReauthorization,
+    QuotaExhausted,
+    RejectedRequest,
+    RetriableStravaError,
+    StravaError,
+)
+from strava_pipeline.settings import Settings
+from strava_pipeline.strava.oauth import (
+    WANTED_SCOPES,
+    TokenGrant,
+    authorize_url,
+    exchange_code,
+    parse_redirect,
+    refresh,
+)
+from strava_pipeline_tests.strava.loopback import Loopback, Raw, Reply, reply
+
+GRANT = {
+    "token_type": "Bearer",
+    "access_token": "canary-access",
+    "refresh_token": "canary-refresh",
+    "expires_at": 1_793_702_430,
+    "expires_in": 21_600,
+}
+EXPIRES = datetime.fromtimestamp(1_793_702_430, UTC)
+
+
+def fault(status: int, resource: str, field: str, code: str) -> Reply:
+    return reply({"message": "m", "errors": [{"resource": resource, "field": field, "code": code}]}, status)
+
+
+def test_a_refresh_sends_everything_in_its_body(app: Settings, strava: Loopback, session: requests.Session) -> None:
+    strava.answers(reply(GRANT))
+    assert refresh(app, session, "old-refresh") == TokenGrant("canary-access", "canary-refresh", EXPIRES)
+    [asked] = strava.asked
+    assert (asked.method, asked.target) == ("POST", "/oauth/token")
+    assert asked.form == {
+        "client_id": "4711",
+        "client_secret": "canary-client-secret",
+        "grant_type": "refresh_token",
+        "refresh_token": "old-refresh",
+    }
+
+
+def test_a_code_exchange_tells_the_athlete(app: Settings, strava: Loopback, session: requests.Session) -> None:
+    strava.answers(reply(GRANT | {"athlete": {"id": 4_000_000_101, "firstname": "Ada"}}))
+    grant = exchange_code(app, session, "the-code")
+    assert grant.athlete == {"id": 4_000_000_101, "firstname": "Ada"}
+    assert strava.asked[0].form["grant_type"] == "authorization_code"
+    assert strava.asked[0].form["code"] == "the-code"
+
+
+@pytest.mark.parametrize("athlete", [None, [], {}, {"id": "7"}, {"id": True}, {"id": 7.0}])
+def test_an_exchange_without_an_athlete_is_refused(
+    app: Settings, strava: Loopback, session: requests.Session, athlete: object
+) -> None:
+    strava.answers(reply(GRANT | {"athlete": athlete}))
+    with pytest.raises(RejectedRequest, match="names no athlete"):
+        exchange_code(app, session, "the-code")
+
+
+def test_only_strava_saying_so_makes_a_grant_dead(app: Settings, strava: Loopback, session: requests.Session) -> None:
+    strava.answers(fault(400, "RefreshToken", "refresh_token", "invalid"))
+    with pytest.raises(NeedsReauthorization, match="connect again"):
+        refresh(app, session, "old-refresh")
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (fault(400, "Application", "client_id", "invalid"), RejectedRequest),
+        (fault(401, "Application", "client_secret", "invalid"), RejectedRequest),
+        (fault(400, "RefreshToken", "refresh_token", "missing"), RejectedRequest),
+        (fault(403, "Application", "Status", "Inactive"), AppInactive),
+        (fault(403, "Application", "connected athletes", "exceeded"), RejectedRequest),
+        (fault(429, "Application", "overall rate limit", "exceeded"), QuotaExhausted),
+        (Reply(400, b"<html>RefreshToken invalid</html>"), RejectedRequest),
+        (Reply(401, b""), RejectedRequest),
+        (Reply(500, b"<html>"), RetriableStravaError),
+        (Reply(503, b""), RetriableStravaError),
+        (Reply(302, b"", {"Location": "/login"}), RejectedRequest),
+        (Reply(200, b"<html>"), RetriableStravaError),
+        (Reply(200, b""), RetriableStravaError),
+        (Raw(lambda: iter([b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"]), hang_up=True), RetriableStravaError),
+    ],
+)
+def test_nothing_else_makes_a_grant_dead(
+    app: Settings,
+    strava: Loopback,
+    session: requests.Session,
+    answer: Reply | Raw,
+    expected: type[StravaError],
+) -> None:
+    strava.answers(answer)
+    with pytest.raises(expected) as caught:
+        refresh(app, session, "old-refresh")
+    assert not isinstance(caught.value, NeedsReauthorization)
+    assert len(strava.asked) == 1
+
+
+def test_silence_does_not_make_a_grant_dead(
+    app: Settings, strava: Loopback, session: requests.Session, short_deadline: float
+) -> None:
+    strava.answers(Raw(lambda: iter(())))
+    with pytest.raises(RetriableStravaError, match="in time"):
+        refresh(app, session, "old-refresh")
+
+
+def test_a_wrong_client_is_told_apart(app: Settings, strava: Loopback, session: requests.Session) -> None:
+    strava.answers(fault(401, "Application", "client_secret", "invalid"))
+    with pytest.raises(RejectedRequest, match="STRAVA_CLIENT_SECRET") as caught:
+        refresh(app, session, "old-refresh")
+    assert caught.value.status == 401
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"access_token": None},
+        {"access_token": ""},
+        {"access_token": " "},
+        {"access_token": 7},
+        {"refresh_token": ["a"]},
+        {"refresh_token": "two\r\nlines"},
+        {"access_token": "canary-é"},
+        {"access_token": "canary-\ud800"},
+        {"expires_at": None},
+        {"expires_at": "1793702430"},
+        {"expires_at": 1e17},
+        {"expires_at": 1e300},
+        {"expires_at": 10**400},
+        {"expires_at": 253_402_300_800},
+        {"expires_at": []},
+    ],
+)
+def test_an_answer_without_usable_tokens_is_no_grant(
+    app: Settings, strava: Loopback, session: requests.Session, changes: dict[str, object]
+) -> None:
+    strava.answers(reply(GRANT | changes))
+    with pytest.raises(RetriableStravaError, match="no usable tokens") as caught:
+        refresh(app, session, "old-refresh")
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("body", [[], None, "text", 7, {}])
+def test_an_answer_of_another_shape_is_no_grant(
+    app: Settings, strava: Loopback, session: requests.Session, body: object
+) -> None:
+    strava.answers(reply(body))
+    with pytest.raises(RetriableStravaError, match="no usable tokens"):
+        refresh(app, session, "old-refresh")
+
+
+def test_tokens_show_in_no_repr_and_no_log(
+    app: Settings, strava: Loopback, session: requests.Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    strava.answers(reply(GRANT | {"athlete": {"id": 1, "firstname": "canary-name"}}))
+    grant = exchange_code(app, session, "canary-code")
+    assert "canary" not in repr(grant)
+    assert caplog.records
+    assert "canary" not in caplog.text
+
+
+def test_an_app_without_credentials_is_told_what_to_set(session: requests.Session) -> None:
+    with pytest.raises(ConfigurationError, match="STRAVA_CLIENT_ID is not set"):
+        refresh(Settings(), session, "old-refresh")
+
+
+def test_the_link_to_consent_asks_for_what_is_wanted(app: Settings) -> None:
+    address = urlsplit(authorize_url(app, "http://localhost/done"))
+    assert f"{address.scheme}://{address.netloc}{address.path}" == f"{app.oauth_url}/authorize"
+    assert parse_qs(address.query) == {
+        "client_id": ["4711"],
+        "redirect_uri": ["http://localhost/done"],
+        "response_type": ["code"],
+        "approval_prompt": ["auto"],
+        "scope": ["read,activity:read_all,profile:read_all"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("pasted", "code", "scopes"),
+    [
+        ("abc123", "abc123", WANTED_SCOPES),
+        ("  abc123\n", "abc123", WANTED_SCOPES),
+        (
+            "http://localhost/?state=&code=abc&scope=read,activity:read",
+            "abc",
+            ("read", "activity:read"),
+        ),
+        ("http://localhost/?code=abc&scope=read%2Cactivity%3Aread_all", "abc", ("read", "activity:read_all")),
+        (" http://localhost/?code=a%2Bb ", "a+b", WANTED_SCOPES),
+    ],
+)
+def test_code_and_scopes_are_found_in_what_was_pasted(pasted: str, code: str, scopes: tuple[str, ...]) -> None:
+    assert parse_redirect(pasted) == (code, scopes)
+
+
+@pytest.mark.parametrize(
+    ("pasted", "message"),
+    [
+        ("http://localhost/?state=&error=access_denied", "connected nobody: 'access_denied'"),
+        ("https://www.strava.com/oauth/authorize?client_id=1", "no authorization code"),
+        ("http://localhost/?code=", "no authorization code"),
+        ("http://[", "no authorization code"),
+    ],
+)
+def test_an_address_without_a_code_is_not_taken_for_one(pasted: str, message: str) -> None:
+    with pytest.raises(RejectedRequest, match=message):
+        parse_redirect(pasted)
+
+
+@given(st.text() | st.text().map("http://localhost/?".__add__))
+def test_anything_pasted_is_a_code_or_refused(pasted: str) -> None:
+    try:
+        code, scopes = parse_redirect(pasted)
+    except RejectedRequest:
+        return
+    assert isinstance(code, str)
+    assert scopes

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("dagster", "pandas", "matplotlib")
+
+
+def loaded_by(*modules: str) -> set[str]:
+    """Top-level packages that a fresh interpreter has loaded after importing these."""
+    imports = "; ".join(f"import {module}" for module in modules)
+    code = f"import json, sys; {imports}; print(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return set(json.loads(run.stdout))
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        ("webhook_bridge.app", "webhook_bridge.server"),
+        ("strava_pipeline.cli",),
+        # What `api` loads, at once and when it runs.
+        ("strava_pipeline.cli.request", "strava_pipeline.sync", "strava_pipeline.warehouse.migrate"),
+        ("strava_pipeline.strava.client", "strava_pipeline.analysis.figures"),
+    ],
+)
+def test_light_modules_stay_light(modules: tuple[str, ...]) -> None:
+    loaded = loaded_by(*modules)
+    assert loaded.isdisjoint(HEAVY)
+    assert {module.partition(".")[0] for module in modules} <= loaded
+
+
+def test_the_command_answers_help_without_the_database_libraries() -> None:
+    assert loaded_by("strava_pipeline.cli").isdisjoint({*HEAVY, "sqlalchemy", "numpy", "requests", "flask", "pydantic"})
+
+
+def test_what_is_looked_for_would_be_found() -> None:
+    assert {"dagster"} <= loaded_by("strava_pipeline.definitions")

@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.settings import (
+    Settings,
+    SignatureMode,
+    home_from_environment,
+    load_settings,
+    origin_of,
+    settings_file,
+    variable_name,
+)
+
+SECRETS = (
+    "database_url",
+    "client_secret",
+    "token_keys",
+    "webhook_verify_token",
+    "webhook_signing_secrets",
+    "webhook_path_token",
+    "dagster_postgres_url",
+)
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    home = tmp_path / "a home"
+    home.mkdir()
+    monkeypatch.setenv("STRAVA_HOME", str(home))
+    return home
+
+
+def write_file(home: Path, *lines: str) -> None:
+    settings_file(home).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def secret_of(field: str) -> str:
+    value = getattr(load_settings(), field)
+    assert isinstance(value, SecretStr)
+    return value.get_secret_value()
+
+
+def test_every_setting_has_its_default(home: Path) -> None:
+    settings = load_settings()
+    assert settings.home == home
+    assert settings.api_url == "https://www.strava.com/api/v3"
+    assert settings.oauth_url == "https://www.strava.com/oauth"
+    assert (settings.quota_short_limit, settings.quota_long_limit) == (100, 1000)
+    assert (settings.quota_short_window_seconds, settings.quota_long_window_seconds) == (900, 86_400)
+    assert (settings.import_batch_size, settings.import_batch_interval_seconds) == (75, 150)
+    assert settings.webhook_signature is SignatureMode.REQUIRED
+    assert settings.dagster_webserver_url == "http://127.0.0.1:3000"
+    assert all(getattr(settings, field) is None for field in SECRETS)
+    assert settings.signing_secrets() == []
+
+
+@pytest.mark.parametrize("field", Settings.model_fields)
+def test_each_setting_says_what_it_is_for(field: str) -> None:
+    description = Settings.model_fields[field].description
+    assert description
+    assert description.isprintable()
+    assert not description.endswith(".")
+
+
+def test_variables_are_named_after_fields() -> None:
+    assert variable_name("client_id") == "STRAVA_CLIENT_ID"
+    assert variable_name("dagster_home") == "DAGSTER_HOME"
+    names = [variable_name(field) for field in Settings.model_fields]
+    assert len(set(names)) == len(names)
+    assert all(name.startswith(("STRAVA_", "DAGSTER_")) for name in names)
+
+
+def test_sources_come_in_their_order(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("from-secret-file\n")
+    assert load_settings().client_secret is None
+    assert origin_of("client_secret", home) == "default"
+    write_file(home, "STRAVA_CLIENT_SECRET=from-settings-file", "STRAVA_BRIDGE_PORT=81")
+    assert secret_of("client_secret") == "from-settings-file"
+    assert origin_of("client_secret", home) == "settings file"
+    monkeypatch.setenv("STRAVA_CLIENT_SECRET_FILE", str(secret))
+    assert secret_of("client_secret") == "from-secret-file"
+    assert origin_of("client_secret", home) == "secret file"
+    monkeypatch.setenv("STRAVA_CLIENT_SECRET", "from-environment")
+    assert secret_of("client_secret") == "from-environment"
+    assert origin_of("client_secret", home) == "environment"
+    overridden = load_settings(client_secret="given").client_secret
+    assert overridden is not None
+    assert overridden.get_secret_value() == "given"
+    assert load_settings().bridge_port == 81
+
+
+@pytest.mark.parametrize("field", SECRETS)
+def test_each_secret_may_stand_in_a_file(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("  canary \n", encoding="utf-8")
+    monkeypatch.setenv(f"{variable_name(field)}_FILE", str(secret))
+    assert secret_of(field) == "canary"
+    assert "canary" not in repr(load_settings())
+
+
+def test_every_secret_is_masked() -> None:
+    fields = Settings.model_fields
+    secret_like = {
+        name for name in fields if any(word in name for word in ("secret", "token", "keys", "database", "postgres"))
+    }
+    assert secret_like == set(SECRETS)
+    settings = load_settings(**dict.fromkeys(SECRETS, "canary"))
+    assert "canary" not in repr(settings)
+    assert "canary" not in str(settings)
+    assert "canary" not in settings.model_dump_json()
+
+
+def test_only_secrets_are_read_from_files(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "id").write_text("4711")
+    monkeypatch.setenv("STRAVA_CLIENT_ID_FILE", str(tmp_path / "id"))
+    assert load_settings().client_id is None
+    assert origin_of("client_id", home) == "default"
+
+
+@pytest.mark.parametrize(("name", "reason"), [("absent", "No such file"), (".", "Is a directory"), ("odd", "Unicode")])
+def test_a_secret_file_that_cannot_be_read_is_named(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
+) -> None:
+    (tmp_path / "odd").write_bytes(b"\xff\xfecanary")
+    monkeypatch.setenv("STRAVA_CLIENT_SECRET_FILE", str(tmp_path / name))
+    with pytest.raises(ConfigurationError, match=f"STRAVA_CLIENT_SECRET_FILE cannot be read: .*{reason}") as caught:
+        load_settings()
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["client_secret", "client_id", "bridge_port", "dagster_home"])
+def test_an_empty_variable_is_an_unset_one(home: Path, monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+    monkeypatch.setenv(variable_name(field), "")
+    assert getattr(load_settings(), field) == Settings.model_fields[field].default
+    assert origin_of(field, home) == "default"
+
+
+def test_the_settings_file_is_taken_as_it_stands(home: Path) -> None:
+    write_file(
+        home,
+        "# a comment",
+        "STRAVA_CLIENT_SECRET='with $HOME and ${PATH}'",
+        "DAGSTER_WEBSERVER_URL=http://127.0.0.1:4000/",
+        "SOMETHING_ELSE=1",
+        "STRAVA_UNKNOWN=1",
+    )
+    assert secret_of("client_secret") == "with $HOME and ${PATH}"
+    assert load_settings().dagster_webserver_url == "http://127.0.0.1:4000"
+    assert origin_of("dagster_webserver_url", home) == "settings file"
+
+
+@pytest.mark.parametrize(("given", "below"), [("~/strava", "the user's"), ("relative/strava", "the current")])
+def test_the_home_is_the_same_wherever_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, below: str
+) -> None:
+    folders = {"the user's": tmp_path / "user", "the current": tmp_path / "here"}
+    for folder in folders.values():
+        folder.mkdir()
+    monkeypatch.setenv("HOME", str(folders["the user's"]))
+    monkeypatch.chdir(folders["the current"])
+    monkeypatch.setenv("STRAVA_HOME", given)
+    expected = folders[below] / given.removeprefix("~/")
+    assert home_from_environment() == expected
+    assert load_settings().home == expected
+
+
+def test_without_a_home_it_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STRAVA_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_settings().home == home_from_environment() == tmp_path / ".strava-pipeline"
+
+
+URL_FIELDS = ("api_url", "oauth_url", "dagster_webserver_url")
+
+
+@pytest.mark.parametrize("field", URL_FIELDS)
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://strava.example/api/v3",
+        "https://127.0.0.1",
+        "http://127.0.0.1:8080/x",
+        "http://localhost:1",
+        "HTTP://LOCALHOST",
+        "http://[::1]:8080",
+    ],
+)
+def test_plain_http_is_for_this_machine_only(monkeypatch: pytest.MonkeyPatch, field: str, address: str) -> None:
+    monkeypatch.setenv(variable_name(field), f"{address}/")
+    assert getattr(load_settings(), field) == address
+
+
+@pytest.mark.parametrize("field", URL_FIELDS)
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://strava.example",
+        "http://localhost.example",
+        "http://127.0.0.1.example",
+        "http://0.0.0.0",
+        "http://10.0.0.1",
+        "http://localhost@strava.example",
+        "http://strava.example\\@localhost",
+        "https://someone:canary@strava.example",
+        "https://strava.example/api?key=canary",
+        "https://strava.example/#part",
+        "ftp://127.0.0.1",
+        "file:///etc/passwd",
+        "127.0.0.1:8080",
+        "https://",
+        "https:///path",
+        "http://[",
+        "not an address",
+    ],
+)
+def test_any_other_address_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, field: str, address: str) -> None:
+    monkeypatch.setenv(variable_name(field), address)
+    with pytest.raises(ConfigurationError, match=f"^{variable_name(field)} is not usable: ") as caught:
+        load_settings()
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("client_id", "canary"),
+        ("client_id", "12 "),
+        ("quota_short_limit", "0"),
+        ("quota_short_limit", "canary"),
+        ("quota_long_window_seconds", "-1"),
+        ("import_batch_size", "49"),
+        ("import_batch_size", "101"),
+        ("import_batch_interval_seconds", "-1"),
+        ("bridge_port", "65536"),
+        ("webhook_subscription_id", "0"),
+        ("webhook_signature", "canary"),
+        ("history_start", "canary"),
+    ],
+)
+def test_a_value_out_of_bounds_is_one_line_without_the_value(
+    monkeypatch: pytest.MonkeyPatch, field: str, value: str
+) -> None:
+    monkeypatch.setenv(variable_name(field), value)
+    with pytest.raises(ConfigurationError, match=f"^{variable_name(field)} is not usable: ") as caught:
+        load_settings()
+    assert "\n" not in str(caught.value)
+    assert "canary" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_what_is_needed_and_not_set_is_named_with_the_place_to_set_it(home: Path) -> None:
+    with pytest.raises(ConfigurationError, match="STRAVA_CLIENT_SECRET is not set") as caught:
+        load_settings().required("client_secret")
+    assert str(settings_file(home)) in str(caught.value)
+
+
+def test_what_is_needed_and_set_comes_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRAVA_CLIENT_SECRET", "canary")
+    monkeypatch.setenv("STRAVA_WEBHOOK_SUBSCRIPTION_ID", "120475")
+    settings = load_settings()
+    assert settings.required("client_secret") == "canary"
+    assert settings.required("webhook_subscription_id") == "120475"
+
+
+def test_several_signing_secrets_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRAVA_WEBHOOK_SIGNING_SECRETS", " one, tw\u00f6 ,,three=")
+    assert load_settings().signing_secrets() == [b"one", "tw\u00f6".encode(), b"three="]
+
+
+def test_values_have_their_types(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given: dict[str, tuple[str, Any]] = {
+        "history_start": ("2012-03-01", date(2012, 3, 1)),
+        "webhook_signature": ("off", SignatureMode.OFF),
+        "import_batch_interval_seconds": ("0", 0.0),
+        "dagster_home": (str(tmp_path), tmp_path),
+    }
+    for field, (text, _) in given.items():
+        monkeypatch.setenv(variable_name(field), text)
+    settings = load_settings()
+    assert {field: getattr(settings, field) for field in given} == {field: value for field, (_, value) in given.items()}
+
+
+def test_settings_do_not_change_once_read() -> None:
+    settings = load_settings()
+    with pytest.raises(ValueError, match="frozen"):
+        settings.client_id = "1"  # type: ignore[misc]  # that is the point

@@ -1,0 +1,150 @@
+"""Many rows at once: what is newer wins, what is not given is kept, and any value survives the journey."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, delete, select, text
+
+from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.warehouse.bulk import replace_children, upsert
+from strava_pipeline.warehouse.tables import activities, activity_streams, gear, laps
+
+NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
+# Each example opens its own transaction on the test's database, which is empty again afterwards.
+ON_ONE_DATABASE = hypothesis_settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+storable_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
+samples = st.lists(st.none() | st.floats(allow_nan=False, width=64), max_size=20)
+
+
+def bike(number: str = "b1", **more: Any) -> dict[str, Any]:
+    return {"id": number, "athlete_id": 7, "fetched_at": NOON} | more
+
+
+def test_rows_are_inserted_and_then_updated(engine: Engine) -> None:
+    with engine.begin() as connection:
+        assert upsert(connection, gear, [bike("b1", name="old"), bike("b2", name="two")]) == 2
+        assert upsert(connection, gear, [bike("b1", name="new"), bike("b3", name="three")]) == 2
+        stored = dict(connection.execute(select(gear.c.id, gear.c.name)).all())
+    assert stored == {"b1": "new", "b2": "two", "b3": "three"}
+
+
+def test_no_rows_write_nothing(engine: Engine) -> None:
+    with engine.begin() as connection:
+        assert upsert(connection, gear, []) == 0
+
+
+@ON_ONE_DATABASE
+@given(answers=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 1000)), min_size=1, max_size=12))
+def test_an_older_answer_never_overwrites_a_newer_one(engine: Engine, answers: list[tuple[int, int]]) -> None:
+    with engine.begin() as connection:
+        for minute, distance in answers:
+            row = bike(distance=float(distance), fetched_at=NOON + timedelta(minutes=minute))
+            upsert(connection, gear, [row], newer_by="fetched_at")
+        stored = connection.execute(select(gear.c.distance, gear.c.fetched_at)).one()
+        connection.execute(delete(gear))
+    newest = max(minute for minute, _ in answers)
+    # Of equally old answers the last to arrive stays.
+    assert stored.fetched_at == NOON + timedelta(minutes=newest)
+    assert stored.distance == [distance for minute, distance in answers if minute == newest][-1]
+
+
+def test_the_number_written_leaves_out_what_was_too_old(engine: Engine) -> None:
+    with engine.begin() as connection:
+        upsert(connection, gear, [bike("b1")], newer_by="fetched_at")
+        late = [bike("b1", fetched_at=NOON - timedelta(seconds=1)), bike("b2", fetched_at=NOON - timedelta(seconds=1))]
+        assert upsert(connection, gear, late, newer_by="fetched_at") == 1
+
+
+def test_columns_not_given_and_columns_only_new_are_kept(engine: Engine) -> None:
+    with engine.begin() as connection:
+        upsert(connection, gear, [bike(name="Blue", weight=8.5, retired=False)])
+        upsert(connection, gear, [bike(name="Red", retired=True)], only_new={"retired"})
+        stored = connection.execute(select(gear.c.name, gear.c.weight, gear.c.retired)).one()
+    assert tuple(stored) == ("Red", 8.5, False)
+
+
+def test_of_several_rows_with_one_key_the_last_counts(engine: Engine) -> None:
+    with engine.begin() as connection:
+        assert upsert(connection, gear, [bike(name="first"), bike(name="last")]) == 1
+        assert connection.execute(select(gear.c.name)).scalar_one() == "last"
+
+
+@ON_ONE_DATABASE
+@given(name=storable_text, altitude=samples, big=st.integers(2**53, 2**63 - 1))
+def test_any_value_comes_back_as_it_went_in(engine: Engine, name: str, altitude: list[float | None], big: int) -> None:
+    with engine.begin() as connection:
+        upsert(connection, gear, [bike(name=name, athlete_id=big)])
+        row = {"activity_id": big, "athlete_id": 7, "point_count": 0, "altitude": altitude, "fetched_at": NOON}
+        upsert(connection, activity_streams, [row])
+        assert connection.execute(select(gear.c.name, gear.c.athlete_id)).one() == (name, big)
+        assert connection.execute(select(activity_streams.c.altitude)).scalar_one() == altitude
+        connection.rollback()
+
+
+@pytest.mark.parametrize("name", ["\\N", "\\.", "a\tb\nc\r\\", "'; DROP TABLE x; --", "🚴‍♀️ \u202eabc", "", "NULL"])
+def test_text_that_copy_could_misread_stays_text(engine: Engine, name: str) -> None:
+    with engine.begin() as connection:
+        upsert(connection, gear, [bike(name=name, nickname=None)])
+        assert connection.execute(select(gear.c.name, gear.c.nickname)).one() == (name, None)
+
+
+def test_not_a_number_is_kept_apart_from_null(engine: Engine) -> None:
+    with engine.begin() as connection:
+        upsert(
+            connection, gear, [bike("b1", distance=math.nan), bike("b2", distance=None), bike("b3", distance=math.inf)]
+        )
+        found = dict(connection.execute(select(gear.c.id, gear.c.distance)).all())
+    assert math.isnan(found["b1"])
+    assert (found["b2"], found["b3"]) == (None, math.inf)
+
+
+def test_arrays_may_be_empty_or_absent(engine: Engine) -> None:
+    row = {"activity_id": 1, "athlete_id": 7, "point_count": 0, "time": [], "moving": [True, None], "temp": None}
+    with engine.begin() as connection:
+        upsert(connection, activity_streams, [row | {"fetched_at": NOON}])
+        stored = connection.execute(select(activity_streams)).one()
+    assert (stored.time, stored.moving, stored.temp) == ([], [True, None], None)
+
+
+def test_children_become_exactly_the_given_rows(engine: Engine) -> None:
+    def lap(number: int, activity: int, name: str) -> dict[str, Any]:
+        return {"activity_id": activity, "id": number, "athlete_id": 7, "name": name}
+
+    with engine.begin() as connection:
+        replace_children(connection, laps, [1, 2], [lap(11, 1, "a"), lap(12, 1, "b"), lap(21, 2, "c")])
+        replace_children(connection, laps, [1], [lap(12, 1, "b2"), lap(13, 1, "d")])
+        found = connection.execute(select(laps.c.id, laps.c.name).order_by(laps.c.id)).all()
+    assert found == [(12, "b2"), (13, "d"), (21, "c")]
+
+
+def test_a_time_limit_within_the_copy_is_database_away(engine: Engine) -> None:
+    with engine.connect() as holder, engine.begin() as connection:
+        with holder.begin():
+            holder.execute(text("LOCK TABLE strava.gear IN EXCLUSIVE MODE"))
+            connection.execute(text("SET LOCAL lock_timeout = 20"))
+            with pytest.raises(DatabaseAway, match="lock timeout"):
+                upsert(connection, gear, [bike()])
+        connection.rollback()
+
+
+def test_a_connection_that_breaks_within_the_copy_is_database_away(engine: Engine) -> None:
+    def upsert_on_a_broken_connection() -> None:
+        with engine.begin() as connection:
+            pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            with engine.connect() as other:
+                other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+            upsert(connection, gear, [bike()])
+
+    with pytest.raises(DatabaseAway):
+        upsert_on_a_broken_connection()
+    with engine.connect() as connection:
+        assert connection.execute(select(activities)).all() == []

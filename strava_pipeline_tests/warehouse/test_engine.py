@@ -1,0 +1,108 @@
+"""The connection: away in one line, no password in sight, and everyone on the database's clock."""
+
+from __future__ import annotations
+
+import socket
+import traceback
+
+import pytest
+from sqlalchemy import Engine, make_url, select, text
+
+from strava_pipeline.errors import ConfigurationError, DatabaseAway, WarehouseError
+from strava_pipeline.settings import load_settings
+from strava_pipeline.warehouse.engine import dagster_url, database_url, now, open_engine, parse_url, shown
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_database_away_is_one_line_without_the_password() -> None:
+    engine = open_engine(make_url(f"postgresql+psycopg://me:hunter2@127.0.0.1:{closed_port()}/rides"))
+    with pytest.raises(DatabaseAway) as caught, engine.connect():
+        pass
+    assert str(caught.value).startswith("the database at 127.0.0.1:")
+    assert "\n" not in str(caught.value)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value)) + repr(engine)
+
+
+def test_a_broken_connection_is_database_away_and_the_next_one_works(engine: Engine) -> None:
+    with engine.connect() as connection:
+        pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        with engine.connect() as other:
+            other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+        with pytest.raises(DatabaseAway):
+            connection.execute(select(1))
+    with engine.connect() as connection:
+        assert connection.execute(select(1)).scalar_one() == 1
+
+
+def test_connections_that_broke_while_idle_are_replaced_unnoticed(engine: Engine, database: str) -> None:
+    with engine.connect() as first, engine.connect() as second:
+        pids = [connection.execute(text("SELECT pg_backend_pid()")).scalar_one() for connection in (first, second)]
+    other = open_engine(make_url(database))
+    with other.connect() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(pid, 5000) FROM unnest(:pids) AS pid"), {"pids": pids})
+    other.dispose()
+    with engine.connect() as first, engine.connect() as second:
+        assert first.execute(select(1)).scalar_one() == second.execute(select(1)).scalar_one() == 1
+
+
+def test_a_statement_past_its_time_limit_is_database_away(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.execute(text("SET LOCAL statement_timeout = 20"))
+        with pytest.raises(DatabaseAway, match="statement timeout"):
+            connection.execute(text("SELECT pg_sleep(5)"))
+
+
+def test_a_missing_right_is_told_in_one_line(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("CREATE ROLE onlooker"))
+        connection.execute(text("SET LOCAL ROLE onlooker"))
+        with pytest.raises(WarehouseError, match="refuses: permission denied") as caught:
+            connection.execute(text("SELECT * FROM ops.users"))
+        connection.rollback()
+    assert "\n" not in str(caught.value)
+    assert not isinstance(caught.value, DatabaseAway)
+
+
+def test_an_address_gets_psycopg_3_whatever_its_spelling() -> None:
+    for spelling in ("postgres://h/d", "postgresql://h/d", "postgresql+psycopg2://h/d"):
+        assert parse_url(spelling, "STRAVA_DATABASE_URL").drivername == "postgresql+psycopg"
+
+
+@pytest.mark.parametrize("wrong", ["sqlite:///a.db", "mysql://h/d", "not an address", "postgresql://h:port/d"])
+def test_another_address_is_refused_by_the_settings_name_and_not_repeated(wrong: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^STRAVA_DATABASE_URL is not") as caught:
+        parse_url(wrong, "STRAVA_DATABASE_URL")
+    assert wrong not in str(caught.value)
+
+
+def test_dagsters_storage_is_a_database_beside_ours_with_psycopg2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRAVA_DATABASE_URL", "postgres://me:hunter2@db.example:5433/rides?sslmode=require")
+    assert (
+        dagster_url(load_settings()) == "postgresql+psycopg2://me:hunter2@db.example:5433/rides_dagster?sslmode=require"
+    )
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", "postgresql://other/dagster")
+    assert dagster_url(load_settings()) == "postgresql+psycopg2://other/dagster"
+
+
+def test_the_shown_address_names_host_port_and_database_only() -> None:
+    assert shown(make_url("postgresql+psycopg://me:hunter2@h:5/d")) == "h:5/d"
+    assert shown(make_url("postgresql+psycopg://me@/d?host=/run/pg&port=5432")) == "/run/pg/d"
+
+
+def test_the_clock_is_the_databases_and_moves_within_a_transaction(engine: Engine) -> None:
+    with engine.begin() as connection:
+        first, second = now(connection), now(connection)
+    assert first < second
+    assert first.utcoffset() is not None
+    assert not first.utcoffset()
+
+
+def test_without_an_address_the_embedded_database_is_meant(monkeypatch: pytest.MonkeyPatch, server: object) -> None:
+    monkeypatch.setattr("strava_pipeline.warehouse.engine._embedded", lambda home: f"postgresql+psycopg:///{home.name}")
+    assert database_url(load_settings()).database == "home"

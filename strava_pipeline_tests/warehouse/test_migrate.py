@@ -1,0 +1,156 @@
+"""Migrations: from nothing, at once from two processes, and never out of step with the models."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, inspect, make_url, text
+
+from strava_pipeline.errors import WarehouseError
+from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse import migrate as migration
+from strava_pipeline.warehouse import ops_tables, tables
+from strava_pipeline.warehouse.engine import open_engine
+from strava_pipeline.warehouse.migrate import HEAD, check_migrated, create_database, migrate, open_warehouse
+
+SCHEMAS = (tables.SCHEMA, ops_tables.SCHEMA)
+MIGRATE_FROM_ANOTHER_PROCESS = """
+import sys
+from sqlalchemy import make_url
+from strava_pipeline.warehouse.engine import open_engine
+from strava_pipeline.warehouse.migrate import check_migrated, migrate
+engine = open_engine(make_url(sys.argv[1]))
+sys.stdin.read(1)
+print(repr(migrate(engine)))
+check_migrated(engine)
+"""
+
+
+def test_tables_are_created_from_nothing_and_a_second_time_changes_nothing(empty_database: str) -> None:
+    engine = open_engine(make_url(empty_database))
+    assert migrate(engine) == ""
+    assert migrate(engine) == HEAD
+    check_migrated(engine)
+    assert set(inspect(engine).get_table_names("strava")) == {
+        table.name for table in tables.metadata.tables.values() if table.schema == "strava"
+    }
+    engine.dispose()
+
+
+def test_two_processes_migrate_at_once_and_one_does_the_work(empty_database: str) -> None:
+    command = [sys.executable, "-c", MIGRATE_FROM_ANOTHER_PROCESS, empty_database]
+    both = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        assert process.stdin is not None
+        process.stdin.write("g")
+        process.stdin.flush()
+    told = [process.communicate(timeout=60)[0].strip() for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sorted(told) == sorted([repr(""), repr(HEAD)])
+
+
+def test_head_is_the_newest_revision_file() -> None:
+    assert ScriptDirectory(str(migration._SCRIPTS)).get_current_head() == HEAD
+
+
+def test_models_and_migrated_database_agree_comments_included(engine: Engine) -> None:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "include_schemas": True,
+                "include_name": lambda name, kind, _: kind != "schema" or name in SCHEMAS,
+                "include_object": lambda _, name, kind, *__: (kind, name) != ("table", migration.VERSION_TABLE),
+                "compare_type": True,
+                "compare_server_default": True,
+            },
+        )
+        assert compare_metadata(context, tables.metadata) == []
+
+
+def test_every_table_view_and_column_has_a_comment(engine: Engine) -> None:
+    undocumented = text(
+        """
+        SELECT n.nspname || '.' || c.relname || coalesce('.' || a.attname, '') AS thing
+        FROM pg_class AS c
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        LEFT JOIN LATERAL (
+            SELECT attname, attnum FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+            UNION ALL SELECT NULL, 0
+        ) AS a ON true
+        LEFT JOIN pg_description AS d
+            ON d.objoid = c.oid AND d.classoid = 'pg_class'::regclass AND d.objsubid = a.attnum
+        WHERE n.nspname IN ('strava', 'ops') AND c.relkind IN ('r', 'v', 'm', 'p')
+          AND c.relname <> 'alembic_version' AND coalesce(d.description, '') = ''
+        ORDER BY 1
+        """
+    )
+    with engine.connect() as connection:
+        assert list(connection.execute(undocumented).scalars()) == []
+
+
+def test_points_view_gives_a_row_per_sample(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO strava.activity_streams"
+                " (activity_id, athlete_id, point_count, time, heartrate, fetched_at)"
+                " VALUES (1, 2, 3, '{0,1,2}', '{100,NULL,102}', now())"
+            )
+        )
+        rows = connection.execute(
+            text("SELECT point_index, time, heartrate, watts FROM strava.activity_points ORDER BY point_index")
+        )
+        assert [tuple(row) for row in rows] == [(0, 0, 100.0, None), (1, 1, None, None), (2, 2, 102.0, None)]
+
+
+def test_another_revision_is_refused_in_one_clear_line(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE ops.alembic_version SET version_num = '0999'"))
+    with pytest.raises(WarehouseError, match=r"at revision 0999, this program needs 0001: .*migrate") as caught:
+        check_migrated(engine)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_database_is_refused_by_the_check_and_filled_when_opened(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_engine(make_url(empty_database))
+    with pytest.raises(WarehouseError, match="no tables yet: run strava-pipeline migrate"):
+        check_migrated(engine)
+    engine.dispose()
+    monkeypatch.setenv("STRAVA_DATABASE_URL", empty_database)
+    with open_warehouse(Settings()) as opened:
+        check_migrated(opened)
+
+
+def test_a_failed_migration_leaves_nothing_behind(empty_database: str) -> None:
+    engine = open_engine(make_url(empty_database))
+    with engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA strava"))
+        connection.execute(text("CREATE TABLE strava.splits (kept int)"))
+    with pytest.raises(Exception, match="already exists"):
+        migrate(engine)
+    assert inspect(engine).get_table_names("strava") == ["splits"]
+    assert "ops" not in inspect(engine).get_schema_names()
+    engine.dispose()
+
+
+def test_a_database_is_created_once_whatever_its_name(database: str) -> None:
+    name = 'odd "name" 100%'
+    url = make_url(database).set(database=name)
+    as_text = url.render_as_string(hide_password=False)
+    create_database(as_text)
+    create_database(as_text)
+    admin = create_engine(make_url(database), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        assert connection.execute(
+            text("SELECT count(*) FROM pg_database WHERE datname = :name"), {"name": name}
+        ).scalar()
+        connection.exec_driver_sql('DROP DATABASE "odd ""name"" 100%%"')
+    admin.dispose()

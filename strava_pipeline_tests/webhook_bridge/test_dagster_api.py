@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from strava_pipeline_tests.strava.loopback import Loopback, Raw, Reply, reply
+from webhook_bridge import dagster_api
+from webhook_bridge.dagster_api import DagsterUnavailable, launch_backfill, launch_run
+
+
+@pytest.fixture
+def dagster() -> Iterator[Loopback]:
+    with Loopback() as loopback:
+        yield loopback
+
+
+def answered(**answer: Any) -> Reply:
+    return reply({"data": {"answer": answer}})
+
+
+def launch(dagster: Loopback) -> str:
+    return launch_run(dagster.url, "webhook_sync", {"ops": {}}, {"strava/lane": "live"})
+
+
+def test_a_launched_run_tells_its_id(dagster: Loopback) -> None:
+    dagster.answers(answered(__typename="LaunchRunSuccess", run={"id": "run-1"}))
+    assert launch(dagster) == "run-1"
+    [asked] = dagster.asked
+    assert (asked.method, asked.target) == ("POST", "/graphql")
+    sent = json.loads(asked.body)
+    assert "launchRun" in sent["query"]
+    assert sent["variables"]["params"] == {
+        "selector": {
+            "jobName": "webhook_sync",
+            "repositoryName": "__repository__",
+            "repositoryLocationName": "strava_pipeline",
+        },
+        "runConfigData": {"ops": {}},
+        "executionMetadata": {"tags": [{"key": "strava/lane", "value": "live"}]},
+    }
+
+
+def test_a_launched_backfill_tells_its_id(dagster: Loopback) -> None:
+    dagster.answers(answered(__typename="LaunchBackfillSuccess", id="backfill-1"))
+    assert launch_backfill(dagster.url, ["activities"], ["7|2025-06-01"], {"a": "b"}) == "backfill-1"
+    params = json.loads(dagster.asked[0].body)["variables"]["params"]
+    assert params == {
+        "assetSelection": [{"path": ["activities"]}],
+        "partitionNames": ["7|2025-06-01"],
+        "tags": [{"key": "a", "value": "b"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (answered(__typename="PipelineNotFoundError", message="no such job"), "refused: no such job"),
+        (answered(__typename="UnauthorizedError"), "refused: UnauthorizedError"),
+        (answered(__typename="RunConfigValidationInvalid", message=""), "refused: RunConfigValidationInvalid"),
+    ],
+)
+def test_a_refusal_says_why(dagster: Loopback, answer: Reply, message: str) -> None:
+    dagster.answers(answer)
+    with pytest.raises(DagsterUnavailable, match=message):
+        launch(dagster)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply({"errors": [{"message": "Cannot query field"}]}),
+        reply({"data": None}),
+        reply({"data": {"answer": None}}),
+        reply({"data": {"answer": "text"}}),
+        reply({"data": {"answer": {}}}),
+        reply([]),
+        reply(None),
+        Reply(200, b"<html>a proxy</html>"),
+        Reply(200, b""),
+        Reply(500, b'{"data": {"answer": {"__typename": "LaunchRunSuccess"}}}'),
+        Reply(404, b"{}"),
+        Raw(lambda: iter([b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"]), hang_up=True),
+    ],
+)
+def test_an_answer_that_is_none_means_away(dagster: Loopback, answer: Reply | Raw) -> None:
+    dagster.answers(answer)
+    with pytest.raises(DagsterUnavailable, match="is away"):
+        launch(dagster)
+    assert len(dagster.asked) == 1
+
+
+def test_silence_means_away(dagster: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dagster_api, "TIMEOUT_SECONDS", 0.2)
+    dagster.answers(Raw(lambda: iter(())))
+    with pytest.raises(DagsterUnavailable, match="is away: ReadTimeout"):
+        launch(dagster)
+
+
+def test_nobody_there_means_away() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    with pytest.raises(DagsterUnavailable, match=f"Dagster at http://127.0.0.1:{port} is away"):
+        launch_run(f"http://127.0.0.1:{port}", "webhook_sync", {}, {})
