@@ -46,7 +46,8 @@ class Dispatcher:
         """End after the launch that is under way."""
         self._stop.set()
         self._wake.set()
-        self._thread.join()
+        if self.is_running:
+            self._thread.join()
 
     @property
     def is_running(self) -> bool:

@@ -13,7 +13,7 @@ import requests
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
 
-FIRST, LAST = "2013-11", "2025-10"
+FIRST, LAST = "2023-11", "2025-10"
 
 
 def query(installation: Installation, sql: str) -> list[dict[str, Any]]:
