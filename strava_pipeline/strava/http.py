@@ -25,6 +25,8 @@ REDIRECTS = range(300, 400)
 CONNECT_SECONDS = 5.0
 DEADLINE_SECONDS = 30.0
 BODY_CAP_BYTES = 64 * 1024 * 1024
+# A float holds up to 1.8e308.
+_MAY_OVERFLOW = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{300}")
 # Six digits are eleven days.
 _RETRY_AFTER = re.compile(r"\s*([0-9]{1,6})\s*")
 _CHUNK_BYTES = 64 * 1024
@@ -115,8 +117,10 @@ def send(
 
 def parse_json(body: bytes, what: str) -> Any:
     """The parsed body of a success; ``RetriableStravaError`` when it is cut, HTML, or not JSON at all."""
+    # Checking every number costs more than all the rest of the parsing: only where one could overflow.
+    checks: dict[str, Any] = {"parse_float": _finite} if _MAY_OVERFLOW.search(body) else {}
     try:
-        return json.loads(body, parse_constant=_refuse, parse_float=_finite)
+        return json.loads(body, parse_constant=_refuse, **checks)
     except (ValueError, RecursionError):
         raise RetriableStravaError(f"{what}: Strava's answer is not readable JSON", status=OK) from None
 

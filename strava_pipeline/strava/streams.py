@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from types import NoneType
 from typing import Any
 
 from strava_pipeline.errors import RejectedRequest
@@ -19,6 +21,12 @@ SERIES: dict[str, Callable[[Any], Any]] = {
     "temp": number,
     "moving": flag,
     "grade_smooth": number,
+}
+# The types of JSON that a column takes as they are.
+_FITTING: dict[Callable[[Any], Any], set[type]] = {
+    integer: {int, NoneType},
+    number: {int, float, NoneType},
+    flag: {bool, NoneType},
 }
 
 
@@ -59,8 +67,8 @@ def _by_type(activity_id: int, answer: Any) -> dict[str, list[Any]]:
 
 
 def _converted(activity_id: int, name: str, values: list[Any] | None) -> list[Any] | None:
-    if values is None:
-        return None
+    if values is None or _fit_as_they_are(values, SERIES[name]):
+        return values
     convert = SERIES[name]
     try:
         return [None if value is None else convert(value) for value in values]
@@ -68,11 +76,31 @@ def _converted(activity_id: int, name: str, values: list[Any] | None) -> list[An
         raise RejectedRequest(f"activity {activity_id}: stream {name} holds a value that does not fit") from None
 
 
+def _fit_as_they_are(values: list[Any], convert: Callable[[Any], Any]) -> bool:
+    """Whether a series needs no conversion, told without a call per sample: streams have thousands of them."""
+    if not set(map(type, values)) <= _FITTING[convert]:
+        return False
+    if convert is flag:
+        return True
+    told = [value for value in values if value is not None]
+    try:
+        # The least and the greatest stand for all; NaN, which could be neither, has every sample looked at.
+        for value in (min(told), max(told)) if told and all(map(math.isfinite, told)) else told:
+            convert(value)
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
 def _positions(
     activity_id: int, values: list[Any] | None
 ) -> tuple[list[float | None], list[float | None]] | tuple[None, None]:
     if values is None:
         return None, None
+    if set(map(type, values)) == {list} and set(map(len, values)) == {2}:
+        latitudes, longitudes = map(list, zip(*values, strict=True))
+        if _fit_as_they_are(latitudes, number) and _fit_as_they_are(longitudes, number):
+            return latitudes, longitudes
     try:
         pairs: list[Sequence[float | None]] = [position(value) or (None, None) for value in values]
     except (TypeError, ValueError, OverflowError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from psycopg import Connection as PsycopgConnection
 from psycopg import OperationalError
 from psycopg.sql import SQL, Composable, Identifier
 from sqlalchemy import Connection, Table
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from strava_pipeline.warehouse.engine import away
 
@@ -54,11 +56,12 @@ def _copy_and_merge(
     staging = Identifier(f"staging_{table.name}")
     target = Identifier(str(table.schema), table.name)
     names = SQL(", ").join(map(Identifier, columns))
+    arrays = {column.name for column in table.columns if isinstance(column.type, ARRAY)}
     with driver.cursor() as cursor:
         cursor.execute(SQL("CREATE TEMP TABLE {} AS SELECT {} FROM {} WITH NO DATA").format(staging, names, target))
         with cursor.copy(SQL("COPY {} ({}) FROM STDIN").format(staging, names)) as copy:
             for row in rows:
-                copy.write_row([row[column] for column in columns])
+                copy.write_row([_literal(row[name]) if name in arrays else row[name] for name in columns])
         cursor.execute(
             SQL("INSERT INTO {target} AS stored ({names}) SELECT {names} FROM {staging} {conflict}").format(
                 target=target,
@@ -70,6 +73,14 @@ def _copy_and_merge(
         written = cursor.rowcount
         cursor.execute(SQL("DROP TABLE {}").format(staging))
     return written
+
+
+def _literal(series: Sequence[Any] | None) -> str | None:
+    """An array of numbers or flags in Postgres' notation, which but for its brackets is that of JSON.
+
+    The driver's own conversion takes a call per element, and streams have thousands of them.
+    """
+    return None if series is None else f"{{{json.dumps(series)[1:-1]}}}"
 
 
 def _on_conflict(table: Table, columns: Sequence[str], newer_by: str | None, only_new: Collection[str]) -> Composable:
