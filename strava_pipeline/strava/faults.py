@@ -62,8 +62,14 @@ def _unauthorized(told: str, status: int, fault: Fault) -> StravaError:
     return NeedsReauthorization(f"{told}: the athlete must connect again", status=status, fault=fault)
 
 
+def is_app_inactive(status: int, fault: Fault) -> bool:
+    """Whether Strava says that the whole application is switched off."""
+    named = (fault.resource, fault.field.lower(), fault.code.lower())
+    return status == FORBIDDEN and named == ("Application", "status", "inactive")
+
+
 def _forbidden(told: str, status: int, fault: Fault) -> StravaError:
-    if (fault.resource, fault.field.lower(), fault.code.lower()) == ("Application", "status", "inactive"):
+    if is_app_inactive(status, fault):
         hint = "the app is switched off: its owner needs a Strava subscription"
         return AppInactive(f"{told}: {hint}", status=status, fault=fault)
     if fault.code == "missing":

@@ -102,16 +102,23 @@ def _limit(text: str | None) -> Pair | None:
 
 @dataclass(frozen=True)
 class Reservation:
-    """Room for one call: the row in the ledger and the windows it is booked in."""
+    """Room for one call: the row in the ledger and the windows it is booked in.
+
+    ``is_probe``: it tries whether a switched-off app is on again.
+    """
 
     call_id: int
     reserved_at: datetime
     windows: tuple[Window, ...]
+    is_probe: bool = False
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a call ended, as the ledger needs it; ``server_time`` is the answer's ``Date`` (UTC)."""
+    """How a call ended, as the ledger needs it; ``server_time`` is the answer's ``Date`` (UTC).
+
+    ``app_inactive``: Strava's words, where it says that the whole app is switched off.
+    """
 
     status: int | None
     duration_ms: float
@@ -119,6 +126,7 @@ class Outcome:
     rates: RateHeaders = RateHeaders()
     retry_after: timedelta | None = None
     names_a_window: bool = False
+    app_inactive: str | None = None
 
 
 class QuotaLedger(Protocol):
@@ -127,7 +135,13 @@ class QuotaLedger(Protocol):
     def reserve(
         self, lane: Lane, endpoint: str, athlete_id: int | None, *, longest: timedelta, max_wait: timedelta
     ) -> Reservation:
-        """Wait for room and book it, or raise ``QuotaExhausted``; ``longest``: how long a call may take."""
+        """Wait for room and book it; ``longest``: how long a call may take.
+
+        ``QuotaExhausted`` when that is beyond ``max_wait``, ``AppInactive`` while the app is switched off.
+        """
+
+    def release(self, reservation: Reservation) -> None:
+        """Give back room for a call that was never sent."""
 
     def settle(self, reservation: Reservation, outcome: Outcome) -> None:
         """Record what became of a call, and what Strava said about the limits."""

@@ -14,8 +14,8 @@ import requests
 import stamina
 import stamina.instrumentation
 
-from strava_pipeline.errors import QuotaExhausted, RetriableStravaError, StravaError
-from strava_pipeline.strava.faults import UNAUTHORIZED, error_for, parse_fault
+from strava_pipeline.errors import Fault, QuotaExhausted, RetriableStravaError, StravaError
+from strava_pipeline.strava.faults import UNAUTHORIZED, error_for, is_app_inactive, parse_fault
 from strava_pipeline.strava.http import DEADLINE_SECONDS, OK, Answer, new_session, parse_json, send
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.strava.quota import Lane, Outcome, QuotaLedger, RateHeaders
@@ -76,16 +76,18 @@ class Transport:
 
     def _get_once(self, athlete_id: int, path: str, query: Mapping[str, str]) -> Any:
         what = f"GET {path} of athlete {athlete_id}"
-        token = self.tokens.access_token(athlete_id)
-        answer = self._booked_call(athlete_id, path, query, token, what)
+        # Before any waiting for quota: an athlete who is not connected need not wait to be told.
+        self.tokens.access_token(athlete_id)
+        token, answer = self._booked_call(athlete_id, path, query, what)
         if answer.status == UNAUTHORIZED and parse_fault(answer.body).code != "missing":
-            token = self.tokens.refreshed(athlete_id, token, self.refresh)
-            answer = self._booked_call(athlete_id, path, query, token, what)
+            self.tokens.refreshed(athlete_id, token, self.refresh)
+            _, answer = self._booked_call(athlete_id, path, query, what)
         if answer.status != OK:
             raise error_for(what, answer.status, answer.body, retry_after=answer.retry_after)
         return parse_json(answer.body, what)
 
-    def _booked_call(self, athlete_id: int, path: str, query: Mapping[str, str], token: str, what: str) -> Answer:
+    def _booked_call(self, athlete_id: int, path: str, query: Mapping[str, str], what: str) -> tuple[str, Answer]:
+        """The token that was sent, and the answer; room is booked before, and settled whatever happens."""
         reservation = self.ledger.reserve(
             self.lane,
             _IDS.sub("{id}", path),
@@ -93,6 +95,12 @@ class Transport:
             longest=timedelta(seconds=DEADLINE_SECONDS),
             max_wait=self.max_wait,
         )
+        try:
+            # Only now: while this call waited for room, another process may have refreshed the token.
+            token = self.tokens.access_token(athlete_id)
+        except BaseException:
+            self.ledger.release(reservation)
+            raise
         started = time.monotonic()
         outcome = Outcome(status=None, duration_ms=0)
         try:
@@ -110,17 +118,19 @@ class Transport:
             raise
         finally:
             self.ledger.settle(reservation, outcome)
-        return answer
+        return token, answer
 
 
 def _outcome(answer: Answer) -> Outcome:
+    fault = Fault() if answer.status == OK else parse_fault(answer.body)
     return Outcome(
         status=answer.status,
         duration_ms=answer.duration_ms,
         server_time=answer.server_time,
         rates=RateHeaders.parse(answer.headers),
         retry_after=answer.retry_after,
-        names_a_window="rate limit" in parse_fault(answer.body).field if answer.status != OK else False,
+        names_a_window="rate limit" in fault.field,
+        app_inactive=str(fault) if is_app_inactive(answer.status, fault) else None,
     )
 
 

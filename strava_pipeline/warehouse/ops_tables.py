@@ -46,6 +46,7 @@ users = Table(
     c.text("state", "active, needs_reauth or revoked", required=True),
     c.integer("generation", "rises with every new token pair; bound into the envelopes", required=True),
     c.text("email", "where ride summaries go; empty for none"),
+    c.instant("refresh_not_before", "after a failed refresh: no other one before this time (UTC)"),
     _stamped("connected_at", "when the athlete first connected (UTC)"),
     _stamped("updated_at", "when the row last changed (UTC)"),
     CheckConstraint("state IN ('active', 'needs_reauth', 'revoked')", name="state"),
@@ -67,6 +68,46 @@ token_audit = Table(
     comment="every operation on a token",
 )
 
+token_journal = Table(
+    "token_journal",
+    metadata,
+    _serial("order of the attempts"),
+    c.bigint("athlete_id", "whose tokens", required=True),
+    c.integer("generation", "of the token pair this attempt was to give", required=True),
+    _stamped("begun_at", "when the refresh began (UTC), before Strava was asked"),
+    c.instant("answered_at", "when the answer was stored (UTC); empty: none came, or the process died"),
+    c.text("strava_access_token", "envelope, as it will stand in ops.users"),
+    c.text("strava_refresh_token", "envelope, as it will stand in ops.users"),
+    c.instant("strava_token_expires_at", "when the access token ends (UTC)"),
+    Index(None, "athlete_id"),
+    schema=SCHEMA,
+    comment="refreshes under way: what Strava issued is kept here before anything else is done with it",
+)
+
+key_checks = Table(
+    "key_checks",
+    metadata,
+    key("key_id", Text, "id of a key of STRAVA_TOKEN_KEYS"),
+    c.text("check_value", "tells whether a process has the same key under this id; nothing of the key", required=True),
+    _stamped("first_seen_at", "when the key was used first (UTC)"),
+    schema=SCHEMA,
+    comment="the keys that wrote tokens into this database",
+)
+
+app_status = Table(
+    "app_status",
+    metadata,
+    key("id", Integer, "always 1: there is one app"),
+    c.instant("inactive_since", "since when Strava has the app switched off (UTC); empty: it is not"),
+    c.instant("probe_at", "when the next call may try whether it is on again (UTC)"),
+    c.text("reason", "Strava's words"),
+    c.number("clock_offset_s", "Strava's clock minus the database's, as learned from its answers, s"),
+    c.instant("clock_learned_at", "when that was learned (UTC)"),
+    CheckConstraint("id = 1", name="one"),
+    schema=SCHEMA,
+    comment="what all processes know of the Strava app",
+)
+
 api_calls = Table(
     "api_calls",
     metadata,
@@ -79,6 +120,7 @@ api_calls = Table(
     column("status", SmallInteger, "HTTP status; empty without an answer"),
     c.number("duration_ms", "from sending to the whole answer, ms"),
     Index(None, "reserved_at"),
+    Index(None, "lane", "reserved_at"),
     schema=SCHEMA,
     comment="one row per request to Strava: reservation, record and metric at once",
 )
@@ -86,6 +128,7 @@ api_calls = Table(
 quota_windows = Table(
     "quota_windows",
     metadata,
+    key("scope", Text, "app, or athlete and an id, where the limits are the athlete's own"),
     key("length_s", Integer, "length of the window, s"),
     key("starts_at", UTC_TIME, "start (UTC)"),
     c.integer("booked", "calls of ours that may count in this window", required=True),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, func, insert, or_, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, func, insert, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from strava_pipeline.errors import QuotaExhausted
@@ -30,6 +30,7 @@ from strava_pipeline.strava.quota import (
     window_at,
     windows_touched,
 )
+from strava_pipeline.warehouse import app_status
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.ops_tables import api_calls, quota_windows
 
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 _LOCK = 7_283_002
 SLICE_SECONDS = 30.0
 LOG_EVERY_SECONDS = 60.0
+OK = 200
 TOO_MANY_REQUESTS = 429
 EDGE = timedelta(seconds=1)
 
@@ -121,12 +123,26 @@ class PostgresLedger:
             self._adopt_headers(connection, outcome, moment)
             if outcome.status == TOO_MANY_REQUESTS:
                 self._block(connection, reservation, outcome, moment)
+            if outcome.app_inactive is not None:
+                app_status.note_inactive(connection, outcome.app_inactive, moment)
+            elif reservation.is_probe and outcome.status == OK:
+                app_status.note_active(connection)
+
+    def release(self, reservation: Reservation) -> None:
+        """Give back room for a call that was never sent, as if it had not been asked for."""
+        with self._engine.begin() as connection:
+            _lock(connection)
+            connection.execute(delete(api_calls).where(api_calls.c.id == reservation.call_id))
+            connection.execute(
+                update(quota_windows).where(_is_one_of(reservation.windows)).values(booked=quota_windows.c.booked - 1)
+            )
 
     def _book(
         self, connection: Connection, lane: Lane, endpoint: str, athlete_id: int | None, longest: timedelta
     ) -> tuple[datetime, Reservation | datetime]:
         """The database's time, and a reservation or the time from which to try again."""
         moment = _lock(connection)
+        is_probe = app_status.admit(connection, moment)
         wanted = tuple(
             window
             for length in self._lengths
@@ -139,13 +155,15 @@ class PostgresLedger:
         full = [row for row in stored if self._ceilings.room(row) < 1 and _key(row) in map(_key, wanted)]
         if full:
             return moment, _reopens_at(full, moment) + MARGIN
+        if is_probe:
+            app_status.begin_probe(connection, moment)
         connection.execute(update(quota_windows).where(_is_one_of(wanted)).values(booked=quota_windows.c.booked + 1))
         call_id = connection.execute(
             insert(api_calls)
             .values(lane=lane, endpoint=endpoint, athlete_id=athlete_id, reserved_at=moment)
             .returning(api_calls.c.id)
         ).scalar_one()
-        return moment, Reservation(call_id=call_id, reserved_at=moment, windows=wanted)
+        return moment, Reservation(call_id=call_id, reserved_at=moment, windows=wanted, is_probe=is_probe)
 
     @property
     def _lengths(self) -> tuple[int, int]:
@@ -173,6 +191,7 @@ class PostgresLedger:
         return (
             insert_or_skip(quota_windows)
             .values(
+                scope="app",
                 length_s=length,
                 starts_at=start,
                 booked=0,

@@ -27,6 +27,7 @@ class MemoryLedger:
 
     booked: list[Booking] = field(default_factory=list)
     settled: list[tuple[int, Outcome]] = field(default_factory=list)
+    released: list[int] = field(default_factory=list)
     refusal: Exception | None = None
 
     def reserve(
@@ -39,6 +40,9 @@ class MemoryLedger:
 
     def settle(self, reservation: Reservation, outcome: Outcome) -> None:
         self.settled.append((reservation.call_id, outcome))
+
+    def release(self, reservation: Reservation) -> None:
+        self.released.append(reservation.call_id)
 
     @property
     def statuses(self) -> list[int | None]:

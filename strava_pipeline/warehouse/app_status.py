@@ -1,0 +1,62 @@
+"""Whether Strava has the app switched off: one row that all processes see, and one probe an hour."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, func, select, update
+from sqlalchemy.dialects.postgresql import insert as insert_or_update
+
+from strava_pipeline.errors import AppInactive
+from strava_pipeline.warehouse.ops_tables import app_status
+
+log = logging.getLogger(__name__)
+
+PROBE_EVERY = timedelta(hours=1)
+_ONLY = app_status.c.id == 1
+
+
+def admit(connection: Connection, moment: datetime) -> bool:
+    """Whether the call that asks is the probe of a switched-off app; ``AppInactive`` if it must not be sent.
+
+    Call it under the ledger's lock, and :func:`begin_probe` once the call has room, so that one call only probes.
+    """
+    row = connection.execute(select(app_status).where(_ONLY)).first()
+    if row is None or row.inactive_since is None:
+        return False
+    if moment < row.probe_at:
+        raise AppInactive(
+            f"Strava has the app switched off since {row.inactive_since:%Y-%m-%d %H:%M} UTC: its owner needs a Strava"
+            f" subscription; tried again at {row.probe_at:%Y-%m-%d %H:%M} UTC ({row.reason})"
+        )
+    return True
+
+
+def begin_probe(connection: Connection, moment: datetime) -> None:
+    """The probe is about to be sent: the next one is due in an hour."""
+    connection.execute(update(app_status).where(_ONLY).values(probe_at=moment + PROBE_EVERY))
+
+
+def note_inactive(connection: Connection, reason: str, moment: datetime) -> None:
+    """Strava said that the app is switched off: no call but the probe from now on."""
+    log.error("Strava has the app switched off (%s): one call an hour tries whether it is on again", reason)
+    first = insert_or_update(app_status).values(
+        id=1, inactive_since=moment, probe_at=moment + PROBE_EVERY, reason=reason
+    )
+    connection.execute(
+        first.on_conflict_do_update(
+            index_elements=[app_status.c.id],
+            set_={
+                "inactive_since": func.coalesce(app_status.c.inactive_since, moment),
+                "probe_at": moment + PROBE_EVERY,
+                "reason": reason,
+            },
+        )
+    )
+
+
+def note_active(connection: Connection) -> None:
+    """The probe was answered: the app is on again."""
+    log.warning("Strava has the app switched on again")
+    connection.execute(update(app_status).where(_ONLY).values(inactive_since=None, probe_at=None, reason=None))
