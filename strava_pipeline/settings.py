@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from strava_pipeline import redaction
 from strava_pipeline.errors import ConfigurationError
 
 PREFIX = "STRAVA_"
@@ -145,13 +146,25 @@ def variable_name(field: str) -> str:
 def load_settings(**overrides: Any) -> Settings:
     """Settings from the environment; ``ConfigurationError`` with one line when a value is not usable."""
     try:
-        return Settings(**overrides)
+        settings = Settings(**overrides)
     except ValidationError as error:
         # The offending value stays out of the message: it may be a secret.
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         field = str(first["loc"][0]) if first["loc"] else "settings"
         name = variable_name(field) if field in Settings.model_fields else field
         raise ConfigurationError(f"{name} is not usable: {first['msg']}") from None
+    for value in vars(settings).values():
+        if isinstance(value, SecretStr):
+            for text in _secret_parts(value.get_secret_value()):
+                redaction.keep_out(text)
+    return settings
+
+
+def _secret_parts(text: str) -> list[str]:
+    """What of a secret setting must not show: each entry of a list, the password of an address."""
+    if "://" in text:
+        return [urlsplit(text).password or ""]
+    return [part.rpartition(":")[2].strip() for part in text.split(",")]
 
 
 Origin = Literal["environment", "secret file", "settings file", "default"]

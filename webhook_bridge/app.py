@@ -11,6 +11,7 @@ from flask import Flask, Response, jsonify
 from sqlalchemy import Engine
 from werkzeug.exceptions import HTTPException
 
+from strava_pipeline import redaction
 from strava_pipeline.errors import ConfigurationError, DatabaseAway, WebhookRejected
 from strava_pipeline.settings import Settings, SignatureMode
 from webhook_bridge.health import health
@@ -31,6 +32,7 @@ def create_app(
     dispatcher_is_running: Callable[[], bool] = lambda: True,
 ) -> Flask:
     """The app; ``wake`` is called when an event was stored. ``ConfigurationError`` if it could not verify one."""
+    redaction.install()
     check_settings(settings)
     app = Flask(__name__, static_folder=None)
     # Room for one byte too many, so that the handler decides about the cap, and nothing beyond is read.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import os
 import sys
 
 import click
 
+from strava_pipeline import redaction
 from strava_pipeline.errors import StravaPipelineError
 
 # Command -> the module that holds it. `--help` shows the summaries here, so that it imports none of them.
@@ -52,6 +55,9 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: exit 0, or one line on stderr and exit 1."""
+    redaction.install()
+    if level := os.environ.get("STRAVA_LOG_LEVEL"):
+        logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         cli()
     except StravaPipelineError as error:

@@ -15,8 +15,8 @@ import stamina
 import stamina.instrumentation
 
 from strava_pipeline.errors import Fault, QuotaExhausted, RetriableStravaError, StravaError
-from strava_pipeline.strava.faults import UNAUTHORIZED, error_for, is_app_inactive, parse_fault
-from strava_pipeline.strava.http import DEADLINE_SECONDS, OK, Answer, new_session, parse_json, send
+from strava_pipeline.strava.faults import TOO_MANY_REQUESTS, UNAUTHORIZED, error_for, is_app_inactive, parse_fault
+from strava_pipeline.strava.http import CONNECT_SECONDS, DEADLINE_SECONDS, OK, Answer, new_session, parse_json, send
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.strava.quota import Lane, Outcome, QuotaLedger, RateHeaders
 
@@ -27,6 +27,9 @@ ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 4.0
 JITTER_SECONDS = 0.25
+BUDGET_SECONDS = 60.0
+# So many 429s in a row mean that waiting for the end of the named window does not help.
+REFUSALS = 3
 
 
 def _log_retry(details: stamina.instrumentation.RetryDetails) -> None:
@@ -48,6 +51,17 @@ class TokenStore(Protocol):
         """A token other than the ``rejected`` one, calling ``refresh`` at most once for all processes."""
 
 
+@dataclass
+class _Budget:
+    """What a call with all its attempts may still take on the wire, s; waiting for quota does not count."""
+
+    left_s: float = BUDGET_SECONDS
+
+    @property
+    def allows_another(self) -> bool:
+        return self.left_s > CONNECT_SECONDS
+
+
 @dataclass(frozen=True)
 class Transport:
     """Sends GETs on behalf of one athlete at a time, in one lane; waits for quota at most ``max_wait``."""
@@ -61,9 +75,23 @@ class Transport:
     session: requests.Session = field(default_factory=new_session, repr=False)
 
     def get(self, athlete_id: int, path: str, query: Mapping[str, str] | None = None) -> Any:
-        """Parsed JSON of ``GET path``, or one of the errors drawn in :mod:`strava_pipeline.errors`."""
+        """Parsed JSON of ``GET path``, or one of the errors drawn in :mod:`strava_pipeline.errors`.
+
+        A 429 has blocked its window in the ledger, so asking again means waiting there until the block ends, or
+        being told by ``QuotaExhausted`` that this is beyond ``max_wait``.
+        """
+        for _ in range(REFUSALS - 1):
+            try:
+                return self._get_retrying(athlete_id, path, query or {})
+            except QuotaExhausted as error:
+                if error.status != TOO_MANY_REQUESTS:
+                    raise
+        return self._get_retrying(athlete_id, path, query or {})
+
+    def _get_retrying(self, athlete_id: int, path: str, query: Mapping[str, str]) -> Any:
+        budget = _Budget()
         for attempt in stamina.retry_context(
-            on=_may_pass,
+            on=lambda error: _may_pass(error) and budget.allows_another,
             attempts=ATTEMPTS,
             timeout=None,
             wait_initial=FIRST_WAIT_SECONDS,
@@ -71,22 +99,24 @@ class Transport:
             wait_jitter=JITTER_SECONDS,
         ):
             with attempt:
-                return self._get_once(athlete_id, path, query or {})
+                return self._get_once(athlete_id, path, query, budget)
         raise AssertionError("stamina ends with a result or an error")
 
-    def _get_once(self, athlete_id: int, path: str, query: Mapping[str, str]) -> Any:
+    def _get_once(self, athlete_id: int, path: str, query: Mapping[str, str], budget: _Budget) -> Any:
         what = f"GET {path} of athlete {athlete_id}"
         # Before any waiting for quota: an athlete who is not connected need not wait to be told.
         self.tokens.access_token(athlete_id)
-        token, answer = self._booked_call(athlete_id, path, query, what)
+        token, answer = self._booked_call(athlete_id, path, query, what, budget)
         if answer.status == UNAUTHORIZED and parse_fault(answer.body).code != "missing":
             self.tokens.refreshed(athlete_id, token, self.refresh)
-            _, answer = self._booked_call(athlete_id, path, query, what)
+            _, answer = self._booked_call(athlete_id, path, query, what, budget)
         if answer.status != OK:
             raise error_for(what, answer.status, answer.body, retry_after=answer.retry_after)
         return parse_json(answer.body, what)
 
-    def _booked_call(self, athlete_id: int, path: str, query: Mapping[str, str], what: str) -> tuple[str, Answer]:
+    def _booked_call(
+        self, athlete_id: int, path: str, query: Mapping[str, str], what: str, budget: _Budget
+    ) -> tuple[str, Answer]:
         """The token that was sent, and the answer; room is booked before, and settled whatever happens."""
         reservation = self.ledger.reserve(
             self.lane,
@@ -111,12 +141,14 @@ class Transport:
                 what=what,
                 headers={"Authorization": f"Bearer {token}"},
                 query=query,
+                deadline_s=min(DEADLINE_SECONDS, budget.left_s),
             )
             outcome = _outcome(answer)
         except StravaError as error:
             outcome = Outcome(status=error.status, duration_ms=(time.monotonic() - started) * 1000)
             raise
         finally:
+            budget.left_s -= time.monotonic() - started
             self.ledger.settle(reservation, outcome)
         return token, answer
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from strava_pipeline.errors import QuotaExhausted
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.strava.quota import Lane, Outcome, Reservation
 
@@ -23,12 +24,16 @@ class Booking:
 
 @dataclass
 class MemoryLedger:
-    """Has room for everything; remembers what was booked and how it was settled."""
+    """Has room for everything but after a 429; remembers what was booked and how it was settled.
+
+    ``waits_out``: a 429's block is over by the time of the next booking, as after a wait.
+    """
 
     booked: list[Booking] = field(default_factory=list)
     settled: list[tuple[int, Outcome]] = field(default_factory=list)
     released: list[int] = field(default_factory=list)
     refusal: Exception | None = None
+    waits_out: bool = False
 
     def reserve(
         self, lane: Lane, endpoint: str, athlete_id: int | None, *, longest: timedelta, max_wait: timedelta
@@ -40,6 +45,8 @@ class MemoryLedger:
 
     def settle(self, reservation: Reservation, outcome: Outcome) -> None:
         self.settled.append((reservation.call_id, outcome))
+        if outcome.status == 429 and not self.waits_out:
+            self.refusal = QuotaExhausted("blocked", retry_at=NOW)
 
     def release(self, reservation: Reservation) -> None:
         self.released.append(reservation.call_id)

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from functools import partial
+from functools import partial, partialmethod
+from typing import Any
 
 import pytest
 import requests
@@ -20,7 +21,7 @@ from strava_pipeline.errors import (
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava import oauth, transport
 from strava_pipeline.strava.http import DEADLINE_SECONDS
-from strava_pipeline.strava.quota import Lane, Pair
+from strava_pipeline.strava.quota import Lane, Pair, Reservation
 from strava_pipeline.strava.transport import Transport
 from strava_pipeline_tests.strava.loopback import Answer, Asked, Loopback, Raw, Reply, reply
 from strava_pipeline_tests.strava.stand_ins import NOW, Booking, MemoryLedger, MemoryTokens
@@ -252,3 +253,70 @@ def test_a_dead_grant_ends_the_call_without_a_retry(
     assert [asked.path for asked in strava.asked] == ["/api/v3/athlete", "/oauth/token"]
     assert ledger.statuses == [401]
     assert "canary" not in repr(api)
+
+
+RATE_LIMITED = reply(
+    {
+        "message": "Rate Limit Exceeded",
+        "errors": [{"resource": "Application", "field": "read rate limit", "code": "exceeded"}],
+    },
+    429,
+)
+
+
+def test_a_429_is_asked_again_once_its_block_has_been_waited_out(
+    api: Transport, strava: Loopback, ledger: MemoryLedger
+) -> None:
+    ledger.waits_out = True
+    strava.answers(RATE_LIMITED, reply({"id": 7}))
+    assert api.get(ATHLETE, "/athlete") == {"id": 7}
+    assert ledger.statuses == [429, 200]
+
+
+def test_a_block_beyond_the_longest_wait_tells_the_ledgers_time(
+    api: Transport, strava: Loopback, ledger: MemoryLedger
+) -> None:
+    strava.answers(RATE_LIMITED)
+    with pytest.raises(QuotaExhausted) as told:
+        api.get(ATHLETE, "/athlete")
+    assert (told.value.retry_at, told.value.status) == (NOW, None)
+    assert ledger.statuses == [429]
+
+
+def test_429s_without_end_end_the_call(api: Transport, strava: Loopback, ledger: MemoryLedger) -> None:
+    ledger.waits_out = True
+    strava.answers(*[RATE_LIMITED] * 3)
+    with pytest.raises(QuotaExhausted) as told:
+        api.get(ATHLETE, "/athlete")
+    assert told.value.status == 429
+    assert ledger.statuses == [429, 429, 429]
+
+
+def test_attempts_end_with_the_budget_of_the_call(
+    api: Transport, strava: Loopback, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport._Budget, "__init__", partialmethod(transport._Budget.__init__, left_s=0.2))
+    monkeypatch.setattr(transport, "CONNECT_SECONDS", 0.05)
+    strava.answers(*[Raw(lambda: iter([]), hang_up=False)] * 4)
+    with pytest.raises(RetriableStravaError, match="no whole answer in time"):
+        api.get(ATHLETE, "/athlete")
+    assert ledger.statuses == [None]
+
+
+def test_room_is_given_back_when_the_token_is_gone_by_the_time_there_is_room(
+    api: Transport, strava: Loopback, ledger: MemoryLedger, tokens: MemoryTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserve = ledger.reserve
+
+    def revoked_meanwhile(*args: Any, **kwargs: Any) -> Reservation:
+        monkeypatch.setattr(tokens, "access_token", gone)
+        return reserve(*args, **kwargs)
+
+    def gone(athlete_id: int) -> str:
+        raise NeedsReauthorization(f"athlete {athlete_id} is revoked")
+
+    monkeypatch.setattr(ledger, "reserve", revoked_meanwhile)
+    with pytest.raises(NeedsReauthorization):
+        api.get(ATHLETE, "/athlete")
+    assert strava.asked == []
+    assert (ledger.released, ledger.settled) == ([1], [])

@@ -1,0 +1,115 @@
+"""Keeps secrets out of what is logged, whoever logs it: this project, requests, urllib3, werkzeug, waitress, Dagster.
+
+Two nets: texts known to be secret, wherever they stand; and places where secrets stand, such as the query of
+an address, whatever their text.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import re
+import sys
+import threading
+import traceback
+import weakref
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Final
+from urllib.parse import quote
+
+MASK: Final = "********"
+# A shorter text would turn up by chance, and is no secret.
+SHORTEST = 8
+_NAMES = r"client_secret|access_token|refresh_token|(?:hub[._])?verify_token|signing_secrets?|token_keys|password"
+_PLACES = re.compile(
+    # a field of a query or a form
+    rf"(?P<field>(?:^|[?&\s\"'])(?:{_NAMES})=|[?&](?:code|token)=)[^&\s\"'<>]+"
+    # a field of JSON, or of a dictionary as Python prints it
+    rf"|(?P<json>[\"'](?:{_NAMES})[\"']\s*:\s*[\"'])[^\"']+"
+    # a header
+    r"|(?P<header>\b(?:Bearer|Basic)\s+)[A-Za-z0-9._~+/=-]+"
+    # the password of an address
+    r"|(?P<address>://[^\s:/@]*:)[^\s/@]+(?=@)"
+    # the unguessable part of the callback's path
+    r"|(?P<path>/webhooks/strava/)[^\s?\"'<>]+",
+    re.IGNORECASE,
+)
+_lock = threading.Lock()
+_known: dict[int | None, set[str]] = {}
+
+
+def keep_out(text: str, owner: object | None = None) -> None:
+    """From now on, mask this text wherever it is logged; for as long as ``owner`` lives, if there is one."""
+    if len(text) < SHORTEST:
+        return
+    key = None if owner is None else id(owner)
+    with _lock:
+        _known.setdefault(key, set()).update(_forms(text))
+    if owner is not None:
+        weakref.finalize(owner, _forget, key).atexit = False
+
+
+def redact(text: str) -> str:
+    """The text without its secrets."""
+    with _lock:
+        known = set().union(*_known.values()) if _known else set()
+    for form in sorted(known, key=len, reverse=True):
+        if form in text:
+            text = text.replace(form, MASK)
+    return _PLACES.sub(_mask, text)
+
+
+def install() -> None:
+    """Have every logger and every uncaught exception of this process redacted; again does nothing more."""
+    if logging.getLogRecordFactory() is not _RedactedRecord:
+        logging.setLogRecordFactory(_RedactedRecord)
+        sys.excepthook = _print_redacted
+        threading.excepthook = _print_thread_redacted
+
+
+class _RedactedRecord(logging.LogRecord):
+    """A record whose message and traceback come redacted to every handler there is."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.exc_info and self.exc_info[0] is not None:
+            # Formatters print what stands here rather than formatting the exception themselves.
+            self.exc_text = redact("".join(traceback.format_exception(*self.exc_info)).rstrip("\n"))
+        if self.stack_info:
+            self.stack_info = redact(self.stack_info)
+
+    def getMessage(self) -> str:  # noqa: N802  the name is logging's
+        return redact(super().getMessage())
+
+
+def _print_redacted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
+
+
+def _print_thread_redacted(details: threading.ExceptHookArgs) -> None:
+    if details.exc_value is not None and details.exc_type is not SystemExit:
+        _print_redacted(details.exc_type, details.exc_value, details.exc_traceback)
+
+
+def _forget(key: int | None) -> None:
+    with _lock:
+        _known.pop(key, None)
+
+
+def _forms(text: str) -> Iterator[str]:
+    """The text, and the shapes in which it travels."""
+    yield text
+    yield quote(text, safe="")
+    raw = text.encode()
+    yield raw.hex()
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        yield encode(raw).decode().rstrip("=")
+
+
+def _mask(match: re.Match[str]) -> str:
+    kept = next((part for part in match.groups() if part is not None), "")
+    return f"{kept}{MASK}"

@@ -1,0 +1,47 @@
+"""A secret that does not print: in logs, tracebacks, debuggers and error reports it shows as asterisks."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Final, NoReturn
+
+from strava_pipeline import redaction
+
+MASK: Final = redaction.MASK
+
+
+class Secret:
+    """A token in memory. Only :meth:`reveal` gives the text, so every place that uses it can be found."""
+
+    __slots__ = ("__weakref__", "_text")
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        redaction.keep_out(text, self)
+
+    def reveal(self) -> str:
+        """The text itself, for the one call that needs it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return MASK
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __format__(self, spec: str) -> str:
+        return MASK
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not pickled: it would be stored in plain text")

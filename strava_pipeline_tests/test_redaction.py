@@ -1,0 +1,135 @@
+"""Secrets stay out of every log and traceback, whoever writes it."""
+
+from __future__ import annotations
+
+import base64
+import gc
+import io
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strava_pipeline import redaction
+from strava_pipeline.redaction import MASK, redact
+from strava_pipeline.secret import Secret
+
+CANARY = "canary/ünï+5ecret&value"
+
+
+@pytest.fixture(autouse=True)
+def installed() -> Iterator[None]:
+    before = logging.getLogRecordFactory(), sys.excepthook, threading.excepthook
+    redaction.install()
+    yield
+    logging.setLogRecordFactory(before[0])
+    sys.excepthook, threading.excepthook = before[1:]
+
+
+@pytest.fixture
+def log() -> Iterator[tuple[logging.Logger, io.StringIO]]:
+    """A logger with a handler of its own, as any library has it."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    logger = logging.getLogger("somebody.elses.library")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    yield logger, written
+    logger.removeHandler(handler)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        CANARY,
+        quote(CANARY, safe=""),
+        CANARY.encode().hex(),
+        base64.b64encode(CANARY.encode()).decode().rstrip("="),
+        base64.urlsafe_b64encode(CANARY.encode()).decode().rstrip("="),
+    ],
+    ids=["raw", "URL", "hex", "base64", "URL-safe base64"],
+)
+def test_a_living_secret_is_masked_in_every_shape(shape: str) -> None:
+    secret = Secret(CANARY)
+    assert redact(f"before {shape} after") == f"before {MASK} after"
+    assert secret.reveal() == CANARY
+
+
+def test_a_secret_that_is_gone_is_forgotten() -> None:
+    secret = Secret("short-lived-token")
+    assert redact("short-lived-token") == MASK
+    del secret
+    gc.collect()
+    assert redact("short-lived-token") == "short-lived-token"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("GET /push?client_id=1&client_secret=abc HTTP/1.1", f"GET /push?client_id=1&client_secret={MASK} HTTP/1.1"),
+        ("code=42 is the exit code", "code=42 is the exit code"),
+        ("http://localhost/?state=&code=abc&scope=read", f"http://localhost/?state=&code={MASK}&scope=read"),
+        ('{"access_token": "abc", "expires_in": 5}', f'{{"access_token": "{MASK}", "expires_in": 5}}'),
+        ("{'refresh_token': 'abc'}", f"{{'refresh_token': '{MASK}'}}"),
+        ("Authorization: Bearer abc.def-1", f"Authorization: Bearer {MASK}"),
+        ("postgresql://me:pa55@db/x", f"postgresql://me:{MASK}@db/x"),
+        ("POST /webhooks/strava/unguessable HTTP/1.1", f"POST /webhooks/strava/{MASK} HTTP/1.1"),
+        ("hub.verify_token=abc&hub.mode=subscribe", f"hub.verify_token={MASK}&hub.mode=subscribe"),
+        ("GET /athlete/activities?page=2&per_page=200", "GET /athlete/activities?page=2&per_page=200"),
+    ],
+)  # fmt: skip
+def test_places_where_secrets_stand_are_masked_whatever_stands_there(text: str, expected: str) -> None:
+    assert redact(text) == expected
+
+
+def test_message_arguments_traceback_and_stack_are_masked(log: tuple[logging.Logger, io.StringIO]) -> None:
+    secret = Secret(CANARY)
+    logger, written = log
+    try:
+        int(secret.reveal())
+    except ValueError:
+        logger.exception("asked with %s", {"token": secret.reveal()}, stack_info=True)
+    assert "canary" not in written.getvalue()
+    assert "ValueError: invalid literal for int() with base 10: '********'" in written.getvalue()
+
+
+def test_an_uncaught_exception_is_masked() -> None:
+    program = (
+        "from strava_pipeline import redaction; from strava_pipeline.secret import Secret; import threading\n"
+        "redaction.install(); secret = Secret('canary-of-a-process')\n"
+        "def fail(): raise RuntimeError('in a thread ' + secret.reveal())\n"
+        "thread = threading.Thread(target=fail); thread.start(); thread.join()\n"
+        "raise RuntimeError('in the main thread ' + secret.reveal())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "canary-of-a-process" not in done.stderr.replace(program, "")
+    assert "in a thread ********" in done.stderr
+    assert "in the main thread ********" in done.stderr
+
+
+def test_a_secret_shows_in_no_form_and_is_not_pickled() -> None:
+    secret = Secret(CANARY)
+    assert {str(secret), repr(secret), f"{secret:>40}", f"{secret!r}", "%s" % secret} == {MASK}  # noqa: UP031  another way to print
+    with pytest.raises(TypeError):
+        secret.__reduce__()
+    assert secret == Secret(CANARY)
+    assert secret != Secret("another secret")
+    assert secret != CANARY
+
+
+@given(st.text())
+def test_redaction_takes_any_text(text: str) -> None:
+    assert isinstance(redact(text), str)
+
+
+@given(st.text(alphabet="abcdefghij0123456789", min_size=8), st.text(), st.text())
+def test_no_secret_survives_in_the_midst_of_any_text(token: str, before: str, after: str) -> None:
+    secret = Secret(token)
+    assert secret.reveal() not in redact(before + token + after)
