@@ -4,9 +4,10 @@ VENV ?= .venv
 # What `make demo` makes is what `make up` serves.
 export STRAVA_HOME ?= $(CURDIR)/.strava
 INSTALLED := $(VENV)/.installed
+BENCHMARKS := client_overhead
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check format clean
+.PHONY: help install demo up test check bench format clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +34,9 @@ check: install  ## Lint, format, types, and the direction of imports.
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo
+
+bench: install  ## Measure the project's figures; takes a while.
+	for name in $(BENCHMARKS); do echo "== $$name"; $(VENV)/bin/python -m benchmarks.$$name || exit 1; done
 
 format: install  ## Put the code into its format.
 	$(VENV)/bin/ruff check --fix .

@@ -1,0 +1,1 @@
+"""The project's figures, each a command: ``python -m benchmarks.<name>``."""

@@ -1,0 +1,46 @@
+"""A Postgres of a benchmark's own, migrated, in a temporary folder."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+from sqlalchemy import URL, make_url
+
+from strava_pipeline.local.postgres import SUPERUSER, Server, ensure_database, using_server
+from strava_pipeline.warehouse.engine import open_engine
+from strava_pipeline.warehouse.migrate import migrate
+
+DATABASE = "benchmark"
+# A simulation measures decisions, not the disk under it.
+UNSAFE_SETTINGS = ("fsync", "full_page_writes", "synchronous_commit", "autovacuum")
+
+
+@contextmanager
+def migrated_database(*, durable: bool = False) -> Iterator[URL]:
+    """The address of an empty, migrated database; ``durable``: commits reach the disk, as in operation."""
+    home = Path(tempfile.mkdtemp(prefix="strava-pipeline-benchmark-"))
+    try:
+        with using_server(home) as server:
+            if not durable:
+                _settle_for_less(server)
+            ensure_database(server, DATABASE)
+            url = make_url(server.url(DATABASE))
+            engine = open_engine(url)
+            migrate(engine)
+            engine.dispose()
+            yield url
+    finally:
+        shutil.rmtree(home)
+
+
+def _settle_for_less(server: Server) -> None:
+    with psycopg.connect(host=str(server.socket_dir), user=SUPERUSER, dbname="postgres", autocommit=True) as connection:
+        for name in UNSAFE_SETTINGS:
+            connection.execute(SQL("ALTER SYSTEM SET {} = off").format(Identifier(name)))
+        connection.execute("SELECT pg_reload_conf()")

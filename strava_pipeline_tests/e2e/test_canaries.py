@@ -1,0 +1,184 @@
+"""Every secret is a canary, everything runs at DEBUG and fails in every way, and no canary may ever be seen."""
+
+from __future__ import annotations
+
+import base64
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+import pytest
+import requests
+from sqlalchemy import create_engine, inspect, make_url, text
+
+from strava_pipeline.keyring import Keyring, Place, generate_key
+from strava_pipeline.local.supervisor import free_port
+from strava_pipeline.warehouse.users import ACCESS, REFRESH
+from strava_pipeline_tests.e2e import recordings
+from strava_pipeline_tests.e2e.conftest import LISTENING, Installation, Mock
+
+SHOWN_BY_CHANCE = 8
+SECRET_SETTINGS = (
+    "STRAVA_CLIENT_SECRET",
+    "STRAVA_WEBHOOK_VERIFY_TOKEN",
+    "STRAVA_WEBHOOK_SIGNING_SECRETS",
+    "STRAVA_WEBHOOK_PATH_TOKEN",
+)
+ATHLETE = str(recordings.ATHLETE_ID)
+MONTHS = ("--from", "2025-09", "--to", "2025-10")
+
+
+def forms(secret: str) -> set[str]:
+    """The shapes in which a secret could hide: raw, URL-encoded, hex, and base64 at each of its three offsets."""
+    raw = secret.encode()
+    found = {secret, quote(secret, safe=""), raw.hex(), raw.hex().upper()}
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        for offset in range(3):
+            # Without the characters that depend on what stands around the secret.
+            found.add(encode(b"\0" * offset + raw).decode()[4 if offset else 0 :].rstrip("=")[:-2])
+    return {form for form in found if len(form) >= SHOWN_BY_CHANCE}
+
+
+class Watch:
+    """Collects secrets, and everything that was shown anywhere."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.installation = installation
+        self.secrets = {name: installation.environment[name] for name in SECRET_SETTINGS}
+        self.secrets["a key"] = installation.environment["STRAVA_TOKEN_KEYS"].split(":")[1]
+        self.shown: dict[str, str] = {}
+
+    def call(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        done = self.installation.call(*arguments, **variables)
+        self.shown[f"output {len(self.shown)} of {' '.join(arguments[:2])}"] = done.stdout + done.stderr
+        return done
+
+    def note_tokens(self) -> None:
+        """Remember the tokens that are stored now."""
+        keyring = Keyring.parse(self.installation.environment["STRAVA_TOKEN_KEYS"])
+        engine = create_engine(make_url(self.installation.environment["STRAVA_DATABASE_URL"]))
+        with engine.connect() as connection:
+            row = connection.execute(text("SELECT * FROM ops.users")).one()
+        engine.dispose()
+        for column in (ACCESS, REFRESH):
+            token = keyring.decrypt(getattr(row, column), Place(row.athlete_id, column, row.generation))
+            self.secrets[f"{column} of generation {row.generation}"] = token
+
+    def look_at_databases(self) -> None:
+        """Every row of every table of both databases, as text."""
+        for name in ("STRAVA_DATABASE_URL", "DAGSTER_POSTGRES_URL"):
+            engine = create_engine(make_url(self.installation.environment[name]))
+            with engine.connect() as connection:
+                schemas = [
+                    schema for schema in inspect(connection).get_schema_names() if schema != "information_schema"
+                ]
+                for schema in schemas:
+                    for table in inspect(connection).get_table_names(schema=schema):
+                        every_row = text(f'SELECT t::text FROM "{schema}"."{table}" AS t')  # noqa: S608  names of tables
+                        rows = connection.execute(every_row).scalars()
+                        self.shown[f"table {schema}.{table} of {name}"] = "\n".join(rows)
+            engine.dispose()
+
+    def look_at_processes(self) -> None:
+        for process in psutil.process_iter():
+            try:
+                arguments = " ".join(process.cmdline())
+            except psutil.Error:
+                continue
+            self.shown[f"arguments of process {process.pid}"] = arguments
+
+    def hits(self) -> list[str]:
+        """Which secret was seen where."""
+        return [
+            f"{name} in {place}"
+            for name, secret in self.secrets.items()
+            for place, shown in self.shown.items()
+            if any(form in shown for form in forms(secret))
+        ]
+
+
+@pytest.fixture
+def watch(installation: Installation) -> Watch:
+    """An installation whose every secret is a text that stands nowhere else."""
+    for name in SECRET_SETTINGS:
+        installation.environment[name] = f"canary-{name.lower()}-{generate_key()[-20:]}".replace("/", "_")
+    installation.environment["STRAVA_WEBHOOK_SIGNATURE"] = "optional"
+    installation.environment["STRAVA_LOG_LEVEL"] = "DEBUG"
+    return Watch(installation)
+
+
+@pytest.fixture
+def bridge(watch: Watch) -> Iterator[str]:
+    """The address of a running bridge; what it logs is watched."""
+    process = watch.installation.start("bridge", "--port", "0")
+    assert process.stdout is not None
+    before = []
+    for line in process.stdout:
+        before.append(line)
+        if LISTENING in line:
+            break
+    else:
+        raise AssertionError("".join(before))
+    yield line.split(LISTENING)[1].strip()
+    process.send_signal(signal.SIGTERM)
+    rest, _ = process.communicate(timeout=30)
+    watch.shown["the bridge's log"] = "".join(before) + rest
+
+
+def test_no_secret_is_ever_shown(watch: Watch, start_mock: Callable[..., Mock], bridge: str, tmp_path: Path) -> None:
+    recordings.write(tmp_path / "runner")
+    mock = start_mock("--recordings", str(tmp_path / "runner"))
+    settings = watch.installation.environment
+
+    assert watch.call("connect", "--code", "no-such-code").returncode != 0
+    assert watch.call("connect", "--code", mock.new_code(recordings.ATHLETE_ID)).returncode == 0
+    watch.note_tokens()
+    assert watch.call("api", "/athlete", "--athlete", ATHLETE).returncode == 0
+    assert watch.call("api", "/activities/1", "--athlete", ATHLETE).returncode != 0
+    assert watch.call("backfill", "--athlete", ATHLETE, *MONTHS).returncode == 0
+
+    requests.post(f"{mock.url}/mock/tokens/expire", json={}, timeout=10).raise_for_status()
+    assert watch.call("api", "/athlete", "--athlete", ATHLETE).returncode == 0
+    watch.note_tokens()
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    assert watch.call("api", "/athlete", "--athlete", ATHLETE, STRAVA_API_URL=nowhere).returncode != 0
+    assert watch.call("backfill", "--athlete", ATHLETE, *MONTHS, STRAVA_API_URL=nowhere).returncode != 0
+    assert watch.call("api", "/athlete", "--athlete", ATHLETE, STRAVA_TOKEN_KEYS=generate_key()).returncode != 0
+    requests.post(f"{mock.url}/mock/deauthorize", json={"athlete_id": recordings.ATHLETE_ID}, timeout=10)
+    assert watch.call("api", "/athlete", "--athlete", ATHLETE).returncode != 0
+    assert watch.call("doctor").returncode == 0
+
+    path = f"{bridge}/webhooks/strava/{settings['STRAVA_WEBHOOK_PATH_TOKEN']}"
+    query = {"hub.mode": "subscribe", "hub.challenge": "c", "hub.verify_token": settings["STRAVA_WEBHOOK_VERIFY_TOKEN"]}
+    answers = {
+        "handshake": requests.get(path, params=query, timeout=10),
+        "wrong handshake": requests.get(path, params=query | {"hub.verify_token": "x"}, timeout=10),
+        "malformed delivery": requests.post(path, data=b"{", timeout=10),
+        "wrong signature": requests.post(path, data=b"{}", headers={"X-Strava-Signature": "t=1,v1=2"}, timeout=10),
+        "wrong path": requests.post(f"{bridge}/webhooks/strava/guess", data=b"{}", timeout=10),
+        "health": requests.get(f"{bridge}/health/ready", timeout=10),
+    }
+    assert [answer.status_code for answer in answers.values()] == [200, 403, 400, 401, 404, 200]
+    port = bridge.rpartition(":")[2]
+    simulated = watch.call("webhook", "simulate", "--athlete", ATHLETE, "--activity", "5", STRAVA_BRIDGE_PORT=port)
+    assert simulated.returncode == 0
+    watch.shown |= {f"answer to {name}": answer.text + str(answer.headers) for name, answer in answers.items()}
+
+    watch.look_at_processes()
+    watch.look_at_databases()
+    assert any("DEBUG" in shown for shown in watch.shown.values()), "nothing was logged at DEBUG"
+    assert len(watch.secrets) == 9
+    assert watch.hits() == []
+
+
+def test_what_is_looked_for_would_be_found(watch: Watch) -> None:
+    secret = watch.secrets["STRAVA_CLIENT_SECRET"]
+    for number, form in enumerate(forms(secret)):
+        watch.shown[f"place {number}"] = f"before {form} after"
+    assert len(watch.hits()) == len(watch.shown)
+    packed = base64.b64encode(b"xy" + secret.encode() + b"zzz").decode()
+    watch.shown = {"packed": packed}
+    assert watch.hits() == ["STRAVA_CLIENT_SECRET in packed"]
