@@ -21,6 +21,7 @@ from benchmarks.database import migrated_database
 from benchmarks.figure import show
 from strava_pipeline.access import open_client
 from strava_pipeline.keyring import Keyring, generate_key
+from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.strava.quota import Lane
@@ -76,10 +77,10 @@ def _connected(engine: Engine, base: str) -> Settings:
     """Settings of an app without limits that matter, with one athlete connected."""
     keys = generate_key()
     settings = Settings(
-        api_url=base, oauth_url=base, client_id="1", client_secret="benchmark", token_keys=keys,  # type: ignore[arg-type]  # noqa: S106  pydantic converts; no secret
+        api_url=base, oauth_url=base, client_id="1", client_secret="benchmark", token_keys=keys,  # noqa: S106  no secret
         quota_short_limit=1_000_000, quota_long_limit=1_000_000,
     )  # fmt: skip
-    grant = TokenGrant("access", "refresh", datetime.now(UTC) + timedelta(hours=6), {"id": ATHLETE})
+    grant = TokenGrant(Secret("access"), Secret("refresh"), datetime.now(UTC) + timedelta(hours=6), {"id": ATHLETE})
     PostgresTokenStore(engine, Keyring.parse(keys)).connect(grant, ("read",))
     return settings
 

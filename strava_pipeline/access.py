@@ -12,10 +12,19 @@ from strava_pipeline.settings import Settings
 from strava_pipeline.strava import oauth
 from strava_pipeline.strava.client import StravaClient
 from strava_pipeline.strava.http import new_session
+from strava_pipeline.strava.lanes import Ceilings
 from strava_pipeline.strava.quota import Lane
 from strava_pipeline.strava.transport import Transport
-from strava_pipeline.warehouse.quota import Ceilings, PostgresLedger
+from strava_pipeline.warehouse.key_checks import check_keys
+from strava_pipeline.warehouse.quota import PostgresLedger
 from strava_pipeline.warehouse.users import PostgresTokenStore
+
+
+def open_tokens(settings: Settings, engine: Engine) -> PostgresTokenStore:
+    """The stored tokens. ``ConfigurationError`` if the configured keys are not the ones they were written with."""
+    keyring = Keyring.parse(settings.required("token_keys"))
+    check_keys(engine, keyring)
+    return PostgresTokenStore(engine, keyring)
 
 
 def open_client(settings: Settings, engine: Engine, lane: Lane, max_wait: timedelta) -> StravaClient:
@@ -26,7 +35,7 @@ def open_client(settings: Settings, engine: Engine, lane: Lane, max_wait: timede
             api_url=settings.api_url,
             lane=lane,
             ledger=PostgresLedger(engine, Ceilings.from_settings(settings)),
-            tokens=PostgresTokenStore(engine, Keyring.parse(settings.required("token_keys"))),
+            tokens=open_tokens(settings, engine),
             refresh=partial(oauth.refresh, settings, session),
             max_wait=max_wait,
             session=session,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+import hmac
 import os
 import re
 from dataclasses import dataclass, field
@@ -16,10 +18,12 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from strava_pipeline.errors import ConfigurationError, TokenUnreadable
+from strava_pipeline.secret import Secret
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
 VERSION = "v1"
+CHECK_BYTES = 8
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
@@ -63,14 +67,18 @@ class Keyring:
     def writing_key_id(self) -> str:
         return next(iter(self.keys))
 
-    def encrypt(self, plaintext: str, place: Place) -> str:
+    def check_value(self, key_id: str) -> str:
+        """Tells whether two processes have the same key under an id; says nothing else of the key."""
+        return hmac.digest(self.keys[key_id], b"key check", hashlib.sha256)[:CHECK_BYTES].hex()
+
+    def encrypt(self, secret: Secret, place: Place) -> str:
         """An envelope that opens at ``place`` only."""
         key_id = self.writing_key_id
         nonce = os.urandom(NONCE_BYTES)
-        sealed = AESGCM(self.keys[key_id]).encrypt(nonce, plaintext.encode(), place.additional_data(key_id))
+        sealed = AESGCM(self.keys[key_id]).encrypt(nonce, secret.reveal().encode(), place.additional_data(key_id))
         return ".".join((VERSION, key_id, _encode(nonce), _encode(sealed)))
 
-    def decrypt(self, envelope: str, place: Place) -> str:
+    def decrypt(self, envelope: str, place: Place) -> Secret:
         """The text inside, or ``TokenUnreadable``; never the envelope itself, never half of it."""
         where = f"the {place.column} of athlete {place.athlete_id}"
         parts = envelope.split(".")
@@ -82,11 +90,17 @@ class Keyring:
             raise TokenUnreadable(f"{where} was written with key {key_id}, which STRAVA_TOKEN_KEYS lacks")
         try:
             nonce, sealed = _decode(nonce_text, NONCE_BYTES), _decode(sealed_text)
-            return AESGCM(key).decrypt(nonce, sealed, place.additional_data(key_id)).decode()
+            return Secret(AESGCM(key).decrypt(nonce, sealed, place.additional_data(key_id)).decode())
         except (InvalidTag, binascii.Error, ValueError):
             raise TokenUnreadable(
                 f"{where} does not open with key {key_id}: the key is another one, or the row was changed"
             ) from None
+
+
+def key_id_of(envelope: str) -> str:
+    """Which key an envelope was written with; '' if the text is none."""
+    parts = envelope.split(".")
+    return parts[1] if len(parts) > 1 else ""
 
 
 def generate_key() -> str:

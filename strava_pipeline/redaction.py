@@ -35,25 +35,24 @@ _PLACES = re.compile(
     r"|(?P<path>/webhooks/strava/)[^\s?\"'<>]+",
     re.IGNORECASE,
 )
-_lock = threading.Lock()
-_known: dict[int | None, set[str]] = {}
+# No lock guards it: a secret may be forgotten at any moment, by a finalizer that runs in the midst of anything. Every
+# access is one operation of the dictionary, which is whole by itself.
+_known: dict[int | str, frozenset[str]] = {}
 
 
 def keep_out(text: str, owner: object | None = None) -> None:
     """From now on, mask this text wherever it is logged; for as long as ``owner`` lives, if there is one."""
     if len(text) < SHORTEST:
         return
-    key = None if owner is None else id(owner)
-    with _lock:
-        _known.setdefault(key, set()).update(_forms(text))
+    key = text if owner is None else id(owner)
+    _known[key] = frozenset(_forms(text))
     if owner is not None:
         weakref.finalize(owner, _forget, key).atexit = False
 
 
 def redact(text: str) -> str:
     """The text without its secrets."""
-    with _lock:
-        known = set().union(*_known.values()) if _known else set()
+    known = frozenset[str]().union(*_known.copy().values())
     for form in sorted(known, key=len, reverse=True):
         if form in text:
             text = text.replace(form, MASK)
@@ -95,9 +94,8 @@ def _print_thread_redacted(details: threading.ExceptHookArgs) -> None:
         _print_redacted(details.exc_type, details.exc_value, details.exc_traceback)
 
 
-def _forget(key: int | None) -> None:
-    with _lock:
-        _known.pop(key, None)
+def _forget(key: int | str) -> None:
+    _known.pop(key, None)
 
 
 def _forms(text: str) -> Iterator[str]:

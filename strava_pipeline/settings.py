@@ -6,6 +6,7 @@ settings file ``$STRAVA_HOME/.env``; the default here.
 
 from __future__ import annotations
 
+import io
 import os
 from datetime import date
 from enum import StrEnum
@@ -14,6 +15,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -53,6 +55,13 @@ class SignatureMode(StrEnum):
     OFF = "off"
 
 
+class QuotaScope(StrEnum):
+    """Whose rate limits are counted: the app's, as Strava does, or each athlete's own."""
+
+    APP = "app"
+    ATHLETE = "athlete"
+
+
 class Settings(BaseSettings):
     """All settings; field ``client_id`` is the variable ``STRAVA_CLIENT_ID``, and so on."""
 
@@ -73,6 +82,7 @@ class Settings(BaseSettings):
     token_keys: SecretStr | None = Field(
         None, description="keys of the stored tokens: id:base64 of 32 bytes, comma between, first one writes"
     )
+    quota_scope: QuotaScope = Field(QuotaScope.APP, description="whose limits: app (Strava's rule), or each athlete's")
     quota_short_limit: int = Field(100, gt=0, description="requests per short window, at most")
     quota_long_limit: int = Field(1000, gt=0, description="requests per long window, at most")
     quota_short_window_seconds: int = Field(900, gt=0, description="length of the short window, s")
@@ -217,10 +227,25 @@ class _SecretFiles(_NamedValues):
             raise ConfigurationError(f"{name}_FILE cannot be read: {path}: {reason}") from None
 
 
+def _read_settings_file(path: Path) -> dict[str, str | None]:
+    """The variables in the file; ``ConfigurationError`` names the first line that is none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise ConfigurationError(f"{path} cannot be read: {reason}") from None
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error:
+            raise ConfigurationError(f"{path}, line {binding.original.line}: not of the form NAME=value")
+    return dotenv_values(stream=io.StringIO(text), interpolate=False)
+
+
 class _SettingsFile(_NamedValues):
     def __init__(self, settings_cls: type[BaseSettings]) -> None:
         super().__init__(settings_cls)
-        self._values = dotenv_values(settings_file(home_from_environment()), interpolate=False)
+        self._values = _read_settings_file(settings_file(home_from_environment()))
 
     def lookup(self, name: str, field: FieldInfo) -> str | None:  # noqa: ARG002  the signature is the class's
         return self._values.get(name)

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strava_pipeline.errors import ConfigurationError, TokenUnreadable
-from strava_pipeline.keyring import KEY_BYTES, Keyring, Place, generate_key
+from strava_pipeline.keyring import KEY_BYTES, Keyring, Place, generate_key, key_id_of
+from strava_pipeline.secret import Secret
 
 PLACE = Place(athlete_id=4_000_000_101, column="strava_access_token", generation=3)
 KEY = base64.b64encode(bytes(range(KEY_BYTES))).decode()
 OTHER = base64.b64encode(bytes(range(1, KEY_BYTES + 1))).decode()
-TOKEN = "canary-token"
+TOKEN = Secret("canary-token")
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def test_what_goes_in_comes_out(keyring: Keyring) -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_goes_in_and_comes_out(text: str) -> None:
     keyring = Keyring.parse(f"k:{KEY}")
-    assert keyring.decrypt(keyring.encrypt(text, PLACE), PLACE) == text
+    assert keyring.decrypt(keyring.encrypt(Secret(text), PLACE), PLACE).reveal() == text
 
 
 def test_an_envelope_is_versioned_and_shows_nothing(keyring: Keyring) -> None:
@@ -37,8 +38,8 @@ def test_an_envelope_is_versioned_and_shows_nothing(keyring: Keyring) -> None:
     assert (version, key_id) == ("v1", "new")
     assert len(base64.urlsafe_b64decode(nonce + "==")) == 12
     # The tag is 16 bytes long.
-    assert len(base64.urlsafe_b64decode(sealed + "==")) == len(TOKEN) + 16
-    assert TOKEN.encode() not in base64.urlsafe_b64decode(sealed + "==")
+    assert len(base64.urlsafe_b64decode(sealed + "==")) == len(TOKEN.reveal()) + 16
+    assert TOKEN.reveal().encode() not in base64.urlsafe_b64decode(sealed + "==")
 
 
 def test_no_two_envelopes_are_alike(keyring: Keyring) -> None:
@@ -94,7 +95,7 @@ def test_another_key_of_the_same_name_does_not_open(keyring: Keyring) -> None:
 @given(st.data())
 def test_any_changed_character_closes_an_envelope(data: st.DataObject) -> None:
     keyring = Keyring.parse(f"k:{KEY}")
-    envelope = keyring.encrypt("x" * 15, PLACE)
+    envelope = keyring.encrypt(Secret("x" * 15), PLACE)
     # The last character of each base64 part holds bits that are thrown away; all others count.
     spare = {envelope.rindex(".") - 1, len(envelope) - 1}
     at = data.draw(st.integers(0, len(envelope) - 1).filter(lambda index: index not in spare))
@@ -107,7 +108,7 @@ def test_any_changed_character_closes_an_envelope(data: st.DataObject) -> None:
     "envelope",
     [
         "",
-        TOKEN,
+        TOKEN.reveal(),
         "v1",
         "v1.new",
         "v1.new..",
@@ -191,5 +192,22 @@ def test_no_secret_shows_in_messages_or_repr(keyring: Keyring) -> None:
     told = str(caught.value)
     assert envelope not in told
     assert envelope.split(".")[3] not in told
-    assert TOKEN not in told
+    assert TOKEN.reveal() not in told
     assert caught.value.__suppress_context__
+
+
+def test_a_check_value_tells_keys_apart_and_nothing_of_them(keyring: Keyring) -> None:
+    values = {key_id: keyring.check_value(key_id) for key_id in keyring.keys}
+    # HMAC-SHA256 of "key check" under the key that counts from 0 to 31, by openssl.
+    assert values["new"] == "2164625b589f20c4"
+    assert len(set(values.values())) == 2
+    assert Keyring.parse(f"other-name:{KEY}").check_value("other-name") == values["new"]
+
+
+@pytest.mark.parametrize(("envelope", "key_id"), [("v1.a.b.c", "a"), ("", ""), ("token", "")])
+def test_the_key_of_an_envelope_is_read_from_it(envelope: str, key_id: str) -> None:
+    assert key_id_of(envelope) == key_id
+
+
+def test_an_envelope_names_its_key(keyring: Keyring) -> None:
+    assert key_id_of(keyring.encrypt(TOKEN, PLACE)) == "new"

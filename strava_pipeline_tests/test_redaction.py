@@ -124,6 +124,26 @@ def test_a_secret_shows_in_no_form_and_is_not_pickled() -> None:
     assert secret != CANARY
 
 
+def test_secrets_may_be_forgotten_in_the_midst_of_anything() -> None:
+    class Cycle:
+        """Only the collector frees it, and that runs whenever something is made."""
+
+        def __init__(self, number: int) -> None:
+            self.itself = self
+            self.secret = Secret(f"secret-number-{number}")
+
+    before = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        for number in range(200):
+            Cycle(number)
+            redact("a text")
+    finally:
+        gc.set_threshold(*before)
+    gc.collect()
+    assert redact("secret-number-7") == "secret-number-7"
+
+
 @given(st.text())
 def test_redaction_takes_any_text(text: str) -> None:
     assert isinstance(redact(text), str)

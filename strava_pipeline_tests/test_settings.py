@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.settings import (
+    QuotaScope,
     Settings,
     SignatureMode,
     home_from_environment,
@@ -281,6 +282,7 @@ def test_values_have_their_types(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     given: dict[str, tuple[str, Any]] = {
         "history_start": ("2012-03-01", date(2012, 3, 1)),
         "webhook_signature": ("off", SignatureMode.OFF),
+        "quota_scope": ("athlete", QuotaScope.ATHLETE),
         "import_batch_interval_seconds": ("0", 0.0),
         "dagster_home": (str(tmp_path), tmp_path),
     }
@@ -294,3 +296,10 @@ def test_settings_do_not_change_once_read() -> None:
     settings = load_settings()
     with pytest.raises(ValueError, match="frozen"):
         settings.client_id = "1"  # type: ignore[misc]  # that is the point
+
+
+def test_a_line_of_the_settings_file_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STRAVA_HOME", str(tmp_path))
+    (tmp_path / ".env").write_text("STRAVA_CLIENT_ID=5\nthis is no line\n")
+    with pytest.raises(ConfigurationError, match="line 2: not of the form NAME=value"):
+        load_settings()

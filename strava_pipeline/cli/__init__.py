@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import signal
 import sys
+from types import FrameType
 
 import click
 
@@ -20,9 +22,12 @@ COMMANDS = {
     "connect": ("athletes", "Connect an athlete with an authorization code."),
     "demo": ("demo", "Show the whole pipeline at work against a mock Strava."),
     "doctor": ("doctor", "Check settings, database, keys and Strava, and say what is wrong."),
+    "export-gpx": ("gpx", "Print one activity as GPX."),
     "init": ("setup", "Write a settings file with fresh keys."),
+    "keys": ("keys", "Make, change and count the keys of the stored tokens."),
     "migrate": ("setup", "Create or update the tables."),
     "mock-strava": ("mock", "Serve a Strava look-alike for development and tests."),
+    "quota": ("quota", "Show what is used of Strava's limits, and what each lane may still use."),
     "sql": ("sql", "Run one query on the tables."),
     "up": ("up", "Run Postgres, Dagster and the bridge until Ctrl-C."),
     "webhook": ("webhook", "Simulate a webhook delivery."),
@@ -58,8 +63,23 @@ def main() -> None:
     redaction.install()
     if level := os.environ.get("STRAVA_LOG_LEVEL"):
         logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Like Ctrl-C: whatever was started is stopped on the way out.
+        signal.signal(number, _interrupt)
     try:
         cli()
     except StravaPipelineError as error:
-        click.echo(f"strava-pipeline: {error}", err=True)
-        sys.exit(1)
+        _end(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _end(f"{error.filename}: {error.strerror}")
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  the signature is signal's
+    raise KeyboardInterrupt
+
+
+def _end(reason: str) -> None:
+    click.echo(f"strava-pipeline: {reason}", err=True)
+    sys.exit(1)

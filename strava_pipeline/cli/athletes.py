@@ -37,22 +37,20 @@ def connect(code: str | None) -> None:
 
 def connect_athlete(settings: Settings, engine: Engine, pasted: str) -> int:
     """Exchange a code, store tokens and profile, and give the athlete their partitions; returns the id."""
+    from strava_pipeline.access import open_tokens
     from strava_pipeline.cli.instance import open_instance
-    from strava_pipeline.keyring import Keyring
     from strava_pipeline.partitions import register_athlete
     from strava_pipeline.strava import oauth
     from strava_pipeline.strava.http import new_session
     from strava_pipeline.strava.payload import athlete_row
     from strava_pipeline.warehouse.athletes import store_athlete
     from strava_pipeline.warehouse.engine import now
-    from strava_pipeline.warehouse.users import PostgresTokenStore
 
     # Whatever can fail before the code is used up fails here: a code works once.
-    store = PostgresTokenStore(engine, Keyring.parse(settings.required("token_keys")))
+    store = open_tokens(settings, engine)
     code, scopes = oauth.parse_redirect(pasted)
     with open_instance(settings) as instance:
-        grant = oauth.exchange_code(settings, new_session(), code)
-        athlete_id = store.connect(grant, scopes)
+        athlete_id, grant = store.exchanged(lambda: oauth.exchange_code(settings, new_session(), code), scopes)
         with engine.begin() as connection:
             store_athlete(connection, athlete_row(grant.athlete or {}), now(connection))
         register_athlete(instance, athlete_id)

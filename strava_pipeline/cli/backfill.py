@@ -64,19 +64,18 @@ def plan(first: str, last: str, assets: Sequence[str]) -> Iterator[PlannedRun]:
 @click.option("--assets", default=",".join(ASSETS), show_default=True, help="How deep to go, comma between.")
 def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
     """Import an athlete's months through Dagster; what is stored and current costs no request."""
+    from strava_pipeline.access import open_tokens
     from strava_pipeline.cli.instance import open_instance
-    from strava_pipeline.keyring import Keyring
     from strava_pipeline.warehouse.migrate import open_warehouse
-    from strava_pipeline.warehouse.users import PostgresTokenStore
 
     settings = load_settings()
-    keyring = Keyring.parse(settings.required("token_keys"))
-    settings.required("client_secret")
+    for needed in ("token_keys", "client_secret"):
+        settings.required(needed)
     chosen = _chosen(assets)
     _check_months(first, last, f"{settings.history_start:%Y-%m}")
     with open_warehouse(settings) as engine:
         # What would fail in each run fails here, before the first one.
-        PostgresTokenStore(engine, keyring).access_token(athlete_id)
+        open_tokens(settings, engine).access_token(athlete_id)
     with open_instance(settings) as instance:
         _run_all(instance, athlete_id, list(plan(first, last, chosen)))
 

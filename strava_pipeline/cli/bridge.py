@@ -14,6 +14,7 @@ from strava_pipeline.settings import load_settings
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 def bridge(port: int | None, host: str) -> None:
     """Serve the webhook bridge until Ctrl-C."""
+    from strava_pipeline.access import open_tokens
     from strava_pipeline.warehouse.migrate import open_warehouse
     from webhook_bridge.app import check_settings
     from webhook_bridge.server import serve
@@ -22,4 +23,5 @@ def bridge(port: int | None, host: str) -> None:
     settings = load_settings()
     check_settings(settings)
     with open_warehouse(settings) as engine:
+        open_tokens(settings, engine)  # wrong keys are found here, not by the first run
         serve(settings, engine, host, settings.bridge_port if port is None else port)

@@ -42,8 +42,8 @@ STRAVA_WEBHOOK_SUBSCRIPTION_ID=1
 STRAVA_HISTORY_START={history_start}
 """
 GRID_ASSETS = ("activities", "activity_details", "activity_streams", "route_analyses")
-BACKFILL_SECONDS = 150
-RIDE_SECONDS = 90
+BACKFILL_SECONDS = 400
+RIDE_SECONDS = 200
 POLL_SECONDS = 0.2
 TIMEOUT_SECONDS = 30
 
@@ -77,7 +77,10 @@ class NewRide:
 
 @click.command()
 def demo() -> None:
-    """Show the whole pipeline at work against a mock Strava; ends by itself and leaves its data for a look."""
+    """Show the whole pipeline at work against a mock Strava; ends by itself and leaves its data for a look.
+
+    Empties $STRAVA_HOME if it holds an earlier demo, and refuses if it holds anything else.
+    """
     from strava_pipeline.cli.demo_report import print_report
 
     with _running_system() as running:
@@ -86,6 +89,8 @@ def demo() -> None:
         ride = _new_ride(running, athletes[0])
         running.say(f"the new ride is analysed, {ride.seconds:.1f} s after its webhook was sent")
         print_report(running.engine, running.instance, running.mock_url, ride)
+        click.echo(f"\nThe data stay in {running.settings.home} until the next demo; strava-pipeline up (make up)")
+        click.echo("serves them for a look. The mock Strava ends now, so nothing more can be fetched there.")
 
 
 @contextmanager
@@ -120,7 +125,7 @@ def _running_system() -> Iterator[Demo]:
 
 def _fresh_home() -> Path:
     """An empty folder; one that holds anything but an earlier demo is not touched."""
-    from strava_pipeline.local.postgres import is_in_use
+    from strava_pipeline.local.postgres import is_in_use, using_server
 
     home = home_from_environment()
     marked = settings_file(home).is_file() and settings_file(home).read_text(encoding="utf-8").startswith(MARK)
@@ -128,6 +133,9 @@ def _fresh_home() -> Path:
         raise ConfigurationError(f"STRAVA_HOME {home} is not empty: the demo wants a folder of its own")
     if is_in_use(home):
         raise ConfigurationError(f"something is running in {home}: stop it first")
+    if marked:
+        with using_server(home):
+            pass  # one that a killed demo left behind is stopped with this, before its folder goes
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True, mode=0o700)
     return home

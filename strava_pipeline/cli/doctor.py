@@ -70,17 +70,17 @@ def _database(settings: Settings) -> str:
 
 
 def _tokens(settings: Settings) -> str:
-    """Whether every stored token opens with the configured keys."""
-    from strava_pipeline.keyring import Keyring
+    """Whether the keys are the right ones, and every stored token opens with them."""
+    from strava_pipeline.access import open_tokens
     from strava_pipeline.warehouse.migrate import open_warehouse
-    from strava_pipeline.warehouse.users import PostgresTokenStore, active_athletes
+    from strava_pipeline.warehouse.users import active_athletes
 
-    keyring = Keyring.parse(settings.required("token_keys"))
     with open_warehouse(settings) as engine:
+        store = open_tokens(settings, engine)
         with engine.connect() as connection:
             athletes = active_athletes(connection)
         for athlete_id in athletes:
-            PostgresTokenStore(engine, keyring).access_token(athlete_id)
+            store.token_pair(athlete_id)
     return f"of {len(athletes)} connected athletes, all of them open"
 
 

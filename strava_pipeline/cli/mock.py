@@ -29,15 +29,19 @@ ANY_CLIENT_SECRET = "mock-secret"  # noqa: S105  the mock takes any
 @click.option(
     "--months", type=click.IntRange(1, 240), default=6, show_default=True, help="Length of made-up histories."
 )
-def mock_strava(port: int, recordings: Path | None, months: int) -> None:
+@click.option(
+    "--form", type=click.Choice(["2026", "2027"]), default="2026", show_default=True,
+    help="Which API: 2027 has no /api/v3, takes tokens in the header only, and has no deauthorize.",
+)  # fmt: skip
+def mock_strava(port: int, recordings: Path | None, months: int, form: str) -> None:
     """Serve a Strava look-alike until Ctrl-C: OAuth, the API with its rate limits, and webhook deliveries."""
     from strava_pipeline.mock_strava.app import create_mock
-    from strava_pipeline.mock_strava.config import MockConfig
+    from strava_pipeline.mock_strava.config import Form, MockConfig
     from strava_pipeline.mock_strava.server import serve
     from strava_pipeline.mock_strava.state import EXTENSION
 
     settings = load_settings()
-    app = create_mock(MockConfig.from_settings(settings, recordings, months))
+    app = create_mock(MockConfig.from_settings(settings, recordings, months, Form(form)))
     serve(app, port, lambda address: click.echo(_greeting(settings, app.extensions[EXTENSION], address)))
 
 
@@ -46,7 +50,7 @@ def _greeting(settings: Settings, mock: Mock, address: str) -> str:
     lines = [
         f"mock Strava listening on {address}",
         "",
-        f"export STRAVA_API_URL={address}/api/v3",
+        f"export STRAVA_API_URL={address}{mock.config.form.api}",
         f"export STRAVA_OAUTH_URL={address}/oauth",
     ]
     if settings.client_id is None:

@@ -16,6 +16,7 @@ from strava_pipeline.errors import WarehouseError
 from strava_pipeline.settings import load_settings
 
 ROWS_AT_ONCE = 1000
+UNFOLDED = 100_000
 
 
 @click.command()
@@ -34,6 +35,9 @@ def sql(query: str, form: str) -> None:
 
     with open_warehouse(load_settings()) as engine, engine.connect() as connection:
         connection.execute(text("SET TRANSACTION READ ONLY"))
+        if connection.execute(text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")).scalar():
+            # A read-only transaction still lets a superuser write files and run programs by COPY.
+            connection.execute(text("SET LOCAL ROLE pg_read_all_data"))
         try:
             with driver_of(connection).cursor() as cursor:
                 # Streamed, so that size does not matter; and by the protocol that takes one statement only,
@@ -71,10 +75,17 @@ def _print_table(names: Sequence[str], found: Iterable[Sequence[Any]]) -> None:
         numeric = any(isinstance(row[position], (int, float)) for row in rows)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(str(_plain(value)) for value in row))
-    console = Console(markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
+        table.add_row(*(_printable(str(_plain(value))) for value in row))
+    # A file or a pipe has no width: nothing is folded there.
+    width = None if sys.stdout.isatty() else UNFOLDED
+    console = Console(markup=False, highlight=False, width=width)
     console.print(table)
     click.echo(f"{len(rows)} row{'' if len(rows) == 1 else 's'}", err=True)
+
+
+def _printable(text: str) -> str:
+    """Without the control characters that a name may hold, which a terminal would obey."""
+    return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
 
 
 def _plain(value: Any) -> Any:

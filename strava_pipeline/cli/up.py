@@ -12,8 +12,8 @@ from strava_pipeline.settings import load_settings
 @click.command()
 def up() -> None:
     """Run Postgres, Dagster's webserver and daemon, and the bridge, until Ctrl-C or until one of them ends."""
+    from strava_pipeline.access import open_tokens
     from strava_pipeline.cli.instance import dagster_environment
-    from strava_pipeline.keyring import Keyring
     from strava_pipeline.local.services import bridge, dagster_services, logs_of
     from strava_pipeline.local.supervisor import Supervisor, check_port_free
     from strava_pipeline.warehouse.migrate import open_warehouse
@@ -21,12 +21,13 @@ def up() -> None:
 
     settings = load_settings()
     check_settings(settings)
-    Keyring.parse(settings.required("token_keys"))
+    settings.required("token_keys")
     dagster_port = urlsplit(settings.dagster_webserver_url).port or 3000
     check_port_free(dagster_port, "Dagster's webserver (DAGSTER_WEBSERVER_URL)")
     check_port_free(settings.bridge_port, "the bridge (STRAVA_BRIDGE_PORT)")
-    with open_warehouse(settings):
-        pass  # creates the tables where there are none, or says what is wrong before anything starts
+    with open_warehouse(settings) as engine:
+        # Creates the tables where there are none, or says what is wrong before anything starts.
+        open_tokens(settings, engine)
     environment = dagster_environment(settings)
     with Supervisor() as supervisor:
         for service in dagster_services(settings.home, dagster_port, environment):

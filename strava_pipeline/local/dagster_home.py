@@ -22,7 +22,7 @@ def prepare(settings: Settings, storage_url: str) -> dict[str, str]:
     home = settings.dagster_home
     if home is None:
         home = settings.home / "dagster"
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
         _copy_whole(shipped_file(INSTANCE_FILE), home / INSTANCE_FILE)
     elif not (home / INSTANCE_FILE).exists():
         raise ConfigurationError(f"DAGSTER_HOME: {home / INSTANCE_FILE} is missing")

@@ -22,7 +22,7 @@ BODY_CAP_BYTES = 64 * 1024
 def serve_until_signalled(
     app: Flask, host: str, port: int, *, what: str, threads: int, on_listening: Callable[[str], None]
 ) -> None:
-    """Serve until SIGTERM or SIGINT. ``on_listening`` gets the address, with the port that was taken for port 0.
+    """Serve until SIGTERM, SIGINT or SIGHUP. ``on_listening`` gets the address, with the port taken for port 0.
 
     ``ConfigurationError`` names ``what`` could not listen.
     """
@@ -61,7 +61,7 @@ def _ending_on_signals() -> Iterator[None]:
         raise KeyboardInterrupt
 
     # SIGINT as well: a shell starts what runs in its background with SIGINT ignored.
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     try:
         yield
     finally:

@@ -56,7 +56,7 @@ class Supervisor:
 
     def start(self, service: Service) -> None:
         """Start a service in a session of its own, so that a Ctrl-C reaches it through us only."""
-        service.log.parent.mkdir(parents=True, exist_ok=True)
+        service.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _rotate(service.log)
         with service.log.open("ab") as log:
             process = subprocess.Popen(  # noqa: S603  commands of this package
@@ -82,7 +82,7 @@ class Supervisor:
         self._check()
 
     def watch(self) -> None:
-        """Block until SIGINT or SIGTERM; ``ServiceFailed`` as soon as a service ends by itself."""
+        """Block until SIGINT, SIGTERM or SIGHUP; ``ServiceFailed`` as soon as a service ends by itself."""
         with _stop_requested() as stop:
             while not stop:
                 self._check()
@@ -148,7 +148,7 @@ def _end_with_parent() -> None:
 
 @contextlib.contextmanager
 def _stop_requested() -> Iterator[list[int]]:
-    """A list that fills when SIGINT or SIGTERM arrives; a second one ends the process at once."""
+    """A list that fills when SIGINT, SIGTERM or SIGHUP arrives; a second one ends the process at once."""
     caught: list[int] = []
 
     def note(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  the signature is signal's
@@ -156,7 +156,7 @@ def _stop_requested() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         caught.append(signum)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     try:
         yield caught

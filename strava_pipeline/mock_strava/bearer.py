@@ -1,9 +1,13 @@
-"""Who calls: the grant behind the ``Authorization: Bearer`` header, the only place a token is taken from."""
+"""Who calls: the grant behind the ``Authorization: Bearer`` header, the only place a token is taken from.
+
+In 2027 a token in any other place spoils the call.
+"""
 
 from __future__ import annotations
 
 from flask import g, request
 
+from strava_pipeline.mock_strava.config import Form
 from strava_pipeline.mock_strava.grants import Grant
 from strava_pipeline.mock_strava.refusals import scope_missing, token_invalid
 from strava_pipeline.mock_strava.state import current_mock
@@ -12,6 +16,9 @@ from strava_pipeline.mock_strava.state import current_mock
 def bearer_grant() -> Grant:
     """The caller's grant; ``Refused`` without a valid token."""
     authorization = request.authorization
+    elsewhere = "access_token" in request.args or "access_token" in request.form
+    if elsewhere and current_mock().config.form is Form.API_OF_2027:
+        raise token_invalid()
     if authorization is None or authorization.type != "bearer" or not authorization.token:
         raise token_invalid()
     grant = current_mock().grants.of_token(authorization.token)

@@ -19,16 +19,19 @@ _IDS = re.compile(r"(?<=/)[bg]?[0-9]+(?=/|$)")
 class Call:
     """One call; ``moment`` in epoch s, ``path`` without its query, which may hold secrets.
 
-    ``counted``: whether the rate limits count it, ``over_limit``: whether it exceeded one.
+    ``counted``: whether the rate limits count it, ``over_limit``: whether it exceeded one. ``fault``: what was
+    scripted to go wrong. ``status``: ``None`` where no answer was given.
     """
 
     moment: float
     method: str
+    host: str
     path: str
-    status: int
+    status: int | None
     athlete_id: int | None
     counted: bool
     over_limit: bool
+    fault: str | None
 
 
 @dataclass
@@ -38,7 +41,7 @@ class CallLog:
     _calls: deque[Call] = field(default_factory=lambda: deque(maxlen=KEPT))
     _counted: int = 0
     _endpoints: Counter[str] = field(default_factory=Counter)
-    _statuses: Counter[int] = field(default_factory=Counter)
+    _statuses: Counter[int | None] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, call: Call) -> None:

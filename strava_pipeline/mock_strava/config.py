@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from strava_pipeline.settings import Settings
@@ -10,9 +11,21 @@ from strava_pipeline.settings import Settings
 ACCESS_TOKEN_SECONDS = 21_600
 
 
+class Form(StrEnum):
+    """Which API it serves: that of 2026, or the one that Strava announced for 2027."""
+
+    API_OF_2026 = "2026"
+    API_OF_2027 = "2027"
+
+    @property
+    def api(self) -> str:
+        """The path below which the API lies: a host of its own has nothing before it."""
+        return "/api/v3" if self is Form.API_OF_2026 else ""
+
+
 @dataclass(frozen=True)
 class MockConfig:
-    """Data, limits and secrets of one mock.
+    """Form, data, limits and secrets of one mock.
 
     ``recordings``: a folder of recorded answers, or of one such folder per athlete; ``None``: athletes are
     made up, with a history of ``months``. Limits are of reads; of all calls it allows twice as many.
@@ -20,6 +33,7 @@ class MockConfig:
 
     recordings: Path | None = None
     months: int = 6
+    form: Form = Form.API_OF_2026
     short_limit: int = 100
     long_limit: int = 1000
     short_window_s: int = 900
@@ -32,13 +46,16 @@ class MockConfig:
     delivery_gap_s: float = 60.0
 
     @classmethod
-    def from_settings(cls, settings: Settings, recordings: Path | None = None, months: int = 6) -> MockConfig:
+    def from_settings(
+        cls, settings: Settings, recordings: Path | None = None, months: int = 6, form: Form = Form.API_OF_2026
+    ) -> MockConfig:
         """The mock that fits a client with the same settings."""
         secrets = settings.signing_secrets()
         secret = settings.client_secret
         return cls(
             recordings=recordings,
             months=months,
+            form=form,
             short_limit=settings.quota_short_limit,
             long_limit=settings.quota_long_limit,
             short_window_s=settings.quota_short_window_seconds,

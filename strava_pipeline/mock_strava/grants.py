@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from strava_pipeline.mock_strava.refusals import bad_request, token_invalid
 
@@ -23,6 +24,15 @@ SCOPES = (
     "activity:write",
 )
 ALL_READING = ("read", "activity:read_all", "profile:read_all")
+
+
+class Rotation(StrEnum):
+    """What a refresh does to the refresh token."""
+
+    SAME = "same"
+    ROTATE = "rotate"
+    # Whoever uses one twice may have stolen it.
+    REVOKE_ON_REUSE = "revoke_on_reuse"
 
 
 @dataclass
@@ -57,10 +67,13 @@ class Grants:
 
     token_seconds: int
     clock: Callable[[], float] = time.time
+    rotation: Rotation = Rotation.ROTATE
     _codes: dict[str, _Code] = field(default_factory=dict)
     _by_athlete: dict[int, Grant] = field(default_factory=dict)
     # An access token that a refresh has replaced stays good until its own end.
     _replaced: dict[str, tuple[Grant, float]] = field(default_factory=dict)
+    # Refresh tokens that a rotation has ended, with their athletes.
+    _dead: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def new_code(self, athlete_id: int, scopes: tuple[str, ...], lifetime_s: float = CODE_SECONDS) -> str:
@@ -93,6 +106,8 @@ class Grants:
         with self._lock:
             grant = next((g for g in self._by_athlete.values() if g.refresh_token == refresh_token), None)
             if grant is None:
+                if self.rotation is Rotation.REVOKE_ON_REUSE and refresh_token in self._dead:
+                    self._end(self._dead[refresh_token])
                 raise bad_request("RefreshToken", "refresh_token", "invalid")
             return self._fresh(grant)
 
@@ -113,8 +128,7 @@ class Grants:
     def revoke(self, athlete_id: int) -> None:
         """End a grant."""
         with self._lock:
-            self._by_athlete.pop(athlete_id, None)
-            self._replaced = {token: kept for token, kept in self._replaced.items() if kept[0].athlete_id != athlete_id}
+            self._end(athlete_id)
 
     def expire(self, athlete_id: int | None = None) -> None:
         """End access tokens now: one athlete's, or all."""
@@ -126,12 +140,20 @@ class Grants:
                 token: kept for token, kept in self._replaced.items() if athlete_id not in (None, kept[0].athlete_id)
             }
 
+    def _end(self, athlete_id: int) -> None:
+        self._by_athlete.pop(athlete_id, None)
+        self._replaced = {token: kept for token, kept in self._replaced.items() if kept[0].athlete_id != athlete_id}
+
     def _fresh(self, grant: Grant) -> Grant:
         if grant.expires_at - self.clock() > STILL_GOOD_SECONDS:
             return grant
         if grant.expires_at > self.clock():
             self._replaced[grant.access_token] = (grant, grant.expires_at)
         fresh = self._by_athlete[grant.athlete_id] = self._issue(grant.athlete_id, grant.scopes)
+        if self.rotation is Rotation.SAME:
+            fresh.refresh_token = grant.refresh_token
+        else:
+            self._dead[grant.refresh_token] = grant.athlete_id
         return fresh
 
     def _issue(self, athlete_id: int, scopes: tuple[str, ...]) -> Grant:

@@ -7,9 +7,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from werkzeug.datastructures import Headers
+
 from strava_pipeline.mock_strava.config import MockConfig
 
 OVERALL_FACTOR = 2
+PREFIXES = {"overall": "X-RateLimit", "read": "X-ReadRateLimit"}
+RATE_HEADERS = tuple(f"{prefix}-{what}" for prefix in PREFIXES.values() for what in ("Limit", "Usage"))
+GARBLED = dict(zip(RATE_HEADERS, ("many", "1,", "-5,x", "99999999999999999999"), strict=True))
 
 
 @dataclass(frozen=True)
@@ -58,3 +63,14 @@ class Limits:
         used = used + 1 if known == start else 1
         self._used[length_s] = (start, used)
         return used
+
+
+def exhausted(headers: Headers, which: str, window: str) -> None:
+    """Make rate headers tell that a limit is used up: ``read`` or ``overall``, ``short`` or ``day``; else nothing."""
+    limit, usage = (f"{PREFIXES[which]}-{what}" for what in ("Limit", "Usage"))
+    if not window or limit not in headers:
+        return
+    place = ("short", "day").index(window)
+    used, allowed = headers[usage].split(","), headers[limit].split(",")
+    used[place] = str(int(allowed[place]) + 1)
+    headers[usage] = ",".join(used)

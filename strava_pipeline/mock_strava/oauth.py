@@ -10,9 +10,10 @@ from werkzeug.datastructures import CombinedMultiDict, MultiDict
 from werkzeug.wrappers import Response as BaseResponse
 
 from strava_pipeline.mock_strava.bearer import bearer_grant
+from strava_pipeline.mock_strava.config import Form
 from strava_pipeline.mock_strava.credentials import check_client, check_client_id, check_client_in_request
 from strava_pipeline.mock_strava.grants import SCOPES, Grant
-from strava_pipeline.mock_strava.refusals import bad_request, secret_invalid
+from strava_pipeline.mock_strava.refusals import bad_request, no_such_path, secret_invalid
 from strava_pipeline.mock_strava.shapes import JsonObject, summary_athlete
 from strava_pipeline.mock_strava.state import current_mock
 
@@ -82,7 +83,9 @@ def token() -> Response:
 
 @oauth.post("/deauthorize")
 def deauthorize() -> Response:
-    """End the grant whose access token is in the form, the query or the header."""
+    """End the grant whose access token is in the form, the query or the header. Gone in 2027."""
+    if current_mock().config.form is Form.API_OF_2027:
+        raise no_such_path()
     given = request.values.get("access_token")
     grant = current_mock().grants.of_token(given) if given else bearer_grant()
     g.athlete_id = grant.athlete_id

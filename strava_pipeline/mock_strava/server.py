@@ -10,7 +10,8 @@ from strava_pipeline.local.serving import serve_until_signalled
 from strava_pipeline.mock_strava.state import EXTENSION, Mock
 
 HOST = "127.0.0.1"
-THREADS = 16
+# Faults may keep many a call waiting, and others are still to be answered.
+THREADS = 32
 
 
 def serve(app: Flask, port: int, on_listening: Callable[[str], None]) -> None:

@@ -11,6 +11,7 @@ from flask import current_app
 from strava_pipeline.mock_strava.calls import CallLog
 from strava_pipeline.mock_strava.config import MockConfig
 from strava_pipeline.mock_strava.deliveries import Deliveries
+from strava_pipeline.mock_strava.fault_scripts import FaultBook
 from strava_pipeline.mock_strava.grants import Grants
 from strava_pipeline.mock_strava.history import made_up_world
 from strava_pipeline.mock_strava.limits import Limits
@@ -22,8 +23,19 @@ EXTENSION = "mock"
 
 
 @dataclass
+class ShiftedClock:
+    """Epoch s by ``base``, shifted by ``offset_s``."""
+
+    base: Callable[[], float]
+    offset_s: float = 0.0
+
+    def __call__(self) -> float:
+        return self.base() + self.offset_s
+
+
+@dataclass
 class Mock:
-    """One Strava; ``clock`` gives epoch s.
+    """One Strava.
 
     ``subscription`` is the app's push subscription; ``callback`` an address that gets events without one.
     """
@@ -33,7 +45,8 @@ class Mock:
     grants: Grants
     limits: Limits
     deliveries: Deliveries
-    clock: Callable[[], float]
+    clock: ShiftedClock
+    faults: FaultBook = field(default_factory=FaultBook)
     calls: CallLog = field(default_factory=CallLog)
     subscription: JsonObject | None = None
     callback: str | None = None
@@ -42,13 +55,14 @@ class Mock:
     def of(cls, config: MockConfig, clock: Callable[[], float] = time.time) -> Mock:
         """A mock in its first state. ``ConfigurationError`` if recordings cannot be read."""
         recorded = config.recordings
+        shifted = ShiftedClock(clock)
         return cls(
             config=config,
-            world=load_recordings(recorded) if recorded else made_up_world(config.months, clock()),
-            grants=Grants(config.token_seconds, clock),
-            limits=Limits(config, clock),
-            deliveries=Deliveries(config.signing_secret, config.delivery_gap_s, clock),
-            clock=clock,
+            world=load_recordings(recorded) if recorded else made_up_world(config.months, shifted()),
+            grants=Grants(config.token_seconds, shifted),
+            limits=Limits(config, shifted),
+            deliveries=Deliveries(config.signing_secret, config.delivery_gap_s, shifted),
+            clock=shifted,
         )
 
     def tell(

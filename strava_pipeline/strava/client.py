@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from strava_pipeline.errors import NotFound, RetriableStravaError
+from strava_pipeline.strava import listing
 from strava_pipeline.strava.http import OK
+from strava_pipeline.strava.listing import PAGE_SIZE, JsonObject
 from strava_pipeline.strava.transport import Transport
 
-JsonObject = dict[str, Any]
-PAGE_SIZE = 200
 STREAM_TYPES = (
     "time",
     "distance",
@@ -29,6 +30,15 @@ STREAM_TYPES = (
     "moving",
     "grade_smooth",
 )
+
+
+@dataclass(frozen=True)
+class AthleteProfile:
+    """An athlete with their totals and zones, as Strava tells each."""
+
+    athlete: JsonObject
+    stats: JsonObject
+    zones: JsonObject
 
 
 @dataclass(frozen=True)
@@ -48,23 +58,53 @@ class StravaClient:
         """
         return self._object(athlete_id, "/athlete")
 
-    def list_activities(self, athlete_id: int, after: datetime, before: datetime) -> Iterator[JsonObject]:
-        """Summaries of the activities with ``after <= start < before``, newest first; one call per 200.
+    def get_athlete_stats(self, athlete_id: int) -> JsonObject:
+        """Totals of rides, runs and swims (m, s) of four weeks, the year, and all time; of public activities only.
 
+        https://developers.strava.com/docs/reference/#api-Athletes-getStats
+        """
+        return self._object(athlete_id, f"/athletes/{athlete_id}/stats")
+
+    def get_athlete_zones(self, athlete_id: int) -> JsonObject:
+        """Zones of heart rate (beats per minute) and, with an FTP, of power (W); a ``max`` of -1 has no end.
+
+        ``MissingScope`` without ``profile:read_all``.
+        https://developers.strava.com/docs/reference/#api-Athletes-getLoggedInAthleteZones
+        """
+        return self._object(athlete_id, "/athlete/zones")
+
+    def get_athlete_profile(self, athlete_id: int) -> AthleteProfile:
+        """Athlete, totals and zones, with three calls: Strava has no endpoint for a whole profile.
+
+        ``MissingScope`` without ``profile:read_all``.
+        """
+        return AthleteProfile(
+            athlete=self.get_athlete(athlete_id),
+            stats=self.get_athlete_stats(athlete_id),
+            zones=self.get_athlete_zones(athlete_id),
+        )
+
+    def get_gear(self, athlete_id: int, gear_id: str) -> JsonObject:
+        """A bike (``b...``) or a pair of shoes (``g...``), with the distance it has gone (m). ``NotFound``.
+
+        https://developers.strava.com/docs/reference/#api-Gears-getGearById
+        """
+        return self._object(athlete_id, f"/gear/{quote(gear_id, safe='')}")
+
+    def list_activities(self, athlete_id: int, after: datetime, before: datetime) -> Iterator[JsonObject]:
+        """Summaries of the activities with ``after <= start < before``, newest first, each once; a call per 199.
+
+        What is there all the while is listed, whatever is added and deleted meanwhile.
         https://developers.strava.com/docs/reference/#api-Activities-getLoggedInAthleteActivities
         """
+
+        def page(after_s: int, before_s: int, number: int) -> list[JsonObject]:
+            query = {"after": after_s, "before": before_s, "page": number, "per_page": PAGE_SIZE}
+            texts = {name: str(value) for name, value in query.items()}
+            return self._objects(athlete_id, "/athlete/activities", texts)
+
         # Strava leaves out both ends.
-        span = {"after": str(int(after.timestamp()) - 1), "before": str(int(before.timestamp()))}
-        page, size = 1, PAGE_SIZE
-        while size == PAGE_SIZE:
-            query = span | {"page": str(page), "per_page": str(PAGE_SIZE)}
-            found = self.get(athlete_id, "/athlete/activities", query)
-            if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-                raise RetriableStravaError(
-                    f"list of athlete {athlete_id}'s activities: not a list of objects", status=OK
-                )
-            yield from found
-            page, size = page + 1, len(found)
+        return listing.read_all(page, int(after.timestamp()) - 1, int(before.timestamp()))
 
     def get_activity(self, athlete_id: int, activity_id: int) -> JsonObject:
         """One activity in detail, with all segment efforts. ``NotFound`` when gone or private.
@@ -72,6 +112,21 @@ class StravaClient:
         https://developers.strava.com/docs/reference/#api-Activities-getActivityById
         """
         return self._object(athlete_id, f"/activities/{activity_id}", {"include_all_efforts": "true"})
+
+    def get_laps(self, athlete_id: int, activity_id: int) -> list[JsonObject]:
+        """The laps of an activity (m, s), in order. ``NotFound`` when it is gone or private.
+
+        https://developers.strava.com/docs/reference/#api-Activities-getLapsByActivityId
+        """
+        return self._objects(athlete_id, f"/activities/{activity_id}/laps")
+
+    def get_zones(self, athlete_id: int, activity_id: int) -> list[JsonObject]:
+        """The time (s) an activity spent in each zone of heart rate and power.
+
+        ``NotFound`` when it is gone or private, ``RejectedRequest`` (402) where Strava asks for a subscription.
+        https://developers.strava.com/docs/reference/#api-Activities-getZonesByActivityId
+        """
+        return self._objects(athlete_id, f"/activities/{activity_id}/zones")
 
     def get_streams(self, athlete_id: int, activity_id: int) -> Any:
         """The samples of one activity: an object by type (or a list, as older answers had it).
@@ -88,8 +143,24 @@ class StravaClient:
                 raise
             return {}
 
+    def export_gpx(self, athlete_id: int, activity_id: int) -> str:
+        """An activity as GPX 1.1, built from two calls: Strava's API has no endpoint for it.
+
+        ``NotFound`` when it is gone, private, or has no GPS positions.
+        """
+        from strava_pipeline.strava.gpx import export_gpx  # noqa: PLC0415  an XML library that nothing else needs
+
+        activity = self.get_activity(athlete_id, activity_id)
+        return export_gpx(activity, self.get_streams(athlete_id, activity_id))
+
     def _object(self, athlete_id: int, path: str, query: dict[str, str] | None = None) -> JsonObject:
         found = self.get(athlete_id, path, query)
         if not isinstance(found, dict):
             raise RetriableStravaError(f"GET {path} of athlete {athlete_id}: not an object", status=OK)
+        return found
+
+    def _objects(self, athlete_id: int, path: str, query: dict[str, str] | None = None) -> list[JsonObject]:
+        found = self.get(athlete_id, path, query)
+        if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+            raise RetriableStravaError(f"GET {path} of athlete {athlete_id}: not a list of objects", status=OK)
         return found

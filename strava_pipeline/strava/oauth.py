@@ -1,21 +1,23 @@
-"""Strava's OAuth endpoints: the link to consent, the code exchange, and the refresh.
+"""Strava's OAuth endpoints: the link to consent, the code exchange, the refresh, and the end of a grant.
 
 Source: https://developers.strava.com/docs/authentication/
 """
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import requests
 
-from strava_pipeline.errors import NeedsReauthorization, RejectedRequest, RetriableStravaError
+from strava_pipeline.errors import NeedsReauthorization, RejectedRequest, RetriableStravaError, StravaError
+from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
-from strava_pipeline.strava.faults import error_for
-from strava_pipeline.strava.http import OK, parse_json, send
+from strava_pipeline.strava.faults import NOT_FOUND, error_for
+from strava_pipeline.strava.http import OK, Answer, parse_json, send
 
 WANTED_SCOPES = ("read", "activity:read_all", "profile:read_all")
 LOCAL_REDIRECT = "http://localhost/"
@@ -23,11 +25,14 @@ LOCAL_REDIRECT = "http://localhost/"
 
 @dataclass(frozen=True)
 class TokenGrant:
-    """What the token endpoint issued; ``athlete`` comes with a code exchange only."""
+    """What the token endpoint issued; ``athlete`` comes with a code exchange only.
 
-    access_token: str = field(repr=False)
-    refresh_token: str = field(repr=False)
-    expires_at: datetime
+    ``expires_at`` (UTC) is ``None`` where Strava's word on it is not usable: the tokens are, and are kept.
+    """
+
+    access_token: Secret
+    refresh_token: Secret
+    expires_at: datetime | None
     athlete: dict[str, Any] | None = field(default=None, repr=False)
 
 
@@ -73,9 +78,9 @@ def exchange_code(settings: Settings, session: requests.Session, code: str) -> T
     return grant
 
 
-def refresh(settings: Settings, session: requests.Session, refresh_token: str) -> TokenGrant:
+def refresh(settings: Settings, session: requests.Session, refresh_token: Secret) -> TokenGrant:
     """A fresh token pair. ``NeedsReauthorization`` only if Strava says that this refresh token is dead."""
-    form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+    form = {"grant_type": "refresh_token", "refresh_token": refresh_token.reveal()}
     try:
         return _token_call(settings, session, form, what="refresh of an access token")
     except RejectedRequest as error:
@@ -86,6 +91,36 @@ def refresh(settings: Settings, session: requests.Session, refresh_token: str) -
         raise
 
 
+def revoke(settings: Settings, session: requests.Session, pair: TokenGrant) -> None:
+    """End an athlete's grant, in the way that the configured base offers; one that is gone already is fine.
+
+    ``/revoke`` takes the refresh token, which outlives the access token and ends the whole grant (RFC 7009, 2.1).
+    Before 2027 there is only ``/deauthorize``, which takes the access token: ``NeedsReauthorization`` if that one is
+    no longer good, so that the caller may refresh it and come again. ``RetriableStravaError`` may be tried again.
+    """
+    what = "revocation of a grant"
+    answer = send(
+        session,
+        "POST",
+        f"{settings.oauth_url}/revoke",
+        what=what,
+        headers={"Authorization": _basic(settings)},
+        form={"token": pair.refresh_token.reveal()},
+    )
+    if answer.status == NOT_FOUND:
+        form = {"access_token": pair.access_token.reveal()}
+        answer = send(session, "POST", f"{settings.oauth_url}/deauthorize", what=what, form=form)
+        if answer.status != OK:
+            raise error_for(what, answer.status, answer.body, retry_after=answer.retry_after)
+    elif answer.status != OK:
+        raise _client_error(what, answer)
+
+
+def _basic(settings: Settings) -> str:
+    pair = f"{settings.required('client_id')}:{settings.required('client_secret')}"
+    return f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+
 def _token_call(settings: Settings, session: requests.Session, form: dict[str, str], *, what: str) -> TokenGrant:
     credentials = {
         "client_id": settings.required("client_id"),
@@ -93,34 +128,40 @@ def _token_call(settings: Settings, session: requests.Session, form: dict[str, s
     }
     answer = send(session, "POST", f"{settings.oauth_url}/token", what=what, form=credentials | form)
     if answer.status != OK:
-        error = error_for(what, answer.status, answer.body)
-        if isinstance(error, NeedsReauthorization):
-            # A 401 here is about the app's own credentials, not about the athlete's grant.
-            raise RejectedRequest(
-                f"{what}: Strava refuses STRAVA_CLIENT_ID or STRAVA_CLIENT_SECRET ({error.fault})",
-                status=error.status,
-                fault=error.fault,
-            )
-        raise error
+        raise _client_error(what, answer)
     return _grant(parse_json(answer.body, what), what)
 
 
+def _client_error(what: str, answer: Answer) -> StravaError:
+    """The error of a call that the app makes in its own name."""
+    error = error_for(what, answer.status, answer.body, retry_after=answer.retry_after)
+    if not isinstance(error, NeedsReauthorization):
+        return error
+    # A 401 here is about the app's own credentials, not about the athlete's grant.
+    return RejectedRequest(
+        f"{what}: Strava refuses STRAVA_CLIENT_ID or STRAVA_CLIENT_SECRET ({error.fault})",
+        status=error.status,
+        fault=error.fault,
+    )
+
+
 def _grant(body: Any, what: str) -> TokenGrant:
-    try:
-        athlete = body.get("athlete")
-        grant = TokenGrant(
-            access_token=body["access_token"],
-            refresh_token=body["refresh_token"],
-            expires_at=datetime.fromtimestamp(body["expires_at"], UTC),
-            athlete=athlete if isinstance(athlete, dict) else None,
-        )
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, OSError):
-        raise RetriableStravaError(f"{what}: Strava's answer holds no usable tokens") from None
-    if not all(map(_is_token, (grant.access_token, grant.refresh_token))):
+    told = body if isinstance(body, dict) else {}
+    access, refreshing, athlete = (told.get(name) for name in ("access_token", "refresh_token", "athlete"))
+    if not _is_token(access) or not _is_token(refreshing):
         raise RetriableStravaError(f"{what}: Strava's answer holds no usable tokens")
-    return grant
+    expires_at = _moment(told.get("expires_at"))
+    return TokenGrant(Secret(access), Secret(refreshing), expires_at, athlete if isinstance(athlete, dict) else None)
 
 
-def _is_token(value: Any) -> bool:
+def _moment(epoch_s: Any) -> datetime | None:
+    # A rotated refresh token is too precious to be thrown away for a date.
+    try:
+        return datetime.fromtimestamp(epoch_s, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
+
+
+def _is_token(value: Any) -> TypeGuard[str]:
     """Text that fits into a header: an error about one that does not would quote it."""
     return isinstance(value, str) and value.isascii() and value.isprintable() and bool(value.strip())

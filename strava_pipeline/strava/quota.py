@@ -1,6 +1,7 @@
 """Arithmetic of Strava's rate windows; pure, the ledger that stores them is in the warehouse.
 
-Windows are fixed: they begin at multiples of their length since the epoch (a quarter hour, a UTC day).
+Windows are fixed: they begin at multiples of their length since the epoch (a quarter hour, a UTC day), by
+Strava's clock. A call counts when it arrives there, which is some time between its reservation and its answer.
 Source: https://developers.strava.com/docs/rate-limits/
 """
 
@@ -8,16 +9,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-# Our clock and Strava's may differ by this much; no call is booked closer to a window's edge than that.
-MARGIN = timedelta(seconds=2)
+from strava_pipeline.strava.clock import SLACK, StravaClock
+
 # More than nine digits are no count.
 _PAIR = re.compile(r"\s*([0-9]{1,9})\s*,\s*([0-9]{1,9})\s*")
+# The scope of limits that the whole app shares; an athlete's own is ``athlete:<id>``.
+APP = "app"
 UNNAMED_BLOCK = timedelta(seconds=60)
+# ``Date`` has whole seconds.
+_DATE = timedelta(seconds=1)
 
 
 class Lane(StrEnum):
@@ -39,6 +44,11 @@ class Window:
     def ends_at(self) -> datetime:
         return self.starts_at + timedelta(seconds=self.length_s)
 
+    @property
+    def name(self) -> str:
+        """For a person."""
+        return {900: "the quarter hour", 86_400: "the day"}.get(self.length_s, f"the window of {self.length_s} s")
+
 
 def window_at(moment: datetime, length_s: int) -> Window:
     """The window of this length that holds ``moment``."""
@@ -46,12 +56,18 @@ def window_at(moment: datetime, length_s: int) -> Window:
     return Window(length_s, datetime.fromtimestamp(start, UTC))
 
 
-def windows_touched(earliest: datetime, latest: datetime, length_s: int) -> list[Window]:
+def windows_touched(earliest: datetime, latest: datetime, length_s: int) -> tuple[Window, ...]:
     """Every window in which a call counted between ``earliest`` and ``latest`` may count."""
     windows = [window_at(earliest, length_s)]
     while windows[-1].ends_at <= latest:
         windows.append(Window(length_s, windows[-1].ends_at))
-    return windows
+    return tuple(windows)
+
+
+def windows_to_book(clock: StravaClock, moment: datetime, longest: timedelta, length_s: int) -> tuple[Window, ...]:
+    """Every window in which a call that is sent now, and takes at most ``longest``, may count."""
+    now, margin = clock.now(moment), clock.margin(moment)
+    return windows_touched(now, now, length_s)
 
 
 @dataclass(frozen=True)
@@ -102,15 +118,16 @@ def _limit(text: str | None) -> Pair | None:
 
 @dataclass(frozen=True)
 class Reservation:
-    """Room for one call: the row in the ledger and the windows it is booked in.
+    """Room for one call: the row in the ledger, when it was booked (database's clock), and in which windows.
 
-    ``is_probe``: it tries whether a switched-off app is on again.
+    ``scope``: whose limits. ``is_probe``: it tries whether a switched-off app is on again.
     """
 
     call_id: int
     reserved_at: datetime
     windows: tuple[Window, ...]
     is_probe: bool = False
+    scope: str = APP
 
 
 @dataclass(frozen=True)
@@ -147,27 +164,65 @@ class QuotaLedger(Protocol):
         """Record what became of a call, and what Strava said about the limits."""
 
 
-def counted_window(windows: tuple[Window, ...], length_s: int, server_time: datetime | None) -> Window | None:
-    """Which of the booked windows of one length a call counts in, or ``None`` while that is uncertain.
+@dataclass(frozen=True)
+class Count:
+    """In which windows of one length an answered call may have been counted.
 
-    ``Date`` has whole seconds and is written when the answer is, so a time within two seconds of an edge
-    does not settle it, nor does a missing one.
+    ``kept``: booked, and it may count there. ``freed``: booked, but it did not count there. ``added``: not
+    booked, but it may count there. ``told``: the one window that the answer's headers speak of, if that is certain.
     """
-    booked = [window for window in windows if window.length_s == length_s]
-    if len(booked) == 1:
-        return booked[0]
-    if server_time is None:
-        return None
-    early, late = server_time - MARGIN, server_time + MARGIN
-    return next((w for w in booked if w.starts_at <= early and late < w.ends_at), None)
+
+    kept: tuple[Window, ...]
+    freed: tuple[Window, ...] = ()
+    added: tuple[Window, ...] = ()
+    told: Window | None = None
+
+    def narrowed(self, usage: int | None, most: Mapping[Window, int]) -> Count:
+        """The same after a look at the answer's usage: a window that cannot have ``most`` that many calls is out.
+
+        That settles calls in the last seconds before an edge, too many to stay booked on both sides. ``most`` is
+        what we booked and what others are known to have used, so it holds as long as nobody else uses the app.
+        """
+        if len(self.kept) == 1 or usage is None:
+            return self
+        kept = tuple(window for window in self.kept if usage <= most[window])
+        if not kept:
+            return self
+        return replace(self, kept=kept, freed=self.freed + tuple(window for window in self.kept if window not in kept))
 
 
-def blocked_until(outcome: Outcome, now: datetime, short: Window, long: Window) -> datetime:
-    """Until when a 429 stops everyone: ``Retry-After``, else the end of the window it names, else 60 s."""
+def count(
+    reservation: Reservation, length_s: int, received: datetime, told: datetime | None, clock: StravaClock
+) -> Count:
+    """Where a call counted whose answer was in at ``received`` (database's clock) with the ``Date`` ``told``.
+
+    Within the booked windows the first needs no lower bound and the last no upper one. A call in doubt
+    keeps every window it is booked in: that wastes room, the opposite would overrun.
+    """
+    booked = tuple(window for window in reservation.windows if window.length_s == length_s)
+    if clock.is_in_doubt:
+        may = windows_touched(told - SLACK, told + _DATE + SLACK, length_s) if told else ()
+        return Count(booked, added=tuple(window for window in may if window not in booked))
+    margin = clock.margin(received)
+    earliest, latest = clock.now(reservation.reserved_at) - margin, clock.now(received) + margin
+    if told is not None:
+        latest = max(earliest, min(latest, told + _DATE + SLACK))
+    may = windows_touched(earliest, latest, length_s)
+    kept = tuple(window for window in booked if window in may)
+    late = tuple(window for window in may if window not in booked and (not kept or window > booked[-1]))
+    return Count(
+        kept or booked,
+        freed=tuple(window for window in booked if kept and window not in kept),
+        added=late if told is not None else (),
+        told=may[0] if len(may) == 1 else None,
+    )
+
+
+def block(outcome: Outcome, now: datetime, short: Window, long: Window, margin: timedelta) -> tuple[Window, datetime]:
+    """Which window a 429 blocks, and until when (Strava's clock): ``Retry-After``, its end if named, else 60 s."""
+    window = long if outcome.rates.day_is_used_up else short
     if outcome.retry_after is not None:
-        return now + outcome.retry_after
-    if outcome.rates.day_is_used_up:
-        return long.ends_at + MARGIN
-    if outcome.names_a_window:
-        return short.ends_at + MARGIN
-    return now + UNNAMED_BLOCK
+        return window, now + outcome.retry_after
+    if outcome.rates.day_is_used_up or outcome.names_a_window:
+        return window, window.ends_at + margin
+    return window, now + UNNAMED_BLOCK

@@ -15,6 +15,7 @@ import stamina
 import stamina.instrumentation
 
 from strava_pipeline.errors import Fault, QuotaExhausted, RetriableStravaError, StravaError
+from strava_pipeline.secret import Secret
 from strava_pipeline.strava.faults import TOO_MANY_REQUESTS, UNAUTHORIZED, error_for, is_app_inactive, parse_fault
 from strava_pipeline.strava.http import CONNECT_SECONDS, DEADLINE_SECONDS, OK, Answer, new_session, parse_json, send
 from strava_pipeline.strava.oauth import TokenGrant
@@ -44,10 +45,13 @@ _IDS = re.compile(r"(?<=/)[a-z]?[0-9]+(?=/|$)")
 class TokenStore(Protocol):
     """Where athletes' tokens are kept."""
 
-    def access_token(self, athlete_id: int) -> str:
-        """The token to use now; ``NeedsReauthorization`` or ``UnknownAthlete`` when there is none."""
+    def access_token(self, athlete_id: int) -> Secret:
+        """The token to use now; ``NeedsReauthorization`` or ``UnknownAthlete`` when there is none.
 
-    def refreshed(self, athlete_id: int, rejected: str, refresh: Callable[[str], TokenGrant]) -> str:
+        ``RetriableStravaError`` while the cool-down after a failed refresh lasts.
+        """
+
+    def refreshed(self, athlete_id: int, rejected: Secret, refresh: Callable[[Secret], TokenGrant]) -> Secret:
         """A token other than the ``rejected`` one, calling ``refresh`` at most once for all processes."""
 
 
@@ -70,7 +74,7 @@ class Transport:
     lane: Lane
     ledger: QuotaLedger
     tokens: TokenStore
-    refresh: Callable[[str], TokenGrant]
+    refresh: Callable[[Secret], TokenGrant]
     max_wait: timedelta
     session: requests.Session = field(default_factory=new_session, repr=False)
 
@@ -116,7 +120,7 @@ class Transport:
 
     def _booked_call(
         self, athlete_id: int, path: str, query: Mapping[str, str], what: str, budget: _Budget
-    ) -> tuple[str, Answer]:
+    ) -> tuple[Secret, Answer]:
         """The token that was sent, and the answer; room is booked before, and settled whatever happens."""
         reservation = self.ledger.reserve(
             self.lane,
@@ -139,7 +143,7 @@ class Transport:
                 "GET",
                 f"{self.api_url}{path}",
                 what=what,
-                headers={"Authorization": f"Bearer {token}"},
+                headers={"Authorization": f"Bearer {token.reveal()}"},
                 query=query,
                 deadline_s=min(DEADLINE_SECONDS, budget.left_s),
             )

@@ -25,6 +25,10 @@ from strava_pipeline.warehouse.columns import UTC_TIME, column, key
 from strava_pipeline.warehouse.tables import metadata
 
 SCHEMA = "ops"
+# States of an athlete's grant.
+ACTIVE = "active"
+NEEDS_REAUTH = "needs_reauth"
+REVOKED = "revoked"
 
 
 def _serial(comment: str) -> Column[Any]:
@@ -46,6 +50,7 @@ users = Table(
     c.text("state", "active, needs_reauth or revoked", required=True),
     c.integer("generation", "rises with every new token pair; bound into the envelopes", required=True),
     c.text("email", "where ride summaries go; empty for none"),
+    c.instant("refreshed_at", "when a refresh last gave the tokens (UTC); empty: they came with a code"),
     c.instant("refresh_not_before", "after a failed refresh: no other one before this time (UTC)"),
     _stamped("connected_at", "when the athlete first connected (UTC)"),
     _stamped("updated_at", "when the row last changed (UTC)"),
@@ -61,8 +66,8 @@ token_audit = Table(
     _stamped("at", "when (UTC)"),
     c.bigint("athlete_id", "whose token; empty while unknown"),
     c.text("operation", "exchange, refresh, revoke, rotate", required=True),
-    c.text("outcome", "ok, reused (another process had refreshed), or failed", required=True),
-    c.text("detail", "what went wrong, in Strava's words; never a token"),
+    c.text("outcome", "ok, adopted (the answer to a process that died), or failed", required=True),
+    c.text("detail", "what went wrong, in Strava's words, or between which keys; never a token"),
     Index(None, "athlete_id", "at"),
     schema=SCHEMA,
     comment="every operation on a token",
@@ -102,7 +107,8 @@ app_status = Table(
     c.instant("probe_at", "when the next call may try whether it is on again (UTC)"),
     c.text("reason", "Strava's words"),
     c.number("clock_offset_s", "Strava's clock minus the database's, as learned from its answers, s"),
-    c.instant("clock_learned_at", "when that was learned (UTC)"),
+    c.number("clock_error_s", "by how much that may be wrong, either way, s"),
+    c.instant("clock_learned_at", "when an answer last confirmed that (UTC); empty: never, or one contradicts it"),
     CheckConstraint("id = 1", name="one"),
     schema=SCHEMA,
     comment="what all processes know of the Strava app",
@@ -136,7 +142,8 @@ quota_windows = Table(
     c.integer("read_foreign", "reads Strava counted beyond ours", required=True),
     c.integer("overall_limit", "Strava's limit of all calls, once known"),
     c.integer("overall_foreign", "calls Strava counted beyond ours", required=True),
-    c.instant("blocked_until", "no call before this time (UTC): Strava answered 429"),
+    c.instant("blocked_until", "no call before this time (UTC, Strava's clock): Strava answered 429"),
+    Index("ix_quota_windows_blocked", "scope", "blocked_until", postgresql_where=text("blocked_until IS NOT NULL")),
     schema=SCHEMA,
     comment="what is used of each of Strava's rate windows",
 )

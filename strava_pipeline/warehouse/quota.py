@@ -1,38 +1,39 @@
 """The quota ledger: one booking for every request, shared by all processes through the database.
 
 Each reservation is one short transaction under an advisory lock and is committed before the request is
-sent. A call that could count on either side of a window's edge is booked on both sides, and the answer's
-``Date`` settles which one keeps it. A reservation whose process died stays booked until its windows end.
+sent. A call that could count on either side of a window's edge is booked on both sides, and its answer
+settles which one keeps it. A reservation whose process died stays booked until its windows end.
+
+No 429 is promised as long as nobody else uses the app. Others' calls are known only from the headers of our
+answers, which are older than the next request, so beside others a 429 may come; it then stops every process.
 """
 
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, func, insert, or_, select, text, tuple_, update
-from sqlalchemy.dialects.postgresql import insert as insert_or_skip
+from sqlalchemy import Connection, Engine, text
 
 from strava_pipeline.errors import QuotaExhausted
-from strava_pipeline.settings import Settings
+from strava_pipeline.strava.clock import StravaClock
+from strava_pipeline.strava.lanes import RESERVE_SHARE, Ceilings, Refusal, busy, refusal
 from strava_pipeline.strava.quota import (
-    MARGIN,
+    APP,
     Lane,
     Outcome,
     Reservation,
-    Window,
-    blocked_until,
-    counted_window,
+    block,
+    count,
     window_at,
-    windows_touched,
+    windows_to_book,
 )
-from strava_pipeline.warehouse import app_status
+from strava_pipeline.warehouse import api_calls, app_status, quota_windows
 from strava_pipeline.warehouse.engine import now
-from strava_pipeline.warehouse.ops_tables import api_calls, quota_windows
+from strava_pipeline.warehouse.strava_clock import load_clock, store_clock
 
 log = logging.getLogger(__name__)
 
@@ -40,89 +41,76 @@ log = logging.getLogger(__name__)
 _LOCK = 7_283_002
 SLICE_SECONDS = 30.0
 LOG_EVERY_SECONDS = 60.0
+# Waiting processes come back within this time of each other, never early.
+SPREAD_SECONDS = 0.5
 OK = 200
 TOO_MANY_REQUESTS = 429
-EDGE = timedelta(seconds=1)
+# While one call asks what time it is at Strava, the others look again this often.
+ASKING = timedelta(seconds=1)
+BUSY_DAY_KEPT = timedelta(minutes=5)
 
 
-@dataclass(frozen=True)
-class Ceilings:
-    """The configured limits; ``capped`` where the operator set one, so that Strava's may not exceed it."""
-
-    short: int
-    long: int
-    short_window_s: int
-    long_window_s: int
-    short_capped: bool
-    long_capped: bool
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> Ceilings:
-        given = settings.model_fields_set
-        return cls(
-            short=settings.quota_short_limit,
-            long=settings.quota_long_limit,
-            short_window_s=settings.quota_short_window_seconds,
-            long_window_s=settings.quota_long_window_seconds,
-            short_capped="quota_short_limit" in given,
-            long_capped="quota_long_limit" in given,
-        )
-
-    def room(self, window: Row[Any]) -> int:
-        """How many more calls fit into a window."""
-        if window.length_s == self.long_window_s:
-            assumed, capped = self.long, self.long_capped
-        else:
-            assumed, capped = self.short, self.short_capped
-        read = assumed if window.read_limit is None else window.read_limit
-        if capped:
-            read = min(read, assumed)
-        free = int(read - window.read_foreign - window.booked)
-        if window.overall_limit is None:
-            return free
-        return min(free, int(window.overall_limit - window.overall_foreign - window.booked))
+def _spread() -> float:
+    return random.uniform(0.0, SPREAD_SECONDS)  # noqa: S311  no secret
 
 
 class PostgresLedger:
-    """The ledger in ``ops.api_calls`` and ``ops.quota_windows``."""
+    """The ledger in ``ops.api_calls`` and ``ops.quota_windows``.
 
-    def __init__(self, engine: Engine, ceilings: Ceilings, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    ``clock`` tells the database's time; ``sleep`` and ``spread`` (seconds by which waiting processes differ)
+    belong to it.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        ceilings: Ceilings,
+        *,
+        clock: Callable[[Connection], datetime] = now,
+        sleep: Callable[[float], None] = time.sleep,
+        spread: Callable[[], float] = _spread,
+    ) -> None:
         self._engine = engine
         self._ceilings = ceilings
+        self._clock = clock
         self._sleep = sleep
+        self._spread = spread
+        self._busy_days: dict[str, tuple[datetime, float | None]] = {}
 
     def reserve(
         self, lane: Lane, endpoint: str, athlete_id: int | None, *, longest: timedelta, max_wait: timedelta
     ) -> Reservation:
         """Wait for room, at most ``max_wait``, and book it; ``QuotaExhausted`` says when to come back."""
-        deadline = time.monotonic() + max_wait.total_seconds()
-        logged = -LOG_EVERY_SECONDS
+        waited, logged = 0.0, -LOG_EVERY_SECONDS
         while True:
-            with self._engine.begin() as connection:
-                moment, answer = self._book(connection, lane, endpoint, athlete_id, longest)
+            moment, answer = self._try(lane, endpoint, athlete_id, longest)
             if isinstance(answer, Reservation):
                 return answer
-            wait = max(0.0, (answer - moment).total_seconds())
-            if time.monotonic() + wait > deadline:
-                raise QuotaExhausted(f"Strava's quota is used up until {answer:%Y-%m-%d %H:%M:%S} UTC", retry_at=answer)
-            if time.monotonic() - logged >= LOG_EVERY_SECONDS:
-                log.info("waiting %.0f s for Strava's quota (%s, lane %s)", wait, endpoint, lane)
-                logged = time.monotonic()
-            self._sleep(min(SLICE_SECONDS, wait))
+            wait = max(0.0, (answer.until - moment).total_seconds())
+            if waited + wait > max_wait.total_seconds():
+                raise QuotaExhausted(
+                    f"no request to Strava before {answer.until:%Y-%m-%d %H:%M:%S} UTC: {answer.why} (lane {lane})",
+                    retry_at=answer.until,
+                )
+            if waited - logged >= LOG_EVERY_SECONDS:
+                log.info("waiting %.0f s for Strava's quota: %s (lane %s, %s)", wait, answer.why, lane, endpoint)
+                logged = waited
+            pause = SLICE_SECONDS if wait > SLICE_SECONDS else wait + self._spread()
+            self._sleep(pause)
+            waited += pause
 
     def settle(self, reservation: Reservation, outcome: Outcome) -> None:
         """Record the answer; free the windows it did not count in; take over what the headers say."""
         with self._engine.begin() as connection:
-            moment = _lock(connection)
-            connection.execute(
-                update(api_calls)
-                .where(api_calls.c.id == reservation.call_id)
-                .values(settled_at=moment, status=outcome.status, duration_ms=outcome.duration_ms)
-            )
-            self._free_uncounted(connection, reservation, outcome)
-            self._adopt_headers(connection, outcome, moment)
+            moment = self._lock(connection)
+            if not api_calls.close(connection, reservation.call_id, outcome, moment):
+                return
+            if outcome.status is None:
+                return  # it may have counted, or may yet
+            clock = self._hear(connection, reservation, outcome, moment)
+            self._take_account(connection, reservation, outcome, moment, clock)
             if outcome.status == TOO_MANY_REQUESTS:
-                self._block(connection, reservation, outcome, moment)
+                self._block(connection, reservation.scope, outcome, moment, clock)
             if outcome.app_inactive is not None:
                 app_status.note_inactive(connection, outcome.app_inactive, moment)
             elif reservation.is_probe and outcome.status == OK:
@@ -131,134 +119,100 @@ class PostgresLedger:
     def release(self, reservation: Reservation) -> None:
         """Give back room for a call that was never sent, as if it had not been asked for."""
         with self._engine.begin() as connection:
-            _lock(connection)
-            connection.execute(delete(api_calls).where(api_calls.c.id == reservation.call_id))
-            connection.execute(
-                update(quota_windows).where(_is_one_of(reservation.windows)).values(booked=quota_windows.c.booked - 1)
+            self._lock(connection)
+            if api_calls.forget(connection, reservation.call_id):
+                quota_windows.book(connection, reservation.scope, reservation.windows, -1)
+
+    def _try(
+        self, lane: Lane, endpoint: str, athlete_id: int | None, longest: timedelta
+    ) -> tuple[datetime, Reservation | Refusal]:
+        """The database's time, and a reservation or, by the same clock, when to try again."""
+        with self._engine.begin() as connection:
+            moment = self._lock(connection)
+            is_probe = app_status.admit(connection, moment)
+            clock = self._read_clock(connection, moment)
+            scope = self._ceilings.scope_of(athlete_id)
+            windows = tuple(
+                window
+                for length in self._ceilings.lengths
+                for window in windows_to_book(clock, moment, longest, length)
             )
+            uses = quota_windows.load_uses(connection, scope, windows, clock.now(moment))
+            busy_day = self._busy_day(connection, lane, athlete_id, moment)
+            refused = refusal(uses, self._ceilings, lane, busy_day, clock.now(moment), clock.margin(moment))
+            if refused is not None:
+                return moment, Refusal(clock.in_our_time(refused.until), refused.why)
+            if not clock.is_trusted(moment) and api_calls.one_is_under_way(connection, moment, longest):
+                return moment, Refusal(moment + ASKING, "a call is under way that tells Strava's time")
+            if is_probe:
+                app_status.begin_probe(connection, moment)
+            quota_windows.book(connection, scope, windows, 1)
+            call_id = api_calls.record(connection, lane, endpoint, athlete_id, moment)
+            return moment, Reservation(call_id, moment, windows, is_probe, scope)
 
-    def _book(
-        self, connection: Connection, lane: Lane, endpoint: str, athlete_id: int | None, longest: timedelta
-    ) -> tuple[datetime, Reservation | datetime]:
-        """The database's time, and a reservation or the time from which to try again."""
-        moment = _lock(connection)
-        is_probe = app_status.admit(connection, moment)
-        wanted = tuple(
-            window
-            for length in self._lengths
-            for window in windows_touched(moment - MARGIN, moment + longest + MARGIN, length)
-        )
-        stored = self._stored(connection, wanted, moment)
-        blocks = [row.blocked_until for row in stored if row.blocked_until and row.blocked_until > moment]
-        if blocks:
-            return moment, max(blocks)
-        full = [row for row in stored if self._ceilings.room(row) < 1 and _key(row) in map(_key, wanted)]
-        if full:
-            return moment, _reopens_at(full, moment) + MARGIN
-        if is_probe:
-            app_status.begin_probe(connection, moment)
-        connection.execute(update(quota_windows).where(_is_one_of(wanted)).values(booked=quota_windows.c.booked + 1))
-        call_id = connection.execute(
-            insert(api_calls)
-            .values(lane=lane, endpoint=endpoint, athlete_id=athlete_id, reserved_at=moment)
-            .returning(api_calls.c.id)
-        ).scalar_one()
-        return moment, Reservation(call_id=call_id, reserved_at=moment, windows=wanted, is_probe=is_probe)
+    def _lock(self, connection: Connection) -> datetime:
+        """The database's time, once nobody else reads or books."""
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        return self._clock(connection)
 
-    @property
-    def _lengths(self) -> tuple[int, int]:
-        return self._ceilings.short_window_s, self._ceilings.long_window_s
+    def _read_clock(self, connection: Connection, moment: datetime) -> StravaClock:
+        stored = load_clock(connection)
+        clock = stored.since_set_back(moment)
+        if clock != stored:
+            log.warning("the database's clock went backwards: the next call tells Strava's time anew")
+            store_clock(connection, clock)
+        return clock
 
-    def _stored(self, connection: Connection, wanted: tuple[Window, ...], moment: datetime) -> list[Row[Any]]:
-        query = select(quota_windows).where(or_(_is_one_of(wanted), quota_windows.c.blocked_until > moment))
-        rows = list(connection.execute(query))
-        missing = set(map(_key, wanted)) - set(map(_key, rows))
-        if not missing:
-            return rows
-        for length, start in sorted(missing):
-            connection.execute(self._new_window(connection, length, start))
-        return list(connection.execute(query))
+    def _hear(
+        self, connection: Connection, reservation: Reservation, outcome: Outcome, moment: datetime
+    ) -> StravaClock:
+        """What is known of Strava's clock after this answer."""
+        stored = self._read_clock(connection, moment)
+        refused = outcome.status == TOO_MANY_REQUESTS
+        clock = stored.heard(reservation.reserved_at, moment, outcome.server_time, refused=refused)
+        if clock.is_in_doubt:
+            log.warning("Strava's Date %s contradicts the clock: the next answer decides", outcome.server_time)
+        if clock.is_news_to(stored, moment):
+            store_clock(connection, clock)
+        return clock
 
-    def _new_window(self, connection: Connection, length: int, start: datetime) -> Any:
-        """A fresh window starts with the limits that Strava named last."""
-        last = connection.execute(
-            select(quota_windows.c.read_limit, quota_windows.c.overall_limit)
-            .where(quota_windows.c.length_s == length, quota_windows.c.starts_at < start)
-            .order_by(quota_windows.c.starts_at.desc())
-            .limit(1)
-        ).first()
-        read, overall = last or (None, None)
-        return (
-            insert_or_skip(quota_windows)
-            .values(
-                scope="app",
-                length_s=length,
-                starts_at=start,
-                booked=0,
-                read_limit=read,
-                read_foreign=0,
-                overall_limit=overall,
-                overall_foreign=0,
-            )
-            .on_conflict_do_nothing()
-        )
+    def _take_account(
+        self, connection: Connection, reservation: Reservation, outcome: Outcome, moment: datetime, clock: StravaClock
+    ) -> None:
+        """Where it counted, and what its headers say of that."""
+        scope, rates = reservation.scope, outcome.rates
+        loaded = quota_windows.load_uses(connection, scope, reservation.windows, clock.now(moment))
+        uses = {use.window: use for use in loaded}
+        most = {window: use.booked + use.read_foreign for window, use in uses.items()}
+        for length in self._ceilings.lengths:
+            is_short = length == self._ceilings.short_window_s
+            counted = count(reservation, length, moment, outcome.server_time, clock)
+            if rates.read_usage is not None and not clock.is_in_doubt:
+                counted = counted.narrowed(rates.read_usage.short if is_short else rates.read_usage.long, most)
+            if counted.freed:
+                quota_windows.book(connection, scope, counted.freed, -1)
+            if counted.added:
+                quota_windows.book_late(connection, scope, counted.added)
+            if counted.told in uses:
+                quota_windows.adopt(connection, scope, uses[counted.told], rates, short=is_short)
 
-    def _free_uncounted(self, connection: Connection, reservation: Reservation, outcome: Outcome) -> None:
-        for length in self._lengths:
-            counted = counted_window(reservation.windows, length, outcome.server_time)
-            if counted is None:
-                continue
-            others = [w for w in reservation.windows if w.length_s == length and w != counted]
-            if others:
-                connection.execute(
-                    update(quota_windows).where(_is_one_of(others)).values(booked=quota_windows.c.booked - 1)
-                )
+    def _block(
+        self, connection: Connection, scope: str, outcome: Outcome, moment: datetime, clock: StravaClock
+    ) -> None:
+        at = outcome.server_time or clock.now(moment)
+        short, long = (window_at(at, length) for length in self._ceilings.lengths)
+        window, until = block(outcome, clock.now(moment), short, long, clock.margin(moment))
+        log.warning("Strava answered 429: %s is closed until %s UTC", window.name, f"{until:%Y-%m-%d %H:%M:%S}")
+        quota_windows.block(connection, scope, window, until)
 
-    def _adopt_headers(self, connection: Connection, outcome: Outcome, moment: datetime) -> None:
-        """Strava's limits hold; its usage only raises ours, by what it counted beyond our bookings."""
-        rates, at = outcome.rates, outcome.server_time or moment
-        for length, which in zip(self._lengths, ("short", "long"), strict=True):
-            window = window_at(at, length)
-            if window != window_at(at - EDGE, length) or window != window_at(at + EDGE, length):
-                continue  # Date has whole seconds: the count may be the neighbouring window's
-            values: dict[str, Any] = {}
-            for bucket in ("read", "overall"):
-                limit, usage = getattr(rates, f"{bucket}_limit"), getattr(rates, f"{bucket}_usage")
-                foreign = quota_windows.c[f"{bucket}_foreign"]
-                if limit is not None:
-                    values[f"{bucket}_limit"] = getattr(limit, which)
-                if usage is not None:
-                    beyond = getattr(usage, which) - quota_windows.c.booked
-                    values[f"{bucket}_foreign"] = func.greatest(foreign, beyond)
-            if values:
-                connection.execute(update(quota_windows).where(_is_one_of([window])).values(**values))
-
-    def _block(self, connection: Connection, reservation: Reservation, outcome: Outcome, moment: datetime) -> None:
-        short, long = (window_at(outcome.server_time or moment, length) for length in self._lengths)
-        until = blocked_until(outcome, moment, short, long)
-        log.warning("Strava answered 429: no request before %s UTC", f"{until:%Y-%m-%d %H:%M:%S}")
-        # Any row will do, and the booked ones are there for certain, whatever the answer's Date says.
-        connection.execute(
-            update(quota_windows)
-            .where(_is_one_of(reservation.windows))
-            .values(blocked_until=func.greatest(quota_windows.c.blocked_until, until))
-        )
-
-
-def _lock(connection: Connection) -> datetime:
-    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    return now(connection)
-
-
-def _reopens_at(full: list[Row[Any]], moment: datetime) -> datetime:
-    """When the last full window that has begun ends; or, if only coming ones are full, when they begin."""
-    begun = [Window(row.length_s, row.starts_at).ends_at for row in full if row.starts_at <= moment]
-    return max(begun) if begun else min(row.starts_at for row in full)
-
-
-def _key(window: Window | Row[Any]) -> tuple[int, datetime]:
-    return window.length_s, window.starts_at
-
-
-def _is_one_of(windows: tuple[Window, ...] | list[Window]) -> ColumnElement[bool]:
-    return tuple_(quota_windows.c.length_s, quota_windows.c.starts_at).in_([_key(w) for w in windows])
+    def _busy_day(self, connection: Connection, lane: Lane, athlete_id: int | None, moment: datetime) -> float | None:
+        """What :func:`busy` makes of the last two weeks; asked for seldom, and never for a lane without reserve."""
+        if not RESERVE_SHARE[lane]:
+            return None
+        scope = self._ceilings.scope_of(athlete_id)
+        known = self._busy_days.get(scope)
+        if known is None or not timedelta(0) <= moment - known[0] < BUSY_DAY_KEPT:
+            whose = None if scope == APP else athlete_id
+            calls = api_calls.live_calls_per_day(connection, whose, self._ceilings.long_window_s, moment)
+            known = self._busy_days[scope] = moment, busy(calls)
+        return known[1]

@@ -1,23 +1,33 @@
-"""Connected athletes and their tokens: stored as envelopes, refreshed once for all processes, audited."""
+"""Connected athletes and their tokens: stored as envelopes, refreshed once for all processes, audited.
+
+A refresh holds the lock on the athlete's row from the look at the stored token to the commit of the new pair; on its
+way the pair passes the journal (:mod:`strava_pipeline.warehouse.token_journal`), so that it survives this process.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
 from strava_pipeline.errors import NeedsReauthorization, StravaError, UnknownAthlete
 from strava_pipeline.keyring import Keyring, Place
+from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
-from strava_pipeline.warehouse.ops_tables import token_audit, users
+from strava_pipeline.warehouse import token_journal
+from strava_pipeline.warehouse.cool_down import note_failure, refuse_while_cooling_down, refuse_while_fresh
+from strava_pipeline.warehouse.ops_tables import ACTIVE, NEEDS_REAUTH, REVOKED, users
+from strava_pipeline.warehouse.token_audit import audit
+from strava_pipeline.warehouse.token_journal import Attempt, Envelopes
 
-ACTIVE = "active"
-NEEDS_REAUTH = "needs_reauth"
 # Longer than the HTTP deadline of the refresh that the holder of the lock may be in.
 ROW_LOCK_MILLISECONDS = 45_000
+# Longer than that deadline, too: the server takes the lock from a process that was stopped, or whose host is gone.
+IDLE_LOCK_MILLISECONDS = 60_000
 ACCESS = "strava_access_token"
 REFRESH = "strava_refresh_token"
 
@@ -29,89 +39,181 @@ class PostgresTokenStore:
     engine: Engine
     keyring: Keyring
 
-    def access_token(self, athlete_id: int) -> str:
-        """The token to use now. ``UnknownAthlete``, ``NeedsReauthorization`` or ``TokenUnreadable``."""
-        with self.engine.connect() as connection:
-            return self._open(_row(connection, athlete_id), ACCESS)
+    def access_token(self, athlete_id: int) -> Secret:
+        """The token to use now. ``UnknownAthlete``, ``NeedsReauthorization`` or ``TokenUnreadable``.
 
-    def refreshed(self, athlete_id: int, rejected: str, refresh: Callable[[str], TokenGrant]) -> str:
-        """A token other than ``rejected``. The row's lock lets one process call Strava; the rest wait and read."""
-        with self.engine.begin() as connection:
-            connection.execute(text(f"SET LOCAL lock_timeout = {ROW_LOCK_MILLISECONDS}"))
-            row = _row(connection, athlete_id, lock=True)
+        ``RetriableStravaError`` while the cool-down after a failed refresh lasts: that token is known not to work.
+        """
+        with self.engine.connect() as connection:
+            row = _row(connection, athlete_id)
+            waiting = row.state == NEEDS_REAUTH and self._waiting_answer(connection, row)
+        if waiting:
+            # The answer to a refresh came after all, from a process that had been taken for dead.
+            with self._locked(athlete_id) as (_, row):
+                pass
+        refuse_while_cooling_down(row)
+        return self._open(row, ACCESS)
+
+    def refreshed(self, athlete_id: int, rejected: Secret, refresh: Callable[[Secret], TokenGrant]) -> Secret:
+        """A token other than ``rejected``. The row's lock lets one process call Strava; the rest wait and read.
+
+        ``NeedsReauthorization`` if Strava says that the grant is dead. ``RetriableStravaError`` after a failed
+        refresh, while its cool-down lasts, and when the rejected token was itself refreshed less than a minute ago.
+        """
+        current = self.access_token(athlete_id)
+        if current != rejected:
+            return current
+        with self._locked(athlete_id) as (connection, row):
             current = self._open(row, ACCESS)
             if current != rejected:
                 return current
-            refresh_token = self._open(row, REFRESH)
+            refuse_while_cooling_down(row)
+            refuse_while_fresh(row)
             try:
-                grant = refresh(refresh_token)
+                with token_journal.begun(self.engine, athlete_id, row.generation + 1) as attempt:
+                    return self._ask(connection, row, attempt, refresh)
             except StravaError as error:
                 failure = error
-                # Committed before the lock goes, so that whoever waits for it sees a dead grant and does not try.
-                self._note_failure(connection, athlete_id, error)
-            else:
-                self._store(connection, athlete_id, row.generation + 1, grant)
-                audit(connection, athlete_id, "refresh", "ok")
-                return grant.access_token
+                # Committed before the lock goes, so that whoever waits for it sees it and does not try.
+                note_failure(connection, athlete_id, error)
         raise failure
+
+    def token_pair(self, athlete_id: int) -> TokenGrant:
+        """Both tokens, for giving them back to Strava; errors as of :meth:`access_token`."""
+        with self.engine.connect() as connection:
+            row = _row(connection, athlete_id)
+        return TokenGrant(self._open(row, ACCESS), self._open(row, REFRESH), row.strava_token_expires_at)
+
+    def exchanged(self, exchange: Callable[[], TokenGrant], scopes: Sequence[str]) -> tuple[int, TokenGrant]:
+        """Exchange a code and store the tokens; returns the athlete's id and what came. A refused code is audited."""
+        try:
+            grant = exchange()
+        except StravaError as error:
+            with self.engine.begin() as connection:
+                audit(connection, None, "exchange", "failed", str(error))
+            raise
+        return self.connect(grant, scopes), grant
 
     def connect(self, grant: TokenGrant, scopes: Sequence[str]) -> int:
         """Store the tokens of a code exchange; returns the athlete's id."""
         athlete_id: int = (grant.athlete or {})["id"]
-        with self.engine.begin() as connection:
+        with self._patient_transaction() as connection:
             connection.execute(
                 insert_or_update(users)
                 .values(athlete_id=athlete_id, scopes=[], state=NEEDS_REAUTH, generation=0)
                 .on_conflict_do_nothing()
             )
-            generation = connection.execute(
-                select(users.c.generation).where(users.c.athlete_id == athlete_id).with_for_update()
-            ).scalar_one()
-            self._store(connection, athlete_id, generation + 1, grant, scopes=list(scopes), state=ACTIVE)
+            row = _row(connection, athlete_id, lock=True)
+            self._store(connection, row, self._sealed(row, grant), refreshed_at=None, scopes=list(scopes))
+            token_journal.forget_all(connection, athlete_id)
             audit(connection, athlete_id, "exchange", "ok")
         return athlete_id
 
-    def _open(self, row: Row[Any], column: str) -> str:
+    def erase(self, athlete_id: int) -> None:
+        """Erase every token of an athlete whose grant has ended. A refresh that is under way is waited for."""
+        with self._patient_transaction() as connection:
+            row = _row(connection, athlete_id, lock=True)
+            nothing = {ACCESS: None, REFRESH: None, "strava_token_expires_at": None}
+            _change(connection, row, state=REVOKED, generation=row.generation + 1, refresh_not_before=None, **nothing)
+            token_journal.forget_all(connection, athlete_id)
+            audit(connection, athlete_id, "revoke", "ok")
+
+    @contextmanager
+    def _patient_transaction(self) -> Iterator[Connection]:
+        """A transaction that waits for whoever refreshes, and that does not outlive its process for long."""
+        with self.engine.connect() as connection:
+            # Those who wait here must not hold the pool's connections, of which the one ahead needs another.
+            connection.detach()
+            with connection.begin():
+                connection.exec_driver_sql(
+                    f"SET LOCAL lock_timeout = {ROW_LOCK_MILLISECONDS};"
+                    f" SET LOCAL idle_in_transaction_session_timeout = {IDLE_LOCK_MILLISECONDS}"
+                )
+                yield connection
+
+    @contextmanager
+    def _locked(self, athlete_id: int) -> Iterator[tuple[Connection, Row[Any]]]:
+        """The athlete's row, locked; if the answer to a process that died waits in the journal, it is in the row."""
+        with self._patient_transaction() as connection:
+            row = _row(connection, athlete_id, lock=True)
+            yield connection, self._adopted(connection, row) or row
+
+    def _ask(
+        self, connection: Connection, row: Row[Any], attempt: Attempt, refresh: Callable[[Secret], TokenGrant]
+    ) -> Secret:
+        """Ask Strava with the stored token; while it says dead, with whatever else it has issued. Stores the answer."""
+        tried: set[Secret] = set()
+        for refresh_token in self._refresh_tokens(connection, row):
+            if refresh_token in tried:
+                continue
+            tried.add(refresh_token)
+            try:
+                grant = refresh(refresh_token)
+            except NeedsReauthorization as error:
+                dead = error
+                adopted = self._adopted(connection, row)
+                if adopted is not None:
+                    # The holder before us, whose lock had been taken away, got its answer while we asked.
+                    return self._open(adopted, ACCESS)
+            else:
+                envelopes = self._sealed(row, grant)
+                attempt.keep(envelopes)
+                self._store(connection, row, envelopes, refreshed_at=func.clock_timestamp())
+                token_journal.forget_all(connection, row.athlete_id)
+                note = "an earlier one got no answer" if attempt.follows_unanswered else None
+                audit(connection, row.athlete_id, "refresh", "ok", note)
+                return grant.access_token
+        raise dead
+
+    def _refresh_tokens(self, connection: Connection, row: Row[Any]) -> Iterator[Secret]:
+        """The stored one, then the journal's, newest first, as it is by then."""
+        yield self._open(row, REFRESH)
+        for candidate in token_journal.answers(connection, row.athlete_id):
+            yield self.keyring.decrypt(
+                candidate.strava_refresh_token, Place(row.athlete_id, REFRESH, candidate.generation)
+            )
+
+    def _waiting_answer(self, connection: Connection, row: Row[Any]) -> Row[Any] | None:
+        return token_journal.answer_for(connection, row.athlete_id, row.generation + 1)
+
+    def _adopted(self, connection: Connection, row: Row[Any]) -> Row[Any] | None:
+        """The row with the answer that waits for it; ``None`` if none does, or all tokens were erased."""
+        answer = None if row.state == REVOKED else self._waiting_answer(connection, row)
+        if answer is None:
+            return None
+        for column in (ACCESS, REFRESH):
+            self.keyring.decrypt(getattr(answer, column), Place(row.athlete_id, column, answer.generation))
+        envelopes = Envelopes(answer.strava_access_token, answer.strava_refresh_token, answer.strava_token_expires_at)
+        adopted = self._store(connection, row, envelopes, refreshed_at=answer.answered_at)
+        token_journal.forget(connection, answer.id)
+        audit(connection, row.athlete_id, "refresh", "adopted")
+        return adopted
+
+    def _open(self, row: Row[Any], column: str) -> Secret:
         envelope = getattr(row, column)
         if row.state != ACTIVE or envelope is None:
             raise NeedsReauthorization(f"athlete {row.athlete_id} is {row.state}: connect the athlete again")
         return self.keyring.decrypt(envelope, Place(row.athlete_id, column, row.generation))
 
-    def _store(self, connection: Connection, athlete_id: int, generation: int, grant: TokenGrant, **more: Any) -> None:
-        sealed = {
-            column: self.keyring.encrypt(token, Place(athlete_id, column, generation))
+    def _sealed(self, row: Row[Any], grant: TokenGrant) -> Envelopes:
+        """A pair as the row's next generation will hold it."""
+        access, refresh = (
+            self.keyring.encrypt(token, Place(row.athlete_id, column, row.generation + 1))
             for column, token in ((ACCESS, grant.access_token), (REFRESH, grant.refresh_token))
-        }
-        connection.execute(
-            update(users)
-            .where(users.c.athlete_id == athlete_id)
-            .values(
-                **sealed,
-                strava_token_expires_at=grant.expires_at,
-                generation=generation,
-                updated_at=func.clock_timestamp(),
-                **more,
-            )
         )
+        return Envelopes(access, refresh, grant.expires_at)
 
-    def _note_failure(self, connection: Connection, athlete_id: int, error: StravaError) -> None:
-        """Audit a failed refresh; only a dead grant changes the state."""
-        audit(connection, athlete_id, "refresh", "failed", str(error))
-        if isinstance(error, NeedsReauthorization):
-            connection.execute(
-                update(users)
-                .where(users.c.athlete_id == athlete_id)
-                .values(state=NEEDS_REAUTH, updated_at=func.clock_timestamp())
-            )
-
-
-def audit(
-    connection: Connection, athlete_id: int | None, operation: str, outcome: str, detail: str | None = None
-) -> None:
-    """One row in the log of token operations; ``detail`` never holds a token."""
-    connection.execute(
-        insert(token_audit).values(athlete_id=athlete_id, operation=operation, outcome=outcome, detail=detail)
-    )
+    def _store(self, connection: Connection, row: Row[Any], envelopes: Envelopes, **more: Any) -> Row[Any]:
+        """The row's next generation."""
+        return _change(
+            connection,
+            row,
+            state=ACTIVE,
+            generation=row.generation + 1,
+            refresh_not_before=None,
+            **asdict(envelopes),
+            **more,
+        )
 
 
 def active_athletes(connection: Connection) -> list[int]:
@@ -121,8 +223,19 @@ def active_athletes(connection: Connection) -> list[int]:
 
 
 def _row(connection: Connection, athlete_id: int, *, lock: bool = False) -> Row[Any]:
-    query = select(users).where(users.c.athlete_id == athlete_id)
+    """The athlete's row, and the database's time as ``moment``."""
+    query = select(users, func.clock_timestamp().label("moment")).where(users.c.athlete_id == athlete_id)
     row = connection.execute(query.with_for_update() if lock else query).first()
     if row is None:
         raise UnknownAthlete(f"athlete {athlete_id} is not connected: run strava-pipeline connect")
     return row
+
+
+def _change(connection: Connection, row: Row[Any], **values: Any) -> Row[Any]:
+    """The changed row. Its lock is held, so it is the one that was read."""
+    return connection.execute(
+        update(users)
+        .where(users.c.athlete_id == row.athlete_id, users.c.generation == row.generation)
+        .values(updated_at=func.clock_timestamp(), **values)
+        .returning(users, func.clock_timestamp().label("moment"))
+    ).one()

@@ -40,6 +40,13 @@ def test_table_shows_markup_as_it_is_and_no_row_as_none() -> None:
 
 
 @pytest.mark.usefixtures("settings")
+def test_table_in_a_pipe_is_not_folded_and_holds_no_control_characters() -> None:
+    shown = run("SELECT " + ", ".join(f"repeat('wide ', 9) AS column_{number}" for number in range(9)))
+    assert sum("wide wide" in line for line in shown.splitlines()) == 1
+    assert "\x1b" not in run("SELECT chr(27) || '[31mred' AS name")
+
+
+@pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize(
     ("statement", "reason"),
     [
@@ -47,6 +54,8 @@ def test_table_shows_markup_as_it_is_and_no_row_as_none() -> None:
         ("SELEC 1", "syntax error"),
         ("SET TRANSACTION READ WRITE", ""),
         ("SELECT 1; COMMIT; DELETE FROM strava.activities", ""),
+        ("COPY (SELECT 1) TO PROGRAM 'cat'", "permission denied"),
+        ("COPY (SELECT 1) TO '/nowhere/at/all'", "permission denied"),
     ],
 )
 def test_what_is_no_query_is_refused_in_one_line(statement: str, reason: str) -> None:

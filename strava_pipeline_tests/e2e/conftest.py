@@ -19,6 +19,7 @@ import requests
 
 from strava_pipeline.keyring import generate_key
 from strava_pipeline.local.supervisor import free_port
+from strava_pipeline_tests.e2e import recordings
 
 COMMAND = (sys.executable, "-m", "strava_pipeline")
 COMMAND_SECONDS = 120
@@ -130,6 +131,15 @@ def start_mock(embedded: Installation) -> Iterator[Callable[..., Mock]]:
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=20)
         assert process.returncode == 0, output
+
+
+@pytest.fixture
+def connected(installation: Installation, start_mock: Callable[..., Mock], tmp_path: Path) -> Installation:
+    """An installation with one connected athlete and nothing imported."""
+    recordings.write(tmp_path / "runner")
+    mock = start_mock("--recordings", str(tmp_path / "runner"))
+    installation.output("connect", "--code", mock.new_code(recordings.ATHLETE_ID))
+    return installation
 
 
 def _address(output: IO[str]) -> str:

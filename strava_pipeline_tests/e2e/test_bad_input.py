@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -22,15 +21,6 @@ def refusal(installation: Installation, *arguments: str, **variables: str) -> st
     assert done.returncode != 0
     assert len(lines) == 1, done.stderr
     return lines[0]
-
-
-@pytest.fixture
-def connected(installation: Installation, start_mock: Callable[..., Mock], tmp_path: Path) -> Installation:
-    """An installation with one connected athlete and nothing imported."""
-    recordings.write(tmp_path / "runner")
-    mock = start_mock("--recordings", str(tmp_path / "runner"))
-    installation.output("connect", "--code", mock.new_code(recordings.ATHLETE_ID))
-    return installation
 
 
 def test_unknown_athlete(installation: Installation) -> None:

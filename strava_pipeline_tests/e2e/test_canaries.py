@@ -65,7 +65,7 @@ class Watch:
         engine.dispose()
         for column in (ACCESS, REFRESH):
             token = keyring.decrypt(getattr(row, column), Place(row.athlete_id, column, row.generation))
-            self.secrets[f"{column} of generation {row.generation}"] = token
+            self.secrets[f"{column} of generation {row.generation}"] = token.reveal()
 
     def look_at_databases(self) -> None:
         """Every row of every table of both databases, as text."""

@@ -120,11 +120,13 @@ def test_calls_are_kept_as_they_were_seen(client: FlaskClient, cyclist: Caller) 
     assert seen["calls"][2] == {
         "moment": NOON,
         "method": "GET",
+        "host": "localhost",
         "path": f"/api/v3/activities/{number}",
         "status": 200,
         "athlete_id": CYCLIST.athlete_id,
         "counted": True,
         "over_limit": False,
+        "fault": None,
     }
 
 

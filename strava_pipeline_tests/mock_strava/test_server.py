@@ -4,31 +4,12 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import requests
 
-COMMAND = (sys.executable, "-m", "strava_pipeline", "mock-strava", "--months", "1", "--port")
-
-
-def start(port: int) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*COMMAND, str(port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
-    )
-
-
-def read_until_ready(process: subprocess.Popen[str]) -> str:
-    """All that is printed up to the last athlete."""
-    assert process.stdout is not None
-    text = ""
-    for line in process.stdout:
-        text += line
-        if text.count("connect --code") == 2:
-            return text
-    raise AssertionError(text)
+from strava_pipeline_tests.mock_strava.processes import read_until_ready, start
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

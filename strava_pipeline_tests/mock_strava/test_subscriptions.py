@@ -58,7 +58,7 @@ def test_an_app_has_one_subscription(client: FlaskClient, receiver: Receiver) ->
     subscribe(client, receiver.url)
     assert code_of(subscribe(client, receiver.url)) == (400, "already exists")
     assert client.delete(f"{PATH}/2", query_string=APP).status_code == 404
-    assert client.delete(f"{PATH}/1", query_string=APP).status_code == 204
+    assert client.delete(f"{PATH}/1", data=APP).status_code == 204
     assert subscribe(client, receiver.url).status_code == 201
 
 

@@ -112,6 +112,8 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Headers and body are two packets: the second must not wait for the first one's receipt.
+    disable_nagle_algorithm = True
     server: _Server
 
     def _respond(self) -> None:
@@ -124,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
             case Raw() as raw:
                 self._drip(raw)
 
-    do_GET = do_POST = _respond  # noqa: N815  the names are http.server's
+    do_GET = do_POST = do_DELETE = _respond  # noqa: N815  the names are http.server's
 
     def _send_whole(self, whole: Reply) -> None:
         self.send_response(whole.status)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from strava_pipeline.errors import QuotaExhausted
+from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.strava.quota import Lane, Outcome, Reservation
 
@@ -65,15 +66,15 @@ class MemoryTokens:
     generation: int = 1
     refreshes: list[str] = field(default_factory=list)
 
-    def access_token(self, athlete_id: int) -> str:
-        return f"token-{self.generation}"
+    def access_token(self, athlete_id: int) -> Secret:
+        return Secret(f"token-{self.generation}")
 
-    def refreshed(self, athlete_id: int, rejected: str, refresh: Callable[[str], TokenGrant]) -> str:
+    def refreshed(self, athlete_id: int, rejected: Secret, refresh: Callable[[Secret], TokenGrant]) -> Secret:
         if rejected == self.access_token(athlete_id):
-            refresh(f"refresh-{self.generation}")
+            refresh(Secret(f"refresh-{self.generation}"))
         return self.access_token(athlete_id)
 
-    def issue(self, refresh_token: str) -> TokenGrant:
-        self.refreshes.append(refresh_token)
+    def issue(self, refresh_token: Secret) -> TokenGrant:
+        self.refreshes.append(refresh_token.reveal())
         self.generation += 1
-        return TokenGrant(self.access_token(0), f"refresh-{self.generation}", NOW + timedelta(hours=6))
+        return TokenGrant(self.access_token(0), Secret(f"refresh-{self.generation}"), NOW + timedelta(hours=6))

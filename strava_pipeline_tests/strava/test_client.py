@@ -1,32 +1,26 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from inspect import signature
+from math import ceil
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from strava_pipeline.errors import NotFound, RetriableStravaError
-from strava_pipeline.strava.client import StravaClient
+from strava_pipeline.errors import MissingScope, NotFound, RejectedRequest, RetriableStravaError
+from strava_pipeline.strava.client import AthleteProfile, StravaClient
 from strava_pipeline_tests.strava.loopback import Asked, Loopback, Reply, reply
 from strava_pipeline_tests.strava.stand_ins import MemoryLedger
 
 ATHLETE = 4_000_000_101
 MAY = datetime(2025, 5, 1, tzinfo=UTC)
 JUNE = datetime(2025, 6, 1, tzinfo=UTC)
-
-
-def listing_of(count: int) -> list[dict[str, int]]:
-    return [{"id": number} for number in range(1, count + 1)]
-
-
-def pages_of(count: int, strava: Loopback) -> None:
-    def page(asked: Asked) -> Reply:
-        first = (int(asked.query["page"]) - 1) * int(asked.query["per_page"])
-        return reply(listing_of(count)[first : first + int(asked.query["per_page"])])
-
-    strava.answer = page
 
 
 @limits(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=8)
@@ -39,18 +33,30 @@ def pages_of(count: int, strava: Loopback) -> None:
 @example(400)
 def test_a_listing_is_whole_and_ends_at_a_short_page(client: StravaClient, strava: Loopback, count: int) -> None:
     strava.asked.clear()
-    pages_of(count, strava)
-    assert list(client.list_activities(ATHLETE, MAY, JUNE)) == listing_of(count)
-    # A full last page is not known to be the last one.
-    assert len(strava.asked) == count // 200 + 1
-    assert [asked.query["page"] for asked in strava.asked] == [str(1 + page) for page in range(len(strava.asked))]
+    listed = strava_lists(strava, count)
+    assert list(client.list_activities(ATHLETE, MAY, JUNE)) == listed
+    # Each page shows the last entry of the one before; a full last page is not known to be the last one.
+    assert len(strava.asked) == max(1, ceil(count / 199))
 
 
 def test_pages_nobody_wants_are_not_asked_for(client: StravaClient, strava: Loopback) -> None:
-    pages_of(1_000, strava)
-    listing = client.list_activities(ATHLETE, MAY, JUNE)
-    assert next(listing) == {"id": 1}
+    listed = strava_lists(strava, 1_000)
+    assert next(client.list_activities(ATHLETE, MAY, JUNE)) == listed[0]
     assert len(strava.asked) == 1
+
+
+def strava_lists(strava: Loopback, count: int) -> list[dict[str, Any]]:
+    """Have Strava list so many activities of May, newest first, by time and page."""
+    starts = [JUNE - timedelta(hours=1 + number) for number in range(count)]
+    listed = [{"id": number, "start_date": f"{start:%Y-%m-%dT%H:%M:%SZ}"} for number, start in enumerate(starts, 1)]
+
+    def page(asked: Asked) -> Reply:
+        after, before, number, size = (int(asked.query[name]) for name in ("after", "before", "page", "per_page"))
+        within = [body for body, start in zip(listed, starts, strict=True) if after < start.timestamp() < before]
+        return reply(within[(number - 1) * size : number * size])
+
+    strava.answer = page
+    return listed
 
 
 def test_a_listing_covers_its_first_second_but_not_its_last(client: StravaClient, strava: Loopback) -> None:
@@ -131,3 +137,102 @@ def test_any_path_can_be_asked_for(client: StravaClient, strava: Loopback) -> No
     strava.answers(reply({"all_ride_totals": {}}))
     assert client.get(ATHLETE, f"/athletes/{ATHLETE}/stats", {"a": "b"}) == {"all_ride_totals": {}}
     assert strava.asked[0].target == f"/api/v3/athletes/{ATHLETE}/stats?a=b"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        (StravaClient.get_laps, "/activities/7/laps"),
+        (StravaClient.get_zones, "/activities/7/zones"),
+    ],
+)
+def test_parts_of_an_activity_come_as_lists(
+    client: StravaClient, strava: Loopback, method: Callable[..., Any], path: str
+) -> None:
+    strava.answers(reply([{"id": 1}, {"id": 2}]))
+    assert method(client, ATHLETE, 7) == [{"id": 1}, {"id": 2}]
+    assert strava.asked[0].target == f"/api/v3{path}"
+    strava.answers(reply({"id": 1}))
+    with pytest.raises(RetriableStravaError, match="not a list of objects"):
+        method(client, ATHLETE, 7)
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "path"),
+    [
+        (StravaClient.get_athlete_stats, (), f"/athletes/{ATHLETE}/stats"),
+        (StravaClient.get_athlete_zones, (), "/athlete/zones"),
+        (StravaClient.get_gear, ("b12345",), "/gear/b12345"),
+        (StravaClient.get_gear, ("../athlete?x=1",), "/gear/..%2Fathlete%3Fx%3D1"),
+    ],
+)
+def test_objects_are_asked_for_at_their_paths(
+    client: StravaClient, strava: Loopback, method: Callable[..., Any], arguments: tuple[str, ...], path: str
+) -> None:
+    strava.answers(reply({"id": "b12345"}))
+    assert method(client, ATHLETE, *arguments) == {"id": "b12345"}
+    assert strava.asked[0].target == f"/api/v3{path}"
+    strava.answers(reply([]))
+    with pytest.raises(RetriableStravaError, match="not an object"):
+        method(client, ATHLETE, *arguments)
+
+
+def test_a_profile_is_athlete_stats_and_zones(client: StravaClient, strava: Loopback) -> None:
+    strava.answers(reply({"id": ATHLETE}), reply({"all_run_totals": {}}), reply({"heart_rate": {}}))
+    assert client.get_athlete_profile(ATHLETE) == AthleteProfile(
+        athlete={"id": ATHLETE}, stats={"all_run_totals": {}}, zones={"heart_rate": {}}
+    )
+    assert len(strava.asked) == 3
+
+
+def test_a_profile_needs_its_scope(client: StravaClient, strava: Loopback) -> None:
+    missing = {"resource": "AccessToken", "field": "profile:read_permission", "code": "missing"}
+    strava.answers(reply({}), reply({}), reply({"message": "Authorization Error", "errors": [missing]}, 401))
+    with pytest.raises(MissingScope):
+        client.get_athlete_profile(ATHLETE)
+
+
+def test_an_export_takes_two_requests(client: StravaClient, strava: Loopback) -> None:
+    strava.answers(
+        reply({"id": 7, "name": "Round the lake", "start_date": "2026-05-01T06:30:00Z"}),
+        reply({"latlng": {"data": [[48.2, 16.3]]}, "time": {"data": [3]}}),
+    )
+    exported = client.export_gpx(ATHLETE, 7)
+    assert "<name>Round the lake</name>" in exported
+    assert "<time>2026-05-01T06:30:03Z</time>" in exported
+    assert [asked.path for asked in strava.asked] == ["/api/v3/activities/7", "/api/v3/activities/7/streams"]
+
+
+def test_an_activity_without_streams_has_no_export(client: StravaClient, strava: Loopback) -> None:
+    strava.answers(reply({"id": 7}), reply({"message": "Resource Not Found", "errors": []}, 404))
+    with pytest.raises(NotFound, match="no GPS positions"):
+        client.export_gpx(ATHLETE, 7)
+
+
+# https://developers.strava.com/docs/reference/
+PATHS_OF_STRAVA = {
+    "/athlete",
+    "/athlete/activities",
+    "/athlete/zones",
+    "/athletes/{id}/stats",
+    "/activities/{id}",
+    "/activities/{id}/laps",
+    "/activities/{id}/streams",
+    "/activities/{id}/zones",
+    "/gear/{id}",
+}
+
+
+def test_every_path_that_is_asked_for_is_one_of_stravas(client: StravaClient, strava: Loopback) -> None:
+    arguments = {"athlete_id": ATHLETE, "activity_id": 7, "gear_id": "b7", "after": MAY, "before": JUNE}
+    lists = re.compile(".*/(athlete/activities|laps|activities/7/zones)")
+    strava.answer = lambda asked: reply([] if lists.fullmatch(asked.path) else {})
+    endpoints = [name for name in dir(StravaClient) if not name.startswith("_") and name not in ("get", "transport")]
+    for method in (getattr(client, name) for name in endpoints):
+        given = {name: arguments[name] for name in signature(method).parameters}
+        # There is nothing to export here; and a listing asks only when it is read.
+        with suppress(RejectedRequest):
+            found = method(**given)
+            assert not isinstance(found, Iterator) or list(found) == []
+    asked = {re.sub(r"(?<=/)b?[0-9]+", "{id}", asked.path.removeprefix("/api/v3")) for asked in strava.asked}
+    assert asked == PATHS_OF_STRAVA

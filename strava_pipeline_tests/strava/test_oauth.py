@@ -13,11 +13,13 @@ from strava_pipeline.errors import (
     AppInactive,
     ConfigurationError,
     NeedsReauthorization,
+    NotFound,
     QuotaExhausted,
     RejectedRequest,
     RetriableStravaError,
     StravaError,
 )
+from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.oauth import (
     WANTED_SCOPES,
@@ -26,6 +28,7 @@ from strava_pipeline.strava.oauth import (
     exchange_code,
     parse_redirect,
     refresh,
+    revoke,
 )
 from strava_pipeline_tests.strava.loopback import Loopback, Raw, Reply, reply
 
@@ -45,7 +48,9 @@ def fault(status: int, resource: str, field: str, code: str) -> Reply:
 
 def test_a_refresh_sends_everything_in_its_body(app: Settings, strava: Loopback, session: requests.Session) -> None:
     strava.answers(reply(GRANT))
-    assert refresh(app, session, "old-refresh") == TokenGrant("canary-access", "canary-refresh", EXPIRES)
+    assert refresh(app, session, Secret("old-refresh")) == TokenGrant(
+        Secret("canary-access"), Secret("canary-refresh"), EXPIRES
+    )
     [asked] = strava.asked
     assert (asked.method, asked.target) == ("POST", "/oauth/token")
     assert asked.form == {
@@ -76,7 +81,7 @@ def test_an_exchange_without_an_athlete_is_refused(
 def test_only_strava_saying_so_makes_a_grant_dead(app: Settings, strava: Loopback, session: requests.Session) -> None:
     strava.answers(fault(400, "RefreshToken", "refresh_token", "invalid"))
     with pytest.raises(NeedsReauthorization, match="connect again"):
-        refresh(app, session, "old-refresh")
+        refresh(app, session, Secret("old-refresh"))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +112,7 @@ def test_nothing_else_makes_a_grant_dead(
 ) -> None:
     strava.answers(answer)
     with pytest.raises(expected) as caught:
-        refresh(app, session, "old-refresh")
+        refresh(app, session, Secret("old-refresh"))
     assert not isinstance(caught.value, NeedsReauthorization)
     assert len(strava.asked) == 1
 
@@ -117,13 +122,13 @@ def test_silence_does_not_make_a_grant_dead(
 ) -> None:
     strava.answers(Raw(lambda: iter(())))
     with pytest.raises(RetriableStravaError, match="in time"):
-        refresh(app, session, "old-refresh")
+        refresh(app, session, Secret("old-refresh"))
 
 
 def test_a_wrong_client_is_told_apart(app: Settings, strava: Loopback, session: requests.Session) -> None:
     strava.answers(fault(401, "Application", "client_secret", "invalid"))
     with pytest.raises(RejectedRequest, match="STRAVA_CLIENT_SECRET") as caught:
-        refresh(app, session, "old-refresh")
+        refresh(app, session, Secret("old-refresh"))
     assert caught.value.status == 401
     assert "canary" not in str(caught.value)
 
@@ -139,13 +144,6 @@ def test_a_wrong_client_is_told_apart(app: Settings, strava: Loopback, session: 
         {"refresh_token": "two\r\nlines"},
         {"access_token": "canary-é"},
         {"access_token": "canary-\ud800"},
-        {"expires_at": None},
-        {"expires_at": "1793702430"},
-        {"expires_at": 1e17},
-        {"expires_at": 1e300},
-        {"expires_at": 10**400},
-        {"expires_at": 253_402_300_800},
-        {"expires_at": []},
     ],
 )
 def test_an_answer_without_usable_tokens_is_no_grant(
@@ -153,8 +151,18 @@ def test_an_answer_without_usable_tokens_is_no_grant(
 ) -> None:
     strava.answers(reply(GRANT | changes))
     with pytest.raises(RetriableStravaError, match="no usable tokens") as caught:
-        refresh(app, session, "old-refresh")
+        refresh(app, session, Secret("old-refresh"))
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("expires_at", [None, "1793702430", 1e17, 1e300, 10**400, 253_402_300_800, []])
+def test_tokens_are_kept_though_their_end_is_unreadable(
+    app: Settings, strava: Loopback, session: requests.Session, expires_at: object
+) -> None:
+    """The refresh token that was sent may be dead by now: these are the only ones."""
+    strava.answers(reply(GRANT | {"expires_at": expires_at}))
+    issued = TokenGrant(Secret("canary-access"), Secret("canary-refresh"), None)
+    assert refresh(app, session, Secret("old-refresh")) == issued
 
 
 @pytest.mark.parametrize("body", [[], None, "text", 7, {}])
@@ -163,7 +171,7 @@ def test_an_answer_of_another_shape_is_no_grant(
 ) -> None:
     strava.answers(reply(body))
     with pytest.raises(RetriableStravaError, match="no usable tokens"):
-        refresh(app, session, "old-refresh")
+        refresh(app, session, Secret("old-refresh"))
 
 
 def test_tokens_show_in_no_repr_and_no_log(
@@ -179,7 +187,60 @@ def test_tokens_show_in_no_repr_and_no_log(
 
 def test_an_app_without_credentials_is_told_what_to_set(session: requests.Session) -> None:
     with pytest.raises(ConfigurationError, match="STRAVA_CLIENT_ID is not set"):
-        refresh(Settings(), session, "old-refresh")
+        refresh(Settings(), session, Secret("old-refresh"))
+
+
+PAIR = TokenGrant(Secret("canary-access"), Secret("canary-refresh"), EXPIRES)
+NO_SUCH_PAGE = Reply(404, b"<html>")
+
+
+def test_a_grant_is_revoked_with_the_apps_credentials_in_the_header(
+    app: Settings, strava: Loopback, session: requests.Session
+) -> None:
+    strava.answers(Reply(200, b""))
+    revoke(app, session, PAIR)
+    [asked] = strava.asked
+    assert (asked.method, asked.target) == ("POST", "/oauth/revoke")
+    assert asked.headers["Authorization"] == requests.auth._basic_auth_str("4711", "canary-client-secret")
+    assert asked.form == {"token": "canary-refresh"}
+
+
+def test_a_base_without_revoke_gets_the_access_token_by_deauthorize(
+    app: Settings, strava: Loopback, session: requests.Session
+) -> None:
+    strava.answers(NO_SUCH_PAGE, reply({"access_token": "canary-access"}))
+    revoke(app, session, PAIR)
+    assert [asked.target for asked in strava.asked] == ["/oauth/revoke", "/oauth/deauthorize"]
+    assert strava.asked[1].form == {"access_token": "canary-access"}
+    assert "Authorization" not in strava.asked[1].headers
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected", "message"),
+    [
+        ([Reply(503, b"")], RetriableStravaError, "503"),
+        ([Reply(500, b"<html>")], RetriableStravaError, "500"),
+        ([fault(429, "Application", "overall rate limit", "exceeded")], QuotaExhausted, "429"),
+        ([fault(401, "Application", "client_secret", "invalid")], RejectedRequest, "STRAVA_CLIENT_SECRET"),
+        ([fault(403, "Application", "Status", "Inactive")], AppInactive, "switched off"),
+        ([NO_SUCH_PAGE, Reply(503, b"")], RetriableStravaError, "503"),
+        ([NO_SUCH_PAGE, fault(401, "Athlete", "access_token", "invalid")], NeedsReauthorization, "401"),
+        ([NO_SUCH_PAGE, NO_SUCH_PAGE], NotFound, "404"),
+    ],
+)
+def test_a_grant_that_could_not_be_ended_is_told_with_its_reason(
+    app: Settings,
+    strava: Loopback,
+    session: requests.Session,
+    answers: list[Reply],
+    expected: type[StravaError],
+    message: str,
+) -> None:
+    strava.answers(*answers)
+    with pytest.raises(expected, match=message) as caught:
+        revoke(app, session, PAIR)
+    assert len(strava.asked) == len(answers)
+    assert "canary" not in str(caught.value)
 
 
 def test_the_link_to_consent_asks_for_what_is_wanted(app: Settings) -> None:

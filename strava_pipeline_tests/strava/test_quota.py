@@ -8,16 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
+from strava_pipeline.strava.clock import SLACK, UNKNOWN_MARGIN, StravaClock
 from strava_pipeline.strava.quota import (
-    MARGIN,
     UNNAMED_BLOCK,
+    Count,
     Outcome,
     Pair,
     RateHeaders,
+    Reservation,
     Window,
-    blocked_until,
-    counted_window,
+    block,
+    count,
     window_at,
+    windows_to_book,
     windows_touched,
 )
 
@@ -73,39 +76,116 @@ def test_a_call_that_may_end_at_the_very_edge_counts_on_both_sides() -> None:
 
 
 EDGE = at("2026-11-03T10:30:00")
-BEFORE, AFTER = window_at(EDGE - MARGIN, QUARTER), window_at(EDGE, QUARTER)
+BEFORE, AFTER = window_at(EDGE - timedelta(seconds=1), QUARTER), window_at(EDGE, QUARTER)
+# Known to a quarter of a second: the margin is 0.75 s.
+CLOCK = StravaClock(0.0, 0.25, EDGE)
+
+
+def settled(sent_s: float, received_s: float, date_s: float | None, clock: StravaClock = CLOCK) -> Count:
+    """Where a call around the edge counted; all times in seconds from the edge."""
+    reservation = Reservation(1, EDGE + timedelta(seconds=sent_s), (BEFORE, AFTER))
+    told = None if date_s is None else EDGE + timedelta(seconds=date_s)
+    return count(reservation, QUARTER, EDGE + timedelta(seconds=received_s), told, clock)
 
 
 @pytest.mark.parametrize(
-    ("offset_s", "counted"),
-    [(-30, BEFORE), (-3, BEFORE), (-2, None), (-1, None), (0, None), (1, None), (2, AFTER), (3, AFTER), (30, AFTER)],
+    ("sent_s", "received_s", "date_s", "kept"),
+    [
+        (-20, -10, -11, (BEFORE,)),
+        (-20, 10, -3, (BEFORE,)),
+        (-20, 10, -2, (BEFORE,)),
+        (-20, 10, -1, (BEFORE, AFTER)),
+        (-20, 10, 0, (BEFORE, AFTER)),
+        # Our own clock knows better than a Date of whole seconds.
+        (-2, -0.8, -1, (BEFORE,)),
+        (-2, -0.7, -1, (BEFORE, AFTER)),
+        (-0.7, 0.3, 0, (BEFORE, AFTER)),
+        # The first window needs no lower bound, the last one no upper one.
+        (0.8, 1.5, 1, (AFTER,)),
+        (20, 899.9, 899, (AFTER,)),
+        (-20, 10, None, (BEFORE, AFTER)),
+        (-20, -10, None, (BEFORE,)),
+        (3, 4, None, (AFTER,)),
+    ],
 )
-def test_the_answers_date_settles_a_straddle_unless_it_is_too_close(offset_s: int, counted: Window | None) -> None:
-    assert counted_window((BEFORE, AFTER), QUARTER, EDGE + timedelta(seconds=offset_s)) == counted
-
-
-def test_a_straddle_without_a_date_or_with_one_from_elsewhere_stays_open() -> None:
-    assert counted_window((BEFORE, AFTER), QUARTER, None) is None
-    assert counted_window((BEFORE, AFTER), QUARTER, EDGE + timedelta(hours=5)) is None
-
-
-def test_a_call_in_one_window_needs_no_date() -> None:
-    day = window_at(EDGE, DAY)
-    assert counted_window((BEFORE, AFTER, day), DAY, None) == day
-    assert counted_window((BEFORE,), QUARTER, EDGE + timedelta(hours=5)) == BEFORE
-    assert counted_window((), QUARTER, EDGE) is None
-
-
-@given(moments, st.timedeltas(timedelta(0), timedelta(seconds=34)), st.floats(0, 1), st.floats(-1.5, 1.5), lengths)
-def test_the_window_a_call_is_settled_in_is_the_one_it_counts_in(
-    earliest: datetime, span: timedelta, share: float, skew_s: float, length: int
+def test_an_answer_settles_where_its_call_counted(
+    sent_s: float, received_s: float, date_s: float | None, kept: tuple[Window, ...]
 ) -> None:
-    truly = earliest + share * span
-    # The two clocks differ, and Date has lost its fraction.
-    told = (truly + timedelta(seconds=skew_s / 3)).replace(microsecond=0)
-    booked = tuple(windows_touched(earliest - MARGIN, earliest + span + MARGIN, length))
-    settled = counted_window(booked, length, told)
-    assert settled is None or settled == window_at(truly, length)
+    counted = settled(sent_s, received_s, date_s)
+    assert counted.kept == kept
+    assert set(counted.freed) == {BEFORE, AFTER} - set(kept)
+
+
+def test_headers_are_taken_for_a_window_only_where_both_bounds_name_it() -> None:
+    assert settled(-20, -10, -11).told == BEFORE
+    assert settled(0.8, 1.5, 1).told == AFTER
+    assert settled(-20, 10, 0).told is None
+
+
+def test_a_call_that_took_too_long_is_booked_where_it_may_have_counted_late() -> None:
+    reservation = Reservation(1, EDGE - timedelta(seconds=60), (BEFORE,))
+    received = EDGE + timedelta(seconds=100)
+    counted = count(reservation, QUARTER, received, EDGE + timedelta(seconds=99), CLOCK)
+    assert counted == Count((BEFORE,), added=(AFTER,))
+
+
+def test_an_answer_that_contradicts_the_clock_frees_nothing_and_is_booked_where_it_points() -> None:
+    doubt = StravaClock(0.0, 0.25, None)
+    counted = settled(-20, -10, 3600, doubt)
+    assert (counted.kept, counted.freed, counted.told) == ((BEFORE, AFTER), (), None)
+    assert counted.added == windows_touched(
+        EDGE + timedelta(seconds=3600) - SLACK, EDGE + timedelta(seconds=3601) + SLACK, QUARTER
+    )
+
+
+def test_a_clock_learned_from_the_very_answer_books_it_in_the_right_window() -> None:
+    reservation = Reservation(1, EDGE - timedelta(seconds=100), (BEFORE,))
+    learned = StravaClock(3600.0, 0.5, EDGE)
+    told = EDGE + timedelta(seconds=3600 - 99)
+    counted = count(reservation, QUARTER, EDGE - timedelta(seconds=98), told, learned)
+    right = window_at(told, QUARTER)
+    assert (counted.freed, counted.added, counted.told) == ((), (right,), right)
+
+
+def test_usage_that_a_window_cannot_have_settles_a_call_at_the_very_edge() -> None:
+    unsure = Count((BEFORE, AFTER))
+    assert unsure.narrowed(93, {BEFORE: 97, AFTER: 12}) == Count((BEFORE,), freed=(AFTER,))
+    assert unsure.narrowed(12, {BEFORE: 97, AFTER: 12}) == unsure
+    assert unsure.narrowed(None, {BEFORE: 97, AFTER: 12}) == unsure
+    # Others are at work: nothing is certain.
+    assert unsure.narrowed(150, {BEFORE: 97, AFTER: 12}) == unsure
+
+
+@given(
+    moments,
+    st.floats(-1.5, 1.5),
+    st.floats(0.25, 2.0),
+    st.timedeltas(timedelta(0), timedelta(seconds=30)),
+    st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    lengths,
+    st.booleans(),
+)
+def test_the_window_a_call_counts_in_is_booked_and_never_freed(
+    sent: datetime,
+    offset_s: float,
+    error_s: float,
+    took: timedelta,
+    legs: tuple[float, float],
+    length: int,
+    dated: bool,
+) -> None:
+    counted_after, written_after = sorted(legs)
+    # What is known of the offset is wrong by as much as it may be.
+    clock = StravaClock(offset_s - error_s, error_s, sent)
+    strava = sent + timedelta(seconds=offset_s)
+    counted_in = window_at(strava + counted_after * took, length)
+    booked = windows_to_book(clock, sent, timedelta(seconds=30), length)
+    assert counted_in in booked
+    told = (strava + written_after * took).replace(microsecond=0) if dated else None
+    counted = count(Reservation(1, sent, booked), length, sent + took, told, clock)
+    assert counted_in in counted.kept
+    assert set(counted.kept) | set(counted.freed) == set(booked)
+    assert counted.told in (None, counted_in)
 
 
 @given(st.sampled_from(["X-RateLimit-Limit", "x-ratelimit-limit", "X-RATELIMIT-LIMIT"]), st.booleans())
@@ -166,24 +246,27 @@ def test_no_header_is_an_error(headers: dict[str, str]) -> None:
 
 NOW = at("2026-11-03T10:20:30")
 SHORT, LONG = window_at(NOW, QUARTER), window_at(NOW, DAY)
+ALL_USED_UP = RateHeaders(overall_limit=Pair(200, 2000), overall_usage=Pair(50, 2001))
 DAY_USED_UP = RateHeaders(read_limit=Pair(100, 1000), read_usage=Pair(50, 1000))
 
 
 @pytest.mark.parametrize(
-    ("outcome", "until"),
+    ("outcome", "window", "until"),
     [
-        (Outcome(429, 1.0), NOW + UNNAMED_BLOCK),
-        (Outcome(429, 1.0, names_a_window=True), SHORT.ends_at + MARGIN),
-        (Outcome(429, 1.0, names_a_window=True, rates=DAY_USED_UP), LONG.ends_at + MARGIN),
-        (Outcome(429, 1.0, rates=DAY_USED_UP), LONG.ends_at + MARGIN),
+        (Outcome(429, 1.0), SHORT, NOW + UNNAMED_BLOCK),
+        (Outcome(429, 1.0, names_a_window=True), SHORT, SHORT.ends_at + UNKNOWN_MARGIN),
+        (Outcome(429, 1.0, names_a_window=True, rates=DAY_USED_UP), LONG, LONG.ends_at + UNKNOWN_MARGIN),
+        (Outcome(429, 1.0, names_a_window=True, rates=ALL_USED_UP), LONG, LONG.ends_at + UNKNOWN_MARGIN),
+        (Outcome(429, 1.0, rates=DAY_USED_UP), LONG, LONG.ends_at + UNKNOWN_MARGIN),
         (
             Outcome(429, 1.0, names_a_window=True, rates=DAY_USED_UP, retry_after=timedelta(seconds=5)),
+            LONG,
             NOW + timedelta(seconds=5),
         ),
     ],
 )
-def test_a_429_blocks_as_long_as_the_answer_says(outcome: Outcome, until: datetime) -> None:
-    assert blocked_until(outcome, NOW, SHORT, LONG) == until
+def test_a_429_blocks_as_long_as_the_answer_says(outcome: Outcome, window: Window, until: datetime) -> None:
+    assert block(outcome, NOW, SHORT, LONG, UNKNOWN_MARGIN) == (window, until)
 
 
 @given(st.integers(1, 2_000), st.integers(0, 3_000))

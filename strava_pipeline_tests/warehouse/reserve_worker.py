@@ -12,9 +12,10 @@ from sqlalchemy import make_url
 
 from strava_pipeline.errors import QuotaExhausted
 from strava_pipeline.settings import load_settings
+from strava_pipeline.strava.lanes import Ceilings
 from strava_pipeline.strava.quota import Lane
 from strava_pipeline.warehouse.engine import database_url, open_engine
-from strava_pipeline.warehouse.quota import Ceilings, PostgresLedger
+from strava_pipeline.warehouse.quota import PostgresLedger
 
 
 def main(limit: int, length: int) -> None:

@@ -13,6 +13,16 @@ def upgrade() -> None:
     op.add_column(
         "users",
         sa.Column(
+            "refreshed_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="when a refresh last gave the tokens (UTC); empty: they came with a code",
+        ),
+        schema="ops",
+    )
+    op.add_column(
+        "users",
+        sa.Column(
             "refresh_not_before",
             sa.DateTime(timezone=True),
             nullable=True,
@@ -20,6 +30,7 @@ def upgrade() -> None:
         ),
         schema="ops",
     )
+    _recomment_token_audit()
     _create_token_journal()
     _create_key_checks()
     _create_app_status()
@@ -38,6 +49,27 @@ def upgrade() -> None:
     op.alter_column("quota_windows", "scope", server_default=None, schema="ops")
     op.drop_constraint("pk_quota_windows", "quota_windows", schema="ops")
     op.create_primary_key("pk_quota_windows", "quota_windows", ["scope", "length_s", "starts_at"], schema="ops")
+    op.alter_column(
+        "quota_windows",
+        "blocked_until",
+        comment="no call before this time (UTC, Strava's clock): Strava answered 429",
+        schema="ops",
+    )
+    op.create_index(
+        "ix_quota_windows_blocked",
+        "quota_windows",
+        ["scope", "blocked_until"],
+        schema="ops",
+        postgresql_where=sa.text("blocked_until IS NOT NULL"),
+    )
+
+
+def _recomment_token_audit() -> None:
+    for column, comment in (
+        ("outcome", "ok, adopted (the answer to a process that died), or failed"),
+        ("detail", "what went wrong, in Strava's words, or between which keys; never a token"),
+    ):
+        op.alter_column("token_audit", column, comment=comment, schema="ops")
 
 
 def _create_token_journal() -> None:
@@ -120,7 +152,13 @@ def _create_app_status() -> None:
             nullable=True,
             comment="Strava's clock minus the database's, as learned from its answers, s",
         ),
-        sa.Column("clock_learned_at", sa.DateTime(timezone=True), nullable=True, comment="when that was learned (UTC)"),
+        sa.Column("clock_error_s", sa.Double(), nullable=True, comment="by how much that may be wrong, either way, s"),
+        sa.Column(
+            "clock_learned_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="when an answer last confirmed that (UTC); empty: never, or one contradicts it",
+        ),
         sa.CheckConstraint("id = 1", name="ck_app_status_one"),
         sa.PrimaryKeyConstraint("id", name="pk_app_status"),
         schema="ops",

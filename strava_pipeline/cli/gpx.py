@@ -1,0 +1,46 @@
+"""``strava-pipeline export-gpx``: one activity as a GPX file."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+MAX_WAIT = timedelta(minutes=16)
+
+
+@click.command()
+@click.argument("activity_id", metavar="ACTIVITY", type=click.IntRange(min=1))
+@click.option("--athlete", "athlete_id", type=int, help="Whose it is. Without it: as the tables have it.")
+def export_gpx(activity_id: int, athlete_id: int | None) -> None:
+    """Print ACTIVITY (its id) as GPX 1.1, with heart rate, cadence, temperature and power, from two requests."""
+    from strava_pipeline.access import open_client
+    from strava_pipeline.strava.quota import Lane
+    from strava_pipeline.warehouse.migrate import open_warehouse
+
+    settings = load_settings()
+    settings.required("token_keys")
+    with open_warehouse(settings) as engine:
+        owner = _owner(engine, activity_id) if athlete_id is None else athlete_id
+        client = open_client(settings, engine, Lane.LIVE, MAX_WAIT)
+        click.echo(client.export_gpx(owner, activity_id), nl=False)
+
+
+def _owner(engine: Engine, activity_id: int) -> int:
+    """Whose stored activity this is."""
+    from sqlalchemy import select
+
+    from strava_pipeline.warehouse.tables import activities
+
+    with engine.connect() as connection:
+        owner = connection.scalar(select(activities.c.athlete_id).where(activities.c.id == activity_id))
+    if owner is None:
+        raise ConfigurationError(f"activity {activity_id} is not in the tables: say whose it is with --athlete")
+    return int(owner)

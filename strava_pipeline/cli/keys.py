@@ -1,0 +1,108 @@
+"""``strava-pipeline keys``: the keys of the stored tokens, made, counted and changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import click
+
+from strava_pipeline.errors import ConfigurationError, WarehouseError
+from strava_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from strava_pipeline.keyring import Keyring
+    from strava_pipeline.warehouse.key_checks import KeyUse
+
+COLUMNS = "{:34}{:16}{:>12}{:>14}   {}"
+
+
+@click.group()
+def keys() -> None:
+    """The keys that stored tokens are encrypted with (STRAVA_TOKEN_KEYS)."""
+
+
+@keys.command()
+def generate() -> None:
+    """Print a fresh entry for STRAVA_TOKEN_KEYS. The first entry there writes, all of them read."""
+    from strava_pipeline.keyring import generate_key
+
+    click.echo(generate_key())
+
+
+@keys.command()
+def status() -> None:
+    """List the keys: which is configured, which writes, how many rows of tokens need each, and which may go.
+
+    Fails where a key is lacking or is another one than before.
+    """
+    from strava_pipeline.keyring import Keyring
+    from strava_pipeline.warehouse.key_checks import read_use, refuse_wrong_keys
+    from strava_pipeline.warehouse.migrate import open_warehouse
+
+    settings = load_settings()
+    keyring = Keyring.parse(settings.required("token_keys"))
+    with open_warehouse(settings) as engine, engine.connect() as connection:
+        use = read_use(connection)
+    click.echo(COLUMNS.format("key id", "configured", "athletes", "journal rows", "first seen (UTC)"))
+    for key_id in dict.fromkeys((*keyring.keys, *sorted(use.check_values), *use.missing(keyring))):
+        seen = f"{use.first_seen[key_id]:%Y-%m-%d %H:%M}" if key_id in use.first_seen else "-"
+        click.echo(COLUMNS.format(key_id, _role(key_id, keyring, use), use.users[key_id], use.journal[key_id], seen))
+    for key_id in list(keyring.keys)[1:]:
+        click.echo(_advice(key_id, use))
+    refuse_wrong_keys(use, keyring)
+
+
+@keys.command()
+@click.option("--dry-run", is_flag=True, help="Only open what would be re-encrypted, and count it.")
+def rotate(dry_run: bool) -> None:
+    """Re-encrypt all stored tokens with the first key of STRAVA_TOKEN_KEYS; everything may go on running.
+
+    Stopped in its middle, it is simply run again.
+    """
+    from strava_pipeline.access import open_tokens
+    from strava_pipeline.warehouse import key_rotation
+    from strava_pipeline.warehouse.key_checks import read_use
+    from strava_pipeline.warehouse.migrate import open_warehouse
+
+    settings = load_settings()
+    done: Counter[str] = Counter()
+    unreadable = 0
+    with open_warehouse(settings) as engine:
+        keyring = open_tokens(settings, engine).keyring
+        for row in key_rotation.rotate(engine, keyring, dry_run=dry_run):
+            if row.reason is None:
+                done[row.old_key_id] += 1
+            else:
+                unreadable += 1
+                click.echo(f"left as it is: {row.reason}", err=True)
+        with engine.connect() as connection:
+            use = read_use(connection)
+    verb = "would be re-encrypted" if dry_run else "re-encrypted"
+    for key_id, rows in sorted(done.items()):
+        click.echo(f"{rows} rows of key {key_id} {verb} with key {keyring.writing_key_id}")
+    if not done:
+        click.echo(f"nothing to do: key {keyring.writing_key_id} wrote all {use.rows(keyring.writing_key_id)} rows")
+    if unreadable:
+        raise ConfigurationError(f"{unreadable} rows do not open: these athletes have to connect again")
+    left = sum(use.rows(key_id) for key_id in use.needed() if key_id != keyring.writing_key_id)
+    if left and not dry_run:
+        raise WarehouseError(
+            f"{left} rows were written with another key meanwhile: restart the processes that still have it first"
+            " in STRAVA_TOKEN_KEYS, and run this again"
+        )
+
+
+def _role(key_id: str, keyring: Keyring, use: KeyUse) -> str:
+    if key_id not in keyring.keys:
+        return "LACKING" if use.rows(key_id) else "no"
+    if key_id in use.different(keyring):
+        return "ANOTHER VALUE"
+    return "writes" if key_id == keyring.writing_key_id else "reads"
+
+
+def _advice(key_id: str, use: KeyUse) -> str:
+    rows = use.rows(key_id)
+    if rows:
+        return f"key {key_id}: {rows} rows need it; run strava-pipeline keys rotate before it goes"
+    return f"key {key_id}: no row needs it; it may go once no process writes with it (backups may still need it)"

@@ -1,0 +1,164 @@
+"""How much of a window each lane may use: limits, what is used, and the reserve that keeps live calls moving.
+
+The reserve is what live calls may still need in a window. It shrinks as the window runs out, so that a
+backfill gets the last call of it as well: nothing is left unused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from strava_pipeline.settings import QuotaScope, Settings
+from strava_pipeline.strava.quota import APP, Lane, Window
+
+# Of the reserve, this share is closed to a lane.
+RESERVE_SHARE = {Lane.LIVE: 0.0, Lane.RECONCILE: 0.5, Lane.BACKFILL: 1.0}
+SHORT_SHARE = 0.3
+# The day's reserve: so much more than a busy day's live calls.
+ABOVE_BUSY = 1.3
+BUSY = 0.9
+# Before there is a day to learn from: this many calls, but no more than this share of a small limit.
+FIRST_RESERVE = 300
+FIRST_SHARE = 0.3
+# Where the falling reserve meets what is left, this much later there is more left than the reserve.
+_TICK = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True)
+class WindowUse:
+    """What is known of one window: calls of ours, calls of others, Strava's limits, and a block (Strava's clock)."""
+
+    window: Window
+    booked: int = 0
+    read_limit: int | None = None
+    read_foreign: int = 0
+    overall_limit: int | None = None
+    overall_foreign: int = 0
+    blocked_until: datetime | None = None
+
+    def share_left(self, now: datetime) -> float:
+        """The share of the window that is still to come, 0 to 1."""
+        return min(1.0, max(0.0, (self.window.ends_at - now).total_seconds() / self.window.length_s))
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """The configured limits and whose they are; ``capped`` where the operator set one: Strava's may not exceed it."""
+
+    short: int
+    long: int
+    short_window_s: int
+    long_window_s: int
+    short_capped: bool = False
+    long_capped: bool = False
+    scope: QuotaScope = QuotaScope.APP
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Ceilings:
+        given = settings.model_fields_set
+        return cls(
+            short=settings.quota_short_limit,
+            long=settings.quota_long_limit,
+            short_window_s=settings.quota_short_window_seconds,
+            long_window_s=settings.quota_long_window_seconds,
+            short_capped="quota_short_limit" in given,
+            long_capped="quota_long_limit" in given,
+            scope=settings.quota_scope,
+        )
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Of the short and the long window, s."""
+        return self.short_window_s, self.long_window_s
+
+    def scope_of(self, athlete_id: int | None) -> str:
+        """Under which name a call's windows are kept."""
+        per_athlete = self.scope is QuotaScope.ATHLETE and athlete_id is not None
+        return f"athlete:{athlete_id}" if per_athlete else APP
+
+    def limit(self, use: WindowUse) -> int:
+        """How many reads a window takes: Strava's word, up to the operator's."""
+        long = use.window.length_s == self.long_window_s
+        assumed, capped = (self.long, self.long_capped) if long else (self.short, self.short_capped)
+        if use.read_limit is None:
+            return assumed
+        return min(use.read_limit, assumed) if capped else use.read_limit
+
+    def room(self, use: WindowUse) -> int:
+        """How many more calls fit into a window, of reads and of all calls."""
+        free = self.limit(use) - use.read_foreign - use.booked
+        if use.overall_limit is None:
+            return free
+        return min(free, use.overall_limit - use.overall_foreign - use.booked)
+
+    def whole_reserve(self, use: WindowUse, busy_day: float | None) -> float:
+        """The reserve of a window that has just begun; ``busy_day``: see :func:`busy`."""
+        limit = self.limit(use)
+        if use.window.length_s == self.short_window_s:
+            return SHORT_SHARE * limit
+        if busy_day is None:
+            return min(FIRST_RESERVE, FIRST_SHARE * limit)
+        return min(limit, ABOVE_BUSY * busy_day)
+
+    def reserve(self, use: WindowUse, busy_day: float | None, now: datetime) -> float:
+        """What live calls may still need in a window."""
+        return self.whole_reserve(use, busy_day) * use.share_left(now)
+
+    def open_to(self, lane: Lane, use: WindowUse, busy_day: float | None, now: datetime) -> int:
+        """How many calls of this lane a window still takes now."""
+        if use.blocked_until is not None and use.blocked_until > now:
+            return 0
+        return max(0, math.ceil(self.room(use) - RESERVE_SHARE[lane] * self.reserve(use, busy_day, now)))
+
+
+def busy(live_calls: Sequence[int]) -> float | None:
+    """The 90th percentile of live calls per day, days without any included; ``None`` without a whole day."""
+    if not live_calls:
+        return None
+    ordered = sorted(live_calls)
+    place = BUSY * (len(ordered) - 1)
+    below, above = ordered[math.floor(place)], ordered[math.ceil(place)]
+    return below + (above - below) * (place - math.floor(place))
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """No call before ``until`` (Strava's clock), and why, in words for a person."""
+
+    until: datetime
+    why: str
+
+
+def refusal(
+    uses: Iterable[WindowUse],
+    ceilings: Ceilings,
+    lane: Lane,
+    busy_day: float | None,
+    now: datetime,
+    margin: timedelta,
+) -> Refusal | None:
+    """Why a call of this lane may not be booked in all of these windows now, or ``None``; times are Strava's."""
+    found = [
+        _lack(use, ceilings, lane, busy_day, now, margin)
+        for use in uses
+        if ceilings.open_to(lane, use, busy_day, now) < 1
+    ]
+    return max(found, key=lambda lack: lack.until, default=None)
+
+
+def _lack(
+    use: WindowUse, ceilings: Ceilings, lane: Lane, busy_day: float | None, now: datetime, margin: timedelta
+) -> Refusal:
+    window, room = use.window, ceilings.room(use)
+    if use.blocked_until is not None and use.blocked_until > now:
+        return Refusal(use.blocked_until, f"{window.name} is blocked by a 429")
+    if room < 1:
+        begun = window.starts_at <= now
+        return Refusal((window.ends_at if begun else window.starts_at) + margin, f"{window.name} is used up")
+    # The reserve falls in a straight line: here it meets what is left.
+    share = room / (RESERVE_SHARE[lane] * ceilings.whole_reserve(use, busy_day))
+    until = window.ends_at - timedelta(seconds=share * window.length_s) + _TICK
+    return Refusal(until, f"{window.name} has {room} left, kept for more urgent calls")

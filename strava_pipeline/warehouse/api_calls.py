@@ -1,0 +1,81 @@
+"""The calls to Strava, one row each: reservation, record and metric at once."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from strava_pipeline.strava.quota import Lane, Outcome, window_at
+from strava_pipeline.warehouse.ops_tables import api_calls
+
+# So many days tell how many live calls a busy one has.
+HISTORY_DAYS = 14
+
+
+def record(connection: Connection, lane: Lane, endpoint: str, athlete_id: int | None, moment: datetime) -> int:
+    """A call is about to be sent; returns its id."""
+    row = insert(api_calls).values(lane=lane, endpoint=endpoint, athlete_id=athlete_id, reserved_at=moment)
+    call_id: int = connection.execute(row.returning(api_calls.c.id)).scalar_one()
+    return call_id
+
+
+def close(connection: Connection, call_id: int, outcome: Outcome, moment: datetime) -> bool:
+    """A call has ended; ``False`` if that was known."""
+    done = connection.execute(
+        update(api_calls)
+        .where(api_calls.c.id == call_id, api_calls.c.settled_at.is_(None))
+        .values(settled_at=moment, status=outcome.status, duration_ms=outcome.duration_ms)
+    )
+    return done.rowcount == 1
+
+
+def forget(connection: Connection, call_id: int) -> bool:
+    """A call was never sent; ``False`` if it is not there to be forgotten."""
+    unsent = delete(api_calls).where(api_calls.c.id == call_id, api_calls.c.settled_at.is_(None))
+    return connection.execute(unsent).rowcount == 1
+
+
+def one_is_under_way(connection: Connection, moment: datetime, longest: timedelta) -> bool:
+    """Whether a call that takes at most ``longest`` may still be answered."""
+    since = api_calls.c.reserved_at.between(moment - longest, moment)
+    return (
+        connection.execute(select(api_calls.c.id).where(since, api_calls.c.settled_at.is_(None)).limit(1)).first()
+        is not None
+    )
+
+
+def live_calls_per_day(connection: Connection, athlete_id: int | None, day_s: int, now: datetime) -> list[int]:
+    """How many live calls each of the last whole days had, of all athletes or of one; empty in the first days.
+
+    ``day_s``: length of a day in s, which a scaled system has shorter.
+    """
+    today = window_at(now, day_s).starts_at
+    first = connection.execute(select(func.min(api_calls.c.reserved_at))).scalar()
+    if first is None:
+        return []
+    days = min(HISTORY_DAYS, (today - window_at(first, day_s).starts_at) // timedelta(seconds=day_s))
+    of_whom = [] if athlete_id is None else [api_calls.c.athlete_id == athlete_id]
+    found = connection.execute(
+        select(func.count())
+        .where(
+            api_calls.c.lane == Lane.LIVE,
+            api_calls.c.reserved_at >= today - timedelta(seconds=days * day_s),
+            api_calls.c.reserved_at < today,
+            *of_whom,
+        )
+        .group_by(func.floor(func.extract("epoch", api_calls.c.reserved_at) / day_s))
+    ).scalars()
+    counts = list(found)
+    return counts + [0] * (days - len(counts))
+
+
+def statuses_since(connection: Connection, since: datetime) -> dict[str, int]:
+    """How many calls since then ended with which status; ``none`` where no answer came, or none yet."""
+    rows = connection.execute(
+        select(api_calls.c.status, func.count())
+        .where(api_calls.c.reserved_at >= since)
+        .group_by(api_calls.c.status)
+        .order_by(api_calls.c.status)
+    )
+    return {"none" if status is None else str(status): count for status, count in rows}

@@ -1,0 +1,29 @@
+"""Where all processes keep what they know of Strava's clock: one row, written only when there is news."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.postgresql import insert as insert_or_update
+
+from strava_pipeline.strava.clock import StravaClock
+from strava_pipeline.warehouse.ops_tables import app_status
+
+_COLUMNS = (app_status.c.clock_offset_s, app_status.c.clock_error_s, app_status.c.clock_learned_at)
+
+
+def load_clock(connection: Connection) -> StravaClock:
+    """What is known of Strava's clock now."""
+    row = connection.execute(select(*_COLUMNS).where(app_status.c.id == 1)).first()
+    return StravaClock(row[0], row[1] or 0.0, row[2]) if row else StravaClock()
+
+
+def store_clock(connection: Connection, clock: StravaClock) -> None:
+    """Keep what was learned; call it under the ledger's lock."""
+    values = dict(
+        zip((column.name for column in _COLUMNS), (clock.offset_s, clock.error_s, clock.checked_at), strict=True)
+    )
+    connection.execute(
+        insert_or_update(app_status)
+        .values(id=1, **values)
+        .on_conflict_do_update(index_elements=[app_status.c.id], set_=values)
+    )

@@ -1,0 +1,69 @@
+"""Callers of the real ledger in simulated time: their calls count at the model of Strava."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, Engine
+
+from strava_pipeline.strava.lanes import Ceilings
+from strava_pipeline.strava.quota import Lane, Outcome, RateHeaders
+from strava_pipeline.warehouse.quota import PostgresLedger
+from strava_pipeline_tests.strava_model import Simulation, StravaModel
+
+LONGEST = timedelta(seconds=30)
+FOREVER = timedelta(days=3)
+
+
+@dataclass
+class SimulatedCallers:
+    """What all callers share; ``skew_s``: Strava's clock minus the database's, which tells simulated time."""
+
+    simulation: Simulation
+    strava: StravaModel
+    chance: random.Random
+    skew_s: float = 0.0
+    latency_s: tuple[float, float] = (0.05, 2.0)
+
+    def ledger(self, engine: Engine) -> PostgresLedger:
+        """The ledger as one process has it."""
+        model = self.strava
+        ceilings = Ceilings(model.short_limit, model.long_limit, model.short_s, model.long_s)
+        return PostgresLedger(
+            engine,
+            ceilings,
+            clock=self._database_time,
+            sleep=self.simulation.sleep,
+            spread=lambda: self.chance.uniform(0.0, 0.5),
+        )
+
+    def call(self, ledger: PostgresLedger, lane: Lane, athlete_id: int = 1) -> bool:
+        """One call from reservation to settlement; whether Strava took it."""
+        reservation = ledger.reserve(lane, "/activities/{id}", athlete_id, longest=LONGEST, max_wait=FOREVER)
+        latency = self.chance.uniform(*self.latency_s)
+        counted, written = sorted(self.chance.uniform(0.0, latency) for _ in range(2))
+        self.simulation.sleep(counted)
+        accepted, headers = self.strava.arrive(self.strava_time)
+        self.simulation.sleep(written - counted)
+        date = datetime.fromtimestamp(int(self.strava_time), UTC)
+        self.simulation.sleep(latency - written)
+        ledger.settle(
+            reservation,
+            Outcome(
+                200 if accepted else 429,
+                latency * 1000,
+                server_time=date,
+                rates=RateHeaders.parse(headers),
+                names_a_window=not accepted,
+            ),
+        )
+        return accepted
+
+    @property
+    def strava_time(self) -> float:
+        return self.simulation.now + self.skew_s
+
+    def _database_time(self, _: Connection) -> datetime:
+        return datetime.fromtimestamp(self.simulation.now, UTC)

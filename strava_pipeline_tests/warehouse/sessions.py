@@ -1,0 +1,32 @@
+"""What the database's sessions are doing, for tests that need two of them to meet."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import Engine, text
+
+PATIENCE_SECONDS = 30
+
+
+def wait_for_a_lock(engine: Engine, waiting: int) -> None:
+    """Until this many sessions wait for somebody's row."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    query = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    while time.monotonic() < deadline:
+        with engine.connect() as connection:
+            if connection.execute(query).scalar_one() == waiting:
+                return
+    raise AssertionError("nobody waits for the row")
+
+
+def lose_lock(engine: Engine) -> None:
+    """The server ends the one transaction that holds a row, as after a failover."""
+    query = text(
+        "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
+        " WHERE state = 'idle in transaction' AND datname = current_database()"
+    )
+    with engine.connect() as connection:
+        assert connection.execute(query).scalar_one() == 1
