@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     webhook_path_token: SecretStr | None = Field(None, description="unguessable last part of the callback's path")
     import_batch_size: int = Field(75, ge=50, le=100, description="activities fetched per batch")
     import_batch_interval_seconds: float = Field(
-        150, ge=0, description="from one batch's start to the next's, s; 0: no pause"
+        150, ge=0, allow_inf_nan=False, description="from one batch's start to the next's, s; 0: no pause"
     )
     history_start: date = Field(date(2008, 1, 1), description="first month that has partitions")
     bridge_port: int = Field(8080, ge=0, le=65535, description="port of the bridge")
@@ -230,7 +230,7 @@ class _SecretFiles(_NamedValues):
 def _read_settings_file(path: Path) -> dict[str, str | None]:
     """The variables in the file; ``ConfigurationError`` names the first line that is none."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:

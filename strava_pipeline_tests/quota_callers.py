@@ -19,13 +19,17 @@ FOREVER = timedelta(days=3)
 
 @dataclass
 class SimulatedCallers:
-    """What all callers share; ``skew_s``: Strava's clock minus the database's, which tells simulated time."""
+    """What all callers share; ``skew_s``: Strava's clock minus simulated time, which the database's clock tells.
+
+    ``database_step_s``: by how much the database's clock was set forward in the midst of it all.
+    """
 
     simulation: Simulation
     strava: StravaModel
     chance: random.Random
     skew_s: float = 0.0
     latency_s: tuple[float, float] = (0.05, 2.0)
+    database_step_s: float = 0.0
 
     def ledger(self, engine: Engine) -> PostgresLedger:
         """The ledger as one process has it."""
@@ -66,4 +70,4 @@ class SimulatedCallers:
         return self.simulation.now + self.skew_s
 
     def _database_time(self, _: Connection) -> datetime:
-        return datetime.fromtimestamp(self.simulation.now, UTC)
+        return datetime.fromtimestamp(self.simulation.now + self.database_step_s, UTC)

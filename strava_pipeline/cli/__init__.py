@@ -71,9 +71,7 @@ def main() -> None:
     except StravaPipelineError as error:
         _end(str(error))
     except OSError as error:
-        if error.filename is None:
-            raise
-        _end(f"{error.filename}: {error.strerror}")
+        _end(f"{error.filename or 'input or output'}: {error.strerror or type(error).__name__}")
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  the signature is signal's

@@ -58,7 +58,7 @@ def plan(first: str, last: str, assets: Sequence[str]) -> Iterator[PlannedRun]:
 
 
 @click.command()
-@click.option("--athlete", "athlete_id", type=int, required=True, help="Whose months.")
+@click.option("--athlete", "athlete_id", type=click.IntRange(1, 2**63 - 1), required=True, help="Whose months.")
 @click.option("--from", "first", required=True, metavar="YYYY-MM", help="First month.")
 @click.option("--to", "last", required=True, metavar="YYYY-MM", help="Last month.")
 @click.option("--assets", default=",".join(ASSETS), show_default=True, help="How deep to go, comma between.")

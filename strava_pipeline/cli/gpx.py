@@ -18,7 +18,9 @@ MAX_WAIT = timedelta(minutes=16)
 
 @click.command()
 @click.argument("activity_id", metavar="ACTIVITY", type=click.IntRange(min=1))
-@click.option("--athlete", "athlete_id", type=int, help="Whose it is. Without it: as the tables have it.")
+@click.option(
+    "--athlete", "athlete_id", type=click.IntRange(1, 2**63 - 1), help="Whose it is. Without it: as the tables have it."
+)
 def export_gpx(activity_id: int, athlete_id: int | None) -> None:
     """Print ACTIVITY (its id) as GPX 1.1, with heart rate, cadence, temperature and power, from two requests."""
     from strava_pipeline.access import open_client

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local.dagster_home import prepare
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.engine import dagster_url, database_url
@@ -31,8 +32,14 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
 def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
     """The instance, opened in this process."""
     environment = dagster_environment(settings)
-    from dagster import DagsterInstance
+    from dagster import DagsterError, DagsterInstance
+    from yaml import YAMLError
 
     os.environ.update(environment)
-    with DagsterInstance.get() as instance:
+    try:
+        instance = DagsterInstance.get()
+    except (DagsterError, YAMLError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigurationError(f"{environment['DAGSTER_HOME']}/dagster.yaml is not usable: {reason}") from None
+    with instance:
         yield instance

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -68,32 +67,34 @@ def _print(status: QuotaStatus) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in ("window", "scope"):
-        table.add_column(name)
-    for name in ("ours", "others", "limit", "overall", "reserve", "live", "reconcile", "backfill"):
-        table.add_column(name, justify="right")
-    for name in ("resets (UTC)", "blocked until (UTC)"):
-        table.add_column(name)
-    for window in status.windows:
-        use = window.use
-        # Strava counts reads, and all calls: a read counts as both.
-        overall = "-" if use.overall_limit is None else f"{use.booked + use.overall_foreign} of {use.overall_limit}"
-        table.add_row(
-            use.window.name.removeprefix("the "),
-            window.scope,
-            *(str(figure) for figure in (use.booked, use.read_foreign, window.limit, overall, window.reserve)),
-            *(str(calls) for calls in window.open_to.values()),
-            _time(use.window.ends_at),
-            _time(window.blocked_until) if window.blocked_until else "-",
-        )
-    Console(markup=False, highlight=False, soft_wrap=not sys.stdout.isatty()).print(table)
+    console = Console(markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
     for scope in status.scopes:
-        lanes = ", ".join(f"{lane} {status.open_to(lane, scope)}" for lane in status.windows[0].open_to)
+        windows = [window for window in status.windows if window.scope == scope]
+        table = Table(scope, *(window.use.window.name.removeprefix("the ") for window in windows), box=box.SIMPLE_HEAD)
+        for name, *figures in zip(_NAMES, *map(_figures, windows), strict=True):
+            table.add_row(name, *figures)
+        console.print(table)
+        lanes = ", ".join(f"{lane} {status.open_to(lane, scope)}" for lane in windows[0].open_to)
         click.echo(f"{scope}: may be sent now: {lanes}")
     ended = ", ".join(f"{calls} x {code}" for code, calls in status.last_hour.items())
     click.echo(f"in the last hour: {ended}" if ended else "no request was sent to Strava in the last hour")
 
 
-def _time(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S}"
+_NAMES = (
+    "used by us", "used by others", "limit of reads", "of all calls", "reserve for live",
+    "open to live", "open to reconcile", "open to backfill", "resets at (UTC)", "blocked until (UTC)",
+)  # fmt: skip
+
+
+def _figures(window: WindowStatus) -> list[str]:
+    """In the order of the names above."""
+    use = window.use
+    counts = (use.booked, max(use.read_foreign, use.overall_foreign), window.limit)
+    return [
+        *map(str, counts),
+        "-" if use.overall_limit is None else str(use.overall_limit),
+        str(window.reserve),
+        *map(str, window.open_to.values()),
+        f"{use.window.ends_at:%Y-%m-%d %H:%M:%S}",
+        f"{window.blocked_until:%Y-%m-%d %H:%M:%S}" if window.blocked_until else "-",
+    ]

@@ -23,7 +23,7 @@ def _pair(text: str) -> tuple[str, str]:
 @click.command()
 @click.argument("path")
 @click.option("-f", "--field", "fields", multiple=True, help="A query parameter, key=value; repeatable.")
-@click.option("--athlete", "athlete_id", type=int, required=True, help="On whose behalf.")
+@click.option("--athlete", "athlete_id", type=click.IntRange(1, 2**63 - 1), required=True, help="On whose behalf.")
 @click.option("--lane", type=click.Choice(["live", "backfill"]), default="live", show_default=True, help="Quota lane.")
 def api(path: str, fields: tuple[str, ...], athlete_id: int, lane: str) -> None:
     """Send GET PATH (such as /athlete/activities) through the real client and print the answer as JSON."""

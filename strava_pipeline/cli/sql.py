@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from datetime import date, datetime
 from itertools import chain, islice
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -39,16 +40,19 @@ def sql(query: str, form: str) -> None:
             # A read-only transaction still lets a superuser write files and run programs by COPY.
             connection.execute(text("SET LOCAL ROLE pg_read_all_data"))
         try:
-            with driver_of(connection).cursor() as cursor:
-                # Streamed, so that size does not matter; and by the protocol that takes one statement only,
-                # not a second one that ends the read-only transaction.
-                rows = cursor.stream(query, size=ROWS_AT_ONCE)
+            # Streamed, so that size does not matter; and by the protocol that takes one statement only, not a second
+            # one that ends the read-only transaction. Closed whatever happens, a closed pipe included: a stream left
+            # open holds the connection for ever.
+            with (
+                driver_of(connection).cursor() as cursor,
+                closing(cast("Generator[Any]", cursor.stream(query, size=ROWS_AT_ONCE))) as rows,
+            ):
                 first = list(islice(rows, 1))
                 # A stream without rows tells no columns.
                 described = cursor if first else cursor.execute(query, prepare=True)
                 names = [column.name for column in described.description or ()]
                 _PRINTERS[form](names, chain(first, rows))
-        except Error as error:
+        except (Error, UnicodeError) as error:
             raise WarehouseError(f"the query failed: {str(error).strip().splitlines()[0]}") from None
 
 
@@ -78,7 +82,7 @@ def _print_table(names: Sequence[str], found: Iterable[Sequence[Any]]) -> None:
         table.add_row(*(_printable(str(_plain(value))) for value in row))
     # A file or a pipe has no width: nothing is folded there.
     width = None if sys.stdout.isatty() else UNFOLDED
-    console = Console(markup=False, highlight=False, width=width)
+    console = Console(markup=False, highlight=False, emoji=False, width=width)
     console.print(table)
     click.echo(f"{len(rows)} row{'' if len(rows) == 1 else 's'}", err=True)
 

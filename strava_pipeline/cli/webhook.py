@@ -27,8 +27,8 @@ def webhook() -> None:
 
 
 @webhook.command()
-@click.option("--athlete", "athlete_id", type=int, required=True, help="Whose activity.")
-@click.option("--activity", "activity_id", type=int, required=True, help="Which activity.")
+@click.option("--athlete", "athlete_id", type=click.IntRange(1, 2**63 - 1), required=True, help="Whose activity.")
+@click.option("--activity", "activity_id", type=click.IntRange(1, 2**63 - 1), required=True, help="Which activity.")
 @click.option(
     "--aspect",
     type=click.Choice(["create", "update", "delete"]),

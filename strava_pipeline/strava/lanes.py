@@ -23,7 +23,7 @@ BUSY = 0.9
 # Before there is a day to learn from: this many calls, but no more than this share of a small limit.
 FIRST_RESERVE = 300
 FIRST_SHARE = 0.3
-# Where the falling reserve meets what is left, this much later there is more left than the reserve.
+# At an edge it is still too early, be it a window's or where the falling reserve meets what is left.
 _TICK = timedelta(milliseconds=1)
 
 
@@ -157,7 +157,7 @@ def _lack(
         return Refusal(use.blocked_until, f"{window.name} is blocked by a 429")
     if room < 1:
         begun = window.starts_at <= now
-        return Refusal((window.ends_at if begun else window.starts_at) + margin, f"{window.name} is used up")
+        return Refusal((window.ends_at if begun else window.starts_at) + margin + _TICK, f"{window.name} is used up")
     # The reserve falls in a straight line: here it meets what is left.
     share = room / (RESERVE_SHARE[lane] * ceilings.whole_reserve(use, busy_day))
     until = window.ends_at - timedelta(seconds=share * window.length_s) + _TICK

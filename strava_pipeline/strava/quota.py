@@ -67,7 +67,7 @@ def windows_touched(earliest: datetime, latest: datetime, length_s: int) -> tupl
 def windows_to_book(clock: StravaClock, moment: datetime, longest: timedelta, length_s: int) -> tuple[Window, ...]:
     """Every window in which a call that is sent now, and takes at most ``longest``, may count."""
     now, margin = clock.now(moment), clock.margin(moment)
-    return windows_touched(now, now, length_s)
+    return windows_touched(now - margin, now + longest + margin, length_s)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, inspect, make_url, text
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.settings import Settings
@@ -87,7 +87,7 @@ def create_database(url_text: str) -> None:
             if not exists:
                 quoted = connection.dialect.identifier_preparer.quote(str(url.database))
                 connection.exec_driver_sql(f"CREATE DATABASE {quoted}")
-    except (OperationalError, ProgrammingError) as error:
+    except (IntegrityError, OperationalError, ProgrammingError) as error:
         if "already exists" in str(error.orig):
             return
         reason = str(error.orig).strip().splitlines()[-1]

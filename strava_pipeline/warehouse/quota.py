@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 # Any fixed number: it names the lock under which windows are read and booked.
 _LOCK = 7_283_002
 SLICE_SECONDS = 30.0
+SHORTEST_WAIT_SECONDS = 0.01
 LOG_EVERY_SECONDS = 60.0
 # Waiting processes come back within this time of each other, never early.
 SPREAD_SECONDS = 0.5
@@ -86,7 +87,7 @@ class PostgresLedger:
             moment, answer = self._try(lane, endpoint, athlete_id, longest)
             if isinstance(answer, Reservation):
                 return answer
-            wait = max(0.0, (answer.until - moment).total_seconds())
+            wait = max(SHORTEST_WAIT_SECONDS, (answer.until - moment).total_seconds())
             if waited + wait > max_wait.total_seconds():
                 raise QuotaExhausted(
                     f"no request to Strava before {answer.until:%Y-%m-%d %H:%M:%S} UTC: {answer.why} (lane {lane})",
@@ -139,7 +140,9 @@ class PostgresLedger:
             )
             uses = quota_windows.load_uses(connection, scope, windows, clock.now(moment))
             busy_day = self._busy_day(connection, lane, athlete_id, moment)
-            refused = refusal(uses, self._ceilings, lane, busy_day, clock.now(moment), clock.margin(moment))
+            # What is known of the clock ages while one waits for the end of the first window.
+            margin = clock.margin(clock.in_our_time(windows[0].ends_at))
+            refused = refusal(uses, self._ceilings, lane, busy_day, clock.now(moment), margin)
             if refused is not None:
                 return moment, Refusal(clock.in_our_time(refused.until), refused.why)
             if not clock.is_trusted(moment) and api_calls.one_is_under_way(connection, moment, longest):

@@ -44,6 +44,7 @@ def test_table_in_a_pipe_is_not_folded_and_holds_no_control_characters() -> None
     shown = run("SELECT " + ", ".join(f"repeat('wide ', 9) AS column_{number}" for number in range(9)))
     assert sum("wide wide" in line for line in shown.splitlines()) == 1
     assert "\x1b" not in run("SELECT chr(27) || '[31mred' AS name")
+    assert "root:x:0 :bike:" in run("SELECT 'root:x:0 :bike:' AS name")
 
 
 @pytest.mark.usefixtures("settings")

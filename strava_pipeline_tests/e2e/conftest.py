@@ -22,7 +22,7 @@ from strava_pipeline.local.supervisor import free_port
 from strava_pipeline_tests.e2e import recordings
 
 COMMAND = (sys.executable, "-m", "strava_pipeline")
-COMMAND_SECONDS = 120
+COMMAND_SECONDS = 400
 LISTENING = "listening on "
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -101,3 +102,21 @@ def test_unusable_months_and_assets(installation: Installation, arguments: tuple
 def test_a_query_that_writes_or_fails_is_refused(installation: Installation) -> None:
     assert "read-only" in refusal(installation, "sql", "DELETE FROM ops.users")
     assert 'relation "nothing" does not exist' in refusal(installation, "sql", "SELECT * FROM nothing")
+
+
+def test_a_reader_that_leaves_ends_a_long_query(installation: Installation) -> None:
+    process = installation.start(
+        "sql", "SELECT g, repeat('x', 200) FROM generate_series(1, 300000) AS g", "--format", "csv"
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "g,repeat\n"
+    process.stdout.close()
+    assert process.wait(60) != 0
+
+
+def test_an_unusable_home_or_instance_is_told_in_one_line(installation: Installation, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "file" in refusal(installation, "init", STRAVA_HOME=str(tmp_path / "file"))
+    (tmp_path / "dagster.yaml").write_text("nonsense: [")
+    line = refusal(installation, "connect", "--code", "x", DAGSTER_HOME=str(tmp_path))
+    assert "dagster.yaml is not usable" in line

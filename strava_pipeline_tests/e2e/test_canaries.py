@@ -28,6 +28,12 @@ SECRET_SETTINGS = (
     "STRAVA_WEBHOOK_PATH_TOKEN",
 )
 ATHLETE = str(recordings.ATHLETE_ID)
+# None of these is asked again, which would take seconds.
+FAULTS = (
+    ("redirect", {"location": "http://127.0.0.1:1/elsewhere?access_token=stolen"}),
+    ("html", {"status": 403}),
+    ("status", {"status": 404}),
+)
 MONTHS = ("--from", "2025-09", "--to", "2025-10")
 
 
@@ -147,6 +153,10 @@ def test_no_secret_is_ever_shown(watch: Watch, start_mock: Callable[..., Mock], 
     assert watch.call("api", "/athlete", "--athlete", ATHLETE, STRAVA_API_URL=nowhere).returncode != 0
     assert watch.call("backfill", "--athlete", ATHLETE, *MONTHS, STRAVA_API_URL=nowhere).returncode != 0
     assert watch.call("api", "/athlete", "--athlete", ATHLETE, STRAVA_TOKEN_KEYS=generate_key()).returncode != 0
+    faults = [{"path": "/api/v3/athlete", "fault": kind} | more for kind, more in FAULTS]
+    requests.post(f"{mock.url}/mock/faults", json=faults, timeout=10).raise_for_status()
+    for _ in FAULTS:
+        assert watch.call("api", "/athlete", "--athlete", ATHLETE).returncode != 0
     requests.post(f"{mock.url}/mock/deauthorize", json={"athlete_id": recordings.ATHLETE_ID}, timeout=10)
     assert watch.call("api", "/athlete", "--athlete", ATHLETE).returncode != 0
     assert watch.call("doctor").returncode == 0

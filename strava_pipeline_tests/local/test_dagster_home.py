@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own, for this one line
+import yaml
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local.dagster_home import INSTANCE_FILE, prepare, shipped_file

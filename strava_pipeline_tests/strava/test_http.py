@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from strava_pipeline.errors import RejectedRequest, RetriableStravaError
 from strava_pipeline.strava import http
+from strava_pipeline.strava.clock import UNKNOWN_MARGIN
 from strava_pipeline.strava.http import Answer, parse_json, send
-from strava_pipeline.strava.quota import MARGIN
 from strava_pipeline_tests.strava.loopback import Loopback, Raw, Reply, reply
 
 BEARER = {"Authorization": "Bearer canary-token"}
@@ -262,7 +262,7 @@ def test_a_missing_date_is_no_date() -> None:
 )
 def test_any_date_can_be_reckoned_with(text: str) -> None:
     told = answer_with(Date=text).server_time
-    assert told is None or (told - MARGIN).tzinfo is not None
+    assert told is None or (told - UNKNOWN_MARGIN).tzinfo is not None
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ QUARTER, DAY = 900, 86_400
 NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
 SHORT, LONG = window_at(NOON, QUARTER), window_at(NOON, DAY)
 CEILINGS = Ceilings(100, 1000, QUARTER, DAY)
-MARGIN = timedelta(seconds=2)
+MARGIN, TICK = timedelta(seconds=2), timedelta(milliseconds=1)
 
 shares = st.floats(0.0, 0.9999)
 limits = st.integers(1, 2_000)
@@ -112,7 +112,7 @@ def test_a_refusal_holds_until_the_time_it_names_and_no_longer(
     if found is None:
         assert ceilings(limit).open_to(lane, use, busy_day, now) >= 1
     elif booked >= limit:
-        assert found.until == use.window.ends_at + MARGIN
+        assert found.until == use.window.ends_at + MARGIN + TICK
     else:
         assert now < found.until <= use.window.ends_at
         assert not refused(found.until)
@@ -124,14 +124,14 @@ def test_the_last_window_to_open_decides() -> None:
     for uses in ([short, long], [long, short]):
         found = refusal(uses, CEILINGS, Lane.LIVE, None, NOON, MARGIN)
         assert found is not None
-        assert (found.until, found.why) == (LONG.ends_at + MARGIN, "the day is used up")
+        assert (found.until, found.why) == (LONG.ends_at + MARGIN + TICK, "the day is used up")
 
 
 def test_a_window_to_come_that_is_full_is_asked_again_when_it_begins() -> None:
     coming = WindowUse(Window(QUARTER, SHORT.ends_at), booked=100)
     found = refusal([WindowUse(SHORT), coming], CEILINGS, Lane.LIVE, None, SHORT.ends_at - MARGIN, MARGIN)
     assert found is not None
-    assert found.until == SHORT.ends_at + MARGIN
+    assert found.until == SHORT.ends_at + MARGIN + TICK
 
 
 def test_a_block_stands_over_every_lane_and_ends() -> None:

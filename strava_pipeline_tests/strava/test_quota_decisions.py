@@ -18,7 +18,6 @@ from strava_pipeline.strava.clock import StravaClock
 from strava_pipeline.strava.lanes import Ceilings, WindowUse, refusal
 from strava_pipeline.strava.quota import (
     Lane,
-    Pair,
     RateHeaders,
     Reservation,
     Window,
@@ -43,6 +42,12 @@ waits = st.floats(0.0, 40.0) | st.floats(0.0, 2_000.0)
 
 def as_time(epoch_s: float) -> datetime:
     return datetime.fromtimestamp(epoch_s, UTC)
+
+
+def told_usage(rates: RateHeaders, length: int) -> int | None:
+    if rates.read_usage is None:
+        return None
+    return rates.read_usage.short if length == QUARTER else rates.read_usage.long
 
 
 @dataclass
@@ -85,16 +90,13 @@ class Books:
         self.clock = self.clock.heard(reservation.reserved_at, moment, told, refused=False)
         most = {window: use.booked + use.read_foreign for window, use in self.uses.items()}
         for length in CEILINGS.lengths:
-            told_usage = rates.read_usage or Pair(-1, -1)
-            usage = told_usage.short if length == QUARTER else told_usage.long
-            counted = count(reservation, length, moment, told, self.clock).narrowed(
-                usage if rates.read_usage else None, most
-            )
+            usage = told_usage(rates, length)
+            counted = count(reservation, length, moment, told, self.clock).narrowed(usage, most)
             for window in counted.freed:
                 self.change(window, -1)
             for window in counted.added:
                 self.change(window, 1)
-            if counted.told is not None:
+            if counted.told is not None and usage is not None:
                 use = self.use(counted.told)
                 self.uses[use.window] = replace(use, read_foreign=max(use.read_foreign, usage - use.booked))
 
