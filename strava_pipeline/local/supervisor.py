@@ -141,7 +141,12 @@ def check_port_free(port: int, what: str) -> None:
 
 
 def _end_with_parent() -> None:
-    """Have the kernel end the child when the supervisor dies, even by kill -9 (Linux only)."""
+    """Have the kernel end the child when the supervisor dies, even by kill -9 (Linux only).
+
+    A signal that whoever started the supervisor had ignored would be ignored by the child as well.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 

@@ -94,7 +94,7 @@ def test_services_stop_in_reverse_order(tmp_path: Path) -> None:
 
 def test_a_service_that_ends_by_itself_is_named_with_its_last_words(tmp_path: Path) -> None:
     log = tmp_path / "short.log"
-    service = Service("short", python("import sys; print('a line'); sys.exit('no such table')"), log)
+    service = Service("short", python("import sys; print('a line', flush=True); sys.exit('no such table')"), log)
     with Supervisor() as supervisor:
         supervisor.start(service)
         with pytest.raises(ServiceFailed) as caught:
