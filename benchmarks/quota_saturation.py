@@ -3,7 +3,7 @@
 Steady: eight saturated backfill workers, for 30 windows. Rush: the same in the live lane, coming back 5 to 40 s
 before a window ends and working on over its edge until the next one is full, too; 30 such edges. Beside it, in
 the same run and with the same seeds, stravalib's ``DefaultRateLimiter``, one instance per worker as its users
-have it, installed into a folder of its own. Takes about two minutes.
+have it, installed into a folder of its own. Takes about five minutes.
 """
 
 from __future__ import annotations

@@ -43,9 +43,11 @@ class SimulatedCallers:
             spread=lambda: self.chance.uniform(0.0, 0.5),
         )
 
-    def call(self, ledger: PostgresLedger, lane: Lane, athlete_id: int = 1) -> bool:
-        """One call from reservation to settlement; whether Strava took it."""
+    def call(self, ledger: PostgresLedger, lane: Lane, athlete_id: int = 1) -> float:
+        """One call from reservation to settlement; how long it waited for room, s."""
+        began = self.simulation.now
         reservation = ledger.reserve(lane, "/activities/{id}", athlete_id, longest=LONGEST, max_wait=FOREVER)
+        waited = self.simulation.now - began
         latency = self.chance.uniform(*self.latency_s)
         counted, written = sorted(self.chance.uniform(0.0, latency) for _ in range(2))
         self.simulation.sleep(counted)
@@ -63,7 +65,7 @@ class SimulatedCallers:
                 names_a_window=not accepted,
             ),
         )
-        return accepted
+        return waited
 
     @property
     def strava_time(self) -> float:

@@ -1,7 +1,8 @@
 """How much of a window each lane may use: limits, what is used, and the reserve that keeps live calls moving.
 
 The reserve is what live calls may still need in a window. It shrinks as the window runs out, so that a
-backfill gets the last call of it as well: nothing is left unused.
+backfill gets the last call of it as well: nothing is left unused. The day's reserve has a second part, for a
+burst: that one stands until no more short windows are left than it takes to use it up.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ BUSY = 0.9
 # Before there is a day to learn from: this many calls, but no more than this share of a small limit.
 FIRST_RESERVE = 300
 FIRST_SHARE = 0.3
+# A burst can use one short window's calls at once; of a small day's limit no more than this share.
+BURST_SHARE = 0.1
 # At an edge it is still too early, be it a window's or where the falling reserve meets what is left.
 _TICK = timedelta(milliseconds=1)
 
@@ -42,6 +45,30 @@ class WindowUse:
     def share_left(self, now: datetime) -> float:
         """The share of the window that is still to come, 0 to 1."""
         return min(1.0, max(0.0, (self.window.ends_at - now).total_seconds() / self.window.length_s))
+
+
+@dataclass(frozen=True)
+class Reserve:
+    """A reserve over its window: ``falling`` calls in a straight line to nothing, and ``burst`` calls on top.
+
+    Of the latter no more than are still ``usable``, a number that falls in a straight line from the window's start.
+    """
+
+    falling: float
+    burst: float = 0.0
+    usable: float = 0.0
+
+    def at(self, share_left: float) -> float:
+        """Calls kept when this share of the window is still to come."""
+        return self.falling * share_left + min(self.burst, self.usable * share_left)
+
+    def share_left_at(self, calls: float) -> float:
+        """When no more than so many calls are kept, as the share of the window that is then still to come."""
+        if self.falling and calls > self.burst:
+            share = (calls - self.burst) / self.falling
+            if self.usable * share >= self.burst:
+                return share
+        return calls / (self.falling + self.usable)
 
 
 @dataclass(frozen=True)
@@ -94,24 +121,25 @@ class Ceilings:
             return free
         return min(free, use.overall_limit - use.overall_foreign - use.booked)
 
-    def whole_reserve(self, use: WindowUse, busy_day: float | None) -> float:
-        """The reserve of a window that has just begun; ``busy_day``: see :func:`busy`."""
+    def reserve(self, use: WindowUse, busy_day: float | None) -> Reserve:
+        """What live calls may need in a window; ``busy_day``: see :func:`busy`."""
         limit = self.limit(use)
         if use.window.length_s == self.short_window_s:
-            return SHORT_SHARE * limit
-        if busy_day is None:
-            return min(FIRST_RESERVE, FIRST_SHARE * limit)
-        return min(limit, ABOVE_BUSY * busy_day)
-
-    def reserve(self, use: WindowUse, busy_day: float | None, now: datetime) -> float:
-        """What live calls may still need in a window."""
-        return self.whole_reserve(use, busy_day) * use.share_left(now)
+            return Reserve(SHORT_SHARE * limit)
+        usual = min(FIRST_RESERVE, FIRST_SHARE * limit) if busy_day is None else ABOVE_BUSY * busy_day
+        burst = min(self.short, BURST_SHARE * limit)
+        return Reserve(
+            falling=min(limit - burst, usual),
+            burst=burst,
+            usable=(1 - SHORT_SHARE) * self.short * self.long_window_s / self.short_window_s,
+        )
 
     def open_to(self, lane: Lane, use: WindowUse, busy_day: float | None, now: datetime) -> int:
         """How many calls of this lane a window still takes now."""
         if use.blocked_until is not None and use.blocked_until > now:
             return 0
-        return max(0, math.ceil(self.room(use) - RESERVE_SHARE[lane] * self.reserve(use, busy_day, now)))
+        kept = self.reserve(use, busy_day).at(use.share_left(now))
+        return max(0, math.ceil(self.room(use) - RESERVE_SHARE[lane] * kept))
 
 
 def busy(live_calls: Sequence[int]) -> float | None:
@@ -158,7 +186,6 @@ def _lack(
     if room < 1:
         begun = window.starts_at <= now
         return Refusal((window.ends_at if begun else window.starts_at) + margin + _TICK, f"{window.name} is used up")
-    # The reserve falls in a straight line: here it meets what is left.
-    share = room / (RESERVE_SHARE[lane] * ceilings.whole_reserve(use, busy_day))
+    share = ceilings.reserve(use, busy_day).share_left_at(room / RESERVE_SHARE[lane])
     until = window.ends_at - timedelta(seconds=share * window.length_s) + _TICK
     return Refusal(until, f"{window.name} has {room} left, kept for more urgent calls")

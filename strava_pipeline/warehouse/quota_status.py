@@ -80,7 +80,7 @@ def _of_scope(
                 scope=scope,
                 use=use,
                 limit=ceilings.limit(use),
-                reserve=math.ceil(ceilings.reserve(use, busy_day, now)),
+                reserve=math.ceil(ceilings.reserve(use, busy_day).at(use.share_left(now))),
                 blocked_until=until,
                 open_to={lane: 0 if is_blocked else ceilings.open_to(lane, use, busy_day, now) for lane in Lane},
             )

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from strava_pipeline.settings import QuotaScope
-from strava_pipeline.strava.lanes import Ceilings, WindowUse, busy, refusal
+from strava_pipeline.strava.lanes import Ceilings, Reserve, WindowUse, busy, refusal
 from strava_pipeline.strava.quota import Lane, Window, window_at
 
 QUARTER, DAY = 900, 86_400
@@ -45,13 +45,39 @@ def test_the_short_reserve_is_thirty_percent_and_shrinks_to_nothing(
 
 
 @pytest.mark.parametrize(
-    ("busy_day", "limit", "reserve"),
-    [(None, 1000, 300), (None, 10_000, 300), (None, 100, 30), (None, 1, 0.3), (180.0, 1000, 234), (900.0, 1000, 1000)],
+    ("busy_day", "limit", "usual", "burst"),
+    [
+        (None, 1000, 300, 100),
+        (None, 10_000, 300, 1000),
+        (None, 100, 30, 10),
+        (None, 1, 0.3, 0.1),
+        (180.0, 1000, 234, 100),
+        (900.0, 1000, 900, 100),
+    ],
 )
-def test_the_days_reserve_follows_a_busy_days_live_calls(busy_day: float | None, limit: int, reserve: float) -> None:
-    use = WindowUse(LONG)
-    assert ceilings(limit).reserve(use, busy_day, at(LONG, 0.0)) == pytest.approx(reserve)
-    assert ceilings(limit).reserve(use, busy_day, at(LONG, 0.75)) == pytest.approx(reserve / 4)
+def test_the_days_reserve_follows_a_busy_days_live_calls_and_has_room_for_a_burst(
+    busy_day: float | None, limit: int, usual: float, burst: float
+) -> None:
+    held = Ceilings(1000, limit, QUARTER, DAY)
+    reserve = held.reserve(WindowUse(LONG), busy_day)
+    assert reserve.at(1.0) == pytest.approx(usual + burst)
+    assert reserve.at(0.25) == pytest.approx(usual / 4 + burst)
+
+
+def test_a_burst_has_its_room_until_the_windows_left_can_only_just_use_it() -> None:
+    reserve = CEILINGS.reserve(WindowUse(LONG), 0.0)
+    quarter = 1 / 96
+    assert [reserve.at(share) for share in (1.0, 0.5, 2 * quarter)] == [100, 100, 100]
+    assert [round(reserve.at(share)) for share in (quarter, quarter / 2, 0.0)] == [70, 35, 0]
+
+
+@given(st.floats(0, 2000), st.floats(0, 500), st.floats(1, 10_000), st.floats(0.01, 2000))
+def test_a_reserve_has_fallen_to_what_is_left_when_it_says_so(
+    falling: float, burst: float, usable: float, left: float
+) -> None:
+    reserve = Reserve(falling, burst, usable)
+    assume(left < reserve.at(1.0))
+    assert reserve.at(reserve.share_left_at(left)) == pytest.approx(left)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +121,7 @@ def test_whatever_is_left_is_open_to_all_before_the_window_ends(
 ) -> None:
     assume(left <= limit)
     use = WindowUse(window_at(NOON, length), booked=limit - left)
-    assert ceilings(limit).open_to(lane, use, busy_day, at(use.window, 0.9999)) == left
+    assert ceilings(limit).open_to(lane, use, busy_day, at(use.window, 1 - 1e-6)) == left
 
 
 @given(st.sampled_from(list(Lane)), lengths, limits, busy_days, shares, st.integers(0, 2_000))
