@@ -13,7 +13,7 @@ from strava_pipeline.errors import WarehouseError
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.engine import database_url, open_engine
 
-HEAD = "0002"
+HEAD = "0007"
 VERSION_SCHEMA = "ops"
 VERSION_TABLE = "alembic_version"
 _SCRIPTS = Path(__file__).parent / "migrations"
