@@ -5,6 +5,7 @@ import dagster as dg
 from strava_pipeline.assets.activities import activities, activity_details, activity_streams
 from strava_pipeline.assets.analysis import route_analyses
 from strava_pipeline.assets.athletes import athletes_and_gear
+from strava_pipeline.assets.lake import activity_points_parquet
 from strava_pipeline.jobs.webhook_sync import webhook_sync
 from strava_pipeline.resources import StravaResource, WarehouseResource
 
@@ -13,7 +14,14 @@ def build_strava_defs() -> dg.Definitions:
     """Everything of this package, for a code location of its own or to merge into another's."""
     warehouse = WarehouseResource()
     return dg.Definitions(
-        assets=[athletes_and_gear, activities, activity_details, activity_streams, route_analyses],
+        assets=[
+            athletes_and_gear,
+            activities,
+            activity_details,
+            activity_streams,
+            route_analyses,
+            activity_points_parquet,
+        ],
         jobs=[webhook_sync],
         resources={
             "warehouse": warehouse,

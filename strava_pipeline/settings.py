@@ -43,8 +43,15 @@ def _checked_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _without_credentials(value: str) -> str:
+    if "@" in urlsplit(value).netloc:
+        raise ValueError("an address without credentials is needed; the storage's own variables hold those")
+    return value
+
+
 HomePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 HttpUrl = Annotated[str, AfterValidator(_checked_url)]
+LakeUrl = Annotated[str, AfterValidator(_without_credentials)]
 
 
 class SignatureMode(StrEnum):
@@ -99,6 +106,9 @@ class Settings(BaseSettings):
         150, ge=0, allow_inf_nan=False, description="from one batch's start to the next's, s; 0: no pause"
     )
     history_start: date = Field(date(2008, 1, 1), description="first month that has partitions")
+    lake_url: LakeUrl | None = Field(
+        None, description="where samples go as Parquet: a folder or an fsspec address; unset: STRAVA_HOME/lake"
+    )
     bridge_port: int = Field(8080, ge=0, le=65535, description="port of the bridge")
     dagster_webserver_url: HttpUrl = Field(
         "http://127.0.0.1:3000",

@@ -42,14 +42,21 @@ def lane_of(context: dg.AssetExecutionContext) -> Lane:
 
 
 def log_month(context: dg.AssetExecutionContext, key: dg.MultiPartitionKey, result: SpanResult) -> None:
+    """Show what became of a month."""
+    changed = bool(result.stored or result.deleted or result.quarantined)
+    log_metadata(context, key, span_metadata(result), changed=changed)
+
+
+def log_metadata(
+    context: dg.AssetExecutionContext, key: dg.MultiPartitionKey, metadata: Mapping[str, Any], *, changed: bool
+) -> None:
     """Show a finished month at once, so that a run that dies later keeps it.
 
     A month in which nothing was done waits for the end of the step: a run that dies loses nothing with it,
     and years of empty months would cost more than the rest.
     """
-    metadata = span_metadata(result)
     context.add_asset_metadata(metadata, partition_key=str(key))
-    if not context.has_partition_key and (result.stored or result.deleted or result.quarantined):
+    if not context.has_partition_key and changed:
         context.log_event(dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata))
 
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 PROFILE = "athletes"
 SUMMARIES = "activities"
 DEEPER = ("activity_details", "activity_streams", "route_analyses")
+LAKE = "activity_points_parquet"
 ASSETS = (PROFILE, SUMMARIES, *DEEPER)
+CHOICES = (*ASSETS, LAKE)
 MONTHS_PER_RUN = 12
 MONTHS_PER_YEAR = 12
 
@@ -49,7 +51,7 @@ def plan(first: str, last: str, assets: Sequence[str]) -> Iterator[PlannedRun]:
         yield PlannedRun((PROFILE,))
     if SUMMARIES in assets:
         yield PlannedRun((SUMMARIES,), first, last)
-    deeper = tuple(name for name in DEEPER if name in assets)
+    deeper = tuple(name for name in (*DEEPER, LAKE) if name in assets)
     end = _number(last)
     while deeper and end >= _number(first):
         start = max(_number(first), end - MONTHS_PER_RUN + 1)
@@ -154,9 +156,9 @@ def _reason(instance: DagsterInstance, run_id: str) -> str:
 
 def _chosen(assets: str) -> list[str]:
     chosen = [name.strip() for name in assets.split(",") if name.strip()]
-    unknown = [name for name in chosen if name not in ASSETS]
+    unknown = [name for name in chosen if name not in CHOICES]
     if unknown or not chosen:
-        raise ConfigurationError(f"--assets {assets}: choose from {', '.join(ASSETS)}")
+        raise ConfigurationError(f"--assets {assets}: choose from {', '.join(CHOICES)}")
     return chosen
 
 

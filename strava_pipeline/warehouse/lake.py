@@ -1,0 +1,221 @@
+"""Samples as Parquet files, one per athlete and month, for engines that read columns: DuckDB, Spark, Trino.
+
+::
+
+    STRAVA_LAKE_URL/athlete_id=1001/month=2025-06/points.parquet
+
+The columns are those of the view ``activity_points``; ``athlete_id`` stands in the folder's name alone, as Hive's
+convention wants it. A file is written beside its place and then moved there, so that readers meet the old month
+or the new one. Only one process writes a month at a time, and what changed while it wrote has it write again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BytesIO, UnsupportedOperation
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+from pyarrow import csv, parquet
+from sqlalchemy import Connection, Engine, select, text
+
+from strava_pipeline.errors import ConfigurationError, WarehouseError
+from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.activities import Span
+from strava_pipeline.warehouse.bulk import driver_of
+from strava_pipeline.warehouse.tables import activities, activity_streams
+
+FILE = "points.parquet"
+PART = "points.part"
+# A row group of this many samples is what DuckDB hands to one thread, and bounds the memory used here.
+POINTS_PER_GROUP = 122_880
+POINTS = "SELECT * FROM strava.activity_points"
+IN_FOLDER_NAME = "athlete_id"
+FINGERPRINT = b"strava_pipeline.fingerprint"
+# Somebody who changes the month each time it is written is done sooner or later.
+ATTEMPTS = 5
+# Postgres' types by their numbers.
+_TYPES = {
+    16: pa.bool_(),
+    20: pa.int64(),
+    21: pa.int16(),
+    23: pa.int32(),
+    25: pa.string(),
+    700: pa.float32(),
+    701: pa.float64(),
+}
+
+
+@dataclass(frozen=True)
+class MonthFile:
+    """One month in the lake: its address, samples and size; no samples: there is no file."""
+
+    address: str
+    points: int
+    size_bytes: int
+    written: bool
+
+
+def lake_url(settings: Settings) -> str:
+    """Where the lake is: as configured, or a folder under ``STRAVA_HOME``."""
+    return settings.lake_url or str(settings.home / "lake")
+
+
+def write_month(engine: Engine, url: str, span: Span) -> MonthFile:
+    """Make a month's file hold exactly the stored samples; one that does already is left as it is."""
+    filesystem, root = _open(url)
+    folder = f"{root}/athlete_id={span.athlete_id}/month={span.start:%Y-%m}"
+    try:
+        with engine.begin() as connection:
+            lock = text("SELECT pg_advisory_xact_lock(hashtextextended(:folder, 0))")
+            connection.execute(lock, {"folder": f"lake {span.athlete_id} {span.start:%Y-%m}"})
+            for _ in range(ATTEMPTS):
+                batches = _batches(connection, span)
+                wanted = _fingerprint(batches)
+                written = _make_equal(connection, filesystem, folder, batches, wanted)
+                if _fingerprint(_batches(connection, span)) == wanted:
+                    return _told(filesystem, folder, batches, written=written)
+    except (OSError, pa.ArrowException) as error:
+        raise WarehouseError(f"the lake at {url} cannot be written: {_reason(error)}") from error
+    raise WarehouseError(f"athlete {span.athlete_id}'s {span.start:%Y-%m} changes faster than it can be written")
+
+
+def forget_athlete_points(url: str, athlete_id: int) -> None:
+    """Remove all files of an athlete; call it after their rows are gone. Does nothing where there are none."""
+    filesystem, root = _open(url)
+    folder = f"{root}/athlete_id={athlete_id}"
+    try:
+        if filesystem.exists(folder):
+            filesystem.rm(folder, recursive=True)
+    except OSError as error:
+        raise WarehouseError(
+            f"files of athlete {athlete_id} in the lake at {url} cannot be removed: {_reason(error)}"
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """Stored streams of one activity, as far as telling whether they are in the file."""
+
+    activity_id: int
+    points: int
+    fetched_at: str
+
+
+def _batches(connection: Connection, span: Span) -> list[list[_Recording]]:
+    """A month's recordings, oldest first, in groups of about :data:`POINTS_PER_GROUP` samples."""
+    found = connection.execute(
+        select(activities.c.id, activity_streams.c.point_count, activity_streams.c.fetched_at)
+        .join(activity_streams, activity_streams.c.activity_id == activities.c.id)
+        .where(span.matches(), activity_streams.c.point_count > 0)
+        .order_by(activities.c.start_date, activities.c.id)
+    )
+    batches: list[list[_Recording]] = []
+    points = POINTS_PER_GROUP
+    for row in found:
+        if points + row.point_count > POINTS_PER_GROUP:
+            batches.append([])
+            points = 0
+        batches[-1].append(_Recording(row.id, row.point_count, row.fetched_at.isoformat()))
+        points += row.point_count
+    return batches
+
+
+def _fingerprint(batches: list[list[_Recording]]) -> bytes:
+    return hashlib.sha256(repr(batches).encode()).hexdigest().encode() if batches else b""
+
+
+def _make_equal(
+    connection: Connection, filesystem: Any, folder: str, batches: list[list[_Recording]], wanted: bytes
+) -> bool:
+    """Write, replace or remove a month's file; ``False`` if there was nothing to do."""
+    path = f"{folder}/{FILE}"
+    exists = filesystem.exists(path)
+    if not batches:
+        if filesystem.exists(folder):
+            filesystem.rm(folder, recursive=True)
+        return bool(exists)
+    schema = _schema(connection).with_metadata({FINGERPRINT: wanted})
+    if exists and _is_current(filesystem, path, schema):
+        return False
+    filesystem.makedirs(folder, exist_ok=True)
+    part = f"{folder}/{PART}"
+    with filesystem.open(part, "wb") as file:
+        with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+            for table in _tables(connection, schema, batches):
+                writer.write_table(table, row_group_size=max(table.num_rows, 1))
+        _flush_to_disk(file)
+    filesystem.mv(part, path)
+    return True
+
+
+def _tables(connection: Connection, schema: Any, batches: list[list[_Recording]]) -> Iterator[Any]:
+    """The samples batch by batch, straight from Postgres' text into columns."""
+    names = ", ".join(schema.names)
+    query = f"COPY ({POINTS.replace('*', names)} WHERE activity_id IN ({{}})) TO STDOUT (FORMAT csv)"
+    reading = csv.ReadOptions(column_names=schema.names)
+    converting = csv.ConvertOptions(
+        column_types=schema, true_values=["t"], false_values=["f"], strings_can_be_null=True
+    )
+    for batch in batches:
+        ids = ",".join(str(recording.activity_id) for recording in batch)
+        text_of_batch = BytesIO()
+        with driver_of(connection).cursor().copy(query.format(ids).encode()) as copy:
+            for block in copy:
+                text_of_batch.write(block)
+        if text_of_batch.tell():
+            text_of_batch.seek(0)
+            table = csv.read_csv(text_of_batch, reading, convert_options=converting)
+            yield table.sort_by([("activity_id", "ascending"), ("point_index", "ascending")]).cast(schema)
+
+
+def _schema(connection: Connection) -> Any:
+    """The view's columns, but for the one in the folder's name."""
+    cursor = driver_of(connection).execute(f"{POINTS} LIMIT 0".encode())
+    described = cursor.description or []
+    return pa.schema([(column.name, _TYPES[column.type_code]) for column in described if column.name != IN_FOLDER_NAME])
+
+
+def _is_current(filesystem: Any, path: str, schema: Any) -> bool:
+    with filesystem.open(path, "rb") as file:
+        try:
+            stored = parquet.ParquetFile(file).schema_arrow
+        except pa.ArrowInvalid:
+            return False  # not written by this program, or damaged since
+    return bool(stored.equals(schema, check_metadata=True))
+
+
+def _flush_to_disk(file: Any) -> None:
+    """A file that is moved before its content is on the disk is empty after a power cut."""
+    file.flush()
+    with suppress(AttributeError, UnsupportedOperation):  # what is no local file has no descriptor
+        os.fsync(file.fileno())
+
+
+def _told(filesystem: Any, folder: str, batches: list[list[_Recording]], *, written: bool) -> MonthFile:
+    path = f"{folder}/{FILE}"
+    return MonthFile(
+        address=filesystem.unstrip_protocol(path),
+        points=sum(recording.points for batch in batches for recording in batch),
+        size_bytes=int(filesystem.size(path)) if batches else 0,
+        written=written,
+    )
+
+
+def _open(url: str) -> tuple[Any, str]:
+    """The file system of an address, and the path in it."""
+    try:
+        filesystem, root = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise ConfigurationError(f"STRAVA_LAKE_URL is not usable: {_reason(error)}") from None
+    return filesystem, str(root).rstrip("/")
+
+
+def _reason(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,42 @@
+"""The lake's asset: months shown with rows, size and address, and what did not change is left alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from strava_pipeline.assets.activities import activities, activity_details, activity_streams
+from strava_pipeline.assets.lake import activity_points_parquet
+from strava_pipeline.settings import Settings
+from strava_pipeline_tests.dagster.conftest import CodeLocation
+from strava_pipeline_tests.strava_stand_in import RIDER
+
+JUNE = f"{RIDER}|2025-06-01"
+
+
+def test_a_month_is_written_and_its_materialization_tells_where(location: CodeLocation, settings: Settings) -> None:
+    location.strava.add(1, datetime(2025, 6, 10, tzinfo=UTC))
+    chain = (activities, activity_details, activity_streams, activity_points_parquet)
+    result = location.materialize(*chain, partition_key=JUNE)
+    assert result.success
+    (event,) = result.asset_materializations_for_node("activity_points_parquet")
+    path = settings.home / "lake" / f"athlete_id={RIDER}" / "month=2025-06" / "points.parquet"
+    assert event.metadata["dagster/partition_row_count"].value == 4
+    assert event.metadata["size in bytes"].value == path.stat().st_size
+    assert Path(str(event.metadata["dagster/uri"].value).removeprefix("file://")) == path
+
+
+def test_a_year_shows_its_months_and_those_without_samples_have_no_file(
+    location: CodeLocation, settings: Settings
+) -> None:
+    for month in (2, 5):
+        location.strava.add(month, datetime(2024, month, 15, tzinfo=UTC))
+    tags = {
+        "dagster/asset_partition_range_start": f"{RIDER}|2024-01-01",
+        "dagster/asset_partition_range_end": f"{RIDER}|2024-12-01",
+    }
+    chain = (activities, activity_details, activity_streams, activity_points_parquet)
+    assert location.materialize(*chain, tags=tags).success
+    assert len(location.materialized("activity_points_parquet")) == 12
+    folders = sorted(path.name for path in (settings.home / "lake" / f"athlete_id={RIDER}").iterdir())
+    assert folders == ["month=2024-02", "month=2024-05"]

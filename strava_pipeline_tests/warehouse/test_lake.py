@@ -1,0 +1,201 @@
+"""The lake: a month's file is the stored samples, replaced whole, and gone when they are."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import fsspec
+import pytest
+from sqlalchemy import Engine, text
+
+from strava_pipeline.errors import ConfigurationError, WarehouseError
+from strava_pipeline.settings import load_settings
+from strava_pipeline.sync import import_activity, remove_if_gone
+from strava_pipeline.warehouse import lake
+from strava_pipeline.warehouse.activities import Span
+from strava_pipeline.warehouse.lake import forget_athlete_points, lake_url, write_month
+from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, stream_body
+
+JUNE = Span(RIDER, datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))
+COLUMNS = (
+    "activity_id, point_index, time, distance, latitude, longitude, altitude, velocity_smooth, heartrate, cadence,"
+    " watts, temp, moving, grade_smooth, athlete_id"
+)
+ORDER = "ORDER BY activity_id, point_index"
+
+
+@pytest.fixture
+def strava(engine: Engine) -> StravaStandIn:
+    """Two rides in June and one entered by hand, all stored."""
+    strava = StravaStandIn()
+    for number in (1, 2, 3):
+        strava.add(number, JUNE.start + timedelta(days=number))
+    strava.streams[2] = stream_body(samples=3) | {
+        "heartrate": {"data": [None, 101.5, 1e300]},
+        "moving": {"data": [True, False, None]},
+    }
+    strava.streams[3] = {}
+    for number in (1, 2, 3):
+        import_activity(strava.sync(engine), RIDER, number)
+    return strava
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return str(tmp_path / "lake")
+
+
+def in_lake(url: str) -> list[Any]:
+    """All samples in the lake, as DuckDB reads them."""
+    source = f"read_parquet('{url}/*/*/*.parquet', hive_partitioning = true)"
+    return rows(f"SELECT {COLUMNS} FROM {source} {ORDER}")  # noqa: S608  constants
+
+
+def in_postgres(engine: Engine) -> list[Any]:
+    with engine.connect() as connection:
+        found = connection.execute(text(f"SELECT {COLUMNS} FROM strava.activity_points {ORDER}"))  # noqa: S608  constants
+        return [tuple(row) for row in found]
+
+
+def rows(query: str) -> list[Any]:
+    return duckdb.execute(query).fetchall()
+
+
+def files(url: str) -> list[str]:
+    return sorted(str(path.relative_to(url)) for path in Path(url).rglob("*") if path.is_file())
+
+
+@pytest.mark.usefixtures("strava")
+def test_duckdb_reads_what_the_view_holds(engine: Engine, url: str) -> None:
+    month = write_month(engine, url, JUNE)
+    assert in_lake(url) == in_postgres(engine)
+    assert (month.points, month.written) == (7, True)
+    assert files(url) == [f"athlete_id={RIDER}/month=2025-06/points.parquet"]
+    assert month.size_bytes == (Path(url) / files(url)[0]).stat().st_size
+
+
+@pytest.mark.usefixtures("strava")
+def test_the_types_are_those_of_the_view(engine: Engine, url: str) -> None:
+    write_month(engine, url, JUNE)
+    with engine.connect() as connection:
+        query = "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'activity_points'"
+        ours = {name: kind.upper() for name, kind in connection.execute(text(query)).all()}
+    told = rows(f"DESCRIBE FROM read_parquet('{url}/*/*/*.parquet', hive_partitioning = true)")
+    names = {"DOUBLE PRECISION": "DOUBLE"}
+    assert {row[0]: row[1] for row in told if row[0] != "month"} == {
+        name: names.get(kind, kind) for name, kind in ours.items()
+    }
+
+
+@pytest.mark.usefixtures("strava")
+def test_a_month_that_did_not_change_is_not_written_again(engine: Engine, url: str) -> None:
+    write_month(engine, url, JUNE)
+    before = (Path(url) / files(url)[0]).stat().st_ino
+    assert not write_month(engine, url, JUNE).written
+    assert (Path(url) / files(url)[0]).stat().st_ino == before
+
+
+def test_a_cropped_and_a_deleted_ride_replace_the_month(strava: StravaStandIn, engine: Engine, url: str) -> None:
+    write_month(engine, url, JUNE)
+    strava.edit(1, elapsed_time=2)
+    strava.streams[1] = stream_body(samples=2)
+    import_activity(strava.sync(engine), RIDER, 1)
+    strava.delete(2)
+    remove_if_gone(strava.sync(engine), RIDER, 2)
+    assert write_month(engine, url, JUNE).points == 2
+    assert in_lake(url) == in_postgres(engine)
+
+
+def test_a_month_that_lost_all_samples_has_no_file(strava: StravaStandIn, engine: Engine, url: str) -> None:
+    write_month(engine, url, JUNE)
+    for number in (1, 2):
+        strava.delete(number)
+        remove_if_gone(strava.sync(engine), RIDER, number)
+    assert write_month(engine, url, JUNE).points == 0
+    assert files(url) == []
+    assert not write_month(engine, url, JUNE).written
+
+
+@pytest.fixture
+def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lake, "POINTS_PER_GROUP", 4)
+
+
+@pytest.mark.usefixtures("strava", "small_groups")
+def test_more_than_a_row_group_is_written_piece_by_piece(engine: Engine, url: str) -> None:
+    write_month(engine, url, JUNE)
+    groups = rows(f"SELECT max(row_group_id) + 1 FROM parquet_metadata('{url}/{files(url)[0]}')")  # noqa: S608  a path of this test
+    assert groups == [(2,)]
+    assert in_lake(url) == in_postgres(engine)
+
+
+@pytest.mark.usefixtures("strava")
+def test_a_writer_that_dies_leaves_the_old_month_and_the_next_one_cleans_up(
+    engine: Engine, url: str, strava: StravaStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_month(engine, url, JUNE)
+    before = in_lake(url)
+    strava.edit(1, elapsed_time=3)
+    strava.streams[1] = stream_body(samples=3)
+    import_activity(strava.sync(engine), RIDER, 1)
+    with monkeypatch.context() as dying:
+        dying.setattr(lake, "_flush_to_disk", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+        with pytest.raises(WarehouseError, match="disk full"):
+            write_month(engine, url, JUNE)
+    assert in_lake(url) == before
+    write_month(engine, url, JUNE)
+    assert in_lake(url) == in_postgres(engine)
+    assert len(files(url)) == 1
+
+
+def test_what_changes_while_it_is_written_is_written_again(
+    strava: StravaStandIn, engine: Engine, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = lake._flush_to_disk
+
+    def deleted_meanwhile(file: Any) -> None:
+        flush(file)
+        if 1 in strava.activities:
+            strava.delete(1)
+            remove_if_gone(strava.sync(engine), RIDER, 1)
+
+    monkeypatch.setattr(lake, "_flush_to_disk", deleted_meanwhile)
+    assert write_month(engine, url, JUNE).points == 3
+    assert in_lake(url) == in_postgres(engine)
+
+
+@pytest.mark.usefixtures("strava")
+def test_an_athlete_is_forgotten_and_others_stay(engine: Engine, url: str) -> None:
+    write_month(engine, url, JUNE)
+    other = Path(url) / "athlete_id=2002" / "month=2025-06" / "points.parquet"
+    other.parent.mkdir(parents=True)
+    other.write_bytes(b"")
+    for _ in range(2):
+        forget_athlete_points(url, RIDER)
+        assert files(url) == ["athlete_id=2002/month=2025-06/points.parquet"]
+
+
+@pytest.mark.usefixtures("strava")
+def test_any_file_system_will_do(engine: Engine) -> None:
+    write_month(engine, "memory://lake", JUNE)
+    path = f"/lake/athlete_id={RIDER}/month=2025-06"
+    assert fsspec.filesystem("memory").ls(path, detail=False) == [f"{path}/points.parquet"]
+    forget_athlete_points("memory://lake", RIDER)
+
+
+def test_an_unknown_file_system_is_told_in_one_line(engine: Engine) -> None:
+    with pytest.raises(ConfigurationError, match="STRAVA_LAKE_URL is not usable"):
+        write_month(engine, "nowhere://lake", JUNE)
+
+
+def test_the_lake_lies_under_the_home_unless_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings()
+    assert lake_url(settings) == str(settings.home / "lake")
+    monkeypatch.setenv("STRAVA_LAKE_URL", "s3://bucket/rides")
+    assert lake_url(load_settings()) == "s3://bucket/rides"
+    monkeypatch.setenv("STRAVA_LAKE_URL", "s3://key:secret@bucket/rides")
+    with pytest.raises(ConfigurationError, match="without credentials"):
+        load_settings()
