@@ -18,8 +18,9 @@ from sqlalchemy import Engine
 from strava_pipeline.access import open_client
 from strava_pipeline.analysis.figures import key_figures
 from strava_pipeline.analysis.track import track_from_streams
-from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError
+from strava_pipeline.errors import MissingScope, NotFound, RejectedRequest, RetriableStravaError
 from strava_pipeline.settings import Settings
+from strava_pipeline.strava.athlete_payload import stats_rows, zone_rows
 from strava_pipeline.strava.client import StravaClient
 from strava_pipeline.strava.payload import (
     activity_id,
@@ -34,7 +35,7 @@ from strava_pipeline.strava.streams import stream_row
 from strava_pipeline.warehouse import activities as store
 from strava_pipeline.warehouse import streams as stream_store
 from strava_pipeline.warehouse.activities import Payload, Span
-from strava_pipeline.warehouse.athletes import store_athlete, store_gear
+from strava_pipeline.warehouse.athletes import store_athlete, store_gear, store_stats, store_zones
 from strava_pipeline.warehouse.engine import now
 
 log = logging.getLogger(__name__)
@@ -95,14 +96,37 @@ class SpanResult:
 
 
 def import_athlete(sync: Sync, athlete_id: int) -> int:
-    """Store the athlete's profile and gear with one request; returns the number of bikes and shoes."""
+    """Store the athlete's profile, gear, totals and zones with three requests; returns the number of bikes and shoes.
+
+    Totals or zones that Strava does not give, or that do not map, are left out.
+    """
     asked_at = _ask(sync)
     body = sync.client.get_athlete(athlete_id)
     gear = gear_rows(athlete_id, body)
     with sync.engine.begin() as connection:
         store_athlete(connection, athlete_row(body), asked_at)
         store_gear(connection, gear, asked_at)
+    for what, import_more in (("totals", _import_stats), ("zones", _import_zones)):
+        try:
+            import_more(sync, athlete_id)
+        except (MissingScope, NotFound, RejectedRequest) as error:
+            log.warning("%s of athlete %d are left out: %s", what, athlete_id, error)
     return len(gear)
+
+
+def _import_stats(sync: Sync, athlete_id: int) -> None:
+    asked_at = _ask(sync)
+    rows = stats_rows(athlete_id, sync.client.get_athlete_stats(athlete_id))
+    with sync.engine.begin() as connection:
+        store_stats(connection, rows, asked_at)
+
+
+def _import_zones(sync: Sync, athlete_id: int) -> None:
+    asked_at = _ask(sync)
+    zones = zone_rows(athlete_id, sync.client.get_athlete_zones(athlete_id))
+    with sync.engine.begin() as connection:
+        for kind in store_zones(connection, athlete_id, zones, asked_at):
+            log.info("athlete %d has new zones of %s", athlete_id, kind)
 
 
 def import_summaries(sync: Sync, spans: Sequence[Span], *, allow_mass_delete: bool = False) -> Iterator[SpanResult]:

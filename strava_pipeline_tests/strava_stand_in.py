@@ -16,7 +16,7 @@ from strava_pipeline.sync import Pace, Sync
 
 RIDER = 1001
 JsonObject = dict[str, Any]
-DETAIL_ONLY = ("description", "calories", "laps", "splits_metric", "segment_efforts", "device_name")
+DETAIL_ONLY = ("description", "calories", "laps", "splits_metric", "segment_efforts", "device_name", "photos")
 
 
 def activity_body(number: int, start: datetime, **more: Any) -> JsonObject:
@@ -43,7 +43,8 @@ def activity_body(number: int, start: datetime, **more: Any) -> JsonObject:
         "device_name": "Odometer 3",
         "laps": [effort | {"id": number * 10 + place, "lap_index": place} for place in (1, 2)],
         "splits_metric": [{"split": 1, "distance": 1000.0, "elapsed_time": 210, "moving_time": 200}],
-        "segment_efforts": [effort | {"id": 2**53 + number, "segment": {"id": 77}}],
+        "segment_efforts": [effort | {"id": 2**53 + number, "segment": {"id": 77, "name": "The wall"}}],
+        "photos": {"primary": {"unique_id": f"photo-{number}", "urls": {"100": "https://pictures.example.invalid/1"}}},
     } | more
 
 
@@ -68,6 +69,9 @@ class StravaStandIn:
     faults: dict[str, list[Exception]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     owner: int = RIDER
+    heart_rate_zones: list[JsonObject] = field(
+        default_factory=lambda: [{"min": 0, "max": 120}, {"min": 120, "max": 160}, {"min": 160, "max": -1}]
+    )
 
     def add(self, number: int, start: datetime, **more: Any) -> JsonObject:
         """A new activity, or an edited one."""
@@ -94,6 +98,11 @@ class StravaStandIn:
         match path.strip("/").split("/"):
             case ["athlete"]:
                 return {"id": athlete_id, "firstname": "Mira", "bikes": [{"id": "b1", "name": "Blue", "primary": True}]}
+            case ["athletes", number, "stats"]:
+                totals = {"count": 2, "distance": 3000.0, "moving_time": 600, "elapsed_time": 700, "elevation_gain": 9}
+                return {"biggest_ride_distance": 2000.5, "all_ride_totals": totals} if int(number) == athlete_id else {}
+            case ["athlete", "zones"]:
+                return {"heart_rate": {"custom_zones": False, "zones": self.heart_rate_zones}}
             case ["athlete", "activities"]:
                 return self._listed(athlete_id, query or {})
             case ["activities", number]:

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, Table, func, select
+from sqlalchemy import Engine, Table, func, select, text
 
 from strava_pipeline.errors import (
     DatabaseAway,
+    MissingScope,
     NeedsReauthorization,
     NotFound,
     QuotaExhausted,
@@ -32,7 +33,16 @@ from strava_pipeline.sync import (
 )
 from strava_pipeline.warehouse.activities import Span
 from strava_pipeline.warehouse.ops_tables import payloads
-from strava_pipeline.warehouse.tables import activities, activity_streams, gear, laps, metadata, route_analyses
+from strava_pipeline.warehouse.tables import (
+    activities,
+    activity_streams,
+    athlete_stats,
+    athlete_zones,
+    gear,
+    laps,
+    metadata,
+    route_analyses,
+)
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 
 JUNE = Span(RIDER, datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))
@@ -374,6 +384,33 @@ def test_an_athlete_comes_with_the_gear(strava: StravaStandIn, engine: Engine) -
     assert import_athlete(strava.sync(engine), RIDER) == 1
     with engine.connect() as connection:
         assert connection.execute(select(gear.c.id, gear.c.athlete_id)).all() == [("b1", RIDER)]
+
+
+def test_totals_and_zones_that_strava_refuses_do_not_hold_the_athlete_up(
+    strava: StravaStandIn, engine: Engine
+) -> None:
+    strava.faults[f"/athletes/{RIDER}/stats"] = [RejectedRequest("odd totals")]
+    strava.faults["/athlete/zones"] = [MissingScope("profile:read_all was not granted")]
+    assert import_athlete(strava.sync(engine), RIDER) == 1
+    assert import_athlete(strava.sync(engine), RIDER) == 1
+    with engine.connect() as connection:
+        assert connection.execute(select(athlete_stats.c.distance)).scalar_one() == 3000
+        assert len(connection.execute(select(athlete_zones)).all()) == 3
+
+
+def test_a_month_in_which_nothing_changed_is_not_written_again(strava: StravaStandIn, engine: Engine) -> None:
+    bring_up_to_date(strava, engine)
+    versions = text(
+        "SELECT id, xmin::text FROM strava.activities"
+        " UNION ALL SELECT activity_id, xmin::text FROM ops.payloads ORDER BY 1, 2"
+    )
+    with engine.connect() as connection:
+        before = connection.execute(versions).all()
+    strava.edit(3, kudos_count=7)
+    bring_up_to_date(strava, engine)
+    with engine.connect() as connection:
+        rewritten = {row.id for row in set(connection.execute(versions)) - set(before)}
+    assert rewritten == {3}
 
 
 def test_the_pace_is_the_configured_one(settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

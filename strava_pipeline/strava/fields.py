@@ -91,6 +91,13 @@ def position(value: Any) -> list[float] | None:
     return [number(latitude), number(longitude)]
 
 
+def address_by_size(value: Any) -> dict[str, str]:
+    """Addresses of a picture by its size in pixels."""
+    if not isinstance(value, dict):
+        raise TypeError
+    return {text(size): text(address) for size, address in value.items()}
+
+
 def nested(row: JsonObject, key: str, what: str) -> JsonObject:
     """An object within an object; an empty one where it is absent or null."""
     found = row.get(key)

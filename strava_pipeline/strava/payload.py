@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.strava.fields import (
     Fields,
     JsonObject,
+    address_by_size,
     bigint,
     flag,
     instant,
@@ -186,6 +189,25 @@ SEGMENT_EFFORT_FIELDS: Fields = {
     "kom_rank": integer,
     "hidden": flag,
 }
+SEGMENT_FIELDS: Fields = {
+    "id": bigint,
+    "name": text,
+    "activity_type": text,
+    "distance": number,
+    "average_grade": number,
+    "maximum_grade": number,
+    "elevation_high": number,
+    "elevation_low": number,
+    "start_latlng": position,
+    "end_latlng": position,
+    "climb_category": integer,
+    "city": text,
+    "state": text,
+    "country": text,
+    "private": flag,
+    "hazardous": flag,
+}
+_PHOTO_FIELDS: Fields = {"unique_id": text, "source": integer, "media_type": integer, "urls": address_by_size}
 SPLIT_UNITS = {"metric": "splits_metric", "standard": "splits_standard"}
 
 
@@ -198,6 +220,8 @@ class DetailRows:
     splits: list[JsonObject]
     best_efforts: list[JsonObject]
     segment_efforts: list[JsonObject]
+    segments: list[JsonObject]
+    photos: list[JsonObject]
     gear: list[JsonObject]
 
 
@@ -217,12 +241,27 @@ def summary_row(athlete_id: int, body: JsonObject) -> JsonObject:
     row["athlete_id"] = athlete_id
     row["map_id"] = activity_map["id"]
     row["summary_polyline"] = activity_map["summary_polyline"] or None
+    _complete_times(row)
     row["sport_type"] = row["sport_type"] or row["type"]
     row["type"] = row["type"] or row["sport_type"]
     for needed in ("name", "type", "start_date"):
         if row[needed] is None:
             raise RejectedRequest(f"{what}: Strava's field {needed} is missing")
     return row
+
+
+def _complete_times(row: JsonObject) -> None:
+    """Of start, local start and offset any two give the third; answers of old lack the offset.
+
+    ``timezone`` does not help: its GMT part is the standard offset, in summer as well, and legacy names occur.
+    """
+    start, local, offset_s = row["start_date"], row["start_date_local"], row["utc_offset"]
+    if start is None:
+        return
+    if offset_s is None and local is not None:
+        row["utc_offset"] = (local - start.replace(tzinfo=None)).total_seconds()
+    elif local is None and offset_s is not None:
+        row["start_date_local"] = start.replace(tzinfo=None) + timedelta(seconds=offset_s)
 
 
 def digest(body: JsonObject) -> str:
@@ -238,6 +277,7 @@ def detail_rows(athlete_id: int, body: JsonObject) -> DetailRows:
     activity = summary_row(athlete_id, body) | pick(body, DETAIL_FIELDS, what)
     activity["polyline"] = pick(nested(body, "map", what), {"polyline": text}, what)["polyline"] or None
     gear = nested(body, "gear", what)
+    efforts = objects(body, "segment_efforts", what)
     activity["resource_state"] = DETAILED
     return DetailRows(
         activity=activity,
@@ -251,10 +291,9 @@ def detail_rows(athlete_id: int, body: JsonObject) -> DetailRows:
             owner | _child(effort, BEST_EFFORT_FIELDS, f"{what}: best_efforts")
             for effort in objects(body, "best_efforts", what)
         ],
-        segment_efforts=[
-            owner | _segment_effort(effort, f"{what}: segment_efforts")
-            for effort in objects(body, "segment_efforts", what)
-        ],
+        segment_efforts=[owner | _segment_effort(effort, f"{what}: segment_efforts") for effort in efforts],
+        segments=_segments(efforts, f"{what}: segment_efforts"),
+        photos=[owner | photo for photo in _photos(nested(body, "photos", what), f"{what}: photos")],
         gear=[gear_row(athlete_id, gear)] if gear.get("id") else [],
     )
 
@@ -270,6 +309,21 @@ def _child(body: JsonObject, fields: Fields, what: str, key: str = "id") -> Json
 def _segment_effort(effort: JsonObject, what: str) -> JsonObject:
     segment = pick(nested(effort, "segment", what), {"id": bigint}, what)
     return {"segment_id": segment["id"]} | _child(effort, SEGMENT_EFFORT_FIELDS, what)
+
+
+def _segments(efforts: Sequence[JsonObject], what: str) -> list[JsonObject]:
+    """The segments that efforts were made on, each once; one without a name tells nothing but its id."""
+    bodies = [nested(effort, "segment", what) for effort in efforts]
+    rows = [pick(body, SEGMENT_FIELDS, what) for body in bodies if body.get("id") and body.get("name") is not None]
+    return list({row["id"]: row for row in rows}.values())
+
+
+def _photos(body: JsonObject, what: str) -> list[JsonObject]:
+    """The main photo, if there is one."""
+    photo = pick(nested(body, "primary", what), _PHOTO_FIELDS, what)
+    if photo["unique_id"] is None:
+        return []
+    return [photo | pick(body, {"use_primary_photo": flag}, what)]
 
 
 def athlete_row(body: JsonObject) -> JsonObject:

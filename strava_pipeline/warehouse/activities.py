@@ -19,8 +19,10 @@ from strava_pipeline.warehouse.tables import (
     activity_streams,
     best_efforts,
     laps,
+    photos,
     route_analyses,
     segment_efforts,
+    segments,
     splits,
 )
 
@@ -28,7 +30,7 @@ Row = dict[str, Any]
 SUMMARY = "summary"
 DETAIL = "detail"
 SUMMARIZED = 2
-DEPENDENT_TABLES = (laps, splits, best_efforts, segment_efforts, activity_streams, route_analyses, payloads)
+DEPENDENT_TABLES = (laps, splits, best_efforts, segment_efforts, photos, activity_streams, route_analyses, payloads)
 # Guard against an answer that wrongly lists next to nothing.
 MASS_DELETE_FROM = 10
 MASS_DELETE_SHARE = 0.5
@@ -73,7 +75,8 @@ def replace_span(
     """Make the stored activities of a span those in ``rows``; returns how many were deleted.
 
     ``listed``: ids Strava listed at all, which are not deleted even if they start elsewhere or did not map.
-    What was stored after ``asked_at`` stays. ``WarehouseError`` if suspiciously much would vanish.
+    What was stored after ``asked_at`` stays; a row in which nothing changed is not written again.
+    ``WarehouseError`` if suspiciously much would vanish.
     """
     stored = connection.execute(
         select(activities.c.id).where(span.matches(), activities.c.fetched_at <= asked_at).with_for_update()
@@ -89,7 +92,7 @@ def replace_span(
     delete_activities(connection, gone)
     fresh = [row | {"fetched_at": asked_at, "resource_state": SUMMARIZED} for row in rows]
     _drop_changed_recordings(connection, fresh)
-    upsert(connection, activities, fresh, newer_by="fetched_at", only_new={"resource_state"})
+    upsert(connection, activities, fresh, newer_by="fetched_at", only_new={"resource_state"}, rewrite_same=False)
     store_payloads(connection, SUMMARY, bodies, asked_at)
     return len(gone)
 
@@ -100,16 +103,26 @@ def store_detail(connection: Connection, rows: DetailRows, payload: Payload, ask
     _drop_changed_recordings(connection, [activity])
     if not upsert(connection, activities, [activity], newer_by="fetched_at"):
         return False
+    store_parts(connection, [payload.activity_id], rows, asked_at)
+    store_payloads(connection, DETAIL, [payload], asked_at)
+    return True
+
+
+def store_parts(connection: Connection, activity_ids: Collection[int], rows: DetailRows, asked_at: datetime) -> None:
+    """Make what hangs on these activities exactly ``rows``, and keep the segments they touch."""
+    photo_rows = [photo | {"urls": json.dumps(photo["urls"])} for photo in rows.photos]
     children = (
         (laps, rows.laps),
         (splits, rows.splits),
         (best_efforts, rows.best_efforts),
         (segment_efforts, rows.segment_efforts),
+        (photos, photo_rows),
     )
     for table, found in children:
-        replace_children(connection, table, [payload.activity_id], found)
-    store_payloads(connection, DETAIL, [payload], asked_at)
-    return True
+        replace_children(connection, table, activity_ids, found)
+    # Shared by all athletes: in one order, so that two transactions wait for each other on one side only.
+    touched = [row | {"fetched_at": asked_at} for row in sorted(rows.segments, key=lambda row: int(row["id"]))]
+    upsert(connection, segments, touched, newer_by="fetched_at", rewrite_same=False)
 
 
 def store_payloads(connection: Connection, kind: str, bodies: Sequence[Payload], asked_at: datetime) -> None:
@@ -125,7 +138,7 @@ def store_payloads(connection: Connection, kind: str, bodies: Sequence[Payload],
         }
         for payload in bodies
     ]
-    upsert(connection, payloads, rows, newer_by="fetched_at")
+    upsert(connection, payloads, rows, newer_by="fetched_at", rewrite_same=False)
 
 
 def delete_activities(connection: Connection, activity_ids: Collection[int]) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 from psycopg import Connection as PsycopgConnection
 from psycopg import OperationalError
 from psycopg.sql import SQL, Composable, Identifier
-from sqlalchemy import Connection, Table
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Column, Connection, Table
+from sqlalchemy.dialects.postgresql import ARRAY, JSON
 
 from strava_pipeline.warehouse.engine import away
 
@@ -24,11 +24,13 @@ def upsert(
     *,
     newer_by: str | None = None,
     only_new: Collection[str] = (),
+    rewrite_same: bool = True,
 ) -> int:
     """Insert rows or update those whose key is there; returns how many were written.
 
     All rows have the same columns; columns they lack keep what is stored, and so do the columns in
     ``only_new``. With ``newer_by`` a stored row whose value in that column is later stays as it is.
+    Without ``rewrite_same`` so does one that would change in nothing but the column ``newer_by``.
     Of several rows with one key the last counts.
     """
     if not rows:
@@ -36,7 +38,12 @@ def upsert(
     keys = [column.name for column in table.primary_key]
     distinct = list({tuple(row[key] for key in keys): row for row in rows}.values())
     try:
-        return _copy_and_merge(connection, table, distinct, newer_by, only_new)
+        return _copy_and_merge(
+            connection,
+            table,
+            distinct,
+            _on_conflict(table, list(rows[0]), newer_by, only_new, rewrite_same=rewrite_same),
+        )
     except OperationalError as error:
         # The driver is used directly here, so the engine does not get to translate its errors.
         raise away(connection.engine.url, error) from error
@@ -48,9 +55,7 @@ def replace_children(connection: Connection, table: Table, activity_ids: Iterabl
     upsert(connection, table, rows)
 
 
-def _copy_and_merge(
-    connection: Connection, table: Table, rows: Sequence[Row], newer_by: str | None, only_new: Collection[str]
-) -> int:
+def _copy_and_merge(connection: Connection, table: Table, rows: Sequence[Row], conflict: Composable) -> int:
     columns = list(rows[0])
     driver = driver_of(connection)
     staging = Identifier(f"staging_{table.name}")
@@ -67,7 +72,7 @@ def _copy_and_merge(
                 target=target,
                 names=names,
                 staging=staging,
-                conflict=_on_conflict(table, columns, newer_by, only_new),
+                conflict=conflict,
             )
         )
         written = cursor.rowcount
@@ -83,17 +88,31 @@ def _literal(series: Sequence[Any] | None) -> str | None:
     return None if series is None else f"{{{json.dumps(series)[1:-1]}}}"
 
 
-def _on_conflict(table: Table, columns: Sequence[str], newer_by: str | None, only_new: Collection[str]) -> Composable:
+def _on_conflict(
+    table: Table, columns: Sequence[str], newer_by: str | None, only_new: Collection[str], *, rewrite_same: bool
+) -> Composable:
     keys = [column.name for column in table.primary_key]
-    changes = SQL(", ").join(
-        SQL("{0} = excluded.{0}").format(Identifier(name))
-        for name in columns
-        if name not in keys and name not in only_new
+    changing = [name for name in columns if name not in keys and name not in only_new]
+    conditions = []
+    if newer_by is not None:
+        conditions.append(SQL("stored.{field} <= excluded.{field}").format(field=Identifier(newer_by)))
+    if not rewrite_same:
+        compared = [table.c[name] for name in changing if name != newer_by]
+        conditions.append(
+            SQL("({}) IS DISTINCT FROM ({})").format(_values("stored", compared), _values("excluded", compared))
+        )
+    return SQL("ON CONFLICT ({}) DO UPDATE SET {} {}").format(
+        SQL(", ").join(map(Identifier, keys)),
+        SQL(", ").join(SQL("{0} = excluded.{0}").format(Identifier(name)) for name in changing),
+        SQL("WHERE {}").format(SQL(" AND ").join(conditions)) if conditions else SQL(""),
     )
-    conflict = SQL("ON CONFLICT ({}) DO UPDATE SET {}").format(SQL(", ").join(map(Identifier, keys)), changes)
-    if newer_by is None:
-        return conflict
-    return SQL("{} WHERE stored.{field} <= excluded.{field}").format(conflict, field=Identifier(newer_by))
+
+
+def _values(side: str, columns: Sequence[Column[Any]]) -> Composable:
+    """The columns of one side, in a form that can be compared: Postgres cannot tell whether two JSON values are one."""
+    return SQL(", ").join(
+        Identifier(side, column.name) + SQL("::text" if isinstance(column.type, JSON) else "") for column in columns
+    )
 
 
 def driver_of(connection: Connection) -> PsycopgConnection[Any]:

@@ -199,6 +199,7 @@ payloads = Table(
     column("body", JSON, "Strava's answer as it came", required=True),
     c.text("digest", "of the fields whose change calls for a new detail", required=True),
     c.instant("fetched_at", "when it was asked for (UTC)", required=True),
+    c.instant("mapped_at", "when a re-map last rebuilt rows from it (UTC); empty: never"),
     Index(None, "athlete_id"),
     schema=SCHEMA,
     comment="raw answers, so that tables can be rebuilt without one request",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Date, Index, Integer, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import ARRAY, JSON
 
 from strava_pipeline.warehouse.columns import (
@@ -112,6 +112,41 @@ gear = Table(
     comment="one row per bike or pair of shoes",
 )
 
+athlete_stats = Table(
+    "athlete_stats",
+    metadata,
+    key("athlete_id", BigInteger, "Strava's id of the athlete"),
+    key("taken_on", Date, "day of the snapshot (UTC)"),
+    key("period", Text, "recent: the last four weeks, ytd: the calendar year so far, all: all time"),
+    key("sport", Text, "ride, run or swim"),
+    integer("count", "number of activities; Strava counts only those that everyone may see", required=True),
+    number("distance", "length, m"),
+    integer("moving_time", "time in motion, s"),
+    integer("elapsed_time", "time from start to end, s"),
+    number("elevation_gain", "metres climbed, m"),
+    integer("achievement_count", "achievements won (recent)"),
+    number("biggest_ride_distance", "longest ride, m (only beside all rides)"),
+    number("biggest_climb_elevation_gain", "highest climb, m (only beside all rides)"),
+    instant("fetched_at", FETCHED, required=True),
+    schema=SCHEMA,
+    comment="Strava's totals of each athlete, one snapshot a day, one row per period and sport",
+)
+
+athlete_zones = Table(
+    "athlete_zones",
+    metadata,
+    key("athlete_id", BigInteger, "Strava's id of the athlete"),
+    key("kind", Text, "heart_rate or power"),
+    key("valid_from", Date, "first day on which Strava was seen to give these zones (UTC); they hold until the next"),
+    key("zone", Integer, "number of the zone, from 1"),
+    integer("min", "lower end, bpm or W", required=True),
+    integer("max", "upper end, bpm or W; empty when open"),
+    flag("custom_zones", "set by the athlete, not computed by Strava"),
+    instant("fetched_at", FETCHED, required=True),
+    schema=SCHEMA,
+    comment="zones of heart rate and power, one row per zone, with the day from which they hold",
+)
+
 activities = Table(
     "activities",
     metadata,
@@ -124,7 +159,7 @@ activities = Table(
     text("sport_type", "kind of sport; where Strava gives none, the same as type", required=True),
     integer("workout_type", "runs: 1 race, 2 long run, 3 workout; rides: 11 race, 12 workout"),
     instant("start_date", "start (UTC)", required=True),
-    wall_time("start_date_local", "start, local wall time at the place of the activity"),
+    wall_time("start_date_local", "start, local wall time there; a start time that Strava hides reads 00:00:01"),
     text("timezone", "time zone; its GMT part is the standard offset, not the one that held"),
     number("utc_offset", "local time minus UTC at the start, s"),
     number("distance", "length, m"),
@@ -183,6 +218,7 @@ activities = Table(
     text("embed_token", "token of Strava's embed code (detail)"),
     instant("fetched_at", FETCHED, required=True),
     Index(None, "athlete_id", "start_date"),
+    Index(None, "gear_id"),
     schema=SCHEMA,
     comment="one row per activity",
 )
@@ -236,6 +272,7 @@ best_efforts = Table(
     _owner(),
     *_effort_columns(),
     integer("pr_rank", "1 to 3 when among the athlete's three best at the time"),
+    Index(None, "athlete_id", "name", "elapsed_time"),
     schema=SCHEMA,
     comment="one row per standard distance run within an activity (detail)",
 )
@@ -259,6 +296,44 @@ segment_efforts = Table(
     Index(None, "segment_id"),
     schema=SCHEMA,
     comment="one row per segment ridden or run within an activity (detail)",
+)
+
+segments = Table(
+    "segments",
+    metadata,
+    key("id", BigInteger, "Strava's id of the segment"),
+    text("name", "name"),
+    text("activity_type", "Ride or Run"),
+    number("distance", "length, m"),
+    number("average_grade", "mean grade, percent"),
+    number("maximum_grade", "steepest grade, percent"),
+    number("elevation_high", "highest point, m"),
+    number("elevation_low", "lowest point, m"),
+    column("start_latlng", SERIES, "latitude and longitude of the start, degrees"),
+    column("end_latlng", SERIES, "latitude and longitude of the end, degrees"),
+    integer("climb_category", "0 none, 1 the easiest (category 4) to 5 the hardest (hors categorie)"),
+    text("city", "city"),
+    text("state", "state or region"),
+    text("country", "country"),
+    flag("private", "visible to its maker only"),
+    flag("hazardous", "marked as dangerous"),
+    instant("fetched_at", FETCHED, required=True),
+    schema=SCHEMA,
+    comment="one row per segment that an athlete has ridden or run; the efforts are in segment_efforts",
+)
+
+photos = Table(
+    "photos",
+    metadata,
+    _activity(),
+    key("unique_id", Text, "Strava's id of the photo"),
+    _owner(),
+    flag("use_primary_photo", "the athlete chose it as the activity's picture"),
+    integer("source", "1 Strava, 2 Instagram"),
+    integer("media_type", "1 photo, 2 video"),
+    column("urls", JSON, "addresses by width in pixels; Strava may change them at any time"),
+    schema=SCHEMA,
+    comment="one row per activity with photos: its main photo, the only one of which a detail tells",
 )
 
 activity_streams = Table(

@@ -205,10 +205,10 @@ def test_a_bug_is_not_taken_for_a_fault() -> None:
         _ = 1 // 0
 
 
-def test_profile_and_gear_come_with_one_request(location: CodeLocation, engine: Engine) -> None:
+def test_profile_gear_totals_and_zones_come_with_three_requests(location: CodeLocation, engine: Engine) -> None:
     result = location.materialize(athletes_and_gear, partition_key=str(RIDER))
     assert result.success
-    assert location.strava.asked == ["/athlete"]
+    assert location.strava.asked == ["/athlete", f"/athletes/{RIDER}/stats", "/athlete/zones"]
     assert location.materialized("gear") == location.materialized("athletes") == {str(RIDER)}
     with engine.connect() as connection:
         assert connection.execute(select(tables.athletes.c.firstname)).scalar_one() == "Mira"

@@ -61,6 +61,7 @@ COLUMN_TYPES: dict[Callable[[Any], Any], type[TypeEngine[Any]]] = {
         (payload.SPLIT_FIELDS, tables.splits),
         (payload.BEST_EFFORT_FIELDS, tables.best_efforts),
         (payload.SEGMENT_EFFORT_FIELDS, tables.segment_efforts),
+        (payload.SEGMENT_FIELDS, tables.segments),
     ],
 )
 def test_each_field_fits_its_column(fields: Mapping[str, Callable[[Any], Any]], table: Table) -> None:
@@ -167,9 +168,50 @@ def test_children_fill_every_column_of_their_table(children: str, table: Table) 
 def test_a_detail_of_2013_maps() -> None:
     rows = detail_rows(ATHLETE, detail_2013())
     assert rows.activity["sport_type"] == rows.activity["type"] == "Hike"
-    assert (rows.activity["utc_offset"], rows.activity["start_latlng"], rows.activity["visibility"]) == (None,) * 3
+    assert (rows.activity["start_latlng"], rows.activity["visibility"]) == (None, None)
     assert rows.activity["location_city"] == "Springville"
     assert rows.laps == rows.splits == rows.best_efforts == rows.segment_efforts == rows.gear == []
+    assert rows.segments == rows.photos == []
+
+
+def test_of_start_local_start_and_offset_two_give_the_third() -> None:
+    whole = summary_row(ATHLETE, summary_2025())
+    for missing in ("utc_offset", "start_date_local"):
+        body = summary_2025()
+        del body[missing]
+        assert summary_row(ATHLETE, body) == whole
+    alone = summary_row(ATHLETE, summary_2025(utc_offset=None, start_date_local=None))
+    assert (alone["utc_offset"], alone["start_date_local"]) == (None, None)
+
+
+def test_a_hidden_start_time_and_a_standard_offset_in_summer_are_kept_as_told() -> None:
+    row = summary_row(ATHLETE, summary_2025(start_date="2025-06-30T22:00:01Z", start_date_local="2025-07-01T00:00:01Z"))
+    assert row["start_date_local"].isoformat() == "2025-07-01T00:00:01"
+    assert (row["timezone"], row["utc_offset"]) == ("(GMT+01:00) Europe/Paris", 7200.0)
+
+
+def test_a_segment_ridden_twice_is_one_row_and_the_main_photo_another() -> None:
+    effort = detail_2019()["segment_efforts"][0]
+    photo = {"unique_id": "p-1", "urls": {"600": "https://pictures.example.invalid/6"}, "source": 1, "media_type": 1}
+    photos = {"count": 9, "use_primary_photo": True, "primary": photo}
+    again = effort | {"id": effort["id"] - 1}
+    rows = detail_rows(ATHLETE, detail_2019(segment_efforts=[effort, again], photos=photos))
+    assert [segment["name"] for segment in rows.segments] == ["Segment, the steep one"]
+    assert len(rows.segment_efforts) == 2
+    assert rows.photos == [
+        {"activity_id": 2_531_000_001, "athlete_id": ATHLETE, "use_primary_photo": True} | photo
+    ]
+
+
+@pytest.mark.parametrize("photos", [None, {}, {"primary": None, "count": 0}, {"primary": {"urls": {}}}], ids=str)
+def test_no_photo_is_no_row(photos: object) -> None:
+    assert detail_rows(ATHLETE, detail_2019(photos=photos)).photos == []
+
+
+@pytest.mark.parametrize("urls", ["https://x", {"600": 6}, ["https://x"]], ids=str)
+def test_an_odd_photo_is_refused_by_name(urls: object) -> None:
+    with pytest.raises(RejectedRequest, match="photos: Strava's field urls"):
+        detail_rows(ATHLETE, detail_2019(photos={"primary": {"unique_id": "p", "urls": urls}}))
 
 
 def test_what_is_listed_twice_keeps_its_type_apart() -> None:
