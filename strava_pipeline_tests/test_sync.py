@@ -386,9 +386,7 @@ def test_an_athlete_comes_with_the_gear(strava: StravaStandIn, engine: Engine) -
         assert connection.execute(select(gear.c.id, gear.c.athlete_id)).all() == [("b1", RIDER)]
 
 
-def test_totals_and_zones_that_strava_refuses_do_not_hold_the_athlete_up(
-    strava: StravaStandIn, engine: Engine
-) -> None:
+def test_totals_and_zones_that_strava_refuses_do_not_hold_the_athlete_up(strava: StravaStandIn, engine: Engine) -> None:
     strava.faults[f"/athletes/{RIDER}/stats"] = [RejectedRequest("odd totals")]
     strava.faults["/athlete/zones"] = [MissingScope("profile:read_all was not granted")]
     assert import_athlete(strava.sync(engine), RIDER) == 1

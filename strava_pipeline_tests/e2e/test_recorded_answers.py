@@ -88,4 +88,6 @@ def test_backfill_of_recorded_answers_is_complete_and_exact(
 
     embedded.output("backfill", *span)
     again = requests.get(f"{mock.url}/mock/calls", timeout=10).json()["totals"]
-    assert again["calls"] - requests_sent["calls"] == 4, "what is current costs a listing, the profile, totals and zones"
+    assert again["calls"] - requests_sent["calls"] == 4, (
+        "what is current costs a listing, the profile, totals and zones"
+    )

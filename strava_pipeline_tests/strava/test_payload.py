@@ -198,9 +198,7 @@ def test_a_segment_ridden_twice_is_one_row_and_the_main_photo_another() -> None:
     rows = detail_rows(ATHLETE, detail_2019(segment_efforts=[effort, again], photos=photos))
     assert [segment["name"] for segment in rows.segments] == ["Segment, the steep one"]
     assert len(rows.segment_efforts) == 2
-    assert rows.photos == [
-        {"activity_id": 2_531_000_001, "athlete_id": ATHLETE, "use_primary_photo": True} | photo
-    ]
+    assert rows.photos == [{"activity_id": 2_531_000_001, "athlete_id": ATHLETE, "use_primary_photo": True} | photo]
 
 
 @pytest.mark.parametrize("photos", [None, {}, {"primary": None, "count": 0}, {"primary": {"urls": {}}}], ids=str)
