@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from flask import Flask, Response, jsonify
 from sqlalchemy import Engine
@@ -15,13 +14,12 @@ from strava_pipeline import redaction
 from strava_pipeline.errors import ConfigurationError, DatabaseAway, WebhookRejected
 from strava_pipeline.settings import Settings, SignatureMode
 from webhook_bridge.health import health
+from webhook_bridge.intake import Intake
 from webhook_bridge.webhooks import BODY_CAP_BYTES, webhooks
 
 log = logging.getLogger(__name__)
 
 UNAVAILABLE = 503
-# As many as the server has threads.
-WRITERS = 8
 INTERNAL = 500
 
 
@@ -39,7 +37,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = BODY_CAP_BYTES + 1
     app.extensions["settings"] = settings
     app.extensions["engine"] = engine
-    app.extensions["writers"] = ThreadPoolExecutor(WRITERS, thread_name_prefix="writer")
+    app.extensions["intake"] = Intake(engine)
     app.extensions["dispatcher_wake"] = wake
     app.extensions["dispatcher_is_running"] = dispatcher_is_running
     app.register_blueprint(webhooks)

@@ -51,17 +51,16 @@ def _event_key(event: NewEvent) -> str:
         int(event.event_time.timestamp()),
         event.updates,
     )
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(parts).encode()).hexdigest()
 
 
 def _strict_object(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode("utf-8")
-        parsed = json.loads(
-            text, parse_constant=_refuse, parse_float=_refuse, parse_int=_int, object_pairs_hook=_unique
-        )
-        # A lone surrogate is legal in JSON text, but no text that can be stored.
-        json.dumps(parsed, ensure_ascii=False).encode("utf-8")
+        parsed = _STRICT.decode(text)
+        if "\\u" in text:
+            # A lone surrogate is legal in JSON text, where only an escape can write it, but no text to be stored.
+            json.dumps(parsed, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         _malformed()
     if not isinstance(parsed, dict):
@@ -115,3 +114,8 @@ def _refuse(_: str) -> NoReturn:
 
 def _malformed() -> NoReturn:
     raise WebhookRejected("malformed", status=BAD_REQUEST) from None
+
+
+# Made once: json.loads and json.dumps would make one for each delivery.
+_STRICT = json.JSONDecoder(parse_constant=_refuse, parse_float=_refuse, parse_int=_int, object_pairs_hook=_unique)
+_CANONICAL = json.JSONEncoder(sort_keys=True)

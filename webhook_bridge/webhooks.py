@@ -6,16 +6,15 @@ import hmac
 import json
 import logging
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from flask import Blueprint, Response, current_app, request
-from sqlalchemy import Engine
 from werkzeug.exceptions import NotFound
 
-from strava_pipeline.errors import DatabaseAway, WebhookRejected
+from strava_pipeline.errors import WebhookRejected
 from strava_pipeline.settings import Settings, SignatureMode
-from strava_pipeline.warehouse.webhook_events import STORE_MILLISECONDS, NewEvent, Stored, store_event
+from strava_pipeline.warehouse.webhook_events import Stored
+from webhook_bridge.intake import Intake
 from webhook_bridge.payload import parse_event
 from webhook_bridge.verification import verify_signature
 
@@ -60,7 +59,7 @@ def deliver(path_token: str) -> Response:
     expected = settings.webhook_subscription_id
     if expected is not None and event.subscription_id != expected:
         raise WebhookRejected("subscription", status=FORBIDDEN)
-    stored = _store_in_time(event)
+    stored = _intake().store(event)
     log.info(
         "%s %s %d of athlete %d: %s",
         event.aspect_type,
@@ -72,21 +71,6 @@ def deliver(path_token: str) -> Response:
     if stored is Stored.NEW:
         current_app.extensions["dispatcher_wake"]()
     return _json({"status": stored.value})
-
-
-def _store_in_time(event: NewEvent) -> Stored:
-    """Store an event, or ``DatabaseAway`` while Strava still waits for the answer.
-
-    A server that hangs, or a network that swallows packets, answers to no time limit of its own. Should the
-    event be stored after all, the next delivery is its duplicate.
-    """
-    writers: ThreadPoolExecutor = current_app.extensions["writers"]
-    storing = writers.submit(store_event, _engine(), event)
-    try:
-        return storing.result(timeout=STORE_MILLISECONDS / 1000)
-    except TimeoutError:
-        storing.cancel()
-        raise DatabaseAway("the database did not store an event in time") from None
 
 
 def _check_path(settings: Settings, path_token: str) -> None:
@@ -125,6 +109,6 @@ def _settings() -> Settings:
     return settings
 
 
-def _engine() -> Engine:
-    engine: Engine = current_app.extensions["engine"]
-    return engine
+def _intake() -> Intake:
+    intake: Intake = current_app.extensions["intake"]
+    return intake

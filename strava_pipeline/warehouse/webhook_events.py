@@ -13,12 +13,28 @@ was claimed again (its lease had run out) is finished by the newer claim only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, exists, func, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    and_,
+    bindparam,
+    column,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from strava_pipeline.warehouse.ops_tables import users, webhook_events
@@ -56,6 +72,33 @@ class NewEvent:
     signed: bool
 
 
+def _storing() -> Select[Any]:
+    """Store what is given and concerns a connected athlete; tells of each such event whether it is new."""
+    names = [field.name for field in fields(NewEvent)]
+    columns = [column(name, webhook_events.c[name].type) for name in names]
+    given = (
+        func.jsonb_to_recordset(bindparam("given", type_=JSONB))
+        .table_valued(*columns, name="given")
+        .render_derived(with_types=True)
+    )
+    known = select(given).where(exists().where(users.c.athlete_id == given.c.owner_id)).cte("known")
+    stored = (
+        insert_or_skip(webhook_events)
+        .from_select(
+            [*names, "source", "state"],
+            select(*(known.c[name] for name in names), literal("webhook"), literal(RECEIVED)),
+        )
+        .on_conflict_do_nothing()
+        .returning(webhook_events.c.event_key)
+        .cte("stored")
+    )
+    is_new = exists().where(stored.c.event_key == known.c.event_key)
+    return select(known.c.event_key, is_new.label("is_new"))
+
+
+_STORE = _storing()
+
+
 @dataclass(frozen=True)
 class Claim:
     """The right to work on one event, as long as no newer claim exists."""
@@ -76,17 +119,29 @@ class ClaimedEvent:
 
 
 def store_event(engine: Engine, event: NewEvent) -> Stored:
-    """Commit an event to the inbox, once however often it is delivered; events of strangers are not kept."""
-    values = vars(event) | {"source": "webhook", "state": RECEIVED}
+    """Commit one event to the inbox; see :func:`store_events`."""
+    return store_events(engine, [event])[0]
+
+
+def store_events(engine: Engine, events: Sequence[NewEvent]) -> list[Stored]:
+    """Commit events to the inbox, once however often they are delivered; events of strangers are not kept.
+
+    What is returned is on the disk: one statement and one commit for all of them.
+    """
+    given = [vars(event) | {"event_time": event.event_time.isoformat()} for event in events]
     with engine.begin() as connection:
-        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {STORE_MILLISECONDS}")
-        known = connection.execute(select(exists().where(users.c.athlete_id == event.owner_id))).scalar_one()
-        if not known:
-            return Stored.UNKNOWN_OWNER
-        stored = connection.execute(
-            insert_or_skip(webhook_events).values(values).on_conflict_do_nothing().returning(webhook_events.c.id)
-        ).first()
-    return Stored.NEW if stored else Stored.DUPLICATE
+        connection.exec_driver_sql(
+            f"SET LOCAL statement_timeout = {STORE_MILLISECONDS}; SET LOCAL synchronous_commit = on"
+        )
+        rows = connection.execute(_STORE, {"given": given})
+        stored = {row.event_key: Stored.NEW if row.is_new else Stored.DUPLICATE for row in rows}
+    outcomes = []
+    for event in events:
+        outcomes.append(stored.get(event.event_key, Stored.UNKNOWN_OWNER))
+        if outcomes[-1] is Stored.NEW:
+            # The same event again, further down.
+            stored[event.event_key] = Stored.DUPLICATE
+    return outcomes
 
 
 def claim_events(engine: Engine, limit: int) -> list[ClaimedEvent]:

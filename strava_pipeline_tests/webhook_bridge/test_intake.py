@@ -1,0 +1,126 @@
+"""Deliveries are stored together, and each is answered for itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import Engine, insert, literal_column, select
+from sqlalchemy.exc import DBAPIError
+
+from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.warehouse.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.webhook_events import NewEvent, Stored, store_events
+from webhook_bridge.intake import Intake
+
+RIDER, STRANGER = 1001, 2002
+# Strava gives an answer two seconds.
+STRAVAS_PATIENCE_SECONDS = 2
+
+
+@pytest.fixture(autouse=True)
+def rider(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(insert(users).values(athlete_id=RIDER, scopes=[], state="active", generation=1))
+
+
+def event(number: int, owner_id: int = RIDER) -> NewEvent:
+    return NewEvent(
+        event_key=f"key-{number}",
+        subscription_id=5,
+        object_type="activity",
+        object_id=number,
+        aspect_type="update",
+        owner_id=owner_id,
+        event_time=datetime(2026, 11, 1, tzinfo=UTC),
+        updates={"title": "Évening 🏃"},
+        signed=True,
+    )
+
+
+def stored(engine: Engine) -> dict[int, str]:
+    """The transaction that stored each activity's event."""
+    with engine.connect() as connection:
+        rows = connection.execute(select(webhook_events.c.object_id, literal_column("xmin::text")))
+        return {row[0]: row[1] for row in rows}
+
+
+@contextmanager
+def table_locked(engine: Engine) -> Iterator[None]:
+    """Nobody can write into the inbox meanwhile."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql("LOCK TABLE ops.webhook_events IN EXCLUSIVE MODE")
+        yield
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + STRAVAS_PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def somebody_waits_for_the_table(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'ops.webhook_events'::regclass)"
+        return bool(connection.exec_driver_sql(waiting).scalar_one())
+
+
+def test_what_arrives_during_a_commit_shares_the_next(engine: Engine) -> None:
+    intake = Intake(engine)
+    with ThreadPoolExecutor(20) as deliveries:
+        with table_locked(engine):
+            first = deliveries.submit(intake.store, event(1))
+            wait_until(lambda: somebody_waits_for_the_table(engine))
+            others: list[Future[Stored]] = [deliveries.submit(intake.store, event(n)) for n in range(2, 20)]
+            wait_until(lambda: intake._entries.qsize() == len(others))
+        assert {each.result() for each in (first, *others)} == {Stored.NEW}
+    transactions = stored(engine)
+    assert set(transactions) == set(range(1, 20))
+    assert len(set(transactions.values())) == 2
+
+
+def test_each_event_of_a_batch_has_its_own_outcome(engine: Engine) -> None:
+    batch = [event(1), event(2, STRANGER), event(1), event(3), event(2, STRANGER)]
+    outcomes = [Stored.NEW, Stored.UNKNOWN_OWNER, Stored.DUPLICATE, Stored.NEW, Stored.UNKNOWN_OWNER]
+    assert store_events(engine, batch) == outcomes
+    assert set(stored(engine)) == {1, 3}
+    with engine.connect() as connection:
+        row = connection.execute(select(webhook_events).where(webhook_events.c.object_id == 1)).one()
+    assert {name: getattr(row, name) for name in vars(event(1))} == vars(event(1))
+    assert (row.source, row.state) == ("webhook", "received")
+
+
+def test_an_event_that_cannot_be_stored_leaves_its_neighbours_alone(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE ops.webhook_events ADD CHECK (object_id <> 13)")
+    intake = Intake(engine)
+    with ThreadPoolExecutor(20) as deliveries:
+        with table_locked(engine):
+            first = deliveries.submit(intake.store, event(1))
+            wait_until(lambda: somebody_waits_for_the_table(engine))
+            others = {n: deliveries.submit(intake.store, event(n)) for n in range(10, 20)}
+            wait_until(lambda: intake._entries.qsize() == len(others))
+        with pytest.raises(DBAPIError):
+            others.pop(13).result()
+        assert {each.result() for each in (first, *others.values())} == {Stored.NEW}
+    assert set(stored(engine)) == {1, *range(10, 20)} - {13}
+
+
+def test_events_that_were_not_stored_in_time_are_refused_and_their_redelivery_is_kept_once(engine: Engine) -> None:
+    intake = Intake(engine)
+    with ThreadPoolExecutor(2) as deliveries:
+        with table_locked(engine):
+            began = time.monotonic()
+            both = [deliveries.submit(intake.store, event(n)) for n in (1, 2)]
+            for each in both:
+                with pytest.raises(DatabaseAway):
+                    each.result()
+            assert time.monotonic() - began < STRAVAS_PATIENCE_SECONDS
+        # Whether the first attempt reached the table after all makes no difference.
+        assert {intake.store(event(n)) for n in (1, 2)} <= {Stored.NEW, Stored.DUPLICATE}
+    assert set(stored(engine)) == {1, 2}
