@@ -51,3 +51,8 @@ def spans_by_athlete(keys: Iterable[str]) -> Iterator[tuple[int, dict[Span, dg.M
 def register_athlete(instance: dg.DagsterInstance, athlete_id: int) -> None:
     """Give an athlete their partitions; does nothing when they have them."""
     instance.add_dynamic_partitions(ATHLETES_NAME, [str(athlete_id)])
+
+
+def unregister_athlete(instance: dg.DagsterInstance, athlete_id: int) -> None:
+    """Take an athlete's partitions away; does nothing when they have none."""
+    instance.delete_dynamic_partition(ATHLETES_NAME, str(athlete_id))

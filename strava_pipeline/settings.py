@@ -109,6 +109,9 @@ class Settings(BaseSettings):
     lake_url: LakeUrl | None = Field(
         None, description="where samples go as Parquet: a folder or an fsspec address; unset: STRAVA_HOME/lake"
     )
+    purge_on_deauthorization: bool = Field(
+        True, description="delete an athlete's data when they disconnect; false: keep it, erase the tokens only"
+    )
     bridge_port: int = Field(8080, ge=0, le=65535, description="port of the bridge")
     dagster_webserver_url: HttpUrl = Field(
         "http://127.0.0.1:3000",

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine
@@ -37,11 +38,14 @@ from strava_pipeline.warehouse import streams as stream_store
 from strava_pipeline.warehouse.activities import Payload, Span
 from strava_pipeline.warehouse.athletes import store_athlete, store_gear, store_stats, store_zones
 from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
 
 log = logging.getLogger(__name__)
 
 JsonObject = dict[str, Any]
 Entry = TypeVar("Entry", bound=tuple[int, Any])
+# Whoever sleeps looks up this often, whether the athlete has disconnected.
+SLICE_SECONDS = 20.0
 # One activity can answer 500 for days; when several in a row do, it is Strava that is down.
 FAILURES_IN_A_ROW = 3
 
@@ -57,13 +61,18 @@ class Pace:
     _in_batch: int = 0
     _batch_began: float = 0.0
 
-    def wait(self) -> None:
-        """Called before each activity; sleeps where a new batch must not start yet."""
+    def wait(self, is_still_wanted: Callable[[], None] = lambda: None) -> None:
+        """Called before each activity; sleeps where a new batch must not start yet.
+
+        ``is_still_wanted`` is asked now and then meanwhile; what it raises ends the wait.
+        """
         if self._in_batch == self.size:
             rest = self._batch_began + self.interval_s - self.clock()
             if rest > 0:
                 log.info("batch of %d activities done: the next one starts in %.0f s", self.size, rest)
-                self.sleep(rest)
+            while (rest := self._batch_began + self.interval_s - self.clock()) > 0:
+                self.sleep(min(rest, SLICE_SECONDS))
+                is_still_wanted()
             self._in_batch = 0
         if self._in_batch == 0:
             self._batch_began = self.clock()
@@ -248,7 +257,7 @@ def _each(sync: Sync, span: Span, entries: Sequence[Entry], fetch: Callable[[Ent
     quarantined: dict[int, str] = {}
     in_a_row = 0
     for entry in entries:
-        sync.pace.wait()
+        sync.pace.wait(partial(refuse_waiting_for_revoked, sync.engine, span.athlete_id))
         try:
             fetch(entry)
             in_a_row = 0

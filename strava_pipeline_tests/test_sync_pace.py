@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strava_pipeline.sync import Pace
+from strava_pipeline.sync import SLICE_SECONDS, Pace
 
 
 @dataclass
@@ -52,7 +52,21 @@ def test_the_first_batch_starts_at_once(clock: Clock) -> None:
 def test_the_next_batch_starts_an_interval_after_the_first_one_did(clock: Clock) -> None:
     begun = work(pace(clock, 75, 150), clock, 226, 0.5)
     assert [begun[0], begun[75], begun[150], begun[225]] == [1_000, 1_150, 1_300, 1_450]
-    assert clock.slept == [150 - 37.5] * 3
+    assert sum(clock.slept) == (150 - 37.5) * 3
+    assert max(clock.slept) <= SLICE_SECONDS
+
+
+def test_a_pause_ends_when_nothing_is_wanted_any_more(clock: Clock) -> None:
+    steady = pace(clock, 1, 150)
+    steady.wait()
+
+    def is_still_wanted() -> None:
+        if clock.now > 1_030:
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        steady.wait(is_still_wanted)
+    assert 1_030 < clock.now <= 1_030 + SLICE_SECONDS
 
 
 def test_a_batch_that_took_long_is_followed_at_once(clock: Clock) -> None:

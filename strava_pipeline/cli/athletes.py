@@ -1,9 +1,10 @@
-"""``strava-pipeline connect``: an authorization code becomes a connected athlete."""
+"""``strava-pipeline connect`` and ``athletes``: athletes come, are listed, and go."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +12,10 @@ from strava_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+    from strava_pipeline.warehouse.athlete_status import AthleteStatus
+
+WIDE = 200
 
 
 @click.command()
@@ -55,3 +60,104 @@ def connect_athlete(settings: Settings, engine: Engine, pasted: str) -> int:
             store_athlete(connection, athlete_row(grant.athlete or {}), now(connection))
         register_athlete(instance, athlete_id)
     return athlete_id
+
+
+@click.group()
+def athletes() -> None:
+    """List the athletes who are or were connected; forget one."""
+
+
+@athletes.command("list")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print it.",
+)
+def list_athletes(form: str) -> None:
+    """Show each athlete with state, missing permissions, and what is stored of them."""
+    from strava_pipeline.warehouse.athlete_status import athlete_statuses
+    from strava_pipeline.warehouse.migrate import open_warehouse
+
+    with open_warehouse(load_settings()) as engine, engine.connect() as connection:
+        found = athlete_statuses(connection)
+    if form == "json":
+        click.echo(json.dumps([_as_json(status) for status in found], indent=2))
+    elif not found:
+        click.echo("nobody is connected: run strava-pipeline connect, or open the bridge's page")
+    else:
+        _print(found)
+
+
+@athletes.command()
+@click.argument("athlete_id", metavar="ID", type=int)
+@click.option("--keep-data", is_flag=True, help="Erase the tokens only; keep the tables' rows.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def forget(athlete_id: int, keep_data: bool, yes: bool) -> None:
+    """End an athlete's grant at Strava, erase their tokens and address, and delete their data.
+
+    Whatever is under way for them is refused from then on. Doing it again finishes what was cut short.
+    """
+    from strava_pipeline.cli.instance import open_instance
+    from strava_pipeline.disconnect import disconnect
+    from strava_pipeline.partitions import unregister_athlete
+    from strava_pipeline.warehouse.erasure import partition_removed
+    from strava_pipeline.warehouse.lake import forget_athlete_points, lake_url
+    from strava_pipeline.warehouse.migrate import open_warehouse
+    from strava_pipeline.warehouse.operator_audit import Actor
+
+    settings = load_settings()
+    what = "erase the tokens" if keep_data else "erase the tokens and delete all data"
+    if not yes:
+        click.confirm(f"{what} of athlete {athlete_id}?", abort=True, err=True)
+    with open_warehouse(settings) as engine:
+        gone = disconnect(settings, engine, athlete_id, keep_data=keep_data, actor=Actor.COMMAND)
+        if not keep_data:
+            forget_athlete_points(lake_url(settings), athlete_id)
+        with open_instance(settings) as instance:
+            unregister_athlete(instance, athlete_id)
+        partition_removed(engine, athlete_id)
+    click.echo(f"athlete {athlete_id}: {gone.erased.rows} rows deleted, {gone.erased.events} events dropped")
+    if gone.left_at_strava is not None:
+        click.echo(
+            f"the grant stands at Strava still ({gone.left_at_strava}): the athlete can end it at"
+            " https://www.strava.com/settings/apps",
+            err=True,
+        )
+
+
+def _as_json(status: AthleteStatus) -> dict[str, Any]:
+    return {
+        "athlete_id": status.athlete_id,
+        "name": status.name,
+        "state": status.state,
+        "missing_scopes": list(status.missing) if status.state == "active" else [],
+        "activities": status.activity_count,
+        "connected_at": status.connected_at.isoformat(),
+        "last_event_at": status.last_event_at.isoformat() if status.last_event_at else None,
+    }
+
+
+def _print(found: list[AthleteStatus]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    headings = ("athlete", "name", "state", "lacks", "activities", "connected", "last event")
+    shown = Table(*headings, box=box.SIMPLE_HEAD)
+    for status in found:
+        entry = _as_json(status)
+        shown.add_row(
+            str(status.athlete_id),
+            status.name,
+            status.state,
+            ", ".join(entry["missing_scopes"]),
+            str(status.activity_count),
+            f"{status.connected_at:%Y-%m-%d}",
+            f"{status.last_event_at:%Y-%m-%d %H:%M}" if status.last_event_at else "",
+        )
+    # Names are other people's text: no markup in them counts. Nothing is cut where a program reads it.
+    width = None if sys.stdout.isatty() else WIDE
+    Console(markup=False, highlight=False, width=width).print(shown)

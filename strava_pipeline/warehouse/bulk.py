@@ -13,6 +13,8 @@ from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects.postgresql import ARRAY, JSON
 
 from strava_pipeline.warehouse.engine import away
+from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
+from strava_pipeline.warehouse.tables import athletes
 
 Row = Mapping[str, Any]
 
@@ -31,12 +33,13 @@ def upsert(
     All rows have the same columns; columns they lack keep what is stored, and so do the columns in
     ``only_new``. With ``newer_by`` a stored row whose value in that column is later stays as it is.
     Without ``rewrite_same`` so does one that would change in nothing but the column ``newer_by``.
-    Of several rows with one key the last counts.
+    Of several rows with one key the last counts. ``NeedsReauthorization`` for rows of an athlete who has disconnected.
     """
     if not rows:
         return 0
     keys = [column.name for column in table.primary_key]
     distinct = list({tuple(row[key] for key in keys): row for row in rows}.values())
+    refuse_rows_of_revoked(connection, _owners(table, distinct))
     try:
         return _copy_and_merge(
             connection,
@@ -78,6 +81,12 @@ def _copy_and_merge(connection: Connection, table: Table, rows: Sequence[Row], c
         written = cursor.rowcount
         cursor.execute(SQL("DROP TABLE {}").format(staging))
     return written
+
+
+def _owners(table: Table, rows: Sequence[Row]) -> set[int]:
+    """The athletes whose rows these are; none for what belongs to nobody."""
+    owner = "id" if table is athletes else "athlete_id"
+    return {row[owner] for row in rows if owner in row}
 
 
 def _literal(series: Sequence[Any] | None) -> str | None:

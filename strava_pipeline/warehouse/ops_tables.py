@@ -52,9 +52,14 @@ users = Table(
     c.text("email", "where ride summaries go; empty for none"),
     c.instant("refreshed_at", "when a refresh last gave the tokens (UTC); empty: they came with a code"),
     c.instant("refresh_not_before", "after a failed refresh: no other one before this time (UTC)"),
+    c.text(
+        "dagster_task",
+        "what Dagster has yet to be told: import (add the partition, import the history) or removal; empty: nothing",
+    ),
     _stamped("connected_at", "when the athlete first connected (UTC)"),
     _stamped("updated_at", "when the row last changed (UTC)"),
     CheckConstraint("state IN ('active', 'needs_reauth', 'revoked')", name="state"),
+    CheckConstraint("dagster_task IN ('import', 'removal')", name="dagster_task"),
     schema=SCHEMA,
     comment="connected athletes and their tokens",
 )
@@ -203,4 +208,29 @@ payloads = Table(
     Index(None, "athlete_id"),
     schema=SCHEMA,
     comment="raw answers, so that tables can be rebuilt without one request",
+)
+
+oauth_states = Table(
+    "oauth_states",
+    metadata,
+    key("state_hash", Text, "sha256 of the state that Strava sends back"),
+    c.text("browser_hash", "sha256 of the cookie of the browser that began", required=True),
+    c.text("email", "where ride summaries are to go; empty for none"),
+    c.instant("expires_at", "no longer good from here (UTC)", required=True),
+    schema=SCHEMA,
+    comment="connections under way: each state works once, in the browser that began",
+)
+
+operator_audit = Table(
+    "operator_audit",
+    metadata,
+    _serial("order of the actions"),
+    _stamped("at", "when (UTC)"),
+    c.text("actor", "operator, athlete, command or strava", required=True),
+    c.text("action", "connect, forget, replay, discard, login", required=True),
+    c.text("subject", "athlete or event concerned"),
+    c.text("outcome", "ok or failed", required=True),
+    c.text("detail", "cause and extent; never health data, never a secret"),
+    schema=SCHEMA,
+    comment="what people did to athletes and events, and on whose word",
 )

@@ -33,13 +33,15 @@ from strava_pipeline.strava.quota import (
 )
 from strava_pipeline.warehouse import api_calls, app_status, quota_windows
 from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
 from strava_pipeline.warehouse.strava_clock import load_clock, store_clock
 
 log = logging.getLogger(__name__)
 
 # Any fixed number: it names the lock under which windows are read and booked.
 _LOCK = 7_283_002
-SLICE_SECONDS = 30.0
+# Short enough for an athlete who disconnects to be noticed within half a minute.
+SLICE_SECONDS = 20.0
 SHORTEST_WAIT_SECONDS = 0.01
 LOG_EVERY_SECONDS = 60.0
 # Waiting processes come back within this time of each other, never early.
@@ -81,7 +83,10 @@ class PostgresLedger:
     def reserve(
         self, lane: Lane, endpoint: str, athlete_id: int | None, *, longest: timedelta, max_wait: timedelta
     ) -> Reservation:
-        """Wait for room, at most ``max_wait``, and book it; ``QuotaExhausted`` says when to come back."""
+        """Wait for room, at most ``max_wait``, and book it; ``QuotaExhausted`` says when to come back.
+
+        ``NeedsReauthorization`` if the athlete disconnects meanwhile.
+        """
         waited, logged = 0.0, -LOG_EVERY_SECONDS
         while True:
             moment, answer = self._try(lane, endpoint, athlete_id, longest)
@@ -99,6 +104,8 @@ class PostgresLedger:
             pause = SLICE_SECONDS if wait > SLICE_SECONDS else wait + self._spread()
             self._sleep(pause)
             waited += pause
+            if athlete_id is not None:
+                refuse_waiting_for_revoked(self._engine, athlete_id)
 
     def settle(self, reservation: Reservation, outcome: Outcome) -> None:
         """Record the answer; free the windows it did not count in; take over what the headers say."""

@@ -97,7 +97,7 @@ class PostgresTokenStore:
     def connect(self, grant: TokenGrant, scopes: Sequence[str]) -> int:
         """Store the tokens of a code exchange; returns the athlete's id."""
         athlete_id: int = (grant.athlete or {})["id"]
-        with self._patient_transaction() as connection:
+        with patient_transaction(self.engine) as connection:
             connection.execute(
                 insert_or_update(users)
                 .values(athlete_id=athlete_id, scopes=[], state=NEEDS_REAUTH, generation=0)
@@ -109,32 +109,10 @@ class PostgresTokenStore:
             audit(connection, athlete_id, "exchange", "ok")
         return athlete_id
 
-    def erase(self, athlete_id: int) -> None:
-        """Erase every token of an athlete whose grant has ended. A refresh that is under way is waited for."""
-        with self._patient_transaction() as connection:
-            row = _row(connection, athlete_id, lock=True)
-            nothing = {ACCESS: None, REFRESH: None, "strava_token_expires_at": None}
-            _change(connection, row, state=REVOKED, generation=row.generation + 1, refresh_not_before=None, **nothing)
-            token_journal.forget_all(connection, athlete_id)
-            audit(connection, athlete_id, "revoke", "ok")
-
-    @contextmanager
-    def _patient_transaction(self) -> Iterator[Connection]:
-        """A transaction that waits for whoever refreshes, and that does not outlive its process for long."""
-        with self.engine.connect() as connection:
-            # Those who wait here must not hold the pool's connections, of which the one ahead needs another.
-            connection.detach()
-            with connection.begin():
-                connection.exec_driver_sql(
-                    f"SET LOCAL lock_timeout = {ROW_LOCK_MILLISECONDS};"
-                    f" SET LOCAL idle_in_transaction_session_timeout = {IDLE_LOCK_MILLISECONDS}"
-                )
-                yield connection
-
     @contextmanager
     def _locked(self, athlete_id: int) -> Iterator[tuple[Connection, Row[Any]]]:
         """The athlete's row, locked; if the answer to a process that died waits in the journal, it is in the row."""
-        with self._patient_transaction() as connection:
+        with patient_transaction(self.engine) as connection:
             row = _row(connection, athlete_id, lock=True)
             yield connection, self._adopted(connection, row) or row
 
@@ -216,6 +194,38 @@ class PostgresTokenStore:
         )
 
 
+@contextmanager
+def patient_transaction(engine: Engine) -> Iterator[Connection]:
+    """A transaction that waits for whoever refreshes, and that does not outlive its process for long."""
+    with engine.connect() as connection:
+        # Those who wait here must not hold the pool's connections, of which the one ahead needs another.
+        connection.detach()
+        with connection.begin():
+            connection.exec_driver_sql(
+                f"SET LOCAL lock_timeout = {ROW_LOCK_MILLISECONDS};"
+                f" SET LOCAL idle_in_transaction_session_timeout = {IDLE_LOCK_MILLISECONDS}"
+            )
+            yield connection
+
+
+def erase_tokens(connection: Connection, athlete_id: int) -> bool:
+    """Erase every token of an athlete whose grant has ended; False if that was done before. ``UnknownAthlete``.
+
+    In a patient transaction: a refresh or a write under way is waited for, and none begins before this one ends.
+    """
+    query = select(users.c.state).where(users.c.athlete_id == athlete_id).with_for_update()
+    if connection.execute(query).first() is None:
+        raise _unknown(athlete_id)
+    row = _row(connection, athlete_id, lock=True)
+    token_journal.forget_all(connection, athlete_id)
+    if row.state == REVOKED:
+        return False
+    nothing = {ACCESS: None, REFRESH: None, "strava_token_expires_at": None, "refresh_not_before": None}
+    _change(connection, row, state=REVOKED, generation=row.generation + 1, scopes=[], **nothing)
+    audit(connection, athlete_id, "revoke", "ok")
+    return True
+
+
 def active_athletes(connection: Connection) -> list[int]:
     """Ids of everybody whose tokens are good as far as we know, in order."""
     query = select(users.c.athlete_id).where(users.c.state == ACTIVE).order_by(users.c.athlete_id)
@@ -225,10 +235,15 @@ def active_athletes(connection: Connection) -> list[int]:
 def _row(connection: Connection, athlete_id: int, *, lock: bool = False) -> Row[Any]:
     """The athlete's row, and the database's time as ``moment``."""
     query = select(users, func.clock_timestamp().label("moment")).where(users.c.athlete_id == athlete_id)
-    row = connection.execute(query.with_for_update() if lock else query).first()
+    # Weaker than what an erasure takes: rows of the athlete are stored while a refresh is under way.
+    row = connection.execute(query.with_for_update(key_share=True) if lock else query).first()
     if row is None:
-        raise UnknownAthlete(f"athlete {athlete_id} is not connected: run strava-pipeline connect")
+        raise _unknown(athlete_id)
     return row
+
+
+def _unknown(athlete_id: int) -> UnknownAthlete:
+    return UnknownAthlete(f"athlete {athlete_id} is not connected: run strava-pipeline connect")
 
 
 def _change(connection: Connection, row: Row[Any], **values: Any) -> Row[Any]:

@@ -18,7 +18,7 @@ from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.strava.quota import Lane
 from strava_pipeline.warehouse.key_checks import check_keys, read_use
 from strava_pipeline.warehouse.ops_tables import key_checks, token_journal
-from strava_pipeline.warehouse.users import PostgresTokenStore
+from strava_pipeline.warehouse.users import PostgresTokenStore, erase_tokens, patient_transaction
 
 RIDER = 2**40
 
@@ -102,7 +102,8 @@ def test_rows_are_counted_by_the_key_they_need(engine: Engine, keyring: Keyring)
     store = PostgresTokenStore(engine, keyring)
     for athlete in (1, 2, 3):
         store.connect(TokenGrant(Secret("a"), Secret("r"), None, {"id": athlete}), ["read"])
-    store.erase(3)
+    with patient_transaction(engine) as connection:
+        erase_tokens(connection, 3)
     with engine.connect() as connection:
         use = read_use(connection)
     assert use.users == {keyring.writing_key_id: 2}

@@ -1,0 +1,135 @@
+"""An athlete goes: tokens erased, pending events dropped, data deleted or kept, all in one transaction.
+
+The row in ``ops.users`` stays, without tokens, scopes and address, as the sign that nothing of the athlete may be
+stored; connecting again starts from there. Tables are found in the database itself, so that a new one is emptied, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import stamina
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    TableClause,
+    column,
+    delete,
+    func,
+    inspect,
+    select,
+    table,
+    update,
+)
+
+from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.warehouse import ops_tables, tables
+from strava_pipeline.warehouse.operator_audit import Actor, note_action
+from strava_pipeline.warehouse.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.users import erase_tokens, patient_transaction
+from strava_pipeline.warehouse.webhook_events import DONE
+
+REMOVAL = "removal"
+DROPPED = "dropped: the athlete has disconnected"
+# Rows about an athlete that hold no data of theirs: the count of calls, and who did what.
+KEPT_OPS_TABLES = frozenset({"users", "token_audit", "token_journal", "api_calls"})
+# An erasure and a write can block each other; the one that Postgres ends comes again.
+ATTEMPTS = 4
+FIRST_WAIT_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What went: pending events dropped, rows deleted (0 when the data is kept)."""
+
+    events: int
+    rows: int
+
+
+def forget_athlete(engine: Engine, athlete_id: int, *, keep_data: bool, actor: Actor, cause: str) -> Erased:
+    """Erase an athlete's tokens, drop their events, delete their data unless ``keep_data``. ``UnknownAthlete``.
+
+    A write under way is waited for and its rows go as well; none gets through afterwards. Doing it again is harmless,
+    and deletes what was kept before. Dagster has yet to lose the athlete's partition (``dagster_task``).
+    """
+    for attempt in stamina.retry_context(
+        on=DatabaseAway, attempts=ATTEMPTS, timeout=None, wait_initial=FIRST_WAIT_SECONDS
+    ):
+        with attempt, patient_transaction(engine) as connection:
+            return erase_athlete(connection, athlete_id, keep_data=keep_data, actor=actor, cause=cause)
+    raise AssertionError("stamina ends with a result or an error")
+
+
+def erase_athlete(
+    connection: Connection, athlete_id: int, *, keep_data: bool, actor: Actor, cause: str, by_event: int | None = None
+) -> Erased:
+    """The same within the caller's patient transaction, who finishes the event ``by_event`` in it."""
+    erase_tokens(connection, athlete_id)
+    events = _drop_events(connection, athlete_id, by_event)
+    rows = 0 if keep_data else _delete_data(connection, athlete_id)
+    connection.execute(update(users).where(users.c.athlete_id == athlete_id).values(email=None, dagster_task=REMOVAL))
+    extent = "data kept" if keep_data else f"{rows} rows deleted"
+    note_action(
+        connection, actor, "forget", f"athlete {athlete_id}", detail=f"{cause}; {events} events dropped; {extent}"
+    )
+    return Erased(events, rows)
+
+
+def partition_removed(engine: Engine, athlete_id: int) -> None:
+    """Dagster has lost the athlete's partition; an athlete who is back keeps what is due by now."""
+    with engine.begin() as connection:
+        connection.execute(
+            update(users)
+            .where(users.c.athlete_id == athlete_id, users.c.dagster_task == REMOVAL)
+            .values(dagster_task=None)
+        )
+
+
+def _drop_events(connection: Connection, athlete_id: int, by_event: int | None) -> int:
+    """Events that have not taken effect never will; their rows stay, with the reason."""
+    dropped = connection.execute(
+        update(webhook_events)
+        .where(
+            webhook_events.c.owner_id == athlete_id,
+            webhook_events.c.state != DONE,
+            webhook_events.c.id.is_distinct_from(by_event),
+        )
+        .values(
+            state=DONE,
+            # Whoever has it claimed is refused from now on.
+            fence=webhook_events.c.fence + 1,
+            error=DROPPED,
+            error_class=None,
+            not_before=None,
+            lease_until=None,
+            finished_at=func.clock_timestamp(),
+        )
+    )
+    return dropped.rowcount
+
+
+def _delete_data(connection: Connection, athlete_id: int) -> int:
+    deleted = 0
+    for target, theirs in _tables_with_data(connection, athlete_id):
+        deleted += connection.execute(delete(target).where(theirs)).rowcount
+    # What changed may be a title.
+    connection.execute(update(webhook_events).where(webhook_events.c.owner_id == athlete_id).values(updates={}))
+    return deleted
+
+
+def _tables_with_data(connection: Connection, athlete_id: int) -> Iterator[tuple[TableClause, ColumnElement[bool]]]:
+    """Every table with rows of one athlete, those that hang on an activity first, and which rows these are."""
+    inspector = inspect(connection)
+    theirs = select(tables.activities.c.id).where(tables.activities.c.athlete_id == athlete_id)
+    owned = []
+    for schema, skipped in ((tables.SCHEMA, frozenset[str]()), (ops_tables.SCHEMA, KEPT_OPS_TABLES)):
+        for name in sorted(set(inspector.get_table_names(schema)) - skipped):
+            names = {found["name"] for found in inspector.get_columns(name, schema)}
+            if "athlete_id" in names:
+                owned.append((table(name, schema=schema), column("athlete_id") == athlete_id))
+            elif "activity_id" in names:
+                yield table(name, schema=schema), column("activity_id").in_(theirs)
+    yield from owned
+    yield tables.athletes, tables.athletes.c.id == athlete_id

@@ -1,0 +1,153 @@
+"""``athletes list|forget``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import Engine, insert, select
+
+from strava_pipeline.access import open_tokens
+from strava_pipeline.cli import cli
+from strava_pipeline.cli.instance import open_instance
+from strava_pipeline.errors import UnknownAthlete
+from strava_pipeline.partitions import ATHLETES_NAME, register_athlete
+from strava_pipeline.secret import Secret
+from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.strava.oauth import TokenGrant
+from strava_pipeline.warehouse.ops_tables import operator_audit, users
+from strava_pipeline.warehouse.tables import athletes
+from strava_pipeline_tests.strava.loopback import Loopback, reply
+
+RIDER = 1001
+DEAD = {"message": "Bad Request", "errors": [{"resource": "RefreshToken", "field": "refresh_token", "code": "invalid"}]}
+
+
+def run(*arguments: str, **how: Any) -> Result:
+    return CliRunner().invoke(cli, ["athletes", *arguments], **how)
+
+
+@pytest.fixture
+def strava(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    with Loopback() as loopback:
+        monkeypatch.setenv("STRAVA_OAUTH_URL", f"{loopback.url}/oauth")
+        yield loopback
+
+
+@pytest.fixture
+def rider(settings: Settings, engine: Engine) -> None:
+    grant = TokenGrant(Secret("access-1"), Secret("refresh-1"), None, {"id": RIDER})
+    open_tokens(settings, engine).connect(grant, ["read", "activity:read_all"])
+    with engine.begin() as connection:
+        connection.execute(
+            insert(athletes).values(id=RIDER, firstname="Mira", lastname="[red]Bo", fetched_at="2025-06-01T00:00Z")
+        )
+
+
+@pytest.fixture
+def forgotten(rider: None, strava: Loopback, empty_database: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of an installation whose Dagster knows the athlete."""
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", empty_database)
+    settings = load_settings()
+    with open_instance(settings) as instance:
+        register_athlete(instance, RIDER)
+    return settings
+
+
+def partitions(settings: Settings) -> list[str]:
+    with open_instance(settings) as instance:
+        return list(instance.get_dynamic_partitions(ATHLETES_NAME))
+
+
+def user(engine: Engine) -> Any:
+    with engine.connect() as connection:
+        return connection.execute(select(users)).one()
+
+
+def test_nobody_is_connected_says_what_to_do(settings: Settings) -> None:
+    shown = run("list")
+    assert shown.exit_code == 0
+    assert "nobody is connected: run strava-pipeline connect" in shown.stdout
+    assert json.loads(run("list", "--format", "json").stdout) == []
+
+
+def test_list_shows_state_and_what_is_lacking(rider: None) -> None:
+    shown = run("list")
+    assert shown.exit_code == 0
+    line = next(line for line in shown.stdout.splitlines() if str(RIDER) in line)
+    assert "Mira [red]Bo" in line
+    assert "active" in line
+    assert "profile:read_all" in line
+    entry = json.loads(run("list", "--format", "json").stdout)[0]
+    assert (entry["athlete_id"], entry["activities"], entry["last_event_at"]) == (RIDER, 0, None)
+    assert "access-1" not in shown.stdout
+
+
+def test_forget_ends_the_grant_and_takes_everything(forgotten: Settings, engine: Engine, strava: Loopback) -> None:
+    month = forgotten.home / "lake" / f"athlete_id={RIDER}" / "month=2025-06"
+    month.mkdir(parents=True)
+    shown = run("forget", str(RIDER), "--yes")
+    assert shown.exit_code == 0, shown.output
+    assert not month.parent.exists()
+    assert "1 rows deleted, 0 events dropped" in shown.stdout
+    assert [asked.path for asked in strava.asked] == ["/oauth/revoke"]
+    assert strava.asked[0].form == {"token": "refresh-1"}
+    row = user(engine)
+    assert (row.state, row.strava_access_token, row.dagster_task) == ("revoked", None, None)
+    assert partitions(forgotten) == []
+    with engine.connect() as connection:
+        assert connection.execute(select(operator_audit.c.actor)).scalars().all() == ["command"]
+    # Once more changes nothing, and asks Strava nothing.
+    assert run("forget", str(RIDER), "--yes").exit_code == 0
+    assert len(strava.asked) == 1
+
+
+def test_data_is_kept_on_request(forgotten: Settings, engine: Engine) -> None:
+    assert run("forget", str(RIDER), "--keep-data", "--yes").exit_code == 0
+    with engine.connect() as connection:
+        assert connection.execute(select(athletes.c.id)).scalars().all() == [RIDER]
+
+
+def test_an_expired_access_token_is_refreshed_where_only_that_ends_a_grant(
+    forgotten: Settings, strava: Loopback
+) -> None:
+    tokens = {"access_token": "access-2", "refresh_token": "refresh-2", "expires_at": 4102444800}
+    strava.answers(reply({}, 404), reply({}, 401), reply(tokens), reply({}, 404), reply({}))
+    shown = run("forget", str(RIDER), "--yes")
+    assert shown.exit_code == 0, shown.output
+    assert shown.stderr == ""
+    assert [asked.path.rpartition("/")[2] for asked in strava.asked] == [
+        "revoke", "deauthorize", "token", "revoke", "deauthorize",
+    ]  # fmt: skip
+    assert strava.asked[-1].form == {"access_token": "access-2"}
+
+
+def test_a_dead_grant_needs_no_word_about_strava(forgotten: Settings, strava: Loopback) -> None:
+    strava.answers(reply({}, 404), reply({}, 401), reply(DEAD, 400))
+    shown = run("forget", str(RIDER), "--yes")
+    assert shown.exit_code == 0
+    assert shown.stderr == ""
+
+
+def test_a_strava_that_refuses_does_not_keep_the_athlete_here(
+    forgotten: Settings, engine: Engine, strava: Loopback
+) -> None:
+    strava.answers(reply({"message": "Forbidden"}, 403))
+    shown = run("forget", str(RIDER), "--yes")
+    assert shown.exit_code == 0
+    assert "the grant stands at Strava still" in shown.stderr
+    assert user(engine).state == "revoked"
+
+
+def test_without_a_yes_nothing_happens(rider: None, engine: Engine, strava: Loopback) -> None:
+    assert run("forget", str(RIDER), input="n\n").exit_code == 1
+    assert user(engine).state == "active"
+    assert strava.asked == []
+
+
+def test_a_stranger_is_said_to_be_one(settings: Settings) -> None:
+    shown = run("forget", "5", "--yes")
+    assert isinstance(shown.exception, UnknownAthlete)
