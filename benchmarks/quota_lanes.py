@@ -2,9 +2,10 @@
 
 Twenty simulated days with the real ledger, 100 requests a quarter hour and 1,000 a day. Live: 60 activities a day,
 a third of them in company (another one within two minutes), and every fifth day 40 more within half an hour, as
-after a club ride; three calls each, one after the other. They come spread over the whole day or, as people ride, in
-a morning and an evening peak. A burst asks for more than the short limit, so its figures stand apart, too. What still
-waits at the end counts as having waited until then. Takes about twelve minutes.
+after a club ride; three calls each, one after the other. They come spread over the whole day; in a morning and an
+evening peak, as people ride; or all after work, which is hardest, since the day is nearly over by then. A burst
+asks for more than the short limit, so its figures stand apart, too. What still waits at the end counts as having
+waited until then. Takes about fifteen minutes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline_tests.quota_callers import SimulatedCallers
 from strava_pipeline_tests.strava_model import EPOCH_2026, Simulation, StravaModel
 
-Pattern = Literal["spread", "peaks"]
+Pattern = Literal["spread", "peaks", "evening"]
 DAYS = 20
 DAY_S = 86_400
 QUARTER_S = 900.0
@@ -41,8 +42,11 @@ BURST_EVERY_DAYS = 5
 BURST = 40
 BURST_WITHIN_S = 1_800.0
 # Hours of the day: mean and spread of each peak, and its share of the activities.
-PEAKS = ((7.5, 1.5, 0.4), (18.0, 2.0, 0.6))
-PATTERNS: tuple[Pattern, ...] = ("spread", "peaks")
+PEAKS: dict[Pattern, tuple[tuple[float, float, float], ...]] = {
+    "peaks": ((7.5, 1.5, 0.4), (18.0, 2.0, 0.6)),
+    "evening": ((20.0, 1.0, 1.0),),
+}
+PATTERNS: tuple[Pattern, ...] = ("spread", "peaks", "evening")
 LATENCY_S = (0.2, 1.0)
 SEED = 20_262
 
@@ -136,7 +140,8 @@ def _arrivals(chance: random.Random, pattern: Pattern) -> list[tuple[float, bool
 def _time_of_day(chance: random.Random, pattern: Pattern) -> float:
     if pattern == "spread":
         return chance.uniform(0, DAY_S)
-    mean, spread, _ = chance.choices(PEAKS, weights=[share for *_, share in PEAKS])[0]
+    peaks = PEAKS[pattern]
+    mean, spread, _ = chance.choices(peaks, weights=[share for *_, share in peaks])[0]
     return min(DAY_S - 1.0, max(0.0, 3600 * chance.gauss(mean, spread)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import Engine, make_url
 
+from strava_pipeline import redaction
 from strava_pipeline.keyring import Keyring, generate_key
 from strava_pipeline.local.postgres import SUPERUSER, Server, ensure_database, using_server
 from strava_pipeline.settings import Settings, load_settings
@@ -27,6 +29,15 @@ OURS = ("STRAVA_", "DAGSTER_")
 MEMORY = Path("/dev/shm")  # noqa: S108  the folder made in it is private
 MEMORY_NEEDED_BYTES = 2**30
 TOKEN_KEY = generate_key()
+# What is secret in these tests: the key itself, the settings below, and every stand-in for a token.
+SECRETS = (
+    TOKEN_KEY.rpartition(":")[2],
+    "client-secret",
+    "verify-token",
+    "signing-secret",
+    "canary-access",
+    "canary-refresh",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -44,6 +55,29 @@ def pytest_configure(config: pytest.Config) -> None:
     # A machine under load is no failure.
     hypothesis.settings.register_profile("project", deadline=None)
     hypothesis.settings.load_profile("project")
+
+
+class SecretsSeen(logging.Handler):
+    """Looks for secrets in everything that is logged, tracebacks included."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        shown = self.format(record)
+        self.found += [f"{record.name}: {shown}" for secret in SECRETS if secret in shown]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_secret_is_logged() -> Iterator[None]:
+    """The whole run logs at DEBUG (see pyproject.toml), with all its failures, and never a secret."""
+    redaction.install()  # as every process of the product does
+    seen = SecretsSeen()
+    logging.getLogger().addHandler(seen)
+    yield
+    logging.getLogger().removeHandler(seen)
+    assert seen.found == []
 
 
 @pytest.fixture(autouse=True)

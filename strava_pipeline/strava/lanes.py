@@ -1,8 +1,9 @@
 """How much of a window each lane may use: limits, what is used, and the reserve that keeps live calls moving.
 
 The reserve is what live calls may still need in a window. It shrinks as the window runs out, so that a
-backfill gets the last call of it as well: nothing is left unused. The day's reserve has a second part, for a
-burst: that one stands until no more short windows are left than it takes to use it up.
+backfill gets the last call of it as well: nothing is left unused. The day's reserve follows the times of day at
+which live calls come: people ride after work, and half of a day's calls may still be due at six in the evening.
+Room for a burst comes on top, as long as enough short windows are left to use it up.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import accumulate
 
 from strava_pipeline.settings import QuotaScope, Settings
 from strava_pipeline.strava.quota import APP, Lane, Window
@@ -18,7 +20,7 @@ from strava_pipeline.strava.quota import APP, Lane, Window
 # Of the reserve, this share is closed to a lane.
 RESERVE_SHARE = {Lane.LIVE: 0.0, Lane.RECONCILE: 0.5, Lane.BACKFILL: 1.0}
 SHORT_SHARE = 0.3
-# The day's reserve: so much more than a busy day's live calls.
+# The day's reserve: so much more than the live calls a busy day still has to come.
 ABOVE_BUSY = 1.3
 BUSY = 0.9
 # Before there is a day to learn from: this many calls, but no more than this share of a small limit.
@@ -28,6 +30,9 @@ FIRST_SHARE = 0.3
 BURST_SHARE = 0.1
 # At an edge it is still too early, be it a window's or where the falling reserve meets what is left.
 _TICK = timedelta(milliseconds=1)
+
+# Live calls still to come, at evenly spaced times of a day from its start to its end.
+BusyDay = Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -49,26 +54,34 @@ class WindowUse:
 
 @dataclass(frozen=True)
 class Reserve:
-    """A reserve over its window: ``falling`` calls in a straight line to nothing, and ``burst`` calls on top.
+    """A reserve over its window: what live calls are expected to need from then on, and ``burst`` calls on top.
 
-    Of the latter no more than are still ``usable``, a number that falls in a straight line from the window's start.
+    ``expected``: calls, at evenly spaced times from the window's start to its end, falling, straight in between.
+    No more are kept than are still ``usable``, a number that falls in a straight line from the window's start.
     """
 
-    falling: float
+    expected: Sequence[float]
     burst: float = 0.0
-    usable: float = 0.0
+    usable: float = math.inf
 
     def at(self, share_left: float) -> float:
         """Calls kept when this share of the window is still to come."""
-        return self.falling * share_left + min(self.burst, self.usable * share_left)
+        parts = len(self.expected) - 1
+        place = (1 - share_left) * parts
+        before = min(int(place), parts - 1)
+        here, there = self.expected[before], self.expected[before + 1]
+        wanted = here + (there - here) * (place - before) + self.burst
+        return min(wanted, self.usable * share_left) if share_left else 0.0
 
     def share_left_at(self, calls: float) -> float:
-        """When no more than so many calls are kept, as the share of the window that is then still to come."""
-        if self.falling and calls > self.burst:
-            share = (calls - self.burst) / self.falling
-            if self.usable * share >= self.burst:
-                return share
-        return calls / (self.falling + self.usable)
+        """Until when so many calls are kept, as the share of the window that is then still to come."""
+        expected, parts = calls - self.burst, len(self.expected) - 1
+        before = max((place for place, value in enumerate(self.expected) if value >= expected), default=0)
+        passed = float(before)
+        if before < parts:
+            here, there = self.expected[before], self.expected[before + 1]
+            passed += (here - expected) / (here - there)
+        return max(1 - passed / parts, calls / self.usable)
 
 
 @dataclass(frozen=True)
@@ -121,20 +134,21 @@ class Ceilings:
             return free
         return min(free, use.overall_limit - use.overall_foreign - use.booked)
 
-    def reserve(self, use: WindowUse, busy_day: float | None) -> Reserve:
+    def reserve(self, use: WindowUse, busy_day: BusyDay | None) -> Reserve:
         """What live calls may need in a window; ``busy_day``: see :func:`busy`."""
         limit = self.limit(use)
         if use.window.length_s == self.short_window_s:
-            return Reserve(SHORT_SHARE * limit)
-        usual = min(FIRST_RESERVE, FIRST_SHARE * limit) if busy_day is None else ABOVE_BUSY * busy_day
+            return Reserve((SHORT_SHARE * limit, 0.0))
         burst = min(self.short, BURST_SHARE * limit)
+        usual = (min(FIRST_RESERVE, FIRST_SHARE * limit), 0.0) if busy_day is None else busy_day
+        above = 1.0 if busy_day is None else ABOVE_BUSY
         return Reserve(
-            falling=min(limit - burst, usual),
+            expected=tuple(min(limit - burst, above * calls) for calls in usual),
             burst=burst,
             usable=(1 - SHORT_SHARE) * self.short * self.long_window_s / self.short_window_s,
         )
 
-    def open_to(self, lane: Lane, use: WindowUse, busy_day: float | None, now: datetime) -> int:
+    def open_to(self, lane: Lane, use: WindowUse, busy_day: BusyDay | None, now: datetime) -> int:
         """How many calls of this lane a window still takes now."""
         if use.blocked_until is not None and use.blocked_until > now:
             return 0
@@ -142,11 +156,19 @@ class Ceilings:
         return max(0, math.ceil(self.room(use) - RESERVE_SHARE[lane] * kept))
 
 
-def busy(live_calls: Sequence[int]) -> float | None:
-    """The 90th percentile of live calls per day, days without any included; ``None`` without a whole day."""
-    if not live_calls:
+def busy(days: Sequence[Sequence[int]]) -> BusyDay | None:
+    """The 90th percentile of the live calls that a day still has to come, at evenly spaced times of the day.
+
+    ``days``: live calls in each part of a day, a row per day, days without any included. ``None`` without a day.
+    """
+    if not days:
         return None
-    ordered = sorted(live_calls)
+    still_to_come = [[*reversed([*accumulate(reversed(day), initial=0)])] for day in days]
+    return tuple(_percentile(calls) for calls in zip(*still_to_come, strict=True))
+
+
+def _percentile(figures: Sequence[int]) -> float:
+    ordered = sorted(figures)
     place = BUSY * (len(ordered) - 1)
     below, above = ordered[math.floor(place)], ordered[math.ceil(place)]
     return below + (above - below) * (place - math.floor(place))
@@ -164,7 +186,7 @@ def refusal(
     uses: Iterable[WindowUse],
     ceilings: Ceilings,
     lane: Lane,
-    busy_day: float | None,
+    busy_day: BusyDay | None,
     now: datetime,
     margin: timedelta,
 ) -> Refusal | None:
@@ -178,7 +200,7 @@ def refusal(
 
 
 def _lack(
-    use: WindowUse, ceilings: Ceilings, lane: Lane, busy_day: float | None, now: datetime, margin: timedelta
+    use: WindowUse, ceilings: Ceilings, lane: Lane, busy_day: BusyDay | None, now: datetime, margin: timedelta
 ) -> Refusal:
     window, room = use.window, ceilings.room(use)
     if use.blocked_until is not None and use.blocked_until > now:

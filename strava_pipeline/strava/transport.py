@@ -131,7 +131,7 @@ class Transport:
         )
         try:
             # Only now: while this call waited for room, another process may have refreshed the token.
-            token = self.tokens.access_token(athlete_id)
+            token, left_s = self._read_token(athlete_id, what)
         except BaseException:
             self.ledger.release(reservation)
             raise
@@ -145,7 +145,7 @@ class Transport:
                 what=what,
                 headers={"Authorization": f"Bearer {token.reveal()}"},
                 query=query,
-                deadline_s=min(DEADLINE_SECONDS, budget.left_s),
+                deadline_s=min(left_s, budget.left_s),
             )
             outcome = _outcome(answer)
         except StravaError as error:
@@ -155,6 +155,18 @@ class Transport:
             budget.left_s -= time.monotonic() - started
             self.ledger.settle(reservation, outcome)
         return token, answer
+
+    def _read_token(self, athlete_id: int, what: str) -> tuple[Secret, float]:
+        """The token as it stands, and how long the call it is for may take, s.
+
+        Room is booked for a call that ends in time, and reading the token may have to wait for its row.
+        """
+        began = time.monotonic()
+        token = self.tokens.access_token(athlete_id)
+        left_s = DEADLINE_SECONDS - (time.monotonic() - began)
+        if left_s < CONNECT_SECONDS:
+            raise RetriableStravaError(f"{what}: reading the token took so long that nothing was sent")
+        return token, left_s
 
 
 def _outcome(answer: Answer) -> Outcome:

@@ -9,8 +9,9 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from strava_pipeline.strava.quota import Lane, Outcome, window_at
 from strava_pipeline.warehouse.ops_tables import api_calls
 
-# So many days tell how many live calls a busy one has.
+# So many days tell how many live calls a busy one has, and in which of so many parts of it.
 HISTORY_DAYS = 14
+DAY_PARTS = 96
 
 
 def record(connection: Connection, lane: Lane, endpoint: str, athlete_id: int | None, moment: datetime) -> int:
@@ -45,29 +46,36 @@ def one_is_under_way(connection: Connection, moment: datetime, longest: timedelt
     )
 
 
-def live_calls_per_day(connection: Connection, athlete_id: int | None, day_s: int, now: datetime) -> list[int]:
-    """How many live calls each of the last whole days had, of all athletes or of one; empty in the first days.
+def live_calls(connection: Connection, athlete_id: int | None, day_s: int, now: datetime) -> list[list[int]]:
+    """Live calls in each part of the last whole days, of all athletes or of one; a row per day, none at first.
 
     ``day_s``: length of a day in s, which a scaled system has shorter.
     """
     today = window_at(now, day_s).starts_at
-    first = connection.execute(select(func.min(api_calls.c.reserved_at))).scalar()
-    if first is None:
+    began = connection.execute(select(func.min(api_calls.c.reserved_at))).scalar()
+    if began is None:
         return []
-    days = min(HISTORY_DAYS, (today - window_at(first, day_s).starts_at) // timedelta(seconds=day_s))
+    days = min(HISTORY_DAYS, (today - window_at(began, day_s).starts_at) // timedelta(seconds=day_s))
+    first = today - timedelta(seconds=days * day_s)
     of_whom = [] if athlete_id is None else [api_calls.c.athlete_id == athlete_id]
+    # Windows begin at multiples of their length since 1970, and so do the parts of a day.
+    part = func.floor(func.extract("epoch", api_calls.c.reserved_at) * DAY_PARTS / day_s).label("part")
     found = connection.execute(
-        select(func.count())
+        select(part, func.count())
         .where(
             api_calls.c.lane == Lane.LIVE,
-            api_calls.c.reserved_at >= today - timedelta(seconds=days * day_s),
+            api_calls.c.reserved_at >= first,
             api_calls.c.reserved_at < today,
             *of_whom,
         )
-        .group_by(func.floor(func.extract("epoch", api_calls.c.reserved_at) / day_s))
-    ).scalars()
-    counts = list(found)
-    return counts + [0] * (days - len(counts))
+        .group_by(part)
+    )
+    first_part = round(first.timestamp()) * DAY_PARTS // day_s
+    calls = [[0] * DAY_PARTS for _ in range(days)]
+    for number, count in found:
+        day, place = divmod(int(number) - first_part, DAY_PARTS)
+        calls[day][place] = count
+    return calls
 
 
 def statuses_since(connection: Connection, since: datetime) -> dict[str, int]:

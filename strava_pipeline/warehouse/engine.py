@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from psycopg import OperationalError
-from psycopg.errors import InsufficientPrivilege
+from psycopg.errors import InsufficientPrivilege, LockNotAvailable, QueryCanceled
 from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import ExceptionContext
@@ -85,7 +85,8 @@ def open_engine(url: URL) -> Engine:
 
 def away(url: URL, error: BaseException) -> DatabaseAway:
     """What a driver's failure to reach the database, or to get an answer in time, becomes."""
-    return DatabaseAway(f"the database at {shown(url)} is away: {_reason(error)}")
+    what = "did not answer in time" if isinstance(error, LockNotAvailable | QueryCanceled) else "is away"
+    return DatabaseAway(f"the database at {shown(url)} {what}: {_reason(error)}")
 
 
 def _reason(error: BaseException) -> str:

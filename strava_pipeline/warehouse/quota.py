@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, text
 
 from strava_pipeline.errors import QuotaExhausted
 from strava_pipeline.strava.clock import StravaClock
-from strava_pipeline.strava.lanes import RESERVE_SHARE, Ceilings, Refusal, busy, refusal
+from strava_pipeline.strava.lanes import RESERVE_SHARE, BusyDay, Ceilings, Refusal, busy, refusal
 from strava_pipeline.strava.quota import (
     APP,
     Lane,
@@ -46,7 +46,8 @@ SHORTEST_WAIT_SECONDS = 0.01
 LOG_EVERY_SECONDS = 60.0
 # Waiting processes come back within this time of each other, never early.
 SPREAD_SECONDS = 0.5
-OK = 200
+# Only an active app is told what there is, and what there is not.
+PROVE_ACTIVE = (200, 404)
 TOO_MANY_REQUESTS = 429
 # While one call asks what time it is at Strava, the others look again this often.
 ASKING = timedelta(seconds=1)
@@ -78,7 +79,7 @@ class PostgresLedger:
         self._clock = clock
         self._sleep = sleep
         self._spread = spread
-        self._busy_days: dict[str, tuple[datetime, float | None]] = {}
+        self._busy_days: dict[str, tuple[datetime, BusyDay | None]] = {}
 
     def reserve(
         self, lane: Lane, endpoint: str, athlete_id: int | None, *, longest: timedelta, max_wait: timedelta
@@ -121,7 +122,7 @@ class PostgresLedger:
                 self._block(connection, reservation.scope, outcome, moment, clock)
             if outcome.app_inactive is not None:
                 app_status.note_inactive(connection, outcome.app_inactive, moment)
-            elif reservation.is_probe and outcome.status == OK:
+            elif reservation.is_probe and outcome.status in PROVE_ACTIVE:
                 app_status.note_active(connection)
 
     def release(self, reservation: Reservation) -> None:
@@ -215,7 +216,7 @@ class PostgresLedger:
         log.warning("Strava answered 429: %s is closed until %s UTC", window.name, f"{until:%Y-%m-%d %H:%M:%S}")
         quota_windows.block(connection, scope, window, until)
 
-    def _busy_day(self, connection: Connection, lane: Lane, athlete_id: int | None, moment: datetime) -> float | None:
+    def _busy_day(self, connection: Connection, lane: Lane, athlete_id: int | None, moment: datetime) -> BusyDay | None:
         """What :func:`busy` makes of the last two weeks; asked for seldom, and never for a lane without reserve."""
         if not RESERVE_SHARE[lane]:
             return None
@@ -223,6 +224,6 @@ class PostgresLedger:
         known = self._busy_days.get(scope)
         if known is None or not timedelta(0) <= moment - known[0] < BUSY_DAY_KEPT:
             whose = None if scope == APP else athlete_id
-            calls = api_calls.live_calls_per_day(connection, whose, self._ceilings.long_window_s, moment)
+            calls = api_calls.live_calls(connection, whose, self._ceilings.long_window_s, moment)
             known = self._busy_days[scope] = moment, busy(calls)
         return known[1]

@@ -67,7 +67,7 @@ def _of_scope(
     current = [window_at(now, length) for length in ceilings.lengths]
     uses = quota_windows.look_at_uses(connection, scope, current, now)
     athlete_id = None if scope == APP else int(scope.removeprefix("athlete:"))
-    calls = api_calls.live_calls_per_day(connection, athlete_id, ceilings.long_window_s, moment)
+    calls = api_calls.live_calls(connection, athlete_id, ceilings.long_window_s, moment)
     busy_day = busy(calls)
     is_blocked = any(use.blocked_until is not None and use.blocked_until > now for use in uses)
     found = []

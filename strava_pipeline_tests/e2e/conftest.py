@@ -52,8 +52,12 @@ class Installation:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Run the command in the background, its output readable line by line."""
+        return self.start_module(COMMAND[-1], *arguments)
+
+    def start_module(self, module: str, *arguments: str) -> subprocess.Popen[str]:
+        """The same with another program."""
         return subprocess.Popen(
-            (*COMMAND, *arguments),
+            (*COMMAND[:-1], module, *arguments),
             env=self._clean() | self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

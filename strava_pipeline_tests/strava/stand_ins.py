@@ -71,10 +71,10 @@ class MemoryTokens:
 
     def refreshed(self, athlete_id: int, rejected: Secret, refresh: Callable[[Secret], TokenGrant]) -> Secret:
         if rejected == self.access_token(athlete_id):
-            refresh(Secret(f"refresh-{self.generation}"))
+            refresh(Secret(f"canary-refresh-{self.generation}"))
         return self.access_token(athlete_id)
 
     def issue(self, refresh_token: Secret) -> TokenGrant:
         self.refreshes.append(refresh_token.reveal())
         self.generation += 1
-        return TokenGrant(self.access_token(0), Secret(f"refresh-{self.generation}"), NOW + timedelta(hours=6))
+        return TokenGrant(self.access_token(0), Secret(f"canary-refresh-{self.generation}"), NOW + timedelta(hours=6))

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from strava_pipeline.settings import QuotaScope
-from strava_pipeline.strava.lanes import Ceilings, Reserve, WindowUse, busy, refusal
+from strava_pipeline.strava.lanes import BusyDay, Ceilings, Reserve, WindowUse, busy, refusal
 from strava_pipeline.strava.quota import Lane, Window, window_at
 
 QUARTER, DAY = 900, 86_400
@@ -18,7 +18,10 @@ MARGIN, TICK = timedelta(seconds=2), timedelta(milliseconds=1)
 
 shares = st.floats(0.0, 0.9999)
 limits = st.integers(1, 2_000)
-busy_days = st.none() | st.floats(0.0, 3_000.0)
+falling = st.lists(st.floats(0.0, 1_000.0), min_size=1, max_size=6).map(
+    lambda found: [*sorted(found, reverse=True), 0.0]
+)
+busy_days = st.none() | falling
 lengths = st.sampled_from([QUARTER, DAY])
 
 
@@ -51,12 +54,12 @@ def test_the_short_reserve_is_thirty_percent_and_shrinks_to_nothing(
         (None, 10_000, 300, 1000),
         (None, 100, 30, 10),
         (None, 1, 0.3, 0.1),
-        (180.0, 1000, 234, 100),
-        (900.0, 1000, 900, 100),
+        ((180.0, 0.0), 1000, 234, 100),
+        ((900.0, 0.0), 1000, 900, 100),
     ],
 )
 def test_the_days_reserve_follows_a_busy_days_live_calls_and_has_room_for_a_burst(
-    busy_day: float | None, limit: int, usual: float, burst: float
+    busy_day: BusyDay | None, limit: int, usual: float, burst: float
 ) -> None:
     held = Ceilings(1000, limit, QUARTER, DAY)
     reserve = held.reserve(WindowUse(LONG), busy_day)
@@ -64,41 +67,71 @@ def test_the_days_reserve_follows_a_busy_days_live_calls_and_has_room_for_a_burs
     assert reserve.at(0.25) == pytest.approx(usual / 4 + burst)
 
 
+def test_calls_that_come_in_the_evening_are_kept_until_then() -> None:
+    busy_day = (180.0, 180.0, 180.0, 90.0, 0.0)
+    reserve = CEILINGS.reserve(WindowUse(LONG), busy_day)
+    assert [reserve.at(share) for share in (1.0, 0.5, 0.375, 0.25)] == pytest.approx([334, 334, 275.5, 217])
+
+
 def test_a_burst_has_its_room_until_the_windows_left_can_only_just_use_it() -> None:
-    reserve = CEILINGS.reserve(WindowUse(LONG), 0.0)
+    reserve = CEILINGS.reserve(WindowUse(LONG), (0.0, 0.0))
     quarter = 1 / 96
     assert [reserve.at(share) for share in (1.0, 0.5, 2 * quarter)] == [100, 100, 100]
     assert [round(reserve.at(share)) for share in (quarter, quarter / 2, 0.0)] == [70, 35, 0]
 
 
-@given(st.floats(0, 2000), st.floats(0, 500), st.floats(1, 10_000), st.floats(0.01, 2000))
-def test_a_reserve_has_fallen_to_what_is_left_when_it_says_so(
-    falling: float, burst: float, usable: float, left: float
+@given(falling, st.floats(0, 500), st.floats(1, 10_000), st.floats(0.01, 2000))
+def test_a_reserve_falls_below_what_is_left_when_it_says_so(
+    expected: list[float], burst: float, usable: float, left: float
 ) -> None:
-    reserve = Reserve(falling, burst, usable)
+    reserve = Reserve(expected, burst, usable)
     assume(left < reserve.at(1.0))
-    assert reserve.at(reserve.share_left_at(left)) == pytest.approx(left)
+    share = reserve.share_left_at(left)
+    assert reserve.at(share) == pytest.approx(left)
+    assert reserve.at(share - 1e-3) <= left + 1e-6
+
+
+@given(falling, st.floats(0, 500), st.floats(1, 10_000), shares, shares)
+def test_a_reserve_never_grows_and_ends_at_nothing(
+    expected: list[float], burst: float, usable: float, early: float, late: float
+) -> None:
+    reserve = Reserve(expected, burst, usable)
+    assert reserve.at(max(early, late)) >= reserve.at(min(early, late)) - 1e-9
+    assert reserve.at(0.0) == 0
 
 
 @pytest.mark.parametrize(
     ("days", "figure"),
-    [([], None), ([180], 180), ([0, 0, 0], 0), ([300, *[180] * 4, 300, *[180] * 4], 300), (list(range(11)), 9)],
+    [
+        ([], None),
+        ([[180]], (180, 0)),
+        ([[0], [0]], (0, 0)),
+        ([[20, 30], [0, 50], [50, 0]], (50, 46, 0)),
+        ([[calls] for calls in range(11)], (9, 0)),
+        ([[300], *[[180]] * 4, [300], *[[180]] * 4], (300, 0)),
+    ],
 )
-def test_a_busy_day_is_the_ninetieth_percentile(days: list[int], figure: float | None) -> None:
+def test_a_busy_day_is_the_ninetieth_percentile_of_what_still_came(
+    days: list[list[int]], figure: tuple[float, ...] | None
+) -> None:
     assert busy(days) == figure
 
 
-@given(st.lists(st.integers(0, 1000), min_size=1, max_size=14))
-def test_a_busy_day_lies_among_the_days(days: list[int]) -> None:
+@given(st.lists(st.lists(st.integers(0, 50), min_size=4, max_size=4), min_size=1, max_size=14))
+def test_a_busy_day_falls_and_lies_among_the_days(days: list[list[int]]) -> None:
     figure = busy(days)
     assert figure is not None
-    assert min(days) <= figure <= max(days)
-    assert figure == busy(sorted(days, reverse=True))
+    assert list(figure) == sorted(figure, reverse=True)
+    assert min(map(sum, days)) <= figure[0] <= max(map(sum, days))
+    assert figure[-1] == 0
 
 
-@given(st.sampled_from(list(Lane)), lengths, limits, busy_days, shares)
-def test_no_limit_is_so_small_that_a_lane_is_shut_out_for_good(
-    lane: Lane, length: int, limit: int, busy_day: float | None, passed: float
+even_days = st.none() | st.floats(0.0, 3_000.0).map(lambda calls: (calls, 0.0))
+
+
+@given(st.sampled_from(list(Lane)), lengths, limits, even_days, shares)
+def test_no_limit_is_so_small_that_live_calls_spread_over_the_day_shut_out_the_others(
+    lane: Lane, length: int, limit: int, busy_day: BusyDay | None, passed: float
 ) -> None:
     use = WindowUse(window_at(NOON, length))
     assert ceilings(limit).open_to(lane, use, busy_day, at(use.window, max(passed, 0.001))) >= 1
@@ -106,7 +139,7 @@ def test_no_limit_is_so_small_that_a_lane_is_shut_out_for_good(
 
 @given(lengths, limits, busy_days, shares, st.integers(0, 2_000))
 def test_live_goes_before_reconcile_and_reconcile_before_backfill(
-    length: int, limit: int, busy_day: float | None, passed: float, booked: int
+    length: int, limit: int, busy_day: BusyDay | None, passed: float, booked: int
 ) -> None:
     use = WindowUse(window_at(NOON, length), booked=booked)
     now = at(use.window, passed)
@@ -117,7 +150,7 @@ def test_live_goes_before_reconcile_and_reconcile_before_backfill(
 
 @given(st.sampled_from(list(Lane)), lengths, limits, busy_days, st.integers(1, 2_000))
 def test_whatever_is_left_is_open_to_all_before_the_window_ends(
-    lane: Lane, length: int, limit: int, busy_day: float | None, left: int
+    lane: Lane, length: int, limit: int, busy_day: BusyDay | None, left: int
 ) -> None:
     assume(left <= limit)
     use = WindowUse(window_at(NOON, length), booked=limit - left)
@@ -126,7 +159,7 @@ def test_whatever_is_left_is_open_to_all_before_the_window_ends(
 
 @given(st.sampled_from(list(Lane)), lengths, limits, busy_days, shares, st.integers(0, 2_000))
 def test_a_refusal_holds_until_the_time_it_names_and_no_longer(
-    lane: Lane, length: int, limit: int, busy_day: float | None, passed: float, booked: int
+    lane: Lane, length: int, limit: int, busy_day: BusyDay | None, passed: float, booked: int
 ) -> None:
     use = WindowUse(window_at(NOON, length), booked=booked)
     now = at(use.window, passed)

@@ -18,6 +18,7 @@ from strava_pipeline.errors import (
     RetriableStravaError,
     StravaError,
 )
+from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava import oauth, transport
 from strava_pipeline.strava.http import DEADLINE_SECONDS
@@ -89,7 +90,7 @@ def test_expired_token_is_refreshed_once(
     strava.answers(UNAUTHORIZED, reply({"id": 7}))
     assert api.get(ATHLETE, "/athlete") == {"id": 7}
     assert bearers(strava) == ["token-1", "token-2"]
-    assert tokens.refreshes == ["refresh-1"]
+    assert tokens.refreshes == ["canary-refresh-1"]
     assert ledger.statuses == [401, 200]
 
 
@@ -100,7 +101,7 @@ def test_a_second_401_is_not_refreshed_again(
     with pytest.raises(NeedsReauthorization):
         api.get(ATHLETE, "/athlete")
     assert bearers(strava) == ["token-1", "token-2"]
-    assert tokens.refreshes == ["refresh-1"]
+    assert tokens.refreshes == ["canary-refresh-1"]
     assert ledger.statuses == [401, 401]
 
 
@@ -187,7 +188,7 @@ def test_what_has_passed_gives_its_answer(
     strava.answers(reply({}, 503), CUT, UNAUTHORIZED, reply([1]))
     assert api.get(ATHLETE, "/athlete") == [1]
     assert ledger.statuses == [503, None, 401, 200]
-    assert tokens.refreshes == ["refresh-1"]
+    assert tokens.refreshes == ["canary-refresh-1"]
 
 
 def test_retries_wait_one_two_and_four_seconds(
@@ -317,6 +318,25 @@ def test_room_is_given_back_when_the_token_is_gone_by_the_time_there_is_room(
 
     monkeypatch.setattr(ledger, "reserve", revoked_meanwhile)
     with pytest.raises(NeedsReauthorization):
+        api.get(ATHLETE, "/athlete")
+    assert strava.asked == []
+    assert (ledger.released, ledger.settled) == ([1], [])
+
+
+def test_nothing_is_sent_after_the_time_its_room_was_booked_for(
+    api: Transport, strava: Loopback, ledger: MemoryLedger, tokens: MemoryTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: passed[0])
+    monkeypatch.setattr(transport, "ATTEMPTS", 1)
+    read = tokens.access_token
+
+    def waits_for_its_row(athlete_id: int) -> Secret:
+        passed[0] += DEADLINE_SECONDS - 1
+        return read(athlete_id)
+
+    monkeypatch.setattr(tokens, "access_token", waits_for_its_row)
+    with pytest.raises(RetriableStravaError, match="reading the token took so long that nothing was sent"):
         api.get(ATHLETE, "/athlete")
     assert strava.asked == []
     assert (ledger.released, ledger.settled) == ([1], [])

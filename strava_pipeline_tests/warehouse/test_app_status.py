@@ -17,7 +17,6 @@ from strava_pipeline.warehouse.quota import PostgresLedger
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 INACTIVE = Outcome(status=403, duration_ms=1, app_inactive="Forbidden (Application Status Inactive)")
-OK = Outcome(status=200, duration_ms=1)
 
 
 @pytest.fixture
@@ -62,14 +61,17 @@ def test_one_call_an_hour_is_the_probe(engine: Engine) -> None:
         assert admit(connection, due + PROBE_EVERY) is True
 
 
-def test_a_probe_that_is_answered_switches_everything_on_again(engine: Engine, ledger: PostgresLedger) -> None:
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_probe_that_is_answered_switches_everything_on_again(
+    ledger: PostgresLedger, engine: Engine, status: int
+) -> None:
     ledger.settle(reserve(ledger), INACTIVE)
     make_probe_due(engine)
     probe = reserve(ledger)
     assert probe.is_probe
     with pytest.raises(AppInactive):
         reserve(ledger)
-    ledger.settle(probe, OK)
+    ledger.settle(probe, Outcome(status=status, duration_ms=1))
     assert reserve(ledger).is_probe is False
 
 

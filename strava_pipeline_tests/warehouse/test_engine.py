@@ -54,8 +54,16 @@ def test_connections_that_broke_while_idle_are_replaced_unnoticed(engine: Engine
 def test_a_statement_past_its_time_limit_is_database_away(engine: Engine) -> None:
     with engine.connect() as connection:
         connection.execute(text("SET LOCAL statement_timeout = 20"))
-        with pytest.raises(DatabaseAway, match="statement timeout"):
+        with pytest.raises(DatabaseAway, match=r"did not answer in time: .*statement timeout"):
             connection.execute(text("SELECT pg_sleep(5)"))
+
+
+def test_a_lock_that_others_hold_too_long_is_no_dead_database(engine: Engine) -> None:
+    with engine.begin() as holder, engine.connect() as waiter:
+        holder.execute(text("LOCK TABLE ops.users"))
+        waiter.execute(text("SET LOCAL lock_timeout = 20"))
+        with pytest.raises(DatabaseAway, match=r"did not answer in time: .*lock timeout"):
+            waiter.execute(text("SELECT * FROM ops.users"))
 
 
 def test_a_missing_right_is_told_in_one_line(engine: Engine) -> None:

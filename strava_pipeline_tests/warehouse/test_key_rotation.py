@@ -42,7 +42,8 @@ def store(engine: Engine, keyring: Keyring) -> PostgresTokenStore:
     store = PostgresTokenStore(engine, keyring)
     for athlete in (1, 2, 3):
         store.connect(
-            TokenGrant(Secret(f"access-{athlete}"), Secret(f"refresh-{athlete}"), None, {"id": athlete}), ["read"]
+            TokenGrant(Secret(f"canary-access-{athlete}"), Secret(f"canary-refresh-{athlete}"), None, {"id": athlete}),
+            ["read"],
         )
     return store
 
@@ -58,9 +59,9 @@ def test_every_row_gets_the_writing_key_and_an_audit_row(store: PostgresTokenSto
     assert list(rotate(store.engine, both)) == [Rotated("users", athlete, old) for athlete in (1, 2, 3)]
     only_new = PostgresTokenStore(store.engine, Keyring({new: both.keys[new]}))
     assert [only_new.token_pair(athlete).refresh_token.reveal() for athlete in (1, 2, 3)] == [
-        "refresh-1",
-        "refresh-2",
-        "refresh-3",
+        "canary-refresh-1",
+        "canary-refresh-2",
+        "canary-refresh-3",
     ]
     with store.engine.connect() as connection:
         rows = connection.execute(select(token_audit).where(token_audit.c.operation == "rotate")).all()
@@ -78,7 +79,7 @@ def test_a_dry_run_counts_and_writes_nothing(store: PostgresTokenStore, both: Ke
 def test_the_journal_is_rotated_too_and_its_answer_still_adopted(store: PostgresTokenStore, both: Keyring) -> None:
     sealed = {
         column: store.keyring.encrypt(token, Place(1, column, 2))
-        for column, token in ((ACCESS, Secret("access-9")), (REFRESH, Secret("refresh-9")))
+        for column, token in ((ACCESS, Secret("canary-access-9")), (REFRESH, Secret("canary-refresh-9")))
     }
     with store.engine.begin() as connection:
         answered_at = "2026-11-03T10:00:00Z"
@@ -86,7 +87,7 @@ def test_the_journal_is_rotated_too_and_its_answer_still_adopted(store: Postgres
     assert [row.table for row in rotate(store.engine, both)] == ["users"] * 3 + ["token_journal"]
     new = both.writing_key_id
     only_new = PostgresTokenStore(store.engine, Keyring({new: both.keys[new]}))
-    assert only_new.refreshed(1, Secret("access-1"), lambda _: pytest.fail("asked")) == Secret("access-9")
+    assert only_new.refreshed(1, Secret("canary-access-1"), lambda _: pytest.fail("asked")) == Secret("canary-access-9")
 
 
 def test_a_row_that_does_not_open_is_reported_once_and_stops_nobody(store: PostgresTokenStore, both: Keyring) -> None:
@@ -106,12 +107,16 @@ def test_what_a_refresh_wrote_meanwhile_is_not_overwritten(
     def encrypt_late(self: Keyring, plaintext: Secret, place: Place) -> str:
         if self is both and place.athlete_id == 1 and not refreshed:
             refreshed.append(True)
-            store.refreshed(1, Secret("access-1"), lambda _: TokenGrant(Secret("access-9"), Secret("refresh-9"), None))
+            store.refreshed(
+                1,
+                Secret("canary-access-1"),
+                lambda _: TokenGrant(Secret("canary-access-9"), Secret("canary-refresh-9"), None),
+            )
         return encrypt(self, plaintext, place)
 
     monkeypatch.setattr(Keyring, "encrypt", encrypt_late)
     assert [row.athlete_id for row in rotate(store.engine, both)] == [2, 3, 1]
-    assert PostgresTokenStore(store.engine, both).access_token(1) == Secret("access-9")
+    assert PostgresTokenStore(store.engine, both).access_token(1) == Secret("canary-access-9")
     assert key_ids(store.engine) == {both.writing_key_id}
 
 
@@ -149,7 +154,9 @@ def test_keys_change_under_kills_while_16_processes_refresh(
     loopback.answer = endpoint.answer
     for athlete in (*ATHLETES, RIDER):
         grant = (
-            endpoint.grant(RIDER) if athlete == RIDER else TokenGrant(Secret(f"access-{athlete}"), Secret("r"), None)
+            endpoint.grant(RIDER)
+            if athlete == RIDER
+            else TokenGrant(Secret(f"canary-access-{athlete}"), Secret("r"), None)
         )
         store.connect(replace(grant, athlete={"id": athlete}), ["read"])
     with gate_closed(store.engine):
@@ -163,13 +170,13 @@ def test_keys_change_under_kills_while_16_processes_refresh(
                 break
         rotating.kill(process)
         kills += 1
-        assert all(reader.access_token(athlete).reveal() == f"access-{athlete}" for athlete in ATHLETES)
+        assert all(reader.access_token(athlete).reveal() == f"canary-access-{athlete}" for athlete in ATHLETES)
     assert kills > len(ATHLETES) / 10
     # None of them has failed, which would have ended it.
     assert all(map(is_alive, crowd))
     assert endpoint.calls > kills
     assert not endpoint.revoked
-    assert reader.token_pair(RIDER).access_token.reveal().startswith("access-")
+    assert reader.token_pair(RIDER).access_token.reveal().startswith("canary-access-")
 
 
 def still_of(engine: Engine, key_id: str) -> bool:

@@ -137,16 +137,19 @@ def test_a_backfill_leaves_the_reserve_to_live_calls_and_gets_it_when_the_window
 
 def test_the_days_reserve_is_learned_from_the_live_calls_of_the_last_two_weeks(engine: Engine, clock: Clock) -> None:
     busy_days = [
-        {"lane": lane, "endpoint": "/athlete", "reserved_at": TODAY - timedelta(days=day, hours=-9)}
+        {"lane": lane, "endpoint": "/athlete", "reserved_at": TODAY - timedelta(days=day, hours=-18)}
         for day in range(1, 11)
         for lane, calls in (("live", 20), ("backfill", 500))
         for _ in range(calls)
     ]
     with engine.begin() as connection:
         connection.execute(insert(api_calls), busy_days)
-    clock.jump(TODAY + timedelta(seconds=1))
-    # Of a thousand, 1.3 times twenty calls are kept, less the day's first second, and a hundred for a burst.
-    assert book_all(open_ledger(engine, clock, short=10_000), Lane.BACKFILL) == 1000 - 25 - 100
+    ledger, used = open_ledger(engine, clock, short=10_000), 0
+    # Of a thousand, 1.3 times twenty calls are kept until they came, at six in the evening, and a hundred for a burst.
+    for hours, kept in ((0, 126), (12, 126), (18, 126), (18.125, 113), (18.25, 100), (23, 100)):
+        clock.jump(TODAY + timedelta(hours=hours))
+        used += book_all(ledger, Lane.BACKFILL)
+        assert used == 1000 - kept
 
 
 def test_limits_of_athletes_are_kept_apart_and_so_are_their_blocks(engine: Engine, clock: Clock) -> None:

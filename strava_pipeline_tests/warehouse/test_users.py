@@ -48,7 +48,10 @@ Refresh = Callable[[Secret], TokenGrant]
 def grant(number: int, athlete: int | None = None) -> TokenGrant:
     expires = EXPIRES + timedelta(hours=number)
     return TokenGrant(
-        Secret(f"access-{number}"), Secret(f"refresh-{number}"), expires, {"id": athlete} if athlete else None
+        Secret(f"canary-access-{number}"),
+        Secret(f"canary-refresh-{number}"),
+        expires,
+        {"id": athlete} if athlete else None,
     )
 
 
@@ -114,7 +117,7 @@ def test_connecting_stores_an_active_athlete(store: PostgresTokenStore) -> None:
     row = user(store.engine)
     assert (row.athlete_id, row.state, row.scopes) == (RIDER, "active", ["read", "activity:read_all"])
     assert row.strava_token_expires_at == EXPIRES + timedelta(hours=1)
-    assert store.access_token(RIDER) == Secret("access-1")
+    assert store.access_token(RIDER) == Secret("canary-access-1")
     assert audited(store.engine) == [("exchange", "ok")]
     with store.engine.connect() as connection:
         assert active_athletes(connection) == [RIDER]
@@ -137,10 +140,10 @@ def test_no_token_is_readable_in_any_table(store: PostgresTokenStore) -> None:
             raise RetriableStravaError("away")
         return grant(2)
 
-    store.refreshed(RIDER, Secret("access-1"), refresh)
+    store.refreshed(RIDER, Secret("canary-access-1"), refresh)
     change_user(store.engine, refreshed_at=None)
     with pytest.raises(RetriableStravaError):
-        store.refreshed(RIDER, Secret("access-2"), refresh)
+        store.refreshed(RIDER, Secret("canary-access-2"), refresh)
     with store.engine.connect() as connection:
         everything = str([connection.execute(select(table)).all() for table in (users, token_audit, token_journal)])
     assert not any(f"{kind}-{number}" in everything for kind in ("access", "refresh") for number in (1, 2))
@@ -158,14 +161,14 @@ def test_another_key_opens_nothing(store: PostgresTokenStore) -> None:
     with pytest.raises(TokenUnreadable, match="STRAVA_TOKEN_KEYS lacks"):
         stranger.access_token(RIDER)
     with pytest.raises(TokenUnreadable):
-        stranger.refreshed(RIDER, Secret("access-1"), never)
+        stranger.refreshed(RIDER, Secret("canary-access-1"), never)
 
 
 def test_an_unknown_athlete_is_told_apart(store: PostgresTokenStore) -> None:
     with pytest.raises(UnknownAthlete, match="athlete 5 is not connected"):
         store.access_token(5)
     with pytest.raises(UnknownAthlete):
-        store.refreshed(5, Secret("access-1"), never)
+        store.refreshed(5, Secret("canary-access-1"), never)
     with pytest.raises(UnknownAthlete):
         erase(store, 5)
 
@@ -177,49 +180,55 @@ def test_a_refresh_stores_the_rotated_pair_and_leaves_nothing_in_the_journal(sto
         seen.append((refresh_token, journal(store.engine)))
         return grant(len(seen) + 1)
 
-    assert store.refreshed(RIDER, Secret("access-1"), refresh) == Secret("access-2")
+    assert store.refreshed(RIDER, Secret("canary-access-1"), refresh) == Secret("canary-access-2")
     change_user(store.engine, refreshed_at=func.now() - timedelta(minutes=2))
-    assert store.refreshed(RIDER, Secret("access-2"), refresh) == Secret("access-3")
-    assert seen == [(Secret("refresh-1"), [(2, False)]), (Secret("refresh-2"), [(3, False)])]
-    assert store.token_pair(RIDER) == TokenGrant(Secret("access-3"), Secret("refresh-3"), EXPIRES + timedelta(hours=3))
+    assert store.refreshed(RIDER, Secret("canary-access-2"), refresh) == Secret("canary-access-3")
+    assert seen == [(Secret("canary-refresh-1"), [(2, False)]), (Secret("canary-refresh-2"), [(3, False)])]
+    assert store.token_pair(RIDER) == TokenGrant(
+        Secret("canary-access-3"), Secret("canary-refresh-3"), EXPIRES + timedelta(hours=3)
+    )
     assert user(store.engine).generation == 3
     assert journal(store.engine) == []
     assert audited(store.engine) == [("exchange", "ok"), ("refresh", "ok"), ("refresh", "ok")]
 
 
 def test_a_token_replaced_meanwhile_is_used_without_a_call(store: PostgresTokenStore) -> None:
-    store.refreshed(RIDER, Secret("access-1"), lambda _: grant(2))
-    assert store.refreshed(RIDER, Secret("access-1"), never) == Secret("access-2")
+    store.refreshed(RIDER, Secret("canary-access-1"), lambda _: grant(2))
+    assert store.refreshed(RIDER, Secret("canary-access-1"), never) == Secret("canary-access-2")
     assert audited(store.engine) == [("exchange", "ok"), ("refresh", "ok")]
 
 
 def test_what_strava_has_just_issued_is_not_refreshed_again(store: PostgresTokenStore) -> None:
-    store.refreshed(RIDER, Secret("access-1"), lambda _: grant(2))
+    store.refreshed(RIDER, Secret("canary-access-1"), lambda _: grant(2))
     with pytest.raises(RetriableStravaError, match=r"Strava refuses what it issued at .* not refreshed again before"):
-        store.refreshed(RIDER, Secret("access-2"), never)
-    assert store.access_token(RIDER) == Secret("access-2")
+        store.refreshed(RIDER, Secret("canary-access-2"), never)
+    assert store.access_token(RIDER) == Secret("canary-access-2")
     assert user(store.engine).state == "active"
 
 
 def test_a_token_that_was_issued_for_seconds_is_refreshed_again_at_once(store: PostgresTokenStore) -> None:
     ended = datetime.now(UTC) - timedelta(seconds=1)
-    store.refreshed(RIDER, Secret("access-1"), lambda _: TokenGrant(Secret("access-2"), Secret("refresh-2"), ended))
-    assert store.refreshed(RIDER, Secret("access-2"), lambda _: grant(3)) == Secret("access-3")
+    store.refreshed(
+        RIDER,
+        Secret("canary-access-1"),
+        lambda _: TokenGrant(Secret("canary-access-2"), Secret("canary-refresh-2"), ended),
+    )
+    assert store.refreshed(RIDER, Secret("canary-access-2"), lambda _: grant(3)) == Secret("canary-access-3")
 
 
 def test_a_dead_grant_asks_for_a_new_connection_and_connecting_again_helps(store: PostgresTokenStore) -> None:
     asked: list[Secret] = []
     with pytest.raises(NeedsReauthorization):
-        store.refreshed(RIDER, Secret("access-1"), refuse_with(dead(), asked))
-    assert asked == [Secret("refresh-1")]
+        store.refreshed(RIDER, Secret("canary-access-1"), refuse_with(dead(), asked))
+    assert asked == [Secret("canary-refresh-1")]
     assert user(store.engine).state == "needs_reauth"
     assert audited(store.engine)[-1] == ("refresh", "failed")
     with pytest.raises(NeedsReauthorization, match="is needs_reauth: connect the athlete again"):
         store.access_token(RIDER)
     with pytest.raises(NeedsReauthorization):
-        store.refreshed(RIDER, Secret("access-1"), never)
+        store.refreshed(RIDER, Secret("canary-access-1"), never)
     store.connect(grant(4, RIDER), ["read"])
-    assert store.access_token(RIDER) == Secret("access-4")
+    assert store.access_token(RIDER) == Secret("canary-access-4")
     assert user(store.engine).scopes == ["read"]
     assert journal(store.engine) == []
 
@@ -237,18 +246,18 @@ def test_any_other_failed_refresh_changes_no_token_and_opens_a_cool_down(
 ) -> None:
     asked: list[Secret] = []
     with pytest.raises(type(error)):
-        store.refreshed(RIDER, Secret("access-1"), refuse_with(error, asked))
+        store.refreshed(RIDER, Secret("canary-access-1"), refuse_with(error, asked))
     assert user(store.engine).state == "active"
     assert audited(store.engine)[-1] == ("refresh", "failed")
-    for call in (store.access_token, lambda athlete: store.refreshed(athlete, Secret("access-1"), never)):
+    for call in (store.access_token, lambda athlete: store.refreshed(athlete, Secret("canary-access-1"), never)):
         with pytest.raises(
             RetriableStravaError, match=r"failed just now, and is not tried again before \d\d:\d\d:\d\d"
         ):
             call(RIDER)
-    assert asked == [Secret("refresh-1")]
+    assert asked == [Secret("canary-refresh-1")]
     change_user(store.engine, refresh_not_before=func.now() - timedelta(seconds=1))
-    assert store.access_token(RIDER) == Secret("access-1")
-    assert store.refreshed(RIDER, Secret("access-1"), lambda _: grant(2)) == Secret("access-2")
+    assert store.access_token(RIDER) == Secret("canary-access-1")
+    assert store.refreshed(RIDER, Secret("canary-access-1"), lambda _: grant(2)) == Secret("canary-access-2")
     assert user(store.engine).refresh_not_before is None
     assert last_detail(store.engine) == "an earlier one got no answer"
 
@@ -256,13 +265,13 @@ def test_any_other_failed_refresh_changes_no_token_and_opens_a_cool_down(
 def test_a_429_cools_down_for_as_long_as_strava_says(store: PostgresTokenStore) -> None:
     later = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=5)
     with pytest.raises(QuotaExhausted):
-        store.refreshed(RIDER, Secret("access-1"), refuse_with(QuotaExhausted("429", retry_at=later)))
+        store.refreshed(RIDER, Secret("canary-access-1"), refuse_with(QuotaExhausted("429", retry_at=later)))
     assert user(store.engine).refresh_not_before == later
 
 
 def test_erasing_leaves_no_token_and_connecting_again_helps(store: PostgresTokenStore) -> None:
     with pytest.raises(RetriableStravaError):
-        store.refreshed(RIDER, Secret("access-1"), refuse_with(RetriableStravaError("away")))
+        store.refreshed(RIDER, Secret("canary-access-1"), refuse_with(RetriableStravaError("away")))
     erase(store, RIDER)
     row = user(store.engine)
     assert (row.state, row.generation) == ("revoked", 2)
@@ -276,7 +285,7 @@ def test_erasing_leaves_no_token_and_connecting_again_helps(store: PostgresToken
     with pytest.raises(NeedsReauthorization, match="is revoked"):
         store.token_pair(RIDER)
     store.connect(grant(3, RIDER), ["read"])
-    assert store.access_token(RIDER) == Secret("access-3")
+    assert store.access_token(RIDER) == Secret("canary-access-3")
 
 
 def test_an_erasure_waits_for_the_refresh_under_way_and_takes_its_tokens(store: PostgresTokenStore) -> None:
@@ -288,7 +297,7 @@ def test_an_erasure_waits_for_the_refresh_under_way_and_takes_its_tokens(store: 
             return grant(2)
 
         erasures: list[Any] = []
-        assert store.refreshed(RIDER, Secret("access-1"), refresh) == Secret("access-2")
+        assert store.refreshed(RIDER, Secret("canary-access-1"), refresh) == Secret("canary-access-2")
         erasures[0].result(PATIENCE_SECONDS)
     assert user(store.engine).state == "revoked"
     assert user(store.engine).strava_access_token is None
@@ -308,12 +317,12 @@ def test_more_threads_than_pooled_connections_meet_one_expired_token(store: Post
 
     def meet() -> Secret:
         together.wait(PATIENCE_SECONDS)
-        return store.refreshed(RIDER, Secret("access-1"), refresh)
+        return store.refreshed(RIDER, Secret("canary-access-1"), refresh)
 
     with ThreadPoolExecutor(threads) as crowd:
         found = [future.result() for future in [crowd.submit(meet) for _ in range(threads)]]
-    assert found == [Secret("access-2")] * threads
-    assert asked == [Secret("refresh-1")]
+    assert found == [Secret("canary-access-2")] * threads
+    assert asked == [Secret("canary-refresh-1")]
 
 
 def test_an_answer_that_came_after_the_lock_was_lost_is_adopted(store: PostgresTokenStore) -> None:
@@ -322,9 +331,9 @@ def test_an_answer_that_came_after_the_lock_was_lost_is_adopted(store: PostgresT
         return grant(2)
 
     with pytest.raises(DatabaseAway):
-        store.refreshed(RIDER, Secret("access-1"), refresh)
+        store.refreshed(RIDER, Secret("canary-access-1"), refresh)
     assert journal(store.engine) == [(2, True)]
-    assert store.refreshed(RIDER, Secret("access-1"), never) == Secret("access-2")
+    assert store.refreshed(RIDER, Secret("canary-access-1"), never) == Secret("canary-access-2")
     assert user(store.engine).generation == 2
     assert journal(store.engine) == []
     assert audited(store.engine)[-1] == ("refresh", "adopted")
@@ -341,8 +350,8 @@ def test_the_server_takes_the_lock_from_a_process_that_was_stopped(
         return grant(2)
 
     with pytest.raises(DatabaseAway):
-        store.refreshed(RIDER, Secret("access-1"), refresh)
-    assert store.refreshed(RIDER, Secret("access-1"), never) == Secret("access-2")
+        store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+    assert store.refreshed(RIDER, Secret("canary-access-1"), never) == Secret("canary-access-2")
 
 
 def test_an_answer_finds_another_way_when_its_connection_broke(store: PostgresTokenStore) -> None:
@@ -355,8 +364,8 @@ def test_an_answer_finds_another_way_when_its_connection_broke(store: PostgresTo
             assert connection.execute(query).scalar_one() == 1
         return grant(2)
 
-    assert store.refreshed(RIDER, Secret("access-1"), refresh) == Secret("access-2")
-    assert store.access_token(RIDER) == Secret("access-2")
+    assert store.refreshed(RIDER, Secret("canary-access-1"), refresh) == Secret("canary-access-2")
+    assert store.access_token(RIDER) == Secret("canary-access-2")
 
 
 def test_a_grant_taken_for_dead_lives_on_when_its_answer_arrives(store: PostgresTokenStore) -> None:
@@ -365,13 +374,13 @@ def test_a_grant_taken_for_dead_lives_on_when_its_answer_arrives(store: Postgres
     def refresh(refresh_token: Secret) -> TokenGrant:
         lose_lock(store.engine)
         with pytest.raises(NeedsReauthorization):
-            store.refreshed(RIDER, Secret("access-1"), refuse_with(dead()))
+            store.refreshed(RIDER, Secret("canary-access-1"), refuse_with(dead()))
         assert user(store.engine).state == "needs_reauth"
         return grant(2)
 
     with pytest.raises(DatabaseAway):
-        store.refreshed(RIDER, Secret("access-1"), refresh)
-    assert store.access_token(RIDER) == Secret("access-2")
+        store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+    assert store.access_token(RIDER) == Secret("canary-access-2")
     assert user(store.engine).state == "active"
 
 
@@ -380,7 +389,7 @@ def test_an_answer_that_arrives_while_strava_refuses_is_used(store: PostgresToke
 
     def refresh(refresh_token: Secret) -> TokenGrant:
         lose_lock(store.engine)
-        seconds.append(other.submit(store.refreshed, RIDER, Secret("access-1"), refuse_once_kept))
+        seconds.append(other.submit(store.refreshed, RIDER, Secret("canary-access-1"), refuse_once_kept))
         assert called.wait(PATIENCE_SECONDS)
         return grant(2)
 
@@ -394,33 +403,33 @@ def test_an_answer_that_arrives_while_strava_refuses_is_used(store: PostgresToke
 
     called, seconds = threading.Event(), list[Any]()
     with ThreadPoolExecutor(1) as other, pytest.raises(DatabaseAway):
-        store.refreshed(RIDER, Secret("access-1"), refresh)
-    assert seconds[0].result(PATIENCE_SECONDS) == Secret("access-2")
-    assert asked == [Secret("refresh-1")]
+        store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+    assert seconds[0].result(PATIENCE_SECONDS) == Secret("canary-access-2")
+    assert asked == [Secret("canary-refresh-1")]
     assert audited(store.engine)[-1] == ("refresh", "adopted")
 
 
 def test_an_answer_overtaken_by_another_is_kept_and_tried_when_that_one_is_dead(store: PostgresTokenStore) -> None:
     def refresh(refresh_token: Secret) -> TokenGrant:
         lose_lock(store.engine)
-        assert store.refreshed(RIDER, Secret("access-1"), lambda _: grant(2)) == Secret("access-2")
+        assert store.refreshed(RIDER, Secret("canary-access-1"), lambda _: grant(2)) == Secret("canary-access-2")
         return grant(3)
 
     with pytest.raises(DatabaseAway):
-        store.refreshed(RIDER, Secret("access-1"), refresh)
-    assert store.access_token(RIDER) == Secret("access-2")
+        store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+    assert store.access_token(RIDER) == Secret("canary-access-2")
     assert journal(store.engine) == [(2, True)]
     change_user(store.engine, refreshed_at=None)
     asked = []
 
     def refresh_again(refresh_token: Secret) -> TokenGrant:
         asked.append(refresh_token)
-        if refresh_token == Secret("refresh-2"):
+        if refresh_token == Secret("canary-refresh-2"):
             raise dead()
         return grant(4)
 
-    assert store.refreshed(RIDER, Secret("access-2"), refresh_again) == Secret("access-4")
-    assert asked == [Secret("refresh-2"), Secret("refresh-3")]
+    assert store.refreshed(RIDER, Secret("canary-access-2"), refresh_again) == Secret("canary-access-4")
+    assert asked == [Secret("canary-refresh-2"), Secret("canary-refresh-3")]
     assert user(store.engine).generation == 3
     assert journal(store.engine) == []
 
@@ -432,7 +441,7 @@ def test_an_answer_that_comes_after_an_erasure_is_not_kept(store: PostgresTokenS
         return grant(2)
 
     with pytest.raises(DatabaseAway):
-        store.refreshed(RIDER, Secret("access-1"), refresh)
+        store.refreshed(RIDER, Secret("canary-access-1"), refresh)
     assert journal(store.engine) == []
     assert user(store.engine).state == "revoked"
 
@@ -443,15 +452,15 @@ def test_an_answer_moved_to_another_generation_is_not_adopted(store: PostgresTok
         return grant(2)
 
     with pytest.raises(DatabaseAway):
-        store.refreshed(RIDER, Secret("access-1"), refresh)
+        store.refreshed(RIDER, Secret("canary-access-1"), refresh)
     store.connect(grant(5, RIDER), ["read"])
     with pytest.raises(DatabaseAway):
-        store.refreshed(RIDER, Secret("access-5"), refresh)
+        store.refreshed(RIDER, Secret("canary-access-5"), refresh)
     with store.engine.begin() as connection:
         connection.execute(update(token_journal).values(generation=4))
         connection.execute(update(users).values(generation=3))
     with pytest.raises(TokenUnreadable, match=r"strava_access_token of athlete .* does not open"):
-        store.refreshed(RIDER, Secret("access-5"), never)
+        store.refreshed(RIDER, Secret("canary-access-5"), never)
     assert user(store.engine).generation == 3
 
 
@@ -476,8 +485,8 @@ def test_expired_token_is_refreshed_once_by_six_processes(
     endpoint = TokenEndpoint(mode, before_answering=lambda _: wait_for_a_lock(store.engine, waiting=5))
     loopback.answer = endpoint.answer
     with gate_closed(store.engine):
-        crowd = [processes.fork("meet access-1") for _ in range(6)]
-    assert [processes.hear(process) for process in crowd] == ["token access-2"] * 6
+        crowd = [processes.fork("meet canary-access-1") for _ in range(6)]
+    assert [processes.hear(process) for process in crowd] == ["token canary-access-2"] * 6
     assert endpoint.calls == 1
     assert audited(store.engine) == [("exchange", "ok"), ("refresh", "ok")]
 
@@ -489,7 +498,7 @@ def test_a_failure_is_met_once_by_all_processes(
     endpoint.revoked = True
     loopback.answer = endpoint.answer
     with gate_closed(store.engine):
-        crowd = [processes.fork("meet access-1") for _ in range(3)]
+        crowd = [processes.fork("meet canary-access-1") for _ in range(3)]
     assert [processes.hear(process) for process in crowd] == ["error NeedsReauthorization"] * 3
     assert endpoint.calls == 1
     assert audited(store.engine) == [("exchange", "ok"), ("refresh", "failed")]
@@ -511,10 +520,10 @@ def test_a_process_killed_anywhere_loses_nothing_that_could_be_kept(
     endpoint = TokenEndpoint(mode, before_answering=kill_in_its_first_call)
     loopback.answer = endpoint.answer
     with gate_closed(store.engine):
-        process = processes.fork(f"meet access-1 {point}")
+        process = processes.fork(f"meet canary-access-1 {point}")
     wait_for_death(process)
 
-    heir = processes.hear(processes.fork("meet access-1"))
+    heir = processes.hear(processes.fork("meet canary-access-1"))
     if point in LOST and mode is Mode.REVOKING:
         assert heir == "error NeedsReauthorization"
         assert user(store.engine).state == "needs_reauth"
@@ -531,4 +540,4 @@ def test_lock_waiting_has_an_end(store: PostgresTokenStore, monkeypatch: pytest.
     with store.engine.begin() as holder:
         holder.execute(select(users).with_for_update())
         with pytest.raises(DatabaseAway, match="lock timeout"):
-            store.refreshed(RIDER, Secret("access-1"), never)
+            store.refreshed(RIDER, Secret("canary-access-1"), never)

@@ -46,11 +46,11 @@ class TokenEndpoint:
     @property
     def access_token(self) -> str:
         """The token that the API takes now."""
-        return f"access-{self.generation}"
+        return f"canary-access-{self.generation}"
 
     @property
     def refresh_token(self) -> str:
-        return "refresh-1" if self.mode is Mode.SAME else f"refresh-{self.generation}"
+        return "canary-refresh-1" if self.mode is Mode.SAME else f"canary-refresh-{self.generation}"
 
     def grant(self, athlete_id: int) -> TokenGrant:
         """A new grant, as an exchange of a code gives it."""
