@@ -15,6 +15,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     TableClause,
+    and_,
     column,
     delete,
     func,
@@ -32,6 +33,7 @@ from strava_pipeline.warehouse.users import erase_tokens, patient_transaction
 from strava_pipeline.warehouse.webhook_events import DONE
 
 REMOVAL = "removal"
+FINAL_STATES = (DONE, "discarded")
 DROPPED = "dropped: the athlete has disconnected"
 # Rows about an athlete that hold no data of theirs: the count of calls, and who did what.
 KEPT_OPS_TABLES = frozenset({"users", "token_audit", "token_journal", "api_calls"})
@@ -62,12 +64,11 @@ def forget_athlete(engine: Engine, athlete_id: int, *, keep_data: bool, actor: A
     raise AssertionError("stamina ends with a result or an error")
 
 
-def erase_athlete(
-    connection: Connection, athlete_id: int, *, keep_data: bool, actor: Actor, cause: str, by_event: int | None = None
-) -> Erased:
-    """The same within the caller's patient transaction, who finishes the event ``by_event`` in it."""
+def erase_athlete(connection: Connection, athlete_id: int, *, keep_data: bool, actor: Actor, cause: str) -> Erased:
+    """The same within the caller's patient transaction; an event that asks for it is finished before, in the same."""
+    _lock_events(connection, athlete_id)
     erase_tokens(connection, athlete_id)
-    events = _drop_events(connection, athlete_id, by_event)
+    events = _drop_events(connection, athlete_id)
     rows = 0 if keep_data else _delete_data(connection, athlete_id)
     connection.execute(update(users).where(users.c.athlete_id == athlete_id).values(email=None, dagster_task=REMOVAL))
     extent = "data kept" if keep_data else f"{rows} rows deleted"
@@ -87,19 +88,24 @@ def partition_removed(engine: Engine, athlete_id: int) -> None:
         )
 
 
-def _drop_events(connection: Connection, athlete_id: int, by_event: int | None) -> int:
+def _lock_events(connection: Connection, athlete_id: int) -> None:
+    """Whoever writes data for an event holds the event first, and the athlete's row after it."""
+    connection.execute(
+        select(webhook_events.c.id).where(_is_open(athlete_id)).order_by(webhook_events.c.id).with_for_update()
+    )
+
+
+def _is_open(athlete_id: int) -> ColumnElement[bool]:
+    return and_(webhook_events.c.owner_id == athlete_id, webhook_events.c.state.not_in(FINAL_STATES))
+
+
+def _drop_events(connection: Connection, athlete_id: int) -> int:
     """Events that have not taken effect never will; their rows stay, with the reason."""
     dropped = connection.execute(
         update(webhook_events)
-        .where(
-            webhook_events.c.owner_id == athlete_id,
-            webhook_events.c.state != DONE,
-            webhook_events.c.id.is_distinct_from(by_event),
-        )
+        .where(_is_open(athlete_id))
         .values(
             state=DONE,
-            # Whoever has it claimed is refused from now on.
-            fence=webhook_events.c.fence + 1,
             error=DROPPED,
             error_class=None,
             not_before=None,

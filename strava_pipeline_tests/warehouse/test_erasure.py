@@ -145,20 +145,32 @@ def test_events_end_with_a_reason_and_without_titles(store: PostgresTokenStore) 
         assert (event.state, event.updates) == ("done", {})
         done_before = event.event_key.endswith("done")
         assert event.error == (None if done_before else "dropped: the athlete has disconnected")
-        assert event.fence == (0 if done_before else 1)
 
 
-def test_the_event_that_asks_for_it_is_left_to_its_run(store: PostgresTokenStore) -> None:
-    with store.engine.begin() as connection:
-        asking = connection.execute(
-            select(webhook_events.c.id).where(webhook_events.c.owner_id == RIDER, webhook_events.c.state == "launched")
-        ).scalar_one()
+def test_the_event_that_asks_for_it_may_be_finished_before(store: PostgresTokenStore) -> None:
     with patient_transaction(store.engine) as connection:
-        erased = erase_athlete(
-            connection, RIDER, keep_data=True, actor=Actor.STRAVA, cause="deauthorized", by_event=asking
+        connection.execute(
+            update(webhook_events)
+            .where(webhook_events.c.owner_id == RIDER, webhook_events.c.state == "launched")
+            .values(state="done")
         )
+        erased = erase_athlete(connection, RIDER, keep_data=True, actor=Actor.STRAVA, cause="deauthorized")
     assert erased == Erased(events=4, rows=0)
-    assert [event.id for event in events_of(store.engine, RIDER) if event.state == "launched"] == [asking]
+    assert sorted(event.error is None for event in events_of(store.engine, RIDER)) == [False] * 4 + [True] * 2
+
+
+def test_a_write_for_an_event_and_the_erasure_wait_for_each_other_on_one_side_only(store: PostgresTokenStore) -> None:
+    """Whoever writes for an event holds the event, then the athlete; so does the erasure."""
+    engine = store.engine
+    row = {"activity_id": 7, "kind": "detail", "athlete_id": RIDER, "body": "{}", "digest": "d", "fetched_at": DAY}
+    with ThreadPoolExecutor(1) as other:
+        with engine.begin() as connection:
+            connection.execute(select(webhook_events.c.id).with_for_update())
+            erasing = other.submit(forget, engine)
+            wait_for_a_lock(engine, waiting=1)
+            upsert(connection, payloads, [row], newer_by="fetched_at")
+        assert erasing.result(PATIENCE_SECONDS).events == 5
+    assert rows_of(engine, RIDER)["payloads"] == 0
 
 
 def test_data_is_kept_on_request_and_deleted_later(store: PostgresTokenStore) -> None:
