@@ -15,6 +15,7 @@ from strava_pipeline.strava.http import new_session
 from strava_pipeline.strava.lanes import Ceilings
 from strava_pipeline.strava.quota import Lane
 from strava_pipeline.strava.transport import Transport
+from strava_pipeline.strava.watch import Watch
 from strava_pipeline.warehouse.key_checks import check_keys
 from strava_pipeline.warehouse.quota import PostgresLedger
 from strava_pipeline.warehouse.users import PostgresTokenStore
@@ -27,14 +28,16 @@ def open_tokens(settings: Settings, engine: Engine) -> PostgresTokenStore:
     return PostgresTokenStore(engine, keyring)
 
 
-def open_client(settings: Settings, engine: Engine, lane: Lane, max_wait: timedelta) -> StravaClient:
+def open_client(
+    settings: Settings, engine: Engine, lane: Lane, max_wait: timedelta, watch: Watch | None = None
+) -> StravaClient:
     """The client of a lane, with its tokens and its quota in the database; waits at most ``max_wait``."""
     session = new_session()
     return StravaClient(
         Transport(
             api_url=settings.api_url,
             lane=lane,
-            ledger=PostgresLedger(engine, Ceilings.from_settings(settings)),
+            ledger=PostgresLedger(engine, Ceilings.from_settings(settings), watch=watch),
             tokens=open_tokens(settings, engine),
             refresh=partial(oauth.refresh, settings, session),
             max_wait=max_wait,

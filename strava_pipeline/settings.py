@@ -106,6 +106,9 @@ class Settings(BaseSettings):
         150, ge=0, allow_inf_nan=False, description="from one batch's start to the next's, s; 0: no pause"
     )
     history_start: date = Field(date(2008, 1, 1), description="first month that has partitions")
+    retention_days: int | None = Field(
+        None, ge=1, description="activities that started longer ago are removed, and not fetched; unset: kept for good"
+    )
     lake_url: LakeUrl | None = Field(
         None, description="where samples go as Parquet: a folder or an fsspec address; unset: STRAVA_HOME/lake"
     )

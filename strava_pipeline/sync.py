@@ -7,100 +7,77 @@ a run that dies keeps its work and a repeated one sends no request twice.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from strava_pipeline.access import open_client
 from strava_pipeline.analysis.figures import key_figures
 from strava_pipeline.analysis.track import track_from_streams
 from strava_pipeline.errors import MissingScope, NotFound, RejectedRequest, RetriableStravaError
+from strava_pipeline.pace import Pace
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.athlete_payload import stats_rows, zone_rows
 from strava_pipeline.strava.client import StravaClient
-from strava_pipeline.strava.payload import (
-    activity_id,
-    athlete_row,
-    detail_rows,
-    digest,
-    gear_rows,
-    summary_row,
-)
+from strava_pipeline.strava.payload import athlete_row, detail_rows, digest, gear_rows
 from strava_pipeline.strava.quota import Lane
 from strava_pipeline.strava.streams import stream_row
+from strava_pipeline.strava.watch import Watch
 from strava_pipeline.warehouse import activities as store
+from strava_pipeline.warehouse import put_aside as aside
 from strava_pipeline.warehouse import streams as stream_store
 from strava_pipeline.warehouse.activities import Payload, Span
 from strava_pipeline.warehouse.athletes import store_athlete, store_gear, store_stats, store_zones
 from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.listed import news
+from strava_pipeline.warehouse.retention import keep_from
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
+from strava_pipeline.warehouse.work_locks import only_worker
+from strava_pipeline.whole_listing import read_listing
 
 log = logging.getLogger(__name__)
 
 JsonObject = dict[str, Any]
 Entry = TypeVar("Entry", bound=tuple[int, Any])
-# Whoever sleeps looks up this often, whether the athlete has disconnected.
-SLICE_SECONDS = 20.0
 # One activity can answer 500 for days; when several in a row do, it is Strava that is down.
 FAILURES_IN_A_ROW = 3
-
-
-@dataclass
-class Pace:
-    """Spreads requests over batches: ``size`` activities, batches at least ``interval_s`` seconds apart."""
-
-    size: int
-    interval_s: float
-    sleep: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
-    _in_batch: int = 0
-    _batch_began: float = 0.0
-
-    def wait(self, is_still_wanted: Callable[[], None] = lambda: None) -> None:
-        """Called before each activity; sleeps where a new batch must not start yet.
-
-        ``is_still_wanted`` is asked now and then meanwhile; what it raises ends the wait.
-        """
-        if self._in_batch == self.size:
-            rest = self._batch_began + self.interval_s - self.clock()
-            if rest > 0:
-                log.info("batch of %d activities done: the next one starts in %.0f s", self.size, rest)
-            while (rest := self._batch_began + self.interval_s - self.clock()) > 0:
-                self.sleep(min(rest, SLICE_SECONDS))
-                is_still_wanted()
-            self._in_batch = 0
-        if self._in_batch == 0:
-            self._batch_began = self.clock()
-        self._in_batch += 1
+# Somebody who crops an activity again and again is done sooner or later.
+STREAM_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
 class Sync:
-    """What bringing activities up to date needs: Strava, the warehouse, and a pace."""
+    """What bringing activities up to date needs: Strava, the warehouse, and a pace.
+
+    ``watch`` hears of requests and waits; what started before ``keep_from`` is not stored.
+    """
 
     client: StravaClient
     engine: Engine
     pace: Pace
+    watch: Watch = field(default_factory=Watch)
+    keep_from: datetime | None = None
 
 
 def open_sync(settings: Settings, engine: Engine, lane: Lane, max_wait: timedelta) -> Sync:
     """Everything that bringing activities up to date needs, as configured."""
-    pace = Pace(settings.import_batch_size, settings.import_batch_interval_seconds)
-    return Sync(open_client(settings, engine, lane, max_wait), engine, pace)
+    watch = Watch()
+    pace = Pace(settings.import_batch_size, settings.import_batch_interval_seconds, watch=watch)
+    client = open_client(settings, engine, lane, max_wait, watch)
+    return Sync(client, engine, pace, watch, keep_from(settings))
 
 
 @dataclass(frozen=True)
 class SpanResult:
-    """What became of one span: activities ``stored``, ``deleted`` ones, and odd ones by id with the reason."""
+    """What became of a span: activities ``stored``, ``deleted`` and ``unchanged``; odd ones by id, with the reason."""
 
     span: Span
     stored: int
     deleted: int = 0
+    unchanged: int = 0
     quarantined: dict[int, str] = field(default_factory=dict)
 
 
@@ -139,53 +116,67 @@ def _import_zones(sync: Sync, athlete_id: int) -> None:
 
 
 def import_summaries(sync: Sync, spans: Sequence[Span], *, allow_mass_delete: bool = False) -> Iterator[SpanResult]:
-    """Replace each of one athlete's spans by what Strava lists, after one listing over all of them."""
+    """Replace each of one athlete's spans by what Strava lists, after one listing over all of them.
+
+    A summary that tells nothing new is not written again.
+    """
     asked_at = _ask(sync)
-    start, end = min(span.start for span in spans), max(span.end for span in spans)
-    bodies = list(sync.client.list_activities(spans[0].athlete_id, start, end))
-    rows, odd = _mapped(spans[0].athlete_id, bodies)
-    listed = {*rows, *odd}
+    athlete_id = spans[0].athlete_id
+    whole = Span(athlete_id, min(span.start for span in spans), max(span.end for span in spans))
+    listing = read_listing(athlete_id, sync.client.list_activities(athlete_id, whole.start, whole.end))
+    unplaced = listing.unplaced
+    with sync.engine.begin() as connection:
+        aside.take_back_unlisted(connection, whole, listing.ids)
     for span in spans:
-        ours = {number: row for number, row in rows.items() if span.start <= row[0]["start_date"] < span.end}
+        rows, odd = listing.within(span.start, span.end)
+        quarantined, unplaced = unplaced | odd, {}
+        kept = {number: row for number, row in rows.items() if sync.keep_from is None or _starts(row) >= sync.keep_from}
         with sync.engine.begin() as connection:
+            changed = news(connection, kept)
             deleted = store.replace_span(
                 connection,
                 span,
-                [row for row, _ in ours.values()],
-                [payload for _, payload in ours.values()],
-                listed=listed,
+                [row for row, _ in changed.values()],
+                [payload for _, payload in changed.values()],
+                listed=listing.ids,
                 asked_at=asked_at,
                 allow_mass_delete=allow_mass_delete,
             )
-        yield SpanResult(span, stored=len(ours), deleted=deleted, quarantined=odd)
+            aside.take_back(connection, aside.SUMMARY, list(rows))
+            aside.note_put_aside(connection, whole, aside.SUMMARY, quarantined)
+        yield SpanResult(
+            span, len(changed), deleted=deleted, unchanged=len(kept) - len(changed), quarantined=quarantined
+        )
 
 
 def import_details(sync: Sync, span: Span) -> SpanResult:
     """Fetch and store the detail of every activity of a span whose stored one is missing or out of date."""
-    with sync.engine.connect() as connection:
-        wanted = store.without_current_detail(connection, span)
+
+    def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, str]]:
+        return store.without_current_detail(connection, span, only=only)
 
     def fetch(entry: tuple[int, str]) -> None:
         _store_detail(sync, span.athlete_id, entry[0], listed_digest=entry[1])
 
-    return _each(sync, span, wanted, fetch)
+    return _Fetching(sync, span, aside.DETAIL, wanted, fetch).run()
 
 
 def import_streams(sync: Sync, span: Span) -> SpanResult:
     """Fetch and store the streams a span lacks; what was entered by hand has none and costs no request."""
-    with sync.engine.connect() as connection:
-        wanted = store.without_streams(connection, span)
-    by_hand = [entry for entry, manual in wanted if manual]
     with sync.engine.begin() as connection:
+        by_hand = [entry for entry, manual in store.without_streams(connection, span) if manual]
         asked_at = now(connection)
         for entry in by_hand:
             stream_store.store_streams(connection, stream_row(span.athlete_id, entry, {}), asked_at)
 
+    def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, bool]]:
+        return store.without_streams(connection, span, only=only)
+
     def fetch(entry: tuple[int, bool]) -> None:
         _store_streams(sync, span.athlete_id, entry[0])
 
-    fetched = _each(sync, span, [entry for entry in wanted if not entry[1]], fetch)
-    return SpanResult(span, stored=fetched.stored + len(by_hand), quarantined=fetched.quarantined)
+    fetched = _Fetching(sync, span, aside.STREAMS, wanted, fetch).run()
+    return replace(fetched, stored=fetched.stored + len(by_hand))
 
 
 def analyse_span(engine: Engine, span: Span) -> SpanResult:
@@ -236,6 +227,7 @@ def _store_detail(sync: Sync, athlete_id: int, activity: int, *, listed_digest: 
     payload = Payload(activity, athlete_id, body, listed_digest or digest(body))
     with sync.engine.begin() as connection:
         store.store_detail(connection, rows, payload, asked_at)
+        aside.take_back(connection, aside.DETAIL, [activity])
     start: datetime = rows.activity["start_date"]
     return start
 
@@ -246,31 +238,81 @@ def _renew_samples(sync: Sync, athlete_id: int, activity: int) -> None:
 
 
 def _store_streams(sync: Sync, athlete_id: int, activity: int) -> None:
-    asked_at = _ask(sync)
-    row = stream_row(athlete_id, activity, sync.client.get_streams(athlete_id, activity))
-    with sync.engine.begin() as connection:
-        stream_store.store_streams(connection, row, asked_at)
+    for _ in range(STREAM_ATTEMPTS):
+        with sync.engine.connect() as connection:
+            recording, asked_at = store.recording_of(connection, activity), now(connection)
+        row = stream_row(athlete_id, activity, sync.client.get_streams(athlete_id, activity))
+        with sync.engine.begin() as connection:
+            if stream_store.store_streams(connection, row, asked_at, of=recording):
+                aside.take_back(connection, aside.STREAMS, [activity])
+                return
+            if recording == store.recording_of(connection, activity):
+                return  # newer ones are stored, or the activity is gone
+        log.info("activity %d was changed while its streams were fetched", activity)
 
 
-def _each(sync: Sync, span: Span, entries: Sequence[Entry], fetch: Callable[[Entry], None]) -> SpanResult:
-    """Fetch activity by activity; an odd one is put aside with its reason, and the rest goes on."""
-    quarantined: dict[int, str] = {}
-    in_a_row = 0
-    for entry in entries:
-        sync.pace.wait(partial(refuse_waiting_for_revoked, sync.engine, span.athlete_id))
-        try:
-            fetch(entry)
-            in_a_row = 0
-        except NotFound:
-            # Deleted or made private since it was listed: the next listing settles it.
-            log.info("activity %d of athlete %d is no longer there", entry[0], span.athlete_id)
-        except (RejectedRequest, RetriableStravaError) as error:
-            in_a_row += 1
-            if in_a_row == FAILURES_IN_A_ROW or not _is_about_one_activity(error):
-                raise
-            log.warning("put aside: %s", error)
-            quarantined[entry[0]] = str(error)
-    return SpanResult(span, stored=len(entries) - len(quarantined), quarantined=quarantined)
+@dataclass(frozen=True)
+class _Fetching(Generic[Entry]):
+    """Fetches activity by activity what a span lacks; an odd one is put aside with its reason, the rest goes on.
+
+    One run at a time is at a span's step, and looks before each request whether it is still wanted: a webhook
+    may have brought it, and a backfill that waits for quota has an old list.
+    """
+
+    sync: Sync
+    span: Span
+    step: str
+    wanted: Callable[..., list[Entry]]
+    fetch: Callable[[Entry], None]
+
+    def run(self) -> SpanResult:
+        if not self._all_wanted():
+            return SpanResult(self.span, stored=0)
+        work = f"the {self.step} of athlete {self.span.athlete_id}, {self.span.start:%Y-%m}"
+
+        def waits(pause_s: float) -> None:
+            self.sync.watch.waits(f"another run is at {work}", None, pause_s)
+            self._refuse_if_revoked()
+
+        with only_worker(self.sync.engine, work, waits):
+            return self._fetch_all()
+
+    def _fetch_all(self) -> SpanResult:
+        stored, in_a_row = 0, 0
+        quarantined: dict[int, str] = {}
+        for number, *_ in self._all_wanted():
+            self.sync.pace.wait(self._refuse_if_revoked)
+            self.sync.watch.tell(None)
+            try:
+                stored += self._fetch_if_wanted(number)
+                in_a_row = 0
+            except NotFound:
+                # Deleted or made private since it was listed: the next listing settles it.
+                log.info("activity %d of athlete %d is no longer there", number, self.span.athlete_id)
+            except (RejectedRequest, RetriableStravaError) as error:
+                in_a_row += 1
+                if in_a_row == FAILURES_IN_A_ROW or not _is_about_one_activity(error):
+                    raise
+                log.warning("put aside: %s", error)
+                quarantined[number] = str(error)
+                with self.sync.engine.begin() as connection:
+                    aside.note_put_aside(connection, self.span, self.step, {number: str(error)})
+        return SpanResult(self.span, stored=stored, quarantined=quarantined)
+
+    def _refuse_if_revoked(self) -> None:
+        refuse_waiting_for_revoked(self.sync.engine, self.span.athlete_id)
+
+    def _fetch_if_wanted(self, number: int) -> bool:
+        with self.sync.engine.connect() as connection:
+            entries = self.wanted(connection, number)
+        if not entries:
+            return False
+        self.fetch(entries[0])
+        return True
+
+    def _all_wanted(self) -> list[Entry]:
+        with self.sync.engine.connect() as connection:
+            return self.wanted(connection)
 
 
 def _is_about_one_activity(error: RejectedRequest | RetriableStravaError) -> bool:
@@ -278,23 +320,9 @@ def _is_about_one_activity(error: RejectedRequest | RetriableStravaError) -> boo
     return isinstance(error, RejectedRequest) or (type(error) is RetriableStravaError and error.status is not None)
 
 
-def _mapped(
-    athlete_id: int, bodies: Sequence[JsonObject]
-) -> tuple[dict[int, tuple[JsonObject, Payload]], dict[int, str]]:
-    """Rows and payloads of listed activities by id; those that do not map, with the reason."""
-    rows: dict[int, tuple[JsonObject, Payload]] = {}
-    odd: dict[int, str] = {}
-    for body in bodies:
-        number = activity_id(body)
-        try:
-            rows[number] = (
-                summary_row(athlete_id, body),
-                Payload(number, athlete_id, body, digest(body)),
-            )
-        except RejectedRequest as error:
-            log.warning("put aside: %s", error)
-            odd[number] = str(error)
-    return rows, odd
+def _starts(mapped: tuple[JsonObject, Payload]) -> datetime:
+    start: datetime = mapped[0]["start_date"]
+    return start
 
 
 def _ask(sync: Sync) -> datetime:

@@ -10,9 +10,10 @@ from typing import Any, cast
 from sqlalchemy import Engine
 
 from strava_pipeline.errors import Fault, NotFound
+from strava_pipeline.pace import Pace
 from strava_pipeline.strava.client import StravaClient
 from strava_pipeline.strava.transport import Transport
-from strava_pipeline.sync import Pace, Sync
+from strava_pipeline.sync import Sync
 
 RIDER = 1001
 JsonObject = dict[str, Any]

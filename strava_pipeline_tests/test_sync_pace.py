@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strava_pipeline.sync import SLICE_SECONDS, Pace
+from strava_pipeline.pace import SLICE_SECONDS, Pace
 
 
 @dataclass
@@ -94,4 +94,4 @@ def test_no_interval_ever_holds_more_than_a_batch(size: int, interval_s: float, 
     begun = [moment for seconds in durations for moment in work(steady, clock, 1, seconds)]
     firsts = begun[::size]
     assert all(later - earlier >= interval_s - 1e-6 for earlier, later in pairwise(firsts))
-    assert all(0 < rest <= interval_s + 1e-6 for rest in clock.slept)
+    assert all(0 < rest <= SLICE_SECONDS for rest in clock.slept)

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, delete, select
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.strava.payload import DetailRows
 from strava_pipeline.warehouse.bulk import replace_children, upsert
+from strava_pipeline.warehouse.history_tables import put_aside
 from strava_pipeline.warehouse.ops_tables import payloads
 from strava_pipeline.warehouse.tables import (
     activities,
@@ -30,7 +31,17 @@ Row = dict[str, Any]
 SUMMARY = "summary"
 DETAIL = "detail"
 SUMMARIZED = 2
-DEPENDENT_TABLES = (laps, splits, best_efforts, segment_efforts, photos, activity_streams, route_analyses, payloads)
+DEPENDENT_TABLES = (
+    laps,
+    splits,
+    best_efforts,
+    segment_efforts,
+    photos,
+    activity_streams,
+    route_analyses,
+    payloads,
+    put_aside,
+)
 # Guard against an answer that wrongly lists next to nothing.
 MASS_DELETE_FROM = 10
 MASS_DELETE_SHARE = 0.5
@@ -50,6 +61,14 @@ class Span:
             activities.c.start_date >= self.start,
             activities.c.start_date < self.end,
         )
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What tells one recording of an activity from another: a crop, or a corrected start, gives new streams."""
+
+    start_date: datetime
+    elapsed_time: int | None
 
 
 @dataclass(frozen=True)
@@ -152,25 +171,31 @@ def delete_activities(connection: Connection, activity_ids: Collection[int]) -> 
     connection.execute(delete(activities).where(activities.c.id.in_(activity_ids)))
 
 
-def without_current_detail(connection: Connection, span: Span) -> list[tuple[int, str]]:
-    """Activities whose detail is missing or older than a change, newest first, each with its digest."""
+def without_current_detail(connection: Connection, span: Span, *, only: int | None = None) -> list[tuple[int, str]]:
+    """Activities whose detail is missing or older than a change, newest first, each with its digest.
+
+    ``only``: whether this one is among them.
+    """
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
     query = (
         select(activities.c.id, summary.c.digest)
         .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == SUMMARY))
         .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == DETAIL))
-        .where(span.matches(), detail.c.digest.is_distinct_from(summary.c.digest))
+        .where(span.matches(), detail.c.digest.is_distinct_from(summary.c.digest), *_only(only))
         .order_by(activities.c.start_date.desc())
     )
     return [(row.id, row.digest) for row in connection.execute(query)]
 
 
-def without_streams(connection: Connection, span: Span) -> list[tuple[int, bool]]:
-    """Activities without stored streams, newest first, each with whether it was entered by hand."""
+def without_streams(connection: Connection, span: Span, *, only: int | None = None) -> list[tuple[int, bool]]:
+    """Activities without stored streams, newest first, each with whether it was entered by hand.
+
+    ``only``: whether this one is among them.
+    """
     query = (
         select(activities.c.id, case((activities.c.manual, True), else_=False))
         .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
-        .where(span.matches(), activity_streams.c.activity_id.is_(None))
+        .where(span.matches(), activity_streams.c.activity_id.is_(None), *_only(only))
         .order_by(activities.c.start_date.desc())
     )
     return [(row[0], row[1]) for row in connection.execute(query)]
@@ -181,6 +206,18 @@ def start_of(connection: Connection, activity_id: int) -> datetime | None:
     return connection.execute(
         select(activities.c.start_date).where(activities.c.id == activity_id)
     ).scalar_one_or_none()
+
+
+def recording_of(connection: Connection, activity_id: int) -> Recording | None:
+    """What is stored of an activity now; ``None``: it is not."""
+    found = connection.execute(
+        select(activities.c.start_date, activities.c.elapsed_time).where(activities.c.id == activity_id)
+    ).first()
+    return None if found is None else Recording(*found)
+
+
+def _only(activity_id: int | None) -> list[ColumnElement[bool]]:
+    return [] if activity_id is None else [activities.c.id == activity_id]
 
 
 def _drop_changed_recordings(connection: Connection, rows: Sequence[Row]) -> None:

@@ -31,6 +31,7 @@ from strava_pipeline.strava.quota import (
     window_at,
     windows_to_book,
 )
+from strava_pipeline.strava.watch import Watch
 from strava_pipeline.warehouse import api_calls, app_status, quota_windows
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
@@ -62,7 +63,7 @@ class PostgresLedger:
     """The ledger in ``ops.api_calls`` and ``ops.quota_windows``.
 
     ``clock`` tells the database's time; ``sleep`` and ``spread`` (seconds by which waiting processes differ)
-    belong to it.
+    belong to it. ``watch`` hears of each wait and of each booking.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class PostgresLedger:
         clock: Callable[[Connection], datetime] = now,
         sleep: Callable[[float], None] = time.sleep,
         spread: Callable[[], float] = _spread,
+        watch: Watch | None = None,
     ) -> None:
         self._engine = engine
         self._ceilings = ceilings
         self._clock = clock
         self._sleep = sleep
         self._spread = spread
+        self._watch = watch or Watch()
         self._busy_days: dict[str, tuple[datetime, BusyDay | None]] = {}
 
     def reserve(
@@ -92,6 +95,7 @@ class PostgresLedger:
         while True:
             moment, answer = self._try(lane, endpoint, athlete_id, longest)
             if isinstance(answer, Reservation):
+                self._watch.booked()
                 return answer
             wait = max(SHORTEST_WAIT_SECONDS, (answer.until - moment).total_seconds())
             if waited + wait > max_wait.total_seconds():
@@ -103,6 +107,7 @@ class PostgresLedger:
                 log.info("waiting %.0f s for Strava's quota: %s (lane %s, %s)", wait, answer.why, lane, endpoint)
                 logged = waited
             pause = SLICE_SECONDS if wait > SLICE_SECONDS else wait + self._spread()
+            self._watch.waits(answer.why, answer.until, pause)
             self._sleep(pause)
             waited += pause
             if athlete_id is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from strava_pipeline.warehouse.activities import Span
+from strava_pipeline.warehouse.activities import Recording, Span, recording_of
 from strava_pipeline.warehouse.bulk import upsert
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.tables import activities, activity_streams, route_analyses
@@ -16,9 +16,15 @@ from strava_pipeline.warehouse.tables import activities, activity_streams, route
 Row = dict[str, Any]
 
 
-def store_streams(connection: Connection, row: Row, asked_at: datetime) -> bool:
-    """Store one activity's streams; False if newer ones are stored already, or the activity was deleted."""
+def store_streams(connection: Connection, row: Row, asked_at: datetime, of: Recording | None = None) -> bool:
+    """Store one activity's streams; False if newer ones are stored already, or the activity was deleted.
+
+    ``of``: the recording they were asked for. If the activity has another one by now, they may be those of the old
+    one, and are not stored either.
+    """
     if not _keep_activity(connection, row["activity_id"]):
+        return False
+    if of is not None and recording_of(connection, row["activity_id"]) != of:
         return False
     other = None if row["other"] is None else json.dumps(row["other"])
     stored = row | {"other": other, "fetched_at": asked_at}

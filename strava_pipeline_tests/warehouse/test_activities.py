@@ -14,6 +14,7 @@ from strava_pipeline.strava.streams import stream_row
 from strava_pipeline.warehouse import activities as store
 from strava_pipeline.warehouse.activities import DEPENDENT_TABLES, Payload, Span
 from strava_pipeline.warehouse.ops_tables import payloads
+from strava_pipeline.warehouse.put_aside import DETAIL, note_put_aside
 from strava_pipeline.warehouse.streams import not_analysed, store_analysis, store_streams, streams_of
 from strava_pipeline.warehouse.tables import activities, activity_streams, laps, metadata, route_analyses
 from strava_pipeline_tests.strava_stand_in import RIDER, activity_body, stream_body
@@ -146,6 +147,8 @@ def test_an_older_detail_changes_nothing(engine: Engine) -> None:
 def test_everything_that_hangs_on_an_activity_is_deleted_with_it(engine: Engine) -> None:
     store_whole(engine, activity_body(1, on(1)))
     store_whole(engine, activity_body(2, on(2)))
+    with engine.begin() as connection:
+        note_put_aside(connection, JUNE, DETAIL, {1: "odd", 2: "odd"})
     hanging = [table for table in metadata.tables.values() if "activity_id" in table.c]
     # A table added later must not be forgotten when an activity goes.
     assert set(hanging) == set(DEPENDENT_TABLES)

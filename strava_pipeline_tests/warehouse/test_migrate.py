@@ -13,12 +13,12 @@ from sqlalchemy import Engine, create_engine, inspect, make_url, text
 
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse import history_tables, ops_tables, tables
 from strava_pipeline.warehouse import migrate as migration
-from strava_pipeline.warehouse import ops_tables, tables
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.migrate import HEAD, check_migrated, create_database, migrate, open_warehouse
 
-SCHEMAS = (tables.SCHEMA, ops_tables.SCHEMA)
+SCHEMAS = tuple(sorted({tables.SCHEMA, ops_tables.SCHEMA, history_tables.SCHEMA}))
 MIGRATE_FROM_ANOTHER_PROCESS = """
 import sys
 from sqlalchemy import make_url

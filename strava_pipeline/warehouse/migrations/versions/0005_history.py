@@ -20,6 +20,8 @@ def upgrade() -> None:
     _create_athlete_stats()
     _create_athlete_zones()
     _change_existing_tables()
+    _create_job_progress()
+    _create_put_aside()
 
 
 def _key(name: str, kind: sa.types.TypeEngine[Any], comment: str) -> sa.Column[Any]:
@@ -173,3 +175,78 @@ def _change_existing_tables() -> None:
         ["athlete_id", "name", "elapsed_time"],
         schema="strava",
     )
+
+
+def _create_job_progress() -> None:
+    op.create_table(
+        "job_progress",
+        sa.Column("run_id", sa.Text(), autoincrement=False, nullable=False, comment="Dagster's id of the run"),
+        sa.Column("athlete_id", sa.BigInteger(), autoincrement=False, nullable=False, comment="whose history"),
+        sa.Column(
+            "span_start",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="the run covers activities that start from here on (UTC)",
+        ),
+        sa.Column("span_end", sa.DateTime(timezone=True), nullable=False, comment="and before this (UTC)"),
+        sa.Column("step", sa.Text(), nullable=False, comment="asset the run is at"),
+        sa.Column("listed", sa.Integer(), nullable=False, comment="activities stored in the span"),
+        sa.Column("detailed", sa.Integer(), nullable=False, comment="of these, with a current detail"),
+        sa.Column("streamed", sa.Integer(), nullable=False, comment="of these, with samples, or known to have none"),
+        sa.Column("requests", sa.Integer(), nullable=False, comment="requests the run has sent so far"),
+        sa.Column(
+            "waiting_for", sa.Text(), nullable=True, comment="why no request is sent just now; empty: it is at work"
+        ),
+        sa.Column("waiting_until", sa.DateTime(timezone=True), nullable=True, comment="how long that lasts (UTC)"),
+        sa.Column(
+            "estimated_end",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="when the span may be complete (UTC), by the limits and the pace so far",
+        ),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False, comment="when the run began (UTC)"),
+        sa.Column(
+            "updated_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="when this last changed (UTC); long ago and not finished: its process died",
+        ),
+        sa.Column(
+            "finished_at", sa.DateTime(timezone=True), nullable=True, comment="when the run's last step ended (UTC)"
+        ),
+        sa.PrimaryKeyConstraint("run_id", "athlete_id", name=op.f("pk_job_progress")),
+        schema="ops",
+        comment="how far backfills are: one row per run and athlete",
+    )
+    op.create_index(op.f("ix_job_progress_updated_at"), "job_progress", ["updated_at"], unique=False, schema="ops")
+
+
+def _create_put_aside() -> None:
+    op.create_table(
+        "put_aside",
+        sa.Column(
+            "activity_id", sa.BigInteger(), autoincrement=False, nullable=False, comment="Strava's id of the activity"
+        ),
+        sa.Column(
+            "step",
+            sa.Text(),
+            autoincrement=False,
+            nullable=False,
+            comment="summary, detail or streams: what could not be stored",
+        ),
+        sa.Column("athlete_id", sa.BigInteger(), nullable=False, comment="whose activity"),
+        sa.Column("reason", sa.Text(), nullable=False, comment="why, in one line"),
+        sa.Column(
+            "span_start",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="it was met among the activities that start from here on (UTC)",
+        ),
+        sa.Column("span_end", sa.DateTime(timezone=True), nullable=False, comment="and before this (UTC)"),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False, comment="when it was first put aside (UTC)"),
+        sa.Column("tried_at", sa.DateTime(timezone=True), nullable=False, comment="when it was last tried (UTC)"),
+        sa.PrimaryKeyConstraint("activity_id", "step", name=op.f("pk_put_aside")),
+        schema="ops",
+        comment="activities that could not be stored; they are tried again with each backfill",
+    )
+    op.create_index(op.f("ix_put_aside_athlete_id"), "put_aside", ["athlete_id"], unique=False, schema="ops")

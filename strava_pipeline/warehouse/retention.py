@@ -1,0 +1,66 @@
+"""What is too old to be kept: activities past STRAVA_RETENTION_DAYS, and records that have served their purpose."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Engine, Table, delete, func, select
+
+from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.activities import DEPENDENT_TABLES, delete_activities
+from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.history_tables import job_progress
+from strava_pipeline.warehouse.job_progress import forget_before
+from strava_pipeline.warehouse.ops_tables import api_calls, quota_windows
+from strava_pipeline.warehouse.tables import activities
+
+# Each batch is a transaction of its own: a run that dies keeps what it did, and nobody waits long for a lock.
+BATCH = 500
+# The quota's reserve looks back two weeks; a quarter tells an operator what was going on.
+CALLS_KEPT = timedelta(days=90)
+PROGRESS_KEPT = timedelta(days=30)
+# A late answer may still be booked into a window that has ended.
+WINDOWS_KEPT = timedelta(days=2)
+
+
+def keep_from(settings: Settings) -> datetime | None:
+    """Activities that started before this (UTC) are not kept; ``None``: all are."""
+    if settings.retention_days is None:
+        return None
+    return datetime.now(UTC) - timedelta(days=settings.retention_days)
+
+
+def remove_activities_before(engine: Engine, moment: datetime) -> dict[str, int]:
+    """Delete what started before ``moment``; returns how many rows went, by table, those without any left out."""
+    removed: dict[str, int] = {}
+    while True:
+        with engine.begin() as connection:
+            oldest = select(activities.c.id).where(activities.c.start_date < moment).limit(BATCH)
+            batch = list(connection.execute(oldest).scalars())
+            if not batch:
+                return removed
+            for table in DEPENDENT_TABLES:
+                hanging = select(func.count()).select_from(table).where(table.c.activity_id.in_(batch))
+                _add(removed, table, connection.execute(hanging).scalar_one())
+            delete_activities(connection, batch)
+            _add(removed, activities, len(batch))
+
+
+def remove_old_records(engine: Engine) -> dict[str, int]:
+    """Delete records of calls, rate windows and backfills that nobody looks at any more; by table, as above."""
+    removed: dict[str, int] = {}
+    with engine.begin() as connection:
+        moment = now(connection)
+        calls = connection.execute(delete(api_calls).where(api_calls.c.reserved_at < moment - CALLS_KEPT))
+        _add(removed, api_calls, calls.rowcount)
+        ends_at = quota_windows.c.starts_at + func.make_interval(0, 0, 0, 0, 0, 0, quota_windows.c.length_s)
+        old = (ends_at < moment - WINDOWS_KEPT) & (func.coalesce(quota_windows.c.blocked_until, ends_at) < moment)
+        _add(removed, quota_windows, connection.execute(delete(quota_windows).where(old)).rowcount)
+        _add(removed, job_progress, forget_before(connection, moment - PROGRESS_KEPT))
+    return removed
+
+
+def _add(removed: dict[str, int], table: Table, rows: int) -> None:
+    if rows:
+        name = str(table.fullname)
+        removed[name] = removed.get(name, 0) + rows
