@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from urllib.parse import urlsplit
 
 import click
 
-from strava_pipeline.settings import load_settings
+from strava_pipeline.errors import WarehouseError
+from strava_pipeline.settings import Settings, load_settings
 
 
 @click.command()
@@ -39,5 +41,19 @@ def up() -> None:
         click.echo(f"bridge    http://127.0.0.1:{settings.bridge_port}")
         click.echo(f"logs      {logs_of(settings.home)}")
         click.echo("Ctrl-C stops all of them")
-        supervisor.watch()
+        supervisor.watch(partial(_keep_postgres, settings))
     click.echo("stopped", err=True)
+
+
+def _keep_postgres(settings: Settings) -> None:
+    """Nobody else would start the embedded Postgres again while everything runs and waits for it."""
+    from strava_pipeline.local.postgres import revive_server
+
+    if settings.database_url is not None:
+        return
+    try:
+        if revive_server(settings.home):
+            click.echo("Postgres had ended: started again", err=True)
+    except WarehouseError as error:
+        # What is left of the old one may need a moment to go.
+        click.echo(f"{error}; trying again", err=True)

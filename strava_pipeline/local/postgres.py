@@ -92,6 +92,19 @@ def use_server(home: Path) -> Server:
         return server
 
 
+def revive_server(home: Path) -> bool:
+    """Start the server again that this process holds, should it have been killed; whether that was so.
+
+    ``WarehouseError`` if it does not start.
+    """
+    home = home.resolve()
+    with _guard, _starting(home):
+        if home not in _held or _running_socket_dir(_data(home)) is not None:
+            return False
+        _running(home)
+        return True
+
+
 def release_server(home: Path) -> None:
     """Give the server up; the last one to do so stops it. Does nothing if this process does not hold it."""
     home = home.resolve()

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -81,11 +81,15 @@ class Supervisor:
                 time.sleep(POLL_SECONDS)
         self._check()
 
-    def watch(self) -> None:
-        """Block until SIGINT, SIGTERM or SIGHUP; ``ServiceFailed`` as soon as a service ends by itself."""
+    def watch(self, care: Callable[[], None] = lambda: None) -> None:
+        """Block until SIGINT, SIGTERM or SIGHUP; ``ServiceFailed`` as soon as a service ends by itself.
+
+        ``care`` is called about once a second, for what else has to be kept running.
+        """
         with _stop_requested() as stop:
             while not stop:
                 self._check()
+                care()
                 signal.sigtimedwait([signal.SIGCHLD], 1.0)
 
     def stop(self) -> None:

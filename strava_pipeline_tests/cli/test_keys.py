@@ -104,9 +104,12 @@ def test_no_key_is_shown() -> None:
         "connect --code abc",
         "backfill --athlete 1 --from 2024-01 --to 2024-01",
         "api /athlete --athlete 1",
+        "up",
     ],
 )
 def test_no_command_runs_with_wrong_keys(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_WEBSERVER_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("STRAVA_BRIDGE_PORT", str(free_port()))
     monkeypatch.setenv("STRAVA_TOKEN_KEYS", f"old-key:{generate_key().partition(':')[2]}")
     ended = CliRunner().invoke(cli, command.split())
     assert isinstance(ended.exception, ConfigurationError)

@@ -28,6 +28,7 @@ from strava_pipeline.local.postgres import (
     ensure_database,
     is_in_use,
     release_server,
+    revive_server,
     use_server,
     using_server,
 )
@@ -222,6 +223,18 @@ def test_a_server_killed_by_a_power_cut_starts_again(used_home: Path) -> None:
         kill_postmaster(used_home)
         with Holder(used_home) as later:
             assert later.run("SELECT answer FROM kept") == "42"
+
+
+def test_whoever_holds_a_server_that_was_killed_can_revive_it(used_home: Path) -> None:
+    server = use_server(used_home)
+    assert revive_server(used_home) is False
+    kill_postmaster(used_home)
+    assert revive_server(used_home) is True
+    assert one(server) == 1
+    assert revive_server(used_home) is False
+    release_server(used_home)
+    assert revive_server(used_home) is False
+    assert not is_running(used_home)
 
 
 def test_a_stale_socket_whose_number_is_another_process_by_now_is_seen_through(used_home: Path) -> None:
