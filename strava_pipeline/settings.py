@@ -115,6 +115,12 @@ class Settings(BaseSettings):
     purge_on_deauthorization: bool = Field(
         True, description="delete an athlete's data when they disconnect; false: keep it, erase the tokens only"
     )
+    bridge_public_url: HttpUrl | None = Field(
+        None, description="the bridge as Strava and browsers reach it, such as https://strava.example.org"
+    )
+    trusted_proxies: int = Field(
+        0, ge=0, le=5, description="proxies in front of the bridge; 0: X-Forwarded-For and the like are ignored"
+    )
     bridge_port: int = Field(8080, ge=0, le=65535, description="port of the bridge")
     dagster_webserver_url: HttpUrl = Field(
         "http://127.0.0.1:3000",

@@ -1,20 +1,23 @@
-"""The Flask app: blueprints, error handlers, headers."""
+"""The Flask app: blueprints, what every request goes through, and error handlers."""
 
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable
 
 from flask import Flask, Response, jsonify
 from sqlalchemy import Engine
 from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from strava_pipeline import redaction
 from strava_pipeline.errors import ConfigurationError, DatabaseAway, WebhookRejected
 from strava_pipeline.settings import Settings, SignatureMode
+from webhook_bridge.bad_requests import BadRequests, install_limit, is_over_limit
 from webhook_bridge.health import health
 from webhook_bridge.intake import Intake
+from webhook_bridge.request_ids import current_request_id, install_request_ids
+from webhook_bridge.security_headers import install_security_headers
 from webhook_bridge.webhooks import BODY_CAP_BYTES, webhooks
 
 log = logging.getLogger(__name__)
@@ -40,14 +43,24 @@ def create_app(
     app.extensions["intake"] = Intake(engine)
     app.extensions["dispatcher_wake"] = wake
     app.extensions["dispatcher_is_running"] = dispatcher_is_running
+    _install(app, settings)
     app.register_blueprint(webhooks)
     app.register_blueprint(health)
     app.register_error_handler(WebhookRejected, _rejected)
     app.register_error_handler(DatabaseAway, _database_away)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
-    app.after_request(_harden)
     return app
+
+
+def _install(app: Flask, settings: Settings) -> None:
+    """What every request goes through; what is done after it runs in the opposite order."""
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0, x_prefix=0)  # type: ignore[method-assign]  # Flask's own way
+    install_request_ids(app, behind_proxy=settings.trusted_proxies > 0)
+    install_security_headers(app)
+    install_limit(app, BadRequests())
 
 
 def check_settings(settings: Settings) -> None:
@@ -65,30 +78,28 @@ def check_settings(settings: Settings) -> None:
 
 
 def _rejected(error: WebhookRejected) -> tuple[Response, int]:
-    log.warning("delivery rejected: %s", error.reason)
+    if not is_over_limit():
+        log.warning("delivery rejected: %s", error.reason)
     # One word for every failed signature: a forger learns nothing from the answer.
     reason = "signature" if error.reason.startswith("signature") else error.reason
-    return jsonify(error=reason), error.status
+    return _told(reason), error.status
 
 
 def _database_away(error: DatabaseAway) -> tuple[Response, int]:
     log.error("%s", error)
-    return jsonify(error="unavailable"), UNAVAILABLE
+    return _told("unavailable"), UNAVAILABLE
 
 
 def _http_error(error: HTTPException) -> tuple[Response, int, list[tuple[str, str]]]:
     headers = [(name, value) for name, value in error.get_headers() if name != "Content-Type"]
-    return jsonify(error=error.name.lower()), error.code or INTERNAL, headers
+    return _told(error.name.lower()), error.code or INTERNAL, headers
 
 
 def _unexpected(error: Exception) -> tuple[Response, int]:
-    error_id = secrets.token_hex(6)
-    log.error("error %s", error_id, exc_info=error)
-    return jsonify(error="internal", id=error_id), INTERNAL
+    log.error("error in request %s", current_request_id(), exc_info=error)
+    return _told("internal"), INTERNAL
 
 
-def _harden(response: Response) -> Response:
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["Cache-Control"] = "no-store"
-    return response
+def _told(error: str) -> Response:
+    """A body that says no more than it must; the operator finds the rest in the log under the id."""
+    return jsonify(error=error, id=current_request_id())

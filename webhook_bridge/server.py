@@ -23,5 +23,13 @@ def serve(settings: Settings, engine: Engine, host: str, port: int) -> None:
         dispatcher.start()
         click.echo(f"bridge listening on {address}")
 
-    serve_until_signalled(app, host, port, what="the bridge", threads=THREADS, on_listening=begin)
+    serve_until_signalled(
+        app,
+        host,
+        port,
+        what="the bridge",
+        threads=THREADS,
+        keep_proxy_headers=settings.trusted_proxies > 0,
+        on_listening=begin,
+    )
     dispatcher.stop()

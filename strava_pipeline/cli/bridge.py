@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import click
 
 from strava_pipeline.settings import load_settings
@@ -17,9 +15,10 @@ def bridge(port: int | None, host: str) -> None:
     from strava_pipeline.access import open_tokens
     from strava_pipeline.warehouse.migrate import open_warehouse
     from webhook_bridge.app import check_settings
+    from webhook_bridge.request_ids import log_with_request_ids
     from webhook_bridge.server import serve
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_with_request_ids()
     settings = load_settings()
     check_settings(settings)
     with open_warehouse(settings) as engine:

@@ -3,45 +3,93 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import signal
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 from flask import Flask
-from waitress.server import create_server
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNotImplemented
+from waitress.server import TcpWSGIServer
 
 from strava_pipeline.errors import ConfigurationError
 
-CONNECTIONS = 1000
+CONNECTIONS = 4000
+# What is open beside connections: the log, the database, calls to Dagster.
+OTHER_FILES = 200
 IDLE_SECONDS = 10
+# From a request's first byte to its last: who sends a byte now and then is not idle.
+REQUEST_SECONDS = 10
 CLEANUP_SECONDS = 2
 HEADER_CAP_BYTES = 16 * 1024
 BODY_CAP_BYTES = 64 * 1024
 
 
 def serve_until_signalled(
-    app: Flask, host: str, port: int, *, what: str, threads: int, on_listening: Callable[[str], None]
+    app: Flask,
+    host: str,
+    port: int,
+    *,
+    what: str,
+    threads: int,
+    on_listening: Callable[[str], None],
+    keep_proxy_headers: bool = False,
 ) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP. ``on_listening`` gets the address, with the port taken for port 0.
 
-    ``ConfigurationError`` names ``what`` could not listen.
+    ``X-Forwarded-For`` and the like reach the app only with ``keep_proxy_headers``. ``ConfigurationError`` names
+    ``what`` could not listen.
     """
     with _ending_on_signals(), contextlib.suppress(KeyboardInterrupt):
-        server = _listening(app, host, port, what, threads)
+        server = _listening(
+            app, host, port, what, threads=threads, clear_untrusted_proxy_headers=not keep_proxy_headers
+        )
         on_listening(f"http://{host}:{server.effective_port}")
         server.run()
         server.close()
 
 
-def _listening(app: Flask, host: str, port: int, what: str, threads: int):  # type: ignore[no-untyped-def]  # noqa: ANN202  waitress has no types
+class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
+    """A request as it arrives, which knows since when."""
+
+    def __init__(self, adj: object) -> None:
+        super().__init__(adj)
+        self.began_at = time.time()
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """As waitress does, but an encoding nobody can read is the sender's fault (400), not the server's (501)."""
+        try:
+            super().parse_header(header_plus)
+        except (TransferEncodingNotImplemented, ValueError) as error:
+            raise ParsingError(str(error)) from None
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
+    parser_class = _Parser
+
+
+class _Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
+    channel_class = _Channel
+
+    def maintenance(self, now: float) -> None:
+        """Close what is idle, and requests that take their time byte by byte."""
+        super().maintenance(now)
+        for channel in self.active_channels.values():
+            request = channel.request
+            if request is not None and now - request.began_at > REQUEST_SECONDS and not channel.requests:
+                channel.will_close = True
+
+
+def _listening(app: Flask, host: str, port: int, what: str, **adjustments: object) -> _Server:
     try:
-        return create_server(
+        return _Server(
             app,
             host=host,
             port=port,
-            threads=threads,
             ident=None,
-            connection_limit=CONNECTIONS,
+            connection_limit=_room_for_connections(),
             channel_timeout=IDLE_SECONDS,
             cleanup_interval=CLEANUP_SECONDS,
             # select() ends at 1,024 open files.
@@ -49,10 +97,20 @@ def _listening(app: Flask, host: str, port: int, what: str, threads: int):  # ty
             max_request_header_size=HEADER_CAP_BYTES,
             max_request_body_size=BODY_CAP_BYTES,
             expose_tracebacks=False,
-            clear_untrusted_proxy_headers=True,
+            **adjustments,
         )
     except OSError as error:
         raise ConfigurationError(f"{what} cannot listen on {host}:{port}: {error.strerror}") from None
+
+
+def _room_for_connections() -> int:
+    """How many connections may be open; asks the kernel for the files they take, as far as it allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS + OTHER_FILES
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return allowed - OTHER_FILES
 
 
 @contextlib.contextmanager

@@ -9,23 +9,21 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import Engine, insert, literal_column, select
+from sqlalchemy import Engine, literal_column, select
 from sqlalchemy.exc import DBAPIError
 
 from strava_pipeline.errors import DatabaseAway
-from strava_pipeline.warehouse.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.ops_tables import webhook_events
 from strava_pipeline.warehouse.webhook_events import NewEvent, Stored, store_events
+from strava_pipeline_tests.webhook_bridge.deliveries import RIDER
 from webhook_bridge.intake import Intake
 
-RIDER, STRANGER = 1001, 2002
+STRANGER = 2002
 # Strava gives an answer two seconds.
 STRAVAS_PATIENCE_SECONDS = 2
 
 
-@pytest.fixture(autouse=True)
-def rider(engine: Engine) -> None:
-    with engine.begin() as connection:
-        connection.execute(insert(users).values(athlete_id=RIDER, scopes=[], state="active", generation=1))
+pytestmark = pytest.mark.usefixtures("rider")
 
 
 def event(number: int, owner_id: int = RIDER) -> NewEvent:

@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import http.client
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import Engine, insert, make_url, select
+from sqlalchemy import Engine, make_url, select
 
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.ops_tables import webhook_events
+from strava_pipeline_tests.webhook_bridge.answers import refusal
+from strava_pipeline_tests.webhook_bridge.deliveries import PATH, delivery, signed
 from webhook_bridge.app import create_app
 from webhook_bridge.webhooks import BODY_CAP_BYTES
 
-RIDER = 1001
-PATH = "/webhooks/strava"
-SECRET = "signing-secret"
 PATIENCE_SECONDS = 30
 # Strava gives an answer two seconds.
 STRAVAS_PATIENCE_SECONDS = 2
 
 
-@pytest.fixture(autouse=True)
-def rider(engine: Engine) -> None:
-    with engine.begin() as connection:
-        connection.execute(insert(users).values(athlete_id=RIDER, scopes=[], state="active", generation=1))
+pytestmark = pytest.mark.usefixtures("rider")
 
 
 @pytest.fixture
@@ -56,25 +46,6 @@ def client_with(monkeypatch: pytest.MonkeyPatch, engine: Engine, **environment: 
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     return create_app(load_settings(), engine).test_client()
-
-
-def delivery(**more: Any) -> bytes:
-    event = {
-        "object_type": "activity",
-        "object_id": 2**62,
-        "aspect_type": "create",
-        "owner_id": RIDER,
-        "subscription_id": 5,
-        "event_time": 1750000000,
-        "updates": {},
-    }
-    return json.dumps(event | more).encode()
-
-
-def signed(body: bytes, secret: str = SECRET, age: int = 0) -> dict[str, str]:
-    stamp = str(int(time.time()) - age)
-    digest = hmac.new(secret.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
-    return {"X-Strava-Signature": f"t={stamp},v1={digest}", "Content-Type": "application/json"}
 
 
 def stored(engine: Engine) -> list[tuple[int, str, bool]]:
@@ -106,7 +77,7 @@ def test_handshake_echoes_the_challenge(client: FlaskClient) -> None:
 )
 def test_handshake_of_a_stranger_is_refused(client: FlaskClient, query: str) -> None:
     answer = client.get(f"{PATH}?{query}")
-    assert (answer.status_code, answer.json) == (403, {"error": "handshake"})
+    assert refusal(answer) == (403, "handshake")
 
 
 def test_signed_event_is_stored_before_it_is_acknowledged(
@@ -139,7 +110,7 @@ def test_event_of_another_subscription_is_refused(
     client = client_with(monkeypatch, engine, STRAVA_WEBHOOK_SUBSCRIPTION_ID="5")
     other = delivery(subscription_id=6)
     answer = client.post(PATH, data=other, headers=signed(other))
-    assert (answer.status_code, answer.json) == (403, {"error": "subscription"})
+    assert refusal(answer) == (403, "subscription")
     assert stored(engine) == []
     assert client.post(PATH, data=delivery(), headers=signed(delivery())).status_code == 200
 
@@ -160,14 +131,14 @@ def test_event_of_another_subscription_is_refused(
 )
 def test_every_bad_signature_gets_the_same_answer(client: FlaskClient, engine: Engine, headers: dict[str, str]) -> None:
     answer = client.post(PATH, data=delivery(), headers=headers)
-    assert (answer.status_code, answer.json) == (401, {"error": "signature"})
+    assert refusal(answer) == (401, "signature")
     assert stored(engine) == []
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b'{"object_id": NaN}', delivery(object_id=True)])
 def test_malformed_event_is_refused_with_400(client: FlaskClient, engine: Engine, body: bytes) -> None:
     answer = client.post(PATH, data=body, headers=signed(body))
-    assert (answer.status_code, answer.json) == (400, {"error": "malformed"})
+    assert refusal(answer) == (400, "malformed")
     assert stored(engine) == []
 
 
@@ -175,7 +146,7 @@ def test_body_at_the_cap_is_read_and_a_larger_one_is_not(client: FlaskClient) ->
     body = delivery().ljust(BODY_CAP_BYTES)
     assert client.post(PATH, data=body, headers=signed(body)).status_code == 200
     answer = client.post(PATH, data=body + b" ", headers=signed(body + b" "))
-    assert (answer.status_code, answer.json) == (413, {"error": "too_large"})
+    assert refusal(answer) == (413, "too_large")
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
@@ -213,7 +184,7 @@ def test_database_away_is_503_without_a_reason(settings: Settings) -> None:
         closed.bind(("127.0.0.1", 0))
         away = open_engine(make_url(f"postgresql+psycopg://me:hunter2@127.0.0.1:{closed.getsockname()[1]}/x"))
         answer = create_app(settings, away).test_client().post(PATH, data=delivery(), headers=signed(delivery()))
-    assert (answer.status_code, answer.json) == (503, {"error": "unavailable"})
+    assert refusal(answer) == (503, "unavailable")
 
 
 def test_database_that_hangs_is_503_while_strava_still_waits(settings: Settings) -> None:
@@ -224,7 +195,7 @@ def test_database_that_hangs_is_503_while_strava_still_waits(settings: Settings)
         began = time.monotonic()
         answer = client.post(PATH, data=delivery(), headers=signed(delivery()))
         took = time.monotonic() - began
-    assert (answer.status_code, answer.json) == (503, {"error": "unavailable"})
+    assert refusal(answer) == (503, "unavailable")
     assert took < STRAVAS_PATIENCE_SECONDS
 
 
@@ -238,21 +209,6 @@ def test_an_unexpected_error_tells_its_number_only(
     assert answer.json is not None
     assert set(answer.json) == {"error", "id"}
     assert answer.json["id"] in caplog.text
-
-
-@pytest.fixture
-def bridge(settings: Settings) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """The bridge as it is served, with its port."""
-    command = [sys.executable, "-m", "strava_pipeline", "bridge", "--port", "0"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
-    ) as process:
-        assert process.stdout is not None
-        told = process.stdout.readline()
-        assert told.startswith("bridge listening on http://127.0.0.1:")
-        yield process, int(told.rsplit(":", 1)[1])
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=PATIENCE_SECONDS)
 
 
 def test_the_served_bridge_takes_chunks_up_to_the_cap_and_ends_on_sigterm(
@@ -269,7 +225,7 @@ def test_the_served_bridge_takes_chunks_up_to_the_cap_and_ends_on_sigterm(
 
     assert post(delivery().ljust(BODY_CAP_BYTES)) == (200, b'{"status": "new"}')
     status, told = post(delivery(object_id=2).ljust(BODY_CAP_BYTES + 1))
-    assert (status, json.loads(told)) == (413, {"error": "too_large"})
+    assert (status, json.loads(told)["error"]) == (413, "too_large")
     assert [object_id for object_id, *_ in stored(engine)] == [2**62]
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE_SECONDS) == 0

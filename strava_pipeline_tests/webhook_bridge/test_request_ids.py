@@ -1,0 +1,93 @@
+"""Each request has a number, in its log lines and in its answer; what comes from outside is not believed."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask, Response, request
+from sqlalchemy import Engine
+
+from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline_tests.webhook_bridge.deliveries import PATH, delivery, signed
+from webhook_bridge.app import create_app
+from webhook_bridge.request_ids import HEADER, LOG_FORMAT, NO_REQUEST, _add_request_id
+
+GIVEN = "proxy-4711.abc_DEF"
+
+
+@pytest.fixture
+def lines() -> Iterator[list[str]]:
+    """What is logged from now on, as the bridge writes it."""
+    written: list[str] = []
+    handler = logging.Handler()
+    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    handler.addFilter(_add_request_id)
+    handler.emit = lambda record: written.append(handler.format(record))  # type: ignore[method-assign]  # a stand-in
+    logger = logging.getLogger("webhook_bridge")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield written
+    logger.removeHandler(handler)
+    logger.setLevel(logging.NOTSET)
+
+
+def test_every_line_of_a_request_carries_its_number(
+    settings: Settings, engine: Engine, rider: None, lines: list[str]
+) -> None:
+    client = create_app(settings, engine).test_client()
+    numbers = []
+    for headers in (signed(delivery()), signed(delivery(), secret="guess"), {}):
+        lines.clear()
+        answer = client.post(PATH, data=delivery(), headers=headers)
+        numbers.append(answer.headers[HEADER])
+        assert lines
+        assert all(f"[{numbers[-1]}]" in line for line in lines)
+    assert len(set(numbers)) == 3
+    lines.clear()
+    logging.getLogger("webhook_bridge").warning("between requests")
+    assert f"[{NO_REQUEST}]" in lines[0]
+
+
+def app_behind(proxies: int, monkeypatch: pytest.MonkeyPatch, engine: Engine) -> Flask:
+    monkeypatch.setenv("STRAVA_TRUSTED_PROXIES", str(proxies))
+    app = create_app(load_settings(), engine)
+    app.add_url_rule("/seen", view_func=lambda: Response(f"{request.remote_addr} {request.scheme} {request.host}"))
+    return app
+
+
+FORWARDED = {"X-Forwarded-For": "198.51.100.1, 203.0.113.9", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil"}
+
+
+def test_a_number_from_outside_is_taken_over_from_a_configured_proxy_only(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, engine: Engine
+) -> None:
+    for proxies, taken in ((0, False), (1, True)):
+        client = app_behind(proxies, monkeypatch, engine).test_client()
+        assert (client.get("/seen", headers={HEADER: GIVEN}).headers[HEADER] == GIVEN) is taken
+        for odd in ("short", "x" * 65, "line end", "töken-töken", "<script>alert(1)", ""):
+            number = client.get("/seen", headers={HEADER: odd}).headers[HEADER]
+            assert re.fullmatch("[0-9a-f]{16}", number)
+
+
+@pytest.mark.parametrize(
+    ("proxies", "seen"),
+    [(0, "127.0.0.1 http localhost"), (1, "203.0.113.9 https localhost"), (2, "198.51.100.1 http localhost")],
+)
+def test_forwarded_addresses_count_only_behind_as_many_proxies_as_configured(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, engine: Engine, proxies: int, seen: str
+) -> None:
+    answer = app_behind(proxies, monkeypatch, engine).test_client().get("/seen", headers=FORWARDED)
+    assert answer.text == seen
+    assert ("Strict-Transport-Security" in answer.headers) is ("https" in seen)
+
+
+def test_a_page_may_set_its_own_content_policy(settings: Settings, engine: Engine) -> None:
+    app = create_app(settings, engine)
+    own = {"Content-Security-Policy": "default-src 'self'"}
+    app.add_url_rule("/own", view_func=lambda: Response("page", headers=own))
+    headers = app.test_client().get("/own").headers
+    assert headers.getlist("Content-Security-Policy") == ["default-src 'self'"]
+    assert headers["X-Frame-Options"] == "DENY"

@@ -1,0 +1,57 @@
+"""A number for each request: in every log line that is written for it, in the answer's header, and in error bodies.
+
+``X-Request-Id`` of a proxy in front is taken over where one is configured, and only if it looks like an id.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from contextvars import ContextVar
+
+from flask import Flask, Response, request
+
+HEADER = "X-Request-Id"
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s [%(request_id)s]: %(message)s"
+# What is logged between requests, by the dispatcher and others.
+NO_REQUEST = "-"
+_PLAIN = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
+_current: ContextVar[str] = ContextVar("request_id", default=NO_REQUEST)
+
+
+def current_request_id() -> str:
+    """The number of the request that this thread works on."""
+    return _current.get()
+
+
+def install_request_ids(app: Flask, *, behind_proxy: bool) -> None:
+    """Give each request its number."""
+
+    def begin() -> None:
+        given = request.headers.get(HEADER, "") if behind_proxy else ""
+        _current.set(given if _PLAIN.fullmatch(given) else secrets.token_hex(8))
+
+    def tell(response: Response) -> Response:
+        response.headers[HEADER] = _current.get()
+        return response
+
+    def end(_: BaseException | None) -> None:
+        _current.set(NO_REQUEST)
+
+    app.before_request(begin)
+    app.after_request(tell)
+    app.teardown_request(end)
+
+
+def log_with_request_ids() -> None:
+    """Have the root logger write every line with the number of its request."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    handler.addFilter(_add_request_id)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def _add_request_id(record: logging.LogRecord) -> bool:
+    record.request_id = _current.get()
+    return True
