@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 BENCHMARKS := client_overhead quota_cost quota_saturation quota_lanes tokens webhook_ack
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check bench format clean
+.PHONY: help install demo up test check bench docs format clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,14 +29,18 @@ up: install  ## Run Postgres, Dagster (port 3000) and the bridge (port 8080) unt
 test: install  ## Run all tests.
 	$(VENV)/bin/python -m pytest
 
-check: install  ## Lint, format, types, and the direction of imports.
+check: install  ## Lint, format, types, the direction of imports, the data dictionary.
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo
+	$(VENV)/bin/python -m strava_pipeline.warehouse.data_dictionary | cmp - docs/data-dictionary.md  # make docs
 
 bench: install  ## Measure the project's figures; takes a while.
 	for name in $(BENCHMARKS); do echo "== $$name"; $(VENV)/bin/python -m benchmarks.$$name || exit 1; done
+
+docs: install  ## Write docs/data-dictionary.md anew from the tables.
+	$(VENV)/bin/python -m strava_pipeline.warehouse.data_dictionary > docs/data-dictionary.md
 
 format: install  ## Put the code into its format.
 	$(VENV)/bin/ruff check --fix .

@@ -82,6 +82,10 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         None, description="Postgres of the tables; unset: an embedded one under STRAVA_HOME"
     )
+    database_replica_url: SecretStr | None = Field(
+        None, description="a read-only copy of that Postgres, for pages while the first is away"
+    )
+    analyst_role: str = Field("strava_analyst", min_length=1, max_length=63, description="who may read schema strava")
     api_url: HttpUrl = Field("https://www.strava.com/api/v3", description="Strava's API")
     oauth_url: HttpUrl = Field("https://www.strava.com/oauth", description="Strava's OAuth pages")
     client_id: str | None = Field(None, pattern=r"^[0-9]+$", description="the Strava app's id")

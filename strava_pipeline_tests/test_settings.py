@@ -21,6 +21,7 @@ from strava_pipeline.settings import (
 
 SECRETS = (
     "database_url",
+    "database_replica_url",
     "client_secret",
     "token_keys",
     "webhook_verify_token",

@@ -49,14 +49,21 @@ def init() -> None:
 
 @click.command()
 def migrate() -> None:
-    """Create or update the tables, and the database of Dagster's own storage."""
+    """Create or update the tables, the analysts' role, and the database of Dagster's own storage."""
+    from strava_pipeline.errors import WarehouseError
     from strava_pipeline.warehouse import migrate as migrations
+    from strava_pipeline.warehouse.analyst import ensure_analyst_role
     from strava_pipeline.warehouse.engine import dagster_url, database_url, open_engine
 
     settings = load_settings()
     engine = open_engine(database_url(settings))
     try:
         before = migrations.migrate(engine)
+        try:
+            ensure_analyst_role(engine, settings.analyst_role)
+        except WarehouseError as error:
+            # The tables are there all the same.
+            click.echo(f"strava-pipeline: {error}", err=True)
     finally:
         engine.dispose()
     migrations.create_database(dagster_url(settings))

@@ -26,17 +26,28 @@ UNFOLDED = 100_000
     "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True,
     help="How to print the rows.",
 )  # fmt: skip
-def sql(query: str, form: str) -> None:
-    """Run QUERY, which may only read, and print its rows."""
+@click.option("--ops", is_flag=True, help="Read the pipeline's own tables as well: schema ops.")
+def sql(query: str, form: str, ops: bool) -> None:
+    """Run QUERY, which may only read, and print its rows.
+
+    Like an analyst it reads schema strava and nothing else, unless --ops is given.
+    """
     from psycopg import Error
     from sqlalchemy import text
 
+    from strava_pipeline.warehouse.analyst import become_analyst, can_read, ensure_analyst_role
     from strava_pipeline.warehouse.bulk import driver_of
     from strava_pipeline.warehouse.migrate import open_warehouse
 
-    with open_warehouse(load_settings()) as engine, engine.connect() as connection:
+    settings = load_settings()
+    with open_warehouse(settings) as engine, engine.connect() as connection:
+        if not ops and not can_read(connection, settings.analyst_role):
+            ensure_analyst_role(engine, settings.analyst_role)
+        connection.rollback()
         connection.execute(text("SET TRANSACTION READ ONLY"))
-        if connection.execute(text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")).scalar():
+        if not ops:
+            become_analyst(connection, settings.analyst_role)
+        elif connection.execute(text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")).scalar():
             # A read-only transaction still lets a superuser write files and run programs by COPY.
             connection.execute(text("SET LOCAL ROLE pg_read_all_data"))
         try:
@@ -53,7 +64,8 @@ def sql(query: str, form: str) -> None:
                 names = [column.name for column in described.description or ()]
                 _PRINTERS[form](names, chain(first, rows))
         except (Error, UnicodeError) as error:
-            raise WarehouseError(f"the query failed: {str(error).strip().splitlines()[0]}") from None
+            hint = "; --ops reads the pipeline's own tables" if "denied for schema ops" in str(error) else ""
+            raise WarehouseError(f"the query failed: {str(error).strip().splitlines()[0]}{hint}") from None
 
 
 def _print_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,11 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.analyst import ensure_analyst_role
 from strava_pipeline.warehouse.engine import database_url, open_engine
+from strava_pipeline.warehouse.views import create_views
+
+log = logging.getLogger(__name__)
 
 HEAD = "0007"
 VERSION_SCHEMA = "ops"
@@ -31,27 +36,49 @@ def open_warehouse(settings: Settings) -> Iterator[Engine]:
     try:
         if is_empty(engine):
             migrate(engine)
+            _offer_to_analysts(engine, settings.analyst_role)
         check_migrated(engine)
         yield engine
     finally:
         engine.dispose()
 
 
-def migrate(engine: Engine) -> str:
-    """Bring the tables to :data:`HEAD`, all or nothing; returns the revision they had before, or ''."""
-    from alembic import command  # noqa: PLC0415  takes half a second that only this function needs
-    from alembic.config import Config  # noqa: PLC0415  see above
+def _offer_to_analysts(engine: Engine, role: str) -> None:
+    try:
+        ensure_analyst_role(engine, role)
+    except WarehouseError as error:
+        # Nothing but analysts' access depends on it.
+        log.warning("%s", error)
 
+
+def migrate(engine: Engine) -> str:
+    """Bring the tables to :data:`HEAD`, all or nothing; returns the revision they had before, or ''.
+
+    ``WarehouseError`` if a newer program made them: there is no way back, because it would lose data.
+    """
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         before = _stored_revision(connection)
-        if before == HEAD:
-            return before
-        config = Config()
-        config.set_main_option("script_location", str(_SCRIPTS))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        if before != HEAD:
+            _upgrade(connection, before, HEAD)
+            create_views(connection)
         return before
+
+
+def _upgrade(connection: Connection, before: str, target: str) -> None:
+    from alembic import command  # noqa: PLC0415  takes half a second that only this function needs
+    from alembic.config import Config  # noqa: PLC0415  see above
+    from alembic.script import ScriptDirectory  # noqa: PLC0415  see above
+
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS))
+    config.attributes["connection"] = connection
+    if before and before not in {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}:
+        raise WarehouseError(
+            f"the tables are at revision {before}, which this program (it ends at {HEAD}) does not know: tables are"
+            " never taken back; install the version that made them, or restore a backup from before"
+        )
+    command.upgrade(config, target)
 
 
 def check_migrated(engine: Engine) -> None:

@@ -69,3 +69,12 @@ def test_what_is_no_query_is_refused_in_one_line(statement: str, reason: str) ->
 def test_percent_signs_are_taken_as_they_are(settings: Settings) -> None:
     assert settings.database_url is not None
     assert run("SELECT 1 AS one WHERE 'abc' LIKE 'a%'", "--format", "csv") == "one\n1\n"
+
+
+@pytest.mark.usefixtures("settings")
+def test_like_an_analyst_it_reads_nothing_of_the_pipelines_own_tables_unless_told_to() -> None:
+    with pytest.raises(WarehouseError, match="permission denied for schema ops; --ops reads") as refused:
+        run("SELECT strava_access_token FROM ops.users")
+    assert "\n" not in str(refused.value)
+    assert run("SELECT count(*) FROM ops.users", "--ops", "--format", "csv") == "count\n0\n"
+    assert run("SELECT count(*) FROM strava.rides", "--format", "csv") == "count\n0\n"
