@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
 
 from strava_pipeline.access import open_client
-from strava_pipeline.analysis.figures import key_figures
-from strava_pipeline.analysis.track import track_from_streams
+from strava_pipeline.analysing import analyse_stored
 from strava_pipeline.errors import MissingScope, NotFound, RejectedRequest, RetriableStravaError
 from strava_pipeline.pace import Pace
 from strava_pipeline.settings import Settings
@@ -30,6 +29,7 @@ from strava_pipeline.warehouse import activities as store
 from strava_pipeline.warehouse import put_aside as aside
 from strava_pipeline.warehouse import streams as stream_store
 from strava_pipeline.warehouse.activities import Payload, Span
+from strava_pipeline.warehouse.analyses import not_analysed
 from strava_pipeline.warehouse.athletes import store_athlete, store_gear, store_stats, store_zones
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.listed import news
@@ -182,7 +182,7 @@ def import_streams(sync: Sync, span: Span) -> SpanResult:
 def analyse_span(engine: Engine, span: Span) -> SpanResult:
     """Compute the figures of every activity of a span whose streams have none yet."""
     with engine.connect() as connection:
-        wanted = stream_store.not_analysed(connection, span)
+        wanted = not_analysed(connection, span)
     for entry in wanted:
         analyse_activity(engine, entry)
     return SpanResult(span, stored=len(wanted))
@@ -214,10 +214,7 @@ def remove_if_gone(sync: Sync, athlete_id: int, activity: int) -> datetime | Non
 def analyse_activity(engine: Engine, activity: int) -> None:
     """Compute and store the figures of one activity from its stored streams, if it has any."""
     with engine.begin() as connection:
-        streams = stream_store.streams_of(connection, activity)
-        if streams is not None and streams["point_count"] > 0:
-            figures = asdict(key_figures(track_from_streams(streams)))
-            stream_store.store_analysis(connection, streams, figures)
+        analyse_stored(connection, activity)
 
 
 def _store_detail(sync: Sync, athlete_id: int, activity: int, *, listed_digest: str | None = None) -> datetime:

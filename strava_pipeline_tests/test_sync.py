@@ -32,6 +32,7 @@ from strava_pipeline.sync import (
     remove_if_gone,
 )
 from strava_pipeline.warehouse.activities import Span
+from strava_pipeline.warehouse.analysis_tables import route_analyses
 from strava_pipeline.warehouse.ops_tables import payloads
 from strava_pipeline.warehouse.tables import (
     activities,
@@ -41,7 +42,6 @@ from strava_pipeline.warehouse.tables import (
     gear,
     laps,
     metadata,
-    route_analyses,
 )
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 

@@ -1,150 +1,185 @@
-"""The key figures of a track: length, times, climbing, speed, heart rate, power."""
+"""Everything an activity's samples tell, in one go."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 
-from strava_pipeline.analysis.track import Samples, Track
-
-EARTH_RADIUS_M = 6_371_008.8
-# A rise counts once it exceeds what barometers and GPS jitter by.
-CLIMB_THRESHOLD_M = 2.0
-# Slower than this a sample without a moving flag counts as standing.
-STANDING_MPS = 0.5
+from strava_pipeline.analysis.athlete import UNKNOWN_ATHLETE, Athlete
+from strava_pipeline.analysis.averages import highest, lowest, mean_over, number
+from strava_pipeline.analysis.cleaning import Fault
+from strava_pipeline.analysis.climbs import Slope, climbs, descents
+from strava_pipeline.analysis.efforts import CurvePoint, DistanceEffort, curve, distance_efforts
+from strava_pipeline.analysis.elevation import Profile, gain_and_loss, grade_distribution, profile_of
+from strava_pipeline.analysis.grade_adjusted import flat_metres
+from strava_pipeline.analysis.heart import heart_rate_stress, training_impulse
+from strava_pipeline.analysis.motion import Stop, moving_time_s, stops
+from strava_pipeline.analysis.power import PowerFigures, power_figures
+from strava_pipeline.analysis.route import Route, route_of
+from strava_pipeline.analysis.splits import Split, splits
+from strava_pipeline.analysis.timeline import Timeline, timeline_of
+from strava_pipeline.analysis.track import Track
+from strava_pipeline.analysis.zones import ZoneTime, zone_times
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Key figures; ``None`` where the samples for one are missing. Units are in the names."""
+    """Key figures; ``None`` where the samples for one are missing. Units are in the names.
+
+    ``training_load``: training stress where power was measured and a threshold is known, else heart rate stress;
+    ``load_source`` tells which: power or heart_rate.
+    """
 
     point_count: int
     distance_m: float | None
+    haversine_distance_m: float | None
     elapsed_time_s: float | None
     moving_time_s: float | None
+    stopped_time_s: float | None
     elevation_gain_m: float | None
     elevation_loss_m: float | None
+    highest_altitude_m: float | None
+    lowest_altitude_m: float | None
+    barometric_altitude: bool | None
     average_speed_mps: float | None
     max_speed_mps: float | None
+    pace_s_per_km: float | None
+    grade_adjusted_speed_mps: float | None
+    grade_adjusted_pace_s_per_km: float | None
     average_heartrate_bpm: float | None
     max_heartrate_bpm: float | None
+    average_cadence_rpm: float | None
+    average_temperature_c: float | None
     average_power_w: float | None
     max_power_w: float | None
+    normalized_power_w: float | None
+    power_variability: float | None
+    intensity: float | None
+    training_stress: float | None
+    work_kj: float | None
+    efficiency_w_per_bpm: float | None
+    decoupling_percent: float | None
+    training_impulse: float | None
+    heart_rate_stress: float | None
+    training_load: float | None
+    load_source: str | None
+    gap_count: int
+    gap_time_s: float
+    jump_count: int
+    stuck_time_s: float
+    implausible_count: int
 
 
-def key_figures(track: Track) -> Figures:
-    """All key figures of a track of any length, gaps included; never raises."""
+@dataclass(frozen=True)
+class Analysis:
+    """All results for one activity; ``profile`` and ``route`` are ``None`` where nothing was recorded for them."""
+
+    figures: Figures
+    stops: tuple[Stop, ...]
+    climbs: tuple[Slope, ...]
+    descents: tuple[Slope, ...]
+    grades_m: dict[str, float]
+    splits: tuple[Split, ...]
+    distance_efforts: tuple[DistanceEffort, ...]
+    curve: tuple[CurvePoint, ...]
+    zone_times: tuple[ZoneTime, ...]
+    route: Route | None
+    profile: Profile | None
+    faults: tuple[Fault, ...]
+
+
+def analyse(track: Track, athlete: Athlete = UNKNOWN_ATHLETE, *, power_measured: bool = True) -> Analysis:
+    """Analyse a track of any length, faults included; never raises.
+
+    ``power_measured``: by a meter; estimated power gives no training load.
+    """
     with np.errstate(all="ignore"):
-        return _key_figures(track)
+        timeline = timeline_of(track)
+        profile = profile_of(timeline)
+        return Analysis(
+            figures=_figures(timeline, profile, athlete, power_measured=power_measured),
+            stops=stops(timeline),
+            climbs=climbs(timeline, profile),
+            descents=descents(timeline, profile),
+            grades_m=grade_distribution(profile),
+            splits=splits(timeline, profile),
+            distance_efforts=distance_efforts(timeline),
+            curve=curve(timeline),
+            zone_times=zone_times(timeline, athlete),
+            route=route_of(timeline),
+            profile=profile,
+            faults=timeline.faults,
+        )
 
 
-def _key_figures(track: Track) -> Figures:
-    steps = _time_steps(track)
-    distance = _length(track)
-    speed = _speed(track, steps)
-    moving_time = _moving_time(track, steps, speed)
-    gain, loss = _climbed(track.altitude)
+def _figures(timeline: Timeline, profile: Profile | None, athlete: Athlete, *, power_measured: bool) -> Figures:
+    track, weights = timeline.track, timeline.weights
+    elapsed = None if timeline.seconds is None else timeline.elapsed_s
+    moving = moving_time_s(timeline)
+    distance = None if timeline.along is None else number(timeline.along[-1] - min(timeline.along[0], 0.0))
+    speed = distance / moving if distance is not None and moving else None
+    adjusted = float(flat_metres(profile)[-1]) / moving if profile is not None and moving else None
+    gain, loss = gain_and_loss(timeline, profile)
+    power = power_figures(timeline, athlete)
+    impulse = training_impulse(timeline, athlete)
+    stress = heart_rate_stress(impulse, athlete)
+    counts, lengths = _fault_counts(timeline.faults)
+    load, source = _load(power, stress, power_measured=power_measured)
     return Figures(
         point_count=track.point_count,
         distance_m=distance,
-        elapsed_time_s=None if steps is None else float(np.sum(steps)),
-        moving_time_s=moving_time,
+        haversine_distance_m=None if timeline.legs_m is None else float(timeline.legs_m.sum()),
+        elapsed_time_s=elapsed,
+        moving_time_s=moving,
+        stopped_time_s=elapsed - moving if elapsed is not None and moving is not None else None,
         elevation_gain_m=gain,
         elevation_loss_m=loss,
-        average_speed_mps=distance / moving_time if distance is not None and moving_time else None,
-        max_speed_mps=_highest(speed),
-        average_heartrate_bpm=_mean_over_time(track.heart_rate, steps),
-        max_heartrate_bpm=_highest(track.heart_rate),
-        average_power_w=_mean_over_time(track.power, steps),
-        max_power_w=_highest(track.power),
+        highest_altitude_m=highest(track.altitude),
+        lowest_altitude_m=lowest(track.altitude),
+        barometric_altitude=None if profile is None else profile.barometric,
+        average_speed_mps=speed,
+        max_speed_mps=highest(timeline.speed),
+        pace_s_per_km=1000 / speed if speed else None,
+        grade_adjusted_speed_mps=adjusted,
+        grade_adjusted_pace_s_per_km=1000 / adjusted if adjusted else None,
+        average_heartrate_bpm=mean_over(track.heart_rate, weights),
+        max_heartrate_bpm=highest(track.heart_rate),
+        average_cadence_rpm=mean_over(track.cadence, weights),
+        average_temperature_c=mean_over(track.temperature, weights),
+        average_power_w=power.average_power_w,
+        max_power_w=highest(track.power),
+        normalized_power_w=power.normalized_power_w,
+        power_variability=power.variability,
+        intensity=power.intensity,
+        training_stress=power.training_stress,
+        work_kj=power.work_kj,
+        efficiency_w_per_bpm=power.efficiency_w_per_bpm,
+        decoupling_percent=power.decoupling_percent,
+        training_impulse=impulse,
+        heart_rate_stress=stress,
+        training_load=load,
+        load_source=source,
+        gap_count=counts["gap"],
+        gap_time_s=lengths["gap"],
+        jump_count=counts["jump"],
+        stuck_time_s=lengths["stuck"],
+        implausible_count=sum(fault.samples for fault in timeline.faults if fault.kind == "implausible"),
     )
 
 
-def haversine_m(latitude: Samples, longitude: Samples) -> Samples:
-    """Lengths between neighbouring positions: degrees in, shape (n,); metres out, shape (n - 1,).
-
-    Source: R. W. Sinnott, "Virtues of the Haversine", Sky and Telescope 68 (1984).
-    """
-    phi, lam = np.radians(latitude), np.radians(longitude)
-    chord = np.sin(np.diff(phi) / 2) ** 2 + np.cos(phi[:-1]) * np.cos(phi[1:]) * np.sin(np.diff(lam) / 2) ** 2
-    return np.asarray(2 * EARTH_RADIUS_M * np.arcsin(np.sqrt(np.clip(chord, 0, 1))))
+def _load(power: PowerFigures, stress: float | None, *, power_measured: bool) -> tuple[float | None, str | None]:
+    if power.training_stress is not None and power_measured:
+        return power.training_stress, "power"
+    return stress, None if stress is None else "heart_rate"
 
 
-def _time_steps(track: Track) -> Samples | None:
-    """Seconds from each sample to the next, shape (n - 1,); a clock that goes back counts as zero.
-
-    Missing times lie evenly between their neighbours.
-    """
-    if track.time is None or not np.isfinite(track.time).any():
-        return None
-    known = np.flatnonzero(np.isfinite(track.time))
-    times = np.interp(np.arange(len(track.time)), known, track.time[known])
-    return np.clip(np.diff(times), 0, None)
-
-
-def _length(track: Track) -> float | None:
-    if track.distance is not None and np.isfinite(track.distance).any():
-        return float(np.nanmax(track.distance))
-    if track.latitude is None or track.longitude is None:
-        return None
-    known = np.isfinite(track.latitude) & np.isfinite(track.longitude)
-    if not known.any():
-        return None
-    return float(np.sum(haversine_m(track.latitude[known], track.longitude[known])))
-
-
-def _speed(track: Track, steps: Samples | None) -> Samples | None:
-    """The recorded speed, or the one that follows from distance and time, in m/s."""
-    if track.speed is not None:
-        return track.speed
-    if track.distance is None or steps is None:
-        return None
-    speed = np.where(steps > 0, np.diff(track.distance) / steps, np.nan)
-    return np.concatenate(([np.nan], speed))
-
-
-def _moving_time(track: Track, steps: Samples | None, speed: Samples | None) -> float | None:
-    if steps is None:
-        return None
-    if track.moving is not None:
-        return float(np.sum(steps[track.moving[1:] > 0]))
-    if speed is not None:
-        return float(np.sum(steps[speed[1:] >= STANDING_MPS]))
-    return float(np.sum(steps))
-
-
-def _climbed(altitude: Samples | None) -> tuple[float, float] | tuple[None, None]:
-    """Metres up and metres down, a turn counting once it exceeds the threshold (hysteresis)."""
-    if altitude is None or not np.isfinite(altitude).any():
-        return None, None
-    known = altitude[np.isfinite(altitude)]
-    gain = loss = 0.0
-    anchor = known[0]
-    for height in known[1:]:
-        change = height - anchor
-        if change >= CLIMB_THRESHOLD_M:
-            gain, anchor = gain + change, height
-        elif change <= -CLIMB_THRESHOLD_M:
-            loss, anchor = loss - change, height
-    return float(gain), float(loss)
-
-
-def _mean_over_time(samples: Samples | None, steps: Samples | None) -> float | None:
-    """Each sample counts for the time until the next; without times, all count alike."""
-    if samples is None or not np.isfinite(samples).any():
-        return None
-    known = np.isfinite(samples)
-    weights = np.ones(len(samples))
-    if steps is not None and np.sum(steps) > 0:
-        weights = np.append(steps, 0.0)
-    total = float(np.sum(weights[known]))
-    if total == 0:
-        return float(np.mean(samples[known]))
-    return float(np.sum(samples[known] * weights[known]) / total)
-
-
-def _highest(samples: Samples | None) -> float | None:
-    if samples is None or not np.isfinite(samples).any():
-        return None
-    return float(np.nanmax(samples))
+def _fault_counts(faults: tuple[Fault, ...]) -> tuple[Counter[str], defaultdict[str, float]]:
+    """How many faults there are of each kind, and how many seconds they last."""
+    counts: Counter[str] = Counter()
+    lengths: defaultdict[str, float] = defaultdict(float)
+    for fault in faults:
+        counts[fault.kind] += 1
+        lengths[fault.kind] += fault.end_s - fault.start_s
+    return counts, lengths

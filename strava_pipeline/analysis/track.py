@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Samples = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Track:
     """Samples of one activity, each of shape (n,) or ``None``; NaN where a sample is missing.
 
     Units: time s, distance m, latitude and longitude degrees, altitude m, speed m/s, heart_rate bpm,
-    power W; moving is 1.0 or 0.0.
+    cadence rpm, power W, temperature degrees Celsius, grade percent; moving is 1.0 or 0.0.
     """
 
     time: Samples | None = None
@@ -26,8 +28,11 @@ class Track:
     altitude: Samples | None = None
     speed: Samples | None = None
     heart_rate: Samples | None = None
+    cadence: Samples | None = None
     power: Samples | None = None
+    temperature: Samples | None = None
     moving: Samples | None = None
+    grade: Samples | None = None
 
     @property
     def point_count(self) -> int:
@@ -42,8 +47,11 @@ _COLUMNS = {
     "altitude": "altitude",
     "speed": "velocity_smooth",
     "heart_rate": "heartrate",
+    "cadence": "cadence",
     "power": "watts",
+    "temperature": "temp",
     "moving": "moving",
+    "grade": "grade_smooth",
 }
 
 

@@ -7,7 +7,7 @@ from strava_pipeline.assets.steps import log_month, step_faults, table_metadata
 from strava_pipeline.partitions import grid_partitions, spans_by_athlete
 from strava_pipeline.resources import WarehouseResource
 from strava_pipeline.sync import analyse_span
-from strava_pipeline.warehouse import tables
+from strava_pipeline.warehouse import analysis_tables
 
 
 @dg.asset(
@@ -16,7 +16,7 @@ from strava_pipeline.warehouse import tables
     group_name="analysis",
     deps=[activity_streams],
     kinds={"postgres"},
-    metadata=table_metadata(tables.route_analyses),
+    metadata=table_metadata(analysis_tables.route_analyses),
 )
 def route_analyses(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
     """Length, times, climbing, speed, heart rate and power of each activity that has samples."""

@@ -213,7 +213,7 @@ def _new_ride(running: Demo, athlete_id: int) -> NewRide:
     from sqlalchemy import select
 
     from strava_pipeline.cli.webhook import callback_url
-    from strava_pipeline.warehouse.tables import route_analyses
+    from strava_pipeline.warehouse.analysis_tables import route_analyses
 
     callback = callback_url(running.settings)
     requests.put(

@@ -13,8 +13,9 @@ from rich.table import Table
 from sqlalchemy import Column, Engine, func, select, text
 
 from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.warehouse.analysis_tables import route_analyses
 from strava_pipeline.warehouse.ops_tables import api_calls
-from strava_pipeline.warehouse.tables import SCHEMA, activities, metadata, route_analyses
+from strava_pipeline.warehouse.tables import SCHEMA, activities, metadata
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, delete, select
 
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.strava.payload import DetailRows
+from strava_pipeline.warehouse.analysis_tables import ANALYSIS_TABLES
 from strava_pipeline.warehouse.bulk import replace_children, upsert
 from strava_pipeline.warehouse.history_tables import put_aside
 from strava_pipeline.warehouse.ops_tables import payloads
@@ -21,7 +22,6 @@ from strava_pipeline.warehouse.tables import (
     best_efforts,
     laps,
     photos,
-    route_analyses,
     segment_efforts,
     segments,
     splits,
@@ -38,7 +38,7 @@ DEPENDENT_TABLES = (
     segment_efforts,
     photos,
     activity_streams,
-    route_analyses,
+    *ANALYSIS_TABLES,
     payloads,
     put_aside,
 )
@@ -234,5 +234,5 @@ def _drop_changed_recordings(connection: Connection, rows: Sequence[Row]) -> Non
         for row in stored
         if (row.start_date, row.elapsed_time) != fresh[row.id] and row.fetched_at <= asked[row.id]
     ]
-    for table in (activity_streams, route_analyses):
+    for table in (activity_streams, *ANALYSIS_TABLES):
         connection.execute(delete(table).where(table.c.activity_id.in_(changed)))

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from psycopg import Connection as PsycopgConnection
-from psycopg import OperationalError
+from psycopg import Cursor, OperationalError
 from psycopg.sql import SQL, Composable, Identifier
 from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects.postgresql import ARRAY, JSON
@@ -52,6 +52,17 @@ def upsert(
         raise away(connection.engine.url, error) from error
 
 
+def append(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Copy rows into a table that has none of their keys."""
+    if not rows:
+        return
+    try:
+        with driver_of(connection).cursor() as cursor:
+            _copy(cursor, Identifier(str(table.schema), table.name), table, rows)
+    except OperationalError as error:
+        raise away(connection.engine.url, error) from error
+
+
 def replace_children(connection: Connection, table: Table, activity_ids: Iterable[int], rows: Sequence[Row]) -> None:
     """Make the rows of these activities in a child table exactly ``rows``."""
     connection.execute(table.delete().where(table.c.activity_id.in_(list(activity_ids))))
@@ -64,12 +75,9 @@ def _copy_and_merge(connection: Connection, table: Table, rows: Sequence[Row], c
     staging = Identifier(f"staging_{table.name}")
     target = Identifier(str(table.schema), table.name)
     names = SQL(", ").join(map(Identifier, columns))
-    arrays = {column.name for column in table.columns if isinstance(column.type, ARRAY)}
     with driver.cursor() as cursor:
         cursor.execute(SQL("CREATE TEMP TABLE {} AS SELECT {} FROM {} WITH NO DATA").format(staging, names, target))
-        with cursor.copy(SQL("COPY {} ({}) FROM STDIN").format(staging, names)) as copy:
-            for row in rows:
-                copy.write_row([_literal(row[name]) if name in arrays else row[name] for name in columns])
+        _copy(cursor, staging, table, rows)
         cursor.execute(
             SQL("INSERT INTO {target} AS stored ({names}) SELECT {names} FROM {staging} {conflict}").format(
                 target=target,
@@ -87,6 +95,15 @@ def _owners(table: Table, rows: Sequence[Row]) -> set[int]:
     """The athletes whose rows these are; none for what belongs to nobody."""
     owner = "id" if table is athletes else "athlete_id"
     return {row[owner] for row in rows if owner in row}
+
+
+def _copy(cursor: Cursor[Any], target: Identifier, table: Table, rows: Sequence[Row]) -> None:
+    columns = list(rows[0])
+    arrays = {column.name for column in table.columns if isinstance(column.type, ARRAY)}
+    names = SQL(", ").join(map(Identifier, columns))
+    with cursor.copy(SQL("COPY {} ({}) FROM STDIN").format(target, names)) as copy:
+        for row in rows:
+            copy.write_row([_literal(row[name]) if name in arrays else row[name] for name in columns])
 
 
 def _literal(series: Sequence[Any] | None) -> str | None:

@@ -55,3 +55,13 @@ def wall_time(name: str, comment: str) -> Column[Any]:
 
 def series(name: str, comment: str) -> Column[Any]:
     return column(name, SERIES, comment)
+
+
+def owner() -> Column[Any]:
+    """Whose row it is."""
+    return bigint("athlete_id", "Strava's id of the athlete", required=True)
+
+
+def activity_key() -> Column[Any]:
+    """The activity, as a part of the primary key."""
+    return key("activity_id", BigInteger, "Strava's id of the activity")

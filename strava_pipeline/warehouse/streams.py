@@ -1,4 +1,4 @@
-"""Streams and what is computed from them."""
+"""Streams: the samples of each activity."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from strava_pipeline.warehouse.activities import Recording, Span, recording_of
+from strava_pipeline.warehouse.activities import Recording, recording_of
 from strava_pipeline.warehouse.bulk import upsert
-from strava_pipeline.warehouse.engine import now
-from strava_pipeline.warehouse.tables import activities, activity_streams, route_analyses
+from strava_pipeline.warehouse.tables import activities, activity_streams
 
 Row = dict[str, Any]
 
@@ -22,7 +21,7 @@ def store_streams(connection: Connection, row: Row, asked_at: datetime, of: Reco
     ``of``: the recording they were asked for. If the activity has another one by now, they may be those of the old
     one, and are not stored either.
     """
-    if not _keep_activity(connection, row["activity_id"]):
+    if not keep_activity(connection, row["activity_id"]):
         return False
     if of is not None and recording_of(connection, row["activity_id"]) != of:
         return False
@@ -37,36 +36,7 @@ def streams_of(connection: Connection, activity_id: int) -> Row | None:
     return None if found is None else found._asdict()
 
 
-def not_analysed(connection: Connection, span: Span) -> list[int]:
-    """Activities with samples whose analysis is missing or of older streams."""
-    query = (
-        select(activities.c.id)
-        .join(activity_streams, activity_streams.c.activity_id == activities.c.id)
-        .outerjoin(route_analyses, route_analyses.c.activity_id == activities.c.id)
-        .where(
-            span.matches(),
-            activity_streams.c.point_count > 0,
-            route_analyses.c.streams_fetched_at.is_distinct_from(activity_streams.c.fetched_at),
-        )
-        .order_by(activities.c.start_date)
-    )
-    return list(connection.execute(query).scalars())
-
-
-def store_analysis(connection: Connection, streams: Row, figures: Row) -> None:
-    """Store the figures of one activity, by column, computed from ``streams``; none for a deleted one."""
-    if not _keep_activity(connection, streams["activity_id"]):
-        return
-    row = figures | {
-        "activity_id": streams["activity_id"],
-        "athlete_id": streams["athlete_id"],
-        "streams_fetched_at": streams["fetched_at"],
-        "analysed_at": now(connection),
-    }
-    upsert(connection, route_analyses, [row], newer_by="streams_fetched_at")
-
-
-def _keep_activity(connection: Connection, activity_id: int) -> bool:
+def keep_activity(connection: Connection, activity_id: int) -> bool:
     """Whether an activity is stored; if so nobody deletes it before the transaction ends."""
     query = select(activities.c.id).where(activities.c.id == activity_id).with_for_update(read=True, key_share=True)
     return connection.execute(query).first() is not None

@@ -24,6 +24,8 @@ from strava_pipeline.warehouse.columns import (
     text,
     wall_time,
 )
+from strava_pipeline.warehouse.columns import activity_key as _activity
+from strava_pipeline.warehouse.columns import owner as _owner
 
 SCHEMA = "strava"
 metadata = MetaData(
@@ -36,14 +38,6 @@ metadata = MetaData(
 )
 
 FETCHED = "when the stored answer was asked for (UTC); an older answer never replaces a newer one"
-
-
-def _owner() -> Column[Any]:
-    return bigint("athlete_id", "Strava's id of the athlete", required=True)
-
-
-def _activity() -> Column[Any]:
-    return key("activity_id", BigInteger, "Strava's id of the activity")
 
 
 def _effort_columns() -> list[Column[Any]]:
@@ -358,27 +352,4 @@ activity_streams = Table(
     instant("fetched_at", FETCHED, required=True),
     schema=SCHEMA,
     comment="one row per activity, one array per stream; activity_points gives a row per sample",
-)
-
-route_analyses = Table(
-    "route_analyses",
-    metadata,
-    _activity(),
-    _owner(),
-    integer("point_count", "samples the figures come from", required=True),
-    number("distance_m", "length by the recorded distance, or by the positions where there is none, m"),
-    number("elapsed_time_s", "time from the first to the last sample, s"),
-    number("moving_time_s", "time in motion, s"),
-    number("elevation_gain_m", "metres climbed, m"),
-    number("elevation_loss_m", "metres descended, m"),
-    number("average_speed_mps", "distance over moving time, m/s"),
-    number("max_speed_mps", "highest speed, m/s"),
-    number("average_heartrate_bpm", "mean heart rate over time, bpm"),
-    number("max_heartrate_bpm", "highest heart rate, bpm"),
-    number("average_power_w", "mean power over time, W"),
-    number("max_power_w", "highest power, W"),
-    instant("streams_fetched_at", "which streams the figures come from", required=True),
-    instant("analysed_at", "when the figures were computed (UTC)", required=True),
-    schema=SCHEMA,
-    comment="one row per activity with streams: figures computed from its samples",
 )

@@ -10,22 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from strava_pipeline.analysis.figures import CLIMB_THRESHOLD_M, EARTH_RADIUS_M, haversine_m, key_figures
+from strava_pipeline.analysis.figures import Figures, analyse
+from strava_pipeline.analysis.geo import EARTH_RADIUS_M, haversine_m
 from strava_pipeline.analysis.track import Track
 
-NOTHING = {
-    "distance_m": None,
-    "elapsed_time_s": None,
-    "moving_time_s": None,
-    "elevation_gain_m": None,
-    "elevation_loss_m": None,
-    "average_speed_mps": None,
-    "max_speed_mps": None,
-    "average_heartrate_bpm": None,
-    "max_heartrate_bpm": None,
-    "average_power_w": None,
-    "max_power_w": None,
-}
+COUNTS = ("gap_count", "gap_time_s", "jump_count", "stuck_time_s", "implausible_count")
+NOTHING = {name: 0 if name in COUNTS else None for name in Figures.__dataclass_fields__}
+
+
+def key_figures(track: Track) -> Figures:
+    return analyse(track).figures
 
 
 def samples(*values: float) -> NDArray[np.float64]:
@@ -42,7 +36,7 @@ def test_a_climb_of_constant_grade() -> None:
     assert (figures.elapsed_time_s, figures.moving_time_s) == (600, 600)
     assert figures.average_speed_mps == pytest.approx(5)
     assert figures.max_speed_mps == 5
-    assert figures.elevation_gain_m == pytest.approx(120, abs=CLIMB_THRESHOLD_M)
+    assert figures.elevation_gain_m == pytest.approx(120, rel=1e-9)
     assert figures.elevation_loss_m == 0
 
 
@@ -114,7 +108,7 @@ def test_a_clock_that_goes_back_takes_no_time() -> None:
         # A barometer that jitters on the flat climbs nothing.
         ([100, 101, 100, 101.9, 100.1, 101], 0, 0),
         ([0, 10, 0, 10], 20, 10),
-        ([0, 1, 2, 3, 2, 1, 0], 2, 2),
+        ([0, 1, 2, 3, 2, 1, 0], 3, 3),
         ([0, np.nan, 10, np.nan, np.nan, 5], 10, 5),
         ([np.nan, 3, np.nan], 0, 0),
         ([-5, -15], 0, 10),
@@ -128,13 +122,13 @@ def test_metres_climbed_leave_out_the_jitter(altitude: list[float], gain: float,
 def test_means_are_over_time_and_pass_over_gaps() -> None:
     track = Track(
         time=samples(0, 1, 10, 11, 12),
-        heart_rate=samples(100, 200, np.nan, 100, 999),
+        heart_rate=samples(100, 200, np.nan, 100, 249),
         power=samples(0, np.nan, np.nan, np.nan, np.nan),
     )
     figures = key_figures(track)
     # 1 s of 100, 9 s of 200, 1 s missing, 1 s of 100; the last sample lasts for nothing.
     assert figures.average_heartrate_bpm == pytest.approx(2000 / 11)
-    assert figures.max_heartrate_bpm == 999
+    assert figures.max_heartrate_bpm == 249
     assert (figures.average_power_w, figures.max_power_w) == (0, 0)
 
 

@@ -24,7 +24,7 @@ from strava_pipeline.errors import (
 )
 from strava_pipeline.partitions import register_athlete
 from strava_pipeline.strava.quota import Lane
-from strava_pipeline.warehouse import tables
+from strava_pipeline.warehouse import analysis_tables, tables
 from strava_pipeline_tests.dagster.conftest import CodeLocation
 from strava_pipeline_tests.strava_stand_in import RIDER
 
@@ -75,7 +75,7 @@ def test_a_month_goes_through_all_assets_and_shows_its_figures(location: CodeLoc
         assert (event.partition, event.metadata["written"].value) == (JUNE, 2)
         assert location.materialized(name) == {JUNE}
     with engine.connect() as connection:
-        assert len(connection.execute(select(tables.route_analyses)).all()) == 2
+        assert len(connection.execute(select(analysis_tables.route_analyses)).all()) == 2
 
 
 def test_a_second_run_sends_one_request(location: CodeLocation) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, Row, insert, select, update
 from strava_pipeline.errors import AppInactive, NeedsReauthorization, QuotaExhausted, RetriableStravaError
 from strava_pipeline.jobs.webhook_sync import WRITTEN_ASSETS, webhook_sync
 from strava_pipeline.strava.quota import Lane
-from strava_pipeline.warehouse import tables
+from strava_pipeline.warehouse import analysis_tables, tables
 from strava_pipeline.warehouse.ops_tables import users, webhook_events
 from strava_pipeline.warehouse.webhook_events import ClaimedEvent, NewEvent, Stored, claim_events, store_event
 from strava_pipeline_tests.dagster.conftest import CodeLocation
@@ -77,7 +77,7 @@ def test_a_new_activity_is_fetched_stored_analysed_and_shown(location: CodeLocat
     assert location.lanes == [Lane.LIVE]
     assert {name: location.materialized(name) for name in WRITTEN_ASSETS} == {name: {JUNE} for name in WRITTEN_ASSETS}
     with engine.connect() as connection:
-        assert connection.execute(select(tables.route_analyses.c.distance_m)).scalar_one() == 15.0
+        assert connection.execute(select(analysis_tables.route_analyses.c.distance_m)).scalar_one() == 15.0
 
 
 def test_an_update_replaces_what_is_stored(location: CodeLocation, engine: Engine) -> None:

@@ -13,10 +13,12 @@ from strava_pipeline.strava.payload import detail_rows, digest, summary_row
 from strava_pipeline.strava.streams import stream_row
 from strava_pipeline.warehouse import activities as store
 from strava_pipeline.warehouse.activities import DEPENDENT_TABLES, Payload, Span
+from strava_pipeline.warehouse.analyses import not_analysed, store_analysis
+from strava_pipeline.warehouse.analysis_tables import route_analyses
 from strava_pipeline.warehouse.ops_tables import payloads
 from strava_pipeline.warehouse.put_aside import DETAIL, note_put_aside
-from strava_pipeline.warehouse.streams import not_analysed, store_analysis, store_streams, streams_of
-from strava_pipeline.warehouse.tables import activities, activity_streams, laps, metadata, route_analyses
+from strava_pipeline.warehouse.streams import store_streams, streams_of
+from strava_pipeline.warehouse.tables import activities, activity_streams, laps, metadata
 from strava_pipeline_tests.strava_stand_in import RIDER, activity_body, stream_body
 
 JUNE = Span(RIDER, datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))

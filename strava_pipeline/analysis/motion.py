@@ -1,0 +1,55 @@
+"""Times, stops, speed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from strava_pipeline.analysis.averages import number
+from strava_pipeline.analysis.timeline import Timeline
+
+# A shorter halt is a kerb or a turn.
+SHORTEST_STOP_S = 10.0
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The athlete stood still from ``start_s`` on, ``along_m`` from the start; where, in degrees, if known."""
+
+    start_s: float
+    length_s: float
+    along_m: float | None
+    latitude_deg: float | None
+    longitude_deg: float | None
+
+
+def moving_time_s(timeline: Timeline) -> float | None:
+    """Seconds in motion, by Strava's flag where there is one, else by speed."""
+    if timeline.moving is None or timeline.steps is None:
+        return timeline.elapsed_s if timeline.seconds is not None else None
+    return float(timeline.steps[timeline.moving].sum())
+
+
+def stops(timeline: Timeline) -> tuple[Stop, ...]:
+    """Halts of at least ten seconds, in order."""
+    if timeline.moving is None or timeline.seconds is None or timeline.moving.all():
+        return ()
+    edges = np.diff(timeline.moving.astype(np.int8), prepend=1, append=1)
+    begins, ends = np.flatnonzero(edges < 0), np.flatnonzero(edges > 0)
+    lengths = timeline.seconds[ends] - timeline.seconds[begins]
+    long = lengths >= SHORTEST_STOP_S
+    return tuple(
+        _stop(timeline, int(begin), float(length)) for begin, length in zip(begins[long], lengths[long], strict=True)
+    )
+
+
+def _stop(timeline: Timeline, begin: int, length: float) -> Stop:
+    track, along = timeline.track, timeline.along
+    return Stop(
+        start_s=float(timeline.seconds[begin]) if timeline.seconds is not None else 0.0,
+        length_s=length,
+        along_m=None if along is None else number(along[begin] - along[0]),
+        latitude_deg=None if track.latitude is None else number(track.latitude[begin]),
+        longitude_deg=None if track.longitude is None else number(track.longitude[begin]),
+    )

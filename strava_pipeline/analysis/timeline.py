@@ -1,0 +1,206 @@
+"""A cleaned recording against time and way: what all figures are computed from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from strava_pipeline.analysis.cleaning import FASTEST_MPS, Fault, clean, seconds_of, too_fast
+from strava_pipeline.analysis.geo import haversine_m
+from strava_pipeline.analysis.track import Flags, Samples, Track
+
+# Slower than this a sample without a moving flag counts as standing.
+STANDING_MPS = 0.5
+# The device paused or lost its signal when samples are further apart than this, and than usual.
+GAP_S = 30.0
+GAP_STEPS = 3.0
+# Longer recordings are put on a grid coarser than a second, so that any of them fits in memory.
+MOST_CELLS = 200_000
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Samples by time, shape (n,), and steps between them, shape (n - 1,); ``None`` where nothing tells.
+
+    ``seconds`` since the start, never back; ``weights``: seconds each sample stands for (until the next, 0 in gaps;
+    1 each where there are no times); ``along`` metres since the start, never back; ``legs_m`` lengths between
+    neighbouring known positions.
+    """
+
+    track: Track
+    seconds: Samples | None
+    weights: Samples
+    gaps: Flags | None
+    along: Samples | None
+    legs_m: Samples | None
+    speed: Samples | None
+    moving: Flags | None
+    faults: tuple[Fault, ...]
+
+    @property
+    def elapsed_s(self) -> float:
+        return 0.0 if self.seconds is None else float(self.seconds[-1])
+
+    @cached_property
+    def steps(self) -> Samples | None:
+        """Seconds of each step, shape (n - 1,)."""
+        return None if self.seconds is None else np.diff(self.seconds)
+
+    @cached_property
+    def cell_s(self) -> float:
+        """Width of a cell of the grid, s: 1 but for recordings of days."""
+        return max(1.0, float(np.ceil(self.elapsed_s / MOST_CELLS)))
+
+    @cached_property
+    def cells(self) -> Samples:
+        """Seconds since the start at which the cells of the grid begin, shape (m,)."""
+        return np.arange(0.0, self.elapsed_s + self.cell_s / 2, self.cell_s)
+
+    @cached_property
+    def _on_grid(self) -> bool:
+        seconds = self.seconds
+        return (
+            seconds is not None
+            and self.cell_s == 1
+            and len(seconds) == len(self.cells)
+            and bool((seconds == self.cells).all())
+        )
+
+    @cached_property
+    def _cells_in_gaps(self) -> Flags | None:
+        if self.seconds is None or self.gaps is None or not self.gaps.any():
+            return None
+        begins, ends = self.seconds[:-1][self.gaps], self.seconds[1:][self.gaps]
+        edges = np.zeros(len(self.cells) + 1)
+        np.add.at(edges, np.searchsorted(self.cells, begins, side="right"), 1)
+        np.add.at(edges, np.searchsorted(self.cells, ends, side="left"), -1)
+        return np.cumsum(edges[:-1]) > 0
+
+    def each_second(self, samples: Samples | None) -> Samples | None:
+        """A series on the grid, shape (m,): linear between samples, NaN within gaps and where nothing is known."""
+        if samples is None or self.seconds is None:
+            return None
+        known = np.isfinite(samples)
+        everything = bool(known.all())
+        if self._on_grid:
+            return samples
+        if not known.any():
+            return None
+        if everything:
+            values = np.interp(self.cells, self.seconds, samples)
+        else:
+            values = np.interp(self.cells, self.seconds[known], samples[known], left=np.nan, right=np.nan)
+            values[_near(self.cells, self.seconds[~known], self.seconds[known])] = np.nan
+        if self._cells_in_gaps is not None:
+            values = np.where(self._cells_in_gaps, np.nan, values)
+        return values
+
+
+def timeline_of(recorded: Track) -> Timeline:
+    """Clean a track and lay it along time and way."""
+    track, faults = clean(recorded)
+    seconds = seconds_of(track.time)
+    gaps = None
+    weights = np.ones(track.point_count)
+    if seconds is not None and len(seconds) > 1 and seconds[-1] > 0:
+        steps = np.diff(seconds)
+        gaps = steps > max(GAP_S, GAP_STEPS * float(np.median(steps)))
+        weights = np.append(np.where(gaps, 0.0, steps), 0.0)
+        faults += [
+            Fault("gap", "all", float(seconds[place]), float(seconds[place + 1]), 0) for place in np.flatnonzero(gaps)
+        ]
+    legs = _legs(track, seconds)
+    along, more = _along(track, seconds, legs)
+    speed = _speed(track, seconds, along)
+    return Timeline(
+        track=track,
+        seconds=seconds,
+        weights=weights,
+        gaps=gaps,
+        along=along,
+        legs_m=legs,
+        speed=speed,
+        moving=_moving(track, seconds, speed, along, gaps),
+        faults=(*faults, *more),
+    )
+
+
+def _near(cells: Samples, missing: Samples, known: Samples) -> Flags:
+    """Cells on whose side of a known sample one is missing: those may not be made up."""
+    flags = np.zeros(len(cells), dtype=np.bool_)
+    after = np.searchsorted(known, missing)
+    begins = known[np.maximum(after - 1, 0)]
+    ends = known[np.minimum(after, len(known) - 1)]
+    edges = np.zeros(len(cells) + 1)
+    np.add.at(edges, np.searchsorted(cells, begins, side="right"), 1)
+    np.add.at(edges, np.maximum(np.searchsorted(cells, ends, side="left"), np.searchsorted(cells, begins, "right")), -1)
+    flags[:] = np.cumsum(edges[:-1]) > 0
+    return flags
+
+
+def _legs(track: Track, seconds: Samples | None) -> Samples | None:
+    """Metres from each sample to the next, shape (n - 1,), 0 where a jump or nothing leads there."""
+    if track.latitude is None or track.longitude is None:
+        return None
+    known = np.flatnonzero(np.isfinite(track.latitude) & np.isfinite(track.longitude))
+    if not len(known):
+        return None
+    lengths = haversine_m(track.latitude[known], track.longitude[known])
+    if seconds is not None:
+        lengths = np.where(too_fast(lengths, np.diff(seconds[known])), 0.0, lengths)
+    legs = np.zeros(len(track.latitude) - 1)
+    legs[known[1:] - 1] = lengths
+    return legs
+
+
+def _along(track: Track, seconds: Samples | None, legs: Samples | None) -> tuple[Samples | None, list[Fault]]:
+    """The device's distance without what it cannot have gone, or the way along the positions."""
+    distance = track.distance
+    if distance is None or not np.isfinite(distance).any():
+        return (None if legs is None else np.concatenate(([0.0], np.cumsum(legs)))), []
+    if np.isnan(distance).any():
+        known = np.flatnonzero(np.isfinite(distance))
+        distance = np.interp(np.arange(len(distance)), known, distance[known])
+    strides = np.diff(distance)
+    if len(strides) and strides.min() < 0:
+        distance = np.maximum.accumulate(distance)
+        strides = np.diff(distance)
+    if seconds is None:
+        return distance, []
+    jumps = too_fast(strides, np.diff(seconds))
+    if not jumps.any():
+        return distance, []
+    faults = [
+        Fault("jump", "distance", float(seconds[place]), float(seconds[place + 1]), 1)
+        for place in np.flatnonzero(jumps)
+    ]
+    return distance[0] + np.concatenate(([0.0], np.cumsum(np.where(jumps, 0.0, strides)))), faults
+
+
+def _speed(track: Track, seconds: Samples | None, along: Samples | None) -> Samples | None:
+    """The recorded speed, or the one that follows from way and time, m/s."""
+    if track.speed is not None and np.isfinite(track.speed).any():
+        return track.speed
+    if along is None or seconds is None or len(along) < 2:  # noqa: PLR2004  a step takes two samples
+        return None
+    steps = np.diff(seconds)
+    speed = np.divide(np.diff(along), steps, out=np.full(len(steps), np.nan), where=steps > 0)
+    return np.concatenate(([np.nan], np.where(speed <= FASTEST_MPS, speed, np.nan)))
+
+
+def _moving(
+    track: Track, seconds: Samples | None, speed: Samples | None, along: Samples | None, gaps: Flags | None
+) -> Flags | None:
+    """Whether the athlete moved in each step, shape (n - 1,): by the flag, else by the speed, in gaps by the way."""
+    if seconds is None:
+        return None
+    if track.moving is not None and np.isfinite(track.moving).any():
+        return np.asarray(track.moving[1:] > 0)
+    if speed is None:
+        return None if along is None else np.ones(len(seconds) - 1, dtype=np.bool_)
+    moving = np.asarray(speed[1:] >= STANDING_MPS)
+    if gaps is not None and along is not None and gaps.any():
+        moving = np.where(gaps, np.diff(along) >= STANDING_MPS * np.diff(seconds), moving)
+    return moving

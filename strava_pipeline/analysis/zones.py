@@ -1,0 +1,46 @@
+"""Time in heart rate and power zones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from strava_pipeline.analysis.athlete import Athlete
+from strava_pipeline.analysis.timeline import Timeline
+from strava_pipeline.analysis.track import Samples
+
+
+@dataclass(frozen=True)
+class ZoneTime:
+    """Seconds in one zone: ``kind`` heart_rate (bpm) or power (W), from ``low`` up to ``high`` (``None``: open)."""
+
+    kind: str
+    zone: int
+    low: float
+    high: float | None
+    time_s: float
+
+
+def zone_times(timeline: Timeline, athlete: Athlete) -> tuple[ZoneTime, ...]:
+    """Recorded time in each zone; a kind without samples or zones is left out."""
+    track = timeline.track
+    return (
+        *_in_zones("heart_rate", track.heart_rate, timeline, athlete.heart_zones),
+        *_in_zones("power", track.power, timeline, athlete.power_zones),
+    )
+
+
+def _in_zones(kind: str, samples: Samples | None, timeline: Timeline, lows: tuple[float, ...]) -> list[ZoneTime]:
+    if samples is None or not lows or timeline.seconds is None:
+        return []
+    known = np.isfinite(samples)
+    if not known.any():
+        return []
+    places = np.searchsorted(lows[1:], samples[known], side="right")
+    times = np.bincount(places, weights=timeline.weights[known], minlength=len(lows)).tolist()
+    highs = (*lows[1:], None)
+    return [
+        ZoneTime(kind, place + 1, low, high, time)
+        for place, (low, high, time) in enumerate(zip(lows, highs, times, strict=True))
+    ]

@@ -1,0 +1,65 @@
+"""What is computed from an activity's samples: stored as a whole, replaced as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, or_, select
+
+from strava_pipeline.warehouse.activities import Span
+from strava_pipeline.warehouse.analysis_tables import ANALYSIS_VERSION, PARTS, route_analyses
+from strava_pipeline.warehouse.bulk import append, upsert
+from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.streams import keep_activity
+from strava_pipeline.warehouse.tables import activities, activity_streams
+
+Row = dict[str, Any]
+
+
+def not_analysed(connection: Connection, span: Span) -> list[int]:
+    """Activities with samples whose analysis is missing, of older streams, or by older formulas."""
+    query = (
+        select(activities.c.id)
+        .join(activity_streams, activity_streams.c.activity_id == activities.c.id)
+        .outerjoin(route_analyses, route_analyses.c.activity_id == activities.c.id)
+        .where(
+            span.matches(),
+            activity_streams.c.point_count > 0,
+            or_(
+                route_analyses.c.streams_fetched_at.is_distinct_from(activity_streams.c.fetched_at),
+                route_analyses.c.analysis_version.is_distinct_from(ANALYSIS_VERSION),
+            ),
+        )
+        .order_by(activities.c.start_date)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def store_analysis(
+    connection: Connection, streams: Row, figures: Row, parts: Mapping[Table, Sequence[Row]] | None = None
+) -> bool:
+    """Make an activity's rows in all tables of its analysis those given, computed from ``streams``.
+
+    ``figures``: columns of ``route_analyses``; ``parts``: rows by table, without the activity's and the athlete's id;
+    a table that is left out gets no rows. False if the activity was deleted, or newer streams were analysed already.
+    """
+    owner = {name: streams[name] for name in ("activity_id", "athlete_id")}
+    if not keep_activity(connection, streams["activity_id"]):
+        return False
+    row = (
+        figures
+        | owner
+        | {
+            "streams_fetched_at": streams["fetched_at"],
+            "analysed_at": now(connection),
+            "analysis_version": ANALYSIS_VERSION,
+        }
+    )
+    # Whoever else analyses it waits here for the end of this transaction.
+    if not upsert(connection, route_analyses, [row], newer_by="streams_fetched_at"):
+        return False
+    for table in PARTS:
+        connection.execute(delete(table).where(table.c.activity_id == streams["activity_id"]))
+        append(connection, table, [owner | part for part in (parts or {}).get(table, ())])
+    return True
