@@ -12,6 +12,7 @@ from strava_pipeline.errors import WarehouseError
 from strava_pipeline.strava.payload import detail_rows, digest, summary_row
 from strava_pipeline.strava.streams import stream_row
 from strava_pipeline.warehouse import activities as store
+from strava_pipeline.warehouse import analysis_tables
 from strava_pipeline.warehouse.activities import DEPENDENT_TABLES, Payload, Span
 from strava_pipeline.warehouse.analyses import not_analysed, store_analysis
 from strava_pipeline.warehouse.analysis_tables import route_analyses
@@ -21,6 +22,17 @@ from strava_pipeline.warehouse.streams import store_streams, streams_of
 from strava_pipeline.warehouse.tables import activities, activity_streams, laps, metadata
 from strava_pipeline_tests.strava_stand_in import RIDER, activity_body, stream_body
 
+NUMBERED: list[dict[str, Any]] = [{"number": 1}]
+ANALYSIS_PARTS: dict[Table, list[dict[str, Any]]] = {
+    analysis_tables.climbs: NUMBERED,
+    analysis_tables.descents: NUMBERED,
+    analysis_tables.stops: NUMBERED,
+    analysis_tables.power_curve: [{"duration_s": 5}],
+    analysis_tables.distance_efforts: [{"distance_m": 400.0}],
+    analysis_tables.computed_splits: [{"unit": "metric", "split": 1}],
+    analysis_tables.zone_times: [{"kind": "power", "zone": 1}],
+    analysis_tables.route_matches: [{"route_id": 1, "reversed": False}],
+}
 JUNE = Span(RIDER, datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))
 JULY = Span(RIDER, datetime(2025, 7, 1, tzinfo=UTC), datetime(2025, 8, 1, tzinfo=UTC))
 ASKED = datetime(2025, 9, 1, tzinfo=UTC)
@@ -61,7 +73,7 @@ def store_whole(engine: Engine, body: Body, asked_at: datetime = ASKED) -> bool:
         store_streams(connection, stream_row(RIDER, number, stream_body()), asked_at)
         streams = streams_of(connection, number)
         assert streams is not None
-        store_analysis(connection, streams, {"point_count": 4, "distance_m": 15.0})
+        store_analysis(connection, streams, {"point_count": 4, "distance_m": 15.0}, ANALYSIS_PARTS)
     return stored
 
 
