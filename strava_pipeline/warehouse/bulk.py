@@ -53,7 +53,7 @@ def upsert(
 
 
 def append(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Copy rows into a table that has none of their keys."""
+    """Copy rows into a table that has none of their keys; whether their athlete is connected was checked before."""
     if not rows:
         return
     try:

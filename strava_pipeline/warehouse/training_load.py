@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Date, cast, delete, func, select
 
 from strava_pipeline.warehouse.analysis_tables import route_analyses, training_load
 from strava_pipeline.warehouse.bulk import append
+from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.tables import activities
 
 Row = dict[str, Any]
@@ -43,7 +44,9 @@ def stored_days(connection: Connection, athlete_id: int) -> list[Row]:
 
 
 def replace_days(connection: Connection, athlete_id: int, first: date | None, rows: Sequence[Row]) -> None:
-    """Make the days from ``first`` on (``None``: all) exactly ``rows``."""
+    """Make the days from ``first`` on (``None``: all) exactly ``rows``; ``NeedsReauthorization`` after a disconnect."""
     query = delete(training_load).where(training_load.c.athlete_id == athlete_id)
     connection.execute(query if first is None else query.where(training_load.c.day >= first))
+    if rows:
+        refuse_rows_of_revoked(connection, {athlete_id})
     append(connection, training_load, rows)

@@ -19,6 +19,7 @@ from strava_pipeline.strava.quota import Lane
 from strava_pipeline.sync import analyse_span, import_activity, import_athlete, import_streams, import_summaries
 from strava_pipeline.warehouse import erasure, tables
 from strava_pipeline.warehouse.activities import Span
+from strava_pipeline.warehouse.analysis_tables import route_analyses
 from strava_pipeline.warehouse.bulk import upsert
 from strava_pipeline.warehouse.erasure import Erased, erase_athlete, forget_athlete, partition_removed
 from strava_pipeline.warehouse.operator_audit import Actor
@@ -252,7 +253,7 @@ def test_an_answer_that_comes_after_the_erasure_is_not_stored(store: PostgresTok
 def test_figures_and_streams_are_refused_where_the_data_was_kept(store: PostgresTokenStore) -> None:
     engine, span = store.engine, Span(RIDER, *MONTH)
     with engine.begin() as connection:
-        connection.execute(tables.route_analyses.delete())
+        connection.execute(route_analyses.delete())
         connection.execute(tables.activity_streams.delete().where(tables.activity_streams.c.activity_id == RIDER * 10))
     forget(engine, keep_data=True)
     strava = StravaStandIn()
