@@ -17,6 +17,7 @@
     ├─ WebhookRejected(reason, status)    a delivery that is not taken
     └─ WarehouseError                     database away, migration missing, fenced out
        ├─ DatabaseAway                    no connection or no answer now; trying again may help
+       ├─ FencedOut                       someone else has this work by now; nothing was written
        └─ UnknownAthlete                  nobody with this id has connected
 """
 
@@ -120,6 +121,10 @@ class WarehouseError(StravaPipelineError):
 
 class DatabaseAway(WarehouseError):
     """The database cannot be reached, the connection broke, or it did not answer in time."""
+
+
+class FencedOut(WarehouseError):
+    """Whoever writes has been overtaken: a newer claim has this work, and nothing was written."""
 
 
 class UnknownAthlete(WarehouseError):

@@ -105,6 +105,9 @@ class Settings(BaseSettings):
     )
     webhook_subscription_id: int | None = Field(None, gt=0, description="deliveries of others are refused")
     webhook_path_token: SecretStr | None = Field(None, description="unguessable last part of the callback's path")
+    inbox_retention_days: int = Field(
+        30, ge=0, description="how long webhook events are kept once they took effect, days; 0: for ever"
+    )
     import_batch_size: int = Field(75, ge=50, le=100, description="activities fetched per batch")
     import_batch_interval_seconds: float = Field(
         150, ge=0, allow_inf_nan=False, description="from one batch's start to the next's, s; 0: no pause"

@@ -1,4 +1,4 @@
-"""Brings activities up to date: fetch, store, analyse. Backfills and webhooks both end here.
+"""Brings activities up to date: fetch, store, analyse, by athlete and span. Webhooks: :mod:`strava_pipeline.live`.
 
 Each activity is committed before the next is asked for, and what is stored and current is skipped, so that
 a run that dies keeps its work and a repeated one sends no request twice.
@@ -21,7 +21,7 @@ from strava_pipeline.pace import Pace
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.athlete_payload import stats_rows, zone_rows
 from strava_pipeline.strava.client import StravaClient
-from strava_pipeline.strava.payload import athlete_row, detail_rows, digest, gear_rows
+from strava_pipeline.strava.payload import athlete_row, detail_rows, gear_rows
 from strava_pipeline.strava.quota import Lane
 from strava_pipeline.strava.streams import stream_row
 from strava_pipeline.strava.watch import Watch
@@ -156,7 +156,7 @@ def import_details(sync: Sync, span: Span) -> SpanResult:
         return store.without_current_detail(connection, span, only=only)
 
     def fetch(entry: tuple[int, str]) -> None:
-        _store_detail(sync, span.athlete_id, entry[0], listed_digest=entry[1])
+        _store_detail(sync, span.athlete_id, *entry)
 
     return _Fetching(sync, span, aside.DETAIL, wanted, fetch).run()
 
@@ -188,50 +188,19 @@ def analyse_span(engine: Engine, span: Span) -> SpanResult:
     return SpanResult(span, stored=len(wanted))
 
 
-def import_activity(sync: Sync, athlete_id: int, activity: int) -> datetime:
-    """Fetch, store and analyse one activity anew; returns when it starts (UTC). ``NotFound`` if it is gone."""
-    start = _store_detail(sync, athlete_id, activity)
-    _renew_samples(sync, athlete_id, activity)
-    return start
-
-
-def remove_if_gone(sync: Sync, athlete_id: int, activity: int) -> datetime | None:
-    """Delete an activity that Strava says is gone; one that is still there is stored anew.
-
-    Returns when it starts (UTC), or ``None`` if it was never stored.
-    """
-    try:
-        start = _store_detail(sync, athlete_id, activity)
-    except NotFound:
-        with sync.engine.begin() as connection:
-            stored = store.start_of(connection, activity)
-            store.delete_activities(connection, [activity])
-        return stored
-    _renew_samples(sync, athlete_id, activity)
-    return start
-
-
 def analyse_activity(engine: Engine, activity: int) -> None:
     """Compute and store the figures of one activity from its stored streams, if it has any."""
     with engine.begin() as connection:
         analyse_stored(connection, activity)
 
 
-def _store_detail(sync: Sync, athlete_id: int, activity: int, *, listed_digest: str | None = None) -> datetime:
+def _store_detail(sync: Sync, athlete_id: int, activity: int, listed_digest: str) -> None:
     asked_at = _ask(sync)
     body = sync.client.get_activity(athlete_id, activity)
     rows = detail_rows(athlete_id, body)
-    payload = Payload(activity, athlete_id, body, listed_digest or digest(body))
     with sync.engine.begin() as connection:
-        store.store_detail(connection, rows, payload, asked_at)
+        store.store_detail(connection, rows, Payload(activity, athlete_id, body, listed_digest), asked_at)
         aside.take_back(connection, aside.DETAIL, [activity])
-    start: datetime = rows.activity["start_date"]
-    return start
-
-
-def _renew_samples(sync: Sync, athlete_id: int, activity: int) -> None:
-    _store_streams(sync, athlete_id, activity)
-    analyse_activity(sync.engine, activity)
 
 
 def _store_streams(sync: Sync, athlete_id: int, activity: int) -> None:

@@ -1,4 +1,4 @@
-"""The few things asked of Dagster from outside: launch a run, launch a backfill.
+"""The few things asked of Dagster from outside: launch a run, launch a backfill, is a run still to come.
 
 GraphQL by plain requests, so that nothing here needs Dagster.
 """
@@ -6,11 +6,13 @@ GraphQL by plain requests, so that nothing here needs Dagster.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 
 from strava_pipeline.errors import StravaPipelineError
+
+Found = TypeVar("Found")
 
 TIMEOUT_SECONDS = 10
 LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "strava_pipeline"}
@@ -32,6 +34,16 @@ mutation LaunchBackfill($params: LaunchBackfillParams!) {
   }
 }
 """
+_RUNS = """
+query Runs($params: RunsFilter!) {
+  answer: runsOrError(filter: $params) {
+    __typename
+    ... on Runs { results { runId status } }
+    ... on Error { message }
+  }
+}
+"""
+_TO_COME = {"QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED"}
 
 
 class DagsterUnavailable(StravaPipelineError):
@@ -45,7 +57,7 @@ def launch_run(webserver_url: str, job: str, run_config: Mapping[str, Any], tags
         "runConfigData": run_config,
         "executionMetadata": {"tags": _tag_list(tags)},
     }
-    return _launch(webserver_url, _LAUNCH_RUN, params, "LaunchRunSuccess", lambda answer: answer["run"]["id"])
+    return _ask(webserver_url, _LAUNCH_RUN, params, "LaunchRunSuccess", lambda answer: str(answer["run"]["id"]))
 
 
 def launch_backfill(
@@ -60,13 +72,22 @@ def launch_backfill(
         "partitionNames": list(partitions),
         "tags": _tag_list(tags),
     }
-    return _launch(webserver_url, _LAUNCH_BACKFILL, params, "LaunchBackfillSuccess", lambda answer: answer["id"])
+    return _ask(webserver_url, _LAUNCH_BACKFILL, params, "LaunchBackfillSuccess", lambda answer: str(answer["id"]))
 
 
-def _launch(
-    webserver_url: str, query: str, params: Mapping[str, Any], success: str, id_in: Callable[[Any], str]
-) -> str:
-    """The id of what was launched; ``DagsterUnavailable`` for any other answer, and for none."""
+def runs_to_come(webserver_url: str, run_ids: Iterable[str]) -> set[str]:
+    """Those of the runs that wait in the queue, or are at work. ``DagsterUnavailable`` if nobody can tell."""
+
+    def unfinished(answer: Any) -> set[str]:
+        return {run["runId"] for run in answer["results"] if run["status"] in _TO_COME}
+
+    return _ask(webserver_url, _RUNS, {"runIds": list(run_ids)}, "Runs", unfinished)
+
+
+def _ask(
+    webserver_url: str, query: str, params: Mapping[str, Any], success: str, found_in: Callable[[Any], Found]
+) -> Found:
+    """What an answer of the wanted kind holds; ``DagsterUnavailable`` for any other answer, and for none."""
     try:
         response = requests.post(
             f"{webserver_url}/graphql",
@@ -76,7 +97,7 @@ def _launch(
         response.raise_for_status()
         answer = response.json()["data"]["answer"]
         if answer["__typename"] == success:
-            return id_in(answer)
+            return found_in(answer)
         reason = answer.get("message") or answer["__typename"]
     except (requests.RequestException, AttributeError, KeyError, TypeError, ValueError) as error:
         raise DagsterUnavailable(f"Dagster at {webserver_url} is away: {type(error).__name__}") from None

@@ -1,9 +1,13 @@
-"""Inbox -> Dagster runs: a thread of the bridge that claims due events and has them worked on."""
+"""Inbox -> Dagster runs: a thread of the bridge that claims objects with due events and has them worked on.
+
+Several bridges may run one each. Being unable to reach Dagster costs no event an attempt: it waits, with back-off.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 from sqlalchemy import Engine
@@ -11,20 +15,30 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.webhook_events import ClaimedEvent, claim_events, give_back, note_run
-from webhook_bridge.dagster_api import DagsterUnavailable, launch_run
+from strava_pipeline.warehouse.dead_letters import redrive_due
+from strava_pipeline.warehouse.webhook_claims import (
+    Claim,
+    claim_objects,
+    end_launches,
+    extend_launches,
+    give_back,
+    note_run,
+    overdue_runs,
+)
+from webhook_bridge.dagster_api import DagsterUnavailable, launch_run, runs_to_come
+from webhook_bridge.inbox_listener import InboxListener
 
 log = logging.getLogger(__name__)
 
 JOB = "webhook_sync"
-EVENTS_PER_RUN = 50
-# The net under the wake-ups: events that wait, and those stored by another bridge.
+OBJECTS_PER_RUN = 25
+# The net under the wake-ups: events that fall due, and those another bridge stored before it died.
 POLL_SECONDS = 2.0
 LONGEST_BACKOFF_SECONDS = 60.0
 
 
 class Dispatcher:
-    """Claims events as they arrive and launches ``webhook_sync`` for them, until stopped."""
+    """Claims what is due and launches ``webhook_sync`` for it, until stopped."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
@@ -33,19 +47,22 @@ class Dispatcher:
         self._stop = threading.Event()
         self._backoff = 1.0
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        self._listener = InboxListener(engine, self.wake)
 
     def start(self) -> None:
         """Begin to work through the inbox."""
+        self._listener.start()
         self._thread.start()
 
     def wake(self) -> None:
-        """An event has been stored: look now."""
+        """Something is in the inbox: look now."""
         self._wake.set()
 
     def stop(self) -> None:
         """End after the launch that is under way."""
         self._stop.set()
         self._wake.set()
+        self._listener.stop()
         if self.is_running:
             self._thread.join()
 
@@ -65,43 +82,62 @@ class Dispatcher:
         while not self._stop.is_set():
             self._wake.clear()
             try:
+                self.look_after_launches()
                 drained = self.dispatch_once() == 0
-                pause = POLL_SECONDS if drained else 0.0
                 self._backoff = 1.0
             except (StravaPipelineError, SQLAlchemyError) as error:
                 # SQLAlchemy adds its statement, line by line.
                 log.warning("%s: trying again in %.0f s", str(error).partition("\n")[0], self._backoff)
-                pause = self._backoff
-                self._backoff = min(self._backoff * 2, LONGEST_BACKOFF_SECONDS)
                 # A new event must not shorten the pause that spares a Dagster or database in trouble.
-                self._stop.wait(pause)
+                self._stop.wait(self._backoff)
+                self._backoff = min(self._backoff * 2, LONGEST_BACKOFF_SECONDS)
                 continue
-            self._wake.wait(pause)
+            self._wake.wait(POLL_SECONDS if drained else 0.0)
 
     def dispatch_once(self) -> int:
-        """Claim what is due and launch one run for it; returns how many events that were."""
-        events = claim_events(self._engine, EVENTS_PER_RUN)
-        if not events:
+        """Claim what is due and launch one run for it; returns how many objects that were."""
+        with self._engine.begin() as connection:
+            if revived := redrive_due(connection):
+                log.info("%d dead letter(s) are tried again", len(revived))
+        claims = claim_objects(self._engine, OBJECTS_PER_RUN)
+        if not claims:
             return 0
-        claims = [event.claim for event in events]
+        fences = [claim.fence for claim in claims]
         try:
-            run_id = launch_run(self._settings.dagster_webserver_url, JOB, _run_config(events), _tags(events))
+            run_id = launch_run(self._settings.dagster_webserver_url, JOB, _run_config(fences), _tags(claims))
         except DagsterUnavailable as error:
-            give_back(self._engine, claims, wait=timedelta(seconds=self._backoff), reason=str(error))
+            give_back(self._engine, fences, wait=timedelta(seconds=self._backoff), reason=str(error))
             raise
-        note_run(self._engine, claims, run_id)
-        log.info("run %s has %d event(s)", run_id, len(events))
-        return len(events)
+        note_run(self._engine, fences, run_id)
+        log.info("run %s has %d object(s)", run_id, len(claims))
+        return len(claims)
+
+    def look_after_launches(self) -> None:
+        """Runs that wait in Dagster's queue keep their claims; those that ended before they began lose them."""
+        overdue = overdue_runs(self._engine)
+        if not overdue:
+            return
+        to_come = runs_to_come(self._settings.dagster_webserver_url, overdue)
+        extend_launches(self._engine, sorted(to_come))
+        if lost := sorted(set(overdue) - to_come):
+            log.warning("%d run(s) ended before they began: their events are launched again", len(lost))
+            end_launches(self._engine, lost)
 
 
-def _run_config(events: list[ClaimedEvent]) -> dict[str, object]:
-    claims = [{"event_id": event.claim.event_id, "fence": event.claim.fence} for event in events]
-    return {"ops": {"claimed_events": {"config": {"claims": claims}}}}
+def _run_config(fences: Sequence[int]) -> dict[str, object]:
+    return {"ops": {"claimed_objects": {"config": {"fences": list(fences)}}}}
 
 
-def _tags(events: list[ClaimedEvent]) -> dict[str, str]:
+def _tags(claims: Sequence[Claim]) -> Mapping[str, str]:
+    """What the run is about, as far as all of its objects agree."""
     tags = {"strava/lane": "live", "dagster/priority": "10"}
-    athletes = {event.owner_id for event in events}
-    if len(athletes) == 1:
-        tags["strava/athlete"] = str(athletes.pop())
+    told: dict[str, Callable[[Claim], set[str]]] = {
+        "strava/athlete": lambda claim: {str(claim.owner_id)},
+        "strava/object": lambda claim: {f"{claim.object_type}:{claim.object_id}"},
+        "strava/aspect": lambda claim: claim.aspects,
+    }
+    for name, values in told.items():
+        found = set().union(*map(values, claims))
+        if len(found) == 1:
+            tags[name] = found.pop()
     return tags

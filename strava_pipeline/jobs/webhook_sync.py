@@ -1,70 +1,90 @@
-"""What a webhook sets off: fetch, store, analyse; one step per event, each with its own retries."""
+"""What webhooks set off: fetch, store, analyse; one step per object, each with its own retries."""
 
+import threading
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
+from sqlalchemy import Connection, Engine
 
-from strava_pipeline.assets.steps import LANE_TAG, POOL, step_faults
+from strava_pipeline.assets.steps import LANE_TAG, MAX_RETRIES, POOL, step_faults
+from strava_pipeline.deauthorization import settle_deauthorization
+from strava_pipeline.errors import (
+    AppInactive,
+    AthleteError,
+    DatabaseAway,
+    FencedOut,
+    QuotaExhausted,
+    RetriableStravaError,
+    StravaPipelineError,
+)
+from strava_pipeline.live import Effect, NotThereYet, sync_activity
 from strava_pipeline.partitions import cell, register_athlete
 from strava_pipeline.resources import StravaResource, WarehouseResource
+from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota import Lane
-from strava_pipeline.sync import Sync, import_activity, remove_if_gone
-from strava_pipeline.warehouse.webhook_events import (
-    Claim,
-    ClaimedEvent,
-    bury,
-    finish,
-    postpone,
-    take_up,
-)
+from strava_pipeline.sync import Sync
+from strava_pipeline.warehouse import webhook_claims as claims
+from strava_pipeline.warehouse.dead_letters import PERMANENT, TRANSIENT, hasten
+from strava_pipeline.warehouse.webhook_claims import Claim
 
 # Only the app's owner can end this, so there is no point in asking often.
 APP_INACTIVE_WAIT = timedelta(hours=1)
+# Several times within a lease, so that one that fails does no harm.
+HEARTBEAT_SECONDS = claims.WORK_LEASE.total_seconds() / 4
 WRITTEN_ASSETS = ("activities", "activity_details", "activity_streams", "route_analyses")
-
-
-class ClaimConfig(dg.Config):
-    """A claim on one event of the inbox."""
-
-    event_id: int
-    fence: int
+# What may pass, even after the retries within a run: tried again by itself.
+MAY_PASS = (RetriableStravaError, DatabaseAway, NotThereYet)
 
 
 class ClaimsConfig(dg.Config):
-    """The claims a run works on."""
+    """The claims a run works on, by their fences."""
 
-    claims: list[ClaimConfig]
+    fences: list[int]
 
 
-@dg.op(out=dg.DynamicOut(Claim))
-def claimed_events(config: ClaimsConfig) -> Iterator[dg.DynamicOutput[Claim]]:
-    """One step per claimed event."""
-    for claim in config.claims:
-        yield dg.DynamicOutput(Claim(claim.event_id, claim.fence), mapping_key=f"event_{claim.event_id}")
+@dg.op(out=dg.DynamicOut(int))
+def claimed_objects(
+    context: dg.OpExecutionContext, config: ClaimsConfig, warehouse: WarehouseResource
+) -> Iterator[dg.DynamicOutput[int]]:
+    """One step per claimed object; the leases are this run's from now on."""
+    with step_faults(context.retry_number):
+        held = claims.begin_run(warehouse.engine, config.fences, context.run_id)
+    for claim in held:
+        yield dg.DynamicOutput(claim.fence, mapping_key=f"{claim.object_type}_{claim.object_id}_{claim.fence}")
+    if len(held) < len(config.fences):
+        context.log.warning("%d claim(s) are no longer this run's", len(config.fences) - len(held))
 
 
 @dg.op(pool=POOL)
-def sync_event(
-    context: dg.OpExecutionContext, claim: Claim, strava: StravaResource, warehouse: WarehouseResource
+def sync_object(
+    context: dg.OpExecutionContext, fence: int, strava: StravaResource, warehouse: WarehouseResource
 ) -> None:
-    """Bring the activity of one event up to date; an event that cannot take effect becomes a dead letter."""
-    with step_faults(context.retry_number), warehouse.engine.begin() as connection:
-        event = take_up(connection, claim)
-    if event is None:
-        context.log.warning("event %d is no longer this run's: nothing to do", claim.event_id)
+    """Bring one object up to date; events that cannot take effect become dead letters."""
+    with step_faults(context.retry_number):
+        claim = claims.take_up(warehouse.engine, fence)
+    if claim is None:
+        context.log.warning("claim %d is no longer this run's: nothing to do", fence)
         return
-    context.log.info("%s of %s %d of athlete %d", event.aspect_type, event.object_type, event.object_id, event.owner_id)
+    counts = Counter(event.aspect_type for event in claim.events)
+    aspects = ", ".join(f"{count} x {aspect}" for aspect, count in counts.items())
+    context.log.info("%s %d of athlete %d: %s", claim.object_type, claim.object_id, claim.owner_id, aspects)
     try:
-        with step_faults(context.retry_number):
-            start = _take_effect(strava.sync(Lane.LIVE), event)
-            finish(warehouse.engine, claim)
-    except dg.Failure as failure:
-        _give_up(warehouse, claim, failure)
-        raise
-    if start is not None:
-        _log_materializations(context, event, start)
+        with _heartbeat(warehouse.engine, context.run_id):
+            effect = _take_effect(strava.sync(Lane.LIVE), claim)
+    except FencedOut as error:
+        context.log.warning(str(error))
+    except StravaPipelineError as error:
+        _settle(context, warehouse.engine, claim, error)
+    else:
+        context.log.info("%s %d: %s", claim.object_type, claim.object_id, effect.done)
+        with warehouse.engine.begin() as connection:
+            hasten(connection, RetriableStravaError.__name__)
+        if effect.start is not None:
+            _show(context, claim, effect.start)
 
 
 @dg.job(
@@ -72,40 +92,82 @@ def sync_event(
     tags={LANE_TAG: Lane.LIVE.value, "dagster/priority": "10"},
 )
 def webhook_sync() -> None:
-    """Brings the activities of claimed webhook events up to date."""
-    claimed_events().map(sync_event)
+    """Brings the objects of claimed webhook events up to date."""
+    claimed_objects().map(sync_object)
 
 
-def _take_effect(sync: Sync, event: ClaimedEvent) -> datetime | None:
-    """Do what the event asks for; returns when the activity starts, or ``None`` if there is nothing to show."""
-    if event.object_type != "activity":
-        return None
-    if event.aspect_type == "delete":
-        return remove_if_gone(sync, event.owner_id, event.object_id)
-    return import_activity(sync, event.owner_id, event.object_id)
+def _take_effect(sync: Sync, claim: Claim) -> Effect:
+    if claim.object_type == "athlete":
+        return settle_deauthorization(sync, claim, keep_data=not load_settings().purge_on_deauthorization)
+    return sync_activity(sync, claim)
 
 
-def _give_up(warehouse: WarehouseResource, claim: Claim, failure: dg.Failure) -> None:
-    """An event that has to wait for quota, or for the app, waits; any other ends as a dead letter."""
-    cause: Any = failure.metadata
-    retry_at = cause.get("retry_at")
-    kind = cause["kind"].value
-    if retry_at is not None:
-        postpone(warehouse.engine, claim, datetime.fromisoformat(retry_at.value), str(failure.description))
-    elif kind == "AppInactive":
-        postpone(warehouse.engine, claim, datetime.now(UTC) + APP_INACTIVE_WAIT, str(failure.description))
-    else:
-        transient = kind in ("RetriableStravaError", "DatabaseAway", "NotFound")
-        bury(warehouse.engine, claim, str(failure.description), transient=transient)
+def _settle(context: dg.OpExecutionContext, engine: Engine, claim: Claim, error: StravaPipelineError) -> None:
+    """An event that has to wait waits; what may pass is retried after 1, 2 and 4 s; anything else dies."""
+    with step_faults(context.retry_number):
+        with engine.begin() as connection:
+            waits = _waits(connection, claim, error)
+        if waits:
+            context.log.warning("waiting: %s", error)
+            return
+        if isinstance(error, (RetriableStravaError, DatabaseAway)) and context.retry_number < MAX_RETRIES:
+            raise error
+    kind, error_class = type(error).__name__, TRANSIENT if isinstance(error, MAY_PASS) else PERMANENT
+    with engine.begin() as connection:
+        claims.bury(connection, claim.fence, str(error), kind=kind, error_class=error_class)
+    metadata: dict[str, Any] = {"kind": kind, "class": error_class, "events": len(claim.events)}
+    raise dg.Failure(description=str(error), metadata=metadata, allow_retries=False) from None
 
 
-def _log_materializations(context: dg.OpExecutionContext, event: ClaimedEvent, start: datetime) -> None:
-    """Show the athlete's month as materialized, for each asset that was written."""
-    register_athlete(context.instance, event.owner_id)
-    key = cell(event.owner_id, start)
+def _waits(connection: Connection, claim: Claim, error: StravaPipelineError) -> bool:
+    """Let the events wait if the fault is none of theirs; returns whether it is so."""
+    reason = str(error)
+    match error:
+        case QuotaExhausted():
+            claims.postpone(connection, claim.fence, error.retry_at, claims.FOR_QUOTA, reason)
+        case AppInactive():
+            until = datetime.now(UTC) + APP_INACTIVE_WAIT
+            claims.postpone(connection, claim.fence, until, claims.FOR_APP, reason)
+        case AthleteError():
+            claims.park(connection, claim.fence, reason)
+        case NotThereYet():
+            return claims.await_appearance(connection, claim, error.waiting_for, reason)
+        case _:
+            return False
+    return True
+
+
+@contextmanager
+def _heartbeat(engine: Engine, run_id: str) -> Iterator[None]:
+    """Extends the leases of the run's claims while a step works, or waits for quota."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(HEARTBEAT_SECONDS):
+            try:
+                claims.extend_leases(engine, run_id)
+            except DatabaseAway:
+                continue  # the work itself meets the same fault, and decides
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _show(context: dg.OpExecutionContext, claim: Claim, start: datetime) -> None:
+    """Show in the athlete's month that something was written there.
+
+    Only a month that was imported as a whole is shown as materialized; in another one, a single activity must not
+    look like all of them.
+    """
+    register_athlete(context.instance, claim.owner_id)
+    key = cell(claim.owner_id, start)
+    metadata: dict[str, Any] = {"activity": claim.object_id, "cause": claim.events[-1].aspect_type}
     for name in WRITTEN_ASSETS:
-        context.log_event(
-            dg.AssetMaterialization(
-                name, partition=key, metadata={"activity": event.object_id, "cause": event.aspect_type}
-            )
-        )
+        imported = str(key) in context.instance.get_materialized_partitions(dg.AssetKey(name))
+        shown = dg.AssetMaterialization if imported else dg.AssetObservation
+        context.log_event(shown(name, partition=key, metadata=metadata))

@@ -26,6 +26,7 @@ from strava_pipeline.warehouse.tables import (
     segments,
     splits,
 )
+from strava_pipeline.warehouse.tombstones import gone_since, leave_tombstones, take_turns
 
 Row = dict[str, Any]
 SUMMARY = "summary"
@@ -97,6 +98,7 @@ def replace_span(
     What was stored after ``asked_at`` stays; a row in which nothing changed is not written again.
     ``WarehouseError`` if suspiciously much would vanish.
     """
+    take_turns(connection, span.athlete_id)
     stored = connection.execute(
         select(activities.c.id).where(span.matches(), activities.c.fetched_at <= asked_at).with_for_update()
     )
@@ -109,15 +111,22 @@ def replace_span(
             " allow_mass_delete"
         )
     delete_activities(connection, gone)
-    fresh = [row | {"fetched_at": asked_at, "resource_state": SUMMARIZED} for row in rows]
+    leave_tombstones(connection, span.athlete_id, gone, asked_at, "no longer listed")
+    buried = gone_since(connection, [row["id"] for row in rows], asked_at)
+    kept = [row for row in rows if row["id"] not in buried]
+    fresh = [row | {"fetched_at": asked_at, "resource_state": SUMMARIZED} for row in kept]
     _drop_changed_recordings(connection, fresh)
     upsert(connection, activities, fresh, newer_by="fetched_at", only_new={"resource_state"}, rewrite_same=False)
-    store_payloads(connection, SUMMARY, bodies, asked_at)
+    listed_bodies = [payload for payload in bodies if payload.activity_id not in buried]
+    store_payloads(connection, SUMMARY, listed_bodies, asked_at)
     return len(gone)
 
 
 def store_detail(connection: Connection, rows: DetailRows, payload: Payload, asked_at: datetime) -> bool:
-    """Store one activity with its laps, splits and efforts; False if something newer is stored already."""
+    """Store one activity with its laps, splits and efforts; False if something newer is known already."""
+    take_turns(connection, payload.athlete_id)
+    if gone_since(connection, [payload.activity_id], asked_at):
+        return False
     activity = rows.activity | {"fetched_at": asked_at}
     _drop_changed_recordings(connection, [activity])
     if not upsert(connection, activities, [activity], newer_by="fetched_at"):
@@ -201,10 +210,10 @@ def without_streams(connection: Connection, span: Span, *, only: int | None = No
     return [(row[0], row[1]) for row in connection.execute(query)]
 
 
-def start_of(connection: Connection, activity_id: int) -> datetime | None:
-    """When a stored activity starts (UTC)."""
+def start_of(connection: Connection, athlete_id: int, activity_id: int) -> datetime | None:
+    """When a stored activity of this athlete starts (UTC)."""
     return connection.execute(
-        select(activities.c.start_date).where(activities.c.id == activity_id)
+        select(activities.c.start_date).where(activities.c.id == activity_id, activities.c.athlete_id == athlete_id)
     ).scalar_one_or_none()
 
 
@@ -218,6 +227,21 @@ def recording_of(connection: Connection, activity_id: int) -> Recording | None:
 
 def _only(activity_id: int | None) -> list[ColumnElement[bool]]:
     return [] if activity_id is None else [activities.c.id == activity_id]
+
+
+def is_stored(connection: Connection, activity_id: int) -> bool:
+    """Whether an activity is stored, whoever it belongs to."""
+    return connection.execute(select(activities.c.id).where(activities.c.id == activity_id)).first() is not None
+
+
+def start_of_current(connection: Connection, athlete_id: int, activity_id: int, since: datetime) -> datetime | None:
+    """When an activity starts (UTC) whose stored detail was asked for after ``since``; ``None`` without one."""
+    query = (
+        select(activities.c.start_date)
+        .join(payloads, and_(payloads.c.activity_id == activities.c.id, payloads.c.kind == DETAIL))
+        .where(activities.c.id == activity_id, activities.c.athlete_id == athlete_id, payloads.c.fetched_at > since)
+    )
+    return connection.execute(query).scalar_one_or_none()
 
 
 def _drop_changed_recordings(connection: Connection, rows: Sequence[Row]) -> None:

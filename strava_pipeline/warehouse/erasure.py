@@ -64,9 +64,16 @@ def forget_athlete(engine: Engine, athlete_id: int, *, keep_data: bool, actor: A
     raise AssertionError("stamina ends with a result or an error")
 
 
+def lock_events(connection: Connection, athlete_id: int) -> None:
+    """Whoever writes data for an event holds the event first, and the athlete's row after it."""
+    connection.execute(
+        select(webhook_events.c.id).where(_is_open(athlete_id)).order_by(webhook_events.c.id).with_for_update()
+    )
+
+
 def erase_athlete(connection: Connection, athlete_id: int, *, keep_data: bool, actor: Actor, cause: str) -> Erased:
     """The same within the caller's patient transaction; an event that asks for it is finished before, in the same."""
-    _lock_events(connection, athlete_id)
+    lock_events(connection, athlete_id)
     erase_tokens(connection, athlete_id)
     events = _drop_events(connection, athlete_id)
     rows = 0 if keep_data else _delete_data(connection, athlete_id)
@@ -88,13 +95,6 @@ def partition_removed(engine: Engine, athlete_id: int) -> None:
         )
 
 
-def _lock_events(connection: Connection, athlete_id: int) -> None:
-    """Whoever writes data for an event holds the event first, and the athlete's row after it."""
-    connection.execute(
-        select(webhook_events.c.id).where(_is_open(athlete_id)).order_by(webhook_events.c.id).with_for_update()
-    )
-
-
 def _is_open(athlete_id: int) -> ColumnElement[bool]:
     return and_(webhook_events.c.owner_id == athlete_id, webhook_events.c.state.not_in(FINAL_STATES))
 
@@ -105,6 +105,7 @@ def _drop_events(connection: Connection, athlete_id: int) -> int:
         update(webhook_events)
         .where(_is_open(athlete_id))
         .values(
+            # Whoever has it claimed is refused from now on.
             state=DONE,
             error=DROPPED,
             error_class=None,

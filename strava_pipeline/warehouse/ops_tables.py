@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     Index,
     Integer,
+    Sequence,
     SmallInteger,
     Table,
     Text,
@@ -37,6 +38,10 @@ def _serial(comment: str) -> Column[Any]:
 
 def _stamped(name: str, comment: str) -> Column[Any]:
     return Column(name, UTC_TIME, nullable=False, server_default=func.clock_timestamp(), comment=comment)
+
+
+def _count(name: str, comment: str) -> Column[Any]:
+    return Column(name, Integer, nullable=False, server_default=text("0"), comment=comment)
 
 
 users = Table(
@@ -168,31 +173,67 @@ webhook_events = Table(
     column("updates", JSONB, "what changed", required=True),
     column("signed", Boolean, "the delivery carried a valid signature", required=True),
     _stamped("received_at", "when it was stored (UTC)"),
-    c.text("state", "received, launched, waiting, done, dead or parked", required=True),
-    Column("attempts", Integer, nullable=False, server_default=text("0"), comment="runs that tried and failed"),
+    c.text("state", "received, launched, waiting, done, dead, parked or discarded", required=True),
+    _count("attempts", "how often it ended as a dead letter"),
     Column(
         "fence",
-        Integer,
+        BigInteger,
         nullable=False,
         server_default=text("0"),
-        comment="rises with each claim; an older one is void",
+        comment="number of the claim on its object that has it, or had it last; a newer claim makes it void",
     ),
     c.instant("not_before", "not to be claimed before (UTC)"),
+    c.text("waiting_for", "when waiting: dagster, activity, streams, quota, app or replay"),
+    _count("waits", "how often it waited for its activity or streams to appear"),
     c.instant("lease_until", "the claim ends here (UTC) unless extended"),
+    c.instant("taken_up_at", "when the run that has it began to work (UTC); empty: it has not begun"),
     c.text("run_id", "Dagster run that has it, or had it last"),
     c.text("error_class", "transient or permanent, when dead"),
+    c.text("error_kind", "class of the error that ended it, when dead"),
     c.text("error", "why the last try failed"),
     c.instant("finished_at", "when it was done or given up (UTC)"),
+    _count("redrives", "how often it was tried again by itself after it had died"),
+    c.instant("redrive_at", "when dead: tried again by itself at this time (UTC); empty: waits for an operator"),
+    c.instant("discarded_at", "when an operator discarded it (UTC)"),
+    c.text("discarded_by", "who discarded it"),
+    c.text("discarded_because", "why it was discarded"),
     UniqueConstraint("event_key"),
-    CheckConstraint("state IN ('received', 'launched', 'waiting', 'done', 'dead', 'parked')", name="state"),
+    CheckConstraint(
+        "state IN ('received', 'launched', 'waiting', 'done', 'dead', 'parked', 'discarded')", name="state"
+    ),
     Index(
         "ix_webhook_events_open",
         "id",
         postgresql_where=text("state IN ('received', 'launched', 'waiting')"),
     ),
+    Index(
+        "ix_webhook_events_open_object",
+        "object_id",
+        postgresql_where=text("state IN ('received', 'launched', 'waiting')"),
+    ),
+    Index("ix_webhook_events_dead", "id", postgresql_where=text("state IN ('dead', 'parked')")),
+    Index("ix_webhook_events_done", "finished_at", postgresql_where=text("state = 'done'")),
     Index(None, "owner_id", "object_id"),
     schema=SCHEMA,
     comment="the inbox: every accepted webhook event and what became of it",
+)
+
+# Numbers claims; one sequence for all objects, so that no number ever comes back.
+webhook_claims = Sequence("webhook_claims", schema=SCHEMA, metadata=metadata)
+
+tombstones = Table(
+    "tombstones",
+    metadata,
+    key("activity_id", BigInteger, "Strava's id of the activity that is gone"),
+    c.bigint("athlete_id", "whose it was", required=True),
+    c.instant(
+        "asked_at", "when Strava was asked whether it is still there (UTC); older answers are void", required=True
+    ),
+    _stamped("deleted_at", "when what was stored of it was deleted (UTC)"),
+    c.text("reason", "what told that it is gone", required=True),
+    Index(None, "athlete_id"),
+    schema=SCHEMA,
+    comment="activities that Strava no longer has, so that a late answer brings none of them back",
 )
 
 payloads = Table(

@@ -23,6 +23,7 @@ from strava_pipeline.warehouse.cool_down import note_failure, refuse_while_cooli
 from strava_pipeline.warehouse.ops_tables import ACTIVE, NEEDS_REAUTH, REVOKED, users
 from strava_pipeline.warehouse.token_audit import audit
 from strava_pipeline.warehouse.token_journal import Attempt, Envelopes
+from strava_pipeline.warehouse.webhook_events import unpark
 
 # Longer than the HTTP deadline of the refresh that the holder of the lock may be in.
 ROW_LOCK_MILLISECONDS = 45_000
@@ -95,7 +96,7 @@ class PostgresTokenStore:
         return self.connect(grant, scopes), grant
 
     def connect(self, grant: TokenGrant, scopes: Sequence[str]) -> int:
-        """Store the tokens of a code exchange; returns the athlete's id."""
+        """Store the tokens of a code exchange, and let events go on that waited for them; returns the athlete's id."""
         athlete_id: int = (grant.athlete or {})["id"]
         with patient_transaction(self.engine) as connection:
             connection.execute(
@@ -107,6 +108,7 @@ class PostgresTokenStore:
             self._store(connection, row, self._sealed(row, grant), refreshed_at=None, scopes=list(scopes))
             token_journal.forget_all(connection, athlete_id)
             audit(connection, athlete_id, "exchange", "ok")
+            unpark(connection, athlete_id)
         return athlete_id
 
     @contextmanager

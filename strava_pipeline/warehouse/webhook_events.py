@@ -1,37 +1,36 @@
-"""The inbox: accepted webhook events, who has claimed them, and what became of them.
+"""The inbox: accepted events, stored once, kept until they have taken effect and for a while after.
 
 ::
 
     received -> launched -> done
                   |-> waiting (not before a time) -> launched
-                  |-> dead
+                  |-> parked (until the athlete connects again) -> received
+                  |-> dead -> waiting (replayed, by itself or by an operator)
+                       |-> discarded
 
-A claim raises the event's fence and sets a lease. Whoever holds an older fence is refused, so an event that
-was claimed again (its lease had run out) is finished by the newer claim only.
+Who works on them is the subject of :mod:`strava_pipeline.warehouse.webhook_claims`, what is dead that of
+:mod:`strava_pipeline.warehouse.dead_letters`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Engine,
     Select,
-    and_,
     bindparam,
     column,
+    delete,
     exists,
     func,
     literal,
-    or_,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -44,7 +43,13 @@ LAUNCHED = "launched"
 WAITING = "waiting"
 DONE = "done"
 DEAD = "dead"
-LEASE = timedelta(minutes=10)
+PARKED = "parked"
+DISCARDED = "discarded"
+# What a claim on an object takes along.
+PENDING = (RECEIVED, WAITING)
+WEBHOOK = "webhook"
+# Dispatchers listen on this channel.
+CHANNEL = "strava_inbox"
 # Strava gives an answer two seconds; what cannot be stored in this time is refused, and it delivers again.
 STORE_MILLISECONDS = 1500
 
@@ -59,7 +64,7 @@ class Stored(StrEnum):
 
 @dataclass(frozen=True)
 class NewEvent:
-    """An event as delivered, checked."""
+    """An event as delivered, checked. ``source``: webhook, or reconcile when found by comparing."""
 
     event_key: str
     subscription_id: int
@@ -70,6 +75,7 @@ class NewEvent:
     event_time: datetime
     updates: dict[str, str]
     signed: bool
+    source: str = WEBHOOK
 
 
 def _storing() -> Select[Any]:
@@ -85,8 +91,8 @@ def _storing() -> Select[Any]:
     stored = (
         insert_or_skip(webhook_events)
         .from_select(
-            [*names, "source", "state"],
-            select(*(known.c[name] for name in names), literal("webhook"), literal(RECEIVED)),
+            [*names, "state"],
+            select(*(known.c[name] for name in names), literal(RECEIVED)),
         )
         .on_conflict_do_nothing()
         .returning(webhook_events.c.event_key)
@@ -99,25 +105,6 @@ def _storing() -> Select[Any]:
 _STORE = _storing()
 
 
-@dataclass(frozen=True)
-class Claim:
-    """The right to work on one event, as long as no newer claim exists."""
-
-    event_id: int
-    fence: int
-
-
-@dataclass(frozen=True)
-class ClaimedEvent:
-    """An event under a claim."""
-
-    claim: Claim
-    object_type: str
-    object_id: int
-    aspect_type: str
-    owner_id: int
-
-
 def store_event(engine: Engine, event: NewEvent) -> Stored:
     """Commit one event to the inbox; see :func:`store_events`."""
     return store_events(engine, [event])[0]
@@ -126,9 +113,11 @@ def store_event(engine: Engine, event: NewEvent) -> Stored:
 def store_events(engine: Engine, events: Sequence[NewEvent]) -> list[Stored]:
     """Commit events to the inbox, once however often they are delivered; events of strangers are not kept.
 
-    What is returned is on the disk: one statement and one commit for all of them.
+    What is returned is on the disk: one statement and one commit for all of them. No notification goes with it:
+    Postgres lets transactions that notify commit one after the other only. The caller wakes the dispatcher beside
+    it; those of other bridges poll.
     """
-    given = [vars(event) | {"event_time": event.event_time.isoformat()} for event in events]
+    given = [asdict(event) | {"event_time": event.event_time.isoformat()} for event in events]
     with engine.begin() as connection:
         connection.exec_driver_sql(
             f"SET LOCAL statement_timeout = {STORE_MILLISECONDS}; SET LOCAL synchronous_commit = on"
@@ -144,104 +133,46 @@ def store_events(engine: Engine, events: Sequence[NewEvent]) -> list[Stored]:
     return outcomes
 
 
-def claim_events(engine: Engine, limit: int) -> list[ClaimedEvent]:
-    """Claim what is due, oldest first; several claimers never get the same event."""
-    with engine.begin() as connection:
-        due = (
-            select(webhook_events.c.id)
-            .where(_is_due())
-            .order_by(webhook_events.c.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-            # A subquery might be run once per row, and each time lock as many again.
-            .cte("due")
-        )
-        rows = connection.execute(
-            update(webhook_events)
-            .where(webhook_events.c.id.in_(select(due.c.id)))
-            .values(
-                state=LAUNCHED,
-                fence=webhook_events.c.fence + 1,
-                lease_until=func.clock_timestamp() + LEASE,
-                not_before=None,
-            )
-            .returning(webhook_events)
-        )
-        claimed = [_claimed(row) for row in rows]
-    return sorted(claimed, key=lambda event: event.claim.event_id)
+def add_events(connection: Connection, events: Sequence[NewEvent]) -> int:
+    """Put events into the inbox that were found, not delivered, and wake the dispatchers; returns how many are new.
+
+    Events of one key are one event, whoever found it.
+    """
+    if not events:
+        return 0
+    values = [asdict(event) | {"state": RECEIVED} for event in events]
+    added = connection.execute(
+        insert_or_skip(webhook_events).values(values).on_conflict_do_nothing().returning(webhook_events.c.id)
+    ).all()
+    if added:
+        wake_dispatchers(connection)
+    return len(added)
 
 
-def note_run(engine: Engine, claims: Sequence[Claim], run_id: str) -> None:
-    """Remember which Dagster run has the events."""
-    _change(engine, claims, run_id=run_id)
-
-
-def give_back(engine: Engine, claims: Sequence[Claim], *, wait: timedelta, reason: str) -> None:
-    """Return claims unused; that costs the events no attempt."""
-    not_before = func.clock_timestamp() + wait
-    _change(engine, claims, state=WAITING, not_before=not_before, lease_until=None, error=reason)
-
-
-def take_up(connection: Connection, claim: Claim) -> ClaimedEvent | None:
-    """The event of a claim that still holds, its lease extended; ``None`` if a newer claim has it, or it is done."""
-    row = connection.execute(
+def unpark(connection: Connection, athlete_id: int) -> int:
+    """The athlete has connected again: what waited for that goes on; returns how many events."""
+    freed = connection.execute(
         update(webhook_events)
-        .where(_holds([claim]))
-        .values(lease_until=func.clock_timestamp() + LEASE)
-        .returning(webhook_events)
-    ).first()
-    return None if row is None else _claimed(row)
+        .where(webhook_events.c.owner_id == athlete_id, webhook_events.c.state == PARKED)
+        .values(state=RECEIVED, error=None)
+    ).rowcount
+    if freed:
+        wake_dispatchers(connection)
+    return freed
 
 
-def finish(engine: Engine, claim: Claim) -> None:
-    """The event has taken effect."""
-    _change(engine, [claim], state=DONE, finished_at=func.clock_timestamp(), lease_until=None, error=None)
+def forget_done(connection: Connection, keep: timedelta) -> int:
+    """Delete events that took effect longer ago than ``keep``; returns how many. All others stay."""
+    old = webhook_events.c.finished_at < func.clock_timestamp() - keep
+    return connection.execute(delete(webhook_events).where(webhook_events.c.state == DONE, old)).rowcount
 
 
-def postpone(engine: Engine, claim: Claim, not_before: datetime, reason: str) -> None:
-    """The event waits for something that is no fault of its own."""
-    _change(engine, [claim], state=WAITING, not_before=not_before, lease_until=None, error=reason)
+def wake_dispatchers(connection: Connection) -> None:
+    """Tell every dispatcher to look, once this transaction is committed."""
+    connection.execute(select(func.pg_notify(CHANNEL, "")))
 
 
-def bury(engine: Engine, claim: Claim, reason: str, *, transient: bool) -> None:
-    """The event is given up and stays visible as a dead letter."""
-    _change(
-        engine,
-        [claim],
-        state=DEAD,
-        attempts=webhook_events.c.attempts + 1,
-        error_class="transient" if transient else "permanent",
-        error=reason,
-        finished_at=func.clock_timestamp(),
-        lease_until=None,
-    )
-
-
-def _change(engine: Engine, claims: Sequence[Claim], **values: Any) -> None:
-    """Change events whose claims still hold; the others belong to someone else by now."""
-    with engine.begin() as connection:
-        connection.execute(update(webhook_events).where(_holds(claims)).values(**values))
-
-
-def _holds(claims: Sequence[Claim]) -> ColumnElement[bool]:
-    pairs = [(claim.event_id, claim.fence) for claim in claims]
-    return and_(tuple_(webhook_events.c.id, webhook_events.c.fence).in_(pairs), webhook_events.c.state == LAUNCHED)
-
-
-def _is_due() -> ColumnElement[bool]:
-    now = func.clock_timestamp()
-    return or_(
-        webhook_events.c.state == RECEIVED,
-        and_(webhook_events.c.state == WAITING, webhook_events.c.not_before <= now),
-        and_(webhook_events.c.state == LAUNCHED, webhook_events.c.lease_until <= now),
-    )
-
-
-def _claimed(row: Any) -> ClaimedEvent:
-    return ClaimedEvent(
-        claim=Claim(row.id, row.fence),
-        object_type=row.object_type,
-        object_id=row.object_id,
-        aspect_type=row.aspect_type,
-        owner_id=row.owner_id,
-    )
+def inbox_by_state(connection: Connection) -> dict[str, int]:
+    """How many events are in each state; states without any are left out."""
+    query = select(webhook_events.c.state, func.count()).group_by(webhook_events.c.state)
+    return {state: count for state, count in connection.execute(query)}  # noqa: C416  mypy wants pairs for dict()

@@ -16,7 +16,7 @@ from strava_pipeline.warehouse import analysis_tables
 from strava_pipeline.warehouse.activities import DEPENDENT_TABLES, Payload, Span
 from strava_pipeline.warehouse.analyses import not_analysed, store_analysis
 from strava_pipeline.warehouse.analysis_tables import route_analyses
-from strava_pipeline.warehouse.ops_tables import payloads
+from strava_pipeline.warehouse.ops_tables import payloads, tombstones
 from strava_pipeline.warehouse.put_aside import DETAIL, note_put_aside
 from strava_pipeline.warehouse.streams import store_streams, streams_of
 from strava_pipeline.warehouse.tables import activities, activity_streams, laps, metadata
@@ -163,7 +163,7 @@ def test_everything_that_hangs_on_an_activity_is_deleted_with_it(engine: Engine)
     store_whole(engine, activity_body(2, on(2)))
     with engine.begin() as connection:
         note_put_aside(connection, JUNE, DETAIL, {1: "odd", 2: "odd"})
-    hanging = [table for table in metadata.tables.values() if "activity_id" in table.c]
+    hanging = [table for table in metadata.tables.values() if "activity_id" in table.c and table is not tombstones]
     # A table added later must not be forgotten when an activity goes.
     assert set(hanging) == set(DEPENDENT_TABLES)
     filled = [table for table in hanging if table.name != "best_efforts"]
@@ -289,5 +289,30 @@ def test_raw_answers_are_kept_by_kind_and_the_newest_stays(engine: Engine) -> No
 def test_the_start_of_an_activity_is_known_while_it_is_stored(engine: Engine) -> None:
     store_whole(engine, activity_body(1, on(1)))
     with engine.connect() as connection:
-        assert store.start_of(connection, 1) == on(1)
-        assert store.start_of(connection, 2) is None
+        assert store.start_of(connection, RIDER, 1) == on(1)
+        assert store.start_of(connection, RIDER, 2) is None
+
+
+def test_an_answer_from_before_a_deletion_brings_nothing_back(engine: Engine) -> None:
+    store_whole(engine, activity_body(1, on(1)))
+    store_whole(engine, activity_body(2, on(2)))
+    later = ASKED + timedelta(hours=1)
+    assert replace_month(engine, [activity_body(2, on(2))], later) == 1
+    with engine.connect() as connection:
+        (stone,) = connection.execute(select(tombstones))
+    assert (stone.activity_id, stone.athlete_id, stone.asked_at, stone.reason) == (1, RIDER, later, "no longer listed")
+    late = activity_body(1, on(1))
+    with engine.begin() as connection:
+        rows, payload = detail_rows(RIDER, late), Payload(1, RIDER, late, digest(late))
+        assert not store.store_detail(connection, rows, payload, later)
+    assert replace_month(engine, [activity_body(1, on(1)), activity_body(2, on(2))], ASKED) == 0
+    assert ids(engine) == {2}
+
+
+def test_an_activity_that_is_there_again_is_stored_and_its_tombstone_goes(engine: Engine) -> None:
+    store_whole(engine, activity_body(1, on(1)))
+    assert replace_month(engine, [], ASKED + timedelta(hours=1), listed={99}) == 1
+    assert store_whole(engine, activity_body(1, on(1)), ASKED + timedelta(hours=2))
+    assert ids(engine) == {1}
+    with engine.connect() as connection:
+        assert connection.execute(select(tombstones)).all() == []

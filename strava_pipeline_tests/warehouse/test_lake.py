@@ -13,10 +13,10 @@ from sqlalchemy import Engine, text
 
 from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.settings import load_settings
-from strava_pipeline.sync import import_activity, remove_if_gone
 from strava_pipeline.warehouse import lake
 from strava_pipeline.warehouse.activities import Span
 from strava_pipeline.warehouse.lake import forget_athlete_points, lake_url, write_month
+from strava_pipeline_tests.inbox import bring_up_to_date
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, stream_body
 
 JUNE = Span(RIDER, datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))
@@ -39,7 +39,7 @@ def strava(engine: Engine) -> StravaStandIn:
     }
     strava.streams[3] = {}
     for number in (1, 2, 3):
-        import_activity(strava.sync(engine), RIDER, number)
+        bring_up_to_date(strava.sync(engine), RIDER, number)
     return strava
 
 
@@ -102,9 +102,9 @@ def test_a_cropped_and_a_deleted_ride_replace_the_month(strava: StravaStandIn, e
     write_month(engine, url, JUNE)
     strava.edit(1, elapsed_time=2)
     strava.streams[1] = stream_body(samples=2)
-    import_activity(strava.sync(engine), RIDER, 1)
+    bring_up_to_date(strava.sync(engine), RIDER, 1)
     strava.delete(2)
-    remove_if_gone(strava.sync(engine), RIDER, 2)
+    bring_up_to_date(strava.sync(engine), RIDER, 2, "delete")
     assert write_month(engine, url, JUNE).points == 2
     assert in_lake(url) == in_postgres(engine)
 
@@ -113,7 +113,7 @@ def test_a_month_that_lost_all_samples_has_no_file(strava: StravaStandIn, engine
     write_month(engine, url, JUNE)
     for number in (1, 2):
         strava.delete(number)
-        remove_if_gone(strava.sync(engine), RIDER, number)
+        bring_up_to_date(strava.sync(engine), RIDER, number, "delete")
     assert write_month(engine, url, JUNE).points == 0
     assert files(url) == []
     assert not write_month(engine, url, JUNE).written
@@ -140,7 +140,7 @@ def test_a_writer_that_dies_leaves_the_old_month_and_the_next_one_cleans_up(
     before = in_lake(url)
     strava.edit(1, elapsed_time=3)
     strava.streams[1] = stream_body(samples=3)
-    import_activity(strava.sync(engine), RIDER, 1)
+    bring_up_to_date(strava.sync(engine), RIDER, 1)
     with monkeypatch.context() as dying:
         dying.setattr(lake, "_flush_to_disk", lambda _: (_ for _ in ()).throw(OSError("disk full")))
         with pytest.raises(WarehouseError, match="disk full"):
@@ -160,7 +160,7 @@ def test_what_changes_while_it_is_written_is_written_again(
         flush(file)
         if 1 in strava.activities:
             strava.delete(1)
-            remove_if_gone(strava.sync(engine), RIDER, 1)
+            bring_up_to_date(strava.sync(engine), RIDER, 1, "delete")
 
     monkeypatch.setattr(lake, "_flush_to_disk", deleted_meanwhile)
     assert write_month(engine, url, JUNE).points == 3

@@ -12,18 +12,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, Row, insert, select, text, update
+from sqlalchemy import Engine, select, text, update
 
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.ops_tables import users, webhook_events
-from strava_pipeline.warehouse.webhook_events import NewEvent, Stored, store_event
+from strava_pipeline.warehouse.ops_tables import webhook_events
+from strava_pipeline.warehouse.webhook_events import add_events
+from strava_pipeline_tests.inbox import LONG_AGO, an_event, change, connect_riders, rows, states, store
 from webhook_bridge import dispatcher as dispatching
+from webhook_bridge import inbox_listener
 from webhook_bridge.dagster_api import DagsterUnavailable
 from webhook_bridge.dispatcher import Dispatcher
+from webhook_bridge.inbox_listener import InboxListener
 
 RIDERS = (1001, 1002)
 PATIENCE_SECONDS = 30
-LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass
@@ -32,20 +34,29 @@ class DagsterStandIn:
 
     launches: list[dict[str, Any]] = field(default_factory=list)
     refusal: tuple[int, bytes] | None = None
+    # What became of runs, when asked for them.
+    runs: dict[str, str] = field(default_factory=dict)
     asked: int = 0
 
     def answer(self, body: dict[str, Any]) -> tuple[int, bytes]:
         self.asked += 1
         if self.refusal is not None:
             return self.refusal
+        if "runIds" in body["variables"]["params"]:
+            found = [{"runId": name, "status": self.runs[name]} for name in body["variables"]["params"]["runIds"]]
+            return 200, json.dumps({"data": {"answer": {"__typename": "Runs", "results": found}}}).encode()
         self.launches.append(body["variables"]["params"])
         run = {"__typename": "LaunchRunSuccess", "run": {"id": f"run-{len(self.launches)}"}}
         return 200, json.dumps({"data": {"answer": run}}).encode()
 
-    def claims(self) -> list[int]:
-        """Ids of the events in all runs that were launched."""
-        configs = [launch["runConfigData"]["ops"]["claimed_events"]["config"] for launch in self.launches]
-        return [claim["event_id"] for config in configs for claim in config["claims"]]
+    def fences(self) -> list[int]:
+        """The claims in all runs that were launched."""
+        configs = [launch["runConfigData"]["ops"]["claimed_objects"]["config"] for launch in self.launches]
+        return [fence for config in configs for fence in config["fences"]]
+
+    def tags(self) -> dict[str, str]:
+        """The tags of the last run."""
+        return {tag["key"]: tag["value"] for tag in self.launches[-1]["executionMetadata"]["tags"]}
 
 
 @pytest.fixture
@@ -81,29 +92,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def riders(engine: Engine) -> None:
-    with engine.begin() as connection:
-        values = [{"athlete_id": rider, "scopes": [], "state": "active", "generation": 1} for rider in RIDERS]
-        connection.execute(insert(users), values)
-
-
-def store(engine: Engine, number: int, owner: int = RIDERS[0]) -> None:
-    event = NewEvent(
-        event_key=f"key-{number}",
-        subscription_id=5,
-        object_type="activity",
-        object_id=number,
-        aspect_type="create",
-        owner_id=owner,
-        event_time=datetime(2025, 6, 1, tzinfo=UTC),
-        updates={},
-        signed=True,
-    )
-    assert store_event(engine, event) is Stored.NEW
-
-
-def rows(engine: Engine) -> list[Row[Any]]:
-    with engine.connect() as connection:
-        return list(connection.execute(select(webhook_events).order_by(webhook_events.c.id)))
+    connect_riders(engine, *RIDERS)
 
 
 def wait_for(found: Callable[[], bool], what: str) -> None:
@@ -114,25 +103,67 @@ def wait_for(found: Callable[[], bool], what: str) -> None:
 
 
 def test_what_is_due_is_launched_once_as_one_run(dagster: DagsterStandIn, engine: Engine) -> None:
-    for number in (1, 2):
-        store(engine, number)
+    store(engine, 1, 2, 1)
     dispatcher = Dispatcher(load_settings(), engine)
     assert dispatcher.dispatch_once() == 2
     assert dispatcher.dispatch_once() == 0
     (launch,) = dagster.launches
     assert launch["selector"]["jobName"] == "webhook_sync"
-    tags = {tag["key"]: tag["value"] for tag in launch["executionMetadata"]["tags"]}
-    assert tags == {"strava/lane": "live", "dagster/priority": "10", "strava/athlete": "1001"}
     stored = rows(engine)
-    assert dagster.claims() == [row.id for row in stored]
-    assert [(row.state, row.run_id, row.fence) for row in stored] == [("launched", "run-1", 1)] * 2
+    assert {row.fence for row in stored} == set(dagster.fences())
+    assert stored[0].fence == stored[2].fence
+    assert [(row.state, row.run_id) for row in stored] == [("launched", "run-1")] * 3
 
 
-def test_a_run_of_several_athletes_names_none(dagster: DagsterStandIn, engine: Engine) -> None:
-    for number, rider in enumerate(RIDERS):
-        store(engine, number, rider)
-    Dispatcher(load_settings(), engine).dispatch_once()
-    assert "strava/athlete" not in {tag["key"] for tag in dagster.launches[0]["executionMetadata"]["tags"]}
+def test_a_run_is_tagged_with_what_all_of_its_objects_share(dagster: DagsterStandIn, engine: Engine) -> None:
+    dispatcher = Dispatcher(load_settings(), engine)
+    always = {"strava/lane": "live", "dagster/priority": "10"}
+    store(engine, 1)
+    dispatcher.dispatch_once()
+    of_one = {"strava/athlete": "1001", "strava/object": "activity:1", "strava/aspect": "create"}
+    assert dagster.tags() == always | of_one
+    store(engine, 2, 3)
+    dispatcher.dispatch_once()
+    assert dagster.tags() == always | {"strava/athlete": "1001", "strava/aspect": "create"}
+    store(engine, 4)
+    store(engine, 5, owner_id=RIDERS[1], aspect_type="delete")
+    dispatcher.dispatch_once()
+    assert dagster.tags() == always
+
+
+def test_a_run_that_waits_in_the_queue_keeps_its_claims(dagster: DagsterStandIn, engine: Engine) -> None:
+    store(engine, 1)
+    dispatcher = Dispatcher(load_settings(), engine)
+    dispatcher.dispatch_once()
+    change(engine, lease_until=LONG_AGO)
+    dagster.runs = {"run-1": "QUEUED"}
+    dispatcher.look_after_launches()
+    assert dispatcher.dispatch_once() == 0
+
+
+@pytest.mark.parametrize("status", ["FAILURE", "CANCELED", "SUCCESS"])
+def test_a_run_that_ended_before_it_began_is_launched_again(
+    dagster: DagsterStandIn, engine: Engine, status: str
+) -> None:
+    store(engine, 1)
+    dispatcher = Dispatcher(load_settings(), engine)
+    dispatcher.dispatch_once()
+    soon = datetime.now(UTC) + timedelta(seconds=10)
+    change(engine, lease_until=soon)
+    dagster.runs = {"run-1": status}
+    dispatcher.look_after_launches()
+    assert dispatcher.dispatch_once() == 1
+    assert len(dagster.launches) == 2
+
+
+def test_dead_letters_whose_time_has_come_are_launched_again(dagster: DagsterStandIn, engine: Engine) -> None:
+    store(engine, 1, 2)
+    change(engine, state="dead", error_class="transient", redrive_at=datetime.now(UTC) + timedelta(hours=1))
+    dispatcher = Dispatcher(load_settings(), engine)
+    assert dispatcher.dispatch_once() == 0
+    change(engine, [rows(engine)[0].id], redrive_at=LONG_AGO)
+    assert dispatcher.dispatch_once() == 1
+    assert states(engine) == ["launched", "dead"]
 
 
 @pytest.mark.parametrize(
@@ -157,11 +188,10 @@ def test_a_dagster_that_takes_no_run_costs_the_event_no_attempt(
         dispatcher.dispatch_once()
     (row,) = rows(engine)
     assert (row.state, row.attempts, row.error) == ("waiting", 0, str(caught.value))
-    with engine.begin() as connection:
-        connection.execute(update(webhook_events).values(not_before=LONG_AGO))
+    change(engine, not_before=LONG_AGO)
     dagster.refusal = None
     assert dispatcher.dispatch_once() == 1
-    assert rows(engine)[0].fence == 2
+    assert states(engine) == ["launched"]
 
 
 def test_no_dagster_at_all_is_the_same(settings: Settings, engine: Engine) -> None:
@@ -212,7 +242,7 @@ def test_a_running_dispatcher_takes_events_up_as_they_come(dagster: DagsterStand
     for number in (1, 2, 3):
         store(engine, number)
         dispatcher.wake()
-        wait_for(lambda: len(dagster.claims()) == number, f"event {number} in a run")  # noqa: B023  called at once
+        wait_for(lambda: len(dagster.fences()) == number, f"event {number} in a run")  # noqa: B023  called at once
     dispatcher.stop()
     assert not dispatcher.is_running
 
@@ -224,10 +254,10 @@ def test_several_dispatchers_launch_each_event_once(dagster: DagsterStandIn, eng
     for number in range(60):
         store(engine, number)
         dispatchers[number % 3].wake()
-    wait_for(lambda: len(dagster.claims()) >= 60, "sixty events in runs")
+    wait_for(lambda: len(dagster.fences()) >= 60, "sixty objects in runs")
     for dispatcher in dispatchers:
         dispatcher.stop()
-    assert sorted(dagster.claims()) == [row.id for row in rows(engine)]
+    assert sorted(dagster.fences()) == sorted(row.fence for row in rows(engine))
 
 
 def test_a_dispatcher_survives_a_database_and_a_dagster_in_trouble(
@@ -259,7 +289,7 @@ def test_a_dispatcher_survives_a_database_and_a_dagster_in_trouble(
     wait_for(lambda: bool(dagster.launches), f"a launch after {seen} tries")
     assert dispatcher.is_running
     dispatcher.stop()
-    assert dagster.claims() == [rows(engine)[0].id]
+    assert dagster.fences() == [rows(engine)[0].fence]
 
 
 def test_a_dispatcher_that_ends_for_a_bug_says_so(
@@ -271,3 +301,37 @@ def test_a_dispatcher_that_ends_for_a_bug_says_so(
         dispatcher._run()
     assert "the dispatcher ends: restart the bridge" in caplog.text
     assert not dispatcher.is_running
+
+
+def test_what_another_process_puts_into_the_inbox_is_taken_up_without_polling(
+    dagster: DagsterStandIn, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatching, "POLL_SECONDS", 3600)
+    dispatcher = Dispatcher(load_settings(), engine)
+    dispatcher.start()
+    for number in (1, 2):
+        with engine.begin() as connection:
+            add_events(connection, [an_event(number, source="reconcile")])
+        wait_for(lambda: len(dagster.fences()) == number, f"event {number} in a run")  # noqa: B023  called at once
+    dispatcher.stop()
+
+
+def test_a_listener_whose_connection_breaks_listens_again(
+    dagster: DagsterStandIn, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatching, "POLL_SECONDS", 3600)
+    monkeypatch.setattr(inbox_listener, "PAUSE_SECONDS", 0.01)
+    woken = threading.Event()
+    listener = InboxListener(engine, woken.set)
+    listener.start()
+    assert woken.wait(PATIENCE_SECONDS)
+    woken.clear()
+    with engine.connect() as connection:
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND query LIKE 'LISTEN%' AND pid <> pg_backend_pid()"
+            )
+        )
+    assert woken.wait(PATIENCE_SECONDS)
+    listener.stop()

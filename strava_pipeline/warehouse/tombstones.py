@@ -1,0 +1,63 @@
+"""Tombstones: what Strava no longer has, so that an answer asked for before that brings nothing back.
+
+Whoever stores or deletes activities of an athlete first calls :func:`take_turns`: looking at the tombstones and
+writing is then one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Connection, cast, delete, func, select
+from sqlalchemy.dialects.postgresql import insert as insert_or_update
+
+from strava_pipeline.warehouse.ops_tables import tombstones
+
+# Half of an advisory lock's key; the other half is the athlete's.
+TURN = 5
+
+
+def take_turns(connection: Connection, athlete_id: int) -> None:
+    """Until the transaction ends, nobody else stores or deletes activities of this athlete."""
+    key = func.hashint8(cast(athlete_id, BigInteger))
+    connection.execute(select(func.pg_advisory_xact_lock(TURN, key)))
+
+
+def leave_tombstones(
+    connection: Connection, athlete_id: int, activity_ids: Collection[int], asked_at: datetime, reason: str
+) -> None:
+    """Remember that these are gone; ``asked_at`` (UTC): when Strava was asked."""
+    if not activity_ids:
+        return
+    rows = [
+        {"activity_id": number, "athlete_id": athlete_id, "asked_at": asked_at, "reason": reason}
+        for number in activity_ids
+    ]
+    new = insert_or_update(tombstones).values(rows)
+    connection.execute(
+        new.on_conflict_do_update(
+            index_elements=[tombstones.c.activity_id],
+            set_={name: new.excluded[name] for name in ("athlete_id", "asked_at", "reason")}
+            | {"deleted_at": func.clock_timestamp()},
+            where=tombstones.c.asked_at < new.excluded.asked_at,
+        )
+    )
+
+
+def is_buried(connection: Connection, activity_id: int) -> bool:
+    """Whether Strava is known to have this activity no longer."""
+    query = select(tombstones.c.activity_id).where(tombstones.c.activity_id == activity_id)
+    return connection.execute(query).first() is not None
+
+
+def gone_since(connection: Connection, activity_ids: Collection[int], asked_at: datetime) -> set[int]:
+    """Those of an answer asked for at ``asked_at`` that were gone later: not to be stored.
+
+    The tombstones of the others are removed: Strava has them again.
+    """
+    if not activity_ids:
+        return set()
+    ours = tombstones.c.activity_id.in_(activity_ids)
+    connection.execute(delete(tombstones).where(ours, tombstones.c.asked_at < asked_at))
+    return set(connection.execute(select(tombstones.c.activity_id).where(ours)).scalars())

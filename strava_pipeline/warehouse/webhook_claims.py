@@ -1,0 +1,348 @@
+"""Claims: the right to bring one object up to date, with all that is pending for it.
+
+A claim takes every pending event of an object, numbers them with its fence, and sets a lease; while the lease runs
+nobody else gets the object, and what arrives meanwhile waits for the next claim. Fences come from one sequence. Who
+holds an older one is refused: the lock that proves a claim is taken in the transaction that writes the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Connection, Engine, and_, cast, func, or_, select, update
+
+from strava_pipeline.errors import FencedOut
+from strava_pipeline.warehouse import dead_letters
+from strava_pipeline.warehouse.ops_tables import webhook_claims, webhook_events
+from strava_pipeline.warehouse.webhook_events import (
+    DEAD,
+    DONE,
+    LAUNCHED,
+    PARKED,
+    PENDING,
+    RECEIVED,
+    WAITING,
+    wake_dispatchers,
+)
+
+# Until a run begins to work, it may wait in Dagster's queue; the dispatcher asks for it and extends.
+LAUNCH_LEASE = timedelta(seconds=60)
+# While a run works it extends its leases; one that died is noticed after this time.
+WORK_LEASE = timedelta(seconds=60)
+# Claims and take-ups of one object must not cross; both are short. The number is just ours.
+_TURN = 0x5742_4358
+# Until an activity, or its streams, are there; after the last wait the event dies.
+APPEAR_AFTER = (timedelta(minutes=5), timedelta(minutes=15), timedelta(minutes=45))
+# What an event waits for.
+FOR_DAGSTER = "dagster"
+FOR_ACTIVITY = "activity"
+FOR_STREAMS = "streams"
+FOR_QUOTA = "quota"
+FOR_APP = "app"
+
+_events = webhook_events.c
+
+
+@dataclass(frozen=True)
+class ClaimedEvent:
+    """One of the events under a claim."""
+
+    event_id: int
+    aspect_type: str
+    event_time: datetime
+    received_at: datetime
+    updates: dict[str, str]
+    signed: bool
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An object with all that was pending for it, oldest first; ``fence`` is the claim's number."""
+
+    fence: int
+    object_type: str
+    object_id: int
+    owner_id: int
+    events: tuple[ClaimedEvent, ...]
+
+    @property
+    def aspects(self) -> set[str]:
+        """What happened to the object: create, update, delete."""
+        return {event.aspect_type for event in self.events}
+
+
+def claim_objects(engine: Engine, limit: int) -> list[Claim]:
+    """Claim up to ``limit`` objects for which something is due, oldest first; nobody else gets them."""
+    with engine.begin() as connection:
+        _take_turns(connection)
+        due = (
+            select(_events.object_type, _events.object_id, _events.owner_id, func.min(_events.id).label("first"))
+            .where(_is_due(), ~_is_being_worked_on())
+            .group_by(_events.object_type, _events.object_id, _events.owner_id)
+            .order_by(func.min(_events.id))
+            .limit(limit)
+            .subquery("due")
+        )
+        numbered = select(due, webhook_claims.next_value().label("fence")).cte("numbered").prefix_with("MATERIALIZED")
+        taken = (
+            select(_events.id, numbered.c.fence)
+            .join(
+                numbered,
+                and_(
+                    _events.object_type == numbered.c.object_type,
+                    _events.object_id == numbered.c.object_id,
+                    _events.owner_id == numbered.c.owner_id,
+                ),
+            )
+            .where(_events.state.in_((*PENDING, LAUNCHED)))
+            .with_for_update(skip_locked=True, of=webhook_events)
+            .cte("taken")
+        )
+        rows = connection.execute(
+            update(webhook_events)
+            .where(_events.id == taken.c.id)
+            .values(fence=taken.c.fence, run_id=None, taken_up_at=None, **_under_lease(LAUNCH_LEASE))
+            .returning(webhook_events)
+        ).all()
+    return _claims(rows)
+
+
+def note_run(engine: Engine, fences: Sequence[int], run_id: str) -> None:
+    """Remember which Dagster run was launched for the claims."""
+    with engine.begin() as connection:
+        connection.execute(update(webhook_events).where(_locked(_holds(fences))).values(run_id=run_id))
+
+
+def give_back(engine: Engine, fences: Sequence[int], *, wait: timedelta, reason: str) -> None:
+    """Return claims unused, because Dagster did not take them; that costs the events nothing."""
+    with engine.begin() as connection:
+        connection.execute(
+            update(webhook_events)
+            .where(_locked(_holds(fences)))
+            .values(**_not_before(func.clock_timestamp() + wait, FOR_DAGSTER, reason))
+        )
+
+
+def begin_run(engine: Engine, fences: Sequence[int], run_id: str) -> list[Claim]:
+    """A run begins: those of its claims that still hold, the leases now in its hands."""
+    with engine.begin() as connection:
+        rows = connection.execute(
+            update(webhook_events)
+            .where(_locked(_holds(fences)))
+            .values(run_id=run_id, taken_up_at=func.clock_timestamp(), lease_until=func.clock_timestamp() + WORK_LEASE)
+            .returning(webhook_events)
+        ).all()
+    return _claims(rows)
+
+
+def take_up(engine: Engine, fence: int) -> Claim | None:
+    """A claim right before the work on it, with what has arrived since; ``None`` if it no longer holds."""
+    with engine.begin() as connection:
+        _take_turns(connection)
+        held = select(webhook_events).where(_holds([fence])).order_by(_events.id).with_for_update()
+        first = connection.execute(held).first()
+        if first is None:
+            return None
+        same = and_(
+            _events.object_type == first.object_type,
+            _events.object_id == first.object_id,
+            _events.owner_id == first.owner_id,
+        )
+        rows = connection.execute(
+            update(webhook_events)
+            .where(same, or_(_holds([fence]), _events.state.in_(PENDING)))
+            .values(
+                fence=fence,
+                run_id=first.run_id,
+                taken_up_at=func.coalesce(_events.taken_up_at, func.clock_timestamp()),
+                **_under_lease(WORK_LEASE),
+            )
+            .returning(webhook_events)
+        ).all()
+    (claim,) = _claims(rows)
+    return claim
+
+
+def extend_leases(engine: Engine, run_id: str) -> None:
+    """The run is at work: its claims hold for another while. What is being written just now is left alone."""
+    begun = (_events.state == LAUNCHED, _events.taken_up_at.is_not(None))
+    with engine.begin() as connection:
+        connection.execute(
+            update(webhook_events)
+            .where(_locked(and_(_events.run_id == run_id, *begun), skip_locked=True))
+            .values(lease_until=func.clock_timestamp() + WORK_LEASE)
+        )
+
+
+def prove(connection: Connection, fence: int) -> None:
+    """``FencedOut`` if the claim no longer holds; if it does, it will until the transaction ends."""
+    held = select(_events.id).where(_holds([fence])).order_by(_events.id).with_for_update()
+    if connection.execute(held).first() is None:
+        raise FencedOut(f"claim {fence} has been overtaken by a newer one: nothing was written")
+
+
+def finish(connection: Connection, fence: int) -> None:
+    """The claim's events have taken effect, in this transaction; ``FencedOut`` if the claim no longer holds."""
+    rows = connection.execute(
+        update(webhook_events)
+        .where(_locked(_holds([fence])))
+        .values(state=DONE, finished_at=func.clock_timestamp(), lease_until=None, error=None, waiting_for=None)
+        .returning(_events.object_id, _events.owner_id)
+    ).all()
+    if not rows:
+        raise FencedOut(f"claim {fence} has been overtaken by a newer one: nothing was written")
+    _wake_for_what_came_meanwhile(connection, rows[0].object_id)
+
+
+def postpone(connection: Connection, fence: int, until: datetime, waiting_for: str, reason: str) -> None:
+    """The events wait for something that is no fault of theirs; that costs them nothing."""
+    connection.execute(
+        update(webhook_events).where(_locked(_holds([fence]))).values(**_not_before(until, waiting_for, reason))
+    )
+
+
+def await_appearance(connection: Connection, claim: Claim, waiting_for: str, reason: str) -> bool:
+    """The activity, or its streams, are not there yet: wait 5, 15, 45 minutes; False once that was in vain."""
+    waits = connection.execute(select(func.max(_events.waits)).where(_holds([claim.fence]))).scalar_one()
+    if waits is None or waits >= len(APPEAR_AFTER):
+        return waits is None
+    until = func.clock_timestamp() + APPEAR_AFTER[waits]
+    connection.execute(
+        update(webhook_events)
+        .where(_locked(_holds([claim.fence])))
+        .values(waits=waits + 1, **_not_before(until, waiting_for, reason))
+    )
+    return True
+
+
+def park(connection: Connection, fence: int, reason: str) -> None:
+    """The events wait until the athlete connects again."""
+    connection.execute(
+        update(webhook_events)
+        .where(_locked(_holds([fence])))
+        .values(state=PARKED, lease_until=None, waiting_for=None, error=reason)
+    )
+
+
+def bury(connection: Connection, fence: int, reason: str, *, kind: str, error_class: str) -> None:
+    """The events are given up and stay visible as dead letters; a transient one is tried again by itself."""
+    connection.execute(
+        update(webhook_events)
+        .where(_locked(_holds([fence])))
+        .values(
+            state=DEAD,
+            attempts=_events.attempts + 1,
+            error_class=error_class,
+            error_kind=kind,
+            error=reason,
+            finished_at=func.clock_timestamp(),
+            redrive_at=dead_letters.next_redrive(error_class),
+            lease_until=None,
+            waiting_for=None,
+        )
+    )
+
+
+def overdue_runs(engine: Engine) -> list[str]:
+    """Runs that were launched a while ago and have not begun; Dagster knows whether they still will."""
+    soon = func.clock_timestamp() + LAUNCH_LEASE / 2
+    waiting = and_(_events.state == LAUNCHED, _events.taken_up_at.is_(None), _events.run_id.is_not(None))
+    query = select(_events.run_id).distinct().where(waiting, _events.lease_until < soon)
+    with engine.connect() as connection:
+        return list(connection.execute(query).scalars())
+
+
+def extend_launches(engine: Engine, run_ids: Sequence[str]) -> None:
+    """These runs still wait in Dagster's queue: so do their claims."""
+    _change_unbegun(engine, run_ids, lease_until=func.clock_timestamp() + LAUNCH_LEASE)
+
+
+def end_launches(engine: Engine, run_ids: Sequence[str]) -> None:
+    """These runs ended without having begun to work: their events are due again."""
+    _change_unbegun(engine, run_ids, state=RECEIVED, lease_until=None)
+
+
+def _change_unbegun(engine: Engine, run_ids: Sequence[str], **values: Any) -> None:
+    unbegun = and_(_events.state == LAUNCHED, _events.taken_up_at.is_(None), _events.run_id.in_(run_ids))
+    with engine.begin() as connection:
+        connection.execute(update(webhook_events).where(_locked(unbegun)).values(**values))
+
+
+def _take_turns(connection: Connection) -> None:
+    connection.execute(select(func.pg_advisory_xact_lock(cast(_TURN, BigInteger))))
+
+
+def _holds(fences: Sequence[int]) -> ColumnElement[bool]:
+    return and_(_events.fence.in_(fences), _events.state == LAUNCHED)
+
+
+def _locked(condition: ColumnElement[bool], *, skip_locked: bool = False) -> ColumnElement[bool]:
+    """These rows, locked in the order of their ids: two who change several of them do not block each other for good."""
+    rows = select(_events.id).where(condition).order_by(_events.id).with_for_update(skip_locked=skip_locked)
+    return _events.id.in_(rows)
+
+
+def _is_due() -> ColumnElement[bool]:
+    now = func.clock_timestamp()
+    return or_(
+        _events.state == RECEIVED,
+        and_(_events.state == WAITING, _events.not_before <= now),
+        and_(_events.state == LAUNCHED, _events.lease_until <= now),
+    )
+
+
+def _is_being_worked_on() -> ColumnElement[bool]:
+    other = webhook_events.alias("other")
+    return (
+        select(other.c.id)
+        .where(
+            other.c.object_id == _events.object_id,
+            other.c.object_type == _events.object_type,
+            other.c.owner_id == _events.owner_id,
+            other.c.state == LAUNCHED,
+            other.c.lease_until > func.clock_timestamp(),
+        )
+        .exists()
+    )
+
+
+def _under_lease(lease: timedelta) -> dict[str, Any]:
+    return {
+        "state": LAUNCHED,
+        "lease_until": func.clock_timestamp() + lease,
+        "not_before": None,
+        "waiting_for": None,
+    }
+
+
+def _not_before(until: Any, waiting_for: str, reason: str) -> dict[str, Any]:
+    return {
+        "state": WAITING,
+        "not_before": until,
+        "waiting_for": waiting_for,
+        "lease_until": None,
+        "error": reason,
+    }
+
+
+def _wake_for_what_came_meanwhile(connection: Connection, object_id: int) -> None:
+    more = select(_events.id).where(_events.object_id == object_id, _events.state == RECEIVED).limit(1)
+    if connection.execute(more).first() is not None:
+        wake_dispatchers(connection)
+
+
+def _claims(rows: Sequence[Any]) -> list[Claim]:
+    claims = []
+    for fence, group in groupby(sorted(rows, key=attrgetter("fence", "id")), key=attrgetter("fence")):
+        found = list(group)
+        events = tuple(
+            ClaimedEvent(row.id, row.aspect_type, row.event_time, row.received_at, row.updates, row.signed)
+            for row in found
+        )
+        claims.append(Claim(fence, found[0].object_type, found[0].object_id, found[0].owner_id, events))
+    return sorted(claims, key=lambda claim: claim.events[0].event_id)
