@@ -38,6 +38,8 @@ def create_app(
     app = Flask(__name__, static_folder=None)
     # Room for one byte too many, so that the handler decides about the cap, and nothing beyond is read.
     app.config["MAX_CONTENT_LENGTH"] = BODY_CAP_BYTES + 1
+    # A path token may hold slashes, and Strava follows no redirect.
+    app.url_map.merge_slashes = False
     app.extensions["settings"] = settings
     app.extensions["engine"] = engine
     app.extensions["intake"] = Intake(engine)

@@ -29,7 +29,7 @@ webhooks = Blueprint("webhooks", __name__)
 
 
 @webhooks.get("/webhooks/strava", defaults={"path_token": ""})
-@webhooks.get("/webhooks/strava/<path_token>")
+@webhooks.get("/webhooks/strava/<path:path_token>")
 def handshake(path_token: str) -> Response:
     """Echo Strava's challenge if it knows our verify token."""
     settings = _settings()
@@ -48,7 +48,7 @@ def handshake(path_token: str) -> Response:
 
 
 @webhooks.post("/webhooks/strava", defaults={"path_token": ""})
-@webhooks.post("/webhooks/strava/<path_token>")
+@webhooks.post("/webhooks/strava/<path:path_token>")
 def deliver(path_token: str) -> Response:
     """Store an event and answer 200 once it is committed; cheap checks come first."""
     settings = _settings()

@@ -31,7 +31,7 @@ COMMANDS = {
     "quota": ("quota", "Show what is used of Strava's limits, and what each lane may still use."),
     "sql": ("sql", "Run one query on the tables."),
     "up": ("up", "Run Postgres, Dagster and the bridge until Ctrl-C."),
-    "webhook": ("webhook", "Simulate a webhook delivery."),
+    "webhook": ("webhook", "Subscribe to Strava's webhooks, look at it, end it; simulate a delivery."),
 }
 
 

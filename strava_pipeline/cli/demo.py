@@ -212,10 +212,10 @@ def _new_ride(running: Demo, athlete_id: int) -> NewRide:
     """Let the mock record a ride and deliver its signed webhook; wait for the analysed row."""
     from sqlalchemy import select
 
-    from strava_pipeline.cli.webhook import callback_url
+    from strava_pipeline.cli.callback import local_callback
     from strava_pipeline.warehouse.analysis_tables import route_analyses
 
-    callback = callback_url(running.settings)
+    callback = local_callback(running.settings)
     requests.put(
         f"{running.mock_url}/mock/callback", json={"url": callback}, timeout=TIMEOUT_SECONDS
     ).raise_for_status()

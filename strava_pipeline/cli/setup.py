@@ -22,6 +22,8 @@ STRAVA_WEBHOOK_VERIFY_TOKEN={verify_token}
 STRAVA_WEBHOOK_SIGNATURE=off
 STRAVA_WEBHOOK_SIGNING_SECRETS=
 STRAVA_WEBHOOK_PATH_TOKEN={path_token}
+# The bridge as Strava reaches it, such as https://strava.example.org; `webhook subscribe` needs it.
+STRAVA_BRIDGE_PUBLIC_URL=
 # Unset: an embedded Postgres under STRAVA_HOME.
 STRAVA_DATABASE_URL=
 """

@@ -1,4 +1,4 @@
-"""``strava-pipeline webhook``: deliveries to the bridge, as Strava would send them."""
+"""``strava-pipeline webhook``: the app's push subscription, and deliveries as Strava would send them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import time
 import click
 import requests
 
-from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.cli.callback import CallbackUnreachable, check_handshake, local_callback, public_callback, shown
+from strava_pipeline.errors import ConfigurationError, StravaPipelineError
 from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.strava.fields import JsonObject
+from strava_pipeline.strava.http import new_session
+from strava_pipeline.strava.subscriptions import create_subscription, delete_subscription, list_subscriptions
 
 TIMEOUT_SECONDS = 10
 OK = 200
@@ -23,7 +27,82 @@ class DeliveryFailed(StravaPipelineError):
 
 @click.group()
 def webhook() -> None:
-    """Webhook deliveries."""
+    """The app's subscription to webhooks, and simulated deliveries."""
+
+
+@webhook.command()
+def subscribe() -> None:
+    """Have Strava deliver this app's events to STRAVA_BRIDGE_PUBLIC_URL; the bridge must be running there."""
+    settings = load_settings()
+    check_handshake(settings)
+    callback = public_callback(settings)
+    with new_session() as session:
+        existing = list_subscriptions(settings, session)
+        if existing:
+            subscription_id = _same_callback(existing[0], callback)
+            click.echo(f"subscription {subscription_id} is there already, with this callback")
+        else:
+            verify_token = settings.required("webhook_verify_token")
+            subscription_id = create_subscription(settings, session, callback, verify_token)
+            click.echo(f"subscription {subscription_id}: Strava delivers to {shown(callback)}")
+    if settings.webhook_subscription_id != subscription_id:
+        click.echo(f"STRAVA_WEBHOOK_SUBSCRIPTION_ID={subscription_id}")
+        click.echo("put this line into the settings of the bridge, and start it anew", err=True)
+
+
+def _same_callback(subscription: JsonObject, callback: str) -> int:
+    """The id of a subscription to this callback; ``ConfigurationError`` if it is another's."""
+    if subscription.get("callback_url") != callback:
+        raise ConfigurationError(
+            f"the app has subscription {subscription.get('id')} to {shown(str(subscription.get('callback_url')))},"
+            " another callback than this bridge's, and Strava allows one: `strava-pipeline webhook unsubscribe` ends it"
+        )
+    return int(subscription["id"])
+
+
+@webhook.command()
+def status() -> None:
+    """Tell which subscription the app has, whether it is this bridge's, and whether the callback answers."""
+    settings = load_settings()
+    with new_session() as session:
+        existing = list_subscriptions(settings, session)
+    if not existing:
+        click.echo("subscription  none: `strava-pipeline webhook subscribe` makes one")
+    for subscription in existing:
+        click.echo(f"subscription  {subscription.get('id')} to {shown(str(subscription.get('callback_url')))}")
+        click.echo(f"setting       {_judged_setting(settings, subscription.get('id'))}")
+    if settings.bridge_public_url is None:
+        click.echo("callback      STRAVA_BRIDGE_PUBLIC_URL is not set")
+        return
+    callback = public_callback(settings)
+    if existing and existing[0].get("callback_url") != callback:
+        click.echo(f"callback      of this bridge is another: {shown(callback)}")
+    try:
+        check_handshake(settings)
+    except CallbackUnreachable as error:
+        click.echo(f"handshake     {error}")
+    else:
+        click.echo("handshake     answered")
+
+
+def _judged_setting(settings: Settings, subscription_id: object) -> str:
+    configured = settings.webhook_subscription_id
+    if configured is None:
+        return "STRAVA_WEBHOOK_SUBSCRIPTION_ID is not set: events of any subscription are taken"
+    return f"STRAVA_WEBHOOK_SUBSCRIPTION_ID is {'the same' if configured == subscription_id else configured}"
+
+
+@webhook.command()
+def unsubscribe() -> None:
+    """End the app's subscription, whichever callback it has."""
+    settings = load_settings()
+    with new_session() as session:
+        existing = list_subscriptions(settings, session)
+        for subscription in existing:
+            delete_subscription(settings, session, int(subscription["id"]))
+            click.echo(f"subscription {subscription['id']} is ended: Strava delivers no more")
+    if not existing:
+        click.echo("there is no subscription")
 
 
 @webhook.command()
@@ -51,7 +130,7 @@ def simulate(athlete_id: int, activity_id: int, aspect: str, title: str | None, 
         "event_time": int(time.time()),
     }
     body = json.dumps(event).encode()
-    target = url or callback_url(settings)
+    target = url or local_callback(settings)
     try:
         answer = requests.post(target, data=body, headers=_headers(settings, body), timeout=TIMEOUT_SECONDS)
     except requests.RequestException as error:
@@ -60,13 +139,6 @@ def simulate(athlete_id: int, activity_id: int, aspect: str, title: str | None, 
     if answer.status_code != OK:
         raise DeliveryFailed(f"the bridge answered {answer.status_code}: {answer.text.strip()[:200]}")
     click.echo(answer.text.strip())
-
-
-def callback_url(settings: Settings) -> str:
-    """Where the bridge of this machine takes deliveries."""
-    token = settings.webhook_path_token.get_secret_value() if settings.webhook_path_token else ""
-    path = f"/webhooks/strava/{token}" if token else "/webhooks/strava"
-    return f"http://127.0.0.1:{settings.bridge_port}{path}"
 
 
 def _headers(settings: Settings, body: bytes) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """The app's push subscription at Strava: at most one, asked for with the app's own id and secret.
 
 Errors: those of :mod:`strava_pipeline.errors` below ``StravaError``; none holds the address that was called,
-since to see a subscription Strava wants the secret in its query.
+since to see a subscription Strava wants the secret in its query. Strava counts these calls against the app's limits as
+well; the ledger does not know of them: a person makes them, a few in the life of an app.
 Source: https://developers.strava.com/docs/webhooks/
 """
 

@@ -1,18 +1,25 @@
-"""``webhook simulate`` delivers what the bridge takes."""
+"""``webhook simulate`` delivers what the bridge takes; ``subscribe`` has Strava do so."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from click.testing import CliRunner
+from flask import Flask
 from sqlalchemy import Engine, select
 from werkzeug.serving import make_server
 
 from strava_pipeline.cli import cli
+from strava_pipeline.cli.callback import CallbackUnreachable
 from strava_pipeline.cli.webhook import DeliveryFailed
+from strava_pipeline.errors import ConfigurationError, RejectedRequest
 from strava_pipeline.local.supervisor import free_port
+from strava_pipeline.mock_strava.app import create_mock
+from strava_pipeline.mock_strava.config import MockConfig
+from strava_pipeline.mock_strava.state import EXTENSION
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.ops_tables import users, webhook_events
 from webhook_bridge.app import create_app
@@ -26,22 +33,28 @@ def serve(
     assert settings.client_id
     with engine.begin() as connection:
         connection.execute(users.insert().values(athlete_id=5, scopes=[], state="active", generation=1))
-    servers = []
+    with ExitStack() as servers:
 
-    def start(changes: dict[str, str]) -> None:
-        for name, value in changes.items():
-            monkeypatch.setenv(name, value)
-        server = make_server("127.0.0.1", 0, create_app(load_settings(), engine))
-        monkeypatch.setenv("STRAVA_BRIDGE_PORT", str(server.port))
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        servers.append((server, thread))
+        def start(changes: dict[str, str]) -> None:
+            for name, value in changes.items():
+                monkeypatch.setenv(name, value)
+            port = servers.enter_context(served(create_app(load_settings(), engine)))
+            monkeypatch.setenv("STRAVA_BRIDGE_PORT", str(port))
+            monkeypatch.setenv("STRAVA_BRIDGE_PUBLIC_URL", f"http://127.0.0.1:{port}")
 
-    yield start
-    for server, thread in servers:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        yield start
+
+
+@contextmanager
+def served(app: Flask) -> Iterator[int]:
+    """The port at which an app is served."""
+    server = make_server("127.0.0.1", 0, app)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.port
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 def simulate(*more: str) -> str:
@@ -53,7 +66,7 @@ def simulate(*more: str) -> str:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"STRAVA_WEBHOOK_SIGNATURE": "off", "STRAVA_WEBHOOK_PATH_TOKEN": "hidden/path".replace("/", "")}],
+    [{}, {"STRAVA_WEBHOOK_SIGNATURE": "off", "STRAVA_WEBHOOK_PATH_TOKEN": "hidden//path+="}],
     ids=["signed", "unsigned behind a path token"],
 )
 def test_delivery_is_stored(serve: Callable[[dict[str, str]], None], engine: Engine, changes: dict[str, str]) -> None:
@@ -75,3 +88,100 @@ def test_refusal_and_absence_of_the_bridge_are_told_in_one_line(
     monkeypatch.setenv("STRAVA_BRIDGE_PORT", str(free_port()))
     with pytest.raises(DeliveryFailed, match="cannot be reached"):
         simulate()
+
+
+HIDDEN = {"STRAVA_WEBHOOK_SIGNATURE": "off", "STRAVA_WEBHOOK_PATH_TOKEN": "canary/path"}
+
+
+@pytest.fixture
+def strava(monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+    """A mock Strava for the app of the settings."""
+    mock = create_mock(MockConfig(client_id="4711", client_secret="client-secret", subscription_id=9))
+    with served(mock) as port:
+        monkeypatch.setenv("STRAVA_API_URL", f"http://127.0.0.1:{port}/api/v3")
+        yield mock
+    mock.extensions[EXTENSION].deliveries.stop()
+
+
+def webhook(command: str) -> str:
+    done = CliRunner().invoke(cli, ["webhook", command], catch_exceptions=False)
+    assert done.exit_code == 0
+    for secret in ("canary", "client-secret", "verify-token"):
+        assert secret not in done.output
+    return done.output
+
+
+def callback_at(strava: Flask) -> str:
+    subscription = strava.extensions[EXTENSION].subscription
+    return "" if subscription is None else str(subscription["callback_url"])
+
+
+def test_subscribing_tells_the_id_once_and_ends_by_unsubscribing(
+    serve: Callable[[dict[str, str]], None], strava: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(HIDDEN)
+    assert "none" in webhook("status")
+    told = webhook("subscribe")
+    assert "subscription 9: Strava delivers to http://127.0.0.1" in told
+    assert "STRAVA_WEBHOOK_SUBSCRIPTION_ID=9\n" in told
+    assert callback_at(strava).endswith("/webhooks/strava/canary%2Fpath")
+    assert "is not set" in webhook("status")
+    monkeypatch.setenv("STRAVA_WEBHOOK_SUBSCRIPTION_ID", "9")
+    assert webhook("subscribe") == "subscription 9 is there already, with this callback\n"
+    assert "is the same\nhandshake     answered\n" in webhook("status")
+    assert webhook("unsubscribe") == "subscription 9 is ended: Strava delivers no more\n"
+    assert callback_at(strava) == ""
+    assert webhook("unsubscribe") == "there is no subscription\n"
+
+
+def test_another_callback_is_left_alone(
+    serve: Callable[[dict[str, str]], None], strava: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve({})
+    webhook("subscribe")
+    before = callback_at(strava)
+    serve(HIDDEN)
+    with pytest.raises(ConfigurationError, match=r"has subscription 9 to http://.*/webhooks/strava, another.*unsubscr"):
+        webhook("subscribe")
+    assert callback_at(strava) == before
+    assert "of this bridge is another" in webhook("status")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"STRAVA_WEBHOOK_VERIFY_TOKEN": "canary-other"}, "answers 403"),
+        ({"STRAVA_WEBHOOK_PATH_TOKEN": "canary-other"}, "answers 404"),
+        ({"STRAVA_BRIDGE_PUBLIC_URL": "http://127.0.0.1:9"}, "cannot be reached"),
+    ],
+)
+def test_a_callback_that_does_not_answer_is_told_before_strava_is_asked(
+    serve: Callable[[dict[str, str]], None],
+    strava: Flask,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, str],
+    told: str,
+) -> None:
+    serve(HIDDEN)
+    for name, value in changes.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(CallbackUnreachable, match=told) as caught:
+        webhook("subscribe")
+    assert "canary" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert strava.extensions[EXTENSION].subscription is None
+    assert told in webhook("status")
+
+
+def test_what_strava_refuses_is_one_line(
+    serve: Callable[[dict[str, str]], None], strava: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve({})
+    monkeypatch.setenv("STRAVA_CLIENT_SECRET", "canary-secret")
+    with pytest.raises(RejectedRequest, match="refuses STRAVA_CLIENT_ID or STRAVA_CLIENT_SECRET"):
+        webhook("subscribe")
+
+
+def test_subscribing_needs_the_public_address(settings: Settings) -> None:
+    with pytest.raises(ConfigurationError, match=r"^STRAVA_BRIDGE_PUBLIC_URL is not set"):
+        webhook("subscribe")
