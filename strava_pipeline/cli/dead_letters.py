@@ -1,0 +1,199 @@
+"""``strava-pipeline dead-letters``: events that were given up, to look at, to replay, or to discard."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from strava_pipeline.warehouse.dead_letters import DeadLetter, Selection
+
+_AGE = re.compile(r"([0-9]{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+SHOWN_REASON = 60
+WIDE = 200
+
+
+class _Age(click.ParamType[timedelta]):
+    """An age such as 30m, 12h or 2d."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        match = _AGE.fullmatch(str(value))
+        if match is None:
+            self.fail("a number and s, m, h or d is needed, such as 2d", param, ctx)
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _chosen(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that choose dead letters."""
+    for decorate in (
+        click.option("--older-than", type=_Age(), help="Only those that died this long ago or longer, such as 2d."),
+        click.option(
+            "--class", "error_class", type=click.Choice(["transient", "permanent"]), help="Only those of this class."
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+@click.group()
+def dead_letters() -> None:
+    """Show, replay and discard events that were given up."""
+
+
+@dead_letters.command("list")
+@_chosen
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True,
+    help="How to print it.",
+)  # fmt: skip
+def list_letters(error_class: str | None, older_than: timedelta | None, form: str) -> None:
+    """List dead letters, oldest first."""
+    from strava_pipeline.warehouse import dead_letters as letters
+
+    with _warehouse() as connection:
+        found = letters.dead_letters(connection, letters.Selection(None, error_class, older_than))
+    if form == "json":
+        click.echo(json.dumps([_as_json(letter) for letter in found], indent=2))
+    elif not found:
+        click.echo("no dead letters")
+    else:
+        _print(found)
+
+
+@dead_letters.command()
+@click.argument("event_id", metavar="ID", type=int)
+def show(event_id: int) -> None:
+    """Show everything about one dead or discarded letter, as JSON."""
+    from strava_pipeline.warehouse import dead_letters as letters
+
+    with _warehouse() as connection:
+        found = letters.dead_letter(connection, event_id)
+    if found is None:
+        raise ConfigurationError(f"there is no dead letter {event_id}: strava-pipeline dead-letters list")
+    click.echo(json.dumps(_as_json(found), indent=2))
+
+
+@dead_letters.command()
+@click.argument("ids", metavar="[ID]...", type=int, nargs=-1)
+@_chosen
+@click.option("--all", "everything", is_flag=True, help="Every dead letter.")
+@click.option("--yes", is_flag=True, help="Do not ask, however many there are.")
+def replay(
+    ids: tuple[int, ...], error_class: str | None, older_than: timedelta | None, everything: bool, yes: bool
+) -> None:
+    """Put dead letters back into the inbox; they are worked on at once."""
+    from strava_pipeline.warehouse import dead_letters as letters
+
+    chosen = _selection(ids, error_class, older_than, everything=everything)
+    with _warehouse() as connection:
+        _confirm(connection, chosen, "replay", yes=yes)
+        _done(connection, "replay", ids, letters.replay(connection, chosen))
+
+
+@dead_letters.command()
+@click.argument("ids", metavar="[ID]...", type=int, nargs=-1)
+@_chosen
+@click.option("--all", "everything", is_flag=True, help="Every dead letter.")
+@click.option("--because", required=True, help="Why; it is kept with the letter.")
+@click.option("--yes", is_flag=True, help="Do not ask, however many there are.")
+def discard(
+    ids: tuple[int, ...],
+    error_class: str | None,
+    older_than: timedelta | None,
+    everything: bool,
+    because: str,
+    yes: bool,
+) -> None:
+    """Give dead letters up for good. They are kept, with who did it and why."""
+    from getpass import getuser
+
+    from strava_pipeline.warehouse import dead_letters as letters
+
+    chosen = _selection(ids, error_class, older_than, everything=everything)
+    with _warehouse() as connection:
+        _confirm(connection, chosen, "discard", yes=yes)
+        _done(connection, "discard", ids, letters.discard(connection, chosen, by=getuser(), because=because))
+
+
+@contextmanager
+def _warehouse() -> Iterator[Connection]:
+    """One transaction."""
+    from strava_pipeline.warehouse.migrate import open_warehouse
+
+    with open_warehouse(load_settings()) as engine, engine.begin() as connection:
+        yield connection
+
+
+def _selection(
+    ids: tuple[int, ...], error_class: str | None, older_than: timedelta | None, *, everything: bool
+) -> Selection:
+    from strava_pipeline.warehouse.dead_letters import Selection
+
+    if not (ids or error_class or older_than or everything):
+        raise click.UsageError("say which: ids, --class, --older-than, or --all")
+    return Selection(ids or None, error_class, older_than)
+
+
+def _confirm(connection: Connection, chosen: Selection, verb: str, *, yes: bool) -> None:
+    from strava_pipeline.warehouse.dead_letters import dead_letters as find
+
+    count = len(find(connection, chosen))
+    if count > 1 and not yes:
+        click.confirm(f"{verb} {count} dead letters?", abort=True, err=True)
+
+
+def _done(connection: Connection, action: str, ids: tuple[int, ...], changed: list[int]) -> None:
+    """Say and log what was done; an id that is no dead letter is an error, and then nothing was done."""
+    from strava_pipeline.warehouse.operator_audit import Actor, note_action
+
+    if missing := sorted(set(ids) - set(changed)):
+        raise ConfigurationError(
+            f"{', '.join(map(str, missing))}: no such dead letter in this selection; nothing was changed"
+        )
+    for event_id in changed:
+        note_action(connection, Actor.COMMAND, action, f"event {event_id}")
+    click.echo(f"{action}: {len(changed)} dead letter(s)")
+
+
+def _as_json(letter: DeadLetter) -> dict[str, Any]:
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in vars(letter).items()}
+
+
+def _print(found: list[DeadLetter]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        "id", "died at (UTC)", "class", "object", "athlete", "aspect", "again at (UTC)", "why", box=box.SIMPLE
+    )
+    for letter in found:
+        table.add_row(
+            str(letter.id),
+            f"{letter.died_at:%Y-%m-%d %H:%M:%S}",
+            letter.error_class,
+            f"{letter.object_type} {letter.object_id}",
+            str(letter.owner_id),
+            letter.aspect_type,
+            f"{letter.redrive_at:%Y-%m-%d %H:%M}" if letter.redrive_at else "-",
+            letter.error if len(letter.error) <= SHOWN_REASON else f"{letter.error[: SHOWN_REASON - 3]}...",
+        )
+    # A file or a pipe has no width of its own, and nothing of the table must be left out there.
+    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else WIDE).print(table)
