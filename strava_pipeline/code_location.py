@@ -6,6 +6,7 @@ from strava_pipeline.assets.activities import activities, activity_details, acti
 from strava_pipeline.assets.analysis import route_analyses
 from strava_pipeline.assets.athletes import athletes_and_gear
 from strava_pipeline.assets.lake import activity_points_parquet
+from strava_pipeline.jobs.remap import remap
 from strava_pipeline.jobs.webhook_sync import webhook_sync
 from strava_pipeline.resources import StravaResource, WarehouseResource
 
@@ -22,7 +23,7 @@ def build_strava_defs() -> dg.Definitions:
             route_analyses,
             activity_points_parquet,
         ],
-        jobs=[webhook_sync],
+        jobs=[remap, webhook_sync],
         resources={
             "warehouse": warehouse,
             "strava": StravaResource(warehouse=warehouse),

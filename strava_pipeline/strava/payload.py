@@ -104,6 +104,10 @@ DIGEST_FIELDS = (
     "elapsed_time", "total_elevation_gain", "gear_id", "trainer", "commute", "manual", "private", "visibility",
     "flagged", "upload_id", "total_photo_count", "heartrate_opt_out",
 )  # fmt: skip
+# Of these a later summary knows more than a detail that is otherwise current.
+COUNTERS = (
+    "achievement_count", "pr_count", "kudos_count", "comment_count", "athlete_count", "photo_count", "has_kudoed",
+)  # fmt: skip
 
 ATHLETE_FIELDS: Fields = {
     "id": bigint,

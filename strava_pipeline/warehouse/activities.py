@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, delete, select
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.strava.payload import DetailRows
 from strava_pipeline.warehouse.analysis_tables import ANALYSIS_TABLES
+from strava_pipeline.warehouse.athletes import store_gear
 from strava_pipeline.warehouse.bulk import replace_children, upsert
 from strava_pipeline.warehouse.history_tables import put_aside
 from strava_pipeline.warehouse.ops_tables import payloads
@@ -95,7 +96,7 @@ def replace_span(
     """Make the stored activities of a span those in ``rows``; returns how many were deleted.
 
     ``listed``: ids Strava listed at all, which are not deleted even if they start elsewhere or did not map.
-    What was stored after ``asked_at`` stays; a row in which nothing changed is not written again.
+    What was stored after ``asked_at`` stays.
     ``WarehouseError`` if suspiciously much would vanish.
     """
     take_turns(connection, span.athlete_id)
@@ -116,7 +117,7 @@ def replace_span(
     kept = [row for row in rows if row["id"] not in buried]
     fresh = [row | {"fetched_at": asked_at, "resource_state": SUMMARIZED} for row in kept]
     _drop_changed_recordings(connection, fresh)
-    upsert(connection, activities, fresh, newer_by="fetched_at", only_new={"resource_state"}, rewrite_same=False)
+    upsert(connection, activities, fresh, newer_by="fetched_at", only_new={"resource_state"})
     listed_bodies = [payload for payload in bodies if payload.activity_id not in buried]
     store_payloads(connection, SUMMARY, listed_bodies, asked_at)
     return len(gone)
@@ -131,13 +132,13 @@ def store_detail(connection: Connection, rows: DetailRows, payload: Payload, ask
     _drop_changed_recordings(connection, [activity])
     if not upsert(connection, activities, [activity], newer_by="fetched_at"):
         return False
-    store_parts(connection, [payload.activity_id], rows, asked_at)
+    store_parts(connection, payload.activity_id, rows, asked_at)
     store_payloads(connection, DETAIL, [payload], asked_at)
     return True
 
 
-def store_parts(connection: Connection, activity_ids: Collection[int], rows: DetailRows, asked_at: datetime) -> None:
-    """Make what hangs on these activities exactly ``rows``, and keep the segments they touch."""
+def store_parts(connection: Connection, activity_id: int, rows: DetailRows, asked_at: datetime) -> None:
+    """Make what hangs on an activity exactly ``rows``, and store the gear and the segments it used."""
     photo_rows = [photo | {"urls": json.dumps(photo["urls"])} for photo in rows.photos]
     children = (
         (laps, rows.laps),
@@ -147,10 +148,11 @@ def store_parts(connection: Connection, activity_ids: Collection[int], rows: Det
         (photos, photo_rows),
     )
     for table, found in children:
-        replace_children(connection, table, activity_ids, found)
+        replace_children(connection, table, [activity_id], found)
     # Shared by all athletes: in one order, so that two transactions wait for each other on one side only.
     touched = [row | {"fetched_at": asked_at} for row in sorted(rows.segments, key=lambda row: int(row["id"]))]
     upsert(connection, segments, touched, newer_by="fetched_at", rewrite_same=False)
+    store_gear(connection, sorted(rows.gear, key=lambda row: str(row["id"])), asked_at)
 
 
 def store_payloads(connection: Connection, kind: str, bodies: Sequence[Payload], asked_at: datetime) -> None:
@@ -166,7 +168,7 @@ def store_payloads(connection: Connection, kind: str, bodies: Sequence[Payload],
         }
         for payload in bodies
     ]
-    upsert(connection, payloads, rows, newer_by="fetched_at", rewrite_same=False)
+    upsert(connection, payloads, rows, newer_by="fetched_at")
 
 
 def delete_activities(connection: Connection, activity_ids: Collection[int]) -> None:

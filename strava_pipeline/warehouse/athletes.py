@@ -23,7 +23,7 @@ def store_athlete(connection: Connection, row: Row, asked_at: datetime) -> None:
 def store_gear(connection: Connection, rows: Sequence[Row], asked_at: datetime) -> None:
     """Store bikes and shoes; a summary of one keeps what only its detail tells."""
     for row in rows:
-        upsert(connection, gear, [row | {"fetched_at": asked_at}], newer_by="fetched_at")
+        upsert(connection, gear, [row | {"fetched_at": asked_at}], newer_by="fetched_at", rewrite_same=False)
 
 
 def store_stats(connection: Connection, rows: Sequence[Row], asked_at: datetime) -> None:

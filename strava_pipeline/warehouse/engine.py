@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
+import stamina
 from psycopg import OperationalError
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable, QueryCanceled
 from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
-from sqlalchemy.engine import URL
-from sqlalchemy.engine.interfaces import ExceptionContext
+from sqlalchemy.engine import URL, Dialect
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import ArgumentError
 
 from strava_pipeline.errors import ConfigurationError, DatabaseAway, WarehouseError
@@ -18,7 +22,13 @@ from strava_pipeline.settings import Settings
 CONNECT_SECONDS = 5
 STATEMENT_MILLISECONDS = 120_000
 LOCK_MILLISECONDS = 30_000
+# A page must not wait long for a primary that is away.
+READING_CONNECT_SECONDS = 2
+READING_CONNECTION_SECONDS = 60
+KEEP_TRYING_SECONDS = 30
 EMBEDDED_DATABASE = "strava"
+Result = TypeVar("Result")
+log = logging.getLogger(__name__)
 _POSTGRES_SCHEMES = {"postgres", "postgresql"}
 
 
@@ -55,18 +65,26 @@ def dagster_url(settings: Settings) -> str:
 
 def open_engine(url: URL) -> Engine:
     """An engine whose failures to reach the database are a ``DatabaseAway`` in one line."""
+    return _engine(url, CONNECT_SECONDS)
+
+
+def _connect_arguments(connect_seconds: int) -> dict[str, Any]:
+    return {
+        "connect_timeout": connect_seconds,
+        "application_name": "strava-pipeline",
+        "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_MILLISECONDS} -c lock_timeout={LOCK_MILLISECONDS}",
+    }
+
+
+def _engine(url: URL, connect_seconds: int, pool_recycle: int = -1) -> Engine:
     engine = create_engine(
         url,
         # Rows are people's data: an error names the statement, never its values.
         hide_parameters=True,
         pool_pre_ping=True,
         pool_size=5,
-        connect_args={
-            "connect_timeout": CONNECT_SECONDS,
-            "application_name": "strava-pipeline",
-            "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_MILLISECONDS}"
-            f" -c lock_timeout={LOCK_MILLISECONDS}",
-        },
+        pool_recycle=pool_recycle,
+        connect_args=_connect_arguments(connect_seconds),
     )
 
     @event.listens_for(engine, "handle_error")
@@ -81,6 +99,43 @@ def open_engine(url: URL) -> Engine:
         return None
 
     return engine
+
+
+def open_reading_engine(settings: Settings) -> Engine:
+    """An engine for pages that only read: on the primary, and on the replica, if there is one, while that is away.
+
+    A connection is renewed after a minute, so that the primary is used again once it is back.
+    """
+    primary = database_url(settings)
+    if settings.database_replica_url is None:
+        return _engine(primary, CONNECT_SECONDS)
+    replica = parse_url(settings.database_replica_url.get_secret_value(), "STRAVA_DATABASE_REPLICA_URL")
+    engine = _engine(primary, READING_CONNECT_SECONDS, pool_recycle=READING_CONNECTION_SECONDS)
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Dialect, record: object, arguments: list[Any], options: dict[str, Any]) -> DBAPIConnection:  # noqa: ARG001  the signature is SQLAlchemy's
+        try:
+            return dialect.connect(*arguments, **options)
+        except OperationalError as error:
+            log.warning("%s; reading from the replica at %s", away(primary, error), shown(replica))
+            theirs, named = dialect.create_connect_args(replica)
+            return dialect.connect(*theirs, **_connect_arguments(READING_CONNECT_SECONDS), **named)
+
+    return engine
+
+
+def repeated(engine: Engine, work: Callable[[Connection], Result]) -> Result:
+    """What ``work`` returns, done in one transaction; again with back-off when the database was away meanwhile.
+
+    ``work`` must come to the same when it is done twice: of a commit whose answer is lost nobody knows the outcome.
+    ``DatabaseAway`` after about half a minute.
+    """
+    for attempt in stamina.retry_context(
+        on=DatabaseAway, attempts=None, timeout=KEEP_TRYING_SECONDS, wait_initial=0.2, wait_max=5, wait_jitter=0.2
+    ):
+        with attempt, engine.begin() as connection:
+            return work(connection)
+    raise AssertionError("stamina ends with a result or an error")
 
 
 def away(url: URL, error: BaseException) -> DatabaseAway:

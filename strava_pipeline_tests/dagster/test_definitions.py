@@ -106,7 +106,7 @@ def test_the_lake_shows_the_columns_of_the_view_and_where_they_come_from(engine:
 
 
 def test_jobs_and_resources_are_the_documented_ones() -> None:
-    assert [job.name for job in defs.jobs or []] == ["webhook_sync"]
+    assert [job.name for job in defs.jobs or []] == ["remap", "webhook_sync"]
     assert set(defs.resources or {}) == {"warehouse", "strava", "io_manager"}
     job = defs.resolve_job_def("webhook_sync")
     assert job.tags == {"strava/lane": "live", "dagster/priority": "10"}

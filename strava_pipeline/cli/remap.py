@@ -1,0 +1,33 @@
+"""``strava-pipeline remap``: the tables of activities anew from the stored raw answers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from strava_pipeline.settings import load_settings
+
+
+@click.command()
+@click.option("--athlete", "athlete_id", type=int, help="Only this athlete's activities.")
+@click.option(
+    "--before", type=click.DateTime(), help="Only what was not re-mapped since (UTC), to go on with an interrupted one."
+)
+def remap(athlete_id: int | None, before: datetime | None) -> None:
+    """Rebuild the tables of activities from the stored raw answers, without one request."""
+    from strava_pipeline.warehouse import remap as mapping
+    from strava_pipeline.warehouse.engine import now
+    from strava_pipeline.warehouse.migrate import open_warehouse
+
+    with open_warehouse(load_settings()) as engine:
+        with engine.connect() as connection:
+            since = now(connection) if before is None else before.replace(tzinfo=UTC)
+        click.echo(f"if this is interrupted, --before {since:%Y-%m-%dT%H:%M:%S} goes on with it", err=True)
+        rebuilt, odd = 0, 0
+        for batch in mapping.remap(engine, before=since, athlete_id=athlete_id):
+            rebuilt, odd = rebuilt + batch.rebuilt, odd + len(batch.odd)
+            for reason in batch.odd.values():
+                click.echo(f"not re-mapped: {reason}", err=True)
+            click.echo(f"{rebuilt} activities re-mapped", err=True)
+    click.echo(f"{rebuilt} activities re-mapped, {odd} put aside")
