@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from sqlalchemy import Column, Table
 from sqlalchemy.dialects import postgresql
 
+from strava_pipeline.warehouse import analysis_tables, history_tables  # noqa: F401  each registers its tables
 from strava_pipeline.warehouse.tables import SCHEMA, metadata
 from strava_pipeline.warehouse.views import VIEWS
 

@@ -6,27 +6,18 @@ come last, because others build on these views.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, Table
 
+from strava_pipeline.warehouse.analysis_views import ANALYSIS_VIEWS
+from strava_pipeline.warehouse.declared_view import View, create
 from strava_pipeline.warehouse.tables import SCHEMA, activities, best_efforts
 
 RIDES = ("Ride", "GravelRide", "MountainBikeRide", "EBikeRide", "EMountainBikeRide", "VirtualRide", "Velomobile")
 RUNS = ("Run", "TrailRun", "VirtualRun")
 SWIMS = ("Swim",)
 KM_PER_HOUR = 3.6
-
-
-@dataclass(frozen=True)
-class View:
-    """A view of schema ``strava``: the ``query`` behind it, and what each of its columns means."""
-
-    name: str
-    comment: str
-    query: str
-    columns: Mapping[str, str]
 
 
 def _told(table: Table, *names: str) -> dict[str, str]:
@@ -214,17 +205,11 @@ ORDER BY athlete_id, name, elapsed_time, start_date
             **_told(best_efforts, "start_date", "start_date_local"),
         },
     ),
+    *ANALYSIS_VIEWS,
 )
 
 
 def create_views(connection: Connection) -> None:
-    """Make the views and their comments what is declared here."""
+    """Make the views and their comments what is declared."""
     for view in VIEWS:
-        connection.exec_driver_sql(f"CREATE OR REPLACE VIEW {SCHEMA}.{view.name} AS {view.query}")
-        connection.exec_driver_sql(f"COMMENT ON VIEW {SCHEMA}.{view.name} IS {_quoted(view.comment)}")
-        for name, meaning in view.columns.items():
-            connection.exec_driver_sql(f"COMMENT ON COLUMN {SCHEMA}.{view.name}.{name} IS {_quoted(meaning)}")
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''").replace("%", "%%") + "'"
+        create(connection, view)
