@@ -99,7 +99,7 @@ def _meet(store: PostgresTokenStore, mode: Mode) -> None:
         for _ in range(EXPIRIES):
             rejected = store.access_token(RIDER)
             with gate_closed(store.engine):
-                crowd = [processes.fork(f"meet {rejected}") for _ in range(WORKERS)]
+                crowd = [processes.fork(f"meet {rejected.reveal()}") for _ in range(WORKERS)]
             told = [processes.hear(process) for process in crowd]
             failed += sum(said != f"token {provider.endpoint.access_token}" for said in told)
         calls = provider.endpoint.calls
