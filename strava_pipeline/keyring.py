@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from strava_pipeline.errors import ConfigurationError, TokenUnreadable
 from strava_pipeline.secret import Secret
@@ -70,6 +72,11 @@ class Keyring:
     def check_value(self, key_id: str) -> str:
         """Tells whether two processes have the same key under an id; says nothing else of the key."""
         return hmac.digest(self.keys[key_id], b"key check", hashlib.sha256)[:CHECK_BYTES].hex()
+
+    def derived_key(self, purpose: str) -> bytes:
+        """A key for something other than tokens, 32 bytes: HKDF-SHA256 (RFC 5869) of the writing key."""
+        info = f"strava-pipeline|{VERSION}|{purpose}".encode()
+        return HKDF(SHA256(), KEY_BYTES, salt=None, info=info).derive(self.keys[self.writing_key_id])
 
     def encrypt(self, secret: Secret, place: Place) -> str:
         """An envelope that opens at ``place`` only."""

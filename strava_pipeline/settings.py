@@ -128,6 +128,9 @@ class Settings(BaseSettings):
     trusted_proxies: int = Field(
         0, ge=0, le=5, description="proxies in front of the bridge; 0: X-Forwarded-For and the like are ignored"
     )
+    operator_token: SecretStr | None = Field(
+        None, min_length=16, description="opens the status page; needed wherever the page is not on this machine alone"
+    )
     bridge_port: int = Field(8080, ge=0, le=65535, description="port of the bridge")
     dagster_webserver_url: HttpUrl = Field(
         "http://127.0.0.1:3000",

@@ -27,6 +27,7 @@ SECRETS = (
     "webhook_verify_token",
     "webhook_signing_secrets",
     "webhook_path_token",
+    "operator_token",
     "dagster_postgres_url",
 )
 

@@ -18,6 +18,7 @@ from webhook_bridge.health import health
 from webhook_bridge.intake import Intake
 from webhook_bridge.request_ids import current_request_id, install_request_ids
 from webhook_bridge.security_headers import install_security_headers
+from webhook_bridge.site import install_site
 from webhook_bridge.webhooks import BODY_CAP_BYTES, webhooks
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,12 @@ def create_app(
     engine: Engine,
     wake: Callable[[], None] = lambda: None,
     dispatcher_is_running: Callable[[], bool] = lambda: True,
+    dagster_tasks_wake: Callable[[], None] = lambda: None,
 ) -> Flask:
-    """The app; ``wake`` is called when an event was stored. ``ConfigurationError`` if it could not verify one."""
+    """The app; ``wake`` is called when an event was stored. ``ConfigurationError`` if it could not verify one.
+
+    ``dagster_tasks_wake`` is called when an athlete has come or gone.
+    """
     redaction.install()
     check_settings(settings)
     app = Flask(__name__, static_folder=None)
@@ -48,6 +53,7 @@ def create_app(
     _install(app, settings)
     app.register_blueprint(webhooks)
     app.register_blueprint(health)
+    install_site(app, settings, dagster_tasks_wake)
     app.register_error_handler(WebhookRejected, _rejected)
     app.register_error_handler(DatabaseAway, _database_away)
     app.register_error_handler(HTTPException, _http_error)

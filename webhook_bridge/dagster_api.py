@@ -1,4 +1,4 @@
-"""The few things asked of Dagster from outside: launch a run, launch a backfill, is a run still to come.
+"""The few things asked of Dagster from outside: runs, backfills, athletes' partitions.
 
 GraphQL by plain requests, so that nothing here needs Dagster.
 """
@@ -15,6 +15,8 @@ from strava_pipeline.errors import StravaPipelineError
 Found = TypeVar("Found")
 
 TIMEOUT_SECONDS = 10
+# A person waits for the page.
+GLANCE_SECONDS = 3
 LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "strava_pipeline"}
 _LAUNCH_RUN = """
 mutation LaunchRun($params: ExecutionParams!) {
@@ -44,6 +46,46 @@ query Runs($params: RunsFilter!) {
 }
 """
 _TO_COME = {"QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED"}
+# As the code location's strava_pipeline.partitions names it, which needs Dagster to be imported.
+ATHLETES_NAME = "strava_athletes"
+_ADD_ATHLETE = f"""
+mutation AddAthlete($params: String!) {{
+  answer: addDynamicPartition(
+    repositorySelector: {{repositoryName: "{LOCATION["repositoryName"]}",
+      repositoryLocationName: "{LOCATION["repositoryLocationName"]}"}}
+    partitionsDefName: "{ATHLETES_NAME}"
+    partitionKey: $params
+  ) {{
+    __typename
+    ... on AddDynamicPartitionSuccess {{ key: partitionKey }}
+    ... on DuplicateDynamicPartitionError {{ message }}
+    ... on Error {{ message }}
+  }}
+}}
+"""
+_REMOVE_ATHLETE = f"""
+mutation RemoveAthlete($params: String!) {{
+  answer: deleteDynamicPartitions(
+    repositorySelector: {{repositoryName: "{LOCATION["repositoryName"]}",
+      repositoryLocationName: "{LOCATION["repositoryLocationName"]}"}}
+    partitionsDefName: "{ATHLETES_NAME}"
+    partitionKeys: [$params]
+  ) {{
+    __typename
+    ... on Error {{ message }}
+  }}
+}}
+"""
+_BACKFILLS = """
+query Backfills($params: BulkActionsFilter!) {
+  answer: partitionBackfillsOrError(filters: $params, limit: 200) {
+    __typename
+    ... on PartitionBackfills { results { id status tags { key value } } }
+    ... on Error { message }
+  }
+}
+"""
+ATHLETE_TAG = "strava/athlete"
 
 
 class DagsterUnavailable(StravaPipelineError):
@@ -57,7 +99,7 @@ def launch_run(webserver_url: str, job: str, run_config: Mapping[str, Any], tags
         "runConfigData": run_config,
         "executionMetadata": {"tags": _tag_list(tags)},
     }
-    return _ask(webserver_url, _LAUNCH_RUN, params, "LaunchRunSuccess", lambda answer: str(answer["run"]["id"]))
+    return _ask(webserver_url, _LAUNCH_RUN, params, {"LaunchRunSuccess"}, lambda answer: str(answer["run"]["id"]))
 
 
 def launch_backfill(
@@ -72,7 +114,7 @@ def launch_backfill(
         "partitionNames": list(partitions),
         "tags": _tag_list(tags),
     }
-    return _ask(webserver_url, _LAUNCH_BACKFILL, params, "LaunchBackfillSuccess", lambda answer: str(answer["id"]))
+    return _ask(webserver_url, _LAUNCH_BACKFILL, params, {"LaunchBackfillSuccess"}, lambda answer: str(answer["id"]))
 
 
 def runs_to_come(webserver_url: str, run_ids: Iterable[str]) -> set[str]:
@@ -81,22 +123,48 @@ def runs_to_come(webserver_url: str, run_ids: Iterable[str]) -> set[str]:
     def unfinished(answer: Any) -> set[str]:
         return {run["runId"] for run in answer["results"] if run["status"] in _TO_COME}
 
-    return _ask(webserver_url, _RUNS, {"runIds": list(run_ids)}, "Runs", unfinished)
+    return _ask(webserver_url, _RUNS, {"runIds": list(run_ids)}, {"Runs"}, unfinished)
+
+
+def add_athlete(webserver_url: str, athlete_id: int) -> None:
+    """Give an athlete their partitions; does nothing when they have them. ``DagsterUnavailable``."""
+    successes = {"AddDynamicPartitionSuccess", "DuplicateDynamicPartitionError"}
+    _ask(webserver_url, _ADD_ATHLETE, str(athlete_id), successes, lambda _: None)
+
+
+def remove_athlete(webserver_url: str, athlete_id: int) -> None:
+    """Take an athlete's partitions away; does nothing when they have none. ``DagsterUnavailable``."""
+    _ask(webserver_url, _REMOVE_ATHLETE, str(athlete_id), {"DeleteDynamicPartitionsSuccess"}, lambda _: None)
+
+
+def athletes_being_backfilled(webserver_url: str) -> set[int]:
+    """Whose backfills are under way, as far as their tags tell. ``DagsterUnavailable`` if nobody can tell."""
+
+    def tagged(answer: Any) -> set[int]:
+        tags = [tag for backfill in answer["results"] for tag in backfill["tags"]]
+        return {int(tag["value"]) for tag in tags if tag["key"] == ATHLETE_TAG and tag["value"].isdecimal()}
+
+    return _ask(webserver_url, _BACKFILLS, {"statuses": ["REQUESTED"]}, {"PartitionBackfills"}, tagged, GLANCE_SECONDS)
 
 
 def _ask(
-    webserver_url: str, query: str, params: Mapping[str, Any], success: str, found_in: Callable[[Any], Found]
+    webserver_url: str,
+    query: str,
+    params: Mapping[str, Any] | str,
+    successes: set[str],
+    found_in: Callable[[Any], Found],
+    timeout_s: float = TIMEOUT_SECONDS,
 ) -> Found:
     """What an answer of the wanted kind holds; ``DagsterUnavailable`` for any other answer, and for none."""
     try:
         response = requests.post(
             f"{webserver_url}/graphql",
             json={"query": query, "variables": {"params": params}},
-            timeout=TIMEOUT_SECONDS,
+            timeout=timeout_s,
         )
         response.raise_for_status()
         answer = response.json()["data"]["answer"]
-        if answer["__typename"] == success:
+        if answer["__typename"] in successes:
             return found_in(answer)
         reason = answer.get("message") or answer["__typename"]
     except (requests.RequestException, AttributeError, KeyError, TypeError, ValueError) as error:

@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 from strava_pipeline.local.serving import serve_until_signalled
 from strava_pipeline.settings import Settings
 from webhook_bridge.app import create_app
+from webhook_bridge.dagster_tasks import DagsterTasks
 from webhook_bridge.dispatcher import Dispatcher
 
 # Each waits for the disk most of its time, and all that wait share one flush: more threads, more events per flush.
@@ -17,10 +18,12 @@ THREADS = 33
 def serve(settings: Settings, engine: Engine, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT; the dispatcher runs beside."""
     dispatcher = Dispatcher(settings, engine)
-    app = create_app(settings, engine, dispatcher.wake, lambda: dispatcher.is_running)
+    tasks = DagsterTasks(settings, engine)
+    app = create_app(settings, engine, dispatcher.wake, lambda: dispatcher.is_running, tasks.wake)
 
     def begin(address: str) -> None:
         dispatcher.start()
+        tasks.start()
         click.echo(f"bridge listening on {address}")
 
     serve_until_signalled(
@@ -29,7 +32,9 @@ def serve(settings: Settings, engine: Engine, host: str, port: int) -> None:
         port,
         what="the bridge",
         threads=THREADS,
-        keep_proxy_headers=settings.trusted_proxies > 0,
+        # Where none is trusted nothing believes them, but the operator's gate sees that there is a proxy.
+        keep_proxy_headers=True,
         on_listening=begin,
     )
+    tasks.stop()
     dispatcher.stop()

@@ -36,8 +36,8 @@ class TokenGrant:
     athlete: dict[str, Any] | None = field(default=None, repr=False)
 
 
-def authorize_url(settings: Settings, redirect_uri: str = LOCAL_REDIRECT) -> str:
-    """The page on which an athlete allows access; Strava then redirects with ``code`` and ``scope``."""
+def authorize_url(settings: Settings, redirect_uri: str = LOCAL_REDIRECT, *, state: str | None = None) -> str:
+    """The page on which an athlete allows access; Strava then redirects with ``code``, ``scope`` and ``state``."""
     query = {
         "client_id": settings.required("client_id"),
         "redirect_uri": redirect_uri,
@@ -45,6 +45,8 @@ def authorize_url(settings: Settings, redirect_uri: str = LOCAL_REDIRECT) -> str
         "approval_prompt": "auto",
         "scope": ",".join(WANTED_SCOPES),
     }
+    if state is not None:
+        query["state"] = state
     return f"{settings.oauth_url}/authorize?{urlencode(query)}"
 
 

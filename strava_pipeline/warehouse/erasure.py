@@ -30,10 +30,10 @@ from strava_pipeline.warehouse import ops_tables, tables
 from strava_pipeline.warehouse.operator_audit import Actor, note_action
 from strava_pipeline.warehouse.ops_tables import users, webhook_events
 from strava_pipeline.warehouse.users import erase_tokens, patient_transaction
-from strava_pipeline.warehouse.webhook_events import DONE
+from strava_pipeline.warehouse.webhook_events import DISCARDED, DONE
 
 REMOVAL = "removal"
-FINAL_STATES = (DONE, "discarded")
+FINAL_STATES = (DONE, DISCARDED)
 DROPPED = "dropped: the athlete has disconnected"
 # Rows about an athlete that hold no data of theirs: the count of calls, and who did what.
 KEPT_OPS_TABLES = frozenset({"users", "token_audit", "token_journal", "api_calls"})

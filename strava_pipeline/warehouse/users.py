@@ -85,18 +85,28 @@ class PostgresTokenStore:
             row = _row(connection, athlete_id)
         return TokenGrant(self._open(row, ACCESS), self._open(row, REFRESH), row.strava_token_expires_at)
 
-    def exchanged(self, exchange: Callable[[], TokenGrant], scopes: Sequence[str]) -> tuple[int, TokenGrant]:
-        """Exchange a code and store the tokens; returns the athlete's id and what came. A refused code is audited."""
+    def exchanged(
+        self, exchange: Callable[[], TokenGrant], scopes: Sequence[str], **more: str | None
+    ) -> tuple[int, TokenGrant]:
+        """Exchange a code and store the tokens; returns the athlete's id and what came. A refused code is audited.
+
+        ``more``: as of :meth:`connect`.
+        """
         try:
             grant = exchange()
         except StravaError as error:
             with self.engine.begin() as connection:
                 audit(connection, None, "exchange", "failed", str(error))
             raise
-        return self.connect(grant, scopes), grant
+        return self.connect(grant, scopes, **more), grant
 
-    def connect(self, grant: TokenGrant, scopes: Sequence[str]) -> int:
-        """Store the tokens of a code exchange, and let events go on that waited for them; returns the athlete's id."""
+    def connect(
+        self, grant: TokenGrant, scopes: Sequence[str], *, email: str | None = None, dagster_task: str | None = None
+    ) -> int:
+        """Store the tokens of a code exchange; returns the athlete's id. Events that waited for this go on.
+
+        Without ``email`` a stored one stays; ``dagster_task``: what Dagster has yet to be told.
+        """
         athlete_id: int = (grant.athlete or {})["id"]
         with patient_transaction(self.engine) as connection:
             connection.execute(
@@ -105,7 +115,15 @@ class PostgresTokenStore:
                 .on_conflict_do_nothing()
             )
             row = _row(connection, athlete_id, lock=True)
-            self._store(connection, row, self._sealed(row, grant), refreshed_at=None, scopes=list(scopes))
+            self._store(
+                connection,
+                row,
+                self._sealed(row, grant),
+                refreshed_at=None,
+                scopes=list(scopes),
+                email=email or row.email,
+                dagster_task=dagster_task,
+            )
             token_journal.forget_all(connection, athlete_id)
             audit(connection, athlete_id, "exchange", "ok")
             unpark(connection, athlete_id)

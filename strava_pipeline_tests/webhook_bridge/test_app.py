@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import URL, Engine
 
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.keyring import generate_key
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline_tests.webhook_bridge.answers import refusal
@@ -45,6 +46,7 @@ def bridge_settings(**changes: Any) -> Settings:
         "webhook_verify_token": "canary-verify",
         "webhook_signing_secrets": SECRET,
         "webhook_subscription_id": 3,
+        "token_keys": generate_key(),
     }
     return Settings(**given | changes)
 
@@ -125,7 +127,6 @@ def test_a_delivery_that_is_not_taken_tells_why(client: FlaskClient, body: bytes
 @pytest.mark.parametrize(
     ("method", "path", "status", "error"),
     [
-        ("GET", "/", 404, "not found"),
         ("GET", "/webhooks", 404, "not found"),
         ("POST", "/webhooks/strava/guess", 404, "not found"),
         ("PUT", PATH, 405, "method not allowed"),

@@ -1,0 +1,337 @@
+"""Connecting by Strava's consent page: the way through, and each way it can end otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from sqlalchemy import Engine, func, insert, select, update
+
+from strava_pipeline.access import open_tokens
+from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.warehouse.ops_tables import oauth_states, operator_audit, users, webhook_events
+from strava_pipeline.warehouse.tables import athletes
+from strava_pipeline_tests.strava.loopback import Answer, Loopback, Reply, reply
+from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, state_in, words_of
+from webhook_bridge.app import create_app
+
+RIDER = 1001
+ALL = "read,activity:read_all,profile:read_all"
+TOKENS = {
+    "access_token": "access-1",
+    "refresh_token": "refresh-1",
+    "expires_at": 4102444800,
+    "athlete": {"id": RIDER, "firstname": "Mira", "lastname": "<b>Bo"},
+}
+BeginConnection = Callable[[Browser], str]
+
+
+def fault(resource: str, field: str, code: str) -> dict[str, Any]:
+    return {"message": "Bad Request", "errors": [{"resource": resource, "field": field, "code": code}]}
+
+
+@pytest.fixture
+def strava(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    with Loopback() as loopback:
+        monkeypatch.setenv("STRAVA_OAUTH_URL", f"{loopback.url}/oauth")
+        loopback.answers(reply(TOKENS))
+        yield loopback
+
+
+@pytest.fixture
+def woken() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def browser(strava: Loopback, engine: Engine, woken: list[str]) -> Browser:
+    """On the machine itself, without an operator's token."""
+    return Browser(create_app(load_settings(), engine, dagster_tasks_wake=lambda: woken.append("tasks")))
+
+
+def come_back(browser: Browser, state: str, query: str = f"code=c0de&scope={ALL}") -> Any:
+    return browser.get(f"/oauth/callback?state={state}&{query}")
+
+
+def user(engine: Engine) -> Any:
+    with engine.connect() as connection:
+        return connection.execute(select(users)).one_or_none()
+
+
+def test_connect_leads_to_stravas_consent_page(browser: Browser, strava: Loopback) -> None:
+    answer = browser.get("/oauth/connect")
+    assert answer.status_code == 302
+    address = urlsplit(answer.headers["Location"])
+    assert f"{address.scheme}://{address.netloc}{address.path}" == f"{strava.url}/oauth/authorize"
+    query = {name: given[0] for name, given in parse_qs(address.query).items()}
+    assert query["redirect_uri"] == "http://127.0.0.1/oauth/callback"
+    assert query["scope"] == ALL
+    assert len(query["state"]) == 43  # 256 bits in base64
+    assert query["state"] != state_in(browser.get("/oauth/connect"))
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    assert "Secure" not in cookie
+
+
+def test_over_tls_the_cookie_belongs_to_this_host_alone(
+    strava: Loopback, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRAVA_BRIDGE_PUBLIC_URL", "https://rides.example.org")
+    monkeypatch.setenv("STRAVA_OPERATOR_TOKEN", "a-token-of-the-operator")
+    browser = Browser(create_app(load_settings(), engine), host="rides.example.org", scheme="https")
+    cookie = browser.get("/login").headers["Set-Cookie"]
+    assert cookie.startswith("__Host-")
+    assert "Secure" in cookie
+    assert "Path=/" in cookie
+    assert "Domain" not in cookie
+    assert browser.submit("/login", "/login", {"token": "a-token-of-the-operator"}).status_code == 303
+    query = parse_qs(urlsplit(browser.get("/oauth/connect").headers["Location"]).query)
+    assert query["redirect_uri"] == ["https://rides.example.org/oauth/callback"]
+
+
+def test_an_athlete_connects(browser: Browser, engine: Engine, strava: Loopback, woken: list[str]) -> None:
+    sent = browser.submit("/connect", "/oauth/connect", {"email": " mira@example.org "})
+    assert sent.status_code == 303
+    answer = come_back(browser, state_in(sent))
+    assert answer.status_code == 303
+    assert answer.headers["Location"] == "/oauth/connected"
+    row = user(engine)
+    assert (row.athlete_id, row.state, row.email, row.dagster_task) == (RIDER, "active", "mira@example.org", "import")
+    assert row.scopes == ALL.split(",")
+    assert open_tokens(load_settings(), engine).access_token(RIDER).reveal() == "access-1"
+    assert woken == ["tasks"]
+    with engine.connect() as connection:
+        assert connection.execute(select(athletes.c.firstname)).scalar_one() == "Mira"
+        assert connection.execute(select(operator_audit.c.action)).scalars().all() == ["connect"]
+        assert connection.execute(select(func.count()).select_from(oauth_states)).scalar_one() == 0
+    shown = browser.get("/oauth/connected")
+    assert shown.status_code == 200
+    assert "starts by itself" in words_of(shown)
+    assert strava.asked[0].form["code"] == "c0de"
+
+
+def test_no_page_gives_the_code_away(browser: Browser) -> None:
+    answer = come_back(browser, "unknown", "code=c0de")
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert "c0de" not in answer.text
+
+
+def test_who_connects_again_has_new_tokens_and_what_waited_goes_on(
+    browser: Browser, engine: Engine, strava: Loopback
+) -> None:
+    come_back(browser, state_in(browser.submit("/connect", "/oauth/connect", {"email": "mira@example.org"})))
+    with engine.begin() as connection:
+        connection.execute(update(users).values(state="needs_reauth", dagster_task=None))
+        connection.execute(
+            insert(webhook_events).values(
+                event_key="k", source="webhook", subscription_id=1, object_type="activity", object_id=7,
+                aspect_type="create", owner_id=RIDER, event_time=func.now(), updates={}, signed=True, state="parked",
+            )
+        )  # fmt: skip
+    strava.answers(reply(TOKENS | {"access_token": "access-2"}))
+    assert come_back(browser, state_in(browser.get("/oauth/connect"))).status_code == 303
+    row = user(engine)
+    assert (row.state, row.dagster_task, row.email) == ("active", "import", "mira@example.org")
+    assert open_tokens(load_settings(), engine).access_token(RIDER).reveal() == "access-2"
+    with engine.connect() as connection:
+        assert connection.execute(select(webhook_events.c.state)).scalar_one() == "received"
+
+
+def test_what_was_not_allowed_is_said_with_a_way_to_try_again(browser: Browser, engine: Engine) -> None:
+    answer = come_back(browser, state_in(browser.get("/oauth/connect")), "code=c&scope=read,activity:read_all")
+    assert answer.status_code == 303
+    shown = browser.get(answer.headers["Location"])
+    assert shown.status_code == 200
+    assert "profile:read_all" in words_of(shown)
+    assert "activity:read_all" not in words_of(shown)
+    assert 'href="/connect"' in shown.text
+    assert user(engine).scopes == ["read", "activity:read_all"]
+
+
+def test_without_activities_there_is_no_connection(browser: Browser, engine: Engine, strava: Loopback) -> None:
+    answer = come_back(browser, state_in(browser.get("/oauth/connect")), "code=c&scope=read,profile:read_all")
+    assert answer.status_code == 403
+    assert "permission to see activities" in words_of(answer)
+    assert 'href="/connect"' in answer.text
+    assert user(engine) is None
+    assert strava.asked == []
+
+
+def test_a_refusal_stores_nothing(browser: Browser, engine: Engine, strava: Loopback) -> None:
+    answer = come_back(browser, state_in(browser.get("/oauth/connect")), "error=access_denied")
+    assert answer.status_code == 403
+    assert "declined" in words_of(answer)
+    assert user(engine) is None
+    assert strava.asked == []
+
+
+def test_a_state_works_once(browser: Browser, strava: Loopback) -> None:
+    state = state_in(browser.get("/oauth/connect"))
+    assert come_back(browser, state).status_code == 303
+    answer = come_back(browser, state)
+    assert answer.status_code == 400
+    assert "finished before" in words_of(answer)
+    assert len(strava.asked) == 1
+
+
+def test_another_browser_cannot_finish_it(browser: Browser, engine: Engine, strava: Loopback) -> None:
+    state = state_in(browser.get("/oauth/connect"))
+    other = Browser(browser.app)
+    other.get("/oauth/connect")
+    for stranger in (other, Browser(browser.app)):
+        answer = come_back(stranger, state)
+        assert answer.status_code == 403
+        assert "Another browser" in words_of(answer)
+    assert user(engine) is None
+    assert strava.asked == []
+    assert come_back(browser, state).status_code == 303
+
+
+def test_a_state_ends_after_ten_minutes(browser: Browser, engine: Engine, strava: Loopback) -> None:
+    states = [state_in(browser.get("/oauth/connect")) for _ in range(2)]
+    with engine.begin() as connection:
+        late = connection.execute(select(func.max(oauth_states.c.expires_at) - func.now())).scalar_one()
+        assert timedelta(minutes=9, seconds=50) < late <= timedelta(minutes=10)
+        connection.execute(update(oauth_states).values(expires_at=func.now() - timedelta(seconds=1)))
+    answer = come_back(browser, states[0])
+    assert answer.status_code == 410
+    assert "ten minutes" in words_of(answer)
+    assert strava.asked == []
+    with engine.begin() as connection:
+        connection.execute(update(oauth_states).values(expires_at=func.now() - timedelta(days=2)))
+    browser.get("/oauth/connect")
+    with engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(oauth_states)).scalar_one() == 1
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "state=s",
+        "code=c&error=access_denied&state=s",
+        "code=c&code=d&state=s",
+        "code=c&state=s&state=t",
+        "error=a&error=b&state=s",
+        "code=c&scope=read&scope=read&state=s",
+    ],
+)
+def test_what_is_no_answer_of_stravas_is_refused(browser: Browser, strava: Loopback, query: str) -> None:
+    answer = browser.get(f"/oauth/callback?{query}")
+    assert answer.status_code == 400
+    assert "no answer of Strava's" in words_of(answer)
+    assert strava.asked == []
+
+
+@pytest.mark.parametrize(
+    ("told", "status", "words"),
+    [
+        (reply(fault("RequestToken", "code", "invalid"), 400), 400, "does not take the code"),
+        (reply(fault("AuthorizationCode", "", "expired"), 400), 400, "does not take the code"),
+        (reply(fault("Application", "Status", "Inactive"), 403), 503, "switched off"),
+        (reply({"message": "Forbidden"}, 403), 403, "The app is full"),
+        (reply({}, 503), 503, "does not answer"),
+        (Reply(200, b"<html>"), 503, "does not answer"),
+        (reply({}, 429), 503, "does not answer"),
+        (reply(fault("Application", "client_secret", "invalid"), 401), 502, "Strava refuses"),
+    ],
+)
+def test_a_code_that_gives_no_tokens_ends_on_a_clear_page(
+    browser: Browser, engine: Engine, strava: Loopback, told: Answer, status: int, words: str
+) -> None:
+    strava.answers(told)
+    answer = come_back(browser, state_in(browser.get("/oauth/connect")))
+    assert answer.status_code == status
+    assert words in words_of(answer)
+    assert answer.mimetype == "text/html"
+    assert user(engine) is None
+
+
+@pytest.mark.parametrize(
+    "email", ["mira", "mira@home", "a b@example.org", "a@example.org\nBcc: x@y.org", "@", "a@b@c.org"]
+)
+def test_what_is_no_address_is_shown_again(browser: Browser, engine: Engine, email: str) -> None:
+    answer = browser.submit("/connect", "/oauth/connect", {"email": email})
+    assert answer.status_code == 400
+    assert "no e-mail address" in words_of(answer)
+    with engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(oauth_states)).scalar_one() == 0
+
+
+def test_a_stranger_needs_a_link(strava: Loopback, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRAVA_BRIDGE_PUBLIC_URL", "https://rides.example.org")
+    monkeypatch.setenv("STRAVA_OPERATOR_TOKEN", "a-token-of-the-operator")
+    app = create_app(load_settings(), engine)
+    operator, guest = (Browser(app, host="rides.example.org", scheme="https") for _ in range(2))
+    for path in ("/connect", "/oauth/connect", "/connect?invite=made-up"):
+        assert guest.get(path).status_code == 403
+    assert guest.post("/oauth/connect", {"csrf": csrf_in(guest.get("/login"))}).status_code == 403
+
+    operator.submit("/login", "/login", {"token": "a-token-of-the-operator"})
+    operator.submit("/", "/invites")
+    shown = operator.get("/").text
+    link = urlsplit(shown.split('readonly value="')[1].split('"')[0])
+    assert link.netloc == "rides.example.org"
+
+    assert guest.get(f"{link.path}?{link.query}").status_code == 200
+    assert come_back(guest, state_in(guest.get("/oauth/connect"))).status_code == 303
+    assert user(engine).athlete_id == RIDER
+    with engine.connect() as connection:
+        actors = connection.execute(select(operator_audit.c.actor).where(operator_audit.c.action == "connect"))
+        assert actors.scalars().all() == ["athlete"]
+    assert guest.get("/").headers["Location"] == "/login"
+    monkeypatch.setenv("STRAVA_OPERATOR_TOKEN", "another-token-of-the-operator")
+    late = Browser(create_app(load_settings(), engine), host="rides.example.org", scheme="https")
+    assert late.get(f"{link.path}?{link.query}").status_code == 403
+
+
+def test_an_athlete_is_disconnected(browser: Browser, engine: Engine, strava: Loopback, woken: list[str]) -> None:
+    come_back(browser, state_in(browser.get("/oauth/connect")))
+    strava.answers(reply({}))
+    answer = browser.submit("/", "/oauth/disconnect", {"athlete": str(RIDER)})
+    assert answer.status_code == 303
+    assert strava.asked[-1].path == "/oauth/revoke"
+    row = user(engine)
+    assert (row.state, row.strava_access_token, row.dagster_task) == ("revoked", None, "removal")
+    assert woken == ["tasks", "tasks"]
+    assert f"Athlete {RIDER} is disconnected" in words_of(browser.get("/"))
+    with engine.connect() as connection:
+        assert connection.execute(select(operator_audit.c.actor)).scalars().all() == ["operator"] * 2
+        assert connection.execute(select(func.count()).select_from(athletes)).scalar_one() == 0
+
+
+def test_data_stays_where_the_setting_says_so(
+    strava: Loopback, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRAVA_PURGE_ON_DEAUTHORIZATION", "false")
+    browser = Browser(create_app(load_settings(), engine))
+    come_back(browser, state_in(browser.get("/oauth/connect")))
+    browser.submit("/", "/oauth/disconnect", {"athlete": str(RIDER)})
+    assert user(engine).state == "revoked"
+    with engine.connect() as connection:
+        assert connection.execute(select(athletes.c.id)).scalars().all() == [RIDER]
+
+
+@pytest.mark.parametrize("athlete", ["", "5", "x", "\uff11", "-1", "9" * 30])
+def test_whoever_is_not_connected_cannot_be_disconnected(browser: Browser, athlete: str) -> None:
+    assert browser.submit("/", "/oauth/disconnect", {"athlete": athlete}).status_code == 400
+
+
+def test_a_form_from_elsewhere_does_nothing(browser: Browser, engine: Engine, strava: Loopback) -> None:
+    come_back(browser, state_in(browser.get("/oauth/connect")))
+    token = csrf_in(browser.get("/"))
+    form = {"athlete": str(RIDER), "csrf": token}
+    other = csrf_in(Browser(browser.app).get("/connect"))
+    assert browser.post("/oauth/disconnect", form, Origin="https://evil.example").status_code == 403
+    assert browser.post("/oauth/disconnect", form, Origin="null", Sec_Fetch_Site="cross-site").status_code == 403
+    assert browser.post("/oauth/disconnect", form, Origin="").status_code == 403
+    assert browser.post("/oauth/disconnect", form | {"csrf": other}).status_code == 403
+    assert browser.post("/oauth/disconnect", form | {"csrf": "é"}).status_code == 403
+    assert Browser(browser.app).post("/oauth/disconnect", form).status_code == 403
+    assert user(engine).state == "active"
+    assert browser.post("/oauth/disconnect", form, Origin="null", Sec_Fetch_Site="same-origin").status_code == 303
+    assert user(engine).state == "revoked"

@@ -1,0 +1,126 @@
+"""What Dagster has yet to be told: told once it listens, in the right order, and by one bridge at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, insert, select
+
+from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.warehouse.ops_tables import users
+from strava_pipeline_tests.strava.loopback import Loopback, reply
+from webhook_bridge.dagster_tasks import DagsterTasks
+
+RIDER = 1001
+
+
+def answer(kind: str, **more: Any) -> Any:
+    return reply({"data": {"answer": {"__typename": kind} | more}})
+
+
+LAUNCHED = answer("LaunchBackfillSuccess", id="b")
+
+
+@pytest.fixture
+def dagster(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    monkeypatch.setenv("STRAVA_HISTORY_START", "2025-11-01")
+    with Loopback() as loopback:
+        monkeypatch.setenv("DAGSTER_WEBSERVER_URL", loopback.url)
+        yield loopback
+
+
+def due(engine: Engine, task: str, athlete_id: int = RIDER) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            insert(users).values(athlete_id=athlete_id, scopes=[], state="active", generation=1, dagster_task=task)
+        )
+
+
+def left(engine: Engine) -> list[str | None]:
+    with engine.connect() as connection:
+        return list(connection.execute(select(users.c.dagster_task).order_by(users.c.athlete_id)).scalars())
+
+
+def variables(dagster: Loopback) -> list[Any]:
+    return [json.loads(asked.body)["variables"]["params"] for asked in dagster.asked]
+
+
+def test_who_connects_gets_partitions_and_the_import_of_all_months(dagster: Loopback, engine: Engine) -> None:
+    due(engine, "import")
+    dagster.answers(answer("AddDynamicPartitionSuccess", key="1001"), LAUNCHED)
+    assert DagsterTasks(load_settings(), engine).run_once() == 1
+    added, profile, history = variables(dagster)
+    assert added == "1001"
+    assert profile["partitionNames"] == ["1001"]
+    assert history["partitionNames"][0] == "1001|2025-11-01"
+    assert len(history["partitionNames"]) == len(set(history["partitionNames"])) >= 12
+    assert history["assetSelection"][0] == {"path": ["activities"]}
+    assert {"key": "strava/athlete", "value": "1001"} in history["tags"]
+    assert left(engine) == [None]
+    assert DagsterTasks(load_settings(), engine).run_once() == 0
+    assert len(dagster.asked) == 3
+
+
+def test_an_athlete_who_has_partitions_is_imported_all_the_same(dagster: Loopback, engine: Engine) -> None:
+    due(engine, "import")
+    dagster.answers(answer("DuplicateDynamicPartitionError", message="there"), LAUNCHED)
+    assert DagsterTasks(load_settings(), engine).run_once() == 1
+
+
+def test_while_dagster_is_away_it_waits(settings: Settings, engine: Engine) -> None:
+    due(engine, "import")
+    assert DagsterTasks(settings, engine).run_once() == 0
+    assert left(engine) == ["import"]
+
+
+def test_one_that_is_refused_does_not_hold_up_the_others(dagster: Loopback, engine: Engine) -> None:
+    due(engine, "import")
+    due(engine, "removal", 2002)
+    dagster.answers(answer("PythonError", message="odd"), answer("DeleteDynamicPartitionsSuccess"))
+    assert DagsterTasks(load_settings(), engine).run_once() == 1
+    assert left(engine) == ["import", None]
+
+
+def test_who_goes_loses_partitions_and_files(dagster: Loopback, engine: Engine) -> None:
+    settings = load_settings()
+    month = settings.home / "lake" / f"athlete_id={RIDER}" / "month=2025-06"
+    month.mkdir(parents=True)
+    due(engine, "removal")
+    dagster.answers(answer("DeleteDynamicPartitionsSuccess"))
+    assert DagsterTasks(settings, engine).run_once() == 1
+    assert not month.parent.exists()
+    assert variables(dagster) == ["1001"]
+
+
+def test_files_stay_where_data_is_kept(dagster: Loopback, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRAVA_PURGE_ON_DEAUTHORIZATION", "false")
+    settings = load_settings()
+    month = settings.home / "lake" / f"athlete_id={RIDER}" / "month=2025-06"
+    month.mkdir(parents=True)
+    due(engine, "removal")
+    dagster.answers(answer("DeleteDynamicPartitionsSuccess"))
+    assert DagsterTasks(settings, engine).run_once() == 1
+    assert month.exists()
+
+
+def test_another_bridge_has_it_in_hand(dagster: Loopback, engine: Engine) -> None:
+    due(engine, "removal")
+    with engine.begin() as connection:
+        connection.execute(select(users).with_for_update())
+        assert DagsterTasks(load_settings(), engine).run_once() == 0
+    assert dagster.asked == []
+
+
+def test_it_runs_beside_until_stopped(dagster: Loopback, engine: Engine) -> None:
+    dagster.answers(answer("DeleteDynamicPartitionsSuccess"))
+    due(engine, "removal")
+    tasks = DagsterTasks(load_settings(), engine)
+    tasks.start()
+    tasks.wake()
+    while left(engine) != [None]:
+        pass
+    tasks.stop()
+    assert not tasks._thread.is_alive()

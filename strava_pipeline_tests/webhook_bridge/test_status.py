@@ -1,0 +1,225 @@
+"""The operator's page: what it shows in each state, and what its buttons do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, func, insert, make_url, select
+
+from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.warehouse.engine import open_engine
+from strava_pipeline.warehouse.ops_tables import api_calls, operator_audit, payloads, users, webhook_events
+from strava_pipeline.warehouse.tables import activities, activity_streams, athletes
+from strava_pipeline_tests.strava.loopback import Loopback, reply
+from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, words_of
+from webhook_bridge.app import create_app
+
+RIDER = 1001
+DAY = datetime(2025, 6, 10, tzinfo=UTC)
+
+
+def backfills(*athlete_ids: int) -> Any:
+    results = [
+        {"id": "b", "status": "REQUESTED", "tags": [{"key": "strava/athlete", "value": str(athlete_id)}]}
+        for athlete_id in athlete_ids
+    ]
+    return reply({"data": {"answer": {"__typename": "PartitionBackfills", "results": results}}})
+
+
+@pytest.fixture
+def dagster(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    with Loopback() as loopback:
+        monkeypatch.setenv("DAGSTER_WEBSERVER_URL", loopback.url)
+        loopback.answers(backfills())
+        yield loopback
+
+
+@pytest.fixture
+def woken() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def browser(dagster: Loopback, engine: Engine, woken: list[str]) -> Browser:
+    return Browser(create_app(load_settings(), engine, wake=lambda: woken.append("dispatcher")))
+
+
+def add_athlete(engine: Engine, athlete_id: int = RIDER, **more: Any) -> None:
+    values = {"athlete_id": athlete_id, "scopes": ["read", "activity:read_all"], "state": "active", "generation": 1}
+    with engine.begin() as connection:
+        connection.execute(insert(users).values(values | more))
+        connection.execute(
+            insert(athletes).values(id=athlete_id, firstname="Mira", lastname="<b>Bo", fetched_at=func.now())
+        )
+
+
+def add_activity(engine: Engine, number: int, *, whole: bool) -> None:
+    row = {"athlete_id": RIDER, "fetched_at": DAY}
+    with engine.begin() as connection:
+        connection.execute(
+            insert(activities).values(
+                id=number, resource_state=2, name="Ride", type="Ride", sport_type="Ride", start_date=DAY, **row
+            )
+        )
+        if whole:
+            connection.execute(insert(payloads).values(activity_id=number, kind="detail", body={}, digest="d", **row))
+            connection.execute(insert(activity_streams).values(activity_id=number, point_count=0, **row))
+
+
+def add_event(engine: Engine, number: int, state: str = "dead", **more: Any) -> int:
+    values = {
+        "event_key": f"event-{number}", "source": "webhook", "subscription_id": 1, "object_type": "activity",
+        "object_id": number, "aspect_type": "create", "owner_id": RIDER, "event_time": DAY, "updates": {},
+        "signed": True, "state": state,
+    }  # fmt: skip
+    if state == "dead":
+        values |= {"error": "<i>Strava answered 404", "error_class": "permanent", "finished_at": func.now()}
+    with engine.begin() as connection:
+        return int(
+            connection.execute(insert(webhook_events).values(values | more).returning(webhook_events.c.id)).scalar_one()
+        )
+
+
+def states(engine: Engine) -> list[str]:
+    with engine.connect() as connection:
+        query = select(webhook_events.c.state).order_by(webhook_events.c.id)
+        return list(connection.execute(query).scalars())
+
+
+def audited(engine: Engine) -> list[tuple[str, ...]]:
+    columns = operator_audit.c
+    query = select(columns.actor, columns.action, columns.subject, columns.outcome).order_by(columns.id)
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(query)]
+
+
+def test_an_empty_installation_says_what_to_do_next(browser: Browser) -> None:
+    answer = browser.get("/")
+    assert answer.status_code == 200
+    assert "Nobody is connected yet" in words_of(answer)
+    assert 'href="/connect"' in answer.text
+    assert "None: every event has taken effect" in words_of(answer)
+    assert "quarter hour" in words_of(answer)
+
+
+def test_an_athlete_shows_with_state_and_what_is_lacking(browser: Browser, engine: Engine) -> None:
+    add_athlete(engine)
+    add_athlete(engine, 2002, state="needs_reauth")
+    add_athlete(engine, 3003, state="revoked")
+    shown = browser.get("/")
+    assert "&lt;b&gt;Bo" in shown.text
+    words = words_of(shown)
+    assert "lacks profile:read_all" in words
+    assert "must connect again" in words
+    assert "disconnected" in words
+    assert shown.text.count('action="/oauth/disconnect"') == 2
+
+
+def test_progress_and_estimate_come_from_what_is_stored(browser: Browser, engine: Engine, dagster: Loopback) -> None:
+    add_athlete(engine)
+    for number in range(10):
+        add_activity(engine, number, whole=number < 4)
+    dagster.answers(backfills(RIDER))
+    assert "unknown, no import asked" in words_of(browser.get("/"))
+    with engine.begin() as connection:
+        for _ in range(6):
+            connection.execute(insert(api_calls).values(lane="backfill", endpoint="/activities/{id}"))
+    words = words_of(browser.get("/"))
+    assert "40 % running" in words
+    assert "12 requests are left" in words
+    assert "about 2 h at the pace of the last hour" in words
+    assert dagster.asked[0].path == "/graphql"
+
+
+def test_an_import_that_is_whole_says_so(browser: Browser, engine: Engine) -> None:
+    add_athlete(engine)
+    add_activity(engine, 1, whole=True)
+    words = words_of(browser.get("/"))
+    assert "complete" in words
+    assert "requests are left" not in words
+
+
+def test_what_cannot_be_known_without_dagster_is_called_unknown(settings: Settings, engine: Engine) -> None:
+    add_athlete(engine)
+    add_athlete(engine, 2002, dagster_task="import")
+    answer = Browser(create_app(settings, engine)).get("/")
+    assert answer.status_code == 200
+    words = words_of(answer)
+    assert "Dagster does not answer" in words
+    assert "unknown: Dagster is away" in words
+    assert "starts by itself once Dagster is back" in words
+
+
+def test_a_database_that_is_away_is_a_page_with_503(settings: Settings, database: str) -> None:
+    nowhere = open_engine(make_url(database).set(host="127.0.0.1", port=9, query={}))
+    for path in ("/", "/oauth/connect"):
+        answer = Browser(create_app(settings, nowhere)).get(path)
+        assert answer.status_code == 503
+        assert answer.mimetype == "text/html"
+        assert "The database is away" in words_of(answer)
+
+
+def test_the_inbox_is_counted_with_its_lag(browser: Browser, engine: Engine) -> None:
+    add_event(engine, 1, "received", received_at=func.now() - timedelta(minutes=7))
+    add_event(engine, 2, "waiting")
+    add_event(engine, 3, "done")
+    words = words_of(browser.get("/"))
+    assert "Events open 2 oldest 7 min" in words
+    assert "Last event 0 s ago" in words
+    assert "received 1 launched 0 waiting 1 parked 0 dead 0 done 1 discarded 0" in words
+
+
+def test_a_dead_letter_is_replayed(browser: Browser, engine: Engine, woken: list[str]) -> None:
+    first, second = add_event(engine, 7), add_event(engine, 8)
+    shown = browser.get("/")
+    assert "&lt;i&gt;Strava answered 404" in shown.text
+    assert browser.submit("/", f"/dead-letters/{first}/replay").status_code == 303
+    assert states(engine) == ["waiting", "dead"]
+    assert woken == ["dispatcher"]
+    assert f"Event {first} is worked on again" in words_of(browser.get("/"))
+    assert f"Event {first} is worked on again" not in words_of(browser.get("/"))
+    browser.submit("/", f"/dead-letters/{first}/replay")
+    browser.submit("/", "/dead-letters/replay")
+    assert states(engine) == ["waiting", "waiting"]
+    assert audited(engine) == [
+        ("operator", "replay", f"event {first}", "ok"),
+        ("operator", "replay", f"event {first}", "failed"),
+        ("operator", "replay", "all dead letters", "ok"),
+    ]
+    assert second
+
+
+def test_a_dead_letter_is_discarded_with_a_reason(browser: Browser, engine: Engine) -> None:
+    event = add_event(engine, 7)
+    csrf = csrf_in(browser.get("/"))
+    for because in ("", "   ", "x" * 201, "two\nlines"):
+        refused = browser.post(f"/dead-letters/{event}/discard", {"csrf": csrf, "because": because})
+        assert refused.status_code == 400
+    assert states(engine) == ["dead"]
+    browser.post(f"/dead-letters/{event}/discard", {"csrf": csrf, "because": "a test ride"})
+    assert states(engine) == ["discarded"]
+    with engine.connect() as connection:
+        row = connection.execute(select(webhook_events.c.discarded_by, webhook_events.c.discarded_because)).one()
+    assert tuple(row) == ("operator", "a test ride")
+    assert audited(engine) == [("operator", "discard", f"event {event}", "ok")]
+
+
+def test_many_are_shown_in_part_with_their_number(browser: Browser, engine: Engine) -> None:
+    for number in range(30):
+        add_athlete(engine, 5000 + number)
+    for number in range(25):
+        add_event(engine, number)
+    answer = browser.get("/")
+    assert answer.text.count('<th scope="row">Mira') == 25
+    assert "page 1 of 2, 30 athletes" in words_of(answer)
+    assert "The oldest 20 of 25" in words_of(answer)
+    assert browser.get("/?page=2").text.count('<th scope="row">Mira') == 5
+
+
+@pytest.mark.parametrize("page", ["0", "-1", "x", "9" * 40, "1e3", "\uff11"])
+def test_an_odd_page_number_is_no_error(browser: Browser, engine: Engine, page: str) -> None:
+    add_athlete(engine)
+    assert browser.get(f"/?page={page}").status_code == 200

@@ -1,0 +1,121 @@
+"""What Dagster has yet to be told of athletes: a thread of the bridge that tells it, again until it is taken.
+
+Who connects gets partitions and the import of their history; who goes loses the partitions and their files in the lake.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+
+from sqlalchemy import Engine, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.erasure import REMOVAL
+from strava_pipeline.warehouse.ops_tables import users
+from webhook_bridge.dagster_api import ATHLETE_TAG, add_athlete, launch_backfill, remove_athlete
+
+log = logging.getLogger(__name__)
+
+IMPORT = "import"
+PROFILE_ASSETS = ("athletes", "gear")
+HISTORY_ASSETS = ("activities", "activity_details", "activity_streams", "route_analyses")
+POLL_SECONDS = 10.0
+
+
+class DagsterTasks:
+    """Works through ``ops.users.dagster_task``, until stopped; several bridges may run one each."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="dagster-tasks", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look for tasks."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Somebody came or went: look now."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End after the task under way."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def run_once(self) -> int:
+        """Do everything that is due; returns how much could be done."""
+        with self._engine.connect() as connection:
+            due = (
+                connection.execute(select(users.c.athlete_id).where(users.c.dagster_task.is_not(None))).scalars().all()
+            )
+        return sum(self._do(athlete_id) for athlete_id in due)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._wake.clear()
+            try:
+                self.run_once()
+            except (StravaPipelineError, SQLAlchemyError) as error:
+                # SQLAlchemy adds its statement, line by line.
+                log.warning("%s", str(error).partition("\n")[0])
+            self._wake.wait(POLL_SECONDS)
+
+    def _do(self, athlete_id: int) -> bool:
+        """Do one athlete's task and strike it off; False if it has to wait, or another bridge has it in hand."""
+        mine = select(users.c.dagster_task).where(users.c.athlete_id == athlete_id, users.c.dagster_task.is_not(None))
+        with self._engine.begin() as connection:
+            # Held meanwhile, so that a removal and the import of whoever is back come one after the other.
+            task = connection.execute(mine.with_for_update(key_share=True, skip_locked=True)).scalar()
+            if task is None:
+                return False
+            try:
+                self._tell(athlete_id, task)
+            except StravaPipelineError as error:
+                log.warning("%s of athlete %d has to wait: %s", task, athlete_id, error)
+                return False
+            connection.execute(update(users).where(users.c.athlete_id == athlete_id).values(dagster_task=None))
+        log.info("%s of athlete %d: Dagster knows", task, athlete_id)
+        return True
+
+    def _tell(self, athlete_id: int, task: str) -> None:
+        url = self._settings.dagster_webserver_url
+        if task == REMOVAL:
+            self._clear_lake(athlete_id)
+            remove_athlete(url, athlete_id)
+            return
+        add_athlete(url, athlete_id)
+        tags = {ATHLETE_TAG: str(athlete_id), "strava/lane": "backfill", "dagster/priority": "-10"}
+        launch_backfill(url, PROFILE_ASSETS, [str(athlete_id)], tags)
+        launch_backfill(url, HISTORY_ASSETS, _cells(athlete_id, self._settings.history_start), tags)
+
+    def _clear_lake(self, athlete_id: int) -> None:
+        if not self._settings.purge_on_deauthorization:
+            return
+        from strava_pipeline.warehouse.lake import (  # noqa: PLC0415  Arrow, which nothing else here needs
+            forget_athlete_points,
+            lake_url,
+        )
+
+        forget_athlete_points(lake_url(self._settings), athlete_id)
+
+
+def _cells(athlete_id: int, first: date) -> list[str]:
+    """The athlete's partitions up to the month that has begun, as Dagster spells them."""
+    return [f"{athlete_id}|{month:%Y-%m}-01" for month in _months(first, datetime.now(UTC).date())]
+
+
+def _months(first: date, last: date) -> Iterator[date]:
+    month = first.replace(day=1)
+    while month <= last:
+        yield month
+        month = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)

@@ -1,0 +1,126 @@
+"""Browser sessions: a signed cookie with a random id, and a token per session that every form carries.
+
+The cookie holds no secret and no one's data. Its keys are derived from ``STRAVA_TOKEN_KEYS``, each for one purpose.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from flask import Flask, current_app, request, session
+from flask.sessions import SecureCookieSessionInterface
+from werkzeug.exceptions import Forbidden
+
+from strava_pipeline.keyring import Keyring
+from strava_pipeline.settings import Settings
+
+LIFETIME = timedelta(hours=12)
+ID_BYTES = 32
+COOKIE = "strava_pipeline"
+
+
+class _Sha256Sessions(SecureCookieSessionInterface):
+    salt = "strava-pipeline-session"
+    digest_method = staticmethod(hashlib.sha256)
+
+
+def install_sessions(app: Flask, settings: Settings) -> None:
+    """Give the app its sessions; over https the cookie is bound to this very host."""
+    keyring = Keyring.parse(settings.required("token_keys"))
+    over_tls = urlsplit(settings.bridge_public_url or "").scheme == "https"
+    app.session_interface = _Sha256Sessions()
+    app.secret_key = keyring.derived_key("session")
+    app.extensions["csrf_key"] = keyring.derived_key("csrf")
+    app.extensions["operator_key"] = keyring.derived_key("operator")
+    app.extensions["invite_key"] = keyring.derived_key("invite")
+    app.config.update(
+        SESSION_COOKIE_NAME=f"__Host-{COOKIE}" if over_tls else COOKIE,
+        SESSION_COOKIE_SECURE=over_tls,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_REFRESH_EACH_REQUEST=False,
+        PERMANENT_SESSION_LIFETIME=LIFETIME,
+    )
+
+
+def session_id() -> str:
+    """The id of the browser's session, which begins here if it has none."""
+    if "id" not in session:
+        _begin()
+    found: str = session["id"]
+    return found
+
+
+def log_in(operator_token: str) -> None:
+    """The session is the operator's from now on, under a new id: one that was planted before is worth nothing."""
+    _begin()
+    session["operator"] = _proof(operator_token)
+
+
+def log_out() -> None:
+    """The browser forgets its session."""
+    session.clear()
+
+
+def is_operator(operator_token: str) -> bool:
+    """Whether the session was opened with this token, less than twelve hours ago."""
+    since, proof = session.get("since"), session.get("operator")
+    if not isinstance(proof, str) or not isinstance(since, int) or time.time() - since > LIFETIME.total_seconds():
+        return False
+    return hmac.compare_digest(proof.encode(), _proof(operator_token).encode())
+
+
+def csrf_token() -> str:
+    """What every form of this session carries."""
+    key: bytes = current_app.extensions["csrf_key"]
+    return hmac.new(key, session_id().encode(), hashlib.sha256).hexdigest()
+
+
+def say_next(text: str) -> None:
+    """Have the next page say this once."""
+    session["said"] = text
+
+
+def said() -> str | None:
+    """What the page before wanted this one to say."""
+    text: str | None = session.pop("said", None)
+    return text
+
+
+def check_form() -> None:
+    """``Forbidden`` unless the form at hand was sent from a page of ours in the same session."""
+    sent = request.form.get("csrf", "")
+    if not _is_from_us() or "id" not in session or not hmac.compare_digest(sent.encode(), csrf_token().encode()):
+        raise Forbidden("The form was not sent from this page, or the page is too old: load it again.")
+
+
+def _begin() -> None:
+    session.clear()
+    session.permanent = True
+    session["id"] = secrets.token_urlsafe(ID_BYTES)
+    session["since"] = int(time.time())
+
+
+def _proof(operator_token: str) -> str:
+    """Changes with the token, so that a new token ends all sessions; tells nothing of it."""
+    key: bytes = current_app.extensions["operator_key"]
+    return hmac.new(key, operator_token.encode(), hashlib.sha256).hexdigest()
+
+
+def _is_from_us() -> bool:
+    """By what the browser says of the page that holds the form."""
+    origin = request.headers.get("Origin")
+    if origin is None or origin == "null":
+        return request.headers.get("Sec-Fetch-Site") == "same-origin"
+    settings: Settings = current_app.extensions["settings"]
+    parts = urlsplit(origin)
+    if settings.bridge_public_url is not None:
+        public = urlsplit(settings.bridge_public_url)
+        if (parts.scheme, parts.netloc) == (public.scheme, public.netloc):
+            return True
+    return parts.netloc == request.host

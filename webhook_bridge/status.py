@@ -1,0 +1,198 @@
+"""Blueprint: the operator's page. Who is connected, what has arrived, what died, what is left of the quota."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flask import Blueprint, current_app, redirect, request, session, url_for
+from sqlalchemy import Connection, Engine, func, select
+from werkzeug.exceptions import BadRequest
+from werkzeug.wrappers import Response
+
+from strava_pipeline.settings import Settings
+from strava_pipeline.strava.lanes import Ceilings
+from strava_pipeline.warehouse import dead_letters
+from strava_pipeline.warehouse.athlete_status import AthleteStatus, athlete_statuses, count_athletes
+from strava_pipeline.warehouse.dead_letters import DeadLetter, Selection
+from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.import_progress import ImportProgress, import_progress, time_left
+from strava_pipeline.warehouse.operator_audit import Actor, note_action
+from strava_pipeline.warehouse.ops_tables import webhook_events
+from strava_pipeline.warehouse.quota_status import QuotaStatus, quota_status
+from strava_pipeline.warehouse.webhook_events import (
+    DEAD,
+    DISCARDED,
+    DONE,
+    LAUNCHED,
+    PARKED,
+    RECEIVED,
+    WAITING,
+    inbox_by_state,
+)
+from webhook_bridge.dagster_api import DagsterUnavailable, athletes_being_backfilled
+from webhook_bridge.invites import new_invite
+from webhook_bridge.operator import operator_gate
+from webhook_bridge.pages import Answer, install_pages, page
+from webhook_bridge.sessions import check_form, said, say_next
+
+SEE_OTHER = 303
+ATHLETES_PER_PAGE = 25
+LAST_PAGE = 100_000
+LETTERS_SHOWN = 20
+LONGEST_REASON = 200
+STATES = (RECEIVED, LAUNCHED, WAITING, PARKED, DEAD, DONE, DISCARDED)
+OPEN = (RECEIVED, LAUNCHED, WAITING)
+
+status = Blueprint("status", __name__, template_folder="templates")
+status.before_request(operator_gate)
+install_pages(status)
+
+
+@dataclass(frozen=True)
+class Inbox:
+    """Events by state; when the last one arrived, and how long the oldest that is open has waited."""
+
+    by_state: dict[str, int]
+    last_event_at: datetime | None
+    lag: timedelta | None
+
+    @property
+    def is_open(self) -> int:
+        return sum(self.by_state.get(state, 0) for state in OPEN)
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Everything the page shows from the database."""
+
+    moment: datetime
+    athletes: list[AthleteStatus]
+    athlete_count: int
+    progress: dict[int, ImportProgress]
+    requests_left: int
+    time_left: timedelta | None
+    inbox: Inbox
+    letters: list[DeadLetter]
+    quota: QuotaStatus
+
+
+@status.get("/")
+def overview() -> Answer:
+    """The page; says honestly what it cannot know while Dagster is away."""
+    number = _page_number()
+    settings = _settings()
+    with _engine().connect() as connection:
+        found = _look(connection, settings, number)
+    try:
+        importing: set[int] | None = athletes_being_backfilled(settings.dagster_webserver_url)
+    except DagsterUnavailable:
+        importing = None
+    return page(
+        "status.html",
+        overview=found,
+        importing=importing,
+        dagster=settings.dagster_webserver_url,
+        states=STATES,
+        number=number,
+        pages=-(-found.athlete_count // ATHLETES_PER_PAGE),
+        purges=settings.purge_on_deauthorization,
+        has_login=settings.operator_token is not None,
+        invite=session.pop("invite", None),
+        told=said(),
+    )
+
+
+@status.post("/dead-letters/<int:event_id>/replay")
+def replay(event_id: int) -> Response:
+    """Put a dead letter back into the inbox."""
+    check_form()
+    with _engine().begin() as connection:
+        found = dead_letters.replay(connection, Selection(ids=[event_id]))
+        note_action(connection, Actor.OPERATOR, "replay", f"event {event_id}", ok=bool(found))
+    current_app.extensions["dispatcher_wake"]()
+    return _back(f"Event {event_id} is worked on again." if found else f"Event {event_id} was no dead letter any more.")
+
+
+@status.post("/dead-letters/replay")
+def replay_all() -> Response:
+    """Put all dead letters back into the inbox."""
+    check_form()
+    with _engine().begin() as connection:
+        found = dead_letters.replay(connection, Selection())
+        note_action(connection, Actor.OPERATOR, "replay", "all dead letters", detail=f"{len(found)} events")
+    current_app.extensions["dispatcher_wake"]()
+    return _back(f"{len(found)} dead letters are worked on again.")
+
+
+@status.post("/dead-letters/<int:event_id>/discard")
+def discard(event_id: int) -> Response:
+    """Give a dead letter up for good; it stays in the table, with the reason."""
+    check_form()
+    because = request.form.get("because", "").strip()
+    if not because or len(because) > LONGEST_REASON or not because.isprintable():
+        raise BadRequest("Say in a line why it is given up.")
+    with _engine().begin() as connection:
+        found = dead_letters.discard(connection, Selection(ids=[event_id]), by=Actor.OPERATOR, because=because)
+        note_action(connection, Actor.OPERATOR, "discard", f"event {event_id}", ok=bool(found), detail=because)
+    return _back(f"Event {event_id} is given up." if found else f"Event {event_id} was no dead letter any more.")
+
+
+@status.post("/invites")
+def invite() -> Response:
+    """Make a link by which somebody else may connect."""
+    check_form()
+    public = _settings().bridge_public_url or f"http://{request.host}"
+    session["invite"] = f"{public}{url_for('connect.invitation', invite=new_invite())}"
+    with _engine().begin() as connection:
+        note_action(connection, Actor.OPERATOR, "invite", None)
+    return redirect(url_for("status.overview", _anchor="connect"), SEE_OTHER)
+
+
+def _look(connection: Connection, settings: Settings, number: int) -> Overview:
+    moment = now(connection)
+    athletes = athlete_statuses(connection, ATHLETES_PER_PAGE, (number - 1) * ATHLETES_PER_PAGE)
+    progress = import_progress(connection, [athlete.athlete_id for athlete in athletes])
+    left = sum(each.requests_left for each in progress.values())
+    return Overview(
+        moment=moment,
+        athletes=athletes,
+        athlete_count=count_athletes(connection),
+        progress=progress,
+        requests_left=left,
+        time_left=time_left(connection, left, moment),
+        inbox=_inbox(connection, moment),
+        letters=dead_letters.dead_letters(connection, limit=LETTERS_SHOWN),
+        quota=quota_status(connection, Ceilings.from_settings(settings), moment),
+    )
+
+
+def _inbox(connection: Connection, moment: datetime) -> Inbox:
+    is_open = webhook_events.c.state.in_(OPEN)
+    last, oldest = connection.execute(
+        select(
+            func.max(webhook_events.c.received_at),
+            func.min(webhook_events.c.received_at).filter(is_open),
+        )
+    ).one()
+    return Inbox(inbox_by_state(connection), last, moment - oldest if oldest else None)
+
+
+def _page_number() -> int:
+    given = request.args.get("page", default=1, type=int)
+    return min(max(given, 1), LAST_PAGE)
+
+
+def _back(told: str) -> Response:
+    say_next(told)
+    return redirect(url_for("status.overview"), SEE_OTHER)
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.extensions["settings"]
+    return settings
+
+
+def _engine() -> Engine:
+    engine: Engine = current_app.extensions["engine"]
+    return engine
