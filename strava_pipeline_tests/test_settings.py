@@ -30,6 +30,7 @@ SECRETS = (
     "operator_token",
     "dagster_postgres_url",
 )
+CANARY = "canary-long-enough-for-each"
 
 
 @pytest.fixture
@@ -105,10 +106,10 @@ def test_each_secret_may_stand_in_a_file(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str
 ) -> None:
     secret = tmp_path / "secret"
-    secret.write_text("  canary \n", encoding="utf-8")
+    secret.write_text(f"  {CANARY} \n", encoding="utf-8")
     monkeypatch.setenv(f"{variable_name(field)}_FILE", str(secret))
-    assert secret_of(field) == "canary"
-    assert "canary" not in repr(load_settings())
+    assert secret_of(field) == CANARY
+    assert CANARY not in repr(load_settings())
 
 
 def test_every_secret_is_masked() -> None:
@@ -117,10 +118,10 @@ def test_every_secret_is_masked() -> None:
         name for name in fields if any(word in name for word in ("secret", "token", "keys", "database", "postgres"))
     }
     assert secret_like == set(SECRETS)
-    settings = load_settings(**dict.fromkeys(SECRETS, "canary"))
-    assert "canary" not in repr(settings)
-    assert "canary" not in str(settings)
-    assert "canary" not in settings.model_dump_json()
+    settings = load_settings(**dict.fromkeys(SECRETS, CANARY))
+    assert CANARY not in repr(settings)
+    assert CANARY not in str(settings)
+    assert CANARY not in settings.model_dump_json()
 
 
 def test_only_secrets_are_read_from_files(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
