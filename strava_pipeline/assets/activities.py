@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import dagster as dg
 
+from strava_pipeline.assets.progress import Teller, told
 from strava_pipeline.assets.steps import POOL, lane_of, log_month, step_faults, table_metadata
 from strava_pipeline.partitions import grid_partitions, spans_by_athlete
 from strava_pipeline.resources import StravaResource
@@ -43,8 +44,11 @@ def activities(
     sync = strava.sync(lane_of(context))
     with step_faults(context.retry_number):
         for _, cells in spans_by_athlete(context.partition_keys):
-            for result in import_summaries(sync, list(cells), allow_mass_delete=config.allow_mass_delete):
-                log_month(context, cells[result.span], result)
+            with told(context, sync, list(cells)) as teller:
+                before = sync.watch.requests
+                for result in import_summaries(sync, list(cells), allow_mass_delete=config.allow_mass_delete):
+                    log_month(context, cells[result.span], result, _costs(teller, before))
+                    before = sync.watch.requests
     return dg.MaterializeResult()
 
 
@@ -82,6 +86,15 @@ def _month_by_month(
     sync = strava.sync(lane_of(context))
     with step_faults(context.retry_number):
         for _, cells in spans_by_athlete(context.partition_keys):
-            for span, key in cells.items():
-                log_month(context, key, step(sync, span))
+            with told(context, sync, list(cells)) as teller:
+                for span, key in cells.items():
+                    before = sync.watch.requests
+                    result = step(sync, span)
+                    log_month(context, key, result, _costs(teller, before))
     return dg.MaterializeResult()
+
+
+def _costs(teller: Teller, before: int) -> dict[str, int]:
+    """What a month took of the quota; what is left is asked for only where something was taken."""
+    requests = teller.sync.watch.requests - before
+    return {"requests": requests} | ({"quota left": teller.quota_left()} if requests else {})

@@ -41,10 +41,15 @@ def lane_of(context: dg.AssetExecutionContext) -> Lane:
     return Lane(context.run.tags.get(LANE_TAG, Lane.BACKFILL))
 
 
-def log_month(context: dg.AssetExecutionContext, key: dg.MultiPartitionKey, result: SpanResult) -> None:
-    """Show what became of a month."""
+def log_month(
+    context: dg.AssetExecutionContext,
+    key: dg.MultiPartitionKey,
+    result: SpanResult,
+    costs: Mapping[str, int] | None = None,
+) -> None:
+    """Show what became of a month, and what it took."""
     changed = bool(result.stored or result.deleted or result.quarantined)
-    log_metadata(context, key, span_metadata(result), changed=changed)
+    log_metadata(context, key, span_metadata(result) | dict(costs or {}), changed=changed)
 
 
 def log_metadata(
@@ -62,7 +67,7 @@ def log_metadata(
 
 def span_metadata(result: SpanResult) -> dict[str, Any]:
     """What a materialization shows of its month."""
-    metadata: dict[str, Any] = {"written": result.stored, "deleted": result.deleted}
+    metadata: dict[str, Any] = {"written": result.stored, "unchanged": result.unchanged, "deleted": result.deleted}
     if result.quarantined:
         listing = "\n".join(f"- {reason}" for reason in result.quarantined.values())
         metadata["put aside"] = dg.MetadataValue.md(listing)

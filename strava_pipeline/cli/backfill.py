@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from strava_pipeline.cli.dead_runs import process_tag
 from strava_pipeline.errors import ConfigurationError, StravaPipelineError
 from strava_pipeline.settings import load_settings
 
@@ -25,8 +26,16 @@ MONTHS_PER_RUN = 12
 MONTHS_PER_YEAR = 12
 
 
+INTERRUPTIONS = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
+INTERRUPTED = "interrupted: what is stored is kept; the same command goes on from there"
+
+
 class BackfillFailed(StravaPipelineError):
     """A run of the backfill failed; the run log has the details."""
+
+
+class BackfillInterrupted(StravaPipelineError):
+    """Somebody pressed Ctrl-C."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +75,13 @@ def plan(first: str, last: str, assets: Sequence[str]) -> Iterator[PlannedRun]:
 @click.option("--assets", default=",".join(ASSETS), show_default=True, help="How deep to go, comma between.")
 def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
     """Import an athlete's months through Dagster; what is stored and current costs no request."""
+    from rich.console import Console
+
     from strava_pipeline.access import open_tokens
+    from strava_pipeline.cli.backfill_view import look, shown
     from strava_pipeline.cli.instance import open_instance
+    from strava_pipeline.partitions import next_month, register_athlete
+    from strava_pipeline.warehouse.activities import Span
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     settings = load_settings()
@@ -75,40 +89,31 @@ def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
         settings.required(needed)
     chosen = _chosen(assets)
     _check_months(first, last, f"{settings.history_start:%Y-%m}")
+    runs = list(plan(first, last, chosen))
     with open_warehouse(settings) as engine:
         # What would fail in each run fails here, before the first one.
         open_tokens(settings, engine).access_token(athlete_id)
-    with open_instance(settings) as instance:
-        _run_all(instance, athlete_id, list(plan(first, last, chosen)))
+        span = Span(athlete_id, _start(first), next_month(_start(last)))
+        with open_instance(settings) as instance:
+            register_athlete(instance, athlete_id)
+            with shown(lambda: look(engine, settings, span, tuple(chosen)), Console(stderr=True)):
+                _run_all(instance, athlete_id, runs)
 
 
 def _run_all(instance: DagsterInstance, athlete_id: int, runs: list[PlannedRun]) -> None:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    """Run after run; the first that fails ends the backfill, and so does Ctrl-C."""
+    from dagster._core.errors import DagsterExecutionInterruptedError
 
-    from strava_pipeline.partitions import register_athlete
-
-    register_athlete(instance, athlete_id)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("backfill", total=len(runs))
-        for run in runs:
-            progress.update(task, description=run.months or "profile")
+    for run in runs:
+        try:
             result = _execute(instance, athlete_id, run)
-            progress.advance(task)
-            click.echo(f"run {result.run_id}  {'success' if result.success else 'failure'}  {run}")
-            if not result.success:
-                raise BackfillFailed(f"{run} of athlete {athlete_id} failed: {_reason(instance, result.run_id)}")
+        except (KeyboardInterrupt, DagsterExecutionInterruptedError):
+            raise BackfillInterrupted(INTERRUPTED) from None
+        click.echo(f"run {result.run_id}  {'success' if result.success else 'failure'}  {run}")
+        if not result.success:
+            if _was_interrupted(instance, result.run_id):
+                raise BackfillInterrupted(INTERRUPTED)
+            raise BackfillFailed(f"{run} of athlete {athlete_id} failed: {_reason(instance, result.run_id)}")
 
 
 def _execute(instance: DagsterInstance, athlete_id: int, run: PlannedRun) -> ExecuteInProcessResult:
@@ -127,7 +132,7 @@ def _execute(instance: DagsterInstance, athlete_id: int, run: PlannedRun) -> Exe
 
 
 def _tags(athlete_id: int, run: PlannedRun) -> dict[str, str]:
-    tags = {"strava/athlete": str(athlete_id), "strava/lane": "backfill", "dagster/priority": "-10"}
+    tags = {"strava/athlete": str(athlete_id), "strava/lane": "backfill", "dagster/priority": "-10"} | process_tag()
     if run.first is None:
         return tags | {"dagster/partition": str(athlete_id)}
     return tags | {
@@ -139,6 +144,20 @@ def _tags(athlete_id: int, run: PlannedRun) -> dict[str, str]:
 def _with_siblings(assets: tuple[str, ...]) -> tuple[str, ...]:
     """Profile and gear come with one request and cannot be had one by one."""
     return (*assets, "gear") if PROFILE in assets else assets
+
+
+def _was_interrupted(instance: DagsterInstance, run_id: str) -> bool:
+    """Whether a run ended by a signal: Dagster makes that a failed step, or a canceled run."""
+    import dagster as dg
+
+    kinds = (dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED)
+    for kind in kinds:
+        for record in instance.get_records_for_run(run_id, of_type=kind).records:
+            event = record.event_log_entry.dagster_event
+            error = getattr(event.event_specific_data, "error", None) if event else None
+            if kind is dg.DagsterEventType.RUN_CANCELED or (error and error.cls_name in INTERRUPTIONS):
+                return True
+    return False
 
 
 def _reason(instance: DagsterInstance, run_id: str) -> str:
@@ -165,7 +184,7 @@ def _chosen(assets: str) -> list[str]:
 def _check_months(first: str, last: str, earliest: str) -> None:
     for option, month in (("--from", first), ("--to", last)):
         try:
-            parsed = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
+            parsed = _start(month)
         except ValueError:
             raise ConfigurationError(f"{option} {month}: give a month as YYYY-MM") from None
         if len(month) != len("YYYY-MM") or parsed > datetime.now(UTC):
@@ -174,6 +193,10 @@ def _check_months(first: str, last: str, earliest: str) -> None:
         raise ConfigurationError(f"--from {first} is after --to {last}")
     if first < earliest:
         raise ConfigurationError(f"--from {first} is before STRAVA_HISTORY_START, which is {earliest}")
+
+
+def _start(month: str) -> datetime:
+    return datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
 
 
 def _number(month: str) -> int:

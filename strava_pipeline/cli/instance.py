@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from strava_pipeline.cli.dead_runs import end_dead_runs
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local.dagster_home import prepare
 from strava_pipeline.settings import Settings
@@ -30,7 +31,7 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
-    """The instance, opened in this process."""
+    """The instance, opened in this process; runs that a dead command left behind are marked as failed."""
     environment = dagster_environment(settings)
     from dagster import DagsterError, DagsterInstance
     from yaml import YAMLError
@@ -42,4 +43,5 @@ def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
         reason = str(error).strip().splitlines()[0]
         raise ConfigurationError(f"{environment['DAGSTER_HOME']}/dagster.yaml is not usable: {reason}") from None
     with instance:
+        end_dead_runs(instance)
         yield instance

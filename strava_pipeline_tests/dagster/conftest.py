@@ -25,16 +25,18 @@ class CodeLocation:
     instance: dg.DagsterInstance
     strava: StravaStandIn
     lanes: list[Lane] = field(default_factory=list)
+    syncs: list[Sync] = field(default_factory=list)
 
     def resources(self) -> dict[str, Any]:
-        strava, lanes = self.strava, self.lanes
+        strava, lanes, syncs = self.strava, self.lanes, self.syncs
 
         class StandIn(StravaResource):
             def sync(self, lane: Lane) -> Sync:
                 lanes.append(lane)
                 # Within a run Dagster has put the resource itself there.
                 assert isinstance(self.warehouse, WarehouseResource)
-                return strava.sync(self.warehouse.engine)
+                syncs.append(strava.sync(self.warehouse.engine))
+                return syncs[-1]
 
         warehouse = WarehouseResource()
         return {

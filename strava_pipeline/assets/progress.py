@@ -1,0 +1,140 @@
+"""Tells how far a run is, while it is on: in ``ops.job_progress``, in the run's tags, and in its log."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.settings import load_settings
+from strava_pipeline.strava.lanes import Ceilings
+from strava_pipeline.strava.quota import Lane
+from strava_pipeline.strava.watch import Waiting
+from strava_pipeline.sync import Sync
+from strava_pipeline.warehouse.activities import Span
+from strava_pipeline.warehouse.backfill_estimate import backfill_end
+from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.job_progress import Done, Report, count_done, note_finished, tell
+from strava_pipeline.warehouse.quota_status import quota_status
+
+log = logging.getLogger(__name__)
+
+# The database hears of a run this often at most, and Dagster of its tags.
+TELL_EVERY_SECONDS = 2.0
+TAGS_EVERY_SECONDS = 60.0
+# Before there is a pace to learn from.
+ASSUMED_SECONDS_PER_REQUEST = 0.3
+DETAILS = dg.AssetKey("activity_details")
+STREAMS = dg.AssetKey("activity_streams")
+
+
+@dataclass
+class Teller:
+    """Hears of each request and wait of one run at one athlete, and tells those who look."""
+
+    context: dg.AssetExecutionContext
+    sync: Sync
+    span: Span
+    ceilings: Ceilings
+    _began: float = field(default_factory=time.monotonic)
+    _told_at: float = float("-inf")
+    _tagged_at: float = float("-inf")
+
+    def hear(self, waiting: Waiting | None) -> None:
+        """The run is at work, or waits; not every time is told."""
+        moment = time.monotonic()
+        if moment - self._told_at >= TELL_EVERY_SECONDS:
+            self._told_at = moment
+            try:
+                self._tell(waiting)
+            except DatabaseAway as error:
+                log.debug("not told: %s", error)
+
+    def finish(self) -> None:
+        """The step is over, well or not."""
+        try:
+            self._tagged_at = float("-inf")
+            self._tell(None)
+            with self.sync.engine.begin() as connection:
+                note_finished(connection, self.context.run.run_id)
+        except DatabaseAway as error:
+            log.debug("not told: %s", error)
+
+    def quota_left(self) -> int:
+        """How many calls the lane may send now."""
+        with self.sync.engine.connect() as connection:
+            status = quota_status(connection, self.ceilings, now(connection))
+        scope = self.ceilings.scope_of(self.span.athlete_id)
+        return status.open_to(self._lane, scope) if scope in status.scopes else self.ceilings.short
+
+    @property
+    def _lane(self) -> Lane:
+        return Lane(self.context.run.tags.get("strava/lane", Lane.BACKFILL))
+
+    def _tell(self, waiting: Waiting | None) -> None:
+        with self.sync.engine.begin() as connection:
+            done = count_done(connection, self.span)
+            report = Report(
+                run_id=self.context.run.run_id,
+                span=self.span,
+                step=self.context.asset_key.to_user_string(),
+                done=done,
+                requests=self.sync.watch.requests,
+                waiting_for=waiting.why if waiting else None,
+                waiting_until=waiting.until if waiting else None,
+                estimated_end=self._estimate(connection, done),
+            )
+            tell(connection, report)
+        if time.monotonic() - self._tagged_at >= TAGS_EVERY_SECONDS:
+            self._tagged_at = time.monotonic()
+            self.context.instance.add_run_tags(self.context.run.run_id, self._tags(report))
+
+    def _estimate(self, connection: Any, done: Done) -> datetime | None:
+        chosen = self.context.run.asset_selection or {self.context.asset_key}
+        requests = (done.listed - done.detailed) * (DETAILS in chosen) + (done.listed - done.streamed) * (
+            STREAMS in chosen
+        )
+        return backfill_end(connection, self.ceilings, self.span.athlete_id, requests, self._seconds_per_request())
+
+    def _seconds_per_request(self) -> float:
+        worked = timedelta(seconds=time.monotonic() - self._began) - self.sync.watch.waited
+        sent = self.sync.watch.requests
+        measured = worked.total_seconds() / sent if sent else ASSUMED_SECONDS_PER_REQUEST
+        return max(measured, self.sync.pace.seconds_each)
+
+    def _tags(self, report: Report) -> dict[str, str]:
+        end = report.estimated_end
+        return {
+            "strava/athlete": str(self.span.athlete_id),
+            "strava/span": f"{self.span.start:%Y-%m} to {self.span.end - timedelta(days=1):%Y-%m}",
+            "strava/requests": str(report.requests),
+            "strava/waiting": report.waiting_for or "no",
+            "strava/estimated_end": f"{end:%Y-%m-%d %H:%M} UTC" if end else "unknown",
+        }
+
+
+@contextmanager
+def told(context: dg.AssetExecutionContext, sync: Sync, spans: Sequence[Span]) -> Iterator[Teller]:
+    """While one athlete's spans are worked on, whoever looks is told how far that is."""
+    whole = Span(spans[0].athlete_id, min(span.start for span in spans), max(span.end for span in spans))
+    teller = Teller(context, sync, whole, Ceilings.from_settings(load_settings()))
+    sync.watch.tell = teller.hear
+    try:
+        teller.hear(None)
+        yield teller
+    finally:
+        teller.finish()
+        months = f"{whole.start:%Y-%m} to {whole.end - timedelta(days=1):%Y-%m}"
+        context.log.info(
+            "%s of athlete %d, %s: %d requests so far, %.0f s of them waiting",
+            context.asset_key.to_user_string(),
+            whole.athlete_id,
+            months,
+            sync.watch.requests,
+            sync.watch.waited.total_seconds(),
+        )

@@ -1,0 +1,128 @@
+"""What ``strava-pipeline backfill`` shows while its runs are on: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from sqlalchemy import Engine
+
+from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.settings import Settings
+from strava_pipeline.strava.lanes import Ceilings
+from strava_pipeline.warehouse.activities import Span
+from strava_pipeline.warehouse.backfill_estimate import backfill_end
+from strava_pipeline.warehouse.job_progress import Done, backfill_progress, count_done
+
+LOOK_EVERY_SECONDS = 1.0
+LINE_EVERY_SECONDS = 30.0
+# Before there is a pace to learn from.
+ASSUMED_SECONDS_PER_REQUEST = 0.3
+
+
+@dataclass(frozen=True)
+class View:
+    """How far the whole backfill is; ``details`` and ``streams``: whether these are part of it."""
+
+    done: Done
+    details: bool
+    streams: bool
+    waiting: str = ""
+    end: datetime | None = None
+
+    @property
+    def wanted(self) -> int:
+        """Steps in all: a detail and the streams of each activity, as far as they are part of the backfill."""
+        return self.done.listed * (self.details + self.streams)
+
+    @property
+    def finished(self) -> int:
+        return self.done.detailed * self.details + self.done.streamed * self.streams
+
+    @property
+    def text(self) -> str:
+        """One line: what is done, why nothing happens just now, and when it may end."""
+        parts = [f"{self.done.listed} activities listed"]
+        if self.details:
+            parts.append(f"{self.done.detailed} detailed")
+        if self.streams:
+            parts.append(f"{self.done.streamed} with samples")
+        if self.waiting:
+            parts.append(self.waiting)
+        if self.end is not None:
+            parts.append(f"done about {self.end:%Y-%m-%d %H:%M} UTC")
+        return ", ".join(parts)
+
+
+def look(engine: Engine, settings: Settings, span: Span, assets: tuple[str, ...]) -> View:
+    """How far it is now."""
+    details, streams = "activity_details" in assets, "activity_streams" in assets
+    with engine.connect() as connection:
+        done = count_done(connection, span)
+        view = View(done, details, streams)
+        runs = [run for run in backfill_progress(connection) if run.athlete_id == span.athlete_id]
+        waits = [run for run in runs if run.waiting_for]
+        pace = settings.import_batch_interval_seconds / settings.import_batch_size
+        end = backfill_end(
+            connection,
+            Ceilings.from_settings(settings),
+            span.athlete_id,
+            view.wanted - view.finished,
+            max(pace, ASSUMED_SECONDS_PER_REQUEST),
+        )
+    waiting = ""
+    if waits:
+        until = f" until {waits[0].waiting_until:%H:%M:%S} UTC" if waits[0].waiting_until else ""
+        waiting = f"waiting{until}: {waits[0].waiting_for}"
+    return View(done, details, streams, waiting, end)
+
+
+@contextmanager
+def shown(look_now: Callable[[], View], console: Console) -> Iterator[Console]:
+    """Shows what ``look_now`` sees while the block runs; what it prints meanwhile goes to the console it is given."""
+    over = threading.Event()
+    show = _bar if console.is_terminal else _lines
+    watcher = threading.Thread(target=show, args=(look_now, console, over), daemon=True)
+    watcher.start()
+    try:
+        yield console
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _bar(look_now: Callable[[], View], console: Console, over: threading.Event) -> None:
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("starting", total=None)
+        while True:
+            last = over.wait(LOOK_EVERY_SECONDS)
+            view = _seen(look_now)
+            if view is not None:
+                progress.update(task, description=view.text, completed=view.finished, total=view.wanted or None)
+            if last:
+                return
+
+
+def _lines(look_now: Callable[[], View], console: Console, over: threading.Event) -> None:
+    told, told_at = "", time.monotonic()
+    while not over.wait(LOOK_EVERY_SECONDS):
+        if time.monotonic() - told_at >= LINE_EVERY_SECONDS:
+            view = _seen(look_now)
+            if view is not None and view.text != told:
+                console.print(view.text, soft_wrap=True, highlight=False, markup=False)
+                told = view.text
+            told_at = time.monotonic()
+
+
+def _seen(look_now: Callable[[], View]) -> View | None:
+    try:
+        return look_now()
+    except DatabaseAway:
+        return None  # the run itself says so, if that lasts

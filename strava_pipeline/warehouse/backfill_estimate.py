@@ -1,0 +1,36 @@
+"""When requests of a backfill may have been sent, by the quota as it is now."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from strava_pipeline.strava.estimate import Allowance, estimated_end
+from strava_pipeline.strava.lanes import Ceilings
+from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.quota_status import quota_status
+
+
+def backfill_end(
+    connection: Connection, ceilings: Ceilings, athlete_id: int, requests: int, seconds_per_request: float
+) -> datetime | None:
+    """When so many requests for an athlete will have been sent (UTC); ``None`` when there are none left to send."""
+    if not requests:
+        return None
+    moment = now(connection)
+    scope = ceilings.scope_of(athlete_id)
+    windows = {
+        status.use.window.length_s: status
+        for status in quota_status(connection, ceilings, moment).windows
+        if status.scope == scope
+    }
+
+    def allowance(length: int, limit: int) -> Allowance:
+        known = windows.get(length)
+        left, of = (limit, limit) if known is None else (ceilings.room(known.use), known.limit)
+        return Allowance(left, of, length)
+
+    short = allowance(ceilings.short_window_s, ceilings.short)
+    long = allowance(ceilings.long_window_s, ceilings.long)
+    return estimated_end(moment, requests, short, long, seconds_per_request)
