@@ -6,7 +6,9 @@ from strava_pipeline.assets.activities import activities, activity_details, acti
 from strava_pipeline.assets.analysis import route_analyses
 from strava_pipeline.assets.athletes import athletes_and_gear
 from strava_pipeline.assets.lake import activity_points_parquet
+from strava_pipeline.jobs.reconcile import every_six_hours, reconcile
 from strava_pipeline.jobs.remap import remap
+from strava_pipeline.jobs.retention import every_night, retention
 from strava_pipeline.jobs.webhook_sync import webhook_sync
 from strava_pipeline.resources import StravaResource, WarehouseResource
 
@@ -23,7 +25,8 @@ def build_strava_defs() -> dg.Definitions:
             route_analyses,
             activity_points_parquet,
         ],
-        jobs=[remap, webhook_sync],
+        jobs=[remap, webhook_sync, reconcile, retention],
+        schedules=[every_six_hours, every_night],
         resources={
             "warehouse": warehouse,
             "strava": StravaResource(warehouse=warehouse),

@@ -16,6 +16,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from io import BytesIO, UnsupportedOperation
 from typing import Any
 
@@ -96,6 +97,22 @@ def forget_athlete_points(url: str, athlete_id: int) -> None:
         raise WarehouseError(
             f"files of athlete {athlete_id} in the lake at {url} cannot be removed: {_reason(error)}"
         ) from error
+
+
+def remove_points_before(engine: Engine, url: str, moment: datetime) -> int:
+    """Bring the months that began before ``moment`` in line with the tables; returns how many were changed.
+
+    For months from which old activities have been removed.
+    """
+    filesystem, root = _open(url)
+    changed = 0
+    for path in sorted(filesystem.glob(f"{root}/athlete_id=*/month=*")):
+        athlete, month = (part.partition("=")[2] for part in str(path).rstrip("/").split("/")[-2:])
+        start = datetime.fromisoformat(f"{month}-01").replace(tzinfo=UTC)
+        if start < moment:
+            end = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
+            changed += write_month(engine, url, Span(int(athlete), start, end)).written
+    return changed
 
 
 @dataclass(frozen=True)

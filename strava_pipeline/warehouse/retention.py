@@ -11,7 +11,7 @@ from strava_pipeline.warehouse.activities import DEPENDENT_TABLES, delete_activi
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.history_tables import job_progress
 from strava_pipeline.warehouse.job_progress import forget_before
-from strava_pipeline.warehouse.ops_tables import api_calls, quota_windows
+from strava_pipeline.warehouse.ops_tables import api_calls, oauth_states, quota_windows
 from strava_pipeline.warehouse.tables import activities
 
 # Each batch is a transaction of its own: a run that dies keeps what it did, and nobody waits long for a lock.
@@ -56,6 +56,11 @@ def remove_old_records(engine: Engine) -> dict[str, int]:
         ends_at = quota_windows.c.starts_at + func.make_interval(0, 0, 0, 0, 0, 0, quota_windows.c.length_s)
         old = (ends_at < moment - WINDOWS_KEPT) & (func.coalesce(quota_windows.c.blocked_until, ends_at) < moment)
         _add(removed, quota_windows, connection.execute(delete(quota_windows).where(old)).rowcount)
+        _add(
+            removed,
+            oauth_states,
+            connection.execute(delete(oauth_states).where(oauth_states.c.expires_at < moment)).rowcount,
+        )
         _add(removed, job_progress, forget_before(connection, moment - PROGRESS_KEPT))
     return removed
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import requests
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, text
 
 from strava_pipeline.mock_strava.athletes import CYCLIST
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
@@ -113,6 +113,8 @@ def test_two_backfills_at_once_ask_for_everything_once(
 def test_ctrl_c_leaves_one_line_and_no_run_that_seems_to_go_on(
     installation: Installation, mock: Mock, started: Callable[[], subprocess.Popen[str]]
 ) -> None:
+    fault = {"fault": "delay", "delay_s": 1.0, "path": "*/activities/*", "times": None}
+    requests.post(f"{mock.url}/mock/faults", json=fault, timeout=10).raise_for_status()
     process = started()
     wait_until(lambda: len(asked(mock)) >= 3, "the backfill sent no request")
     # Ctrl-C, in a form that a test run in the background does not inherit as ignored.
@@ -121,6 +123,7 @@ def test_ctrl_c_leaves_one_line_and_no_run_that_seems_to_go_on(
     assert process.returncode == 1
     lines = [line for line in told.splitlines() if not line.startswith("run ")]
     assert lines == ["strava-pipeline: interrupted: what is stored is kept; the same command goes on from there"]
+    requests.delete(f"{mock.url}/mock/faults", timeout=10).raise_for_status()
     installation.output(*arguments())
     listed, detailed, streamed = counts(installation)
     assert listed == detailed == streamed
