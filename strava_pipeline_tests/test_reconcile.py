@@ -9,9 +9,10 @@ from sqlalchemy import Engine, insert, select, update
 
 from strava_pipeline.errors import RetriableStravaError
 from strava_pipeline.reconcile import active_athletes, reconcile_athlete
-from strava_pipeline.sync import import_activity, import_details, import_summaries
+from strava_pipeline.sync import import_details, import_summaries
 from strava_pipeline.warehouse.activities import Span
 from strava_pipeline.warehouse.ops_tables import payloads, users, webhook_events
+from strava_pipeline_tests.inbox import bring_up_to_date
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -76,7 +77,7 @@ def test_once_an_event_took_effect_nothing_is_missed(strava: StravaStandIn, engi
     strava.add(5, days_ago(1))
     reconcile(strava, engine)
     for _, number in inbox(engine):
-        import_activity(strava.sync(engine), RIDER, number)
+        bring_up_to_date(strava.sync(engine), RIDER, number)
     with engine.begin() as connection:
         connection.execute(webhook_events.delete())
     assert reconcile(strava, engine) == {}
@@ -92,7 +93,7 @@ def test_an_activity_whose_start_moved_is_no_deletion(strava: StravaStandIn, eng
     strava.edit(1, start_date=days_ago(12).isoformat())
     assert reconcile(strava, engine) == {"delete": 1}
     # The event is a hint: it is fetched, found, and stored where it belongs.
-    import_activity(strava.sync(engine), RIDER, 1)
+    bring_up_to_date(strava.sync(engine), RIDER, 1)
     with engine.begin() as connection:
         connection.execute(webhook_events.delete())
     assert reconcile(strava, engine) == {}
@@ -105,7 +106,7 @@ def test_what_is_stored_while_the_listing_is_read_is_left_alone(strava: StravaSt
         answer = listing(athlete_id, path, query)  # type: ignore[arg-type]  # a query is passed on as it is
         if path == "/athlete/activities":
             strava.add(6, days_ago(1))
-            import_activity(strava.sync(engine), RIDER, 6)
+            bring_up_to_date(strava.sync(engine), RIDER, 6)
         return answer
 
     strava.get = overtaken  # type: ignore[method-assign]  # something happens while it answers

@@ -12,10 +12,10 @@ from strava_pipeline.errors import RetriableStravaError
 from strava_pipeline.jobs.reconcile import reconcile
 from strava_pipeline.jobs.retention import retention
 from strava_pipeline.strava.quota import Lane
-from strava_pipeline.sync import import_activity
 from strava_pipeline.warehouse.ops_tables import users, webhook_events
 from strava_pipeline.warehouse.tables import activities
 from strava_pipeline_tests.dagster.conftest import CodeLocation
+from strava_pipeline_tests.inbox import bring_up_to_date
 from strava_pipeline_tests.strava_stand_in import RIDER
 
 STRANGER = 2002
@@ -54,7 +54,7 @@ def test_retention_keeps_everything_unless_configured(
 ) -> None:
     for number, days in ((1, 5), (2, 50)):
         connected.strava.add(number, datetime.now(UTC) - timedelta(days=days))
-        import_activity(connected.strava.sync(engine), RIDER, number)
+        bring_up_to_date(connected.strava.sync(engine), RIDER, number)
     assert run(connected, retention).success
     with engine.connect() as connection:
         assert connection.execute(select(activities.c.id)).scalars().all() == [1, 2]

@@ -11,13 +11,14 @@ from sqlalchemy import Engine, func, insert, select
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.settings import load_settings
-from strava_pipeline.sync import import_activity, import_summaries
+from strava_pipeline.sync import import_summaries
 from strava_pipeline.warehouse import retention
 from strava_pipeline.warehouse.activities import DEPENDENT_TABLES, Span
 from strava_pipeline.warehouse.lake import remove_points_before, write_month
 from strava_pipeline.warehouse.ops_tables import api_calls, quota_windows
 from strava_pipeline.warehouse.retention import keep_from, remove_activities_before, remove_old_records
 from strava_pipeline.warehouse.tables import activities
+from strava_pipeline_tests.inbox import bring_up_to_date
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 
 JUNE = Span(RIDER, datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))
@@ -30,7 +31,7 @@ def strava(engine: Engine) -> StravaStandIn:
     strava = StravaStandIn()
     for number in range(1, 6):
         strava.add(number, JUNE.start + timedelta(days=number - 1, hours=8))
-        import_activity(strava.sync(engine), RIDER, number)
+        bring_up_to_date(strava.sync(engine), RIDER, number)
     return strava
 
 
