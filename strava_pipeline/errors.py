@@ -14,6 +14,9 @@
     │  ├─ AppInactive                     the whole app is switched off at Strava
     │  ├─ NotFound                        gone, private, or not there yet
     │  └─ RejectedRequest                 any other 4xx: never retried
+    ├─ MailError                          a mail was not sent
+    │  ├─ MailRefused                     and never will be
+    │  └─ MailDelayed                     trying again may help
     ├─ WebhookRejected(reason, status)    a delivery that is not taken
     └─ WarehouseError                     database away, migration missing, fenced out
        ├─ DatabaseAway                    no connection or no answer now; trying again may help
@@ -104,6 +107,18 @@ class NotFound(StravaError):
 
 class RejectedRequest(StravaError):
     """Strava refuses this request as such: sending it again changes nothing."""
+
+
+class MailError(StravaPipelineError):
+    """A mail was not sent; the message is the server's reason, without the address."""
+
+
+class MailRefused(MailError):
+    """The mail server refuses this mail, or this address, for good."""
+
+
+class MailDelayed(MailError):
+    """The mail server is away, not ready, or set up wrongly."""
 
 
 class WebhookRejected(StravaPipelineError):

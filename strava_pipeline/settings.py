@@ -131,6 +131,10 @@ class Settings(BaseSettings):
     operator_token: SecretStr | None = Field(
         None, min_length=16, description="opens the status page; needed wherever the page is not on this machine alone"
     )
+    smtp_url: SecretStr | None = Field(
+        None, description="mail server: smtp+starttls://user:password@host:587, or smtps://...; unset: no mails"
+    )
+    mail_from: str | None = Field(None, description="sender of the mails, such as Rides <rides@example.org>")
     bridge_port: int = Field(8080, ge=0, le=65535, description="port of the bridge")
     dagster_webserver_url: HttpUrl = Field(
         "http://127.0.0.1:3000",

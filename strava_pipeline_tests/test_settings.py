@@ -29,6 +29,7 @@ SECRETS = (
     "webhook_path_token",
     "operator_token",
     "dagster_postgres_url",
+    "smtp_url",
 )
 CANARY = "canary-long-enough-for-each"
 

@@ -55,6 +55,7 @@ users = Table(
     c.text("state", "active, needs_reauth or revoked", required=True),
     c.integer("generation", "rises with every new token pair; bound into the envelopes", required=True),
     c.text("email", "where ride summaries go; empty for none"),
+    c.instant("unsubscribed_at", "when the athlete last ended the mails (UTC); the address was erased then"),
     c.instant("refreshed_at", "when a refresh last gave the tokens (UTC); empty: they came with a code"),
     c.instant("refresh_not_before", "after a failed refresh: no other one before this time (UTC)"),
     c.text(

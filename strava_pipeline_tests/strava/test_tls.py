@@ -1,20 +1,15 @@
 from __future__ import annotations
 
-import ipaddress
 import time
-from datetime import UTC, datetime, timedelta
 from itertools import repeat
 from pathlib import Path
 
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from strava_pipeline.errors import RetriableStravaError
 from strava_pipeline.strava.http import send
+from strava_pipeline_tests.certificates import make_certificate
 from strava_pipeline_tests.strava.loopback import Loopback, Raw
 
 
@@ -24,27 +19,9 @@ def certificate(strava: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     # To requests these go before what a session trusts.
     for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(variable, raising=False)
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (tmp_path / "certificate.pem").write_bytes(built.public_bytes(serialization.Encoding.PEM))
-    (tmp_path / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    strava.speak_tls(str(tmp_path / "certificate.pem"), str(tmp_path / "key.pem"))
-    return str(tmp_path / "certificate.pem")
+    certificate, key = make_certificate(tmp_path)
+    strava.speak_tls(certificate, key)
+    return certificate
 
 
 def test_an_unknown_certificate_is_refused_before_anything_is_sent(

@@ -1,0 +1,140 @@
+"""Sends one mail to one address, by the server that a URL names."""
+
+from __future__ import annotations
+
+import contextlib
+import smtplib
+import ssl
+from dataclasses import dataclass
+from email.message import EmailMessage
+from enum import StrEnum
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from strava_pipeline.errors import ConfigurationError, MailDelayed, MailError, MailRefused
+from strava_pipeline.secret import Secret
+from strava_pipeline.settings import LOOPBACK_HOSTS
+
+# For each answer of the server; a mail with pictures is some 300 kB.
+TIMEOUT_SECONDS = 30
+PERMANENT = 500
+
+
+class Security(StrEnum):
+    """The URL's scheme."""
+
+    PLAIN = "smtp"
+    STARTTLS = "smtp+starttls"
+    TLS = "smtps"
+
+
+PORTS = {Security.PLAIN: 25, Security.STARTTLS: 587, Security.TLS: 465}
+FORMS = (
+    "smtp+starttls://user:password@host:587, smtps://user:password@host:465, or smtp://127.0.0.1:25 on this machine;"
+    " write @ : / in a name or password as %40 %3A %2F"
+)
+
+
+@dataclass(frozen=True)
+class MailServer:
+    """Where mails are handed in; without ``username`` nobody logs in."""
+
+    security: Security
+    host: str
+    port: int
+    username: str | None = None
+    password: Secret | None = None
+
+    def __str__(self) -> str:
+        return f"{self.security}://{self.host}:{self.port}"
+
+
+def parse_smtp_url(text: str) -> MailServer:
+    """The server behind ``STRAVA_SMTP_URL``; ``ConfigurationError`` tells the right forms, never the value."""
+    try:
+        parts = urlsplit(text)
+        security, port = Security(parts.scheme), parts.port
+        username, password = _login(parts)
+    except ValueError:
+        raise ConfigurationError(f"STRAVA_SMTP_URL is not usable: write {FORMS}") from None
+    if not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ConfigurationError(f"STRAVA_SMTP_URL is not usable: write {FORMS}")
+    if security is Security.PLAIN and parts.hostname not in LOOPBACK_HOSTS:
+        raise ConfigurationError(
+            "STRAVA_SMTP_URL: plain smtp is allowed to this machine only; use smtp+starttls or smtps"
+        )
+    return MailServer(security, parts.hostname, port or PORTS[security], username, password)
+
+
+def _login(parts: SplitResult) -> tuple[str | None, Secret | None]:
+    if parts.username is None and parts.password is None:
+        return None, None
+    if not parts.username or not parts.password:
+        raise ValueError("a login takes both")
+    return unquote(parts.username, errors="strict"), Secret(unquote(parts.password, errors="strict"))
+
+
+def send(server: MailServer, message: EmailMessage, *, sender: str, recipient: str) -> None:
+    """Hand a mail in; returns once the server has taken it.
+
+    ``MailRefused`` when this mail will never be taken, ``MailDelayed`` for everything that may pass or be mended.
+    """
+    try:
+        connection = _connect(server)
+    except (OSError, smtplib.SMTPException) as error:
+        raise MailDelayed(f"{server}: {_told(error, recipient)}") from None
+    try:
+        connection.send_message(message, from_addr=sender, to_addrs=[recipient])
+    except smtplib.SMTPException as error:
+        raise _verdict(server, error, recipient) from None
+    except OSError as error:
+        raise MailDelayed(f"{server}: {_told(error, recipient)}") from None
+    finally:
+        # The mail was taken, or the reason is known: how the server says goodbye is of no concern.
+        with contextlib.suppress(OSError, smtplib.SMTPException):
+            connection.quit()
+        connection.close()
+
+
+def _connect(server: MailServer) -> smtplib.SMTP:
+    """A session in which mails may be handed in."""
+    context = ssl.create_default_context()
+    if server.security is Security.TLS:
+        connection: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=TIMEOUT_SECONDS, context=context)
+    else:
+        connection = smtplib.SMTP(server.host, server.port, timeout=TIMEOUT_SECONDS)
+    try:
+        if server.security is Security.STARTTLS:
+            connection.starttls(context=context)
+        if server.username is not None and server.password is not None:
+            connection.login(server.username, server.password.reveal())
+    except (OSError, smtplib.SMTPException):
+        connection.close()
+        raise
+    return connection
+
+
+def _verdict(server: MailServer, error: smtplib.SMTPException, recipient: str) -> MailError:
+    told = f"{server}: {_told(error, recipient)}"
+    code = 0
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        code = next(iter(error.recipients.values()))[0]
+    elif isinstance(error, smtplib.SMTPResponseException):
+        code = error.smtp_code
+    if code >= PERMANENT or isinstance(error, smtplib.SMTPNotSupportedError):
+        return MailRefused(told)
+    return MailDelayed(told)
+
+
+def _told(error: Exception, recipient: str) -> str:
+    """The server's words, or the fault's, in one line and without the athlete's address."""
+    text: bytes | str
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        code, text = next(iter(error.recipients.values()))
+    elif isinstance(error, smtplib.SMTPResponseException):
+        code, text = error.smtp_code, error.smtp_error
+    else:
+        reason = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or str(error)
+        code, text = 0, f"{type(error).__name__}: {reason}"
+    words = text.decode(errors="replace") if isinstance(text, bytes) else text
+    line = " ".join(words.split()).replace(recipient, "the athlete's address")
+    return f"{code} {line}" if code else line

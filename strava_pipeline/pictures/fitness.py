@@ -1,0 +1,64 @@
+"""The fitness chart: fitness, fatigue and form over the last months."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Protocol
+
+import numpy as np
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+
+from strava_pipeline.pictures.canvas import (
+    FONT_POINTS,
+    GREEN,
+    LIGHT,
+    VERMILLION,
+    Theme,
+    new_figure,
+    png,
+    style_axes,
+)
+
+HEIGHT_INCHES = 3.0
+MOST_DAYS = 1_500
+# Fewer days are no history.
+LEAST_DAYS = 2
+
+
+class FitnessDay(Protocol):
+    """A day of ``training_load``."""
+
+    @property
+    def day(self) -> date: ...
+    @property
+    def fitness(self) -> float: ...
+    @property
+    def fatigue(self) -> float: ...
+    @property
+    def form(self) -> float: ...
+
+
+def fitness_picture(days: Sequence[FitnessDay], *, theme: Theme = LIGHT) -> bytes | None:
+    """A PNG of consecutive days, oldest first; ``None`` when they are too few."""
+    if len(days) < LEAST_DAYS:
+        return None
+    shown = days[:: max(1, len(days) // MOST_DAYS)]
+    when = [float(date2num(day.day)) for day in shown]  # type: ignore[no-untyped-call]  # matplotlib.dates has no types
+    form = np.array([day.form for day in shown])
+    figure, axes = new_figure(HEIGHT_INCHES, theme)
+    axes.axhline(0, color=theme.ink, linewidth=0.8)
+    axes.fill_between(when, form, 0, color=GREEN, alpha=0.3, linewidth=0, label="form")
+    axes.plot(when, [day.fatigue for day in shown], color=VERMILLION, linewidth=1.6, linestyle="--", label="fatigue")
+    axes.plot(when, [day.fitness for day in shown], color=theme.line, linewidth=2.6, label="fitness")
+    axes.set_xlim(when[0], when[-1])
+    locator = AutoDateLocator(maxticks=6)  # type: ignore[no-untyped-call]  # see above
+    axes.xaxis.set_major_locator(locator)
+    formatter = ConciseDateFormatter(locator, show_offset=False)  # type: ignore[no-untyped-call]  # see above
+    axes.xaxis.set_major_formatter(formatter)
+    style_axes(axes, theme, "", "")
+    axes.legend(
+        frameon=False, labelcolor=theme.ink, fontsize=FONT_POINTS, ncols=3, loc="lower left", bbox_to_anchor=(0, 0.97)
+    )
+    figure.subplots_adjust(left=0.10, right=0.96, top=0.88, bottom=0.12)
+    return png(figure)

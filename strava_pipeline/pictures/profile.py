@@ -1,0 +1,70 @@
+"""The elevation profile, climbs shaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from strava_pipeline.analysis.elevation import profile_of
+from strava_pipeline.analysis.timeline import timeline_of
+from strava_pipeline.analysis.track import Track
+from strava_pipeline.pictures.canvas import FONT_POINTS, LIGHT, ORANGE, Theme, new_figure, png, style_axes
+from strava_pipeline.units import METRIC, Units
+
+HEIGHT_INCHES = 2.7
+MOST_POINTS = 1_500
+# A flat ride must not look like the Alps.
+LEAST_HEIGHT_M = 60.0
+# Narrower than this share of the way a climb has no room for its name.
+NAMED_FROM = 0.06
+
+
+class Climb(Protocol):
+    """A climb as the analysis or its table tells it."""
+
+    @property
+    def start_m(self) -> float: ...
+    @property
+    def end_m(self) -> float: ...
+    @property
+    def category(self) -> str | None: ...
+
+
+def profile_picture(
+    track: Track, climbs: Sequence[Climb] = (), *, units: Units = METRIC, theme: Theme = LIGHT
+) -> bytes | None:
+    """A PNG of heights along the way; ``None`` without altitude, or on the spot."""
+    with np.errstate(all="ignore"):
+        profile = profile_of(timeline_of(track))
+    if profile is None:
+        return None
+    step = max(1, len(profile.along_m) // MOST_POINTS)
+    along = profile.along_m[::step] / units.distance_m
+    heights = profile.altitude_m[::step] / units.height_m
+    if not np.isfinite(heights).any():
+        return None
+    figure, axes = new_figure(HEIGHT_INCHES, theme)
+    low, high = float(np.nanmin(heights)), float(np.nanmax(heights))
+    room = max(high - low, LEAST_HEIGHT_M / units.height_m)
+    floor = low - 0.1 * room
+    axes.fill_between(along, heights, floor, color=theme.filling, linewidth=0)
+    for climb in climbs:
+        start, end = climb.start_m / units.distance_m, climb.end_m / units.distance_m
+        inside = (along >= start) & (along <= end)
+        axes.fill_between(along, heights, floor, where=inside.tolist(), color=ORANGE, alpha=0.75, linewidth=0)
+        if climb.category is not None and end - start > NAMED_FROM * along[-1]:
+            axes.text((start + end) / 2, floor + 0.05 * room, climb.category, ha="center", color="#24292f")
+    axes.plot(along, heights, color=theme.line, linewidth=2)
+    axes.set_xlim(0, max(float(along[-1]), 1e-9))
+    axes.set_ylim(floor, low + 1.1 * room)
+    style_axes(axes, theme, units.distance_name, units.height_name)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    if climbs:
+        axes.text(
+            1, 1.02, "shaded: climbs", transform=axes.transAxes, ha="right", color=theme.ink, fontsize=FONT_POINTS - 1
+        )
+    figure.subplots_adjust(left=0.12, right=0.97, top=0.92, bottom=0.21)
+    return png(figure)

@@ -1,0 +1,69 @@
+"""How figures are shown: metric or imperial, as the athlete has set it at Strava."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MINUTE_S, HOUR_S = 60, 3_600
+FEET = "feet"
+# Swimmers count in hundreds, of metres or of yards.
+SWIM_LENGTHS = 100
+
+
+@dataclass(frozen=True)
+class Units:
+    """Metres per unit of distance, of height and of a swimmer's length, each with its name."""
+
+    distance_m: float
+    distance_name: str
+    speed_name: str
+    height_m: float
+    height_name: str
+    swim_m: float
+    swim_name: str
+
+    def distance(self, metres: float) -> str:
+        """Such as ``42.2 km``; what is shorter than a tenth is told in metres or feet."""
+        if metres < self.distance_m / 10:
+            return self.height(metres)
+        return f"{metres / self.distance_m:,.1f} {self.distance_name}"
+
+    def height(self, metres: float) -> str:
+        """Such as ``1,234 m``."""
+        return f"{metres / self.height_m:,.0f} {self.height_name}"
+
+    def speed(self, metres_per_second: float) -> str:
+        """Such as ``27.4 km/h``."""
+        return f"{self.per_hour(metres_per_second):.1f} {self.speed_name}"
+
+    def per_hour(self, metres_per_second: float) -> float:
+        """Kilometres or miles per hour."""
+        return metres_per_second * HOUR_S / self.distance_m
+
+    def pace(self, metres_per_second: float) -> str:
+        """Such as ``5:12 /km``; standing still has none."""
+        return _pace(metres_per_second, self.distance_m, self.distance_name)
+
+    def swim_pace(self, metres_per_second: float) -> str:
+        """Such as ``1:48 /100 m``."""
+        return _pace(metres_per_second, self.swim_m * SWIM_LENGTHS, f"{SWIM_LENGTHS} {self.swim_name}")
+
+
+METRIC = Units(1_000.0, "km", "km/h", 1.0, "m", 1.0, "m")
+IMPERIAL = Units(1_609.344, "mi", "mph", 0.3048, "ft", 0.9144, "yd")
+
+
+def units_of(measurement_preference: str | None) -> Units:
+    """The units of an athlete whose ``measurement_preference`` is this."""
+    return IMPERIAL if measurement_preference == FEET else METRIC
+
+
+def duration(seconds: float) -> str:
+    """Such as ``1:02:03`` or ``4:05``."""
+    whole = round(seconds)
+    hours, minutes, rest = whole // HOUR_S, whole % HOUR_S // MINUTE_S, whole % MINUTE_S
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _pace(metres_per_second: float, length_m: float, name: str) -> str:
+    return f"{duration(length_m / metres_per_second)} /{name}" if metres_per_second > 0 else f"- /{name}"

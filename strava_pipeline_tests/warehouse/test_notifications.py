@@ -1,0 +1,186 @@
+"""Mails in the database: announced once, claimed by one, tried again, given up, and never after unsubscribing."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, Row, func, insert, select, update
+
+from strava_pipeline.warehouse.notification_tables import notifications
+from strava_pipeline.warehouse.notifications import (
+    FAILED,
+    LEASE,
+    SENT,
+    SKIPPED,
+    WAITS,
+    Claimed,
+    address_of,
+    announce,
+    any_due,
+    claim_next,
+    postpone,
+    settle,
+    unsubscribe,
+)
+from strava_pipeline.warehouse.ops_tables import users, webhook_events
+
+RIDER, RIDE, FENCE = 1001, 5, 3
+
+
+def event(engine: Engine, **changes: Any) -> None:
+    values = {
+        "event_key": f"{changes}",
+        "source": "webhook",
+        "subscription_id": 1,
+        "object_type": "activity",
+        "object_id": RIDE,
+        "aspect_type": "create",
+        "owner_id": RIDER,
+        "event_time": datetime.now(UTC),
+        "updates": {},
+        "signed": True,
+        "state": "launched",
+        "fence": FENCE,
+    } | changes
+    with engine.begin() as connection:
+        connection.execute(insert(webhook_events).values(values))
+
+
+def announced(engine: Engine) -> bool:
+    with engine.begin() as connection:
+        return announce(connection, FENCE)
+
+
+def row(engine: Engine) -> Row[Any]:
+    with engine.connect() as connection:
+        return connection.execute(select(notifications)).one()
+
+
+@pytest.fixture
+def claimed(engine: Engine) -> Claimed:
+    event(engine)
+    assert announced(engine)
+    claim = claim_next(engine)
+    assert claim is not None
+    return claim
+
+
+def test_a_new_activity_is_announced_once(engine: Engine) -> None:
+    event(engine)
+    event(engine, aspect_type="update")
+    assert not any_due(engine)
+    assert announced(engine)
+    assert not announced(engine)
+    assert (row(engine).state, row(engine).athlete_id, row(engine).activity_id) == ("pending", RIDER, RIDE)
+    assert any_due(engine)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"source": "reconcile"}, {"aspect_type": "update"}, {"aspect_type": "delete"}, {"object_type": "athlete"}],
+)
+def test_what_is_not_a_delivered_create_is_not_announced(engine: Engine, changes: dict[str, str]) -> None:
+    event(engine, **changes)
+    event(engine, fence=FENCE + 1, event_key="somebody else's claim")
+    assert not announced(engine)
+
+
+def test_two_at_once_announce_one_mail(engine: Engine) -> None:
+    event(engine)
+    told: list[bool] = []
+    with engine.begin() as first:
+        assert announce(first, FENCE)
+        other = threading.Thread(target=lambda: told.append(announced(engine)))
+        other.start()
+    other.join(20)
+    assert told == [False]
+    assert row(engine).state == "pending"
+
+
+def test_a_claimed_mail_is_nobody_elses(engine: Engine, claimed: Claimed) -> None:
+    assert claim_next(engine) is None
+    assert not any_due(engine)
+    settle(engine, claimed, SENT)
+    assert (row(engine).state, row(engine).attempts, row(engine).next_try_at) == (SENT, 1, None)
+    assert row(engine).finished_at is not None
+    # Announced again, as by an event that is replayed: it was sent.
+    assert not announced(engine)
+    assert claim_next(engine) is None
+
+
+def test_many_claimers_share_the_mails_and_none_gets_one_twice(engine: Engine) -> None:
+    for number in range(20):
+        event(engine, object_id=number, fence=number)
+        with engine.begin() as connection:
+            assert announce(connection, number)
+    taken: list[int] = []
+
+    def take() -> None:
+        while (claim := claim_next(engine)) is not None:
+            taken.append(claim.activity_id)
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(taken) == list(range(20))
+
+
+def test_a_process_that_died_while_sending_lets_another_try(engine: Engine, claimed: Claimed) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(notifications).values(next_try_at=func.clock_timestamp()))
+    again = claim_next(engine)
+    assert again is not None
+    assert again.attempt == 2
+    # The first one was only slow: what it says no longer counts.
+    settle(engine, claimed, SKIPPED, "too late")
+    assert row(engine).state == "pending"
+    settle(engine, again, SENT)
+    assert row(engine).state == SENT
+
+
+@pytest.mark.parametrize(
+    ("attempt", "wait"), [(1, WAITS[0]), (2, WAITS[1]), (3, WAITS[2]), (4, WAITS[3]), (9, WAITS[3])]
+)
+def test_each_failed_try_waits_longer(engine: Engine, claimed: Claimed, attempt: int, wait: timedelta) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(notifications).values(attempts=attempt))
+    before = datetime.now(UTC)
+    postpone(engine, Claimed(RIDE, RIDER, attempt, claimed.created_at, claimed.claimed_at), "server away")
+    stored = row(engine)
+    assert (stored.state, stored.reason, stored.finished_at) == ("pending", "server away", None)
+    assert before + wait - timedelta(seconds=5) < stored.next_try_at < before + wait + timedelta(seconds=60)
+
+
+def test_a_mail_that_cannot_be_sent_for_a_day_fails(engine: Engine, claimed: Claimed) -> None:
+    late = claimed.claimed_at - timedelta(days=1) + timedelta(seconds=30)
+    postpone(engine, Claimed(RIDE, RIDER, 1, late, claimed.claimed_at), "server away")
+    assert (row(engine).state, row(engine).reason) == (FAILED, "given up after 1 tries: server away")
+
+
+def test_the_lease_is_longer_than_a_try(engine: Engine, claimed: Claimed) -> None:
+    assert row(engine).next_try_at > claimed.claimed_at + LEASE - timedelta(minutes=1)
+
+
+def test_unsubscribing_erases_the_address(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            insert(users),
+            [
+                {"athlete_id": RIDER, "scopes": [], "state": "active", "generation": 1, "email": "mira@example.org"},
+                {"athlete_id": 2, "scopes": [], "state": "active", "generation": 1, "email": None},
+            ],
+        )
+    with engine.connect() as connection:
+        assert address_of(connection, RIDER) == ("mira@example.org", "")
+        assert address_of(connection, 2) == (None, "the athlete has no address")
+        assert address_of(connection, 3) == (None, "the athlete is not connected")
+    unsubscribe(engine, RIDER)
+    unsubscribe(engine, RIDER)
+    with engine.connect() as connection:
+        assert address_of(connection, RIDER) == (None, "the athlete wants no mails")
+        assert connection.execute(select(users.c.email)).scalars().all() == [None, None]
