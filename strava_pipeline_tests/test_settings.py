@@ -116,7 +116,9 @@ def test_each_secret_may_stand_in_a_file(
 def test_every_secret_is_masked() -> None:
     fields = Settings.model_fields
     secret_like = {
-        name for name in fields if any(word in name for word in ("secret", "token", "keys", "database", "postgres"))
+        name
+        for name in fields
+        if any(word in name for word in ("secret", "token", "keys", "database", "postgres", "smtp"))
     }
     assert secret_like == set(SECRETS)
     settings = load_settings(**dict.fromkeys(SECRETS, CANARY))
