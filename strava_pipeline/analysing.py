@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import date
 from typing import Any
 
 import numpy as np
 import polyline
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table
 
 from strava_pipeline.analysis.athlete import DEFAULT_HIGHEST_BPM, Athlete
 from strava_pipeline.analysis.climbs import Slope
@@ -19,11 +20,10 @@ from strava_pipeline.analysis.route import Route
 from strava_pipeline.analysis.route_match import Signature, match
 from strava_pipeline.analysis.track import Track, track_from_streams
 from strava_pipeline.warehouse import analysis_tables as tables
-from strava_pipeline.warehouse.analyses import store_analysis
+from strava_pipeline.warehouse.analyses import outing_of, store_analysis
 from strava_pipeline.warehouse.physiology import physiology_of
 from strava_pipeline.warehouse.route_matches import Bounds, lock_routes, routes_near
 from strava_pipeline.warehouse.streams import streams_of
-from strava_pipeline.warehouse.tables import activities
 
 Row = dict[str, Any]
 # More faults than this are counted, not listed.
@@ -36,26 +36,25 @@ def analyse_stored(connection: Connection, activity_id: int) -> bool:
     if streams is None or not streams["point_count"]:
         return False
     track = track_from_streams(streams)
-    analysis = stored_analysis(connection, streams["athlete_id"], activity_id, track)
+    activity = outing_of(connection, activity_id)
+    if activity is None:
+        return False
+    analysis = analyse(
+        track, athlete_of(connection, streams["athlete_id"], activity.day), power_measured=activity.power_measured
+    )
     return store_analysis(connection, streams, _figure_row(analysis, track), _parts(connection, streams, analysis))
 
 
-def stored_analysis(connection: Connection, athlete_id: int, activity_id: int, track: Track) -> Analysis:
-    """The analysis of a track with what is stored about the athlete."""
-    measured = connection.execute(
-        select(activities.c.device_watts).where(activities.c.id == activity_id)
-    ).scalar_one_or_none()
-    return analyse(track, athlete_of(connection, athlete_id), power_measured=measured is not False)
-
-
-def athlete_of(connection: Connection, athlete_id: int) -> Athlete:
-    """What the analysis needs to know of an athlete."""
-    known = physiology_of(connection, athlete_id)
+def athlete_of(connection: Connection, athlete_id: int, day: date) -> Athlete:
+    """What the analysis needs to know of an athlete, as it was on a day."""
+    known = physiology_of(connection, athlete_id, day)
     return Athlete(
         ftp_w=known.ftp_w,
         weight_kg=known.weight_kg,
         highest_bpm=known.highest_bpm or DEFAULT_HIGHEST_BPM,
         female=known.sex == "F",
+        heart_rate_zones_bpm=known.heart_rate_zones_bpm,
+        power_zones_w=known.power_zones_w,
     )
 
 

@@ -6,6 +6,7 @@ from strava_pipeline.assets.activities import activities, activity_details, acti
 from strava_pipeline.assets.analysis import route_analyses
 from strava_pipeline.assets.athletes import athletes_and_gear
 from strava_pipeline.assets.lake import activity_points_parquet
+from strava_pipeline.assets.training import training_load, training_load_automation
 from strava_pipeline.jobs.reconcile import every_six_hours, reconcile
 from strava_pipeline.jobs.remap import remap
 from strava_pipeline.jobs.retention import every_night, retention
@@ -24,9 +25,11 @@ def build_strava_defs() -> dg.Definitions:
             activity_streams,
             route_analyses,
             activity_points_parquet,
+            training_load,
         ],
         jobs=[remap, webhook_sync, reconcile, retention],
         schedules=[every_six_hours, every_night],
+        sensors=[training_load_automation],
         resources={
             "warehouse": warehouse,
             "strava": StravaResource(warehouse=warehouse),

@@ -33,7 +33,7 @@ def update_training_load(engine: Engine, athlete_id: int, until: date) -> int:
         if kept == len(days) == len(stored):
             return 0
         before = stored[:kept]
-        rows = _computed(days[kept:], active, before)
+        rows = _computed(days[kept:], active, before) if kept < len(days) else []
         moment = now(connection)
         first = before[-1]["day"] + timedelta(days=1) if before else None
         replace_days(

@@ -18,20 +18,37 @@ def mean_over(samples: Samples | None, weights: Samples) -> float | None:
         samples, weights = samples[known], weights[known]
     total = float(weights.sum())
     if total > 0:
-        return float(samples @ weights / total)
+        # A product by BLAS would wake its threads, which takes longer than the sum.
+        return float((samples * weights).sum() / total)
     return float(samples.mean()) if len(samples) else None
 
 
-def means_between(samples: Samples | None, weights: Samples, begins: Indices, ends: Indices) -> Samples:
-    """Weighted means of the samples from ``begins`` up to ``ends`` (indices, shape (k,)); NaN where none is known."""
-    if samples is None:
-        return np.full(len(begins), np.nan)
+def sums_of(samples: Samples, weights: Samples) -> tuple[Samples, Samples]:
+    """Weights of the known samples, and samples times weights, added up before each sample: shapes (n + 1,)."""
     known = np.isfinite(samples)
-    counted = np.where(known, weights, 0.0)
-    totals = np.concatenate(([0.0], np.cumsum(counted)))
-    sums = np.concatenate(([0.0], np.cumsum(np.where(known, samples, 0.0) * counted)))
-    width = totals[ends] - totals[begins]
-    return np.asarray(np.divide(sums[ends] - sums[begins], width, out=np.full(len(begins), np.nan), where=width > 0))
+    if not known.all():
+        samples, weights = np.where(known, samples, 0.0), np.where(known, weights, 0.0)
+    sums = np.zeros((2, len(samples) + 1))
+    np.cumsum(weights, out=sums[0, 1:])
+    np.cumsum(samples * weights, out=sums[1, 1:])
+    return sums[0], sums[1]
+
+
+def means_between(sums: tuple[Samples, Samples] | None, begins: Indices, ends: Indices) -> list[float | None]:
+    """Weighted means from ``begins`` up to ``ends`` (indices, shape (k,)); ``None`` where nothing is known."""
+    if sums is None:
+        return [None] * len(begins)
+    widths = sums[0][ends] - sums[0][begins]
+    totals = sums[1][ends] - sums[1][begins]
+    return [total / width if width > 0 else None for total, width in zip(totals.tolist(), widths.tolist(), strict=True)]
+
+
+def ratios(dividends: Samples, divisors: Samples) -> list[float | None]:
+    """Quotients where both are known and the divisor is above 0, shape (k,)."""
+    return [
+        above / below if below > 0 and above == above else None  # noqa: PLR0124  NaN is not itself
+        for above, below in zip(dividends.tolist(), divisors.tolist(), strict=True)
+    ]
 
 
 def highest(samples: Samples | None) -> float | None:

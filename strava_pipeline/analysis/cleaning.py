@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from strava_pipeline.analysis.geo import haversine_m
-from strava_pipeline.analysis.track import Flags, Samples, Track
+from strava_pipeline.analysis.track import Flags, Indices, Samples, Track
 
 # What no athlete and no place on Earth goes beyond; a year is longer than any activity.
 PLAUSIBLE = {
@@ -51,6 +51,19 @@ class Fault:
     samples: int
 
 
+@dataclass(frozen=True)
+class Cleaned:
+    """A track without what cannot be true, its ``seconds`` since the start, and what was found.
+
+    ``legs_m``: metres from each sample to the next, shape (n - 1,), 0 where a jump or nothing leads there.
+    """
+
+    track: Track
+    seconds: Samples | None
+    legs_m: Samples | None
+    faults: list[Fault]
+
+
 def seconds_of(time: Samples | None) -> Samples | None:
     """Seconds since the first sample, shape (n,); a clock that goes back stands still, missing times lie evenly."""
     if time is None:
@@ -69,8 +82,8 @@ def seconds_of(time: Samples | None) -> Samples | None:
     return np.asarray(time - time[0])
 
 
-def clean(track: Track) -> tuple[Track, list[Fault]]:
-    """The track with NaN for each sample that cannot be true, and what was found; all series as long as the longest."""
+def clean(track: Track) -> Cleaned:
+    """Put NaN for each sample that cannot be true; all series get as long as the longest."""
     count = track.point_count
     series: dict[str, Samples] = {}
     faults: list[Fault] = []
@@ -83,12 +96,13 @@ def clean(track: Track) -> tuple[Track, list[Fault]]:
         if name in series and seconds is not None:
             series[name], found = _without_stuck(name, series[name], seconds)
             faults += found
-    if "latitude" in series and "longitude" in series and seconds is not None:
-        bad, found = _jumps(series["latitude"], series["longitude"], seconds)
+    legs = None
+    if "latitude" in series and "longitude" in series:
+        legs, bad, found = _legs(series["latitude"], series["longitude"], seconds)
         faults += found
         if bad is not None:
             series |= {name: np.where(bad, np.nan, series[name]) for name in ("latitude", "longitude")}
-    return replace(track, **series), faults
+    return Cleaned(replace(track, **series), seconds, legs, faults)
 
 
 def _filled_up(samples: Samples, count: int) -> Samples:
@@ -124,25 +138,53 @@ def _without_stuck(name: str, samples: Samples, seconds: Samples) -> tuple[Sampl
     return cleaned, faults
 
 
-def _jumps(latitude: Samples, longitude: Samples, seconds: Samples) -> tuple[Flags | None, list[Fault]]:
-    """Which positions were reached, and left again, faster than anybody can be."""
+def _legs(
+    latitude: Samples, longitude: Samples, seconds: Samples | None
+) -> tuple[Samples | None, Flags | None, list[Fault]]:
+    """Metres from each sample to the next, which positions are out of the way, and the jumps found."""
     known = np.flatnonzero(np.isfinite(latitude) & np.isfinite(longitude))
-    where, when = (latitude[known], longitude[known]), seconds[known]
-    fast = np.flatnonzero(too_fast(haversine_m(*where), np.diff(when)))
+    if not len(known):
+        return None, None, []
+    where = (latitude, longitude) if len(known) == len(latitude) else (latitude[known], longitude[known])
+    lengths = haversine_m(*where)
+    if seconds is None:
+        return _spread(lengths, known, len(latitude)), None, []
+    when = seconds[known]
+    fast = np.flatnonzero(too_fast(lengths, np.diff(when)))
     if not len(fast):
-        return None, []
+        return _spread(lengths, known, len(latitude)), None, []
+    bad, faults = _jumps(where, when, fast)
+    kept = known[~bad]
+    lengths = haversine_m(latitude[kept], longitude[kept])
+    lengths[too_fast(lengths, np.diff(seconds[kept]))] = 0.0
+    flags = np.zeros(len(latitude), dtype=np.bool_)
+    flags[known[bad]] = True
+    return _spread(lengths, kept, len(latitude)), flags, faults
+
+
+def _spread(lengths: Samples, known: Indices, count: int) -> Samples:
+    """Lengths between known positions as legs that end at them."""
+    if len(known) == count:
+        return lengths
+    legs = np.zeros(count - 1)
+    legs[known[1:] - 1] = lengths
+    return legs
+
+
+def _jumps(where: tuple[Samples, Samples], when: Samples, fast: Indices) -> tuple[Flags, list[Fault]]:
+    """Which positions were reached, and left again, faster than anybody can be; ``fast``: the steps that are."""
     # Out by one step and back by the next fast one: is the straight way between the two ends possible?
     out, back = fast[:-1], fast[1:] + 1
     pairs = (np.stack((part[out], part[back])) for part in where)
     possible = ~too_fast(_between(*pairs), when[back] - when[out]) & (when[back] - when[out] <= AWAY_S)
-    bad = np.zeros(len(latitude), dtype=np.bool_)
+    bad = np.zeros(len(when), dtype=np.bool_)
     faults = []
     place = 0
     while place < len(fast):
         start, end = int(fast[place]), int(fast[place]) + 1
         if place < len(possible) and possible[place]:
             end = int(back[place])
-            bad[known[start + 1 : end]] = True
+            bad[start + 1 : end] = True
             place += 1
         place += 1
         faults.append(Fault("jump", "position", float(when[start]), float(when[end]), end - start - 1))

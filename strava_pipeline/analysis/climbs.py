@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from strava_pipeline.analysis.averages import means_between, number
+from strava_pipeline.analysis.averages import means_between
 from strava_pipeline.analysis.elevation import Profile, turning_points
 from strava_pipeline.analysis.timeline import Timeline
 from strava_pipeline.analysis.track import Indices
@@ -91,8 +91,8 @@ def _described(timeline: Timeline, profile: Profile, begins: Indices, ends: Indi
     start_m, end_m = profile.along_m[begins], profile.along_m[ends]
     first = np.searchsorted(along - along[0], start_m)
     last = np.minimum(np.searchsorted(along - along[0], end_m), len(along) - 1)
-    power = means_between(timeline.track.power, timeline.weights, first, last)
-    heart_rate = means_between(timeline.track.heart_rate, timeline.weights, first, last)
+    power = means_between(timeline.sums.get("power"), first, last)
+    heart_rate = means_between(timeline.sums.get("heart_rate"), first, last)
     found = []
     for place in range(len(begins)):
         begin, end, low, high = int(begins[place]), int(ends[place]), int(first[place]), int(last[place])
@@ -116,8 +116,8 @@ def _described(timeline: Timeline, profile: Profile, begins: Indices, ends: Indi
                 category=category_of(length, change),
                 vam_m_per_h=3600 * change / took if took else None,
                 average_speed_mps=length / took if took else None,
-                average_power_w=number(power[place]),
-                average_heartrate_bpm=number(heart_rate[place]),
+                average_power_w=power[place],
+                average_heartrate_bpm=heart_rate[place],
             )
         )
     return tuple(found)

@@ -17,8 +17,7 @@ DISTANCES_M = (
     30_000.0, 42_195.0,
 )  # fmt: skip
 DURATIONS_S = (
-    5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 360, 480, 600, 720, 900, 1_200, 1_800, 2_400, 3_600, 5_400,
-    7_200,
+    5, 10, 15, 20, 30, 60, 90, 120, 180, 300, 480, 600, 900, 1_200, 1_800, 2_700, 3_600, 5_400, 7_200,
 )  # fmt: skip
 _STEP_M = 5.0
 _MOST_STEPS = 40_000
@@ -78,8 +77,7 @@ def distance_efforts(timeline: Timeline) -> tuple[DistanceEffort, ...]:
 
 def curve(timeline: Timeline) -> tuple[CurvePoint, ...]:
     """Best means for each standard duration the recording is long enough for; missing seconds count as 0."""
-    track = timeline.track
-    series = [timeline.each_second(samples) for samples in (track.power, track.heart_rate, timeline.speed)]
+    series = [timeline.power_each_second, timeline.heart_rate_each_second, timeline.speed_each_second]
     present = [place for place, samples in enumerate(series) if samples is not None and np.isfinite(samples).any()]
     if not present:
         return ()
@@ -87,11 +85,13 @@ def curve(timeline: Timeline) -> tuple[CurvePoint, ...]:
     totals = np.zeros((len(stacked), stacked.shape[1] + 1))
     np.cumsum(stacked, axis=1, out=totals[:, 1:])
     found = []
+    buffer = np.empty_like(stacked)
     for duration in DURATIONS_S:
         width = int(duration / timeline.cell_s)
         if width < 1 or width > stacked.shape[1]:
             continue
-        sums = totals[:, width:] - totals[:, :-width]
+        sums = buffer[:, : totals.shape[1] - width]
+        np.subtract(totals[:, width:], totals[:, :-width], out=sums)
         places = sums.argmax(axis=1)
         values: list[float | None] = [None] * 6
         for row, which in enumerate(present):

@@ -7,6 +7,7 @@ https://support.strava.com/hc/en-us/articles/216917087-Elevation-Gain; it does n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -38,6 +39,7 @@ class Profile:
     def step_m(self) -> float:
         return float(self.along_m[1] - self.along_m[0])
 
+    @cached_property
     def grades(self) -> Samples:
         """Rise over run around each step, as a fraction, shape (n,)."""
         reach = max(1, round(GRADE_OVER_M / 2 / self.step_m))
@@ -125,7 +127,7 @@ def grade_distribution(profile: Profile | None) -> dict[str, float]:
     """Metres ridden by grade: keys such as ``"-3..-1"`` in percent, the ends open."""
     if profile is None:
         return {}
-    classes = np.searchsorted(GRADE_BOUNDS[1:], profile.grades() * 100, side="right")
+    classes = np.searchsorted(GRADE_BOUNDS[1:], profile.grades * 100, side="right")
     metres = np.bincount(classes, minlength=len(GRADE_BOUNDS)) * profile.step_m
     bounds = [*GRADE_BOUNDS, np.inf]
     return {

@@ -20,7 +20,7 @@ from strava_pipeline.analysis.power import PowerFigures, power_figures
 from strava_pipeline.analysis.route import Route, route_of
 from strava_pipeline.analysis.splits import Split, splits
 from strava_pipeline.analysis.timeline import Timeline, timeline_of
-from strava_pipeline.analysis.track import Track
+from strava_pipeline.analysis.track import Samples, Track
 from strava_pipeline.analysis.zones import ZoneTime, zone_times
 
 
@@ -98,13 +98,14 @@ def analyse(track: Track, athlete: Athlete = UNKNOWN_ATHLETE, *, power_measured:
     with np.errstate(all="ignore"):
         timeline = timeline_of(track)
         profile = profile_of(timeline)
+        flat = None if profile is None else flat_metres(profile)
         return Analysis(
-            figures=_figures(timeline, profile, athlete, power_measured=power_measured),
+            figures=_figures(timeline, (profile, flat), athlete, power_measured=power_measured),
             stops=stops(timeline),
             climbs=climbs(timeline, profile),
             descents=descents(timeline, profile),
             grades_m=grade_distribution(profile),
-            splits=splits(timeline, profile),
+            splits=splits(timeline, profile, flat),
             distance_efforts=distance_efforts(timeline),
             curve=curve(timeline),
             zone_times=zone_times(timeline, athlete),
@@ -114,13 +115,16 @@ def analyse(track: Track, athlete: Athlete = UNKNOWN_ATHLETE, *, power_measured:
         )
 
 
-def _figures(timeline: Timeline, profile: Profile | None, athlete: Athlete, *, power_measured: bool) -> Figures:
+def _figures(
+    timeline: Timeline, heights: tuple[Profile | None, Samples | None], athlete: Athlete, *, power_measured: bool
+) -> Figures:
+    profile, flat = heights
     track, weights = timeline.track, timeline.weights
     elapsed = None if timeline.seconds is None else timeline.elapsed_s
     moving = moving_time_s(timeline)
     distance = None if timeline.along is None else number(timeline.along[-1] - min(timeline.along[0], 0.0))
     speed = distance / moving if distance is not None and moving else None
-    adjusted = float(flat_metres(profile)[-1]) / moving if profile is not None and moving else None
+    adjusted = float(flat[-1]) / moving if flat is not None and moving else None
     gain, loss = gain_and_loss(timeline, profile)
     power = power_figures(timeline, athlete)
     impulse = training_impulse(timeline, athlete)

@@ -7,6 +7,9 @@ import numpy as np
 from strava_pipeline.analysis.track import Samples
 
 EARTH_RADIUS_M = 6_371_008.8
+_RADIANS = np.pi / 180
+# Radians, some six kilometres.
+SMALL_STEP = 0.001
 _METRES_PER_DEGREE = np.pi * EARTH_RADIUS_M / 180
 
 
@@ -15,9 +18,13 @@ def haversine_m(latitude: Samples, longitude: Samples) -> Samples:
 
     Source: R. W. Sinnott, "Virtues of the Haversine", Sky and Telescope 68 (1984); mean Earth radius of the IUGG.
     """
-    phi, lam = np.radians(latitude), np.radians(longitude)
+    phi, lam = latitude * _RADIANS, longitude * _RADIANS
     cosine = np.cos(phi)
-    chord = np.sin(np.diff(phi) / 2) ** 2 + cosine[:-1] * cosine[1:] * np.sin(np.diff(lam) / 2) ** 2
+    north, east = phi[1:] - phi[:-1], lam[1:] - lam[:-1]
+    if len(north) and max(north.max(), -north.min(), east.max(), -east.min()) < SMALL_STEP:
+        # So small an angle is its sine but for a ten-millionth.
+        return np.asarray(EARTH_RADIUS_M * np.sqrt(north * north + cosine[:-1] * cosine[1:] * east * east))
+    chord = np.sin(north / 2) ** 2 + cosine[:-1] * cosine[1:] * np.sin(east / 2) ** 2
     return np.asarray(2 * EARTH_RADIUS_M * np.arcsin(np.sqrt(np.clip(chord, 0, 1))))
 
 

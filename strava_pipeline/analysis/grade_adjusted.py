@@ -28,5 +28,5 @@ def running_cost(grade: Samples) -> Samples:
 
 def flat_metres(profile: Profile) -> Samples:
     """Metres on the flat that cost as much as the way so far, shape (n,) along the profile."""
-    factors = running_cost(profile.grades()) / FLAT_COST
+    factors = running_cost(profile.grades) / FLAT_COST
     return np.concatenate(([0.0], np.cumsum((factors[1:] + factors[:-1]) / 2 * profile.step_m)))

@@ -21,10 +21,12 @@ def training_impulse(timeline: Timeline, athlete: Athlete) -> float | None:
     heart_rate = timeline.track.heart_rate
     if heart_rate is None or timeline.seconds is None or athlete.highest_bpm <= athlete.resting_bpm:
         return None
-    known = np.isfinite(heart_rate)
+    known, weights = np.isfinite(heart_rate), timeline.weights
     if not known.any():
         return None
-    return float(_per_minute(heart_rate[known], athlete) @ timeline.weights[known] / 60)
+    if not known.all():
+        heart_rate, weights = heart_rate[known], weights[known]
+    return float((_per_minute(heart_rate, athlete) * weights).sum() / 60)
 
 
 def heart_rate_stress(impulse: float | None, athlete: Athlete) -> float | None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from strava_pipeline.analysis.track import Indices, Samples
+
+Line = NDArray[np.complex128]
 
 TOLERANCE_M = 10.0
 TURN_DEGREES = 45.0
@@ -20,6 +23,7 @@ def simplified(east: Samples, north: Samples, tolerance_m: float = TOLERANCE_M) 
     count = len(east)
     if count < 3:  # noqa: PLR2004  nothing lies between two points
         return np.arange(count)
+    line = east + 1j * north
     kept = np.zeros(count, dtype=np.bool_)
     kept[[0, -1]] = True
     begins, ends = np.array([0]), np.array([count - 1])
@@ -27,18 +31,17 @@ def simplified(east: Samples, north: Samples, tolerance_m: float = TOLERANCE_M) 
         # The inner points of every stretch, one after the other.
         sizes = ends - begins - 1
         starts = np.cumsum(sizes) - sizes
-        stretch = np.repeat(np.arange(len(begins)), sizes)
-        points = np.arange(len(stretch)) - starts[stretch] + begins[stretch] + 1
-        distances = _from_chords(east, north, points, begins, ends, stretch)
+        points = np.arange(int(sizes.sum())) + np.repeat(begins + 1 - starts, sizes)
+        distances = _from_chords(line, points, begins, ends, sizes)
         furthest = np.maximum.reduceat(distances, starts)
-        far = furthest > tolerance_m * tolerance_m
+        far = furthest > tolerance_m
         if not far.any():
             break
-        hits = np.flatnonzero(distances == furthest[stretch])
-        splits = points[hits[np.searchsorted(stretch[hits], np.flatnonzero(far))]]
+        # The first of the furthest points of each stretch, where that is too far away.
+        hits = np.flatnonzero(distances == np.repeat(np.where(far, furthest, np.inf), sizes))
+        splits = points[hits[np.searchsorted(hits, starts[far])]]
         kept[splits] = True
-        begins = np.stack((begins[far], splits), axis=1).ravel()
-        ends = np.stack((splits, ends[far]), axis=1).ravel()
+        begins, ends = np.concatenate((begins[far], splits)), np.concatenate((splits, ends[far]))
         inner = ends - begins > 1
         begins, ends = begins[inner], ends[inner]
     return np.flatnonzero(kept)
@@ -53,14 +56,14 @@ def turns(east: Samples, north: Samples) -> tuple[int, int]:
     return int(np.count_nonzero(bends <= -TURN_DEGREES)), int(np.count_nonzero(bends >= TURN_DEGREES))
 
 
-def _from_chords(
-    east: Samples, north: Samples, points: Indices, begins: Indices, ends: Indices, stretch: Indices
-) -> Samples:
-    """Squared distance of each point from the chord of its stretch."""
-    chord_east, chord_north = east[ends] - east[begins], north[ends] - north[begins]
-    squared = chord_east**2 + chord_north**2
-    scale = np.divide(1.0, squared, out=np.zeros_like(squared), where=squared > 0)
-    away_east, away_north = east[points] - east[begins][stretch], north[points] - north[begins][stretch]
-    chord_east, chord_north = chord_east[stretch], chord_north[stretch]
-    share = np.clip((away_east * chord_east + away_north * chord_north) * scale[stretch], 0, 1)
-    return np.asarray((away_east - share * chord_east) ** 2 + (away_north - share * chord_north) ** 2)
+def _from_chords(line: Line, points: Indices, begins: Indices, ends: Indices, sizes: Indices) -> Samples:
+    """Distance of each point from the chord of its stretch, m; a stretch has so many points: ``sizes``."""
+    chords = line[ends] - line[begins]
+    lengths = np.abs(chords)
+    # Turned and scaled so that its chord is the way from 0 to 1, a point tells its share and its distance at once;
+    # a closed stretch is left as it is, and all of its points belong to 0.
+    closed = lengths == 0
+    scale = 1 / np.where(closed, 1.0, chords)
+    placed = (line[points] - np.repeat(line[begins], sizes)) * np.repeat(scale, sizes)
+    placed -= np.clip(placed.real, 0.0, np.repeat(np.where(closed, 0.0, 1.0), sizes) if closed.any() else 1.0)
+    return np.asarray(np.abs(placed) * np.repeat(np.where(closed, 1.0, lengths), sizes))

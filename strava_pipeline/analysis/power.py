@@ -40,8 +40,8 @@ def power_figures(timeline: Timeline, athlete: Athlete) -> PowerFigures:
     if power is None or not np.isfinite(power).any():
         return PowerFigures()
     average = mean_over(power, _while_moving(timeline))
-    work = float(np.nansum(power * timeline.weights)) / 1000 if timeline.seconds is not None else None
-    each = timeline.each_second(power)
+    work = float(timeline.sums["power"][1][-1]) / 1000 if timeline.seconds is not None else None
+    each = timeline.power_each_second
     normalized, seconds = (None, 0.0) if each is None else normalized_power(each, timeline.cell_s)
     intensity = normalized / athlete.ftp_w if normalized is not None and athlete.ftp_w else None
     heart_rate = mean_over(timeline.track.heart_rate, timeline.weights)
@@ -63,13 +63,23 @@ def normalized_power(power: Samples, cell_s: float) -> tuple[float | None, float
     ``power``: W per cell of ``cell_s`` seconds, shape (n,). ``None`` for less than 30 s.
     """
     known = power[np.isfinite(power)]
-    width = max(1, int(ROLLING_S / cell_s))
-    if len(known) < width:
+    fourth = _fourth_powers(known, cell_s)
+    if not len(fourth):
         return None, 0.0
-    totals = np.concatenate(([0.0], np.cumsum(known)))
+    return float(fourth.mean() ** 0.25), len(known) * cell_s
+
+
+def _fourth_powers(power: Samples, cell_s: float) -> Samples:
+    """Fourth powers of the means over 30 s, one for each window; none for less than 30 s."""
+    width = max(1, int(ROLLING_S / cell_s))
+    if len(power) < width:
+        return np.empty(0)
+    totals = np.zeros(len(power) + 1)
+    np.cumsum(power, out=totals[1:])
     means = (totals[width:] - totals[:-width]) / width
-    squares = means * means
-    return float((squares @ squares / len(squares)) ** 0.25), len(known) * cell_s
+    means *= means
+    means *= means
+    return means
 
 
 def _while_moving(timeline: Timeline) -> Samples:
@@ -80,7 +90,7 @@ def _while_moving(timeline: Timeline) -> Samples:
 
 def _decoupling(timeline: Timeline, power: Samples | None) -> float | None:
     """By how many percent power per heartbeat falls from the first half to the second."""
-    heart_rate = timeline.each_second(timeline.track.heart_rate)
+    heart_rate = timeline.heart_rate_each_second
     if power is None or heart_rate is None:
         return None
     both = np.isfinite(power) & np.isfinite(heart_rate)
@@ -88,9 +98,14 @@ def _decoupling(timeline: Timeline, power: Samples | None) -> float | None:
     half = len(known_power) // 2
     if half * 2 * timeline.cell_s < SHORTEST_DECOUPLING_S:
         return None
-    ratios = []
-    for part in (slice(0, half), slice(half, 2 * half)):
-        normalized, _ = normalized_power(known_power[part], timeline.cell_s)
-        rate = float(known_rate[part].mean())
-        ratios.append((normalized or 0.0) / rate)
+    # Means over 30 s are one fewer than samples for each second but the first.
+    fourth = _fourth_powers(known_power, timeline.cell_s)
+    skipped = len(known_power) - len(fourth)
+    ratios = [
+        float(part.mean()) ** 0.25 / float(rate.mean())
+        for part, rate in (
+            (fourth[: half - skipped], known_rate[:half]),
+            (fourth[half:], known_rate[half:]),
+        )
+    ]
     return 100 * (1 - ratios[1] / ratios[0]) if ratios[0] > 0 else None

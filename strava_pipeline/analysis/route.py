@@ -13,7 +13,7 @@ from strava_pipeline.analysis.timeline import Timeline
 from strava_pipeline.analysis.track import Indices, Samples
 
 # Points nearer to the one before are left out before the line is simplified.
-THINNED_TO_M = 15.0
+THINNED_TO_M = 25.0
 # Who ends this near the start, or within this share of the way, has come back.
 BACK_M = 200.0
 BACK_SHARE = 0.02

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from strava_pipeline.analysis.averages import means_between, number
+from strava_pipeline.analysis.averages import means_between, ratios
 from strava_pipeline.analysis.elevation import Profile
-from strava_pipeline.analysis.grade_adjusted import flat_metres
 from strava_pipeline.analysis.timeline import Timeline
 from strava_pipeline.analysis.track import Samples
 
 # Named as Strava names its own.
 UNITS_M = {"metric": 1_000.0, "standard": 1_609.344}
 MOST_SPLITS = 5_000
+SENSORS = ("heart_rate", "power", "cadence")
 # A rest shorter than this is no split.
 SHORTEST_REST_M = 10.0
 
@@ -39,17 +40,19 @@ class Split:
     average_cadence_rpm: float | None
 
 
-def splits(timeline: Timeline, profile: Profile | None) -> tuple[Split, ...]:
-    """All splits of both units; none without times or a way."""
+def splits(timeline: Timeline, profile: Profile | None, flat: Samples | None) -> tuple[Split, ...]:
+    """All splits of both units; none without times or a way. ``flat``: metres on the flat along the profile."""
     if timeline.along is None or timeline.seconds is None or len(timeline.along) == 0:
         return ()
     along = timeline.along - timeline.along[0]
     return tuple(
-        split for unit, length in UNITS_M.items() for split in _of_unit(timeline, profile, along, unit, length)
+        split for unit, length in UNITS_M.items() for split in _of_unit(timeline, (profile, flat), along, unit, length)
     )
 
 
-def _of_unit(timeline: Timeline, profile: Profile | None, along: Samples, unit: str, length: float) -> list[Split]:
+def _of_unit(
+    timeline: Timeline, heights: tuple[Profile | None, Samples | None], along: Samples, unit: str, length: float
+) -> list[Split]:
     total = float(along[-1])
     if total < SHORTEST_REST_M or total / length > MOST_SPLITS:
         return []
@@ -64,19 +67,17 @@ def _of_unit(timeline: Timeline, profile: Profile | None, along: Samples, unit: 
     moved = np.interp(reached, _seconds(timeline), _moving_seconds(timeline))
     indices = np.searchsorted(_seconds(timeline), reached)
     distances, elapsed, moving = np.diff(bounds), np.diff(reached), np.diff(moved)
-    rises, flat = _heights(profile, bounds)
-    speed = np.divide(distances, moving, out=np.full(len(moving), np.nan), where=moving > 0)
-    adjusted = np.divide(flat, moving, out=np.full(len(moving), np.nan), where=moving > 0)
-    track, weights = timeline.track, timeline.weights
-    heart_rate, power, cadence = (
-        means_between(series, weights, indices[:-1], indices[1:])
-        for series in (track.heart_rate, track.power, track.cadence)
+    rises, flat = _heights(*heights, bounds)
+    columns: tuple[list[Any], ...] = (
+        distances.tolist(),
+        elapsed.tolist(),
+        moving.tolist(),
+        rises,
+        ratios(distances, moving),
+        ratios(flat, moving),
+        *(means_between(timeline.sums.get(sensor), indices[:-1], indices[1:]) for sensor in SENSORS),
     )
-    columns = (distances, elapsed, moving, rises, speed, adjusted, heart_rate, power, cadence)
-    return [
-        Split(unit, place + 1, float(row[0]), float(row[1]), float(row[2]), *map(number, row[3:]))
-        for place, row in enumerate(zip(*(column.tolist() for column in columns), strict=True))
-    ]
+    return [Split(unit, place, *row) for place, row in enumerate(zip(*columns, strict=True), start=1)]
 
 
 def _seconds(timeline: Timeline) -> Samples:
@@ -90,10 +91,9 @@ def _moving_seconds(timeline: Timeline) -> Samples:
     return np.concatenate(([0.0], np.cumsum(timeline.steps * timeline.moving)))
 
 
-def _heights(profile: Profile | None, bounds: Samples) -> tuple[Samples, Samples]:
+def _heights(profile: Profile | None, flat: Samples | None, bounds: Samples) -> tuple[list[float | None], Samples]:
     """Metres up and metres on the flat for each split."""
-    if profile is None:
-        nothing = np.full(len(bounds) - 1, np.nan)
-        return nothing, nothing
-    rises = np.diff(np.interp(bounds, profile.along_m, profile.altitude_m))
-    return rises, np.diff(np.interp(bounds, profile.along_m, flat_metres(profile)))
+    if profile is None or flat is None:
+        return [None] * (len(bounds) - 1), np.full(len(bounds) - 1, np.nan)
+    rises: list[float | None] = np.diff(np.interp(bounds, profile.along_m, profile.altitude_m)).tolist()
+    return rises, np.diff(np.interp(bounds, profile.along_m, flat))

@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from strava_pipeline.analysis.cleaning import FASTEST_MPS, Fault, clean, seconds_of, too_fast
-from strava_pipeline.analysis.geo import haversine_m
+from strava_pipeline.analysis.averages import sums_of
+from strava_pipeline.analysis.cleaning import FASTEST_MPS, Fault, clean, too_fast
 from strava_pipeline.analysis.track import Flags, Samples, Track
 
 # Slower than this a sample without a moving flag counts as standing.
@@ -78,7 +78,28 @@ class Timeline:
         np.add.at(edges, np.searchsorted(self.cells, ends, side="left"), -1)
         return np.cumsum(edges[:-1]) > 0
 
-    def each_second(self, samples: Samples | None) -> Samples | None:
+    @cached_property
+    def power_each_second(self) -> Samples | None:
+        """Power on the grid, W, shape (m,)."""
+        return self._each_second(self.track.power)
+
+    @cached_property
+    def heart_rate_each_second(self) -> Samples | None:
+        """Heart rate on the grid, bpm, shape (m,)."""
+        return self._each_second(self.track.heart_rate)
+
+    @cached_property
+    def speed_each_second(self) -> Samples | None:
+        """Speed on the grid, m/s, shape (m,)."""
+        return self._each_second(self.speed)
+
+    @cached_property
+    def sums(self) -> dict[str, tuple[Samples, Samples]]:
+        """Per sensor, its sums over time: see :func:`sums_of`."""
+        sensors = {"power": self.track.power, "heart_rate": self.track.heart_rate, "cadence": self.track.cadence}
+        return {name: sums_of(samples, self.weights) for name, samples in sensors.items() if samples is not None}
+
+    def _each_second(self, samples: Samples | None) -> Samples | None:
         """A series on the grid, shape (m,): linear between samples, NaN within gaps and where nothing is known."""
         if samples is None or self.seconds is None:
             return None
@@ -100,8 +121,8 @@ class Timeline:
 
 def timeline_of(recorded: Track) -> Timeline:
     """Clean a track and lay it along time and way."""
-    track, faults = clean(recorded)
-    seconds = seconds_of(track.time)
+    cleaned = clean(recorded)
+    track, seconds, legs, faults = cleaned.track, cleaned.seconds, cleaned.legs_m, cleaned.faults
     gaps = None
     weights = np.ones(track.point_count)
     if seconds is not None and len(seconds) > 1 and seconds[-1] > 0:
@@ -111,7 +132,6 @@ def timeline_of(recorded: Track) -> Timeline:
         faults += [
             Fault("gap", "all", float(seconds[place]), float(seconds[place + 1]), 0) for place in np.flatnonzero(gaps)
         ]
-    legs = _legs(track, seconds)
     along, more = _along(track, seconds, legs)
     speed = _speed(track, seconds, along)
     return Timeline(
@@ -138,21 +158,6 @@ def _near(cells: Samples, missing: Samples, known: Samples) -> Flags:
     np.add.at(edges, np.maximum(np.searchsorted(cells, ends, side="left"), np.searchsorted(cells, begins, "right")), -1)
     flags[:] = np.cumsum(edges[:-1]) > 0
     return flags
-
-
-def _legs(track: Track, seconds: Samples | None) -> Samples | None:
-    """Metres from each sample to the next, shape (n - 1,), 0 where a jump or nothing leads there."""
-    if track.latitude is None or track.longitude is None:
-        return None
-    known = np.flatnonzero(np.isfinite(track.latitude) & np.isfinite(track.longitude))
-    if not len(known):
-        return None
-    lengths = haversine_m(track.latitude[known], track.longitude[known])
-    if seconds is not None:
-        lengths = np.where(too_fast(lengths, np.diff(seconds[known])), 0.0, lengths)
-    legs = np.zeros(len(track.latitude) - 1)
-    legs[known[1:] - 1] = lengths
-    return legs
 
 
 def _along(track: Track, seconds: Samples | None, legs: Samples | None) -> tuple[Samples | None, list[Fault]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, or_, select
@@ -34,6 +36,23 @@ def not_analysed(connection: Connection, span: Span) -> list[int]:
         .order_by(activities.c.start_date)
     )
     return list(connection.execute(query).scalars())
+
+
+@dataclass(frozen=True)
+class Outing:
+    """What the analysis of an activity depends on beside its samples: its local day, and whether power was measured."""
+
+    day: date
+    power_measured: bool
+
+
+def outing_of(connection: Connection, activity_id: int) -> Outing | None:
+    """The day and kind of a stored activity."""
+    query = select(activities.c.start_date_local, activities.c.start_date, activities.c.device_watts)
+    found = connection.execute(query.where(activities.c.id == activity_id)).first()
+    if found is None:
+        return None
+    return Outing((found.start_date_local or found.start_date).date(), found.device_watts is not False)
 
 
 def store_analysis(

@@ -1,18 +1,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
+from strava_pipeline.analysis.athlete import Athlete
 from strava_pipeline.analysis.figures import Figures, analyse
 from strava_pipeline.analysis.geo import EARTH_RADIUS_M, haversine_m
 from strava_pipeline.analysis.track import Track
+from strava_pipeline_tests.analysis.tracks import journeys, plausible, samples, tracks
 
 COUNTS = ("gap_count", "gap_time_s", "jump_count", "stuck_time_s", "implausible_count")
 NOTHING = {name: 0 if name in COUNTS else None for name in Figures.__dataclass_fields__}
@@ -20,10 +21,6 @@ NOTHING = {name: 0 if name in COUNTS else None for name in Figures.__dataclass_f
 
 def key_figures(track: Track) -> Figures:
     return analyse(track).figures
-
-
-def samples(*values: float) -> NDArray[np.float64]:
-    return np.array(values, dtype=np.float64)
 
 
 def test_a_climb_of_constant_grade() -> None:
@@ -170,29 +167,54 @@ def test_two_points_make_one_step() -> None:
     assert (figures.average_speed_mps, figures.max_speed_mps, figures.average_power_w) == (2.5, 2.5, 100)
 
 
-def tracks(values: st.SearchStrategy[float]) -> st.SearchStrategy[Track]:
-    def of_length(count: int) -> st.SearchStrategy[Track]:
-        series = st.none() | st.lists(values, min_size=count, max_size=count).map(lambda found: samples(*found))
-        return st.builds(Track, **dict.fromkeys(Track.__dataclass_fields__, series))
-
-    return st.integers(0, 8).flatmap(of_length)
-
-
 @given(tracks(st.floats()))
 def test_no_track_raises(track: Track) -> None:
     assert key_figures(track).point_count == track.point_count
 
 
-plausible: Any = st.just(math.nan) | st.floats(-1e6, 1e6, allow_subnormal=False) | st.integers(-5, 5).map(float)
-
-
 @given(tracks(plausible))
 def test_figures_are_numbers_in_their_bounds(track: Track) -> None:
     figures = asdict(key_figures(track))
-    assert all(value is None or math.isfinite(value) for name, value in figures.items() if "speed" not in name)
+    assert all(math.isfinite(value) for value in figures.values() if isinstance(value, float))
     for name in ("elapsed_time_s", "moving_time_s", "elevation_gain_m", "elevation_loss_m"):
         assert figures[name] is None or figures[name] >= 0
     if figures["moving_time_s"] is not None:
         assert figures["moving_time_s"] <= figures["elapsed_time_s"] * (1 + 1e-9)
     if figures["average_power_w"] is not None:
         assert figures["average_power_w"] <= figures["max_power_w"] + 1e-3
+
+
+def numbers_in(thing: object) -> Iterator[float]:
+    """Every float in a tree of results."""
+    if isinstance(thing, float):
+        yield thing
+    elif isinstance(thing, np.ndarray):
+        yield from thing.ravel().tolist()
+    elif isinstance(thing, dict):
+        for value in thing.values():
+            yield from numbers_in(value)
+    elif isinstance(thing, list | tuple):
+        for value in thing:
+            yield from numbers_in(value)
+
+
+@given(journeys())
+@settings(max_examples=300)
+def test_no_long_track_raises_and_all_results_are_finite(track: Track) -> None:
+    analysis = analyse(track, Athlete(ftp_w=250))
+    assert all(math.isfinite(number) for number in numbers_in(asdict(analysis)))
+    figures = analysis.figures
+    if figures.elapsed_time_s is not None:
+        assert all(split.elapsed_time_s >= 0 for split in analysis.splits)
+        assert all(stop.length_s <= figures.elapsed_time_s for stop in analysis.stops)
+        assert sum(zone.time_s for zone in analysis.zone_times if zone.kind == "power") <= figures.elapsed_time_s + 1e-6
+
+
+@given(tracks(st.floats(), most=40))
+def test_all_results_of_any_floats_are_finite(track: Track) -> None:
+    assert all(math.isfinite(number) for number in numbers_in(asdict(analyse(track))))
+
+
+def test_series_of_different_lengths_are_no_fault() -> None:
+    track = Track(time=samples(0, 1, 2), power=samples(100), distance=samples(0, 5))
+    assert analyse(track).figures.point_count == 3

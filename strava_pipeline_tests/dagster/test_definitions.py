@@ -33,6 +33,13 @@ SPECS: dict[str, dict[str, Any]] = {
         "pool": "strava_api",
         "policy": YEARLY,
     },
+    "training_load": {
+        "group": "analysis",
+        "deps": ["route_analyses"],
+        "partitions": "athlete",
+        "pool": None,
+        "policy": dg.BackfillPolicy.single_run(),
+    },
     "route_analyses": {
         "group": "analysis",
         "deps": ["activity_streams"],
