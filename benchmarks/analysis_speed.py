@@ -1,0 +1,95 @@
+"""How long the analysis of a ride takes, and the same figures by gpxpy on the same track. Takes about 20 s.
+
+Processor time of the measuring thread, the best of five medians: other programs on the machine cost it none.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import gpxpy.gpx
+
+from benchmarks.figure import show
+from benchmarks.ride import made_up_ride
+from strava_pipeline.analysis.athlete import Athlete
+from strava_pipeline.analysis.elevation import gain_and_loss, profile_of
+from strava_pipeline.analysis.figures import analyse
+from strava_pipeline.analysis.motion import moving_time_s
+from strava_pipeline.analysis.timeline import timeline_of
+from strava_pipeline.analysis.track import Track
+
+HOUR, SIX_HOURS = 3_600, 21_600
+ROUNDS = 5
+
+
+def main() -> None:
+    """Whole analyses first, then what gpxpy knows as well."""
+    athlete = Athlete(ftp_w=250)
+    hour, day = made_up_ride(HOUR), made_up_ride(SIX_HOURS)
+    show("full analysis, 3,600 points", _milliseconds(lambda: analyse(hour, athlete), 60), "ms", "<= 3")
+    show("full analysis, 6 h, 21,600 points", _milliseconds(lambda: analyse(day, athlete), 15), "ms", "<= 20")
+    segment = _segment(hour)
+    theirs = _milliseconds(lambda: _by_gpxpy(segment), 3)
+    ours = _milliseconds(lambda: _by_us(hour), 60)
+    show("gpxpy: length 2d and 3d, up- and downhill, moving data", theirs, "ms")
+    show("the same figures here, faults found and left out", ours, "ms")
+    show("gpxpy / here", theirs / ours, "x", ">= 30")
+    _show_agreement(segment, hour)
+
+
+def _by_gpxpy(segment: gpxpy.gpx.GPXTrackSegment) -> None:
+    segment.length_2d()
+    segment.length_3d()
+    segment.get_uphill_downhill()
+    segment.get_moving_data()
+
+
+def _by_us(track: Track) -> None:
+    timeline = timeline_of(track)
+    moving_time_s(timeline)
+    gain_and_loss(timeline, profile_of(timeline))
+
+
+def _show_agreement(segment: gpxpy.gpx.GPXTrackSegment, track: Track) -> None:
+    """The two mean the same: told side by side, without a target."""
+    figures = analyse(track).figures
+    moving = segment.get_moving_data()
+    show("length by gpxpy / here", (segment.length_2d() or 0) / (figures.haversine_distance_m or 1), "x")
+    show("moving time by gpxpy / here", (moving.moving_time if moving else 0) / (figures.moving_time_s or 1), "x")
+    show("metres up by gpxpy / here", segment.get_uphill_downhill().uphill / (figures.elevation_gain_m or 1), "x")
+
+
+def _segment(track: Track) -> gpxpy.gpx.GPXTrackSegment:
+    start = datetime(2026, 5, 1, 8, tzinfo=UTC)
+    columns = [
+        series.tolist()
+        for series in (track.latitude, track.longitude, track.altitude, track.time)
+        if series is not None
+    ]
+    return gpxpy.gpx.GPXTrackSegment(
+        [
+            gpxpy.gpx.GPXTrackPoint(latitude, longitude, elevation=altitude, time=start + timedelta(seconds=second))
+            for latitude, longitude, altitude, second in zip(*columns, strict=True)
+        ]
+    )
+
+
+def _milliseconds(work: Callable[[], object], calls: int) -> float:
+    work()
+    return min(statistics.median(_times(work, calls)) for _ in range(ROUNDS))
+
+
+def _times(work: Callable[[], object], calls: int) -> list[float]:
+    taken = []
+    for _ in range(calls):
+        began = time.thread_time()
+        work()
+        taken.append((time.thread_time() - began) * 1000)
+    return taken
+
+
+if __name__ == "__main__":
+    main()
