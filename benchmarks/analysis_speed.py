@@ -48,7 +48,9 @@ def _by_gpxpy(segment: gpxpy.gpx.GPXTrackSegment) -> None:
 
 
 def _by_us(track: Track) -> None:
-    timeline = timeline_of(track)
+    timeline = timeline_of(
+        Track(time=track.time, latitude=track.latitude, longitude=track.longitude, altitude=track.altitude)
+    )
     moving_time_s(timeline)
     gain_and_loss(timeline, profile_of(timeline))
 

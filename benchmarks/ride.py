@@ -30,7 +30,9 @@ def made_up_ride(points: int, seed: int = 1) -> Track:
         speed=np.round(speed, 1),
         heart_rate=np.round(140 + 15 * np.sin(time / 300) + rng.normal(0, 2, points)),
         cadence=np.round(85 + rng.normal(0, 5, points)),
-        power=np.round(np.clip(200 + 60 * np.sin(time / 90) + rng.normal(0, 40, points), 0, None)),
+        power=np.asarray(
+            np.round(np.clip(200 + 60 * np.sin(time / 90) + rng.normal(0, 40, points), 0, None)), np.float64
+        ),
         temperature=np.full(points, 20.0),
         moving=(speed > 0.5).astype(np.float64),
         grade=np.zeros(points),
