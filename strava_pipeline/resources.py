@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import dagster as dg
-import pandas as pd
 from pydantic import PrivateAttr
 from sqlalchemy import Engine, text
 
@@ -13,6 +13,9 @@ from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota import Lane
 from strava_pipeline.sync import Sync, open_sync
 from strava_pipeline.warehouse.migrate import open_warehouse
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # A webhook's run rather comes back than holds a slot; a backfill may wait a day for the daily limit.
 MAX_WAIT = {
@@ -41,8 +44,10 @@ class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # g
             raise dg.DagsterInvariantViolationError("the warehouse is open only while a run is on")
         return self._engine
 
-    def read_frame(self, query: str) -> pd.DataFrame:
+    def read_frame(self, query: str) -> "pd.DataFrame":
         """The rows of a query as a frame, with types that keep NULL apart from 0."""
+        import pandas as pd  # noqa: PLC0415  every run's process would load it, and most need no frame
+
         with self.engine.connect() as connection:
             return pd.read_sql_query(text(query), connection, dtype_backend="numpy_nullable")
 

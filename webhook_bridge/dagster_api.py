@@ -92,10 +92,13 @@ class DagsterUnavailable(StravaPipelineError):
     """Dagster did not take the run now; nothing was launched as far as we know."""
 
 
-def launch_run(webserver_url: str, job: str, run_config: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-    """Launch a job and return the run's id. ``DagsterUnavailable`` says why not."""
+def launch_run(
+    webserver_url: str, job: str, run_config: Mapping[str, Any], tags: Mapping[str, str], *, location: str | None = None
+) -> str:
+    """Launch a job, of another code location if one is named; returns the run's id. ``DagsterUnavailable``."""
+    elsewhere = {} if location is None else {"repositoryLocationName": location}
     params = {
-        "selector": {"jobName": job, **LOCATION},
+        "selector": {"jobName": job, **LOCATION, **elsewhere},
         "runConfigData": run_config,
         "executionMetadata": {"tags": _tag_list(tags)},
     }

@@ -1,0 +1,17 @@
+"""A code location with one job that does nothing: what a run costs before it does anything."""
+
+import dagster as dg
+
+
+@dg.op
+def nothing() -> None:
+    """Do nothing."""
+
+
+@dg.job(executor_def=dg.in_process_executor, tags={"dagster/priority": "10"})
+def empty_job() -> None:
+    """Runs one op that does nothing, in process, as the product's job does."""
+    nothing()
+
+
+defs = dg.Definitions(jobs=[empty_job])

@@ -1,0 +1,158 @@
+"""A whole installation of a benchmark's own: embedded Postgres, mock Strava, Dagster, the bridge, one athlete."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+from sqlalchemy import Engine
+
+from strava_pipeline.cli.athletes import connect_athlete
+from strava_pipeline.cli.instance import dagster_environment
+from strava_pipeline.keyring import generate_key
+from strava_pipeline.local.postgres import using_server
+from strava_pipeline.local.services import LOOPBACK, bridge, dagster_services, logs_of, mock_strava
+from strava_pipeline.local.supervisor import Service, Supervisor, free_port
+from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.strava.oauth import authorize_url
+from strava_pipeline.warehouse.migrate import open_warehouse
+
+TIMEOUT_SECONDS = 30
+OK = 200
+LOCATIONS = """\
+load_from:
+  - python_module: {module_name: strava_pipeline.definitions, location_name: strava_pipeline}
+  - python_module: {module_name: benchmarks.empty_location, location_name: benchmark, working_directory: %s}
+"""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A running installation, the athlete who is connected, and the supervisor of its processes."""
+
+    settings: Settings
+    engine: Engine
+    mock_url: str
+    athlete_id: int
+    supervisor: Supervisor
+    services: Mapping[str, Service]
+
+    def new_activity(self) -> int:
+        """Somebody rides at Strava, who tells nobody of it; returns the activity's id."""
+        fields = {"athlete_id": self.athlete_id, "sport_type": "Ride", "silent": True}
+        added = requests.post(f"{self.mock_url}/mock/activities", json=fields, timeout=TIMEOUT_SECONDS)
+        added.raise_for_status()
+        return int(added.json()["id"])
+
+    def event(self, activity_id: int, aspect: str, **more: Any) -> dict[str, Any]:
+        """An event as Strava tells it."""
+        return {
+            "object_type": "activity",
+            "object_id": activity_id,
+            "aspect_type": aspect,
+            "updates": {},
+            "owner_id": self.athlete_id,
+            "subscription_id": 1,
+            "event_time": int(time.time()),
+        } | more
+
+    def deliver(self, session: requests.Session, event: Mapping[str, Any]) -> int:
+        """Deliver an event, signed; returns the status of the bridge's answer."""
+        body = json.dumps(event).encode()
+        timestamp = str(int(time.time()))
+        secret = self.settings.signing_secrets()[0]
+        signature = hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+        headers = {"Content-Type": "application/json", "X-Strava-Signature": f"t={timestamp},v1={signature}"}
+        url = f"http://{LOOPBACK}:{self.settings.bridge_port}/webhooks/strava"
+        return session.post(url, data=body, headers=headers, timeout=TIMEOUT_SECONDS).status_code
+
+    def calls(self) -> list[dict[str, Any]]:
+        """The requests that the mock Strava was sent."""
+        answer = requests.get(f"{self.mock_url}/mock/calls", timeout=TIMEOUT_SECONDS).json()
+        found: list[dict[str, Any]] = answer["calls"]
+        return found
+
+
+@contextmanager
+def installed() -> Iterator[Installation]:
+    """Everything up and answering; all of it ended and removed afterwards."""
+    home = Path(tempfile.mkdtemp(prefix="strava-pipeline-benchmark-"))
+    settings = _settings(home)
+    mock_port = int(settings.api_url.split(":")[2].split("/")[0])
+    try:
+        with using_server(home), Supervisor() as supervisor, open_warehouse(settings) as engine:
+            environment = dagster_environment(settings)
+            services = [
+                mock_strava(home, mock_port, {}),
+                *_dagster(home, int(settings.dagster_webserver_url.rsplit(":", 1)[1]), environment),
+                bridge(home, settings.bridge_port, environment),
+            ]
+            for service in services:
+                supervisor.start(service)
+            supervisor.wait_until_ready()
+            mock_url = f"http://{LOOPBACK}:{mock_port}"
+            athlete_id = _connect(settings, engine, mock_url)
+            named = {service.name: service for service in services}
+            yield Installation(settings, engine, mock_url, athlete_id, supervisor, named)
+    finally:
+        shutil.rmtree(home)
+
+
+def _settings(home: Path) -> Settings:
+    """Settings of this process and of all that it starts; nothing of a real installation is among them."""
+    for name in [name for name in os.environ if name.startswith(("STRAVA_", "DAGSTER_"))]:
+        del os.environ[name]
+    mock = f"http://{LOOPBACK}:{free_port()}"
+    os.environ |= {
+        "STRAVA_HOME": str(home),
+        "STRAVA_API_URL": f"{mock}/api/v3",
+        "STRAVA_OAUTH_URL": f"{mock}/oauth",
+        "STRAVA_CLIENT_ID": "1",
+        "STRAVA_CLIENT_SECRET": secrets.token_hex(20),
+        "STRAVA_TOKEN_KEYS": generate_key(),
+        # Strava's own would end a benchmark after a hundred requests.
+        "STRAVA_QUOTA_SHORT_LIMIT": "5000",
+        "STRAVA_QUOTA_LONG_LIMIT": "50000",
+        "STRAVA_WEBHOOK_VERIFY_TOKEN": "verify",
+        "STRAVA_WEBHOOK_SIGNING_SECRETS": secrets.token_hex(20),
+        "STRAVA_WEBHOOK_SUBSCRIPTION_ID": "1",
+        "STRAVA_BRIDGE_PORT": str(free_port()),
+        "DAGSTER_WEBSERVER_URL": f"http://{LOOPBACK}:{free_port()}",
+    }
+    return load_settings()
+
+
+def _dagster(home: Path, port: int, environment: Mapping[str, str]) -> list[Service]:
+    """Dagster as the product starts it, with the benchmark's own code location beside the product's."""
+    workspace = home / "workspace.yaml"
+    workspace.write_text(LOCATIONS % json.dumps(str(Path(__file__).parents[1])), encoding="utf-8")
+    services = []
+    for service in dagster_services(home, port, environment):
+        command = (*service.command[:-1], str(workspace))
+        services.append(Service(service.name, command, service.log, service.environment, service.ready_url))
+    return services
+
+
+def _connect(settings: Settings, engine: Engine, mock_url: str) -> int:
+    athletes = requests.get(f"{mock_url}/mock/athletes", timeout=TIMEOUT_SECONDS).json()
+    athlete_id = int(athletes[0]["id"])
+    consent = f"{authorize_url(settings)}&athlete={athlete_id}"
+    redirect = requests.get(consent, allow_redirects=False, timeout=TIMEOUT_SECONDS)
+    return connect_athlete(settings, engine, redirect.headers["Location"])
+
+
+def log_of(installation: Installation, name: str) -> Path:
+    """Where a service writes its log."""
+    return logs_of(installation.settings.home) / f"{name}.log"

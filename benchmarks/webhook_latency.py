@@ -1,0 +1,141 @@
+"""From a delivery to the analysed row, against an empty job of the same Dagster launched by the same call.
+
+One installation (mock Strava, embedded Postgres, Dagster's webserver and daemon, the bridge); deliveries of new rides
+and launches of the empty job alternate, so that both meet the same machine. A delivery counts from the POST to the
+moment its figures can be read; the empty job from the call to the moment its run has succeeded. Then, from Dagster's
+event log, where the time of both goes. Takes about 6 minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from sqlalchemy import Engine, make_url, select, text
+
+from benchmarks.figure import show
+from benchmarks.installation import OK, Installation, installed
+from strava_pipeline.warehouse.analysis_tables import route_analyses
+from strava_pipeline.warehouse.engine import dagster_url, open_engine
+from strava_pipeline.warehouse.ops_tables import webhook_events
+from webhook_bridge.dagster_api import launch_run
+
+TARGET = 1.5
+LOOK_SECONDS = 0.01
+PATIENCE_SECONDS = 120
+EMPTY = "empty_job"
+# From Dagster's event log: what ends each part of a run's time.
+PARTS = (
+    ("call, until the run is in the queue", "PIPELINE_ENQUEUED"),
+    ("queue, until the daemon takes it", "PIPELINE_STARTING"),
+    ("process, until the run begins", "PIPELINE_START"),
+)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One delivery or launch: when it began (epoch s), what it took (s), and the run that did it."""
+
+    began: float
+    seconds: float
+    run_id: str
+
+
+def main() -> None:
+    """Measure, and say where the time goes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=20, help="how many of each")
+    rounds: int = parser.parse_args().rounds
+    with installed() as installation:
+        dagster = open_engine(make_url(dagster_url(installation.settings)).set(drivername="postgresql+psycopg"))
+        rides, empties = [], []
+        with requests.Session() as session:
+            # What is read from the disk and compiled for the first time counts for neither.
+            _ride(installation, session)
+            _empty(installation, dagster)
+            for _ in range(rounds):
+                rides.append(_ride(installation, session))
+                _until_ended(dagster, rides[-1].run_id)
+                empties.append(_empty(installation, dagster))
+        ours = statistics.median(ride.seconds for ride in rides)
+        theirs = statistics.median(empty.seconds for empty in empties)
+        show(f"POST -> analysed row, median of {rounds}", ours, "s")
+        show(f"launchRun -> empty job has succeeded, median of {rounds}", theirs, "s")
+        show("POST -> analysed row / empty job", ours / theirs, target=f"<= {TARGET}")
+        _show_parts("delivery", rides, dagster, "work, until the figures can be read")
+        _show_parts("empty job", empties, dagster, "work, until the run has succeeded")
+        dagster.dispose()
+
+
+def _ride(installation: Installation, session: requests.Session) -> Timed:
+    activity_id = installation.new_activity()
+    began_at, began = time.time(), time.monotonic()
+    status = installation.deliver(session, installation.event(activity_id, "create"))
+    if status != OK:
+        raise RuntimeError(f"the bridge answered {status}")
+    analysed = select(route_analyses.c.activity_id).where(route_analyses.c.activity_id == activity_id)
+    _until(lambda: _first(installation.engine, analysed), "the analysed row")
+    seconds = time.monotonic() - began
+    run_of = select(webhook_events.c.run_id).where(webhook_events.c.object_id == activity_id)
+    return Timed(began_at, seconds, _first(installation.engine, run_of))
+
+
+def _empty(installation: Installation, dagster: Engine) -> Timed:
+    began_at, began = time.time(), time.monotonic()
+    run_id = launch_run(installation.settings.dagster_webserver_url, EMPTY, {}, {}, location="benchmark")
+    _until_ended(dagster, run_id)
+    return Timed(began_at, time.monotonic() - began, run_id)
+
+
+def _until_ended(dagster: Engine, run_id: str) -> None:
+    status = text("SELECT status FROM runs WHERE run_id = :run").bindparams(run=run_id)
+
+    def ended() -> bool:
+        found = _first(dagster, status)
+        if found in ("FAILURE", "CANCELED"):
+            raise RuntimeError(f"run {run_id} ended with {found}")
+        return bool(found == "SUCCESS")
+
+    _until(ended, "the end of a run")
+
+
+def _until(look: Callable[[], Any], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not look():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{what} did not come within {PATIENCE_SECONDS} s")
+        time.sleep(LOOK_SECONDS)
+
+
+def _first(engine: Engine, query: Any) -> Any:
+    with engine.connect() as connection:
+        return connection.execute(query).scalar()
+
+
+def _show_parts(name: str, timed: list[Timed], dagster: Engine, work: str) -> None:
+    """Medians of the parts; the last one ends with what was waited for."""
+    names = [*(part for part, _ in PARTS), work]
+    spent: dict[str, list[float]] = {each: [] for each in names}
+    query = text(
+        "SELECT dagster_event_type AS kind, extract(epoch FROM min(timestamp)) AS at FROM event_logs"
+        " WHERE run_id = :run AND dagster_event_type IS NOT NULL GROUP BY dagster_event_type"
+    )
+    for one in timed:
+        with dagster.connect() as connection:
+            at = {row.kind: float(row.at) for row in connection.execute(query.bindparams(run=one.run_id))}
+        before = one.began
+        for part, kind in PARTS:
+            spent[part].append(at[kind] - before)
+            before = at[kind]
+        spent[work].append(one.began + one.seconds - before)
+    for part, seconds in spent.items():
+        show(f"{name}: {part}", statistics.median(seconds), "s")
+
+
+if __name__ == "__main__":
+    main()
