@@ -9,16 +9,18 @@ import socket
 import subprocess
 import time
 from contextlib import closing
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, make_url, select
 
-from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.settings import Settings, SignatureMode, load_settings
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.ops_tables import webhook_events
+from strava_pipeline.warehouse.tables import metadata
 from strava_pipeline_tests.webhook_bridge.answers import refusal
-from strava_pipeline_tests.webhook_bridge.deliveries import PATH, delivery, signed
+from strava_pipeline_tests.webhook_bridge.deliveries import PATH, RIDER, delivery, signed
 from webhook_bridge.app import create_app
 from webhook_bridge.webhooks import BODY_CAP_BYTES
 
@@ -164,6 +166,41 @@ def test_path_token_is_needed_where_one_is_set(
     assert stored(engine) == []
     assert client.post(f"{PATH}/unguessable", data=delivery()).status_code == 200
     assert stored(engine) == [(2**62, "received", False)]
+
+
+FORGED = {
+    "deletion": {"aspect_type": "delete", "object_id": 77},
+    "deauthorization": {
+        "object_type": "athlete",
+        "object_id": RIDER,
+        "aspect_type": "update",
+        "updates": {"authorized": "false"},
+    },
+}
+
+
+@pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED)
+@pytest.mark.parametrize("mode", SignatureMode)
+def test_a_forged_event_changes_nothing_but_at_most_leaves_a_hint(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, engine: Engine, mode: SignatureMode, forged: dict[str, Any]
+) -> None:
+    environment = {"STRAVA_WEBHOOK_SIGNATURE": mode.value, "STRAVA_WEBHOOK_PATH_TOKEN": "unguessable"}
+    client = client_with(monkeypatch, engine, **environment)
+
+    def everything_else() -> list[Any]:
+        with engine.connect() as connection:
+            kept = [table for table in metadata.sorted_tables if table is not webhook_events]
+            return [connection.execute(select(table)).all() for table in kept]
+
+    before = everything_else()
+    body = delivery(**forged)
+    assert client.post(f"{PATH}/guess", data=body).status_code == 404
+    assert client.post(f"{PATH}/unguessable", data=body, headers=signed(body, secret="guess")).status_code in {200, 401}
+    # Whoever has learnt the path gets a hint in where signatures are not required, marked as what it is.
+    taken = client.post(f"{PATH}/unguessable", data=body).status_code
+    assert taken == (401 if mode is SignatureMode.REQUIRED else 200)
+    assert stored(engine) == ([] if taken == 401 else [(forged["object_id"], "received", False)])
+    assert everything_else() == before
 
 
 def test_optional_signature_is_checked_when_it_is_there(
