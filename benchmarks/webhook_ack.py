@@ -28,6 +28,7 @@ from sqlalchemy import URL, Engine, func, insert, make_url, select
 from benchmarks.database import migrated_database
 from benchmarks.figure import show
 from benchmarks.http_load import Answered, Load
+from strava_pipeline.keyring import generate_key
 from strava_pipeline.local.serving import serve_until_signalled
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import open_engine
@@ -141,6 +142,7 @@ def _served(url: URL) -> Iterator[int]:
     """The bridge in a process of its own, its log in a file as in operation; its port."""
     environment = {
         "STRAVA_DATABASE_URL": url.render_as_string(hide_password=False),
+        "STRAVA_TOKEN_KEYS": generate_key(),
         "STRAVA_WEBHOOK_VERIFY_TOKEN": "verify",
         "STRAVA_WEBHOOK_SIGNING_SECRETS": SECRET,
     }

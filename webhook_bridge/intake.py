@@ -14,8 +14,10 @@ from queue import Empty, SimpleQueue
 from sqlalchemy import Engine
 
 from strava_pipeline.errors import DatabaseAway
-from strava_pipeline.warehouse.webhook_events import STORE_MILLISECONDS, NewEvent, Stored, store_events
+from strava_pipeline.warehouse.webhook_events import NewEvent, Stored, store_events
 
+# Strava gives an answer two seconds; what cannot be stored in this time is refused, and it delivers again.
+STORE_SECONDS = 1.5
 # More than the server has threads that could wait.
 LARGEST_BATCH = 100
 
@@ -45,7 +47,7 @@ class Intake:
         self._entries.put(entry)
         self._start()
         try:
-            return entry.outcome.result(timeout=STORE_MILLISECONDS / 1000)
+            return entry.outcome.result(timeout=STORE_SECONDS)
         except TimeoutError:
             entry.outcome.cancel()
             raise DatabaseAway("the database did not store an event in time") from None

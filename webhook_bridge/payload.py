@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -26,32 +25,24 @@ def parse_event(body: bytes, *, signed: bool) -> NewEvent:
     """The event in a delivery. ``WebhookRejected`` with reason ``malformed`` if it is not exactly one."""
     fields = _strict_object(body)
     event_time = _whole(fields, "event_time", at_most=LATEST_EPOCH)
-    event = NewEvent(
-        subscription_id=_whole(fields, "subscription_id"),
-        object_type=_one_of(fields, "object_type", OBJECT_TYPES),
-        object_id=_whole(fields, "object_id"),
-        aspect_type=_one_of(fields, "aspect_type", ASPECT_TYPES),
-        owner_id=_whole(fields, "owner_id"),
-        updates=_updates(fields),
-        event_time=datetime.fromtimestamp(event_time, UTC),
-        event_key="",
-        signed=signed,
+    # The parts of the event's key, in this order.
+    parts: dict[str, Any] = {
+        "subscription_id": _whole(fields, "subscription_id"),
+        "object_type": _one_of(fields, "object_type", OBJECT_TYPES),
+        "object_id": _whole(fields, "object_id"),
+        "aspect_type": _one_of(fields, "aspect_type", ASPECT_TYPES),
+        "owner_id": _whole(fields, "owner_id"),
+        "event_time": event_time,
+        "updates": _updates(fields),
+    }
+    return NewEvent(
+        **parts | {"event_time": datetime.fromtimestamp(event_time, UTC)}, event_key=_event_key(parts), signed=signed
     )
-    return replace(event, event_key=_event_key(event))
 
 
-def _event_key(event: NewEvent) -> str:
+def _event_key(parts: dict[str, Any]) -> str:
     """The same for every delivery of one event, and for nothing else."""
-    parts = (
-        event.subscription_id,
-        event.object_type,
-        event.object_id,
-        event.aspect_type,
-        event.owner_id,
-        int(event.event_time.timestamp()),
-        event.updates,
-    )
-    return hashlib.sha256(_CANONICAL.encode(parts).encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode([*parts.values()]).encode()).hexdigest()
 
 
 def _strict_object(body: bytes) -> dict[str, Any]:

@@ -8,8 +8,6 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -23,9 +21,8 @@ def install_security_headers(app: Flask) -> None:
 
 
 def _harden(response: Response) -> Response:
-    for name, value in HEADERS.items():
-        if name not in response.headers:
-            response.headers[name] = value
+    own = {name for name, _ in response.headers}
+    response.headers.extend([(name, value) for name, value in HEADERS.items() if name not in own])
     if request.is_secure:
         response.headers["Strict-Transport-Security"] = OVER_TLS
     return response

@@ -5,7 +5,6 @@ The signature is HMAC-SHA256 over ``"<t>." + raw body``.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 from collections.abc import Sequence
@@ -39,4 +38,4 @@ def verify_signature(header: str | None, body: bytes, secrets: Sequence[bytes], 
 
 
 def _mac(secret: bytes, timestamp: bytes, body: bytes) -> bytes:
-    return hmac.new(secret, timestamp + b"." + body, hashlib.sha256).digest()
+    return hmac.digest(secret, timestamp + b"." + body, "sha256")

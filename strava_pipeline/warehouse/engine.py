@@ -72,7 +72,9 @@ def _connect_arguments(connect_seconds: int) -> dict[str, Any]:
     return {
         "connect_timeout": connect_seconds,
         "application_name": "strava-pipeline",
-        "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_MILLISECONDS} -c lock_timeout={LOCK_MILLISECONDS}",
+        "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_MILLISECONDS} -c lock_timeout={LOCK_MILLISECONDS}"
+        # What is committed is on the disk, whatever the setting of server or role.
+        " -c synchronous_commit=on",
     }
 
 

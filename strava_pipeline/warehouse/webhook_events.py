@@ -50,8 +50,6 @@ PENDING = (RECEIVED, WAITING)
 WEBHOOK = "webhook"
 # Dispatchers listen on this channel.
 CHANNEL = "strava_inbox"
-# Strava gives an answer two seconds; what cannot be stored in this time is refused, and it delivers again.
-STORE_MILLISECONDS = 1500
 
 
 class Stored(StrEnum):
@@ -113,15 +111,12 @@ def store_event(engine: Engine, event: NewEvent) -> Stored:
 def store_events(engine: Engine, events: Sequence[NewEvent]) -> list[Stored]:
     """Commit events to the inbox, once however often they are delivered; events of strangers are not kept.
 
-    What is returned is on the disk: one statement and one commit for all of them. No notification goes with it:
+    What is returned is on the disk: one statement, its own transaction, for all of them. No notification goes with it:
     Postgres lets transactions that notify commit one after the other only. The caller wakes the dispatcher beside
     it; those of other bridges poll.
     """
-    given = [asdict(event) | {"event_time": event.event_time.isoformat()} for event in events]
-    with engine.begin() as connection:
-        connection.exec_driver_sql(
-            f"SET LOCAL statement_timeout = {STORE_MILLISECONDS}; SET LOCAL synchronous_commit = on"
-        )
+    given = [vars(event) | {"event_time": event.event_time.isoformat()} for event in events]
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         rows = connection.execute(_STORE, {"given": given})
         stored = {row.event_key: Stored.NEW if row.is_new else Stored.DUPLICATE for row in rows}
     outcomes = []

@@ -112,7 +112,6 @@ HOSTILE: dict[str, bytes] = {
 
 # What is refused before the app sees it, and how.
 BEFORE_THE_APP = {
-    "header of 20 KB": 431,
     "unknown transfer encoding": 400,
     "negative chunk size": 400,
     "negative length": 400,

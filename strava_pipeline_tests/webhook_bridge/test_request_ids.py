@@ -90,4 +90,4 @@ def test_a_page_may_set_its_own_content_policy(settings: Settings, engine: Engin
     app.add_url_rule("/own", view_func=lambda: Response("page", headers=own))
     headers = app.test_client().get("/own").headers
     assert headers.getlist("Content-Security-Policy") == ["default-src 'self'"]
-    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "no-referrer"
