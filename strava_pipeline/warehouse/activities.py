@@ -15,6 +15,7 @@ from strava_pipeline.strava.payload import DetailRows
 from strava_pipeline.warehouse.analysis_tables import ANALYSIS_TABLES
 from strava_pipeline.warehouse.athletes import store_gear
 from strava_pipeline.warehouse.bulk import replace_children, upsert
+from strava_pipeline.warehouse.columns import among
 from strava_pipeline.warehouse.history_tables import put_aside
 from strava_pipeline.warehouse.ops_tables import payloads
 from strava_pipeline.warehouse.tables import (
@@ -176,10 +177,10 @@ def delete_activities(connection: Connection, activity_ids: Collection[int]) -> 
     if not activity_ids:
         return
     # Whoever adds to one of them holds its row: wait for that before anything is deleted.
-    connection.execute(select(activities.c.id).where(activities.c.id.in_(activity_ids)).with_for_update())
+    connection.execute(select(activities.c.id).where(among(activities.c.id, activity_ids)).with_for_update())
     for table in DEPENDENT_TABLES:
-        connection.execute(delete(table).where(table.c.activity_id.in_(activity_ids)))
-    connection.execute(delete(activities).where(activities.c.id.in_(activity_ids)))
+        connection.execute(delete(table).where(among(table.c.activity_id, activity_ids)))
+    connection.execute(delete(activities).where(among(activities.c.id, activity_ids)))
 
 
 def without_current_detail(connection: Connection, span: Span, *, only: int | None = None) -> list[tuple[int, str]]:
@@ -251,7 +252,7 @@ def _drop_changed_recordings(connection: Connection, rows: Sequence[Row]) -> Non
     fresh = {row["id"]: (row["start_date"], row["elapsed_time"]) for row in rows}
     stored = connection.execute(
         select(activities.c.id, activities.c.start_date, activities.c.elapsed_time, activities.c.fetched_at).where(
-            activities.c.id.in_(fresh)
+            among(activities.c.id, fresh)
         )
     )
     asked = {row["id"]: row["fetched_at"] for row in rows}
@@ -261,4 +262,4 @@ def _drop_changed_recordings(connection: Connection, rows: Sequence[Row]) -> Non
         if (row.start_date, row.elapsed_time) != fresh[row.id] and row.fetched_at <= asked[row.id]
     ]
     for table in (activity_streams, *ANALYSIS_TABLES):
-        connection.execute(delete(table).where(table.c.activity_id.in_(changed)))
+        connection.execute(delete(table).where(among(table.c.activity_id, changed)))

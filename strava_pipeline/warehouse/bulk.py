@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from psycopg import Connection as PsycopgConnection
@@ -12,6 +13,7 @@ from psycopg.sql import SQL, Composable, Identifier
 from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects.postgresql import ARRAY, JSON
 
+from strava_pipeline.warehouse.columns import among
 from strava_pipeline.warehouse.engine import away
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.tables import athletes
@@ -65,7 +67,7 @@ def append(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
 
 def replace_children(connection: Connection, table: Table, activity_ids: Iterable[int], rows: Sequence[Row]) -> None:
     """Make the rows of these activities in a child table exactly ``rows``."""
-    connection.execute(table.delete().where(table.c.activity_id.in_(list(activity_ids))))
+    connection.execute(table.delete().where(among(table.c.activity_id, activity_ids)))
     upsert(connection, table, rows)
 
 
@@ -99,11 +101,15 @@ def _owners(table: Table, rows: Sequence[Row]) -> set[int]:
 
 def _copy(cursor: Cursor[Any], target: Identifier, table: Table, rows: Sequence[Row]) -> None:
     columns = list(rows[0])
-    arrays = {column.name for column in table.columns if isinstance(column.type, ARRAY)}
+    arrays = [place for place, name in enumerate(columns) if isinstance(table.c[name].type, ARRAY)]
+    in_order = itemgetter(*columns)
     names = SQL(", ").join(map(Identifier, columns))
     with cursor.copy(SQL("COPY {} ({}) FROM STDIN").format(target, names)) as copy:
         for row in rows:
-            copy.write_row([_literal(row[name]) if name in arrays else row[name] for name in columns])
+            values = list(in_order(row))
+            for place in arrays:
+                values[place] = _literal(values[place])
+            copy.write_row(values)
 
 
 def _literal(series: Sequence[Any] | None) -> str | None:

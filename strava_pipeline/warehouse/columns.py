@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Double, Integer, Text
+from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, DateTime, Double, Integer, Text, any_, literal
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.types import TypeEngine
 
@@ -65,3 +66,8 @@ def owner() -> Column[Any]:
 def activity_key() -> Column[Any]:
     """The activity, as a part of the primary key."""
     return key("activity_id", BigInteger, "Strava's id of the activity")
+
+
+def among(ids: Column[Any], wanted: Iterable[int]) -> ColumnElement[bool]:
+    """Whether an id is one of these, as a single parameter: IN takes one for each, and many take the driver long."""
+    return ids == any_(literal(list(wanted), ARRAY(BigInteger)))

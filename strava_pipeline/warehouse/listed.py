@@ -9,6 +9,7 @@ from sqlalchemy import Connection, RowMapping, and_, select
 from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.strava.payload import summary_row
 from strava_pipeline.warehouse.activities import DETAIL, SUMMARY, Payload, Row
+from strava_pipeline.warehouse.columns import among
 from strava_pipeline.warehouse.ops_tables import payloads
 from strava_pipeline.warehouse.tables import activities
 
@@ -24,7 +25,7 @@ def news(connection: Connection, listed: Mapping[int, tuple[Row, Payload]]) -> d
         select(summary.c.body, detail.c.digest, activities)
         .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == SUMMARY))
         .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == DETAIL))
-        .where(activities.c.id.in_(listed))
+        .where(among(activities.c.id, listed))
     )
     found = dict(listed)
     for stored in known.mappings():

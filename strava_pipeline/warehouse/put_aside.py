@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.warehouse.activities import Span
+from strava_pipeline.warehouse.columns import among
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.history_tables import put_aside
 
@@ -42,7 +43,9 @@ def note_put_aside(connection: Connection, span: Span, step: str, reasons: Mappi
 def take_back(connection: Connection, step: str, activity_ids: Collection[int]) -> None:
     """These have been stored, or are gone."""
     if activity_ids:
-        connection.execute(delete(put_aside).where(put_aside.c.step == step, put_aside.c.activity_id.in_(activity_ids)))
+        connection.execute(
+            delete(put_aside).where(put_aside.c.step == step, among(put_aside.c.activity_id, activity_ids))
+        )
 
 
 def take_back_unlisted(connection: Connection, span: Span, odd: Collection[int]) -> None:

@@ -17,6 +17,7 @@ from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.strava.payload import COUNTERS, DetailRows, detail_rows, summary_row
 from strava_pipeline.warehouse.activities import DETAIL, SUMMARIZED, SUMMARY, store_parts
 from strava_pipeline.warehouse.bulk import upsert
+from strava_pipeline.warehouse.columns import among
 from strava_pipeline.warehouse.engine import repeated
 from strava_pipeline.warehouse.ops_tables import payloads
 from strava_pipeline.warehouse.tables import activities
@@ -82,9 +83,11 @@ def _remap_batch(
         return None
     # Whoever deletes or stores one of them waits, or has gone before: what is read after this is the newest.
     connection.execute(
-        select(activities.c.id).where(activities.c.id.in_(ids)).order_by(activities.c.id).with_for_update()
+        select(activities.c.id).where(among(activities.c.id, ids)).order_by(activities.c.id).with_for_update()
     )
-    stored = select(payloads).where(payloads.c.activity_id.in_(ids)).order_by(payloads.c.fetched_at).with_for_update()
+    stored = (
+        select(payloads).where(among(payloads.c.activity_id, ids)).order_by(payloads.c.fetched_at).with_for_update()
+    )
     found, odd = _map(connection.execute(stored).mappings().all())
     detailed = {number: answers for number, answers in found.items() if answers.detail is not None}
     for numbers in (detailed.keys(), found.keys() - detailed.keys()):
@@ -96,7 +99,7 @@ def _remap_batch(
             rows_of_parts, fetched_at = answers.detail
             store_parts(connection, number, rows_of_parts, fetched_at)
     connection.execute(
-        update(payloads).where(payloads.c.activity_id.in_(found)).values(mapped_at=func.clock_timestamp())
+        update(payloads).where(among(payloads.c.activity_id, found)).values(mapped_at=func.clock_timestamp())
     )
     return Remapped(ids[-1], len(found), odd)
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, Connection, cast, delete, func, select
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
+from strava_pipeline.warehouse.columns import among
 from strava_pipeline.warehouse.ops_tables import tombstones
 
 # Half of an advisory lock's key; the other half is the athlete's.
@@ -58,6 +59,6 @@ def gone_since(connection: Connection, activity_ids: Collection[int], asked_at: 
     """
     if not activity_ids:
         return set()
-    ours = tombstones.c.activity_id.in_(activity_ids)
+    ours = among(tombstones.c.activity_id, activity_ids)
     connection.execute(delete(tombstones).where(ours, tombstones.c.asked_at < asked_at))
     return set(connection.execute(select(tombstones.c.activity_id).where(ours)).scalars())

@@ -1,0 +1,159 @@
+"""Mapping and storing 100,000 listed activities, against ways to store them that map nothing, side by side.
+
+Ours goes from Strava's parsed answers to committed rows of two tables: ``strava.activities`` (58 columns) and
+``ops.payloads`` (the raw answers), a thousand at a time as a month's replacement does it. The bare COPY and
+``pandas.to_sql`` get the finished rows of both tables and only store them. dlt, in an environment of its own in a
+temporary folder, goes from the parsed answers to its own tables, with the keys compared, and without a raw copy. All on
+one Postgres without flushes to the disk, each twice, the faster time counts. Takes about ten minutes, most of
+them not ours; a number on the command line changes how many activities there are.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+from psycopg.sql import SQL, Identifier
+from sqlalchemy import URL, Engine, Table, text
+
+from benchmarks.database import migrated_database
+from benchmarks.figure import show
+from benchmarks.summaries import ATHLETE, summaries
+from strava_pipeline.strava.payload import digest, summary_row
+from strava_pipeline.warehouse.activities import SUMMARIZED, SUMMARY, Payload, Span, replace_span
+from strava_pipeline.warehouse.bulk import driver_of
+from strava_pipeline.warehouse.engine import open_engine
+from strava_pipeline.warehouse.ops_tables import payloads
+from strava_pipeline.warehouse.tables import activities
+
+CHECKOUT = Path(__file__).parents[1]
+DLT = "dlt[postgres]==1.31.0"
+COUNT = 100_000
+BATCH = 1000
+TIMES = 2
+ASKED = datetime(2026, 11, 1, tzinfo=UTC)
+Body = dict[str, Any]
+Rows = list[Body]
+
+
+def main() -> None:
+    """Print rows per second of each way, and how ours compares."""
+    count = int(sys.argv[1]) if sys.argv[1:] else COUNT
+    bodies = summaries(count)
+    with migrated_database() as url:
+        engine = open_engine(url)
+        finished = ((activities, _activity_rows(bodies)), (payloads, _payload_rows(bodies)))
+        ours = _rate(engine, count, lambda: _ours(engine, bodies))
+        copied = _rate(engine, count, lambda: _bare_copy(engine, finished))
+        alone = _rate(engine, count, lambda: _bare_copy(engine, finished[:1]))
+        framed = _rate(engine, count, lambda: _pandas(engine, finished))
+        _empty(engine)
+        engine.dispose()
+        loaded = count / _dlt_seconds(bodies, url)
+    show("activities mapped and stored, ours", ours, "/s")
+    show("the same rows of both tables, bare COPY", copied, "/s")
+    show("the rows of strava.activities alone, bare COPY", alone, "/s")
+    show("the same rows of both tables, pandas.to_sql", framed, "/s")
+    show("the same answers, dlt into Postgres", loaded, "/s")
+    show("ours against the bare COPY", ours / copied * 100, "%", ">= 30 %")
+    show("ours against pandas.to_sql", ours / framed, "x", ">= 5 x")
+    show("ours against dlt", ours / loaded, "x", ">= 3 x")
+
+
+def _rate(engine: Engine, count: int, work: Callable[[], None]) -> float:
+    seconds = []
+    for _ in range(TIMES):
+        _empty(engine)
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return count / min(seconds)
+
+
+def _empty(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("TRUNCATE strava.activities, ops.payloads"))
+
+
+def _ours(engine: Engine, bodies: Rows) -> None:
+    for first in range(0, len(bodies), BATCH):
+        month = bodies[first : first + BATCH]
+        rows = [summary_row(ATHLETE, body) for body in month]
+        answers = [Payload(body["id"], ATHLETE, body, digest(body)) for body in month]
+        span = Span(ATHLETE, rows[0]["start_date"], rows[-1]["start_date"] + timedelta(seconds=1))
+        with engine.begin() as connection:
+            listed = {body["id"] for body in month}
+            replace_span(connection, span, rows, answers, listed=listed, asked_at=ASKED, allow_mass_delete=False)
+
+
+def _activity_rows(bodies: Rows) -> Rows:
+    stamped = {"fetched_at": ASKED, "resource_state": SUMMARIZED}
+    return [summary_row(ATHLETE, body) | stamped for body in bodies]
+
+
+def _payload_rows(bodies: Rows) -> Rows:
+    return [
+        {
+            "activity_id": body["id"],
+            "kind": SUMMARY,
+            "athlete_id": ATHLETE,
+            "body": json.dumps(body),
+            "digest": digest(body),
+            "fetched_at": ASKED,
+        }
+        for body in bodies
+    ]
+
+
+def _bare_copy(engine: Engine, finished: Iterable[tuple[Table, Rows]]) -> None:
+    for table, rows in finished:
+        names = SQL(", ").join(map(Identifier, rows[0]))
+        statement = SQL("COPY {} ({}) FROM STDIN").format(Identifier(str(table.schema), table.name), names)
+        with (
+            engine.begin() as connection,
+            driver_of(connection).cursor() as cursor,
+            cursor.copy(statement) as copy,
+        ):
+            for row in rows:
+                copy.write_row(list(row.values()))
+
+
+def _pandas(engine: Engine, finished: Iterable[tuple[Table, Rows]]) -> None:
+    for table, rows in finished:
+        types = {column.name: column.type for column in table.columns if column.name in rows[0]}
+        frame = pd.DataFrame(rows, dtype=object)
+        with engine.begin() as connection:
+            frame.to_sql(
+                table.name, connection, schema=table.schema, if_exists="append", index=False,
+                chunksize=BATCH, dtype=types,  # type: ignore[arg-type]  # what SQLAlchemy calls a type
+            )  # fmt: skip
+
+
+def _dlt_seconds(bodies: Rows, url: URL) -> float:
+    # dlt wants a host and a password; the socket takes the place of the one, and the other is not asked for.
+    host = quote(str(url.query["host"]), safe="")
+    address = f"postgresql://{url.username}:none@{host}:{url.query['port']}/{url.database}"
+    with tempfile.TemporaryDirectory(prefix="strava-pipeline-benchmark-") as folder:
+        environment, answers = Path(folder, "environment"), Path(folder, "answers.jsonl")
+        answers.write_text("".join(f"{json.dumps(body)}\n" for body in bodies), encoding="utf-8")
+        venv.create(environment, with_pip=True)
+        python = environment / "bin" / "python"
+        quietly = ["--quiet", "--disable-pip-version-check", "--no-input"]
+        subprocess.run([python, "-m", "pip", "install", *quietly, DLT], check=True, stderr=subprocess.DEVNULL)
+        command = [str(python), str(CHECKOUT / "benchmarks" / "dlt_summaries.py"), str(answers), address]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        return float(done.stdout.split("seconds ")[1].split()[0])
+
+
+if __name__ == "__main__":
+    main()
