@@ -1,0 +1,84 @@
+"""A stand-in for Dagster that launches the real job, each run in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+VICTIM = Path(__file__).with_name("victim.py")
+
+
+@dataclass
+class RunLauncher:
+    """Answers the bridge's GraphQL; the next runs die at the points of ``dies_at``, one each."""
+
+    environment: dict[str, str]
+    dies_at: list[str] = field(default_factory=list)
+    runs: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def victim(self, *arguments: str, dies_at: str = "") -> subprocess.Popen[bytes]:
+        """A process that dies at a point, if one is named."""
+        return subprocess.Popen(
+            (sys.executable, str(VICTIM), *arguments),
+            env=os.environ | self.environment | {"VICTIM_DIES_AT": dies_at},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def alive(self) -> list[subprocess.Popen[bytes]]:
+        """Runs that are at work."""
+        return [run for run in list(self.runs.values()) if run.poll() is None]
+
+    def answer(self, params: dict[str, Any]) -> dict[str, Any]:
+        if "runIds" in params:
+            states = {name: "FAILURE" if self.runs[name].poll() is not None else "STARTED" for name in params["runIds"]}
+            results = [{"runId": name, "status": status} for name, status in states.items()]
+            return {"__typename": "Runs", "results": results}
+        run_id = str(uuid4())
+        fences = params["runConfigData"]["ops"]["claimed_objects"]["config"]["fences"]
+        point = self.dies_at.pop(0) if self.dies_at else ""
+        self.runs[run_id] = self.victim("run", run_id, *map(str, fences), dies_at=point)
+        return {"__typename": "LaunchRunSuccess", "run": {"id": run_id}}
+
+
+@contextmanager
+def run_launcher(environment: dict[str, str]) -> Iterator[tuple[RunLauncher, str]]:
+    """A launcher and its address; its runs are ended with it."""
+    launcher = RunLauncher(environment)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = json.dumps({"data": {"answer": launcher.answer(asked["variables"]["params"])}}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the signature is http.server's
+            """Keep the output clean."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield launcher, f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        for run in launcher.runs.values():
+            run.kill()
+            run.wait()
