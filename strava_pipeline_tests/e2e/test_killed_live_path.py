@@ -75,9 +75,7 @@ class LivePath:
         signature = hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
         headers = {"X-Strava-Signature": f"t={timestamp},v1={signature}"}
         try:
-            return (
-                requests.post(self._url("/webhooks/strava"), data=body, headers=headers, timeout=30).status_code == OK
-            )
+            answer = requests.post(self._url("/webhooks/strava"), data=body, headers=headers, timeout=30)
         except requests.ConnectionError:
             return False
         return answer.status_code == OK
