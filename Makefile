@@ -4,7 +4,7 @@ VENV ?= .venv
 # What `make demo` makes is what `make up` serves.
 export STRAVA_HOME ?= $(CURDIR)/.strava
 INSTALLED := $(VENV)/.installed
-BENCHMARKS := client_overhead quota_cost quota_saturation quota_lanes tokens webhook_ack webhook_latency webhook_coalescing store_summaries
+BENCHMARKS := client_overhead quota_cost quota_saturation quota_lanes tokens webhook_ack webhook_latency webhook_coalescing store_summaries analysis_speed reanalyse
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up test check bench docs format clean
@@ -38,6 +38,8 @@ check: install  ## Lint, format, types, the direction of imports, the data dicti
 
 bench: install  ## Measure the project's figures; takes a while.
 	for name in $(BENCHMARKS); do echo "== $$name"; $(VENV)/bin/python -m benchmarks.$$name || exit 1; done
+	@echo "== analysis_agreement"; if [ -n "$(RECORDINGS)" ]; then $(VENV)/bin/python -m benchmarks.analysis_agreement "$(RECORDINGS)"; \
+		else echo "no recorded rides were given: make bench RECORDINGS=FOLDER"; fi
 
 docs: install  ## Write docs/data-dictionary.md anew from the tables.
 	$(VENV)/bin/python -m strava_pipeline.warehouse.data_dictionary > docs/data-dictionary.md

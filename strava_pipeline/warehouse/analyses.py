@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, or_, select
+from sqlalchemy import Connection, Table, bindparam, delete, literal, or_, select
 
 from strava_pipeline.warehouse.activities import Span
 from strava_pipeline.warehouse.analysis_tables import ANALYSIS_VERSION, PARTS, route_analyses
@@ -17,6 +17,10 @@ from strava_pipeline.warehouse.streams import keep_activity
 from strava_pipeline.warehouse.tables import activities, activity_streams
 
 Row = dict[str, Any]
+# One statement instead of one per table.
+_DELETE_PARTS = select(literal(1)).add_cte(
+    *(delete(part).where(part.c.activity_id == bindparam("activity_id")).cte(f"of_{part.name}") for part in PARTS)
+)
 
 
 def not_analysed(connection: Connection, span: Span) -> list[int]:
@@ -78,7 +82,7 @@ def store_analysis(
     # Whoever else analyses it waits here for the end of this transaction.
     if not upsert(connection, route_analyses, [row], newer_by="streams_fetched_at"):
         return False
+    connection.execute(_DELETE_PARTS, {"activity_id": streams["activity_id"]})
     for table in PARTS:
-        connection.execute(delete(table).where(table.c.activity_id == streams["activity_id"]))
         append(connection, table, [owner | part for part in (parts or {}).get(table, ())])
     return True

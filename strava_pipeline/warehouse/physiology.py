@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, true
 
 from strava_pipeline.warehouse.tables import activities, athlete_zones, athletes
 
@@ -33,24 +32,34 @@ def physiology_of(connection: Connection, athlete_id: int, day: date) -> Physiol
 
     Days before the first known zones get those: Strava tells no older ones.
     """
-    profile: Any = connection.execute(
-        select(athletes.c.ftp, athletes.c.weight, athletes.c.sex).where(athletes.c.id == athlete_id)
-    ).first()
-    highest = connection.execute(
-        select(func.max(activities.c.max_heartrate)).where(
-            activities.c.athlete_id == athlete_id, activities.c.max_heartrate <= HIGHEST_BELIEVED_BPM
-        )
-    ).scalar()
-    ftp, weight, sex = (None, None, None) if profile is None else profile
-    zones = {kind: _zones(connection, athlete_id, kind, day) for kind in (HEART_RATE, POWER)}
-    return Physiology(ftp or None, weight or None, sex, highest, zones[HEART_RATE], zones[POWER])
+    highest = (
+        select(func.max(activities.c.max_heartrate))
+        .where(activities.c.athlete_id == athlete_id, activities.c.max_heartrate <= HIGHEST_BELIEVED_BPM)
+        .scalar_subquery()
+    )
+    profile = select(athletes.c.ftp, athletes.c.weight, athletes.c.sex).where(athletes.c.id == athlete_id).subquery()
+    ftp, weight, sex, highest_bpm = connection.execute(
+        select(profile, highest).select_from(select(1).subquery().outerjoin(profile, true()))
+    ).one()
+    zones = _zones(connection, athlete_id, day)
+    return Physiology(ftp or None, weight or None, sex, highest_bpm, zones[HEART_RATE], zones[POWER])
 
 
-def _zones(connection: Connection, athlete_id: int, kind: str, day: date) -> tuple[float, ...]:
-    """Lower bounds of the zones valid on a day, the lowest first."""
+def _zones(connection: Connection, athlete_id: int, day: date) -> dict[str, tuple[float, ...]]:
+    """Lower bounds of the zones valid on a day by kind, the lowest first."""
     zones = athlete_zones.c
-    ours = (zones.athlete_id == athlete_id, zones.kind == kind)
-    valid = select(func.max(zones.valid_from)).where(*ours, zones.valid_from <= day).scalar_subquery()
-    first = select(func.min(zones.valid_from)).where(*ours).scalar_subquery()
-    query = select(zones.min).where(*ours, zones.valid_from == func.coalesce(valid, first)).order_by(zones.zone)
-    return tuple(float(low) for low in connection.execute(query).scalars())
+    query = (
+        select(zones.kind, zones.valid_from, zones.min)
+        .where(zones.athlete_id == athlete_id)
+        .order_by(zones.kind, zones.valid_from, zones.zone)
+    )
+    found: dict[str, dict[date, list[float]]] = {HEART_RATE: {}, POWER: {}}
+    for kind, since, low in connection.execute(query):
+        found[kind].setdefault(since, []).append(float(low))
+    return {kind: tuple(_valid(versions, day)) for kind, versions in found.items()}
+
+
+def _valid(versions: dict[date, list[float]], day: date) -> list[float]:
+    """Of versions in order of their first day, the last one that began by ``day``, or the first of all."""
+    begun = [zones for since, zones in versions.items() if since <= day]
+    return begun[-1] if begun else next(iter(versions.values()), [])

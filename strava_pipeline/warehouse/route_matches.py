@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from strava_pipeline.warehouse.analysis_tables import route_analyses, route_matches
 
@@ -56,7 +57,7 @@ def routes_near(
             route_analyses.c.south_deg.between(bounds.south - edge, bounds.south + edge),
             route_analyses.c.north_deg.between(bounds.north - edge, bounds.north + edge),
         )
-        .distinct(matches.route_id)
+        .ext(distinct_on(matches.route_id))
         .order_by(matches.route_id, matches.activity_id)
     )
     return [KnownRoute(*row) for row in connection.execute(query)]
