@@ -27,7 +27,12 @@ up: install  ## Run Postgres, Dagster (port 3000) and the bridge (port 8080) unt
 	$(VENV)/bin/strava-pipeline up
 
 test: install  ## Run all tests.
-	$(VENV)/bin/python -m pytest
+	@if command -v chromium >/dev/null; then \
+		$(VENV)/bin/python -m pytest; \
+	else \
+		echo "no chromium on PATH: the tests in a browser are left out"; \
+		$(VENV)/bin/python -m pytest -m "not browser"; \
+	fi
 
 check: install  ## Lint, format, types, the direction of imports, the data dictionary.
 	$(VENV)/bin/ruff check .
