@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.erasure import REMOVAL
+from strava_pipeline.warehouse.erasure import REMOVAL, drop_late_events
 from strava_pipeline.warehouse.ops_tables import users
 from webhook_bridge.dagster_api import ATHLETE_TAG, add_athlete, launch_backfill, remove_athlete
 
@@ -83,6 +83,8 @@ class DagsterTasks:
             except StravaPipelineError as error:
                 log.warning("%s of athlete %d has to wait: %s", task, athlete_id, error)
                 return False
+            if task == REMOVAL:
+                drop_late_events(connection, athlete_id)
             connection.execute(update(users).where(users.c.athlete_id == athlete_id).values(dagster_task=None))
         log.info("%s of athlete %d: Dagster knows", task, athlete_id)
         return True

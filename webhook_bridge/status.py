@@ -16,7 +16,8 @@ from strava_pipeline.warehouse import dead_letters
 from strava_pipeline.warehouse.athlete_status import AthleteStatus, athlete_statuses, count_athletes
 from strava_pipeline.warehouse.dead_letters import DeadLetter, Selection
 from strava_pipeline.warehouse.engine import now
-from strava_pipeline.warehouse.import_progress import ImportProgress, import_progress, time_left
+from strava_pipeline.warehouse.import_progress import ImportProgress, earliest_end, import_progress
+from strava_pipeline.warehouse.job_progress import BackfillProgress, backfill_progress
 from strava_pipeline.warehouse.operator_audit import Actor, note_action
 from strava_pipeline.warehouse.ops_tables import webhook_events
 from strava_pipeline.warehouse.quota_status import QuotaStatus, quota_status
@@ -71,7 +72,8 @@ class Overview:
     athlete_count: int
     progress: dict[int, ImportProgress]
     requests_left: int
-    time_left: timedelta | None
+    earliest_end: datetime | None
+    runs: dict[int, BackfillProgress]
     inbox: Inbox
     letters: list[DeadLetter]
     quota: QuotaStatus
@@ -153,17 +155,19 @@ def _look(connection: Connection, settings: Settings, number: int) -> Overview:
     moment = now(connection)
     athletes = athlete_statuses(connection, ATHLETES_PER_PAGE, (number - 1) * ATHLETES_PER_PAGE)
     progress = import_progress(connection, [athlete.athlete_id for athlete in athletes])
-    left = sum(each.requests_left for each in progress.values())
+    ceilings = Ceilings.from_settings(settings)
     return Overview(
         moment=moment,
         athletes=athletes,
         athlete_count=count_athletes(connection),
         progress=progress,
-        requests_left=left,
-        time_left=time_left(connection, left, moment),
+        requests_left=sum(each.requests_left for each in progress.values()),
+        earliest_end=earliest_end(connection, ceilings, progress.values()),
+        # Of an athlete with several runs the one that began last.
+        runs={run.athlete_id: run for run in backfill_progress(connection)},
         inbox=_inbox(connection, moment),
         letters=dead_letters.dead_letters(connection, limit=LETTERS_SHOWN),
-        quota=quota_status(connection, Ceilings.from_settings(settings), moment),
+        quota=quota_status(connection, ceilings, moment),
     )
 
 

@@ -85,6 +85,13 @@ def erase_athlete(connection: Connection, athlete_id: int, *, keep_data: bool, a
     return Erased(events, rows)
 
 
+def drop_late_events(connection: Connection, athlete_id: int) -> int:
+    """Drop what was being stored while the erasure committed; returns how many events that were."""
+    dropped = _drop_events(connection, athlete_id)
+    _clear_news(connection, athlete_id)
+    return dropped
+
+
 def partition_removed(engine: Engine, athlete_id: int) -> None:
     """Dagster has lost the athlete's partition; an athlete who is back keeps what is due by now."""
     with engine.begin() as connection:
@@ -121,9 +128,13 @@ def _delete_data(connection: Connection, athlete_id: int) -> int:
     deleted = 0
     for target, theirs in _tables_with_data(connection, athlete_id):
         deleted += connection.execute(delete(target).where(theirs)).rowcount
-    # What changed may be a title.
-    connection.execute(update(webhook_events).where(webhook_events.c.owner_id == athlete_id).values(updates={}))
+    _clear_news(connection, athlete_id)
     return deleted
+
+
+def _clear_news(connection: Connection, athlete_id: int) -> None:
+    """What an event says has changed may be a title."""
+    connection.execute(update(webhook_events).where(webhook_events.c.owner_id == athlete_id).values(updates={}))
 
 
 def _tables_with_data(connection: Connection, athlete_id: int) -> Iterator[tuple[TableClause, ColumnElement[bool]]]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection, and_, func, select
 
-from strava_pipeline.strava.quota import Lane
+from strava_pipeline.settings import QuotaScope
+from strava_pipeline.strava.lanes import Ceilings
 from strava_pipeline.warehouse.activities import DETAIL
-from strava_pipeline.warehouse.ops_tables import api_calls, payloads
+from strava_pipeline.warehouse.backfill_estimate import backfill_end
+from strava_pipeline.warehouse.ops_tables import payloads
 from strava_pipeline.warehouse.tables import activities, activity_streams
-
-PACE_OVER = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,11 @@ def import_progress(connection: Connection, athlete_ids: Collection[int]) -> dic
     return {athlete_id: found.get(athlete_id, ImportProgress(athlete_id)) for athlete_id in athlete_ids}
 
 
-def time_left(connection: Connection, requests_left: int, moment: datetime) -> timedelta | None:
-    """How long so many requests take at the pace of the last hour; ``None`` if none was sent in it."""
-    sent = connection.execute(
-        select(func.count()).where(api_calls.c.lane == Lane.BACKFILL, api_calls.c.reserved_at > moment - PACE_OVER)
-    ).scalar_one()
-    return PACE_OVER * requests_left / sent if sent else None
+def earliest_end(connection: Connection, ceilings: Ceilings, progress: Collection[ImportProgress]) -> datetime | None:
+    """When what is missing can be here at the earliest (UTC), by Strava's limits; ``None`` if nothing is missing."""
+    left = {each.athlete_id: each.requests_left for each in progress if each.requests_left}
+    if ceilings.scope is QuotaScope.APP:
+        # All share one limit, and it does not matter whose name stands for them.
+        left = {next(iter(left)): sum(left.values())} if left else {}
+    ends = [backfill_end(connection, ceilings, *each, seconds_per_request=0) for each in left.items()]
+    return max(filter(None, ends), default=None)

@@ -12,6 +12,7 @@ from strava_pipeline.warehouse.activities import DETAIL, SUMMARY, Span
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.history_tables import job_progress
 from strava_pipeline.warehouse.ops_tables import payloads
+from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.tables import activities, activity_streams
 
 # A run tells at least twice a minute that it is there, even while it waits.
@@ -95,6 +96,7 @@ def count_done(connection: Connection, span: Span) -> Done:
 
 def tell(connection: Connection, report: Report) -> None:
     """Store how far a run is."""
+    refuse_rows_of_revoked(connection, [report.span.athlete_id])
     moment = now(connection)
     values = {
         "run_id": report.run_id,

@@ -11,6 +11,7 @@ from strava_pipeline.warehouse.activities import Span
 from strava_pipeline.warehouse.columns import among
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.history_tables import put_aside
+from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 
 SUMMARY = "summary"
 DETAIL = "detail"
@@ -21,6 +22,7 @@ def note_put_aside(connection: Connection, span: Span, step: str, reasons: Mappi
     """Activities met in a span that could not be stored, each with its reason."""
     if not reasons:
         return
+    refuse_rows_of_revoked(connection, [span.athlete_id])
     moment = now(connection)
     values = [
         {

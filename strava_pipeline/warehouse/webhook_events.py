@@ -36,7 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
-from strava_pipeline.warehouse.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.ops_tables import REVOKED, users, webhook_events
 
 RECEIVED = "received"
 LAUNCHED = "launched"
@@ -85,7 +85,11 @@ def _storing() -> Select[Any]:
         .table_valued(*columns, name="given")
         .render_derived(with_types=True)
     )
-    known = select(given).where(exists().where(users.c.athlete_id == given.c.owner_id)).cte("known")
+    known = (
+        select(given)
+        .where(exists().where(users.c.athlete_id == given.c.owner_id, users.c.state != REVOKED))
+        .cte("known")
+    )
     stored = (
         insert_or_skip(webhook_events)
         .from_select(

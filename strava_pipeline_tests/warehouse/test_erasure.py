@@ -25,6 +25,7 @@ from strava_pipeline.warehouse.erasure import Erased, erase_athlete, forget_athl
 from strava_pipeline.warehouse.operator_audit import Actor
 from strava_pipeline.warehouse.ops_tables import operator_audit, payloads, token_audit, users, webhook_events
 from strava_pipeline.warehouse.users import PostgresTokenStore, patient_transaction
+from strava_pipeline.warehouse.webhook_events import NewEvent, Stored, store_event
 from strava_pipeline_tests.inbox import bring_up_to_date
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 from strava_pipeline_tests.warehouse.ledgers import Clock, open_ledger
@@ -173,6 +174,12 @@ def test_a_write_for_an_event_and_the_erasure_wait_for_each_other_on_one_side_on
             upsert(connection, payloads, [row], newer_by="fetched_at")
         assert erasing.result(PATIENCE_SECONDS).events == 5
     assert rows_of(engine, RIDER)["payloads"] == 0
+
+
+def test_news_of_whoever_has_gone_are_not_stored(store: PostgresTokenStore) -> None:
+    forget(store.engine)
+    news = NewEvent("k", 1, "activity", 7, "update", RIDER, DAY, {"title": "Round the lake"}, signed=True)
+    assert store_event(store.engine, news) is Stored.UNKNOWN_OWNER
 
 
 def test_data_is_kept_on_request_and_deleted_later(store: PostgresTokenStore) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, insert, select
 
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.ops_tables import users
+from strava_pipeline.warehouse.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.webhook_events import NewEvent, Stored, store_event
 from strava_pipeline_tests.strava.loopback import Loopback, reply
 from webhook_bridge.dagster_tasks import DagsterTasks
 
@@ -89,9 +91,14 @@ def test_who_goes_loses_partitions_and_files(dagster: Loopback, engine: Engine) 
     month = settings.home / "lake" / f"athlete_id={RIDER}" / "month=2025-06"
     month.mkdir(parents=True)
     due(engine, "removal")
+    late = NewEvent("k", 1, "activity", 7, "update", RIDER, datetime.now(UTC), {"title": "Round the lake"}, signed=True)
+    assert store_event(engine, late) is Stored.NEW
     dagster.answers(answer("DeleteDynamicPartitionsSuccess"))
     assert DagsterTasks(settings, engine).run_once() == 1
     assert not month.parent.exists()
+    with engine.connect() as connection:
+        event = connection.execute(select(webhook_events)).one()
+    assert (event.state, event.updates) == ("done", {})
     assert variables(dagster) == ["1001"]
 
 

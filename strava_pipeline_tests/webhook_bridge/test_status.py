@@ -10,8 +10,10 @@ import pytest
 from sqlalchemy import Engine, func, insert, make_url, select
 
 from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.warehouse.activities import Span
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.ops_tables import api_calls, operator_audit, payloads, users, webhook_events
+from strava_pipeline.warehouse.job_progress import Done, Report, tell
+from strava_pipeline.warehouse.ops_tables import operator_audit, payloads, users, webhook_events
 from strava_pipeline.warehouse.tables import activities, activity_streams, athletes
 from strava_pipeline_tests.strava.loopback import Loopback, reply
 from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, words_of
@@ -123,14 +125,19 @@ def test_progress_and_estimate_come_from_what_is_stored(browser: Browser, engine
     for number in range(10):
         add_activity(engine, number, whole=number < 4)
     dagster.answers(backfills(RIDER))
-    assert "unknown, no import asked" in words_of(browser.get("/"))
-    with engine.begin() as connection:
-        for _ in range(6):
-            connection.execute(insert(api_calls).values(lane="backfill", endpoint="/activities/{id}"))
     words = words_of(browser.get("/"))
-    assert "40 % running" in words
+    assert "40 % requested" in words
     assert "12 requests are left" in words
-    assert "about 2 h at the pace of the last hour" in words
+    assert "UTC at the earliest" in words
+    report = Report(
+        "r", Span(RIDER, DAY, DAY + timedelta(days=31)), "activity_streams", Done(10, 4, 4), 8,
+        waiting_for="Strava's quota", waiting_until=DAY, estimated_end=DAY + timedelta(days=1),
+    )  # fmt: skip
+    with engine.begin() as connection:
+        tell(connection, report)
+    words = words_of(browser.get("/"))
+    assert "2025-06 on: activity_streams, waits for Strava's quota until 2025-06-10 00:00 UTC" in words
+    assert "these months about until 2025-06-11 00:00 UTC" in words
     assert dagster.asked[0].path == "/graphql"
 
 
