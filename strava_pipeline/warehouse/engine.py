@@ -25,6 +25,7 @@ LOCK_MILLISECONDS = 30_000
 # A page must not wait long for a primary that is away.
 READING_CONNECT_SECONDS = 2
 READING_CONNECTION_SECONDS = 60
+READ_ONLY = " -c default_transaction_read_only=on"
 KEEP_TRYING_SECONDS = 30
 EMBEDDED_DATABASE = "strava"
 Result = TypeVar("Result")
@@ -68,17 +69,17 @@ def open_engine(url: URL) -> Engine:
     return _engine(url, CONNECT_SECONDS)
 
 
-def _connect_arguments(connect_seconds: int) -> dict[str, Any]:
+def _connect_arguments(connect_seconds: int, more: str) -> dict[str, Any]:
     return {
         "connect_timeout": connect_seconds,
         "application_name": "strava-pipeline",
         "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_MILLISECONDS} -c lock_timeout={LOCK_MILLISECONDS}"
         # What is committed is on the disk, whatever the setting of server or role.
-        " -c synchronous_commit=on",
+        f" -c synchronous_commit=on{more}",
     }
 
 
-def _engine(url: URL, connect_seconds: int, pool_recycle: int = -1) -> Engine:
+def _engine(url: URL, connect_seconds: int, more: str = "", pool_recycle: int = -1) -> Engine:
     engine = create_engine(
         url,
         # Rows are people's data: an error names the statement, never its values.
@@ -86,7 +87,7 @@ def _engine(url: URL, connect_seconds: int, pool_recycle: int = -1) -> Engine:
         pool_pre_ping=True,
         pool_size=5,
         pool_recycle=pool_recycle,
-        connect_args=_connect_arguments(connect_seconds),
+        connect_args=_connect_arguments(connect_seconds, more),
     )
 
     @event.listens_for(engine, "handle_error")
@@ -104,24 +105,24 @@ def _engine(url: URL, connect_seconds: int, pool_recycle: int = -1) -> Engine:
 
 
 def open_reading_engine(settings: Settings) -> Engine:
-    """An engine for pages that only read: on the primary, and on the replica, if there is one, while that is away.
+    """An engine for pages, which cannot write: on the primary; while that is away on the replica, if there is one.
 
     A connection is renewed after a minute, so that the primary is used again once it is back.
     """
     primary = database_url(settings)
+    engine = _engine(primary, READING_CONNECT_SECONDS, READ_ONLY, pool_recycle=READING_CONNECTION_SECONDS)
     if settings.database_replica_url is None:
-        return _engine(primary, CONNECT_SECONDS)
+        return engine
     replica = parse_url(settings.database_replica_url.get_secret_value(), "STRAVA_DATABASE_REPLICA_URL")
-    engine = _engine(primary, READING_CONNECT_SECONDS, pool_recycle=READING_CONNECTION_SECONDS)
 
     @event.listens_for(engine, "do_connect")
-    def connect(dialect: Dialect, record: object, arguments: list[Any], options: dict[str, Any]) -> DBAPIConnection:  # noqa: ARG001  the signature is SQLAlchemy's
+    def connect(dialect: Dialect, _: object, arguments: list[Any], options: dict[str, Any]) -> DBAPIConnection:
         try:
             return dialect.connect(*arguments, **options)
         except OperationalError as error:
             log.warning("%s; reading from the replica at %s", away(primary, error), shown(replica))
             theirs, named = dialect.create_connect_args(replica)
-            return dialect.connect(*theirs, **_connect_arguments(READING_CONNECT_SECONDS), **named)
+            return dialect.connect(*theirs, **_connect_arguments(READING_CONNECT_SECONDS, READ_ONLY), **named)
 
     return engine
 

@@ -157,18 +157,22 @@ CROSS JOIN LATERAL unnest(
         "gear_mileage",
         "one row per bike or pair of shoes, with what the stored activities did with it",
         """
-SELECT coalesce(g.id, a.gear_id) AS gear_id, coalesce(g.athlete_id, a.athlete_id) AS athlete_id, g.name,
-       CASE left(coalesce(g.id, a.gear_id), 1) WHEN 'b' THEN 'bike' WHEN 'g' THEN 'shoes' END AS kind, g.retired,
-       coalesce(a.activity_count, 0)::integer AS activity_count, coalesce(a.distance, 0) AS distance,
-       coalesce(a.moving_time, 0) AS moving_time, coalesce(a.total_elevation_gain, 0) AS total_elevation_gain,
-       a.first_used_local, a.last_used_local, g.distance AS distance_at_strava
-FROM strava.gear AS g
-FULL JOIN (
-    SELECT gear_id, athlete_id, count(*) AS activity_count, sum(distance) AS distance,
-           sum(moving_time) AS moving_time, sum(total_elevation_gain) AS total_elevation_gain,
+SELECT u.gear_id, u.athlete_id, g.name,
+       CASE left(u.gear_id, 1) WHEN 'b' THEN 'bike' WHEN 'g' THEN 'shoes' END AS kind, g.retired,
+       sum(u.activity_count)::integer AS activity_count, sum(u.distance) AS distance,
+       sum(u.moving_time)::bigint AS moving_time, sum(u.total_elevation_gain) AS total_elevation_gain,
+       max(u.first_used_local) AS first_used_local, max(u.last_used_local) AS last_used_local,
+       g.distance AS distance_at_strava
+FROM (
+    SELECT gear_id, athlete_id, count(*) AS activity_count, coalesce(sum(distance), 0) AS distance,
+           coalesce(sum(moving_time), 0) AS moving_time, coalesce(sum(total_elevation_gain), 0) AS total_elevation_gain,
            min(start_date_local) AS first_used_local, max(start_date_local) AS last_used_local
     FROM strava.activities WHERE gear_id IS NOT NULL GROUP BY gear_id, athlete_id
-) AS a ON a.gear_id = g.id AND a.athlete_id = g.athlete_id
+    UNION ALL
+    SELECT id, athlete_id, 0, 0, 0, 0, NULL, NULL FROM strava.gear
+) AS u
+LEFT JOIN strava.gear AS g ON g.id = u.gear_id AND g.athlete_id = u.athlete_id
+GROUP BY u.gear_id, u.athlete_id, g.id
 """,
         {
             "gear_id": "Strava's id: b... a bike, g... a pair of shoes",

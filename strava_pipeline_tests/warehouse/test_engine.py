@@ -6,11 +6,20 @@ import socket
 import traceback
 
 import pytest
-from sqlalchemy import Engine, make_url, select, text
+from sqlalchemy import Connection, Engine, make_url, select, text
 
 from strava_pipeline.errors import ConfigurationError, DatabaseAway, WarehouseError
 from strava_pipeline.settings import load_settings
-from strava_pipeline.warehouse.engine import dagster_url, database_url, now, open_engine, parse_url, shown
+from strava_pipeline.warehouse.engine import (
+    dagster_url,
+    database_url,
+    now,
+    open_engine,
+    open_reading_engine,
+    parse_url,
+    repeated,
+    shown,
+)
 
 
 def closed_port() -> int:
@@ -114,3 +123,68 @@ def test_the_clock_is_the_databases_and_moves_within_a_transaction(engine: Engin
 def test_without_an_address_the_embedded_database_is_meant(monkeypatch: pytest.MonkeyPatch, server: object) -> None:
     monkeypatch.setattr("strava_pipeline.warehouse.engine._embedded", lambda home: f"postgresql+psycopg:///{home.name}")
     assert database_url(load_settings()).database == "home"
+
+
+def terminate(engine: Engine, pid: int) -> None:
+    with engine.connect() as other:
+        other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+
+
+def test_a_transaction_whose_connection_breaks_is_done_again(engine: Engine) -> None:
+    pids = []
+
+    def work(connection: Connection) -> int:
+        pids.append(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+        if len(pids) == 1:
+            terminate(engine, pids[0])
+        return int(connection.execute(text("SELECT 7")).scalar_one())
+
+    assert repeated(engine, work) == 7
+    assert len(set(pids)) == 2
+
+
+def test_what_is_no_broken_connection_is_not_repeated(engine: Engine) -> None:
+    calls = []
+
+    def work(_: Connection) -> None:
+        calls.append(1)
+        raise ConfigurationError("a setting")
+
+    with pytest.raises(ConfigurationError):
+        repeated(engine, work)
+    assert calls == [1]
+
+
+def role_of(engine: Engine) -> str:
+    with engine.connect() as connection:
+        return str(connection.execute(text("SELECT current_database()")).scalar_one())
+
+
+def test_pages_read_from_the_replica_while_the_primary_is_away(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = make_url(database).database
+    away_url = f"postgresql://me:hunter2@127.0.0.1:{closed_port()}/rides"
+    monkeypatch.setenv("STRAVA_DATABASE_URL", away_url)
+    engine = open_reading_engine(load_settings())
+    with pytest.raises(DatabaseAway, match="is away"):
+        role_of(engine)
+    engine.dispose()
+    monkeypatch.setenv("STRAVA_DATABASE_REPLICA_URL", database)
+    engine = open_reading_engine(load_settings())
+    assert role_of(engine) == name
+    engine.dispose()
+
+
+def test_pages_read_from_the_primary_while_it_is_there(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRAVA_DATABASE_URL", database)
+    monkeypatch.setenv("STRAVA_DATABASE_REPLICA_URL", f"postgresql://127.0.0.1:{closed_port()}/rides")
+    engine = open_reading_engine(load_settings())
+    assert role_of(engine) == make_url(database).database
+    engine.dispose()
+
+
+def test_a_page_cannot_write(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRAVA_DATABASE_URL", database)
+    engine = open_reading_engine(load_settings())
+    with engine.connect() as connection, pytest.raises(Exception, match="read-only transaction"):
+        connection.execute(text("DELETE FROM strava.activities"))
+    engine.dispose()

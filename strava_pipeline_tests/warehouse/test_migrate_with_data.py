@@ -1,0 +1,124 @@
+"""Migrations of tables that hold data: from every earlier revision, nothing lost; and never a step back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, MetaData, Table, inspect, make_url, select, text, types
+from sqlalchemy.dialects import postgresql
+
+from strava_pipeline.errors import WarehouseError
+from strava_pipeline.warehouse import migrate as migration
+from strava_pipeline.warehouse.engine import open_engine
+from strava_pipeline.warehouse.migrate import HEAD, check_migrated, migrate
+
+REVISIONS = [script.revision for script in ScriptDirectory(str(migration._SCRIPTS)).walk_revisions()]
+SAMPLES: tuple[tuple[type[Any], Any], ...] = (
+    (postgresql.JSONB, {"a": [1]}),
+    (types.JSON, {"a": [1]}),
+    (types.Boolean, True),
+    (types.BigInteger, 2**53 + 1),
+    (types.SmallInteger, 1),
+    (types.Integer, 1),
+    (types.Float, 1.5),
+    (types.DateTime, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+    (types.Date, date(2026, 1, 2)),
+    (types.LargeBinary, b"a"),
+    (types.Text, "some, 'odd' text"),
+)
+
+
+@pytest.fixture
+def old(empty_database: str) -> Iterator[Engine]:
+    engine = open_engine(make_url(empty_database))
+    yield engine
+    engine.dispose()
+
+
+def upgrade_to(engine: Engine, revision: str) -> None:
+    with engine.begin() as connection:
+        migration._upgrade(connection, "", revision)
+
+
+def tables_of(connection: Connection) -> dict[str, Table]:
+    """Every table as the database has it, but for the revision's."""
+    found = MetaData()
+    for schema in ("strava", "ops"):
+        found.reflect(connection, schema=schema)
+    return {name: table for name, table in found.tables.items() if table.name != migration.VERSION_TABLE}
+
+
+def allowed(connection: Connection, table: Table) -> dict[str, Any]:
+    """Values that the table's checks allow, by column."""
+    checks = inspect(connection).get_check_constraints(table.name, schema=table.schema)
+    found: dict[str, Any] = {}
+    for check in checks:
+        if listed := re.match(r"\(?(\w+) = ANY \(ARRAY\['(\w+)'", check["sqltext"]):
+            found[listed[1]] = listed[2]
+    return found
+
+
+def sample(kind: Any) -> Any:
+    if isinstance(kind, postgresql.ARRAY):
+        return [sample(kind.item_type)]
+    value = next(value for wanted, value in SAMPLES if isinstance(kind, wanted))
+    return value.replace(tzinfo=None) if isinstance(kind, types.DateTime) and not kind.timezone else value
+
+
+def fill(connection: Connection) -> dict[str, dict[str, Any]]:
+    """A row in every table, each column filled; returns them by table."""
+    rows = {}
+    for name, table in tables_of(connection).items():
+        given = {column.name: sample(column.type) for column in table.columns} | allowed(connection, table)
+        if table.name == "app_status":
+            given["id"] = 1
+        connection.execute(table.insert().values(given))
+        rows[name] = given
+    return rows
+
+
+@pytest.mark.parametrize("revision", [revision for revision in reversed(REVISIONS) if revision != HEAD])
+def test_rows_of_an_earlier_revision_are_all_there_afterwards(old: Engine, revision: str) -> None:
+    upgrade_to(old, revision)
+    with old.begin() as connection:
+        before = fill(connection)
+    assert {"strava.activities", "ops.users", "ops.payloads"} <= set(before)
+    assert migrate(old) == revision
+    check_migrated(old)
+    with old.connect() as connection:
+        tables = tables_of(connection)
+        for name, given in before.items():
+            if name not in tables:
+                continue
+            row = connection.execute(select(tables[name])).mappings().one()
+            kept = [column for column in given if column in row]
+            assert {column: row[column] for column in kept} == {column: given[column] for column in kept}, name
+            assert set(given) - set(kept) == set(), name
+
+
+def test_a_migration_that_fails_leaves_tables_and_rows_as_they_were(old: Engine) -> None:
+    upgrade_to(old, "0002")
+    with old.begin() as connection:
+        fill(connection)
+        connection.execute(text("CREATE TABLE strava.segments (kept int)"))
+    with pytest.raises(Exception, match="already exists"):
+        migrate(old)
+    with old.connect() as connection:
+        assert migration._stored_revision(connection) == "0002"
+        assert connection.execute(text("SELECT count(*) FROM ops.users")).scalar_one() == 1
+        assert "photos" not in inspect(connection).get_table_names("strava")
+
+
+def test_tables_of_a_newer_program_are_never_taken_back(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE ops.alembic_version SET version_num = '0999'"))
+    with pytest.raises(WarehouseError, match=r"revision 0999, .* tables are never taken back; install") as refused:
+        migrate(engine)
+    assert "\n" not in str(refused.value)
+    for script in ScriptDirectory(str(migration._SCRIPTS)).walk_revisions():
+        assert not hasattr(script.module, "downgrade")
