@@ -21,6 +21,8 @@ SMOOTHED_OVER_M = {True: 50.0, False: 150.0}
 TURN_M = {True: 2.0, False: 5.0}
 # Median change of slope from sample to sample above which a height cannot come from a barometer.
 SATELLITE_JITTER_M = 0.6
+# So many changes tell it as well as all of them.
+BENDS = 500
 # Grades of less length than this are noise.
 GRADE_OVER_M = 50.0
 # Lower bounds of the grade distribution, percent.
@@ -51,7 +53,7 @@ class Profile:
 
 def is_barometric(altitude: Samples) -> bool:
     """Whether heights jitter as little as a barometer's (or a terrain model's) do."""
-    bends = np.diff(altitude, 2)
+    bends = np.diff(altitude, 2)[:: max(1, len(altitude) // BENDS)]
     return not len(bends) or float(np.median(np.abs(bends))) < SATELLITE_JITTER_M
 
 

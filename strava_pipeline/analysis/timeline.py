@@ -9,7 +9,7 @@ import numpy as np
 
 from strava_pipeline.analysis.averages import sums_of
 from strava_pipeline.analysis.cleaning import FASTEST_MPS, Fault, clean, too_fast
-from strava_pipeline.analysis.track import Flags, Samples, Track
+from strava_pipeline.analysis.track import Flags, Indices, Samples, Track
 
 # Slower than this a sample without a moving flag counts as standing.
 STANDING_MPS = 0.5
@@ -69,6 +69,15 @@ class Timeline:
         )
 
     @cached_property
+    def _own_cells(self) -> Indices | None:
+        """The cell of each sample where there is one sample a second but for gaps; else ``None``."""
+        if self.seconds is None or self.steps is None or self.gaps is None or self.cell_s != 1:
+            return None
+        if not ((self.steps == 1) | self.gaps & (self.steps == np.floor(self.steps))).all():
+            return None
+        return self.seconds.astype(np.intp)
+
+    @cached_property
     def _cells_in_gaps(self) -> Flags | None:
         if self.seconds is None or self.gaps is None or not self.gaps.any():
             return None
@@ -103,13 +112,16 @@ class Timeline:
         """A series on the grid, shape (m,): linear between samples, NaN within gaps and where nothing is known."""
         if samples is None or self.seconds is None:
             return None
-        known = np.isfinite(samples)
-        everything = bool(known.all())
         if self._on_grid:
             return samples
+        if self._own_cells is not None:
+            values = np.full(len(self.cells), np.nan)
+            values[self._own_cells] = samples
+            return values
+        known = np.isfinite(samples)
         if not known.any():
             return None
-        if everything:
+        if known.all():
             values = np.interp(self.cells, self.seconds, samples)
         else:
             values = np.interp(self.cells, self.seconds[known], samples[known], left=np.nan, right=np.nan)
@@ -127,7 +139,9 @@ def timeline_of(recorded: Track) -> Timeline:
     weights = np.ones(track.point_count)
     if seconds is not None and len(seconds) > 1 and seconds[-1] > 0:
         steps = np.diff(seconds)
-        gaps = steps > max(GAP_S, GAP_STEPS * float(np.median(steps)))
+        gaps = steps > GAP_S
+        if gaps.any():
+            gaps &= steps > GAP_STEPS * float(np.median(steps))
         weights = np.append(np.where(gaps, 0.0, steps), 0.0)
         faults += [
             Fault("gap", "all", float(seconds[place]), float(seconds[place + 1]), 0) for place in np.flatnonzero(gaps)
