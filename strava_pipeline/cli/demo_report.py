@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 30
 TOO_MANY_REQUESTS = 429
 MOST_RUNS = 100
+# Ids are told above; the long ones would fill the terminal.
+NOT_SHOWN = {"activity_id", "athlete_id", "faults", "grades_m", "route_polyline"}
 
 
 class DemoShowsFault(StravaPipelineError):
@@ -63,7 +65,7 @@ def _rows_per_table(engine: Engine) -> Table:
 
 def _ride(engine: Engine, activity_id: int) -> Table:
     shown: list[Column[Any]] = [*activities.c["id", "athlete_id", "name", "sport_type", "start_date_local"]]
-    shown += [column for column in route_analyses.c if column.name not in {"activity_id", "athlete_id"}]
+    shown += [column for column in route_analyses.c if column.name not in NOT_SHOWN]
     query = (
         select(*shown)
         .join(route_analyses, route_analyses.c.activity_id == activities.c.id)
