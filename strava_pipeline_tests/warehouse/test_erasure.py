@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,10 +14,11 @@ from sqlalchemy import Engine, column, func, insert, inspect, select, table, tex
 
 from strava_pipeline.errors import DatabaseAway, FencedOut, NeedsReauthorization, UnknownAthlete
 from strava_pipeline.keyring import Keyring
+from strava_pipeline.pace import Pace
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.strava.quota import Lane
-from strava_pipeline.sync import analyse_span, import_athlete, import_streams, import_summaries
+from strava_pipeline.sync import analyse_span, import_athlete, import_details, import_streams, import_summaries
 from strava_pipeline.warehouse import erasure, tables
 from strava_pipeline.warehouse.activities import Span
 from strava_pipeline.warehouse.analysis_tables import route_analyses
@@ -358,3 +360,23 @@ def test_whoever_waits_for_quota_is_told_soon(store: PostgresTokenStore, clock: 
     with pytest.raises(NeedsReauthorization):
         ledger.reserve(Lane.BACKFILL, "/a", RIDER, longest=timedelta(seconds=1), max_wait=timedelta(hours=1))
     assert clock.moment - began <= timedelta(minutes=1) + timedelta(seconds=30)
+
+
+def test_a_backfill_that_pauses_stops_within_half_a_minute(store: PostgresTokenStore) -> None:
+    strava = StravaStandIn()
+    for number in range(RIDER * 10, RIDER * 10 + 4):
+        strava.add(number, DAY)
+    moment, gone_at = 0.0, 50.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal moment
+        moment += seconds
+        if moment > gone_at:
+            forget(store.engine)
+
+    sync = strava.sync(store.engine)
+    list(import_summaries(sync, [Span(RIDER, *MONTH)]))
+    slow = replace(sync, pace=Pace(1, 150, sleep=sleep, clock=lambda: moment))
+    with pytest.raises(NeedsReauthorization, match="has disconnected"):
+        import_details(slow, Span(RIDER, *MONTH))
+    assert gone_at < moment <= gone_at + 30
