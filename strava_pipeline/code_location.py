@@ -5,6 +5,7 @@ import dagster as dg
 from strava_pipeline.assets.activities import activities, activity_details, activity_streams
 from strava_pipeline.assets.analysis import route_analyses
 from strava_pipeline.assets.athletes import athletes_and_gear
+from strava_pipeline.assets.checks import CHECKS
 from strava_pipeline.assets.lake import activity_points_parquet
 from strava_pipeline.assets.training import training_load, training_load_automation
 from strava_pipeline.jobs.reconcile import every_six_hours, reconcile
@@ -27,6 +28,7 @@ def build_strava_defs() -> dg.Definitions:
             activity_points_parquet,
             training_load,
         ],
+        asset_checks=CHECKS,
         jobs=[remap, webhook_sync, reconcile, retention],
         schedules=[every_six_hours, every_night],
         sensors=[training_load_automation],

@@ -45,7 +45,9 @@ class CodeLocation:
             "io_manager": dg.mem_io_manager,
         }
 
-    def materialize(self, *assets: dg.AssetsDefinition, **how: Any) -> dg.ExecuteInProcessResult:
+    def materialize(
+        self, *assets: dg.AssetsDefinition | dg.AssetChecksDefinition, **how: Any
+    ) -> dg.ExecuteInProcessResult:
         """A run of assets, recorded whether it succeeds or not."""
         return dg.materialize(
             list(assets), instance=self.instance, resources=self.resources(), raise_on_error=False, **how

@@ -1,0 +1,122 @@
+"""A whole history in one run: 10,000 activities with details and streams (600 samples each) from a mock without limits.
+
+``python -m benchmarks.backfill [COUNT]``. Wall time, activities per second, the peak memory of the run's process beside
+that of a run of a tenth, requests as the mock counted them. Postgres commits to the disk as in operation; batches have
+no pause. Takes some ten minutes on two cores, for 500 activities under one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import requests
+from sqlalchemy import URL
+
+from benchmarks.database import migrated_database
+from benchmarks.figure import show
+from benchmarks.many_activities import ATHLETE, NO_LIMIT
+from strava_pipeline.cli.athletes import connect_athlete
+from strava_pipeline.keyring import generate_key
+from strava_pipeline.settings import load_settings
+from strava_pipeline.warehouse.engine import open_engine
+
+COUNT = 10_000
+PER_PAGE = 199
+LISTENING = "listening on "
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run: s, MiB, and requests by kind."""
+
+    seconds: float
+    peak_mib: float
+    listing: int
+    details: int
+    streams: int
+
+
+def main() -> None:
+    """Measure a tenth, then the whole."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else COUNT
+    tenth = measure(count // 10)
+    whole = measure(count)
+    per_activity = (whole.details + whole.streams) / count
+    show("activities in one run", count)
+    show("wall time", whole.seconds, "s")
+    show("activities per second", count / whole.seconds, "/s")
+    show("peak memory of the run's process", whole.peak_mib, "MiB", "<= 350")
+    show(f"the same for {count // 10} activities", tenth.peak_mib, "MiB")
+    show("requests per activity, without the listing", per_activity, "", "2")
+    show("requests of the listing", whole.listing, "", f"{count // PER_PAGE + 1}")
+
+
+def measure(count: int) -> Measured:
+    """One run over so many activities, into an empty database."""
+    with (
+        migrated_database(durable=True) as url,
+        mock(count) as address,
+        tempfile.TemporaryDirectory(prefix="strava-pipeline-benchmark-") as home,
+    ):
+        environment = connected(url, address, home)
+        done = subprocess.run(
+            (sys.executable, "-m", "benchmarks.backfill_run"), env=environment, stdout=subprocess.PIPE, check=True
+        )
+        figures = json.loads(done.stdout.splitlines()[-1])
+        calls = requests.get(f"{address}/mock/calls", timeout=60).json()["totals"]["endpoints"]
+    return Measured(
+        seconds=figures["seconds"],
+        peak_mib=figures["peak_mib"],
+        listing=calls["GET /api/v3/athlete/activities"],
+        details=calls["GET /api/v3/activities/{id}"],
+        streams=calls["GET /api/v3/activities/{id}/streams"],
+    )
+
+
+@contextmanager
+def mock(count: int) -> Iterator[str]:
+    """The address of a mock with so many activities."""
+    process = subprocess.Popen(
+        (sys.executable, "-m", "benchmarks.many_activities", str(count)), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None  # noqa: S101  it was asked for
+        line = next(line for line in process.stdout if LISTENING in line)
+        yield line.split(LISTENING)[1].strip()
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def connected(url: URL, address: str, home: str) -> dict[str, str]:
+    """The environment of an app with the mock's athlete connected."""
+    ours = {
+        "STRAVA_HOME": home,
+        "STRAVA_DATABASE_URL": url.render_as_string(hide_password=False),
+        "STRAVA_API_URL": f"{address}/api/v3",
+        "STRAVA_OAUTH_URL": f"{address}/oauth",
+        "STRAVA_CLIENT_ID": "1",
+        "STRAVA_CLIENT_SECRET": "benchmark",
+        "STRAVA_TOKEN_KEYS": generate_key(),
+        "STRAVA_QUOTA_SHORT_LIMIT": str(NO_LIMIT),
+        "STRAVA_QUOTA_LONG_LIMIT": str(NO_LIMIT),
+        "STRAVA_IMPORT_BATCH_INTERVAL_SECONDS": "0",
+    }
+    os.environ.update(ours)
+    (athlete,) = requests.get(f"{address}/mock/athletes", timeout=60).json()
+    assert athlete["id"] == ATHLETE  # noqa: S101  the mock has no other
+    engine = open_engine(url)
+    connect_athlete(load_settings(), engine, athlete["code"])
+    engine.dispose()
+    return os.environ | ours
+
+
+if __name__ == "__main__":
+    main()

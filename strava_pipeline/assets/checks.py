@@ -1,0 +1,85 @@
+"""Asset checks: what is wrong with the tables shows beside the assets, and is no reason to stop anything."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+from sqlalchemy import Connection
+
+from strava_pipeline.resources import WarehouseResource
+from strava_pipeline.warehouse.put_aside import count_put_aside
+from strava_pipeline.warehouse.quality import Missing, out_of_range, silences, without_detail, without_streams
+
+# Who rides once a week is heard of within this time; whoever does not may be on holiday, hence a warning.
+SILENT = timedelta(days=21)
+
+
+@dg.asset_check(asset="activities")
+def values_in_range(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """No distance or time below zero, no heart rate over 250 bpm, no start in the future."""
+    with warehouse.engine.connect() as connection:
+        found = out_of_range(connection)
+    lines = [f"activity {odd.activity_id} of athlete {odd.athlete_id}: {odd.what}" for odd in found]
+    return _result(not found, lines, dg.AssetCheckSeverity.WARN)
+
+
+@dg.asset_check(asset="activities")
+def nothing_put_aside(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """No activity that could not be stored."""
+    with warehouse.engine.connect() as connection:
+        counts = count_put_aside(connection)
+    lines = [f"athlete {athlete}: {count} activities put aside" for athlete, count in sorted(counts.items())]
+    return _result(not counts, lines, dg.AssetCheckSeverity.ERROR)
+
+
+@dg.asset_check(asset="activity_details")
+def details_complete(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Every listed activity has its current detail, or is put aside with a reason."""
+    return _complete(warehouse, without_detail)
+
+
+@dg.asset_check(asset="activity_streams")
+def streams_complete(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Every activity has its samples, is known to have none, or is put aside with a reason."""
+    return _complete(warehouse, without_streams)
+
+
+@dg.asset_check(asset="athletes")
+def athletes_are_heard_of(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Each connected athlete had a webhook event within three weeks."""
+    with warehouse.engine.connect() as connection:
+        found = silences(connection)
+    moment = datetime.now(UTC)
+    lines = [
+        f"athlete {silence.athlete_id}: "
+        + (f"last event {silence.last_event_at:%Y-%m-%d %H:%M} UTC" if silence.last_event_at else "no event so far")
+        for silence in found
+    ]
+    heard = all(silence.last_event_at and moment - silence.last_event_at < SILENT for silence in found)
+    return _result(heard, lines, dg.AssetCheckSeverity.WARN)
+
+
+CHECKS: Sequence[dg.AssetChecksDefinition] = (
+    values_in_range,
+    nothing_put_aside,
+    details_complete,
+    streams_complete,
+    athletes_are_heard_of,
+)
+
+
+def _complete(warehouse: WarehouseResource, find: Callable[[Connection], list[Missing]]) -> dg.AssetCheckResult:
+    with warehouse.engine.connect() as connection:
+        found = find(connection)
+    lines = [
+        f"athlete {missing.athlete_id}: {missing.unexplained} still missing, {missing.explained} put aside"
+        for missing in found
+    ]
+    # What is missing may be on its way: a backfill goes month by month.
+    return _result(not any(missing.unexplained for missing in found), lines, dg.AssetCheckSeverity.WARN)
+
+
+def _result(passed: object, lines: Sequence[str], severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
+    listing = "\n".join(f"- {line}" for line in lines)
+    metadata = {"found": dg.MetadataValue.md(listing)} if lines else {}
+    return dg.AssetCheckResult(passed=bool(passed), severity=severity, metadata=metadata)
