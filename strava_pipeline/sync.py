@@ -31,7 +31,7 @@ from strava_pipeline.warehouse import streams as stream_store
 from strava_pipeline.warehouse.activities import Payload, Span
 from strava_pipeline.warehouse.analyses import not_analysed
 from strava_pipeline.warehouse.athletes import store_athlete, store_gear, store_stats, store_zones
-from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.engine import now, repeated
 from strava_pipeline.warehouse.listed import news
 from strava_pipeline.warehouse.retention import keep_from
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
@@ -198,9 +198,13 @@ def _store_detail(sync: Sync, athlete_id: int, activity: int, listed_digest: str
     asked_at = _ask(sync)
     body = sync.client.get_activity(athlete_id, activity)
     rows = detail_rows(athlete_id, body)
-    with sync.engine.begin() as connection:
+
+    def keep(connection: Connection) -> None:
         store.store_detail(connection, rows, Payload(activity, athlete_id, body, listed_digest), asked_at)
         aside.take_back(connection, aside.DETAIL, [activity])
+
+    # The answer has cost a request: a database that is away for a moment must not lose it.
+    repeated(sync.engine, keep)
 
 
 def _store_streams(sync: Sync, athlete_id: int, activity: int) -> None:

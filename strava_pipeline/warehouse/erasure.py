@@ -18,6 +18,7 @@ from sqlalchemy import (
     and_,
     column,
     delete,
+    exists,
     func,
     inspect,
     select,
@@ -128,8 +129,15 @@ def _delete_data(connection: Connection, athlete_id: int) -> int:
     deleted = 0
     for target, theirs in _tables_with_data(connection, athlete_id):
         deleted += connection.execute(delete(target).where(theirs)).rowcount
+    _delete_segments_of_nobody(connection)
     _clear_news(connection, athlete_id)
     return deleted
+
+
+def _delete_segments_of_nobody(connection: Connection) -> None:
+    """Segments have no owner; one that only this athlete has ridden tells where they live."""
+    ridden = exists().where(tables.segment_efforts.c.segment_id == tables.segments.c.id)
+    connection.execute(delete(tables.segments).where(~ridden))
 
 
 def _clear_news(connection: Connection, athlete_id: int) -> None:

@@ -130,6 +130,20 @@ def test_nothing_of_the_athlete_is_left_and_others_keep_everything(store: Postgr
     assert store.access_token(OTHER) == Secret("access-1")
 
 
+def test_segments_that_nobody_else_has_ridden_go_as_well(store: PostgresTokenStore) -> None:
+    with store.engine.begin() as connection:
+        for number, athlete in ((1, RIDER), (2, OTHER)):
+            ids = {"number": number, "athlete": athlete}
+            connection.execute(text("INSERT INTO strava.segments (id, fetched_at) VALUES (:number, now())"), ids)
+            effort = "INSERT INTO strava.segment_efforts (activity_id, id, athlete_id, segment_id)"
+            connection.execute(text(f"{effort} VALUES (900 + :number, :number, :athlete, :number)"), ids)
+    forget(store.engine)
+    with store.engine.connect() as connection:
+        left = set(connection.execute(text("SELECT id FROM strava.segments")).scalars())
+    assert 1 not in left
+    assert 2 in left
+
+
 def test_a_table_made_by_anybody_is_emptied_as_well(store: PostgresTokenStore) -> None:
     with store.engine.begin() as connection:
         connection.execute(text("CREATE TABLE strava.novel (activity_id bigint)"))
