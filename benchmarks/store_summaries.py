@@ -1,11 +1,11 @@
 """Mapping and storing 100,000 listed activities, against ways to store them that map nothing, side by side.
 
-Ours goes from Strava's parsed answers to committed rows of two tables: ``strava.activities`` (58 columns) and
+Ours goes from Strava's parsed answers to committed rows of two tables: ``strava.activities`` and
 ``ops.payloads`` (the raw answers), a thousand at a time as a month's replacement does it. The bare COPY and
 ``pandas.to_sql`` get the finished rows of both tables and only store them. dlt, in an environment of its own in a
-temporary folder, goes from the parsed answers to its own tables, with the keys compared, and without a raw copy. All on
-one Postgres without flushes to the disk, each twice, the faster time counts. Takes about ten minutes, most of
-them not ours; a number on the command line changes how many activities there are.
+temporary folder, goes from the parsed answers to its own tables by its merge, without a raw copy. All on
+one Postgres without flushes to the disk; each twice but for dlt, the faster time counts. Takes about ten minutes,
+most of them not ours; a number on the command line changes how many activities there are.
 """
 
 from __future__ import annotations
