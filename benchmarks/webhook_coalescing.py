@@ -1,8 +1,8 @@
 """What 1,000 updates of one activity cost: how often it is fetched, and that none of them is lost.
 
 One installation (mock Strava, embedded Postgres, Dagster, the bridge). The activity is created and imported; then the
-updates are delivered, unsigned ones to begin with, so that each would have to be looked up by itself. The mock counts
-the fetches. The same again with signed updates of the title, which say all there is to know. Takes about 3 minutes.
+updates are delivered, first such as say nothing that can be taken at its word, then titles from before the import. The
+mock counts the fetches. Takes about 3 minutes.
 """
 
 from __future__ import annotations

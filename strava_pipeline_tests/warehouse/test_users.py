@@ -30,6 +30,7 @@ from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.warehouse import users as store_module
 from strava_pipeline.warehouse.ops_tables import token_audit, token_journal, users
 from strava_pipeline.warehouse.users import PostgresTokenStore, active_athletes, erase_tokens, patient_transaction
+from strava_pipeline_tests import inbox
 from strava_pipeline_tests.strava.loopback import Loopback
 from strava_pipeline_tests.warehouse.sessions import PATIENCE_SECONDS, lose_lock, wait_for_a_lock
 from strava_pipeline_tests.warehouse.token_endpoint import Mode, TokenEndpoint
@@ -267,6 +268,13 @@ def test_a_429_cools_down_for_as_long_as_strava_says(store: PostgresTokenStore) 
     with pytest.raises(QuotaExhausted):
         store.refreshed(RIDER, Secret("canary-access-1"), refuse_with(QuotaExhausted("429", retry_at=later)))
     assert user(store.engine).refresh_not_before == later
+
+
+def test_connecting_again_lets_events_go_on_that_waited_for_it(store: PostgresTokenStore) -> None:
+    inbox.store(store.engine, 1, owner_id=RIDER)
+    inbox.change(store.engine, state="parked", error="connect again")
+    store.connect(grant(4, RIDER), ["read"])
+    assert inbox.states(store.engine) == ["received"]
 
 
 def test_erasing_leaves_no_token_and_connecting_again_helps(store: PostgresTokenStore) -> None:

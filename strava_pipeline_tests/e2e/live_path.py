@@ -1,0 +1,107 @@
+"""The live path in processes of its own: the bridge, and runs by a stand-in for Dagster."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+import requests
+from sqlalchemy import Engine, func, select
+
+from strava_pipeline.access import open_tokens
+from strava_pipeline.settings import Settings
+from strava_pipeline.strava import oauth
+from strava_pipeline.strava.http import new_session
+from strava_pipeline.warehouse.analysis_tables import route_analyses
+from strava_pipeline.warehouse.ops_tables import webhook_events
+from strava_pipeline.warehouse.tables import activities
+from strava_pipeline_tests.e2e.run_launcher import RunLauncher
+
+PATIENCE_SECONDS = 200
+LOOK_SECONDS = 0.05
+OK = 200
+
+
+class LivePath:
+    """Mock Strava, the bridge's process, and runs in processes of their own."""
+
+    def __init__(self, settings: Settings, engine: Engine, mock_url: str, launcher: RunLauncher) -> None:
+        self.settings, self.engine, self.mock_url, self.launcher = settings, engine, mock_url, launcher
+        self.bridge: subprocess.Popen[bytes] | None = None
+        athlete = requests.get(f"{mock_url}/mock/athletes", timeout=30).json()[0]
+        self.athlete_id = int(athlete["id"])
+        tokens = open_tokens(settings, engine)
+        scopes = ["read", "activity:read_all"]
+        with new_session() as session:
+            tokens.exchanged(lambda: oauth.exchange_code(settings, session, athlete["code"]), scopes)
+
+    def start_bridge(self, dies_at: str = "") -> None:
+        self.bridge = self.launcher.victim("bridge", dies_at=dies_at)
+        wait_for(self._answers, "a bridge that answers")
+
+    def stop_bridge(self) -> None:
+        """Kill -9, if there is one."""
+        if self.bridge is not None:
+            self.bridge.kill()
+            self.bridge.wait()
+
+    def ride(self) -> int:
+        """Somebody rides, and Strava tells nobody yet; the activity's id."""
+        fields = {"athlete_id": self.athlete_id, "sport_type": "Ride", "silent": True}
+        return int(requests.post(f"{self.mock_url}/mock/activities", json=fields, timeout=30).json()["id"])
+
+    def deliver(self, activity_id: int, aspect: str = "create", number: int = 0) -> bool:
+        """Whether a delivery is acknowledged; events of one aspect differ by their ``number``."""
+        event = {
+            "object_type": "activity",
+            "object_id": activity_id,
+            "aspect_type": aspect,
+            "updates": {},
+            "owner_id": self.athlete_id,
+            "subscription_id": 1,
+            "event_time": 10**9 + number,
+        }
+        body, timestamp = json.dumps(event).encode(), str(int(time.time()))
+        secret = self.settings.signing_secrets()[0]
+        signature = hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+        headers = {"X-Strava-Signature": f"t={timestamp},v1={signature}"}
+        try:
+            answer = requests.post(self._url("/webhooks/strava"), data=body, headers=headers, timeout=30)
+        except requests.RequestException:
+            return False
+        return answer.status_code == OK
+
+    def open_events(self) -> int:
+        with self.engine.connect() as connection:
+            query = select(func.count()).select_from(webhook_events).where(webhook_events.c.state != "done")
+            return connection.execute(query).scalar_one()
+
+    def assert_everything_took_effect_once(self, wanted: list[int]) -> None:
+        wait_for(lambda: self.open_events() == 0, "an empty inbox")
+        with self.engine.connect() as connection:
+            events = sorted(connection.execute(select(webhook_events.c.object_id)).scalars())
+            stored = sorted(connection.execute(select(activities.c.id)).scalars())
+            analysed = sorted(connection.execute(select(route_analyses.c.activity_id)).scalars())
+        assert events == stored == analysed == sorted(wanted)
+
+    def _answers(self) -> bool:
+        try:
+            return requests.get(self._url("/health/live"), timeout=5).status_code == OK
+        except requests.RequestException:
+            return False
+
+    def _url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.settings.bridge_port}{path}"
+
+
+def wait_for(look: Callable[[], Any], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not look():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"never: {what}")
+        time.sleep(LOOK_SECONDS)
