@@ -26,6 +26,9 @@ from strava_pipeline.warehouse.route_matches import Bounds, lock_routes, routes_
 from strava_pipeline.warehouse.streams import streams_of
 
 Row = dict[str, Any]
+ROUTE_COLUMNS = (
+    "route_kind", "south_deg", "west_deg", "north_deg", "east_deg", "left_turns", "right_turns", "route_polyline",
+)  # fmt: skip
 # More faults than this are counted, not listed.
 MOST_FAULTS = 100
 
@@ -69,7 +72,8 @@ def _figure_row(analysis: Analysis, track: Track) -> Row:
 
 def _route_row(route: Route | None, track: Track) -> Row:
     if route is None or track.latitude is None or track.longitude is None:
-        return {}
+        # Named all the same: a column that is left out keeps what an earlier analysis found.
+        return dict.fromkeys(ROUTE_COLUMNS)
     line = zip(track.latitude[list(route.line)].tolist(), track.longitude[list(route.line)].tolist(), strict=True)
     return {
         "route_kind": route.kind,

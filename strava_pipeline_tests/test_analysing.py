@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, Table, func, insert, select, update
 
-from strava_pipeline.analysing import analyse_stored, athlete_of
+from strava_pipeline.analysing import ROUTE_COLUMNS, analyse_stored, athlete_of
 from strava_pipeline.strava.payload import summary_row
 from strava_pipeline.strava.streams import stream_row
 from strava_pipeline.warehouse import activities as store
@@ -100,6 +100,17 @@ def test_a_second_analysis_replaces_the_first_in_every_table(engine: Engine) -> 
     assert after["route_analyses"] == 1
     assert after["computed_splits"] < before["computed_splits"]
     assert after["stops"] == after["descents"] == 0
+
+
+def test_positions_that_are_gone_leave_no_route_behind(engine: Engine) -> None:
+    add(engine, 1, ride())
+    analysed(engine, 1)
+    hidden = {name: stream for name, stream in ride().items() if name != "latlng"}
+    add(engine, 1, hidden, asked_at=START + timedelta(hours=1))
+    analysed(engine, 1)
+    (figures,) = rows(engine, route_analyses, 1)
+    assert [value for name, value in figures._asdict().items() if name in ROUTE_COLUMNS and value is not None] == []
+    assert rows(engine, route_matches, 1) == []
 
 
 def test_what_older_formulas_computed_is_analysed_again(engine: Engine) -> None:
