@@ -4,7 +4,7 @@
 while a seeded chance kills the bridge and runs with kill -9 every 3 to 12 s and restarts Postgres, as after a crash,
 every 5 to 40 s. The bridge and the job are the real ones in processes of their own; a stand-in for Dagster launches
 the runs, and the leases last 5 s instead of 60. Afterwards the tables must be what the mock Strava has. The seed is
-printed, and ``--seed`` repeats its choices. Takes about 8 minutes; ``--events`` shortens it.
+printed, and ``--seed`` repeats its choices. ``--events`` shortens it: 200 took 5 minutes on two busy cores.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 One installation (mock Strava, embedded Postgres, Dagster's webserver and daemon, the bridge); deliveries of new rides
 and launches of the empty job alternate, so that both meet the same machine. A delivery counts from the POST to the
 moment its figures can be read; the empty job from the call to the moment its run has succeeded. Then, from Dagster's
-event log, where the time of both goes. Takes about 6 minutes.
+event log, where the time of both goes. Takes up to 15 minutes on two busy cores; ``--rounds`` shortens it.
 """
 
 from __future__ import annotations
