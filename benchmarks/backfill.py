@@ -109,6 +109,8 @@ def connected(url: URL, address: str, home: str) -> dict[str, str]:
         "STRAVA_QUOTA_LONG_LIMIT": str(NO_LIMIT),
         "STRAVA_IMPORT_BATCH_INTERVAL_SECONDS": "0",
     }
+    for name in [name for name in os.environ if name.startswith("DAGSTER_")]:
+        del os.environ[name]  # an earlier run's instance
     os.environ.update(ours)
     (athlete,) = requests.get(f"{address}/mock/athletes", timeout=60).json()
     assert athlete["id"] == ATHLETE  # noqa: S101  the mock has no other
