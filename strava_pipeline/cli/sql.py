@@ -26,12 +26,9 @@ UNFOLDED = 100_000
     "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True,
     help="How to print the rows.",
 )  # fmt: skip
-@click.option("--ops", is_flag=True, help="Read the pipeline's own tables as well: schema ops.")
-def sql(query: str, form: str, ops: bool) -> None:
-    """Run QUERY, which may only read, and print its rows.
-
-    Like an analyst it reads schema strava and nothing else, unless --ops is given.
-    """
+@click.option("--as-analyst", is_flag=True, help="See what the analysts' role sees: schema strava and nothing else.")
+def sql(query: str, form: str, as_analyst: bool) -> None:
+    """Run QUERY, which may only read, and print its rows."""
     from psycopg import Error
     from sqlalchemy import text
 
@@ -41,11 +38,11 @@ def sql(query: str, form: str, ops: bool) -> None:
 
     settings = load_settings()
     with open_warehouse(settings) as engine, engine.connect() as connection:
-        if not ops and not can_read(connection, settings.analyst_role):
+        if as_analyst and not can_read(connection, settings.analyst_role):
             ensure_analyst_role(engine, settings.analyst_role)
         connection.rollback()
         connection.execute(text("SET TRANSACTION READ ONLY"))
-        if not ops:
+        if as_analyst:
             become_analyst(connection, settings.analyst_role)
         elif connection.execute(text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")).scalar():
             # A read-only transaction still lets a superuser write files and run programs by COPY.
@@ -64,8 +61,7 @@ def sql(query: str, form: str, ops: bool) -> None:
                 names = [column.name for column in described.description or ()]
                 _PRINTERS[form](names, chain(first, rows))
         except (Error, UnicodeError) as error:
-            hint = "; --ops reads the pipeline's own tables" if "denied for schema ops" in str(error) else ""
-            raise WarehouseError(f"the query failed: {str(error).strip().splitlines()[0]}{hint}") from None
+            raise WarehouseError(f"the query failed: {str(error).strip().splitlines()[0]}") from None
 
 
 def _print_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -72,9 +72,9 @@ def test_percent_signs_are_taken_as_they_are(settings: Settings) -> None:
 
 
 @pytest.mark.usefixtures("settings")
-def test_like_an_analyst_it_reads_nothing_of_the_pipelines_own_tables_unless_told_to() -> None:
-    with pytest.raises(WarehouseError, match="permission denied for schema ops; --ops reads") as refused:
-        run("SELECT strava_access_token FROM ops.users")
+def test_as_an_analyst_it_reads_nothing_of_the_pipelines_own_tables() -> None:
+    with pytest.raises(WarehouseError, match="permission denied for schema ops") as refused:
+        run("SELECT strava_access_token FROM ops.users", "--as-analyst")
     assert "\n" not in str(refused.value)
-    assert run("SELECT count(*) FROM ops.users", "--ops", "--format", "csv") == "count\n0\n"
-    assert run("SELECT count(*) FROM strava.rides", "--format", "csv") == "count\n0\n"
+    assert run("SELECT count(*) FROM strava.rides", "--as-analyst", "--format", "csv") == "count\n0\n"
+    assert run("SELECT count(*) FROM ops.users", "--format", "csv") == "count\n0\n"

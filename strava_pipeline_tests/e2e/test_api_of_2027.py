@@ -40,7 +40,7 @@ def test_connect_backfill_and_api_work_against_the_form_of_2027(
         " LEFT JOIN ops.payloads p ON p.activity_id = a.id AND p.kind = 'detail'"
         " LEFT JOIN strava.activity_streams s ON s.activity_id = a.id"
     )
-    stored = json.loads(installation.output("sql", query, "--ops", "--format", "json"))
+    stored = json.loads(installation.output("sql", query, "--format", "json"))
     assert len(listed) >= 4
     assert {row["id"] for row in stored} == {body["id"] for body in listed}
     assert all(row["detailed"] and row["sampled"] for row in stored)

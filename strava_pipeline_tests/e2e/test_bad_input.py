@@ -59,7 +59,7 @@ def test_wrong_key_is_refused_before_any_request(connected: Installation) -> Non
         line = refusal(connected, *command, STRAVA_TOKEN_KEYS=other)
         assert "STRAVA_TOKEN_KEYS lacks" in line
         assert other.split(":")[1] not in line
-    assert connected.output("sql", "SELECT count(*) FROM ops.api_calls", "--ops", "--format", "csv") == "count\n0\n"
+    assert connected.output("sql", "SELECT count(*) FROM ops.api_calls", "--format", "csv") == "count\n0\n"
 
 
 def test_unreachable_strava(connected: Installation) -> None:
@@ -69,13 +69,13 @@ def test_unreachable_strava(connected: Installation) -> None:
     assert "Strava cannot be reached" in line
     line = refusal(connected, "connect", "--code", "x", STRAVA_OAUTH_URL=nowhere)
     assert "Strava cannot be reached" in line
-    assert connected.output("sql", "SELECT count(*) FROM ops.users", "--ops", "--format", "csv") == "count\n1\n"
+    assert connected.output("sql", "SELECT count(*) FROM ops.users", "--format", "csv") == "count\n1\n"
 
 
 def test_used_code_is_refused_and_stores_nobody(installation: Installation, start_mock: Callable[..., Mock]) -> None:
     start_mock()
     assert "400" in refusal(installation, "connect", "--code", "no-such-code")
-    assert installation.output("sql", "SELECT count(*) FROM ops.users", "--ops", "--format", "csv") == "count\n0\n"
+    assert installation.output("sql", "SELECT count(*) FROM ops.users", "--format", "csv") == "count\n0\n"
 
 
 @pytest.mark.parametrize("command", [("migrate",), ("sql", "SELECT 1"), ("api", "/athlete", "--athlete", "5")])
@@ -100,7 +100,7 @@ def test_unusable_months_and_assets(installation: Installation, arguments: tuple
 
 
 def test_a_query_that_writes_or_fails_is_refused(installation: Installation) -> None:
-    assert "read-only" in refusal(installation, "sql", "DELETE FROM ops.users", "--ops")
+    assert "read-only" in refusal(installation, "sql", "DELETE FROM ops.users")
     assert 'relation "nothing" does not exist' in refusal(installation, "sql", "SELECT * FROM nothing")
 
 
