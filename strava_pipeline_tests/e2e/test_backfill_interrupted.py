@@ -1,8 +1,7 @@
-"""A backfill that is killed, doubled or interrupted: no request for what is stored, and nothing missing."""
+"""A backfill that is killed or doubled: no request for what is stored, and nothing missing."""
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import time
 from collections import Counter
@@ -108,23 +107,3 @@ def test_two_backfills_at_once_ask_for_everything_once(
     listed, detailed, streamed = counts(installation)
     assert listed == detailed == streamed > 10
     assert set(asked(mock).values()) == {1}
-
-
-def test_ctrl_c_leaves_one_line_and_no_run_that_seems_to_go_on(
-    installation: Installation, mock: Mock, started: Callable[[], subprocess.Popen[str]]
-) -> None:
-    fault = {"fault": "delay", "delay_s": 1.0, "path": "*/activities/*", "times": None}
-    requests.post(f"{mock.url}/mock/faults", json=fault, timeout=10).raise_for_status()
-    process = started()
-    wait_until(lambda: len(asked(mock)) >= 3, "the backfill sent no request")
-    # Ctrl-C, in a form that a test run in the background does not inherit as ignored.
-    process.send_signal(signal.SIGTERM)
-    told, _ = process.communicate(timeout=30)
-    assert process.returncode == 1
-    lines = [line for line in told.splitlines() if not line.startswith("run ")]
-    assert lines == ["strava-pipeline: interrupted: what is stored is kept; the same command goes on from there"]
-    requests.delete(f"{mock.url}/mock/faults", timeout=10).raise_for_status()
-    installation.output(*arguments())
-    listed, detailed, streamed = counts(installation)
-    assert listed == detailed == streamed
-    assert max(asked(mock).values()) <= 2
