@@ -8,11 +8,12 @@ from strava_pipeline.assets.athletes import athletes_and_gear
 from strava_pipeline.assets.checks import CHECKS
 from strava_pipeline.assets.lake import activity_points_parquet
 from strava_pipeline.assets.training import training_load, training_load_automation
+from strava_pipeline.jobs.notifications import notifications_every_minute, send_notifications
 from strava_pipeline.jobs.reconcile import every_six_hours, reconcile
 from strava_pipeline.jobs.remap import remap
 from strava_pipeline.jobs.retention import every_night, retention
 from strava_pipeline.jobs.webhook_sync import webhook_sync
-from strava_pipeline.resources import StravaResource, WarehouseResource
+from strava_pipeline.resources import MailerResource, StravaResource, WarehouseResource
 
 
 def build_strava_defs() -> dg.Definitions:
@@ -29,12 +30,13 @@ def build_strava_defs() -> dg.Definitions:
             training_load,
         ],
         asset_checks=CHECKS,
-        jobs=[remap, webhook_sync, reconcile, retention],
-        schedules=[every_six_hours, every_night],
+        jobs=[remap, webhook_sync, reconcile, retention, send_notifications],
+        schedules=[every_six_hours, every_night, notifications_every_minute],
         sensors=[training_load_automation],
         resources={
             "warehouse": warehouse,
             "strava": StravaResource(warehouse=warehouse),
+            "mailer": MailerResource(warehouse=warehouse),
             # Steps hand over ids only, within one process.
             "io_manager": dg.mem_io_manager,
         },

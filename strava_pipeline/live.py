@@ -23,6 +23,7 @@ from strava_pipeline.warehouse import activity_news, put_aside
 from strava_pipeline.warehouse import streams as stream_store
 from strava_pipeline.warehouse.activities import Payload
 from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.notifications import announce
 from strava_pipeline.warehouse.tombstones import is_buried, leave_tombstones, take_turns
 from strava_pipeline.warehouse.webhook_claims import FOR_ACTIVITY, FOR_STREAMS, Claim, finish, prove
 
@@ -124,6 +125,7 @@ def _bring_samples(sync: Sync, claim: Claim) -> None:
             stream_store.store_streams(connection, row, asked_at)
             put_aside.take_back(connection, put_aside.STREAMS, [activity])
         analyse_stored(connection, activity)
+        announce(connection, claim.fence)
         finish(connection, claim.fence)
 
 

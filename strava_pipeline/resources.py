@@ -13,9 +13,13 @@ from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota import Lane
 from strava_pipeline.sync import Sync, open_sync
 from strava_pipeline.warehouse.migrate import open_warehouse
+from strava_pipeline.warehouse.notifications import any_due
 
 if TYPE_CHECKING:
     import pandas as pd
+
+if TYPE_CHECKING:
+    from strava_pipeline.notifications.outbox import Outcome
 
 # A webhook's run rather comes back than holds a slot; a backfill may wait a day for the daily limit.
 MAX_WAIT = {
@@ -60,3 +64,17 @@ class StravaResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see 
     def sync(self, lane: Lane) -> Sync:
         """What brings activities up to date, in one lane of the quota."""
         return open_sync(load_settings(), self.warehouse.engine, lane, MAX_WAIT[lane])
+
+
+class MailerResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see above
+    """The way to athletes' mailboxes."""
+
+    warehouse: dg.ResourceDependency[WarehouseResource]
+
+    def send_due(self) -> "Iterator[Outcome]":
+        """Send the mails that are due; tells of each what became of it."""
+        # Draws pictures, which takes half a second to load; a run without mails is spared that.
+        if any_due(self.warehouse.engine):
+            from strava_pipeline.notifications.outbox import send_due  # noqa: PLC0415  see above
+
+            yield from send_due(self.warehouse.engine, load_settings())

@@ -31,6 +31,7 @@ COMMANDS = {
     "mock-strava": ("mock", "Serve a Strava look-alike for development and tests."),
     "quota": ("quota", "Show what is used of Strava's limits, and what each lane may still use."),
     "remap": ("remap", "Rebuild the tables of activities from the stored raw answers."),
+    "report": ("report", "Write one activity as an HTML page with figures and pictures."),
     "sql": ("sql", "Run one query on the tables."),
     "up": ("up", "Run Postgres, Dagster and the bridge until Ctrl-C."),
     "webhook": ("webhook", "Subscribe to Strava's webhooks, look at it, end it; simulate a delivery."),

@@ -108,6 +108,16 @@ def _dagster(settings: Settings) -> str:
     return f"instance in {dagster_environment(settings)['DAGSTER_HOME']}, storage there"
 
 
+def _mail(settings: Settings) -> str:
+    """Whether the settings are of a form that can work; nothing is sent."""
+    from strava_pipeline.notifications.outbox import open_outbox
+
+    outbox = open_outbox(settings)
+    if outbox is None:
+        return "off: STRAVA_SMTP_URL is not set"
+    return f"ride summaries by {outbox.server}, from {outbox.sender.addr_spec}"
+
+
 CHECKS: dict[str, Callable[[Settings], str]] = {
     "Strava app": _app,
     "token keys": _keys,
@@ -115,5 +125,6 @@ CHECKS: dict[str, Callable[[Settings], str]] = {
     "stored tokens": _tokens,
     "Dagster": _dagster,
     "bridge settings": _bridge,
+    "mail": _mail,
     "Strava": _strava,
 }

@@ -1,4 +1,4 @@
-"""What webhooks set off: fetch, store, analyse; one step per object, each with its own retries."""
+"""What webhooks set off: fetch, store, analyse; one step per object, each with its own retries; then the mails."""
 
 import threading
 from collections import Counter
@@ -21,6 +21,7 @@ from strava_pipeline.errors import (
     RetriableStravaError,
     StravaPipelineError,
 )
+from strava_pipeline.jobs.notifications import send_mails
 from strava_pipeline.live import Effect, NotThereYet, sync_activity
 from strava_pipeline.partitions import cell, register_athlete
 from strava_pipeline.resources import StravaResource, WarehouseResource
@@ -93,7 +94,7 @@ def sync_object(
 )
 def webhook_sync() -> None:
     """Brings the objects of claimed webhook events up to date."""
-    claimed_objects().map(sync_object)
+    send_mails(claimed_objects().map(sync_object).collect())
 
 
 def _take_effect(sync: Sync, claim: Claim) -> Effect:

@@ -14,7 +14,7 @@ WIDTH_INCHES = 6.4
 # 960 pixels wide: sharp at the 390 points of a phone and at the 600 of a mail.
 DOTS_PER_INCH = 150
 COLOURS = 128
-FONT_POINTS = 11
+FONT_POINTS = 13
 # Of Okabe and Ito's palette, which people with colour blindness tell apart, https://jfly.uni-koeln.de/color/.
 BLUE, VERMILLION, GREEN, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9"
 

@@ -58,7 +58,12 @@ def fitness_picture(days: Sequence[FitnessDay], *, theme: Theme = LIGHT) -> byte
     axes.xaxis.set_major_formatter(formatter)
     style_axes(axes, theme, "", "")
     axes.legend(
-        frameon=False, labelcolor=theme.ink, fontsize=FONT_POINTS, ncols=3, loc="lower left", bbox_to_anchor=(0, 0.97)
+        frameon=False,
+        labelcolor=theme.ink,
+        fontsize=FONT_POINTS,
+        ncols=3,
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 0.96),
     )
-    figure.subplots_adjust(left=0.10, right=0.96, top=0.88, bottom=0.12)
+    figure.subplots_adjust(left=0.10, right=0.96, top=0.87, bottom=0.14)
     return png(figure)

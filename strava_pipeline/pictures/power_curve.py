@@ -31,15 +31,17 @@ def power_curve_picture(
     axes.xaxis.set_minor_locator(NullLocator())
     style_axes(axes, theme, "", "W")
     axes.set_ylim(bottom=0)
-    names = ["best of the 90 days before"] if best else []
+    names = ["best of 90 days before"] if best else []
     axes.legend(
         [*names, "this activity"],
         frameon=False,
         labelcolor=theme.ink,
         fontsize=FONT_POINTS,
         ncols=2,
+        columnspacing=1.2,
+        handlelength=1.6,
         loc="lower left",
-        bbox_to_anchor=(0, 0.97),
+        bbox_to_anchor=(-0.02, 0.96),
     )
-    figure.subplots_adjust(left=0.12, right=0.97, top=0.88, bottom=0.12)
+    figure.subplots_adjust(left=0.14, right=0.97, top=0.87, bottom=0.14)
     return png(figure)

@@ -56,7 +56,14 @@ def profile_picture(
         inside = (along >= start) & (along <= end)
         axes.fill_between(along, heights, floor, where=inside.tolist(), color=ORANGE, alpha=0.75, linewidth=0)
         if climb.category is not None and end - start > NAMED_FROM * along[-1]:
-            axes.text((start + end) / 2, floor + 0.05 * room, climb.category, ha="center", color="#24292f")
+            axes.text(
+                (start + end) / 2,
+                floor + 0.05 * room,
+                climb.category,
+                ha="center",
+                color="#24292f",
+                fontsize=FONT_POINTS,
+            )
     axes.plot(along, heights, color=theme.line, linewidth=2)
     axes.set_xlim(0, max(float(along[-1]), 1e-9))
     axes.set_ylim(floor, low + 1.1 * room)
@@ -64,7 +71,7 @@ def profile_picture(
     axes.yaxis.set_major_locator(MaxNLocator(5))
     if climbs:
         axes.text(
-            1, 1.02, "shaded: climbs", transform=axes.transAxes, ha="right", color=theme.ink, fontsize=FONT_POINTS - 1
+            1, 1.02, "shaded: climbs", transform=axes.transAxes, ha="right", color=theme.ink, fontsize=FONT_POINTS
         )
-    figure.subplots_adjust(left=0.12, right=0.97, top=0.92, bottom=0.21)
+    figure.subplots_adjust(left=0.14, right=0.97, top=0.90, bottom=0.24)
     return png(figure)

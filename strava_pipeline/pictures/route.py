@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from strava_pipeline.analysis.geo import EARTH_RADIUS_M
-from strava_pipeline.analysis.timeline import Timeline, timeline_of
+from strava_pipeline.analysis.timeline import STANDING_MPS, Timeline, timeline_of
 from strava_pipeline.analysis.track import Samples, Track
 from strava_pipeline.pictures.canvas import FONT_POINTS, GREEN, LIGHT, VERMILLION, WIDTH_INCHES, Theme, new_figure, png
 from strava_pipeline.units import METRIC, Units
@@ -131,7 +131,7 @@ def _draw(figure: Figure, axes: Axes, line: _Line, colour_by: ColourBy, units: U
     if len(segments):
         axes.add_collection(LineCollection(list(segments), colors=theme.ink, linewidths=5.2, capstyle="round"))
     if np.isfinite(shade).any():
-        low, high = np.nanpercentile(shade, ENDS_PERCENT)
+        low, high = np.nanpercentile(_telling(shade, colour_by, units), ENDS_PERCENT)
         norm = Normalize(low, max(high, low + 1e-6), clip=True)
         lines = LineCollection(list(segments), cmap=theme.colour_map, norm=norm, linewidths=3.6, capstyle="round")
         lines.set_array(np.where(np.isfinite(shade), shade, low))
@@ -144,14 +144,29 @@ def _draw(figure: Figure, axes: Axes, line: _Line, colour_by: ColourBy, units: U
         axes.plot(*place, marker=marker, markersize=9, color=colour, markeredgecolor=theme.paper, zorder=5)
 
 
+def _telling(shade: Samples, colour_by: ColourBy, units: Units) -> Samples:
+    """What the range of colours follows: halts would take half of it."""
+    moving = shade > units.per_hour(STANDING_MPS)
+    return shade[moving] if colour_by is ColourBy.SPEED and moving.any() else shade
+
+
 def _legend(figure: Figure, lines: LineCollection, colour_by: ColourBy, units: Units, theme: Theme) -> None:
     bar = figure.add_axes((0.30, 0.075, 0.40, 0.022))
     legend = figure.colorbar(lines, cax=bar, orientation="horizontal", ticks=MaxNLocator(5))
     unit = {ColourBy.SPEED: units.speed_name, ColourBy.GRADE: "%", ColourBy.HEART_RATE: "bpm"}[colour_by]
     legend.outline.set_visible(False)
     bar.tick_params(colors=theme.ink, labelsize=FONT_POINTS - 1, length=0)
-    bar.text(-0.04, 0.5, colour_by.value, transform=bar.transAxes, ha="right", va="center", color=theme.ink)
-    bar.text(1.04, 0.5, unit, transform=bar.transAxes, ha="left", va="center", color=theme.ink)
+    bar.text(
+        -0.04,
+        0.5,
+        colour_by.value,
+        transform=bar.transAxes,
+        ha="right",
+        va="center",
+        color=theme.ink,
+        fontsize=FONT_POINTS,
+    )
+    bar.text(1.04, 0.5, unit, transform=bar.transAxes, ha="left", va="center", color=theme.ink, fontsize=FONT_POINTS)
 
 
 def _scale_bar(axes: Axes, units: Units, theme: Theme) -> None:
@@ -161,7 +176,15 @@ def _scale_bar(axes: Axes, units: Units, theme: Theme) -> None:
     metres, label = _round_length((right - left) / 5, units)
     x, y = left + 0.03 * (right - left), bottom + 0.03 * (top - bottom)
     axes.plot([x, x + metres], [y, y], color=theme.ink, linewidth=3, solid_capstyle="butt")
-    axes.text(x + metres / 2, y + 0.015 * (top - bottom), label, ha="center", va="bottom", color=theme.ink)
+    axes.text(
+        x + metres / 2,
+        y + 0.015 * (top - bottom),
+        label,
+        ha="center",
+        va="bottom",
+        color=theme.ink,
+        fontsize=FONT_POINTS,
+    )
 
 
 def _round_length(about_m: float, units: Units) -> tuple[float, str]:
@@ -179,7 +202,17 @@ def _north(axes: Axes, theme: Theme) -> None:
     axes.annotate(
         "", xy=(0.965, 0.99), xytext=(0.965, 0.90), xycoords="axes fraction", arrowprops=arrow, annotation_clip=False
     )
-    axes.text(0.965, 0.885, "N", transform=axes.transAxes, ha="center", va="top", color=theme.ink, fontweight="bold")
+    axes.text(
+        0.965,
+        0.885,
+        "N",
+        transform=axes.transAxes,
+        ha="center",
+        va="top",
+        color=theme.ink,
+        fontsize=FONT_POINTS,
+        fontweight="bold",
+    )
 
 
 def _middle(values: Samples) -> float:

@@ -37,8 +37,8 @@ def test_each_fault_has_its_line_and_the_end_counts_them(monkeypatch: pytest.Mon
     lines, reason = examine(monkeypatch)
     failed = [line.split("  ")[1].strip() for line in lines if line.startswith("FAIL")]
     assert failed == ["Strava app", "Dagster", "Strava"]
-    assert sum(line.startswith("ok") for line in lines) == 4
-    assert reason == "3 of 7 checks failed: see above"
+    assert sum(line.startswith("ok") for line in lines) == 5
+    assert reason == "3 of 8 checks failed: see above"
 
 
 @pytest.mark.usefixtures("settings")
@@ -48,3 +48,33 @@ def test_unusable_keys_are_found_without_being_shown(monkeypatch: pytest.MonkeyP
     told = [line for line in lines if line.startswith("FAIL") and "token" in line]
     assert len(told) == 2
     assert all("key k1 has 5 bytes" in line and "c2hvcnQ" not in line for line in told)
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "ok    mail             off: STRAVA_SMTP_URL is not set"),
+        (
+            {"STRAVA_SMTP_URL": "smtps://u:canary@mail.example.org"},
+            "FAIL  mail             STRAVA_MAIL_FROM is not set",
+        ),
+        ({"STRAVA_SMTP_URL": "smtp://u:canary@mail.example.org"}, "FAIL  mail             STRAVA_SMTP_URL: plain smtp"),
+        (
+            {
+                "STRAVA_SMTP_URL": "smtps://u:canary@mail.example.org",
+                "STRAVA_MAIL_FROM": "Rides <rides@example.org>",
+                "STRAVA_BRIDGE_PUBLIC_URL": "https://bridge.example.org",
+            },
+            "ok    mail             ride summaries by smtps://mail.example.org:465, from rides@example.org",
+        ),
+    ],
+)
+def test_the_way_to_the_mail_server_is_checked(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], told: str
+) -> None:
+    for name, value in changes.items():
+        monkeypatch.setenv(name, value)
+    lines, _ = examine(monkeypatch)
+    assert [line for line in lines if line.startswith(told)]
+    assert "canary" not in "\n".join(lines)

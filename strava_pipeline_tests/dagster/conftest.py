@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 
 from strava_pipeline.partitions import register_athlete
-from strava_pipeline.resources import StravaResource, WarehouseResource
+from strava_pipeline.resources import MailerResource, StravaResource, WarehouseResource
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.quota import Lane
 from strava_pipeline.sync import Sync
@@ -42,6 +42,7 @@ class CodeLocation:
         return {
             "warehouse": warehouse,
             "strava": StandIn(warehouse=warehouse),
+            "mailer": MailerResource(warehouse=warehouse),
             "io_manager": dg.mem_io_manager,
         }
 

@@ -113,14 +113,21 @@ def test_the_lake_shows_the_columns_of_the_view_and_where_they_come_from(engine:
 
 
 def test_jobs_and_resources_are_the_documented_ones() -> None:
-    assert [job.name for job in defs.jobs or []] == ["remap", "webhook_sync", "reconcile", "retention"]
+    assert [job.name for job in defs.jobs or []] == [
+        "remap",
+        "webhook_sync",
+        "reconcile",
+        "retention",
+        "send_notifications",
+    ]
     schedules = [schedule for schedule in defs.schedules or [] if isinstance(schedule, dg.ScheduleDefinition)]
     assert {schedule.name: schedule.cron_schedule for schedule in schedules} == {
         "reconcile_every_six_hours": "17 */6 * * *",
         "retention_every_night": "43 3 * * *",
+        "notifications_every_minute": "* * * * *",
     }
     assert all(schedule.default_status is dg.DefaultScheduleStatus.RUNNING for schedule in schedules)
-    assert set(defs.resources or {}) == {"warehouse", "strava", "io_manager"}
+    assert set(defs.resources or {}) == {"warehouse", "strava", "mailer", "io_manager"}
     job = defs.resolve_job_def("webhook_sync")
     assert job.tags == {"strava/lane": "live", "dagster/priority": "10"}
     assert job.executor_def is dg.in_process_executor

@@ -1,0 +1,34 @@
+"""``strava-pipeline report``: one activity as an HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.settings import load_settings
+
+
+@click.command()
+@click.argument("activity_id", metavar="ACTIVITY", type=click.IntRange(1, 2**63 - 1))
+@click.option(
+    "--output", "-o", "target", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), default="-",
+    help="Where the page goes; without it, or with -, it is printed.",
+)  # fmt: skip
+def report(activity_id: int, target: Path) -> None:
+    """Write ACTIVITY (its id) as one HTML page with figures, pictures, climbs, splits, zones and records.
+
+    It is made from the tables, without any request, and needs no other file and no network to be read.
+    """
+    from strava_pipeline.notifications import report as reports
+    from strava_pipeline.warehouse.migrate import open_warehouse
+
+    with open_warehouse(load_settings()) as engine:
+        page = reports.report(engine, activity_id)
+    if page is None:
+        raise ConfigurationError(
+            f"activity {activity_id} is not in the tables: import it with strava-pipeline backfill"
+        )
+    with click.open_file(str(target), "w", encoding="utf-8") as file:
+        file.write(page)

@@ -1,0 +1,47 @@
+"""One activity as one HTML page that needs nothing else: pictures inside, light and dark, fit for printing."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+
+from sqlalchemy import Engine
+
+from strava_pipeline.analysis.track import track_from_streams
+from strava_pipeline.notifications.gallery import gallery
+from strava_pipeline.notifications.rendering import templates
+from strava_pipeline.notifications.summary import summarize
+from strava_pipeline.pictures.canvas import DARK, LIGHT
+from strava_pipeline.warehouse.ride_facts import ride_facts
+from strava_pipeline.warehouse.streams import streams_of
+
+
+def report(engine: Engine, activity_id: int) -> str | None:
+    """The page; ``None`` if the activity is not stored."""
+    with engine.connect() as connection:
+        facts = ride_facts(connection, activity_id)
+        streams = streams_of(connection, activity_id)
+    if facts is None:
+        return None
+    summary = summarize(facts)
+    track = track_from_streams(streams) if streams is not None and streams["point_count"] else None
+    light, dark = (gallery(facts, track, summary.units, theme) for theme in (LIGHT, DARK))
+    return (
+        templates()
+        .get_template("report.html.j2")
+        .render(
+            summary=summary,
+            pictures={
+                name: {
+                    "heading": picture.heading,
+                    "description": picture.description,
+                    "light": _inline(picture.png),
+                    "dark": _inline(dark[name].png),
+                }
+                for name, picture in light.items()
+            },
+        )
+    )
+
+
+def _inline(png: bytes) -> str:
+    return f"data:image/png;base64,{b64encode(png).decode()}"

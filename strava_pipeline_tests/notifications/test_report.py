@@ -1,0 +1,61 @@
+"""The report page: whole, self-contained, and the same units and figures as the mail."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from click.testing import CliRunner
+from sqlalchemy import Engine, update
+
+from strava_pipeline.cli import cli
+from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.notifications.report import report
+from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.tables import activities
+
+
+def test_a_page_needs_nothing_else(engine: Engine, add_ride: Callable[..., None]) -> None:
+    for number in range(1, 7):
+        add_ride(number, days_ago=7 - number)
+    with engine.begin() as connection:
+        connection.execute(update(activities).values(name="<b>Loop</b>"))
+    page = report(engine, 6)
+    assert page is not None
+    assert "<bdi>&lt;b&gt;Loop&lt;/b&gt;</bdi>" in page
+    assert "<script" not in page
+    # Links out are for reading on; nothing is loaded from anywhere.
+    assert not re.findall(r'(?:src|srcset)="(?!data:image/png;base64,)', page)
+    assert re.findall(r'href="([^"]*)"', page) == ["https://www.strava.com/activities/6"]
+    for heading in ("Route", "Elevation", "Power curve", "Fitness", "Climbs", "More figures"):
+        assert f"<h2>{heading}</h2>" in page
+    for told in (
+        "24.0 km",
+        "Splits per kilometre",
+        "Time in zones of heart rate",
+        "Records it holds",
+        "times on this route",
+    ):
+        assert told in page
+    assert page.count("data:image/png;base64,") == 8
+    assert "prefers-color-scheme: dark" in page
+    assert "@media print" in page
+
+
+def test_the_command_writes_the_page(
+    engine: Engine, settings: Settings, add_ride: Callable[..., None], tmp_path: Path
+) -> None:
+    add_ride(7)
+    target = tmp_path / "ride.html"
+    done = CliRunner().invoke(cli, ["report", "7", "-o", str(target)], catch_exceptions=False)
+    assert (done.exit_code, done.output) == (0, "")
+    assert target.read_text(encoding="utf-8").startswith("<!doctype html>")
+    printed = CliRunner().invoke(cli, ["report", "7"], catch_exceptions=False)
+    assert printed.output.rstrip().endswith("</html>")
+
+
+def test_an_activity_that_is_not_stored_is_told(settings: Settings, engine: Engine) -> None:
+    done = CliRunner().invoke(cli, ["report", "8"])
+    assert isinstance(done.exception, ConfigurationError)
+    assert "activity 8 is not in the tables" in str(done.exception)
