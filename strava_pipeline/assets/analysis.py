@@ -3,6 +3,7 @@
 import dagster as dg
 
 from strava_pipeline.assets.activities import YEARLY, activity_streams
+from strava_pipeline.assets.month_pictures import month_pictures
 from strava_pipeline.assets.steps import log_month, step_faults, table_metadata
 from strava_pipeline.partitions import grid_partitions, spans_by_athlete
 from strava_pipeline.resources import WarehouseResource
@@ -23,5 +24,7 @@ def route_analyses(context: dg.AssetExecutionContext, warehouse: WarehouseResour
     with step_faults(context.retry_number):
         for _, cells in spans_by_athlete(context.partition_keys):
             for span, key in cells.items():
-                log_month(context, key, analyse_span(warehouse.engine, span))
+                result = analyse_span(warehouse.engine, span)
+                pictures = month_pictures(warehouse.engine, span) if result.stored else None
+                log_month(context, key, result, pictures)
     return dg.MaterializeResult()

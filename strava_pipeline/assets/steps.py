@@ -45,11 +45,11 @@ def log_month(
     context: dg.AssetExecutionContext,
     key: dg.MultiPartitionKey,
     result: SpanResult,
-    costs: Mapping[str, int] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
-    """Show what became of a month, and what it took."""
+    """Show what became of a month, and what it took or looks like."""
     changed = bool(result.stored or result.deleted or result.quarantined)
-    log_metadata(context, key, span_metadata(result) | dict(costs or {}), changed=changed)
+    log_metadata(context, key, span_metadata(result) | dict(more or {}), changed=changed)
 
 
 def log_metadata(

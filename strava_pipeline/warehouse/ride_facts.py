@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, func, select, text
 
+from strava_pipeline.warehouse.activities import Span
 from strava_pipeline.warehouse.analysis_tables import (
     climbs,
     computed_splits,
@@ -82,6 +83,18 @@ def ride_facts(connection: Connection, activity_id: int) -> RideFacts | None:
         rank=connection.execute(_RANK, whose).first(),
         days=_days(connection, activity.athlete_id, local_day(activity)),
     )
+
+
+def newest_with_positions(connection: Connection, span: Span) -> int | None:
+    """The last activity of a span whose route was recorded and analysed."""
+    query = (
+        select(activities.c.id)
+        .join(route_analyses, route_analyses.c.activity_id == activities.c.id)
+        .where(span.matches(), route_analyses.c.route_kind.is_not(None))
+        .order_by(activities.c.start_date.desc())
+        .limit(1)
+    )
+    return connection.execute(query).scalar()
 
 
 def local_day(activity: Row[Any]) -> date:

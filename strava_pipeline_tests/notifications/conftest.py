@@ -46,7 +46,7 @@ def rider(engine: Engine) -> None:
         )
 
 
-def hilly_streams() -> JsonObject:
+def hilly_streams(watts: float = 200.0) -> JsonObject:
     """A loop over one hill with everything measured."""
     turn = np.linspace(0, 2 * np.pi, SAMPLES)
     series = {
@@ -54,7 +54,7 @@ def hilly_streams() -> JsonObject:
         "distance": np.arange(SAMPLES) * 8.0,
         "altitude": 400 + 300 * (1 - np.cos(turn)),
         "heartrate": 140 + 20 * np.sin(turn),
-        "watts": 200 + 50 * np.sin(9 * turn),
+        "watts": watts + 50 * np.sin(9 * turn),
         "velocity_smooth": np.full(SAMPLES, 8.0),
     }
     body: JsonObject = {name: {"data": values.tolist()} for name, values in series.items()}
@@ -68,9 +68,9 @@ def add_ride(rider: None, engine: Engine) -> Callable[..., None]:
     strava = StravaStandIn()
     import_athlete(strava.sync(engine), RIDER)
 
-    def add(number: int, *, days_ago: float = 0, **more: Any) -> None:
+    def add(number: int, *, days_ago: float = 0, watts: float = 200.0, **more: Any) -> None:
         start = datetime.now(UTC).replace(microsecond=0) - timedelta(days=days_ago, hours=2)
-        strava.streams[number] = hilly_streams()
+        strava.streams[number] = hilly_streams(watts)
         measured = {
             "distance": 24_000.0,
             "moving_time": 3_000 + number,

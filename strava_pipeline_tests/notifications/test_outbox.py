@@ -78,7 +78,7 @@ def ride(add_ride: Add, announce_ride: Add) -> None:
     """A ride after six others, one a day, and a mail about it that is due."""
     for number in range(1, RIDE):
         add_ride(number, days_ago=RIDE - number, average_speed=7.0)
-    add_ride(RIDE, name="Evening loop", sport_type="GravelRide")
+    add_ride(RIDE, name="Evening loop", sport_type="GravelRide", watts=250)
     announce_ride(RIDE)
 
 
@@ -100,6 +100,7 @@ def test_a_mail_tells_all_there_is_to_tell(engine: Engine, mail_settings: Settin
         "Average power:       200 W",
         "Usual is the median of your last 6 activities of this sport.",
         "7 times on this route",
+        "* Best power over 20 min: ",
         "Climbs",
         "up over",
         "Load of the last 7 days:",

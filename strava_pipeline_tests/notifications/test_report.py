@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -13,12 +14,15 @@ from strava_pipeline.cli import cli
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.notifications.report import report
 from strava_pipeline.settings import Settings
+from strava_pipeline.training import update_training_load
 from strava_pipeline.warehouse.tables import activities
+from strava_pipeline_tests.strava_stand_in import RIDER
 
 
 def test_a_page_needs_nothing_else(engine: Engine, add_ride: Callable[..., None]) -> None:
     for number in range(1, 7):
-        add_ride(number, days_ago=7 - number)
+        add_ride(number, days_ago=7 - number, watts=200 + number)
+    update_training_load(engine, RIDER, datetime.now(UTC).date())
     with engine.begin() as connection:
         connection.execute(update(activities).values(name="<b>Loop</b>"))
     page = report(engine, 6)
