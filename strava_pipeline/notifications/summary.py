@@ -132,7 +132,7 @@ def summarize(facts: RideFacts) -> Summary:
         usual_of=facts.usual.activity_count if facts.usual.activity_count >= USUAL_FROM else 0,
         climbs=_highest(facts, climbs),
         all_climbs=climbs,
-        records=tuple(_records(facts, units)),
+        records=tuple(_records(facts)),
         rank=_rank(facts.rank),
         load=tuple(_load(facts)),
         splits=_splits(facts, units),
@@ -214,16 +214,17 @@ def _highest(facts: RideFacts, lines: tuple[ClimbLine, ...]) -> tuple[ClimbLine,
     return tuple(lines[place] for place in sorted(places))
 
 
-def _records(facts: RideFacts, units: Units) -> Iterator[str]:
+def _records(facts: RideFacts) -> Iterator[str]:
     distances = RUN_DISTANCES_M if facts.activity.sport_type in ON_FOOT else RIDE_DISTANCES_M
     for row in facts.records:
         match row.measure:
+            # The figures themselves stand above, as Strava tells them.
             case "distance_m":
-                yield f"Longest distance: {units.distance(row.value)}"
+                yield "Longest distance so far"
             case "moving_time_s":
-                yield f"Longest time in motion: {duration(row.value)}"
+                yield "Longest time in motion so far"
             case "elevation_gain_m":
-                yield f"Most metres climbed: {units.height(row.value)}"
+                yield "Most climbed in one activity so far"
             case "power_w" if row.amount in POWER_DURATIONS_S:
                 yield f"Best power over {POWER_DURATIONS_S[row.amount]}: {watts(row.value)}"
             case "elapsed_time_s" if row.amount in distances:

@@ -7,7 +7,8 @@ from datetime import date
 from typing import Protocol
 
 import numpy as np
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from strava_pipeline.pictures.canvas import (
     FONT_POINTS,
@@ -24,6 +25,9 @@ HEIGHT_INCHES = 3.0
 MOST_DAYS = 1_500
 # Fewer days are no history.
 LEAST_DAYS = 2
+MOST_TICKS = 5
+# Over a longer time months are told with their year.
+DAYS_WITH_DATES = 400
 
 
 class FitnessDay(Protocol):
@@ -44,7 +48,7 @@ def fitness_picture(days: Sequence[FitnessDay], *, theme: Theme = LIGHT) -> byte
     if len(days) < LEAST_DAYS:
         return None
     shown = days[:: max(1, len(days) // MOST_DAYS)]
-    when = [float(date2num(day.day)) for day in shown]  # type: ignore[no-untyped-call]  # matplotlib.dates has no types
+    when = [day.day.toordinal() for day in shown]
     form = np.array([day.form for day in shown])
     figure, axes = new_figure(HEIGHT_INCHES, theme)
     axes.axhline(0, color=theme.ink, linewidth=0.8)
@@ -52,11 +56,8 @@ def fitness_picture(days: Sequence[FitnessDay], *, theme: Theme = LIGHT) -> byte
     axes.plot(when, [day.fatigue for day in shown], color=VERMILLION, linewidth=1.6, linestyle="--", label="fatigue")
     axes.plot(when, [day.fitness for day in shown], color=theme.line, linewidth=2.6, label="fitness")
     axes.set_xlim(when[0], when[-1])
-    locator = AutoDateLocator(maxticks=6)  # type: ignore[no-untyped-call]  # see above
-    axes.xaxis.set_major_locator(locator)
-    formatter = ConciseDateFormatter(locator, show_offset=False)  # type: ignore[no-untyped-call]  # see above
-    axes.xaxis.set_major_formatter(formatter)
     style_axes(axes, theme, "", "")
+    _name_days(axes, when[0], when[-1])
     axes.legend(
         frameon=False,
         labelcolor=theme.ink,
@@ -65,5 +66,13 @@ def fitness_picture(days: Sequence[FitnessDay], *, theme: Theme = LIGHT) -> byte
         loc="lower left",
         bbox_to_anchor=(-0.02, 0.96),
     )
-    figure.subplots_adjust(left=0.10, right=0.96, top=0.87, bottom=0.14)
+    figure.subplots_adjust(left=0.10, right=0.95, top=0.87, bottom=0.14)
     return png(figure)
+
+
+def _name_days(axes: Axes, first: int, last: int) -> None:
+    """Ticks at whole days, evenly spread."""
+    ticks = sorted({round(tick) for tick in np.linspace(first, last, MOST_TICKS)})
+    form = "%b %Y" if last - first > DAYS_WITH_DATES else "%-d %b"
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter(FixedFormatter([f"{date.fromordinal(tick):{form}}" for tick in ticks]))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, literal, select, update
+from sqlalchemy import Connection, Engine, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from strava_pipeline.warehouse.notification_tables import notifications
@@ -128,6 +128,12 @@ def unsubscribe(engine: Engine, athlete_id: int) -> None:
             .where(users.c.athlete_id == athlete_id)
             .values(email=None, unsubscribed_at=func.clock_timestamp(), updated_at=func.clock_timestamp())
         )
+
+
+def forget_finished_before(connection: Connection, moment: datetime) -> int:
+    """Delete what was settled before a moment (UTC); returns how many rows. Their activities are too old for a mail."""
+    old = notifications.c.finished_at < moment
+    return connection.execute(delete(notifications).where(old)).rowcount
 
 
 def _due() -> tuple[Any, ...]:

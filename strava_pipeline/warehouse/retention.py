@@ -11,6 +11,8 @@ from strava_pipeline.warehouse.activities import DEPENDENT_TABLES, delete_activi
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.history_tables import job_progress
 from strava_pipeline.warehouse.job_progress import forget_before
+from strava_pipeline.warehouse.notification_tables import notifications
+from strava_pipeline.warehouse.notifications import forget_finished_before
 from strava_pipeline.warehouse.ops_tables import api_calls, oauth_states, quota_windows
 from strava_pipeline.warehouse.tables import activities
 
@@ -19,6 +21,8 @@ BATCH = 500
 # The quota's reserve looks back two weeks; a quarter tells an operator what was going on.
 CALLS_KEPT = timedelta(days=90)
 PROGRESS_KEPT = timedelta(days=30)
+# An activity that is told of once more after this time is too old for a mail.
+MAILS_KEPT = timedelta(days=90)
 # A late answer may still be booked into a window that has ended.
 WINDOWS_KEPT = timedelta(days=2)
 
@@ -47,7 +51,7 @@ def remove_activities_before(engine: Engine, moment: datetime) -> dict[str, int]
 
 
 def remove_old_records(engine: Engine) -> dict[str, int]:
-    """Delete records of calls, rate windows and backfills that nobody looks at any more; by table, as above."""
+    """Delete records of calls, rate windows, backfills and mails that nobody looks at any more; by table, as above."""
     removed: dict[str, int] = {}
     with engine.begin() as connection:
         moment = now(connection)
@@ -62,6 +66,7 @@ def remove_old_records(engine: Engine) -> dict[str, int]:
             connection.execute(delete(oauth_states).where(oauth_states.c.expires_at < moment)).rowcount,
         )
         _add(removed, job_progress, forget_before(connection, moment - PROGRESS_KEPT))
+        _add(removed, notifications, forget_finished_before(connection, moment - MAILS_KEPT))
     return removed
 
 

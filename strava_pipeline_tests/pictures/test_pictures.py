@@ -191,7 +191,7 @@ def test_an_empty_history_has_no_chart(count: int) -> None:
     assert power_curve_picture({}) is None
 
 
-@pytest.mark.parametrize("count", [2, 90, 6_000])
+@pytest.mark.parametrize("count", [2, 3, 5, 9, 20, 90, 500, 6_000])
 def test_a_history_of_any_length_is_a_chart(count: int) -> None:
     opened(fitness_picture(days(count)))
 

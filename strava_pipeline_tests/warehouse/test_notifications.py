@@ -21,6 +21,7 @@ from strava_pipeline.warehouse.notifications import (
     announce,
     any_due,
     claim_next,
+    forget_finished_before,
     postpone,
     settle,
     unsubscribe,
@@ -160,6 +161,16 @@ def test_a_mail_that_cannot_be_sent_for_a_day_fails(engine: Engine, claimed: Cla
     late = claimed.claimed_at - timedelta(days=1) + timedelta(seconds=30)
     postpone(engine, Claimed(RIDE, RIDER, 1, late, claimed.claimed_at), "server away")
     assert (row(engine).state, row(engine).reason) == (FAILED, "given up after 1 tries: server away")
+
+
+def test_what_was_settled_long_ago_is_forgotten_and_what_waits_is_not(engine: Engine, claimed: Claimed) -> None:
+    def forgotten() -> int:
+        with engine.begin() as connection:
+            return forget_finished_before(connection, datetime.now(UTC) + timedelta(minutes=1))
+
+    assert forgotten() == 0
+    settle(engine, claimed, SENT)
+    assert forgotten() == 1
 
 
 def test_the_lease_is_longer_than_a_try(engine: Engine, claimed: Claimed) -> None:
