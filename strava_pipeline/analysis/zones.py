@@ -32,7 +32,7 @@ def zone_times(timeline: Timeline, athlete: Athlete) -> tuple[ZoneTime, ...]:
 
 
 def _in_zones(kind: str, samples: Samples | None, timeline: Timeline, lows: tuple[float, ...]) -> list[ZoneTime]:
-    if samples is None or not lows or timeline.seconds is None:
+    if samples is None or not lows or not timeline.elapsed_s:
         return []
     known = np.isfinite(samples)
     if not known.any():

@@ -36,7 +36,8 @@ class Site:
     complaints: list[str]
 
 
-@pytest.fixture(scope="session")
+# Not for the whole run: as long as playwright is open, its event loop runs here, and Dagster's tests need their own.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     path = shutil.which("chromium")
     assert path is not None, "no chromium on PATH: install it, or leave these tests out with -m 'not browser'"
