@@ -29,7 +29,7 @@ OURS = ("STRAVA_", "DAGSTER_")
 MEMORY = Path("/dev/shm")  # noqa: S108  the folder made in it is private
 MEMORY_NEEDED_BYTES = 2**30
 TOKEN_KEY = generate_key()
-# What is secret in these tests: the key itself, the settings below, and every stand-in for a token.
+# What is secret in these tests: the key itself, the settings below, every stand-in for a token, a mailbox's password.
 SECRETS = (
     TOKEN_KEY.rpartition(":")[2],
     "client-secret",
@@ -37,6 +37,7 @@ SECRETS = (
     "signing-secret",
     "canary-access",
     "canary-refresh",
+    "p@ss:w/rd",
 )
 
 

@@ -83,7 +83,11 @@ def _run(run_id: str, fences: list[int]) -> None:
     import dagster as dg  # noqa: PLC0415  the bridge does without
 
     from strava_pipeline.jobs.webhook_sync import webhook_sync  # noqa: PLC0415  after the trap was laid
-    from strava_pipeline.resources import StravaResource, WarehouseResource  # noqa: PLC0415  see above
+    from strava_pipeline.resources import (  # noqa: PLC0415  see above
+        MailerResource,
+        StravaResource,
+        WarehouseResource,
+    )
 
     warehouse = WarehouseResource()
     with dg.DagsterInstance.ephemeral() as instance:
@@ -93,6 +97,7 @@ def _run(run_id: str, fences: list[int]) -> None:
             resources={
                 "warehouse": warehouse,
                 "strava": StravaResource(warehouse=warehouse),
+                "mailer": MailerResource(warehouse=warehouse),
                 "io_manager": dg.mem_io_manager,
             },
             run_id=run_id,
