@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from strava_pipeline.analysis.track import Indices, Samples
@@ -23,15 +25,27 @@ def mean_over(samples: Samples | None, weights: Samples) -> float | None:
     return float(samples.mean()) if len(samples) else None
 
 
-def sums_of(samples: Samples, weights: Samples) -> tuple[Samples, Samples]:
+def sums_of(series: Mapping[str, Samples], weights: Samples) -> dict[str, tuple[Samples, Samples]]:
     """Weights of the known samples, and samples times weights, added up before each sample: shapes (n + 1,)."""
-    known = np.isfinite(samples)
-    if not known.all():
-        samples, weights = np.where(known, samples, 0.0), np.where(known, weights, 0.0)
-    sums = np.zeros((2, len(samples) + 1))
-    np.cumsum(weights, out=sums[0, 1:])
-    np.cumsum(samples * weights, out=sums[1, 1:])
-    return sums[0], sums[1]
+    found = {}
+    all_weights = None
+    for name, samples in series.items():
+        known = np.isfinite(samples)
+        if known.all():
+            if all_weights is None:
+                all_weights = running_sum(weights)
+            found[name] = all_weights, running_sum(samples * weights)
+        else:
+            held = np.where(known, weights, 0.0)
+            found[name] = running_sum(held), running_sum(np.where(known, samples, 0.0) * held)
+    return found
+
+
+def running_sum(values: Samples) -> Samples:
+    """What is added up before each value, and after the last one: shape (n,) in, (n + 1,) out."""
+    totals = np.zeros(len(values) + 1)
+    np.cumsum(values, out=totals[1:])
+    return totals
 
 
 def means_between(sums: tuple[Samples, Samples] | None, begins: Indices, ends: Indices) -> list[float | None]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from strava_pipeline.analysis.geo import haversine_m
+from strava_pipeline.analysis.geo import haversine_m, picked, places_known
 from strava_pipeline.analysis.track import Flags, Indices, Samples, Track
 
 # What no athlete and no place on Earth goes beyond; a year is longer than any activity.
@@ -34,6 +34,8 @@ SAME_PLACE_M = 50.0
 AWAY_S = 300.0
 # A living heart, leg or meter varies within this time; 0 (coasting) may last.
 STUCK_S = 300.0
+# So many looks at a sensor fall into this time.
+LOOKS = 4
 STUCK_SENSORS = ("heart_rate", "power", "cadence")
 
 
@@ -92,10 +94,12 @@ def clean(track: Track) -> Cleaned:
             series[name], found = _plausible(name, _filled_up(samples, count))
             faults += found
     seconds = seconds_of(series.get("time"))
-    for name in STUCK_SENSORS:
-        if name in series and seconds is not None:
-            series[name], found = _without_stuck(name, series[name], seconds)
-            faults += found
+    if seconds is not None:
+        looks = np.searchsorted(seconds, np.arange(0.0, seconds[-1], STUCK_S / LOOKS))
+        for name in STUCK_SENSORS:
+            if name in series and _may_be_stuck(series[name][looks]):
+                series[name], found = _without_stuck(name, series[name], seconds)
+                faults += found
     legs = None
     if "latitude" in series and "longitude" in series:
         legs, bad, found = _legs(series["latitude"], series["longitude"], seconds)
@@ -123,9 +127,15 @@ def _plausible(name: str, samples: Samples) -> tuple[Samples, list[Fault]]:
     return np.where(bad, np.nan, samples), [Fault("implausible", name, 0.0, 0.0, count)]
 
 
+def _may_be_stuck(looks: Samples) -> bool:
+    """Whether one value, other than 0, is met at each look within :data:`STUCK_S`: few sensors that live are."""
+    same = (looks[1:] == looks[:-1]) & (looks[1:] > 0)
+    return bool((same[2:] & same[1:-1] & same[:-2]).any())
+
+
 def _without_stuck(name: str, samples: Samples, seconds: Samples) -> tuple[Samples, list[Fault]]:
     """NaN wherever one value, other than 0, repeats for too long."""
-    ends = np.append(np.flatnonzero(samples[1:] != samples[:-1]), len(samples) - 1)
+    ends = np.append((samples[1:] != samples[:-1]).nonzero()[0], len(samples) - 1)
     begins = np.append(0, ends[:-1] + 1)
     stuck = (seconds[ends] - seconds[begins] >= STUCK_S) & (samples[ends] > 0)
     if not stuck.any():
@@ -142,21 +152,21 @@ def _legs(
     latitude: Samples, longitude: Samples, seconds: Samples | None
 ) -> tuple[Samples | None, Flags | None, list[Fault]]:
     """Metres from each sample to the next, which positions are out of the way, and the jumps found."""
-    known = np.flatnonzero(np.isfinite(latitude) & np.isfinite(longitude))
+    known = places_known(latitude, longitude)
     if not len(known):
         return None, None, []
-    where = (latitude, longitude) if len(known) == len(latitude) else (latitude[known], longitude[known])
+    where = (picked(latitude, known), picked(longitude, known))
     lengths = haversine_m(*where)
     if seconds is None:
         return _spread(lengths, known, len(latitude)), None, []
-    when = seconds[known]
-    fast = np.flatnonzero(too_fast(lengths, np.diff(when)))
+    when = picked(seconds, known)
+    fast = fast_steps(lengths, when)
     if not len(fast):
         return _spread(lengths, known, len(latitude)), None, []
     bad, faults = _jumps(where, when, fast)
     kept = known[~bad]
     lengths = haversine_m(latitude[kept], longitude[kept])
-    lengths[too_fast(lengths, np.diff(seconds[kept]))] = 0.0
+    lengths[fast_steps(lengths, seconds[kept])] = 0.0
     flags = np.zeros(len(latitude), dtype=np.bool_)
     flags[known[bad]] = True
     return _spread(lengths, kept, len(latitude)), flags, faults
@@ -176,7 +186,7 @@ def _jumps(where: tuple[Samples, Samples], when: Samples, fast: Indices) -> tupl
     # Out by one step and back by the next fast one: is the straight way between the two ends possible?
     out, back = fast[:-1], fast[1:] + 1
     pairs = (np.stack((part[out], part[back])) for part in where)
-    possible = ~too_fast(_between(*pairs), when[back] - when[out]) & (when[back] - when[out] <= AWAY_S)
+    possible = ~_too_fast(_between(*pairs), when[back] - when[out]) & (when[back] - when[out] <= AWAY_S)
     bad = np.zeros(len(when), dtype=np.bool_)
     faults = []
     place = 0
@@ -191,7 +201,14 @@ def _jumps(where: tuple[Samples, Samples], when: Samples, fast: Indices) -> tupl
     return bad, faults
 
 
-def too_fast(lengths: Samples, steps: Samples) -> Flags:
+def fast_steps(lengths: Samples, seconds: Samples) -> Indices:
+    """Indices of the steps of ``lengths`` metres that cannot have been done in their time."""
+    if not len(lengths) or lengths.max() <= SAME_PLACE_M:
+        return np.empty(0, dtype=np.intp)
+    return _too_fast(lengths, np.diff(seconds)).nonzero()[0]
+
+
+def _too_fast(lengths: Samples, steps: Samples) -> Flags:
     """Whether ways of ``lengths`` metres cannot have been done in ``steps`` seconds."""
     result: Flags = (lengths > FASTEST_MPS * steps) & (lengths > SAME_PLACE_M)
     return result

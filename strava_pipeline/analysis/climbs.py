@@ -87,10 +87,10 @@ def _slopes(timeline: Timeline, profile: Profile | None, sign: float) -> tuple[S
 
 
 def _described(timeline: Timeline, profile: Profile, begins: Indices, ends: Indices, sign: float) -> tuple[Slope, ...]:
-    along = timeline.along if timeline.along is not None else np.empty(0)
+    along = timeline.way if timeline.way is not None else np.empty(0)
     start_m, end_m = profile.along_m[begins], profile.along_m[ends]
-    first = np.searchsorted(along - along[0], start_m)
-    last = np.minimum(np.searchsorted(along - along[0], end_m), len(along) - 1)
+    first = np.searchsorted(along, start_m)
+    last = np.minimum(np.searchsorted(along, end_m), len(along) - 1)
     power = means_between(timeline.sums.get("power"), first, last)
     heart_rate = means_between(timeline.sums.get("heart_rate"), first, last)
     found = []

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from strava_pipeline.analysis.averages import running_sum
 from strava_pipeline.analysis.timeline import Timeline
 from strava_pipeline.analysis.track import Indices, Samples
 
@@ -19,6 +20,7 @@ DISTANCES_M = (
 DURATIONS_S = (
     5, 10, 15, 20, 30, 60, 90, 120, 180, 300, 480, 600, 900, 1_200, 1_800, 2_700, 3_600, 5_400, 7_200,
 )  # fmt: skip
+_NO_BEST = (None, None)
 _STEP_M = 5.0
 _MOST_STEPS = 40_000
 
@@ -48,9 +50,9 @@ class CurvePoint:
 
 def distance_efforts(timeline: Timeline) -> tuple[DistanceEffort, ...]:
     """The fastest stretch of each standard distance the activity is long enough for."""
-    if timeline.along is None or timeline.seconds is None:
+    along = timeline.way
+    if along is None or timeline.seconds is None:
         return ()
-    along = timeline.along - timeline.along[0]
     total = float(along[-1])
     if total < DISTANCES_M[0]:
         return ()
@@ -66,9 +68,11 @@ def distance_efforts(timeline: Timeline) -> tuple[DistanceEffort, ...]:
         part = distance / step - whole
         if distance > total or len(grid) <= whole + 1:
             break
-        ends = reached[whole:-1] * (1 - part) + reached[whole + 1 :] * part
-        took = ends - left[: len(ends)]
-        took = took[: max(1, int((total - distance) / step) + 1)]
+        starts = min(len(grid) - whole - 1, max(1, int((total - distance) / step) + 1))
+        ends = reached[whole : whole + starts]
+        if part > 0:
+            ends = ends * (1 - part) + reached[whole + 1 : whole + 1 + starts] * part
+        took = ends - left[:starts]
         place = int(took.argmin())
         if took[place] > 0:
             found.append(DistanceEffort(distance, float(took[place]), float(left[place]), float(grid[place])))
@@ -77,33 +81,39 @@ def distance_efforts(timeline: Timeline) -> tuple[DistanceEffort, ...]:
 
 def curve(timeline: Timeline) -> tuple[CurvePoint, ...]:
     """Best means for each standard duration the recording is long enough for; missing seconds count as 0."""
-    series = [timeline.power_each_second, timeline.heart_rate_each_second, timeline.speed_each_second]
-    present = [place for place, samples in enumerate(series) if samples is not None and np.isfinite(samples).any()]
-    if not present:
-        return ()
-    stacked = np.nan_to_num(np.stack([s for s in series if s is not None and np.isfinite(s).any()]), posinf=0.0)
-    totals = np.zeros((len(stacked), stacked.shape[1] + 1))
-    np.cumsum(stacked, axis=1, out=totals[:, 1:])
-    found = []
-    buffer = np.empty_like(stacked)
+    series = (timeline.power_each_second, timeline.heart_rate_each_second, timeline.speed_each_second)
+    columns = [_best_means(samples, timeline.cell_s) for samples in series]
+    return tuple(
+        CurvePoint(duration, *power, *heart_rate, *speed)
+        for duration, power, heart_rate, speed in zip(DURATIONS_S, *columns, strict=True)
+        if (power, heart_rate, speed) != (_NO_BEST,) * 3
+    )
+
+
+def _best_means(samples: Samples | None, cell_s: float) -> list[tuple[float | None, float | None]]:
+    """The best mean for each standard duration and when it began, s; ``samples`` as on the grid, shape (m,)."""
+    if samples is None:
+        return [_NO_BEST] * len(DURATIONS_S)
+    known = np.isfinite(samples)
+    if not known.all():
+        if not known.any():
+            return [_NO_BEST] * len(DURATIONS_S)
+        samples = np.where(known, samples, 0.0)
+    totals = running_sum(samples)
+    buffer = np.empty_like(samples)
+    found: list[tuple[float | None, float | None]] = []
     for duration in DURATIONS_S:
-        width = int(duration / timeline.cell_s)
-        if width < 1 or width > stacked.shape[1]:
+        width = int(duration / cell_s)
+        if width < 1 or width > len(samples):
+            found.append(_NO_BEST)
             continue
-        sums = buffer[:, : totals.shape[1] - width]
-        np.subtract(totals[:, width:], totals[:, :-width], out=sums)
-        places = sums.argmax(axis=1)
-        values: list[float | None] = [None] * 6
-        for row, which in enumerate(present):
-            best = float(sums[row, places[row]] / width)
-            values[2 * which : 2 * which + 2] = [best, float(places[row] * timeline.cell_s)]
-        found.append(CurvePoint(duration, *values))
-    return tuple(found)
+        sums = np.subtract(totals[width:], totals[:-width], out=buffer[: len(totals) - width])
+        place = int(sums.argmax())
+        found.append((float(sums[place]) / width, place * cell_s))
+    return found
 
 
 def _first_and_last(along: Samples) -> tuple[Indices, Indices]:
     """Indices of the first and of the last sample at each place."""
-    moved = np.diff(along) > 0
-    first = np.flatnonzero(np.concatenate(([True], moved)))
-    last = np.flatnonzero(np.concatenate((moved, [True])))
-    return first, last
+    moves = (along[1:] > along[:-1]).nonzero()[0]
+    return np.concatenate(([0], moves + 1)), np.append(moves, len(along) - 1)

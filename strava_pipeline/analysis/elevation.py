@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
+from strava_pipeline.analysis.averages import running_sum
 from strava_pipeline.analysis.timeline import Timeline
 from strava_pipeline.analysis.track import Samples
 
@@ -53,20 +54,23 @@ class Profile:
 
 def is_barometric(altitude: Samples) -> bool:
     """Whether heights jitter as little as a barometer's (or a terrain model's) do."""
-    bends = np.diff(altitude, 2)[:: max(1, len(altitude) // BENDS)]
-    return not len(bends) or float(np.median(np.abs(bends))) < SATELLITE_JITTER_M
+    step = max(1, len(altitude) // BENDS)
+    before, here, after = altitude[:-2:step], altitude[1:-1:step], altitude[2::step]
+    bends = np.abs((after - here) - (here - before))
+    bends.sort()
+    # The median; of an even number, the mean of the middle two.
+    middle = bends[(len(bends) - 1) // 2 : len(bends) // 2 + 1]
+    return not len(bends) or float(middle.mean()) < SATELLITE_JITTER_M
 
 
 def profile_of(timeline: Timeline) -> Profile | None:
     """Heights along the way; ``None`` without altitude, or on the spot."""
-    altitude, along = timeline.track.altitude, timeline.along
+    altitude, along = timeline.track.altitude, timeline.way
     if altitude is None or along is None:
         return None
     known = np.isfinite(altitude)
     if not known.all():
-        altitude, along = altitude[known], along[known] - along[0]
-    else:
-        along = along - along[0]
+        altitude, along = altitude[known], along[known]
     if len(altitude) < 2 or along[-1] - along[0] < 2 * STEP_M:  # noqa: PLR2004  a way has two ends
         return None
     steps = min(int((along[-1] - along[0]) / STEP_M), MOST_STEPS)
@@ -88,7 +92,7 @@ def gain_and_loss(timeline: Timeline, profile: Profile | None) -> tuple[float, f
         heights = altitude[np.isfinite(altitude)]
         threshold = TURN_M[is_barometric(heights)]
     changes = np.diff(heights[turning_points(heights, threshold)])
-    return float(changes[changes > 0].sum()), float(-changes[changes < 0].sum())
+    return float(changes.clip(min=0).sum()), float(-changes.clip(max=0).sum())
 
 
 def turning_points(values: Samples, threshold: float) -> list[int]:
@@ -96,8 +100,8 @@ def turning_points(values: Samples, threshold: float) -> list[int]:
 
     The rise of an even slope is counted whole, that of a jitter below the threshold not at all.
     """
-    changes = np.diff(values)
-    steps = np.flatnonzero(changes)
+    changes = values[1:] - values[:-1]
+    steps = changes.nonzero()[0]
     if not len(steps):
         return []
     up = changes[steps] > 0
@@ -140,8 +144,10 @@ def grade_distribution(profile: Profile | None) -> dict[str, float]:
 
 def _smoothed(values: Samples, reach: int) -> Samples:
     """Mean over ``reach`` steps on either side, over fewer but as many on both towards the ends: slopes stay slopes."""
-    count = len(values)
-    places = np.arange(count)
-    reaches = np.minimum(np.minimum(places, places[::-1]), reach)
-    totals = np.concatenate(([0.0], np.cumsum(values)))
-    return np.asarray((totals[places + reaches + 1] - totals[places - reaches]) / (2 * reaches + 1))
+    reach = min(reach, (len(values) - 1) // 2)
+    totals = running_sum(values)
+    width = 2 * reach + 1
+    widths = np.arange(1, width, 2)
+    first = totals[1:width:2] / widths
+    last = (totals[-1] - totals[-2 : -width - 1 : -2]) / widths
+    return np.concatenate((first, (totals[width:] - totals[:-width]) / width, last[::-1]))

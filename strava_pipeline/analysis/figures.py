@@ -148,7 +148,7 @@ def _figures(
         pace_s_per_km=1000 / speed if speed else None,
         grade_adjusted_speed_mps=adjusted,
         grade_adjusted_pace_s_per_km=1000 / adjusted if adjusted else None,
-        average_heartrate_bpm=mean_over(track.heart_rate, weights),
+        average_heartrate_bpm=timeline.mean_heart_rate,
         max_heartrate_bpm=highest(track.heart_rate),
         average_cadence_rpm=mean_over(track.cadence, weights),
         average_temperature_c=mean_over(track.temperature, weights),

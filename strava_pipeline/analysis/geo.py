@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from strava_pipeline.analysis.track import Samples
+from strava_pipeline.analysis.track import Indices, Samples
 
 EARTH_RADIUS_M = 6_371_008.8
 _RADIANS = np.pi / 180
 # Radians, some six kilometres.
 SMALL_STEP = 0.001
+# Radians, some 120 kilometres.
+SERIES_REACH = 0.02
 _METRES_PER_DEGREE = np.pi * EARTH_RADIUS_M / 180
 
 
@@ -18,20 +20,54 @@ def haversine_m(latitude: Samples, longitude: Samples) -> Samples:
 
     Source: R. W. Sinnott, "Virtues of the Haversine", Sky and Telescope 68 (1984); mean Earth radius of the IUGG.
     """
-    phi, lam = latitude * _RADIANS, longitude * _RADIANS
-    cosine = np.cos(phi)
-    north, east = phi[1:] - phi[:-1], lam[1:] - lam[:-1]
+    phi = latitude * _RADIANS
+    north, east = phi[1:] - phi[:-1], (longitude[1:] - longitude[:-1]) * _RADIANS
+    cosine = _cosine(phi)
     if len(north) and max(north.max(), -north.min(), east.max(), -east.min()) < SMALL_STEP:
         # So small an angle is its sine but for a ten-millionth.
-        return np.asarray(EARTH_RADIUS_M * np.sqrt(north * north + cosine[:-1] * cosine[1:] * east * east))
+        east *= east
+        east *= cosine[:-1]
+        east *= cosine[1:]
+        north *= north
+        north += east
+        return np.asarray(EARTH_RADIUS_M * np.sqrt(north))
     chord = np.sin(north / 2) ** 2 + cosine[:-1] * cosine[1:] * np.sin(east / 2) ** 2
     return np.asarray(2 * EARTH_RADIUS_M * np.arcsin(np.sqrt(np.clip(chord, 0, 1))))
+
+
+def _cosine(phi: Samples) -> Samples:
+    """Cosines of latitudes (radians): near each other by a series around their middle, good to 11 digits."""
+    if not len(phi):
+        return phi
+    low, high = phi.min(), phi.max()
+    if not high - low < 2 * SERIES_REACH:
+        return np.asarray(np.cos(phi))
+    middle = (low + high) / 2
+    sine, cosine = np.sin(middle), np.cos(middle)
+    apart = phi - middle
+    series = apart * (cosine / 24)
+    for coefficient in (sine / 6, -cosine / 2, -sine):
+        series += coefficient
+        series *= apart
+    series += cosine
+    return np.asarray(series)
+
+
+def places_known(latitude: Samples, longitude: Samples) -> Indices:
+    """Indices of the samples with a position."""
+    known = np.isfinite(latitude) & np.isfinite(longitude)
+    return np.arange(len(known)) if known.all() else known.nonzero()[0]
+
+
+def picked(samples: Samples, places: Indices) -> Samples:
+    """The samples at some places in order; no copy of them if those are all."""
+    return samples if len(places) == len(samples) else samples[places]
 
 
 def unwrapped(longitude: Samples) -> Samples:
     """Longitudes without the step at the antimeridian: degrees, no neighbours further apart than 180."""
     steps = np.diff(longitude)
-    if not len(steps) or np.abs(steps).max() <= 180:  # noqa: PLR2004  half a turn
+    if not len(steps) or max(steps.max(), -steps.min()) <= 180:  # noqa: PLR2004  half a turn
         return longitude
     return np.asarray(longitude - 360 * np.concatenate(([0.0], np.cumsum(np.round(steps / 360)))))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from strava_pipeline.analysis.averages import running_sum
 from strava_pipeline.analysis.elevation import Profile
 from strava_pipeline.analysis.track import Samples
 
@@ -29,4 +30,4 @@ def running_cost(grade: Samples) -> Samples:
 def flat_metres(profile: Profile) -> Samples:
     """Metres on the flat that cost as much as the way so far, shape (n,) along the profile."""
     factors = running_cost(profile.grades) / FLAT_COST
-    return np.concatenate(([0.0], np.cumsum((factors[1:] + factors[:-1]) / 2 * profile.step_m)))
+    return running_sum((factors[1:] + factors[:-1]) / 2 * profile.step_m)

@@ -31,14 +31,16 @@ def simplified(east: Samples, north: Samples, tolerance_m: float = TOLERANCE_M) 
         # The inner points of every stretch, one after the other.
         sizes = ends - begins - 1
         starts = np.cumsum(sizes) - sizes
-        points = np.arange(int(sizes.sum())) + np.repeat(begins + 1 - starts, sizes)
-        distances = _from_chords(line, points, begins, ends, sizes)
+        points = np.arange(starts[-1] + sizes[-1]) + (begins + 1 - starts).repeat(sizes)
+        chords = line[ends] - line[begins]
+        distances = _from_chords(line[points] - line[begins].repeat(sizes), chords, sizes)
         furthest = np.maximum.reduceat(distances, starts)
-        far = furthest > tolerance_m
+        # A stretch of one point and back is measured in metres, any other in lengths of its chord.
+        far = furthest > (tolerance_m / _lengths(chords)) ** 2
         if not far.any():
             break
         # The first of the furthest points of each stretch, where that is too far away.
-        hits = np.flatnonzero(distances == np.repeat(np.where(far, furthest, np.inf), sizes))
+        hits = (distances == np.where(far, furthest, np.inf).repeat(sizes)).nonzero()[0]
         splits = points[hits[np.searchsorted(hits, starts[far])]]
         kept[splits] = True
         begins, ends = np.concatenate((begins[far], splits)), np.concatenate((splits, ends[far]))
@@ -56,14 +58,21 @@ def turns(east: Samples, north: Samples) -> tuple[int, int]:
     return int(np.count_nonzero(bends <= -TURN_DEGREES)), int(np.count_nonzero(bends >= TURN_DEGREES))
 
 
-def _from_chords(line: Line, points: Indices, begins: Indices, ends: Indices, sizes: Indices) -> Samples:
-    """Distance of each point from the chord of its stretch, m; a stretch has so many points: ``sizes``."""
-    chords = line[ends] - line[begins]
-    lengths = np.abs(chords)
+def _from_chords(offsets: Line, chords: Line, sizes: Indices) -> Samples:
+    """Squared distance of each point from the chord of its stretch, in squares of the chord's length.
+
+    ``offsets``: points seen from the begin of their stretch; a stretch has so many of them: ``sizes``.
+    """
     # Turned and scaled so that its chord is the way from 0 to 1, a point tells its share and its distance at once;
     # a closed stretch is left as it is, and all of its points belong to 0.
-    closed = lengths == 0
-    scale = 1 / np.where(closed, 1.0, chords)
-    placed = (line[points] - np.repeat(line[begins], sizes)) * np.repeat(scale, sizes)
-    placed -= np.clip(placed.real, 0.0, np.repeat(np.where(closed, 0.0, 1.0), sizes) if closed.any() else 1.0)
-    return np.asarray(np.abs(placed) * np.repeat(np.where(closed, 1.0, lengths), sizes))
+    closed = chords == 0
+    offsets *= (1 / np.where(closed, 1.0, chords)).repeat(sizes)
+    share, aside = offsets.real, offsets.imag
+    beyond = share - share.clip(0.0, np.where(closed, 0.0, 1.0).repeat(sizes) if closed.any() else 1.0)
+    return np.asarray(beyond * beyond + aside * aside)
+
+
+def _lengths(chords: Line) -> Samples:
+    """The unit of :func:`_from_chords` for each stretch, m."""
+    lengths = np.abs(chords)
+    return np.where(lengths == 0, 1.0, lengths)

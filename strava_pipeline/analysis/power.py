@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from strava_pipeline.analysis.athlete import Athlete
-from strava_pipeline.analysis.averages import mean_over
+from strava_pipeline.analysis.averages import mean_over, running_sum
 from strava_pipeline.analysis.timeline import Timeline
 from strava_pipeline.analysis.track import Samples
 
@@ -44,7 +44,7 @@ def power_figures(timeline: Timeline, athlete: Athlete) -> PowerFigures:
     each = timeline.power_each_second
     normalized, seconds = (None, 0.0) if each is None else normalized_power(each, timeline.cell_s)
     intensity = normalized / athlete.ftp_w if normalized is not None and athlete.ftp_w else None
-    heart_rate = mean_over(timeline.track.heart_rate, timeline.weights)
+    heart_rate = timeline.mean_heart_rate
     return PowerFigures(
         average_power_w=average,
         normalized_power_w=normalized,
@@ -62,7 +62,8 @@ def normalized_power(power: Samples, cell_s: float) -> tuple[float | None, float
 
     ``power``: W per cell of ``cell_s`` seconds, shape (n,). ``None`` for less than 30 s.
     """
-    known = power[np.isfinite(power)]
+    finite = np.isfinite(power)
+    known = power if finite.all() else power[finite]
     fourth = _fourth_powers(known, cell_s)
     if not len(fourth):
         return None, 0.0
@@ -74,8 +75,7 @@ def _fourth_powers(power: Samples, cell_s: float) -> Samples:
     width = max(1, int(ROLLING_S / cell_s))
     if len(power) < width:
         return np.empty(0)
-    totals = np.zeros(len(power) + 1)
-    np.cumsum(power, out=totals[1:])
+    totals = running_sum(power)
     means = (totals[width:] - totals[:-width]) / width
     means *= means
     means *= means
@@ -94,7 +94,7 @@ def _decoupling(timeline: Timeline, power: Samples | None) -> float | None:
     if power is None or heart_rate is None:
         return None
     both = np.isfinite(power) & np.isfinite(heart_rate)
-    known_power, known_rate = power[both], heart_rate[both]
+    known_power, known_rate = (power, heart_rate) if both.all() else (power[both], heart_rate[both])
     half = len(known_power) // 2
     if half * 2 * timeline.cell_s < SHORTEST_DECOUPLING_S:
         return None

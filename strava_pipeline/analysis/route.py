@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from strava_pipeline.analysis.geo import projected_m, unwrapped
+from strava_pipeline.analysis.averages import running_sum
+from strava_pipeline.analysis.geo import picked, places_known, projected_m, unwrapped
 from strava_pipeline.analysis.line import simplified, turns
 from strava_pipeline.analysis.route_match import SIGNATURE_POINTS, Signature, match
 from strava_pipeline.analysis.timeline import Timeline
@@ -45,35 +46,41 @@ def route_of(timeline: Timeline) -> Route | None:
     track = timeline.track
     if track.latitude is None or track.longitude is None or timeline.legs_m is None:
         return None
-    known = np.flatnonzero(np.isfinite(track.latitude) & np.isfinite(track.longitude))
+    known = places_known(track.latitude, track.longitude)
     if not len(known):
         return None
-    latitude, longitude = track.latitude[known], unwrapped(track.longitude[known])
-    way = np.concatenate(([0.0], np.cumsum(timeline.legs_m)))[known]
-    centre = ((latitude.min() + latitude.max()) / 2, (longitude.min() + longitude.max()) / 2)
-    east, north = projected_m(latitude, longitude, centre)
-    kept = _thinned(way)
-    kept = kept[simplified(east[kept], north[kept])]
-    left, right = turns(east[kept], north[kept])
+    latitude, longitude = picked(track.latitude, known), unwrapped(picked(track.longitude, known))
+    way = picked(running_sum(timeline.legs_m), known)
+    (south, north), (west, east) = _bounds(latitude), _bounds(longitude)
+    thinned = _thinned(way)
+    x, y = projected_m(latitude[thinned], longitude[thinned], ((south + north) / 2, (west + east) / 2))
+    corners = simplified(x, y)
+    left, right = turns(x[corners], y[corners])
     signature = _signature(latitude, longitude, way)
     return Route(
-        south=float(latitude.min()),
-        west=_within_half_a_turn(longitude.min()),
-        north=float(latitude.max()),
-        east=_within_half_a_turn(longitude.max()),
-        kind=_kind(east, north, way, signature),
+        south=south,
+        west=_within_half_a_turn(west),
+        north=north,
+        east=_within_half_a_turn(east),
+        kind=_kind(x, y, way, signature),
         left_turns=left,
         right_turns=right,
-        line=tuple(known[kept].tolist()),
+        line=tuple(known[thinned[corners]].tolist()),
         signature=signature,
     )
+
+
+def _bounds(degrees: Samples) -> tuple[float, float]:
+    return float(degrees.min()), float(degrees.max())
 
 
 def _thinned(way: Samples) -> Indices:
     """Indices of the first point of each stretch, and of the last one of all."""
     cells = np.floor(way / THINNED_TO_M)
-    first = np.flatnonzero(np.concatenate(([True], np.diff(cells) > 0)))
-    return first if first[-1] == len(way) - 1 else np.append(first, len(way) - 1)
+    later = (cells[1:] > cells[:-1]).nonzero()[0] + 1
+    if len(way) > 1 and (not len(later) or later[-1] != len(way) - 1):
+        return np.concatenate(([0], later, [len(way) - 1]))
+    return np.concatenate(([0], later))
 
 
 def _signature(latitude: Samples, longitude: Samples, way: Samples) -> Signature | None:

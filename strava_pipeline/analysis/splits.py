@@ -42,9 +42,9 @@ class Split:
 
 def splits(timeline: Timeline, profile: Profile | None, flat: Samples | None) -> tuple[Split, ...]:
     """All splits of both units; none without times or a way. ``flat``: metres on the flat along the profile."""
-    if timeline.along is None or timeline.seconds is None or len(timeline.along) == 0:
+    along = timeline.way
+    if along is None or timeline.seconds is None or len(along) == 0:
         return ()
-    along = timeline.along - timeline.along[0]
     return tuple(
         split for unit, length in UNITS_M.items() for split in _of_unit(timeline, (profile, flat), along, unit, length)
     )
@@ -64,7 +64,8 @@ def _of_unit(
     # Whoever stands on a boundary stands at the end of the split.
     reached = np.interp(bounds, along, _seconds(timeline))
     reached[0], reached[-1] = 0.0, timeline.elapsed_s
-    moved = np.interp(reached, _seconds(timeline), _moving_seconds(timeline))
+    moving_seconds = timeline.moving_seconds
+    moved = reached if moving_seconds is None else np.interp(reached, _seconds(timeline), moving_seconds)
     indices = np.searchsorted(_seconds(timeline), reached)
     distances, elapsed, moving = np.diff(bounds), np.diff(reached), np.diff(moved)
     rises, flat = _heights(*heights, bounds)
@@ -82,13 +83,6 @@ def _of_unit(
 
 def _seconds(timeline: Timeline) -> Samples:
     return timeline.seconds if timeline.seconds is not None else np.empty(0)
-
-
-def _moving_seconds(timeline: Timeline) -> Samples:
-    """Seconds in motion up to each sample, shape (n,)."""
-    if timeline.moving is None or timeline.steps is None:
-        return _seconds(timeline)
-    return np.concatenate(([0.0], np.cumsum(timeline.steps * timeline.moving)))
 
 
 def _heights(profile: Profile | None, flat: Samples | None, bounds: Samples) -> tuple[list[float | None], Samples]:

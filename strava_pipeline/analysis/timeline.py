@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from strava_pipeline.analysis.averages import sums_of
-from strava_pipeline.analysis.cleaning import FASTEST_MPS, Fault, clean, too_fast
+from strava_pipeline.analysis.averages import mean_over, running_sum, sums_of
+from strava_pipeline.analysis.cleaning import FASTEST_MPS, Fault, clean, fast_steps
 from strava_pipeline.analysis.track import Flags, Indices, Samples, Track
 
 # Slower than this a sample without a moving flag counts as standing.
@@ -47,6 +47,18 @@ class Timeline:
     def steps(self) -> Samples | None:
         """Seconds of each step, shape (n - 1,)."""
         return None if self.seconds is None else np.diff(self.seconds)
+
+    @cached_property
+    def way(self) -> Samples | None:
+        """Metres from the first sample on, shape (n,)."""
+        return None if self.along is None else self.along - self.along[0] if len(self.along) else self.along
+
+    @cached_property
+    def moving_seconds(self) -> Samples | None:
+        """Seconds in motion up to each sample, shape (n,)."""
+        if self.moving is None or self.steps is None:
+            return self.seconds
+        return running_sum(self.steps * self.moving)
 
     @cached_property
     def cell_s(self) -> float:
@@ -106,7 +118,12 @@ class Timeline:
     def sums(self) -> dict[str, tuple[Samples, Samples]]:
         """Per sensor, its sums over time: see :func:`sums_of`."""
         sensors = {"power": self.track.power, "heart_rate": self.track.heart_rate, "cadence": self.track.cadence}
-        return {name: sums_of(samples, self.weights) for name, samples in sensors.items() if samples is not None}
+        return sums_of({name: samples for name, samples in sensors.items() if samples is not None}, self.weights)
+
+    @cached_property
+    def mean_heart_rate(self) -> float | None:
+        """Mean over time, bpm."""
+        return mean_over(self.track.heart_rate, self.weights)
 
     def _each_second(self, samples: Samples | None) -> Samples | None:
         """A series on the grid, shape (m,): linear between samples, NaN within gaps and where nothing is known."""
@@ -138,14 +155,12 @@ def timeline_of(recorded: Track) -> Timeline:
     gaps = None
     weights = np.ones(track.point_count)
     if seconds is not None and len(seconds) > 1 and seconds[-1] > 0:
-        steps = np.diff(seconds)
-        gaps = steps > GAP_S
-        if gaps.any():
-            gaps &= steps > GAP_STEPS * float(np.median(steps))
-        weights = np.append(np.where(gaps, 0.0, steps), 0.0)
-        faults += [
-            Fault("gap", "all", float(seconds[place]), float(seconds[place + 1]), 0) for place in np.flatnonzero(gaps)
-        ]
+        steps = seconds[1:] - seconds[:-1]
+        gaps = _gaps(steps)
+        places = gaps.nonzero()[0]
+        weights[:-1] = steps
+        weights[places] = weights[-1] = 0.0
+        faults += [Fault("gap", "all", float(seconds[place]), float(seconds[place + 1]), 0) for place in places]
     along, more = _along(track, seconds, legs)
     speed = _speed(track, seconds, along)
     return Timeline(
@@ -159,6 +174,15 @@ def timeline_of(recorded: Track) -> Timeline:
         moving=_moving(track, seconds, speed, along, gaps),
         faults=(*faults, *more),
     )
+
+
+def _gaps(steps: Samples) -> Flags:
+    """Which steps are longer than :data:`GAP_S`, and far longer than the usual one."""
+    gaps: Flags = steps > GAP_S
+    # Where most steps are short the usual one need not be known, which would take longer than all else here.
+    if gaps.any() and 2 * np.count_nonzero(steps <= GAP_S / GAP_STEPS) <= len(steps):
+        gaps &= steps > GAP_STEPS * float(np.median(steps))
+    return gaps
 
 
 def _near(cells: Samples, missing: Samples, known: Samples) -> Flags:
@@ -178,24 +202,22 @@ def _along(track: Track, seconds: Samples | None, legs: Samples | None) -> tuple
     """The device's distance without what it cannot have gone, or the way along the positions."""
     distance = track.distance
     if distance is None or not np.isfinite(distance).any():
-        return (None if legs is None else np.concatenate(([0.0], np.cumsum(legs)))), []
+        return (None if legs is None else running_sum(legs)), []
     if np.isnan(distance).any():
         known = np.flatnonzero(np.isfinite(distance))
         distance = np.interp(np.arange(len(distance)), known, distance[known])
-    strides = np.diff(distance)
+    strides = distance[1:] - distance[:-1]
     if len(strides) and strides.min() < 0:
         distance = np.maximum.accumulate(distance)
-        strides = np.diff(distance)
+        strides = distance[1:] - distance[:-1]
     if seconds is None:
         return distance, []
-    jumps = too_fast(strides, np.diff(seconds))
-    if not jumps.any():
+    jumps = fast_steps(strides, seconds)
+    if not len(jumps):
         return distance, []
-    faults = [
-        Fault("jump", "distance", float(seconds[place]), float(seconds[place + 1]), 1)
-        for place in np.flatnonzero(jumps)
-    ]
-    return distance[0] + np.concatenate(([0.0], np.cumsum(np.where(jumps, 0.0, strides)))), faults
+    faults = [Fault("jump", "distance", float(seconds[place]), float(seconds[place + 1]), 1) for place in jumps]
+    strides[jumps] = 0.0
+    return distance[0] + running_sum(strides), faults
 
 
 def _speed(track: Track, seconds: Samples | None, along: Samples | None) -> Samples | None:
@@ -204,9 +226,11 @@ def _speed(track: Track, seconds: Samples | None, along: Samples | None) -> Samp
         return track.speed
     if along is None or seconds is None or len(along) < 2:  # noqa: PLR2004  a step takes two samples
         return None
-    steps = np.diff(seconds)
-    speed = np.divide(np.diff(along), steps, out=np.full(len(steps), np.nan), where=steps > 0)
-    return np.concatenate(([np.nan], np.where(speed <= FASTEST_MPS, speed, np.nan)))
+    steps = seconds[1:] - seconds[:-1]
+    speed = np.full(len(seconds), np.nan)
+    np.divide(along[1:] - along[:-1], steps, out=speed[1:], where=steps > 0)
+    speed[speed > FASTEST_MPS] = np.nan
+    return speed
 
 
 def _moving(
@@ -220,6 +244,8 @@ def _moving(
     if speed is None:
         return None if along is None else np.ones(len(seconds) - 1, dtype=np.bool_)
     moving = np.asarray(speed[1:] >= STANDING_MPS)
-    if gaps is not None and along is not None and gaps.any():
-        moving = np.where(gaps, np.diff(along) >= STANDING_MPS * np.diff(seconds), moving)
+    if gaps is not None and along is not None:
+        begins = gaps.nonzero()[0]
+        ends = begins + 1
+        moving[begins] = along[ends] - along[begins] >= STANDING_MPS * (seconds[ends] - seconds[begins])
     return moving

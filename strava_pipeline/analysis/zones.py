@@ -34,11 +34,13 @@ def zone_times(timeline: Timeline, athlete: Athlete) -> tuple[ZoneTime, ...]:
 def _in_zones(kind: str, samples: Samples | None, timeline: Timeline, lows: tuple[float, ...]) -> list[ZoneTime]:
     if samples is None or not lows or not timeline.elapsed_s:
         return []
-    known = np.isfinite(samples)
-    if not known.any():
-        return []
-    places = np.searchsorted(lows[1:], samples[known], side="right")
-    times = np.bincount(places, weights=timeline.weights[known], minlength=len(lows)).tolist()
+    known, weights = np.isfinite(samples), timeline.weights
+    if not known.all():
+        if not known.any():
+            return []
+        samples, weights = samples[known], weights[known]
+    places = np.searchsorted(lows[1:], samples, side="right")
+    times = np.bincount(places, weights=weights, minlength=len(lows)).tolist()
     highs = (*lows[1:], None)
     return [
         ZoneTime(kind, place + 1, low, high, time)
