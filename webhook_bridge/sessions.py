@@ -118,7 +118,10 @@ def _is_from_us() -> bool:
     if origin is None or origin == "null":
         return request.headers.get("Sec-Fetch-Site") == "same-origin"
     settings: Settings = current_app.extensions["settings"]
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
     if settings.bridge_public_url is not None:
         public = urlsplit(settings.bridge_public_url)
         if (parts.scheme, parts.netloc) == (public.scheme, public.netloc):

@@ -105,7 +105,7 @@ def overview() -> Answer:
     )
 
 
-@status.post("/dead-letters/<int:event_id>/replay")
+@status.post("/dead-letters/<int(max=9223372036854775807):event_id>/replay")
 def replay(event_id: int) -> Response:
     """Put a dead letter back into the inbox."""
     check_form()
@@ -127,7 +127,7 @@ def replay_all() -> Response:
     return _back(f"{len(found)} dead letters are worked on again.")
 
 
-@status.post("/dead-letters/<int:event_id>/discard")
+@status.post("/dead-letters/<int(max=9223372036854775807):event_id>/discard")
 def discard(event_id: int) -> Response:
     """Give a dead letter up for good; it stays in the table, with the reason."""
     check_form()

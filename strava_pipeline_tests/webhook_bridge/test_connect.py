@@ -329,6 +329,7 @@ def test_a_form_from_elsewhere_does_nothing(browser: Browser, engine: Engine, st
     assert browser.post("/oauth/disconnect", form, Origin="https://evil.example").status_code == 403
     assert browser.post("/oauth/disconnect", form, Origin="null", Sec_Fetch_Site="cross-site").status_code == 403
     assert browser.post("/oauth/disconnect", form, Origin="").status_code == 403
+    assert browser.post("/oauth/disconnect", form, Origin="http://[").status_code == 403
     assert browser.post("/oauth/disconnect", form | {"csrf": other}).status_code == 403
     assert browser.post("/oauth/disconnect", form | {"csrf": "é"}).status_code == 403
     assert Browser(browser.app).post("/oauth/disconnect", form).status_code == 403

@@ -199,6 +199,11 @@ def test_a_dead_letter_is_replayed(browser: Browser, engine: Engine, woken: list
     assert second
 
 
+@pytest.mark.parametrize("number", ["9" * 19, "9" * 30, "9" * 5000, "-1"])
+def test_a_number_that_no_event_can_have_is_no_event(browser: Browser, number: str) -> None:
+    assert browser.submit("/", f"/dead-letters/{number}/replay").status_code == 404
+
+
 def test_a_dead_letter_is_discarded_with_a_reason(browser: Browser, engine: Engine) -> None:
     event = add_event(engine, 7)
     csrf = csrf_in(browser.get("/"))
