@@ -22,6 +22,7 @@ from strava_pipeline.warehouse import activities as store
 from strava_pipeline.warehouse import activity_news, put_aside
 from strava_pipeline.warehouse import streams as stream_store
 from strava_pipeline.warehouse.activities import Payload
+from strava_pipeline.warehouse.activity_news import CLOCKS_DIFFER
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.notifications import announce
 from strava_pipeline.warehouse.tombstones import is_buried, leave_tombstones, take_turns
@@ -91,7 +92,9 @@ def _bring_detail(sync: Sync, claim: Claim, asked_at: datetime) -> datetime:
     with sync.engine.begin() as connection:
         prove(connection, claim.fence)
         payload = Payload(claim.object_id, claim.owner_id, body, digest(body))
-        store.store_detail(connection, rows, payload, asked_at)
+        if not store.store_detail(connection, rows, payload, asked_at):
+            # What is newer may be a summary, or a deletion: neither holds what this event asks for.
+            raise RetriableStravaError(f"activity {claim.object_id} was changed while it was fetched")
         put_aside.take_back(connection, put_aside.DETAIL, [claim.object_id])
     found: datetime = rows.activity["start_date"]
     return found
@@ -146,12 +149,17 @@ def _gone(sync: Sync, claim: Claim, asked_at: datetime, error: NotFound) -> Effe
         take_turns(connection, claim.owner_id)
         if "delete" in claim.aspects:
             start = _delete(connection, claim, asked_at)
-        elif is_buried(connection, claim.object_id):
+        elif is_buried(connection, claim.owner_id, claim.object_id, _newest(claim) - CLOCKS_DIFFER):
             start = None
         else:
             raise NotThereYet(str(error), waiting_for=FOR_ACTIVITY) from error
         finish(connection, claim.fence)
     return Effect(start, "deleted")
+
+
+def _newest(claim: Claim) -> datetime:
+    """When the last of the claim's events happened, as Strava says."""
+    return max(event.event_time for event in claim.events)
 
 
 def _delete(connection: Connection, claim: Claim, asked_at: datetime) -> datetime | None:

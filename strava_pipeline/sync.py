@@ -45,7 +45,7 @@ Entry = TypeVar("Entry", bound=tuple[int, Any])
 # One activity can answer 500 for days; when several in a row do, it is Strava that is down.
 FAILURES_IN_A_ROW = 3
 # Somebody who crops an activity again and again is done sooner or later.
-STREAM_ATTEMPTS = 3
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,7 @@ def import_summaries(sync: Sync, spans: Sequence[Span], *, allow_mass_delete: bo
                 asked_at=asked_at,
                 allow_mass_delete=allow_mass_delete,
             )
+            store.note_unchanged(connection, kept.keys() - changed.keys(), asked_at)
             aside.take_back(connection, aside.SUMMARY, list(rows))
             aside.note_put_aside(connection, whole, aside.SUMMARY, quarantined)
         yield SpanResult(
@@ -195,20 +196,25 @@ def analyse_activity(engine: Engine, activity: int) -> None:
 
 
 def _store_detail(sync: Sync, athlete_id: int, activity: int, listed_digest: str) -> None:
-    asked_at = _ask(sync)
-    body = sync.client.get_activity(athlete_id, activity)
-    rows = detail_rows(athlete_id, body)
+    for _ in range(ATTEMPTS):
+        asked_at = _ask(sync)
+        body = sync.client.get_activity(athlete_id, activity)
+        rows = detail_rows(athlete_id, body)
 
-    def keep(connection: Connection) -> None:
-        store.store_detail(connection, rows, Payload(activity, athlete_id, body, listed_digest), asked_at)
-        aside.take_back(connection, aside.DETAIL, [activity])
+        def keep(connection: Connection) -> bool:
+            payload = Payload(activity, athlete_id, body, listed_digest)  # noqa: B023  called at once
+            stored = store.store_detail(connection, rows, payload, asked_at)  # noqa: B023  called at once
+            aside.take_back(connection, aside.DETAIL, [activity])
+            return stored
 
-    # The answer has cost a request: a database that is away for a moment must not lose it.
-    repeated(sync.engine, keep)
+        # The answer has cost a request: a database that is away for a moment must not lose it.
+        if repeated(sync.engine, keep):
+            return
+        log.info("activity %d was changed while its detail was fetched", activity)
 
 
 def _store_streams(sync: Sync, athlete_id: int, activity: int) -> None:
-    for _ in range(STREAM_ATTEMPTS):
+    for _ in range(ATTEMPTS):
         with sync.engine.connect() as connection:
             recording, asked_at = store.recording_of(connection, activity), now(connection)
         row = stream_row(athlete_id, activity, sync.client.get_streams(athlete_id, activity))

@@ -104,8 +104,55 @@ def test_an_older_answer_that_arrives_late_changes_nothing(strava: StravaStandIn
             return strava.get(athlete_id, path, query)
 
     store(engine, 1, aspect_type="update")
-    sync_activity(Overtaken().sync(engine), claim_one(engine))
+    claim = claim_one(engine)
+    with pytest.raises(RetriableStravaError, match="was changed while it was fetched"):
+        sync_activity(Overtaken().sync(engine), claim)
     assert stored(engine) == {1: "Newer"}
+    # The summary that was newer is not all there is to know.
+    strava.new_requests()
+    sync_activity(strava.sync(engine), claim)
+    assert strava.new_requests() == ["/activities/1"]
+    assert states(engine) == ["done", "done"]
+
+
+def test_a_listing_that_is_quicker_than_the_detail_does_not_take_its_place(
+    strava: StravaStandIn, engine: Engine
+) -> None:
+    class Overtaken(StravaStandIn):
+        """While the detail is on the way, a backfill of summaries alone stores the activity."""
+
+        def get(self, athlete_id: int, path: str, query: Any = None) -> Any:
+            if path == "/activities/1":
+                list(import_summaries(strava.sync(engine), [JUNE]))
+            return strava.get(athlete_id, path, query)
+
+    store(engine, 1)
+    claim = claim_one(engine)
+    with pytest.raises(RetriableStravaError):
+        sync_activity(Overtaken().sync(engine), claim)
+    assert states(engine) == ["launched"]
+    sync_activity(strava.sync(engine), claim)
+    with engine.connect() as connection:
+        assert set(connection.execute(select(payloads.c.kind)).scalars()) == {"summary", "detail"}
+
+
+def test_an_older_answer_loses_also_where_the_newer_one_told_nothing_new(strava: StravaStandIn, engine: Engine) -> None:
+    list(import_summaries(strava.sync(engine), [JUNE]))
+    edited = dict(strava.activities[1]) | {"name": "For a moment"}
+
+    class Overtaken(StravaStandIn):
+        """Asked while the title was another one; it is as before when a backfill looks, and then the answer comes."""
+
+        def get(self, athlete_id: int, path: str, query: Any = None) -> Any:
+            if path == "/activities/1":
+                list(import_summaries(strava.sync(engine), [JUNE]))
+                return edited
+            return strava.get(athlete_id, path, query)
+
+    store(engine, 1, aspect_type="update")
+    with pytest.raises(RetriableStravaError):
+        sync_activity(Overtaken().sync(engine), claim_one(engine))
+    assert stored(engine) == {1: "Ride 1"}
 
 
 def test_an_answer_from_before_the_deletion_does_not_bring_the_activity_back(
@@ -125,8 +172,12 @@ def test_an_answer_from_before_the_deletion_does_not_bring_the_activity_back(
             return strava.get(athlete_id, path, query)
 
     store(engine, 1, aspect_type="update")
-    sync_activity(Overtaken().sync(engine), claim_one(engine))
+    claim = claim_one(engine)
+    with pytest.raises(RetriableStravaError, match="was changed while it was fetched"):
+        sync_activity(Overtaken().sync(engine), claim)
     assert stored(engine) == {}
+    sync_activity(strava.sync(engine), claim)
+    assert states(engine) == ["done", "done"]
 
 
 def test_an_activity_that_is_there_again_comes_back(strava: StravaStandIn, engine: Engine) -> None:
@@ -140,6 +191,29 @@ def test_an_activity_that_is_there_again_comes_back(strava: StravaStandIn, engin
     assert stored(engine) == {1: "Ride 1"}
     with engine.connect() as connection:
         assert connection.execute(select(tombstones)).all() == []
+
+
+def test_a_creation_after_the_deletion_is_waited_for(strava: StravaStandIn, engine: Engine) -> None:
+    """As of an activity that was private for a while: Strava calls that a deletion."""
+    announce(strava, engine, "create")
+    body = strava.activities.pop(1)
+    announce(strava, engine, "delete")
+    with pytest.raises(NotThereYet):
+        announce(strava, engine, "create", event_time=datetime.now(UTC) + timedelta(minutes=5))
+    assert states(engine)[-1] == "launched"
+    strava.activities[1] = body
+    change(engine, lease_until=LONG_AGO)
+    sync_activity(strava.sync(engine), claim_one(engine))
+    assert stored(engine) == {1: "Ride 1"}
+
+
+def test_what_is_gone_for_one_athlete_is_not_gone_for_another(strava: StravaStandIn, engine: Engine) -> None:
+    """Anyone may be told to have deleted what is somebody else's, and not yet there."""
+    connect_riders(engine, 1002)
+    strava.delete(1)
+    announce(strava, engine, "delete", owner_id=1002)
+    with pytest.raises(NotThereYet):
+        announce(strava, engine, "create")
 
 
 def test_a_deletion_that_strava_does_not_confirm_renews_the_activity(strava: StravaStandIn, engine: Engine) -> None:

@@ -15,13 +15,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.erasure import REMOVAL, drop_late_events
+from strava_pipeline.warehouse.erasure import DEPARTURE, REMOVAL, drop_late_events
 from strava_pipeline.warehouse.ops_tables import users
 from webhook_bridge.dagster_api import ATHLETE_TAG, add_athlete, launch_backfill, remove_athlete
 
 log = logging.getLogger(__name__)
 
 IMPORT = "import"
+LEAVING = (REMOVAL, DEPARTURE)
 PROFILE_ASSETS = ("athletes", "gear")
 HISTORY_ASSETS = ("activities", "activity_details", "activity_streams", "route_analyses")
 POLL_SECONDS = 10.0
@@ -80,10 +81,11 @@ class DagsterTasks:
                 return False
             try:
                 self._tell(athlete_id, task)
-            except StravaPipelineError as error:
-                log.warning("%s of athlete %d has to wait: %s", task, athlete_id, error)
+            except Exception as error:  # noqa: BLE001  a lake's storage has errors of its own, and the thread must go on
+                told = error if isinstance(error, StravaPipelineError) else type(error).__name__
+                log.warning("%s of athlete %d has to wait: %s", task, athlete_id, told)
                 return False
-            if task == REMOVAL:
+            if task in LEAVING:
                 drop_late_events(connection, athlete_id)
             connection.execute(update(users).where(users.c.athlete_id == athlete_id).values(dagster_task=None))
         log.info("%s of athlete %d: Dagster knows", task, athlete_id)
@@ -93,16 +95,16 @@ class DagsterTasks:
         url = self._settings.dagster_webserver_url
         if task == REMOVAL:
             self._clear_lake(athlete_id)
+        if task in LEAVING:
             remove_athlete(url, athlete_id)
             return
         add_athlete(url, athlete_id)
         tags = {ATHLETE_TAG: str(athlete_id), "strava/lane": "backfill", "dagster/priority": "-10"}
-        launch_backfill(url, PROFILE_ASSETS, [str(athlete_id)], tags)
+        # First the one that may be refused, for a month that Dagster does not know: trying again then doubles nothing.
         launch_backfill(url, HISTORY_ASSETS, _cells(athlete_id, self._settings.history_start), tags)
+        launch_backfill(url, PROFILE_ASSETS, [str(athlete_id)], tags)
 
     def _clear_lake(self, athlete_id: int) -> None:
-        if not self._settings.purge_on_deauthorization:
-            return
         from strava_pipeline.warehouse.lake import (  # noqa: PLC0415  Arrow, which nothing else here needs
             forget_athlete_points,
             lake_url,

@@ -15,9 +15,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.dead_letters import redrive_due
+from strava_pipeline.warehouse.dead_letters import TRANSIENT, redrive_due
 from strava_pipeline.warehouse.webhook_claims import (
+    ALONE_AFTER_LOST_RUNS,
+    MOST_LOST_RUNS,
     Claim,
+    bury,
     claim_objects,
     end_launches,
     extend_launches,
@@ -100,17 +103,31 @@ class Dispatcher:
             if revived := redrive_due(connection):
                 log.info("%d dead letter(s) are tried again", len(revived))
         claims = claim_objects(self._engine, OBJECTS_PER_RUN)
-        if not claims:
-            return 0
+        self._give_up([claim for claim in claims if claim.lost_runs >= MOST_LOST_RUNS])
+        left = _by_run([claim for claim in claims if claim.lost_runs < MOST_LOST_RUNS])
+        while left:
+            try:
+                self._launch(left[0])
+            except DagsterUnavailable as error:
+                fences = [claim.fence for group in left for claim in group]
+                give_back(self._engine, fences, wait=timedelta(seconds=self._backoff), reason=str(error))
+                raise
+            del left[0]
+        return len(claims)
+
+    def _launch(self, claims: Sequence[Claim]) -> None:
         fences = [claim.fence for claim in claims]
-        try:
-            run_id = launch_run(self._settings.dagster_webserver_url, JOB, _run_config(fences), _tags(claims))
-        except DagsterUnavailable as error:
-            give_back(self._engine, fences, wait=timedelta(seconds=self._backoff), reason=str(error))
-            raise
+        run_id = launch_run(self._settings.dagster_webserver_url, JOB, _run_config(fences), _tags(claims))
         note_run(self._engine, fences, run_id)
         log.info("run %s has %d object(s)", run_id, len(claims))
-        return len(claims)
+
+    def _give_up(self, claims: Sequence[Claim]) -> None:
+        """What takes down whatever works on it becomes a dead letter, tried again now and then."""
+        for claim in claims:
+            reason = f"{claim.lost_runs} runs ended without a word while they had it: see the last one in Dagster"
+            log.error("%s %d of athlete %d: %s", claim.object_type, claim.object_id, claim.owner_id, reason)
+            with self._engine.begin() as connection:
+                bury(connection, claim.fence, reason, kind="RunLost", error_class=TRANSIENT)
 
     def look_after_launches(self) -> None:
         """Runs that wait in Dagster's queue keep their claims; those that ended before they began lose them."""
@@ -122,6 +139,13 @@ class Dispatcher:
         if lost := sorted(set(overdue) - to_come):
             log.warning("%d run(s) ended before they began: their events are launched again", len(lost))
             end_launches(self._engine, lost)
+
+
+def _by_run(claims: Sequence[Claim]) -> list[list[Claim]]:
+    """One run for all, but for objects whose runs got lost: those get one each."""
+    together = [claim for claim in claims if claim.lost_runs < ALONE_AFTER_LOST_RUNS]
+    alone = [[claim] for claim in claims if claim.lost_runs >= ALONE_AFTER_LOST_RUNS]
+    return [together, *alone] if together else alone
 
 
 def _run_config(fences: Sequence[int]) -> dict[str, object]:

@@ -17,6 +17,7 @@ from strava_pipeline.errors import (
     AthleteError,
     DatabaseAway,
     FencedOut,
+    NeedsReauthorization,
     QuotaExhausted,
     RetriableStravaError,
     StravaPipelineError,
@@ -30,6 +31,7 @@ from strava_pipeline.strava.quota import Lane
 from strava_pipeline.sync import Sync
 from strava_pipeline.warehouse import webhook_claims as claims
 from strava_pipeline.warehouse.dead_letters import PERMANENT, TRANSIENT, hasten
+from strava_pipeline.warehouse.parking import park
 from strava_pipeline.warehouse.webhook_claims import Claim
 
 # Only the app's owner can end this, so there is no point in asking often.
@@ -80,6 +82,12 @@ def sync_object(
         context.log.warning(str(error))
     except StravaPipelineError as error:
         _settle(context, warehouse.engine, claim, error)
+    except Exception as error:
+        # A fault of this program: what it says may hold anything, and trying again would never end.
+        reason = f"{type(error).__name__}: a fault of this program, see the log of run {context.run_id}"
+        with warehouse.engine.begin() as connection:
+            claims.bury(connection, claim.fence, reason, kind=type(error).__name__, error_class=PERMANENT)
+        raise
     else:
         context.log.info("%s %d: %s", claim.object_type, claim.object_id, effect.done)
         with warehouse.engine.begin() as connection:
@@ -111,6 +119,9 @@ def _settle(context: dg.OpExecutionContext, engine: Engine, claim: Claim, error:
         if waits:
             context.log.warning("waiting: %s", error)
             return
+        if isinstance(error, NeedsReauthorization):
+            # A token was refused, but the grant is good: the athlete is back, or the next token will do.
+            error = RetriableStravaError(str(error), status=error.status, fault=error.fault)
         if isinstance(error, (RetriableStravaError, DatabaseAway)) and context.retry_number < MAX_RETRIES:
             raise error
     kind, error_class = type(error).__name__, TRANSIENT if isinstance(error, MAY_PASS) else PERMANENT
@@ -130,7 +141,7 @@ def _waits(connection: Connection, claim: Claim, error: StravaPipelineError) -> 
             until = datetime.now(UTC) + APP_INACTIVE_WAIT
             claims.postpone(connection, claim.fence, until, claims.FOR_APP, reason)
         case AthleteError():
-            claims.park(connection, claim.fence, reason)
+            return park(connection, claim, error)
         case NotThereYet():
             return claims.await_appearance(connection, claim, error.waiting_for, reason)
         case _:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, select
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, select, update
 
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.strava.payload import DetailRows
@@ -17,7 +17,7 @@ from strava_pipeline.warehouse.athletes import store_gear
 from strava_pipeline.warehouse.bulk import replace_children, upsert
 from strava_pipeline.warehouse.columns import among
 from strava_pipeline.warehouse.history_tables import put_aside
-from strava_pipeline.warehouse.ops_tables import payloads
+from strava_pipeline.warehouse.ops_tables import payloads, webhook_events
 from strava_pipeline.warehouse.tables import (
     activities,
     activity_streams,
@@ -29,6 +29,7 @@ from strava_pipeline.warehouse.tables import (
     splits,
 )
 from strava_pipeline.warehouse.tombstones import gone_since, leave_tombstones, take_turns
+from strava_pipeline.warehouse.webhook_events import LAUNCHED
 
 Row = dict[str, Any]
 SUMMARY = "summary"
@@ -122,6 +123,19 @@ def replace_span(
     listed_bodies = [payload for payload in bodies if payload.activity_id not in buried]
     store_payloads(connection, SUMMARY, listed_bodies, asked_at)
     return len(gone)
+
+
+def note_unchanged(connection: Connection, activity_ids: Collection[int], asked_at: datetime) -> None:
+    """Strava told nothing new of these: an answer asked for before that is old all the same, and stays out.
+
+    Only where an event has one fetched just now; the others are not written for that.
+    """
+    being_fetched = exists().where(webhook_events.c.object_id == activities.c.id, webhook_events.c.state == LAUNCHED)
+    connection.execute(
+        update(activities)
+        .where(among(activities.c.id, activity_ids), activities.c.fetched_at < asked_at, being_fetched)
+        .values(fetched_at=asked_at)
+    )
 
 
 def store_detail(connection: Connection, rows: DetailRows, payload: Payload, asked_at: datetime) -> bool:

@@ -103,7 +103,7 @@ def replay(connection: Connection, chosen: Selection) -> list[int]:
         update(webhook_events)
         .where(webhook_events.c.state == DEAD, chosen.matches())
         # An operator's replay opens the whole course of waiting and trying again anew.
-        .values(waits=0, redrives=0, **_back_in_the_inbox())
+        .values(waits=0, lost_runs=0, redrives=0, **_back_in_the_inbox())
         .returning(webhook_events.c.id)
     )
     return _woken(connection, sorted(found.scalars()))
@@ -131,7 +131,12 @@ def redrive_due(connection: Connection) -> list[int]:
     found = connection.execute(
         update(webhook_events)
         .where(webhook_events.c.state == DEAD, webhook_events.c.redrive_at <= func.clock_timestamp())
-        .values(redrives=webhook_events.c.redrives + 1, **_back_in_the_inbox())
+        .values(
+            redrives=webhook_events.c.redrives + 1,
+            # One whose runs got lost gets one more.
+            lost_runs=func.greatest(webhook_events.c.lost_runs - 1, 0),
+            **_back_in_the_inbox(),
+        )
         .returning(webhook_events.c.id)
     )
     return _woken(connection, sorted(found.scalars()))

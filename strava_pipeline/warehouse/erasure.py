@@ -33,7 +33,9 @@ from strava_pipeline.warehouse.ops_tables import users, webhook_events
 from strava_pipeline.warehouse.users import erase_tokens, patient_transaction
 from strava_pipeline.warehouse.webhook_events import DISCARDED, DONE
 
+# What Dagster has yet to be told: whether the files in the lake go, or the partition alone.
 REMOVAL = "removal"
+DEPARTURE = "departure"
 FINAL_STATES = (DONE, DISCARDED)
 DROPPED = "dropped: the athlete has disconnected"
 # Rows about an athlete that hold no data of theirs: the count of calls, and who did what.
@@ -78,7 +80,8 @@ def erase_athlete(connection: Connection, athlete_id: int, *, keep_data: bool, a
     erase_tokens(connection, athlete_id)
     events = _drop_events(connection, athlete_id)
     rows = 0 if keep_data else _delete_data(connection, athlete_id)
-    connection.execute(update(users).where(users.c.athlete_id == athlete_id).values(email=None, dagster_task=REMOVAL))
+    task = DEPARTURE if keep_data else REMOVAL
+    connection.execute(update(users).where(users.c.athlete_id == athlete_id).values(email=None, dagster_task=task))
     extent = "data kept" if keep_data else f"{rows} rows deleted"
     note_action(
         connection, actor, "forget", f"athlete {athlete_id}", detail=f"{cause}; {events} events dropped; {extent}"
@@ -98,7 +101,7 @@ def partition_removed(engine: Engine, athlete_id: int) -> None:
     with engine.begin() as connection:
         connection.execute(
             update(users)
-            .where(users.c.athlete_id == athlete_id, users.c.dagster_task == REMOVAL)
+            .where(users.c.athlete_id == athlete_id, users.c.dagster_task.in_((REMOVAL, DEPARTURE)))
             .values(dagster_task=None)
         )
 

@@ -60,12 +60,13 @@ users = Table(
     c.instant("refresh_not_before", "after a failed refresh: no other one before this time (UTC)"),
     c.text(
         "dagster_task",
-        "what Dagster has yet to be told: import (add the partition, import the history) or removal; empty: nothing",
+        "what Dagster has yet to be told: import (add the partition, import the history), removal (of the partition and"
+        " of the files in the lake) or departure (of the partition alone); empty: nothing",
     ),
     _stamped("connected_at", "when the athlete first connected (UTC)"),
     _stamped("updated_at", "when the row last changed (UTC)"),
     CheckConstraint("state IN ('active', 'needs_reauth', 'revoked')", name="state"),
-    CheckConstraint("dagster_task IN ('import', 'removal')", name="dagster_task"),
+    CheckConstraint("dagster_task IN ('import', 'removal', 'departure')", name="dagster_task"),
     schema=SCHEMA,
     comment="connected athletes and their tokens",
 )
@@ -186,6 +187,7 @@ webhook_events = Table(
     c.instant("not_before", "not to be claimed before (UTC)"),
     c.text("waiting_for", "when waiting: dagster, activity, streams, quota, app or replay"),
     _count("waits", "how often it waited for its activity or streams to appear"),
+    _count("lost_runs", "how often a run that had it ended without a word"),
     c.instant("lease_until", "the claim ends here (UTC) unless extended"),
     c.instant("taken_up_at", "when the run that has it began to work (UTC); empty: it has not begun"),
     c.text("run_id", "Dagster run that has it, or had it last"),
@@ -243,7 +245,9 @@ payloads = Table(
     key("activity_id", BigInteger, "Strava's id of the activity"),
     key("kind", Text, "summary or detail"),
     c.bigint("athlete_id", "Strava's id of the athlete", required=True),
-    column("body", JSON, "Strava's answer as it came", required=True),
+    column(
+        "body", JSON, "Strava's answer as it came, with the title or privacy that an event told since", required=True
+    ),
     c.text("digest", "of the fields whose change calls for a new detail", required=True),
     c.instant("fetched_at", "when it was asked for (UTC)", required=True),
     c.instant("mapped_at", "when a re-map last rebuilt rows from it (UTC); empty: never"),

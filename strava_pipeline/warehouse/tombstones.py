@@ -46,9 +46,13 @@ def leave_tombstones(
     )
 
 
-def is_buried(connection: Connection, activity_id: int) -> bool:
-    """Whether Strava is known to have this activity no longer."""
-    query = select(tombstones.c.activity_id).where(tombstones.c.activity_id == activity_id)
+def is_buried(connection: Connection, athlete_id: int, activity_id: int, since: datetime) -> bool:
+    """Whether Strava was asked after ``since``, on behalf of this athlete, and had the activity no longer."""
+    query = select(tombstones.c.activity_id).where(
+        tombstones.c.activity_id == activity_id,
+        tombstones.c.athlete_id == athlete_id,
+        tombstones.c.asked_at >= since,
+    )
     return connection.execute(query).first() is not None
 
 

@@ -14,7 +14,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Engine, and_, cast, func, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, Engine, and_, case, cast, func, or_, select, update
 
 from strava_pipeline.errors import FencedOut
 from strava_pipeline.warehouse import dead_letters
@@ -23,7 +23,6 @@ from strava_pipeline.warehouse.webhook_events import (
     DEAD,
     DONE,
     LAUNCHED,
-    PARKED,
     PENDING,
     RECEIVED,
     WAITING,
@@ -38,6 +37,10 @@ WORK_LEASE = timedelta(seconds=60)
 _TURN = 0x5742_4358
 # Until an activity, or its streams, are there; after the last wait the event dies.
 APPEAR_AFTER = (timedelta(minutes=5), timedelta(minutes=15), timedelta(minutes=45))
+# From so many lost runs on an object gets runs of its own: the fault may be that of another one in the same run.
+ALONE_AFTER_LOST_RUNS = 3
+# One that takes down whatever works on it must not do so for ever.
+MOST_LOST_RUNS = 10
 # What an event waits for.
 FOR_DAGSTER = "dagster"
 FOR_ACTIVITY = "activity"
@@ -62,13 +65,17 @@ class ClaimedEvent:
 
 @dataclass(frozen=True)
 class Claim:
-    """An object with all that was pending for it, oldest first; ``fence`` is the claim's number."""
+    """An object with all that was pending for it, oldest first; ``fence`` is the claim's number.
+
+    ``lost_runs``: how many runs that worked on it, or were about to, ended without a word.
+    """
 
     fence: int
     object_type: str
     object_id: int
     owner_id: int
     events: tuple[ClaimedEvent, ...]
+    lost_runs: int = 0
 
     @property
     def aspects(self) -> set[str]:
@@ -106,7 +113,14 @@ def claim_objects(engine: Engine, limit: int) -> list[Claim]:
         rows = connection.execute(
             update(webhook_events)
             .where(_events.id == taken.c.id)
-            .values(fence=taken.c.fence, run_id=None, taken_up_at=None, **_under_lease(LAUNCH_LEASE))
+            .values(
+                fence=taken.c.fence,
+                run_id=None,
+                taken_up_at=None,
+                waits=_waits_used(),
+                lost_runs=_events.lost_runs + case((_events.taken_up_at.is_not(None) & _is_launched(), 1), else_=0),
+                **_under_lease(LAUNCH_LEASE),
+            )
             .returning(webhook_events)
         ).all()
     return _claims(rows)
@@ -115,7 +129,7 @@ def claim_objects(engine: Engine, limit: int) -> list[Claim]:
 def note_run(engine: Engine, fences: Sequence[int], run_id: str) -> None:
     """Remember which Dagster run was launched for the claims."""
     with engine.begin() as connection:
-        connection.execute(update(webhook_events).where(_locked(_holds(fences))).values(run_id=run_id))
+        connection.execute(update(webhook_events).where(_locked(holds(fences))).values(run_id=run_id))
 
 
 def give_back(engine: Engine, fences: Sequence[int], *, wait: timedelta, reason: str) -> None:
@@ -123,7 +137,7 @@ def give_back(engine: Engine, fences: Sequence[int], *, wait: timedelta, reason:
     with engine.begin() as connection:
         connection.execute(
             update(webhook_events)
-            .where(_locked(_holds(fences)))
+            .where(_locked(holds(fences)))
             .values(**_not_before(func.clock_timestamp() + wait, FOR_DAGSTER, reason))
         )
 
@@ -133,7 +147,7 @@ def begin_run(engine: Engine, fences: Sequence[int], run_id: str) -> list[Claim]
     with engine.begin() as connection:
         rows = connection.execute(
             update(webhook_events)
-            .where(_locked(_holds(fences)))
+            .where(_locked(holds(fences)))
             .values(run_id=run_id, taken_up_at=func.clock_timestamp(), lease_until=func.clock_timestamp() + WORK_LEASE)
             .returning(webhook_events)
         ).all()
@@ -144,7 +158,7 @@ def take_up(engine: Engine, fence: int) -> Claim | None:
     """A claim right before the work on it, with what has arrived since; ``None`` if it no longer holds."""
     with engine.begin() as connection:
         _take_turns(connection)
-        held = select(webhook_events).where(_holds([fence])).order_by(_events.id).with_for_update()
+        held = select(webhook_events).where(holds([fence])).order_by(_events.id).with_for_update()
         first = connection.execute(held).first()
         if first is None:
             return None
@@ -155,11 +169,12 @@ def take_up(engine: Engine, fence: int) -> Claim | None:
         )
         rows = connection.execute(
             update(webhook_events)
-            .where(same, or_(_holds([fence]), _events.state.in_(PENDING)))
+            .where(same, or_(holds([fence]), _events.state.in_(PENDING)))
             .values(
                 fence=fence,
                 run_id=first.run_id,
                 taken_up_at=func.coalesce(_events.taken_up_at, func.clock_timestamp()),
+                waits=_waits_used(),
                 **_under_lease(WORK_LEASE),
             )
             .returning(webhook_events)
@@ -181,7 +196,7 @@ def extend_leases(engine: Engine, run_id: str) -> None:
 
 def prove(connection: Connection, fence: int) -> None:
     """``FencedOut`` if the claim no longer holds; if it does, it will until the transaction ends."""
-    held = select(_events.id).where(_holds([fence])).order_by(_events.id).with_for_update()
+    held = select(_events.id).where(holds([fence])).order_by(_events.id).with_for_update()
     if connection.execute(held).first() is None:
         raise FencedOut(f"claim {fence} has been overtaken by a newer one: nothing was written")
 
@@ -190,7 +205,7 @@ def finish(connection: Connection, fence: int) -> None:
     """The claim's events have taken effect, in this transaction; ``FencedOut`` if the claim no longer holds."""
     rows = connection.execute(
         update(webhook_events)
-        .where(_locked(_holds([fence])))
+        .where(_locked(holds([fence])))
         .values(state=DONE, finished_at=func.clock_timestamp(), lease_until=None, error=None, waiting_for=None)
         .returning(_events.object_id, _events.owner_id)
     ).all()
@@ -202,38 +217,29 @@ def finish(connection: Connection, fence: int) -> None:
 def postpone(connection: Connection, fence: int, until: datetime, waiting_for: str, reason: str) -> None:
     """The events wait for something that is no fault of theirs; that costs them nothing."""
     connection.execute(
-        update(webhook_events).where(_locked(_holds([fence]))).values(**_not_before(until, waiting_for, reason))
+        update(webhook_events).where(_locked(holds([fence]))).values(**_not_before(until, waiting_for, reason))
     )
 
 
 def await_appearance(connection: Connection, claim: Claim, waiting_for: str, reason: str) -> bool:
     """The activity, or its streams, are not there yet: wait 5, 15, 45 minutes; False once that was in vain."""
-    waits = connection.execute(select(func.max(_events.waits)).where(_holds([claim.fence]))).scalar_one()
+    waits = connection.execute(select(func.max(_events.waits)).where(holds([claim.fence]))).scalar_one()
     if waits is None or waits >= len(APPEAR_AFTER):
         return waits is None
     until = func.clock_timestamp() + APPEAR_AFTER[waits]
     connection.execute(
         update(webhook_events)
-        .where(_locked(_holds([claim.fence])))
+        .where(_locked(holds([claim.fence])))
         .values(waits=waits + 1, **_not_before(until, waiting_for, reason))
     )
     return True
-
-
-def park(connection: Connection, fence: int, reason: str) -> None:
-    """The events wait until the athlete connects again."""
-    connection.execute(
-        update(webhook_events)
-        .where(_locked(_holds([fence])))
-        .values(state=PARKED, lease_until=None, waiting_for=None, error=reason)
-    )
 
 
 def bury(connection: Connection, fence: int, reason: str, *, kind: str, error_class: str) -> None:
     """The events are given up and stay visible as dead letters; a transient one is tried again by itself."""
     connection.execute(
         update(webhook_events)
-        .where(_locked(_holds([fence])))
+        .where(_locked(holds([fence])))
         .values(
             state=DEAD,
             attempts=_events.attempts + 1,
@@ -277,7 +283,8 @@ def _take_turns(connection: Connection) -> None:
     connection.execute(select(func.pg_advisory_xact_lock(cast(_TURN, BigInteger))))
 
 
-def _holds(fences: Sequence[int]) -> ColumnElement[bool]:
+def holds(fences: Sequence[int]) -> ColumnElement[bool]:
+    """The events under these claims, as long as nobody else has them."""
     return and_(_events.fence.in_(fences), _events.state == LAUNCHED)
 
 
@@ -320,6 +327,20 @@ def _under_lease(lease: timedelta) -> dict[str, Any]:
     }
 
 
+def _is_launched() -> ColumnElement[bool]:
+    return _events.state == LAUNCHED
+
+
+def _waits_used() -> ColumnElement[int]:
+    """A wait that newer news of the object cut short does not count: three quick edits must not use up all of them."""
+    cut_short = and_(
+        _events.state == WAITING,
+        _events.waiting_for.in_((FOR_ACTIVITY, FOR_STREAMS)),
+        _events.not_before > func.clock_timestamp(),
+    )
+    return case((cut_short, func.greatest(_events.waits - 1, 0)), else_=_events.waits)
+
+
 def _not_before(until: Any, waiting_for: str, reason: str) -> dict[str, Any]:
     return {
         "state": WAITING,
@@ -344,5 +365,6 @@ def _claims(rows: Sequence[Any]) -> list[Claim]:
             ClaimedEvent(row.id, row.aspect_type, row.event_time, row.received_at, row.updates, row.signed)
             for row in found
         )
-        claims.append(Claim(fence, found[0].object_type, found[0].object_id, found[0].owner_id, events))
+        first, lost = found[0], max(row.lost_runs for row in found)
+        claims.append(Claim(fence, first.object_type, first.object_id, first.owner_id, events, lost))
     return sorted(claims, key=lambda claim: claim.events[0].event_id)

@@ -194,10 +194,19 @@ def test_one_objects_dead_letter_does_not_stop_the_others(location: CodeLocation
 
 
 def test_events_of_an_athlete_without_a_grant_are_parked(location: CodeLocation, engine: Engine) -> None:
+    change_users(engine, state="needs_reauth")
     location.strava.faults["/activities/1"] = [NeedsReauthorization("connect again")]
     store(engine, 1)
     assert work_off(location, engine).success
     assert (row(engine).state, row(engine).error, row(engine).attempts) == ("parked", "connect again", 0)
+
+
+def test_a_refused_token_of_a_good_grant_is_tried_again(location: CodeLocation, engine: Engine) -> None:
+    location.strava.add(1, AT)
+    location.strava.faults["/activities/1"] = [NeedsReauthorization("401", status=401)]
+    store(engine, 1)
+    assert work_off(location, engine).success
+    assert states(engine) == ["done"]
 
 
 def test_a_used_up_quota_makes_the_event_wait(location: CodeLocation, engine: Engine) -> None:
@@ -320,3 +329,17 @@ def user(engine: Engine) -> tuple[str, str | None]:
     with engine.connect() as connection:
         found = connection.execute(select(users)).one()
     return found.state, found.strava_access_token
+
+
+def test_an_error_nobody_thought_of_makes_a_dead_letter_without_telling_what_it_holds(
+    location: CodeLocation, engine: Engine
+) -> None:
+    for number in (1, 2):
+        location.strava.add(number, AT)
+    location.strava.faults["/activities/1"] = [ZeroDivisionError("of a title that is nobody's business")]
+    store(engine, 1, 2)
+    assert not work_off(location, engine).success
+    assert states(engine) == ["dead", "done"]
+    letter = rows(engine)[0]
+    assert (letter.error_class, letter.error_kind) == ("permanent", "ZeroDivisionError")
+    assert "nobody's business" not in letter.error

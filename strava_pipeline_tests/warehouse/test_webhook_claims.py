@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, select
 
-from strava_pipeline.errors import FencedOut
+from strava_pipeline.errors import FencedOut, NeedsReauthorization
 from strava_pipeline.warehouse import webhook_claims as claims
 from strava_pipeline.warehouse.ops_tables import webhook_events
+from strava_pipeline.warehouse.parking import park
 from strava_pipeline.warehouse.webhook_claims import claim_objects, take_up
 from strava_pipeline_tests.inbox import LONG_AGO, change, claim_one, connect_riders, row, rows, states, store
 from strava_pipeline_tests.strava_stand_in import RIDER
@@ -139,7 +140,7 @@ def test_an_older_claim_can_change_nothing_any_more(engine: Engine) -> None:
     with engine.begin() as connection:
         claims.bury(connection, old.fence, "too late", kind="NotFound", error_class="permanent")
         claims.postpone(connection, old.fence, LONG_AGO, claims.FOR_QUOTA, "too late")
-        claims.park(connection, old.fence, "too late")
+        assert park(connection, old, NeedsReauthorization("too late"))
         claims.await_appearance(connection, old, claims.FOR_STREAMS, "too late")
     claims.give_back(engine, [old.fence], wait=timedelta(0), reason="too late")
     claims.note_run(engine, [old.fence], "old-run")
@@ -214,6 +215,35 @@ def test_what_is_not_there_yet_is_waited_for_5_15_and_45_minutes(engine: Engine)
         change(engine, not_before=LONG_AGO)
     assert waited == [5, 15, 45]
     assert row(engine).state == "launched"
+
+
+def test_a_wait_that_newer_news_cut_short_does_not_count(engine: Engine) -> None:
+    store(engine, 1)
+    for edit in range(6):
+        claim = claim_one(engine)
+        with engine.begin() as connection:
+            assert claims.await_appearance(connection, claim, claims.FOR_STREAMS, "none yet")
+        assert rows(engine)[0].waits == 1
+        store(engine, 1, aspect_type="update", updates={"title": f"Title {edit}"})
+    # The same where the news are met by a run that has claimed others of its kind.
+    claim = claim_one(engine)
+    assert take_up(engine, claim.fence) is not None
+    with engine.begin() as connection:
+        assert claims.await_appearance(connection, claim, claims.FOR_STREAMS, "none yet")
+    assert rows(engine)[0].waits == 1
+
+
+def test_runs_that_end_without_a_word_are_counted(engine: Engine) -> None:
+    store(engine, 1)
+    for lost in range(3):
+        claim = claim_one(engine)
+        assert claim.lost_runs == lost
+        claims.begin_run(engine, [claim.fence], "run")
+        change(engine, lease_until=LONG_AGO)
+    # One that never began was not lost while it worked.
+    assert claim_one(engine).lost_runs == 3
+    change(engine, lease_until=LONG_AGO)
+    assert claim_one(engine).lost_runs == 3
 
 
 def test_launched_runs_that_have_not_begun_are_known_once_half_their_lease_is_over(engine: Engine) -> None:

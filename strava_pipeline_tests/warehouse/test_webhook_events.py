@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text, update
 
+from strava_pipeline.errors import MissingScope, NeedsReauthorization
 from strava_pipeline.warehouse import webhook_events as inbox
 from strava_pipeline.warehouse.bulk import driver_of
-from strava_pipeline.warehouse.webhook_claims import claim_objects, finish, park
+from strava_pipeline.warehouse.ops_tables import users
+from strava_pipeline.warehouse.parking import park
+from strava_pipeline.warehouse.webhook_claims import claim_objects, finish
 from strava_pipeline.warehouse.webhook_events import (
     NewEvent,
     Stored,
@@ -114,11 +118,65 @@ def test_parked_events_go_on_when_their_athlete_connects_again(engine: Engine) -
     store(engine, 2, owner_id=1002)
     for claim in claim_objects(engine, 10):
         with engine.begin() as connection:
-            park(connection, claim.fence, "connect again")
+            assert park(connection, claim, MissingScope("connect again"))
     assert claim_objects(engine, 10) == []
     assert heard(engine, lambda connection: unpark(connection, RIDER)) == 1
     assert states(engine) == ["received", "parked"]
     assert [claim.object_id for claim in claim_objects(engine, 10)] == [1]
+
+
+def test_events_of_whoever_is_back_by_now_are_not_parked(engine: Engine) -> None:
+    store(engine, 1)
+    claim = claim_one(engine)
+    with engine.begin() as connection:
+        assert not park(connection, claim, NeedsReauthorization("connect again"))
+    assert states(engine) == ["launched"]
+
+
+def test_an_event_stored_in_the_moment_of_a_departure_is_dropped(engine: Engine) -> None:
+    store(engine, 1, aspect_type="update", updates={"title": "Round the lake"})
+    store(engine, 2, owner_id=RIDER)
+    change_users(engine, state="revoked")
+    claim = claim_objects(engine, 10)[0]
+    with engine.begin() as connection:
+        assert park(connection, claim, NeedsReauthorization("revoked"))
+    assert states(engine) == ["done", "done"]
+    assert rows(engine)[0].updates == {}
+
+
+def test_parking_waits_for_whoever_connects_just_now(engine: Engine) -> None:
+    change_users(engine, state="needs_reauth")
+    store(engine, 1)
+    claim, parked = claim_one(engine), []
+
+    def late() -> None:
+        with engine.begin() as connection:
+            parked.append(park(connection, claim, NeedsReauthorization("connect again")))
+
+    thread = threading.Thread(target=late)
+    with engine.begin() as connection:
+        connection.execute(update(users).values(state="active"))
+        assert unpark(connection, RIDER) == 0
+        thread.start()
+        wait_for_a_blocked_session(engine)
+    thread.join()
+    assert parked == [False]
+    assert states(engine) == ["launched"]
+
+
+def change_users(engine: Engine, **values: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(users).values(**values))
+
+
+def wait_for_a_blocked_session(engine: Engine) -> None:
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with engine.connect() as connection:
+            if connection.execute(waiting).scalar_one():
+                return
+    raise AssertionError("nobody waited")
 
 
 def test_only_what_took_effect_is_forgotten_and_only_after_its_time(engine: Engine) -> None:

@@ -54,7 +54,7 @@ def test_who_connects_gets_partitions_and_the_import_of_all_months(dagster: Loop
     due(engine, "import")
     dagster.answers(answer("AddDynamicPartitionSuccess", key="1001"), LAUNCHED)
     assert DagsterTasks(load_settings(), engine).run_once() == 1
-    added, profile, history = variables(dagster)
+    added, history, profile = variables(dagster)
     assert added == "1001"
     assert profile["partitionNames"] == ["1001"]
     assert history["partitionNames"][0] == "1001|2025-11-01"
@@ -102,15 +102,39 @@ def test_who_goes_loses_partitions_and_files(dagster: Loopback, engine: Engine) 
     assert variables(dagster) == ["1001"]
 
 
-def test_files_stay_where_data_is_kept(dagster: Loopback, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STRAVA_PURGE_ON_DEAUTHORIZATION", "false")
+def test_files_stay_where_data_is_kept(dagster: Loopback, engine: Engine) -> None:
     settings = load_settings()
     month = settings.home / "lake" / f"athlete_id={RIDER}" / "month=2025-06"
     month.mkdir(parents=True)
-    due(engine, "removal")
+    due(engine, "departure")
     dagster.answers(answer("DeleteDynamicPartitionsSuccess"))
     assert DagsterTasks(settings, engine).run_once() == 1
     assert month.exists()
+
+
+def test_a_lake_that_refuses_holds_up_nobody_else(
+    dagster: Loopback, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRAVA_LAKE_URL", "no-such-protocol-of-fsspec://somewhere")
+    due(engine, "removal")
+    due(engine, "departure", 2002)
+    dagster.answers(answer("DeleteDynamicPartitionsSuccess"))
+    assert DagsterTasks(load_settings(), engine).run_once() == 1
+    monkeypatch.setattr("strava_pipeline.warehouse.lake.forget_athlete_points", _refuse)
+    assert DagsterTasks(load_settings(), engine).run_once() == 0
+    assert left(engine) == ["removal", None]
+
+
+def _refuse(*_: object) -> None:
+    raise PermissionError("s3://bucket: Access Denied")
+
+
+def test_a_history_that_dagster_refuses_starts_nothing_again_and_again(dagster: Loopback, engine: Engine) -> None:
+    due(engine, "import")
+    refused = answer("PartitionKeysNotFoundError", message="no such month")
+    dagster.answers(answer("AddDynamicPartitionSuccess", key="1001"), refused)
+    assert DagsterTasks(load_settings(), engine).run_once() == 0
+    assert len(dagster.asked) == 2
 
 
 def test_another_bridge_has_it_in_hand(dagster: Loopback, engine: Engine) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import Engine, select, text, update
 
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.ops_tables import webhook_events
+from strava_pipeline.warehouse.webhook_claims import ALONE_AFTER_LOST_RUNS, MOST_LOST_RUNS
 from strava_pipeline.warehouse.webhook_events import add_events
 from strava_pipeline_tests.inbox import LONG_AGO, an_event, change, connect_riders, rows, states, store
 from webhook_bridge import dispatcher as dispatching
@@ -100,6 +101,31 @@ def wait_for(found: Callable[[], bool], what: str) -> None:
     while not found():
         if time.monotonic() > deadline:
             raise AssertionError(f"never: {what}")
+
+
+def test_objects_whose_runs_got_lost_get_runs_of_their_own(dagster: DagsterStandIn, engine: Engine) -> None:
+    store(engine, 1, 2, 3, 4)
+    change(engine, [rows(engine)[place].id for place in (1, 2)], lost_runs=ALONE_AFTER_LOST_RUNS)
+    assert Dispatcher(load_settings(), engine).dispatch_once() == 4
+    assert [
+        len(launch["runConfigData"]["ops"]["claimed_objects"]["config"]["fences"]) for launch in dagster.launches
+    ] == [2, 1, 1]
+    assert [stored.run_id for stored in rows(engine)] == ["run-1", "run-2", "run-3", "run-1"]
+
+
+def test_what_takes_down_every_run_becomes_a_dead_letter(dagster: DagsterStandIn, engine: Engine) -> None:
+    store(engine, 1, 2)
+    change(engine, [rows(engine)[0].id], lost_runs=MOST_LOST_RUNS)
+    dispatcher = Dispatcher(load_settings(), engine)
+    assert dispatcher.dispatch_once() == 2
+    assert states(engine) == ["dead", "launched"]
+    letter = rows(engine)[0]
+    assert (letter.error_class, letter.error_kind) == ("transient", "RunLost")
+    assert len(dagster.launches) == 1
+    # Tried again later, once.
+    change(engine, [letter.id], redrive_at=LONG_AGO)
+    assert dispatcher.dispatch_once() == 1
+    assert states(engine) == ["launched", "launched"]
 
 
 def test_what_is_due_is_launched_once_as_one_run(dagster: DagsterStandIn, engine: Engine) -> None:

@@ -44,11 +44,19 @@ def _alter_events() -> None:
         ("attempts", sa.Integer(), "how often it ended as a dead letter"),
     ):
         op.alter_column("webhook_events", name, existing_type=kind, comment=comment, schema="ops")
+    op.alter_column(
+        "payloads",
+        "body",
+        existing_type=sa.JSON(),
+        comment="Strava's answer as it came, with the title or privacy that an event told since",
+        schema="ops",
+    )
 
 
 def _add_columns() -> None:
     for name, comment in (
         ("waits", "how often it waited for its activity or streams to appear"),
+        ("lost_runs", "how often a run that had it ended without a word"),
         ("redrives", "how often it was tried again by itself after it had died"),
     ):
         op.add_column(

@@ -16,13 +16,15 @@ def upgrade() -> None:
             "dagster_task",
             sa.Text(),
             nullable=True,
-            comment="what Dagster has yet to be told: import (add the partition, import the history) or removal;"
-            " empty: nothing",
+            comment="what Dagster has yet to be told: import (add the partition, import the history), removal (of the"
+            " partition and of the files in the lake) or departure (of the partition alone); empty: nothing",
         ),
         schema="ops",
     )
     # The naming convention of the metadata is not known to a bare check: the full name stands here.
-    op.create_check_constraint("ck_users_dagster_task", "users", "dagster_task IN ('import', 'removal')", schema="ops")
+    op.create_check_constraint(
+        "ck_users_dagster_task", "users", "dagster_task IN ('import', 'removal', 'departure')", schema="ops"
+    )
     op.create_table(
         "oauth_states",
         sa.Column("state_hash", sa.Text(), nullable=False, comment="sha256 of the state that Strava sends back"),
