@@ -1,14 +1,20 @@
-"""One run of Dagster over an athlete's whole history, in a process of its own, which tells its peak memory."""
+"""One run of Dagster over an athlete's whole history, in a process of its own, which tells its memory.
+
+Takes the number of activities, and prints the peak, and what was held as each quarter of them was stored.
+"""
 
 from __future__ import annotations
 
 import json
 import resource
 import sys
+import threading
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
+from sqlalchemy import Engine, func, select
 
 from benchmarks.many_activities import ATHLETE, YEARS
 from strava_pipeline.assets.activities import activities, activity_details, activity_streams
@@ -16,11 +22,15 @@ from strava_pipeline.cli.instance import open_instance
 from strava_pipeline.partitions import register_athlete
 from strava_pipeline.resources import StravaResource, WarehouseResource
 from strava_pipeline.settings import load_settings
+from strava_pipeline.warehouse import tables
+from strava_pipeline.warehouse.engine import database_url, open_engine
 
 
 def main() -> None:
     """Materialize, and print the figures as JSON on the last line."""
     now = datetime.now(UTC)
+    held = _Held(open_engine(database_url(load_settings())), int(sys.argv[1]))
+    held.start()
     warehouse = WarehouseResource()
     with open_instance(load_settings()) as instance:
         register_athlete(instance, ATHLETE)
@@ -42,8 +52,37 @@ def main() -> None:
         )
         seconds = time.perf_counter() - began
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"success": result.success, "seconds": seconds, "peak_mib": peak_mib}))
+    held.over.set()
+    held.join()
+    figures = {"success": result.success, "seconds": seconds, "peak_mib": peak_mib, "held_mib": held.at_quarters}
+    print(json.dumps(figures))
     sys.exit(not result.success)
+
+
+class _Held(threading.Thread):
+    """Looks once a second how many activities have their streams; notes this process's memory at each quarter, MiB."""
+
+    def __init__(self, engine: Engine, count: int) -> None:
+        super().__init__(daemon=True)
+        self.at_quarters: dict[int, float] = {}
+        self.over = threading.Event()
+        self._engine = engine
+        self._marks = [count * quarter // 4 for quarter in (1, 2, 3, 4)]
+
+    def run(self) -> None:
+        while self._marks:
+            last = self.over.wait(1)
+            with self._engine.connect() as connection:
+                stored = connection.execute(select(func.count()).select_from(tables.activity_streams)).scalar_one()
+            while self._marks and stored >= self._marks[0]:
+                self.at_quarters[self._marks.pop(0)] = _resident_mib()
+            if last:
+                return
+
+
+def _resident_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize() / 2**20
 
 
 if __name__ == "__main__":

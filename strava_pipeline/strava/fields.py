@@ -14,24 +14,33 @@ Fields = Mapping[str, Converter]
 JsonObject = dict[str, Any]
 # Beyond, a float does not hold every whole number.
 _LAST_EXACT = 2**53
+_isfinite = math.isfinite
 
 
 def pick(body: JsonObject, fields: Fields, what: str) -> JsonObject:
     """The named fields of an object, converted; absent ones and null are ``None``."""
+    value_of = body.get
     row = {}
-    for name, convert in fields.items():
-        value = body.get(name)
-        try:
+    name = ""
+    try:
+        for name, convert in fields.items():
+            value = value_of(name)
             row[name] = None if value is None else convert(value)
-        except (TypeError, ValueError, OverflowError):
-            raise RejectedRequest(
-                f"{what}: Strava's field {name} holds {type(value).__name__} {str(value)[:40]!r}, which does not fit"
-            ) from None
+    except (TypeError, ValueError, OverflowError):
+        held = body[name]
+        raise RejectedRequest(
+            f"{what}: Strava's field {name} holds {type(held).__name__} {str(held)[:40]!r}, which does not fit"
+        ) from None
     return row
+
+
+# A listing of years passes here field by field: the common case comes first and takes no further call.
 
 
 def integer(value: Any) -> int:
     """A whole number that fits into 32 bits; Strava writes some as 484126.0."""
+    if type(value) is int and -0x80000000 <= value <= 0x7FFFFFFF:  # noqa: PLR2004  of 32 bits
+        return value
     return _whole(value, 2**31)
 
 
@@ -40,9 +49,6 @@ def bigint(value: Any) -> int:
     if type(value) is float and abs(value) > _LAST_EXACT:
         raise ValueError
     return _whole(value, 2**63)
-
-
-# A listing of years passes here field by field: the common case comes first and takes no further call.
 
 
 def _whole(value: Any, limit: int) -> int:
@@ -55,8 +61,9 @@ def _whole(value: Any, limit: int) -> int:
 
 def number(value: Any) -> float:
     """A finite number, whole or not."""
-    kind = type(value)
-    if (kind is not float and kind is not int) or not math.isfinite(value):
+    if type(value) is float and _isfinite(value):
+        return value
+    if type(value) is not int:
         raise ValueError
     return float(value)
 
@@ -71,8 +78,8 @@ def text(value: Any) -> str:
 
 
 def flag(value: Any) -> bool:
-    if value is True or value is False:
-        return bool(value)
+    if type(value) is bool:
+        return value
     raise TypeError
 
 

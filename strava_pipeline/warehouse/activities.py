@@ -119,7 +119,7 @@ def replace_span(
     kept = [row for row in rows if row["id"] not in buried]
     fresh = [row | {"fetched_at": asked_at, "resource_state": SUMMARIZED} for row in kept]
     _drop_changed_recordings(connection, fresh)
-    upsert(connection, activities, fresh, newer_by="fetched_at", only_new={"resource_state"})
+    upsert(connection, activities, fresh, newer_by="fetched_at", only_new={"resource_state"}, alone=True)
     listed_bodies = [payload for payload in bodies if payload.activity_id not in buried]
     store_payloads(connection, SUMMARY, listed_bodies, asked_at)
     return len(gone)
@@ -171,7 +171,7 @@ def store_parts(connection: Connection, activity_id: int, rows: DetailRows, aske
 
 
 def store_payloads(connection: Connection, kind: str, bodies: Sequence[Payload], asked_at: datetime) -> None:
-    """Keep raw answers, so that the tables can be rebuilt from them."""
+    """Keep raw answers, so that the tables can be rebuilt from them; call it after ``take_turns``."""
     rows = [
         {
             "activity_id": payload.activity_id,
@@ -183,7 +183,7 @@ def store_payloads(connection: Connection, kind: str, bodies: Sequence[Payload],
         }
         for payload in bodies
     ]
-    upsert(connection, payloads, rows, newer_by="fetched_at")
+    upsert(connection, payloads, rows, newer_by="fetched_at", alone=True)
 
 
 def delete_activities(connection: Connection, activity_ids: Collection[int]) -> None:
@@ -275,5 +275,7 @@ def _drop_changed_recordings(connection: Connection, rows: Sequence[Row]) -> Non
         for row in stored
         if (row.start_date, row.elapsed_time) != fresh[row.id] and row.fetched_at <= asked[row.id]
     ]
+    if not changed:
+        return
     for table in (activity_streams, *ANALYSIS_TABLES):
         connection.execute(delete(table).where(among(table.c.activity_id, changed)))

@@ -1,9 +1,15 @@
-"""Many rows at once: COPY into a temporary table, then one INSERT ... ON CONFLICT."""
+"""Rows of one table at once.
+
+A few go with one INSERT ... ON CONFLICT. Many go by COPY: those known to be new straight into the table, the others
+into a temporary one and from there by INSERT ... ON CONFLICT.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -19,6 +25,9 @@ from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.tables import athletes
 
 Row = Mapping[str, Any]
+Key = tuple[Any, ...]
+# Up to so many rows go as parameters: a temporary table costs the server more, and swells its catalog.
+FEW = 50
 
 
 def upsert(
@@ -29,29 +38,23 @@ def upsert(
     newer_by: str | None = None,
     only_new: Collection[str] = (),
     rewrite_same: bool = True,
+    alone: bool = False,
 ) -> int:
     """Insert rows or update those whose key is there; returns how many were written.
 
     All rows have the same columns; columns they lack keep what is stored, and so do the columns in
     ``only_new``. With ``newer_by`` a stored row whose value in that column is later stays as it is.
     Without ``rewrite_same`` so does one that would change in nothing but the column ``newer_by``.
+    ``alone``: nobody else inserts rows with these keys before the transaction ends.
     Of several rows with one key the last counts. ``NeedsReauthorization`` for rows of an athlete who has disconnected.
     """
     if not rows:
         return 0
     keys = [column.name for column in table.primary_key]
-    distinct = list({tuple(row[key] for key in keys): row for row in rows}.values())
-    refuse_rows_of_revoked(connection, _owners(table, distinct))
-    try:
-        return _copy_and_merge(
-            connection,
-            table,
-            distinct,
-            _on_conflict(table, list(rows[0]), newer_by, only_new, rewrite_same=rewrite_same),
-        )
-    except OperationalError as error:
-        # The driver is used directly here, so the engine does not get to translate its errors.
-        raise away(connection.engine.url, error) from error
+    distinct = {tuple(row[key] for key in keys): row for row in rows}
+    refuse_rows_of_revoked(connection, _owners(table, rows))
+    rule = _Rule(newer_by, frozenset(only_new), rewrite_same=rewrite_same)
+    return _write(connection, table, distinct, rule, alone=alone)
 
 
 def append(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
@@ -60,37 +63,95 @@ def append(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         return
     try:
         with driver_of(connection).cursor() as cursor:
-            _copy(cursor, Identifier(str(table.schema), table.name), table, rows)
+            _copy(cursor, _target(table), table, rows)
     except OperationalError as error:
         raise away(connection.engine.url, error) from error
 
 
 def replace_children(connection: Connection, table: Table, activity_ids: Iterable[int], rows: Sequence[Row]) -> None:
-    """Make the rows of these activities in a child table exactly ``rows``."""
+    """Make the rows of these activities in a child table exactly ``rows``.
+
+    Whether their athlete is connected was checked when the activity was stored.
+    """
     connection.execute(table.delete().where(among(table.c.activity_id, activity_ids)))
-    upsert(connection, table, rows)
+    if rows:
+        keys = [column.name for column in table.primary_key]
+        distinct = {tuple(row[key] for key in keys): row for row in rows}
+        _write(connection, table, distinct, _Rule())
 
 
-def _copy_and_merge(connection: Connection, table: Table, rows: Sequence[Row], conflict: Composable) -> int:
-    columns = list(rows[0])
-    driver = driver_of(connection)
-    staging = Identifier(f"staging_{table.name}")
-    target = Identifier(str(table.schema), table.name)
-    names = SQL(", ").join(map(Identifier, columns))
-    with driver.cursor() as cursor:
-        cursor.execute(SQL("CREATE TEMP TABLE {} AS SELECT {} FROM {} WITH NO DATA").format(staging, names, target))
-        _copy(cursor, staging, table, rows)
-        cursor.execute(
-            SQL("INSERT INTO {target} AS stored ({names}) SELECT {names} FROM {staging} {conflict}").format(
-                target=target,
-                names=names,
-                staging=staging,
-                conflict=conflict,
-            )
+@dataclass(frozen=True)
+class _Rule:
+    """What becomes of a row whose key is there already: see :func:`upsert`."""
+
+    newer_by: str | None = None
+    only_new: frozenset[str] = frozenset()
+    rewrite_same: bool = True
+
+
+def _write(connection: Connection, table: Table, rows: Mapping[Key, Row], rule: _Rule, *, alone: bool = False) -> int:
+    """Insert or update rows by key; returns how many were written."""
+    try:
+        with driver_of(connection).cursor() as cursor:
+            if len(rows) <= FEW:
+                return _insert(cursor, table, list(rows.values()), rule)
+            known = _known(cursor, table, rows) if alone else rows.keys()
+            new = [row for key, row in rows.items() if key not in known]
+            if new:
+                _copy(cursor, _target(table), table, new)
+            old = [row for key, row in rows.items() if key in known]
+            return len(new) + (_copy_and_merge(cursor, table, old, rule) if old else 0)
+    except OperationalError as error:
+        # The driver is used directly here, so the engine does not get to translate its errors.
+        raise away(connection.engine.url, error) from error
+
+
+def _insert(cursor: Cursor[Any], table: Table, rows: Sequence[Row], rule: _Rule) -> int:
+    statement = _insertion(table, tuple(rows[0]), len(rows), rule)
+    cursor.execute(statement, [value for values in _values(table, rows) for value in values])
+    return cursor.rowcount
+
+
+@lru_cache(maxsize=256)
+def _insertion(table: Table, columns: tuple[str, ...], count: int, rule: _Rule) -> bytes:
+    """The statement that inserts so many rows."""
+    row = SQL("({})").format(SQL(", ").join([SQL("%s")] * len(columns)))
+    statement = SQL("INSERT INTO {} AS stored ({}) VALUES {} {}").format(
+        _target(table), _names(columns), SQL(", ").join([row] * count), _on_conflict(table, columns, rule)
+    )
+    return statement.as_bytes()
+
+
+def _known(cursor: Cursor[Any], table: Table, keys: Collection[Key]) -> set[Key]:
+    """Those of the keys that the table has."""
+    columns = list(table.primary_key)
+    kinds = SQL(", ").join(SQL(f"%s::{column.type.compile()}[]") for column in columns)
+    statement = SQL("SELECT {names} FROM {target} JOIN unnest({kinds}) AS asked ({names}) USING ({names})").format(
+        names=_names([column.name for column in columns]), target=_target(table), kinds=kinds
+    )
+    return set(cursor.execute(statement, [list(part) for part in zip(*keys, strict=True)]))
+
+
+def _copy_and_merge(cursor: Cursor[Any], table: Table, rows: Sequence[Row], rule: _Rule) -> int:
+    staging, target, names = Identifier(f"staging_{table.name}"), _target(table), _names(list(rows[0]))
+    cursor.execute(SQL("CREATE TEMP TABLE {} AS SELECT {} FROM {} WITH NO DATA").format(staging, names, target))
+    _copy(cursor, staging, table, rows)
+    cursor.execute(
+        SQL("INSERT INTO {target} AS stored ({names}) SELECT {names} FROM {staging} {conflict}").format(
+            target=target, names=names, staging=staging, conflict=_on_conflict(table, list(rows[0]), rule)
         )
-        written = cursor.rowcount
-        cursor.execute(SQL("DROP TABLE {}").format(staging))
+    )
+    written = cursor.rowcount
+    cursor.execute(SQL("DROP TABLE {}").format(staging))
     return written
+
+
+def _target(table: Table) -> Identifier:
+    return Identifier(str(table.schema), table.name)
+
+
+def _names(columns: Iterable[str]) -> Composable:
+    return SQL(", ").join(map(Identifier, columns))
 
 
 def _owners(table: Table, rows: Sequence[Row]) -> set[int]:
@@ -100,16 +161,21 @@ def _owners(table: Table, rows: Sequence[Row]) -> set[int]:
 
 
 def _copy(cursor: Cursor[Any], target: Identifier, table: Table, rows: Sequence[Row]) -> None:
+    with cursor.copy(SQL("COPY {} ({}) FROM STDIN").format(target, _names(rows[0]))) as copy:
+        for values in _values(table, rows):
+            copy.write_row(values)
+
+
+def _values(table: Table, rows: Sequence[Row]) -> Iterator[list[Any]]:
+    """What the driver is given for each row."""
     columns = list(rows[0])
     arrays = [place for place, name in enumerate(columns) if isinstance(table.c[name].type, ARRAY)]
     in_order = itemgetter(*columns)
-    names = SQL(", ").join(map(Identifier, columns))
-    with cursor.copy(SQL("COPY {} ({}) FROM STDIN").format(target, names)) as copy:
-        for row in rows:
-            values = list(in_order(row))
-            for place in arrays:
-                values[place] = _literal(values[place])
-            copy.write_row(values)
+    for row in rows:
+        values = list(in_order(row))
+        for place in arrays:
+            values[place] = _literal(values[place])
+        yield values
 
 
 def _literal(series: Sequence[Any] | None) -> str | None:
@@ -120,18 +186,16 @@ def _literal(series: Sequence[Any] | None) -> str | None:
     return None if series is None else f"{{{json.dumps(series)[1:-1]}}}"
 
 
-def _on_conflict(
-    table: Table, columns: Sequence[str], newer_by: str | None, only_new: Collection[str], *, rewrite_same: bool
-) -> Composable:
+def _on_conflict(table: Table, columns: Sequence[str], rule: _Rule) -> Composable:
     keys = [column.name for column in table.primary_key]
-    changing = [name for name in columns if name not in keys and name not in only_new]
+    changing = [name for name in columns if name not in keys and name not in rule.only_new]
     conditions = []
-    if newer_by is not None:
-        conditions.append(SQL("stored.{field} <= excluded.{field}").format(field=Identifier(newer_by)))
-    if not rewrite_same:
-        compared = [table.c[name] for name in changing if name != newer_by]
+    if rule.newer_by is not None:
+        conditions.append(SQL("stored.{field} <= excluded.{field}").format(field=Identifier(rule.newer_by)))
+    if not rule.rewrite_same:
+        compared = [table.c[name] for name in changing if name != rule.newer_by]
         conditions.append(
-            SQL("({}) IS DISTINCT FROM ({})").format(_values("stored", compared), _values("excluded", compared))
+            SQL("({}) IS DISTINCT FROM ({})").format(_comparable("stored", compared), _comparable("excluded", compared))
         )
     return SQL("ON CONFLICT ({}) DO UPDATE SET {} {}").format(
         SQL(", ").join(map(Identifier, keys)),
@@ -140,7 +204,7 @@ def _on_conflict(
     )
 
 
-def _values(side: str, columns: Sequence[Column[Any]]) -> Composable:
+def _comparable(side: str, columns: Sequence[Column[Any]]) -> Composable:
     """The columns of one side, in a form that can be compared: Postgres cannot tell whether two JSON values are one."""
     return SQL(", ").join(
         Identifier(side, column.name) + SQL("::text" if isinstance(column.type, JSON) else "") for column in columns

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, select, text
 
 from strava_pipeline.errors import DatabaseAway
-from strava_pipeline.warehouse.bulk import replace_children, upsert
+from strava_pipeline.warehouse.bulk import FEW, replace_children, upsert
 from strava_pipeline.warehouse.tables import activities, activity_streams, gear, laps
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -55,6 +55,20 @@ def test_an_older_answer_never_overwrites_a_newer_one(engine: Engine, answers: l
     # Of equally old answers the last to arrive stays.
     assert stored.fetched_at == NOON + timedelta(minutes=newest)
     assert stored.distance == [distance for minute, distance in answers if minute == newest][-1]
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["beside_others", "alone"])
+@pytest.mark.parametrize("count", [FEW, 4 * FEW], ids=["few", "many"])
+def test_rows_that_are_there_and_new_ones_go_together(engine: Engine, count: int, *, alone: bool) -> None:
+    stored = [bike(f"b{number}", name="old", fetched_at=NOON) for number in range(0, count, 2)]
+    later, earlier = NOON + timedelta(minutes=1), NOON - timedelta(minutes=1)
+    rows = [bike(f"b{number}", name="new", fetched_at=earlier if number % 4 == 0 else later) for number in range(count)]
+    with engine.begin() as connection:
+        assert upsert(connection, gear, stored, newer_by="fetched_at", alone=alone) == len(stored)
+        # Every fourth is older than what is stored.
+        assert upsert(connection, gear, rows, newer_by="fetched_at", alone=alone) == count - len(range(0, count, 4))
+        names = dict(connection.execute(select(gear.c.id, gear.c.name)).all())
+    assert names == {f"b{number}": "old" if number % 4 == 0 else "new" for number in range(count)}
 
 
 def test_the_number_written_leaves_out_what_was_too_old(engine: Engine) -> None:
