@@ -33,10 +33,11 @@ def create_app(
     wake: Callable[[], None] = lambda: None,
     dispatcher_is_running: Callable[[], bool] = lambda: True,
     dagster_tasks_wake: Callable[[], None] = lambda: None,
+    reading_engine: Engine | None = None,
 ) -> Flask:
     """The app; ``wake`` is called when an event was stored. ``ConfigurationError`` if it could not verify one.
 
-    ``dagster_tasks_wake`` is called when an athlete has come or gone.
+    ``dagster_tasks_wake`` is called when an athlete has come or gone. Pages are read by ``reading_engine``, if given.
     """
     redaction.install()
     check_settings(settings)
@@ -47,6 +48,7 @@ def create_app(
     app.url_map.merge_slashes = False
     app.extensions["settings"] = settings
     app.extensions["engine"] = engine
+    app.extensions["reading_engine"] = reading_engine or engine
     app.extensions["intake"] = Intake(engine)
     app.extensions["dispatcher_wake"] = wake
     app.extensions["dispatcher_is_running"] = dispatcher_is_running

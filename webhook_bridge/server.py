@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 
 from strava_pipeline.local.serving import serve_until_signalled
 from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.engine import open_reading_engine
 from webhook_bridge.app import create_app
 from webhook_bridge.dagster_tasks import DagsterTasks
 from webhook_bridge.dispatcher import Dispatcher
@@ -19,7 +20,8 @@ def serve(settings: Settings, engine: Engine, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT; the dispatcher runs beside."""
     dispatcher = Dispatcher(settings, engine)
     tasks = DagsterTasks(settings, engine)
-    app = create_app(settings, engine, dispatcher.wake, lambda: dispatcher.is_running, tasks.wake)
+    reading = open_reading_engine(settings)
+    app = create_app(settings, engine, dispatcher.wake, lambda: dispatcher.is_running, tasks.wake, reading)
 
     def begin(address: str) -> None:
         dispatcher.start()
@@ -38,3 +40,4 @@ def serve(settings: Settings, engine: Engine, host: str, port: int) -> None:
     )
     tasks.stop()
     dispatcher.stop()
+    reading.dispose()

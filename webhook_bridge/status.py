@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.lanes import Ceilings
 from strava_pipeline.warehouse import dead_letters
+from strava_pipeline.warehouse.app_status import why_inactive
 from strava_pipeline.warehouse.athlete_status import AthleteStatus, athlete_statuses, count_athletes
 from strava_pipeline.warehouse.dead_letters import DeadLetter, Selection
 from strava_pipeline.warehouse.engine import now
@@ -29,7 +30,9 @@ from strava_pipeline.warehouse.webhook_events import (
     PARKED,
     RECEIVED,
     WAITING,
+    Waiting,
     inbox_by_state,
+    waiting_events,
 )
 from webhook_bridge.dagster_api import DagsterUnavailable, athletes_being_backfilled
 from webhook_bridge.invites import new_invite
@@ -43,6 +46,15 @@ LAST_PAGE = 100_000
 LETTERS_SHOWN = 20
 LONGEST_REASON = 200
 STATES = (RECEIVED, LAUNCHED, WAITING, PARKED, DEAD, DONE, DISCARDED)
+# What an event waits for, as people say it.
+WAITS = {
+    "dagster": "Dagster, which did not take them",
+    "activity": "Strava to show the activity",
+    "streams": "Strava to have the samples",
+    "quota": "room within Strava's limits",
+    "app": "the app to be switched on again",
+    "replay": "their turn to be tried again",
+}
 OPEN = (RECEIVED, LAUNCHED, WAITING)
 
 status = Blueprint("status", __name__, template_folder="templates")
@@ -52,9 +64,10 @@ install_pages(status)
 
 @dataclass(frozen=True)
 class Inbox:
-    """Events by state; when the last one arrived, and how long the oldest that is open has waited."""
+    """Events by state, and what some wait for; when the last one came, and how long the oldest open one has waited."""
 
     by_state: dict[str, int]
+    waiting: list[Waiting]
     last_event_at: datetime | None
     lag: timedelta | None
 
@@ -77,6 +90,7 @@ class Overview:
     inbox: Inbox
     letters: list[DeadLetter]
     quota: QuotaStatus
+    app_is_inactive: str | None
 
 
 @status.get("/")
@@ -84,7 +98,7 @@ def overview() -> Answer:
     """The page; says honestly what it cannot know while Dagster is away."""
     number = _page_number()
     settings = _settings()
-    with _engine().connect() as connection:
+    with current_app.extensions["reading_engine"].connect() as connection:
         found = _look(connection, settings, number)
     try:
         importing: set[int] | None = athletes_being_backfilled(settings.dagster_webserver_url)
@@ -96,6 +110,7 @@ def overview() -> Answer:
         importing=importing,
         dagster=settings.dagster_webserver_url,
         states=STATES,
+        waits=WAITS,
         number=number,
         pages=-(-found.athlete_count // ATHLETES_PER_PAGE),
         purges=settings.purge_on_deauthorization,
@@ -168,6 +183,7 @@ def _look(connection: Connection, settings: Settings, number: int) -> Overview:
         inbox=_inbox(connection, moment),
         letters=dead_letters.dead_letters(connection, limit=LETTERS_SHOWN),
         quota=quota_status(connection, ceilings, moment),
+        app_is_inactive=why_inactive(connection),
     )
 
 
@@ -179,7 +195,7 @@ def _inbox(connection: Connection, moment: datetime) -> Inbox:
             func.min(webhook_events.c.received_at).filter(is_open),
         )
     ).one()
-    return Inbox(inbox_by_state(connection), last, moment - oldest if oldest else None)
+    return Inbox(inbox_by_state(connection), waiting_events(connection), last, moment - oldest if oldest else None)
 
 
 def _page_number() -> int:

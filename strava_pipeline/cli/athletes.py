@@ -92,7 +92,7 @@ def list_athletes(form: str) -> None:
 
 
 @athletes.command()
-@click.argument("athlete_id", metavar="ID", type=int)
+@click.argument("athlete_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
 @click.option("--keep-data", is_flag=True, help="Erase the tokens only; keep the tables' rows.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def forget(athlete_id: int, keep_data: bool, yes: bool) -> None:

@@ -66,19 +66,24 @@ def dead_letters() -> None:
 def list_letters(error_class: str | None, older_than: timedelta | None, form: str) -> None:
     """List dead letters, oldest first."""
     from strava_pipeline.warehouse import dead_letters as letters
+    from strava_pipeline.warehouse.webhook_events import waiting_events
 
     with _warehouse() as connection:
         found = letters.dead_letters(connection, letters.Selection(None, error_class, older_than))
+        waiting = waiting_events(connection)
     if form == "json":
         click.echo(json.dumps([_as_json(letter) for letter in found], indent=2))
     elif not found:
         click.echo("no dead letters")
     else:
         _print(found)
+    for some in waiting:
+        told = f"they wait for {some.waiting_for}, until {some.until:%Y-%m-%d %H:%M} UTC"
+        click.echo(f"{some.events} event(s) are not dead: {told}", err=True)
 
 
 @dead_letters.command()
-@click.argument("event_id", metavar="ID", type=int)
+@click.argument("event_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
 def show(event_id: int) -> None:
     """Show everything about one dead or discarded letter, as JSON."""
     from strava_pipeline.warehouse import dead_letters as letters
@@ -91,7 +96,7 @@ def show(event_id: int) -> None:
 
 
 @dead_letters.command()
-@click.argument("ids", metavar="[ID]...", type=int, nargs=-1)
+@click.argument("ids", metavar="[ID]...", type=click.IntRange(1, 2**63 - 1), nargs=-1)
 @_chosen
 @click.option("--all", "everything", is_flag=True, help="Every dead letter.")
 @click.option("--yes", is_flag=True, help="Do not ask, however many there are.")
@@ -108,7 +113,7 @@ def replay(
 
 
 @dead_letters.command()
-@click.argument("ids", metavar="[ID]...", type=int, nargs=-1)
+@click.argument("ids", metavar="[ID]...", type=click.IntRange(1, 2**63 - 1), nargs=-1)
 @_chosen
 @click.option("--all", "everything", is_flag=True, help="Every dead letter.")
 @click.option("--because", required=True, help="Why; it is kept with the letter.")

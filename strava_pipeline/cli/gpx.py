@@ -17,7 +17,7 @@ MAX_WAIT = timedelta(minutes=16)
 
 
 @click.command()
-@click.argument("activity_id", metavar="ACTIVITY", type=click.IntRange(min=1))
+@click.argument("activity_id", metavar="ACTIVITY", type=click.IntRange(1, 2**63 - 1))
 @click.option(
     "--athlete", "athlete_id", type=click.IntRange(1, 2**63 - 1), help="Whose it is. Without it: as the tables have it."
 )

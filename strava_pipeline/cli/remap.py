@@ -10,7 +10,7 @@ from strava_pipeline.settings import load_settings
 
 
 @click.command()
-@click.option("--athlete", "athlete_id", type=int, help="Only this athlete's activities.")
+@click.option("--athlete", "athlete_id", type=click.IntRange(1, 2**63 - 1), help="Only this athlete's activities.")
 @click.option(
     "--before", type=click.DateTime(), help="Only what was not re-mapped since (UTC), to go on with an interrupted one."
 )

@@ -17,6 +17,17 @@ PROBE_EVERY = timedelta(hours=1)
 _ONLY = app_status.c.id == 1
 
 
+def why_inactive(connection: Connection) -> str | None:
+    """What a person can do about an app that is switched off; ``None``: it is not."""
+    row = connection.execute(select(app_status).where(_ONLY, app_status.c.inactive_since.is_not(None))).first()
+    if row is None:
+        return None
+    return (
+        f"Strava has the app switched off since {row.inactive_since:%Y-%m-%d %H:%M} UTC: its owner needs a Strava"
+        f" subscription; tried again at {row.probe_at:%Y-%m-%d %H:%M} UTC ({row.reason})"
+    )
+
+
 def admit(connection: Connection, moment: datetime) -> bool:
     """Whether the call that asks is the probe of a switched-off app; ``AppInactive`` if it must not be sent.
 
@@ -26,10 +37,7 @@ def admit(connection: Connection, moment: datetime) -> bool:
     if row is None or row.inactive_since is None:
         return False
     if moment < row.probe_at:
-        raise AppInactive(
-            f"Strava has the app switched off since {row.inactive_since:%Y-%m-%d %H:%M} UTC: its owner needs a Strava"
-            f" subscription; tried again at {row.probe_at:%Y-%m-%d %H:%M} UTC ({row.reason})"
-        )
+        raise AppInactive(why_inactive(connection) or "")
     return True
 
 

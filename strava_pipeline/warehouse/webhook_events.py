@@ -171,6 +171,26 @@ def wake_dispatchers(connection: Connection) -> None:
     connection.execute(select(func.pg_notify(CHANNEL, "")))
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """Events that wait for one thing: how many, and when the first of them goes on (UTC)."""
+
+    waiting_for: str
+    events: int
+    until: datetime
+
+
+def waiting_events(connection: Connection) -> list[Waiting]:
+    """What events wait for that are not to be worked on yet."""
+    query = (
+        select(webhook_events.c.waiting_for, func.count(), func.min(webhook_events.c.not_before))
+        .where(webhook_events.c.state == WAITING, webhook_events.c.not_before > func.clock_timestamp())
+        .group_by(webhook_events.c.waiting_for)
+        .order_by(webhook_events.c.waiting_for)
+    )
+    return [Waiting(*row) for row in connection.execute(query)]
+
+
 def inbox_by_state(connection: Connection) -> dict[str, int]:
     """How many events are in each state; states without any are left out."""
     query = select(webhook_events.c.state, func.count()).group_by(webhook_events.c.state)

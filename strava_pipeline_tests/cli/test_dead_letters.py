@@ -45,6 +45,23 @@ def objects(*arguments: str) -> list[int]:
     return [letter["object_id"] for letter in found]
 
 
+def test_what_waits_is_told_beside(engine: Engine) -> None:
+    store(engine, 4)
+    later = datetime(2031, 5, 1, 12, tzinfo=UTC)
+    change(engine, [rows(engine)[3].id], state="waiting", waiting_for="quota", not_before=later)
+    done = run("list")
+    assert "1 event(s) are not dead: they wait for quota, until 2031-05-01 12:00 UTC" in done.stderr
+    assert len(objects()) == 3
+
+
+@pytest.mark.parametrize("number", ["0", "9" * 19, "9" * 40])
+def test_a_number_that_no_event_can_have_is_refused(number: str) -> None:
+    for command in ("show", "replay"):
+        done = run(command, number)
+        assert done.exit_code == 2
+        assert "9223372036854775807" in done.stderr
+
+
 def ids(engine: Engine) -> list[str]:
     return [str(stored.id) for stored in rows(engine)]
 

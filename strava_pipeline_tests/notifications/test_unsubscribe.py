@@ -41,3 +41,7 @@ def test_a_link_is_good_for_one_athlete_only() -> None:
 def test_any_text_is_answered(text: str) -> None:
     assert athlete_behind(text, RING) is None
     assert athlete_behind(f"{RING.writing_key_id}.{text}", RING) is None
+
+
+def test_a_number_without_end_leads_nowhere() -> None:
+    assert athlete_behind(f"{RING.writing_key_id}.{'9' * 5000}.x", RING) is None

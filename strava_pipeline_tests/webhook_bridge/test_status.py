@@ -10,7 +10,9 @@ import pytest
 from sqlalchemy import Engine, func, insert, make_url, select
 
 from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.warehouse import dead_letters, webhook_claims
 from strava_pipeline.warehouse.activities import Span
+from strava_pipeline.warehouse.app_status import note_inactive
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.job_progress import Done, Report, tell
 from strava_pipeline.warehouse.ops_tables import operator_audit, payloads, users, webhook_events
@@ -18,6 +20,7 @@ from strava_pipeline.warehouse.tables import activities, activity_streams, athle
 from strava_pipeline_tests.strava.loopback import Loopback, reply
 from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, words_of
 from webhook_bridge.app import create_app
+from webhook_bridge.status import WAITS
 
 RIDER = 1001
 DAY = datetime(2025, 6, 10, tzinfo=UTC)
@@ -167,6 +170,34 @@ def test_a_database_that_is_away_is_a_page_with_503(settings: Settings, database
         assert answer.status_code == 503
         assert answer.mimetype == "text/html"
         assert "The database is away" in words_of(answer)
+
+
+def test_the_page_is_read_where_the_database_answers(settings: Settings, engine: Engine, database: str) -> None:
+    nowhere = open_engine(make_url(database).set(host="127.0.0.1", port=9, query={}))
+    browser = Browser(create_app(settings, nowhere, reading_engine=engine))
+    assert browser.get("/").status_code == 200
+    assert browser.submit("/", "/dead-letters/replay").status_code == 503
+
+
+def test_what_events_wait_for_is_said(browser: Browser, engine: Engine) -> None:
+    later = datetime(2031, 5, 1, 12, tzinfo=UTC)
+    for number in (1, 2):
+        add_event(engine, number, "waiting", waiting_for="quota", not_before=later)
+    add_event(engine, 3, "waiting", waiting_for="app", not_before=later)
+    add_event(engine, 4, "waiting", waiting_for="replay", not_before=DAY)
+    with engine.begin() as connection:
+        note_inactive(connection, "Application inactive", later)
+    words = words_of(browser.get("/"))
+    assert "2 wait for room within Strava's limits, until 2031-05-01 12:00 UTC" in words
+    assert "1 wait for the app to be switched on again" in words
+    assert "tried again," not in words
+    assert "Strava has the app switched off since 2031-05-01 12:00 UTC" in words
+
+
+def test_whatever_an_event_may_wait_for_has_words() -> None:
+    reasons = {webhook_claims.FOR_DAGSTER, webhook_claims.FOR_ACTIVITY, webhook_claims.FOR_STREAMS}
+    reasons |= {webhook_claims.FOR_QUOTA, webhook_claims.FOR_APP, dead_letters.REPLAY}
+    assert reasons == WAITS.keys()
 
 
 def test_the_inbox_is_counted_with_its_lag(browser: Browser, engine: Engine) -> None:
