@@ -37,5 +37,9 @@ def test_the_command_answers_help_without_the_database_libraries() -> None:
     assert loaded_by("strava_pipeline.cli").isdisjoint({*HEAVY, "sqlalchemy", "numpy", "requests", "flask", "pydantic"})
 
 
+def test_a_run_loads_no_library_that_its_steps_may_not_need() -> None:
+    assert loaded_by("strava_pipeline.definitions").isdisjoint({"pandas", "pyarrow", "matplotlib"})
+
+
 def test_what_is_looked_for_would_be_found() -> None:
     assert {"dagster"} <= loaded_by("strava_pipeline.definitions")

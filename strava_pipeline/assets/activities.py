@@ -5,8 +5,9 @@ from collections.abc import Callable
 import dagster as dg
 
 from strava_pipeline.assets.progress import Teller, told
-from strava_pipeline.assets.steps import POOL, lane_of, log_month, step_faults, table_metadata
+from strava_pipeline.assets.steps import lane_of, log_month, step_faults, table_metadata
 from strava_pipeline.partitions import grid_partitions, spans_by_athlete
+from strava_pipeline.pool import POOL
 from strava_pipeline.resources import StravaResource
 from strava_pipeline.sync import (
     SpanResult,

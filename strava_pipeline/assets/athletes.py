@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from strava_pipeline.assets.steps import POOL, lane_of, step_faults, table_metadata
+from strava_pipeline.assets.steps import lane_of, step_faults, table_metadata
 from strava_pipeline.partitions import athletes_partitions
+from strava_pipeline.pool import POOL
 from strava_pipeline.resources import StravaResource
 from strava_pipeline.sync import import_athlete
 from strava_pipeline.warehouse import tables

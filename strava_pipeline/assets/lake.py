@@ -1,5 +1,7 @@
 """Samples as Parquet files, for engines that read columns."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from strava_pipeline.assets.activities import YEARLY, activity_streams
@@ -9,7 +11,9 @@ from strava_pipeline.resources import WarehouseResource
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.streams import SERIES
 from strava_pipeline.warehouse import tables
-from strava_pipeline.warehouse.lake import MonthFile, lake_url, write_month
+
+if TYPE_CHECKING:
+    from strava_pipeline.warehouse.lake import MonthFile
 
 # Which column of activity_streams each column comes from: a sample's number from the order in its arrays.
 SOURCES = {name: name for name in ("activity_id", "athlete_id", *SERIES, "latitude", "longitude")} | {
@@ -46,6 +50,8 @@ def activity_points_parquet(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource
 ) -> dg.MaterializeResult[None]:
     """One file per athlete and month with every sample, under STRAVA_LAKE_URL; columns as in activity_points."""
+    from strava_pipeline.warehouse.lake import lake_url, write_month  # noqa: PLC0415  Arrow, which no other run needs
+
     url = lake_url(load_settings())
     with step_faults(context.retry_number):
         for _, cells in spans_by_athlete(context.partition_keys):
@@ -55,7 +61,7 @@ def activity_points_parquet(
     return dg.MaterializeResult()
 
 
-def _metadata(month: MonthFile) -> dict[str, dg.MetadataValue]:
+def _metadata(month: "MonthFile") -> dict[str, dg.MetadataValue]:
     return {
         "dagster/partition_row_count": dg.MetadataValue.int(month.points),
         "size in bytes": dg.MetadataValue.int(month.size_bytes),

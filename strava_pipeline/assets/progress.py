@@ -12,6 +12,7 @@ import dagster as dg
 
 from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.settings import load_settings
+from strava_pipeline.stopping import stop_wanted
 from strava_pipeline.strava.lanes import Ceilings
 from strava_pipeline.strava.quota import Lane
 from strava_pipeline.strava.watch import Waiting
@@ -46,7 +47,9 @@ class Teller:
     _tagged_at: float = float("-inf")
 
     def hear(self, waiting: Waiting | None) -> None:
-        """The run is at work, or waits; not every time is told."""
+        """The run is at work, or waits; not every time is told. Here a command that was interrupted ends its run."""
+        if stop_wanted.is_set():
+            raise dg.DagsterExecutionInterruptedError
         moment = time.monotonic()
         if moment - self._told_at >= TELL_EVERY_SECONDS:
             self._told_at = moment

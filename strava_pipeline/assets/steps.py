@@ -11,7 +11,6 @@ from strava_pipeline.errors import DatabaseAway, QuotaExhausted, RetriableStrava
 from strava_pipeline.strava.quota import Lane
 from strava_pipeline.sync import SpanResult
 
-POOL = "strava_api"
 LANE_TAG = "strava/lane"
 MAX_RETRIES = 3
 

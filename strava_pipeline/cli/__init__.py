@@ -12,6 +12,7 @@ from types import FrameType
 import click
 
 from strava_pipeline import redaction
+from strava_pipeline.cli.interruptible import SIGNALS, Interrupted
 from strava_pipeline.errors import StravaPipelineError
 
 # Command -> the module that holds it. `--help` shows the summaries here, so that it imports none of them.
@@ -63,15 +64,17 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: exit 0, or one line on stderr and exit 1."""
+    """Entry point: exit 0, or one line on stderr and exit 1 (after a signal: its number and 128)."""
     redaction.install()
     if level := os.environ.get("STRAVA_LOG_LEVEL"):
         logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        # Like Ctrl-C: whatever was started is stopped on the way out.
+    for number in SIGNALS:
+        # All like Ctrl-C: whatever was started is stopped on the way out.
         signal.signal(number, _interrupt)
     try:
         cli()
+    except Interrupted as error:
+        _end(str(error), error.exit_code)
     except StravaPipelineError as error:
         _end(str(error))
     except OSError as error:
@@ -79,9 +82,9 @@ def main() -> None:
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  the signature is signal's
-    raise KeyboardInterrupt
+    raise KeyboardInterrupt(signum)
 
 
-def _end(reason: str) -> None:
+def _end(reason: str, code: int = 1) -> None:
     click.echo(f"strava-pipeline: {reason}", err=True)
-    sys.exit(1)
+    sys.exit(code)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from strava_pipeline.cli.dead_runs import process_tag
-from strava_pipeline.errors import ConfigurationError, StravaPipelineError
+from strava_pipeline.cli.dead_runs import cancel_own_runs, process_tag
+from strava_pipeline.cli.interruptible import beside, interruptible, said_on_interrupt
+from strava_pipeline.errors import ConfigurationError, DatabaseAway, StravaPipelineError
 from strava_pipeline.settings import load_settings
+from strava_pipeline.stopping import stop_wanted
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, ExecuteInProcessResult
+    from sqlalchemy import Engine
+
+    from strava_pipeline.warehouse.activities import Span
 
 PROFILE = "athletes"
 SUMMARIES = "activities"
@@ -26,16 +33,13 @@ MONTHS_PER_RUN = 12
 MONTHS_PER_YEAR = 12
 
 
-INTERRUPTIONS = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
-INTERRUPTED = "interrupted: what is stored is kept; the same command goes on from there"
+# Interrupted, a request under way gets this long to end.
+GRACE_SECONDS = 3.0
+INTERRUPTED = "interrupted{}; what is stored is kept, and the same command goes on from there"
 
 
 class BackfillFailed(StravaPipelineError):
     """A run of the backfill failed; the run log has the details."""
-
-
-class BackfillInterrupted(StravaPipelineError):
-    """Somebody pressed Ctrl-C."""
 
 
 @dataclass(frozen=True)
@@ -84,35 +88,54 @@ def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
     from strava_pipeline.warehouse.activities import Span
     from strava_pipeline.warehouse.migrate import open_warehouse
 
-    settings = load_settings()
-    for needed in ("token_keys", "client_secret"):
-        settings.required(needed)
-    chosen = _chosen(assets)
-    _check_months(first, last, f"{settings.history_start:%Y-%m}")
-    runs = list(plan(first, last, chosen))
-    with open_warehouse(settings) as engine:
-        # What would fail in each run fails here, before the first one.
-        open_tokens(settings, engine).access_token(athlete_id)
-        span = Span(athlete_id, _start(first), next_month(_start(last)))
-        with open_instance(settings) as instance:
-            register_athlete(instance, athlete_id)
-            with shown(lambda: look(engine, settings, span, tuple(chosen)), Console(stderr=True)):
-                _run_all(instance, athlete_id, runs)
+    with interruptible(INTERRUPTED.format("")):
+        settings = load_settings()
+        for needed in ("token_keys", "client_secret"):
+            settings.required(needed)
+        chosen = _chosen(assets)
+        _check_months(first, last, f"{settings.history_start:%Y-%m}")
+        runs = list(plan(first, last, chosen))
+        with open_warehouse(settings) as engine:
+            # What would fail in each run fails here, before the first one.
+            open_tokens(settings, engine).access_token(athlete_id)
+            span = Span(athlete_id, _start(first), next_month(_start(last)))
+            with open_instance(settings) as instance:
+                register_athlete(instance, athlete_id)
+                with shown(lambda: look(engine, settings, span, tuple(chosen)), Console(stderr=True)):
+                    outcome = beside(partial(_run_all, instance, athlete_id, runs))
+                    with said_on_interrupt(partial(_stop, outcome, instance, engine, span)):
+                        outcome.result()
+
+
+def _stop(outcome: Future[None], instance: DagsterInstance, engine: Engine, span: Span) -> str:
+    """Ends what runs in this process; says how far it came."""
+    from dagster_postgres.utils import DagsterPostgresException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from strava_pipeline.warehouse.job_progress import count_done, note_finished
+
+    try:
+        ended = cancel_own_runs(instance, partial(wait, [outcome], GRACE_SECONDS))
+        with engine.begin() as connection:
+            for run_id in ended:
+                note_finished(connection, run_id)
+            done = count_done(connection, span)
+    except (DatabaseAway, SQLAlchemyError, DagsterPostgresException):
+        return INTERRUPTED.format(" (the database is away)")
+    reached = f"; so far {done.listed} activities, {done.detailed} with their detail, {done.streamed} with samples"
+    return INTERRUPTED.format(reached)
 
 
 def _run_all(instance: DagsterInstance, athlete_id: int, runs: list[PlannedRun]) -> None:
-    """Run after run; the first that fails ends the backfill, and so does Ctrl-C."""
-    from dagster._core.errors import DagsterExecutionInterruptedError
-
+    """Run after run; the first that fails ends the backfill."""
     for run in runs:
-        try:
-            result = _execute(instance, athlete_id, run)
-        except (KeyboardInterrupt, DagsterExecutionInterruptedError):
-            raise BackfillInterrupted(INTERRUPTED) from None
+        if stop_wanted.is_set():
+            return
+        result = _execute(instance, athlete_id, run)
+        if stop_wanted.is_set():
+            return
         click.echo(f"run {result.run_id}  {'success' if result.success else 'failure'}  {run}")
         if not result.success:
-            if _was_interrupted(instance, result.run_id):
-                raise BackfillInterrupted(INTERRUPTED)
             raise BackfillFailed(f"{run} of athlete {athlete_id} failed: {_reason(instance, result.run_id)}")
 
 
@@ -144,20 +167,6 @@ def _tags(athlete_id: int, run: PlannedRun) -> dict[str, str]:
 def _with_siblings(assets: tuple[str, ...]) -> tuple[str, ...]:
     """Profile and gear come with one request and cannot be had one by one."""
     return (*assets, "gear") if PROFILE in assets else assets
-
-
-def _was_interrupted(instance: DagsterInstance, run_id: str) -> bool:
-    """Whether a run ended by a signal: Dagster makes that a failed step, or a canceled run."""
-    import dagster as dg
-
-    kinds = (dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED)
-    for kind in kinds:
-        for record in instance.get_records_for_run(run_id, of_type=kind).records:
-            event = record.event_log_entry.dagster_event
-            error = getattr(event.event_specific_data, "error", None) if event else None
-            if kind is dg.DagsterEventType.RUN_CANCELED or (error and error.cls_name in INTERRUPTIONS):
-                return True
-    return False
 
 
 def _reason(instance: DagsterInstance, run_id: str) -> str:

@@ -1,15 +1,19 @@
-"""Runs that a command executed in its own process, and that ended with it, be it by kill -9."""
+"""Runs that a command executes in its own process: they end with it, be it by Ctrl-C or by kill -9."""
 
 from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import psutil
 
+from strava_pipeline.pool import free_slots
+from strava_pipeline.stopping import stop_wanted
+
 if TYPE_CHECKING:
-    from dagster import DagsterInstance
+    from dagster import DagsterInstance, DagsterRun
 
 PROCESS_TAG = "strava/process"
 
@@ -21,13 +25,32 @@ def process_tag() -> dict[str, str]:
 
 def end_dead_runs(instance: DagsterInstance) -> int:
     """Mark as failed what this machine's dead processes left as running; returns how many there were."""
-    import dagster as dg
-
-    running = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
-    dead = [run for run in instance.get_runs(running) if _is_dead(run.tags.get(PROCESS_TAG, ""))]
+    dead = [run for run in _unfinished(instance) if _is_dead(run.tags.get(PROCESS_TAG, ""))]
     for run in dead:
         instance.report_run_failed(run, "its process ended before the run did; what it had stored is there")
+        free_slots(instance, run.run_id)
     return len(dead)
+
+
+def cancel_own_runs(instance: DagsterInstance, wait: Callable[[], object]) -> list[str]:
+    """Have the runs of this process end, ``wait`` for that, and mark those that did not as canceled; all their ids."""
+    ours = _unfinished(instance, process_tag())
+    for run in ours:
+        instance.report_run_canceling(run)
+    stop_wanted.set()
+    wait()
+    for run in _unfinished(instance, process_tag()):
+        instance.report_run_canceled(run, "its process was ended by a signal; what it had stored is there")
+        free_slots(instance, run.run_id)
+    return [run.run_id for run in ours]
+
+
+def _unfinished(instance: DagsterInstance, tags: dict[str, str] | None = None) -> list[DagsterRun]:
+    import dagster as dg
+
+    # A run that is executed in process is neither queued nor launched; it begins as not started.
+    statuses = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+    return list(instance.get_runs(dg.RunsFilter(statuses=statuses, tags=tags or {})))
 
 
 def _is_dead(tag: str) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from strava_pipeline.cli.dead_runs import end_dead_runs
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local.dagster_home import prepare
+from strava_pipeline.pool import set_up_pool
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.engine import dagster_url, database_url
 from strava_pipeline.warehouse.migrate import create_database
@@ -43,5 +44,23 @@ def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
         reason = str(error).strip().splitlines()[0]
         raise ConfigurationError(f"{environment['DAGSTER_HOME']}/dagster.yaml is not usable: {reason}") from None
     with instance:
-        end_dead_runs(instance)
+        _tidy(instance)
         yield instance
+
+
+def _tidy(instance: DagsterInstance) -> None:
+    """What has to be in order before a run begins."""
+    end_dead_runs(instance)
+    set_up_pool(instance)
+
+
+def main() -> None:
+    """A program of its own for ``up``, whose process lasts for years and should not load Dagster."""
+    from dagster import DagsterInstance
+
+    with DagsterInstance.get() as instance:
+        _tidy(instance)
+
+
+if __name__ == "__main__":
+    main()

@@ -80,15 +80,17 @@ def rotate(dry_run: bool) -> None:
             use = read_use(connection)
     verb = "would be re-encrypted" if dry_run else "re-encrypted"
     for key_id, rows in sorted(done.items()):
-        click.echo(f"{rows} rows of key {key_id} {verb} with key {keyring.writing_key_id}")
+        click.echo(f"{_rows(rows)} of key {key_id} {verb} with key {keyring.writing_key_id}")
     if not done:
-        click.echo(f"nothing to do: key {keyring.writing_key_id} wrote all {use.rows(keyring.writing_key_id)} rows")
+        click.echo(
+            f"nothing to do: key {keyring.writing_key_id} wrote {_rows(use.rows(keyring.writing_key_id))}, which is all"
+        )
     if unreadable:
-        raise ConfigurationError(f"{unreadable} rows do not open: these athletes have to connect again")
+        raise ConfigurationError(f"{_rows(unreadable)} cannot be opened: connect these athletes again")
     left = sum(use.rows(key_id) for key_id in use.needed() if key_id != keyring.writing_key_id)
     if left and not dry_run:
         raise WarehouseError(
-            f"{left} rows were written with another key meanwhile: restart the processes that still have it first"
+            f"{_rows(left)} written with another key meanwhile: restart the processes that still have it first"
             " in STRAVA_TOKEN_KEYS, and run this again"
         )
 
@@ -104,5 +106,9 @@ def _role(key_id: str, keyring: Keyring, use: KeyUse) -> str:
 def _advice(key_id: str, use: KeyUse) -> str:
     rows = use.rows(key_id)
     if rows:
-        return f"key {key_id}: {rows} rows need it; run strava-pipeline keys rotate before it goes"
+        return f"key {key_id}: needed by {_rows(rows)}; run strava-pipeline keys rotate before it goes"
     return f"key {key_id}: no row needs it; it may go once no process writes with it (backups may still need it)"
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'s' * (count != 1)}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -9,6 +12,8 @@ import click
 
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.settings import Settings, load_settings
+
+TIDY = (sys.executable, "-m", "strava_pipeline.cli.instance")
 
 
 @click.command()
@@ -31,6 +36,9 @@ def up() -> None:
         # Creates the tables where there are none, or says what is wrong before anything starts.
         open_tokens(settings, engine)
     environment = dagster_environment(settings)
+    # In a process of its own, since this one lasts for years and should not load Dagster. It can fail for nothing
+    # that the services, which log it, would not fail for as well.
+    subprocess.run(TIDY, env=os.environ | environment, stderr=subprocess.DEVNULL, check=False)  # noqa: S603  a constant
     with Supervisor() as supervisor:
         for service in dagster_services(settings.home, dagster_port, environment):
             supervisor.start(service)

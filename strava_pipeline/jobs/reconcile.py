@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from strava_pipeline.assets.steps import LANE_TAG, POOL, step_faults
+from strava_pipeline.assets.steps import LANE_TAG, step_faults
+from strava_pipeline.pool import POOL
 from strava_pipeline.reconcile import active_athletes, reconcile_athlete
 from strava_pipeline.resources import StravaResource, WarehouseResource
 from strava_pipeline.settings import load_settings

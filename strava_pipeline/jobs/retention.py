@@ -7,7 +7,6 @@ import dagster as dg
 from strava_pipeline.assets.steps import step_faults
 from strava_pipeline.resources import WarehouseResource
 from strava_pipeline.settings import load_settings
-from strava_pipeline.warehouse.lake import lake_url, remove_points_before
 from strava_pipeline.warehouse.retention import keep_from, remove_activities_before, remove_old_records
 from strava_pipeline.warehouse.webhook_events import forget_done
 
@@ -20,6 +19,8 @@ def remove_old_activities(context: dg.OpExecutionContext, warehouse: WarehouseRe
     if moment is None:
         context.log.info("STRAVA_RETENTION_DAYS is not set: all activities are kept")
         return
+    from strava_pipeline.warehouse.lake import lake_url, remove_points_before  # noqa: PLC0415  Arrow, only needed here
+
     with step_faults(context.retry_number):
         removed = remove_activities_before(warehouse.engine, moment)
         months = remove_points_before(warehouse.engine, lake_url(settings), moment)

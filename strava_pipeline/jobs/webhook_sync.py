@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Connection, Engine
 
-from strava_pipeline.assets.steps import LANE_TAG, MAX_RETRIES, POOL, step_faults
+from strava_pipeline.assets.steps import LANE_TAG, MAX_RETRIES, step_faults
 from strava_pipeline.deauthorization import settle_deauthorization
 from strava_pipeline.errors import (
     AppInactive,
@@ -25,6 +25,7 @@ from strava_pipeline.errors import (
 from strava_pipeline.jobs.notifications import send_mails
 from strava_pipeline.live import Effect, NotThereYet, sync_activity
 from strava_pipeline.partitions import cell, register_athlete
+from strava_pipeline.pool import POOL
 from strava_pipeline.resources import StravaResource, WarehouseResource
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota import Lane

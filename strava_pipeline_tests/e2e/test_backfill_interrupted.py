@@ -1,7 +1,8 @@
-"""A backfill that is killed or doubled: no request for what is stored, and nothing missing."""
+"""A backfill that is killed, ended or doubled: no request for what is stored, and nothing missing."""
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
 from collections import Counter
@@ -14,23 +15,28 @@ import requests
 from sqlalchemy import create_engine, text
 
 from strava_pipeline.mock_strava.athletes import CYCLIST
+from strava_pipeline.warehouse.engine import parse_url
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
 
 ATHLETE = CYCLIST.athlete_id
 SECONDS = 120
 
 
-@pytest.fixture
-def mock(installation: Installation, start_mock: Callable[..., Mock]) -> Mock:
-    """A mock with two months of made-up rides, and the installation connected to one athlete."""
-    mock = start_mock("--months", "2")
+def connected_mock(installation: Installation, start_mock: Callable[..., Mock], months: int) -> Mock:
+    """A mock with that many months of made-up rides, and the installation connected to one athlete."""
+    mock = start_mock("--months", str(months))
     installation.output("connect", "--code", mock.new_code(ATHLETE))
     return mock
 
 
+@pytest.fixture
+def mock(installation: Installation, start_mock: Callable[..., Mock]) -> Mock:
+    return connected_mock(installation, start_mock, 2)
+
+
 def arguments(*more: str) -> tuple[str, ...]:
     today = datetime.now(UTC)
-    first = today - timedelta(days=75)
+    first = today - timedelta(days=150)
     span = ("--from", f"{first:%Y-%m}", "--to", f"{today:%Y-%m}")
     assets = "activities,activity_details,activity_streams"
     return ("backfill", "--athlete", str(ATHLETE), *span, "--assets", assets, *more)
@@ -49,19 +55,34 @@ def wait_until(true: Callable[[], Any], what: str) -> None:
         time.sleep(0.05)
 
 
+def found(address: str, query: str) -> list[Any]:
+    """The rows of a query."""
+    engine = create_engine(parse_url(address, "the address"))
+    with engine.connect() as connection:
+        rows = list(connection.execute(text(query)).all())
+    engine.dispose()
+    return rows
+
+
 def counts(installation: Installation) -> tuple[int, int, int]:
     """Activities, details and streams that are stored."""
-    engine = create_engine(
-        installation.environment["STRAVA_DATABASE_URL"].replace("postgresql:", "postgresql+psycopg:")
-    )
     query = (
         "SELECT (SELECT count(*) FROM strava.activities), (SELECT count(*) FROM ops.payloads WHERE kind = 'detail'),"
         " (SELECT count(*) FROM strava.activity_streams)"
     )
-    with engine.connect() as connection:
-        found = connection.execute(text(query)).one()
-    engine.dispose()
-    return found[0], found[1], found[2]
+    ((listed, detailed, streamed),) = found(installation.environment["STRAVA_DATABASE_URL"], query)
+    return listed, detailed, streamed
+
+
+def run_states(installation: Installation) -> list[str]:
+    """What Dagster says of its runs, in the order of their creation."""
+    rows = found(installation.environment["DAGSTER_POSTGRES_URL"], "SELECT status FROM runs ORDER BY id")
+    return [row[0] for row in rows]
+
+
+def says_that_it_waits(installation: Installation) -> bool:
+    query = "SELECT 1 FROM ops.job_progress WHERE waiting_for IS NOT NULL"
+    return bool(found(installation.environment["STRAVA_DATABASE_URL"], query))
 
 
 @pytest.fixture
@@ -96,6 +117,44 @@ def test_a_killed_backfill_goes_on_without_asking_twice(
     before = asked(mock)
     installation.output(*arguments())
     assert asked(mock) == before
+
+
+@pytest.mark.parametrize(
+    ("number", "months", "settings"),
+    [
+        (signal.SIGINT, 2, {}),
+        (signal.SIGTERM, 2, {"STRAVA_QUOTA_SHORT_LIMIT": "14"}),
+        (signal.SIGINT, 5, {"STRAVA_IMPORT_BATCH_SIZE": "50", "STRAVA_IMPORT_BATCH_INTERVAL_SECONDS": "600"}),
+    ],
+    ids=["at-work", "waiting-for-quota", "between-batches"],
+)
+def test_a_signal_ends_a_backfill_within_seconds_and_in_one_line(
+    installation: Installation,
+    start_mock: Callable[..., Mock],
+    started: Callable[[], subprocess.Popen[str]],
+    number: signal.Signals,
+    months: int,
+    settings: dict[str, str],
+) -> None:
+    mock = connected_mock(installation, start_mock, months)
+    installation.environment |= settings
+    process = started()
+    if settings:
+        wait_until(lambda: says_that_it_waits(installation), "the backfill never waited")
+    else:
+        wait_until(lambda: len(asked(mock)) >= 5, "the backfill sent no request")
+    process.send_signal(number)
+    began = time.monotonic()
+    told, _ = process.communicate(timeout=SECONDS)
+    # Three seconds of grace and the end of the process, on a machine that has more to do.
+    assert time.monotonic() - began < 20
+    assert process.returncode == 128 + number, told
+    lines = [line for line in told.splitlines() if not line.startswith("run ")]
+    assert lines[-1].startswith("strava-pipeline: interrupted; so far "), told
+    assert "Traceback" not in told
+    assert run_states(installation) == ["SUCCESS", "CANCELED"]
+    listed, detailed, streamed = counts(installation)
+    assert f"{listed} activities, {detailed} with their detail, {streamed} with samples" in lines[-1]
 
 
 def test_two_backfills_at_once_ask_for_everything_once(

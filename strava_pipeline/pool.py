@@ -1,0 +1,35 @@
+"""The pool in which Dagster counts the steps that send requests to Strava."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import InternalError
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+POOL = "strava_api"
+
+
+def set_up_pool(instance: DagsterInstance) -> None:
+    """Give the pool its limit before any step asks for it.
+
+    Dagster 1.13 does so at the pool's first step, but on Postgres the second of two first steps fails: it goes on in
+    a transaction that the first one's row has broken. Here the same is no failure, since the limit is set then.
+    """
+    if not _is_set_up(instance):
+        try:
+            instance.event_log_storage.initialize_concurrency_limit_to_default(POOL)
+        except InternalError:
+            if not _is_set_up(instance):
+                raise
+
+
+def free_slots(instance: DagsterInstance, run_id: str) -> None:
+    """Give back what a run that is over still holds: Dagster does not, and enough such runs would stop all others."""
+    instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+
+
+def _is_set_up(instance: DagsterInstance) -> bool:
+    return POOL in {limit.name for limit in instance.event_log_storage.get_pool_limits()}

@@ -1,0 +1,136 @@
+"""What a command does to the Dagster instance before its own run begins: old runs are ended, the pool is set up."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import dagster as dg
+import psutil
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from strava_pipeline.cli.dead_runs import PROCESS_TAG, cancel_own_runs, end_dead_runs, process_tag
+from strava_pipeline.cli.instance import dagster_environment, open_instance
+from strava_pipeline.cli.up import TIDY
+from strava_pipeline.pool import POOL, set_up_pool
+from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.stopping import stop_wanted
+
+STEP = "activities"
+
+
+@pytest.fixture
+def dagster_settings(settings: Settings, empty_database: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", empty_database)
+    assert settings.home
+    return load_settings()
+
+
+@pytest.fixture
+def instance(dagster_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    for name, value in dagster_environment(dagster_settings).items():
+        monkeypatch.setenv(name, value)
+    with open_instance(dagster_settings) as instance:
+        yield instance
+
+
+@pytest.fixture
+def dead_tag() -> dict[str, str]:
+    """The tag of a process that has ended."""
+    code = "from strava_pipeline.cli.dead_runs import process_tag, PROCESS_TAG; print(process_tag()[PROCESS_TAG])"
+    done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True, timeout=60)
+    return {PROCESS_TAG: done.stdout.strip()}
+
+
+@dg.op(pool=POOL)
+def work() -> None:
+    """Never executed here."""
+
+
+@dg.job
+def some_job() -> None:
+    work()
+
+
+def a_run(instance: dg.DagsterInstance, tags: dict[str, str], status: dg.DagsterRunStatus) -> str:
+    """A run that holds a slot of the pool."""
+    run = instance.create_run_for_job(some_job, tags=tags, status=status)
+    claim = instance.event_log_storage.claim_concurrency_slot(POOL, run.run_id, STEP)
+    assert claim.is_claimed
+    return run.run_id
+
+
+def state(instance: dg.DagsterInstance, run_id: str) -> tuple[dg.DagsterRunStatus, bool]:
+    """A run's status, and whether it holds a slot of the pool."""
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.status, run_id in instance.event_log_storage.get_concurrency_run_ids()
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED], ids=str)
+def test_a_run_whose_process_is_gone_has_failed_and_holds_no_slot(
+    instance: dg.DagsterInstance, dead_tag: dict[str, str], status: dg.DagsterRunStatus
+) -> None:
+    run_id = a_run(instance, dead_tag, status)
+    assert end_dead_runs(instance) == 1
+    assert state(instance, run_id) == (dg.DagsterRunStatus.FAILURE, False)
+    assert end_dead_runs(instance) == 0
+
+
+def test_runs_of_living_processes_of_other_hosts_and_of_the_daemon_go_on(instance: dg.DagsterInstance) -> None:
+    others: tuple[dict[str, str], ...] = ({}, process_tag(), {PROCESS_TAG: f"elsewhere {os.getpid()} 1.00"})
+    runs = [a_run(instance, tags, dg.DagsterRunStatus.STARTED) for tags in others]
+    assert end_dead_runs(instance) == 0
+    assert {state(instance, run_id) for run_id in runs} == {(dg.DagsterRunStatus.STARTED, True)}
+
+
+def test_a_process_id_that_came_round_again_is_another_process(instance: dg.DagsterInstance) -> None:
+    host = process_tag()[PROCESS_TAG].split()[0]
+    earlier = psutil.Process().create_time() - 100
+    run_id = a_run(instance, {PROCESS_TAG: f"{host} {os.getpid()} {earlier:.2f}"}, dg.DagsterRunStatus.STARTED)
+    assert end_dead_runs(instance) == 1
+    assert state(instance, run_id) == (dg.DagsterRunStatus.FAILURE, False)
+
+
+def test_up_begins_by_ending_dead_runs(
+    instance: dg.DagsterInstance, dead_tag: dict[str, str], dagster_settings: Settings
+) -> None:
+    run_id = a_run(instance, dead_tag, dg.DagsterRunStatus.STARTED)
+    subprocess.run(TIDY, env=os.environ | dagster_environment(dagster_settings), check=True, timeout=120)
+    assert state(instance, run_id) == (dg.DagsterRunStatus.FAILURE, False)
+
+
+def test_own_runs_that_do_not_end_are_marked_as_canceled(
+    instance: dg.DagsterInstance, dead_tag: dict[str, str]
+) -> None:
+    ours = a_run(instance, process_tag(), dg.DagsterRunStatus.STARTED)
+    other = a_run(instance, dead_tag, dg.DagsterRunStatus.STARTED)
+    try:
+        assert cancel_own_runs(instance, wait=stop_wanted.is_set) == [ours]
+        assert stop_wanted.is_set()
+    finally:
+        stop_wanted.clear()
+    assert state(instance, ours) == (dg.DagsterRunStatus.CANCELED, False)
+    assert state(instance, other) == (dg.DagsterRunStatus.STARTED, True)
+
+
+def test_a_pool_that_two_set_up_at_once_is_set_up_for_both(instance: dg.DagsterInstance, empty_database: str) -> None:
+    address = make_url(empty_database).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(address) as first, psycopg.connect(address, autocommit=True) as looking:
+        first.execute("DELETE FROM concurrency_limits")
+        first.execute("DELETE FROM concurrency_slots")
+        first.commit()
+        # The first of the two has written its row, and not committed it yet.
+        first.execute('INSERT INTO concurrency_limits (concurrency_key, "limit") VALUES (%s, 8)', (POOL,))
+        with ThreadPoolExecutor() as threads:
+            second = threads.submit(set_up_pool, instance)
+            while not looking.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
+                assert not second.done()
+            first.commit()
+            second.result(timeout=60)
+    assert POOL in {limit.name for limit in instance.event_log_storage.get_pool_limits()}
