@@ -11,7 +11,6 @@ from functools import cached_property
 
 import numpy as np
 
-from strava_pipeline.analysis.averages import running_sum
 from strava_pipeline.analysis.timeline import Timeline
 from strava_pipeline.analysis.track import Samples
 
@@ -145,9 +144,8 @@ def grade_distribution(profile: Profile | None) -> dict[str, float]:
 def _smoothed(values: Samples, reach: int) -> Samples:
     """Mean over ``reach`` steps on either side, over fewer but as many on both towards the ends: slopes stay slopes."""
     reach = min(reach, (len(values) - 1) // 2)
-    totals = running_sum(values)
     width = 2 * reach + 1
     widths = np.arange(1, width, 2)
-    first = totals[1:width:2] / widths
-    last = (totals[-1] - totals[-2 : -width - 1 : -2]) / widths
-    return np.concatenate((first, (totals[width:] - totals[:-width]) / width, last[::-1]))
+    first = np.cumsum(values[: width - 1])[::2] / widths
+    last = np.cumsum(values[::-1][: width - 1])[::2] / widths
+    return np.concatenate((first, np.convolve(values, np.full(width, 1 / width), "valid"), last[::-1]))

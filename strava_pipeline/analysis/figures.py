@@ -150,7 +150,7 @@ def _figures(
         grade_adjusted_pace_s_per_km=1000 / adjusted if adjusted else None,
         average_heartrate_bpm=timeline.mean_heart_rate,
         max_heartrate_bpm=highest(track.heart_rate),
-        average_cadence_rpm=mean_over(track.cadence, weights),
+        average_cadence_rpm=timeline.mean_cadence,
         average_temperature_c=mean_over(track.temperature, weights),
         average_power_w=power.average_power_w,
         max_power_w=highest(track.power),

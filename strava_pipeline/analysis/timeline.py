@@ -123,7 +123,17 @@ class Timeline:
     @cached_property
     def mean_heart_rate(self) -> float | None:
         """Mean over time, bpm."""
-        return mean_over(self.track.heart_rate, self.weights)
+        return self._mean("heart_rate", self.track.heart_rate)
+
+    @property
+    def mean_cadence(self) -> float | None:
+        """Mean over time, rpm."""
+        return self._mean("cadence", self.track.cadence)
+
+    def _mean(self, sensor: str, samples: Samples | None) -> float | None:
+        """From the sums where there are any: they have been added up for splits and climbs already."""
+        seconds, total = (sums[-1] for sums in self.sums[sensor]) if sensor in self.sums else (0.0, 0.0)
+        return float(total / seconds) if seconds > 0 else mean_over(samples, self.weights)
 
     def _each_second(self, samples: Samples | None) -> Samples | None:
         """A series on the grid, shape (m,): linear between samples, NaN within gaps and where nothing is known."""
