@@ -88,6 +88,7 @@ def demo() -> None:
         _backfill(running, athletes)
         ride = _new_ride(running, athletes[0])
         running.say(f"the new ride is analysed, {ride.seconds:.1f} s after its webhook was sent")
+        _wait(lambda: _is_idle(running.instance), RIDE_SECONDS, "the end of all runs")
         print_report(running.engine, running.instance, running.mock_url, ride)
         click.echo(f"\nThe data stay in {running.settings.home} until the next demo; strava-pipeline up (make up)")
         click.echo("serves them for a look. The mock Strava ends now, so nothing more can be fetched there.")
@@ -206,6 +207,11 @@ def _is_materialized(instance: DagsterInstance, wanted: Mapping[str, set[str]]) 
     return all(
         partitions <= instance.get_materialized_partitions(dg.AssetKey(asset)) for asset, partitions in wanted.items()
     )
+
+
+def _is_idle(instance: DagsterInstance) -> bool:
+    """Whether no run is under way: the last one has still to end when its data are there."""
+    return all(run.is_finished for run in instance.get_runs())
 
 
 def _new_ride(running: Demo, athlete_id: int) -> NewRide:

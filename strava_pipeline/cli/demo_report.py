@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 30
 TOO_MANY_REQUESTS = 429
 MOST_RUNS = 100
+FAILED = {"FAILURE", "CANCELED"}
 # Ids are told above; the long ones would fill the terminal.
 NOT_SHOWN = {"activity_id", "athlete_id", "faults", "grades_m", "route_polyline"}
 
@@ -46,9 +47,10 @@ def print_report(engine: Engine, instance: DagsterInstance, mock_url: str, ride:
     click.echo(f"requests to Strava     {sent} (the mock counted {counted})")
     click.echo(f"429s                   {refused} (the mock sent {seen['too_many_requests']})")
     click.echo(f"webhook to analysed    {ride.seconds:.1f} s")
-    failed = [run for run in runs if run[1] != "SUCCESS"]
+    # One that a schedule has started meanwhile is no failure.
+    failed = [run for run in runs if run[1] in FAILED]
     if failed or refused or seen["too_many_requests"]:
-        raise DemoShowsFault(f"{len(failed)} runs did not succeed, {refused} requests were refused")
+        raise DemoShowsFault(f"{len(failed)} runs failed, {refused} requests were refused")
 
 
 def _rows_per_table(engine: Engine) -> Table:
@@ -91,10 +93,10 @@ def _runs(instance: DagsterInstance) -> list[tuple[str, str, str, str]]:
     rows = []
     for record in reversed(instance.get_run_records(limit=MOST_RUNS)):
         run = record.dagster_run
-        seconds = (record.end_time or 0) - (record.start_time or 0)
+        seconds = "" if record.end_time is None else f"{record.end_time - (record.start_time or 0):.1f}"
         selected = ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ()))
         what = f"{selected} of athlete {run.tags.get('strava/athlete')}" if selected else run.job_name
-        rows.append((run.run_id[:8], run.status.value, f"{seconds:.1f}", what))
+        rows.append((run.run_id[:8], run.status.value, seconds, what))
     return rows
 
 
