@@ -7,10 +7,10 @@ INSTALLED := $(VENV)/.installed
 BENCHMARKS := client_overhead quota_cost quota_saturation quota_lanes tokens webhook_ack webhook_latency webhook_coalescing store_summaries analysis_speed reanalyse webhook_faults unchanged_month points_query
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check bench docs format clean
+.PHONY: help install demo up test check bench docs screenshots format clean
 
 help:  ## Show this list.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED)  ## Make .venv with the pinned packages.
 
@@ -48,6 +48,9 @@ bench: install  ## Measure the project's figures; takes a while.
 
 docs: install  ## Write docs/data-dictionary.md anew from the tables.
 	$(VENV)/bin/python -m strava_pipeline.warehouse.data_dictionary > docs/data-dictionary.md
+
+screenshots: install  ## Take the README's pictures of Dagster's UI anew; needs chromium on PATH.
+	$(VENV)/bin/python -m pytest strava_pipeline_tests/browser -k backfill --screenshots docs/images
 
 format: install  ## Put the code into its format.
 	$(VENV)/bin/ruff check --fix .

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,6 +26,7 @@ from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.migrate import migrate
 
 TEMPLATE = "migrated"
+EMPTY = "template0"
 OURS = ("STRAVA_", "DAGSTER_")
 MEMORY = Path("/dev/shm")  # noqa: S108  the folder made in it is private
 MEMORY_NEEDED_BYTES = 2**30
@@ -39,6 +41,10 @@ SECRETS = (
     "canary-refresh",
     "p@ss:w/rd",
 )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--screenshots", type=Path, help="Keep the browser tests' screenshots in this folder.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -127,13 +133,15 @@ def template(server: Server) -> str:
 @pytest.fixture
 def empty_database(server: Server) -> Iterator[str]:
     """The address of a database without any table."""
-    yield from _database(server, "template0")
+    with new_database(server, EMPTY) as address:
+        yield address
 
 
 @pytest.fixture
 def database(server: Server, template: str) -> Iterator[str]:
     """The address of a migrated database of this test's own."""
-    yield from _database(server, template)
+    with new_database(server, template) as address:
+        yield address
 
 
 @pytest.fixture
@@ -173,15 +181,19 @@ def _memory_folder() -> str | None:
     return str(MEMORY) if there else None
 
 
-def _database(server: Server, template: str) -> Iterator[str]:
+@contextmanager
+def new_database(server: Server, template: str) -> Iterator[str]:
+    """The address of a copy of ``template``, which is dropped afterwards."""
     text = f"test_{uuid4().hex}"
     name = Identifier(text)
     with _admin(server) as connection:
         # Copying files beats writing every page of the copy to the log, and so does dropping the copy.
         connection.execute(SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(name, Identifier(template)))
-    yield server.url(text)
-    with _admin(server) as connection:
-        connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+    try:
+        yield server.url(text)
+    finally:
+        with _admin(server) as connection:
+            connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
 def _admin(server: Server) -> psycopg.Connection[tuple[object, ...]]:

@@ -1,23 +1,25 @@
-"""A whole installation with Dagster and bridge, and a headless Chromium before it."""
+"""A whole installation with Dagster and bridge for all tests here, and a headless Chromium before it."""
 
 from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
+import requests
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from sqlalchemy import Engine, make_url
 
-from strava_pipeline_tests.e2e.conftest import (  # noqa: F401  fixtures are found by their names here
-    Installation,
-    Mock,
-    embedded,
-    installation,
-    start_mock,
-)
+from strava_pipeline.local.postgres import Server
+from strava_pipeline.warehouse.engine import open_engine
+from strava_pipeline_tests.browser.dagster_ui import WINDOW, DagsterUI
+from strava_pipeline_tests.browser.screenshots import Screenshots
+from strava_pipeline_tests.conftest import EMPTY, new_database
+from strava_pipeline_tests.e2e.conftest import Installation, Mock, mock_strava, new_installation
 
 # No sandbox within a container; nothing that calls home.
 ARGUMENTS = [
@@ -25,6 +27,33 @@ ARGUMENTS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 STOPPING_SECONDS = 60
+MONTHS = 3
+
+
+@dataclass(frozen=True)
+class Running:
+    """Everything that ``up`` runs, against a mock Strava; ``months`` are all there are, oldest first."""
+
+    installation: Installation
+    mock: Mock
+    engine: Engine
+    months: list[date]
+
+    @property
+    def bridge_url(self) -> str:
+        return f"http://127.0.0.1:{self.installation.environment['STRAVA_BRIDGE_PORT']}"
+
+    @property
+    def dagster_url(self) -> str:
+        return self.installation.environment["DAGSTER_WEBSERVER_URL"]
+
+    def connect(self, athlete_id: int) -> None:
+        """Connect one of the mock's athletes, without a browser."""
+        self.installation.output("connect", "--code", self.mock.new_code(athlete_id))
+
+    def break_strava(self, **fault: object) -> None:
+        """Script a fault of the mock Strava."""
+        requests.post(f"{self.mock.url}/mock/faults", json=fault, timeout=10).raise_for_status()
 
 
 @dataclass(frozen=True)
@@ -34,6 +63,38 @@ class Site:
     page: Page
     url: str
     complaints: list[str]
+
+
+# One installation, as starting one takes as long as a test. Each test has an athlete of its own.
+@pytest.fixture(scope="module")
+def running(server: Server, template: str) -> Iterator[Running]:
+    """An installation at work that may hold this month and the two before it."""
+    with (
+        new_installation() as installation,
+        new_database(server, template) as database,
+        new_database(server, EMPTY) as dagster_database,
+        mock_strava(installation) as start_mock,
+    ):
+        months = last_months(MONTHS)
+        installation.environment |= {
+            "STRAVA_DATABASE_URL": database,
+            "DAGSTER_POSTGRES_URL": dagster_database,
+            "STRAVA_HISTORY_START": months[0].isoformat(),
+        }
+        mock = start_mock("--months", str(MONTHS))
+        process = installation.start("up")
+        assert process.stdout is not None
+        told = []
+        for line in process.stdout:
+            told.append(line)
+            if "Ctrl-C stops" in line:
+                break
+        assert process.poll() is None, told
+        engine = open_engine(make_url(database))
+        yield Running(installation, mock, engine, months)
+        engine.dispose()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=STOPPING_SECONDS)
 
 
 # Not for the whole run: as long as playwright is open, its event loop runs here, and Dagster's tests need their own.
@@ -48,36 +109,40 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def site(
-    installation: Installation,  # noqa: F811  the fixture that is imported above
-    start_mock: Callable[..., Mock],  # noqa: F811  see above
-    chromium: Browser,
-) -> Iterator[Site]:
-    """Everything that ``up`` runs, against the mock Strava, for the month that has begun and the one before it."""
-    start_mock()
-    month_before = datetime.now(UTC).replace(day=1) - timedelta(days=1)
-    installation.environment["STRAVA_HISTORY_START"] = f"{month_before:%Y-%m}-01"
-    running = installation.start("up")
-    assert running.stdout is not None
-    told = []
-    for line in running.stdout:
-        told.append(line)
-        if "Ctrl-C stops" in line:
-            break
-    assert running.poll() is None, told
+def site(running: Running, chromium: Browser) -> Iterator[Site]:
+    """The bridge in a window of its own."""
     context = chromium.new_context()
     page = context.new_page()
-    url = f"http://127.0.0.1:{installation.environment['STRAVA_BRIDGE_PORT']}"
     complaints: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
         # The mock's consent page is not ours.
-        if message.type in {"error", "warning"} and message.location["url"].startswith(url):
+        if message.type in {"error", "warning"} and message.location["url"].startswith(running.bridge_url):
             complaints.append(message.text)
 
     page.on("console", note)
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield Site(page, url, complaints)
+    yield Site(page, running.bridge_url, complaints)
     context.close()
-    running.send_signal(signal.SIGTERM)
-    running.communicate(timeout=STOPPING_SECONDS)
+
+
+@pytest.fixture
+def dagster(running: Running, chromium: Browser) -> Iterator[DagsterUI]:
+    """Dagster's UI in a window of its own, which is as large as a screenshot should be."""
+    context = chromium.new_context(viewport=WINDOW, device_scale_factor=1.25, locale="en-US", timezone_id="UTC")
+    yield DagsterUI(context.new_page(), running.dagster_url)
+    context.close()
+
+
+@pytest.fixture
+def screenshots(pytestconfig: pytest.Config, tmp_path: Path) -> Screenshots:
+    """Into the folder of ``--screenshots``; without it they are taken as well, and thrown away."""
+    return Screenshots(pytestconfig.getoption("screenshots") or tmp_path)
+
+
+def last_months(count: int) -> list[date]:
+    """The first days of so many months up to this one (UTC), oldest first."""
+    months = [datetime.now(UTC).date().replace(day=1)]
+    while len(months) < count:
+        months.insert(0, (months[0] - timedelta(days=1)).replace(day=1))
+    return months

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -89,8 +90,8 @@ class Mock:
         return answer.headers["Location"]
 
 
-@pytest.fixture
-def embedded() -> Iterator[Installation]:
+@contextmanager
+def new_installation() -> Iterator[Installation]:
     """An installation with everything set but the addresses of a Strava; its Postgres is the embedded one."""
     settings = {
         "STRAVA_CLIENT_ID": "1",
@@ -106,8 +107,17 @@ def embedded() -> Iterator[Installation]:
     }
     # Not below pytest's own folder: its permissions keep the embedded Postgres of root out.
     folder = Path(tempfile.mkdtemp(prefix="strava-pipeline-e2e-"))
-    yield Installation(folder / "home", settings)
-    shutil.rmtree(folder)
+    try:
+        yield Installation(folder / "home", settings)
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def embedded() -> Iterator[Installation]:
+    """An installation of this test's own; its Postgres is the embedded one."""
+    with new_installation() as installation:
+        yield installation
 
 
 @pytest.fixture
@@ -117,24 +127,33 @@ def installation(embedded: Installation, database: str, empty_database: str) -> 
     return embedded
 
 
-@pytest.fixture
-def start_mock(embedded: Installation) -> Iterator[Callable[..., Mock]]:
+@contextmanager
+def mock_strava(installation: Installation) -> Iterator[Callable[..., Mock]]:
     """Starts the mock Strava with the given options, and points the installation to it."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*options: str) -> Mock:
-        process = embedded.start("mock-strava", "--port", "0", *options)
+        process = installation.start("mock-strava", "--port", "0", *options)
         started.append(process)
         assert process.stdout is not None
         url = _address(process.stdout)
-        embedded.environment |= {"STRAVA_API_URL": f"{url}/api/v3", "STRAVA_OAUTH_URL": f"{url}/oauth"}
+        installation.environment |= {"STRAVA_API_URL": f"{url}/api/v3", "STRAVA_OAUTH_URL": f"{url}/oauth"}
         return Mock(url)
 
-    yield start
-    for process in started:
-        process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=20)
-        assert process.returncode == 0, output
+    try:
+        yield start
+    finally:
+        for process in started:
+            process.send_signal(signal.SIGTERM)
+            output, _ = process.communicate(timeout=20)
+            assert process.returncode == 0, output
+
+
+@pytest.fixture
+def start_mock(embedded: Installation) -> Iterator[Callable[..., Mock]]:
+    """Starts the mock Strava of this test with the given options."""
+    with mock_strava(embedded) as start:
+        yield start
 
 
 @pytest.fixture

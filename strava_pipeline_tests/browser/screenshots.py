@@ -1,0 +1,38 @@
+"""Screenshots for the README, each small enough for a repository."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import FloatRect, Locator, Page
+
+MAX_BYTES = 200_000
+
+
+@dataclass(frozen=True)
+class Screenshots:
+    """Takes pictures of a page into a folder."""
+
+    folder: Path
+
+    def take(self, page: Page, name: str, *, only: Locator | None = None, above: Locator | None = None) -> None:
+        """What the window shows, or only an element of it, or the part of it above an element."""
+        # Nothing of a hover or a tooltip.
+        page.mouse.move(0, 0)
+        path = self.folder / f"{name}.png"
+        size = page.viewport_size
+        assert size is not None
+        clip = FloatRect(x=0, y=0, width=size["width"], height=size["height"])
+        if only is not None:
+            clip = _box(only)
+        if above is not None:
+            clip["height"] = _box(above)["y"] - clip["y"]
+        page.screenshot(path=path, clip=clip, animations="disabled", caret="hide")
+        assert path.stat().st_size < MAX_BYTES, f"{path} is too large: {path.stat().st_size} bytes"
+
+
+def _box(element: Locator) -> FloatRect:
+    box = element.bounding_box()
+    assert box is not None, f"{element} is not on the page"
+    return box

@@ -1,0 +1,146 @@
+"""The operator's ways through the bridge's pages and Dagster's, as in a browser.
+
+They are in one module for the sake of its one installation, which takes long to start.
+"""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+from sqlalchemy import Select, Table, func, insert, select
+
+from strava_pipeline.mock_strava.athletes import CYCLIST, RUNNER
+from strava_pipeline.warehouse.analysis_tables import route_analyses
+from strava_pipeline.warehouse.ops_tables import operator_audit, users, webhook_events
+from strava_pipeline.warehouse.tables import activities
+from strava_pipeline_tests.browser.conftest import Running, Site
+from strava_pipeline_tests.browser.dagster_ui import PAGE_MILLISECONDS, WINDOW, DagsterUI
+from strava_pipeline_tests.browser.screenshots import Screenshots
+
+pytestmark = pytest.mark.browser
+
+# The daemon takes up a backfill within half a minute; then come three runs, each a process of its own.
+IMPORT_SECONDS = 300
+REPLAY_SECONDS = 120
+RUN_SECONDS = 120
+POLL_MILLISECONDS = 1000
+
+
+def reload_until(page: Page, wanted: Locator, seconds: int) -> None:
+    """Load the page again until it shows this."""
+    for _ in range(seconds * 1000 // POLL_MILLISECONDS):
+        page.reload()
+        if wanted.first.is_visible():
+            return
+        page.wait_for_timeout(POLL_MILLISECONDS)
+    raise AssertionError(f"{wanted} never stood on the page: {page.inner_text('main')}")
+
+
+def test_an_athlete_comes_is_imported_and_goes(site: Site, running: Running) -> None:
+    page, athlete = site.page, RUNNER.athlete_id
+    page.goto(site.url)
+    page.get_by_role("link", name="Connect with Strava").click()
+    page.get_by_label("E-mail for ride summaries").fill("rider@example.org")
+    page.get_by_role("button", name="Connect with Strava").click()
+
+    expect(page.get_by_role("heading", name="Mock Strava")).to_be_visible()
+    page.get_by_label("Athlete").select_option(str(athlete))
+    name = page.get_by_label("Athlete").locator("option:checked").inner_text()
+    page.get_by_role("button", name="Authorize").click()
+
+    expect(page.get_by_role("heading", name="Connected", exact=True)).to_be_visible()
+    assert page.url == f"{site.url}/oauth/connected"
+    page.get_by_role("link", name="To the status page").click()
+    expect(page.get_by_role("rowheader", name=name)).to_be_visible()
+    row = page.get_by_role("row").filter(has_text=str(athlete))
+    reload_until(page, row.get_by_role("cell", name="complete"), IMPORT_SECONDS)
+
+    with running.engine.begin() as connection:
+        user = connection.execute(select(users).where(users.c.athlete_id == athlete)).one()
+        assert user.email == "rider@example.org"
+        assert connection.execute(rows_of(route_analyses, athlete)).scalar_one() > 0
+        activity = connection.execute(
+            select(activities.c.id).where(activities.c.athlete_id == athlete).limit(1)
+        ).scalar_one()
+        connection.execute(
+            insert(webhook_events).values(
+                event_key="dead", source="webhook", subscription_id=1, object_type="activity", object_id=activity,
+                aspect_type="update", owner_id=athlete, event_time=func.now(), updates={}, signed=True, state="dead",
+                error="Strava answered 500", error_class="permanent", error_kind="RejectedRequest",
+                finished_at=func.now(),
+            )
+        )  # fmt: skip
+    page.reload()
+    expect(page.get_by_role("heading", name=f"update of activity {activity}")).to_be_visible()
+    page.get_by_role("button", name="Replay event").click()
+    expect(page.get_by_role("status").first).to_contain_text("is worked on again")
+    done = page.locator("dl div").filter(has=page.get_by_text("done", exact=True)).get_by_text("1", exact=True)
+    reload_until(page, done, REPLAY_SECONDS)
+    expect(page.get_by_text("None: every event has taken effect")).to_be_visible()
+
+    row.get_by_text("Disconnect", exact=True).click()
+    page.get_by_role("button", name=f"Disconnect {name}").click()
+    expect(page.get_by_role("status").first).to_contain_text("is disconnected")
+    expect(row).to_contain_text("disconnected")
+    with running.engine.connect() as connection:
+        state = connection.execute(select(users.c.state).where(users.c.athlete_id == athlete)).scalar_one()
+        assert state == "revoked"
+        assert connection.execute(rows_of(activities, athlete)).scalar_one() == 0
+        acted = connection.execute(select(operator_audit.c.action).order_by(operator_audit.c.id)).scalars().all()
+    assert acted == ["connect", "replay", "forget"]
+    assert site.complaints == []
+
+
+def test_a_backfill_turns_months_green_and_a_failing_month_says_why(
+    running: Running, dagster: DagsterUI, screenshots: Screenshots
+) -> None:
+    page, athlete, months = dagster.page, CYCLIST.athlete_id, running.months
+    running.connect(athlete)
+
+    dagster.choose_assets("activities", "activity_details", "activity_streams", "route_analyses")
+    dialog = dagster.fill_launch_dialog(athlete, months[0], months[-1])
+    expect(dialog.get_by_text(f"{len(months)} partitions")).to_be_visible()
+    screenshots.take(page, "launch", only=dialog)
+    dialog.get_by_role("button", name="Launch backfill").click()
+    expect(page.get_by_text("Created backfill")).to_be_visible()
+
+    # Nobody loads the page again: it shows by itself what is done.
+    dagster.open_months("route_analyses")
+    expect(page.get_by_text(f"Materialized ({len(months)})")).to_be_visible(timeout=IMPORT_SECONDS * 1000)
+    dagster.open_month(months[-2])
+    expect(page.get_by_text("Materialized", exact=True)).to_be_visible()
+    screenshots.take(page, "months")
+    # The route fills a high window.
+    page.set_viewport_size({"width": 1280, "height": 960})
+    for picture in ("newest elevation", "newest route"):
+        page.get_by_role("row", name=picture).get_by_text("Show Markdown").click()
+        shown = page.get_by_role("img", name=picture)
+        dialog = page.get_by_role("dialog").filter(has=shown)
+        expect(shown).to_be_visible()
+        assert shown.evaluate("image => image.complete && image.naturalWidth") > 0
+        screenshots.take(page, "picture", only=dialog)
+        dialog.get_by_role("button", name="Close").click()
+        expect(dialog).to_be_hidden()
+    page.set_viewport_size(WINDOW)
+    dagster.open_columns("route_analyses")
+    expect(page.get_by_role("row", name="elevation_gain_m")).to_contain_text("metres climbed, m")
+    screenshots.take(page, "columns")
+    dagster.open_graph()
+    screenshots.take(page, "assets")
+
+    running.break_strava(path="*/athlete/activities", fault="status", status=200, body=[])
+    dagster.open_months("activities")
+    dagster.open_month(months[-2])
+    dagster.rerun_month()
+    expect(page.get_by_text("Failed (1)")).to_be_visible(timeout=RUN_SECONDS * 1000)
+    page.reload()
+    page.get_by_role("button", name="View logs").click(timeout=PAGE_MILLISECONDS)
+    reason = page.get_by_text(f"stored activities from {months[-2]} on: nothing was deleted").last
+    expect(reason).to_be_in_viewport(timeout=PAGE_MILLISECONDS)
+    trace = page.get_by_text("Stack Trace:").last
+    screenshots.take(page, "failure", only=page.get_by_role("dialog"), above=trace)
+
+
+def rows_of(table: Table, athlete: int) -> Select[tuple[int]]:
+    """How many rows of a table are of an athlete."""
+    return select(func.count()).select_from(table).where(table.c.athlete_id == athlete)
