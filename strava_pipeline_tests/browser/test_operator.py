@@ -141,6 +141,6 @@ def test_a_backfill_turns_months_green_and_a_failing_month_says_why(
     screenshots.take(page, "failure", only=page.get_by_role("dialog"), above=trace)
 
 
-def rows_of(table: Table, athlete: int) -> Select[tuple[int]]:
+def rows_of(table: Table, athlete: int) -> Select[int]:
     """How many rows of a table are of an athlete."""
     return select(func.count()).select_from(table).where(table.c.athlete_id == athlete)
