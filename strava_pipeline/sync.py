@@ -21,7 +21,7 @@ from strava_pipeline.pace import Pace
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.athlete_payload import stats_rows, zone_rows
 from strava_pipeline.strava.client import StravaClient
-from strava_pipeline.strava.payload import athlete_row, detail_rows, gear_rows
+from strava_pipeline.strava.payload import athlete_row, detail_rows, digest, gear_rows
 from strava_pipeline.strava.quota import Lane
 from strava_pipeline.strava.streams import stream_row
 from strava_pipeline.strava.watch import Watch
@@ -32,7 +32,7 @@ from strava_pipeline.warehouse.activities import Payload, Span
 from strava_pipeline.warehouse.analyses import not_analysed
 from strava_pipeline.warehouse.athletes import store_athlete, store_gear, store_stats, store_zones
 from strava_pipeline.warehouse.engine import now, repeated
-from strava_pipeline.warehouse.listed import news
+from strava_pipeline.warehouse.listed import edited_since_listed, news
 from strava_pipeline.warehouse.retention import keep_from
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
 from strava_pipeline.warehouse.work_locks import only_worker
@@ -202,7 +202,9 @@ def _store_detail(sync: Sync, athlete_id: int, activity: int, listed_digest: str
         rows = detail_rows(athlete_id, body)
 
         def keep(connection: Connection) -> bool:
-            payload = Payload(activity, athlete_id, body, listed_digest)  # noqa: B023  called at once
+            # Edited since it was listed, it is the detail of a summary that is yet to come, if the edit lasts.
+            told = digest(body) if edited_since_listed(connection, body) else listed_digest  # noqa: B023  called at once
+            payload = Payload(activity, athlete_id, body, told)  # noqa: B023  called at once
             stored = store.store_detail(connection, rows, payload, asked_at)  # noqa: B023  called at once
             aside.take_back(connection, aside.DETAIL, [activity])
             return stored

@@ -13,6 +13,9 @@ from strava_pipeline.warehouse.columns import among
 from strava_pipeline.warehouse.ops_tables import payloads
 from strava_pipeline.warehouse.tables import activities
 
+# An activity that is given another title and then its old one leaves no trace in two listings.
+TOLD_ALIKE = ("name", "sport_type", "start_date", "elapsed_time", "trainer", "commute", "private")
+
 
 def news(connection: Connection, listed: Mapping[int, tuple[Row, Payload]]) -> dict[int, tuple[Row, Payload]]:
     """Of listed activities (row and payload by id) those whose summary differs from the stored one.
@@ -36,6 +39,16 @@ def news(connection: Connection, listed: Mapping[int, tuple[Row, Payload]]) -> d
         elif stored["digest"] == payload.digest:
             found[payload.activity_id] = _merged(row, stored["body"], stored), payload
     return found
+
+
+def edited_since_listed(connection: Connection, body: Row) -> bool:
+    """Whether a detail (``body``) tells something else than the stored summary in what an athlete edits.
+
+    Only what Strava tells alike in both: a length, for one, may differ without an edit.
+    """
+    query = select(payloads.c.body).where(payloads.c.activity_id == body["id"], payloads.c.kind == SUMMARY)
+    listed = connection.execute(query).scalar()
+    return listed is not None and any(listed.get(name) != body.get(name) for name in TOLD_ALIKE)
 
 
 def _merged(row: Row, old_body: Row, stored: RowMapping) -> Row:
