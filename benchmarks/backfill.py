@@ -2,7 +2,9 @@
 
 ``python -m benchmarks.backfill [COUNT]``. Wall time, activities per second, the memory of the run's process at each
 quarter and at its peak, beside the peak of a run of a tenth, requests as the mock counted them. Postgres commits to
-the disk as in operation; batches have no pause. Takes some ten minutes on two cores, for 500 activities under one.
+the disk as in operation; batches have no pause. What a month costs Dagster is the same for any number, so that few
+activities take long for their number. On a busy machine (load 9 on two cores) 2,000 took 13 minutes; 10,000 have not
+been timed.
 """
 
 from __future__ import annotations
