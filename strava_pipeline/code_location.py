@@ -15,20 +15,24 @@ from strava_pipeline.jobs.retention import every_night, retention
 from strava_pipeline.jobs.webhook_sync import webhook_sync
 from strava_pipeline.resources import MailerResource, StravaResource, WarehouseResource
 
+# Whom Dagster's UI names as responsible: a team, since a package cannot know anybody's address.
+OWNERS = ["team:strava-pipeline"]
+
 
 def build_strava_defs() -> dg.Definitions:
     """Everything of this package, for a code location of its own or to merge into another's."""
     warehouse = WarehouseResource()
+    assets = [
+        athletes_and_gear,
+        activities,
+        activity_details,
+        activity_streams,
+        route_analyses,
+        activity_points_parquet,
+        training_load,
+    ]
     return dg.Definitions(
-        assets=[
-            athletes_and_gear,
-            activities,
-            activity_details,
-            activity_streams,
-            route_analyses,
-            activity_points_parquet,
-            training_load,
-        ],
+        assets=[asset.map_asset_specs(lambda spec: spec.merge_attributes(owners=OWNERS)) for asset in assets],
         asset_checks=CHECKS,
         jobs=[remap, webhook_sync, reconcile, retention, send_notifications],
         schedules=[every_six_hours, every_night, notifications_every_minute],

@@ -1,6 +1,7 @@
 """Activities of an athlete's month: summaries -> details -> streams; the operator chooses how deep to go."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import dagster as dg
 
@@ -22,6 +23,8 @@ from strava_pipeline.warehouse.activities import Span
 GROUP = "activities"
 # A run is a year of an athlete.
 YEARLY = dg.BackfillPolicy.multi_run(max_partitions_per_run=12)
+# The live path writes with each activity; after as long without any, something may be wrong with it.
+FRESH = dg.FreshnessPolicy.time_window(warn_window=timedelta(days=7), fail_window=timedelta(days=21))
 
 
 class ActivitiesConfig(dg.Config):
@@ -36,6 +39,7 @@ class ActivitiesConfig(dg.Config):
     pool=POOL,
     group_name=GROUP,
     kinds={"postgres"},
+    freshness_policy=FRESH,
     metadata=table_metadata(tables.activities),
 )
 def activities(

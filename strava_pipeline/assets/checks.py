@@ -8,7 +8,14 @@ from sqlalchemy import Connection
 
 from strava_pipeline.resources import WarehouseResource
 from strava_pipeline.warehouse.put_aside import count_put_aside
-from strava_pipeline.warehouse.quality import Missing, out_of_range, silences, without_detail, without_streams
+from strava_pipeline.warehouse.quality import (
+    Missing,
+    out_of_range,
+    recorded_twice,
+    silences,
+    without_detail,
+    without_streams,
+)
 
 # Who rides once a week is heard of within this time; whoever does not may be on holiday, hence a warning.
 SILENT = timedelta(days=21)
@@ -19,6 +26,15 @@ def values_in_range(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """No distance or time below zero, no heart rate over 250 bpm, no start in the future."""
     with warehouse.engine.connect() as connection:
         found = out_of_range(connection)
+    lines = [f"activity {odd.activity_id} of athlete {odd.athlete_id}: {odd.what}" for odd in found]
+    return _result(not found, lines, dg.AssetCheckSeverity.WARN)
+
+
+@dg.asset_check(asset="activities")
+def nothing_twice(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """No activity with start, length and sport of another one of the same athlete."""
+    with warehouse.engine.connect() as connection:
+        found = recorded_twice(connection)
     lines = [f"activity {odd.activity_id} of athlete {odd.athlete_id}: {odd.what}" for odd in found]
     return _result(not found, lines, dg.AssetCheckSeverity.WARN)
 
@@ -61,6 +77,7 @@ def athletes_are_heard_of(warehouse: WarehouseResource) -> dg.AssetCheckResult:
 
 CHECKS: Sequence[dg.AssetChecksDefinition] = (
     values_in_range,
+    nothing_twice,
     nothing_put_aside,
     details_complete,
     streams_complete,

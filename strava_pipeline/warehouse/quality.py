@@ -19,7 +19,7 @@ FUTURE = timedelta(days=1)
 
 @dataclass(frozen=True)
 class OutOfRange:
-    """One activity with a value that cannot be."""
+    """One activity with a value that cannot be, or a twin."""
 
     athlete_id: int
     activity_id: int
@@ -57,6 +57,31 @@ def out_of_range(connection: Connection, limit: int = 100) -> list[OutOfRange]:
         query = select(a.athlete_id, a.id).where(test).order_by(a.start_date.desc()).limit(limit)
         found += [OutOfRange(row.athlete_id, row.id, what) for row in connection.execute(query)]
     return found[:limit]
+
+
+def recorded_twice(connection: Connection, limit: int = 100) -> list[OutOfRange]:
+    """Activities with the start, length and sport of another one of the same athlete, newest first.
+
+    An id is stored once; but two devices, or a file that was uploaded again under another id, count a ride twice.
+    """
+    earlier, later = activities.alias("earlier"), activities.alias("later")
+    query = (
+        select(later.c.athlete_id, later.c.id, func.min(earlier.c.id).label("first"))
+        .join(
+            earlier,
+            and_(
+                earlier.c.athlete_id == later.c.athlete_id,
+                earlier.c.start_date == later.c.start_date,
+                earlier.c.elapsed_time == later.c.elapsed_time,
+                earlier.c.sport_type == later.c.sport_type,
+                earlier.c.id < later.c.id,
+            ),
+        )
+        .group_by(later.c.athlete_id, later.c.id, later.c.start_date)
+        .order_by(later.c.start_date.desc())
+        .limit(limit)
+    )
+    return [OutOfRange(row.athlete_id, row.id, f"as activity {row.first}") for row in connection.execute(query)]
 
 
 def without_detail(connection: Connection) -> list[Missing]:

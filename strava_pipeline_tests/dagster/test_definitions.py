@@ -88,6 +88,12 @@ def test_definitions_load() -> None:
 
 def test_every_assets_spec_is_the_documented_one() -> None:
     assert shown() == SPECS
+    assert {tuple(spec.owners) for spec in defs.resolve_all_asset_specs()} == {("team:strava-pipeline",)}
+
+
+def test_activities_are_expected_to_be_fresh() -> None:
+    fresh = {spec.key.to_user_string() for spec in defs.resolve_all_asset_specs() if spec.freshness_policy}
+    assert fresh == {"activities"}
 
 
 @pytest.mark.parametrize("name", [name for name in SPECS if name not in FILES])
