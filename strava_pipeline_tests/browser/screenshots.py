@@ -8,6 +8,7 @@ from pathlib import Path
 from playwright.sync_api import FloatRect, Locator, Page
 
 MAX_BYTES = 200_000
+LOADED_MILLISECONDS = 60_000
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,9 @@ class Screenshots:
 
     def take(self, page: Page, name: str, *, only: Locator | None = None, above: Locator | None = None) -> None:
         """What the window shows, or only an element of it, or the part of it above an element."""
-        # Nothing of a hover or a tooltip.
+        # Nothing of a hover or a tooltip, and nothing that is still being loaded.
         page.mouse.move(0, 0)
+        page.wait_for_load_state("networkidle", timeout=LOADED_MILLISECONDS)
         path = self.folder / f"{name}.png"
         size = page.viewport_size
         assert size is not None
