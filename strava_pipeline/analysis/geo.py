@@ -55,7 +55,7 @@ def _cosine(phi: Samples) -> Samples:
 
 def places_known(latitude: Samples, longitude: Samples) -> Indices:
     """Indices of the samples with a position."""
-    known = np.isfinite(latitude) & np.isfinite(longitude)
+    known = np.isfinite(latitude + longitude)
     return np.arange(len(known)) if known.all() else known.nonzero()[0]
 
 

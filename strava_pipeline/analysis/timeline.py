@@ -238,8 +238,10 @@ def _speed(track: Track, seconds: Samples | None, along: Samples | None) -> Samp
         return None
     steps = seconds[1:] - seconds[:-1]
     speed = np.full(len(seconds), np.nan)
-    np.divide(along[1:] - along[:-1], steps, out=speed[1:], where=steps > 0)
-    speed[speed > FASTEST_MPS] = np.nan
+    # A step without time gives infinity or NaN; a mask for those would take longer than all divisions.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        np.divide(along[1:] - along[:-1], steps, out=speed[1:])
+    speed[~(speed <= FASTEST_MPS)] = np.nan
     return speed
 
 
