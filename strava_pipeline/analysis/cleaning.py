@@ -94,10 +94,11 @@ def clean(track: Track) -> Cleaned:
             series[name], found = _plausible(name, _filled_up(samples, count))
             faults += found
     seconds = seconds_of(series.get("time"))
-    if seconds is not None:
+    sensors = [name for name in STUCK_SENSORS if name in series]
+    if seconds is not None and sensors:
         looks = np.searchsorted(seconds, np.arange(0.0, seconds[-1], STUCK_S / LOOKS))
-        for name in STUCK_SENSORS:
-            if name in series and _may_be_stuck(series[name][looks]):
+        for name in sensors:
+            if _may_be_stuck(series[name][looks]):
                 series[name], found = _without_stuck(name, series[name], seconds)
                 faults += found
     legs = None

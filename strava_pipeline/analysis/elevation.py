@@ -57,9 +57,9 @@ def is_barometric(altitude: Samples) -> bool:
     before, here, after = altitude[:-2:step], altitude[1:-1:step], altitude[2::step]
     bends = np.abs((after - here) - (here - before))
     bends.sort()
-    # The median; of an even number, the mean of the middle two.
-    middle = bends[(len(bends) - 1) // 2 : len(bends) // 2 + 1]
-    return not len(bends) or float(middle.mean()) < SATELLITE_JITTER_M
+    # The median, which for an even number lies between two.
+    lower, upper = (len(bends) - 1) // 2, len(bends) // 2
+    return not len(bends) or float(bends[lower] + bends[upper]) / 2 < SATELLITE_JITTER_M
 
 
 def profile_of(timeline: Timeline) -> Profile | None:
