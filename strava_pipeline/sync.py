@@ -72,12 +72,16 @@ def open_sync(settings: Settings, engine: Engine, lane: Lane, max_wait: timedelt
 
 @dataclass(frozen=True)
 class SpanResult:
-    """What became of a span: activities ``stored``, ``deleted`` and ``unchanged``; odd ones by id, with the reason."""
+    """What became of a span: activities ``stored``, ``deleted`` and ``unchanged``; odd ones by id, with the reason.
+
+    ``absent``: listed ones that are not stored, and nothing says why.
+    """
 
     span: Span
     stored: int
     deleted: int = 0
     unchanged: int = 0
+    absent: int = 0
     quarantined: dict[int, str] = field(default_factory=dict)
 
 
@@ -145,8 +149,14 @@ def import_summaries(sync: Sync, spans: Sequence[Span], *, allow_mass_delete: bo
             store.note_unchanged(connection, kept.keys() - changed.keys(), asked_at)
             aside.take_back(connection, aside.SUMMARY, list(rows))
             aside.note_put_aside(connection, whole, aside.SUMMARY, quarantined)
+            absent = store.count_absent(connection, kept, asked_at)
         yield SpanResult(
-            span, len(changed), deleted=deleted, unchanged=len(kept) - len(changed), quarantined=quarantined
+            span,
+            len(changed),
+            deleted=deleted,
+            unchanged=len(kept) - len(changed),
+            absent=absent,
+            quarantined=quarantined,
         )
 
 

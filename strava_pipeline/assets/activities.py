@@ -1,6 +1,6 @@
 """Activities of an athlete's month: summaries -> details -> streams; the operator chooses how deep to go."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import dagster as dg
@@ -26,6 +26,10 @@ YEARLY = dg.BackfillPolicy.multi_run(max_partitions_per_run=12)
 # The live path writes with each activity; after as long without any, something may be wrong with it.
 FRESH = dg.FreshnessPolicy.time_window(warn_window=timedelta(days=7), fail_window=timedelta(days=21))
 
+AS_LISTED = dg.AssetCheckSpec(
+    "as_listed", asset="activities", description="Every activity that Strava lists is stored, or known to be gone."
+)
+
 
 class ActivitiesConfig(dg.Config):
     """How a month is replaced."""
@@ -40,21 +44,29 @@ class ActivitiesConfig(dg.Config):
     group_name=GROUP,
     kinds={"postgres"},
     freshness_policy=FRESH,
+    check_specs=[AS_LISTED],
     metadata=table_metadata(tables.activities),
 )
 def activities(
     context: dg.AssetExecutionContext, config: ActivitiesConfig, strava: StravaResource
-) -> dg.MaterializeResult[None]:
+) -> Iterator[dg.MaterializeResult[None]]:
     """Summaries as Strava lists them: edits applied, deletions removed, late uploads found."""
     sync = strava.sync(lane_of(context))
+    listed, absent = 0, 0
     with step_faults(context.retry_number):
         for _, cells in spans_by_athlete(context.partition_keys):
             with told(context, sync, list(cells)) as teller:
                 before = sync.watch.requests
                 for result in import_summaries(sync, list(cells), allow_mass_delete=config.allow_mass_delete):
-                    log_month(context, cells[result.span], result, _costs(teller, before))
+                    rows = result.stored + result.unchanged
+                    listed, absent = listed + rows, absent + result.absent
+                    shown = _costs(teller, before) | {"dagster/partition_row_count": rows - result.absent}
+                    log_month(context, cells[result.span], result, shown)
                     before = sync.watch.requests
-    return dg.MaterializeResult()
+    complete = dg.AssetCheckResult(
+        check_name=AS_LISTED.name, passed=not absent, metadata={"listed": listed, "absent": absent}
+    )
+    yield dg.MaterializeResult(check_results=[complete])
 
 
 @dg.asset(

@@ -251,6 +251,13 @@ def is_stored(connection: Connection, activity_id: int) -> bool:
     return connection.execute(select(activities.c.id).where(activities.c.id == activity_id)).first() is not None
 
 
+def count_absent(connection: Connection, listed: Collection[int], asked_at: datetime) -> int:
+    """How many listed activities are neither stored nor known to be gone since ``asked_at``: none, if all is well."""
+    stored = connection.execute(select(activities.c.id).where(among(activities.c.id, listed)))
+    missing = set(listed).difference(stored.scalars())
+    return len(missing - gone_since(connection, missing, asked_at))
+
+
 def start_of_current(connection: Connection, athlete_id: int, activity_id: int, since: datetime) -> datetime | None:
     """When an activity starts (UTC) whose stored detail was asked for after ``since``; ``None`` without one."""
     query = (

@@ -23,7 +23,8 @@ from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.resources import WarehouseResource
 from strava_pipeline.sync import import_details, import_streams, import_summaries
 from strava_pipeline.warehouse import tables
-from strava_pipeline.warehouse.activities import Span
+from strava_pipeline.warehouse.activities import Span, count_absent
+from strava_pipeline.warehouse.tombstones import leave_tombstones
 from strava_pipeline_tests.dagster.conftest import CodeLocation
 from strava_pipeline_tests.inbox import connect_riders, store
 from strava_pipeline_tests.strava_stand_in import RIDER
@@ -120,4 +121,17 @@ def test_checks_run_with_the_assets_they_are_about(month: CodeLocation) -> None:
     result = month.materialize(activities, activity_details, activity_streams, *CHECKS[:-1], partition_key=JUNE)
     assert result.success
     names = {evaluation.check_name for evaluation in result.get_asset_check_evaluations()}
-    assert names == {definition.check_key.name for definition in CHECKS[:-1]}
+    assert names == {"as_listed", *(definition.check_key.name for definition in CHECKS[:-1])}
+
+
+def test_listed_activities_are_counted_against_the_stored_ones(month: CodeLocation) -> None:
+    (told,) = month.materialize(activities, partition_key=JUNE).get_asset_check_evaluations()
+    assert told.passed
+    assert {name: found.value for name, found in told.metadata.items()} == {"listed": 3, "absent": 0}
+
+
+def test_a_listed_activity_that_is_not_stored_is_counted_unless_it_has_gone_since(engine: Engine) -> None:
+    moment = datetime.now(UTC)
+    with engine.begin() as connection:
+        leave_tombstones(connection, RIDER, [2], moment, "deleted after it was listed")
+        assert count_absent(connection, [1, 2], moment - timedelta(minutes=1)) == 1
