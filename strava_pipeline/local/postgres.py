@@ -114,7 +114,8 @@ def release_server(home: Path) -> None:
             return
         del _held[home]
         with _starting(home):
-            if _is_last(held.lock):
+            # It may have been killed: then there is nothing left to stop.
+            if _is_last(held.lock) and _running_socket_dir(_data(home)) is not None:
                 _pg_ctl(home, "stop", "-m", "fast", "-w")
             os.close(held.lock)
 

@@ -237,6 +237,14 @@ def test_whoever_holds_a_server_that_was_killed_can_revive_it(used_home: Path) -
     assert not is_running(used_home)
 
 
+def test_giving_up_a_server_that_was_killed_is_no_fault(used_home: Path) -> None:
+    use_server(used_home)
+    kill_postmaster(used_home)
+    release_server(used_home)
+    with using_server(used_home) as server:
+        assert one(server) == 1
+
+
 def test_a_stale_socket_whose_number_is_another_process_by_now_is_seen_through(used_home: Path) -> None:
     with Holder(used_home) as holder:
         kill_postmaster(used_home)
