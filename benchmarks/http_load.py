@@ -5,6 +5,7 @@ from __future__ import annotations
 import selectors
 import socket
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Self
@@ -37,7 +38,8 @@ class Load:
 
     def __init__(self, port: int, connections: int) -> None:
         self._selector = selectors.DefaultSelector()
-        self._idle: list[_Line] = []
+        # Used in turn: the server ends what is idle for long.
+        self._idle: deque[_Line] = deque()
         for _ in range(connections):
             connection = socket.create_connection((HOST, port))
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -61,7 +63,7 @@ class Load:
         busy = 0
         while True:
             while self._idle and time.monotonic() < stop and (request := next(ready, None)) is not None:
-                self._send(self._idle.pop(), request, time.monotonic())
+                self._send(self._idle.popleft(), request, time.monotonic())
                 busy += 1
             if not busy:
                 return answered
@@ -76,7 +78,7 @@ class Load:
         total, sent = int(per_second * seconds), 0
         while len(answered) < total:
             while self._idle and sent < total and begin + sent / per_second <= time.monotonic():
-                self._send(self._idle.pop(), next(requests), begin + sent / per_second)
+                self._send(self._idle.popleft(), next(requests), begin + sent / per_second)
                 sent += 1
             pause = begin + sent / per_second - time.monotonic() if sent < total and self._idle else PATIENCE_SECONDS
             answered += self._answers(max(pause, 0.0))
