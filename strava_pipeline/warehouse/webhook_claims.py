@@ -14,7 +14,20 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Engine, and_, case, cast, func, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    and_,
+    case,
+    cast,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from strava_pipeline.errors import FencedOut
 from strava_pipeline.warehouse import dead_letters
@@ -41,6 +54,9 @@ APPEAR_AFTER = (timedelta(minutes=5), timedelta(minutes=15), timedelta(minutes=4
 ALONE_AFTER_LOST_RUNS = 3
 # One that takes down whatever works on it must not do so for ever.
 MOST_LOST_RUNS = 10
+# What is claimed queues in Dagster, first come, first served, and each event of it costs work of its own. What is left
+# in the inbox still comes together by object, and lets news pass that matter more.
+MOST_UNDER_WAY = 100
 # What an event waits for.
 FOR_DAGSTER = "dagster"
 FOR_ACTIVITY = "activity"
@@ -84,15 +100,23 @@ class Claim:
 
 
 def claim_objects(engine: Engine, limit: int) -> list[Claim]:
-    """Claim up to ``limit`` objects for which something is due, oldest first; nobody else gets them."""
+    """Claim up to ``limit`` objects for which something is due, so that nobody else gets them.
+
+    The oldest come first, but after all others those that are tried again: they have failed before, and there may be
+    thousands. Nothing is claimed while ``MOST_UNDER_WAY`` objects are.
+    """
     with engine.begin() as connection:
         _take_turns(connection)
+        room = MOST_UNDER_WAY - connection.execute(_under_way()).scalar_one()
+        if room <= 0:
+            return []
+        tried_again = func.bool_and((_events.state == WAITING) & (_events.waiting_for == dead_letters.REPLAY))
         due = (
-            select(_events.object_type, _events.object_id, _events.owner_id, func.min(_events.id).label("first"))
+            select(_events.object_type, _events.object_id, _events.owner_id)
             .where(_is_due(), ~_is_being_worked_on())
             .group_by(_events.object_type, _events.object_id, _events.owner_id)
-            .order_by(func.min(_events.id))
-            .limit(limit)
+            .order_by(tried_again, func.min(_events.id))
+            .limit(min(limit, room))
             .subquery("due")
         )
         numbered = select(due, webhook_claims.next_value().label("fence")).cte("numbered").prefix_with("MATERIALIZED")
@@ -301,6 +325,12 @@ def _is_due() -> ColumnElement[bool]:
         and_(_events.state == WAITING, _events.not_before <= now),
         and_(_events.state == LAUNCHED, _events.lease_until <= now),
     )
+
+
+def _under_way() -> Select[int]:
+    """How many objects are in somebody's hands."""
+    leased = and_(_events.state == LAUNCHED, _events.lease_until > func.clock_timestamp())
+    return select(func.count(_events.fence.distinct())).where(leased)
 
 
 def _is_being_worked_on() -> ColumnElement[bool]:

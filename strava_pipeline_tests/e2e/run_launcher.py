@@ -1,4 +1,4 @@
-"""A stand-in for Dagster that launches the real job, each run in a process of its own."""
+"""A stand-in for Dagster that launches the real job, each run in a process of its own, a few of them at once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +17,8 @@ from typing import Any
 from uuid import uuid4
 
 VICTIM = Path(__file__).with_name("victim.py")
+# The others wait in a queue, as Dagster has one.
+RUNS_AT_ONCE = 8
 
 
 @dataclass
@@ -24,7 +27,9 @@ class RunLauncher:
 
     environment: dict[str, str]
     dies_at: list[str] = field(default_factory=list)
-    runs: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    # None: in the queue.
+    runs: dict[str, subprocess.Popen[bytes] | None] = field(default_factory=dict)
+    queue: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(RUNS_AT_ONCE))
 
     def victim(self, *arguments: str, dies_at: str = "") -> subprocess.Popen[bytes]:
         """A process that dies at a point, if one is named."""
@@ -38,18 +43,35 @@ class RunLauncher:
 
     def alive(self) -> list[subprocess.Popen[bytes]]:
         """Runs that are at work."""
-        return [run for run in list(self.runs.values()) if run.poll() is None]
+        return [run for run in list(self.runs.values()) if run is not None and run.poll() is None]
 
     def answer(self, params: dict[str, Any]) -> dict[str, Any]:
         if "runIds" in params:
-            states = {name: "FAILURE" if self.runs[name].poll() is not None else "STARTED" for name in params["runIds"]}
-            results = [{"runId": name, "status": status} for name, status in states.items()]
+            results = [{"runId": name, "status": self._state(name)} for name in params["runIds"]]
             return {"__typename": "Runs", "results": results}
         run_id = str(uuid4())
         fences = params["runConfigData"]["ops"]["claimed_objects"]["config"]["fences"]
         point = self.dies_at.pop(0) if self.dies_at else ""
-        self.runs[run_id] = self.victim("run", run_id, *map(str, fences), dies_at=point)
+        self.runs[run_id] = None
+        self.queue.submit(self._run, run_id, fences, point)
         return {"__typename": "LaunchRunSuccess", "run": {"id": run_id}}
+
+    def end(self) -> None:
+        """Drop what is in the queue, and kill the rest."""
+        self.queue.shutdown(wait=False, cancel_futures=True)
+        for run in self.alive():
+            run.kill()
+        self.queue.shutdown()
+
+    def _run(self, run_id: str, fences: list[int], dies_at: str) -> None:
+        run = self.runs[run_id] = self.victim("run", run_id, *map(str, fences), dies_at=dies_at)
+        run.wait()
+
+    def _state(self, run_id: str) -> str:
+        run = self.runs[run_id]
+        if run is None:
+            return "QUEUED"
+        return "STARTED" if run.poll() is None else "FAILURE"
 
 
 @contextmanager
@@ -79,6 +101,4 @@ def run_launcher(environment: dict[str, str]) -> Iterator[tuple[RunLauncher, str
         server.shutdown()
         thread.join()
         server.server_close()
-        for run in launcher.runs.values():
-            run.kill()
-            run.wait()
+        launcher.end()

@@ -41,6 +41,28 @@ def test_a_claim_takes_the_oldest_first_and_as_many_as_asked_for(engine: Engine)
     assert objects(engine) == []
 
 
+def test_news_go_before_what_is_tried_again(engine: Engine) -> None:
+    store(engine, 1, 2, 3)
+    ids = [found.id for found in rows(engine)]
+    change(engine, ids, state="waiting", waiting_for="replay", not_before=LONG_AGO)
+    store(engine, 2, 9)
+    assert objects(engine, 2) == [2, 9]
+    assert objects(engine) == [1, 3]
+
+
+def test_only_so_many_objects_are_under_way_at_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "MOST_UNDER_WAY", 3)
+    store(engine, *range(1, 6))
+    first, _ = claim_objects(engine, 2)
+    assert objects(engine) == [3]
+    assert objects(engine) == []
+    finish(engine, first.fence)
+    assert objects(engine) == [4]
+    # Whoever had them died.
+    change(engine, [found.id for found in rows(engine) if found.state == "launched"], lease_until=LONG_AGO)
+    assert sorted(objects(engine)) == [2, 3, 4]
+
+
 def test_everything_pending_for_an_object_is_claimed_together(engine: Engine) -> None:
     store(engine, 1, 2, 1, 1)
     store(engine, 1, aspect_type="delete")
