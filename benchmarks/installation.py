@@ -114,6 +114,8 @@ def _settings(home: Path) -> Settings:
     """Settings of this process and of all that it starts; nothing of a real installation is among them."""
     for name in [name for name in os.environ if name.startswith(("STRAVA_", "DAGSTER_"))]:
         del os.environ[name]
+    # Every run would compile the package anew, which an installed one has behind it.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     mock = f"http://{LOOPBACK}:{free_port()}"
     os.environ |= {
         "STRAVA_HOME": str(home),

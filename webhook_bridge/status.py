@@ -53,6 +53,8 @@ WAITS = {
     "streams": "Strava to have the samples",
     "quota": "room within Strava's limits",
     "app": "the app to be switched on again",
+    "strava": "Strava to answer again",
+    "database": "the database to answer in time",
     "replay": "their turn to be tried again",
 }
 OPEN = (RECEIVED, LAUNCHED, WAITING)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 import click
 
-from strava_pipeline.settings import load_settings
+from strava_pipeline.settings import LOOPBACK_HOSTS, load_settings, origin_of
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -21,6 +25,12 @@ def bridge(port: int | None, host: str) -> None:
     log_with_request_ids()
     settings = load_settings()
     check_settings(settings)
+    if host not in LOOPBACK_HOSTS and origin_of("trusted_proxies", settings.home) == "default":
+        log.warning(
+            "STRAVA_TRUSTED_PROXIES is not set, though the bridge listens at %s: set it to how many proxies are in"
+            " front, or all senders behind them count as one",
+            host,
+        )
     with open_warehouse(settings) as engine:
         open_tokens(settings, engine)  # wrong keys are found here, not by the first run
         serve(settings, engine, host, settings.bridge_port if port is None else port)

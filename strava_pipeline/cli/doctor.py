@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from pydantic import SecretStr
 
 from strava_pipeline.errors import ConfigurationError, StravaPipelineError
-from strava_pipeline.settings import Settings, load_settings, origin_of, variable_name
+from strava_pipeline.settings import LOOPBACK_HOSTS, Settings, load_settings, origin_of, variable_name
 
 TIMEOUT_SECONDS = 5
 MASK = "********"
+FAIL = "FAIL"
 
 
 class DoctorFoundFaults(StravaPipelineError):
     """At least one check failed."""
+
+
+class Advice(StravaPipelineError):
+    """It works, but not as it should."""
 
 
 @click.command()
@@ -42,11 +48,13 @@ def _shown(value: Any) -> str:
 
 def _passes(name: str, check: Callable[[Settings], str], settings: Settings) -> bool:
     try:
-        found, passed = check(settings), True
+        found, verdict = check(settings), "ok"
+    except Advice as advice:
+        found, verdict = str(advice), "warn"
     except StravaPipelineError as error:
-        found, passed = str(error), False
-    click.echo(f"{'ok  ' if passed else 'FAIL'}  {name:16} {found}")
-    return passed
+        found, verdict = str(error), FAIL
+    click.echo(f"{verdict:4}  {name:16} {found}")
+    return verdict != FAIL
 
 
 def _app(settings: Settings) -> str:
@@ -102,6 +110,17 @@ def _bridge(settings: Settings) -> str:
     return f"signatures {settings.webhook_signature}, port {settings.bridge_port}"
 
 
+def _proxy(settings: Settings) -> str:
+    """The bridge speaks plain http: what is public has something in front of it, whose word counts only if trusted."""
+    public = urlsplit(settings.bridge_public_url or "http://localhost").hostname not in LOOPBACK_HOSTS
+    if public and origin_of("trusted_proxies", settings.home) == "default":
+        raise Advice(
+            "STRAVA_TRUSTED_PROXIES is not set, though STRAVA_BRIDGE_PUBLIC_URL is public: all senders count as one, so"
+            " that the bad requests of one lock out the others; set it to how many proxies are in front, mostly 1"
+        )
+    return f"{settings.trusted_proxies} in front of the bridge are trusted"
+
+
 def _dagster(settings: Settings) -> str:
     from strava_pipeline.cli.instance import dagster_environment
 
@@ -125,6 +144,7 @@ CHECKS: dict[str, Callable[[Settings], str]] = {
     "stored tokens": _tokens,
     "Dagster": _dagster,
     "bridge settings": _bridge,
+    "proxies": _proxy,
     "mail": _mail,
     "Strava": _strava,
 }

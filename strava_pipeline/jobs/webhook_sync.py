@@ -39,6 +39,7 @@ from strava_pipeline.warehouse.webhook_claims import Claim
 APP_INACTIVE_WAIT = timedelta(hours=1)
 # Several times within a lease, so that one that fails does no harm.
 HEARTBEAT_SECONDS = claims.WORK_LEASE.total_seconds() / 4
+UNAUTHORIZED = 401
 WRITTEN_ASSETS = ("activities", "activity_details", "activity_streams", "route_analyses")
 # What may pass, even after the retries within a run: tried again by itself.
 MAY_PASS = (RetriableStravaError, DatabaseAway, NotThereYet)
@@ -125,6 +126,13 @@ def _settle(context: dg.OpExecutionContext, engine: Engine, claim: Claim, error:
             error = RetriableStravaError(str(error), status=error.status, fault=error.fault)
         if isinstance(error, (RetriableStravaError, DatabaseAway)) and context.retry_number < MAX_RETRIES:
             raise error
+        outage = _outage(error)
+        if claim.object_type == "athlete" and outage is not None:
+            # What somebody wants to be erased is not given up because nobody can confirm it just now.
+            with engine.begin() as connection:
+                claims.sit_out(connection, claim.fence, outage, str(error))
+            context.log.warning("waiting: %s", error)
+            return
     kind, error_class = type(error).__name__, TRANSIENT if isinstance(error, MAY_PASS) else PERMANENT
     with engine.begin() as connection:
         claims.bury(connection, claim.fence, str(error), kind=kind, error_class=error_class)
@@ -148,6 +156,15 @@ def _waits(connection: Connection, claim: Claim, error: StravaPipelineError) -> 
         case _:
             return False
     return True
+
+
+def _outage(error: StravaPipelineError) -> str | None:
+    """What is away, if it is that; a token that Strava refuses is an answer."""
+    if isinstance(error, DatabaseAway):
+        return claims.FOR_DATABASE
+    if isinstance(error, RetriableStravaError) and error.status != UNAUTHORIZED:
+        return claims.FOR_STRAVA
+    return None
 
 
 @contextmanager

@@ -25,6 +25,14 @@ LOCK_MILLISECONDS = 30_000
 # A page must not wait long for a primary that is away.
 READING_CONNECT_SECONDS = 2
 READING_CONNECTION_SECONDS = 60
+# A host that is gone without a word is noticed after half a minute, be it while it is told something or listened to.
+NETWORK_LIMITS = {
+    "keepalives": "1",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
 READ_ONLY = " -c default_transaction_read_only=on"
 KEEP_TRYING_SECONDS = 30
 EMBEDDED_DATABASE = "strava"
@@ -69,8 +77,9 @@ def open_engine(url: URL) -> Engine:
     return _engine(url, CONNECT_SECONDS)
 
 
-def _connect_arguments(connect_seconds: int, more: str) -> dict[str, Any]:
-    return {
+def _connect_arguments(url: URL, connect_seconds: int, more: str) -> dict[str, Any]:
+    """What libpq is told beside the address; the limits to the network are the address's own where it names them."""
+    return {name: value for name, value in NETWORK_LIMITS.items() if name not in url.query} | {
         "connect_timeout": connect_seconds,
         "application_name": "strava-pipeline",
         "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_MILLISECONDS} -c lock_timeout={LOCK_MILLISECONDS}"
@@ -87,7 +96,7 @@ def _engine(url: URL, connect_seconds: int, more: str = "", pool_recycle: int = 
         pool_pre_ping=True,
         pool_size=5,
         pool_recycle=pool_recycle,
-        connect_args=_connect_arguments(connect_seconds, more),
+        connect_args=_connect_arguments(url, connect_seconds, more),
     )
 
     @event.listens_for(engine, "handle_error")
@@ -122,7 +131,8 @@ def open_reading_engine(settings: Settings) -> Engine:
         except OperationalError as error:
             log.warning("%s; reading from the replica at %s", away(primary, error), shown(replica))
             theirs, named = dialect.create_connect_args(replica)
-            return dialect.connect(*theirs, **_connect_arguments(READING_CONNECT_SECONDS, READ_ONLY), **named)
+            ours = _connect_arguments(replica, READING_CONNECT_SECONDS, READ_ONLY)
+            return dialect.connect(*theirs, **{**named, **ours})
 
     return engine
 

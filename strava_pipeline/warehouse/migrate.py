@@ -18,7 +18,7 @@ from strava_pipeline.warehouse.views import create_views
 
 log = logging.getLogger(__name__)
 
-HEAD = "0007"
+HEAD = "0008"
 VERSION_SCHEMA = "ops"
 VERSION_TABLE = "alembic_version"
 _SCRIPTS = Path(__file__).parent / "migrations"

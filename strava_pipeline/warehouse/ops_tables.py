@@ -60,8 +60,8 @@ users = Table(
     c.instant("refresh_not_before", "after a failed refresh: no other one before this time (UTC)"),
     c.text(
         "dagster_task",
-        "what Dagster has yet to be told: import (add the partition, import the history), removal (of the partition and"
-        " of the files in the lake) or departure (of the partition alone); empty: nothing",
+        "what Dagster has yet to be told: import (add the partition, import the history), removal (of the partition,"
+        " the files in the lake and the runs) or departure (of the partition alone); empty: nothing",
     ),
     _stamped("connected_at", "when the athlete first connected (UTC)"),
     _stamped("updated_at", "when the row last changed (UTC)"),
@@ -185,7 +185,7 @@ webhook_events = Table(
         comment="number of the claim on its object that has it, or had it last; a newer claim makes it void",
     ),
     c.instant("not_before", "not to be claimed before (UTC)"),
-    c.text("waiting_for", "when waiting: dagster, activity, streams, quota, app or replay"),
+    c.text("waiting_for", "when waiting: dagster, activity, streams, quota, app, strava, database or replay"),
     _count("waits", "how often it waited for its activity or streams to appear"),
     _count("lost_runs", "how often a run that had it ended without a word"),
     c.instant("lease_until", "the claim ends here (UTC) unless extended"),

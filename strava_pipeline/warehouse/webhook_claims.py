@@ -63,6 +63,11 @@ FOR_ACTIVITY = "activity"
 FOR_STREAMS = "streams"
 FOR_QUOTA = "quota"
 FOR_APP = "app"
+FOR_STRAVA = "strava"
+FOR_DATABASE = "database"
+# Until what is away is asked again: as long as it has been away, within these bounds.
+SHORTEST_OUTAGE_WAIT = timedelta(minutes=1)
+LONGEST_OUTAGE_WAIT = timedelta(hours=1)
 
 _events = webhook_events.c
 
@@ -238,11 +243,18 @@ def finish(connection: Connection, fence: int) -> None:
     _wake_for_what_came_meanwhile(connection, rows[0].object_id)
 
 
-def postpone(connection: Connection, fence: int, until: datetime, waiting_for: str, reason: str) -> None:
+def postpone(connection: Connection, fence: int, until: Any, waiting_for: str, reason: str) -> None:
     """The events wait for something that is no fault of theirs; that costs them nothing."""
     connection.execute(
         update(webhook_events).where(_locked(holds([fence]))).values(**_not_before(until, waiting_for, reason))
     )
+
+
+def sit_out(connection: Connection, fence: int, waiting_for: str, reason: str) -> None:
+    """The events wait until an outage is over, however long that takes; the longer it lasts, the longer each wait."""
+    now = func.clock_timestamp()
+    wait = func.least(func.greatest(now - _events.received_at, SHORTEST_OUTAGE_WAIT), LONGEST_OUTAGE_WAIT)
+    postpone(connection, fence, now + wait, waiting_for, reason)
 
 
 def await_appearance(connection: Connection, claim: Claim, waiting_for: str, reason: str) -> bool:

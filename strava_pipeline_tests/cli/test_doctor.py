@@ -37,8 +37,8 @@ def test_each_fault_has_its_line_and_the_end_counts_them(monkeypatch: pytest.Mon
     lines, reason = examine(monkeypatch)
     failed = [line.split("  ")[1].strip() for line in lines if line.startswith("FAIL")]
     assert failed == ["Strava app", "Dagster", "Strava"]
-    assert sum(line.startswith("ok") for line in lines) == 5
-    assert reason == "3 of 8 checks failed: see above"
+    assert sum(line.startswith("ok") for line in lines) == 6
+    assert reason == "3 of 9 checks failed: see above"
 
 
 @pytest.mark.usefixtures("settings")
@@ -78,3 +78,35 @@ def test_the_way_to_the_mail_server_is_checked(
     lines, _ = examine(monkeypatch)
     assert [line for line in lines if line.startswith(told)]
     assert "canary" not in "\n".join(lines)
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "ok    proxies          0 in front of the bridge are trusted"),
+        ({"STRAVA_BRIDGE_PUBLIC_URL": "http://localhost:8080"}, "ok    proxies          0 in front"),
+        (
+            {"STRAVA_BRIDGE_PUBLIC_URL": "https://rides.example.org"},
+            "warn  proxies          STRAVA_TRUSTED_PROXIES is not",
+        ),
+        (
+            {"STRAVA_BRIDGE_PUBLIC_URL": "https://rides.example.org", "STRAVA_TRUSTED_PROXIES": "1"},
+            "ok    proxies          1 in front",
+        ),
+        # Something that hands on connections as they are is told by an explicit 0.
+        (
+            {"STRAVA_BRIDGE_PUBLIC_URL": "https://rides.example.org", "STRAVA_TRUSTED_PROXIES": "0"},
+            "ok    proxies          0 in front",
+        ),
+    ],
+)
+def test_a_public_bridge_whose_proxy_is_not_trusted_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], told: str
+) -> None:
+    for name, value in changes.items():
+        monkeypatch.setenv(name, value)
+    lines, reason = examine(monkeypatch)
+    assert [line for line in lines if line.startswith(told)]
+    # Dagster's database and Strava, which are away: a warning is no fault.
+    assert reason.startswith("2 of 9 checks failed")

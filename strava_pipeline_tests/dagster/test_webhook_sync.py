@@ -9,7 +9,13 @@ import pytest
 from sqlalchemy import Engine, func, select, update
 
 from strava_pipeline.assets.activities import activities
-from strava_pipeline.errors import AppInactive, NeedsReauthorization, QuotaExhausted, RetriableStravaError
+from strava_pipeline.errors import (
+    AppInactive,
+    DatabaseAway,
+    NeedsReauthorization,
+    QuotaExhausted,
+    RetriableStravaError,
+)
 from strava_pipeline.jobs.webhook_sync import WRITTEN_ASSETS, webhook_sync
 from strava_pipeline.strava.quota import Lane
 from strava_pipeline.warehouse import analysis_tables, tables
@@ -301,6 +307,34 @@ def test_a_refused_token_alone_is_no_deauthorization(location: CodeLocation, eng
     assert not work_off(location, engine).success
     assert (row(engine).state, row(engine).error_class) == ("dead", "transient")
     assert user(engine) == ("active", "envelope")
+
+
+def test_a_deauthorization_outlasts_an_outage_of_strava(location: CodeLocation, engine: Engine) -> None:
+    change_users(engine, strava_access_token="envelope", state="needs_reauth")
+    withdraw(engine)
+    # Of four days, the first minutes, some hour, and the end.
+    for age, wait in ((0, 1), (20, 20), (4 * 24 * 60, 60)):
+        change(engine, not_before=LONG_AGO, received_at=datetime.now(UTC) - timedelta(minutes=age))
+        location.strava.faults["/athlete"] = [RetriableStravaError("Strava answered 503", status=503)] * 4
+        assert work_off(location, engine).success
+        stored = row(engine)
+        assert (stored.state, stored.waiting_for, stored.error) == ("waiting", "strava", "Strava answered 503")
+        assert (stored.attempts, stored.redrives) == (0, 0)
+        due = stored.not_before - datetime.now(UTC)
+        assert timedelta(minutes=wait - 1) < due < timedelta(minutes=wait + 1)
+        assert user(engine) == ("needs_reauth", "envelope")
+    change(engine, not_before=LONG_AGO)
+    location.strava.faults["/athlete"] = [NeedsReauthorization("connect again")]
+    assert work_off(location, engine).success
+    assert states(engine) == ["done"]
+    assert user(engine) == ("revoked", None)
+
+
+def test_a_deauthorization_outlasts_a_database_that_is_slow(location: CodeLocation, engine: Engine) -> None:
+    location.strava.faults["/athlete"] = [DatabaseAway("did not answer in time")] * 4
+    withdraw(engine)
+    assert work_off(location, engine).success
+    assert (row(engine).state, row(engine).waiting_for) == ("waiting", "database")
 
 
 def test_a_deauthorization_that_strava_confirms_erases_the_tokens(location: CodeLocation, engine: Engine) -> None:

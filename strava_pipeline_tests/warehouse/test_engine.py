@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import traceback
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, make_url, select, text
 
 from strava_pipeline.errors import ConfigurationError, DatabaseAway, WarehouseError
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import (
+    NETWORK_LIMITS,
     dagster_url,
     database_url,
     now,
@@ -36,6 +38,19 @@ def test_database_away_is_one_line_without_the_password() -> None:
     assert str(caught.value).startswith("the database at 127.0.0.1:")
     assert "\n" not in str(caught.value)
     assert "hunter2" not in "".join(traceback.format_exception(caught.value)) + repr(engine)
+
+
+def test_a_host_that_is_gone_without_a_word_is_noticed_within_half_a_minute(database: str) -> None:
+    ours = {"keepalives_idle": "60", "keepalives": "0"}
+    for named in ({}, ours):
+        engine = open_engine(make_url(database).update_query_dict(named))
+        with engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)
+            told = driver.info.get_parameters()
+        engine.dispose()
+        assert told.items() >= (NETWORK_LIMITS | named).items()
+        assert told["application_name"] == "strava-pipeline"
 
 
 def test_a_broken_connection_is_database_away_and_the_next_one_works(engine: Engine) -> None:

@@ -196,7 +196,8 @@ def test_what_events_wait_for_is_said(browser: Browser, engine: Engine) -> None:
 
 def test_whatever_an_event_may_wait_for_has_words() -> None:
     reasons = {webhook_claims.FOR_DAGSTER, webhook_claims.FOR_ACTIVITY, webhook_claims.FOR_STREAMS}
-    reasons |= {webhook_claims.FOR_QUOTA, webhook_claims.FOR_APP, dead_letters.REPLAY}
+    reasons |= {webhook_claims.FOR_QUOTA, webhook_claims.FOR_APP, webhook_claims.FOR_STRAVA}
+    reasons |= {webhook_claims.FOR_DATABASE, dead_letters.REPLAY}
     assert reasons == WAITS.keys()
 
 
