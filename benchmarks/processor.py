@@ -1,9 +1,14 @@
-"""Processor time of this process and of the database it works on: what others do on the machine costs it little."""
+"""What work costs: the time on the clock, and the processor time of this process and of the database it works on.
+
+The latter tells more on a machine that others use, too.
+"""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Engine, text
@@ -13,6 +18,21 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 PARENT = 1
 OWN = slice(11, 13)
 WITH_ENDED = slice(11, 15)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds on the clock, and of the processors."""
+
+    clock_s: float
+    processor_s: float
+
+
+def cost_of(server: int, work: Callable[[], object]) -> Cost:
+    """What ``work`` costs here and at the Postgres server with this process id."""
+    began, before = time.perf_counter(), both_seconds(server)
+    work()
+    return Cost(time.perf_counter() - began, both_seconds(server) - before)
 
 
 def server_of(engine: Engine) -> int:

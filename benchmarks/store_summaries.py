@@ -1,48 +1,53 @@
-"""Mapping and storing 100,000 listed activities, against ways to store them that map nothing, side by side.
+"""Mapping and storing 100,000 listed activities, against other ways to get them into Postgres, side by side.
 
 Who does what, all on one Postgres without flushes to the disk:
 
 - ours: from Strava's parsed answers to committed rows of two tables, ``strava.activities`` and ``ops.payloads`` (the
-  raw answers), a thousand at a time as a month's replacement does it, with its guards, locks and indexes.
-- bare COPY: only stores the finished rows of both tables, into the same tables.
-- pandas, raw answers: what one writes without this project. ``json_normalize``, lists as JSON, ``DataFrame.to_sql`` as
-  it comes, into one new table without any index; no raw copy, and it can only be done once.
-- pandas, finished rows: ``to_sql`` of the rows of both tables into the same tables, mapped beforehand.
+  raw answers), a thousand at a time as a month's replacement does it, with its comparison, guards, locks and indexes;
+  and once more with every activity edited.
+- bare COPY: only stores the finished rows of both tables, into the same tables; as text, which is its usual form,
+  and in the binary form, which ours uses.
+- pandas: ``json_normalize`` and ``DataFrame.to_sql`` into the same tables, without what ours checks: into both tables
+  with either driver as it comes, and with ``method="multi"`` (a tenth of the activities, since that takes long);
+  into ``strava.activities`` alone; and once more into that, through a staging table.
 - dlt, in an environment of its own in a temporary folder: from the parsed answers to its own tables by its merge,
   which like ours may be repeated; no raw copy.
 
-What counts is processor time, that of the loading process and of the database server added up: on a machine that
-others use, too, the time on the clock says more of them. Ours and the COPY are measured three times in turn, the least
+Each is told in processor time, that of the loading process and of the database server added up, and on the clock,
+which on a machine with other work says as much of that. Ours and the COPYs are measured three times in turn, the least
 counts; the others once, as they take longer. Takes about ten minutes, most of them not ours; a number on the command
 line changes how many activities there are.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pandas as pd
 from psycopg.sql import SQL, Identifier
-from sqlalchemy import URL, Engine, Table, text
+from sqlalchemy import URL, Engine, Table, create_engine, text
 
 from benchmarks.database import migrated_database
 from benchmarks.figure import show
-from benchmarks.processor import both_seconds, server_of, server_seconds
+from benchmarks.pandas_summaries import fill_activities, fill_both, refill_activities
+from benchmarks.processor import Cost, cost_of, server_of, server_seconds
 from benchmarks.summaries import ATHLETE, summaries
 from strava_pipeline.strava.payload import digest, summary_row
 from strava_pipeline.warehouse.activities import SUMMARIZED, SUMMARY, Payload, Span, replace_span
-from strava_pipeline.warehouse.bulk import driver_of
+from strava_pipeline.warehouse.bulk import append, driver_of
 from strava_pipeline.warehouse.engine import open_engine
+from strava_pipeline.warehouse.listed import news
 from strava_pipeline.warehouse.ops_tables import payloads
 from strava_pipeline.warehouse.tables import activities
 
@@ -51,47 +56,85 @@ DLT = "dlt[postgres]==1.31.0"
 COUNT = 100_000
 BATCH = 1000
 TIMES = 3
+SLOWER = 10
 ASKED = datetime(2026, 11, 1, tzinfo=UTC)
+LATER = ASKED + timedelta(hours=1)
+OURS, AGAIN = "ours", "ours, all of them edited"
+COPY, BINARY = "bare COPY of the finished rows", "bare COPY in binary form"
+PANDAS, PANDAS_2, MULTI = "pandas, both tables", "pandas, both tables, psycopg2", "pandas, both tables, method multi"
+ALONE, ALONE_AGAIN = "pandas, activities alone", "pandas, activities alone, all edited"
+BY_DLT = "dlt"
+TARGETS = {COPY: ">= 30 %", PANDAS: ">= 5 x", PANDAS_2: ">= 5 x", MULTI: ">= 5 x", ALONE: ">= 5 x", BY_DLT: ">= 3 x"}
 Body = dict[str, Any]
 Rows = list[Body]
 
 
 def main() -> None:
-    """Print activities per second of processor time of each way, and how ours compares."""
+    """Print activities per second of each way, and how ours compares, by either measure."""
     count = int(sys.argv[1]) if sys.argv[1:] else COUNT
     bodies = summaries(count)
+    # What everybody is given is no garbage, and nobody's to look through.
+    gc.freeze()
     with migrated_database() as url:
-        engine = open_engine(url)
-        finished = ((activities, _activity_rows(bodies)), (payloads, _payload_rows(bodies)))
-        server = server_of(engine)
-
-        def cost(work: Callable[[], None]) -> float:
-            _empty(engine)
-            before = both_seconds(server)
-            work()
-            return both_seconds(server) - before
-
-        rounds = [
-            (cost(lambda: _ours(engine, bodies)), cost(lambda: _bare_copy(engine, finished))) for _ in range(TIMES)
-        ]
-        ours, copied = (min(seconds) for seconds in zip(*rounds, strict=True))
-        framed = cost(lambda: _pandas(engine, bodies))
-        finished_framed = cost(lambda: _pandas_finished(engine, finished))
-        _empty(engine)
-        before = server_seconds(server)
-        loaded = _dlt_seconds(bodies, url) + server_seconds(server) - before
-        engine.dispose()
-    show("activities mapped and stored, ours", count / ours, "/s")
-    show("the same rows of both tables, bare COPY", count / copied, "/s")
-    show("the same answers, pandas.to_sql into one table", count / framed, "/s")
-    show("the same rows of both tables, pandas.to_sql", count / finished_framed, "/s")
-    show("the same answers, dlt into Postgres", count / loaded, "/s")
-    show("ours against the bare COPY", copied / ours * 100, "%", ">= 30 %")
-    show("ours against pandas.to_sql of the raw answers", framed / ours, "x", ">= 5 x")
-    show("ours against pandas.to_sql of the finished rows", finished_framed / ours, "x", ">= 5 x")
-    show("the bare COPY against pandas.to_sql of the raw answers", framed / copied, "x")
-    show("ours against dlt", loaded / ours, "x", ">= 3 x")
+        costs = _measure(bodies, url)
+    for measure, seconds in _by_measure(costs).items():
+        print(f"{measure}:", flush=True)
+        _compare(seconds, count)
     show("load of the machine, last minute, last quarter of an hour", "{:.1f}, {:.1f}".format(*os.getloadavg()[::2]))
+
+
+def _by_measure(costs: Mapping[str, Cost]) -> dict[str, dict[str, float]]:
+    return {
+        "in processor time": {name: cost.processor_s for name, cost in costs.items()},
+        "on the clock": {name: cost.clock_s for name, cost in costs.items()},
+    }
+
+
+def _compare(seconds: Mapping[str, float], count: int) -> None:
+    for name, taken in seconds.items():
+        show(name, count / taken, "/s")
+    for name in (COPY, BINARY):
+        show(f"ours against the {name}", seconds[name] / seconds[OURS] * 100, "%", TARGETS.get(name, ""))
+    for name in (PANDAS, PANDAS_2, MULTI, ALONE, BY_DLT):
+        show(f"ours against {name}", seconds[name] / seconds[OURS], "x", TARGETS[name])
+    show(f"ours against {ALONE_AGAIN}", seconds[ALONE_AGAIN] / seconds[AGAIN], "x")
+    show(f"the {COPY} against {PANDAS}", seconds[PANDAS] / seconds[COPY], "x")
+
+
+def _measure(bodies: Rows, url: URL) -> dict[str, Cost]:
+    engine, other = open_engine(url), create_engine(url.set(drivername="postgresql+psycopg2"))
+    finished = ((activities, _activity_rows(bodies)), (payloads, _payload_rows(bodies)))
+    edited = [body | {"name": f"{body['name']}, edited", "kudos_count": 99} for body in bodies]
+    some = bodies[: len(bodies) // SLOWER]
+    gc.freeze()
+    server = server_of(engine)
+
+    def cost(work: Callable[[], object], *, empty: bool = True) -> Cost:
+        if empty:
+            _empty(engine)
+        return cost_of(server, work)
+
+    ways = {
+        OURS: partial(_ours, engine, bodies, ASKED),
+        COPY: partial(_text_copy, engine, finished),
+        BINARY: partial(_binary_copy, engine, finished),
+    }
+    rounds = [{name: cost(work) for name, work in ways.items()} for _ in range(TIMES)]
+    costs = {name: min((each[name] for each in rounds), key=lambda took: took.processor_s) for name in ways}
+    costs[PANDAS] = cost(partial(fill_both, engine, bodies, ASKED))
+    costs[PANDAS_2] = cost(partial(fill_both, other, bodies, ASKED))
+    tenth = cost(partial(fill_both, engine, some, ASKED, method="multi", chunksize=BATCH))
+    costs[MULTI] = Cost(tenth.clock_s * SLOWER, tenth.processor_s * SLOWER)
+    costs[ALONE] = cost(partial(fill_activities, engine, bodies, ASKED))
+    costs[ALONE_AGAIN] = cost(partial(refill_activities, engine, edited, LATER), empty=False)
+    _empty(engine)
+    _ours(engine, bodies, ASKED)
+    costs[AGAIN] = cost(partial(_ours, engine, edited, LATER), empty=False)
+    _empty(engine)
+    costs[BY_DLT] = _dlt(bodies, url, server)
+    for each in (engine, other):
+        each.dispose()
+    return costs
 
 
 def _empty(engine: Engine) -> None:
@@ -99,15 +142,25 @@ def _empty(engine: Engine) -> None:
         connection.execute(text("TRUNCATE strava.activities, ops.payloads"))
 
 
-def _ours(engine: Engine, bodies: Rows) -> None:
+def _ours(engine: Engine, bodies: Rows, asked_at: datetime) -> None:
     for first in range(0, len(bodies), BATCH):
         month = bodies[first : first + BATCH]
-        rows = [summary_row(ATHLETE, body) for body in month]
-        answers = [Payload(body["id"], ATHLETE, body, digest(body)) for body in month]
-        span = Span(ATHLETE, rows[0]["start_date"], rows[-1]["start_date"] + timedelta(seconds=1))
+        mapped = {
+            body["id"]: (summary_row(ATHLETE, body), Payload(body["id"], ATHLETE, body, digest(body))) for body in month
+        }
+        starts = [row["start_date"] for row, _ in mapped.values()]
+        span = Span(ATHLETE, starts[0], starts[-1] + timedelta(seconds=1))
         with engine.begin() as connection:
-            listed = {body["id"] for body in month}
-            replace_span(connection, span, rows, answers, listed=listed, asked_at=ASKED, allow_mass_delete=False)
+            changed = news(connection, mapped)
+            replace_span(
+                connection,
+                span,
+                [row for row, _ in changed.values()],
+                [payload for _, payload in changed.values()],
+                listed=mapped.keys(),
+                asked_at=asked_at,
+                allow_mass_delete=False,
+            )
 
 
 def _activity_rows(bodies: Rows) -> Rows:
@@ -129,7 +182,7 @@ def _payload_rows(bodies: Rows) -> Rows:
     ]
 
 
-def _bare_copy(engine: Engine, finished: Iterable[tuple[Table, Rows]]) -> None:
+def _text_copy(engine: Engine, finished: Iterable[tuple[Table, Rows]]) -> None:
     for table, rows in finished:
         names = SQL(", ").join(map(Identifier, rows[0]))
         statement = SQL("COPY {} ({}) FROM STDIN").format(Identifier(str(table.schema), table.name), names)
@@ -142,27 +195,14 @@ def _bare_copy(engine: Engine, finished: Iterable[tuple[Table, Rows]]) -> None:
                 copy.write_row(list(row.values()))
 
 
-def _pandas(engine: Engine, bodies: Rows) -> None:
-    frame = pd.json_normalize(bodies, sep="_")
-    for name in ("start_latlng", "end_latlng"):
-        frame[name] = frame[name].map(json.dumps)
-    with engine.begin() as connection:
-        frame.to_sql("pandas_activities", connection, if_exists="replace", index=False)
-
-
-def _pandas_finished(engine: Engine, finished: Iterable[tuple[Table, Rows]]) -> None:
+def _binary_copy(engine: Engine, finished: Iterable[tuple[Table, Rows]]) -> None:
     for table, rows in finished:
-        types = {column.name: column.type for column in table.columns if column.name in rows[0]}
-        frame = pd.DataFrame(rows, dtype=object)
         with engine.begin() as connection:
-            frame.to_sql(
-                table.name, connection, schema=table.schema, if_exists="append", index=False,
-                chunksize=BATCH, dtype=types,  # type: ignore[arg-type]  # what SQLAlchemy calls a type
-            )  # fmt: skip
+            append(connection, table, rows)
 
 
-def _dlt_seconds(bodies: Rows, url: URL) -> float:
-    """Processor seconds of dlt's process."""
+def _dlt(bodies: Rows, url: URL, server: int) -> Cost:
+    """What dlt's process and the server take for it."""
     # dlt wants a host and a password; the socket takes the place of the one, and the other is not asked for.
     host = quote(str(url.query["host"]), safe="")
     address = f"postgresql://{url.username}:none@{host}:{url.query['port']}/{url.database}"
@@ -174,8 +214,10 @@ def _dlt_seconds(bodies: Rows, url: URL) -> float:
         quietly = ["--quiet", "--disable-pip-version-check", "--no-input"]
         subprocess.run([python, "-m", "pip", "install", *quietly, DLT], check=True, stderr=subprocess.DEVNULL)
         command = [str(python), str(CHECKOUT / "benchmarks" / "dlt_summaries.py"), str(answers), address]
+        before = server_seconds(server)
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        return float(done.stdout.split("seconds ")[1].split()[0])
+        clock_s, own_s = map(float, done.stdout.split("seconds ")[1].split()[:2])
+        return Cost(clock_s, own_s + server_seconds(server) - before)
 
 
 if __name__ == "__main__":

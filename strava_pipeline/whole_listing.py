@@ -16,7 +16,7 @@ from typing import Any
 
 from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.strava.fields import instant
-from strava_pipeline.strava.payload import activity_id, digest, summary_row
+from strava_pipeline.strava.payload import activity_id, as_json, digest, summary_row
 from strava_pipeline.warehouse.activities import Payload
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class WholeListing:
         except (TypeError, ValueError, OverflowError):
             self.unplaced[number] = _why_odd(self.athlete_id, body)
             return
-        self._packed[number] = start, zlib.compress(json.dumps(body).encode(), 1)
+        self._packed[number] = start, zlib.compress(as_json(body).encode(), 1)
 
     def within(self, start: datetime, end: datetime) -> tuple[dict[int, Mapped], dict[int, str]]:
         """Rows and payloads, by id, of what starts in ``[start, end)``; and what does not map, with the reason."""

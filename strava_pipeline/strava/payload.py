@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from pydantic_core import to_json
+
 from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.strava.fields import (
     Fields,
@@ -272,6 +274,14 @@ def digest(body: JsonObject) -> str:
     """Of the fields whose change calls for a new detail."""
     chosen = [body.get(name) for name in DIGEST_FIELDS]
     return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()[:32]
+
+
+def as_json(body: JsonObject) -> str:
+    """An answer as text again, in less than half the time that ``json`` takes."""
+    try:
+        return to_json(body).decode()
+    except ValueError:
+        return json.dumps(body)  # half a surrogate pair, which can only be written escaped
 
 
 def detail_rows(athlete_id: int, body: JsonObject) -> DetailRows:

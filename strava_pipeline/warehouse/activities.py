@@ -11,11 +11,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, select, update
 
 from strava_pipeline.errors import WarehouseError
-from strava_pipeline.strava.payload import DetailRows
+from strava_pipeline.strava.payload import DetailRows, as_json
 from strava_pipeline.warehouse.analysis_tables import ANALYSIS_TABLES
 from strava_pipeline.warehouse.athletes import store_gear
 from strava_pipeline.warehouse.bulk import replace_children, upsert
 from strava_pipeline.warehouse.columns import among
+from strava_pipeline.warehouse.engine import plan_for_now
 from strava_pipeline.warehouse.history_tables import put_aside
 from strava_pipeline.warehouse.ops_tables import payloads, webhook_events
 from strava_pipeline.warehouse.tables import (
@@ -101,6 +102,7 @@ def replace_span(
     What was stored after ``asked_at`` stays.
     ``WarehouseError`` if suspiciously much would vanish.
     """
+    plan_for_now(connection)
     take_turns(connection, span.athlete_id)
     stored = connection.execute(
         select(activities.c.id).where(span.matches(), activities.c.fetched_at <= asked_at).with_for_update()
@@ -177,7 +179,7 @@ def store_payloads(connection: Connection, kind: str, bodies: Sequence[Payload],
             "activity_id": payload.activity_id,
             "kind": kind,
             "athlete_id": payload.athlete_id,
-            "body": json.dumps(payload.body),
+            "body": as_json(payload.body),
             "digest": payload.digest,
             "fetched_at": asked_at,
         }

@@ -1,7 +1,7 @@
 """Rows of one table at once.
 
-A few go with one INSERT ... ON CONFLICT. Many go by COPY: those known to be new straight into the table, the others
-into a temporary one and from there by INSERT ... ON CONFLICT.
+A few go with one INSERT ... ON CONFLICT. Many go by COPY, in its binary form, which costs both sides half as much:
+those known to be new straight into the table, the others into a temporary one and from there by INSERT ... ON CONFLICT.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from psycopg import Connection as PsycopgConnection
 from psycopg import Cursor, OperationalError
 from psycopg.sql import SQL, Composable, Identifier
 from sqlalchemy import Column, Connection, Table
-from sqlalchemy.dialects.postgresql import ARRAY, JSON
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, dialect
 
 from strava_pipeline.warehouse.columns import among
 from strava_pipeline.warehouse.engine import away
@@ -161,9 +161,20 @@ def _owners(table: Table, rows: Sequence[Row]) -> set[int]:
 
 
 def _copy(cursor: Cursor[Any], target: Identifier, table: Table, rows: Sequence[Row]) -> None:
-    with cursor.copy(SQL("COPY {} ({}) FROM STDIN").format(target, _names(rows[0]))) as copy:
-        for values in _values(table, rows):
-            copy.write_row(values)
+    columns = tuple(rows[0])
+    in_order = itemgetter(*columns)
+    with cursor.copy(SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, _names(columns))) as copy:
+        copy.set_types(_wire_types(table, columns))
+        for row in rows:
+            copy.write_row(in_order(row))
+
+
+@lru_cache(maxsize=256)
+def _wire_types(table: Table, columns: tuple[str, ...]) -> list[str]:
+    """What the driver writes into each column; JSON comes as text, which is how Postgres wants it, too."""
+    postgres = dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's
+    kinds = [table.c[name].type for name in columns]
+    return ["text" if isinstance(kind, JSON) else kind.compile(postgres).lower() for kind in kinds]
 
 
 def _values(table: Table, rows: Sequence[Row]) -> Iterator[list[Any]]:

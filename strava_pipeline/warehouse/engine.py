@@ -175,6 +175,14 @@ def now(connection: Connection) -> datetime:
     return moment
 
 
+def plan_for_now(connection: Connection) -> None:
+    """Until the transaction ends, statements are planned for the tables as they are.
+
+    A plan is kept for a connection's life, and one from when a table was nearly empty reads the whole table each time.
+    """
+    connection.execute(select(func.set_config("plan_cache_mode", "force_custom_plan", True)))
+
+
 def _embedded(home: Path) -> str:
     from strava_pipeline.local.postgres import ensure_database, use_server  # noqa: PLC0415  only when needed
 

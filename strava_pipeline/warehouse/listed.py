@@ -10,6 +10,7 @@ from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.strava.payload import summary_row
 from strava_pipeline.warehouse.activities import DETAIL, SUMMARY, Payload, Row
 from strava_pipeline.warehouse.columns import among
+from strava_pipeline.warehouse.engine import plan_for_now
 from strava_pipeline.warehouse.ops_tables import payloads
 from strava_pipeline.warehouse.tables import activities
 
@@ -23,6 +24,7 @@ def news(connection: Connection, listed: Mapping[int, tuple[Row, Payload]]) -> d
     Strava's detail knows some fields better than its summary (of some rides the latter tells 0 m). While the detail
     is the one of this summary, a field that the summary tells as before keeps what the detail said.
     """
+    plan_for_now(connection)
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
     known = connection.execute(
         select(summary.c.body, detail.c.digest, activities)

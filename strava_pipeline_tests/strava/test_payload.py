@@ -18,6 +18,7 @@ from strava_pipeline.strava import payload
 from strava_pipeline.strava.fields import bigint, flag, instant, integer, number, position, text, wall_time
 from strava_pipeline.strava.payload import (
     activity_id,
+    as_json,
     athlete_row,
     detail_rows,
     digest,
@@ -343,3 +344,18 @@ def test_any_object_gives_a_row_or_a_rejection(body: JsonObject) -> None:
     for mapper in mappers:
         with contextlib.suppress(RejectedRequest):
             assert mapper() is not None
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_an_answer_written_as_text_says_the_same(value: Any) -> None:
+    assert json.loads(as_json({"answer": value})) == {"answer": value}
+
+
+def test_half_a_surrogate_pair_is_written_escaped() -> None:
+    written = as_json({"name": "half \ud83d"})
+    assert json.loads(written.encode()) == {"name": "half \ud83d"}

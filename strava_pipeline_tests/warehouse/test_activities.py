@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, Table, func, select
+from sqlalchemy import Engine, Table, func, select, text
 
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.strava.payload import detail_rows, digest, summary_row
@@ -121,6 +121,16 @@ def test_a_month_ends_where_the_next_begins(engine: Engine) -> None:
     replace_month(engine, [first], span=JULY)
     assert replace_month(engine, [], ASKED + timedelta(hours=1)) == 1
     assert ids(engine) == {1}
+
+
+def test_a_plan_made_for_an_empty_table_is_not_kept_for_a_full_one(engine: Engine) -> None:
+    bodies = [activity_body(number, on(1)) for number in range(1, 4)]
+    rows = [summary_row(RIDER, body) for body in bodies]
+    with engine.connect() as connection:
+        with connection.begin():
+            store.replace_span(connection, JUNE, rows, [], listed={1, 2, 3}, asked_at=ASKED, allow_mass_delete=False)
+            assert connection.execute(text("SHOW plan_cache_mode")).scalar() == "force_custom_plan"
+        assert connection.execute(text("SHOW plan_cache_mode")).scalar() == "auto"
 
 
 def test_an_activity_that_moved_to_another_month_is_kept_once(engine: Engine) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, delete, select, text
+from sqlalchemy import Engine, Table, delete, select, text
 
 from strava_pipeline.errors import DatabaseAway
-from strava_pipeline.warehouse.bulk import FEW, replace_children, upsert
-from strava_pipeline.warehouse.tables import activities, activity_streams, gear, laps
+from strava_pipeline.warehouse.bulk import FEW, append, replace_children, upsert
+from strava_pipeline.warehouse.ops_tables import payloads
+from strava_pipeline.warehouse.tables import activities, activity_streams, gear, laps, metadata
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 # Each example opens its own transaction on the test's database, which is empty again afterwards.
@@ -127,6 +129,46 @@ def test_arrays_may_be_empty_or_absent(engine: Engine) -> None:
         upsert(connection, activity_streams, [row | {"fetched_at": NOON}])
         stored = connection.execute(select(activity_streams)).one()
     assert (stored.time, stored.moving, stored.temp) == ([], [True, None], None)
+
+
+# Of each type a table has: one value that the binary form could spoil, beside an empty cell.
+SAMPLES: dict[str, Any] = {
+    "BIGINT": 2**63 - 1,
+    "INTEGER": -(2**31),
+    "TEXT": "\\N\t🚴",
+    "BOOLEAN": True,
+    "DOUBLE PRECISION": 0.1 + 0.2,
+    "TIMESTAMP WITH TIME ZONE": NOON + timedelta(microseconds=1),
+    "TIMESTAMP WITHOUT TIME ZONE": datetime(1969, 12, 31, 23, 59, 59),  # noqa: DTZ001  local wall time
+    "DATE": date(1999, 12, 31),
+    "JSON": {"a": ["é", None, 1e300]},
+    "DOUBLE PRECISION[]": [1.5, -0.0, None],
+    "INTEGER[]": [1, 2**31 - 1],
+    "BOOLEAN[]": [True, None],
+    "TEXT[]": ["a,b", '"'],
+}
+COPIED = [table for table in metadata.sorted_tables if table.schema == "strava"] + [payloads]
+
+
+@pytest.mark.parametrize("table", COPIED, ids=lambda table: table.name)
+def test_every_column_of_a_copied_table_comes_back_as_it_went_in(engine: Engine, table: Table) -> None:
+    kinds = {column.name: column.type.compile(engine.dialect) for column in table.columns}
+    full = {name: SAMPLES[kind] for name, kind in kinds.items()}
+    other = dict.fromkeys(kinds) | {
+        column.name: SAMPLES["DATE"] - timedelta(days=1) if kinds[column.name] == "DATE" else full[column.name]
+        for column in table.columns
+        if not column.nullable
+    }
+    first = next(column.name for column in table.primary_key if kinds[column.name] in {"BIGINT", "TEXT"})
+    other[first] = 7 if kinds[first] == "BIGINT" else "other"
+    written = [
+        {name: json.dumps(value) if kinds[name] == "JSON" else value for name, value in row.items()}
+        for row in (full, other)
+    ]
+    with engine.begin() as connection:
+        append(connection, table, written)
+        found = {row[first]: dict(row) for row in connection.execute(select(table)).mappings()}
+    assert found == {full[first]: full, other[first]: other}
 
 
 def test_children_become_exactly_the_given_rows(engine: Engine) -> None:
