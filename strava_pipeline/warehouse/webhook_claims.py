@@ -55,8 +55,9 @@ ALONE_AFTER_LOST_RUNS = 3
 # One that takes down whatever works on it must not do so for ever.
 MOST_LOST_RUNS = 10
 # What is claimed queues in Dagster, first come, first served, and each event of it costs work of its own. What is left
-# in the inbox still comes together by object, and lets news pass that matter more.
-MOST_UNDER_WAY = 100
+# in the inbox still comes together by object, and lets news pass that matter more. With this many under way no more
+# are claimed: not as many as have room, since each claim becomes a run, and that should have more to do than one.
+MANY_UNDER_WAY = 75
 # What an event waits for.
 FOR_DAGSTER = "dagster"
 FOR_ACTIVITY = "activity"
@@ -108,12 +109,11 @@ def claim_objects(engine: Engine, limit: int) -> list[Claim]:
     """Claim up to ``limit`` objects for which something is due, so that nobody else gets them.
 
     The oldest come first, but after all others those that are tried again: they have failed before, and there may be
-    thousands. Nothing is claimed while ``MOST_UNDER_WAY`` objects are.
+    thousands. Nothing is claimed while ``MANY_UNDER_WAY`` objects are worked on.
     """
     with engine.begin() as connection:
         _take_turns(connection)
-        room = MOST_UNDER_WAY - connection.execute(_under_way()).scalar_one()
-        if room <= 0:
+        if connection.execute(_under_way()).scalar_one() >= MANY_UNDER_WAY:
             return []
         tried_again = func.bool_and((_events.state == WAITING) & (_events.waiting_for == dead_letters.REPLAY))
         due = (
@@ -121,7 +121,7 @@ def claim_objects(engine: Engine, limit: int) -> list[Claim]:
             .where(_is_due(), ~_is_being_worked_on())
             .group_by(_events.object_type, _events.object_id, _events.owner_id)
             .order_by(tried_again, func.min(_events.id))
-            .limit(min(limit, room))
+            .limit(limit)
             .subquery("due")
         )
         numbered = select(due, webhook_claims.next_value().label("fence")).cte("numbered").prefix_with("MATERIALIZED")
