@@ -12,7 +12,6 @@ import hashlib
 import hmac
 import itertools
 import json
-import logging
 import os
 import statistics
 import subprocess
@@ -34,6 +33,7 @@ from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.ops_tables import users, webhook_events
 from webhook_bridge.app import create_app
+from webhook_bridge.request_ids import log_with_request_ids
 from webhook_bridge.server import THREADS
 
 RIDER = 1001
@@ -166,7 +166,7 @@ def _served(url: URL) -> Iterator[int]:
 
 
 def _serve() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_with_request_ids()
     settings = load_settings()
     engine = open_engine(make_url(settings.required("database_url")))
     app = create_app(settings, engine)

@@ -6,15 +6,16 @@ A delivery that is alone is not kept waiting for others.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from strava_pipeline.errors import DatabaseAway
-from strava_pipeline.warehouse.webhook_events import NewEvent, Stored, store_events
+from strava_pipeline.warehouse.webhook_events import NewEvent, Stored, store_events, storing
 
 # Strava gives an answer two seconds; what cannot be stored in this time is refused, and it delivers again.
 STORE_SECONDS = 1.5
@@ -60,26 +61,48 @@ class Intake:
 
     def _run(self) -> None:
         while True:
-            batch = [self._entries.get()]
-            with suppress(Empty):
-                while len(batch) < LARGEST_BATCH:
-                    batch.append(self._entries.get_nowait())
-            # Whoever gave up waiting has answered 503, and Strava delivers again.
-            self._settle([entry for entry in batch if entry.outcome.set_running_or_notify_cancel()])
+            batch = self._gathered()
+            try:
+                # To take a connection from the pool, which sees first whether it still lives, costs more than to store
+                # by it: it is kept as long as more has come meanwhile.
+                with storing(self._engine) as connection:
+                    outcomes = _stored(connection, batch)
+                    while not self._entries.empty():
+                        _settle(batch, outcomes)
+                        batch = self._gathered()
+                        outcomes = _stored(connection, batch)
+            except Exception as error:  # noqa: BLE001  it is raised where the answer is made
+                outcomes = [error] * len(batch)
+            _settle(batch, outcomes)
 
-    def _settle(self, batch: list[_Entry]) -> None:
-        if not batch:
-            return
-        try:
-            found = store_events(self._engine, [entry.event for entry in batch])
-        except Exception as error:  # noqa: BLE001  it is raised where the answer is made
-            if len(batch) == 1 or isinstance(error, DatabaseAway):
-                for entry in batch:
-                    entry.outcome.set_exception(error)
-                return
-            # An event that cannot be stored must not take its neighbours along.
-            for entry in batch:
-                self._settle([entry])
-            return
-        for entry, stored in zip(batch, found, strict=True):
-            entry.outcome.set_result(stored)
+    def _gathered(self) -> list[_Entry]:
+        """All that have come by now, at least one of them, but for those whose senders were refused meanwhile."""
+        batch = [self._entries.get()]
+        with suppress(Empty):
+            while len(batch) < LARGEST_BATCH:
+                batch.append(self._entries.get_nowait())
+        # Whoever gave up waiting has answered 503, and Strava delivers again.
+        return [entry for entry in batch if entry.outcome.set_running_or_notify_cancel()]
+
+
+def _stored(connection: Connection, batch: Sequence[_Entry]) -> list[Stored | Exception]:
+    """What became of each; ``DatabaseAway`` for all of them."""
+    if not batch:
+        return []
+    try:
+        return [*store_events(connection, [entry.event for entry in batch])]
+    except DatabaseAway:
+        raise
+    except Exception as error:  # noqa: BLE001  it is raised where the answer is made
+        if len(batch) == 1:
+            return [error]
+        # An event that cannot be stored must not take its neighbours along.
+        return [outcome for entry in batch for outcome in _stored(connection, [entry])]
+
+
+def _settle(batch: Sequence[_Entry], outcomes: Sequence[Stored | Exception]) -> None:
+    for entry, outcome in zip(batch, outcomes, strict=True):
+        if isinstance(outcome, Exception):
+            entry.outcome.set_exception(outcome)
+        else:
+            entry.outcome.set_result(outcome)

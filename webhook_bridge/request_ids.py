@@ -8,9 +8,12 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+import sys
 from contextvars import ContextVar
 
 from flask import Flask, Response, request
+
+from webhook_bridge.log_writer import LogWriter
 
 HEADER = "X-Request-Id"
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s [%(request_id)s]: %(message)s"
@@ -46,7 +49,7 @@ def install_request_ids(app: Flask, *, behind_proxy: bool) -> None:
 
 def log_with_request_ids() -> None:
     """Have the root logger write every line with the number of its request."""
-    handler = logging.StreamHandler()
+    handler = LogWriter(sys.stderr)
     handler.setFormatter(logging.Formatter(LOG_FORMAT))
     handler.addFilter(_add_request_id)
     logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -107,22 +107,29 @@ def _storing() -> Select[Any]:
 _STORE = _storing()
 
 
+def storing(engine: Engine) -> Connection:
+    """A connection for :func:`store_events`, each of whose statements is its own transaction."""
+    return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+
 def store_event(engine: Engine, event: NewEvent) -> Stored:
     """Commit one event to the inbox; see :func:`store_events`."""
-    return store_events(engine, [event])[0]
+    with storing(engine) as connection:
+        return store_events(connection, [event])[0]
 
 
-def store_events(engine: Engine, events: Sequence[NewEvent]) -> list[Stored]:
+def store_events(connection: Connection, events: Sequence[NewEvent]) -> list[Stored]:
     """Commit events to the inbox, once however often they are delivered; events of strangers are not kept.
 
-    What is returned is on the disk: one statement, its own transaction, for all of them. No notification goes with it:
-    Postgres lets transactions that notify commit one after the other only. The caller wakes the dispatcher beside
-    it; those of other bridges poll.
+    What is returned is on the disk: one statement by a connection of :func:`storing`, for all of them. No notification
+    goes with it: Postgres lets transactions that notify commit one after the other only. The caller wakes the
+    dispatcher beside it; those of other bridges poll.
     """
     given = [vars(event) | {"event_time": event.event_time.isoformat()} for event in events]
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    # Nothing is sent for the block's sake: it has a statement that failed leave the connection as it was.
+    with connection.begin():
         rows = connection.execute(_STORE, {"given": given})
-        stored = {row.event_key: Stored.NEW if row.is_new else Stored.DUPLICATE for row in rows}
+        stored = {event_key: Stored.NEW if is_new else Stored.DUPLICATE for event_key, is_new in rows}
     outcomes = []
     for event in events:
         outcomes.append(stored.get(event.event_key, Stored.UNKNOWN_OWNER))

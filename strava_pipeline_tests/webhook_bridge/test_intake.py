@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine, literal_column, select
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool
 
 from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.warehouse.ops_tables import webhook_events
-from strava_pipeline.warehouse.webhook_events import NewEvent, Stored, store_events
+from strava_pipeline.warehouse.webhook_events import NewEvent, Stored, store_events, storing
 from strava_pipeline_tests.webhook_bridge.deliveries import RIDER
 from webhook_bridge.intake import Intake
 
@@ -85,7 +86,8 @@ def test_what_arrives_during_a_commit_shares_the_next(engine: Engine) -> None:
 def test_each_event_of_a_batch_has_its_own_outcome(engine: Engine) -> None:
     batch = [event(1), event(2, STRANGER), event(1), event(3), event(2, STRANGER)]
     outcomes = [Stored.NEW, Stored.UNKNOWN_OWNER, Stored.DUPLICATE, Stored.NEW, Stored.UNKNOWN_OWNER]
-    assert store_events(engine, batch) == outcomes
+    with storing(engine) as connection:
+        assert store_events(connection, batch) == outcomes
     assert set(stored(engine)) == {1, 3}
     with engine.connect() as connection:
         row = connection.execute(select(webhook_events).where(webhook_events.c.object_id == 1)).one()
@@ -122,3 +124,28 @@ def test_events_that_were_not_stored_in_time_are_refused_and_their_redelivery_is
         # Whether the first attempt reached the table after all makes no difference.
         assert {intake.store(event(n)) for n in (1, 2)} <= {Stored.NEW, Stored.DUPLICATE}
     assert set(stored(engine)) == {1, 2}
+
+
+def test_a_broken_connection_fails_what_is_under_way_and_is_replaced_for_what_comes(engine: Engine) -> None:
+    intake = Intake(engine)
+    with ThreadPoolExecutor(2) as deliveries:
+        with table_locked(engine):
+            under_way = deliveries.submit(intake.store, event(1))
+            wait_until(lambda: somebody_waits_for_the_table(engine))
+            with engine.connect() as connection:
+                waiting = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted"
+                assert connection.exec_driver_sql(waiting).scalar_one()
+            with pytest.raises(DatabaseAway):
+                under_way.result()
+        # At once, as a redelivery might be, and without an error in between.
+        assert [intake.store(event(n)) for n in (1, 2)] == [Stored.NEW, Stored.NEW]
+    assert set(stored(engine)) == {1, 2}
+
+
+def test_no_connection_is_held_for_what_may_come(engine: Engine) -> None:
+    intake = Intake(engine)
+    pool = engine.pool
+    assert isinstance(pool, QueuePool)
+    for number in range(5):
+        assert intake.store(event(number)) is Stored.NEW
+        assert pool.checkedout() == 0

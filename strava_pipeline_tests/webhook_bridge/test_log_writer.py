@@ -1,0 +1,90 @@
+"""The log is written beside: nobody waits for it, it is whole in the end, and what is lost is counted."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from webhook_bridge import log_writer
+from webhook_bridge.log_writer import LogWriter
+
+LINES = 500
+PATIENCE_SECONDS = 10
+PROGRAM = f"""
+import logging
+from webhook_bridge.request_ids import log_with_request_ids
+
+log_with_request_ids()
+for number in range({LINES}):
+    logging.info("line %d", number)
+"""
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    own = logging.getLogger("log_writer")
+    own.setLevel(logging.INFO)
+    own.propagate = False
+    yield own
+    for handler in [*own.handlers]:
+        own.removeHandler(handler)
+        handler.close()
+
+
+def test_a_process_that_ends_has_written_every_line_in_order() -> None:
+    ended = subprocess.run([sys.executable, "-c", PROGRAM], stderr=subprocess.PIPE, text=True, check=True)
+    assert [line.rpartition("]: ")[2] for line in ended.stderr.splitlines()] == [f"line {n}" for n in range(LINES)]
+
+
+def test_a_process_whose_log_has_nobody_at_its_end_ends_well() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as log:
+        subprocess.run([sys.executable, "-c", PROGRAM], stderr=log, check=True, timeout=PATIENCE_SECONDS)
+
+
+def test_lines_of_several_threads_stay_whole(logger: logging.Logger) -> None:
+    written = StringIO()
+    logger.addHandler(LogWriter(written))
+
+    def tell(name: str) -> None:
+        for number in range(LINES):
+            logger.info("%s %d", name, number)
+
+    threads = [threading.Thread(target=tell, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    logger.handlers[0].close()
+    lines = written.getvalue().splitlines()
+    for name in "abcd":
+        assert [line for line in lines if line.startswith(name)] == [f"{name} {n}" for n in range(LINES)]
+
+
+def test_a_log_that_takes_nothing_stops_nobody_and_tells_what_is_lost(
+    logger: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_writer, "MOST_LINES", 10)
+    fifo = tmp_path / "log"
+    os.mkfifo(fifo)
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    with fifo.open("w") as log:
+        logger.addHandler(LogWriter(log))
+        # More than a pipe and the writer's own room take together.
+        long = "x" * 10_000
+        for _ in range(100):
+            logger.info(long)
+        os.set_blocking(reading, True)
+        with os.fdopen(reading) as read:
+            lines = iter(read)
+            lost = next(int(line.split()[0]) for line in lines if "lost" in line)
+    assert 0 < lost < 100

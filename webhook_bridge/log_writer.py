@@ -1,0 +1,63 @@
+"""Writes the log by a thread of its own: who answers a request waits neither for the log nor for who writes to it.
+
+Threads that wrote one after the other would each have to get the interpreter back while they hold what the next of
+them waits for.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import TextIO
+
+# What a log that takes nothing leaves waiting; some 200 bytes each. Lines beyond are counted, and lost.
+MOST_LINES = 10_000
+# How long the end of the process waits for its last lines.
+CLOSING_SECONDS = 2.0
+
+
+class LogWriter(logging.Handler):
+    """Formats where something is logged, and writes beside; logging closes it at the end of the process."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._lines: SimpleQueue[str | None] = SimpleQueue()
+        self._lost = 0
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Leave a line to be written."""
+        if self._lines.qsize() >= MOST_LINES:
+            self._lost += 1
+            return
+        try:
+            self._lines.put(self.format(record))
+        except Exception:  # noqa: BLE001  as every handler of logging does
+            self.handleError(record)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._lines.put(None)
+        self._thread.join(CLOSING_SECONDS)
+        super().close()
+
+    def _run(self) -> None:
+        more = True
+        while more:
+            found = [self._lines.get()]
+            with suppress(Empty):
+                while len(found) < MOST_LINES:
+                    found.append(self._lines.get_nowait())
+            more = None not in found
+            lines = [line for line in found if line is not None]
+            if self._lost:
+                lines.append(f"{self._lost} lines of the log are lost: it was not written as fast as they came")
+                self._lost = 0
+            # A log that nobody takes any more is no reason to end the bridge.
+            with suppress(OSError, ValueError):
+                self._stream.writelines(f"{line}\n" for line in lines)
+                self._stream.flush()
