@@ -31,7 +31,7 @@ from strava_pipeline.warehouse import streams as stream_store
 from strava_pipeline.warehouse.activities import Payload, Span
 from strava_pipeline.warehouse.analyses import not_analysed
 from strava_pipeline.warehouse.athletes import store_athlete, store_gear, store_stats, store_zones
-from strava_pipeline.warehouse.engine import now, repeated
+from strava_pipeline.warehouse.engine import autocommit, now, repeated
 from strava_pipeline.warehouse.listed import edited_since_listed, news
 from strava_pipeline.warehouse.retention import keep_from
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
@@ -192,7 +192,7 @@ def import_streams(sync: Sync, span: Span) -> SpanResult:
 
 def analyse_span(engine: Engine, span: Span) -> SpanResult:
     """Compute the figures of every activity of a span whose streams have none yet."""
-    with engine.connect() as connection:
+    with autocommit(engine) as connection:
         wanted = not_analysed(connection, span)
     for entry in wanted:
         analyse_activity(engine, entry)
@@ -227,7 +227,7 @@ def _store_detail(sync: Sync, athlete_id: int, activity: int, listed_digest: str
 
 def _store_streams(sync: Sync, athlete_id: int, activity: int) -> None:
     for _ in range(ATTEMPTS):
-        with sync.engine.connect() as connection:
+        with autocommit(sync.engine) as connection:
             recording, asked_at = store.recording_of(connection, activity), now(connection)
         row = stream_row(athlete_id, activity, sync.client.get_streams(athlete_id, activity))
         with sync.engine.begin() as connection:
@@ -291,7 +291,7 @@ class _Fetching(Generic[Entry]):
         refuse_waiting_for_revoked(self.sync.engine, self.span.athlete_id)
 
     def _fetch_if_wanted(self, number: int) -> bool:
-        with self.sync.engine.connect() as connection:
+        with autocommit(self.sync.engine) as connection:
             entries = self.wanted(connection, number)
         if not entries:
             return False
@@ -299,7 +299,7 @@ class _Fetching(Generic[Entry]):
         return True
 
     def _all_wanted(self) -> list[Entry]:
-        with self.sync.engine.connect() as connection:
+        with autocommit(self.sync.engine) as connection:
             return self.wanted(connection)
 
 
@@ -315,5 +315,5 @@ def _starts(mapped: tuple[JsonObject, Payload]) -> datetime:
 
 def _ask(sync: Sync) -> datetime:
     """The database's time before a request: what orders answers that arrive in another order."""
-    with sync.engine.connect() as connection:
+    with autocommit(sync.engine) as connection:
         return now(connection)

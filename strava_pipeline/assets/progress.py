@@ -19,7 +19,7 @@ from strava_pipeline.strava.watch import Waiting
 from strava_pipeline.sync import Sync
 from strava_pipeline.warehouse.activities import Span
 from strava_pipeline.warehouse.backfill_estimate import backfill_end
-from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.engine import autocommit, now
 from strava_pipeline.warehouse.job_progress import Done, Report, count_done, note_finished, tell
 from strava_pipeline.warehouse.quota_status import quota_status
 
@@ -70,7 +70,7 @@ class Teller:
 
     def quota_left(self) -> int:
         """How many calls the lane may send now."""
-        with self.sync.engine.connect() as connection:
+        with autocommit(self.sync.engine) as connection:
             status = quota_status(connection, self.ceilings, now(connection))
         scope = self.ceilings.scope_of(self.span.athlete_id)
         return status.open_to(self._lane, scope) if scope in status.scopes else self.ceilings.short

@@ -8,7 +8,7 @@ Source: https://developers.strava.com/docs/rate-limits/
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -150,10 +150,18 @@ class QuotaLedger(Protocol):
     """Where room for calls is reserved, for all processes together."""
 
     def reserve(
-        self, lane: Lane, endpoint: str, athlete_id: int | None, *, longest: timedelta, max_wait: timedelta
+        self,
+        lane: Lane,
+        endpoint: str,
+        athlete_id: int | None,
+        *,
+        longest: timedelta,
+        max_wait: timedelta,
+        before_waiting: Callable[[], object] = lambda: None,
     ) -> Reservation:
         """Wait for room and book it; ``longest``: how long a call may take.
 
+        Where there is no room yet, ``before_waiting`` is called first: what it raises ends the matter.
         ``QuotaExhausted`` when that is beyond ``max_wait``, ``AppInactive`` while the app is switched off.
         """
 

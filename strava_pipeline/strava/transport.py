@@ -108,8 +108,6 @@ class Transport:
 
     def _get_once(self, athlete_id: int, path: str, query: Mapping[str, str], budget: _Budget) -> Any:
         what = f"GET {path} of athlete {athlete_id}"
-        # Before any waiting for quota: an athlete who is not connected need not wait to be told.
-        self.tokens.access_token(athlete_id)
         token, answer = self._booked_call(athlete_id, path, query, what, budget)
         if answer.status == UNAUTHORIZED and parse_fault(answer.body).code != "missing":
             self.tokens.refreshed(athlete_id, token, self.refresh)
@@ -128,6 +126,8 @@ class Transport:
             athlete_id,
             longest=timedelta(seconds=DEADLINE_SECONDS),
             max_wait=self.max_wait,
+            # An athlete who is not connected need not wait for room to be told.
+            before_waiting=lambda: self.tokens.access_token(athlete_id),
         )
         try:
             # Only now: while this call waited for room, another process may have refreshed the token.

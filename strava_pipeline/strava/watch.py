@@ -34,6 +34,10 @@ class Watch:
         """A request may be sent now."""
         self.requests += 1
 
+    def given_back(self) -> None:
+        """That request was not sent after all."""
+        self.requests -= 1
+
     def waits(self, why: str, until: datetime | None, pause_s: float) -> None:
         """The next ``pause_s`` seconds pass waiting; a long wait is told again and again."""
         self.waited += timedelta(seconds=pause_s)

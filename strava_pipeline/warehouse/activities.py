@@ -14,7 +14,7 @@ from strava_pipeline.errors import WarehouseError
 from strava_pipeline.strava.payload import DetailRows, as_json
 from strava_pipeline.warehouse.analysis_tables import ANALYSIS_TABLES
 from strava_pipeline.warehouse.athletes import store_gear
-from strava_pipeline.warehouse.bulk import replace_children, upsert
+from strava_pipeline.warehouse.bulk import replace_parts, upsert
 from strava_pipeline.warehouse.columns import among
 from strava_pipeline.warehouse.engine import plan_for_now
 from strava_pipeline.warehouse.history_tables import put_aside
@@ -157,15 +157,14 @@ def store_detail(connection: Connection, rows: DetailRows, payload: Payload, ask
 def store_parts(connection: Connection, activity_id: int, rows: DetailRows, asked_at: datetime) -> None:
     """Make what hangs on an activity exactly ``rows``, and store the gear and the segments it used."""
     photo_rows = [photo | {"urls": json.dumps(photo["urls"])} for photo in rows.photos]
-    children = (
-        (laps, rows.laps),
-        (splits, rows.splits),
-        (best_efforts, rows.best_efforts),
-        (segment_efforts, rows.segment_efforts),
-        (photos, photo_rows),
-    )
-    for table, found in children:
-        replace_children(connection, table, [activity_id], found)
+    parts = {
+        laps: rows.laps,
+        splits: rows.splits,
+        best_efforts: rows.best_efforts,
+        segment_efforts: rows.segment_efforts,
+        photos: photo_rows,
+    }
+    replace_parts(connection, activity_id, parts)
     # Shared by all athletes: in one order, so that two transactions wait for each other on one side only.
     touched = [row | {"fetched_at": asked_at} for row in sorted(rows.segments, key=lambda row: int(row["id"]))]
     upsert(connection, segments, touched, newer_by="fetched_at", rewrite_same=False)
@@ -173,7 +172,7 @@ def store_parts(connection: Connection, activity_id: int, rows: DetailRows, aske
 
 
 def store_payloads(connection: Connection, kind: str, bodies: Sequence[Payload], asked_at: datetime) -> None:
-    """Keep raw answers, so that the tables can be rebuilt from them; call it after ``take_turns``."""
+    """Keep raw answers, so that the tables can be rebuilt from them; call it after storing their activities."""
     rows = [
         {
             "activity_id": payload.activity_id,
@@ -185,7 +184,7 @@ def store_payloads(connection: Connection, kind: str, bodies: Sequence[Payload],
         }
         for payload in bodies
     ]
-    upsert(connection, payloads, rows, newer_by="fetched_at", alone=True)
+    upsert(connection, payloads, rows, newer_by="fetched_at", alone=True, checked=True)
 
 
 def delete_activities(connection: Connection, activity_ids: Collection[int]) -> None:

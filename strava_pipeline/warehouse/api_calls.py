@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Update, delete, func, insert, select, update
 
 from strava_pipeline.strava.quota import Lane, Outcome, window_at
 from strava_pipeline.warehouse.ops_tables import api_calls
@@ -14,9 +14,12 @@ HISTORY_DAYS = 14
 DAY_PARTS = 96
 
 
-def record(connection: Connection, lane: Lane, endpoint: str, athlete_id: int | None, moment: datetime) -> int:
-    """A call is about to be sent; returns its id."""
+def record(
+    connection: Connection, lane: Lane, endpoint: str, athlete_id: int | None, moment: datetime, booking: Update
+) -> int:
+    """A call is about to be sent; returns its id. ``booking`` goes in the same statement."""
     row = insert(api_calls).values(lane=lane, endpoint=endpoint, athlete_id=athlete_id, reserved_at=moment)
+    row = row.add_cte(booking.cte("booking"))
     call_id: int = connection.execute(row.returning(api_calls.c.id)).scalar_one()
     return call_id
 

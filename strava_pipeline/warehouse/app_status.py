@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
 from strava_pipeline.errors import AppInactive
@@ -17,28 +18,35 @@ PROBE_EVERY = timedelta(hours=1)
 _ONLY = app_status.c.id == 1
 
 
+def load_status(connection: Connection) -> Row[Any] | None:
+    """The row with what is known of the app and of Strava's clock; ``None`` before the first answer."""
+    return connection.execute(select(app_status).where(_ONLY)).first()
+
+
 def why_inactive(connection: Connection) -> str | None:
     """What a person can do about an app that is switched off; ``None``: it is not."""
-    row = connection.execute(select(app_status).where(_ONLY, app_status.c.inactive_since.is_not(None))).first()
-    if row is None:
-        return None
-    return (
-        f"Strava has the app switched off since {row.inactive_since:%Y-%m-%d %H:%M} UTC: its owner needs a Strava"
-        f" subscription; tried again at {row.probe_at:%Y-%m-%d %H:%M} UTC ({row.reason})"
-    )
+    row = load_status(connection)
+    return None if row is None or row.inactive_since is None else _advice(row)
 
 
-def admit(connection: Connection, moment: datetime) -> bool:
+def admit(status: Row[Any] | None, moment: datetime) -> bool:
     """Whether the call that asks is the probe of a switched-off app; ``AppInactive`` if it must not be sent.
 
-    Call it under the ledger's lock, and :func:`begin_probe` once the call has room, so that one call only probes.
+    ``status`` as loaded under the ledger's lock; call :func:`begin_probe` once the call has room, so that one call
+    only probes.
     """
-    row = connection.execute(select(app_status).where(_ONLY)).first()
-    if row is None or row.inactive_since is None:
+    if status is None or status.inactive_since is None:
         return False
-    if moment < row.probe_at:
-        raise AppInactive(why_inactive(connection) or "")
+    if moment < status.probe_at:
+        raise AppInactive(_advice(status))
     return True
+
+
+def _advice(status: Row[Any]) -> str:
+    return (
+        f"Strava has the app switched off since {status.inactive_since:%Y-%m-%d %H:%M} UTC: its owner needs a Strava"
+        f" subscription; tried again at {status.probe_at:%Y-%m-%d %H:%M} UTC ({status.reason})"
+    )
 
 
 def begin_probe(connection: Connection, moment: datetime) -> None:

@@ -19,7 +19,6 @@ from psycopg.sql import SQL, Composable, Identifier
 from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects.postgresql import ARRAY, JSON, dialect
 
-from strava_pipeline.warehouse.columns import among
 from strava_pipeline.warehouse.engine import away
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.tables import athletes
@@ -39,6 +38,7 @@ def upsert(
     only_new: Collection[str] = (),
     rewrite_same: bool = True,
     alone: bool = False,
+    checked: bool = False,
 ) -> int:
     """Insert rows or update those whose key is there; returns how many were written.
 
@@ -46,15 +46,15 @@ def upsert(
     ``only_new``. With ``newer_by`` a stored row whose value in that column is later stays as it is.
     Without ``rewrite_same`` so does one that would change in nothing but the column ``newer_by``.
     ``alone``: nobody else inserts rows with these keys before the transaction ends.
+    ``checked``: this transaction has stored other rows of the same athlete before.
     Of several rows with one key the last counts. ``NeedsReauthorization`` for rows of an athlete who has disconnected.
     """
     if not rows:
         return 0
-    keys = [column.name for column in table.primary_key]
-    distinct = {tuple(row[key] for key in keys): row for row in rows}
-    refuse_rows_of_revoked(connection, _owners(table, rows))
+    if not checked:
+        refuse_rows_of_revoked(connection, _owners(table, rows))
     rule = _Rule(newer_by, frozenset(only_new), rewrite_same=rewrite_same)
-    return _write(connection, table, distinct, rule, alone=alone)
+    return _write(connection, table, _by_key(table, rows), rule, alone=alone)
 
 
 def append(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
@@ -68,16 +68,25 @@ def append(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         raise away(connection.engine.url, error) from error
 
 
-def replace_children(connection: Connection, table: Table, activity_ids: Iterable[int], rows: Sequence[Row]) -> None:
-    """Make the rows of these activities in a child table exactly ``rows``.
+def replace_parts(connection: Connection, activity_id: int, parts: Mapping[Table, Sequence[Row]]) -> None:
+    """Make the rows of an activity in each of these tables exactly the given ones, all in one trip to the server.
 
     Whether their athlete is connected was checked when the activity was stored.
     """
-    connection.execute(table.delete().where(among(table.c.activity_id, activity_ids)))
-    if rows:
-        keys = [column.name for column in table.primary_key]
-        distinct = {tuple(row[key] for key in keys): row for row in rows}
-        _write(connection, table, distinct, _Rule())
+    driver = driver_of(connection)
+    by_key = {table: _by_key(table, rows) for table, rows in parts.items()}
+    try:
+        with driver.pipeline():
+            for table, rows in by_key.items():
+                driver.execute(_deletion(table), (activity_id,))
+                if 0 < len(rows) <= FEW:
+                    with driver.cursor() as cursor:
+                        _insert(cursor, table, list(rows.values()), _Rule())
+    except OperationalError as error:
+        raise away(connection.engine.url, error) from error
+    for table, rows in by_key.items():
+        if len(rows) > FEW:
+            _write(connection, table, rows, _Rule())
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,11 @@ def _insert(cursor: Cursor[Any], table: Table, rows: Sequence[Row], rule: _Rule)
     return cursor.rowcount
 
 
+@lru_cache(maxsize=32)
+def _deletion(table: Table) -> bytes:
+    return SQL("DELETE FROM {} WHERE activity_id = %s").format(_target(table)).as_bytes()
+
+
 @lru_cache(maxsize=256)
 def _insertion(table: Table, columns: tuple[str, ...], count: int, rule: _Rule) -> bytes:
     """The statement that inserts so many rows."""
@@ -144,6 +158,12 @@ def _copy_and_merge(cursor: Cursor[Any], table: Table, rows: Sequence[Row], rule
     written = cursor.rowcount
     cursor.execute(SQL("DROP TABLE {}").format(staging))
     return written
+
+
+def _by_key(table: Table, rows: Sequence[Row]) -> dict[Key, Row]:
+    """Rows by their primary key; of several with one key the last."""
+    keys = [column.name for column in table.primary_key]
+    return {tuple(row[key] for key in keys): row for row in rows}
 
 
 def _target(table: Table) -> Identifier:

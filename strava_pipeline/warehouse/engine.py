@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import stamina
-from psycopg import OperationalError
+from psycopg import Error, OperationalError
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable, QueryCanceled
 from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from strava_pipeline.errors import ConfigurationError, DatabaseAway, WarehouseError
 from strava_pipeline.settings import Settings
@@ -33,6 +35,9 @@ NETWORK_LIMITS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
+# A connection that was used just now is taken to be there still: asking it each time would cost every piece of work
+# one more trip to the server.
+PING_AFTER_SECONDS = 1.0
 READ_ONLY = " -c default_transaction_read_only=on"
 KEEP_TRYING_SECONDS = 30
 EMBEDDED_DATABASE = "strava"
@@ -93,8 +98,9 @@ def _engine(url: URL, connect_seconds: int, more: str = "", pool_recycle: int = 
         url,
         # Rows are people's data: an error names the statement, never its values.
         hide_parameters=True,
-        pool_pre_ping=True,
         pool_size=5,
+        # The one used last comes first: what it has prepared serves again.
+        pool_use_lifo=True,
         pool_recycle=pool_recycle,
         connect_args=_connect_arguments(url, connect_seconds, more),
     )
@@ -102,15 +108,39 @@ def _engine(url: URL, connect_seconds: int, more: str = "", pool_recycle: int = 
     @event.listens_for(engine, "handle_error")
     def explain(context: ExceptionContext) -> WarehouseError | None:
         error = context.original_exception
-        if context.is_pre_ping:
-            return None  # the pool replaces a connection that broke while nobody used it
         if context.is_disconnect or isinstance(error, OperationalError):
             return away(url, error)
         if isinstance(error, InsufficientPrivilege):
             return WarehouseError(f"the database at {shown(url)} refuses: {_reason(error)}")
         return None
 
+    _replace_connections_that_broke_while_idle(engine)
     return engine
+
+
+def _replace_connections_that_broke_while_idle(engine: Engine) -> None:
+    @event.listens_for(engine, "checkin")
+    def note(_: object, entry: ConnectionPoolEntry) -> None:
+        entry.info["idle since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def ping(connection: DBAPIConnection, entry: ConnectionPoolEntry, _: object) -> None:
+        used_at = entry.info.pop("idle since", None)  # none: it has just been opened
+        if used_at is None or time.monotonic() - used_at < PING_AFTER_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except Error as error:
+            raise InvalidatePoolError from error  # the pool opens others
+
+
+def autocommit(engine: Engine) -> Connection:
+    """A connection on which each statement is by itself, for looking at this and that.
+
+    A transaction would cost two more trips to the server, and the ROLLBACK of one that only looked all that the
+    connection has prepared.
+    """
+    return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
 
 def open_reading_engine(settings: Settings) -> Engine:

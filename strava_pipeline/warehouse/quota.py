@@ -35,7 +35,7 @@ from strava_pipeline.strava.watch import Watch
 from strava_pipeline.warehouse import api_calls, app_status, quota_windows
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
-from strava_pipeline.warehouse.strava_clock import load_clock, store_clock
+from strava_pipeline.warehouse.strava_clock import clock_in, store_clock
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +47,15 @@ SHORTEST_WAIT_SECONDS = 0.01
 LOG_EVERY_SECONDS = 60.0
 # Waiting processes come back within this time of each other, never early.
 SPREAD_SECONDS = 0.5
+OK = 200
 # Only an active app is told what there is, and what there is not.
-PROVE_ACTIVE = (200, 404)
+PROVE_ACTIVE = (OK, 404)
 TOO_MANY_REQUESTS = 429
 # While one call asks what time it is at Strava, the others look again this often.
 ASKING = timedelta(seconds=1)
 BUSY_DAY_KEPT = timedelta(minutes=5)
+_TAKE_LOCK = text("SELECT set_config('synchronous_commit', :waits, true), pg_advisory_xact_lock(:lock)")
+_WAIT_FOR_DISK = text("SELECT set_config('synchronous_commit', 'on', true)")
 
 
 def _spread() -> float:
@@ -85,10 +88,18 @@ class PostgresLedger:
         self._busy_days: dict[str, tuple[datetime, BusyDay | None]] = {}
 
     def reserve(
-        self, lane: Lane, endpoint: str, athlete_id: int | None, *, longest: timedelta, max_wait: timedelta
+        self,
+        lane: Lane,
+        endpoint: str,
+        athlete_id: int | None,
+        *,
+        longest: timedelta,
+        max_wait: timedelta,
+        before_waiting: Callable[[], object] = lambda: None,
     ) -> Reservation:
         """Wait for room, at most ``max_wait``, and book it; ``QuotaExhausted`` says when to come back.
 
+        Where there is no room at once, ``before_waiting`` is called, and what it raises ends the matter.
         ``NeedsReauthorization`` if the athlete disconnects meanwhile.
         """
         waited, logged = 0.0, -LOG_EVERY_SECONDS
@@ -97,6 +108,8 @@ class PostgresLedger:
             if isinstance(answer, Reservation):
                 self._watch.booked()
                 return answer
+            if not waited:
+                before_waiting()
             wait = max(SHORTEST_WAIT_SECONDS, (answer.until - moment).total_seconds())
             if waited + wait > max_wait.total_seconds():
                 raise QuotaExhausted(
@@ -116,26 +129,36 @@ class PostgresLedger:
     def settle(self, reservation: Reservation, outcome: Outcome) -> None:
         """Record the answer; free the windows it did not count in; take over what the headers say."""
         with self._engine.begin() as connection:
-            moment = self._lock(connection)
+            # Most answers only free room. Lost in a crash of the server, such a one leaves its call booked, which
+            # is safe: its commit need not wait for the disk.
+            moment = self._lock(connection, waits_for_disk=False)
             if not api_calls.close(connection, reservation.call_id, outcome, moment):
                 return
             if outcome.status is None:
                 return  # it may have counted, or may yet
-            clock = self._hear(connection, reservation, outcome, moment)
-            self._take_account(connection, reservation, outcome, moment, clock)
-            if outcome.status == TOO_MANY_REQUESTS:
-                self._block(connection, reservation.scope, outcome, moment, clock)
-            if outcome.app_inactive is not None:
-                app_status.note_inactive(connection, outcome.app_inactive, moment)
-            elif reservation.is_probe and outcome.status in PROVE_ACTIVE:
-                app_status.note_active(connection)
+            if self._take_over(connection, reservation, outcome, moment):
+                connection.execute(_WAIT_FOR_DISK)
+
+    def _take_over(self, connection: Connection, reservation: Reservation, outcome: Outcome, moment: datetime) -> bool:
+        """What an answer tells the ledger; whether that is more than that room is free."""
+        before = clock_in(app_status.load_status(connection))
+        clock = self._hear(connection, before, reservation, outcome, moment)
+        is_news = self._take_account(connection, reservation, outcome, moment, clock)
+        if outcome.status == TOO_MANY_REQUESTS:
+            self._block(connection, reservation.scope, outcome, moment, clock)
+        if outcome.app_inactive is not None:
+            app_status.note_inactive(connection, outcome.app_inactive, moment)
+        elif reservation.is_probe and outcome.status in PROVE_ACTIVE:
+            app_status.note_active(connection)
+        return is_news or reservation.is_probe or outcome.status != OK or clock.is_news_to(before, moment)
 
     def release(self, reservation: Reservation) -> None:
         """Give back room for a call that was never sent, as if it had not been asked for."""
         with self._engine.begin() as connection:
             self._lock(connection)
             if api_calls.forget(connection, reservation.call_id):
-                quota_windows.book(connection, reservation.scope, reservation.windows, -1)
+                connection.execute(quota_windows.booking(reservation.scope, reservation.windows, -1))
+        self._watch.given_back()
 
     def _try(
         self, lane: Lane, endpoint: str, athlete_id: int | None, longest: timedelta
@@ -143,8 +166,9 @@ class PostgresLedger:
         """The database's time, and a reservation or, by the same clock, when to try again."""
         with self._engine.begin() as connection:
             moment = self._lock(connection)
-            is_probe = app_status.admit(connection, moment)
-            clock = self._read_clock(connection, moment)
+            status = app_status.load_status(connection)
+            is_probe = app_status.admit(status, moment)
+            clock = self._checked(connection, clock_in(status), moment)
             scope = self._ceilings.scope_of(athlete_id)
             windows = tuple(
                 window
@@ -162,17 +186,16 @@ class PostgresLedger:
                 return moment, Refusal(moment + ASKING, "a call is under way that tells Strava's time")
             if is_probe:
                 app_status.begin_probe(connection, moment)
-            quota_windows.book(connection, scope, windows, 1)
-            call_id = api_calls.record(connection, lane, endpoint, athlete_id, moment)
+            booking = quota_windows.booking(scope, windows, 1)
+            call_id = api_calls.record(connection, lane, endpoint, athlete_id, moment, booking)
             return moment, Reservation(call_id, moment, windows, is_probe, scope)
 
-    def _lock(self, connection: Connection) -> datetime:
-        """The database's time, once nobody else reads or books."""
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    def _lock(self, connection: Connection, *, waits_for_disk: bool = True) -> datetime:
+        """The database's time, once nobody else reads or books; whether the commit is to wait for the disk."""
+        connection.execute(_TAKE_LOCK, {"lock": _LOCK, "waits": "on" if waits_for_disk else "off"})
         return self._clock(connection)
 
-    def _read_clock(self, connection: Connection, moment: datetime) -> StravaClock:
-        stored = load_clock(connection)
+    def _checked(self, connection: Connection, stored: StravaClock, moment: datetime) -> StravaClock:
         clock = stored.since_set_back(moment)
         if clock != stored:
             log.warning("the database's clock went backwards: the next call tells Strava's time anew")
@@ -180,10 +203,15 @@ class PostgresLedger:
         return clock
 
     def _hear(
-        self, connection: Connection, reservation: Reservation, outcome: Outcome, moment: datetime
+        self,
+        connection: Connection,
+        before: StravaClock,
+        reservation: Reservation,
+        outcome: Outcome,
+        moment: datetime,
     ) -> StravaClock:
-        """What is known of Strava's clock after this answer."""
-        stored = self._read_clock(connection, moment)
+        """What is known of Strava's clock after this answer, where ``before`` is stored."""
+        stored = self._checked(connection, before, moment)
         refused = outcome.status == TOO_MANY_REQUESTS
         clock = stored.heard(reservation.reserved_at, moment, outcome.server_time, refused=refused)
         if clock.is_in_doubt:
@@ -194,23 +222,26 @@ class PostgresLedger:
 
     def _take_account(
         self, connection: Connection, reservation: Reservation, outcome: Outcome, moment: datetime, clock: StravaClock
-    ) -> None:
-        """Where it counted, and what its headers say of that."""
+    ) -> bool:
+        """Where it counted, and what its headers say of that; whether less is free than was thought."""
         scope, rates = reservation.scope, outcome.rates
         loaded = quota_windows.load_uses(connection, scope, reservation.windows, clock.now(moment))
         uses = {use.window: use for use in loaded}
         most = {window: use.booked + use.read_foreign for window, use in uses.items()}
+        is_news = False
         for length in self._ceilings.lengths:
             is_short = length == self._ceilings.short_window_s
             counted = count(reservation, length, moment, outcome.server_time, clock)
             if rates.read_usage is not None and not clock.is_in_doubt:
                 counted = counted.narrowed(rates.read_usage.short if is_short else rates.read_usage.long, most)
             if counted.freed:
-                quota_windows.book(connection, scope, counted.freed, -1)
+                connection.execute(quota_windows.booking(scope, counted.freed, -1))
             if counted.added:
                 quota_windows.book_late(connection, scope, counted.added)
+                is_news = True
             if counted.told in uses:
-                quota_windows.adopt(connection, scope, uses[counted.told], rates, short=is_short)
+                is_news |= quota_windows.adopt(connection, scope, uses[counted.told], rates, short=is_short)
+        return is_news
 
     def _block(
         self, connection: Connection, scope: str, outcome: Outcome, moment: datetime, clock: StravaClock

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, Update, and_, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from strava_pipeline.strava.lanes import WindowUse
@@ -40,19 +40,21 @@ def look_at_uses(connection: Connection, scope: str, windows: Collection[Window]
     return uses
 
 
-def book(connection: Connection, scope: str, windows: Collection[Window], calls: int) -> None:
-    """Count calls in windows that were loaded before; less than none gives room back."""
-    connection.execute(update(quota_windows).where(_these(scope, windows)).values(booked=_c.booked + calls))
+def booking(scope: str, windows: Collection[Window], calls: int) -> Update:
+    """Counts calls in windows that were loaded before; less than none gives room back."""
+    return update(quota_windows).where(_these(scope, windows)).values(booked=_c.booked + calls)
 
 
 def book_late(connection: Connection, scope: str, windows: Collection[Window]) -> None:
     """Count one call in windows that nobody had expected it in."""
     _create(connection, scope, windows)
-    book(connection, scope, windows, 1)
+    connection.execute(booking(scope, windows, 1))
 
 
-def adopt(connection: Connection, scope: str, use: WindowUse, rates: RateHeaders, *, short: bool) -> None:
+def adopt(connection: Connection, scope: str, use: WindowUse, rates: RateHeaders, *, short: bool) -> bool:
     """Take over what an answer says of a window: limits as they are, and usage that we did not book ourselves.
+
+    Returns whether that was news.
 
     Whatever Strava had counted of ours when it wrote the answer had been booked before, so that what it counted
     beyond all our bookings is others' for certain. Calls under way are booked, too: with others at work it may
@@ -69,6 +71,7 @@ def adopt(connection: Connection, scope: str, use: WindowUse, rates: RateHeaders
     changed = {name: value for name, value in news.items() if getattr(use, name) != value}
     if changed:
         connection.execute(update(quota_windows).where(_these(scope, [use.window])).values(**changed))
+    return bool(changed)
 
 
 def block(connection: Connection, scope: str, window: Window, until: datetime) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from sqlalchemy import Connection, Engine, select
 
 from strava_pipeline.errors import NeedsReauthorization
+from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.ops_tables import REVOKED, users
 
 
@@ -16,6 +17,8 @@ def refuse_rows_of_revoked(connection: Connection, athlete_ids: Collection[int])
     The erasure takes the strongest lock on the athlete's row, this the weakest: writes and refreshes do not wait for
     each other, an erasure waits for the writes under way, and a write that waited for an erasure sees it.
     """
+    if not athlete_ids:
+        return
     query = (
         select(users.c.athlete_id, users.c.state)
         .where(users.c.athlete_id.in_(athlete_ids))
@@ -28,7 +31,7 @@ def refuse_rows_of_revoked(connection: Connection, athlete_ids: Collection[int])
 
 def refuse_waiting_for_revoked(engine: Engine, athlete_id: int) -> None:
     """``NeedsReauthorization`` if there is nothing left to wait for: the athlete has disconnected meanwhile."""
-    with engine.connect() as connection:
+    with autocommit(engine) as connection:
         state = connection.execute(select(users.c.state).where(users.c.athlete_id == athlete_id)).scalar()
     _refuse(athlete_id, state)
 

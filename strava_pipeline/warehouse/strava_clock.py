@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+from typing import Any
+
+from sqlalchemy import Connection, Row
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
 from strava_pipeline.strava.clock import StravaClock
+from strava_pipeline.warehouse.app_status import load_status
 from strava_pipeline.warehouse.ops_tables import app_status
 
 _COLUMNS = (app_status.c.clock_offset_s, app_status.c.clock_error_s, app_status.c.clock_learned_at)
@@ -13,8 +16,14 @@ _COLUMNS = (app_status.c.clock_offset_s, app_status.c.clock_error_s, app_status.
 
 def load_clock(connection: Connection) -> StravaClock:
     """What is known of Strava's clock now."""
-    row = connection.execute(select(*_COLUMNS).where(app_status.c.id == 1)).first()
-    return StravaClock(row[0], row[1] or 0.0, row[2]) if row else StravaClock()
+    return clock_in(load_status(connection))
+
+
+def clock_in(status: Row[Any] | None) -> StravaClock:
+    """What the app's row tells of it."""
+    if status is None:
+        return StravaClock()
+    return StravaClock(status.clock_offset_s, status.clock_error_s or 0.0, status.clock_learned_at)
 
 
 def store_clock(connection: Connection, clock: StravaClock) -> None:

@@ -34,6 +34,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.types import Text
 
 from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.ops_tables import REVOKED, token_journal, users
 
 # How long an answer is held in memory while the database is away: there is no other place for it.
@@ -110,7 +111,7 @@ class Attempt:
 def begun(engine: Engine, athlete_id: int, generation: int) -> Iterator[Attempt]:
     """Commit the intent to ask for tokens of this generation. The caller holds the lock on the athlete's row."""
     # Each statement is its own transaction: keeping an answer is one round trip, its commit included.
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with autocommit(engine) as connection:
         unanswered = and_(token_journal.c.athlete_id == athlete_id, token_journal.c.answered_at.is_(None))
         follows_unanswered = connection.execute(select(exists().where(unanswered))).scalar_one()
         # A younger one may be of a process that lost its lock and still waits for its answer.

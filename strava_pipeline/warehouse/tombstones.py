@@ -64,5 +64,8 @@ def gone_since(connection: Connection, activity_ids: Collection[int], asked_at: 
     if not activity_ids:
         return set()
     ours = among(tombstones.c.activity_id, activity_ids)
-    connection.execute(delete(tombstones).where(ours, tombstones.c.asked_at < asked_at))
-    return set(connection.execute(select(tombstones.c.activity_id).where(ours)).scalars())
+    found = connection.execute(select(tombstones.c.activity_id, tombstones.c.asked_at).where(ours)).all()
+    gone = {activity_id for activity_id, gone_at in found if gone_at >= asked_at}
+    if len(gone) < len(found):
+        connection.execute(delete(tombstones).where(ours, tombstones.c.asked_at < asked_at))
+    return gone

@@ -20,6 +20,7 @@ from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.warehouse import token_journal
 from strava_pipeline.warehouse.cool_down import note_failure, refuse_while_cooling_down, refuse_while_fresh
+from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.ops_tables import ACTIVE, NEEDS_REAUTH, REVOKED, users
 from strava_pipeline.warehouse.token_audit import audit
 from strava_pipeline.warehouse.token_journal import Attempt, Envelopes
@@ -45,7 +46,7 @@ class PostgresTokenStore:
 
         ``RetriableStravaError`` while the cool-down after a failed refresh lasts: that token is known not to work.
         """
-        with self.engine.connect() as connection:
+        with autocommit(self.engine) as connection:
             row = _row(connection, athlete_id)
             waiting = row.state == NEEDS_REAUTH and self._waiting_answer(connection, row)
         if waiting:
@@ -81,7 +82,7 @@ class PostgresTokenStore:
 
     def token_pair(self, athlete_id: int) -> TokenGrant:
         """Both tokens, for giving them back to Strava; errors as of :meth:`access_token`."""
-        with self.engine.connect() as connection:
+        with autocommit(self.engine) as connection:
             row = _row(connection, athlete_id)
         return TokenGrant(self._open(row, ACCESS), self._open(row, REFRESH), row.strava_token_expires_at)
 

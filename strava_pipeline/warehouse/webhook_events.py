@@ -36,6 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
+from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.ops_tables import REVOKED, users, webhook_events
 
 RECEIVED = "received"
@@ -109,7 +110,7 @@ _STORE = _storing()
 
 def storing(engine: Engine) -> Connection:
     """A connection for :func:`store_events`, each of whose statements is its own transaction."""
-    return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    return autocommit(engine)
 
 
 def store_event(engine: Engine, event: NewEvent) -> Stored:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from sqlalchemy import Engine, text
 
 from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.warehouse.engine import autocommit
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ def only_worker(engine: Engine, work: str, waits: Callable[[float], None]) -> It
     """Be the only process at ``work``; ``waits`` is told of each pause (s) before that is so."""
     lock = {"work": f"strava-pipeline {work}"}
     # Not within a transaction: one that stays open for hours keeps the database from tidying up.
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with autocommit(engine) as connection:
         waited, logged = 0.0, -LOG_EVERY_SECONDS
         attempt = text("SELECT pg_try_advisory_lock(hashtextextended(:work, 0))")
         while not connection.execute(attempt, lock).scalar_one():

@@ -37,9 +37,17 @@ class MemoryLedger:
     waits_out: bool = False
 
     def reserve(
-        self, lane: Lane, endpoint: str, athlete_id: int | None, *, longest: timedelta, max_wait: timedelta
+        self,
+        lane: Lane,
+        endpoint: str,
+        athlete_id: int | None,
+        *,
+        longest: timedelta,
+        max_wait: timedelta,
+        before_waiting: Callable[[], object] = lambda: None,
     ) -> Reservation:
         if self.refusal is not None:
+            before_waiting()
             raise self.refusal
         self.booked.append(Booking(lane, endpoint, athlete_id, longest, max_wait))
         return Reservation(call_id=len(self.booked), reserved_at=NOW, windows=())

@@ -11,7 +11,14 @@ from strava_pipeline.errors import AppInactive
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.lanes import Ceilings
 from strava_pipeline.strava.quota import Lane, Outcome, Reservation
-from strava_pipeline.warehouse.app_status import PROBE_EVERY, admit, begin_probe, note_active, note_inactive
+from strava_pipeline.warehouse.app_status import (
+    PROBE_EVERY,
+    admit,
+    begin_probe,
+    load_status,
+    note_active,
+    note_inactive,
+)
 from strava_pipeline.warehouse.ops_tables import api_calls, app_status
 from strava_pipeline.warehouse.quota import PostgresLedger
 
@@ -35,7 +42,7 @@ def make_probe_due(engine: Engine) -> None:
 
 def test_nothing_is_stopped_while_nothing_is_known(engine: Engine) -> None:
     with engine.begin() as connection:
-        assert admit(connection, NOON) is False
+        assert admit(load_status(connection), NOON) is False
 
 
 def test_one_answer_stops_every_process_before_its_next_request(engine: Engine, ledger: PostgresLedger) -> None:
@@ -51,14 +58,14 @@ def test_one_call_an_hour_is_the_probe(engine: Engine) -> None:
     with engine.begin() as connection:
         note_inactive(connection, "Forbidden", NOON)
         with pytest.raises(AppInactive):
-            admit(connection, NOON + PROBE_EVERY - timedelta(seconds=1))
+            admit(load_status(connection), NOON + PROBE_EVERY - timedelta(seconds=1))
         due = NOON + PROBE_EVERY
-        assert admit(connection, due) is True
-        assert admit(connection, due) is True, "a call that finds no room leaves the probe to the next"
+        assert admit(load_status(connection), due) is True
+        assert admit(load_status(connection), due) is True, "a call that finds no room leaves the probe to the next"
         begin_probe(connection, due)
         with pytest.raises(AppInactive):
-            admit(connection, due + timedelta(minutes=59))
-        assert admit(connection, due + PROBE_EVERY) is True
+            admit(load_status(connection), due + timedelta(minutes=59))
+        assert admit(load_status(connection), due + PROBE_EVERY) is True
 
 
 @pytest.mark.parametrize("status", [200, 404])
@@ -93,4 +100,4 @@ def test_a_probe_that_fails_leaves_the_app_off_since_the_first_answer(
 def test_switching_on_what_is_on_changes_nothing(engine: Engine) -> None:
     with engine.begin() as connection:
         note_active(connection)
-        assert admit(connection, NOON) is False
+        assert admit(load_status(connection), NOON) is False

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, Table, delete, select, text
 
 from strava_pipeline.errors import DatabaseAway
-from strava_pipeline.warehouse.bulk import FEW, append, replace_children, upsert
+from strava_pipeline.warehouse.bulk import FEW, append, replace_parts, upsert
 from strava_pipeline.warehouse.ops_tables import payloads
-from strava_pipeline.warehouse.tables import activities, activity_streams, gear, laps, metadata
+from strava_pipeline.warehouse.tables import activities, activity_streams, gear, laps, metadata, splits
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 # Each example opens its own transaction on the test's database, which is empty again afterwards.
@@ -176,10 +176,20 @@ def test_children_become_exactly_the_given_rows(engine: Engine) -> None:
         return {"activity_id": activity, "id": number, "athlete_id": 7, "name": name}
 
     with engine.begin() as connection:
-        replace_children(connection, laps, [1, 2], [lap(11, 1, "a"), lap(12, 1, "b"), lap(21, 2, "c")])
-        replace_children(connection, laps, [1], [lap(12, 1, "b2"), lap(13, 1, "d")])
+        replace_parts(connection, 1, {laps: [lap(11, 1, "a"), lap(12, 1, "b")]})
+        replace_parts(connection, 2, {laps: [lap(21, 2, "c")]})
+        replace_parts(connection, 1, {laps: [lap(12, 1, "b2"), lap(13, 1, "d")]})
         found = connection.execute(select(laps.c.id, laps.c.name).order_by(laps.c.id)).all()
     assert found == [(12, "b2"), (13, "d"), (21, "c")]
+
+
+@pytest.mark.parametrize("count", [0, 1, FEW, FEW + 1])
+def test_children_may_be_none_few_or_many(engine: Engine, count: int) -> None:
+    rows = [{"activity_id": 1, "id": number, "athlete_id": 7} for number in range(count)]
+    with engine.begin() as connection:
+        replace_parts(connection, 1, {laps: [{"activity_id": 1, "id": -1, "athlete_id": 7}]})
+        replace_parts(connection, 1, {laps: rows})
+        assert list(connection.execute(select(laps.c.id).order_by(laps.c.id)).scalars()) == list(range(count))
 
 
 def test_a_time_limit_within_the_copy_is_database_away(engine: Engine) -> None:
@@ -190,6 +200,18 @@ def test_a_time_limit_within_the_copy_is_database_away(engine: Engine) -> None:
             with pytest.raises(DatabaseAway, match="lock timeout"):
                 upsert(connection, gear, [bike()])
         connection.rollback()
+
+
+def test_a_time_limit_among_the_children_is_database_away(engine: Engine) -> None:
+    with engine.connect() as holder, engine.begin() as connection:
+        with holder.begin():
+            holder.execute(text("LOCK TABLE strava.laps IN EXCLUSIVE MODE"))
+            connection.execute(text("SET LOCAL lock_timeout = 20"))
+            with pytest.raises(DatabaseAway, match="lock timeout"):
+                replace_parts(connection, 1, {laps: [], splits: []})
+        connection.rollback()
+    with engine.connect() as connection:
+        assert connection.execute(select(1)).scalar_one() == 1
 
 
 def test_a_connection_that_breaks_within_the_copy_is_database_away(engine: Engine) -> None:

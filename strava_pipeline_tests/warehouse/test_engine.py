@@ -13,6 +13,7 @@ from strava_pipeline.errors import ConfigurationError, DatabaseAway, WarehouseEr
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import (
     NETWORK_LIMITS,
+    autocommit,
     dagster_url,
     database_url,
     now,
@@ -64,7 +65,10 @@ def test_a_broken_connection_is_database_away_and_the_next_one_works(engine: Eng
         assert connection.execute(select(1)).scalar_one() == 1
 
 
-def test_connections_that_broke_while_idle_are_replaced_unnoticed(engine: Engine, database: str) -> None:
+def test_connections_that_broke_while_idle_are_replaced_unnoticed(
+    engine: Engine, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("strava_pipeline.warehouse.engine.PING_AFTER_SECONDS", 0.0)
     with engine.connect() as first, engine.connect() as second:
         pids = [connection.execute(text("SELECT pg_backend_pid()")).scalar_one() for connection in (first, second)]
     other = open_engine(make_url(database))
@@ -73,6 +77,27 @@ def test_connections_that_broke_while_idle_are_replaced_unnoticed(engine: Engine
     other.dispose()
     with engine.connect() as first, engine.connect() as second:
         assert first.execute(select(1)).scalar_one() == second.execute(select(1)).scalar_one() == 1
+
+
+def test_a_connection_that_was_used_just_now_is_taken_to_be_there(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pings: list[object] = []
+    monkeypatch.setattr(engine.dialect, "do_ping", pings.append)
+    monkeypatch.setattr("strava_pipeline.warehouse.engine.PING_AFTER_SECONDS", 3600.0)
+    for _ in range(2):
+        with engine.connect() as connection:
+            connection.execute(select(1))
+    assert pings == []
+
+
+def test_what_was_prepared_outlasts_a_look_by_autocommit(engine: Engine) -> None:
+    prepared = text("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE :text")
+    for _ in range(10):
+        with autocommit(engine) as connection:
+            connection.execute(text("SELECT 'looked at' AS this"))
+    with engine.begin() as connection:
+        assert connection.execute(prepared, {"text": "SELECT 'looked at' AS this"}).scalar_one() == 1
 
 
 def test_a_statement_past_its_time_limit_is_database_away(engine: Engine) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, make_url
+from sqlalchemy import Connection, Engine, event, make_url
 
 from strava_pipeline.strava.quota import Lane, Pair, RateHeaders
 from strava_pipeline.warehouse.engine import open_engine
@@ -214,3 +214,30 @@ def test_an_answer_is_settled_once(engine: Engine, clock: Clock) -> None:
     for _ in range(2):
         ledger.settle(reservation, answered(clock))
     assert booked(engine, NOON, EDGE) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "waits"),
+    [
+        ({}, "off"),
+        ({"status": 503}, "on"),
+        ({"status": 429, "names_a_window": True}, "on"),
+        ({"rates": RateHeaders(read_usage=Pair(60, 60))}, "on"),
+        ({"rates": RateHeaders(read_limit=Pair(50, 500))}, "on"),
+    ],
+    ids=["room is free", "a fault", "a 429", "others' calls", "another limit"],
+)
+def test_only_an_answer_that_just_frees_room_is_committed_without_waiting_for_the_disk(
+    engine: Engine, clock: Clock, answer: dict[str, Any], waits: str
+) -> None:
+    ledger = open_ledger(engine, clock)
+    clock.agree()
+    seen = []
+
+    def note(connection: Connection) -> None:
+        seen.append(connection.exec_driver_sql("SHOW synchronous_commit").scalar_one())
+
+    event.listen(engine, "commit", note)
+    reservation = book(ledger)
+    ledger.settle(reservation, answered(clock, **answer))
+    assert seen == ["on", waits]
