@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
@@ -38,6 +39,10 @@ OBJECTS_PER_RUN = 25
 # The net under the wake-ups: events that fall due, and those another bridge stored before it died.
 POLL_SECONDS = 2.0
 LONGEST_BACKOFF_SECONDS = 60.0
+# Runs that end before they begin mostly have a fault that all share, such as tables of an earlier release: the first
+# is replaced at once, further ones with growing pauses, since each is a failed run in Dagster's list.
+FIRST_PAUSE = timedelta(minutes=1)
+LONGEST_PAUSE = timedelta(minutes=10)
 
 
 class Dispatcher:
@@ -49,6 +54,8 @@ class Dispatcher:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._backoff = 1.0
+        self._pause = timedelta()
+        self._lost_at = float("-inf")
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
         self._listener = InboxListener(engine, self.wake)
 
@@ -137,8 +144,19 @@ class Dispatcher:
         to_come = runs_to_come(self._settings.dagster_webserver_url, overdue)
         extend_launches(self._engine, sorted(to_come))
         if lost := sorted(set(overdue) - to_come):
-            log.warning("%d run(s) ended before they began: their events are launched again", len(lost))
-            end_launches(self._engine, lost)
+            pause = self._next_pause()
+            again = f"again in {pause.total_seconds():.0f} s"
+            log.warning("%d run(s) ended before they began: their events are launched %s", len(lost), again)
+            end_launches(self._engine, lost, wait=pause)
+
+    def _next_pause(self) -> timedelta:
+        """Until the events of a run that never began are launched again."""
+        now = time.monotonic()
+        if now - self._lost_at > 2 * LONGEST_PAUSE.total_seconds():
+            self._pause = timedelta()
+        pause, self._lost_at = self._pause, now
+        self._pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
+        return pause
 
 
 def _by_run(claims: Sequence[Claim]) -> list[list[Claim]]:

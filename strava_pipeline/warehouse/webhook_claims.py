@@ -304,9 +304,10 @@ def extend_launches(engine: Engine, run_ids: Sequence[str]) -> None:
     _change_unbegun(engine, run_ids, lease_until=func.clock_timestamp() + LAUNCH_LEASE)
 
 
-def end_launches(engine: Engine, run_ids: Sequence[str]) -> None:
-    """These runs ended without having begun to work: their events are due again."""
-    _change_unbegun(engine, run_ids, state=RECEIVED, lease_until=None)
+def end_launches(engine: Engine, run_ids: Sequence[str], *, wait: timedelta) -> None:
+    """These runs ended without having begun to work: their events are due again after a while."""
+    reason = "the run ended before it began: Dagster shows why"
+    _change_unbegun(engine, run_ids, **_not_before(func.clock_timestamp() + wait, FOR_DAGSTER, reason))
 
 
 def _change_unbegun(engine: Engine, run_ids: Sequence[str], **values: Any) -> None:

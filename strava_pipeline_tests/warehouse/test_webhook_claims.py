@@ -278,7 +278,7 @@ def test_launched_runs_that_have_not_begun_are_known_once_half_their_lease_is_ov
     claims.extend_launches(engine, ["run-1"])
     assert claims.overdue_runs(engine) == []
     assert objects(engine) == []
-    claims.end_launches(engine, ["run-1"])
+    claims.end_launches(engine, ["run-1"], wait=timedelta())
     assert objects(engine) == [1]
 
 
@@ -288,6 +288,6 @@ def test_a_run_that_has_begun_is_its_own_keeper(engine: Engine) -> None:
     claims.begin_run(engine, [claim.fence], "run-1")
     change(engine, lease_until=LONG_AGO)
     assert claims.overdue_runs(engine) == []
-    claims.end_launches(engine, ["run-1"])
+    claims.end_launches(engine, ["run-1"], wait=timedelta())
     assert row(engine).state == "launched"
     assert objects(engine) == [1]

@@ -182,6 +182,22 @@ def test_a_run_that_ended_before_it_began_is_launched_again(
     assert len(dagster.launches) == 2
 
 
+def test_runs_that_never_begin_are_launched_again_with_growing_pauses(dagster: DagsterStandIn, engine: Engine) -> None:
+    store(engine, 1)
+    dispatcher = Dispatcher(load_settings(), engine)
+    pauses = []
+    for number in range(1, 8):
+        change(engine, not_before=None, state="received")
+        assert dispatcher.dispatch_once() == 1
+        change(engine, lease_until=datetime.now(UTC) + timedelta(seconds=10))
+        dagster.runs[f"run-{number}"] = "FAILURE"
+        dispatcher.look_after_launches()
+        (event,) = rows(engine)
+        assert (event.state, event.waiting_for, event.lost_runs) == ("waiting", "dagster", 0)
+        pauses.append(round((event.not_before - datetime.now(UTC)) / timedelta(minutes=1)))
+    assert pauses == [0, 1, 2, 4, 8, 10, 10]
+
+
 def test_dead_letters_whose_time_has_come_are_launched_again(dagster: DagsterStandIn, engine: Engine) -> None:
     store(engine, 1, 2)
     change(engine, state="dead", error_class="transient", redrive_at=datetime.now(UTC) + timedelta(hours=1))
