@@ -24,6 +24,7 @@ from sqlalchemy import (
     case,
     cast,
     func,
+    literal,
     or_,
     select,
     update,
@@ -54,9 +55,8 @@ APPEAR_AFTER = (timedelta(minutes=5), timedelta(minutes=15), timedelta(minutes=4
 ALONE_AFTER_LOST_RUNS = 3
 # One that takes down whatever works on it must not do so for ever.
 MOST_LOST_RUNS = 10
-# What is claimed queues in Dagster, first come, first served, and each event of it costs work of its own. What is left
-# in the inbox still comes together by object, and lets news pass that matter more. With this many under way no more
-# are claimed: not as many as have room, since each claim becomes a run, and that should have more to do than one.
+# What is tried again has failed before, and there may be thousands of it: with this many objects under way it waits, so
+# that news meet no queue of runs. No exact number: each claim becomes a run, which should have more to do than one.
 MANY_UNDER_WAY = 75
 # What an event waits for.
 FOR_DAGSTER = "dagster"
@@ -108,18 +108,18 @@ class Claim:
 def claim_objects(engine: Engine, limit: int) -> list[Claim]:
     """Claim up to ``limit`` objects for which something is due, so that nobody else gets them.
 
-    The oldest come first, but after all others those that are tried again: they have failed before, and there may be
-    thousands. Nothing is claimed while ``MANY_UNDER_WAY`` objects are worked on.
+    The oldest come first, but after all others those that are only tried again; of these nothing is claimed while
+    ``MANY_UNDER_WAY`` objects are worked on.
     """
     with engine.begin() as connection:
         _take_turns(connection)
-        if connection.execute(_under_way()).scalar_one() >= MANY_UNDER_WAY:
-            return []
         tried_again = func.bool_and((_events.state == WAITING) & (_events.waiting_for == dead_letters.REPLAY))
+        has_room = connection.execute(_under_way()).scalar_one() < MANY_UNDER_WAY
         due = (
             select(_events.object_type, _events.object_id, _events.owner_id)
             .where(_is_due(), ~_is_being_worked_on())
             .group_by(_events.object_type, _events.object_id, _events.owner_id)
+            .having(or_(literal(has_room), ~tried_again))
             .order_by(tried_again, func.min(_events.id))
             .limit(limit)
             .subquery("due")
