@@ -13,7 +13,6 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from strava_pipeline.analysing import analyse_stored
 from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError, StravaPipelineError
 from strava_pipeline.strava.payload import detail_rows, digest
 from strava_pipeline.strava.streams import stream_row
@@ -110,6 +109,9 @@ def _check_owner(claim: Claim, body: dict[str, Any]) -> None:
 
 def _bring_samples(sync: Sync, claim: Claim) -> None:
     """Fetch streams where they are missing, analyse them, and mark the events done, in one transaction."""
+    # Its numerics take their time to load: whoever has nothing to analyse is spared it.
+    from strava_pipeline.analysing import analyse_stored  # noqa: PLC0415  see above
+
     activity = claim.object_id
     with sync.engine.connect() as connection:
         samples = stream_store.samples_of(connection, activity)

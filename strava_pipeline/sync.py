@@ -15,7 +15,6 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Connection, Engine
 
 from strava_pipeline.access import open_client
-from strava_pipeline.analysing import analyse_stored
 from strava_pipeline.errors import MissingScope, NotFound, RejectedRequest, RetriableStravaError
 from strava_pipeline.pace import Pace
 from strava_pipeline.settings import Settings
@@ -201,6 +200,8 @@ def analyse_span(engine: Engine, span: Span) -> SpanResult:
 
 def analyse_activity(engine: Engine, activity: int) -> None:
     """Compute and store the figures of one activity from its stored streams, if it has any."""
+    from strava_pipeline.analysing import analyse_stored  # noqa: PLC0415  loads numerics, which most runs do not need
+
     with engine.begin() as connection:
         analyse_stored(connection, activity)
 

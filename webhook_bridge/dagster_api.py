@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import requests
 
+from strava_pipeline.athlete_runs import ASSETS, ATHLETE_TAG, GONE, is_of_athlete_alone, tags_of_runs
 from strava_pipeline.errors import StravaPipelineError
 
 Found = TypeVar("Found")
@@ -38,14 +39,33 @@ mutation LaunchBackfill($params: LaunchBackfillParams!) {
 """
 _RUNS = """
 query Runs($params: RunsFilter!) {
-  answer: runsOrError(filter: $params) {
+  answer: runsOrError(filter: $params, limit: 1000) {
     __typename
-    ... on Runs { results { runId status } }
+    ... on Runs { results { runId status tags { key value } } }
+    ... on Error { message }
+  }
+}
+"""
+_DELETE_RUN = """
+mutation DeleteRun($params: String!) {
+  answer: deleteRun(runId: $params) {
+    __typename
+    ... on Error { message }
+  }
+}
+"""
+_COVER = """
+mutation Cover($params: ReportRunlessAssetEventsParams!) {
+  answer: reportRunlessAssetEvents(eventParams: $params) {
+    __typename
     ... on Error { message }
   }
 }
 """
 _TO_COME = {"QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED"}
+_ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
+# Whoever asks for it holds a lock meanwhile.
+RUNS_AT_ONCE = 100
 # As the code location's strava_pipeline.partitions names it, which needs Dagster to be imported.
 ATHLETES_NAME = "strava_athletes"
 _ADD_ATHLETE = f"""
@@ -85,7 +105,6 @@ query Backfills($params: BulkActionsFilter!) {
   }
 }
 """
-ATHLETE_TAG = "strava/athlete"
 
 
 class DagsterUnavailable(StravaPipelineError):
@@ -138,6 +157,38 @@ def add_athlete(webserver_url: str, athlete_id: int) -> None:
 def remove_athlete(webserver_url: str, athlete_id: int) -> None:
     """Take an athlete's partitions away; does nothing when they have none. ``DagsterUnavailable``."""
     _ask(webserver_url, _REMOVE_ATHLETE, str(athlete_id), {"DeleteDynamicPartitionsSuccess"}, lambda _: None)
+
+
+def delete_runs(webserver_url: str, athlete_id: int) -> int:
+    """Delete runs that are an athlete's alone, with all they logged; returns how many are left for the next time.
+
+    Those are the ones still at work, and whatever is beyond a hundred. ``DagsterUnavailable``.
+    """
+    found: dict[str, str] = {}
+    for tags in tags_of_runs(athlete_id):
+        found |= _ask(
+            webserver_url,
+            _RUNS,
+            {"tags": _tag_list(tags)},
+            {"Runs"},
+            lambda answer: {run["runId"]: run["status"] for run in answer["results"] if _is_alone(run, athlete_id)},
+        )
+    ended = [run_id for run_id, status in found.items() if status in _ENDED][:RUNS_AT_ONCE]
+    for run_id in ended:
+        # Another bridge, or the command, may have been faster.
+        _ask(webserver_url, _DELETE_RUN, run_id, {"DeletePipelineRunSuccess", "RunNotFoundError"}, lambda _: None)
+    return len(found) - len(ended)
+
+
+def cover_last_materializations(webserver_url: str) -> None:
+    """Have each asset's last materialization say nothing of anybody. ``DagsterUnavailable``."""
+    for asset in ASSETS:
+        params = {"eventType": "ASSET_MATERIALIZATION", "assetKey": {"path": [asset]}, "description": GONE}
+        _ask(webserver_url, _COVER, params, {"ReportRunlessAssetEventsSuccess"}, lambda _: None)
+
+
+def _is_alone(run: Any, athlete_id: int) -> bool:
+    return is_of_athlete_alone({tag["key"]: tag["value"] for tag in run["tags"]}, athlete_id)
 
 
 def athletes_being_backfilled(webserver_url: str) -> set[int]:

@@ -1,6 +1,7 @@
 """What Dagster has yet to be told of athletes: a thread of the bridge that tells it, again until it is taken.
 
-Who connects gets partitions and the import of their history; who goes loses the partitions and their files in the lake.
+Who connects gets partitions and the import of their history; who goes loses the partitions and, unless data
+are kept, the files in the lake and the runs: what those logged shows routes.
 """
 
 from __future__ import annotations
@@ -13,11 +14,19 @@ from datetime import UTC, date, datetime
 from sqlalchemy import Engine, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from strava_pipeline.athlete_runs import ATHLETE_TAG
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.erasure import DEPARTURE, REMOVAL, drop_late_events
 from strava_pipeline.warehouse.ops_tables import users
-from webhook_bridge.dagster_api import ATHLETE_TAG, add_athlete, launch_backfill, remove_athlete
+from webhook_bridge.dagster_api import (
+    add_athlete,
+    athletes_being_backfilled,
+    cover_last_materializations,
+    delete_runs,
+    launch_backfill,
+    remove_athlete,
+)
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +35,10 @@ LEAVING = (REMOVAL, DEPARTURE)
 PROFILE_ASSETS = ("athletes", "gear")
 HISTORY_ASSETS = ("activities", "activity_details", "activity_streams", "route_analyses")
 POLL_SECONDS = 10.0
+
+
+class NotYet(StravaPipelineError):
+    """Dagster is still at work for an athlete: the rest is done the next time."""
 
 
 class DagsterTasks:
@@ -97,12 +110,24 @@ class DagsterTasks:
             self._clear_lake(athlete_id)
         if task in LEAVING:
             remove_athlete(url, athlete_id)
+        if task == REMOVAL:
+            self._delete_runs(athlete_id)
+        if task in LEAVING:
             return
         add_athlete(url, athlete_id)
         tags = {ATHLETE_TAG: str(athlete_id), "strava/lane": "backfill", "dagster/priority": "-10"}
         # First the one that may be refused, for a month that Dagster does not know: trying again then doubles nothing.
         launch_backfill(url, HISTORY_ASSETS, _cells(athlete_id, self._settings.history_start), tags)
         launch_backfill(url, PROFILE_ASSETS, [str(athlete_id)], tags)
+
+    def _delete_runs(self, athlete_id: int) -> None:
+        url = self._settings.dagster_webserver_url
+        # Asked first: a backfill launches no run any more after it has ended.
+        under_way = athlete_id in athletes_being_backfilled(url)
+        left = delete_runs(url, athlete_id)
+        if left or under_way:
+            raise NotYet(f"{left} runs are left{', and a backfill is under way' if under_way else ''}")
+        cover_last_materializations(url)
 
     def _clear_lake(self, athlete_id: int) -> None:
         from strava_pipeline.warehouse.lake import (  # noqa: PLC0415  Arrow, which nothing else here needs

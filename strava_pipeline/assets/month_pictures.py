@@ -5,7 +5,6 @@ from base64 import b64encode
 import dagster as dg
 from sqlalchemy import Engine
 
-from strava_pipeline.analysis.track import track_from_streams
 from strava_pipeline.units import METRIC, units_of
 from strava_pipeline.warehouse.activities import Span
 from strava_pipeline.warehouse.ride_facts import newest_with_positions, ride_facts
@@ -15,6 +14,7 @@ from strava_pipeline.warehouse.streams import streams_of
 def month_pictures(engine: Engine, span: Span) -> dict[str, dg.MetadataValue]:
     """Pictures for a materialization's metadata, each well below 100 kB; none where nothing was recorded."""
     # Takes half a second to load; a run that writes nothing draws nothing.
+    from strava_pipeline.analysis.track import track_from_streams  # noqa: PLC0415  see above
     from strava_pipeline.pictures.profile import profile_picture  # noqa: PLC0415  see above
     from strava_pipeline.pictures.route import route_picture  # noqa: PLC0415  see above
 

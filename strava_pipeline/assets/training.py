@@ -8,7 +8,6 @@ from strava_pipeline.assets.analysis import route_analyses
 from strava_pipeline.assets.steps import step_faults, table_metadata
 from strava_pipeline.partitions import athletes_partitions
 from strava_pipeline.resources import WarehouseResource
-from strava_pipeline.training import update_training_load
 from strava_pipeline.warehouse import analysis_tables
 
 # As eager(), but for months of the past as well, and for athletes of whom not every month was ever analysed.
@@ -36,6 +35,8 @@ EVERY_DAY = (dg.AutomationCondition.cron_tick_passed("20 0 * * *") & ~dg.Automat
 )
 def training_load(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
     """Fitness, fatigue, form, monotony and strain per day, computed from the first changed day on."""
+    from strava_pipeline.training import update_training_load  # noqa: PLC0415  loads numerics, no other run needs them
+
     today = datetime.now(UTC).date()
     with step_faults(context.retry_number):
         for key in context.partition_keys:

@@ -98,8 +98,10 @@ def list_athletes(form: str) -> None:
 def forget(athlete_id: int, keep_data: bool, yes: bool) -> None:
     """End an athlete's grant at Strava, erase their tokens and address, and delete their data.
 
-    Whatever is under way for them is refused from then on. Doing it again finishes what was cut short.
+    Whatever is under way for them is refused from then on, and Dagster's runs of theirs go with the data. Doing it
+    again finishes what was cut short.
     """
+    from strava_pipeline.cli.departed_runs import delete_runs
     from strava_pipeline.cli.instance import open_instance
     from strava_pipeline.disconnect import disconnect
     from strava_pipeline.partitions import unregister_athlete
@@ -118,8 +120,12 @@ def forget(athlete_id: int, keep_data: bool, yes: bool) -> None:
             forget_athlete_points(lake_url(settings), athlete_id)
         with open_instance(settings) as instance:
             unregister_athlete(instance, athlete_id)
-        partition_removed(engine, athlete_id)
+            left = 0 if keep_data else delete_runs(instance, athlete_id)
+        if not left:
+            partition_removed(engine, athlete_id)
     click.echo(f"athlete {athlete_id}: {gone.erased.rows} rows deleted, {gone.erased.events} events dropped")
+    if left:
+        click.echo(f"{left} runs of theirs are still at work: the bridge deletes them, or this command again", err=True)
     if gone.left_at_strava is not None:
         click.echo(
             f"the grant stands at Strava still ({gone.left_at_strava}): the athlete can end it at"

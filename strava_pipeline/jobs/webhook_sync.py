@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 
 import dagster as dg
@@ -25,7 +26,6 @@ from strava_pipeline.errors import (
 from strava_pipeline.jobs.notifications import send_mails
 from strava_pipeline.live import Effect, NotThereYet, sync_activity
 from strava_pipeline.partitions import cell, register_athlete
-from strava_pipeline.pool import POOL
 from strava_pipeline.resources import StravaResource, WarehouseResource
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota import Lane
@@ -56,6 +56,8 @@ def claimed_objects(
     context: dg.OpExecutionContext, config: ClaimsConfig, warehouse: WarehouseResource
 ) -> Iterator[dg.DynamicOutput[int]]:
     """One step per claimed object; the leases are this run's from now on."""
+    # While the first object is asked for, which takes Strava longer than it takes to load numpy.
+    threading.Thread(target=import_module, args=("strava_pipeline.analysing",), daemon=True).start()
     with step_faults(context.retry_number):
         held = claims.begin_run(warehouse.engine, config.fences, context.run_id)
     for claim in held:
@@ -64,7 +66,8 @@ def claimed_objects(
         context.log.warning("%d claim(s) are no longer this run's", len(config.fences) - len(held))
 
 
-@dg.op(pool=POOL)
+# In no pool: what may be sent is for the quota ledger to say, and a backfill's steps must keep no webhook waiting.
+@dg.op
 def sync_object(
     context: dg.OpExecutionContext, fence: int, strava: StravaResource, warehouse: WarehouseResource
 ) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from dagster import DagsterRunStatus
+from dagster._core.test_utils import create_run_for_test
 from sqlalchemy import Engine, insert, select
 
 from strava_pipeline.access import open_tokens
@@ -103,6 +105,27 @@ def test_forget_ends_the_grant_and_takes_everything(forgotten: Settings, engine:
     # Once more changes nothing, and asks Strava nothing.
     assert run("forget", str(RIDER), "--yes").exit_code == 0
     assert len(strava.asked) == 1
+
+
+def runs(settings: Settings) -> list[str]:
+    with open_instance(settings) as instance:
+        return [run.run_id for run in instance.get_runs()]
+
+
+def test_forget_deletes_dagsters_runs_as_soon_as_they_have_ended(forgotten: Settings, engine: Engine) -> None:
+    with open_instance(forgotten) as instance:
+        status = DagsterRunStatus.STARTED
+        at_work = create_run_for_test(instance, tags={"strava/athlete": str(RIDER)}, status=status)
+    shown = run("forget", str(RIDER), "--yes")
+    assert "1 runs of theirs are still at work" in shown.stderr
+    assert user(engine).dagster_task == "removal"
+    with open_instance(forgotten) as instance:
+        instance.report_run_failed(at_work)
+    shown = run("forget", str(RIDER), "--keep-data", "--yes")
+    assert (shown.stderr, runs(forgotten)) == ("", [at_work.run_id])
+    shown = run("forget", str(RIDER), "--yes")
+    assert (shown.stderr, runs(forgotten)) == ("", [])
+    assert user(engine).dagster_task is None
 
 
 def test_data_is_kept_on_request(forgotten: Settings, engine: Engine) -> None:

@@ -14,6 +14,7 @@ from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.ops_tables import users, webhook_events
 from strava_pipeline.warehouse.webhook_events import NewEvent, Stored, store_event
 from strava_pipeline_tests.strava.loopback import Loopback, reply
+from webhook_bridge.dagster_api import RUNS_AT_ONCE
 from webhook_bridge.dagster_tasks import DagsterTasks
 
 RIDER = 1001
@@ -24,6 +25,13 @@ def answer(kind: str, **more: Any) -> Any:
 
 
 LAUNCHED = answer("LaunchBackfillSuccess", id="b")
+# What is asked for a removal -> what a Dagster says that knows nothing of the athlete any more.
+GONE = {
+    "deleteDynamicPartitions": answer("DeleteDynamicPartitionsSuccess"),
+    "partitionBackfillsOrError": answer("PartitionBackfills", results=[]),
+    "runsOrError": answer("Runs", results=[]),
+    "reportRunlessAssetEvents": answer("ReportRunlessAssetEventsSuccess"),
+}
 
 
 @pytest.fixture
@@ -32,6 +40,11 @@ def dagster(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loo
     with Loopback() as loopback:
         monkeypatch.setenv("DAGSTER_WEBSERVER_URL", loopback.url)
         yield loopback
+
+
+def lets_go(dagster: Loopback, **otherwise: Any) -> None:
+    answers = GONE | {"addDynamicPartition": answer("PythonError", message="odd")} | otherwise
+    dagster.answer = lambda asked: next(found for name, found in answers.items() if name in asked.body.decode())
 
 
 def due(engine: Engine, task: str, athlete_id: int = RIDER) -> None:
@@ -81,7 +94,7 @@ def test_while_dagster_is_away_it_waits(settings: Settings, engine: Engine) -> N
 def test_one_that_is_refused_does_not_hold_up_the_others(dagster: Loopback, engine: Engine) -> None:
     due(engine, "import")
     due(engine, "removal", 2002)
-    dagster.answers(answer("PythonError", message="odd"), answer("DeleteDynamicPartitionsSuccess"))
+    lets_go(dagster)
     assert DagsterTasks(load_settings(), engine).run_once() == 1
     assert left(engine) == ["import", None]
 
@@ -93,13 +106,33 @@ def test_who_goes_loses_partitions_and_files(dagster: Loopback, engine: Engine) 
     due(engine, "removal")
     late = NewEvent("k", 1, "activity", 7, "update", RIDER, datetime.now(UTC), {"title": "Round the lake"}, signed=True)
     assert store_event(engine, late) is Stored.NEW
-    dagster.answers(answer("DeleteDynamicPartitionsSuccess"))
+    lets_go(dagster)
     assert DagsterTasks(settings, engine).run_once() == 1
     assert not month.parent.exists()
     with engine.connect() as connection:
         event = connection.execute(select(webhook_events)).one()
     assert (event.state, event.updates) == ("done", {})
-    assert variables(dagster) == ["1001"]
+    assert variables(dagster)[0] == "1001"
+
+
+def test_a_backfill_that_may_launch_more_runs_is_waited_for(dagster: Loopback, engine: Engine) -> None:
+    due(engine, "removal")
+    backfill = {"id": "b", "status": "REQUESTED", "tags": [{"key": "strava/athlete", "value": str(RIDER)}]}
+    lets_go(dagster, partitionBackfillsOrError=answer("PartitionBackfills", results=[backfill]))
+    assert DagsterTasks(load_settings(), engine).run_once() == 0
+    assert left(engine) == ["removal"]
+    lets_go(dagster)
+    assert DagsterTasks(load_settings(), engine).run_once() == 1
+
+
+def test_only_so_many_runs_are_deleted_at_once(dagster: Loopback, engine: Engine) -> None:
+    due(engine, "removal")
+    runs = [{"runId": f"run-{number}", "status": "SUCCESS", "tags": []} for number in range(RUNS_AT_ONCE + 1)]
+    deleted = answer("DeletePipelineRunSuccess")
+    lets_go(dagster, runsOrError=answer("Runs", results=runs), deleteRun=deleted)
+    assert DagsterTasks(load_settings(), engine).run_once() == 0
+    assert left(engine) == ["removal"]
+    assert sum("deleteRun" in asked.body.decode() for asked in dagster.asked) == RUNS_AT_ONCE
 
 
 def test_files_stay_where_data_is_kept(dagster: Loopback, engine: Engine) -> None:
@@ -107,7 +140,7 @@ def test_files_stay_where_data_is_kept(dagster: Loopback, engine: Engine) -> Non
     month = settings.home / "lake" / f"athlete_id={RIDER}" / "month=2025-06"
     month.mkdir(parents=True)
     due(engine, "departure")
-    dagster.answers(answer("DeleteDynamicPartitionsSuccess"))
+    lets_go(dagster)
     assert DagsterTasks(settings, engine).run_once() == 1
     assert month.exists()
 
@@ -118,7 +151,7 @@ def test_a_lake_that_refuses_holds_up_nobody_else(
     monkeypatch.setenv("STRAVA_LAKE_URL", "no-such-protocol-of-fsspec://somewhere")
     due(engine, "removal")
     due(engine, "departure", 2002)
-    dagster.answers(answer("DeleteDynamicPartitionsSuccess"))
+    lets_go(dagster)
     assert DagsterTasks(load_settings(), engine).run_once() == 1
     monkeypatch.setattr("strava_pipeline.warehouse.lake.forget_athlete_points", _refuse)
     assert DagsterTasks(load_settings(), engine).run_once() == 0
@@ -146,7 +179,7 @@ def test_another_bridge_has_it_in_hand(dagster: Loopback, engine: Engine) -> Non
 
 
 def test_it_runs_beside_until_stopped(dagster: Loopback, engine: Engine) -> None:
-    dagster.answers(answer("DeleteDynamicPartitionsSuccess"))
+    lets_go(dagster)
     due(engine, "removal")
     tasks = DagsterTasks(load_settings(), engine)
     tasks.start()

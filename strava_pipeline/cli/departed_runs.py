@@ -1,0 +1,30 @@
+"""Dagster's runs of an athlete who goes: deleted by the command itself, with or without a webserver."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from strava_pipeline.athlete_runs import ASSETS, GONE, is_of_athlete_alone, tags_of_runs
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+
+def delete_runs(instance: DagsterInstance, athlete_id: int) -> int:
+    """Delete the runs that are an athlete's alone, with all they logged; returns how many are still at work."""
+    import dagster as dg
+
+    found = {
+        run.run_id: run
+        for tags in tags_of_runs(athlete_id)
+        for run in instance.get_runs(dg.RunsFilter(tags=tags))
+        if is_of_athlete_alone(run.tags, athlete_id)
+    }
+    ended = [run_id for run_id, run in found.items() if run.is_finished]
+    for run_id in ended:
+        # Events first: without their run nobody would find them again if this process dies in between.
+        instance.event_log_storage.delete_events(run_id)
+        instance.delete_run(run_id)
+    for asset in ASSETS:
+        instance.report_runless_asset_event(dg.AssetMaterialization(asset, description=GONE))
+    return len(found) - len(ended)
