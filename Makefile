@@ -49,8 +49,8 @@ bench: install  ## Measure the project's figures; takes a while.
 docs: install  ## Write docs/data-dictionary.md anew from the tables.
 	$(VENV)/bin/python -m strava_pipeline.warehouse.data_dictionary > docs/data-dictionary.md
 
-screenshots: install  ## Take the README's pictures of Dagster's UI anew; needs chromium on PATH.
-	$(VENV)/bin/python -m pytest strava_pipeline_tests/browser -k backfill --screenshots docs/images
+screenshots: install  ## Take the README's pictures of Dagster's UI and of the operator's page anew; needs chromium on PATH.
+	$(VENV)/bin/python -m pytest strava_pipeline_tests/browser -k "backfill or status_page" --screenshots docs/images
 
 format: install  ## Put the code into its format.
 	$(VENV)/bin/ruff check --fix .

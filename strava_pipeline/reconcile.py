@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, and_, case, func, select
 
 from strava_pipeline.strava.payload import activity_id, digest
 from strava_pipeline.sync import Sync
@@ -74,12 +74,16 @@ def find_differences(
 ) -> list[Difference]:
     """What a listing of a span (digests by id), asked for at ``asked_at``, has that the tables have not."""
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
+    # An edit whose webhook came is in the detail alone; once it is taken back the listing is as it was before.
+    known = case(
+        (detail.c.fetched_at >= summary.c.fetched_at, detail.c.digest),
+        else_=func.coalesce(summary.c.digest, detail.c.digest),
+    )
     rows = connection.execute(
         select(
             activities.c.id,
             activities.c.fetched_at,
-            summary.c.digest.label("summary"),
-            detail.c.digest.label("detail"),
+            known.label("known"),
             span.matches().label("within"),
         )
         .outerjoin(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == SUMMARY))
@@ -93,7 +97,7 @@ def find_differences(
             continue  # somebody was quicker
         if row.id not in listed:
             found.append(Difference("delete", row.id, row.fetched_at.isoformat()))
-        elif listed[row.id] not in {row.summary, row.detail}:
+        elif listed[row.id] != row.known:
             found.append(Difference("update", row.id, listed[row.id]))
     return found
 

@@ -13,6 +13,7 @@ from strava_pipeline.errors import Fault, NotFound
 from strava_pipeline.pace import Pace
 from strava_pipeline.strava.client import StravaClient
 from strava_pipeline.strava.transport import Transport
+from strava_pipeline.strava.watch import Watch
 from strava_pipeline.sync import Sync
 
 RIDER = 1001
@@ -69,6 +70,7 @@ class StravaStandIn:
     streams: dict[int, JsonObject] = field(default_factory=dict)
     faults: dict[str, list[Exception]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    watch: Watch = field(default_factory=Watch)
     owner: int = RIDER
     heart_rate_zones: list[JsonObject] = field(
         default_factory=lambda: [{"min": 0, "max": 120}, {"min": 120, "max": 160}, {"min": 160, "max": -1}]
@@ -94,6 +96,7 @@ class StravaStandIn:
     def get(self, athlete_id: int, path: str, query: Mapping[str, str] | None = None) -> Any:
         """Answers like the transport: parsed JSON, or an error of the tree."""
         self.asked.append(path)
+        self.watch.booked()
         if self.faults.get(path):
             raise self.faults[path].pop(0)
         match path.strip("/").split("/"):
@@ -133,7 +136,8 @@ class StravaStandIn:
 
     def sync(self, engine: Engine) -> Sync:
         """Bringing activities up to date from here, without pauses."""
-        return Sync(StravaClient(cast("Transport", self)), engine, Pace(75, 0))
+        self.watch = Watch()
+        return Sync(StravaClient(cast("Transport", self)), engine, Pace(75, 0), self.watch)
 
 
 def _epoch(body: JsonObject) -> float:

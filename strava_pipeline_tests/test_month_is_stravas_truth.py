@@ -31,7 +31,7 @@ PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 TIMES = {"fetched_at", "streams_fetched_at", "analysed_at", "computed_at"}
 Action = tuple[Any, ...]
 # Edits that are taken back between two listings are noticed in what listing and detail tell alike.
-UNDOABLE = ("name", "sport_type", "type", "start_date")
+UNDOABLE = ("name", "sport_type", "type", "start_date", "gear_id")
 
 numbers = st.sampled_from(NUMBERS)
 spans = st.lists(st.sampled_from(range(len(MONTHS))), min_size=1, max_size=3, unique=True)
@@ -59,6 +59,7 @@ actions = st.one_of(
 )
 # Edited between listing and detail, and back before the next listing.
 UNDONE: list[Action] = [("list", [2]), ("edit", 1, {"name": "Another title"}), ("details", [2]), ("undo", 1)]
+UNDONE_GEAR: list[Action] = [("list", [2]), ("edit", 1, {"gear_id": "b1"}), ("details", [2]), ("undo", 1)]
 # Streams fetched between one crop and the next, of which no listing told yet.
 CROPPED: list[Action] = [("list", [2]), ("crop", 1, 5), ("streams", [2]), ("crop", 1, 3)]
 
@@ -105,7 +106,7 @@ class World:
         if what == "edit":
             changes = more[0]
         elif what == "undo":
-            changes = {name: self.before[number][name] for name in UNDOABLE} if number in self.before else {}
+            changes = {name: self.before[number].get(name) for name in UNDOABLE} if number in self.before else {}
         elif what == "crop" and not body["manual"]:
             # What was cut off does not come back.
             changes = {"elapsed_time": body["elapsed_time"] - more[0]}
@@ -152,6 +153,7 @@ def empty(engine: Engine) -> None:
 
 @settings(max_examples=30, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(history=UNDONE)
+@example(history=UNDONE_GEAR)
 @example(history=CROPPED)
 @given(history=st.lists(actions, min_size=3, max_size=14))
 def test_a_backfill_ends_in_tables_equal_to_strava(engine: Engine, history: list[Action]) -> None:

@@ -83,6 +83,21 @@ def test_once_an_event_took_effect_nothing_is_missed(strava: StravaStandIn, engi
     assert reconcile(strava, engine) == {}
 
 
+@pytest.mark.parametrize(
+    "edit", [{"name": "Renamed"}, {"distance": 5.0}, {"gear_id": "b9"}], ids=lambda edit: next(iter(edit))
+)
+def test_an_edit_that_was_taken_back_without_a_word_is_found(
+    strava: StravaStandIn, engine: Engine, edit: dict[str, object]
+) -> None:
+    before = {name: strava.activities[2].get(name) for name in edit}
+    strava.edit(2, **edit)
+    bring_up_to_date(strava.sync(engine), RIDER, 2)
+    assert reconcile(strava, engine) == {}
+    strava.edit(2, **before)
+    assert reconcile(strava, engine) == {"update": 1}
+    assert inbox(engine) == [("update", 2)]
+
+
 def test_kudos_and_older_activities_make_no_event(strava: StravaStandIn, engine: Engine) -> None:
     strava.edit(1, kudos_count=99)
     strava.delete(4)

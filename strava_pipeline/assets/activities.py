@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import dagster as dg
 
+from strava_pipeline.assets import lineage
 from strava_pipeline.assets.progress import Teller, told
 from strava_pipeline.assets.steps import lane_of, log_month, step_faults, table_metadata
 from strava_pipeline.partitions import grid_partitions, spans_by_athlete
@@ -53,8 +54,9 @@ def activities(
     """Summaries as Strava lists them: edits applied, deletions removed, late uploads found."""
     sync = strava.sync(lane_of(context))
     listed, absent = 0, 0
-    with step_faults(context.retry_number):
+    with step_faults(context.retry_number) as place:
         for _, cells in spans_by_athlete(context.partition_keys):
+            place.at_spans(*cells)
             with told(context, sync, list(cells)) as teller:
                 before = sync.watch.requests
                 for result in import_summaries(sync, list(cells), allow_mass_delete=config.allow_mass_delete):
@@ -76,7 +78,7 @@ def activities(
     group_name=GROUP,
     deps=[activities],
     kinds={"postgres"},
-    metadata=table_metadata(tables.laps),
+    metadata=table_metadata(tables.laps, lineage.of_part()),
 )
 def activity_details(context: dg.AssetExecutionContext, strava: StravaResource) -> dg.MaterializeResult[None]:
     """Details, laps, splits, best efforts and segment efforts; one request per activity."""
@@ -90,7 +92,7 @@ def activity_details(context: dg.AssetExecutionContext, strava: StravaResource) 
     group_name=GROUP,
     deps=[activity_details],
     kinds={"postgres"},
-    metadata=table_metadata(tables.activity_streams),
+    metadata=table_metadata(tables.activity_streams, lineage.of_part()),
 )
 def activity_streams(context: dg.AssetExecutionContext, strava: StravaResource) -> dg.MaterializeResult[None]:
     """Samples of each activity; one request per activity, none for what was entered by hand."""
@@ -101,10 +103,11 @@ def _month_by_month(
     context: dg.AssetExecutionContext, strava: StravaResource, step: Callable[[Sync, Span], SpanResult]
 ) -> dg.MaterializeResult[None]:
     sync = strava.sync(lane_of(context))
-    with step_faults(context.retry_number):
+    with step_faults(context.retry_number) as place:
         for _, cells in spans_by_athlete(context.partition_keys):
             with told(context, sync, list(cells)) as teller:
                 for span, key in cells.items():
+                    place.at_spans(span)
                     before = sync.watch.requests
                     result = step(sync, span)
                     log_month(context, key, result, _costs(teller, before))

@@ -4,10 +4,13 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from strava_pipeline.assets.progress import quota_left
 from strava_pipeline.assets.steps import lane_of, step_faults, table_metadata
 from strava_pipeline.partitions import athletes_partitions
 from strava_pipeline.pool import POOL
 from strava_pipeline.resources import StravaResource
+from strava_pipeline.settings import load_settings
+from strava_pipeline.strava.lanes import Ceilings
 from strava_pipeline.sync import import_athlete
 from strava_pipeline.warehouse import tables
 
@@ -35,11 +38,14 @@ from strava_pipeline.warehouse import tables
 def athletes_and_gear(
     context: dg.AssetExecutionContext, strava: StravaResource
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """One request per athlete fills both tables."""
-    sync = strava.sync(lane_of(context))
+    """Profile, totals and zones take three requests per athlete; gear comes with the profile."""
+    sync, lane = strava.sync(lane_of(context)), lane_of(context)
     pieces = 0
-    with step_faults(context.retry_number):
+    with step_faults(context.retry_number) as place:
         for key in context.partition_keys:
+            place.at_athlete(int(key))
             pieces += import_athlete(sync, int(key))
-    yield dg.MaterializeResult(asset_key="athletes", metadata={"written": len(context.partition_keys)})
-    yield dg.MaterializeResult(asset_key="gear", metadata={"written": pieces})
+    left = quota_left(sync.engine, Ceilings.from_settings(load_settings()), int(context.partition_keys[-1]), lane)
+    used = {"requests": sync.watch.requests, "quota left": left}
+    yield dg.MaterializeResult(asset_key="athletes", metadata=used | {"written": len(context.partition_keys)})
+    yield dg.MaterializeResult(asset_key="gear", metadata=used | {"written": pieces})

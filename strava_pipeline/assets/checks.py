@@ -10,6 +10,7 @@ from strava_pipeline.resources import WarehouseResource
 from strava_pipeline.warehouse.put_aside import count_put_aside
 from strava_pipeline.warehouse.quality import (
     Missing,
+    Silence,
     out_of_range,
     recorded_twice,
     silences,
@@ -66,13 +67,18 @@ def athletes_are_heard_of(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     with warehouse.engine.connect() as connection:
         found = silences(connection)
     moment = datetime.now(UTC)
+    overdue = {
+        silence.athlete_id
+        for silence in found
+        if silence.last_event_at is None or moment - silence.last_event_at >= SILENT
+    }
     lines = [
-        f"athlete {silence.athlete_id}: "
-        + (f"last event {silence.last_event_at:%Y-%m-%d %H:%M} UTC" if silence.last_event_at else "no event so far")
+        f"athlete {silence.athlete_id}{' (overdue)' if silence.athlete_id in overdue else ''}: "
+        f"{_since(silence, moment)}"
         for silence in found
     ]
-    heard = all(silence.last_event_at and moment - silence.last_event_at < SILENT for silence in found)
-    return _result(heard, lines, dg.AssetCheckSeverity.WARN)
+    named = f"not heard of for three weeks: {', '.join(map(str, sorted(overdue)))}" if overdue else None
+    return _result(not overdue, lines, dg.AssetCheckSeverity.WARN, named)
 
 
 CHECKS: Sequence[dg.AssetChecksDefinition] = (
@@ -83,6 +89,13 @@ CHECKS: Sequence[dg.AssetChecksDefinition] = (
     streams_complete,
     athletes_are_heard_of,
 )
+
+
+def _since(silence: Silence, moment: datetime) -> str:
+    if silence.last_event_at is None:
+        return "no event so far"
+    days = (moment - silence.last_event_at).days
+    return f"last event {days} days ago, {silence.last_event_at:%Y-%m-%d %H:%M} UTC"
 
 
 def _complete(warehouse: WarehouseResource, find: Callable[[Connection], list[Missing]]) -> dg.AssetCheckResult:
@@ -96,7 +109,9 @@ def _complete(warehouse: WarehouseResource, find: Callable[[Connection], list[Mi
     return _result(not any(missing.unexplained for missing in found), lines, dg.AssetCheckSeverity.WARN)
 
 
-def _result(passed: object, lines: Sequence[str], severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
+def _result(
+    passed: object, lines: Sequence[str], severity: dg.AssetCheckSeverity, description: str | None = None
+) -> dg.AssetCheckResult:
     listing = "\n".join(f"- {line}" for line in lines)
     metadata = {"found": dg.MetadataValue.md(listing)} if lines else {}
-    return dg.AssetCheckResult(passed=bool(passed), severity=severity, metadata=metadata)
+    return dg.AssetCheckResult(passed=bool(passed), severity=severity, metadata=metadata, description=description)

@@ -53,9 +53,10 @@ def activity_points_parquet(
     from strava_pipeline.warehouse.lake import lake_url, write_month  # noqa: PLC0415  Arrow, which no other run needs
 
     url = lake_url(load_settings())
-    with step_faults(context.retry_number):
+    with step_faults(context.retry_number) as place:
         for _, cells in spans_by_athlete(context.partition_keys):
             for span, key in cells.items():
+                place.at_spans(span)
                 month = write_month(warehouse.engine, url, span)
                 log_metadata(context, key, _metadata(month), changed=month.written)
     return dg.MaterializeResult()

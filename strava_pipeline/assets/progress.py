@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
+from sqlalchemy import Engine
 
+from strava_pipeline.assets.steps import lane_of
 from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.settings import load_settings
 from strava_pipeline.stopping import stop_wanted
@@ -70,14 +72,7 @@ class Teller:
 
     def quota_left(self) -> int:
         """How many calls the lane may send now."""
-        with autocommit(self.sync.engine) as connection:
-            status = quota_status(connection, self.ceilings, now(connection))
-        scope = self.ceilings.scope_of(self.span.athlete_id)
-        return status.open_to(self._lane, scope) if scope in status.scopes else self.ceilings.short
-
-    @property
-    def _lane(self) -> Lane:
-        return Lane(self.context.run.tags.get("strava/lane", Lane.BACKFILL))
+        return quota_left(self.sync.engine, self.ceilings, self.span.athlete_id, lane_of(self.context))
 
     def _tell(self, waiting: Waiting | None) -> None:
         with self.sync.engine.begin() as connection:
@@ -119,6 +114,14 @@ class Teller:
             "strava/waiting": report.waiting_for or "no",
             "strava/estimated_end": f"{end:%Y-%m-%d %H:%M} UTC" if end else "unknown",
         }
+
+
+def quota_left(engine: Engine, ceilings: Ceilings, athlete_id: int, lane: Lane) -> int:
+    """How many calls a lane may send now on behalf of an athlete."""
+    with autocommit(engine) as connection:
+        status = quota_status(connection, ceilings, now(connection))
+    scope = ceilings.scope_of(athlete_id)
+    return status.open_to(lane, scope) if scope in status.scopes else ceilings.short
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -10,29 +12,64 @@ from sqlalchemy import Table
 from strava_pipeline.errors import DatabaseAway, QuotaExhausted, RetriableStravaError, StravaPipelineError
 from strava_pipeline.strava.quota import Lane
 from strava_pipeline.sync import SpanResult
+from strava_pipeline.warehouse.activities import Span
 
 LANE_TAG = "strava/lane"
 MAX_RETRIES = 3
+# What is computed from stored rows asks Strava for nothing.
+NO_REQUESTS: dict[str, Any] = {"requests": 0}
+
+
+@dataclass
+class Place:
+    """What a step is at: of which athlete, and which months of theirs; a failure names both."""
+
+    athlete_id: int | None = None
+    months: str = ""
+
+    def at_spans(self, *spans: Span) -> None:
+        """Months of one athlete, in any order."""
+        self.athlete_id = spans[0].athlete_id
+        first = min(span.start for span in spans)
+        last = max(span.end for span in spans) - timedelta(days=1)
+        self.months = (
+            f"{first:%Y-%m}"
+            if (first.year, first.month) == (last.year, last.month)
+            else (f"{first:%Y-%m} to {last:%Y-%m}")
+        )
+
+    def at_athlete(self, athlete_id: int) -> None:
+        """An athlete as a whole."""
+        self.athlete_id, self.months = athlete_id, ""
 
 
 @contextmanager
-def step_faults(retry_number: int) -> Iterator[None]:
-    """A fault that may pass is retried after 1, 2 and 4 s; any other ends the step at once with its reason."""
+def step_faults(retry_number: int) -> Iterator[Place]:
+    """A fault that may pass is retried after 1, 2 and 4 s; any other ends the step at once with place and reason."""
+    place = Place()
     try:
-        yield
+        yield place
     except QuotaExhausted as error:
-        raise _final(error, retry_at=error.retry_at.isoformat()) from None
+        raise _final(error, place, retry_at=error.retry_at.isoformat()) from None
     except (RetriableStravaError, DatabaseAway) as error:
         if retry_number >= MAX_RETRIES:
-            raise _final(error) from None
+            raise _final(error, place) from None
         raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=2**retry_number) from error
     except StravaPipelineError as error:
-        raise _final(error) from None
+        raise _final(error, place) from None
 
 
-def _final(error: StravaPipelineError, **more: str) -> dg.Failure:
+def _final(error: StravaPipelineError, place: Place, **more: str) -> dg.Failure:
     metadata: dict[str, Any] = {"kind": type(error).__name__} | more
-    return dg.Failure(description=str(error), metadata=metadata, allow_retries=False)
+    description = str(error)
+    if place.athlete_id is not None:
+        metadata["athlete"] = str(place.athlete_id)
+        whose = f"athlete {place.athlete_id}"
+        if place.months:
+            metadata["months"] = place.months
+            whose = f"{whose}, {place.months}"
+        description = f"{whose}: {description}"
+    return dg.Failure(description=description, metadata=metadata, allow_retries=False)
 
 
 def lane_of(context: dg.AssetExecutionContext) -> Lane:
@@ -73,8 +110,8 @@ def span_metadata(result: SpanResult) -> dict[str, Any]:
     return metadata
 
 
-def table_metadata(table: Table) -> Mapping[str, Any]:
-    """Name and columns of an asset's table, from the same comments that the database holds."""
+def table_metadata(table: Table, lineage: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    """Name and columns of an asset's table, from the same comments that the database holds; and their ``lineage``."""
     columns = [
         dg.TableColumn(
             name=column.name,
@@ -87,4 +124,5 @@ def table_metadata(table: Table) -> Mapping[str, Any]:
     return {
         "dagster/table_name": f"{table.schema}.{table.name}",
         "dagster/column_schema": dg.TableSchema(columns=columns),
+        **(lineage or {}),
     }

@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from strava_pipeline.assets import lineage
 from strava_pipeline.assets.analysis import route_analyses
-from strava_pipeline.assets.steps import step_faults, table_metadata
+from strava_pipeline.assets.steps import NO_REQUESTS, step_faults, table_metadata
 from strava_pipeline.partitions import athletes_partitions
 from strava_pipeline.resources import WarehouseResource
 from strava_pipeline.warehouse import analysis_tables
@@ -30,7 +31,7 @@ EVERY_DAY = (dg.AutomationCondition.cron_tick_passed("20 0 * * *") & ~dg.Automat
     group_name="analysis",
     deps=[route_analyses],
     kinds={"postgres"},
-    metadata=table_metadata(analysis_tables.training_load),
+    metadata=table_metadata(analysis_tables.training_load, lineage.of_load()),
     automation_condition=AFTER_AN_ANALYSIS | EVERY_DAY,
 )
 def training_load(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
@@ -38,10 +39,11 @@ def training_load(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
     from strava_pipeline.training import update_training_load  # noqa: PLC0415  loads numerics, no other run needs them
 
     today = datetime.now(UTC).date()
-    with step_faults(context.retry_number):
+    with step_faults(context.retry_number) as place:
         for key in context.partition_keys:
+            place.at_athlete(int(key))
             written = update_training_load(warehouse.engine, int(key), today)
-            context.add_asset_metadata({"written": written}, partition_key=key)
+            context.add_asset_metadata(NO_REQUESTS | {"written": written}, partition_key=key)
     return dg.MaterializeResult()
 
 

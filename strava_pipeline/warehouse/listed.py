@@ -15,7 +15,7 @@ from strava_pipeline.warehouse.ops_tables import payloads
 from strava_pipeline.warehouse.tables import activities
 
 # An activity that is given another title and then its old one leaves no trace in two listings.
-TOLD_ALIKE = ("name", "sport_type", "start_date", "elapsed_time", "trainer", "commute", "private")
+TOLD_ALIKE = ("name", "sport_type", "start_date", "elapsed_time", "gear_id", "trainer", "commute", "private")
 
 
 def news(connection: Connection, listed: Mapping[int, tuple[Row, Payload]]) -> dict[int, tuple[Row, Payload]]:
@@ -46,7 +46,8 @@ def news(connection: Connection, listed: Mapping[int, tuple[Row, Payload]]) -> d
 def edited_since_listed(connection: Connection, body: Row) -> bool:
     """Whether a detail (``body``) tells something else than the stored summary in what an athlete edits.
 
-    Only what Strava tells alike in both: a length, for one, may differ without an edit.
+    Only what Strava tells alike in both: a length, for one, may differ without an edit. So the detail of a length
+    that was corrected, and set back before the next listing, stays until the activity changes again.
     """
     query = select(payloads.c.body).where(payloads.c.activity_id == body["id"], payloads.c.kind == SUMMARY)
     listed = connection.execute(query).scalar()

@@ -19,10 +19,7 @@ class Screenshots:
 
     def take(self, page: Page, name: str, *, only: Locator | None = None, above: Locator | None = None) -> None:
         """What the window shows, or only an element of it, or the part of it above an element."""
-        # Nothing of a hover or a tooltip, and nothing that is still being loaded.
-        page.mouse.move(0, 0)
-        page.wait_for_load_state("networkidle", timeout=LOADED_MILLISECONDS)
-        path = self.folder / f"{name}.png"
+        path = self._settled(page, name)
         size = page.viewport_size
         assert size is not None
         clip = FloatRect(x=0, y=0, width=size["width"], height=size["height"])
@@ -31,7 +28,23 @@ class Screenshots:
         if above is not None:
             clip["height"] = _box(above)["y"] - clip["y"]
         page.screenshot(path=path, clip=clip, animations="disabled", caret="hide")
-        assert path.stat().st_size < MAX_BYTES, f"{path} is too large: {path.stat().st_size} bytes"
+        _check_size(path)
+
+    def take_whole(self, page: Page, name: str) -> None:
+        """The page from top to bottom, however high the window is."""
+        path = self._settled(page, name)
+        page.screenshot(path=path, full_page=True, animations="disabled", caret="hide")
+        _check_size(path)
+
+    def _settled(self, page: Page, name: str) -> Path:
+        """Nothing of a hover or a tooltip, and nothing that is still being loaded; returns where the picture goes."""
+        page.mouse.move(0, 0)
+        page.wait_for_load_state("networkidle", timeout=LOADED_MILLISECONDS)
+        return self.folder / f"{name}.png"
+
+
+def _check_size(path: Path) -> None:
+    assert path.stat().st_size < MAX_BYTES, f"{path} is too large: {path.stat().st_size} bytes"
 
 
 def _box(element: Locator) -> FloatRect:

@@ -73,6 +73,8 @@ def test_a_month_goes_through_all_assets_and_shows_its_figures(location: CodeLoc
     for name in NAMES:
         (event,) = result.asset_materializations_for_node(name)
         assert (event.partition, event.metadata["written"].value) == (JUNE, 2)
+        requests = {"activities": 1, "activity_details": 2, "activity_streams": 2, "route_analyses": 0}
+        assert event.metadata["requests"].value == requests[name]
         assert location.materialized(name) == {JUNE}
     with engine.connect() as connection:
         assert len(connection.execute(select(analysis_tables.route_analyses)).all()) == 2
@@ -111,7 +113,10 @@ def test_a_run_that_dies_in_its_sixth_month_keeps_the_five_before(location: Code
     location.strava.faults["/activities/7"] = [NeedsReauthorization("athlete 1001 must connect again")]
     result = location.materialize(activity_details, tags=months(1, 12))
     assert not result.success
-    assert failure(result, "activity_details") == ("athlete 1001 must connect again", {"kind": "NeedsReauthorization"})
+    assert failure(result, "activity_details") == (
+        "athlete 1001, 2024-07: athlete 1001 must connect again",
+        {"kind": "NeedsReauthorization", "athlete": "1001", "months": "2024-07"},
+    )
     done = {f"{RIDER}|2024-{month:02d}-01" for month in range(8, 13)}
     assert location.materialized("activity_details") == done
     location.strava.new_requests()
@@ -156,7 +161,7 @@ def test_a_month_that_lost_most_of_its_rides_fails_until_it_is_allowed(location:
     refused = location.materialize(activities, partition_key=JUNE)
     told, shown = failure(refused, "activities")
     assert "run again with allow_mass_delete" in str(told)
-    assert shown == {"kind": "WarehouseError"}
+    assert shown == {"kind": "WarehouseError", "athlete": "1001", "months": "2025-06"}
     config = {"ops": {"activities": {"config": {"allow_mass_delete": True}}}}
     result = location.materialize(activities, partition_key=JUNE, run_config=config)
     (event,) = result.asset_materializations_for_node("activities")
@@ -175,7 +180,24 @@ def test_a_used_up_quota_ends_the_step_at_once_and_tells_until_when(location: Co
     result = location.materialize(activities, partition_key=JUNE)
     assert not result.success
     assert retries(result) == []
-    assert failure(result, "activities") == ("used up", {"kind": "QuotaExhausted", "retry_at": AT.isoformat()})
+    assert failure(result, "activities") == (
+        "athlete 1001, 2025-06: used up",
+        {"kind": "QuotaExhausted", "retry_at": AT.isoformat(), "athlete": "1001", "months": "2025-06"},
+    )
+
+
+def test_a_listing_that_fails_names_the_months_it_was_for(location: CodeLocation) -> None:
+    location.strava.faults["/athlete/activities"] = [AppInactive("switched off")]
+    told, shown = failure(location.materialize(activities, tags=months(3, 11)), "activities")
+    assert told == "athlete 1001, 2024-03 to 2024-11: switched off"
+    assert shown == {"kind": "AppInactive", "athlete": "1001", "months": "2024-03 to 2024-11"}
+
+
+def test_a_failed_profile_names_the_athlete(location: CodeLocation) -> None:
+    location.strava.faults["/athlete"] = [AppInactive("switched off")]
+    told, shown = failure(location.materialize(athletes_and_gear, partition_key=str(RIDER)), "athletes_and_gear")
+    assert told == "athlete 1001: switched off"
+    assert shown == {"kind": "AppInactive", "athlete": "1001"}
 
 
 @pytest.mark.parametrize("error", [RetriableStravaError("HTML"), DatabaseAway("away")])
@@ -210,5 +232,8 @@ def test_profile_gear_totals_and_zones_come_with_three_requests(location: CodeLo
     assert result.success
     assert location.strava.asked == ["/athlete", f"/athletes/{RIDER}/stats", "/athlete/zones"]
     assert location.materialized("gear") == location.materialized("athletes") == {str(RIDER)}
+    for event in result.asset_materializations_for_node("athletes_and_gear"):
+        assert event.metadata["requests"].value == 3
+        assert event.metadata["quota left"].value in range(1, 101)
     with engine.connect() as connection:
         assert connection.execute(select(tables.athletes.c.firstname)).scalar_one() == "Mira"

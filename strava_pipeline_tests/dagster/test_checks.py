@@ -24,6 +24,7 @@ from strava_pipeline.resources import WarehouseResource
 from strava_pipeline.sync import import_details, import_streams, import_summaries
 from strava_pipeline.warehouse import tables
 from strava_pipeline.warehouse.activities import Span, count_absent
+from strava_pipeline.warehouse.ops_tables import webhook_events
 from strava_pipeline.warehouse.tombstones import leave_tombstones
 from strava_pipeline_tests.dagster.conftest import CodeLocation
 from strava_pipeline_tests.inbox import connect_riders, store
@@ -112,9 +113,29 @@ def test_an_odd_summary_is_on_the_list_until_it_is_gone_or_well(month: CodeLocat
 @pytest.mark.usefixtures("location")
 def test_an_athlete_of_whom_nothing_is_heard_is_named(engine: Engine) -> None:
     connect_riders(engine, RIDER)
-    assert check(athletes_are_heard_of) == (False, f"- athlete {RIDER}: no event so far")
+    assert check(athletes_are_heard_of) == (False, f"- athlete {RIDER} (overdue): no event so far")
     store(engine, 1)
-    assert check(athletes_are_heard_of)[0]
+    heard, told = check(athletes_are_heard_of)
+    assert heard
+    assert told.startswith(f"- athlete {RIDER}: last event 0 days ago, ")
+
+
+@pytest.mark.usefixtures("location")
+def test_of_several_athletes_those_who_are_overdue_are_named_with_their_silence(engine: Engine) -> None:
+    connect_riders(engine, RIDER, 2002, 2003)
+    store(engine, 1)
+    store(engine, 2, owner_id=2002)
+    long_ago = datetime.now(UTC) - timedelta(days=30, hours=1)
+    with engine.begin() as connection:
+        ours = webhook_events.c.owner_id == 2002
+        connection.execute(update(webhook_events).where(ours).values(received_at=long_ago))
+    result: Any = athletes_are_heard_of(WarehouseResource())
+    assert not result.passed
+    assert result.description == "not heard of for three weeks: 2002, 2003"
+    lines = result.metadata["found"].value.splitlines()
+    assert lines[0] == "- athlete 2003 (overdue): no event so far"
+    assert lines[1] == f"- athlete 2002 (overdue): last event 30 days ago, {long_ago:%Y-%m-%d %H:%M} UTC"
+    assert lines[2].startswith(f"- athlete {RIDER}: last event 0 days ago, ")
 
 
 def test_checks_run_with_the_assets_they_are_about(month: CodeLocation) -> None:

@@ -1,0 +1,165 @@
+"""The operator's page with much going on, as a browser shows it: everything is on it, and its picture is taken."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+from sqlalchemy import Connection, Engine, insert
+from werkzeug.serving import make_server
+
+from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.strava.oauth import WANTED_SCOPES
+from strava_pipeline.warehouse.activities import Span
+from strava_pipeline.warehouse.job_progress import Done, Report, tell
+from strava_pipeline.warehouse.ops_tables import payloads, quota_windows, users, webhook_events
+from strava_pipeline.warehouse.tables import activities, activity_streams, athletes
+from strava_pipeline_tests.browser.screenshots import Screenshots
+from strava_pipeline_tests.strava.loopback import Loopback, reply
+from webhook_bridge.app import create_app
+
+pytestmark = pytest.mark.browser
+
+NOW = datetime.now(UTC)
+IMPORTING = 48213377
+
+
+@dataclass(frozen=True)
+class Rider:
+    """A made-up athlete: ``whole`` of the activities have details and samples, the last event came so long ago."""
+
+    athlete_id: int
+    firstname: str
+    lastname: str
+    state: str
+    activities: int
+    whole: int
+    last_event: timedelta | None
+    scopes: tuple[str, ...] = WANTED_SCOPES
+
+
+RIDERS = (
+    Rider(9120455, "Jonas", "Reiter", "active", 308, 308, timedelta(minutes=4), WANTED_SCOPES[:-1]),
+    Rider(IMPORTING, "Mira", "Holm", "active", 112, 58, timedelta(seconds=40)),
+    Rider(77120093, "Aiko", "Tanabe", "active", 0, 0, timedelta(hours=3)),
+    Rider(3301876, "Lena", "Fuchs", "needs_reauth", 55, 55, timedelta(hours=4)),
+    Rider(5100231, "", "", "revoked", 0, 0, None),
+)
+DEAD: tuple[dict[str, Any], ...] = (
+    {
+        "object_id": 16007158776,
+        "owner_id": 9120455,
+        "error": "GET /activities/16007158776 of athlete 9120455: Strava answered 500 error",
+        "error_class": "transient",
+        "finished_at": NOW - timedelta(hours=4),
+        "redrive_at": NOW + timedelta(hours=2),
+    },
+    {
+        "object_id": 16007166695,
+        "owner_id": IMPORTING,
+        "error": "activity 16007166695: Strava's field start_date is missing",
+        "error_class": "permanent",
+        "finished_at": NOW - timedelta(hours=29),
+        "run_id": "c0ffee00",
+    },
+)
+
+
+@pytest.fixture
+def busy(engine: Engine) -> Engine:
+    """Athletes in every state, an import that waits, events in several states, and two dead letters."""
+    with engine.begin() as connection:
+        for rider in RIDERS:
+            _add(connection, rider)
+        for number, letter in enumerate(DEAD):
+            _event(connection, f"dead-{number}", state="dead", **letter)
+        _event(connection, "open", state="received", owner_id=IMPORTING, received_at=NOW - timedelta(minutes=4))
+        connection.execute(insert(quota_windows), list(_used_of_limits()))
+        report = Report(
+            run_id="run", span=Span(IMPORTING, NOW - timedelta(days=330), NOW), step="activity_streams",
+            done=Done(112, 112, 58), requests=90, waiting_for="Strava's quota",
+            waiting_until=NOW + timedelta(minutes=12), estimated_end=NOW + timedelta(hours=2),
+        )  # fmt: skip
+        tell(connection, report)
+    return engine
+
+
+@pytest.fixture
+def address(busy: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Where the page is served, beside a Dagster in which nothing is requested."""
+    with Loopback() as dagster:
+        dagster.answers(reply({"data": {"answer": {"__typename": "PartitionBackfills", "results": []}}}))
+        monkeypatch.setenv("DAGSTER_WEBSERVER_URL", dagster.url)
+        server = make_server("127.0.0.1", 0, create_app(load_settings(), busy), threaded=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def test_the_status_page_shows_all_that_goes_on(address: str, chromium: Browser, screenshots: Screenshots) -> None:
+    context = chromium.new_context(viewport={"width": 1180, "height": 800}, locale="en-US", timezone_id="UTC")
+    page = context.new_page()
+    page.goto(address)
+    for rider in RIDERS[:-1]:
+        expect(page.get_by_role("rowheader", name=f"{rider.firstname} {rider.lastname}")).to_be_visible()
+    row = page.get_by_role("row").filter(has_text=str(IMPORTING))
+    expect(row.get_by_role("progressbar")).to_be_visible()
+    expect(row).to_contain_text("activity_streams, waits for")
+    for letter in DEAD:
+        expect(page.get_by_text(letter["error"])).to_be_visible()
+    expect(page.get_by_role("heading", name="Strava's limits")).to_be_visible()
+    screenshots.take_whole(page, "status")
+    context.close()
+
+
+def _used_of_limits() -> Iterator[dict[str, Any]]:
+    """The windows that are on, and the next ones, should one of them end meanwhile."""
+    for length_s, booked in ((900, 71), (86_400, 463)):
+        begun = NOW.timestamp() // length_s * length_s
+        for start in (begun, begun + length_s):
+            yield {
+                "scope": "app", "length_s": length_s, "starts_at": datetime.fromtimestamp(start, UTC),
+                "booked": booked, "read_foreign": 0, "overall_foreign": 0,
+            }  # fmt: skip
+
+
+def _add(connection: Connection, rider: Rider) -> None:
+    owner = {"athlete_id": rider.athlete_id}
+    connection.execute(insert(users).values(scopes=list(rider.scopes), state=rider.state, generation=1, **owner))
+    if rider.firstname:
+        name = {"firstname": rider.firstname, "lastname": rider.lastname}
+        connection.execute(insert(athletes).values(id=rider.athlete_id, fetched_at=NOW, **name))
+    what = {"resource_state": 2, "name": "Ride", "type": "Ride", "sport_type": "Ride", "fetched_at": NOW}
+    rows = [
+        owner | what | {"id": rider.athlete_id * 1000 + number, "start_date": NOW - timedelta(days=number)}
+        for number in range(rider.activities)
+    ]
+    if rows:
+        connection.execute(insert(activities), rows)
+        for row in rows[: rider.whole]:
+            part = owner | {"activity_id": row["id"], "fetched_at": NOW}
+            for kind in ("summary", "detail"):
+                connection.execute(insert(payloads).values(kind=kind, body={}, digest="same", **part))
+            connection.execute(insert(activity_streams).values(point_count=0, **part))
+    if rider.last_event is not None:
+        state = "parked" if rider.state == "needs_reauth" else "done"
+        _event(
+            connection, str(rider.athlete_id), state=state, owner_id=rider.athlete_id,
+            received_at=NOW - rider.last_event,
+        )  # fmt: skip
+
+
+def _event(connection: Connection, key: str, **more: Any) -> None:
+    values = {
+        "event_key": key, "source": "webhook", "subscription_id": 1, "object_type": "activity", "object_id": 1,
+        "aspect_type": "create", "event_time": NOW, "updates": {}, "signed": True,
+        "received_at": NOW - timedelta(hours=30), "attempts": 1,
+    }  # fmt: skip
+    connection.execute(insert(webhook_events).values(values | more))
