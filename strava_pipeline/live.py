@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError, StravaPipelineError
 from strava_pipeline.strava.payload import detail_rows, digest
 from strava_pipeline.strava.streams import stream_row
-from strava_pipeline.sync import Sync
+from strava_pipeline.sync import Sync, asking_at
 from strava_pipeline.warehouse import activities as store
 from strava_pipeline.warehouse import activity_news, put_aside
 from strava_pipeline.warehouse import streams as stream_store
@@ -54,7 +54,7 @@ def sync_activity(sync: Sync, claim: Claim) -> Effect:
     effect = _take_at_its_word(sync, claim)
     if effect is not None:
         return effect
-    asked_at = _ask(sync)
+    asked_at = asking_at(sync)
     try:
         start = _bring_detail(sync, claim, asked_at)
     except NotFound as error:
@@ -172,9 +172,3 @@ def _delete(connection: Connection, claim: Claim, asked_at: datetime) -> datetim
     if start is not None or not store.is_stored(connection, claim.object_id):
         leave_tombstones(connection, claim.owner_id, [claim.object_id], asked_at, "deleted at Strava")
     return start
-
-
-def _ask(sync: Sync) -> datetime:
-    """The database's time before a request: what orders answers that arrive in another order."""
-    with sync.engine.connect() as connection:
-        return now(connection)

@@ -1,5 +1,6 @@
-"""Brings activities up to date: fetch, store, analyse, by athlete and span. Webhooks: :mod:`strava_pipeline.live`.
+"""Brings activities up to date: fetch, store, analyse, by athlete and span.
 
+Webhooks: :mod:`strava_pipeline.live`; the athletes themselves: :mod:`strava_pipeline.athlete_import`.
 Each activity is committed before the next is asked for, and what is stored and current is skipped, so that
 a run that dies keeps its work and a repeated one sends no request twice.
 """
@@ -15,12 +16,11 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Connection, Engine
 
 from strava_pipeline.access import open_client
-from strava_pipeline.errors import MissingScope, NotFound, RejectedRequest, RetriableStravaError
+from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError
 from strava_pipeline.pace import Pace
 from strava_pipeline.settings import Settings
-from strava_pipeline.strava.athlete_payload import stats_rows, zone_rows
 from strava_pipeline.strava.client import StravaClient
-from strava_pipeline.strava.payload import athlete_row, detail_rows, digest, gear_rows
+from strava_pipeline.strava.payload import detail_rows, digest
 from strava_pipeline.strava.quota import Lane
 from strava_pipeline.strava.streams import stream_row
 from strava_pipeline.strava.watch import Watch
@@ -29,7 +29,6 @@ from strava_pipeline.warehouse import put_aside as aside
 from strava_pipeline.warehouse import streams as stream_store
 from strava_pipeline.warehouse.activities import Payload, Span
 from strava_pipeline.warehouse.analyses import not_analysed
-from strava_pipeline.warehouse.athletes import store_athlete, store_gear, store_stats, store_zones
 from strava_pipeline.warehouse.engine import autocommit, now, repeated
 from strava_pipeline.warehouse.listed import edited_since_listed, news
 from strava_pipeline.warehouse.retention import keep_from
@@ -84,46 +83,12 @@ class SpanResult:
     quarantined: dict[int, str] = field(default_factory=dict)
 
 
-def import_athlete(sync: Sync, athlete_id: int) -> int:
-    """Store the athlete's profile, gear, totals and zones with three requests; returns the number of bikes and shoes.
-
-    Totals or zones that Strava does not give, or that do not map, are left out.
-    """
-    asked_at = _ask(sync)
-    body = sync.client.get_athlete(athlete_id)
-    gear = gear_rows(athlete_id, body)
-    with sync.engine.begin() as connection:
-        store_athlete(connection, athlete_row(body), asked_at)
-        store_gear(connection, gear, asked_at)
-    for what, import_more in (("totals", _import_stats), ("zones", _import_zones)):
-        try:
-            import_more(sync, athlete_id)
-        except (MissingScope, NotFound, RejectedRequest) as error:
-            log.warning("%s of athlete %d are left out: %s", what, athlete_id, error)
-    return len(gear)
-
-
-def _import_stats(sync: Sync, athlete_id: int) -> None:
-    asked_at = _ask(sync)
-    rows = stats_rows(athlete_id, sync.client.get_athlete_stats(athlete_id))
-    with sync.engine.begin() as connection:
-        store_stats(connection, rows, asked_at)
-
-
-def _import_zones(sync: Sync, athlete_id: int) -> None:
-    asked_at = _ask(sync)
-    zones = zone_rows(athlete_id, sync.client.get_athlete_zones(athlete_id))
-    with sync.engine.begin() as connection:
-        for kind in store_zones(connection, athlete_id, zones, asked_at):
-            log.info("athlete %d has new zones of %s", athlete_id, kind)
-
-
 def import_summaries(sync: Sync, spans: Sequence[Span], *, allow_mass_delete: bool = False) -> Iterator[SpanResult]:
     """Replace each of one athlete's spans by what Strava lists, after one listing over all of them.
 
     A summary that tells nothing new is not written again.
     """
-    asked_at = _ask(sync)
+    asked_at = asking_at(sync)
     athlete_id = spans[0].athlete_id
     whole = Span(athlete_id, min(span.start for span in spans), max(span.end for span in spans))
     listing = read_listing(athlete_id, sync.client.list_activities(athlete_id, whole.start, whole.end))
@@ -208,7 +173,7 @@ def analyse_activity(engine: Engine, activity: int) -> None:
 
 def _store_detail(sync: Sync, athlete_id: int, activity: int, listed_digest: str) -> None:
     for _ in range(ATTEMPTS):
-        asked_at = _ask(sync)
+        asked_at = asking_at(sync)
         body = sync.client.get_activity(athlete_id, activity)
         rows = detail_rows(athlete_id, body)
 
@@ -314,7 +279,7 @@ def _starts(mapped: tuple[JsonObject, Payload]) -> datetime:
     return start
 
 
-def _ask(sync: Sync) -> datetime:
+def asking_at(sync: Sync) -> datetime:
     """The database's time before a request: what orders answers that arrive in another order."""
     with autocommit(sync.engine) as connection:
         return now(connection)

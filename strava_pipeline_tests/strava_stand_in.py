@@ -72,6 +72,7 @@ class StravaStandIn:
     asked: list[str] = field(default_factory=list)
     watch: Watch = field(default_factory=Watch)
     owner: int = RIDER
+    retired: dict[str, JsonObject] = field(default_factory=dict)
     heart_rate_zones: list[JsonObject] = field(
         default_factory=lambda: [{"min": 0, "max": 120}, {"min": 120, "max": 160}, {"min": 160, "max": -1}]
     )
@@ -109,12 +110,18 @@ class StravaStandIn:
                 return {"heart_rate": {"custom_zones": False, "zones": self.heart_rate_zones}}
             case ["athlete", "activities"]:
                 return self._listed(athlete_id, query or {})
-            case ["activities", number]:
-                return dict(self._known(int(number)))
+            case ["activities" | "gear" as kind, number]:
+                return self._gear(number) if kind == "gear" else dict(self._known(int(number)))
             case ["activities", number, "streams"]:
                 self._known(int(number))
                 return self.streams[int(number)]
         raise AssertionError(f"Strava has no {path}")
+
+    def _gear(self, number: str) -> JsonObject:
+        if number not in self.retired:
+            fault = Fault("Record Not Found", "Gear", "", "invalid")
+            raise NotFound(f"GET /gear/{number}: gone", status=404, fault=fault)
+        return self.retired[number]
 
     def _known(self, number: int) -> JsonObject:
         if number not in self.activities:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, Table, func, select, text
 
+from strava_pipeline.athlete_import import import_athlete
 from strava_pipeline.errors import (
     DatabaseAway,
     MissingScope,
@@ -22,7 +23,6 @@ from strava_pipeline.strava.quota import Lane
 from strava_pipeline.sync import (
     SpanResult,
     analyse_span,
-    import_athlete,
     import_details,
     import_streams,
     import_summaries,

@@ -6,12 +6,12 @@ import dagster as dg
 
 from strava_pipeline.assets.progress import quota_left
 from strava_pipeline.assets.steps import lane_of, step_faults, table_metadata
+from strava_pipeline.athlete_import import import_athlete
 from strava_pipeline.partitions import athletes_partitions
 from strava_pipeline.pool import POOL
 from strava_pipeline.resources import StravaResource
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.lanes import Ceilings
-from strava_pipeline.sync import import_athlete
 from strava_pipeline.warehouse import tables
 
 
@@ -38,7 +38,7 @@ from strava_pipeline.warehouse import tables
 def athletes_and_gear(
     context: dg.AssetExecutionContext, strava: StravaResource
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """Profile, totals and zones take three requests per athlete; gear comes with the profile."""
+    """Profile, totals and zones take three requests per athlete; gear comes with the profile, but for what it omits."""
     sync, lane = strava.sync(lane_of(context)), lane_of(context)
     pieces = 0
     with step_faults(context.retry_number) as place:

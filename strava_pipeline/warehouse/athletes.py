@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, exists, func, select, update
 
 from strava_pipeline.warehouse.bulk import upsert
-from strava_pipeline.warehouse.tables import athlete_stats, athlete_zones, athletes, gear
+from strava_pipeline.warehouse.tables import activities, athlete_stats, athlete_zones, athletes, gear
 
 Row = dict[str, Any]
 ZONE_FIELDS = ("zone", "min", "max", "custom_zones")
@@ -24,6 +24,18 @@ def store_gear(connection: Connection, rows: Sequence[Row], asked_at: datetime) 
     """Store bikes and shoes; a summary of one keeps what only its detail tells."""
     for row in rows:
         upsert(connection, gear, [row | {"fetched_at": asked_at}], newer_by="fetched_at", rewrite_same=False)
+
+
+def unknown_gear(connection: Connection, athlete_id: int) -> list[str]:
+    """What an athlete's stored activities were done with, and of which nothing is stored: sold or retired long ago."""
+    known = exists().where(gear.c.id == activities.c.gear_id)
+    query = (
+        select(activities.c.gear_id)
+        .where(activities.c.athlete_id == athlete_id, activities.c.gear_id.is_not(None), ~known)
+        .distinct()
+        .order_by(activities.c.gear_id)
+    )
+    return [str(found) for found in connection.execute(query).scalars()]
 
 
 def store_stats(connection: Connection, rows: Sequence[Row], asked_at: datetime) -> None:

@@ -16,6 +16,7 @@ from strava_pipeline.assets.steps import LANE_TAG, step_faults
 from strava_pipeline.errors import (
     AppInactive,
     DatabaseAway,
+    MissingScope,
     NeedsReauthorization,
     NotFound,
     QuotaExhausted,
@@ -237,3 +238,37 @@ def test_profile_gear_totals_and_zones_come_with_three_requests(location: CodeLo
         assert event.metadata["quota left"].value in range(1, 101)
     with engine.connect() as connection:
         assert connection.execute(select(tables.athletes.c.firstname)).scalar_one() == "Mira"
+
+
+def test_gear_that_the_profile_does_not_list_is_asked_for_once(location: CodeLocation, engine: Engine) -> None:
+    for number, used in enumerate(["b1", "b7", "b7", "g8", None], start=1):
+        location.strava.add(number, AT, gear_id=used)
+    location.strava.retired["b7"] = {"id": "b7", "name": "Old", "brand_name": "Maker", "weight": 8.5, "retired": True}
+    location.materialize(activities, partition_key=JUNE)
+    for asked in (["/gear/b7", "/gear/g8"], []):
+        location.strava.new_requests()
+        result = location.materialize(athletes_and_gear, partition_key=str(RIDER))
+        assert result.success
+        assert location.strava.new_requests()[1:] == [f"/athletes/{RIDER}/stats", "/athlete/zones", *asked]
+    columns = tables.gear.c
+    with engine.connect() as connection:
+        found = connection.execute(select(columns.id, columns.name, columns.brand_name).order_by(columns.id)).all()
+    # Of the shoes Strava knows nothing any more.
+    assert found == [("b1", "Blue", None), ("b7", "Old", "Maker"), ("g8", None, None)]
+
+
+def test_gear_that_cannot_be_asked_for_now_is_asked_for_again(location: CodeLocation) -> None:
+    location.strava.add(1, AT, gear_id="b7")
+    location.materialize(activities, partition_key=JUNE)
+    location.strava.faults["/gear/b7"] = [RetriableStravaError("no connection")]
+    assert location.materialize(athletes_and_gear, partition_key=str(RIDER)).success
+    assert location.strava.asked.count("/gear/b7") == 2
+
+
+def test_gear_that_may_not_be_looked_at_is_asked_for_again_once_it_may(location: CodeLocation) -> None:
+    location.strava.add(1, AT, gear_id="b7")
+    location.materialize(activities, partition_key=JUNE)
+    location.strava.faults["/gear/b7"] = [MissingScope("profile:read_all is missing")]
+    for _ in range(3):
+        assert location.materialize(athletes_and_gear, partition_key=str(RIDER)).success
+    assert location.strava.asked.count("/gear/b7") == 2

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, Row, insert, select
 
+from strava_pipeline.athlete_import import import_athlete
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.sync import analyse_span, import_athlete, import_details, import_streams, import_summaries
+from strava_pipeline.sync import analyse_span, import_details, import_streams, import_summaries
 from strava_pipeline.warehouse.activities import Span
 from strava_pipeline.warehouse.notification_tables import notifications
 from strava_pipeline.warehouse.notifications import RIDE_SUMMARY

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, column, func, insert, inspect, select, table, text, update
 
+from strava_pipeline.athlete_import import import_athlete
 from strava_pipeline.errors import DatabaseAway, FencedOut, NeedsReauthorization, UnknownAthlete
 from strava_pipeline.keyring import Keyring
 from strava_pipeline.pace import Pace
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.strava.quota import Lane
-from strava_pipeline.sync import analyse_span, import_athlete, import_details, import_streams, import_summaries
+from strava_pipeline.sync import analyse_span, import_details, import_streams, import_summaries
 from strava_pipeline.warehouse import erasure, tables
 from strava_pipeline.warehouse.activities import Span
 from strava_pipeline.warehouse.analysis_tables import route_analyses
