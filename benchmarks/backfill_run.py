@@ -1,6 +1,7 @@
 """One run of Dagster over an athlete's whole history, in a process of its own, which tells its memory.
 
-Takes the number of activities, and prints the peak, and what was held as each quarter of them was stored.
+Takes the number of activities, and prints the peak, and what was held as each quarter of them was stored. How far it
+is goes to standard error every half minute.
 """
 
 from __future__ import annotations
@@ -23,7 +24,12 @@ from strava_pipeline.partitions import register_athlete
 from strava_pipeline.resources import StravaResource, WarehouseResource
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse import tables
+from strava_pipeline.warehouse.activities import DETAIL
 from strava_pipeline.warehouse.engine import database_url, open_engine
+from strava_pipeline.warehouse.ops_tables import payloads
+
+TELL_EVERY_SECONDS = 30.0
+_DETAILED = select(func.count()).select_from(payloads).where(payloads.c.kind == DETAIL)
 
 
 def main() -> None:
@@ -60,13 +66,18 @@ def main() -> None:
 
 
 class _Held(threading.Thread):
-    """Looks once a second how many activities have their streams; notes this process's memory at each quarter, MiB."""
+    """Looks once a second how many activities have their streams; notes this process's memory at each quarter, MiB.
+
+    Tells of it now and then, so that whoever waits sees that something moves.
+    """
 
     def __init__(self, engine: Engine, count: int) -> None:
         super().__init__(daemon=True)
         self.at_quarters: dict[int, float] = {}
         self.over = threading.Event()
         self._engine = engine
+        self._told_at = self._began = time.monotonic()
+        self._count = count
         self._marks = [count * quarter // 4 for quarter in (1, 2, 3, 4)]
 
     def run(self) -> None:
@@ -74,6 +85,14 @@ class _Held(threading.Thread):
             last = self.over.wait(1)
             with self._engine.connect() as connection:
                 stored = connection.execute(select(func.count()).select_from(tables.activity_streams)).scalar_one()
+                detailed = connection.execute(_DETAILED).scalar_one()
+            if time.monotonic() - self._told_at >= TELL_EVERY_SECONDS:
+                self._told_at = time.monotonic()
+                print(
+                    f"after {self._told_at - self._began:.0f} s: of {self._count} activities {detailed} have their"
+                    f" detail, {stored} their streams; {_resident_mib():.0f} MiB",
+                    file=sys.stderr,
+                )
             while self._marks and stored >= self._marks[0]:
                 self.at_quarters[self._marks.pop(0)] = _resident_mib()
             if last:

@@ -23,7 +23,7 @@ from strava_pipeline.warehouse.activities import Span
 from strava_pipeline.warehouse.backfill_estimate import backfill_end
 from strava_pipeline.warehouse.engine import autocommit, now
 from strava_pipeline.warehouse.job_progress import Done, Report, count_done, note_finished, tell
-from strava_pipeline.warehouse.quota_status import quota_status
+from strava_pipeline.warehouse.quota_status import scope_status
 
 log = logging.getLogger(__name__)
 
@@ -119,9 +119,8 @@ class Teller:
 def quota_left(engine: Engine, ceilings: Ceilings, athlete_id: int, lane: Lane) -> int:
     """How many calls a lane may send now on behalf of an athlete."""
     with autocommit(engine) as connection:
-        status = quota_status(connection, ceilings, now(connection))
-    scope = ceilings.scope_of(athlete_id)
-    return status.open_to(lane, scope) if scope in status.scopes else ceilings.short
+        windows = scope_status(connection, ceilings, ceilings.scope_of(athlete_id), now(connection))
+    return min(window.open_to[lane] for window in windows)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from strava_pipeline.strava.estimate import Allowance, estimated_end
 from strava_pipeline.strava.lanes import Ceilings
 from strava_pipeline.warehouse.engine import now
-from strava_pipeline.warehouse.quota_status import quota_status
+from strava_pipeline.warehouse.quota_status import scope_status
 
 
 def backfill_end(
@@ -19,18 +19,8 @@ def backfill_end(
     if not requests:
         return None
     moment = now(connection)
-    scope = ceilings.scope_of(athlete_id)
-    windows = {
-        status.use.window.length_s: status
-        for status in quota_status(connection, ceilings, moment).windows
-        if status.scope == scope
-    }
-
-    def allowance(length: int, limit: int) -> Allowance:
-        known = windows.get(length)
-        left, of = (limit, limit) if known is None else (ceilings.room(known.use), known.limit)
-        return Allowance(left, of, length)
-
-    short = allowance(ceilings.short_window_s, ceilings.short)
-    long = allowance(ceilings.long_window_s, ceilings.long)
+    short, long = (
+        Allowance(ceilings.room(status.use), status.limit, status.use.window.length_s)
+        for status in scope_status(connection, ceilings, ceilings.scope_of(athlete_id), moment)
+    )
     return estimated_end(moment, requests, short, long, seconds_per_request)

@@ -33,7 +33,6 @@ from strava_pipeline.strava.quota import (
 )
 from strava_pipeline.strava.watch import Watch
 from strava_pipeline.warehouse import api_calls, app_status, quota_windows
-from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
 from strava_pipeline.warehouse.strava_clock import clock_in, store_clock
 
@@ -54,7 +53,11 @@ TOO_MANY_REQUESTS = 429
 # While one call asks what time it is at Strava, the others look again this often.
 ASKING = timedelta(seconds=1)
 BUSY_DAY_KEPT = timedelta(minutes=5)
-_TAKE_LOCK = text("SELECT set_config('synchronous_commit', :waits, true), pg_advisory_xact_lock(:lock)")
+# The time is that after the lock was had: a row of the first query comes before what is told of it.
+_TAKE_LOCK = text(
+    "WITH held AS MATERIALIZED (SELECT set_config('synchronous_commit', :waits, true), pg_advisory_xact_lock(:lock))"
+    " SELECT clock_timestamp() FROM held"
+)
 _WAIT_FOR_DISK = text("SELECT set_config('synchronous_commit', 'on', true)")
 
 
@@ -65,8 +68,8 @@ def _spread() -> float:
 class PostgresLedger:
     """The ledger in ``ops.api_calls`` and ``ops.quota_windows``.
 
-    ``clock`` tells the database's time; ``sleep`` and ``spread`` (seconds by which waiting processes differ)
-    belong to it. ``watch`` hears of each wait and of each booking.
+    ``clock`` tells the database's time, if it does not itself; ``sleep`` and ``spread`` (seconds by which waiting
+    processes differ) belong to it. ``watch`` hears of each wait and of each booking.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class PostgresLedger:
         engine: Engine,
         ceilings: Ceilings,
         *,
-        clock: Callable[[Connection], datetime] = now,
+        clock: Callable[[Connection], datetime] | None = None,
         sleep: Callable[[float], None] = time.sleep,
         spread: Callable[[], float] = _spread,
         watch: Watch | None = None,
@@ -192,8 +195,9 @@ class PostgresLedger:
 
     def _lock(self, connection: Connection, *, waits_for_disk: bool = True) -> datetime:
         """The database's time, once nobody else reads or books; whether the commit is to wait for the disk."""
-        connection.execute(_TAKE_LOCK, {"lock": _LOCK, "waits": "on" if waits_for_disk else "off"})
-        return self._clock(connection)
+        taken = connection.execute(_TAKE_LOCK, {"lock": _LOCK, "waits": "on" if waits_for_disk else "off"})
+        moment: datetime = taken.scalar_one()
+        return moment if self._clock is None else self._clock(connection)
 
     def _checked(self, connection: Connection, stored: StravaClock, moment: datetime) -> StravaClock:
         clock = stored.since_set_back(moment)

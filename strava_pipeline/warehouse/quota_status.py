@@ -61,6 +61,11 @@ def quota_status(connection: Connection, ceilings: Ceilings, moment: datetime) -
     )
 
 
+def scope_status(connection: Connection, ceilings: Ceilings, scope: str, moment: datetime) -> list[WindowStatus]:
+    """The current windows of one scope, the short one first, at ``moment`` (database's clock)."""
+    return _of_scope(connection, ceilings, scope, moment, load_clock(connection).now(moment))
+
+
 def _of_scope(
     connection: Connection, ceilings: Ceilings, scope: str, moment: datetime, now: datetime
 ) -> list[WindowStatus]:

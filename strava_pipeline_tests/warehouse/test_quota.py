@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, insert, select, text
 
 from strava_pipeline.errors import QuotaExhausted
 from strava_pipeline.settings import QuotaScope, load_settings
 from strava_pipeline.strava.lanes import Ceilings
 from strava_pipeline.strava.quota import Lane, Outcome, Pair, RateHeaders
+from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.ops_tables import api_calls
-from strava_pipeline.warehouse.quota import SPREAD_SECONDS, PostgresLedger
+from strava_pipeline.warehouse.quota import _LOCK, SPREAD_SECONDS, PostgresLedger
 from strava_pipeline_tests.warehouse.ledgers import (
     DAY,
     EDGE,
@@ -31,6 +33,7 @@ from strava_pipeline_tests.warehouse.ledgers import (
     refused,
     windows,
 )
+from strava_pipeline_tests.warehouse.sessions import PATIENCE_SECONDS, wait_for_a_lock
 
 
 def test_a_call_is_one_row_from_reservation_to_answer(engine: Engine, clock: Clock) -> None:
@@ -199,3 +202,14 @@ def test_waiting_processes_come_back_a_little_apart_and_never_early(engine: Engi
         ledger.release(reservation)
     assert len(set(back)) == 5
     assert 0 <= min(back) < max(back) <= SPREAD_SECONDS
+
+
+def test_a_booking_tells_the_time_at_which_its_turn_came(engine: Engine) -> None:
+    ledger = PostgresLedger(engine, Ceilings(9, 9, QUARTER, DAY))
+    with ThreadPoolExecutor() as pool, engine.begin() as holder:
+        holder.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        waiting = pool.submit(book, ledger)
+        wait_for_a_lock(engine, 1)
+        released_at = now(holder)
+        holder.commit()
+        assert waiting.result(PATIENCE_SECONDS).reserved_at > released_at
