@@ -73,7 +73,7 @@ class MailerResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see 
 
     def send_due(self) -> "Iterator[Outcome]":
         """Send the mails that are due; tells of each what became of it."""
-        # Draws pictures, which takes half a second to load; a run without mails is spared that.
+        # A run without mails is spared loading it.
         if any_due(self.warehouse.engine):
             from strava_pipeline.notifications.outbox import send_due  # noqa: PLC0415  see above
 

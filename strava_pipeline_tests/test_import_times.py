@@ -41,5 +41,9 @@ def test_a_run_loads_no_library_that_its_steps_may_not_need() -> None:
     assert loaded_by("strava_pipeline.definitions").isdisjoint({"pandas", "pyarrow", "matplotlib", "numpy"})
 
 
+def test_a_mail_that_is_not_sent_draws_nothing() -> None:
+    assert loaded_by("strava_pipeline.notifications.outbox").isdisjoint({"pandas", "matplotlib"})
+
+
 def test_what_is_looked_for_would_be_found() -> None:
     assert {"dagster"} <= loaded_by("strava_pipeline.definitions")

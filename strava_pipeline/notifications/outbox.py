@@ -21,7 +21,6 @@ from sqlalchemy import Engine, Row
 from strava_pipeline.analysis.track import track_from_streams
 from strava_pipeline.errors import ConfigurationError, MailDelayed, MailRefused
 from strava_pipeline.keyring import Keyring
-from strava_pipeline.notifications.gallery import gallery
 from strava_pipeline.notifications.ride_mail import Envelope, compose
 from strava_pipeline.notifications.smtp import MailServer, parse_smtp_url, send
 from strava_pipeline.notifications.summary import summarize
@@ -120,6 +119,8 @@ def _outbox(settings: Settings) -> Outbox:
 
 def _compose(engine: Engine, outbox: Outbox, claimed: Claimed) -> tuple[str, EmailMessage]:
     """The recipient and the mail, from one look at the tables."""
+    from strava_pipeline.notifications.gallery import gallery  # noqa: PLC0415  draws: slow to load, where mail is off
+
     facts, streams = _facts(engine, claimed)
     summary = summarize(facts)
     track = track_from_streams(streams) if streams is not None and streams["point_count"] else None

@@ -9,11 +9,14 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
+from typing import TYPE_CHECKING
 
-from strava_pipeline.notifications.gallery import Picture
 from strava_pipeline.notifications.rendering import templates
 from strava_pipeline.notifications.summary import Summary
 from strava_pipeline.notifications.wording import isolated
+
+if TYPE_CHECKING:
+    from strava_pipeline.notifications.gallery import Picture
 
 # Longer ones are cut by mail programs anyway.
 LONGEST_SUBJECT_TITLE = 48
