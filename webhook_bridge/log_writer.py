@@ -14,6 +14,8 @@ from typing import TextIO
 
 # What a log that takes nothing leaves waiting; some 200 bytes each. Lines beyond are counted, and lost.
 MOST_LINES = 10_000
+# How long a line waits for others to be written with it.
+PAUSE_SECONDS = 0.05
 # How long the end of the process waits for its last lines.
 CLOSING_SECONDS = 2.0
 
@@ -26,6 +28,7 @@ class LogWriter(logging.Handler):
         self._stream = stream
         self._lines: SimpleQueue[str | None] = SimpleQueue()
         self._lost = 0
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
@@ -41,6 +44,7 @@ class LogWriter(logging.Handler):
 
     def close(self) -> None:
         """Write what is left."""
+        self._closing.set()
         self._lines.put(None)
         self._thread.join(CLOSING_SECONDS)
         super().close()
@@ -49,6 +53,8 @@ class LogWriter(logging.Handler):
         more = True
         while more:
             found = [self._lines.get()]
+            # To be woken for each line would cost more than to write it.
+            self._closing.wait(PAUSE_SECONDS)
             with suppress(Empty):
                 while len(found) < MOST_LINES:
                     found.append(self._lines.get_nowait())

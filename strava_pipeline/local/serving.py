@@ -69,6 +69,19 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
 class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     parser_class = _Parser
 
+    def writable(self) -> bool:
+        """As waitress says, but not while a thread is sending: the loop would turn until that thread is done.
+
+        What the thread cannot send it leaves here, and wakes the loop when its request is done.
+        """
+        # Not by asking waitress: the loop asks each connection in every turn, and there may be thousands.
+        if not (self.total_outbufs_len or self.will_close or self.close_when_flushed):
+            return False
+        if not self.outbuf_lock.acquire(blocking=False):
+            return False
+        self.outbuf_lock.release()
+        return True
+
 
 class _Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
     channel_class = _Channel

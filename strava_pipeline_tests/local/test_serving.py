@@ -1,4 +1,4 @@
-"""The server lets go of clients that never finish."""
+"""The server lets go of clients that never finish, serves those that read slowly, and waits rather than turns."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 from flask import Flask
@@ -14,13 +16,21 @@ from strava_pipeline.local import serving
 
 REQUEST_SECONDS = 0.5
 PATIENCE_SECONDS = 10
+# More than the buffers of both ends of a connection take.
+LARGE = "x" * 20_000_000
+
+
+def large_app() -> Flask:
+    app = Flask(__name__)
+    app.add_url_rule("/large", view_func=lambda: LARGE)
+    return app
 
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(serving, "REQUEST_SECONDS", REQUEST_SECONDS)
     monkeypatch.setattr(serving, "CLEANUP_SECONDS", 0)
-    server = serving._listening(Flask(__name__), "127.0.0.1", 0, "the test", threads=2)
+    server = serving._listening(large_app(), "127.0.0.1", 0, "the test", threads=2)
     server.adj.asyncore_loop_timeout = 0.05
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -51,3 +61,29 @@ def test_who_sends_byte_by_byte_is_cut_off(port: int, start: bytes) -> None:
             except ConnectionError:
                 break
     assert time.monotonic() - began > REQUEST_SECONDS
+
+
+def test_a_large_answer_reaches_a_slow_reader_whole(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.settimeout(PATIENCE_SECONDS)
+        connection.sendall(b"GET /large HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+        read = b""
+        while part := connection.recv(10_000):
+            read += part
+    assert read.partition(b"\r\n\r\n")[2] == LARGE.encode()
+
+
+def test_the_loop_leaves_a_connection_alone_while_a_thread_sends() -> None:
+    server = serving._listening(large_app(), "127.0.0.1", 0, "the test", threads=1)
+    ours, theirs = socket.socketpair()
+    with closing(server), closing(theirs), ThreadPoolExecutor(1) as other_thread:
+        channel = serving._Channel(server, ours, ("127.0.0.1", 1), server.adj, map=server._map)
+        assert not channel.writable()
+        channel.total_outbufs_len = 1
+        assert channel.writable()
+        assert other_thread.submit(channel.outbuf_lock.acquire).result()
+        assert not channel.writable()
+        other_thread.submit(channel.outbuf_lock.release).result()
+        assert channel.writable()
+        channel.close()
+    server.task_dispatcher.shutdown()

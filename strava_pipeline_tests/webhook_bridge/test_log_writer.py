@@ -35,8 +35,9 @@ def logger() -> Iterator[logging.Logger]:
     own.propagate = False
     yield own
     for handler in [*own.handlers]:
-        own.removeHandler(handler)
-        handler.close()
+        if isinstance(handler, LogWriter):
+            own.removeHandler(handler)
+            handler.close()
 
 
 def test_a_process_that_ends_has_written_every_line_in_order() -> None:
@@ -53,7 +54,8 @@ def test_a_process_whose_log_has_nobody_at_its_end_ends_well() -> None:
 
 def test_lines_of_several_threads_stay_whole(logger: logging.Logger) -> None:
     written = StringIO()
-    logger.addHandler(LogWriter(written))
+    writer = LogWriter(written)
+    logger.addHandler(writer)
 
     def tell(name: str) -> None:
         for number in range(LINES):
@@ -64,7 +66,7 @@ def test_lines_of_several_threads_stay_whole(logger: logging.Logger) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    logger.handlers[0].close()
+    writer.close()
     lines = written.getvalue().splitlines()
     for name in "abcd":
         assert [line for line in lines if line.startswith(name)] == [f"{name} {n}" for n in range(LINES)]
