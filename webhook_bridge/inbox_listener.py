@@ -9,6 +9,7 @@ from collections.abc import Callable
 from psycopg import Error as PsycopgError
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.warehouse.bulk import driver_of
@@ -44,7 +45,7 @@ class InboxListener:
         while not self._stop.is_set():
             try:
                 self._listen()
-            except (StravaPipelineError, PsycopgError) as error:
+            except (StravaPipelineError, SQLAlchemyError, PsycopgError) as error:
                 log.warning("not listening for news of the inbox: %s", str(error).partition("\n")[0])
                 self._stop.wait(PAUSE_SECONDS)
 

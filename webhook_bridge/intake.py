@@ -69,25 +69,34 @@ class Intake:
 
     def _start(self) -> None:
         with self._guard:
-            if self._thread is None:
+            # Should it ever end, no delivery must be refused for it until somebody restarts the bridge.
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
         while True:
-            batch = self._gathered()
-            try:
-                # To take a connection from the pool, which sees first whether it still lives, costs more than to store
-                # by it: it is kept as long as more has come meanwhile.
-                with storing(self._engine) as connection:
-                    outcomes = _stored(connection, batch)
-                    while not self._entries.empty():
-                        _settle(batch, outcomes)
-                        batch = self._gathered()
-                        outcomes = _stored(connection, batch)
-            except Exception as error:  # noqa: BLE001  it is raised where the answer is made
-                outcomes = [error] * len(batch)
+            batch, outcomes = self._worked_off(self._gathered())
+            if any(isinstance(outcome, DatabaseAway) for outcome in outcomes):
+                # Nobody has asked a connection that was used just now whether it lives: the server may have started
+                # anew since. The next one is fresh, and finds what was stored all the same to be a duplicate.
+                batch, outcomes = self._worked_off(batch)
             _settle(batch, outcomes)
+
+    def _worked_off(self, batch: list[_Entry]) -> tuple[list[_Entry], list[Stored | Exception]]:
+        """Store a batch, and by the same connection what has come meanwhile; the last of them is yet to be settled."""
+        try:
+            # To take a connection from the pool, which sees first whether it still lives, costs more than to store by
+            # it: it is kept as long as more has come meanwhile.
+            with storing(self._engine) as connection:
+                outcomes = _stored(connection, batch)
+                while not self._entries.empty():
+                    _settle(batch, outcomes)
+                    batch = self._gathered()
+                    outcomes = _stored(connection, batch)
+        except Exception as error:  # noqa: BLE001  it is raised where the answer is made
+            outcomes = [error] * len(batch)
+        return batch, outcomes
 
     def _gathered(self) -> list[_Entry]:
         """All that have come by now, at least one of them, but for those whose senders were refused meanwhile."""

@@ -1,7 +1,9 @@
 """Writes the log by a thread of its own: who answers a request waits neither for the log nor for who writes to it.
 
 Threads that wrote one after the other would each have to get the interpreter back while they hold what the next of
-them waits for.
+them waits for. ``QueueHandler`` and ``QueueListener`` would do nearly that, but each line would wake the listener and
+be written by itself, which side by side cost some tenth of the deliveries per second. A log that takes nothing would
+fill their queue without end, or make each line a trace in that very log, and the end of the process would wait for it.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ class LogWriter(logging.Handler):
             if self._lost:
                 lines.append(f"{self._lost} lines of the log are lost: it was not written as fast as they came")
                 self._lost = 0
-            # A log that nobody takes any more is no reason to end the bridge.
-            with suppress(OSError, ValueError):
+            # A log that nobody takes any more, or that there never was, is no reason to end the bridge or this thread.
+            with suppress(Exception):
                 self._stream.writelines(f"{line}\n" for line in lines)
                 self._stream.flush()

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -32,6 +33,7 @@ from strava_pipeline.strava.quota import Lane
 from strava_pipeline.sync import Sync
 from strava_pipeline.warehouse import webhook_claims as claims
 from strava_pipeline.warehouse.dead_letters import PERMANENT, TRANSIENT, hasten
+from strava_pipeline.warehouse.engine import repeated
 from strava_pipeline.warehouse.parking import park
 from strava_pipeline.warehouse.webhook_claims import Claim
 
@@ -95,8 +97,8 @@ def sync_object(
         raise
     else:
         context.log.info("%s %d: %s", claim.object_type, claim.object_id, effect.done)
-        with warehouse.engine.begin() as connection:
-            hasten(connection, RetriableStravaError.__name__)
+        # The events are done: a database that was away for a moment makes no failure of that.
+        repeated(warehouse.engine, partial(hasten, error_kind=RetriableStravaError.__name__))
         if effect.start is not None:
             _show(context, claim, effect.start)
 

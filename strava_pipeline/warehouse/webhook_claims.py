@@ -32,6 +32,7 @@ from sqlalchemy import (
 
 from strava_pipeline.errors import FencedOut
 from strava_pipeline.warehouse import dead_letters
+from strava_pipeline.warehouse.engine import repeated
 from strava_pipeline.warehouse.ops_tables import webhook_claims, webhook_events
 from strava_pipeline.warehouse.webhook_events import (
     DEAD,
@@ -157,18 +158,19 @@ def claim_objects(engine: Engine, limit: int) -> list[Claim]:
 
 def note_run(engine: Engine, fences: Sequence[int], run_id: str) -> None:
     """Remember which Dagster run was launched for the claims."""
-    with engine.begin() as connection:
-        connection.execute(update(webhook_events).where(_locked(holds(fences))).values(run_id=run_id))
+    noted = update(webhook_events).where(_locked(holds(fences))).values(run_id=run_id)
+    # The run is on its way: a database that was away for a moment must not leave other claims without theirs.
+    repeated(engine, lambda connection: connection.execute(noted))
 
 
 def give_back(engine: Engine, fences: Sequence[int], *, wait: timedelta, reason: str) -> None:
     """Return claims unused, because Dagster did not take them; that costs the events nothing."""
-    with engine.begin() as connection:
-        connection.execute(
-            update(webhook_events)
-            .where(_locked(holds(fences)))
-            .values(**_not_before(func.clock_timestamp() + wait, FOR_DAGSTER, reason))
-        )
+    returned = (
+        update(webhook_events)
+        .where(_locked(holds(fences)))
+        .values(**_not_before(func.clock_timestamp() + wait, FOR_DAGSTER, reason))
+    )
+    repeated(engine, lambda connection: connection.execute(returned))
 
 
 def begin_run(engine: Engine, fences: Sequence[int], run_id: str) -> list[Claim]:

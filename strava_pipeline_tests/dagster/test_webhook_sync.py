@@ -17,13 +17,16 @@ from strava_pipeline.errors import (
     RetriableStravaError,
 )
 from strava_pipeline.jobs.webhook_sync import WRITTEN_ASSETS, webhook_sync
+from strava_pipeline.live import Effect, sync_activity
 from strava_pipeline.strava.quota import Lane
+from strava_pipeline.sync import Sync
 from strava_pipeline.warehouse import analysis_tables, tables
 from strava_pipeline.warehouse.ops_tables import tombstones, users
-from strava_pipeline.warehouse.webhook_claims import claim_objects
+from strava_pipeline.warehouse.webhook_claims import Claim, claim_objects
 from strava_pipeline_tests.dagster.conftest import CodeLocation
 from strava_pipeline_tests.inbox import LONG_AGO, change, connect_riders, row, rows, states, store
 from strava_pipeline_tests.strava_stand_in import RIDER
+from strava_pipeline_tests.warehouse.sessions import end_sessions
 
 AT = datetime(2025, 6, 10, tzinfo=UTC)
 JUNE = f"{RIDER}|2025-06-01"
@@ -268,6 +271,23 @@ def test_once_strava_answers_again_its_dead_letters_are_due(location: CodeLocati
     store(engine, 2)
     assert work_off(location, engine).success
     assert rows(engine)[0].redrive_at < datetime.now(UTC)
+
+
+def test_a_database_that_starts_anew_after_the_last_write_fails_no_run(
+    location: CodeLocation, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written(sync: Sync, claim: Claim) -> Effect:
+        effect = sync_activity(sync, claim)
+        end_sessions(engine)
+        engine.dispose()  # this test's own, which it looks by afterwards; the run has another
+        return effect
+
+    monkeypatch.setattr("strava_pipeline.jobs.webhook_sync.sync_activity", written)
+    location.strava.add(1, AT)
+    store(engine, 1)
+    assert work_off(location, engine).success
+    assert states(engine) == ["done"]
+    assert observed(location, "activities") == {JUNE}
 
 
 def test_a_claim_that_no_longer_holds_does_nothing(location: CodeLocation, engine: Engine) -> None:

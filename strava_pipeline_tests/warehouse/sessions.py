@@ -6,6 +6,8 @@ import time
 
 from sqlalchemy import Engine, text
 
+from strava_pipeline.warehouse.engine import open_engine
+
 PATIENCE_SECONDS = 30
 
 
@@ -30,3 +32,15 @@ def lose_lock(engine: Engine) -> None:
     )
     with engine.connect() as connection:
         assert connection.execute(query).scalar_one() == 1
+
+
+def end_sessions(engine: Engine) -> None:
+    """The server ends everybody's sessions, as a restart does; who used one just now does not know yet."""
+    query = text(
+        "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    )
+    own = open_engine(engine.url)
+    with own.connect() as connection:
+        assert connection.execute(query).scalar_one()
+    own.dispose()

@@ -12,13 +12,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select, text, update
+from sqlalchemy import Engine, create_engine, select, text, update
 
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.ops_tables import webhook_events
 from strava_pipeline.warehouse.webhook_claims import ALONE_AFTER_LOST_RUNS, MOST_LOST_RUNS
 from strava_pipeline.warehouse.webhook_events import add_events
 from strava_pipeline_tests.inbox import LONG_AGO, an_event, change, connect_riders, rows, states, store
+from strava_pipeline_tests.warehouse.sessions import end_sessions
 from webhook_bridge import dispatcher as dispatching
 from webhook_bridge import inbox_listener
 from webhook_bridge.dagster_api import DagsterUnavailable
@@ -38,9 +39,12 @@ class DagsterStandIn:
     # What became of runs, when asked for them.
     runs: dict[str, str] = field(default_factory=dict)
     asked: int = 0
+    # What happens while an answer is being made.
+    meanwhile: Callable[[], None] = lambda: None
 
     def answer(self, body: dict[str, Any]) -> tuple[int, bytes]:
         self.asked += 1
+        self.meanwhile()
         if self.refusal is not None:
             return self.refusal
         if "runIds" in body["variables"]["params"]:
@@ -196,6 +200,27 @@ def test_runs_that_never_begin_are_launched_again_with_growing_pauses(dagster: D
         assert (event.state, event.waiting_for, event.lost_runs) == ("waiting", "dagster", 0)
         pauses.append(round((event.not_before - datetime.now(UTC)) / timedelta(minutes=1)))
     assert pauses == [0, 1, 2, 4, 8, 10, 10]
+
+
+def test_a_database_that_starts_anew_during_a_launch_keeps_no_event_waiting(
+    dagster: DagsterStandIn, engine: Engine
+) -> None:
+    store(engine, 1, 2)
+    change(engine, lost_runs=ALONE_AFTER_LOST_RUNS)
+    dagster.meanwhile = lambda: end_sessions(engine)
+    assert Dispatcher(load_settings(), engine).dispatch_once() == 2
+    assert {row.run_id for row in rows(engine)} == {"run-1", "run-2"}
+
+
+def test_a_database_that_starts_anew_while_dagster_refuses_has_its_claims_back(
+    dagster: DagsterStandIn, engine: Engine
+) -> None:
+    store(engine, 1)
+    dagster.refusal = (503, b"")
+    dagster.meanwhile = lambda: end_sessions(engine)
+    with pytest.raises(DagsterUnavailable):
+        Dispatcher(load_settings(), engine).dispatch_once()
+    assert states(engine) == ["waiting"]
 
 
 def test_dead_letters_whose_time_has_come_are_launched_again(dagster: DagsterStandIn, engine: Engine) -> None:
@@ -377,3 +402,18 @@ def test_a_listener_whose_connection_breaks_listens_again(
         )
     assert woken.wait(PATIENCE_SECONDS)
     listener.stop()
+
+
+def test_a_listener_that_finds_no_free_connection_listens_once_there_is_one(
+    dagster: DagsterStandIn, engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(inbox_listener, "PAUSE_SECONDS", 0.01)
+    narrow = create_engine(engine.url, pool_size=1, max_overflow=0, pool_timeout=0.01)
+    woken = threading.Event()
+    listener = InboxListener(narrow, woken.set)
+    with narrow.connect():
+        listener.start()
+        wait_for(lambda: "not listening" in caplog.text, "a listener without a connection")
+    assert woken.wait(PATIENCE_SECONDS)
+    listener.stop()
+    narrow.dispose()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import NoReturn
 
 import pytest
 from sqlalchemy import Engine, literal_column, select
@@ -16,6 +18,7 @@ from sqlalchemy.pool import QueuePool
 from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.warehouse.ops_tables import webhook_events
 from strava_pipeline.warehouse.webhook_events import NewEvent, Stored, store_events, storing
+from strava_pipeline_tests.warehouse.sessions import end_sessions
 from strava_pipeline_tests.webhook_bridge.deliveries import RIDER
 from webhook_bridge.intake import Intake
 
@@ -126,7 +129,7 @@ def test_events_that_were_not_stored_in_time_are_refused_and_their_redelivery_is
     assert set(stored(engine)) == {1, 2}
 
 
-def test_a_broken_connection_fails_what_is_under_way_and_is_replaced_for_what_comes(engine: Engine) -> None:
+def test_what_a_broken_connection_was_to_store_is_stored_by_the_next(engine: Engine) -> None:
     intake = Intake(engine)
     with ThreadPoolExecutor(2) as deliveries:
         with table_locked(engine):
@@ -135,11 +138,33 @@ def test_a_broken_connection_fails_what_is_under_way_and_is_replaced_for_what_co
             with engine.connect() as connection:
                 waiting = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted"
                 assert connection.exec_driver_sql(waiting).scalar_one()
-            with pytest.raises(DatabaseAway):
-                under_way.result()
-        # At once, as a redelivery might be, and without an error in between.
-        assert [intake.store(event(n)) for n in (1, 2)] == [Stored.NEW, Stored.NEW]
-    assert set(stored(engine)) == {1, 2}
+        assert under_way.result() is Stored.NEW
+    assert set(stored(engine)) == {1}
+
+
+def test_a_server_that_started_anew_since_the_last_delivery_refuses_none(engine: Engine) -> None:
+    intake = Intake(engine)
+    assert intake.store(event(1)) is Stored.NEW
+    for number in (2, 3):
+        end_sessions(engine)
+        assert intake.store(event(number)) is Stored.NEW
+    assert set(stored(engine)) == {1, 2, 3}
+
+
+def test_a_thread_that_ended_for_a_fault_nobody_thought_of_is_replaced(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory() -> NoReturn:
+        raise MemoryError
+
+    intake = Intake(engine)
+    with monkeypatch.context() as patch:
+        patch.setattr(intake, "_gathered", out_of_memory)
+        patch.setattr(threading, "excepthook", lambda _: None)
+        with pytest.raises(DatabaseAway):
+            intake.store(event(1))
+    assert intake.store(event(2)) is Stored.NEW
+    assert 2 in stored(engine)
 
 
 def test_no_connection_is_held_for_what_may_come(engine: Engine) -> None:
