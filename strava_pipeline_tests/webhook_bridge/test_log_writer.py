@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -90,3 +91,21 @@ def test_a_log_that_takes_nothing_stops_nobody_and_tells_what_is_lost(
             lines = iter(read)
             lost = next(int(line.split()[0]) for line in lines if "lost" in line)
     assert 0 < lost < 100
+
+
+def test_trouble_with_one_line_does_not_end_the_log(logger: logging.Logger) -> None:
+    class Troubled(StringIO):
+        def write(self, line: str, /) -> int:
+            if "bad" in line:
+                raise RuntimeError
+            return super().write(line)
+
+    written = Troubled()
+    writer = LogWriter(written)
+    logger.addHandler(writer)
+    logger.info("bad")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while "good" not in written.getvalue():
+        assert time.monotonic() < deadline
+        logger.info("good")
+        time.sleep(0.01)
