@@ -26,7 +26,7 @@ from strava_pipeline.errors import (
 )
 from strava_pipeline.jobs.notifications import send_mails
 from strava_pipeline.live import Effect, NotThereYet, sync_activity
-from strava_pipeline.partitions import cell, register_athlete
+from strava_pipeline.partitions import ATHLETES_NAME, cell, register_athlete
 from strava_pipeline.resources import StravaResource, WarehouseResource
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota import Lane
@@ -35,6 +35,7 @@ from strava_pipeline.warehouse import webhook_claims as claims
 from strava_pipeline.warehouse.dead_letters import PERMANENT, TRANSIENT, hasten
 from strava_pipeline.warehouse.engine import repeated
 from strava_pipeline.warehouse.parking import park
+from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.webhook_claims import Claim
 
 # Only the app's owner can end this, so there is no point in asking often.
@@ -100,7 +101,7 @@ def sync_object(
         # The events are done: a database that was away for a moment makes no failure of that.
         repeated(warehouse.engine, partial(hasten, error_kind=RetriableStravaError.__name__))
         if effect.start is not None:
-            _show(context, claim, effect.start)
+            _show(context, warehouse.engine, claim, effect.start)
 
 
 @dg.job(
@@ -193,16 +194,34 @@ def _heartbeat(engine: Engine, run_id: str) -> Iterator[None]:
         thread.join()
 
 
-def _show(context: dg.OpExecutionContext, claim: Claim, start: datetime) -> None:
+def _show(context: dg.OpExecutionContext, engine: Engine, claim: Claim, start: datetime) -> None:
     """Show in the athlete's month that something was written there.
 
     Only a month that was imported as a whole is shown as materialized; in another one, a single activity must not
     look like all of them.
     """
-    register_athlete(context.instance, claim.owner_id)
+    if not _has_partitions(context.instance, engine, claim.owner_id):
+        return
     key = cell(claim.owner_id, start)
     metadata: dict[str, Any] = {"activity": claim.object_id, "cause": claim.events[-1].aspect_type}
     for name in WRITTEN_ASSETS:
         imported = str(key) in context.instance.get_materialized_partitions(dg.AssetKey(name))
         shown = dg.AssetMaterialization if imported else dg.AssetObservation
         context.log_event(shown(name, partition=key, metadata=metadata))
+
+
+def _has_partitions(instance: dg.DagsterInstance, engine: Engine, athlete_id: int) -> bool:
+    """Whether an athlete has partitions; who has none yet gets them, but for one who has gone meanwhile."""
+
+    def give(connection: Connection) -> None:
+        # An erasure waits for this, and what it leaves to be taken away holds these partitions, too.
+        refuse_rows_of_revoked(connection, [athlete_id])
+        register_athlete(instance, athlete_id)
+
+    if instance.has_dynamic_partition(ATHLETES_NAME, str(athlete_id)):
+        return True
+    try:
+        repeated(engine, give)
+    except NeedsReauthorization:
+        return False
+    return True

@@ -18,9 +18,12 @@ from strava_pipeline.errors import (
 )
 from strava_pipeline.jobs.webhook_sync import WRITTEN_ASSETS, webhook_sync
 from strava_pipeline.live import Effect, sync_activity
+from strava_pipeline.partitions import ATHLETES_NAME, unregister_athlete
 from strava_pipeline.strava.quota import Lane
 from strava_pipeline.sync import Sync
 from strava_pipeline.warehouse import analysis_tables, tables
+from strava_pipeline.warehouse.erasure import forget_athlete
+from strava_pipeline.warehouse.operator_audit import Actor
 from strava_pipeline.warehouse.ops_tables import tombstones, users
 from strava_pipeline.warehouse.webhook_claims import Claim, claim_objects
 from strava_pipeline_tests.dagster.conftest import CodeLocation
@@ -287,6 +290,32 @@ def test_a_database_that_starts_anew_after_the_last_write_fails_no_run(
     store(engine, 1)
     assert work_off(location, engine).success
     assert states(engine) == ["done"]
+    assert observed(location, "activities") == {JUNE}
+
+
+def test_an_athlete_who_goes_after_the_last_write_does_not_come_back_to_dagster(
+    location: CodeLocation, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written(sync: Sync, claim: Claim) -> Effect:
+        effect = sync_activity(sync, claim)
+        forget_athlete(engine, RIDER, keep_data=False, actor=Actor.OPERATOR, cause="a test")
+        unregister_athlete(location.instance, RIDER)
+        return effect
+
+    monkeypatch.setattr("strava_pipeline.jobs.webhook_sync.sync_activity", written)
+    location.strava.add(1, AT)
+    store(engine, 1)
+    assert work_off(location, engine).success
+    assert not location.instance.has_dynamic_partition(ATHLETES_NAME, str(RIDER))
+    assert observed(location, "activities") == set()
+
+
+def test_an_athlete_whom_dagster_does_not_know_yet_gets_partitions(location: CodeLocation, engine: Engine) -> None:
+    unregister_athlete(location.instance, RIDER)
+    location.strava.add(1, AT)
+    store(engine, 1)
+    assert work_off(location, engine).success
+    assert location.instance.has_dynamic_partition(ATHLETES_NAME, str(RIDER))
     assert observed(location, "activities") == {JUNE}
 
 
