@@ -9,8 +9,10 @@ fill their queue without end, or make each line a trace in that very log, and th
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from contextlib import suppress
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TextIO
 
@@ -67,5 +69,13 @@ class LogWriter(logging.Handler):
                 self._lost = 0
             # A log that nobody takes any more, or that there never was, is no reason to end the bridge or this thread.
             with suppress(Exception):
-                self._stream.writelines(f"{line}\n" for line in lines)
-                self._stream.flush()
+                self._write(lines)
+
+    def _write(self, lines: list[str]) -> None:
+        try:
+            self._stream.writelines(f"{line}\n" for line in lines)
+            self._stream.flush()
+        except BrokenPipeError:
+            # What the stream still holds is written once more when the process ends, which would end it with an error.
+            with Path(os.devnull).open("w", encoding="utf-8") as nobody:
+                os.dup2(nobody.fileno(), self._stream.fileno())

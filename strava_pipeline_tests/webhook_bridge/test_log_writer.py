@@ -46,11 +46,14 @@ def test_a_process_that_ends_has_written_every_line_in_order() -> None:
     assert [line.rpartition("]: ")[2] for line in ended.stderr.splitlines()] == [f"line {n}" for n in range(LINES)]
 
 
-def test_a_process_whose_log_has_nobody_at_its_end_ends_well() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_process_whose_log_has_nobody_at_its_end_ends_well(unbuffered: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     with os.fdopen(writing, "w") as log:
-        subprocess.run([sys.executable, "-c", PROGRAM], stderr=log, check=True, timeout=PATIENCE_SECONDS)
+        command = [sys.executable, "-c", PROGRAM]
+        subprocess.run(command, stderr=log, check=True, timeout=PATIENCE_SECONDS, env=environment)
 
 
 def test_lines_of_several_threads_stay_whole(logger: logging.Logger) -> None:
