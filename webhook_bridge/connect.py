@@ -38,7 +38,7 @@ from strava_pipeline.warehouse.operator_audit import Actor, note_action
 from webhook_bridge.dagster_tasks import IMPORT
 from webhook_bridge.invites import is_invited, take_invite
 from webhook_bridge.operator import may_act, operator_gate
-from webhook_bridge.pages import Answer, install_pages, message, page
+from webhook_bridge.pages import OK, Answer, install_pages, message, page
 from webhook_bridge.sessions import check_form, say_next, session_id
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ install_pages(connect)
 def invitation() -> Answer:
     """What will happen, and the button that leads to Strava."""
     _check_may_connect()
-    return page("connect.html", scopes=WANTED_SCOPES, is_operator=may_act())
+    return _invitation()
 
 
 @connect.get("/oauth/connect")
@@ -77,9 +77,7 @@ def begin_with_address() -> Answer | Response:
     try:
         return _to_strava(_checked_email(request.form.get("email", "")))
     except ValueError:
-        return page(
-            "connect.html", BAD_REQUEST, scopes=WANTED_SCOPES, is_operator=may_act(), bad_email=request.form["email"]
-        )
+        return _invitation(BAD_REQUEST, bad_email=request.form["email"])
 
 
 @connect.get("/oauth/callback")
@@ -143,6 +141,11 @@ def _check_may_connect() -> None:
         take_invite(invite)
     if not may_act() and not is_invited():
         raise Forbidden("Ask whoever runs this for a link: connecting needs one, and it is good for a week.")
+
+
+def _invitation(status: int = OK, *, bad_email: str | None = None) -> Answer:
+    mails = _settings().smtp_url is not None
+    return page("connect.html", status, is_operator=may_act(), sends_mails=mails, bad_email=bad_email)
 
 
 def _to_strava(email: str | None) -> Response:

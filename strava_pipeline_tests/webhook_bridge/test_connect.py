@@ -262,6 +262,15 @@ def test_what_is_no_address_is_shown_again(browser: Browser, engine: Engine, ema
         assert connection.execute(select(func.count()).select_from(oauth_states)).scalar_one() == 0
 
 
+def test_who_is_asked_for_an_address_is_told_when_no_mails_are_sent(
+    browser: Browser, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "no mail server" in words_of(browser.get("/connect"))
+    monkeypatch.setenv("STRAVA_SMTP_URL", "smtps://mail.example.org")
+    monkeypatch.setenv("STRAVA_MAIL_FROM", "rides@example.org")
+    assert "no mail server" not in words_of(Browser(create_app(load_settings(), engine)).get("/connect"))
+
+
 def test_a_stranger_needs_a_link(strava: Loopback, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRAVA_BRIDGE_PUBLIC_URL", "https://rides.example.org")
     monkeypatch.setenv("STRAVA_OPERATOR_TOKEN", "a-token-of-the-operator")
