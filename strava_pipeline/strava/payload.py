@@ -247,7 +247,10 @@ def summary_row(athlete_id: int, body: JsonObject) -> JsonObject:
     row["athlete_id"] = athlete_id
     row["map_id"] = activity_map["id"]
     row["summary_polyline"] = activity_map["summary_polyline"] or None
-    _complete_times(row)
+    try:
+        _complete_times(row)
+    except OverflowError:
+        raise RejectedRequest(f"{what}: Strava's field utc_offset leads beyond the calendar") from None
     row["sport_type"] = row["sport_type"] or row["type"]
     row["type"] = row["type"] or row["sport_type"]
     for needed in ("name", "type", "start_date"):

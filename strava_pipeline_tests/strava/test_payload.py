@@ -359,3 +359,13 @@ def test_an_answer_written_as_text_says_the_same(value: Any) -> None:
 def test_half_a_surrogate_pair_is_written_escaped() -> None:
     written = as_json({"name": "half \ud83d"})
     assert json.loads(written.encode()) == {"name": "half \ud83d"}
+
+
+@pytest.mark.parametrize(
+    ("start", "offset"),
+    [("2024-01-01T00:00:00Z", 1e300), ("2024-01-01T00:00:00Z", -1e11), ("0001-01-01T00:00:00Z", -1)],
+)
+def test_an_offset_that_leads_beyond_the_calendar_is_named(start: str, offset: float) -> None:
+    body = {"id": 1, "name": "far", "type": "Run", "start_date": start, "utc_offset": offset}
+    with pytest.raises(RejectedRequest, match="utc_offset"):
+        summary_row(ATHLETE, body)
