@@ -5,13 +5,13 @@ Errors: those of :mod:`strava_pipeline.errors` below ``StravaError``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
-from strava_pipeline.errors import NotFound, RetriableStravaError
+from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError
 from strava_pipeline.strava import listing
 from strava_pipeline.strava.http import OK
 from strava_pipeline.strava.listing import PAGE_SIZE, JsonObject
@@ -30,6 +30,8 @@ STREAM_TYPES = (
     "moving",
     "grade_smooth",
 )
+# Comes from an activity as text. Anything else would lead to another address, and stand in the record of calls.
+_GEAR_ID = re.compile(r"[a-z]?[0-9]{1,20}")
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,12 @@ class StravaClient:
     def get_gear(self, athlete_id: int, gear_id: str) -> JsonObject:
         """A bike (``b...``) or a pair of shoes (``g...``), with the distance it has gone (m). ``NotFound``.
 
+        ``RejectedRequest``, without a request, for what is no id of Strava's.
         https://developers.strava.com/docs/reference/#api-Gears-getGearById
         """
-        return self._object(athlete_id, f"/gear/{quote(gear_id, safe='')}")
+        if not _GEAR_ID.fullmatch(gear_id):
+            raise RejectedRequest(f"gear {gear_id[:40]!r} of athlete {athlete_id}: this is no id of Strava's")
+        return self._object(athlete_id, f"/gear/{gear_id}")
 
     def list_activities(self, athlete_id: int, after: datetime, before: datetime) -> Iterator[JsonObject]:
         """Summaries of the activities with ``after <= start < before``, newest first, each once; a call per 199.

@@ -163,7 +163,6 @@ def test_parts_of_an_activity_come_as_lists(
         (StravaClient.get_athlete_stats, (), f"/athletes/{ATHLETE}/stats"),
         (StravaClient.get_athlete_zones, (), "/athlete/zones"),
         (StravaClient.get_gear, ("b12345",), "/gear/b12345"),
-        (StravaClient.get_gear, ("../athlete?x=1",), "/gear/..%2Fathlete%3Fx%3D1"),
     ],
 )
 def test_objects_are_asked_for_at_their_paths(
@@ -175,6 +174,14 @@ def test_objects_are_asked_for_at_their_paths(
     strava.answers(reply([]))
     with pytest.raises(RetriableStravaError, match="not an object"):
         method(client, ATHLETE, *arguments)
+
+
+@pytest.mark.parametrize("gear_id", ["", ".", "..", "../athlete?x=1", "a b", "B12", "b", "b1/2", "b" + "1" * 5000])
+def test_what_is_no_id_of_gear_is_never_asked_for(client: StravaClient, strava: Loopback, gear_id: str) -> None:
+    with pytest.raises(RejectedRequest, match="no id of Strava's") as refused:
+        client.get_gear(ATHLETE, gear_id)
+    assert len(str(refused.value)) < 120
+    assert strava.asked == []
 
 
 def test_a_profile_is_athlete_stats_and_zones(client: StravaClient, strava: Loopback) -> None:
