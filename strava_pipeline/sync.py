@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -27,14 +28,14 @@ from strava_pipeline.strava.watch import Watch
 from strava_pipeline.warehouse import activities as store
 from strava_pipeline.warehouse import put_aside as aside
 from strava_pipeline.warehouse import streams as stream_store
-from strava_pipeline.warehouse.activities import Payload, Span
+from strava_pipeline.warehouse.activities import Payload, Recording, Span
 from strava_pipeline.warehouse.analyses import not_analysed
 from strava_pipeline.warehouse.engine import autocommit, now, repeated
 from strava_pipeline.warehouse.listed import edited_since_listed, news
 from strava_pipeline.warehouse.retention import keep_from
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
 from strava_pipeline.warehouse.work_locks import only_worker
-from strava_pipeline.whole_listing import read_listing
+from strava_pipeline.whole_listing import Mapped, read_listing
 
 log = logging.getLogger(__name__)
 
@@ -93,35 +94,31 @@ def import_summaries(sync: Sync, spans: Sequence[Span], *, allow_mass_delete: bo
     whole = Span(athlete_id, min(span.start for span in spans), max(span.end for span in spans))
     listing = read_listing(athlete_id, sync.client.list_activities(athlete_id, whole.start, whole.end))
     unplaced = listing.unplaced
-    with sync.engine.begin() as connection:
-        aside.take_back_unlisted(connection, whole, listing.ids)
+
+    def as_listed(connection: Connection, span: Span, rows: dict[int, Mapped], odd: dict[int, str]) -> SpanResult:
+        kept = {number: row for number, row in rows.items() if sync.keep_from is None or _starts(row) >= sync.keep_from}
+        changed = news(connection, kept)
+        deleted = store.replace_span(
+            connection,
+            span,
+            [row for row, _ in changed.values()],
+            [payload for _, payload in changed.values()],
+            listed=listing.ids,
+            asked_at=asked_at,
+            allow_mass_delete=allow_mass_delete,
+        )
+        store.note_unchanged(connection, kept.keys() - changed.keys(), asked_at)
+        aside.take_back(connection, aside.SUMMARY, list(rows))
+        aside.note_put_aside(connection, whole, aside.SUMMARY, odd)
+        absent, unchanged = store.count_absent(connection, kept, asked_at), len(kept) - len(changed)
+        return SpanResult(span, len(changed), deleted=deleted, unchanged=unchanged, absent=absent, quarantined=odd)
+
+    # The listing has cost requests: a database that is away for a moment must not lose it.
+    repeated(sync.engine, partial(aside.take_back_unlisted, span=whole, odd=listing.ids))
     for span in spans:
         rows, odd = listing.within(span.start, span.end)
-        quarantined, unplaced = unplaced | odd, {}
-        kept = {number: row for number, row in rows.items() if sync.keep_from is None or _starts(row) >= sync.keep_from}
-        with sync.engine.begin() as connection:
-            changed = news(connection, kept)
-            deleted = store.replace_span(
-                connection,
-                span,
-                [row for row, _ in changed.values()],
-                [payload for _, payload in changed.values()],
-                listed=listing.ids,
-                asked_at=asked_at,
-                allow_mass_delete=allow_mass_delete,
-            )
-            store.note_unchanged(connection, kept.keys() - changed.keys(), asked_at)
-            aside.take_back(connection, aside.SUMMARY, list(rows))
-            aside.note_put_aside(connection, whole, aside.SUMMARY, quarantined)
-            absent = store.count_absent(connection, kept, asked_at)
-        yield SpanResult(
-            span,
-            len(changed),
-            deleted=deleted,
-            unchanged=len(kept) - len(changed),
-            absent=absent,
-            quarantined=quarantined,
-        )
+        yield repeated(sync.engine, partial(as_listed, span=span, rows=rows, odd=unplaced | odd))
+        unplaced = {}
 
 
 def import_details(sync: Sync, span: Span) -> SpanResult:
@@ -196,13 +193,20 @@ def _store_streams(sync: Sync, athlete_id: int, activity: int) -> None:
         with autocommit(sync.engine) as connection:
             recording, asked_at = store.recording_of(connection, activity), now(connection)
         row = stream_row(athlete_id, activity, sync.client.get_streams(athlete_id, activity))
-        with sync.engine.begin() as connection:
-            if stream_store.store_streams(connection, row, asked_at, of=recording):
-                aside.take_back(connection, aside.STREAMS, [activity])
-                return
-            if recording == store.recording_of(connection, activity):
-                return  # newer ones are stored, or the activity is gone
+        # As with a detail: the answer must not be lost.
+        if repeated(sync.engine, partial(_keep_streams, row=row, recording=recording, asked_at=asked_at)):
+            return
         log.info("activity %d was changed while its streams were fetched", activity)
+
+
+def _keep_streams(connection: Connection, row: JsonObject, recording: Recording | None, asked_at: datetime) -> bool:
+    """Store streams of a recording; False if the activity has become another one meanwhile."""
+    activity = row["activity_id"]
+    if stream_store.store_streams(connection, row, asked_at, of=recording):
+        aside.take_back(connection, aside.STREAMS, [activity])
+        return True
+    # Otherwise newer ones are stored, or the activity is gone.
+    return recording == store.recording_of(connection, activity)
 
 
 @dataclass(frozen=True)
@@ -274,7 +278,7 @@ def _is_about_one_activity(error: RejectedRequest | RetriableStravaError) -> boo
     return isinstance(error, RejectedRequest) or (type(error) is RetriableStravaError and error.status is not None)
 
 
-def _starts(mapped: tuple[JsonObject, Payload]) -> datetime:
+def _starts(mapped: Mapped) -> datetime:
     start: datetime = mapped[0]["start_date"]
     return start
 

@@ -41,6 +41,7 @@ from strava_pipeline.warehouse.tables import (
     metadata,
 )
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
+from strava_pipeline_tests.warehouse.sessions import end_sessions
 
 JUNE = Span(RIDER, datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))
 MAY = Span(RIDER, datetime(2025, 5, 1, tzinfo=UTC), JUNE.start)
@@ -309,6 +310,22 @@ def test_what_is_not_about_one_activity_ends_the_step_at_once(
         import_details(sync, JUNE)
     # Newest first: what came before the fault is kept.
     assert ids(engine, laps) == [3]
+
+
+def test_a_database_that_starts_anew_after_each_answer_costs_no_second_request(
+    strava: StravaStandIn, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = strava.get
+
+    def answer_and_restart(*args: Any) -> Any:
+        found = ask(*args)
+        end_sessions(engine)
+        return found
+
+    monkeypatch.setattr(strava, "get", answer_and_restart)
+    results = bring_up_to_date(strava, engine)
+    assert [[result.stored for result in step] for step in results] == [[3], [3], [3], [2]]
+    assert len(strava.asked) == len(set(strava.asked)) == 6
 
 
 def test_an_activity_gone_since_the_listing_is_no_fault(strava: StravaStandIn, engine: Engine) -> None:

@@ -15,6 +15,7 @@ import random
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 from sqlalchemy import Connection, Engine, text
 
@@ -33,6 +34,7 @@ from strava_pipeline.strava.quota import (
 )
 from strava_pipeline.strava.watch import Watch
 from strava_pipeline.warehouse import api_calls, app_status, quota_windows
+from strava_pipeline.warehouse.engine import repeated
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
 from strava_pipeline.warehouse.strava_clock import clock_in, store_clock
 
@@ -131,16 +133,19 @@ class PostgresLedger:
 
     def settle(self, reservation: Reservation, outcome: Outcome) -> None:
         """Record the answer; free the windows it did not count in; take over what the headers say."""
-        with self._engine.begin() as connection:
-            # Most answers only free room. Lost in a crash of the server, such a one leaves its call booked, which
-            # is safe: its commit need not wait for the disk.
-            moment = self._lock(connection, waits_for_disk=False)
-            if not api_calls.close(connection, reservation.call_id, outcome, moment):
-                return
-            if outcome.status is None:
-                return  # it may have counted, or may yet
-            if self._take_over(connection, reservation, outcome, moment):
-                connection.execute(_WAIT_FOR_DISK)
+        # Whoever asked has not got the answer yet: a database that is away for a moment must not lose it.
+        repeated(self._engine, partial(self._settle, reservation=reservation, outcome=outcome))
+
+    def _settle(self, connection: Connection, reservation: Reservation, outcome: Outcome) -> None:
+        # Most answers only free room. Lost in a crash of the server, such a one leaves its call booked, which
+        # is safe: its commit need not wait for the disk.
+        moment = self._lock(connection, waits_for_disk=False)
+        if not api_calls.close(connection, reservation.call_id, outcome, moment):
+            return
+        if outcome.status is None:
+            return  # it may have counted, or may yet
+        if self._take_over(connection, reservation, outcome, moment):
+            connection.execute(_WAIT_FOR_DISK)
 
     def _take_over(self, connection: Connection, reservation: Reservation, outcome: Outcome, moment: datetime) -> bool:
         """What an answer tells the ledger; whether that is more than that room is free."""

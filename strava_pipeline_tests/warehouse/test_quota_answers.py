@@ -26,6 +26,7 @@ from strava_pipeline_tests.warehouse.ledgers import (
     refused,
     windows,
 )
+from strava_pipeline_tests.warehouse.sessions import end_sessions
 
 
 def seconds(number: float) -> timedelta:
@@ -205,6 +206,15 @@ def test_a_block_outlives_its_window(engine: Engine, clock: Clock) -> None:
     until = clock.moment + timedelta(hours=2)
     clock.jump(clock.moment + timedelta(hours=1))
     assert refused(ledger) == until
+
+
+def test_an_answer_outlasts_a_database_that_starts_anew(engine: Engine, clock: Clock) -> None:
+    clock.jump(EDGE - seconds(10))
+    ledger = open_ledger(engine, clock)
+    reservation = book(ledger)
+    end_sessions(engine)
+    ledger.settle(reservation, answered(clock))
+    assert booked(engine, NOON, EDGE) == (1, 0)
 
 
 def test_an_answer_is_settled_once(engine: Engine, clock: Clock) -> None:
