@@ -14,7 +14,8 @@ from queue import Empty, SimpleQueue
 from sqlalchemy import Connection, Engine
 
 from strava_pipeline.errors import DatabaseAway
-from strava_pipeline.warehouse.webhook_events import NewEvent, Stored, store_events, storing
+from strava_pipeline.warehouse.engine import autocommit
+from strava_pipeline.warehouse.webhook_events import NewEvent, Stored, store_events
 
 # Strava gives an answer two seconds; what cannot be stored in this time is refused, and it delivers again.
 STORE_SECONDS = 1.5
@@ -88,7 +89,7 @@ class Intake:
         try:
             # To take a connection from the pool, which sees first whether it still lives, costs more than to store by
             # it: it is kept as long as more has come meanwhile.
-            with storing(self._engine) as connection:
+            with autocommit(self._engine) as connection:
                 outcomes = _stored(connection, batch)
                 while not self._entries.empty():
                     _settle(batch, outcomes)

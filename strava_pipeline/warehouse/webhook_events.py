@@ -108,21 +108,16 @@ def _storing() -> Select[Any]:
 _STORE = _storing()
 
 
-def storing(engine: Engine) -> Connection:
-    """A connection for :func:`store_events`, each of whose statements is its own transaction."""
-    return autocommit(engine)
-
-
 def store_event(engine: Engine, event: NewEvent) -> Stored:
     """Commit one event to the inbox; see :func:`store_events`."""
-    with storing(engine) as connection:
+    with autocommit(engine) as connection:
         return store_events(connection, [event])[0]
 
 
 def store_events(connection: Connection, events: Sequence[NewEvent]) -> list[Stored]:
     """Commit events to the inbox, once however often they are delivered; events of strangers are not kept.
 
-    What is returned is on the disk: one statement by a connection of :func:`storing`, for all of them. No notification
+    What is returned is on the disk: one statement by a connection that commits each, for all of them. No notification
     goes with it: Postgres lets transactions that notify commit one after the other only. The caller wakes the
     dispatcher beside it; those of other bridges poll.
     """

@@ -16,8 +16,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.ops_tables import webhook_events
-from strava_pipeline.warehouse.webhook_events import NewEvent, Stored, store_events, storing
+from strava_pipeline.warehouse.webhook_events import NewEvent, Stored, store_events
 from strava_pipeline_tests.warehouse.sessions import end_sessions
 from strava_pipeline_tests.webhook_bridge.deliveries import RIDER
 from webhook_bridge.intake import Intake
@@ -89,7 +90,7 @@ def test_what_arrives_during_a_commit_shares_the_next(engine: Engine) -> None:
 def test_each_event_of_a_batch_has_its_own_outcome(engine: Engine) -> None:
     batch = [event(1), event(2, STRANGER), event(1), event(3), event(2, STRANGER)]
     outcomes = [Stored.NEW, Stored.UNKNOWN_OWNER, Stored.DUPLICATE, Stored.NEW, Stored.UNKNOWN_OWNER]
-    with storing(engine) as connection:
+    with autocommit(engine) as connection:
         assert store_events(connection, batch) == outcomes
     assert set(stored(engine)) == {1, 3}
     with engine.connect() as connection:
