@@ -39,7 +39,8 @@ def athletes_and_gear(
     context: dg.AssetExecutionContext, strava: StravaResource
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Profile, totals and zones take three requests per athlete; gear comes with the profile, but for what it omits."""
-    sync, lane = strava.sync(lane_of(context)), lane_of(context)
+    lane = lane_of(context)
+    sync = strava.sync(lane)
     pieces = 0
     with step_faults(context.retry_number) as place:
         for key in context.partition_keys:

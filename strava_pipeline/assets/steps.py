@@ -30,13 +30,9 @@ class Place:
     def at_spans(self, *spans: Span) -> None:
         """Months of one athlete, in any order."""
         self.athlete_id = spans[0].athlete_id
-        first = min(span.start for span in spans)
-        last = max(span.end for span in spans) - timedelta(days=1)
-        self.months = (
-            f"{first:%Y-%m}"
-            if (first.year, first.month) == (last.year, last.month)
-            else (f"{first:%Y-%m} to {last:%Y-%m}")
-        )
+        first = f"{min(span.start for span in spans):%Y-%m}"
+        last = f"{max(span.end for span in spans) - timedelta(days=1):%Y-%m}"
+        self.months = first if first == last else f"{first} to {last}"
 
     def at_athlete(self, athlete_id: int) -> None:
         """An athlete as a whole."""
