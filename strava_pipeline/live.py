@@ -25,7 +25,8 @@ from strava_pipeline.warehouse.activity_news import CLOCKS_DIFFER
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.notifications import announce
 from strava_pipeline.warehouse.tombstones import is_buried, leave_tombstones, take_turns
-from strava_pipeline.warehouse.webhook_claims import FOR_ACTIVITY, FOR_STREAMS, Claim, finish, prove
+from strava_pipeline.warehouse.webhook_claims import Claim, finish, prove
+from strava_pipeline.warehouse.webhook_events import FOR_ACTIVITY, FOR_STREAMS
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,9 @@ from strava_pipeline.warehouse.activities import DEPENDENT_TABLES, Span
 from strava_pipeline.warehouse.analysis_tables import route_analyses
 from strava_pipeline.warehouse.ops_tables import payloads, tombstones, webhook_events
 from strava_pipeline.warehouse.tables import activities, activity_streams
-from strava_pipeline.warehouse.webhook_claims import Claim, await_appearance, claim_objects, take_up
+from strava_pipeline.warehouse.webhook_claims import Claim, claim_objects, take_up
 from strava_pipeline.warehouse.webhook_events import NewEvent, add_events
+from strava_pipeline.warehouse.webhook_waits import await_appearance
 from strava_pipeline_tests.inbox import LONG_AGO, an_event, change, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 

@@ -23,12 +23,8 @@ from strava_pipeline.warehouse.webhook_claims import (
     Claim,
     bury,
     claim_objects,
-    end_launches,
-    extend_launches,
-    give_back,
-    note_run,
-    overdue_runs,
 )
+from strava_pipeline.warehouse.webhook_launches import end_launches, extend_launches, give_back, note_run, overdue_runs
 from webhook_bridge.dagster_api import DagsterUnavailable, launch_run, runs_to_come
 from webhook_bridge.inbox_listener import InboxListener
 

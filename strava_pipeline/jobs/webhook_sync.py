@@ -32,11 +32,13 @@ from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota import Lane
 from strava_pipeline.sync import Sync
 from strava_pipeline.warehouse import webhook_claims as claims
+from strava_pipeline.warehouse import webhook_waits
 from strava_pipeline.warehouse.dead_letters import PERMANENT, TRANSIENT, hasten
 from strava_pipeline.warehouse.engine import repeated
 from strava_pipeline.warehouse.parking import park
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.webhook_claims import Claim
+from strava_pipeline.warehouse.webhook_events import FOR_APP, FOR_DATABASE, FOR_QUOTA, FOR_STRAVA
 
 # Only the app's owner can end this, so there is no point in asking often.
 APP_INACTIVE_WAIT = timedelta(hours=1)
@@ -136,7 +138,7 @@ def _settle(context: dg.OpExecutionContext, engine: Engine, claim: Claim, error:
         if claim.object_type == "athlete" and outage is not None:
             # What somebody wants to be erased is not given up because nobody can confirm it just now.
             with engine.begin() as connection:
-                claims.sit_out(connection, claim.fence, outage, str(error))
+                webhook_waits.sit_out(connection, claim.fence, outage, str(error))
             context.log.warning("waiting: %s", error)
             return
     kind, error_class = type(error).__name__, TRANSIENT if isinstance(error, MAY_PASS) else PERMANENT
@@ -151,14 +153,14 @@ def _waits(connection: Connection, claim: Claim, error: StravaPipelineError) -> 
     reason = str(error)
     match error:
         case QuotaExhausted():
-            claims.postpone(connection, claim.fence, error.retry_at, claims.FOR_QUOTA, reason)
+            webhook_waits.postpone(connection, claim.fence, error.retry_at, FOR_QUOTA, reason)
         case AppInactive():
             until = datetime.now(UTC) + APP_INACTIVE_WAIT
-            claims.postpone(connection, claim.fence, until, claims.FOR_APP, reason)
+            webhook_waits.postpone(connection, claim.fence, until, FOR_APP, reason)
         case AthleteError():
             return park(connection, claim, error)
         case NotThereYet():
-            return claims.await_appearance(connection, claim, error.waiting_for, reason)
+            return webhook_waits.await_appearance(connection, claim, error.waiting_for, reason)
         case _:
             return False
     return True
@@ -167,9 +169,9 @@ def _waits(connection: Connection, claim: Claim, error: StravaPipelineError) -> 
 def _outage(error: StravaPipelineError) -> str | None:
     """What is away, if it is that; a token that Strava refuses is an answer."""
     if isinstance(error, DatabaseAway):
-        return claims.FOR_DATABASE
+        return FOR_DATABASE
     if isinstance(error, RetriableStravaError) and error.status != UNAUTHORIZED:
-        return claims.FOR_STRAVA
+        return FOR_STRAVA
     return None
 
 

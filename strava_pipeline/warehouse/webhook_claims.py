@@ -32,11 +32,12 @@ from sqlalchemy import (
 
 from strava_pipeline.errors import FencedOut
 from strava_pipeline.warehouse import dead_letters
-from strava_pipeline.warehouse.engine import repeated
 from strava_pipeline.warehouse.ops_tables import webhook_claims, webhook_events
 from strava_pipeline.warehouse.webhook_events import (
     DEAD,
     DONE,
+    FOR_ACTIVITY,
+    FOR_STREAMS,
     LAUNCHED,
     PENDING,
     RECEIVED,
@@ -50,8 +51,6 @@ LAUNCH_LEASE = timedelta(seconds=60)
 WORK_LEASE = timedelta(seconds=60)
 # Claims and take-ups of one object must not cross; both are short. The number is just ours.
 _TURN = 0x5742_4358
-# Until an activity, or its streams, are there; after the last wait the event dies.
-APPEAR_AFTER = (timedelta(minutes=5), timedelta(minutes=15), timedelta(minutes=45))
 # From so many lost runs on an object gets runs of its own: the fault may be that of another one in the same run.
 ALONE_AFTER_LOST_RUNS = 3
 # One that takes down whatever works on it must not do so for ever.
@@ -59,17 +58,6 @@ MOST_LOST_RUNS = 10
 # What is tried again has failed before, and there may be thousands of it: with this many objects under way it waits, so
 # that news meet no queue of runs. No exact number: each claim becomes a run, which should have more to do than one.
 MANY_UNDER_WAY = 75
-# What an event waits for.
-FOR_DAGSTER = "dagster"
-FOR_ACTIVITY = "activity"
-FOR_STREAMS = "streams"
-FOR_QUOTA = "quota"
-FOR_APP = "app"
-FOR_STRAVA = "strava"
-FOR_DATABASE = "database"
-# Until what is away is asked again: as long as it has been away, within these bounds.
-SHORTEST_OUTAGE_WAIT = timedelta(minutes=1)
-LONGEST_OUTAGE_WAIT = timedelta(hours=1)
 
 _events = webhook_events.c
 
@@ -156,29 +144,12 @@ def claim_objects(engine: Engine, limit: int) -> list[Claim]:
     return _claims(rows)
 
 
-def note_run(engine: Engine, fences: Sequence[int], run_id: str) -> None:
-    """Remember which Dagster run was launched for the claims."""
-    noted = update(webhook_events).where(_locked(holds(fences))).values(run_id=run_id)
-    # The run is on its way: a database that was away for a moment must not leave other claims without theirs.
-    repeated(engine, lambda connection: connection.execute(noted))
-
-
-def give_back(engine: Engine, fences: Sequence[int], *, wait: timedelta, reason: str) -> None:
-    """Return claims unused, because Dagster did not take them; that costs the events nothing."""
-    returned = (
-        update(webhook_events)
-        .where(_locked(holds(fences)))
-        .values(**_not_before(func.clock_timestamp() + wait, FOR_DAGSTER, reason))
-    )
-    repeated(engine, lambda connection: connection.execute(returned))
-
-
 def begin_run(engine: Engine, fences: Sequence[int], run_id: str) -> list[Claim]:
     """A run begins: those of its claims that still hold, the leases now in its hands."""
     with engine.begin() as connection:
         rows = connection.execute(
             update(webhook_events)
-            .where(_locked(holds(fences)))
+            .where(locked(holds(fences)))
             .values(run_id=run_id, taken_up_at=func.clock_timestamp(), lease_until=func.clock_timestamp() + WORK_LEASE)
             .returning(webhook_events)
         ).all()
@@ -220,7 +191,7 @@ def extend_leases(engine: Engine, run_id: str) -> None:
     with engine.begin() as connection:
         connection.execute(
             update(webhook_events)
-            .where(_locked(and_(_events.run_id == run_id, *begun), skip_locked=True))
+            .where(locked(and_(_events.run_id == run_id, *begun), skip_locked=True))
             .values(lease_until=func.clock_timestamp() + WORK_LEASE)
         )
 
@@ -236,7 +207,7 @@ def finish(connection: Connection, fence: int) -> None:
     """The claim's events have taken effect, in this transaction; ``FencedOut`` if the claim no longer holds."""
     rows = connection.execute(
         update(webhook_events)
-        .where(_locked(holds([fence])))
+        .where(locked(holds([fence])))
         .values(state=DONE, finished_at=func.clock_timestamp(), lease_until=None, error=None, waiting_for=None)
         .returning(_events.object_id, _events.owner_id)
     ).all()
@@ -245,39 +216,11 @@ def finish(connection: Connection, fence: int) -> None:
     _wake_for_what_came_meanwhile(connection, rows[0].object_id)
 
 
-def postpone(connection: Connection, fence: int, until: Any, waiting_for: str, reason: str) -> None:
-    """The events wait for something that is no fault of theirs; that costs them nothing."""
-    connection.execute(
-        update(webhook_events).where(_locked(holds([fence]))).values(**_not_before(until, waiting_for, reason))
-    )
-
-
-def sit_out(connection: Connection, fence: int, waiting_for: str, reason: str) -> None:
-    """The events wait until an outage is over, however long that takes; the longer it lasts, the longer each wait."""
-    now = func.clock_timestamp()
-    wait = func.least(func.greatest(now - _events.received_at, SHORTEST_OUTAGE_WAIT), LONGEST_OUTAGE_WAIT)
-    postpone(connection, fence, now + wait, waiting_for, reason)
-
-
-def await_appearance(connection: Connection, claim: Claim, waiting_for: str, reason: str) -> bool:
-    """The activity, or its streams, are not there yet: wait 5, 15, 45 minutes; False once that was in vain."""
-    waits = connection.execute(select(func.max(_events.waits)).where(holds([claim.fence]))).scalar_one()
-    if waits is None or waits >= len(APPEAR_AFTER):
-        return waits is None
-    until = func.clock_timestamp() + APPEAR_AFTER[waits]
-    connection.execute(
-        update(webhook_events)
-        .where(_locked(holds([claim.fence])))
-        .values(waits=waits + 1, **_not_before(until, waiting_for, reason))
-    )
-    return True
-
-
 def bury(connection: Connection, fence: int, reason: str, *, kind: str, error_class: str) -> None:
     """The events are given up and stay visible as dead letters; a transient one is tried again by itself."""
     connection.execute(
         update(webhook_events)
-        .where(_locked(holds([fence])))
+        .where(locked(holds([fence])))
         .values(
             state=DEAD,
             attempts=_events.attempts + 1,
@@ -292,32 +235,6 @@ def bury(connection: Connection, fence: int, reason: str, *, kind: str, error_cl
     )
 
 
-def overdue_runs(engine: Engine) -> list[str]:
-    """Runs that were launched a while ago and have not begun; Dagster knows whether they still will."""
-    soon = func.clock_timestamp() + LAUNCH_LEASE / 2
-    waiting = and_(_events.state == LAUNCHED, _events.taken_up_at.is_(None), _events.run_id.is_not(None))
-    query = select(_events.run_id).distinct().where(waiting, _events.lease_until < soon)
-    with engine.connect() as connection:
-        return list(connection.execute(query).scalars())
-
-
-def extend_launches(engine: Engine, run_ids: Sequence[str]) -> None:
-    """These runs still wait in Dagster's queue: so do their claims."""
-    _change_unbegun(engine, run_ids, lease_until=func.clock_timestamp() + LAUNCH_LEASE)
-
-
-def end_launches(engine: Engine, run_ids: Sequence[str], *, wait: timedelta) -> None:
-    """These runs ended without having begun to work: their events are due again after a while."""
-    reason = "the run ended before it began: Dagster shows why"
-    _change_unbegun(engine, run_ids, **_not_before(func.clock_timestamp() + wait, FOR_DAGSTER, reason))
-
-
-def _change_unbegun(engine: Engine, run_ids: Sequence[str], **values: Any) -> None:
-    unbegun = and_(_events.state == LAUNCHED, _events.taken_up_at.is_(None), _events.run_id.in_(run_ids))
-    with engine.begin() as connection:
-        connection.execute(update(webhook_events).where(_locked(unbegun)).values(**values))
-
-
 def _take_turns(connection: Connection) -> None:
     connection.execute(select(func.pg_advisory_xact_lock(cast(_TURN, BigInteger))))
 
@@ -327,7 +244,7 @@ def holds(fences: Sequence[int]) -> ColumnElement[bool]:
     return and_(_events.fence.in_(fences), _events.state == LAUNCHED)
 
 
-def _locked(condition: ColumnElement[bool], *, skip_locked: bool = False) -> ColumnElement[bool]:
+def locked(condition: ColumnElement[bool], *, skip_locked: bool = False) -> ColumnElement[bool]:
     """These rows, locked in the order of their ids: two who change several of them do not block each other for good."""
     rows = select(_events.id).where(condition).order_by(_events.id).with_for_update(skip_locked=skip_locked)
     return _events.id.in_(rows)
@@ -384,16 +301,6 @@ def _waits_used() -> ColumnElement[int]:
         _events.not_before > func.clock_timestamp(),
     )
     return case((cut_short, func.greatest(_events.waits - 1, 0)), else_=_events.waits)
-
-
-def _not_before(until: Any, waiting_for: str, reason: str) -> dict[str, Any]:
-    return {
-        "state": WAITING,
-        "not_before": until,
-        "waiting_for": waiting_for,
-        "lease_until": None,
-        "error": reason,
-    }
 
 
 def _wake_for_what_came_meanwhile(connection: Connection, object_id: int) -> None:

@@ -8,7 +8,8 @@
                   |-> dead -> waiting (replayed, by itself or by an operator)
                        |-> discarded
 
-Who works on them is the subject of :mod:`strava_pipeline.warehouse.webhook_claims`, what is dead that of
+Who works on them is the subject of :mod:`strava_pipeline.warehouse.webhook_claims`, what they wait for that of
+:mod:`strava_pipeline.warehouse.webhook_waits`, what is dead that of
 :mod:`strava_pipeline.warehouse.dead_letters`.
 """
 
@@ -48,6 +49,14 @@ PARKED = "parked"
 DISCARDED = "discarded"
 # What a claim on an object takes along.
 PENDING = (RECEIVED, WAITING)
+# What an event waits for.
+FOR_DAGSTER = "dagster"
+FOR_ACTIVITY = "activity"
+FOR_STREAMS = "streams"
+FOR_QUOTA = "quota"
+FOR_APP = "app"
+FOR_STRAVA = "strava"
+FOR_DATABASE = "database"
 WEBHOOK = "webhook"
 # Dispatchers listen on this channel.
 CHANNEL = "strava_inbox"

@@ -10,9 +10,12 @@ from sqlalchemy import Engine, select
 
 from strava_pipeline.errors import FencedOut, NeedsReauthorization
 from strava_pipeline.warehouse import webhook_claims as claims
+from strava_pipeline.warehouse import webhook_launches as launches
+from strava_pipeline.warehouse import webhook_waits as waits
 from strava_pipeline.warehouse.ops_tables import webhook_events
 from strava_pipeline.warehouse.parking import park
 from strava_pipeline.warehouse.webhook_claims import claim_objects, take_up
+from strava_pipeline.warehouse.webhook_events import FOR_QUOTA, FOR_STREAMS
 from strava_pipeline_tests.inbox import LONG_AGO, change, claim_one, connect_riders, row, rows, states, store
 from strava_pipeline_tests.strava_stand_in import RIDER
 
@@ -167,11 +170,11 @@ def test_an_older_claim_can_change_nothing_any_more(engine: Engine) -> None:
             write(connection, old.fence)
     with engine.begin() as connection:
         claims.bury(connection, old.fence, "too late", kind="NotFound", error_class="permanent")
-        claims.postpone(connection, old.fence, LONG_AGO, claims.FOR_QUOTA, "too late")
+        waits.postpone(connection, old.fence, LONG_AGO, FOR_QUOTA, "too late")
         assert park(connection, old, NeedsReauthorization("too late"))
-        claims.await_appearance(connection, old, claims.FOR_STREAMS, "too late")
-    claims.give_back(engine, [old.fence], wait=timedelta(0), reason="too late")
-    claims.note_run(engine, [old.fence], "old-run")
+        waits.await_appearance(connection, old, FOR_STREAMS, "too late")
+    launches.give_back(engine, [old.fence], wait=timedelta(0), reason="too late")
+    launches.note_run(engine, [old.fence], "old-run")
     stored = row(engine)
     assert (stored.state, stored.fence, stored.error, stored.run_id) == ("launched", new.fence, None, None)
     finish(engine, new.fence)
@@ -193,7 +196,7 @@ def test_a_proof_keeps_the_claim_until_the_data_are_written(engine: Engine) -> N
 def test_a_finished_claim_is_not_taken_up_again(engine: Engine) -> None:
     store(engine, 1)
     claim = claim_one(engine)
-    claims.note_run(engine, [claim.fence], "run-1")
+    launches.note_run(engine, [claim.fence], "run-1")
     finish(engine, claim.fence)
     assert take_up(engine, claim.fence) is None
     stored = row(engine)
@@ -204,7 +207,7 @@ def test_a_finished_claim_is_not_taken_up_again(engine: Engine) -> None:
 def test_giving_back_costs_nothing_and_waits(engine: Engine) -> None:
     store(engine, 1, 2)
     fences = [claim.fence for claim in claim_objects(engine, 10)]
-    claims.give_back(engine, fences, wait=timedelta(hours=1), reason="Dagster is away")
+    launches.give_back(engine, fences, wait=timedelta(hours=1), reason="Dagster is away")
     for stored in rows(engine):
         assert (stored.state, stored.waiting_for, stored.attempts, stored.error) == (
             "waiting",
@@ -221,7 +224,7 @@ def test_a_postponed_event_waits_for_its_time(engine: Engine) -> None:
     store(engine, 1)
     later = datetime.now(UTC) + timedelta(hours=1)
     with engine.begin() as connection:
-        claims.postpone(connection, claim_one(engine).fence, later, claims.FOR_QUOTA, "used up")
+        waits.postpone(connection, claim_one(engine).fence, later, FOR_QUOTA, "used up")
     stored = row(engine)
     assert (stored.state, stored.not_before, stored.waiting_for, stored.attempts) == ("waiting", later, "quota", 0)
     change(engine, not_before=LONG_AGO)
@@ -235,7 +238,7 @@ def test_what_is_not_there_yet_is_waited_for_5_15_and_45_minutes(engine: Engine)
     for _ in range(4):
         claim = claim_one(engine)
         with engine.begin() as connection:
-            if not claims.await_appearance(connection, claim, claims.FOR_STREAMS, "none yet"):
+            if not waits.await_appearance(connection, claim, FOR_STREAMS, "none yet"):
                 break
         stored = row(engine)
         assert (stored.state, stored.waiting_for) == ("waiting", "streams")
@@ -250,14 +253,14 @@ def test_a_wait_that_newer_news_cut_short_does_not_count(engine: Engine) -> None
     for edit in range(6):
         claim = claim_one(engine)
         with engine.begin() as connection:
-            assert claims.await_appearance(connection, claim, claims.FOR_STREAMS, "none yet")
+            assert waits.await_appearance(connection, claim, FOR_STREAMS, "none yet")
         assert rows(engine)[0].waits == 1
         store(engine, 1, aspect_type="update", updates={"title": f"Title {edit}"})
     # The same where the news are met by a run that has claimed others of its kind.
     claim = claim_one(engine)
     assert take_up(engine, claim.fence) is not None
     with engine.begin() as connection:
-        assert claims.await_appearance(connection, claim, claims.FOR_STREAMS, "none yet")
+        assert waits.await_appearance(connection, claim, FOR_STREAMS, "none yet")
     assert rows(engine)[0].waits == 1
 
 
@@ -277,14 +280,14 @@ def test_runs_that_end_without_a_word_are_counted(engine: Engine) -> None:
 def test_launched_runs_that_have_not_begun_are_known_once_half_their_lease_is_over(engine: Engine) -> None:
     store(engine, 1)
     claim = claim_one(engine)
-    claims.note_run(engine, [claim.fence], "run-1")
-    assert claims.overdue_runs(engine) == []
+    launches.note_run(engine, [claim.fence], "run-1")
+    assert launches.overdue_runs(engine) == []
     change(engine, lease_until=LONG_AGO)
-    assert claims.overdue_runs(engine) == ["run-1"]
-    claims.extend_launches(engine, ["run-1"])
-    assert claims.overdue_runs(engine) == []
+    assert launches.overdue_runs(engine) == ["run-1"]
+    launches.extend_launches(engine, ["run-1"])
+    assert launches.overdue_runs(engine) == []
     assert objects(engine) == []
-    claims.end_launches(engine, ["run-1"], wait=timedelta())
+    launches.end_launches(engine, ["run-1"], wait=timedelta())
     assert objects(engine) == [1]
 
 
@@ -293,7 +296,7 @@ def test_a_run_that_has_begun_is_its_own_keeper(engine: Engine) -> None:
     claim = claim_one(engine)
     claims.begin_run(engine, [claim.fence], "run-1")
     change(engine, lease_until=LONG_AGO)
-    assert claims.overdue_runs(engine) == []
-    claims.end_launches(engine, ["run-1"], wait=timedelta())
+    assert launches.overdue_runs(engine) == []
+    launches.end_launches(engine, ["run-1"], wait=timedelta())
     assert row(engine).state == "launched"
     assert objects(engine) == [1]

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import Engine, func, insert, make_url, select
 
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse import dead_letters, webhook_claims
+from strava_pipeline.warehouse import dead_letters
+from strava_pipeline.warehouse import webhook_events as inbox
 from strava_pipeline.warehouse.activities import Span
 from strava_pipeline.warehouse.app_status import note_inactive
 from strava_pipeline.warehouse.engine import open_engine
@@ -195,9 +196,9 @@ def test_what_events_wait_for_is_said(browser: Browser, engine: Engine) -> None:
 
 
 def test_whatever_an_event_may_wait_for_has_words() -> None:
-    reasons = {webhook_claims.FOR_DAGSTER, webhook_claims.FOR_ACTIVITY, webhook_claims.FOR_STREAMS}
-    reasons |= {webhook_claims.FOR_QUOTA, webhook_claims.FOR_APP, webhook_claims.FOR_STRAVA}
-    reasons |= {webhook_claims.FOR_DATABASE, dead_letters.REPLAY}
+    reasons = {inbox.FOR_DAGSTER, inbox.FOR_ACTIVITY, inbox.FOR_STREAMS}
+    reasons |= {inbox.FOR_QUOTA, inbox.FOR_APP, inbox.FOR_STRAVA}
+    reasons |= {inbox.FOR_DATABASE, dead_letters.REPLAY}
     assert reasons == WAITS.keys()
 
 
