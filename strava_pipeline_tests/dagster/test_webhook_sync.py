@@ -11,12 +11,11 @@ from sqlalchemy import Engine, func, select, update
 from strava_pipeline.assets.activities import activities
 from strava_pipeline.errors import (
     AppInactive,
-    DatabaseAway,
     NeedsReauthorization,
     QuotaExhausted,
     RetriableStravaError,
 )
-from strava_pipeline.jobs.webhook_sync import WRITTEN_ASSETS, webhook_sync
+from strava_pipeline.jobs.webhook_sync import WRITTEN_ASSETS
 from strava_pipeline.live import Effect, sync_activity
 from strava_pipeline.partitions import ATHLETES_NAME, unregister_athlete
 from strava_pipeline.strava.quota import Lane
@@ -25,8 +24,9 @@ from strava_pipeline.warehouse import analysis_tables, tables
 from strava_pipeline.warehouse.erasure import forget_athlete
 from strava_pipeline.warehouse.operator_audit import Actor
 from strava_pipeline.warehouse.ops_tables import tombstones, users
-from strava_pipeline.warehouse.webhook_claims import Claim, claim_objects
+from strava_pipeline.warehouse.webhook_claims import Claim
 from strava_pipeline_tests.dagster.conftest import CodeLocation
+from strava_pipeline_tests.dagster.webhook_runs import claim, run, work_off
 from strava_pipeline_tests.inbox import LONG_AGO, change, connect_riders, row, rows, states, store
 from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.warehouse.sessions import end_sessions
@@ -38,25 +38,6 @@ JUNE = f"{RIDER}|2025-06-01"
 @pytest.fixture(autouse=True)
 def rider(engine: Engine) -> None:
     connect_riders(engine, RIDER)
-
-
-def claim(engine: Engine) -> list[int]:
-    """The fences of claims on everything that is due."""
-    return [found.fence for found in claim_objects(engine, 50)]
-
-
-def run(location: CodeLocation, fences: list[int]) -> dg.ExecuteInProcessResult:
-    return webhook_sync.execute_in_process(
-        run_config={"ops": {"claimed_objects": {"config": {"fences": fences}}}},
-        instance=location.instance,
-        resources=location.resources(),
-        raise_on_error=False,
-    )
-
-
-def work_off(location: CodeLocation, engine: Engine) -> dg.ExecuteInProcessResult:
-    """A run of everything that is due."""
-    return run(location, claim(engine))
 
 
 def observed(location: CodeLocation, name: str) -> set[str | None]:
@@ -206,7 +187,8 @@ def test_one_objects_dead_letter_does_not_stop_the_others(location: CodeLocation
 
 
 def test_events_of_an_athlete_without_a_grant_are_parked(location: CodeLocation, engine: Engine) -> None:
-    change_users(engine, state="needs_reauth")
+    with engine.begin() as connection:
+        connection.execute(update(users).values(state="needs_reauth"))
     location.strava.faults["/activities/1"] = [NeedsReauthorization("connect again")]
     store(engine, 1)
     assert work_off(location, engine).success
@@ -334,84 +316,6 @@ def test_a_claim_that_no_longer_holds_does_nothing(location: CodeLocation, engin
     location.strava.new_requests()
     assert run(location, new).success
     assert location.strava.new_requests() == []
-
-
-def withdraw(engine: Engine) -> None:
-    store(engine, RIDER, object_type="athlete", aspect_type="update", updates={"authorized": "false"})
-
-
-def test_a_forged_deauthorization_erases_nothing(location: CodeLocation, engine: Engine) -> None:
-    change_users(engine, strava_access_token="envelope")
-    withdraw(engine)
-    assert work_off(location, engine).success
-    assert location.strava.asked == ["/athlete"]
-    assert states(engine) == ["done"]
-    assert user(engine) == ("active", "envelope")
-
-
-def test_a_refused_token_alone_is_no_deauthorization(location: CodeLocation, engine: Engine) -> None:
-    change_users(engine, strava_access_token="envelope")
-    location.strava.faults["/athlete"] = [NeedsReauthorization("401", status=401)] * 4
-    withdraw(engine)
-    assert not work_off(location, engine).success
-    assert (row(engine).state, row(engine).error_class) == ("dead", "transient")
-    assert user(engine) == ("active", "envelope")
-
-
-def test_a_deauthorization_outlasts_an_outage_of_strava(location: CodeLocation, engine: Engine) -> None:
-    change_users(engine, strava_access_token="envelope", state="needs_reauth")
-    withdraw(engine)
-    # Of four days, the first minutes, some hour, and the end.
-    for age, wait in ((0, 1), (20, 20), (4 * 24 * 60, 60)):
-        change(engine, not_before=LONG_AGO, received_at=datetime.now(UTC) - timedelta(minutes=age))
-        location.strava.faults["/athlete"] = [RetriableStravaError("Strava answered 503", status=503)] * 4
-        assert work_off(location, engine).success
-        stored = row(engine)
-        assert (stored.state, stored.waiting_for, stored.error) == ("waiting", "strava", "Strava answered 503")
-        assert (stored.attempts, stored.redrives) == (0, 0)
-        due = stored.not_before - datetime.now(UTC)
-        assert timedelta(minutes=wait - 1) < due < timedelta(minutes=wait + 1)
-        assert user(engine) == ("needs_reauth", "envelope")
-    change(engine, not_before=LONG_AGO)
-    location.strava.faults["/athlete"] = [NeedsReauthorization("connect again")]
-    assert work_off(location, engine).success
-    assert states(engine) == ["done"]
-    assert user(engine) == ("revoked", None)
-
-
-def test_a_deauthorization_outlasts_a_database_that_is_slow(location: CodeLocation, engine: Engine) -> None:
-    location.strava.faults["/athlete"] = [DatabaseAway("did not answer in time")] * 4
-    withdraw(engine)
-    assert work_off(location, engine).success
-    assert (row(engine).state, row(engine).waiting_for) == ("waiting", "database")
-
-
-def test_a_deauthorization_that_strava_confirms_erases_the_tokens(location: CodeLocation, engine: Engine) -> None:
-    # As a refused refresh leaves it.
-    change_users(engine, strava_access_token="envelope", state="needs_reauth")
-    location.strava.faults["/athlete"] = [NeedsReauthorization("connect again")]
-    withdraw(engine)
-    assert work_off(location, engine).success
-    assert states(engine) == ["done"]
-    assert user(engine) == ("revoked", None)
-
-
-def test_other_news_of_an_athlete_need_no_request(location: CodeLocation, engine: Engine) -> None:
-    store(engine, RIDER, object_type="athlete", aspect_type="update")
-    assert work_off(location, engine).success
-    assert states(engine) == ["done"]
-    assert location.strava.asked == []
-
-
-def change_users(engine: Engine, **values: str) -> None:
-    with engine.begin() as connection:
-        connection.execute(update(users).values(**values))
-
-
-def user(engine: Engine) -> tuple[str, str | None]:
-    with engine.connect() as connection:
-        found = connection.execute(select(users)).one()
-    return found.state, found.strava_access_token
 
 
 def test_an_error_nobody_thought_of_makes_a_dead_letter_without_telling_what_it_holds(

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, select, text, update
+from sqlalchemy import Engine, select, text, update
 
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.ops_tables import webhook_events
@@ -21,10 +21,8 @@ from strava_pipeline.warehouse.webhook_events import add_events
 from strava_pipeline_tests.inbox import LONG_AGO, an_event, change, connect_riders, rows, states, store
 from strava_pipeline_tests.warehouse.sessions import end_sessions
 from webhook_bridge import dispatcher as dispatching
-from webhook_bridge import inbox_listener
 from webhook_bridge.dagster_api import DagsterUnavailable
 from webhook_bridge.dispatcher import Dispatcher
-from webhook_bridge.inbox_listener import InboxListener
 
 RIDERS = (1001, 1002)
 PATIENCE_SECONDS = 30
@@ -381,39 +379,3 @@ def test_what_another_process_puts_into_the_inbox_is_taken_up_without_polling(
             add_events(connection, [an_event(number, source="reconcile")])
         wait_for(lambda: len(dagster.fences()) == number, f"event {number} in a run")  # noqa: B023  called at once
     dispatcher.stop()
-
-
-def test_a_listener_whose_connection_breaks_listens_again(
-    dagster: DagsterStandIn, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dispatching, "POLL_SECONDS", 3600)
-    monkeypatch.setattr(inbox_listener, "PAUSE_SECONDS", 0.01)
-    woken = threading.Event()
-    listener = InboxListener(engine, woken.set)
-    listener.start()
-    assert woken.wait(PATIENCE_SECONDS)
-    woken.clear()
-    with engine.connect() as connection:
-        connection.execute(
-            text(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND query LIKE 'LISTEN%' AND pid <> pg_backend_pid()"
-            )
-        )
-    assert woken.wait(PATIENCE_SECONDS)
-    listener.stop()
-
-
-def test_a_listener_that_finds_no_free_connection_listens_once_there_is_one(
-    dagster: DagsterStandIn, engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(inbox_listener, "PAUSE_SECONDS", 0.01)
-    narrow = create_engine(engine.url, pool_size=1, max_overflow=0, pool_timeout=0.01)
-    woken = threading.Event()
-    listener = InboxListener(narrow, woken.set)
-    with narrow.connect():
-        listener.start()
-        wait_for(lambda: "not listening" in caplog.text, "a listener without a connection")
-    assert woken.wait(PATIENCE_SECONDS)
-    listener.stop()
-    narrow.dispose()
