@@ -15,9 +15,9 @@ Who does what, all on one Postgres without flushes to the disk:
 
 Each is told in processor time, that of the loading process and of the database server added up, and on the clock,
 which on a machine with other work says as much of that. Five times pandas with psycopg 3 is out of reach: that would
-be nine tenths of a bare COPY or more, for more work than the COPY does. Ours and the COPYs are measured three times
-in turn, the least counts; the others once, as they take longer. Takes about ten minutes on a free machine, half an
-hour on a busy one, most of them not ours; a number on the command line changes how many activities there are.
+be five sixths of a bare COPY or more, for more work than the COPY does. Ours and the COPYs are measured three times
+in turn, the least counts; the others once, as they take longer. Takes about four minutes on a free machine, half
+an hour on a busy one, most of them not ours; a number on the command line changes how many activities there are.
 """
 
 from __future__ import annotations
