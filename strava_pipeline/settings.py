@@ -129,7 +129,13 @@ class Settings(BaseSettings):
         0, ge=0, le=5, description="proxies in front of the bridge; 0: X-Forwarded-For and the like are ignored"
     )
     operator_token: SecretStr | None = Field(
-        None, min_length=16, description="opens the status page; needed wherever the page is not on this machine alone"
+        None, min_length=16, description="opens the operator's page and Dagster's UI; init, up and demo make one"
+    )
+    dangerously_open_without_login: bool = Field(
+        False, description="true: whoever reaches the operator's page or Dagster's UI is the operator, without a token"
+    )
+    dagster_hosts: str | None = Field(
+        None, description="names by which browsers reach Dagster's UI, beside loopback's; comma between"
     )
     smtp_url: SecretStr | None = Field(
         None, description="mail server: smtp+starttls://user:password@host:587, or smtps://...; unset: no mails"

@@ -18,7 +18,7 @@ from strava_pipeline.warehouse.views import create_views
 
 log = logging.getLogger(__name__)
 
-HEAD = "0008"
+HEAD = "0012"
 VERSION_SCHEMA = "ops"
 VERSION_TABLE = "alembic_version"
 _SCRIPTS = Path(__file__).parent / "migrations"

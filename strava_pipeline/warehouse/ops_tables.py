@@ -267,6 +267,19 @@ oauth_states = Table(
     comment="connections under way: each state works once, in the browser that began",
 )
 
+operator_sessions = Table(
+    "operator_sessions",
+    metadata,
+    key("secret_hash", Text, "sha256 of what the browser holds"),
+    c.text("kind", "session, or link: a link that signs in once", required=True),
+    c.text("proof", "of the token and the settings it was opened under; tells nothing of them", required=True),
+    _stamped("opened_at", "when it was made (UTC)"),
+    c.instant("expires_at", "no longer good from here (UTC)", required=True),
+    CheckConstraint("kind IN ('session', 'link')", name="kind"),
+    schema=SCHEMA,
+    comment="browsers that are logged in as the operator; what is not here is logged out",
+)
+
 operator_audit = Table(
     "operator_audit",
     metadata,

@@ -112,7 +112,7 @@ def test_points_view_gives_a_row_per_sample(engine: Engine) -> None:
 def test_another_revision_is_refused_in_one_clear_line(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("UPDATE ops.alembic_version SET version_num = '0999'"))
-    with pytest.raises(WarehouseError, match=r"at revision 0999, this program needs 0008: .*migrate") as caught:
+    with pytest.raises(WarehouseError, match=rf"at revision 0999, this program needs {HEAD}: .*migrate") as caught:
         check_migrated(engine)
     assert "\n" not in str(caught.value)
 
