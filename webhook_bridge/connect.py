@@ -7,8 +7,6 @@ long as no ``STRAVA_OPERATOR_TOKEN`` is set: everybody there.
 from __future__ import annotations
 
 import logging
-from email.errors import HeaderParseError
-from email.headerregistry import Address
 from urllib.parse import urlsplit
 
 from flask import Blueprint, current_app, redirect, request, url_for
@@ -26,6 +24,7 @@ from strava_pipeline.errors import (
     StravaPipelineError,
     UnknownAthlete,
 )
+from strava_pipeline.notifications.addresses import checked_address
 from strava_pipeline.settings import LOOPBACK_HOSTS, Settings
 from strava_pipeline.strava.http import new_session
 from strava_pipeline.strava.oauth import WANTED_SCOPES, authorize_url, exchange_code
@@ -33,13 +32,14 @@ from strava_pipeline.strava.payload import athlete_row
 from strava_pipeline.warehouse import oauth_states
 from strava_pipeline.warehouse.athletes import store_athlete
 from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.mail_consent import consent_of
 from strava_pipeline.warehouse.oauth_states import Began, Ended
 from strava_pipeline.warehouse.operator_audit import Actor, note_action
 from webhook_bridge.dagster_tasks import IMPORT
 from webhook_bridge.invites import is_invited, take_invite
 from webhook_bridge.operator import may_act, operator_gate
 from webhook_bridge.pages import OK, Answer, install_pages, message, page
-from webhook_bridge.sessions import check_form, say_next, session_id
+from webhook_bridge.sessions import check_form, said, say_next, session_id
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,10 @@ BAD_REQUEST, FORBIDDEN, GONE, SERVER_ERROR, BAD_GATEWAY, UNAVAILABLE = 400, 403,
 LONGEST_EMAIL = 254
 # Digits; every number that short fits into a BIGINT.
 LONGEST_ID = 18
+CONFIRM = (
+    "A mail is on its way to your address. Open its link within a week and press the button there: ride summaries begin"
+    " after that."
+)
 # Without one of these Strava tells of no activity.
 ACTIVITY_SCOPES = frozenset({"activity:read", "activity:read_all"})
 
@@ -112,7 +116,8 @@ def callback() -> Answer | Response:
 def connected() -> Answer:
     """The end of a connection, at an address that tells nothing."""
     told = request.args.get("lacks", "").split(",")
-    return page("connected.html", lacks=[scope for scope in WANTED_SCOPES if scope in told], is_operator=may_act())
+    lacks = [scope for scope in WANTED_SCOPES if scope in told]
+    return page("connected.html", lacks=lacks, is_operator=may_act(), told=said())
 
 
 @connect.post("/oauth/disconnect")
@@ -171,15 +176,9 @@ def _redirect_uri() -> str:
 def _checked_email(given: str) -> str | None:
     """``ValueError`` if it is no address; ``None`` for none."""
     given = given.strip()
-    if not given:
-        return None
-    try:
-        address = Address(addr_spec=given)
-    except (HeaderParseError, IndexError) as error:
-        raise ValueError from error
-    if "." not in address.domain or not given.isprintable() or " " in given or len(given) > LONGEST_EMAIL:
-        raise ValueError
-    return given
+    if len(given) > LONGEST_EMAIL:
+        raise ValueError("longer than an address can be")
+    return checked_address(given) if given else None
 
 
 def _finish(code: str, scopes: tuple[str, ...], began: Began) -> None:
@@ -192,6 +191,9 @@ def _finish(code: str, scopes: tuple[str, ...], began: Began) -> None:
     with engine.begin() as connection:
         note_action(connection, actor, "connect", f"athlete {athlete_id}", detail=f"scopes {','.join(scopes)}")
         store_athlete(connection, athlete_row(grant.athlete or {}), now(connection))
+        consent = consent_of(connection, athlete_id)
+    if began.email is not None and consent is not None and consent.confirmed_at is None:
+        say_next(CONFIRM)
     _wake_dagster_tasks()
 
 

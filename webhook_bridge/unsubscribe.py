@@ -1,47 +1,76 @@
 """Blueprint: an athlete ends the mails, by the link in each of them.
 
 GET asks whether that is meant, because programs follow links, too; POST does it, from the page's button or straight
-from a mail program (RFC 8058). The signed link is the permission: no session, no form's token.
+from a mail program (RFC 8058). The signed link is the permission: no session, no form's token. It does nothing else,
+and is void once the address is confirmed anew, changed or erased, or the operator has taken all links back.
 """
 
 from __future__ import annotations
 
 from flask import Blueprint, current_app
+from sqlalchemy import Connection
 
 from strava_pipeline.keyring import Keyring
-from strava_pipeline.notifications.unsubscribe import PATH, athlete_behind
+from strava_pipeline.notifications.mail_links import UNSUBSCRIBE_PATH, UnsubscribeLink, read_unsubscribe_link
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.notifications import unsubscribe
+from strava_pipeline.warehouse.mail_consent import consent_of, end_mails
 from webhook_bridge.pages import Answer, install_pages, message, page
 
-NOT_FOUND, OK = 404, 200
+OK, NOT_FOUND, GONE = 200, 404, 410
 
-unsubscribing = Blueprint("unsubscribing", __name__, template_folder="templates", url_prefix=PATH)
+unsubscribing = Blueprint("unsubscribing", __name__, template_folder="templates", url_prefix=UNSUBSCRIBE_PATH)
 install_pages(unsubscribing)
 
 
 @unsubscribing.get("/<token>")
 def ask(token: str) -> Answer:
     """The page with the button."""
-    return _stale() if _athlete(token) is None else page("unsubscribe.html", token=token)
+    link = _link(token)
+    if link is None:
+        return _unknown()
+    with current_app.extensions["engine"].connect() as connection:
+        consent = consent_of(connection, link.athlete_id)
+    if consent is None:
+        return _no_mails()
+    return page("unsubscribe.html", token=token) if consent.unsubscribe_nonce == link.nonce else _void()
 
 
 @unsubscribing.post("/<token>")
 def end(token: str) -> Answer:
     """No more mails; doing it again changes nothing."""
-    athlete_id = _athlete(token)
-    if athlete_id is None:
-        return _stale()
-    unsubscribe(current_app.extensions["engine"], athlete_id)
-    text = "You get no more ride summaries, and your address is erased here. To get them again, connect anew with it."
+    link = _link(token)
+    if link is None:
+        return _unknown()
+    with current_app.extensions["engine"].begin() as connection:
+        return _end(connection, link)
+
+
+def _end(connection: Connection, link: UnsubscribeLink) -> Answer:
+    if end_mails(connection, link.athlete_id, link.nonce) or consent_of(connection, link.athlete_id) is None:
+        return _no_mails()
+    return _void()
+
+
+def _link(token: str) -> UnsubscribeLink | None:
+    settings: Settings = current_app.extensions["settings"]
+    return read_unsubscribe_link(token, Keyring.parse(settings.required("token_keys")))
+
+
+def _no_mails() -> Answer:
+    text = (
+        "You get no more ride summaries, and no address of yours is kept here. To get them again, connect anew with it."
+    )
     return message("No more mails", text, OK)
 
 
-def _athlete(token: str) -> int | None:
-    settings: Settings = current_app.extensions["settings"]
-    return athlete_behind(token, Keyring.parse(settings.required("token_keys")))
+def _void() -> Answer:
+    text = (
+        "It was taken back: the address was confirmed anew or changed since, or whoever runs this ended all links of"
+        " before. The one in the newest mail works."
+    )
+    return message("This link has ended", text, GONE)
 
 
-def _stale() -> Answer:
+def _unknown() -> Answer:
     text = "It may be cut short, or too old. Try the link in the newest mail, or write to the mail's sender."
     return message("This link does not work", text, NOT_FOUND)

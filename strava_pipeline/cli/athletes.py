@@ -64,7 +64,7 @@ def connect_athlete(settings: Settings, engine: Engine, pasted: str) -> int:
 
 @click.group()
 def athletes() -> None:
-    """List the athletes who are or were connected; forget one."""
+    """List the athletes who are or were connected; forget one, or take back the links in their mails."""
 
 
 @athletes.command("list")
@@ -134,6 +134,26 @@ def forget(athlete_id: int, keep_data: bool, yes: bool) -> None:
         )
 
 
+@athletes.command("renew-links")
+@click.argument("athlete_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
+def renew_links(athlete_id: int) -> None:
+    """Make all links void that were mailed to an athlete to end the mails, when one has got into other hands.
+
+    The next mail has a new one.
+    """
+    from strava_pipeline.errors import UnknownAthlete
+    from strava_pipeline.warehouse import mail_consent
+    from strava_pipeline.warehouse.migrate import open_warehouse
+    from strava_pipeline.warehouse.operator_audit import Actor, note_action
+
+    with open_warehouse(load_settings()) as engine, engine.begin() as connection:
+        renewed = mail_consent.renew_links(connection, athlete_id)
+        note_action(connection, Actor.COMMAND, "renew-links", f"athlete {athlete_id}", ok=renewed)
+    if not renewed:
+        raise UnknownAthlete(f"athlete {athlete_id} has no address here, and so no link that is good")
+    click.echo(f"athlete {athlete_id}: all links so far are void; the next mail has a new one")
+
+
 def _as_json(status: AthleteStatus) -> dict[str, Any]:
     return {
         "athlete_id": status.athlete_id,
@@ -141,6 +161,7 @@ def _as_json(status: AthleteStatus) -> dict[str, Any]:
         "state": status.state,
         "missing_scopes": list(status.missing) if status.state == "active" else [],
         "activities": status.activity_count,
+        "mails": status.mails,
         "connected_at": status.connected_at.isoformat(),
         "last_event_at": status.last_event_at.isoformat() if status.last_event_at else None,
     }
@@ -151,7 +172,7 @@ def _print(found: list[AthleteStatus]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    headings = ("athlete", "name", "state", "lacks", "activities", "connected", "last event")
+    headings = ("athlete", "name", "state", "lacks", "activities", "mails", "connected", "last event")
     shown = Table(*headings, box=box.SIMPLE_HEAD)
     for status in found:
         entry = _as_json(status)
@@ -161,6 +182,7 @@ def _print(found: list[AthleteStatus]) -> None:
             status.state,
             ", ".join(entry["missing_scopes"]),
             str(status.activity_count),
+            status.mails,
             f"{status.connected_at:%Y-%m-%d}",
             f"{status.last_event_at:%Y-%m-%d %H:%M}" if status.last_event_at else "",
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.errors import MessageError
@@ -21,13 +22,19 @@ from sqlalchemy import Engine, Row
 from strava_pipeline.analysis.track import track_from_streams
 from strava_pipeline.errors import ConfigurationError, MailDelayed, MailRefused
 from strava_pipeline.keyring import Keyring
-from strava_pipeline.notifications.ride_mail import Envelope, compose
+from strava_pipeline.notifications.addresses import checked_address
+from strava_pipeline.notifications.confirmation_mail import compose_confirmation
+from strava_pipeline.notifications.envelope import Envelope
+from strava_pipeline.notifications.mail_links import confirm_url, mailbox_hash, unsubscribe_url
+from strava_pipeline.notifications.ride_mail import compose
 from strava_pipeline.notifications.smtp import MailServer, parse_smtp_url, send
 from strava_pipeline.notifications.summary import summarize
-from strava_pipeline.notifications.unsubscribe import unsubscribe_url
 from strava_pipeline.settings import Settings
 from strava_pipeline.training import update_training_load
 from strava_pipeline.warehouse import notifications as store
+from strava_pipeline.warehouse.confirmation_limits import Ask, why_not_ask
+from strava_pipeline.warehouse.mail_consent import Consent, address_of, consent_of
+from strava_pipeline.warehouse.notification_tables import RIDE_SUMMARY
 from strava_pipeline.warehouse.notifications import FAILED, SENT, SKIPPED, Claimed
 from strava_pipeline.warehouse.ride_facts import RideFacts, local_day, ride_facts
 from strava_pipeline.warehouse.streams import streams_of
@@ -35,6 +42,7 @@ from strava_pipeline.warehouse.streams import streams_of
 log = logging.getLogger(__name__)
 # A run sends so many at most; the next one goes on.
 MOST_AT_ONCE = 50
+MAIL_IS_OFF = "mail is off: STRAVA_SMTP_URL is not set"
 
 
 @dataclass(frozen=True)
@@ -51,12 +59,15 @@ class Outbox:
 class Outcome:
     """What became of one mail in this try: sent, failed, skipped, or pending, with the reason."""
 
-    activity_id: int
+    claimed: Claimed
     state: str
     reason: str = ""
 
     def __str__(self) -> str:
-        told = f"mail about activity {self.activity_id}: {self.state}"
+        about = f"mail about activity {self.claimed.activity_id}"
+        if self.claimed.activity_id is None:
+            about = f"mail that asks athlete {self.claimed.athlete_id} for consent"
+        told = f"{about}: {self.state}"
         return f"{told}, {self.reason}" if self.reason else told
 
 
@@ -96,69 +107,102 @@ def send_due(engine: Engine, settings: Settings) -> Iterator[Outcome]:
 def _send_one(engine: Engine, settings: Settings, claimed: Claimed) -> Outcome:
     state, reason = SENT, ""
     try:
-        outbox = _outbox(settings)
-        recipient, mail = _compose(engine, outbox, claimed)
-        send(outbox.server, mail, sender=outbox.sender.addr_spec, recipient=recipient)
+        outbox, mail = _written(engine, settings, claimed)
+        send(outbox.server, mail, sender=outbox.sender.addr_spec, recipient=mail["To"])
     except _NotWanted as decision:
         state, reason = SKIPPED, str(decision)
     except MailRefused as error:
         state, reason = FAILED, str(error)
     except (MailDelayed, ConfigurationError) as error:
         store.postpone(engine, claimed, str(error))
-        return Outcome(claimed.activity_id, store.PENDING, str(error))
+        return Outcome(claimed, store.PENDING, str(error))
     store.settle(engine, claimed, state, reason or None)
-    return Outcome(claimed.activity_id, state, reason)
+    return Outcome(claimed, state, reason)
 
 
-def _outbox(settings: Settings) -> Outbox:
+def _written(engine: Engine, settings: Settings, claimed: Claimed) -> tuple[Outbox, EmailMessage]:
+    """The mail, composed from what the tables hold by now, and the way it goes."""
     outbox = open_outbox(settings)
+    if claimed.activity_id is None:
+        if outbox is None:
+            # Whoever is to be asked has a week, and a mail server may come.
+            raise MailDelayed(MAIL_IS_OFF)
+        return outbox, _confirmation(engine, outbox, claimed)
     if outbox is None:
-        raise _NotWanted("mail is off: STRAVA_SMTP_URL is not set")
-    return outbox
+        raise _NotWanted(MAIL_IS_OFF)
+    return outbox, _summary(engine, outbox, claimed, claimed.activity_id)
 
 
-def _compose(engine: Engine, outbox: Outbox, claimed: Claimed) -> tuple[str, EmailMessage]:
-    """The recipient and the mail, from one look at the tables."""
+def _confirmation(engine: Engine, outbox: Outbox, claimed: Claimed) -> EmailMessage:
+    """The mail that asks for consent; it counts as sent from here on."""
+    with engine.connect() as connection:
+        consent = consent_of(connection, claimed.athlete_id)
+    if consent is None:
+        raise _NotWanted("the address was erased")
+    if consent.confirmed_at is not None:
+        raise _NotWanted("the address is confirmed")
+    with _writing():
+        envelope = _envelope(outbox, claimed, consent, f"confirm-{claimed.id}")
+        link = confirm_url(outbox.bridge_url, outbox.keyring, consent)
+        mail = compose_confirmation(claimed.athlete_id, link, envelope)
+    hashed = mailbox_hash(outbox.keyring, envelope.recipient)
+    if reason := why_not_ask(engine, Ask(claimed.id, claimed.athlete_id, hashed)):
+        raise MailDelayed(reason)
+    return mail
+
+
+def _summary(engine: Engine, outbox: Outbox, claimed: Claimed, activity_id: int) -> EmailMessage:
+    """The mail about an activity, from one look at the tables."""
     from strava_pipeline.notifications.gallery import gallery  # noqa: PLC0415  draws: slow to load, where mail is off
 
-    facts, streams = _facts(engine, claimed)
+    facts, streams = _facts(engine, claimed, activity_id)
     summary = summarize(facts)
     track = track_from_streams(streams) if streams is not None and streams["point_count"] else None
     pictures = gallery(facts, track, summary.units)
     with engine.connect() as connection:
         # Asked last: whoever unsubscribes while pictures are drawn gets no mail.
-        recipient, why_not = store.address_of(connection, claimed.athlete_id)
-    if recipient is None:
+        consent, why_not = address_of(connection, claimed.athlete_id)
+    if consent is None:
         raise _NotWanted(why_not)
-    envelope = Envelope(
-        sender=outbox.sender,
-        recipient=recipient,
-        # The same for each try, so that a mail that went out twice can be told to be one.
-        message_id=f"ride-{claimed.activity_id}@{outbox.sender.domain}",
-        date=claimed.claimed_at,
-        unsubscribe_url=unsubscribe_url(outbox.bridge_url, outbox.keyring, claimed.athlete_id),
-    )
+    with _writing():
+        return compose(summary, pictures, _envelope(outbox, claimed, consent, f"ride-{activity_id}"))
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
     try:
-        return recipient, compose(summary, pictures, envelope)
+        yield
     except (MessageError, ValueError) as error:
-        raise MailRefused(f"the mail cannot be written: {type(error).__name__}") from error
+        raise MailRefused(f"the mail cannot be written: {error}") from error
 
 
-def _facts(engine: Engine, claimed: Claimed) -> tuple[RideFacts, dict[str, Any] | None]:
+def _envelope(outbox: Outbox, claimed: Claimed, consent: Consent, name: str) -> Envelope:
+    return Envelope(
+        sender=outbox.sender,
+        # Of before addresses were checked as they are now, or written into the table by hand.
+        recipient=checked_address(consent.email),
+        # The same for each try, so that a mail that went out twice can be told to be one.
+        message_id=f"{name}@{outbox.sender.domain}",
+        date=claimed.claimed_at,
+        unsubscribe_url=unsubscribe_url(outbox.bridge_url, outbox.keyring, consent),
+    )
+
+
+def _facts(engine: Engine, claimed: Claimed, activity_id: int) -> tuple[RideFacts, dict[str, Any] | None]:
     """What the tables tell, the load of the week included. ``_NotWanted`` where no mail is to go out anyway."""
     with engine.connect() as connection:
-        _, why_not = store.address_of(connection, claimed.athlete_id)
-        facts = ride_facts(connection, claimed.activity_id)
+        _, why_not = address_of(connection, claimed.athlete_id)
+        facts = ride_facts(connection, activity_id)
     if why_not:
         raise _NotWanted(why_not)
     if facts is None:
         raise _NotWanted("the activity is gone")
-    if _ended_at(facts.activity) < claimed.claimed_at - store.WORTH_SENDING:
+    if _ended_at(facts.activity) < claimed.claimed_at - store.WORTH_SENDING[RIDE_SUMMARY]:
         raise _NotWanted("the activity ended more than a day ago")
     update_training_load(engine, claimed.athlete_id, local_day(facts.activity))
     with engine.connect() as connection:
-        facts = ride_facts(connection, claimed.activity_id)
-        streams = streams_of(connection, claimed.activity_id)
+        facts = ride_facts(connection, activity_id)
+        streams = streams_of(connection, activity_id)
     if facts is None:
         raise _NotWanted("the activity is gone")
     return facts, streams

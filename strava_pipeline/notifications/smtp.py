@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import smtplib
 import ssl
 from dataclasses import dataclass
@@ -11,12 +12,14 @@ from enum import StrEnum
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from strava_pipeline.errors import ConfigurationError, MailDelayed, MailError, MailRefused
+from strava_pipeline.notifications.wording import shown
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import LOOPBACK_HOSTS
 
 # For each answer of the server; a mail with pictures is some 300 kB.
 TIMEOUT_SECONDS = 30
 PERMANENT = 500
+LONGEST_WORDS = 300
 
 
 class Security(StrEnum):
@@ -136,5 +139,6 @@ def _told(error: Exception, recipient: str) -> str:
         reason = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or str(error)
         code, text = 0, f"{type(error).__name__}: {reason}"
     words = text.decode(errors="replace") if isinstance(text, bytes) else text
-    line = " ".join(words.split()).replace(recipient, "the athlete's address")
+    without_address = re.sub(re.escape(recipient), "the athlete's address", words, flags=re.IGNORECASE)
+    line = shown(without_address, LONGEST_WORDS)
     return f"{code} {line}" if code else line

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Row, func, select
 
 from strava_pipeline.strava.oauth import WANTED_SCOPES
 from strava_pipeline.warehouse.ops_tables import users, webhook_events
@@ -16,14 +17,15 @@ from strava_pipeline.warehouse.tables import activities, athletes
 class AthleteStatus:
     """One athlete who is or was connected.
 
-    ``missing``: wanted scopes that were not granted. ``last_event_at``: when Strava's last event arrived (UTC).
+    ``missing``: wanted scopes that were not granted. ``mails``: none, unconfirmed (the address) or on.
+    ``last_event_at``: when Strava's last event arrived (UTC).
     """
 
     athlete_id: int
     name: str
     state: str
     scopes: tuple[str, ...]
-    email: str | None
+    mails: str
     connected_at: datetime
     dagster_task: str | None
     activity_count: int
@@ -57,7 +59,7 @@ def athlete_statuses(connection: Connection, limit: int | None = None, offset: i
             name=row.name,
             state=row.state,
             scopes=tuple(row.scopes),
-            email=row.email,
+            mails=_mails(row),
             connected_at=row.connected_at,
             dagster_task=row.dagster_task,
             activity_count=row.activity_count,
@@ -65,3 +67,9 @@ def athlete_statuses(connection: Connection, limit: int | None = None, offset: i
         )
         for row in connection.execute(query)
     ]
+
+
+def _mails(row: Row[Any]) -> str:
+    if row.email is None:
+        return "none"
+    return "unconfirmed" if row.email_confirmed_at is None else "on"

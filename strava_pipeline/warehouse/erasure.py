@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.warehouse import ops_tables, tables
+from strava_pipeline.warehouse.mail_consent import erase_address
 from strava_pipeline.warehouse.operator_audit import Actor, note_action
 from strava_pipeline.warehouse.ops_tables import users, webhook_events
 from strava_pipeline.warehouse.users import erase_tokens, patient_transaction
@@ -39,7 +40,7 @@ DEPARTURE = "departure"
 FINAL_STATES = (DONE, DISCARDED)
 DROPPED = "dropped: the athlete has disconnected"
 # Rows about an athlete that hold no data of theirs: the count of calls, and who did what.
-KEPT_OPS_TABLES = frozenset({"users", "token_audit", "token_journal", "api_calls"})
+KEPT_OPS_TABLES = frozenset({"users", "token_audit", "token_journal", "api_calls", "confirmation_mails"})
 # An erasure and a write can block each other; the one that Postgres ends comes again.
 ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 0.2
@@ -81,7 +82,8 @@ def erase_athlete(connection: Connection, athlete_id: int, *, keep_data: bool, a
     events = _drop_events(connection, athlete_id)
     rows = 0 if keep_data else _delete_data(connection, athlete_id)
     task = DEPARTURE if keep_data else REMOVAL
-    connection.execute(update(users).where(users.c.athlete_id == athlete_id).values(email=None, dagster_task=task))
+    connection.execute(update(users).where(users.c.athlete_id == athlete_id).values(dagster_task=task))
+    erase_address(connection, athlete_id)
     extent = "data kept" if keep_data else f"{rows} rows deleted"
     note_action(
         connection, actor, "forget", f"athlete {athlete_id}", detail=f"{cause}; {events} events dropped; {extent}"

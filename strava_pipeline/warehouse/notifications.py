@@ -1,4 +1,4 @@
-"""Mails about new activities: one row each, claimed before it is sent.
+"""Mails about new activities, and those that confirm addresses: one row each, claimed before it is sent.
 
 ::
 
@@ -20,10 +20,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
-from strava_pipeline.warehouse.notification_tables import notifications
-from strava_pipeline.warehouse.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.mail_consent import CONFIRM_WITHIN
+from strava_pipeline.warehouse.notification_tables import CONFIRMATION, RIDE_SUMMARY, notifications
+from strava_pipeline.warehouse.ops_tables import webhook_events
 
-RIDE_SUMMARY = "ride_summary"
 PENDING = "pending"
 SENT = "sent"
 FAILED = "failed"
@@ -33,14 +33,18 @@ LEASE = timedelta(minutes=10)
 # After each failed try; the last one repeats for as long as the mail is worth sending.
 WAITS = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15), timedelta(hours=1))
 # No mail about what happened longer ago than this.
-WORTH_SENDING = timedelta(days=1)
+WORTH_SENDING = {RIDE_SUMMARY: timedelta(days=1), CONFIRMATION: CONFIRM_WITHIN}
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """A mail that this process, and no other, is to send now; ``attempt`` counts from 1."""
+    """A mail that this process, and no other, is to send now; ``attempt`` counts from 1.
 
-    activity_id: int
+    ``activity_id``: of a ride summary, ``None`` for a mail that confirms an address.
+    """
+
+    id: int
+    activity_id: int | None
     athlete_id: int
     attempt: int
     created_at: datetime
@@ -69,13 +73,13 @@ def announce(connection: Connection, fence: int) -> bool:
 def any_due(engine: Engine) -> bool:
     """Whether a mail waits to be sent now."""
     with engine.connect() as connection:
-        return connection.execute(select(notifications.c.activity_id).where(*_due()).limit(1)).first() is not None
+        return connection.execute(select(notifications.c.id).where(*_due()).limit(1)).first() is not None
 
 
 def claim_next(engine: Engine) -> Claimed | None:
     """Claim the mail that is due for longest; ``None`` if none is."""
     due = (
-        select(notifications.c.activity_id, notifications.c.kind)
+        select(notifications.c.id)
         .where(*_due())
         .order_by(notifications.c.next_try_at)
         .limit(1)
@@ -85,13 +89,13 @@ def claim_next(engine: Engine) -> Claimed | None:
     with engine.begin() as connection:
         row = connection.execute(
             update(notifications)
-            .where(notifications.c.activity_id == due.c.activity_id, notifications.c.kind == due.c.kind)
+            .where(notifications.c.id == due.c.id)
             .values(attempts=notifications.c.attempts + 1, next_try_at=func.clock_timestamp() + LEASE)
             .returning(notifications, func.clock_timestamp().label("claimed_at"))
         ).first()
     if row is None:
         return None
-    return Claimed(row.activity_id, row.athlete_id, row.attempts, row.created_at, row.claimed_at)
+    return Claimed(row.id, row.activity_id, row.athlete_id, row.attempts, row.created_at, row.claimed_at)
 
 
 def settle(engine: Engine, claimed: Claimed, state: str, reason: str | None = None) -> None:
@@ -102,32 +106,11 @@ def settle(engine: Engine, claimed: Claimed, state: str, reason: str | None = No
 def postpone(engine: Engine, claimed: Claimed, reason: str) -> None:
     """A claimed mail could not be sent now: tried again later, or failed when that would be too late."""
     wait = WAITS[min(claimed.attempt, len(WAITS)) - 1]
-    if claimed.claimed_at + wait > claimed.created_at + WORTH_SENDING:
+    kind = CONFIRMATION if claimed.activity_id is None else RIDE_SUMMARY
+    if claimed.claimed_at + wait > claimed.created_at + WORTH_SENDING[kind]:
         settle(engine, claimed, FAILED, f"given up after {claimed.attempt} tries: {reason}")
     else:
         _change(engine, claimed, reason=reason, next_try_at=func.clock_timestamp() + wait)
-
-
-def address_of(connection: Connection, athlete_id: int) -> tuple[str | None, str]:
-    """Where an athlete's mails go, and, if nowhere, why."""
-    row = connection.execute(
-        select(users.c.email, users.c.unsubscribed_at).where(users.c.athlete_id == athlete_id)
-    ).first()
-    if row is None:
-        return None, "the athlete is not connected"
-    if row.email:
-        return row.email, ""
-    return None, "the athlete has no address" if row.unsubscribed_at is None else "the athlete wants no mails"
-
-
-def unsubscribe(engine: Engine, athlete_id: int) -> None:
-    """End an athlete's mails and erase the address; only a new address, given while connecting, begins them anew."""
-    with engine.begin() as connection:
-        connection.execute(
-            update(users)
-            .where(users.c.athlete_id == athlete_id)
-            .values(email=None, unsubscribed_at=func.clock_timestamp(), updated_at=func.clock_timestamp())
-        )
 
 
 def forget_finished_before(connection: Connection, moment: datetime) -> int:
@@ -146,8 +129,7 @@ def _change(engine: Engine, claimed: Claimed, **values: Any) -> None:
         connection.execute(
             update(notifications)
             .where(
-                notifications.c.activity_id == claimed.activity_id,
-                notifications.c.kind == RIDE_SUMMARY,
+                notifications.c.id == claimed.id,
                 notifications.c.state == PENDING,
                 notifications.c.attempts == claimed.attempt,
             )

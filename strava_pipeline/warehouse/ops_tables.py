@@ -54,7 +54,14 @@ users = Table(
     column("scopes", ARRAY(Text), "permissions the athlete granted", required=True),
     c.text("state", "active, needs_reauth or revoked", required=True),
     c.integer("generation", "rises with every new token pair; bound into the envelopes", required=True),
-    c.text("email", "where ride summaries go; empty for none"),
+    c.text("email", "where ride summaries go once it is confirmed; empty for none"),
+    c.instant("email_given_at", "when the address was last given (UTC); not confirmed, it is erased a week later"),
+    c.instant(
+        "email_confirmed_at",
+        "when its owner confirmed it (UTC); empty: not yet, and it gets nothing but mails that ask for that",
+    ),
+    c.text("email_nonce", "bound into the link that confirms the address; another one with each address"),
+    c.text("unsubscribe_nonce", "bound into the links that end the mails; all links with another one are void"),
     c.instant("unsubscribed_at", "when the athlete last ended the mails (UTC); the address was erased then"),
     c.instant("refreshed_at", "when a refresh last gave the tokens (UTC); empty: they came with a code"),
     c.instant("refresh_not_before", "after a failed refresh: no other one before this time (UTC)"),
@@ -67,6 +74,11 @@ users = Table(
     _stamped("updated_at", "when the row last changed (UTC)"),
     CheckConstraint("state IN ('active', 'needs_reauth', 'revoked')", name="state"),
     CheckConstraint("dagster_task IN ('import', 'removal', 'departure')", name="dagster_task"),
+    CheckConstraint(
+        "num_nulls(email, email_given_at, email_nonce, unsubscribe_nonce) IN (0, 4)"
+        " AND (email IS NOT NULL OR email_confirmed_at IS NULL)",
+        name="mail_consent",
+    ),
     schema=SCHEMA,
     comment="connected athletes and their tokens",
 )

@@ -8,10 +8,12 @@ from sqlalchemy import Engine, Table, delete, func, select
 
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.activities import DEPENDENT_TABLES, delete_activities
+from strava_pipeline.warehouse.confirmation_limits import forget_counted
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.history_tables import job_progress
 from strava_pipeline.warehouse.job_progress import forget_before
-from strava_pipeline.warehouse.notification_tables import notifications
+from strava_pipeline.warehouse.mail_consent import erase_unconfirmed
+from strava_pipeline.warehouse.notification_tables import confirmation_mails, notifications
 from strava_pipeline.warehouse.notifications import forget_finished_before
 from strava_pipeline.warehouse.ops_tables import api_calls, oauth_states, quota_windows
 from strava_pipeline.warehouse.tables import activities
@@ -51,7 +53,10 @@ def remove_activities_before(engine: Engine, moment: datetime) -> dict[str, int]
 
 
 def remove_old_records(engine: Engine) -> dict[str, int]:
-    """Delete records of calls, rate windows, backfills and mails that nobody looks at any more; by table, as above."""
+    """Delete records of calls, rate windows, backfills and mails that nobody looks at any more; by table, as above.
+
+    Addresses that nobody confirmed in time are erased, and counted as ``unconfirmed addresses``.
+    """
     removed: dict[str, int] = {}
     with engine.begin() as connection:
         moment = now(connection)
@@ -67,6 +72,10 @@ def remove_old_records(engine: Engine) -> dict[str, int]:
         )
         _add(removed, job_progress, forget_before(connection, moment - PROGRESS_KEPT))
         _add(removed, notifications, forget_finished_before(connection, moment - MAILS_KEPT))
+        _add(removed, confirmation_mails, forget_counted(connection))
+    with engine.begin() as connection:
+        if addresses := erase_unconfirmed(connection):
+            removed["unconfirmed addresses"] = addresses
     return removed
 
 

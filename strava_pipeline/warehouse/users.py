@@ -21,6 +21,7 @@ from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.warehouse import token_journal
 from strava_pipeline.warehouse.cool_down import note_failure, refuse_while_cooling_down, refuse_while_fresh
 from strava_pipeline.warehouse.engine import autocommit
+from strava_pipeline.warehouse.mail_consent import give_address
 from strava_pipeline.warehouse.ops_tables import ACTIVE, NEEDS_REAUTH, REVOKED, users
 from strava_pipeline.warehouse.token_audit import audit
 from strava_pipeline.warehouse.token_journal import Attempt, Envelopes
@@ -106,7 +107,8 @@ class PostgresTokenStore:
     ) -> int:
         """Store the tokens of a code exchange; returns the athlete's id. Events that waited for this go on.
 
-        Without ``email`` a stored one stays; ``dagster_task``: what Dagster has yet to be told.
+        ``email`` gets a mail that asks whether it takes others; without one a stored one stays. ``dagster_task``: what
+        Dagster has yet to be told.
         """
         athlete_id: int = (grant.athlete or {})["id"]
         with patient_transaction(self.engine) as connection:
@@ -122,9 +124,10 @@ class PostgresTokenStore:
                 self._sealed(row, grant),
                 refreshed_at=None,
                 scopes=list(scopes),
-                email=email or row.email,
                 dagster_task=dagster_task,
             )
+            if email is not None:
+                give_address(connection, athlete_id, email)
             token_journal.forget_all(connection, athlete_id)
             audit(connection, athlete_id, "exchange", "ok")
             unpark(connection, athlete_id)

@@ -18,6 +18,7 @@ from strava_pipeline.warehouse.ops_tables import users, webhook_events
 from strava_pipeline.warehouse.webhook_claims import claim_objects
 from strava_pipeline.warehouse.webhook_events import NewEvent, Stored, store_event
 from strava_pipeline_tests.dagster.conftest import CodeLocation
+from strava_pipeline_tests.mail_consent import with_address
 from strava_pipeline_tests.mail_server import MailServerStandIn, mail_server
 from strava_pipeline_tests.notifications.conftest import ADDRESS, hilly_streams
 from strava_pipeline_tests.strava_stand_in import RIDER
@@ -41,9 +42,7 @@ TABLES = (
 def smtp(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[MailServerStandIn]:
     """A mail server that takes the mails of an athlete who gave an address."""
     with engine.begin() as connection:
-        connection.execute(
-            insert(users).values(athlete_id=RIDER, scopes=[], state="active", generation=1, email=ADDRESS)
-        )
+        connection.execute(insert(users).values(with_address(RIDER, ADDRESS)))
     with mail_server() as server:
         monkeypatch.setenv("STRAVA_SMTP_URL", server.url)
         monkeypatch.setenv("STRAVA_MAIL_FROM", "Rides <rides@example.org>")

@@ -14,9 +14,9 @@ from strava_pipeline.athlete_import import import_athlete
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.sync import analyse_span, import_details, import_streams, import_summaries
 from strava_pipeline.warehouse.activities import Span
-from strava_pipeline.warehouse.notification_tables import notifications
-from strava_pipeline.warehouse.notifications import RIDE_SUMMARY
+from strava_pipeline.warehouse.notification_tables import RIDE_SUMMARY, notifications
 from strava_pipeline.warehouse.ops_tables import users
+from strava_pipeline_tests.mail_consent import with_address
 from strava_pipeline_tests.mail_server import MailServerStandIn, mail_server
 from strava_pipeline_tests.strava_stand_in import RIDER, JsonObject, StravaStandIn
 
@@ -42,9 +42,7 @@ def mail_settings(settings: Settings, smtp: MailServerStandIn, monkeypatch: pyte
 @pytest.fixture
 def rider(engine: Engine) -> None:
     with engine.begin() as connection:
-        connection.execute(
-            insert(users).values(athlete_id=RIDER, scopes=[], state="active", generation=1, email=ADDRESS)
-        )
+        connection.execute(insert(users).values(with_address(RIDER, ADDRESS)))
 
 
 def hilly_streams(watts: float = 200.0) -> JsonObject:

@@ -7,9 +7,11 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, insert, select
 
 from strava_pipeline.keyring import Keyring, generate_key
-from strava_pipeline.notifications.unsubscribe import unsubscribe_url
+from strava_pipeline.notifications.mail_links import unsubscribe_url
 from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.mail_consent import Consent, confirm_address, consent_of, give_address, renew_links
 from strava_pipeline.warehouse.ops_tables import users
+from strava_pipeline_tests.mail_consent import with_address
 from webhook_bridge.app import create_app
 
 RIDER, OTHER = 1001, 1002
@@ -19,17 +21,20 @@ RIDER, OTHER = 1001, 1002
 def client(settings: Settings, engine: Engine) -> FlaskClient:
     with engine.begin() as connection:
         for athlete in (RIDER, OTHER):
-            connection.execute(
-                insert(users).values(
-                    athlete_id=athlete, scopes=[], state="active", generation=1, email=f"{athlete}@example.org"
-                )
-            )
+            connection.execute(insert(users).values(with_address(athlete, f"{athlete}@example.org")))
     return create_app(settings, engine).test_client()
 
 
+def consent(engine: Engine, athlete_id: int = RIDER) -> Consent:
+    with engine.connect() as connection:
+        found = consent_of(connection, athlete_id)
+    assert found is not None
+    return found
+
+
 @pytest.fixture
-def link(keyring: Keyring) -> str:
-    return unsubscribe_url("", keyring, RIDER)
+def link(client: FlaskClient, engine: Engine, keyring: Keyring) -> str:
+    return unsubscribe_url("", keyring, consent(engine))
 
 
 def addresses(engine: Engine) -> list[str | None]:
@@ -38,12 +43,13 @@ def addresses(engine: Engine) -> list[str | None]:
 
 
 def test_a_look_changes_nothing(client: FlaskClient, engine: Engine, link: str) -> None:
-    for _ in range(2):
-        answer = client.get(link)
+    before = consent(engine)
+    for method in ("GET", "HEAD", "OPTIONS", "GET"):
+        answer = client.open(link, method=method)
         assert answer.status_code == 200
-        assert f'action="{link}"' in answer.text
         assert "Set-Cookie" not in answer.headers
-    assert addresses(engine) == ["1001@example.org", "1002@example.org"]
+    assert f'action="{link}"' in client.get(link).text
+    assert consent(engine) == before
 
 
 @pytest.mark.parametrize("form", [{}, {"List-Unsubscribe": "One-Click"}])
@@ -55,16 +61,60 @@ def test_a_post_from_the_page_or_a_mail_program_ends_the_mails(
         assert answer.status_code == 200
         assert "no more ride summaries" in answer.text
     assert addresses(engine) == [None, "1002@example.org"]
+    # A look at it says the same.
+    assert "no more ride summaries" in client.get(link).text
+
+
+def renewed(engine: Engine) -> None:
+    with engine.begin() as connection:
+        assert renew_links(connection, RIDER)
+
+
+def changed(engine: Engine) -> None:
+    with engine.begin() as connection:
+        give_address(connection, RIDER, "another@example.org")
+
+
+def confirmed_anew(engine: Engine) -> None:
+    changed(engine)
+    with engine.begin() as connection:
+        confirm_address(connection, consent(engine))
+
+
+@pytest.mark.parametrize("taken_back", [renewed, changed, confirmed_anew])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_link_that_was_taken_back_says_so_and_does_nothing(
+    client: FlaskClient, engine: Engine, keyring: Keyring, link: str, taken_back: object, method: str
+) -> None:
+    assert callable(taken_back)
+    taken_back(engine)
+    before = consent(engine)
+    answer = client.open(link, method=method)
+    assert answer.status_code == 410
+    assert "This link has ended" in answer.text
+    assert "<form" not in answer.text
+    assert consent(engine) == before
+    # The one in the next mail works.
+    assert client.post(unsubscribe_url("", keyring, before)).status_code == 200
+    assert addresses(engine) == [None, "1002@example.org"]
+
+
+def test_a_link_of_before_links_had_a_nonce_leads_nowhere(client: FlaskClient, engine: Engine) -> None:
+    answer = client.post("/mail/unsubscribe/k1.1001.AAAAAAAAAAAAAAAAAAAAAA")
+    assert answer.status_code == 404
+    assert addresses(engine) == ["1001@example.org", "1002@example.org"]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_forged_link_leads_nowhere(client: FlaskClient, engine: Engine, keyring: Keyring, method: str) -> None:
-    other = Keyring.parse(generate_key())
+    good = unsubscribe_url("", keyring, consent(engine)).rpartition("/")[2]
     for token in (
-        unsubscribe_url("", other, RIDER).rpartition("/")[2],
-        unsubscribe_url("", keyring, RIDER).rpartition("/")[2].replace(".1001.", ".1002."),
+        unsubscribe_url("", Keyring.parse(generate_key()), consent(engine)).rpartition("/")[2],
+        good.replace(".1001.", ".1002."),
+        good.replace("unsubscribe-1001", "unsubscribe-1002"),
         "x",
         "%00",
+        "x" * 10_000,
     ):
         answer = client.open(f"/mail/unsubscribe/{token}", method=method)
         assert answer.status_code == 404

@@ -1,0 +1,32 @@
+"""The mail that asks the owner of an address whether ride summaries may go there.
+
+It may reach a stranger: it holds nothing that whoever gave the address has chosen, neither names nor titles.
+"""
+
+from __future__ import annotations
+
+from email.message import EmailMessage
+from urllib.parse import urlsplit
+
+from strava_pipeline.notifications.envelope import Envelope, new_mail
+from strava_pipeline.notifications.rendering import templates
+from strava_pipeline.warehouse.mail_consent import CONFIRM_WITHIN
+
+SUBJECT = "Confirm your address for ride summaries"
+
+
+def compose_confirmation(athlete_id: int, confirm_url: str, envelope: Envelope) -> EmailMessage:
+    """The whole mail. ``ValueError`` if it cannot be written."""
+    told = {
+        "subject": SUBJECT,
+        "athlete_id": athlete_id,
+        "host": urlsplit(confirm_url).netloc,
+        "days": CONFIRM_WITHIN.days,
+        "confirm_url": confirm_url,
+        "unsubscribe_url": envelope.unsubscribe_url,
+    }
+    mail = new_mail(envelope, SUBJECT)
+    mail.set_content(templates().get_template("confirmation.txt.j2").render(told), cte="quoted-printable")
+    html = templates().get_template("confirmation.html.j2").render(told)
+    mail.add_alternative(html, subtype="html", cte="quoted-printable")
+    return mail

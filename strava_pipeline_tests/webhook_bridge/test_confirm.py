@@ -1,0 +1,163 @@
+"""The link that confirms an address: a page that asks, and a POST that lets mails go there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import Engine, insert, update
+
+from strava_pipeline.keyring import Keyring, generate_key
+from strava_pipeline.notifications.mail_links import confirm_url
+from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.erasure import forget_athlete
+from strava_pipeline.warehouse.mail_consent import Consent, consent_of, end_mails, give_address
+from strava_pipeline.warehouse.operator_audit import Actor
+from strava_pipeline.warehouse.ops_tables import users
+from strava_pipeline_tests.mail_consent import with_address
+from webhook_bridge.app import create_app
+
+RIDER, OTHER = 1001, 1002
+
+
+@pytest.fixture
+def client(settings: Settings, engine: Engine) -> FlaskClient:
+    with engine.begin() as connection:
+        for athlete in (RIDER, OTHER):
+            connection.execute(
+                insert(users).values(with_address(athlete, f"{athlete}@example.org", is_confirmed=False))
+            )
+    return create_app(settings, engine).test_client()
+
+
+def consent(engine: Engine, athlete_id: int = RIDER) -> Consent | None:
+    with engine.connect() as connection:
+        return consent_of(connection, athlete_id)
+
+
+@pytest.fixture
+def link(client: FlaskClient, engine: Engine, keyring: Keyring) -> str:
+    found = consent(engine)
+    assert found is not None
+    return confirm_url("", keyring, found)
+
+
+def confirmed(engine: Engine) -> list[int]:
+    found = (consent(engine, athlete) for athlete in (RIDER, OTHER))
+    return [each.athlete_id for each in found if each is not None and each.confirmed_at is not None]
+
+
+def test_a_look_changes_nothing(client: FlaskClient, engine: Engine, link: str) -> None:
+    before = consent(engine)
+    for method in ("GET", "HEAD", "OPTIONS", "GET"):
+        answer = client.open(link, method=method)
+        assert answer.status_code == 200
+        assert "Set-Cookie" not in answer.headers
+    answer = client.get(link)
+    assert f'action="{link}"' in answer.text
+    # Whoever has the link learns nothing of the address from it.
+    assert "example.org" not in answer.text
+    assert consent(engine) == before
+
+
+def test_the_page_is_as_strict_as_the_others(client: FlaskClient, link: str) -> None:
+    for answer in (client.get(link), client.post(link)):
+        policy = answer.headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'")
+        assert "script-src" not in policy
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Frame-Options"] == "DENY"
+
+
+def test_the_button_confirms_and_a_second_time_says_so(client: FlaskClient, engine: Engine, link: str) -> None:
+    answer = client.post(link)
+    assert (answer.status_code, confirmed(engine)) == (200, [RIDER])
+    assert "Your address is confirmed" in answer.text
+    before = consent(engine)
+    for method in ("POST", "GET"):
+        answer = client.open(link, method=method)
+        assert answer.status_code == 200
+        assert "was confirmed before" in answer.text
+        # Only whoever confirmed is shown the way out at once; the mails show it later.
+        assert "/mail/unsubscribe/" not in answer.text
+    assert consent(engine) == before
+
+
+def test_who_has_just_confirmed_can_end_the_mails_right_there(client: FlaskClient, engine: Engine, link: str) -> None:
+    page = client.post(link).text
+    way_out = page.partition('href="/mail/unsubscribe/')[2].partition('"')[0]
+    assert client.post(f"/mail/unsubscribe/{way_out}").status_code == 200
+    assert consent(engine) is None
+
+
+def changes(engine: Engine) -> None:
+    with engine.begin() as connection:
+        give_address(connection, RIDER, "another@example.org")
+
+
+def ends(engine: Engine) -> None:
+    with engine.begin() as connection:
+        end_mails(connection, RIDER, f"unsubscribe-{RIDER}")
+
+
+def leaves(engine: Engine) -> None:
+    forget_athlete(engine, RIDER, keep_data=True, actor=Actor.ATHLETE, cause="left")
+
+
+def comes_back(engine: Engine) -> None:
+    leaves(engine)
+    with engine.begin() as connection:
+        give_address(connection, RIDER, f"{RIDER}@example.org")
+
+
+@pytest.mark.parametrize("meanwhile", [changes, ends, leaves, comes_back])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_link_of_an_address_that_was_replaced_or_erased_is_void(
+    client: FlaskClient, engine: Engine, link: str, meanwhile: Callable[[Engine], None], method: str
+) -> None:
+    meanwhile(engine)
+    before = consent(engine)
+    answer = client.open(link, method=method)
+    assert answer.status_code == 404
+    assert "does not work" in answer.text
+    assert consent(engine) == before
+    assert confirmed(engine) == []
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_link_is_good_for_a_week(client: FlaskClient, engine: Engine, keyring: Keyring, method: str) -> None:
+    with engine.begin() as connection:
+        given_at = datetime.now(UTC) - timedelta(days=7, seconds=1)
+        connection.execute(update(users).values(email_given_at=given_at))
+    late = consent(engine)
+    assert late is not None
+    answer = client.open(confirm_url("", keyring, late), method=method)
+    assert answer.status_code == 410
+    assert "too old" in answer.text
+    assert confirmed(engine) == []
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_forged_link_confirms_nothing(
+    client: FlaskClient, engine: Engine, keyring: Keyring, link: str, method: str
+) -> None:
+    good, found = link.rpartition("/")[2], consent(engine)
+    assert found is not None
+    key_id, athlete, nonce, expires_at, mac = good.split(".")
+    for token in (
+        confirm_url("", Keyring.parse(generate_key()), found).rpartition("/")[2],
+        ".".join((key_id, str(OTHER), nonce, expires_at, mac)),
+        ".".join((key_id, str(OTHER), f"email-{OTHER}", expires_at, mac)),
+        ".".join((key_id, athlete, nonce, str(int(expires_at) + 1), mac)),
+        ".".join((key_id, "9" * 18, nonce, expires_at, mac)),
+        ".".join((key_id, "9" * 5000, nonce, expires_at, mac)),
+        "x",
+        "%00",
+        "x" * 10_000,
+    ):
+        answer = client.open(f"/mail/confirm/{token}", method=method)
+        assert answer.status_code == 404
+        assert "does not work" in answer.text
+    assert confirmed(engine) == []

@@ -1,0 +1,82 @@
+"""Blueprint: the owner of an address says that ride summaries may go there, by the link in the mail that asks.
+
+GET asks, because programs follow links, too; POST confirms. The signed link is the permission: no session, no form's
+token. It is good for a week, for this athlete and this address; it confirms, and does nothing else.
+"""
+
+from __future__ import annotations
+
+from flask import Blueprint, current_app
+from sqlalchemy import Connection
+
+from strava_pipeline.keyring import Keyring
+from strava_pipeline.notifications.mail_links import CONFIRM_PATH, is_for, read_confirm_link, unsubscribe_url
+from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.mail_consent import Confirmed, Consent, confirm_address, consent_of
+from webhook_bridge.pages import Answer, install_pages, message, page
+
+OK, NOT_FOUND, GONE = 200, 404, 410
+
+confirming = Blueprint("confirming", __name__, template_folder="templates", url_prefix=CONFIRM_PATH)
+install_pages(confirming)
+
+
+@confirming.get("/<token>")
+def ask(token: str) -> Answer:
+    """The page with the button."""
+    with current_app.extensions["engine"].connect() as connection:
+        consent = _consent(connection, token)
+    if isinstance(consent, Consent):
+        return page("confirm.html", token=token) if consent.confirmed_at is None else _was_confirmed()
+    return consent
+
+
+@confirming.post("/<token>")
+def confirm(token: str) -> Answer:
+    """Mails may go there from now on; doing it again changes nothing."""
+    with current_app.extensions["engine"].begin() as connection:
+        consent = _consent(connection, token)
+        if isinstance(consent, Consent):
+            return _confirmed(connection, consent)
+    return consent
+
+
+def _consent(connection: Connection, token: str) -> Consent | Answer:
+    """The address that a link is about, as it is stored; or the page that says why the link does not count."""
+    link = read_confirm_link(token)
+    consent = None if link is None else consent_of(connection, link.athlete_id)
+    if link is None or consent is None or not is_for(link, _keyring(), consent):
+        return _void()
+    if link.is_over and consent.confirmed_at is None:
+        text = "It was good for a week. Connect again with your address to get a new one."
+        return message("This link is too old", text, GONE)
+    return consent
+
+
+def _keyring() -> Keyring:
+    settings: Settings = current_app.extensions["settings"]
+    return Keyring.parse(settings.required("token_keys"))
+
+
+def _confirmed(connection: Connection, consent: Consent) -> Answer:
+    match confirm_address(connection, consent):
+        case Confirmed.NOW:
+            now = consent_of(connection, consent.athlete_id)
+            # The link in the mail that asked is void by now, and no other mail is there yet.
+            return page("confirmed.html", end=now and unsubscribe_url("", _keyring(), now))
+        case Confirmed.BEFORE:
+            return _was_confirmed()
+    return _void()
+
+
+def _was_confirmed() -> Answer:
+    text = "Ride summaries come to it. Each has a link to end them. You may close this page."
+    return message("Your address was confirmed before", text, OK)
+
+
+def _void() -> Answer:
+    text = (
+        "It may be cut short; or the address was changed or erased since. If you want ride summaries, use the link in"
+        " the newest mail, or connect again with your address."
+    )
+    return message("This link does not work", text, NOT_FOUND)
