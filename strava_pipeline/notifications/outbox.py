@@ -7,6 +7,7 @@ and handed in; a mail server that is away costs the activity's event nothing.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ from strava_pipeline.warehouse.streams import streams_of
 log = logging.getLogger(__name__)
 # A run sends so many at most; the next one goes on.
 MOST_AT_ONCE = 50
+# A header that holds it and a token stands in one line of at most 998 octets.
+LONGEST_BRIDGE_URL = 700
 MAIL_IS_OFF = "mail is off: STRAVA_SMTP_URL is not set"
 
 
@@ -82,8 +85,14 @@ def open_outbox(settings: Settings) -> Outbox | None:
     server = parse_smtp_url(settings.smtp_url.get_secret_value())
     sender = sender_of(settings.required("mail_from"))
     keyring = Keyring.parse(settings.required("token_keys"))
-    # The link to end the mails leads there.
-    return Outbox(server, sender, settings.required("bridge_public_url"), keyring)
+    # The links to confirm an address and to end the mails lead there.
+    bridge_url = settings.required("bridge_public_url")
+    if not re.fullmatch(f"[!-;=?-~]{{1,{LONGEST_BRIDGE_URL}}}", bridge_url):
+        raise ConfigurationError(
+            "STRAVA_BRIDGE_PUBLIC_URL does not fit into a mail's header: use ASCII (punycode), at most"
+            f" {LONGEST_BRIDGE_URL} characters"
+        )
+    return Outbox(server, sender, bridge_url, keyring)
 
 
 def sender_of(text: str) -> Address:

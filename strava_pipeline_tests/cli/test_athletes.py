@@ -1,4 +1,4 @@
-"""``athletes list|forget``."""
+"""``athletes list|forget|renew-links``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from strava_pipeline.partitions import ATHLETES_NAME, register_athlete
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.oauth import TokenGrant
+from strava_pipeline.warehouse.mail_consent import give_address
 from strava_pipeline.warehouse.ops_tables import operator_audit, users
 from strava_pipeline.warehouse.tables import athletes
 from strava_pipeline_tests.strava.loopback import Loopback, reply
@@ -174,3 +175,32 @@ def test_without_a_yes_nothing_happens(rider: None, engine: Engine, strava: Loop
 def test_a_stranger_is_said_to_be_one(settings: Settings) -> None:
     shown = run("forget", "5", "--yes")
     assert isinstance(shown.exception, UnknownAthlete)
+
+
+def test_the_operator_takes_the_links_in_mails_back(rider: None, engine: Engine) -> None:
+    with engine.begin() as connection:
+        give_address(connection, RIDER, "mira@example.org")
+    before = user(engine)
+    done = run("renew-links", str(RIDER))
+    assert done.exit_code == 0
+    assert done.stdout == f"athlete {RIDER}: all links so far are void; the next mail has a new one\n"
+    after = user(engine)
+    assert after.unsubscribe_nonce != before.unsubscribe_nonce
+    assert (after.email, after.email_nonce) == (before.email, before.email_nonce)
+    with engine.connect() as connection:
+        noted = connection.execute(select(operator_audit).where(operator_audit.c.action == "renew-links")).one()
+    assert (noted.actor, noted.subject, noted.outcome) == ("command", f"athlete {RIDER}", "ok")
+
+
+def test_links_that_nobody_has_cannot_be_taken_back(rider: None) -> None:
+    refused = run("renew-links", str(RIDER))
+    assert isinstance(refused.exception, UnknownAthlete)
+    assert "has no address here" in str(refused.exception)
+
+
+@pytest.mark.parametrize(("email", "told"), [(None, "none"), ("mira@example.org", "unconfirmed")])
+def test_the_list_tells_whether_mails_go_out(rider: None, engine: Engine, email: str | None, told: str) -> None:
+    if email is not None:
+        with engine.begin() as connection:
+            give_address(connection, RIDER, email)
+    assert json.loads(run("list", "--format", "json").stdout)[0]["mails"] == told

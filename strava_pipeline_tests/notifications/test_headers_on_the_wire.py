@@ -150,7 +150,7 @@ def test_a_header_for_programs_stays_raw_under_whichever_policy_a_mail_is_sent(
 )
 def test_what_cannot_stand_raw_in_a_header_is_refused(name: str, value: str) -> None:
     mail = EmailMessage(policy=POLICY)
-    with pytest.raises(ValueError, match="(?i)header"):
+    with pytest.raises(ValueError, match=r"(?i)header"):
         mail[name] = value
 
 

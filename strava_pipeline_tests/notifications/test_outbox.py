@@ -409,6 +409,15 @@ def test_a_sender_that_is_no_address_is_told(text: str) -> None:
         sender_of(text)
 
 
+@pytest.mark.parametrize("host", ["b\u00fccher.example.org", f"example.org/{'p' * 700}", "example.org/> <x"])
+def test_an_address_of_the_bridge_that_no_header_holds_is_told(
+    mail_settings: Settings, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setenv("STRAVA_BRIDGE_PUBLIC_URL", f"https://{host}")
+    with pytest.raises(ConfigurationError, match=r"^STRAVA_BRIDGE_PUBLIC_URL does not fit into a mail's header"):
+        open_outbox(load_settings())
+
+
 def test_a_sender_with_and_without_a_name(mail_settings: Settings) -> None:
     assert sender_of("rides@example.org").addr_spec == "rides@example.org"
     outbox = open_outbox(mail_settings)

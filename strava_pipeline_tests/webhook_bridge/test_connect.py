@@ -12,6 +12,7 @@ from sqlalchemy import Engine, func, insert, select, update
 
 from strava_pipeline.access import open_tokens
 from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.warehouse.mail_consent import confirm_address, consent_of
 from strava_pipeline.warehouse.ops_tables import oauth_states, operator_audit, users, webhook_events
 from strava_pipeline.warehouse.tables import athletes
 from strava_pipeline_tests.strava.loopback import Answer, Loopback, Reply, reply
@@ -101,6 +102,7 @@ def test_an_athlete_connects(browser: Browser, engine: Engine, strava: Loopback,
     assert answer.headers["Location"] == "/oauth/connected"
     row = user(engine)
     assert (row.athlete_id, row.state, row.email, row.dagster_task) == (RIDER, "active", "mira@example.org", "import")
+    assert row.email_confirmed_at is None
     assert row.scopes == ALL.split(",")
     assert open_tokens(load_settings(), engine).access_token(RIDER).reveal() == "access-1"
     assert woken == ["tasks"]
@@ -111,6 +113,7 @@ def test_an_athlete_connects(browser: Browser, engine: Engine, strava: Loopback,
     shown = browser.get("/oauth/connected")
     assert shown.status_code == 200
     assert "starts by itself" in words_of(shown)
+    assert "sends no mails yet" in words_of(shown)
     assert strava.asked[0].form["code"] == "c0de"
 
 
@@ -252,7 +255,19 @@ def test_a_code_that_gives_no_tokens_ends_on_a_clear_page(
 
 
 @pytest.mark.parametrize(
-    "email", ["mira", "mira@home", "a b@example.org", "a@example.org\nBcc: x@y.org", "@", "a@b@c.org"]
+    "email",
+    [
+        "mira",
+        "mira@home",
+        "a b@example.org",
+        "a@example.org\nBcc: x@y.org",
+        "@",
+        "a@b@c.org",
+        "m\u00edra@example.org",
+        '"quoted"@example.org',
+        "a@[127.0.0.1]",
+        "a" * 300 + "@example.org",
+    ],
 )
 def test_what_is_no_address_is_shown_again(browser: Browser, engine: Engine, email: str) -> None:
     answer = browser.submit("/connect", "/oauth/connect", {"email": email})
@@ -268,7 +283,31 @@ def test_who_is_asked_for_an_address_is_told_when_no_mails_are_sent(
     assert "no mail server" in words_of(browser.get("/connect"))
     monkeypatch.setenv("STRAVA_SMTP_URL", "smtps://mail.example.org")
     monkeypatch.setenv("STRAVA_MAIL_FROM", "rides@example.org")
-    assert "no mail server" not in words_of(Browser(create_app(load_settings(), engine)).get("/connect"))
+    told = words_of(Browser(create_app(load_settings(), engine)).get("/connect"))
+    assert "no mail server" not in told
+    assert "A mail asks you first to confirm the address" in told
+
+
+def test_an_address_that_is_confirmed_is_not_asked_again(
+    strava: Loopback, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRAVA_SMTP_URL", "smtps://mail.example.org")
+    browser = Browser(create_app(load_settings(), engine))
+
+    def connect_with(email: str) -> str:
+        strava.answers(reply(TOKENS))
+        come_back(browser, state_in(browser.submit("/connect", "/oauth/connect", {"email": email})))
+        return words_of(browser.get("/oauth/connected"))
+
+    assert "A mail is on its way" in connect_with("mira@example.org")
+    with engine.begin() as connection:
+        consent = consent_of(connection, RIDER)
+        assert consent is not None
+        confirm_address(connection, consent)
+    assert "A mail is on its way" not in connect_with("mira@EXAMPLE.org")
+    assert user(engine).email_confirmed_at is not None
+    assert "A mail is on its way" in connect_with("another@example.org")
+    assert user(engine).email_confirmed_at is None
 
 
 def test_a_stranger_needs_a_link(strava: Loopback, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

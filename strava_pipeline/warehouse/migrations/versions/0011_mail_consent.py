@@ -113,11 +113,12 @@ def _kinds_of_mails() -> None:
     op.create_unique_constraint(
         op.f("uq_notifications_activity_id_kind"), "notifications", ["activity_id", "kind"], schema="ops"
     )
-    for name, rule in (
-        ("kind", "kind IN ('ride_summary', 'confirmation')"),
-        ("activity", "(kind = 'ride_summary') = (activity_id IS NOT NULL)"),
-    ):
-        op.create_check_constraint(op.f(f"ck_notifications_{name}"), "notifications", rule, schema="ops")
+    op.create_check_constraint(
+        op.f("ck_notifications_activity"),
+        "notifications",
+        "(kind = 'confirmation') = (activity_id IS NULL)",
+        schema="ops",
+    )
     op.create_index(
         "ix_notifications_asking",
         "notifications",
