@@ -29,7 +29,10 @@ def remove_old_activities(context: dg.OpExecutionContext, warehouse: WarehouseRe
 
 @dg.op
 def remove_records(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
-    """Remove records of calls, rate windows, backfills, sign-ins and finished events that nobody needs any more."""
+    """Remove records of calls, rate windows, backfills, sign-ins and finished events that nobody needs any more.
+
+    Addresses that nobody confirmed in time are erased, too.
+    """
     with step_faults(context.retry_number):
         removed = remove_old_records(warehouse.engine)
         if keep := load_settings().inbox_retention_days:

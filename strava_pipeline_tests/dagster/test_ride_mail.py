@@ -13,6 +13,7 @@ from sqlalchemy import Engine, Row, insert, select, text, update
 from strava_pipeline.jobs.notifications import notifications_every_minute, send_notifications
 from strava_pipeline.jobs.webhook_sync import webhook_sync
 from strava_pipeline.resources import WarehouseResource
+from strava_pipeline.warehouse.mail_consent import confirm_address, consent_of, give_address
 from strava_pipeline.warehouse.notification_tables import notifications
 from strava_pipeline.warehouse.ops_tables import users, webhook_events
 from strava_pipeline.warehouse.webhook_claims import claim_objects
@@ -90,7 +91,7 @@ def ride(location: CodeLocation, number: int, *, hours_ago: float = 2, **more: A
 
 def mails(engine: Engine) -> list[Row[Any]]:
     with engine.connect() as connection:
-        return list(connection.execute(select(notifications)).all())
+        return list(connection.execute(select(notifications).order_by(notifications.c.id)).all())
 
 
 def test_a_webhook_for_a_new_ride_ends_in_one_mail_with_pictures_and_in_all_tables(
@@ -171,6 +172,32 @@ def requested(location: CodeLocation) -> int:
     resources = {"warehouse": WarehouseResource()}
     with dg.build_schedule_context(instance=location.instance, resources=resources) as context:
         return len(notifications_every_minute.evaluate_tick(context).run_requests or [])
+
+
+def test_an_address_is_asked_by_the_schedule_and_gets_rides_once_it_is_confirmed(
+    location: CodeLocation, engine: Engine, smtp: MailServerStandIn
+) -> None:
+    with engine.begin() as connection:
+        give_address(connection, RIDER, "new@example.org")
+    assert requested(location) == 1
+    assert send(location).success
+    assert smtp.recipients == ["new@example.org"]
+    ride(location, 1)
+    deliver(engine, 1)
+    assert run(location, engine).success
+    assert [(row.kind, row.state, row.reason) for row in mails(engine)] == [
+        ("confirmation", "sent", None),
+        ("ride_summary", "skipped", "the address is not confirmed"),
+    ]
+    with engine.begin() as connection:
+        consent = consent_of(connection, RIDER)
+        assert consent is not None
+        confirm_address(connection, consent)
+    ride(location, 2)
+    deliver(engine, 2)
+    assert run(location, engine).success
+    assert smtp.recipients == ["new@example.org"] * 2
+    assert requested(location) == 0
 
 
 def test_a_dead_letter_beside_it_delays_a_mail_and_loses_none(
