@@ -77,11 +77,12 @@ def any_due(engine: Engine) -> bool:
 
 
 def claim_next(engine: Engine) -> Claimed | None:
-    """Claim the mail that is due for longest; ``None`` if none is."""
+    """Claim the mail that is due for longest, summaries before all others; ``None`` if none is."""
     due = (
         select(notifications.c.id)
         .where(*_due())
-        .order_by(notifications.c.next_try_at)
+        # Many addresses to be asked, as after an upgrade, keep no summary waiting.
+        .order_by(notifications.c.kind == CONFIRMATION, notifications.c.next_try_at)
         .limit(1)
         .with_for_update(skip_locked=True)
         .cte("due")

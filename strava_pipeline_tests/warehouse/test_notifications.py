@@ -110,6 +110,19 @@ def test_a_claimed_mail_is_nobody_elses(engine: Engine, claimed: Claimed) -> Non
     assert claim_next(engine) is None
 
 
+def test_addresses_to_be_asked_keep_no_summary_waiting(engine: Engine) -> None:
+    with engine.begin() as connection:
+        for number in range(5):
+            early = datetime.now(UTC) - timedelta(minutes=5)
+            asking = {"kind": "confirmation", "athlete_id": number, "state": "pending", "next_try_at": early}
+            connection.execute(insert(notifications).values(asking))
+    event(engine)
+    assert announced(engine)
+    claims = [claim_next(engine) for _ in range(6)]
+    assert [claim and claim.activity_id for claim in claims] == [RIDE, None, None, None, None, None]
+    assert None not in claims
+
+
 def test_many_claimers_share_the_mails_and_none_gets_one_twice(engine: Engine) -> None:
     for number in range(20):
         event(engine, object_id=number, fence=number)
