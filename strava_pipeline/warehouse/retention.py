@@ -11,10 +11,12 @@ from strava_pipeline.warehouse.activities import DEPENDENT_TABLES, delete_activi
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.history_tables import job_progress
 from strava_pipeline.warehouse.job_progress import forget_before
+from strava_pipeline.warehouse.locks import forget_unused_locks
 from strava_pipeline.warehouse.notification_tables import notifications
 from strava_pipeline.warehouse.notifications import forget_finished_before
-from strava_pipeline.warehouse.ops_tables import api_calls, oauth_states, quota_windows
+from strava_pipeline.warehouse.ops_tables import api_calls, locks, oauth_states, quota_windows, work_leases
 from strava_pipeline.warehouse.tables import activities
+from strava_pipeline.warehouse.work_leases import forget_ended_leases
 
 # Each batch is a transaction of its own: a run that dies keeps what it did, and nobody waits long for a lock.
 BATCH = 500
@@ -51,7 +53,7 @@ def remove_activities_before(engine: Engine, moment: datetime) -> dict[str, int]
 
 
 def remove_old_records(engine: Engine) -> dict[str, int]:
-    """Delete records of calls, rate windows, backfills and mails that nobody looks at any more; by table, as above."""
+    """Delete records of calls, windows, backfills, mails and locks that nobody needs any more; by table, as above."""
     removed: dict[str, int] = {}
     with engine.begin() as connection:
         moment = now(connection)
@@ -67,6 +69,8 @@ def remove_old_records(engine: Engine) -> dict[str, int]:
         )
         _add(removed, job_progress, forget_before(connection, moment - PROGRESS_KEPT))
         _add(removed, notifications, forget_finished_before(connection, moment - MAILS_KEPT))
+        _add(removed, locks, forget_unused_locks(connection))
+        _add(removed, work_leases, forget_ended_leases(connection))
     return removed
 
 

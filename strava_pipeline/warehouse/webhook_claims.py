@@ -15,14 +15,12 @@ from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Connection,
     Engine,
     Select,
     and_,
     case,
-    cast,
     func,
     literal,
     or_,
@@ -32,6 +30,7 @@ from sqlalchemy import (
 
 from strava_pipeline.errors import FencedOut
 from strava_pipeline.warehouse import dead_letters
+from strava_pipeline.warehouse.locks import Lock, take
 from strava_pipeline.warehouse.ops_tables import webhook_claims, webhook_events
 from strava_pipeline.warehouse.webhook_events import (
     DEAD,
@@ -49,8 +48,6 @@ from strava_pipeline.warehouse.webhook_events import (
 LAUNCH_LEASE = timedelta(seconds=60)
 # While a run works it extends its leases; one that died is noticed after this time.
 WORK_LEASE = timedelta(seconds=60)
-# Claims and take-ups of one object must not cross; both are short. The number is just ours.
-_TURN = 0x5742_4358
 # From so many lost runs on an object gets runs of its own: the fault may be that of another one in the same run.
 ALONE_AFTER_LOST_RUNS = 3
 # One that takes down whatever works on it must not do so for ever.
@@ -101,7 +98,7 @@ def claim_objects(engine: Engine, limit: int) -> list[Claim]:
     ``MANY_UNDER_WAY`` objects are worked on.
     """
     with engine.begin() as connection:
-        _take_turns(connection)
+        take(connection, Lock.CLAIMS)
         tried_again = func.bool_and((_events.state == WAITING) & (_events.waiting_for == dead_letters.REPLAY))
         has_room = connection.execute(_under_way()).scalar_one() < MANY_UNDER_WAY
         due = (
@@ -159,7 +156,7 @@ def begin_run(engine: Engine, fences: Sequence[int], run_id: str) -> list[Claim]
 def take_up(engine: Engine, fence: int) -> Claim | None:
     """A claim right before the work on it, with what has arrived since; ``None`` if it no longer holds."""
     with engine.begin() as connection:
-        _take_turns(connection)
+        take(connection, Lock.CLAIMS)
         held = select(webhook_events).where(holds([fence])).order_by(_events.id).with_for_update()
         first = connection.execute(held).first()
         if first is None:
@@ -233,10 +230,6 @@ def bury(connection: Connection, fence: int, reason: str, *, kind: str, error_cl
             waiting_for=None,
         )
     )
-
-
-def _take_turns(connection: Connection) -> None:
-    connection.execute(select(func.pg_advisory_xact_lock(cast(_TURN, BigInteger))))
 
 
 def holds(fences: Sequence[int]) -> ColumnElement[bool]:
