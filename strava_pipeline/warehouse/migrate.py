@@ -56,7 +56,7 @@ def migrate(engine: Engine) -> str:
     """Bring the tables to :data:`HEAD`, all or nothing; returns the revision they had before, or ''.
 
     ``WarehouseError`` if a newer program made them: there is no way back, because it would lose data. The same if
-    somebody holds the tables for longer than :data:`LOCK_MILLISECONDS`.
+    somebody holds the tables for longer than half a minute.
     """
     with engine.connect() as connection:
         before = _stored_revision(connection)

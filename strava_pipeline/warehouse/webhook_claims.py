@@ -30,6 +30,7 @@ from sqlalchemy import (
 
 from strava_pipeline.errors import FencedOut
 from strava_pipeline.warehouse import dead_letters
+from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.locks import Lock, take
 from strava_pipeline.warehouse.ops_tables import webhook_claims, webhook_events
 from strava_pipeline.warehouse.webhook_events import (
@@ -41,7 +42,6 @@ from strava_pipeline.warehouse.webhook_events import (
     PENDING,
     RECEIVED,
     WAITING,
-    wake_dispatchers,
 )
 
 # Until a run begins to work, it may wait in Dagster's queue; the dispatcher asks for it and extends.
@@ -89,6 +89,13 @@ class Claim:
     def aspects(self) -> set[str]:
         """What happened to the object: create, update, delete."""
         return {event.aspect_type for event in self.events}
+
+
+def something_is_due(engine: Engine) -> bool:
+    """Whether there may be something to claim; costs one look."""
+    due = select(_events.id).where(_is_due(), ~_is_being_worked_on()).limit(1)
+    with autocommit(engine) as connection:
+        return connection.execute(due).first() is not None
 
 
 def claim_objects(engine: Engine, limit: int) -> list[Claim]:
@@ -202,15 +209,13 @@ def prove(connection: Connection, fence: int) -> None:
 
 def finish(connection: Connection, fence: int) -> None:
     """The claim's events have taken effect, in this transaction; ``FencedOut`` if the claim no longer holds."""
-    rows = connection.execute(
+    done = connection.execute(
         update(webhook_events)
         .where(locked(holds([fence])))
         .values(state=DONE, finished_at=func.clock_timestamp(), lease_until=None, error=None, waiting_for=None)
-        .returning(_events.object_id, _events.owner_id)
-    ).all()
-    if not rows:
+    )
+    if not done.rowcount:
         raise FencedOut(f"claim {fence} has been overtaken by a newer one: nothing was written")
-    _wake_for_what_came_meanwhile(connection, rows[0].object_id)
 
 
 def bury(connection: Connection, fence: int, reason: str, *, kind: str, error_class: str) -> None:
@@ -294,12 +299,6 @@ def _waits_used() -> ColumnElement[int]:
         _events.not_before > func.clock_timestamp(),
     )
     return case((cut_short, func.greatest(_events.waits - 1, 0)), else_=_events.waits)
-
-
-def _wake_for_what_came_meanwhile(connection: Connection, object_id: int) -> None:
-    more = select(_events.id).where(_events.object_id == object_id, _events.state == RECEIVED).limit(1)
-    if connection.execute(more).first() is not None:
-        wake_dispatchers(connection)
 
 
 def _claims(rows: Sequence[Any]) -> list[Claim]:
