@@ -79,7 +79,7 @@ class _Lease:
             where=(_c.lease_until < func.clock_timestamp()) | (_c.holder == self.holder),
         )
         with autocommit(self.engine) as connection:
-            return connection.execute(taken).rowcount == 1
+            return connection.execute(taken.returning(_c.holder)).first() is not None
 
     def extend(self) -> None:
         """Also one that has ended, unless another worker has it by now."""
