@@ -1,8 +1,8 @@
 """Every lock that processes share: rows of ``ops.locks``, each held until the transaction that took it ends.
 
 They are rows because nobody without rights on schema ``ops`` can hold one: any login of a database may take any
-advisory lock, and sees the keys of those that are held. Taking a row writes no new version of it. Who waits longer
-than ``lock_timeout`` gets ``DatabaseAway``.
+advisory lock, and sees the keys of those that are held. A row is made when it is first taken; taking it again writes
+no new version of it. Who waits longer than ``lock_timeout`` gets ``DatabaseAway``.
 
 A statement that waited for a row goes on with what it saw before it waited. So what a lock guards is read in a later
 statement, never in the one that takes it.
@@ -72,7 +72,7 @@ def take_telling_time(connection: Connection, lock: Lock, *, waits_for_disk: boo
     """
     given = {"name": str(lock), "waits": "on" if waits_for_disk else "off"}
     while (moment := connection.execute(_TAKE_TELLING_TIME, given).scalar()) is None:
-        take(connection, lock)  # makes the row that is missing
+        take(connection, lock)  # makes the row
     had_at: datetime = moment
     return had_at
 

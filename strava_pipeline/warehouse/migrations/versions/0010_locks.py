@@ -10,7 +10,7 @@ down_revision = "0009"
 
 
 def upgrade() -> None:
-    locks = op.create_table(
+    op.create_table(
         "locks",
         sa.Column("name", sa.Text(), nullable=False, comment="what it guards"),
         sa.Column(
@@ -25,7 +25,6 @@ def upgrade() -> None:
         schema="ops",
         comment="what one transaction at a time may do: it locks the row meanwhile; the rows themselves never change",
     )
-    op.bulk_insert(locks, [{"name": name, "athlete_id": 0, "subject": ""} for name in ("quota", "claims", "analysts")])
     op.create_table(
         "work_leases",
         sa.Column(
