@@ -34,7 +34,7 @@ from strava_pipeline.warehouse.engine import autocommit, now, repeated
 from strava_pipeline.warehouse.listed import edited_since_listed, news
 from strava_pipeline.warehouse.retention import keep_from
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
-from strava_pipeline.warehouse.work_locks import only_worker
+from strava_pipeline.warehouse.work_leases import only_worker
 from strava_pipeline.whole_listing import Mapped, read_listing
 
 log = logging.getLogger(__name__)
@@ -226,13 +226,13 @@ class _Fetching(Generic[Entry]):
     def run(self) -> SpanResult:
         if not self._all_wanted():
             return SpanResult(self.span, stored=0)
-        work = f"the {self.step} of athlete {self.span.athlete_id}, {self.span.start:%Y-%m}"
+        athlete_id, work = self.span.athlete_id, f"the {self.step} of {self.span.start:%Y-%m}"
 
         def waits(pause_s: float) -> None:
-            self.sync.watch.waits(f"another run is at {work}", None, pause_s)
+            self.sync.watch.waits(f"another run is at {work} of athlete {athlete_id}", None, pause_s)
             self._refuse_if_revoked()
 
-        with only_worker(self.sync.engine, work, waits):
+        with only_worker(self.sync.engine, athlete_id, work, waits):
             return self._fetch_all()
 
     def _fetch_all(self) -> SpanResult:

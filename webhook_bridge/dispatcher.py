@@ -23,16 +23,19 @@ from strava_pipeline.warehouse.webhook_claims import (
     Claim,
     bury,
     claim_objects,
+    something_is_due,
 )
 from strava_pipeline.warehouse.webhook_launches import end_launches, extend_launches, give_back, note_run, overdue_runs
 from webhook_bridge.dagster_api import DagsterUnavailable, launch_run, runs_to_come
-from webhook_bridge.inbox_listener import InboxListener
 
 log = logging.getLogger(__name__)
 
 JOB = "webhook_sync"
 OBJECTS_PER_RUN = 25
-# The net under the wake-ups: events that fall due, and those another bridge stored before it died.
+# What falls due, or was put into the inbox by another process, is seen this soon. Postgres' NOTIFY would tell at once,
+# but any login of the database may hold up all transactions that notify, and even have them fail.
+LOOK_SECONDS = 0.5
+# A whole round is due by then, whatever there is.
 POLL_SECONDS = 2.0
 LONGEST_BACKOFF_SECONDS = 60.0
 # Runs that end before they begin mostly have a fault that all share, such as tables of an earlier release: the first
@@ -53,11 +56,9 @@ class Dispatcher:
         self._pause = timedelta()
         self._lost_at = float("-inf")
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
-        self._listener = InboxListener(engine, self.wake)
 
     def start(self) -> None:
         """Begin to work through the inbox."""
-        self._listener.start()
         self._thread.start()
 
     def wake(self) -> None:
@@ -68,7 +69,6 @@ class Dispatcher:
         """End after the launch that is under way."""
         self._stop.set()
         self._wake.set()
-        self._listener.stop()
         if self.is_running:
             self._thread.join()
 
@@ -91,14 +91,20 @@ class Dispatcher:
                 self.look_after_launches()
                 drained = self.dispatch_once() == 0
                 self._backoff = 1.0
+                if drained:
+                    self._await_news()
             except (StravaPipelineError, SQLAlchemyError) as error:
                 # SQLAlchemy adds its statement, line by line.
                 log.warning("%s: trying again in %.0f s", str(error).partition("\n")[0], self._backoff)
                 # A new event must not shorten the pause that spares a Dagster or database in trouble.
                 self._stop.wait(self._backoff)
                 self._backoff = min(self._backoff * 2, LONGEST_BACKOFF_SECONDS)
-                continue
-            self._wake.wait(POLL_SECONDS if drained else 0.0)
+
+    def _await_news(self) -> None:
+        ends_at = time.monotonic() + POLL_SECONDS
+        while not self._wake.wait(min(LOOK_SECONDS, POLL_SECONDS)) and time.monotonic() < ends_at:
+            if something_is_due(self._engine):
+                return
 
     def dispatch_once(self) -> int:
         """Claim what is due and launch one run for it; returns how many objects that were."""

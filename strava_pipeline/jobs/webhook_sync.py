@@ -3,7 +3,6 @@
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib import import_module
@@ -35,6 +34,7 @@ from strava_pipeline.warehouse import webhook_claims as claims
 from strava_pipeline.warehouse import webhook_waits
 from strava_pipeline.warehouse.dead_letters import PERMANENT, TRANSIENT, hasten
 from strava_pipeline.warehouse.engine import repeated
+from strava_pipeline.warehouse.heartbeat import heartbeat
 from strava_pipeline.warehouse.parking import park
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.webhook_claims import Claim
@@ -86,7 +86,8 @@ def sync_object(
     aspects = ", ".join(f"{count} x {aspect}" for aspect, count in counts.items())
     context.log.info("%s %d of athlete %d: %s", claim.object_type, claim.object_id, claim.owner_id, aspects)
     try:
-        with _heartbeat(warehouse.engine, context.run_id):
+        # Extends the leases while the step works, or waits for quota.
+        with heartbeat(partial(claims.extend_leases, warehouse.engine, context.run_id), HEARTBEAT_SECONDS):
             effect = _take_effect(strava.sync(Lane.LIVE), claim)
     except FencedOut as error:
         context.log.warning(str(error))
@@ -173,27 +174,6 @@ def _outage(error: StravaPipelineError) -> str | None:
     if isinstance(error, RetriableStravaError) and error.status != UNAUTHORIZED:
         return FOR_STRAVA
     return None
-
-
-@contextmanager
-def _heartbeat(engine: Engine, run_id: str) -> Iterator[None]:
-    """Extends the leases of the run's claims while a step works, or waits for quota."""
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(HEARTBEAT_SECONDS):
-            try:
-                claims.extend_leases(engine, run_id)
-            except DatabaseAway:
-                continue  # the work itself meets the same fault, and decides
-
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _show(context: dg.OpExecutionContext, engine: Engine, claim: Claim, start: datetime) -> None:

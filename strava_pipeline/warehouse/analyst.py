@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from psycopg.errors import InsufficientPrivilege
+from psycopg.errors import DuplicateObject, InsufficientPrivilege, UniqueViolation
 from psycopg.sql import SQL, Composed, Identifier
 from sqlalchemy import Connection, Engine, text
 
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.warehouse.bulk import driver_of
+from strava_pipeline.warehouse.locks import Lock, take
 from strava_pipeline.warehouse.tables import SCHEMA
-
-# Any fixed number: it names the lock that keeps two from creating the role at once.
-_LOCK = 7_283_002
 
 
 def ensure_analyst_role(engine: Engine, role: str) -> None:
@@ -22,14 +20,16 @@ def ensure_analyst_role(engine: Engine, role: str) -> None:
     It is a group that cannot log in. ``WarehouseError`` in one line when the database's user may not create it.
     """
     with engine.begin() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        take(connection, Lock.ANALYSTS)
         if not connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}).first():
             if not _may_create_roles(connection):
                 raise WarehouseError(
                     f"role {role} for analysts is not there, and this database user may not create it: run"
                     f' CREATE ROLE "{role}" NOLOGIN as an administrator, then strava-pipeline migrate again'
                 )
-            _run(connection, SQL("CREATE ROLE {} NOLOGIN").format(Identifier(role)))
+            # Roles are the server's: somebody else may make it just now for another database.
+            with suppress(DuplicateObject, UniqueViolation), connection.begin_nested():
+                _run(connection, SQL("CREATE ROLE {} NOLOGIN").format(Identifier(role)))
         _grant(connection, role)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, case, false, func, select, true, update
 
 from strava_pipeline.warehouse.ops_tables import webhook_events
-from strava_pipeline.warehouse.webhook_events import DEAD, DISCARDED, WAITING, wake_dispatchers
+from strava_pipeline.warehouse.webhook_events import DEAD, DISCARDED, WAITING
 
 TRANSIENT = "transient"
 PERMANENT = "permanent"
@@ -106,7 +106,7 @@ def replay(connection: Connection, chosen: Selection) -> list[int]:
         .values(waits=0, lost_runs=0, redrives=0, **_back_in_the_inbox())
         .returning(webhook_events.c.id)
     )
-    return _woken(connection, sorted(found.scalars()))
+    return sorted(found.scalars())
 
 
 def discard(connection: Connection, chosen: Selection, *, by: str, because: str) -> list[int]:
@@ -139,7 +139,7 @@ def redrive_due(connection: Connection) -> list[int]:
         )
         .returning(webhook_events.c.id)
     )
-    return _woken(connection, sorted(found.scalars()))
+    return sorted(found.scalars())
 
 
 def hasten(connection: Connection, error_kind: str) -> int:
@@ -176,12 +176,6 @@ def _back_in_the_inbox() -> dict[str, Any]:
         "finished_at": None,
         "redrive_at": None,
     }
-
-
-def _woken(connection: Connection, ids: list[int]) -> list[int]:
-    if ids:
-        wake_dispatchers(connection)
-    return ids
 
 
 def _letter(row: Any) -> DeadLetter:

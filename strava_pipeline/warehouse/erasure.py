@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.warehouse import ops_tables, tables
+from strava_pipeline.warehouse.locks import forget_locks
 from strava_pipeline.warehouse.mail_consent import erase_address
 from strava_pipeline.warehouse.operator_audit import Actor, note_action
 from strava_pipeline.warehouse.ops_tables import users, webhook_events
@@ -39,8 +40,8 @@ REMOVAL = "removal"
 DEPARTURE = "departure"
 FINAL_STATES = (DONE, DISCARDED)
 DROPPED = "dropped: the athlete has disconnected"
-# Rows about an athlete that hold no data of theirs: the count of calls, and who did what.
-KEPT_OPS_TABLES = frozenset({"users", "token_audit", "token_journal", "api_calls", "confirmation_mails"})
+# Rows about an athlete that hold no data of theirs: the count of calls, and who did what. Locks go by themselves.
+KEPT_OPS_TABLES = frozenset({"users", "token_audit", "token_journal", "api_calls", "confirmation_mails", "locks"})
 # An erasure and a write can block each other; the one that Postgres ends comes again.
 ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 0.2
@@ -79,6 +80,8 @@ def erase_athlete(connection: Connection, athlete_id: int, *, keep_data: bool, a
     """The same within the caller's patient transaction; an event that asks for it is finished before, in the same."""
     lock_events(connection, athlete_id)
     erase_tokens(connection, athlete_id)
+    # Whoever holds one has yet to come by the row that is locked now, and is refused there.
+    forget_locks(connection, athlete_id)
     events = _drop_events(connection, athlete_id)
     rows = 0 if keep_data else _delete_data(connection, athlete_id)
     task = DEPARTURE if keep_data else REMOVAL

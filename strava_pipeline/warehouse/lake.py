@@ -23,12 +23,13 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 from pyarrow import csv, parquet
-from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy import Connection, Engine, select
 
 from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.activities import Span
 from strava_pipeline.warehouse.bulk import driver_of
+from strava_pipeline.warehouse.locks import AthleteLock, take_of_athlete
 from strava_pipeline.warehouse.tables import activities, activity_streams
 
 FILE = "points.parquet"
@@ -73,8 +74,7 @@ def write_month(engine: Engine, url: str, span: Span) -> MonthFile:
     folder = f"{root}/athlete_id={span.athlete_id}/month={span.start:%Y-%m}"
     try:
         with engine.begin() as connection:
-            lock = text("SELECT pg_advisory_xact_lock(hashtextextended(:folder, 0))")
-            connection.execute(lock, {"folder": f"lake {span.athlete_id} {span.start:%Y-%m}"})
+            take_of_athlete(connection, AthleteLock.LAKE_MONTH, span.athlete_id, f"{span.start:%Y-%m}")
             for _ in range(ATTEMPTS):
                 batches = _batches(connection, span)
                 wanted = _fingerprint(batches)

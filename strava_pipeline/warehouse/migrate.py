@@ -7,23 +7,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, Engine, create_engine, inspect, make_url, text
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
-from strava_pipeline.errors import WarehouseError
+from strava_pipeline.errors import DatabaseAway, WarehouseError
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.analyst import ensure_analyst_role
 from strava_pipeline.warehouse.engine import database_url, open_engine
+from strava_pipeline.warehouse.locks import take_migrations
+from strava_pipeline.warehouse.ops_tables import SCHEMA
 from strava_pipeline.warehouse.views import create_views
 
 log = logging.getLogger(__name__)
 
 HEAD = "0012"
-VERSION_SCHEMA = "ops"
+VERSION_SCHEMA = SCHEMA
 VERSION_TABLE = "alembic_version"
 _SCRIPTS = Path(__file__).parent / "migrations"
-# Any fixed number: it names the lock that keeps two migrations apart.
-_LOCK = 7_283_001
 
 
 @contextmanager
@@ -54,15 +55,31 @@ def _offer_to_analysts(engine: Engine, role: str) -> None:
 def migrate(engine: Engine) -> str:
     """Bring the tables to :data:`HEAD`, all or nothing; returns the revision they had before, or ''.
 
-    ``WarehouseError`` if a newer program made them: there is no way back, because it would lose data.
+    ``WarehouseError`` if a newer program made them: there is no way back, because it would lose data. The same if
+    somebody holds the tables for longer than half a minute.
     """
-    with engine.begin() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    with engine.connect() as connection:
         before = _stored_revision(connection)
-        if before != HEAD:
-            _upgrade(connection, before, HEAD)
-            create_views(connection)
-        return before
+    return before if before == HEAD else _migrate(engine)
+
+
+def _migrate(engine: Engine) -> str:
+    try:
+        with engine.begin() as connection:
+            take_migrations(connection, VERSION_SCHEMA, VERSION_TABLE)
+            # Another one may have been at it until now.
+            before = _stored_revision(connection)
+            if before != HEAD:
+                _upgrade(connection, before, HEAD)
+                create_views(connection)
+            return before
+    except DatabaseAway as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            raise WarehouseError(
+                "the tables were not changed: somebody reads them in a transaction that stays open, or migrates as"
+                " well; end that one (pg_stat_activity tells whose it is), then run strava-pipeline migrate again"
+            ) from error
+        raise
 
 
 def _upgrade(connection: Connection, before: str, target: str) -> None:

@@ -292,6 +292,27 @@ operator_sessions = Table(
     comment="browsers that are logged in as the operator; what is not here is logged out",
 )
 
+locks = Table(
+    "locks",
+    metadata,
+    key("name", Text, "what it guards"),
+    key("athlete_id", BigInteger, "whose that is; 0: nobody's in particular"),
+    key("subject", Text, "which of the athlete's, such as a month; empty: all"),
+    schema=SCHEMA,
+    comment="what one transaction at a time may do: it locks the row meanwhile; the rows themselves never change",
+)
+
+work_leases = Table(
+    "work_leases",
+    metadata,
+    key("athlete_id", BigInteger, "whose data is worked on"),
+    key("work", Text, "step and month"),
+    c.text("holder", "the worker, by a number drawn at random", required=True),
+    c.instant("lease_until", "the worker is taken to be gone from here on (UTC); it extends this", required=True),
+    schema=SCHEMA,
+    comment="who is at work on what takes longer than a transaction may",
+)
+
 operator_audit = Table(
     "operator_audit",
     metadata,

@@ -1,6 +1,6 @@
 """The quota ledger: one booking for every request, shared by all processes through the database.
 
-Each reservation is one short transaction under an advisory lock and is committed before the request is
+Each reservation is one short transaction under a lock and is committed before the request is
 sent. A call that could count on either side of a window's edge is booked on both sides, and its answer
 settles which one keeps it. A reservation whose process died stays booked until its windows end.
 
@@ -35,13 +35,12 @@ from strava_pipeline.strava.quota import (
 from strava_pipeline.strava.watch import Watch
 from strava_pipeline.warehouse import api_calls, app_status, quota_windows
 from strava_pipeline.warehouse.engine import repeated
+from strava_pipeline.warehouse.locks import Lock, take_telling_time
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
 from strava_pipeline.warehouse.strava_clock import clock_in, store_clock
 
 log = logging.getLogger(__name__)
 
-# Any fixed number: it names the lock under which windows are read and booked.
-_LOCK = 7_283_002
 # Short enough for an athlete who disconnects to be noticed within half a minute.
 SLICE_SECONDS = 20.0
 SHORTEST_WAIT_SECONDS = 0.01
@@ -55,11 +54,6 @@ TOO_MANY_REQUESTS = 429
 # While one call asks what time it is at Strava, the others look again this often.
 ASKING = timedelta(seconds=1)
 BUSY_DAY_KEPT = timedelta(minutes=5)
-# The time is that after the lock was had: a row of the first query comes before what is told of it.
-_TAKE_LOCK = text(
-    "WITH held AS MATERIALIZED (SELECT set_config('synchronous_commit', :waits, true), pg_advisory_xact_lock(:lock))"
-    " SELECT clock_timestamp() FROM held"
-)
 _WAIT_FOR_DISK = text("SELECT set_config('synchronous_commit', 'on', true)")
 
 
@@ -200,8 +194,7 @@ class PostgresLedger:
 
     def _lock(self, connection: Connection, *, waits_for_disk: bool = True) -> datetime:
         """The database's time, once nobody else reads or books; whether the commit is to wait for the disk."""
-        taken = connection.execute(_TAKE_LOCK, {"lock": _LOCK, "waits": "on" if waits_for_disk else "off"})
-        moment: datetime = taken.scalar_one()
+        moment = take_telling_time(connection, Lock.QUOTA, waits_for_disk=waits_for_disk)
         return moment if self._clock is None else self._clock(connection)
 
     def _checked(self, connection: Connection, stored: StravaClock, moment: datetime) -> StravaClock:

@@ -12,11 +12,13 @@ from strava_pipeline.warehouse.confirmation_limits import forget_counted
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.history_tables import job_progress
 from strava_pipeline.warehouse.job_progress import forget_before
+from strava_pipeline.warehouse.locks import forget_unused_locks
 from strava_pipeline.warehouse.mail_consent import erase_unconfirmed
 from strava_pipeline.warehouse.notification_tables import confirmation_mails, notifications
 from strava_pipeline.warehouse.notifications import forget_finished_before
-from strava_pipeline.warehouse.ops_tables import api_calls, oauth_states, quota_windows
+from strava_pipeline.warehouse.ops_tables import api_calls, locks, oauth_states, quota_windows, work_leases
 from strava_pipeline.warehouse.tables import activities
+from strava_pipeline.warehouse.work_leases import forget_ended_leases
 
 # Each batch is a transaction of its own: a run that dies keeps what it did, and nobody waits long for a lock.
 BATCH = 500
@@ -53,7 +55,7 @@ def remove_activities_before(engine: Engine, moment: datetime) -> dict[str, int]
 
 
 def remove_old_records(engine: Engine) -> dict[str, int]:
-    """Delete records of calls, rate windows, backfills and mails that nobody looks at any more; by table, as above.
+    """Delete records of calls, windows, backfills, mails and locks that nobody needs any more; by table, as above.
 
     Addresses that nobody confirmed in time are erased, and counted as ``unconfirmed addresses``.
     """
@@ -73,6 +75,8 @@ def remove_old_records(engine: Engine) -> dict[str, int]:
         _add(removed, job_progress, forget_before(connection, moment - PROGRESS_KEPT))
         _add(removed, notifications, forget_finished_before(connection, moment - MAILS_KEPT))
         _add(removed, confirmation_mails, forget_counted(connection))
+        _add(removed, locks, forget_unused_locks(connection))
+        _add(removed, work_leases, forget_ended_leases(connection))
     with engine.begin() as connection:
         if addresses := erase_unconfirmed(connection):
             removed["unconfirmed addresses"] = addresses

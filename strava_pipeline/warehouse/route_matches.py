@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from strava_pipeline.warehouse.analysis_tables import route_analyses, route_matches
+from strava_pipeline.warehouse.locks import AthleteLock, take_of_athlete
 
 # Two recordings of one route differ by this much at its edges, degrees (some 500 m), or by this share of its size.
 EDGE_DEG = 0.005
 EDGE_SHARE = 0.1
 LENGTH_SHARE = 0.1
-# Any number: with an athlete's id it names the lock under which routes are told apart.
-_LOCK = 7_283_006
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class KnownRoute:
 
 def lock_routes(connection: Connection, athlete_id: int) -> None:
     """Until the transaction ends nobody else finds new routes of this athlete: one found twice would be two."""
-    connection.execute(select(func.pg_advisory_xact_lock(_LOCK, func.hashint8(athlete_id))))
+    take_of_athlete(connection, AthleteLock.ROUTES, athlete_id)
 
 
 def routes_near(

@@ -9,20 +9,17 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Connection, cast, delete, func, select
+from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
 from strava_pipeline.warehouse.columns import among
+from strava_pipeline.warehouse.locks import AthleteLock, take_of_athlete
 from strava_pipeline.warehouse.ops_tables import tombstones
-
-# Half of an advisory lock's key; the other half is the athlete's.
-TURN = 5
 
 
 def take_turns(connection: Connection, athlete_id: int) -> None:
     """Until the transaction ends, nobody else stores or deletes activities of this athlete."""
-    key = func.hashint8(cast(athlete_id, BigInteger))
-    connection.execute(select(func.pg_advisory_xact_lock(TURN, key)))
+    take_of_athlete(connection, AthleteLock.STORING, athlete_id)
 
 
 def leave_tombstones(

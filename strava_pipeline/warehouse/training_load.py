@@ -10,17 +10,16 @@ from sqlalchemy import Connection, Date, cast, delete, func, select
 
 from strava_pipeline.warehouse.analysis_tables import route_analyses, training_load
 from strava_pipeline.warehouse.bulk import append
+from strava_pipeline.warehouse.locks import AthleteLock, take_of_athlete
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.tables import activities
 
 Row = dict[str, Any]
-# Any number: with an athlete's id it names the lock that keeps two computations apart.
-_LOCK = 7_283_007
 
 
 def lock_training_load(connection: Connection, athlete_id: int) -> None:
     """Until the transaction ends nobody else computes this athlete's days."""
-    connection.execute(select(func.pg_advisory_xact_lock(_LOCK, func.hashint8(athlete_id))))
+    take_of_athlete(connection, AthleteLock.TRAINING_LOAD, athlete_id)
 
 
 def active_days(connection: Connection, athlete_id: int) -> dict[date, tuple[int, float]]:

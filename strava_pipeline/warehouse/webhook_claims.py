@@ -15,14 +15,12 @@ from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Connection,
     Engine,
     Select,
     and_,
     case,
-    cast,
     func,
     literal,
     or_,
@@ -32,6 +30,8 @@ from sqlalchemy import (
 
 from strava_pipeline.errors import FencedOut
 from strava_pipeline.warehouse import dead_letters
+from strava_pipeline.warehouse.engine import autocommit
+from strava_pipeline.warehouse.locks import Lock, take
 from strava_pipeline.warehouse.ops_tables import webhook_claims, webhook_events
 from strava_pipeline.warehouse.webhook_events import (
     DEAD,
@@ -42,15 +42,12 @@ from strava_pipeline.warehouse.webhook_events import (
     PENDING,
     RECEIVED,
     WAITING,
-    wake_dispatchers,
 )
 
 # Until a run begins to work, it may wait in Dagster's queue; the dispatcher asks for it and extends.
 LAUNCH_LEASE = timedelta(seconds=60)
 # While a run works it extends its leases; one that died is noticed after this time.
 WORK_LEASE = timedelta(seconds=60)
-# Claims and take-ups of one object must not cross; both are short. The number is just ours.
-_TURN = 0x5742_4358
 # From so many lost runs on an object gets runs of its own: the fault may be that of another one in the same run.
 ALONE_AFTER_LOST_RUNS = 3
 # One that takes down whatever works on it must not do so for ever.
@@ -94,6 +91,13 @@ class Claim:
         return {event.aspect_type for event in self.events}
 
 
+def something_is_due(engine: Engine) -> bool:
+    """Whether there may be something to claim; costs one look."""
+    due = select(_events.id).where(_is_due(), ~_is_being_worked_on()).limit(1)
+    with autocommit(engine) as connection:
+        return connection.execute(due).first() is not None
+
+
 def claim_objects(engine: Engine, limit: int) -> list[Claim]:
     """Claim up to ``limit`` objects for which something is due, so that nobody else gets them.
 
@@ -101,7 +105,7 @@ def claim_objects(engine: Engine, limit: int) -> list[Claim]:
     ``MANY_UNDER_WAY`` objects are worked on.
     """
     with engine.begin() as connection:
-        _take_turns(connection)
+        take(connection, Lock.CLAIMS)
         tried_again = func.bool_and((_events.state == WAITING) & (_events.waiting_for == dead_letters.REPLAY))
         has_room = connection.execute(_under_way()).scalar_one() < MANY_UNDER_WAY
         due = (
@@ -159,7 +163,7 @@ def begin_run(engine: Engine, fences: Sequence[int], run_id: str) -> list[Claim]
 def take_up(engine: Engine, fence: int) -> Claim | None:
     """A claim right before the work on it, with what has arrived since; ``None`` if it no longer holds."""
     with engine.begin() as connection:
-        _take_turns(connection)
+        take(connection, Lock.CLAIMS)
         held = select(webhook_events).where(holds([fence])).order_by(_events.id).with_for_update()
         first = connection.execute(held).first()
         if first is None:
@@ -205,15 +209,13 @@ def prove(connection: Connection, fence: int) -> None:
 
 def finish(connection: Connection, fence: int) -> None:
     """The claim's events have taken effect, in this transaction; ``FencedOut`` if the claim no longer holds."""
-    rows = connection.execute(
+    done = connection.execute(
         update(webhook_events)
         .where(locked(holds([fence])))
         .values(state=DONE, finished_at=func.clock_timestamp(), lease_until=None, error=None, waiting_for=None)
-        .returning(_events.object_id, _events.owner_id)
-    ).all()
-    if not rows:
+    )
+    if not done.rowcount:
         raise FencedOut(f"claim {fence} has been overtaken by a newer one: nothing was written")
-    _wake_for_what_came_meanwhile(connection, rows[0].object_id)
 
 
 def bury(connection: Connection, fence: int, reason: str, *, kind: str, error_class: str) -> None:
@@ -233,10 +235,6 @@ def bury(connection: Connection, fence: int, reason: str, *, kind: str, error_cl
             waiting_for=None,
         )
     )
-
-
-def _take_turns(connection: Connection) -> None:
-    connection.execute(select(func.pg_advisory_xact_lock(cast(_TURN, BigInteger))))
 
 
 def holds(fences: Sequence[int]) -> ColumnElement[bool]:
@@ -301,12 +299,6 @@ def _waits_used() -> ColumnElement[int]:
         _events.not_before > func.clock_timestamp(),
     )
     return case((cut_short, func.greatest(_events.waits - 1, 0)), else_=_events.waits)
-
-
-def _wake_for_what_came_meanwhile(connection: Connection, object_id: int) -> None:
-    more = select(_events.id).where(_events.object_id == object_id, _events.state == RECEIVED).limit(1)
-    if connection.execute(more).first() is not None:
-        wake_dispatchers(connection)
 
 
 def _claims(rows: Sequence[Any]) -> list[Claim]:

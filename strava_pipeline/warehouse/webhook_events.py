@@ -58,8 +58,6 @@ FOR_APP = "app"
 FOR_STRAVA = "strava"
 FOR_DATABASE = "database"
 WEBHOOK = "webhook"
-# Dispatchers listen on this channel.
-CHANNEL = "strava_inbox"
 
 
 class Stored(StrEnum):
@@ -126,9 +124,8 @@ def store_event(engine: Engine, event: NewEvent) -> Stored:
 def store_events(connection: Connection, events: Sequence[NewEvent]) -> list[Stored]:
     """Commit events to the inbox, once however often they are delivered; events of strangers are not kept.
 
-    What is returned is on the disk: one statement by a connection that commits each, for all of them. No notification
-    goes with it: Postgres lets transactions that notify commit one after the other only. The caller wakes the
-    dispatcher beside it; those of other bridges poll.
+    What is returned is on the disk: one statement by a connection that commits each, for all of them. The caller wakes
+    the dispatcher beside it; those of other bridges look now and then.
     """
     given = [vars(event) | {"event_time": event.event_time.isoformat()} for event in events]
     # Nothing is sent for the block's sake: it has a statement that failed leave the connection as it was.
@@ -145,7 +142,7 @@ def store_events(connection: Connection, events: Sequence[NewEvent]) -> list[Sto
 
 
 def add_events(connection: Connection, events: Sequence[NewEvent]) -> int:
-    """Put events into the inbox that were found, not delivered, and wake the dispatchers; returns how many are new.
+    """Put events into the inbox that were found, not delivered; returns how many are new.
 
     Events of one key are one event, whoever found it.
     """
@@ -155,32 +152,22 @@ def add_events(connection: Connection, events: Sequence[NewEvent]) -> int:
     added = connection.execute(
         insert_or_skip(webhook_events).values(values).on_conflict_do_nothing().returning(webhook_events.c.id)
     ).all()
-    if added:
-        wake_dispatchers(connection)
     return len(added)
 
 
 def unpark(connection: Connection, athlete_id: int) -> int:
     """The athlete has connected again: what waited for that goes on; returns how many events."""
-    freed = connection.execute(
+    return connection.execute(
         update(webhook_events)
         .where(webhook_events.c.owner_id == athlete_id, webhook_events.c.state == PARKED)
         .values(state=RECEIVED, error=None)
     ).rowcount
-    if freed:
-        wake_dispatchers(connection)
-    return freed
 
 
 def forget_done(connection: Connection, keep: timedelta) -> int:
     """Delete events that took effect longer ago than ``keep``; returns how many. All others stay."""
     old = webhook_events.c.finished_at < func.clock_timestamp() - keep
     return connection.execute(delete(webhook_events).where(webhook_events.c.state == DONE, old)).rowcount
-
-
-def wake_dispatchers(connection: Connection) -> None:
-    """Tell every dispatcher to look, once this transaction is committed."""
-    connection.execute(select(func.pg_notify(CHANNEL, "")))
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,7 @@ def plain(engine: Engine, database: str) -> Iterator[Engine]:
         connection.exec_driver_sql("CREATE ROLE plain LOGIN; ALTER SCHEMA strava OWNER TO plain")
         for name in [*inspect(engine).get_table_names("strava"), *inspect(engine).get_view_names("strava")]:
             connection.exec_driver_sql(f"ALTER TABLE strava.{name} OWNER TO plain")
+        connection.exec_driver_sql("GRANT USAGE ON SCHEMA ops TO plain; GRANT ALL ON ops.locks TO plain")
     opened = open_engine(make_url(database).set(username="plain"))
     yield opened
     opened.dispose()

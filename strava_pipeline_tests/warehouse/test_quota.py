@@ -7,15 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Engine, insert, select, text
+from sqlalchemy import Engine, insert, select
 
 from strava_pipeline.errors import QuotaExhausted
 from strava_pipeline.settings import QuotaScope, load_settings
 from strava_pipeline.strava.lanes import Ceilings
 from strava_pipeline.strava.quota import Lane, Outcome, Pair, RateHeaders
 from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.locks import Lock, take
 from strava_pipeline.warehouse.ops_tables import api_calls
-from strava_pipeline.warehouse.quota import _LOCK, SPREAD_SECONDS, PostgresLedger
+from strava_pipeline.warehouse.quota import SPREAD_SECONDS, PostgresLedger
 from strava_pipeline_tests.warehouse.ledgers import (
     DAY,
     EDGE,
@@ -207,7 +208,7 @@ def test_waiting_processes_come_back_a_little_apart_and_never_early(engine: Engi
 def test_a_booking_tells_the_time_at_which_its_turn_came(engine: Engine) -> None:
     ledger = PostgresLedger(engine, Ceilings(9, 9, QUARTER, DAY))
     with ThreadPoolExecutor() as pool, engine.begin() as holder:
-        holder.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        take(holder, Lock.QUOTA)
         waiting = pool.submit(book, ledger)
         wait_for_a_lock(engine, 1)
         released_at = now(holder)

@@ -1,0 +1,105 @@
+"""One worker per piece of work that takes hours: whoever comes second waits, and then finds it done.
+
+A lease in a row, which the worker extends while it lives: a transaction that stays open for hours would keep the
+database from tidying up, and whether another session is alive, one login does not see of another's. A worker that is
+killed is followed by the next one within ``LEASE``. One that stood still for longer than that finds its lease taken
+when it goes on: then two may fetch the same, which costs requests, and spoils nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import uuid4
+
+from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, func, update
+from sqlalchemy.dialects.postgresql import insert as insert_or_take_over
+
+from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.warehouse.engine import autocommit
+from strava_pipeline.warehouse.heartbeat import heartbeat
+from strava_pipeline.warehouse.ops_tables import work_leases
+
+log = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=15)
+# Several times within a lease, so that one that fails does no harm.
+BEAT_SECONDS = 4.0
+POLL_SECONDS = 0.5
+LOG_EVERY_SECONDS = 60.0
+_c = work_leases.c
+
+
+@contextmanager
+def only_worker(engine: Engine, athlete_id: int, work: str, waits: Callable[[float], None]) -> Iterator[None]:
+    """Be the only process at an athlete's ``work``; ``waits`` is told of each pause (s) before that is so."""
+    lease = _Lease(engine, athlete_id, work, uuid4().hex)
+    waited, logged = 0.0, -LOG_EVERY_SECONDS
+    while not lease.take():
+        if waited - logged >= LOG_EVERY_SECONDS:
+            log.info("another run is at %s of athlete %d: waiting for it", work, athlete_id)
+            logged = waited
+        waits(POLL_SECONDS)
+        time.sleep(POLL_SECONDS)
+        waited += POLL_SECONDS
+    try:
+        with heartbeat(lease.extend, BEAT_SECONDS):
+            yield
+    finally:
+        with suppress(DatabaseAway):  # it ends by itself
+            lease.give_back()
+
+
+def forget_ended_leases(connection: Connection) -> int:
+    """Remove what killed workers left; returns how many. Whoever comes to the same work takes such a one over."""
+    return connection.execute(delete(work_leases).where(_c.lease_until < func.clock_timestamp())).rowcount
+
+
+@dataclass
+class _Lease:
+    engine: Engine
+    athlete_id: int
+    work: str
+    holder: str
+    is_lost: bool = False
+
+    def take(self) -> bool:
+        """Whether the work is this worker's from now on."""
+        lease = insert_or_take_over(work_leases).values(
+            athlete_id=self.athlete_id, work=self.work, holder=self.holder, lease_until=func.clock_timestamp() + LEASE
+        )
+        taken = lease.on_conflict_do_update(
+            index_elements=[_c.athlete_id, _c.work],
+            set_={"holder": lease.excluded.holder, "lease_until": func.clock_timestamp() + LEASE},
+            # Its own as well: of a commit whose answer was lost nobody knew.
+            where=(_c.lease_until < func.clock_timestamp()) | (_c.holder == self.holder),
+        )
+        with autocommit(self.engine) as connection:
+            return connection.execute(taken.returning(_c.holder)).first() is not None
+
+    def extend(self) -> None:
+        """Also one that has ended, unless another worker has it by now."""
+        if self.is_lost:
+            return
+        with autocommit(self.engine) as connection:
+            extended = connection.execute(
+                update(work_leases).where(self._is_mine()).values(lease_until=func.clock_timestamp() + LEASE)
+            )
+        self.is_lost = not extended.rowcount
+        if self.is_lost:
+            log.warning(
+                "this run stood still, and another one is at %s of athlete %d, too: both fetch, nothing is spoilt",
+                self.work,
+                self.athlete_id,
+            )
+
+    def give_back(self) -> None:
+        with autocommit(self.engine) as connection:
+            connection.execute(delete(work_leases).where(self._is_mine()))
+
+    def _is_mine(self) -> ColumnElement[bool]:
+        return and_(_c.athlete_id == self.athlete_id, _c.work == self.work, _c.holder == self.holder)
