@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from strava_pipeline.cli.closed_home import close_to_others
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.settings import Settings, load_settings
 
@@ -27,6 +28,7 @@ def up() -> None:
     from webhook_bridge.app import check_settings
 
     settings = load_settings()
+    close_to_others(settings)
     check_settings(settings)
     settings.required("token_keys")
     dagster_port = urlsplit(settings.dagster_webserver_url).port or 3000

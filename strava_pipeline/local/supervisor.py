@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import signal
 import socket
@@ -19,11 +20,13 @@ import psutil
 import requests
 
 from strava_pipeline.errors import ConfigurationError, StravaPipelineError
+from strava_pipeline.local import log_files, private_files
 
 GRACE_SECONDS = 10.0
 POLL_SECONDS = 0.1
 LOG_CAP_BYTES = 10 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
+logger = logging.getLogger(__name__)
 
 
 class ServiceFailed(StravaPipelineError):
@@ -47,6 +50,7 @@ class Supervisor:
     def __init__(self) -> None:
         self._running: list[tuple[Service, subprocess.Popen[bytes]]] = []
         self._seen: dict[int, psutil.Process] = {}
+        self._told: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -56,9 +60,9 @@ class Supervisor:
 
     def start(self, service: Service) -> None:
         """Start a service in a session of its own, so that a Ctrl-C reaches it through us only."""
-        service.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _rotate(service.log)
-        with service.log.open("ab") as log:
+        private_files.make_folder(service.log.parent)
+        log_files.turn_over_at_start(service.log, LOG_CAP_BYTES)
+        with private_files.open_to_append(service.log) as log:
             process = subprocess.Popen(  # noqa: S603  commands of this package
                 service.command,
                 stdin=subprocess.DEVNULL,
@@ -89,6 +93,7 @@ class Supervisor:
         with _stop_requested() as stop:
             while not stop:
                 self._check()
+                self._turn_logs_over()
                 care()
                 signal.sigtimedwait([signal.SIGCHLD], 1.0)
 
@@ -111,6 +116,17 @@ class Supervisor:
         psutil.wait_procs(left, timeout=GRACE_SECONDS)
         self._running.clear()
         self._seen.clear()
+
+    def _turn_logs_over(self) -> None:
+        for service, _ in self._running:
+            try:
+                log_files.turn_over(service.log, LOG_CAP_BYTES)
+            except OSError as error:
+                # A full disk, say: no reason to end what runs. Tried again in a second, told once.
+                reason = f"{service.log} cannot be turned over: {error.strerror}"
+                if reason not in self._told:
+                    self._told.add(reason)
+                    logger.warning("%s", reason)
 
     def _remember_descendants(self, pid: int) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -180,11 +196,6 @@ def _answers(url: str) -> bool:
         return requests.get(url, timeout=2).ok
     except requests.RequestException:
         return False
-
-
-def _rotate(log: Path) -> None:
-    if log.exists() and log.stat().st_size > LOG_CAP_BYTES:
-        log.replace(log.with_name(f"{log.name}.1"))
 
 
 def _last_line(log: Path) -> str:
