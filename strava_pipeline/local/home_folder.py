@@ -75,6 +75,7 @@ def close_home(settings: Settings) -> int:
         for path in _below(top):
             with suppress(FileNotFoundError):  # runs come and go meanwhile
                 if os.geteuid() in (0, path.lstat().st_uid):
+                    private_files.share(path, readers)
                     found += private_files.close(path, readers)
     return found
 

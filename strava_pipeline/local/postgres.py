@@ -240,7 +240,7 @@ def _initialise(home: Path) -> None:
     """Create the data folder, whole or not at all: made under another name and moved into place."""
     data, fresh = _data(home), home / "postgres.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(mode=0o700)
+    private_files.make_folder(fresh)
     if _server_user() is not None:
         os.chown(fresh, *_ids())
         _make_passable(fresh)

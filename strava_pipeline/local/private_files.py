@@ -109,6 +109,23 @@ def close(path: Path, readers: Readers = NOBODY_ELSE) -> bool:
     return True
 
 
+def share(path: Path, readers: Readers) -> None:
+    """Give a file or folder of this user's own to the group of ``readers``; what others may do stays as it is."""
+    status = path.lstat()
+    kind = stat.S_ISDIR(status.st_mode), stat.S_ISREG(status.st_mode)
+    if readers.group is None or not any(kind) or status.st_uid != os.geteuid():
+        return
+    wanted = stat.S_IMODE(status.st_mode) & ~0o070 | (readers.folder_mode if kind[0] else readers.file_mode) & 0o070
+    if (status.st_gid, stat.S_IMODE(status.st_mode)) == (readers.group, wanted):
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.fchown(descriptor, -1, readers.group)
+        os.fchmod(descriptor, wanted)
+    finally:
+        os.close(descriptor)
+
+
 def _excess(path: Path, readers: Readers) -> int:
     status = path.lstat()
     mode = status.st_mode

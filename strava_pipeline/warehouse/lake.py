@@ -169,8 +169,15 @@ class _Place:
     def make(self) -> None:
         if isinstance(self.filesystem, LocalFileSystem):
             private_files.make_folder(Path(self.folder), self.readers)
+            self.share(f"{self.folder}/{FILE}")
         else:
             self.filesystem.makedirs(self.folder, exist_ok=True)
+
+    def share(self, path: str) -> None:
+        """Let a group in that was named since the file was written: to the file, and the three folders above it."""
+        if isinstance(self.filesystem, LocalFileSystem):
+            for shared in filter(Path.exists, (Path(path), *list(Path(path).parents)[:3])):
+                private_files.share(shared, self.readers)
 
     def create(self, path: str) -> Any:
         """A new file, open for writing; what a dead writer left of it goes."""
@@ -191,6 +198,7 @@ def _make_equal(connection: Connection, place: _Place, batches: list[list[_Recor
         return bool(exists)
     schema = _schema(connection).with_metadata({FINGERPRINT: wanted})
     if exists and _is_current(filesystem, path, schema):
+        place.share(path)
         return False
     place.make()
     part = f"{folder}/{PART}"
