@@ -95,7 +95,7 @@ def unnamed_rights(path: Path) -> int:
 
 
 def may_pass(path: Path, somebody: Somebody) -> bool:
-    """Whether ``somebody`` may pass a folder; as the kernel decides: owner, then named user, then groups, then others."""
+    """Whether ``somebody`` may pass a folder; as the kernel decides: owner, named user, groups, others."""
     status, found = path.stat(), _effective(entries(path))
     if somebody.tag is Tag.USER:
         if status.st_uid == somebody.number:

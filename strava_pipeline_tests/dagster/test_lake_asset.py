@@ -52,7 +52,8 @@ def test_the_asset_keeps_the_home_and_its_host_as_they_should_be(
     location: CodeLocation, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever umask somebody's Dagster has; a group that may read the lake passes STRAVA_HOME, and gets no further."""
-    group = grp.getgrgid(os.getegid())
+    group = grp.struct_group(("readers", "x", os.getegid() or 54322, []))
+    monkeypatch.setattr(grp, "getgrnam", {group.gr_name: group}.__getitem__)
     monkeypatch.setenv("STRAVA_FILE_GROUP", group.gr_name)
     location.strava.add(1, datetime(2025, 6, 10, tzinfo=UTC))
     chain = (activities, activity_details, activity_streams, activity_points_parquet)

@@ -15,8 +15,8 @@ from strava_pipeline.local.home_folder import close_home, lake_folder, let_reade
 from strava_pipeline.local.private_files import NOBODY_ELSE, Readers
 from strava_pipeline.settings import load_settings
 
-GROUP = grp.getgrgid(os.getegid()).gr_name if os.geteuid() else "nogroup"
-GROUP_NUMBER = grp.getgrnam(GROUP).gr_gid
+GROUP = "readers"
+GROUP_NUMBER = os.getegid() or 54322
 STRANGER = acl.a_user(54321, 54321)
 MEMBER = acl.a_user(54321, GROUP_NUMBER)
 MADE = (
@@ -39,6 +39,13 @@ def write(path: Path, file_mode: int = 0o644, folder_mode: int = 0o755) -> Path:
     path.touch()
     path.chmod(file_mode)
     return path
+
+
+def name_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set a group that this user may give files to; the machine need not have a name for it."""
+    known = grp.struct_group((GROUP, "x", GROUP_NUMBER, []))
+    monkeypatch.setattr(grp, "getgrnam", {GROUP: known}.__getitem__)
+    monkeypatch.setenv("STRAVA_FILE_GROUP", GROUP)
 
 
 @pytest.fixture
@@ -124,7 +131,7 @@ def test_an_object_store_has_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_group_reaches_the_lake_and_nothing_else(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STRAVA_FILE_GROUP", GROUP)
+    name_group(monkeypatch)
     close_home(load_settings())
     assert let_readers_in(load_settings()) == Readers(GROUP_NUMBER)
     assert acl.may_pass(home, MEMBER)
@@ -140,7 +147,7 @@ def test_a_group_reaches_the_lake_and_nothing_else(home: Path, monkeypatch: pyte
 
 
 def test_a_group_that_is_named_no_more_is_out_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STRAVA_FILE_GROUP", GROUP)
+    name_group(monkeypatch)
     close_home(load_settings())
     monkeypatch.delenv("STRAVA_FILE_GROUP")
     close_home(load_settings())
@@ -148,7 +155,7 @@ def test_a_group_that_is_named_no_more_is_out_again(home: Path, monkeypatch: pyt
 
 
 def test_a_group_that_cannot_be_let_in_alone_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STRAVA_FILE_GROUP", GROUP)
+    name_group(monkeypatch)
     home.chmod(0o700)
 
     def refuse(*_: object) -> None:

@@ -53,7 +53,7 @@ def lines_of(log: Path) -> list[str]:
 
 
 def is_note(line: str) -> bool:
-    return not line.strip() or line.startswith("(") and "(earlier lines: service.log.1)".startswith(line.strip())
+    return not line.strip() or (line.startswith("(") and "(earlier lines: service.log.1)".startswith(line.strip()))
 
 
 def write_all_the_time(log: Path, turned: Callable[[], None]) -> None:

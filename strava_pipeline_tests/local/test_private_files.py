@@ -33,7 +33,10 @@ def mode(path: Path) -> int:
 
 def try_as(user: int, groups: list[int], *command: str) -> bool:
     """Whether a command of the system's succeeds as an ordinary user; who is no root can only be themselves."""
-    return subprocess.run(command, user=user, group=user, extra_groups=groups, capture_output=True).returncode == 0
+    return (
+        subprocess.run(command, user=user, group=user, extra_groups=groups, capture_output=True, check=False).returncode
+        == 0
+    )
 
 
 @pytest.mark.usefixtures("umask")
@@ -151,7 +154,7 @@ def test_whoever_may_pass_already_gets_no_entry(tmp_path: Path) -> None:
 
 
 def test_entries_of_others_are_kept_and_get_no_more_than_the_mask_left_them(tmp_path: Path) -> None:
-    """chmod 700 takes everything from those in the list, by the mask; letting one in must not give it back."""
+    """Mode 700 takes everything from those in the list, by the mask; letting one in must not give it back."""
     folder = tmp_path / "shared"
     folder.mkdir(mode=0o700)
     acl.let_pass(folder, acl.a_user(MEMBERS, MEMBERS))

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.local import log_files
 from strava_pipeline.local import supervisor as supervising
 from strava_pipeline.local.supervisor import Service, ServiceFailed, Supervisor, check_port_free, free_port
 
@@ -200,7 +201,7 @@ def test_a_log_that_cannot_be_turned_over_is_told_once_and_ends_nothing(
         turns += 1
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(supervising.log_files, "turn_over", refuse)
+    monkeypatch.setattr(log_files, "turn_over", refuse)
 
     def after_some_turns() -> None:
         if turns > 2:

@@ -203,7 +203,12 @@ def test_on_a_disk_the_lake_is_its_owners_alone(
     """From the first byte on, and without a change of the process it runs in, which is somebody else's."""
     seen: list[dict[str, int]] = []
     flush = lake._flush_to_disk
-    monkeypatch.setattr(lake, "_flush_to_disk", lambda file: (seen.append(modes(url)), flush(file))[1])
+
+    def looked_at(file: Any) -> None:
+        seen.append(modes(url))
+        flush(file)
+
+    monkeypatch.setattr(lake, "_flush_to_disk", looked_at)
     before = os.umask(umask)
     try:
         write_month(engine, f"{scheme}{url}/deep", JUNE)
