@@ -57,13 +57,15 @@ def up() -> None:
 
 def _keep_postgres(settings: Settings) -> None:
     """Nobody else would start the embedded Postgres again while everything runs and waits for it."""
-    from strava_pipeline.local.postgres import revive_server
+    from strava_pipeline.local.postgres import ServerMoved, revive_server
 
     if settings.database_url is not None:
         return
     try:
         if revive_server(settings.home):
             click.echo("Postgres had ended: started again", err=True)
+    except ServerMoved:
+        raise  # the services would look for it where they were told, for good
     except WarehouseError as error:
         # What is left of the old one may need a moment to go.
         click.echo(f"{error}; trying again", err=True)

@@ -1,4 +1,8 @@
-"""Keeps what a process holds in memory, keys among it, out of core dumps."""
+"""Keeps what a process holds in memory, keys among it, out of core dumps.
+
+By its limit, which all that it starts inherits. PR_SET_DUMPABLE would end with the next program that is started, and
+hide what we start from ourselves, who look for it in /proc.
+"""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ between that look and the emptying is lost.
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import stat
 from contextlib import suppress
@@ -20,6 +21,8 @@ from strava_pipeline.local import private_files
 KEPT = 3
 _COLLAPSE_RANGE = 0x08
 _LOOKS = 10_000
+logger = logging.getLogger(__name__)
+_told: set[str] = set()
 
 
 def turn_over(log: Path, cap_bytes: int) -> bool:
@@ -43,6 +46,17 @@ def turn_over(log: Path, cap_bytes: int) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def turn_over_or_tell(log: Path, cap_bytes: int) -> None:
+    """The same for those who watch over what runs: a disk that is full, say, ends nothing. It is told once."""
+    try:
+        turn_over(log, cap_bytes)
+    except OSError as error:
+        reason = f"{log} cannot be turned over: {error.strerror}"
+        if reason not in _told:
+            _told.add(reason)
+            logger.warning("%s", reason)
 
 
 def turn_over_at_start(log: Path, cap_bytes: int) -> None:

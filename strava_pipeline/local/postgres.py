@@ -43,13 +43,16 @@ LOG_CAP_BYTES = 10 * 1024 * 1024
 NO_PROCESS = "2147483647"
 LOG = "server.log"
 SOCKET_NOTE = "postgres.socket"
-RESTART = "stop what uses this database, and start it again"
 # A socket's path is limited to 107 bytes by the kernel, of which its name takes 14.
 LONGEST_SOCKET_DIR = 90
 # The option that names the socket's folder passes a shell and a list; quotes and commas do not survive that.
 _PLAIN = re.compile(r"[\w./ +@:-]+")
 _held: dict[Path, _Hold] = {}
 _guard = threading.Lock()
+
+
+class ServerMoved(WarehouseError):
+    """The server runs, but listens elsewhere than those who use it were told."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def use_server(home: Path) -> Server:
 def revive_server(home: Path) -> bool:
     """Start the server again that this process holds, should it have been killed; whether that was so.
 
-    ``WarehouseError`` if it does not start.
+    ``WarehouseError`` if it does not start, :class:`ServerMoved` if its socket has another place by now.
     """
     home = home.resolve()
     with _guard, _starting(home):
@@ -109,7 +112,7 @@ def revive_server(home: Path) -> bool:
         was_running = _reachable_socket_dir(home) is not None
         server = _running(home)
         if server != _held[home].server:
-            raise WarehouseError(f"the folder of Postgres' socket was taken away, and has another name now: {RESTART}")
+            raise ServerMoved("the folder of Postgres' socket was taken away, and has another name now: start again")
         return not was_running
 
 
@@ -177,7 +180,7 @@ def _starting(home: Path) -> Iterator[None]:
 
 
 def _open_lock(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def _is_last(lock: int) -> bool:
@@ -194,7 +197,7 @@ def _running(home: Path) -> Server:
     if not (data / "PG_VERSION").exists():
         _initialise(home)
     _check_version(data)
-    log_files.turn_over(data / LOG, LOG_CAP_BYTES)
+    log_files.turn_over_or_tell(data / LOG, LOG_CAP_BYTES)
     reachable_in = _reachable_socket_dir(home)
     if reachable_in is not None:
         return Server(reachable_in)

@@ -31,7 +31,10 @@ def noted_folder(note: Path, owner: int) -> Path | None:
 def new_folder(note: Path, owner: int, group: int) -> Path:
     """A private folder in the temporary folder, of a random name, which ``note`` tells of from now on."""
     above = Path(tempfile.gettempdir())
-    mode = above.stat().st_mode
+    status = above.stat()
+    mode = status.st_mode
+    if status.st_uid not in (0, os.geteuid()):
+        raise ConfigurationError(f"{above} is another user's, who could move what others have there: set TMPDIR")
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         raise ConfigurationError(f"anybody may move what others have in {above}: set TMPDIR to another folder")
     folder = Path(tempfile.mkdtemp(prefix="strava-pipeline-", dir=above))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import logging
 import os
 import signal
 import socket
@@ -26,7 +25,6 @@ GRACE_SECONDS = 10.0
 POLL_SECONDS = 0.1
 LOG_CAP_BYTES = 10 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
-logger = logging.getLogger(__name__)
 
 
 class ServiceFailed(StravaPipelineError):
@@ -50,7 +48,6 @@ class Supervisor:
     def __init__(self) -> None:
         self._running: list[tuple[Service, subprocess.Popen[bytes]]] = []
         self._seen: dict[int, psutil.Process] = {}
-        self._told: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +90,8 @@ class Supervisor:
         with _stop_requested() as stop:
             while not stop:
                 self._check()
-                self._turn_logs_over()
+                for service, _ in self._running:
+                    log_files.turn_over_or_tell(service.log, LOG_CAP_BYTES)
                 care()
                 signal.sigtimedwait([signal.SIGCHLD], 1.0)
 
@@ -116,17 +114,6 @@ class Supervisor:
         psutil.wait_procs(left, timeout=GRACE_SECONDS)
         self._running.clear()
         self._seen.clear()
-
-    def _turn_logs_over(self) -> None:
-        for service, _ in self._running:
-            try:
-                log_files.turn_over(service.log, LOG_CAP_BYTES)
-            except OSError as error:
-                # A full disk, say: no reason to end what runs. Tried again in a second, told once.
-                reason = f"{service.log} cannot be turned over: {error.strerror}"
-                if reason not in self._told:
-                    self._told.add(reason)
-                    logger.warning("%s", reason)
 
     def _remember_descendants(self, pid: int) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -62,7 +62,9 @@ def run_up(installation: Installation) -> tuple[set[tuple[str, ...]], set[int], 
     assert process.stdout is not None
     assert any("Ctrl-C stops" in line for line in process.stdout)
     try:
-        ours = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        noted = installation.home / "postgres" / "postmaster.pid"
+        server = psutil.Process(int(noted.read_text().split()[0]))
+        ours = [server, psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         return {limits(one) for one in ours}, {umask_of(one) for one in ours}, len(ours)
     finally:
         process.send_signal(signal.SIGINT)

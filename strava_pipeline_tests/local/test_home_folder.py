@@ -123,6 +123,31 @@ def test_a_lake_elsewhere_is_told_and_not_touched(tmp_path: Path, monkeypatch: p
     assert openings(load_settings()) == []
 
 
+def test_links_to_the_home_and_to_the_lake_are_seen_through(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The home's data are closed wherever it lies; a lake that somebody moved away is theirs."""
+    moved = tmp_path / "big disk"
+    (home / "lake").rename(moved)
+    (home / "lake").symlink_to(moved)
+    (tmp_path / "link").symlink_to(home)
+    monkeypatch.setenv("STRAVA_HOME", str(tmp_path / "link"))
+    close_home(load_settings())
+    assert open_below(home) == []
+    assert mode(moved) == 0o755
+    (told,) = openings(load_settings())
+    assert told.startswith(f"{moved} (0755) is open to others")
+
+
+def test_a_group_that_this_user_is_not_in_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    name_group(monkeypatch)
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    monkeypatch.setattr(os, "getegid", lambda: 54321)
+    monkeypatch.setattr(os, "getgroups", list)
+    with pytest.raises(ConfigurationError, match="STRAVA_FILE_GROUP: this user is not in the group readers: join it"):
+        let_readers_in(load_settings())
+
+
 def test_an_object_store_has_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRAVA_LAKE_URL", "s3://bucket/rides")
     assert lake_folder(load_settings()) is None

@@ -22,6 +22,7 @@ from strava_pipeline.local.postgres import (
     SOCKET_NOTE,
     SUPERUSER,
     Server,
+    ServerMoved,
     release_server,
     revive_server,
     use_server,
@@ -137,6 +138,18 @@ def test_a_temporary_folder_in_which_anybody_may_rename_is_refused(temporary: Pa
     assert list(temporary.iterdir()) == []
 
 
+def test_a_temporary_folder_of_another_user_is_refused(
+    temporary: Path, note: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() == 0:
+        os.chown(temporary, STRANGER, STRANGER)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
+    with pytest.raises(ConfigurationError, match="is another user's, who could move"):
+        socket_folder.new_folder(note, *OURS)
+    assert list(temporary.iterdir()) == []
+
+
 def test_a_folder_that_is_exchanged_while_it_is_made_is_refused(
     temporary: Path, note: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,7 +203,7 @@ def test_whoever_holds_a_server_learns_that_its_folder_was_taken(deep: Path, spo
     """A server of somebody else's could listen there, and be told everything."""
     server = use_server(deep)
     spoil(server.socket_dir)
-    with pytest.raises(WarehouseError, match="socket was taken away, and has another name now: stop what uses"):
+    with pytest.raises(ServerMoved, match="socket was taken away, and has another name now: start again"):
         revive_server(deep)
     release_server(deep)
     with using_server(deep) as fresh:
