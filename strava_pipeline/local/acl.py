@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 import struct
+import sys
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import reduce
@@ -70,7 +71,7 @@ def entries(path: Path) -> list[Entry]:
     """The access list of a file or folder; where there is none, the three entries that its mode stands for."""
     mode = path.stat().st_mode
     try:
-        raw = os.getxattr(path, ATTRIBUTE)
+        raw = _stored(path)
     except OSError as error:
         if error.errno not in _NO_LIST:
             raise
@@ -137,6 +138,12 @@ def close_to_others(path: Path) -> None:
     _write(path, [replace(entry, rights=0) if entry.tag in closed else entry for entry in kept])
 
 
+def _stored(path: Path) -> bytes:
+    if sys.platform != "linux":
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+    return os.getxattr(path, ATTRIBUTE)
+
+
 def _effective(found: list[Entry]) -> list[Entry]:
     """What the mask leaves of each entry: a wider mask must not give back what it had taken."""
     mask = next((entry.rights for entry in found if entry.tag is Tag.MASK), 7)
@@ -148,4 +155,6 @@ def _write(path: Path, wanted: list[Entry]) -> None:
     mask = reduce(or_, (entry.rights for entry in wanted if entry.tag in _MASKED), 0)
     listed = sorted([*wanted, Entry(Tag.MASK, _NOBODY, mask)])
     packed = b"".join(_ENTRY.pack(entry.tag, entry.rights, entry.who) for entry in listed)
+    if sys.platform != "linux":
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
     os.setxattr(path, ATTRIBUTE, _VERSION.pack(2) + packed)

@@ -5,6 +5,7 @@ Nothing here changes the process: each file and folder gets its mode by itself, 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass
@@ -50,8 +51,7 @@ def make_folder(path: Path, readers: Readers = NOBODY_ELSE) -> None:
         raise
     if readers.group is not None:
         os.chown(path, -1, readers.group, follow_symlinks=False)
-    if stat.S_IMODE(path.lstat().st_mode) != readers.folder_mode:
-        path.chmod(readers.folder_mode)
+    _set_mode(path, readers.folder_mode)
 
 
 def create(path: Path, readers: Readers = NOBODY_ELSE) -> BinaryIO:
@@ -60,7 +60,7 @@ def create(path: Path, readers: Readers = NOBODY_ELSE) -> BinaryIO:
     try:
         if readers.group is not None:
             os.fchown(descriptor, -1, readers.group)
-        os.fchmod(descriptor, readers.file_mode)
+        _set_mode(descriptor, readers.file_mode)
         return os.fdopen(descriptor, "wb")
     except BaseException:
         os.close(descriptor)
@@ -103,10 +103,9 @@ def close(path: Path, readers: Readers = NOBODY_ELSE) -> bool:
         return True
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        os.fchmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) & ~excess)
+        return _set_mode(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) & ~excess)
     finally:
         os.close(descriptor)
-    return True
 
 
 def share(path: Path, readers: Readers) -> None:
@@ -121,9 +120,21 @@ def share(path: Path, readers: Readers) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         os.fchown(descriptor, -1, readers.group)
-        os.fchmod(descriptor, wanted)
+        _set_mode(descriptor, wanted)
     finally:
         os.close(descriptor)
+
+
+def _set_mode(file: int | Path, mode: int) -> bool:
+    """Whether it could be set: some file systems, vfat and shares of Windows' among them, know no modes."""
+    if stat.S_IMODE(os.stat(file).st_mode) != mode:  # noqa: PTH116  a path or a descriptor
+        try:
+            os.chmod(file, mode)  # noqa: PTH101  see above
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
+                raise
+            return False
+    return True
 
 
 def _excess(path: Path, readers: Readers) -> int:

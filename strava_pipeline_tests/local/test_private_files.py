@@ -116,6 +116,26 @@ def test_closing_for_a_group_leaves_the_groups_rights(tmp_path: Path) -> None:
     assert mode(path) == 0o600
 
 
+def test_a_file_system_without_modes_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written to as before; that it is open stays to be told."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    (tmp_path / "file").touch()
+    (tmp_path / "file").chmod(0o644)
+    monkeypatch.setattr(os, "chmod", refuse)
+    assert not private_files.close(tmp_path / "file")
+    assert private_files.is_open(tmp_path / "file")
+    before = os.umask(0o177)
+    try:
+        private_files.make_folder(tmp_path / "folder")
+    finally:
+        os.umask(before)
+    with private_files.create(tmp_path / "folder" / "file" if ROOT else tmp_path / "other", Readers(GROUP)) as file:
+        file.write(b"content")
+
+
 def test_closing_does_not_follow_links(tmp_path: Path) -> None:
     (tmp_path / "theirs").touch()
     (tmp_path / "theirs").chmod(0o644)
