@@ -74,14 +74,14 @@ def let_readers_in(settings: Settings) -> Readers:
 
 def close_home(settings: Settings) -> int:
     """Close what others can get at in STRAVA_HOME, the folder first; returns how many files and folders that was."""
-    found = 0
+    found, is_root = 0, os.geteuid() == 0
     home = settings.home.resolve()
     if home.is_dir() and not _is_shared(home):
         found += private_files.close(home)
     for top, readers in _trees(settings):
         for path in _below(top):
             with suppress(FileNotFoundError):  # runs come and go meanwhile
-                if os.geteuid() in (0, path.lstat().st_uid):
+                if is_root or path.lstat().st_uid == os.geteuid():
                     private_files.share(path, readers)
                     found += private_files.close(path, readers)
     return found
@@ -125,16 +125,13 @@ def _trees(settings: Settings) -> Iterator[tuple[Path, Readers]]:
 
 
 def _below(top: Path) -> Iterator[Path]:
-    """A file, or a folder with all it holds, each folder before what is in it; links are left out."""
+    """A file, or a folder with all it holds, each folder before what is in it; no link is followed."""
     if top.is_symlink() or not top.exists():
         return
     yield top
     if top.is_dir():
         for folder, folders, files in os.walk(top):
-            for name in (*folders, *files):
-                path = Path(folder) / name
-                if not path.is_symlink():
-                    yield path
+            yield from (Path(folder) / name for name in (*folders, *files))
 
 
 def _is_shared(home: Path) -> bool:

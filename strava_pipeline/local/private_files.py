@@ -96,7 +96,8 @@ def close(path: Path, readers: Readers = NOBODY_ELSE) -> bool:
 
     A link is left alone, and so is what it leads to.
     """
-    if path.is_symlink() or not (excess := _excess(path, readers)):
+    excess = _excess(path, readers)
+    if not excess:
         return False
     if acl.has_list(path):
         acl.close_to_others(path)
@@ -110,9 +111,11 @@ def close(path: Path, readers: Readers = NOBODY_ELSE) -> bool:
 
 def share(path: Path, readers: Readers) -> None:
     """Give a file or folder of this user's own to the group of ``readers``; what others may do stays as it is."""
+    if readers.group is None:
+        return
     status = path.lstat()
     kind = stat.S_ISDIR(status.st_mode), stat.S_ISREG(status.st_mode)
-    if readers.group is None or not any(kind) or status.st_uid != os.geteuid():
+    if not any(kind) or status.st_uid != os.geteuid():
         return
     wanted = stat.S_IMODE(status.st_mode) & ~0o070 | (readers.folder_mode if kind[0] else readers.file_mode) & 0o070
     if (status.st_gid, stat.S_IMODE(status.st_mode)) == (readers.group, wanted):
