@@ -6,6 +6,7 @@ settings file ``$STRAVA_HOME/.env``; the default here.
 
 from __future__ import annotations
 
+import grp
 import io
 import os
 from datetime import date
@@ -49,9 +50,18 @@ def _without_credentials(value: str) -> str:
     return value
 
 
+def _known_group(value: str) -> str:
+    try:
+        grp.getgrnam(value)
+    except KeyError:
+        raise ValueError(f"this machine has no group {value}") from None
+    return value
+
+
 HomePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 HttpUrl = Annotated[str, AfterValidator(_checked_url)]
 LakeUrl = Annotated[str, AfterValidator(_without_credentials)]
+GroupName = Annotated[str, AfterValidator(_known_group)]
 
 
 class SignatureMode(StrEnum):
@@ -118,6 +128,9 @@ class Settings(BaseSettings):
     )
     lake_url: LakeUrl | None = Field(
         None, description="where samples go as Parquet: a folder or an fsspec address; unset: STRAVA_HOME/lake"
+    )
+    file_group: GroupName | None = Field(
+        None, description="group of this machine that may read the lake's files; unset: their owner alone"
     )
     purge_on_deauthorization: bool = Field(
         True, description="delete an athlete's data when they disconnect; false: keep it, erase the tokens only"

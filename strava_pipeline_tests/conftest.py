@@ -51,7 +51,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # Modules that read the settings while they are imported must not see the developer's either.
     for name in [name for name in os.environ if name.startswith(OURS)]:
         del os.environ[name]
-    os.environ["STRAVA_HOME"] = str(Path(tempfile.gettempdir()) / "strava-pipeline-tests-no-home")
+    empty = tempfile.TemporaryDirectory(prefix="strava-pipeline-tests-")  # not a known name, which anybody could fill
+    config.add_cleanup(empty.cleanup)
+    os.environ["STRAVA_HOME"] = str(Path(empty.name) / "no-home")
     # Dagster says of some interfaces that they may still change, and uses old ones itself.
     for warning in (
         ":dagster_shared.utils.warnings.BetaWarning",

@@ -50,14 +50,16 @@ def activity_points_parquet(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource
 ) -> dg.MaterializeResult[None]:
     """One file per athlete and month with every sample, under STRAVA_LAKE_URL; columns as in activity_points."""
+    from strava_pipeline.local.home_folder import let_readers_in  # noqa: PLC0415  see below
     from strava_pipeline.warehouse.lake import lake_url, write_month  # noqa: PLC0415  Arrow, which no other run needs
 
-    url = lake_url(load_settings())
+    settings = load_settings()
+    url, readers = lake_url(settings), let_readers_in(settings)
     with step_faults(context.retry_number) as place:
         for _, cells in spans_by_athlete(context.partition_keys):
             for span, key in cells.items():
                 place.at_spans(span)
-                month = write_month(warehouse.engine, url, span)
+                month = write_month(warehouse.engine, url, span, readers)
                 log_metadata(context, key, _metadata(month), changed=month.written)
     return dg.MaterializeResult()
 

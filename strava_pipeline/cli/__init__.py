@@ -14,6 +14,7 @@ import click
 from strava_pipeline import redaction
 from strava_pipeline.cli.interruptible import SIGNALS, Interrupted
 from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.local.core_dumps import forbid_core_dumps
 
 # Command -> the module that holds it. `--help` shows the summaries here, so that it imports none of them.
 COMMANDS = {
@@ -66,6 +67,9 @@ def cli() -> None:
 def main() -> None:
     """Entry point: exit 0, or one line on stderr and exit 1 (after a signal: its number and 128)."""
     redaction.install()
+    forbid_core_dumps()
+    # For all that this command and what it starts write, by whatever library: the settings, reports, Dagster's logs.
+    os.umask(0o077)
     if level := os.environ.get("STRAVA_LOG_LEVEL"):
         logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for number in SIGNALS:

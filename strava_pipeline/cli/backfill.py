@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from strava_pipeline.cli.closed_home import close_to_others
 from strava_pipeline.cli.dead_runs import cancel_own_runs, process_tag
 from strava_pipeline.cli.interruptible import beside, interruptible, said_on_interrupt
 from strava_pipeline.errors import ConfigurationError, DatabaseAway, StravaPipelineError
@@ -92,6 +93,7 @@ def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
         settings = load_settings()
         for needed in ("token_keys", "client_secret"):
             settings.required(needed)
+        close_to_others(settings)
         chosen = _chosen(assets)
         _check_months(first, last, f"{settings.history_start:%Y-%m}")
         runs = list(plan(first, last, chosen))

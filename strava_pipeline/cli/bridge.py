@@ -6,6 +6,7 @@ import logging
 
 import click
 
+from strava_pipeline.cli.closed_home import close_to_others
 from strava_pipeline.settings import LOOPBACK_HOSTS, load_settings, origin_of
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ def bridge(port: int | None, host: str) -> None:
 
     log_with_request_ids()
     settings = load_settings()
+    close_to_others(settings)
     check_settings(settings)
     if host not in LOOPBACK_HOSTS and origin_of("trusted_proxies", settings.home) == "default":
         log.warning(

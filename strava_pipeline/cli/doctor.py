@@ -137,8 +137,18 @@ def _mail(settings: Settings) -> str:
     return f"ride summaries by {outbox.server}, from {outbox.sender.addr_spec}"
 
 
+def _files(settings: Settings) -> str:
+    from strava_pipeline.local.home_folder import openings
+
+    found = openings(settings)
+    if found:
+        raise Advice(f"\n{'':6}{'':17}".join(found))
+    return f"nobody else gets at what is in {settings.home}"
+
+
 CHECKS: dict[str, Callable[[Settings], str]] = {
     "Strava app": _app,
+    "files": _files,
     "token keys": _keys,
     "database": _database,
     "stored tokens": _tokens,

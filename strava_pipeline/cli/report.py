@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.local import private_files
 from strava_pipeline.settings import load_settings
 
 
@@ -30,5 +31,9 @@ def report(activity_id: int, target: Path) -> None:
         raise ConfigurationError(
             f"activity {activity_id} is not in the tables: import it with strava-pipeline backfill"
         )
-    with click.open_file(str(target), "w", encoding="utf-8") as file:
+    if str(target) == "-":
+        click.echo(page, nl=False)
+        return
+    # It shows where somebody lives: a new file is its owner's alone.
+    with open(target, "w", encoding="utf-8", opener=private_files.opener) as file:
         file.write(page)

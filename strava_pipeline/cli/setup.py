@@ -7,7 +7,9 @@ import secrets
 
 import click
 
+from strava_pipeline.cli.closed_home import close_to_others
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.local import private_files
 from strava_pipeline.settings import home_from_environment, load_settings, settings_file
 
 TEMPLATE = """\
@@ -35,7 +37,7 @@ def init() -> None:
     from strava_pipeline.keyring import generate_key
 
     home = home_from_environment()
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_files.make_folder(home)
     path = settings_file(home)
     text = TEMPLATE.format(
         keys=generate_key(), verify_token=secrets.token_urlsafe(24), path_token=secrets.token_urlsafe(24)
@@ -58,6 +60,7 @@ def migrate() -> None:
     from strava_pipeline.warehouse.engine import dagster_url, database_url, open_engine
 
     settings = load_settings()
+    close_to_others(settings)
     engine = open_engine(database_url(settings))
     try:
         before = migrations.migrate(engine)

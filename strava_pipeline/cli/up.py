@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from strava_pipeline.cli.closed_home import close_to_others
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.settings import Settings, load_settings
 
@@ -27,6 +28,7 @@ def up() -> None:
     from webhook_bridge.app import check_settings
 
     settings = load_settings()
+    close_to_others(settings)
     check_settings(settings)
     settings.required("token_keys")
     dagster_port = urlsplit(settings.dagster_webserver_url).port or 3000
@@ -55,13 +57,15 @@ def up() -> None:
 
 def _keep_postgres(settings: Settings) -> None:
     """Nobody else would start the embedded Postgres again while everything runs and waits for it."""
-    from strava_pipeline.local.postgres import revive_server
+    from strava_pipeline.local.postgres import ServerMoved, revive_server
 
     if settings.database_url is not None:
         return
     try:
         if revive_server(settings.home):
             click.echo("Postgres had ended: started again", err=True)
+    except ServerMoved:
+        raise  # the services would look for it where they were told, for good
     except WarehouseError as error:
         # What is left of the old one may need a moment to go.
         click.echo(f"{error}; trying again", err=True)

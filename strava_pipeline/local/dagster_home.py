@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.local import private_files
 from strava_pipeline.settings import Settings
 
 INSTANCE_FILE = "dagster.yaml"
@@ -22,7 +21,7 @@ def prepare(settings: Settings, storage_url: str) -> dict[str, str]:
     home = settings.dagster_home
     if home is None:
         home = settings.home / "dagster"
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_files.make_folder(home)
         _copy_whole(shipped_file(INSTANCE_FILE), home / INSTANCE_FILE)
     elif not (home / INSTANCE_FILE).exists():
         raise ConfigurationError(f"DAGSTER_HOME: {home / INSTANCE_FILE} is missing")
@@ -45,6 +44,4 @@ def _copy_whole(source: Path, target: Path) -> None:
     """Copy so that nobody ever reads half a file."""
     if target.exists() and target.read_bytes() == source.read_bytes():
         return
-    partial = target.with_name(f"{target.name}.{os.getpid()}")
-    shutil.copyfile(source, partial)
-    partial.replace(target)
+    private_files.write_whole(target, source.read_bytes())

@@ -5,7 +5,8 @@ it even after kill -9. Whoever gives it up tries to take the lock alone: success
 left, and the server is stopped.
 
 Postgres refuses to run as root. Root therefore runs it as the user ``pgserver``, which is created if need
-be, and every folder above the data and above the binaries is made passable (not readable) for others.
+be. Folders above the data and above the binaries that keep this user out get an entry in their access list
+by which this user alone may pass them, not read them.
 """
 
 from __future__ import annotations
@@ -13,12 +14,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 import fcntl
-import hashlib
 import os
 import pwd
 import re
 import shutil
-import stat
 import subprocess
 import tempfile
 import threading
@@ -26,25 +25,34 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TextIO
 from urllib.parse import quote
 
 import psutil
 
 from strava_pipeline.errors import ConfigurationError, WarehouseError
+from strava_pipeline.local import acl, log_files, private_files, socket_folder
 
 MAJOR_VERSION = "18"
 SERVER_USER = "pgserver"
 SUPERUSER = "postgres"
 PORT = 5432
 START_SECONDS = 60
+LOG_CAP_BYTES = 10 * 1024 * 1024
 # Above every number the kernel gives to a process.
 NO_PROCESS = "2147483647"
+LOG = "server.log"
+SOCKET_NOTE = "postgres.socket"
 # A socket's path is limited to 107 bytes by the kernel, of which its name takes 14.
 LONGEST_SOCKET_DIR = 90
 # The option that names the socket's folder passes a shell and a list; quotes and commas do not survive that.
 _PLAIN = re.compile(r"[\w./ +@:-]+")
 _held: dict[Path, _Hold] = {}
 _guard = threading.Lock()
+
+
+class ServerMoved(WarehouseError):
+    """The server runs, but listens elsewhere than those who use it were told."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ def use_server(home: Path) -> Server:
         held = _held.get(home)
         if held is not None and held.process == os.getpid():
             return held.server
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_files.make_folder(home)
         with _starting(home):
             lock = _open_lock(home / "postgres.users")
             fcntl.flock(lock, fcntl.LOCK_SH)
@@ -95,14 +103,17 @@ def use_server(home: Path) -> Server:
 def revive_server(home: Path) -> bool:
     """Start the server again that this process holds, should it have been killed; whether that was so.
 
-    ``WarehouseError`` if it does not start.
+    ``WarehouseError`` if it does not start, :class:`ServerMoved` if its socket has another place by now.
     """
     home = home.resolve()
     with _guard, _starting(home):
-        if home not in _held or _running_socket_dir(_data(home)) is not None:
+        if home not in _held:
             return False
-        _running(home)
-        return True
+        was_running = _reachable_socket_dir(home) is not None
+        server = _running(home)
+        if server != _held[home].server:
+            raise ServerMoved("the folder of Postgres' socket was taken away, and has another name now: start again")
+        return not was_running
 
 
 def release_server(home: Path) -> None:
@@ -169,7 +180,7 @@ def _starting(home: Path) -> Iterator[None]:
 
 
 def _open_lock(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def _is_last(lock: int) -> bool:
@@ -186,15 +197,16 @@ def _running(home: Path) -> Server:
     if not (data / "PG_VERSION").exists():
         _initialise(home)
     _check_version(data)
-    running_in = _running_socket_dir(data)
-    if running_in is not None:
-        if (running_in / f".s.PGSQL.{PORT}").exists():
-            return Server(running_in)
-        # Its socket was cleaned away: nobody can reach it any more.
+    log_files.turn_over_or_tell(data / LOG, LOG_CAP_BYTES)
+    reachable_in = _reachable_socket_dir(home)
+    if reachable_in is not None:
+        return Server(reachable_in)
+    if _running_socket_dir(data) is not None:
+        # Its socket was cleaned away, or somebody else may stand where it was: nobody can reach it any more.
         _pg_ctl(home, "stop", "-m", "fast", "-w")
-    server = Server(_socket_dir(data))
+    server = Server(_socket_dir(home))
     options = f"-c listen_addresses='' -c unix_socket_directories='{server.socket_dir}' -p {PORT}"
-    _pg_ctl(home, "start", "-w", "-t", str(START_SECONDS), "-l", str(data / "server.log"), "-o", options)
+    _pg_ctl(home, "start", "-w", "-t", str(START_SECONDS), "-l", str(data / LOG), "-o", options)
     return server
 
 
@@ -204,17 +216,26 @@ def _running_socket_dir(data: Path) -> Path | None:
     After a kill, or a restart of a container, its number may be another process's by now, which Postgres takes
     for a server that runs. The file itself stays: from it Postgres sees whether children of that server are left.
     """
-    noted = data / "postmaster.pid"
-    if not noted.exists():
+    try:
+        # Not through a link, by which the server's user could have root write somewhere else.
+        descriptor = os.open(data / "postmaster.pid", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
         return None
-    process, *rest = noted.read_text(encoding="utf-8").splitlines()
+    with os.fdopen(descriptor, "r+", encoding="utf-8") as noted:
+        return _noted_socket_dir(data, noted)
+
+
+def _noted_socket_dir(data: Path, noted: TextIO) -> Path | None:
+    process, *rest = noted.read().splitlines()
     try:
         command = psutil.Process(int(process)).cmdline()
     except psutil.NoSuchProcess:
         command = []
     if str(data) in command:
         return Path(rest[3])
-    noted.write_text("\n".join((NO_PROCESS, *rest, "")), encoding="utf-8")
+    noted.seek(0)
+    noted.truncate()
+    noted.write("\n".join((NO_PROCESS, *rest, "")))
     return None
 
 
@@ -222,7 +243,7 @@ def _initialise(home: Path) -> None:
     """Create the data folder, whole or not at all: made under another name and moved into place."""
     data, fresh = _data(home), home / "postgres.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(mode=0o700)
+    private_files.make_folder(fresh)
     if _server_user() is not None:
         os.chown(fresh, *_ids())
         _make_passable(fresh)
@@ -244,27 +265,37 @@ def _check_version(data: Path) -> None:
         )
 
 
-def _socket_dir(data: Path) -> Path:
+def _reachable_socket_dir(home: Path) -> Path | None:
+    """Where the running server can be reached; ``None`` if none runs, or its folder is not surely ours any more."""
+    found = _running_socket_dir(_data(home))
+    if found is None or found not in (_data(home), socket_folder.noted_folder(home / SOCKET_NOTE, _ids()[0])):
+        return None
+    return found if (found / f".s.PGSQL.{PORT}").exists() else None
+
+
+def _socket_dir(home: Path) -> Path:
     """The data folder, which is private; where its path is too long or odd, a private folder with a plain one."""
-    if len(os.fsencode(data)) <= LONGEST_SOCKET_DIR and _PLAIN.fullmatch(str(data)):
+    data = _data(home)
+    if _is_plain(data):
         return data
-    digest = hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / f"strava-pipeline-{digest}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    owner = _ids()[0]
-    if os.geteuid() == 0:
-        os.chown(folder, owner, -1, follow_symlinks=False)
+    owner, group = _ids()
+    note = home / SOCKET_NOTE
+    folder = socket_folder.noted_folder(note, owner) or socket_folder.new_folder(note, owner, group)
+    if not _is_plain(folder):
+        raise ConfigurationError(f"{folder} is too long or odd for a socket: set TMPDIR=/tmp, or shorten STRAVA_HOME")
+    if _server_user() is not None:
         _make_passable(folder)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or stat.S_IMODE(found.st_mode) & 0o077:
-        raise ConfigurationError(f"{folder} is not private to this user: remove it, or use a shorter STRAVA_HOME")
     return folder
+
+
+def _is_plain(folder: Path) -> bool:
+    return len(os.fsencode(folder)) <= LONGEST_SOCKET_DIR and _PLAIN.fullmatch(str(folder)) is not None
 
 
 def _pg_ctl(home: Path, action: str, *options: str) -> None:
     result = _command(home, "pg_ctl", "-D", str(_data(home)), action, *options)
     if result.returncode:
-        log = _data(home) / "server.log"
+        log = _data(home) / LOG
         reason = _last_line(log.read_bytes()) if log.exists() else _last_line(result.stdout)
         raise WarehouseError(f"the embedded Postgres did not {action}: {reason} (log: {log})")
 
@@ -324,11 +355,16 @@ def _ids() -> tuple[int, int]:
 
 
 def _make_passable(path: Path) -> None:
-    """Let others pass, not read, the folders above ``path``."""
+    """Let the server's user pass, not read, the folders above ``path``; nobody else gets in by that."""
+    server_user = acl.a_user(*_ids())
     for folder in path.parents:
-        mode = stat.S_IMODE(folder.stat().st_mode)
-        if not mode & stat.S_IXOTH:
-            folder.chmod(mode | stat.S_IXOTH)
+        try:
+            acl.let_pass(folder, server_user)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{folder} keeps out the user {SERVER_USER}, who runs Postgres, and cannot let in this user alone"
+                f" ({error.strerror}): put {path} below a folder that is passable, such as /var/lib or /opt"
+            ) from None
 
 
 def _last_line(output: bytes) -> str:

@@ -19,6 +19,7 @@ import psutil
 import requests
 
 from strava_pipeline.errors import ConfigurationError, StravaPipelineError
+from strava_pipeline.local import log_files, private_files
 
 GRACE_SECONDS = 10.0
 POLL_SECONDS = 0.1
@@ -56,9 +57,9 @@ class Supervisor:
 
     def start(self, service: Service) -> None:
         """Start a service in a session of its own, so that a Ctrl-C reaches it through us only."""
-        service.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _rotate(service.log)
-        with service.log.open("ab") as log:
+        private_files.make_folder(service.log.parent)
+        log_files.turn_over_at_start(service.log, LOG_CAP_BYTES)
+        with private_files.open_to_append(service.log) as log:
             process = subprocess.Popen(  # noqa: S603  commands of this package
                 service.command,
                 stdin=subprocess.DEVNULL,
@@ -89,6 +90,8 @@ class Supervisor:
         with _stop_requested() as stop:
             while not stop:
                 self._check()
+                for service, _ in self._running:
+                    log_files.turn_over_or_tell(service.log, LOG_CAP_BYTES)
                 care()
                 signal.sigtimedwait([signal.SIGCHLD], 1.0)
 
@@ -180,11 +183,6 @@ def _answers(url: str) -> bool:
         return requests.get(url, timeout=2).ok
     except requests.RequestException:
         return False
-
-
-def _rotate(log: Path) -> None:
-    if log.exists() and log.stat().st_size > LOG_CAP_BYTES:
-        log.replace(log.with_name(f"{log.name}.1"))
 
 
 def _last_line(log: Path) -> str:

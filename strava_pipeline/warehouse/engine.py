@@ -216,7 +216,6 @@ def plan_for_now(connection: Connection) -> None:
 def _embedded(home: Path) -> str:
     from strava_pipeline.local.postgres import ensure_database, use_server  # noqa: PLC0415  only when needed
 
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
     server = use_server(home)
     ensure_database(server, EMBEDDED_DATABASE)
     return server.url(EMBEDDED_DATABASE)

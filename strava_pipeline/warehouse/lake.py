@@ -12,20 +12,25 @@ or the new one. Only one process writes a month at a time, and what changed whil
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO, UnsupportedOperation
+from pathlib import Path
 from typing import Any
 
 import fsspec
 import pyarrow as pa
+from fsspec.implementations.local import LocalFileSystem
 from pyarrow import csv, parquet
 from sqlalchemy import Connection, Engine, select
 
 from strava_pipeline.errors import ConfigurationError, WarehouseError
+from strava_pipeline.local import private_files
+from strava_pipeline.local.private_files import NOBODY_ELSE, Readers
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.activities import Span
 from strava_pipeline.warehouse.bulk import driver_of
@@ -41,6 +46,8 @@ IN_FOLDER_NAME = "athlete_id"
 FINGERPRINT = b"strava_pipeline.fingerprint"
 # Somebody who changes the month each time it is written is done sooner or later.
 ATTEMPTS = 5
+logger = logging.getLogger(__name__)
+_told: set[str] = set()
 # Postgres' types by their numbers.
 _TYPES = {
     16: pa.bool_(),
@@ -68,9 +75,13 @@ def lake_url(settings: Settings) -> str:
     return settings.lake_url or str(settings.home / "lake")
 
 
-def write_month(engine: Engine, url: str, span: Span) -> MonthFile:
-    """Make a month's file hold exactly the stored samples; one that does already is left as it is."""
+def write_month(engine: Engine, url: str, span: Span, readers: Readers = NOBODY_ELSE) -> MonthFile:
+    """Make a month's file hold exactly the stored samples; one that does already is left as it is.
+
+    On a local disk, what is made is for its owner and ``readers`` only.
+    """
     filesystem, root = _open(url)
+    _tell_if_open(filesystem, root, readers)
     folder = f"{root}/athlete_id={span.athlete_id}/month={span.start:%Y-%m}"
     try:
         with engine.begin() as connection:
@@ -78,9 +89,9 @@ def write_month(engine: Engine, url: str, span: Span) -> MonthFile:
             for _ in range(ATTEMPTS):
                 batches = _batches(connection, span)
                 wanted = _fingerprint(batches)
-                written = _make_equal(connection, filesystem, folder, batches, wanted)
+                written = _make_equal(connection, _Place(filesystem, folder, readers), batches, wanted)
                 if _fingerprint(_batches(connection, span)) == wanted:
-                    return _told(filesystem, folder, batches, written=written)
+                    return _month_file(filesystem, folder, batches, written=written)
     except (OSError, pa.ArrowException) as error:
         raise WarehouseError(f"the lake at {url} cannot be written: {_reason(error)}") from error
     raise WarehouseError(f"athlete {span.athlete_id}'s {span.start:%Y-%m} changes faster than it can be written")
@@ -99,7 +110,7 @@ def forget_athlete_points(url: str, athlete_id: int) -> None:
         ) from error
 
 
-def remove_points_before(engine: Engine, url: str, moment: datetime) -> int:
+def remove_points_before(engine: Engine, url: str, moment: datetime, readers: Readers = NOBODY_ELSE) -> int:
     """Bring the months that began before ``moment`` in line with the tables; returns how many were changed.
 
     For months from which old activities have been removed.
@@ -111,7 +122,7 @@ def remove_points_before(engine: Engine, url: str, moment: datetime) -> int:
         start = datetime.fromisoformat(f"{month}-01").replace(tzinfo=UTC)
         if start < moment:
             end = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
-            changed += write_month(engine, url, Span(int(athlete), start, end)).written
+            changed += write_month(engine, url, Span(int(athlete), start, end), readers).written
     return changed
 
 
@@ -147,10 +158,38 @@ def _fingerprint(batches: list[list[_Recording]]) -> bytes:
     return hashlib.sha256(repr(batches).encode()).hexdigest().encode() if batches else b""
 
 
-def _make_equal(
-    connection: Connection, filesystem: Any, folder: str, batches: list[list[_Recording]], wanted: bytes
-) -> bool:
+@dataclass(frozen=True)
+class _Place:
+    """A month's folder, and who may read what is made there."""
+
+    filesystem: Any
+    folder: str
+    readers: Readers
+
+    def make(self) -> None:
+        if isinstance(self.filesystem, LocalFileSystem):
+            private_files.make_folder(Path(self.folder), self.readers)
+            self.share(f"{self.folder}/{FILE}")
+        else:
+            self.filesystem.makedirs(self.folder, exist_ok=True)
+
+    def share(self, path: str) -> None:
+        """Let a group in that was named since the file was written: to the file, and the three folders above it."""
+        if isinstance(self.filesystem, LocalFileSystem):
+            for shared in filter(Path.exists, (Path(path), *list(Path(path).parents)[:3])):
+                private_files.share(shared, self.readers)
+
+    def create(self, path: str) -> Any:
+        """A new file, open for writing; what a dead writer left of it goes."""
+        if not isinstance(self.filesystem, LocalFileSystem):
+            return self.filesystem.open(path, "wb")
+        Path(path).unlink(missing_ok=True)
+        return private_files.create(Path(path), self.readers)
+
+
+def _make_equal(connection: Connection, place: _Place, batches: list[list[_Recording]], wanted: bytes) -> bool:
     """Write, replace or remove a month's file; ``False`` if there was nothing to do."""
+    filesystem, folder = place.filesystem, place.folder
     path = f"{folder}/{FILE}"
     exists = filesystem.exists(path)
     if not batches:
@@ -159,10 +198,11 @@ def _make_equal(
         return bool(exists)
     schema = _schema(connection).with_metadata({FINGERPRINT: wanted})
     if exists and _is_current(filesystem, path, schema):
+        place.share(path)
         return False
-    filesystem.makedirs(folder, exist_ok=True)
+    place.make()
     part = f"{folder}/{PART}"
-    with filesystem.open(part, "wb") as file:
+    with place.create(part) as file:
         with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
             for table in _tables(connection, schema, batches):
                 writer.write_table(table, row_group_size=max(table.num_rows, 1))
@@ -214,7 +254,18 @@ def _flush_to_disk(file: Any) -> None:
         os.fsync(file.fileno())
 
 
-def _told(filesystem: Any, folder: str, batches: list[list[_Recording]], *, written: bool) -> MonthFile:
+def _tell_if_open(filesystem: Any, root: str, readers: Readers) -> None:
+    """Once in a process, of a lake's folder that others can read: whoever made it may have meant that."""
+    if not isinstance(filesystem, LocalFileSystem) or root in _told or not Path(root).is_dir():
+        return
+    if private_files.is_open(Path(root), readers):
+        _told.add(root)
+        logger.warning(
+            "others can read the lake: close it by chmod -R go= %s, or name a group that may in STRAVA_FILE_GROUP", root
+        )
+
+
+def _month_file(filesystem: Any, folder: str, batches: list[list[_Recording]], *, written: bool) -> MonthFile:
     path = f"{folder}/{FILE}"
     return MonthFile(
         address=filesystem.unstrip_protocol(path),

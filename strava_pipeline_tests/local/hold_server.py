@@ -1,10 +1,15 @@
-"""A process of its own that holds the server of a home: ``python -m ...hold_server HOME``.
+"""A process of its own that holds the server of a home: ``python -m ...hold_server HOME [USER]``.
 
 Says where the socket is, then runs each SQL statement it reads and says the first value; ends when its input does.
+Started by root, it becomes USER once all is imported: Python itself may lie where that user does not get.
 """
 
 from __future__ import annotations
 
+import encodings.ascii
+import encodings.idna  # noqa: F401  nothing more can be imported once this process is somebody else
+import os
+import pwd
 import sys
 from pathlib import Path
 
@@ -13,7 +18,9 @@ import psycopg
 from strava_pipeline.local.postgres import SUPERUSER, use_server
 
 
-def main(home: Path) -> None:
+def main(home: Path, user: str | None = None) -> None:
+    if user is not None:
+        become(user)
     server = use_server(home)
     print(server.socket_dir, flush=True)  # noqa: T201  the parent reads it
     for statement in sys.stdin:
@@ -26,5 +33,12 @@ def main(home: Path) -> None:
         print(row[0] if row else "done", flush=True)  # noqa: T201  see above
 
 
+def become(user: str) -> None:
+    found = pwd.getpwnam(user)
+    os.setgroups([])
+    os.setgid(found.pw_gid)
+    os.setuid(found.pw_uid)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

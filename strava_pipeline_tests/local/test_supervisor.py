@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.local import log_files
 from strava_pipeline.local import supervisor as supervising
 from strava_pipeline.local.supervisor import Service, ServiceFailed, Supervisor, check_port_free, free_port
 
@@ -159,6 +160,74 @@ def test_a_log_is_appended_to_until_it_is_too_long(tmp_path: Path, monkeypatch: 
     run("three")
     assert log.read_text().split() == ["three"]
     assert log.with_name("short.log.1").read_text().split() == ["one", "two", "twenty-two"]
+
+
+# Writes lines until it is ended, and tells how many those were.
+TALKING = (
+    "import itertools, os, signal, sys\n"
+    "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
+    "for number in itertools.count():\n"
+    "    os.write(1, b'line %d of a service that talks all the time\\n' % number)\n"
+)
+
+
+def test_logs_turn_over_while_a_service_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervising, "LOG_CAP_BYTES", 100_000)
+    log = tmp_path / "talking.log"
+
+    def until_there_are_old_ones() -> None:
+        if log.with_name("talking.log.3").exists():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with Supervisor() as supervisor:
+        supervisor.start(Service("talking", python(TALKING), log))
+        supervisor.watch(until_there_are_old_ones)
+    assert {path.name for path in tmp_path.iterdir()} == {"talking.log", *(f"talking.log.{n}" for n in (1, 2, 3))}
+    assert all(path.stat().st_mode & 0o077 == 0 for path in tmp_path.iterdir())
+    # From a file to the next, the numbers go on.
+    for older, newer in ((3, 2), (2, 1)):
+        last = log.with_name(f"talking.log.{older}").read_text().splitlines()[-1]
+        first = log.with_name(f"talking.log.{newer}").read_text().splitlines()[:2]
+        assert any(int(line.split()[1]) == int(last.split()[1]) + 1 for line in first if line.startswith("line"))
+
+
+def test_a_log_that_cannot_be_turned_over_is_told_once_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    turns = 0
+
+    def refuse(*_: object) -> bool:
+        nonlocal turns
+        turns += 1
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(log_files, "turn_over", refuse)
+
+    def after_some_turns() -> None:
+        if turns > 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    log = tmp_path / "waiting.log"
+    with Supervisor() as supervisor:
+        supervisor.start(Service("waiting", python("import time; time.sleep(600)"), log))
+        supervisor.watch(after_some_turns)
+    told = [record.getMessage() for record in caplog.records if "turned over" in record.getMessage()]
+    assert told == [f"{log} cannot be turned over: No space left on device"]
+
+
+def test_logs_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with Supervisor() as supervisor:
+            supervisor.start(
+                Service("waiting", python("import time; time.sleep(600)"), tmp_path / "logs" / "waiting.log")
+            )
+    finally:
+        os.umask(before)
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path / "logs", tmp_path / "logs" / "waiting.log")] == [
+        0o700,
+        0o600,
+    ]
 
 
 def supervise(folder: Path) -> tuple[subprocess.Popen[str], int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from strava_pipeline.errors import ConfigurationError, WarehouseError
+from strava_pipeline.local.private_files import Readers
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse import lake
 from strava_pipeline.warehouse.activities import Span
@@ -184,6 +187,79 @@ def test_any_file_system_will_do(engine: Engine) -> None:
     path = f"/lake/athlete_id={RIDER}/month=2025-06"
     assert fsspec.filesystem("memory").ls(path, detail=False) == [f"{path}/points.parquet"]
     forget_athlete_points("memory://lake", RIDER)
+
+
+def modes(url: str) -> dict[str, int]:
+    """Of the lake's folder and of all in it."""
+    return {str(path): stat.S_IMODE(path.stat().st_mode) for path in (Path(url), *Path(url).rglob("*"))}
+
+
+@pytest.mark.usefixtures("strava")
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o177])
+@pytest.mark.parametrize("scheme", ["", "file://", "local://"])
+def test_on_a_disk_the_lake_is_its_owners_alone(
+    engine: Engine, url: str, umask: int, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the first byte on, and without a change of the process it runs in, which is somebody else's."""
+    seen: list[dict[str, int]] = []
+    flush = lake._flush_to_disk
+
+    def looked_at(file: Any) -> None:
+        seen.append(modes(url))
+        flush(file)
+
+    monkeypatch.setattr(lake, "_flush_to_disk", looked_at)
+    before = os.umask(umask)
+    try:
+        write_month(engine, f"{scheme}{url}/deep", JUNE)
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    for found in (*seen, modes(url)):
+        assert len(found) == 5
+        assert {mode for path, mode in found.items() if Path(path).suffix} == {0o600}
+        assert {mode for path, mode in found.items() if not Path(path).suffix} == {0o700}
+
+
+@pytest.mark.usefixtures("strava")
+def test_a_group_may_be_let_in_also_later(engine: Engine, url: str) -> None:
+    group = 54321 if os.geteuid() == 0 else os.getegid()
+    write_month(engine, url, JUNE)
+    for _ in range(2):
+        write_month(engine, url, JUNE, Readers(group))
+        assert sorted(modes(url).values()) == [0o640, 0o750, 0o750, 0o750]
+        assert {path.stat().st_gid for path in (Path(url), *Path(url).rglob("*"))} == {group}
+    write_month(engine, f"{url}2", JUNE, Readers(group))
+    assert sorted(modes(f"{url}2").values()) == [0o640, 0o750, 0o750, 0o750]
+
+
+@pytest.mark.usefixtures("strava")
+def test_a_lake_that_others_can_read_is_told_once_and_left(
+    engine: Engine, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    Path(url).mkdir()
+    Path(url).chmod(0o755)
+    for _ in range(2):
+        write_month(engine, url, JUNE)
+    told = [record.getMessage() for record in caplog.records if "others can read the lake" in record.getMessage()]
+    assert told == [
+        f"others can read the lake: close it by chmod -R go= {url}, or name a group that may in STRAVA_FILE_GROUP"
+    ]
+    assert stat.S_IMODE(Path(url).stat().st_mode) == 0o755
+    assert sorted(mode for path, mode in modes(url).items() if path != url) == [0o600, 0o700, 0o700]
+
+
+@pytest.mark.usefixtures("strava")
+def test_what_somebody_put_where_the_part_is_written_is_not_written_to(engine: Engine, url: str) -> None:
+    theirs = Path(url).with_name("theirs")
+    theirs.write_text("precious")
+    part = Path(url) / f"athlete_id={RIDER}" / "month=2025-06" / lake.PART
+    part.parent.mkdir(parents=True)
+    part.symlink_to(theirs)
+    write_month(engine, url, JUNE)
+    assert theirs.read_text() == "precious"
+    assert in_lake(url) == in_postgres(engine)
+    assert not part.is_symlink()
 
 
 def test_an_unknown_file_system_is_told_in_one_line(engine: Engine) -> None:
