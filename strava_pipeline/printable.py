@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import unicodedata
 from typing import Any, Final
 
 # Characters; a longer text ends in an ellipsis.
 LONGEST: Final = 1000
+# Where nothing may be left out.
+WHOLE: Final = sys.maxsize
 ELLIPSIS: Final = "\u2026"
 MARK: Final = "\ufffd"
 # ZWNJ and ZWJ: Persian, the scripts of India and emoji need them between two of their characters.
@@ -21,6 +24,7 @@ _JOINERS = frozenset("\u200c\u200d")
 # Letters and marks by their category, yet without a glyph: fillers, and what Unicode calls default ignorable.
 _WITHOUT_GLYPH = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0")
 _SELECTOR = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_NOT_SEEN = re.compile(f"[{''.join(sorted(_WITHOUT_GLYPH))}{_SELECTOR.pattern[1:]}")
 _NOT_PLAIN = re.compile(r"[^\n\x20-\x7e]")
 
 
@@ -28,7 +32,7 @@ def printable(text: str, longest: int = LONGEST) -> str:
     """The text as at most ``longest`` printable characters in one line; once more changes nothing."""
     if len(text) > longest:
         text = text[: longest - 1] + ELLIPSIS
-    if text.isascii() and text.isprintable():
+    if text.isprintable() and (text.isascii() or not _NOT_SEEN.search(text)):
         return text
     kept: list[str] = []
     for position, char in enumerate(text):
@@ -47,6 +51,11 @@ def printable_lines(text: str, longest: int = LONGEST) -> str:
 def printable_json(value: Any, *, indent: int | None = 2) -> str:
     """The value as JSON that is exact: what is not printable stands in it by its escape. Other types by ``str``."""
     return _NOT_PLAIN.sub(_escaped, json.dumps(value, default=str, ensure_ascii=False, indent=indent))
+
+
+def printable_xml(document: str) -> str:
+    """An XML document whose texts are the same: what is not printable stands in them as a character reference."""
+    return _NOT_PLAIN.sub(_referenced, document)
 
 
 def _shown(char: str, before: str, after: str) -> str:
@@ -68,6 +77,11 @@ def _shown(char: str, before: str, after: str) -> str:
 def _joinable(char: str, *, plain: bool = False) -> bool:
     """Whether a joiner (or a selector, also after ``plain`` characters) may stand beside it."""
     return bool(char) and char.isprintable() and char not in _WITHOUT_GLYPH and (plain or not char.isascii())
+
+
+def _referenced(match: re.Match[str]) -> str:
+    char = match.group()
+    return char if char.isprintable() else f"&#{ord(char)};"
 
 
 def _escaped(match: re.Match[str]) -> str:
