@@ -100,19 +100,25 @@ class LogFormat(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record's line, and its traceback below."""
-        return printable_lines(super().format(record), _LONGEST_MESSAGE).replace("\n", f"\n{_INDENT}")
+        return _below_one_another(super().format(record))
 
 
 def _print_redacted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
         return
-    sys.stderr.write(printable_lines(redact("".join(traceback.format_exception(kind, error, trace)))))
+    told = redact("".join(traceback.format_exception(kind, error, trace))).rstrip("\n")
+    sys.stderr.write(f"{_below_one_another(told)}\n")
 
 
 def _print_thread_redacted(details: threading.ExceptHookArgs) -> None:
     if details.exc_value is not None and details.exc_type is not SystemExit:
         _print_redacted(details.exc_type, details.exc_value, details.exc_traceback)
+
+
+def _below_one_another(text: str) -> str:
+    """Lines that belong together: those after the first are indented."""
+    return printable_lines(text, _LONGEST_MESSAGE).replace("\n", f"\n{_INDENT}")
 
 
 def _forget(key: int | str) -> None:
