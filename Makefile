@@ -4,10 +4,11 @@ VENV ?= .venv
 # What `make demo` makes is what `make up` serves.
 export STRAVA_HOME ?= $(CURDIR)/.strava
 INSTALLED := $(VENV)/.installed
+PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check --no-input
 BENCHMARKS := client_overhead quota_cost quota_saturation quota_lanes tokens webhook_ack webhook_latency webhook_coalescing store_summaries analysis_speed reanalyse webhook_faults unchanged_month points_query backfill
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check bench docs screenshots format clean
+.PHONY: help install lock demo up test check bench docs screenshots format clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,9 +17,20 @@ install: $(INSTALLED)  ## Make .venv with the pinned packages.
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
-		--constraint constraints.txt --editable '.[dev]'
+	@# Nothing but files whose hashes are known; a source archive would fetch a build backend that nobody has pinned.
+	$(PIP) install --require-hashes --no-deps --only-binary :all: --requirement constraints.txt
+	$(PIP) install --no-index --no-deps --no-build-isolation --editable .
+	$(PIP) check
 	touch $@
+
+$(VENV)/bin/uv:
+	$(MAKE) install
+
+# Not of `install` itself, which fails until a new package of pyproject.toml is locked.
+lock: | $(VENV)/bin/uv  ## Write constraints.txt anew from pyproject.toml; UPGRADE=--upgrade moves every pin.
+	$(VENV)/bin/uv pip compile pyproject.toml --extra dev --group build --universal --python-version 3.11 \
+		--generate-hashes $(UPGRADE) --no-config --default-index https://pypi.org/simple --no-emit-index-url \
+		--no-header --no-annotate --quiet --output-file constraints.txt
 
 demo: install  ## Show the whole pipeline at work against a mock Strava, then end.
 	$(VENV)/bin/strava-pipeline demo

@@ -29,9 +29,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from strava_pipeline.printable import printable
+
 
 class StravaPipelineError(Exception):
-    """Root of all errors raised here. ``str(error)`` is one line for a person."""
+    """Root of all errors raised here. ``str(error)`` is one line for a person, printable whoever is quoted in it."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigurationError(StravaPipelineError):

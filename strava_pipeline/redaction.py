@@ -18,6 +18,11 @@ from types import TracebackType
 from typing import Any, Final
 from urllib.parse import quote
 
+from strava_pipeline.printable import printable, printable_lines
+
+_OURS = ("strava_pipeline", "webhook_bridge")
+_LONGEST_MESSAGE = 4000
+_INDENT = "    "
 MASK: Final = "********"
 # A shorter text would turn up by chance, and is no secret.
 SHORTEST = 8
@@ -79,19 +84,41 @@ class _RedactedRecord(logging.LogRecord):
             self.stack_info = redact(self.stack_info)
 
     def getMessage(self) -> str:  # noqa: N802  the name is logging's
-        return redact(super().getMessage())
+        message = redact(super().getMessage())
+        # What others log is theirs, and may have lines; where a process is ours, its log's format sees to them.
+        return printable(message) if self.name.startswith(_OURS) else message
+
+
+class LogFormat(logging.Formatter):
+    """The format of the logs of our own processes: nothing in them that a terminal obeys, one line per record.
+
+    Further lines, such as those of a traceback, are indented: no text of others can look like a record of its own.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the name is logging's
+        return printable(super().formatMessage(record), _LONGEST_MESSAGE)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's line, and its traceback below."""
+        return _below_one_another(super().format(record))
 
 
 def _print_redacted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
         return
-    sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
+    told = redact("".join(traceback.format_exception(kind, error, trace))).rstrip("\n")
+    sys.stderr.write(f"{_below_one_another(told)}\n")
 
 
 def _print_thread_redacted(details: threading.ExceptHookArgs) -> None:
     if details.exc_value is not None and details.exc_type is not SystemExit:
         _print_redacted(details.exc_type, details.exc_value, details.exc_traceback)
+
+
+def _below_one_another(text: str) -> str:
+    """Lines that belong together: those after the first are indented."""
+    return printable_lines(text, _LONGEST_MESSAGE).replace("\n", f"\n{_INDENT}")
 
 
 def _forget(key: int | str) -> None:

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 
 from flask import Flask, Response, request
 
+from strava_pipeline.redaction import LogFormat
 from webhook_bridge.log_writer import LogWriter
 
 HEADER = "X-Request-Id"
@@ -50,7 +51,7 @@ def install_request_ids(app: Flask, *, behind_proxy: bool) -> None:
 def log_with_request_ids() -> None:
     """Have the root logger write every line with the number of its request."""
     handler = LogWriter(sys.stderr)
-    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    handler.setFormatter(LogFormat(LOG_FORMAT))
     handler.addFilter(_add_request_id)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 

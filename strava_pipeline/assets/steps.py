@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Table
 
+from strava_pipeline.assets.markdown import listing
 from strava_pipeline.errors import DatabaseAway, QuotaExhausted, RetriableStravaError, StravaPipelineError
 from strava_pipeline.strava.quota import Lane
 from strava_pipeline.sync import SpanResult
@@ -101,8 +102,7 @@ def span_metadata(result: SpanResult) -> dict[str, Any]:
     """What a materialization shows of its month."""
     metadata: dict[str, Any] = {"written": result.stored, "unchanged": result.unchanged, "deleted": result.deleted}
     if result.quarantined:
-        listing = "\n".join(f"- {reason}" for reason in result.quarantined.values())
-        metadata["put aside"] = dg.MetadataValue.md(listing)
+        metadata["put aside"] = listing(result.quarantined.values())
     return metadata
 
 

@@ -15,6 +15,7 @@ from strava_pipeline import redaction
 from strava_pipeline.cli.interruptible import SIGNALS, Interrupted
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.local.core_dumps import forbid_core_dumps
+from strava_pipeline.printable import printable
 
 # Command -> the module that holds it. `--help` shows the summaries here, so that it imports none of them.
 COMMANDS = {
@@ -71,7 +72,9 @@ def main() -> None:
     # For all that this command and what it starts write, by whatever library: the settings, reports, Dagster's logs.
     os.umask(0o077)
     if level := os.environ.get("STRAVA_LOG_LEVEL"):
-        logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        handler = logging.StreamHandler()
+        handler.setFormatter(redaction.LogFormat("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.basicConfig(level=level.upper(), handlers=[handler])
     for number in SIGNALS:
         # All like Ctrl-C: whatever was started is stopped on the way out.
         signal.signal(number, _interrupt)
@@ -90,5 +93,6 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  t
 
 
 def _end(reason: str, code: int = 1) -> None:
-    click.echo(f"strava-pipeline: {reason}", err=True)
+    # Errors quote others: Strava, a database, names of files.
+    click.echo(f"strava-pipeline: {printable(reason)}", err=True)
     sys.exit(code)

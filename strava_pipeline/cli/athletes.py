@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from strava_pipeline.cli.console import add_row, new_table, print_table, say, say_json
 from strava_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from strava_pipeline.warehouse.athlete_status import AthleteStatus
-
-WIDE = 200
 
 
 @click.command()
@@ -84,7 +82,7 @@ def list_athletes(form: str) -> None:
     with open_warehouse(load_settings()) as engine, engine.connect() as connection:
         found = athlete_statuses(connection)
     if form == "json":
-        click.echo(json.dumps([_as_json(status) for status in found], indent=2))
+        say_json([_as_json(status) for status in found])
     elif not found:
         click.echo("nobody is connected: run strava-pipeline connect, or open the bridge's page")
     else:
@@ -127,7 +125,7 @@ def forget(athlete_id: int, keep_data: bool, yes: bool) -> None:
     if left:
         click.echo(f"{left} runs of theirs are still at work: the bridge deletes them, or this command again", err=True)
     if gone.left_at_strava is not None:
-        click.echo(
+        say(
             f"the grant stands at Strava still ({gone.left_at_strava}): the athlete can end it at"
             " https://www.strava.com/settings/apps",
             err=True,
@@ -168,15 +166,11 @@ def _as_json(status: AthleteStatus) -> dict[str, Any]:
 
 
 def _print(found: list[AthleteStatus]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    headings = ("athlete", "name", "state", "lacks", "activities", "mails", "connected", "last event")
-    shown = Table(*headings, box=box.SIMPLE_HEAD)
+    table = new_table(("athlete", "name", "state", "lacks", "activities", "mails", "connected", "last event"))
     for status in found:
         entry = _as_json(status)
-        shown.add_row(
+        add_row(
+            table,
             str(status.athlete_id),
             status.name,
             status.state,
@@ -186,6 +180,4 @@ def _print(found: list[AthleteStatus]) -> None:
             f"{status.connected_at:%Y-%m-%d}",
             f"{status.last_event_at:%Y-%m-%d %H:%M}" if status.last_event_at else "",
         )
-    # Names are other people's text: no markup in them counts. Nothing is cut where a program reads it.
-    width = None if sys.stdout.isatty() else WIDE
-    Console(markup=False, highlight=False, width=width).print(shown)
+    print_table(table)

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sqlalchemy import Engine
 
 from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.printable import printable
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.lanes import Ceilings
 from strava_pipeline.warehouse.activities import Span
@@ -54,7 +55,7 @@ class View:
         if self.streams:
             parts.append(f"{self.done.streamed} with samples")
         if self.waiting:
-            parts.append(self.waiting)
+            parts.append(printable(self.waiting))
         if self.end is not None:
             parts.append(f"done about {self.end:%Y-%m-%d %H:%M} UTC")
         return ", ".join(parts)
@@ -98,7 +99,7 @@ def shown(look_now: Callable[[], View], console: Console) -> Iterator[Console]:
 
 
 def _bar(look_now: Callable[[], View], console: Console, over: threading.Event) -> None:
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("starting", total=None)
         while True:

@@ -34,7 +34,10 @@ def public_callback(settings: Settings) -> str:
 
 def shown(callback: str) -> str:
     """An address without what nobody else may know."""
-    parts = urlsplit(callback)
+    try:
+        parts = urlsplit(callback)
+    except ValueError:
+        return "an address that is none"
     host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     if not parts.path.startswith(f"{PATH}/"):
         return f"{host}{parts.path}"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -12,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from strava_pipeline.cli.console import add_row, new_table, print_table, say, say_json
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.printable import printable
 from strava_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _AGE = re.compile(r"([0-9]{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 SHOWN_REASON = 60
-WIDE = 200
 
 
 class _Age(click.ParamType[timedelta]):
@@ -72,14 +71,14 @@ def list_letters(error_class: str | None, older_than: timedelta | None, form: st
         found = letters.dead_letters(connection, letters.Selection(None, error_class, older_than))
         waiting = waiting_events(connection)
     if form == "json":
-        click.echo(json.dumps([_as_json(letter) for letter in found], indent=2))
+        say_json([_as_json(letter) for letter in found])
     elif not found:
         click.echo("no dead letters")
     else:
         _print(found)
     for some in waiting:
         told = f"they wait for {some.waiting_for}, until {some.until:%Y-%m-%d %H:%M} UTC"
-        click.echo(f"{some.events} event(s) are not dead: {told}", err=True)
+        say(f"{some.events} event(s) are not dead: {told}", err=True)
 
 
 @dead_letters.command()
@@ -92,7 +91,7 @@ def show(event_id: int) -> None:
         found = letters.dead_letter(connection, event_id)
     if found is None:
         raise ConfigurationError(f"there is no dead letter {event_id}: strava-pipeline dead-letters list")
-    click.echo(json.dumps(_as_json(found), indent=2))
+    say_json(_as_json(found))
 
 
 @dead_letters.command()
@@ -134,7 +133,7 @@ def discard(
     chosen = _selection(ids, error_class, older_than, everything=everything)
     with _warehouse() as connection:
         _confirm(connection, chosen, "discard", yes=yes)
-        _done(connection, "discard", ids, letters.discard(connection, chosen, by=getuser(), because=because))
+        _done(connection, "discard", ids, letters.discard(connection, chosen, by=getuser(), because=printable(because)))
 
 
 @contextmanager
@@ -182,15 +181,10 @@ def _as_json(letter: DeadLetter) -> dict[str, Any]:
 
 
 def _print(found: list[DeadLetter]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        "id", "died at (UTC)", "class", "object", "athlete", "aspect", "again at (UTC)", "why", box=box.SIMPLE
-    )
+    table = new_table(("id", "died at (UTC)", "class", "object", "athlete", "aspect", "again at (UTC)", "why"))
     for letter in found:
-        table.add_row(
+        add_row(
+            table,
             str(letter.id),
             f"{letter.died_at:%Y-%m-%d %H:%M:%S}",
             letter.error_class,
@@ -198,7 +192,6 @@ def _print(found: list[DeadLetter]) -> None:
             str(letter.owner_id),
             letter.aspect_type,
             f"{letter.redrive_at:%Y-%m-%d %H:%M}" if letter.redrive_at else "-",
-            letter.error if len(letter.error) <= SHOWN_REASON else f"{letter.error[: SHOWN_REASON - 3]}...",
+            printable(letter.error, SHOWN_REASON),
         )
-    # A file or a pipe has no width of its own, and nothing of the table must be left out there.
-    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else WIDE).print(table)
+    print_table(table)

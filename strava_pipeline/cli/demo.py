@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import requests
 
+from strava_pipeline.cli.console import say
 from strava_pipeline.errors import ConfigurationError, StravaPipelineError
 from strava_pipeline.settings import Settings, home_from_environment, load_settings, settings_file
 
@@ -64,7 +65,7 @@ class Demo:
 
     def say(self, text: str) -> None:
         """One line with the seconds since the start."""
-        click.echo(f"[{time.monotonic() - self.began:5.1f} s] {text}")
+        say(f"[{time.monotonic() - self.began:5.1f} s] {text}")
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ def demo() -> None:
         running.say(f"the new ride is analysed, {ride.seconds:.1f} s after its webhook was sent")
         _wait(lambda: _is_idle(running.instance), RIDE_SECONDS, "the end of all runs")
         print_report(running.engine, running.instance, running.mock_url, ride)
-        click.echo(f"\nThe data stay in {running.settings.home} until the next demo; strava-pipeline up (make up)")
+        click.echo()
+        say(f"The data stay in {running.settings.home} until the next demo; strava-pipeline up (make up)")
         click.echo("serves them for a look. The mock Strava ends now, so nothing more can be fetched there.")
 
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import requests
-from rich import box
-from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Column, Engine, func, select, text
 
+from strava_pipeline.cli.console import add_row, new_table, print_table
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.warehouse.analysis_tables import route_analyses
 from strava_pipeline.warehouse.ops_tables import api_calls
@@ -36,11 +35,10 @@ class DemoShowsFault(StravaPipelineError):
 
 def print_report(engine: Engine, instance: DagsterInstance, mock_url: str, ride: NewRide) -> None:
     """Print everything; ``DemoShowsFault`` if a run failed or Strava had to refuse a request."""
-    console = Console(width=120, highlight=False)
-    console.print(_rows_per_table(engine))
-    console.print(_ride(engine, ride.activity_id))
+    print_table(_rows_per_table(engine))
+    print_table(_ride(engine, ride.activity_id))
     runs = _runs(instance)
-    console.print(_runs_table(runs))
+    print_table(_runs_table(runs))
     sent, refused = _requests(engine)
     seen = requests.get(f"{mock_url}/mock/calls", timeout=TIMEOUT_SECONDS).json()["totals"]
     counted = sum(calls for endpoint, calls in seen["endpoints"].items() if "/api/" in endpoint)
@@ -54,14 +52,14 @@ def print_report(engine: Engine, instance: DagsterInstance, mock_url: str, ride:
 
 
 def _rows_per_table(engine: Engine) -> Table:
-    table = _table("Rows", "table", "rows")
+    table = new_table(("table", "rows"), (1,), title="Rows")
     with engine.connect() as connection:
         for stored in metadata.sorted_tables:
             if stored.schema == SCHEMA:
                 count = connection.execute(select(func.count()).select_from(stored)).scalar_one()
-                table.add_row(f"{SCHEMA}.{stored.name}", f"{count:,}")
+                add_row(table, f"{SCHEMA}.{stored.name}", f"{count:,}")
         points = connection.execute(text("SELECT count(*) FROM strava.activity_points")).scalar_one()
-    table.add_row("strava.activity_points (view)", f"{points:,}")
+    add_row(table, "strava.activity_points (view)", f"{points:,}")
     return table
 
 
@@ -75,16 +73,16 @@ def _ride(engine: Engine, activity_id: int) -> Table:
     )
     with engine.connect() as connection:
         row = connection.execute(query).one()
-    table = _table("The new ride, from strava.activities and strava.route_analyses", "column", "value")
+    table = new_table(("column", "value"), title="The new ride, from strava.activities and strava.route_analyses")
     for column, value in zip(shown, row, strict=True):
-        table.add_row(column.name, f"{value:,.1f}" if isinstance(value, float) else str(value))
+        add_row(table, column.name, f"{value:,.1f}" if isinstance(value, float) else str(value))
     return table
 
 
 def _runs_table(runs: Sequence[Sequence[str]]) -> Table:
-    table = _table("Runs in Dagster", "run", "status", "seconds", "what")
+    table = new_table(("run", "status", "seconds", "what"), (2,), title="Runs in Dagster")
     for run in runs:
-        table.add_row(*run)
+        add_row(table, *run)
     return table
 
 
@@ -106,11 +104,3 @@ def _requests(engine: Engine) -> tuple[int, int]:
     with engine.connect() as connection:
         sent, too_many = connection.execute(select(func.count(), refused).select_from(api_calls)).one()
     return sent, too_many
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for column in columns:
-        numeric = column in {"rows", "seconds"}
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    return table

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 import click
 from pydantic import SecretStr
 
+from strava_pipeline.cli.console import say
 from strava_pipeline.errors import ConfigurationError, StravaPipelineError
+from strava_pipeline.printable import printable
 from strava_pipeline.settings import LOOPBACK_HOSTS, Settings, load_settings, origin_of, variable_name
 
 TIMEOUT_SECONDS = 5
@@ -33,7 +35,7 @@ def doctor() -> None:
     """
     settings = load_settings()
     for field in Settings.model_fields:
-        click.echo(f"{variable_name(field):38} {_shown(getattr(settings, field)):44} {origin_of(field, settings.home)}")
+        say(f"{variable_name(field):38} {_shown(getattr(settings, field)):44} {origin_of(field, settings.home)}")
     click.echo()
     faults = sum(not _passes(name, check, settings) for name, check in CHECKS.items())
     if faults:
@@ -43,7 +45,7 @@ def doctor() -> None:
 def _shown(value: Any) -> str:
     if isinstance(value, SecretStr):
         return MASK
-    return "-" if value is None else str(value)
+    return "-" if value is None else printable(str(value))
 
 
 def _passes(name: str, check: Callable[[Settings], str], settings: Settings) -> bool:
@@ -53,7 +55,7 @@ def _passes(name: str, check: Callable[[Settings], str], settings: Settings) -> 
         found, verdict = str(advice), "warn"
     except StravaPipelineError as error:
         found, verdict = str(error), FAIL
-    click.echo(f"{verdict:4}  {name:16} {found}")
+    say(f"{verdict:4}  {name:16} {found}")
     return verdict != FAIL
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from strava_pipeline.cli.console import say
 from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.settings import load_settings
 
@@ -44,12 +45,12 @@ def status() -> None:
     keyring = Keyring.parse(settings.required("token_keys"))
     with open_warehouse(settings) as engine, engine.connect() as connection:
         use = read_use(connection)
-    click.echo(COLUMNS.format("key id", "configured", "athletes", "journal rows", "first seen (UTC)"))
+    say(COLUMNS.format("key id", "configured", "athletes", "journal rows", "first seen (UTC)"))
     for key_id in dict.fromkeys((*keyring.keys, *sorted(use.check_values), *use.missing(keyring))):
         seen = f"{use.first_seen[key_id]:%Y-%m-%d %H:%M}" if key_id in use.first_seen else "-"
-        click.echo(COLUMNS.format(key_id, _role(key_id, keyring, use), use.users[key_id], use.journal[key_id], seen))
+        say(COLUMNS.format(key_id, _role(key_id, keyring, use), use.users[key_id], use.journal[key_id], seen))
     for key_id in list(keyring.keys)[1:]:
-        click.echo(_advice(key_id, use))
+        say(_advice(key_id, use))
     refuse_wrong_keys(use, keyring)
 
 
@@ -75,14 +76,14 @@ def rotate(dry_run: bool) -> None:
                 done[row.old_key_id] += 1
             else:
                 unreadable += 1
-                click.echo(f"left as it is: {row.reason}", err=True)
+                say(f"left as it is: {row.reason}", err=True)
         with engine.connect() as connection:
             use = read_use(connection)
     verb = "would be re-encrypted" if dry_run else "re-encrypted"
     for key_id, rows in sorted(done.items()):
-        click.echo(f"{_rows(rows)} of key {key_id} {verb} with key {keyring.writing_key_id}")
+        say(f"{_rows(rows)} of key {key_id} {verb} with key {keyring.writing_key_id}")
     if not done:
-        click.echo(
+        say(
             f"nothing to do: key {keyring.writing_key_id} wrote {_rows(use.rows(keyring.writing_key_id))}, which is all"
         )
     if unreadable:

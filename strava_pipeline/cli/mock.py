@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from strava_pipeline.cli.console import say
 from strava_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -42,10 +43,15 @@ def mock_strava(port: int, recordings: Path | None, months: int, form: str) -> N
 
     settings = load_settings()
     app = create_mock(MockConfig.from_settings(settings, recordings, months, Form(form)))
-    serve(app, port, lambda address: click.echo(_greeting(settings, app.extensions[EXTENSION], address)))
+
+    def greet(address: str) -> None:
+        for line in _greeting(settings, app.extensions[EXTENSION], address):
+            say(line)
+
+    serve(app, port, greet)
 
 
-def _greeting(settings: Settings, mock: Mock, address: str) -> str:
+def _greeting(settings: Settings, mock: Mock, address: str) -> list[str]:
     """What to export, and a ready command for each athlete."""
     lines = [
         f"mock Strava listening on {address}",
@@ -62,4 +68,4 @@ def _greeting(settings: Settings, mock: Mock, address: str) -> str:
         code = mock.grants.lasting_code(person.id)
         count = len(person.activities)
         lines.append(f"athlete {person.id} {person.name}, {count} activities: strava-pipeline connect --code {code}")
-    return "\n".join(lines)
+    return lines

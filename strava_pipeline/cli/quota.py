@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from strava_pipeline.cli.console import add_row, new_table, print_table, say, say_json
 from strava_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def quota(form: str) -> None:
     with open_warehouse(settings) as engine, engine.connect() as connection:
         status = quota_status(connection, Ceilings.from_settings(settings), now(connection))
     if form == "json":
-        click.echo(json.dumps(_as_json(status), indent=2))
+        say_json(_as_json(status))
     else:
         _print(status)
 
@@ -63,19 +62,14 @@ def _window_as_json(window: WindowStatus) -> dict[str, Any]:
 
 
 def _print(status: QuotaStatus) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
     for scope in status.scopes:
         windows = [window for window in status.windows if window.scope == scope]
-        table = Table(scope, *(window.use.window.name.removeprefix("the ") for window in windows), box=box.SIMPLE_HEAD)
+        table = new_table((scope, *(window.use.window.name.removeprefix("the ") for window in windows)))
         for name, *figures in zip(_NAMES, *map(_figures, windows), strict=True):
-            table.add_row(name, *figures)
-        console.print(table)
+            add_row(table, name, *figures)
+        print_table(table)
         lanes = ", ".join(f"{lane} {status.open_to(lane, scope)}" for lane in windows[0].open_to)
-        click.echo(f"{scope}: may be sent now: {lanes}")
+        say(f"{scope}: may be sent now: {lanes}")
     ended = ", ".join(f"{calls} x {code}" for code, calls in status.last_hour.items())
     click.echo(f"in the last hour: {ended}" if ended else "no request was sent to Strava in the last hour")
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
+from strava_pipeline.cli.console import say
 from strava_pipeline.settings import load_settings
 
 
@@ -28,6 +29,6 @@ def remap(athlete_id: int | None, before: datetime | None) -> None:
         for batch in mapping.remap(engine, before=since, athlete_id=athlete_id):
             rebuilt, odd = rebuilt + batch.rebuilt, odd + len(batch.odd)
             for reason in batch.odd.values():
-                click.echo(f"not re-mapped: {reason}", err=True)
+                say(f"not re-mapped: {reason}", err=True)
             click.echo(f"{rebuilt} activities re-mapped", err=True)
     click.echo(f"{rebuilt} activities re-mapped, {odd} put aside")

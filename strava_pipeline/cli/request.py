@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 
 import click
 
+from strava_pipeline.cli.console import say_json
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.settings import load_settings
 
@@ -37,4 +37,4 @@ def api(path: str, fields: tuple[str, ...], athlete_id: int, lane: str) -> None:
     with open_warehouse(settings) as engine:
         client = open_client(settings, engine, Lane(lane), MAX_WAIT)
         answer = client.get(athlete_id, f"/{path.lstrip('/')}", query)
-    click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+    say_json(answer)

@@ -8,6 +8,7 @@ import secrets
 import click
 
 from strava_pipeline.cli.closed_home import close_to_others
+from strava_pipeline.cli.console import say
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local import private_files
 from strava_pipeline.settings import home_from_environment, load_settings, settings_file
@@ -48,7 +49,7 @@ def init() -> None:
         raise ConfigurationError(f"{path} is there already: edit it, or move it away first") from None
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
-    click.echo(f"wrote {path}: fill in STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET")
+    say(f"wrote {path}: fill in STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET")
 
 
 @click.command()
@@ -68,8 +69,8 @@ def migrate() -> None:
             ensure_analyst_role(engine, settings.analyst_role)
         except WarehouseError as error:
             # The tables are there all the same.
-            click.echo(f"strava-pipeline: {error}", err=True)
+            say(f"strava-pipeline: {error}", err=True)
     finally:
         engine.dispose()
     migrations.create_database(dagster_url(settings))
-    click.echo(f"tables at {migrations.HEAD}" + (f", were at {before}" if before != migrations.HEAD and before else ""))
+    say(f"tables at {migrations.HEAD}" + (f", were at {before}" if before != migrations.HEAD and before else ""))

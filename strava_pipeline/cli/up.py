@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import click
 
 from strava_pipeline.cli.closed_home import close_to_others
+from strava_pipeline.cli.console import say
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.settings import Settings, load_settings
 
@@ -49,7 +50,7 @@ def up() -> None:
         supervisor.wait_until_ready()
         click.echo(f"Dagster   http://127.0.0.1:{dagster_port}")
         click.echo(f"bridge    http://127.0.0.1:{settings.bridge_port}")
-        click.echo(f"logs      {logs_of(settings.home)}")
+        say(f"logs      {logs_of(settings.home)}")
         click.echo("Ctrl-C stops all of them")
         supervisor.watch(partial(_keep_postgres, settings))
     click.echo("stopped", err=True)
@@ -68,4 +69,4 @@ def _keep_postgres(settings: Settings) -> None:
         raise  # the services would look for it where they were told, for good
     except WarehouseError as error:
         # What is left of the old one may need a moment to go.
-        click.echo(f"{error}; trying again", err=True)
+        say(f"{error}; trying again", err=True)

@@ -11,6 +11,7 @@ import click
 import requests
 
 from strava_pipeline.cli.callback import CallbackUnreachable, check_handshake, local_callback, public_callback, shown
+from strava_pipeline.cli.console import say
 from strava_pipeline.errors import ConfigurationError, StravaPipelineError
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.fields import JsonObject
@@ -40,14 +41,14 @@ def subscribe() -> None:
         existing = list_subscriptions(settings, session)
         if existing:
             subscription_id = _same_callback(existing[0], callback)
-            click.echo(f"subscription {subscription_id} is there already, with this callback")
+            say(f"subscription {subscription_id} is there already, with this callback")
         else:
             verify_token = settings.required("webhook_verify_token")
             subscription_id = create_subscription(settings, session, callback, verify_token)
-            click.echo(f"subscription {subscription_id}: Strava delivers to {shown(callback)}")
+            say(f"subscription {subscription_id}: Strava delivers to {shown(callback)}")
     if settings.webhook_subscription_id != subscription_id:
-        click.echo(f"STRAVA_WEBHOOK_SUBSCRIPTION_ID={subscription_id}")
-        click.echo("put this line into the settings of the bridge, and start it anew", err=True)
+        say(f"STRAVA_WEBHOOK_SUBSCRIPTION_ID={subscription_id}")
+        say("put this line into the settings of the bridge, and start it anew", err=True)
 
 
 def _same_callback(subscription: JsonObject, callback: str) -> int:
@@ -67,22 +68,22 @@ def status() -> None:
     with new_session() as session:
         existing = list_subscriptions(settings, session)
     if not existing:
-        click.echo("subscription  none: `strava-pipeline webhook subscribe` makes one")
+        say("subscription  none: `strava-pipeline webhook subscribe` makes one")
     for subscription in existing:
-        click.echo(f"subscription  {subscription.get('id')} to {shown(str(subscription.get('callback_url')))}")
-        click.echo(f"setting       {_judged_setting(settings, subscription.get('id'))}")
+        say(f"subscription  {subscription.get('id')} to {shown(str(subscription.get('callback_url')))}")
+        say(f"setting       {_judged_setting(settings, subscription.get('id'))}")
     if settings.bridge_public_url is None:
-        click.echo("callback      STRAVA_BRIDGE_PUBLIC_URL is not set")
+        say("callback      STRAVA_BRIDGE_PUBLIC_URL is not set")
         return
     callback = public_callback(settings)
     if existing and existing[0].get("callback_url") != callback:
-        click.echo(f"callback      of this bridge is another: {shown(callback)}")
+        say(f"callback      of this bridge is another: {shown(callback)}")
     try:
         check_handshake(settings)
     except CallbackUnreachable as error:
-        click.echo(f"handshake     {error}")
+        say(f"handshake     {error}")
     else:
-        click.echo("handshake     answered")
+        say("handshake     answered")
 
 
 def _judged_setting(settings: Settings, subscription_id: object) -> str:
@@ -100,9 +101,9 @@ def unsubscribe() -> None:
         existing = list_subscriptions(settings, session)
         for subscription in existing:
             delete_subscription(settings, session, int(subscription["id"]))
-            click.echo(f"subscription {subscription['id']} is ended: Strava delivers no more")
+            say(f"subscription {subscription['id']} is ended: Strava delivers no more")
     if not existing:
-        click.echo("there is no subscription")
+        say("there is no subscription")
 
 
 @webhook.command()
@@ -138,7 +139,7 @@ def simulate(athlete_id: int, activity_id: int, aspect: str, title: str | None, 
         raise DeliveryFailed(f"the bridge cannot be reached ({type(error).__name__}): is it running?") from None
     if answer.status_code != OK:
         raise DeliveryFailed(f"the bridge answered {answer.status_code}: {answer.text.strip()[:200]}")
-    click.echo(answer.text.strip())
+    say(answer.text.strip())
 
 
 def _headers(settings: Settings, body: bytes) -> dict[str, str]:

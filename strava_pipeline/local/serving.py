@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import resource
 import signal
-import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 from flask import Flask
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNotImplemented
 from waitress.server import TcpWSGIServer
 
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.local.framing import StrictParser
 
 CONNECTIONS = 4000
 # What is open beside connections: the log, the database, calls to Dagster.
@@ -51,23 +50,8 @@ def serve_until_signalled(
         server.close()
 
 
-class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
-    """A request as it arrives, which knows since when."""
-
-    def __init__(self, adj: object) -> None:
-        super().__init__(adj)
-        self.began_at = time.time()
-
-    def parse_header(self, header_plus: bytes) -> None:
-        """As waitress does, but an encoding nobody can read is the sender's fault (400), not the server's (501)."""
-        try:
-            super().parse_header(header_plus)
-        except (TransferEncodingNotImplemented, ValueError) as error:
-            raise ParsingError(str(error)) from None
-
-
 class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
-    parser_class = _Parser
+    parser_class = StrictParser
 
     def writable(self) -> bool:
         """As waitress says, but not while a thread is sending: the loop would turn until that thread is done.

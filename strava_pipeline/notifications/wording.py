@@ -5,28 +5,23 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 
+from strava_pipeline.printable import MARK, WHOLE, printable
 from strava_pipeline.units import METRIC, Units
 
 ON_FOOT = frozenset({"Run", "TrailRun", "VirtualRun", "Walk", "Hike", "Snowshoe"})
 SWIMS = frozenset({"Swim"})
+LONGEST_SPORT = 40
 # Less is as usual.
 AS_USUAL_PERCENT = 3
 # Left-to-right and right-to-left text side by side, https://www.unicode.org/reports/tr9/.
 ISOLATE, END_ISOLATE = "\u2068", "\u2069"
 RIGHT_TO_LEFT = frozenset({"R", "AL"})
-JOINERS = frozenset({"\u200d", "\ufe0e", "\ufe0f"})
+JOINERS = frozenset({"\u200c", "\u200d", "\ufe0e", "\ufe0f"})
 
 
 def shown(text: str, longest: int) -> str:
-    """A name in one line: no control characters, no overrides of the direction, not endless."""
-    kept = "".join(
-        character
-        for character in unicodedata.normalize("NFC", text)
-        if character in JOINERS
-        or character.isspace()
-        or unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co"}
-    )
-    line = " ".join(kept.split())
+    """A name in one line, as every text of others is shown; what has no glyph goes, and it is cut between glyphs."""
+    line = " ".join(printable(unicodedata.normalize("NFC", text), WHOLE).replace(MARK, "").split())
     if len(line) <= longest:
         return line
     cut = line[: longest - 1]
@@ -43,7 +38,8 @@ def isolated(text: str) -> str:
 
 def sport_name(sport_type: str) -> str:
     """``GravelRide`` as ``Gravel ride``."""
-    words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in sport_type).strip()
+    sport = shown(sport_type, LONGEST_SPORT)
+    words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in sport).strip()
     return words[:1].upper() + words[1:]
 
 

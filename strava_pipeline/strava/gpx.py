@@ -18,6 +18,7 @@ from xml.etree.ElementTree import Element, SubElement
 from gpxpy.gpx import GPX, GPXTrack, GPXTrackPoint, GPXTrackSegment
 
 from strava_pipeline.errors import NotFound
+from strava_pipeline.printable import printable_xml
 from strava_pipeline.strava.fields import JsonObject, instant, pick, text
 from strava_pipeline.strava.payload import activity_id
 from strava_pipeline.strava.streams import stream_row
@@ -85,12 +86,12 @@ def export_gpx(activity: JsonObject, streams: Any) -> str:
     document.nsmap = {"gpxtpx": TRACK_POINT, "pwr": POWER}
     document.schema_locations = [part for pair in SCHEMAS.items() for part in pair]
     document.tracks.append(_track(number, told, samples))
-    return f"{document.to_xml(version='1.1')}\n"
+    return printable_xml(f"{document.to_xml(version='1.1')}\n")
 
 
 def _track(number: int, told: Mapping[str, Any], samples: list[Sample]) -> GPXTrack:
-    track = GPXTrack(name=_printable(told["name"]), description=_printable(told["description"]))
-    track.type = _printable(told["sport_type"] or told["type"])  # type: ignore[assignment]  # gpxpy forgot to say text
+    track = GPXTrack(name=_for_xml(told["name"]), description=_for_xml(told["description"]))
+    track.type = _for_xml(told["sport_type"] or told["type"])  # type: ignore[assignment]  # gpxpy forgot to say text
     track.link = f"{ACTIVITY_PAGE}/{number}"
     within = False
     for sample in samples:
@@ -141,7 +142,7 @@ def _samples(row: JsonObject) -> Iterator[Sample]:
     return (Sample(*values) for values in zip_longest(*series))
 
 
-def _printable(value: str | None) -> str | None:
+def _for_xml(value: str | None) -> str | None:
     """Without what XML cannot hold; ``None`` for nothing."""
     return _NOT_XML.sub("", value or "") or None
 

@@ -28,8 +28,8 @@ def list_subscriptions(settings: Settings, session: requests.Session) -> list[Js
     what = "list of push subscriptions"
     answer = send(session, "GET", f"{settings.api_url}{PATH}", what=what, query=_credentials(settings))
     found = _checked(answer, what)
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-        raise RetriableStravaError(f"{what}: not a list of objects", status=OK)
+    if not isinstance(found, list) or not all(map(_is_subscription, found)):
+        raise RetriableStravaError(f"{what}: not a list of subscriptions", status=OK)
     return found
 
 
@@ -52,6 +52,10 @@ def delete_subscription(settings: Settings, session: requests.Session, subscript
     what = f"end of push subscription {subscription_id}"
     url = f"{settings.api_url}{PATH}/{subscription_id}"
     _checked(send(session, "DELETE", url, what=what, form=_credentials(settings)), what)
+
+
+def _is_subscription(entry: object) -> bool:
+    return isinstance(entry, dict) and type(entry.get("id")) is int and isinstance(entry.get("callback_url"), str)
 
 
 def _credentials(settings: Settings) -> dict[str, str]:

@@ -80,7 +80,7 @@ def test_they_are_listed_by_class_and_age() -> None:
     table = output("list")
     assert "activity 2" in table
     assert "Strava answered 502" in table
-    assert "x" * 57 + "..." in table
+    assert "x" * 59 + "…" in table
 
 
 def test_without_any_the_list_says_so(engine: Engine) -> None:

@@ -23,8 +23,9 @@ def run(*arguments: str) -> str:
 
 @pytest.mark.usefixtures("settings")
 def test_csv_has_a_header_line_and_quotes_what_needs_it() -> None:
-    expected = 'name,nothing,number,at,list\n"a,""b\n[red]é🦔",,1.5,2025-01-02 03:04:05+00:00,"[1, null]"\n'
-    assert run(ODD, "--format", "csv") == expected
+    expected = 'name,nothing,number,at,list\n"a,""b{}[red]é🦔",,1.5,2025-01-02 03:04:05+00:00,"[1, null]"\n'
+    assert run(ODD, "--format", "csv") == expected.format(" ")
+    assert run(ODD, "--format", "csv-exact") == expected.format("\n")
 
 
 @pytest.mark.usefixtures("settings")

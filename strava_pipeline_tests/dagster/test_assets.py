@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from markdown_it import MarkdownIt
 from sqlalchemy import Engine, select
 
 from strava_pipeline.assets.activities import activities, activity_details, activity_streams
@@ -94,6 +95,19 @@ def test_what_is_put_aside_is_shown(location: CodeLocation) -> None:
     result = location.materialize(activities, partition_key=JUNE)
     (event,) = result.asset_materializations_for_node("activities")
     assert "moving_time" in str(event.metadata["put aside"].value)
+
+
+def test_what_is_put_aside_is_shown_as_text_whatever_strava_wrote(location: CodeLocation) -> None:
+    for number, evil in enumerate(
+        ("``![](http://x.yz/a)`<b>", "[a](javascript:b)", "x\n\n# <img src=//x.yz>"), start=1
+    ):
+        location.strava.add(number, AT, moving_time=evil)
+    result = location.materialize(activities, partition_key=JUNE)
+    (event,) = result.asset_materializations_for_node("activities")
+    shown = MarkdownIt().parse(str(event.metadata["put aside"].value))
+    kinds = {token.type for block in shown for token in (block.children or [])}
+    assert kinds == {"code_inline"}
+    assert sum(block.type == "list_item_open" for block in shown) == 3
 
 
 def test_a_year_takes_one_listing_and_shows_every_month(location: CodeLocation) -> None:

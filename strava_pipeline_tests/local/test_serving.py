@@ -44,7 +44,9 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 
 @pytest.mark.parametrize(
-    "start", [b"GET / HTTP/1.1\r\nX-Slow: ", b"POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\n"], ids=["head", "body"]
+    "start",
+    [b"GET / HTTP/1.1\r\nX-Slow: ", b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\n"],
+    ids=["head", "body"],
 )
 def test_who_sends_byte_by_byte_is_cut_off(port: int, start: bytes) -> None:
     began = time.monotonic()

@@ -138,6 +138,14 @@ def test_odd_names_are_exported_as_far_as_xml_can_hold_them(
     assert (track.name or "").strip() == (exported or "").strip()
 
 
+def test_what_a_terminal_would_obey_is_in_the_file_and_not_on_the_terminal(checked: Check) -> None:
+    name = "C1 \x9b31m\x85 \u202etxt \u200bend\x7f"
+    document = export_gpx(RIDE | {"name": name}, streams(latlng=[[1, 1]]))
+    assert all(char.isprintable() or char == "\n" for char in document)
+    (track,) = checked(document).tracks
+    assert track.name == name
+
+
 @pytest.mark.parametrize(
     "told", [{}, [], {"latlng": {"data": []}}, {"latlng": {"data": [None, []]}}, {"time": {"data": [0]}}]
 )

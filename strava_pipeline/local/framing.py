@@ -1,0 +1,182 @@
+"""Where a request ends, read in one way only.
+
+What a proxy in front might read otherwise is refused, and the connection closed, so that nothing of it is taken for a
+request of its own. waitress reads most of it strictly. What it lets pass, and this does not: a length beside chunks,
+chunks in HTTP/1.0, other versions of HTTP, continued header lines, an absent or second Host, one that contradicts the
+address, odd addresses and white space, line feeds alone, sizes of chunks that end in one, empty lines between chunks,
+trailers that are no header fields, and a request without a body that expects "100 Continue" (its headers would be mixed
+with those of the next). Source: RFC 9112, https://www.rfc-editor.org/rfc/rfc9112.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNotImplemented
+from waitress.rfc7230 import CHUNK_EXT_RE, HEADER_FIELD_RE
+from waitress.utilities import BadRequest, RequestEntityTooLarge
+
+# Strava's and a browser's lines are some hundred bytes long, those of a chunk some ten.
+LONGEST_CHUNK_LINE = 1024
+_FIRST_LINE = re.compile(rb"[A-Z][!-~]* (?P<target>[!-~]+) HTTP/1\.(?P<minor>[01])")
+# Empty lines may come before a request, nothing else.
+_BEGINNING = re.compile(rb"(?:\r\n)*(?:\r?\Z|[!-~])")
+_LONE_LINE_FEED = re.compile(rb"(?<!\r)\n")
+_HOST = rb"(?:[A-Za-z0-9._~%!$&'()*+;=-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?"
+_WHOLE_HOST = re.compile(_HOST)
+_ADDRESS = re.compile(rb"(?i:https?)://(?P<host>" + _HOST + rb")(?:[/?].*)?")
+_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]+")
+# What a trailer may not say, since it is said before the body.
+_ONLY_IN_THE_HEAD = frozenset({b"CONTENT-LENGTH", b"HOST", b"TRANSFER-ENCODING"})
+_SINGLE = frozenset({b"content-length", b"host", b"transfer-encoding"})
+
+
+class StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
+    """A request as it arrives, which knows since when."""
+
+    body_rcv: Any = None
+
+    def __init__(self, adj: Any) -> None:
+        super().__init__(adj)
+        self.began_at = time.time()
+
+    def received(self, data: bytes) -> int:
+        """As waitress does; returns how many bytes belong to this request. An error completes it."""
+        in_head = not self.headers_finished
+        if in_head and not _BEGINNING.match(self.header_plus + data if self.header_plus else data):
+            return self._refuse("a request cannot begin like this", data)
+        consumed: int = super().received(data)
+        if in_head and not self.completed and _LONE_LINE_FEED.search(self.header_plus):
+            return self._refuse("line feed alone in the head", data)
+        if self.completed:
+            # There is nothing to wait for; waitress would open the request again for what comes next.
+            self.expect_continue = False
+        return consumed
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """As waitress does after what it does not look at; whatever is wrong is the sender's fault: 400, never 501."""
+        _check_head(header_plus)
+        try:
+            super().parse_header(header_plus)
+        except (TransferEncodingNotImplemented, ValueError) as error:
+            raise ParsingError(str(error)) from None
+        if self.chunked:
+            self.body_rcv = StrictChunks(self.body_rcv.getbuf(), self.adj.max_request_body_size)
+
+    def _refuse(self, reason: str, data: bytes) -> int:
+        self.error = BadRequest(reason)
+        self.completed = True
+        return len(data)
+
+
+class StrictChunks:
+    """The body of a request that comes in chunks, as waitress takes it; ``error`` says what is wrong with it."""
+
+    def __init__(self, buffer: Any, most_bytes: int) -> None:
+        self.completed = False
+        self.error: BadRequest | RequestEntityTooLarge | None = None
+        self._buffer = buffer
+        self._most_bytes = most_bytes
+        self._missing = 0
+        self._line = b""
+        self._take = self._take_size
+
+    def __len__(self) -> int:
+        length: int = self._buffer.__len__()
+        return length
+
+    def getfile(self) -> Any:
+        return self._buffer.getfile()
+
+    def getbuf(self) -> Any:
+        return self._buffer
+
+    def received(self, data: bytes) -> int:
+        """Take what belongs to the body; returns how many bytes that are."""
+        pending = self._line + data if self._line else data
+        self._line = b""
+        while pending and not self.completed and self.error is None:
+            if self._missing:
+                part = pending[: self._missing]
+                self._buffer.append(part)
+                self._missing -= len(part)
+                pending = pending[len(part) :]
+                continue
+            line, ended, rest = pending.partition(b"\r\n")
+            if len(line) > LONGEST_CHUNK_LINE or _LONE_LINE_FEED.search(line):
+                self.error = BadRequest("a line between chunks does not end")
+            elif ended:
+                self._take(line)
+                pending = rest
+            else:
+                self._line, pending = pending, b""
+        return len(data) - len(pending)
+
+    def _take_size(self, line: bytes) -> None:
+        size, semicolon, extension = line.partition(b";")
+        if not _CHUNK_SIZE.fullmatch(size) or not CHUNK_EXT_RE.fullmatch(semicolon + extension):
+            self.error = BadRequest("size of a chunk is invalid")
+        elif (length := int(size, 16)) > self._most_bytes:
+            self.error = RequestEntityTooLarge(f"exceeds max_body of {self._most_bytes}")
+        else:
+            self._missing = length
+            self._take = self._take_end if length else self._take_trailer
+
+    def _take_end(self, line: bytes) -> None:
+        if line:
+            self.error = BadRequest("a chunk is longer than its size")
+        self._take = self._take_size
+
+    def _take_trailer(self, line: bytes) -> None:
+        if not line:
+            self.completed = True
+            return
+        field = HEADER_FIELD_RE.fullmatch(line)
+        if field is None or field["name"].upper() in _ONLY_IN_THE_HEAD:
+            self.error = BadRequest("a trailer is invalid")
+
+
+def _check_head(head: bytes) -> None:
+    """``ParsingError`` for what waitress would let pass."""
+    first, *lines = head.split(b"\r\n")
+    request = _FIRST_LINE.fullmatch(first)
+    if request is None:
+        raise ParsingError("first line is invalid")
+    fields: dict[bytes, bytes] = {}
+    for line in lines:
+        if line.startswith((b" ", b"\t")):
+            raise ParsingError("continued header line")
+        name, _, value = line.partition(b":")
+        lowered = name.lower()
+        if lowered in _SINGLE:
+            if lowered in fields:
+                raise ParsingError("a header that may come once comes twice")
+            fields[lowered] = value.strip(b" \t")
+    in_1_1 = request["minor"] == b"1"
+    _check_length(fields, in_1_1=in_1_1)
+    _check_host(request["target"], fields.get(b"host"), needed=in_1_1)
+
+
+def _check_length(fields: dict[bytes, bytes], *, in_1_1: bool) -> None:
+    encoding = fields.get(b"transfer-encoding")
+    if encoding is None:
+        return
+    if not in_1_1 or b"content-length" in fields or encoding.lower() != b"chunked":
+        raise ParsingError("length of the body is ambiguous")
+
+
+def _check_host(target: bytes, host: bytes | None, *, needed: bool) -> None:
+    if host is None:
+        if needed:
+            raise ParsingError("no Host")
+    elif not _WHOLE_HOST.fullmatch(host):
+        raise ParsingError("Host is invalid")
+    if b"#" in target:
+        raise ParsingError("address with a fragment")
+    if target.startswith(b"/") or target == b"*":
+        return
+    address = _ADDRESS.fullmatch(target)
+    if address is None or (host is not None and address["host"].lower() != host.lower()):
+        raise ParsingError("address and Host contradict each other")
