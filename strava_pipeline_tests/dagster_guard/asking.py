@@ -26,7 +26,7 @@ COOKIE = "strava_pipeline_operator"
 
 def door(**changed: Any) -> Door:
     """A door on loopback with a token."""
-    usual = {
+    usual: dict[str, Any] = {
         "names": frozenset({"127.0.0.1", "localhost", "::1", "dagster.example.org"}),
         "over_tls": False, "cookie": COOKIE, "proof": "proof", "our_pass": Secret(PASS), "token": Secret(TOKEN),
         "stands_open": False,
@@ -46,7 +46,9 @@ def scope_of(method: str, target: str, headers: Headers, *, websocket: bool = Fa
         "client": ("127.0.0.1", 50_000),
         "extensions": {"websocket.http.response": {}},
     }
-    return scope if websocket else scope | {"method": method}
+    if not websocket:
+        scope["method"] = method
+    return scope
 
 
 def asked(method: str, target: str, *headers: tuple[str, str]) -> Asked:

@@ -31,12 +31,15 @@ WITHOUT_SESSION = (
 )  # fmt: skip
 BOTH_LENGTHS = ("Content-Length: 4\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 4")
 ODD_HEADS = (
-    *(f"POST /graphql HTTP/1.1\r\nHost: {{host}}\r\n{both}\r\n\r\n0\r\n\r\n{{smuggled}}" for both in BOTH_LENGTHS),
-    "GET /graphql?{query} HTTP/1.1\r\nHost: {host}\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
-    "GET /graphql?{query} HTTP/1.0\r\n\r\n",
-    "GET http://{host}/graphql?{query} HTTP/1.1\r\nHost: evil.example\r\n\r\n",
-    "GET http://evil.example/graphql?{query} HTTP/1.1\r\nHost: {host}\r\n\r\n",
-    "get /graphql?{query} HTTP/1.1\r\nHost: {host}\r\n\r\n",
+    *(
+        f"POST /graphql HTTP/1.1\r\nHost: {{host}}\r\n{both}\r\n{{more}}\r\n0\r\n\r\n{{smuggled}}"
+        for both in BOTH_LENGTHS
+    ),
+    "GET /graphql?{query} HTTP/1.1\r\nHost: {host}\r\nUpgrade: h2c\r\n{more}\r\n",
+    "GET /graphql?{query} HTTP/1.0\r\n{more}\r\n",
+    "GET http://{host}/graphql?{query} HTTP/1.1\r\nHost: evil.example\r\n{more}\r\n",
+    "GET http://evil.example/graphql?{query} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n",
+    "get /graphql?{query} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n",
 )
 
 
@@ -100,14 +103,13 @@ def test_what_is_refused_to_them_is_possible(served: Served, name: str) -> None:
     assert name in partitions(served)
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
-@pytest.mark.parametrize("route", ["materialization", "observation"])
-def test_no_event_is_reported_by_a_page_elsewhere(served: Served, route: str, kind: str) -> None:
-    headers = (("Content-Type", kind), ("Origin", EVIL), *served.session)
-    assert served.ask("POST", f"/report_asset_{route}/thing?partition=x", *headers).status in REFUSED
-    assert (
-        served.ask("POST", f"/report_asset_{route}/thing?partition=x", *headers[:1], *served.session).status in REFUSED
-    )
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", ""])
+@pytest.mark.parametrize("route", ["materialization", "observation", "check"])
+def test_no_event_is_reported_by_a_page_elsewhere(served: Served, route: str, kind: str | None) -> None:
+    target = f"/report_asset_{route}/thing?partition=x&check_name=x&passed=true"
+    typed = () if kind is None else (("Content-Type", kind),)
+    for headers in (typed, (*typed, ("Origin", EVIL)), (*typed, ("Origin", "null"))):
+        assert served.ask("POST", target, *headers, *served.session).status in REFUSED
 
 
 @pytest.mark.parametrize("host", ["evil.example", "192.168.1.4", "0.0.0.0"])  # noqa: S104  nothing listens there
@@ -178,10 +180,11 @@ def test_a_second_request_on_the_line_is_judged_by_itself(served: Served, name: 
 @pytest.mark.parametrize("head", ODD_HEADS)
 def test_odd_requests_on_the_wire_change_nothing(served: Served, name: str, head: str) -> None:
     query, host = f"query={quote(adding(name))}", f"127.0.0.1:{served.port}"
-    smuggled = f"GET /graphql?{query} HTTP/1.1\r\nHost: {host}\r\n\r\n"
+    more = f"Connection: close\r\nCookie: {served.cookie}\r\n"
+    smuggled = f"GET /graphql?{query} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n"
     with socket.create_connection(("127.0.0.1", served.port), timeout=60) as line:
-        line.sendall(head.format(host=host, query=query, smuggled=smuggled).encode())
-        line.shutdown(socket.SHUT_WR)
+        line.sendall(head.format(host=host, query=query, more=more, smuggled=smuggled).encode())
         answers = b"".join(iter(lambda: line.recv(4096), b""))
+    assert answers.startswith(b"HTTP/1.1 4")
     assert b" 200 " not in answers
     assert name not in partitions(served)

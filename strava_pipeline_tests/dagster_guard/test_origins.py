@@ -27,8 +27,8 @@ def test_a_host_is_a_name_and_perhaps_a_port(text: str, name: str, port: int | N
         "", " ", "localhost:", "localhost:0", "localhost:65536", "localhost:-1", "localhost:3000:3000",
         "localhost:\u0969", "user@localhost", "localhost/", "localhost?", "localhost#", "localhost\\", " localhost",
         "localhost ", "localhost\n", "localhost, evil.example", "localhost evil.example", "http://localhost",
-        "localhost.", ".localhost", "::1", "[::1", "[::1]evil.example", "[::1%25lo]", "*", "%6cocalhost", "l\u043ecalhost",
-        "localhost\0",
+        "localhost.", ".localhost", "::1", "[::1", "[::1]evil.example", "[::1%25lo]", "*", "%6cocalhost",
+        "l\u043ecalhost", "localhost\0",
     ],
 )  # fmt: skip
 def test_anything_else_is_none(text: str) -> None:
