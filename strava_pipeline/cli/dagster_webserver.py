@@ -56,8 +56,10 @@ def _workspace(instance: DagsterInstance, files: Sequence[str]) -> WorkspaceProc
     """The code locations that the workspace files name, as Dagster's own command loads them."""
     from dagster._core.workspace.context import WorkspaceProcessContext
     from dagster._core.workspace.load_target import WorkspaceFileTarget
+    from dagster._utils.log import configure_loggers
     from dagster_webserver.version import __version__
 
+    configure_loggers()
     instance.optimize_for_webserver(STATEMENT_MILLISECONDS, CONNECTION_SECONDS, MOST_CONNECTIONS_BEYOND_THE_POOL)
     return WorkspaceProcessContext(instance, WorkspaceFileTarget(list(files)), version=__version__)
 

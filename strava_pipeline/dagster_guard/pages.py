@@ -124,14 +124,12 @@ class Pages:
             log.warning("a wrong operator's token came from %s", asked.address)
             return _form(following, "That is not the token.", UNAUTHORIZED)
         answer = RedirectResponse(following, SEE_OTHER, {"Cache-Control": "no-store"})
-        self._give_cookie(answer, await self._sessions.open(asked.address))
-        return answer
-
-    def _give_cookie(self, answer: Response, secret: str) -> None:
+        # A proxy before Dagster may end TLS where none is before the bridge.
+        over_tls = self._door.over_tls or (asked.header("origin") or "").startswith("https:")
         lifetime = int(SESSION_LIFETIME.total_seconds())
-        answer.set_cookie(
-            self._door.cookie, secret, lifetime, secure=self._door.over_tls, httponly=True, samesite="lax"
-        )
+        secret = await self._sessions.open(asked.address)
+        answer.set_cookie(self._door.cookie, secret, lifetime, secure=over_tls, httponly=True, samesite="lax")
+        return answer
 
     async def _logout_form(self, _: Asked, __: Receive) -> Response:
         return page(_TEMPLATES.get_template("logout.html").render())

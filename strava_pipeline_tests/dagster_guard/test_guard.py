@@ -188,6 +188,14 @@ def test_over_https_the_cookie_is_bound_to_this_very_host(dagster: Dagster, engi
     assert "Domain" not in given
 
 
+def test_behind_a_proxy_that_ends_tls_the_cookie_keeps_to_tls(guard: Guard) -> None:
+    name, form = "dagster.example.org", urlencode({"token": TOKEN}).encode()
+    headers = (("Host", name), ("Origin", f"https://{name}"), FORM)
+    given = ask(guard, "POST", "/operator/login", *headers, body=form).header("set-cookie") or ""
+    assert "Secure" in given.split("; ")
+    assert "Secure" not in (log_in(guard).header("set-cookie") or "").split("; ")
+
+
 @pytest.mark.parametrize("token", ["", "x", TOKEN + "x", TOKEN.upper(), f" {TOKEN}", "é" * 20, "\0"])
 def test_a_wrong_token_opens_nothing_and_is_noted(guard: Guard, engine: Engine, token: str) -> None:
     answer = log_in(guard, token)
