@@ -75,7 +75,7 @@ class DagsterUI:
 
     def launch_job(self, job: str) -> None:
         """Launch a job that needs no choice, from its launchpad."""
-        self.page.goto(f"{self.url}/locations/strava_pipeline/jobs/{job}/launchpad")
+        self.page.goto(f"{self.url}/locations/strava_pipeline/jobs/{job}/playground")
         self._button("Launch Run").click(timeout=PAGE_MILLISECONDS)
 
     def _in_graph(self, name: str) -> Locator:

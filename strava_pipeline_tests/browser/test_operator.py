@@ -204,9 +204,9 @@ def test_a_page_on_another_port_can_do_nothing_to_dagster(dagster: DagsterUI, ru
         TRIES_OF_A_FOREIGN_PAGE,
         dagster.url,
     )
-    # A page may send the first two, and learns nothing of the answers, which the guard gave.
-    assert fetched == ["opaque", "opaque", "refused", "refused", "refused"]
-    assert [one.split()[0] for one in dagster.refused[:2]] == ["403", "403"]
+    # Some of these are sent, and none tells the page anything.
+    assert fetched == ["refused"] * 5
+    assert {one.split()[0] for one in dagster.refused} <= {"403", "405"}
 
 
 def rows_of(table: Table, athlete: int) -> Select[int]:
