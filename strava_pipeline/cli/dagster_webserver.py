@@ -43,9 +43,10 @@ def dagster_webserver(workspaces: Sequence[str], port: int | None) -> None:
 
     settings = load_settings()
     door = Door.from_settings(settings)
+    dagster_home = settings.required("dagster_home")
     with (
         open_warehouse(settings) as engine,
-        instance_at(settings.required("dagster_home")) as instance,
+        instance_at(dagster_home) as instance,
         _workspace(instance, workspaces) as workspace,
     ):
         guard = Guard(_dagster_app(workspace), door, Sessions(engine, door.proof))

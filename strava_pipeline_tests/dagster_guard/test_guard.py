@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from sqlalchemy import Engine, delete, select, text
 
+from strava_pipeline.dagster_guard import sessions as looking_up
 from strava_pipeline.dagster_guard import sockets
 from strava_pipeline.dagster_guard.attempts import PER_MINUTE, Attempts
 from strava_pipeline.dagster_guard.guard import AWAY, Guard
@@ -316,6 +317,20 @@ def test_a_table_that_is_locked_does_not_stop_other_requests(
     waits, ready, answer = asyncio.run(both())
     assert waits
     assert (ready.status, answer.status) == (200, 200)
+
+
+def test_whoever_waits_for_the_database_too_long_does_not_pass(
+    guard: Guard, dagster: Dagster, engine: Engine, cookie: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking_up, "ANSWER_SECONDS", 0.05)
+
+    async def while_locked() -> Answer:
+        with engine.begin() as connection:
+            connection.execute(text("LOCK TABLE ops.operator_sessions"))
+            return await gen_answer(guard, "GET", "/", cookie)
+
+    assert asyncio.run(while_locked()).status == 503
+    assert dagster.reached == []
 
 
 def test_a_websocket_ends_with_its_session(
