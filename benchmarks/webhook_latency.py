@@ -26,7 +26,7 @@ from benchmarks.installation import OK, Installation, installed
 from strava_pipeline.warehouse.analysis_tables import route_analyses
 from strava_pipeline.warehouse.engine import dagster_url, open_engine
 from strava_pipeline.warehouse.ops_tables import webhook_events
-from webhook_bridge.dagster_api import launch_run
+from webhook_bridge.dagster_api import DagsterServer, launch_run
 
 TARGET = 1.5
 LOOK_SECONDS = 0.01
@@ -103,7 +103,7 @@ def _ride(installation: Installation, session: requests.Session) -> Timed:
 
 def _empty(installation: Installation, dagster: Engine) -> Timed:
     began_at, began = time.time(), time.monotonic()
-    run_id = launch_run(installation.settings.dagster_webserver_url, EMPTY, {}, {}, location="benchmark")
+    run_id = launch_run(DagsterServer.from_settings(installation.settings), EMPTY, {}, {}, location="benchmark")
     _until_ended(dagster, run_id)
     return Timed(began_at, time.monotonic() - began, run_id)
 

@@ -25,6 +25,7 @@ def loaded_by(*modules: str) -> set[str]:
         # What `api` loads, at once and when it runs.
         ("strava_pipeline.cli.request", "strava_pipeline.sync", "strava_pipeline.warehouse.migrate"),
         ("strava_pipeline.strava.client", "strava_pipeline.analysis.figures"),
+        ("strava_pipeline.dagster_guard.guard",),
     ],
 )
 def test_light_modules_stay_light(modules: tuple[str, ...]) -> None:

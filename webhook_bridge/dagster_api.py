@@ -6,12 +6,16 @@ GraphQL by plain requests, so that nothing here needs Dagster.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
 
 import requests
 
 from strava_pipeline.athlete_runs import ASSETS, ATHLETE_TAG, GONE, is_of_athlete_alone, tags_of_runs
 from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.operator_door import OUR_HEADER, dagster_pass
+from strava_pipeline.secret import Secret
+from strava_pipeline.settings import Settings
 
 Found = TypeVar("Found")
 
@@ -64,6 +68,8 @@ mutation Cover($params: ReportRunlessAssetEventsParams!) {
 """
 _TO_COME = {"QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED"}
 _ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
+# What a guard before Dagster, ours or another, answers.
+_KEPT_OUT = {401, 403, 421}
 # Whoever asks for it holds a lock meanwhile.
 RUNS_AT_ONCE = 100
 # As the code location's strava_pipeline.partitions names it, which needs Dagster to be imported.
@@ -111,8 +117,26 @@ class DagsterUnavailable(StravaPipelineError):
     """Dagster did not take the run now; nothing was launched as far as we know."""
 
 
+@dataclass(frozen=True)
+class DagsterServer:
+    """Where Dagster listens, and what our processes show the guard before it; without a guard nobody looks at that."""
+
+    url: str
+    guard_pass: Secret
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The one that the settings name. ``ConfigurationError`` without ``STRAVA_TOKEN_KEYS``."""
+        return cls(settings.dagster_webserver_url, Secret(dagster_pass(settings)))
+
+
 def launch_run(
-    webserver_url: str, job: str, run_config: Mapping[str, Any], tags: Mapping[str, str], *, location: str | None = None
+    dagster: DagsterServer,
+    job: str,
+    run_config: Mapping[str, Any],
+    tags: Mapping[str, str],
+    *,
+    location: str | None = None,
 ) -> str:
     """Launch a job, of another code location if one is named; returns the run's id. ``DagsterUnavailable``."""
     elsewhere = {} if location is None else {"repositoryLocationName": location}
@@ -121,11 +145,11 @@ def launch_run(
         "runConfigData": run_config,
         "executionMetadata": {"tags": _tag_list(tags)},
     }
-    return _ask(webserver_url, _LAUNCH_RUN, params, {"LaunchRunSuccess"}, lambda answer: str(answer["run"]["id"]))
+    return _ask(dagster, _LAUNCH_RUN, params, {"LaunchRunSuccess"}, lambda answer: str(answer["run"]["id"]))
 
 
 def launch_backfill(
-    webserver_url: str, assets: Iterable[str], partitions: Iterable[str], tags: Mapping[str, str]
+    dagster: DagsterServer, assets: Iterable[str], partitions: Iterable[str], tags: Mapping[str, str]
 ) -> str:
     """Launch a backfill of assets that share their partitions, as Dagster's UI does; returns its id.
 
@@ -136,30 +160,30 @@ def launch_backfill(
         "partitionNames": list(partitions),
         "tags": _tag_list(tags),
     }
-    return _ask(webserver_url, _LAUNCH_BACKFILL, params, {"LaunchBackfillSuccess"}, lambda answer: str(answer["id"]))
+    return _ask(dagster, _LAUNCH_BACKFILL, params, {"LaunchBackfillSuccess"}, lambda answer: str(answer["id"]))
 
 
-def runs_to_come(webserver_url: str, run_ids: Iterable[str]) -> set[str]:
+def runs_to_come(dagster: DagsterServer, run_ids: Iterable[str]) -> set[str]:
     """Those of the runs that wait in the queue, or are at work. ``DagsterUnavailable`` if nobody can tell."""
 
     def unfinished(answer: Any) -> set[str]:
         return {run["runId"] for run in answer["results"] if run["status"] in _TO_COME}
 
-    return _ask(webserver_url, _RUNS, {"runIds": list(run_ids)}, {"Runs"}, unfinished)
+    return _ask(dagster, _RUNS, {"runIds": list(run_ids)}, {"Runs"}, unfinished)
 
 
-def add_athlete(webserver_url: str, athlete_id: int) -> None:
+def add_athlete(dagster: DagsterServer, athlete_id: int) -> None:
     """Give an athlete their partitions; does nothing when they have them. ``DagsterUnavailable``."""
     successes = {"AddDynamicPartitionSuccess", "DuplicateDynamicPartitionError"}
-    _ask(webserver_url, _ADD_ATHLETE, str(athlete_id), successes, lambda _: None)
+    _ask(dagster, _ADD_ATHLETE, str(athlete_id), successes, lambda _: None)
 
 
-def remove_athlete(webserver_url: str, athlete_id: int) -> None:
+def remove_athlete(dagster: DagsterServer, athlete_id: int) -> None:
     """Take an athlete's partitions away; does nothing when they have none. ``DagsterUnavailable``."""
-    _ask(webserver_url, _REMOVE_ATHLETE, str(athlete_id), {"DeleteDynamicPartitionsSuccess"}, lambda _: None)
+    _ask(dagster, _REMOVE_ATHLETE, str(athlete_id), {"DeleteDynamicPartitionsSuccess"}, lambda _: None)
 
 
-def delete_runs(webserver_url: str, athlete_id: int) -> int:
+def delete_runs(dagster: DagsterServer, athlete_id: int) -> int:
     """Delete runs that are an athlete's alone, with all they logged; returns how many are left for the next time.
 
     Those are the ones still at work, and whatever is beyond a hundred. ``DagsterUnavailable``.
@@ -167,7 +191,7 @@ def delete_runs(webserver_url: str, athlete_id: int) -> int:
     found: dict[str, str] = {}
     for tags in tags_of_runs(athlete_id):
         found |= _ask(
-            webserver_url,
+            dagster,
             _RUNS,
             {"tags": _tag_list(tags)},
             {"Runs"},
@@ -176,33 +200,33 @@ def delete_runs(webserver_url: str, athlete_id: int) -> int:
     ended = [run_id for run_id, status in found.items() if status in _ENDED][:RUNS_AT_ONCE]
     for run_id in ended:
         # Another bridge, or the command, may have been faster.
-        _ask(webserver_url, _DELETE_RUN, run_id, {"DeletePipelineRunSuccess", "RunNotFoundError"}, lambda _: None)
+        _ask(dagster, _DELETE_RUN, run_id, {"DeletePipelineRunSuccess", "RunNotFoundError"}, lambda _: None)
     return len(found) - len(ended)
 
 
-def cover_last_materializations(webserver_url: str) -> None:
+def cover_last_materializations(dagster: DagsterServer) -> None:
     """Have each asset's last materialization say nothing of anybody. ``DagsterUnavailable``."""
     for asset in ASSETS:
         params = {"eventType": "ASSET_MATERIALIZATION", "assetKey": {"path": [asset]}, "description": GONE}
-        _ask(webserver_url, _COVER, params, {"ReportRunlessAssetEventsSuccess"}, lambda _: None)
+        _ask(dagster, _COVER, params, {"ReportRunlessAssetEventsSuccess"}, lambda _: None)
 
 
 def _is_alone(run: Any, athlete_id: int) -> bool:
     return is_of_athlete_alone({tag["key"]: tag["value"] for tag in run["tags"]}, athlete_id)
 
 
-def athletes_being_backfilled(webserver_url: str) -> set[int]:
+def athletes_being_backfilled(dagster: DagsterServer) -> set[int]:
     """Whose backfills are under way, as far as their tags tell. ``DagsterUnavailable`` if nobody can tell."""
 
     def tagged(answer: Any) -> set[int]:
         tags = [tag for backfill in answer["results"] for tag in backfill["tags"]]
         return {int(tag["value"]) for tag in tags if tag["key"] == ATHLETE_TAG and tag["value"].isdecimal()}
 
-    return _ask(webserver_url, _BACKFILLS, {"statuses": ["REQUESTED"]}, {"PartitionBackfills"}, tagged, GLANCE_SECONDS)
+    return _ask(dagster, _BACKFILLS, {"statuses": ["REQUESTED"]}, {"PartitionBackfills"}, tagged, GLANCE_SECONDS)
 
 
 def _ask(
-    webserver_url: str,
+    dagster: DagsterServer,
     query: str,
     params: Mapping[str, Any] | str,
     successes: set[str],
@@ -212,18 +236,30 @@ def _ask(
     """What an answer of the wanted kind holds; ``DagsterUnavailable`` for any other answer, and for none."""
     try:
         response = requests.post(
-            f"{webserver_url}/graphql",
+            f"{dagster.url}/graphql",
             json={"query": query, "variables": {"params": params}},
+            headers={OUR_HEADER: dagster.guard_pass.reveal()},
             timeout=timeout_s,
+            # Another host must not be shown the pass.
+            allow_redirects=False,
         )
+        if response.status_code in _KEPT_OUT:
+            raise DagsterUnavailable(_kept_out(dagster, response.status_code))
         response.raise_for_status()
         answer = response.json()["data"]["answer"]
         if answer["__typename"] in successes:
             return found_in(answer)
         reason = answer.get("message") or answer["__typename"]
     except (requests.RequestException, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DagsterUnavailable(f"Dagster at {webserver_url} is away: {type(error).__name__}") from None
+        raise DagsterUnavailable(f"Dagster at {dagster.url} is away: {type(error).__name__}") from None
     raise DagsterUnavailable(f"Dagster refused: {reason}")
+
+
+def _kept_out(dagster: DagsterServer, status: int) -> str:
+    return (
+        f"Dagster at {dagster.url} does not let us in ({status}): both need the same STRAVA_TOKEN_KEYS, and the host"
+        " of DAGSTER_WEBSERVER_URL must be among STRAVA_DAGSTER_HOSTS if it is not this machine's"
+    )
 
 
 def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:

@@ -20,6 +20,7 @@ from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.erasure import DEPARTURE, REMOVAL, drop_late_events
 from strava_pipeline.warehouse.ops_tables import users
 from webhook_bridge.dagster_api import (
+    DagsterServer,
     add_athlete,
     athletes_being_backfilled,
     cover_last_materializations,
@@ -46,6 +47,7 @@ class DagsterTasks:
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
+        self._dagster = DagsterServer.from_settings(settings)
         self._engine = engine
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -105,29 +107,29 @@ class DagsterTasks:
         return True
 
     def _tell(self, athlete_id: int, task: str) -> None:
-        url = self._settings.dagster_webserver_url
+        dagster = self._dagster
         if task == REMOVAL:
             self._clear_lake(athlete_id)
         if task in LEAVING:
-            remove_athlete(url, athlete_id)
+            remove_athlete(dagster, athlete_id)
         if task == REMOVAL:
             self._delete_runs(athlete_id)
         if task in LEAVING:
             return
-        add_athlete(url, athlete_id)
+        add_athlete(dagster, athlete_id)
         tags = {ATHLETE_TAG: str(athlete_id), "strava/lane": "backfill", "dagster/priority": "-10"}
         # First the one that may be refused, for a month that Dagster does not know: trying again then doubles nothing.
-        launch_backfill(url, HISTORY_ASSETS, _cells(athlete_id, self._settings.history_start), tags)
-        launch_backfill(url, PROFILE_ASSETS, [str(athlete_id)], tags)
+        launch_backfill(dagster, HISTORY_ASSETS, _cells(athlete_id, self._settings.history_start), tags)
+        launch_backfill(dagster, PROFILE_ASSETS, [str(athlete_id)], tags)
 
     def _delete_runs(self, athlete_id: int) -> None:
-        url = self._settings.dagster_webserver_url
+        dagster = self._dagster
         # Asked first: a backfill launches no run any more after it has ended.
-        under_way = athlete_id in athletes_being_backfilled(url)
-        left = delete_runs(url, athlete_id)
+        under_way = athlete_id in athletes_being_backfilled(dagster)
+        left = delete_runs(dagster, athlete_id)
         if left or under_way:
             raise NotYet(f"{left} runs are left{', and a backfill is under way' if under_way else ''}")
-        cover_last_materializations(url)
+        cover_last_materializations(dagster)
 
     def _clear_lake(self, athlete_id: int) -> None:
         from strava_pipeline.warehouse.lake import (  # noqa: PLC0415  Arrow, which nothing else here needs

@@ -26,7 +26,7 @@ from strava_pipeline.warehouse.webhook_claims import (
     something_is_due,
 )
 from strava_pipeline.warehouse.webhook_launches import end_launches, extend_launches, give_back, note_run, overdue_runs
-from webhook_bridge.dagster_api import DagsterUnavailable, launch_run, runs_to_come
+from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, launch_run, runs_to_come
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Dispatcher:
     """Claims what is due and launches ``webhook_sync`` for it, until stopped."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
-        self._settings = settings
+        self._dagster = DagsterServer.from_settings(settings)
         self._engine = engine
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -126,7 +126,7 @@ class Dispatcher:
 
     def _launch(self, claims: Sequence[Claim]) -> None:
         fences = [claim.fence for claim in claims]
-        run_id = launch_run(self._settings.dagster_webserver_url, JOB, _run_config(fences), _tags(claims))
+        run_id = launch_run(self._dagster, JOB, _run_config(fences), _tags(claims))
         note_run(self._engine, fences, run_id)
         log.info("run %s has %d object(s)", run_id, len(claims))
 
@@ -143,7 +143,7 @@ class Dispatcher:
         overdue = overdue_runs(self._engine)
         if not overdue:
             return
-        to_come = runs_to_come(self._settings.dagster_webserver_url, overdue)
+        to_come = runs_to_come(self._dagster, overdue)
         extend_launches(self._engine, sorted(to_come))
         if lost := sorted(set(overdue) - to_come):
             pause = self._next_pause()

@@ -34,7 +34,7 @@ from strava_pipeline.warehouse.webhook_events import (
     inbox_by_state,
     waiting_events,
 )
-from webhook_bridge.dagster_api import DagsterUnavailable, athletes_being_backfilled
+from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, athletes_being_backfilled
 from webhook_bridge.invites import new_invite
 from webhook_bridge.operator import operator_gate
 from webhook_bridge.pages import Answer, install_pages, page
@@ -103,7 +103,7 @@ def overview() -> Answer:
     with current_app.extensions["reading_engine"].connect() as connection:
         found = _look(connection, settings, number)
     try:
-        importing: set[int] | None = athletes_being_backfilled(settings.dagster_webserver_url)
+        importing: set[int] | None = athletes_being_backfilled(DagsterServer.from_settings(settings))
     except DagsterUnavailable:
         importing = None
     return page(

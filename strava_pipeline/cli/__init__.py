@@ -24,6 +24,7 @@ COMMANDS = {
     "backfill": ("backfill", "Import an athlete's months through Dagster."),
     "bridge": ("bridge", "Serve the webhook bridge."),
     "connect": ("athletes", "Connect an athlete with an authorization code."),
+    "dagster-webserver": ("dagster_webserver", "Serve Dagster's UI behind the operator's login."),
     "dead-letters": ("dead_letters", "Show, replay and discard events that were given up."),
     "demo": ("demo", "Show the whole pipeline at work against a mock Strava."),
     "doctor": ("doctor", "Check settings, database, keys and Strava, and say what is wrong."),

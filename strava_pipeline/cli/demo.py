@@ -185,14 +185,15 @@ def _connect_everybody(running: Demo) -> list[int]:
 
 def _backfill(running: Demo, athletes: list[int]) -> None:
     """Backfill every month of every athlete, as the operator does in Dagster's UI."""
-    from webhook_bridge.dagster_api import launch_backfill
+    from webhook_bridge.dagster_api import DagsterServer, launch_backfill
 
+    dagster = DagsterServer.from_settings(running.settings)
     wanted: dict[str, set[str]] = {"gear": set(), GRID_ASSETS[-1]: set()}
     for athlete_id in athletes:
         tags = {"strava/athlete": str(athlete_id), "strava/lane": "backfill", "dagster/priority": "-10"}
         months = [f"{athlete_id}|{month}" for month in _months()]
         for assets, partitions in ((("athletes", "gear"), [str(athlete_id)]), (GRID_ASSETS, months)):
-            launch_backfill(running.settings.dagster_webserver_url, assets, partitions, tags)
+            launch_backfill(dagster, assets, partitions, tags)
             wanted[assets[-1]].update(partitions)
     running.say("backfills are requested; Dagster's daemon takes them up every 30 s")
     _wait(lambda: _is_materialized(running.instance, wanted), BACKFILL_SECONDS, "the backfills")

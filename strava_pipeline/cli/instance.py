@@ -34,18 +34,23 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
 def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
     """The instance, opened in this process; runs that a dead command left behind are marked as failed."""
     environment = dagster_environment(settings)
+    os.environ.update(environment)
+    with instance_at(environment["DAGSTER_HOME"]) as instance:
+        _tidy(instance)
+        yield instance
+
+
+def instance_at(dagster_home: str) -> DagsterInstance:
+    """The instance in this folder, as it is. ``ConfigurationError`` if its file is not usable."""
     from dagster import DagsterError, DagsterInstance
     from yaml import YAMLError
 
-    os.environ.update(environment)
+    os.environ["DAGSTER_HOME"] = dagster_home
     try:
-        instance = DagsterInstance.get()
+        return DagsterInstance.get()
     except (DagsterError, YAMLError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ConfigurationError(f"{environment['DAGSTER_HOME']}/dagster.yaml is not usable: {reason}") from None
-    with instance:
-        _tidy(instance)
-        yield instance
+        raise ConfigurationError(f"{dagster_home}/dagster.yaml is not usable: {reason}") from None
 
 
 def _tidy(instance: DagsterInstance) -> None:

@@ -18,16 +18,16 @@ def logs_of(home: Path) -> Path:
 
 
 def dagster_services(home: Path, port: int, environment: Mapping[str, str]) -> list[Service]:
-    """Dagster's webserver, on loopback since it has no login, and its daemon."""
+    """Dagster's webserver behind the guard, and its daemon."""
     workspace = ("-w", str(shipped_file("workspace.yaml")))
-    webserver = ("dagster_webserver", "-h", LOOPBACK, "-p", str(port), *workspace)
+    webserver = ("strava_pipeline", "dagster-webserver", "-p", str(port), *workspace)
     return [
         Service(
             "dagster-webserver",
             _python(*webserver),
             logs_of(home) / "dagster-webserver.log",
             environment,
-            ready_url=f"http://{LOOPBACK}:{port}/server_info",
+            ready_url=f"http://{LOOPBACK}:{port}/health/ready",
         ),
         Service(
             "dagster-daemon",

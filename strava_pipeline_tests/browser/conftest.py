@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Response, sync_playwright
 from sqlalchemy import Engine, make_url
 
 from strava_pipeline.local.postgres import Server
@@ -27,7 +27,10 @@ ARGUMENTS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 STOPPING_SECONDS = 60
+# What the guard answers to whom it does not let pass.
+KEPT_OUT = {400, 401, 403, 405, 415, 421}
 MONTHS = 3
+OPERATOR_TOKEN = "a-token-of-the-operator"
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ def running(server: Server, template: str) -> Iterator[Running]:
             "STRAVA_DATABASE_URL": database,
             "DAGSTER_POSTGRES_URL": dagster_database,
             "STRAVA_HISTORY_START": months[0].isoformat(),
+            "STRAVA_OPERATOR_TOKEN": OPERATOR_TOKEN,
         }
         mock = start_mock("--months", str(MONTHS))
         process = installation.start("up")
@@ -110,7 +114,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def site(running: Running, chromium: Browser) -> Iterator[Site]:
-    """The bridge in a window of its own."""
+    """The bridge in a window of its own, the operator logged in."""
     context = chromium.new_context()
     page = context.new_page()
     complaints: list[str] = []
@@ -122,16 +126,39 @@ def site(running: Running, chromium: Browser) -> Iterator[Site]:
 
     page.on("console", note)
     page.on("pageerror", lambda error: complaints.append(str(error)))
+    log_in(page, running.bridge_url)
     yield Site(page, running.bridge_url, complaints)
     context.close()
 
 
 @pytest.fixture
 def dagster(running: Running, chromium: Browser) -> Iterator[DagsterUI]:
-    """Dagster's UI in a window of its own, which is as large as a screenshot should be."""
+    """Dagster's UI in a window of its own, the operator logged in; it is as large as a screenshot should be."""
     context = chromium.new_context(viewport=WINDOW, device_scale_factor=1.25, locale="en-US", timezone_id="UTC")
-    yield DagsterUI(context.new_page(), running.dagster_url)
+    page = context.new_page()
+    refused: list[str] = []
+
+    def note_answer(answer: Response) -> None:
+        if answer.status in KEPT_OUT:
+            refused.append(f"{answer.status} {answer.url}")
+
+    def note_policy(message: ConsoleMessage) -> None:
+        if "Content Security Policy" in message.text:
+            refused.append(message.text)
+
+    page.on("response", note_answer)
+    page.on("console", note_policy)
+    log_in(page, running.dagster_url)
+    yield DagsterUI(page, running.dagster_url, refused)
     context.close()
+
+
+def log_in(page: Page, url: str) -> None:
+    """From the front page to the form, and with the token back to the front page."""
+    page.goto(url)
+    page.get_by_label("Operator's token").fill(OPERATOR_TOKEN)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(f"{url}/**")
 
 
 @pytest.fixture

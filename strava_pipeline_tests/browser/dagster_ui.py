@@ -14,10 +14,11 @@ WINDOW: ViewportSize = {"width": 1280, "height": 800}
 
 @dataclass(frozen=True)
 class DagsterUI:
-    """One window with Dagster's UI."""
+    """One window with Dagster's UI; ``refused`` tells what the guard, or a policy of its answers, kept from it."""
 
     page: Page
     url: str
+    refused: list[str]
 
     def open_graph(self) -> None:
         """The whole graph of assets, its groups open."""
@@ -71,6 +72,11 @@ class DagsterUI:
         self._button("Materialize").click()
         self.page.get_by_role("dialog").get_by_role("button", name="Launch 1 run").click(timeout=PAGE_MILLISECONDS)
         expect(self.page.get_by_text("Launched run")).to_be_visible(timeout=PAGE_MILLISECONDS)
+
+    def launch_job(self, job: str) -> None:
+        """Launch a job that needs no choice, from its launchpad."""
+        self.page.goto(f"{self.url}/locations/strava_pipeline/jobs/{job}/playground")
+        self._button("Launch Run").click(timeout=PAGE_MILLISECONDS)
 
     def _in_graph(self, name: str) -> Locator:
         return self.page.locator("svg").get_by_text(name, exact=True).filter(visible=True).first

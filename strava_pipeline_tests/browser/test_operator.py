@@ -13,7 +13,7 @@ from strava_pipeline.mock_strava.athletes import CYCLIST, RUNNER
 from strava_pipeline.warehouse.analysis_tables import route_analyses
 from strava_pipeline.warehouse.ops_tables import operator_audit, users, webhook_events
 from strava_pipeline.warehouse.tables import activities
-from strava_pipeline_tests.browser.conftest import Running, Site
+from strava_pipeline_tests.browser.conftest import OPERATOR_TOKEN, Running, Site
 from strava_pipeline_tests.browser.dagster_ui import PAGE_MILLISECONDS, WINDOW, DagsterUI
 from strava_pipeline_tests.browser.screenshots import Screenshots
 
@@ -24,6 +24,26 @@ IMPORT_SECONDS = 300
 REPLAY_SECONDS = 120
 RUN_SECONDS = 120
 POLL_MILLISECONDS = 1000
+# Each tells what the page learned.
+TRIES_OF_A_FOREIGN_PAGE = """async url => {
+    const asks = {credentials: "include", mode: "no-cors"};
+    const json = {"Content-Type": "application/json"};
+    const tries = [
+        () => fetch(url + "/graphql?query={version}", asks),
+        () => fetch(url + "/graphql", {...asks, method: "POST", body: "{}"}),
+        () => fetch(url + "/graphql", {credentials: "include", method: "POST", body: "{}", headers: json}),
+        () => new Promise((yes, no) => {
+            const line = new WebSocket(url.replace("http", "ws") + "/graphql", "graphql-ws");
+            line.onopen = yes; line.onerror = no;
+        }),
+        () => new Promise((yes, no) => {
+            const image = new Image();
+            image.onload = yes; image.onerror = no; image.src = url + "/favicon.png";
+        }),
+    ];
+    const told = await Promise.allSettled(tries.map(attempt => attempt()));
+    return told.map(one => one.status == "rejected" ? "refused" : one.value.type);
+}"""
 
 
 def reload_until(page: Page, wanted: Locator, seconds: int) -> None:
@@ -86,7 +106,10 @@ def test_an_athlete_comes_is_imported_and_goes(site: Site, running: Running) -> 
         state = connection.execute(select(users.c.state).where(users.c.athlete_id == athlete)).scalar_one()
         assert state == "revoked"
         assert connection.execute(rows_of(activities, athlete)).scalar_one() == 0
-        acted = connection.execute(select(operator_audit.c.action).order_by(operator_audit.c.id)).scalars().all()
+        actions = (
+            select(operator_audit.c.action).where(operator_audit.c.action != "login").order_by(operator_audit.c.id)
+        )
+        acted = connection.execute(actions).scalars().all()
     assert acted == ["connect", "replay", "forget"]
     assert site.complaints == []
 
@@ -139,6 +162,51 @@ def test_a_backfill_turns_months_green_and_a_failing_month_says_why(
     expect(reason).to_be_in_viewport(timeout=PAGE_MILLISECONDS)
     trace = page.get_by_text("Stack Trace:").last
     screenshots.take(page, "failure", only=page.get_by_role("dialog"), above=trace)
+    assert dagster.refused == []
+
+
+def test_a_run_is_launched_and_its_log_is_followed_live(dagster: DagsterUI) -> None:
+    page = dagster.page
+    told: list[str] = []
+    page.on("websocket", lambda line: line.on("framereceived", lambda text: told.append(str(text))))
+    dagster.launch_job("retention")
+    page.wait_for_url("**/runs/*", timeout=PAGE_MILLISECONDS)
+    # Nobody loads the page again.
+    expect(page.get_by_text("RUN_SUCCESS").first).to_be_visible(timeout=RUN_SECONDS * 1000)
+    assert any("pipelineRunLogs" in text and "RUN_SUCCESS" in text for text in told)
+    assert dagster.refused == []
+
+
+def test_logging_out_ends_what_is_open_in_another_window(dagster: DagsterUI) -> None:
+    page = dagster.page
+    with page.expect_websocket(timeout=PAGE_MILLISECONDS) as opened:
+        page.goto(f"{dagster.url}/runs")
+    other = page.context.new_page()
+    other.goto(f"{dagster.url}/operator/logout")
+    with opened.value.expect_event("close", timeout=PAGE_MILLISECONDS):
+        other.get_by_role("button", name="Log out").click()
+    expect(other.get_by_label("Operator's token")).to_be_visible()
+    page.goto(f"{dagster.url}/runs?view=all")
+    expect(page.get_by_label("Operator's token")).to_be_visible()
+    page.get_by_label("Operator's token").fill("not-the-token-of-the-operator")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_have_text("That is not the token.")
+    page.get_by_label("Operator's token").fill(OPERATOR_TOKEN)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(f"{dagster.url}/runs?view=all")
+
+
+def test_a_page_on_another_port_can_do_nothing_to_dagster(dagster: DagsterUI, running: Running) -> None:
+    # The same site, so that the cookie goes along; the mock's front page stands for it.
+    page = dagster.page
+    page.goto(f"{running.mock.url}/mock/athletes")
+    fetched = page.evaluate(
+        TRIES_OF_A_FOREIGN_PAGE,
+        dagster.url,
+    )
+    # Some of these are sent, and none tells the page anything.
+    assert fetched == ["refused"] * 5
+    assert {one.split()[0] for one in dagster.refused} <= {"403", "405"}
 
 
 def rows_of(table: Table, athlete: int) -> Select[int]:

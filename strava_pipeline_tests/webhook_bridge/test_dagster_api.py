@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from strava_pipeline.operator_door import OUR_HEADER
+from strava_pipeline.secret import Secret
 from strava_pipeline_tests.strava.loopback import Loopback, Raw, Reply, reply
 from webhook_bridge import dagster_api
-from webhook_bridge.dagster_api import DagsterUnavailable, launch_backfill, launch_run
+from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, launch_backfill, launch_run
+
+PASS = "what-the-guard-wants-to-see"
 
 
 @pytest.fixture
@@ -22,8 +26,12 @@ def answered(**answer: Any) -> Reply:
     return reply({"data": {"answer": answer}})
 
 
+def server_at(url: str) -> DagsterServer:
+    return DagsterServer(url, Secret(PASS))
+
+
 def launch(dagster: Loopback) -> str:
-    return launch_run(dagster.url, "webhook_sync", {"ops": {}}, {"strava/lane": "live"})
+    return launch_run(server_at(dagster.url), "webhook_sync", {"ops": {}}, {"strava/lane": "live"})
 
 
 def test_a_launched_run_tells_its_id(dagster: Loopback) -> None:
@@ -46,7 +54,7 @@ def test_a_launched_run_tells_its_id(dagster: Loopback) -> None:
 
 def test_a_launched_backfill_tells_its_id(dagster: Loopback) -> None:
     dagster.answers(answered(__typename="LaunchBackfillSuccess", id="backfill-1"))
-    assert launch_backfill(dagster.url, ["activities"], ["7|2025-06-01"], {"a": "b"}) == "backfill-1"
+    assert launch_backfill(server_at(dagster.url), ["activities"], ["7|2025-06-01"], {"a": "b"}) == "backfill-1"
     params = json.loads(dagster.asked[0].body)["variables"]["params"]
     assert params == {
         "assetSelection": [{"path": ["activities"]}],
@@ -105,4 +113,30 @@ def test_nobody_there_means_away() -> None:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     with pytest.raises(DagsterUnavailable, match=f"Dagster at http://127.0.0.1:{port} is away"):
-        launch_run(f"http://127.0.0.1:{port}", "webhook_sync", {}, {})
+        launch_run(server_at(f"http://127.0.0.1:{port}"), "webhook_sync", {}, {})
+
+
+def test_the_guard_is_shown_the_pass_and_nobody_else_sees_it(
+    dagster: Loopback, caplog: pytest.LogCaptureFixture
+) -> None:
+    dagster.answers(answered(__typename="LaunchRunSuccess", run={"id": "run-1"}))
+    launch(dagster)
+    assert dagster.asked[0].headers[OUR_HEADER] == PASS
+    assert PASS not in repr(server_at(dagster.url))
+    assert PASS not in caplog.text
+
+
+def test_another_host_is_not_shown_the_pass(dagster: Loopback) -> None:
+    with Loopback() as elsewhere:
+        dagster.answers(Reply(307, b"", {"Location": f"{elsewhere.url}/graphql"}))
+        with pytest.raises(DagsterUnavailable, match="is away"):
+            launch(dagster)
+        assert elsewhere.asked == []
+
+
+@pytest.mark.parametrize("status", [401, 403, 421])
+def test_being_kept_out_tells_what_to_set(dagster: Loopback, status: int) -> None:
+    dagster.answers(Reply(status, b"no\n"))
+    with pytest.raises(DagsterUnavailable, match=rf"does not let us in \({status}\).*STRAVA_TOKEN_KEYS") as caught:
+        launch(dagster)
+    assert PASS not in str(caught.value)

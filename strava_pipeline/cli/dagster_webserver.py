@@ -1,0 +1,88 @@
+"""``strava-pipeline dagster-webserver``: Dagster's own webserver behind the guard, on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import click
+
+from strava_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+    from dagster._core.workspace.context import WorkspaceProcessContext
+    from starlette.types import ASGIApp
+
+LOOPBACK = "127.0.0.1"
+# As Dagster's own command has them.
+STATEMENT_MILLISECONDS = 15_000
+CONNECTION_SECONDS = 3600
+MOST_CONNECTIONS_BEYOND_THE_POOL = 20
+POLL_MILLISECONDS = 2000
+# Less than a supervisor waits before it kills.
+ENDING_SECONDS = 5
+
+
+@click.command()
+@click.option(
+    "-w", "--workspace", "workspaces", multiple=True, required=True, type=click.Path(exists=True, dir_okay=False),
+    help="Dagster's workspace file; may be given several times.",
+)  # fmt: skip
+@click.option(
+    "-p", "--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1; DAGSTER_WEBSERVER_URL's if not given."
+)
+def dagster_webserver(workspaces: Sequence[str], port: int | None) -> None:
+    """Serve Dagster's UI, of the instance in DAGSTER_HOME, to whoever is logged in as the operator, until Ctrl-C."""
+    from strava_pipeline.cli.instance import instance_at
+    from strava_pipeline.dagster_guard.door import Door
+    from strava_pipeline.dagster_guard.guard import Guard
+    from strava_pipeline.dagster_guard.sessions import Sessions
+    from strava_pipeline.warehouse.migrate import open_warehouse
+
+    settings = load_settings()
+    door = Door.from_settings(settings)
+    dagster_home = settings.required("dagster_home")
+    with (
+        open_warehouse(settings) as engine,
+        instance_at(dagster_home) as instance,
+        _workspace(instance, workspaces) as workspace,
+    ):
+        guard = Guard(_dagster_app(workspace), door, Sessions(engine, door.proof))
+        _serve(guard, port or urlsplit(settings.dagster_webserver_url).port or 3000)
+
+
+def _workspace(instance: DagsterInstance, files: Sequence[str]) -> WorkspaceProcessContext:
+    """The code locations that the workspace files name, as Dagster's own command loads them."""
+    from dagster._core.workspace.context import WorkspaceProcessContext
+    from dagster._core.workspace.load_target import WorkspaceFileTarget
+    from dagster._utils.log import configure_loggers
+    from dagster_webserver.version import __version__
+
+    configure_loggers()
+    instance.optimize_for_webserver(STATEMENT_MILLISECONDS, CONNECTION_SECONDS, MOST_CONNECTIONS_BEYOND_THE_POOL)
+    return WorkspaceProcessContext(instance, WorkspaceFileTarget(list(files)), version=__version__)
+
+
+def _dagster_app(workspace: WorkspaceProcessContext) -> ASGIApp:
+    from dagster_webserver.app import create_app_from_workspace_process_context
+
+    return create_app_from_workspace_process_context(workspace, live_data_poll_rate=POLL_MILLISECONDS)
+
+
+def _serve(app: ASGIApp, port: int) -> None:
+    import uvicorn
+
+    uvicorn.run(
+        app,
+        host=LOOPBACK,
+        port=port,
+        log_level="warning",
+        # Addresses may hold secrets in their queries.
+        access_log=False,
+        # Whoever is on this machine could claim any address, and any scheme.
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=ENDING_SECONDS,
+    )

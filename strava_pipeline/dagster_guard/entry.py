@@ -1,0 +1,45 @@
+"""Who may pass once the rules have nothing against a request."""
+
+from __future__ import annotations
+
+import hmac
+from enum import Enum, auto
+
+from strava_pipeline.dagster_guard.asked import Asked
+from strava_pipeline.dagster_guard.door import Door
+from strava_pipeline.operator_door import OUR_HEADER
+
+# A browser sends one; more are somebody's try.
+MOST_SECRETS = 4
+LONGEST_SECRET = 128
+
+
+class Entry(Enum):
+    """On what terms a request passes."""
+
+    FREE = auto()
+    WITH_SESSION = auto()
+    NEVER = auto()
+
+
+def entry(asked: Asked, door: Door) -> Entry:
+    """On what terms: freely if it is one of our processes, or nobody has to log in; never if nobody can."""
+    if door.stands_open or _is_ours(asked, door):
+        return Entry.FREE
+    return Entry.NEVER if door.token is None else Entry.WITH_SESSION
+
+
+def secrets_in(asked: Asked, cookie: str) -> tuple[str, ...]:
+    """What may be a session's secret, out of the cookies of this name."""
+    found = []
+    for header in asked.headers.get("cookie", ()):
+        for part in header.split(";"):
+            name, _, value = part.strip().partition("=")
+            if name == cookie and 0 < len(value) <= LONGEST_SECRET:
+                found.append(value)
+    return tuple(dict.fromkeys(found))[:MOST_SECRETS]
+
+
+def _is_ours(asked: Asked, door: Door) -> bool:
+    shown = asked.header(OUR_HEADER.lower()) or ""
+    return hmac.compare_digest(shown.encode(), door.our_pass.reveal().encode())

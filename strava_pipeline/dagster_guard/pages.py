@@ -1,0 +1,185 @@
+"""The guard's own pages: the login, the logout, what they look like, and whether Dagster is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import importlib.resources
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, quote, urlsplit
+
+from jinja2 import Environment, FileSystemLoader
+from starlette.responses import RedirectResponse, Response
+from starlette.types import Receive
+
+import webhook_bridge
+from strava_pipeline.dagster_guard.answers import line, page
+from strava_pipeline.dagster_guard.asked import Asked
+from strava_pipeline.dagster_guard.attempts import Attempts
+from strava_pipeline.dagster_guard.door import Door
+from strava_pipeline.dagster_guard.entry import secrets_in
+from strava_pipeline.dagster_guard.rules import FORBIDDEN, NOT_ALLOWED, comes_from_our_page
+from strava_pipeline.dagster_guard.sessions import Sessions
+from strava_pipeline.warehouse.operator_sessions import SESSION_LIFETIME
+
+log = logging.getLogger(__name__)
+
+OK, SEE_OTHER, UNAUTHORIZED, TOO_LARGE, TOO_MANY = 200, 303, 401, 413, 429
+TIMED_OUT = 408
+NO_TOKEN = "STRAVA_OPERATOR_TOKEN is not set: nobody can log in until it is (strava-pipeline init makes one)."  # noqa: S105  it says that there is none
+FORM_CAP_BYTES = 4096
+FORM_SECONDS = 10.0
+LONGEST_NEXT = 2000
+HOME = "/"
+Handler = Callable[[Asked, Receive], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class _Paths:
+    """Dagster's UI has nothing below ``/operator``."""
+
+    login: str = "/operator/login"
+    logout: str = "/operator/logout"
+    style: str = "/operator/pages.css"
+    icon: str = "/operator/icon.svg"
+    ready: str = "/health/ready"
+
+
+PATHS = _Paths()
+FORMS = frozenset({PATHS.login, PATHS.logout})
+_ALL = frozenset(vars(PATHS).values())
+_STATIC = importlib.resources.files(webhook_bridge) / "static"
+_TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
+_TEMPLATES.globals["paths"] = PATHS
+
+
+def is_own(asked: Asked) -> bool:
+    """Whether a request is for one of the guard's own pages, and not for Dagster."""
+    return asked.path in _ALL and not asked.is_websocket
+
+
+def to_login(asked: Asked) -> Response:
+    """What someone gets who is not logged in: people the form, programs one line."""
+    if asked.method == "GET" and not asked.is_websocket and _is_for_people(asked):
+        return RedirectResponse(f"{PATHS.login}?next={quote(local_path(asked.target), safe='')}", SEE_OTHER)
+    return line(f"You are not logged in: open {PATHS.login} in a browser.", UNAUTHORIZED)
+
+
+def local_path(text: str) -> str:
+    """The text if it is the path of a page here, with its query; else the front page.
+
+    Browsers read a backslash as a slash, leave out tabs and line feeds, and take two slashes for another host.
+    """
+    plain = text.isascii() and text.isprintable() and not set(text) & set('\\ "<>')
+    is_local = text.startswith("/") and not text.startswith("//") and len(text) <= LONGEST_NEXT
+    return text if plain and is_local and urlsplit(text).path not in _ALL else HOME
+
+
+class Pages:
+    """Answers what :func:`is_own`. ``DatabaseAway`` when a session can be neither opened nor ended now."""
+
+    def __init__(self, door: Door, sessions: Sessions, attempts: Attempts) -> None:
+        self._door = door
+        self._sessions = sessions
+        self._attempts = attempts
+        self._handlers: dict[tuple[str, str], Handler] = {
+            ("GET", PATHS.login): self._login_form,
+            ("POST", PATHS.login): self._login,
+            ("GET", PATHS.logout): self._logout_form,
+            ("POST", PATHS.logout): self._logout,
+            ("GET", PATHS.style): self._style,
+            ("GET", PATHS.icon): self._icon,
+            ("GET", PATHS.ready): self._ready,
+        }
+
+    async def answer(self, asked: Asked, receive: Receive) -> Response:
+        """The answer to a request that the rules let pass."""
+        handler = self._handlers.get((asked.method, asked.path))
+        if handler is None:
+            return line("That is not how this page is asked.", NOT_ALLOWED)
+        return await handler(asked, receive)
+
+    async def _login_form(self, asked: Asked, _: Receive) -> Response:
+        if self._door.token is None:
+            return line(NO_TOKEN, FORBIDDEN)
+        query = parse_qs(urlsplit(asked.target).query)
+        return _form(local_path(query.get("next", [HOME])[-1]))
+
+    async def _login(self, asked: Asked, receive: Receive) -> Response:
+        if self._door.token is None:
+            return line(NO_TOKEN, FORBIDDEN)
+        if not comes_from_our_page(asked):
+            return line("The form was not sent from this page: load it again.", FORBIDDEN)
+        fields = await _fields(receive)
+        if isinstance(fields, Response):
+            return fields
+        following = local_path(fields.get("next", HOME))
+        if not self._attempts.take():
+            return _form(following, "Too many tries: wait a minute.", TOO_MANY)
+        if not hmac.compare_digest(fields.get("token", "").encode(), self._door.token.reveal().encode()):
+            await self._sessions.note_wrong_token(asked.address)
+            log.warning("a wrong operator's token came from %s", asked.address)
+            return _form(following, "That is not the token.", UNAUTHORIZED)
+        answer = RedirectResponse(following, SEE_OTHER, {"Cache-Control": "no-store"})
+        # A proxy before Dagster may end TLS where none is before the bridge.
+        over_tls = self._door.over_tls or (asked.header("origin") or "").startswith("https:")
+        lifetime = int(SESSION_LIFETIME.total_seconds())
+        secret = await self._sessions.open(asked.address)
+        answer.set_cookie(self._door.cookie, secret, lifetime, secure=over_tls, httponly=True, samesite="lax")
+        return answer
+
+    async def _logout_form(self, _: Asked, __: Receive) -> Response:
+        return page(_TEMPLATES.get_template("logout.html").render())
+
+    async def _logout(self, asked: Asked, _: Receive) -> Response:
+        if not comes_from_our_page(asked):
+            return line("The form was not sent from this page: load it again.", FORBIDDEN)
+        await self._sessions.end(secrets_in(asked, self._door.cookie))
+        answer = RedirectResponse(PATHS.login, SEE_OTHER, {"Cache-Control": "no-store"})
+        answer.delete_cookie(self._door.cookie, secure=self._door.over_tls, httponly=True, samesite="lax")
+        return answer
+
+    async def _style(self, _: Asked, __: Receive) -> Response:
+        return Response(_STATIC.joinpath("pages.css").read_bytes(), media_type="text/css")
+
+    async def _icon(self, _: Asked, __: Receive) -> Response:
+        return Response(_STATIC.joinpath("icon.svg").read_bytes(), media_type="image/svg+xml")
+
+    async def _ready(self, _: Asked, __: Receive) -> Response:
+        return line("ready", OK)
+
+
+def _form(following: str, wrong: str | None = None, status: int = OK) -> Response:
+    return page(_TEMPLATES.get_template("login.html").render(next=following, wrong=wrong), status)
+
+
+def _is_for_people(asked: Asked) -> bool:
+    """Whether a browser wants to show what it gets as a page."""
+    mode = asked.header("sec-fetch-mode")
+    return mode == "navigate" or (mode is None and "text/html" in (asked.header("accept") or ""))
+
+
+async def _fields(receive: Receive) -> dict[str, str] | Response:
+    """What a form holds, each field's last value; or why it is not read."""
+    try:
+        body = await asyncio.wait_for(_body(receive), FORM_SECONDS)
+    except TimeoutError:
+        return line("The form did not arrive.", TIMED_OUT)
+    if len(body) > FORM_CAP_BYTES:
+        return line("The form is too large.", TOO_LARGE)
+    found = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
+    return {name: values[-1] for name, values in found.items()}
+
+
+async def _body(receive: Receive) -> bytes:
+    """A request's body, or as much of it as is enough to see that it is too long."""
+    body = b""
+    while len(body) <= FORM_CAP_BYTES:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            break
+    return body

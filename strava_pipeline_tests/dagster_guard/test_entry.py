@@ -1,0 +1,81 @@
+"""On what terms a request passes, and what the settings make of the door."""
+
+from __future__ import annotations
+
+import pytest
+
+from strava_pipeline import operator_door
+from strava_pipeline.dagster_guard.door import Door
+from strava_pipeline.dagster_guard.entry import MOST_SECRETS, Entry, entry, secrets_in
+from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.operator_door import OUR_HEADER
+from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline_tests.dagster_guard.asking import COOKIE, PASS, asked, door
+
+
+@pytest.mark.parametrize("shown", [None, "", " ", "x", PASS[:-1], PASS + "x", PASS.upper(), "é" * 20, "Bearer " + PASS])
+def test_whoever_is_not_one_of_our_processes_needs_a_session(shown: str | None) -> None:
+    headers = () if shown is None else ((OUR_HEADER, shown),)
+    assert entry(asked("POST", "/graphql", *headers), door()) is Entry.WITH_SESSION
+
+
+def test_our_own_processes_pass() -> None:
+    ours = asked("POST", "/graphql", (OUR_HEADER, PASS))
+    assert entry(ours, door()) is Entry.FREE
+    assert entry(ours, door(token=None)) is Entry.FREE
+
+
+def test_without_a_token_nobody_else_passes_unless_the_door_stands_open() -> None:
+    assert entry(asked("GET", "/"), door(token=None)) is Entry.NEVER
+    assert entry(asked("GET", "/"), door(token=None, stands_open=True)) is Entry.FREE
+    assert entry(asked("GET", "/"), door(stands_open=True)) is Entry.FREE
+
+
+@pytest.mark.parametrize(
+    ("cookies", "found"),
+    [
+        ([], ()),
+        (["a=b; c"], ()),
+        ([f"{COOKIE}=s"], ("s",)),
+        ([f"a=b; {COOKIE}=s;c=d"], ("s",)),
+        # A page on another port may have planted one.
+        ([f"{COOKIE}=planted; {COOKIE}=s"], ("planted", "s")),
+        ([f"{COOKIE}=s", f"{COOKIE}=s"], ("s",)),
+        ([f"{COOKIE}="], ()),
+        ([f"{COOKIE}={'x' * 129}"], ()),
+        ([f"x{COOKIE}=s; {COOKIE}x=s; {COOKIE.upper()}=s"], ()),
+        (['a="; b; ' + f"{COOKIE}=s"], ("s",)),
+    ],
+)
+def test_secrets_are_found_among_cookies(cookies: list[str], found: tuple[str, ...]) -> None:
+    assert secrets_in(asked("GET", "/", *(("Cookie", cookie) for cookie in cookies)), COOKIE) == found
+
+
+def test_no_more_secrets_are_looked_up_than_a_browser_has() -> None:
+    many = "; ".join(f"{COOKIE}={number}" for number in range(1000))
+    assert len(secrets_in(asked("GET", "/", ("Cookie", many)), COOKIE)) == MOST_SECRETS
+
+
+def test_settings_make_the_door(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Door.from_settings(settings)
+    assert before.names == {"127.0.0.1", "localhost", "::1"}
+    assert (before.token, before.stands_open, before.over_tls) == (None, False, False)
+    monkeypatch.setenv("STRAVA_OPERATOR_TOKEN", "a-token-of-the-operator")
+    monkeypatch.setenv("STRAVA_DAGSTER_HOSTS", "Dagster.example.org, 192.168.1.4,[fd00::1]")
+    monkeypatch.setenv("STRAVA_BRIDGE_PUBLIC_URL", "https://rides.example.org")
+    after = Door.from_settings(load_settings())
+    assert after.names == before.names | {"dagster.example.org", "192.168.1.4", "fd00::1"}
+    assert after.over_tls
+    assert after.cookie == operator_door.cookie_name(load_settings())
+    assert after.proof != before.proof
+    assert "a-token-of-the-operator" not in repr(after)
+    assert operator_door.dagster_pass(settings) not in repr(after)
+
+
+@pytest.mark.parametrize(
+    "hosts", ["*", "https://dagster.example.org", "dagster.example.org:443", "*.example.org", "a b", "a/b"]
+)
+def test_hosts_that_are_no_names_are_named(settings: Settings, monkeypatch: pytest.MonkeyPatch, hosts: str) -> None:
+    monkeypatch.setenv("STRAVA_DAGSTER_HOSTS", hosts)
+    with pytest.raises(ConfigurationError, match="STRAVA_DAGSTER_HOSTS"):
+        Door.from_settings(load_settings())

@@ -1,0 +1,120 @@
+"""What whoever is logged in can do at Dagster's webserver as ``up`` serves it, and our own processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import delete, make_url
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin, Subprotocol
+
+from strava_pipeline.operator_door import OUR_HEADER, dagster_pass
+from strava_pipeline.secret import Secret
+from strava_pipeline.settings import load_settings
+from strava_pipeline.warehouse.engine import open_engine
+from strava_pipeline.warehouse.ops_tables import operator_sessions
+from strava_pipeline_tests.conftest import TOKEN_KEY
+from strava_pipeline_tests.dagster_guard.conftest import TOKEN, Served
+from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, athletes_being_backfilled, launch_run
+
+PATIENCE_SECONDS = 60
+LOGS = """
+subscription Logs($run: ID!) {
+  pipelineRunLogs(runId: $run, cursor: null) {
+    ... on PipelineRunLogsSubscriptionSuccess { messages { ... on MessageEvent { message } } }
+  }
+}
+"""
+RUNS = "{ runsOrError { ... on Runs { results { runId status } } } }"
+
+
+@pytest.fixture
+def bridge(served: Served, monkeypatch: pytest.MonkeyPatch) -> DagsterServer:
+    """Dagster as the bridge finds it by its settings."""
+    monkeypatch.setenv("DAGSTER_WEBSERVER_URL", served.origin)
+    monkeypatch.setenv("STRAVA_TOKEN_KEYS", TOKEN_KEY)
+    return DagsterServer.from_settings(load_settings())
+
+
+@contextmanager
+def open_socket(served: Served, cookie: str) -> Iterator[ClientConnection]:
+    """As Dagster's UI opens one."""
+    with connect(
+        f"ws://127.0.0.1:{served.port}/graphql",
+        origin=Origin(served.origin),
+        additional_headers={"Cookie": cookie},
+        subprotocols=[Subprotocol("graphql-ws")],
+    ) as socket:
+        socket.send(json.dumps({"type": "connection_init", "payload": {}}))
+        assert json.loads(socket.recv(PATIENCE_SECONDS)) == {"type": "connection_ack"}
+        yield socket
+
+
+def test_the_ui_and_its_files_are_served(served: Served) -> None:
+    page = served.ask("GET", "/runs", ("Accept", "text/html"), *served.session)
+    assert page.status == 200
+    assert 'id="root"' in page.text
+    assert json.loads(served.ask("GET", "/server_info", *served.session).text)["dagster_version"]
+    for path in ("/favicon.ico", "/manifest.json", "/robots.txt"):
+        file = served.ask("GET", path, *served.session)
+        assert (file.status, file.headers["x-content-type-options"]) == (200, "nosniff")
+
+
+def test_the_bridge_launches_runs_without_a_session(served: Served, bridge: DagsterServer) -> None:
+    assert athletes_being_backfilled(bridge) == set()
+    with pytest.raises(DagsterUnavailable, match="does not let us in"):
+        athletes_being_backfilled(DagsterServer(bridge.url, Secret("of other keys")))
+    run_id = launch_run(bridge, "small_job", {}, {}, location="small")
+    runs = served.graphql(RUNS)["runsOrError"]["results"]
+    assert run_id in {run["runId"] for run in runs}
+
+
+def test_logs_of_a_run_come_by_the_websocket(served: Served, bridge: DagsterServer) -> None:
+    run_id = launch_run(bridge, "small_job", {}, {}, location="small")
+    with open_socket(served, served.cookie) as socket:
+        start = {"type": "start", "id": "1", "payload": {"query": LOGS, "variables": {"run": run_id}}}
+        socket.send(json.dumps(start))
+        told = json.loads(socket.recv(PATIENCE_SECONDS))
+    assert told["type"] == "data"
+    assert told["payload"]["data"]["pipelineRunLogs"]["messages"] is not None
+
+
+def test_logging_out_elsewhere_ends_an_open_websocket(served: Served) -> None:
+    cookie = served.log_in()
+    with open_socket(served, cookie) as socket, open_socket(served, served.cookie) as another:
+        form = (("Content-Type", "application/x-www-form-urlencoded"), ("Origin", served.origin))
+        assert served.ask("POST", "/operator/logout", *form, ("Cookie", cookie)).status == 303
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(PATIENCE_SECONDS)
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "logged out")
+        # That of somebody else goes on.
+        another.send(json.dumps({"type": "connection_init", "payload": {}}))
+        assert json.loads(another.recv(PATIENCE_SECONDS)) == {"type": "connection_ack"}
+    assert served.ask("GET", "/server_info", ("Cookie", cookie)).status == 401
+
+
+def test_a_session_ended_in_the_database_is_ended_here(served: Served) -> None:
+    cookie = served.log_in()
+    assert served.ask("GET", "/server_info", ("Cookie", cookie)).status == 200
+    engine = open_engine(make_url(served.database))
+    with engine.begin() as connection:
+        newest = operator_sessions.c.expires_at.desc()
+        found = connection.execute(operator_sessions.select().order_by(newest)).first()
+        assert found is not None
+        connection.execute(delete(operator_sessions).where(operator_sessions.c.secret_hash == found.secret_hash))
+    engine.dispose()
+    assert served.ask("GET", "/server_info", ("Cookie", cookie)).status == 401
+
+
+def test_no_secret_stands_in_the_log(served: Served, bridge: DagsterServer) -> None:
+    served.ask("GET", "/operator/sign-in?token=a-link-of-somebody")
+    served.ask("GET", f"/?token={TOKEN}", (OUR_HEADER, "wrong"))
+    athletes_being_backfilled(bridge)
+    log = served.log.read_text(encoding="utf-8")
+    for secret in ("a-link-of-somebody", TOKEN, dagster_pass(load_settings()), served.cookie.partition("=")[2]):
+        assert secret not in log
