@@ -16,6 +16,7 @@ from strava_pipeline.errors import (
     RetriableStravaError,
     StravaError,
 )
+from strava_pipeline.printable import printable
 
 UNAUTHORIZED = 401
 FORBIDDEN = 403
@@ -89,7 +90,5 @@ _CLIENT_FAULTS = {UNAUTHORIZED: _unauthorized, FORBIDDEN: _forbidden, NOT_FOUND:
 
 
 def _text(value: object) -> str:
-    """As one line of printable characters: it ends in logs and on terminals."""
-    if not isinstance(value, str):
-        return ""
-    return "".join(char if char.isprintable() else " " for char in value[:_QUOTED_LENGTH])
+    """As it may end in logs and on terminals."""
+    return printable(value, _QUOTED_LENGTH) if isinstance(value, str) else ""
