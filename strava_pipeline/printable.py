@@ -1,4 +1,4 @@
-"""Makes text from outside fit to be stored, logged and audited: one line, printable, and no longer than it should be."""
+"""Makes text from outside fit to be stored, logged and audited: one printable line, not longer than it should be."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, func, select
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
+from strava_pipeline.operator_door import invite_proof
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.lanes import Ceilings
 from strava_pipeline.warehouse import dead_letters
@@ -18,6 +19,7 @@ from strava_pipeline.warehouse.athlete_status import AthleteStatus, athlete_stat
 from strava_pipeline.warehouse.dead_letters import DeadLetter, Selection
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.import_progress import ImportProgress, earliest_end, import_progress
+from strava_pipeline.warehouse.invites import MOST_PEOPLE, Invite, new_invite, open_invites, withdraw
 from strava_pipeline.warehouse.job_progress import BackfillProgress, backfill_progress
 from strava_pipeline.warehouse.operator_audit import Actor, note_action
 from strava_pipeline.warehouse.ops_tables import webhook_events
@@ -35,7 +37,7 @@ from strava_pipeline.warehouse.webhook_events import (
     waiting_events,
 )
 from webhook_bridge.dagster_api import DagsterUnavailable, athletes_being_backfilled
-from webhook_bridge.invites import new_invite
+from webhook_bridge.hosts import base_url
 from webhook_bridge.operator import operator_gate
 from webhook_bridge.pages import Answer, install_pages, page
 from webhook_bridge.sessions import check_form, said, say_next
@@ -90,6 +92,7 @@ class Overview:
     earliest_end: datetime | None
     runs: dict[int, BackfillProgress]
     inbox: Inbox
+    invites: list[Invite]
     letters: list[DeadLetter]
     quota: QuotaStatus
     app_is_inactive: str | None
@@ -116,8 +119,9 @@ def overview() -> Answer:
         number=number,
         pages=-(-found.athlete_count // ATHLETES_PER_PAGE),
         purges=settings.purge_on_deauthorization,
-        has_login=settings.operator_token is not None,
-        invite=session.pop("invite", None),
+        is_open=settings.dangerously_open_without_login,
+        most_people=MOST_PEOPLE,
+        new_invite=session.pop("new_invite", None),
         told=said(),
     )
 
@@ -159,13 +163,28 @@ def discard(event_id: int) -> Response:
 
 @status.post("/invites")
 def invite() -> Response:
-    """Make a link by which somebody else may connect."""
+    """Make a link by which somebody else may connect, or so many."""
     check_form()
-    public = _settings().bridge_public_url or f"http://{request.host}"
-    session["invite"] = f"{public}{url_for('connect.invitation', invite=new_invite())}"
+    people = _people()
     with _engine().begin() as connection:
-        note_action(connection, Actor.OPERATOR, "invite", None)
-    return redirect(url_for("status.overview", _anchor="connect"), SEE_OTHER)
+        secret = new_invite(connection, invite_proof(_settings()), people)
+        note_action(connection, Actor.OPERATOR, "invite", None, detail=f"for {people}")
+    session["new_invite"] = f"{base_url()}{url_for('connect.invitation', invite=secret)}"
+    return _to_links()
+
+
+@status.post("/invites/withdraw")
+def withdraw_invite() -> Response:
+    """End a link that was made here."""
+    check_form()
+    name = request.form.get("name", "")
+    if not name.isascii() or not name.isalnum():
+        raise BadRequest("Which link?")
+    with _engine().begin() as connection:
+        found = withdraw(connection, name)
+        note_action(connection, Actor.OPERATOR, "withdraw", "a link to connect by", ok=found)
+    say_next("The link works no more." if found else "There was no such link any more.")
+    return _to_links()
 
 
 def _look(connection: Connection, settings: Settings, number: int) -> Overview:
@@ -183,6 +202,7 @@ def _look(connection: Connection, settings: Settings, number: int) -> Overview:
         # Of an athlete with several runs the one that began last.
         runs={run.athlete_id: run for run in backfill_progress(connection)},
         inbox=_inbox(connection, moment),
+        invites=open_invites(connection, invite_proof(settings)),
         letters=dead_letters.dead_letters(connection, limit=LETTERS_SHOWN),
         quota=quota_status(connection, ceilings, moment),
         app_is_inactive=why_inactive(connection),
@@ -198,6 +218,20 @@ def _inbox(connection: Connection, moment: datetime) -> Inbox:
         )
     ).one()
     return Inbox(inbox_by_state(connection), waiting_events(connection), last, moment - oldest if oldest else None)
+
+
+def _people() -> int:
+    given = request.form.get("people", "1")
+    if not given.isascii() or not given.isdecimal() or len(given) > len(str(MOST_PEOPLE)):
+        raise BadRequest("For how many people?")
+    people = int(given)
+    if not 1 <= people <= MOST_PEOPLE:
+        raise BadRequest(f"A link is for 1 to {MOST_PEOPLE} people.")
+    return people
+
+
+def _to_links() -> Response:
+    return redirect(url_for("status.overview", _anchor="connect"), SEE_OTHER)
 
 
 def _page_number() -> int:

@@ -28,7 +28,7 @@ def bridge(port: int | None, host: str) -> None:
     if host not in LOOPBACK_HOSTS and origin_of("trusted_proxies", settings.home) == "default":
         log.warning(
             "STRAVA_TRUSTED_PROXIES is not set, though the bridge listens at %s: set it to how many proxies are in"
-            " front, or all senders behind them count as one",
+            " front, or all senders behind them count as one, and wrong tokens of one close the login form for all",
             host,
         )
     with open_warehouse(settings) as engine:

@@ -10,10 +10,19 @@ from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.activities import DEPENDENT_TABLES, delete_activities
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.history_tables import job_progress
+from strava_pipeline.warehouse.invites import forget_ended
 from strava_pipeline.warehouse.job_progress import forget_before
 from strava_pipeline.warehouse.notification_tables import notifications
 from strava_pipeline.warehouse.notifications import forget_finished_before
-from strava_pipeline.warehouse.ops_tables import api_calls, oauth_states, quota_windows
+from strava_pipeline.warehouse.ops_tables import (
+    api_calls,
+    invites,
+    oauth_states,
+    operator_audit,
+    operator_sessions,
+    quota_windows,
+    token_audit,
+)
 from strava_pipeline.warehouse.tables import activities
 
 # Each batch is a transaction of its own: a run that dies keeps what it did, and nobody waits long for a lock.
@@ -51,7 +60,10 @@ def remove_activities_before(engine: Engine, moment: datetime) -> dict[str, int]
 
 
 def remove_old_records(engine: Engine) -> dict[str, int]:
-    """Delete records of calls, rate windows, backfills and mails that nobody looks at any more; by table, as above."""
+    """Delete records of calls, rate windows, sign-ins, invitations, backfills and mails that nobody looks at any more.
+
+    By table, as above.
+    """
     removed: dict[str, int] = {}
     with engine.begin() as connection:
         moment = now(connection)
@@ -65,8 +77,21 @@ def remove_old_records(engine: Engine) -> dict[str, int]:
             oauth_states,
             connection.execute(delete(oauth_states).where(oauth_states.c.expires_at < moment)).rowcount,
         )
+        ended = delete(operator_sessions).where(operator_sessions.c.expires_at < moment)
+        _add(removed, operator_sessions, connection.execute(ended).rowcount)
+        _add(removed, invites, forget_ended(connection))
         _add(removed, job_progress, forget_before(connection, moment - PROGRESS_KEPT))
         _add(removed, notifications, forget_finished_before(connection, moment - MAILS_KEPT))
+    return removed
+
+
+def remove_old_audits(engine: Engine, keep: timedelta) -> dict[str, int]:
+    """Delete what the audits of the operator and of tokens noted longer ago than that; by table, as above."""
+    removed: dict[str, int] = {}
+    with engine.begin() as connection:
+        oldest = now(connection) - keep
+        for table in (operator_audit, token_audit):
+            _add(removed, table, connection.execute(delete(table).where(table.c.at < oldest)).rowcount)
     return removed
 
 
