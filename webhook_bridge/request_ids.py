@@ -13,10 +13,12 @@ from contextvars import ContextVar
 
 from flask import Flask, Response, request
 
+from strava_pipeline.printable import printable
 from webhook_bridge.log_writer import LogWriter
 
 HEADER = "X-Request-Id"
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s [%(request_id)s]: %(message)s"
+LONGEST_MESSAGE = 4000
 # What is logged between requests, by the dispatcher and others.
 NO_REQUEST = "-"
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
@@ -50,9 +52,17 @@ def install_request_ids(app: Flask, *, behind_proxy: bool) -> None:
 def log_with_request_ids() -> None:
     """Have the root logger write every line with the number of its request."""
     handler = LogWriter(sys.stderr)
-    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    handler.setFormatter(_PrintableFormatter(LOG_FORMAT))
     handler.addFilter(_add_request_id)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Keeps what a request brings from making lines of its own in the log, or from moving a terminal's cursor."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the name is logging's
+        record.message = printable(record.message, LONGEST_MESSAGE)
+        return super().formatMessage(record)
 
 
 def _add_request_id(record: logging.LogRecord) -> bool:

@@ -37,8 +37,8 @@ def test_each_fault_has_its_line_and_the_end_counts_them(monkeypatch: pytest.Mon
     lines, reason = examine(monkeypatch)
     failed = [line.split("  ")[1].strip() for line in lines if line.startswith("FAIL")]
     assert failed == ["Strava app", "Dagster", "Strava"]
-    assert sum(line.startswith("ok") for line in lines) == 6
-    assert reason == "3 of 9 checks failed: see above"
+    assert sum(line.startswith("ok") for line in lines) == 7
+    assert reason == "3 of 10 checks failed: see above"
 
 
 @pytest.mark.usefixtures("settings")
@@ -109,4 +109,22 @@ def test_a_public_bridge_whose_proxy_is_not_trusted_is_a_warning(
     lines, reason = examine(monkeypatch)
     assert [line for line in lines if line.startswith(told)]
     # Dagster's database and Strava, which are away: a warning is no fault.
-    assert reason.startswith("2 of 9 checks failed")
+    assert reason.startswith("2 of 10 checks failed")
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("STRAVA_OPERATOR_TOKEN", "a-token-of-the-operator", "ok    operator         a login is asked for"),
+        ("STRAVA_OPERATOR_TOKEN", "", "warn  operator         STRAVA_OPERATOR_TOKEN is not set"),
+        ("STRAVA_OPERATOR_TOKEN", "0101" * 8, "warn  operator         STRAVA_OPERATOR_TOKEN has fewer than 8"),
+        ("STRAVA_DANGEROUSLY_OPEN_WITHOUT_LOGIN", "1", "warn  operator         STRAVA_DANGEROUSLY_OPEN_WITHOUT_LOGIN"),
+    ],
+)
+def test_a_door_that_is_open_or_cannot_be_opened_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    lines, _ = examine(monkeypatch)
+    assert [line for line in lines if line.startswith(told)]
