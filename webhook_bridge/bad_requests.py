@@ -78,8 +78,7 @@ def install_limit(app: Flask, limit: BadRequests) -> None:
     """Count the app's bad deliveries; those beyond the limit are told so."""
 
     def look() -> None:
-        if request.blueprint == DELIVERIES:
-            g.over_limit = limit.seconds_left(request.remote_addr or NOBODY)
+        g.over_limit = limit.seconds_left(request.remote_addr or NOBODY)
 
     def count(response: Response) -> Response:
         if response.status_code not in BAD or request.blueprint != DELIVERIES:
