@@ -11,7 +11,6 @@ from email.errors import HeaderParseError
 from email.headerregistry import Address
 
 from flask import Blueprint, current_app, redirect, request, url_for
-from sqlalchemy import Engine
 from werkzeug.exceptions import BadRequest, Forbidden
 from werkzeug.wrappers import Response
 
@@ -25,7 +24,6 @@ from strava_pipeline.errors import (
     StravaPipelineError,
     UnknownAthlete,
 )
-from strava_pipeline.settings import Settings
 from strava_pipeline.strava.http import new_session
 from strava_pipeline.strava.oauth import (
     WANTED_SCOPES,
@@ -41,6 +39,7 @@ from strava_pipeline.warehouse.athletes import store_athlete
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.oauth_states import Began, Ended
 from strava_pipeline.warehouse.operator_audit import Actor, note_action
+from webhook_bridge.current import current_engine, current_settings
 from webhook_bridge.dagster_tasks import IMPORT
 from webhook_bridge.hosts import base_url_for_strava
 from webhook_bridge.invites import USED_UP, is_invited, place_on_invite, remember, take_invite
@@ -113,7 +112,7 @@ def callback() -> Answer | Response:
         told = _told()
     except RejectedRequest:
         return _sorry("This is no answer of Strava's", "Begin once more from the start.", BAD_REQUEST)
-    with _engine().begin() as connection:
+    with current_engine().begin() as connection:
         began = oauth_states.redeem(connection, told.state, session_id())
     if isinstance(began, Ended):
         return _ended(began)
@@ -144,9 +143,9 @@ def leave() -> Answer | Response:
     given = request.form.get("athlete", "")
     if not given.isascii() or not given.isdecimal() or len(given) > LONGEST_ID:
         raise BadRequest("Which athlete?")
-    keep_data = not _settings().purge_on_deauthorization
+    keep_data = not current_settings().purge_on_deauthorization
     try:
-        gone = disconnect(_settings(), _engine(), int(given), keep_data=keep_data, actor=Actor.OPERATOR)
+        gone = disconnect(current_settings(), current_engine(), int(given), keep_data=keep_data, actor=Actor.OPERATOR)
     except UnknownAthlete:
         raise BadRequest(f"Athlete {given} is not connected.") from None
     _wake_dagster_tasks()
@@ -165,15 +164,15 @@ def _check_may_connect() -> None:
 
 
 def _invitation(status: int = OK, *, bad_email: str | None = None) -> Answer:
-    mails = _settings().smtp_url is not None
+    mails = current_settings().smtp_url is not None
     return page("connect.html", status, is_operator=is_operator(), sends_mails=mails, bad_email=bad_email)
 
 
 def _to_strava(email: str | None) -> Response:
-    settings = _settings()
+    settings = current_settings()
     settings.required("client_secret")  # what would fail on the way back fails here
     redirect_uri = f"{base_url_for_strava()}{url_for('connect.callback')}"
-    with _engine().begin() as connection:
+    with current_engine().begin() as connection:
         state = oauth_states.begin(connection, session_id(), email)
     # After a form the browser is to come by GET, whatever it sent.
     how = SEE_OTHER if request.method == "POST" else FOUND
@@ -236,7 +235,7 @@ def _connect(code: str, scopes: tuple[str, ...], began: Began) -> bool:
 
 def _finish(code: str, scopes: tuple[str, ...], began: Began, actor: Actor, *, only: int | None = None) -> int:
     """Exchange the code and store what came; returns the athlete's id. ``AnotherAthlete`` if it is not ``only``."""
-    settings, engine = _settings(), _engine()
+    settings, engine = current_settings(), current_engine()
 
     def exchange() -> TokenGrant:
         grant = exchange_code(settings, new_session(), code)
@@ -290,13 +289,3 @@ def _sorry(title: str, text: str, status: int) -> Answer:
 
 def _wake_dagster_tasks() -> None:
     current_app.extensions["dagster_tasks_wake"]()
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["settings"]
-    return settings
-
-
-def _engine() -> Engine:
-    engine: Engine = current_app.extensions["engine"]
-    return engine

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from flask import Flask, current_app, request
+from flask import Flask, request
 from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Response
 
 from strava_pipeline.notifications.unsubscribe import PATH as UNSUBSCRIBE_PATH
 from strava_pipeline.printable import printable
 from strava_pipeline.settings import LOOPBACK_HOSTS, Settings
+from webhook_bridge.current import current_settings
 from webhook_bridge.pages import message
 
 # By their paths, since each delivery passes here: to ask which blueprint has it would cost a few microseconds.
@@ -53,12 +54,12 @@ def host_name(netloc: str) -> str:
 
 def base_url() -> str:
     """The public address of the bridge; without one the name by which the request came, which was checked."""
-    return _settings().bridge_public_url or f"{request.scheme}://{request.host}"
+    return current_settings().bridge_public_url or f"{request.scheme}://{request.host}"
 
 
 def base_url_for_strava() -> str:
     """The same for a browser that Strava is to send back: without a public address only by a name of this machine."""
-    if _settings().bridge_public_url is None and host_name(request.host) not in LOOPBACK_HOSTS:
+    if current_settings().bridge_public_url is None and host_name(request.host) not in LOOPBACK_HOSTS:
         raise Forbidden("STRAVA_BRIDGE_PUBLIC_URL is not set: Strava could not send the browser back.")
     return base_url()
 
@@ -67,8 +68,3 @@ def _our_names(settings: Settings) -> frozenset[str]:
     public = urlsplit(settings.bridge_public_url or "").netloc
     named = [public, *(settings.bridge_hosts or "").split(",")]
     return LOOPBACK_HOSTS | {host_name(name.strip()) for name in named} - {""}
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["settings"]
-    return settings

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flask import current_app, session
-from sqlalchemy import Connection, Engine
+from flask import session
+from sqlalchemy import Connection
 from werkzeug.exceptions import Forbidden
 
 from strava_pipeline.operator_door import invite_proof
-from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse import invites
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.invites import Place
+from webhook_bridge.current import current_engine, current_settings
 from webhook_bridge.sessions import session_id
 
 USED_UP = "As many have connected by this link as it was made for. Ask whoever runs this for a new one."
@@ -22,7 +22,7 @@ USED_UP = "As many have connected by this link as it was made for. Ask whoever r
 def take_invite(secret: str) -> None:
     """Let the browser connect by a link as long as it has room, also after a mishap. ``Forbidden`` if it has none."""
     name = invites.name_of(secret)
-    with autocommit(_engine()) as connection:
+    with autocommit(current_engine()) as connection:
         if not _has_room(connection, name):
             raise Forbidden(
                 USED_UP
@@ -40,7 +40,7 @@ def is_invited() -> bool:
     name = session.get("invited_by")
     if not isinstance(name, str):
         return False
-    with autocommit(_engine()) as connection:
+    with autocommit(current_engine()) as connection:
         return _has_room(connection, name)
 
 
@@ -51,7 +51,7 @@ def place_on_invite() -> Iterator[Place | None]:
     if not isinstance(name, str):
         yield None
         return
-    with invites.taken_place(_engine(), name, _proof(), _own_place()) as place:
+    with invites.taken_place(current_engine(), name, _proof(), _own_place()) as place:
         yield place
 
 
@@ -70,10 +70,4 @@ def _own_place() -> int | None:
 
 
 def _proof() -> str:
-    settings: Settings = current_app.extensions["settings"]
-    return invite_proof(settings)
-
-
-def _engine() -> Engine:
-    engine: Engine = current_app.extensions["engine"]
-    return engine
+    return invite_proof(current_settings())

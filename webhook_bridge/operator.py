@@ -10,17 +10,16 @@ import hmac
 import logging
 
 from flask import Blueprint, current_app, redirect, request, session, url_for
-from sqlalchemy import Engine
 from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Response
 
 from strava_pipeline import operator_door
 from strava_pipeline.printable import printable
-from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse import operator_sessions
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.operator_audit import Actor, note_action
 from webhook_bridge.bad_requests import LONGEST_ADDRESS, NOBODY, TOO_MANY, BadRequests, known_sender
+from webhook_bridge.current import current_engine, current_settings
 from webhook_bridge.operator_session import end_session, forget_cookie, give_cookie, is_operator
 from webhook_bridge.pages import Answer, install_pages, message, page
 from webhook_bridge.sessions import begin_anew, check_form
@@ -56,10 +55,10 @@ def login() -> Answer | Response:
     if not fits:
         wrong.add(sender or NOBODY)
         log.warning("a wrong operator's token came from %s", _shown_sender())
-        with _engine().begin() as connection:
+        with current_engine().begin() as connection:
             note_action(connection, Actor.OPERATOR, "login", _shown_sender(), ok=False)
         return page("login.html", UNAUTHORIZED, wrong=True)
-    with _engine().begin() as connection:
+    with current_engine().begin() as connection:
         note_action(connection, Actor.OPERATOR, "login", _shown_sender())
         secret = operator_sessions.open_session(connection, _proof())
     return _logged_in(secret)
@@ -72,7 +71,7 @@ def sign_in_form(secret: str) -> Answer:
     Programs follow links as well: a look ahead of a browser or a mail filter would leave the operator with a dead one.
     """
     require_token()
-    with autocommit(_engine()) as connection:
+    with autocommit(current_engine()) as connection:
         is_good = operator_sessions.is_link_good(connection, secret, _proof())
     if not is_good:
         return _used_up()
@@ -85,7 +84,7 @@ def sign_in_form(secret: str) -> Answer:
 def sign_in(secret: str) -> Answer | Response:
     """Open a session for whoever holds a link that was not used yet. The link is the permission: no form's token."""
     require_token()
-    with _engine().begin() as connection:
+    with current_engine().begin() as connection:
         if not operator_sessions.redeem_sign_in_link(connection, secret, _proof()):
             return _used_up()
         note_action(connection, Actor.OPERATOR, "login", _shown_sender(), detail="by a sign-in link")
@@ -108,7 +107,7 @@ def logout_everywhere() -> Answer | Response:
     """End all sessions of the operator, and sign-in links that were not used yet."""
     check_form()
     operator_gate()
-    with _engine().begin() as connection:
+    with current_engine().begin() as connection:
         ended = operator_sessions.end_all_sessions(connection)
         note_action(connection, Actor.OPERATOR, "logout", "everywhere", detail=f"{ended} sessions and links")
     answer = redirect(url_for("operator.login_form"), SEE_OTHER)
@@ -129,7 +128,7 @@ def operator_gate() -> Response | None:
 
 def require_token() -> None:
     """``Forbidden`` as long as there is no token to log in with."""
-    settings = _settings()
+    settings = current_settings()
     if operator_door.operator_token(settings) is None and not settings.dangerously_open_without_login:
         raise Forbidden(NO_TOKEN)
 
@@ -142,7 +141,7 @@ def _logged_in(secret: str) -> Response:
 
 
 def _is_token(given: str) -> bool:
-    token = operator_door.operator_token(_settings())
+    token = operator_door.operator_token(current_settings())
     return token is not None and hmac.compare_digest(given.encode(), token.encode())
 
 
@@ -165,14 +164,4 @@ def _shown_sender() -> str:
 
 
 def _proof() -> str:
-    return operator_door.proof_of(_settings())
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["settings"]
-    return settings
-
-
-def _engine() -> Engine:
-    engine: Engine = current_app.extensions["engine"]
-    return engine
+    return operator_door.proof_of(current_settings())

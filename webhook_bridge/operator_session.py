@@ -14,6 +14,7 @@ from strava_pipeline.operator_door import cookie_name, is_over_tls, operator_tok
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse import operator_sessions
 from strava_pipeline.warehouse.engine import autocommit
+from webhook_bridge.current import current_engine, current_settings
 
 SAFE_METHODS = ("GET", "HEAD")
 
@@ -21,14 +22,14 @@ SAFE_METHODS = ("GET", "HEAD")
 def is_operator() -> bool:
     """Whether the request at hand may do what the operator may; asks the database once per request, and if at all."""
     if "is_operator" not in g:
-        g.is_operator = _settings().dangerously_open_without_login or _has_open_session()
+        g.is_operator = current_settings().dangerously_open_without_login or _has_open_session()
     found: bool = g.is_operator
     return found
 
 
 def give_cookie(response: Response, secret: str) -> None:
     """Have the browser keep a session's secret: out of reach of scripts, and of requests that other sites begin."""
-    settings = _settings()
+    settings = current_settings()
     response.set_cookie(
         cookie_name(settings),
         secret,
@@ -41,23 +42,23 @@ def give_cookie(response: Response, secret: str) -> None:
 
 def end_session(response: Response) -> None:
     """End the browser's session where it is kept, then in the browser."""
-    with _engine().begin() as connection:
+    with current_engine().begin() as connection:
         operator_sessions.end_session(connection, _cookie())
     forget_cookie(response)
 
 
 def forget_cookie(response: Response) -> None:
     """Have the browser forget its session."""
-    settings = _settings()
+    settings = current_settings()
     response.delete_cookie(cookie_name(settings), secure=is_over_tls(settings), httponly=True, samesite="Lax")
 
 
 def _has_open_session() -> bool:
-    settings, secret = _settings(), _cookie()
+    settings, secret = current_settings(), _cookie()
     if not secret or operator_token(settings) is None:
         return False
     try:
-        return _is_open(_engine(), secret, settings)
+        return _is_open(current_engine(), secret, settings)
     except DatabaseAway:
         if request.method not in SAFE_METHODS:
             raise
@@ -71,14 +72,4 @@ def _is_open(engine: Engine, secret: str, settings: Settings) -> bool:
 
 
 def _cookie() -> str:
-    return request.cookies.get(cookie_name(_settings()), "")
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["settings"]
-    return settings
-
-
-def _engine() -> Engine:
-    engine: Engine = current_app.extensions["engine"]
-    return engine
+    return request.cookies.get(cookie_name(current_settings()), "")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flask import Blueprint, current_app, redirect, request, session, url_for
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, func, select
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
@@ -36,6 +36,7 @@ from strava_pipeline.warehouse.webhook_events import (
     inbox_by_state,
     waiting_events,
 )
+from webhook_bridge.current import current_engine, current_settings
 from webhook_bridge.dagster_api import DagsterUnavailable, athletes_being_backfilled
 from webhook_bridge.hosts import base_url
 from webhook_bridge.operator import operator_gate
@@ -102,7 +103,7 @@ class Overview:
 def overview() -> Answer:
     """The page; says honestly what it cannot know while Dagster is away."""
     number = _page_number()
-    settings = _settings()
+    settings = current_settings()
     with current_app.extensions["reading_engine"].connect() as connection:
         found = _look(connection, settings, number)
     try:
@@ -130,7 +131,7 @@ def overview() -> Answer:
 def replay(event_id: int) -> Response:
     """Put a dead letter back into the inbox."""
     check_form()
-    with _engine().begin() as connection:
+    with current_engine().begin() as connection:
         found = dead_letters.replay(connection, Selection(ids=[event_id]))
         note_action(connection, Actor.OPERATOR, "replay", f"event {event_id}", ok=bool(found))
     current_app.extensions["dispatcher_wake"]()
@@ -141,7 +142,7 @@ def replay(event_id: int) -> Response:
 def replay_all() -> Response:
     """Put all dead letters back into the inbox."""
     check_form()
-    with _engine().begin() as connection:
+    with current_engine().begin() as connection:
         found = dead_letters.replay(connection, Selection())
         note_action(connection, Actor.OPERATOR, "replay", "all dead letters", detail=f"{len(found)} events")
     current_app.extensions["dispatcher_wake"]()
@@ -155,7 +156,7 @@ def discard(event_id: int) -> Response:
     because = request.form.get("because", "").strip()
     if not because or len(because) > LONGEST_REASON or not because.isprintable():
         raise BadRequest("Say in a line why it is given up.")
-    with _engine().begin() as connection:
+    with current_engine().begin() as connection:
         found = dead_letters.discard(connection, Selection(ids=[event_id]), by=Actor.OPERATOR, because=because)
         note_action(connection, Actor.OPERATOR, "discard", f"event {event_id}", ok=bool(found), detail=because)
     return _back(f"Event {event_id} is given up." if found else f"Event {event_id} was no dead letter any more.")
@@ -166,8 +167,8 @@ def invite() -> Response:
     """Make a link by which somebody else may connect, or so many."""
     check_form()
     people = _people()
-    with _engine().begin() as connection:
-        secret = new_invite(connection, invite_proof(_settings()), people)
+    with current_engine().begin() as connection:
+        secret = new_invite(connection, invite_proof(current_settings()), people)
         note_action(connection, Actor.OPERATOR, "invite", None, detail=f"for {people}")
     session["new_invite"] = f"{base_url()}{url_for('connect.invitation', invite=secret)}"
     return _to_links()
@@ -180,7 +181,7 @@ def withdraw_invite() -> Response:
     name = request.form.get("name", "")
     if not name.isascii() or not name.isalnum():
         raise BadRequest("Which link?")
-    with _engine().begin() as connection:
+    with current_engine().begin() as connection:
         found = withdraw(connection, name)
         note_action(connection, Actor.OPERATOR, "withdraw", "a link to connect by", ok=found)
     say_next("The link works no more." if found else "There was no such link any more.")
@@ -242,13 +243,3 @@ def _page_number() -> int:
 def _back(told: str) -> Response:
     say_next(told)
     return redirect(url_for("status.overview"), SEE_OTHER)
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["settings"]
-    return settings
-
-
-def _engine() -> Engine:
-    engine: Engine = current_app.extensions["engine"]
-    return engine
