@@ -13,11 +13,10 @@ from playwright.sync_api import Browser, expect
 from sqlalchemy import Connection, Engine, insert
 from werkzeug.serving import make_server
 
-from strava_pipeline.operator_door import invite_proof, proof_of
+from strava_pipeline.operator_door import proof_of
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.oauth import WANTED_SCOPES
 from strava_pipeline.warehouse.activities import Span
-from strava_pipeline.warehouse.invites import new_invite
 from strava_pipeline.warehouse.job_progress import Done, Report, tell
 from strava_pipeline.warehouse.operator_sessions import new_sign_in_link
 from strava_pipeline.warehouse.ops_tables import payloads, quota_windows, users, webhook_events
@@ -100,7 +99,6 @@ def address(busy: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv("DAGSTER_WEBSERVER_URL", dagster.url)
         with busy.begin() as connection:
             link = new_sign_in_link(connection, proof_of(load_settings()))
-            new_invite(connection, invite_proof(load_settings()), 5)
         server = make_server("127.0.0.1", 0, create_app(load_settings(), busy), threaded=True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -122,7 +120,6 @@ def test_the_status_page_shows_all_that_goes_on(address: str, chromium: Browser,
     for letter in DEAD:
         expect(page.get_by_text(letter["error"])).to_be_visible()
     expect(page.get_by_role("heading", name="Strava's limits")).to_be_visible()
-    expect(page.get_by_role("button", name="Withdraw")).to_be_visible()
     screenshots.take_whole(page, "status")
     context.close()
 
