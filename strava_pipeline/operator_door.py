@@ -38,9 +38,16 @@ def proof_of(settings: Settings) -> str:
         settings.bridge_public_url,
         settings.trusted_proxies,
         settings.dangerously_open_without_login,
+        settings.bridge_hosts,
         settings.dagster_hosts,
     ]
     return hmac.new(_key(settings, "operator"), json.dumps(door).encode(), hashlib.sha256).hexdigest()
+
+
+def invite_proof(settings: Settings) -> str:
+    """What invitations are bound to: the token alone, so that a new one ends them. Tells nothing of it."""
+    token = operator_token(settings) or ""
+    return hmac.new(_key(settings, "invite"), token.encode(), hashlib.sha256).hexdigest()
 
 
 def dagster_pass(settings: Settings) -> str:

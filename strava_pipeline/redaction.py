@@ -29,15 +29,15 @@ SHORTEST = 8
 _NAMES = r"client_secret|access_token|refresh_token|(?:hub[._])?verify_token|signing_secrets?|token_keys|password"
 _PLACES = re.compile(
     # a field of a query or a form
-    rf"(?P<field>(?:^|[?&\s\"'])(?:{_NAMES})=|[?&](?:code|token)=)[^&\s\"'<>]+"
+    rf"(?P<field>(?:^|[?&\s\"'])(?:{_NAMES})=|[?&](?:code|token|invite)=)[^&\s\"'<>]+"
     # a field of JSON, or of a dictionary as Python prints it
     rf"|(?P<json>[\"'](?:{_NAMES})[\"']\s*:\s*[\"'])[^\"']+"
     # a header
     r"|(?P<header>\b(?:Bearer|Basic)\s+)[A-Za-z0-9._~+/=-]+"
     # the password of an address
     r"|(?P<address>://[^\s:/@]*:)[^\s/@]+(?=@)"
-    # the unguessable part of the callback's path
-    r"|(?P<path>/webhooks/strava/)[^\s?\"'<>]+",
+    # the unguessable part of the callback's path, and of a link that signs in
+    r"|(?P<path>/webhooks/strava/|/login/once/)[^\s?\"'<>]+",
     re.IGNORECASE,
 )
 # No lock guards it: a secret may be forgotten at any moment, by a finalizer that runs in the midst of anything. Every

@@ -118,6 +118,9 @@ class Settings(BaseSettings):
     inbox_retention_days: int = Field(
         30, ge=0, description="how long webhook events are kept once they took effect, days; 0: for ever"
     )
+    audit_retention_days: int = Field(
+        400, ge=0, description="how long the audits of the operator's actions and of tokens are kept, days; 0: for ever"
+    )
     import_batch_size: int = Field(75, ge=50, le=100, description="activities fetched per batch")
     import_batch_interval_seconds: float = Field(
         150, ge=0, allow_inf_nan=False, description="from one batch's start to the next's, s; 0: no pause"
@@ -137,6 +140,11 @@ class Settings(BaseSettings):
     )
     bridge_public_url: HttpUrl | None = Field(
         None, description="the bridge as Strava and browsers reach it, such as https://strava.example.org"
+    )
+    bridge_hosts: str | None = Field(
+        None,
+        description="names by which browsers reach the bridge's pages, beside loopback's and the public one;"
+        " comma between",
     )
     trusted_proxies: int = Field(
         0, ge=0, le=5, description="proxies in front of the bridge; 0: X-Forwarded-For and the like are ignored"

@@ -31,12 +31,14 @@ OURS = ("STRAVA_", "DAGSTER_")
 MEMORY = Path("/dev/shm")  # noqa: S108  the folder made in it is private
 MEMORY_NEEDED_BYTES = 2**30
 TOKEN_KEY = generate_key()
+OPERATOR_TOKEN = "a-token-of-the-operator"
 # What is secret in these tests: the key itself, the settings below, every stand-in for a token, a mailbox's password.
 SECRETS = (
     TOKEN_KEY.rpartition(":")[2],
     "client-secret",
     "verify-token",
     "signing-secret",
+    OPERATOR_TOKEN,
     "canary-access",
     "canary-refresh",
     "p@ss:w/rd",
@@ -169,6 +171,7 @@ def settings(database: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
         "STRAVA_TOKEN_KEYS": TOKEN_KEY,
         "STRAVA_WEBHOOK_VERIFY_TOKEN": "verify-token",
         "STRAVA_WEBHOOK_SIGNING_SECRETS": "signing-secret",
+        "STRAVA_OPERATOR_TOKEN": OPERATOR_TOKEN,
         "STRAVA_IMPORT_BATCH_INTERVAL_SECONDS": "0",
         "DAGSTER_WEBSERVER_URL": "http://127.0.0.1:9",
     }

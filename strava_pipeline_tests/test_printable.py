@@ -9,8 +9,12 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Engine, select
 
-from strava_pipeline.printable import ELLIPSIS, MARK, printable, printable_json, printable_lines
+from strava_pipeline.printable import ELLIPSIS, LONGEST, MARK, printable, printable_json, printable_lines
+from strava_pipeline.warehouse.operator_audit import LONGEST_SUBJECT, Actor, note_action
+from strava_pipeline.warehouse.ops_tables import operator_audit, token_audit
+from strava_pipeline.warehouse.token_audit import audit
 
 ORDINARY = (
     "Zoë Ångström",
@@ -80,3 +84,16 @@ def test_json_is_exact_and_holds_nothing_a_terminal_obeys(value: dict[str, str])
     shown = printable_json(value)
     assert json.loads(shown) == value
     assert all(char.isprintable() or char == "\n" for char in shown)
+
+
+def test_audits_take_any_text(engine: Engine) -> None:
+    odd = "a\0b\nc\x1b[2Jd\u202ee\ud800f\x9bg\u2028h"
+    with engine.begin() as connection:
+        for text in (odd, "x" * 14_000):
+            note_action(connection, Actor.OPERATOR, "login", text, detail=text)
+            audit(connection, None, "exchange", "failed", text)
+        rows = connection.execute(select(operator_audit.c.subject, operator_audit.c.detail)).all()
+        details = connection.execute(select(token_audit.c.detail)).scalars().all()
+    assert rows[0] == (printable(odd), printable(odd))
+    assert [len(text) for text in rows[1]] == [LONGEST_SUBJECT, LONGEST]
+    assert details == [printable(odd), printable("x" * 14_000)]

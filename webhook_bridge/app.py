@@ -15,6 +15,7 @@ from strava_pipeline.errors import ConfigurationError, DatabaseAway, WebhookReje
 from strava_pipeline.settings import Settings, SignatureMode
 from webhook_bridge.bad_requests import BadRequests, install_limit, is_over_limit
 from webhook_bridge.health import health
+from webhook_bridge.hosts import install_host_check
 from webhook_bridge.intake import Intake
 from webhook_bridge.request_ids import current_request_id, install_request_ids
 from webhook_bridge.security_headers import install_security_headers
@@ -71,6 +72,13 @@ def _install(app: Flask, settings: Settings) -> None:
     install_request_ids(app, behind_proxy=settings.trusted_proxies > 0)
     install_security_headers(app)
     install_limit(app, BadRequests())
+    app.extensions["wrong_tokens"] = BadRequests()
+    install_host_check(app, settings)
+    if settings.dangerously_open_without_login:
+        log.warning(
+            "STRAVA_DANGEROUSLY_OPEN_WITHOUT_LOGIN is on: whoever reaches the bridge's pages is the operator, and may"
+            " connect and disconnect athletes"
+        )
 
 
 def check_settings(settings: Settings) -> None:

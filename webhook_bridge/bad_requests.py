@@ -1,8 +1,15 @@
-"""Limits bad requests per address. Good ones are never refused: not on the webhook's path, nor those of a health check.
+"""Counts bad deliveries and wrong tokens per sender. Beyond so many a minute they are answered 429, and not logged.
 
-A request counts as bad by its answer: any 4xx. Beyond the limit an address gets 429 for its bad deliveries, which are
-no longer logged one by one, and for everything on the pages for people, so that guessing an operator's token ends. A
-delivery is always looked at first: one that is signed, or knows the path, passes whatever its address did before.
+Nobody is kept from what is right. A delivery is always looked at: one that is signed, or knows the path, passes. Pages
+are never refused for what came before: an open session or a sign-in link passes, whoever else shares the address.
+
+Only the form that takes the operator's token looks at its sender. Where the address is known - that of a peer that is
+not this machine, or the one that counted proxies tell - sixty wrong tokens a minute close the form for it until the
+minute is over. Where it is not known, since the peer is this machine - a browser here, or a forwarder that nobody
+counted, behind which may be anybody - all share one count, and a form that was closed for all would be closed for the
+operator, too. There the token is compared whatever came before: the right one passes, and wrong ones beyond the limit
+get the same word at once, without a row in the audit. What keeps a guesser out is the token's length: one that we
+made has 256 bits; one that somebody chose has 16 characters at least.
 """
 
 from __future__ import annotations
@@ -26,9 +33,13 @@ WINDOW_SECONDS = 60.0
 MOST_ADDRESSES = 10_000
 TOO_MANY = 429
 BAD = range(400, 500)
-ALWAYS_SERVED = ("webhooks", "health")
+DELIVERIES = "webhooks"
 # Who has one address of IPv6 has the whole network of this size.
 IPV6_NETWORK_BITS = 64
+# An address of IPv6 has no more characters, whatever a header claims to be one.
+LONGEST_ADDRESS = 45
+# The sender of whatever comes from an address that tells nothing of it.
+NOBODY = ""
 
 
 class BadRequests:
@@ -64,28 +75,34 @@ class BadRequests:
 
 
 def install_limit(app: Flask, limit: BadRequests) -> None:
-    """Count the app's bad answers, and refuse what is over the limit."""
+    """Count the app's bad deliveries; those beyond the limit are told so."""
 
-    def refuse() -> Response | None:
-        g.over_limit = limit.seconds_left(request.remote_addr or "")
-        return None if not g.over_limit or request.blueprint in ALWAYS_SERVED else _too_many(g.over_limit)
+    def look() -> None:
+        g.over_limit = limit.seconds_left(request.remote_addr or NOBODY)
 
     def count(response: Response) -> Response:
-        if response.status_code not in BAD:
+        if response.status_code not in BAD or request.blueprint != DELIVERIES:
             return response
-        if g.get("over_limit"):
-            return response if response.status_code == TOO_MANY else _too_many(g.over_limit)
-        if limit.add(request.remote_addr or "") == PER_MINUTE:
-            log.warning("%s sent %d bad requests within a minute: no more are logged", request.remote_addr, PER_MINUTE)
+        if is_over_limit():
+            return _too_many(g.over_limit)
+        if limit.add(request.remote_addr or NOBODY) == PER_MINUTE:
+            told = _source(request.remote_addr or NOBODY)
+            log.warning("%r sent %d bad deliveries within a minute: no more are logged", told, PER_MINUTE)
         return response
 
-    app.before_request(refuse)
+    app.before_request(look)
     app.after_request(count)
 
 
 def is_over_limit() -> bool:
-    """Whether the request at hand comes from an address over its limit."""
+    """Whether the delivery at hand comes from an address over its limit."""
     return bool(g.get("over_limit"))
+
+
+def known_sender() -> str | None:
+    """The address behind the request at hand; ``None`` if it is this machine's, behind which may be anybody."""
+    address = request.remote_addr or NOBODY
+    return address if _is_elsewhere(address) else None
 
 
 def _too_many(seconds: float) -> Response:
@@ -97,9 +114,23 @@ def _too_many(seconds: float) -> Response:
 
 def _source(address: str) -> str:
     """What counts as one sender."""
+    if len(address) > LONGEST_ADDRESS:
+        return NOBODY
     if ":" not in address:
         return address
     try:
         return str(ipaddress.ip_network((address, IPV6_NETWORK_BITS), strict=False))
     except ValueError:
         return address
+
+
+def _is_elsewhere(address: str) -> bool:
+    """Whether this is an address, and none of this machine's."""
+    if len(address) > LONGEST_ADDRESS:
+        return False
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return not (mapped or found).is_loopback and not (mapped or found).is_unspecified

@@ -1,16 +1,14 @@
 """Blueprint: an athlete connects by Strava's consent page, and is disconnected by the operator.
 
-Who may connect: the operator, and whoever has a link of theirs, which is good for a week. On the machine itself, as
-long as no ``STRAVA_OPERATOR_TOKEN`` is set: everybody there.
+Who may connect: the operator, and whoever has a link of theirs with room left on it.
 """
 
 from __future__ import annotations
 
 import logging
-from urllib.parse import urlsplit
+from dataclasses import dataclass
 
 from flask import Blueprint, current_app, redirect, request, url_for
-from sqlalchemy import Engine
 from werkzeug.exceptions import BadRequest, Forbidden
 from werkzeug.wrappers import Response
 
@@ -25,9 +23,15 @@ from strava_pipeline.errors import (
     UnknownAthlete,
 )
 from strava_pipeline.notifications.addresses import checked_address
-from strava_pipeline.settings import LOOPBACK_HOSTS, Settings
 from strava_pipeline.strava.http import new_session
-from strava_pipeline.strava.oauth import WANTED_SCOPES, authorize_url, exchange_code
+from strava_pipeline.strava.oauth import (
+    WANTED_SCOPES,
+    TokenGrant,
+    authorize_url,
+    checked_code,
+    claimed_scopes,
+    exchange_code,
+)
 from strava_pipeline.strava.payload import athlete_row
 from strava_pipeline.warehouse import oauth_states
 from strava_pipeline.warehouse.athletes import store_athlete
@@ -35,9 +39,12 @@ from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.mail_consent import consent_of
 from strava_pipeline.warehouse.oauth_states import Began, Ended
 from strava_pipeline.warehouse.operator_audit import Actor, note_action
+from webhook_bridge.current import current_engine, current_settings
 from webhook_bridge.dagster_tasks import IMPORT
-from webhook_bridge.invites import is_invited, take_invite
-from webhook_bridge.operator import may_act, operator_gate
+from webhook_bridge.hosts import base_url_for_strava
+from webhook_bridge.invites import USED_UP, is_invited, place_on_invite, remember, take_invite
+from webhook_bridge.operator import operator_gate, require_token
+from webhook_bridge.operator_session import is_operator
 from webhook_bridge.pages import OK, Answer, install_pages, message, page
 from webhook_bridge.sessions import check_form, said, say_next, session_id
 
@@ -45,6 +52,10 @@ log = logging.getLogger(__name__)
 
 FOUND, SEE_OTHER = 302, 303
 BAD_REQUEST, FORBIDDEN, GONE, SERVER_ERROR, BAD_GATEWAY, UNAVAILABLE = 400, 403, 410, 500, 502, 503
+# Ours have 43 characters.
+LONGEST_STATE = 100
+# What Strava says of a refusal is one word.
+LONGEST_ERROR = 100
 # Digits; every number that short fits into a BIGINT.
 LONGEST_ID = 18
 CONFIRM = (
@@ -59,7 +70,21 @@ NO_MAILS_YET = (
 ACTIVITY_SCOPES = frozenset({"activity:read", "activity:read_all"})
 
 connect = Blueprint("connect", __name__, template_folder="templates")
+connect.before_request(require_token)
 install_pages(connect)
+
+
+class AnotherAthlete(StravaPipelineError):
+    """A place on an invitation that one athlete has used served for another one."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What Strava's redirect told: a code and the claimed scopes, or that access was declined (no code)."""
+
+    state: str
+    code: str | None
+    scopes: tuple[str, ...]
 
 
 @connect.get("/connect")
@@ -90,28 +115,23 @@ def begin_with_address() -> Answer | Response:
 @connect.get("/oauth/callback")
 def callback() -> Answer | Response:
     """Where Strava sends the browser back to: tokens for the code, then on to an address without it."""
-    answers = {name: request.args.getlist(name) for name in ("state", "code", "error", "scope")}
-    if any(len(given) > 1 for given in answers.values()) or bool(answers["code"]) == bool(answers["error"]):
+    try:
+        told = _told()
+    except RejectedRequest:
         return _sorry("This is no answer of Strava's", "Begin once more from the start.", BAD_REQUEST)
-    with _engine().begin() as connection:
-        began = oauth_states.redeem(connection, "".join(answers["state"]), session_id())
+    with current_engine().begin() as connection:
+        began = oauth_states.redeem(connection, told.state, session_id())
     if isinstance(began, Ended):
         return _ended(began)
-    if answers["error"]:
-        return _sorry("Not connected", "Access was declined on Strava's page. Nothing was stored.", FORBIDDEN)
-    scopes = tuple(filter(None, "".join(answers["scope"]).split(",")))
-    if scopes and ACTIVITY_SCOPES.isdisjoint(scopes):
-        return _sorry(
-            "Not connected",
-            "The permission to see activities was not given, and without it Strava tells of none. Try again, and leave"
-            " the boxes on Strava's page ticked.",
-            FORBIDDEN,
-        )
+    if told.code is None or ACTIVITY_SCOPES.isdisjoint(told.scopes):
+        return _not_allowed(told)
     try:
-        _finish(answers["code"][0], scopes or WANTED_SCOPES, began)
+        is_connected = _connect(told.code, told.scopes, began)
     except StravaPipelineError as error:
         return _failed(error)
-    lacking = ",".join(scope for scope in WANTED_SCOPES if scopes and scope not in scopes)
+    if not is_connected:
+        return message("This link is used up", USED_UP, GONE)
+    lacking = ",".join(scope for scope in WANTED_SCOPES if scope not in told.scopes)
     return redirect(url_for("connect.connected", lacks=lacking or None), SEE_OTHER)
 
 
@@ -120,7 +140,7 @@ def connected() -> Answer:
     """The end of a connection, at an address that tells nothing."""
     told = request.args.get("lacks", "").split(",")
     lacks = [scope for scope in WANTED_SCOPES if scope in told]
-    return page("connected.html", lacks=lacks, is_operator=may_act(), told=said())
+    return page("connected.html", lacks=lacks, is_operator=is_operator(), told=said())
 
 
 @connect.post("/oauth/disconnect")
@@ -131,9 +151,9 @@ def leave() -> Answer | Response:
     given = request.form.get("athlete", "")
     if not given.isascii() or not given.isdecimal() or len(given) > LONGEST_ID:
         raise BadRequest("Which athlete?")
-    keep_data = not _settings().purge_on_deauthorization
+    keep_data = not current_settings().purge_on_deauthorization
     try:
-        gone = disconnect(_settings(), _engine(), int(given), keep_data=keep_data, actor=Actor.OPERATOR)
+        gone = disconnect(current_settings(), current_engine(), int(given), keep_data=keep_data, actor=Actor.OPERATOR)
     except UnknownAthlete:
         raise BadRequest(f"Athlete {given} is not connected.") from None
     _wake_dagster_tasks()
@@ -147,33 +167,37 @@ def leave() -> Answer | Response:
 def _check_may_connect() -> None:
     if invite := request.args.get("invite"):
         take_invite(invite)
-    if not may_act() and not is_invited():
-        raise Forbidden("Ask whoever runs this for a link: connecting needs one, and it is good for a week.")
+    if not is_operator() and not is_invited():
+        raise Forbidden("Ask whoever runs this for a link: connecting needs one, and each has an end.")
 
 
 def _invitation(status: int = OK, *, bad_email: str | None = None) -> Answer:
-    mails = _settings().smtp_url is not None
-    return page("connect.html", status, is_operator=may_act(), sends_mails=mails, bad_email=bad_email)
+    mails = current_settings().smtp_url is not None
+    return page("connect.html", status, is_operator=is_operator(), sends_mails=mails, bad_email=bad_email)
 
 
 def _to_strava(email: str | None) -> Response:
-    settings = _settings()
+    settings = current_settings()
     settings.required("client_secret")  # what would fail on the way back fails here
-    with _engine().begin() as connection:
+    redirect_uri = f"{base_url_for_strava()}{url_for('connect.callback')}"
+    with current_engine().begin() as connection:
         state = oauth_states.begin(connection, session_id(), email)
     # After a form the browser is to come by GET, whatever it sent.
     how = SEE_OTHER if request.method == "POST" else FOUND
-    return redirect(authorize_url(settings, _redirect_uri(), state=state), how)
+    return redirect(authorize_url(settings, redirect_uri, state=state), how)
 
 
-def _redirect_uri() -> str:
-    """Where Strava is to send the browser back to: never a host that only the request names."""
-    public = _settings().bridge_public_url
-    if public is None:
-        if urlsplit(f"//{request.host}").hostname not in LOOPBACK_HOSTS:
-            raise Forbidden("STRAVA_BRIDGE_PUBLIC_URL is not set: Strava could not send the browser back.")
-        public = f"http://{request.host}"
-    return f"{public}{url_for('connect.callback')}"
+def _told() -> Told:
+    """What came back from Strava's page. ``RejectedRequest`` for what Strava would not send; nothing is spent yet."""
+    given = {name: request.args.getlist(name) for name in ("state", "code", "error", "scope")}
+    if any(len(texts) > 1 for texts in given.values()) or bool(given["code"]) == bool(given["error"]):
+        raise RejectedRequest("either a code or an error is told, and everything once")
+    state, error = "".join(given["state"]), "".join(given["error"])
+    for text, most in ((state, LONGEST_STATE), (error, LONGEST_ERROR)):
+        if not text.isascii() or not text.isprintable() or len(text) > most:
+            raise RejectedRequest("the state or the error holds what none of them can hold")
+    scopes = claimed_scopes(given["scope"][0] if given["scope"] else None)
+    return Told(state, checked_code(given["code"][0]) if given["code"] else None, scopes)
 
 
 def _checked_email(given: str) -> str | None:
@@ -182,13 +206,45 @@ def _checked_email(given: str) -> str | None:
     return checked_address(given) if given else None
 
 
-def _finish(code: str, scopes: tuple[str, ...], began: Began) -> None:
-    settings, engine = _settings(), _engine()
-    tokens = open_tokens(settings, engine)
-    athlete_id, grant = tokens.exchanged(
-        lambda: exchange_code(settings, new_session(), code), scopes, email=began.email, dagster_task=IMPORT
+def _not_allowed(told: Told) -> Answer:
+    text = (
+        "Access was declined on Strava's page. Nothing was stored."
+        if told.code is None
+        else "The permission to see activities was not given, and without it Strava tells of none. Try again, and leave"
+        " the boxes on Strava's page ticked."
     )
-    actor = Actor.OPERATOR if may_act() else Actor.ATHLETE
+    return _sorry("Not connected", text, FORBIDDEN)
+
+
+def _connect(code: str, scopes: tuple[str, ...], began: Began) -> bool:
+    """Store the tokens for a code; False, and nothing stored, if the browser has no right to connect any more."""
+    if is_operator():
+        _finish(code, scopes, began, Actor.OPERATOR)
+        return True
+    try:
+        with place_on_invite() as place:
+            if place is None:
+                return False
+            place.use_up(_finish(code, scopes, began, Actor.ATHLETE, only=place.athlete_id))
+    except AnotherAthlete as error:
+        log.warning("%s", error)
+        return False
+    remember(place)
+    return True
+
+
+def _finish(code: str, scopes: tuple[str, ...], began: Began, actor: Actor, *, only: int | None = None) -> int:
+    """Exchange the code and store what came; returns the athlete's id. ``AnotherAthlete`` if it is not ``only``."""
+    settings, engine = current_settings(), current_engine()
+
+    def exchange() -> TokenGrant:
+        grant = exchange_code(settings, new_session(), code)
+        if only is not None and (grant.athlete or {})["id"] != only:
+            raise AnotherAthlete(f"a link that athlete {only} has used was used by another one: nothing was stored")
+        return grant
+
+    tokens = open_tokens(settings, engine)
+    athlete_id, grant = tokens.exchanged(exchange, scopes, email=began.email, dagster_task=IMPORT)
     with engine.begin() as connection:
         note_action(connection, actor, "connect", f"athlete {athlete_id}", detail=f"scopes {','.join(scopes)}")
         store_athlete(connection, athlete_row(grant.athlete or {}), now(connection))
@@ -196,6 +252,7 @@ def _finish(code: str, scopes: tuple[str, ...], began: Began) -> None:
     if began.email is not None and consent is not None and consent.confirmed_at is None:
         say_next(CONFIRM if settings.smtp_url is not None else NO_MAILS_YET)
     _wake_dagster_tasks()
+    return athlete_id
 
 
 def _ended(began: Ended) -> Answer:
@@ -235,13 +292,3 @@ def _sorry(title: str, text: str, status: int) -> Answer:
 
 def _wake_dagster_tasks() -> None:
     current_app.extensions["dagster_tasks_wake"]()
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["settings"]
-    return settings
-
-
-def _engine() -> Engine:
-    engine: Engine = current_app.extensions["engine"]
-    return engine

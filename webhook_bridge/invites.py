@@ -1,50 +1,73 @@
-"""Links by which the operator lets others connect: signed, good for a week, and remembered by the browser."""
+"""The browser of somebody who was invited: it remembers the link, and its place on it once it has used one."""
 
 from __future__ import annotations
 
-import hashlib
-import time
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from flask import current_app, session
-from itsdangerous import BadData, URLSafeTimedSerializer
+from flask import session
+from sqlalchemy import Connection
 from werkzeug.exceptions import Forbidden
 
-from strava_pipeline.settings import Settings
+from strava_pipeline.operator_door import invite_proof
+from strava_pipeline.warehouse import invites
+from strava_pipeline.warehouse.engine import autocommit
+from strava_pipeline.warehouse.invites import Place
+from webhook_bridge.current import current_engine, current_settings
 from webhook_bridge.sessions import session_id
 
-LIFETIME = timedelta(days=7)
-CONTENT = "connect"
+USED_UP = "As many have connected by this link as it was made for. Ask whoever runs this for a new one."
 
 
-def new_invite() -> str:
-    """The secret part of a link."""
-    signed = _signer().dumps(CONTENT)
-    return signed if isinstance(signed, str) else signed.decode()
-
-
-def take_invite(invite: str) -> None:
-    """Let the browser connect until the link ends, also after a mishap. ``Forbidden`` if the link is no good."""
-    try:
-        _, since = _signer().loads(invite, max_age=int(LIFETIME.total_seconds()), return_timestamp=True)
-    except BadData:
-        raise Forbidden("This link is too old, or not whole. Ask whoever runs this for a new one.") from None
+def take_invite(secret: str) -> None:
+    """Let the browser connect by a link as long as it has room, also after a mishap. ``Forbidden`` if it has none."""
+    name = invites.name_of(secret)
+    with autocommit(current_engine()) as connection:
+        if not _has_room(connection, name):
+            raise Forbidden(
+                USED_UP
+                if invites.is_known(connection, name, _proof())
+                else "This link is too old, or not whole. Ask whoever runs this for a new one."
+            )
     session_id()
-    session["invited_until"] = int(since.timestamp() + LIFETIME.total_seconds())
+    if session.get("invited_by") != name:
+        session.pop("place", None)
+    session["invited_by"] = name
 
 
 def is_invited() -> bool:
-    """Whether the browser came by a link that is still good."""
-    until = session.get("invited_until")
-    return isinstance(until, int) and time.time() < until
+    """Whether the browser came by a link that it may still connect by."""
+    name = session.get("invited_by")
+    if not isinstance(name, str):
+        return False
+    with autocommit(current_engine()) as connection:
+        return _has_room(connection, name)
 
 
-def _signer() -> URLSafeTimedSerializer:
-    settings: Settings = current_app.extensions["settings"]
-    # A new operator's token ends all links.
-    token = settings.operator_token.get_secret_value() if settings.operator_token else ""
-    return URLSafeTimedSerializer(
-        [current_app.extensions["invite_key"] + token.encode()],
-        salt="strava-pipeline-invite",
-        signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
-    )
+@contextmanager
+def place_on_invite() -> Iterator[Place | None]:
+    """The browser's place on its link for one connection, which nobody else gets meanwhile; ``None``: it has none."""
+    name = session.get("invited_by")
+    if not isinstance(name, str):
+        yield None
+        return
+    with invites.taken_place(current_engine(), name, _proof(), _own_place()) as place:
+        yield place
+
+
+def remember(place: Place) -> None:
+    """The browser has connected by this place, and may do so again as the same athlete."""
+    session["place"] = place.id
+
+
+def _has_room(connection: Connection, name: str) -> bool:
+    return invites.has_room(connection, name, _proof(), _own_place())
+
+
+def _own_place() -> int | None:
+    place = session.get("place")
+    return place if isinstance(place, int) else None
+
+
+def _proof() -> str:
+    return invite_proof(current_settings())

@@ -1,119 +1,167 @@
 """Blueprint: the operator's login, and the gate before everything that is theirs alone.
 
-On the machine itself the pages are open as long as no ``STRAVA_OPERATOR_TOKEN`` is set. Behind a proxy every request
-seems to come from the machine itself: a public address in the settings, a host that is none of this machine's, or any
-trace of a proxy, and the token is needed.
+The login is asked for always, on the machine itself as well: of a request nobody can tell whether it came from there,
+or from anywhere by something that forwards connections.
 """
 
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import logging
-from urllib.parse import urlsplit
 
-from flask import Blueprint, current_app, redirect, request, url_for
+from flask import Blueprint, current_app, redirect, request, session, url_for
 from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Response
 
-from strava_pipeline.settings import LOOPBACK_HOSTS, Settings
+from strava_pipeline import operator_door
+from strava_pipeline.printable import printable
+from strava_pipeline.warehouse import operator_sessions
+from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.operator_audit import Actor, note_action
-from webhook_bridge.pages import Answer, install_pages, page
-from webhook_bridge.sessions import check_form, is_operator, log_in, log_out
+from webhook_bridge.bad_requests import LONGEST_ADDRESS, NOBODY, TOO_MANY, BadRequests, known_sender
+from webhook_bridge.current import current_engine, current_settings
+from webhook_bridge.operator_session import end_session, forget_cookie, give_cookie, is_operator
+from webhook_bridge.pages import Answer, install_pages, message, page
+from webhook_bridge.sessions import begin_anew, check_form
 
 log = logging.getLogger(__name__)
 
 SEE_OTHER = 303
-UNAUTHORIZED = 401
-TRACES_OF_A_PROXY = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
-NO_TOKEN = "STRAVA_OPERATOR_TOKEN is not set: beyond this machine the page opens to whoever knows that token."  # noqa: S105  it says that there is none
+UNAUTHORIZED, GONE = 401, 410
+NO_TOKEN = "STRAVA_OPERATOR_TOKEN is not set: strava-pipeline init or strava-pipeline up makes one."  # noqa: S105  it says that there is none
 
 operator = Blueprint("operator", __name__, template_folder="templates", static_folder="static")
 install_pages(operator)
 
 
 @operator.get("/login")
-def login_form() -> Answer:
+def login_form() -> Answer | Response:
     """The form that asks for the operator's token."""
-    _configured_token()
-    return page("login.html")
+    require_token()
+    return redirect(url_for("status.overview"), SEE_OTHER) if is_operator() else page("login.html")
 
 
 @operator.post("/login")
 def login() -> Answer | Response:
-    """Open a session for whoever knows the token; guesses are limited per address, like all bad requests."""
+    """Open a session for whoever knows the token; :mod:`webhook_bridge.bad_requests` tells how guesses are limited."""
     check_form()
-    token = _configured_token()
-    fits = hmac.compare_digest(request.form.get("token", "").encode(), token.encode())
-    with current_app.extensions["engine"].begin() as connection:
-        note_action(connection, Actor.OPERATOR, "login", request.remote_addr, ok=fits)
+    require_token()
+    wrong: BadRequests = current_app.extensions["wrong_tokens"]
+    sender = known_sender()
+    closed_for = wrong.seconds_left(sender or NOBODY)
+    fits = not (sender and closed_for) and _is_token(request.form.get("token", ""))
+    if not fits and closed_for:
+        return _too_many(closed_for)
     if not fits:
-        log.warning("a wrong operator's token came from %s", request.remote_addr)
+        wrong.add(sender or NOBODY)
+        log.warning("a wrong operator's token came from %s", _shown_sender())
+        with current_engine().begin() as connection:
+            note_action(connection, Actor.OPERATOR, "login", _shown_sender(), ok=False)
         return page("login.html", UNAUTHORIZED, wrong=True)
-    log_in(token)
-    return redirect(url_for("status.overview"), SEE_OTHER)
+    with current_engine().begin() as connection:
+        note_action(connection, Actor.OPERATOR, "login", _shown_sender())
+        secret = operator_sessions.open_session(connection, _proof())
+    return _logged_in(secret)
+
+
+@operator.get("/login/once/<secret>")
+def sign_in_form(secret: str) -> Answer:
+    """The page behind a link that signs in once; only its button uses the link up.
+
+    Programs follow links as well: a look ahead of a browser or a mail filter would leave the operator with a dead one.
+    """
+    require_token()
+    with autocommit(current_engine()) as connection:
+        is_good = operator_sessions.is_link_good(connection, secret, _proof())
+    if not is_good:
+        return _used_up()
+    answer = page("sign_in.html", secret=secret)
+    answer.headers["Referrer-Policy"] = "no-referrer"
+    return answer
+
+
+@operator.post("/login/once/<secret>")
+def sign_in(secret: str) -> Answer | Response:
+    """Open a session for whoever holds a link that was not used yet. The link is the permission: no form's token."""
+    require_token()
+    with current_engine().begin() as connection:
+        if not operator_sessions.redeem_sign_in_link(connection, secret, _proof()):
+            return _used_up()
+        note_action(connection, Actor.OPERATOR, "login", _shown_sender(), detail="by a sign-in link")
+        opened = operator_sessions.open_session(connection, _proof())
+    return _logged_in(opened)
 
 
 @operator.post("/logout")
 def logout() -> Response:
-    """End the session in this browser."""
+    """End the session of this browser."""
     check_form()
-    log_out()
-    return redirect(url_for("operator.login_form"), SEE_OTHER)
+    answer = redirect(url_for("operator.login_form"), SEE_OTHER)
+    end_session(answer)
+    session.clear()
+    return answer
+
+
+@operator.post("/logout/everywhere")
+def logout_everywhere() -> Answer | Response:
+    """End all sessions of the operator, and sign-in links that were not used yet."""
+    check_form()
+    operator_gate()
+    with current_engine().begin() as connection:
+        ended = operator_sessions.end_all_sessions(connection)
+        note_action(connection, Actor.OPERATOR, "logout", "everywhere", detail=f"{ended} sessions and links")
+    answer = redirect(url_for("operator.login_form"), SEE_OTHER)
+    forget_cookie(answer)
+    session.clear()
+    return answer
 
 
 def operator_gate() -> Response | None:
     """Before each request of a blueprint: lets the operator pass, shows the way to the login, or ``Forbidden``."""
-    token = _token()
-    if token is None:
-        if is_on_this_machine():
-            return None
-        raise Forbidden(NO_TOKEN)
-    if is_operator(token):
+    require_token()
+    if is_operator():
         return None
     if request.method != "GET":
         raise Forbidden("You are not logged in any more: load the page again.")
     return redirect(url_for("operator.login_form"), SEE_OTHER)
 
 
-def may_act() -> bool:
-    """Whether the browser at hand is the operator's."""
-    token = _token()
-    return is_on_this_machine() if token is None else is_operator(token)
-
-
-def is_on_this_machine() -> bool:
-    """Whether the request came straight from this machine, to a name that only this machine has."""
-    public = urlsplit(_settings().bridge_public_url or "http://localhost").hostname
-    return (
-        public in LOOPBACK_HOSTS
-        and not _settings().trusted_proxies
-        and _is_loopback(request.remote_addr)
-        # A page elsewhere may have pointed its own name to this machine.
-        and urlsplit(f"//{request.host}").hostname in LOOPBACK_HOSTS
-        and not any(name in request.headers for name in TRACES_OF_A_PROXY)
-    )
-
-
-def _is_loopback(address: str | None) -> bool:
-    try:
-        return ipaddress.ip_address(address or "").is_loopback
-    except ValueError:
-        return False
-
-
-def _configured_token() -> str:
-    token = _token()
-    if token is None:
+def require_token() -> None:
+    """``Forbidden`` as long as there is no token to log in with."""
+    settings = current_settings()
+    if operator_door.operator_token(settings) is None and not settings.dangerously_open_without_login:
         raise Forbidden(NO_TOKEN)
-    return token
 
 
-def _token() -> str | None:
-    secret = _settings().operator_token
-    return None if secret is None else secret.get_secret_value()
+def _logged_in(secret: str) -> Response:
+    begin_anew()
+    answer = redirect(url_for("status.overview"), SEE_OTHER)
+    give_cookie(answer, secret)
+    return answer
 
 
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["settings"]
-    return settings
+def _is_token(given: str) -> bool:
+    token = operator_door.operator_token(current_settings())
+    return token is not None and hmac.compare_digest(given.encode(), token.encode())
+
+
+def _too_many(seconds: float) -> Answer:
+    text = (
+        f"Wait {int(seconds) + 1} s, or sign in by a link: strava-pipeline login-link prints one, which works at once."
+    )
+    answer = message("Too many wrong tokens", text, TOO_MANY)
+    answer.headers["Retry-After"] = str(int(seconds) + 1)
+    return answer
+
+
+def _used_up() -> Answer:
+    text = "It was used before, is too old, or is not whole. strava-pipeline login-link prints another one."
+    return message("This link does not sign in any more", text, GONE)
+
+
+def _shown_sender() -> str:
+    return printable(request.remote_addr or "unknown", LONGEST_ADDRESS)
+
+
+def _proof() -> str:
+    return operator_door.proof_of(current_settings())

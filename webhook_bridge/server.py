@@ -6,8 +6,10 @@ import click
 from sqlalchemy import Engine
 
 from strava_pipeline.local.serving import serve_until_signalled
+from strava_pipeline.operator_door import proof_of
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.engine import open_reading_engine
+from strava_pipeline.warehouse.operator_sessions import end_sessions_of_others
 from webhook_bridge.app import create_app
 from webhook_bridge.dagster_tasks import DagsterTasks
 from webhook_bridge.dispatcher import Dispatcher
@@ -18,6 +20,9 @@ THREADS = 33
 
 def serve(settings: Settings, engine: Engine, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT; the dispatcher runs beside."""
+    with engine.begin() as connection:
+        # What was opened under another token or other settings is over for good, should they come back.
+        end_sessions_of_others(connection, proof_of(settings))
     dispatcher = Dispatcher(settings, engine)
     tasks = DagsterTasks(settings, engine)
     reading = open_reading_engine(settings)
@@ -34,7 +39,7 @@ def serve(settings: Settings, engine: Engine, host: str, port: int) -> None:
         port,
         what="the bridge",
         threads=THREADS,
-        # Where none is trusted nothing believes them, but the operator's gate sees that there is a proxy.
+        # Where none is trusted nothing believes them, and taking them out would cost each delivery some time.
         keep_proxy_headers=True,
         on_listening=begin,
     )

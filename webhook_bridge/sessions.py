@@ -1,6 +1,7 @@
 """Browser sessions: a signed cookie with a random id, and a token per session that every form carries.
 
-The cookie holds no secret and no one's data. Its keys are derived from ``STRAVA_TOKEN_KEYS``, each for one purpose.
+The cookie holds no one's data, and makes nobody the operator (see :mod:`webhook_bridge.operator_session`). Its keys are
+derived from ``STRAVA_TOKEN_KEYS``, each for one purpose.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-import time
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ from flask.sessions import SecureCookieSessionInterface
 from werkzeug.exceptions import Forbidden
 
 from strava_pipeline.keyring import Keyring
+from strava_pipeline.operator_door import is_over_tls
 from strava_pipeline.settings import Settings
 
 LIFETIME = timedelta(hours=12)
@@ -32,12 +33,10 @@ class _Sha256Sessions(SecureCookieSessionInterface):
 def install_sessions(app: Flask, settings: Settings) -> None:
     """Give the app its sessions; over https the cookie is bound to this very host."""
     keyring = Keyring.parse(settings.required("token_keys"))
-    over_tls = urlsplit(settings.bridge_public_url or "").scheme == "https"
+    over_tls = is_over_tls(settings)
     app.session_interface = _Sha256Sessions()
     app.secret_key = keyring.derived_key("session")
     app.extensions["csrf_key"] = keyring.derived_key("csrf")
-    app.extensions["operator_key"] = keyring.derived_key("operator")
-    app.extensions["invite_key"] = keyring.derived_key("invite")
     app.config.update(
         SESSION_COOKIE_NAME=f"__Host-{COOKIE}" if over_tls else COOKIE,
         SESSION_COOKIE_SECURE=over_tls,
@@ -51,28 +50,16 @@ def install_sessions(app: Flask, settings: Settings) -> None:
 def session_id() -> str:
     """The id of the browser's session, which begins here if it has none."""
     if "id" not in session:
-        _begin()
+        begin_anew()
     found: str = session["id"]
     return found
 
 
-def log_in(operator_token: str) -> None:
-    """The session is the operator's from now on, under a new id: one that was planted before is worth nothing."""
-    _begin()
-    session["operator"] = _proof(operator_token)
-
-
-def log_out() -> None:
-    """The browser forgets its session."""
+def begin_anew() -> None:
+    """Begin another session in this browser: one that was planted before is worth nothing from now on."""
     session.clear()
-
-
-def is_operator(operator_token: str) -> bool:
-    """Whether the session was opened with this token, less than twelve hours ago."""
-    since, proof = session.get("since"), session.get("operator")
-    if not isinstance(proof, str) or not isinstance(since, int) or time.time() - since > LIFETIME.total_seconds():
-        return False
-    return hmac.compare_digest(proof.encode(), _proof(operator_token).encode())
+    session.permanent = True
+    session["id"] = secrets.token_urlsafe(ID_BYTES)
 
 
 def csrf_token() -> str:
@@ -97,19 +84,6 @@ def check_form() -> None:
     sent = request.form.get("csrf", "")
     if not _is_from_us() or "id" not in session or not hmac.compare_digest(sent.encode(), csrf_token().encode()):
         raise Forbidden("The form was not sent from this page, or the page is too old: load it again.")
-
-
-def _begin() -> None:
-    session.clear()
-    session.permanent = True
-    session["id"] = secrets.token_urlsafe(ID_BYTES)
-    session["since"] = int(time.time())
-
-
-def _proof(operator_token: str) -> str:
-    """Changes with the token, so that a new token ends all sessions; tells nothing of it."""
-    key: bytes = current_app.extensions["operator_key"]
-    return hmac.new(key, operator_token.encode(), hashlib.sha256).hexdigest()
 
 
 def _is_from_us() -> bool:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flask import Blueprint, current_app, redirect, request, session, url_for
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, func, select
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
+from strava_pipeline.operator_door import invite_proof
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.lanes import Ceilings
 from strava_pipeline.warehouse import dead_letters
@@ -18,6 +19,7 @@ from strava_pipeline.warehouse.athlete_status import AthleteStatus, athlete_stat
 from strava_pipeline.warehouse.dead_letters import DeadLetter, Selection
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.import_progress import ImportProgress, earliest_end, import_progress
+from strava_pipeline.warehouse.invites import MOST_PEOPLE, Invite, new_invite, open_invites, withdraw
 from strava_pipeline.warehouse.job_progress import BackfillProgress, backfill_progress
 from strava_pipeline.warehouse.operator_audit import Actor, note_action
 from strava_pipeline.warehouse.ops_tables import webhook_events
@@ -34,8 +36,9 @@ from strava_pipeline.warehouse.webhook_events import (
     inbox_by_state,
     waiting_events,
 )
+from webhook_bridge.current import current_engine, current_settings
 from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, athletes_being_backfilled
-from webhook_bridge.invites import new_invite
+from webhook_bridge.hosts import base_url
 from webhook_bridge.operator import operator_gate
 from webhook_bridge.pages import Answer, install_pages, page
 from webhook_bridge.sessions import check_form, said, say_next
@@ -90,6 +93,7 @@ class Overview:
     earliest_end: datetime | None
     runs: dict[int, BackfillProgress]
     inbox: Inbox
+    invites: list[Invite]
     letters: list[DeadLetter]
     quota: QuotaStatus
     app_is_inactive: str | None
@@ -99,7 +103,7 @@ class Overview:
 def overview() -> Answer:
     """The page; says honestly what it cannot know while Dagster is away."""
     number = _page_number()
-    settings = _settings()
+    settings = current_settings()
     with current_app.extensions["reading_engine"].connect() as connection:
         found = _look(connection, settings, number)
     try:
@@ -116,8 +120,9 @@ def overview() -> Answer:
         number=number,
         pages=-(-found.athlete_count // ATHLETES_PER_PAGE),
         purges=settings.purge_on_deauthorization,
-        has_login=settings.operator_token is not None,
-        invite=session.pop("invite", None),
+        is_open=settings.dangerously_open_without_login,
+        most_people=MOST_PEOPLE,
+        new_invite=session.pop("new_invite", None),
         told=said(),
     )
 
@@ -126,7 +131,7 @@ def overview() -> Answer:
 def replay(event_id: int) -> Response:
     """Put a dead letter back into the inbox."""
     check_form()
-    with _engine().begin() as connection:
+    with current_engine().begin() as connection:
         found = dead_letters.replay(connection, Selection(ids=[event_id]))
         note_action(connection, Actor.OPERATOR, "replay", f"event {event_id}", ok=bool(found))
     current_app.extensions["dispatcher_wake"]()
@@ -137,7 +142,7 @@ def replay(event_id: int) -> Response:
 def replay_all() -> Response:
     """Put all dead letters back into the inbox."""
     check_form()
-    with _engine().begin() as connection:
+    with current_engine().begin() as connection:
         found = dead_letters.replay(connection, Selection())
         note_action(connection, Actor.OPERATOR, "replay", "all dead letters", detail=f"{len(found)} events")
     current_app.extensions["dispatcher_wake"]()
@@ -151,7 +156,7 @@ def discard(event_id: int) -> Response:
     because = request.form.get("because", "").strip()
     if not because or len(because) > LONGEST_REASON or not because.isprintable():
         raise BadRequest("Say in a line why it is given up.")
-    with _engine().begin() as connection:
+    with current_engine().begin() as connection:
         found = dead_letters.discard(connection, Selection(ids=[event_id]), by=Actor.OPERATOR, because=because)
         note_action(connection, Actor.OPERATOR, "discard", f"event {event_id}", ok=bool(found), detail=because)
     return _back(f"Event {event_id} is given up." if found else f"Event {event_id} was no dead letter any more.")
@@ -159,13 +164,28 @@ def discard(event_id: int) -> Response:
 
 @status.post("/invites")
 def invite() -> Response:
-    """Make a link by which somebody else may connect."""
+    """Make a link by which somebody else may connect, or so many."""
     check_form()
-    public = _settings().bridge_public_url or f"http://{request.host}"
-    session["invite"] = f"{public}{url_for('connect.invitation', invite=new_invite())}"
-    with _engine().begin() as connection:
-        note_action(connection, Actor.OPERATOR, "invite", None)
-    return redirect(url_for("status.overview", _anchor="connect"), SEE_OTHER)
+    people = _people()
+    with current_engine().begin() as connection:
+        secret = new_invite(connection, invite_proof(current_settings()), people)
+        note_action(connection, Actor.OPERATOR, "invite", None, detail=f"for {people}")
+    session["new_invite"] = f"{base_url()}{url_for('connect.invitation', invite=secret)}"
+    return _to_links()
+
+
+@status.post("/invites/withdraw")
+def withdraw_invite() -> Response:
+    """End a link that was made here."""
+    check_form()
+    name = request.form.get("name", "")
+    if not name.isascii() or not name.isalnum():
+        raise BadRequest("Which link?")
+    with current_engine().begin() as connection:
+        found = withdraw(connection, name)
+        note_action(connection, Actor.OPERATOR, "withdraw", "a link to connect by", ok=found)
+    say_next("The link works no more." if found else "There was no such link any more.")
+    return _to_links()
 
 
 def _look(connection: Connection, settings: Settings, number: int) -> Overview:
@@ -183,6 +203,7 @@ def _look(connection: Connection, settings: Settings, number: int) -> Overview:
         # Of an athlete with several runs the one that began last.
         runs={run.athlete_id: run for run in backfill_progress(connection)},
         inbox=_inbox(connection, moment),
+        invites=open_invites(connection, invite_proof(settings)),
         letters=dead_letters.dead_letters(connection, limit=LETTERS_SHOWN),
         quota=quota_status(connection, ceilings, moment),
         app_is_inactive=why_inactive(connection),
@@ -200,6 +221,20 @@ def _inbox(connection: Connection, moment: datetime) -> Inbox:
     return Inbox(inbox_by_state(connection), waiting_events(connection), last, moment - oldest if oldest else None)
 
 
+def _people() -> int:
+    given = request.form.get("people", "1")
+    if not given.isascii() or not given.isdecimal() or len(given) > len(str(MOST_PEOPLE)):
+        raise BadRequest("For how many people?")
+    people = int(given)
+    if not 1 <= people <= MOST_PEOPLE:
+        raise BadRequest(f"A link is for 1 to {MOST_PEOPLE} people.")
+    return people
+
+
+def _to_links() -> Response:
+    return redirect(url_for("status.overview", _anchor="connect"), SEE_OTHER)
+
+
 def _page_number() -> int:
     given = request.args.get("page", default=1, type=int)
     return min(max(given, 1), LAST_PAGE)
@@ -208,13 +243,3 @@ def _page_number() -> int:
 def _back(told: str) -> Response:
     say_next(told)
     return redirect(url_for("status.overview"), SEE_OTHER)
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["settings"]
-    return settings
-
-
-def _engine() -> Engine:
-    engine: Engine = current_app.extensions["engine"]
-    return engine

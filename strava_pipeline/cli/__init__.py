@@ -31,6 +31,7 @@ COMMANDS = {
     "export-gpx": ("gpx", "Print one activity as GPX."),
     "init": ("setup", "Write a settings file with fresh keys."),
     "keys": ("keys", "Make, change and count the keys of the stored tokens."),
+    "login-link": ("sign_in", "Print a link that logs in to the operator's page, once."),
     "migrate": ("setup", "Create or update the tables."),
     "mock-strava": ("mock", "Serve a Strava look-alike for development and tests."),
     "quota": ("quota", "Show what is used of Strava's limits, and what each lane may still use."),

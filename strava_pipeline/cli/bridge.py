@@ -30,9 +30,11 @@ def bridge(port: int | None, host: str) -> None:
     if host not in LOOPBACK_HOSTS and origin_of("trusted_proxies", settings.home) == "default":
         log.warning(
             "STRAVA_TRUSTED_PROXIES is not set, though the bridge listens at %s: set it to how many proxies are in"
-            " front, or all senders behind them count as one",
+            " front, or all senders behind them count as one, and wrong tokens of one close the login form for all",
             host,
         )
+    if settings.operator_token is None and not settings.dangerously_open_without_login:
+        log.warning("STRAVA_OPERATOR_TOKEN is not set: the pages stay shut until it is; deliveries are taken")
     with open_warehouse(settings) as engine:
         open_tokens(settings, engine)  # wrong keys are found here, not by the first run
         serve(settings, engine, host, settings.bridge_port if port is None else port)

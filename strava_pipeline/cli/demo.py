@@ -34,6 +34,7 @@ STRAVA_OAUTH_URL=http://127.0.0.1:{mock_port}/oauth
 STRAVA_CLIENT_ID=1
 STRAVA_CLIENT_SECRET={client_secret}
 STRAVA_TOKEN_KEYS={token_keys}
+STRAVA_OPERATOR_TOKEN={operator_token}
 STRAVA_QUOTA_SHORT_LIMIT=5000
 STRAVA_QUOTA_LONG_LIMIT=50000
 STRAVA_IMPORT_BATCH_INTERVAL_SECONDS=0
@@ -145,6 +146,7 @@ def _fresh_home() -> Path:
 
 
 def _write_settings(home: Path, mock_port: int) -> None:
+    from strava_pipeline.cli.operator_token import new_token
     from strava_pipeline.keyring import generate_key
 
     text = SETTINGS_FILE.format(
@@ -152,6 +154,7 @@ def _write_settings(home: Path, mock_port: int) -> None:
         mock_port=mock_port,
         client_secret=secrets.token_hex(20),
         token_keys=generate_key(),
+        operator_token=new_token(),
         verify_token=secrets.token_urlsafe(24),
         signing_secret=secrets.token_urlsafe(32),
         history_start=_months()[0],

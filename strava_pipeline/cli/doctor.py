@@ -16,6 +16,7 @@ from strava_pipeline.settings import LOOPBACK_HOSTS, Settings, load_settings, or
 
 TIMEOUT_SECONDS = 5
 MASK = "********"
+FEWEST_CHARACTERS = 8
 FAIL = "FAIL"
 
 
@@ -118,9 +119,29 @@ def _proxy(settings: Settings) -> str:
     if public and origin_of("trusted_proxies", settings.home) == "default":
         raise Advice(
             "STRAVA_TRUSTED_PROXIES is not set, though STRAVA_BRIDGE_PUBLIC_URL is public: all senders count as one, so"
-            " that the bad requests of one lock out the others; set it to how many proxies are in front, mostly 1"
+            " that wrong tokens are not limited for each; set it to how many proxies are in front, mostly 1"
         )
     return f"{settings.trusted_proxies} in front of the bridge are trusted"
+
+
+def _operator(settings: Settings) -> str:
+    """Whether the operator's door is shut for everybody else."""
+    from strava_pipeline.operator_door import operator_token
+
+    if settings.dangerously_open_without_login:
+        raise Advice(
+            "STRAVA_DANGEROUSLY_OPEN_WITHOUT_LOGIN is on: whoever reaches the bridge's page or Dagster's UI is the"
+            " operator"
+        )
+    token = operator_token(settings)
+    if token is None:
+        raise Advice("STRAVA_OPERATOR_TOKEN is not set: the bridge's pages stay shut; strava-pipeline up makes one")
+    if len(set(token)) < FEWEST_CHARACTERS:
+        raise Advice(
+            f"STRAVA_OPERATOR_TOKEN has fewer than {FEWEST_CHARACTERS} different characters: it can be guessed;"
+            " remove it, and strava-pipeline up makes a long random one"
+        )
+    return "a login is asked for"
 
 
 def _dagster(settings: Settings) -> str:
@@ -156,6 +177,7 @@ CHECKS: dict[str, Callable[[Settings], str]] = {
     "stored tokens": _tokens,
     "Dagster": _dagster,
     "bridge settings": _bridge,
+    "operator": _operator,
     "proxies": _proxy,
     "mail": _mail,
     "Strava": _strava,

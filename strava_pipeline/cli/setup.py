@@ -20,6 +20,8 @@ STRAVA_CLIENT_ID=
 STRAVA_CLIENT_SECRET=
 # Keep a copy of the keys: without them the stored tokens are lost.
 STRAVA_TOKEN_KEYS={keys}
+# Opens the operator's page and Dagster's UI.
+STRAVA_OPERATOR_TOKEN={operator_token}
 STRAVA_WEBHOOK_VERIFY_TOKEN={verify_token}
 # Strava documents no way to learn its signing key: where you have none, use off together with a path token.
 STRAVA_WEBHOOK_SIGNATURE=off
@@ -35,13 +37,17 @@ STRAVA_DATABASE_URL=
 @click.command()
 def init() -> None:
     """Write a settings file with fresh keys to $STRAVA_HOME/.env; never overwrites one."""
+    from strava_pipeline.cli.operator_token import new_token
     from strava_pipeline.keyring import generate_key
 
     home = home_from_environment()
     private_files.make_folder(home)
     path = settings_file(home)
     text = TEMPLATE.format(
-        keys=generate_key(), verify_token=secrets.token_urlsafe(24), path_token=secrets.token_urlsafe(24)
+        keys=generate_key(),
+        operator_token=new_token(),
+        verify_token=secrets.token_urlsafe(24),
+        path_token=secrets.token_urlsafe(24),
     )
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -13,7 +13,7 @@ import click
 from strava_pipeline.cli.closed_home import close_to_others
 from strava_pipeline.cli.console import say
 from strava_pipeline.errors import WarehouseError
-from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.settings import Settings, home_from_environment, load_settings, settings_file
 
 TIDY = (sys.executable, "-m", "strava_pipeline.cli.instance")
 
@@ -23,14 +23,19 @@ def up() -> None:
     """Run Postgres, Dagster's webserver and daemon, and the bridge, until Ctrl-C or until one of them ends."""
     from strava_pipeline.access import open_tokens
     from strava_pipeline.cli.instance import dagster_environment
+    from strava_pipeline.cli.operator_token import ensure_operator_token
+    from strava_pipeline.cli.sign_in import new_login_link
     from strava_pipeline.local.services import bridge, dagster_services, logs_of
     from strava_pipeline.local.supervisor import Supervisor, check_port_free
     from strava_pipeline.warehouse.migrate import open_warehouse
     from webhook_bridge.app import check_settings
 
+    # A setting that is wrong is told before anything is written.
+    check_settings(load_settings())
+    if ensure_operator_token():
+        click.echo(f"STRAVA_OPERATOR_TOKEN was not set: a new one stands in {settings_file(home_from_environment())}")
     settings = load_settings()
     close_to_others(settings)
-    check_settings(settings)
     settings.required("token_keys")
     dagster_port = urlsplit(settings.dagster_webserver_url).port or 3000
     check_port_free(dagster_port, "Dagster's webserver (DAGSTER_WEBSERVER_URL)")
@@ -50,6 +55,9 @@ def up() -> None:
         supervisor.wait_until_ready()
         click.echo(f"Dagster   http://127.0.0.1:{dagster_port}")
         click.echo(f"bridge    http://127.0.0.1:{settings.bridge_port}")
+        if not settings.dangerously_open_without_login:
+            click.echo(f"log in    {new_login_link(settings)}")
+            click.echo("          once, within half an hour; strava-pipeline login-link prints another")
         say(f"logs      {logs_of(settings.home)}")
         click.echo("Ctrl-C stops all of them")
         supervisor.watch(partial(_keep_postgres, settings))

@@ -7,7 +7,12 @@ import dagster as dg
 from strava_pipeline.assets.steps import step_faults
 from strava_pipeline.resources import WarehouseResource
 from strava_pipeline.settings import load_settings
-from strava_pipeline.warehouse.retention import keep_from, remove_activities_before, remove_old_records
+from strava_pipeline.warehouse.retention import (
+    keep_from,
+    remove_activities_before,
+    remove_old_audits,
+    remove_old_records,
+)
 from strava_pipeline.warehouse.webhook_events import forget_done
 
 
@@ -30,13 +35,16 @@ def remove_old_activities(context: dg.OpExecutionContext, warehouse: WarehouseRe
 
 @dg.op
 def remove_records(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
-    """Remove records of calls, rate windows, backfills, sign-ins and finished events that nobody needs any more.
+    """Remove records of calls, rate windows, backfills, sign-ins, audits and finished events when their time is up.
 
     Addresses that nobody confirmed in time are erased, too.
     """
+    settings = load_settings()
     with step_faults(context.retry_number):
         removed = remove_old_records(warehouse.engine)
-        if keep := load_settings().inbox_retention_days:
+        if keep := settings.audit_retention_days:
+            removed |= remove_old_audits(warehouse.engine, timedelta(days=keep))
+        if keep := settings.inbox_retention_days:
             with warehouse.engine.begin() as connection:
                 events = forget_done(connection, timedelta(days=keep))
             removed |= {"ops.webhook_events": events} if events else {}

@@ -90,5 +90,5 @@ _CLIENT_FAULTS = {UNAUTHORIZED: _unauthorized, FORBIDDEN: _forbidden, NOT_FOUND:
 
 
 def _text(value: object) -> str:
-    """As one line of printable characters: it ends in logs and on terminals."""
+    """As it may end in logs and on terminals."""
     return printable(value, _QUOTED_LENGTH) if isinstance(value, str) else ""

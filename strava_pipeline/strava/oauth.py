@@ -20,6 +20,12 @@ from strava_pipeline.strava.faults import NOT_FOUND, error_for
 from strava_pipeline.strava.http import OK, Answer, parse_json, send
 
 WANTED_SCOPES = ("read", "activity:read_all", "profile:read_all")
+# What a claim of permissions may hold at most: what was asked for, and what is left of activity:read_all where the
+# athlete keeps private activities back. Strava's others (read_all, profile:write, activity:write) were never asked for.
+BELIEVED_SCOPES = ("read", "activity:read", "activity:read_all", "profile:read_all")
+# Far above what Strava sends: codes have 40 characters, all its scopes together 101.
+LONGEST_CODE = 256
+LONGEST_SCOPE = 256
 LOCAL_REDIRECT = "http://localhost/"
 
 
@@ -51,14 +57,14 @@ def authorize_url(settings: Settings, redirect_uri: str = LOCAL_REDIRECT, *, sta
 
 
 def parse_redirect(pasted: str) -> tuple[str, tuple[str, ...]]:
-    """Code and granted scopes from what the browser ended on: the whole address, or the bare code.
+    """Code and claimed scopes from what the browser ended on: the whole address, or the bare code.
 
-    A bare code does not tell the scopes; the wanted ones are assumed, and a missing one shows at first use.
+    A bare code does not tell the scopes: see :func:`claimed_scopes`.
     ``RejectedRequest`` for an address without a code: the athlete said no, or it is another page.
     """
     pasted = pasted.strip()
     if "://" not in pasted:
-        return pasted, WANTED_SCOPES
+        return checked_code(pasted), claimed_scopes(None)
     try:
         query = parse_qs(urlsplit(pasted).query)
     except ValueError:
@@ -67,15 +73,39 @@ def parse_redirect(pasted: str) -> tuple[str, tuple[str, ...]]:
         raise RejectedRequest(f"Strava connected nobody: {query['error'][0][:40]!r}")
     if "code" not in query:
         raise RejectedRequest("the address holds no authorization code: copy it whole, from http to the end")
-    scopes = tuple(filter(None, query.get("scope", [""])[0].split(",")))
-    return query["code"][0], scopes or WANTED_SCOPES
+    scopes = claimed_scopes(query["scope"][0] if "scope" in query else None)
+    if not scopes:
+        raise RejectedRequest("nothing was allowed on Strava's page: connect again, and leave the boxes ticked")
+    return checked_code(query["code"][0]), scopes
+
+
+def checked_code(told: str) -> str:
+    """An authorization code that may be one. ``RejectedRequest`` for what no code of Strava's can be."""
+    if not _is_token(told) or " " in told or len(told) > LONGEST_CODE:
+        raise RejectedRequest("that is no authorization code of Strava's: it holds what none can hold")
+    return told
+
+
+def claimed_scopes(told: str | None) -> tuple[str, ...]:
+    """Which permissions an athlete gave, as the browser tells it: a claim, which only calls prove.
+
+    It came through the browser, and Strava's answer to the code names none. So no more is believed than was asked
+    for, in a fixed order; without a word (``None``) all that. A permission that is missing shows at its first use.
+    ``RejectedRequest`` for a text that Strava would not send.
+    """
+    if told is None:
+        return WANTED_SCOPES
+    if not told.isascii() or not told.isprintable() or len(told) > LONGEST_SCOPE:
+        raise RejectedRequest("these are no permissions of Strava's: the text holds what none can hold")
+    named = set(told.replace(" ", ",").split(","))
+    return tuple(scope for scope in BELIEVED_SCOPES if scope in named)
 
 
 def exchange_code(settings: Settings, session: requests.Session, code: str) -> TokenGrant:
     """Tokens for a consent code, which works once. ``RejectedRequest`` when Strava does not take it."""
     form = {"grant_type": "authorization_code", "code": code}
     grant = _token_call(settings, session, form, what="exchange of the authorization code")
-    if grant.athlete is None or type(grant.athlete.get("id")) is not int:
+    if grant.athlete is None or not _is_id(grant.athlete.get("id")):
         raise RejectedRequest("exchange of the authorization code: Strava's answer names no athlete")
     return grant
 
@@ -162,6 +192,11 @@ def _moment(epoch_s: Any) -> datetime | None:
         return datetime.fromtimestamp(epoch_s, UTC)
     except (TypeError, ValueError, OverflowError, OSError):
         return None
+
+
+def _is_id(value: Any) -> TypeGuard[int]:
+    """What fits into the tables; bool is an int by inheritance."""
+    return type(value) is int and 0 < value < 2**63
 
 
 def _is_token(value: Any) -> TypeGuard[str]:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
 from strava_pipeline.errors import AppInactive
+from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.ops_tables import app_status
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ def begin_probe(connection: Connection, moment: datetime) -> None:
 
 def note_inactive(connection: Connection, reason: str, moment: datetime) -> None:
     """Strava said that the app is switched off: no call but the probe from now on."""
+    reason = printable(reason)
     log.error("Strava has the app switched off (%s): one call an hour tries whether it is on again", reason)
     first = insert_or_update(app_status).values(
         id=1, inactive_since=moment, probe_at=moment + PROBE_EVERY, reason=reason

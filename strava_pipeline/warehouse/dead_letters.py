@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, case, false, func, select, true, update
 
+from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.ops_tables import webhook_events
 from strava_pipeline.warehouse.webhook_events import DEAD, DISCARDED, WAITING
 
@@ -119,7 +120,7 @@ def discard(connection: Connection, chosen: Selection, *, by: str, because: str)
             redrive_at=None,
             discarded_at=func.clock_timestamp(),
             discarded_by=by,
-            discarded_because=because,
+            discarded_because=printable(because),
         )
         .returning(webhook_events.c.id)
     )

@@ -40,8 +40,11 @@ REMOVAL = "removal"
 DEPARTURE = "departure"
 FINAL_STATES = (DONE, DISCARDED)
 DROPPED = "dropped: the athlete has disconnected"
-# Rows about an athlete that hold no data of theirs: the count of calls, and who did what. Locks go by themselves.
-KEPT_OPS_TABLES = frozenset({"users", "token_audit", "token_journal", "api_calls", "confirmation_mails", "locks"})
+# Rows about an athlete that hold no data of theirs: the count of calls, who did what, and who came by which link. Locks
+# go by themselves.
+KEPT_OPS_TABLES = frozenset(
+    {"users", "token_audit", "token_journal", "api_calls", "confirmation_mails", "locks", "invites"}
+)
 # An erasure and a write can block each other; the one that Postgres ends comes again.
 ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 0.2

@@ -6,7 +6,10 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, insert
 
+from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.ops_tables import operator_audit
+
+LONGEST_SUBJECT = 100
 
 
 class Actor(StrEnum):
@@ -27,8 +30,16 @@ def note_action(
     ok: bool = True,
     detail: str | None = None,
 ) -> None:
-    """One row in the log; ``detail`` holds cause and extent, never health data, never a secret."""
-    outcome = "ok" if ok else "failed"
+    """One row in the log; ``detail`` holds cause and extent, never health data, never a secret.
+
+    Both texts may hold words from outside: they are made printable, and cut.
+    """
     connection.execute(
-        insert(operator_audit).values(actor=actor, action=action, subject=subject, outcome=outcome, detail=detail)
+        insert(operator_audit).values(
+            actor=actor,
+            action=action,
+            subject=None if subject is None else printable(subject, LONGEST_SUBJECT),
+            outcome="ok" if ok else "failed",
+            detail=None if detail is None else printable(detail),
+        )
     )

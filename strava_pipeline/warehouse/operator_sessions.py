@@ -37,6 +37,11 @@ def end_session(connection: Connection, secret: str) -> None:
     connection.execute(delete(sessions).where(sessions.c.secret_hash == _hash(secret)))
 
 
+def end_all_sessions(connection: Connection) -> int:
+    """End every session and every link that was not used yet; returns how many there were."""
+    return connection.execute(delete(sessions)).rowcount
+
+
 def end_sessions_of_others(connection: Connection, proof: str) -> int:
     """End what was opened under another token or other settings; returns how many ended."""
     return connection.execute(delete(sessions).where(sessions.c.proof != proof)).rowcount
@@ -45,6 +50,12 @@ def end_sessions_of_others(connection: Connection, proof: str) -> int:
 def new_sign_in_link(connection: Connection, proof: str) -> str:
     """The secret part of a link that signs in once, within half an hour."""
     return _add(connection, _LINK, proof, LINK_LIFETIME)
+
+
+def is_link_good(connection: Connection, secret: str, proof: str) -> bool:
+    """Whether a link can still be used; a look does not use it up."""
+    found = connection.execute(select(sessions.c.kind).where(*_good(secret, _LINK, proof)))
+    return found.first() is not None
 
 
 def redeem_sign_in_link(connection: Connection, secret: str, proof: str) -> bool:

@@ -93,6 +93,7 @@ token_audit = Table(
     c.text("outcome", "ok, adopted (the answer to a process that died), or failed", required=True),
     c.text("detail", "what went wrong, in Strava's words, or between which keys; never a token"),
     Index(None, "athlete_id", "at"),
+    Index(None, "at"),
     schema=SCHEMA,
     comment="every operation on a token",
 )
@@ -313,16 +314,33 @@ work_leases = Table(
     comment="who is at work on what takes longer than a transaction may",
 )
 
+invites = Table(
+    "invites",
+    metadata,
+    _serial("order in which they were made"),
+    c.text("secret_hash", "sha256 of the secret part of the link; places of one link share it", required=True),
+    c.text("proof", "of the operator's token it was made under; tells nothing of it", required=True),
+    _stamped("made_at", "when the link was made (UTC)"),
+    c.instant("expires_at", "no longer good from here (UTC)", required=True),
+    c.bigint("athlete_id", "who has connected by it; empty: nobody yet"),
+    c.instant("used_at", "when that was (UTC); empty: the place is free"),
+    Index(None, "secret_hash"),
+    Index(None, "expires_at"),
+    schema=SCHEMA,
+    comment="links by which others may connect: one row for each person a link is good for",
+)
+
 operator_audit = Table(
     "operator_audit",
     metadata,
     _serial("order of the actions"),
     _stamped("at", "when (UTC)"),
     c.text("actor", "operator, athlete, command or strava", required=True),
-    c.text("action", "connect, forget, replay, discard, login", required=True),
+    c.text("action", "connect, forget, replay, discard, login, logout, invite, withdraw", required=True),
     c.text("subject", "athlete or event concerned"),
     c.text("outcome", "ok or failed", required=True),
     c.text("detail", "cause and extent; never health data, never a secret"),
+    Index(None, "at"),
     schema=SCHEMA,
     comment="what people did to athletes and events, and on whose word",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, select, update
 
 from strava_pipeline.errors import AthleteError, NeedsReauthorization
+from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.erasure import drop_late_events
 from strava_pipeline.warehouse.ops_tables import ACTIVE, REVOKED, users, webhook_events
 from strava_pipeline.warehouse.webhook_claims import Claim, holds
@@ -30,6 +31,6 @@ def park(connection: Connection, claim: Claim, error: AthleteError) -> bool:
     connection.execute(
         update(webhook_events)
         .where(holds([claim.fence]))
-        .values(state=PARKED, lease_until=None, waiting_for=None, error=str(error))
+        .values(state=PARKED, lease_until=None, waiting_for=None, error=printable(str(error)))
     )
     return True

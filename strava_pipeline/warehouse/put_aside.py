@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
+from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.activities import Span
 from strava_pipeline.warehouse.columns import among
 from strava_pipeline.warehouse.engine import now
@@ -29,7 +30,7 @@ def note_put_aside(connection: Connection, span: Span, step: str, reasons: Mappi
             "activity_id": activity,
             "step": step,
             "athlete_id": span.athlete_id,
-            "reason": reason,
+            "reason": printable(reason),
             "span_start": span.start,
             "span_end": span.end,
             "since": moment,

@@ -11,12 +11,23 @@ from strava_pipeline.warehouse.activities import DEPENDENT_TABLES, delete_activi
 from strava_pipeline.warehouse.confirmation_limits import forget_counted
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.history_tables import job_progress
+from strava_pipeline.warehouse.invites import forget_ended
 from strava_pipeline.warehouse.job_progress import forget_before
 from strava_pipeline.warehouse.locks import forget_unused_locks
 from strava_pipeline.warehouse.mail_consent import erase_unconfirmed
 from strava_pipeline.warehouse.notification_tables import confirmation_mails, notifications
 from strava_pipeline.warehouse.notifications import forget_finished_before
-from strava_pipeline.warehouse.ops_tables import api_calls, locks, oauth_states, quota_windows, work_leases
+from strava_pipeline.warehouse.ops_tables import (
+    api_calls,
+    invites,
+    locks,
+    oauth_states,
+    operator_audit,
+    operator_sessions,
+    quota_windows,
+    token_audit,
+    work_leases,
+)
 from strava_pipeline.warehouse.tables import activities
 from strava_pipeline.warehouse.work_leases import forget_ended_leases
 
@@ -55,9 +66,9 @@ def remove_activities_before(engine: Engine, moment: datetime) -> dict[str, int]
 
 
 def remove_old_records(engine: Engine) -> dict[str, int]:
-    """Delete records of calls, windows, backfills, mails and locks that nobody needs any more; by table, as above.
+    """Delete records of calls, windows, sign-ins, invitations, backfills, mails and locks that nobody needs any more.
 
-    Addresses that nobody confirmed in time are erased, and counted as ``unconfirmed addresses``.
+    By table, as above. Addresses that nobody confirmed in time are erased, and counted as ``unconfirmed addresses``.
     """
     removed: dict[str, int] = {}
     with engine.begin() as connection:
@@ -72,6 +83,9 @@ def remove_old_records(engine: Engine) -> dict[str, int]:
             oauth_states,
             connection.execute(delete(oauth_states).where(oauth_states.c.expires_at < moment)).rowcount,
         )
+        ended = delete(operator_sessions).where(operator_sessions.c.expires_at < moment)
+        _add(removed, operator_sessions, connection.execute(ended).rowcount)
+        _add(removed, invites, forget_ended(connection))
         _add(removed, job_progress, forget_before(connection, moment - PROGRESS_KEPT))
         _add(removed, notifications, forget_finished_before(connection, moment - MAILS_KEPT))
         _add(removed, confirmation_mails, forget_counted(connection))
@@ -80,6 +94,16 @@ def remove_old_records(engine: Engine) -> dict[str, int]:
     with engine.begin() as connection:
         if addresses := erase_unconfirmed(connection):
             removed["unconfirmed addresses"] = addresses
+    return removed
+
+
+def remove_old_audits(engine: Engine, keep: timedelta) -> dict[str, int]:
+    """Delete what the audits of the operator and of tokens noted longer ago than that; by table, as above."""
+    removed: dict[str, int] = {}
+    with engine.begin() as connection:
+        oldest = now(connection) - keep
+        for table in (operator_audit, token_audit):
+            _add(removed, table, connection.execute(delete(table).where(table.c.at < oldest)).rowcount)
     return removed
 
 

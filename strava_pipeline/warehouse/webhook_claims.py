@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 
 from strava_pipeline.errors import FencedOut
+from strava_pipeline.printable import printable
 from strava_pipeline.warehouse import dead_letters
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.locks import Lock, take
@@ -228,7 +229,7 @@ def bury(connection: Connection, fence: int, reason: str, *, kind: str, error_cl
             attempts=_events.attempts + 1,
             error_class=error_class,
             error_kind=kind,
-            error=reason,
+            error=printable(reason),
             finished_at=func.clock_timestamp(),
             redrive_at=dead_letters.next_redrive(error_class),
             lease_until=None,

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
+from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.ops_tables import webhook_events
 from strava_pipeline.warehouse.webhook_claims import Claim, holds, locked
 from strava_pipeline.warehouse.webhook_events import WAITING
@@ -55,5 +56,5 @@ def not_before(until: Any, waiting_for: str, reason: str) -> dict[str, Any]:
         "not_before": until,
         "waiting_for": waiting_for,
         "lease_until": None,
-        "error": reason,
+        "error": printable(reason),
     }

@@ -114,9 +114,12 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def site(running: Running, chromium: Browser) -> Iterator[Site]:
-    """The bridge in a window of its own, the operator logged in."""
+    """The bridge in a window of its own, in which the operator has logged in by a link."""
     context = chromium.new_context()
     page = context.new_page()
+    page.goto(running.installation.output("login-link").strip())
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("heading", name="Status").wait_for()
     complaints: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
@@ -126,7 +129,6 @@ def site(running: Running, chromium: Browser) -> Iterator[Site]:
 
     page.on("console", note)
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    log_in(page, running.bridge_url)
     yield Site(page, running.bridge_url, complaints)
     context.close()
 

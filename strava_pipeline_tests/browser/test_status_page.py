@@ -13,10 +13,12 @@ from playwright.sync_api import Browser, expect
 from sqlalchemy import Connection, Engine, insert
 from werkzeug.serving import make_server
 
+from strava_pipeline.operator_door import proof_of
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.oauth import WANTED_SCOPES
 from strava_pipeline.warehouse.activities import Span
 from strava_pipeline.warehouse.job_progress import Done, Report, tell
+from strava_pipeline.warehouse.operator_sessions import new_sign_in_link
 from strava_pipeline.warehouse.ops_tables import payloads, quota_windows, users, webhook_events
 from strava_pipeline.warehouse.tables import activities, activity_streams, athletes
 from strava_pipeline_tests.browser.screenshots import Screenshots
@@ -91,14 +93,16 @@ def busy(engine: Engine) -> Engine:
 
 @pytest.fixture
 def address(busy: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Where the page is served, beside a Dagster in which nothing is requested."""
+    """A link that signs in where the page is served, beside a Dagster in which nothing is requested."""
     with Loopback() as dagster:
         dagster.answers(reply({"data": {"answer": {"__typename": "PartitionBackfills", "results": []}}}))
         monkeypatch.setenv("DAGSTER_WEBSERVER_URL", dagster.url)
+        with busy.begin() as connection:
+            link = new_sign_in_link(connection, proof_of(load_settings()))
         server = make_server("127.0.0.1", 0, create_app(load_settings(), busy), threaded=True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
+        yield f"http://127.0.0.1:{server.server_port}/login/once/{link}"
         server.shutdown()
         thread.join()
 
@@ -107,6 +111,7 @@ def test_the_status_page_shows_all_that_goes_on(address: str, chromium: Browser,
     context = chromium.new_context(viewport={"width": 1180, "height": 800}, locale="en-US", timezone_id="UTC")
     page = context.new_page()
     page.goto(address)
+    page.get_by_role("button", name="Sign in").click()
     for rider in RIDERS[:-1]:
         expect(page.get_by_role("rowheader", name=f"{rider.firstname} {rider.lastname}")).to_be_visible()
     row = page.get_by_role("row").filter(has_text=str(IMPORTING))

@@ -110,3 +110,21 @@ def test_a_public_bridge_whose_proxy_is_not_trusted_is_a_warning(
     assert [line for line in lines if line.startswith(told)]
     # Dagster's database and Strava, which are away: a warning is no fault.
     assert reason.startswith("2 of 10 checks failed")
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("STRAVA_OPERATOR_TOKEN", "a-token-of-the-operator", "ok    operator         a login is asked for"),
+        ("STRAVA_OPERATOR_TOKEN", "", "warn  operator         STRAVA_OPERATOR_TOKEN is not set"),
+        ("STRAVA_OPERATOR_TOKEN", "0101" * 8, "warn  operator         STRAVA_OPERATOR_TOKEN has fewer than 8"),
+        ("STRAVA_DANGEROUSLY_OPEN_WITHOUT_LOGIN", "1", "warn  operator         STRAVA_DANGEROUSLY_OPEN_WITHOUT_LOGIN"),
+    ],
+)
+def test_a_door_that_is_open_or_cannot_be_opened_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    lines, _ = examine(monkeypatch)
+    assert [line for line in lines if line.startswith(told)]

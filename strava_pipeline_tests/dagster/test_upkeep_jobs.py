@@ -12,7 +12,7 @@ from strava_pipeline.errors import RetriableStravaError
 from strava_pipeline.jobs.reconcile import reconcile
 from strava_pipeline.jobs.retention import retention
 from strava_pipeline.strava.quota import Lane
-from strava_pipeline.warehouse.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.ops_tables import operator_audit, users, webhook_events
 from strava_pipeline.warehouse.tables import activities
 from strava_pipeline_tests.dagster.conftest import CodeLocation
 from strava_pipeline_tests.inbox import bring_up_to_date
@@ -63,3 +63,17 @@ def test_retention_keeps_everything_unless_configured(
         assert run(connected, retention).success
         with engine.connect() as connection:
             assert connection.execute(select(activities.c.id)).scalars().all() == [1]
+
+
+def test_audits_are_kept_as_long_as_the_setting_says(
+    connected: CodeLocation, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with engine.begin() as connection:
+        old = datetime.now(UTC) - timedelta(days=401)
+        connection.execute(insert(operator_audit).values(actor="operator", action="login", outcome="ok", at=old))
+    for kept_days, left in (("0", 1), ("402", 1), ("", 0)):
+        monkeypatch.setenv("STRAVA_AUDIT_RETENTION_DAYS", kept_days)
+        assert run(connected, retention).success
+        with engine.connect() as connection:
+            found = connection.execute(select(operator_audit.c.at).where(operator_audit.c.action == "login")).all()
+        assert len(found) == left

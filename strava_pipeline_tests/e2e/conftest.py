@@ -97,6 +97,7 @@ def new_installation() -> Iterator[Installation]:
         "STRAVA_CLIENT_ID": "1",
         "STRAVA_CLIENT_SECRET": secrets.token_hex(20),
         "STRAVA_TOKEN_KEYS": generate_key(),
+        "STRAVA_OPERATOR_TOKEN": secrets.token_urlsafe(32),
         "STRAVA_WEBHOOK_VERIFY_TOKEN": "verify",
         "STRAVA_WEBHOOK_SIGNING_SECRETS": secrets.token_hex(20),
         "STRAVA_QUOTA_SHORT_LIMIT": "5000",

@@ -193,6 +193,12 @@ def connect_in_browsers(watch: Watch, bridge: str) -> None:
     watch.shown |= {f"answer {place} to a callback": told.text for place, told in enumerate(answers)}
     assert operator.submit("/", "/dead-letters/1/replay").status_code == 303
     assert operator.submit("/", "/logout").status_code == 303
+    sign_in = watch.installation.output("login-link").strip()
+    watch.secrets["a sign-in link"] = sign_in.rpartition("/")[2]
+    at_this_bridge = f"{bridge}{urlsplit(sign_in).path}"
+    assert operator.get(at_this_bridge).status_code == 200
+    assert operator.session.post(at_this_bridge, timeout=30, allow_redirects=False).status_code == 303
+    assert operator.get(f"{bridge}/").status_code == 200
 
 
 def test_no_secret_is_ever_shown(watch: Watch, mock: Mock, bridge: str) -> None:
@@ -221,7 +227,7 @@ def test_no_secret_is_ever_shown(watch: Watch, mock: Mock, bridge: str) -> None:
     requests.post(f"{mock.url}/mock/deauthorize", json={"athlete_id": recordings.ATHLETE_ID}, timeout=10)
     assert watch.call("api", "/athlete", "--athlete", ATHLETE).returncode != 0
     # No mail server is there: of all checks that one fails, and says why.
-    assert "1 of 9 checks failed" in watch.call("doctor").stderr
+    assert "1 of 10 checks failed" in watch.call("doctor").stderr
 
     path = f"{bridge}/webhooks/strava/{settings['STRAVA_WEBHOOK_PATH_TOKEN']}"
     query = {"hub.mode": "subscribe", "hub.challenge": "c", "hub.verify_token": settings["STRAVA_WEBHOOK_VERIFY_TOKEN"]}
@@ -243,7 +249,7 @@ def test_no_secret_is_ever_shown(watch: Watch, mock: Mock, bridge: str) -> None:
     watch.look_at_databases()
     assert any("DEBUG" in shown for shown in watch.shown.values()), "nothing was logged at DEBUG"
     # Settings, the key, the password, three generations of two tokens, and what the browsers were told.
-    assert len(watch.secrets) >= len(SECRET_SETTINGS) + 2 + 3 * 2 + 10
+    assert len(watch.secrets) >= len(SECRET_SETTINGS) + 2 + 3 * 2 + 11
     assert watch.hits() == []
 
 

@@ -280,6 +280,13 @@ def test_code_and_scopes_are_found_in_what_was_pasted(pasted: str, code: str, sc
         ("https://www.strava.com/oauth/authorize?client_id=1", "no authorization code"),
         ("http://localhost/?code=", "no authorization code"),
         ("http://[", "no authorization code"),
+        ("a\0b", "no authorization code of Strava's"),
+        ("a b", "no authorization code of Strava's"),
+        ("c" * 257, "no authorization code of Strava's"),
+        ("http://localhost/?code=a%00", "no authorization code of Strava's"),
+        ("http://localhost/?code=a&scope=read%00", "no permissions of Strava's"),
+        (f"http://localhost/?code=a&scope=read,{'x' * 14_000}", "no permissions of Strava's"),
+        ("http://localhost/?code=a&scope=activity:write", "nothing was allowed"),
     ],
 )
 def test_an_address_without_a_code_is_not_taken_for_one(pasted: str, message: str) -> None:

@@ -9,7 +9,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from flask import Flask
+from sqlalchemy import Engine
 from werkzeug.test import TestResponse
+
+from strava_pipeline.operator_door import cookie_name, proof_of
+from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.operator_sessions import open_session
 
 _CSRF = re.compile(r'name="csrf" value="([0-9a-f]+)"')
 
@@ -25,6 +30,23 @@ class Browser:
 
     def __post_init__(self) -> None:
         self.client = self.app.test_client()
+
+    def logged_in(self, engine: Engine | None = None) -> Browser:
+        """The same, as the operator's: with the cookie of a session that stands in the app's database."""
+        settings: Settings = self.app.extensions["settings"]
+        with (engine or self.app.extensions["engine"]).begin() as connection:
+            secret = open_session(connection, proof_of(settings))
+        self.keep(cookie_name(settings), secret)
+        return self
+
+    def keep(self, name: str, value: str) -> None:
+        """Have a cookie, wherever it comes from."""
+        host = urlsplit(f"//{self.host}").hostname or ""
+        self.client.set_cookie(name, value, domain=host, secure=self.scheme == "https")
+
+    def cookies(self) -> dict[str, str]:
+        """What a thief could copy."""
+        return {cookie.key: cookie.value for cookie in self.client._cookies.values()}  # type: ignore[union-attr]  # werkzeug's own store
 
     def get(self, path: str, **headers: str) -> TestResponse:
         return self._open("GET", path, headers)

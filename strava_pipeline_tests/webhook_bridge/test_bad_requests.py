@@ -1,16 +1,23 @@
-"""Who sends bad requests is slowed down; who sends good ones never is."""
+"""Who sends bad requests is slowed down; who sends good ones never is, whoever shares the address."""
 
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
-from flask import Flask, Response
+from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func, select
+from werkzeug.test import TestResponse
 
+from strava_pipeline.operator_door import proof_of
 from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.warehouse.operator_sessions import new_sign_in_link
+from strava_pipeline.warehouse.ops_tables import operator_audit
+from strava_pipeline_tests.conftest import OPERATOR_TOKEN
 from strava_pipeline_tests.webhook_bridge.answers import refusal
+from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, words_of
 from strava_pipeline_tests.webhook_bridge.deliveries import PATH, delivery, signed
 from webhook_bridge import bad_requests
 from webhook_bridge.app import create_app
@@ -21,15 +28,30 @@ FORGER, OTHER = "203.0.113.7", "203.0.113.8"
 
 @pytest.fixture
 def app(settings: Settings, engine: Engine, rider: None) -> Flask:
-    app = create_app(settings, engine)
-    app.add_url_rule("/page", view_func=lambda: Response("a page for people"))
-    return app
+    return create_app(settings, engine)
 
 
 def client_at(app: Flask, address: str) -> FlaskClient:
     client = app.test_client()
     client.environ_base["REMOTE_ADDR"] = address
     return client
+
+
+class Proxied(Browser):
+    """Reaches the app by a proxy on its own machine that is counted, and that tells where a request comes from."""
+
+    def __init__(self, app: Flask, told: str) -> None:
+        super().__init__(app)
+        self.told = told
+
+    def _open(self, method: str, path: str, headers: dict[str, str], form: Any = None) -> TestResponse:
+        return super()._open(method, path, headers | {"X-Forwarded-For": f"10.9.8.7, {self.told}"}, form)
+
+
+def guess(browser: Browser, *tokens: str) -> list[int]:
+    """What the login form answers to each."""
+    csrf = csrf_in(browser.get("/login"))
+    return [browser.post("/login", {"csrf": csrf, "token": token}).status_code for token in tokens]
 
 
 def forge(client: FlaskClient, times: int) -> list[int]:
@@ -43,10 +65,75 @@ def test_a_forger_gets_no_more_than_so_many_answers_a_minute(app: Flask, caplog:
     assert forge(forger, PER_MINUTE + 5) == [401] * PER_MINUTE + [429] * 5
     # What comes after fills no log.
     assert sum("delivery rejected" in record.getMessage() for record in caplog.records) == PER_MINUTE
-    answer = forger.get("/page")
+    answer = forger.post(PATH, data=delivery(), headers=signed(delivery(), secret="guess"))
     assert refusal(answer) == (429, "too many bad requests")
     assert 0 < int(answer.headers["Retry-After"]) <= WINDOW_SECONDS
-    assert client_at(app, OTHER).get("/page").status_code == 200
+    assert forge(client_at(app, OTHER), 1) == [401]
+
+
+@pytest.mark.parametrize("address", [FORGER, "127.0.0.1"])
+def test_broken_images_and_forged_deliveries_close_no_page(app: Flask, address: str) -> None:
+    operator = Browser(app, address=address).logged_in()
+    stranger = Browser(app, address=address)
+    for number in range(PER_MINUTE + 5):
+        for path in (
+            f"/image-{number}.png",
+            "/webhooks/strava/image.png",
+            "/oauth/callback",
+            "/connect",
+            "/login/once/x",
+        ):
+            assert stranger.get(path, Sec_Fetch_Site="cross-site").status_code >= 400
+        assert stranger.post("/login", {"token": "x"}, Origin="https://evil.example").status_code == 403
+    assert forge(client_at(app, address), 1) == [429]
+    assert operator.get("/").status_code == 200
+    assert operator.submit("/", "/dead-letters/replay").status_code == 303
+    assert operator.get("/static/pages.css").status_code == 200
+    # Nor is anybody kept from logging in.
+    assert guess(stranger, OPERATOR_TOKEN) == [303]
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "::1", "127.8.8.8", "::ffff:127.0.0.1", "::", "localhost", "?" * 5000]
+)
+def test_where_nobody_knows_who_guesses_the_right_token_passes(
+    app: Flask, engine: Engine, caplog: pytest.LogCaptureFixture, address: str
+) -> None:
+    stranger, operator = Browser(app, address=address), Browser(app, address=address)
+    assert guess(stranger, *map(str, range(PER_MINUTE + 20))) == [401] * PER_MINUTE + [429] * 20
+    # Guesses beyond the limit fill neither log nor audit.
+    with engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(operator_audit)).scalar_one() == PER_MINUTE
+    assert sum("wrong operator's token" in record.getMessage() for record in caplog.records) == PER_MINUTE
+    assert max(len(record.getMessage()) for record in caplog.records) < 1000
+    assert guess(operator, OPERATOR_TOKEN) == [303]
+    assert operator.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("proxies", ["0", "1"])
+def test_where_the_address_is_known_guessing_ends_for_it_alone(
+    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch, proxies: str
+) -> None:
+    monkeypatch.setenv("STRAVA_TRUSTED_PROXIES", proxies)
+    app = create_app(load_settings(), engine)
+
+    def at(address: str) -> Browser:
+        return Browser(app, address=address) if proxies == "0" else Proxied(app, told=address)
+
+    guesser, neighbour = at(FORGER), at(OTHER)
+    operator = at(FORGER).logged_in()
+    assert guess(guesser, *map(str, range(PER_MINUTE + 2)))[PER_MINUTE:] == [429] * 2
+    csrf = csrf_in(guesser.get("/login"))
+    answer = guesser.post("/login", {"csrf": csrf, "token": OPERATOR_TOKEN})
+    assert answer.status_code == 429
+    assert 0 < int(answer.headers["Retry-After"]) <= WINDOW_SECONDS
+    assert "strava-pipeline login-link" in words_of(answer)
+    assert guess(neighbour, OPERATOR_TOKEN) == [303]
+    # Of the same address: who is logged in, and who holds a link.
+    assert operator.get("/").status_code == 200
+    with engine.begin() as connection:
+        link = new_sign_in_link(connection, proof_of(load_settings()))
+    assert guesser.post(f"/login/once/{link}").status_code == 303
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from sqlalchemy import Engine, func, insert, select, update
@@ -49,8 +49,8 @@ def woken() -> list[str]:
 
 @pytest.fixture
 def browser(strava: Loopback, engine: Engine, woken: list[str]) -> Browser:
-    """On the machine itself, without an operator's token."""
-    return Browser(create_app(load_settings(), engine, dagster_tasks_wake=lambda: woken.append("tasks")))
+    """The operator's, on the machine itself."""
+    return Browser(create_app(load_settings(), engine, dagster_tasks_wake=lambda: woken.append("tasks"))).logged_in()
 
 
 def come_back(browser: Browser, state: str, query: str = f"code=c0de&scope={ALL}") -> Any:
@@ -82,7 +82,6 @@ def test_over_tls_the_cookie_belongs_to_this_host_alone(
     strava: Loopback, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STRAVA_BRIDGE_PUBLIC_URL", "https://rides.example.org")
-    monkeypatch.setenv("STRAVA_OPERATOR_TOKEN", "a-token-of-the-operator")
     browser = Browser(create_app(load_settings(), engine), host="rides.example.org", scheme="https")
     cookie = browser.get("/login").headers["Set-Cookie"]
     assert cookie.startswith("__Host-")
@@ -183,7 +182,7 @@ def test_a_state_works_once(browser: Browser, strava: Loopback) -> None:
 
 def test_another_browser_cannot_finish_it(browser: Browser, engine: Engine, strava: Loopback) -> None:
     state = state_in(browser.get("/oauth/connect"))
-    other = Browser(browser.app)
+    other = Browser(browser.app).logged_in()
     other.get("/oauth/connect")
     for stranger in (other, Browser(browser.app)):
         answer = come_back(stranger, state)
@@ -221,6 +220,20 @@ def test_a_state_ends_after_ten_minutes(browser: Browser, engine: Engine, strava
         "code=c&state=s&state=t",
         "error=a&error=b&state=s",
         "code=c&scope=read&scope=read&state=s",
+        "code=%00&state=s",
+        "code=c%0a&state=s",
+        "code=c&state=%00",
+        "code=c%00&scope=read&state=s",
+        "code=c&state=s&scope=%00",
+        "code=c&state=s&scope=activity:read_all%00",
+        "code=c&state=s&scope=activity:read_all,%0d%0aX-Odd: 1",
+        "code=c&state=s&scope=activity:read_all,%1b[2J",
+        "code=c&state=s&scope=activity:read_all,%e2%80%ae",
+        "error=%00&state=s",
+        f"code={'c' * 257}&state=s",
+        f"code=c&state={'s' * 101}",
+        f"code=c&state=s&scope=activity:read_all,{'x' * 14_000}",
+        f"error={'x' * 14_000}&state=s",
     ],
 )
 def test_what_is_no_answer_of_stravas_is_refused(browser: Browser, strava: Loopback, query: str) -> None:
@@ -228,6 +241,50 @@ def test_what_is_no_answer_of_stravas_is_refused(browser: Browser, strava: Loopb
     assert answer.status_code == 400
     assert "no answer of Strava's" in words_of(answer)
     assert strava.asked == []
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ("activity:read_all", ["activity:read_all"]),
+        ("profile:read_all,read,activity:read_all", ALL.split(",")),
+        ("read,activity:read", ["read", "activity:read"]),
+        # What was not asked for, what is nobody's, and what is told twice.
+        ("activity:read_all,activity:write,profile:write,read_all", ["activity:read_all"]),
+        ("activity:read_all,admin,*,operator,,activity:read_all, read ", ["read", "activity:read_all"]),
+        (f"activity:read_all,{'x' * 200}", ["activity:read_all"]),
+        ("activity:read_all,%ff,%ed%a0%80", ["activity:read_all"]),
+        ("activity:read_all,<script>,../..,'--", ["activity:read_all"]),
+    ],
+)
+def test_permissions_are_kept_as_far_as_they_were_asked_for(
+    browser: Browser, engine: Engine, told: str, kept: list[str]
+) -> None:
+    answer = come_back(browser, state_in(browser.get("/oauth/connect")), f"code=c&scope={quote(told, safe='%')}")
+    assert answer.status_code == 303
+    assert user(engine).scopes == kept
+    with engine.connect() as connection:
+        assert connection.execute(select(operator_audit.c.detail)).scalars().all() == [f"scopes {','.join(kept)}"]
+
+
+@pytest.mark.parametrize("told", ["", ",", "read", "activity:write", "ACTIVITY:READ_ALL", "activity:read_all2"])
+def test_without_a_permission_that_is_known_the_code_is_not_spent(
+    browser: Browser, engine: Engine, strava: Loopback, told: str
+) -> None:
+    answer = come_back(browser, state_in(browser.get("/oauth/connect")), f"code=c&scope={told}")
+    assert answer.status_code == 403
+    assert "permission to see activities" in words_of(answer)
+    assert strava.asked == []
+    assert user(engine) is None
+
+
+def test_an_odd_answer_spends_neither_state_nor_code(browser: Browser, engine: Engine, strava: Loopback) -> None:
+    state = state_in(browser.get("/oauth/connect"))
+    for scope in ("activity:read_all%00", f"activity:read_all,{'x' * 14_000}"):
+        assert come_back(browser, state, f"code=c&scope={scope}").status_code == 400
+    assert strava.asked == []
+    assert come_back(browser, state).status_code == 303
+    assert user(engine).scopes == ALL.split(",")
 
 
 @pytest.mark.parametrize(
@@ -283,7 +340,8 @@ def test_who_is_asked_for_an_address_is_told_when_no_mails_are_sent(
     assert "no mail server" in words_of(browser.get("/connect"))
     monkeypatch.setenv("STRAVA_SMTP_URL", "smtps://mail.example.org")
     monkeypatch.setenv("STRAVA_MAIL_FROM", "rides@example.org")
-    told = words_of(Browser(create_app(load_settings(), engine)).get("/connect"))
+    browser.app = create_app(load_settings(), engine)
+    told = words_of(Browser(browser.app).logged_in().get("/connect"))
     assert "no mail server" not in told
     assert "A mail asks you first to confirm the address" in told
 
@@ -292,7 +350,7 @@ def test_an_address_that_is_confirmed_is_not_asked_again(
     strava: Loopback, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STRAVA_SMTP_URL", "smtps://mail.example.org")
-    browser = Browser(create_app(load_settings(), engine))
+    browser = Browser(create_app(load_settings(), engine)).logged_in()
 
     def connect_with(email: str) -> str:
         strava.answers(reply(TOKENS))
@@ -312,7 +370,6 @@ def test_an_address_that_is_confirmed_is_not_asked_again(
 
 def test_a_stranger_needs_a_link(strava: Loopback, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRAVA_BRIDGE_PUBLIC_URL", "https://rides.example.org")
-    monkeypatch.setenv("STRAVA_OPERATOR_TOKEN", "a-token-of-the-operator")
     app = create_app(load_settings(), engine)
     operator, guest = (Browser(app, host="rides.example.org", scheme="https") for _ in range(2))
     for path in ("/connect", "/oauth/connect", "/connect?invite=made-up"):
@@ -356,7 +413,7 @@ def test_data_stays_where_the_setting_says_so(
     strava: Loopback, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STRAVA_PURGE_ON_DEAUTHORIZATION", "false")
-    browser = Browser(create_app(load_settings(), engine))
+    browser = Browser(create_app(load_settings(), engine)).logged_in()
     come_back(browser, state_in(browser.get("/oauth/connect")))
     browser.submit("/", "/oauth/disconnect", {"athlete": str(RIDER)})
     assert user(engine).state == "revoked"
@@ -373,7 +430,7 @@ def test_a_form_from_elsewhere_does_nothing(browser: Browser, engine: Engine, st
     come_back(browser, state_in(browser.get("/oauth/connect")))
     token = csrf_in(browser.get("/"))
     form = {"athlete": str(RIDER), "csrf": token}
-    other = csrf_in(Browser(browser.app).get("/connect"))
+    other = csrf_in(Browser(browser.app).get("/login"))
     assert browser.post("/oauth/disconnect", form, Origin="https://evil.example").status_code == 403
     assert browser.post("/oauth/disconnect", form, Origin="null", Sec_Fetch_Site="cross-site").status_code == 403
     assert browser.post("/oauth/disconnect", form, Origin="").status_code == 403

@@ -50,7 +50,7 @@ def woken() -> list[str]:
 
 @pytest.fixture
 def browser(dagster: Loopback, engine: Engine, woken: list[str]) -> Browser:
-    return Browser(create_app(load_settings(), engine, wake=lambda: woken.append("dispatcher")))
+    return Browser(create_app(load_settings(), engine, wake=lambda: woken.append("dispatcher"))).logged_in()
 
 
 def add_athlete(engine: Engine, athlete_id: int = RIDER, **more: Any) -> None:
@@ -156,7 +156,7 @@ def test_an_import_that_is_whole_says_so(browser: Browser, engine: Engine) -> No
 def test_what_cannot_be_known_without_dagster_is_called_unknown(settings: Settings, engine: Engine) -> None:
     add_athlete(engine)
     add_athlete(engine, 2002, dagster_task="import")
-    answer = Browser(create_app(settings, engine)).get("/")
+    answer = Browser(create_app(settings, engine)).logged_in().get("/")
     assert answer.status_code == 200
     words = words_of(answer)
     assert "Dagster does not answer" in words
@@ -164,10 +164,11 @@ def test_what_cannot_be_known_without_dagster_is_called_unknown(settings: Settin
     assert "starts by itself once Dagster is back" in words
 
 
-def test_a_database_that_is_away_is_a_page_with_503(settings: Settings, database: str) -> None:
+def test_a_database_that_is_away_is_a_page_with_503(settings: Settings, engine: Engine, database: str) -> None:
     nowhere = open_engine(make_url(database).set(host="127.0.0.1", port=9, query={}))
+    browser = Browser(create_app(settings, nowhere)).logged_in(engine)
     for path in ("/", "/oauth/connect"):
-        answer = Browser(create_app(settings, nowhere)).get(path)
+        answer = browser.get(path)
         assert answer.status_code == 503
         assert answer.mimetype == "text/html"
         assert "The database is away" in words_of(answer)
@@ -175,7 +176,7 @@ def test_a_database_that_is_away_is_a_page_with_503(settings: Settings, database
 
 def test_the_page_is_read_where_the_database_answers(settings: Settings, engine: Engine, database: str) -> None:
     nowhere = open_engine(make_url(database).set(host="127.0.0.1", port=9, query={}))
-    browser = Browser(create_app(settings, nowhere, reading_engine=engine))
+    browser = Browser(create_app(settings, nowhere, reading_engine=engine)).logged_in(engine)
     assert browser.get("/").status_code == 200
     assert browser.submit("/", "/dead-letters/replay").status_code == 503
 

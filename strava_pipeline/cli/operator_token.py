@@ -1,0 +1,79 @@
+"""The operator's token: made where none is set, and kept in the settings file."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.settings import home_from_environment, load_settings, settings_file
+
+VARIABLE = "STRAVA_OPERATOR_TOKEN"
+TOKEN_BYTES = 32
+PRIVATE = 0o600
+COMMENT = "# Opens the operator's page and Dagster's UI."
+
+
+def new_token() -> str:
+    """A token of 256 bits."""
+    return secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def ensure_operator_token() -> bool:
+    """Add a token to the settings file if none is set anywhere; whether one was added. ``ConfigurationError``.
+
+    The file is replaced as a whole: whoever reads it, or dies meanwhile, sees the old one or the new one. Of two
+    processes that come at once, one makes the token.
+    """
+    if load_settings().operator_token is not None:
+        return False
+    home = home_from_environment()
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _alone_in(home):
+            if load_settings().operator_token is not None:
+                return False
+            _append(settings_file(home).resolve(), f"{COMMENT}\n{VARIABLE}={new_token()}\n")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{VARIABLE} is not set, and one cannot be added to {settings_file(home)} ({error.strerror}): set it"
+        ) from None
+    return True
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """One process at a time; the lock ends with the process."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _append(path: Path, text: str) -> None:
+    """Replace the file by one with more at its end, readable by its owner alone."""
+    before = path.read_bytes() if path.exists() else b""
+    if before and not before.endswith(b"\n"):
+        before += b"\n"
+    descriptor, name = tempfile.mkstemp(prefix=".env-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(before + text.encode())
+            file.flush()
+            os.fchmod(file.fileno(), PRIVATE)
+            if path.exists():
+                # Somebody else's stays theirs, should root come by.
+                owner = path.stat()
+                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

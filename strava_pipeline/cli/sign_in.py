@@ -1,0 +1,30 @@
+"""``strava-pipeline login-link``: a link that logs the operator in once."""
+
+from __future__ import annotations
+
+import click
+
+from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.settings import Settings, load_settings
+
+
+def new_login_link(settings: Settings, *, public: bool = False) -> str:
+    """An address on the bridge that signs in once, within half an hour. ``ConfigurationError`` without a token."""
+    from strava_pipeline.operator_door import proof_of
+    from strava_pipeline.warehouse.migrate import open_warehouse
+    from strava_pipeline.warehouse.operator_sessions import new_sign_in_link
+
+    settings.required("operator_token")
+    base = settings.required("bridge_public_url") if public else f"http://127.0.0.1:{settings.bridge_port}"
+    with open_warehouse(settings) as engine, engine.begin() as connection:
+        return f"{base}/login/once/{new_sign_in_link(connection, proof_of(settings))}"
+
+
+@click.command()
+@click.option("--public", is_flag=True, help="At STRAVA_BRIDGE_PUBLIC_URL instead of this machine's own address.")
+def login_link(public: bool) -> None:
+    """Print a link that logs you in to the operator's page, once, within half an hour."""
+    settings = load_settings()
+    if settings.dangerously_open_without_login:
+        raise ConfigurationError("STRAVA_DANGEROUSLY_OPEN_WITHOUT_LOGIN is on: there is nothing to log in to")
+    click.echo(new_login_link(settings, public=public))

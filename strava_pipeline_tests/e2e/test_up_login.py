@@ -1,0 +1,41 @@
+"""``up`` where no operator's token is set: it makes one, and prints a link that logs in."""
+
+from __future__ import annotations
+
+import signal
+
+import requests
+from dotenv import dotenv_values
+
+from strava_pipeline.settings import settings_file
+from strava_pipeline_tests.e2e.conftest import Installation
+
+STOPPING_SECONDS = 60
+
+
+def test_up_makes_a_token_and_a_link_that_logs_in_once(installation: Installation) -> None:
+    del installation.environment["STRAVA_OPERATOR_TOKEN"]
+    process = installation.start("up")
+    assert process.stdout is not None
+    told = []
+    try:
+        for line in process.stdout:
+            told.append(line.split())
+            if "Ctrl-C" in line:
+                break
+        assert process.poll() is None, told
+        (link,) = [words[2] for words in told if words[:2] == ["log", "in"]]
+        base = f"http://127.0.0.1:{installation.environment['STRAVA_BRIDGE_PORT']}"
+        assert link.startswith(f"{base}/login/once/")
+        token = dotenv_values(settings_file(installation.home))["STRAVA_OPERATOR_TOKEN"]
+        assert token
+        assert len(token) == 43
+        assert token not in str(told)
+        with requests.Session() as browser:
+            assert browser.get(f"{base}/", timeout=10, allow_redirects=False).headers["Location"] == "/login"
+            assert browser.post(link, timeout=10, allow_redirects=False).status_code == 303
+            assert browser.get(f"{base}/", timeout=10, allow_redirects=False).status_code == 200
+            assert browser.post(link, timeout=10).status_code == 410
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=STOPPING_SECONDS)

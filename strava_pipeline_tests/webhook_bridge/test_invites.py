@@ -1,0 +1,238 @@
+"""Links by which others connect: each serves as many people as it was made for, and nobody twice."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from sqlalchemy import Engine, func, select, update
+from werkzeug.test import TestResponse
+
+from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.warehouse.ops_tables import invites, operator_audit, users
+from strava_pipeline_tests.strava.loopback import Loopback, Reply, reply
+from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, state_in, words_of
+from webhook_bridge.app import create_app
+
+PUBLIC = "https://rides.example.org"
+ALL = "read,activity:read_all,profile:read_all"
+PATIENCE_SECONDS = 20
+
+
+def tokens(athlete: int) -> Reply:
+    body = {"access_token": f"access-{athlete}", "refresh_token": f"refresh-{athlete}", "expires_at": 4102444800}
+    return reply(body | {"athlete": {"id": athlete, "firstname": "Mira"}})
+
+
+@pytest.fixture
+def strava(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    with Loopback() as loopback:
+        monkeypatch.setenv("STRAVA_OAUTH_URL", f"{loopback.url}/oauth")
+        monkeypatch.setenv("STRAVA_BRIDGE_PUBLIC_URL", PUBLIC)
+        loopback.answers(tokens(1))
+        yield loopback
+
+
+@pytest.fixture
+def operator(strava: Loopback, engine: Engine) -> Browser:
+    return Browser(create_app(load_settings(), engine), host="rides.example.org", scheme="https").logged_in()
+
+
+def new_link(operator: Browser, people: str = "1") -> str:
+    """The path of a new link, as the operator's page shows it."""
+    assert operator.submit("/", "/invites", {"people": people}).status_code == 303
+    link = urlsplit(operator.get("/").text.split('readonly value="')[1].split('"')[0])
+    assert f"{link.scheme}://{link.netloc}" == PUBLIC
+    return f"{link.path}?{link.query}"
+
+
+def guest_of(operator: Browser, link: str) -> Browser:
+    guest = Browser(operator.app, operator.host, "203.0.113.7", operator.scheme)
+    assert guest.get(link).status_code == 200
+    return guest
+
+
+def finish(guest: Browser, state: str) -> TestResponse:
+    return guest.get(f"/oauth/callback?state={state}&code=c&scope={ALL}")
+
+
+def connect(guest: Browser) -> TestResponse:
+    return finish(guest, state_in(guest.get("/oauth/connect")))
+
+
+def connected(engine: Engine) -> list[int]:
+    with engine.connect() as connection:
+        return list(connection.execute(select(users.c.athlete_id).order_by(users.c.athlete_id)).scalars())
+
+
+def test_a_link_is_used_up_by_a_connection_and_not_by_a_look(operator: Browser, engine: Engine) -> None:
+    link = new_link(operator)
+    guests = [guest_of(operator, link) for _ in range(3)]
+    assert connect(guests[0]).status_code == 303
+    assert connected(engine) == [1]
+    late = Browser(operator.app, operator.host, scheme="https").get(link)
+    assert late.status_code == 403
+    assert "As many have connected" in words_of(late)
+    assert guests[1].get("/oauth/connect").status_code == 403
+    assert "Link made" not in words_of(operator.get("/"))
+
+
+def test_who_began_before_it_was_used_up_is_told_before_a_code_is_spent(
+    operator: Browser, engine: Engine, strava: Loopback
+) -> None:
+    link = new_link(operator)
+    first, second = guest_of(operator, link), guest_of(operator, link)
+    states = [state_in(guest.get("/oauth/connect")) for guest in (first, second)]
+    assert finish(first, states[0]).status_code == 303
+    strava.answers(tokens(2))
+    answer = finish(second, states[1])
+    assert answer.status_code == 410
+    assert "used up" in words_of(answer)
+    assert len(strava.asked) == 1
+    assert connected(engine) == [1]
+
+
+def test_of_two_at_once_one_connects(operator: Browser, engine: Engine, strava: Loopback) -> None:
+    link = new_link(operator)
+    guests = [guest_of(operator, link) for _ in range(2)]
+    states = [state_in(guest.get("/oauth/connect")) for guest in guests]
+    asked, may_answer = threading.Event(), threading.Event()
+
+    def slow(_: Any) -> Reply:
+        asked.set()
+        assert may_answer.wait(PATIENCE_SECONDS)
+        return tokens(1)
+
+    strava.answer = slow
+    told: list[int] = []
+    first = threading.Thread(target=lambda: told.append(finish(guests[0], states[0]).status_code))
+    first.start()
+    assert asked.wait(PATIENCE_SECONDS)
+    # The other one is told while the first is still under way.
+    assert finish(guests[1], states[1]).status_code == 410
+    may_answer.set()
+    first.join(PATIENCE_SECONDS)
+    assert told == [303]
+    assert len(strava.asked) == 1
+    assert connected(engine) == [1]
+
+
+def test_a_mishap_leaves_the_link_good(operator: Browser, engine: Engine, strava: Loopback) -> None:
+    link = new_link(operator)
+    guest = guest_of(operator, link)
+    strava.answers(reply({}, 503))
+    assert connect(guest).status_code == 503
+    state = state_in(guest.get("/oauth/connect"))
+    assert guest.get(f"/oauth/callback?state={state}&error=access_denied").status_code == 403
+    strava.answers(tokens(1))
+    assert connect(guest).status_code == 303
+    assert connected(engine) == [1]
+
+
+def test_the_same_athlete_may_allow_more_by_the_same_link_but_nobody_else(
+    operator: Browser, engine: Engine, strava: Loopback
+) -> None:
+    link = new_link(operator)
+    guest = guest_of(operator, link)
+    state = state_in(guest.get("/oauth/connect"))
+    lacking = guest.get(f"/oauth/callback?state={state}&code=c&scope=activity:read_all")
+    assert "lacks=" in lacking.headers["Location"]
+    assert connect(guest).status_code == 303
+    strava.answers(tokens(2))
+    answer = connect(guest)
+    assert answer.status_code == 410
+    assert connected(engine) == [1]
+    with engine.connect() as connection:
+        assert connection.execute(select(users.c.scopes)).scalar_one() == ALL.split(",")
+
+
+def test_a_cookie_from_before_the_connection_brings_nobody_else(
+    operator: Browser, engine: Engine, strava: Loopback
+) -> None:
+    guest = guest_of(operator, new_link(operator))
+    before = guest.cookies()
+    assert connect(guest).status_code == 303
+    strava.answers(tokens(2))
+    for name, value in before.items():
+        guest.keep(name, value)
+    assert guest.get("/oauth/connect").status_code == 403
+    assert connected(engine) == [1]
+
+
+def test_a_link_for_several_serves_so_many(operator: Browser, engine: Engine, strava: Loopback) -> None:
+    link = new_link(operator, "3")
+    for athlete in (1, 2, 3):
+        guest = guest_of(operator, link)
+        strava.answers(tokens(athlete))
+        assert connect(guest).status_code == 303
+        assert (f"{athlete} of 3" in words_of(operator.get("/"))) == (athlete < 3)
+    assert connected(engine) == [1, 2, 3]
+    assert Browser(operator.app, operator.host, scheme="https").get(link).status_code == 403
+
+
+@pytest.mark.parametrize("people", ["", "0", "101", "-1", "x", "\uff11", "1.5", "9" * 5000, "1\0"])
+def test_a_number_that_makes_no_sense_makes_no_link(operator: Browser, engine: Engine, people: str) -> None:
+    assert operator.submit("/", "/invites", {"people": people}).status_code == 400
+    with engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(invites)).scalar_one() == 0
+
+
+def test_a_link_is_withdrawn(operator: Browser, engine: Engine) -> None:
+    link = new_link(operator)
+    guest = guest_of(operator, link)
+    state = state_in(guest.get("/oauth/connect"))
+    name = operator.get("/").text.split('name="name" value="')[1].split('"')[0]
+    assert name not in link
+    assert operator.submit("/", "/invites/withdraw", {"name": name}).status_code == 303
+    assert finish(guest, state).status_code == 410
+    assert Browser(operator.app, operator.host, scheme="https").get(link).status_code == 403
+    assert connected(engine) == []
+    assert operator.submit("/", "/invites/withdraw", {"name": name}).status_code == 303
+    with engine.connect() as connection:
+        rows = connection.execute(select(operator_audit.c.action, operator_audit.c.outcome).order_by("id"))
+        assert [tuple(row) for row in rows] == [("invite", "ok"), ("withdraw", "ok"), ("withdraw", "failed")]
+
+
+@pytest.mark.parametrize("name", ["", "\0", "%", "x' OR 1=1"])
+def test_what_names_no_link_withdraws_none(operator: Browser, engine: Engine, name: str) -> None:
+    new_link(operator)
+    assert operator.submit("/", "/invites/withdraw", {"name": name}).status_code == 400
+    with engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(invites)).scalar_one() == 1
+
+
+def test_a_link_ends_after_a_week_and_with_the_token(
+    operator: Browser, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links = [new_link(operator) for _ in range(2)]
+    with engine.begin() as connection:
+        lasts = connection.execute(select(func.min(invites.c.expires_at) - func.now())).scalar_one()
+        assert 6.9 < lasts.total_seconds() / 86_400 <= 7
+        oldest = invites.c.id == select(func.min(invites.c.id)).scalar_subquery()
+        connection.execute(update(invites).where(oldest).values(expires_at=func.now()))
+    stranger = Browser(operator.app, operator.host, scheme="https")
+    assert stranger.get(links[0]).status_code == 403
+    assert stranger.get(links[1]).status_code == 200
+    monkeypatch.setenv("STRAVA_OPERATOR_TOKEN", "another-token-of-the-operator")
+    late = Browser(create_app(load_settings(), engine), operator.host, scheme="https")
+    assert late.get(links[1]).status_code == 403
+
+
+@pytest.mark.parametrize("invite", ["", "x", "%00", "%ff", "a" * 5000])
+def test_a_link_made_up_invites_nobody(operator: Browser, invite: str) -> None:
+    new_link(operator)
+    stranger = Browser(operator.app, operator.host, scheme="https")
+    assert stranger.get(f"/connect?invite={invite}").status_code == 403
+    assert stranger.post("/oauth/connect", {"csrf": csrf_in(stranger.get("/login"))}).status_code == 403
+
+
+def test_who_reads_the_table_can_invite_nobody(operator: Browser, engine: Engine) -> None:
+    link = new_link(operator)
+    with engine.connect() as connection:
+        row = connection.execute(select(invites)).one()
+    assert link.rpartition("=")[2] not in str(row)
+    stranger = Browser(operator.app, operator.host, scheme="https")
+    assert stranger.get(f"/connect?invite={row.secret_hash}").status_code == 403
