@@ -121,9 +121,9 @@ def embedded() -> Iterator[Installation]:
 
 
 @pytest.fixture
-def installation(embedded: Installation, database: str, empty_database: str) -> Installation:
+def installation(embedded: Installation, database: str, dagster_database: str) -> Installation:
     """The same on the Postgres of the test run, which saves each test the start of one."""
-    embedded.environment |= {"STRAVA_DATABASE_URL": database, "DAGSTER_POSTGRES_URL": empty_database}
+    embedded.environment |= {"STRAVA_DATABASE_URL": database, "DAGSTER_POSTGRES_URL": dagster_database}
     return embedded
 
 
