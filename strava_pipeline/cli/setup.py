@@ -51,7 +51,7 @@ def init() -> None:
 
 @click.command()
 def migrate() -> None:
-    """Create or update the tables, the logins' rights, the analysts' role, and the database of Dagster's own storage."""
+    """Create or update the tables, the logins' rights, the analysts' role, and Dagster's own database."""
     from strava_pipeline.warehouse import migrate as migrations
     from strava_pipeline.warehouse.engine import dagster_url
 

@@ -29,7 +29,7 @@ FILES: Mapping[str, str] = {"temp_file_limit": "4GB"}
 _MEMBERS = """
 WITH RECURSIVE members AS (
     SELECT oid FROM pg_roles WHERE rolname = :role
-    UNION SELECT member FROM pg_auth_members JOIN members ON roleid = oid
+    UNION SELECT a.member FROM pg_auth_members AS a JOIN members AS m ON a.roleid = m.oid
 )
 SELECT r.rolname, r.rolconnlimit,
     coalesce((SELECT setconfig FROM pg_db_role_setting WHERE setrole = r.oid AND setdatabase = 0), '{}') AS configured
@@ -49,7 +49,7 @@ class Analyst:
 
 
 def analysts(connection: Connection, role: str) -> list[Analyst]:
-    """The logins that are members of the analysts' role, directly or through others; none that may write, nor `sql`'s."""
+    """The logins that are members of the analysts' role, directly or not; none that may write, nor `sql`'s."""
     found = connection.execute(text(_MEMBERS), {"role": role}).all()
     ours = set(Login)
     return [

@@ -38,7 +38,7 @@ def create_login(connection: Connection, name: str, secret: str) -> None:
 
 
 def ensure_reading_logins(connection: Connection, home: Path, given: Iterable[Login]) -> list[str]:
-    """The logins of ``sql``, made unless they are there, their secrets kept under ``home``; not those that are ``given``.
+    """The logins of ``sql``, made unless they are there or ``given``; their secrets are kept under ``home``.
 
     Returns, one line each, what an administrator has yet to do.
     """

@@ -76,11 +76,10 @@ def _connected(url: URL) -> Iterator[psycopg.Connection[Any]]:
     options = f"-c timezone=UTC -c lock_timeout={LOCK_MILLISECONDS}"
     try:
         connection = psycopg.connect(
-            url.set(drivername="postgresql").render_as_string(hide_password=False),
             connect_timeout=CONNECT_SECONDS,
             application_name="strava-pipeline sql",
             options=options,
-            **{name: value for name, value in NETWORK_LIMITS.items() if name not in url.query},  # type: ignore[arg-type]  # libpq reads texts
+            **{**NETWORK_LIMITS, **url.query, **url.translate_connect_args(username="user", database="dbname")},
         )
     except psycopg.OperationalError as error:
         raise away(url, error) from None
