@@ -244,7 +244,7 @@ def new_database(server: Server, template: str, owner: Login = Login.OWNER) -> I
         creating = SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy OWNER {}")
         connection.execute(creating.format(name, Identifier(template), Identifier(owner)))
         set_up_database(connection, text, owner)
-        if owner is Login.OWNER:
+        if template == TEMPLATE:
             connection.execute(SQL("GRANT CONNECT ON DATABASE {} TO {}").format(name, Identifier(ANALYSTS)))
     try:
         yield text

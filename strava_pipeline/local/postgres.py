@@ -36,6 +36,7 @@ from strava_pipeline.local.postgres_logins import (
     as_superuser,
     set_up_database,
     set_up_logins,
+    take_turns,
     write_access_files,
 )
 from strava_pipeline.logins import SUPERUSER, Login, embedded_secrets_file, ensure_secrets
@@ -160,6 +161,7 @@ def using_server(home: Path) -> Iterator[Server]:
 def ensure_database(server: Server, name: str, owner: Login = Login.OWNER) -> None:
     """Create a database unless it is there; two processes may do so at once."""
     with as_superuser(server.socket_dir, server.port) as connection:
+        take_turns(connection)
         set_up_database(connection, name, owner)
 
 

@@ -137,11 +137,9 @@ def as_superuser(socket_dir: Path, port: int, database: str = "postgres") -> Ite
 
 
 def set_up_logins(socket_dir: Path, port: int, secrets: Mapping[str, str]) -> None:
-    """Make the logins and the two databases what they should be; changes nothing where they are.
-
-    One process at a time may call this for a server.
-    """
+    """Make the logins and the two databases what they should be; changes nothing where they are."""
     with as_superuser(socket_dir, port) as connection:
+        take_turns(connection)
         with connection.transaction():
             for login in Login:
                 _ensure_login(connection, login, secrets[login])
@@ -151,19 +149,25 @@ def set_up_logins(socket_dir: Path, port: int, secrets: Mapping[str, str]) -> No
             set_up_database(connection, database, owner)
 
 
+def take_turns(connection: Connection[Any]) -> None:
+    """Wait until nobody else sets up the server; until the connection ends.
+
+    The lock is in database postgres, where nobody but set-up gets in.
+    """
+    connection.execute("SELECT pg_advisory_lock(1)")
+
+
 def set_up_database(connection: Connection[Any], name: str, owner: Login) -> None:
     """Create a database unless it is there, and make it ``owner``'s; one of an earlier version is handed over.
 
-    Two may do so at once. Rights of others that are there already stay, but for PUBLIC's.
+    Called by one at a time. Rights of others that are there already stay, but for PUBLIC's.
     """
-    from psycopg.errors import DuplicateDatabase, UniqueViolation  # noqa: PLC0415  see as_superuser
     from psycopg.sql import SQL, Identifier  # noqa: PLC0415  see as_superuser
 
     database, theirs = Identifier(name), Identifier(owner)
     found = connection.execute("SELECT datdba::regrole::text FROM pg_database WHERE datname = %s", [name]).fetchone()
     if found is None:
-        with contextlib.suppress(DuplicateDatabase, UniqueViolation):
-            connection.execute(SQL("CREATE DATABASE {} TEMPLATE template0 OWNER {}").format(database, theirs))
+        connection.execute(SQL("CREATE DATABASE {} TEMPLATE template0 OWNER {}").format(database, theirs))
     elif found[0] == SUPERUSER:
         with as_superuser(Path(connection.info.host), connection.info.port, name) as inside:
             inside.execute(_HAND_OVER.replace("{superuser}", SUPERUSER).replace("{owner}", owner).encode())

@@ -36,9 +36,19 @@ def ensure_analyst_role(engine: Engine, role: str) -> list[str]:
         return _limit_members(connection, role)
 
 
-def join_analysts(connection: Connection, role: str, login: str) -> None:
-    """Make a login a member of the analysts' role."""
-    driver_of(connection).execute(SQL("GRANT {} TO {}").format(Identifier(role), Identifier(login)))
+def join_analysts(connection: Connection, role: str, login: str) -> list[str]:
+    """Make a login a member of the analysts' role; returns, one line each, what an administrator has yet to do."""
+    member = text("SELECT pg_has_role(:login, :role, 'MEMBER')")
+    if connection.execute(member, {"login": login, "role": role}).scalar_one():
+        return []
+    joining = SQL("GRANT {} TO {}").format(Identifier(role), Identifier(login))
+    try:
+        with connection.begin_nested():
+            driver_of(connection).execute(joining)
+    except InsufficientPrivilege:
+        statement = joining.as_string(driver_of(connection))
+        return [f"{login} reads nothing yet: run {statement} as an administrator"]
+    return []
 
 
 def _limit_members(connection: Connection, role: str) -> list[str]:

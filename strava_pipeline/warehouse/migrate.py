@@ -95,7 +95,7 @@ def _give_rights(connection: Connection, settings: Settings) -> list[str]:
         grant(connection, reader, Login.SQL)
     as_analyst = sql_login(settings, Login.SQL_AS_ANALYST)
     if role_exists(connection, as_analyst) and role_exists(connection, settings.analyst_role):
-        join_analysts(connection, settings.analyst_role, as_analyst)
+        left += join_analysts(connection, settings.analyst_role, as_analyst)
     return left + close_to_public(connection, {owner, pipeline} - {""})
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from sqlalchemy import URL, create_engine, make_url, text
 
@@ -89,8 +89,7 @@ def earlier(new_home: Callable[[], Path]) -> Path:
 @pytest.fixture
 def earlier_home(earlier: Path, home: Path) -> Path:
     """A home of the version before."""
-    done = os.spawnv(os.P_WAIT, "/bin/cp", ["cp", "-a", str(earlier / "postgres"), str(home)])
-    assert done == 0
+    subprocess.run(["/bin/cp", "-a", str(earlier / "postgres"), str(home)], check=True)
     return home
 
 
@@ -100,13 +99,11 @@ def test_each_login_needs_its_secret_and_the_superuser_is_who_runs_the_server(ho
             database = "strava_dagster" if login is Login.DAGSTER else "strava"
             if login is not Login.SQL_AS_ANALYST:  # comes in with the analysts' role
                 assert value(server.url(database, login), "SELECT session_user") == login
-            wrong = make_url(server.url(database, login))
-            for other in (wrong.set(password="wrong-secret"), wrong.set(password=None), wrong.set(username=SUPERUSER)):
-                if other.username == SUPERUSER:
-                    assert value(other, "SELECT session_user") == SUPERUSER  # whatever the secret: it is not asked
-                    continue
+            right = make_url(server.url(database, login))
+            for wrong in (right.set(password="wrong-secret"), right._replace(password=None)):
                 with pytest.raises(Exception, match=r"password authentication failed|no password supplied"):
-                    value(other, "SELECT 1")
+                    value(wrong, "SELECT 1")
+        assert value(server.set_up_url("postgres"), "SELECT session_user") == SUPERUSER
     rules = (home / "postgres" / "pg_hba.conf").read_text()
     assert "trust" not in rules
     assert stat.S_IMODE((home / "postgres" / "pg_hba.conf").stat().st_mode) == 0o600
@@ -161,7 +158,7 @@ def test_a_file_that_a_dead_process_left_is_no_obstacle(home: Path) -> None:
     assert not (home / "postgres.logins.new").exists()
 
 
-@pytest.mark.parametrize("step", range(12))
+@pytest.mark.parametrize("step", range(20))
 def test_a_crash_after_any_step_is_made_good_by_the_next_start(
     earlier_home: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -227,7 +224,7 @@ def test_a_server_of_an_earlier_version_that_runs_asks_for_secrets_from_then_on(
     server = use_server(earlier_home)
     url = make_url(server.url("strava", Login.OWNER)).set(password="wrong-secret")
     with postgres_logins.as_superuser(server.socket_dir, server.port) as connection:
-        while not connection.execute("SELECT pg_conf_load_time() > pg_postmaster_start_time()").fetchone() == (True,):
+        while connection.execute("SELECT pg_conf_load_time() > pg_postmaster_start_time()").fetchone() != (True,):
             pass
     with pytest.raises(Exception, match="password authentication failed"):
         value(url, "SELECT 1")
@@ -269,7 +266,5 @@ def test_rights_taken_or_given_meanwhile_are_put_right(home: Path) -> None:
     with using_server(home) as server:
         url = server.url("strava", Login.PIPELINE)
         assert value(url, "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user") is False
-        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
-            psycopg.connect(
-                make_url(url).set(drivername="postgresql", database="strava_dagster").render_as_string(False)
-            )
+        with pytest.raises(Exception, match="permission denied for database"):
+            value(make_url(url).set(database="strava_dagster"), "SELECT 1")
