@@ -25,7 +25,12 @@ DAGSTER_DATABASE = "strava_dagster"
 MAX_CONNECTIONS = 150
 # For the pipeline alone, whatever analysts have open.
 RESERVED_CONNECTIONS = 100
-SERVER_OPTIONS = f"-c max_connections={MAX_CONNECTIONS} -c reserved_connections={RESERVED_CONNECTIONS}"
+# Room for as many locks as all analysts' sessions together can hold.
+LOCKS_PER_TRANSACTION = 256
+SERVER_OPTIONS = (
+    f"-c max_connections={MAX_CONNECTIONS} -c reserved_connections={RESERVED_CONNECTIONS}"
+    f" -c max_locks_per_transaction={LOCKS_PER_TRANSACTION}"
+)
 _MAP = "setup"
 _ACCESS = f"""\
 # Written by strava-pipeline at each start of the server.
@@ -36,7 +41,11 @@ _RESERVING = "pg_use_reserved_connections"
 # Nothing can be put in front of what a query means: only the owner of pg_catalog creates anything there.
 _PINNED = {"search_path": "pg_catalog"}
 READ_ONLY_SETTINGS = _PINNED | {"default_transaction_read_only": "on"}
-_READING = READ_ONLY_SETTINGS | {"temp_file_limit": "4GB"}
+_READING = READ_ONLY_SETTINGS | {
+    "temp_file_limit": "4GB",
+    "log_min_messages": "fatal",
+    "log_min_error_statement": "panic",
+}
 _SETTINGS: Mapping[Login, Mapping[str, str]] = {
     Login.OWNER: _PINNED,
     Login.PIPELINE: _PINNED,
@@ -143,10 +152,11 @@ def set_up_logins(socket_dir: Path, port: int, secrets: Mapping[str, str]) -> No
         with connection.transaction():
             for login in Login:
                 _ensure_login(connection, login, secrets[login])
-        for database in ("postgres", "template1"):
-            _close_to_public(connection, database)
         for database, owner in ((WAREHOUSE_DATABASE, Login.OWNER), (DAGSTER_DATABASE, Login.DAGSTER)):
             set_up_database(connection, database, owner)
+        # Whatever else there is: from any database, locks and large objects could use up what all have in common.
+        for (database,) in connection.execute("SELECT datname FROM pg_database WHERE datallowconn").fetchall():
+            _close_to_public(connection, database)
 
 
 def take_turns(connection: Connection[Any]) -> None:

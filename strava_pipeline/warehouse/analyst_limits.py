@@ -1,7 +1,7 @@
 """What one analyst may take of the server, so that enough is left for the pipeline.
 
-Settings of a group do not reach its members, so each login gets them. A login may take back the limits of time by SET
-in its own session, as Postgres lets everybody; those of connections and of temporary files hold whatever it does.
+Settings of a group do not reach its members, so each login gets them. A login may take back the limits of time, by SET
+in its session or for good, as Postgres lets everybody; those of connections, temporary files and the server's log hold.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ TIMES: Mapping[str, str] = {
     "transaction_timeout": "30min",
 }
 # Only a superuser sets these, so that the login cannot change them.
-FILES: Mapping[str, str] = {"temp_file_limit": "4GB"}
+HOLDING: Mapping[str, str] = {
+    "temp_file_limit": "1GB",
+    # Statements that fail and messages of their own would fill the server's log.
+    "log_min_messages": "fatal",
+    "log_min_error_statement": "panic",
+}
 _MEMBERS = """
 WITH RECURSIVE members AS (
     SELECT oid FROM pg_roles WHERE rolname = :role
@@ -71,6 +76,6 @@ def limit(connection: Connection, analyst: Analyst) -> None:
 
 def _settings(connection: Connection) -> dict[str, str]:
     """The limits that this server has and this login may set."""
-    wanted = {**TIMES, **(FILES if is_superuser(connection) else {})}
+    wanted = {**TIMES, **(HOLDING if is_superuser(connection) else {})}
     known = connection.execute(text("SELECT name FROM pg_settings WHERE name = ANY(:names)"), {"names": list(wanted)})
     return {name: wanted[name] for name in known.scalars()}

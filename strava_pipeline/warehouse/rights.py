@@ -49,6 +49,10 @@ SELECT count(*) FROM pg_proc
 WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ :closed AND EXISTS (
     SELECT 1 FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0)
 """
+_OPEN_LANGUAGE = """
+SELECT count(*) FROM pg_language, aclexplode(coalesce(lanacl, acldefault('l', lanowner)))
+WHERE lanname = 'plpgsql' AND grantee = 0
+"""
 _FOREIGN_TABLES = f"""
 SELECT count(*) FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
 WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -125,16 +129,41 @@ def close_to_public(connection: Connection, pipeline: Collection[str]) -> list[s
     _run(connection, closing)
     if connection.execute(text(_PUBLIC_RIGHTS)).scalar_one():
         left.append(f"everybody may log in and make temporary tables: run {_shown(connection, closing)} as its owner")
-    if connection.execute(text(_OPEN_FUNCTIONS), {"closed": CLOSED}).scalar_one():
+    open_functions = connection.execute(text(_OPEN_FUNCTIONS), {"closed": CLOSED}).scalar_one()
+    if open_functions or connection.execute(text(_OPEN_LANGUAGE)).scalar_one():
         functions = _closing_functions(connection, pipeline)
         if is_superuser(connection):
             _run(connection, functions)
         else:
             left.append(
-                "analysts may take locks and make large objects: in this database, as a superuser, run"
+                "analysts may take locks, make large objects and run loops: in this database, as a superuser, run"
                 f" {_shown(connection, functions)}"
             )
     return left
+
+
+def superfluous_rights(connection: Connection) -> list[str]:
+    """What this connection's login may beyond reading and writing our tables, in Postgres's words; empty: nothing."""
+    found = connection.execute(
+        text(
+            "SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls"
+            " FROM pg_roles WHERE rolname = current_user"
+        )
+    ).one()
+    names = ("SUPERUSER", "CREATEROLE", "CREATEDB", "REPLICATION", "BYPASSRLS")
+    return [name for name, has in zip(names, found, strict=True) if has]
+
+
+def has_reserved_connections(connection: Connection) -> bool:
+    """Whether analysts who take every connection leave this login some; a server before Postgres 16 reserves none."""
+    return bool(
+        connection.execute(
+            text(
+                "SELECT coalesce(current_setting('reserved_connections', true), '0')::int > 0 AND EXISTS (SELECT 1"
+                " FROM pg_roles WHERE rolname = 'pg_use_reserved_connections' AND pg_has_role(oid, 'USAGE'))"
+            )
+        ).scalar_one()
+    )
 
 
 def is_superuser(connection: Connection) -> bool:
@@ -149,7 +178,7 @@ def _closing_functions(connection: Connection, pipeline: Iterable[str]) -> Compo
     return SQL(
         "DO $do$ DECLARE f regprocedure; BEGIN FOR f IN SELECT oid FROM pg_proc"
         " WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ {} LOOP EXECUTE format({}, f, f); END LOOP;"
-        " END $do$"
+        " REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC; END $do$"
     ).format(Literal(CLOSED), Literal(change))
 
 

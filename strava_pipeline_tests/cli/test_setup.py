@@ -123,4 +123,4 @@ def test_migrate_tells_in_one_line_each_what_an_administrator_runs(
     told = "\n".join(left)
     assert 'run CREATE ROLE "nobody_made_it" NOLOGIN as an administrator' in told
     assert "login strava_sql is there, but its secret is not in" in told
-    assert "analysts may take locks and make large objects: in this database, as a superuser, run DO $do$" in told
+    assert "make large objects and run loops: in this database, as a superuser, run DO $do$" in told

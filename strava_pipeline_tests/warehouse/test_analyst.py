@@ -12,7 +12,7 @@ from strava_pipeline.errors import WarehouseError
 from strava_pipeline.local.postgres import Server
 from strava_pipeline.logins import Login
 from strava_pipeline.warehouse.analyst import ensure_analyst_role, join_analysts
-from strava_pipeline.warehouse.analyst_limits import CONNECTIONS, TIMES, analysts
+from strava_pipeline.warehouse.analyst_limits import CONNECTIONS, HOLDING, TIMES, analysts
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.made_logins import create_login, role_exists
@@ -95,7 +95,7 @@ def test_each_member_is_limited_at_the_next_migration_unless_it_has_limits(
     with admin_engine.begin() as connection:
         (found,) = analysts(connection, role)
     assert found.connection_limit == CONNECTIONS
-    assert found.settings == {**TIMES, "temp_file_limit": "4GB", "statement_timeout": "3h"}
+    assert found.settings == {**TIMES, **HOLDING, "statement_timeout": "3h"}
 
 
 @pytest.fixture

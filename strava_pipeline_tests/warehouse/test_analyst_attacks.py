@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 
 import psycopg
 import pytest
@@ -14,7 +14,7 @@ from strava_pipeline.local.postgres import Server
 from strava_pipeline.local.postgres_logins import MAX_CONNECTIONS
 from strava_pipeline.logins import Login
 from strava_pipeline.warehouse.analyst import ensure_analyst_role, join_analysts
-from strava_pipeline.warehouse.analyst_limits import CONNECTIONS, FILES, TIMES
+from strava_pipeline.warehouse.analyst_limits import CONNECTIONS, HOLDING, TIMES
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.made_logins import create_login
@@ -59,6 +59,10 @@ def attacker(address: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
         "CREATE OPERATOR public.= (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)",
         "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "COPY (SELECT 1) TO PROGRAM 'cat'",
+        "DO $$ BEGIN LOOP RAISE LOG 'fills the log'; END LOOP; END $$",
+        "SET log_min_messages = 'debug5'",
+        "SET log_min_error_statement = 'error'",
+        "SELECT txid_current() FROM generate_series(1, 1000000000)",
         "DO $$ BEGIN EXECUTE 'COPY (SELECT 1) TO PROGRAM ''cat'''; END $$",
         "TABLE ops.users",
         "SELECT query_to_xml('TABLE ops.users', true, true, '')",
@@ -128,7 +132,7 @@ def test_takes_few_connections_and_the_pipeline_has_its_own(address: str, admin_
 
 
 def test_has_limits_from_its_first_session_on(attacker: psycopg.Connection[tuple[object, ...]]) -> None:
-    for name, value in {**TIMES, **FILES}.items():
+    for name, value in {**TIMES, **HOLDING}.items():
         assert attacker.execute(f"SHOW {name}".encode()).fetchone() == (value,)
 
 
@@ -143,6 +147,18 @@ def test_fills_no_disk_by_a_join_of_everything_with_everything(
         pytest.raises(psycopg.errors.ConfigurationLimitExceeded, match="temp_file_limit"),
     ):
         connection.execute(joined.encode())
+
+
+def test_fills_no_log(attacker: psycopg.Connection[tuple[object, ...]], server: Server) -> None:
+    attacker.execute("SET debug_print_plan = on")
+    for statement in (
+        "SELECT 'canary of the log' FROM nowhere",
+        "SELECT 'canary of the log'",
+        "SELECT 1 / 0 AS canary",
+    ):
+        with suppress(psycopg.Error):
+            attacker.execute(statement.encode())
+    assert "canary" not in (server.socket_dir / "server.log").read_text()
 
 
 def test_a_login_that_is_no_analyst_is_refused_everything(server: Server, admin_engine: Engine) -> None:
