@@ -41,11 +41,7 @@ _RESERVING = "pg_use_reserved_connections"
 # Nothing can be put in front of what a query means: only the owner of pg_catalog creates anything there.
 _PINNED = {"search_path": "pg_catalog"}
 READ_ONLY_SETTINGS = _PINNED | {"default_transaction_read_only": "on"}
-_READING = READ_ONLY_SETTINGS | {
-    "temp_file_limit": "4GB",
-    "log_min_messages": "fatal",
-    "log_min_error_statement": "panic",
-}
+_READING = READ_ONLY_SETTINGS | {"temp_file_limit": "4GB"}
 _SETTINGS: Mapping[Login, Mapping[str, str]] = {
     Login.OWNER: _PINNED,
     Login.PIPELINE: _PINNED,

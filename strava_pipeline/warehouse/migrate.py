@@ -166,7 +166,10 @@ def is_empty(engine: Engine) -> bool:
 
 
 def create_database(url_text: str) -> None:
-    """Create the database an address names if it is not there; needs the right to create databases then."""
+    """Create the database an address names if it is not there; needs the right to create databases then.
+
+    A new one is open to the login that made it, and to nobody else.
+    """
     url = make_url(url_text).set(drivername="postgresql+psycopg")
     if _exists(url):
         return
@@ -177,6 +180,7 @@ def create_database(url_text: str) -> None:
         with admin.connect() as connection:
             quoted = connection.dialect.identifier_preparer.quote(str(url.database))
             connection.exec_driver_sql(f"CREATE DATABASE {quoted}")
+            connection.exec_driver_sql(f"REVOKE ALL ON DATABASE {quoted} FROM PUBLIC")
     except (IntegrityError, OperationalError, ProgrammingError) as error:
         if "already exists" in str(error.orig):
             return

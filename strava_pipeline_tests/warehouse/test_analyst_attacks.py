@@ -151,11 +151,7 @@ def test_fills_no_disk_by_a_join_of_everything_with_everything(
 
 def test_fills_no_log(attacker: psycopg.Connection[tuple[object, ...]], server: Server) -> None:
     attacker.execute("SET debug_print_plan = on")
-    for statement in (
-        "SELECT 'canary of the log' FROM nowhere",
-        "SELECT 'canary of the log'",
-        "SELECT 1 / 0 AS canary",
-    ):
+    for statement in ("SELECT 'canary' FROM nowhere", "SELECT 'canary'", "SELECT 1 / 0 AS canary"):
         with suppress(psycopg.Error):
             attacker.execute(statement.encode())
     assert "canary" not in (server.socket_dir / "server.log").read_text()

@@ -153,5 +153,7 @@ def test_a_database_is_created_once_whatever_its_name(server: Server) -> None:
         assert connection.execute(
             text("SELECT count(*) FROM pg_database WHERE datname = :name"), {"name": name}
         ).scalar()
+        open_to_all = text("SELECT has_database_privilege('public', :name, 'CONNECT')")
+        assert not connection.execute(open_to_all, {"name": name}).scalar_one()
         connection.exec_driver_sql('DROP DATABASE "odd ""name"" 100%%"')
     admin.dispose()
