@@ -174,33 +174,29 @@ def database(server: Server, database_name: str) -> str:
 @pytest.fixture
 def engine(database: str) -> Iterator[Engine]:
     """An engine on a migrated database of this test's own, with the pipeline's rights."""
-    engine = open_engine(make_url(database))
-    yield engine
-    engine.dispose()
+    with opened(database) as engine:
+        yield engine
 
 
 @pytest.fixture
 def owner_engine(server: Server, database_name: str) -> Iterator[Engine]:
     """The same for a test that changes tables."""
-    engine = open_engine(make_url(server.url(database_name, Login.OWNER)))
-    yield engine
-    engine.dispose()
+    with opened(server.url(database_name, Login.OWNER)) as engine:
+        yield engine
 
 
 @pytest.fixture
 def admin_engine(server: Server, database_name: str) -> Iterator[Engine]:
     """The same for a test that makes roles, or looks behind the scenes."""
-    engine = open_engine(make_url(server.set_up_url(database_name)))
-    yield engine
-    engine.dispose()
+    with opened(server.set_up_url(database_name)) as engine:
+        yield engine
 
 
 @pytest.fixture
 def analyst_engine(server: Server, database_name: str) -> Iterator[Engine]:
     """The same for a test that reads as analysts do."""
-    engine = open_engine(make_url(server.url(database_name, Login.SQL_AS_ANALYST)))
-    yield engine
-    engine.dispose()
+    with opened(server.url(database_name, Login.SQL_AS_ANALYST)) as engine:
+        yield engine
 
 
 @pytest.fixture
@@ -232,6 +228,14 @@ def _memory_folder() -> str | None:
     """A folder in memory, where a database is copied in a hundredth of a second, if there is one with room."""
     there = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED_BYTES
     return str(MEMORY) if there else None
+
+
+@contextmanager
+def opened(address: str) -> Iterator[Engine]:
+    """An engine for the time of a block."""
+    engine = open_engine(make_url(address))
+    yield engine
+    engine.dispose()
 
 
 @contextmanager

@@ -97,7 +97,10 @@ def _logins(settings: Settings) -> str:
                 f' GRANT pg_use_reserved_connections TO "{login}" as an administrator'
             )
     for reader in (Login.SQL, Login.SQL_AS_ANALYST):
-        sql_url(settings, reader)
+        try:
+            sql_url(settings, reader)
+        except ConfigurationError as error:
+            raise Advice(str(error)) from None
     return f"{login} for the pipeline, {sql_login(settings, Login.SQL)} for sql, each with what it needs"
 
 

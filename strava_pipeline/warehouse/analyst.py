@@ -47,7 +47,7 @@ def join_analysts(connection: Connection, role: str, login: str) -> list[str]:
             driver_of(connection).execute(joining)
     except InsufficientPrivilege:
         statement = joining.as_string(driver_of(connection))
-        return [f"{login} reads nothing yet: run {statement} as an administrator"]
+        return [f"{login} is no analyst yet: run {statement} as an administrator"]
     return []
 
 

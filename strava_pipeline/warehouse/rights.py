@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 
+from psycopg.errors import InsufficientPrivilege
 from psycopg.sql import SQL, Composed, Identifier, Literal
 from sqlalchemy import Connection, text
 
+from strava_pipeline.errors import WarehouseError
 from strava_pipeline.logins import Login
 from strava_pipeline.warehouse import ops_tables
 from strava_pipeline.warehouse.bulk import driver_of
@@ -191,5 +193,11 @@ def _shown(connection: Connection, statement: Composed) -> str:
 
 
 def _run(connection: Connection, statement: Composed) -> None:
-    with driver_of(connection).cursor() as cursor:
-        cursor.execute(statement)
+    try:
+        with driver_of(connection).cursor() as cursor:
+            cursor.execute(statement)
+    except InsufficientPrivilege as error:
+        raise WarehouseError(
+            f"this database user may not give rights ({str(error).splitlines()[0]}): set"
+            " STRAVA_DATABASE_OWNER_URL to the login that owns the tables"
+        ) from None

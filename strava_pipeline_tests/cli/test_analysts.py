@@ -14,7 +14,7 @@ from strava_pipeline.local.postgres import Server
 from strava_pipeline.logins import Login
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.made_logins import role_exists
+from strava_pipeline.warehouse.made_logins import create_login, role_exists
 
 NAME = "mira_of_the_club"
 
@@ -65,3 +65,21 @@ def test_who_may_not_make_logins_is_told_what_an_administrator_runs(
     monkeypatch.setenv("STRAVA_DATABASE_OWNER_URL", server.url(database_name, Login.OWNER))
     with pytest.raises(WarehouseError, match=r"may not make logins: as an administrator, run CREATE ROLE mira LOGIN"):
         call("add", "mira")
+
+
+def test_a_login_that_cannot_become_an_analyst_is_not_made(
+    settings: Settings, server: Server, database_name: str, admin_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may make logins may not always give away a role that somebody else made."""
+    maker = "maker"
+    with admin_engine.begin() as connection:
+        create_login(connection, maker, "the-secret-of-the-maker")
+        connection.exec_driver_sql(f"ALTER ROLE {maker} CREATEROLE; GRANT {Login.OWNER} TO {maker}")
+        connection.exec_driver_sql(f'GRANT CONNECT ON DATABASE "{database_name}" TO {maker}')
+    url = make_url(server.url(database_name, Login.OWNER)).set(username=maker, password="the-secret-of-the-maker")
+    monkeypatch.setenv("STRAVA_DATABASE_OWNER_URL", url.render_as_string(hide_password=False))
+    with pytest.raises(WarehouseError, match=f'run GRANT "strava_analyst" TO "{NAME}" as an administrator'):
+        call("add", NAME)
+    with admin_engine.begin() as connection:
+        assert not role_exists(connection, NAME)
+        connection.exec_driver_sql(f"DROP OWNED BY {maker}; DROP ROLE {maker}")

@@ -130,6 +130,7 @@ def installation(
     embedded.environment |= {
         "STRAVA_DATABASE_URL": database,
         "STRAVA_SQL_DATABASE_URL": server.url(database_name, Login.SQL),
+        "STRAVA_ANALYST_DATABASE_URL": server.url(database_name, Login.SQL_AS_ANALYST),
         "DAGSTER_POSTGRES_URL": dagster_database,
     }
     return embedded
