@@ -76,10 +76,10 @@ NOT_ONE = [
 ]
 TOO_MUCH = [
     # The server's files, and the tokens, by a plain SELECT.
-    """SELECT set_config('role', 'none', true), word
-       FROM ts_stat('SELECT to_tsvector(pg_read_file(''/etc/passwd''))')""",
-    """SELECT set_config('role', 'none', true), word
-       FROM ts_stat('SELECT to_tsvector(strava_access_token) FROM ops.users')""",
+    """WITH r AS MATERIALIZED (SELECT set_config('role', 'none', true) AS role) SELECT found.word
+       FROM r, LATERAL ts_stat('SELECT to_tsvector(pg_read_file(''/etc/passwd''))' || left(role, 0)) AS found""",
+    """WITH r AS MATERIALIZED (SELECT set_config('role', 'none', true) AS role) SELECT found.word
+       FROM r, LATERAL ts_stat('SELECT to_tsvector(strava_access_token) FROM ops.users' || left(role, 0)) AS found""",
     "SELECT set_config('role', 'postgres', true)",
     "SELECT set_config('role', 'strava_owner', true)",
     "SELECT set_config('session_authorization', 'postgres', true)",
