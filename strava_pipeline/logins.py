@@ -70,6 +70,7 @@ def ensure_secrets(path: Path, logins: Iterable[Login]) -> dict[str, str]:
 
 
 def _write_whole(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     partial = path.with_name(f"{path.name}.new")
     partial.unlink(missing_ok=True)  # a process that died left it
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:

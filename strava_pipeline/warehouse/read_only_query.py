@@ -20,8 +20,10 @@ from sqlalchemy import URL
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.warehouse.engine import CONNECT_SECONDS, LOCK_MILLISECONDS, NETWORK_LIMITS, away
 
-# At once in memory: rows may hold whole series of samples.
-ROWS_AT_ONCE = 200
+# At once in memory, as far as the row before tells: rows may hold whole series of samples.
+ROWS_AT_ONCE = 1000
+CHARACTERS_AT_ONCE = 10_000_000
+GROWTH = 4
 CURSOR = "answer"
 # Behind white space, comments and brackets.
 _FIRST_WORD = re.compile(r"(?:\s|\(|--[^\n]*\n?|/\*.*?\*/)*(\w*)", re.DOTALL)
@@ -44,7 +46,7 @@ def answering(url: URL, query: str, seconds: float) -> Iterator[Answer]:
     """
     _check_is_query(query)
     ends_at = time.monotonic() + seconds
-    with _connected(url) as connection:
+    with _connected(url, seconds) as connection:
         try:
             connection.read_only = True
             # A plan for all rows, not for the first ones.
@@ -72,8 +74,12 @@ def _check_is_query(query: str) -> None:
 
 
 @contextmanager
-def _connected(url: URL) -> Iterator[psycopg.Connection[Any]]:
-    options = f"-c timezone=UTC -c lock_timeout={LOCK_MILLISECONDS}"
+def _connected(url: URL, seconds: float) -> Iterator[psycopg.Connection[Any]]:
+    options = (
+        f"-c timezone=UTC -c lock_timeout={LOCK_MILLISECONDS}"
+        # Rows that nobody takes, be it a pager that waits, hold up what has to clean the tables.
+        f" -c idle_in_transaction_session_timeout={int(seconds * 1000)}"
+    )
     try:
         connection = psycopg.connect(
             connect_timeout=CONNECT_SECONDS,
@@ -90,13 +96,19 @@ def _connected(url: URL) -> Iterator[psycopg.Connection[Any]]:
 def _rows(
     connection: psycopg.Connection[Any], cursor: psycopg.ServerCursor[Any], ends_at: float
 ) -> Iterator[Sequence[Any]]:
+    count = 1
     while True:
         # Anew each time: a query may have changed it.
         _limit(connection, ends_at)
-        rows = cursor.fetchmany(ROWS_AT_ONCE)
+        rows = cursor.fetchmany(count)
         yield from rows
-        if len(rows) < ROWS_AT_ONCE:
+        if len(rows) < count:
             return
+        count = max(1, min(ROWS_AT_ONCE, count * GROWTH, CHARACTERS_AT_ONCE // (1 + _characters(rows[-1]))))
+
+
+def _characters(row: Sequence[Any]) -> int:
+    return sum(len(str(value)) for value in row)
 
 
 def _limit(connection: psycopg.Connection[Any], ends_at: float) -> None:
@@ -124,7 +136,7 @@ class Cut:
     def __iter__(self) -> Iterator[Sequence[Any]]:
         room = self.characters
         for number, row in enumerate(self.rows):
-            room -= sum(len(str(value)) for value in row)
+            room -= _characters(row)
             if number >= self.row_count or (room < 0 and number):
                 self.is_short = True
                 return

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from pydantic import SecretStr
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 
 from strava_pipeline.cli import cli
 from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.keyring import Keyring
-from strava_pipeline.local.postgres import Server
+from strava_pipeline.local.postgres import Server, using_server
 from strava_pipeline.local.postgres_logins import as_superuser
 from strava_pipeline.logins import Login, made_secrets_file
-from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.engine import open_engine, sql_url
-from strava_pipeline.warehouse.made_logins import ensure_reading_logins
+from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.migrate import HEAD, open_warehouse
 from strava_pipeline_tests.conftest import EMPTY, new_database
 from webhook_bridge.app import check_settings
@@ -43,6 +40,9 @@ def test_init_never_overwrites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ConfigurationError, match="is there already"):
         CliRunner().invoke(cli, ["init"], catch_exceptions=False)
     assert (tmp_path / ".env").read_text() == "precious"
+
+
+ONE_ROW = "SELECT session_user FROM strava.activities RIGHT JOIN (VALUES (1)) AS one (n) ON true"
 
 
 def migrate() -> tuple[str, list[str]]:
@@ -85,32 +85,30 @@ def test_migrate_as_a_stronger_login_gives_the_daily_one_its_rights_and_no_more(
             connection.execute(text("CREATE TABLE strava.mine (a int)"))
 
 
-def test_migrate_makes_the_logins_of_sql_where_it_may(
-    empty: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_migrate_makes_the_logins_of_sql_where_it_may_and_sql_uses_them(
+    new_home: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in a Postgres of one's own, where nobody has made them yet."""
-    names = {Login.SQL: "own_sql", Login.SQL_AS_ANALYST: "own_sql_analyst"}
-    monkeypatch.setattr("strava_pipeline.warehouse.made_logins.READING", {})
-    monkeypatch.setenv("STRAVA_DATABASE_URL", server.set_up_url(empty))
-    _, left = migrate()
-    assert left == []
-    monkeypatch.undo()
-    settings = Settings(home=tmp_path, database_url=SecretStr(server.set_up_url(empty)))
-    engine = open_engine(make_url(server.set_up_url(empty)))
-    with engine.begin() as connection:
-        for login, name in names.items():
-            connection.exec_driver_sql(f"ALTER ROLE {login} RENAME TO {name}")
-        assert ensure_reading_logins(connection, tmp_path, []) == []
-        assert ensure_reading_logins(connection, tmp_path, []) == []
-        (made,) = connection.execute(
-            text("SELECT array_agg(rolconnlimit ORDER BY rolname) FROM pg_roles WHERE rolname = ANY(:names)"),
-            {"names": list(names)},
-        ).one()
-        assert made == [20, 20]
-        assert sql_url(settings, Login.SQL).password == json.loads(made_secrets_file(tmp_path).read_text())[Login.SQL]
-        assert stat.S_IMODE(made_secrets_file(tmp_path).stat().st_mode) == 0o600
-        connection.rollback()
-    engine.dispose()
+    """In a Postgres of one's own, where nobody has made them yet."""
+    with using_server(new_home()) as own:
+        with as_superuser(own.socket_dir, own.port, "strava") as connection:
+            for login in (Login.SQL, Login.SQL_AS_ANALYST):
+                connection.execute(f"DROP OWNED BY {login}; DROP ROLE {login}".encode())
+        monkeypatch.setenv("STRAVA_DATABASE_URL", own.set_up_url("strava"))
+        for _ in range(2):
+            assert migrate() == (f"tables at {HEAD}\n", [])
+        path = made_secrets_file(load_settings().home)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert set(json.loads(path.read_text())) == {Login.SQL, Login.SQL_AS_ANALYST}
+        for viewer, login in (((), Login.SQL), (("--as-analyst",), Login.SQL_AS_ANALYST)):
+            query = ("sql", *viewer, "--format", "csv", ONE_ROW)
+            assert CliRunner().invoke(cli, query, catch_exceptions=False).stdout == f"session_user\n{login}\n"
+        # On another machine nobody knows the secrets.
+        path.unlink()
+        _, left = migrate()
+        assert len(left) == 2
+        assert all("is there, but its secret is not in" in line and "_DATABASE_URL" in line for line in left)
+        with pytest.raises(ConfigurationError, match="sql has no login of its own in this Postgres"):
+            CliRunner().invoke(cli, ["sql", "SELECT 1"], catch_exceptions=False)
 
 
 def test_migrate_tells_in_one_line_each_what_an_administrator_runs(

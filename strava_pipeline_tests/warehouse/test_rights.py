@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, Engine, make_url, text
@@ -14,8 +15,19 @@ from strava_pipeline.logins import SUPERUSER, Login
 from strava_pipeline.warehouse import history_tables, notification_tables, tables  # noqa: F401  each registers its tables
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.rights import CLOSED, OPS, TABLES, VERSION_TABLE, close_to_public, grant, is_hidden
+from strava_pipeline.warehouse.rights import (
+    CLOSED,
+    OPS,
+    READ,
+    TABLES,
+    VERSION_TABLE,
+    WRITE,
+    close_to_public,
+    grant,
+    is_hidden,
+)
 
+GUIDE = Path(__file__).parents[2] / "docs" / "queries.md"
 ANY = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
 RESERVING = "pg_use_reserved_connections"
 OTHERS = [login for login in Login if login is not Login.OWNER]
@@ -234,3 +246,18 @@ def test_logins_of_the_pipeline_look_names_up_where_nobody_else_creates_any(serv
         with engine.connect() as connection:
             assert connection.execute(text("SHOW search_path")).scalar_one() == expected
         engine.dispose()
+
+
+def test_the_guide_tells_the_same_of_each_login() -> None:
+    rows = [
+        line.split("|")[1:-1]
+        for line in GUIDE.read_text(encoding="utf-8").splitlines()
+        if line.startswith("| `strava_")
+    ]
+    told = {cells[0].strip(" `"): dict(zip(("strava", "ops"), cells[1:3], strict=True)) for cells in rows}
+    assert set(told) == set(Login)
+    verbs = {WRITE: "reads and writes rows", READ: "reads", frozenset[str](): "-"}
+    for login, rights in TABLES.items():
+        for schema, cell in told[login].items():
+            assert cell.strip().startswith(verbs[rights.get(schema, frozenset())]), f"{login} in {schema}"
+            assert ("writes" in cell) == (rights.get(schema) == WRITE)
