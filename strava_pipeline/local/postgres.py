@@ -201,12 +201,10 @@ def _running(home: Path) -> Server:
     if not (data / "PG_VERSION").exists():
         _initialise(home)
     _check_version(data)
-    news = write_access_files(data, _administrators(), _ids())
+    write_access_files(data, _administrators(), _ids())
     running_in = _running_socket_dir(data)
     if running_in is not None:
         if (running_in / f".s.PGSQL.{PORT}").exists():
-            if news:
-                _pg_ctl(home, "reload")
             return Server(running_in)
         # Its socket was cleaned away: nobody can reach it any more.
         _pg_ctl(home, "stop", "-m", "fast", "-w")

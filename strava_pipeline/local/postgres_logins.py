@@ -56,6 +56,11 @@ _DATABASE_RIGHTS: Mapping[Login, Mapping[Login, frozenset[str]]] = {
     Login.OWNER: {Login.PIPELINE: frozenset({"CONNECT", "TEMPORARY"}), Login.SQL: frozenset({"CONNECT"})},
     Login.DAGSTER: {},
 }
+# A server that ran already has yet to read the files of access; a file's time is in whole seconds.
+_RELOAD = """
+SELECT pg_reload_conf() FROM pg_stat_file('pg_hba.conf') AS access, pg_stat_file('pg_ident.conf') AS people
+WHERE greatest(access.modification, people.modification) >= date_trunc('second', pg_conf_load_time())
+"""
 _ROLE = """
 SELECT rolcanlogin AND NOT (rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls), rolconnlimit,
     rolpassword, coalesce((SELECT setconfig FROM pg_db_role_setting WHERE setrole = r.oid AND setdatabase = 0), '{}'),
@@ -105,20 +110,20 @@ $do$
 """
 
 
-def write_access_files(data: Path, users: tuple[str, ...], owner: tuple[int, int]) -> bool:
-    """Say in the data folder who may log in how; whether that is news to a server that runs.
+def write_access_files(data: Path, users: tuple[str, ...], owner: tuple[int, int]) -> None:
+    """Say in the data folder who may log in how.
 
     ``users`` of the system may become the superuser; ``owner`` is user and group of the files.
     """
     people = "".join(f'{_MAP} "{user}" {SUPERUSER}\n' for user in users)
     # Users first: a crash in between leaves nobody outside who has to come in to mend it.
-    written = [_write(data / "pg_ident.conf", people, owner), _write(data / "pg_hba.conf", _ACCESS, owner)]
-    return any(written)
+    _write(data / "pg_ident.conf", people, owner)
+    _write(data / "pg_hba.conf", _ACCESS, owner)
 
 
-def _write(path: Path, text: str, owner: tuple[int, int]) -> bool:
+def _write(path: Path, text: str, owner: tuple[int, int]) -> None:
     if path.exists() and path.read_text(encoding="utf-8") == text:
-        return False
+        return
     partial = path.with_name(f"{path.name}.new")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
@@ -127,7 +132,6 @@ def _write(path: Path, text: str, owner: tuple[int, int]) -> bool:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
-    return True
 
 
 @contextlib.contextmanager
@@ -145,6 +149,7 @@ def set_up_logins(socket_dir: Path, port: int, secrets: Mapping[str, str]) -> No
     """Make the logins and the two databases what they should be; changes nothing where they are."""
     with as_superuser(socket_dir, port) as connection:
         take_turns(connection)
+        connection.execute(_RELOAD)
         with connection.transaction():
             # More of them slow down guessing at short passwords. Ours are 256 random bits, and Dagster logs in for each
             # thing that it does.

@@ -217,13 +217,21 @@ def test_data_of_an_earlier_version_are_handed_over_whole(earlier_home: Path) ->
         value(server.url("strava", Login.DAGSTER), "SELECT 1")
 
 
-def test_a_server_of_an_earlier_version_that_runs_asks_for_secrets_from_then_on(earlier_home: Path) -> None:
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_server_of_an_earlier_version_that_runs_asks_for_secrets_from_then_on(
+    earlier_home: Path, monkeypatch: pytest.MonkeyPatch, interrupted: bool
+) -> None:
     options = f"-c listen_addresses='' -c unix_socket_directories='{earlier_home / 'postgres'}' -p {postgres.PORT}"
     log = str(earlier_home / "postgres" / "server.log")
     postgres._pg_ctl(earlier_home, "start", "-w", "-l", log, "-o", options)
+    if interrupted:
+        # What was written is not news any more when somebody comes again.
+        data = earlier_home / "postgres"
+        postgres_logins.write_access_files(data, postgres._administrators(), postgres._ids())
     server = use_server(earlier_home)
     url = make_url(server.url("strava", Login.OWNER)).set(password="wrong-secret")
     with postgres_logins.as_superuser(server.socket_dir, server.port) as connection:
+        # A signal told it, which takes a moment.
         while connection.execute("SELECT pg_conf_load_time() > pg_postmaster_start_time()").fetchone() != (True,):
             pass
     with pytest.raises(Exception, match="password authentication failed"):
