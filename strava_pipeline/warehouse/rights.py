@@ -39,7 +39,7 @@ DATABASE: Mapping[Login, frozenset[str]] = {
     Login.SQL_AS_ANALYST: frozenset({"CONNECT"}),
 }
 # Columns of schema ops that open doors: envelopes of tokens, and what is compared with a secret of somebody's.
-HIDDEN = re.compile(r".*_token|.*_hash|.*secret.*|.*proof|check_value|.*_key_value")
+HIDDEN = re.compile(r".*_token|.*_hash|.*secret.*|.*proof|check_value|.*(nonce|salt).*")
 # By these anybody who may log in could halt the pipeline or fill the disk: locks that fill everybody's table of locks,
 # large objects, records in the log of changes, files of snapshots, numbers of transactions, wake-up calls.
 CLOSED = (
