@@ -12,7 +12,8 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import URL, make_url
 
-from strava_pipeline.local.postgres import SUPERUSER, Server, ensure_database, using_server
+from strava_pipeline.local.postgres import Server, ensure_database, using_server
+from strava_pipeline.logins import SUPERUSER, Login
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.migrate import migrate
 
@@ -30,7 +31,7 @@ def migrated_database(*, durable: bool = False) -> Iterator[URL]:
             if not durable:
                 _settle_for_less(server)
             ensure_database(server, DATABASE)
-            url = make_url(server.url(DATABASE))
+            url = make_url(server.url(DATABASE, Login.OWNER))
             engine = open_engine(url)
             migrate(engine)
             engine.dispose()

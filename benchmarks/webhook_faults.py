@@ -35,6 +35,7 @@ from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.keyring import generate_key
 from strava_pipeline.local.postgres import ensure_database, revive_server, using_server
 from strava_pipeline.local.supervisor import free_port
+from strava_pipeline.logins import Login
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.analysis_tables import route_analyses
 from strava_pipeline.warehouse.engine import open_engine
@@ -195,7 +196,7 @@ def _installed() -> Iterator[tuple[LivePath, Path]]:
         home = Path(folder)
         with using_server(home) as server:
             ensure_database(server, "benchmark")
-            url = server.url("benchmark")
+            url = server.url("benchmark", Login.OWNER)
             os.environ |= {
                 "STRAVA_HOME": folder,
                 "STRAVA_DATABASE_URL": url,

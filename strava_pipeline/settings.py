@@ -95,6 +95,15 @@ class Settings(BaseSettings):
     database_replica_url: SecretStr | None = Field(
         None, description="a read-only copy of that Postgres, for pages while the first is away"
     )
+    database_owner_url: SecretStr | None = Field(
+        None, description="the same Postgres for migrate, as the login that owns the tables; unset: STRAVA_DATABASE_URL"
+    )
+    sql_database_url: SecretStr | None = Field(
+        None, description="the same Postgres for sql, as a login that may only read; unset: the one that migrate made"
+    )
+    analyst_database_url: SecretStr | None = Field(
+        None, description="the same Postgres for sql --as-analyst; unset: the login that migrate made"
+    )
     analyst_role: str = Field("strava_analyst", min_length=1, max_length=63, description="who may read schema strava")
     api_url: HttpUrl = Field("https://www.strava.com/api/v3", description="Strava's API")
     oauth_url: HttpUrl = Field("https://www.strava.com/oauth", description="Strava's OAuth pages")

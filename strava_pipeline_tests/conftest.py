@@ -7,8 +7,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import hypothesis
@@ -20,13 +21,18 @@ from sqlalchemy import Engine, make_url
 
 from strava_pipeline import redaction
 from strava_pipeline.keyring import Keyring, generate_key
-from strava_pipeline.local.postgres import SUPERUSER, Server, ensure_database, using_server
+from strava_pipeline.local.postgres import Server, ensure_database, using_server
+from strava_pipeline.local.postgres_logins import as_superuser, set_up_database
+from strava_pipeline.logins import Login
 from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.warehouse.analyst import ensure_analyst_role, join_analysts
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.migrate import migrate
+from strava_pipeline.warehouse.rights import close_to_public, grant
 
 TEMPLATE = "migrated"
 EMPTY = "template0"
+ANALYSTS = "strava_analyst"
 OURS = ("STRAVA_", "DAGSTER_")
 MEMORY = Path("/dev/shm")  # noqa: S108  the folder made in it is private
 MEMORY_NEEDED_BYTES = 2**30
@@ -126,34 +132,75 @@ def server(new_home: Callable[[], Path]) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def template(server: Server) -> str:
-    """A database with all tables, migrated once; every test gets a copy."""
+    """A database with all tables and rights, migrated once by its owner; every test gets a copy."""
     ensure_database(server, TEMPLATE)
-    engine = open_engine(make_url(server.url(TEMPLATE)))
-    migrate(engine)
-    engine.dispose()
+    owner = open_engine(make_url(server.url(TEMPLATE, Login.OWNER)))
+    migrate(owner)
+    owner.dispose()
+    admin = open_engine(make_url(server.set_up_url(TEMPLATE)))
+    ensure_analyst_role(admin, ANALYSTS)
+    with admin.begin() as connection:
+        grant(connection, Login.PIPELINE, Login.PIPELINE)
+        grant(connection, Login.SQL, Login.SQL)
+        join_analysts(connection, ANALYSTS, Login.SQL_AS_ANALYST)
+        close_to_public(connection, (Login.OWNER, Login.PIPELINE))
+    admin.dispose()
     return TEMPLATE
 
 
 @pytest.fixture
 def empty_database(server: Server) -> Iterator[str]:
-    """The address of a database without any table."""
-    with new_database(server, EMPTY) as address:
-        yield address
+    """The address of a database without any table, for the login that owns it and may create nothing else."""
+    with new_database(server, EMPTY) as name:
+        yield server.url(name, Login.OWNER)
 
 
 @pytest.fixture
-def database(server: Server, template: str) -> Iterator[str]:
-    """The address of a migrated database of this test's own."""
-    with new_database(server, template) as address:
-        yield address
+def dagster_database(server: Server) -> Iterator[str]:
+    """The address of an empty database for Dagster's login."""
+    with new_database(server, EMPTY, Login.DAGSTER) as name:
+        yield server.url(name, Login.DAGSTER)
+
+
+@pytest.fixture
+def database_name(server: Server, template: str) -> Iterator[str]:
+    """The name of a migrated database of this test's own."""
+    with new_database(server, template) as name:
+        yield name
+
+
+@pytest.fixture
+def database(server: Server, database_name: str) -> str:
+    """Its address for the pipeline's login, which everything but migrations works with."""
+    return server.url(database_name, Login.PIPELINE)
 
 
 @pytest.fixture
 def engine(database: str) -> Iterator[Engine]:
-    """An engine on a migrated database of this test's own."""
-    engine = open_engine(make_url(database))
-    yield engine
-    engine.dispose()
+    """An engine on a migrated database of this test's own, with the pipeline's rights."""
+    with opened(database) as engine:
+        yield engine
+
+
+@pytest.fixture
+def owner_engine(server: Server, database_name: str) -> Iterator[Engine]:
+    """The same for a test that changes tables."""
+    with opened(server.url(database_name, Login.OWNER)) as engine:
+        yield engine
+
+
+@pytest.fixture
+def admin_engine(server: Server, database_name: str) -> Iterator[Engine]:
+    """The same for a test that makes roles, or looks behind the scenes."""
+    with opened(server.set_up_url(database_name)) as engine:
+        yield engine
+
+
+@pytest.fixture
+def analyst_engine(server: Server, database_name: str) -> Iterator[Engine]:
+    """The same for a test that reads as analysts do."""
+    with opened(server.url(database_name, Login.SQL_AS_ANALYST)) as engine:
+        yield engine
 
 
 @pytest.fixture
@@ -162,10 +209,12 @@ def keyring() -> Keyring:
 
 
 @pytest.fixture
-def settings(database: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(server: Server, database_name: str, database: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of an app whose tables are this test's database, read from the environment as always."""
     given = {
         "STRAVA_DATABASE_URL": database,
+        "STRAVA_SQL_DATABASE_URL": server.url(database_name, Login.SQL),
+        "STRAVA_ANALYST_DATABASE_URL": server.url(database_name, Login.SQL_AS_ANALYST),
         "STRAVA_CLIENT_ID": "4711",
         "STRAVA_CLIENT_SECRET": "client-secret",
         "STRAVA_TOKEN_KEYS": TOKEN_KEY,
@@ -187,19 +236,31 @@ def _memory_folder() -> str | None:
 
 
 @contextmanager
-def new_database(server: Server, template: str) -> Iterator[str]:
-    """The address of a copy of ``template``, which is dropped afterwards."""
+def opened(address: str) -> Iterator[Engine]:
+    """An engine for the time of a block."""
+    engine = open_engine(make_url(address))
+    yield engine
+    engine.dispose()
+
+
+@contextmanager
+def new_database(server: Server, template: str, owner: Login = Login.OWNER) -> Iterator[str]:
+    """The name of a copy of ``template``, which is dropped afterwards."""
     text = f"test_{uuid4().hex}"
     name = Identifier(text)
     with _admin(server) as connection:
         # Copying files beats writing every page of the copy to the log, and so does dropping the copy.
-        connection.execute(SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(name, Identifier(template)))
+        creating = SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy OWNER {}")
+        connection.execute(creating.format(name, Identifier(template), Identifier(owner)))
+        set_up_database(connection, text, owner)
+        if template == TEMPLATE:
+            connection.execute(SQL("GRANT CONNECT ON DATABASE {} TO {}").format(name, Identifier(ANALYSTS)))
     try:
-        yield server.url(text)
+        yield text
     finally:
         with _admin(server) as connection:
             connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
-def _admin(server: Server) -> psycopg.Connection[tuple[object, ...]]:
-    return psycopg.connect(host=str(server.socket_dir), user=SUPERUSER, dbname="postgres", autocommit=True)
+def _admin(server: Server) -> AbstractContextManager[psycopg.Connection[Any]]:
+    return as_superuser(server.socket_dir, server.port)

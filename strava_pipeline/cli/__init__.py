@@ -19,6 +19,7 @@ from strava_pipeline.printable import printable
 
 # Command -> the module that holds it. `--help` shows the summaries here, so that it imports none of them.
 COMMANDS = {
+    "analysts": ("analysts", "Make logins that may read the tables; list them."),
     "athletes": ("athletes", "List the connected athletes; forget one."),
     "api": ("request", "Send one GET through the real client and print the answer."),
     "backfill": ("backfill", "Import an athlete's months through Dagster."),

@@ -80,6 +80,33 @@ def _database(settings: Settings) -> str:
         return f"{shown(engine.url)}, tables at {HEAD}"
 
 
+def _logins(settings: Settings) -> str:
+    """Whether the database's logins may what they need and no more; our own are made that way."""
+    from strava_pipeline.logins import Login
+    from strava_pipeline.warehouse.engine import sql_login, sql_url
+    from strava_pipeline.warehouse.migrate import open_warehouse
+    from strava_pipeline.warehouse.rights import has_reserved_connections, superfluous_rights
+
+    with open_warehouse(settings) as engine, engine.connect() as connection:
+        login, more = engine.url.username, superfluous_rights(connection)
+        if more:
+            raise Advice(
+                f"{login} may more than the pipeline needs ({', '.join(more)}): put it into STRAVA_DATABASE_OWNER_URL,"
+                " for migrate, and into STRAVA_DATABASE_URL a plain login, which migrate gives its rights"
+            )
+        if not has_reserved_connections(connection):
+            raise Advice(
+                f"analysts may take every connection: set reserved_connections in postgresql.conf, and run"
+                f' GRANT pg_use_reserved_connections TO "{login}" as an administrator'
+            )
+    for reader in (Login.SQL, Login.SQL_AS_ANALYST):
+        try:
+            sql_url(settings, reader)
+        except ConfigurationError as error:
+            raise Advice(str(error)) from None
+    return f"{login} for the pipeline, {sql_login(settings, Login.SQL)} for sql, each with what it needs"
+
+
 def _tokens(settings: Settings) -> str:
     """Whether the keys are the right ones, and every stored token opens with them."""
     from strava_pipeline.access import open_tokens
@@ -174,6 +201,7 @@ CHECKS: dict[str, Callable[[Settings], str]] = {
     "files": _files,
     "token keys": _keys,
     "database": _database,
+    "logins": _logins,
     "stored tokens": _tokens,
     "Dagster": _dagster,
     "bridge settings": _bridge,

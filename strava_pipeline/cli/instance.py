@@ -22,12 +22,17 @@ if TYPE_CHECKING:
 def dagster_environment(settings: Settings) -> dict[str, str]:
     """The environment of every process that runs Dagster; its database is created if need be.
 
-    It names our own database as well, so that runs find it whatever started them.
+    It names our own database as well, so that runs find it whatever started them; each by the login for daily work.
     """
     storage = dagster_url(settings)
     create_database(storage)
     ours = database_url(settings).render_as_string(hide_password=False)
-    return prepare(settings, storage) | {"STRAVA_DATABASE_URL": ours, "STRAVA_HOME": str(settings.home)}
+    return prepare(settings, storage) | {
+        "STRAVA_DATABASE_URL": ours,
+        # Not theirs, should it stand in our environment.
+        "STRAVA_DATABASE_OWNER_URL": "",
+        "STRAVA_HOME": str(settings.home),
+    }
 
 
 @contextmanager

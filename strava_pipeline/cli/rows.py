@@ -9,11 +9,12 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from textwrap import indent
 from typing import Any, Final
 
 import click
 
-from strava_pipeline.cli.console import add_row, new_table, print_table, say_json
+from strava_pipeline.cli.console import add_row, new_table, print_table
 from strava_pipeline.printable import WHOLE, printable, printable_json
 
 Printer = Callable[[Sequence[str], Iterable[Sequence[Any]]], None]
@@ -50,8 +51,13 @@ def print_as_exact_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> N
 
 
 def print_as_json(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """For programs: exact, with the types that JSON has."""
-    say_json([dict(zip(names, row, strict=True)) for row in rows])
+    """For programs: exact, with the types that JSON has; row by row, so that size does not matter."""
+    before = "["
+    for row in rows:
+        shown = printable_json(dict(zip(names, row, strict=True)))
+        click.echo(f"{before}\n{indent(shown, '  ')}", nl=False)
+        before = ","
+    click.echo("[]" if before == "[" else "\n]")
 
 
 PRINTERS: Final[dict[str, Printer]] = {

@@ -60,23 +60,16 @@ def init() -> None:
 
 @click.command()
 def migrate() -> None:
-    """Create or update the tables, the analysts' role, and the database of Dagster's own storage."""
-    from strava_pipeline.errors import WarehouseError
+    """Create or update the tables, the logins' rights, the analysts' role, and Dagster's own database."""
     from strava_pipeline.warehouse import migrate as migrations
-    from strava_pipeline.warehouse.analyst import ensure_analyst_role
-    from strava_pipeline.warehouse.engine import dagster_url, database_url, open_engine
+    from strava_pipeline.warehouse.engine import dagster_url
 
     settings = load_settings()
     close_to_others(settings)
-    engine = open_engine(database_url(settings))
-    try:
-        before = migrations.migrate(engine)
-        try:
-            ensure_analyst_role(engine, settings.analyst_role)
-        except WarehouseError as error:
-            # The tables are there all the same.
-            say(f"strava-pipeline: {error}", err=True)
-    finally:
-        engine.dispose()
+    prepared = migrations.prepare(settings)
+    for left in prepared.left:
+        # The tables are there all the same.
+        say(f"strava-pipeline: {left}", err=True)
     migrations.create_database(dagster_url(settings))
+    before = prepared.before
     say(f"tables at {migrations.HEAD}" + (f", were at {before}" if before != migrations.HEAD and before else ""))

@@ -21,8 +21,8 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TextIO
@@ -32,10 +32,18 @@ import psutil
 
 from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.local import acl, log_files, private_files, socket_folder
+from strava_pipeline.local.postgres_logins import (
+    SERVER_OPTIONS,
+    as_superuser,
+    set_up_database,
+    set_up_logins,
+    take_turns,
+    write_access_files,
+)
+from strava_pipeline.logins import SUPERUSER, Login, embedded_secrets_file, ensure_secrets
 
 MAJOR_VERSION = "18"
 SERVER_USER = "pgserver"
-SUPERUSER = "postgres"
 PORT = 5432
 START_SECONDS = 60
 LOG_CAP_BYTES = 10 * 1024 * 1024
@@ -61,10 +69,18 @@ class Server:
 
     socket_dir: Path
     port: int = PORT
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def url(self, database: str, driver: str = "psycopg") -> str:
-        """The address of one database; ``driver`` is ``psycopg`` or ``psycopg2``."""
-        return f"postgresql+{driver}://{SUPERUSER}@/{database}?host={quote(str(self.socket_dir))}&port={self.port}"
+    def url(self, database: str, login: Login) -> str:
+        """The address of one database for a login, with its secret."""
+        return self._url(database, f"{login}:{self.secrets[login]}")
+
+    def set_up_url(self, database: str) -> str:
+        """The address of one database for set-up, which is root or the user that runs the server."""
+        return self._url(database, SUPERUSER)
+
+    def _url(self, database: str, user: str) -> str:
+        return f"postgresql+psycopg://{user}@/{database}?host={quote(str(self.socket_dir))}&port={self.port}"
 
 
 @dataclass(frozen=True)
@@ -91,7 +107,7 @@ def use_server(home: Path) -> Server:
             lock = _open_lock(home / "postgres.users")
             fcntl.flock(lock, fcntl.LOCK_SH)
             try:
-                server = _running(home)
+                server = _with_logins(home, _running(home))
             except BaseException:
                 os.close(lock)
                 raise
@@ -153,19 +169,18 @@ def using_server(home: Path) -> Iterator[Server]:
         release_server(home)
 
 
-def ensure_database(server: Server, name: str) -> None:
+def ensure_database(server: Server, name: str, owner: Login = Login.OWNER) -> None:
     """Create a database unless it is there; two processes may do so at once."""
-    import psycopg  # noqa: PLC0415  loading it is not needed to find a running server
-    from psycopg.errors import DuplicateDatabase, UniqueViolation  # noqa: PLC0415  see above
-    from psycopg.sql import SQL, Identifier  # noqa: PLC0415  see above
+    with as_superuser(server.socket_dir, server.port) as connection:
+        take_turns(connection)
+        set_up_database(connection, name, owner)
 
-    with psycopg.connect(
-        host=str(server.socket_dir), port=server.port, user=SUPERUSER, dbname="postgres", autocommit=True
-    ) as connection:
-        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
-            return
-        with contextlib.suppress(DuplicateDatabase, UniqueViolation):
-            connection.execute(SQL("CREATE DATABASE {} TEMPLATE template0").format(Identifier(name)))
+
+def _with_logins(home: Path, server: Server) -> Server:
+    """The server with what its logins need; called under the lock of :func:`_starting`."""
+    secrets = ensure_secrets(embedded_secrets_file(home), Login)
+    set_up_logins(server.socket_dir, server.port, secrets)
+    return Server(server.socket_dir, server.port, secrets)
 
 
 @contextlib.contextmanager
@@ -197,6 +212,7 @@ def _running(home: Path) -> Server:
     if not (data / "PG_VERSION").exists():
         _initialise(home)
     _check_version(data)
+    write_access_files(data, _administrators(), _ids())
     log_files.turn_over_or_tell(data / LOG, LOG_CAP_BYTES)
     reachable_in = _reachable_socket_dir(home)
     if reachable_in is not None:
@@ -205,7 +221,7 @@ def _running(home: Path) -> Server:
         # Its socket was cleaned away, or somebody else may stand where it was: nobody can reach it any more.
         _pg_ctl(home, "stop", "-m", "fast", "-w")
     server = Server(_socket_dir(home))
-    options = f"-c listen_addresses='' -c unix_socket_directories='{server.socket_dir}' -p {PORT}"
+    options = f"-c listen_addresses='' -c unix_socket_directories='{server.socket_dir}' -p {PORT} {SERVER_OPTIONS}"
     _pg_ctl(home, "start", "-w", "-t", str(START_SECONDS), "-l", str(data / LOG), "-o", options)
     return server
 
@@ -248,7 +264,7 @@ def _initialise(home: Path) -> None:
         os.chown(fresh, *_ids())
         _make_passable(fresh)
     result = _command(
-        home, "initdb", "-D", str(fresh), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8",
+        home, "initdb", "-D", str(fresh), "-U", SUPERUSER, "--auth=peer", "--encoding=UTF8",
         "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C",
     )  # fmt: skip
     if result.returncode:
@@ -352,6 +368,14 @@ def _ids() -> tuple[int, int]:
         )
         entry = pwd.getpwnam(SERVER_USER)
     return entry.pw_uid, entry.pw_gid
+
+
+def _administrators() -> tuple[str, ...]:
+    """The users of the system who may set up the server: the one that runs it, and root who started it."""
+    names = [pwd.getpwuid(_ids()[0]).pw_name]
+    if os.geteuid() == 0:
+        names.append(pwd.getpwuid(0).pw_name)
+    return tuple(names)
 
 
 def _make_passable(path: Path) -> None:

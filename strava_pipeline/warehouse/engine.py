@@ -6,12 +6,12 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import stamina
 from psycopg import Error, OperationalError
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable, QueryCanceled
+from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
@@ -19,7 +19,12 @@ from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from strava_pipeline.errors import ConfigurationError, DatabaseAway, WarehouseError
+from strava_pipeline.local.postgres_logins import DAGSTER_DATABASE, WAREHOUSE_DATABASE
+from strava_pipeline.logins import Login, made_secrets_file, read_secrets
 from strava_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from strava_pipeline.local.postgres import Server
 
 CONNECT_SECONDS = 5
 STATEMENT_MILLISECONDS = 120_000
@@ -40,17 +45,64 @@ NETWORK_LIMITS = {
 PING_AFTER_SECONDS = 1.0
 READ_ONLY = " -c default_transaction_read_only=on"
 KEEP_TRYING_SECONDS = 30
-EMBEDDED_DATABASE = "strava"
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 _POSTGRES_SCHEMES = {"postgres", "postgresql"}
 
 
 def database_url(settings: Settings) -> URL:
-    """Where the tables are; starts the embedded Postgres when no address is configured."""
+    """Where the tables are, for all daily work; starts the embedded Postgres when no address is configured."""
     if settings.database_url is None:
-        return make_url(_embedded(settings.home))
+        return _embedded(settings, Login.PIPELINE)
     return parse_url(settings.database_url.get_secret_value(), "STRAVA_DATABASE_URL")
+
+
+def owner_url(settings: Settings) -> URL:
+    """The same for whoever owns the tables, which ``migrate`` needs."""
+    if settings.database_url is None:
+        return _embedded(settings, Login.OWNER)
+    if settings.database_owner_url is None:
+        return database_url(settings)
+    return parse_url(settings.database_owner_url.get_secret_value(), "STRAVA_DATABASE_OWNER_URL")
+
+
+def administrator_url(settings: Settings) -> URL:
+    """The same for whoever makes roles: the embedded server's superuser, else the owner, who may or may not."""
+    if settings.database_url is None:
+        return make_url(_server(settings).set_up_url(WAREHOUSE_DATABASE))
+    return owner_url(settings)
+
+
+def sql_url(settings: Settings, login: Login) -> URL:
+    """The same for ``sql`` (``SQL`` or ``SQL_AS_ANALYST``); never a login that may more.
+
+    ``ConfigurationError`` if there is none.
+    """
+    given, name = _sql_setting(settings, login)
+    if given is not None:
+        return parse_url(given.get_secret_value(), name)
+    if settings.database_url is None:
+        return _embedded(settings, login)
+    made = read_secrets(made_secrets_file(settings.home))
+    if login not in made:
+        raise ConfigurationError(
+            f"sql has no login of its own in this Postgres: run strava-pipeline migrate, which makes {login} if it may,"
+            f" or set {name} to the address of a login that may only read"
+        )
+    return database_url(settings).set(username=login, password=made[login])
+
+
+def sql_login(settings: Settings, login: Login) -> str:
+    """The name of that login, be it ours or a given one."""
+    given, name = _sql_setting(settings, login)
+    return login.value if given is None else parse_url(given.get_secret_value(), name).username or login.value
+
+
+def _sql_setting(settings: Settings, login: Login) -> tuple[SecretStr | None, str]:
+    return {
+        Login.SQL: (settings.sql_database_url, "STRAVA_SQL_DATABASE_URL"),
+        Login.SQL_AS_ANALYST: (settings.analyst_database_url, "STRAVA_ANALYST_DATABASE_URL"),
+    }[login]
 
 
 def parse_url(text: str, name: str) -> URL:
@@ -71,6 +123,8 @@ def dagster_url(settings: Settings) -> str:
     """
     if settings.dagster_postgres_url is not None:
         url = parse_url(settings.dagster_postgres_url.get_secret_value(), "DAGSTER_POSTGRES_URL")
+    elif settings.database_url is None:
+        url = _embedded(settings, Login.DAGSTER, DAGSTER_DATABASE)
     else:
         ours = database_url(settings)
         url = ours.set(database=f"{ours.database}_dagster")
@@ -213,9 +267,12 @@ def plan_for_now(connection: Connection) -> None:
     connection.execute(select(func.set_config("plan_cache_mode", "force_custom_plan", True)))
 
 
-def _embedded(home: Path) -> str:
-    from strava_pipeline.local.postgres import ensure_database, use_server  # noqa: PLC0415  only when needed
+def _embedded(settings: Settings, login: Login, database: str = WAREHOUSE_DATABASE) -> URL:
+    return make_url(_server(settings).url(database, login))
 
-    server = use_server(home)
-    ensure_database(server, EMBEDDED_DATABASE)
-    return server.url(EMBEDDED_DATABASE)
+
+def _server(settings: Settings) -> Server:
+    from strava_pipeline.local.postgres import use_server  # noqa: PLC0415  only when needed
+
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return use_server(settings.home)

@@ -5,18 +5,29 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from psycopg.errors import LockNotAvailable
-from sqlalchemy import Connection, Engine, create_engine, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, inspect, make_url, text
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from strava_pipeline.errors import DatabaseAway, WarehouseError
+from strava_pipeline.logins import Login
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.analyst import ensure_analyst_role
-from strava_pipeline.warehouse.engine import database_url, open_engine
+from strava_pipeline.warehouse.analyst import ensure_analyst_role, join_analysts
+from strava_pipeline.warehouse.engine import (
+    CONNECT_SECONDS,
+    administrator_url,
+    database_url,
+    open_engine,
+    owner_url,
+    sql_login,
+)
 from strava_pipeline.warehouse.locks import take_migrations
+from strava_pipeline.warehouse.made_logins import ensure_reading_logins, role_exists
 from strava_pipeline.warehouse.ops_tables import SCHEMA
+from strava_pipeline.warehouse.rights import close_to_public, grant, owner_of_tables
 from strava_pipeline.warehouse.views import create_views
 
 log = logging.getLogger(__name__)
@@ -35,21 +46,75 @@ def open_warehouse(settings: Settings) -> Iterator[Engine]:
     """
     engine = open_engine(database_url(settings))
     try:
-        if is_empty(engine):
-            migrate(engine)
-            _offer_to_analysts(engine, settings.analyst_role)
+        if is_empty(engine) or not _may_look(engine):
+            for left in prepare(settings).left:
+                log.warning("%s", left)
         check_migrated(engine)
         yield engine
     finally:
         engine.dispose()
 
 
-def _offer_to_analysts(engine: Engine, role: str) -> None:
+@dataclass(frozen=True)
+class Prepared:
+    """What was done to a database: the revision it had ``before``, or '', and what is ``left`` to an administrator."""
+
+    before: str
+    left: list[str]
+
+
+def prepare(settings: Settings) -> Prepared:
+    """The tables at :data:`HEAD`, and each login with its rights; again changes nothing.
+
+    ``WarehouseError`` as :func:`migrate`.
+    """
+    with _opened(owner_url(settings)) as owner:
+        before = migrate(owner)
+    with _opened(administrator_url(settings)) as administrator:
+        try:
+            left = ensure_analyst_role(administrator, settings.analyst_role)
+        except WarehouseError as error:
+            # Nothing but analysts' access depends on it.
+            left = [str(error)]
+        with administrator.begin() as connection:
+            # One at a time: two that grant the same at once disturb each other.
+            connection.exec_driver_sql(f"LOCK TABLE {VERSION_SCHEMA}.{VERSION_TABLE} IN SHARE ROW EXCLUSIVE MODE")
+            return Prepared(before, left + _give_rights(connection, settings))
+
+
+def _give_rights(connection: Connection, settings: Settings) -> list[str]:
+    left = []
+    if settings.database_url is not None:
+        urls = {Login.SQL: settings.sql_database_url, Login.SQL_AS_ANALYST: settings.analyst_database_url}
+        given = [login for login, url in urls.items() if url is not None]
+        left = ensure_reading_logins(connection, settings.home, given)
+    owner, pipeline = owner_of_tables(connection), database_url(settings).username or ""
+    if pipeline != owner and role_exists(connection, pipeline):
+        grant(connection, pipeline, Login.PIPELINE)
+    reader = sql_login(settings, Login.SQL)
+    if role_exists(connection, reader):
+        grant(connection, reader, Login.SQL)
+    as_analyst = sql_login(settings, Login.SQL_AS_ANALYST)
+    if role_exists(connection, as_analyst) and role_exists(connection, settings.analyst_role):
+        left += join_analysts(connection, settings.analyst_role, as_analyst)
+    return left + close_to_public(connection, {owner, pipeline} - {""})
+
+
+@contextmanager
+def _opened(url: URL) -> Iterator[Engine]:
+    engine = open_engine(url)
     try:
-        ensure_analyst_role(engine, role)
-    except WarehouseError as error:
-        # Nothing but analysts' access depends on it.
-        log.warning("%s", error)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _may_look(engine: Engine) -> bool:
+    """Whether our login was given its rights; a crash may have come in between."""
+    with engine.connect() as connection:
+        return bool(
+            connection.execute(text("SELECT has_schema_privilege(:ops, 'USAGE')"), {"ops": VERSION_SCHEMA}).scalar()
+        )
 
 
 def migrate(engine: Engine) -> str:
@@ -114,23 +179,25 @@ def check_migrated(engine: Engine) -> None:
 def is_empty(engine: Engine) -> bool:
     """Nothing of ours has been created in this database yet."""
     with engine.connect() as connection:
-        return not _stored_revision(connection)
+        return not inspect(connection).has_table(VERSION_TABLE, schema=VERSION_SCHEMA)
 
 
 def create_database(url_text: str) -> None:
-    """Create the database an address names if it is not there; needs the right to create databases."""
+    """Create the database an address names if it is not there; needs the right to create databases then.
+
+    A new one is open to the login that made it, and to nobody else.
+    """
     url = make_url(url_text).set(drivername="postgresql+psycopg")
+    if _exists(url):
+        return
     admin = create_engine(
-        url.set(database="postgres"), isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 5}
+        url.set(database="postgres"), isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": CONNECT_SECONDS}
     )
     try:
         with admin.connect() as connection:
-            exists = connection.execute(
-                text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": url.database}
-            ).scalar()
-            if not exists:
-                quoted = connection.dialect.identifier_preparer.quote(str(url.database))
-                connection.exec_driver_sql(f"CREATE DATABASE {quoted}")
+            quoted = connection.dialect.identifier_preparer.quote(str(url.database))
+            connection.exec_driver_sql(f"CREATE DATABASE {quoted}")
+            connection.exec_driver_sql(f"REVOKE ALL ON DATABASE {quoted} FROM PUBLIC")
     except (IntegrityError, OperationalError, ProgrammingError) as error:
         if "already exists" in str(error.orig):
             return
@@ -138,6 +205,18 @@ def create_database(url_text: str) -> None:
         raise WarehouseError(f"database {url.database} cannot be created: {reason}") from None
     finally:
         admin.dispose()
+
+
+def _exists(url: URL) -> bool:
+    """Whether its login gets into the database; one that may enter no other one needs no more."""
+    engine = create_engine(url, connect_args={"connect_timeout": CONNECT_SECONDS})
+    try:
+        with engine.connect():
+            return True
+    except OperationalError:
+        return False  # for whatever reason: creating it tells
+    finally:
+        engine.dispose()
 
 
 def _stored_revision(connection: Connection) -> str:

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Response, sync_pl
 from sqlalchemy import Engine, make_url
 
 from strava_pipeline.local.postgres import Server
+from strava_pipeline.logins import Login
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline_tests.browser.dagster_ui import WINDOW, DagsterUI
 from strava_pipeline_tests.browser.screenshots import Screenshots
@@ -74,14 +75,15 @@ def running(server: Server, template: str) -> Iterator[Running]:
     """An installation at work that may hold this month and the two before it."""
     with (
         new_installation() as installation,
-        new_database(server, template) as database,
-        new_database(server, EMPTY) as dagster_database,
+        new_database(server, template) as database_name,
+        new_database(server, EMPTY, Login.DAGSTER) as dagster_database,
         mock_strava(installation) as start_mock,
     ):
         months = last_months(MONTHS)
+        database = server.url(database_name, Login.PIPELINE)
         installation.environment |= {
             "STRAVA_DATABASE_URL": database,
-            "DAGSTER_POSTGRES_URL": dagster_database,
+            "DAGSTER_POSTGRES_URL": server.url(dagster_database, Login.DAGSTER),
             "STRAVA_HISTORY_START": months[0].isoformat(),
             "STRAVA_OPERATOR_TOKEN": OPERATOR_TOKEN,
         }

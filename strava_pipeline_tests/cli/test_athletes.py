@@ -51,9 +51,9 @@ def rider(settings: Settings, engine: Engine) -> None:
 
 
 @pytest.fixture
-def forgotten(rider: None, strava: Loopback, empty_database: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def forgotten(rider: None, strava: Loopback, dagster_database: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of an installation whose Dagster knows the athlete."""
-    monkeypatch.setenv("DAGSTER_POSTGRES_URL", empty_database)
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", dagster_database)
     settings = load_settings()
     with open_instance(settings) as instance:
         register_athlete(instance, RIDER)

@@ -25,8 +25,8 @@ STEP = "activities"
 
 
 @pytest.fixture
-def dagster_settings(settings: Settings, empty_database: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.setenv("DAGSTER_POSTGRES_URL", empty_database)
+def dagster_settings(settings: Settings, dagster_database: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", dagster_database)
     assert settings.home
     return load_settings()
 
@@ -119,8 +119,8 @@ def test_own_runs_that_do_not_end_are_marked_as_canceled(
     assert state(instance, other) == (dg.DagsterRunStatus.STARTED, True)
 
 
-def test_a_pool_that_two_set_up_at_once_is_set_up_for_both(instance: dg.DagsterInstance, empty_database: str) -> None:
-    address = make_url(empty_database).set(drivername="postgresql").render_as_string(hide_password=False)
+def test_a_pool_that_two_set_up_at_once_is_set_up_for_both(instance: dg.DagsterInstance, dagster_database: str) -> None:
+    address = make_url(dagster_database).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(address) as first, psycopg.connect(address, autocommit=True) as looking:
         first.execute("DELETE FROM concurrency_limits")
         first.execute("DELETE FROM concurrency_slots")

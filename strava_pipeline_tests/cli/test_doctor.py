@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import Engine, make_url
 
 from strava_pipeline.cli import cli
+from strava_pipeline.local.postgres import Server
 from strava_pipeline.local.supervisor import free_port
+from strava_pipeline.logins import Login
 from strava_pipeline.settings import Settings, variable_name
+from strava_pipeline.warehouse.made_logins import create_login
+from strava_pipeline.warehouse.rights import grant
 
 
 def examine(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], str]:
@@ -128,3 +133,32 @@ def test_a_door_that_is_open_or_cannot_be_opened_is_a_warning(
     monkeypatch.setenv(name, value)
     lines, _ = examine(monkeypatch)
     assert [line for line in lines if line.startswith(told)]
+
+
+def test_a_database_login_that_may_too_much_is_a_warning(
+    settings: Settings, server: Server, database_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines, _ = examine(monkeypatch)
+    assert [
+        line for line in lines if line.startswith("ok    logins           strava_pipeline for the pipeline, strava_sql")
+    ]
+    monkeypatch.setenv("STRAVA_DATABASE_URL", server.set_up_url(database_name))
+    lines, _ = examine(monkeypatch)
+    (told,) = [line for line in lines if line.startswith("warn  logins")]
+    assert "postgres may more than the pipeline needs (SUPERUSER, CREATEROLE" in told
+    assert "STRAVA_DATABASE_OWNER_URL" in told
+
+
+def test_connections_that_analysts_may_take_are_a_warning(
+    settings: Settings, admin_engine: Engine, server: Server, database_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with admin_engine.begin() as connection:
+        create_login(connection, "unreserved", "the-secret-of-it")
+        grant(connection, "unreserved", Login.PIPELINE)
+    url = make_url(server.url(database_name, Login.SQL)).set(username="unreserved", password="the-secret-of-it")
+    monkeypatch.setenv("STRAVA_DATABASE_URL", url.render_as_string(hide_password=False))
+    lines, _ = examine(monkeypatch)
+    (told,) = [line for line in lines if line.startswith("warn  logins")]
+    assert "analysts may take every connection: set reserved_connections" in told
+    with admin_engine.begin() as connection:
+        connection.exec_driver_sql("DROP OWNED BY unreserved; DROP ROLE unreserved")

@@ -19,7 +19,9 @@ import pytest
 import requests
 
 from strava_pipeline.keyring import generate_key
+from strava_pipeline.local.postgres import Server
 from strava_pipeline.local.supervisor import free_port
+from strava_pipeline.logins import Login
 from strava_pipeline_tests.e2e import recordings
 
 COMMAND = (sys.executable, "-m", "strava_pipeline")
@@ -122,9 +124,16 @@ def embedded() -> Iterator[Installation]:
 
 
 @pytest.fixture
-def installation(embedded: Installation, database: str, empty_database: str) -> Installation:
+def installation(
+    embedded: Installation, server: Server, database_name: str, database: str, dagster_database: str
+) -> Installation:
     """The same on the Postgres of the test run, which saves each test the start of one."""
-    embedded.environment |= {"STRAVA_DATABASE_URL": database, "DAGSTER_POSTGRES_URL": empty_database}
+    embedded.environment |= {
+        "STRAVA_DATABASE_URL": database,
+        "STRAVA_SQL_DATABASE_URL": server.url(database_name, Login.SQL),
+        "STRAVA_ANALYST_DATABASE_URL": server.url(database_name, Login.SQL_AS_ANALYST),
+        "DAGSTER_POSTGRES_URL": dagster_database,
+    }
     return embedded
 
 

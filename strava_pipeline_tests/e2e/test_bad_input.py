@@ -100,7 +100,7 @@ def test_unusable_months_and_assets(installation: Installation, arguments: tuple
 
 
 def test_a_query_that_writes_or_fails_is_refused(installation: Installation) -> None:
-    assert "read-only" in refusal(installation, "sql", "DELETE FROM ops.users")
+    assert "sql runs one SELECT" in refusal(installation, "sql", "DELETE FROM ops.users")
     assert 'relation "nothing" does not exist' in refusal(installation, "sql", "SELECT * FROM nothing")
 
 

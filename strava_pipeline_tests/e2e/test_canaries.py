@@ -59,6 +59,8 @@ class Watch:
         self.secrets["the mail server's password"] = (
             urlsplit(installation.environment["STRAVA_SMTP_URL"]).password or ""
         )
+        for name in ("STRAVA_DATABASE_URL", "DAGSTER_POSTGRES_URL"):
+            self.secrets[f"password of {name}"] = make_url(installation.environment[name]).password or ""
         self.secrets["a key"] = installation.environment["STRAVA_TOKEN_KEYS"].split(":")[1]
         self.shown: dict[str, str] = {}
 

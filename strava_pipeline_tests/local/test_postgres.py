@@ -22,7 +22,6 @@ from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.local.postgres import (
     LONGEST_SOCKET_DIR,
     SERVER_USER,
-    SUPERUSER,
     Server,
     ensure_database,
     is_in_use,
@@ -31,6 +30,7 @@ from strava_pipeline.local.postgres import (
     use_server,
     using_server,
 )
+from strava_pipeline.logins import SUPERUSER
 
 PATIENCE_SECONDS = 30
 

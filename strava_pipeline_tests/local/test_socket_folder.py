@@ -20,7 +20,6 @@ from strava_pipeline.local.postgres import (
     LONGEST_SOCKET_DIR,
     SERVER_USER,
     SOCKET_NOTE,
-    SUPERUSER,
     Server,
     ServerMoved,
     release_server,
@@ -28,6 +27,7 @@ from strava_pipeline.local.postgres import (
     use_server,
     using_server,
 )
+from strava_pipeline.logins import SUPERUSER
 
 STRANGER = 54321
 OURS = os.geteuid(), os.getegid()

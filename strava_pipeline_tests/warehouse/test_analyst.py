@@ -6,33 +6,56 @@ from collections.abc import Iterator
 
 import pytest
 from psycopg.sql import SQL, Identifier
-from sqlalchemy import Engine, inspect, make_url, text
+from sqlalchemy import URL, Engine, inspect, make_url, text
 
 from strava_pipeline.errors import WarehouseError
-from strava_pipeline.warehouse.analyst import become_analyst, can_read, ensure_analyst_role
+from strava_pipeline.local.postgres import Server
+from strava_pipeline.logins import Login
+from strava_pipeline.warehouse.analyst import ensure_analyst_role, join_analysts
+from strava_pipeline.warehouse.analyst_limits import CONNECTIONS, HOLDING, TIMES, analysts
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.engine import open_engine
+from strava_pipeline.warehouse.made_logins import create_login, role_exists
 
 ROLE = 'Analysts of "rides"'
+SECRET = "the secret of mira"
+
+
+def drop(engine: Engine, *names: str) -> None:
+    """Roles belong to the whole server."""
+    for name in names:
+        with engine.begin() as connection:
+            if role_exists(connection, name):
+                driver_of(connection).execute(SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(Identifier(name)))
 
 
 @pytest.fixture
-def role(engine: Engine) -> Iterator[str]:
-    """A name nobody has yet; roles belong to the whole server."""
+def role(admin_engine: Engine) -> Iterator[str]:
+    """A name nobody has yet."""
     yield ROLE
-    with engine.begin() as connection:
-        if can_read(connection, ROLE):
-            driver_of(connection).execute(SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(Identifier(ROLE)))
+    drop(admin_engine, ROLE)
 
 
-def test_it_reads_schema_strava_and_is_refused_schema_ops(engine: Engine, role: str) -> None:
-    ensure_analyst_role(engine, role)
-    ensure_analyst_role(engine, role)
+@pytest.fixture
+def mira(admin_engine: Engine, server: Server, database_name: str, role: str) -> Iterator[URL]:
+    """The address of an analyst's login, which is a member of the role."""
+    ensure_analyst_role(admin_engine, role)
+    with admin_engine.begin() as connection:
+        create_login(connection, "mira", SECRET)
+        join_analysts(connection, role, "mira")
+    yield make_url(server.url(database_name, Login.SQL)).set(username="mira", password=SECRET)
+    drop(admin_engine, "mira")
+
+
+def test_a_login_that_is_a_member_reads_schema_strava_and_is_refused_schema_ops(
+    engine: Engine, mira: URL, admin_engine: Engine, role: str
+) -> None:
+    ensure_analyst_role(admin_engine, role)
     ours = inspect(engine)
     names = [*ours.get_table_names("strava"), *ours.get_view_names("strava")]
     assert {"activities", "activity_points", "weekly_totals"} <= set(names)
-    with engine.begin() as connection:
-        become_analyst(connection, role)
+    login = open_engine(mira)
+    with login.begin() as connection:
         for name in names:
             assert connection.execute(text(f"TABLE strava.{name}")).all() == []
     for refused in (
@@ -41,69 +64,70 @@ def test_it_reads_schema_strava_and_is_refused_schema_ops(engine: Engine, role: 
         "CREATE TABLE strava.mine (a int)",
         "COPY (SELECT 1) TO PROGRAM 'cat'",
     ):
-        with engine.connect() as connection:
-            become_analyst(connection, role)
-            with pytest.raises(WarehouseError, match="refuses: permission denied"):
-                connection.execute(text(refused))
+        with login.connect() as connection, pytest.raises(WarehouseError, match="refuses: permission denied"):
+            connection.execute(text(refused))
+    login.dispose()
 
 
-def test_it_reads_tables_that_are_made_later(engine: Engine, role: str) -> None:
-    ensure_analyst_role(engine, role)
-    with engine.begin() as connection:
+def test_it_reads_tables_that_are_made_later(owner_engine: Engine, mira: URL) -> None:
+    with owner_engine.begin() as connection:
         connection.execute(text("CREATE TABLE strava.later AS SELECT 7 AS seven"))
-        become_analyst(connection, role)
+    login = open_engine(mira)
+    with login.connect() as connection:
         assert connection.execute(text("SELECT seven FROM strava.later")).scalar_one() == 7
+    login.dispose()
 
 
-def test_it_cannot_log_in_and_a_login_that_is_a_member_reads(engine: Engine, role: str, database: str) -> None:
-    ensure_analyst_role(engine, role)
-    with engine.begin() as connection:
+def test_it_cannot_log_in(admin_engine: Engine, role: str) -> None:
+    ensure_analyst_role(admin_engine, role)
+    with admin_engine.begin() as connection:
         rights = text("SELECT rolcanlogin, rolsuper, rolcreaterole FROM pg_roles WHERE rolname = :role")
         assert tuple(connection.execute(rights, {"role": role}).one()) == (False, False, False)
-        driver_of(connection).execute(SQL("CREATE ROLE mira LOGIN IN ROLE {}").format(Identifier(role)))
-    login = open_engine(make_url(database).set(username="mira"))
-    try:
-        with login.connect() as connection:
-            assert connection.execute(text("SELECT count(*) FROM strava.rides")).scalar_one() == 0
-    finally:
-        login.dispose()
-        with engine.begin() as connection:
-            connection.execute(text("DROP ROLE mira"))
+
+
+def test_each_member_is_limited_at_the_next_migration_unless_it_has_limits(
+    admin_engine: Engine, mira: URL, role: str
+) -> None:
+    with admin_engine.begin() as connection:
+        assert [(found.connection_limit, found.settings) for found in analysts(connection, role)] == [(-1, {})]
+        driver_of(connection).execute("ALTER ROLE mira SET statement_timeout = '3h'")
+    assert ensure_analyst_role(admin_engine, role) == []
+    with admin_engine.begin() as connection:
+        (found,) = analysts(connection, role)
+    assert found.connection_limit == CONNECTIONS
+    assert found.settings == {**TIMES, **HOLDING, "statement_timeout": "3h"}
 
 
 @pytest.fixture
-def plain(engine: Engine, database: str) -> Iterator[Engine]:
+def plain(admin_engine: Engine, server: Server, database_name: str) -> Iterator[Engine]:
     """An engine of a database user who owns the tables but may not create roles."""
-    with engine.begin() as connection:
-        connection.exec_driver_sql("CREATE ROLE plain LOGIN; ALTER SCHEMA strava OWNER TO plain")
-        for name in [*inspect(engine).get_table_names("strava"), *inspect(engine).get_view_names("strava")]:
-            connection.exec_driver_sql(f"ALTER TABLE strava.{name} OWNER TO plain")
-        connection.exec_driver_sql("GRANT USAGE ON SCHEMA ops TO plain; GRANT ALL ON ops.locks TO plain")
-    opened = open_engine(make_url(database).set(username="plain"))
+    with admin_engine.begin() as connection:
+        create_login(connection, "plain", SECRET)
+        connection.exec_driver_sql(f"GRANT {Login.OWNER} TO plain; GRANT CONNECT ON DATABASE {database_name} TO plain")
+    opened = open_engine(make_url(server.url(database_name, Login.SQL)).set(username="plain", password=SECRET))
     yield opened
     opened.dispose()
-    with engine.begin() as connection:
-        connection.exec_driver_sql("REASSIGN OWNED BY plain TO CURRENT_USER; DROP OWNED BY plain; DROP ROLE plain")
+    drop(admin_engine, "plain")
 
 
-def test_a_user_who_may_not_create_it_is_told_what_to_do(engine: Engine, plain: Engine, role: str) -> None:
+def test_a_user_who_may_not_create_it_is_told_what_to_do(admin_engine: Engine, plain: Engine, role: str) -> None:
     with pytest.raises(WarehouseError, match=r"may not create it: run CREATE ROLE .* NOLOGIN as an admin") as caught:
         ensure_analyst_role(plain, role)
     assert "\n" not in str(caught.value)
-    with engine.begin() as connection:
+    with admin_engine.begin() as connection:
         driver_of(connection).execute(SQL("CREATE ROLE {} NOLOGIN").format(Identifier(role)))
-    ensure_analyst_role(plain, role)
+        create_login(connection, "mira", SECRET)
+        join_analysts(connection, role, "mira")
+    (left,) = ensure_analyst_role(plain, role)
+    assert "analyst mira has no limits, and this database user may not set them: run ALTER ROLE" in left
     with plain.connect() as connection:
-        assert can_read(connection, role)
-        with pytest.raises(WarehouseError, match="may not act as role"):
-            become_analyst(connection, role)
+        granted = text("SELECT has_table_privilege(:role, 'strava.activities', 'SELECT')")
+        assert connection.execute(granted, {"role": role}).scalar_one()
+    drop(admin_engine, "mira")
 
 
-def test_a_user_who_may_create_roles_can_act_as_the_one_it_created(engine: Engine, plain: Engine, role: str) -> None:
-    with engine.begin() as connection:
+def test_a_user_who_may_create_roles_creates_it(admin_engine: Engine, plain: Engine, role: str) -> None:
+    with admin_engine.begin() as connection:
         connection.exec_driver_sql("ALTER ROLE plain CREATEROLE")
     ensure_analyst_role(plain, role)
-    ensure_analyst_role(plain, role)
-    with plain.connect() as connection:
-        become_analyst(connection, role)
-        assert connection.execute(text("SELECT count(*) FROM strava.activities")).scalar_one() == 0
+    assert ensure_analyst_role(plain, role) == []

@@ -145,8 +145,8 @@ def test_segments_that_nobody_else_has_ridden_go_as_well(store: PostgresTokenSto
     assert 2 in left
 
 
-def test_a_table_made_by_anybody_is_emptied_as_well(store: PostgresTokenStore) -> None:
-    with store.engine.begin() as connection:
+def test_a_table_that_nobody_declared_is_emptied_as_well(store: PostgresTokenStore, owner_engine: Engine) -> None:
+    with owner_engine.begin() as connection:
         connection.execute(text("CREATE TABLE strava.novel (activity_id bigint)"))
         connection.execute(text("CREATE TABLE ops.novel (athlete_id bigint)"))
         connection.execute(text("INSERT INTO strava.novel SELECT id FROM strava.activities"))

@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, inspect, make_url, text
 
 from strava_pipeline.errors import WarehouseError
+from strava_pipeline.local.postgres import Server
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse import history_tables, ops_tables, tables
 from strava_pipeline.warehouse import migrate as migration
@@ -109,8 +110,8 @@ def test_points_view_gives_a_row_per_sample(engine: Engine) -> None:
         assert [tuple(row) for row in rows] == [(0, 0, 100.0, None), (1, 1, None, None), (2, 2, 102.0, None)]
 
 
-def test_another_revision_is_refused_in_one_clear_line(engine: Engine) -> None:
-    with engine.begin() as connection:
+def test_another_revision_is_refused_in_one_clear_line(engine: Engine, owner_engine: Engine) -> None:
+    with owner_engine.begin() as connection:
         connection.execute(text("UPDATE ops.alembic_version SET version_num = '0999'"))
     with pytest.raises(WarehouseError, match=rf"at revision 0999, this program needs {HEAD}: .*migrate") as caught:
         check_migrated(engine)
@@ -141,16 +142,18 @@ def test_a_failed_migration_leaves_nothing_behind(empty_database: str) -> None:
     engine.dispose()
 
 
-def test_a_database_is_created_once_whatever_its_name(database: str) -> None:
+def test_a_database_is_created_once_whatever_its_name(server: Server) -> None:
     name = 'odd "name" 100%'
-    url = make_url(database).set(database=name)
+    url = make_url(server.set_up_url("postgres")).set(database=name)
     as_text = url.render_as_string(hide_password=False)
     create_database(as_text)
     create_database(as_text)
-    admin = create_engine(make_url(database), isolation_level="AUTOCOMMIT")
+    admin = create_engine(server.set_up_url("postgres"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         assert connection.execute(
             text("SELECT count(*) FROM pg_database WHERE datname = :name"), {"name": name}
         ).scalar()
+        open_to_all = text("SELECT has_database_privilege('public', :name, 'CONNECT')")
+        assert not connection.execute(open_to_all, {"name": name}).scalar_one()
         connection.exec_driver_sql('DROP DATABASE "odd ""name"" 100%%"')
     admin.dispose()

@@ -153,11 +153,11 @@ def test_a_migration_that_fails_leaves_tables_and_rows_as_they_were(old: Engine)
         assert "photos" not in inspect(connection).get_table_names("strava")
 
 
-def test_tables_of_a_newer_program_are_never_taken_back(engine: Engine) -> None:
-    with engine.begin() as connection:
+def test_tables_of_a_newer_program_are_never_taken_back(owner_engine: Engine) -> None:
+    with owner_engine.begin() as connection:
         connection.execute(text("UPDATE ops.alembic_version SET version_num = '0999'"))
     with pytest.raises(WarehouseError, match=r"revision 0999, .* tables are never taken back; install") as refused:
-        migrate(engine)
+        migrate(owner_engine)
     assert "\n" not in str(refused.value)
     for script in ScriptDirectory(str(migration._SCRIPTS)).walk_revisions():
         assert not hasattr(script.module, "downgrade")

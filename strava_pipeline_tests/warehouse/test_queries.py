@@ -19,7 +19,6 @@ from strava_pipeline.strava.athlete_payload import stats_rows, zone_rows
 from strava_pipeline.strava.payload import athlete_row, detail_rows, digest, gear_rows
 from strava_pipeline.strava.streams import stream_row
 from strava_pipeline.warehouse.activities import Payload, store_detail
-from strava_pipeline.warehouse.analyst import become_analyst, ensure_analyst_role
 from strava_pipeline.warehouse.athletes import store_athlete, store_gear, store_stats, store_zones
 from strava_pipeline.warehouse.streams import store_streams
 from strava_pipeline_tests.mock_strava.callers import APP, Caller, Clock, connect, mock_of
@@ -27,7 +26,6 @@ from strava_pipeline_tests.mock_strava.callers import APP, Caller, Clock, connec
 PAGE = Path(__file__).parents[2] / "docs" / "queries.md"
 FIRST_PART = PAGE.read_text(encoding="utf-8").split("## Connecting")[0]
 WEEKS, RIDES, RECORDS, GEAR, ZONES = re.findall(r"```sql\n(.*?)```", FIRST_PART, re.DOTALL)
-ROLE = "strava_analyst"
 ASKED = datetime(2026, 11, 1, tzinfo=UTC)
 STORED = 12
 # As many as a group of athletes has after some years, so that reading all of them is worth avoiding.
@@ -44,7 +42,7 @@ INSERT INTO strava.athlete_zones (athlete_id, kind, valid_from, zone, min, fetch
 SELECT mod(n, 2000), 'heart_rate', '2026-01-01', n / 2000, 1, now() FROM generate_series(0, 9999) AS n;
 INSERT INTO strava.activity_streams (activity_id, athlete_id, point_count, time, heartrate, fetched_at)
 SELECT n, mod(n, 200), 1, '{0}', '{99}', now() FROM generate_series(1, 5000) AS n;
-ANALYZE
+ANALYZE strava.activities, strava.best_efforts, strava.gear, strava.athlete_zones, strava.activity_streams
 """
 
 
@@ -82,10 +80,8 @@ def rows(connection: Connection, query: str, **values: Any) -> list[dict[str, An
     return [dict(row) for row in connection.execute(text(query), values).mappings()]
 
 
-def test_each_answers_an_analyst_about_a_mock_athlete(engine: Engine, newest: int) -> None:
-    ensure_analyst_role(engine, ROLE)
-    with engine.begin() as connection:
-        become_analyst(connection, ROLE)
+def test_each_answers_an_analyst_about_a_mock_athlete(analyst_engine: Engine, newest: int) -> None:
+    with analyst_engine.begin() as connection:
         weeks = rows(connection, WEEKS, athlete=RUNNER.athlete_id)
         assert sum(week["activity_count"] for week in weeks) == STORED
         assert all(re.fullmatch(r"2026-W\d\d", week["iso_week"]) for week in weeks)
@@ -101,8 +97,8 @@ def test_each_answers_an_analyst_about_a_mock_athlete(engine: Engine, newest: in
         assert rows(connection, RIDES, athlete=RUNNER.athlete_id) == []
 
 
-def test_rides_of_a_month_are_those_of_that_month(engine: Engine) -> None:
-    with engine.begin() as connection:
+def test_rides_of_a_month_are_those_of_that_month(owner_engine: Engine) -> None:
+    with owner_engine.begin() as connection:
         connection.exec_driver_sql(FILL)
         found = rows(connection, RIDES, athlete=7)
     assert found
@@ -127,8 +123,8 @@ def test_pandas_keeps_ids_whole_and_empty_cells_empty(engine: Engine, newest: in
     ],
     ids=["weeks", "rides", "records", "gear", "points", "zones"],
 )
-def test_each_finds_its_rows_by_an_index(engine: Engine, query: str, index: str) -> None:
-    with engine.begin() as connection:
+def test_each_finds_its_rows_by_an_index(owner_engine: Engine, query: str, index: str) -> None:
+    with owner_engine.begin() as connection:
         connection.exec_driver_sql(FILL)
         plan = connection.execute(text(f"EXPLAIN {query}"), {"athlete": 7, "activity": 7}).scalars().all()
     assert any(index in line for line in plan), "\n".join(plan)

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, event, func, insert, select, text, update
 
 from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.logins import SUPERUSER
 from strava_pipeline.warehouse import token_journal as journal
 from strava_pipeline.warehouse.ops_tables import REVOKED, token_journal, users
 from strava_pipeline.warehouse.token_journal import Envelopes, answer_for, answers, begun, forget, forget_all
@@ -136,7 +137,7 @@ def test_a_database_that_stays_away_is_told(engine: Engine, monkeypatch: pytest.
 def database_away(engine: Engine) -> Iterator[None]:
     """Nobody is connected, and nobody can be."""
     name = engine.url.database
-    admin = create_engine(engine.url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    admin = create_engine(engine.url.set(database="postgres", username=SUPERUSER), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(text(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false'))
         connection.execute(

@@ -326,7 +326,7 @@ def test_several_dispatchers_launch_each_event_once(dagster: DagsterStandIn, eng
 
 
 def test_a_dispatcher_survives_a_database_and_a_dagster_in_trouble(
-    dagster: DagsterStandIn, engine: Engine, quick: None
+    dagster: DagsterStandIn, engine: Engine, owner_engine: Engine, quick: None
 ) -> None:
     dispatcher = Dispatcher(load_settings(), engine)
     dispatcher.start()
@@ -335,7 +335,7 @@ def test_a_dispatcher_survives_a_database_and_a_dagster_in_trouble(
     dispatcher.wake()
     wait_for(lambda: dagster.asked > 1, "a second try at Dagster")
     # A statement that fails, not a connection: what a half-done migration looks like.
-    with engine.begin() as connection:
+    with owner_engine.begin() as connection:
         connection.execute(text("ALTER TABLE ops.webhook_events RENAME COLUMN fence TO gone"))
     seen = dagster.asked
     dagster.refusal = None
@@ -343,11 +343,11 @@ def test_a_dispatcher_survives_a_database_and_a_dagster_in_trouble(
         connection.execute(
             text(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid() AND usename = current_user"
             )
         )
     dispatcher.wake()
-    with engine.begin() as connection:
+    with owner_engine.begin() as connection:
         connection.execute(text("ALTER TABLE ops.webhook_events RENAME COLUMN gone TO fence"))
         # The claim may have been lost with the database: then its lease has to run out.
         connection.execute(update(webhook_events).values(not_before=LONG_AGO, lease_until=LONG_AGO))

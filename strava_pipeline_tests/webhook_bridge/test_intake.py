@@ -99,8 +99,8 @@ def test_each_event_of_a_batch_has_its_own_outcome(engine: Engine) -> None:
     assert (row.source, row.state) == ("webhook", "received")
 
 
-def test_an_event_that_cannot_be_stored_leaves_its_neighbours_alone(engine: Engine) -> None:
-    with engine.begin() as connection:
+def test_an_event_that_cannot_be_stored_leaves_its_neighbours_alone(engine: Engine, owner_engine: Engine) -> None:
+    with owner_engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE ops.webhook_events ADD CHECK (object_id <> 13)")
     intake = Intake(engine)
     with ThreadPoolExecutor(20) as deliveries:

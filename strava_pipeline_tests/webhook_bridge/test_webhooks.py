@@ -237,9 +237,9 @@ def test_database_that_hangs_is_503_while_strava_still_waits(settings: Settings)
 
 
 def test_an_unexpected_error_tells_its_number_only(
-    client: FlaskClient, engine: Engine, caplog: pytest.LogCaptureFixture
+    client: FlaskClient, owner_engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with engine.begin() as connection:
+    with owner_engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE ops.webhook_events DROP COLUMN updates")
     answer = client.post(PATH, data=delivery(), headers=signed(delivery()))
     assert answer.status_code == 500

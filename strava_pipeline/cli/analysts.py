@@ -1,0 +1,81 @@
+"""``strava-pipeline analysts``: logins that may read schema ``strava``, with limits from the start."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING
+
+import click
+
+from strava_pipeline.errors import ConfigurationError, WarehouseError
+from strava_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+# Names that need no quotes in any tool.
+_PLAIN = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
+SECRET_BYTES = 24
+
+
+@click.group()
+def analysts() -> None:
+    """Make logins of analysts, and list them."""
+
+
+@analysts.command()
+@click.argument("name")
+def add(name: str) -> None:
+    """Make a login NAME that reads schema strava and nothing else; prints its address, this once."""
+    from strava_pipeline.warehouse.analyst import ensure_analyst_role, join_analysts
+    from strava_pipeline.warehouse.engine import administrator_url, database_url, open_engine
+    from strava_pipeline.warehouse.made_logins import create_login
+    from strava_pipeline.warehouse.migrate import open_warehouse
+
+    if not _PLAIN.fullmatch(name):
+        raise ConfigurationError(f"{name!r} is no name for a login: use small letters, digits and _")
+    settings, secret = load_settings(), secrets.token_urlsafe(SECRET_BYTES)
+    with open_warehouse(settings):
+        engine = open_engine(administrator_url(settings))
+        try:
+            with engine.begin() as connection:
+                _check_may_make(connection, name, settings.analyst_role)
+            ensure_analyst_role(engine, settings.analyst_role)
+            with engine.begin() as connection:
+                create_login(connection, name, secret)
+                if left := join_analysts(connection, settings.analyst_role, name):
+                    raise WarehouseError("; ".join(left))
+            # With its limits; should this process die before, the next migration gives them.
+            ensure_analyst_role(engine, settings.analyst_role)
+        finally:
+            engine.dispose()
+        url = database_url(settings).set(drivername="postgresql", username=name, password=secret)
+    click.echo(url.render_as_string(hide_password=False))
+
+
+def _check_may_make(connection: Connection, name: str, role: str) -> None:
+    from strava_pipeline.warehouse.made_logins import may_create_roles, role_exists
+
+    if not may_create_roles(connection):
+        raise WarehouseError(
+            f"this database user may not make logins: as an administrator, run CREATE ROLE {name} LOGIN PASSWORD '...'"
+            f' IN ROLE "{role}", then strava-pipeline migrate'
+        )
+    if role_exists(connection, name):
+        raise WarehouseError(
+            f'{name} is there already: GRANT "{role}" TO {name} lets it read, and strava-pipeline migrate limits it'
+        )
+
+
+@analysts.command("list")
+def list_() -> None:
+    """List the analysts' logins with their limits; -1: any number of connections."""
+    from strava_pipeline.warehouse.analyst_limits import analysts as found
+    from strava_pipeline.warehouse.migrate import open_warehouse
+
+    settings = load_settings()
+    with open_warehouse(settings) as engine, engine.connect() as connection:
+        for analyst in found(connection, settings.analyst_role):
+            limits = " ".join(f"{name}={value}" for name, value in sorted(analyst.settings.items()))
+            click.echo(f"{analyst.name} connections={analyst.connection_limit} {limits}".rstrip())

@@ -1,0 +1,143 @@
+"""One query of a person's, which can only read: by the rights of its login first, and by how it is run.
+
+It runs as the query of a server-side cursor, which takes a single SELECT, VALUES, TABLE or WITH and nothing else, in a
+read-only transaction that is always rolled back.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.sql import SQL
+from sqlalchemy import URL
+
+from strava_pipeline.errors import WarehouseError
+from strava_pipeline.warehouse.engine import CONNECT_SECONDS, LOCK_MILLISECONDS, NETWORK_LIMITS, away
+
+# At once in memory, as far as the row before tells: rows may hold whole series of samples.
+ROWS_AT_ONCE = 1000
+CHARACTERS_AT_ONCE = 10_000_000
+GROWTH = 4
+CURSOR = "answer"
+# Behind white space, comments and brackets.
+_FIRST_WORD = re.compile(r"(?:\s|\(|--[^\n]*\n?|/\*.*?\*/)*(\w*)", re.DOTALL)
+_QUERIES = frozenset({"select", "values", "table", "with"})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The columns' names, and the rows as they come."""
+
+    names: Sequence[str]
+    rows: Iterator[Sequence[Any]]
+
+
+@contextmanager
+def answering(url: URL, query: str, seconds: float) -> Iterator[Answer]:
+    """The answer to a query, for the time of a block and at most ``seconds`` in all.
+
+    ``WarehouseError`` in one line if it is none, fails, or takes longer; ``DatabaseAway`` without a connection.
+    """
+    _check_is_query(query)
+    ends_at = time.monotonic() + seconds
+    with _connected(url, seconds) as connection:
+        try:
+            connection.read_only = True
+            # A plan for all rows, not for the first ones.
+            connection.execute("SELECT set_config('cursor_tuple_fraction', '1', true)")
+            _limit(connection, ends_at)
+            with connection.cursor(name=CURSOR) as cursor:
+                # By the protocol that takes one statement only.
+                cursor.execute(query.encode())
+                names = [column.name for column in cursor.description or ()]
+                yield Answer(names, _rows(connection, cursor, ends_at))
+        except (psycopg.Error, UnicodeError) as error:
+            raise WarehouseError(f"the query failed: {_in_one_line(error)}") from None
+        finally:
+            connection.close()  # whatever state it is in
+
+
+def _check_is_query(query: str) -> None:
+    """A clear word to people; what holds is the cursor."""
+    found = _FIRST_WORD.match(query)
+    word = found.group(1) if found else ""
+    if word.lower() not in _QUERIES:
+        raise WarehouseError(
+            f"the query failed: sql runs one SELECT, VALUES, TABLE or WITH, and {word.upper()[:20] or 'this'} is none"
+        )
+
+
+@contextmanager
+def _connected(url: URL, seconds: float) -> Iterator[psycopg.Connection[Any]]:
+    options = (
+        f"-c timezone=UTC -c lock_timeout={LOCK_MILLISECONDS}"
+        # Rows that nobody takes, be it a pager that waits, hold up what has to clean the tables.
+        f" -c idle_in_transaction_session_timeout={int(seconds * 1000)}"
+    )
+    try:
+        connection = psycopg.connect(
+            connect_timeout=CONNECT_SECONDS,
+            application_name="strava-pipeline sql",
+            options=options,
+            **{**NETWORK_LIMITS, **url.query, **url.translate_connect_args(username="user", database="dbname")},
+        )
+    except psycopg.OperationalError as error:
+        raise away(url, error) from None
+    with connection:
+        yield connection
+
+
+def _rows(
+    connection: psycopg.Connection[Any], cursor: psycopg.ServerCursor[Any], ends_at: float
+) -> Iterator[Sequence[Any]]:
+    count = 1
+    while True:
+        # Anew each time: a query may have changed it.
+        _limit(connection, ends_at)
+        rows = cursor.fetchmany(count)
+        yield from rows
+        if len(rows) < count:
+            return
+        count = max(1, min(ROWS_AT_ONCE, count * GROWTH, CHARACTERS_AT_ONCE // (1 + _characters(rows[-1]))))
+
+
+def _characters(row: Sequence[Any]) -> int:
+    return sum(len(str(value)) for value in row)
+
+
+def _limit(connection: psycopg.Connection[Any], ends_at: float) -> None:
+    left = ends_at - time.monotonic()
+    if left <= 0:
+        raise WarehouseError("the query failed: it took longer than --timeout allows")
+    milliseconds = max(1, int(left * 1000))
+    connection.execute(SQL("SELECT pg_catalog.set_config('statement_timeout', {0}, true)").format(str(milliseconds)))
+
+
+def _in_one_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+@dataclass
+class Cut:
+    """The first rows of many, as many as fit into memory; ``is_short`` once rows were left out."""
+
+    rows: Iterator[Sequence[Any]]
+    row_count: int
+    characters: int
+    is_short: bool = False
+
+    def __iter__(self) -> Iterator[Sequence[Any]]:
+        room = self.characters
+        for number, row in enumerate(self.rows):
+            room -= _characters(row)
+            if number >= self.row_count or (room < 0 and number):
+                self.is_short = True
+                return
+            yield row

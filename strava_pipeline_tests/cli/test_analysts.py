@@ -1,0 +1,85 @@
+"""``analysts``: a login is made with its limits, its secret is told once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import Engine, make_url, text
+
+from strava_pipeline.cli import cli
+from strava_pipeline.errors import ConfigurationError, WarehouseError
+from strava_pipeline.local.postgres import Server
+from strava_pipeline.logins import Login
+from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.engine import open_engine
+from strava_pipeline.warehouse.made_logins import create_login, role_exists
+
+NAME = "mira_of_the_club"
+
+
+@pytest.fixture
+def administered(
+    settings: Settings, server: Server, database_name: str, admin_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
+    """As where STRAVA_DATABASE_OWNER_URL names somebody who may make roles."""
+    monkeypatch.setenv("STRAVA_DATABASE_OWNER_URL", server.set_up_url(database_name))
+    yield admin_engine
+    with admin_engine.begin() as connection:
+        if role_exists(connection, NAME):
+            connection.exec_driver_sql(f"DROP OWNED BY {NAME}; DROP ROLE {NAME}")
+
+
+def call(*arguments: str) -> str:
+    return CliRunner().invoke(cli, ["analysts", *arguments], catch_exceptions=False).stdout
+
+
+def test_a_login_is_made_that_reads_at_once_and_is_limited(administered: Engine) -> None:
+    address = call("add", NAME).strip()
+    login = open_engine(make_url(address).set(drivername="postgresql+psycopg"))
+    with login.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM strava.activities")).scalar_one() == 0
+        assert connection.execute(text("SHOW temp_file_limit")).scalar_one() == "1GB"
+        with pytest.raises(WarehouseError, match="permission denied for schema ops"):
+            connection.execute(text("TABLE ops.users"))
+    login.dispose()
+    told = call("list")
+    assert f"{NAME} connections=5 " in told
+    assert str(make_url(address).password) not in told
+
+
+def test_a_login_that_is_there_and_a_name_that_needs_quotes_are_refused(administered: Engine) -> None:
+    call("add", NAME)
+    with pytest.raises(WarehouseError, match=rf'GRANT "strava_analyst" TO {NAME} lets it read'):
+        call("add", NAME)
+    for name in ('o"brien', "Mira", "pg_mira", "", "a b", "x" * 64):
+        with pytest.raises(ConfigurationError, match="is no name for a login"):
+            call("add", "--", name)
+
+
+@pytest.mark.usefixtures("settings")
+def test_who_may_not_make_logins_is_told_what_an_administrator_runs(
+    server: Server, database_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRAVA_DATABASE_OWNER_URL", server.url(database_name, Login.OWNER))
+    with pytest.raises(WarehouseError, match=r"may not make logins: as an administrator, run CREATE ROLE mira LOGIN"):
+        call("add", "mira")
+
+
+def test_a_login_that_cannot_become_an_analyst_is_not_made(
+    settings: Settings, server: Server, database_name: str, admin_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may make logins may not always give away a role that somebody else made."""
+    maker = "maker"
+    with admin_engine.begin() as connection:
+        create_login(connection, maker, "the-secret-of-the-maker")
+        connection.exec_driver_sql(f"ALTER ROLE {maker} CREATEROLE; GRANT {Login.OWNER} TO {maker}")
+        connection.exec_driver_sql(f'GRANT CONNECT ON DATABASE "{database_name}" TO {maker}')
+    url = make_url(server.url(database_name, Login.OWNER)).set(username=maker, password="the-secret-of-the-maker")
+    monkeypatch.setenv("STRAVA_DATABASE_OWNER_URL", url.render_as_string(hide_password=False))
+    with pytest.raises(WarehouseError, match=f'run GRANT "strava_analyst" TO "{NAME}" as an administrator'):
+        call("add", NAME)
+    with admin_engine.begin() as connection:
+        assert not role_exists(connection, NAME)
+        connection.exec_driver_sql(f"DROP OWNED BY {maker}; DROP ROLE {maker}")
