@@ -87,7 +87,7 @@ def test_an_athlete_comes_is_imported_and_goes(site: Site, running: Running) -> 
         assert state == "revoked"
         assert connection.execute(rows_of(activities, athlete)).scalar_one() == 0
         acted = connection.execute(select(operator_audit.c.action).order_by(operator_audit.c.id)).scalars().all()
-    assert acted == ["connect", "replay", "forget"]
+    assert acted == ["login", "connect", "replay", "forget"]
     assert site.complaints == []
 
 
