@@ -14,6 +14,7 @@ from werkzeug.exceptions import NotFound
 from strava_pipeline.errors import WebhookRejected
 from strava_pipeline.settings import Settings, SignatureMode
 from strava_pipeline.warehouse.webhook_events import Stored
+from webhook_bridge.current import current_settings
 from webhook_bridge.intake import Intake
 from webhook_bridge.payload import parse_event
 from webhook_bridge.verification import verify_signature
@@ -32,7 +33,7 @@ webhooks = Blueprint("webhooks", __name__)
 @webhooks.get("/webhooks/strava/<path:path_token>")
 def handshake(path_token: str) -> Response:
     """Echo Strava's challenge if it knows our verify token."""
-    settings = _settings()
+    settings = current_settings()
     _check_path(settings, path_token)
     query = request.args
     once = all(len(query.getlist(f"hub.{name}")) == 1 for name in ("mode", "challenge", "verify_token"))
@@ -51,7 +52,7 @@ def handshake(path_token: str) -> Response:
 @webhooks.post("/webhooks/strava/<path:path_token>")
 def deliver(path_token: str) -> Response:
     """Store an event and answer 200 once it is committed; cheap checks come first."""
-    settings = _settings()
+    settings = current_settings()
     _check_path(settings, path_token)
     body = _capped_body()
     signed = _check_signature(settings, body)
@@ -102,11 +103,6 @@ def _check_signature(settings: Settings, body: bytes) -> bool:
 
 def _json(body: dict[str, Any]) -> Response:
     return Response(json.dumps(body), mimetype="application/json")
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["settings"]
-    return settings
 
 
 def _intake() -> Intake:
