@@ -43,7 +43,7 @@ def test_each_fault_has_its_line_and_the_end_counts_them(monkeypatch: pytest.Mon
     failed = [line.split("  ")[1].strip() for line in lines if line.startswith("FAIL")]
     assert failed == ["Strava app", "Dagster", "Strava"]
     assert sum(line.startswith("ok") for line in lines) == 7
-    assert reason == "3 of 10 checks failed: see above"
+    assert reason == "3 of 12 checks failed: see above"
 
 
 @pytest.mark.usefixtures("settings")
@@ -114,7 +114,7 @@ def test_a_public_bridge_whose_proxy_is_not_trusted_is_a_warning(
     lines, reason = examine(monkeypatch)
     assert [line for line in lines if line.startswith(told)]
     # Dagster's database and Strava, which are away: a warning is no fault.
-    assert reason.startswith("2 of 10 checks failed")
+    assert reason.startswith("2 of 12 checks failed")
 
 
 @pytest.mark.usefixtures("settings")

@@ -57,6 +57,9 @@ COMMANDS_RUN: dict[str, tuple[str, ...]] = {
     "backfill, no month": ("backfill", "--athlete", str(RIDER), "--from", EVIL, "--to", "2025-06"),
     "connect": ("connect", "--code", "code"),
     "connect, refused": ("connect", "--code", f"http://localhost/?error={EVIL}"),
+    "athletes renew-links": ("athletes", "renew-links", "1"),
+    "analysts add": ("analysts", "add", EVIL),
+    "analysts list": ("analysts", "list"),
     "connect, an error behind escapes": ("connect", "--code", "http://localhost/?error=%1b%5b2J%9b%0aforged%20line"),
     "dead-letters list": ("dead-letters", "list"),
     "dead-letters list, JSON": ("dead-letters", "list", "--format", "json"),
@@ -67,6 +70,7 @@ COMMANDS_RUN: dict[str, tuple[str, ...]] = {
     "export-gpx": ("export-gpx", "1"),
     "keys status": ("keys", "status"),
     "keys rotate": ("keys", "rotate", "--dry-run"),
+    "login-link": ("login-link",),
     "quota": ("quota",),
     "quota, JSON": ("quota", "--format", "json"),
     "remap": ("remap",),
@@ -85,7 +89,7 @@ COMMANDS_RUN: dict[str, tuple[str, ...]] = {
     "webhook simulate": ("webhook", "simulate", "--athlete", "1", "--activity", "1", "--title", EVIL),
 }
 # What runs until it is ended, or prints no text of anybody; the first two are looked at below.
-ELSEWHERE = {"bridge", "mock-strava", "init", "migrate", "up", "demo", "keys generate"}
+ELSEWHERE = {"bridge", "dagster-webserver", "mock-strava", "init", "migrate", "up", "demo", "keys generate"}
 
 
 @pytest.fixture
@@ -115,7 +119,7 @@ def hostile(
     settings: Settings,
     engine: Engine,
     strava: Loopback,
-    empty_database: str,
+    dagster_database: str,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
@@ -127,7 +131,7 @@ def hostile(
         "STRAVA_WEBHOOK_SUBSCRIPTION_ID": "7",
         "STRAVA_LOG_LEVEL": "DEBUG",
         "STRAVA_MAIL_FROM": f"Rides {EVIL} <rides@example.org>",
-        "DAGSTER_POSTGRES_URL": empty_database,
+        "DAGSTER_POSTGRES_URL": dagster_database,
         "PYTHONUTF8": "1",
     }
     for name, value in changed.items():
