@@ -42,7 +42,7 @@ def test_each_fault_has_its_line_and_the_end_counts_them(monkeypatch: pytest.Mon
     lines, reason = examine(monkeypatch)
     failed = [line.split("  ")[1].strip() for line in lines if line.startswith("FAIL")]
     assert failed == ["Strava app", "Dagster", "Strava"]
-    assert sum(line.startswith("ok") for line in lines) == 7
+    assert sum(line.startswith("ok") for line in lines) == 9
     assert reason == "3 of 12 checks failed: see above"
 
 
