@@ -21,7 +21,10 @@ from strava_pipeline.settings import (
 
 SECRETS = (
     "database_url",
+    "database_owner_url",
     "database_replica_url",
+    "sql_database_url",
+    "analyst_database_url",
     "client_secret",
     "token_keys",
     "webhook_verify_token",

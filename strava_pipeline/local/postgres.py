@@ -69,7 +69,7 @@ class Server:
 
     socket_dir: Path
     port: int = PORT
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def url(self, database: str, login: Login) -> str:
         """The address of one database for a login, with its secret."""

@@ -16,6 +16,7 @@ import pytest
 from strava_pipeline.local.postgres import Server
 from strava_pipeline.local.services import dagster_services
 from strava_pipeline.local.supervisor import Service, Supervisor, free_port
+from strava_pipeline.logins import Login
 from strava_pipeline_tests.conftest import TOKEN_KEY, new_database
 
 TOKEN = "a-token-of-the-operator"
@@ -100,7 +101,8 @@ def served(server: Server, template: str, tmp_path_factory: pytest.TempPathFacto
     workspace = home / "small.yaml"
     workspace.write_text(WORKSPACE % json.dumps(str(Path(__file__).parent / "small_location.py")), encoding="utf-8")
     port = free_port()
-    with new_database(server, template) as database, Supervisor() as supervisor:
+    with new_database(server, template) as name, Supervisor() as supervisor:
+        database = server.url(name, Login.PIPELINE)
         environment = {
             "STRAVA_HOME": str(home),
             "STRAVA_DATABASE_URL": database,

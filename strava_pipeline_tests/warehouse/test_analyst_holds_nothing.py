@@ -17,6 +17,8 @@ from psycopg.sql import SQL, Identifier
 from sqlalchemy import Connection, Engine, inspect, make_url, text
 
 from strava_pipeline.errors import WarehouseError
+from strava_pipeline.local.postgres import Server
+from strava_pipeline.logins import Login
 from strava_pipeline.strava.lanes import Ceilings
 from strava_pipeline.strava.quota import Lane, Outcome
 from strava_pipeline.sync import import_details, import_streams, import_summaries
@@ -29,10 +31,12 @@ from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.erasure import forget_athlete
 from strava_pipeline.warehouse.lake import write_month
+from strava_pipeline.warehouse.made_logins import create_login
 from strava_pipeline.warehouse.migrate import HEAD, migrate
 from strava_pipeline.warehouse.operator_audit import Actor
 from strava_pipeline.warehouse.quota import PostgresLedger
 from strava_pipeline.warehouse.webhook_claims import claim_objects, finish
+from strava_pipeline_tests.conftest import opened
 from strava_pipeline_tests.inbox import bring_up_to_date, connect_riders, store
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 
@@ -77,39 +81,47 @@ class Analyst:
 
 
 @pytest.fixture
-def analyst(engine: Engine) -> Iterator[Analyst]:
+def analyst(admin_engine: Engine, server: Server, database_name: str, empty_database: str) -> Iterator[Analyst]:
     """Roles belong to the whole server, hence names that nobody else has."""
-    login, role = f"mallory_{uuid4().hex[:8]}", f"analysts_{uuid4().hex[:8]}"
-    ensure_analyst_role(engine, role)
-    url = engine.url.set(drivername="postgresql", username=login)
-    with admin(engine) as connection:
-        names = {"login": Identifier(login), "role": Identifier(role), "database": Identifier(str(url.database))}
+    login, role, secret = f"mallory_{uuid4().hex[:8]}", f"analysts_{uuid4().hex[:8]}", "the-secret-of-mallory"
+    ensure_analyst_role(admin_engine, role)
+    url = make_url(server.url(database_name, Login.SQL)).set(drivername="postgresql", username=login, password=secret)
+    with admin_engine.begin() as connection:
+        create_login(connection, login, secret)
+        names = {
+            "login": Identifier(login),
+            "role": Identifier(role),
+            "database": Identifier(database_name),
+            "empty": Identifier(str(make_url(empty_database).database)),
+        }
         # The worst case: a server that lets everybody log in, and take advisory locks.
         for statement in (
-            "CREATE ROLE {login} LOGIN IN ROLE {role}",
-            "GRANT CONNECT ON DATABASE {database} TO {login}",
+            "GRANT {role} TO {login}",
+            "GRANT CONNECT ON DATABASE {database}, {empty} TO {login}",
             f"GRANT EXECUTE ON FUNCTION {EXPORTED} TO {{login}}",
         ):
             driver_of(connection).execute(SQL(statement).format(**names))
     yield Analyst(login, role, url.render_as_string(hide_password=False))
-    with admin(engine) as connection:
+    with admin_engine.begin() as connection:
+        driver_of(connection).execute(SQL("REVOKE ALL ON DATABASE {empty} FROM {login}").format(**names))
         for name in (login, role):
             driver_of(connection).execute(SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(Identifier(name)))
-
-
-@contextmanager
-def admin(engine: Engine) -> Iterator[Connection]:
-    with engine.begin() as connection:
-        yield connection
 
 
 @pytest.fixture
 def impatient(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """The pipeline, which waits for locks, but not for long."""
     monkeypatch.setattr(engines, "LOCK_MILLISECONDS", LOCK_MILLISECONDS)
-    engine = open_engine(make_url(database))
-    yield engine
-    engine.dispose()
+    with opened(database) as engine:
+        yield engine
+
+
+@pytest.fixture
+def impatient_admin(server: Server, database_name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """The same for who makes roles and changes tables."""
+    monkeypatch.setattr(engines, "LOCK_MILLISECONDS", LOCK_MILLISECONDS)
+    with opened(server.set_up_url(database_name)) as engine:
+        yield engine
 
 
 def readable(engine: Engine) -> list[str]:
@@ -201,14 +213,14 @@ def test_everything_goes_on_while_an_analyst_holds_all_there_is_to_hold(
 
 
 def test_the_role_of_analysts_is_made_while_one_of_them_holds_all_there_is_to_hold(
-    impatient: Engine, analyst: Analyst
+    impatient_admin: Engine, analyst: Analyst
 ) -> None:
-    with everything_held(analyst, readable(impatient)):
-        ensure_analyst_role(impatient, analyst.role)
+    with everything_held(analyst, readable(impatient_admin)):
+        ensure_analyst_role(impatient_admin, analyst.role)
 
 
 def test_an_empty_database_is_migrated_while_a_stranger_holds_every_number(
-    engine: Engine, empty_database: str, analyst: Analyst, monkeypatch: pytest.MonkeyPatch
+    empty_database: str, analyst: Analyst, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines, "LOCK_MILLISECONDS", LOCK_MILLISECONDS)
     empty = open_engine(make_url(empty_database))
@@ -238,7 +250,7 @@ def test_an_analyst_may_take_the_weakest_lock_of_a_table_and_none_of_its_rows(en
 
 
 def test_a_migration_that_meets_a_reader_who_stays_fails_in_one_line_and_changes_nothing(
-    impatient: Engine, analyst: Analyst, monkeypatch: pytest.MonkeyPatch
+    impatient_admin: Engine, analyst: Analyst, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def upgrade(connection: Connection, *_: object) -> None:
         connection.execute(text("ALTER TABLE strava.laps ADD COLUMN new int"))
@@ -250,7 +262,7 @@ def test_a_migration_that_meets_a_reader_who_stays_fails_in_one_line_and_changes
         with pytest.raises(
             WarehouseError, match=r"the tables were not changed: somebody reads them .*then run"
         ) as told:
-            migrate(impatient)
+            migrate(impatient_admin)
         assert "\n" not in str(told.value)
-    assert "new" not in {column["name"] for column in inspect(impatient).get_columns("laps", "strava")}
-    assert migrate(impatient) == HEAD
+    assert "new" not in {column["name"] for column in inspect(impatient_admin).get_columns("laps", "strava")}
+    assert migrate(impatient_admin) == HEAD
