@@ -25,7 +25,7 @@ class DoctorFoundFaults(StravaPipelineError):
 
 
 class Advice(StravaPipelineError):
-    """It works, but not as it should."""
+    """It works, but not as it should; each argument is one line that says so."""
 
 
 @click.command()
@@ -51,12 +51,14 @@ def _shown(value: Any) -> str:
 
 def _passes(name: str, check: Callable[[Settings], str], settings: Settings) -> bool:
     try:
-        found, verdict = check(settings), "ok"
+        lines, verdict = (check(settings),), "ok"
     except Advice as advice:
-        found, verdict = str(advice), "warn"
+        lines, verdict = advice.args, "warn"
     except StravaPipelineError as error:
-        found, verdict = str(error), FAIL
-    say(f"{verdict:4}  {name:16} {found}")
+        lines, verdict = (str(error),), FAIL
+    for number, line in enumerate(lines):
+        label = f"{verdict:4}  {name:16}" if number == 0 else ""
+        say(f"{label:22} {line}")
     return verdict != FAIL
 
 
@@ -192,7 +194,7 @@ def _files(settings: Settings) -> str:
 
     found = openings(settings)
     if found:
-        raise Advice(f"\n{'':6}{'':17}".join(found))
+        raise Advice(*found)
     return f"nobody else gets at what is in {settings.home}"
 
 
