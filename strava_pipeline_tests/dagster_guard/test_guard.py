@@ -15,7 +15,7 @@ from strava_pipeline.dagster_guard.attempts import PER_MINUTE, Attempts
 from strava_pipeline.dagster_guard.guard import AWAY, Guard
 from strava_pipeline.dagster_guard.pages import local_path
 from strava_pipeline.dagster_guard.sessions import Sessions
-from strava_pipeline.operator_door import OUR_HEADER
+from strava_pipeline.request_signature import HEADER
 from strava_pipeline.warehouse import operator_sessions
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.ops_tables import operator_audit
@@ -25,13 +25,13 @@ from strava_pipeline_tests.dagster_guard.asking import (
     FORM,
     HERE,
     JSON,
-    PASS,
     TOKEN,
     Answer,
     Dagster,
     ask,
     door,
     gen_answer,
+    signed,
 )
 
 ORIGIN = ("Origin", HERE)
@@ -82,7 +82,7 @@ def cookie_of(answer: Answer) -> tuple[str, str]:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_nothing_is_told_to_whoever_is_not_logged_in(guard: Guard, dagster: Dagster, target: str) -> None:
-    for headers in ((), (("Cookie", f"{COOKIE}=made-up"),), ((OUR_HEADER, "guessed"),)):
+    for headers in ((), (("Cookie", f"{COOKIE}=made-up"),), ((HEADER, "guessed"),)):
         assert ask(guard, "GET", target, *headers).status == 401
         assert ask(guard, "POST", target, JSON, *headers).status == 401
         assert ask(guard, "GET", "/graphql", *headers, websocket=True).status == 401
@@ -116,8 +116,7 @@ def test_a_link_to_sign_in_is_no_session(guard: Guard, engine: Engine) -> None:
 
 
 def test_a_session_does_not_open_what_the_rules_refuse(guard: Guard, dagster: Dagster, cookie: tuple[str, str]) -> None:
-    ours = (OUR_HEADER, PASS)
-    for credential in (cookie, ours):
+    for credential in (cookie, signed()):
         for kind in ("text/plain", "multipart/form-data", "application/x-www-form-urlencoded"):
             assert ask(guard, "POST", "/graphql", credential, ("Content-Type", kind)).status == 415
         assert ask(guard, "GET", "/graphql?query=mutation{x}", credential).status == 405
@@ -128,7 +127,7 @@ def test_a_session_does_not_open_what_the_rules_refuse(guard: Guard, dagster: Da
 
 
 def test_our_own_processes_need_no_session(guard: Guard, dagster: Dagster) -> None:
-    assert ask(guard, "POST", "/graphql", JSON, (OUR_HEADER, PASS)).status == 200
+    assert ask(guard, "POST", "/graphql", JSON, signed()).status == 200
     assert len(dagster.reached) == 1
 
 
@@ -211,7 +210,7 @@ def test_guessing_ends_and_sessions_stay(guard: Guard, cookie: tuple[str, str]) 
     assert [log_in(guard, str(guess)).status for guess in range(PER_MINUTE)] == [401] * PER_MINUTE
     assert log_in(guard).status == 429
     assert ask(guard, "GET", "/", cookie).status == 200
-    assert ask(guard, "POST", "/graphql", JSON, (OUR_HEADER, PASS)).status == 200
+    assert ask(guard, "POST", "/graphql", JSON, signed()).status == 200
 
 
 def test_a_minute_later_tokens_may_be_tried_again() -> None:
