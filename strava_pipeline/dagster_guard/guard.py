@@ -10,7 +10,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from strava_pipeline.dagster_guard.answers import UNAVAILABLE, deny, hardened, line
 from strava_pipeline.dagster_guard.asked import Asked, described
-from strava_pipeline.dagster_guard.attempts import Attempts
 from strava_pipeline.dagster_guard.bodies import Body
 from strava_pipeline.dagster_guard.door import Door
 from strava_pipeline.dagster_guard.entry import Entry, entry, secrets_in
@@ -19,6 +18,7 @@ from strava_pipeline.dagster_guard.rules import FORBIDDEN, refusal
 from strava_pipeline.dagster_guard.sessions import Sessions
 from strava_pipeline.dagster_guard.signatures import Signatures
 from strava_pipeline.dagster_guard.sockets import serve_while
+from strava_pipeline.dagster_guard.wrong_tokens import WrongTokens
 from strava_pipeline.errors import DatabaseAway
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Guard:
         self._door = door
         self._sessions = sessions
         self._signatures = Signatures(door.key)
-        self._pages = Pages(door, sessions, Attempts())
+        self._pages = Pages(door, sessions, WrongTokens())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer in the app's place, or have the app answer."""

@@ -16,12 +16,12 @@ from starlette.responses import RedirectResponse, Response
 import webhook_bridge
 from strava_pipeline.dagster_guard.answers import line, page
 from strava_pipeline.dagster_guard.asked import Asked
-from strava_pipeline.dagster_guard.attempts import Attempts
 from strava_pipeline.dagster_guard.bodies import Body
 from strava_pipeline.dagster_guard.door import Door
 from strava_pipeline.dagster_guard.entry import secrets_in
 from strava_pipeline.dagster_guard.rules import FORBIDDEN, NOT_ALLOWED, Refusal, comes_from_our_page
 from strava_pipeline.dagster_guard.sessions import Sessions
+from strava_pipeline.dagster_guard.wrong_tokens import WrongTokens
 from strava_pipeline.warehouse.operator_sessions import SESSION_LIFETIME
 
 log = logging.getLogger(__name__)
@@ -79,10 +79,10 @@ def local_path(text: str) -> str:
 class Pages:
     """Answers what :func:`is_own`. ``DatabaseAway`` when a session can be neither opened nor ended now."""
 
-    def __init__(self, door: Door, sessions: Sessions, attempts: Attempts) -> None:
+    def __init__(self, door: Door, sessions: Sessions, wrong_tokens: WrongTokens) -> None:
         self._door = door
         self._sessions = sessions
-        self._attempts = attempts
+        self._wrong_tokens = wrong_tokens
         self._handlers: dict[tuple[str, str], Handler] = {
             ("GET", PATHS.login): self._login_form,
             ("POST", PATHS.login): self._login,
@@ -115,9 +115,9 @@ class Pages:
         if isinstance(fields, Response):
             return fields
         following = local_path(fields.get("next", HOME))
-        if not self._attempts.take():
-            return _form(following, "Too many tries: wait a minute.", TOO_MANY)
         if not hmac.compare_digest(fields.get("token", "").encode(), self._door.token.reveal().encode()):
+            if not self._wrong_tokens.may_note():
+                return _form(following, "That is not the token, and too many were tried: wait a minute.", TOO_MANY)
             await self._sessions.note_wrong_token(asked.address)
             log.warning("a wrong operator's token came from %s", asked.address)
             return _form(following, "That is not the token.", UNAUTHORIZED)

@@ -11,10 +11,10 @@ from sqlalchemy import Engine, delete, select, text
 
 from strava_pipeline.dagster_guard import sessions as looking_up
 from strava_pipeline.dagster_guard import sockets
-from strava_pipeline.dagster_guard.attempts import PER_MINUTE, Attempts
 from strava_pipeline.dagster_guard.guard import AWAY, Guard
 from strava_pipeline.dagster_guard.pages import local_path
 from strava_pipeline.dagster_guard.sessions import Sessions
+from strava_pipeline.dagster_guard.wrong_tokens import PER_MINUTE, WrongTokens
 from strava_pipeline.request_signature import HEADER
 from strava_pipeline.warehouse import operator_sessions
 from strava_pipeline.warehouse.engine import open_engine
@@ -206,21 +206,36 @@ def test_a_wrong_token_opens_nothing_and_is_noted(guard: Guard, engine: Engine, 
         assert [tuple(row) for row in rows] == [("login", "failed", "at Dagster's UI")]
 
 
-def test_guessing_ends_and_sessions_stay(guard: Guard, cookie: tuple[str, str]) -> None:
-    assert [log_in(guard, str(guess)).status for guess in range(PER_MINUTE)] == [401] * PER_MINUTE
-    assert log_in(guard).status == 429
+def test_guesses_beyond_the_limit_fill_neither_audit_nor_log(
+    guard: Guard, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    tried = [log_in(guard, str(guess)).status for guess in range(PER_MINUTE + 20)]
+    assert tried == [401] * PER_MINUTE + [429] * 20
+    with engine.connect() as connection:
+        assert len(connection.execute(select(operator_audit)).all()) == PER_MINUTE
+    assert len(caplog.records) == PER_MINUTE
+
+
+def test_guesses_keep_out_nobody(guard: Guard, cookie: tuple[str, str]) -> None:
+    assert log_in(guard, "first").status == 401
+    assert {log_in(guard, str(guess)).status for guess in range(PER_MINUTE)} == {401, 429}
+    answer = log_in(guard)
+    assert answer.status == 303
+    assert ask(guard, "GET", "/", cookie_of(answer)).status == 200
+    assert log_in(guard, "wrong again").status == 429
     assert ask(guard, "GET", "/", cookie).status == 200
     assert ask(guard, "POST", "/graphql", JSON, signed()).status == 200
 
 
-def test_a_minute_later_tokens_may_be_tried_again() -> None:
+def test_a_minute_later_wrong_tokens_are_noted_again() -> None:
     now = 0.0
-    attempts = Attempts(lambda: now)
-    assert [attempts.take() for _ in range(PER_MINUTE + 1)] == [True] * PER_MINUTE + [False]
+    wrong = WrongTokens(lambda: now)
+    assert [wrong.may_note() for _ in range(PER_MINUTE + 1)] == [True] * PER_MINUTE + [False]
     now = 59.9
-    assert not attempts.take()
+    assert not wrong.may_note()
     now = 60.0
-    assert attempts.take()
+    assert wrong.may_note()
 
 
 @pytest.mark.parametrize("headers", SENDERS)
