@@ -7,13 +7,11 @@ import hmac
 import json
 from urllib.parse import urlsplit
 
-from strava_pipeline import redaction
 from strava_pipeline.keyring import Keyring
+from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 
 COOKIE = "strava_pipeline_operator"
-# By it our own processes pass the guard before Dagster.
-OUR_HEADER = "X-Strava-Pipeline-Pass"
 
 
 def is_over_tls(settings: Settings) -> bool:
@@ -50,11 +48,9 @@ def invite_proof(settings: Settings) -> str:
     return hmac.new(_key(settings, "invite"), token.encode(), hashlib.sha256).hexdigest()
 
 
-def dagster_pass(settings: Settings) -> str:
-    """What our own processes send in :data:`OUR_HEADER` to the guard before Dagster."""
-    secret = _key(settings, "dagster").hex()
-    redaction.keep_out(secret)
-    return secret
+def dagster_key(settings: Settings) -> Secret:
+    """By which our own processes sign what they ask Dagster, and the guard before it knows them."""
+    return Secret(_key(settings, "dagster").hex())
 
 
 def _key(settings: Settings, purpose: str) -> bytes:

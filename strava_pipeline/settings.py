@@ -225,6 +225,11 @@ def variable_name(field: str) -> str:
     return alias if isinstance(alias, str) else f"{PREFIX}{field.upper()}"
 
 
+def secret_variables() -> frozenset[str]:
+    """The environment variables that hold a secret."""
+    return frozenset(variable_name(name) for name, field in Settings.model_fields.items() if _is_secret(field))
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Settings from the environment; ``ConfigurationError`` with one line when a value is not usable."""
     try:

@@ -10,6 +10,8 @@ counted, behind which may be anybody - all share one count, and a form that was 
 operator, too. There the token is compared whatever came before: the right one passes, and wrong ones beyond the limit
 get the same word at once, without a row in the audit. What keeps a guesser out is the token's length: one that we
 made has 256 bits; one that somebody chose has 16 characters at least.
+
+Of all wrong tokens together, from however many addresses, sixty a minute are logged and audited.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ IPV6_NETWORK_BITS = 64
 LONGEST_ADDRESS = 45
 # The sender of whatever comes from an address that tells nothing of it.
 NOBODY = ""
+# All senders together; no address is spelled so.
+EVERYBODY = "everybody"
 
 
 class BadRequests:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self, TypeVar
 
 import requests
 
 from strava_pipeline.athlete_runs import ASSETS, ATHLETE_TAG, GONE, is_of_athlete_alone, tags_of_runs
 from strava_pipeline.errors import StravaPipelineError
-from strava_pipeline.operator_door import OUR_HEADER, dagster_pass
+from strava_pipeline.operator_door import dagster_key
+from strava_pipeline.request_signature import HEADER, PATH, Signature
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 
@@ -119,15 +121,15 @@ class DagsterUnavailable(StravaPipelineError):
 
 @dataclass(frozen=True)
 class DagsterServer:
-    """Where Dagster listens, and what our processes show the guard before it; without a guard nobody looks at that."""
+    """Where Dagster listens, and the key by which the guard before it knows us; without a guard nobody looks."""
 
     url: str
-    guard_pass: Secret
+    key: Secret
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """The one that the settings name. ``ConfigurationError`` without ``STRAVA_TOKEN_KEYS``."""
-        return cls(settings.dagster_webserver_url, Secret(dagster_pass(settings)))
+        return cls(settings.dagster_webserver_url, dagster_key(settings))
 
 
 def launch_run(
@@ -236,11 +238,11 @@ def _ask(
     """What an answer of the wanted kind holds; ``DagsterUnavailable`` for any other answer, and for none."""
     try:
         response = requests.post(
-            f"{dagster.url}/graphql",
+            f"{dagster.url}{PATH}",
             json={"query": query, "variables": {"params": params}},
-            headers={OUR_HEADER: dagster.guard_pass.reveal()},
+            auth=partial(_sign, dagster.key),
             timeout=timeout_s,
-            # Another host must not be shown the pass.
+            # What is signed is meant for Dagster, and for once.
             allow_redirects=False,
         )
         if response.status_code in _KEPT_OUT:
@@ -255,10 +257,16 @@ def _ask(
     raise DagsterUnavailable(f"Dagster refused: {reason}")
 
 
+def _sign(key: Secret, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    body = request.body or b""
+    request.headers[HEADER] = str(Signature.of(body if isinstance(body, bytes) else body.encode(), key))
+    return request
+
+
 def _kept_out(dagster: DagsterServer, status: int) -> str:
     return (
-        f"Dagster at {dagster.url} does not let us in ({status}): both need the same STRAVA_TOKEN_KEYS, and the host"
-        " of DAGSTER_WEBSERVER_URL must be among STRAVA_DAGSTER_HOSTS if it is not this machine's"
+        f"Dagster at {dagster.url} does not let us in ({status}): both need the same STRAVA_TOKEN_KEYS and the right"
+        " time, and the host of DAGSTER_WEBSERVER_URL must be among STRAVA_DAGSTER_HOSTS if it is not this machine's"
     )
 
 

@@ -18,7 +18,15 @@ from strava_pipeline.printable import printable
 from strava_pipeline.warehouse import operator_sessions
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.operator_audit import Actor, note_action
-from webhook_bridge.bad_requests import LONGEST_ADDRESS, NOBODY, TOO_MANY, BadRequests, known_sender
+from webhook_bridge.bad_requests import (
+    EVERYBODY,
+    LONGEST_ADDRESS,
+    NOBODY,
+    PER_MINUTE,
+    TOO_MANY,
+    BadRequests,
+    known_sender,
+)
 from webhook_bridge.current import current_engine, current_settings
 from webhook_bridge.operator_session import end_session, forget_cookie, give_cookie, is_operator
 from webhook_bridge.pages import Answer, install_pages, message, page
@@ -54,9 +62,8 @@ def login() -> Answer | Response:
         return _too_many(closed_for)
     if not fits:
         wrong.add(sender or NOBODY)
-        log.warning("a wrong operator's token came from %s", _shown_sender())
-        with current_engine().begin() as connection:
-            note_action(connection, Actor.OPERATOR, "login", _shown_sender(), ok=False)
+        if wrong.add(EVERYBODY) <= PER_MINUTE:
+            _note_wrong_token()
         return page("login.html", UNAUTHORIZED, wrong=True)
     with current_engine().begin() as connection:
         note_action(connection, Actor.OPERATOR, "login", _shown_sender())
@@ -143,6 +150,12 @@ def _logged_in(secret: str) -> Response:
 def _is_token(given: str) -> bool:
     token = operator_door.operator_token(current_settings())
     return token is not None and hmac.compare_digest(given.encode(), token.encode())
+
+
+def _note_wrong_token() -> None:
+    log.warning("a wrong operator's token came from %s", _shown_sender())
+    with current_engine().begin() as connection:
+        note_action(connection, Actor.OPERATOR, "login", _shown_sender(), ok=False)
 
 
 def _too_many(seconds: float) -> Answer:

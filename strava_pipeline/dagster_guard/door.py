@@ -16,7 +16,8 @@ from strava_pipeline.settings import LOOPBACK_HOSTS, Settings
 class Door:
     """By which names Dagster's UI is reached, and by what it opens.
 
-    ``cookie`` holds a session's secret, which counts under ``proof``; ``our_pass`` is what our own processes show.
+    ``cookie`` holds a session's secret, which counts under ``proof``; our own processes sign by
+    ``key``.
     Without ``token`` nobody can log in; ``stands_open``: nobody has to.
     """
 
@@ -24,7 +25,7 @@ class Door:
     over_tls: bool
     cookie: str
     proof: str
-    our_pass: Secret
+    key: Secret
     token: Secret | None
     stands_open: bool
 
@@ -37,7 +38,7 @@ class Door:
             over_tls=operator_door.is_over_tls(settings),
             cookie=operator_door.cookie_name(settings),
             proof=operator_door.proof_of(settings),
-            our_pass=Secret(operator_door.dagster_pass(settings)),
+            key=operator_door.dagster_key(settings),
             token=None if token is None else Secret(token),
             stands_open=settings.dangerously_open_without_login,
         )

@@ -10,13 +10,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from strava_pipeline.dagster_guard.answers import UNAVAILABLE, deny, hardened, line
 from strava_pipeline.dagster_guard.asked import Asked, described
-from strava_pipeline.dagster_guard.attempts import Attempts
+from strava_pipeline.dagster_guard.bodies import Body
 from strava_pipeline.dagster_guard.door import Door
 from strava_pipeline.dagster_guard.entry import Entry, entry, secrets_in
 from strava_pipeline.dagster_guard.pages import FORMS, NO_TOKEN, Pages, is_own, to_login
 from strava_pipeline.dagster_guard.rules import FORBIDDEN, refusal
 from strava_pipeline.dagster_guard.sessions import Sessions
+from strava_pipeline.dagster_guard.signatures import Signatures
 from strava_pipeline.dagster_guard.sockets import serve_while
+from strava_pipeline.dagster_guard.wrong_tokens import WrongTokens
 from strava_pipeline.errors import DatabaseAway
 
 log = logging.getLogger(__name__)
@@ -31,7 +33,8 @@ class Guard:
         self._app = app
         self._door = door
         self._sessions = sessions
-        self._pages = Pages(door, sessions, Attempts())
+        self._signatures = Signatures(door.key)
+        self._pages = Pages(door, sessions, WrongTokens())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer in the app's place, or have the app answer."""
@@ -42,7 +45,8 @@ class Guard:
             raise ValueError(f"no rule for a connection of type {scope['type']}")
         asked = described(scope)
         send = hardened(send)
-        answer = await self._answer(asked, receive)
+        receive = body = Body(receive)
+        answer = await self._answer(asked, body)
         if answer is not None:
             # Without the query, which may hold a secret.
             log.info("%.20r %.200r of %s: %d by the guard", asked.method, asked.path, asked.address, answer.status_code)
@@ -52,19 +56,22 @@ class Guard:
         else:
             await self._app(scope, receive, send)
 
-    async def _answer(self, asked: Asked, receive: Receive) -> Response | None:
+    async def _answer(self, asked: Asked, body: Body) -> Response | None:
         """The guard's own answer; ``None`` if the app has to answer."""
         refused = refusal(asked, self._door, forms_at=FORMS)
         if refused is not None:
             return line(refused.reason, refused.status)
         try:
-            return await (self._pages.answer(asked, receive) if is_own(asked) else self._who_may_not(asked))
+            return await (self._pages.answer(asked, body) if is_own(asked) else self._who_may_not(asked, body))
         except DatabaseAway as error:
             log.error("%s", error)  # noqa: TRY400  one line says it all
             return line(AWAY, UNAVAILABLE)
 
-    async def _who_may_not(self, asked: Asked) -> Response | None:
+    async def _who_may_not(self, asked: Asked, body: Body) -> Response | None:
         terms = entry(asked, self._door)
+        if terms is Entry.WITH_SIGNATURE:
+            refused = await self._signatures.refusal(asked, body)
+            return None if refused is None else line(refused.reason, refused.status)
         if terms is Entry.NEVER:
             return line(NO_TOKEN, FORBIDDEN)
         if terms is Entry.FREE or await self._sessions.is_open(secrets_in(asked, self._door.cookie)):

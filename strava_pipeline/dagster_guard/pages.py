@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import importlib.resources
 import logging
@@ -13,28 +12,27 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from jinja2 import Environment, FileSystemLoader
 from starlette.responses import RedirectResponse, Response
-from starlette.types import Receive
 
 import webhook_bridge
 from strava_pipeline.dagster_guard.answers import line, page
 from strava_pipeline.dagster_guard.asked import Asked
-from strava_pipeline.dagster_guard.attempts import Attempts
+from strava_pipeline.dagster_guard.bodies import Body
 from strava_pipeline.dagster_guard.door import Door
 from strava_pipeline.dagster_guard.entry import secrets_in
-from strava_pipeline.dagster_guard.rules import FORBIDDEN, NOT_ALLOWED, comes_from_our_page
+from strava_pipeline.dagster_guard.rules import FORBIDDEN, NOT_ALLOWED, Refusal, comes_from_our_page
 from strava_pipeline.dagster_guard.sessions import Sessions
+from strava_pipeline.dagster_guard.wrong_tokens import WrongTokens
 from strava_pipeline.warehouse.operator_sessions import SESSION_LIFETIME
 
 log = logging.getLogger(__name__)
 
-OK, SEE_OTHER, UNAUTHORIZED, TOO_LARGE, TOO_MANY = 200, 303, 401, 413, 429
-TIMED_OUT = 408
+OK, SEE_OTHER, UNAUTHORIZED, TOO_MANY = 200, 303, 401, 429
 NO_TOKEN = "STRAVA_OPERATOR_TOKEN is not set: nobody can log in until it is (strava-pipeline init makes one)."  # noqa: S105  it says that there is none
 FORM_CAP_BYTES = 4096
 FORM_SECONDS = 10.0
 LONGEST_NEXT = 2000
 HOME = "/"
-Handler = Callable[[Asked, Receive], Awaitable[Response]]
+Handler = Callable[[Asked, Body], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
@@ -81,10 +79,10 @@ def local_path(text: str) -> str:
 class Pages:
     """Answers what :func:`is_own`. ``DatabaseAway`` when a session can be neither opened nor ended now."""
 
-    def __init__(self, door: Door, sessions: Sessions, attempts: Attempts) -> None:
+    def __init__(self, door: Door, sessions: Sessions, wrong_tokens: WrongTokens) -> None:
         self._door = door
         self._sessions = sessions
-        self._attempts = attempts
+        self._wrong_tokens = wrong_tokens
         self._handlers: dict[tuple[str, str], Handler] = {
             ("GET", PATHS.login): self._login_form,
             ("POST", PATHS.login): self._login,
@@ -95,31 +93,31 @@ class Pages:
             ("GET", PATHS.ready): self._ready,
         }
 
-    async def answer(self, asked: Asked, receive: Receive) -> Response:
+    async def answer(self, asked: Asked, body: Body) -> Response:
         """The answer to a request that the rules let pass."""
         handler = self._handlers.get((asked.method, asked.path))
         if handler is None:
             return line("That is not how this page is asked.", NOT_ALLOWED)
-        return await handler(asked, receive)
+        return await handler(asked, body)
 
-    async def _login_form(self, asked: Asked, _: Receive) -> Response:
+    async def _login_form(self, asked: Asked, _: Body) -> Response:
         if self._door.token is None:
             return line(NO_TOKEN, FORBIDDEN)
         query = parse_qs(urlsplit(asked.target).query)
         return _form(local_path(query.get("next", [HOME])[-1]))
 
-    async def _login(self, asked: Asked, receive: Receive) -> Response:
+    async def _login(self, asked: Asked, body: Body) -> Response:
         if self._door.token is None:
             return line(NO_TOKEN, FORBIDDEN)
         if not comes_from_our_page(asked):
             return line("The form was not sent from this page: load it again.", FORBIDDEN)
-        fields = await _fields(receive)
+        fields = await _fields(body)
         if isinstance(fields, Response):
             return fields
         following = local_path(fields.get("next", HOME))
-        if not self._attempts.take():
-            return _form(following, "Too many tries: wait a minute.", TOO_MANY)
         if not hmac.compare_digest(fields.get("token", "").encode(), self._door.token.reveal().encode()):
+            if not self._wrong_tokens.may_note():
+                return _form(following, "That is not the token, and too many were tried: wait a minute.", TOO_MANY)
             await self._sessions.note_wrong_token(asked.address)
             log.warning("a wrong operator's token came from %s", asked.address)
             return _form(following, "That is not the token.", UNAUTHORIZED)
@@ -131,10 +129,10 @@ class Pages:
         answer.set_cookie(self._door.cookie, secret, lifetime, secure=over_tls, httponly=True, samesite="lax")
         return answer
 
-    async def _logout_form(self, _: Asked, __: Receive) -> Response:
+    async def _logout_form(self, _: Asked, __: Body) -> Response:
         return page(_TEMPLATES.get_template("logout.html").render())
 
-    async def _logout(self, asked: Asked, _: Receive) -> Response:
+    async def _logout(self, asked: Asked, _: Body) -> Response:
         if not comes_from_our_page(asked):
             return line("The form was not sent from this page: load it again.", FORBIDDEN)
         await self._sessions.end(secrets_in(asked, self._door.cookie))
@@ -142,13 +140,13 @@ class Pages:
         answer.delete_cookie(self._door.cookie, secure=self._door.over_tls, httponly=True, samesite="lax")
         return answer
 
-    async def _style(self, _: Asked, __: Receive) -> Response:
+    async def _style(self, _: Asked, __: Body) -> Response:
         return Response(_STATIC.joinpath("pages.css").read_bytes(), media_type="text/css")
 
-    async def _icon(self, _: Asked, __: Receive) -> Response:
+    async def _icon(self, _: Asked, __: Body) -> Response:
         return Response(_STATIC.joinpath("icon.svg").read_bytes(), media_type="image/svg+xml")
 
-    async def _ready(self, _: Asked, __: Receive) -> Response:
+    async def _ready(self, _: Asked, __: Body) -> Response:
         return line("ready", OK)
 
 
@@ -162,24 +160,10 @@ def _is_for_people(asked: Asked) -> bool:
     return mode == "navigate" or (mode is None and "text/html" in (asked.header("accept") or ""))
 
 
-async def _fields(receive: Receive) -> dict[str, str] | Response:
+async def _fields(sent: Body) -> dict[str, str] | Response:
     """What a form holds, each field's last value; or why it is not read."""
-    try:
-        body = await asyncio.wait_for(_body(receive), FORM_SECONDS)
-    except TimeoutError:
-        return line("The form did not arrive.", TIMED_OUT)
-    if len(body) > FORM_CAP_BYTES:
-        return line("The form is too large.", TOO_LARGE)
+    body = await sent.read(FORM_CAP_BYTES, FORM_SECONDS)
+    if isinstance(body, Refusal):
+        return line(body.reason, body.status)
     found = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
     return {name: values[-1] for name, values in found.items()}
-
-
-async def _body(receive: Receive) -> bytes:
-    """A request's body, or as much of it as is enough to see that it is too long."""
-    body = b""
-    while len(body) <= FORM_CAP_BYTES:
-        message = await receive()
-        body += message.get("body", b"")
-        if not message.get("more_body", False):
-            break
-    return body

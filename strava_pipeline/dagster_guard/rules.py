@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from strava_pipeline.dagster_guard.asked import Asked
 from strava_pipeline.dagster_guard.door import Door
 from strava_pipeline.dagster_guard.origins import is_at, parse_authority, parse_origin
-from strava_pipeline.operator_door import OUR_HEADER
+from strava_pipeline.request_signature import HEADER
 from strava_pipeline.settings import LOOPBACK_HOSTS
 
 BAD_REQUEST, FORBIDDEN, NOT_ALLOWED, UNSUPPORTED_TYPE, MISDIRECTED = 400, 403, 405, 415, 421
@@ -25,7 +25,7 @@ NEVER = frozenset({"OPTIONS", "TRACE", "TRACK", "CONNECT"})
 # Two of one of these, and two programs may each believe another.
 ONCE = (
     "host", "origin", "content-type", "content-length", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest",
-    OUR_HEADER.lower(),
+    HEADER.lower(),
 )  # fmt: skip
 
 

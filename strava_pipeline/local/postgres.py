@@ -53,6 +53,8 @@ LOG = "server.log"
 SOCKET_NOTE = "postgres.socket"
 # A socket's path is limited to 107 bytes by the kernel, of which its name takes 14.
 LONGEST_SOCKET_DIR = 90
+# What the server may know of our environment, beside LC_*: where programs are, and how dates and messages are told.
+KNOWN_TO_SERVER = frozenset({"PATH", "LANG", "LANGUAGE", "TZ"})
 # The option that names the socket's folder passes a shell and a list; quotes and commas do not survive that.
 _PLAIN = re.compile(r"[\w./ +@:-]+")
 _held: dict[Path, _Hold] = {}
@@ -331,11 +333,17 @@ def _command(home: Path, name: str, *arguments: str) -> subprocess.CompletedProc
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd="/",
+            env=_server_environment(),
             check=False,
             **switch,  # type: ignore[call-overload]  # user, group and extra_groups, or nothing
         )
         output.seek(0)
         return subprocess.CompletedProcess(done.args, done.returncode, output.read(), b"")
+
+
+def _server_environment() -> dict[str, str]:
+    """The environment of the server, whose user can read it for as long as it runs: none of our secrets are in it."""
+    return {name: text for name, text in os.environ.items() if name in KNOWN_TO_SERVER or name.startswith("LC_")}
 
 
 def _data(home: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The processes behind ``up`` and ``demo``: their commands, their logs, and where they answer when ready."""
+"""The processes behind ``up`` and ``demo``: their commands, logs, secrets, and where they answer when ready."""
 
 from __future__ import annotations
 
@@ -8,8 +8,19 @@ from pathlib import Path
 
 from strava_pipeline.local.dagster_home import shipped_file
 from strava_pipeline.local.supervisor import Service
+from strava_pipeline.settings import secret_variables
 
 LOOPBACK = "127.0.0.1"
+# Code locations and runs have what these two hand on: they are their children.
+DAEMON_SECRETS = frozenset({
+    "DAGSTER_POSTGRES_URL", "STRAVA_CLIENT_SECRET", "STRAVA_DATABASE_URL", "STRAVA_SMTP_URL", "STRAVA_TOKEN_KEYS",
+})  # fmt: skip
+WEBSERVER_SECRETS = DAEMON_SECRETS | {"STRAVA_OPERATOR_TOKEN"}
+BRIDGE_SECRETS = frozenset({
+    "STRAVA_CLIENT_SECRET", "STRAVA_DATABASE_REPLICA_URL", "STRAVA_DATABASE_URL", "STRAVA_OPERATOR_TOKEN",
+    "STRAVA_SMTP_URL", "STRAVA_TOKEN_KEYS", "STRAVA_WEBHOOK_PATH_TOKEN", "STRAVA_WEBHOOK_SIGNING_SECRETS",
+    "STRAVA_WEBHOOK_VERIFY_TOKEN",
+})  # fmt: skip
 
 
 def logs_of(home: Path) -> Path:
@@ -26,14 +37,14 @@ def dagster_services(home: Path, port: int, environment: Mapping[str, str]) -> l
             "dagster-webserver",
             _python(*webserver),
             logs_of(home) / "dagster-webserver.log",
-            environment,
+            _with_secrets(environment, WEBSERVER_SECRETS),
             ready_url=f"http://{LOOPBACK}:{port}/health/ready",
         ),
         Service(
             "dagster-daemon",
             _python("dagster._daemon", "run", *workspace),
             logs_of(home) / "dagster-daemon.log",
-            environment,
+            _with_secrets(environment, DAEMON_SECRETS),
         ),
     ]
 
@@ -44,7 +55,7 @@ def bridge(home: Path, port: int, environment: Mapping[str, str]) -> Service:
         "bridge",
         _python("strava_pipeline", "bridge", "--port", str(port)),
         logs_of(home) / "bridge.log",
-        environment,
+        _with_secrets(environment, BRIDGE_SECRETS),
         ready_url=f"http://{LOOPBACK}:{port}/health/ready",
     )
 
@@ -58,6 +69,11 @@ def mock_strava(home: Path, port: int, environment: Mapping[str, str]) -> Servic
         environment,
         ready_url=f"http://{LOOPBACK}:{port}/mock/athletes",
     )
+
+
+def _with_secrets(environment: Mapping[str, str], needed: frozenset[str]) -> dict[str, str]:
+    """The environment without other secrets than those, should they stand in ours as well: what is empty is not set."""
+    return dict(environment) | dict.fromkeys(secret_variables() - needed, "")
 
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from strava_pipeline.dagster_guard.asked import Asked, described
 from strava_pipeline.dagster_guard.door import Door
+from strava_pipeline.request_signature import HEADER, Signature
 from strava_pipeline.secret import Secret
 
 Headers = Sequence[tuple[str, str]]
@@ -20,7 +21,7 @@ HERE = "http://127.0.0.1:3000"
 JSON = ("Content-Type", "application/json")
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 TOKEN = "a-token-of-the-operator"
-PASS = "what-our-own-processes-show"
+KEY = Secret("by-which-our-own-processes-sign")
 COOKIE = "strava_pipeline_operator"
 
 
@@ -28,10 +29,15 @@ def door(**changed: Any) -> Door:
     """A door on loopback with a token."""
     usual: dict[str, Any] = {
         "names": frozenset({"127.0.0.1", "localhost", "::1", "dagster.example.org"}),
-        "over_tls": False, "cookie": COOKIE, "proof": "proof", "our_pass": Secret(PASS), "token": Secret(TOKEN),
+        "over_tls": False, "cookie": COOKIE, "proof": "proof", "key": KEY, "token": Secret(TOKEN),
         "stands_open": False,
     }  # fmt: skip
     return Door(**(usual | changed))
+
+
+def signed(body: bytes = b"") -> tuple[str, str]:
+    """The header by which one of our processes is known."""
+    return HEADER, str(Signature.of(body, KEY))
 
 
 def scope_of(method: str, target: str, headers: Headers, *, websocket: bool = False) -> Scope:
@@ -84,15 +90,22 @@ class Answer:
 
 
 async def gen_answer(
-    app: ASGIApp, method: str, target: str, *headers: tuple[str, str], body: bytes = b"", websocket: bool = False
+    app: ASGIApp,
+    method: str,
+    target: str,
+    *headers: tuple[str, str],
+    body: bytes | Sequence[bytes] = b"",
+    websocket: bool = False,
 ) -> Answer:
-    """Ask an app, with the usual host unless another is given."""
+    """Ask an app, with the usual host unless another is given; the body may come in parts."""
     answer = Answer()
     given = headers if any(name.lower() == "host" for name, _ in headers) else (HOST, *headers)
-    waiting: list[Message] = [{"type": "http.request", "body": body}]
+    waiting = [body] if isinstance(body, bytes) else list(body)
 
     async def receive() -> Message:
-        return waiting.pop() if waiting else {"type": "http.disconnect"}
+        if not waiting:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": waiting.pop(0), "more_body": bool(waiting)}
 
     async def send(message: Message) -> None:
         answer.take(message)
@@ -111,10 +124,12 @@ class Dagster:
 
     def __init__(self) -> None:
         self.reached: list[Scope] = []
+        self.bodies: list[bytes] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.reached.append(scope)
         if scope["type"] == "http":
+            self.bodies.append(await _body(receive))
             headers = [
                 (b"access-control-allow-origin", b"*"),
                 (b"Access-Control-Allow-Credentials", b"true"),
@@ -125,3 +140,14 @@ class Dagster:
             await send({"type": "http.response.body", "body": b"dagster"})
         elif scope["type"] == "websocket":
             await send({"type": "websocket.accept"})
+
+
+async def _body(receive: Receive) -> bytes:
+    """All that comes until the end, or until whoever sends it is gone."""
+    body = b""
+    while True:
+        message = await receive()
+        part: bytes = message.get("body", b"")
+        body += part
+        if not message.get("more_body", False):
+            return body

@@ -88,7 +88,7 @@ def attacks(served: Served, name: str) -> Iterator[tuple[str, str, tuple[tuple[s
     yield "POST", "/graphql", (JSON, ("Sec-Fetch-Site", "same-site"), *cookie), body
     yield "POST", "/graphql", (JSON,), body
     yield "POST", "/graphql", (JSON, ("Origin", served.origin)), body
-    yield "POST", "/graphql", (JSON, ("X-Strava-Pipeline-Pass", "guessed")), body
+    yield "POST", "/graphql", (JSON, ("X-Strava-Pipeline-Signature", "guessed")), body
     yield "POST", "/graphql", (JSON, ("Cookie", "strava_pipeline_operator=guessed")), body
 
 

@@ -8,21 +8,21 @@ from strava_pipeline import operator_door
 from strava_pipeline.dagster_guard.door import Door
 from strava_pipeline.dagster_guard.entry import MOST_SECRETS, Entry, entry, secrets_in
 from strava_pipeline.errors import ConfigurationError
-from strava_pipeline.operator_door import OUR_HEADER
+from strava_pipeline.request_signature import HEADER
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline_tests.dagster_guard.asking import COOKIE, PASS, asked, door
+from strava_pipeline_tests.dagster_guard.asking import COOKIE, asked, door, signed
 
 
-@pytest.mark.parametrize("shown", [None, "", " ", "x", PASS[:-1], PASS + "x", PASS.upper(), "é" * 20, "Bearer " + PASS])
-def test_whoever_is_not_one_of_our_processes_needs_a_session(shown: str | None) -> None:
-    headers = () if shown is None else ((OUR_HEADER, shown),)
-    assert entry(asked("POST", "/graphql", *headers), door()) is Entry.WITH_SESSION
+def test_whoever_signs_nothing_needs_a_session() -> None:
+    assert entry(asked("POST", "/graphql"), door()) is Entry.WITH_SESSION
 
 
-def test_our_own_processes_pass() -> None:
-    ours = asked("POST", "/graphql", (OUR_HEADER, PASS))
-    assert entry(ours, door()) is Entry.FREE
-    assert entry(ours, door(token=None)) is Entry.FREE
+@pytest.mark.parametrize("header", [signed(), (HEADER, ""), (HEADER.upper(), "x")])
+def test_whatever_comes_with_a_signature_passes_by_it_alone(header: tuple[str, str]) -> None:
+    for theirs in (asked("POST", "/graphql", header), asked("GET", "/", header, ("Cookie", f"{COOKIE}=s"))):
+        assert entry(theirs, door()) is Entry.WITH_SIGNATURE
+        assert entry(theirs, door(token=None)) is Entry.WITH_SIGNATURE
+        assert entry(theirs, door(stands_open=True)) is Entry.FREE
 
 
 def test_without_a_token_nobody_else_passes_unless_the_door_stands_open() -> None:
@@ -70,7 +70,7 @@ def test_settings_make_the_door(settings: Settings, monkeypatch: pytest.MonkeyPa
     assert after.cookie == operator_door.cookie_name(load_settings())
     assert after.proof != before.proof
     assert "a-token-of-the-operator" not in repr(after)
-    assert operator_door.dagster_pass(settings) not in repr(after)
+    assert operator_door.dagster_key(settings).reveal() not in repr(after)
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from sqlalchemy import Engine, delete, select, text
 
 from strava_pipeline.dagster_guard import sessions as looking_up
 from strava_pipeline.dagster_guard import sockets
-from strava_pipeline.dagster_guard.attempts import PER_MINUTE, Attempts
 from strava_pipeline.dagster_guard.guard import AWAY, Guard
 from strava_pipeline.dagster_guard.pages import local_path
 from strava_pipeline.dagster_guard.sessions import Sessions
-from strava_pipeline.operator_door import OUR_HEADER
+from strava_pipeline.dagster_guard.wrong_tokens import PER_MINUTE, WrongTokens
+from strava_pipeline.request_signature import HEADER
 from strava_pipeline.warehouse import operator_sessions
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.ops_tables import operator_audit
@@ -25,13 +25,13 @@ from strava_pipeline_tests.dagster_guard.asking import (
     FORM,
     HERE,
     JSON,
-    PASS,
     TOKEN,
     Answer,
     Dagster,
     ask,
     door,
     gen_answer,
+    signed,
 )
 
 ORIGIN = ("Origin", HERE)
@@ -82,7 +82,7 @@ def cookie_of(answer: Answer) -> tuple[str, str]:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_nothing_is_told_to_whoever_is_not_logged_in(guard: Guard, dagster: Dagster, target: str) -> None:
-    for headers in ((), (("Cookie", f"{COOKIE}=made-up"),), ((OUR_HEADER, "guessed"),)):
+    for headers in ((), (("Cookie", f"{COOKIE}=made-up"),), ((HEADER, "guessed"),)):
         assert ask(guard, "GET", target, *headers).status == 401
         assert ask(guard, "POST", target, JSON, *headers).status == 401
         assert ask(guard, "GET", "/graphql", *headers, websocket=True).status == 401
@@ -116,8 +116,7 @@ def test_a_link_to_sign_in_is_no_session(guard: Guard, engine: Engine) -> None:
 
 
 def test_a_session_does_not_open_what_the_rules_refuse(guard: Guard, dagster: Dagster, cookie: tuple[str, str]) -> None:
-    ours = (OUR_HEADER, PASS)
-    for credential in (cookie, ours):
+    for credential in (cookie, signed()):
         for kind in ("text/plain", "multipart/form-data", "application/x-www-form-urlencoded"):
             assert ask(guard, "POST", "/graphql", credential, ("Content-Type", kind)).status == 415
         assert ask(guard, "GET", "/graphql?query=mutation{x}", credential).status == 405
@@ -128,7 +127,7 @@ def test_a_session_does_not_open_what_the_rules_refuse(guard: Guard, dagster: Da
 
 
 def test_our_own_processes_need_no_session(guard: Guard, dagster: Dagster) -> None:
-    assert ask(guard, "POST", "/graphql", JSON, (OUR_HEADER, PASS)).status == 200
+    assert ask(guard, "POST", "/graphql", JSON, signed()).status == 200
     assert len(dagster.reached) == 1
 
 
@@ -207,21 +206,36 @@ def test_a_wrong_token_opens_nothing_and_is_noted(guard: Guard, engine: Engine, 
         assert [tuple(row) for row in rows] == [("login", "failed", "at Dagster's UI")]
 
 
-def test_guessing_ends_and_sessions_stay(guard: Guard, cookie: tuple[str, str]) -> None:
-    assert [log_in(guard, str(guess)).status for guess in range(PER_MINUTE)] == [401] * PER_MINUTE
-    assert log_in(guard).status == 429
+def test_guesses_beyond_the_limit_fill_neither_audit_nor_log(
+    guard: Guard, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    tried = [log_in(guard, str(guess)).status for guess in range(PER_MINUTE + 20)]
+    assert tried == [401] * PER_MINUTE + [429] * 20
+    with engine.connect() as connection:
+        assert len(connection.execute(select(operator_audit)).all()) == PER_MINUTE
+    assert len(caplog.records) == PER_MINUTE
+
+
+def test_guesses_keep_out_nobody(guard: Guard, cookie: tuple[str, str]) -> None:
+    assert log_in(guard, "first").status == 401
+    assert {log_in(guard, str(guess)).status for guess in range(PER_MINUTE)} == {401, 429}
+    answer = log_in(guard)
+    assert answer.status == 303
+    assert ask(guard, "GET", "/", cookie_of(answer)).status == 200
+    assert log_in(guard, "wrong again").status == 429
     assert ask(guard, "GET", "/", cookie).status == 200
-    assert ask(guard, "POST", "/graphql", JSON, (OUR_HEADER, PASS)).status == 200
+    assert ask(guard, "POST", "/graphql", JSON, signed()).status == 200
 
 
-def test_a_minute_later_tokens_may_be_tried_again() -> None:
+def test_a_minute_later_wrong_tokens_are_noted_again() -> None:
     now = 0.0
-    attempts = Attempts(lambda: now)
-    assert [attempts.take() for _ in range(PER_MINUTE + 1)] == [True] * PER_MINUTE + [False]
+    wrong = WrongTokens(lambda: now)
+    assert [wrong.may_note() for _ in range(PER_MINUTE + 1)] == [True] * PER_MINUTE + [False]
     now = 59.9
-    assert not attempts.take()
+    assert not wrong.may_note()
     now = 60.0
-    assert attempts.take()
+    assert wrong.may_note()
 
 
 @pytest.mark.parametrize("headers", SENDERS)

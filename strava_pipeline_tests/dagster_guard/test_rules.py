@@ -8,7 +8,7 @@ import pytest
 
 from strava_pipeline.dagster_guard.asked import Asked, described
 from strava_pipeline.dagster_guard.rules import refusal
-from strava_pipeline.operator_door import OUR_HEADER
+from strava_pipeline.request_signature import HEADER
 from strava_pipeline_tests.dagster_guard.asking import FORM, HERE, HOST, JSON, asked, door, scope_of
 
 LINK = (("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"))
@@ -156,7 +156,7 @@ def test_a_form_is_sent_to_a_page_of_forms_alone() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["Origin", "Content-Type", "Content-Length", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", OUR_HEADER],
+    ["Origin", "Content-Type", "Content-Length", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", HEADER],
 )
 def test_what_counts_once_is_not_said_twice(name: str) -> None:
     good = {"Origin": HERE, "Content-Type": "application/json", "Sec-Fetch-Site": "same-origin"}.get(name, "1")

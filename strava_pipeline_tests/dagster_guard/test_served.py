@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import delete, make_url
@@ -12,13 +13,15 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
-from strava_pipeline.operator_door import OUR_HEADER, dagster_pass
+from strava_pipeline.operator_door import dagster_key
+from strava_pipeline.request_signature import HEADER
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.ops_tables import operator_sessions
 from strava_pipeline_tests.conftest import TOKEN_KEY
 from strava_pipeline_tests.dagster_guard.conftest import TOKEN, Served
+from strava_pipeline_tests.strava.loopback import Loopback, reply
 from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, athletes_being_backfilled, launch_run
 
 PATIENCE_SECONDS = 60
@@ -73,6 +76,22 @@ def test_the_bridge_launches_runs_without_a_session(served: Served, bridge: Dags
     assert run_id in {run["runId"] for run in runs}
 
 
+def test_what_the_bridge_sends_serves_nobody_else(served: Served, bridge: DagsterServer) -> None:
+    # Somebody took the port while Dagster was down.
+    with Loopback() as thief:
+        thief.answers(reply({}))
+        with pytest.raises(DagsterUnavailable):
+            athletes_being_backfilled(replace(bridge, url=thief.url))
+        [sent] = thief.asked
+    seen = tuple((name, value) for name, value in sent.headers.items() if name not in {"Host", "Content-Length"})
+    body = json.dumps({"query": RUNS})
+    for method, target in (("GET", "/server_info"), ("GET", "/"), ("POST", "/graphql")):
+        assert served.ask(method, target, *seen, body=body if method == "POST" else "").status == 401
+    # What the bridge wanted itself can be sent on once, while it is fresh.
+    again = [served.ask("POST", "/graphql", *seen, body=sent.body.decode()).status for _ in range(2)]
+    assert again == [200, 401]
+
+
 def test_logs_of_a_run_come_by_the_websocket(served: Served, bridge: DagsterServer) -> None:
     run_id = launch_run(bridge, "small_job", {}, {}, location="small")
     with open_socket(served, served.cookie) as socket:
@@ -113,8 +132,8 @@ def test_a_session_ended_in_the_database_is_ended_here(served: Served) -> None:
 
 def test_no_secret_stands_in_the_log(served: Served, bridge: DagsterServer) -> None:
     served.ask("GET", "/operator/sign-in?token=a-link-of-somebody")
-    served.ask("GET", f"/?token={TOKEN}", (OUR_HEADER, "wrong"))
+    served.ask("GET", f"/?token={TOKEN}", (HEADER, "wrong"))
     athletes_being_backfilled(bridge)
     log = served.log.read_text(encoding="utf-8")
-    for secret in ("a-link-of-somebody", TOKEN, dagster_pass(load_settings()), served.cookie.partition("=")[2]):
+    for secret in ("a-link-of-somebody", TOKEN, dagster_key(load_settings()).reveal(), served.cookie.partition("=")[2]):
         assert secret not in log

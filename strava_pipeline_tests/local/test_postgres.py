@@ -19,6 +19,7 @@ import psycopg
 import pytest
 
 from strava_pipeline.errors import ConfigurationError, WarehouseError
+from strava_pipeline.local import postgres
 from strava_pipeline.local.postgres import (
     LONGEST_SOCKET_DIR,
     SERVER_USER,
@@ -322,3 +323,40 @@ def test_the_server_ends_with_a_holder_that_is_told_to_end(used_home: Path) -> N
     while is_running(used_home) and time.monotonic() < deadline:
         pass
     assert not is_running(used_home)
+
+
+SECRETS = {
+    "STRAVA_TOKEN_KEYS": "k1:unseen",
+    "STRAVA_OPERATOR_TOKEN": "unseen",
+    "STRAVA_DATABASE_URL": "postgresql://x:unseen@h/d",
+    "DAGSTER_POSTGRES_URL": "postgresql://x:unseen@h/d",
+    "AWS_SECRET_ACCESS_KEY": "unseen",
+    "HOME": "/home/unseen",
+    "PGPASSWORD": "unseen",
+    "PGOPTIONS": "-c search_path=unseen",
+    "PGPASSFILE": "/unseen",
+    "LD_PRELOAD": "",
+}
+
+
+def test_the_server_knows_nothing_of_our_environment(used_home: Path) -> None:
+    with Holder(used_home, LC_MESSAGES="C", **SECRETS):
+        server = postmaster(used_home)
+        assert server is not None
+        # As /proc has it for the server's user.
+        for process in (server, *server.children()):
+            environment = process.environ()
+            assert not set(environment) & set(SECRETS)
+            assert "unseen" not in str(environment)
+        assert server.environ()["LC_MESSAGES"] == "C"
+
+
+def test_neither_do_the_programs_that_set_it_up(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in SECRETS.items():
+        monkeypatch.setenv(name, text)
+    # In the place of initdb and pg_ctl, a program that tells its environment.
+    monkeypatch.setattr(postgres, "_binaries", lambda: Path("/usr/bin"))
+    told = postgres._command(home, "env").stdout.decode()
+    assert "PATH=" in told
+    assert "unseen" not in told
+    assert not [name for name in SECRETS if f"{name}=" in told]

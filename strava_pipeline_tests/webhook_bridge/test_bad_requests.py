@@ -54,6 +54,12 @@ def guess(browser: Browser, *tokens: str) -> list[int]:
     return [browser.post("/login", {"csrf": csrf, "token": token}).status_code for token in tokens]
 
 
+def audited(engine: Engine) -> int:
+    """How many actions the audit holds."""
+    with engine.connect() as connection:
+        return connection.execute(select(func.count()).select_from(operator_audit)).scalar_one()
+
+
 def forge(client: FlaskClient, times: int) -> list[int]:
     headers = signed(delivery(), secret="guess")
     return [client.post(PATH, data=delivery(), headers=headers).status_code for _ in range(times)]
@@ -102,12 +108,23 @@ def test_where_nobody_knows_who_guesses_the_right_token_passes(
     stranger, operator = Browser(app, address=address), Browser(app, address=address)
     assert guess(stranger, *map(str, range(PER_MINUTE + 20))) == [401] * PER_MINUTE + [429] * 20
     # Guesses beyond the limit fill neither log nor audit.
-    with engine.connect() as connection:
-        assert connection.execute(select(func.count()).select_from(operator_audit)).scalar_one() == PER_MINUTE
+    assert audited(engine) == PER_MINUTE
     assert sum("wrong operator's token" in record.getMessage() for record in caplog.records) == PER_MINUTE
     assert max(len(record.getMessage()) for record in caplog.records) < 1000
     assert guess(operator, OPERATOR_TOKEN) == [303]
     assert operator.get("/").status_code == 200
+
+
+def test_guesses_from_many_addresses_fill_neither_audit_nor_log(
+    app: Flask, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    for host in range(PER_MINUTE + 20):
+        assert guess(Browser(app, address=f"2001:db8:0:{host:x}::1"), "wrong") == [401]
+    assert audited(engine) == PER_MINUTE
+    assert sum("wrong operator's token" in record.getMessage() for record in caplog.records) == PER_MINUTE
+    # The right one is noted all the same.
+    assert guess(Browser(app, address="2001:db8:1::1"), OPERATOR_TOKEN) == [303]
+    assert audited(engine) == PER_MINUTE + 1
 
 
 @pytest.mark.parametrize("proxies", ["0", "1"])

@@ -1,19 +1,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from strava_pipeline.operator_door import OUR_HEADER
+from strava_pipeline.request_signature import HEADER, Signature
 from strava_pipeline.secret import Secret
 from strava_pipeline_tests.strava.loopback import Loopback, Raw, Reply, reply
 from webhook_bridge import dagster_api
 from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, launch_backfill, launch_run
 
-PASS = "what-the-guard-wants-to-see"
+KEY = Secret("by-which-the-guard-knows-us")
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def answered(**answer: Any) -> Reply:
 
 
 def server_at(url: str) -> DagsterServer:
-    return DagsterServer(url, Secret(PASS))
+    return DagsterServer(url, KEY)
 
 
 def launch(dagster: Loopback) -> str:
@@ -116,17 +117,26 @@ def test_nobody_there_means_away() -> None:
         launch_run(server_at(f"http://127.0.0.1:{port}"), "webhook_sync", {}, {})
 
 
-def test_the_guard_is_shown_the_pass_and_nobody_else_sees_it(
+def test_each_request_is_signed_for_itself_and_the_key_stays_here(
     dagster: Loopback, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dagster.answers(answered(__typename="LaunchRunSuccess", run={"id": "run-1"}))
-    launch(dagster)
-    assert dagster.asked[0].headers[OUR_HEADER] == PASS
-    assert PASS not in repr(server_at(dagster.url))
-    assert PASS not in caplog.text
+    caplog.set_level(logging.DEBUG)
+    for number in range(2):
+        dagster.answers(answered(__typename="LaunchRunSuccess", run={"id": f"run-{number}"}))
+        launch(dagster)
+    signatures = [Signature.parse(asked.headers[HEADER]) for asked in dagster.asked]
+    assert dagster.asked[0].body == dagster.asked[1].body
+    assert len(set(signatures)) == 2
+    for signature, asked in zip(signatures, dagster.asked, strict=True):
+        assert signature is not None
+        assert signature.fits(asked.body, KEY)
+        assert "Authorization" not in asked.headers
+        assert KEY.reveal() not in f"{asked.headers}{asked.body!r}"
+    assert KEY.reveal() not in repr(server_at(dagster.url))
+    assert KEY.reveal() not in caplog.text
 
 
-def test_another_host_is_not_shown_the_pass(dagster: Loopback) -> None:
+def test_nothing_signed_follows_to_another_host(dagster: Loopback) -> None:
     with Loopback() as elsewhere:
         dagster.answers(Reply(307, b"", {"Location": f"{elsewhere.url}/graphql"}))
         with pytest.raises(DagsterUnavailable, match="is away"):
@@ -139,4 +149,4 @@ def test_being_kept_out_tells_what_to_set(dagster: Loopback, status: int) -> Non
     dagster.answers(Reply(status, b"no\n"))
     with pytest.raises(DagsterUnavailable, match=rf"does not let us in \({status}\).*STRAVA_TOKEN_KEYS") as caught:
         launch(dagster)
-    assert PASS not in str(caught.value)
+    assert KEY.reveal() not in str(caught.value)
