@@ -305,8 +305,12 @@ class _SecretFiles(_NamedValues):
 
 
 def _read_settings_file(path: Path) -> dict[str, str | None]:
-    """The variables in the file; ``ConfigurationError`` names the first line that is none."""
+    """The variables in the file; ``ConfigurationError`` names the first line that is none, and a file of others."""
     try:
+        for ours in (path.parent, path):
+            # Whoever owns them could have this program, and with it this user, do anything.
+            if ours.stat().st_uid not in {os.geteuid(), 0}:
+                raise ConfigurationError(f"{ours} belongs to another user: chown it, or choose another STRAVA_HOME")
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return {}

@@ -74,6 +74,8 @@ def main() -> None:
     forbid_core_dumps()
     # For all that this command and what it starts write, by whatever library: the settings, reports, Dagster's logs.
     os.umask(0o077)
+    # Nor does what this command starts look for modules where it was called: others may have put some there.
+    os.environ["PYTHONSAFEPATH"] = "1"
     if level := os.environ.get("STRAVA_LOG_LEVEL"):
         handler = logging.StreamHandler()
         handler.setFormatter(redaction.LogFormat("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from strava_pipeline.cli.dead_runs import end_dead_runs
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.local import work_folder
 from strava_pipeline.local.dagster_home import prepare
 from strava_pipeline.pool import set_up_pool
 from strava_pipeline.settings import Settings
@@ -27,12 +28,16 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
     storage = dagster_url(settings)
     create_database(storage)
     ours = database_url(settings).render_as_string(hide_password=False)
-    return prepare(settings, storage) | {
-        "STRAVA_DATABASE_URL": ours,
-        # Not theirs, should it stand in our environment.
-        "STRAVA_DATABASE_OWNER_URL": "",
-        "STRAVA_HOME": str(settings.home),
-    }
+    return (
+        prepare(settings, storage)
+        | work_folder.environment(settings)
+        | {
+            "STRAVA_DATABASE_URL": ours,
+            # Not theirs, should it stand in our environment.
+            "STRAVA_DATABASE_OWNER_URL": "",
+            "STRAVA_HOME": str(settings.home),
+        }
+    )
 
 
 @contextmanager

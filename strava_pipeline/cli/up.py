@@ -27,6 +27,7 @@ def up() -> None:
     from strava_pipeline.cli.sign_in import new_login_link
     from strava_pipeline.local.services import bridge, dagster_services, logs_of
     from strava_pipeline.local.supervisor import Supervisor, check_port_free
+    from strava_pipeline.local.work_folder import work_folder
     from strava_pipeline.warehouse.migrate import open_warehouse
     from webhook_bridge.app import check_settings
 
@@ -46,7 +47,13 @@ def up() -> None:
     environment = dagster_environment(settings)
     # In a process of its own, since this one lasts for years and should not load Dagster. It can fail for nothing
     # that the services, which log it, would not fail for as well.
-    subprocess.run(TIDY, env=os.environ | environment, stderr=subprocess.DEVNULL, check=False)  # noqa: S603  a constant
+    subprocess.run(  # noqa: S603  a constant
+        TIDY,
+        env=os.environ | environment,
+        cwd=work_folder(settings.home),
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
     with Supervisor() as supervisor:
         for service in dagster_services(settings.home, dagster_port, environment):
             supervisor.start(service)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from strava_pipeline.local.dagster_home import shipped_file
 from strava_pipeline.local.supervisor import Service
+from strava_pipeline.local.work_folder import work_folder
 from strava_pipeline.settings import secret_variables
 
 LOOPBACK = "127.0.0.1"
@@ -39,12 +40,14 @@ def dagster_services(home: Path, port: int, environment: Mapping[str, str]) -> l
             logs_of(home) / "dagster-webserver.log",
             _with_secrets(environment, WEBSERVER_SECRETS),
             ready_url=f"http://{LOOPBACK}:{port}/health/ready",
+            folder=work_folder(home),
         ),
         Service(
             "dagster-daemon",
             _python("dagster._daemon", "run", *workspace),
             logs_of(home) / "dagster-daemon.log",
             _with_secrets(environment, DAEMON_SECRETS),
+            folder=work_folder(home),
         ),
     ]
 
@@ -57,6 +60,7 @@ def bridge(home: Path, port: int, environment: Mapping[str, str]) -> Service:
         logs_of(home) / "bridge.log",
         _with_secrets(environment, BRIDGE_SECRETS),
         ready_url=f"http://{LOOPBACK}:{port}/health/ready",
+        folder=work_folder(home),
     )
 
 
@@ -68,6 +72,7 @@ def mock_strava(home: Path, port: int, environment: Mapping[str, str]) -> Servic
         logs_of(home) / "mock-strava.log",
         environment,
         ready_url=f"http://{LOOPBACK}:{port}/mock/athletes",
+        folder=work_folder(home),
     )
 
 

@@ -33,13 +33,14 @@ class ServiceFailed(StravaPipelineError):
 
 @dataclass(frozen=True)
 class Service:
-    """One process: its command, what it needs in the environment, and how to see that it is ready."""
+    """One process: its command, what it needs in the environment, where it works, and how to see that it is ready."""
 
     name: str
     command: tuple[str, ...]
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     ready_url: str | None = None
+    folder: Path | None = None
 
 
 class Supervisor:
@@ -66,6 +67,7 @@ class Supervisor:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=os.environ | dict(service.environment),
+                cwd=service.folder,
                 start_new_session=True,
                 preexec_fn=_end_with_parent,  # noqa: PLW1509  one system call, no lock
             )

@@ -57,15 +57,29 @@ def umask_of(process: psutil.Process) -> int:
     return int(found[1], 8)
 
 
+def sockets_of(process: psutil.Process) -> list[Path]:
+    """Where a code server of Dagster's listens."""
+    arguments = process.cmdline()
+    return [Path(after) for before, after in zip(arguments, arguments[1:], strict=False) if before == "--socket"]
+
+
 def run_up(installation: Installation) -> tuple[set[tuple[str, ...]], set[int], int]:
-    """Run everything until it answers; core limits and umasks of all its processes, and how many those are."""
+    """Run everything until it answers; core limits and umasks of all its processes, and how many those are.
+
+    Each works in the home, and so do the sockets by which they talk.
+    """
     process = installation.start("up")
     assert process.stdout is not None
     assert any("Ctrl-C stops" in line for line in process.stdout)
     try:
         noted = installation.home / "postgres" / "postmaster.pid"
         server = psutil.Process(int(noted.read_text().split()[0]))
-        ours = [server, psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        services = psutil.Process(process.pid).children(recursive=True)
+        assert {Path(one.cwd()) for one in services} == {installation.home / "work"}
+        sockets = [path for one in services for path in sockets_of(one)]
+        assert sockets
+        assert {path.parent for path in sockets} == {installation.home / "tmp"}
+        ours = [server, psutil.Process(process.pid), *services]
         return {limits(one) for one in ours}, {umask_of(one) for one in ours}, len(ours)
     finally:
         process.send_signal(signal.SIGINT)
