@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -60,7 +61,7 @@ def umask_of(process: psutil.Process) -> int:
 def sockets_of(process: psutil.Process) -> list[Path]:
     """Where a code server of Dagster's listens."""
     arguments = process.cmdline()
-    return [Path(after) for before, after in zip(arguments, arguments[1:], strict=False) if before == "--socket"]
+    return [Path(after) for before, after in pairwise(arguments) if before == "--socket"]
 
 
 def run_up(installation: Installation) -> tuple[set[tuple[str, ...]], set[int], int]:
