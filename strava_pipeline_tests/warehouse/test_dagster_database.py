@@ -80,20 +80,18 @@ def owner(own: Own) -> object:
     return own.value(f"SELECT datdba::regrole::text FROM pg_database WHERE datname = '{name}'")  # noqa: S608  ours
 
 
-def test_who_may_only_create_databases_makes_it_and_opens_it_to_dagsters_login_alone(own: Own) -> None:
-    own.run(f'ALTER ROLE "{own.maker}" CREATEDB')
+@pytest.mark.parametrize(
+    ("right", "whose"),
+    [
+        pytest.param("CREATEDB", "maker", id="who may not give it away opens it to Dagster's login"),
+        pytest.param("SUPERUSER", "plain", id="a superuser gives it to Dagster's login"),
+    ],
+)
+def test_whoever_may_create_databases_makes_it_for_dagsters_login_alone(own: Own, right: str, whose: str) -> None:
+    own.run(f'ALTER ROLE "{own.maker}" {right}')
     for _ in range(2):
         ensure_dagster_database(load_settings())
-    assert owner(own) == f'"{own.maker}"'
-    assert own.value(f"SELECT has_database_privilege('public', '{own.dagster}', 'CONNECT')") is False
-    check_dagster_works(own)
-
-
-def test_a_superuser_makes_it_dagsters_logins_own(own: Own) -> None:
-    own.run(f'ALTER ROLE "{own.maker}" SUPERUSER')
-    for _ in range(2):
-        ensure_dagster_database(load_settings())
-    assert owner(own) == f'"{own.plain}"'
+    assert owner(own) == f'"{getattr(own, whose)}"'
     assert own.value(f"SELECT has_database_privilege('public', '{own.dagster}', 'CONNECT')") is False
     check_dagster_works(own)
 
