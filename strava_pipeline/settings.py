@@ -96,7 +96,8 @@ class Settings(BaseSettings):
         None, description="a read-only copy of that Postgres, for pages while the first is away"
     )
     database_owner_url: SecretStr | None = Field(
-        None, description="the same Postgres for migrate, as the login that owns the tables; unset: STRAVA_DATABASE_URL"
+        None,
+        description="the same Postgres as the tables' owner, for migrate and analysts add; unset: STRAVA_DATABASE_URL",
     )
     sql_database_url: SecretStr | None = Field(
         None, description="the same Postgres for sql, as a login that may only read; unset: the one that migrate made"

@@ -17,7 +17,7 @@ import psutil
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
-from sqlalchemy import Engine, make_url
+from sqlalchemy import URL, Engine, make_url
 
 from strava_pipeline import redaction
 from strava_pipeline.keyring import Keyring, generate_key
@@ -236,7 +236,7 @@ def _memory_folder() -> str | None:
 
 
 @contextmanager
-def opened(address: str) -> Iterator[Engine]:
+def opened(address: str | URL) -> Iterator[Engine]:
     """An engine for the time of a block."""
     engine = open_engine(make_url(address))
     yield engine

@@ -59,8 +59,9 @@ def _check_may_make(connection: Connection, name: str, role: str) -> None:
 
     if not may_create_roles(connection):
         raise WarehouseError(
-            f"this database user may not make logins: as an administrator, run CREATE ROLE {name} LOGIN PASSWORD '...'"
-            f' IN ROLE "{role}", then strava-pipeline migrate'
+            "this database user may not make logins: set STRAVA_DATABASE_OWNER_URL to one that may, or, as an"
+            f" administrator, run CREATE ROLE {name} LOGIN PASSWORD '...' IN ROLE \"{role}\", then strava-pipeline"
+            " migrate"
         )
     if role_exists(connection, name):
         raise WarehouseError(
@@ -76,6 +77,9 @@ def list_() -> None:
 
     settings = load_settings()
     with open_warehouse(settings) as engine, engine.connect() as connection:
-        for analyst in found(connection, settings.analyst_role):
+        there = found(connection, settings.analyst_role)
+        if not there:
+            click.echo("nobody is an analyst yet: run strava-pipeline analysts add NAME")
+        for analyst in there:
             limits = " ".join(f"{name}={value}" for name, value in sorted(analyst.settings.items()))
             click.echo(f"{analyst.name} connections={analyst.connection_limit} {limits}".rstrip())

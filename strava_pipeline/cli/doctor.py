@@ -87,20 +87,18 @@ def _logins(settings: Settings) -> str:
     from strava_pipeline.logins import Login
     from strava_pipeline.warehouse.engine import sql_login, sql_url
     from strava_pipeline.warehouse.migrate import open_warehouse
-    from strava_pipeline.warehouse.rights import has_reserved_connections, superfluous_rights
+    from strava_pipeline.warehouse.rights import superfluous_rights, what_analysts_may_take
 
     with open_warehouse(settings) as engine, engine.connect() as connection:
         login, more = engine.url.username, superfluous_rights(connection)
         if more:
             raise Advice(
                 f"{login} may more than the pipeline needs ({', '.join(more)}): put it into STRAVA_DATABASE_OWNER_URL,"
-                " for migrate, and into STRAVA_DATABASE_URL a plain login, which migrate gives its rights"
+                " for migrate and analysts add, and into STRAVA_DATABASE_URL a plain login, which migrate gives its"
+                " rights"
             )
-        if not has_reserved_connections(connection):
-            raise Advice(
-                f"analysts may take every connection: set reserved_connections in postgresql.conf, and run"
-                f' GRANT pg_use_reserved_connections TO "{login}" as an administrator'
-            )
+        if advice := what_analysts_may_take(connection):
+            raise Advice(advice)
     for reader in (Login.SQL, Login.SQL_AS_ANALYST):
         try:
             sql_url(settings, reader)

@@ -13,8 +13,8 @@ from strava_pipeline.local import work_folder
 from strava_pipeline.local.dagster_home import prepare
 from strava_pipeline.pool import set_up_pool
 from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.dagster_database import ensure_dagster_database
 from strava_pipeline.warehouse.engine import dagster_url, database_url
-from strava_pipeline.warehouse.migrate import create_database
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -26,7 +26,7 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
     It names our own database as well, so that runs find it whatever started them; each by the login for daily work.
     """
     storage = dagster_url(settings)
-    create_database(storage)
+    ensure_dagster_database(settings)
     ours = database_url(settings).render_as_string(hide_password=False)
     return (
         prepare(settings, storage)

@@ -62,7 +62,7 @@ def init() -> None:
 def migrate() -> None:
     """Create or update the tables, the logins' rights, the analysts' role, and Dagster's own database."""
     from strava_pipeline.warehouse import migrate as migrations
-    from strava_pipeline.warehouse.engine import dagster_url
+    from strava_pipeline.warehouse.dagster_database import ensure_dagster_database
 
     settings = load_settings()
     close_to_others(settings)
@@ -70,6 +70,6 @@ def migrate() -> None:
     for left in prepared.left:
         # The tables are there all the same.
         say(f"strava-pipeline: {left}", err=True)
-    migrations.create_database(dagster_url(settings))
     before = prepared.before
     say(f"tables at {migrations.HEAD}" + (f", were at {before}" if before != migrations.HEAD and before else ""))
+    ensure_dagster_database(settings)

@@ -268,6 +268,8 @@ def _initialise(home: Path) -> None:
     result = _command(
         home, "initdb", "-D", str(fresh), "-U", SUPERUSER, "--auth=peer", "--encoding=UTF8",
         "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C",
+        # Into the file as well: a reload complains of a file that says otherwise than the command line.
+        *SERVER_OPTIONS.split(),
     )  # fmt: skip
     if result.returncode:
         raise WarehouseError(f"the embedded Postgres cannot be set up in {home}: {_last_line(result.stdout)}")

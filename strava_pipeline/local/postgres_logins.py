@@ -213,7 +213,7 @@ def _ensure_login(connection: Connection[Any], login: Login, secret: str) -> Non
     role, limit = Identifier(login), CONNECTION_LIMITS.get(login, -1)
     reserving = login is not Login.SQL_AS_ANALYST
     settings = {f"{name}={value}" for name, value in _SETTINGS[login].items()}
-    found = connection.execute(_ROLE, [_RESERVING, login]).fetchone()
+    found, reserved = connection.execute(_ROLE, [_RESERVING, login]).fetchone(), False
     if found is not None:
         plain, limited, verifier, configured, reserved = found
         right = plain and limited == limit and settings <= set(configured) and reserved == reserving
@@ -231,8 +231,9 @@ def _ensure_login(connection: Connection[Any], login: Login, secret: str) -> Non
     )
     for name, value in _SETTINGS[login].items():
         connection.execute(SQL("ALTER ROLE {} SET {} = {}").format(role, Identifier(name), Literal(value)))
-    change = SQL("GRANT {} TO {}") if reserving else SQL("REVOKE {} FROM {}")
-    connection.execute(change.format(Identifier(_RESERVING), role))
+    if reserved != reserving:
+        change = SQL("GRANT {} TO {}") if reserving else SQL("REVOKE {} FROM {}")
+        connection.execute(change.format(Identifier(_RESERVING), role))
 
 
 def is_secret_of(secret: str, verifier: str | None) -> bool:

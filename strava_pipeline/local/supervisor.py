@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -25,6 +26,8 @@ GRACE_SECONDS = 10.0
 POLL_SECONDS = 0.1
 LOG_CAP_BYTES = 10 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
+_LINK_OF_SQLALCHEMY = "(Background on this error at:"
+_ERROR_OF_SQLALCHEMY = re.compile(r"sqlalchemy\.\S+: ")
 
 
 class ServiceFailed(StravaPipelineError):
@@ -188,5 +191,8 @@ def _answers(url: str) -> bool:
 
 
 def _last_line(log: Path) -> str:
+    """The last line that tells something; below an error of SQLAlchemy's stand its statement and a link."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    if lines and lines[-1].startswith(_LINK_OF_SQLALCHEMY):
+        lines = [line for line in lines if _ERROR_OF_SQLALCHEMY.match(line)] or lines[:-1]
     return lines[-1].strip() if lines else "it said nothing"

@@ -237,8 +237,16 @@ def repeated(engine: Engine, work: Callable[[Connection], Result]) -> Result:
 
 def away(url: URL, error: BaseException) -> DatabaseAway:
     """What a driver's failure to reach the database, or to get an answer in time, becomes."""
-    what = "did not answer in time" if isinstance(error, LockNotAvailable | QueryCanceled) else "is away"
+    if isinstance(error, LockNotAvailable | QueryCanceled):
+        what = "did not answer in time"
+    else:
+        what = "refuses" if is_refusal(error) else "is away"
     return DatabaseAway(f"the database at {shown(url)} {what}: {_reason(error)}")
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether a server is there and lets nobody in with this address; psycopg has no code of such an error."""
+    return isinstance(error, OperationalError) and error.sqlstate is None and " FATAL: " in str(error)
 
 
 def _reason(error: BaseException) -> str:

@@ -8,16 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from psycopg.errors import LockNotAvailable
-from sqlalchemy import URL, Connection, Engine, create_engine, inspect, make_url, text
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from psycopg.errors import InsufficientPrivilege, LockNotAvailable
+from sqlalchemy import URL, Connection, Engine, inspect, text
 
 from strava_pipeline.errors import DatabaseAway, WarehouseError
 from strava_pipeline.logins import Login
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.analyst import ensure_analyst_role, join_analysts
 from strava_pipeline.warehouse.engine import (
-    CONNECT_SECONDS,
     administrator_url,
     database_url,
     open_engine,
@@ -68,9 +66,9 @@ def prepare(settings: Settings) -> Prepared:
 
     ``WarehouseError`` as :func:`migrate`.
     """
-    with _opened(owner_url(settings)) as owner:
+    with _explaining_rights(), _opened(owner_url(settings)) as owner:
         before = migrate(owner)
-    with _opened(administrator_url(settings)) as administrator:
+    with _explaining_rights(), _opened(administrator_url(settings)) as administrator:
         try:
             left = ensure_analyst_role(administrator, settings.analyst_role)
         except WarehouseError as error:
@@ -80,6 +78,19 @@ def prepare(settings: Settings) -> Prepared:
             # One at a time: two that grant the same at once disturb each other.
             connection.exec_driver_sql(f"LOCK TABLE {VERSION_SCHEMA}.{VERSION_TABLE} IN SHARE ROW EXCLUSIVE MODE")
             return Prepared(before, left + _give_rights(connection, settings))
+
+
+@contextmanager
+def _explaining_rights() -> Iterator[None]:
+    try:
+        yield
+    except WarehouseError as error:
+        if isinstance(error.__cause__, InsufficientPrivilege):
+            raise WarehouseError(
+                f"{error}: the tables are their owner's; set STRAVA_DATABASE_OWNER_URL to that login, in a new database"
+                " to one that may make them, and run strava-pipeline migrate"
+            ) from error
+        raise
 
 
 def _give_rights(connection: Connection, settings: Settings) -> list[str]:
@@ -180,43 +191,6 @@ def is_empty(engine: Engine) -> bool:
     """Nothing of ours has been created in this database yet."""
     with engine.connect() as connection:
         return not inspect(connection).has_table(VERSION_TABLE, schema=VERSION_SCHEMA)
-
-
-def create_database(url_text: str) -> None:
-    """Create the database an address names if it is not there; needs the right to create databases then.
-
-    A new one is open to the login that made it, and to nobody else.
-    """
-    url = make_url(url_text).set(drivername="postgresql+psycopg")
-    if _exists(url):
-        return
-    admin = create_engine(
-        url.set(database="postgres"), isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": CONNECT_SECONDS}
-    )
-    try:
-        with admin.connect() as connection:
-            quoted = connection.dialect.identifier_preparer.quote(str(url.database))
-            connection.exec_driver_sql(f"CREATE DATABASE {quoted}")
-            connection.exec_driver_sql(f"REVOKE ALL ON DATABASE {quoted} FROM PUBLIC")
-    except (IntegrityError, OperationalError, ProgrammingError) as error:
-        if "already exists" in str(error.orig):
-            return
-        reason = str(error.orig).strip().splitlines()[-1]
-        raise WarehouseError(f"database {url.database} cannot be created: {reason}") from None
-    finally:
-        admin.dispose()
-
-
-def _exists(url: URL) -> bool:
-    """Whether its login gets into the database; one that may enter no other one needs no more."""
-    engine = create_engine(url, connect_args={"connect_timeout": CONNECT_SECONDS})
-    try:
-        with engine.connect():
-            return True
-    except OperationalError:
-        return False  # for whatever reason: creating it tells
-    finally:
-        engine.dispose()
 
 
 def _stored_revision(connection: Connection) -> str:

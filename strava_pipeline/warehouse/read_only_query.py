@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg.errors import InsufficientPrivilege
 from psycopg.sql import SQL
 from sqlalchemy import URL
 
@@ -28,6 +29,15 @@ CURSOR = "answer"
 # Behind white space, comments and brackets.
 _FIRST_WORD = re.compile(r"(?:\s|\(|--[^\n]*\n?|/\*.*?\*/)*(\w*)", re.DOTALL)
 _QUERIES = frozenset({"select", "values", "table", "with"})
+
+
+_PARTLY_READABLE = """
+SELECT c.relname, c.oid::regclass::text, string_agg(a.attname, ', ' ORDER BY a.attnum)
+FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relkind IN ('r', 'p') AND has_any_column_privilege(c.oid, 'SELECT')
+    AND NOT has_column_privilege(c.oid, a.attnum, 'SELECT')
+GROUP BY c.oid ORDER BY 2
+"""
 
 
 @dataclass(frozen=True)
@@ -48,19 +58,42 @@ def answering(url: URL, query: str, seconds: float) -> Iterator[Answer]:
     ends_at = time.monotonic() + seconds
     with _connected(url, seconds) as connection:
         try:
-            connection.read_only = True
-            # A plan for all rows, not for the first ones.
-            connection.execute("SELECT set_config('cursor_tuple_fraction', '1', true)")
-            _limit(connection, ends_at)
-            with connection.cursor(name=CURSOR) as cursor:
-                # By the protocol that takes one statement only.
-                cursor.execute(query.encode())
-                names = [column.name for column in cursor.description or ()]
-                yield Answer(names, _rows(connection, cursor, ends_at))
-        except (psycopg.Error, UnicodeError) as error:
-            raise WarehouseError(f"the query failed: {_in_one_line(error)}") from None
+            with _in_our_words(connection):
+                connection.read_only = True
+                # A plan for all rows, not for the first ones.
+                connection.execute("SELECT set_config('cursor_tuple_fraction', '1', true)")
+                _limit(connection, ends_at)
+                with connection.cursor(name=CURSOR) as cursor:
+                    # By the protocol that takes one statement only.
+                    cursor.execute(query.encode())
+                    names = [column.name for column in cursor.description or ()]
+                    yield Answer(names, _rows(connection, cursor, ends_at))
         finally:
             connection.close()  # whatever state it is in
+
+
+@contextmanager
+def _in_our_words(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    try:
+        try:
+            yield
+        except InsufficientPrivilege as error:
+            reason = _in_one_line(error)
+            raise WarehouseError(f"the query failed: {reason}{_hidden_columns(connection, reason)}") from None
+    except (psycopg.Error, UnicodeError) as error:
+        raise WarehouseError(f"the query failed: {_in_one_line(error)}") from None
+
+
+def _hidden_columns(connection: psycopg.Connection[Any], reason: str) -> str:
+    """What to do about tables of which this login may read some columns, if the refusal names one."""
+    connection.rollback()
+    words = set(re.findall(r"\w+", reason))
+    told = [
+        f": {table} has hidden columns ({hidden}), name the columns you want"
+        for name, table, hidden in connection.execute(_PARTLY_READABLE).fetchall()
+        if name in words
+    ]
+    return "".join(told)
 
 
 def _check_is_query(query: str) -> None:

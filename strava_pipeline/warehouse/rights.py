@@ -60,6 +60,12 @@ SELECT count(*) FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
 WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
     AND nspname !~ '^pg_' AND nspname NOT IN ('information_schema', '{SCHEMA}', '{OPS}')
 """  # noqa: S608  constants
+RESERVING_VERSION = 16
+_RESERVED = """
+SELECT current_setting('server_version_num')::int / 10000, quote_ident(current_user),
+    coalesce(current_setting('reserved_connections', true), '0')::int > 0,
+    EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'pg_use_reserved_connections' AND pg_has_role(oid, 'USAGE'))
+"""
 _PUBLIC_RIGHTS = """
 SELECT count(*) FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
 WHERE datname = current_database() AND grantee = 0
@@ -156,16 +162,21 @@ def superfluous_rights(connection: Connection) -> list[str]:
     return [name for name, has in zip(names, found, strict=True) if has]
 
 
-def has_reserved_connections(connection: Connection) -> bool:
-    """Whether analysts who take every connection leave this login some; a server before Postgres 16 reserves none."""
-    return bool(
-        connection.execute(
-            text(
-                "SELECT coalesce(current_setting('reserved_connections', true), '0')::int > 0 AND EXISTS (SELECT 1"
-                " FROM pg_roles WHERE rolname = 'pg_use_reserved_connections' AND pg_has_role(oid, 'USAGE'))"
-            )
-        ).scalar_one()
-    )
+def what_analysts_may_take(connection: Connection) -> str:
+    """Whether analysts may leave this login no connection, and what helps, in one line; '' if they may not."""
+    return _to_reserve(*connection.execute(text(_RESERVED)).one())
+
+
+def _to_reserve(version: int, login: str, reserved: bool, granted: bool) -> str:
+    if version < RESERVING_VERSION:
+        return (
+            f"analysts may take every connection: Postgres {version} can reserve none for the pipeline, as"
+            f" {RESERVING_VERSION} and later do; keep their CONNECTION LIMITs together well below max_connections"
+        )
+    missing = [] if reserved else ["set reserved_connections in postgresql.conf and restart the server"]
+    if not granted:
+        missing.append(f"run GRANT pg_use_reserved_connections TO {login} as an administrator")
+    return f"analysts may take every connection: {', and '.join(missing)}" if missing else ""
 
 
 def is_superuser(connection: Connection) -> bool:

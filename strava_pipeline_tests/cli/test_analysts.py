@@ -63,8 +63,19 @@ def test_who_may_not_make_logins_is_told_what_an_administrator_runs(
     server: Server, database_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STRAVA_DATABASE_OWNER_URL", server.url(database_name, Login.OWNER))
-    with pytest.raises(WarehouseError, match=r"may not make logins: as an administrator, run CREATE ROLE mira LOGIN"):
+    with pytest.raises(WarehouseError, match=r"may not make logins: .*administrator, run CREATE ROLE mira LOGIN"):
         call("add", "mira")
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_plain_login_is_told_which_setting_names_a_stronger_one() -> None:
+    with pytest.raises(WarehouseError, match="may not make logins: set STRAVA_DATABASE_OWNER_URL to one that may"):
+        call("add", "mira")
+
+
+@pytest.mark.usefixtures("settings")
+def test_the_list_of_nobody_says_so() -> None:
+    assert call("list") == "nobody is an analyst yet: run strava-pipeline analysts add NAME\n"
 
 
 def test_a_login_that_cannot_become_an_analyst_is_not_made(

@@ -159,6 +159,26 @@ def test_connections_that_analysts_may_take_are_a_warning(
     monkeypatch.setenv("STRAVA_DATABASE_URL", url.render_as_string(hide_password=False))
     lines, _ = examine(monkeypatch)
     (told,) = [line for line in lines if line.startswith("warn  logins")]
-    assert "analysts may take every connection: set reserved_connections" in told
+    grant_of_it = "GRANT pg_use_reserved_connections TO unreserved"
+    assert told.endswith(f"analysts may take every connection: run {grant_of_it} as an administrator")
+    with admin_engine.begin() as connection:
+        connection.exec_driver_sql(grant_of_it)
+    lines, _ = examine(monkeypatch)
+    assert [line for line in lines if line.startswith("ok    logins")]
     with admin_engine.begin() as connection:
         connection.exec_driver_sql("DROP OWNED BY unreserved; DROP ROLE unreserved")
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_database_in_which_dagster_may_make_no_tables_is_a_fault(
+    server: Server, empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = make_url(server.url(str(make_url(empty_database).database), Login.PIPELINE))
+    examine(monkeypatch)
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", theirs.render_as_string(hide_password=False))
+    done = CliRunner().invoke(cli, ["doctor"])
+    (told,) = [line for line in done.output.splitlines() if line.startswith("FAIL  Dagster")]
+    assert "may not make its tables" in told
+    assert (
+        f'in that database, run GRANT CONNECT, TEMPORARY ON DATABASE "{theirs.database}" TO "strava_pipeline"' in told
+    )

@@ -122,3 +122,27 @@ def test_migrate_tells_in_one_line_each_what_an_administrator_runs(
     assert 'run CREATE ROLE "nobody_made_it" NOLOGIN as an administrator' in told
     assert "login strava_sql is there, but its secret is not in" in told
     assert "make large objects and run loops: in this database, as a superuser, run DO $do$" in told
+
+
+def test_a_plain_login_that_migrates_is_told_which_setting_names_the_owner(
+    empty: str, database_name: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a new database as in one that has its tables."""
+    for name in (empty, database_name):
+        monkeypatch.setenv("STRAVA_DATABASE_URL", server.url(name, Login.PIPELINE))
+        with pytest.raises(
+            WarehouseError, match=r"refuses: permission denied .* set STRAVA_DATABASE_OWNER_URL"
+        ) as told:
+            CliRunner().invoke(cli, ["migrate"], catch_exceptions=False)
+        assert "\n" not in str(told.value)
+
+
+def test_migrate_makes_dagsters_database_as_the_stronger_login(
+    empty: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRAVA_DATABASE_URL", server.url(empty, Login.DAGSTER))
+    monkeypatch.setenv("STRAVA_DATABASE_OWNER_URL", server.set_up_url(empty))
+    migrate()
+    with as_superuser(server.socket_dir, server.port) as connection:
+        owner = "SELECT datdba::regrole::text FROM pg_database WHERE datname = %s"
+        assert connection.execute(owner, [f"{empty}_dagster"]).fetchone() == (Login.DAGSTER,)

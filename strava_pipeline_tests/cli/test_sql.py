@@ -214,3 +214,19 @@ def test_as_an_analyst_it_reads_nothing_of_the_pipelines_own_tables() -> None:
     assert "\n" not in str(refused.value)
     assert run("SELECT count(*) FROM strava.rides", "--as-analyst", "--format", "csv") == "count\n0\n"
     assert run("SELECT count(*) FROM ops.users", "--format", "csv") == "count\n0\n"
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize("query", ["SELECT * FROM ops.users", "TABLE ops.users", "SELECT email_nonce FROM ops.users"])
+def test_hidden_columns_are_told_with_what_to_do(query: str) -> None:
+    told = r"for table users: ops\.users has hidden columns \(.*strava_access_token.*\), name the columns you want$"
+    with pytest.raises(WarehouseError, match=told) as caught:
+        run(query)
+    assert "\n" not in str(caught.value)
+    assert "athlete_id" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_refusal_for_another_reason_tells_of_no_hidden_columns() -> None:
+    with pytest.raises(WarehouseError, match=r"permission denied for function pg_read_file$"):
+        run("SELECT pg_read_file('users') FROM ops.quota_windows")

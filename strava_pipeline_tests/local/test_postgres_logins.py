@@ -276,3 +276,14 @@ def test_rights_taken_or_given_meanwhile_are_put_right(home: Path) -> None:
         assert value(url, "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user") is False
         with pytest.raises(Exception, match="permission denied for database"):
             value(make_url(url).set(database="strava_dagster"), "SELECT 1")
+
+
+def test_the_first_start_warns_of_nothing(home: Path) -> None:
+    with using_server(home) as server:
+        value(server.set_up_url("postgres"), "SELECT pg_reload_conf()")
+        # Reloading the access files is noticed by a session that starts after it.
+        value(server.set_up_url("postgres"), "SELECT 1")
+    log = (home / "postgres" / "server.log").read_text()
+    assert "reloading configuration files" in log
+    for bad in ("contains errors", "cannot be changed", "WARNING", "ERROR"):
+        assert bad not in log

@@ -103,6 +103,23 @@ def test_a_service_that_ends_by_itself_is_named_with_its_last_words(tmp_path: Pa
     assert str(caught.value) == f"short ended with exit code 1: no such table (log: {log})"
 
 
+@pytest.mark.parametrize(
+    "statement", ["\nCREATE TABLE runs (\n\tid BIGSERIAL NOT NULL, \n\tPRIMARY KEY (id)\n)\n\n", "SELECT 1"]
+)
+def test_the_last_words_of_an_sqlalchemy_error_are_its_reason(tmp_path: Path, statement: str) -> None:
+    log = tmp_path / "short.log"
+    raising = (
+        "from sqlalchemy.exc import ProgrammingError\n"
+        f"raise ProgrammingError({statement!r}, {{}}, Exception('permission denied for schema public'))"
+    )
+    with Supervisor() as supervisor:
+        supervisor.start(Service("short", python(raising), log))
+        with pytest.raises(ServiceFailed) as caught:
+            supervisor.watch()
+    reason = "sqlalchemy.exc.ProgrammingError: (builtins.Exception) permission denied for schema public"
+    assert str(caught.value) == f"short ended with exit code 1: {reason} (log: {log})"
+
+
 def test_waiting_ends_when_another_service_ended(tmp_path: Path) -> None:
     port = free_port()
     deaf = Service(

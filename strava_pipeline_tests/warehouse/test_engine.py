@@ -231,3 +231,17 @@ def test_a_page_cannot_write(database: str, monkeypatch: pytest.MonkeyPatch) -> 
     with engine.connect() as connection, pytest.raises(Exception, match="read-only transaction"):
         connection.execute(text("DELETE FROM strava.activities"))
     engine.dispose()
+
+
+def test_a_server_that_lets_nobody_in_refuses_and_is_not_away(database: str) -> None:
+    right = make_url(database)
+    for wrong, reason in (
+        (right.set(password="wrong-secret"), "password authentication failed"),
+        (right.set(database="nowhere"), "does not exist"),
+        (right.set(database="postgres"), "permission denied for database"),
+    ):
+        engine = open_engine(wrong)
+        with pytest.raises(DatabaseAway, match=f"refuses: .*{reason}") as caught:
+            engine.connect()
+        assert "away" not in str(caught.value)
+        engine.dispose()

@@ -9,15 +9,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, inspect, make_url, text
+from sqlalchemy import Engine, inspect, make_url, text
 
 from strava_pipeline.errors import WarehouseError
-from strava_pipeline.local.postgres import Server
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse import history_tables, ops_tables, tables
 from strava_pipeline.warehouse import migrate as migration
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.migrate import HEAD, check_migrated, create_database, migrate, open_warehouse
+from strava_pipeline.warehouse.migrate import HEAD, check_migrated, migrate, open_warehouse
 
 SCHEMAS = tuple(sorted({tables.SCHEMA, ops_tables.SCHEMA, history_tables.SCHEMA}))
 MIGRATE_FROM_ANOTHER_PROCESS = """
@@ -140,20 +139,3 @@ def test_a_failed_migration_leaves_nothing_behind(empty_database: str) -> None:
     assert inspect(engine).get_table_names("strava") == ["splits"]
     assert "ops" not in inspect(engine).get_schema_names()
     engine.dispose()
-
-
-def test_a_database_is_created_once_whatever_its_name(server: Server) -> None:
-    name = 'odd "name" 100%'
-    url = make_url(server.set_up_url("postgres")).set(database=name)
-    as_text = url.render_as_string(hide_password=False)
-    create_database(as_text)
-    create_database(as_text)
-    admin = create_engine(server.set_up_url("postgres"), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        assert connection.execute(
-            text("SELECT count(*) FROM pg_database WHERE datname = :name"), {"name": name}
-        ).scalar()
-        open_to_all = text("SELECT has_database_privilege('public', :name, 'CONNECT')")
-        assert not connection.execute(open_to_all, {"name": name}).scalar_one()
-        connection.exec_driver_sql('DROP DATABASE "odd ""name"" 100%%"')
-    admin.dispose()

@@ -22,6 +22,7 @@ from strava_pipeline.warehouse.rights import (
     TABLES,
     VERSION_TABLE,
     WRITE,
+    _to_reserve,
     close_to_public,
     grant,
     is_hidden,
@@ -261,3 +262,29 @@ def test_the_guide_tells_the_same_of_each_login() -> None:
         for schema, cell in told[login].items():
             assert cell.strip().startswith(verbs[rights.get(schema, frozenset())]), f"{login} in {schema}"
             assert ("writes" in cell) == (rights.get(schema) == WRITE)
+
+
+SETTING = "set reserved_connections in postgresql.conf and restart the server"
+GRANT = "run GRANT pg_use_reserved_connections TO me as an administrator"
+
+
+@pytest.mark.parametrize(
+    ("version", "reserved", "granted", "told"),
+    [
+        (18, True, True, ""),
+        (16, False, False, f"analysts may take every connection: {SETTING}, and {GRANT}"),
+        (16, True, False, f"analysts may take every connection: {GRANT}"),
+        (18, False, True, f"analysts may take every connection: {SETTING}"),
+    ],
+)
+def test_of_what_reserves_connections_exactly_that_is_told_which_is_missing(
+    version: int, reserved: bool, granted: bool, told: str
+) -> None:
+    assert _to_reserve(version, "me", reserved, granted) == told
+
+
+def test_a_server_that_cannot_reserve_connections_is_not_told_to() -> None:
+    """A server before 16 does not start with that setting, and has no such role."""
+    told = _to_reserve(15, "me", reserved=False, granted=False)
+    assert told.startswith("analysts may take every connection: Postgres 15 can reserve none")
+    assert "reserved_connections" not in told

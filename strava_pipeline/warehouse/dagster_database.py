@@ -1,0 +1,165 @@
+"""Dagster's own database: created beside ours, and fit for the login that Dagster uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from psycopg import Error
+from psycopg.errors import DuplicateDatabase, InsufficientPrivilege, UniqueViolation
+from psycopg.sql import SQL, Composed, Identifier
+from sqlalchemy import URL, Connection, make_url, text
+
+from strava_pipeline.errors import DatabaseAway, WarehouseError
+from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.bulk import driver_of
+from strava_pipeline.warehouse.engine import administrator_url, dagster_url, is_refusal, open_engine, shown
+
+# Dagster makes its tables itself; where they are, it need not be allowed to make more. They are in the first schema of
+# the search path, which is never one of the system's.
+_MAY = """
+SELECT w.schema,
+    (coalesce(bool_or(has_schema_privilege(n.oid, 'CREATE')), false) OR count(c.oid) > 0)
+        AND coalesce(bool_and(has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+            AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')), true)
+        AND coalesce(w.schema = current_schema(), false) AS enough
+FROM (
+    SELECT CASE WHEN current_schema() ~ '^(pg_|information_schema$)' THEN 'public'
+        ELSE coalesce(current_schema(), 'public') END AS schema
+) AS w
+LEFT JOIN pg_namespace AS n ON n.nspname = w.schema
+LEFT JOIN pg_class AS c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p')
+GROUP BY w.schema
+"""
+_IS_ITS_OWN = "SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = :name"
+_MAY_ENTER = """
+SELECT coalesce(bool_and(has_database_privilege(r.oid, d.oid, 'CONNECT')), true)
+FROM pg_database AS d, pg_roles AS r WHERE datname = :name AND rolname = :login
+"""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What Dagster's login meets: whether it may do enough in which schema; the ``reason`` if it is kept out."""
+
+    enough: bool
+    schema: str = "public"
+    reason: str = ""
+
+
+def ensure_dagster_database(settings: Settings) -> None:
+    """Have a database in which Dagster's login may make its tables; it is created if need be.
+
+    The administrator does so where it is on the same server as ours, else Dagster's login. A new one belongs to
+    Dagster's login, or to its maker, and is open to nobody but these. In one that is there the maker gives the rights
+    that it may give. ``WarehouseError`` says in one line what an administrator has to run; ``DatabaseAway`` without a
+    server.
+    """
+    storage = make_url(dagster_url(settings)).set(drivername="postgresql+psycopg")
+    found = _look(storage)
+    if found.enough:
+        return
+    try:
+        may_enter = _make(_maker(settings, storage), storage, found.schema)
+    except DatabaseAway as error:
+        # Nobody else gets in either.
+        raise WarehouseError(f"{found.reason or error}; if it is not there yet, {_to_create(storage)}") from None
+    found = _look(storage)
+    if found.reason and may_enter:
+        raise WarehouseError(found.reason)
+    if not found.enough:
+        raise WarehouseError(
+            f"Dagster's login may not make its tables in {shown(storage)}: as an administrator, in that database, run "
+            + "; ".join(statement.as_string() for statement in _rights(storage, found.schema))
+        )
+
+
+def _look(storage: URL) -> _Found:
+    try:
+        with _connected(storage) as connection:
+            schema, enough = connection.execute(text(_MAY)).one()
+            return _Found(enough, schema)
+    except DatabaseAway as error:
+        if is_refusal(error.__cause__):
+            return _Found(enough=False, reason=str(error))
+        raise
+
+
+def _maker(settings: Settings, storage: URL) -> URL:
+    if settings.dagster_postgres_url is None:
+        return administrator_url(settings)
+    if settings.database_url is not None and _place(administrator_url(settings)) == _place(storage):
+        return administrator_url(settings)
+    return storage.set(database="postgres")
+
+
+def _place(url: URL) -> tuple[object, ...]:
+    return url.host, url.port, url.query.get("host"), url.query.get("port")
+
+
+@contextmanager
+def _connected(url: URL) -> Iterator[Connection]:
+    """A connection on which each statement is by itself."""
+    engine = open_engine(url)
+    try:
+        with engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+    finally:
+        engine.dispose()
+
+
+def _make(maker: URL, storage: URL, schema: str) -> bool:
+    """Create it unless it is there, and open it if it is the maker's own; whether Dagster's login may enter it."""
+    whose = {"name": storage.database, "login": storage.username}
+    with _connected(maker) as connection:
+        if connection.execute(text("SELECT 1 FROM pg_database WHERE datname = :name"), whose).first() is None:
+            _create(connection, storage)
+        if storage.username != maker.username and connection.execute(text(_IS_ITS_OWN), whose).scalar_one():
+            with _connected(maker.set(database=storage.database)) as inside:
+                for statement in _rights(storage, schema):
+                    # Another look tells what is missing then.
+                    with suppress(InsufficientPrivilege):
+                        driver_of(inside).execute(statement)
+        return bool(connection.execute(text(_MAY_ENTER), whose).scalar_one())
+
+
+def _create(connection: Connection, storage: URL) -> None:
+    driver, name = driver_of(connection), Identifier(str(storage.database))
+    try:
+        try:
+            driver.execute(_creating(storage))
+        except InsufficientPrivilege:
+            # Who may create databases may not always give them away.
+            driver.execute(SQL("CREATE DATABASE {}").format(name))
+        driver.execute(SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
+    except (DuplicateDatabase, UniqueViolation):
+        return  # somebody else was faster
+    except Error as error:
+        reason = str(error).strip().splitlines()[0]
+        raise WarehouseError(
+            f"database {storage.database} cannot be created ({reason}): {_to_create(storage)}"
+        ) from None
+
+
+def _creating(storage: URL) -> Composed:
+    return SQL("CREATE DATABASE {} OWNER {}").format(
+        Identifier(str(storage.database)), Identifier(storage.username or "")
+    )
+
+
+def _to_create(storage: URL) -> str:
+    return (
+        f"run {_creating(storage).as_string()} as an administrator, or strava-pipeline migrate with"
+        " STRAVA_DATABASE_OWNER_URL naming a login that may create databases"
+    )
+
+
+def _rights(storage: URL, schema: str) -> list[Composed]:
+    login, where = Identifier(storage.username or ""), Identifier(schema)
+    return [
+        SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}").format(Identifier(str(storage.database)), login),
+        SQL("GRANT USAGE, CREATE ON SCHEMA {} TO {}").format(where, login),
+        SQL("GRANT ALL ON ALL TABLES IN SCHEMA {} TO {}").format(where, login),
+        SQL("GRANT ALL ON ALL SEQUENCES IN SCHEMA {} TO {}").format(where, login),
+    ]
