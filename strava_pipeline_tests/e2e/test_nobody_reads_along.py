@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from strava_pipeline.local import acl, private_files
+from strava_pipeline.local.postgres import Server
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
 
@@ -103,7 +104,10 @@ def test_all_that_is_written_is_its_owners_alone(
         assert read.returncode != 0
 
 
-def test_what_an_earlier_version_left_open_is_closed_at_the_next_start(installation: Installation) -> None:
+def test_what_an_earlier_version_left_open_is_closed_at_the_next_start(
+    installation: Installation, server: Server, database_name: str
+) -> None:
+    installation.environment["STRAVA_DATABASE_OWNER_URL"] = server.set_up_url(database_name)
     home = installation.home
     (home / "logs").mkdir(parents=True)
     (home / "logs" / "bridge.log").write_text("old\n")
