@@ -77,7 +77,7 @@ def _is_confirmed(consent: Consent, title: str) -> Answer:
 
 def _void() -> Answer:
     text = (
-        "It may be cut short; or the address was changed or erased since. If you want ride summaries, use the link in"
-        " the newest mail, or connect again with your address."
+        "It may be cut short, or taken back; or the address was changed or erased since. If you want ride summaries,"
+        " use the link in the newest mail, or connect again with your address."
     )
     return message("This link does not work", text, NOT_FOUND)

@@ -217,7 +217,7 @@ def test_parked_events_are_neither_open_nor_done(browser: Browser, engine: Engin
     add_event(engine, 1, "parked")
     words = words_of(browser.get("/"))
     assert "Events open 0 1 parked" in words
-    assert "1 parked: they go on once their athlete connects again" in words
+    assert "1 parked until their athlete connects again" in words
     assert "None: no event waits for a decision of yours" in words
 
 
