@@ -12,6 +12,9 @@ from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 
 COOKIE = "strava_pipeline_operator"
+STANDS_OPEN = (
+    "STRAVA_DANGEROUSLY_OPEN_WITHOUT_LOGIN is on: whoever reaches the bridge's page or Dagster's UI is the operator"
+)
 
 
 def is_over_tls(settings: Settings) -> bool:

@@ -36,7 +36,7 @@ _PLACES = re.compile(
     r"|(?P<header>\b(?:Bearer|Basic)\s+)[A-Za-z0-9._~+/=-]+"
     # the password of an address
     r"|(?P<address>://[^\s:/@]*:)[^\s/@]+(?=@)"
-    # the unguessable part of the callback's path, and of a link that signs in
+    # the unguessable part of the callback's path, and of a link that logs in
     r"|(?P<path>/webhooks/strava/|/login/once/)[^\s?\"'<>]+",
     re.IGNORECASE,
 )

@@ -201,13 +201,23 @@ class Settings(BaseSettings):
 
     def required(self, field: str) -> str:
         """The text of a setting that this command cannot do without, or ``ConfigurationError``."""
+        self.require(field)
         value = getattr(self, field)
-        if value is None:
-            name = variable_name(field)
-            raise ConfigurationError(
-                f"{name} is not set: put it into the environment or into {settings_file(self.home)}"
-            )
         return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+    def require(self, *fields: str) -> None:
+        """``ConfigurationError`` if one of these is not set; it names all that are not, and where they belong."""
+        missing = [variable_name(field) for field in fields if getattr(self, field) is None]
+        if not missing:
+            return
+        path = settings_file(self.home)
+        are, them = ("is", "it") if len(missing) == 1 else ("are", "them")
+        where = (
+            f"put {them} into the environment or into {path}"
+            if path.exists()
+            else f"run strava-pipeline init first, which writes {path}, or put {them} into the environment"
+        )
+        raise ConfigurationError(f"{' and '.join(missing)} {are} not set: {where}")
 
     def signing_secrets(self) -> list[bytes]:
         """The configured signing keys, in order; empty when none is set."""

@@ -1,7 +1,7 @@
 """Counts bad deliveries and wrong tokens per sender. Beyond so many a minute they are answered 429, and not logged.
 
 Nobody is kept from what is right. A delivery is always looked at: one that is signed, or knows the path, passes. Pages
-are never refused for what came before: an open session or a sign-in link passes, whoever else shares the address.
+are never refused for what came before: an open session or a login link passes, whoever else shares the address.
 
 Only the form that takes the operator's token looks at its sender. Where the address is known - that of a peer that is
 not this machine, or the one that counted proxies tell - sixty wrong tokens a minute close the form for it until the

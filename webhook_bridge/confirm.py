@@ -1,7 +1,7 @@
 """Blueprint: the owner of an address says that ride summaries may go there, by the link in the mail that asks.
 
 GET asks, because programs follow links, too; POST confirms. The signed link is the permission: no session, no form's
-token. It is good for a week, for this athlete and this address; it confirms, and does nothing else.
+token. It is good for a week, for this athlete and this address; it confirms, and shows the link that ends the mails.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.mail_consent import Confirmed, Consent, confirm_address, consent_of
 from webhook_bridge.pages import Answer, install_pages, message, page
 
-OK, NOT_FOUND, GONE = 200, 404, 410
+NOT_FOUND, GONE = 404, 410
 
 confirming = Blueprint("confirming", __name__, template_folder="templates", url_prefix=CONFIRM_PATH)
 install_pages(confirming)
@@ -27,7 +27,7 @@ def ask(token: str) -> Answer:
     with current_app.extensions["engine"].connect() as connection:
         consent = _consent(connection, token)
     if isinstance(consent, Consent):
-        return page("confirm.html", token=token) if consent.confirmed_at is None else _was_confirmed()
+        return page("confirm.html", token=token) if consent.confirmed_at is None else _was_confirmed(consent)
     return consent
 
 
@@ -61,22 +61,23 @@ def _keyring() -> Keyring:
 def _confirmed(connection: Connection, consent: Consent) -> Answer:
     match confirm_address(connection, consent):
         case Confirmed.NOW:
-            now = consent_of(connection, consent.athlete_id)
-            # The link in the mail that asked is void by now, and no other mail is there yet.
-            return page("confirmed.html", end=now and unsubscribe_url("", _keyring(), now))
+            return _is_confirmed(consent, "Your address is confirmed")
         case Confirmed.BEFORE:
-            return _was_confirmed()
+            return _was_confirmed(consent)
     return _void()
 
 
-def _was_confirmed() -> Answer:
-    text = "Ride summaries come to it. Each has a link to end them. You may close this page."
-    return message("Your address was confirmed before", text, OK)
+def _was_confirmed(consent: Consent) -> Answer:
+    return _is_confirmed(consent, "Your address was confirmed before")
+
+
+def _is_confirmed(consent: Consent, title: str) -> Answer:
+    return page("confirmed.html", title=title, end=unsubscribe_url("", _keyring(), consent))
 
 
 def _void() -> Answer:
     text = (
-        "It may be cut short; or the address was changed or erased since. If you want ride summaries, use the link in"
-        " the newest mail, or connect again with your address."
+        "It may be cut short, or taken back; or the address was changed or erased since. If you want ride summaries,"
+        " use the link in the newest mail, or connect again with your address."
     )
     return message("This link does not work", text, NOT_FOUND)

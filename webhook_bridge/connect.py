@@ -51,7 +51,7 @@ from webhook_bridge.sessions import check_form, said, say_next, session_id
 log = logging.getLogger(__name__)
 
 FOUND, SEE_OTHER = 302, 303
-BAD_REQUEST, FORBIDDEN, GONE, SERVER_ERROR, BAD_GATEWAY, UNAVAILABLE = 400, 403, 410, 500, 502, 503
+BAD_REQUEST, FORBIDDEN, GONE, BAD_GATEWAY, UNAVAILABLE = 400, 403, 410, 502, 503
 # Ours have 43 characters.
 LONGEST_STATE = 100
 # What Strava says of a refusal is one word.
@@ -127,6 +127,8 @@ def callback() -> Answer | Response:
         return _not_allowed(told)
     try:
         is_connected = _connect(told.code, told.scopes, began)
+    except ConfigurationError:
+        raise  # nothing that trying again would help; it has a page of its own
     except StravaPipelineError as error:
         return _failed(error)
     if not is_connected:
@@ -178,7 +180,7 @@ def _invitation(status: int = OK, *, bad_email: str | None = None) -> Answer:
 
 def _to_strava(email: str | None) -> Response:
     settings = current_settings()
-    settings.required("client_secret")  # what would fail on the way back fails here
+    settings.require("client_id", "client_secret")  # what would fail on the way back fails here
     redirect_uri = f"{base_url_for_strava()}{url_for('connect.callback')}"
     with current_engine().begin() as connection:
         state = oauth_states.begin(connection, session_id(), email)
@@ -280,8 +282,6 @@ def _failed(error: StravaPipelineError) -> Answer:
             return _sorry("The app is full", text, FORBIDDEN)
         case RejectedRequest() if error.fault.field == "code" or error.fault.resource == "AuthorizationCode":
             return _sorry("Strava does not take the code", "It was used before, or is too old. Try again.", BAD_REQUEST)
-        case ConfigurationError():
-            return _sorry("A setting is wrong here", "Whoever runs this finds the reason in the log.", SERVER_ERROR)
     text = "Strava refuses the request. Whoever runs this finds the reason in the log."
     return _sorry("Strava refuses", text, BAD_GATEWAY)
 

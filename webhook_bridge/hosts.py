@@ -4,7 +4,8 @@ A page elsewhere can point its own name to this machine (DNS rebinding), and wou
 whatever the browser may see here, it could read. The name still stands in the request's ``Host``, and is refused.
 
 Deliveries and health checks are answered by any name: Strava and proxies choose it, and what is answered to them is
-worth nothing to a browser. So are the links in mails: who holds one is meant, and no cookie counts there.
+worth nothing to a browser. So are the links in mails: who holds one is meant, and no cookie counts there. So are the
+style sheet and the icon, which are the same for everybody.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from strava_pipeline.notifications.mail_links import CONFIRM_PATH, UNSUBSCRIBE_P
 from strava_pipeline.printable import printable
 from strava_pipeline.settings import LOOPBACK_HOSTS, Settings
 from webhook_bridge.current import current_settings
-from webhook_bridge.pages import message
+from webhook_bridge.pages import page
 
 # By their paths, since each delivery passes here: to ask which blueprint has it would cost a few microseconds.
-ANY_NAME = ("/webhooks/", "/health/", f"{CONFIRM_PATH}/", f"{UNSUBSCRIBE_PATH}/")
+ANY_NAME = ("/webhooks/", "/health/", f"{CONFIRM_PATH}/", f"{UNSUBSCRIBE_PATH}/", "/static/")
 FORBIDDEN = 403
 # A name in DNS has no more.
 LONGEST_NAME = 253
@@ -37,7 +38,7 @@ def install_host_check(app: Flask, settings: Settings) -> None:
             return None
         name = printable(host_name(request.host) or "an empty name", LONGEST_NAME)
         text = f"This page is not served as {name}: STRAVA_BRIDGE_HOSTS can name it, or STRAVA_BRIDGE_PUBLIC_URL."
-        return message("Not by this name", text, FORBIDDEN)
+        return page("not_by_this_name.html", FORBIDDEN, title="Not by this name", text=text)
 
     app.before_request(refuse)
 

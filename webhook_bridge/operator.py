@@ -73,7 +73,7 @@ def login() -> Answer | Response:
 
 @operator.get("/login/once/<secret>")
 def sign_in_form(secret: str) -> Answer:
-    """The page behind a link that signs in once; only its button uses the link up.
+    """The page behind a link that logs in once; only its button uses the link up.
 
     Programs follow links as well: a look ahead of a browser or a mail filter would leave the operator with a dead one.
     """
@@ -94,7 +94,7 @@ def sign_in(secret: str) -> Answer | Response:
     with current_engine().begin() as connection:
         if not operator_sessions.redeem_sign_in_link(connection, secret, _proof()):
             return _used_up()
-        note_action(connection, Actor.OPERATOR, "login", _shown_sender(), detail="by a sign-in link")
+        note_action(connection, Actor.OPERATOR, "login", _shown_sender(), detail="by a login link")
         opened = operator_sessions.open_session(connection, _proof())
     return _logged_in(opened)
 
@@ -111,7 +111,7 @@ def logout() -> Response:
 
 @operator.post("/logout/everywhere")
 def logout_everywhere() -> Answer | Response:
-    """End all sessions of the operator, and sign-in links that were not used yet."""
+    """End all sessions of the operator, and login links that were not used yet."""
     check_form()
     operator_gate()
     with current_engine().begin() as connection:
@@ -160,7 +160,7 @@ def _note_wrong_token() -> None:
 
 def _too_many(seconds: float) -> Answer:
     text = (
-        f"Wait {int(seconds) + 1} s, or sign in by a link: strava-pipeline login-link prints one, which works at once."
+        f"Wait {int(seconds) + 1} s, or log in by a link: strava-pipeline login-link prints one, which works at once."
     )
     answer = message("Too many wrong tokens", text, TOO_MANY)
     answer.headers["Retry-After"] = str(int(seconds) + 1)
@@ -169,7 +169,7 @@ def _too_many(seconds: float) -> Answer:
 
 def _used_up() -> Answer:
     text = "It was used before, is too old, or is not whole. strava-pipeline login-link prints another one."
-    return message("This link does not sign in any more", text, GONE)
+    return message("This link does not log in any more", text, GONE)
 
 
 def _shown_sender() -> str:

@@ -10,14 +10,16 @@ from flask import Blueprint, Response, current_app, make_response, render_templa
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
-from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.errors import ConfigurationError, DatabaseAway
+from strava_pipeline.printable import printable
 from strava_pipeline.settings import Settings
+from webhook_bridge.operator_session import is_operator
 from webhook_bridge.sessions import csrf_token
 
 log = logging.getLogger(__name__)
 
 Answer = Response
-UNAVAILABLE = 503
+SERVER_ERROR, UNAVAILABLE = 500, 503
 OK = 200
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
@@ -49,6 +51,7 @@ def install_pages(blueprint: Blueprint) -> None:
     """Let a blueprint's errors end on pages, and its templates tell times."""
     blueprint.register_error_handler(DatabaseAway, _database_away)
     blueprint.register_error_handler(PoolTimeout, _database_away)
+    blueprint.register_error_handler(ConfigurationError, _wrong_setting)
     blueprint.register_error_handler(HTTPException, _http_error)
     blueprint.app_template_filter("moment")(_moment)
     blueprint.app_template_filter("ago")(_ago)
@@ -59,6 +62,15 @@ def _database_away(error: Exception) -> Answer:
     log.error("%s", error)
     text = "The database does not answer. Nothing is lost: Strava delivers again what cannot be stored now."
     return message("The database is away", text, UNAVAILABLE)
+
+
+def _wrong_setting(error: ConfigurationError) -> Answer:
+    """What is missing or wrong, for the operator; others learn that something is."""
+    log.error("%s", error)
+    title = "A setting is wrong here"
+    if is_operator():
+        return message(title, f"{printable(str(error))}. Then restart the bridge.", SERVER_ERROR)
+    return message(title, "Whoever runs this has to mend it, and finds the reason in the log.", SERVER_ERROR)
 
 
 def _http_error(error: HTTPException) -> Answer:

@@ -2,7 +2,7 @@
 
 GET asks whether that is meant, because programs follow links, too; POST does it, from the page's button or straight
 from a mail program (RFC 8058). The signed link is the permission: no session, no form's token. It does nothing else,
-and is void once the address is confirmed anew, changed or erased, or the operator has taken all links back.
+and is void once the address is changed or erased, or the operator has taken all links back.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def _no_mails() -> Answer:
 
 def _void() -> Answer:
     text = (
-        "It was taken back: the address was confirmed anew or changed since, or whoever runs this ended all links of"
-        " before. The one in the newest mail works."
+        "It was taken back: another address was given since, or whoever runs this ended all links so far. Mails that"
+        " came after that, or are still to come, have one that works."
     )
     return message("This link has ended", text, GONE)
 

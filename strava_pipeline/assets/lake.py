@@ -49,7 +49,10 @@ def _columns() -> list[dg.TableColumn]:
 def activity_points_parquet(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource
 ) -> dg.MaterializeResult[None]:
-    """One file per athlete and month with every sample, under STRAVA_LAKE_URL; columns as in activity_points."""
+    """One file per athlete and month with every sample; columns as in activity_points.
+
+    They go to STRAVA_LAKE_URL, or, where that is not set, into the folder lake under STRAVA_HOME.
+    """
     from strava_pipeline.local.home_folder import let_readers_in  # noqa: PLC0415  see below
     from strava_pipeline.warehouse.lake import lake_url, write_month  # noqa: PLC0415  Arrow, which no other run needs
 

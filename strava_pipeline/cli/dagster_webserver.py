@@ -15,14 +15,13 @@ if TYPE_CHECKING:
     from dagster._core.workspace.context import WorkspaceProcessContext
     from starlette.types import ASGIApp
 
-LOOPBACK = "127.0.0.1"
 # As Dagster's own command has them.
 STATEMENT_MILLISECONDS = 15_000
 CONNECTION_SECONDS = 3600
 MOST_CONNECTIONS_BEYOND_THE_POOL = 20
 POLL_MILLISECONDS = 2000
-# Less than a supervisor waits before it kills.
-ENDING_SECONDS = 5
+# Else each code server tells of its start; what goes wrong is told all the same.
+LOG_LEVEL = "WARNING"
 
 
 @click.command()
@@ -38,6 +37,7 @@ def dagster_webserver(workspaces: Sequence[str], port: int | None) -> None:
     from strava_pipeline.cli.instance import instance_at
     from strava_pipeline.dagster_guard.door import Door
     from strava_pipeline.dagster_guard.guard import Guard
+    from strava_pipeline.dagster_guard.serving import serve
     from strava_pipeline.dagster_guard.sessions import Sessions
     from strava_pipeline.warehouse.migrate import open_warehouse
 
@@ -50,7 +50,11 @@ def dagster_webserver(workspaces: Sequence[str], port: int | None) -> None:
         _workspace(instance, workspaces) as workspace,
     ):
         guard = Guard(_dagster_app(workspace), door, Sessions(engine, door.proof))
-        _serve(guard, port or urlsplit(settings.dagster_webserver_url).port or 3000)
+        serve(guard, port or urlsplit(settings.dagster_webserver_url).port or 3000, _greet)
+
+
+def _greet(address: str) -> None:
+    click.echo(f"Dagster listening on {address}, for whoever is logged in as the operator")
 
 
 def _workspace(instance: DagsterInstance, files: Sequence[str]) -> WorkspaceProcessContext:
@@ -60,29 +64,16 @@ def _workspace(instance: DagsterInstance, files: Sequence[str]) -> WorkspaceProc
     from dagster._utils.log import configure_loggers
     from dagster_webserver.version import __version__
 
-    configure_loggers()
+    configure_loggers(log_level=LOG_LEVEL)
     instance.optimize_for_webserver(STATEMENT_MILLISECONDS, CONNECTION_SECONDS, MOST_CONNECTIONS_BEYOND_THE_POOL)
-    return WorkspaceProcessContext(instance, WorkspaceFileTarget(list(files)), version=__version__)
+    return WorkspaceProcessContext(
+        instance, WorkspaceFileTarget(list(files)), version=__version__, code_server_log_level=LOG_LEVEL
+    )
 
 
 def _dagster_app(workspace: WorkspaceProcessContext) -> ASGIApp:
-    from dagster_webserver.app import create_app_from_workspace_process_context
+    # Not by the function that Dagster's own command calls: it would say hello for Dagster's makers, and count for them.
+    from dagster_webserver.webserver import DagsterWebserver
 
-    return create_app_from_workspace_process_context(workspace, live_data_poll_rate=POLL_MILLISECONDS)
-
-
-def _serve(app: ASGIApp, port: int) -> None:
-    import uvicorn
-
-    uvicorn.run(
-        app,
-        host=LOOPBACK,
-        port=port,
-        log_level="warning",
-        # Addresses may hold secrets in their queries.
-        access_log=False,
-        # Whoever is on this machine could claim any address, and any scheme.
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=ENDING_SECONDS,
-    )
+    app: ASGIApp = DagsterWebserver(workspace, live_data_poll_rate=POLL_MILLISECONDS).create_asgi_app()
+    return app

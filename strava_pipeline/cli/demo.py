@@ -93,8 +93,9 @@ def demo() -> None:
         _wait(lambda: _is_idle(running.instance), RIDE_SECONDS, "the end of all runs")
         print_report(running.engine, running.instance, running.mock_url, ride)
         click.echo()
-        say(f"The data stay in {running.settings.home} until the next demo; strava-pipeline up (make up)")
-        click.echo("serves them for a look. The mock Strava ends now, so nothing more can be fetched there.")
+        say(f"The data stay in {running.settings.home} until the next demo. For a look, make up serves them from a")
+        click.echo("checkout, elsewhere strava-pipeline up with the same STRAVA_HOME. The mock Strava ends now, so")
+        click.echo("nothing more can be fetched there.")
 
 
 @contextmanager

@@ -63,8 +63,8 @@ def _passes(name: str, check: Callable[[Settings], str], settings: Settings) -> 
 
 
 def _app(settings: Settings) -> str:
-    settings.required("client_secret")
-    return f"Strava app {settings.required('client_id')}"
+    settings.require("client_id", "client_secret")
+    return f"Strava app {settings.client_id}"
 
 
 def _keys(settings: Settings) -> str:
@@ -119,7 +119,7 @@ def _tokens(settings: Settings) -> str:
             athletes = active_athletes(connection)
         for athlete_id in athletes:
             store.token_pair(athlete_id)
-    return f"of {len(athletes)} connected athletes, all of them open"
+    return f"{len(athletes)} connected athletes, the tokens of each can be decrypted"
 
 
 def _strava(settings: Settings) -> str:
@@ -153,13 +153,10 @@ def _proxy(settings: Settings) -> str:
 
 def _operator(settings: Settings) -> str:
     """Whether the operator's door is shut for everybody else."""
-    from strava_pipeline.operator_door import operator_token
+    from strava_pipeline.operator_door import STANDS_OPEN, operator_token
 
     if settings.dangerously_open_without_login:
-        raise Advice(
-            "STRAVA_DANGEROUSLY_OPEN_WITHOUT_LOGIN is on: whoever reaches the bridge's page or Dagster's UI is the"
-            " operator"
-        )
+        raise Advice(STANDS_OPEN)
     token = operator_token(settings)
     if token is None:
         raise Advice("STRAVA_OPERATOR_TOKEN is not set: the bridge's pages stay shut; strava-pipeline up makes one")

@@ -9,7 +9,7 @@ from strava_pipeline.settings import Settings, load_settings
 
 
 def new_login_link(settings: Settings, *, public: bool = False) -> str:
-    """An address on the bridge that signs in once, within half an hour. ``ConfigurationError`` without a token."""
+    """An address on the bridge that logs in once, within half an hour. ``ConfigurationError`` without a token."""
     from strava_pipeline.operator_door import proof_of
     from strava_pipeline.warehouse.migrate import open_warehouse
     from strava_pipeline.warehouse.operator_sessions import new_sign_in_link

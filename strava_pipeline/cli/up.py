@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -12,7 +13,7 @@ import click
 
 from strava_pipeline.cli.closed_home import close_to_others
 from strava_pipeline.cli.console import say
-from strava_pipeline.errors import WarehouseError
+from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.settings import Settings, home_from_environment, load_settings, settings_file
 
 TIDY = (sys.executable, "-m", "strava_pipeline.cli.instance")
@@ -38,6 +39,8 @@ def up() -> None:
     settings = load_settings()
     close_to_others(settings)
     settings.required("token_keys")
+    for line in _warnings(settings):
+        say(f"warning: {line}", err=True)
     dagster_port = urlsplit(settings.dagster_webserver_url).port or 3000
     check_port_free(dagster_port, "Dagster's webserver (DAGSTER_WEBSERVER_URL)")
     check_port_free(settings.bridge_port, "the bridge (STRAVA_BRIDGE_PORT)")
@@ -69,6 +72,18 @@ def up() -> None:
         click.echo("Ctrl-C stops all of them")
         supervisor.watch(partial(_keep_postgres, settings))
     click.echo("stopped", err=True)
+
+
+def _warnings(settings: Settings) -> Iterator[str]:
+    """What is open that should not be, and what does not work yet; everything starts all the same."""
+    from strava_pipeline.operator_door import STANDS_OPEN
+
+    if settings.dangerously_open_without_login:
+        yield STANDS_OPEN
+    try:
+        settings.require("client_id", "client_secret")
+    except ConfigurationError as error:
+        yield f"nobody can connect with Strava, and nothing is fetched: {error}"
 
 
 def _keep_postgres(settings: Settings) -> None:

@@ -7,8 +7,8 @@
       +-------+----------+        ended, erased, or not confirmed within a week
 
 Each address has a nonce, which the link that confirms it is bound to, and one that its links to end the mails are
-bound to; the latter changes when the address is confirmed and on the operator's word. A nonce that is gone makes its
-links void.
+bound to. A nonce that is gone makes its links void. On the operator's word all links end: those to end the mails, and
+the one that has confirmed, whose page shows another.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, case, func, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from strava_pipeline.warehouse.notification_tables import CONFIRMATION, notifications
@@ -107,7 +107,6 @@ def confirm_address(connection: Connection, consent: Consent) -> Confirmed:
         )
         .values(
             email_confirmed_at=func.clock_timestamp(),
-            unsubscribe_nonce=_nonce(),
             unsubscribed_at=None,
             updated_at=func.clock_timestamp(),
         )
@@ -133,11 +132,19 @@ def end_mails(connection: Connection, athlete_id: int, unsubscribe_nonce: str) -
 
 
 def renew_links(connection: Connection, athlete_id: int) -> bool:
-    """Make all links so far void that end an athlete's mails; False without an address. The next mail has a new one."""
+    """Make all links so far void that end an athlete's mails; False without an address. The next mail has a new one.
+
+    A link that is still to confirm the address stays good: it leads to none of these before it has done so.
+    """
+    is_to_confirm = users.c.email_confirmed_at.is_(None)
     renewed = connection.execute(
         update(users)
         .where(users.c.athlete_id == athlete_id, users.c.email.is_not(None))
-        .values(unsubscribe_nonce=_nonce(), updated_at=func.clock_timestamp())
+        .values(
+            email_nonce=case((is_to_confirm, users.c.email_nonce), else_=_nonce()),
+            unsubscribe_nonce=_nonce(),
+            updated_at=func.clock_timestamp(),
+        )
     )
     return bool(renewed.rowcount)
 

@@ -45,8 +45,11 @@ def open_warehouse(settings: Settings) -> Iterator[Engine]:
     engine = open_engine(database_url(settings))
     try:
         if is_empty(engine) or not _may_look(engine):
-            for left in prepare(settings).left:
+            prepared = prepare(settings)
+            for left in prepared.left:
                 log.warning("%s", left)
+            if prepared.before not in {"", HEAD}:
+                log.warning("the tables were at %s: upgraded to %s", prepared.before, HEAD)
         check_migrated(engine)
         yield engine
     finally:

@@ -48,7 +48,7 @@ def end_sessions_of_others(connection: Connection, proof: str) -> int:
 
 
 def new_sign_in_link(connection: Connection, proof: str) -> str:
-    """The secret part of a link that signs in once, within half an hour."""
+    """The secret part of a link that logs in once, within half an hour."""
     return _add(connection, _LINK, proof, LINK_LIFETIME)
 
 

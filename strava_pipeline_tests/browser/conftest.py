@@ -120,7 +120,7 @@ def site(running: Running, chromium: Browser) -> Iterator[Site]:
     context = chromium.new_context()
     page = context.new_page()
     page.goto(running.installation.output("login-link").strip())
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Log in").click()
     page.get_by_role("heading", name="Status").wait_for()
     complaints: list[str] = []
 

@@ -64,7 +64,7 @@ def test_a_link_logs_in_on_this_machine_until_logout(
     screenshots.take(page, "login")
     page.goto(link)
     screenshots.take(page, "sign_in")
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("heading", name="Status")).to_be_visible()
     cookies = {cookie["name"]: cookie for cookie in context.cookies()}
     held = cookies[cookie_name(load_settings())]
@@ -83,7 +83,7 @@ def test_a_link_logs_in_on_this_machine_until_logout(
     expect(stolen.get_by_role("heading", name="Log in")).to_be_visible()
 
     page.goto(link)
-    expect(page.get_by_role("heading", name="does not sign in any more")).to_be_visible()
+    expect(page.get_by_role("heading", name="does not log in any more")).to_be_visible()
     screenshots.take(page, "used_up")
     page.goto(url)
     page.get_by_label("Operator's token").fill(OPERATOR_TOKEN)

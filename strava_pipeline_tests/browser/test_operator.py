@@ -96,7 +96,7 @@ def test_an_athlete_comes_is_imported_and_goes(site: Site, running: Running) -> 
     expect(page.get_by_role("status").first).to_contain_text("is worked on again")
     done = page.locator("dl div").filter(has=page.get_by_text("done", exact=True)).get_by_text("1", exact=True)
     reload_until(page, done, REPLAY_SECONDS)
-    expect(page.get_by_text("None: every event has taken effect")).to_be_visible()
+    expect(page.get_by_text("None: no event waits for a decision of yours")).to_be_visible()
 
     row.get_by_text("Disconnect", exact=True).click()
     page.get_by_role("button", name=f"Disconnect {name}").click()

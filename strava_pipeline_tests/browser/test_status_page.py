@@ -111,7 +111,7 @@ def test_the_status_page_shows_all_that_goes_on(address: str, chromium: Browser,
     context = chromium.new_context(viewport={"width": 1180, "height": 800}, locale="en-US", timezone_id="UTC")
     page = context.new_page()
     page.goto(address)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Log in").click()
     for rider in RIDERS[:-1]:
         expect(page.get_by_role("rowheader", name=f"{rider.firstname} {rider.lastname}")).to_be_visible()
     row = page.get_by_role("row").filter(has_text=str(IMPORTING))

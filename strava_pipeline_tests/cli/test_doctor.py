@@ -47,6 +47,21 @@ def test_each_fault_has_its_line_and_the_end_counts_them(monkeypatch: pytest.Mon
 
 
 @pytest.mark.usefixtures("settings")
+def test_whatever_is_missing_of_the_app_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STRAVA_CLIENT_ID")
+    monkeypatch.delenv("STRAVA_CLIENT_SECRET")
+    lines, _ = examine(monkeypatch)
+    (told,) = [line for line in lines if line.startswith("FAIL  Strava app")]
+    assert "STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET are not set" in told
+
+
+@pytest.mark.usefixtures("settings")
+def test_tokens_that_can_be_read_are_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines, _ = examine(monkeypatch)
+    assert "ok    stored tokens    0 connected athletes, the tokens of each can be decrypted" in lines
+
+
+@pytest.mark.usefixtures("settings")
 def test_unusable_keys_are_found_without_being_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRAVA_TOKEN_KEYS", "k1:c2hvcnQ=")
     lines, _ = examine(monkeypatch)

@@ -6,7 +6,8 @@ import http.client
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -96,8 +97,14 @@ class Served:
 @pytest.fixture(scope="module")
 def served(server: Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The webserver that ``up`` starts, logged in."""
-    home = tmp_path_factory.mktemp("served")
-    (home / "dagster.yaml").write_text(QUIET, encoding="utf-8")
+    with serving(server, template, tmp_path_factory.mktemp("served"), QUIET) as served:
+        yield replace(served, cookie=served.log_in())
+
+
+@contextmanager
+def serving(server: Server, template: str, home: Path, instance: str) -> Iterator[Served]:
+    """The webserver that ``up`` starts, with an instance file in its home; nobody is logged in."""
+    (home / "dagster.yaml").write_text(instance, encoding="utf-8")
     workspace = home / "small.yaml"
     workspace.write_text(WORKSPACE % json.dumps(str(Path(__file__).parent / "small_location.py")), encoding="utf-8")
     port = free_port()
@@ -114,5 +121,4 @@ def served(server: Server, template: str, tmp_path_factory: pytest.TempPathFacto
         command = (*service.command[:-1], str(workspace))
         supervisor.start(Service(service.name, command, service.log, environment, service.ready_url))
         supervisor.wait_until_ready()
-        stranger = Served(port, database, service.log)
-        yield Served(port, database, service.log, stranger.log_in())
+        yield Served(port, database, service.log)

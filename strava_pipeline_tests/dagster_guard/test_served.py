@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, make_url
@@ -13,6 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
+from strava_pipeline.local.postgres import Server
 from strava_pipeline.operator_door import dagster_key
 from strava_pipeline.request_signature import HEADER
 from strava_pipeline.secret import Secret
@@ -20,7 +22,7 @@ from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.ops_tables import operator_sessions
 from strava_pipeline_tests.conftest import TOKEN_KEY
-from strava_pipeline_tests.dagster_guard.conftest import TOKEN, Served
+from strava_pipeline_tests.dagster_guard.conftest import TOKEN, Served, serving
 from strava_pipeline_tests.strava.loopback import Loopback, reply
 from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, athletes_being_backfilled, launch_run
 
@@ -65,6 +67,13 @@ def test_the_ui_and_its_files_are_served(served: Served) -> None:
     for path in ("/favicon.ico", "/manifest.json", "/robots.txt"):
         file = served.ask("GET", path, *served.session)
         assert (file.status, file.headers["x-content-type-options"]) == (200, "nosniff")
+
+
+def test_it_says_where_it_listens_and_nothing_of_dagsters_makers(server: Server, template: str, tmp_path: Path) -> None:
+    """Of an instance of somebody's own, who has left Dagster's file as it came."""
+    with serving(server, template, tmp_path, "") as served:
+        said = served.log.read_text(encoding="utf-8")
+    assert said == f"Dagster listening on {served.origin}, for whoever is logged in as the operator\n"
 
 
 def test_the_bridge_launches_runs_without_a_session(served: Served, bridge: DagsterServer) -> None:

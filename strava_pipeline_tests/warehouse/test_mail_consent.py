@@ -141,10 +141,12 @@ def test_an_unconfirmed_address_given_again_is_asked_by_the_same_link_and_once_a
     assert [state for _, state, _ in mails(engine)] == ["sent", "pending"]
 
 
-def test_the_links_of_before_end_with_a_confirmation(engine: Engine) -> None:
+def test_the_link_in_the_mail_that_asked_ends_the_mails_after_the_confirmation_as_well(engine: Engine) -> None:
     consent = given(engine)
     confirmed(engine, consent)
-    assert stored(engine).unsubscribe_nonce != consent.unsubscribe_nonce
+    with engine.begin() as connection:
+        assert end_mails(connection, RIDER, consent.unsubscribe_nonce)
+        assert consent_of(connection, RIDER) is None
 
 
 def test_the_operator_ends_all_links_so_far(engine: Engine) -> None:
@@ -156,8 +158,18 @@ def test_the_operator_ends_all_links_so_far(engine: Engine) -> None:
         assert not end_mails(connection, RIDER, before.unsubscribe_nonce)
     after = stored(engine)
     assert (after.email, after.confirmed_at) == (before.email, before.confirmed_at)
+    # The page of the link that confirmed shows one that ends the mails: it is over as well.
+    assert confirmed(engine, before) is Confirmed.VOID
     with engine.begin() as connection:
         assert end_mails(connection, RIDER, after.unsubscribe_nonce)
+
+
+def test_while_an_address_is_not_confirmed_the_link_that_confirms_outlives_the_others(engine: Engine) -> None:
+    before = given(engine)
+    with engine.begin() as connection:
+        assert renew_links(connection, RIDER)
+        assert not end_mails(connection, RIDER, before.unsubscribe_nonce)
+    assert confirmed(engine, before) is Confirmed.NOW
 
 
 def test_ending_the_mails_erases_the_address_and_what_was_to_be_asked(engine: Engine) -> None:

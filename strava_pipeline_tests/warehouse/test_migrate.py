@@ -12,11 +12,14 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, make_url, text
 
 from strava_pipeline.errors import WarehouseError
+from strava_pipeline.local.postgres import Server
+from strava_pipeline.logins import Login
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse import history_tables, ops_tables, tables
 from strava_pipeline.warehouse import migrate as migration
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.migrate import HEAD, check_migrated, migrate, open_warehouse
+from strava_pipeline_tests.conftest import EMPTY, new_database
 
 SCHEMAS = tuple(sorted({tables.SCHEMA, ops_tables.SCHEMA, history_tables.SCHEMA}))
 MIGRATE_FROM_ANOTHER_PROCESS = """
@@ -127,6 +130,23 @@ def test_an_empty_database_is_refused_by_the_check_and_filled_when_opened(
     monkeypatch.setenv("STRAVA_DATABASE_URL", empty_database)
     with open_warehouse(Settings()) as opened:
         check_migrated(opened)
+
+
+def test_tables_that_are_upgraded_on_the_way_are_told_from_and_to(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As those of a version whose logins had no rights yet."""
+    with new_database(server, EMPTY) as name:
+        owner = open_engine(make_url(server.url(name, Login.OWNER)))
+        with owner.begin() as connection:
+            migration._upgrade(connection, "", "0008")
+        owner.dispose()
+        monkeypatch.setenv("STRAVA_DATABASE_URL", server.url(name, Login.PIPELINE))
+        monkeypatch.setenv("STRAVA_DATABASE_OWNER_URL", server.set_up_url(name))
+        for _ in range(2):
+            with open_warehouse(Settings()) as opened:
+                check_migrated(opened)
+    assert caplog.messages.count(f"the tables were at 0008: upgraded to {HEAD}") == 1
 
 
 def test_a_failed_migration_leaves_nothing_behind(empty_database: str) -> None:

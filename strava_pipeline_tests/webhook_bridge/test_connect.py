@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -309,6 +310,36 @@ def test_a_code_that_gives_no_tokens_ends_on_a_clear_page(
     assert words in words_of(answer)
     assert answer.mimetype == "text/html"
     assert user(engine) is None
+
+
+@pytest.mark.parametrize("missing", [["ID"], ["SECRET"], ["ID", "SECRET"]])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_app_that_is_not_set_is_named_to_the_operator_and_to_nobody_else(
+    strava: Loopback, engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    missing: list[str], method: str,
+) -> None:  # fmt: skip
+    names = [f"STRAVA_CLIENT_{name}" for name in missing]
+    for name in names:
+        monkeypatch.delenv(name)
+    app = create_app(load_settings(), engine)
+    operator, guest = Browser(app).logged_in(), Browser(app)
+    link = re.search(r'value="(http[^"]+invite=[^"]+)"', operator.get(operator.submit("/", "/invites").location).text)
+    assert link is not None
+    guest.get(link[1])
+    for browser in (operator, guest):
+        if method == "GET":
+            answer = browser.get("/oauth/connect")
+        else:
+            answer = browser.submit("/connect", "/oauth/connect", {"email": "mira@example.org"})
+        assert (answer.status_code, answer.mimetype) == (500, "text/html")
+        assert "A setting is wrong here" in words_of(answer)
+        told = [name for name in ("STRAVA_CLIENT_ID", "STRAVA_CLIENT_SECRET") if name in words_of(answer)]
+        assert told == (names if browser is operator else [])
+    assert str(load_settings().home) not in answer.text
+    # One line in the log, and no traceback.
+    assert [record.exc_info for record in caplog.records if names[0] in record.getMessage()] == [None, None]
+    with engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(oauth_states)).scalar_one() == 0
 
 
 @pytest.mark.parametrize(

@@ -309,6 +309,8 @@ def test_a_name_that_is_not_ours_reaches_no_page(guarded: Browser, host: str, pa
     assert answer.status_code == 403
     assert "is not served as" in words_of(answer)
     assert "csrf" not in answer.text
+    # It would lead back here.
+    assert "<a href" not in answer.text.replace('<a class="skip" href="#content">', "")
     assert "Set-Cookie" not in answer.headers
 
 
@@ -321,12 +323,15 @@ def test_names_of_ours_reach_the_pages(new_browser: NewApp, host: str) -> None:
     assert browser.get("/login").status_code == 200
 
 
-def test_deliveries_health_checks_and_links_of_mails_are_answered_by_any_name(guarded: Browser) -> None:
+def test_deliveries_health_checks_links_of_mails_and_the_looks_are_answered_by_any_name(guarded: Browser) -> None:
     guarded.host = "10.0.0.3:8080"
     assert guarded.get("/health/live").status_code == 200
     handshake = guarded.get("/webhooks/strava?hub.mode=subscribe&hub.challenge=c&hub.verify_token=verify-token")
     assert handshake.status_code == 200
     assert "does not work" in words_of(guarded.get("/mail/unsubscribe/x"))
+    looks = re.findall(r'<link [^>]*href="([^"]+)"', guarded.get("/").text)
+    assert len(looks) == 2
+    assert [guarded.get(path).status_code for path in looks] == [200, 200]
 
 
 def test_pages_run_nothing_and_load_nothing_from_elsewhere(guarded: Browser) -> None:

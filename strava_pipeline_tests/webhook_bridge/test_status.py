@@ -107,7 +107,7 @@ def test_an_empty_installation_says_what_to_do_next(browser: Browser) -> None:
     assert answer.status_code == 200
     assert "Nobody is connected yet" in words_of(answer)
     assert 'href="/connect"' in answer.text
-    assert "None: every event has taken effect" in words_of(answer)
+    assert "None: no event waits for a decision of yours" in words_of(answer)
     assert "quarter hour" in words_of(answer)
 
 
@@ -211,6 +211,14 @@ def test_the_inbox_is_counted_with_its_lag(browser: Browser, engine: Engine) -> 
     assert "Events open 2 oldest 7 min" in words
     assert "Last event 0 s ago" in words
     assert "received 1 launched 0 waiting 1 parked 0 dead 0 done 1 discarded 0" in words
+
+
+def test_parked_events_are_neither_open_nor_done(browser: Browser, engine: Engine) -> None:
+    add_event(engine, 1, "parked")
+    words = words_of(browser.get("/"))
+    assert "Events open 0 1 parked" in words
+    assert "1 parked until their athlete connects again" in words
+    assert "None: no event waits for a decision of yours" in words
 
 
 def test_a_dead_letter_is_replayed(browser: Browser, engine: Engine, woken: list[str]) -> None:
