@@ -17,8 +17,8 @@ from webhook_bridge.current import current_engine, current_settings
 from webhook_bridge.sessions import session_id
 
 USED_UP = (
-    "As many have connected by this link as it was made for, it was tried too often, or you were disconnected since. Ask"
-    " whoever runs this for a new one."
+    "As many have connected by this link as it was made for, it was tried too often, or you were disconnected since."
+    " Ask whoever runs this for a new one."
 )
 
 
