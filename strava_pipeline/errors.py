@@ -147,5 +147,9 @@ class FencedOut(WarehouseError):
     """Whoever writes has been overtaken: a newer claim has this work, and nothing was written."""
 
 
+class HasLeft(WarehouseError):
+    """Somebody who was disconnected comes back by the invitation that they had used; nothing was written."""
+
+
 class UnknownAthlete(WarehouseError):
     """Nobody with this id has connected."""

@@ -12,6 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from strava_pipeline import redaction
 from strava_pipeline.errors import ConfigurationError, DatabaseAway, WebhookRejected
+from strava_pipeline.notifications.sender import check_sender
 from strava_pipeline.settings import Settings, SignatureMode
 from webhook_bridge.bad_requests import BadRequests, install_limit, is_over_limit
 from webhook_bridge.health import health
@@ -82,8 +83,9 @@ def _install(app: Flask, settings: Settings) -> None:
 
 
 def check_settings(settings: Settings) -> None:
-    """What the bridge cannot do without."""
+    """What the bridge cannot do without, and what nobody would be told of later: that no mail can be written."""
     settings.required("webhook_verify_token")
+    check_sender(settings)
     if settings.webhook_signature is not SignatureMode.OFF and not settings.signing_secrets():
         raise ConfigurationError(
             "STRAVA_WEBHOOK_SIGNING_SECRETS is not set: set it, or set STRAVA_WEBHOOK_SIGNATURE=off together"

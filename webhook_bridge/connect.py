@@ -17,6 +17,7 @@ from strava_pipeline.disconnect import disconnect
 from strava_pipeline.errors import (
     AppInactive,
     ConfigurationError,
+    HasLeft,
     RejectedRequest,
     RetriableStravaError,
     StravaPipelineError,
@@ -37,12 +38,12 @@ from strava_pipeline.warehouse import oauth_states
 from strava_pipeline.warehouse.athletes import store_athlete
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.mail_consent import consent_of
-from strava_pipeline.warehouse.oauth_states import Began, Ended
+from strava_pipeline.warehouse.oauth_states import Began, Ended, TooManyOpen
 from strava_pipeline.warehouse.operator_audit import Actor, note_action
 from webhook_bridge.current import current_engine, current_settings
 from webhook_bridge.dagster_tasks import IMPORT
 from webhook_bridge.hosts import base_url_for_strava
-from webhook_bridge.invites import USED_UP, is_invited, place_on_invite, remember, take_invite
+from webhook_bridge.invites import USED_UP, is_invited, link_name, place_on_invite, remember, take_invite
 from webhook_bridge.operator import operator_gate, require_token
 from webhook_bridge.operator_session import is_operator
 from webhook_bridge.pages import OK, Answer, install_pages, message, page
@@ -51,7 +52,7 @@ from webhook_bridge.sessions import check_form, said, say_next, session_id
 log = logging.getLogger(__name__)
 
 FOUND, SEE_OTHER = 302, 303
-BAD_REQUEST, FORBIDDEN, GONE, BAD_GATEWAY, UNAVAILABLE = 400, 403, 410, 502, 503
+BAD_REQUEST, FORBIDDEN, GONE, TOO_MANY, BAD_GATEWAY, UNAVAILABLE = 400, 403, 410, 429, 502, 503
 # Ours have 43 characters.
 LONGEST_STATE = 100
 # What Strava says of a refusal is one word.
@@ -59,8 +60,8 @@ LONGEST_ERROR = 100
 # Digits; every number that short fits into a BIGINT.
 LONGEST_ID = 18
 CONFIRM = (
-    "A mail is on its way to your address. Open its link within a week and press the button there: ride summaries begin"
-    " after that."
+    "A mail asks you to confirm your address; it may take a while, up to a day, if many were sent to it. Open its link"
+    " within a week and press the button there: ride summaries begin after that."
 )
 NO_MAILS_YET = (
     "This installation sends no mails yet. If it begins to within a week, one asks you to confirm your address; if not,"
@@ -95,7 +96,7 @@ def invitation() -> Answer:
 
 
 @connect.get("/oauth/connect")
-def begin() -> Response:
+def begin() -> Answer | Response:
     """On to Strava's consent page at once."""
     _check_may_connect()
     return _to_strava(None)
@@ -178,12 +179,17 @@ def _invitation(status: int = OK, *, bad_email: str | None = None) -> Answer:
     return page("connect.html", status, is_operator=is_operator(), sends_mails=mails, bad_email=bad_email)
 
 
-def _to_strava(email: str | None) -> Response:
+def _to_strava(email: str | None) -> Answer | Response:
     settings = current_settings()
     settings.require("client_id", "client_secret")  # what would fail on the way back fails here
     redirect_uri = f"{base_url_for_strava()}{url_for('connect.callback')}"
-    with current_engine().begin() as connection:
-        state = oauth_states.begin(connection, session_id(), email)
+    link = None if is_operator() else link_name()
+    try:
+        with current_engine().begin() as connection:
+            state = oauth_states.begin(connection, session_id(), email, link)
+    except TooManyOpen:
+        text = "Too many connections are under way by this link. Try again in ten minutes."
+        return _sorry("Too many at once", text, TOO_MANY)
     # After a form the browser is to come by GET, whatever it sent.
     how = SEE_OTHER if request.method == "POST" else FOUND
     return redirect(authorize_url(settings, redirect_uri, state=state), how)
@@ -223,14 +229,20 @@ def _connect(code: str, scopes: tuple[str, ...], began: Began) -> bool:
     if is_operator():
         _finish(code, scopes, began, Actor.OPERATOR)
         return True
-    try:
-        with place_on_invite() as place:
-            if place is None:
-                return False
+    failure: StravaPipelineError | None = None
+    with place_on_invite() as place:
+        if place is None:
+            return False
+        try:
             place.use_up(_finish(code, scopes, began, Actor.ATHLETE, only=place.athlete_id))
-    except AnotherAthlete as error:
-        log.warning("%s", error)
+        except StravaPipelineError as error:
+            # Raised later: within, the attempt would not be counted.
+            failure = error
+    if isinstance(failure, AnotherAthlete | HasLeft):
+        log.warning("%s", failure)
         return False
+    if failure is not None:
+        raise failure
     remember(place)
     return True
 
@@ -238,6 +250,7 @@ def _connect(code: str, scopes: tuple[str, ...], began: Began) -> bool:
 def _finish(code: str, scopes: tuple[str, ...], began: Began, actor: Actor, *, only: int | None = None) -> int:
     """Exchange the code and store what came; returns the athlete's id. ``AnotherAthlete`` if it is not ``only``."""
     settings, engine = current_settings(), current_engine()
+    link = link_name() if actor is Actor.ATHLETE else None
 
     def exchange() -> TokenGrant:
         grant = exchange_code(settings, new_session(), code)
@@ -246,7 +259,7 @@ def _finish(code: str, scopes: tuple[str, ...], began: Began, actor: Actor, *, o
         return grant
 
     tokens = open_tokens(settings, engine)
-    athlete_id, grant = tokens.exchanged(exchange, scopes, email=began.email, dagster_task=IMPORT)
+    athlete_id, grant = tokens.exchanged(exchange, scopes, email=began.email, dagster_task=IMPORT, link=link)
     with engine.begin() as connection:
         note_action(connection, actor, "connect", f"athlete {athlete_id}", detail=f"scopes {','.join(scopes)}")
         store_athlete(connection, athlete_row(grant.athlete or {}), now(connection))

@@ -16,7 +16,10 @@ from strava_pipeline.warehouse.invites import Place
 from webhook_bridge.current import current_engine, current_settings
 from webhook_bridge.sessions import session_id
 
-USED_UP = "As many have connected by this link as it was made for. Ask whoever runs this for a new one."
+USED_UP = (
+    "As many have connected by this link as it was made for, it was tried too often, or you were disconnected since."
+    " Ask whoever runs this for a new one."
+)
 
 
 def take_invite(secret: str) -> None:
@@ -35,10 +38,16 @@ def take_invite(secret: str) -> None:
     session["invited_by"] = name
 
 
+def link_name() -> str | None:
+    """What the link is called here that the browser came by, whether or not it is good still."""
+    name = session.get("invited_by")
+    return name if isinstance(name, str) else None
+
+
 def is_invited() -> bool:
     """Whether the browser came by a link that it may still connect by."""
-    name = session.get("invited_by")
-    if not isinstance(name, str):
+    name = link_name()
+    if name is None:
         return False
     with autocommit(current_engine()) as connection:
         return _has_room(connection, name)
@@ -47,8 +56,8 @@ def is_invited() -> bool:
 @contextmanager
 def place_on_invite() -> Iterator[Place | None]:
     """The browser's place on its link for one connection, which nobody else gets meanwhile; ``None``: it has none."""
-    name = session.get("invited_by")
-    if not isinstance(name, str):
+    name = link_name()
+    if name is None:
         yield None
         return
     with invites.taken_place(current_engine(), name, _proof(), _own_place()) as place:

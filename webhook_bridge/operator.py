@@ -168,7 +168,10 @@ def _too_many(seconds: float) -> Answer:
 
 
 def _used_up() -> Answer:
-    text = "It was used before, is too old, or is not whole. strava-pipeline login-link prints another one."
+    text = (
+        "It was used before, is too old, is not whole, or was made under other settings than the bridge's."
+        " strava-pipeline login-link prints another one."
+    )
     return message("This link does not log in any more", text, GONE)
 
 

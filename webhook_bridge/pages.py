@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, current_app, make_response, render_template
+from markupsafe import Markup
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
@@ -53,6 +54,8 @@ def install_pages(blueprint: Blueprint) -> None:
     blueprint.register_error_handler(PoolTimeout, _database_away)
     blueprint.register_error_handler(ConfigurationError, _wrong_setting)
     blueprint.register_error_handler(HTTPException, _http_error)
+    blueprint.app_template_filter("shown")(_shown)
+    blueprint.app_template_filter("plain")(_plain)
     blueprint.app_template_filter("moment")(_moment)
     blueprint.app_template_filter("ago")(_ago)
     blueprint.app_template_filter("lasting")(lasting)
@@ -75,6 +78,16 @@ def _wrong_setting(error: ConfigurationError) -> Answer:
 
 def _http_error(error: HTTPException) -> Answer:
     return message(error.name, error.description or "", error.code or UNAVAILABLE)
+
+
+def _shown(text: object) -> Markup:
+    """Somebody's words on a page: printable, and without effect on the direction of what stands beside them."""
+    return Markup("<bdi>{}</bdi>").format(_plain(text))
+
+
+def _plain(text: object) -> str:
+    """The same where no mark may stand, as in an attribute."""
+    return printable(str(text))
 
 
 def _moment(at: datetime) -> str:

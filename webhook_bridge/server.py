@@ -6,9 +6,10 @@ import click
 from sqlalchemy import Engine
 
 from strava_pipeline.local.serving import serve_until_signalled
-from strava_pipeline.operator_door import proof_of
+from strava_pipeline.operator_door import invite_proof, proof_of
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.engine import open_reading_engine
+from strava_pipeline.warehouse.invites import withdraw_those_of_others
 from strava_pipeline.warehouse.operator_sessions import end_sessions_of_others
 from webhook_bridge.app import create_app
 from webhook_bridge.dagster_tasks import DagsterTasks
@@ -23,6 +24,7 @@ def serve(settings: Settings, engine: Engine, host: str, port: int) -> None:
     with engine.begin() as connection:
         # What was opened under another token or other settings is over for good, should they come back.
         end_sessions_of_others(connection, proof_of(settings))
+        withdraw_those_of_others(connection, invite_proof(settings))
     dispatcher = Dispatcher(settings, engine)
     tasks = DagsterTasks(settings, engine)
     reading = open_reading_engine(settings)

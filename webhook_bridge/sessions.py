@@ -18,7 +18,8 @@ from werkzeug.exceptions import Forbidden
 
 from strava_pipeline.keyring import Keyring
 from strava_pipeline.operator_door import is_over_tls
-from strava_pipeline.settings import Settings
+from strava_pipeline.origins import Origin, is_at, is_same, parse_authority, parse_origin
+from strava_pipeline.settings import LOOPBACK_HOSTS, Settings
 
 LIFETIME = timedelta(hours=12)
 ID_BYTES = 32
@@ -91,13 +92,20 @@ def _is_from_us() -> bool:
     origin = request.headers.get("Origin")
     if origin is None or origin == "null":
         return request.headers.get("Sec-Fetch-Site") == "same-origin"
-    settings: Settings = current_app.extensions["settings"]
-    try:
-        parts = urlsplit(origin)
-    except ValueError:
+    page, host = parse_origin(origin), parse_authority(request.host)
+    if page is None:
         return False
-    if settings.bridge_public_url is not None:
-        public = urlsplit(settings.bridge_public_url)
-        if (parts.scheme, parts.netloc) == (public.scheme, public.netloc):
-            return True
-    return parts.netloc == request.host
+    settings: Settings = current_app.extensions["settings"]
+    public = _public_origin(settings)
+    if public is not None and is_same(page, public):
+        return True
+    if host is None or not is_at(page, host) or (public is not None and is_at(public, host)):
+        return False
+    # Whoever sits in the network can write a page that comes without TLS.
+    came_by_tls = is_over_tls(settings) or request.scheme == "https"
+    return page.scheme == "https" or not came_by_tls or host.name in LOOPBACK_HOSTS
+
+
+def _public_origin(settings: Settings) -> Origin | None:
+    public = urlsplit(settings.bridge_public_url or "")
+    return parse_origin(f"{public.scheme}://{public.netloc}".lower())

@@ -19,7 +19,7 @@ from strava_pipeline.warehouse.athlete_status import AthleteStatus, athlete_stat
 from strava_pipeline.warehouse.dead_letters import DeadLetter, Selection
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.import_progress import ImportProgress, earliest_end, import_progress
-from strava_pipeline.warehouse.invites import MOST_PEOPLE, Invite, new_invite, open_invites, withdraw
+from strava_pipeline.warehouse.invites import MOST_PEOPLE, Invite, living_invites, new_invite, withdraw
 from strava_pipeline.warehouse.job_progress import BackfillProgress, backfill_progress
 from strava_pipeline.warehouse.operator_audit import Actor, note_action
 from strava_pipeline.warehouse.ops_tables import webhook_events
@@ -203,7 +203,7 @@ def _look(connection: Connection, settings: Settings, number: int) -> Overview:
         # Of an athlete with several runs the one that began last.
         runs={run.athlete_id: run for run in backfill_progress(connection)},
         inbox=_inbox(connection, moment),
-        invites=open_invites(connection, invite_proof(settings)),
+        invites=living_invites(connection, invite_proof(settings)),
         letters=dead_letters.dead_letters(connection, limit=LETTERS_SHOWN),
         quota=quota_status(connection, ceilings, moment),
         app_is_inactive=why_inactive(connection),

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from strava_pipeline import operator_door
-from strava_pipeline.dagster_guard.origins import parse_authority
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.origins import parse_authority
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import LOOPBACK_HOSTS, Settings
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from strava_pipeline.dagster_guard.asked import Asked
 from strava_pipeline.dagster_guard.door import Door
-from strava_pipeline.dagster_guard.origins import is_at, parse_authority, parse_origin
+from strava_pipeline.origins import is_at, parse_authority, parse_origin
 from strava_pipeline.request_signature import HEADER
 from strava_pipeline.settings import LOOPBACK_HOSTS
 

@@ -9,6 +9,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 
 from strava_pipeline.notifications.headers import POLICY
+from strava_pipeline.notifications.sender import sender_header
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ def new_mail(envelope: Envelope, subject: str) -> EmailMessage:
     """A mail without a body. ``ValueError`` if a header cannot be written as it has to be read."""
     mail = EmailMessage(policy=POLICY)
     mail["Subject"] = subject
-    mail["From"] = envelope.sender
+    mail["From"] = sender_header(envelope.sender)
     mail["To"] = envelope.recipient
     mail["Date"] = format_datetime(envelope.date)
     mail["Message-ID"] = f"<{envelope.message_id}>"

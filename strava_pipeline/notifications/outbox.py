@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import default
 from typing import Any
 
 from sqlalchemy import Engine, Row
@@ -28,6 +27,7 @@ from strava_pipeline.notifications.confirmation_mail import compose_confirmation
 from strava_pipeline.notifications.envelope import Envelope
 from strava_pipeline.notifications.mail_links import confirm_url, mailbox_hash, unsubscribe_url
 from strava_pipeline.notifications.ride_mail import compose
+from strava_pipeline.notifications.sender import sender_of
 from strava_pipeline.notifications.smtp import MailServer, parse_smtp_url, send
 from strava_pipeline.notifications.summary import summarize
 from strava_pipeline.settings import Settings
@@ -93,15 +93,6 @@ def open_outbox(settings: Settings) -> Outbox | None:
             f" {LONGEST_BRIDGE_URL} characters"
         )
     return Outbox(server, sender, bridge_url, keyring)
-
-
-def sender_of(text: str) -> Address:
-    """The address in ``Name <name@host>``, or ``ConfigurationError``."""
-    header: Any = default.header_factory("From", text) if text.isascii() and text.isprintable() else None
-    if header is None or header.defects or len(header.addresses) != 1 or not header.addresses[0].domain:
-        raise ConfigurationError("STRAVA_MAIL_FROM is not usable: write Name <name@example.org>, in ASCII")
-    found: Address = header.addresses[0]
-    return found
 
 
 def send_due(engine: Engine, settings: Settings) -> Iterator[Outcome]:

@@ -3,6 +3,9 @@
 A person's place is a row. It is used up once an athlete has connected by it, not by a look at the link; the row is
 locked meanwhile, so that of two who come at once the second is told before anything of theirs is spent. A process that
 dies in between lets go of it. Only hashes are stored: who reads the table can invite nobody.
+
+An athlete who was disconnected does not come back by a link that they have used: their row in ``ops.users`` tells that
+they left, so that whatever erases them ends their place as well, and no transaction takes locks for it.
 """
 
 from __future__ import annotations
@@ -14,19 +17,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, insert, or_, select, update
 
-from strava_pipeline.warehouse.ops_tables import invites
+from strava_pipeline.warehouse.ops_tables import REVOKED, invites, users
 from strava_pipeline.warehouse.users import patient_transaction
 
 SECRET_BYTES = 32
 LIFETIME = timedelta(days=7)
 MOST_PEOPLE = 100
+# For each place: so often Strava is asked in our name by whoever has the link. Mishaps need some.
+MOST_ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
 class Invite:
-    """A link that is still good: ``used`` of its ``people`` have connected. ``name`` tells it apart; no secret."""
+    """A link that has not ended: ``used`` of its ``people`` have connected. ``name`` tells it apart; no secret."""
 
     name: str
     made_at: datetime
@@ -73,8 +78,8 @@ def has_room(connection: Connection, name: str, proof: str, place: int | None) -
     return connection.execute(select(invites.c.id).where(*_open(name, proof, place)).limit(1)).first() is not None
 
 
-def open_invites(connection: Connection, proof: str) -> list[Invite]:
-    """The links that somebody may still connect by, oldest first."""
+def living_invites(connection: Connection, proof: str) -> list[Invite]:
+    """The links that have not ended, oldest first; by one that is used up its athletes may still connect again."""
     query = (
         select(
             invites.c.secret_hash,
@@ -85,7 +90,6 @@ def open_invites(connection: Connection, proof: str) -> list[Invite]:
         )
         .where(invites.c.proof == proof, invites.c.expires_at > func.clock_timestamp())
         .group_by(invites.c.secret_hash)
-        .having(func.count() > func.count(invites.c.used_at))
         .order_by(func.min(invites.c.id))
     )
     return [Invite(*row) for row in connection.execute(query)]
@@ -94,6 +98,11 @@ def open_invites(connection: Connection, proof: str) -> list[Invite]:
 def withdraw(connection: Connection, name: str) -> bool:
     """End a link; whether it was there. Waits for a connection by it that is under way."""
     return connection.execute(delete(invites).where(invites.c.secret_hash == name)).rowcount > 0
+
+
+def withdraw_those_of_others(connection: Connection, proof: str) -> int:
+    """End what was made under another token, for good; returns how many places ended."""
+    return connection.execute(delete(invites).where(invites.c.proof != proof)).rowcount
 
 
 def forget_ended(connection: Connection) -> int:
@@ -106,13 +115,19 @@ def forget_ended(connection: Connection) -> int:
 def taken_place(engine: Engine, name: str, proof: str, place: int | None) -> Iterator[Place | None]:
     """A place for one connection, which nobody else gets meanwhile; ``None`` if none is free.
 
-    The browser that has used one before (``place``) gets that one again.
+    The browser that has used one before (``place``) gets that one again. It counts as an attempt unless the block
+    raises: whoever fails in a way that can be tried again leaves it without an error.
     """
     query = select(invites.c.id, invites.c.athlete_id).where(*_open(name, proof, place))
     own_first = query.order_by(invites.c.used_at.is_(None), invites.c.id).limit(1)
     with patient_transaction(engine) as connection:
         row = connection.execute(own_first.with_for_update(skip_locked=True)).first()
-        yield None if row is None else Place(row.id, row.athlete_id, connection)
+        if row is None:
+            yield None
+            return
+        more = invites.c.attempts + 1
+        connection.execute(update(invites).where(invites.c.id == row.id).values(attempts=more))
+        yield Place(row.id, row.athlete_id, connection)
 
 
 def _good(name: str, proof: str) -> tuple[ColumnElement[bool], ...]:
@@ -124,4 +139,6 @@ def _good(name: str, proof: str) -> tuple[ColumnElement[bool], ...]:
 
 
 def _open(name: str, proof: str, place: int | None) -> tuple[ColumnElement[bool], ...]:
-    return (*_good(name, proof), or_(invites.c.used_at.is_(None), invites.c.id == place))
+    has_left = exists().where(users.c.athlete_id == invites.c.athlete_id, users.c.state == REVOKED)
+    is_own = and_(invites.c.id == place, ~has_left)
+    return (*_good(name, proof), invites.c.attempts < MOST_ATTEMPTS, or_(invites.c.used_at.is_(None), is_own))

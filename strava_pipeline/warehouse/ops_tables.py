@@ -276,6 +276,8 @@ oauth_states = Table(
     c.text("browser_hash", "sha256 of the cookie of the browser that began", required=True),
     c.text("email", "where ride summaries are to go; empty for none"),
     c.instant("expires_at", "no longer good from here (UTC)", required=True),
+    c.text("link_hash", "sha256 of the secret part of the link it was begun by; empty: the operator began it"),
+    Index(None, "link_hash"),
     schema=SCHEMA,
     comment="connections under way: each state works once, in the browser that began",
 )
@@ -324,6 +326,7 @@ invites = Table(
     c.instant("expires_at", "no longer good from here (UTC)", required=True),
     c.bigint("athlete_id", "who has connected by it; empty: nobody yet"),
     c.instant("used_at", "when that was (UTC); empty: the place is free"),
+    _count("attempts", "how often Strava was asked for somebody's tokens by it"),
     Index(None, "secret_hash"),
     Index(None, "expires_at"),
     schema=SCHEMA,

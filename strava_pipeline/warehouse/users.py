@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
-from strava_pipeline.errors import NeedsReauthorization, StravaError, UnknownAthlete
+from strava_pipeline.errors import HasLeft, NeedsReauthorization, StravaError, UnknownAthlete
 from strava_pipeline.keyring import Keyring, Place
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
@@ -22,7 +22,7 @@ from strava_pipeline.warehouse import token_journal
 from strava_pipeline.warehouse.cool_down import note_failure, refuse_while_cooling_down, refuse_while_fresh
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.mail_consent import give_address
-from strava_pipeline.warehouse.ops_tables import ACTIVE, NEEDS_REAUTH, REVOKED, users
+from strava_pipeline.warehouse.ops_tables import ACTIVE, NEEDS_REAUTH, REVOKED, invites, users
 from strava_pipeline.warehouse.token_audit import audit
 from strava_pipeline.warehouse.token_journal import Attempt, Envelopes
 from strava_pipeline.warehouse.webhook_events import unpark
@@ -103,12 +103,19 @@ class PostgresTokenStore:
         return self.connect(grant, scopes, **more), grant
 
     def connect(
-        self, grant: TokenGrant, scopes: Sequence[str], *, email: str | None = None, dagster_task: str | None = None
+        self,
+        grant: TokenGrant,
+        scopes: Sequence[str],
+        *,
+        email: str | None = None,
+        dagster_task: str | None = None,
+        link: str | None = None,
     ) -> int:
         """Store the tokens of a code exchange; returns the athlete's id. Events that waited for this go on.
 
         ``email`` gets a mail that asks whether it takes others; without one a stored one stays. ``dagster_task``: what
-        Dagster has yet to be told.
+        Dagster has yet to be told. ``link``: the invitation it comes by, if it does; ``HasLeft`` if the athlete had
+        come by the same one, and was disconnected since.
         """
         athlete_id: int = (grant.athlete or {})["id"]
         with patient_transaction(self.engine) as connection:
@@ -118,6 +125,8 @@ class PostgresTokenStore:
                 .on_conflict_do_nothing()
             )
             row = _row(connection, athlete_id, lock=True)
+            if row.state == REVOKED and link is not None and _has_come_by(connection, link, athlete_id):
+                raise HasLeft(f"athlete {athlete_id} was disconnected, and the link they had used brings them not back")
             self._store(
                 connection,
                 row,
@@ -264,6 +273,11 @@ def _row(connection: Connection, athlete_id: int, *, lock: bool = False) -> Row[
     if row is None:
         raise _unknown(athlete_id)
     return row
+
+
+def _has_come_by(connection: Connection, link: str, athlete_id: int) -> bool:
+    query = select(invites.c.id).where(invites.c.secret_hash == link, invites.c.athlete_id == athlete_id)
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def _unknown(athlete_id: int) -> UnknownAthlete:

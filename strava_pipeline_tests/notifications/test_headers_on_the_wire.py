@@ -130,6 +130,43 @@ def test_no_identifier_or_address_is_encoded_or_cut(
     assert all(f"cid:{entry.decode()}" in html.get_content() for entry in ids)
 
 
+NAMES = [
+    ("=?utf-8?q?J=C3=B6rg?=", "J\u00f6rg"),
+    ("J\u00f6rg", "J\u00f6rg"),
+    ("=?iso-8859-1?q?J=F6rg?= =?utf-8?b?IMOkIMO2?=", "J\u00f6rg \u00e4 \u00f6"),
+    ('"J\u00f6rg, S. (x) \\"y\\" <z@y.org>"', 'J\u00f6rg, S. (x) "y" <z@y.org>'),
+    ("\u0634\u0631\u0648\u0642", "\u0634\u0631\u0648\u0642"),
+    ("\U0001f6b4\u200d\u2640\ufe0f" * 30, "\U0001f6b4\u200d\u2640\ufe0f" * 30),
+    ("\u00e9" * 500, "\u00e9" * 500),
+    ("=?utf-8?q?=3D=3Futf-8=3Fq=3Fx=3F=3D?=", "=?utf-8?q?x?="),
+]
+
+
+@pytest.mark.parametrize(("name", "told"), NAMES)
+def test_a_senders_name_is_encoded_and_the_address_is_not(
+    engine: Engine,
+    mail_settings: Settings,
+    smtp: MailServerStandIn,
+    add_ride: Add,
+    announce_ride: Add,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    told: str,
+) -> None:
+    monkeypatch.setenv("STRAVA_MAIL_FROM", f"{name} <r@example.org>")
+    add_ride(RIDE)
+    announce_ride(RIDE)
+    assert [outcome.state for outcome in send_due(engine, load_settings())] == ["sent"]
+    (raw,) = smtp.raw
+    check_lines(raw)
+    assert all(len(line) <= 78 for line in re.findall(rb"(?m)^(?:From:.*|[ \t]+=\?.*)$", head(raw)))
+    encoded, _, address = field(raw, "From").rpartition(b" ")
+    assert address == b"<r@example.org>"
+    assert words(encoded) == told
+    assert smtp.mails[0]["From"].addresses[0].addr_spec == "r@example.org"
+    assert field(raw, "Message-ID") == b"<ride-7@example.org>"
+
+
 @pytest.mark.parametrize("policy", [POLICY, SMTP, SMTPUTF8, default, SMTP.clone(max_line_length=40)])
 def test_a_header_for_programs_stays_raw_under_whichever_policy_a_mail_is_sent(
     smtp: MailServerStandIn, policy: EmailPolicy[Any]

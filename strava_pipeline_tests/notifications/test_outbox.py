@@ -19,7 +19,8 @@ from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.keyring import Keyring
 from strava_pipeline.local.supervisor import free_port
 from strava_pipeline.notifications.mail_links import UnsubscribeLink, read_unsubscribe_link
-from strava_pipeline.notifications.outbox import Outcome, open_outbox, send_due, sender_of
+from strava_pipeline.notifications.outbox import Outcome, open_outbox, send_due
+from strava_pipeline.notifications.sender import check_sender, sender_of
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.erasure import forget_athlete
 from strava_pipeline.warehouse.mail_consent import NOTHING, end_mails
@@ -30,6 +31,7 @@ from strava_pipeline.warehouse.tables import activities, athletes
 from strava_pipeline_tests.mail_server import MailServerStandIn
 from strava_pipeline_tests.notifications.conftest import ADDRESS
 from strava_pipeline_tests.strava_stand_in import RIDER
+from webhook_bridge.app import check_settings
 
 RIDE = 7
 Add = Callable[..., None]
@@ -403,10 +405,21 @@ def test_two_senders_at_once_send_one_mail(engine: Engine, mail_settings: Settin
     assert len(smtp.mails) == 1
 
 
-@pytest.mark.parametrize("text", ["", "rides", "a@b, c@d", "Ri\nBcc: x@y <a@b>", "R\u00efdes <a@b.org>", "<@b.org>"])
-def test_a_sender_that_is_no_address_is_told(text: str) -> None:
+@pytest.mark.parametrize("text", [
+    "", "rides", "a@b, c@d", "Ri\nBcc: x@y <a@b>", "<@b.org>", "R <r\u00ef@b.org>", "R <r@b\u00fccher.org>",
+    "=?utf-8?q?a=0D=0ABcc:_x@y?= <r@b.org>", "=?utf-8?q?a=E2=80=AEb?= <r@b.org>", "a\u202eb <r@b.org>",
+    "=?utf-8?q?a=00b?= <r@b.org>", "=?nothing?q?a?= <r@b.org>", "a\ud800 <r@b.org>", "x" * 951 + " <r@b.org>",
+    "R <" + "r" * 951 + "@b.org>", '"=?utf-8?q?J=C3=B6rg?=" <r@b.org>',
+])  # fmt: skip
+def test_a_sender_that_no_header_can_hold_is_told_before_any_mail(mail_settings: Settings, text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^STRAVA_MAIL_FROM is not usable"):
         sender_of(text)
+    wrong = mail_settings.model_copy(update={"mail_from": text})
+    for check in (check_sender, check_settings, open_outbox):
+        with pytest.raises(ConfigurationError, match=r"^STRAVA_MAIL_FROM is not usable"):
+            check(wrong)
+    # Without a mail server nobody asks.
+    check_sender(wrong.model_copy(update={"smtp_url": None}))
 
 
 @pytest.mark.parametrize("host", ["b\u00fccher.example.org", f"example.org/{'p' * 700}", "example.org/> <x"])

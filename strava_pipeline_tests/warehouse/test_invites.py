@@ -83,6 +83,22 @@ def test_another_token_knows_no_link(engine: Engine, name: str, proof: str) -> N
     with engine.connect() as connection:
         assert not links.has_room(connection, name, proof, None)
         assert not links.is_known(connection, name, proof)
-        assert links.open_invites(connection, proof) == []
+        assert links.living_invites(connection, proof) == []
     with links.taken_place(engine, name, proof, None) as place:
+        assert place is None
+
+
+def test_what_was_made_under_another_token_ends_for_good(engine: Engine, name: str) -> None:
+    with engine.begin() as connection:
+        assert links.withdraw_those_of_others(connection, PROOF) == 0
+        assert links.is_known(connection, name, PROOF)
+        assert links.withdraw_those_of_others(connection, "another") == 2
+        assert not links.is_known(connection, name, PROOF)
+
+
+def test_an_attempt_counts_unless_the_process_ends(engine: Engine, name: str) -> None:
+    for _ in range(2 * links.MOST_ATTEMPTS):
+        with links.taken_place(engine, name, PROOF, None) as place:
+            assert place is not None
+    with links.taken_place(engine, name, PROOF, None) as place:
         assert place is None

@@ -81,7 +81,7 @@ def csrf_in(answer: TestResponse) -> str:
 
 def words_of(answer: TestResponse) -> str:
     """What a page says, without its marks."""
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", answer.text)).split())
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", re.sub(r"</?bdi>", "", answer.text))).split())
 
 
 def state_in(answer: TestResponse) -> str:

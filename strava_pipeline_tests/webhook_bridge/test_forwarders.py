@@ -12,8 +12,9 @@ import pytest
 import requests
 from sqlalchemy import Engine, func, select
 
-from strava_pipeline.operator_door import proof_of
+from strava_pipeline.operator_door import invite_proof, proof_of
 from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.warehouse.invites import new_invite
 from strava_pipeline.warehouse.operator_sessions import new_sign_in_link, open_session
 from strava_pipeline.warehouse.ops_tables import invites, operator_audit, operator_sessions, users
 from strava_pipeline_tests.conftest import OPERATOR_TOKEN
@@ -110,13 +111,19 @@ def test_nothing_of_a_sign_in_link_stands_in_the_log(bridge: Bridge, engine: Eng
 
 @pytest.fixture
 def old_sessions(engine: Engine, settings: Settings) -> None:
-    """One of another token, and one of this."""
+    """One of another token, and one of this; so of links to connect by."""
     with engine.begin() as connection:
+        for proof in ("of another token", invite_proof(settings)):
+            new_invite(connection, proof)
         for proof in ("of another token", proof_of(settings)):
             open_session(connection, proof)
 
 
-def test_a_start_with_another_token_ends_sessions_for_good(engine: Engine, old_sessions: None, bridge: Bridge) -> None:
+def test_a_start_with_another_token_ends_sessions_and_links_for_good(
+    engine: Engine, old_sessions: None, bridge: Bridge
+) -> None:
     with engine.connect() as connection:
         proofs = connection.execute(select(operator_sessions.c.proof)).scalars().all()
+        of_links = connection.execute(select(invites.c.proof)).scalars().all()
     assert proofs == [proof_of(load_settings())]
+    assert of_links == [invite_proof(load_settings())]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,8 +11,14 @@ import pytest
 from sqlalchemy import Engine, func, select, update
 from werkzeug.test import TestResponse
 
+from strava_pipeline.disconnect import disconnect
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.ops_tables import invites, operator_audit, users
+from strava_pipeline.warehouse import oauth_states
+from strava_pipeline.warehouse.erasure import forget_athlete
+from strava_pipeline.warehouse.invites import MOST_ATTEMPTS
+from strava_pipeline.warehouse.operator_audit import Actor
+from strava_pipeline.warehouse.ops_tables import invites, operator_audit, token_audit, users
+from strava_pipeline.warehouse.ops_tables import oauth_states as oauth_states_table
 from strava_pipeline_tests.strava.loopback import Loopback, Reply, reply
 from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, state_in, words_of
 from webhook_bridge.app import create_app
@@ -77,6 +83,11 @@ def test_a_link_is_used_up_by_a_connection_and_not_by_a_look(operator: Browser, 
     assert late.status_code == 403
     assert "As many have connected" in words_of(late)
     assert guests[1].get("/oauth/connect").status_code == 403
+    # Its athlete may still connect again by it, so that it can be withdrawn still.
+    assert "1 of 1" in words_of(operator.get("/"))
+    name = operator.get("/").text.split('name="name" value="')[1].split('"')[0]
+    assert operator.submit("/", "/invites/withdraw", {"name": name}).status_code == 303
+    assert guests[0].get("/oauth/connect").status_code == 403
     assert "Link made" not in words_of(operator.get("/"))
 
 
@@ -168,7 +179,7 @@ def test_a_link_for_several_serves_so_many(operator: Browser, engine: Engine, st
         guest = guest_of(operator, link)
         strava.answers(tokens(athlete))
         assert connect(guest).status_code == 303
-        assert (f"{athlete} of 3" in words_of(operator.get("/"))) == (athlete < 3)
+        assert f"{athlete} of 3" in words_of(operator.get("/"))
     assert connected(engine) == [1, 2, 3]
     assert Browser(operator.app, operator.host, scheme="https").get(link).status_code == 403
 
@@ -236,3 +247,138 @@ def test_who_reads_the_table_can_invite_nobody(operator: Browser, engine: Engine
     assert link.rpartition("=")[2] not in str(row)
     stranger = Browser(operator.app, operator.host, scheme="https")
     assert stranger.get(f"/connect?invite={row.secret_hash}").status_code == 403
+
+
+def disconnect_by_page(operator: Browser, engine: Engine) -> None:
+    assert operator.submit("/", "/oauth/disconnect", {"athlete": "1"}).status_code == 303
+
+
+def forget_by_command(operator: Browser, engine: Engine) -> None:
+    disconnect(load_settings(), engine, 1, keep_data=False, actor=Actor.COMMAND)
+
+
+def withdraw_at_strava(operator: Browser, engine: Engine) -> None:
+    forget_athlete(engine, 1, keep_data=True, actor=Actor.STRAVA, cause="withdrawn")
+
+
+def state_of(engine: Engine, athlete: int) -> str:
+    with engine.connect() as connection:
+        return connection.execute(select(users.c.state).where(users.c.athlete_id == athlete)).scalar_one()
+
+
+WAYS_TO_GO = [disconnect_by_page, forget_by_command, withdraw_at_strava]
+
+
+@pytest.mark.parametrize("go", WAYS_TO_GO)
+def test_who_was_disconnected_does_not_come_back_by_the_same_link(
+    operator: Browser, engine: Engine, strava: Loopback, go: Callable[[Browser, Engine], None]
+) -> None:
+    link = new_link(operator)
+    guest = guest_of(operator, link)
+    assert connect(guest).status_code == 303
+    begun = state_in(guest.get("/oauth/connect"))
+    go(operator, engine)
+    asked = len(strava.asked)
+    assert finish(guest, begun).status_code == 410
+    assert len(strava.asked) == asked
+    refused = guest.get("/oauth/connect")
+    assert refused.status_code == 403
+    assert "you were disconnected since" in words_of(guest.get(link))
+    assert state_of(engine, 1) == "revoked"
+    # By another link they may.
+    assert connect(guest_of(operator, new_link(operator))).status_code == 303
+    assert state_of(engine, 1) == "active"
+
+
+@pytest.mark.parametrize("go", WAYS_TO_GO)
+def test_nor_by_a_place_of_it_that_is_free_still(
+    operator: Browser, engine: Engine, strava: Loopback, go: Callable[[Browser, Engine], None]
+) -> None:
+    link = new_link(operator, "3")
+    assert connect(guest_of(operator, link)).status_code == 303
+    go(operator, engine)
+    strava.answers(tokens(1))
+    answer = connect(guest_of(operator, link))
+    assert answer.status_code == 410
+    assert "you were disconnected since" in words_of(answer)
+    assert state_of(engine, 1) == "revoked"
+    # Somebody else still can.
+    strava.answers(tokens(2))
+    assert connect(guest_of(operator, link)).status_code == 303
+
+
+def test_who_is_disconnected_while_they_connect_again_stays_so(
+    operator: Browser, engine: Engine, strava: Loopback
+) -> None:
+    guest = guest_of(operator, new_link(operator))
+    assert connect(guest).status_code == 303
+    state = state_in(guest.get("/oauth/connect"))
+
+    def meanwhile(_: Any) -> Reply:
+        withdraw_at_strava(operator, engine)
+        return tokens(1)
+
+    strava.answer = meanwhile
+    assert finish(guest, state).status_code == 410
+    assert state_of(engine, 1) == "revoked"
+
+
+def test_a_link_asks_strava_so_often_and_no_more(operator: Browser, engine: Engine, strava: Loopback) -> None:
+    link = new_link(operator)
+    strava.answers(reply({}, 400))
+    for _ in range(MOST_ATTEMPTS):
+        assert connect(guest_of(operator, link)).status_code in (400, 502)
+    guest = Browser(operator.app, operator.host, scheme="https")
+    refused = guest.get(link)
+    assert refused.status_code == 403
+    assert "tried too often" in words_of(refused)
+    assert len(strava.asked) == MOST_ATTEMPTS
+    with engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(token_audit)).scalar_one() == MOST_ATTEMPTS
+    # The operator, and whoever has another link, go on.
+    strava.answers(tokens(1))
+    assert connect(operator).status_code == 303
+    assert connect(guest_of(operator, new_link(operator))).status_code == 303
+
+
+def test_states_that_were_begun_before_ask_strava_no_more_often(
+    operator: Browser, engine: Engine, strava: Loopback
+) -> None:
+    link = new_link(operator)
+    strava.answers(reply({}, 400))
+    guests = [guest_of(operator, link) for _ in range(MOST_ATTEMPTS + 3)]
+    begun = [(guest, state_in(guest.get("/oauth/connect"))) for guest in guests]
+    answers = [finish(guest, state).status_code for guest, state in begun]
+    assert answers[MOST_ATTEMPTS:] == [410] * 3
+    assert len(strava.asked) == MOST_ATTEMPTS
+
+
+def test_a_link_begins_so_many_connections_at_a_time_and_no_more(operator: Browser, engine: Engine) -> None:
+    link = new_link(operator)
+    for number in range(oauth_states.MOST_OF_A_LINK):
+        guest = guest_of(operator, link)
+        assert guest.submit("/connect", "/oauth/connect", {"email": f"s{number}@example.org"}).status_code == 303
+    refused = guest_of(operator, link).get("/oauth/connect")
+    assert refused.status_code == 429
+    assert "Try again in ten minutes" in words_of(refused)
+    assert len(emails(engine)) == oauth_states.MOST_OF_A_LINK
+    assert operator.get("/oauth/connect").status_code == 302
+    assert guest_of(operator, new_link(operator)).get("/oauth/connect").status_code == 302
+    with engine.begin() as connection:
+        connection.execute(update(oauth_states_table).values(expires_at=func.now()))
+    assert guest_of(operator, link).get("/oauth/connect").status_code == 302
+    assert len(emails(engine)) == oauth_states.MOST_OF_A_LINK + 2
+
+
+def emails(engine: Engine) -> list[str | None]:
+    with engine.connect() as connection:
+        return list(connection.execute(select(oauth_states_table.c.email)).scalars())
+
+
+def test_of_one_browser_the_newest_states_are_kept(operator: Browser, engine: Engine) -> None:
+    guest = guest_of(operator, new_link(operator))
+    for browser in (guest, operator):
+        states = [state_in(browser.get("/oauth/connect")) for _ in range(oauth_states.MOST_OF_A_BROWSER + 5)]
+        assert finish(browser, states[0]).status_code == 400
+        assert finish(browser, states[-1]).status_code == 303
+    assert len(emails(engine)) == 2 * (oauth_states.MOST_OF_A_BROWSER - 1)

@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, insert, make_url, select
+from markupsafe import escape
+from sqlalchemy import Engine, func, insert, make_url, select, update
 
+from strava_pipeline.printable import printable
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse import dead_letters
 from strava_pipeline.warehouse import webhook_events as inbox
@@ -277,3 +279,34 @@ def test_many_are_shown_in_part_with_their_number(browser: Browser, engine: Engi
 def test_an_odd_page_number_is_no_error(browser: Browser, engine: Engine, page: str) -> None:
     add_athlete(engine)
     assert browser.get(f"/?page={page}").status_code == 200
+
+
+HOSTILE = "a\u202e\u2066b\x1b[31m\x07\x85\u200bc\u2028d\U000e0041<i>\u0627"
+
+
+def test_no_word_of_others_changes_what_stands_beside_it(browser: Browser, engine: Engine) -> None:
+    add_athlete(engine)
+    with engine.begin() as connection:
+        connection.execute(update(athletes).values(firstname=HOSTILE, lastname=HOSTILE))
+        note_inactive(connection, HOSTILE)
+    add_event(engine, 1, error=HOSTILE, error_class=HOSTILE)
+    page = browser.get("/").text
+    assert [char for char in page if not char.isprintable() and char != "\n"] == []
+    shown = printable(f"{HOSTILE} {HOSTILE}")
+    name = f"<bdi>{escape(shown)}</bdi>"
+    for place in (f'<th scope="row">{name} ', f"all data of {name}", f"Disconnect {name}</button>"):
+        assert place in page
+    error = f"<bdi>{escape(printable(HOSTILE))}</bdi>"
+    assert page.count(error) == 2
+    assert escape(printable(HOSTILE)) in page.partition('id="quota"')[2]
+
+
+@pytest.mark.parametrize("path", ["/connect?invite=%E2%80%AE", "/oauth/callback?state=%E2%80%AE", "/%E2%80%AE"])
+def test_no_page_hands_back_what_nobody_sees(browser: Browser, path: str) -> None:
+    assert "\u202e" not in browser.get(path).text
+
+
+def test_an_address_that_is_none_comes_back_printable(browser: Browser) -> None:
+    answer = browser.submit("/connect", "/oauth/connect", {"email": 'a\u202eb\x1bc"'})
+    assert answer.status_code == 400
+    assert 'value="ab\ufffdc&#34;"' in answer.text

@@ -39,12 +39,30 @@ def upgrade() -> None:
             nullable=True,
             comment="when that was (UTC); empty: the place is free",
         ),
+        sa.Column(
+            "attempts",
+            sa.Integer(),
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="how often Strava was asked for somebody's tokens by it",
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_invites")),
         schema="ops",
         comment="links by which others may connect: one row for each person a link is good for",
     )
     op.create_index(op.f("ix_invites_secret_hash"), "invites", ["secret_hash"], schema="ops")
     op.create_index(op.f("ix_invites_expires_at"), "invites", ["expires_at"], schema="ops")
+    op.add_column(
+        "oauth_states",
+        sa.Column(
+            "link_hash",
+            sa.Text(),
+            nullable=True,
+            comment="sha256 of the secret part of the link it was begun by; empty: the operator began it",
+        ),
+        schema="ops",
+    )
+    op.create_index(op.f("ix_oauth_states_link_hash"), "oauth_states", ["link_hash"], schema="ops")
     for table in AUDITS:
         op.create_index(op.f(f"ix_{table}_at"), table, ["at"], schema="ops")
     op.alter_column(

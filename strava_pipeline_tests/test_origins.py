@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from strava_pipeline.dagster_guard.origins import Authority, is_at, parse_authority, parse_origin
+from strava_pipeline.origins import Authority, is_at, parse_authority, parse_origin
 
 
 @pytest.mark.parametrize(

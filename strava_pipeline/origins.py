@@ -46,6 +46,15 @@ def is_at(origin: Origin, host: Authority) -> bool:
     return (origin.authority.name, origin.authority.port or default) == (host.name, host.port or default)
 
 
+def is_same(one: Origin, other: Origin) -> bool:
+    """Whether scheme, host and port are the same."""
+    return one.scheme == other.scheme and is_at(one, _with_port(other))
+
+
+def _with_port(origin: Origin) -> Authority:
+    return Authority(origin.authority.name, origin.authority.port or _DEFAULT_PORTS[origin.scheme])
+
+
 def _authority(match: re.Match[str] | None) -> Authority | None:
     if match is None:
         return None

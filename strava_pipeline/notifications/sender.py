@@ -1,0 +1,55 @@
+"""Who writes the mails: ``STRAVA_MAIL_FROM``, checked before any mail is written, and as it goes over the wire."""
+
+from __future__ import annotations
+
+from email.header import Header
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import default
+from typing import Any
+
+from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.notifications.headers import ENCODED_LINE, POLICY
+from strava_pipeline.printable import WHOLE, printable
+from strava_pipeline.settings import Settings
+
+
+def sender_of(text: str) -> Address:
+    """The address in ``Name <name@host>``; the name may be in any script, or encoded. ``ConfigurationError``."""
+    try:
+        return _checked(text)
+    except ValueError:
+        raise ConfigurationError(
+            "STRAVA_MAIL_FROM is not usable: write Name <name@example.org>, the name in quotes if it holds . , : ; ( )"
+            " @, the address in ASCII"
+        ) from None
+
+
+def check_sender(settings: Settings) -> None:
+    """``ConfigurationError`` if mails are on and no header could hold their sender."""
+    if settings.smtp_url is not None and settings.mail_from is not None:
+        sender_of(settings.mail_from)
+
+
+def sender_header(sender: Address) -> str:
+    """What stands after ``From:``: the address raw, the name encoded (RFC 2047) where it has to be."""
+    plain = str(sender)
+    if plain.isascii() and "=?" not in sender.display_name:
+        return plain
+    words = Header(sender.display_name, "utf-8", maxlinelen=ENCODED_LINE, header_name="From").encode().split()
+    return f"{' '.join(words)} <{sender.addr_spec}>"
+
+
+def _checked(text: str) -> Address:
+    if printable(text, WHOLE) != text:
+        raise ValueError("it holds what nobody sees")
+    header: Any = default.header_factory("From", text)
+    if header.defects or len(header.addresses) != 1:
+        raise ValueError("it is not one address")
+    found: Address = header.addresses[0]
+    if printable(found.display_name, WHOLE) != found.display_name:
+        raise ValueError("the name, decoded, holds what nobody sees")
+    if not found.username or not found.domain or not found.addr_spec.isascii():
+        raise ValueError("the address is not whole, or not in ASCII")
+    EmailMessage(policy=POLICY)["From"] = sender_header(found)
+    return found
