@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from email.header import Header
+from email.errors import MessageError
+from email.header import Header, decode_header, make_header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import default
@@ -18,7 +19,7 @@ def sender_of(text: str) -> Address:
     """The address in ``Name <name@host>``; the name may be in any script, or encoded. ``ConfigurationError``."""
     try:
         return _checked(text)
-    except ValueError:
+    except (ValueError, LookupError, MessageError):
         raise ConfigurationError(
             "STRAVA_MAIL_FROM is not usable: write Name <name@example.org>, the name in quotes if it holds . , : ; ( )"
             " @, the address in ASCII"
@@ -46,10 +47,16 @@ def _checked(text: str) -> Address:
     header: Any = default.header_factory("From", text)
     if header.defects or len(header.addresses) != 1:
         raise ValueError("it is not one address")
-    found: Address = header.addresses[0]
+    given: Address = header.addresses[0]
+    if not given.username or not given.domain or not given.addr_spec.isascii():
+        raise ValueError("the address is not whole, or not in ASCII")
+    found = Address(_name_in(text) if "=?" in text else given.display_name, addr_spec=given.addr_spec)
     if printable(found.display_name, WHOLE) != found.display_name:
         raise ValueError("the name, decoded, holds what nobody sees")
-    if not found.username or not found.domain or not found.addr_spec.isascii():
-        raise ValueError("the address is not whole, or not in ASCII")
     EmailMessage(policy=POLICY)["From"] = sender_header(found)
     return found
+
+
+def _name_in(text: str) -> str:
+    """The name of encoded words. The parser of addresses puts a space between two of them, where none is meant."""
+    return str(make_header(decode_header(text.rpartition("<")[0].strip())))

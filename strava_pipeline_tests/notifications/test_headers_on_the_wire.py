@@ -134,6 +134,7 @@ NAMES = [
     ("=?utf-8?q?J=C3=B6rg?=", "J\u00f6rg"),
     ("J\u00f6rg", "J\u00f6rg"),
     ("=?iso-8859-1?q?J=F6rg?= =?utf-8?b?IMOkIMO2?=", "J\u00f6rg \u00e4 \u00f6"),
+    ("=?utf-8?q?J=C3=B6?= =?utf-8?q?rg?=", "J\u00f6rg"),
     ('"J\u00f6rg, S. (x) \\"y\\" <z@y.org>"', 'J\u00f6rg, S. (x) "y" <z@y.org>'),
     ("\u0634\u0631\u0648\u0642", "\u0634\u0631\u0648\u0642"),
     ("\U0001f6b4\u200d\u2640\ufe0f" * 30, "\U0001f6b4\u200d\u2640\ufe0f" * 30),

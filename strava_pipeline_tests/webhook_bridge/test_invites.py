@@ -263,7 +263,8 @@ def withdraw_at_strava(operator: Browser, engine: Engine) -> None:
 
 def state_of(engine: Engine, athlete: int) -> str:
     with engine.connect() as connection:
-        return connection.execute(select(users.c.state).where(users.c.athlete_id == athlete)).scalar_one()
+        state: str = connection.execute(select(users.c.state).where(users.c.athlete_id == athlete)).scalar_one()
+    return state
 
 
 WAYS_TO_GO = [disconnect_by_page, forget_by_command, withdraw_at_strava]
