@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from strava_pipeline.local.open_files import room_for_connections
 from strava_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ MOST_CONNECTIONS_BEYOND_THE_POOL = 20
 POLL_MILLISECONDS = 2000
 # Less than a supervisor waits before it kills.
 ENDING_SECONDS = 5
+CONNECTIONS = 1000
+# What Dagster has open, code locations and databases; without a file to spare it ends.
+OTHER_FILES = 500
+# As many are accepted at a time, before those that are too much are closed.
+BACKLOG = 128
 
 
 @click.command()
@@ -74,10 +80,17 @@ def _dagster_app(workspace: WorkspaceProcessContext) -> ASGIApp:
 def _serve(app: ASGIApp, port: int) -> None:
     import uvicorn
 
+    from strava_pipeline.dagster_guard.connections import GuardedProtocol
+
     uvicorn.run(
         app,
         host=LOOPBACK,
         port=port,
+        http=GuardedProtocol,
+        # uvloop accepts whatever comes before it looks at any of it.
+        loop="asyncio",
+        backlog=BACKLOG,
+        limit_concurrency=room_for_connections(CONNECTIONS, OTHER_FILES),
         log_level="warning",
         # Addresses may hold secrets in their queries.
         access_log=False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import resource
 import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -14,6 +13,7 @@ from waitress.server import TcpWSGIServer
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local.framing import StrictParser
+from strava_pipeline.local.open_files import room_for_connections
 
 CONNECTIONS = 4000
 # What is open beside connections: the log, the database, calls to Dagster.
@@ -86,7 +86,7 @@ def _listening(app: Flask, host: str, port: int, what: str, **adjustments: objec
             host=host,
             port=port,
             ident=None,
-            connection_limit=_room_for_connections(),
+            connection_limit=room_for_connections(CONNECTIONS, OTHER_FILES),
             channel_timeout=IDLE_SECONDS,
             cleanup_interval=CLEANUP_SECONDS,
             # select() ends at 1,024 open files.
@@ -98,16 +98,6 @@ def _listening(app: Flask, host: str, port: int, what: str, **adjustments: objec
         )
     except OSError as error:
         raise ConfigurationError(f"{what} cannot listen on {host}:{port}: {error.strerror}") from None
-
-
-def _room_for_connections() -> int:
-    """How many connections may be open; asks the kernel for the files they take, as far as it allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = CONNECTIONS + OTHER_FILES
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < allowed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    return allowed - OTHER_FILES
 
 
 @contextlib.contextmanager

@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import resource
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ load_from:
 """
 QUIET = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
 ANSWER_SECONDS = 60
+# What most systems give a process.
+USUAL_FILES = 1024
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,15 @@ class Served:
         return reply.headers.get("set-cookie", "").partition(";")[0]
 
 
+@contextmanager
+def most_files(count: int) -> Iterator[None]:
+    """This process, and those it starts meanwhile, may open as many files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 @pytest.fixture(scope="module")
 def served(server: Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The webserver that ``up`` starts, logged in."""
@@ -112,7 +125,8 @@ def served(server: Server, template: str, tmp_path_factory: pytest.TempPathFacto
         }
         service = dagster_services(home, port, os.environ | environment)[0]
         command = (*service.command[:-1], str(workspace))
-        supervisor.start(Service(service.name, command, service.log, environment, service.ready_url))
+        with most_files(USUAL_FILES):
+            supervisor.start(Service(service.name, command, service.log, environment, service.ready_url))
         supervisor.wait_until_ready()
         stranger = Served(port, database, service.log)
         yield Served(port, database, service.log, stranger.log_in())
