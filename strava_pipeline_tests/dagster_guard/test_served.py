@@ -89,9 +89,8 @@ def test_what_the_bridge_sends_serves_nobody_else(served: Served, bridge: Dagste
             athletes_being_backfilled(replace(bridge, url=thief.url))
         [sent] = thief.asked
     seen = tuple((name, value) for name, value in sent.headers.items() if name not in {"Host", "Content-Length"})
-    body = json.dumps({"query": RUNS})
-    for method, target in (("GET", "/server_info"), ("GET", "/"), ("POST", "/graphql")):
-        assert served.ask(method, target, *seen, body=body if method == "POST" else "").status == 401
+    for target in ("/server_info", "/"):
+        assert served.ask("GET", target, *seen).status == 401
     # What the bridge wanted itself can be sent on once, while it is fresh.
     again = [served.ask("POST", "/graphql", *seen, body=sent.body.decode()).status for _ in range(2)]
     assert again == [200, 401]
