@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
 
+from strava_pipeline.local.listeners import handed_on, listen_at
 from strava_pipeline.local.open_files import room_for_connections
-from strava_pipeline.settings import load_settings
+from strava_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 LOOPBACK = "127.0.0.1"
+WHAT = "Dagster's webserver"
 # As Dagster's own command has them.
 STATEMENT_MILLISECONDS = 15_000
 CONNECTION_SECONDS = 3600
@@ -39,7 +43,8 @@ BACKLOG = 128
 @click.option(
     "-p", "--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1; DAGSTER_WEBSERVER_URL's if not given."
 )
-def dagster_webserver(workspaces: Sequence[str], port: int | None) -> None:
+@click.option("--fd", type=click.IntRange(0), help="Number of a listening socket to serve, in place of a port.")
+def dagster_webserver(workspaces: Sequence[str], port: int | None, fd: int | None) -> None:
     """Serve Dagster's UI, of the instance in DAGSTER_HOME, to whoever is logged in as the operator, until Ctrl-C."""
     from strava_pipeline.cli.instance import instance_at
     from strava_pipeline.dagster_guard.door import Door
@@ -51,12 +56,19 @@ def dagster_webserver(workspaces: Sequence[str], port: int | None) -> None:
     door = Door.from_settings(settings)
     dagster_home = settings.required("dagster_home")
     with (
+        _listener(settings, port, fd) as listener,
         open_warehouse(settings) as engine,
         instance_at(dagster_home) as instance,
         _workspace(instance, workspaces) as workspace,
     ):
         guard = Guard(_dagster_app(workspace), door, Sessions(engine, door.proof))
-        _serve(guard, port or urlsplit(settings.dagster_webserver_url).port or 3000)
+        _serve(guard, listener)
+
+
+def _listener(settings: Settings, port: int | None, fd: int | None) -> socket.socket:
+    if fd is not None:
+        return handed_on(fd, WHAT)
+    return listen_at(LOOPBACK, port or urlsplit(settings.dagster_webserver_url).port or 3000, WHAT)
 
 
 def _workspace(instance: DagsterInstance, files: Sequence[str]) -> WorkspaceProcessContext:
@@ -77,15 +89,13 @@ def _dagster_app(workspace: WorkspaceProcessContext) -> ASGIApp:
     return create_app_from_workspace_process_context(workspace, live_data_poll_rate=POLL_MILLISECONDS)
 
 
-def _serve(app: ASGIApp, port: int) -> None:
+def _serve(app: ASGIApp, listener: socket.socket) -> None:
     import uvicorn
 
     from strava_pipeline.dagster_guard.connections import GuardedProtocol
 
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
-        host=LOOPBACK,
-        port=port,
         http=GuardedProtocol,
         # uvloop accepts whatever comes before it looks at any of it.
         loop="asyncio",
@@ -99,3 +109,5 @@ def _serve(app: ASGIApp, port: int) -> None:
         server_header=False,
         timeout_graceful_shutdown=ENDING_SECONDS,
     )
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run([listener])

@@ -8,16 +8,17 @@ import os
 import resource
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
+from strava_pipeline.local.listeners import listen_at
 from strava_pipeline.local.postgres import Server
 from strava_pipeline.local.services import dagster_services
-from strava_pipeline.local.supervisor import Service, Supervisor, free_port
+from strava_pipeline.local.supervisor import Supervisor
 from strava_pipeline.logins import Login
 from strava_pipeline_tests.conftest import TOKEN_KEY, new_database
 
@@ -113,8 +114,12 @@ def served(server: Server, template: str, tmp_path_factory: pytest.TempPathFacto
     (home / "dagster.yaml").write_text(QUIET, encoding="utf-8")
     workspace = home / "small.yaml"
     workspace.write_text(WORKSPACE % json.dumps(str(Path(__file__).parent / "small_location.py")), encoding="utf-8")
-    port = free_port()
-    with new_database(server, template) as name, Supervisor() as supervisor:
+    with (
+        new_database(server, template) as name,
+        listen_at("127.0.0.1", 0, "the test") as listener,
+        Supervisor() as supervisor,
+    ):
+        port = listener.getsockname()[1]
         database = server.url(name, Login.PIPELINE)
         environment = {
             "STRAVA_HOME": str(home),
@@ -123,10 +128,10 @@ def served(server: Server, template: str, tmp_path_factory: pytest.TempPathFacto
             "STRAVA_OPERATOR_TOKEN": TOKEN,
             "DAGSTER_HOME": str(home),
         }
-        service = dagster_services(home, port, os.environ | environment)[0]
+        service = dagster_services(home, listener, os.environ | environment)[0]
         command = (*service.command[:-1], str(workspace))
         with most_files(USUAL_FILES):
-            supervisor.start(Service(service.name, command, service.log, environment, service.ready_url))
+            supervisor.start(replace(service, command=command, environment=environment))
         supervisor.wait_until_ready()
         stranger = Served(port, database, service.log)
         yield Served(port, database, service.log, stranger.log_in())
