@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from httptools import HttpParserInvalidURLError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 10.0
@@ -57,6 +58,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """A request's head is here: from now on it is up to the app."""
+        if not self.url.startswith(b"/"):
+            # An address with a host of its own, which would count before the header that the guard looks at.
+            raise HttpParserInvalidURLError("not a path")
         super().on_headers_complete()
         self._is_in_head = False
         self._stop_waiting()

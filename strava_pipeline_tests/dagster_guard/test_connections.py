@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import pytest
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
-from websockets.exceptions import InvalidMessage
+from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from strava_pipeline.dagster_guard import connections
@@ -157,6 +157,16 @@ def test_who_reads_nothing_of_a_large_answer_is_cut_off(port: int) -> None:
             assert time.monotonic() - began < PATIENCE_SECONDS / 2
 
 
+@pytest.mark.parametrize("target", ["http://here/", "HTTP://here/", "http://evil.example/", "*", "here:80"])
+@pytest.mark.parametrize("method", ["GET", "POST", "CONNECT", "OPTIONS"])
+def test_a_target_that_is_no_path_is_refused(port: int, method: str, target: str) -> None:
+    websocket = "Connection: upgrade\r\nUpgrade: websocket\r\n" if method == "GET" else ""
+    for more in ("", websocket):
+        with opened(port) as connection:
+            connection.sendall(f"{method} {target} HTTP/1.1\r\nHost: here\r\n{more}\r\n".encode())
+            assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
+
+
 def test_a_websocket_stays_open_without_a_word(port: int) -> None:
     with connect(f"ws://127.0.0.1:{port}/") as websocket:
         with pytest.raises(TimeoutError):
@@ -173,7 +183,7 @@ def test_what_is_too_much_is_closed_at_once_and_the_others_go_on(port: int, monk
         for _ in range(3 * CONNECTIONS):
             with opened(port) as surplus:
                 assert seconds_until_closed(surplus) < PATIENCE_SECONDS / 2
-        with pytest.raises((ConnectionError, InvalidMessage)), connect(f"ws://127.0.0.1:{port}/"):
+        with pytest.raises((ConnectionError, WebSocketException)), connect(f"ws://127.0.0.1:{port}/"):
             pass
         assert [is_served(each) for each in first] == [True] * len(first)
         websocket.send("still here")
