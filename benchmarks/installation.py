@@ -8,11 +8,12 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from sqlalchemy import Engine
 from strava_pipeline.cli.athletes import connect_athlete
 from strava_pipeline.cli.instance import dagster_environment
 from strava_pipeline.keyring import generate_key
+from strava_pipeline.local.listeners import listen_at
 from strava_pipeline.local.postgres import using_server
 from strava_pipeline.local.services import LOOPBACK, bridge, dagster_services, logs_of, mock_strava
 from strava_pipeline.local.supervisor import Service, Supervisor, free_port
@@ -92,12 +94,18 @@ def installed() -> Iterator[Installation]:
     settings = _settings(home)
     mock_port = int(settings.api_url.split(":")[2].split("/")[0])
     try:
-        with using_server(home), Supervisor() as supervisor, open_warehouse(settings) as engine:
+        with (
+            using_server(home),
+            listen_at(LOOPBACK, int(settings.dagster_webserver_url.rsplit(":", 1)[1]), "Dagster") as for_dagster,
+            listen_at(LOOPBACK, settings.bridge_port, "the bridge") as for_bridge,
+            Supervisor() as supervisor,
+            open_warehouse(settings) as engine,
+        ):
             environment = dagster_environment(settings)
             services = [
                 mock_strava(home, mock_port, {}),
-                *_dagster(home, int(settings.dagster_webserver_url.rsplit(":", 1)[1]), environment),
-                bridge(home, settings.bridge_port, environment),
+                *_dagster(home, for_dagster, environment),
+                bridge(home, for_bridge, environment),
             ]
             for service in services:
                 supervisor.start(service)
@@ -136,14 +144,14 @@ def _settings(home: Path) -> Settings:
     return load_settings()
 
 
-def _dagster(home: Path, port: int, environment: Mapping[str, str]) -> list[Service]:
+def _dagster(home: Path, listener: socket.socket, environment: Mapping[str, str]) -> list[Service]:
     """Dagster as the product starts it, with the benchmark's own code location beside the product's."""
     workspace = home / "workspace.yaml"
     workspace.write_text(LOCATIONS % json.dumps(str(Path(__file__).parents[1])), encoding="utf-8")
     services = []
-    for service in dagster_services(home, port, environment):
+    for service in dagster_services(home, listener, environment):
         command = (*service.command[:-1], str(workspace))
-        services.append(Service(service.name, command, service.log, service.environment, service.ready_url))
+        services.append(replace(service, command=command))
     return services
 
 

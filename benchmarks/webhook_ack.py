@@ -28,6 +28,7 @@ from benchmarks.database import migrated_database
 from benchmarks.figure import show
 from benchmarks.http_load import Answered, Load
 from strava_pipeline.keyring import generate_key
+from strava_pipeline.local.listeners import listen_at
 from strava_pipeline.local.serving import serve_until_signalled
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import open_engine
@@ -173,9 +174,7 @@ def _serve() -> None:
     _add_no_op(app)
     serve_until_signalled(
         app,
-        "127.0.0.1",
-        0,
-        what="the bridge",
+        listen_at("127.0.0.1", 0, "the bridge"),
         threads=THREADS,
         on_listening=lambda address: print(address.rpartition(":")[2], flush=True),
     )

@@ -1,8 +1,8 @@
 """By which the guard before Dagster knows that a request is one of our own processes'.
 
-A header's value ``t=<unix s>,n=<nonce>,v1=<HMAC-SHA256>``, made of time, nonce, method, path and the body's SHA-256;
-all but the time in hex. The key never leaves the process: whoever listens where Dagster should sees signatures of what
-was asked anyway.
+A header's value ``t=<unix s>,n=<nonce>,b=<the body's SHA-256>,v1=<HMAC-SHA256>``, the last made of time, nonce, method,
+path and the body's hash; all but the time in hex. The guard tells a stranger by it before it reads of the body. The key
+never leaves the process: whoever listens where Dagster should sees signatures of what was asked anyway.
 """
 
 from __future__ import annotations
@@ -21,37 +21,51 @@ HEADER = "X-Strava-Pipeline-Signature"
 # The only request that is signed; a proxy before the guard may add to the path what it takes away again.
 METHOD, PATH = "POST", "/graphql"
 NONCE_BYTES = 16
-_VALUE = re.compile(r"t=(?P<at>[0-9]{1,12}),n=(?P<nonce>[0-9a-f]{32}),v1=(?P<code>[0-9a-f]{64})", re.ASCII)
+_VALUE = re.compile(
+    r"t=(?P<at>[0-9]{1,12}),n=(?P<nonce>[0-9a-f]{32}),b=(?P<digest>[0-9a-f]{64}),v1=(?P<code>[0-9a-f]{64})", re.ASCII
+)
 
 
 @dataclass(frozen=True)
 class Signature:
-    """A signature made at ``at`` (unix s). Its nonce tells two requests of one second apart that say the same."""
+    """A signature made at ``at`` (unix s) of the body whose SHA-256 is ``digest``.
+
+    Its nonce tells two requests of one second apart that say the same.
+    """
 
     at: int
     nonce: str
+    digest: str
     code: str
 
     @classmethod
     def of(cls, body: bytes, key: Secret) -> Self:
         """A new one, of now."""
-        at, nonce = int(time.time()), secrets.token_hex(NONCE_BYTES)
-        return cls(at, nonce, _code(at, nonce, body, key))
+        at, nonce, digest = int(time.time()), secrets.token_hex(NONCE_BYTES), _digest(body)
+        return cls(at, nonce, digest, _code(at, nonce, digest, key))
 
     @classmethod
     def parse(cls, value: str) -> Self | None:
         """What a header's value says; ``None`` if it is no signature."""
         match = _VALUE.fullmatch(value)
-        return None if match is None else cls(int(match["at"]), match["nonce"], match["code"])
+        return None if match is None else cls(int(match["at"]), match["nonce"], match["digest"], match["code"])
 
-    def fits(self, body: bytes, key: Secret) -> bool:
-        """Whether it was made of this body by this key, whenever that was."""
-        return hmac.compare_digest(self.code, _code(self.at, self.nonce, body, key))
+    def is_by(self, key: Secret) -> bool:
+        """Whether it was made by this key, whenever and of whatever body that was."""
+        return hmac.compare_digest(self.code, _code(self.at, self.nonce, self.digest, key))
+
+    def is_of(self, body: bytes) -> bool:
+        """Whether it says that it was made of this body."""
+        return hmac.compare_digest(self.digest, _digest(body))
 
     def __str__(self) -> str:
-        return f"t={self.at},n={self.nonce},v1={self.code}"
+        return f"t={self.at},n={self.nonce},b={self.digest},v1={self.code}"
 
 
-def _code(at: int, nonce: str, body: bytes, key: Secret) -> str:
-    signed = "\n".join((str(at), nonce, METHOD, PATH, hashlib.sha256(body).hexdigest()))
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def _code(at: int, nonce: str, digest: str, key: Secret) -> str:
+    signed = "\n".join((str(at), nonce, METHOD, PATH, digest))
     return hmac.new(key.reveal().encode(), signed.encode(), hashlib.sha256).hexdigest()

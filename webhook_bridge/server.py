@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import click
 from sqlalchemy import Engine
 
@@ -19,7 +21,7 @@ from webhook_bridge.dispatcher import Dispatcher
 THREADS = 33
 
 
-def serve(settings: Settings, engine: Engine, host: str, port: int) -> None:
+def serve(settings: Settings, engine: Engine, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT; the dispatcher runs beside."""
     with engine.begin() as connection:
         # What was opened under another token or other settings is over for good, should they come back.
@@ -37,9 +39,7 @@ def serve(settings: Settings, engine: Engine, host: str, port: int) -> None:
 
     serve_until_signalled(
         app,
-        host,
-        port,
-        what="the bridge",
+        listener,
         threads=THREADS,
         # Where none is trusted nothing believes them, and taking them out would cost each delivery some time.
         keep_proxy_headers=True,

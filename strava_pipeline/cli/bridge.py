@@ -15,9 +15,11 @@ log = logging.getLogger(__name__)
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), help="Port; STRAVA_BRIDGE_PORT (8080) if not given.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-def bridge(port: int | None, host: str) -> None:
+@click.option("--fd", type=click.IntRange(0), help="Number of a listening socket to serve, in place of host and port.")
+def bridge(port: int | None, host: str, fd: int | None) -> None:
     """Serve the webhook bridge until Ctrl-C."""
     from strava_pipeline.access import open_tokens
+    from strava_pipeline.local.listeners import handed_on, listen_at
     from strava_pipeline.warehouse.migrate import open_warehouse
     from webhook_bridge.app import check_settings
     from webhook_bridge.request_ids import log_with_request_ids
@@ -37,4 +39,8 @@ def bridge(port: int | None, host: str) -> None:
         log.warning("STRAVA_OPERATOR_TOKEN is not set: the pages stay shut until it is; deliveries are taken")
     with open_warehouse(settings) as engine:
         open_tokens(settings, engine)  # wrong keys are found here, not by the first run
-        serve(settings, engine, host, settings.bridge_port if port is None else port)
+        if fd is None:
+            listener = listen_at(host, settings.bridge_port if port is None else port, "the bridge")
+        else:
+            listener = handed_on(fd, "the bridge")
+        serve(settings, engine, listener)

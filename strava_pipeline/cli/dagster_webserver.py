@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
 
-from strava_pipeline.settings import load_settings
+from strava_pipeline.local.listeners import handed_on, listen_at
+from strava_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
     from dagster._core.workspace.context import WorkspaceProcessContext
     from starlette.types import ASGIApp
 
+LOOPBACK = "127.0.0.1"
+WHAT = "Dagster's webserver"
 # As Dagster's own command has them.
 STATEMENT_MILLISECONDS = 15_000
 CONNECTION_SECONDS = 3600
@@ -32,7 +36,8 @@ LOG_LEVEL = "WARNING"
 @click.option(
     "-p", "--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1; DAGSTER_WEBSERVER_URL's if not given."
 )
-def dagster_webserver(workspaces: Sequence[str], port: int | None) -> None:
+@click.option("--fd", type=click.IntRange(0), help="Number of a listening socket to serve, in place of a port.")
+def dagster_webserver(workspaces: Sequence[str], port: int | None, fd: int | None) -> None:
     """Serve Dagster's UI, of the instance in DAGSTER_HOME, to whoever is logged in as the operator, until Ctrl-C."""
     from strava_pipeline.cli.instance import instance_at
     from strava_pipeline.dagster_guard.door import Door
@@ -45,16 +50,23 @@ def dagster_webserver(workspaces: Sequence[str], port: int | None) -> None:
     door = Door.from_settings(settings)
     dagster_home = settings.required("dagster_home")
     with (
+        _listener(settings, port, fd) as listener,
         open_warehouse(settings) as engine,
         instance_at(dagster_home) as instance,
         _workspace(instance, workspaces) as workspace,
     ):
         guard = Guard(_dagster_app(workspace), door, Sessions(engine, door.proof))
-        serve(guard, port or urlsplit(settings.dagster_webserver_url).port or 3000, _greet)
+        serve(guard, listener, _greet)
 
 
 def _greet(address: str) -> None:
     click.echo(f"Dagster listening on {address}, for whoever is logged in as the operator")
+
+
+def _listener(settings: Settings, port: int | None, fd: int | None) -> socket.socket:
+    if fd is not None:
+        return handed_on(fd, WHAT)
+    return listen_at(LOOPBACK, port or urlsplit(settings.dagster_webserver_url).port or 3000, WHAT)
 
 
 def _workspace(instance: DagsterInstance, files: Sequence[str]) -> WorkspaceProcessContext:

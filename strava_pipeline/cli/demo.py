@@ -102,15 +102,23 @@ def demo() -> None:
 def _running_system() -> Iterator[Demo]:
     """Postgres, mock Strava, Dagster and bridge, on free ports; all of them ended afterwards."""
     began = time.monotonic()
-    from strava_pipeline.local.services import bridge, dagster_services, mock_strava
+    from strava_pipeline.local.listeners import listen_at
+    from strava_pipeline.local.services import LOOPBACK, bridge, dagster_services, mock_strava
     from strava_pipeline.local.supervisor import Supervisor, free_port
 
     home = _fresh_home()
-    mock_port, dagster_port, bridge_port = free_port(), free_port(), free_port()
+    mock_port = free_port()
     _write_settings(home, mock_port)
-    _only_our_environment(STRAVA_BRIDGE_PORT=str(bridge_port), DAGSTER_WEBSERVER_URL=f"http://127.0.0.1:{dagster_port}")
-    settings = load_settings()
-    with Supervisor() as supervisor:
+    with (
+        listen_at(LOOPBACK, 0, "Dagster's webserver") as for_dagster,
+        listen_at(LOOPBACK, 0, "the bridge") as for_bridge,
+        Supervisor() as supervisor,
+    ):
+        dagster_port, bridge_port = (listener.getsockname()[1] for listener in (for_dagster, for_bridge))
+        _only_our_environment(
+            STRAVA_BRIDGE_PORT=str(bridge_port), DAGSTER_WEBSERVER_URL=f"http://{LOOPBACK}:{dagster_port}"
+        )
+        settings = load_settings()
         supervisor.start(mock_strava(home, mock_port, {}))
 
         from strava_pipeline.cli.instance import dagster_environment, open_instance
@@ -118,9 +126,9 @@ def _running_system() -> Iterator[Demo]:
 
         environment = dagster_environment(settings)
         with open_warehouse(settings) as engine, open_instance(settings) as instance:
-            for service in dagster_services(home, dagster_port, environment):
+            for service in dagster_services(home, for_dagster, environment):
                 supervisor.start(service)
-            supervisor.start(bridge(home, bridge_port, environment))
+            supervisor.start(bridge(home, for_bridge, environment))
             running = Demo(settings, engine, instance, f"http://127.0.0.1:{mock_port}", began)
             running.say("Postgres is up; starting the mock Strava, Dagster and the bridge")
             supervisor.wait_until_ready()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,14 +23,9 @@ TIDY = (sys.executable, "-m", "strava_pipeline.cli.instance")
 @click.command()
 def up() -> None:
     """Run Postgres, Dagster's webserver and daemon, and the bridge, until Ctrl-C or until one of them ends."""
-    from strava_pipeline.access import open_tokens
-    from strava_pipeline.cli.instance import dagster_environment
     from strava_pipeline.cli.operator_token import ensure_operator_token
-    from strava_pipeline.cli.sign_in import new_login_link
-    from strava_pipeline.local.services import bridge, dagster_services, logs_of
-    from strava_pipeline.local.supervisor import Supervisor, check_port_free
-    from strava_pipeline.local.work_folder import work_folder
-    from strava_pipeline.warehouse.migrate import open_warehouse
+    from strava_pipeline.local.listeners import listen_at
+    from strava_pipeline.local.services import LOOPBACK
     from webhook_bridge.app import check_settings
 
     # A setting that is wrong is told before anything is written.
@@ -42,8 +38,24 @@ def up() -> None:
     for line in _warnings(settings):
         say(f"warning: {line}", err=True)
     dagster_port = urlsplit(settings.dagster_webserver_url).port or 3000
-    check_port_free(dagster_port, "Dagster's webserver (DAGSTER_WEBSERVER_URL)")
-    check_port_free(settings.bridge_port, "the bridge (STRAVA_BRIDGE_PORT)")
+    # Ours from here to the end: who took one in between could show a login of their own.
+    with (
+        listen_at(LOOPBACK, dagster_port, "Dagster's webserver (DAGSTER_WEBSERVER_URL)") as for_dagster,
+        listen_at(LOOPBACK, settings.bridge_port, "the bridge (STRAVA_BRIDGE_PORT)") as for_bridge,
+    ):
+        _run(settings, for_dagster, for_bridge)
+    click.echo("stopped", err=True)
+
+
+def _run(settings: Settings, for_dagster: socket.socket, for_bridge: socket.socket) -> None:
+    from strava_pipeline.access import open_tokens
+    from strava_pipeline.cli.instance import dagster_environment
+    from strava_pipeline.cli.sign_in import new_login_link
+    from strava_pipeline.local.services import bridge, dagster_services, logs_of
+    from strava_pipeline.local.supervisor import Supervisor
+    from strava_pipeline.local.work_folder import work_folder
+    from strava_pipeline.warehouse.migrate import open_warehouse
+
     with open_warehouse(settings) as engine:
         # Creates the tables where there are none, or says what is wrong before anything starts.
         open_tokens(settings, engine)
@@ -58,12 +70,12 @@ def up() -> None:
         check=False,
     )
     with Supervisor() as supervisor:
-        for service in dagster_services(settings.home, dagster_port, environment):
+        for service in dagster_services(settings.home, for_dagster, environment):
             supervisor.start(service)
-        supervisor.start(bridge(settings.home, settings.bridge_port, environment))
+        supervisor.start(bridge(settings.home, for_bridge, environment))
         click.echo("starting Dagster and the bridge ...", err=True)
         supervisor.wait_until_ready()
-        click.echo(f"Dagster   http://127.0.0.1:{dagster_port}")
+        click.echo(f"Dagster   http://127.0.0.1:{for_dagster.getsockname()[1]}")
         click.echo(f"bridge    http://127.0.0.1:{settings.bridge_port}")
         if not settings.dangerously_open_without_login:
             click.echo(f"log in    {new_login_link(settings)}")
@@ -71,7 +83,6 @@ def up() -> None:
         say(f"logs      {logs_of(settings.home)}")
         click.echo("Ctrl-C stops all of them")
         supervisor.watch(partial(_keep_postgres, settings))
-    click.echo("stopped", err=True)
 
 
 def _warnings(settings: Settings) -> Iterator[str]:

@@ -52,8 +52,9 @@ def hardened(send: Send) -> Send:
             for name in {name for name in headers if name.startswith(OPENING)}:
                 del headers[name]
             headers.update(HEADERS)
-            # Beside the answer's own policy: both hold.
-            headers.append("Content-Security-Policy", FRAMES)
+            if headers.get("content-security-policy") != PAGE_POLICY:
+                # Beside Dagster's own policy: both hold.
+                headers.append("Content-Security-Policy", FRAMES)
             if "cache-control" not in headers:
                 headers["Cache-Control"] = "private"
         await send(message)

@@ -36,12 +36,13 @@ class Signatures:
         signature = Signature.parse(asked.header(HEADER.lower()) or "")
         if signature is None or asked.is_websocket or (asked.method, asked.target) != (METHOD, PATH):
             return Refusal(UNAUTHORIZED, NOT_OURS)
+        # Used up before a byte is read: one signature is worth one body, whoever sends it.
+        if not signature.is_by(self._key) or not self._use(signature):
+            return Refusal(UNAUTHORIZED, NOT_OURS)
         content = await body.read(BODY_CAP_BYTES, BODY_SECONDS)
         if isinstance(content, Refusal):
             return content
-        if signature.fits(content, self._key) and self._use(signature):
-            return None
-        return Refusal(UNAUTHORIZED, NOT_OURS)
+        return None if signature.is_of(content) else Refusal(UNAUTHORIZED, NOT_OURS)
 
     def _use(self, signature: Signature) -> bool:
         """Whether it may be used now; it cannot be again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,18 +30,20 @@ def logs_of(home: Path) -> Path:
     return home / "logs"
 
 
-def dagster_services(home: Path, port: int, environment: Mapping[str, str]) -> list[Service]:
+def dagster_services(home: Path, listener: socket.socket, environment: Mapping[str, str]) -> list[Service]:
     """Dagster's webserver behind the guard, and its daemon."""
+    descriptor = listener.fileno()
     workspace = ("-w", str(shipped_file("workspace.yaml")))
-    webserver = ("strava_pipeline", "dagster-webserver", "-p", str(port), *workspace)
+    webserver = ("strava_pipeline", "dagster-webserver", "--fd", str(descriptor), *workspace)
     return [
         Service(
             "dagster-webserver",
             _python(*webserver),
             logs_of(home) / "dagster-webserver.log",
             _with_secrets(environment, WEBSERVER_SECRETS),
-            ready_url=f"http://{LOOPBACK}:{port}/health/ready",
+            ready_url=_health_at(listener),
             folder=work_folder(home),
+            descriptors=(descriptor,),
         ),
         Service(
             "dagster-daemon",
@@ -52,15 +55,17 @@ def dagster_services(home: Path, port: int, environment: Mapping[str, str]) -> l
     ]
 
 
-def bridge(home: Path, port: int, environment: Mapping[str, str]) -> Service:
+def bridge(home: Path, listener: socket.socket, environment: Mapping[str, str]) -> Service:
     """The webhook bridge."""
+    descriptor = listener.fileno()
     return Service(
         "bridge",
-        _python("strava_pipeline", "bridge", "--port", str(port)),
+        _python("strava_pipeline", "bridge", "--fd", str(descriptor)),
         logs_of(home) / "bridge.log",
         _with_secrets(environment, BRIDGE_SECRETS),
-        ready_url=f"http://{LOOPBACK}:{port}/health/ready",
+        ready_url=_health_at(listener),
         folder=work_folder(home),
+        descriptors=(descriptor,),
     )
 
 
@@ -74,6 +79,10 @@ def mock_strava(home: Path, port: int, environment: Mapping[str, str]) -> Servic
         ready_url=f"http://{LOOPBACK}:{port}/mock/athletes",
         folder=work_folder(home),
     )
+
+
+def _health_at(listener: socket.socket) -> str:
+    return f"http://{LOOPBACK}:{listener.getsockname()[1]}/health/ready"
 
 
 def _with_secrets(environment: Mapping[str, str], needed: frozenset[str]) -> dict[str, str]:

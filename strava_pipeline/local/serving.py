@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import resource
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -12,8 +12,8 @@ from flask import Flask
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 
-from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local.framing import StrictParser
+from strava_pipeline.local.open_files import room_for_connections
 
 CONNECTIONS = 4000
 # What is open beside connections: the log, the database, calls to Dagster.
@@ -28,24 +28,20 @@ BODY_CAP_BYTES = 64 * 1024
 
 def serve_until_signalled(
     app: Flask,
-    host: str,
-    port: int,
+    listener: socket.socket,
     *,
-    what: str,
     threads: int,
     on_listening: Callable[[str], None],
     keep_proxy_headers: bool = False,
 ) -> None:
-    """Serve until SIGTERM, SIGINT or SIGHUP. ``on_listening`` gets the address, with the port taken for port 0.
+    """Serve until SIGTERM, SIGINT or SIGHUP. ``on_listening`` gets the address.
 
-    ``X-Forwarded-For`` and the like reach the app only with ``keep_proxy_headers``. ``ConfigurationError`` names
-    ``what`` could not listen.
+    ``X-Forwarded-For`` and the like reach the app only with ``keep_proxy_headers``.
     """
     with _ending_on_signals(), contextlib.suppress(KeyboardInterrupt):
-        server = _listening(
-            app, host, port, what, threads=threads, clear_untrusted_proxy_headers=not keep_proxy_headers
-        )
-        on_listening(f"http://{host}:{server.effective_port}")
+        server = _listening(app, listener, threads=threads, clear_untrusted_proxy_headers=not keep_proxy_headers)
+        host, port = listener.getsockname()[:2]
+        on_listening(f"http://{host}:{port}")
         server.run()
         server.close()
 
@@ -79,35 +75,24 @@ class _Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
                 channel.will_close = True
 
 
-def _listening(app: Flask, host: str, port: int, what: str, **adjustments: object) -> _Server:
-    try:
-        return _Server(
-            app,
-            host=host,
-            port=port,
-            ident=None,
-            connection_limit=_room_for_connections(),
-            channel_timeout=IDLE_SECONDS,
-            cleanup_interval=CLEANUP_SECONDS,
-            # select() ends at 1,024 open files.
-            asyncore_use_poll=True,
-            max_request_header_size=HEADER_CAP_BYTES,
-            max_request_body_size=BODY_CAP_BYTES,
-            expose_tracebacks=False,
-            **adjustments,
-        )
-    except OSError as error:
-        raise ConfigurationError(f"{what} cannot listen on {host}:{port}: {error.strerror}") from None
-
-
-def _room_for_connections() -> int:
-    """How many connections may be open; asks the kernel for the files they take, as far as it allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = CONNECTIONS + OTHER_FILES
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < allowed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    return allowed - OTHER_FILES
+def _listening(app: Flask, listener: socket.socket, **adjustments: object) -> _Server:
+    return _Server(
+        app,
+        _sock=listener,
+        bind_socket=False,
+        sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
+        sockets=[listener],
+        ident=None,
+        connection_limit=room_for_connections(CONNECTIONS, OTHER_FILES),
+        channel_timeout=IDLE_SECONDS,
+        cleanup_interval=CLEANUP_SECONDS,
+        # select() ends at 1,024 open files.
+        asyncore_use_poll=True,
+        max_request_header_size=HEADER_CAP_BYTES,
+        max_request_body_size=BODY_CAP_BYTES,
+        expose_tracebacks=False,
+        **adjustments,
+    )
 
 
 @contextlib.contextmanager

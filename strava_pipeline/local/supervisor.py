@@ -19,7 +19,7 @@ from typing import Self
 import psutil
 import requests
 
-from strava_pipeline.errors import ConfigurationError, StravaPipelineError
+from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.local import log_files, private_files
 
 GRACE_SECONDS = 10.0
@@ -36,7 +36,10 @@ class ServiceFailed(StravaPipelineError):
 
 @dataclass(frozen=True)
 class Service:
-    """One process: its command, what it needs in the environment, where it works, and how to see that it is ready."""
+    """One process: its command, what it needs in the environment, where it works, and how to see that it is ready.
+
+    ``descriptors`` are numbers of our open files that it is handed.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -44,6 +47,7 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict)
     ready_url: str | None = None
     folder: Path | None = None
+    descriptors: tuple[int, ...] = ()
 
 
 class Supervisor:
@@ -72,6 +76,7 @@ class Supervisor:
                 env=os.environ | dict(service.environment),
                 cwd=service.folder,
                 start_new_session=True,
+                pass_fds=service.descriptors,
                 preexec_fn=_end_with_parent,  # noqa: PLW1509  one system call, no lock
             )
         self._running.append((service, process))
@@ -140,16 +145,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def check_port_free(port: int, what: str) -> None:
-    """``ConfigurationError`` if somebody listens on ``port``."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise ConfigurationError(f"{what} cannot listen on port {port}: {error.strerror}") from None
 
 
 def _end_with_parent() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 
 from strava_pipeline.cli import cli
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.local.listeners import listen_at
 from strava_pipeline.local.services import dagster_services
 from strava_pipeline.settings import Settings
 
@@ -49,8 +51,21 @@ def test_an_instance_that_is_not_usable_is_named(
     assert f"{home}/dagster.yaml is not usable" in str(done.exception)
 
 
+@pytest.mark.parametrize("command", [("dagster-webserver", "-w", "{workspace}"), ("bridge",)])
+def test_a_number_that_is_no_listening_socket_is_told(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, workspace: str, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(Path(workspace).parent))
+    with socket.socket() as unheard:
+        arguments = [part.format(workspace=workspace) for part in (*command, "--fd", str(unheard.fileno()))]
+        done = CliRunner().invoke(cli, arguments)
+    assert isinstance(done.exception, ConfigurationError)
+    assert "it is no listening socket" in str(done.exception)
+
+
 def test_up_and_demo_serve_dagster_in_no_other_way(tmp_path: Path) -> None:
-    commands = [" ".join(service.command) for service in dagster_services(tmp_path, 3000, {})]
+    with listen_at("127.0.0.1", 0, "the test") as listener:
+        commands = [" ".join(service.command) for service in dagster_services(tmp_path, listener, {})]
     assert [command for command in commands if "dagster-webserver" in command] == commands[:1]
     assert "strava_pipeline dagster-webserver" in commands[0]
     assert not [command for command in commands if "dagster_webserver" in command]

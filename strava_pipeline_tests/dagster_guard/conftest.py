@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import resource
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,9 +15,10 @@ from urllib.parse import urlencode
 
 import pytest
 
+from strava_pipeline.local.listeners import listen_at
 from strava_pipeline.local.postgres import Server
 from strava_pipeline.local.services import dagster_services
-from strava_pipeline.local.supervisor import Service, Supervisor, free_port
+from strava_pipeline.local.supervisor import Supervisor
 from strava_pipeline.logins import Login
 from strava_pipeline_tests.conftest import TOKEN_KEY, new_database
 
@@ -27,6 +29,8 @@ load_from:
 """
 QUIET = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
 ANSWER_SECONDS = 60
+# What most systems give a process.
+USUAL_FILES = 1024
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,15 @@ class Served:
         return reply.headers.get("set-cookie", "").partition(";")[0]
 
 
+@contextmanager
+def most_files(count: int) -> Iterator[None]:
+    """This process, and those it starts meanwhile, may open as many files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 @pytest.fixture(scope="module")
 def served(server: Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The webserver that ``up`` starts, logged in."""
@@ -107,8 +120,12 @@ def serving(server: Server, template: str, home: Path, instance: str) -> Iterato
     (home / "dagster.yaml").write_text(instance, encoding="utf-8")
     workspace = home / "small.yaml"
     workspace.write_text(WORKSPACE % json.dumps(str(Path(__file__).parent / "small_location.py")), encoding="utf-8")
-    port = free_port()
-    with new_database(server, template) as name, Supervisor() as supervisor:
+    with (
+        new_database(server, template) as name,
+        listen_at("127.0.0.1", 0, "the test") as listener,
+        Supervisor() as supervisor,
+    ):
+        port = listener.getsockname()[1]
         database = server.url(name, Login.PIPELINE)
         environment = {
             "STRAVA_HOME": str(home),
@@ -117,8 +134,9 @@ def serving(server: Server, template: str, home: Path, instance: str) -> Iterato
             "STRAVA_OPERATOR_TOKEN": TOKEN,
             "DAGSTER_HOME": str(home),
         }
-        service = dagster_services(home, port, os.environ | environment)[0]
+        service = dagster_services(home, listener, os.environ | environment)[0]
         command = (*service.command[:-1], str(workspace))
-        supervisor.start(Service(service.name, command, service.log, environment, service.ready_url))
+        with most_files(USUAL_FILES):
+            supervisor.start(replace(service, command=command, environment=environment))
         supervisor.wait_until_ready()
         yield Served(port, database, service.log)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -22,11 +24,13 @@ from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.ops_tables import operator_sessions
 from strava_pipeline_tests.conftest import TOKEN_KEY
-from strava_pipeline_tests.dagster_guard.conftest import TOKEN, Served, serving
+from strava_pipeline_tests.dagster_guard.conftest import TOKEN, Served, most_files, serving
 from strava_pipeline_tests.strava.loopback import Loopback, reply
 from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, athletes_being_backfilled, launch_run
 
 PATIENCE_SECONDS = 60
+# More than Dagster may have files open unless it asks for more, and more than the guard takes.
+STRANGERS = 2000
 LOGS = """
 subscription Logs($run: ID!) {
   pipelineRunLogs(runId: $run, cursor: null) {
@@ -34,6 +38,7 @@ subscription Logs($run: ID!) {
   }
 }
 """
+RELOAD = 'mutation { reloadRepositoryLocation(repositoryLocationName: "small") { __typename } }'
 RUNS = "{ runsOrError { ... on Runs { results { runId status } } } }"
 
 
@@ -93,9 +98,8 @@ def test_what_the_bridge_sends_serves_nobody_else(served: Served, bridge: Dagste
             athletes_being_backfilled(replace(bridge, url=thief.url))
         [sent] = thief.asked
     seen = tuple((name, value) for name, value in sent.headers.items() if name not in {"Host", "Content-Length"})
-    body = json.dumps({"query": RUNS})
-    for method, target in (("GET", "/server_info"), ("GET", "/"), ("POST", "/graphql")):
-        assert served.ask(method, target, *seen, body=body if method == "POST" else "").status == 401
+    for target in ("/server_info", "/"):
+        assert served.ask("GET", target, *seen).status == 401
     # What the bridge wanted itself can be sent on once, while it is fresh.
     again = [served.ask("POST", "/graphql", *seen, body=sent.body.decode()).status for _ in range(2)]
     assert again == [200, 401]
@@ -146,3 +150,20 @@ def test_no_secret_stands_in_the_log(served: Served, bridge: DagsterServer) -> N
     log = served.log.read_text(encoding="utf-8")
     for secret in ("a-link-of-somebody", TOKEN, dagster_key(load_settings()).reveal(), served.cookie.partition("=")[2]):
         assert secret not in log
+
+
+def test_strangers_who_connect_and_say_nothing_keep_nobody_out(served: Served) -> None:
+    early = HTTPConnection("127.0.0.1", served.port, timeout=PATIENCE_SECONDS)
+    early.connect()
+    with most_files(2 * STRANGERS), ExitStack() as held, open_socket(served, served.cookie) as websocket:
+        for _ in range(STRANGERS):
+            held.enter_context(socket.create_connection(("127.0.0.1", served.port), PATIENCE_SECONDS))
+        # Who came before is served, and Dagster has files to spare for its code locations.
+        headers = {"Content-Type": "application/json", **dict(served.session)}
+        early.request("POST", "/graphql", json.dumps({"query": RELOAD}), headers)
+        told = json.loads(early.getresponse().read())
+        assert told["data"] == {"reloadRepositoryLocation": {"__typename": "WorkspaceLocationEntry"}}
+        websocket.send(json.dumps({"type": "connection_init", "payload": {}}))
+        assert json.loads(websocket.recv(PATIENCE_SECONDS)) == {"type": "connection_ack"}
+    early.close()
+    assert served.graphql(RUNS)["runsOrError"]

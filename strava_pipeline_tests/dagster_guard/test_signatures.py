@@ -74,19 +74,36 @@ def test_of_two_that_come_at_once_one_passes(guard: Guard) -> None:
     assert asyncio.run(both()) == [200, 401]
 
 
-def test_a_signature_is_of_one_body_time_nonce_and_key(guard: Guard, dagster: Dagster) -> None:
-    good = Signature.of(BODY, KEY)
-    for other in (
+def strangers(good: Signature) -> list[Signature]:
+    """What looks like a good signature, and is none."""
+    return [
         replace(good, at=good.at + 1),
         replace(good, nonce="0" * 32),
+        replace(good, digest=Signature.of(b"", KEY).digest),
         replace(good, code="0" * 64),
         Signature.of(BODY, Secret("another-key")),
-    ):
+    ]
+
+
+def test_a_signature_is_of_one_body_time_nonce_and_key(guard: Guard, dagster: Dagster) -> None:
+    good = Signature.of(BODY, KEY)
+    for other in strangers(good):
         assert send(guard, (HEADER, str(other))).status == 401
     for body in (b"", BODY + b" ", BODY[:-1], BODY.replace(b"runs", b"wipe")):
-        assert send(guard, (HEADER, str(good)), body).status == 401
+        header = signed(BODY)
+        # With another body it is used up all the same.
+        assert [send(guard, header, sent).status for sent in (body, BODY)] == [401, 401]
     assert dagster.reached == []
     assert send(guard, (HEADER, str(good))).status == 200
+
+
+def test_of_a_stranger_nothing_is_read(guard: Guard, dagster: Dagster) -> None:
+    used = signed(BODY)
+    assert send(guard, used).status == 200
+    late = Signature.of(BODY, KEY)
+    for header in (used, *((HEADER, str(other)) for other in strangers(late)), (HEADER, "no signature")):
+        assert unread_answer(guard, header).status == 401
+    assert len(dagster.reached) == 1
 
 
 @pytest.mark.parametrize("shape", ["", " ", "{}, {}", "{} ", " {}", "{},v1=00", "v1=00,{}", "X{}", "{}x", "t=+{}", "é"])
@@ -236,6 +253,12 @@ def test_half_a_body_is_none(guard: Guard, dagster: Dagster) -> None:
 
 
 def test_without_a_signature_the_guard_reads_nothing(guard: Guard, dagster: Dagster) -> None:
+    assert (unread_answer(guard).status, dagster.reached) == (401, [])
+
+
+def unread_answer(guard: Guard, *headers: tuple[str, str]) -> Answer:
+    """The answer of a guard that may not read the body."""
+
     async def receive() -> Message:
         raise AssertionError
 
@@ -244,5 +267,5 @@ def test_without_a_signature_the_guard_reads_nothing(guard: Guard, dagster: Dags
     async def take(message: Message) -> None:
         answer.take(message)
 
-    asyncio.run(guard(scope_of("POST", "/graphql", (HOST, JSON)), receive, take))
-    assert (answer.status, dagster.reached) == (401, [])
+    asyncio.run(guard(scope_of("POST", "/graphql", (HOST, JSON, *headers)), receive, take))
+    return answer

@@ -14,10 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local import log_files
 from strava_pipeline.local import supervisor as supervising
-from strava_pipeline.local.supervisor import Service, ServiceFailed, Supervisor, check_port_free, free_port
+from strava_pipeline.local.supervisor import Service, ServiceFailed, Supervisor, free_port
 
 PATIENCE_SECONDS = 30
 SERVING = (
@@ -78,10 +77,7 @@ def test_a_service_is_ready_when_it_answers_and_gets_its_environment(tmp_path: P
     with Supervisor() as supervisor:
         supervisor.start(service)
         supervisor.wait_until_ready(PATIENCE_SECONDS)
-        with pytest.raises(ConfigurationError, match=rf"web cannot listen on port {port}: Address already in use"):
-            check_port_free(port, "web")
         assert said(log).startswith("serving hello")
-    check_port_free(port, "web")
 
 
 def test_services_stop_in_reverse_order(tmp_path: Path) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local import work_folder
+from strava_pipeline.local.listeners import listen_at
 from strava_pipeline.local.services import bridge, dagster_services, mock_strava
 from strava_pipeline.local.supervisor import Service, Supervisor
 from strava_pipeline.settings import load_settings
@@ -19,20 +22,29 @@ PLANTED = "from pathlib import Path\nPath({marker!r}).touch()\n"
 MODULES = ("strava_pipeline", "dagster", "multiprocessing", "grpc", "yaml", "sitecustomize")
 
 
-def test_every_service_works_in_a_private_folder(tmp_path: Path) -> None:
-    services = [*dagster_services(tmp_path, 1, {}), bridge(tmp_path, 1, {}), mock_strava(tmp_path, 1, {})]
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with listen_at("127.0.0.1", 0, "the test") as found:
+        yield found
+
+
+def test_every_service_works_in_a_private_folder(tmp_path: Path, listener: socket.socket) -> None:
+    served = [*dagster_services(tmp_path, listener, {}), bridge(tmp_path, listener, {})]
+    services = [*served, mock_strava(tmp_path, 1, {})]
     assert {service.folder for service in services} == {tmp_path / "work"}
     assert stat.S_IMODE((tmp_path / "work").stat().st_mode) == 0o700
     assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_what_lies_where_a_command_was_called_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_lies_where_a_command_was_called_is_not_run(
+    tmp_path: Path, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hostile, marker, log = tmp_path / "hostile", tmp_path / "run", tmp_path / "logs" / "tried.log"
     hostile.mkdir()
     for module in MODULES:
         (hostile / f"{module}.py").write_text(PLANTED.format(marker=str(marker)))
     monkeypatch.chdir(hostile)
-    tried = bridge(tmp_path, 1, work_folder.environment(load_settings()))
+    tried = bridge(tmp_path, listener, work_folder.environment(load_settings()))
     command = (sys.executable, "-m", "strava_pipeline", "--version")
     with Supervisor() as supervisor:
         supervisor.start(Service("tried", command, log, tried.environment, folder=tried.folder))
