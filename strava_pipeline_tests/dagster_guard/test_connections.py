@@ -77,6 +77,16 @@ def is_served(connection: socket.socket, request: bytes = GET) -> bool:
     return read.endswith(b"here")
 
 
+def wait_until_served(port: int) -> None:
+    """Until somebody who comes anew is."""
+    began = time.monotonic()
+    while time.monotonic() - began < PATIENCE_SECONDS / 2:
+        with opened(port) as another:
+            if is_served(another):
+                return
+    raise AssertionError
+
+
 def seconds_until_closed(connection: socket.socket, meanwhile: Callable[[], None] = lambda: None) -> float:
     began = time.monotonic()
     connection.settimeout(HEAD_SECONDS / 10)
@@ -149,12 +159,7 @@ def test_who_reads_nothing_of_a_large_answer_is_cut_off(port: int) -> None:
     with ExitStack() as held:
         for _ in range(CONNECTIONS):
             held.enter_context(opened(port)).sendall(GET.replace(b"/", b"/large", 1))
-        began = time.monotonic()
-        while True:
-            with opened(port) as another:
-                if is_served(another):
-                    break
-            assert time.monotonic() - began < PATIENCE_SECONDS / 2
+        wait_until_served(port)
 
 
 @pytest.mark.parametrize("target", ["http://here/", "HTTP://here/", "http://evil.example/", "*", "here:80"])
@@ -189,9 +194,4 @@ def test_what_is_too_much_is_closed_at_once_and_the_others_go_on(port: int, monk
         websocket.send("still here")
         assert websocket.recv(PATIENCE_SECONDS) == "still here"
         first.pop().close()
-        began = time.monotonic()
-        while True:
-            with opened(port) as another:
-                if is_served(another):
-                    break
-            assert time.monotonic() - began < PATIENCE_SECONDS / 2
+        wait_until_served(port)
