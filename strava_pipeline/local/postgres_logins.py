@@ -31,9 +31,14 @@ MAX_CONNECTIONS = 150
 RESERVED_CONNECTIONS = 100
 # Room for as many locks as all analysts' sessions together can hold.
 LOCKS_PER_TRANSACTION = 256
+# Who has connected and not logged in takes a connection as well.
+LOGIN_SECONDS = 10
+# Of 8 kB, the fewest that there may be: nothing of ours notifies, and by default anybody could fill 8 GB of the disk.
+NOTIFY_PAGES = 64
 SERVER_OPTIONS = (
     f"-c max_connections={MAX_CONNECTIONS} -c reserved_connections={RESERVED_CONNECTIONS}"
-    f" -c max_locks_per_transaction={LOCKS_PER_TRANSACTION}"
+    f" -c max_locks_per_transaction={LOCKS_PER_TRANSACTION} -c authentication_timeout={LOGIN_SECONDS}s"
+    f" -c max_notify_queue_pages={NOTIFY_PAGES}"
 )
 _MAP = "setup"
 _ACCESS = f"""\

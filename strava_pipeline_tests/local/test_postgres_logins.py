@@ -285,7 +285,7 @@ def test_a_server_whose_logins_somebody_holds_is_told_in_one_line(home: Path, mo
     with Holder(home) as other:
         other.run("ALTER ROLE strava_sql_analyst CONNECTION LIMIT 3")
         with (
-            psycopg.connect(host=other.socket_dir, user=SUPERUSER, dbname="postgres") as somebody,
+            psycopg.connect(host=str(other.socket_dir), user=SUPERUSER, dbname="postgres") as somebody,
             somebody.transaction(),
         ):
             # What every login may take was what set-up waited for.
@@ -300,7 +300,10 @@ def test_a_server_whose_logins_somebody_holds_is_told_in_one_line(home: Path, mo
 
 
 def test_nobody_holds_up_a_start_by_a_lock_that_any_login_may_take(home: Path) -> None:
-    with Holder(home) as other, psycopg.connect(host=other.socket_dir, user=SUPERUSER, dbname="postgres") as somebody:
+    with (
+        Holder(home) as other,
+        psycopg.connect(host=str(other.socket_dir), user=SUPERUSER, dbname="postgres") as somebody,
+    ):
         somebody.execute("SELECT pg_advisory_lock(1)")
         with using_server(home) as server:
             assert value(server.set_up_url("postgres"), "SELECT 1") == 1
@@ -310,7 +313,7 @@ def test_a_server_that_has_no_connection_left_is_told_in_one_line(home: Path) ->
     with Holder(home) as other, ExitStack() as held:
         with suppress(psycopg.OperationalError):
             for _ in range(postgres_logins.MAX_CONNECTIONS + 1):
-                held.enter_context(psycopg.connect(host=other.socket_dir, user=SUPERUSER, dbname="postgres"))
+                held.enter_context(psycopg.connect(host=str(other.socket_dir), user=SUPERUSER, dbname="postgres"))
         with pytest.raises(DatabaseAway, match=r"is away: .*too many clients already") as told:
             use_server(home)
         assert "\n" not in str(told.value)
