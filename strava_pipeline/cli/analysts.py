@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from strava_pipeline.cli.console import say
 from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.settings import load_settings
 
@@ -30,6 +31,7 @@ def add(name: str) -> None:
     """Make a login NAME that reads schema strava and nothing else; prints its address, this once."""
     from strava_pipeline.warehouse.analyst import ensure_analyst_role, join_analysts
     from strava_pipeline.warehouse.engine import administrator_url, database_url, open_engine
+    from strava_pipeline.warehouse.locks import Lock, take
     from strava_pipeline.warehouse.made_logins import create_login
     from strava_pipeline.warehouse.migrate import open_warehouse
 
@@ -43,11 +45,15 @@ def add(name: str) -> None:
                 _check_may_make(connection, name, settings.analyst_role)
             ensure_analyst_role(engine, settings.analyst_role)
             with engine.begin() as connection:
+                take(connection, Lock.RIGHTS)
+                # Somebody else may have made it meanwhile.
+                _check_may_make(connection, name, settings.analyst_role)
                 create_login(connection, name, secret)
                 if left := join_analysts(connection, settings.analyst_role, name):
                     raise WarehouseError("; ".join(left))
             # With its limits; should this process die before, the next migration gives them.
-            ensure_analyst_role(engine, settings.analyst_role)
+            for line in ensure_analyst_role(engine, settings.analyst_role):
+                say(line, err=True)
         finally:
             engine.dispose()
         url = database_url(settings).set(drivername="postgresql", username=name, password=secret)
@@ -55,8 +61,11 @@ def add(name: str) -> None:
 
 
 def _check_may_make(connection: Connection, name: str, role: str) -> None:
-    from strava_pipeline.warehouse.made_logins import may_create_roles, role_exists
+    from strava_pipeline.warehouse.analyst import RESERVED
+    from strava_pipeline.warehouse.made_logins import is_reserved, may_create_roles, role_exists
 
+    if name in RESERVED or is_reserved(connection, name):
+        raise ConfigurationError(f"{name!r} is no name for a login: the word has a meaning in SQL")
     if not may_create_roles(connection):
         raise WarehouseError(
             "this database user may not make logins: set STRAVA_DATABASE_OWNER_URL to one that may, or, as an"
@@ -72,6 +81,7 @@ def _check_may_make(connection: Connection, name: str, role: str) -> None:
 @analysts.command("list")
 def list_() -> None:
     """List the analysts' logins with their limits; -1: any number of connections."""
+    from strava_pipeline.warehouse.analyst_limits import LIMITS
     from strava_pipeline.warehouse.analyst_limits import analysts as found
     from strava_pipeline.warehouse.migrate import open_warehouse
 
@@ -81,5 +91,7 @@ def list_() -> None:
         if not there:
             click.echo("nobody is an analyst yet: run strava-pipeline analysts add NAME")
         for analyst in there:
-            limits = " ".join(f"{name}={value}" for name, value in sorted(analyst.settings.items()))
-            click.echo(f"{analyst.name} connections={analyst.connection_limit} {limits}".rstrip())
+            # Of what they set for themselves only this counts.
+            known = sorted(name for name in analyst.settings if name in LIMITS)
+            limits = " ".join(f"{name}={analyst.settings[name]}" for name in known)
+            say(f"{analyst.name} connections={analyst.connection_limit} {limits}".rstrip())

@@ -37,7 +37,6 @@ from strava_pipeline.local.postgres_logins import (
     as_superuser,
     set_up_database,
     set_up_logins,
-    take_turns,
     write_access_files,
 )
 from strava_pipeline.logins import SUPERUSER, Login, embedded_secrets_file, ensure_secrets
@@ -172,9 +171,8 @@ def using_server(home: Path) -> Iterator[Server]:
 
 
 def ensure_database(server: Server, name: str, owner: Login = Login.OWNER) -> None:
-    """Create a database unless it is there; two processes may do so at once."""
+    """Create a database unless it is there; called by one process at a time."""
     with as_superuser(server.socket_dir, server.port) as connection:
-        take_turns(connection)
         set_up_database(connection, name, owner)
 
 

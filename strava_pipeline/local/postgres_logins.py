@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.logins import SUPERUSER, Login
 
 if TYPE_CHECKING:
@@ -22,14 +23,22 @@ if TYPE_CHECKING:
 
 WAREHOUSE_DATABASE = "strava"
 DAGSTER_DATABASE = "strava_dagster"
+CONNECT_SECONDS = 5
+# For what set-up has to change and somebody holds.
+LOCK_SECONDS = 30
 MAX_CONNECTIONS = 150
 # For the pipeline alone, whatever analysts have open.
 RESERVED_CONNECTIONS = 100
 # Room for as many locks as all analysts' sessions together can hold.
 LOCKS_PER_TRANSACTION = 256
+# Who has connected and not logged in takes a connection as well.
+LOGIN_SECONDS = 10
+# Of 8 kB, the fewest that there may be: nothing of ours notifies, and by default anybody could fill 8 GB of the disk.
+NOTIFY_PAGES = 64
 SERVER_OPTIONS = (
     f"-c max_connections={MAX_CONNECTIONS} -c reserved_connections={RESERVED_CONNECTIONS}"
-    f" -c max_locks_per_transaction={LOCKS_PER_TRANSACTION}"
+    f" -c max_locks_per_transaction={LOCKS_PER_TRANSACTION} -c authentication_timeout={LOGIN_SECONDS}s"
+    f" -c max_notify_queue_pages={NOTIFY_PAGES}"
 )
 _MAP = "setup"
 _ACCESS = f"""\
@@ -136,19 +145,39 @@ def _write(path: Path, text: str, owner: tuple[int, int]) -> None:
 
 @contextlib.contextmanager
 def as_superuser(socket_dir: Path, port: int, database: str = "postgres") -> Iterator[Connection[Any]]:
-    """A connection of set-up's, on which each statement is by itself."""
+    """A connection of set-up's, on which each statement is by itself; ``DatabaseAway`` if none is had, or it breaks.
+
+    The same if somebody holds what a statement needs for longer than :data:`LOCK_SECONDS`.
+    """
     import psycopg  # noqa: PLC0415  loading it is not needed to find a running server
 
-    with psycopg.connect(
-        host=str(socket_dir), port=port, user=SUPERUSER, dbname=database, autocommit=True
-    ) as connection:
-        yield connection
+    try:
+        with psycopg.connect(
+            host=str(socket_dir), port=port, user=SUPERUSER, dbname=database, autocommit=True,
+            connect_timeout=CONNECT_SECONDS, options=f"-c lock_timeout={LOCK_SECONDS}s",
+        ) as connection:  # fmt: skip
+            yield connection
+    except psycopg.errors.LockNotAvailable as error:
+        raise DatabaseAway(
+            f"the embedded Postgres in {socket_dir} is not set up: somebody holds what set-up has to change, in a"
+            f" transaction that stays open ({_first_line(error)}); end that one (pg_stat_activity tells whose it is),"
+            " then start again"
+        ) from error
+    except psycopg.OperationalError as error:
+        raise DatabaseAway(f"the embedded Postgres in {socket_dir} is away: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].removeprefix("connection failed: ") if lines else type(error).__name__
 
 
 def set_up_logins(socket_dir: Path, port: int, secrets: Mapping[str, str]) -> None:
-    """Make the logins and the two databases what they should be; changes nothing where they are."""
+    """Make the logins and the two databases what they should be; changes nothing where they are.
+
+    Called by one process at a time.
+    """
     with as_superuser(socket_dir, port) as connection:
-        take_turns(connection)
         connection.execute(_RELOAD)
         with connection.transaction():
             # More of them slow down guessing at short passwords. Ours are 256 random bits, and Dagster logs in for each
@@ -161,14 +190,6 @@ def set_up_logins(socket_dir: Path, port: int, secrets: Mapping[str, str]) -> No
         # Whatever else there is: from any database, locks and large objects could use up what all have in common.
         for (database,) in connection.execute("SELECT datname FROM pg_database WHERE datallowconn").fetchall():
             _close_to_public(connection, database)
-
-
-def take_turns(connection: Connection[Any]) -> None:
-    """Wait until nobody else sets up the server; until the connection ends.
-
-    The lock is in database postgres, where nobody but set-up gets in.
-    """
-    connection.execute("SELECT pg_advisory_lock(1)")
 
 
 def set_up_database(connection: Connection[Any], name: str, owner: Login) -> None:

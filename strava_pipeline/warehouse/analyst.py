@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from psycopg.errors import DuplicateObject, InsufficientPrivilege, UniqueViolation
+from psycopg.errors import DuplicateObject, InsufficientPrivilege, InternalError_, LockNotAvailable, UniqueViolation
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import Connection, Engine, text
 
@@ -16,15 +16,29 @@ from strava_pipeline.warehouse.locks import Lock, take
 from strava_pipeline.warehouse.made_logins import may_create_roles, role_exists
 from strava_pipeline.warehouse.rights import grant
 
+# An analyst may hold the settings of their own login for as long as they like.
+LIMITING_MILLISECONDS = 1000
+# No role can have these names.
+RESERVED = frozenset({"public", "none"})
+_POWERS = """
+SELECT r.rolcanlogin, bool_or(m.rolsuper OR m.rolcreaterole OR m.rolcreatedb OR m.rolreplication OR m.rolbypassrls),
+    bool_or(m.rolname = ANY(:ours))
+FROM pg_roles AS r JOIN pg_roles AS m ON pg_has_role(r.oid, m.oid, 'MEMBER')
+WHERE r.rolname = :role GROUP BY r.rolcanlogin
+"""
+
 
 def ensure_analyst_role(engine: Engine, role: str) -> list[str]:
     """Create the role if it is not there, and let it read every table of schema ``strava``, future ones included.
 
     It is a group that cannot log in; each login that is a member is limited. Returns, one line each, what an
-    administrator has yet to do. ``WarehouseError`` in one line when the database's user may not create it.
+    administrator has yet to do. ``WarehouseError`` in one line when the database's user may not create it, or
+    when a role of this name is more than a group of readers.
     """
     with engine.begin() as connection:
-        take(connection, Lock.ANALYSTS)
+        take(connection, Lock.RIGHTS)
+        if why := why_unfit(connection, role):
+            raise WarehouseError(f"{role!r} is no role for analysts: {why}; name another one in STRAVA_ANALYST_ROLE")
         if not role_exists(connection, role):
             if not may_create_roles(connection):
                 raise WarehouseError(
@@ -36,6 +50,23 @@ def ensure_analyst_role(engine: Engine, role: str) -> list[str]:
                 driver_of(connection).execute(SQL("CREATE ROLE {} NOLOGIN").format(Identifier(role)))
         grant(connection, role, Login.SQL_AS_ANALYST)
         return _limit_members(connection, role)
+
+
+def why_unfit(connection: Connection, role: str) -> str:
+    """Why a role cannot be the analysts' group, be it there or not; '' if it can."""
+    if role in RESERVED or role.startswith("pg_"):
+        return "that name is the server's"
+    if role in set(Login):
+        return "that is a login of ours"
+    found = connection.execute(text(_POWERS), {"role": role, "ours": list(Login)}).first()
+    if found is None:
+        return ""
+    logs_in, may_more, is_ours = found
+    if may_more:
+        return "that role may do more than read"
+    if logs_in:
+        return "that role can log in, and the analysts' is a group that cannot"
+    return "that role is a member of a login of ours" if is_ours else ""
 
 
 def join_analysts(connection: Connection, role: str, login: str) -> list[str]:
@@ -55,6 +86,7 @@ def join_analysts(connection: Connection, role: str, login: str) -> list[str]:
 
 def _limit_members(connection: Connection, role: str) -> list[str]:
     left = []
+    connection.execute(text("SELECT set_config('lock_timeout', :time, true)"), {"time": str(LIMITING_MILLISECONDS)})
     for analyst in analysts(connection, role):
         try:
             with connection.begin_nested():
@@ -63,5 +95,12 @@ def _limit_members(connection: Connection, role: str) -> list[str]:
             left.append(
                 f"analyst {analyst.name} has no limits, and this database user may not set them: run ALTER ROLE"
                 f' "{analyst.name}" CONNECTION LIMIT 5 and SET statement_timeout as an administrator'
+            )
+        except (LockNotAvailable, InternalError_):
+            # Held until now, or changed by whoever held it: "tuple concurrently updated".
+            left.append(
+                f"analyst {analyst.name} has not all limits: somebody changes that login at this time, perhaps in a"
+                " transaction that stays open; end that one (pg_stat_activity tells whose it is), then run"
+                " strava-pipeline migrate again"
             )
     return left

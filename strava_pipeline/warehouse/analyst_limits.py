@@ -31,6 +31,7 @@ HOLDING: Mapping[str, str] = {
     "log_min_messages": "fatal",
     "log_min_error_statement": "panic",
 }
+LIMITS = TIMES.keys() | HOLDING.keys()
 _MEMBERS = """
 WITH RECURSIVE members AS (
     SELECT oid FROM pg_roles WHERE rolname = :role

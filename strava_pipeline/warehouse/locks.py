@@ -33,7 +33,7 @@ class Lock(StrEnum):
 
     QUOTA = "quota"  # rate windows are read and booked
     CLAIMS = "claims"  # claims and take-ups of one object must not cross
-    ANALYSTS = "analysts"  # the analysts' role is made and given its rights
+    RIGHTS = "rights"  # logins are made, and given their rights and limits
 
 
 @unique

@@ -20,6 +20,12 @@ def role_exists(connection: Connection, role: str) -> bool:
     return connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}).first() is not None
 
 
+def is_reserved(connection: Connection, name: str) -> bool:
+    """Whether a name is a word of SQL that stands for itself only in quotes, like ``user``."""
+    words = text("SELECT 1 FROM pg_get_keywords() WHERE word = :name AND catcode IN ('R', 'T')")
+    return connection.execute(words, {"name": name}).first() is not None
+
+
 def may_create_roles(connection: Connection) -> bool:
     """Whether this connection's login may make roles."""
     rights = text("SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user")

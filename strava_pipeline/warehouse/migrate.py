@@ -14,7 +14,7 @@ from sqlalchemy import URL, Connection, Engine, inspect, text
 from strava_pipeline.errors import DatabaseAway, WarehouseError
 from strava_pipeline.logins import Login
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.analyst import ensure_analyst_role, join_analysts
+from strava_pipeline.warehouse.analyst import ensure_analyst_role, join_analysts, why_unfit
 from strava_pipeline.warehouse.engine import (
     administrator_url,
     database_url,
@@ -22,7 +22,7 @@ from strava_pipeline.warehouse.engine import (
     owner_url,
     sql_login,
 )
-from strava_pipeline.warehouse.locks import take_migrations
+from strava_pipeline.warehouse.locks import Lock, take, take_migrations
 from strava_pipeline.warehouse.made_logins import ensure_reading_logins, role_exists
 from strava_pipeline.warehouse.ops_tables import SCHEMA
 from strava_pipeline.warehouse.rights import close_to_public, grant, owner_of_tables
@@ -79,7 +79,7 @@ def prepare(settings: Settings) -> Prepared:
             left = [str(error)]
         with administrator.begin() as connection:
             # One at a time: two that grant the same at once disturb each other.
-            connection.exec_driver_sql(f"LOCK TABLE {VERSION_SCHEMA}.{VERSION_TABLE} IN SHARE ROW EXCLUSIVE MODE")
+            take(connection, Lock.RIGHTS)
             return Prepared(before, left + _give_rights(connection, settings))
 
 
@@ -109,8 +109,9 @@ def _give_rights(connection: Connection, settings: Settings) -> list[str]:
     if role_exists(connection, reader):
         grant(connection, reader, Login.SQL)
     as_analyst = sql_login(settings, Login.SQL_AS_ANALYST)
-    if role_exists(connection, as_analyst) and role_exists(connection, settings.analyst_role):
-        left += join_analysts(connection, settings.analyst_role, as_analyst)
+    group = settings.analyst_role
+    if role_exists(connection, as_analyst) and role_exists(connection, group) and not why_unfit(connection, group):
+        left += join_analysts(connection, group, as_analyst)
     return left + close_to_public(connection, {owner, pipeline} - {""})
 
 

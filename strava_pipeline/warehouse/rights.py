@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 
-from psycopg.errors import InsufficientPrivilege
+from psycopg.errors import InsufficientPrivilege, InternalError_
 from psycopg.sql import SQL, Composed, Identifier, Literal
 from sqlalchemy import Connection, text
 
@@ -211,4 +211,10 @@ def _run(connection: Connection, statement: Composed) -> None:
         raise WarehouseError(
             f"this database user may not give rights ({str(error).splitlines()[0]}): set"
             " STRAVA_DATABASE_OWNER_URL to the login that owns the tables"
+        ) from None
+    except InternalError_ as error:
+        # "tuple concurrently updated": roles are the whole server's, our lock is this database's.
+        raise WarehouseError(
+            f"rights were not given ({str(error).splitlines()[0]}): somebody else gives some at this time, perhaps to"
+            " another database; run strava-pipeline migrate again"
         ) from None

@@ -24,7 +24,6 @@ from strava_pipeline.local.postgres import (
     LONGEST_SOCKET_DIR,
     SERVER_USER,
     Server,
-    ensure_database,
     is_in_use,
     release_server,
     revive_server,
@@ -278,27 +277,6 @@ def test_a_server_that_does_not_start_says_why(used_home: Path) -> None:
         use_server(used_home)
     assert "\n" not in str(caught.value)
     assert not is_in_use(used_home)
-
-
-def test_a_database_is_created_by_whoever_comes_first(server: Server) -> None:
-    failures: list[BaseException] = []
-    gate = threading.Barrier(4)
-
-    def create() -> None:
-        gate.wait()
-        try:
-            ensure_database(server, "by whoever")
-        except psycopg.Error as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=create) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
-    with psycopg.connect(host=str(server.socket_dir), user=SUPERUSER, dbname="by whoever"):
-        pass
 
 
 def test_an_ordinary_user_runs_a_server(home: Path) -> None:

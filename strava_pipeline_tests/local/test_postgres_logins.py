@@ -8,13 +8,15 @@ import stat
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import URL, create_engine, make_url, text
 
 from strava_pipeline import redaction
-from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.errors import ConfigurationError, DatabaseAway
 from strava_pipeline.local import postgres, postgres_logins
 from strava_pipeline.local.postgres import Server, release_server, use_server, using_server
 from strava_pipeline.logins import SUPERUSER, Login, embedded_secrets_file
@@ -287,3 +289,42 @@ def test_the_first_start_warns_of_nothing(home: Path) -> None:
     assert "reloading configuration files" in log
     for bad in ("contains errors", "cannot be changed", "WARNING", "ERROR"):
         assert bad not in log
+
+
+def test_a_server_whose_logins_somebody_holds_is_told_in_one_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_logins, "LOCK_SECONDS", 0.1)
+    with Holder(home) as other:
+        other.run("ALTER ROLE strava_sql_analyst CONNECTION LIMIT 3")
+        with (
+            psycopg.connect(host=str(other.socket_dir), user=SUPERUSER, dbname="postgres") as somebody,
+            somebody.transaction(),
+        ):
+            # What every login may take was what set-up waited for.
+            somebody.execute("SELECT pg_advisory_lock(1)")
+            somebody.execute("ALTER ROLE strava_sql_analyst CONNECTION LIMIT 4")
+            with pytest.raises(DatabaseAway, match="is not set up: somebody holds what set-up has to change") as told:
+                use_server(home)
+            assert "\n" not in str(told.value)
+        with using_server(home) as server:
+            limit = "SELECT rolconnlimit FROM pg_roles WHERE rolname = 'strava_sql_analyst'"
+            assert value(server.set_up_url("postgres"), limit) == 20
+
+
+def test_nobody_holds_up_a_start_by_a_lock_that_any_login_may_take(home: Path) -> None:
+    with (
+        Holder(home) as other,
+        psycopg.connect(host=str(other.socket_dir), user=SUPERUSER, dbname="postgres") as somebody,
+    ):
+        somebody.execute("SELECT pg_advisory_lock(1)")
+        with using_server(home) as server:
+            assert value(server.set_up_url("postgres"), "SELECT 1") == 1
+
+
+def test_a_server_that_has_no_connection_left_is_told_in_one_line(home: Path) -> None:
+    with Holder(home) as other, ExitStack() as held:
+        with suppress(psycopg.OperationalError):
+            for _ in range(postgres_logins.MAX_CONNECTIONS + 1):
+                held.enter_context(psycopg.connect(host=str(other.socket_dir), user=SUPERUSER, dbname="postgres"))
+        with pytest.raises(DatabaseAway, match=r"is away: .*too many clients already") as told:
+            use_server(home)
+        assert "\n" not in str(told.value)

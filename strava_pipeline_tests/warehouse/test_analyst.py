@@ -10,7 +10,7 @@ from sqlalchemy import URL, Engine, inspect, make_url, text
 
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.local.postgres import Server
-from strava_pipeline.logins import Login
+from strava_pipeline.logins import SUPERUSER, Login
 from strava_pipeline.warehouse.analyst import ensure_analyst_role, join_analysts
 from strava_pipeline.warehouse.analyst_limits import CONNECTIONS, HOLDING, TIMES, analysts
 from strava_pipeline.warehouse.bulk import driver_of
@@ -131,3 +131,58 @@ def test_a_user_who_may_create_roles_creates_it(admin_engine: Engine, plain: Eng
         connection.exec_driver_sql("ALTER ROLE plain CREATEROLE")
     ensure_analyst_role(plain, role)
     assert ensure_analyst_role(plain, role) == []
+
+
+@pytest.mark.parametrize("held", ["ALTER ROLE mira SET work_mem = '1MB'", "ALTER ROLE mira PASSWORD 'another'"])
+def test_an_analyst_who_holds_their_own_settings_is_left_out_and_all_others_are_limited(
+    admin_engine: Engine, mira: URL, role: str, held: str
+) -> None:
+    names = ("anna", "zoe")
+    with admin_engine.begin() as connection:
+        for name in names:
+            create_login(connection, name, SECRET)
+            join_analysts(connection, role, name)
+    login = open_engine(mira)
+    try:
+        with login.begin() as holder:
+            # The row has to be there, for it to be held.
+            holder.execute(text("ALTER ROLE mira SET work_mem = '2MB'"))
+        with login.begin() as holder:
+            holder.execute(text(held))
+            (left,) = ensure_analyst_role(admin_engine, role)
+        assert left.startswith("analyst mira has not all limits: somebody changes that login at this time")
+        with admin_engine.begin() as connection:
+            limited = {found.name: found.settings for found in analysts(connection, role)}
+        assert [limited[name] for name in names] == [{**TIMES, **HOLDING}] * 2
+        assert ensure_analyst_role(admin_engine, role) == []
+    finally:
+        login.dispose()
+        drop(admin_engine, *names)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("public", "that name is the server's"),
+        ("none", "that name is the server's"),
+        ("pg_read_all_data", "that name is the server's"),
+        (Login.PIPELINE.value, "that is a login of ours"),
+        (Login.OWNER.value, "that is a login of ours"),
+        ("mighty", "that role may do more than read"),
+        ("behind_mighty", "that role may do more than read"),
+        ("somebody", "that role can log in"),
+        ("behind_ours", "that role is a member of a login of ours"),
+        (SUPERUSER, "that role may do more than read"),
+    ],
+)
+def test_a_role_that_is_more_than_a_group_of_readers_is_refused(admin_engine: Engine, name: str, why: str) -> None:
+    with admin_engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE ROLE mighty CREATEROLE; CREATE ROLE behind_mighty IN ROLE mighty; CREATE ROLE somebody LOGIN;"
+            f" CREATE ROLE behind_ours IN ROLE {Login.PIPELINE}"
+        )
+    try:
+        with pytest.raises(WarehouseError, match=f"'{name}' is no role for analysts: {why}"):
+            ensure_analyst_role(admin_engine, name)
+    finally:
+        drop(admin_engine, "behind_mighty", "mighty", "somebody", "behind_ours")

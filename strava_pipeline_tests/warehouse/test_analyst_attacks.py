@@ -11,7 +11,7 @@ from sqlalchemy import Engine, make_url, text
 
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.local.postgres import Server
-from strava_pipeline.local.postgres_logins import MAX_CONNECTIONS
+from strava_pipeline.local.postgres_logins import LOGIN_SECONDS, MAX_CONNECTIONS, NOTIFY_PAGES
 from strava_pipeline.logins import Login
 from strava_pipeline.warehouse.analyst import ensure_analyst_role, join_analysts
 from strava_pipeline.warehouse.analyst_limits import CONNECTIONS, HOLDING, TIMES
@@ -167,3 +167,23 @@ def test_a_login_that_is_no_analyst_is_refused_everything(server: Server, admin_
     stranger.dispose()
     with admin_engine.begin() as connection:
         connection.exec_driver_sql("DROP ROLE nobody_yet")
+
+
+def test_fills_no_more_than_half_a_megabyte_by_notifying(
+    address: str, attacker: psycopg.Connection[tuple[object, ...]], engine: Engine
+) -> None:
+    with psycopg.connect(address, autocommit=True) as listener:
+        listener.execute("LISTEN x")
+        listener.execute("BEGIN")
+        listener.execute("SELECT 1")
+        payload = "x" * 7990
+        notifying = ";".join(f"NOTIFY x, '{number}{payload}'" for number in range(2 * NOTIFY_PAGES))
+        with pytest.raises(psycopg.OperationalError, match="too many notifications in the NOTIFY queue"):
+            attacker.execute(notifying.encode())
+        # Nothing of the pipeline's notifies.
+        with engine.begin() as connection:
+            connection.execute(text("DELETE FROM ops.operator_sessions"))
+
+
+def test_who_does_not_log_in_is_cut_off_soon(attacker: psycopg.Connection[tuple[object, ...]]) -> None:
+    assert attacker.execute("SHOW authentication_timeout").fetchone() == (f"{LOGIN_SECONDS}s",)
