@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from itertools import islice
 
 import pytest
 from click.testing import CliRunner
@@ -10,7 +12,10 @@ from sqlalchemy import Engine
 
 from strava_pipeline.cli import cli
 from strava_pipeline.errors import ConfigurationError, WarehouseError
+from strava_pipeline.logins import Login
 from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.engine import sql_url
+from strava_pipeline.warehouse.read_only_query import answering
 
 ODD = """SELECT 'a,"b' || chr(10) || '[red]é🦔' AS name, NULL::int AS nothing, 1.5 AS number,
          '2025-01-02T03:04:05Z'::timestamptz AS at, ARRAY[1, NULL] AS list"""
@@ -166,6 +171,34 @@ def test_a_table_shows_the_first_rows_and_says_so(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("strava_pipeline.cli.sql.CHARACTERS_IN_TABLE", 1000)
     wide = "SELECT repeat('x', 400) FROM generate_series(1, 9)"
     assert "2 rows" in CliRunner().invoke(cli, ["sql", wide], catch_exceptions=False).stderr
+
+
+GROWING = "SELECT CASE WHEN n <= 350 THEN 'a' ELSE repeat('é', 300000) END FROM generate_series(1, 550) AS n"
+
+
+@pytest.mark.parametrize("seen", [100, 540])
+def test_rows_that_grow_are_in_memory_one_at_a_time(settings: Settings, seen: int) -> None:
+    tracemalloc.start()
+    try:
+        with answering(sql_url(settings, Login.SQL), GROWING, 60) as answer:
+            for _ in islice(answer.rows, seen):
+                pass
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize("form", ["table", "csv", "csv-exact", "json"])
+@pytest.mark.parametrize(
+    "value", ["repeat('x', 2001)", "to_json(repeat('x', 2001))", "ARRAY[repeat('x', 999), repeat('x', 1002)]"]
+)
+def test_a_row_too_large_to_print_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, value: str, form: str) -> None:
+    monkeypatch.setattr("strava_pipeline.warehouse.read_only_query.CHARACTERS_IN_ROW", 2000)
+    told = r"a row has 2,0\d\d characters, and sql prints 2,000 at most: select less of it"
+    with pytest.raises(WarehouseError, match=told) as refused:
+        run(f"SELECT n, {value} FROM generate_series(1, 3) AS n", "--format", form)
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.usefixtures("settings")
