@@ -30,8 +30,9 @@ GROWTH = 4
 CHARACTERS_IN_ROW = 20_000_000
 CURSOR = "answer"
 _FETCH = SQL("FETCH FORWARD {} FROM {}")
-# Behind white space, comments and brackets.
-_FIRST_WORD = re.compile(r"(?:\s|\(|--[^\n]*\n?|/\*.*?\*/)*(\w*)", re.DOTALL)
+_BEFORE_WORD = re.compile(r"(?:[\s(]|--[^\n\r]*)*+")
+_COMMENT_MARK = re.compile(r"/\*|\*/")
+_WORD = re.compile(r"\w*")
 _QUERIES = frozenset({"select", "values", "table", "with"})
 
 
@@ -72,12 +73,33 @@ def answering(url: URL, query: str, seconds: float) -> Iterator[Answer]:
 
 def _check_is_query(query: str) -> None:
     """A clear word to people; what holds is the cursor."""
-    found = _FIRST_WORD.match(query)
-    word = found.group(1) if found else ""
+    word = _first_word(query)
     if word.lower() not in _QUERIES:
         raise WarehouseError(
             f"the query failed: sql runs one SELECT, VALUES, TABLE or WITH, and {word.upper()[:20] or 'this'} is none"
         )
+
+
+def _first_word(query: str) -> str:
+    """What comes behind white space, brackets and comments, which Postgres lets be in each other."""
+    position = _end(_BEFORE_WORD, query, 0)
+    while query.startswith("/*", position):
+        position = _end(_BEFORE_WORD, query, _end_of_comment(query, position))
+    return query[position : _end(_WORD, query, position)]
+
+
+def _end_of_comment(query: str, begin: int) -> int:
+    depth = 0
+    for mark in _COMMENT_MARK.finditer(query, begin):
+        depth += 1 if mark[0] == "/*" else -1
+        if not depth:
+            return mark.end()
+    return len(query)
+
+
+def _end(pattern: re.Pattern[str], query: str, begin: int) -> int:
+    found = pattern.match(query, begin)
+    return found.end() if found else begin
 
 
 @contextmanager

@@ -59,6 +59,9 @@ NO_QUERY = [
     "SELEC 1",
     "",
     "-- SELECT 1",
+    "/* /* */ SELECT 1",
+    "/* SELECT 1",
+    "*/ SELECT 1",
     "SET TRANSACTION READ WRITE",
     "SET ROLE strava_owner",
     "RESET ROLE",
@@ -210,7 +213,17 @@ def test_no_row_is_an_empty_list_in_json() -> None:
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize(
     "query",
-    ["(SELECT 1)", "-- why\nSELECT 1;", "/* a */ VALUES (1)", "with x AS (SELECT 1 AS one) TABLE x -- end"],
+    [
+        "(SELECT 1)",
+        "-- why\nSELECT 1;",
+        "-- why\rSELECT 1;",
+        "/* a */ VALUES (1)",
+        "with x AS (SELECT 1 AS one) TABLE x -- end",
+        "/* /* nested */ */ SELECT 1",
+        "/*/* a *//* b */*/ -- c\n ( /***/ SELECT 1)",
+        "/* -- */ SELECT 1",
+        "-- /*\nSELECT 1",
+    ],
 )
 def test_a_query_may_be_in_brackets_and_have_comments(query: str) -> None:
     assert run("--format", "csv", "--", query).splitlines()[1:] == ["1"]
