@@ -130,7 +130,8 @@ def _rows(connection: psycopg.Connection[Any], ends_at: float) -> Iterator[Seque
         _limit(connection, ends_at)
         found = size = 0
         with closing(connection.cursor().stream(_FETCH.format(count, Identifier(CURSOR)))) as rows:
-            for found, row in enumerate(rows, 1):
+            for row in rows:
+                found += 1
                 size = _characters(row)
                 _check_size(size)
                 yield row
