@@ -25,12 +25,30 @@ from strava_pipeline import redaction
 from strava_pipeline.errors import ConfigurationError
 
 PREFIX = "STRAVA_"
+# pg_ctl puts the path into a shell's command, between double quotes.
+_OF_A_SHELL = frozenset('"$`\\')
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def home_from_environment() -> Path:
-    """``STRAVA_HOME``, where this machine keeps its data and its settings file."""
-    return Path(os.environ.get("STRAVA_HOME") or Path.home() / ".strava-pipeline").expanduser().absolute()
+    """``STRAVA_HOME``, where this machine keeps its data and its settings file.
+
+    ``ConfigurationError`` for a path that the programs of Postgres cannot be told.
+    """
+    try:
+        home = Path(os.environ.get("STRAVA_HOME") or Path.home() / ".strava-pipeline").expanduser().absolute()
+    except RuntimeError as error:
+        raise ConfigurationError(f"STRAVA_HOME is of no user known here: {error}") from None
+    # The embedded Postgres is told of the folder that links lead to.
+    for path in (str(home), os.path.realpath(home)):
+        odd = next((char for char in path if char in _OF_A_SHELL or not char.isprintable()), None)
+        if odd is not None:
+            raise ConfigurationError(
+                f"STRAVA_HOME {path!a} holds {odd!a}, which Postgres' programs do not take in a path:"
+                " choose a folder whose path has no line break, control character, byte outside UTF-8,"
+                ' nor any of " $ ` \\'
+            )
+    return home
 
 
 def _checked_url(value: str) -> str:

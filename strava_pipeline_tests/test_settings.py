@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -332,3 +333,38 @@ def test_a_line_of_the_settings_file_that_is_none_is_named(monkeypatch: pytest.M
     (tmp_path / ".env").write_text("STRAVA_CLIENT_ID=5\nthis is no line\n")
     with pytest.raises(ConfigurationError, match="line 2: not of the form NAME=value"):
         load_settings()
+
+
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"br\neak",
+        b"car\rriage",
+        b"esc\x1b[2J",
+        b"\xff\xfe",
+        b'quo"te',
+        b"d$HOME",
+        b"b`id`",
+        b"back\\s",
+        "\u2028".encode(),
+    ],
+)
+def test_a_home_that_postgres_programs_cannot_be_told_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: bytes, link: bool
+) -> None:
+    home = tmp_path / os.fsdecode(name)
+    if link:
+        (tmp_path / "link").symlink_to(home)
+    monkeypatch.setenv("STRAVA_HOME", str(tmp_path / "link" if link else home))
+    for asked in (home_from_environment, load_settings):
+        with pytest.raises(ConfigurationError, match=r"STRAVA_HOME .* which Postgres' programs do not take") as told:
+            asked()
+        assert str(told.value).isprintable()
+    assert not home.exists()
+
+
+def test_a_home_of_an_unknown_user_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRAVA_HOME", "~nobody-of-this-name/data")
+    with pytest.raises(ConfigurationError, match="STRAVA_HOME is of no user known here"):
+        home_from_environment()

@@ -18,13 +18,22 @@ from strava_pipeline.cli.console import add_row, new_table, print_table
 from strava_pipeline.printable import WHOLE, printable, printable_json
 
 Printer = Callable[[Sequence[str], Iterable[Sequence[Any]]], None]
-# What a spreadsheet takes for the beginning of a formula; other forms of these characters are folded into them.
-_FORMULA = frozenset("=+-@\u2212")
+# What a spreadsheet takes for the beginning of a formula, in every form that may be folded into = + - @ or a minus.
+_SIGN = re.compile(
+    "[-=+@\u2212\ufe63\uff0d\u207b\u208b\ufe66\uff1d\u207c\u208c\u2a75\u2a76\ufe62\uff0b\u207a\u208a\ufb29\ufe6b\uff20]"
+)
+# Where one may part a line into cells, whatever the line was written with; a tab is a space by then.
+_SEPARATORS = frozenset(';,|"\u037e\ufe14\ufe54\uff1b\ufe10\ufe50\uff0c\uff5c\uff02')
+_SEPARATOR = re.compile(f"[{''.join(sorted(_SEPARATORS))}]")
+# Nothing to be seen, although not by their category: Braille's blank, a null note head.
+_BLANKS = frozenset("\u2800\U0001d159'`\u00b4\uff07<>")
+# Blanks, marks, brackets and quotes.
+_SKIPPED_KINDS = frozenset({"Z", "C", "M", "Ps", "Pe", "Pi", "Pf"})
+_CLOSING = " )]}"
+_FACE = re.compile(r"-[()DPp](?!\S)")
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.ASCII)
 # csv quotes what holds a character of it; with a line feed alone a carriage return would end a row for who reads it.
 _ROW_END = "\r\n"
-# Where a semicolon parts the cells of a spreadsheet, one within a cell begins another; not in a face such as ;-)
-_AFTER_SEMICOLON = re.compile(r"(;[\s\"']*)(?=(.)[^)\s])")
 
 
 def print_as_table(names: Sequence[str], found: Iterable[Sequence[Any]]) -> None:
@@ -75,13 +84,48 @@ def safe_cell(value: Any) -> Any:
     text = printable(str(_plain(value)), WHOLE)
     if _NUMBER.fullmatch(text):
         return text
-    text = _AFTER_SEMICOLON.sub(lambda found: f"{found[1]}'" if _begins_formula(found[2]) else found[1], text)
-    return f"'{text}" if _begins_formula(text.lstrip()) else text
+    return _without_formulas(text)
 
 
-def _begins_formula(text: str) -> bool:
-    # Full-width and small forms too: what imports a file may fold them.
-    return unicodedata.normalize("NFKC", text[:1])[:1] in _FORMULA
+def _without_formulas(text: str) -> str:
+    """The text with an apostrophe before each formula that a cell might begin with, wherever cells may be parted."""
+    pieces, done = [], 0
+    for sign in _SIGN.finditer(text):
+        position = sign.start()
+        before = _before(text, position)
+        if before >= 0 and text[before] not in _SEPARATORS:
+            continue
+        if _is_plain(text, before, position):
+            continue
+        place = position if before >= 0 else 0
+        pieces += [text[done:place], "'"]
+        done = place
+    return "".join([*pieces, text[done:]])
+
+
+def _before(text: str, position: int) -> int:
+    """Where the last character stands that a cell does not skip at its beginning; -1 without one."""
+    position -= 1
+    while position >= 0 and text[position] not in _SEPARATORS and _is_skipped(text[position]):
+        position -= 1
+    return position
+
+
+def _is_skipped(char: str) -> bool:
+    if char.isascii() and char.isalnum():
+        return False
+    kind = unicodedata.category(char)
+    return char in _BLANKS or kind in _SKIPPED_KINDS or kind[0] in _SKIPPED_KINDS
+
+
+def _is_plain(text: str, before: int, position: int) -> bool:
+    """Whether a number stands there, one of several in a text, or a face such as ``;-)``."""
+    if before < 0 and not text[:position].strip():
+        return False
+    if before == position - 1 and text[before] == ";" and _FACE.match(text, position):
+        return True
+    end = _SEPARATOR.search(text, position)
+    return _NUMBER.fullmatch(text[position : end.start() if end else None].rstrip(_CLOSING)) is not None
 
 
 class _Lines:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
-import stat
 from contextlib import suppress
 from pathlib import Path
 
+from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local import private_files
 
 KEPT = 3
@@ -33,16 +33,11 @@ def turn_over(log: Path, cap_bytes: int) -> bool:
     try:
         if log.lstat().st_size <= cap_bytes:
             return False
-        descriptor = os.open(log, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        if log.is_symlink() or not log.exists():
-            return False
-        raise
+        descriptor = private_files.open_regular(log, os.O_RDWR)
+    except (FileNotFoundError, ConfigurationError):
+        return False
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-            return False
-        _move_head(log, descriptor, status)
+        _move_head(log, descriptor, os.fstat(descriptor))
     finally:
         os.close(descriptor)
     return True

@@ -209,7 +209,7 @@ def _is_last(lock: int) -> bool:
 def _running(home: Path) -> Server:
     """The server, started unless it runs; called under the lock of :func:`_starting`."""
     data = _data(home)
-    if not (data / "PG_VERSION").exists():
+    if not os.path.lexists(data / "PG_VERSION"):
         _initialise(home)
     _check_version(data)
     write_access_files(data, _administrators(), _ids())
@@ -233,8 +233,7 @@ def _running_socket_dir(data: Path) -> Path | None:
     for a server that runs. The file itself stays: from it Postgres sees whether children of that server are left.
     """
     try:
-        # Not through a link, by which the server's user could have root write somewhere else.
-        descriptor = os.open(data / "postmaster.pid", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = private_files.open_regular(data / "postmaster.pid", os.O_RDWR)
     except FileNotFoundError:
         return None
     with os.fdopen(descriptor, "r+", encoding="utf-8") as noted:
@@ -275,7 +274,7 @@ def _initialise(home: Path) -> None:
 
 
 def _check_version(data: Path) -> None:
-    found = (data / "PG_VERSION").read_text(encoding="ascii").strip()
+    found = private_files.read_end(data / "PG_VERSION").decode("ascii", "replace").strip()[:20]
     if found != MAJOR_VERSION:
         raise ConfigurationError(
             f"the data in {data} are of Postgres {found}, this program brings {MAJOR_VERSION}:"
@@ -314,7 +313,10 @@ def _pg_ctl(home: Path, action: str, *options: str) -> None:
     result = _command(home, "pg_ctl", "-D", str(_data(home)), action, *options)
     if result.returncode:
         log = _data(home) / LOG
-        reason = _last_line(log.read_bytes()) if log.exists() else _last_line(result.stdout)
+        try:
+            reason = _last_line(private_files.read_end(log))
+        except (FileNotFoundError, ConfigurationError):
+            reason = _last_line(result.stdout)
         raise WarehouseError(f"the embedded Postgres did not {action}: {reason} (log: {log})")
 
 

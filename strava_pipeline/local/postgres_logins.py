@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.local import private_files
 from strava_pipeline.logins import SUPERUSER, Login
 
 if TYPE_CHECKING:
@@ -131,8 +132,9 @@ def write_access_files(data: Path, users: tuple[str, ...], owner: tuple[int, int
 
 
 def _write(path: Path, text: str, owner: tuple[int, int]) -> None:
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return
+    with contextlib.suppress(FileNotFoundError):
+        if private_files.read_end(path) == text.encode():
+            return
     partial = path.with_name(f"{path.name}.new")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:

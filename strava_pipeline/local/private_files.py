@@ -13,8 +13,13 @@ from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO
 
+from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local import acl
 
+# Bytes; no file that is read here needs as many.
+LONGEST_READ = 65536
+# What open says of a link, of a socket, and of a folder that is to be written.
+_NOT_REGULAR = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR})
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -84,6 +89,40 @@ def write_whole(path: Path, content: bytes) -> None:
 def opener(path: str, flags: int) -> int:
     """For ``open``: a file that is made is its owner's alone; one that exists stays as it is."""
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of a file in a folder of another user's, who can put there what they like.
+
+    ``FileNotFoundError`` where nothing is, ``ConfigurationError`` where a link is, a pipe, or whatever else is no
+    file of this one name: none of these is followed, waited for or read.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _NOT_REGULAR:
+            raise _not_regular(path) from None
+        raise
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+        return descriptor
+    os.close(descriptor)
+    raise _not_regular(path)
+
+
+def read_end(path: Path) -> bytes:
+    """The last :data:`LONGEST_READ` bytes of such a file, which is all of a short one; errors as above."""
+    descriptor = open_regular(path)
+    try:
+        return os.pread(descriptor, LONGEST_READ, max(0, os.fstat(descriptor).st_size - LONGEST_READ))
+    finally:
+        os.close(descriptor)
+
+
+def _not_regular(path: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} is a link, a pipe or something else that is no file of its own: find out who put it there, remove it"
+    )
 
 
 def is_open(path: Path, readers: Readers = NOBODY_ELSE) -> bool:

@@ -30,13 +30,9 @@ def noted_folder(note: Path, owner: int) -> Path | None:
 
 def new_folder(note: Path, owner: int, group: int) -> Path:
     """A private folder in the temporary folder, of a random name, which ``note`` tells of from now on."""
-    above = Path(tempfile.gettempdir())
-    status = above.stat()
-    mode = status.st_mode
-    if status.st_uid not in (0, os.geteuid()):
-        raise ConfigurationError(f"{above} is another user's, who could move what others have there: set TMPDIR")
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        raise ConfigurationError(f"anybody may move what others have in {above}: set TMPDIR to another folder")
+    above = Path(tempfile.gettempdir()).resolve()
+    for passed in (*reversed(above.parents), above):
+        _check_nobody_moves(passed)
     folder = Path(tempfile.mkdtemp(prefix="strava-pipeline-", dir=above))
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -50,6 +46,19 @@ def new_folder(note: Path, owner: int, group: int) -> Path:
         os.close(descriptor)
     private_files.write_whole(note, f"{folder}\n{made.st_dev}\n{made.st_ino}\n".encode("utf-8", "surrogateescape"))
     return folder
+
+
+def _check_nobody_moves(folder: Path) -> None:
+    """``ConfigurationError`` where others than root and this user may move what lies in a folder."""
+    status = folder.stat()
+    if status.st_uid not in (0, os.geteuid()):
+        raise ConfigurationError(f"{folder} is another user's, who could move what others have there: set TMPDIR")
+    movable = stat.S_IWOTH
+    # Many a user has a group alone.
+    if status.st_gid not in (0, os.getegid()):
+        movable |= stat.S_IWGRP
+    if status.st_mode & movable and not status.st_mode & stat.S_ISVTX:
+        raise ConfigurationError(f"others may move what lies in {folder}: set TMPDIR to another folder")
 
 
 def _is_private(found: os.stat_result, owner: int) -> bool:

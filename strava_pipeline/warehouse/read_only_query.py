@@ -6,28 +6,34 @@ read-only transaction that is always rolled back.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg.errors import InsufficientPrivilege
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Identifier
+from psycopg.types.json import set_json_loads
 from sqlalchemy import URL
 
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.warehouse.engine import CONNECT_SECONDS, LOCK_MILLISECONDS, NETWORK_LIMITS, away
 
-# At once in memory, as far as the row before tells: rows may hold whole series of samples.
+# Asked for at once, as far as the row before tells: what fits into a socket, so that the server need not wait for us.
 ROWS_AT_ONCE = 1000
-CHARACTERS_AT_ONCE = 10_000_000
+CHARACTERS_AT_ONCE = 100_000
 GROWTH = 4
+# Whoever prints a row holds several forms of it.
+CHARACTERS_IN_ROW = 20_000_000
 CURSOR = "answer"
-# Behind white space, comments and brackets.
-_FIRST_WORD = re.compile(r"(?:\s|\(|--[^\n]*\n?|/\*.*?\*/)*(\w*)", re.DOTALL)
+_FETCH = SQL("FETCH FORWARD {} FROM {}")
+_BEFORE_WORD = re.compile(r"(?:[\s(]|--[^\n\r]*)*+")
+_COMMENT_MARK = re.compile(r"/\*|\*/")
+_WORD = re.compile(r"\w*")
 _QUERIES = frozenset({"select", "values", "table", "with"})
 
 
@@ -67,7 +73,9 @@ def answering(url: URL, query: str, seconds: float) -> Iterator[Answer]:
                     # By the protocol that takes one statement only.
                     cursor.execute(query.encode())
                     names = [column.name for column in cursor.description or ()]
-                    yield Answer(names, _rows(connection, cursor, ends_at))
+                    set_json_loads(_small_json, connection)
+                    with closing(_rows(connection, ends_at)) as rows:
+                        yield Answer(names, rows)
         finally:
             connection.close()  # whatever state it is in
 
@@ -98,12 +106,33 @@ def _hidden_columns(connection: psycopg.Connection[Any], reason: str) -> str:
 
 def _check_is_query(query: str) -> None:
     """A clear word to people; what holds is the cursor."""
-    found = _FIRST_WORD.match(query)
-    word = found.group(1) if found else ""
+    word = _first_word(query)
     if word.lower() not in _QUERIES:
         raise WarehouseError(
             f"the query failed: sql runs one SELECT, VALUES, TABLE or WITH, and {word.upper()[:20] or 'this'} is none"
         )
+
+
+def _first_word(query: str) -> str:
+    """What comes behind white space, brackets and comments, which Postgres lets be in each other."""
+    position = _end(_BEFORE_WORD, query, 0)
+    while query.startswith("/*", position):
+        position = _end(_BEFORE_WORD, query, _end_of_comment(query, position))
+    return query[position : _end(_WORD, query, position)]
+
+
+def _end_of_comment(query: str, begin: int) -> int:
+    depth = 0
+    for mark in _COMMENT_MARK.finditer(query, begin):
+        depth += 1 if mark[0] == "/*" else -1
+        if not depth:
+            return mark.end()
+    return len(query)
+
+
+def _end(pattern: re.Pattern[str], query: str, begin: int) -> int:
+    found = pattern.match(query, begin)
+    return found.end() if found else begin
 
 
 @contextmanager
@@ -126,22 +155,40 @@ def _connected(url: URL, seconds: float) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-def _rows(
-    connection: psycopg.Connection[Any], cursor: psycopg.ServerCursor[Any], ends_at: float
-) -> Iterator[Sequence[Any]]:
+def _rows(connection: psycopg.Connection[Any], ends_at: float) -> Iterator[Sequence[Any]]:
+    """Each row as it comes: a single one is in memory, whatever those before it were like."""
     count = 1
     while True:
         # Anew each time: a query may have changed it.
         _limit(connection, ends_at)
-        rows = cursor.fetchmany(count)
-        yield from rows
-        if len(rows) < count:
+        found = size = 0
+        with closing(connection.cursor().stream(_FETCH.format(count, Identifier(CURSOR)))) as rows:
+            for row in rows:
+                found += 1
+                size = _characters(row)
+                _check_size(size)
+                yield row
+        if found < count:
             return
-        count = max(1, min(ROWS_AT_ONCE, count * GROWTH, CHARACTERS_AT_ONCE // (1 + _characters(rows[-1]))))
+        count = max(1, min(ROWS_AT_ONCE, count * GROWTH, CHARACTERS_AT_ONCE // (1 + size)))
 
 
 def _characters(row: Sequence[Any]) -> int:
-    return sum(len(str(value)) for value in row)
+    return sum([len(value if isinstance(value, str) else str(value)) for value in row])
+
+
+def _check_size(characters: int) -> None:
+    if characters > CHARACTERS_IN_ROW:
+        raise WarehouseError(
+            f"the query failed: a row has {characters:,} characters, and sql prints {CHARACTERS_IN_ROW:,} at most:"
+            " select less of it"
+        )
+
+
+def _small_json(text: str | bytes) -> Any:
+    # Before it becomes objects, which take many times the room.
+    _check_size(len(text))
+    return json.loads(text)
 
 
 def _limit(connection: psycopg.Connection[Any], ends_at: float) -> None:

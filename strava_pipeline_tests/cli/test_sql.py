@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from itertools import islice
 
 import pytest
 from click.testing import CliRunner
@@ -10,7 +12,10 @@ from sqlalchemy import Engine
 
 from strava_pipeline.cli import cli
 from strava_pipeline.errors import ConfigurationError, WarehouseError
+from strava_pipeline.logins import Login
 from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.engine import sql_url
+from strava_pipeline.warehouse.read_only_query import answering
 
 ODD = """SELECT 'a,"b' || chr(10) || '[red]é🦔' AS name, NULL::int AS nothing, 1.5 AS number,
          '2025-01-02T03:04:05Z'::timestamptz AS at, ARRAY[1, NULL] AS list"""
@@ -54,6 +59,9 @@ NO_QUERY = [
     "SELEC 1",
     "",
     "-- SELECT 1",
+    "/* /* */ SELECT 1",
+    "/* SELECT 1",
+    "*/ SELECT 1",
     "SET TRANSACTION READ WRITE",
     "SET ROLE strava_owner",
     "RESET ROLE",
@@ -168,6 +176,34 @@ def test_a_table_shows_the_first_rows_and_says_so(monkeypatch: pytest.MonkeyPatc
     assert "2 rows" in CliRunner().invoke(cli, ["sql", wide], catch_exceptions=False).stderr
 
 
+GROWING = "SELECT CASE WHEN n <= 350 THEN 'a' ELSE repeat('é', 300000) END FROM generate_series(1, 550) AS n"
+
+
+@pytest.mark.parametrize("seen", [100, 540])
+def test_rows_that_grow_are_in_memory_one_at_a_time(settings: Settings, seen: int) -> None:
+    tracemalloc.start()
+    try:
+        with answering(sql_url(settings, Login.SQL), GROWING, 60) as answer:
+            for _ in islice(answer.rows, seen):
+                pass
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize("form", ["table", "csv", "csv-exact", "json"])
+@pytest.mark.parametrize(
+    "value", ["repeat('x', 2001)", "to_json(repeat('x', 2001))", "ARRAY[repeat('x', 999), repeat('x', 1002)]"]
+)
+def test_a_row_too_large_to_print_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, value: str, form: str) -> None:
+    monkeypatch.setattr("strava_pipeline.warehouse.read_only_query.CHARACTERS_IN_ROW", 2000)
+    told = r"a row has 2,0\d\d characters, and sql prints 2,000 at most: select less of it"
+    with pytest.raises(WarehouseError, match=told) as refused:
+        run(f"VALUES (1, {value})", "--format", form)
+    assert "\n" not in str(refused.value)
+
+
 @pytest.mark.usefixtures("settings")
 def test_no_row_is_an_empty_list_in_json() -> None:
     assert json.loads(run("SELECT 1 AS one WHERE false", "--format", "json")) == []
@@ -177,7 +213,17 @@ def test_no_row_is_an_empty_list_in_json() -> None:
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize(
     "query",
-    ["(SELECT 1)", "-- why\nSELECT 1;", "/* a */ VALUES (1)", "with x AS (SELECT 1 AS one) TABLE x -- end"],
+    [
+        "(SELECT 1)",
+        "-- why\nSELECT 1;",
+        "-- why\rSELECT 1;",
+        "/* a */ VALUES (1)",
+        "with x AS (SELECT 1 AS one) TABLE x -- end",
+        "/* /* nested */ */ SELECT 1",
+        "/*/* a *//* b */*/ -- c\n ( /***/ SELECT 1)",
+        "/* -- */ SELECT 1",
+        "-- /*\nSELECT 1",
+    ],
 )
 def test_a_query_may_be_in_brackets_and_have_comments(query: str) -> None:
     assert run("--format", "csv", "--", query).splitlines()[1:] == ["1"]

@@ -186,7 +186,7 @@ def test_one_process_holds_a_server_once(used_home: Path) -> None:
     release_server(used_home)
 
 
-@pytest.mark.parametrize("name", ["x" * LONGEST_SOCKET_DIR, "o'brien, rides & co"])
+@pytest.mark.parametrize("name", ["x" * LONGEST_SOCKET_DIR, "o'brien, rides & co", "a?b#c%41;*<d>|(é🚴)"])
 def test_a_home_of_any_name_works(home: Path, name: str) -> None:
     with using_server(home / name) as server:
         assert one(server) == 1

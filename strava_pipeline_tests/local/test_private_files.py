@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local import acl, private_files
 from strava_pipeline.local.private_files import NOBODY_ELSE, Readers
 
@@ -215,3 +217,45 @@ def test_a_group_passes_by_its_entry(tmp_path: Path) -> None:
     acl.let_pass(folder, acl.a_group(MEMBERS))
     assert acl.may_pass(folder, acl.a_user(STRANGER, MEMBERS))
     assert not acl.may_pass(folder, acl.a_user(STRANGER, STRANGER))
+
+
+def a_link(path: Path, target: Path) -> None:
+    path.symlink_to(target)
+
+
+def a_second_name(path: Path, target: Path) -> None:
+    path.hardlink_to(target)
+
+
+def a_pipe(path: Path, _target: Path) -> None:
+    os.mkfifo(path)
+
+
+def a_folder(path: Path, _target: Path) -> None:
+    path.mkdir()
+
+
+def a_socket(path: Path, _target: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+
+
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_RDWR])
+@pytest.mark.parametrize("put", [a_link, a_second_name, a_pipe, a_folder, a_socket])
+def test_what_is_no_file_of_its_own_is_neither_followed_nor_waited_for(
+    new_home: Callable[[], Path], put: Callable[[Path, Path], None], flags: int
+) -> None:
+    folder = new_home()
+    target, path = folder / "target", folder / "path"
+    target.write_text("precious")
+    put(path, target)
+    with pytest.raises(ConfigurationError, match="is a link, a pipe or something else that is no file of its own"):
+        private_files.open_regular(path, flags)
+
+
+def test_the_end_of_a_file_is_read(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        private_files.read_end(tmp_path / "missing")
+    (tmp_path / "log").write_bytes(b"x" * private_files.LONGEST_READ + b"end")
+    read = private_files.read_end(tmp_path / "log")
+    assert (len(read), read[-4:]) == (private_files.LONGEST_READ, b"xend")

@@ -6,13 +6,14 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.local import acl, postgres, private_files
 from strava_pipeline.local.postgres import LONGEST_SOCKET_DIR, Server, release_server, using_server
 from strava_pipeline.logins import SUPERUSER
@@ -138,3 +139,49 @@ def test_the_servers_log_turns_over(closed: Path, monkeypatch: pytest.MonkeyPatc
         assert "nonsense 0 " in older.read_text()
         assert "after the turn" in log.read_text()
         assert (older.stat().st_uid, stat.S_IMODE(older.stat().st_mode)) == (log.stat().st_uid, 0o600)
+
+
+def a_pipe(path: Path, _target: Path) -> None:
+    os.mkfifo(path)
+
+
+def a_link(path: Path, target: Path) -> None:
+    path.symlink_to(target)
+
+
+@pytest.mark.parametrize("put", [a_pipe, a_link])
+@pytest.mark.parametrize("name", ["PG_VERSION", "pg_hba.conf", "pg_ident.conf", "postmaster.pid"])
+def test_a_start_follows_and_awaits_nothing_that_the_servers_user_put_there(
+    new_home: Callable[[], Path], name: str, put: Callable[[Path, Path], None]
+) -> None:
+    """A process of its own, which can be ended should it wait for ever."""
+    home = new_home()
+    data, target = home / "postgres", home / "target"
+    data.mkdir(mode=0o700)
+    os.chown(data, *postgres._ids())
+    (data / "PG_VERSION").write_text("18\n")
+    target.write_text("precious secret\n")
+    (data / name).unlink(missing_ok=True)
+    put(data / name, target)
+    start = (
+        "import sys, pathlib; from strava_pipeline.local import postgres;"
+        " postgres.use_server(pathlib.Path(sys.argv[1]))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", start, str(home)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert f"ConfigurationError: {data / name} is a link, a pipe" in told.stderr
+    assert "precious secret" not in told.stderr
+    assert target.read_text() == "precious secret\n"
+
+
+@pytest.mark.parametrize("put", [a_pipe, a_link])
+def test_a_log_that_is_none_is_not_told_from(new_home: Callable[[], Path], put: Callable[[Path, Path], None]) -> None:
+    home = new_home()
+    data, target = home / "postgres", home / "target"
+    data.mkdir(mode=0o700)
+    target.write_text("precious secret\n")
+    put(data / postgres.LOG, target)
+    with pytest.raises(WarehouseError, match="did not stop: pg_ctl: ") as told:
+        postgres._pg_ctl(home, "stop")
+    assert "precious" not in str(told.value)

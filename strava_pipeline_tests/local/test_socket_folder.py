@@ -14,7 +14,7 @@ import psutil
 import psycopg
 import pytest
 
-from strava_pipeline.errors import ConfigurationError, WarehouseError
+from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local import socket_folder
 from strava_pipeline.local.postgres import (
     LONGEST_SOCKET_DIR,
@@ -133,7 +133,7 @@ def test_a_note_that_says_nothing_is_no_note(note: Path, content: bytes) -> None
 
 def test_a_temporary_folder_in_which_anybody_may_rename_is_refused(temporary: Path, note: Path) -> None:
     temporary.chmod(0o777)
-    with pytest.raises(ConfigurationError, match=r"anybody may move what others have in .*: set TMPDIR"):
+    with pytest.raises(ConfigurationError, match=r"others may move what lies in .*: set TMPDIR"):
         socket_folder.new_folder(note, *OURS)
     assert list(temporary.iterdir()) == []
 
@@ -148,6 +148,40 @@ def test_a_temporary_folder_of_another_user_is_refused(
     with pytest.raises(ConfigurationError, match="is another user's, who could move"):
         socket_folder.new_folder(note, *OURS)
     assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize("spoil", ["open to all", "open to a group", "of another user"])
+def test_a_folder_further_up_that_others_may_move_things_in_is_refused(
+    temporary: Path, note: Path, monkeypatch: pytest.MonkeyPatch, spoil: str, link: bool, tmp_path: Path
+) -> None:
+    """Whoever moves a folder there can put another in its place, socket included."""
+    up = temporary / "up"
+    last = up / "further" / "last"
+    last.mkdir(parents=True)
+    if spoil == "open to all":
+        up.chmod(0o777)
+    elif os.geteuid() == 0:
+        os.chown(up, STRANGER if spoil == "of another user" else 0, STRANGER)
+        up.chmod(0o775)
+    else:
+        up.chmod(0o775)
+        monkeypatch.setattr(os, "getegid" if spoil == "open to a group" else "geteuid", lambda: STRANGER)
+    if link:
+        (tmp_path / "link").symlink_to(last)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "link" if link else last))
+    with pytest.raises(ConfigurationError, match="set TMPDIR"):
+        socket_folder.new_folder(note, *OURS)
+    assert list(last.iterdir()) == []
+
+
+def test_a_folder_further_up_that_all_write_to_may_be_sticky(
+    temporary: Path, note: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = temporary / "last"
+    last.mkdir(mode=0o700)
+    monkeypatch.setattr(tempfile, "tempdir", str(last))
+    assert socket_folder.new_folder(note, *OURS).parent == last
 
 
 def test_a_folder_that_is_exchanged_while_it_is_made_is_refused(
@@ -241,7 +275,7 @@ def test_links_in_the_data_folder_lead_root_nowhere(deep: Path, tmp_path: Path) 
     precious.write_text("0\nprecious\n")
     noted = deep / "postgres" / "postmaster.pid"
     noted.symlink_to(precious)
-    with pytest.raises((WarehouseError, OSError)):
+    with pytest.raises(ConfigurationError, match="is a link, a pipe or something else"):
         use_server(deep)
     assert precious.read_text() == "0\nprecious\n"
     noted.unlink()
