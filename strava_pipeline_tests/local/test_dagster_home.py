@@ -51,4 +51,4 @@ def test_the_shipped_file_leaves_slots_for_webhooks() -> None:
     runs = instance["concurrency"]["runs"]
     lanes = {limit.get("value"): limit["limit"] for limit in runs["tag_concurrency_limits"]}
     assert lanes["backfill"] < runs["max_concurrent_runs"]
-    assert instance["storage"] == {"postgres": {"postgres_url": {"env": "DAGSTER_POSTGRES_URL"}}}
+    assert instance["storage"]["custom"]["config"] == {"postgres_url": {"env": "DAGSTER_POSTGRES_URL"}}
