@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from psycopg.sql import SQL, Identifier
@@ -122,14 +122,16 @@ def _connected(url: URL, seconds: float) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-def _rows(connection: psycopg.Connection[Any], ends_at: float) -> Iterator[Sequence[Any]]:
+def _rows(connection: psycopg.Connection[Any], ends_at: float) -> Generator[Sequence[Any], None, None]:
     """Each row as it comes: a single one is in memory, whatever those before it were like."""
     count = 1
     while True:
         # Anew each time: a query may have changed it.
         _limit(connection, ends_at)
         found = size = 0
-        with closing(connection.cursor().stream(_FETCH.format(count, Identifier(CURSOR)))) as rows:
+        streamed = connection.cursor().stream(_FETCH.format(count, Identifier(CURSOR)))
+        # Closed at once when nobody wants more: as long as it lasts, nothing else goes through the connection.
+        with closing(cast("Generator[Sequence[Any], None, None]", streamed)) as rows:
             for row in rows:
                 found += 1
                 size = _characters(row)
