@@ -221,6 +221,8 @@ def _running(home: Path) -> Server:
         # Its socket was cleaned away, or somebody else may stand where it was: nobody can reach it any more.
         _pg_ctl(home, "stop", "-m", "fast", "-w")
     server = Server(_socket_dir(home))
+    # Left by a killed server. Its number may be another process's by now, or a zombie's: a start would be refused.
+    (server.socket_dir / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
     options = f"-c listen_addresses='' -c unix_socket_directories='{server.socket_dir}' -p {PORT} {SERVER_OPTIONS}"
     _pg_ctl(home, "start", "-w", "-t", str(START_SECONDS), "-l", str(data / LOG), "-o", options)
     return server

@@ -245,6 +245,25 @@ def test_a_stale_socket_whose_number_is_another_process_by_now_is_seen_through(u
             assert stranger.poll() is None
 
 
+@pytest.mark.parametrize("name", ["short", "x" * LONGEST_SOCKET_DIR])
+def test_a_lock_of_a_killed_server_whose_number_is_another_process_by_now_is_seen_through(
+    home: Path, data: Path, name: str
+) -> None:
+    deep = home / name
+    deep.mkdir(mode=0o700)
+    subprocess.run(["/bin/cp", "-a", str(data), str(deep)], check=True)
+    with Holder(deep) as holder:
+        kill_postmaster(deep)
+        lock = holder.socket_dir / ".s.PGSQL.5432.lock"
+        user = SERVER_USER if os.geteuid() == 0 else None
+        with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, user=user) as stranger:
+            _, *rest = lock.read_text().splitlines()
+            lock.write_text("\n".join([str(stranger.pid), *rest, ""]))
+            with Holder(deep) as later:
+                assert later.run("SELECT 7") == "7"
+            assert stranger.poll() is None
+
+
 def test_a_server_whose_socket_was_cleaned_away_is_started_anew(used_home: Path) -> None:
     with Holder(used_home) as holder:
         (holder.socket_dir / ".s.PGSQL.5432").unlink()
