@@ -155,25 +155,16 @@ def _connected(url: URL, seconds: float) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-<<<<<<< HEAD
 def _rows(connection: psycopg.Connection[Any], ends_at: float) -> Generator[Sequence[Any]]:
-=======
-def _rows(connection: psycopg.Connection[Any], ends_at: float) -> Generator[Sequence[Any], None, None]:
->>>>>>> fix8
     """Each row as it comes: a single one is in memory, whatever those before it were like."""
     count = 1
     while True:
         # Anew each time: a query may have changed it.
         _limit(connection, ends_at)
         found = size = 0
-<<<<<<< HEAD
         stream = connection.cursor().stream(_FETCH.format(count, Identifier(CURSOR)))
-        with closing(cast("Generator[Any]", stream)) as rows:
-=======
-        streamed = connection.cursor().stream(_FETCH.format(count, Identifier(CURSOR)))
         # Closed at once when nobody wants more: as long as it lasts, nothing else goes through the connection.
-        with closing(cast("Generator[Sequence[Any], None, None]", streamed)) as rows:
->>>>>>> fix8
+        with closing(cast("Generator[Any]", stream)) as rows:
             for row in rows:
                 found += 1
                 size = _characters(row)
