@@ -29,7 +29,7 @@ $(VENV)/bin/uv:
 # Not of `install` itself, which fails until a new package of pyproject.toml is locked.
 lock: | $(VENV)/bin/uv  ## Write constraints.txt anew from pyproject.toml; UPGRADE=--upgrade moves every pin.
 	$(VENV)/bin/uv pip compile pyproject.toml --extra dev --group build --universal --python-version 3.11 \
-		--generate-hashes $(UPGRADE) --no-config --default-index https://pypi.org/simple --no-emit-index-url \
+		--generate-hashes $(UPGRADE) --no-config --no-emit-index-url \
 		--no-header --no-annotate --quiet --output-file constraints.txt
 
 demo: install  ## Show the whole pipeline at work against a mock Strava, then end.
