@@ -21,6 +21,7 @@
     └─ WarehouseError                     database away, migration missing, fenced out
        ├─ DatabaseAway                    no connection or no answer now; trying again may help
        ├─ FencedOut                       someone else has this work by now; nothing was written
+       ├─ HasLeft                         who was disconnected comes back by an invitation they had used
        └─ UnknownAthlete                  nobody with this id has connected
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ from strava_pipeline.analysis.splits import Split, splits
 from strava_pipeline.analysis.timeline import Timeline, timeline_of
 from strava_pipeline.analysis.track import Samples, Track
 from strava_pipeline.analysis.zones import ZoneTime, zone_times
+
+METRES_PER_KM = 1000
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,14 @@ def analyse(track: Track, athlete: Athlete = UNKNOWN_ATHLETE, *, power_measured:
         )
 
 
+def _pace_of(speed: float | None) -> float | None:
+    """Pace (s/km) of a speed (m/s); ``None`` for no speed, and for one that leads beyond all numbers."""
+    if not speed:
+        return None
+    pace = METRES_PER_KM / speed
+    return pace if math.isfinite(pace) else None
+
+
 def _figures(
     timeline: Timeline, heights: tuple[Profile | None, Samples | None], athlete: Athlete, *, power_measured: bool
 ) -> Figures:
@@ -145,9 +156,9 @@ def _figures(
         barometric_altitude=None if profile is None else profile.barometric,
         average_speed_mps=speed,
         max_speed_mps=highest(timeline.speed),
-        pace_s_per_km=1000 / speed if speed else None,
+        pace_s_per_km=_pace_of(speed),
         grade_adjusted_speed_mps=adjusted,
-        grade_adjusted_pace_s_per_km=1000 / adjusted if adjusted else None,
+        grade_adjusted_pace_s_per_km=_pace_of(adjusted),
         average_heartrate_bpm=timeline.mean_heart_rate,
         max_heartrate_bpm=highest(track.heart_rate),
         average_cadence_rpm=timeline.mean_cadence,

@@ -215,6 +215,11 @@ def test_all_results_of_any_floats_are_finite(track: Track) -> None:
     assert all(math.isfinite(number) for number in numbers_in(asdict(analyse(track))))
 
 
+def test_a_way_too_short_for_any_pace_has_none() -> None:
+    figures = key_figures(Track(time=samples(0, 1), distance=samples(0, 2e-311)))
+    assert figures.pace_s_per_km is None
+
+
 def test_series_of_different_lengths_are_no_fault() -> None:
     track = Track(time=samples(0, 1, 2), power=samples(100), distance=samples(0, 5))
     assert analyse(track).figures.point_count == 3
