@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, make_url
@@ -152,6 +154,21 @@ def test_no_secret_stands_in_the_log(served: Served, bridge: DagsterServer) -> N
         assert secret not in log
 
 
+def reload_by(early: HTTPConnection, served: Served) -> Any:
+    """Have the code location loaded anew; by another connection once there is room, should this one be too old."""
+    headers = {"Content-Type": "application/json", **dict(served.session)}
+    ends_at = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            early.request("POST", "/graphql", json.dumps({"query": RELOAD}), headers)
+            return json.loads(early.getresponse().read())
+        except (ConnectionError, HTTPException):
+            if time.monotonic() > ends_at:
+                raise
+            early.close()
+            time.sleep(0.05)
+
+
 def test_strangers_who_connect_and_say_nothing_keep_nobody_out(served: Served) -> None:
     early = HTTPConnection("127.0.0.1", served.port, timeout=PATIENCE_SECONDS)
     early.connect()
@@ -159,9 +176,7 @@ def test_strangers_who_connect_and_say_nothing_keep_nobody_out(served: Served) -
         for _ in range(STRANGERS):
             held.enter_context(socket.create_connection(("127.0.0.1", served.port), PATIENCE_SECONDS))
         # Who came before is served, and Dagster has files to spare for its code locations.
-        headers = {"Content-Type": "application/json", **dict(served.session)}
-        early.request("POST", "/graphql", json.dumps({"query": RELOAD}), headers)
-        told = json.loads(early.getresponse().read())
+        told = reload_by(early, served)
         assert told["data"] == {"reloadRepositoryLocation": {"__typename": "WorkspaceLocationEntry"}}
         websocket.send(json.dumps({"type": "connection_init", "payload": {}}))
         assert json.loads(websocket.recv(PATIENCE_SECONDS)) == {"type": "connection_ack"}
