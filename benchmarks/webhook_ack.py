@@ -141,7 +141,7 @@ def _deliveries(path: str) -> Iterator[bytes]:
         timestamp = str(int(time.time()))
         mac = hmac.new(SECRET.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
         yield (
-            f"POST {path} HTTP/1.1\r\nHost: bridge\r\nContent-Type: application/json\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
             f"X-Strava-Signature: t={timestamp},v1={mac}\r\nContent-Length: {len(body)}\r\n\r\n"
         ).encode() + body
 
