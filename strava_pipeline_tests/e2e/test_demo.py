@@ -21,7 +21,9 @@ def test_demo_ends_by_itself_with_a_ride_in_a_table(embedded: Installation) -> N
     seconds = re.search(r"^webhook to analysed +([0-9.]+) s$", shown, re.MULTILINE)
     assert seconds
     assert 0 < float(seconds[1]) < 60
-    assert shown.count("SUCCESS") == RUNS
+    # On a slow machine Dagster computes the training load by itself before the demo ends.
+    asked_for = [line for line in shown.splitlines() if "SUCCESS" in line and "training_load" not in line]
+    assert len(asked_for) == RUNS
     assert "FAILURE" not in shown
     for column in ("distance_m", "moving_time_s", "elevation_gain_m", "average_speed_mps", "average_power_w"):
         assert re.search(rf"{column} +[0-9][0-9,.]*", shown), column
