@@ -15,9 +15,8 @@ from email.policy import SMTP, EmailPolicy, Policy
 from typing import Any
 
 # RFC 5322, 2.1.1: octets, without the line's end.
-LONGEST_LINE = 998
 USUAL_LINE = 78
-# Room for the longest name of a header beside it.
+# A line has 998 at most; this leaves room for the longest name of a header beside the word.
 LONGEST_WORD = 950
 # RFC 2047, 2: of an encoded word; its lines may hold one more for the space in front.
 ENCODED_LINE = 76
