@@ -40,6 +40,8 @@ _PLACES = re.compile(
     r"|(?P<path>/webhooks/strava/|/login/once/)[^\s?\"'<>]+",
     re.IGNORECASE,
 )
+# In each of those places stands one of these: most log lines have none, and are not searched at ten times the cost.
+_SIGNS = ("=", "://", "secret", "token", "password", "bearer", "basic", "/webhooks/strava/", "/login/once/")
 # No lock guards it: a secret may be forgotten at any moment, by a finalizer that runs in the midst of anything. Every
 # access is one operation of the dictionary, which is whole by itself.
 _known: dict[int | str, frozenset[str]] = {}
@@ -61,7 +63,7 @@ def redact(text: str) -> str:
     for form in sorted(known, key=len, reverse=True):
         if form in text:
             text = text.replace(form, MASK)
-    return _PLACES.sub(_mask, text)
+    return _PLACES.sub(_mask, text) if _may_have_a_place(text) else text
 
 
 def install() -> None:
@@ -100,7 +102,9 @@ class LogFormat(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record's line, and its traceback below."""
-        return _below_one_another(super().format(record))
+        text = super().format(record)
+        # One line alone is printable already.
+        return _below_one_another(text) if "\n" in text else text
 
 
 def _print_redacted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -119,6 +123,12 @@ def _print_thread_redacted(details: threading.ExceptHookArgs) -> None:
 def _below_one_another(text: str) -> str:
     """Lines that belong together: those after the first are indented."""
     return printable_lines(text, _LONGEST_MESSAGE).replace("\n", f"\n{_INDENT}")
+
+
+def _may_have_a_place(text: str) -> bool:
+    """Whether a place where secrets stand can be in the text; beyond ASCII other letters count as some of its."""
+    lowered = text.lower()
+    return not text.isascii() or any(sign in lowered for sign in _SIGNS)
 
 
 def _forget(key: int | str) -> None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strava_pipeline import redaction
-from strava_pipeline.redaction import MASK, redact
+from strava_pipeline.redaction import _PLACES, MASK, _mask, redact
 from strava_pipeline.secret import Secret
 
 CANARY = "canary/ünï+5ecret&value"
@@ -142,6 +142,27 @@ def test_secrets_may_be_forgotten_in_the_midst_of_anything() -> None:
         gc.set_threshold(*before)
     gc.collect()
     assert redact("secret-number-7") == "secret-number-7"
+
+
+_FRAGMENTS = [
+    *"=:/?&\"' @sSkK\u017f\u212a",
+    *(
+        "client_secret",
+        "Refresh_Token",
+        "hub.verify_token",
+        "code",
+        "token",
+        "signing_secrets",
+        "token_keys",
+        "password",
+    ),
+    *("Bearer ", "basic ", "://", "/webhooks/strava/", "/Login/once/", "PA\u017f\u017fword", "to\u212aen", "abc"),
+]
+
+
+@given(st.lists(st.sampled_from(_FRAGMENTS)).map("".join))
+def test_only_texts_in_which_no_place_can_be_are_not_searched(text: str) -> None:
+    assert redact(text) == _PLACES.sub(_mask, text)
 
 
 @given(st.text())

@@ -20,17 +20,17 @@ from waitress.utilities import BadRequest, RequestEntityTooLarge
 
 # Strava's and a browser's lines are some hundred bytes long, those of a chunk some ten.
 LONGEST_CHUNK_LINE = 1024
-_FIRST_LINE = re.compile(rb"[A-Z][!-~]* (?P<target>[!-~]+) HTTP/1\.(?P<minor>[01])")
+_FIRST_LINE = re.compile(rb"[A-Z][!-~]* (?P<target>[!-~]+) HTTP/1\.(?P<minor>[01])(?=\r\n|\Z)")
 # Empty lines may come before a request, nothing else.
 _BEGINNING = re.compile(rb"(?:\r\n)*(?:\r?\Z|[!-~])")
-_LONE_LINE_FEED = re.compile(rb"(?<!\r)\n")
+# One pass over the head: to split it into lines and look at each costs each delivery three times as much.
+_SINGLE = re.compile(rb"\r\n(content-length|host|transfer-encoding):([^\r\n]*)", re.IGNORECASE)
 _HOST = rb"(?:[A-Za-z0-9._~%!$&'()*+;=-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?"
 _WHOLE_HOST = re.compile(_HOST)
 _ADDRESS = re.compile(rb"(?i:https?)://(?P<host>" + _HOST + rb")(?:[/?].*)?")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]+")
 # What a trailer may not say, since it is said before the body.
 _ONLY_IN_THE_HEAD = frozenset({b"CONTENT-LENGTH", b"HOST", b"TRANSFER-ENCODING"})
-_SINGLE = frozenset({b"content-length", b"host", b"transfer-encoding"})
 
 
 class StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
@@ -48,7 +48,7 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no 
         if in_head and not _BEGINNING.match(self.header_plus + data if self.header_plus else data):
             return self._refuse("a request cannot begin like this", data)
         consumed: int = super().received(data)
-        if in_head and not self.completed and _LONE_LINE_FEED.search(self.header_plus):
+        if in_head and not self.completed and _has_lone_line_feed(self.header_plus):
             return self._refuse("line feed alone in the head", data)
         if self.completed:
             # There is nothing to wait for; waitress would open the request again for what comes next.
@@ -105,7 +105,7 @@ class StrictChunks:
                 pending = pending[len(part) :]
                 continue
             line, ended, rest = pending.partition(b"\r\n")
-            if len(line) > LONGEST_CHUNK_LINE or _LONE_LINE_FEED.search(line):
+            if len(line) > LONGEST_CHUNK_LINE or _has_lone_line_feed(line):
                 self.error = BadRequest("a line between chunks does not end")
             elif ended:
                 self._take(line)
@@ -140,23 +140,24 @@ class StrictChunks:
 
 def _check_head(head: bytes) -> None:
     """``ParsingError`` for what waitress would let pass."""
-    first, *lines = head.split(b"\r\n")
-    request = _FIRST_LINE.fullmatch(first)
+    request = _FIRST_LINE.match(head)
     if request is None:
         raise ParsingError("first line is invalid")
+    if b"\r\n " in head or b"\r\n\t" in head:
+        raise ParsingError("continued header line")
     fields: dict[bytes, bytes] = {}
-    for line in lines:
-        if line.startswith((b" ", b"\t")):
-            raise ParsingError("continued header line")
-        name, _, value = line.partition(b":")
+    for name, value in _SINGLE.findall(head):
         lowered = name.lower()
-        if lowered in _SINGLE:
-            if lowered in fields:
-                raise ParsingError("a header that may come once comes twice")
-            fields[lowered] = value.strip(b" \t")
+        if lowered in fields:
+            raise ParsingError("a header that may come once comes twice")
+        fields[lowered] = value.strip(b" \t")
     in_1_1 = request["minor"] == b"1"
     _check_length(fields, in_1_1=in_1_1)
     _check_host(request["target"], fields.get(b"host"), needed=in_1_1)
+
+
+def _has_lone_line_feed(text: bytes) -> bool:
+    return text.count(b"\n") != text.count(b"\r\n")
 
 
 def _check_length(fields: dict[bytes, bytes], *, in_1_1: bool) -> None:
