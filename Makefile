@@ -51,7 +51,7 @@ check: install  ## Lint, format, types, the direction of imports, the data dicti
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo
-	$(VENV)/bin/python -m strava_pipeline.warehouse.data_dictionary | cmp - docs/data-dictionary.md  # make docs
+	$(VENV)/bin/python -m strava_pipeline.warehouse.schema.data_dictionary | cmp - docs/data-dictionary.md  # make docs
 
 bench: install  ## Measure the project's figures; takes a while.
 	for name in $(BENCHMARKS); do echo "== $$name"; $(VENV)/bin/python -m benchmarks.$$name || exit 1; done
@@ -59,7 +59,7 @@ bench: install  ## Measure the project's figures; takes a while.
 		else echo "no recorded rides were given: make bench RECORDINGS=FOLDER"; fi
 
 docs: install  ## Write docs/data-dictionary.md anew from the tables.
-	$(VENV)/bin/python -m strava_pipeline.warehouse.data_dictionary > docs/data-dictionary.md
+	$(VENV)/bin/python -m strava_pipeline.warehouse.schema.data_dictionary > docs/data-dictionary.md
 
 screenshots: install  ## Take the README's pictures of Dagster's UI and of the operator's page anew; needs chromium on PATH.
 	$(VENV)/bin/python -m pytest strava_pipeline_tests/browser -k "backfill or status_page" --screenshots docs/images

@@ -21,7 +21,7 @@ from benchmarks.figure import show
 from strava_pipeline.analysis.figures import Analysis, analyse
 from strava_pipeline.analysis.geo import haversine_m
 from strava_pipeline.analysis.track import track_from_streams
-from strava_pipeline.strava.streams import stream_row
+from strava_pipeline.strava.mapping.streams import stream_row
 
 # Streams that reach this share of the activity's distance are whole.
 WHOLE = 0.98

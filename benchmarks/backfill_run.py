@@ -18,15 +18,15 @@ import dagster as dg
 from sqlalchemy import Engine, func, select
 
 from benchmarks.many_activities import ATHLETE, YEARS
-from strava_pipeline.assets.activities import activities, activity_details, activity_streams
 from strava_pipeline.cli.instance import open_instance
-from strava_pipeline.partitions import register_athlete
-from strava_pipeline.resources import StravaResource, WarehouseResource
+from strava_pipeline.defs.assets.activities import activities, activity_details, activity_streams
+from strava_pipeline.defs.partitions import register_athlete
+from strava_pipeline.defs.resources import StravaResource, WarehouseResource
 from strava_pipeline.settings import load_settings
-from strava_pipeline.warehouse import tables
-from strava_pipeline.warehouse.activities import DETAIL
+from strava_pipeline.warehouse.activities.activity_store import DETAIL
 from strava_pipeline.warehouse.engine import database_url, open_engine
-from strava_pipeline.warehouse.ops_tables import payloads
+from strava_pipeline.warehouse.schema import tables
+from strava_pipeline.warehouse.schema.ops_tables import payloads
 
 TELL_EVERY_SECONDS = 30.0
 _DETAILED = select(func.count()).select_from(payloads).where(payloads.c.kind == DETAIL)

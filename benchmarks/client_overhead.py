@@ -19,14 +19,14 @@ from sqlalchemy import Engine
 
 from benchmarks.database import migrated_database
 from benchmarks.figure import show
-from strava_pipeline.access import open_client
 from strava_pipeline.keyring import Keyring, generate_key
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.oauth import TokenGrant
-from strava_pipeline.strava.quota import Lane
+from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.sync.access import open_client
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.users import PostgresTokenStore
+from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
 
 ROUNDS = 5
 CALLS = 150

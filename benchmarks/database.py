@@ -12,8 +12,8 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import URL, make_url
 
+from strava_pipeline.local.logins import SUPERUSER, Login
 from strava_pipeline.local.postgres import Server, ensure_database, using_server
-from strava_pipeline.logins import SUPERUSER, Login
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.migrate import migrate
 

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Engine, Table, text
 
-from strava_pipeline.strava.payload import digest
-from strava_pipeline.warehouse.activities import SUMMARIZED, SUMMARY
-from strava_pipeline.warehouse.ops_tables import payloads
-from strava_pipeline.warehouse.tables import activities
+from strava_pipeline.strava.mapping.activity import digest
+from strava_pipeline.warehouse.activities.activity_store import SUMMARIZED, SUMMARY
+from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.tables import activities
 
 Bodies = Sequence[dict[str, Any]]
 

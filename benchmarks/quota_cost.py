@@ -17,12 +17,12 @@ from sqlalchemy import make_url
 
 from benchmarks.database import migrated_database
 from benchmarks.figure import show
-from strava_pipeline.strava.clock import StravaClock
-from strava_pipeline.strava.lanes import Ceilings
-from strava_pipeline.strava.quota import Lane, Outcome, Pair, RateHeaders
+from strava_pipeline.strava.quota.clock import StravaClock
+from strava_pipeline.strava.quota.lanes import Ceilings
+from strava_pipeline.strava.quota.windows import Lane, Outcome, Pair, RateHeaders
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.quota import PostgresLedger
-from strava_pipeline.warehouse.strava_clock import store_clock
+from strava_pipeline.warehouse.quota.ledger import PostgresLedger
+from strava_pipeline.warehouse.quota.strava_clock import store_clock
 
 PROCESSES = 8
 CALLS = 200

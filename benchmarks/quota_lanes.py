@@ -22,10 +22,10 @@ from sqlalchemy import Engine, text
 
 from benchmarks.database import migrated_database
 from benchmarks.figure import show
-from strava_pipeline.strava import lanes
-from strava_pipeline.strava.quota import Lane
-from strava_pipeline.warehouse import quota
+from strava_pipeline.strava.quota import lanes
+from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.warehouse.engine import open_engine
+from strava_pipeline.warehouse.quota import ledger as quota
 from strava_pipeline_tests.quota_callers import SimulatedCallers
 from strava_pipeline_tests.strava_model import EPOCH_2026, Simulation, StravaModel
 

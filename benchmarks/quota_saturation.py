@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from benchmarks.database import migrated_database
 from benchmarks.saturated_workers import LATENCY_S, WORKERS, runs
-from strava_pipeline.strava.quota import Lane
+from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline_tests.quota_callers import SimulatedCallers
 

@@ -17,10 +17,10 @@ from benchmarks.database import migrated_database
 from benchmarks.figure import show
 from benchmarks.ride import made_up_ride
 from strava_pipeline.analysis.track import Samples, Track
-from strava_pipeline.strava.streams import stream_row
-from strava_pipeline.sync import analyse_activity
+from strava_pipeline.strava.mapping.streams import stream_row
+from strava_pipeline.sync.backfill import analyse_activity
+from strava_pipeline.warehouse.activities.stream_store import store_streams
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.streams import store_streams
 
 ATHLETES, ROUTES = 10, 20
 START = datetime(2026, 5, 1, 8, tzinfo=UTC)

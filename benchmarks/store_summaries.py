@@ -44,13 +44,13 @@ from benchmarks.figure import show
 from benchmarks.pandas_summaries import fill_activities, fill_both, refill_activities
 from benchmarks.processor import Cost, cost_of, server_of, server_seconds
 from benchmarks.summaries import ATHLETE, summaries
-from strava_pipeline.strava.payload import digest, summary_row
-from strava_pipeline.warehouse.activities import SUMMARIZED, SUMMARY, Payload, Span, replace_span
+from strava_pipeline.strava.mapping.activity import digest, summary_row
+from strava_pipeline.warehouse.activities.activity_store import SUMMARIZED, SUMMARY, Payload, Span, replace_span
+from strava_pipeline.warehouse.activities.summary_changes import news
 from strava_pipeline.warehouse.bulk import append, driver_of
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.listed import news
-from strava_pipeline.warehouse.ops_tables import payloads
-from strava_pipeline.warehouse.tables import activities
+from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.tables import activities
 
 CHECKOUT = Path(__file__).parents[1]
 DLT = "dlt[postgres]==1.31.0"

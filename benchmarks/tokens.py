@@ -25,13 +25,13 @@ from sqlalchemy import select
 from benchmarks.database import migrated_database
 from benchmarks.figure import show
 from strava_pipeline.keyring import KEY_BYTES, Keyring, Place
-from strava_pipeline.warehouse import token_journal
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.ops_tables import users
-from strava_pipeline.warehouse.users import REFRESH, PostgresTokenStore
+from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.tokens import token_journal
+from strava_pipeline.warehouse.tokens.token_store import REFRESH, PostgresTokenStore
 from strava_pipeline_tests.strava.loopback import Asked, Loopback, Reply
-from strava_pipeline_tests.warehouse.token_endpoint import Mode, TokenEndpoint
-from strava_pipeline_tests.warehouse.token_processes import RIDER, TokenProcesses, gate_closed
+from strava_pipeline_tests.warehouse.tokens.token_endpoint import Mode, TokenEndpoint
+from strava_pipeline_tests.warehouse.tokens.token_processes import RIDER, TokenProcesses, gate_closed
 
 WORKERS = 16
 EXPIRIES = 5

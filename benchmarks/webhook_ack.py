@@ -32,7 +32,7 @@ from strava_pipeline.local.listeners import listen_at
 from strava_pipeline.local.serving import serve_until_signalled
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
 from webhook_bridge.app import create_app
 from webhook_bridge.request_ids import log_with_request_ids
 from webhook_bridge.server import THREADS

@@ -16,8 +16,8 @@ from sqlalchemy import func, select
 
 from benchmarks.figure import show
 from benchmarks.installation import OK, Installation, installed
-from strava_pipeline.warehouse.ops_tables import webhook_events
-from strava_pipeline.warehouse.tables import activities
+from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.tables import activities
 
 UPDATES = 1000
 SENDERS = 8

@@ -33,15 +33,15 @@ from sqlalchemy import Engine, func, make_url, select
 from benchmarks.figure import show
 from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.keyring import generate_key
+from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import ensure_database, revive_server, using_server
 from strava_pipeline.local.supervisor import free_port
-from strava_pipeline.logins import Login
 from strava_pipeline.settings import load_settings
-from strava_pipeline.warehouse.analysis_tables import route_analyses
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.migrate import migrate
-from strava_pipeline.warehouse.ops_tables import webhook_events
-from strava_pipeline.warehouse.tables import activities, activity_streams
+from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
+from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline_tests.e2e.live_path import LivePath
 from strava_pipeline_tests.e2e.run_launcher import run_launcher
 

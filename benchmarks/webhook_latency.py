@@ -23,9 +23,9 @@ from sqlalchemy import Engine, make_url, select, text
 
 from benchmarks.figure import show
 from benchmarks.installation import OK, Installation, installed
-from strava_pipeline.warehouse.analysis_tables import route_analyses
 from strava_pipeline.warehouse.engine import dagster_url, open_engine
-from strava_pipeline.warehouse.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
+from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from webhook_bridge.dagster_api import DagsterServer, launch_run
 
 TARGET = 1.5

@@ -21,14 +21,14 @@ from sqlalchemy import URL, Engine, make_url
 
 from strava_pipeline import redaction
 from strava_pipeline.keyring import Keyring, generate_key
+from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server, ensure_database, using_server
 from strava_pipeline.local.postgres_logins import as_superuser, set_up_database
-from strava_pipeline.logins import Login
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.analyst import ensure_analyst_role, join_analysts
+from strava_pipeline.warehouse.access.analyst import ensure_analyst_role, join_analysts
+from strava_pipeline.warehouse.access.rights import close_to_public, grant
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.migrate import migrate
-from strava_pipeline.warehouse.rights import close_to_public, grant
 
 TEMPLATE = "migrated"
 EMPTY = "template0"

@@ -10,11 +10,11 @@ from uuid import uuid4
 
 from sqlalchemy import Engine, Row, delete, insert, select, update
 
-from strava_pipeline.live import sync_activity
-from strava_pipeline.sync import Sync
-from strava_pipeline.warehouse.ops_tables import users, webhook_claims, webhook_events
-from strava_pipeline.warehouse.webhook_claims import Claim, claim_objects, take_up
-from strava_pipeline.warehouse.webhook_events import LAUNCHED, NewEvent, Stored, store_event
+from strava_pipeline.sync.backfill import Sync
+from strava_pipeline.sync.webhook import sync_activity
+from strava_pipeline.warehouse.inbox.claims import Claim, claim_objects, take_up
+from strava_pipeline.warehouse.inbox.events import LAUNCHED, NewEvent, Stored, store_event
+from strava_pipeline.warehouse.schema.ops_tables import users, webhook_claims, webhook_events
 from strava_pipeline_tests.strava_stand_in import RIDER
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)

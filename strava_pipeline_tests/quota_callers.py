@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
-from strava_pipeline.strava.lanes import Ceilings
-from strava_pipeline.strava.quota import Lane, Outcome, RateHeaders
-from strava_pipeline.warehouse.quota import PostgresLedger
+from strava_pipeline.strava.quota.lanes import Ceilings
+from strava_pipeline.strava.quota.windows import Lane, Outcome, RateHeaders
+from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 from strava_pipeline_tests.strava_model import Simulation, StravaModel
 
 LONGEST = timedelta(seconds=30)

@@ -10,11 +10,11 @@ from typing import Any, cast
 from sqlalchemy import Engine
 
 from strava_pipeline.errors import Fault, NotFound
-from strava_pipeline.pace import Pace
 from strava_pipeline.strava.client import StravaClient
+from strava_pipeline.strava.monitor import Watch
 from strava_pipeline.strava.transport import Transport
-from strava_pipeline.strava.watch import Watch
-from strava_pipeline.sync import Sync
+from strava_pipeline.sync.backfill import Sync
+from strava_pipeline.sync.pacing import Pace
 
 RIDER = 1001
 JsonObject = dict[str, Any]

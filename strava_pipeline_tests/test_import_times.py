@@ -23,7 +23,7 @@ def loaded_by(*modules: str) -> set[str]:
         ("webhook_bridge.app", "webhook_bridge.server"),
         ("strava_pipeline.cli",),
         # What `api` loads, at once and when it runs.
-        ("strava_pipeline.cli.request", "strava_pipeline.sync", "strava_pipeline.warehouse.migrate"),
+        ("strava_pipeline.cli.request", "strava_pipeline.sync.backfill", "strava_pipeline.warehouse.migrate"),
         ("strava_pipeline.strava.client", "strava_pipeline.analysis.figures"),
         ("strava_pipeline.dagster_guard.guard",),
     ],

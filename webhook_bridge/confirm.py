@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from strava_pipeline.keyring import Keyring
 from strava_pipeline.notifications.mail_links import CONFIRM_PATH, is_for, read_confirm_link, unsubscribe_url
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.mail_consent import Confirmed, Consent, confirm_address, consent_of
+from strava_pipeline.warehouse.mail.consent import Confirmed, Consent, confirm_address, consent_of
 from webhook_bridge.pages import Answer, install_pages, message, page
 
 NOT_FOUND, GONE = 404, 410

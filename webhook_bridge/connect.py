@@ -12,8 +12,6 @@ from flask import Blueprint, current_app, redirect, request, url_for
 from werkzeug.exceptions import BadRequest, Forbidden
 from werkzeug.wrappers import Response
 
-from strava_pipeline.access import open_tokens
-from strava_pipeline.disconnect import disconnect
 from strava_pipeline.errors import (
     AppInactive,
     ConfigurationError,
@@ -25,6 +23,7 @@ from strava_pipeline.errors import (
 )
 from strava_pipeline.notifications.addresses import checked_address
 from strava_pipeline.strava.http import new_session
+from strava_pipeline.strava.mapping.activity import athlete_row
 from strava_pipeline.strava.oauth import (
     WANTED_SCOPES,
     TokenGrant,
@@ -33,13 +32,14 @@ from strava_pipeline.strava.oauth import (
     claimed_scopes,
     exchange_code,
 )
-from strava_pipeline.strava.payload import athlete_row
-from strava_pipeline.warehouse import oauth_states
-from strava_pipeline.warehouse.athletes import store_athlete
+from strava_pipeline.sync.access import open_tokens
+from strava_pipeline.sync.disconnect import disconnect
+from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
+from strava_pipeline.warehouse.athletes.profiles import store_athlete
 from strava_pipeline.warehouse.engine import now
-from strava_pipeline.warehouse.mail_consent import consent_of
-from strava_pipeline.warehouse.oauth_states import Began, Ended, TooManyOpen
-from strava_pipeline.warehouse.operator_audit import Actor, note_action
+from strava_pipeline.warehouse.mail.consent import consent_of
+from strava_pipeline.warehouse.tokens import oauth_states
+from strava_pipeline.warehouse.tokens.oauth_states import Began, Ended, TooManyOpen
 from webhook_bridge.current import current_engine, current_settings
 from webhook_bridge.dagster_tasks import IMPORT
 from webhook_bridge.hosts import base_url_for_strava

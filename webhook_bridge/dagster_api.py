@@ -14,10 +14,10 @@ import requests
 
 from strava_pipeline.athlete_runs import ASSETS, ATHLETE_TAG, GONE, is_of_athlete_alone, tags_of_runs
 from strava_pipeline.errors import StravaPipelineError
-from strava_pipeline.operator_door import dagster_key
-from strava_pipeline.request_signature import HEADER, PATH, Signature
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
+from strava_pipeline.web.operator_door import dagster_key
+from strava_pipeline.web.request_signature import HEADER, PATH, Signature
 
 Found = TypeVar("Found")
 
@@ -74,7 +74,7 @@ _ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 _KEPT_OUT = {401, 403, 421}
 # Whoever asks for it holds a lock meanwhile.
 RUNS_AT_ONCE = 100
-# As the code location's strava_pipeline.partitions names it, which needs Dagster to be imported.
+# As the code location's strava_pipeline.defs.partitions names it, which needs Dagster to be imported.
 ATHLETES_NAME = "strava_athletes"
 _ADD_ATHLETE = f"""
 mutation AddAthlete($params: String!) {{

@@ -17,8 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from strava_pipeline.athlete_runs import ATHLETE_TAG
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.erasure import DEPARTURE, REMOVAL, drop_late_events
-from strava_pipeline.warehouse.ops_tables import users
+from strava_pipeline.warehouse.athletes.erasure import DEPARTURE, REMOVAL, drop_late_events
+from strava_pipeline.warehouse.schema.ops_tables import users
 from webhook_bridge.dagster_api import (
     DagsterServer,
     add_athlete,

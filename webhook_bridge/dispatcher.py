@@ -16,8 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.dead_letters import TRANSIENT, redrive_due
-from strava_pipeline.warehouse.webhook_claims import (
+from strava_pipeline.warehouse.inbox.claims import (
     ALONE_AFTER_LOST_RUNS,
     MOST_LOST_RUNS,
     Claim,
@@ -25,7 +24,8 @@ from strava_pipeline.warehouse.webhook_claims import (
     claim_objects,
     something_is_due,
 )
-from strava_pipeline.warehouse.webhook_launches import end_launches, extend_launches, give_back, note_run, overdue_runs
+from strava_pipeline.warehouse.inbox.dead_letters import TRANSIENT, redrive_due
+from strava_pipeline.warehouse.inbox.launches import end_launches, extend_launches, give_back, note_run, overdue_runs
 from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, launch_run, runs_to_come
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.warehouse.engine import autocommit
-from strava_pipeline.warehouse.webhook_events import NewEvent, Stored, store_events
+from strava_pipeline.warehouse.inbox.events import NewEvent, Stored, store_events
 
 # Strava gives an answer two seconds; what cannot be stored in this time is refused, and it delivers again.
 STORE_SECONDS = 1.5

@@ -9,10 +9,10 @@ from flask import session
 from sqlalchemy import Connection
 from werkzeug.exceptions import Forbidden
 
-from strava_pipeline.operator_door import invite_proof
-from strava_pipeline.warehouse import invites
+from strava_pipeline.warehouse.athletes import invites
+from strava_pipeline.warehouse.athletes.invites import Place
 from strava_pipeline.warehouse.engine import autocommit
-from strava_pipeline.warehouse.invites import Place
+from strava_pipeline.web.operator_door import invite_proof
 from webhook_bridge.current import current_engine, current_settings
 from webhook_bridge.sessions import session_id
 

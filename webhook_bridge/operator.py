@@ -13,11 +13,11 @@ from flask import Blueprint, current_app, redirect, request, session, url_for
 from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Response
 
-from strava_pipeline import operator_door
 from strava_pipeline.printable import printable
-from strava_pipeline.warehouse import operator_sessions
+from strava_pipeline.warehouse.access import operator_sessions
+from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
 from strava_pipeline.warehouse.engine import autocommit
-from strava_pipeline.warehouse.operator_audit import Actor, note_action
+from strava_pipeline.web import operator_door
 from webhook_bridge.bad_requests import (
     EVERYBODY,
     LONGEST_ADDRESS,

@@ -10,10 +10,10 @@ from sqlalchemy import Engine
 from werkzeug.wrappers import Response
 
 from strava_pipeline.errors import DatabaseAway
-from strava_pipeline.operator_door import cookie_name, is_over_tls, operator_token, proof_of
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse import operator_sessions
+from strava_pipeline.warehouse.access import operator_sessions
 from strava_pipeline.warehouse.engine import autocommit
+from strava_pipeline.web.operator_door import cookie_name, is_over_tls, operator_token, proof_of
 from webhook_bridge.current import current_engine, current_settings
 
 SAFE_METHODS = ("GET", "HEAD")

@@ -8,11 +8,11 @@ import click
 from sqlalchemy import Engine
 
 from strava_pipeline.local.serving import serve_until_signalled
-from strava_pipeline.operator_door import invite_proof, proof_of
 from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.access.operator_sessions import end_sessions_of_others
+from strava_pipeline.warehouse.athletes.invites import withdraw_those_of_others
 from strava_pipeline.warehouse.engine import open_reading_engine
-from strava_pipeline.warehouse.invites import withdraw_those_of_others
-from strava_pipeline.warehouse.operator_sessions import end_sessions_of_others
+from strava_pipeline.web.operator_door import invite_proof, proof_of
 from webhook_bridge.app import create_app
 from webhook_bridge.dagster_tasks import DagsterTasks
 from webhook_bridge.dispatcher import Dispatcher

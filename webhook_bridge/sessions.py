@@ -17,9 +17,9 @@ from flask.sessions import SecureCookieSessionInterface
 from werkzeug.exceptions import Forbidden
 
 from strava_pipeline.keyring import Keyring
-from strava_pipeline.operator_door import is_over_tls
-from strava_pipeline.origins import Origin, is_at, is_same, parse_authority, parse_origin
 from strava_pipeline.settings import LOOPBACK_HOSTS, Settings
+from strava_pipeline.web.operator_door import is_over_tls
+from strava_pipeline.web.origins import Origin, is_at, is_same, parse_authority, parse_origin
 
 LIFETIME = timedelta(hours=12)
 ID_BYTES = 32

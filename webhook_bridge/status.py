@@ -10,21 +10,15 @@ from sqlalchemy import Connection, func, select
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
-from strava_pipeline.operator_door import invite_proof
 from strava_pipeline.settings import Settings
-from strava_pipeline.strava.lanes import Ceilings
-from strava_pipeline.warehouse import dead_letters
-from strava_pipeline.warehouse.app_status import why_inactive
-from strava_pipeline.warehouse.athlete_status import AthleteStatus, athlete_statuses, count_athletes
-from strava_pipeline.warehouse.dead_letters import DeadLetter, Selection
+from strava_pipeline.strava.quota.lanes import Ceilings
+from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
+from strava_pipeline.warehouse.athletes.athlete_status import AthleteStatus, athlete_statuses, count_athletes
+from strava_pipeline.warehouse.athletes.invites import MOST_PEOPLE, Invite, living_invites, new_invite, withdraw
 from strava_pipeline.warehouse.engine import now
-from strava_pipeline.warehouse.import_progress import ImportProgress, earliest_end, import_progress
-from strava_pipeline.warehouse.invites import MOST_PEOPLE, Invite, living_invites, new_invite, withdraw
-from strava_pipeline.warehouse.job_progress import BackfillProgress, backfill_progress
-from strava_pipeline.warehouse.operator_audit import Actor, note_action
-from strava_pipeline.warehouse.ops_tables import webhook_events
-from strava_pipeline.warehouse.quota_status import QuotaStatus, quota_status
-from strava_pipeline.warehouse.webhook_events import (
+from strava_pipeline.warehouse.inbox import dead_letters
+from strava_pipeline.warehouse.inbox.dead_letters import DeadLetter, Selection
+from strava_pipeline.warehouse.inbox.events import (
     DEAD,
     DISCARDED,
     DONE,
@@ -36,6 +30,12 @@ from strava_pipeline.warehouse.webhook_events import (
     inbox_by_state,
     waiting_events,
 )
+from strava_pipeline.warehouse.progress.import_progress import ImportProgress, earliest_end, import_progress
+from strava_pipeline.warehouse.progress.job_progress import BackfillProgress, backfill_progress
+from strava_pipeline.warehouse.quota.app_status import why_inactive
+from strava_pipeline.warehouse.quota.status import QuotaStatus, quota_status
+from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.web.operator_door import invite_proof
 from webhook_bridge.current import current_engine, current_settings
 from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, athletes_being_backfilled
 from webhook_bridge.hosts import base_url

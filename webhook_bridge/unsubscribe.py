@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from strava_pipeline.keyring import Keyring
 from strava_pipeline.notifications.mail_links import UNSUBSCRIBE_PATH, UnsubscribeLink, read_unsubscribe_link
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.mail_consent import consent_of, end_mails
+from strava_pipeline.warehouse.mail.consent import consent_of, end_mails
 from webhook_bridge.pages import Answer, install_pages, message, page
 
 OK, NOT_FOUND, GONE = 200, 404, 410

@@ -13,10 +13,10 @@ from werkzeug.exceptions import NotFound
 
 from strava_pipeline.errors import WebhookRejected
 from strava_pipeline.settings import Settings, SignatureMode
-from strava_pipeline.warehouse.webhook_events import Stored
+from strava_pipeline.warehouse.inbox.events import Stored
 from webhook_bridge.current import current_settings
+from webhook_bridge.event_body import parse_event
 from webhook_bridge.intake import Intake
-from webhook_bridge.payload import parse_event
 from webhook_bridge.verification import verify_signature
 
 log = logging.getLogger(__name__)

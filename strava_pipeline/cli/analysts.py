@@ -29,10 +29,10 @@ def analysts() -> None:
 @click.argument("name")
 def add(name: str) -> None:
     """Make a login NAME that reads schema strava and nothing else; prints its address, this once."""
-    from strava_pipeline.warehouse.analyst import ensure_analyst_role, join_analysts
+    from strava_pipeline.warehouse.access.analyst import ensure_analyst_role, join_analysts
+    from strava_pipeline.warehouse.access.made_logins import create_login
     from strava_pipeline.warehouse.engine import administrator_url, database_url, open_engine
     from strava_pipeline.warehouse.locks import Lock, take
-    from strava_pipeline.warehouse.made_logins import create_login
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     if not _PLAIN.fullmatch(name):
@@ -61,8 +61,8 @@ def add(name: str) -> None:
 
 
 def _check_may_make(connection: Connection, name: str, role: str) -> None:
-    from strava_pipeline.warehouse.analyst import RESERVED
-    from strava_pipeline.warehouse.made_logins import is_reserved, may_create_roles, role_exists
+    from strava_pipeline.warehouse.access.analyst import RESERVED
+    from strava_pipeline.warehouse.access.made_logins import is_reserved, may_create_roles, role_exists
 
     if name in RESERVED or is_reserved(connection, name):
         raise ConfigurationError(f"{name!r} is no name for a login: the word has a meaning in SQL")
@@ -81,8 +81,8 @@ def _check_may_make(connection: Connection, name: str, role: str) -> None:
 @analysts.command("list")
 def list_() -> None:
     """List the analysts' logins with their limits; -1: any number of connections."""
-    from strava_pipeline.warehouse.analyst_limits import LIMITS
-    from strava_pipeline.warehouse.analyst_limits import analysts as found
+    from strava_pipeline.warehouse.access.analyst_limits import LIMITS
+    from strava_pipeline.warehouse.access.analyst_limits import analysts as found
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     settings = load_settings()

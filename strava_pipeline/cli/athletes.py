@@ -13,7 +13,7 @@ from strava_pipeline.settings import Settings, load_settings
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from strava_pipeline.warehouse.athlete_status import AthleteStatus
+    from strava_pipeline.warehouse.athletes.athlete_status import AthleteStatus
 
 
 @click.command()
@@ -40,13 +40,13 @@ def connect(code: str | None) -> None:
 
 def connect_athlete(settings: Settings, engine: Engine, pasted: str) -> int:
     """Exchange a code, store tokens and profile, and give the athlete their partitions; returns the id."""
-    from strava_pipeline.access import open_tokens
     from strava_pipeline.cli.instance import open_instance
-    from strava_pipeline.partitions import register_athlete
+    from strava_pipeline.defs.partitions import register_athlete
     from strava_pipeline.strava import oauth
     from strava_pipeline.strava.http import new_session
-    from strava_pipeline.strava.payload import athlete_row
-    from strava_pipeline.warehouse.athletes import store_athlete
+    from strava_pipeline.strava.mapping.activity import athlete_row
+    from strava_pipeline.sync.access import open_tokens
+    from strava_pipeline.warehouse.athletes.profiles import store_athlete
     from strava_pipeline.warehouse.engine import now
 
     # Whatever can fail before the code is used up fails here: a code works once.
@@ -76,7 +76,7 @@ def athletes() -> None:
 )
 def list_athletes(form: str) -> None:
     """Show each athlete with state, missing permissions, and what is stored of them."""
-    from strava_pipeline.warehouse.athlete_status import athlete_statuses
+    from strava_pipeline.warehouse.athletes.athlete_status import athlete_statuses
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     with open_warehouse(load_settings()) as engine, engine.connect() as connection:
@@ -101,12 +101,12 @@ def forget(athlete_id: int, keep_data: bool, yes: bool) -> None:
     """
     from strava_pipeline.cli.departed_runs import delete_runs
     from strava_pipeline.cli.instance import open_instance
-    from strava_pipeline.disconnect import disconnect
-    from strava_pipeline.partitions import unregister_athlete
-    from strava_pipeline.warehouse.erasure import partition_removed
+    from strava_pipeline.defs.partitions import unregister_athlete
+    from strava_pipeline.sync.disconnect import disconnect
+    from strava_pipeline.warehouse.access.operator_audit import Actor
+    from strava_pipeline.warehouse.athletes.erasure import partition_removed
     from strava_pipeline.warehouse.lake import forget_athlete_points, lake_url
     from strava_pipeline.warehouse.migrate import open_warehouse
-    from strava_pipeline.warehouse.operator_audit import Actor
 
     settings = load_settings()
     what = "erase the tokens" if keep_data else "erase the tokens and delete all data"
@@ -140,9 +140,9 @@ def renew_links(athlete_id: int) -> None:
     The next mail has a new one.
     """
     from strava_pipeline.errors import UnknownAthlete
-    from strava_pipeline.warehouse import mail_consent
+    from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
+    from strava_pipeline.warehouse.mail import consent as mail_consent
     from strava_pipeline.warehouse.migrate import open_warehouse
-    from strava_pipeline.warehouse.operator_audit import Actor, note_action
 
     with open_warehouse(load_settings()) as engine, engine.begin() as connection:
         renewed = mail_consent.renew_links(connection, athlete_id)

@@ -16,13 +16,13 @@ from strava_pipeline.cli.dead_runs import cancel_own_runs, process_tag
 from strava_pipeline.cli.interruptible import beside, interruptible, said_on_interrupt
 from strava_pipeline.errors import ConfigurationError, DatabaseAway, StravaPipelineError
 from strava_pipeline.settings import load_settings
-from strava_pipeline.stopping import stop_wanted
+from strava_pipeline.sync.stopping import stop_wanted
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, ExecuteInProcessResult
     from sqlalchemy import Engine
 
-    from strava_pipeline.warehouse.activities import Span
+    from strava_pipeline.warehouse.activities.activity_store import Span
 
 PROFILE = "athletes"
 SUMMARIES = "activities"
@@ -82,11 +82,11 @@ def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
     """Import an athlete's months through Dagster; what is stored and current costs no request."""
     from rich.console import Console
 
-    from strava_pipeline.access import open_tokens
     from strava_pipeline.cli.backfill_view import look, shown
     from strava_pipeline.cli.instance import open_instance
-    from strava_pipeline.partitions import next_month, register_athlete
-    from strava_pipeline.warehouse.activities import Span
+    from strava_pipeline.defs.partitions import next_month, register_athlete
+    from strava_pipeline.sync.access import open_tokens
+    from strava_pipeline.warehouse.activities.activity_store import Span
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     with interruptible(INTERRUPTED.format("")):
@@ -114,7 +114,7 @@ def _stop(outcome: Future[None], instance: DagsterInstance, engine: Engine, span
     from dagster_postgres.utils import DagsterPostgresException
     from sqlalchemy.exc import SQLAlchemyError
 
-    from strava_pipeline.warehouse.job_progress import count_done, note_finished
+    from strava_pipeline.warehouse.progress.job_progress import count_done, note_finished
 
     try:
         ended = cancel_own_runs(instance, partial(wait, [outcome], GRACE_SECONDS))

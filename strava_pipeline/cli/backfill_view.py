@@ -16,10 +16,10 @@ from sqlalchemy import Engine
 from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.printable import printable
 from strava_pipeline.settings import Settings
-from strava_pipeline.strava.lanes import Ceilings
-from strava_pipeline.warehouse.activities import Span
-from strava_pipeline.warehouse.backfill_estimate import backfill_end
-from strava_pipeline.warehouse.job_progress import Done, backfill_progress, count_done
+from strava_pipeline.strava.quota.lanes import Ceilings
+from strava_pipeline.warehouse.activities.activity_store import Span
+from strava_pipeline.warehouse.progress.backfill_estimate import backfill_end
+from strava_pipeline.warehouse.progress.job_progress import Done, backfill_progress, count_done
 
 LOOK_EVERY_SECONDS = 1.0
 LINE_EVERY_SECONDS = 30.0

@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 @click.option("--fd", type=click.IntRange(0), help="Number of a listening socket to serve, in place of host and port.")
 def bridge(port: int | None, host: str, fd: int | None) -> None:
     """Serve the webhook bridge until Ctrl-C."""
-    from strava_pipeline.access import open_tokens
     from strava_pipeline.local.listeners import handed_on, listen_at
+    from strava_pipeline.sync.access import open_tokens
     from strava_pipeline.warehouse.migrate import open_warehouse
     from webhook_bridge.app import check_settings
     from webhook_bridge.request_ids import log_with_request_ids

@@ -18,7 +18,7 @@ from strava_pipeline.settings import load_settings
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from strava_pipeline.warehouse.dead_letters import DeadLetter, Selection
+    from strava_pipeline.warehouse.inbox.dead_letters import DeadLetter, Selection
 
 _AGE = re.compile(r"([0-9]{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -64,8 +64,8 @@ def dead_letters() -> None:
 )  # fmt: skip
 def list_letters(error_class: str | None, older_than: timedelta | None, form: str) -> None:
     """List dead letters, oldest first."""
-    from strava_pipeline.warehouse import dead_letters as letters
-    from strava_pipeline.warehouse.webhook_events import waiting_events
+    from strava_pipeline.warehouse.inbox import dead_letters as letters
+    from strava_pipeline.warehouse.inbox.events import waiting_events
 
     with _warehouse() as connection:
         found = letters.dead_letters(connection, letters.Selection(None, error_class, older_than))
@@ -85,7 +85,7 @@ def list_letters(error_class: str | None, older_than: timedelta | None, form: st
 @click.argument("event_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
 def show(event_id: int) -> None:
     """Show everything about one dead or discarded letter, as JSON."""
-    from strava_pipeline.warehouse import dead_letters as letters
+    from strava_pipeline.warehouse.inbox import dead_letters as letters
 
     with _warehouse() as connection:
         found = letters.dead_letter(connection, event_id)
@@ -103,7 +103,7 @@ def replay(
     ids: tuple[int, ...], error_class: str | None, older_than: timedelta | None, everything: bool, yes: bool
 ) -> None:
     """Put dead letters back into the inbox; they are worked on at once."""
-    from strava_pipeline.warehouse import dead_letters as letters
+    from strava_pipeline.warehouse.inbox import dead_letters as letters
 
     chosen = _selection(ids, error_class, older_than, everything=everything)
     with _warehouse() as connection:
@@ -128,7 +128,7 @@ def discard(
     """Give dead letters up for good. They are kept, with who did it and why."""
     from getpass import getuser
 
-    from strava_pipeline.warehouse import dead_letters as letters
+    from strava_pipeline.warehouse.inbox import dead_letters as letters
 
     chosen = _selection(ids, error_class, older_than, everything=everything)
     with _warehouse() as connection:
@@ -148,7 +148,7 @@ def _warehouse() -> Iterator[Connection]:
 def _selection(
     ids: tuple[int, ...], error_class: str | None, older_than: timedelta | None, *, everything: bool
 ) -> Selection:
-    from strava_pipeline.warehouse.dead_letters import Selection
+    from strava_pipeline.warehouse.inbox.dead_letters import Selection
 
     if not (ids or error_class or older_than or everything):
         raise click.UsageError("say which: ids, --class, --older-than, or --all")
@@ -156,7 +156,7 @@ def _selection(
 
 
 def _confirm(connection: Connection, chosen: Selection, verb: str, *, yes: bool) -> None:
-    from strava_pipeline.warehouse.dead_letters import dead_letters as find
+    from strava_pipeline.warehouse.inbox.dead_letters import dead_letters as find
 
     count = len(find(connection, chosen))
     if count > 1 and not yes:
@@ -165,7 +165,7 @@ def _confirm(connection: Connection, chosen: Selection, verb: str, *, yes: bool)
 
 def _done(connection: Connection, action: str, ids: tuple[int, ...], changed: list[int]) -> None:
     """Say and log what was done; an id that is no dead letter is an error, and then nothing was done."""
-    from strava_pipeline.warehouse.operator_audit import Actor, note_action
+    from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
 
     if missing := sorted(set(ids) - set(changed)):
         raise ConfigurationError(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from strava_pipeline.pool import free_slots
-from strava_pipeline.stopping import stop_wanted
+from strava_pipeline.defs.pool import free_slots
+from strava_pipeline.sync.stopping import stop_wanted
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, DagsterRun

@@ -234,7 +234,7 @@ def _new_ride(running: Demo, athlete_id: int) -> NewRide:
     from sqlalchemy import select
 
     from strava_pipeline.cli.callback import local_callback
-    from strava_pipeline.warehouse.analysis_tables import route_analyses
+    from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 
     callback = local_callback(running.settings)
     requests.put(

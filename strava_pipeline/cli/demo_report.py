@@ -12,9 +12,9 @@ from sqlalchemy import Column, Engine, func, select, text
 
 from strava_pipeline.cli.console import add_row, new_table, print_table
 from strava_pipeline.errors import StravaPipelineError
-from strava_pipeline.warehouse.analysis_tables import route_analyses
-from strava_pipeline.warehouse.ops_tables import api_calls
-from strava_pipeline.warehouse.tables import SCHEMA, activities, metadata
+from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
+from strava_pipeline.warehouse.schema.ops_tables import api_calls
+from strava_pipeline.warehouse.schema.tables import SCHEMA, activities, metadata
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance

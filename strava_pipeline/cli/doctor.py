@@ -84,10 +84,10 @@ def _database(settings: Settings) -> str:
 
 def _logins(settings: Settings) -> str:
     """Whether the database's logins may what they need and no more; our own are made that way."""
-    from strava_pipeline.logins import Login
+    from strava_pipeline.local.logins import Login
+    from strava_pipeline.warehouse.access.rights import superfluous_rights, what_analysts_may_take
     from strava_pipeline.warehouse.engine import sql_login, sql_url
     from strava_pipeline.warehouse.migrate import open_warehouse
-    from strava_pipeline.warehouse.rights import superfluous_rights, what_analysts_may_take
 
     with open_warehouse(settings) as engine, engine.connect() as connection:
         login, more = engine.url.username, superfluous_rights(connection)
@@ -109,9 +109,9 @@ def _logins(settings: Settings) -> str:
 
 def _tokens(settings: Settings) -> str:
     """Whether the keys are the right ones, and every stored token opens with them."""
-    from strava_pipeline.access import open_tokens
+    from strava_pipeline.sync.access import open_tokens
     from strava_pipeline.warehouse.migrate import open_warehouse
-    from strava_pipeline.warehouse.users import active_athletes
+    from strava_pipeline.warehouse.tokens.token_store import active_athletes
 
     with open_warehouse(settings) as engine:
         store = open_tokens(settings, engine)
@@ -153,7 +153,7 @@ def _proxy(settings: Settings) -> str:
 
 def _operator(settings: Settings) -> str:
     """Whether the operator's door is shut for everybody else."""
-    from strava_pipeline.operator_door import STANDS_OPEN, operator_token
+    from strava_pipeline.web.operator_door import STANDS_OPEN, operator_token
 
     if settings.dangerously_open_without_login:
         raise Advice(STANDS_OPEN)

@@ -23,8 +23,8 @@ MAX_WAIT = timedelta(minutes=16)
 )
 def export_gpx(activity_id: int, athlete_id: int | None) -> None:
     """Print ACTIVITY (its id) as GPX 1.1, with heart rate, cadence, temperature and power, from two requests."""
-    from strava_pipeline.access import open_client
-    from strava_pipeline.strava.quota import Lane
+    from strava_pipeline.strava.quota.windows import Lane
+    from strava_pipeline.sync.access import open_client
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     settings = load_settings()
@@ -39,7 +39,7 @@ def _owner(engine: Engine, activity_id: int) -> int:
     """Whose stored activity this is."""
     from sqlalchemy import select
 
-    from strava_pipeline.warehouse.tables import activities
+    from strava_pipeline.warehouse.schema.tables import activities
 
     with engine.connect() as connection:
         owner = connection.scalar(select(activities.c.athlete_id).where(activities.c.id == activity_id))

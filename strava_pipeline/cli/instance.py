@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from strava_pipeline.cli.dead_runs import end_dead_runs
+from strava_pipeline.defs.pool import set_up_pool
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local import work_folder
 from strava_pipeline.local.dagster_home import prepare
-from strava_pipeline.pool import set_up_pool
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.dagster_database import ensure_dagster_database
+from strava_pipeline.warehouse.access.dagster_database import ensure_dagster_database
 from strava_pipeline.warehouse.engine import dagster_url, database_url
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from strava_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
     from strava_pipeline.keyring import Keyring
-    from strava_pipeline.warehouse.key_checks import KeyUse
+    from strava_pipeline.warehouse.tokens.key_checks import KeyUse
 
 COLUMNS = "{:34}{:16}{:>12}{:>14}   {}"
 
@@ -38,8 +38,8 @@ def status() -> None:
     Fails where a key is lacking or is another one than before.
     """
     from strava_pipeline.keyring import Keyring
-    from strava_pipeline.warehouse.key_checks import read_use, refuse_wrong_keys
     from strava_pipeline.warehouse.migrate import open_warehouse
+    from strava_pipeline.warehouse.tokens.key_checks import read_use, refuse_wrong_keys
 
     settings = load_settings()
     keyring = Keyring.parse(settings.required("token_keys"))
@@ -61,10 +61,10 @@ def rotate(dry_run: bool) -> None:
 
     Stopped in its middle, it is simply run again.
     """
-    from strava_pipeline.access import open_tokens
-    from strava_pipeline.warehouse import key_rotation
-    from strava_pipeline.warehouse.key_checks import read_use
+    from strava_pipeline.sync.access import open_tokens
     from strava_pipeline.warehouse.migrate import open_warehouse
+    from strava_pipeline.warehouse.tokens import key_rotation
+    from strava_pipeline.warehouse.tokens.key_checks import read_use
 
     settings = load_settings()
     done: Counter[str] = Counter()

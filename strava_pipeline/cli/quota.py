@@ -10,7 +10,7 @@ from strava_pipeline.cli.console import add_row, new_table, print_table, say, sa
 from strava_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
-    from strava_pipeline.warehouse.quota_status import QuotaStatus, WindowStatus
+    from strava_pipeline.warehouse.quota.status import QuotaStatus, WindowStatus
 
 
 @click.command()
@@ -23,10 +23,10 @@ def quota(form: str) -> None:
 
     Sends no request to Strava.
     """
-    from strava_pipeline.strava.lanes import Ceilings
+    from strava_pipeline.strava.quota.lanes import Ceilings
     from strava_pipeline.warehouse.engine import now
     from strava_pipeline.warehouse.migrate import open_warehouse
-    from strava_pipeline.warehouse.quota_status import quota_status
+    from strava_pipeline.warehouse.quota.status import quota_status
 
     settings = load_settings()
     with open_warehouse(settings) as engine, engine.connect() as connection:

@@ -17,7 +17,7 @@ from strava_pipeline.settings import load_settings
 )
 def remap(athlete_id: int | None, before: datetime | None) -> None:
     """Rebuild the tables of activities from the stored raw answers, without one request."""
-    from strava_pipeline.warehouse import remap as mapping
+    from strava_pipeline.warehouse.activities import remapping as mapping
     from strava_pipeline.warehouse.engine import now
     from strava_pipeline.warehouse.migrate import open_warehouse
 

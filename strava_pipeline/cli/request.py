@@ -27,8 +27,8 @@ def _pair(text: str) -> tuple[str, str]:
 @click.option("--lane", type=click.Choice(["live", "backfill"]), default="live", show_default=True, help="Quota lane.")
 def api(path: str, fields: tuple[str, ...], athlete_id: int, lane: str) -> None:
     """Send GET PATH (such as /athlete/activities) through the real client and print the answer as JSON."""
-    from strava_pipeline.access import open_client
-    from strava_pipeline.strava.quota import Lane
+    from strava_pipeline.strava.quota.windows import Lane
+    from strava_pipeline.sync.access import open_client
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     query = dict(_pair(field) for field in fields)

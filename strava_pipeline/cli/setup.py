@@ -62,7 +62,7 @@ def init() -> None:
 def migrate() -> None:
     """Create or update the tables, the logins' rights, the analysts' role, and Dagster's own database."""
     from strava_pipeline.warehouse import migrate as migrations
-    from strava_pipeline.warehouse.dagster_database import ensure_dagster_database
+    from strava_pipeline.warehouse.access.dagster_database import ensure_dagster_database
 
     settings = load_settings()
     close_to_others(settings)

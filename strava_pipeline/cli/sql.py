@@ -26,10 +26,10 @@ CHARACTERS_IN_TABLE = 50_000_000
 )  # fmt: skip
 def sql(query: str, form: str, as_analyst: bool, timeout: float) -> None:
     """Run QUERY, one that may only read, and print its rows; a table shows the first 10,000 of them."""
-    from strava_pipeline.logins import Login
+    from strava_pipeline.local.logins import Login
+    from strava_pipeline.warehouse.access.read_only_query import Cut, answering
     from strava_pipeline.warehouse.engine import sql_url
     from strava_pipeline.warehouse.migrate import open_warehouse
-    from strava_pipeline.warehouse.read_only_query import Cut, answering
 
     settings = load_settings()
     with open_warehouse(settings):

@@ -48,12 +48,12 @@ def up() -> None:
 
 
 def _run(settings: Settings, for_dagster: socket.socket, for_bridge: socket.socket) -> None:
-    from strava_pipeline.access import open_tokens
     from strava_pipeline.cli.instance import dagster_environment
     from strava_pipeline.cli.sign_in import new_login_link
     from strava_pipeline.local.services import bridge, dagster_services, logs_of
     from strava_pipeline.local.supervisor import Supervisor
     from strava_pipeline.local.work_folder import work_folder
+    from strava_pipeline.sync.access import open_tokens
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     with open_warehouse(settings) as engine:
@@ -87,7 +87,7 @@ def _run(settings: Settings, for_dagster: socket.socket, for_bridge: socket.sock
 
 def _warnings(settings: Settings) -> Iterator[str]:
     """What is open that should not be, and what does not work yet; everything starts all the same."""
-    from strava_pipeline.operator_door import STANDS_OPEN
+    from strava_pipeline.web.operator_door import STANDS_OPEN
 
     if settings.dangerously_open_without_login:
         yield STANDS_OPEN

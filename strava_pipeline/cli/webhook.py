@@ -14,8 +14,8 @@ from strava_pipeline.cli.callback import CallbackUnreachable, check_handshake, l
 from strava_pipeline.cli.console import say
 from strava_pipeline.errors import ConfigurationError, StravaPipelineError
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.strava.fields import JsonObject
 from strava_pipeline.strava.http import new_session
+from strava_pipeline.strava.mapping.fields import JsonObject
 from strava_pipeline.strava.subscriptions import create_subscription, delete_subscription, list_subscriptions
 
 TIMEOUT_SECONDS = 10

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from strava_pipeline import operator_door
 from strava_pipeline.errors import ConfigurationError
-from strava_pipeline.origins import parse_authority
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import LOOPBACK_HOSTS, Settings
+from strava_pipeline.web import operator_door
+from strava_pipeline.web.origins import parse_authority
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from enum import Enum, auto
 
 from strava_pipeline.dagster_guard.asked import Asked
 from strava_pipeline.dagster_guard.door import Door
-from strava_pipeline.request_signature import HEADER
+from strava_pipeline.web.request_signature import HEADER
 
 # A browser sends one; more are somebody's try.
 MOST_SECRETS = 4

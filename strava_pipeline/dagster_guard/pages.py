@@ -22,7 +22,7 @@ from strava_pipeline.dagster_guard.entry import secrets_in
 from strava_pipeline.dagster_guard.rules import FORBIDDEN, NOT_ALLOWED, Refusal, comes_from_our_page
 from strava_pipeline.dagster_guard.sessions import Sessions
 from strava_pipeline.dagster_guard.wrong_tokens import WrongTokens
-from strava_pipeline.warehouse.operator_sessions import SESSION_LIFETIME
+from strava_pipeline.warehouse.access.operator_sessions import SESSION_LIFETIME
 
 log = logging.getLogger(__name__)
 

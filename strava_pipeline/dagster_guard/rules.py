@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from strava_pipeline.dagster_guard.asked import Asked
 from strava_pipeline.dagster_guard.door import Door
-from strava_pipeline.origins import is_at, parse_authority, parse_origin
-from strava_pipeline.request_signature import HEADER
 from strava_pipeline.settings import LOOPBACK_HOSTS
+from strava_pipeline.web.origins import is_at, parse_authority, parse_origin
+from strava_pipeline.web.request_signature import HEADER
 
 BAD_REQUEST, FORBIDDEN, NOT_ALLOWED, UNSUPPORTED_TYPE, MISDIRECTED = 400, 403, 405, 415, 421
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"

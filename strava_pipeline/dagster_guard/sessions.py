@@ -10,9 +10,9 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from strava_pipeline.errors import DatabaseAway, WarehouseError
-from strava_pipeline.warehouse import operator_sessions
+from strava_pipeline.warehouse.access import operator_sessions
+from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
 from strava_pipeline.warehouse.engine import autocommit
-from strava_pipeline.warehouse.operator_audit import Actor, note_action
 
 Found = TypeVar("Found")
 

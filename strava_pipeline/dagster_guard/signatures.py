@@ -8,8 +8,8 @@ from collections.abc import Callable
 from strava_pipeline.dagster_guard.asked import Asked
 from strava_pipeline.dagster_guard.bodies import Body
 from strava_pipeline.dagster_guard.rules import Refusal
-from strava_pipeline.request_signature import HEADER, METHOD, PATH, Signature
 from strava_pipeline.secret import Secret
+from strava_pipeline.web.request_signature import HEADER, METHOD, PATH, Signature
 
 UNAUTHORIZED = 401
 VALID_SECONDS = 60

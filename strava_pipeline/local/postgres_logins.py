@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.local import private_files
-from strava_pipeline.logins import SUPERUSER, Login
+from strava_pipeline.local.logins import SUPERUSER, Login
 
 if TYPE_CHECKING:
     from psycopg import Connection

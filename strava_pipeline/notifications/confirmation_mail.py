@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from strava_pipeline.notifications.envelope import Envelope, new_mail
 from strava_pipeline.notifications.rendering import templates
-from strava_pipeline.warehouse.mail_consent import CONFIRM_WITHIN
+from strava_pipeline.warehouse.mail.consent import CONFIRM_WITHIN
 
 SUBJECT = "Confirm your address for ride summaries"
 

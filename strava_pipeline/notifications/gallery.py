@@ -12,7 +12,7 @@ from strava_pipeline.pictures.power_curve import power_curve_picture
 from strava_pipeline.pictures.profile import profile_picture
 from strava_pipeline.pictures.route import ColourBy, route_picture
 from strava_pipeline.units import Units
-from strava_pipeline.warehouse.ride_facts import RideFacts
+from strava_pipeline.warehouse.analysis.ride_facts import RideFacts
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The links in mails: one confirms an address, one ends the mails. Signed, so that nobody can make another's.
 
-A link is good while its nonce is the one stored (:mod:`strava_pipeline.warehouse.mail_consent`) and its key is in
+A link is good while its nonce is the one stored (:mod:`strava_pipeline.warehouse.mail.consent`) and its key is in
 ``STRAVA_TOKEN_KEYS``; one that confirms, for a week at most.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from strava_pipeline.keyring import Keyring
-from strava_pipeline.warehouse.mail_consent import CONFIRM_WITHIN, Consent
+from strava_pipeline.warehouse.mail.consent import CONFIRM_WITHIN, Consent
 
 CONFIRM_PATH = "/mail/confirm"
 UNSUBSCRIBE_PATH = "/mail/unsubscribe"

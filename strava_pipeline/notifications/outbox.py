@@ -1,6 +1,6 @@
 """Sends the mails that are due, and says what became of each.
 
-A mail is claimed first (:mod:`strava_pipeline.warehouse.notifications`), composed from what the tables hold by then,
+A mail is claimed first (:mod:`strava_pipeline.warehouse.mail.mail_queue`), composed from what the tables hold by then,
 and handed in; a mail server that is away costs the activity's event nothing.
 """
 
@@ -31,14 +31,14 @@ from strava_pipeline.notifications.sender import sender_of
 from strava_pipeline.notifications.smtp import MailServer, parse_smtp_url, send
 from strava_pipeline.notifications.summary import summarize
 from strava_pipeline.settings import Settings
-from strava_pipeline.training import update_training_load
-from strava_pipeline.warehouse import notifications as store
-from strava_pipeline.warehouse.confirmation_limits import Ask, why_not_ask
-from strava_pipeline.warehouse.mail_consent import Consent, address_of, consent_of
-from strava_pipeline.warehouse.notification_tables import RIDE_SUMMARY
-from strava_pipeline.warehouse.notifications import FAILED, SENT, SKIPPED, Claimed
-from strava_pipeline.warehouse.ride_facts import RideFacts, local_day, ride_facts
-from strava_pipeline.warehouse.streams import streams_of
+from strava_pipeline.sync.training_load import update_training_load
+from strava_pipeline.warehouse.activities.stream_store import streams_of
+from strava_pipeline.warehouse.analysis.ride_facts import RideFacts, local_day, ride_facts
+from strava_pipeline.warehouse.mail import mail_queue as store
+from strava_pipeline.warehouse.mail.confirmation_limits import Ask, why_not_ask
+from strava_pipeline.warehouse.mail.consent import Consent, address_of, consent_of
+from strava_pipeline.warehouse.mail.mail_queue import FAILED, SENT, SKIPPED, Claimed
+from strava_pipeline.warehouse.schema.notification_tables import RIDE_SUMMARY
 
 log = logging.getLogger(__name__)
 # A run sends so many at most; the next one goes on.

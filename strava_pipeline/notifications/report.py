@@ -11,8 +11,8 @@ from strava_pipeline.notifications.gallery import gallery
 from strava_pipeline.notifications.rendering import templates
 from strava_pipeline.notifications.summary import summarize
 from strava_pipeline.pictures.canvas import DARK, LIGHT
-from strava_pipeline.warehouse.ride_facts import ride_facts
-from strava_pipeline.warehouse.streams import streams_of
+from strava_pipeline.warehouse.activities.stream_store import streams_of
+from strava_pipeline.warehouse.analysis.ride_facts import ride_facts
 
 
 def report(engine: Engine, activity_id: int) -> str | None:

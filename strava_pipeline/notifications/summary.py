@@ -24,7 +24,7 @@ from strava_pipeline.notifications.wording import (
     watts,
 )
 from strava_pipeline.units import METRIC, Units, duration, units_of
-from strava_pipeline.warehouse.ride_facts import RideFacts, local_day
+from strava_pipeline.warehouse.analysis.ride_facts import RideFacts, local_day
 
 ACTIVITY_URL = "https://www.strava.com/activities/{}"
 # From so many activities on, something is usual.

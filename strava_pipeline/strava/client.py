@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError
-from strava_pipeline.strava import listing
+from strava_pipeline.strava import pagination as listing
 from strava_pipeline.strava.http import OK
-from strava_pipeline.strava.listing import PAGE_SIZE, JsonObject
+from strava_pipeline.strava.pagination import PAGE_SIZE, JsonObject
 from strava_pipeline.strava.transport import Transport
 
 STREAM_TYPES = (
@@ -153,7 +153,7 @@ class StravaClient:
 
         ``NotFound`` when it is gone, private, or has no GPS positions.
         """
-        from strava_pipeline.strava.gpx import export_gpx  # noqa: PLC0415  an XML library that nothing else needs
+        from strava_pipeline.strava.mapping.gpx import export_gpx  # noqa: PLC0415  an XML library that nothing else needs
 
         activity = self.get_activity(athlete_id, activity_id)
         return export_gpx(activity, self.get_streams(athlete_id, activity_id))

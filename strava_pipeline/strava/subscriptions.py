@@ -15,8 +15,8 @@ import requests
 from strava_pipeline.errors import NeedsReauthorization, RejectedRequest, RetriableStravaError
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.faults import error_for
-from strava_pipeline.strava.fields import JsonObject
 from strava_pipeline.strava.http import OK, Answer, parse_json, send
+from strava_pipeline.strava.mapping.fields import JsonObject
 
 CREATED = 201
 NO_CONTENT = 204

@@ -19,7 +19,7 @@ from strava_pipeline.secret import Secret
 from strava_pipeline.strava.faults import TOO_MANY_REQUESTS, UNAUTHORIZED, error_for, is_app_inactive, parse_fault
 from strava_pipeline.strava.http import CONNECT_SECONDS, DEADLINE_SECONDS, OK, Answer, new_session, parse_json, send
 from strava_pipeline.strava.oauth import TokenGrant
-from strava_pipeline.strava.quota import Lane, Outcome, QuotaLedger, RateHeaders
+from strava_pipeline.strava.quota.windows import Lane, Outcome, QuotaLedger, RateHeaders
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSON, dialect
 
 from strava_pipeline.warehouse.engine import away
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
-from strava_pipeline.warehouse.tables import athletes
+from strava_pipeline.warehouse.schema.tables import athletes
 
 Row = Mapping[str, Any]
 Key = tuple[Any, ...]

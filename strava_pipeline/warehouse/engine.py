@@ -19,8 +19,8 @@ from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from strava_pipeline.errors import ConfigurationError, DatabaseAway, WarehouseError
+from strava_pipeline.local.logins import Login, made_secrets_file, read_secrets
 from strava_pipeline.local.postgres_logins import DAGSTER_DATABASE, WAREHOUSE_DATABASE
-from strava_pipeline.logins import Login, made_secrets_file, read_secrets
 from strava_pipeline.settings import Settings
 
 if TYPE_CHECKING:

@@ -32,10 +32,10 @@ from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.local import private_files
 from strava_pipeline.local.private_files import NOBODY_ELSE, Readers
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.activities import Span
+from strava_pipeline.warehouse.activities.activity_store import Span
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.locks import AthleteLock, take_of_athlete
-from strava_pipeline.warehouse.tables import activities, activity_streams
+from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 
 FILE = "points.parquet"
 PART = "points.part"

@@ -21,7 +21,7 @@ from sqlalchemy import ColumnElement, Connection, Delete, and_, delete, false, i
 from sqlalchemy.dialects.postgresql import insert as insert_or_lock
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
-from strava_pipeline.warehouse.ops_tables import locks
+from strava_pipeline.warehouse.schema.ops_tables import locks
 
 NOBODY = 0
 _c = locks.c

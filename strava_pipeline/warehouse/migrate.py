@@ -12,9 +12,11 @@ from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 from sqlalchemy import URL, Connection, Engine, inspect, text
 
 from strava_pipeline.errors import DatabaseAway, WarehouseError
-from strava_pipeline.logins import Login
+from strava_pipeline.local.logins import Login
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.analyst import ensure_analyst_role, join_analysts, why_unfit
+from strava_pipeline.warehouse.access.analyst import ensure_analyst_role, join_analysts, why_unfit
+from strava_pipeline.warehouse.access.made_logins import ensure_reading_logins, role_exists
+from strava_pipeline.warehouse.access.rights import close_to_public, grant, owner_of_tables
 from strava_pipeline.warehouse.engine import (
     administrator_url,
     database_url,
@@ -23,10 +25,8 @@ from strava_pipeline.warehouse.engine import (
     sql_login,
 )
 from strava_pipeline.warehouse.locks import Lock, take, take_migrations
-from strava_pipeline.warehouse.made_logins import ensure_reading_logins, role_exists
-from strava_pipeline.warehouse.ops_tables import SCHEMA
-from strava_pipeline.warehouse.rights import close_to_public, grant, owner_of_tables
-from strava_pipeline.warehouse.views import create_views
+from strava_pipeline.warehouse.schema.ops_tables import SCHEMA
+from strava_pipeline.warehouse.schema.views import create_views
 
 log = logging.getLogger(__name__)
 

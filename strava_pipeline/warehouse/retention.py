@@ -7,17 +7,17 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Engine, Table, delete, func, select
 
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.activities import DEPENDENT_TABLES, delete_activities
-from strava_pipeline.warehouse.confirmation_limits import forget_counted
+from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES, delete_activities
+from strava_pipeline.warehouse.athletes.invites import forget_ended
 from strava_pipeline.warehouse.engine import now
-from strava_pipeline.warehouse.history_tables import job_progress
-from strava_pipeline.warehouse.invites import forget_ended
-from strava_pipeline.warehouse.job_progress import forget_before
 from strava_pipeline.warehouse.locks import forget_unused_locks
-from strava_pipeline.warehouse.mail_consent import erase_unconfirmed
-from strava_pipeline.warehouse.notification_tables import confirmation_mails, notifications
-from strava_pipeline.warehouse.notifications import forget_finished_before
-from strava_pipeline.warehouse.ops_tables import (
+from strava_pipeline.warehouse.mail.confirmation_limits import forget_counted
+from strava_pipeline.warehouse.mail.consent import erase_unconfirmed
+from strava_pipeline.warehouse.mail.mail_queue import forget_finished_before
+from strava_pipeline.warehouse.progress.job_progress import forget_before
+from strava_pipeline.warehouse.schema.history_tables import job_progress
+from strava_pipeline.warehouse.schema.notification_tables import confirmation_mails, notifications
+from strava_pipeline.warehouse.schema.ops_tables import (
     api_calls,
     invites,
     locks,
@@ -28,7 +28,7 @@ from strava_pipeline.warehouse.ops_tables import (
     token_audit,
     work_leases,
 )
-from strava_pipeline.warehouse.tables import activities
+from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.work_leases import forget_ended_leases
 
 # Each batch is a transaction of its own: a run that dies keeps what it did, and nobody waits long for a lock.

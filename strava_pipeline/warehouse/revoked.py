@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, select
 
 from strava_pipeline.errors import NeedsReauthorization
 from strava_pipeline.warehouse.engine import autocommit
-from strava_pipeline.warehouse.ops_tables import REVOKED, users
+from strava_pipeline.warehouse.schema.ops_tables import REVOKED, users
 
 
 def refuse_rows_of_revoked(connection: Connection, athlete_ids: Collection[int]) -> None:

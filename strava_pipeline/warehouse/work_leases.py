@@ -22,7 +22,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_take_over
 from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.heartbeat import heartbeat
-from strava_pipeline.warehouse.ops_tables import work_leases
+from strava_pipeline.warehouse.schema.ops_tables import work_leases
 
 log = logging.getLogger(__name__)
 

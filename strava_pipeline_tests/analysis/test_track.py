@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from strava_pipeline.analysis.track import Track, track_from_streams
-from strava_pipeline.strava.streams import stream_row
+from strava_pipeline.strava.mapping.streams import stream_row
 
 
 def row(**series: list[Any]) -> dict[str, Any]:

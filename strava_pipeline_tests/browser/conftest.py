@@ -14,8 +14,8 @@ import requests
 from playwright.sync_api import Browser, ConsoleMessage, Page, Response, sync_playwright
 from sqlalchemy import Engine, make_url
 
+from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
-from strava_pipeline.logins import Login
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline_tests.browser.dagster_ui import WINDOW, DagsterUI
 from strava_pipeline_tests.browser.screenshots import Screenshots

@@ -12,9 +12,9 @@ from playwright.sync_api import Browser, expect
 from sqlalchemy import Engine
 from werkzeug.serving import make_server
 
-from strava_pipeline.operator_door import cookie_name, proof_of
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.operator_sessions import new_sign_in_link
+from strava_pipeline.warehouse.access.operator_sessions import new_sign_in_link
+from strava_pipeline.web.operator_door import cookie_name, proof_of
 from strava_pipeline_tests.browser.screenshots import Screenshots
 from strava_pipeline_tests.conftest import OPERATOR_TOKEN
 from webhook_bridge.app import create_app

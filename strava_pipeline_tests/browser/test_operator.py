@@ -10,9 +10,9 @@ from playwright.sync_api import Locator, Page, expect
 from sqlalchemy import Select, Table, func, insert, select
 
 from strava_pipeline.mock_strava.athletes import CYCLIST, RUNNER
-from strava_pipeline.warehouse.analysis_tables import route_analyses
-from strava_pipeline.warehouse.ops_tables import operator_audit, users, webhook_events
-from strava_pipeline.warehouse.tables import activities
+from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
+from strava_pipeline.warehouse.schema.ops_tables import operator_audit, users, webhook_events
+from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline_tests.browser.conftest import OPERATOR_TOKEN, Running, Site
 from strava_pipeline_tests.browser.dagster_ui import PAGE_MILLISECONDS, WINDOW, DagsterUI
 from strava_pipeline_tests.browser.screenshots import Screenshots

@@ -14,12 +14,12 @@ from sqlalchemy import Engine, make_url, text
 from strava_pipeline.cli import cli
 from strava_pipeline.cli.analysts import add
 from strava_pipeline.errors import ConfigurationError, WarehouseError
+from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
-from strava_pipeline.logins import Login
 from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.warehouse.access.made_logins import create_login, role_exists
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.made_logins import create_login, role_exists
 from strava_pipeline.warehouse.migrate import prepare
 
 NAME = "mira_of_the_club"

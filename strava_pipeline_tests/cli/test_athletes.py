@@ -12,17 +12,17 @@ from dagster import DagsterRunStatus
 from dagster._core.test_utils import create_run_for_test
 from sqlalchemy import Engine, insert, select
 
-from strava_pipeline.access import open_tokens
 from strava_pipeline.cli import cli
 from strava_pipeline.cli.instance import open_instance
+from strava_pipeline.defs.partitions import ATHLETES_NAME, register_athlete
 from strava_pipeline.errors import UnknownAthlete
-from strava_pipeline.partitions import ATHLETES_NAME, register_athlete
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.oauth import TokenGrant
-from strava_pipeline.warehouse.mail_consent import give_address
-from strava_pipeline.warehouse.ops_tables import operator_audit, users
-from strava_pipeline.warehouse.tables import athletes
+from strava_pipeline.sync.access import open_tokens
+from strava_pipeline.warehouse.mail.consent import give_address
+from strava_pipeline.warehouse.schema.ops_tables import operator_audit, users
+from strava_pipeline.warehouse.schema.tables import athletes
 from strava_pipeline_tests.strava.loopback import Loopback, reply
 
 RIDER = 1001

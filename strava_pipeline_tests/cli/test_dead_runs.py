@@ -17,9 +17,9 @@ from sqlalchemy import make_url
 from strava_pipeline.cli.dead_runs import PROCESS_TAG, cancel_own_runs, end_dead_runs, process_tag
 from strava_pipeline.cli.instance import dagster_environment, open_instance
 from strava_pipeline.cli.up import TIDY
-from strava_pipeline.pool import POOL, set_up_pool
+from strava_pipeline.defs.pool import POOL, set_up_pool
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.stopping import stop_wanted
+from strava_pipeline.sync.stopping import stop_wanted
 
 STEP = "activities"
 

@@ -24,16 +24,16 @@ import click
 import pytest
 from sqlalchemy import Engine, insert, update
 
-from strava_pipeline.access import open_tokens
 from strava_pipeline.cli import COMMANDS, cli, demo_report
 from strava_pipeline.cli.console import print_table
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.oauth import TokenGrant
-from strava_pipeline.sync import analyse_span, import_details, import_streams, import_summaries
-from strava_pipeline.warehouse import tables
-from strava_pipeline.warehouse.activities import Span
-from strava_pipeline.warehouse.ops_tables import webhook_events
+from strava_pipeline.sync.access import open_tokens
+from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams, import_summaries
+from strava_pipeline.warehouse.activities.activity_store import Span
+from strava_pipeline.warehouse.schema import tables
+from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline_tests.inbox import change, rows, store
 from strava_pipeline_tests.strava.loopback import Asked, Loopback, Reply, reply
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, activity_body, stream_body

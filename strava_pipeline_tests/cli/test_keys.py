@@ -6,7 +6,6 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import Engine, update
 
-from strava_pipeline.access import open_tokens
 from strava_pipeline.cli import cli
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.keyring import Keyring, generate_key
@@ -14,7 +13,8 @@ from strava_pipeline.local.supervisor import free_port
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.oauth import TokenGrant
-from strava_pipeline.warehouse.ops_tables import users
+from strava_pipeline.sync.access import open_tokens
+from strava_pipeline.warehouse.schema.ops_tables import users
 
 OLD = "old-key:" + generate_key().partition(":")[2]
 NEW = "new-key:" + generate_key().partition(":")[2]

@@ -12,9 +12,9 @@ from sqlalchemy import Engine
 
 from strava_pipeline.cli import cli
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.strava.lanes import Ceilings
-from strava_pipeline.strava.quota import Lane, Outcome, Pair, RateHeaders
-from strava_pipeline.warehouse.quota import PostgresLedger
+from strava_pipeline.strava.quota.lanes import Ceilings
+from strava_pipeline.strava.quota.windows import Lane, Outcome, Pair, RateHeaders
+from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 
 # Windows so long that none ends during a test.
 SHORT_S, LONG_S = 500_000_000, 1_000_000_000

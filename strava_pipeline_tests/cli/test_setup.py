@@ -14,9 +14,9 @@ from sqlalchemy import text
 from strava_pipeline.cli import cli
 from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.keyring import Keyring
+from strava_pipeline.local.logins import Login, made_secrets_file
 from strava_pipeline.local.postgres import Server, using_server
 from strava_pipeline.local.postgres_logins import as_superuser
-from strava_pipeline.logins import Login, made_secrets_file
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.migrate import HEAD, open_warehouse
 from strava_pipeline_tests.conftest import EMPTY, new_database

@@ -12,10 +12,10 @@ from sqlalchemy import Engine
 
 from strava_pipeline.cli import cli
 from strava_pipeline.errors import ConfigurationError, WarehouseError
-from strava_pipeline.logins import Login
+from strava_pipeline.local.logins import Login
 from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.access.read_only_query import answering
 from strava_pipeline.warehouse.engine import sql_url
-from strava_pipeline.warehouse.read_only_query import answering
 
 ODD = """SELECT 'a,"b' || chr(10) || '[red]é🦔' AS name, NULL::int AS nothing, 1.5 AS number,
          '2025-01-02T03:04:05Z'::timestamptz AS at, ARRAY[1, NULL] AS list"""
@@ -197,7 +197,7 @@ def test_rows_that_grow_are_in_memory_one_at_a_time(settings: Settings, seen: in
     "value", ["repeat('x', 2001)", "to_json(repeat('x', 2001))", "ARRAY[repeat('x', 999), repeat('x', 1002)]"]
 )
 def test_a_row_too_large_to_print_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, value: str, form: str) -> None:
-    monkeypatch.setattr("strava_pipeline.warehouse.read_only_query.CHARACTERS_IN_ROW", 2000)
+    monkeypatch.setattr("strava_pipeline.warehouse.access.read_only_query.CHARACTERS_IN_ROW", 2000)
     told = r"a row has 2,0\d\d characters, and sql prints 2,000 at most: select less of it"
     with pytest.raises(WarehouseError, match=told) as refused:
         run(f"VALUES (1, {value})", "--format", form)

@@ -21,7 +21,7 @@ from strava_pipeline.mock_strava.app import create_mock
 from strava_pipeline.mock_strava.config import MockConfig
 from strava_pipeline.mock_strava.state import EXTENSION
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
 from webhook_bridge.app import create_app
 
 

@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from strava_pipeline.dagster_guard.asked import Asked, described
 from strava_pipeline.dagster_guard.door import Door
-from strava_pipeline.request_signature import HEADER, Signature
 from strava_pipeline.secret import Secret
+from strava_pipeline.web.request_signature import HEADER, Signature
 
 Headers = Sequence[tuple[str, str]]
 HOST = ("Host", "127.0.0.1:3000")

@@ -16,10 +16,10 @@ from urllib.parse import urlencode
 import pytest
 
 from strava_pipeline.local.listeners import listen_at
+from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
 from strava_pipeline.local.services import dagster_services
 from strava_pipeline.local.supervisor import Supervisor
-from strava_pipeline.logins import Login
 from strava_pipeline_tests.conftest import TOKEN_KEY, new_database
 
 TOKEN = "a-token-of-the-operator"

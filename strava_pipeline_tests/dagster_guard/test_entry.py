@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from strava_pipeline import operator_door
 from strava_pipeline.dagster_guard.door import Door
 from strava_pipeline.dagster_guard.entry import MOST_SECRETS, Entry, entry, secrets_in
 from strava_pipeline.errors import ConfigurationError
-from strava_pipeline.request_signature import HEADER
 from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.web import operator_door
+from strava_pipeline.web.request_signature import HEADER
 from strava_pipeline_tests.dagster_guard.asking import COOKIE, asked, door, signed
 
 

@@ -15,11 +15,11 @@ from strava_pipeline.dagster_guard.guard import AWAY, Guard
 from strava_pipeline.dagster_guard.pages import local_path
 from strava_pipeline.dagster_guard.sessions import Sessions
 from strava_pipeline.dagster_guard.wrong_tokens import PER_MINUTE, WrongTokens
-from strava_pipeline.request_signature import HEADER
-from strava_pipeline.warehouse import operator_sessions
+from strava_pipeline.warehouse.access import operator_sessions
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.ops_tables import operator_audit
-from strava_pipeline.warehouse.ops_tables import operator_sessions as sessions_table
+from strava_pipeline.warehouse.schema.ops_tables import operator_audit
+from strava_pipeline.warehouse.schema.ops_tables import operator_sessions as sessions_table
+from strava_pipeline.web.request_signature import HEADER
 from strava_pipeline_tests.dagster_guard.asking import (
     COOKIE,
     FORM,

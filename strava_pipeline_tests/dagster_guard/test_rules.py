@@ -8,7 +8,7 @@ import pytest
 
 from strava_pipeline.dagster_guard.asked import Asked, described
 from strava_pipeline.dagster_guard.rules import refusal
-from strava_pipeline.request_signature import HEADER
+from strava_pipeline.web.request_signature import HEADER
 from strava_pipeline_tests.dagster_guard.asking import FORM, HERE, HOST, JSON, asked, door, scope_of
 
 LINK = (("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"))

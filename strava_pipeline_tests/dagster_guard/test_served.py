@@ -19,12 +19,12 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
 from strava_pipeline.local.postgres import Server
-from strava_pipeline.operator_door import dagster_key
-from strava_pipeline.request_signature import HEADER
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.ops_tables import operator_sessions
+from strava_pipeline.warehouse.schema.ops_tables import operator_sessions
+from strava_pipeline.web.operator_door import dagster_key
+from strava_pipeline.web.request_signature import HEADER
 from strava_pipeline_tests.conftest import TOKEN_KEY
 from strava_pipeline_tests.dagster_guard.conftest import TOKEN, Served, most_files, serving
 from strava_pipeline_tests.strava.loopback import Loopback, reply

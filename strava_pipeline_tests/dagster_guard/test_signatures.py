@@ -17,9 +17,9 @@ from strava_pipeline.dagster_guard.guard import Guard
 from strava_pipeline.dagster_guard.rules import Refusal
 from strava_pipeline.dagster_guard.sessions import Sessions
 from strava_pipeline.dagster_guard.signatures import BODY_CAP_BYTES, VALID_SECONDS, Signatures
-from strava_pipeline.request_signature import HEADER, Signature
 from strava_pipeline.secret import Secret
-from strava_pipeline.warehouse import operator_sessions
+from strava_pipeline.warehouse.access import operator_sessions
+from strava_pipeline.web.request_signature import HEADER, Signature
 from strava_pipeline_tests.dagster_guard.asking import (
     COOKIE,
     HOST,

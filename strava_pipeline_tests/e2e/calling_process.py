@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from datetime import timedelta
 
-from strava_pipeline.access import open_client
 from strava_pipeline.settings import load_settings
-from strava_pipeline.strava.quota import Lane
+from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.sync.access import open_client
 from strava_pipeline.warehouse.engine import database_url, open_engine
 
 

@@ -19,9 +19,9 @@ import pytest
 import requests
 
 from strava_pipeline.keyring import generate_key
+from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
 from strava_pipeline.local.supervisor import free_port
-from strava_pipeline.logins import Login
 from strava_pipeline_tests.e2e import recordings
 
 COMMAND = (sys.executable, "-m", "strava_pipeline")

@@ -13,13 +13,13 @@ from typing import Any
 import requests
 from sqlalchemy import Engine, func, select
 
-from strava_pipeline.access import open_tokens
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava import oauth
 from strava_pipeline.strava.http import new_session
-from strava_pipeline.warehouse.analysis_tables import route_analyses
-from strava_pipeline.warehouse.ops_tables import webhook_events
-from strava_pipeline.warehouse.tables import activities
+from strava_pipeline.sync.access import open_tokens
+from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
+from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline_tests.e2e.run_launcher import RunLauncher
 
 PATIENCE_SECONDS = 200

@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, inspect, make_url, text
 
 from strava_pipeline.keyring import Keyring, Place, generate_key
 from strava_pipeline.local.supervisor import free_port
-from strava_pipeline.warehouse.users import ACCESS, REFRESH
+from strava_pipeline.warehouse.tokens.token_store import ACCESS, REFRESH
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.e2e.conftest import LISTENING, Installation, Mock
 

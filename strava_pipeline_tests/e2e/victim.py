@@ -33,12 +33,12 @@ BRIDGE_POINTS = {
     "launched, not noted": Point("webhook_bridge.dispatcher", "launch_run"),
 }
 RUN_POINTS = {
-    "begun": Point("strava_pipeline.warehouse.webhook_claims", "begin_run"),
-    "taken up": Point("strava_pipeline.warehouse.webhook_claims", "take_up"),
-    "detail stored": Point("strava_pipeline.live", "_bring_samples", before=True),
-    "streams fetched, not stored": Point("strava_pipeline.live", "stream_row"),
-    "done, not committed": Point("strava_pipeline.live", "finish"),
-    "done, not shown": Point("strava_pipeline.jobs.webhook_sync", "sync_activity"),
+    "begun": Point("strava_pipeline.warehouse.inbox.claims", "begin_run"),
+    "taken up": Point("strava_pipeline.warehouse.inbox.claims", "take_up"),
+    "detail stored": Point("strava_pipeline.sync.webhook", "_bring_samples", before=True),
+    "streams fetched, not stored": Point("strava_pipeline.sync.webhook", "stream_row"),
+    "done, not committed": Point("strava_pipeline.sync.webhook", "finish"),
+    "done, not shown": Point("strava_pipeline.defs.jobs.webhook_sync", "sync_activity"),
 }
 
 
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def _shorten_leases(seconds: float) -> None:
-    claims: Any = importlib.import_module("strava_pipeline.warehouse.webhook_claims")
+    claims: Any = importlib.import_module("strava_pipeline.warehouse.inbox.claims")
     claims.LAUNCH_LEASE = claims.WORK_LEASE = timedelta(seconds=seconds)
 
 
@@ -82,8 +82,8 @@ def _die_at(point: Point) -> None:
 def _run(run_id: str, fences: list[int]) -> None:
     import dagster as dg  # noqa: PLC0415  the bridge does without
 
-    from strava_pipeline.jobs.webhook_sync import webhook_sync  # noqa: PLC0415  after the trap was laid
-    from strava_pipeline.resources import (  # noqa: PLC0415  see above
+    from strava_pipeline.defs.jobs.webhook_sync import webhook_sync  # noqa: PLC0415  after the trap was laid
+    from strava_pipeline.defs.resources import (  # noqa: PLC0415  see above
         MailerResource,
         StravaResource,
         WarehouseResource,

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psycopg
 
+from strava_pipeline.local.logins import SUPERUSER
 from strava_pipeline.local.postgres import use_server
-from strava_pipeline.logins import SUPERUSER
 
 
 def main(home: Path, user: str | None = None) -> None:

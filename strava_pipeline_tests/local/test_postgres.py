@@ -20,6 +20,7 @@ import pytest
 
 from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.local import postgres
+from strava_pipeline.local.logins import SUPERUSER
 from strava_pipeline.local.postgres import (
     LONGEST_SOCKET_DIR,
     SERVER_USER,
@@ -30,7 +31,6 @@ from strava_pipeline.local.postgres import (
     use_server,
     using_server,
 )
-from strava_pipeline.logins import SUPERUSER
 
 PATIENCE_SECONDS = 30
 

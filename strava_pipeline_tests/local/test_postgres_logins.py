@@ -18,8 +18,8 @@ from sqlalchemy import URL, create_engine, make_url, text
 from strava_pipeline import redaction
 from strava_pipeline.errors import ConfigurationError, DatabaseAway
 from strava_pipeline.local import postgres, postgres_logins
+from strava_pipeline.local.logins import SUPERUSER, Login, embedded_secrets_file
 from strava_pipeline.local.postgres import Server, release_server, use_server, using_server
-from strava_pipeline.logins import SUPERUSER, Login, embedded_secrets_file
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.engine import database_url, open_engine
 from strava_pipeline.warehouse.migrate import check_migrated, migrate, open_warehouse, prepare

@@ -15,8 +15,8 @@ import pytest
 
 from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.local import acl, postgres, private_files
+from strava_pipeline.local.logins import SUPERUSER
 from strava_pipeline.local.postgres import LONGEST_SOCKET_DIR, Server, release_server, using_server
-from strava_pipeline.logins import SUPERUSER
 
 STRANGER = 54321
 ROOT = os.geteuid() == 0

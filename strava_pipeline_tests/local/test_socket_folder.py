@@ -16,6 +16,7 @@ import pytest
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local import socket_folder
+from strava_pipeline.local.logins import SUPERUSER
 from strava_pipeline.local.postgres import (
     LONGEST_SOCKET_DIR,
     SERVER_USER,
@@ -27,7 +28,6 @@ from strava_pipeline.local.postgres import (
     use_server,
     using_server,
 )
-from strava_pipeline.logins import SUPERUSER
 
 STRANGER = 54321
 OURS = os.geteuid(), os.getegid()

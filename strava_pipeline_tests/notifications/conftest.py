@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, Row, insert, select
 
-from strava_pipeline.athlete_import import import_athlete
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.sync import analyse_span, import_details, import_streams, import_summaries
-from strava_pipeline.warehouse.activities import Span
-from strava_pipeline.warehouse.notification_tables import RIDE_SUMMARY, notifications
-from strava_pipeline.warehouse.ops_tables import users
+from strava_pipeline.sync.athlete import import_athlete
+from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams, import_summaries
+from strava_pipeline.warehouse.activities.activity_store import Span
+from strava_pipeline.warehouse.schema.notification_tables import RIDE_SUMMARY, notifications
+from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline_tests.mail_consent import with_address
 from strava_pipeline_tests.mail_server import MailServerStandIn, mail_server
 from strava_pipeline_tests.strava_stand_in import RIDER, JsonObject, StravaStandIn

@@ -14,8 +14,9 @@ from strava_pipeline.keyring import Keyring
 from strava_pipeline.notifications.mail_links import is_for, read_confirm_link, read_unsubscribe_link
 from strava_pipeline.notifications.outbox import Outcome, send_due
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.erasure import forget_athlete
-from strava_pipeline.warehouse.mail_consent import (
+from strava_pipeline.warehouse.access.operator_audit import Actor
+from strava_pipeline.warehouse.athletes.erasure import forget_athlete
+from strava_pipeline.warehouse.mail.consent import (
     CONFIRM_WITHIN,
     Consent,
     confirm_address,
@@ -23,10 +24,9 @@ from strava_pipeline.warehouse.mail_consent import (
     end_mails,
     give_address,
 )
-from strava_pipeline.warehouse.notification_tables import confirmation_mails, notifications
-from strava_pipeline.warehouse.operator_audit import Actor
-from strava_pipeline.warehouse.ops_tables import users
-from strava_pipeline.warehouse.tables import athletes
+from strava_pipeline.warehouse.schema.notification_tables import confirmation_mails, notifications
+from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.tables import athletes
 from strava_pipeline_tests.mail_server import MailServerStandIn
 from strava_pipeline_tests.notifications.conftest import ADDRESS
 from strava_pipeline_tests.strava_stand_in import RIDER
@@ -130,7 +130,7 @@ def test_a_process_that_died_between_sending_and_noting_repeats_the_same_mail(
         raise Killed
 
     with monkeypatch.context() as dying:
-        dying.setattr("strava_pipeline.warehouse.notifications.settle", die)
+        dying.setattr("strava_pipeline.warehouse.mail.mail_queue.settle", die)
         with pytest.raises(Killed):
             sent(engine, mail_settings)
     assert (stored().state, len(smtp.raw)) == ("pending", 1)

@@ -20,7 +20,7 @@ from strava_pipeline.notifications.mail_links import (
     read_unsubscribe_link,
     unsubscribe_url,
 )
-from strava_pipeline.warehouse.mail_consent import CONFIRM_WITHIN, Consent
+from strava_pipeline.warehouse.mail.consent import CONFIRM_WITHIN, Consent
 
 OLD, NEW = generate_key(), generate_key()
 RING = Keyring.parse(OLD)

@@ -22,12 +22,12 @@ from strava_pipeline.notifications.mail_links import UnsubscribeLink, read_unsub
 from strava_pipeline.notifications.outbox import Outcome, open_outbox, send_due
 from strava_pipeline.notifications.sender import check_sender, sender_of
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.erasure import forget_athlete
-from strava_pipeline.warehouse.mail_consent import NOTHING, end_mails
-from strava_pipeline.warehouse.notification_tables import notifications
-from strava_pipeline.warehouse.operator_audit import Actor
-from strava_pipeline.warehouse.ops_tables import users
-from strava_pipeline.warehouse.tables import activities, athletes
+from strava_pipeline.warehouse.access.operator_audit import Actor
+from strava_pipeline.warehouse.athletes.erasure import forget_athlete
+from strava_pipeline.warehouse.mail.consent import NOTHING, end_mails
+from strava_pipeline.warehouse.schema.notification_tables import notifications
+from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.tables import activities, athletes
 from strava_pipeline_tests.mail_server import MailServerStandIn
 from strava_pipeline_tests.notifications.conftest import ADDRESS
 from strava_pipeline_tests.strava_stand_in import RIDER

@@ -14,8 +14,8 @@ from strava_pipeline.cli import cli
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.notifications.report import report
 from strava_pipeline.settings import Settings
-from strava_pipeline.training import update_training_load
-from strava_pipeline.warehouse.tables import activities
+from strava_pipeline.sync.training_load import update_training_load
+from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline_tests.strava_stand_in import RIDER
 
 

@@ -12,7 +12,7 @@ from strava_pipeline.settings import Settings
 from strava_pipeline.strava import http, transport
 from strava_pipeline.strava.client import StravaClient
 from strava_pipeline.strava.http import new_session
-from strava_pipeline.strava.quota import Lane
+from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.strava.transport import Transport
 from strava_pipeline_tests.strava.loopback import Loopback
 from strava_pipeline_tests.strava.stand_ins import MemoryLedger, MemoryTokens

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from strava_pipeline.errors import QuotaExhausted
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
-from strava_pipeline.strava.quota import Lane, Outcome, Reservation
+from strava_pipeline.strava.quota.windows import Lane, Outcome, Reservation
 
 NOW = datetime(2026, 11, 3, 10, 20, 30, tzinfo=UTC)
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from strava_pipeline.errors import RejectedRequest, RetriableStravaError
 from strava_pipeline.strava import http
-from strava_pipeline.strava.clock import UNKNOWN_MARGIN
 from strava_pipeline.strava.http import Answer, parse_json, send
+from strava_pipeline.strava.quota.clock import UNKNOWN_MARGIN
 from strava_pipeline_tests.strava.loopback import Loopback, Raw, Reply, reply
 
 BEARER = {"Authorization": "Bearer canary-token"}

@@ -22,7 +22,7 @@ from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava import oauth, transport
 from strava_pipeline.strava.http import DEADLINE_SECONDS
-from strava_pipeline.strava.quota import Lane, Pair, Reservation
+from strava_pipeline.strava.quota.windows import Lane, Pair, Reservation
 from strava_pipeline.strava.transport import Transport
 from strava_pipeline_tests.strava.loopback import Answer, Asked, Loopback, Raw, Reply, reply
 from strava_pipeline_tests.strava.stand_ins import NOW, Booking, MemoryLedger, MemoryTokens

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
-from strava_pipeline_tests.warehouse.ledgers import Clock
+from strava_pipeline_tests.warehouse.quota.ledgers import Clock
 
 
 @pytest.fixture

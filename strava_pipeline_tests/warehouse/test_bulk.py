@@ -15,8 +15,8 @@ from sqlalchemy import Engine, Table, delete, select, text
 
 from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.warehouse.bulk import FEW, append, replace_parts, upsert
-from strava_pipeline.warehouse.ops_tables import payloads
-from strava_pipeline.warehouse.tables import activities, activity_streams, gear, laps, metadata, splits
+from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.tables import activities, activity_streams, gear, laps, metadata, splits
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 # Each example opens its own transaction on the test's database, which is empty again afterwards.

@@ -14,17 +14,17 @@ from sqlalchemy import Connection, Engine, delete, make_url, select, text
 import strava_pipeline
 import webhook_bridge
 from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
-from strava_pipeline.logins import Login
 from strava_pipeline.warehouse import engine as engines
 from strava_pipeline.warehouse import locks
+from strava_pipeline.warehouse.access.operator_audit import Actor
+from strava_pipeline.warehouse.athletes.erasure import forget_athlete
 from strava_pipeline.warehouse.engine import now, open_engine
-from strava_pipeline.warehouse.erasure import forget_athlete
 from strava_pipeline.warehouse.locks import AthleteLock, Lock
 from strava_pipeline.warehouse.migrate import VERSION_SCHEMA, VERSION_TABLE
-from strava_pipeline.warehouse.operator_audit import Actor
-from strava_pipeline.warehouse.ops_tables import locks as table
 from strava_pipeline.warehouse.retention import remove_old_records
+from strava_pipeline.warehouse.schema.ops_tables import locks as table
 from strava_pipeline_tests.inbox import connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.warehouse.sessions import PATIENCE_SECONDS, wait_for_a_lock

@@ -12,13 +12,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, make_url, text
 
 from strava_pipeline.errors import WarehouseError
+from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
-from strava_pipeline.logins import Login
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse import history_tables, ops_tables, tables
 from strava_pipeline.warehouse import migrate as migration
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.migrate import HEAD, check_migrated, migrate, open_warehouse
+from strava_pipeline.warehouse.schema import history_tables, ops_tables, tables
 from strava_pipeline_tests.conftest import EMPTY, new_database
 
 SCHEMAS = tuple(sorted({tables.SCHEMA, ops_tables.SCHEMA, history_tables.SCHEMA}))

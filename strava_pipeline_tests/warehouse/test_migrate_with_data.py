@@ -15,9 +15,9 @@ from sqlalchemy.dialects import postgresql
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.warehouse import migrate as migration
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.mail_consent import Confirmed, address_of, confirm_address, consent_of
+from strava_pipeline.warehouse.mail.consent import Confirmed, address_of, confirm_address, consent_of
 from strava_pipeline.warehouse.migrate import HEAD, check_migrated, migrate
-from strava_pipeline.warehouse.notification_tables import notifications
+from strava_pipeline.warehouse.schema.notification_tables import notifications
 
 REVISIONS = [script.revision for script in ScriptDirectory(str(migration._SCRIPTS)).walk_revisions()]
 SAMPLES: tuple[tuple[type[Any], Any], ...] = (

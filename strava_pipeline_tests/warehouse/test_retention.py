@@ -11,13 +11,19 @@ from sqlalchemy import Engine, Table, func, insert, select, text, update
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.settings import load_settings
-from strava_pipeline.sync import import_summaries
+from strava_pipeline.sync.backfill import import_summaries
 from strava_pipeline.warehouse import retention
-from strava_pipeline.warehouse.activities import DEPENDENT_TABLES, Span
-from strava_pipeline.warehouse.invites import new_invite
+from strava_pipeline.warehouse.access.operator_sessions import open_session
+from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES, Span
+from strava_pipeline.warehouse.athletes.invites import new_invite
 from strava_pipeline.warehouse.lake import remove_points_before, write_month
-from strava_pipeline.warehouse.operator_sessions import open_session
-from strava_pipeline.warehouse.ops_tables import (
+from strava_pipeline.warehouse.retention import (
+    keep_from,
+    remove_activities_before,
+    remove_old_audits,
+    remove_old_records,
+)
+from strava_pipeline.warehouse.schema.ops_tables import (
     api_calls,
     invites,
     operator_audit,
@@ -25,13 +31,7 @@ from strava_pipeline.warehouse.ops_tables import (
     quota_windows,
     token_audit,
 )
-from strava_pipeline.warehouse.retention import (
-    keep_from,
-    remove_activities_before,
-    remove_old_audits,
-    remove_old_records,
-)
-from strava_pipeline.warehouse.tables import activities
+from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline_tests.inbox import bring_up_to_date
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 

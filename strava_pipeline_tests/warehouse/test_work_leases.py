@@ -18,8 +18,8 @@ from sqlalchemy import Engine, select, text, update
 
 from strava_pipeline.warehouse import work_leases as leases
 from strava_pipeline.warehouse.engine import now, open_engine
-from strava_pipeline.warehouse.ops_tables import work_leases
 from strava_pipeline.warehouse.retention import remove_old_records
+from strava_pipeline.warehouse.schema.ops_tables import work_leases
 from strava_pipeline.warehouse.work_leases import only_worker
 from strava_pipeline_tests.e2e.live_path import wait_for
 from strava_pipeline_tests.strava_stand_in import RIDER

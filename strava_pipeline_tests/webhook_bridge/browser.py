@@ -12,9 +12,9 @@ from flask import Flask
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
-from strava_pipeline.operator_door import cookie_name, proof_of
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.operator_sessions import open_session
+from strava_pipeline.warehouse.access.operator_sessions import open_session
+from strava_pipeline.web.operator_door import cookie_name, proof_of
 
 _CSRF = re.compile(r'name="csrf" value="([0-9a-f]+)"')
 

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, insert
 
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.ops_tables import users
+from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline_tests.webhook_bridge.deliveries import RIDER
 
 PATIENCE_SECONDS = 30

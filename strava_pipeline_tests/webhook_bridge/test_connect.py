@@ -11,11 +11,11 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 from sqlalchemy import Engine, func, insert, select, update
 
-from strava_pipeline.access import open_tokens
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.mail_consent import confirm_address, consent_of
-from strava_pipeline.warehouse.ops_tables import oauth_states, operator_audit, users, webhook_events
-from strava_pipeline.warehouse.tables import athletes
+from strava_pipeline.sync.access import open_tokens
+from strava_pipeline.warehouse.mail.consent import confirm_address, consent_of
+from strava_pipeline.warehouse.schema.ops_tables import oauth_states, operator_audit, users, webhook_events
+from strava_pipeline.warehouse.schema.tables import athletes
 from strava_pipeline_tests.strava.loopback import Answer, Loopback, Reply, reply
 from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, state_in, words_of
 from webhook_bridge.app import create_app

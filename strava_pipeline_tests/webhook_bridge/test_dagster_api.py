@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from strava_pipeline.request_signature import HEADER, Signature
 from strava_pipeline.secret import Secret
+from strava_pipeline.web.request_signature import HEADER, Signature
 from strava_pipeline_tests.strava.loopback import Loopback, Raw, Reply, reply
 from webhook_bridge import dagster_api
 from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, launch_backfill, launch_run

@@ -15,9 +15,9 @@ import pytest
 from sqlalchemy import Engine, select, text, update
 
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.ops_tables import webhook_events
-from strava_pipeline.warehouse.webhook_claims import ALONE_AFTER_LOST_RUNS, MOST_LOST_RUNS
-from strava_pipeline.warehouse.webhook_events import add_events
+from strava_pipeline.warehouse.inbox.claims import ALONE_AFTER_LOST_RUNS, MOST_LOST_RUNS
+from strava_pipeline.warehouse.inbox.events import add_events
+from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline_tests.inbox import LONG_AGO, an_event, change, connect_riders, rows, states, store
 from strava_pipeline_tests.warehouse.sessions import end_sessions
 from webhook_bridge import dispatcher as dispatching

@@ -12,11 +12,11 @@ import pytest
 import requests
 from sqlalchemy import Engine, func, select
 
-from strava_pipeline.operator_door import invite_proof, proof_of
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.invites import new_invite
-from strava_pipeline.warehouse.operator_sessions import new_sign_in_link, open_session
-from strava_pipeline.warehouse.ops_tables import invites, operator_audit, operator_sessions, users
+from strava_pipeline.warehouse.access.operator_sessions import new_sign_in_link, open_session
+from strava_pipeline.warehouse.athletes.invites import new_invite
+from strava_pipeline.warehouse.schema.ops_tables import invites, operator_audit, operator_sessions, users
+from strava_pipeline.web.operator_door import invite_proof, proof_of
 from strava_pipeline_tests.conftest import OPERATOR_TOKEN
 from strava_pipeline_tests.webhook_bridge.deliveries import RIDER
 from strava_pipeline_tests.webhook_bridge.forwarders import http_forwarder, tcp_forwarder

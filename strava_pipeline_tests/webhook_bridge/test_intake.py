@@ -17,8 +17,8 @@ from sqlalchemy.pool import QueuePool
 
 from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.warehouse.engine import autocommit
-from strava_pipeline.warehouse.ops_tables import webhook_events
-from strava_pipeline.warehouse.webhook_events import NewEvent, Stored, store_events
+from strava_pipeline.warehouse.inbox.events import NewEvent, Stored, store_events
+from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline_tests.warehouse.sessions import end_sessions
 from strava_pipeline_tests.webhook_bridge.deliveries import RIDER
 from webhook_bridge.intake import Intake

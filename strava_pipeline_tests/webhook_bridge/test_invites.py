@@ -11,14 +11,14 @@ import pytest
 from sqlalchemy import Engine, func, select, update
 from werkzeug.test import TestResponse
 
-from strava_pipeline.disconnect import disconnect
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse import oauth_states
-from strava_pipeline.warehouse.erasure import forget_athlete
-from strava_pipeline.warehouse.invites import MOST_ATTEMPTS
-from strava_pipeline.warehouse.operator_audit import Actor
-from strava_pipeline.warehouse.ops_tables import invites, operator_audit, token_audit, users
-from strava_pipeline.warehouse.ops_tables import oauth_states as oauth_states_table
+from strava_pipeline.sync.disconnect import disconnect
+from strava_pipeline.warehouse.access.operator_audit import Actor
+from strava_pipeline.warehouse.athletes.erasure import forget_athlete
+from strava_pipeline.warehouse.athletes.invites import MOST_ATTEMPTS
+from strava_pipeline.warehouse.schema.ops_tables import invites, operator_audit, token_audit, users
+from strava_pipeline.warehouse.schema.ops_tables import oauth_states as oauth_states_table
+from strava_pipeline.warehouse.tokens import oauth_states
 from strava_pipeline_tests.strava.loopback import Loopback, Reply, reply
 from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, state_in, words_of
 from webhook_bridge.app import create_app

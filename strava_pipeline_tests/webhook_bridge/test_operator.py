@@ -11,10 +11,10 @@ from sqlalchemy import Engine, func, select, update
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.keyring import Keyring, generate_key
-from strava_pipeline.operator_door import proof_of
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.operator_sessions import new_sign_in_link
-from strava_pipeline.warehouse.ops_tables import invites, operator_audit, operator_sessions
+from strava_pipeline.warehouse.access.operator_sessions import new_sign_in_link
+from strava_pipeline.warehouse.schema.ops_tables import invites, operator_audit, operator_sessions
+from strava_pipeline.web.operator_door import proof_of
 from strava_pipeline_tests.conftest import OPERATOR_TOKEN as TOKEN
 from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, words_of
 from webhook_bridge.app import create_app

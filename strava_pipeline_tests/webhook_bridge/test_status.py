@@ -12,14 +12,14 @@ from sqlalchemy import Engine, func, insert, make_url, select, update
 
 from strava_pipeline.printable import printable
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse import dead_letters
-from strava_pipeline.warehouse import webhook_events as inbox
-from strava_pipeline.warehouse.activities import Span
-from strava_pipeline.warehouse.app_status import note_inactive
+from strava_pipeline.warehouse.activities.activity_store import Span
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.job_progress import Done, Report, tell
-from strava_pipeline.warehouse.ops_tables import operator_audit, payloads, users, webhook_events
-from strava_pipeline.warehouse.tables import activities, activity_streams, athletes
+from strava_pipeline.warehouse.inbox import dead_letters
+from strava_pipeline.warehouse.inbox import events as inbox
+from strava_pipeline.warehouse.progress.job_progress import Done, Report, tell
+from strava_pipeline.warehouse.quota.app_status import note_inactive
+from strava_pipeline.warehouse.schema.ops_tables import operator_audit, payloads, users, webhook_events
+from strava_pipeline.warehouse.schema.tables import activities, activity_streams, athletes
 from strava_pipeline_tests.strava.loopback import Loopback, reply
 from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, words_of
 from webhook_bridge.app import create_app

@@ -17,8 +17,8 @@ from sqlalchemy import Engine, make_url, select
 
 from strava_pipeline.settings import Settings, SignatureMode, load_settings
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.ops_tables import webhook_events
-from strava_pipeline.warehouse.tables import metadata
+from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.tables import metadata
 from strava_pipeline_tests.webhook_bridge.answers import refusal
 from strava_pipeline_tests.webhook_bridge.deliveries import PATH, RIDER, delivery, signed
 from webhook_bridge.app import create_app

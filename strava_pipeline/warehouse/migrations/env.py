@@ -5,8 +5,8 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import text
 
-from strava_pipeline.warehouse import analysis_tables, history_tables, notification_tables, ops_tables, tables  # noqa: F401  each registers its tables
 from strava_pipeline.warehouse.migrate import VERSION_SCHEMA, VERSION_TABLE
+from strava_pipeline.warehouse.schema import analysis_tables, history_tables, notification_tables, ops_tables, tables  # noqa: F401  each registers its tables
 
 SCHEMAS = tuple(sorted({tables.SCHEMA, ops_tables.SCHEMA, history_tables.SCHEMA}))
 

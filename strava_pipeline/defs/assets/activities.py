@@ -1,0 +1,114 @@
+"""Activities of an athlete's month: summaries -> details -> streams; the operator chooses how deep to go."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import dagster as dg
+
+from strava_pipeline.defs.assets import lineage
+from strava_pipeline.defs.assets.progress import Teller, told
+from strava_pipeline.defs.partitions import grid_partitions, spans_by_athlete
+from strava_pipeline.defs.pool import POOL
+from strava_pipeline.defs.resources import StravaResource
+from strava_pipeline.defs.steps import lane_of, log_month, step_faults, table_metadata
+from strava_pipeline.sync.backfill import SpanResult, Sync, import_details, import_streams, import_summaries
+from strava_pipeline.warehouse.activities.activity_store import Span
+from strava_pipeline.warehouse.schema import tables
+
+GROUP = "activities"
+# A run is a year of an athlete.
+YEARLY = dg.BackfillPolicy.multi_run(max_partitions_per_run=12)
+# The live path writes with each activity; after as long without any, something may be wrong with it.
+FRESH = dg.FreshnessPolicy.time_window(warn_window=timedelta(days=7), fail_window=timedelta(days=21))
+
+AS_LISTED = dg.AssetCheckSpec(
+    "as_listed", asset="activities", description="Every activity that Strava lists is stored, or known to be gone."
+)
+
+
+class ActivitiesConfig(dg.Config):
+    """How a month is replaced."""
+
+    allow_mass_delete: bool = False
+
+
+@dg.asset(
+    partitions_def=grid_partitions,
+    backfill_policy=YEARLY,
+    pool=POOL,
+    group_name=GROUP,
+    kinds={"postgres"},
+    freshness_policy=FRESH,
+    check_specs=[AS_LISTED],
+    metadata=table_metadata(tables.activities),
+)
+def activities(
+    context: dg.AssetExecutionContext, config: ActivitiesConfig, strava: StravaResource
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Summaries as Strava lists them: edits applied, deletions removed, late uploads found."""
+    sync = strava.sync(lane_of(context))
+    listed, absent = 0, 0
+    with step_faults(context.retry_number) as place:
+        for _, cells in spans_by_athlete(context.partition_keys):
+            place.at_spans(*cells)
+            with told(context, sync, list(cells)) as teller:
+                before = sync.watch.requests
+                for result in import_summaries(sync, list(cells), allow_mass_delete=config.allow_mass_delete):
+                    rows = result.stored + result.unchanged
+                    listed, absent = listed + rows, absent + result.absent
+                    shown = _costs(teller, before) | {"dagster/partition_row_count": rows - result.absent}
+                    log_month(context, cells[result.span], result, shown)
+                    before = sync.watch.requests
+    complete = dg.AssetCheckResult(
+        check_name=AS_LISTED.name, passed=not absent, metadata={"listed": listed, "absent": absent}
+    )
+    yield dg.MaterializeResult(check_results=[complete])
+
+
+@dg.asset(
+    partitions_def=grid_partitions,
+    backfill_policy=YEARLY,
+    pool=POOL,
+    group_name=GROUP,
+    deps=[activities],
+    kinds={"postgres"},
+    metadata=table_metadata(tables.laps, lineage.of_part()),
+)
+def activity_details(context: dg.AssetExecutionContext, strava: StravaResource) -> dg.MaterializeResult[None]:
+    """Details, laps, splits, best efforts and segment efforts; one request per activity."""
+    return _month_by_month(context, strava, import_details)
+
+
+@dg.asset(
+    partitions_def=grid_partitions,
+    backfill_policy=YEARLY,
+    pool=POOL,
+    group_name=GROUP,
+    deps=[activity_details],
+    kinds={"postgres"},
+    metadata=table_metadata(tables.activity_streams, lineage.of_part()),
+)
+def activity_streams(context: dg.AssetExecutionContext, strava: StravaResource) -> dg.MaterializeResult[None]:
+    """Samples of each activity; one request per activity, none for what was entered by hand."""
+    return _month_by_month(context, strava, import_streams)
+
+
+def _month_by_month(
+    context: dg.AssetExecutionContext, strava: StravaResource, step: Callable[[Sync, Span], SpanResult]
+) -> dg.MaterializeResult[None]:
+    sync = strava.sync(lane_of(context))
+    with step_faults(context.retry_number) as place:
+        for _, cells in spans_by_athlete(context.partition_keys):
+            with told(context, sync, list(cells)) as teller:
+                for span, key in cells.items():
+                    place.at_spans(span)
+                    before = sync.watch.requests
+                    result = step(sync, span)
+                    log_month(context, key, result, _costs(teller, before))
+    return dg.MaterializeResult()
+
+
+def _costs(teller: Teller, before: int) -> dict[str, int]:
+    """What a month took of the quota; what is left is asked for only where something was taken."""
+    requests = teller.sync.watch.requests - before
+    return {"requests": requests} | ({"quota left": teller.quota_left()} if requests else {})

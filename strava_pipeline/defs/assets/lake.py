@@ -1,0 +1,75 @@
+"""Samples as Parquet files, for engines that read columns."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from strava_pipeline.defs.assets.activities import YEARLY, activity_streams
+from strava_pipeline.defs.partitions import grid_partitions, spans_by_athlete
+from strava_pipeline.defs.resources import WarehouseResource
+from strava_pipeline.defs.steps import log_metadata, step_faults
+from strava_pipeline.settings import load_settings
+from strava_pipeline.strava.mapping.streams import SERIES
+from strava_pipeline.warehouse.schema import tables
+
+if TYPE_CHECKING:
+    from strava_pipeline.warehouse.lake import MonthFile
+
+# Which column of activity_streams each column comes from: a sample's number from the order in its arrays.
+SOURCES = {name: name for name in ("activity_id", "athlete_id", *SERIES, "latitude", "longitude")} | {
+    "point_index": "time"
+}
+
+
+def _columns() -> list[dg.TableColumn]:
+    streams = tables.activity_streams.c
+    return [
+        dg.TableColumn(
+            name=name,
+            type=str(getattr(streams[source].type, "item_type", streams[source].type)).lower(),
+            description="number of the sample, from 0" if name == "point_index" else streams[source].comment,
+        )
+        for name, source in SOURCES.items()
+    ]
+
+
+@dg.asset(
+    partitions_def=grid_partitions,
+    backfill_policy=YEARLY,
+    group_name="lake",
+    deps=[activity_streams],
+    kinds={"parquet"},
+    metadata={
+        "dagster/column_schema": dg.TableSchema(columns=_columns()),
+        "dagster/column_lineage": dg.TableColumnLineage(
+            {name: [dg.TableColumnDep(activity_streams.key, source)] for name, source in SOURCES.items()}
+        ),
+    },
+)
+def activity_points_parquet(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource
+) -> dg.MaterializeResult[None]:
+    """One file per athlete and month with every sample; columns as in activity_points.
+
+    They go to STRAVA_LAKE_URL, or, where that is not set, into the folder lake under STRAVA_HOME.
+    """
+    from strava_pipeline.local.home_folder import let_readers_in  # noqa: PLC0415  see below
+    from strava_pipeline.warehouse.lake import lake_url, write_month  # noqa: PLC0415  Arrow, which no other run needs
+
+    settings = load_settings()
+    url, readers = lake_url(settings), let_readers_in(settings)
+    with step_faults(context.retry_number) as place:
+        for _, cells in spans_by_athlete(context.partition_keys):
+            for span, key in cells.items():
+                place.at_spans(span)
+                month = write_month(warehouse.engine, url, span, readers)
+                log_metadata(context, key, _metadata(month), changed=month.written)
+    return dg.MaterializeResult()
+
+
+def _metadata(month: "MonthFile") -> dict[str, dg.MetadataValue]:
+    return {
+        "dagster/partition_row_count": dg.MetadataValue.int(month.points),
+        "size in bytes": dg.MetadataValue.int(month.size_bytes),
+        "dagster/uri": dg.MetadataValue.text(month.address),
+    }

@@ -1,0 +1,145 @@
+"""Tells how far a run is, while it is on: in ``ops.job_progress``, in the run's tags, and in its log."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import dagster as dg
+from sqlalchemy import Engine
+
+from strava_pipeline.defs.steps import lane_of
+from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.settings import load_settings
+from strava_pipeline.strava.monitor import Waiting
+from strava_pipeline.strava.quota.lanes import Ceilings
+from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.sync.backfill import Sync
+from strava_pipeline.sync.stopping import stop_wanted
+from strava_pipeline.warehouse.activities.activity_store import Span
+from strava_pipeline.warehouse.engine import autocommit, now
+from strava_pipeline.warehouse.progress.backfill_estimate import backfill_end
+from strava_pipeline.warehouse.progress.job_progress import Done, Report, count_done, note_finished, tell
+from strava_pipeline.warehouse.quota.status import scope_status
+
+log = logging.getLogger(__name__)
+
+# The database hears of a run this often at most, and Dagster of its tags.
+TELL_EVERY_SECONDS = 2.0
+TAGS_EVERY_SECONDS = 60.0
+# Before there is a pace to learn from.
+ASSUMED_SECONDS_PER_REQUEST = 0.3
+DETAILS = dg.AssetKey("activity_details")
+STREAMS = dg.AssetKey("activity_streams")
+
+
+@dataclass
+class Teller:
+    """Hears of each request and wait of one run at one athlete, and tells those who look."""
+
+    context: dg.AssetExecutionContext
+    sync: Sync
+    span: Span
+    ceilings: Ceilings
+    _began: float = field(default_factory=time.monotonic)
+    _told_at: float = float("-inf")
+    _tagged_at: float = float("-inf")
+
+    def hear(self, waiting: Waiting | None) -> None:
+        """The run is at work, or waits; not every time is told. Here a command that was interrupted ends its run."""
+        if stop_wanted.is_set():
+            raise dg.DagsterExecutionInterruptedError
+        moment = time.monotonic()
+        if moment - self._told_at >= TELL_EVERY_SECONDS:
+            self._told_at = moment
+            try:
+                self._tell(waiting)
+            except DatabaseAway as error:
+                log.debug("not told: %s", error)
+
+    def finish(self) -> None:
+        """The step is over, well or not."""
+        try:
+            self._tagged_at = float("-inf")
+            self._tell(None)
+            with self.sync.engine.begin() as connection:
+                note_finished(connection, self.context.run.run_id)
+        except DatabaseAway as error:
+            log.debug("not told: %s", error)
+
+    def quota_left(self) -> int:
+        """How many calls the lane may send now."""
+        return quota_left(self.sync.engine, self.ceilings, self.span.athlete_id, lane_of(self.context))
+
+    def _tell(self, waiting: Waiting | None) -> None:
+        with self.sync.engine.begin() as connection:
+            done = count_done(connection, self.span)
+            report = Report(
+                run_id=self.context.run.run_id,
+                span=self.span,
+                step=self.context.asset_key.to_user_string(),
+                done=done,
+                requests=self.sync.watch.requests,
+                waiting_for=waiting.why if waiting else None,
+                waiting_until=waiting.until if waiting else None,
+                estimated_end=self._estimate(connection, done),
+            )
+            tell(connection, report)
+        if time.monotonic() - self._tagged_at >= TAGS_EVERY_SECONDS:
+            self._tagged_at = time.monotonic()
+            self.context.instance.add_run_tags(self.context.run.run_id, self._tags(report))
+
+    def _estimate(self, connection: Any, done: Done) -> datetime | None:
+        chosen = self.context.run.asset_selection or {self.context.asset_key}
+        requests = (done.listed - done.detailed) * (DETAILS in chosen) + (done.listed - done.streamed) * (
+            STREAMS in chosen
+        )
+        return backfill_end(connection, self.ceilings, self.span.athlete_id, requests, self._seconds_per_request())
+
+    def _seconds_per_request(self) -> float:
+        worked = timedelta(seconds=time.monotonic() - self._began) - self.sync.watch.waited
+        sent = self.sync.watch.requests
+        measured = worked.total_seconds() / sent if sent else ASSUMED_SECONDS_PER_REQUEST
+        return max(measured, self.sync.pace.seconds_each)
+
+    def _tags(self, report: Report) -> dict[str, str]:
+        end = report.estimated_end
+        return {
+            "strava/athlete": str(self.span.athlete_id),
+            "strava/span": f"{self.span.start:%Y-%m} to {self.span.end - timedelta(days=1):%Y-%m}",
+            "strava/requests": str(report.requests),
+            "strava/waiting": report.waiting_for or "no",
+            "strava/estimated_end": f"{end:%Y-%m-%d %H:%M} UTC" if end else "unknown",
+        }
+
+
+def quota_left(engine: Engine, ceilings: Ceilings, athlete_id: int, lane: Lane) -> int:
+    """How many calls a lane may send now on behalf of an athlete."""
+    with autocommit(engine) as connection:
+        windows = scope_status(connection, ceilings, ceilings.scope_of(athlete_id), now(connection))
+    return min(window.open_to[lane] for window in windows)
+
+
+@contextmanager
+def told(context: dg.AssetExecutionContext, sync: Sync, spans: Sequence[Span]) -> Iterator[Teller]:
+    """While one athlete's spans are worked on, whoever looks is told how far that is."""
+    whole = Span(spans[0].athlete_id, min(span.start for span in spans), max(span.end for span in spans))
+    teller = Teller(context, sync, whole, Ceilings.from_settings(load_settings()))
+    sync.watch.tell = teller.hear
+    try:
+        teller.hear(None)
+        yield teller
+    finally:
+        teller.finish()
+        months = f"{whole.start:%Y-%m} to {whole.end - timedelta(days=1):%Y-%m}"
+        context.log.info(
+            "%s of athlete %d, %s: %d requests so far, %.0f s of them waiting",
+            context.asset_key.to_user_string(),
+            whole.athlete_id,
+            months,
+            sync.watch.requests,
+            sync.watch.waited.total_seconds(),
+        )

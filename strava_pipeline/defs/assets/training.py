@@ -1,0 +1,53 @@
+"""Training load, partitioned by athlete; follows new analyses by itself, in whichever month they fall."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from strava_pipeline.defs.assets import lineage
+from strava_pipeline.defs.assets.analysis import route_analyses
+from strava_pipeline.defs.partitions import athletes_partitions
+from strava_pipeline.defs.resources import WarehouseResource
+from strava_pipeline.defs.steps import NO_REQUESTS, step_faults, table_metadata
+from strava_pipeline.warehouse.schema import analysis_tables
+
+# As eager(), but for months of the past as well, and for athletes of whom not every month was ever analysed.
+AFTER_AN_ANALYSIS = (
+    dg.AutomationCondition.eager()
+    .without(dg.AutomationCondition.in_latest_time_window())
+    .without(~dg.AutomationCondition.any_deps_missing())
+    .with_label("an activity of any month was analysed")
+)
+# Who rests loses fatigue: the days are carried on where there are some.
+EVERY_DAY = (dg.AutomationCondition.cron_tick_passed("20 0 * * *") & ~dg.AutomationCondition.missing()).with_label(
+    "a new day"
+)
+
+
+@dg.asset(
+    partitions_def=athletes_partitions,
+    # One run for all athletes whose analyses changed: an athlete takes a few milliseconds.
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    group_name="analysis",
+    deps=[route_analyses],
+    kinds={"postgres"},
+    metadata=table_metadata(analysis_tables.training_load, lineage.of_load()),
+    automation_condition=AFTER_AN_ANALYSIS | EVERY_DAY,
+)
+def training_load(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
+    """Fitness, fatigue, form, monotony and strain per day, computed from the first changed day on."""
+    from strava_pipeline.sync.training_load import update_training_load  # noqa: PLC0415  loads numerics, no other run needs them
+
+    today = datetime.now(UTC).date()
+    with step_faults(context.retry_number) as place:
+        for key in context.partition_keys:
+            place.at_athlete(int(key))
+            written = update_training_load(warehouse.engine, int(key), today)
+            context.add_asset_metadata(NO_REQUESTS | {"written": written}, partition_key=key)
+    return dg.MaterializeResult()
+
+
+# Dagster's own default one is stopped until somebody starts it.
+training_load_automation = dg.AutomationConditionSensorDefinition(
+    "training_load_automation", target=[training_load], default_status=dg.DefaultSensorStatus.RUNNING
+)

@@ -1,0 +1,117 @@
+"""Asset checks: what is wrong with the tables shows beside the assets, and is no reason to stop anything."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+from sqlalchemy import Connection
+
+from strava_pipeline.defs.resources import WarehouseResource
+from strava_pipeline.warehouse.activities.quality import (
+    Missing,
+    Silence,
+    out_of_range,
+    recorded_twice,
+    silences,
+    without_detail,
+    without_streams,
+)
+from strava_pipeline.warehouse.activities.quarantine import count_put_aside
+
+# Who rides once a week is heard of within this time; whoever does not may be on holiday, hence a warning.
+SILENT = timedelta(days=21)
+
+
+@dg.asset_check(asset="activities")
+def values_in_range(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """No distance or time below zero, no heart rate over 250 bpm, no start in the future."""
+    with warehouse.engine.connect() as connection:
+        found = out_of_range(connection)
+    lines = [f"activity {odd.activity_id} of athlete {odd.athlete_id}: {odd.what}" for odd in found]
+    return _result(not found, lines, dg.AssetCheckSeverity.WARN)
+
+
+@dg.asset_check(asset="activities")
+def nothing_twice(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """No activity with start, length and sport of another one of the same athlete."""
+    with warehouse.engine.connect() as connection:
+        found = recorded_twice(connection)
+    lines = [f"activity {odd.activity_id} of athlete {odd.athlete_id}: {odd.what}" for odd in found]
+    return _result(not found, lines, dg.AssetCheckSeverity.WARN)
+
+
+@dg.asset_check(asset="activities")
+def nothing_put_aside(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """No activity that could not be stored."""
+    with warehouse.engine.connect() as connection:
+        counts = count_put_aside(connection)
+    lines = [f"athlete {athlete}: {count} activities put aside" for athlete, count in sorted(counts.items())]
+    return _result(not counts, lines, dg.AssetCheckSeverity.ERROR)
+
+
+@dg.asset_check(asset="activity_details")
+def details_complete(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Every listed activity has its current detail, or is put aside with a reason."""
+    return _complete(warehouse, without_detail)
+
+
+@dg.asset_check(asset="activity_streams")
+def streams_complete(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Every activity has its samples, is known to have none, or is put aside with a reason."""
+    return _complete(warehouse, without_streams)
+
+
+@dg.asset_check(asset="athletes")
+def athletes_are_heard_of(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Each connected athlete had a webhook event within three weeks."""
+    with warehouse.engine.connect() as connection:
+        found = silences(connection)
+    moment = datetime.now(UTC)
+    overdue = {
+        silence.athlete_id
+        for silence in found
+        if silence.last_event_at is None or moment - silence.last_event_at >= SILENT
+    }
+    lines = [
+        f"athlete {silence.athlete_id}{' (overdue)' if silence.athlete_id in overdue else ''}: "
+        f"{_since(silence, moment)}"
+        for silence in found
+    ]
+    named = f"not heard of for three weeks: {', '.join(map(str, sorted(overdue)))}" if overdue else None
+    return _result(not overdue, lines, dg.AssetCheckSeverity.WARN, named)
+
+
+CHECKS: Sequence[dg.AssetChecksDefinition] = (
+    values_in_range,
+    nothing_twice,
+    nothing_put_aside,
+    details_complete,
+    streams_complete,
+    athletes_are_heard_of,
+)
+
+
+def _since(silence: Silence, moment: datetime) -> str:
+    if silence.last_event_at is None:
+        return "no event so far"
+    days = (moment - silence.last_event_at).days
+    return f"last event {days} days ago, {silence.last_event_at:%Y-%m-%d %H:%M} UTC"
+
+
+def _complete(warehouse: WarehouseResource, find: Callable[[Connection], list[Missing]]) -> dg.AssetCheckResult:
+    with warehouse.engine.connect() as connection:
+        found = find(connection)
+    lines = [
+        f"athlete {missing.athlete_id}: {missing.unexplained} still missing, {missing.explained} put aside"
+        for missing in found
+    ]
+    # What is missing may be on its way: a backfill goes month by month.
+    return _result(not any(missing.unexplained for missing in found), lines, dg.AssetCheckSeverity.WARN)
+
+
+def _result(
+    passed: object, lines: Sequence[str], severity: dg.AssetCheckSeverity, description: str | None = None
+) -> dg.AssetCheckResult:
+    listing = "\n".join(f"- {line}" for line in lines)
+    metadata = {"found": dg.MetadataValue.md(listing)} if lines else {}
+    return dg.AssetCheckResult(passed=bool(passed), severity=severity, metadata=metadata, description=description)

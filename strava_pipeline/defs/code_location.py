@@ -1,0 +1,49 @@
+"""Puts assets, jobs and resources together."""
+
+import dagster as dg
+
+from strava_pipeline.defs.assets.activities import activities, activity_details, activity_streams
+from strava_pipeline.defs.assets.analysis import route_analyses
+from strava_pipeline.defs.assets.athletes import athletes_and_gear
+from strava_pipeline.defs.assets.lake import activity_points_parquet
+from strava_pipeline.defs.assets.training import training_load, training_load_automation
+from strava_pipeline.defs.checks import CHECKS
+from strava_pipeline.defs.jobs.notifications import notifications_every_minute, send_notifications
+from strava_pipeline.defs.jobs.reconcile import every_six_hours, reconcile
+from strava_pipeline.defs.jobs.remap import remap
+from strava_pipeline.defs.jobs.retention import every_night, retention
+from strava_pipeline.defs.jobs.webhook_sync import webhook_sync
+from strava_pipeline.defs.resources import MailerResource, StravaResource, WarehouseResource
+
+# Whom Dagster's UI names as responsible: a team, since a package cannot know anybody's address.
+OWNERS = ["team:strava-pipeline"]
+
+
+def build_strava_defs() -> dg.Definitions:
+    """Everything of this package, for a code location of its own or to merge into another's."""
+    warehouse = WarehouseResource()
+    assets = [
+        athletes_and_gear,
+        activities,
+        activity_details,
+        activity_streams,
+        route_analyses,
+        activity_points_parquet,
+        training_load,
+    ]
+    return dg.Definitions(
+        assets=[asset.map_asset_specs(lambda spec: spec.merge_attributes(owners=OWNERS)) for asset in assets],
+        asset_checks=CHECKS,
+        jobs=[remap, webhook_sync, reconcile, retention, send_notifications],
+        schedules=[every_six_hours, every_night, notifications_every_minute],
+        sensors=[training_load_automation],
+        resources={
+            "warehouse": warehouse,
+            "strava": StravaResource(warehouse=warehouse),
+            "mailer": MailerResource(warehouse=warehouse),
+            # Steps hand over ids only, within one process.
+            "io_manager": dg.mem_io_manager,
+        },
+        # Steps wait for Strava, not for a processor: one process per run is enough.
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,49 @@
+"""Every six hours: what Strava never delivered is found and enters the inbox."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from strava_pipeline.defs.pool import POOL
+from strava_pipeline.defs.resources import StravaResource, WarehouseResource
+from strava_pipeline.defs.steps import LANE_TAG, step_faults
+from strava_pipeline.settings import load_settings
+from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.sync.reconcile import active_athletes, reconcile_athlete
+
+
+@dg.op(out=dg.DynamicOut(int))
+def athletes_to_reconcile(
+    context: dg.OpExecutionContext, warehouse: WarehouseResource
+) -> Iterator[dg.DynamicOutput[int]]:
+    """One step per connected athlete."""
+    with step_faults(context.retry_number), warehouse.engine.connect() as connection:
+        athletes = active_athletes(connection)
+    for athlete_id in athletes:
+        yield dg.DynamicOutput(athlete_id, mapping_key=f"athlete_{athlete_id}")
+
+
+@dg.op(pool=POOL)
+def reconcile_one(context: dg.OpExecutionContext, athlete_id: int, strava: StravaResource) -> None:
+    """List the athlete's last week; what differs from the tables becomes events of the inbox."""
+    with step_faults(context.retry_number) as place:
+        place.at_athlete(athlete_id)
+        added = reconcile_athlete(strava.sync(Lane.RECONCILE), athlete_id, load_settings().webhook_subscription_id or 0)
+    told = ", ".join(f"{count} {aspect}" for aspect, count in sorted(added.items()))
+    context.log.info("athlete %d: %s", athlete_id, f"Strava never told of {told}" if told else "nothing was missed")
+
+
+@dg.job(executor_def=dg.in_process_executor, tags={LANE_TAG: Lane.RECONCILE.value})
+def reconcile() -> None:
+    """Finds activities that were created, changed or deleted without a webhook."""
+    athletes_to_reconcile().map(reconcile_one)
+
+
+every_six_hours = dg.ScheduleDefinition(
+    name="reconcile_every_six_hours",
+    job=reconcile,
+    # Not at a full hour, when everybody's jobs start.
+    cron_schedule="17 */6 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)

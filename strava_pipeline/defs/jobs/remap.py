@@ -1,0 +1,46 @@
+"""Rebuilds the tables of activities from the stored raw answers, after a change of the mapping."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from strava_pipeline.defs.resources import WarehouseResource
+from strava_pipeline.defs.steps import step_faults
+from strava_pipeline.warehouse.activities import remapping as mapping
+
+# Dagster's own; a run that repeats another one carries it.
+ROOT_RUN_TAG = "dagster/root_run_id"
+
+
+class RemapConfig(dg.Config):
+    """Whose activities; nobody named means everybody's."""
+
+    athlete_id: int | None = None
+
+
+@dg.op
+def remap_payloads(context: dg.OpExecutionContext, config: RemapConfig, warehouse: WarehouseResource) -> None:
+    """Rebuild rows batch by batch; a run that is executed again goes on where the first one ended."""
+    rebuilt = 0
+    odd: dict[int, str] = {}
+    with step_faults(context.retry_number):
+        for batch in mapping.remap(warehouse.engine, before=_first_began(context), athlete_id=config.athlete_id):
+            rebuilt += batch.rebuilt
+            odd |= batch.odd
+            for reason in batch.odd.values():
+                context.log.warning("not re-mapped: %s", reason)
+            context.log.info("%d activities re-mapped, up to %d", rebuilt, batch.last_id)
+    context.add_output_metadata({"re-mapped": rebuilt, "not re-mapped": len(odd)})
+
+
+def _first_began(context: dg.OpExecutionContext) -> datetime:
+    """When the first of the runs of which this one is a repetition was made."""
+    record = context.instance.get_run_record_by_id(context.run.tags.get(ROOT_RUN_TAG, context.run_id))
+    if record is None:
+        raise dg.DagsterInvariantViolationError("the run is not in Dagster's storage")
+    return record.create_timestamp.astimezone(UTC)
+
+
+@dg.job(executor_def=dg.in_process_executor, description=__doc__)
+def remap() -> None:
+    remap_payloads()

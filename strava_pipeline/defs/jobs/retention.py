@@ -1,0 +1,73 @@
+"""Every night: what is too old to be kept goes."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from strava_pipeline.defs.resources import WarehouseResource
+from strava_pipeline.defs.steps import step_faults
+from strava_pipeline.settings import load_settings
+from strava_pipeline.warehouse.inbox.events import forget_done
+from strava_pipeline.warehouse.retention import (
+    keep_from,
+    remove_activities_before,
+    remove_old_audits,
+    remove_old_records,
+)
+
+
+@dg.op
+def remove_old_activities(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
+    """Remove activities past STRAVA_RETENTION_DAYS with all that hangs on them, and their samples in the lake."""
+    settings = load_settings()
+    moment = keep_from(settings)
+    if moment is None:
+        context.log.info("STRAVA_RETENTION_DAYS is not set: all activities are kept")
+        return
+    from strava_pipeline.local.home_folder import lake_readers  # noqa: PLC0415  see below
+    from strava_pipeline.warehouse.lake import lake_url, remove_points_before  # noqa: PLC0415  Arrow, only needed here
+
+    with step_faults(context.retry_number):
+        removed = remove_activities_before(warehouse.engine, moment)
+        months = remove_points_before(warehouse.engine, lake_url(settings), moment, lake_readers(settings))
+    _tell(context, removed | ({"months in the lake": months} if months else {}), f"before {moment:%Y-%m-%d %H:%M} UTC")
+
+
+@dg.op
+def remove_records(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
+    """Remove records of calls, rate windows, backfills, sign-ins, audits and finished events when their time is up.
+
+    Addresses that nobody confirmed in time are erased, too.
+    """
+    settings = load_settings()
+    with step_faults(context.retry_number):
+        removed = remove_old_records(warehouse.engine)
+        if keep := settings.audit_retention_days:
+            removed |= remove_old_audits(warehouse.engine, timedelta(days=keep))
+        if keep := settings.inbox_retention_days:
+            with warehouse.engine.begin() as connection:
+                events = forget_done(connection, timedelta(days=keep))
+            removed |= {"ops.webhook_events": events} if events else {}
+    _tell(context, removed, f"at {datetime.now(UTC):%Y-%m-%d}")
+
+
+@dg.job(executor_def=dg.in_process_executor)
+def retention() -> None:
+    """Removes what is too old to be kept, and says what."""
+    remove_old_activities()
+    remove_records()
+
+
+every_night = dg.ScheduleDefinition(
+    name="retention_every_night",
+    job=retention,
+    cron_schedule="43 3 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+
+
+def _tell(context: dg.OpExecutionContext, removed: dict[str, int], when: str) -> None:
+    told = ", ".join(f"{rows} of {name}" for name, rows in sorted(removed.items()))
+    context.log.info("removed %s: %s", when, told or "nothing")
+    context.add_output_metadata({name: dg.MetadataValue.int(rows) for name, rows in removed.items()})

@@ -1,0 +1,209 @@
+"""What webhooks set off: fetch, store, analyse; one step per object, each with its own retries; then the mails."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import dagster as dg
+from sqlalchemy import Connection, Engine
+
+from strava_pipeline.defs.jobs.notifications import send_mails
+from strava_pipeline.defs.partitions import ATHLETES_NAME, cell, register_athlete
+from strava_pipeline.defs.resources import StravaResource, WarehouseResource
+from strava_pipeline.defs.steps import LANE_TAG, MAX_RETRIES, step_faults
+from strava_pipeline.errors import (
+    AppInactive,
+    AthleteError,
+    DatabaseAway,
+    FencedOut,
+    NeedsReauthorization,
+    QuotaExhausted,
+    RetriableStravaError,
+    StravaPipelineError,
+)
+from strava_pipeline.settings import load_settings
+from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.sync.backfill import Sync
+from strava_pipeline.sync.deauthorization import settle_deauthorization
+from strava_pipeline.sync.webhook import Effect, NotThereYet, sync_activity
+from strava_pipeline.warehouse.athletes.parking import park
+from strava_pipeline.warehouse.engine import repeated
+from strava_pipeline.warehouse.heartbeat import heartbeat
+from strava_pipeline.warehouse.inbox import claims
+from strava_pipeline.warehouse.inbox import waits as webhook_waits
+from strava_pipeline.warehouse.inbox.claims import Claim
+from strava_pipeline.warehouse.inbox.dead_letters import PERMANENT, TRANSIENT, hasten
+from strava_pipeline.warehouse.inbox.events import FOR_APP, FOR_DATABASE, FOR_QUOTA, FOR_STRAVA
+from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
+
+# Only the app's owner can end this, so there is no point in asking often.
+APP_INACTIVE_WAIT = timedelta(hours=1)
+# Several times within a lease, so that one that fails does no harm.
+HEARTBEAT_SECONDS = claims.WORK_LEASE.total_seconds() / 4
+UNAUTHORIZED = 401
+WRITTEN_ASSETS = ("activities", "activity_details", "activity_streams", "route_analyses")
+# What may pass, even after the retries within a run: tried again by itself.
+MAY_PASS = (RetriableStravaError, DatabaseAway, NotThereYet)
+
+
+class ClaimsConfig(dg.Config):
+    """The claims a run works on, by their fences."""
+
+    fences: list[int]
+
+
+@dg.op(out=dg.DynamicOut(int))
+def claimed_objects(
+    context: dg.OpExecutionContext, config: ClaimsConfig, warehouse: WarehouseResource
+) -> Iterator[dg.DynamicOutput[int]]:
+    """One step per claimed object; the leases are this run's from now on."""
+    # While the first object is asked for, which takes Strava longer than it takes to load numpy.
+    threading.Thread(target=import_module, args=("strava_pipeline.sync.activity_analysis",), daemon=True).start()
+    with step_faults(context.retry_number):
+        held = claims.begin_run(warehouse.engine, config.fences, context.run_id)
+    for claim in held:
+        yield dg.DynamicOutput(claim.fence, mapping_key=f"{claim.object_type}_{claim.object_id}_{claim.fence}")
+    if len(held) < len(config.fences):
+        context.log.warning("%d claim(s) are no longer this run's", len(config.fences) - len(held))
+
+
+# In no pool: what may be sent is for the quota ledger to say, and a backfill's steps must keep no webhook waiting.
+@dg.op
+def sync_object(
+    context: dg.OpExecutionContext, fence: int, strava: StravaResource, warehouse: WarehouseResource
+) -> None:
+    """Bring one object up to date; events that cannot take effect become dead letters."""
+    with step_faults(context.retry_number):
+        claim = claims.take_up(warehouse.engine, fence)
+    if claim is None:
+        context.log.warning("claim %d is no longer this run's: nothing to do", fence)
+        return
+    counts = Counter(event.aspect_type for event in claim.events)
+    aspects = ", ".join(f"{count} x {aspect}" for aspect, count in counts.items())
+    context.log.info("%s %d of athlete %d: %s", claim.object_type, claim.object_id, claim.owner_id, aspects)
+    try:
+        # Extends the leases while the step works, or waits for quota.
+        with heartbeat(partial(claims.extend_leases, warehouse.engine, context.run_id), HEARTBEAT_SECONDS):
+            effect = _take_effect(strava.sync(Lane.LIVE), claim)
+    except FencedOut as error:
+        context.log.warning(str(error))
+    except StravaPipelineError as error:
+        _settle(context, warehouse.engine, claim, error)
+    except Exception as error:
+        # A fault of this program: what it says may hold anything, and trying again would never end.
+        reason = f"{type(error).__name__}: a fault of this program, see the log of run {context.run_id}"
+        with warehouse.engine.begin() as connection:
+            claims.bury(connection, claim.fence, reason, kind=type(error).__name__, error_class=PERMANENT)
+        raise
+    else:
+        context.log.info("%s %d: %s", claim.object_type, claim.object_id, effect.done)
+        # The events are done: a database that was away for a moment makes no failure of that.
+        repeated(warehouse.engine, partial(hasten, error_kind=RetriableStravaError.__name__))
+        if effect.start is not None:
+            _show(context, warehouse.engine, claim, effect.start)
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    tags={LANE_TAG: Lane.LIVE.value, "dagster/priority": "10"},
+)
+def webhook_sync() -> None:
+    """Brings the objects of claimed webhook events up to date."""
+    send_mails(claimed_objects().map(sync_object).collect())
+
+
+def _take_effect(sync: Sync, claim: Claim) -> Effect:
+    if claim.object_type == "athlete":
+        return settle_deauthorization(sync, claim, keep_data=not load_settings().purge_on_deauthorization)
+    return sync_activity(sync, claim)
+
+
+def _settle(context: dg.OpExecutionContext, engine: Engine, claim: Claim, error: StravaPipelineError) -> None:
+    """An event that has to wait waits; what may pass is retried after 1, 2 and 4 s; anything else dies."""
+    with step_faults(context.retry_number):
+        with engine.begin() as connection:
+            waits = _waits(connection, claim, error)
+        if waits:
+            context.log.warning("waiting: %s", error)
+            return
+        if isinstance(error, NeedsReauthorization):
+            # A token was refused, but the grant is good: the athlete is back, or the next token will do.
+            error = RetriableStravaError(str(error), status=error.status, fault=error.fault)
+        if isinstance(error, (RetriableStravaError, DatabaseAway)) and context.retry_number < MAX_RETRIES:
+            raise error
+        outage = _outage(error)
+        if claim.object_type == "athlete" and outage is not None:
+            # What somebody wants to be erased is not given up because nobody can confirm it just now.
+            with engine.begin() as connection:
+                webhook_waits.sit_out(connection, claim.fence, outage, str(error))
+            context.log.warning("waiting: %s", error)
+            return
+    kind, error_class = type(error).__name__, TRANSIENT if isinstance(error, MAY_PASS) else PERMANENT
+    with engine.begin() as connection:
+        claims.bury(connection, claim.fence, str(error), kind=kind, error_class=error_class)
+    metadata: dict[str, Any] = {"kind": kind, "class": error_class, "events": len(claim.events)}
+    raise dg.Failure(description=str(error), metadata=metadata, allow_retries=False) from None
+
+
+def _waits(connection: Connection, claim: Claim, error: StravaPipelineError) -> bool:
+    """Let the events wait if the fault is none of theirs; returns whether it is so."""
+    reason = str(error)
+    match error:
+        case QuotaExhausted():
+            webhook_waits.postpone(connection, claim.fence, error.retry_at, FOR_QUOTA, reason)
+        case AppInactive():
+            until = datetime.now(UTC) + APP_INACTIVE_WAIT
+            webhook_waits.postpone(connection, claim.fence, until, FOR_APP, reason)
+        case AthleteError():
+            return park(connection, claim, error)
+        case NotThereYet():
+            return webhook_waits.await_appearance(connection, claim, error.waiting_for, reason)
+        case _:
+            return False
+    return True
+
+
+def _outage(error: StravaPipelineError) -> str | None:
+    """What is away, if it is that; a token that Strava refuses is an answer."""
+    if isinstance(error, DatabaseAway):
+        return FOR_DATABASE
+    if isinstance(error, RetriableStravaError) and error.status != UNAUTHORIZED:
+        return FOR_STRAVA
+    return None
+
+
+def _show(context: dg.OpExecutionContext, engine: Engine, claim: Claim, start: datetime) -> None:
+    """Show in the athlete's month that something was written there.
+
+    Only a month that was imported as a whole is shown as materialized; in another one, a single activity must not
+    look like all of them.
+    """
+    if not _has_partitions(context.instance, engine, claim.owner_id):
+        return
+    key = cell(claim.owner_id, start)
+    metadata: dict[str, Any] = {"activity": claim.object_id, "cause": claim.events[-1].aspect_type}
+    for name in WRITTEN_ASSETS:
+        imported = str(key) in context.instance.get_materialized_partitions(dg.AssetKey(name))
+        shown = dg.AssetMaterialization if imported else dg.AssetObservation
+        context.log_event(shown(name, partition=key, metadata=metadata))
+
+
+def _has_partitions(instance: dg.DagsterInstance, engine: Engine, athlete_id: int) -> bool:
+    """Whether an athlete has partitions; who has none yet gets them, but for one who has gone meanwhile."""
+
+    def give(connection: Connection) -> None:
+        # An erasure waits for this, and what it leaves to be taken away holds these partitions, too.
+        refuse_rows_of_revoked(connection, [athlete_id])
+        register_athlete(instance, athlete_id)
+
+    if instance.has_dynamic_partition(ATHLETES_NAME, str(athlete_id)):
+        return True
+    try:
+        repeated(engine, give)
+    except NeedsReauthorization:
+        return False
+    return True

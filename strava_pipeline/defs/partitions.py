@@ -1,0 +1,58 @@
+"""Partitions: athlete x month. A month is a UTC month of ``start_date``."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime
+from itertools import groupby
+
+import dagster as dg
+
+from strava_pipeline.settings import load_settings
+from strava_pipeline.warehouse.activities.activity_store import Span
+
+ATHLETE = "athlete"
+MONTH = "month"
+ATHLETES_NAME = "strava_athletes"
+
+athletes_partitions = dg.DynamicPartitionsDefinition(name=ATHLETES_NAME)
+# end_offset: the month that has begun is a partition, too; new activities fall into it.
+months_partitions = dg.MonthlyPartitionsDefinition(
+    start_date=load_settings().history_start.replace(day=1).isoformat(), end_offset=1
+)
+grid_partitions = dg.MultiPartitionsDefinition({ATHLETE: athletes_partitions, MONTH: months_partitions})
+
+
+def cell(athlete_id: int, moment: date) -> dg.MultiPartitionKey:
+    """The partition of an athlete's month that holds ``moment`` (UTC)."""
+    return dg.MultiPartitionKey({ATHLETE: str(athlete_id), MONTH: f"{moment:%Y-%m}-01"})
+
+
+def span_of(key: dg.MultiPartitionKey) -> Span:
+    """The athlete and the time span of a partition."""
+    month = datetime.fromisoformat(key.keys_by_dimension[MONTH]).replace(tzinfo=UTC)
+    return Span(int(key.keys_by_dimension[ATHLETE]), month, next_month(month))
+
+
+def next_month(month: datetime) -> datetime:
+    """The start of the month after the one that starts at ``month``."""
+    return month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+
+
+def spans_by_athlete(keys: Iterable[str]) -> Iterator[tuple[int, dict[Span, dg.MultiPartitionKey]]]:
+    """A run's partitions grouped by athlete, months newest first: a run's range may cross athletes."""
+    cells = {}
+    for key in keys:
+        parsed = grid_partitions.get_partition_key_from_str(str(key))
+        cells[span_of(parsed)] = parsed
+    ordered = sorted(cells, key=lambda span: (span.athlete_id, span.start), reverse=True)
+    for athlete_id, spans in groupby(ordered, key=lambda span: span.athlete_id):
+        yield athlete_id, {span: cells[span] for span in spans}
+
+
+def register_athlete(instance: dg.DagsterInstance, athlete_id: int) -> None:
+    """Give an athlete their partitions; does nothing when they have them."""
+    instance.add_dynamic_partitions(ATHLETES_NAME, [str(athlete_id)])
+
+
+def unregister_athlete(instance: dg.DagsterInstance, athlete_id: int) -> None:
+    """Take an athlete's partitions away; does nothing when they have none."""
+    instance.delete_dynamic_partition(ATHLETES_NAME, str(athlete_id))

@@ -1,0 +1,80 @@
+"""Dagster's handles on Strava and on the warehouse. Neither holds a secret: both read the settings when used."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from pydantic import PrivateAttr
+from sqlalchemy import Engine, text
+
+from strava_pipeline.settings import load_settings
+from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.sync.backfill import Sync, open_sync
+from strava_pipeline.warehouse.mail.mail_queue import any_due
+from strava_pipeline.warehouse.migrate import open_warehouse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+if TYPE_CHECKING:
+    from strava_pipeline.notifications.outbox import Outcome
+
+# A webhook's run rather comes back than holds a slot; a backfill may wait a day for the daily limit.
+MAX_WAIT = {
+    Lane.LIVE: timedelta(minutes=2),
+    Lane.RECONCILE: timedelta(minutes=20),
+    Lane.BACKFILL: timedelta(hours=25),
+}
+
+
+class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only in its stubs
+    """The database of the tables."""
+
+    _engine: Engine | None = PrivateAttr(default=None)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["WarehouseResource"]:  # noqa: ARG002  the signature is Dagster's
+        """Connects for the time of a run."""
+        with open_warehouse(load_settings()) as self._engine:
+            yield self
+        self._engine = None
+
+    @property
+    def engine(self) -> Engine:
+        """The SQLAlchemy engine, while a run is on."""
+        if self._engine is None:
+            raise dg.DagsterInvariantViolationError("the warehouse is open only while a run is on")
+        return self._engine
+
+    def read_frame(self, query: str) -> "pd.DataFrame":
+        """The rows of a query as a frame, with types that keep NULL apart from 0."""
+        import pandas as pd  # noqa: PLC0415  every run's process would load it, and most need no frame
+
+        with self.engine.connect() as connection:
+            return pd.read_sql_query(text(query), connection, dtype_backend="numpy_nullable")
+
+
+class StravaResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see above
+    """Strava's API within the quota, on behalf of connected athletes."""
+
+    warehouse: dg.ResourceDependency[WarehouseResource]
+
+    def sync(self, lane: Lane) -> Sync:
+        """What brings activities up to date, in one lane of the quota."""
+        return open_sync(load_settings(), self.warehouse.engine, lane, MAX_WAIT[lane])
+
+
+class MailerResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see above
+    """The way to athletes' mailboxes."""
+
+    warehouse: dg.ResourceDependency[WarehouseResource]
+
+    def send_due(self) -> "Iterator[Outcome]":
+        """Send the mails that are due; tells of each what became of it."""
+        # A run without mails is spared loading it.
+        if any_due(self.warehouse.engine):
+            from strava_pipeline.notifications.outbox import send_due  # noqa: PLC0415  see above
+
+            yield from send_due(self.warehouse.engine, load_settings())

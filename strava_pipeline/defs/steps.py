@@ -1,0 +1,124 @@
+"""What the assets share: faults into Dagster's retries, months into materializations, columns into schemas."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+from sqlalchemy import Table
+
+from strava_pipeline.defs.markdown import listing
+from strava_pipeline.errors import DatabaseAway, QuotaExhausted, RetriableStravaError, StravaPipelineError
+from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.sync.backfill import SpanResult
+from strava_pipeline.warehouse.activities.activity_store import Span
+
+LANE_TAG = "strava/lane"
+MAX_RETRIES = 3
+# What is computed from stored rows asks Strava for nothing.
+NO_REQUESTS: dict[str, Any] = {"requests": 0}
+
+
+@dataclass
+class Place:
+    """What a step is at: of which athlete, and which months of theirs; a failure names both."""
+
+    athlete_id: int | None = None
+    months: str = ""
+
+    def at_spans(self, *spans: Span) -> None:
+        """Months of one athlete, in any order."""
+        self.athlete_id = spans[0].athlete_id
+        first = f"{min(span.start for span in spans):%Y-%m}"
+        last = f"{max(span.end for span in spans) - timedelta(days=1):%Y-%m}"
+        self.months = first if first == last else f"{first} to {last}"
+
+    def at_athlete(self, athlete_id: int) -> None:
+        """An athlete as a whole."""
+        self.athlete_id, self.months = athlete_id, ""
+
+
+@contextmanager
+def step_faults(retry_number: int) -> Iterator[Place]:
+    """A fault that may pass is retried after 1, 2 and 4 s; any other ends the step at once with place and reason."""
+    place = Place()
+    try:
+        yield place
+    except QuotaExhausted as error:
+        raise _final(error, place, retry_at=error.retry_at.isoformat()) from None
+    except (RetriableStravaError, DatabaseAway) as error:
+        if retry_number >= MAX_RETRIES:
+            raise _final(error, place) from None
+        raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=2**retry_number) from error
+    except StravaPipelineError as error:
+        raise _final(error, place) from None
+
+
+def _final(error: StravaPipelineError, place: Place, **more: str) -> dg.Failure:
+    metadata: dict[str, Any] = {"kind": type(error).__name__} | more
+    description = str(error)
+    if place.athlete_id is not None:
+        metadata["athlete"] = str(place.athlete_id)
+        whose = f"athlete {place.athlete_id}"
+        if place.months:
+            metadata["months"] = place.months
+            whose = f"{whose}, {place.months}"
+        description = f"{whose}: {description}"
+    return dg.Failure(description=description, metadata=metadata, allow_retries=False)
+
+
+def lane_of(context: dg.AssetExecutionContext) -> Lane:
+    """The quota lane that the run's tag names; a run started by hand is a backfill."""
+    return Lane(context.run.tags.get(LANE_TAG, Lane.BACKFILL))
+
+
+def log_month(
+    context: dg.AssetExecutionContext,
+    key: dg.MultiPartitionKey,
+    result: SpanResult,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Show what became of a month, and what it took or looks like."""
+    changed = bool(result.stored or result.deleted or result.quarantined)
+    log_metadata(context, key, span_metadata(result) | dict(more or {}), changed=changed)
+
+
+def log_metadata(
+    context: dg.AssetExecutionContext, key: dg.MultiPartitionKey, metadata: Mapping[str, Any], *, changed: bool
+) -> None:
+    """Show a finished month at once, so that a run that dies later keeps it.
+
+    A month in which nothing was done waits for the end of the step: a run that dies loses nothing with it,
+    and years of empty months would cost more than the rest.
+    """
+    context.add_asset_metadata(metadata, partition_key=str(key))
+    if not context.has_partition_key and changed:
+        context.log_event(dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata))
+
+
+def span_metadata(result: SpanResult) -> dict[str, Any]:
+    """What a materialization shows of its month."""
+    metadata: dict[str, Any] = {"written": result.stored, "unchanged": result.unchanged, "deleted": result.deleted}
+    if result.quarantined:
+        metadata["put aside"] = listing(result.quarantined.values())
+    return metadata
+
+
+def table_metadata(table: Table, lineage: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    """Name and columns of an asset's table, from the same comments that the database holds; and their ``lineage``."""
+    columns = [
+        dg.TableColumn(
+            name=column.name,
+            type=str(column.type).lower(),
+            description=column.comment,
+            constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
+        )
+        for column in table.columns
+    ]
+    return {
+        "dagster/table_name": f"{table.schema}.{table.name}",
+        "dagster/column_schema": dg.TableSchema(columns=columns),
+        **(lineage or {}),
+    }

@@ -1,0 +1,80 @@
+"""The database's logins by name, and the file that keeps the secrets of those that this project makes."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+
+from strava_pipeline import redaction
+from strava_pipeline.errors import ConfigurationError
+
+# Of the embedded Postgres; used by set-up alone.
+SUPERUSER = "postgres"
+SECRET_BYTES = 32
+
+
+class Login(StrEnum):
+    """Who logs in to the database; :mod:`strava_pipeline.warehouse.access.rights` says who may what."""
+
+    OWNER = "strava_owner"
+    """Owns the tables; used by ``migrate``."""
+    PIPELINE = "strava_pipeline"
+    """Reads and writes the tables; used by the bridge, runs and commands."""
+    DAGSTER = "strava_dagster"
+    """Owns Dagster's own database, and has no access to ours."""
+    SQL = "strava_sql"
+    """Reads what the operator may read; used by ``sql``."""
+    SQL_AS_ANALYST = "strava_sql_analyst"
+    """Reads what the analysts' role may read; used by ``sql --as-analyst``."""
+
+
+def embedded_secrets_file(home: Path) -> Path:
+    """Where the secrets of the embedded server's logins are."""
+    return home / "postgres.logins"
+
+
+def made_secrets_file(home: Path) -> Path:
+    """Where the secrets of the logins are that ``migrate`` made in a Postgres of one's own."""
+    return home / "database.logins"
+
+
+def read_secrets(path: Path) -> dict[str, str]:
+    """The secret of each login in the file, none if there is no file; they are kept out of logs from now on."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        raise ConfigurationError(
+            f"{path} does not hold the database's logins any more: remove it, then run strava-pipeline migrate"
+        ) from None
+    for secret in found.values():
+        redaction.keep_out(secret)
+    return {str(login): str(secret) for login, secret in found.items()}
+
+
+def ensure_secrets(path: Path, logins: Iterable[Login]) -> dict[str, str]:
+    """A secret for each login: the one in the file, or a fresh one that is added to it.
+
+    The file is replaced as a whole, so that nobody reads half of it. One process at a time may call this for a file.
+    """
+    there = read_secrets(path)
+    wanted = {login: there.get(login) or secrets.token_urlsafe(SECRET_BYTES) for login in logins}
+    if not wanted.items() <= there.items():
+        _write_whole(path, json.dumps(there | wanted, indent=2))
+    return read_secrets(path)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    partial = path.with_name(f"{path.name}.new")
+    partial.unlink(missing_ok=True)  # a process that died left it
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

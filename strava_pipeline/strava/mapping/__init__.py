@@ -1,0 +1,1 @@
+"""Maps Strava's answers to rows of our tables."""

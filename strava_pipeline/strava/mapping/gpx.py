@@ -1,0 +1,158 @@
+"""An activity as a GPX 1.1 file, built from its detail and its streams, since Strava's API offers none.
+
+Heart rate, cadence and temperature are Garmin's TrackPointExtension v1, power its PowerExtension v1: the schema
+allows no element of GPX's own namespace, and none without one, among the extensions of a point.
+Source: https://www.topografix.com/GPX/1/1/, https://www8.garmin.com/xmlschemas/TrackPointExtensionv1.xsd
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import zip_longest
+from typing import Any
+from xml.etree.ElementTree import Element, SubElement
+
+from gpxpy.gpx import GPX, GPXTrack, GPXTrackPoint, GPXTrackSegment
+
+from strava_pipeline.errors import NotFound
+from strava_pipeline.printable import printable_xml
+from strava_pipeline.strava.mapping.activity import activity_id
+from strava_pipeline.strava.mapping.fields import JsonObject, instant, pick, text
+from strava_pipeline.strava.mapping.streams import stream_row
+
+CREATOR = "strava-pipeline"
+ACTIVITY_PAGE = "https://www.strava.com/activities"
+TRACK_POINT = "http://www.garmin.com/xmlschemas/TrackPointExtension/v1"
+POWER = "http://www.garmin.com/xmlschemas/PowerExtension/v1"
+SCHEMAS = {
+    "http://www.topografix.com/GPX/1/1": "http://www.topografix.com/GPX/1/1/gpx.xsd",
+    TRACK_POINT: "http://www.garmin.com/xmlschemas/TrackPointExtensionv1.xsd",
+    POWER: "http://www.garmin.com/xmlschemas/PowerExtensionv1.xsd",
+}
+POLE_DEGREES = 90.0
+HALF_TURN_DEGREES = 180.0
+# What the extensions' schemas allow; beyond it a sensor has erred.
+HEART_RATES_BPM = range(1, 256)
+CADENCES_RPM = range(255)
+POWERS_W = range(65_536)
+_NOT_XML = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One second of an activity; ``None`` where something was not recorded.
+
+    Units: elapsed s, degrees, elevation m, heart rate beats per minute, cadence turns per minute, °C, W.
+    """
+
+    elapsed: int | None
+    latitude: float | None
+    longitude: float | None
+    elevation: float | None
+    heart_rate: float | None
+    cadence: float | None
+    temperature: float | None
+    power: float | None
+
+    @property
+    def has_position(self) -> bool:
+        """Whether there is a place on earth in it."""
+        return (
+            self.latitude is not None
+            and self.longitude is not None
+            and abs(self.latitude) <= POLE_DEGREES
+            and abs(self.longitude) <= HALF_TURN_DEGREES
+        )
+
+
+def export_gpx(activity: JsonObject, streams: Any) -> str:
+    """The GPX of an activity, from its detail and its streams as Strava answers them.
+
+    A gap in the positions begins a new segment, as GPX wants it. ``NotFound`` without any position,
+    ``RejectedRequest`` for a body that does not map.
+    """
+    number = activity_id(activity)
+    told = pick(activity, _TOLD, f"activity {number}")
+    # The athlete is not told in the file.
+    samples = list(_samples(stream_row(0, number, streams)))
+    if not any(sample.has_position for sample in samples):
+        raise NotFound(f"activity {number} has no GPS positions: there is nothing to export")
+    document = GPX()
+    document.creator = CREATOR
+    document.time = told["start_date"]
+    document.nsmap = {"gpxtpx": TRACK_POINT, "pwr": POWER}
+    document.schema_locations = [part for pair in SCHEMAS.items() for part in pair]
+    document.tracks.append(_track(number, told, samples))
+    return printable_xml(f"{document.to_xml(version='1.1')}\n")
+
+
+def _track(number: int, told: Mapping[str, Any], samples: list[Sample]) -> GPXTrack:
+    track = GPXTrack(name=_for_xml(told["name"]), description=_for_xml(told["description"]))
+    track.type = _for_xml(told["sport_type"] or told["type"])  # type: ignore[assignment]  # gpxpy forgot to say text
+    track.link = f"{ACTIVITY_PAGE}/{number}"
+    within = False
+    for sample in samples:
+        if sample.has_position and not within:
+            track.segments.append(GPXTrackSegment())
+        within = sample.has_position
+        if within:
+            track.segments[-1].points.append(_point(sample, told["start_date"]))
+    return track
+
+
+def _point(sample: Sample, start: datetime | None) -> GPXTrackPoint:
+    # 180 degrees east are 180 degrees west, and only these are allowed.
+    longitude = -HALF_TURN_DEGREES if sample.longitude == HALF_TURN_DEGREES else sample.longitude
+    time = None if start is None or sample.elapsed is None else start + timedelta(seconds=sample.elapsed)
+    point = GPXTrackPoint(latitude=sample.latitude, longitude=longitude, elevation=sample.elevation, time=time)
+    point.extensions = list(_extensions(sample))
+    return point
+
+
+def _extensions(sample: Sample) -> Iterator[Element]:
+    # In the order of the schema.
+    measured = {
+        "atemp": None if sample.temperature is None else f"{sample.temperature:g}",
+        "hr": _within(HEART_RATES_BPM, sample.heart_rate),
+        "cad": _within(CADENCES_RPM, sample.cadence),
+    }
+    if any(measured.values()):
+        element = Element(f"{{{TRACK_POINT}}}TrackPointExtension")
+        for name, value in measured.items():
+            if value:
+                SubElement(element, f"{{{TRACK_POINT}}}{name}").text = value
+        yield element
+    power = _within(POWERS_W, sample.power)
+    if power:
+        element = Element(f"{{{POWER}}}PowerInWatts")
+        element.text = power
+        yield element
+
+
+def _within(allowed: range, value: float | None) -> str | None:
+    return None if value is None or round(value) not in allowed else str(round(value))
+
+
+def _samples(row: JsonObject) -> Iterator[Sample]:
+    """The streams side by side; a shorter one ends in ``None``."""
+    series = [row[name] or [] for name in _SERIES]
+    return (Sample(*values) for values in zip_longest(*series))
+
+
+def _for_xml(value: str | None) -> str | None:
+    """Without what XML cannot hold; ``None`` for nothing."""
+    return _NOT_XML.sub("", value or "") or None
+
+
+# In the order of the fields of a sample.
+_SERIES = ("time", "latitude", "longitude", "altitude", "heartrate", "cadence", "temp", "watts")
+_TOLD: dict[str, Callable[[Any], Any]] = {
+    "name": text,
+    "description": text,
+    "sport_type": text,
+    "type": text,
+    "start_date": instant,
+}

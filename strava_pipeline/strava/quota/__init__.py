@@ -1,0 +1,1 @@
+"""Computes rate windows and the share of each lane."""

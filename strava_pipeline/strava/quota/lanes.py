@@ -1,0 +1,213 @@
+"""How much of a window each lane may use: limits, what is used, and the reserve that keeps live calls moving.
+
+The reserve is what live calls may still need in a window. It shrinks as the window runs out, so that a
+backfill gets the last call of it as well: nothing is left unused. The day's reserve follows the times of day at
+which live calls come: people ride after work, and half of a day's calls may still be due at six in the evening.
+Room for a burst comes on top, as long as enough short windows are left to use it up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import accumulate
+
+from strava_pipeline.settings import QuotaScope, Settings
+from strava_pipeline.strava.quota.windows import APP, Lane, Window
+
+# Of the reserve, this share is closed to a lane.
+RESERVE_SHARE = {Lane.LIVE: 0.0, Lane.RECONCILE: 0.5, Lane.BACKFILL: 1.0}
+SHORT_SHARE = 0.3
+# The day's reserve: so much more than the live calls a busy day still has to come.
+ABOVE_BUSY = 1.3
+BUSY = 0.9
+# Before there is a day to learn from: this many calls, but no more than this share of a small limit.
+FIRST_RESERVE = 300
+FIRST_SHARE = 0.3
+# A burst can use one short window's calls at once; of a small day's limit no more than this share.
+BURST_SHARE = 0.1
+# At an edge it is still too early, be it a window's or where the falling reserve meets what is left.
+_TICK = timedelta(milliseconds=1)
+
+# Live calls still to come, at evenly spaced times of a day from its start to its end.
+BusyDay = Sequence[float]
+
+
+@dataclass(frozen=True)
+class WindowUse:
+    """What is known of one window: calls of ours, calls of others, Strava's limits, and a block (Strava's clock)."""
+
+    window: Window
+    booked: int = 0
+    read_limit: int | None = None
+    read_foreign: int = 0
+    overall_limit: int | None = None
+    overall_foreign: int = 0
+    blocked_until: datetime | None = None
+
+    def share_left(self, now: datetime) -> float:
+        """The share of the window that is still to come, 0 to 1."""
+        return min(1.0, max(0.0, (self.window.ends_at - now).total_seconds() / self.window.length_s))
+
+
+@dataclass(frozen=True)
+class Reserve:
+    """A reserve over its window: what live calls are expected to need from then on, and ``burst`` calls on top.
+
+    ``expected``: calls, at evenly spaced times from the window's start to its end, falling, straight in between.
+    No more are kept than are still ``usable``, a number that falls in a straight line from the window's start.
+    """
+
+    expected: Sequence[float]
+    burst: float = 0.0
+    usable: float = math.inf
+
+    def at(self, share_left: float) -> float:
+        """Calls kept when this share of the window is still to come."""
+        parts = len(self.expected) - 1
+        place = (1 - share_left) * parts
+        before = min(int(place), parts - 1)
+        here, there = self.expected[before], self.expected[before + 1]
+        wanted = here + (there - here) * (place - before) + self.burst
+        return min(wanted, self.usable * share_left) if share_left else 0.0
+
+    def share_left_at(self, calls: float) -> float:
+        """Until when so many calls are kept, as the share of the window that is then still to come."""
+        expected, parts = calls - self.burst, len(self.expected) - 1
+        before = max((place for place, value in enumerate(self.expected) if value >= expected), default=0)
+        passed = float(before)
+        if before < parts:
+            here, there = self.expected[before], self.expected[before + 1]
+            passed += (here - expected) / (here - there)
+        return max(1 - passed / parts, calls / self.usable)
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """The configured limits and whose they are; ``capped`` where the operator set one: Strava's may not exceed it."""
+
+    short: int
+    long: int
+    short_window_s: int
+    long_window_s: int
+    short_capped: bool = False
+    long_capped: bool = False
+    scope: QuotaScope = QuotaScope.APP
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Ceilings:
+        given = settings.model_fields_set
+        return cls(
+            short=settings.quota_short_limit,
+            long=settings.quota_long_limit,
+            short_window_s=settings.quota_short_window_seconds,
+            long_window_s=settings.quota_long_window_seconds,
+            short_capped="quota_short_limit" in given,
+            long_capped="quota_long_limit" in given,
+            scope=settings.quota_scope,
+        )
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Of the short and the long window, s."""
+        return self.short_window_s, self.long_window_s
+
+    def scope_of(self, athlete_id: int | None) -> str:
+        """Under which name a call's windows are kept."""
+        per_athlete = self.scope is QuotaScope.ATHLETE and athlete_id is not None
+        return f"athlete:{athlete_id}" if per_athlete else APP
+
+    def limit(self, use: WindowUse) -> int:
+        """How many reads a window takes: Strava's word, up to the operator's."""
+        long = use.window.length_s == self.long_window_s
+        assumed, capped = (self.long, self.long_capped) if long else (self.short, self.short_capped)
+        if use.read_limit is None:
+            return assumed
+        return min(use.read_limit, assumed) if capped else use.read_limit
+
+    def room(self, use: WindowUse) -> int:
+        """How many more calls fit into a window, of reads and of all calls."""
+        free = self.limit(use) - use.read_foreign - use.booked
+        if use.overall_limit is None:
+            return free
+        return min(free, use.overall_limit - use.overall_foreign - use.booked)
+
+    def reserve(self, use: WindowUse, busy_day: BusyDay | None) -> Reserve:
+        """What live calls may need in a window; ``busy_day``: see :func:`busy`."""
+        limit = self.limit(use)
+        if use.window.length_s == self.short_window_s:
+            return Reserve((SHORT_SHARE * limit, 0.0))
+        burst = min(self.short, BURST_SHARE * limit)
+        usual = (min(FIRST_RESERVE, FIRST_SHARE * limit), 0.0) if busy_day is None else busy_day
+        above = 1.0 if busy_day is None else ABOVE_BUSY
+        return Reserve(
+            expected=tuple(min(limit - burst, above * calls) for calls in usual),
+            burst=burst,
+            usable=(1 - SHORT_SHARE) * self.short * self.long_window_s / self.short_window_s,
+        )
+
+    def open_to(self, lane: Lane, use: WindowUse, busy_day: BusyDay | None, now: datetime) -> int:
+        """How many calls of this lane a window still takes now."""
+        if use.blocked_until is not None and use.blocked_until > now:
+            return 0
+        kept = self.reserve(use, busy_day).at(use.share_left(now))
+        return max(0, math.ceil(self.room(use) - RESERVE_SHARE[lane] * kept))
+
+
+def busy(days: Sequence[Sequence[int]]) -> BusyDay | None:
+    """The 90th percentile of the live calls that a day still has to come, at evenly spaced times of the day.
+
+    ``days``: live calls in each part of a day, a row per day, days without any included. ``None`` without a day.
+    """
+    if not days:
+        return None
+    still_to_come = [[*reversed([*accumulate(reversed(day), initial=0)])] for day in days]
+    return tuple(_percentile(calls) for calls in zip(*still_to_come, strict=True))
+
+
+def _percentile(figures: Sequence[int]) -> float:
+    ordered = sorted(figures)
+    place = BUSY * (len(ordered) - 1)
+    below, above = ordered[math.floor(place)], ordered[math.ceil(place)]
+    return below + (above - below) * (place - math.floor(place))
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """No call before ``until`` (Strava's clock), and why, in words for a person."""
+
+    until: datetime
+    why: str
+
+
+def refusal(
+    uses: Iterable[WindowUse],
+    ceilings: Ceilings,
+    lane: Lane,
+    busy_day: BusyDay | None,
+    now: datetime,
+    margin: timedelta,
+) -> Refusal | None:
+    """Why a call of this lane may not be booked in all of these windows now, or ``None``; times are Strava's."""
+    found = [
+        _lack(use, ceilings, lane, busy_day, now, margin)
+        for use in uses
+        if ceilings.open_to(lane, use, busy_day, now) < 1
+    ]
+    return max(found, key=lambda lack: lack.until, default=None)
+
+
+def _lack(
+    use: WindowUse, ceilings: Ceilings, lane: Lane, busy_day: BusyDay | None, now: datetime, margin: timedelta
+) -> Refusal:
+    window, room = use.window, ceilings.room(use)
+    if use.blocked_until is not None and use.blocked_until > now:
+        return Refusal(use.blocked_until, f"{window.name} is blocked by a 429")
+    if room < 1:
+        begun = window.starts_at <= now
+        return Refusal((window.ends_at if begun else window.starts_at) + margin + _TICK, f"{window.name} is used up")
+    share = ceilings.reserve(use, busy_day).share_left_at(room / RESERVE_SHARE[lane])
+    until = window.ends_at - timedelta(seconds=share * window.length_s) + _TICK
+    return Refusal(until, f"{window.name} has {room} left, kept for more urgent calls")

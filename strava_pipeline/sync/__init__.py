@@ -1,0 +1,1 @@
+"""Brings stored activities up to date with Strava, without Dagster."""

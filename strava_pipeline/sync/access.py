@@ -1,0 +1,46 @@
+"""Access to Strava as this installation has it: tokens and quota in the database, everything else as configured."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+
+from sqlalchemy import Engine
+
+from strava_pipeline.keyring import Keyring
+from strava_pipeline.settings import Settings
+from strava_pipeline.strava import oauth
+from strava_pipeline.strava.client import StravaClient
+from strava_pipeline.strava.http import new_session
+from strava_pipeline.strava.monitor import Watch
+from strava_pipeline.strava.quota.lanes import Ceilings
+from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.strava.transport import Transport
+from strava_pipeline.warehouse.quota.ledger import PostgresLedger
+from strava_pipeline.warehouse.tokens.key_checks import check_keys
+from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
+
+
+def open_tokens(settings: Settings, engine: Engine) -> PostgresTokenStore:
+    """The stored tokens. ``ConfigurationError`` if the configured keys are not the ones they were written with."""
+    keyring = Keyring.parse(settings.required("token_keys"))
+    check_keys(engine, keyring)
+    return PostgresTokenStore(engine, keyring)
+
+
+def open_client(
+    settings: Settings, engine: Engine, lane: Lane, max_wait: timedelta, watch: Watch | None = None
+) -> StravaClient:
+    """The client of a lane, with its tokens and its quota in the database; waits at most ``max_wait``."""
+    session = new_session()
+    return StravaClient(
+        Transport(
+            api_url=settings.api_url,
+            lane=lane,
+            ledger=PostgresLedger(engine, Ceilings.from_settings(settings), watch=watch),
+            tokens=open_tokens(settings, engine),
+            refresh=partial(oauth.refresh, settings, session),
+            max_wait=max_wait,
+            session=session,
+        )
+    )

@@ -1,0 +1,128 @@
+"""From stored samples to stored figures: loads what the analysis needs, and stores all it finds at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date
+from typing import Any
+
+import numpy as np
+import polyline
+from sqlalchemy import Connection, Table
+
+from strava_pipeline.analysis.athlete import DEFAULT_HIGHEST_BPM, Athlete
+from strava_pipeline.analysis.climbs import Slope
+from strava_pipeline.analysis.figures import Analysis, analyse
+from strava_pipeline.analysis.motion import Stop
+from strava_pipeline.analysis.route import Route
+from strava_pipeline.analysis.route_match import Signature, match
+from strava_pipeline.analysis.track import Track, track_from_streams
+from strava_pipeline.warehouse.activities.stream_store import streams_of
+from strava_pipeline.warehouse.analysis.analyses import outing_of, store_analysis
+from strava_pipeline.warehouse.analysis.physiology import physiology_of
+from strava_pipeline.warehouse.analysis.route_matches import Bounds, lock_routes, routes_near
+from strava_pipeline.warehouse.schema import analysis_tables as tables
+
+Row = dict[str, Any]
+ROUTE_COLUMNS = (
+    "route_kind", "south_deg", "west_deg", "north_deg", "east_deg", "left_turns", "right_turns", "route_polyline",
+)  # fmt: skip
+# More faults than this are counted, not listed.
+MOST_FAULTS = 100
+
+
+def analyse_stored(connection: Connection, activity_id: int) -> bool:
+    """Analyse one activity's stored streams and store the results; False if it has none or is gone."""
+    streams = streams_of(connection, activity_id)
+    if streams is None or not streams["point_count"]:
+        return False
+    track = track_from_streams(streams)
+    activity = outing_of(connection, activity_id)
+    if activity is None:
+        return False
+    analysis = analyse(
+        track, athlete_of(connection, streams["athlete_id"], activity.day), power_measured=activity.power_measured
+    )
+    return store_analysis(connection, streams, _figure_row(analysis, track), _parts(connection, streams, analysis))
+
+
+def athlete_of(connection: Connection, athlete_id: int, day: date) -> Athlete:
+    """What the analysis needs to know of an athlete, as it was on a day."""
+    known = physiology_of(connection, athlete_id, day)
+    return Athlete(
+        ftp_w=known.ftp_w,
+        weight_kg=known.weight_kg,
+        highest_bpm=known.highest_bpm or DEFAULT_HIGHEST_BPM,
+        female=known.sex == "F",
+        heart_rate_zones_bpm=known.heart_rate_zones_bpm,
+        power_zones_w=known.power_zones_w,
+    )
+
+
+def _figure_row(analysis: Analysis, track: Track) -> Row:
+    """The columns of ``route_analyses``."""
+    return asdict(analysis.figures) | {
+        "faults": json.dumps([asdict(fault) for fault in analysis.faults[:MOST_FAULTS]]),
+        "grades_m": json.dumps(analysis.grades_m),
+        **_route_row(analysis.route, track),
+    }
+
+
+def _route_row(route: Route | None, track: Track) -> Row:
+    if route is None or track.latitude is None or track.longitude is None:
+        # Named all the same: a column that is left out keeps what an earlier analysis found.
+        return dict.fromkeys(ROUTE_COLUMNS)
+    line = zip(track.latitude[list(route.line)].tolist(), track.longitude[list(route.line)].tolist(), strict=True)
+    return {
+        "route_kind": route.kind,
+        "south_deg": route.south,
+        "west_deg": route.west,
+        "north_deg": route.north,
+        "east_deg": route.east,
+        "left_turns": route.left_turns,
+        "right_turns": route.right_turns,
+        "route_polyline": polyline.encode(list(line)),
+    }
+
+
+def _parts(connection: Connection, streams: Row, analysis: Analysis) -> dict[Table, list[Row]]:
+    """The rows of all other tables."""
+    return {
+        tables.climbs: _numbered(analysis.climbs),
+        tables.descents: _numbered(analysis.descents),
+        tables.stops: _numbered(analysis.stops),
+        tables.power_curve: [asdict(point) for point in analysis.curve],
+        tables.distance_efforts: [asdict(effort) for effort in analysis.distance_efforts],
+        tables.computed_splits: [asdict(split) for split in analysis.splits],
+        tables.zone_times: [asdict(zone) for zone in analysis.zone_times],
+        tables.route_matches: _route_match(connection, streams, analysis.route),
+    }
+
+
+def _numbered(items: Sequence[Slope | Stop]) -> list[Row]:
+    return [{"number": number} | asdict(item) for number, item in enumerate(items, start=1)]
+
+
+def _route_match(connection: Connection, streams: Row, route: Route | None) -> list[Row]:
+    """The route an activity took: one of those before, or a new one."""
+    if route is None or route.signature is None:
+        return []
+    lock_routes(connection, streams["athlete_id"])
+    signature = route.signature
+    row: Row = {"route_id": streams["activity_id"], "reversed": False, "shared": 1.0}
+    near = Bounds(route.south, route.north)
+    for known in routes_near(connection, streams["athlete_id"], streams["activity_id"], near, signature.length_m):
+        theirs = Signature(np.stack((known.latitude, known.longitude), axis=1), known.length_m)
+        found = match(signature, theirs)
+        if found is not None and (row["route_id"] == streams["activity_id"] or found.shared > row["shared"]):
+            row = {
+                "route_id": known.route_id,
+                "reversed": found.reversed != known.reversed,
+                "shared": found.shared,
+            }
+    points = signature.points
+    return [
+        row | {"length_m": signature.length_m, "latitude": points[:, 0].tolist(), "longitude": points[:, 1].tolist()}
+    ]

@@ -1,0 +1,289 @@
+"""Brings activities up to date: fetch, store, analyse, by athlete and span.
+
+Webhooks: :mod:`strava_pipeline.sync.webhook`; the athletes themselves: :mod:`strava_pipeline.sync.athlete`.
+Each activity is committed before the next is asked for, and what is stored and current is skipped, so that
+a run that dies keeps its work and a repeated one sends no request twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError
+from strava_pipeline.settings import Settings
+from strava_pipeline.strava.client import StravaClient
+from strava_pipeline.strava.mapping.activity import detail_rows, digest
+from strava_pipeline.strava.mapping.streams import stream_row
+from strava_pipeline.strava.monitor import Watch
+from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.sync.access import open_client
+from strava_pipeline.sync.listing_buffer import Mapped, read_listing
+from strava_pipeline.sync.pacing import Pace
+from strava_pipeline.warehouse.activities import activity_store as store
+from strava_pipeline.warehouse.activities import quarantine as aside
+from strava_pipeline.warehouse.activities import stream_store
+from strava_pipeline.warehouse.activities.activity_store import Payload, Recording, Span
+from strava_pipeline.warehouse.activities.summary_changes import edited_since_listed, news
+from strava_pipeline.warehouse.analysis.analyses import not_analysed
+from strava_pipeline.warehouse.engine import autocommit, now, repeated
+from strava_pipeline.warehouse.retention import keep_from
+from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
+from strava_pipeline.warehouse.work_leases import only_worker
+
+log = logging.getLogger(__name__)
+
+JsonObject = dict[str, Any]
+Entry = TypeVar("Entry", bound=tuple[int, Any])
+# One activity can answer 500 for days; when several in a row do, it is Strava that is down.
+FAILURES_IN_A_ROW = 3
+# Somebody who crops an activity again and again is done sooner or later.
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Sync:
+    """What bringing activities up to date needs: Strava, the warehouse, and a pace.
+
+    ``watch`` hears of requests and waits; what started before ``keep_from`` is not stored.
+    """
+
+    client: StravaClient
+    engine: Engine
+    pace: Pace
+    watch: Watch = field(default_factory=Watch)
+    keep_from: datetime | None = None
+
+
+def open_sync(settings: Settings, engine: Engine, lane: Lane, max_wait: timedelta) -> Sync:
+    """Everything that bringing activities up to date needs, as configured."""
+    watch = Watch()
+    pace = Pace(settings.import_batch_size, settings.import_batch_interval_seconds, watch=watch)
+    client = open_client(settings, engine, lane, max_wait, watch)
+    return Sync(client, engine, pace, watch, keep_from(settings))
+
+
+@dataclass(frozen=True)
+class SpanResult:
+    """What became of a span: activities ``stored``, ``deleted`` and ``unchanged``; odd ones by id, with the reason.
+
+    ``absent``: listed ones that are not stored, and nothing says why.
+    """
+
+    span: Span
+    stored: int
+    deleted: int = 0
+    unchanged: int = 0
+    absent: int = 0
+    quarantined: dict[int, str] = field(default_factory=dict)
+
+
+def import_summaries(sync: Sync, spans: Sequence[Span], *, allow_mass_delete: bool = False) -> Iterator[SpanResult]:
+    """Replace each of one athlete's spans by what Strava lists, after one listing over all of them.
+
+    A summary that tells nothing new is not written again.
+    """
+    asked_at = asking_at(sync)
+    athlete_id = spans[0].athlete_id
+    whole = Span(athlete_id, min(span.start for span in spans), max(span.end for span in spans))
+    listing = read_listing(athlete_id, sync.client.list_activities(athlete_id, whole.start, whole.end))
+    unplaced = listing.unplaced
+
+    def as_listed(connection: Connection, span: Span, rows: dict[int, Mapped], odd: dict[int, str]) -> SpanResult:
+        kept = {number: row for number, row in rows.items() if sync.keep_from is None or _starts(row) >= sync.keep_from}
+        changed = news(connection, kept)
+        deleted = store.replace_span(
+            connection,
+            span,
+            [row for row, _ in changed.values()],
+            [payload for _, payload in changed.values()],
+            listed=listing.ids,
+            asked_at=asked_at,
+            allow_mass_delete=allow_mass_delete,
+        )
+        store.note_unchanged(connection, kept.keys() - changed.keys(), asked_at)
+        aside.take_back(connection, aside.SUMMARY, list(rows))
+        aside.note_put_aside(connection, whole, aside.SUMMARY, odd)
+        absent, unchanged = store.count_absent(connection, kept, asked_at), len(kept) - len(changed)
+        return SpanResult(span, len(changed), deleted=deleted, unchanged=unchanged, absent=absent, quarantined=odd)
+
+    # The listing has cost requests: a database that is away for a moment must not lose it.
+    repeated(sync.engine, partial(aside.take_back_unlisted, span=whole, odd=listing.ids))
+    for span in spans:
+        rows, odd = listing.within(span.start, span.end)
+        yield repeated(sync.engine, partial(as_listed, span=span, rows=rows, odd=unplaced | odd))
+        unplaced = {}
+
+
+def import_details(sync: Sync, span: Span) -> SpanResult:
+    """Fetch and store the detail of every activity of a span whose stored one is missing or out of date."""
+
+    def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, str]]:
+        return store.without_current_detail(connection, span, only=only)
+
+    def fetch(entry: tuple[int, str]) -> None:
+        _store_detail(sync, span.athlete_id, *entry)
+
+    return _Fetching(sync, span, aside.DETAIL, wanted, fetch).run()
+
+
+def import_streams(sync: Sync, span: Span) -> SpanResult:
+    """Fetch and store the streams a span lacks; what was entered by hand has none and costs no request."""
+    with sync.engine.begin() as connection:
+        by_hand = [entry for entry, manual in store.without_streams(connection, span) if manual]
+        asked_at = now(connection)
+        for entry in by_hand:
+            stream_store.store_streams(connection, stream_row(span.athlete_id, entry, {}), asked_at)
+
+    def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, bool]]:
+        return store.without_streams(connection, span, only=only)
+
+    def fetch(entry: tuple[int, bool]) -> None:
+        _store_streams(sync, span.athlete_id, entry[0])
+
+    fetched = _Fetching(sync, span, aside.STREAMS, wanted, fetch).run()
+    return replace(fetched, stored=fetched.stored + len(by_hand))
+
+
+def analyse_span(engine: Engine, span: Span) -> SpanResult:
+    """Compute the figures of every activity of a span whose streams have none yet."""
+    with autocommit(engine) as connection:
+        wanted = not_analysed(connection, span)
+    for entry in wanted:
+        analyse_activity(engine, entry)
+    return SpanResult(span, stored=len(wanted))
+
+
+def analyse_activity(engine: Engine, activity: int) -> None:
+    """Compute and store the figures of one activity from its stored streams, if it has any."""
+    from strava_pipeline.sync.activity_analysis import analyse_stored  # noqa: PLC0415  loads numerics, which most runs do not need
+
+    with engine.begin() as connection:
+        analyse_stored(connection, activity)
+
+
+def _store_detail(sync: Sync, athlete_id: int, activity: int, listed_digest: str) -> None:
+    for _ in range(ATTEMPTS):
+        asked_at = asking_at(sync)
+        body = sync.client.get_activity(athlete_id, activity)
+        rows = detail_rows(athlete_id, body)
+
+        def keep(connection: Connection) -> bool:
+            # Edited since it was listed, it is the detail of a summary that is yet to come, if the edit lasts.
+            told = digest(body) if edited_since_listed(connection, body) else listed_digest  # noqa: B023  called at once
+            payload = Payload(activity, athlete_id, body, told)  # noqa: B023  called at once
+            stored = store.store_detail(connection, rows, payload, asked_at)  # noqa: B023  called at once
+            aside.take_back(connection, aside.DETAIL, [activity])
+            return stored
+
+        # The answer has cost a request: a database that is away for a moment must not lose it.
+        if repeated(sync.engine, keep):
+            return
+        log.info("activity %d was changed while its detail was fetched", activity)
+
+
+def _store_streams(sync: Sync, athlete_id: int, activity: int) -> None:
+    for _ in range(ATTEMPTS):
+        with autocommit(sync.engine) as connection:
+            recording, asked_at = store.recording_of(connection, activity), now(connection)
+        row = stream_row(athlete_id, activity, sync.client.get_streams(athlete_id, activity))
+        # As with a detail: the answer must not be lost.
+        if repeated(sync.engine, partial(_keep_streams, row=row, recording=recording, asked_at=asked_at)):
+            return
+        log.info("activity %d was changed while its streams were fetched", activity)
+
+
+def _keep_streams(connection: Connection, row: JsonObject, recording: Recording | None, asked_at: datetime) -> bool:
+    """Store streams of a recording; False if the activity has become another one meanwhile."""
+    activity = row["activity_id"]
+    if stream_store.store_streams(connection, row, asked_at, of=recording):
+        aside.take_back(connection, aside.STREAMS, [activity])
+        return True
+    # Otherwise newer ones are stored, or the activity is gone.
+    return recording == store.recording_of(connection, activity)
+
+
+@dataclass(frozen=True)
+class _Fetching(Generic[Entry]):
+    """Fetches activity by activity what a span lacks; an odd one is put aside with its reason, the rest goes on.
+
+    One run at a time is at a span's step, and looks before each request whether it is still wanted: a webhook
+    may have brought it, and a backfill that waits for quota has an old list.
+    """
+
+    sync: Sync
+    span: Span
+    step: str
+    wanted: Callable[..., list[Entry]]
+    fetch: Callable[[Entry], None]
+
+    def run(self) -> SpanResult:
+        if not self._all_wanted():
+            return SpanResult(self.span, stored=0)
+        athlete_id, work = self.span.athlete_id, f"the {self.step} of {self.span.start:%Y-%m}"
+
+        def waits(pause_s: float) -> None:
+            self.sync.watch.waits(f"another run is at {work} of athlete {athlete_id}", None, pause_s)
+            self._refuse_if_revoked()
+
+        with only_worker(self.sync.engine, athlete_id, work, waits):
+            return self._fetch_all()
+
+    def _fetch_all(self) -> SpanResult:
+        stored, in_a_row = 0, 0
+        quarantined: dict[int, str] = {}
+        for number, *_ in self._all_wanted():
+            self.sync.pace.wait(self._refuse_if_revoked)
+            self.sync.watch.tell(None)
+            try:
+                stored += self._fetch_if_wanted(number)
+                in_a_row = 0
+            except NotFound:
+                # Deleted or made private since it was listed: the next listing settles it.
+                log.info("activity %d of athlete %d is no longer there", number, self.span.athlete_id)
+            except (RejectedRequest, RetriableStravaError) as error:
+                in_a_row += 1
+                if in_a_row == FAILURES_IN_A_ROW or not _is_about_one_activity(error):
+                    raise
+                log.warning("put aside: %s", error)
+                quarantined[number] = str(error)
+                with self.sync.engine.begin() as connection:
+                    aside.note_put_aside(connection, self.span, self.step, {number: str(error)})
+        return SpanResult(self.span, stored=stored, quarantined=quarantined)
+
+    def _refuse_if_revoked(self) -> None:
+        refuse_waiting_for_revoked(self.sync.engine, self.span.athlete_id)
+
+    def _fetch_if_wanted(self, number: int) -> bool:
+        with autocommit(self.sync.engine) as connection:
+            entries = self.wanted(connection, number)
+        if not entries:
+            return False
+        self.fetch(entries[0])
+        return True
+
+    def _all_wanted(self) -> list[Entry]:
+        with autocommit(self.sync.engine) as connection:
+            return self.wanted(connection)
+
+
+def _is_about_one_activity(error: RejectedRequest | RetriableStravaError) -> bool:
+    """A 5xx or an answer that does not map, not a dead line or a used-up quota."""
+    return isinstance(error, RejectedRequest) or (type(error) is RetriableStravaError and error.status is not None)
+
+
+def _starts(mapped: Mapped) -> datetime:
+    start: datetime = mapped[0]["start_date"]
+    return start
+
+
+def asking_at(sync: Sync) -> datetime:
+    """The database's time before a request: what orders answers that arrive in another order."""
+    with autocommit(sync.engine) as connection:
+        return now(connection)

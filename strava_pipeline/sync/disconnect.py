@@ -1,0 +1,76 @@
+"""Disconnects an athlete on somebody's word: the grant ends at Strava if that can be done, then all is erased here."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+
+import requests
+import stamina
+from sqlalchemy import Engine
+
+from strava_pipeline.errors import (
+    AthleteError,
+    ConfigurationError,
+    NeedsReauthorization,
+    RetriableStravaError,
+    StravaError,
+)
+from strava_pipeline.settings import Settings
+from strava_pipeline.strava import oauth
+from strava_pipeline.strava.http import new_session
+from strava_pipeline.sync.access import open_tokens
+from strava_pipeline.warehouse.access.operator_audit import Actor
+from strava_pipeline.warehouse.athletes.erasure import Erased, forget_athlete
+from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Departure:
+    """What went here; ``left_at_strava`` says why the grant could not be ended there, None if it was."""
+
+    erased: Erased
+    left_at_strava: str | None
+
+
+def disconnect(settings: Settings, engine: Engine, athlete_id: int, *, keep_data: bool, actor: Actor) -> Departure:
+    """End an athlete's grant and forget the athlete, whatever Strava says to it. ``UnknownAthlete``.
+
+    First at Strava, since that takes the tokens; if the process dies between, doing it again finishes it.
+    """
+    left = _end_grant(settings, engine, athlete_id)
+    if left is not None:
+        log.warning("athlete %d: the grant was not ended at Strava: %s", athlete_id, left)
+    cause = "disconnected by hand" + ("" if left is None else "; the grant was not ended at Strava")
+    erased = forget_athlete(engine, athlete_id, keep_data=keep_data, actor=actor, cause=cause)
+    return Departure(erased, left)
+
+
+def _end_grant(settings: Settings, engine: Engine, athlete_id: int) -> str | None:
+    """Why the grant could not be ended at Strava; None if it was, or was gone before."""
+    session = new_session()
+    try:
+        tokens = open_tokens(settings, engine)
+        for attempt in stamina.retry_context(on=RetriableStravaError, attempts=ATTEMPTS, timeout=None):
+            with attempt:
+                _revoke(settings, session, tokens, athlete_id)
+    except AthleteError:
+        return None  # a grant that is dead cannot be ended
+    except (StravaError, ConfigurationError) as error:
+        return str(error)
+    return None
+
+
+def _revoke(settings: Settings, session: requests.Session, tokens: PostgresTokenStore, athlete_id: int) -> None:
+    pair = tokens.token_pair(athlete_id)
+    try:
+        oauth.revoke(settings, session, pair)
+    except NeedsReauthorization:
+        # Where only an access token ends a grant, it must be one that is good.
+        tokens.refreshed(athlete_id, pair.access_token, partial(oauth.refresh, settings, session))
+        oauth.revoke(settings, session, tokens.token_pair(athlete_id))

@@ -1,0 +1,81 @@
+"""A listing of activities as a whole: what was listed, and the rows of each part of it.
+
+A history of ten thousand activities is listed before its first month is written, since an activity that moved to
+another month must not be taken for a deleted one. Their bodies are kept packed meanwhile, in a tenth of the memory.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from strava_pipeline.errors import RejectedRequest
+from strava_pipeline.strava.mapping.activity import activity_id, as_json, digest, summary_row
+from strava_pipeline.strava.mapping.fields import instant
+from strava_pipeline.warehouse.activities.activity_store import Payload
+
+log = logging.getLogger(__name__)
+
+JsonObject = dict[str, Any]
+Mapped = tuple[JsonObject, Payload]
+
+
+@dataclass(frozen=True)
+class WholeListing:
+    """``ids``: of all that was listed; ``unplaced``: what does not even tell when it starts, with the reason."""
+
+    athlete_id: int
+    ids: set[int] = field(default_factory=set)
+    unplaced: dict[int, str] = field(default_factory=dict)
+    _packed: dict[int, tuple[datetime, bytes]] = field(default_factory=dict)
+
+    def add(self, body: JsonObject) -> None:
+        """``RejectedRequest`` for a body without a usable id."""
+        number = activity_id(body)
+        self.ids.add(number)
+        try:
+            start = instant(body.get("start_date"))
+        except (TypeError, ValueError, OverflowError):
+            self.unplaced[number] = _why_odd(self.athlete_id, body)
+            return
+        self._packed[number] = start, zlib.compress(as_json(body).encode(), 1)
+
+    def within(self, start: datetime, end: datetime) -> tuple[dict[int, Mapped], dict[int, str]]:
+        """Rows and payloads, by id, of what starts in ``[start, end)``; and what does not map, with the reason."""
+        rows: dict[int, Mapped] = {}
+        odd: dict[int, str] = {}
+        for number, (moment, packed) in self._packed.items():
+            if start <= moment < end:
+                body = json.loads(zlib.decompress(packed))
+                try:
+                    rows[number] = summary_row(self.athlete_id, body), _payload(self.athlete_id, body)
+                except RejectedRequest as error:
+                    log.warning("put aside: %s", error)
+                    odd[number] = str(error)
+        return rows, odd
+
+
+def read_listing(athlete_id: int, bodies: Iterable[JsonObject]) -> WholeListing:
+    """All of a listing, read to its end."""
+    listing = WholeListing(athlete_id)
+    for body in bodies:
+        listing.add(body)
+    return listing
+
+
+def _payload(athlete_id: int, body: JsonObject) -> Payload:
+    return Payload(activity_id(body), athlete_id, body, digest(body))
+
+
+def _why_odd(athlete_id: int, body: JsonObject) -> str:
+    try:
+        summary_row(athlete_id, body)
+    except RejectedRequest as error:
+        log.warning("put aside: %s", error)
+        return str(error)
+    return f"activity {activity_id(body)}: its start cannot be read"

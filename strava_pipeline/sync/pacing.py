@@ -1,0 +1,60 @@
+"""Spreads requests over batches, as the operator wants it; the quota is another matter."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from strava_pipeline.strava.monitor import Watch
+
+log = logging.getLogger(__name__)
+
+# Whoever sleeps looks up this often: is the athlete still connected? And tells that the run is alive.
+SLICE_SECONDS = 20.0
+
+
+@dataclass
+class Pace:
+    """``size`` activities per batch, batches at least ``interval_s`` seconds apart, from start to start."""
+
+    size: int
+    interval_s: float
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    watch: Watch = field(default_factory=Watch)
+    _in_batch: int = 0
+    _batch_began: float = 0.0
+
+    @property
+    def seconds_each(self) -> float:
+        """How long an activity takes at least, on average."""
+        return self.interval_s / self.size
+
+    def wait(self, is_still_wanted: Callable[[], None] = lambda: None) -> None:
+        """Called before each activity; sleeps where a new batch must not start yet.
+
+        ``is_still_wanted`` is asked now and then meanwhile; what it raises ends the wait.
+        """
+        if self._in_batch == self.size:
+            self._rest(is_still_wanted)
+            self._in_batch = 0
+        if self._in_batch == 0:
+            self._batch_began = self.clock()
+        self._in_batch += 1
+
+    def _rest(self, is_still_wanted: Callable[[], None]) -> None:
+        ends = self._batch_began + self.interval_s
+        rest = ends - self.clock()
+        if rest <= 0:
+            return
+        log.info("batch of %d activities done: the next one starts in %.0f s", self.size, rest)
+        until = datetime.now(UTC) + timedelta(seconds=rest)
+        while rest > 0:
+            pause = min(rest, SLICE_SECONDS)
+            self.watch.waits(f"pause after a batch of {self.size} activities", until, pause)
+            self.sleep(pause)
+            is_still_wanted()
+            rest = ends - self.clock()

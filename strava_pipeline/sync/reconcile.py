@@ -1,0 +1,118 @@
+"""Finds what Strava never told: one listing of the last days against the tables; differences become events.
+
+They enter the same inbox as deliveries, so that they take effect once, in order, and with the same retries. As with
+deliveries an event is a hint: the activity is fetched, and a deletion is confirmed, before anything changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, and_, case, func, select
+
+from strava_pipeline.strava.mapping.activity import activity_id, digest
+from strava_pipeline.sync.backfill import Sync
+from strava_pipeline.warehouse.activities.activity_store import DETAIL, SUMMARY, Span
+from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.inbox.events import NewEvent, add_events
+from strava_pipeline.warehouse.schema.ops_tables import ACTIVE, payloads, users
+from strava_pipeline.warehouse.schema.tables import activities
+
+SOURCE = "reconcile"
+LOOK_BACK = timedelta(days=7)
+# A ride uploaded in Auckland this minute may start ahead of our clock.
+LOOK_AHEAD = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An activity that Strava lists and we lack, have in an older form, or have although it is gone.
+
+    ``mark``: what makes this difference another one than an earlier one of the same kind.
+    """
+
+    aspect_type: str
+    activity_id: int
+    mark: str
+
+
+def active_athletes(connection: Connection) -> list[int]:
+    """Whose activities can be listed."""
+    return list(
+        connection.execute(select(users.c.athlete_id).where(users.c.state == ACTIVE).order_by(users.c.athlete_id))
+        .scalars()
+        .all()
+    )
+
+
+def reconcile_athlete(sync: Sync, athlete_id: int, subscription_id: int) -> Counter[str]:
+    """List an athlete's last days and put what differs into the inbox; returns how many new events, by aspect.
+
+    A difference that stays is one event, however often it is found.
+    """
+    with sync.engine.connect() as connection:
+        asked_at = now(connection)
+    start = asked_at - LOOK_BACK
+    if sync.keep_from is not None:
+        start = max(start, sync.keep_from)
+    span = Span(athlete_id, start, asked_at + LOOK_AHEAD)
+    listed = {activity_id(body): digest(body) for body in sync.client.list_activities(athlete_id, span.start, span.end)}
+    added: Counter[str] = Counter()
+    with sync.engine.begin() as connection:
+        for difference in find_differences(connection, span, listed, asked_at):
+            event = _event(difference, athlete_id, subscription_id, asked_at)
+            added[difference.aspect_type] += add_events(connection, [event])
+    return +added
+
+
+def find_differences(
+    connection: Connection, span: Span, listed: Mapping[int, str], asked_at: datetime
+) -> list[Difference]:
+    """What a listing of a span (digests by id), asked for at ``asked_at``, has that the tables have not."""
+    summary, detail = payloads.alias("summary"), payloads.alias("detail")
+    # An edit whose webhook came is in the detail alone; once it is taken back the listing is as it was before.
+    known = case(
+        (detail.c.fetched_at >= summary.c.fetched_at, detail.c.digest),
+        else_=func.coalesce(summary.c.digest, detail.c.digest),
+    )
+    rows = connection.execute(
+        select(
+            activities.c.id,
+            activities.c.fetched_at,
+            known.label("known"),
+            span.matches().label("within"),
+        )
+        .outerjoin(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == SUMMARY))
+        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == DETAIL))
+        .where(span.matches() | activities.c.id.in_(listed))
+    ).all()
+    stored = {row.id for row in rows}
+    found = [Difference("create", number, mark) for number, mark in listed.items() if number not in stored]
+    for row in rows:
+        if row.fetched_at > asked_at:
+            continue  # somebody was quicker
+        if row.id not in listed:
+            found.append(Difference("delete", row.id, row.fetched_at.isoformat()))
+        elif listed[row.id] != row.known:
+            found.append(Difference("update", row.id, listed[row.id]))
+    return found
+
+
+def _event(difference: Difference, athlete_id: int, subscription_id: int, asked_at: datetime) -> NewEvent:
+    marks = (SOURCE, athlete_id, difference.activity_id, difference.aspect_type, difference.mark)
+    return NewEvent(
+        event_key=hashlib.sha256(repr(marks).encode()).hexdigest(),
+        subscription_id=subscription_id,
+        object_type="activity",
+        object_id=difference.activity_id,
+        aspect_type=difference.aspect_type,
+        owner_id=athlete_id,
+        event_time=asked_at,
+        updates={},
+        signed=False,
+        source=SOURCE,
+    )

@@ -1,0 +1,74 @@
+"""Keeps an athlete's training load up to date, from the first changed day on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Engine
+
+from strava_pipeline.analysis.training import WEEK, training_days
+from strava_pipeline.warehouse.analysis.training_load import active_days, lock_training_load, replace_days, stored_days
+from strava_pipeline.warehouse.engine import now
+
+Row = dict[str, Any]
+# A load that differs by less is the same: sums come in any order.
+SAME_LOAD = 1e-6
+
+
+def update_training_load(engine: Engine, athlete_id: int, until: date) -> int:
+    """Compute the days from the first changed one up to ``until``, or the last activity; returns how many.
+
+    One transaction under a lock of the athlete: whoever comes second finds nothing changed.
+    """
+    with engine.begin() as connection:
+        lock_training_load(connection, athlete_id)
+        active = active_days(connection, athlete_id)
+        stored = stored_days(connection, athlete_id)
+        days = _days(active, until)
+        kept = _unchanged(days, active, stored)
+        if kept == len(days) == len(stored):
+            return 0
+        before = stored[:kept]
+        rows = _computed(days[kept:], active, before) if kept < len(days) else []
+        moment = now(connection)
+        first = before[-1]["day"] + timedelta(days=1) if before else None
+        replace_days(
+            connection, athlete_id, first, [row | {"athlete_id": athlete_id, "computed_at": moment} for row in rows]
+        )
+    return len(rows)
+
+
+def _days(active: dict[date, tuple[int, float]], until: date) -> list[date]:
+    """Every day from the first with an activity on; none without any."""
+    if not active:
+        return []
+    start, end = min(active), max(until, *active)
+    return [start + timedelta(days=number) for number in range((end - start).days + 1)]
+
+
+def _unchanged(days: Sequence[date], active: dict[date, tuple[int, float]], stored: Sequence[Row]) -> int:
+    """How many of the first days are stored as they are now."""
+    count = 0
+    for day, row in zip(days, stored, strict=False):
+        number, load = active.get(day, (0, 0.0))
+        if row["day"] != day or row["activity_count"] != number or abs(row["load"] - load) > SAME_LOAD:
+            break
+        count += 1
+    return count
+
+
+def _computed(days: Sequence[date], active: dict[date, tuple[int, float]], before: Sequence[Row]) -> list[Row]:
+    results = training_days(
+        np.array([active.get(day, (0, 0.0))[1] for day in days]),
+        fitness=before[-1]["fitness"] if before else 0.0,
+        fatigue=before[-1]["fatigue"] if before else 0.0,
+        before=np.array([row["load"] for row in before[1 - WEEK :]]),
+    )
+    return [
+        {"day": day, "activity_count": active.get(day, (0, 0.0))[0]} | asdict(result)
+        for day, result in zip(days, results, strict=True)
+    ]

@@ -1,0 +1,176 @@
+"""The live path: bring one object up to date under a claim, and mark its events done with the last write.
+
+An event is a hint only. What it says is not believed: the activity is asked for, and so is whether it, or the
+athlete's grant, is really gone. One answer settles all events that were there before it was asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError, StravaPipelineError
+from strava_pipeline.strava.mapping.activity import detail_rows, digest
+from strava_pipeline.strava.mapping.streams import stream_row
+from strava_pipeline.sync.backfill import Sync, asking_at
+from strava_pipeline.warehouse.activities import activity_store as store
+from strava_pipeline.warehouse.activities import announced_changes as activity_news
+from strava_pipeline.warehouse.activities import quarantine as put_aside
+from strava_pipeline.warehouse.activities import stream_store
+from strava_pipeline.warehouse.activities.activity_store import Payload
+from strava_pipeline.warehouse.activities.announced_changes import CLOCKS_DIFFER
+from strava_pipeline.warehouse.activities.tombstones import is_buried, leave_tombstones, take_turns
+from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.inbox.claims import Claim, finish, prove
+from strava_pipeline.warehouse.inbox.events import FOR_ACTIVITY, FOR_STREAMS
+from strava_pipeline.warehouse.mail.mail_queue import announce
+
+log = logging.getLogger(__name__)
+
+
+class NotThereYet(StravaPipelineError):
+    """Strava does not show the activity, or its streams, though it should: ``waiting_for`` says which."""
+
+    def __init__(self, message: str, *, waiting_for: str) -> None:
+        super().__init__(message)
+        self.waiting_for = waiting_for
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a claim's events came to: when the activity starts (UTC), if it is or was stored, and what was done."""
+
+    start: datetime | None
+    done: str
+
+
+def sync_activity(sync: Sync, claim: Claim) -> Effect:
+    """Fetch, store and analyse a claimed activity, or delete it if it is gone.
+
+    ``NotThereYet``, ``FencedOut`` if a newer claim has it, or an error below ``StravaError``.
+    """
+    effect = _take_at_its_word(sync, claim)
+    if effect is not None:
+        return effect
+    asked_at = asking_at(sync)
+    try:
+        start = _bring_detail(sync, claim, asked_at)
+    except NotFound as error:
+        return _gone(sync, claim, asked_at, error)
+    _bring_samples(sync, claim)
+    return Effect(start, "stored")
+
+
+def _take_at_its_word(sync: Sync, claim: Claim) -> Effect | None:
+    """Apply signed updates that say all there is to know; ``None`` if Strava has to be asked."""
+    changes = activity_news.announced(claim.events)
+    if changes is None:
+        return None
+    with sync.engine.begin() as connection:
+        prove(connection, claim.fence)
+        take_turns(connection, claim.owner_id)
+        start = activity_news.apply(connection, claim.owner_id, claim.object_id, changes)
+        if start is None:
+            return None
+        finish(connection, claim.fence)
+    return Effect(start, "updated from the event")
+
+
+def _bring_detail(sync: Sync, claim: Claim, asked_at: datetime) -> datetime:
+    """Store the detail, unless an earlier try of these events has; returns when the activity starts (UTC)."""
+    newest = max(event.received_at for event in claim.events)
+    with sync.engine.connect() as connection:
+        start = store.start_of_current(connection, claim.owner_id, claim.object_id, newest)
+    if start is not None:
+        return start
+    body = sync.client.get_activity(claim.owner_id, claim.object_id)
+    _check_owner(claim, body)
+    rows = detail_rows(claim.owner_id, body)
+    with sync.engine.begin() as connection:
+        prove(connection, claim.fence)
+        payload = Payload(claim.object_id, claim.owner_id, body, digest(body))
+        if not store.store_detail(connection, rows, payload, asked_at):
+            # What is newer may be a summary, or a deletion: neither holds what this event asks for.
+            raise RetriableStravaError(f"activity {claim.object_id} was changed while it was fetched")
+        put_aside.take_back(connection, put_aside.DETAIL, [claim.object_id])
+    found: datetime = rows.activity["start_date"]
+    return found
+
+
+def _check_owner(claim: Claim, body: dict[str, Any]) -> None:
+    """An event may name an athlete who can see the activity but does not own it."""
+    athlete = body.get("athlete")
+    owner = athlete.get("id") if isinstance(athlete, dict) else None
+    if owner is not None and owner != claim.owner_id:
+        raise RejectedRequest(f"activity {claim.object_id} is not athlete {claim.owner_id}'s: nothing was stored")
+
+
+def _bring_samples(sync: Sync, claim: Claim) -> None:
+    """Fetch streams where they are missing, analyse them, and mark the events done, in one transaction."""
+    # Its numerics take their time to load: whoever has nothing to analyse is spared it.
+    from strava_pipeline.sync.activity_analysis import analyse_stored  # noqa: PLC0415  see above
+
+    activity = claim.object_id
+    with sync.engine.connect() as connection:
+        samples = stream_store.samples_of(connection, activity)
+        recording, asked_at = store.recording_of(connection, activity), now(connection)
+    row = None
+    if samples.missing:
+        row = stream_row(claim.owner_id, activity, {} if samples.by_hand else _streams(sync, claim))
+        if samples.expected and not row["point_count"]:
+            told = f"streams of activity {activity} of athlete {claim.owner_id}: Strava has none yet"
+            raise NotThereYet(told, waiting_for=FOR_STREAMS)
+    with sync.engine.begin() as connection:
+        prove(connection, claim.fence)
+        if recording != store.recording_of(connection, activity):
+            raise RetriableStravaError(f"activity {activity} was changed while its streams were fetched")
+        if row is not None:
+            stream_store.store_streams(connection, row, asked_at)
+            put_aside.take_back(connection, put_aside.STREAMS, [activity])
+        analyse_stored(connection, activity)
+        announce(connection, claim.fence)
+        finish(connection, claim.fence)
+
+
+def _streams(sync: Sync, claim: Claim) -> Any:
+    try:
+        return sync.client.get_streams(claim.owner_id, claim.object_id)
+    except NotFound as error:
+        raise NotThereYet(str(error), waiting_for=FOR_STREAMS) from error
+
+
+def _gone(sync: Sync, claim: Claim, asked_at: datetime, error: NotFound) -> Effect:
+    """Strava says 404: the end of a deleted activity, or an activity that has yet to appear."""
+    if not error.fault.message:
+        # A page of HTML, perhaps of some proxy, is no word of Strava's.
+        raise RetriableStravaError(str(error), status=error.status) from error
+    with sync.engine.begin() as connection:
+        prove(connection, claim.fence)
+        take_turns(connection, claim.owner_id)
+        if "delete" in claim.aspects:
+            start = _delete(connection, claim, asked_at)
+        elif is_buried(connection, claim.owner_id, claim.object_id, _newest(claim) - CLOCKS_DIFFER):
+            start = None
+        else:
+            raise NotThereYet(str(error), waiting_for=FOR_ACTIVITY) from error
+        finish(connection, claim.fence)
+    return Effect(start, "deleted")
+
+
+def _newest(claim: Claim) -> datetime:
+    """When the last of the claim's events happened, as Strava says."""
+    return max(event.event_time for event in claim.events)
+
+
+def _delete(connection: Connection, claim: Claim, asked_at: datetime) -> datetime | None:
+    """Delete what is stored, if it is the athlete's and no newer answer; leave a tombstone."""
+    start = store.start_of(connection, claim.owner_id, claim.object_id)
+    if start is not None:
+        store.delete_activities(connection, [claim.object_id])
+    if start is not None or not store.is_stored(connection, claim.object_id):
+        leave_tombstones(connection, claim.owner_id, [claim.object_id], asked_at, "deleted at Strava")
+    return start

@@ -1,0 +1,45 @@
+"""The log of what people did to athletes and events, and on whose word."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from sqlalchemy import Connection, insert
+
+from strava_pipeline.printable import printable
+from strava_pipeline.warehouse.schema.ops_tables import operator_audit
+
+LONGEST_SUBJECT = 100
+
+
+class Actor(StrEnum):
+    """On whose word something was done."""
+
+    OPERATOR = "operator"
+    ATHLETE = "athlete"
+    COMMAND = "command"
+    STRAVA = "strava"
+
+
+def note_action(
+    connection: Connection,
+    actor: Actor,
+    action: str,
+    subject: str | None,
+    *,
+    ok: bool = True,
+    detail: str | None = None,
+) -> None:
+    """One row in the log; ``detail`` holds cause and extent, never health data, never a secret.
+
+    Both texts may hold words from outside: they are made printable, and cut.
+    """
+    connection.execute(
+        insert(operator_audit).values(
+            actor=actor,
+            action=action,
+            subject=None if subject is None else printable(subject, LONGEST_SUBJECT),
+            outcome="ok" if ok else "failed",
+            detail=None if detail is None else printable(detail),
+        )
+    )

@@ -1,0 +1,1 @@
+"""Stores activities, their details and samples."""

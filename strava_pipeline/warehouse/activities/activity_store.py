@@ -1,0 +1,289 @@
+"""Activities and everything that hangs on one: stored, replaced by month, and deleted together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, select, update
+
+from strava_pipeline.errors import WarehouseError
+from strava_pipeline.strava.mapping.activity import DetailRows, as_json
+from strava_pipeline.warehouse.activities.tombstones import gone_since, leave_tombstones, take_turns
+from strava_pipeline.warehouse.athletes.profiles import store_gear
+from strava_pipeline.warehouse.bulk import replace_parts, upsert
+from strava_pipeline.warehouse.engine import plan_for_now
+from strava_pipeline.warehouse.inbox.events import LAUNCHED
+from strava_pipeline.warehouse.schema.analysis_tables import ANALYSIS_TABLES
+from strava_pipeline.warehouse.schema.columns import among
+from strava_pipeline.warehouse.schema.history_tables import put_aside
+from strava_pipeline.warehouse.schema.ops_tables import payloads, webhook_events
+from strava_pipeline.warehouse.schema.tables import (
+    activities,
+    activity_streams,
+    best_efforts,
+    laps,
+    photos,
+    segment_efforts,
+    segments,
+    splits,
+)
+
+Row = dict[str, Any]
+SUMMARY = "summary"
+DETAIL = "detail"
+SUMMARIZED = 2
+DEPENDENT_TABLES = (
+    laps,
+    splits,
+    best_efforts,
+    segment_efforts,
+    photos,
+    activity_streams,
+    *ANALYSIS_TABLES,
+    payloads,
+    put_aside,
+)
+# Guard against an answer that wrongly lists next to nothing.
+MASS_DELETE_FROM = 10
+MASS_DELETE_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Span:
+    """Activities of one athlete that start in ``[start, end)`` (UTC)."""
+
+    athlete_id: int
+    start: datetime
+    end: datetime
+
+    def matches(self) -> ColumnElement[bool]:
+        return and_(
+            activities.c.athlete_id == self.athlete_id,
+            activities.c.start_date >= self.start,
+            activities.c.start_date < self.end,
+        )
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What tells one recording of an activity from another: a crop, or a corrected start, gives new streams."""
+
+    start_date: datetime
+    elapsed_time: int | None
+
+
+@dataclass(frozen=True)
+class Payload:
+    """One raw answer about an activity, and the digest of what makes it current."""
+
+    activity_id: int
+    athlete_id: int
+    body: Row
+    digest: str
+
+
+def replace_span(
+    connection: Connection,
+    span: Span,
+    rows: Sequence[Row],
+    bodies: Sequence[Payload],
+    *,
+    listed: Collection[int],
+    asked_at: datetime,
+    allow_mass_delete: bool,
+) -> int:
+    """Make the stored activities of a span those in ``rows``; returns how many were deleted.
+
+    ``listed``: ids Strava listed at all, which are not deleted even if they start elsewhere or did not map.
+    What was stored after ``asked_at`` stays.
+    ``WarehouseError`` if suspiciously much would vanish.
+    """
+    plan_for_now(connection)
+    take_turns(connection, span.athlete_id)
+    stored = connection.execute(
+        select(activities.c.id).where(span.matches(), activities.c.fetched_at <= asked_at).with_for_update()
+    )
+    present = set(stored.scalars())
+    gone = present - set(listed)
+    if len(present) >= MASS_DELETE_FROM and len(gone) > MASS_DELETE_SHARE * len(present) and not allow_mass_delete:
+        raise WarehouseError(
+            f"Strava lists only {len(present) - len(gone)} of athlete {span.athlete_id}'s {len(present)} stored"
+            f" activities from {span.start:%Y-%m-%d} on: nothing was deleted; if that is right, run again with"
+            " allow_mass_delete"
+        )
+    delete_activities(connection, gone)
+    leave_tombstones(connection, span.athlete_id, gone, asked_at, "no longer listed")
+    buried = gone_since(connection, [row["id"] for row in rows], asked_at)
+    kept = [row for row in rows if row["id"] not in buried]
+    fresh = [row | {"fetched_at": asked_at, "resource_state": SUMMARIZED} for row in kept]
+    _drop_changed_recordings(connection, fresh)
+    upsert(connection, activities, fresh, newer_by="fetched_at", only_new={"resource_state"}, alone=True)
+    listed_bodies = [payload for payload in bodies if payload.activity_id not in buried]
+    store_payloads(connection, SUMMARY, listed_bodies, asked_at)
+    return len(gone)
+
+
+def note_unchanged(connection: Connection, activity_ids: Collection[int], asked_at: datetime) -> None:
+    """Strava told nothing new of these: an answer asked for before that is old all the same, and stays out.
+
+    Only where an event has one fetched just now; the others are not written for that.
+    """
+    being_fetched = exists().where(webhook_events.c.object_id == activities.c.id, webhook_events.c.state == LAUNCHED)
+    connection.execute(
+        update(activities)
+        .where(among(activities.c.id, activity_ids), activities.c.fetched_at < asked_at, being_fetched)
+        .values(fetched_at=asked_at)
+    )
+
+
+def store_detail(connection: Connection, rows: DetailRows, payload: Payload, asked_at: datetime) -> bool:
+    """Store one activity with its laps, splits and efforts; False if something newer is known already."""
+    take_turns(connection, payload.athlete_id)
+    if gone_since(connection, [payload.activity_id], asked_at):
+        return False
+    activity = rows.activity | {"fetched_at": asked_at}
+    _drop_changed_recordings(connection, [activity])
+    if not upsert(connection, activities, [activity], newer_by="fetched_at"):
+        return False
+    store_parts(connection, payload.activity_id, rows, asked_at)
+    store_payloads(connection, DETAIL, [payload], asked_at)
+    return True
+
+
+def store_parts(connection: Connection, activity_id: int, rows: DetailRows, asked_at: datetime) -> None:
+    """Make what hangs on an activity exactly ``rows``, and store the gear and the segments it used."""
+    photo_rows = [photo | {"urls": json.dumps(photo["urls"])} for photo in rows.photos]
+    parts = {
+        laps: rows.laps,
+        splits: rows.splits,
+        best_efforts: rows.best_efforts,
+        segment_efforts: rows.segment_efforts,
+        photos: photo_rows,
+    }
+    replace_parts(connection, activity_id, parts)
+    # Shared by all athletes: in one order, so that two transactions wait for each other on one side only.
+    touched = [row | {"fetched_at": asked_at} for row in sorted(rows.segments, key=lambda row: int(row["id"]))]
+    upsert(connection, segments, touched, newer_by="fetched_at", rewrite_same=False)
+    store_gear(connection, sorted(rows.gear, key=lambda row: str(row["id"])), asked_at)
+
+
+def store_payloads(connection: Connection, kind: str, bodies: Sequence[Payload], asked_at: datetime) -> None:
+    """Keep raw answers, so that the tables can be rebuilt from them; call it after storing their activities."""
+    rows = [
+        {
+            "activity_id": payload.activity_id,
+            "kind": kind,
+            "athlete_id": payload.athlete_id,
+            "body": as_json(payload.body),
+            "digest": payload.digest,
+            "fetched_at": asked_at,
+        }
+        for payload in bodies
+    ]
+    upsert(connection, payloads, rows, newer_by="fetched_at", alone=True, checked=True)
+
+
+def delete_activities(connection: Connection, activity_ids: Collection[int]) -> None:
+    """Delete activities with all that hangs on them."""
+    if not activity_ids:
+        return
+    # Whoever adds to one of them holds its row: wait for that before anything is deleted.
+    connection.execute(select(activities.c.id).where(among(activities.c.id, activity_ids)).with_for_update())
+    for table in DEPENDENT_TABLES:
+        connection.execute(delete(table).where(among(table.c.activity_id, activity_ids)))
+    connection.execute(delete(activities).where(among(activities.c.id, activity_ids)))
+
+
+def without_current_detail(connection: Connection, span: Span, *, only: int | None = None) -> list[tuple[int, str]]:
+    """Activities whose detail is missing or older than a change, newest first, each with its digest.
+
+    ``only``: whether this one is among them.
+    """
+    summary, detail = payloads.alias("summary"), payloads.alias("detail")
+    query = (
+        select(activities.c.id, summary.c.digest)
+        .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == SUMMARY))
+        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == DETAIL))
+        .where(span.matches(), detail.c.digest.is_distinct_from(summary.c.digest), *_only(only))
+        .order_by(activities.c.start_date.desc())
+    )
+    return [(row.id, row.digest) for row in connection.execute(query)]
+
+
+def without_streams(connection: Connection, span: Span, *, only: int | None = None) -> list[tuple[int, bool]]:
+    """Activities without stored streams, newest first, each with whether it was entered by hand.
+
+    ``only``: whether this one is among them.
+    """
+    query = (
+        select(activities.c.id, case((activities.c.manual, True), else_=False))
+        .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
+        .where(span.matches(), activity_streams.c.activity_id.is_(None), *_only(only))
+        .order_by(activities.c.start_date.desc())
+    )
+    return [(row[0], row[1]) for row in connection.execute(query)]
+
+
+def start_of(connection: Connection, athlete_id: int, activity_id: int) -> datetime | None:
+    """When a stored activity of this athlete starts (UTC)."""
+    return connection.execute(
+        select(activities.c.start_date).where(activities.c.id == activity_id, activities.c.athlete_id == athlete_id)
+    ).scalar_one_or_none()
+
+
+def recording_of(connection: Connection, activity_id: int) -> Recording | None:
+    """What is stored of an activity now; ``None``: it is not."""
+    found = connection.execute(
+        select(activities.c.start_date, activities.c.elapsed_time).where(activities.c.id == activity_id)
+    ).first()
+    return None if found is None else Recording(*found)
+
+
+def _only(activity_id: int | None) -> list[ColumnElement[bool]]:
+    return [] if activity_id is None else [activities.c.id == activity_id]
+
+
+def is_stored(connection: Connection, activity_id: int) -> bool:
+    """Whether an activity is stored, whoever it belongs to."""
+    return connection.execute(select(activities.c.id).where(activities.c.id == activity_id)).first() is not None
+
+
+def count_absent(connection: Connection, listed: Collection[int], asked_at: datetime) -> int:
+    """How many listed activities are neither stored nor known to be gone since ``asked_at``: none, if all is well."""
+    stored = connection.execute(select(activities.c.id).where(among(activities.c.id, listed)))
+    missing = set(listed).difference(stored.scalars())
+    return len(missing - gone_since(connection, missing, asked_at))
+
+
+def start_of_current(connection: Connection, athlete_id: int, activity_id: int, since: datetime) -> datetime | None:
+    """When an activity starts (UTC) whose stored detail was asked for after ``since``; ``None`` without one."""
+    query = (
+        select(activities.c.start_date)
+        .join(payloads, and_(payloads.c.activity_id == activities.c.id, payloads.c.kind == DETAIL))
+        .where(activities.c.id == activity_id, activities.c.athlete_id == athlete_id, payloads.c.fetched_at > since)
+    )
+    return connection.execute(query).scalar_one_or_none()
+
+
+def _drop_changed_recordings(connection: Connection, rows: Sequence[Row]) -> None:
+    """Streams of an activity that was cropped or moved are no longer its streams: have them fetched anew."""
+    fresh = {row["id"]: (row["start_date"], row["elapsed_time"]) for row in rows}
+    stored = connection.execute(
+        select(activities.c.id, activities.c.start_date, activities.c.elapsed_time, activities.c.fetched_at).where(
+            among(activities.c.id, fresh)
+        )
+    )
+    asked = {row["id"]: row["fetched_at"] for row in rows}
+    changed = [
+        row.id
+        for row in stored
+        if (row.start_date, row.elapsed_time) != fresh[row.id] and row.fetched_at <= asked[row.id]
+    ]
+    if not changed:
+        return
+    for table in (activity_streams, *ANALYSIS_TABLES):
+        connection.execute(delete(table).where(among(table.c.activity_id, changed)))

@@ -1,0 +1,72 @@
+"""Activities that could not be stored: which, why, and since when. Storing one takes it off the list."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import Connection, delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from strava_pipeline.printable import printable
+from strava_pipeline.warehouse.activities.activity_store import Span
+from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
+from strava_pipeline.warehouse.schema.columns import among
+from strava_pipeline.warehouse.schema.history_tables import put_aside
+
+SUMMARY = "summary"
+DETAIL = "detail"
+STREAMS = "streams"
+
+
+def note_put_aside(connection: Connection, span: Span, step: str, reasons: Mapping[int, str]) -> None:
+    """Activities met in a span that could not be stored, each with its reason."""
+    if not reasons:
+        return
+    refuse_rows_of_revoked(connection, [span.athlete_id])
+    moment = now(connection)
+    values = [
+        {
+            "activity_id": activity,
+            "step": step,
+            "athlete_id": span.athlete_id,
+            "reason": printable(reason),
+            "span_start": span.start,
+            "span_end": span.end,
+            "since": moment,
+            "tried_at": moment,
+        }
+        for activity, reason in sorted(reasons.items())
+    ]
+    adding = insert(put_aside)
+    changes = {name: adding.excluded[name] for name in ("reason", "span_start", "span_end", "tried_at")}
+    connection.execute(adding.on_conflict_do_update(index_elements=["activity_id", "step"], set_=changes), values)
+
+
+def take_back(connection: Connection, step: str, activity_ids: Collection[int]) -> None:
+    """These have been stored, or are gone."""
+    if activity_ids:
+        connection.execute(
+            delete(put_aside).where(put_aside.c.step == step, among(put_aside.c.activity_id, activity_ids))
+        )
+
+
+def take_back_unlisted(connection: Connection, span: Span, odd: Collection[int]) -> None:
+    """A listing of a whole span had these ``odd`` summaries: others that were met within it are no longer odd."""
+    connection.execute(
+        delete(put_aside).where(
+            put_aside.c.step == SUMMARY,
+            put_aside.c.athlete_id == span.athlete_id,
+            put_aside.c.span_start >= span.start,
+            put_aside.c.span_end <= span.end,
+            put_aside.c.activity_id.not_in(odd),
+        )
+    )
+
+
+def count_put_aside(connection: Connection) -> dict[int, int]:
+    """How many activities of each athlete are put aside, by athlete; none for those without any."""
+    query = select(put_aside.c.athlete_id, func.count(put_aside.c.activity_id.distinct())).group_by(
+        put_aside.c.athlete_id
+    )
+    return {row[0]: row[1] for row in connection.execute(query)}

@@ -1,0 +1,143 @@
+"""Rebuilds the tables of activities from the stored raw answers, without one request.
+
+For whenever the mapping changes: a column is new, or a field was read wrongly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, Engine, func, or_, select, update
+
+from strava_pipeline.errors import RejectedRequest
+from strava_pipeline.strava.mapping.activity import COUNTERS, DetailRows, detail_rows, summary_row
+from strava_pipeline.warehouse.activities.activity_store import DETAIL, SUMMARIZED, SUMMARY, store_parts
+from strava_pipeline.warehouse.bulk import upsert
+from strava_pipeline.warehouse.engine import repeated
+from strava_pipeline.warehouse.schema.columns import among
+from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.tables import activities
+
+BATCH = 200
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Remapped:
+    """One batch: the last activity of it, how many were rebuilt, and by id those that do not map, with the reason."""
+
+    last_id: int
+    rebuilt: int
+    odd: dict[int, str]
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """The stored answers about one activity, mapped."""
+
+    summary: Row | None
+    detail: tuple[DetailRows, datetime] | None
+    newest: str
+    same_digest: bool
+    fetched_at: datetime
+
+    def row(self) -> Row:
+        """The row of ``activities``: the later answer on top of the other.
+
+        While the detail is the one of this summary it knows better, of some rides the length; but for the counters.
+        """
+        if self.detail is None:
+            return (self.summary or {}) | {"resource_state": SUMMARIZED}
+        detail = self.detail[0].activity
+        if self.summary is None or self.newest == DETAIL:
+            return (self.summary or {}) | detail
+        if self.same_digest:
+            return detail | {name: self.summary[name] for name in COUNTERS}
+        return detail | self.summary
+
+
+def remap(engine: Engine, *, before: datetime, athlete_id: int | None = None, batch: int = BATCH) -> Iterator[Remapped]:
+    """Rebuild every activity that was not re-mapped since ``before`` (UTC), each batch committed before the next.
+
+    The same ``before`` goes on where a re-map was interrupted. What is the same already is not written again.
+    An activity that does not map keeps its rows.
+    """
+    after = 0
+    while True:
+        done = repeated(engine, partial(_remap_batch, before=before, athlete_id=athlete_id, after=after, size=batch))
+        if done is None:
+            return
+        yield done
+        after = done.last_id
+
+
+def _remap_batch(
+    connection: Connection, *, before: datetime, athlete_id: int | None, after: int, size: int
+) -> Remapped | None:
+    ids = _next_ids(connection, before, athlete_id, after, size)
+    if not ids:
+        return None
+    # Whoever deletes or stores one of them waits, or has gone before: what is read after this is the newest.
+    connection.execute(
+        select(activities.c.id).where(among(activities.c.id, ids)).order_by(activities.c.id).with_for_update()
+    )
+    stored = (
+        select(payloads).where(among(payloads.c.activity_id, ids)).order_by(payloads.c.fetched_at).with_for_update()
+    )
+    found, odd = _map(connection.execute(stored).mappings().all())
+    detailed = {number: answers for number, answers in found.items() if answers.detail is not None}
+    for numbers in (detailed.keys(), found.keys() - detailed.keys()):
+        # Two lots: all rows of one have the same columns.
+        rows = [found[number].row() | {"fetched_at": found[number].fetched_at} for number in numbers]
+        upsert(connection, activities, rows, only_new={"fetched_at"}, rewrite_same=False)
+    for number, answers in detailed.items():
+        if answers.detail is not None:
+            rows_of_parts, fetched_at = answers.detail
+            store_parts(connection, number, rows_of_parts, fetched_at)
+    connection.execute(
+        update(payloads).where(among(payloads.c.activity_id, found)).values(mapped_at=func.clock_timestamp())
+    )
+    return Remapped(ids[-1], len(found), odd)
+
+
+def _next_ids(connection: Connection, before: datetime, athlete_id: int | None, after: int, size: int) -> list[int]:
+    query = (
+        select(payloads.c.activity_id)
+        .where(payloads.c.activity_id > after, or_(payloads.c.mapped_at.is_(None), payloads.c.mapped_at < before))
+        .distinct()
+        .order_by(payloads.c.activity_id)
+        .limit(size)
+    )
+    if athlete_id is not None:
+        query = query.where(payloads.c.athlete_id == athlete_id)
+    return list(connection.execute(query).scalars())
+
+
+def _map(stored: Sequence[Any]) -> tuple[dict[int, _Answers], dict[int, str]]:
+    """Payloads, oldest first, as rows by activity; those that do not map, with the reason."""
+    by_activity: dict[int, dict[str, Any]] = {}
+    for payload in stored:
+        by_activity.setdefault(payload["activity_id"], {})[payload["kind"]] = payload
+    found: dict[int, _Answers] = {}
+    odd: dict[int, str] = {}
+    for number, payload_by_kind in by_activity.items():
+        try:
+            found[number] = _mapped(payload_by_kind)
+        except RejectedRequest as error:
+            odd[number] = str(error)
+    return found, odd
+
+
+def _mapped(payload_by_kind: Mapping[str, Any]) -> _Answers:
+    summary, detail = payload_by_kind.get(SUMMARY), payload_by_kind.get(DETAIL)
+    return _Answers(
+        summary=None if summary is None else summary_row(summary["athlete_id"], summary["body"]),
+        detail=None if detail is None else (detail_rows(detail["athlete_id"], detail["body"]), detail["fetched_at"]),
+        newest=list(payload_by_kind)[-1],
+        same_digest=summary is not None and detail is not None and summary["digest"] == detail["digest"],
+        fetched_at=max(payload["fetched_at"] for payload in payload_by_kind.values()),
+    )

@@ -1,0 +1,82 @@
+"""Streams: the samples of each activity."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, false, func, or_, select
+
+from strava_pipeline.warehouse.activities.activity_store import Recording, recording_of
+from strava_pipeline.warehouse.bulk import upsert
+from strava_pipeline.warehouse.schema.tables import activities, activity_streams
+
+Row = dict[str, Any]
+
+
+def store_streams(connection: Connection, row: Row, asked_at: datetime, of: Recording | None = None) -> bool:
+    """Store one activity's streams; False if newer ones are stored already, or the activity was deleted.
+
+    ``of``: the recording they were asked for. If the activity has another one by now, they may be those of the old
+    one, and are not stored either.
+    """
+    if not keep_activity(connection, row["activity_id"]):
+        return False
+    if of is not None and recording_of(connection, row["activity_id"]) != of:
+        return False
+    other = None if row["other"] is None else json.dumps(row["other"])
+    stored = row | {"other": other, "fetched_at": asked_at}
+    return upsert(connection, activity_streams, [stored], newer_by="fetched_at") > 0
+
+
+def streams_of(connection: Connection, activity_id: int) -> Row | None:
+    """The row of one activity's streams."""
+    found = connection.execute(select(activity_streams).where(activity_streams.c.activity_id == activity_id)).first()
+    return None if found is None else found._asdict()
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What is to be said of an activity's samples before Strava is asked for them.
+
+    ``missing``: none are stored; or they were stored empty, though some are ``expected``: the activity has a route, a
+    heart rate or a measured power. ``by_hand``: it was entered by hand and has none.
+    """
+
+    missing: bool
+    expected: bool
+    by_hand: bool
+
+
+def samples_of(connection: Connection, activity_id: int) -> Samples:
+    """Whether a stored activity has its samples; of a deleted one none are missing."""
+    recorded = or_(
+        func.cardinality(activities.c.start_latlng) > 0,
+        func.coalesce(activities.c.summary_polyline, "") != "",
+        activities.c.has_heartrate.is_(True),
+        activities.c.device_watts.is_(True),
+    )
+    query = (
+        select(
+            activity_streams.c.point_count,
+            activities.c.manual.is_(True).label("by_hand"),
+            func.coalesce(recorded, false()).label("recorded"),
+        )
+        .select_from(activities)
+        .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
+        .where(activities.c.id == activity_id)
+    )
+    row = connection.execute(query).first()
+    if row is None:
+        return Samples(missing=False, expected=False, by_hand=False)
+    expected = row.recorded and not row.by_hand
+    missing = row.point_count is None or (expected and row.point_count == 0)
+    return Samples(missing=missing, expected=expected, by_hand=row.by_hand)
+
+
+def keep_activity(connection: Connection, activity_id: int) -> bool:
+    """Whether an activity is stored; if so nobody deletes it before the transaction ends."""
+    query = select(activities.c.id).where(activities.c.id == activity_id).with_for_update(read=True, key_share=True)
+    return connection.execute(query).first() is not None

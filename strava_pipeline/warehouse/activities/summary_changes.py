@@ -1,0 +1,63 @@
+"""Which listed summaries say anything new: the others are not written again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, RowMapping, and_, select
+
+from strava_pipeline.errors import RejectedRequest
+from strava_pipeline.strava.mapping.activity import summary_row
+from strava_pipeline.warehouse.activities.activity_store import DETAIL, SUMMARY, Payload, Row
+from strava_pipeline.warehouse.engine import plan_for_now
+from strava_pipeline.warehouse.schema.columns import among
+from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.tables import activities
+
+# An activity that is given another title and then its old one leaves no trace in two listings.
+TOLD_ALIKE = ("name", "sport_type", "start_date", "elapsed_time", "gear_id", "trainer", "commute", "private")
+
+
+def news(connection: Connection, listed: Mapping[int, tuple[Row, Payload]]) -> dict[int, tuple[Row, Payload]]:
+    """Of listed activities (row and payload by id) those whose summary differs from the stored one.
+
+    Strava's detail knows some fields better than its summary (of some rides the latter tells 0 m). While the detail
+    is the one of this summary, a field that the summary tells as before keeps what the detail said.
+    """
+    plan_for_now(connection)
+    summary, detail = payloads.alias("summary"), payloads.alias("detail")
+    known = connection.execute(
+        select(summary.c.body, detail.c.digest, activities)
+        .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == SUMMARY))
+        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == DETAIL))
+        .where(among(activities.c.id, listed))
+    )
+    found = dict(listed)
+    for stored in known.mappings():
+        row, payload = listed[stored["id"]]
+        current = stored["digest"] in {None, payload.digest}
+        if current and stored["body"] == payload.body:
+            del found[payload.activity_id]
+        elif stored["digest"] == payload.digest:
+            found[payload.activity_id] = _merged(row, stored["body"], stored), payload
+    return found
+
+
+def edited_since_listed(connection: Connection, body: Row) -> bool:
+    """Whether a detail (``body``) tells something else than the stored summary in what an athlete edits.
+
+    Only what Strava tells alike in both: a length, for one, may differ without an edit. So the detail of a length
+    that was corrected, and set back before the next listing, stays until the activity changes again.
+    """
+    query = select(payloads.c.body).where(payloads.c.activity_id == body["id"], payloads.c.kind == SUMMARY)
+    listed = connection.execute(query).scalar()
+    return listed is not None and any(listed.get(name) != body.get(name) for name in TOLD_ALIKE)
+
+
+def _merged(row: Row, old_body: Row, stored: RowMapping) -> Row:
+    """A summary's row, with what is stored in the fields that did not change since the last one."""
+    try:
+        before = summary_row(row["athlete_id"], old_body)
+    except RejectedRequest:
+        return row
+    return {name: stored[name] if before.get(name) == value else value for name, value in row.items()}

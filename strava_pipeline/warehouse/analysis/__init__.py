@@ -1,0 +1,1 @@
+"""Stores the figures that the analysis computes."""

@@ -1,0 +1,88 @@
+"""What is computed from an activity's samples: stored as a whole, replaced as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Connection, Table, bindparam, delete, literal, or_, select
+
+from strava_pipeline.warehouse.activities.activity_store import Span
+from strava_pipeline.warehouse.activities.stream_store import keep_activity
+from strava_pipeline.warehouse.bulk import append, upsert
+from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.schema.analysis_tables import ANALYSIS_VERSION, PARTS, route_analyses
+from strava_pipeline.warehouse.schema.tables import activities, activity_streams
+
+Row = dict[str, Any]
+# One statement instead of one per table.
+_DELETE_PARTS = select(literal(1)).add_cte(
+    *(delete(part).where(part.c.activity_id == bindparam("activity_id")).cte(f"of_{part.name}") for part in PARTS)
+)
+
+
+def not_analysed(connection: Connection, span: Span) -> list[int]:
+    """Activities with samples whose analysis is missing, of older streams, or by older formulas."""
+    query = (
+        select(activities.c.id)
+        .join(activity_streams, activity_streams.c.activity_id == activities.c.id)
+        .outerjoin(route_analyses, route_analyses.c.activity_id == activities.c.id)
+        .where(
+            span.matches(),
+            activity_streams.c.point_count > 0,
+            or_(
+                route_analyses.c.streams_fetched_at.is_distinct_from(activity_streams.c.fetched_at),
+                route_analyses.c.analysis_version.is_distinct_from(ANALYSIS_VERSION),
+            ),
+        )
+        .order_by(activities.c.start_date)
+    )
+    return list(connection.execute(query).scalars())
+
+
+@dataclass(frozen=True)
+class Outing:
+    """What the analysis of an activity depends on beside its samples: its local day, and whether power was measured."""
+
+    day: date
+    power_measured: bool
+
+
+def outing_of(connection: Connection, activity_id: int) -> Outing | None:
+    """The day and kind of a stored activity."""
+    query = select(activities.c.start_date_local, activities.c.start_date, activities.c.device_watts)
+    found = connection.execute(query.where(activities.c.id == activity_id)).first()
+    if found is None:
+        return None
+    return Outing((found.start_date_local or found.start_date).date(), found.device_watts is not False)
+
+
+def store_analysis(
+    connection: Connection, streams: Row, figures: Row, parts: Mapping[Table, Sequence[Row]] | None = None
+) -> bool:
+    """Make an activity's rows in all tables of its analysis those given, computed from ``streams``.
+
+    ``figures``: columns of ``route_analyses``; ``parts``: rows by table, without the activity's and the athlete's id;
+    a table that is left out gets no rows. False if the activity was deleted, or newer streams were analysed already.
+    """
+    owner = {name: streams[name] for name in ("activity_id", "athlete_id")}
+    if not keep_activity(connection, streams["activity_id"]):
+        return False
+    row = (
+        figures
+        | owner
+        | {
+            "streams_fetched_at": streams["fetched_at"],
+            "analysed_at": now(connection),
+            "analysis_version": ANALYSIS_VERSION,
+        }
+    )
+    # Whoever else analyses it waits here for the end of this transaction.
+    if not upsert(connection, route_analyses, [row], newer_by="streams_fetched_at"):
+        return False
+    connection.execute(_DELETE_PARTS, {"activity_id": streams["activity_id"]})
+    for table in PARTS:
+        append(connection, table, [owner | part for part in (parts or {}).get(table, ())])
+    return True

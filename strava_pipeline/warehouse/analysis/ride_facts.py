@@ -1,0 +1,175 @@
+"""Everything the tables tell of one activity, beside what is usual for the athlete: what a summary is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, func, select, text
+
+from strava_pipeline.warehouse.activities.activity_store import Span
+from strava_pipeline.warehouse.schema.analysis_tables import (
+    climbs,
+    computed_splits,
+    power_curve,
+    route_analyses,
+    training_load,
+    zone_times,
+)
+from strava_pipeline.warehouse.schema.tables import activities, athletes
+
+# Usual: the median of so many activities of the same sport before this one; of fewer than three nothing is usual.
+USUAL_OF = 20
+# A record among the first few activities is none.
+RECORDS_FROM = 5
+CURVE_DAYS = 90
+LOAD_DAYS = 120
+COMPARED = ("distance", "moving_time", "total_elevation_gain", "average_speed", "average_heartrate", "average_watts")
+
+_RECORDS = text(
+    "SELECT measure, amount, value FROM strava.athlete_records"
+    " WHERE athlete_id = :athlete AND type = :type AND activity_id = :activity ORDER BY measure, amount"
+)
+_RANK = text(
+    "SELECT rank_on_route, times_taken, behind_best_s, reversed FROM strava.route_ranks"
+    " WHERE athlete_id = :athlete AND activity_id = :activity AND route_id ="
+    " (SELECT route_id FROM strava.route_matches WHERE activity_id = :activity)"
+)
+
+
+@dataclass(frozen=True)
+class RideFacts:
+    """Rows of the tables by their column names; empty or ``None`` where nothing is stored.
+
+    ``usual``: medians of what is in :data:`COMPARED` and of the load, with ``activity_count``; ``curve`` and
+    ``earlier_curve``: watts by seconds; ``days``: training load up to the activity's day, oldest first.
+    """
+
+    activity: Row[Any]
+    athlete: Row[Any] | None
+    figures: Row[Any] | None
+    usual: Row[Any]
+    climbs: Sequence[Row[Any]]
+    splits: Sequence[Row[Any]]
+    zones: Sequence[Row[Any]]
+    curve: dict[int, float]
+    earlier_curve: dict[int, float]
+    records: Sequence[Row[Any]]
+    rank: Row[Any] | None
+    days: Sequence[Row[Any]]
+
+
+def ride_facts(connection: Connection, activity_id: int) -> RideFacts | None:
+    """What is stored of an activity; ``None`` if it is not, or no longer."""
+    activity = connection.execute(select(activities).where(activities.c.id == activity_id)).first()
+    if activity is None:
+        return None
+    athlete = connection.execute(select(athletes).where(athletes.c.id == activity.athlete_id)).first()
+    whose = {"athlete": activity.athlete_id, "activity": activity_id, "type": activity.type}
+    known = _earlier_count(connection, activity) >= RECORDS_FROM
+    return RideFacts(
+        activity=activity,
+        athlete=athlete,
+        figures=connection.execute(select(route_analyses).where(route_analyses.c.activity_id == activity_id)).first(),
+        usual=_usual(connection, activity),
+        climbs=_parts(connection, climbs, activity_id),
+        splits=_parts(connection, computed_splits, activity_id),
+        zones=_parts(connection, zone_times, activity_id),
+        curve=_curve(connection, activity_id),
+        earlier_curve=_earlier_curve(connection, activity),
+        records=connection.execute(_RECORDS, whose).all() if known else (),
+        rank=connection.execute(_RANK, whose).first(),
+        days=_days(connection, activity.athlete_id, local_day(activity)),
+    )
+
+
+def newest_with_positions(connection: Connection, span: Span) -> int | None:
+    """The last activity of a span whose route was recorded and analysed."""
+    query = (
+        select(activities.c.id)
+        .join(route_analyses, route_analyses.c.activity_id == activities.c.id)
+        .where(span.matches(), route_analyses.c.route_kind.is_not(None))
+        .order_by(activities.c.start_date.desc())
+        .limit(1)
+    )
+    return connection.execute(query).scalar()
+
+
+def local_day(activity: Row[Any]) -> date:
+    """The day on which an activity counts: where it began, by the clock there."""
+    day: date = (activity.start_date_local or activity.start_date).date()
+    return day
+
+
+def _parts(connection: Connection, table: Table, activity_id: int) -> Sequence[Row[Any]]:
+    query = select(table).where(table.c.activity_id == activity_id).order_by(*table.primary_key)
+    return connection.execute(query).all()
+
+
+def _earlier_count(connection: Connection, activity: Row[Any]) -> int:
+    query = select(func.count()).where(
+        activities.c.athlete_id == activity.athlete_id,
+        activities.c.type == activity.type,
+        activities.c.start_date < activity.start_date,
+    )
+    return connection.execute(query).scalar_one()
+
+
+def _usual(connection: Connection, activity: Row[Any]) -> Row[Any]:
+    before = (
+        select(*(activities.c[name] for name in COMPARED), route_analyses.c.training_load)
+        .outerjoin(route_analyses, route_analyses.c.activity_id == activities.c.id)
+        .where(
+            activities.c.athlete_id == activity.athlete_id,
+            activities.c.sport_type == activity.sport_type,
+            activities.c.start_date < activity.start_date,
+            activities.c.id != activity.id,
+        )
+        .order_by(activities.c.start_date.desc())
+        .limit(USUAL_OF)
+        .subquery()
+    )
+    medians = (
+        func.percentile_cont(0.5).within_group(before.c[name]).label(name) for name in (*COMPARED, "training_load")
+    )
+    return connection.execute(select(func.count().label("activity_count"), *medians).select_from(before)).one()
+
+
+def _curve(connection: Connection, activity_id: int) -> dict[int, float]:
+    query = select(power_curve.c.duration_s, power_curve.c.power_w).where(
+        power_curve.c.activity_id == activity_id, power_curve.c.power_w > 0
+    )
+    return {row.duration_s: row.power_w for row in connection.execute(query)}
+
+
+def _earlier_curve(connection: Connection, activity: Row[Any]) -> dict[int, float]:
+    """The best of the weeks before, by measured power."""
+    query = (
+        select(power_curve.c.duration_s, func.max(power_curve.c.power_w).label("power_w"))
+        .join(activities, activities.c.id == power_curve.c.activity_id)
+        .where(
+            power_curve.c.athlete_id == activity.athlete_id,
+            power_curve.c.power_w > 0,
+            activities.c.type == activity.type,
+            activities.c.device_watts.is_distinct_from(False),
+            activities.c.start_date < activity.start_date,
+            activities.c.start_date > activity.start_date - timedelta(days=CURVE_DAYS),
+        )
+        .group_by(power_curve.c.duration_s)
+    )
+    return {row.duration_s: row.power_w for row in connection.execute(query)}
+
+
+def _days(connection: Connection, athlete_id: int, until: date) -> Sequence[Row[Any]]:
+    query = (
+        select(training_load)
+        .where(
+            training_load.c.athlete_id == athlete_id,
+            training_load.c.day <= until,
+            training_load.c.day > until - timedelta(days=LOAD_DAYS),
+        )
+        .order_by(training_load.c.day)
+    )
+    return connection.execute(query).all()

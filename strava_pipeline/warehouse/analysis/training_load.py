@@ -1,0 +1,51 @@
+"""An athlete's load day by day, and what was computed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Connection, Date, cast, delete, func, select
+
+from strava_pipeline.warehouse.bulk import append
+from strava_pipeline.warehouse.locks import AthleteLock, take_of_athlete
+from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
+from strava_pipeline.warehouse.schema.analysis_tables import route_analyses, training_load
+from strava_pipeline.warehouse.schema.tables import activities
+
+Row = dict[str, Any]
+
+
+def lock_training_load(connection: Connection, athlete_id: int) -> None:
+    """Until the transaction ends nobody else computes this athlete's days."""
+    take_of_athlete(connection, AthleteLock.TRAINING_LOAD, athlete_id)
+
+
+def active_days(connection: Connection, athlete_id: int) -> dict[date, tuple[int, float]]:
+    """Activities and their load for each day with any; one without a load counts 0."""
+    day = cast(func.coalesce(activities.c.start_date_local, activities.c.start_date), Date)
+    query = (
+        select(day, func.count(), func.coalesce(func.sum(route_analyses.c.training_load), 0.0))
+        .select_from(activities)
+        .outerjoin(route_analyses, route_analyses.c.activity_id == activities.c.id)
+        .where(activities.c.athlete_id == athlete_id)
+        .group_by(day)
+        .order_by(day)
+    )
+    return {row[0]: (row[1], row[2]) for row in connection.execute(query)}
+
+
+def stored_days(connection: Connection, athlete_id: int) -> list[Row]:
+    """The stored days, oldest first."""
+    query = select(training_load).where(training_load.c.athlete_id == athlete_id).order_by(training_load.c.day)
+    return [row._asdict() for row in connection.execute(query)]
+
+
+def replace_days(connection: Connection, athlete_id: int, first: date | None, rows: Sequence[Row]) -> None:
+    """Make the days from ``first`` on (``None``: all) exactly ``rows``; ``NeedsReauthorization`` after a disconnect."""
+    query = delete(training_load).where(training_load.c.athlete_id == athlete_id)
+    connection.execute(query if first is None else query.where(training_load.c.day >= first))
+    if rows:
+        refuse_rows_of_revoked(connection, {athlete_id})
+    append(connection, training_load, rows)

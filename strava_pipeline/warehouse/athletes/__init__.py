@@ -1,0 +1,1 @@
+"""Stores athletes: profile, state, invitations, erasure."""

@@ -1,0 +1,75 @@
+"""Who is connected and how they are doing: for the operator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from strava_pipeline.strava.oauth import WANTED_SCOPES
+from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.schema.tables import activities, athletes
+
+
+@dataclass(frozen=True)
+class AthleteStatus:
+    """One athlete who is or was connected.
+
+    ``missing``: wanted scopes that were not granted. ``mails``: none, unconfirmed (the address) or on.
+    ``last_event_at``: when Strava's last event arrived (UTC).
+    """
+
+    athlete_id: int
+    name: str
+    state: str
+    scopes: tuple[str, ...]
+    mails: str
+    connected_at: datetime
+    dagster_task: str | None
+    activity_count: int
+    last_event_at: datetime | None
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        return tuple(scope for scope in WANTED_SCOPES if scope not in self.scopes)
+
+
+def count_athletes(connection: Connection) -> int:
+    """How many are or were connected."""
+    return connection.execute(select(func.count()).select_from(users)).scalar_one()
+
+
+def athlete_statuses(connection: Connection, limit: int | None = None, offset: int = 0) -> list[AthleteStatus]:
+    """Those who are or were connected, by state (active first) and id."""
+    count = select(func.count()).where(activities.c.athlete_id == users.c.athlete_id).scalar_subquery()
+    last = select(func.max(webhook_events.c.received_at)).where(webhook_events.c.owner_id == users.c.athlete_id)
+    name = func.trim(func.concat_ws(" ", athletes.c.firstname, athletes.c.lastname))
+    query = (
+        select(users, name.label("name"), count.label("activity_count"), last.scalar_subquery().label("last_event_at"))
+        .outerjoin(athletes, athletes.c.id == users.c.athlete_id)
+        .order_by(users.c.state, users.c.athlete_id)
+        .limit(limit)
+        .offset(offset)
+    )
+    return [
+        AthleteStatus(
+            athlete_id=row.athlete_id,
+            name=row.name,
+            state=row.state,
+            scopes=tuple(row.scopes),
+            mails=_mails(row),
+            connected_at=row.connected_at,
+            dagster_task=row.dagster_task,
+            activity_count=row.activity_count,
+            last_event_at=row.last_event_at,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def _mails(row: Row[Any]) -> str:
+    if row.email is None:
+        return "none"
+    return "unconfirmed" if row.email_confirmed_at is None else "on"

@@ -1,0 +1,36 @@
+"""Events of an athlete without a grant: kept until they connect again, dropped once they have left."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select, update
+
+from strava_pipeline.errors import AthleteError, NeedsReauthorization
+from strava_pipeline.printable import printable
+from strava_pipeline.warehouse.athletes.erasure import drop_late_events
+from strava_pipeline.warehouse.inbox.claims import Claim, holds
+from strava_pipeline.warehouse.inbox.events import PARKED
+from strava_pipeline.warehouse.schema.ops_tables import ACTIVE, REVOKED, users, webhook_events
+
+
+def park(connection: Connection, claim: Claim, error: AthleteError) -> bool:
+    """Let the claim's events wait until the athlete connects again; False if the grant is good by now.
+
+    Those of an athlete who has disconnected are dropped: they were stored in the very moment of it.
+    """
+    held = select(webhook_events.c.id).where(holds([claim.fence])).order_by(webhook_events.c.id).with_for_update()
+    if connection.execute(held).first() is None:
+        return True  # a newer claim decides
+    # Shared, so that whoever connects just now comes before, and is seen here, or comes after, and finds these events.
+    theirs = select(users.c.state).where(users.c.athlete_id == claim.owner_id).with_for_update(read=True)
+    state = connection.execute(theirs).scalar()
+    if state == REVOKED:
+        drop_late_events(connection, claim.owner_id)
+        return True
+    if state == ACTIVE and isinstance(error, NeedsReauthorization):
+        return False
+    connection.execute(
+        update(webhook_events)
+        .where(holds([claim.fence]))
+        .values(state=PARKED, lease_until=None, waiting_for=None, error=printable(str(error)))
+    )
+    return True

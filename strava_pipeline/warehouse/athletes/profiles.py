@@ -1,0 +1,78 @@
+"""Athletes, their gear, their totals day by day, and their zones with the day from which they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, exists, func, select, update
+
+from strava_pipeline.warehouse.bulk import upsert
+from strava_pipeline.warehouse.schema.tables import activities, athlete_stats, athlete_zones, athletes, gear
+
+Row = dict[str, Any]
+ZONE_FIELDS = ("zone", "min", "max", "custom_zones")
+
+
+def store_athlete(connection: Connection, row: Row, asked_at: datetime) -> None:
+    """Store one athlete's profile."""
+    upsert(connection, athletes, [row | {"fetched_at": asked_at}], newer_by="fetched_at")
+
+
+def store_gear(connection: Connection, rows: Sequence[Row], asked_at: datetime) -> None:
+    """Store bikes and shoes; a summary of one keeps what only its detail tells."""
+    for row in rows:
+        upsert(connection, gear, [row | {"fetched_at": asked_at}], newer_by="fetched_at", rewrite_same=False)
+
+
+def unknown_gear(connection: Connection, athlete_id: int) -> list[str]:
+    """What an athlete's stored activities were done with, and of which nothing is stored: sold or retired long ago."""
+    known = exists().where(gear.c.id == activities.c.gear_id)
+    query = (
+        select(activities.c.gear_id)
+        .where(activities.c.athlete_id == athlete_id, activities.c.gear_id.is_not(None), ~known)
+        .distinct()
+        .order_by(activities.c.gear_id)
+    )
+    return [str(found) for found in connection.execute(query).scalars()]
+
+
+def store_stats(connection: Connection, rows: Sequence[Row], asked_at: datetime) -> None:
+    """Store an athlete's totals as the snapshot of the day; the last one of a day counts."""
+    taken_on = asked_at.astimezone(UTC).date()
+    stamped = [row | {"taken_on": taken_on, "fetched_at": asked_at} for row in rows]
+    upsert(connection, athlete_stats, stamped, newer_by="fetched_at")
+
+
+def store_zones(
+    connection: Connection, athlete_id: int, zones: Mapping[str, Sequence[Row]], asked_at: datetime
+) -> list[str]:
+    """Store the zones of each kind, a new set of them only where it differs; returns the kinds that changed.
+
+    A kind that Strava no longer tells keeps its last zones: what was ridden in them still was.
+    """
+    # Whoever stores zones of this athlete holds this row: the comparison and the insert belong together.
+    connection.execute(select(athletes.c.id).where(athletes.c.id == athlete_id).with_for_update())
+    return [kind for kind, rows in zones.items() if _store_kind(connection, athlete_id, kind, rows, asked_at)]
+
+
+def _store_kind(connection: Connection, athlete_id: int, kind: str, rows: Sequence[Row], asked_at: datetime) -> bool:
+    ours = (athlete_zones.c.athlete_id == athlete_id, athlete_zones.c.kind == kind)
+    newest = select(func.max(athlete_zones.c.valid_from)).where(*ours).scalar_subquery()
+    of_newest = (*ours, athlete_zones.c.valid_from == newest)
+    stored = connection.execute(select(athlete_zones).where(*of_newest).order_by(athlete_zones.c.zone)).mappings().all()
+    if any(row["fetched_at"] > asked_at for row in stored):
+        return False
+    if [_compared(dict(row)) for row in stored] == [_compared(row) for row in rows]:
+        connection.execute(update(athlete_zones).where(*of_newest).values(fetched_at=asked_at))
+        return False
+    today: date = asked_at.astimezone(UTC).date()
+    connection.execute(delete(athlete_zones).where(*ours, athlete_zones.c.valid_from == today))
+    key = {"athlete_id": athlete_id, "kind": kind, "valid_from": today, "fetched_at": asked_at}
+    upsert(connection, athlete_zones, [key | row for row in rows])
+    return True
+
+
+def _compared(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ZONE_FIELDS)

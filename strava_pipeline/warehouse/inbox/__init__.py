@@ -1,0 +1,1 @@
+"""Keeps webhook events from receipt to their end."""

@@ -1,0 +1,184 @@
+"""Dead letters: events that were given up. They stay visible until they are replayed or discarded, never deleted.
+
+A transient one is tried again by itself, after 15 min, 1 h, 6 h, a day and three days; then, like a permanent one, it
+waits for an operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, case, false, func, select, true, update
+
+from strava_pipeline.printable import printable
+from strava_pipeline.warehouse.inbox.events import DEAD, DISCARDED, WAITING
+from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+
+TRANSIENT = "transient"
+PERMANENT = "permanent"
+CLASSES = (TRANSIENT, PERMANENT)
+REPLAY = "replay"
+REDRIVE_AFTER = (
+    timedelta(minutes=15),
+    timedelta(hours=1),
+    timedelta(hours=6),
+    timedelta(days=1),
+    timedelta(days=3),
+)
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """One dead (or discarded) event; times in UTC. ``redrive_at``: when it is tried again by itself."""
+
+    id: int
+    state: str
+    object_type: str
+    object_id: int
+    aspect_type: str
+    owner_id: int
+    event_time: datetime
+    received_at: datetime
+    died_at: datetime
+    source: str
+    updates: dict[str, str]
+    signed: bool
+    error_class: str
+    error_kind: str | None
+    error: str
+    attempts: int
+    redrives: int
+    redrive_at: datetime | None
+    run_id: str | None
+    discarded_at: datetime | None
+    discarded_by: str | None
+    discarded_because: str | None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which dead letters: by id, by class, by the least age; what is ``None`` does not restrict."""
+
+    ids: Collection[int] | None = None
+    error_class: str | None = None
+    older_than: timedelta | None = None
+
+    def matches(self) -> ColumnElement[bool]:
+        parts: list[ColumnElement[bool]] = [true()]
+        if self.ids is not None:
+            parts.append(webhook_events.c.id.in_(self.ids) if self.ids else false())
+        if self.error_class is not None:
+            parts.append(webhook_events.c.error_class == self.error_class)
+        if self.older_than is not None:
+            parts.append(webhook_events.c.finished_at <= func.clock_timestamp() - self.older_than)
+        return and_(*parts)
+
+
+EVERY = Selection()
+
+
+def dead_letters(connection: Connection, chosen: Selection = EVERY, *, limit: int | None = None) -> list[DeadLetter]:
+    """The dead letters of a selection, oldest first; discarded ones are not among them."""
+    query = (
+        select(webhook_events)
+        .where(webhook_events.c.state == DEAD, chosen.matches())
+        .order_by(webhook_events.c.id)
+        .limit(limit)
+    )
+    return [_letter(row) for row in connection.execute(query)]
+
+
+def dead_letter(connection: Connection, event_id: int) -> DeadLetter | None:
+    """One dead or discarded letter; ``None`` if there is none with this id."""
+    query = select(webhook_events).where(webhook_events.c.id == event_id, webhook_events.c.state.in_((DEAD, DISCARDED)))
+    row = connection.execute(query).first()
+    return None if row is None else _letter(row)
+
+
+def replay(connection: Connection, chosen: Selection) -> list[int]:
+    """Put dead letters back into the inbox, to be worked on at once; returns their ids."""
+    found = connection.execute(
+        update(webhook_events)
+        .where(webhook_events.c.state == DEAD, chosen.matches())
+        # An operator's replay opens the whole course of waiting and trying again anew.
+        .values(waits=0, lost_runs=0, redrives=0, **_back_in_the_inbox())
+        .returning(webhook_events.c.id)
+    )
+    return sorted(found.scalars())
+
+
+def discard(connection: Connection, chosen: Selection, *, by: str, because: str) -> list[int]:
+    """Give dead letters up for good; they are kept, with who did it and why. Returns their ids."""
+    found = connection.execute(
+        update(webhook_events)
+        .where(webhook_events.c.state == DEAD, chosen.matches())
+        .values(
+            state=DISCARDED,
+            redrive_at=None,
+            discarded_at=func.clock_timestamp(),
+            discarded_by=by,
+            discarded_because=printable(because),
+        )
+        .returning(webhook_events.c.id)
+    )
+    return sorted(found.scalars())
+
+
+def redrive_due(connection: Connection) -> list[int]:
+    """Put the transient ones whose time has come back into the inbox; returns their ids."""
+    found = connection.execute(
+        update(webhook_events)
+        .where(webhook_events.c.state == DEAD, webhook_events.c.redrive_at <= func.clock_timestamp())
+        .values(
+            redrives=webhook_events.c.redrives + 1,
+            # One whose runs got lost gets one more.
+            lost_runs=func.greatest(webhook_events.c.lost_runs - 1, 0),
+            **_back_in_the_inbox(),
+        )
+        .returning(webhook_events.c.id)
+    )
+    return sorted(found.scalars())
+
+
+def hasten(connection: Connection, error_kind: str) -> int:
+    """Strava answers again: what died of this error and was not tried again yet is due now; returns how many."""
+    found = connection.execute(
+        update(webhook_events)
+        .where(
+            webhook_events.c.state == DEAD,
+            webhook_events.c.error_kind == error_kind,
+            webhook_events.c.redrives == 0,
+            webhook_events.c.redrive_at > func.clock_timestamp(),
+        )
+        .values(redrive_at=func.clock_timestamp())
+    )
+    return found.rowcount
+
+
+def next_redrive(error_class: str) -> ColumnElement[Any] | None:
+    """When an event that dies now is tried again by itself, as SQL over its row; ``NULL`` once it was often enough."""
+    if error_class != TRANSIENT:
+        return None
+    after = case(dict(enumerate(REDRIVE_AFTER)), value=webhook_events.c.redrives)
+    return func.clock_timestamp() + after
+
+
+def _back_in_the_inbox() -> dict[str, Any]:
+    now = func.clock_timestamp()
+    return {
+        "state": WAITING,
+        "waiting_for": REPLAY,
+        "not_before": now,
+        "error_class": None,
+        "error_kind": None,
+        "finished_at": None,
+        "redrive_at": None,
+    }
+
+
+def _letter(row: Any) -> DeadLetter:
+    values = row._asdict() | {"died_at": row.finished_at}
+    return DeadLetter(**{name: values[name] for name in DeadLetter.__dataclass_fields__})

@@ -1,0 +1,196 @@
+"""The inbox: accepted events, stored once, kept until they have taken effect and for a while after.
+
+::
+
+    received -> launched -> done
+                  |-> waiting (not before a time) -> launched
+                  |-> parked (until the athlete connects again) -> received
+                  |-> dead -> waiting (replayed, by itself or by an operator)
+                       |-> discarded
+
+Who works on them is the subject of :mod:`strava_pipeline.warehouse.inbox.claims`, what they wait for that of
+:mod:`strava_pipeline.warehouse.inbox.waits`, what is dead that of
+:mod:`strava_pipeline.warehouse.inbox.dead_letters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Select,
+    bindparam,
+    column,
+    delete,
+    exists,
+    func,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import insert as insert_or_skip
+
+from strava_pipeline.warehouse.engine import autocommit
+from strava_pipeline.warehouse.schema.ops_tables import REVOKED, users, webhook_events
+
+RECEIVED = "received"
+LAUNCHED = "launched"
+WAITING = "waiting"
+DONE = "done"
+DEAD = "dead"
+PARKED = "parked"
+DISCARDED = "discarded"
+# What a claim on an object takes along.
+PENDING = (RECEIVED, WAITING)
+# What an event waits for.
+FOR_DAGSTER = "dagster"
+FOR_ACTIVITY = "activity"
+FOR_STREAMS = "streams"
+FOR_QUOTA = "quota"
+FOR_APP = "app"
+FOR_STRAVA = "strava"
+FOR_DATABASE = "database"
+WEBHOOK = "webhook"
+
+
+class Stored(StrEnum):
+    """What became of a delivery."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    UNKNOWN_OWNER = "unknown_owner"
+
+
+@dataclass(frozen=True)
+class NewEvent:
+    """An event as delivered, checked. ``source``: webhook, or reconcile when found by comparing."""
+
+    event_key: str
+    subscription_id: int
+    object_type: str
+    object_id: int
+    aspect_type: str
+    owner_id: int
+    event_time: datetime
+    updates: dict[str, str]
+    signed: bool
+    source: str = WEBHOOK
+
+
+def _storing() -> Select[Any]:
+    """Store what is given and concerns a connected athlete; tells of each such event whether it is new."""
+    names = [field.name for field in fields(NewEvent)]
+    columns = [column(name, webhook_events.c[name].type) for name in names]
+    given = (
+        func.jsonb_to_recordset(bindparam("given", type_=JSONB))
+        .table_valued(*columns, name="given")
+        .render_derived(with_types=True)
+    )
+    known = (
+        select(given)
+        .where(exists().where(users.c.athlete_id == given.c.owner_id, users.c.state != REVOKED))
+        .cte("known")
+    )
+    stored = (
+        insert_or_skip(webhook_events)
+        .from_select(
+            [*names, "state"],
+            select(*(known.c[name] for name in names), literal(RECEIVED)),
+        )
+        .on_conflict_do_nothing()
+        .returning(webhook_events.c.event_key)
+        .cte("stored")
+    )
+    is_new = exists().where(stored.c.event_key == known.c.event_key)
+    return select(known.c.event_key, is_new.label("is_new"))
+
+
+_STORE = _storing()
+
+
+def store_event(engine: Engine, event: NewEvent) -> Stored:
+    """Commit one event to the inbox; see :func:`store_events`."""
+    with autocommit(engine) as connection:
+        return store_events(connection, [event])[0]
+
+
+def store_events(connection: Connection, events: Sequence[NewEvent]) -> list[Stored]:
+    """Commit events to the inbox, once however often they are delivered; events of strangers are not kept.
+
+    What is returned is on the disk: one statement by a connection that commits each, for all of them. The caller wakes
+    the dispatcher beside it; those of other bridges look now and then.
+    """
+    given = [vars(event) | {"event_time": event.event_time.isoformat()} for event in events]
+    # Nothing is sent for the block's sake: it has a statement that failed leave the connection as it was.
+    with connection.begin():
+        rows = connection.execute(_STORE, {"given": given})
+        stored = {event_key: Stored.NEW if is_new else Stored.DUPLICATE for event_key, is_new in rows}
+    outcomes = []
+    for event in events:
+        outcomes.append(stored.get(event.event_key, Stored.UNKNOWN_OWNER))
+        if outcomes[-1] is Stored.NEW:
+            # The same event again, further down.
+            stored[event.event_key] = Stored.DUPLICATE
+    return outcomes
+
+
+def add_events(connection: Connection, events: Sequence[NewEvent]) -> int:
+    """Put events into the inbox that were found, not delivered; returns how many are new.
+
+    Events of one key are one event, whoever found it.
+    """
+    if not events:
+        return 0
+    values = [asdict(event) | {"state": RECEIVED} for event in events]
+    added = connection.execute(
+        insert_or_skip(webhook_events).values(values).on_conflict_do_nothing().returning(webhook_events.c.id)
+    ).all()
+    return len(added)
+
+
+def unpark(connection: Connection, athlete_id: int) -> int:
+    """The athlete has connected again: what waited for that goes on; returns how many events."""
+    return connection.execute(
+        update(webhook_events)
+        .where(webhook_events.c.owner_id == athlete_id, webhook_events.c.state == PARKED)
+        .values(state=RECEIVED, error=None)
+    ).rowcount
+
+
+def forget_done(connection: Connection, keep: timedelta) -> int:
+    """Delete events that took effect longer ago than ``keep``; returns how many. All others stay."""
+    old = webhook_events.c.finished_at < func.clock_timestamp() - keep
+    return connection.execute(delete(webhook_events).where(webhook_events.c.state == DONE, old)).rowcount
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Events that wait for one thing: how many, and when the first of them goes on (UTC)."""
+
+    waiting_for: str
+    events: int
+    until: datetime
+
+
+def waiting_events(connection: Connection) -> list[Waiting]:
+    """What events wait for that are not to be worked on yet."""
+    query = (
+        select(webhook_events.c.waiting_for, func.count(), func.min(webhook_events.c.not_before))
+        .where(webhook_events.c.state == WAITING, webhook_events.c.not_before > func.clock_timestamp())
+        .group_by(webhook_events.c.waiting_for)
+        .order_by(webhook_events.c.waiting_for)
+    )
+    return [Waiting(*row) for row in connection.execute(query)]
+
+
+def inbox_by_state(connection: Connection) -> dict[str, int]:
+    """How many events are in each state; states without any are left out."""
+    query = select(webhook_events.c.state, func.count()).group_by(webhook_events.c.state)
+    return {state: count for state, count in connection.execute(query)}  # noqa: C416  mypy wants pairs for dict()

@@ -1,0 +1,64 @@
+"""Runs between their launch and the moment they begin to work: what the dispatcher notes, gives back, and looks after.
+
+Until a run begins its claims have a lease for the wait in Dagster's queue, which nobody but the dispatcher extends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Engine, and_, func, select, update
+
+from strava_pipeline.warehouse.engine import repeated
+from strava_pipeline.warehouse.inbox import claims as webhook_claims
+from strava_pipeline.warehouse.inbox.claims import holds, locked
+from strava_pipeline.warehouse.inbox.events import FOR_DAGSTER, LAUNCHED
+from strava_pipeline.warehouse.inbox.waits import not_before
+from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+
+_events = webhook_events.c
+
+
+def note_run(engine: Engine, fences: Sequence[int], run_id: str) -> None:
+    """Remember which Dagster run was launched for the claims."""
+    noted = update(webhook_events).where(locked(holds(fences))).values(run_id=run_id)
+    # The run is on its way: a database that was away for a moment must not leave other claims without theirs.
+    repeated(engine, lambda connection: connection.execute(noted))
+
+
+def give_back(engine: Engine, fences: Sequence[int], *, wait: timedelta, reason: str) -> None:
+    """Return claims unused, because Dagster did not take them; that costs the events nothing."""
+    returned = (
+        update(webhook_events)
+        .where(locked(holds(fences)))
+        .values(**not_before(func.clock_timestamp() + wait, FOR_DAGSTER, reason))
+    )
+    repeated(engine, lambda connection: connection.execute(returned))
+
+
+def overdue_runs(engine: Engine) -> list[str]:
+    """Runs that were launched a while ago and have not begun; Dagster knows whether they still will."""
+    soon = func.clock_timestamp() + webhook_claims.LAUNCH_LEASE / 2
+    waiting = and_(_events.state == LAUNCHED, _events.taken_up_at.is_(None), _events.run_id.is_not(None))
+    query = select(_events.run_id).distinct().where(waiting, _events.lease_until < soon)
+    with engine.connect() as connection:
+        return list(connection.execute(query).scalars())
+
+
+def extend_launches(engine: Engine, run_ids: Sequence[str]) -> None:
+    """These runs still wait in Dagster's queue: so do their claims."""
+    _change_unbegun(engine, run_ids, lease_until=func.clock_timestamp() + webhook_claims.LAUNCH_LEASE)
+
+
+def end_launches(engine: Engine, run_ids: Sequence[str], *, wait: timedelta) -> None:
+    """These runs ended without having begun to work: their events are due again after a while."""
+    reason = "the run ended before it began: Dagster shows why"
+    _change_unbegun(engine, run_ids, **not_before(func.clock_timestamp() + wait, FOR_DAGSTER, reason))
+
+
+def _change_unbegun(engine: Engine, run_ids: Sequence[str], **values: Any) -> None:
+    unbegun = and_(_events.state == LAUNCHED, _events.taken_up_at.is_(None), _events.run_id.in_(run_ids))
+    with engine.begin() as connection:
+        connection.execute(update(webhook_events).where(locked(unbegun)).values(**values))

@@ -1,0 +1,1 @@
+"""Keeps mails to send, and who agreed to get them."""

@@ -1,0 +1,1 @@
+"""Stores how far imports have come."""

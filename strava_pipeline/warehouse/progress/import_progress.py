@@ -1,0 +1,63 @@
+"""How far the import of each athlete's history is, from what the tables hold."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, func, select
+
+from strava_pipeline.settings import QuotaScope
+from strava_pipeline.strava.quota.lanes import Ceilings
+from strava_pipeline.warehouse.activities.activity_store import DETAIL
+from strava_pipeline.warehouse.progress.backfill_estimate import backfill_end
+from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.tables import activities, activity_streams
+
+
+@dataclass(frozen=True)
+class ImportProgress:
+    """One athlete's activities: those listed, and how many of them have their detail and their streams."""
+
+    athlete_id: int
+    listed: int = 0
+    detailed: int = 0
+    streamed: int = 0
+
+    @property
+    def requests_left(self) -> int:
+        """One for each detail and each set of streams that is missing."""
+        return 2 * self.listed - self.detailed - self.streamed
+
+    @property
+    def is_whole(self) -> bool:
+        return self.requests_left == 0
+
+
+def import_progress(connection: Connection, athlete_ids: Collection[int]) -> dict[int, ImportProgress]:
+    """The progress of each of these athletes."""
+    query = (
+        select(
+            activities.c.athlete_id,
+            func.count(),
+            func.count(payloads.c.activity_id),
+            func.count(activity_streams.c.activity_id),
+        )
+        .outerjoin(payloads, and_(payloads.c.activity_id == activities.c.id, payloads.c.kind == DETAIL))
+        .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
+        .where(activities.c.athlete_id.in_(athlete_ids))
+        .group_by(activities.c.athlete_id)
+    )
+    found = {athlete_id: ImportProgress(athlete_id, *counts) for athlete_id, *counts in connection.execute(query)}
+    return {athlete_id: found.get(athlete_id, ImportProgress(athlete_id)) for athlete_id in athlete_ids}
+
+
+def earliest_end(connection: Connection, ceilings: Ceilings, progress: Collection[ImportProgress]) -> datetime | None:
+    """When what is missing can be here at the earliest (UTC), by Strava's limits; ``None`` if nothing is missing."""
+    left = {each.athlete_id: each.requests_left for each in progress if each.requests_left}
+    if ceilings.scope is QuotaScope.APP:
+        # All share one limit, and it does not matter whose name stands for them.
+        left = {next(iter(left)): sum(left.values())} if left else {}
+    ends = [backfill_end(connection, ceilings, *each, seconds_per_request=0) for each in left.items()]
+    return max(filter(None, ends), default=None)

@@ -1,0 +1,137 @@
+"""How far backfills are, as their runs tell it: for the status page, the command, and the runs' tags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, Row, and_, delete, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from strava_pipeline.warehouse.activities.activity_store import DETAIL, SUMMARY, Span
+from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
+from strava_pipeline.warehouse.schema.history_tables import job_progress
+from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.tables import activities, activity_streams
+
+# A run tells at least twice a minute that it is there, even while it waits.
+SILENT = timedelta(minutes=3)
+
+
+@dataclass(frozen=True)
+class Done:
+    """Of a span's stored activities: how many there are, and how many have a current detail, and streams."""
+
+    listed: int
+    detailed: int
+    streamed: int
+
+
+@dataclass(frozen=True)
+class BackfillProgress:
+    """How far one run is with one athlete's span; ``waiting_for`` is empty while it is at work."""
+
+    run_id: str
+    athlete_id: int
+    span_start: datetime
+    span_end: datetime
+    step: str
+    done: Done
+    requests: int
+    waiting_for: str | None
+    waiting_until: datetime | None
+    estimated_end: datetime | None
+    started_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run tells of itself."""
+
+    run_id: str
+    span: Span
+    step: str
+    done: Done
+    requests: int
+    waiting_for: str | None = None
+    waiting_until: datetime | None = None
+    estimated_end: datetime | None = None
+
+
+def backfill_progress(connection: Connection) -> list[BackfillProgress]:
+    """Of each run that is at work or waits, oldest first; what has not been heard of for minutes is dead."""
+    query = (
+        select(job_progress)
+        .where(job_progress.c.finished_at.is_(None), job_progress.c.updated_at > func.clock_timestamp() - SILENT)
+        .order_by(job_progress.c.started_at, job_progress.c.run_id, job_progress.c.athlete_id)
+    )
+    return [_progress(row) for row in connection.execute(query)]
+
+
+def progress_of(connection: Connection, run_id: str) -> list[BackfillProgress]:
+    """Of one run, finished or not, by athlete."""
+    query = select(job_progress).where(job_progress.c.run_id == run_id).order_by(job_progress.c.athlete_id)
+    return [_progress(row) for row in connection.execute(query)]
+
+
+def count_done(connection: Connection, span: Span) -> Done:
+    """How complete a span is."""
+    summary, detail = payloads.alias("summary"), payloads.alias("detail")
+    current = or_(summary.c.digest.is_(None), detail.c.digest == summary.c.digest)
+    query = (
+        select(
+            func.count(activities.c.id),
+            func.count(detail.c.activity_id).filter(current),
+            func.count(activity_streams.c.activity_id),
+        )
+        .outerjoin(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == SUMMARY))
+        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == DETAIL))
+        .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
+        .where(span.matches())
+    )
+    return Done(*connection.execute(query).one())
+
+
+def tell(connection: Connection, report: Report) -> None:
+    """Store how far a run is."""
+    refuse_rows_of_revoked(connection, [report.span.athlete_id])
+    moment = now(connection)
+    values = {
+        "run_id": report.run_id,
+        "athlete_id": report.span.athlete_id,
+        "span_start": report.span.start,
+        "span_end": report.span.end,
+        "step": report.step,
+        **vars(report.done),
+        "requests": report.requests,
+        "waiting_for": report.waiting_for,
+        "waiting_until": report.waiting_until,
+        "estimated_end": report.estimated_end,
+        "updated_at": moment,
+        "finished_at": None,
+    }
+    adding = insert(job_progress).values(values | {"started_at": moment})
+    connection.execute(adding.on_conflict_do_update(index_elements=["run_id", "athlete_id"], set_=values))
+
+
+def note_finished(connection: Connection, run_id: str) -> None:
+    """A step of the run has ended; should another one follow, that is told anew."""
+    connection.execute(
+        update(job_progress)
+        .where(job_progress.c.run_id == run_id)
+        .values(finished_at=func.clock_timestamp(), waiting_for=None, waiting_until=None)
+    )
+
+
+def forget_before(connection: Connection, moment: datetime) -> int:
+    """Remove what was last heard of before; returns how many rows."""
+    return connection.execute(delete(job_progress).where(job_progress.c.updated_at < moment)).rowcount
+
+
+def _progress(row: Row[tuple[object, ...]]) -> BackfillProgress:
+    values = row._asdict()
+    done = Done(values.pop("listed"), values.pop("detailed"), values.pop("streamed"))
+    del values["finished_at"]
+    return BackfillProgress(**values, done=done)

@@ -1,0 +1,92 @@
+"""The calls to Strava, one row each: reservation, record and metric at once."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, Update, delete, func, insert, select, update
+
+from strava_pipeline.strava.quota.windows import Lane, Outcome, window_at
+from strava_pipeline.warehouse.schema.ops_tables import api_calls
+
+# So many days tell how many live calls a busy one has, and in which of so many parts of it.
+HISTORY_DAYS = 14
+DAY_PARTS = 96
+
+
+def record(
+    connection: Connection, lane: Lane, endpoint: str, athlete_id: int | None, moment: datetime, booking: Update
+) -> int:
+    """A call is about to be sent; returns its id. ``booking`` goes in the same statement."""
+    row = insert(api_calls).values(lane=lane, endpoint=endpoint, athlete_id=athlete_id, reserved_at=moment)
+    row = row.add_cte(booking.cte("booking"))
+    call_id: int = connection.execute(row.returning(api_calls.c.id)).scalar_one()
+    return call_id
+
+
+def close(connection: Connection, call_id: int, outcome: Outcome, moment: datetime) -> bool:
+    """A call has ended; ``False`` if that was known."""
+    done = connection.execute(
+        update(api_calls)
+        .where(api_calls.c.id == call_id, api_calls.c.settled_at.is_(None))
+        .values(settled_at=moment, status=outcome.status, duration_ms=outcome.duration_ms)
+    )
+    return done.rowcount == 1
+
+
+def forget(connection: Connection, call_id: int) -> bool:
+    """A call was never sent; ``False`` if it is not there to be forgotten."""
+    unsent = delete(api_calls).where(api_calls.c.id == call_id, api_calls.c.settled_at.is_(None))
+    return connection.execute(unsent).rowcount == 1
+
+
+def one_is_under_way(connection: Connection, moment: datetime, longest: timedelta) -> bool:
+    """Whether a call that takes at most ``longest`` may still be answered."""
+    since = api_calls.c.reserved_at.between(moment - longest, moment)
+    return (
+        connection.execute(select(api_calls.c.id).where(since, api_calls.c.settled_at.is_(None)).limit(1)).first()
+        is not None
+    )
+
+
+def live_calls(connection: Connection, athlete_id: int | None, day_s: int, now: datetime) -> list[list[int]]:
+    """Live calls in each part of the last whole days, of all athletes or of one; a row per day, none at first.
+
+    ``day_s``: length of a day in s, which a scaled system has shorter.
+    """
+    today = window_at(now, day_s).starts_at
+    began = connection.execute(select(func.min(api_calls.c.reserved_at))).scalar()
+    if began is None:
+        return []
+    days = min(HISTORY_DAYS, (today - window_at(began, day_s).starts_at) // timedelta(seconds=day_s))
+    first = today - timedelta(seconds=days * day_s)
+    of_whom = [] if athlete_id is None else [api_calls.c.athlete_id == athlete_id]
+    # Windows begin at multiples of their length since 1970, and so do the parts of a day.
+    part = func.floor(func.extract("epoch", api_calls.c.reserved_at) * DAY_PARTS / day_s).label("part")
+    found = connection.execute(
+        select(part, func.count())
+        .where(
+            api_calls.c.lane == Lane.LIVE,
+            api_calls.c.reserved_at >= first,
+            api_calls.c.reserved_at < today,
+            *of_whom,
+        )
+        .group_by(part)
+    )
+    first_part = round(first.timestamp()) * DAY_PARTS // day_s
+    calls = [[0] * DAY_PARTS for _ in range(days)]
+    for number, count in found:
+        day, place = divmod(int(number) - first_part, DAY_PARTS)
+        calls[day][place] = count
+    return calls
+
+
+def statuses_since(connection: Connection, since: datetime) -> dict[str, int]:
+    """How many calls since then ended with which status; ``none`` where no answer came, or none yet."""
+    rows = connection.execute(
+        select(api_calls.c.status, func.count())
+        .where(api_calls.c.reserved_at >= since)
+        .group_by(api_calls.c.status)
+        .order_by(api_calls.c.status)
+    )
+    return {"none" if status is None else str(status): count for status, count in rows}

@@ -1,0 +1,268 @@
+"""The quota ledger: one booking for every request, shared by all processes through the database.
+
+Each reservation is one short transaction under a lock and is committed before the request is
+sent. A call that could count on either side of a window's edge is booked on both sides, and its answer
+settles which one keeps it. A reservation whose process died stays booked until its windows end.
+
+No 429 is promised as long as nobody else uses the app. Others' calls are known only from the headers of our
+answers, which are older than the next request, so beside others a 429 may come; it then stops every process.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+
+from sqlalchemy import Connection, Engine, text
+
+from strava_pipeline.errors import QuotaExhausted
+from strava_pipeline.strava.monitor import Watch
+from strava_pipeline.strava.quota.clock import StravaClock
+from strava_pipeline.strava.quota.lanes import RESERVE_SHARE, BusyDay, Ceilings, Refusal, busy, refusal
+from strava_pipeline.strava.quota.windows import (
+    APP,
+    Lane,
+    Outcome,
+    Reservation,
+    block,
+    count,
+    window_at,
+    windows_to_book,
+)
+from strava_pipeline.warehouse.engine import repeated
+from strava_pipeline.warehouse.locks import Lock, take_telling_time
+from strava_pipeline.warehouse.quota import api_calls, app_status
+from strava_pipeline.warehouse.quota import windows as quota_windows
+from strava_pipeline.warehouse.quota.strava_clock import clock_in, store_clock
+from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
+
+log = logging.getLogger(__name__)
+
+# Short enough for an athlete who disconnects to be noticed within half a minute.
+SLICE_SECONDS = 20.0
+SHORTEST_WAIT_SECONDS = 0.01
+LOG_EVERY_SECONDS = 60.0
+# Waiting processes come back within this time of each other, never early.
+SPREAD_SECONDS = 0.5
+OK = 200
+# Only an active app is told what there is, and what there is not.
+PROVE_ACTIVE = (OK, 404)
+TOO_MANY_REQUESTS = 429
+# While one call asks what time it is at Strava, the others look again this often.
+ASKING = timedelta(seconds=1)
+BUSY_DAY_KEPT = timedelta(minutes=5)
+_WAIT_FOR_DISK = text("SELECT set_config('synchronous_commit', 'on', true)")
+
+
+def _spread() -> float:
+    return random.uniform(0.0, SPREAD_SECONDS)  # noqa: S311  no secret
+
+
+class PostgresLedger:
+    """The ledger in ``ops.api_calls`` and ``ops.quota_windows``.
+
+    ``clock`` tells the database's time, if it does not itself; ``sleep`` and ``spread`` (seconds by which waiting
+    processes differ) belong to it. ``watch`` hears of each wait and of each booking.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        ceilings: Ceilings,
+        *,
+        clock: Callable[[Connection], datetime] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        spread: Callable[[], float] = _spread,
+        watch: Watch | None = None,
+    ) -> None:
+        self._engine = engine
+        self._ceilings = ceilings
+        self._clock = clock
+        self._sleep = sleep
+        self._spread = spread
+        self._watch = watch or Watch()
+        self._busy_days: dict[str, tuple[datetime, BusyDay | None]] = {}
+
+    def reserve(
+        self,
+        lane: Lane,
+        endpoint: str,
+        athlete_id: int | None,
+        *,
+        longest: timedelta,
+        max_wait: timedelta,
+        before_waiting: Callable[[], object] = lambda: None,
+    ) -> Reservation:
+        """Wait for room, at most ``max_wait``, and book it; ``QuotaExhausted`` says when to come back.
+
+        Where there is no room at once, ``before_waiting`` is called, and what it raises ends the matter.
+        ``NeedsReauthorization`` if the athlete disconnects meanwhile.
+        """
+        waited, logged = 0.0, -LOG_EVERY_SECONDS
+        while True:
+            moment, answer = self._try(lane, endpoint, athlete_id, longest)
+            if isinstance(answer, Reservation):
+                self._watch.booked()
+                return answer
+            if not waited:
+                before_waiting()
+            wait = max(SHORTEST_WAIT_SECONDS, (answer.until - moment).total_seconds())
+            if waited + wait > max_wait.total_seconds():
+                raise QuotaExhausted(
+                    f"no request to Strava before {answer.until:%Y-%m-%d %H:%M:%S} UTC: {answer.why} (lane {lane})",
+                    retry_at=answer.until,
+                )
+            if waited - logged >= LOG_EVERY_SECONDS:
+                log.info("waiting %.0f s for Strava's quota: %s (lane %s, %s)", wait, answer.why, lane, endpoint)
+                logged = waited
+            pause = SLICE_SECONDS if wait > SLICE_SECONDS else wait + self._spread()
+            self._watch.waits(answer.why, answer.until, pause)
+            self._sleep(pause)
+            waited += pause
+            if athlete_id is not None:
+                refuse_waiting_for_revoked(self._engine, athlete_id)
+
+    def settle(self, reservation: Reservation, outcome: Outcome) -> None:
+        """Record the answer; free the windows it did not count in; take over what the headers say."""
+        # Whoever asked has not got the answer yet: a database that is away for a moment must not lose it.
+        repeated(self._engine, partial(self._settle, reservation=reservation, outcome=outcome))
+
+    def _settle(self, connection: Connection, reservation: Reservation, outcome: Outcome) -> None:
+        # Most answers only free room. Lost in a crash of the server, such a one leaves its call booked, which
+        # is safe: its commit need not wait for the disk.
+        moment = self._lock(connection, waits_for_disk=False)
+        if not api_calls.close(connection, reservation.call_id, outcome, moment):
+            return
+        if outcome.status is None:
+            return  # it may have counted, or may yet
+        if self._take_over(connection, reservation, outcome, moment):
+            connection.execute(_WAIT_FOR_DISK)
+
+    def _take_over(self, connection: Connection, reservation: Reservation, outcome: Outcome, moment: datetime) -> bool:
+        """What an answer tells the ledger; whether that is more than that room is free."""
+        before = clock_in(app_status.load_status(connection))
+        clock = self._hear(connection, before, reservation, outcome, moment)
+        is_news = self._take_account(connection, reservation, outcome, moment, clock)
+        if outcome.status == TOO_MANY_REQUESTS:
+            self._block(connection, reservation.scope, outcome, moment, clock)
+        if outcome.app_inactive is not None:
+            app_status.note_inactive(connection, outcome.app_inactive, moment)
+        elif reservation.is_probe and outcome.status in PROVE_ACTIVE:
+            app_status.note_active(connection)
+        return is_news or reservation.is_probe or outcome.status != OK or clock.is_news_to(before, moment)
+
+    def release(self, reservation: Reservation) -> None:
+        """Give back room for a call that was never sent, as if it had not been asked for."""
+        with self._engine.begin() as connection:
+            self._lock(connection)
+            if api_calls.forget(connection, reservation.call_id):
+                connection.execute(quota_windows.booking(reservation.scope, reservation.windows, -1))
+        self._watch.given_back()
+
+    def _try(
+        self, lane: Lane, endpoint: str, athlete_id: int | None, longest: timedelta
+    ) -> tuple[datetime, Reservation | Refusal]:
+        """The database's time, and a reservation or, by the same clock, when to try again."""
+        with self._engine.begin() as connection:
+            moment = self._lock(connection)
+            status = app_status.load_status(connection)
+            is_probe = app_status.admit(status, moment)
+            clock = self._checked(connection, clock_in(status), moment)
+            scope = self._ceilings.scope_of(athlete_id)
+            windows = tuple(
+                window
+                for length in self._ceilings.lengths
+                for window in windows_to_book(clock, moment, longest, length)
+            )
+            uses = quota_windows.load_uses(connection, scope, windows, clock.now(moment))
+            busy_day = self._busy_day(connection, lane, athlete_id, moment)
+            # What is known of the clock ages while one waits for the end of the first window.
+            margin = clock.margin(clock.in_our_time(windows[0].ends_at))
+            refused = refusal(uses, self._ceilings, lane, busy_day, clock.now(moment), margin)
+            if refused is not None:
+                return moment, Refusal(clock.in_our_time(refused.until), refused.why)
+            if not clock.is_trusted(moment) and api_calls.one_is_under_way(connection, moment, longest):
+                return moment, Refusal(moment + ASKING, "a call is under way that tells Strava's time")
+            if is_probe:
+                app_status.begin_probe(connection, moment)
+            booking = quota_windows.booking(scope, windows, 1)
+            call_id = api_calls.record(connection, lane, endpoint, athlete_id, moment, booking)
+            return moment, Reservation(call_id, moment, windows, is_probe, scope)
+
+    def _lock(self, connection: Connection, *, waits_for_disk: bool = True) -> datetime:
+        """The database's time, once nobody else reads or books; whether the commit is to wait for the disk."""
+        moment = take_telling_time(connection, Lock.QUOTA, waits_for_disk=waits_for_disk)
+        return moment if self._clock is None else self._clock(connection)
+
+    def _checked(self, connection: Connection, stored: StravaClock, moment: datetime) -> StravaClock:
+        clock = stored.since_set_back(moment)
+        if clock != stored:
+            log.warning("the database's clock went backwards: the next call tells Strava's time anew")
+            store_clock(connection, clock)
+        return clock
+
+    def _hear(
+        self,
+        connection: Connection,
+        before: StravaClock,
+        reservation: Reservation,
+        outcome: Outcome,
+        moment: datetime,
+    ) -> StravaClock:
+        """What is known of Strava's clock after this answer, where ``before`` is stored."""
+        stored = self._checked(connection, before, moment)
+        refused = outcome.status == TOO_MANY_REQUESTS
+        clock = stored.heard(reservation.reserved_at, moment, outcome.server_time, refused=refused)
+        if clock.is_in_doubt:
+            log.warning("Strava's Date %s contradicts the clock: the next answer decides", outcome.server_time)
+        if clock.is_news_to(stored, moment):
+            store_clock(connection, clock)
+        return clock
+
+    def _take_account(
+        self, connection: Connection, reservation: Reservation, outcome: Outcome, moment: datetime, clock: StravaClock
+    ) -> bool:
+        """Where it counted, and what its headers say of that; whether less is free than was thought."""
+        scope, rates = reservation.scope, outcome.rates
+        loaded = quota_windows.load_uses(connection, scope, reservation.windows, clock.now(moment))
+        uses = {use.window: use for use in loaded}
+        most = {window: use.booked + use.read_foreign for window, use in uses.items()}
+        is_news = False
+        for length in self._ceilings.lengths:
+            is_short = length == self._ceilings.short_window_s
+            counted = count(reservation, length, moment, outcome.server_time, clock)
+            if rates.read_usage is not None and not clock.is_in_doubt:
+                counted = counted.narrowed(rates.read_usage.short if is_short else rates.read_usage.long, most)
+            if counted.freed:
+                connection.execute(quota_windows.booking(scope, counted.freed, -1))
+            if counted.added:
+                quota_windows.book_late(connection, scope, counted.added)
+                is_news = True
+            if counted.told in uses:
+                is_news |= quota_windows.adopt(connection, scope, uses[counted.told], rates, short=is_short)
+        return is_news
+
+    def _block(
+        self, connection: Connection, scope: str, outcome: Outcome, moment: datetime, clock: StravaClock
+    ) -> None:
+        at = outcome.server_time or clock.now(moment)
+        short, long = (window_at(at, length) for length in self._ceilings.lengths)
+        window, until = block(outcome, clock.now(moment), short, long, clock.margin(moment))
+        log.warning("Strava answered 429: %s is closed until %s UTC", window.name, f"{until:%Y-%m-%d %H:%M:%S}")
+        quota_windows.block(connection, scope, window, until)
+
+    def _busy_day(self, connection: Connection, lane: Lane, athlete_id: int | None, moment: datetime) -> BusyDay | None:
+        """What :func:`busy` makes of the last two weeks; asked for seldom, and never for a lane without reserve."""
+        if not RESERVE_SHARE[lane]:
+            return None
+        scope = self._ceilings.scope_of(athlete_id)
+        known = self._busy_days.get(scope)
+        if known is None or not timedelta(0) <= moment - known[0] < BUSY_DAY_KEPT:
+            whose = None if scope == APP else athlete_id
+            calls = api_calls.live_calls(connection, whose, self._ceilings.long_window_s, moment)
+            known = self._busy_days[scope] = moment, busy(calls)
+        return known[1]

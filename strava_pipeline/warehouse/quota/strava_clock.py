@@ -1,0 +1,38 @@
+"""Where all processes keep what they know of Strava's clock: one row, written only when there is news."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Row
+from sqlalchemy.dialects.postgresql import insert as insert_or_update
+
+from strava_pipeline.strava.quota.clock import StravaClock
+from strava_pipeline.warehouse.quota.app_status import load_status
+from strava_pipeline.warehouse.schema.ops_tables import app_status
+
+_COLUMNS = (app_status.c.clock_offset_s, app_status.c.clock_error_s, app_status.c.clock_learned_at)
+
+
+def load_clock(connection: Connection) -> StravaClock:
+    """What is known of Strava's clock now."""
+    return clock_in(load_status(connection))
+
+
+def clock_in(status: Row[Any] | None) -> StravaClock:
+    """What the app's row tells of it."""
+    if status is None:
+        return StravaClock()
+    return StravaClock(status.clock_offset_s, status.clock_error_s or 0.0, status.clock_learned_at)
+
+
+def store_clock(connection: Connection, clock: StravaClock) -> None:
+    """Keep what was learned; call it under the ledger's lock."""
+    values = dict(
+        zip((column.name for column in _COLUMNS), (clock.offset_s, clock.error_s, clock.checked_at), strict=True)
+    )
+    connection.execute(
+        insert_or_update(app_status)
+        .values(id=1, **values)
+        .on_conflict_do_update(index_elements=[app_status.c.id], set_=values)
+    )

@@ -1,0 +1,349 @@
+"""The tables the pipeline runs on (schema ``ops``); analysts have no access to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    Sequence,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
+
+from strava_pipeline.warehouse.schema import columns as c
+from strava_pipeline.warehouse.schema.columns import UTC_TIME, column, key
+from strava_pipeline.warehouse.schema.tables import metadata
+
+SCHEMA = "ops"
+# States of an athlete's grant.
+ACTIVE = "active"
+NEEDS_REAUTH = "needs_reauth"
+REVOKED = "revoked"
+
+
+def _serial(comment: str) -> Column[Any]:
+    return Column("id", BigInteger, primary_key=True, autoincrement=True, comment=comment)
+
+
+def _stamped(name: str, comment: str) -> Column[Any]:
+    return Column(name, UTC_TIME, nullable=False, server_default=func.clock_timestamp(), comment=comment)
+
+
+def _count(name: str, comment: str) -> Column[Any]:
+    return Column(name, Integer, nullable=False, server_default=text("0"), comment=comment)
+
+
+users = Table(
+    "users",
+    metadata,
+    key("athlete_id", BigInteger, "Strava's id of the athlete"),
+    c.text("strava_access_token", "envelope, AES-256-GCM; empty once erased"),
+    c.text("strava_refresh_token", "envelope, AES-256-GCM; empty once erased"),
+    c.instant("strava_token_expires_at", "when the access token ends (UTC)"),
+    column("scopes", ARRAY(Text), "permissions the athlete granted", required=True),
+    c.text("state", "active, needs_reauth or revoked", required=True),
+    c.integer("generation", "rises with every new token pair; bound into the envelopes", required=True),
+    c.text("email", "where ride summaries go once it is confirmed; empty for none"),
+    c.instant("email_given_at", "when the address was last given (UTC); not confirmed, it is erased a week later"),
+    c.instant(
+        "email_confirmed_at",
+        "when its owner confirmed it (UTC); empty: not yet, and it gets nothing but mails that ask for that",
+    ),
+    c.text("email_nonce", "bound into the link that confirms the address; another one with each address"),
+    c.text("unsubscribe_nonce", "bound into the links that end the mails; all links with another one are void"),
+    c.instant("unsubscribed_at", "when the athlete last ended the mails (UTC); the address was erased then"),
+    c.instant("refreshed_at", "when a refresh last gave the tokens (UTC); empty: they came with a code"),
+    c.instant("refresh_not_before", "after a failed refresh: no other one before this time (UTC)"),
+    c.text(
+        "dagster_task",
+        "what Dagster has yet to be told: import (add the partition, import the history), removal (of the partition,"
+        " the files in the lake and the runs) or departure (of the partition alone); empty: nothing",
+    ),
+    _stamped("connected_at", "when the athlete first connected (UTC)"),
+    _stamped("updated_at", "when the row last changed (UTC)"),
+    CheckConstraint("state IN ('active', 'needs_reauth', 'revoked')", name="state"),
+    CheckConstraint("dagster_task IN ('import', 'removal', 'departure')", name="dagster_task"),
+    CheckConstraint(
+        "num_nulls(email, email_given_at, email_nonce, unsubscribe_nonce) IN (0, 4)"
+        " AND (email IS NOT NULL OR email_confirmed_at IS NULL)",
+        name="mail_consent",
+    ),
+    schema=SCHEMA,
+    comment="connected athletes and their tokens",
+)
+
+token_audit = Table(
+    "token_audit",
+    metadata,
+    _serial("order of the operations"),
+    _stamped("at", "when (UTC)"),
+    c.bigint("athlete_id", "whose token; empty while unknown"),
+    c.text("operation", "exchange, refresh, revoke, rotate", required=True),
+    c.text("outcome", "ok, adopted (the answer to a process that died), or failed", required=True),
+    c.text("detail", "what went wrong, in Strava's words, or between which keys; never a token"),
+    Index(None, "athlete_id", "at"),
+    Index(None, "at"),
+    schema=SCHEMA,
+    comment="every operation on a token",
+)
+
+token_journal = Table(
+    "token_journal",
+    metadata,
+    _serial("order of the attempts"),
+    c.bigint("athlete_id", "whose tokens", required=True),
+    c.integer("generation", "of the token pair this attempt was to give", required=True),
+    _stamped("begun_at", "when the refresh began (UTC), before Strava was asked"),
+    c.instant("answered_at", "when the answer was stored (UTC); empty: none came, or the process died"),
+    c.text("strava_access_token", "envelope, as it will stand in ops.users"),
+    c.text("strava_refresh_token", "envelope, as it will stand in ops.users"),
+    c.instant("strava_token_expires_at", "when the access token ends (UTC)"),
+    Index(None, "athlete_id"),
+    schema=SCHEMA,
+    comment="refreshes under way: what Strava issued is kept here before anything else is done with it",
+)
+
+key_checks = Table(
+    "key_checks",
+    metadata,
+    key("key_id", Text, "id of a key of STRAVA_TOKEN_KEYS"),
+    c.text("check_value", "tells whether a process has the same key under this id; nothing of the key", required=True),
+    _stamped("first_seen_at", "when the key was used first (UTC)"),
+    schema=SCHEMA,
+    comment="the keys that wrote tokens into this database",
+)
+
+app_status = Table(
+    "app_status",
+    metadata,
+    key("id", Integer, "always 1: there is one app"),
+    c.instant("inactive_since", "since when Strava has the app switched off (UTC); empty: it is not"),
+    c.instant("probe_at", "when the next call may try whether it is on again (UTC)"),
+    c.text("reason", "Strava's words"),
+    c.number("clock_offset_s", "Strava's clock minus the database's, as learned from its answers, s"),
+    c.number("clock_error_s", "by how much that may be wrong, either way, s"),
+    c.instant("clock_learned_at", "when an answer last confirmed that (UTC); empty: never, or one contradicts it"),
+    CheckConstraint("id = 1", name="one"),
+    schema=SCHEMA,
+    comment="what all processes know of the Strava app",
+)
+
+api_calls = Table(
+    "api_calls",
+    metadata,
+    _serial("order of the reservations"),
+    c.text("lane", "live, reconcile or backfill", required=True),
+    c.text("endpoint", "path with ids left out", required=True),
+    c.bigint("athlete_id", "on whose behalf"),
+    _stamped("reserved_at", "when room was reserved (UTC), before the call was sent"),
+    c.instant("settled_at", "when the answer was in (UTC); empty: no answer, or the process died"),
+    column("status", SmallInteger, "HTTP status; empty without an answer"),
+    c.number("duration_ms", "from sending to the whole answer, ms"),
+    Index(None, "reserved_at"),
+    Index(None, "lane", "reserved_at"),
+    schema=SCHEMA,
+    comment="one row per request to Strava: reservation, record and metric at once",
+)
+
+quota_windows = Table(
+    "quota_windows",
+    metadata,
+    key("scope", Text, "app, or athlete and an id, where the limits are the athlete's own"),
+    key("length_s", Integer, "length of the window, s"),
+    key("starts_at", UTC_TIME, "start (UTC)"),
+    c.integer("booked", "calls of ours that may count in this window", required=True),
+    c.integer("read_limit", "Strava's limit of reads, once known"),
+    c.integer("read_foreign", "reads Strava counted beyond ours", required=True),
+    c.integer("overall_limit", "Strava's limit of all calls, once known"),
+    c.integer("overall_foreign", "calls Strava counted beyond ours", required=True),
+    c.instant("blocked_until", "no call before this time (UTC, Strava's clock): Strava answered 429"),
+    Index("ix_quota_windows_blocked", "scope", "blocked_until", postgresql_where=text("blocked_until IS NOT NULL")),
+    schema=SCHEMA,
+    comment="what is used of each of Strava's rate windows",
+)
+
+webhook_events = Table(
+    "webhook_events",
+    metadata,
+    _serial("order of arrival"),
+    c.text("event_key", "sha256 over what makes the event; redeliveries share it", required=True),
+    c.text("source", "webhook, or reconcile when found by comparing", required=True),
+    c.bigint("subscription_id", "Strava's id of the subscription", required=True),
+    c.text("object_type", "activity or athlete", required=True),
+    c.bigint("object_id", "id of the activity or athlete", required=True),
+    c.text("aspect_type", "create, update or delete", required=True),
+    c.bigint("owner_id", "athlete concerned", required=True),
+    c.instant("event_time", "when it happened, as Strava says (UTC)", required=True),
+    column("updates", JSONB, "what changed", required=True),
+    column("signed", Boolean, "the delivery carried a valid signature", required=True),
+    _stamped("received_at", "when it was stored (UTC)"),
+    c.text("state", "received, launched, waiting, done, dead, parked or discarded", required=True),
+    _count("attempts", "how often it ended as a dead letter"),
+    Column(
+        "fence",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="number of the claim on its object that has it, or had it last; a newer claim makes it void",
+    ),
+    c.instant("not_before", "not to be claimed before (UTC)"),
+    c.text("waiting_for", "when waiting: dagster, activity, streams, quota, app, strava, database or replay"),
+    _count("waits", "how often it waited for its activity or streams to appear"),
+    _count("lost_runs", "how often a run that had it ended without a word"),
+    c.instant("lease_until", "the claim ends here (UTC) unless extended"),
+    c.instant("taken_up_at", "when the run that has it began to work (UTC); empty: it has not begun"),
+    c.text("run_id", "Dagster run that has it, or had it last"),
+    c.text("error_class", "transient or permanent, when dead"),
+    c.text("error_kind", "class of the error that ended it, when dead"),
+    c.text("error", "why the last try failed"),
+    c.instant("finished_at", "when it was done or given up (UTC)"),
+    _count("redrives", "how often it was tried again by itself after it had died"),
+    c.instant("redrive_at", "when dead: tried again by itself at this time (UTC); empty: waits for an operator"),
+    c.instant("discarded_at", "when an operator discarded it (UTC)"),
+    c.text("discarded_by", "who discarded it"),
+    c.text("discarded_because", "why it was discarded"),
+    UniqueConstraint("event_key"),
+    CheckConstraint(
+        "state IN ('received', 'launched', 'waiting', 'done', 'dead', 'parked', 'discarded')", name="state"
+    ),
+    Index(
+        "ix_webhook_events_open",
+        "id",
+        postgresql_where=text("state IN ('received', 'launched', 'waiting')"),
+    ),
+    Index(
+        "ix_webhook_events_open_object",
+        "object_id",
+        postgresql_where=text("state IN ('received', 'launched', 'waiting')"),
+    ),
+    Index("ix_webhook_events_dead", "id", postgresql_where=text("state IN ('dead', 'parked')")),
+    Index("ix_webhook_events_done", "finished_at", postgresql_where=text("state = 'done'")),
+    Index(None, "owner_id", "object_id"),
+    schema=SCHEMA,
+    comment="the inbox: every accepted webhook event and what became of it",
+)
+
+# Numbers claims; one sequence for all objects, so that no number ever comes back.
+webhook_claims = Sequence("webhook_claims", schema=SCHEMA, metadata=metadata)
+
+tombstones = Table(
+    "tombstones",
+    metadata,
+    key("activity_id", BigInteger, "Strava's id of the activity that is gone"),
+    c.bigint("athlete_id", "whose it was", required=True),
+    c.instant(
+        "asked_at", "when Strava was asked whether it is still there (UTC); older answers are void", required=True
+    ),
+    _stamped("deleted_at", "when what was stored of it was deleted (UTC)"),
+    c.text("reason", "what told that it is gone", required=True),
+    Index(None, "athlete_id"),
+    schema=SCHEMA,
+    comment="activities that Strava no longer has, so that a late answer brings none of them back",
+)
+
+payloads = Table(
+    "payloads",
+    metadata,
+    key("activity_id", BigInteger, "Strava's id of the activity"),
+    key("kind", Text, "summary or detail"),
+    c.bigint("athlete_id", "Strava's id of the athlete", required=True),
+    column(
+        "body", JSON, "Strava's answer as it came, with the title or privacy that an event told since", required=True
+    ),
+    c.text("digest", "of the fields whose change calls for a new detail", required=True),
+    c.instant("fetched_at", "when it was asked for (UTC)", required=True),
+    c.instant("mapped_at", "when a re-map last rebuilt rows from it (UTC); empty: never"),
+    Index(None, "athlete_id"),
+    schema=SCHEMA,
+    comment="raw answers, so that tables can be rebuilt without one request",
+)
+
+oauth_states = Table(
+    "oauth_states",
+    metadata,
+    key("state_hash", Text, "sha256 of the state that Strava sends back"),
+    c.text("browser_hash", "sha256 of the cookie of the browser that began", required=True),
+    c.text("email", "where ride summaries are to go; empty for none"),
+    c.instant("expires_at", "no longer good from here (UTC)", required=True),
+    c.text("link_hash", "sha256 of the secret part of the link it was begun by; empty: the operator began it"),
+    Index(None, "link_hash"),
+    schema=SCHEMA,
+    comment="connections under way: each state works once, in the browser that began",
+)
+
+operator_sessions = Table(
+    "operator_sessions",
+    metadata,
+    key("secret_hash", Text, "sha256 of what the browser holds"),
+    c.text("kind", "session, or link: a link that signs in once", required=True),
+    c.text("proof", "of the token and the settings it was opened under; tells nothing of them", required=True),
+    _stamped("opened_at", "when it was made (UTC)"),
+    c.instant("expires_at", "no longer good from here (UTC)", required=True),
+    CheckConstraint("kind IN ('session', 'link')", name="kind"),
+    schema=SCHEMA,
+    comment="browsers that are logged in as the operator; what is not here is logged out",
+)
+
+locks = Table(
+    "locks",
+    metadata,
+    key("name", Text, "what it guards"),
+    key("athlete_id", BigInteger, "whose that is; 0: nobody's in particular"),
+    key("subject", Text, "which of the athlete's, such as a month; empty: all"),
+    schema=SCHEMA,
+    comment="what one transaction at a time may do: it locks the row meanwhile; the rows themselves never change",
+)
+
+work_leases = Table(
+    "work_leases",
+    metadata,
+    key("athlete_id", BigInteger, "whose data is worked on"),
+    key("work", Text, "step and month"),
+    c.text("holder", "the worker, by a number drawn at random", required=True),
+    c.instant("lease_until", "the worker is taken to be gone from here on (UTC); it extends this", required=True),
+    schema=SCHEMA,
+    comment="who is at work on what takes longer than a transaction may",
+)
+
+invites = Table(
+    "invites",
+    metadata,
+    _serial("order in which they were made"),
+    c.text("secret_hash", "sha256 of the secret part of the link; places of one link share it", required=True),
+    c.text("proof", "of the operator's token it was made under; tells nothing of it", required=True),
+    _stamped("made_at", "when the link was made (UTC)"),
+    c.instant("expires_at", "no longer good from here (UTC)", required=True),
+    c.bigint("athlete_id", "who has connected by it; empty: nobody yet"),
+    c.instant("used_at", "when that was (UTC); empty: the place is free"),
+    _count("attempts", "how often Strava was asked for somebody's tokens by it"),
+    Index(None, "secret_hash"),
+    Index(None, "expires_at"),
+    schema=SCHEMA,
+    comment="links by which others may connect: one row for each person a link is good for",
+)
+
+operator_audit = Table(
+    "operator_audit",
+    metadata,
+    _serial("order of the actions"),
+    _stamped("at", "when (UTC)"),
+    c.text("actor", "operator, athlete, command or strava", required=True),
+    c.text("action", "connect, forget, replay, discard, login, logout, invite, withdraw", required=True),
+    c.text("subject", "athlete or event concerned"),
+    c.text("outcome", "ok or failed", required=True),
+    c.text("detail", "cause and extent; never health data, never a secret"),
+    Index(None, "at"),
+    schema=SCHEMA,
+    comment="what people did to athletes and events, and on whose word",
+)

@@ -1,0 +1,1 @@
+"""Stores tokens, encrypted, and every change to them."""

@@ -1,0 +1,108 @@
+"""Re-encrypts stored tokens with the writing key, row by row, while refreshes go on.
+
+Each row is a transaction of its own that writes only over the envelopes it has read (compare and swap), so a refresh
+that came between keeps its newer tokens, and a process killed here leaves every row readable: run it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, Connection, Engine, Row, Table, func, or_, select, update
+
+from strava_pipeline.errors import TokenUnreadable
+from strava_pipeline.keyring import Keyring, Place, key_id_of
+from strava_pipeline.warehouse.schema.ops_tables import token_journal, users
+from strava_pipeline.warehouse.tokens.token_audit import audit
+from strava_pipeline.warehouse.tokens.token_store import ACCESS, REFRESH, ROW_LOCK_MILLISECONDS
+
+# A row that a refresh changed under our hands is looked at again; a process that still writes with an old key
+# could go on like that for ever.
+PASSES = 3
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """What became of one row: ``table`` and ``athlete_id`` say which; ``reason`` if it does not open."""
+
+    table: str
+    athlete_id: int
+    old_key_id: str
+    reason: str | None = None
+
+
+def rotate(engine: Engine, keyring: Keyring, *, dry_run: bool = False) -> Iterator[Rotated]:
+    """Each row that another key wrote, once it is re-encrypted; with ``dry_run``, once it was opened."""
+    unreadable: set[tuple[str, int]] = set()
+    for _ in range(1 if dry_run else PASSES):
+        found = [entry for entry in _entries(engine, keyring) if (entry.table.name, entry.identity) not in unreadable]
+        for entry in found:
+            try:
+                done = _rotate_one(engine, keyring, entry, dry_run=dry_run)
+            except TokenUnreadable as error:
+                unreadable.add((entry.table.name, entry.identity))
+                yield Rotated(entry.table.name, entry.row.athlete_id, entry.old_key_id, str(error))
+            else:
+                if done:
+                    yield Rotated(entry.table.name, entry.row.athlete_id, entry.old_key_id)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A row with envelopes of another key, as it was read."""
+
+    table: Table
+    row: Row[Any]
+    old_key_id: str
+
+    @property
+    def key(self) -> Column[Any]:
+        [key] = self.table.primary_key
+        return key
+
+    @property
+    def identity(self) -> int:
+        return int(getattr(self.row, self.key.name))
+
+
+def _entries(engine: Engine, keyring: Keyring) -> list[_Entry]:
+    writing = keyring.writing_key_id
+    entries = []
+    with engine.connect() as connection:
+        for table in (users, token_journal):
+            older = or_(*(func.split_part(table.c[name], ".", 2) != writing for name in (ACCESS, REFRESH)))
+            for row in connection.execute(select(table).where(older).order_by(*table.primary_key)):
+                ids = {key_id_of(getattr(row, name)) for name in (ACCESS, REFRESH)} - {writing}
+                entries.append(_Entry(table, row, ", ".join(sorted(ids))))
+    return entries
+
+
+def _rotate_one(engine: Engine, keyring: Keyring, entry: _Entry, *, dry_run: bool) -> bool:
+    """Whether the row was still the one that was read."""
+    row, table = entry.row, entry.table
+    fresh = {}
+    for name in (ACCESS, REFRESH):
+        place = Place(row.athlete_id, name, row.generation)
+        fresh[name] = keyring.encrypt(keyring.decrypt(getattr(row, name), place), place)
+    if dry_run:
+        return True
+    with engine.begin() as connection:
+        # A refresh may hold the row for as long as Strava takes to answer.
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {ROW_LOCK_MILLISECONDS}")
+        if not _swap(connection, entry, fresh):
+            return False
+        where = "" if table is users else "journal, "
+        change = f"{where}{entry.old_key_id} -> {keyring.writing_key_id}"
+        audit(connection, row.athlete_id, "rotate", "ok", change)
+    return True
+
+
+def _swap(connection: Connection, entry: _Entry, fresh: dict[str, str]) -> bool:
+    row, table = entry.row, entry.table
+    unchanged = [table.c[name] == getattr(row, name) for name in (ACCESS, REFRESH)]
+    done = connection.execute(
+        update(table).where(entry.key == entry.identity, table.c.generation == row.generation, *unchanged).values(fresh)
+    )
+    return bool(done.rowcount)

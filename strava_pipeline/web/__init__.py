@@ -1,0 +1,1 @@
+"""Checks shared by the bridge and the guard of Dagster's UI."""

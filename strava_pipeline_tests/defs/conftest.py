@@ -1,0 +1,65 @@
+"""Runs of the code location with a stand-in for Strava and a real database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+import pytest
+from sqlalchemy import Engine
+
+from strava_pipeline.defs.partitions import register_athlete
+from strava_pipeline.defs.resources import MailerResource, StravaResource, WarehouseResource
+from strava_pipeline.settings import Settings
+from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.sync.backfill import Sync
+from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
+
+
+@dataclass
+class CodeLocation:
+    """An instance, its resources, and the lanes in which Strava was used."""
+
+    instance: dg.DagsterInstance
+    strava: StravaStandIn
+    lanes: list[Lane] = field(default_factory=list)
+    syncs: list[Sync] = field(default_factory=list)
+
+    def resources(self) -> dict[str, Any]:
+        strava, lanes, syncs = self.strava, self.lanes, self.syncs
+
+        class StandIn(StravaResource):
+            def sync(self, lane: Lane) -> Sync:
+                lanes.append(lane)
+                # Within a run Dagster has put the resource itself there.
+                assert isinstance(self.warehouse, WarehouseResource)
+                syncs.append(strava.sync(self.warehouse.engine))
+                return syncs[-1]
+
+        warehouse = WarehouseResource()
+        return {
+            "warehouse": warehouse,
+            "strava": StandIn(warehouse=warehouse),
+            "mailer": MailerResource(warehouse=warehouse),
+            "io_manager": dg.mem_io_manager,
+        }
+
+    def materialize(
+        self, *assets: dg.AssetsDefinition | dg.AssetChecksDefinition, **how: Any
+    ) -> dg.ExecuteInProcessResult:
+        """A run of assets, recorded whether it succeeds or not."""
+        return dg.materialize(
+            list(assets), instance=self.instance, resources=self.resources(), raise_on_error=False, **how
+        )
+
+    def materialized(self, asset: str) -> set[str]:
+        return self.instance.get_materialized_partitions(dg.AssetKey(asset))
+
+
+@pytest.fixture
+def location(settings: Settings, engine: Engine) -> Iterator[CodeLocation]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        register_athlete(instance, RIDER)
+        yield CodeLocation(instance, StravaStandIn())

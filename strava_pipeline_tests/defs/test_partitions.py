@@ -1,0 +1,64 @@
+"""Athlete x month: UTC months, and runs whose range crosses athletes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import dagster as dg
+import pytest
+
+from strava_pipeline.defs.partitions import (
+    ATHLETES_NAME,
+    cell,
+    grid_partitions,
+    months_partitions,
+    next_month,
+    register_athlete,
+    span_of,
+    spans_by_athlete,
+)
+from strava_pipeline.warehouse.activities.activity_store import Span
+
+
+def test_a_cell_is_the_month_that_holds_a_moment() -> None:
+    assert str(cell(7, datetime(2024, 2, 29, 23, 59, tzinfo=UTC))) == "7|2024-02-01"
+
+
+@pytest.mark.parametrize(
+    ("month", "following"), [((2024, 1), (2024, 2)), ((2024, 12), (2025, 1)), ((2025, 11), (2025, 12))]
+)
+def test_a_span_ends_where_the_next_month_begins(month: tuple[int, int], following: tuple[int, int]) -> None:
+    start, end = datetime(*month, 1, tzinfo=UTC), datetime(*following, 1, tzinfo=UTC)
+    assert next_month(start) == end
+    assert span_of(cell(2**40, start)) == Span(2**40, start, end)
+
+
+def test_the_month_that_has_begun_is_a_partition() -> None:
+    keys = months_partitions.get_partition_keys()
+    assert keys[0] == "2008-01-01"
+    assert keys[-1] == f"{datetime.now(UTC):%Y-%m}-01"
+
+
+def test_a_runs_keys_are_grouped_by_athlete_with_months_newest_first() -> None:
+    keys = ["9|2024-01-01", "10|2024-02-01", "9|2024-03-01", "10|2023-12-01"]
+    grouped = [(athlete, [str(key) for key in cells.values()]) for athlete, cells in spans_by_athlete(keys)]
+    assert grouped == [
+        (10, ["10|2024-02-01", "10|2023-12-01"]),
+        (9, ["9|2024-03-01", "9|2024-01-01"]),
+    ]
+
+
+def test_an_athlete_is_registered_once() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        for _ in range(2):
+            register_athlete(instance, 7)
+        assert list(instance.get_dynamic_partitions(ATHLETES_NAME)) == ["7"]
+        keys = grid_partitions.get_partition_keys(dynamic_partitions_store=instance)
+        assert len(keys) == len(months_partitions.get_partition_keys())
+        assert "7|2024-02-01" in keys
+
+
+def test_a_cell_of_a_start_in_another_zone_must_be_given_in_utc() -> None:
+    # Everything stored is in UTC; a month is named by what it is given.
+    local = datetime(2024, 3, 1, 0, 30, tzinfo=timezone(timedelta(hours=1)))
+    assert str(cell(7, local.astimezone(UTC))) == "7|2024-02-01"

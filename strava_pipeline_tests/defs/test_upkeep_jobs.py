@@ -1,0 +1,79 @@
+"""Reconcile and retention as Dagster runs them: one step per athlete, and a word on what was done."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+from sqlalchemy import Engine, insert, select
+
+from strava_pipeline.defs.jobs.reconcile import reconcile
+from strava_pipeline.defs.jobs.retention import retention
+from strava_pipeline.errors import RetriableStravaError
+from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.warehouse.schema.ops_tables import operator_audit, users, webhook_events
+from strava_pipeline.warehouse.schema.tables import activities
+from strava_pipeline_tests.defs.conftest import CodeLocation
+from strava_pipeline_tests.inbox import bring_up_to_date
+from strava_pipeline_tests.strava_stand_in import RIDER
+
+STRANGER = 2002
+
+
+@pytest.fixture
+def connected(location: CodeLocation, engine: Engine) -> CodeLocation:
+    with engine.begin() as connection:
+        for athlete_id, state in ((RIDER, "active"), (STRANGER, "revoked")):
+            connection.execute(insert(users).values(athlete_id=athlete_id, scopes=[], state=state, generation=1))
+    return location
+
+
+def run(location: CodeLocation, job: dg.JobDefinition) -> dg.ExecuteInProcessResult:
+    return job.execute_in_process(instance=location.instance, resources=location.resources(), raise_on_error=False)
+
+
+def test_reconcile_asks_in_its_lane_for_each_connected_athlete(connected: CodeLocation, engine: Engine) -> None:
+    connected.strava.add(1, datetime.now(UTC) - timedelta(days=1))
+    assert run(connected, reconcile).success
+    assert connected.strava.asked == ["/athlete/activities"]
+    assert connected.lanes == [Lane.RECONCILE]
+    with engine.connect() as connection:
+        found = connection.execute(select(webhook_events.c.object_id, webhook_events.c.state)).all()
+    assert [tuple(row) for row in found] == [(1, "received")]
+
+
+def test_reconcile_tries_again_when_strava_is_away(connected: CodeLocation) -> None:
+    connected.strava.faults["/athlete/activities"] = [RetriableStravaError("no connection")]
+    assert run(connected, reconcile).success
+    assert connected.strava.asked == ["/athlete/activities"] * 2
+
+
+def test_retention_keeps_everything_unless_configured(
+    connected: CodeLocation, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, days in ((1, 5), (2, 50)):
+        connected.strava.add(number, datetime.now(UTC) - timedelta(days=days))
+        bring_up_to_date(connected.strava.sync(engine), RIDER, number)
+    assert run(connected, retention).success
+    with engine.connect() as connection:
+        assert connection.execute(select(activities.c.id)).scalars().all() == [1, 2]
+    monkeypatch.setenv("STRAVA_RETENTION_DAYS", "30")
+    for _ in range(2):
+        assert run(connected, retention).success
+        with engine.connect() as connection:
+            assert connection.execute(select(activities.c.id)).scalars().all() == [1]
+
+
+def test_audits_are_kept_as_long_as_the_setting_says(
+    connected: CodeLocation, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with engine.begin() as connection:
+        old = datetime.now(UTC) - timedelta(days=401)
+        connection.execute(insert(operator_audit).values(actor="operator", action="login", outcome="ok", at=old))
+    for kept_days, left in (("0", 1), ("402", 1), ("", 0)):
+        monkeypatch.setenv("STRAVA_AUDIT_RETENTION_DAYS", kept_days)
+        assert run(connected, retention).success
+        with engine.connect() as connection:
+            found = connection.execute(select(operator_audit.c.at).where(operator_audit.c.action == "login")).all()
+        assert len(found) == left

@@ -1,0 +1,332 @@
+"""What a webhook sets off, from the claim to the figures, or to the dead letter."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+from sqlalchemy import Engine, func, select, update
+
+from strava_pipeline.defs.assets.activities import activities
+from strava_pipeline.defs.jobs.webhook_sync import WRITTEN_ASSETS
+from strava_pipeline.defs.partitions import ATHLETES_NAME, unregister_athlete
+from strava_pipeline.errors import (
+    AppInactive,
+    NeedsReauthorization,
+    QuotaExhausted,
+    RetriableStravaError,
+)
+from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.sync.backfill import Sync
+from strava_pipeline.sync.webhook import Effect, sync_activity
+from strava_pipeline.warehouse.access.operator_audit import Actor
+from strava_pipeline.warehouse.athletes.erasure import forget_athlete
+from strava_pipeline.warehouse.inbox.claims import Claim
+from strava_pipeline.warehouse.schema import analysis_tables, tables
+from strava_pipeline.warehouse.schema.ops_tables import tombstones, users
+from strava_pipeline_tests.defs.conftest import CodeLocation
+from strava_pipeline_tests.defs.webhook_runs import claim, run, work_off
+from strava_pipeline_tests.inbox import LONG_AGO, change, connect_riders, row, rows, states, store
+from strava_pipeline_tests.strava_stand_in import RIDER
+from strava_pipeline_tests.warehouse.sessions import end_sessions
+
+AT = datetime(2025, 6, 10, tzinfo=UTC)
+JUNE = f"{RIDER}|2025-06-01"
+
+
+@pytest.fixture(autouse=True)
+def rider(engine: Engine) -> None:
+    connect_riders(engine, RIDER)
+
+
+def observed(location: CodeLocation, name: str) -> set[str | None]:
+    found = location.instance.fetch_observations(dg.AssetKey(name), limit=100)
+    return {record.partition_key for record in found.records}
+
+
+def names(engine: Engine) -> dict[int, str]:
+    with engine.connect() as connection:
+        return {row.id: row.name for row in connection.execute(select(tables.activities))}
+
+
+def test_a_new_activity_is_fetched_stored_analysed_and_shown(location: CodeLocation, engine: Engine) -> None:
+    location.strava.add(1, AT)
+    store(engine, 1)
+    assert work_off(location, engine).success
+    assert states(engine) == ["done"]
+    assert location.strava.asked == ["/activities/1", "/activities/1/streams"]
+    assert location.lanes == [Lane.LIVE]
+    assert {name: observed(location, name) for name in WRITTEN_ASSETS} == {name: {JUNE} for name in WRITTEN_ASSETS}
+    with engine.connect() as connection:
+        assert connection.execute(select(analysis_tables.route_analyses.c.distance_m)).scalar_one() == 15.0
+
+
+def test_a_month_that_was_never_imported_does_not_look_complete(location: CodeLocation, engine: Engine) -> None:
+    location.strava.add(1, AT)
+    store(engine, 1)
+    assert work_off(location, engine).success
+    assert location.materialized("activities") == set()
+    assert location.materialize(activities, partition_key=JUNE).success
+    store(engine, 1, aspect_type="update")
+    assert work_off(location, engine).success
+    shown = location.instance.fetch_materializations(dg.AssetKey("activities"), limit=10).records
+    assert [record.partition_key for record in shown] == [JUNE, JUNE]
+    assert location.materialized("activity_details") == set()
+
+
+def test_an_update_replaces_what_is_stored_and_leaves_the_samples_alone(location: CodeLocation, engine: Engine) -> None:
+    location.strava.add(1, AT)
+    store(engine, 1)
+    assert work_off(location, engine).success
+    location.strava.new_requests()
+    location.strava.edit(1, name="Renamed")
+    store(engine, 1, aspect_type="update", updates={"title": "Renamed"}, signed=False)
+    assert work_off(location, engine).success
+    assert names(engine) == {1: "Renamed"}
+    assert location.strava.new_requests() == ["/activities/1"]
+
+
+def test_a_deletion_is_confirmed_before_anything_is_erased(location: CodeLocation, engine: Engine) -> None:
+    for number in (1, 2):
+        location.strava.add(number, AT)
+        store(engine, number)
+    assert work_off(location, engine).success
+    location.strava.delete(1)
+    store(engine, 1, 2, aspect_type="delete")
+    assert work_off(location, engine).success
+    assert names(engine) == {2: "Ride 2"}
+    assert set(states(engine)) == {"done"}
+    with engine.connect() as connection:
+        stone = connection.execute(select(tombstones)).one()
+    assert (stone.activity_id, stone.athlete_id, stone.reason) == (1, RIDER, "deleted at Strava")
+
+
+def test_a_deletion_in_the_name_of_another_athlete_erases_nothing(location: CodeLocation, engine: Engine) -> None:
+    connect_riders(engine, 1002)
+    location.strava.add(1, AT)
+    store(engine, 1)
+    assert work_off(location, engine).success
+    # The other athlete cannot see it: to them Strava says that it is not there.
+    location.strava.delete(1)
+    store(engine, 1, aspect_type="delete", owner_id=1002)
+    assert work_off(location, engine).success
+    assert names(engine) == {1: "Ride 1"}
+    with engine.connect() as connection:
+        assert connection.execute(select(tombstones)).all() == []
+
+
+def test_an_activity_of_another_athlete_is_not_stored(location: CodeLocation, engine: Engine) -> None:
+    location.strava.add(1, AT, athlete={"id": 1002})
+    store(engine, 1)
+    assert not work_off(location, engine).success
+    assert (row(engine).state, row(engine).error_class) == ("dead", "permanent")
+    assert names(engine) == {}
+
+
+def test_a_deletion_of_what_was_never_stored_is_done(location: CodeLocation, engine: Engine) -> None:
+    store(engine, 1, aspect_type="delete")
+    assert work_off(location, engine).success
+    assert states(engine) == ["done"]
+    assert observed(location, "activities") == set()
+    # And the creation that comes too late finds the tombstone.
+    store(engine, 1)
+    assert work_off(location, engine).success
+    assert states(engine) == ["done", "done"]
+
+
+def test_an_activity_that_is_not_there_yet_is_waited_for_and_then_dies(location: CodeLocation, engine: Engine) -> None:
+    store(engine, 99)
+    for waits in (1, 2, 3):
+        assert work_off(location, engine).success
+        stored = row(engine)
+        assert (stored.state, stored.waiting_for, stored.waits, stored.attempts) == ("waiting", "activity", waits, 0)
+        change(engine, not_before=LONG_AGO)
+    assert not work_off(location, engine).success
+    stored = row(engine)
+    assert (stored.state, stored.error_class, stored.attempts) == ("dead", "transient", 1)
+    assert "/activities/99" in stored.error
+
+
+def test_streams_that_are_not_ready_are_waited_for_without_asking_for_the_rest_again(
+    location: CodeLocation, engine: Engine
+) -> None:
+    location.strava.add(1, AT, has_heartrate=True)
+    samples, location.strava.streams[1] = location.strava.streams[1], {}
+    store(engine, 1)
+    assert work_off(location, engine).success
+    assert (row(engine).state, row(engine).waiting_for) == ("waiting", "streams")
+    assert names(engine) == {1: "Ride 1"}
+    location.strava.new_requests()
+    location.strava.streams[1] = samples
+    change(engine, not_before=LONG_AGO)
+    assert work_off(location, engine).success
+    assert location.strava.new_requests() == ["/activities/1/streams"]
+    assert states(engine) == ["done"]
+    with engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(analysis_tables.route_analyses)).scalar_one() == 1
+
+
+def test_an_indoor_activity_without_samples_is_done(location: CodeLocation, engine: Engine) -> None:
+    location.strava.add(1, AT, trainer=True)
+    location.strava.streams[1] = {}
+    store(engine, 1)
+    assert work_off(location, engine).success
+    assert states(engine) == ["done"]
+
+
+def test_one_objects_dead_letter_does_not_stop_the_others(location: CodeLocation, engine: Engine) -> None:
+    for number in (1, 2, 3):
+        location.strava.add(number, AT)
+    del location.strava.activities[2]["start_date"]
+    store(engine, 1, 2, 3)
+    assert not work_off(location, engine).success
+    assert states(engine) == ["done", "dead", "done"]
+    assert rows(engine)[1].error_class == "permanent"
+    assert names(engine) == {1: "Ride 1", 3: "Ride 3"}
+
+
+def test_events_of_an_athlete_without_a_grant_are_parked(location: CodeLocation, engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(users).values(state="needs_reauth"))
+    location.strava.faults["/activities/1"] = [NeedsReauthorization("connect again")]
+    store(engine, 1)
+    assert work_off(location, engine).success
+    assert (row(engine).state, row(engine).error, row(engine).attempts) == ("parked", "connect again", 0)
+
+
+def test_a_refused_token_of_a_good_grant_is_tried_again(location: CodeLocation, engine: Engine) -> None:
+    location.strava.add(1, AT)
+    location.strava.faults["/activities/1"] = [NeedsReauthorization("401", status=401)]
+    store(engine, 1)
+    assert work_off(location, engine).success
+    assert states(engine) == ["done"]
+
+
+def test_a_used_up_quota_makes_the_event_wait(location: CodeLocation, engine: Engine) -> None:
+    retry_at = datetime.now(UTC) + timedelta(hours=3)
+    location.strava.faults["/activities/1"] = [QuotaExhausted("used up", retry_at=retry_at)]
+    store(engine, 1)
+    assert work_off(location, engine).success
+    stored = row(engine)
+    assert (stored.state, stored.not_before, stored.waiting_for, stored.attempts) == ("waiting", retry_at, "quota", 0)
+
+
+def test_an_app_that_is_switched_off_makes_the_event_wait(location: CodeLocation, engine: Engine) -> None:
+    location.strava.faults["/activities/1"] = [AppInactive("its owner needs a subscription")]
+    store(engine, 1)
+    assert work_off(location, engine).success
+    stored = row(engine)
+    assert (stored.state, stored.waiting_for, stored.attempts) == ("waiting", "app", 0)
+    assert stored.not_before > datetime.now(UTC) + timedelta(minutes=50)
+
+
+def test_a_fault_that_passes_is_retried_under_the_same_claim(location: CodeLocation, engine: Engine) -> None:
+    location.strava.add(1, AT)
+    location.strava.faults["/activities/1"] = [RetriableStravaError("no connection")]
+    store(engine, 1)
+    (fence,) = claim(engine)
+    assert run(location, [fence]).success
+    assert (row(engine).state, row(engine).fence) == ("done", fence)
+
+
+def test_a_fault_that_does_not_pass_is_retried_after_1_2_and_4_seconds_and_then_dies(
+    location: CodeLocation, engine: Engine
+) -> None:
+    location.strava.faults["/activities/1"] = [RetriableStravaError("Strava answered 502", status=502)] * 4
+    store(engine, 1)
+    result = work_off(location, engine)
+    assert not result.success
+    waits = [
+        event.step_retry_data.seconds_to_wait
+        for event in result.all_events
+        if event.event_type_value == "STEP_UP_FOR_RETRY"
+    ]
+    assert waits == [1, 2, 4]
+    stored = row(engine)
+    assert (stored.state, stored.error_class, stored.error_kind) == ("dead", "transient", "RetriableStravaError")
+    assert location.strava.asked == ["/activities/1"] * 4
+
+
+def test_once_strava_answers_again_its_dead_letters_are_due(location: CodeLocation, engine: Engine) -> None:
+    location.strava.add(2, AT)
+    store(engine, 1)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    change(engine, state="dead", error_class="transient", error_kind="RetriableStravaError", redrive_at=later)
+    store(engine, 2)
+    assert work_off(location, engine).success
+    assert rows(engine)[0].redrive_at < datetime.now(UTC)
+
+
+def test_a_database_that_starts_anew_after_the_last_write_fails_no_run(
+    location: CodeLocation, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written(sync: Sync, claim: Claim) -> Effect:
+        effect = sync_activity(sync, claim)
+        end_sessions(engine)
+        engine.dispose()  # this test's own, which it looks by afterwards; the run has another
+        return effect
+
+    monkeypatch.setattr("strava_pipeline.defs.jobs.webhook_sync.sync_activity", written)
+    location.strava.add(1, AT)
+    store(engine, 1)
+    assert work_off(location, engine).success
+    assert states(engine) == ["done"]
+    assert observed(location, "activities") == {JUNE}
+
+
+def test_an_athlete_who_goes_after_the_last_write_does_not_come_back_to_dagster(
+    location: CodeLocation, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written(sync: Sync, claim: Claim) -> Effect:
+        effect = sync_activity(sync, claim)
+        forget_athlete(engine, RIDER, keep_data=False, actor=Actor.OPERATOR, cause="a test")
+        unregister_athlete(location.instance, RIDER)
+        return effect
+
+    monkeypatch.setattr("strava_pipeline.defs.jobs.webhook_sync.sync_activity", written)
+    location.strava.add(1, AT)
+    store(engine, 1)
+    assert work_off(location, engine).success
+    assert not location.instance.has_dynamic_partition(ATHLETES_NAME, str(RIDER))
+    assert observed(location, "activities") == set()
+
+
+def test_an_athlete_whom_dagster_does_not_know_yet_gets_partitions(location: CodeLocation, engine: Engine) -> None:
+    unregister_athlete(location.instance, RIDER)
+    location.strava.add(1, AT)
+    store(engine, 1)
+    assert work_off(location, engine).success
+    assert location.instance.has_dynamic_partition(ATHLETES_NAME, str(RIDER))
+    assert observed(location, "activities") == {JUNE}
+
+
+def test_a_claim_that_no_longer_holds_does_nothing(location: CodeLocation, engine: Engine) -> None:
+    location.strava.add(1, AT)
+    store(engine, 1)
+    old = claim(engine)
+    change(engine, lease_until=LONG_AGO)
+    new = claim(engine)
+    assert run(location, old).success
+    assert location.strava.asked == []
+    assert states(engine) == ["launched"]
+    assert run(location, new).success
+    assert states(engine) == ["done"]
+    # The same run once more, as a launch whose answer was lost would have it.
+    location.strava.new_requests()
+    assert run(location, new).success
+    assert location.strava.new_requests() == []
+
+
+def test_an_error_nobody_thought_of_makes_a_dead_letter_without_telling_what_it_holds(
+    location: CodeLocation, engine: Engine
+) -> None:
+    for number in (1, 2):
+        location.strava.add(number, AT)
+    location.strava.faults["/activities/1"] = [ZeroDivisionError("of a title that is nobody's business")]
+    store(engine, 1, 2)
+    assert not work_off(location, engine).success
+    assert states(engine) == ["dead", "done"]
+    letter = rows(engine)[0]
+    assert (letter.error_class, letter.error_kind) == ("permanent", "ZeroDivisionError")
+    assert "nobody's business" not in letter.error

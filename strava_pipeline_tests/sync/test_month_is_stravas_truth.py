@@ -1,0 +1,173 @@
+"""Whatever happened at Strava, and however much of it was seen meanwhile: a backfill ends in tables equal to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, delete, select
+
+from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams, import_summaries
+from strava_pipeline.sync.webhook import NotThereYet
+from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES, Span
+from strava_pipeline.warehouse.schema.ops_tables import tombstones
+from strava_pipeline.warehouse.schema.tables import activities
+from strava_pipeline_tests.inbox import bring_up_to_date, connect_riders
+from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, stream_body
+
+NUMBERS = (1, 2, 3)
+MONTHS = tuple(
+    Span(RIDER, datetime(2025, month, 1, tzinfo=UTC), datetime(2025, month + 1, 1, tzinfo=UTC)) for month in (4, 5, 6)
+)
+
+# A history that fails is short enough to be read; making it shorter would take minutes.
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
+# When an answer was asked for, and a figure computed, is no part of what Strava has.
+TIMES = {"fetched_at", "streams_fetched_at", "analysed_at", "computed_at"}
+Action = tuple[Any, ...]
+# Edits that are taken back between two listings are noticed in what listing and detail tell alike.
+UNDOABLE = ("name", "sport_type", "type", "start_date", "gear_id")
+
+numbers = st.sampled_from(NUMBERS)
+spans = st.lists(st.sampled_from(range(len(MONTHS))), min_size=1, max_size=3, unique=True)
+edits = st.sampled_from(
+    [
+        {"name": "Another title"},
+        {"name": "A third title"},
+        {"sport_type": "Run", "type": "Run"},
+        {"distance": 900},
+        {"private": True, "visibility": "only_me"},
+        {"commute": True},
+        {"kudos_count": 7},
+        {"gear_id": "b1"},
+    ]
+)
+actions = st.one_of(
+    # Uploads come late: an activity of any month may appear at any time.
+    st.tuples(st.just("create"), numbers, st.sampled_from(range(len(MONTHS))), st.booleans()),
+    st.tuples(st.just("edit"), numbers, edits),
+    st.tuples(st.just("crop"), numbers, st.integers(1, 5)),
+    st.tuples(st.just("move"), numbers, st.sampled_from(range(len(MONTHS)))),
+    st.tuples(st.sampled_from(["delete", "hide", "show", "undo"]), numbers),
+    st.tuples(st.sampled_from(["list", "details", "streams", "backfill"]), spans),
+    st.tuples(st.just("webhook"), numbers, st.sampled_from(["create", "update", "delete"])),
+)
+# Edited between listing and detail, and back before the next listing.
+UNDONE: list[Action] = [("list", [2]), ("edit", 1, {"name": "Another title"}), ("details", [2]), ("undo", 1)]
+UNDONE_GEAR: list[Action] = [("list", [2]), ("edit", 1, {"gear_id": "b1"}), ("details", [2]), ("undo", 1)]
+# Streams fetched between one crop and the next, of which no listing told yet.
+CROPPED: list[Action] = [("list", [2]), ("crop", 1, 5), ("streams", [2]), ("crop", 1, 3)]
+
+
+class World:
+    """Strava, the tables, and what is hidden from the app."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.strava = StravaStandIn()
+        self.hidden: dict[int, dict[str, Any]] = {}
+        self.before: dict[int, dict[str, Any]] = {}
+        self.used: set[int] = set()
+
+    def do(self, action: Action) -> None:
+        """One action; nothing where it makes no sense."""
+        what, *more = action
+        if what in {"list", "details", "streams", "backfill"}:
+            self.bring(what, [MONTHS[number] for number in more[0]])
+        elif what == "webhook":
+            with suppress(NotThereYet):
+                bring_up_to_date(self.strava.sync(self.engine), RIDER, more[0], more[1])
+        elif what == "create":
+            self.create(*more)
+        elif what == "show":
+            self.strava.activities |= {number: self.hidden.pop(number) for number in more if number in self.hidden}
+        elif more[0] in self.strava.activities:
+            self.change(what, *more)
+
+    def create(self, number: int, month: int, manual: bool) -> None:
+        # Strava gives an id once.
+        if number not in self.used:
+            self.used.add(number)
+            body = self.strava.add(number, MONTHS[month].start + timedelta(days=number), manual=manual)
+            self.record(body)
+
+    def record(self, body: dict[str, Any]) -> None:
+        """As many samples as the recording is long: a crop changes them."""
+        self.strava.streams[body["id"]] = {} if body["manual"] else stream_body(2 + body["elapsed_time"] % 50)
+
+    def change(self, what: str, number: int, *more: Any) -> None:
+        body = self.strava.activities[number]
+        changes: dict[str, Any] = {}
+        if what == "edit":
+            changes = more[0]
+        elif what == "undo":
+            changes = {name: self.before[number].get(name) for name in UNDOABLE} if number in self.before else {}
+        elif what == "crop" and not body["manual"]:
+            # What was cut off does not come back.
+            changes = {"elapsed_time": body["elapsed_time"] - more[0]}
+        elif what == "move":
+            changes = {"start_date": f"{MONTHS[more[0]].start + timedelta(days=20):%Y-%m-%dT%H:%M:%SZ}"}
+        self.before[number] = body
+        self.strava.activities[number] = body | changes
+        self.record(self.strava.activities[number])
+        if what in {"delete", "hide"}:
+            gone = self.strava.activities.pop(number)
+            self.hidden |= {number: gone} if what == "hide" else {}
+
+    def bring(self, step: str, months: Sequence[Span]) -> None:
+        sync = self.strava.sync(self.engine)
+        if step in {"list", "backfill"}:
+            list(import_summaries(sync, list(months), allow_mass_delete=True))
+        for month in months:
+            if step in {"details", "backfill"}:
+                import_details(sync, month)
+            if step in {"streams", "backfill"}:
+                import_streams(sync, month)
+                analyse_span(self.engine, month)
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """All rows about activities, without the times at which they came."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        with self.engine.connect() as connection:
+            for table in (activities, *DEPENDENT_TABLES):
+                rows = connection.execute(select(table).order_by(*table.primary_key)).mappings()
+                found[table.name] = [{key: row[key] for key in row if key not in TIMES} for row in rows]
+        return found
+
+
+@pytest.fixture(autouse=True)
+def rider(engine: Engine) -> None:
+    connect_riders(engine, RIDER)
+
+
+def empty(engine: Engine) -> None:
+    with engine.begin() as connection:
+        for table in (*DEPENDENT_TABLES, activities, tombstones):
+            connection.execute(delete(table))
+
+
+@settings(max_examples=30, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(history=UNDONE)
+@example(history=UNDONE_GEAR)
+@example(history=CROPPED)
+@given(history=st.lists(actions, min_size=3, max_size=14))
+def test_a_backfill_ends_in_tables_equal_to_strava(engine: Engine, history: list[Action]) -> None:
+    empty(engine)
+    world = World(engine)
+    for action in [("create", 1, 2, False), *history]:
+        world.do(action)
+    world.bring("backfill", MONTHS)
+    told = {number: (body["name"], body["distance"]) for number, body in world.strava.activities.items()}
+    ours = world.tables()
+    assert {row["id"]: (row["name"], row["distance"]) for row in ours[activities.name]} == told
+    # The rest must be what an import into empty tables gives.
+    empty(engine)
+    world.bring("backfill", MONTHS)
+    fresh = world.tables()
+    for name, rows in fresh.items():
+        assert ours[name] == rows, name

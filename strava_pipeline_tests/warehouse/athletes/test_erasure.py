@@ -1,0 +1,398 @@
+"""An athlete goes: nothing of theirs is left, nothing gets in afterwards, and coming back starts clean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, column, func, insert, inspect, select, table, text, update
+
+from strava_pipeline.errors import DatabaseAway, FencedOut, NeedsReauthorization, UnknownAthlete
+from strava_pipeline.keyring import Keyring
+from strava_pipeline.secret import Secret
+from strava_pipeline.strava.oauth import TokenGrant
+from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.sync.athlete import import_athlete
+from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams, import_summaries
+from strava_pipeline.sync.pacing import Pace
+from strava_pipeline.warehouse.access.operator_audit import Actor
+from strava_pipeline.warehouse.activities.activity_store import Span
+from strava_pipeline.warehouse.athletes import erasure
+from strava_pipeline.warehouse.athletes.erasure import Erased, erase_athlete, forget_athlete, partition_removed
+from strava_pipeline.warehouse.bulk import upsert
+from strava_pipeline.warehouse.inbox.events import NewEvent, Stored, store_event
+from strava_pipeline.warehouse.schema import tables
+from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
+from strava_pipeline.warehouse.schema.ops_tables import operator_audit, payloads, token_audit, users, webhook_events
+from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore, patient_transaction
+from strava_pipeline_tests.inbox import bring_up_to_date
+from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
+from strava_pipeline_tests.warehouse.quota.ledgers import Clock, open_ledger
+from strava_pipeline_tests.warehouse.sessions import PATIENCE_SECONDS, wait_for_a_lock
+
+OTHER = 2002
+DAY = datetime(2025, 6, 10, tzinfo=UTC)
+MONTH = datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC)
+
+
+def grant(athlete: int, number: int = 1) -> TokenGrant:
+    return TokenGrant(Secret(f"access-{number}"), Secret(f"refresh-{number}"), None, {"id": athlete})
+
+
+@pytest.fixture
+def store(engine: Engine, keyring: Keyring) -> PostgresTokenStore:
+    """Two athletes are connected, each with two whole activities and events in every state."""
+    store = PostgresTokenStore(engine, keyring)
+    for athlete in (RIDER, OTHER):
+        store.connect(grant(athlete), ["read", "activity:read_all"])
+        strava = StravaStandIn(owner=athlete)
+        sync = strava.sync(engine)
+        import_athlete(sync, athlete)
+        for number in (athlete * 10, athlete * 10 + 1):
+            strava.add(number, DAY)
+        list(import_summaries(sync, [Span(athlete, *MONTH)]))
+        for number in strava.activities:
+            bring_up_to_date(sync, athlete, number)
+        for state in ("received", "launched", "waiting", "parked", "dead", "done"):
+            add_event(engine, athlete, state)
+    return store
+
+
+def add_event(engine: Engine, athlete: int, state: str) -> int:
+    values = {
+        "event_key": f"{athlete}-{state}",
+        "source": "webhook",
+        "subscription_id": 1,
+        "object_type": "activity",
+        "object_id": athlete * 10,
+        "aspect_type": "update",
+        "owner_id": athlete,
+        "event_time": DAY,
+        "updates": {"title": "Round the lake"},
+        "signed": True,
+        "state": state,
+    }
+    with engine.begin() as connection:
+        stored = connection.execute(insert(webhook_events).values(values).returning(webhook_events.c.id))
+        return int(stored.scalar_one())
+
+
+def rows_of(engine: Engine, athlete: int) -> dict[str, int]:
+    """Rows of an athlete by table, wherever a column names them."""
+    found = {}
+    with engine.connect() as connection:
+        for schema in ("strava", "ops"):
+            for name in inspect(engine).get_table_names(schema):
+                columns = {each["name"] for each in inspect(engine).get_columns(name, schema)}
+                owner = "id" if name == "athletes" else "athlete_id"
+                if owner in columns:
+                    query = select(func.count()).select_from(table(name, schema=schema)).where(column(owner) == athlete)
+                    found[name] = connection.execute(query).scalar_one()
+    return found
+
+
+def events_of(engine: Engine, athlete: int) -> list[Any]:
+    with engine.connect() as connection:
+        rows = connection.execute(
+            select(webhook_events).where(webhook_events.c.owner_id == athlete).order_by(webhook_events.c.id)
+        )
+        return list(rows)
+
+
+def forget(engine: Engine, *, keep_data: bool = False) -> Erased:
+    return forget_athlete(engine, RIDER, keep_data=keep_data, actor=Actor.OPERATOR, cause="asked to go")
+
+
+def user(engine: Engine, athlete: int = RIDER) -> Any:
+    with engine.connect() as connection:
+        return connection.execute(select(users).where(users.c.athlete_id == athlete)).one()
+
+
+def test_nothing_of_the_athlete_is_left_and_others_keep_everything(store: PostgresTokenStore) -> None:
+    engine = store.engine
+    others, events = rows_of(engine, OTHER), events_of(engine, OTHER)
+    before = rows_of(engine, RIDER)
+    assert all(before[name] for name in ("activities", "laps", "activity_streams", "route_analyses", "payloads"))
+
+    erased = forget(engine)
+
+    left = {name: count for name, count in rows_of(engine, RIDER).items() if count}
+    assert left.keys() <= erasure.KEPT_OPS_TABLES
+    assert erased.rows == sum(count for name, count in before.items() if name not in erasure.KEPT_OPS_TABLES)
+    row = user(engine)
+    assert (row.state, row.scopes, row.email, row.dagster_task) == ("revoked", [], None, "removal")
+    assert row.strava_access_token is row.strava_refresh_token is None
+    assert rows_of(engine, OTHER) == others
+    assert events_of(engine, OTHER) == events
+    assert store.access_token(OTHER) == Secret("access-1")
+
+
+def test_segments_that_nobody_else_has_ridden_go_as_well(store: PostgresTokenStore) -> None:
+    with store.engine.begin() as connection:
+        for number, athlete in ((1, RIDER), (2, OTHER)):
+            ids = {"number": number, "athlete": athlete}
+            connection.execute(text("INSERT INTO strava.segments (id, fetched_at) VALUES (:number, now())"), ids)
+            effort = "INSERT INTO strava.segment_efforts (activity_id, id, athlete_id, segment_id)"
+            connection.execute(text(f"{effort} VALUES (900 + :number, :number, :athlete, :number)"), ids)
+    forget(store.engine)
+    with store.engine.connect() as connection:
+        left = set(connection.execute(text("SELECT id FROM strava.segments")).scalars())
+    assert 1 not in left
+    assert 2 in left
+
+
+def test_a_table_that_nobody_declared_is_emptied_as_well(store: PostgresTokenStore, owner_engine: Engine) -> None:
+    with owner_engine.begin() as connection:
+        connection.execute(text("CREATE TABLE strava.novel (activity_id bigint)"))
+        connection.execute(text("CREATE TABLE ops.novel (athlete_id bigint)"))
+        connection.execute(text("INSERT INTO strava.novel SELECT id FROM strava.activities"))
+        connection.execute(text("INSERT INTO ops.novel SELECT athlete_id FROM ops.users"))
+    forget(store.engine)
+    with store.engine.connect() as connection:
+        activities = connection.execute(text("SELECT activity_id FROM strava.novel ORDER BY 1")).scalars().all()
+        athletes = connection.execute(text("SELECT athlete_id FROM ops.novel")).scalars().all()
+    assert activities == [OTHER * 10, OTHER * 10 + 1]
+    assert athletes == [OTHER]
+
+
+def test_events_end_with_a_reason_and_without_titles(store: PostgresTokenStore) -> None:
+    assert forget(store.engine).events == 5
+    for event in events_of(store.engine, RIDER):
+        assert (event.state, event.updates) == ("done", {})
+        done_before = event.event_key.endswith("done")
+        assert event.error == (None if done_before else "dropped: the athlete has disconnected")
+
+
+def test_the_event_that_asks_for_it_may_be_finished_before(store: PostgresTokenStore) -> None:
+    with patient_transaction(store.engine) as connection:
+        connection.execute(
+            update(webhook_events)
+            .where(webhook_events.c.owner_id == RIDER, webhook_events.c.state == "launched")
+            .values(state="done")
+        )
+        erased = erase_athlete(connection, RIDER, keep_data=True, actor=Actor.STRAVA, cause="deauthorized")
+    assert erased == Erased(events=4, rows=0)
+    assert sorted(event.error is None for event in events_of(store.engine, RIDER)) == [False] * 4 + [True] * 2
+
+
+def test_a_write_for_an_event_and_the_erasure_wait_for_each_other_on_one_side_only(store: PostgresTokenStore) -> None:
+    """Whoever writes for an event holds the event, then the athlete; so does the erasure."""
+    engine = store.engine
+    row = {"activity_id": 7, "kind": "detail", "athlete_id": RIDER, "body": "{}", "digest": "d", "fetched_at": DAY}
+    with ThreadPoolExecutor(1) as other:
+        with engine.begin() as connection:
+            connection.execute(select(webhook_events.c.id).with_for_update())
+            erasing = other.submit(forget, engine)
+            wait_for_a_lock(engine, waiting=1)
+            upsert(connection, payloads, [row], newer_by="fetched_at")
+        assert erasing.result(PATIENCE_SECONDS).events == 5
+    assert rows_of(engine, RIDER)["payloads"] == 0
+
+
+def test_news_of_whoever_has_gone_are_not_stored(store: PostgresTokenStore) -> None:
+    forget(store.engine)
+    news = NewEvent("k", 1, "activity", 7, "update", RIDER, DAY, {"title": "Round the lake"}, signed=True)
+    assert store_event(store.engine, news) is Stored.UNKNOWN_OWNER
+
+
+def test_data_is_kept_on_request_and_deleted_later(store: PostgresTokenStore) -> None:
+    before = rows_of(store.engine, RIDER)
+    assert forget(store.engine, keep_data=True) == Erased(events=5, rows=0)
+    kept = rows_of(store.engine, RIDER)
+    assert {name: kept[name] for name in ("activities", "payloads", "laps")} == {
+        name: before[name] for name in ("activities", "payloads", "laps")
+    }
+    assert user(store.engine).strava_access_token is None
+    assert forget(store.engine).rows > 0
+    assert rows_of(store.engine, RIDER)["activities"] == 0
+
+
+def test_the_log_tells_who_and_why_and_how_much(store: PostgresTokenStore) -> None:
+    rows = forget(store.engine).rows
+    with store.engine.connect() as connection:
+        found = connection.execute(select(operator_audit)).one()
+        last = connection.execute(select(token_audit).order_by(token_audit.c.id.desc())).first()
+    assert (found.actor, found.action, found.subject, found.outcome) == (
+        "operator", "forget", f"athlete {RIDER}", "ok",
+    )  # fmt: skip
+    assert found.detail == f"asked to go; 5 events dropped; {rows} rows deleted"
+    assert last is not None
+    assert (last.athlete_id, last.operation) == (RIDER, "revoke")
+
+
+def test_a_stranger_cannot_be_forgotten(engine: Engine) -> None:
+    with pytest.raises(UnknownAthlete):
+        forget(engine)
+
+
+def test_whoever_comes_back_starts_clean(store: PostgresTokenStore) -> None:
+    forget(store.engine)
+    store.connect(grant(RIDER, 2), ["read"])
+    assert store.access_token(RIDER) == Secret("access-2")
+    assert user(store.engine).scopes == ["read"]
+    strava = StravaStandIn()
+    strava.add(RIDER * 10, DAY)
+    bring_up_to_date(strava.sync(store.engine), RIDER, RIDER * 10)
+    assert rows_of(store.engine, RIDER)["activities"] == 1
+
+
+def test_a_removal_that_comes_late_leaves_what_is_due_for_whoever_is_back(store: PostgresTokenStore) -> None:
+    forget(store.engine)
+    partition_removed(store.engine, RIDER)
+    assert user(store.engine).dagster_task is None
+    with store.engine.begin() as connection:
+        connection.execute(update(users).values(dagster_task="import"))
+    partition_removed(store.engine, RIDER)
+    assert user(store.engine).dagster_task == "import"
+
+
+WRITES: dict[str, Callable[[StravaStandIn, Engine], object]] = {
+    "profile": lambda strava, engine: import_athlete(strava.sync(engine), RIDER),
+    "summaries": lambda strava, engine: list(import_summaries(strava.sync(engine), [Span(RIDER, *MONTH)])),
+    "activity": lambda strava, engine: bring_up_to_date(strava.sync(engine), RIDER, 7),
+}
+
+
+@pytest.mark.parametrize("kind", WRITES)
+def test_an_answer_that_comes_after_the_erasure_is_not_stored(store: PostgresTokenStore, kind: str) -> None:
+    """Strava was asked while the athlete was connected; the answer is there only afterwards."""
+
+    class Slow(StravaStandIn):
+        def get(self, athlete_id: int, path: str, query: Any = None) -> Any:
+            answer = super().get(athlete_id, path, query)
+            forget(store.engine)
+            return answer
+
+    strava = Slow()
+    strava.add(7, DAY)
+    # What works on an event finds that dropped, too.
+    with pytest.raises((NeedsReauthorization, FencedOut), match=rf"athlete {RIDER} has disconnected|overtaken"):
+        WRITES[kind](strava, store.engine)
+    assert rows_of(store.engine, RIDER).keys() - erasure.KEPT_OPS_TABLES
+    assert not any(count for name, count in rows_of(store.engine, RIDER).items() if name not in erasure.KEPT_OPS_TABLES)
+
+
+def test_figures_and_streams_are_refused_where_the_data_was_kept(store: PostgresTokenStore) -> None:
+    engine, span = store.engine, Span(RIDER, *MONTH)
+    with engine.begin() as connection:
+        connection.execute(route_analyses.delete())
+        connection.execute(tables.activity_streams.delete().where(tables.activity_streams.c.activity_id == RIDER * 10))
+    forget(engine, keep_data=True)
+    strava = StravaStandIn()
+    strava.add(RIDER * 10, DAY)
+    with pytest.raises(NeedsReauthorization):
+        analyse_span(engine, span)
+    with pytest.raises(NeedsReauthorization):
+        import_streams(strava.sync(engine), span)
+    assert rows_of(engine, RIDER)["route_analyses"] == 0
+    assert rows_of(engine, RIDER)["activity_streams"] == 1
+
+
+def test_a_write_under_way_is_waited_for_and_its_rows_go_too(store: PostgresTokenStore) -> None:
+    engine = store.engine
+    row = {"activity_id": 7, "kind": "detail", "athlete_id": RIDER, "body": "{}", "digest": "d", "fetched_at": DAY}
+    with ThreadPoolExecutor(1) as other:
+        with engine.begin() as connection:
+            upsert(connection, payloads, [row], newer_by="fetched_at")
+            erasing = other.submit(forget, engine)
+            wait_for_a_lock(engine, waiting=1)
+        erasing.result(PATIENCE_SECONDS)
+    assert rows_of(engine, RIDER)["payloads"] == 0
+
+
+def test_a_write_that_waited_for_the_erasure_is_refused(store: PostgresTokenStore) -> None:
+    engine = store.engine
+    row = {"activity_id": 7, "kind": "detail", "athlete_id": RIDER, "body": "{}", "digest": "d", "fetched_at": DAY}
+
+    def write() -> None:
+        with engine.begin() as connection:
+            upsert(connection, payloads, [row], newer_by="fetched_at")
+
+    with ThreadPoolExecutor(1) as other:
+        with patient_transaction(engine) as connection:
+            erase_athlete(connection, RIDER, keep_data=False, actor=Actor.STRAVA, cause="deauthorized")
+            writing = other.submit(write)
+            wait_for_a_lock(engine, waiting=1)
+        with pytest.raises(NeedsReauthorization):
+            writing.result(PATIENCE_SECONDS)
+    assert rows_of(engine, RIDER)["payloads"] == 0
+
+
+def test_a_write_that_blocks_the_erasure_and_is_blocked_by_it_leaves_nothing(store: PostgresTokenStore) -> None:
+    """Each holds what the other wants; Postgres ends one of the two, and both come out right."""
+    engine = store.engine
+    row = {
+        "activity_id": RIDER * 10,
+        "kind": "detail",
+        "athlete_id": RIDER,
+        "body": "{}",
+        "digest": "d",
+        "fetched_at": DAY,
+    }
+
+    def write() -> None:
+        with engine.begin() as connection:
+            connection.execute(select(tables.activities.c.id).with_for_update())
+            erasing.append(other.submit(forget, engine))
+            wait_for_a_lock(engine, waiting=1)
+            upsert(connection, payloads, [row], newer_by="fetched_at")
+
+    erasing: list[Future[Erased]] = []
+    with ThreadPoolExecutor(1) as other:
+        with suppress(DatabaseAway):  # which of the two it ends is Postgres' choice
+            write()
+        erasing[0].result(PATIENCE_SECONDS)
+    assert rows_of(engine, RIDER)["payloads"] == rows_of(engine, RIDER)["activities"] == 0
+
+
+def test_writes_do_not_wait_for_a_refresh(store: PostgresTokenStore) -> None:
+    row = {"activity_id": 7, "kind": "detail", "athlete_id": RIDER, "body": "{}", "digest": "d", "fetched_at": DAY}
+
+    def refresh(refresh_token: Secret) -> TokenGrant:
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql("SET LOCAL lock_timeout = 1000")
+            upsert(connection, payloads, [row], newer_by="fetched_at")
+        return grant(RIDER, 2)
+
+    assert store.refreshed(RIDER, Secret("access-1"), refresh) == Secret("access-2")
+
+
+def test_whoever_waits_for_quota_is_told_soon(store: PostgresTokenStore, clock: Clock) -> None:
+    ledger = open_ledger(store.engine, clock, short=1)
+    ledger.reserve(Lane.BACKFILL, "/a", RIDER, longest=timedelta(seconds=1), max_wait=timedelta(0))
+    began = clock.moment
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        if clock.moment - began > timedelta(minutes=1):
+            forget(store.engine)
+
+    ledger._sleep = sleep
+    with pytest.raises(NeedsReauthorization):
+        ledger.reserve(Lane.BACKFILL, "/a", RIDER, longest=timedelta(seconds=1), max_wait=timedelta(hours=1))
+    assert clock.moment - began <= timedelta(minutes=1) + timedelta(seconds=30)
+
+
+def test_a_backfill_that_pauses_stops_within_half_a_minute(store: PostgresTokenStore) -> None:
+    strava = StravaStandIn()
+    for number in range(RIDER * 10, RIDER * 10 + 4):
+        strava.add(number, DAY)
+    moment, gone_at = 0.0, 50.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal moment
+        moment += seconds
+        if moment > gone_at:
+            forget(store.engine)
+
+    sync = strava.sync(store.engine)
+    list(import_summaries(sync, [Span(RIDER, *MONTH)]))
+    slow = replace(sync, pace=Pace(1, 150, sleep=sleep, clock=lambda: moment))
+    with pytest.raises(NeedsReauthorization, match="has disconnected"):
+        import_details(slow, Span(RIDER, *MONTH))
+    assert gone_at < moment <= gone_at + 30

@@ -1,0 +1,178 @@
+"""The inbox: every event stored once, freed when its athlete connects again, forgotten only after it took effect."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text, update
+
+from strava_pipeline.errors import MissingScope, NeedsReauthorization
+from strava_pipeline.warehouse.athletes.parking import park
+from strava_pipeline.warehouse.inbox.claims import claim_objects, finish
+from strava_pipeline.warehouse.inbox.events import (
+    NewEvent,
+    Stored,
+    add_events,
+    forget_done,
+    inbox_by_state,
+    store_event,
+    unpark,
+)
+from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline_tests.inbox import an_event, change, claim_one, connect_riders, row, rows, states, store
+from strava_pipeline_tests.strava_stand_in import RIDER
+
+
+@pytest.fixture(autouse=True)
+def rider(engine: Engine) -> None:
+    connect_riders(engine, RIDER)
+
+
+def event(**more: Any) -> NewEvent:
+    given: dict[str, Any] = {"event_key": "key", "object_id": 2**62 + 1, "updates": {"title": "Ünïcode 🚴 \u2028"}}
+    return an_event(**(given | more))
+
+
+def done(engine: Engine) -> None:
+    claim = claim_one(engine)
+    with engine.begin() as connection:
+        finish(connection, claim.fence)
+
+
+def test_an_event_is_kept_as_it_was_delivered(engine: Engine) -> None:
+    assert store_event(engine, event()) is Stored.NEW
+    stored = row(engine)
+    assert (stored.state, stored.source, stored.attempts, stored.fence) == ("received", "webhook", 0, 0)
+    assert (stored.object_id, stored.updates) == (2**62 + 1, {"title": "Ünïcode 🚴 \u2028"})
+    assert stored.signed
+
+
+def test_a_redelivery_is_a_duplicate_even_when_it_is_done(engine: Engine) -> None:
+    assert store_event(engine, event()) is Stored.NEW
+    done(engine)
+    assert store_event(engine, event(aspect_type="update")) is Stored.DUPLICATE
+    assert (row(engine).state, row(engine).aspect_type) == ("done", "create")
+
+
+def test_events_of_strangers_are_not_kept(engine: Engine) -> None:
+    assert store_event(engine, event(owner_id=999)) is Stored.UNKNOWN_OWNER
+    assert rows(engine) == []
+
+
+def test_one_delivery_at_once_from_many_connections_is_stored_once(engine: Engine) -> None:
+    answers: list[Stored] = []
+    gate = threading.Barrier(6)
+
+    def deliver() -> None:
+        gate.wait()
+        answers.append(store_event(engine, event()))
+
+    threads = [threading.Thread(target=deliver) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == [Stored.DUPLICATE] * 5 + [Stored.NEW]
+
+
+def test_what_was_found_by_comparing_enters_once(engine: Engine) -> None:
+    found = [event(event_key=f"found-{number}", source="reconcile", signed=False) for number in (1, 2)]
+    with engine.begin() as connection:
+        assert add_events(connection, found) == 2
+    assert [(stored.source, stored.signed, stored.state) for stored in rows(engine)] == [
+        ("reconcile", False, "received")
+    ] * 2
+    with engine.begin() as connection:
+        assert add_events(connection, found) == 0
+        assert add_events(connection, []) == 0
+    assert len(rows(engine)) == 2
+
+
+def test_what_is_added_is_gone_with_its_transaction(engine: Engine) -> None:
+    with engine.connect() as connection:
+        assert add_events(connection, [event()]) == 1
+        connection.rollback()
+    assert rows(engine) == []
+
+
+def test_parked_events_go_on_when_their_athlete_connects_again(engine: Engine) -> None:
+    connect_riders(engine, 1002)
+    store(engine, 1)
+    store(engine, 2, owner_id=1002)
+    for claim in claim_objects(engine, 10):
+        with engine.begin() as connection:
+            assert park(connection, claim, MissingScope("connect again"))
+    assert claim_objects(engine, 10) == []
+    with engine.begin() as connection:
+        assert unpark(connection, RIDER) == 1
+    assert states(engine) == ["received", "parked"]
+    assert [claim.object_id for claim in claim_objects(engine, 10)] == [1]
+
+
+def test_events_of_whoever_is_back_by_now_are_not_parked(engine: Engine) -> None:
+    store(engine, 1)
+    claim = claim_one(engine)
+    with engine.begin() as connection:
+        assert not park(connection, claim, NeedsReauthorization("connect again"))
+    assert states(engine) == ["launched"]
+
+
+def test_an_event_stored_in_the_moment_of_a_departure_is_dropped(engine: Engine) -> None:
+    store(engine, 1, aspect_type="update", updates={"title": "Round the lake"})
+    store(engine, 2, owner_id=RIDER)
+    change_users(engine, state="revoked")
+    claim = claim_objects(engine, 10)[0]
+    with engine.begin() as connection:
+        assert park(connection, claim, NeedsReauthorization("revoked"))
+    assert states(engine) == ["done", "done"]
+    assert rows(engine)[0].updates == {}
+
+
+def test_parking_waits_for_whoever_connects_just_now(engine: Engine) -> None:
+    change_users(engine, state="needs_reauth")
+    store(engine, 1)
+    claim, parked = claim_one(engine), []
+
+    def late() -> None:
+        with engine.begin() as connection:
+            parked.append(park(connection, claim, NeedsReauthorization("connect again")))
+
+    thread = threading.Thread(target=late)
+    with engine.begin() as connection:
+        connection.execute(update(users).values(state="active"))
+        assert unpark(connection, RIDER) == 0
+        thread.start()
+        wait_for_a_blocked_session(engine)
+    thread.join()
+    assert parked == [False]
+    assert states(engine) == ["launched"]
+
+
+def change_users(engine: Engine, **values: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(users).values(**values))
+
+
+def wait_for_a_blocked_session(engine: Engine) -> None:
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with engine.connect() as connection:
+            if connection.execute(waiting).scalar_one():
+                return
+    raise AssertionError("nobody waited")
+
+
+def test_only_what_took_effect_is_forgotten_and_only_after_its_time(engine: Engine) -> None:
+    store(engine, *range(1, 8))
+    kept = ("received", "waiting", "launched", "dead", "parked", "discarded", "done")
+    for stored, state in zip(rows(engine), kept, strict=True):
+        change(engine, [stored.id], state=state, finished_at=datetime(2025, 6, 1, tzinfo=UTC))
+    with engine.begin() as connection:
+        assert forget_done(connection, timedelta(days=36500)) == 0
+        assert forget_done(connection, timedelta(days=1)) == 1
+        assert inbox_by_state(connection) == dict.fromkeys(kept[:-1], 1)

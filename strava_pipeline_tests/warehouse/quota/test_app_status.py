@@ -1,0 +1,103 @@
+"""A switched-off app stops every process, but for one probe an hour, and comes back by itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine, select
+
+from strava_pipeline.errors import AppInactive
+from strava_pipeline.settings import Settings
+from strava_pipeline.strava.quota.lanes import Ceilings
+from strava_pipeline.strava.quota.windows import Lane, Outcome, Reservation
+from strava_pipeline.warehouse.quota.app_status import (
+    PROBE_EVERY,
+    admit,
+    begin_probe,
+    load_status,
+    note_active,
+    note_inactive,
+)
+from strava_pipeline.warehouse.quota.ledger import PostgresLedger
+from strava_pipeline.warehouse.schema.ops_tables import api_calls, app_status
+
+NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+INACTIVE = Outcome(status=403, duration_ms=1, app_inactive="Forbidden (Application Status Inactive)")
+
+
+@pytest.fixture
+def ledger(engine: Engine, settings: Settings) -> PostgresLedger:
+    return PostgresLedger(engine, Ceilings.from_settings(settings))
+
+
+def reserve(ledger: PostgresLedger) -> Reservation:
+    return ledger.reserve(Lane.LIVE, "/athlete", 5, longest=timedelta(seconds=30), max_wait=timedelta(0))
+
+
+def make_probe_due(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(app_status.update().values(probe_at=datetime(2020, 1, 1, tzinfo=UTC)))
+
+
+def test_nothing_is_stopped_while_nothing_is_known(engine: Engine) -> None:
+    with engine.begin() as connection:
+        assert admit(load_status(connection), NOON) is False
+
+
+def test_one_answer_stops_every_process_before_its_next_request(engine: Engine, ledger: PostgresLedger) -> None:
+    ledger.settle(reserve(ledger), INACTIVE)
+    other = PostgresLedger(engine, ledger._ceilings)
+    with pytest.raises(AppInactive, match="owner needs a Strava subscription; tried again at"):
+        reserve(other)
+    with engine.connect() as connection:
+        assert len(connection.execute(select(api_calls)).all()) == 1
+
+
+def test_one_call_an_hour_is_the_probe(engine: Engine) -> None:
+    with engine.begin() as connection:
+        note_inactive(connection, "Forbidden", NOON)
+        with pytest.raises(AppInactive):
+            admit(load_status(connection), NOON + PROBE_EVERY - timedelta(seconds=1))
+        due = NOON + PROBE_EVERY
+        assert admit(load_status(connection), due) is True
+        assert admit(load_status(connection), due) is True, "a call that finds no room leaves the probe to the next"
+        begin_probe(connection, due)
+        with pytest.raises(AppInactive):
+            admit(load_status(connection), due + timedelta(minutes=59))
+        assert admit(load_status(connection), due + PROBE_EVERY) is True
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_probe_that_is_answered_switches_everything_on_again(
+    ledger: PostgresLedger, engine: Engine, status: int
+) -> None:
+    ledger.settle(reserve(ledger), INACTIVE)
+    make_probe_due(engine)
+    probe = reserve(ledger)
+    assert probe.is_probe
+    with pytest.raises(AppInactive):
+        reserve(ledger)
+    ledger.settle(probe, Outcome(status=status, duration_ms=1))
+    assert reserve(ledger).is_probe is False
+
+
+@pytest.mark.parametrize("outcome", [INACTIVE, Outcome(status=None, duration_ms=1), Outcome(status=503, duration_ms=1)])
+def test_a_probe_that_fails_leaves_the_app_off_since_the_first_answer(
+    engine: Engine, ledger: PostgresLedger, outcome: Outcome
+) -> None:
+    ledger.settle(reserve(ledger), INACTIVE)
+    with engine.connect() as connection:
+        since = connection.execute(select(app_status.c.inactive_since)).scalar_one()
+    make_probe_due(engine)
+    ledger.settle(reserve(ledger), outcome)
+    with pytest.raises(AppInactive):
+        reserve(ledger)
+    with engine.connect() as connection:
+        assert connection.execute(select(app_status.c.inactive_since)).scalar_one() == since
+
+
+def test_switching_on_what_is_on_changes_nothing(engine: Engine) -> None:
+    with engine.begin() as connection:
+        note_active(connection)
+        assert admit(load_status(connection), NOON) is False

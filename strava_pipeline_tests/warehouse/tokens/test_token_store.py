@@ -1,0 +1,556 @@
+"""Tokens: never readable in the table, refreshed once for all processes, and lost in no failure."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, NoReturn
+
+import pytest
+from sqlalchemy import Engine, Row, func, select, text, update
+
+from strava_pipeline.errors import (
+    DatabaseAway,
+    NeedsReauthorization,
+    QuotaExhausted,
+    RejectedRequest,
+    RetriableStravaError,
+    StravaError,
+    TokenUnreadable,
+    UnknownAthlete,
+)
+from strava_pipeline.keyring import Keyring, generate_key
+from strava_pipeline.secret import Secret
+from strava_pipeline.settings import Settings
+from strava_pipeline.strava.oauth import TokenGrant
+from strava_pipeline.warehouse.schema.ops_tables import token_audit, token_journal, users
+from strava_pipeline.warehouse.tokens import token_store as store_module
+from strava_pipeline.warehouse.tokens.token_store import (
+    PostgresTokenStore,
+    active_athletes,
+    erase_tokens,
+    patient_transaction,
+)
+from strava_pipeline_tests import inbox
+from strava_pipeline_tests.strava.loopback import Loopback
+from strava_pipeline_tests.warehouse.sessions import PATIENCE_SECONDS, lose_lock, wait_for_a_lock
+from strava_pipeline_tests.warehouse.tokens.token_endpoint import Mode, TokenEndpoint
+from strava_pipeline_tests.warehouse.tokens.token_processes import (
+    POINTS,
+    RIDER,
+    TokenProcesses,
+    gate_closed,
+    wait_for_death,
+)
+
+EXPIRES = datetime(2030, 1, 1, tzinfo=UTC)
+Refresh = Callable[[Secret], TokenGrant]
+
+
+def grant(number: int, athlete: int | None = None) -> TokenGrant:
+    expires = EXPIRES + timedelta(hours=number)
+    return TokenGrant(
+        Secret(f"canary-access-{number}"),
+        Secret(f"canary-refresh-{number}"),
+        expires,
+        {"id": athlete} if athlete else None,
+    )
+
+
+def never(refresh_token: Secret) -> NoReturn:
+    raise AssertionError("nothing is to be refreshed")
+
+
+def refuse_with(error: StravaError, asked: list[Secret] | None = None) -> Refresh:
+    def refuse(refresh_token: Secret) -> NoReturn:
+        if asked is not None:
+            asked.append(refresh_token)
+        raise error
+
+    return refuse
+
+
+def dead() -> NeedsReauthorization:
+    return NeedsReauthorization("RefreshToken refresh_token invalid", status=400)
+
+
+@pytest.fixture
+def store(engine: Engine, keyring: Keyring) -> PostgresTokenStore:
+    """A store with one athlete connected."""
+    store = PostgresTokenStore(engine, keyring)
+    assert store.connect(grant(1, RIDER), ["read", "activity:read_all"]) == RIDER
+    return store
+
+
+def erase(store: PostgresTokenStore, athlete_id: int) -> None:
+    with patient_transaction(store.engine) as connection:
+        erase_tokens(connection, athlete_id)
+
+
+def user(engine: Engine) -> Row[Any]:
+    with engine.connect() as connection:
+        return connection.execute(select(users)).one()
+
+
+def change_user(engine: Engine, **values: Any) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(users).values(values))
+
+
+def journal(engine: Engine) -> list[tuple[int, bool]]:
+    """Generation of each entry, and whether it was answered."""
+    with engine.connect() as connection:
+        rows = connection.execute(select(token_journal).order_by(token_journal.c.id))
+        return [(row.generation, row.answered_at is not None) for row in rows]
+
+
+def audited(engine: Engine) -> list[tuple[str, str]]:
+    with engine.connect() as connection:
+        rows = connection.execute(select(token_audit).order_by(token_audit.c.id))
+        return [(row.operation, row.outcome) for row in rows]
+
+
+def last_detail(engine: Engine) -> str | None:
+    with engine.connect() as connection:
+        return connection.execute(select(token_audit.c.detail).order_by(token_audit.c.id.desc())).scalars().first()
+
+
+def test_connecting_stores_an_active_athlete(store: PostgresTokenStore) -> None:
+    row = user(store.engine)
+    assert (row.athlete_id, row.state, row.scopes) == (RIDER, "active", ["read", "activity:read_all"])
+    assert row.strava_token_expires_at == EXPIRES + timedelta(hours=1)
+    assert store.access_token(RIDER) == Secret("canary-access-1")
+    assert audited(store.engine) == [("exchange", "ok")]
+    with store.engine.connect() as connection:
+        assert active_athletes(connection) == [RIDER]
+
+
+def test_an_exchange_is_stored_and_a_refused_code_audited(store: PostgresTokenStore) -> None:
+    assert store.exchanged(lambda: grant(5, 7), ["read"]) == (7, grant(5, 7))
+    with pytest.raises(RejectedRequest):
+        store.exchanged(partial(refuse_with(RejectedRequest("code invalid", status=400)), Secret("code")), ["read"])
+    assert audited(store.engine)[1:] == [("exchange", "ok"), ("exchange", "failed")]
+    assert last_detail(store.engine) == "code invalid"
+
+
+def test_no_token_is_readable_in_any_table(store: PostgresTokenStore) -> None:
+    seen = []
+
+    def refresh(refresh_token: Secret) -> TokenGrant:
+        seen.append(refresh_token)
+        if len(seen) > 1:
+            raise RetriableStravaError("away")
+        return grant(2)
+
+    store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+    change_user(store.engine, refreshed_at=None)
+    with pytest.raises(RetriableStravaError):
+        store.refreshed(RIDER, Secret("canary-access-2"), refresh)
+    with store.engine.connect() as connection:
+        everything = str([connection.execute(select(table)).all() for table in (users, token_audit, token_journal)])
+    assert not any(f"{kind}-{number}" in everything for kind in ("access", "refresh") for number in (1, 2))
+    assert everything.count("v1.") == 2
+
+
+def test_an_envelope_opens_in_its_own_column_only(store: PostgresTokenStore) -> None:
+    change_user(store.engine, strava_access_token=users.c.strava_refresh_token)
+    with pytest.raises(TokenUnreadable):
+        store.access_token(RIDER)
+
+
+def test_another_key_opens_nothing(store: PostgresTokenStore) -> None:
+    stranger = PostgresTokenStore(store.engine, Keyring.parse(generate_key()))
+    with pytest.raises(TokenUnreadable, match="STRAVA_TOKEN_KEYS lacks"):
+        stranger.access_token(RIDER)
+    with pytest.raises(TokenUnreadable):
+        stranger.refreshed(RIDER, Secret("canary-access-1"), never)
+
+
+def test_an_unknown_athlete_is_told_apart(store: PostgresTokenStore) -> None:
+    with pytest.raises(UnknownAthlete, match="athlete 5 is not connected"):
+        store.access_token(5)
+    with pytest.raises(UnknownAthlete):
+        store.refreshed(5, Secret("canary-access-1"), never)
+    with pytest.raises(UnknownAthlete):
+        erase(store, 5)
+
+
+def test_a_refresh_stores_the_rotated_pair_and_leaves_nothing_in_the_journal(store: PostgresTokenStore) -> None:
+    seen = []
+
+    def refresh(refresh_token: Secret) -> TokenGrant:
+        seen.append((refresh_token, journal(store.engine)))
+        return grant(len(seen) + 1)
+
+    assert store.refreshed(RIDER, Secret("canary-access-1"), refresh) == Secret("canary-access-2")
+    change_user(store.engine, refreshed_at=func.now() - timedelta(minutes=2))
+    assert store.refreshed(RIDER, Secret("canary-access-2"), refresh) == Secret("canary-access-3")
+    assert seen == [(Secret("canary-refresh-1"), [(2, False)]), (Secret("canary-refresh-2"), [(3, False)])]
+    assert store.token_pair(RIDER) == TokenGrant(
+        Secret("canary-access-3"), Secret("canary-refresh-3"), EXPIRES + timedelta(hours=3)
+    )
+    assert user(store.engine).generation == 3
+    assert journal(store.engine) == []
+    assert audited(store.engine) == [("exchange", "ok"), ("refresh", "ok"), ("refresh", "ok")]
+
+
+def test_a_token_replaced_meanwhile_is_used_without_a_call(store: PostgresTokenStore) -> None:
+    store.refreshed(RIDER, Secret("canary-access-1"), lambda _: grant(2))
+    assert store.refreshed(RIDER, Secret("canary-access-1"), never) == Secret("canary-access-2")
+    assert audited(store.engine) == [("exchange", "ok"), ("refresh", "ok")]
+
+
+def test_what_strava_has_just_issued_is_not_refreshed_again(store: PostgresTokenStore) -> None:
+    store.refreshed(RIDER, Secret("canary-access-1"), lambda _: grant(2))
+    with pytest.raises(RetriableStravaError, match=r"Strava refuses what it issued at .* not refreshed again before"):
+        store.refreshed(RIDER, Secret("canary-access-2"), never)
+    assert store.access_token(RIDER) == Secret("canary-access-2")
+    assert user(store.engine).state == "active"
+
+
+def test_a_token_that_was_issued_for_seconds_is_refreshed_again_at_once(store: PostgresTokenStore) -> None:
+    ended = datetime.now(UTC) - timedelta(seconds=1)
+    store.refreshed(
+        RIDER,
+        Secret("canary-access-1"),
+        lambda _: TokenGrant(Secret("canary-access-2"), Secret("canary-refresh-2"), ended),
+    )
+    assert store.refreshed(RIDER, Secret("canary-access-2"), lambda _: grant(3)) == Secret("canary-access-3")
+
+
+def test_a_dead_grant_asks_for_a_new_connection_and_connecting_again_helps(store: PostgresTokenStore) -> None:
+    asked: list[Secret] = []
+    with pytest.raises(NeedsReauthorization):
+        store.refreshed(RIDER, Secret("canary-access-1"), refuse_with(dead(), asked))
+    assert asked == [Secret("canary-refresh-1")]
+    assert user(store.engine).state == "needs_reauth"
+    assert audited(store.engine)[-1] == ("refresh", "failed")
+    with pytest.raises(NeedsReauthorization, match="is needs_reauth: connect the athlete again"):
+        store.access_token(RIDER)
+    with pytest.raises(NeedsReauthorization):
+        store.refreshed(RIDER, Secret("canary-access-1"), never)
+    store.connect(grant(4, RIDER), ["read"])
+    assert store.access_token(RIDER) == Secret("canary-access-4")
+    assert user(store.engine).scopes == ["read"]
+    assert journal(store.engine) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RetriableStravaError("HTML", status=502),
+        RejectedRequest("bad client", status=400),
+        QuotaExhausted("429", retry_at=datetime.now(UTC), status=429),
+    ],
+)
+def test_any_other_failed_refresh_changes_no_token_and_opens_a_cool_down(
+    store: PostgresTokenStore, error: StravaError
+) -> None:
+    asked: list[Secret] = []
+    with pytest.raises(type(error)):
+        store.refreshed(RIDER, Secret("canary-access-1"), refuse_with(error, asked))
+    assert user(store.engine).state == "active"
+    assert audited(store.engine)[-1] == ("refresh", "failed")
+    for call in (store.access_token, lambda athlete: store.refreshed(athlete, Secret("canary-access-1"), never)):
+        with pytest.raises(
+            RetriableStravaError, match=r"failed just now, and is not tried again before \d\d:\d\d:\d\d"
+        ):
+            call(RIDER)
+    assert asked == [Secret("canary-refresh-1")]
+    change_user(store.engine, refresh_not_before=func.now() - timedelta(seconds=1))
+    assert store.access_token(RIDER) == Secret("canary-access-1")
+    assert store.refreshed(RIDER, Secret("canary-access-1"), lambda _: grant(2)) == Secret("canary-access-2")
+    assert user(store.engine).refresh_not_before is None
+    assert last_detail(store.engine) == "an earlier one got no answer"
+
+
+def test_a_429_cools_down_for_as_long_as_strava_says(store: PostgresTokenStore) -> None:
+    later = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=5)
+    with pytest.raises(QuotaExhausted):
+        store.refreshed(RIDER, Secret("canary-access-1"), refuse_with(QuotaExhausted("429", retry_at=later)))
+    assert user(store.engine).refresh_not_before == later
+
+
+def test_connecting_again_lets_events_go_on_that_waited_for_it(store: PostgresTokenStore) -> None:
+    inbox.store(store.engine, 1, owner_id=RIDER)
+    inbox.change(store.engine, state="parked", error="connect again")
+    store.connect(grant(4, RIDER), ["read"])
+    assert inbox.states(store.engine) == ["received"]
+
+
+def test_erasing_leaves_no_token_and_connecting_again_helps(store: PostgresTokenStore) -> None:
+    with pytest.raises(RetriableStravaError):
+        store.refreshed(RIDER, Secret("canary-access-1"), refuse_with(RetriableStravaError("away")))
+    erase(store, RIDER)
+    row = user(store.engine)
+    assert (row.state, row.generation) == ("revoked", 2)
+    assert row.strava_access_token is row.strava_refresh_token is row.strava_token_expires_at is None
+    assert journal(store.engine) == []
+    assert audited(store.engine)[-1] == ("revoke", "ok")
+    with store.engine.connect() as connection:
+        assert active_athletes(connection) == []
+    with pytest.raises(NeedsReauthorization, match="is revoked"):
+        store.access_token(RIDER)
+    with pytest.raises(NeedsReauthorization, match="is revoked"):
+        store.token_pair(RIDER)
+    store.connect(grant(3, RIDER), ["read"])
+    assert store.access_token(RIDER) == Secret("canary-access-3")
+
+
+def test_an_erasure_waits_for_the_refresh_under_way_and_takes_its_tokens(store: PostgresTokenStore) -> None:
+    with ThreadPoolExecutor(1) as other:
+
+        def refresh(refresh_token: Secret) -> TokenGrant:
+            erasures.append(other.submit(erase, store, RIDER))
+            wait_for_a_lock(store.engine, waiting=1)
+            return grant(2)
+
+        erasures: list[Any] = []
+        assert store.refreshed(RIDER, Secret("canary-access-1"), refresh) == Secret("canary-access-2")
+        erasures[0].result(PATIENCE_SECONDS)
+    assert user(store.engine).state == "revoked"
+    assert user(store.engine).strava_access_token is None
+    assert journal(store.engine) == []
+
+
+def test_more_threads_than_pooled_connections_meet_one_expired_token(store: PostgresTokenStore) -> None:
+    threads = store.engine.pool.size() * 3 + 5  # type: ignore[attr-defined]  # of the pool that is used
+    together = threading.Barrier(threads)
+    asked = []
+
+    def refresh(refresh_token: Secret) -> TokenGrant:
+        asked.append(refresh_token)
+        # All others have seen the expired token by then.
+        wait_for_a_lock(store.engine, waiting=threads - 1)
+        return grant(2)
+
+    def meet() -> Secret:
+        together.wait(PATIENCE_SECONDS)
+        return store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+
+    with ThreadPoolExecutor(threads) as crowd:
+        found = [future.result() for future in [crowd.submit(meet) for _ in range(threads)]]
+    assert found == [Secret("canary-access-2")] * threads
+    assert asked == [Secret("canary-refresh-1")]
+
+
+def test_an_answer_that_came_after_the_lock_was_lost_is_adopted(store: PostgresTokenStore) -> None:
+    def refresh(refresh_token: Secret) -> TokenGrant:
+        lose_lock(store.engine)
+        return grant(2)
+
+    with pytest.raises(DatabaseAway):
+        store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+    assert journal(store.engine) == [(2, True)]
+    assert store.refreshed(RIDER, Secret("canary-access-1"), never) == Secret("canary-access-2")
+    assert user(store.engine).generation == 2
+    assert journal(store.engine) == []
+    assert audited(store.engine)[-1] == ("refresh", "adopted")
+
+
+def test_the_server_takes_the_lock_from_a_process_that_was_stopped(
+    store: PostgresTokenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "IDLE_LOCK_MILLISECONDS", 100)
+
+    def refresh(refresh_token: Secret) -> TokenGrant:
+        with store.engine.begin() as connection:
+            connection.execute(select(users).with_for_update())
+        return grant(2)
+
+    with pytest.raises(DatabaseAway):
+        store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+    assert store.refreshed(RIDER, Secret("canary-access-1"), never) == Secret("canary-access-2")
+
+
+def test_an_answer_finds_another_way_when_its_connection_broke(store: PostgresTokenStore) -> None:
+    def refresh(refresh_token: Secret) -> TokenGrant:
+        query = text(
+            "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
+            " WHERE state = 'idle' AND query LIKE 'INSERT INTO ops.token_journal%' AND datname = current_database()"
+        )
+        with store.engine.connect() as connection:
+            assert connection.execute(query).scalar_one() == 1
+        return grant(2)
+
+    assert store.refreshed(RIDER, Secret("canary-access-1"), refresh) == Secret("canary-access-2")
+    assert store.access_token(RIDER) == Secret("canary-access-2")
+
+
+def test_a_grant_taken_for_dead_lives_on_when_its_answer_arrives(store: PostgresTokenStore) -> None:
+    """The provider rotates; the first process loses its lock in its call, and the second one is refused."""
+
+    def refresh(refresh_token: Secret) -> TokenGrant:
+        lose_lock(store.engine)
+        with pytest.raises(NeedsReauthorization):
+            store.refreshed(RIDER, Secret("canary-access-1"), refuse_with(dead()))
+        assert user(store.engine).state == "needs_reauth"
+        return grant(2)
+
+    with pytest.raises(DatabaseAway):
+        store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+    assert store.access_token(RIDER) == Secret("canary-access-2")
+    assert user(store.engine).state == "active"
+
+
+def test_an_answer_that_arrives_while_strava_refuses_is_used(store: PostgresTokenStore) -> None:
+    asked: list[Secret] = []
+
+    def refresh(refresh_token: Secret) -> TokenGrant:
+        lose_lock(store.engine)
+        seconds.append(other.submit(store.refreshed, RIDER, Secret("canary-access-1"), refuse_once_kept))
+        assert called.wait(PATIENCE_SECONDS)
+        return grant(2)
+
+    def refuse_once_kept(refresh_token: Secret) -> NoReturn:
+        asked.append(refresh_token)
+        called.set()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (2, True) not in journal(store.engine):
+            assert time.monotonic() < deadline
+        raise dead()
+
+    called, seconds = threading.Event(), list[Any]()
+    with ThreadPoolExecutor(1) as other, pytest.raises(DatabaseAway):
+        store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+    assert seconds[0].result(PATIENCE_SECONDS) == Secret("canary-access-2")
+    assert asked == [Secret("canary-refresh-1")]
+    assert audited(store.engine)[-1] == ("refresh", "adopted")
+
+
+def test_an_answer_overtaken_by_another_is_kept_and_tried_when_that_one_is_dead(store: PostgresTokenStore) -> None:
+    def refresh(refresh_token: Secret) -> TokenGrant:
+        lose_lock(store.engine)
+        assert store.refreshed(RIDER, Secret("canary-access-1"), lambda _: grant(2)) == Secret("canary-access-2")
+        return grant(3)
+
+    with pytest.raises(DatabaseAway):
+        store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+    assert store.access_token(RIDER) == Secret("canary-access-2")
+    assert journal(store.engine) == [(2, True)]
+    change_user(store.engine, refreshed_at=None)
+    asked = []
+
+    def refresh_again(refresh_token: Secret) -> TokenGrant:
+        asked.append(refresh_token)
+        if refresh_token == Secret("canary-refresh-2"):
+            raise dead()
+        return grant(4)
+
+    assert store.refreshed(RIDER, Secret("canary-access-2"), refresh_again) == Secret("canary-access-4")
+    assert asked == [Secret("canary-refresh-2"), Secret("canary-refresh-3")]
+    assert user(store.engine).generation == 3
+    assert journal(store.engine) == []
+
+
+def test_an_answer_that_comes_after_an_erasure_is_not_kept(store: PostgresTokenStore) -> None:
+    def refresh(refresh_token: Secret) -> TokenGrant:
+        lose_lock(store.engine)
+        erase(store, RIDER)
+        return grant(2)
+
+    with pytest.raises(DatabaseAway):
+        store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+    assert journal(store.engine) == []
+    assert user(store.engine).state == "revoked"
+
+
+def test_an_answer_moved_to_another_generation_is_not_adopted(store: PostgresTokenStore) -> None:
+    def refresh(refresh_token: Secret) -> TokenGrant:
+        lose_lock(store.engine)
+        return grant(2)
+
+    with pytest.raises(DatabaseAway):
+        store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+    store.connect(grant(5, RIDER), ["read"])
+    with pytest.raises(DatabaseAway):
+        store.refreshed(RIDER, Secret("canary-access-5"), refresh)
+    with store.engine.begin() as connection:
+        connection.execute(update(token_journal).values(generation=4))
+        connection.execute(update(users).values(generation=3))
+    with pytest.raises(TokenUnreadable, match=r"strava_access_token of athlete .* does not open"):
+        store.refreshed(RIDER, Secret("canary-access-5"), never)
+    assert user(store.engine).generation == 3
+
+
+@pytest.fixture
+def loopback() -> Iterator[Loopback]:
+    with Loopback() as loopback:
+        yield loopback
+
+
+@pytest.fixture
+def processes(settings: Settings, loopback: Loopback) -> Iterator[TokenProcesses]:
+    """Processes that refresh at the loopback server, ended with the test."""
+    processes = TokenProcesses.begin(STRAVA_OAUTH_URL=loopback.url)
+    yield processes
+    processes.end()
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_expired_token_is_refreshed_once_by_six_processes(
+    store: PostgresTokenStore, processes: TokenProcesses, loopback: Loopback, mode: Mode
+) -> None:
+    endpoint = TokenEndpoint(mode, before_answering=lambda _: wait_for_a_lock(store.engine, waiting=5))
+    loopback.answer = endpoint.answer
+    with gate_closed(store.engine):
+        crowd = [processes.fork("meet canary-access-1") for _ in range(6)]
+    assert [processes.hear(process) for process in crowd] == ["token canary-access-2"] * 6
+    assert endpoint.calls == 1
+    assert audited(store.engine) == [("exchange", "ok"), ("refresh", "ok")]
+
+
+def test_a_failure_is_met_once_by_all_processes(
+    store: PostgresTokenStore, processes: TokenProcesses, loopback: Loopback
+) -> None:
+    endpoint = TokenEndpoint(Mode.ROTATING, before_answering=lambda _: wait_for_a_lock(store.engine, waiting=2))
+    endpoint.revoked = True
+    loopback.answer = endpoint.answer
+    with gate_closed(store.engine):
+        crowd = [processes.fork("meet canary-access-1") for _ in range(3)]
+    assert [processes.hear(process) for process in crowd] == ["error NeedsReauthorization"] * 3
+    assert endpoint.calls == 1
+    assert audited(store.engine) == [("exchange", "ok"), ("refresh", "failed")]
+
+
+# Whether the tokens had left Strava, and had not reached the journal: then the answer is lost with the process.
+LOST = {"call", "answer"}
+
+
+@pytest.mark.parametrize("mode", [Mode.SAME, Mode.REVOKING])
+@pytest.mark.parametrize("point", [*POINTS, "call"])
+def test_a_process_killed_anywhere_loses_nothing_that_could_be_kept(
+    store: PostgresTokenStore, processes: TokenProcesses, loopback: Loopback, mode: Mode, point: str
+) -> None:
+    def kill_in_its_first_call(call: int) -> None:
+        if point == "call" and call == 1:
+            processes.kill(process)
+
+    endpoint = TokenEndpoint(mode, before_answering=kill_in_its_first_call)
+    loopback.answer = endpoint.answer
+    with gate_closed(store.engine):
+        process = processes.fork(f"meet canary-access-1 {point}")
+    wait_for_death(process)
+
+    heir = processes.hear(processes.fork("meet canary-access-1"))
+    if point in LOST and mode is Mode.REVOKING:
+        assert heir == "error NeedsReauthorization"
+        assert user(store.engine).state == "needs_reauth"
+    else:
+        assert heir == f"token {endpoint.access_token}"
+        assert store.access_token(RIDER).reveal() == endpoint.access_token
+        assert store.token_pair(RIDER).refresh_token.reveal() == endpoint.refresh_token
+        assert journal(store.engine) == []
+    assert endpoint.calls == (2 if point in LOST else 1)
+
+
+def test_lock_waiting_has_an_end(store: PostgresTokenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "ROW_LOCK_MILLISECONDS", 50)
+    with store.engine.begin() as holder:
+        holder.execute(select(users).with_for_update())
+        with pytest.raises(DatabaseAway, match="lock timeout"):
+            store.refreshed(RIDER, Secret("canary-access-1"), never)
