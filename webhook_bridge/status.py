@@ -204,7 +204,7 @@ def _look(connection: Connection, settings: Settings, number: int) -> Overview:
         runs={run.athlete_id: run for run in backfill_progress(connection)},
         inbox=_inbox(connection, moment),
         invites=living_invites(connection, invite_proof(settings)),
-        letters=dead_letters.dead_letters(connection, limit=LETTERS_SHOWN),
+        letters=dead_letters.find_dead_letters(connection, limit=LETTERS_SHOWN),
         quota=quota_status(connection, ceilings, moment),
         app_is_inactive=why_inactive(connection),
     )

@@ -81,13 +81,12 @@ def _check_may_make(connection: Connection, name: str, role: str) -> None:
 @analysts.command("list")
 def list_() -> None:
     """List the analysts' logins with their limits; -1: any number of connections."""
-    from strava_pipeline.warehouse.access.analyst_limits import LIMITS
-    from strava_pipeline.warehouse.access.analyst_limits import analysts as found
+    from strava_pipeline.warehouse.access.analyst_limits import LIMITS, find_analysts
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     settings = load_settings()
     with open_warehouse(settings) as engine, engine.connect() as connection:
-        there = found(connection, settings.analyst_role)
+        there = find_analysts(connection, settings.analyst_role)
         if not there:
             click.echo("nobody is an analyst yet: run strava-pipeline analysts add NAME")
         for analyst in there:

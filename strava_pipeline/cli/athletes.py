@@ -141,11 +141,11 @@ def renew_links(athlete_id: int) -> None:
     """
     from strava_pipeline.errors import UnknownAthlete
     from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
-    from strava_pipeline.warehouse.mail import consent as mail_consent
+    from strava_pipeline.warehouse.mail import consent
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     with open_warehouse(load_settings()) as engine, engine.begin() as connection:
-        renewed = mail_consent.renew_links(connection, athlete_id)
+        renewed = consent.renew_links(connection, athlete_id)
         note_action(connection, Actor.COMMAND, "renew-links", f"athlete {athlete_id}", ok=renewed)
     if not renewed:
         raise UnknownAthlete(f"athlete {athlete_id} has no address here, and so no link that is good")

@@ -64,11 +64,11 @@ def dead_letters() -> None:
 )  # fmt: skip
 def list_letters(error_class: str | None, older_than: timedelta | None, form: str) -> None:
     """List dead letters, oldest first."""
-    from strava_pipeline.warehouse.inbox import dead_letters as letters
+    from strava_pipeline.warehouse.inbox import dead_letters
     from strava_pipeline.warehouse.inbox.events import waiting_events
 
     with _warehouse() as connection:
-        found = letters.dead_letters(connection, letters.Selection(None, error_class, older_than))
+        found = dead_letters.find_dead_letters(connection, dead_letters.Selection(None, error_class, older_than))
         waiting = waiting_events(connection)
     if form == "json":
         say_json([_as_json(letter) for letter in found])
@@ -85,10 +85,10 @@ def list_letters(error_class: str | None, older_than: timedelta | None, form: st
 @click.argument("event_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
 def show(event_id: int) -> None:
     """Show everything about one dead or discarded letter, as JSON."""
-    from strava_pipeline.warehouse.inbox import dead_letters as letters
+    from strava_pipeline.warehouse.inbox import dead_letters
 
     with _warehouse() as connection:
-        found = letters.dead_letter(connection, event_id)
+        found = dead_letters.find_dead_letter(connection, event_id)
     if found is None:
         raise ConfigurationError(f"there is no dead letter {event_id}: strava-pipeline dead-letters list")
     say_json(_as_json(found))
@@ -103,12 +103,12 @@ def replay(
     ids: tuple[int, ...], error_class: str | None, older_than: timedelta | None, everything: bool, yes: bool
 ) -> None:
     """Put dead letters back into the inbox; they are worked on at once."""
-    from strava_pipeline.warehouse.inbox import dead_letters as letters
+    from strava_pipeline.warehouse.inbox import dead_letters
 
     chosen = _selection(ids, error_class, older_than, everything=everything)
     with _warehouse() as connection:
         _confirm(connection, chosen, "replay", yes=yes)
-        _done(connection, "replay", ids, letters.replay(connection, chosen))
+        _done(connection, "replay", ids, dead_letters.replay(connection, chosen))
 
 
 @dead_letters.command()
@@ -128,12 +128,17 @@ def discard(
     """Give dead letters up for good. They are kept, with who did it and why."""
     from getpass import getuser
 
-    from strava_pipeline.warehouse.inbox import dead_letters as letters
+    from strava_pipeline.warehouse.inbox import dead_letters
 
     chosen = _selection(ids, error_class, older_than, everything=everything)
     with _warehouse() as connection:
         _confirm(connection, chosen, "discard", yes=yes)
-        _done(connection, "discard", ids, letters.discard(connection, chosen, by=getuser(), because=printable(because)))
+        _done(
+            connection,
+            "discard",
+            ids,
+            dead_letters.discard(connection, chosen, by=getuser(), because=printable(because)),
+        )
 
 
 @contextmanager
@@ -156,9 +161,9 @@ def _selection(
 
 
 def _confirm(connection: Connection, chosen: Selection, verb: str, *, yes: bool) -> None:
-    from strava_pipeline.warehouse.inbox.dead_letters import dead_letters as find
+    from strava_pipeline.warehouse.inbox.dead_letters import find_dead_letters
 
-    count = len(find(connection, chosen))
+    count = len(find_dead_letters(connection, chosen))
     if count > 1 and not yes:
         click.confirm(f"{verb} {count} dead letters?", abort=True, err=True)
 

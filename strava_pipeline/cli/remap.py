@@ -17,7 +17,7 @@ from strava_pipeline.settings import load_settings
 )
 def remap(athlete_id: int | None, before: datetime | None) -> None:
     """Rebuild the tables of activities from the stored raw answers, without one request."""
-    from strava_pipeline.warehouse.activities import remapping as mapping
+    from strava_pipeline.warehouse.activities import remapping
     from strava_pipeline.warehouse.engine import now
     from strava_pipeline.warehouse.migrate import open_warehouse
 
@@ -26,7 +26,7 @@ def remap(athlete_id: int | None, before: datetime | None) -> None:
             since = now(connection) if before is None else before.replace(tzinfo=UTC)
         click.echo(f"if this is interrupted, --before {since:%Y-%m-%dT%H:%M:%S} goes on with it", err=True)
         rebuilt, odd = 0, 0
-        for batch in mapping.remap(engine, before=since, athlete_id=athlete_id):
+        for batch in remapping.remap(engine, before=since, athlete_id=athlete_id):
             rebuilt, odd = rebuilt + batch.rebuilt, odd + len(batch.odd)
             for reason in batch.odd.values():
                 say(f"not re-mapped: {reason}", err=True)

@@ -22,11 +22,11 @@ def report(activity_id: int, target: Path) -> None:
 
     It is made from the tables, without any request, and needs no other file and no network to be read.
     """
-    from strava_pipeline.notifications import report as reports
+    from strava_pipeline.notifications import report
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     with open_warehouse(load_settings()) as engine:
-        page = reports.report(engine, activity_id)
+        page = report.report(engine, activity_id)
     if page is None:
         raise ConfigurationError(
             f"activity {activity_id} is not in the tables: import it with strava-pipeline backfill"

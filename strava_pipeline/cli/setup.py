@@ -61,15 +61,15 @@ def init() -> None:
 @click.command()
 def migrate() -> None:
     """Create or update the tables, the logins' rights, the analysts' role, and Dagster's own database."""
-    from strava_pipeline.warehouse import migrate as migrations
+    from strava_pipeline.warehouse import migrate
     from strava_pipeline.warehouse.access.dagster_database import ensure_dagster_database
 
     settings = load_settings()
     close_to_others(settings)
-    prepared = migrations.prepare(settings)
+    prepared = migrate.prepare(settings)
     for left in prepared.left:
         # The tables are there all the same.
         say(f"strava-pipeline: {left}", err=True)
     before = prepared.before
-    say(f"tables at {migrations.HEAD}" + (f", were at {before}" if before != migrations.HEAD and before else ""))
+    say(f"tables at {migrate.HEAD}" + (f", were at {before}" if before != migrate.HEAD and before else ""))
     ensure_dagster_database(settings)

@@ -34,7 +34,7 @@ from strava_pipeline.settings import Settings
 from strava_pipeline.sync.training_load import update_training_load
 from strava_pipeline.warehouse.activities.stream_store import streams_of
 from strava_pipeline.warehouse.analysis.ride_facts import RideFacts, local_day, ride_facts
-from strava_pipeline.warehouse.mail import mail_queue as store
+from strava_pipeline.warehouse.mail import mail_queue
 from strava_pipeline.warehouse.mail.confirmation_limits import Ask, why_not_ask
 from strava_pipeline.warehouse.mail.consent import Consent, address_of, consent_of
 from strava_pipeline.warehouse.mail.mail_queue import FAILED, SENT, SKIPPED, Claimed
@@ -98,7 +98,7 @@ def open_outbox(settings: Settings) -> Outbox | None:
 def send_due(engine: Engine, settings: Settings) -> Iterator[Outcome]:
     """Send what is due now, the longest due first. ``DatabaseAway`` leaves the rest for the next time."""
     for _ in range(MOST_AT_ONCE):
-        claimed = store.claim_next(engine)
+        claimed = mail_queue.claim_next(engine)
         if claimed is None:
             return
         yield _send_one(engine, settings, claimed)
@@ -114,9 +114,9 @@ def _send_one(engine: Engine, settings: Settings, claimed: Claimed) -> Outcome:
     except MailRefused as error:
         state, reason = FAILED, str(error)
     except (MailDelayed, ConfigurationError) as error:
-        store.postpone(engine, claimed, str(error))
-        return Outcome(claimed, store.PENDING, str(error))
-    store.settle(engine, claimed, state, reason or None)
+        mail_queue.postpone(engine, claimed, str(error))
+        return Outcome(claimed, mail_queue.PENDING, str(error))
+    mail_queue.settle(engine, claimed, state, reason or None)
     return Outcome(claimed, state, reason)
 
 
@@ -197,7 +197,7 @@ def _facts(engine: Engine, claimed: Claimed, activity_id: int) -> tuple[RideFact
         raise _NotWanted(why_not)
     if facts is None:
         raise _NotWanted("the activity is gone")
-    if _ended_at(facts.activity) < claimed.claimed_at - store.WORTH_SENDING[RIDE_SUMMARY]:
+    if _ended_at(facts.activity) < claimed.claimed_at - mail_queue.WORTH_SENDING[RIDE_SUMMARY]:
         raise _NotWanted("the activity ended more than a day ago")
     update_training_load(engine, claimed.athlete_id, local_day(facts.activity))
     with engine.connect() as connection:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError
-from strava_pipeline.strava import pagination as listing
+from strava_pipeline.strava import pagination
 from strava_pipeline.strava.http import OK
 from strava_pipeline.strava.pagination import PAGE_SIZE, JsonObject
 from strava_pipeline.strava.transport import Transport
@@ -109,7 +109,7 @@ class StravaClient:
             return self._objects(athlete_id, "/athlete/activities", texts)
 
         # Strava leaves out both ends.
-        return listing.read_all(page, int(after.timestamp()) - 1, int(before.timestamp()))
+        return pagination.read_all(page, int(after.timestamp()) - 1, int(before.timestamp()))
 
     def get_activity(self, athlete_id: int, activity_id: int) -> JsonObject:
         """One activity in detail, with all segment efforts. ``NotFound`` when gone or private.

@@ -23,7 +23,7 @@ from strava_pipeline.warehouse.activities.stream_store import streams_of
 from strava_pipeline.warehouse.analysis.analyses import outing_of, store_analysis
 from strava_pipeline.warehouse.analysis.physiology import physiology_of
 from strava_pipeline.warehouse.analysis.route_matches import Bounds, lock_routes, routes_near
-from strava_pipeline.warehouse.schema import analysis_tables as tables
+from strava_pipeline.warehouse.schema import analysis_tables
 
 Row = dict[str, Any]
 ROUTE_COLUMNS = (
@@ -90,14 +90,14 @@ def _route_row(route: Route | None, track: Track) -> Row:
 def _parts(connection: Connection, streams: Row, analysis: Analysis) -> dict[Table, list[Row]]:
     """The rows of all other tables."""
     return {
-        tables.climbs: _numbered(analysis.climbs),
-        tables.descents: _numbered(analysis.descents),
-        tables.stops: _numbered(analysis.stops),
-        tables.power_curve: [asdict(point) for point in analysis.curve],
-        tables.distance_efforts: [asdict(effort) for effort in analysis.distance_efforts],
-        tables.computed_splits: [asdict(split) for split in analysis.splits],
-        tables.zone_times: [asdict(zone) for zone in analysis.zone_times],
-        tables.route_matches: _route_match(connection, streams, analysis.route),
+        analysis_tables.climbs: _numbered(analysis.climbs),
+        analysis_tables.descents: _numbered(analysis.descents),
+        analysis_tables.stops: _numbered(analysis.stops),
+        analysis_tables.power_curve: [asdict(point) for point in analysis.curve],
+        analysis_tables.distance_efforts: [asdict(effort) for effort in analysis.distance_efforts],
+        analysis_tables.computed_splits: [asdict(split) for split in analysis.splits],
+        analysis_tables.zone_times: [asdict(zone) for zone in analysis.zone_times],
+        analysis_tables.route_matches: _route_match(connection, streams, analysis.route),
     }
 
 

@@ -26,9 +26,7 @@ from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.access import open_client
 from strava_pipeline.sync.listing_buffer import Mapped, read_listing
 from strava_pipeline.sync.pacing import Pace
-from strava_pipeline.warehouse.activities import activity_store as store
-from strava_pipeline.warehouse.activities import quarantine as aside
-from strava_pipeline.warehouse.activities import stream_store
+from strava_pipeline.warehouse.activities import activity_store, quarantine, stream_store
 from strava_pipeline.warehouse.activities.activity_store import Payload, Recording, Span
 from strava_pipeline.warehouse.activities.summary_changes import edited_since_listed, news
 from strava_pipeline.warehouse.analysis.analyses import not_analysed
@@ -98,7 +96,7 @@ def import_summaries(sync: Sync, spans: Sequence[Span], *, allow_mass_delete: bo
     def as_listed(connection: Connection, span: Span, rows: dict[int, Mapped], odd: dict[int, str]) -> SpanResult:
         kept = {number: row for number, row in rows.items() if sync.keep_from is None or _starts(row) >= sync.keep_from}
         changed = news(connection, kept)
-        deleted = store.replace_span(
+        deleted = activity_store.replace_span(
             connection,
             span,
             [row for row, _ in changed.values()],
@@ -107,14 +105,14 @@ def import_summaries(sync: Sync, spans: Sequence[Span], *, allow_mass_delete: bo
             asked_at=asked_at,
             allow_mass_delete=allow_mass_delete,
         )
-        store.note_unchanged(connection, kept.keys() - changed.keys(), asked_at)
-        aside.take_back(connection, aside.SUMMARY, list(rows))
-        aside.note_put_aside(connection, whole, aside.SUMMARY, odd)
-        absent, unchanged = store.count_absent(connection, kept, asked_at), len(kept) - len(changed)
+        activity_store.note_unchanged(connection, kept.keys() - changed.keys(), asked_at)
+        quarantine.take_back(connection, quarantine.SUMMARY, list(rows))
+        quarantine.note_put_aside(connection, whole, quarantine.SUMMARY, odd)
+        absent, unchanged = activity_store.count_absent(connection, kept, asked_at), len(kept) - len(changed)
         return SpanResult(span, len(changed), deleted=deleted, unchanged=unchanged, absent=absent, quarantined=odd)
 
     # The listing has cost requests: a database that is away for a moment must not lose it.
-    repeated(sync.engine, partial(aside.take_back_unlisted, span=whole, odd=listing.ids))
+    repeated(sync.engine, partial(quarantine.take_back_unlisted, span=whole, odd=listing.ids))
     for span in spans:
         rows, odd = listing.within(span.start, span.end)
         yield repeated(sync.engine, partial(as_listed, span=span, rows=rows, odd=unplaced | odd))
@@ -125,29 +123,29 @@ def import_details(sync: Sync, span: Span) -> SpanResult:
     """Fetch and store the detail of every activity of a span whose stored one is missing or out of date."""
 
     def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, str]]:
-        return store.without_current_detail(connection, span, only=only)
+        return activity_store.without_current_detail(connection, span, only=only)
 
     def fetch(entry: tuple[int, str]) -> None:
         _store_detail(sync, span.athlete_id, *entry)
 
-    return _Fetching(sync, span, aside.DETAIL, wanted, fetch).run()
+    return _Fetching(sync, span, quarantine.DETAIL, wanted, fetch).run()
 
 
 def import_streams(sync: Sync, span: Span) -> SpanResult:
     """Fetch and store the streams a span lacks; what was entered by hand has none and costs no request."""
     with sync.engine.begin() as connection:
-        by_hand = [entry for entry, manual in store.without_streams(connection, span) if manual]
+        by_hand = [entry for entry, manual in activity_store.without_streams(connection, span) if manual]
         asked_at = now(connection)
         for entry in by_hand:
             stream_store.store_streams(connection, stream_row(span.athlete_id, entry, {}), asked_at)
 
     def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, bool]]:
-        return store.without_streams(connection, span, only=only)
+        return activity_store.without_streams(connection, span, only=only)
 
     def fetch(entry: tuple[int, bool]) -> None:
         _store_streams(sync, span.athlete_id, entry[0])
 
-    fetched = _Fetching(sync, span, aside.STREAMS, wanted, fetch).run()
+    fetched = _Fetching(sync, span, quarantine.STREAMS, wanted, fetch).run()
     return replace(fetched, stored=fetched.stored + len(by_hand))
 
 
@@ -178,8 +176,8 @@ def _store_detail(sync: Sync, athlete_id: int, activity: int, listed_digest: str
             # Edited since it was listed, it is the detail of a summary that is yet to come, if the edit lasts.
             told = digest(body) if edited_since_listed(connection, body) else listed_digest  # noqa: B023  called at once
             payload = Payload(activity, athlete_id, body, told)  # noqa: B023  called at once
-            stored = store.store_detail(connection, rows, payload, asked_at)  # noqa: B023  called at once
-            aside.take_back(connection, aside.DETAIL, [activity])
+            stored = activity_store.store_detail(connection, rows, payload, asked_at)  # noqa: B023  called at once
+            quarantine.take_back(connection, quarantine.DETAIL, [activity])
             return stored
 
         # The answer has cost a request: a database that is away for a moment must not lose it.
@@ -191,7 +189,7 @@ def _store_detail(sync: Sync, athlete_id: int, activity: int, listed_digest: str
 def _store_streams(sync: Sync, athlete_id: int, activity: int) -> None:
     for _ in range(ATTEMPTS):
         with autocommit(sync.engine) as connection:
-            recording, asked_at = store.recording_of(connection, activity), now(connection)
+            recording, asked_at = activity_store.recording_of(connection, activity), now(connection)
         row = stream_row(athlete_id, activity, sync.client.get_streams(athlete_id, activity))
         # As with a detail: the answer must not be lost.
         if repeated(sync.engine, partial(_keep_streams, row=row, recording=recording, asked_at=asked_at)):
@@ -203,10 +201,10 @@ def _keep_streams(connection: Connection, row: JsonObject, recording: Recording 
     """Store streams of a recording; False if the activity has become another one meanwhile."""
     activity = row["activity_id"]
     if stream_store.store_streams(connection, row, asked_at, of=recording):
-        aside.take_back(connection, aside.STREAMS, [activity])
+        quarantine.take_back(connection, quarantine.STREAMS, [activity])
         return True
     # Otherwise newer ones are stored, or the activity is gone.
-    return recording == store.recording_of(connection, activity)
+    return recording == activity_store.recording_of(connection, activity)
 
 
 @dataclass(frozen=True)
@@ -254,7 +252,7 @@ class _Fetching(Generic[Entry]):
                 log.warning("put aside: %s", error)
                 quarantined[number] = str(error)
                 with self.sync.engine.begin() as connection:
-                    aside.note_put_aside(connection, self.span, self.step, {number: str(error)})
+                    quarantine.note_put_aside(connection, self.span, self.step, {number: str(error)})
         return SpanResult(self.span, stored=stored, quarantined=quarantined)
 
     def _refuse_if_revoked(self) -> None:

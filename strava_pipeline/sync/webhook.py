@@ -17,10 +17,7 @@ from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaErr
 from strava_pipeline.strava.mapping.activity import detail_rows, digest
 from strava_pipeline.strava.mapping.streams import stream_row
 from strava_pipeline.sync.backfill import Sync, asking_at
-from strava_pipeline.warehouse.activities import activity_store as store
-from strava_pipeline.warehouse.activities import announced_changes as activity_news
-from strava_pipeline.warehouse.activities import quarantine as put_aside
-from strava_pipeline.warehouse.activities import stream_store
+from strava_pipeline.warehouse.activities import activity_store, announced_changes, quarantine, stream_store
 from strava_pipeline.warehouse.activities.activity_store import Payload
 from strava_pipeline.warehouse.activities.announced_changes import CLOCKS_DIFFER
 from strava_pipeline.warehouse.activities.tombstones import is_buried, leave_tombstones, take_turns
@@ -67,13 +64,13 @@ def sync_activity(sync: Sync, claim: Claim) -> Effect:
 
 def _take_at_its_word(sync: Sync, claim: Claim) -> Effect | None:
     """Apply signed updates that say all there is to know; ``None`` if Strava has to be asked."""
-    changes = activity_news.announced(claim.events)
+    changes = announced_changes.announced(claim.events)
     if changes is None:
         return None
     with sync.engine.begin() as connection:
         prove(connection, claim.fence)
         take_turns(connection, claim.owner_id)
-        start = activity_news.apply(connection, claim.owner_id, claim.object_id, changes)
+        start = announced_changes.apply(connection, claim.owner_id, claim.object_id, changes)
         if start is None:
             return None
         finish(connection, claim.fence)
@@ -84,7 +81,7 @@ def _bring_detail(sync: Sync, claim: Claim, asked_at: datetime) -> datetime:
     """Store the detail, unless an earlier try of these events has; returns when the activity starts (UTC)."""
     newest = max(event.received_at for event in claim.events)
     with sync.engine.connect() as connection:
-        start = store.start_of_current(connection, claim.owner_id, claim.object_id, newest)
+        start = activity_store.start_of_current(connection, claim.owner_id, claim.object_id, newest)
     if start is not None:
         return start
     body = sync.client.get_activity(claim.owner_id, claim.object_id)
@@ -93,10 +90,10 @@ def _bring_detail(sync: Sync, claim: Claim, asked_at: datetime) -> datetime:
     with sync.engine.begin() as connection:
         prove(connection, claim.fence)
         payload = Payload(claim.object_id, claim.owner_id, body, digest(body))
-        if not store.store_detail(connection, rows, payload, asked_at):
+        if not activity_store.store_detail(connection, rows, payload, asked_at):
             # What is newer may be a summary, or a deletion: neither holds what this event asks for.
             raise RetriableStravaError(f"activity {claim.object_id} was changed while it was fetched")
-        put_aside.take_back(connection, put_aside.DETAIL, [claim.object_id])
+        quarantine.take_back(connection, quarantine.DETAIL, [claim.object_id])
     found: datetime = rows.activity["start_date"]
     return found
 
@@ -117,7 +114,7 @@ def _bring_samples(sync: Sync, claim: Claim) -> None:
     activity = claim.object_id
     with sync.engine.connect() as connection:
         samples = stream_store.samples_of(connection, activity)
-        recording, asked_at = store.recording_of(connection, activity), now(connection)
+        recording, asked_at = activity_store.recording_of(connection, activity), now(connection)
     row = None
     if samples.missing:
         row = stream_row(claim.owner_id, activity, {} if samples.by_hand else _streams(sync, claim))
@@ -126,11 +123,11 @@ def _bring_samples(sync: Sync, claim: Claim) -> None:
             raise NotThereYet(told, waiting_for=FOR_STREAMS)
     with sync.engine.begin() as connection:
         prove(connection, claim.fence)
-        if recording != store.recording_of(connection, activity):
+        if recording != activity_store.recording_of(connection, activity):
             raise RetriableStravaError(f"activity {activity} was changed while its streams were fetched")
         if row is not None:
             stream_store.store_streams(connection, row, asked_at)
-            put_aside.take_back(connection, put_aside.STREAMS, [activity])
+            quarantine.take_back(connection, quarantine.STREAMS, [activity])
         analyse_stored(connection, activity)
         announce(connection, claim.fence)
         finish(connection, claim.fence)
@@ -168,9 +165,9 @@ def _newest(claim: Claim) -> datetime:
 
 def _delete(connection: Connection, claim: Claim, asked_at: datetime) -> datetime | None:
     """Delete what is stored, if it is the athlete's and no newer answer; leave a tombstone."""
-    start = store.start_of(connection, claim.owner_id, claim.object_id)
+    start = activity_store.start_of(connection, claim.owner_id, claim.object_id)
     if start is not None:
-        store.delete_activities(connection, [claim.object_id])
-    if start is not None or not store.is_stored(connection, claim.object_id):
+        activity_store.delete_activities(connection, [claim.object_id])
+    if start is not None or not activity_store.is_stored(connection, claim.object_id):
         leave_tombstones(connection, claim.owner_id, [claim.object_id], asked_at, "deleted at Strava")
     return start

@@ -6,7 +6,7 @@ import dagster as dg
 
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.defs.steps import step_faults
-from strava_pipeline.warehouse.activities import remapping as mapping
+from strava_pipeline.warehouse.activities import remapping
 
 # Dagster's own; a run that repeats another one carries it.
 ROOT_RUN_TAG = "dagster/root_run_id"
@@ -24,7 +24,7 @@ def remap_payloads(context: dg.OpExecutionContext, config: RemapConfig, warehous
     rebuilt = 0
     odd: dict[int, str] = {}
     with step_faults(context.retry_number):
-        for batch in mapping.remap(warehouse.engine, before=_first_began(context), athlete_id=config.athlete_id):
+        for batch in remapping.remap(warehouse.engine, before=_first_began(context), athlete_id=config.athlete_id):
             rebuilt += batch.rebuilt
             odd |= batch.odd
             for reason in batch.odd.values():

@@ -34,10 +34,10 @@ from strava_pipeline.warehouse.athletes.parking import park
 from strava_pipeline.warehouse.engine import repeated
 from strava_pipeline.warehouse.heartbeat import heartbeat
 from strava_pipeline.warehouse.inbox import claims
-from strava_pipeline.warehouse.inbox import waits as webhook_waits
 from strava_pipeline.warehouse.inbox.claims import Claim
 from strava_pipeline.warehouse.inbox.dead_letters import PERMANENT, TRANSIENT, hasten
 from strava_pipeline.warehouse.inbox.events import FOR_APP, FOR_DATABASE, FOR_QUOTA, FOR_STRAVA
+from strava_pipeline.warehouse.inbox.waits import await_appearance, postpone, sit_out
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 
 # Only the app's owner can end this, so there is no point in asking often.
@@ -139,7 +139,7 @@ def _settle(context: dg.OpExecutionContext, engine: Engine, claim: Claim, error:
         if claim.object_type == "athlete" and outage is not None:
             # What somebody wants to be erased is not given up because nobody can confirm it just now.
             with engine.begin() as connection:
-                webhook_waits.sit_out(connection, claim.fence, outage, str(error))
+                sit_out(connection, claim.fence, outage, str(error))
             context.log.warning("waiting: %s", error)
             return
     kind, error_class = type(error).__name__, TRANSIENT if isinstance(error, MAY_PASS) else PERMANENT
@@ -154,14 +154,14 @@ def _waits(connection: Connection, claim: Claim, error: StravaPipelineError) -> 
     reason = str(error)
     match error:
         case QuotaExhausted():
-            webhook_waits.postpone(connection, claim.fence, error.retry_at, FOR_QUOTA, reason)
+            postpone(connection, claim.fence, error.retry_at, FOR_QUOTA, reason)
         case AppInactive():
             until = datetime.now(UTC) + APP_INACTIVE_WAIT
-            webhook_waits.postpone(connection, claim.fence, until, FOR_APP, reason)
+            postpone(connection, claim.fence, until, FOR_APP, reason)
         case AthleteError():
             return park(connection, claim, error)
         case NotThereYet():
-            return webhook_waits.await_appearance(connection, claim, error.waiting_for, reason)
+            return await_appearance(connection, claim, error.waiting_for, reason)
         case _:
             return False
     return True

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, text
 
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.local.logins import Login
-from strava_pipeline.warehouse.access.analyst_limits import analysts, limit
+from strava_pipeline.warehouse.access.analyst_limits import find_analysts, limit
 from strava_pipeline.warehouse.access.made_logins import may_create_roles, role_exists
 from strava_pipeline.warehouse.access.rights import grant
 from strava_pipeline.warehouse.bulk import driver_of
@@ -87,7 +87,7 @@ def join_analysts(connection: Connection, role: str, login: str) -> list[str]:
 def _limit_members(connection: Connection, role: str) -> list[str]:
     left = []
     connection.execute(text("SELECT set_config('lock_timeout', :time, true)"), {"time": str(LIMITING_MILLISECONDS)})
-    for analyst in analysts(connection, role):
+    for analyst in find_analysts(connection, role):
         try:
             with connection.begin_nested():
                 limit(connection, analyst)

@@ -54,7 +54,7 @@ class Analyst:
     settings: Mapping[str, str]
 
 
-def analysts(connection: Connection, role: str) -> list[Analyst]:
+def find_analysts(connection: Connection, role: str) -> list[Analyst]:
     """The logins that are members of the analysts' role, directly or not; none that may write, nor `sql`'s."""
     found = connection.execute(text(_MEMBERS), {"role": role}).all()
     ours = set(Login)

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
 
-from strava_pipeline.warehouse.schema.ops_tables import operator_sessions as sessions
+from strava_pipeline.warehouse.schema.ops_tables import operator_sessions
 
 SECRET_BYTES = 32
 SESSION_LIFETIME = timedelta(hours=12)
@@ -22,29 +22,29 @@ _SESSION, _LINK = "session", "link"
 
 def open_session(connection: Connection, proof: str) -> str:
     """Open a session; returns the secret that the browser holds. Sessions that have ended are cleared away."""
-    connection.execute(delete(sessions).where(sessions.c.expires_at < func.clock_timestamp()))
+    connection.execute(delete(operator_sessions).where(operator_sessions.c.expires_at < func.clock_timestamp()))
     return _add(connection, _SESSION, proof, SESSION_LIFETIME)
 
 
 def is_open(connection: Connection, secret: str, proof: str) -> bool:
     """Whether a session was opened with this secret under the same token and settings, and has not ended."""
-    found = connection.execute(select(sessions.c.kind).where(*_good(secret, _SESSION, proof)))
+    found = connection.execute(select(operator_sessions.c.kind).where(*_good(secret, _SESSION, proof)))
     return found.first() is not None
 
 
 def end_session(connection: Connection, secret: str) -> None:
     """End a session, for every process and at once."""
-    connection.execute(delete(sessions).where(sessions.c.secret_hash == _hash(secret)))
+    connection.execute(delete(operator_sessions).where(operator_sessions.c.secret_hash == _hash(secret)))
 
 
 def end_all_sessions(connection: Connection) -> int:
     """End every session and every link that was not used yet; returns how many there were."""
-    return connection.execute(delete(sessions)).rowcount
+    return connection.execute(delete(operator_sessions)).rowcount
 
 
 def end_sessions_of_others(connection: Connection, proof: str) -> int:
     """End what was opened under another token or other settings; returns how many ended."""
-    return connection.execute(delete(sessions).where(sessions.c.proof != proof)).rowcount
+    return connection.execute(delete(operator_sessions).where(operator_sessions.c.proof != proof)).rowcount
 
 
 def new_sign_in_link(connection: Connection, proof: str) -> str:
@@ -54,19 +54,19 @@ def new_sign_in_link(connection: Connection, proof: str) -> str:
 
 def is_link_good(connection: Connection, secret: str, proof: str) -> bool:
     """Whether a link can still be used; a look does not use it up."""
-    found = connection.execute(select(sessions.c.kind).where(*_good(secret, _LINK, proof)))
+    found = connection.execute(select(operator_sessions.c.kind).where(*_good(secret, _LINK, proof)))
     return found.first() is not None
 
 
 def redeem_sign_in_link(connection: Connection, secret: str, proof: str) -> bool:
     """Use a link up; whether it was still good."""
-    return connection.execute(delete(sessions).where(*_good(secret, _LINK, proof))).rowcount == 1
+    return connection.execute(delete(operator_sessions).where(*_good(secret, _LINK, proof))).rowcount == 1
 
 
 def _add(connection: Connection, kind: str, proof: str, lifetime: timedelta) -> str:
     secret = secrets.token_urlsafe(SECRET_BYTES)
     connection.execute(
-        insert(sessions).values(
+        insert(operator_sessions).values(
             secret_hash=_hash(secret), kind=kind, proof=proof, expires_at=func.clock_timestamp() + lifetime
         )
     )
@@ -75,10 +75,10 @@ def _add(connection: Connection, kind: str, proof: str, lifetime: timedelta) -> 
 
 def _good(secret: str, kind: str, proof: str) -> tuple[ColumnElement[bool], ...]:
     return (
-        sessions.c.secret_hash == _hash(secret),
-        sessions.c.kind == kind,
-        sessions.c.proof == proof,
-        sessions.c.expires_at > func.clock_timestamp(),
+        operator_sessions.c.secret_hash == _hash(secret),
+        operator_sessions.c.kind == kind,
+        operator_sessions.c.proof == proof,
+        operator_sessions.c.expires_at > func.clock_timestamp(),
     )
 
 

@@ -80,7 +80,9 @@ class Selection:
 EVERY = Selection()
 
 
-def dead_letters(connection: Connection, chosen: Selection = EVERY, *, limit: int | None = None) -> list[DeadLetter]:
+def find_dead_letters(
+    connection: Connection, chosen: Selection = EVERY, *, limit: int | None = None
+) -> list[DeadLetter]:
     """The dead letters of a selection, oldest first; discarded ones are not among them."""
     query = (
         select(webhook_events)
@@ -91,7 +93,7 @@ def dead_letters(connection: Connection, chosen: Selection = EVERY, *, limit: in
     return [_letter(row) for row in connection.execute(query)]
 
 
-def dead_letter(connection: Connection, event_id: int) -> DeadLetter | None:
+def find_dead_letter(connection: Connection, event_id: int) -> DeadLetter | None:
     """One dead or discarded letter; ``None`` if there is none with this id."""
     query = select(webhook_events).where(webhook_events.c.id == event_id, webhook_events.c.state.in_((DEAD, DISCARDED)))
     row = connection.execute(query).first()

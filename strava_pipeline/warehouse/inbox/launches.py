@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Engine, and_, func, select, update
 
 from strava_pipeline.warehouse.engine import repeated
-from strava_pipeline.warehouse.inbox import claims as webhook_claims
+from strava_pipeline.warehouse.inbox import claims
 from strava_pipeline.warehouse.inbox.claims import holds, locked
 from strava_pipeline.warehouse.inbox.events import FOR_DAGSTER, LAUNCHED
 from strava_pipeline.warehouse.inbox.waits import not_before
@@ -40,7 +40,7 @@ def give_back(engine: Engine, fences: Sequence[int], *, wait: timedelta, reason:
 
 def overdue_runs(engine: Engine) -> list[str]:
     """Runs that were launched a while ago and have not begun; Dagster knows whether they still will."""
-    soon = func.clock_timestamp() + webhook_claims.LAUNCH_LEASE / 2
+    soon = func.clock_timestamp() + claims.LAUNCH_LEASE / 2
     waiting = and_(_events.state == LAUNCHED, _events.taken_up_at.is_(None), _events.run_id.is_not(None))
     query = select(_events.run_id).distinct().where(waiting, _events.lease_until < soon)
     with engine.connect() as connection:
@@ -49,7 +49,7 @@ def overdue_runs(engine: Engine) -> list[str]:
 
 def extend_launches(engine: Engine, run_ids: Sequence[str]) -> None:
     """These runs still wait in Dagster's queue: so do their claims."""
-    _change_unbegun(engine, run_ids, lease_until=func.clock_timestamp() + webhook_claims.LAUNCH_LEASE)
+    _change_unbegun(engine, run_ids, lease_until=func.clock_timestamp() + claims.LAUNCH_LEASE)
 
 
 def end_launches(engine: Engine, run_ids: Sequence[str], *, wait: timedelta) -> None:

@@ -36,8 +36,8 @@ from strava_pipeline.strava.quota.windows import (
 from strava_pipeline.warehouse.engine import repeated
 from strava_pipeline.warehouse.locks import Lock, take_telling_time
 from strava_pipeline.warehouse.quota import api_calls, app_status
-from strava_pipeline.warehouse.quota import windows as quota_windows
 from strava_pipeline.warehouse.quota.strava_clock import clock_in, store_clock
+from strava_pipeline.warehouse.quota.windows import adopt, block_until, book_late, booking, load_uses
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
 
 log = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ class PostgresLedger:
         with self._engine.begin() as connection:
             self._lock(connection)
             if api_calls.forget(connection, reservation.call_id):
-                connection.execute(quota_windows.booking(reservation.scope, reservation.windows, -1))
+                connection.execute(booking(reservation.scope, reservation.windows, -1))
         self._watch.given_back()
 
     def _try(
@@ -178,7 +178,7 @@ class PostgresLedger:
                 for length in self._ceilings.lengths
                 for window in windows_to_book(clock, moment, longest, length)
             )
-            uses = quota_windows.load_uses(connection, scope, windows, clock.now(moment))
+            uses = load_uses(connection, scope, windows, clock.now(moment))
             busy_day = self._busy_day(connection, lane, athlete_id, moment)
             # What is known of the clock ages while one waits for the end of the first window.
             margin = clock.margin(clock.in_our_time(windows[0].ends_at))
@@ -189,8 +189,8 @@ class PostgresLedger:
                 return moment, Refusal(moment + ASKING, "a call is under way that tells Strava's time")
             if is_probe:
                 app_status.begin_probe(connection, moment)
-            booking = quota_windows.booking(scope, windows, 1)
-            call_id = api_calls.record(connection, lane, endpoint, athlete_id, moment, booking)
+            booked = booking(scope, windows, 1)
+            call_id = api_calls.record(connection, lane, endpoint, athlete_id, moment, booked)
             return moment, Reservation(call_id, moment, windows, is_probe, scope)
 
     def _lock(self, connection: Connection, *, waits_for_disk: bool = True) -> datetime:
@@ -228,7 +228,7 @@ class PostgresLedger:
     ) -> bool:
         """Where it counted, and what its headers say of that; whether less is free than was thought."""
         scope, rates = reservation.scope, outcome.rates
-        loaded = quota_windows.load_uses(connection, scope, reservation.windows, clock.now(moment))
+        loaded = load_uses(connection, scope, reservation.windows, clock.now(moment))
         uses = {use.window: use for use in loaded}
         most = {window: use.booked + use.read_foreign for window, use in uses.items()}
         is_news = False
@@ -238,12 +238,12 @@ class PostgresLedger:
             if rates.read_usage is not None and not clock.is_in_doubt:
                 counted = counted.narrowed(rates.read_usage.short if is_short else rates.read_usage.long, most)
             if counted.freed:
-                connection.execute(quota_windows.booking(scope, counted.freed, -1))
+                connection.execute(booking(scope, counted.freed, -1))
             if counted.added:
-                quota_windows.book_late(connection, scope, counted.added)
+                book_late(connection, scope, counted.added)
                 is_news = True
             if counted.told in uses:
-                is_news |= quota_windows.adopt(connection, scope, uses[counted.told], rates, short=is_short)
+                is_news |= adopt(connection, scope, uses[counted.told], rates, short=is_short)
         return is_news
 
     def _block(
@@ -253,7 +253,7 @@ class PostgresLedger:
         short, long = (window_at(at, length) for length in self._ceilings.lengths)
         window, until = block(outcome, clock.now(moment), short, long, clock.margin(moment))
         log.warning("Strava answered 429: %s is closed until %s UTC", window.name, f"{until:%Y-%m-%d %H:%M:%S}")
-        quota_windows.block(connection, scope, window, until)
+        block_until(connection, scope, window, until)
 
     def _busy_day(self, connection: Connection, lane: Lane, athlete_id: int | None, moment: datetime) -> BusyDay | None:
         """What :func:`busy` makes of the last two weeks; asked for seldom, and never for a lane without reserve."""

@@ -13,8 +13,8 @@ from strava_pipeline.strava.quota.clock import StravaClock
 from strava_pipeline.strava.quota.lanes import Ceilings, WindowUse, busy
 from strava_pipeline.strava.quota.windows import APP, Lane, window_at
 from strava_pipeline.warehouse.quota import api_calls
-from strava_pipeline.warehouse.quota import windows as quota_windows
 from strava_pipeline.warehouse.quota.strava_clock import load_clock
+from strava_pipeline.warehouse.quota.windows import look_at_uses, scopes_in_use
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def quota_status(connection: Connection, ceilings: Ceilings, moment: datetime) -
     clock = load_clock(connection)
     now = clock.now(moment)
     current = [window_at(now, length) for length in ceilings.lengths]
-    scopes = [APP] if ceilings.scope is QuotaScope.APP else quota_windows.scopes(connection, current)
+    scopes = [APP] if ceilings.scope is QuotaScope.APP else scopes_in_use(connection, current)
     return QuotaStatus(
         clock=clock,
         windows=[status for scope in scopes for status in _of_scope(connection, ceilings, scope, moment, now)],
@@ -71,7 +71,7 @@ def _of_scope(
     connection: Connection, ceilings: Ceilings, scope: str, moment: datetime, now: datetime
 ) -> list[WindowStatus]:
     current = [window_at(now, length) for length in ceilings.lengths]
-    uses = quota_windows.look_at_uses(connection, scope, current, now)
+    uses = look_at_uses(connection, scope, current, now)
     athlete_id = None if scope == APP else int(scope.removeprefix("athlete:"))
     calls = api_calls.live_calls(connection, athlete_id, ceilings.long_window_s, moment)
     busy_day = busy(calls)

@@ -74,7 +74,7 @@ def adopt(connection: Connection, scope: str, use: WindowUse, rates: RateHeaders
     return bool(changed)
 
 
-def block(connection: Connection, scope: str, window: Window, until: datetime) -> None:
+def block_until(connection: Connection, scope: str, window: Window, until: datetime) -> None:
     """No call in this scope before ``until`` (Strava's clock); an earlier block is only ever prolonged."""
     _create(connection, scope, [window])
     connection.execute(
@@ -84,7 +84,7 @@ def block(connection: Connection, scope: str, window: Window, until: datetime) -
     )
 
 
-def scopes(connection: Connection, current: Collection[Window]) -> list[str]:
+def scopes_in_use(connection: Connection, current: Collection[Window]) -> list[str]:
     """Whose windows are in use now."""
     query = select(_c.scope).where(_is_one_of(current)).distinct().order_by(_c.scope)
     return list(connection.execute(query).scalars())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, Table, UniqueConstraint, func, text
 
-from strava_pipeline.warehouse.schema import columns as c
+from strava_pipeline.warehouse.schema import columns
 from strava_pipeline.warehouse.schema.columns import UTC_TIME, key
 from strava_pipeline.warehouse.schema.ops_tables import SCHEMA
 from strava_pipeline.warehouse.schema.tables import metadata
@@ -16,15 +16,15 @@ notifications = Table(
     "notifications",
     metadata,
     Column("id", BigInteger, primary_key=True, autoincrement=True, comment="order of the mails"),
-    c.bigint("activity_id", "Strava's id of the activity; empty for a confirmation"),
-    c.text(
+    columns.bigint("activity_id", "Strava's id of the activity; empty for a confirmation"),
+    columns.text(
         "kind", "ride_summary, or confirmation: asks the owner of an address whether mails may go there", required=True
     ),
-    c.bigint("athlete_id", "whose activity or address, and to whom the mail goes", required=True),
-    c.text("state", "pending, sent, failed or skipped", required=True),
-    c.text("reason", "why it was skipped, failed, or has to be tried again"),
+    columns.bigint("athlete_id", "whose activity or address, and to whom the mail goes", required=True),
+    columns.text("state", "pending, sent, failed or skipped", required=True),
+    columns.text("reason", "why it was skipped, failed, or has to be tried again"),
     Column("attempts", Integer, nullable=False, server_default=text("0"), comment="how often sending began"),
-    c.instant("next_try_at", "when it is due (UTC), or while it is being sent, when that try counts as dead"),
+    columns.instant("next_try_at", "when it is due (UTC), or while it is being sent, when that try counts as dead"),
     Column(
         "created_at",
         UTC_TIME,
@@ -32,7 +32,7 @@ notifications = Table(
         server_default=func.clock_timestamp(),
         comment="when the activity had been stored, or the address was given (UTC)",
     ),
-    c.instant("finished_at", "when it was sent, or given up (UTC)"),
+    columns.instant("finished_at", "when it was sent, or given up (UTC)"),
     UniqueConstraint("activity_id", "kind"),
     CheckConstraint("(kind = 'confirmation') = (activity_id IS NULL)", name="activity"),
     CheckConstraint("state IN ('pending', 'sent', 'failed', 'skipped')", name="state"),
@@ -53,8 +53,8 @@ confirmation_mails = Table(
     "confirmation_mails",
     metadata,
     key("notification_id", BigInteger, "the mail in ops.notifications, which may be gone by now"),
-    c.bigint("athlete_id", "who gave the address", required=True),
-    c.text(
+    columns.bigint("athlete_id", "who gave the address", required=True),
+    columns.text(
         "mailbox_hash", "keyed hash of the address, tags and dots left out; tells nothing without a key", required=True
     ),
     Column(

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSON
 
 from strava_pipeline.warehouse.schema.columns import (
     SERIES,
+    activity_key,
     bigint,
     column,
     flag,
@@ -20,12 +21,11 @@ from strava_pipeline.warehouse.schema.columns import (
     integer,
     key,
     number,
+    owner,
     series,
     text,
     wall_time,
 )
-from strava_pipeline.warehouse.schema.columns import activity_key as _activity
-from strava_pipeline.warehouse.schema.columns import owner as _owner
 
 SCHEMA = "strava"
 metadata = MetaData(
@@ -88,7 +88,7 @@ gear = Table(
     "gear",
     metadata,
     key("id", Text, "Strava's id: b... a bike, g... a pair of shoes"),
-    _owner(),
+    owner(),
     text("name", "name given by the athlete or the maker"),
     text("nickname", "short name"),
     flag("is_primary", "the athlete's default (Strava's field primary)"),
@@ -145,7 +145,7 @@ activities = Table(
     "activities",
     metadata,
     key("id", BigInteger, "Strava's id of the activity"),
-    _owner(),
+    owner(),
     integer("resource_state", "2 the summary is stored, 3 the detail as well", required=True),
     text("name", "title", required=True),
     text("description", "the athlete's note (detail)"),
@@ -220,9 +220,9 @@ activities = Table(
 laps = Table(
     "laps",
     metadata,
-    _activity(),
+    activity_key(),
     key("id", BigInteger, "Strava's id of the lap"),
-    _owner(),
+    owner(),
     *_effort_columns(),
     integer("lap_index", "number of the lap, from 1"),
     integer("split", "number of the split the lap belongs to"),
@@ -242,10 +242,10 @@ laps = Table(
 splits = Table(
     "splits",
     metadata,
-    _activity(),
+    activity_key(),
     key("unit", Text, "metric: per km, standard: per mile"),
     key("split", Integer, "number of the split, from 1"),
-    _owner(),
+    owner(),
     number("distance", "length, m"),
     integer("elapsed_time", "time from start to end, s"),
     integer("moving_time", "time in motion, s"),
@@ -261,9 +261,9 @@ splits = Table(
 best_efforts = Table(
     "best_efforts",
     metadata,
-    _activity(),
+    activity_key(),
     key("id", BigInteger, "Strava's id of the effort"),
-    _owner(),
+    owner(),
     *_effort_columns(),
     integer("pr_rank", "1 to 3 when among the athlete's three best at the time"),
     Index(None, "athlete_id", "name", "elapsed_time"),
@@ -274,9 +274,9 @@ best_efforts = Table(
 segment_efforts = Table(
     "segment_efforts",
     metadata,
-    _activity(),
+    activity_key(),
     key("id", BigInteger, "Strava's id of the effort"),
-    _owner(),
+    owner(),
     bigint("segment_id", "Strava's id of the segment"),
     *_effort_columns(),
     number("average_cadence", "mean cadence, rpm"),
@@ -319,9 +319,9 @@ segments = Table(
 photos = Table(
     "photos",
     metadata,
-    _activity(),
+    activity_key(),
     key("unique_id", Text, "Strava's id of the photo"),
-    _owner(),
+    owner(),
     flag("use_primary_photo", "the athlete chose it as the activity's picture"),
     integer("source", "1 Strava, 2 Instagram"),
     integer("media_type", "1 photo, 2 video"),
@@ -333,8 +333,8 @@ photos = Table(
 activity_streams = Table(
     "activity_streams",
     metadata,
-    _activity(),
-    _owner(),
+    activity_key(),
+    owner(),
     integer("point_count", "samples; 0 when Strava has no streams for it", required=True),
     column("time", ARRAY(Integer), "since the start, s"),
     series("distance", "since the start, m"),

@@ -14,9 +14,9 @@ from strava_pipeline.warehouse.inbox.dead_letters import (
     REDRIVE_AFTER,
     TRANSIENT,
     Selection,
-    dead_letter,
-    dead_letters,
     discard,
+    find_dead_letter,
+    find_dead_letters,
     hasten,
     redrive_due,
     replay,
@@ -39,7 +39,7 @@ def die(engine: Engine, error_class: str = TRANSIENT, kind: str = "RetriableStra
 
 def found(engine: Engine, chosen: Selection = EVERY) -> list[int]:
     with engine.connect() as connection:
-        return [letter.object_id for letter in dead_letters(connection, chosen)]
+        return [letter.object_id for letter in find_dead_letters(connection, chosen)]
 
 
 def minutes_until(moment: datetime | None) -> int:
@@ -51,9 +51,9 @@ def test_a_dead_letter_tells_what_died_and_why(engine: Engine) -> None:
     store(engine, 1)
     die(engine, PERMANENT, "RejectedRequest")
     with engine.connect() as connection:
-        (letter,) = dead_letters(connection)
-        assert dead_letter(connection, letter.id) == letter
-        assert dead_letter(connection, letter.id + 1) is None
+        (letter,) = find_dead_letters(connection)
+        assert find_dead_letter(connection, letter.id) == letter
+        assert find_dead_letter(connection, letter.id + 1) is None
     assert (letter.object_id, letter.error_class, letter.error_kind) == (1, PERMANENT, "RejectedRequest")
     assert (letter.error, letter.attempts, letter.redrives) == ("no answer about 1", 1, 0)
     assert claim_objects(engine, 10) == []
@@ -97,7 +97,7 @@ def test_a_discarded_letter_is_kept_with_who_and_why(engine: Engine) -> None:
         assert discard(connection, Selection(ids=[number]), by="mira", because="a test ride") == [number]
         assert discard(connection, EVERY, by="mira", because="again") == []
         assert replay(connection, EVERY) == []
-        letter = dead_letter(connection, number)
+        letter = find_dead_letter(connection, number)
     assert letter is not None
     assert (letter.state, letter.discarded_by, letter.discarded_because) == ("discarded", "mira", "a test ride")
     assert letter.discarded_at is not None
