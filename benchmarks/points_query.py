@@ -24,7 +24,7 @@ from sqlalchemy import Engine, text
 
 from benchmarks.database import migrated_database
 from benchmarks.figure import show
-from strava_pipeline.warehouse.activities.activity_store import Span
+from strava_pipeline.months import Span
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.lake import write_month
 

@@ -44,8 +44,9 @@ from benchmarks.figure import show
 from benchmarks.pandas_summaries import fill_activities, fill_both, refill_activities
 from benchmarks.processor import Cost, cost_of, server_of, server_seconds
 from benchmarks.summaries import ATHLETE, summaries
+from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import digest, summary_row
-from strava_pipeline.warehouse.activities.activity_store import SUMMARIZED, SUMMARY, Payload, Span, replace_span
+from strava_pipeline.warehouse.activities.activity_store import SUMMARIZED, SUMMARY, Payload, replace_span
 from strava_pipeline.warehouse.activities.summary_changes import news
 from strava_pipeline.warehouse.bulk import append, driver_of
 from strava_pipeline.warehouse.engine import open_engine

@@ -16,10 +16,10 @@ from benchmarks.backfill import connected, mock
 from benchmarks.database import migrated_database
 from benchmarks.figure import show
 from benchmarks.many_activities import ATHLETE, YEARS
+from strava_pipeline.months import Span
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.backfill import Sync, import_details, import_streams, import_summaries, open_sync
-from strava_pipeline.warehouse.activities.activity_store import Span
 from strava_pipeline.warehouse.engine import open_engine
 
 COUNT = 80

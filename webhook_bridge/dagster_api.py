@@ -12,8 +12,9 @@ from typing import Any, Self, TypeVar
 
 import requests
 
-from strava_pipeline.athlete_runs import ASSETS, ATHLETE_TAG, GONE, is_of_athlete_alone, tags_of_runs
+from strava_pipeline.athlete_runs import GONE, is_of_athlete_alone, tags_of_runs
 from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.names import ALL_ASSETS, NAMES
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 from strava_pipeline.web.operator_door import dagster_key
@@ -74,14 +75,12 @@ _ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 _KEPT_OUT = {401, 403, 421}
 # Whoever asks for it holds a lock meanwhile.
 RUNS_AT_ONCE = 100
-# As the code location's strava_pipeline.defs.partitions names it, which needs Dagster to be imported.
-ATHLETES_NAME = "strava_athletes"
 _ADD_ATHLETE = f"""
 mutation AddAthlete($params: String!) {{
   answer: addDynamicPartition(
     repositorySelector: {{repositoryName: "{LOCATION["repositoryName"]}",
       repositoryLocationName: "{LOCATION["repositoryLocationName"]}"}}
-    partitionsDefName: "{ATHLETES_NAME}"
+    partitionsDefName: "{NAMES.partition_set}"
     partitionKey: $params
   ) {{
     __typename
@@ -96,7 +95,7 @@ mutation RemoveAthlete($params: String!) {{
   answer: deleteDynamicPartitions(
     repositorySelector: {{repositoryName: "{LOCATION["repositoryName"]}",
       repositoryLocationName: "{LOCATION["repositoryLocationName"]}"}}
-    partitionsDefName: "{ATHLETES_NAME}"
+    partitionsDefName: "{NAMES.partition_set}"
     partitionKeys: [$params]
   ) {{
     __typename
@@ -208,7 +207,7 @@ def delete_runs(dagster: DagsterServer, athlete_id: int) -> int:
 
 def cover_last_materializations(dagster: DagsterServer) -> None:
     """Have each asset's last materialization say nothing of anybody. ``DagsterUnavailable``."""
-    for asset in ASSETS:
+    for asset in ALL_ASSETS:
         params = {"eventType": "ASSET_MATERIALIZATION", "assetKey": {"path": [asset]}, "description": GONE}
         _ask(dagster, _COVER, params, {"ReportRunlessAssetEventsSuccess"}, lambda _: None)
 
@@ -222,7 +221,7 @@ def athletes_being_backfilled(dagster: DagsterServer) -> set[int]:
 
     def tagged(answer: Any) -> set[int]:
         tags = [tag for backfill in answer["results"] for tag in backfill["tags"]]
-        return {int(tag["value"]) for tag in tags if tag["key"] == ATHLETE_TAG and tag["value"].isdecimal()}
+        return {int(tag["value"]) for tag in tags if tag["key"] == NAMES.athlete_tag and tag["value"].isdecimal()}
 
     return _ask(dagster, _BACKFILLS, {"statuses": ["REQUESTED"]}, {"PartitionBackfills"}, tagged, GLANCE_SECONDS)
 

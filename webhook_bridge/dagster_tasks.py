@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
 from sqlalchemy import Engine, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from strava_pipeline.athlete_runs import ATHLETE_TAG
 from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.months import months_between
+from strava_pipeline.names import HISTORY_ASSETS, NAMES, PROFILE_ASSETS, partition_key
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.athletes.erasure import DEPARTURE, REMOVAL, drop_late_events
 from strava_pipeline.warehouse.schema.ops_tables import users
@@ -33,8 +33,6 @@ log = logging.getLogger(__name__)
 
 IMPORT = "import"
 LEAVING = (REMOVAL, DEPARTURE)
-PROFILE_ASSETS = ("athletes", "gear")
-HISTORY_ASSETS = ("activities", "activity_details", "activity_streams", "route_analyses")
 POLL_SECONDS = 10.0
 
 
@@ -117,7 +115,7 @@ class DagsterTasks:
         if task in LEAVING:
             return
         add_athlete(dagster, athlete_id)
-        tags = {ATHLETE_TAG: str(athlete_id), "strava/lane": "backfill", "dagster/priority": "-10"}
+        tags = NAMES.backfill_tags(athlete_id)
         # First the one that may be refused, for a month that Dagster does not know: trying again then doubles nothing.
         launch_backfill(dagster, HISTORY_ASSETS, _cells(athlete_id, self._settings.history_start), tags)
         launch_backfill(dagster, PROFILE_ASSETS, [str(athlete_id)], tags)
@@ -142,11 +140,4 @@ class DagsterTasks:
 
 def _cells(athlete_id: int, first: date) -> list[str]:
     """The athlete's partitions up to the month that has begun, as Dagster spells them."""
-    return [f"{athlete_id}|{month:%Y-%m}-01" for month in _months(first, datetime.now(UTC).date())]
-
-
-def _months(first: date, last: date) -> Iterator[date]:
-    month = first.replace(day=1)
-    while month <= last:
-        yield month
-        month = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+    return [partition_key(athlete_id, month) for month in months_between(first, datetime.now(UTC).date())]

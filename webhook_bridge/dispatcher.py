@@ -15,7 +15,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.names import NAMES, Job
 from strava_pipeline.settings import Settings
+from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.warehouse.inbox.claims import (
     ALONE_AFTER_LOST_RUNS,
     MOST_LOST_RUNS,
@@ -30,7 +32,6 @@ from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, launch
 
 log = logging.getLogger(__name__)
 
-JOB = "webhook_sync"
 OBJECTS_PER_RUN = 25
 # What falls due, or was put into the inbox by another process, is seen this soon. Postgres' NOTIFY would tell at once,
 # but any login of the database may hold up all transactions that notify, and even have them fail.
@@ -126,7 +127,7 @@ class Dispatcher:
 
     def _launch(self, claims: Sequence[Claim]) -> None:
         fences = [claim.fence for claim in claims]
-        run_id = launch_run(self._dagster, JOB, _run_config(fences), _tags(claims))
+        run_id = launch_run(self._dagster, Job.WEBHOOK_SYNC, _run_config(fences), _tags(claims))
         note_run(self._engine, fences, run_id)
         log.info("run %s has %d object(s)", run_id, len(claims))
 
@@ -174,11 +175,11 @@ def _run_config(fences: Sequence[int]) -> dict[str, object]:
 
 def _tags(claims: Sequence[Claim]) -> Mapping[str, str]:
     """What the run is about, as far as all of its objects agree."""
-    tags = {"strava/lane": "live", "dagster/priority": "10"}
+    tags = NAMES.lane_tags(Lane.LIVE)
     told: dict[str, Callable[[Claim], set[str]]] = {
-        "strava/athlete": lambda claim: {str(claim.owner_id)},
-        "strava/object": lambda claim: {f"{claim.object_type}:{claim.object_id}"},
-        "strava/aspect": lambda claim: claim.aspects,
+        NAMES.athlete_tag: lambda claim: {str(claim.owner_id)},
+        NAMES.tag("object"): lambda claim: {f"{claim.object_type}:{claim.object_id}"},
+        NAMES.tag("aspect"): lambda claim: claim.aspects,
     }
     for name, values in told.items():
         found = set().union(*map(values, claims))

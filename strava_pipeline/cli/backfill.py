@@ -15,6 +15,8 @@ from strava_pipeline.cli.closed_home import close_to_others
 from strava_pipeline.cli.dead_runs import cancel_own_runs, process_tag
 from strava_pipeline.cli.interruptible import beside, interruptible, said_on_interrupt
 from strava_pipeline.errors import ConfigurationError, DatabaseAway, StravaPipelineError
+from strava_pipeline.months import add_months, covering, month_span, parse_month
+from strava_pipeline.names import HISTORY_ASSETS, NAMES, PARTITION_TAG, Asset, range_tags
 from strava_pipeline.settings import load_settings
 from strava_pipeline.sync.stopping import stop_wanted
 
@@ -22,16 +24,12 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance, ExecuteInProcessResult
     from sqlalchemy import Engine
 
-    from strava_pipeline.warehouse.activities.activity_store import Span
+    from strava_pipeline.months import Span
 
-PROFILE = "athletes"
-SUMMARIES = "activities"
-DEEPER = ("activity_details", "activity_streams", "route_analyses")
-LAKE = "activity_points_parquet"
-ASSETS = (PROFILE, SUMMARIES, *DEEPER)
-CHOICES = (*ASSETS, LAKE)
+DEEPER = (*HISTORY_ASSETS[1:], Asset.LAKE)
+ASSETS = (Asset.ATHLETES, *HISTORY_ASSETS)
+CHOICES = (*ASSETS, Asset.LAKE)
 MONTHS_PER_RUN = 12
-MONTHS_PER_YEAR = 12
 
 
 # Interrupted, a request under way gets this long to end.
@@ -48,29 +46,29 @@ class PlannedRun:
     """One Dagster run: assets and the months it covers, first and last, as YYYY-MM; none for the profile."""
 
     assets: tuple[str, ...]
-    first: str | None = None
-    last: str | None = None
+    first: datetime | None = None
+    last: datetime | None = None
 
     @property
     def months(self) -> str:
-        return "" if self.first is None else f"{self.first} to {self.last}"
+        return "" if self.first is None else f"{self.first:%Y-%m} to {self.last:%Y-%m}"
 
     def __str__(self) -> str:
         return " ".join(filter(None, (", ".join(self.assets), self.months)))
 
 
-def plan(first: str, last: str, assets: Sequence[str]) -> Iterator[PlannedRun]:
+def plan(first: datetime, last: datetime, assets: Sequence[str]) -> Iterator[PlannedRun]:
     """The runs of a backfill: the profile, one listing over the whole span, then years, newest first."""
-    if PROFILE in assets:
-        yield PlannedRun((PROFILE,))
-    if SUMMARIES in assets:
-        yield PlannedRun((SUMMARIES,), first, last)
-    deeper = tuple(name for name in (*DEEPER, LAKE) if name in assets)
-    end = _number(last)
-    while deeper and end >= _number(first):
-        start = max(_number(first), end - MONTHS_PER_RUN + 1)
-        yield PlannedRun(deeper, _text(start), _text(end))
-        end = start - 1
+    if Asset.ATHLETES in assets:
+        yield PlannedRun((Asset.ATHLETES,))
+    if Asset.ACTIVITIES in assets:
+        yield PlannedRun((Asset.ACTIVITIES,), first, last)
+    deeper = tuple(name for name in DEEPER if name in assets)
+    end = last
+    while deeper and end >= first:
+        start = max(first, add_months(end, 1 - MONTHS_PER_RUN))
+        yield PlannedRun(deeper, start, end)
+        end = add_months(start, -1)
 
 
 @click.command()
@@ -84,9 +82,8 @@ def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
 
     from strava_pipeline.cli.backfill_view import look, shown
     from strava_pipeline.cli.instance import open_instance
-    from strava_pipeline.defs.partitions import next_month, register_athlete
+    from strava_pipeline.defs.partitions import register_athlete
     from strava_pipeline.sync.access import open_tokens
-    from strava_pipeline.warehouse.activities.activity_store import Span
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     with interruptible(INTERRUPTED.format("")):
@@ -95,12 +92,12 @@ def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
             settings.required(needed)
         close_to_others(settings)
         chosen = _chosen(assets)
-        _check_months(first, last, f"{settings.history_start:%Y-%m}")
-        runs = list(plan(first, last, chosen))
+        start, end = _months(first, last, f"{settings.history_start:%Y-%m}")
+        runs = list(plan(start, end, chosen))
         with open_warehouse(settings) as engine:
             # What would fail in each run fails here, before the first one.
             open_tokens(settings, engine).access_token(athlete_id)
-            span = Span(athlete_id, _start(first), next_month(_start(last)))
+            span = covering([month_span(athlete_id, start), month_span(athlete_id, end)])
             with open_instance(settings) as instance:
                 register_athlete(instance, athlete_id)
                 with shown(lambda: look(engine, settings, span, tuple(chosen)), Console(stderr=True)):
@@ -157,18 +154,15 @@ def _execute(instance: DagsterInstance, athlete_id: int, run: PlannedRun) -> Exe
 
 
 def _tags(athlete_id: int, run: PlannedRun) -> dict[str, str]:
-    tags = {"strava/athlete": str(athlete_id), "strava/lane": "backfill", "dagster/priority": "-10"} | process_tag()
-    if run.first is None:
-        return tags | {"dagster/partition": str(athlete_id)}
-    return tags | {
-        "dagster/asset_partition_range_start": f"{athlete_id}|{run.first}-01",
-        "dagster/asset_partition_range_end": f"{athlete_id}|{run.last}-01",
-    }
+    tags = NAMES.backfill_tags(athlete_id) | process_tag()
+    if run.first is None or run.last is None:
+        return tags | {PARTITION_TAG: str(athlete_id)}
+    return tags | range_tags(athlete_id, run.first, run.last)
 
 
 def _with_siblings(assets: tuple[str, ...]) -> tuple[str, ...]:
     """Profile and gear come with one request and cannot be had one by one."""
-    return (*assets, "gear") if PROFILE in assets else assets
+    return (*assets, Asset.GEAR) if Asset.ATHLETES in assets else assets
 
 
 def _reason(instance: DagsterInstance, run_id: str) -> str:
@@ -192,27 +186,19 @@ def _chosen(assets: str) -> list[str]:
     return chosen
 
 
-def _check_months(first: str, last: str, earliest: str) -> None:
+def _months(first: str, last: str, earliest: str) -> tuple[datetime, datetime]:
+    """Read the options; ``ConfigurationError`` says what is wrong with them."""
+    months = []
     for option, month in (("--from", first), ("--to", last)):
         try:
-            parsed = _start(month)
+            parsed = parse_month(month)
         except ValueError:
             raise ConfigurationError(f"{option} {month}: give a month as YYYY-MM") from None
-        if len(month) != len("YYYY-MM") or parsed > datetime.now(UTC):
+        if parsed > datetime.now(UTC):
             raise ConfigurationError(f"{option} {month}: give a month up to this one as YYYY-MM")
+        months.append(parsed)
     if first > last:
         raise ConfigurationError(f"--from {first} is after --to {last}")
     if first < earliest:
         raise ConfigurationError(f"--from {first} is before STRAVA_HISTORY_START, which is {earliest}")
-
-
-def _start(month: str) -> datetime:
-    return datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
-
-
-def _number(month: str) -> int:
-    return int(month[:4]) * MONTHS_PER_YEAR + int(month[5:]) - 1
-
-
-def _text(number: int) -> str:
-    return f"{number // MONTHS_PER_YEAR:04d}-{number % MONTHS_PER_YEAR + 1:02d}"
+    return months[0], months[1]

@@ -14,10 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sqlalchemy import Engine
 
 from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.months import Span
+from strava_pipeline.names import Asset
 from strava_pipeline.printable import printable
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.quota.lanes import Ceilings
-from strava_pipeline.warehouse.activities.activity_store import Span
 from strava_pipeline.warehouse.progress.backfill_estimate import backfill_end
 from strava_pipeline.warehouse.progress.job_progress import Done, backfill_progress, count_done
 
@@ -63,7 +64,7 @@ class View:
 
 def look(engine: Engine, settings: Settings, span: Span, assets: tuple[str, ...]) -> View:
     """How far it is now."""
-    details, streams = "activity_details" in assets, "activity_streams" in assets
+    details, streams = Asset.DETAILS in assets, Asset.STREAMS in assets
     with engine.connect() as connection:
         done = count_done(connection, span)
         view = View(done, details, streams)

@@ -10,22 +10,21 @@ from typing import TYPE_CHECKING
 import psutil
 
 from strava_pipeline.defs.pool import free_slots
+from strava_pipeline.names import NAMES
 from strava_pipeline.sync.stopping import stop_wanted
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, DagsterRun
 
-PROCESS_TAG = "strava/process"
-
 
 def process_tag() -> dict[str, str]:
     """Tells in which process a run is: host, process id, and the process's start, since ids come round again."""
-    return {PROCESS_TAG: f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.2f}"}
+    return {NAMES.process_tag: f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.2f}"}
 
 
 def end_dead_runs(instance: DagsterInstance) -> int:
     """Mark as failed what this machine's dead processes left as running; returns how many there were."""
-    dead = [run for run in _unfinished(instance) if _is_dead(run.tags.get(PROCESS_TAG, ""))]
+    dead = [run for run in _unfinished(instance) if _is_dead(run.tags.get(NAMES.process_tag, ""))]
     for run in dead:
         instance.report_run_failed(run, "its process ended before the run did; what it had stored is there")
         free_slots(instance, run.run_id)

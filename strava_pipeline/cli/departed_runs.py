@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from strava_pipeline.athlete_runs import ASSETS, GONE, is_of_athlete_alone, tags_of_runs
+from strava_pipeline.athlete_runs import GONE, is_of_athlete_alone, tags_of_runs
+from strava_pipeline.names import ALL_ASSETS
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -25,6 +26,6 @@ def delete_runs(instance: DagsterInstance, athlete_id: int) -> int:
         # Events first: without their run nobody would find them again if this process dies in between.
         instance.event_log_storage.delete_events(run_id)
         instance.delete_run(run_id)
-    for asset in ASSETS:
+    for asset in ALL_ASSETS:
         instance.report_runless_asset_event(dg.AssetMaterialization(asset, description=GONE))
     return len(found) - len(ended)

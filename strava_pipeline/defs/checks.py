@@ -7,6 +7,7 @@ import dagster as dg
 from sqlalchemy import Connection
 
 from strava_pipeline.defs.resources import WarehouseResource
+from strava_pipeline.names import Asset
 from strava_pipeline.warehouse.activities.quality import (
     Missing,
     Silence,
@@ -22,7 +23,7 @@ from strava_pipeline.warehouse.activities.quarantine import count_put_aside
 SILENT = timedelta(days=21)
 
 
-@dg.asset_check(asset="activities")
+@dg.asset_check(asset=Asset.ACTIVITIES)
 def values_in_range(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """No distance or time below zero, no heart rate over 250 bpm, no start in the future."""
     with warehouse.engine.connect() as connection:
@@ -31,7 +32,7 @@ def values_in_range(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     return _result(not found, lines, dg.AssetCheckSeverity.WARN)
 
 
-@dg.asset_check(asset="activities")
+@dg.asset_check(asset=Asset.ACTIVITIES)
 def nothing_twice(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """No activity with start, length and sport of another one of the same athlete."""
     with warehouse.engine.connect() as connection:
@@ -40,7 +41,7 @@ def nothing_twice(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     return _result(not found, lines, dg.AssetCheckSeverity.WARN)
 
 
-@dg.asset_check(asset="activities")
+@dg.asset_check(asset=Asset.ACTIVITIES)
 def nothing_put_aside(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """No activity that could not be stored."""
     with warehouse.engine.connect() as connection:
@@ -49,19 +50,19 @@ def nothing_put_aside(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     return _result(not counts, lines, dg.AssetCheckSeverity.ERROR)
 
 
-@dg.asset_check(asset="activity_details")
+@dg.asset_check(asset=Asset.DETAILS)
 def details_complete(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """Every listed activity has its current detail, or is put aside with a reason."""
     return _complete(warehouse, without_detail)
 
 
-@dg.asset_check(asset="activity_streams")
+@dg.asset_check(asset=Asset.STREAMS)
 def streams_complete(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """Every activity has its samples, is known to have none, or is put aside with a reason."""
     return _complete(warehouse, without_streams)
 
 
-@dg.asset_check(asset="athletes")
+@dg.asset_check(asset=Asset.ATHLETES)
 def athletes_are_heard_of(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """Each connected athlete had a webhook event within three weeks."""
     with warehouse.engine.connect() as connection:

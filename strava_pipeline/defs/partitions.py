@@ -6,14 +6,11 @@ from itertools import groupby
 
 import dagster as dg
 
+from strava_pipeline.months import Span, month_span
+from strava_pipeline.names import ATHLETE, MONTH, NAMES, month_key
 from strava_pipeline.settings import load_settings
-from strava_pipeline.warehouse.activities.activity_store import Span
 
-ATHLETE = "athlete"
-MONTH = "month"
-ATHLETES_NAME = "strava_athletes"
-
-athletes_partitions = dg.DynamicPartitionsDefinition(name=ATHLETES_NAME)
+athletes_partitions = dg.DynamicPartitionsDefinition(name=NAMES.partition_set)
 # end_offset: the month that has begun is a partition, too; new activities fall into it.
 months_partitions = dg.MonthlyPartitionsDefinition(
     start_date=load_settings().history_start.replace(day=1).isoformat(), end_offset=1
@@ -23,18 +20,13 @@ grid_partitions = dg.MultiPartitionsDefinition({ATHLETE: athletes_partitions, MO
 
 def cell(athlete_id: int, moment: date) -> dg.MultiPartitionKey:
     """The partition of an athlete's month that holds ``moment`` (UTC)."""
-    return dg.MultiPartitionKey({ATHLETE: str(athlete_id), MONTH: f"{moment:%Y-%m}-01"})
+    return dg.MultiPartitionKey({ATHLETE: str(athlete_id), MONTH: month_key(moment)})
 
 
 def span_of(key: dg.MultiPartitionKey) -> Span:
     """The athlete and the time span of a partition."""
     month = datetime.fromisoformat(key.keys_by_dimension[MONTH]).replace(tzinfo=UTC)
-    return Span(int(key.keys_by_dimension[ATHLETE]), month, next_month(month))
-
-
-def next_month(month: datetime) -> datetime:
-    """The start of the month after the one that starts at ``month``."""
-    return month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+    return month_span(int(key.keys_by_dimension[ATHLETE]), month)
 
 
 def spans_by_athlete(keys: Iterable[str]) -> Iterator[tuple[int, dict[Span, dg.MultiPartitionKey]]]:
@@ -50,9 +42,9 @@ def spans_by_athlete(keys: Iterable[str]) -> Iterator[tuple[int, dict[Span, dg.M
 
 def register_athlete(instance: dg.DagsterInstance, athlete_id: int) -> None:
     """Give an athlete their partitions; does nothing when they have them."""
-    instance.add_dynamic_partitions(ATHLETES_NAME, [str(athlete_id)])
+    instance.add_dynamic_partitions(NAMES.partition_set, [str(athlete_id)])
 
 
 def unregister_athlete(instance: dg.DagsterInstance, athlete_id: int) -> None:
     """Take an athlete's partitions away; does nothing when they have none."""
-    instance.delete_dynamic_partition(ATHLETES_NAME, str(athlete_id))
+    instance.delete_dynamic_partition(NAMES.partition_set, str(athlete_id))

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import InternalError
 
+from strava_pipeline.names import NAMES
+
 if TYPE_CHECKING:
     from dagster import DagsterInstance
-
-POOL = "strava_api"
 
 
 def set_up_pool(instance: DagsterInstance) -> None:
@@ -20,7 +20,7 @@ def set_up_pool(instance: DagsterInstance) -> None:
     """
     if not _is_set_up(instance):
         try:
-            instance.event_log_storage.initialize_concurrency_limit_to_default(POOL)
+            instance.event_log_storage.initialize_concurrency_limit_to_default(NAMES.pool)
         except InternalError:
             if not _is_set_up(instance):
                 raise
@@ -32,4 +32,4 @@ def free_slots(instance: DagsterInstance, run_id: str) -> None:
 
 
 def _is_set_up(instance: DagsterInstance) -> bool:
-    return POOL in {limit.name for limit in instance.event_log_storage.get_pool_limits()}
+    return NAMES.pool in {limit.name for limit in instance.event_log_storage.get_pool_limits()}

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -11,11 +10,11 @@ from sqlalchemy import Table
 
 from strava_pipeline.defs.markdown import listing
 from strava_pipeline.errors import DatabaseAway, QuotaExhausted, RetriableStravaError, StravaPipelineError
+from strava_pipeline.months import Span, covering
+from strava_pipeline.names import NAMES
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.backfill import SpanResult
-from strava_pipeline.warehouse.activities.activity_store import Span
 
-LANE_TAG = "strava/lane"
 MAX_RETRIES = 3
 # What is computed from stored rows asks Strava for nothing.
 NO_REQUESTS: dict[str, Any] = {"requests": 0}
@@ -31,9 +30,7 @@ class Place:
     def at_spans(self, *spans: Span) -> None:
         """Months of one athlete, in any order."""
         self.athlete_id = spans[0].athlete_id
-        first = f"{min(span.start for span in spans):%Y-%m}"
-        last = f"{max(span.end for span in spans) - timedelta(days=1):%Y-%m}"
-        self.months = first if first == last else f"{first} to {last}"
+        self.months = covering(spans).months
 
     def at_athlete(self, athlete_id: int) -> None:
         """An athlete as a whole."""
@@ -71,7 +68,7 @@ def _final(error: StravaPipelineError, place: Place, **more: str) -> dg.Failure:
 
 def lane_of(context: dg.AssetExecutionContext) -> Lane:
     """The quota lane that the run's tag names; a run started by hand is a backfill."""
-    return Lane(context.run.tags.get(LANE_TAG, Lane.BACKFILL))
+    return Lane(context.run.tags.get(NAMES.lane_tag, Lane.BACKFILL))
 
 
 def log_month(

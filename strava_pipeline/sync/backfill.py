@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Connection, Engine
 
 from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError
+from strava_pipeline.months import Span
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.client import StravaClient
 from strava_pipeline.strava.mapping.activity import detail_rows, digest
@@ -27,7 +28,7 @@ from strava_pipeline.sync.access import open_client
 from strava_pipeline.sync.listing_buffer import Mapped, read_listing
 from strava_pipeline.sync.pacing import Pace
 from strava_pipeline.warehouse.activities import activity_store, quarantine, stream_store
-from strava_pipeline.warehouse.activities.activity_store import Payload, Recording, Span
+from strava_pipeline.warehouse.activities.activity_store import Payload, Recording
 from strava_pipeline.warehouse.activities.summary_changes import edited_since_listed, news
 from strava_pipeline.warehouse.analysis.analyses import not_analysed
 from strava_pipeline.warehouse.engine import autocommit, now, repeated

@@ -14,9 +14,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, case, func, select
 
+from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import activity_id, digest
 from strava_pipeline.sync.backfill import Sync
-from strava_pipeline.warehouse.activities.activity_store import DETAIL, SUMMARY, Span
+from strava_pipeline.warehouse.activities.activity_store import DETAIL, SUMMARY, in_span
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.inbox.events import NewEvent, add_events
 from strava_pipeline.warehouse.schema.ops_tables import ACTIVE, payloads, users
@@ -84,11 +85,11 @@ def find_differences(
             activities.c.id,
             activities.c.fetched_at,
             known.label("known"),
-            span.matches().label("within"),
+            in_span(span).label("within"),
         )
         .outerjoin(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == SUMMARY))
         .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == DETAIL))
-        .where(span.matches() | activities.c.id.in_(listed))
+        .where(in_span(span) | activities.c.id.in_(listed))
     ).all()
     stored = {row.id for row in rows}
     found = [Difference("create", number, mark) for number, mark in listed.items() if number not in stored]

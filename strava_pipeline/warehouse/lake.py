@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from io import BytesIO, UnsupportedOperation
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,9 @@ from sqlalchemy import Connection, Engine, select
 from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.local import private_files
 from strava_pipeline.local.private_files import NOBODY_ELSE, Readers
+from strava_pipeline.months import Span, month_span, parse_month
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.activities.activity_store import Span
+from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.locks import AthleteLock, take_of_athlete
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
@@ -119,10 +120,9 @@ def remove_points_before(engine: Engine, url: str, moment: datetime, readers: Re
     changed = 0
     for path in sorted(filesystem.glob(f"{root}/athlete_id=*/month=*")):
         athlete, month = (part.partition("=")[2] for part in str(path).rstrip("/").split("/")[-2:])
-        start = datetime.fromisoformat(f"{month}-01").replace(tzinfo=UTC)
+        start = parse_month(month)
         if start < moment:
-            end = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
-            changed += write_month(engine, url, Span(int(athlete), start, end), readers).written
+            changed += write_month(engine, url, month_span(int(athlete), start), readers).written
     return changed
 
 
@@ -140,7 +140,7 @@ def _batches(connection: Connection, span: Span) -> list[list[_Recording]]:
     found = connection.execute(
         select(activities.c.id, activity_streams.c.point_count, activity_streams.c.fetched_at)
         .join(activity_streams, activity_streams.c.activity_id == activities.c.id)
-        .where(span.matches(), activity_streams.c.point_count > 0)
+        .where(in_span(span), activity_streams.c.point_count > 0)
         .order_by(activities.c.start_date, activities.c.id)
     )
     batches: list[list[_Recording]] = []

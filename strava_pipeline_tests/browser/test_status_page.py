@@ -13,10 +13,10 @@ from playwright.sync_api import Browser, expect
 from sqlalchemy import Connection, Engine, insert
 from werkzeug.serving import make_server
 
+from strava_pipeline.months import Span
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.oauth import WANTED_SCOPES
 from strava_pipeline.warehouse.access.operator_sessions import new_sign_in_link
-from strava_pipeline.warehouse.activities.activity_store import Span
 from strava_pipeline.warehouse.progress.job_progress import Done, Report, tell
 from strava_pipeline.warehouse.schema.ops_tables import payloads, quota_windows, users, webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams, athletes

@@ -14,8 +14,9 @@ from sqlalchemy import Engine, insert, select
 
 from strava_pipeline.cli import cli
 from strava_pipeline.cli.instance import open_instance
-from strava_pipeline.defs.partitions import ATHLETES_NAME, register_athlete
+from strava_pipeline.defs.partitions import register_athlete
 from strava_pipeline.errors import UnknownAthlete
+from strava_pipeline.names import NAMES
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.oauth import TokenGrant
@@ -62,7 +63,7 @@ def forgotten(rider: None, strava: Loopback, dagster_database: str, monkeypatch:
 
 def partitions(settings: Settings) -> list[str]:
     with open_instance(settings) as instance:
-        return list(instance.get_dynamic_partitions(ATHLETES_NAME))
+        return list(instance.get_dynamic_partitions(NAMES.partition_set))
 
 
 def user(engine: Engine) -> Any:

@@ -14,10 +14,11 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from strava_pipeline.cli.dead_runs import PROCESS_TAG, cancel_own_runs, end_dead_runs, process_tag
+from strava_pipeline.cli.dead_runs import cancel_own_runs, end_dead_runs, process_tag
 from strava_pipeline.cli.instance import dagster_environment, open_instance
 from strava_pipeline.cli.up import TIDY
-from strava_pipeline.defs.pool import POOL, set_up_pool
+from strava_pipeline.defs.pool import set_up_pool
+from strava_pipeline.names import NAMES
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.sync.stopping import stop_wanted
 
@@ -42,12 +43,12 @@ def instance(dagster_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.fixture
 def dead_tag() -> dict[str, str]:
     """The tag of a process that has ended."""
-    code = "from strava_pipeline.cli.dead_runs import process_tag, PROCESS_TAG; print(process_tag()[PROCESS_TAG])"
+    code = "from strava_pipeline.cli.dead_runs import process_tag; print(*process_tag().values())"
     done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True, timeout=60)
-    return {PROCESS_TAG: done.stdout.strip()}
+    return {NAMES.process_tag: done.stdout.strip()}
 
 
-@dg.op(pool=POOL)
+@dg.op(pool=NAMES.pool)
 def work() -> None:
     """Never executed here."""
 
@@ -60,7 +61,7 @@ def some_job() -> None:
 def a_run(instance: dg.DagsterInstance, tags: dict[str, str], status: dg.DagsterRunStatus) -> str:
     """A run that holds a slot of the pool."""
     run = instance.create_run_for_job(some_job, tags=tags, status=status)
-    claim = instance.event_log_storage.claim_concurrency_slot(POOL, run.run_id, STEP)
+    claim = instance.event_log_storage.claim_concurrency_slot(NAMES.pool, run.run_id, STEP)
     assert claim.is_claimed
     return run.run_id
 
@@ -83,16 +84,16 @@ def test_a_run_whose_process_is_gone_has_failed_and_holds_no_slot(
 
 
 def test_runs_of_living_processes_of_other_hosts_and_of_the_daemon_go_on(instance: dg.DagsterInstance) -> None:
-    others: tuple[dict[str, str], ...] = ({}, process_tag(), {PROCESS_TAG: f"elsewhere {os.getpid()} 1.00"})
+    others: tuple[dict[str, str], ...] = ({}, process_tag(), {NAMES.process_tag: f"elsewhere {os.getpid()} 1.00"})
     runs = [a_run(instance, tags, dg.DagsterRunStatus.STARTED) for tags in others]
     assert end_dead_runs(instance) == 0
     assert {state(instance, run_id) for run_id in runs} == {(dg.DagsterRunStatus.STARTED, True)}
 
 
 def test_a_process_id_that_came_round_again_is_another_process(instance: dg.DagsterInstance) -> None:
-    host = process_tag()[PROCESS_TAG].split()[0]
+    host = process_tag()[NAMES.process_tag].split()[0]
     earlier = psutil.Process().create_time() - 100
-    run_id = a_run(instance, {PROCESS_TAG: f"{host} {os.getpid()} {earlier:.2f}"}, dg.DagsterRunStatus.STARTED)
+    run_id = a_run(instance, {NAMES.process_tag: f"{host} {os.getpid()} {earlier:.2f}"}, dg.DagsterRunStatus.STARTED)
     assert end_dead_runs(instance) == 1
     assert state(instance, run_id) == (dg.DagsterRunStatus.FAILURE, False)
 
@@ -126,11 +127,11 @@ def test_a_pool_that_two_set_up_at_once_is_set_up_for_both(instance: dg.DagsterI
         first.execute("DELETE FROM concurrency_slots")
         first.commit()
         # The first of the two has written its row, and not committed it yet.
-        first.execute('INSERT INTO concurrency_limits (concurrency_key, "limit") VALUES (%s, 8)', (POOL,))
+        first.execute('INSERT INTO concurrency_limits (concurrency_key, "limit") VALUES (%s, 8)', (NAMES.pool,))
         with ThreadPoolExecutor() as threads:
             second = threads.submit(set_up_pool, instance)
             while not looking.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
                 assert not second.done()
             first.commit()
             second.result(timeout=60)
-    assert POOL in {limit.name for limit in instance.event_log_storage.get_pool_limits()}
+    assert NAMES.pool in {limit.name for limit in instance.event_log_storage.get_pool_limits()}

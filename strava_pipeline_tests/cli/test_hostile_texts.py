@@ -26,12 +26,12 @@ from sqlalchemy import Engine, insert, update
 
 from strava_pipeline.cli import COMMANDS, cli, demo_report
 from strava_pipeline.cli.console import print_table
+from strava_pipeline.months import Span
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.sync.access import open_tokens
 from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams, import_summaries
-from strava_pipeline.warehouse.activities.activity_store import Span
 from strava_pipeline.warehouse.schema import tables
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline_tests.inbox import change, rows, store

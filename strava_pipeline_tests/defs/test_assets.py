@@ -14,7 +14,7 @@ from strava_pipeline.defs.assets.activities import activities, activity_details,
 from strava_pipeline.defs.assets.analysis import route_analyses
 from strava_pipeline.defs.assets.athletes import athletes_and_gear
 from strava_pipeline.defs.partitions import register_athlete
-from strava_pipeline.defs.steps import LANE_TAG, step_faults
+from strava_pipeline.defs.steps import step_faults
 from strava_pipeline.errors import (
     AppInactive,
     DatabaseAway,
@@ -25,6 +25,7 @@ from strava_pipeline.errors import (
     RetriableStravaError,
     StravaPipelineError,
 )
+from strava_pipeline.names import NAMES
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.warehouse.schema import analysis_tables, tables
 from strava_pipeline_tests.defs.conftest import CodeLocation
@@ -32,7 +33,7 @@ from strava_pipeline_tests.strava_stand_in import RIDER
 
 OTHER_RIDER = 2002
 GRID = (activities, activity_details, activity_streams, route_analyses)
-NAMES = ("activities", "activity_details", "activity_streams", "route_analyses")
+TABLES = ("activities", "activity_details", "activity_streams", "route_analyses")
 JUNE = f"{RIDER}|2025-06-01"
 AT = datetime(2025, 6, 10, tzinfo=UTC)
 
@@ -72,7 +73,7 @@ def test_a_month_goes_through_all_assets_and_shows_its_figures(location: CodeLoc
         location.strava.add(number, AT)
     result = location.materialize(*GRID, partition_key=JUNE)
     assert result.success
-    for name in NAMES:
+    for name in TABLES:
         (event,) = result.asset_materializations_for_node(name)
         assert (event.partition, event.metadata["written"].value) == (JUNE, 2)
         requests = {"activities": 1, "activity_details": 2, "activity_streams": 2, "route_analyses": 0}
@@ -116,7 +117,7 @@ def test_a_year_takes_one_listing_and_shows_every_month(location: CodeLocation) 
     assert location.materialize(*GRID, tags=months(1, 12)).success
     assert location.strava.asked.count("/athlete/activities") == 1
     assert len(location.strava.asked) == 1 + 12 + 12
-    for name in NAMES:
+    for name in TABLES:
         assert location.materialized(name) == {f"{RIDER}|2024-{month:02d}-01" for month in range(1, 13)}
 
 
@@ -161,7 +162,7 @@ def test_a_run_launched_from_outside_finds_its_partition(location: CodeLocation,
     assert location.materialized("route_analyses") == {JUNE}
 
 
-@pytest.mark.parametrize(("tags", "lane"), [({}, Lane.BACKFILL), ({LANE_TAG: "live"}, Lane.LIVE)])
+@pytest.mark.parametrize(("tags", "lane"), [({}, Lane.BACKFILL), ({NAMES.lane_tag: "live"}, Lane.LIVE)])
 def test_the_lane_is_the_runs_tag(location: CodeLocation, tags: dict[str, str], lane: Lane) -> None:
     assert location.materialize(activities, partition_key=JUNE, tags=tags).success
     assert location.lanes == [lane]

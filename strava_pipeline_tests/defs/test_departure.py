@@ -18,12 +18,12 @@ from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster_graphql.schema import create_schema
 from sqlalchemy import Engine, select, update
 
-from strava_pipeline.athlete_runs import ASSETS
 from strava_pipeline.cli.departed_runs import delete_runs
 from strava_pipeline.definitions import defs
 from strava_pipeline.defs.assets.activities import activities, activity_details, activity_streams
 from strava_pipeline.defs.assets.analysis import route_analyses
-from strava_pipeline.defs.partitions import ATHLETES_NAME, register_athlete
+from strava_pipeline.defs.partitions import register_athlete
+from strava_pipeline.names import ALL_ASSETS, NAMES
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline_tests.defs.conftest import CodeLocation
@@ -143,7 +143,7 @@ def test_the_bridge_deletes_the_runs_of_who_has_left_and_nobody_elses(
     assert task(engine) is None
     assert left(instance, ids) == STAYING
     assert not has_pictures(instance)
-    assert instance.get_dynamic_partitions(ATHLETES_NAME) == [str(OTHER)]
+    assert instance.get_dynamic_partitions(NAMES.partition_set) == [str(OTHER)]
     assert location.materialized("route_analyses") == set()
 
 
@@ -218,4 +218,4 @@ def test_the_command_tells_of_runs_that_are_still_at_work(location: CodeLocation
 
 
 def test_no_asset_is_forgotten() -> None:
-    assert {key.to_user_string() for key in defs.resolve_all_asset_keys()} == set(ASSETS)
+    assert {key.to_user_string() for key in defs.resolve_all_asset_keys()} == set(ALL_ASSETS)

@@ -8,16 +8,15 @@ import dagster as dg
 import pytest
 
 from strava_pipeline.defs.partitions import (
-    ATHLETES_NAME,
     cell,
     grid_partitions,
     months_partitions,
-    next_month,
     register_athlete,
     span_of,
     spans_by_athlete,
 )
-from strava_pipeline.warehouse.activities.activity_store import Span
+from strava_pipeline.months import Span, add_months
+from strava_pipeline.names import NAMES
 
 
 def test_a_cell_is_the_month_that_holds_a_moment() -> None:
@@ -29,7 +28,7 @@ def test_a_cell_is_the_month_that_holds_a_moment() -> None:
 )
 def test_a_span_ends_where_the_next_month_begins(month: tuple[int, int], following: tuple[int, int]) -> None:
     start, end = datetime(*month, 1, tzinfo=UTC), datetime(*following, 1, tzinfo=UTC)
-    assert next_month(start) == end
+    assert add_months(start, 1) == end
     assert span_of(cell(2**40, start)) == Span(2**40, start, end)
 
 
@@ -52,7 +51,7 @@ def test_an_athlete_is_registered_once() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         for _ in range(2):
             register_athlete(instance, 7)
-        assert list(instance.get_dynamic_partitions(ATHLETES_NAME)) == ["7"]
+        assert list(instance.get_dynamic_partitions(NAMES.partition_set)) == ["7"]
         keys = grid_partitions.get_partition_keys(dynamic_partitions_store=instance)
         assert len(keys) == len(months_partitions.get_partition_keys())
         assert "7|2024-02-01" in keys

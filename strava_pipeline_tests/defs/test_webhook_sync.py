@@ -9,14 +9,14 @@ import pytest
 from sqlalchemy import Engine, func, select, update
 
 from strava_pipeline.defs.assets.activities import activities
-from strava_pipeline.defs.jobs.webhook_sync import WRITTEN_ASSETS
-from strava_pipeline.defs.partitions import ATHLETES_NAME, unregister_athlete
+from strava_pipeline.defs.partitions import unregister_athlete
 from strava_pipeline.errors import (
     AppInactive,
     NeedsReauthorization,
     QuotaExhausted,
     RetriableStravaError,
 )
+from strava_pipeline.names import HISTORY_ASSETS, NAMES
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.backfill import Sync
 from strava_pipeline.sync.webhook import Effect, sync_activity
@@ -57,7 +57,7 @@ def test_a_new_activity_is_fetched_stored_analysed_and_shown(location: CodeLocat
     assert states(engine) == ["done"]
     assert location.strava.asked == ["/activities/1", "/activities/1/streams"]
     assert location.lanes == [Lane.LIVE]
-    assert {name: observed(location, name) for name in WRITTEN_ASSETS} == {name: {JUNE} for name in WRITTEN_ASSETS}
+    assert {name: observed(location, name) for name in HISTORY_ASSETS} == {name: {JUNE} for name in HISTORY_ASSETS}
     with engine.connect() as connection:
         assert connection.execute(select(analysis_tables.route_analyses.c.distance_m)).scalar_one() == 15.0
 
@@ -288,7 +288,7 @@ def test_an_athlete_who_goes_after_the_last_write_does_not_come_back_to_dagster(
     location.strava.add(1, AT)
     store(engine, 1)
     assert work_off(location, engine).success
-    assert not location.instance.has_dynamic_partition(ATHLETES_NAME, str(RIDER))
+    assert not location.instance.has_dynamic_partition(NAMES.partition_set, str(RIDER))
     assert observed(location, "activities") == set()
 
 
@@ -297,7 +297,7 @@ def test_an_athlete_whom_dagster_does_not_know_yet_gets_partitions(location: Cod
     location.strava.add(1, AT)
     store(engine, 1)
     assert work_off(location, engine).success
-    assert location.instance.has_dynamic_partition(ATHLETES_NAME, str(RIDER))
+    assert location.instance.has_dynamic_partition(NAMES.partition_set, str(RIDER))
     assert observed(location, "activities") == {JUNE}
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, Table, func, insert, select, update
 
+from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import summary_row
 from strava_pipeline.strava.mapping.streams import stream_row
 from strava_pipeline.sync.activity_analysis import ROUTE_COLUMNS, analyse_stored, athlete_of
@@ -27,7 +28,7 @@ from strava_pipeline.warehouse.schema.tables import activities, athlete_zones, a
 from strava_pipeline_tests.strava_stand_in import RIDER, activity_body
 
 START = datetime(2025, 6, 10, 8, tzinfo=UTC)
-JUNE = store.Span(RIDER, datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))
+JUNE = Span(RIDER, datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))
 
 
 def ride(*, mps: float = 8.0, back: bool = False, count: int = 1_500, north: float = 0.0) -> dict[str, Any]:

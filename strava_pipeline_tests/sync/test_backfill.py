@@ -17,6 +17,7 @@ from strava_pipeline.errors import (
     RetriableStravaError,
     WarehouseError,
 )
+from strava_pipeline.months import Span
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.athlete import import_athlete
@@ -28,7 +29,6 @@ from strava_pipeline.sync.backfill import (
     import_summaries,
     open_sync,
 )
-from strava_pipeline.warehouse.activities.activity_store import Span
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.ops_tables import tombstones
 from strava_pipeline.warehouse.schema.tables import (

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, select
 
+from strava_pipeline.months import Span
 from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams, import_summaries
 from strava_pipeline.sync.webhook import NotThereYet
-from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES, Span
+from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES
 from strava_pipeline.warehouse.schema.ops_tables import tombstones
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline_tests.inbox import bring_up_to_date, connect_riders

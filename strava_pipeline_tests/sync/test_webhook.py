@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import Engine, select
 
 from strava_pipeline.errors import Fault, FencedOut, NotFound, RetriableStravaError
+from strava_pipeline.months import Span
 from strava_pipeline.sync.backfill import import_summaries
 from strava_pipeline.sync.webhook import NotThereYet, sync_activity
-from strava_pipeline.warehouse.activities.activity_store import Span
 from strava_pipeline.warehouse.inbox.claims import Claim, claim_objects
 from strava_pipeline.warehouse.inbox.events import FOR_STREAMS
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses

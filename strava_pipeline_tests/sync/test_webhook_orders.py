@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, func, select, update
 
 from strava_pipeline.errors import FencedOut, RetriableStravaError
+from strava_pipeline.months import Span
 from strava_pipeline.sync.backfill import import_summaries
 from strava_pipeline.sync.webhook import NotThereYet, sync_activity
-from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES, Span
+from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES
 from strava_pipeline.warehouse.inbox.claims import Claim, claim_objects, take_up
 from strava_pipeline.warehouse.inbox.events import NewEvent, add_events
 from strava_pipeline.warehouse.inbox.waits import await_appearance

@@ -15,9 +15,9 @@ from sqlalchemy import Engine, text
 
 from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.local.private_files import Readers
+from strava_pipeline.months import Span
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse import lake
-from strava_pipeline.warehouse.activities.activity_store import Span
 from strava_pipeline.warehouse.lake import forget_athlete_points, lake_url, write_month
 from strava_pipeline_tests.inbox import bring_up_to_date
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, stream_body

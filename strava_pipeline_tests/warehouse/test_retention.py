@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy import Engine, Table, func, insert, select, text, update
 
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.months import Span
 from strava_pipeline.settings import load_settings
 from strava_pipeline.sync.backfill import import_summaries
 from strava_pipeline.warehouse import retention
 from strava_pipeline.warehouse.access.operator_sessions import open_session
-from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES, Span
+from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES
 from strava_pipeline.warehouse.athletes.invites import new_invite
 from strava_pipeline.warehouse.lake import remove_points_before, write_month
 from strava_pipeline.warehouse.retention import (

@@ -10,9 +10,9 @@ import pytest
 from markupsafe import escape
 from sqlalchemy import Engine, func, insert, make_url, select, update
 
+from strava_pipeline.months import Span
 from strava_pipeline.printable import printable
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.activities.activity_store import Span
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.inbox import dead_letters
 from strava_pipeline.warehouse.inbox import events as inbox

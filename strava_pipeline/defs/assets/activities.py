@@ -8,11 +8,11 @@ import dagster as dg
 from strava_pipeline.defs.assets import lineage
 from strava_pipeline.defs.assets.progress import Teller, told
 from strava_pipeline.defs.partitions import grid_partitions, spans_by_athlete
-from strava_pipeline.defs.pool import POOL
 from strava_pipeline.defs.resources import StravaResource
 from strava_pipeline.defs.steps import lane_of, log_month, step_faults, table_metadata
+from strava_pipeline.months import Span
+from strava_pipeline.names import NAMES, Asset
 from strava_pipeline.sync.backfill import SpanResult, Sync, import_details, import_streams, import_summaries
-from strava_pipeline.warehouse.activities.activity_store import Span
 from strava_pipeline.warehouse.schema import tables
 
 GROUP = "activities"
@@ -22,7 +22,7 @@ YEARLY = dg.BackfillPolicy.multi_run(max_partitions_per_run=12)
 FRESH = dg.FreshnessPolicy.time_window(warn_window=timedelta(days=7), fail_window=timedelta(days=21))
 
 AS_LISTED = dg.AssetCheckSpec(
-    "as_listed", asset="activities", description="Every activity that Strava lists is stored, or known to be gone."
+    "as_listed", asset=Asset.ACTIVITIES, description="Every activity that Strava lists is stored, or known to be gone."
 )
 
 
@@ -35,7 +35,7 @@ class ActivitiesConfig(dg.Config):
 @dg.asset(
     partitions_def=grid_partitions,
     backfill_policy=YEARLY,
-    pool=POOL,
+    pool=NAMES.pool,
     group_name=GROUP,
     kinds={"postgres"},
     freshness_policy=FRESH,
@@ -68,7 +68,7 @@ def activities(
 @dg.asset(
     partitions_def=grid_partitions,
     backfill_policy=YEARLY,
-    pool=POOL,
+    pool=NAMES.pool,
     group_name=GROUP,
     deps=[activities],
     kinds={"postgres"},
@@ -82,7 +82,7 @@ def activity_details(context: dg.AssetExecutionContext, strava: StravaResource) 
 @dg.asset(
     partitions_def=grid_partitions,
     backfill_policy=YEARLY,
-    pool=POOL,
+    pool=NAMES.pool,
     group_name=GROUP,
     deps=[activity_details],
     kinds={"postgres"},

@@ -6,9 +6,9 @@ import dagster as dg
 
 from strava_pipeline.defs.assets.progress import quota_left
 from strava_pipeline.defs.partitions import athletes_partitions
-from strava_pipeline.defs.pool import POOL
 from strava_pipeline.defs.resources import StravaResource
 from strava_pipeline.defs.steps import lane_of, step_faults, table_metadata
+from strava_pipeline.names import NAMES, Asset
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.lanes import Ceilings
 from strava_pipeline.sync.athlete import import_athlete
@@ -18,14 +18,14 @@ from strava_pipeline.warehouse.schema import tables
 @dg.multi_asset(
     specs=[
         dg.AssetSpec(
-            "athletes",
+            Asset.ATHLETES,
             description="Profile of each connected athlete.",
             group_name="athletes",
             kinds={"postgres"},
             metadata=table_metadata(tables.athletes),
         ),
         dg.AssetSpec(
-            "gear",
+            Asset.GEAR,
             description="Bikes and shoes of each athlete.",
             group_name="athletes",
             kinds={"postgres"},
@@ -33,7 +33,7 @@ from strava_pipeline.warehouse.schema import tables
         ),
     ],
     partitions_def=athletes_partitions,
-    pool=POOL,
+    pool=NAMES.pool,
 )
 def athletes_and_gear(
     context: dg.AssetExecutionContext, strava: StravaResource
@@ -48,5 +48,5 @@ def athletes_and_gear(
             pieces += import_athlete(sync, int(key))
     left = quota_left(sync.engine, Ceilings.from_settings(load_settings()), int(context.partition_keys[-1]), lane)
     used = {"requests": sync.watch.requests, "quota left": left}
-    yield dg.MaterializeResult(asset_key="athletes", metadata=used | {"written": len(context.partition_keys)})
-    yield dg.MaterializeResult(asset_key="gear", metadata=used | {"written": pieces})
+    yield dg.MaterializeResult(asset_key=Asset.ATHLETES, metadata=used | {"written": len(context.partition_keys)})
+    yield dg.MaterializeResult(asset_key=Asset.GEAR, metadata=used | {"written": pieces})

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-ACTIVITIES = dg.AssetKey("activities")
-STREAMS = dg.AssetKey("activity_streams")
-ANALYSES = dg.AssetKey("route_analyses")
+from strava_pipeline.names import Asset
+
+ACTIVITIES = dg.AssetKey(Asset.ACTIVITIES)
+STREAMS = dg.AssetKey(Asset.STREAMS)
+ANALYSES = dg.AssetKey(Asset.ANALYSES)
 
 _WAY = ("distance", "latitude", "longitude")
 _POSITION = ("latitude", "longitude")

@@ -5,8 +5,8 @@ from base64 import b64encode
 import dagster as dg
 from sqlalchemy import Engine
 
+from strava_pipeline.months import Span
 from strava_pipeline.units import METRIC, units_of
-from strava_pipeline.warehouse.activities.activity_store import Span
 from strava_pipeline.warehouse.activities.stream_store import streams_of
 from strava_pipeline.warehouse.analysis.ride_facts import newest_with_positions, ride_facts
 

@@ -13,13 +13,14 @@ from sqlalchemy import Engine
 
 from strava_pipeline.defs.steps import lane_of
 from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.months import Span, covering
+from strava_pipeline.names import NAMES, Asset
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.monitor import Waiting
 from strava_pipeline.strava.quota.lanes import Ceilings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.backfill import Sync
 from strava_pipeline.sync.stopping import stop_wanted
-from strava_pipeline.warehouse.activities.activity_store import Span
 from strava_pipeline.warehouse.engine import autocommit, now
 from strava_pipeline.warehouse.progress.backfill_estimate import backfill_end
 from strava_pipeline.warehouse.progress.job_progress import Done, Report, count_done, note_finished, tell
@@ -32,8 +33,8 @@ TELL_EVERY_SECONDS = 2.0
 TAGS_EVERY_SECONDS = 60.0
 # Before there is a pace to learn from.
 ASSUMED_SECONDS_PER_REQUEST = 0.3
-DETAILS = dg.AssetKey("activity_details")
-STREAMS = dg.AssetKey("activity_streams")
+DETAILS = dg.AssetKey(Asset.DETAILS)
+STREAMS = dg.AssetKey(Asset.STREAMS)
 
 
 @dataclass
@@ -108,11 +109,11 @@ class Teller:
     def _tags(self, report: Report) -> dict[str, str]:
         end = report.estimated_end
         return {
-            "strava/athlete": str(self.span.athlete_id),
-            "strava/span": f"{self.span.start:%Y-%m} to {self.span.end - timedelta(days=1):%Y-%m}",
-            "strava/requests": str(report.requests),
-            "strava/waiting": report.waiting_for or "no",
-            "strava/estimated_end": f"{end:%Y-%m-%d %H:%M} UTC" if end else "unknown",
+            NAMES.athlete_tag: str(self.span.athlete_id),
+            NAMES.tag("span"): self.span.months,
+            NAMES.tag("requests"): str(report.requests),
+            NAMES.tag("waiting"): report.waiting_for or "no",
+            NAMES.tag("estimated_end"): f"{end:%Y-%m-%d %H:%M} UTC" if end else "unknown",
         }
 
 
@@ -126,7 +127,7 @@ def quota_left(engine: Engine, ceilings: Ceilings, athlete_id: int, lane: Lane) 
 @contextmanager
 def told(context: dg.AssetExecutionContext, sync: Sync, spans: Sequence[Span]) -> Iterator[Teller]:
     """While one athlete's spans are worked on, whoever looks is told how far that is."""
-    whole = Span(spans[0].athlete_id, min(span.start for span in spans), max(span.end for span in spans))
+    whole = covering(spans)
     teller = Teller(context, sync, whole, Ceilings.from_settings(load_settings()))
     sync.watch.tell = teller.hear
     try:
@@ -134,12 +135,11 @@ def told(context: dg.AssetExecutionContext, sync: Sync, spans: Sequence[Span]) -
         yield teller
     finally:
         teller.finish()
-        months = f"{whole.start:%Y-%m} to {whole.end - timedelta(days=1):%Y-%m}"
         context.log.info(
             "%s of athlete %d, %s: %d requests so far, %.0f s of them waiting",
             context.asset_key.to_user_string(),
             whole.athlete_id,
-            months,
+            whole.months,
             sync.watch.requests,
             sync.watch.waited.total_seconds(),
         )

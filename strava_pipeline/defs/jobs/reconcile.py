@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from strava_pipeline.defs.pool import POOL
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
-from strava_pipeline.defs.steps import LANE_TAG, step_faults
+from strava_pipeline.defs.steps import step_faults
+from strava_pipeline.names import NAMES
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.reconcile import active_athletes, reconcile_athlete
@@ -23,7 +23,7 @@ def athletes_to_reconcile(
         yield dg.DynamicOutput(athlete_id, mapping_key=f"athlete_{athlete_id}")
 
 
-@dg.op(pool=POOL)
+@dg.op(pool=NAMES.pool)
 def reconcile_one(context: dg.OpExecutionContext, athlete_id: int, strava: StravaResource) -> None:
     """List the athlete's last week; what differs from the tables becomes events of the inbox."""
     with step_faults(context.retry_number) as place:
@@ -33,7 +33,7 @@ def reconcile_one(context: dg.OpExecutionContext, athlete_id: int, strava: Strav
     context.log.info("athlete %d: %s", athlete_id, f"Strava never told of {told}" if told else "nothing was missed")
 
 
-@dg.job(executor_def=dg.in_process_executor, tags={LANE_TAG: Lane.RECONCILE.value})
+@dg.job(executor_def=dg.in_process_executor, tags={NAMES.lane_tag: Lane.RECONCILE.value})
 def reconcile() -> None:
     """Finds activities that were created, changed or deleted without a webhook."""
     athletes_to_reconcile().map(reconcile_one)

@@ -6,10 +6,8 @@ import dagster as dg
 
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.defs.steps import step_faults
+from strava_pipeline.names import ROOT_RUN_TAG
 from strava_pipeline.warehouse.activities import remapping
-
-# Dagster's own; a run that repeats another one carries it.
-ROOT_RUN_TAG = "dagster/root_run_id"
 
 
 class RemapConfig(dg.Config):

@@ -12,9 +12,9 @@ import dagster as dg
 from sqlalchemy import Connection, Engine
 
 from strava_pipeline.defs.jobs.notifications import send_mails
-from strava_pipeline.defs.partitions import ATHLETES_NAME, cell, register_athlete
+from strava_pipeline.defs.partitions import cell, register_athlete
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
-from strava_pipeline.defs.steps import LANE_TAG, MAX_RETRIES, step_faults
+from strava_pipeline.defs.steps import MAX_RETRIES, step_faults
 from strava_pipeline.errors import (
     AppInactive,
     AthleteError,
@@ -25,6 +25,7 @@ from strava_pipeline.errors import (
     RetriableStravaError,
     StravaPipelineError,
 )
+from strava_pipeline.names import HISTORY_ASSETS, NAMES, Job
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.backfill import Sync
@@ -45,7 +46,6 @@ APP_INACTIVE_WAIT = timedelta(hours=1)
 # Several times within a lease, so that one that fails does no harm.
 HEARTBEAT_SECONDS = claims.WORK_LEASE.total_seconds() / 4
 UNAUTHORIZED = 401
-WRITTEN_ASSETS = ("activities", "activity_details", "activity_streams", "route_analyses")
 # What may pass, even after the retries within a run: tried again by itself.
 MAY_PASS = (RetriableStravaError, DatabaseAway, NotThereYet)
 
@@ -109,7 +109,8 @@ def sync_object(
 
 @dg.job(
     executor_def=dg.in_process_executor,
-    tags={LANE_TAG: Lane.LIVE.value, "dagster/priority": "10"},
+    name=Job.WEBHOOK_SYNC,
+    tags=NAMES.lane_tags(Lane.LIVE),
 )
 def webhook_sync() -> None:
     """Brings the objects of claimed webhook events up to date."""
@@ -186,7 +187,7 @@ def _show(context: dg.OpExecutionContext, engine: Engine, claim: Claim, start: d
         return
     key = cell(claim.owner_id, start)
     metadata: dict[str, Any] = {"activity": claim.object_id, "cause": claim.events[-1].aspect_type}
-    for name in WRITTEN_ASSETS:
+    for name in HISTORY_ASSETS:
         imported = str(key) in context.instance.get_materialized_partitions(dg.AssetKey(name))
         shown = dg.AssetMaterialization if imported else dg.AssetObservation
         context.log_event(shown(name, partition=key, metadata=metadata))
@@ -200,7 +201,7 @@ def _has_partitions(instance: dg.DagsterInstance, engine: Engine, athlete_id: in
         refuse_rows_of_revoked(connection, [athlete_id])
         register_athlete(instance, athlete_id)
 
-    if instance.has_dynamic_partition(ATHLETES_NAME, str(athlete_id)):
+    if instance.has_dynamic_partition(NAMES.partition_set, str(athlete_id)):
         return True
     try:
         repeated(engine, give)

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, select, update
 
 from strava_pipeline.errors import WarehouseError
+from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import DetailRows, as_json
 from strava_pipeline.warehouse.activities.tombstones import gone_since, leave_tombstones, take_turns
 from strava_pipeline.warehouse.athletes.profiles import store_gear
@@ -53,22 +54,6 @@ MASS_DELETE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Span:
-    """Activities of one athlete that start in ``[start, end)`` (UTC)."""
-
-    athlete_id: int
-    start: datetime
-    end: datetime
-
-    def matches(self) -> ColumnElement[bool]:
-        return and_(
-            activities.c.athlete_id == self.athlete_id,
-            activities.c.start_date >= self.start,
-            activities.c.start_date < self.end,
-        )
-
-
-@dataclass(frozen=True)
 class Recording:
     """What tells one recording of an activity from another: a crop, or a corrected start, gives new streams."""
 
@@ -84,6 +69,15 @@ class Payload:
     athlete_id: int
     body: Row
     digest: str
+
+
+def in_span(span: Span) -> ColumnElement[bool]:
+    """Select the activities of a span."""
+    return and_(
+        activities.c.athlete_id == span.athlete_id,
+        activities.c.start_date >= span.start,
+        activities.c.start_date < span.end,
+    )
 
 
 def replace_span(
@@ -105,7 +99,7 @@ def replace_span(
     plan_for_now(connection)
     take_turns(connection, span.athlete_id)
     stored = connection.execute(
-        select(activities.c.id).where(span.matches(), activities.c.fetched_at <= asked_at).with_for_update()
+        select(activities.c.id).where(in_span(span), activities.c.fetched_at <= asked_at).with_for_update()
     )
     present = set(stored.scalars())
     gone = present - set(listed)
@@ -208,7 +202,7 @@ def without_current_detail(connection: Connection, span: Span, *, only: int | No
         select(activities.c.id, summary.c.digest)
         .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == SUMMARY))
         .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == DETAIL))
-        .where(span.matches(), detail.c.digest.is_distinct_from(summary.c.digest), *_only(only))
+        .where(in_span(span), detail.c.digest.is_distinct_from(summary.c.digest), *_only(only))
         .order_by(activities.c.start_date.desc())
     )
     return [(row.id, row.digest) for row in connection.execute(query)]
@@ -222,7 +216,7 @@ def without_streams(connection: Connection, span: Span, *, only: int | None = No
     query = (
         select(activities.c.id, case((activities.c.manual, True), else_=False))
         .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
-        .where(span.matches(), activity_streams.c.activity_id.is_(None), *_only(only))
+        .where(in_span(span), activity_streams.c.activity_id.is_(None), *_only(only))
         .order_by(activities.c.start_date.desc())
     )
     return [(row[0], row[1]) for row in connection.execute(query)]

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
+from strava_pipeline.months import Span
 from strava_pipeline.printable import printable
-from strava_pipeline.warehouse.activities.activity_store import Span
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.columns import among

@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, delete, literal, or_, select
 
-from strava_pipeline.warehouse.activities.activity_store import Span
+from strava_pipeline.months import Span
+from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.activities.stream_store import keep_activity
 from strava_pipeline.warehouse.bulk import append, upsert
 from strava_pipeline.warehouse.engine import now
@@ -30,7 +31,7 @@ def not_analysed(connection: Connection, span: Span) -> list[int]:
         .join(activity_streams, activity_streams.c.activity_id == activities.c.id)
         .outerjoin(route_analyses, route_analyses.c.activity_id == activities.c.id)
         .where(
-            span.matches(),
+            in_span(span),
             activity_streams.c.point_count > 0,
             or_(
                 route_analyses.c.streams_fetched_at.is_distinct_from(activity_streams.c.fetched_at),

@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, func, select, text
 
-from strava_pipeline.warehouse.activities.activity_store import Span
+from strava_pipeline.months import Span
+from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.schema.analysis_tables import (
     climbs,
     computed_splits,
@@ -90,7 +91,7 @@ def newest_with_positions(connection: Connection, span: Span) -> int | None:
     query = (
         select(activities.c.id)
         .join(route_analyses, route_analyses.c.activity_id == activities.c.id)
-        .where(span.matches(), route_analyses.c.route_kind.is_not(None))
+        .where(in_span(span), route_analyses.c.route_kind.is_not(None))
         .order_by(activities.c.start_date.desc())
         .limit(1)
     )

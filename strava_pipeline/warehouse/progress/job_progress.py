@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, Row, and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from strava_pipeline.warehouse.activities.activity_store import DETAIL, SUMMARY, Span
+from strava_pipeline.months import Span
+from strava_pipeline.warehouse.activities.activity_store import DETAIL, SUMMARY, in_span
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.history_tables import job_progress
@@ -89,7 +90,7 @@ def count_done(connection: Connection, span: Span) -> Done:
         .outerjoin(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == SUMMARY))
         .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == DETAIL))
         .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
-        .where(span.matches())
+        .where(in_span(span))
     )
     return Done(*connection.execute(query).one())
 

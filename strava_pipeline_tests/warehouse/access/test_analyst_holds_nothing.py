@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, inspect, make_url, text
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
+from strava_pipeline.months import Span
 from strava_pipeline.strava.quota.lanes import Ceilings
 from strava_pipeline.strava.quota.windows import Lane, Outcome
 from strava_pipeline.sync.backfill import import_details, import_streams, import_summaries
@@ -28,7 +29,6 @@ from strava_pipeline.warehouse import migrate as migration
 from strava_pipeline.warehouse.access.analyst import ensure_analyst_role
 from strava_pipeline.warehouse.access.made_logins import create_login
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.activities.activity_store import Span
 from strava_pipeline.warehouse.athletes.erasure import forget_athlete
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.engine import open_engine

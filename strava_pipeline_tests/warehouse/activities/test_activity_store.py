@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import Engine, Table, func, select, text
 
 from strava_pipeline.errors import WarehouseError
+from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import detail_rows, digest, summary_row
 from strava_pipeline.strava.mapping.streams import stream_row
 from strava_pipeline.warehouse.activities import activity_store as store
-from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES, Payload, Span
+from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES, Payload
 from strava_pipeline.warehouse.activities.quarantine import DETAIL, note_put_aside
 from strava_pipeline.warehouse.activities.stream_store import store_streams, streams_of
 from strava_pipeline.warehouse.analysis.analyses import not_analysed, store_analysis

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select, text
 
+from strava_pipeline.months import Span
 from strava_pipeline.sync.backfill import import_details, import_summaries
-from strava_pipeline.warehouse.activities.activity_store import Span
 from strava_pipeline.warehouse.activities.remapping import Remapped, remap
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.schema.ops_tables import payloads

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, column, func, insert, inspect, select, table, tex
 
 from strava_pipeline.errors import DatabaseAway, FencedOut, NeedsReauthorization, UnknownAthlete
 from strava_pipeline.keyring import Keyring
+from strava_pipeline.months import Span
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.strava.quota.windows import Lane
@@ -21,7 +22,6 @@ from strava_pipeline.sync.athlete import import_athlete
 from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams, import_summaries
 from strava_pipeline.sync.pacing import Pace
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.activities.activity_store import Span
 from strava_pipeline.warehouse.athletes import erasure
 from strava_pipeline.warehouse.athletes.erasure import Erased, erase_athlete, forget_athlete, partition_removed
 from strava_pipeline.warehouse.bulk import upsert

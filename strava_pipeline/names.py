@@ -1,0 +1,122 @@
+"""Names that Dagster shows, and that several processes must spell alike: assets, jobs, partitions, tags.
+
+Names that one Dagster instance shares between code locations begin with a prefix; :class:`Names` makes them from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from strava_pipeline.strava.quota.windows import Lane
+
+# Dagster's own tags.
+PRIORITY_TAG: Final = "dagster/priority"
+PARTITION_TAG: Final = "dagster/partition"
+RANGE_START_TAG: Final = "dagster/asset_partition_range_start"
+RANGE_END_TAG: Final = "dagster/asset_partition_range_end"
+ROOT_RUN_TAG: Final = "dagster/root_run_id"
+
+# The two dimensions of a partition key, in the order in which Dagster joins them: by name.
+ATHLETE: Final = "athlete"
+MONTH: Final = "month"
+_BETWEEN_DIMENSIONS: Final = "|"
+
+PRIORITIES: Final = {Lane.LIVE: "10", Lane.BACKFILL: "-10"}
+
+
+class Asset:
+    """Keys of our assets. No enum: Dagster's serializer takes plain text only."""
+
+    ATHLETES: Final = "athletes"
+    GEAR: Final = "gear"
+    ACTIVITIES: Final = "activities"
+    DETAILS: Final = "activity_details"
+    STREAMS: Final = "activity_streams"
+    ANALYSES: Final = "route_analyses"
+    LAKE: Final = "activity_points_parquet"
+    TRAINING_LOAD: Final = "training_load"
+
+
+# One request brings both: neither is materialized alone.
+PROFILE_ASSETS: Final = (Asset.ATHLETES, Asset.GEAR)
+# By athlete and month, each built on the one before; a month's history is these.
+HISTORY_ASSETS: Final = (Asset.ACTIVITIES, Asset.DETAILS, Asset.STREAMS, Asset.ANALYSES)
+ALL_ASSETS: Final = (*PROFILE_ASSETS, *HISTORY_ASSETS, Asset.LAKE, Asset.TRAINING_LOAD)
+
+
+class Job:
+    """Names of jobs that other processes launch."""
+
+    WEBHOOK_SYNC: Final = "webhook_sync"
+
+
+@dataclass(frozen=True)
+class Names:
+    """Shared names, made from one prefix."""
+
+    prefix: str = "strava"
+
+    @property
+    def partition_set(self) -> str:
+        """The dynamic partitions: one key per connected athlete."""
+        return f"{self.prefix}_athletes"
+
+    @property
+    def pool(self) -> str:
+        """The pool in which Dagster counts the steps that send requests to Strava."""
+        return f"{self.prefix}_api"
+
+    @property
+    def athlete_tag(self) -> str:
+        """Whose run it is."""
+        return self.tag("athlete")
+
+    @property
+    def lane_tag(self) -> str:
+        """In which lane of the quota a run's requests go."""
+        return self.tag("lane")
+
+    @property
+    def process_tag(self) -> str:
+        """Which process executes a run that no launcher watches."""
+        return self.tag("process")
+
+    def tag(self, name: str) -> str:
+        """A tag of ours."""
+        return f"{self.prefix}/{name}"
+
+    def lane_tags(self, lane: Lane) -> dict[str, str]:
+        """Lane and priority of a run."""
+        return {self.lane_tag: lane.value, PRIORITY_TAG: PRIORITIES[lane]}
+
+    def backfill_tags(self, athlete_id: int) -> dict[str, str]:
+        """Tags of a run that imports an athlete's history."""
+        return {self.athlete_tag: str(athlete_id)} | self.lane_tags(Lane.BACKFILL)
+
+
+NAMES: Final = Names()
+
+
+def month_key(month: date) -> str:
+    """Spell a month as a partition key of its dimension: ``2024-05-01``."""
+    return f"{month:%Y-%m}-01"
+
+
+def partition_key(athlete_id: int, month: date) -> str:
+    """Spell the partition of an athlete's month: ``1001|2024-05-01``."""
+    return f"{athlete_id}{_BETWEEN_DIMENSIONS}{month_key(month)}"
+
+
+def athlete_of_key(key: str) -> str:
+    """The athlete's part of a partition key, be it of an athlete or of an athlete's month."""
+    return key.partition(_BETWEEN_DIMENSIONS)[0]
+
+
+def range_tags(athlete_id: int, first: date, last: date) -> dict[str, str]:
+    """Tags of a run over an athlete's months, both included."""
+    return {
+        RANGE_START_TAG: partition_key(athlete_id, first),
+        RANGE_END_TAG: partition_key(athlete_id, last),
+    }
