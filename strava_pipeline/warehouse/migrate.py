@@ -30,10 +30,12 @@ from strava_pipeline.warehouse.schema.views import create_views
 
 log = logging.getLogger(__name__)
 
-HEAD = "0012"
 VERSION_SCHEMA = SCHEMA
 VERSION_TABLE = "alembic_version"
 _SCRIPTS = Path(__file__).parent / "migrations"
+# Oldest first, by the names of their files: asking alembic would take half a second at each start.
+REVISIONS = tuple(sorted(script.name.partition("_")[0] for script in (_SCRIPTS / "versions").glob("[0-9]*_*.py")))
+HEAD = REVISIONS[-1]
 
 
 @contextmanager
@@ -135,8 +137,8 @@ def _may_look(engine: Engine) -> bool:
 def migrate(engine: Engine) -> str:
     """Bring the tables to :data:`HEAD`, all or nothing; returns the revision they had before, or ''.
 
-    ``WarehouseError`` if a newer program made them: there is no way back, because it would lose data. The same if
-    somebody holds the tables for longer than half a minute.
+    ``WarehouseError`` if a newer program made them: there is no way back, because it would lose data. The same if they
+    are older than the first revision, or if somebody holds the tables for longer than half a minute.
     """
     with engine.connect() as connection:
         before = _stored_revision(connection)
@@ -165,17 +167,27 @@ def _migrate(engine: Engine) -> str:
 def _upgrade(connection: Connection, before: str, target: str) -> None:
     from alembic import command  # noqa: PLC0415  takes half a second that only this function needs
     from alembic.config import Config  # noqa: PLC0415  see above
-    from alembic.script import ScriptDirectory  # noqa: PLC0415  see above
 
-    config = Config()
-    config.set_main_option("script_location", str(_SCRIPTS))
-    config.attributes["connection"] = connection
-    if before and before not in {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}:
+    _refuse_unreleased(before)
+    if before and before not in REVISIONS:
         raise WarehouseError(
             f"the tables are at revision {before}, which this program (it ends at {HEAD}) does not know: tables are"
             " never taken back; install the version that made them, or restore a backup from before"
         )
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS))
+    config.attributes["connection"] = connection
     command.upgrade(config, target)
+
+
+def _refuse_unreleased(revision: str) -> None:
+    if "" < revision < REVISIONS[0]:
+        raise WarehouseError(
+            f"the tables are at revision {revision}, from before the first release: this program begins at"
+            f" {REVISIONS[0]}, does not upgrade them, and has changed nothing; start with an empty database (another one"
+            " in STRAVA_DATABASE_URL, or the folder postgres moved out of STRAVA_HOME), connect the athletes again, and"
+            " their history is imported anew; or keep the data as docs/upgrading.md tells"
+        )
 
 
 def check_migrated(engine: Engine) -> None:
@@ -184,6 +196,7 @@ def check_migrated(engine: Engine) -> None:
         revision = _stored_revision(connection)
     if not revision:
         raise WarehouseError("the database has no tables yet: run strava-pipeline migrate")
+    _refuse_unreleased(revision)
     if revision != HEAD:
         raise WarehouseError(
             f"the tables are at revision {revision}, this program needs {HEAD}:"

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from alembic import context
-from sqlalchemy import text
 
 from strava_pipeline.warehouse.migrate import VERSION_SCHEMA, VERSION_TABLE
 from strava_pipeline.warehouse.schema import analysis_tables, history_tables, notification_tables, ops_tables, tables  # noqa: F401  each registers its tables
 
 SCHEMAS = tuple(sorted({tables.SCHEMA, ops_tables.SCHEMA, history_tables.SCHEMA}))
 
-connection = context.config.attributes["connection"]
-for schema in SCHEMAS:
-    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
 context.configure(
-    connection=connection,
+    connection=context.config.attributes["connection"],
     target_metadata=tables.metadata,
     include_schemas=True,
     include_name=lambda name, kind, _: kind != "schema" or name in SCHEMAS,
