@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import URL, create_engine, make_url, text
 
 from strava_pipeline import redaction
-from strava_pipeline.errors import ConfigurationError, DatabaseAway
+from strava_pipeline.errors import ConfigurationError, DatabaseAway, WarehouseError
 from strava_pipeline.local import postgres, postgres_logins
 from strava_pipeline.local.logins import SUPERUSER, Login, embedded_secrets_file
 from strava_pipeline.local.postgres import Server, release_server, use_server, using_server
@@ -217,6 +217,30 @@ def test_data_of_an_earlier_version_are_handed_over_whole(earlier_home: Path) ->
         value(server.url("strava_dagster", Login.PIPELINE), "SELECT 1")
     with pytest.raises(Exception, match="permission denied for database"):
         value(server.url("strava", Login.DAGSTER), "SELECT 1")
+
+
+def test_tables_from_before_the_first_release_are_told_although_they_were_the_superusers(earlier_home: Path) -> None:
+    settings = Settings(home=earlier_home)
+    options = f"-c listen_addresses='' -c unix_socket_directories='{earlier_home / 'postgres'}' -p {postgres.PORT}"
+    log = str(earlier_home / "postgres" / "server.log")
+    postgres._pg_ctl(earlier_home, "start", "-w", "-l", log, "-o", options)
+    value(Server(earlier_home / "postgres").set_up_url("strava"), "UPDATE ops.alembic_version SET version_num = '0008'")
+    postgres._pg_ctl(earlier_home, "stop", "-m", "fast", "-w")
+    for _ in range(2):
+        with pytest.raises(
+            WarehouseError, match=r"at revision 0008, from before the first release: .* move the folder"
+        ):
+            prepare(settings)
+        with (
+            pytest.raises(WarehouseError, match="at revision 0008, from before the first release: "),
+            open_warehouse(settings),
+        ):
+            pass
+    release_server(earlier_home)
+    # As the line says.
+    (earlier_home / "postgres").rename(earlier_home.with_name("moved"))
+    with open_warehouse(settings) as engine:
+        check_migrated(engine)
 
 
 @pytest.mark.parametrize("interrupted", [False, True])

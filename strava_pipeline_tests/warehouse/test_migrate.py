@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect, make_url, text
+from sqlalchemy import Connection, Engine, inspect, make_url, text
 
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.local.logins import Login
@@ -17,11 +19,42 @@ from strava_pipeline.local.postgres import Server
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse import migrate as migration
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.migrate import HEAD, check_migrated, migrate, open_warehouse
+from strava_pipeline.warehouse.migrate import HEAD, REVISIONS, check_migrated, migrate, open_warehouse, prepare
 from strava_pipeline.warehouse.schema import history_tables, ops_tables, tables
-from strava_pipeline_tests.conftest import EMPTY, new_database
+from strava_pipeline_tests.conftest import EMPTY, new_database, opened
 
 SCHEMAS = tuple(sorted({tables.SCHEMA, ops_tables.SCHEMA, history_tables.SCHEMA}))
+# Of our tables each constraint, index, column, comment and sequence, and how it is made; but for the order of columns.
+FACTS = """
+WITH ours AS (
+    SELECT c.oid, n.nspname, relname, relkind FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
+    WHERE n.nspname = ANY (:schemas) AND relkind IN ('r', 'p', 'i', 'S') AND relname !~ '^alembic_version'
+)
+SELECT concat_ws(' ', 'constraint', nspname, relname, conname, pg_get_constraintdef(d.oid))
+FROM pg_constraint AS d JOIN ours ON conrelid = ours.oid
+UNION ALL
+SELECT pg_get_indexdef(oid) FROM ours WHERE relkind = 'i'
+UNION ALL
+SELECT concat_ws(' ', 'column', nspname, relname, attname, format_type(atttypid, atttypmod), attnotnull,
+    attidentity, attgenerated, pg_get_expr(adbin, adrelid))
+FROM ours JOIN pg_attribute ON attrelid = ours.oid LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+WHERE relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped
+UNION ALL
+SELECT concat_ws(' ', 'comment', nspname, relname, attname, description)
+FROM ours JOIN pg_description ON objoid = ours.oid AND classoid = 'pg_class'::regclass
+LEFT JOIN pg_attribute ON attrelid = objoid AND attnum = objsubid AND attnum > 0
+UNION ALL
+SELECT concat_ws(' ', 'sequence', nspname, relname, seqtypid::regtype, seqstart, seqincrement, seqmin, seqmax, seqcycle)
+FROM ours JOIN pg_sequence ON seqrelid = ours.oid
+"""
+# Changes with anything that is made, changed, granted or told of in a database.
+FINGERPRINT = " UNION ALL ".join(
+    f"SELECT '{catalog}', count(*), sum(xmin::text::bigint) FROM {catalog}"  # noqa: S608  constants
+    for catalog in (
+        "pg_class", "pg_attribute", "pg_constraint", "pg_namespace", "pg_default_acl", "pg_description", "pg_database",
+        "pg_authid", "pg_auth_members", "pg_proc", "ops.alembic_version",
+    )
+)  # fmt: skip
 MIGRATE_FROM_ANOTHER_PROCESS = """
 import sys
 from sqlalchemy import make_url
@@ -57,8 +90,16 @@ def test_two_processes_migrate_at_once_and_one_does_the_work(empty_database: str
     assert sorted(told) == sorted([repr(""), repr(HEAD)])
 
 
-def test_head_is_the_newest_revision_file() -> None:
-    assert ScriptDirectory(str(migration._SCRIPTS)).get_current_head() == HEAD
+def test_the_names_of_the_files_tell_the_chain_of_revisions() -> None:
+    chain = list(ScriptDirectory(str(migration._SCRIPTS)).walk_revisions())
+    assert [script.revision for script in reversed(chain)] == list(REVISIONS)
+    assert [script.down_revision for script in chain] == [*reversed(REVISIONS[:-1]), None]
+    assert chain[0].revision == HEAD
+
+
+def test_no_revision_imports_what_may_change_later() -> None:
+    for script in ScriptDirectory(str(migration._SCRIPTS)).walk_revisions():
+        assert "strava_pipeline" not in Path(script.path).read_text(encoding="utf-8")
 
 
 def test_models_and_migrated_database_agree_comments_included(engine: Engine) -> None:
@@ -74,6 +115,30 @@ def test_models_and_migrated_database_agree_comments_included(engine: Engine) ->
             },
         )
         assert compare_metadata(context, tables.metadata) == []
+
+
+def facts(connection: Connection) -> set[str]:
+    return set(connection.execute(text(FACTS), {"schemas": list(SCHEMAS)}).scalars())
+
+
+def test_a_migrated_database_is_what_is_declared_to_the_last_check_index_and_comment(
+    engine: Engine, empty_database: str
+) -> None:
+    with opened(empty_database) as declared, declared.begin() as connection:
+        for schema in SCHEMAS:
+            connection.execute(text(f"CREATE SCHEMA {schema}"))
+        tables.metadata.create_all(connection)
+        wanted = facts(connection)
+    with engine.connect() as connection:
+        there = facts(connection)
+    assert there - wanted == set()
+    assert wanted - there == set()
+    for kind in (
+        "constraint ops users ck_users_state CHECK",
+        "comment ops users email ",
+        "sequence ops webhook_claims",
+    ):
+        assert any(fact.startswith(kind) for fact in there)
 
 
 def test_every_table_view_and_column_has_a_comment(engine: Engine) -> None:
@@ -133,20 +198,49 @@ def test_an_empty_database_is_refused_by_the_check_and_filled_when_opened(
 
 
 def test_tables_that_are_upgraded_on_the_way_are_told_from_and_to(
-    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    add_revision: Callable[..., str],
 ) -> None:
-    """As those of a version whose logins had no rights yet."""
+    """As those whose logins had no rights yet."""
     with new_database(server, EMPTY) as name:
-        owner = open_engine(make_url(server.url(name, Login.OWNER)))
-        with owner.begin() as connection:
-            migration._upgrade(connection, "", "0008")
-        owner.dispose()
+        with opened(server.url(name, Login.OWNER)) as owner:
+            migrate(owner)
+        added = add_revision("CREATE TABLE ops.new (id int)")
         monkeypatch.setenv("STRAVA_DATABASE_URL", server.url(name, Login.PIPELINE))
         monkeypatch.setenv("STRAVA_DATABASE_OWNER_URL", server.set_up_url(name))
         for _ in range(2):
-            with open_warehouse(Settings()) as opened:
-                check_migrated(opened)
-    assert caplog.messages.count(f"the tables were at 0008: upgraded to {HEAD}") == 1
+            with open_warehouse(Settings()) as opened_by_us:
+                check_migrated(opened_by_us)
+    assert caplog.messages.count(f"the tables were at {HEAD}: upgraded to {added}") == 1
+
+
+def start_and_stop(settings: Settings) -> None:
+    with open_warehouse(settings):
+        pass
+
+
+@pytest.mark.parametrize("revision", [f"{number:04}" for number in range(1, 13)])
+def test_tables_from_before_the_first_release_are_refused_in_one_line_and_left_as_they_are(
+    server: Server, database_name: str, admin_engine: Engine, monkeypatch: pytest.MonkeyPatch, revision: str
+) -> None:
+    """Whoever comes first: a service, or ``migrate``; also where the login of services has no rights yet."""
+    with admin_engine.begin() as connection:
+        connection.execute(text("UPDATE ops.alembic_version SET version_num = :old"), {"old": revision})
+        if revision < "0009":
+            connection.execute(text("DROP TABLE ops.locks"))
+            connection.execute(text(f"REVOKE ALL ON SCHEMA ops FROM {Login.PIPELINE}"))
+        before = connection.execute(text(FINGERPRINT)).all()
+    monkeypatch.setenv("STRAVA_DATABASE_URL", server.url(database_name, Login.PIPELINE))
+    monkeypatch.setenv("STRAVA_DATABASE_OWNER_URL", server.set_up_url(database_name))
+    for begin in (prepare, start_and_stop):
+        with pytest.raises(WarehouseError, match=rf"at revision {revision}, .* first release: .* changed noth") as told:
+            begin(Settings())
+        assert "\n" not in str(told.value)
+        assert f"begins at {REVISIONS[0]}" in str(told.value)
+    with admin_engine.connect() as connection:
+        assert connection.execute(text(FINGERPRINT)).all() == before
 
 
 def test_a_failed_migration_leaves_nothing_behind(empty_database: str) -> None:

@@ -16,6 +16,7 @@ from strava_pipeline.warehouse.access.rights import (
     CLOSED,
     OPS,
     READ,
+    SEQUENCES,
     TABLES,
     VERSION_TABLE,
     WRITE,
@@ -27,6 +28,7 @@ from strava_pipeline.warehouse.access.rights import (
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.schema import history_tables, notification_tables, tables  # noqa: F401  each registers its tables
+from strava_pipeline_tests.conftest import ANALYSTS
 
 GUIDE = Path(__file__).parents[3] / "docs" / "queries.md"
 ANY = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
@@ -105,6 +107,54 @@ def test_every_column_that_is_said_to_hold_a_secret_is_hidden() -> None:
     told = [column for column in declared if opening.search(str(column.comment))]
     assert len(told) >= 8
     assert [str(column) for column in told if not is_hidden(column.name)] == []
+
+
+# Every right on our schemas, tables, views, sequences and columns that was given to anybody but their owner.
+GIVEN = """
+WITH ours AS (SELECT oid, nspname, nspacl, nspowner FROM pg_namespace WHERE nspname IN ('strava', 'ops')),
+relations AS (SELECT c.* FROM pg_class AS c JOIN ours ON ours.oid = relnamespace),
+given AS (
+    SELECT nspname AS thing, nspowner AS owner, aclexplode(nspacl) AS acl FROM ours
+    UNION ALL
+    SELECT nspname || '.' || relname, relowner, aclexplode(relacl) FROM relations JOIN ours ON ours.oid = relnamespace
+    UNION ALL
+    SELECT concat_ws('.', nspname, relname, attname), relowner, aclexplode(attacl)
+    FROM relations JOIN ours ON ours.oid = relnamespace JOIN pg_attribute ON attrelid = relations.oid
+)
+SELECT CASE (acl).grantee WHEN 0 THEN 'public' ELSE pg_get_userbyid((acl).grantee) END, thing, (acl).privilege_type
+FROM given WHERE (acl).grantee <> owner
+"""
+
+
+def declared_rights(behind: Connection) -> set[tuple[str, str, str]]:
+    """Who was to be given which right on what of the declared tables, the views and their schemas."""
+    declared = tables.metadata.tables.values()
+    sequences = {f"{schema}.{name}" for schema, name in relations(behind, "S")}
+    wanted = set()
+    for login, by_schema in TABLES.items():
+        who = ANALYSTS if login is Login.SQL_AS_ANALYST else login.value
+        for schema, rights in by_schema.items():
+            wanted.add((who, schema, "USAGE"))
+            named = {str(table) for table in declared if table.schema == schema}
+            named |= {f"{schema}.{name}" for _, name in relations(behind, "v") if schema == tables.SCHEMA}
+            if schema == OPS and login is Login.SQL:
+                columns = [column for table in declared if table.schema == OPS for column in table.columns]
+                named = {f"{column.table}.{column.name}" for column in columns if not is_hidden(column.name)}
+                named.add(f"{OPS}.{VERSION_TABLE}.version_num")
+            elif schema == OPS:
+                wanted.add((who, f"{OPS}.{VERSION_TABLE}", "SELECT"))
+            wanted |= {(who, name, right) for name in named for right in rights}
+        wanted |= {(who, name, right) for name in sequences for right in SEQUENCES.get(login, ())}
+    return wanted
+
+
+def test_what_was_granted_to_anybody_is_what_is_declared(behind: Connection) -> None:
+    given = {tuple(row) for row in behind.execute(text(GIVEN)).all()}
+    wanted = declared_rights(behind)
+    assert given - wanted == set()
+    assert wanted - given == set()
+    assert (Login.SQL, "ops.users.email", "SELECT") in given
+    assert (Login.PIPELINE, "ops.webhook_claims", "USAGE") in given
 
 
 @pytest.mark.parametrize("login", [*OTHERS, "public"])
