@@ -195,9 +195,10 @@ def set_up_logins(socket_dir: Path, port: int, secrets: Mapping[str, str]) -> No
 
 
 def set_up_database(connection: Connection[Any], name: str, owner: Login) -> None:
-    """Create a database unless it is there, and make it ``owner``'s; one of an earlier version is handed over.
+    """Create a database unless it is there, and make it ``owner``'s; one that is the superuser's is handed over.
 
-    Called by one at a time. Rights of others that are there already stay, but for PUBLIC's.
+    Such a one was restored by the superuser, or made by a version that had no other login. Called by one at a time.
+    Rights of others that are there already stay, but for PUBLIC's.
     """
     from psycopg.sql import SQL, Identifier  # noqa: PLC0415  see as_superuser
 

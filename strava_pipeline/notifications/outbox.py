@@ -179,7 +179,7 @@ def _writing() -> Iterator[None]:
 def _envelope(outbox: Outbox, claimed: Claimed, consent: Consent, name: str) -> Envelope:
     return Envelope(
         sender=outbox.sender,
-        # Of before addresses were checked as they are now, or written into the table by hand.
+        # May have been stored before addresses were checked as they are now, or by hand.
         recipient=checked_address(consent.email),
         # The same for each try, so that a mail that went out twice can be told to be one.
         message_id=f"{name}@{outbox.sender.domain}",

@@ -184,9 +184,9 @@ def _refuse_unreleased(revision: str) -> None:
     if "" < revision < REVISIONS[0]:
         raise WarehouseError(
             f"the tables are at revision {revision}, from before the first release: this program begins at"
-            f" {REVISIONS[0]} and has changed nothing; start with an empty database (set another STRAVA_DATABASE_URL,"
-            " or move the folder postgres out of STRAVA_HOME) and connect the athletes again, which imports their"
-            " history; or keep the data as docs/upgrading.md tells"
+            f" {REVISIONS[0]} and has changed nothing in them; start with an empty database (set another"
+            " STRAVA_DATABASE_URL, or move the folder postgres out of STRAVA_HOME) and connect the athletes again,"
+            " which imports their history; or keep the data as docs/upgrading.md tells"
         )
 
 

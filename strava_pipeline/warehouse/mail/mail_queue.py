@@ -81,7 +81,7 @@ def claim_next(engine: Engine) -> Claimed | None:
     due = (
         select(notifications.c.id)
         .where(*_due())
-        # Many addresses to be asked, as after an upgrade, keep no summary waiting.
+        # Many addresses to be asked keep no summary waiting.
         .order_by(notifications.c.kind == CONFIRMATION, notifications.c.next_try_at)
         .limit(1)
         .with_for_update(skip_locked=True)
