@@ -42,6 +42,10 @@ def test_a_run_loads_no_library_that_its_steps_may_not_need() -> None:
     assert loaded_by("strava_pipeline.definitions").isdisjoint({"pandas", "pyarrow", "matplotlib", "numpy"})
 
 
+def test_whether_tables_are_the_newest_is_told_without_alembic() -> None:
+    assert loaded_by("strava_pipeline.warehouse.migrate").isdisjoint({"alembic", "mako"})
+
+
 def test_a_mail_that_is_not_sent_draws_nothing() -> None:
     assert loaded_by("strava_pipeline.notifications.outbox").isdisjoint({"pandas", "matplotlib"})
 
