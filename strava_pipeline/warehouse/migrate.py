@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 VERSION_SCHEMA = SCHEMA
 VERSION_TABLE = "alembic_version"
 _SCRIPTS = Path(__file__).parent / "migrations"
-# Oldest first, by the names of their files: asking alembic would take half a second at each start.
+# Oldest first, by the names of their files: to ask alembic would take 0.3 s or more at each start.
 REVISIONS = tuple(sorted(script.name.partition("_")[0] for script in (_SCRIPTS / "versions").glob("[0-9]*_*.py")))
 HEAD = REVISIONS[-1]
 
