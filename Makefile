@@ -8,7 +8,7 @@ PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check --no-input
 BENCHMARKS := client_overhead quota_cost quota_saturation quota_lanes tokens webhook_ack webhook_latency webhook_coalescing store_summaries analysis_speed reanalyse webhook_faults unchanged_month points_query backfill
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo up test check bench docs screenshots format clean
+.PHONY: help install lock demo up test soak check bench docs screenshots format clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,12 @@ test: install  ## Run all tests.
 		echo "no chromium on PATH: the tests in a browser are left out"; \
 		$(VENV)/bin/python -m pytest -m "not browser"; \
 	fi
+
+# How long a soak takes. After that no new run begins.
+MINUTES ?= 10
+
+soak: install  ## Try new histories at Strava on the tables for MINUTES (10).
+	$(VENV)/bin/python -m strava_pipeline_tests.soak $(MINUTES)
 
 check: install  ## Lint, format, types, the direction of imports, the data dictionary.
 	$(VENV)/bin/ruff check .

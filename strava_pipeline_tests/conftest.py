@@ -29,6 +29,7 @@ from strava_pipeline.warehouse.access.analyst import ensure_analyst_role, join_a
 from strava_pipeline.warehouse.access.rights import close_to_public, grant
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.migrate import migrate
+from strava_pipeline_tests.histories import SOAK, SOAKED
 
 TEMPLATE = "migrated"
 EMPTY = "template0"
@@ -69,8 +70,10 @@ def pytest_configure(config: pytest.Config) -> None:
         "The `__fields__` attribute is deprecated:DeprecationWarning",
     ):
         config.addinivalue_line("filterwarnings", f"ignore:{warning}")
-    # A machine under load is no failure.
-    hypothesis.settings.register_profile("project", deadline=None)
+    # One commit always gives one answer, and a machine under load is no failure.
+    patient: dict[str, Any] = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+    hypothesis.settings.register_profile("project", derandomize=True, **patient)
+    hypothesis.settings.register_profile(SOAK, derandomize=False, database=None, max_examples=SOAKED, **patient)
     hypothesis.settings.load_profile("project")
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import Engine, Table, update
 
 from strava_pipeline.errors import FencedOut, RetriableStravaError
 from strava_pipeline.months import Span
@@ -21,6 +22,7 @@ from strava_pipeline.warehouse.inbox.waits import await_appearance
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.ops_tables import payloads, tombstones, webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
+from strava_pipeline_tests.histories import EMPTIED, EmptyTables, all_at_once, contents, histories
 from strava_pipeline_tests.inbox import LONG_AGO, an_event, change, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 
@@ -29,14 +31,19 @@ JUNE = Span(RIDER, datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo
 NUMBERS = (1, 1, 1, 2)
 # Two minutes lie between one change and the next: more than clocks differ.
 TICK = timedelta(minutes=2)
-TIMES = (
-    activities.c.fetched_at,
-    activity_streams.c.fetched_at,
-    payloads.c.fetched_at,
-    route_analyses.c.streams_fetched_at,
-    tombstones.c.asked_at,
-    webhook_events.c.received_at,
-    webhook_events.c.event_time,
+TIMES: dict[Table, tuple[str, ...]] = {
+    activities: ("fetched_at",),
+    activity_streams: ("fetched_at",),
+    payloads: ("fetched_at",),
+    route_analyses: ("streams_fetched_at",),
+    tombstones: ("asked_at",),
+    webhook_events: ("received_at", "event_time"),
+}
+TIME_PASSES = all_at_once(
+    [
+        update(table).values({name: table.c[name] - TICK for name in names}).cte(f"older_{table.name}")
+        for table, names in TIMES.items()
+    ]
 )
 # What happens at Strava, to one of two activities.
 changes = st.lists(
@@ -55,10 +62,14 @@ class World:
         self.engine = engine
         self.strava = StravaStandIn()
         self.titles = 0
-        self.now = timedelta()
+        self.passed = timedelta()
 
-    def change(self, what: str, number: int) -> tuple[timedelta, NewEvent] | None:
-        """Change Strava; when, and the event, or ``None`` if that cannot happen."""
+    def clock(self) -> datetime:
+        """Strava's time."""
+        return datetime.now(UTC) + self.passed
+
+    def change(self, what: str, number: int) -> NewEvent | None:
+        """Change Strava; the event of it, or ``None`` if that cannot happen."""
         there = number in self.strava.activities
         if there is (what == "create"):
             return None
@@ -74,17 +85,16 @@ class World:
             self.strava.delete(number)
         # Half of them are signed, and may be taken at their word.
         signed = self.titles % 2 == 0
-        return self.now, an_event(number, aspect_type=what, updates=updates, signed=signed)
+        return an_event(number, aspect_type=what, updates=updates, signed=signed, event_time=self.clock())
 
     def let_time_pass(self) -> None:
-        """Whatever was stored is older by two minutes."""
-        self.now += TICK
+        """Two minutes: the database's clock cannot be set, so whatever was stored becomes older."""
+        self.passed += TICK
         with self.engine.begin() as connection:
-            for column in TIMES:
-                connection.execute(update(column.table).values({column: column - TICK}))
+            connection.execute(TIME_PASSES)
 
-    def deliver(self, happened: timedelta, event: NewEvent) -> None:
-        told = replace(event, event_time=datetime.now(UTC) - (self.now - happened))
+    def deliver(self, event: NewEvent) -> None:
+        told = replace(event, event_time=event.event_time - self.passed)
         with self.engine.begin() as connection:
             add_events(connection, [told])
 
@@ -100,8 +110,7 @@ class World:
             change(self.engine, lease_until=LONG_AGO)
             self.work()
             for claim in old:
-                with pytest.raises(FencedOut):
-                    sync_activity(self.strava.sync(self.engine), claim)
+                self.come_too_late(claim)
         elif kind == "backfill":
             list(import_summaries(self.strava.sync(self.engine), [JUNE], allow_mass_delete=True))
 
@@ -109,6 +118,17 @@ class World:
         """Runs, until nothing is due."""
         for claim in claim_objects(self.engine, 10):
             self.attempt(claim, dies=False)
+
+    def come_too_late(self, claim: Claim) -> None:
+        """A run whose claim a newer one has overtaken changes nothing, however it ends."""
+        before = contents(self.engine, EMPTIED)
+        with pytest.raises((FencedOut, NotThereYet)) as ended:
+            sync_activity(self.strava.sync(self.engine), claim)
+        if isinstance(ended.value, NotThereYet):
+            # Of a newer claim it hears when it writes. The detail was stored before, and the activity is gone since: so
+            # there was nothing to write, and it wants to wait for the streams.
+            self.wait(claim, ended.value)
+        assert contents(self.engine, EMPTIED) == before
 
     def attempt(self, claim: Claim, *, dies: bool) -> None:
         taken = take_up(self.engine, claim.fence)
@@ -120,50 +140,39 @@ class World:
         except RetriableStravaError:
             assert dies
         except NotThereYet as error:
-            with self.engine.begin() as connection:
-                await_appearance(connection, taken, error.waiting_for, str(error))
+            self.wait(taken, error)
         self.strava.faults.clear()
+
+    def wait(self, claim: Claim, error: NotThereYet) -> None:
+        with self.engine.begin() as connection:
+            await_appearance(connection, claim, error.waiting_for, str(error))
 
     def drain(self) -> None:
         """Time passes until nothing is open."""
         for _ in range(5):
-            change(self.engine, not_before=LONG_AGO)
-            self.work()
+            if self.open_events():
+                change(self.engine, not_before=LONG_AGO)
+                self.work()
 
     def open_events(self) -> list[tuple[str, str]]:
-        query = select(webhook_events.c.aspect_type, webhook_events.c.state).where(webhook_events.c.state != "done")
-        with self.engine.connect() as connection:
-            return [(row.aspect_type, row.state) for row in connection.execute(query)]
-
-    def stored(self) -> dict[int, str]:
-        with self.engine.connect() as connection:
-            return {row.id: row.name for row in connection.execute(select(activities))}
-
-    def children(self) -> set[int]:
-        found: set[int] = set()
-        with self.engine.connect() as connection:
-            for table in DEPENDENT_TABLES:
-                found |= set(connection.execute(select(table.c.activity_id)).scalars())
-        return found
+        events = contents(self.engine, (webhook_events,))[webhook_events.name]
+        return [(event["aspect_type"], event["state"]) for event in events if event["state"] != "done"]
 
 
-@pytest.fixture(autouse=True)
-def rider(engine: Engine) -> None:
+@pytest.fixture
+def tables(engine: Engine, owner_engine: Engine) -> EmptyTables:
     connect_riders(engine, RIDER)
+    return EmptyTables(engine, owner_engine)
 
 
-def empty(engine: Engine) -> None:
-    with engine.begin() as connection:
-        for table in (*DEPENDENT_TABLES, activities, tombstones, webhook_events):
-            connection.execute(delete(table))
-
-
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@histories(60)
 @given(happens=changes, data=st.data())
-def test_the_tables_end_as_strava_is(engine: Engine, happens: list[tuple[str, int]], data: st.DataObject) -> None:
-    empty(engine)
+def test_the_tables_end_as_strava_is(
+    engine: Engine, tables: EmptyTables, happens: list[tuple[str, int]], data: st.DataObject
+) -> None:
+    tables.again()
     world = World(engine)
-    under_way: list[tuple[timedelta, NewEvent]] = []
+    under_way: list[NewEvent] = []
     for what, number in [("create", 1), *happens]:
         event = world.change(what, number)
         if event is not None:
@@ -171,31 +180,46 @@ def test_the_tables_end_as_strava_is(engine: Engine, happens: list[tuple[str, in
             under_way += [event] * data.draw(st.integers(1, 2))
         for _ in range(data.draw(st.integers(0, 2))):
             if under_way:
-                world.deliver(*under_way.pop(data.draw(st.integers(0, len(under_way) - 1))))
+                world.deliver(under_way.pop(data.draw(st.integers(0, len(under_way) - 1))))
             world.interlude(data.draw(st.sampled_from(INTERLUDES)))
     for event in data.draw(st.permutations(under_way)):
-        world.deliver(*event)
+        world.deliver(event)
         world.interlude(data.draw(st.sampled_from(INTERLUDES)))
     world.drain()
     truth = {number: body["name"] for number, body in world.strava.activities.items()}
-    assert world.stored() == truth
-    assert world.children() <= truth.keys()
+    found = contents(engine, EMPTIED)
+    assert {row["id"]: row["name"] for row in found[activities.name]} == truth
+    assert {row["activity_id"] for table in DEPENDENT_TABLES for row in found[table.name]} <= truth.keys()
     assert world.open_events() == []
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(order=st.permutations(["create", "update", "update", "delete"]), each_at_once=st.booleans())
-def test_four_events_of_a_short_life_end_without_the_activity(
-    engine: Engine, order: list[str], each_at_once: bool
-) -> None:
-    empty(engine)
+def test_an_overtaken_run_that_finds_the_activity_gone_changes_nothing(engine: Engine, tables: EmptyTables) -> None:
+    tables.again()
     world = World(engine)
-    for aspect in order:
-        world.deliver(timedelta(), an_event(1, aspect_type=aspect))
-        if each_at_once:
-            world.work()
+    world.change("create", 1)
+    world.deliver(an_event(1, event_time=world.clock()))
+    world.interlude("died")
+    deletion = world.change("delete", 1)
+    assert deletion is not None
+    world.interlude("overtaken")
+    world.deliver(deletion)
     world.drain()
-    assert world.stored() == {}
+    assert contents(engine, (activities,)) == {activities.name: []}
     assert world.open_events() == []
-    with engine.connect() as connection:
-        assert connection.execute(select(func.count()).select_from(tombstones)).scalar_one() == 1
+
+
+@pytest.mark.parametrize("each_at_once", [True, False])
+def test_four_events_of_a_short_life_end_without_the_activity(
+    engine: Engine, tables: EmptyTables, *, each_at_once: bool
+) -> None:
+    for order in sorted(set(permutations(["create", "update", "update", "delete"]))):
+        tables.again()
+        world = World(engine)
+        for event in [an_event(1, aspect_type=aspect, event_time=world.clock()) for aspect in order]:
+            world.deliver(event)
+            if each_at_once:
+                world.work()
+        world.drain()
+        assert contents(engine, (activities,)) == {activities.name: []}, order
+        assert world.open_events() == [], order
+        assert len(contents(engine, (tombstones,))[tombstones.name]) == 1, order
