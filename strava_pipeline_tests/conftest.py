@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -75,6 +76,12 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.register_profile("project", derandomize=True, **patient)
     hypothesis.settings.register_profile(SOAK, derandomize=False, database=None, max_examples=SOAKED, **patient)
     hypothesis.settings.load_profile("project")
+
+
+def pytest_collection_finish() -> None:
+    if hypothesis.settings.get_current_profile_name() == SOAK:
+        # What is loaded by now stays: looked through again and again, it takes a fifth of a soak's time.
+        gc.freeze()
 
 
 class SecretsSeen(logging.Handler):
