@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
-from strava_pipeline.strava.mapping.payload import COUNTERS
 
 from strava_pipeline.months import Span
+from strava_pipeline.strava.mapping.activity import COUNTERS
 from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams, import_summaries
 from strava_pipeline.sync.webhook import NotThereYet
 from strava_pipeline.warehouse.activities.activity_store import DETAIL
