@@ -45,15 +45,15 @@ def all_at_once(changes: Sequence[CTE]) -> Select[int]:
 EMPTYING = all_at_once([delete(table).cte(f"gone_{table.name}") for table in EMPTIED])
 
 
-class EmptyTables:
-    """The tables of activities and their events, emptied for each history."""
+class HistoryTables:
+    """The tables of activities and their events, which are emptied before each history."""
 
     def __init__(self, engine: Engine, owner_engine: Engine) -> None:
         self._engine = engine
         self._owner_engine = owner_engine
         self._times = 0
 
-    def again(self) -> None:
+    def empty(self) -> None:
         """Empty them, in one trip to the server."""
         self._times += 1
         if self._times % VACUUM_EVERY == 0:

@@ -21,7 +21,7 @@ TESTS = (
     "strava_pipeline_tests/sync/test_month_is_stravas_truth.py::test_a_backfill_ends_in_tables_equal_to_strava",
     "strava_pipeline_tests/sync/test_webhook_orders.py::test_the_tables_end_as_strava_is",
 )
-_PASSING = re.compile(r"(\d+) passing examples")
+_PASSING = re.compile(r"(\d+) passing")
 
 
 @dataclass(frozen=True)

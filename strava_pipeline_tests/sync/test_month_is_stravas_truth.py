@@ -20,7 +20,7 @@ from strava_pipeline.warehouse.activities.activity_store import DETAIL
 from strava_pipeline.warehouse.activities.remapping import remap
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
-from strava_pipeline_tests.histories import ACTIVITY_TABLES, EmptyTables, contents, histories
+from strava_pipeline_tests.histories import ACTIVITY_TABLES, HistoryTables, contents, histories
 from strava_pipeline_tests.inbox import bring_up_to_date, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, stream_body
 
@@ -150,9 +150,9 @@ class World:
 
 
 @pytest.fixture
-def tables(engine: Engine, owner_engine: Engine) -> EmptyTables:
+def tables(engine: Engine, owner_engine: Engine) -> HistoryTables:
     connect_riders(engine, RIDER)
-    return EmptyTables(engine, owner_engine)
+    return HistoryTables(engine, owner_engine)
 
 
 @histories(30)
@@ -162,8 +162,10 @@ def tables(engine: Engine, owner_engine: Engine) -> EmptyTables:
 @example(history=LIKED)
 @example(history=LIKED_WHEN_LISTED)
 @given(history=st.lists(actions, min_size=3, max_size=14))
-def test_a_backfill_ends_in_tables_equal_to_strava(engine: Engine, tables: EmptyTables, history: list[Action]) -> None:
-    tables.again()
+def test_a_backfill_ends_in_tables_equal_to_strava(
+    engine: Engine, tables: HistoryTables, history: list[Action]
+) -> None:
+    tables.empty()
     world = World(engine)
     for action in [("create", 1, 2, False), *history]:
         world.do(action)
@@ -175,7 +177,7 @@ def test_a_backfill_ends_in_tables_equal_to_strava(engine: Engine, tables: Empty
     assert [batch.odd for batch in remap(engine, before=datetime.now(UTC)) if batch.odd] == []
     remapped = world.tables()
     # The rest must be what an import into empty tables gives.
-    tables.again()
+    tables.empty()
     world.bring("backfill", MONTHS)
     fresh = world.tables()
     for name, rows in fresh.items():

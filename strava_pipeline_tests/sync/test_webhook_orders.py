@@ -22,7 +22,7 @@ from strava_pipeline.warehouse.inbox.waits import await_appearance
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.ops_tables import payloads, tombstones, webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
-from strava_pipeline_tests.histories import EMPTIED, EmptyTables, all_at_once, contents, histories
+from strava_pipeline_tests.histories import EMPTIED, HistoryTables, all_at_once, contents, histories
 from strava_pipeline_tests.inbox import LONG_AGO, an_event, change, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 
@@ -160,17 +160,17 @@ class World:
 
 
 @pytest.fixture
-def tables(engine: Engine, owner_engine: Engine) -> EmptyTables:
+def tables(engine: Engine, owner_engine: Engine) -> HistoryTables:
     connect_riders(engine, RIDER)
-    return EmptyTables(engine, owner_engine)
+    return HistoryTables(engine, owner_engine)
 
 
 @histories(60)
 @given(happens=changes, data=st.data())
 def test_the_tables_end_as_strava_is(
-    engine: Engine, tables: EmptyTables, happens: list[tuple[str, int]], data: st.DataObject
+    engine: Engine, tables: HistoryTables, happens: list[tuple[str, int]], data: st.DataObject
 ) -> None:
-    tables.again()
+    tables.empty()
     world = World(engine)
     under_way: list[NewEvent] = []
     for what, number in [("create", 1), *happens]:
@@ -193,8 +193,8 @@ def test_the_tables_end_as_strava_is(
     assert world.open_events() == []
 
 
-def test_an_overtaken_run_that_finds_the_activity_gone_changes_nothing(engine: Engine, tables: EmptyTables) -> None:
-    tables.again()
+def test_an_overtaken_run_that_finds_the_activity_gone_changes_nothing(engine: Engine, tables: HistoryTables) -> None:
+    tables.empty()
     world = World(engine)
     world.change("create", 1)
     world.deliver(an_event(1, event_time=world.clock()))
@@ -210,10 +210,10 @@ def test_an_overtaken_run_that_finds_the_activity_gone_changes_nothing(engine: E
 
 @pytest.mark.parametrize("each_at_once", [True, False])
 def test_four_events_of_a_short_life_end_without_the_activity(
-    engine: Engine, tables: EmptyTables, *, each_at_once: bool
+    engine: Engine, tables: HistoryTables, *, each_at_once: bool
 ) -> None:
     for order in sorted(set(permutations(["create", "update", "update", "delete"]))):
-        tables.again()
+        tables.empty()
         world = World(engine)
         for event in [an_event(1, aspect_type=aspect, event_time=world.clock()) for aspect in order]:
             world.deliver(event)
