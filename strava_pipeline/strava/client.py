@@ -144,7 +144,7 @@ class StravaClient:
             return self.get(athlete_id, f"/activities/{activity_id}/streams", query)
         except NotFound as error:
             # Nothing is said to be missing: that is none. A page of HTML tells nothing at all.
-            if error.fault.resource or not error.fault.message:
+            if any(detail.resource for detail in error.fault.errors) or not error.fault.message:
                 raise
             return {}
 

@@ -16,7 +16,15 @@ import stamina.instrumentation
 
 from strava_pipeline.errors import Fault, QuotaExhausted, RetriableStravaError, StravaError
 from strava_pipeline.secret import Secret
-from strava_pipeline.strava.faults import TOO_MANY_REQUESTS, UNAUTHORIZED, error_for, is_app_inactive, parse_fault
+from strava_pipeline.strava.faults import (
+    TOO_MANY_REQUESTS,
+    UNAUTHORIZED,
+    error_for,
+    is_app_inactive,
+    lacks_permission,
+    names_rate_limit,
+    parse_fault,
+)
 from strava_pipeline.strava.http import CONNECT_SECONDS, DEADLINE_SECONDS, OK, Answer, new_session, parse_json, send
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.strava.quota.windows import Lane, Outcome, QuotaLedger, RateHeaders
@@ -109,7 +117,7 @@ class Transport:
     def _get_once(self, athlete_id: int, path: str, query: Mapping[str, str], budget: _Budget) -> Any:
         what = f"GET {path} of athlete {athlete_id}"
         token, answer = self._booked_call(athlete_id, path, query, what, budget)
-        if answer.status == UNAUTHORIZED and parse_fault(answer.body).code != "missing":
+        if answer.status == UNAUTHORIZED and not lacks_permission(parse_fault(answer.body)):
             self.tokens.refreshed(athlete_id, token, self.refresh)
             _, answer = self._booked_call(athlete_id, path, query, what, budget)
         if answer.status != OK:
@@ -177,7 +185,7 @@ def _outcome(answer: Answer) -> Outcome:
         server_time=answer.server_time,
         rates=RateHeaders.parse(answer.headers),
         retry_after=answer.retry_after,
-        names_a_window="rate limit" in fault.field,
+        names_a_window=names_rate_limit(fault),
         app_inactive=str(fault) if is_app_inactive(answer.status, fault) else None,
     )
 
