@@ -27,7 +27,7 @@ from strava_pipeline.strava.faults import (
 )
 from strava_pipeline.strava.http import CONNECT_SECONDS, DEADLINE_SECONDS, OK, Answer, new_session, parse_json, send
 from strava_pipeline.strava.oauth import TokenGrant
-from strava_pipeline.strava.quota.windows import Lane, Outcome, QuotaLedger, RateHeaders
+from strava_pipeline.strava.quota.windows import Lane, Outcome, QuotaLedger, RateHeaders, Reservation
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ class Transport:
         """The token that was sent, and the answer; room is booked before, and settled whatever happens."""
         reservation = self.ledger.reserve(
             self.lane,
-            _IDS.sub("{id}", path),
+            endpoint_of(path),
             athlete_id,
             longest=timedelta(seconds=DEADLINE_SECONDS),
             max_wait=self.max_wait,
@@ -143,26 +143,23 @@ class Transport:
         except BaseException:
             self.ledger.release(reservation)
             raise
-        started = time.monotonic()
-        outcome = Outcome(status=None, duration_ms=0)
-        try:
-            answer = send(
-                self.session,
-                "GET",
-                f"{self.api_url}{path}",
-                what=what,
-                headers={"Authorization": f"Bearer {token.reveal()}"},
-                query=query,
-                deadline_s=min(left_s, budget.left_s),
-            )
-            outcome = _outcome(answer)
-        except StravaError as error:
-            outcome = Outcome(status=error.status, duration_ms=(time.monotonic() - started) * 1000)
-            raise
-        finally:
-            budget.left_s -= time.monotonic() - started
-            self.ledger.settle(reservation, outcome)
-        return token, answer
+
+        def exchange() -> Answer:
+            started = time.monotonic()
+            try:
+                return send(
+                    self.session,
+                    "GET",
+                    f"{self.api_url}{path}",
+                    what=what,
+                    headers={"Authorization": f"Bearer {token.reveal()}"},
+                    query=query,
+                    deadline_s=min(left_s, budget.left_s),
+                )
+            finally:
+                budget.left_s -= time.monotonic() - started
+
+        return token, settled(self.ledger, reservation, exchange)
 
     def _read_token(self, athlete_id: int, what: str) -> tuple[Secret, float]:
         """The token as it stands, and how long the call it is for may take, s.
@@ -175,6 +172,26 @@ class Transport:
         if left_s < CONNECT_SECONDS:
             raise RetriableStravaError(f"{what}: reading the token took so long that nothing was sent")
         return token, left_s
+
+
+def endpoint_of(path: str) -> str:
+    """A path with its ids left out, as the ledger records it."""
+    return _IDS.sub("{id}", path)
+
+
+def settled(ledger: QuotaLedger, reservation: Reservation, exchange: Callable[[], Answer]) -> Answer:
+    """The answer of an exchange for which room is reserved; the ledger learns how it ended, however that is."""
+    started = time.monotonic()
+    outcome = Outcome(status=None, duration_ms=0)
+    try:
+        answer = exchange()
+        outcome = _outcome(answer)
+    except StravaError as error:
+        outcome = Outcome(status=error.status, duration_ms=(time.monotonic() - started) * 1000)
+        raise
+    finally:
+        ledger.settle(reservation, outcome)
+    return answer
 
 
 def _outcome(answer: Answer) -> Outcome:
