@@ -222,7 +222,7 @@ def test_the_log_tells_who_and_why_and_how_much(store: PostgresTokenStore) -> No
     )  # fmt: skip
     assert found.detail == f"asked to go; 5 events dropped; {rows} rows deleted"
     assert last is not None
-    assert (last.athlete_id, last.operation) == (RIDER, "revoke")
+    assert (last.athlete_id, last.operation, last.outcome, last.detail) == (RIDER, "erase", "ok", "asked to go")
 
 
 def test_a_stranger_cannot_be_forgotten(engine: Engine) -> None:
