@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, select, update
 
-from strava_pipeline.sync import disconnect as disconnecting
-from strava_pipeline.sync.access import open_tokens
-from strava_pipeline.sync.disconnect import Departure, disconnect
 from strava_pipeline.errors import UnknownAthlete
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.oauth import TokenGrant
+from strava_pipeline.sync import disconnect as disconnecting
+from strava_pipeline.sync.access import open_tokens
+from strava_pipeline.sync.disconnect import Departure, disconnect
 from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.schema.ops_tables import token_audit, users
 from strava_pipeline_tests.strava.loopback import Loopback, Reply, reply
