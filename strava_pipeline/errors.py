@@ -22,7 +22,8 @@
        ├─ DatabaseAway                    no connection or no answer now; trying again may help
        ├─ FencedOut                       someone else has this work by now; nothing was written
        ├─ HasLeft                         who was disconnected comes back by an invitation they had used
-       └─ UnknownAthlete                  nobody with this id has connected
+       ├─ UnknownAthlete                  nobody with this id has connected
+       └─ UnknownActivity                 no activity with this id is stored
 """
 
 from __future__ import annotations
@@ -168,3 +169,7 @@ class HasLeft(WarehouseError):
 
 class UnknownAthlete(WarehouseError):
     """Nobody with this id has connected."""
+
+
+class UnknownActivity(WarehouseError):
+    """No activity with this id is stored."""
