@@ -34,6 +34,7 @@ from strava_pipeline.warehouse.schema import analysis_tables, tables
 from strava_pipeline.warehouse.schema.column_units import unit_of
 
 MOST_ROWS = 100_000
+ROWS_AT_ONCE = 1_000
 Source = Engine | str | None
 # Postgres' codes for a table, and for a column, that is not there.
 _NOT_THERE = ("42P01", "42703")
@@ -76,15 +77,16 @@ def activities(
     if end is not None:
         query = query.where(table.c.start_date < _with_time_zone("end", end))
     with _opened(source) as engine:
-        rows = _rows(engine, query)
-        if not rows and athlete_id is not None:
+        values = _read(engine, query)
+        row_count = max(map(len, values), default=0)
+        if not row_count and athlete_id is not None:
             _check_athlete(engine, athlete_id)
-    if len(rows) > most_rows:
+    if row_count > most_rows:
         raise WarehouseError(
             f"there are more than {most_rows:,} such activities: ask for one athlete or a shorter time, or, where the"
             " memory suffices, give a larger most_rows"
         )
-    return _frame(wanted, _by_column(rows, wanted))
+    return _frame(wanted, values)
 
 
 def streams(activity_id: int, source: Source = None) -> pd.DataFrame:
@@ -98,15 +100,15 @@ def streams(activity_id: int, source: Source = None) -> pd.DataFrame:
     query: Select[Any] = select(table.c.point_count, *_STREAMS).select_from(tables.activities)
     query = query.outerjoin(table, table.c.activity_id == activity).where(activity == activity_id)
     with _opened(source) as engine:
-        rows = _rows(engine, query)
-    if not rows:
+        counts, *lists = _read(engine, query)
+    if not counts:
         raise UnknownActivity(f"activity {activity_id} is not in the tables")
-    point_count, *samples = rows[0]
+    (point_count,) = counts
     if point_count is None:
         raise WarehouseError(
             f"the samples of activity {activity_id} are not stored yet: materialize activity_streams for its month"
         )
-    return _frame(_STREAMS, (values or [None] * point_count for values in samples)).rename_axis(index="point_index")
+    return _frame(_STREAMS, (samples or [None] * point_count for (samples,) in lists)).rename_axis(index="point_index")
 
 
 def training_load(athlete_id: int, source: Source = None) -> pd.DataFrame:
@@ -117,11 +119,10 @@ def training_load(athlete_id: int, source: Source = None) -> pd.DataFrame:
     table = analysis_tables.training_load
     query = select(table).where(table.c.athlete_id == athlete_id).order_by(table.c.day)
     with _opened(source) as engine:
-        rows = _rows(engine, query)
-        if not rows:
+        values = _read(engine, query)
+        if not values[0]:
             _check_athlete(engine, athlete_id)
-    columns = _typed(table.c)
-    return _frame(columns, _by_column(rows, columns)).set_index("day")
+    return _frame(_typed(table.c), values).set_index("day")
 
 
 @contextmanager
@@ -146,10 +147,16 @@ def _own_url() -> URL:
     return sql_url(settings, Login.SQL_AS_ANALYST)
 
 
-def _rows(engine: Engine, query: Select[Any]) -> Sequence[Sequence[Any]]:
+def _read(engine: Engine, query: Select[Any]) -> list[list[Any]]:
+    """What a query finds, by column; its rows are never in memory all at once."""
     try:
-        with engine.connect() as connection:
-            return connection.execute(query).all()
+        with engine.connect().execution_options(yield_per=ROWS_AT_ONCE) as connection:
+            result = connection.execute(query)
+            columns: list[list[Any]] = [[] for _ in query.selected_columns]
+            for rows in result.partitions():
+                for column, values in zip(columns, zip(*rows, strict=True), strict=True):
+                    column.extend(values)
+            return columns
     except ProgrammingError as error:
         if getattr(error.orig, "sqlstate", None) not in _NOT_THERE:
             raise
@@ -162,7 +169,8 @@ def _rows(engine: Engine, query: Select[Any]) -> Sequence[Sequence[Any]]:
 def _check_athlete(engine: Engine, athlete_id: int) -> None:
     """Tell an athlete without rows from one who is not known."""
     known = tables.athletes.c.id
-    if not _rows(engine, select(known).where(known == athlete_id)):
+    (found,) = _read(engine, select(known).where(known == athlete_id))
+    if not found:
         raise UnknownAthlete(f"athlete {athlete_id} is not in the tables")
 
 
@@ -183,10 +191,6 @@ def _with_time_zone(name: str, moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError(f"{name} has no time zone: give one, such as datetime.UTC")
     return moment
-
-
-def _by_column(rows: Sequence[Sequence[Any]], columns: Columns) -> Iterable[Sequence[Any]]:
-    return zip(*rows, strict=True) if rows else ((),) * len(columns)
 
 
 def _frame(columns: Columns, values: Iterable[Sequence[Any]]) -> pd.DataFrame:
