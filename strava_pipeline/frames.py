@@ -148,7 +148,7 @@ def _own_url() -> URL:
 
 
 def _read(engine: Engine, query: Select[Any]) -> list[list[Any]]:
-    """What a query finds, by column; its rows are never in memory all at once."""
+    """Values of a query, by column; the rows themselves are never in memory all at once."""
     try:
         with engine.connect().execution_options(yield_per=ROWS_AT_ONCE) as connection:
             result = connection.execute(query)
@@ -178,6 +178,8 @@ def _chosen(names: Sequence[str] | None) -> Columns:
     columns = tables.activities.c
     if names is None:
         return _typed(columns)
+    if not names:
+        raise ValueError("a frame of no columns has no rows either: name one at least")
     if strange := [name for name in names if name not in columns]:
         raise ValueError(f"table activities has no column {', '.join(map(repr, strange))}")
     return _typed(columns[name] for name in names)

@@ -130,6 +130,8 @@ def test_columns_come_as_they_are_asked_for(stored: Engine) -> None:
     assert frame["id"].tolist() == [OTHERS]
     with pytest.raises(ValueError, match=r"^table activities has no column 'distanc', 'strava_access_token'$"):
         frames.activities(stored, columns=("distanc", "id", "strava_access_token"))
+    with pytest.raises(ValueError, match="name one at least"):
+        frames.activities(stored, columns=())
 
 
 def test_more_than_fits_is_refused_and_says_what_helps(stored: Engine) -> None:

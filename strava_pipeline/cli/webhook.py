@@ -43,7 +43,7 @@ def subscribe() -> None:
     settings = load_settings()
     check_handshake(settings)
     callback = public_callback(settings)
-    with _app(settings) as app:
+    with _app_access(settings) as app:
         existing = list_subscriptions(app)
         if existing:
             subscription_id = _same_callback(existing[0], callback)
@@ -58,12 +58,12 @@ def subscribe() -> None:
 
 
 @contextmanager
-def _app(settings: Settings) -> Iterator[AppAccess]:
-    from strava_pipeline.sync.access import COMMAND_MAX_WAIT, open_app
+def _app_access(settings: Settings) -> Iterator[AppAccess]:
+    from strava_pipeline.sync.access import COMMAND_MAX_WAIT, open_app_access
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     with open_warehouse(settings) as engine:
-        yield open_app(settings, engine, COMMAND_MAX_WAIT)
+        yield open_app_access(settings, engine, COMMAND_MAX_WAIT)
 
 
 def _same_callback(subscription: JsonObject, callback: str) -> int:
@@ -80,7 +80,7 @@ def _same_callback(subscription: JsonObject, callback: str) -> int:
 def status() -> None:
     """Tell which subscription the app has, whether it is this bridge's, and whether the callback answers."""
     settings = load_settings()
-    with _app(settings) as app:
+    with _app_access(settings) as app:
         existing = list_subscriptions(app)
     if not existing:
         say("subscription  none: `strava-pipeline webhook subscribe` makes one")
@@ -112,7 +112,7 @@ def _judged_setting(settings: Settings, subscription_id: object) -> str:
 def unsubscribe() -> None:
     """End the app's subscription, whichever callback it has."""
     settings = load_settings()
-    with _app(settings) as app:
+    with _app_access(settings) as app:
         existing = list_subscriptions(app)
         for subscription in existing:
             delete_subscription(app, int(subscription["id"]))

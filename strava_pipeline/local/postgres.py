@@ -33,11 +33,7 @@ import psutil
 from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.local import acl, log_files, private_files, socket_folder
 from strava_pipeline.local.logins import SUPERUSER, Login, embedded_secrets_file, ensure_secrets
-from strava_pipeline.local.postgres_logins import (
-    SERVER_OPTIONS,
-    set_up_logins,
-    write_access_files,
-)
+from strava_pipeline.local.postgres_logins import SERVER_OPTIONS, set_up_logins, write_access_files
 
 MAJOR_VERSION = "18"
 SERVER_USER = "pgserver"

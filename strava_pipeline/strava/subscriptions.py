@@ -23,7 +23,7 @@ from strava_pipeline.strava.faults import error_for
 from strava_pipeline.strava.http import DEADLINE_SECONDS, OK, Answer, new_session, parse_json, send
 from strava_pipeline.strava.mapping.fields import JsonObject
 from strava_pipeline.strava.quota.windows import Lane, QuotaLedger
-from strava_pipeline.strava.transport import endpoint_of, settled
+from strava_pipeline.strava.transport import endpoint_of, send_and_settle
 
 CREATED = 201
 NO_CONTENT = 204
@@ -88,7 +88,7 @@ def _call(
     )
     url = f"{app.settings.api_url}{path}"
     exchange = partial(send, app.session, method, url, what=what, query=query, form=form)
-    return _checked(settled(app.ledger, reservation, exchange), what)
+    return _checked(send_and_settle(app.ledger, reservation, exchange), what)
 
 
 def _is_subscription(entry: object) -> bool:

@@ -159,7 +159,7 @@ class Transport:
             finally:
                 budget.left_s -= time.monotonic() - started
 
-        return token, settled(self.ledger, reservation, exchange)
+        return token, send_and_settle(self.ledger, reservation, exchange)
 
     def _read_token(self, athlete_id: int, what: str) -> tuple[Secret, float]:
         """The token as it stands, and how long the call it is for may take, s.
@@ -179,8 +179,8 @@ def endpoint_of(path: str) -> str:
     return _IDS.sub("{id}", path)
 
 
-def settled(ledger: QuotaLedger, reservation: Reservation, exchange: Callable[[], Answer]) -> Answer:
-    """The answer of an exchange for which room is reserved; the ledger learns how it ended, however that is."""
+def send_and_settle(ledger: QuotaLedger, reservation: Reservation, exchange: Callable[[], Answer]) -> Answer:
+    """Send a request for which room is reserved; the ledger learns how the exchange ended, also if in an error."""
     started = time.monotonic()
     outcome = Outcome(status=None, duration_ms=0)
     try:

@@ -50,7 +50,7 @@ def open_client(
     )
 
 
-def open_app(settings: Settings, engine: Engine, max_wait: timedelta) -> AppAccess:
+def open_app_access(settings: Settings, engine: Engine, max_wait: timedelta) -> AppAccess:
     """Strava's API for calls in the app's own name, with its quota in the database; waits at most ``max_wait``."""
     return AppAccess(settings, _open_ledger(settings, engine), max_wait)
 

@@ -11,7 +11,6 @@ import stamina
 from sqlalchemy import Engine
 
 from strava_pipeline.errors import (
-    AthleteError,
     ConfigurationError,
     NeedsReauthorization,
     RetriableStravaError,
@@ -70,7 +69,7 @@ def _revocation(settings: Settings, engine: Engine, athlete_id: int) -> tuple[st
         for attempt in stamina.retry_context(on=RetriableStravaError, attempts=ATTEMPTS, timeout=None):
             with attempt:
                 _revoke(settings, session, tokens, athlete_id)
-    except AthleteError as error:
+    except NeedsReauthorization as error:
         return ENDED_BEFORE, str(error)  # a grant that is dead cannot be ended
     except (StravaError, ConfigurationError) as error:
         return FAILED, str(error)

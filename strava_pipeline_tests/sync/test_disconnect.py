@@ -69,9 +69,18 @@ def test_a_grant_that_ended_at_strava(rider: None, engine: Engine, strava: Loopb
     [
         ([reply(REFUSED, 403)], "403 Forbidden (Application client_id invalid; Application suspended)"),
         ([reply({}, 404), reply(REFUSED, 403)], "403 Forbidden (Application client_id invalid; Application suspended)"),
+        (
+            [
+                reply(
+                    {"message": "Forbidden", "errors": [{"resource": "AccessToken", "field": "x", "code": "missing"}]},
+                    403,
+                )
+            ],
+            "403 Forbidden (AccessToken x missing): connect again and allow it",
+        ),
         ([Reply(503, b"<html>")] * disconnecting.ATTEMPTS, "503 no fault body"),
     ],
-    ids=["refused", "refused by deauthorize", "away all the while"],
+    ids=["refused", "refused by deauthorize", "without permission", "away all the while"],
 )
 def test_a_grant_that_strava_does_not_end_is_told_in_its_words(
     rider: None, engine: Engine, strava: Loopback, answers: list[Reply], words: str
