@@ -13,7 +13,8 @@ from psycopg.sql import SQL, Identifier
 from sqlalchemy import URL, make_url
 
 from strava_pipeline.local.logins import SUPERUSER, Login
-from strava_pipeline.local.postgres import Server, ensure_database, using_server
+from strava_pipeline.local.postgres import Server, using_server
+from strava_pipeline.local.postgres_logins import as_superuser, set_up_database
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.migrate import migrate
 
@@ -30,7 +31,7 @@ def migrated_database(*, durable: bool = False) -> Iterator[URL]:
         with using_server(home) as server:
             if not durable:
                 _settle_for_less(server)
-            ensure_database(server, DATABASE)
+            create_database(server)
             url = make_url(server.url(DATABASE, Login.OWNER))
             engine = open_engine(url)
             migrate(engine)
@@ -38,6 +39,12 @@ def migrated_database(*, durable: bool = False) -> Iterator[URL]:
             yield url
     finally:
         shutil.rmtree(home)
+
+
+def create_database(server: Server) -> None:
+    """Create the database :data:`DATABASE`, without tables, on an embedded server."""
+    with as_superuser(server.socket_dir, server.port) as connection:
+        set_up_database(connection, DATABASE, Login.OWNER)
 
 
 def _settle_for_less(server: Server) -> None:

@@ -30,11 +30,12 @@ import psutil
 import requests
 from sqlalchemy import Engine, func, make_url, select
 
+from benchmarks.database import DATABASE, create_database
 from benchmarks.figure import show
 from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.keyring import generate_key
 from strava_pipeline.local.logins import Login
-from strava_pipeline.local.postgres import ensure_database, revive_server, using_server
+from strava_pipeline.local.postgres import revive_server, using_server
 from strava_pipeline.local.supervisor import free_port
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import open_engine
@@ -195,8 +196,8 @@ def _installed() -> Iterator[tuple[LivePath, Path]]:
     with tempfile.TemporaryDirectory(prefix="strava-pipeline-benchmark-") as folder:
         home = Path(folder)
         with using_server(home) as server:
-            ensure_database(server, "benchmark")
-            url = server.url("benchmark", Login.OWNER)
+            create_database(server)
+            url = server.url(DATABASE, Login.OWNER)
             os.environ |= {
                 "STRAVA_HOME": folder,
                 "STRAVA_DATABASE_URL": url,

@@ -22,7 +22,8 @@
        ├─ DatabaseAway                    no connection or no answer now; trying again may help
        ├─ FencedOut                       someone else has this work by now; nothing was written
        ├─ HasLeft                         who was disconnected comes back by an invitation they had used
-       └─ UnknownAthlete                  nobody with this id has connected
+       ├─ UnknownAthlete                  nobody with this id has connected
+       └─ UnknownActivity                 no activity with this id is stored
 """
 
 from __future__ import annotations
@@ -49,20 +50,34 @@ class TokenUnreadable(ConfigurationError):
 
 
 @dataclass(frozen=True)
-class Fault:
-    """Strava's fault body: ``message`` and the first of its ``errors``.
+class FaultDetail:
+    """One of the errors in a fault body: the ``field`` of the ``resource``, and the ``code`` of its fault.
 
-    Source: https://developers.strava.com/docs/reference/#api-models-Fault
+    Source: https://developers.strava.com/docs/reference/#api-models-Error
     """
 
-    message: str = ""
     resource: str = ""
     field: str = ""
     code: str = ""
 
     def __str__(self) -> str:
-        detail = " ".join(part for part in (self.resource, self.field, self.code) if part)
-        return f"{self.message or 'no message'} ({detail})" if detail else self.message or "no fault body"
+        return " ".join(part for part in (self.resource, self.field, self.code) if part)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Strava's fault body: ``message``, and all of its ``errors`` in Strava's order.
+
+    Source: https://developers.strava.com/docs/reference/#api-models-Fault
+    """
+
+    message: str = ""
+    errors: tuple[FaultDetail, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.errors:
+            return self.message or "no fault body"
+        return f"{self.message or 'no message'} ({'; '.join(map(str, self.errors))})"
 
 
 class StravaError(StravaPipelineError):
@@ -154,3 +169,7 @@ class HasLeft(WarehouseError):
 
 class UnknownAthlete(WarehouseError):
     """Nobody with this id has connected."""
+
+
+class UnknownActivity(WarehouseError):
+    """No activity with this id is stored."""

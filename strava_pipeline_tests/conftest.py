@@ -23,7 +23,7 @@ from sqlalchemy import URL, Engine, make_url
 from strava_pipeline import redaction
 from strava_pipeline.keyring import Keyring, generate_key
 from strava_pipeline.local.logins import Login
-from strava_pipeline.local.postgres import Server, ensure_database, using_server
+from strava_pipeline.local.postgres import Server, using_server
 from strava_pipeline.local.postgres_logins import as_superuser, set_up_database
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.access.analyst import ensure_analyst_role, join_analysts
@@ -143,7 +143,8 @@ def server(new_home: Callable[[], Path]) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def template(server: Server) -> str:
     """A database with all tables and rights, migrated once by its owner; every test gets a copy."""
-    ensure_database(server, TEMPLATE)
+    with as_superuser(server.socket_dir, server.port) as connection:
+        set_up_database(connection, TEMPLATE, Login.OWNER)
     owner = open_engine(make_url(server.url(TEMPLATE, Login.OWNER)))
     migrate(owner)
     owner.dispose()

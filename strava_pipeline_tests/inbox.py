@@ -12,8 +12,9 @@ from sqlalchemy import Engine, Row, delete, insert, select, update
 
 from strava_pipeline.sync.backfill import Sync
 from strava_pipeline.sync.webhook import sync_activity
+from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox.claims import Claim, claim_objects, take_up
-from strava_pipeline.warehouse.inbox.events import LAUNCHED, NewEvent, Stored, store_event
+from strava_pipeline.warehouse.inbox.events import LAUNCHED, NewEvent, Stored, store_events
 from strava_pipeline.warehouse.schema.ops_tables import users, webhook_claims, webhook_events
 from strava_pipeline_tests.strava_stand_in import RIDER
 
@@ -42,6 +43,13 @@ def an_event(number: int = 1, **more: Any) -> NewEvent:
         "signed": True,
     }
     return NewEvent(**(given | more))
+
+
+def store_event(engine: Engine, event: NewEvent) -> Stored:
+    """Commit one event, as a bridge does that has a single one to commit."""
+    with autocommit(engine) as connection:
+        (stored,) = store_events(connection, [event])
+    return stored
 
 
 def store(engine: Engine, *numbers: int, **more: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from sqlalchemy import Engine
 
-from strava_pipeline.errors import Fault, NotFound
+from strava_pipeline.errors import Fault, FaultDetail, NotFound
 from strava_pipeline.strava.client import StravaClient
 from strava_pipeline.strava.monitor import Watch
 from strava_pipeline.strava.transport import Transport
@@ -119,13 +119,13 @@ class StravaStandIn:
 
     def _gear(self, number: str) -> JsonObject:
         if number not in self.retired:
-            fault = Fault("Record Not Found", "Gear", "", "invalid")
+            fault = Fault("Record Not Found", (FaultDetail("Gear", "", "invalid"),))
             raise NotFound(f"GET /gear/{number}: gone", status=404, fault=fault)
         return self.retired[number]
 
     def _known(self, number: int) -> JsonObject:
         if number not in self.activities:
-            fault = Fault("Resource Not Found", "Activity", "", "invalid")
+            fault = Fault("Resource Not Found", (FaultDetail("Activity", "", "invalid"),))
             raise NotFound(f"GET /activities/{number}: gone", status=404, fault=fault)
         return self.activities[number]
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from strava_pipeline import errors
-from strava_pipeline.errors import Fault, QuotaExhausted, StravaError, StravaPipelineError
+from strava_pipeline.errors import Fault, FaultDetail, QuotaExhausted, StravaError, StravaPipelineError
 from strava_pipeline_tests.strava.stand_ins import NOW
 
 _LINE = re.compile(r"    (?P<branch>[│├└─ ]*)(?P<name>[A-Z][A-Za-z]+)")
@@ -48,8 +48,12 @@ def test_the_root_is_an_exception_and_each_class_has_one_parent() -> None:
     [
         (Fault(), "no fault body"),
         (Fault("error"), "error"),
-        (Fault("Bad Request", "Application", "", "invalid"), "Bad Request (Application invalid)"),
-        (Fault("", "Activity", "", "not found"), "no message (Activity not found)"),
+        (Fault("Bad Request", (FaultDetail("Application", "", "invalid"),)), "Bad Request (Application invalid)"),
+        (Fault("", (FaultDetail("Activity", "", "not found"),)), "no message (Activity not found)"),
+        (
+            Fault("Bad Request", (FaultDetail("Activity", "name", "missing"), FaultDetail(code="odd"))),
+            "Bad Request (Activity name missing; odd)",
+        ),
     ],
 )
 def test_a_fault_reads_as_a_line(fault: Fault, text: str) -> None:

@@ -50,5 +50,11 @@ def test_a_mail_that_is_not_sent_draws_nothing() -> None:
     assert loaded_by("strava_pipeline.notifications.outbox").isdisjoint({"pandas", "matplotlib"})
 
 
+def test_frames_load_pandas_and_no_other_library_that_others_need() -> None:
+    loaded = loaded_by("strava_pipeline.frames")
+    assert "pandas" in loaded
+    assert loaded.isdisjoint({"dagster", "matplotlib", "flask", "webhook_bridge"})
+
+
 def test_what_is_looked_for_would_be_found() -> None:
     assert {"dagster"} <= loaded_by("strava_pipeline.definitions")

@@ -22,6 +22,7 @@ from strava_pipeline.errors import (
     UnknownAthlete,
 )
 from strava_pipeline.notifications.addresses import checked_address
+from strava_pipeline.strava.faults import is_dead_code
 from strava_pipeline.strava.http import new_session
 from strava_pipeline.strava.mapping.activity import athlete_row
 from strava_pipeline.strava.oauth import (
@@ -293,7 +294,7 @@ def _failed(error: StravaPipelineError) -> Answer:
         case RejectedRequest(status=403):
             text = "The app has as many athletes as Strava allows it. Its owner can ask Strava for more."
             return _sorry("The app is full", text, FORBIDDEN)
-        case RejectedRequest() if error.fault.field == "code" or error.fault.resource == "AuthorizationCode":
+        case RejectedRequest() if is_dead_code(error.fault):
             return _sorry("Strava does not take the code", "It was used before, or is too old. Try again.", BAD_REQUEST)
     text = "Strava refuses the request. Whoever runs this finds the reason in the log."
     return _sorry("Strava refuses", text, BAD_GATEWAY)

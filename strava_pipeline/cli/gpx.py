@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -13,8 +12,6 @@ from strava_pipeline.settings import load_settings
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-MAX_WAIT = timedelta(minutes=16)
-
 
 @click.command()
 @click.argument("activity_id", metavar="ACTIVITY", type=click.IntRange(1, 2**63 - 1))
@@ -24,14 +21,14 @@ MAX_WAIT = timedelta(minutes=16)
 def export_gpx(activity_id: int, athlete_id: int | None) -> None:
     """Print ACTIVITY (its id) as GPX 1.1, with heart rate, cadence, temperature and power, from two requests."""
     from strava_pipeline.strava.quota.windows import Lane
-    from strava_pipeline.sync.access import open_client
+    from strava_pipeline.sync.access import COMMAND_MAX_WAIT, open_client
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     settings = load_settings()
     settings.required("token_keys")
     with open_warehouse(settings) as engine:
         owner = _owner(engine, activity_id) if athlete_id is None else athlete_id
-        client = open_client(settings, engine, Lane.LIVE, MAX_WAIT)
+        client = open_client(settings, engine, Lane.LIVE, COMMAND_MAX_WAIT)
         click.echo(client.export_gpx(owner, activity_id), nl=False)
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import click
 
 from strava_pipeline.cli.console import say_json
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.settings import load_settings
-
-MAX_WAIT = timedelta(minutes=16)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -28,13 +24,13 @@ def _pair(text: str) -> tuple[str, str]:
 def api(path: str, fields: tuple[str, ...], athlete_id: int, lane: str) -> None:
     """Send GET PATH (such as /athlete/activities) through the real client and print the answer as JSON."""
     from strava_pipeline.strava.quota.windows import Lane
-    from strava_pipeline.sync.access import open_client
+    from strava_pipeline.sync.access import COMMAND_MAX_WAIT, open_client
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     query = dict(_pair(field) for field in fields)
     settings = load_settings()
     settings.required("token_keys")
     with open_warehouse(settings) as engine:
-        client = open_client(settings, engine, Lane(lane), MAX_WAIT)
+        client = open_client(settings, engine, Lane(lane), COMMAND_MAX_WAIT)
         answer = client.get(athlete_id, f"/{path.lstrip('/')}", query)
     say_json(answer)

@@ -6,6 +6,8 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 import requests
@@ -14,9 +16,13 @@ from strava_pipeline.cli.callback import CallbackUnreachable, check_handshake, l
 from strava_pipeline.cli.console import say
 from strava_pipeline.errors import ConfigurationError, StravaPipelineError
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.strava.http import new_session
 from strava_pipeline.strava.mapping.fields import JsonObject
-from strava_pipeline.strava.subscriptions import create_subscription, delete_subscription, list_subscriptions
+from strava_pipeline.strava.subscriptions import (
+    AppAccess,
+    create_subscription,
+    delete_subscription,
+    list_subscriptions,
+)
 
 TIMEOUT_SECONDS = 10
 OK = 200
@@ -37,18 +43,27 @@ def subscribe() -> None:
     settings = load_settings()
     check_handshake(settings)
     callback = public_callback(settings)
-    with new_session() as session:
-        existing = list_subscriptions(settings, session)
+    with _app_access(settings) as app:
+        existing = list_subscriptions(app)
         if existing:
             subscription_id = _same_callback(existing[0], callback)
             say(f"subscription {subscription_id} is there already, with this callback")
         else:
             verify_token = settings.required("webhook_verify_token")
-            subscription_id = create_subscription(settings, session, callback, verify_token)
+            subscription_id = create_subscription(app, callback, verify_token)
             say(f"subscription {subscription_id}: Strava delivers to {shown(callback)}")
     if settings.webhook_subscription_id != subscription_id:
         say(f"STRAVA_WEBHOOK_SUBSCRIPTION_ID={subscription_id}")
         say("put this line into the settings of the bridge, and start it anew", err=True)
+
+
+@contextmanager
+def _app_access(settings: Settings) -> Iterator[AppAccess]:
+    from strava_pipeline.sync.access import COMMAND_MAX_WAIT, open_app_access
+    from strava_pipeline.warehouse.migrate import open_warehouse
+
+    with open_warehouse(settings) as engine:
+        yield open_app_access(settings, engine, COMMAND_MAX_WAIT)
 
 
 def _same_callback(subscription: JsonObject, callback: str) -> int:
@@ -65,8 +80,8 @@ def _same_callback(subscription: JsonObject, callback: str) -> int:
 def status() -> None:
     """Tell which subscription the app has, whether it is this bridge's, and whether the callback answers."""
     settings = load_settings()
-    with new_session() as session:
-        existing = list_subscriptions(settings, session)
+    with _app_access(settings) as app:
+        existing = list_subscriptions(app)
     if not existing:
         say("subscription  none: `strava-pipeline webhook subscribe` makes one")
     for subscription in existing:
@@ -97,10 +112,10 @@ def _judged_setting(settings: Settings, subscription_id: object) -> str:
 def unsubscribe() -> None:
     """End the app's subscription, whichever callback it has."""
     settings = load_settings()
-    with new_session() as session:
-        existing = list_subscriptions(settings, session)
+    with _app_access(settings) as app:
+        existing = list_subscriptions(app)
         for subscription in existing:
-            delete_subscription(settings, session, int(subscription["id"]))
+            delete_subscription(app, int(subscription["id"]))
             say(f"subscription {subscription['id']} is ended: Strava delivers no more")
     if not existing:
         say("there is no subscription")

@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import PrivateAttr
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.backfill import Sync, open_sync
 from strava_pipeline.warehouse.mail.mail_queue import any_due
 from strava_pipeline.warehouse.migrate import open_warehouse
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 if TYPE_CHECKING:
     from strava_pipeline.notifications.outbox import Outcome
@@ -47,13 +44,6 @@ class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # g
         if self._engine is None:
             raise dg.DagsterInvariantViolationError("the warehouse is open only while a run is on")
         return self._engine
-
-    def read_frame(self, query: str) -> "pd.DataFrame":
-        """The rows of a query as a frame, with types that keep NULL apart from 0."""
-        import pandas as pd  # noqa: PLC0415  every run's process would load it, and most need no frame
-
-        with self.engine.connect() as connection:
-            return pd.read_sql_query(text(query), connection, dtype_backend="numpy_nullable")
 
 
 class StravaResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see above

@@ -33,13 +33,7 @@ import psutil
 from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.local import acl, log_files, private_files, socket_folder
 from strava_pipeline.local.logins import SUPERUSER, Login, embedded_secrets_file, ensure_secrets
-from strava_pipeline.local.postgres_logins import (
-    SERVER_OPTIONS,
-    as_superuser,
-    set_up_database,
-    set_up_logins,
-    write_access_files,
-)
+from strava_pipeline.local.postgres_logins import SERVER_OPTIONS, set_up_logins, write_access_files
 
 MAJOR_VERSION = "18"
 SERVER_USER = "pgserver"
@@ -168,12 +162,6 @@ def using_server(home: Path) -> Iterator[Server]:
         yield use_server(home)
     finally:
         release_server(home)
-
-
-def ensure_database(server: Server, name: str, owner: Login = Login.OWNER) -> None:
-    """Create a database unless it is there; called by one process at a time."""
-    with as_superuser(server.socket_dir, server.port) as connection:
-        set_up_database(connection, name, owner)
 
 
 def _with_logins(home: Path, server: Server) -> Server:

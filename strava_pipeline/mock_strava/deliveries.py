@@ -76,7 +76,7 @@ class Deliveries:
             return [delivery.body() for delivery in self._all]
 
     def settled(self, timeout_s: float) -> bool:
-        """Wait until no event is waiting; whether that came in time."""
+        """Wait until no event is waiting, so that tests see what became of each; whether that came in time."""
         with self._changed:
             return self._changed.wait_for(
                 lambda: all(delivery.state is not State.WAITING for delivery in self._all), timeout_s

@@ -6,7 +6,6 @@ and handed in; a mail server that is away costs the activity's event nothing.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +39,6 @@ from strava_pipeline.warehouse.mail.consent import Consent, address_of, consent_
 from strava_pipeline.warehouse.mail.mail_queue import FAILED, SENT, SKIPPED, Claimed
 from strava_pipeline.warehouse.schema.notification_tables import RIDE_SUMMARY
 
-log = logging.getLogger(__name__)
 # A run sends so many at most; the next one goes on.
 MOST_AT_ONCE = 50
 # A header that holds it and a token stands in one line of at most 998 octets.

@@ -118,21 +118,6 @@ class StravaClient:
         """
         return self._object(athlete_id, f"/activities/{activity_id}", {"include_all_efforts": "true"})
 
-    def get_laps(self, athlete_id: int, activity_id: int) -> list[JsonObject]:
-        """The laps of an activity (m, s), in order. ``NotFound`` when it is gone or private.
-
-        https://developers.strava.com/docs/reference/#api-Activities-getLapsByActivityId
-        """
-        return self._objects(athlete_id, f"/activities/{activity_id}/laps")
-
-    def get_zones(self, athlete_id: int, activity_id: int) -> list[JsonObject]:
-        """The time (s) an activity spent in each zone of heart rate and power.
-
-        ``NotFound`` when it is gone or private, ``RejectedRequest`` (402) where Strava asks for a subscription.
-        https://developers.strava.com/docs/reference/#api-Activities-getZonesByActivityId
-        """
-        return self._objects(athlete_id, f"/activities/{activity_id}/zones")
-
     def get_streams(self, athlete_id: int, activity_id: int) -> Any:
         """The samples of one activity: an object by type (or a list, as older answers had it).
 
@@ -144,7 +129,7 @@ class StravaClient:
             return self.get(athlete_id, f"/activities/{activity_id}/streams", query)
         except NotFound as error:
             # Nothing is said to be missing: that is none. A page of HTML tells nothing at all.
-            if error.fault.resource or not error.fault.message:
+            if any(detail.resource for detail in error.fault.errors) or not error.fault.message:
                 raise
             return {}
 

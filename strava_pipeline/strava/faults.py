@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from strava_pipeline.errors import (
     AppInactive,
     Fault,
+    FaultDetail,
     MissingScope,
     NeedsReauthorization,
     NotFound,
@@ -35,13 +36,13 @@ def parse_fault(body: bytes) -> Fault:
     if not isinstance(parsed, dict):
         return Fault()
     errors = parsed.get("errors")
-    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
-    return Fault(
-        message=_text(parsed.get("message")),
-        resource=_text(first.get("resource")),
-        field=_text(first.get("field")),
-        code=_text(first.get("code")),
-    )
+    details = map(_detail, errors) if isinstance(errors, list) else ()
+    return Fault(_text(parsed.get("message")), tuple(detail for detail in details if detail != FaultDetail()))
+
+
+def _detail(error: object) -> FaultDetail:
+    told = error if isinstance(error, dict) else {}
+    return FaultDetail(*(_text(told.get(name)) for name in ("resource", "field", "code")))
 
 
 def error_for(what: str, status: int, body: bytes, *, retry_after: timedelta | None = None) -> StravaError:
@@ -58,22 +59,44 @@ def error_for(what: str, status: int, body: bytes, *, retry_after: timedelta | N
 
 
 def _unauthorized(told: str, status: int, fault: Fault) -> StravaError:
-    if fault.code == "missing":
+    if lacks_permission(fault):
         return MissingScope(f"{told}: connect again and allow it", status=status, fault=fault)
     return NeedsReauthorization(f"{told}: the athlete must connect again", status=status, fault=fault)
 
 
 def is_app_inactive(status: int, fault: Fault) -> bool:
     """Whether Strava says that the whole application is switched off."""
-    named = (fault.resource, fault.field.lower(), fault.code.lower())
-    return status == FORBIDDEN and named == ("Application", "status", "inactive")
+    named = [(error.resource, error.field.lower(), error.code.lower()) for error in fault.errors]
+    return status == FORBIDDEN and ("Application", "status", "inactive") in named
+
+
+def lacks_permission(fault: Fault) -> bool:
+    """Whether permissions are missing and nothing else is wrong: then no other token helps."""
+    return bool(fault.errors) and all(error.code == "missing" for error in fault.errors)
+
+
+def names_rate_limit(fault: Fault) -> bool:
+    """Whether Strava says which of its limits is used up."""
+    return any("rate limit" in error.field for error in fault.errors)
+
+
+def is_dead_grant(fault: Fault) -> bool:
+    """Whether the token endpoint refuses the refresh token and nothing else: a bad client proves nothing of it."""
+    return bool(fault.errors) and all(
+        (error.resource, error.code) == ("RefreshToken", "invalid") for error in fault.errors
+    )
+
+
+def is_dead_code(fault: Fault) -> bool:
+    """Whether the token endpoint refuses the authorization code."""
+    return any(error.field == "code" or error.resource == "AuthorizationCode" for error in fault.errors)
 
 
 def _forbidden(told: str, status: int, fault: Fault) -> StravaError:
     if is_app_inactive(status, fault):
         hint = "the app is switched off: its owner needs a Strava subscription"
         return AppInactive(f"{told}: {hint}", status=status, fault=fault)
-    if fault.code == "missing":
+    if lacks_permission(fault):
         return MissingScope(f"{told}: connect again and allow it", status=status, fault=fault)
     return _rejected(told, status, fault)
 

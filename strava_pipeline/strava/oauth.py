@@ -16,7 +16,7 @@ import requests
 from strava_pipeline.errors import NeedsReauthorization, RejectedRequest, RetriableStravaError, StravaError
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
-from strava_pipeline.strava.faults import NOT_FOUND, error_for
+from strava_pipeline.strava.faults import NOT_FOUND, error_for, is_dead_grant
 from strava_pipeline.strava.http import OK, Answer, parse_json, send
 
 WANTED_SCOPES = ("read", "activity:read_all", "profile:read_all")
@@ -116,7 +116,7 @@ def refresh(settings: Settings, session: requests.Session, refresh_token: Secret
     try:
         return _token_call(settings, session, form, what="refresh of an access token")
     except RejectedRequest as error:
-        if error.fault.resource == "RefreshToken" and error.fault.code == "invalid":
+        if is_dead_grant(error.fault):
             raise NeedsReauthorization(
                 f"{error}: the athlete must connect again", status=error.status, fault=error.fault
             ) from None

@@ -2,12 +2,17 @@
 
 Errors: those of :mod:`strava_pipeline.errors` below ``StravaError``; none holds the address that was called,
 since to see a subscription Strava wants the secret in its query. Strava counts these calls against the app's limits as
-well; the ledger does not know of them: a person makes them, a few in the life of an app.
+well, so each is booked in the ledger before it is sent. The ledger books reads, whose limits are the lower ones; that a
+call which creates or ends something is no read costs the room of one read.
 Source: https://developers.strava.com/docs/webhooks/
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import requests
@@ -15,55 +20,86 @@ import requests
 from strava_pipeline.errors import NeedsReauthorization, RejectedRequest, RetriableStravaError
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.faults import error_for
-from strava_pipeline.strava.http import OK, Answer, parse_json, send
+from strava_pipeline.strava.http import DEADLINE_SECONDS, OK, Answer, new_session, parse_json, send
 from strava_pipeline.strava.mapping.fields import JsonObject
+from strava_pipeline.strava.quota.windows import Lane, QuotaLedger
+from strava_pipeline.strava.transport import endpoint_of, send_and_settle
 
 CREATED = 201
 NO_CONTENT = 204
 PATH = "/push_subscriptions"
 
 
-def list_subscriptions(settings: Settings, session: requests.Session) -> list[JsonObject]:
+@dataclass(frozen=True)
+class AppAccess:
+    """Strava's API for calls in the app's own name; each waits for quota at most ``max_wait``."""
+
+    settings: Settings
+    ledger: QuotaLedger
+    max_wait: timedelta
+    session: requests.Session = field(default_factory=new_session, repr=False)
+
+
+def list_subscriptions(app: AppAccess) -> list[JsonObject]:
     """The app's subscriptions, each with ``id`` and ``callback_url``: one or none."""
     what = "list of push subscriptions"
-    answer = send(session, "GET", f"{settings.api_url}{PATH}", what=what, query=_credentials(settings))
-    found = _checked(answer, what)
+    found = _call(app, "GET", PATH, what, query=_credentials(app))
     if not isinstance(found, list) or not all(map(_is_subscription, found)):
         raise RetriableStravaError(f"{what}: not a list of subscriptions", status=OK)
     return found
 
 
-def create_subscription(settings: Settings, session: requests.Session, callback_url: str, verify_token: str) -> int:
+def create_subscription(app: AppAccess, callback_url: str, verify_token: str) -> int:
     """Subscribe ``callback_url``, which must be up: Strava asks it for an echo before it answers. Returns the id.
 
     ``RejectedRequest`` when the callback did not echo in time, or when there is a subscription already.
     """
     what = "new push subscription"
-    form = _credentials(settings) | {"callback_url": callback_url, "verify_token": verify_token}
-    found = _checked(send(session, "POST", f"{settings.api_url}{PATH}", what=what, form=form), what)
+    form = _credentials(app) | {"callback_url": callback_url, "verify_token": verify_token}
+    found = _call(app, "POST", PATH, what, form=form)
     number = found.get("id") if isinstance(found, dict) else None
     if type(number) is not int:
         raise RetriableStravaError(f"{what}: Strava's answer names no subscription", status=OK)
     return number
 
 
-def delete_subscription(settings: Settings, session: requests.Session, subscription_id: int) -> None:
+def delete_subscription(app: AppAccess, subscription_id: int) -> None:
     """End a subscription. ``NotFound`` when there is no such one."""
     what = f"end of push subscription {subscription_id}"
-    url = f"{settings.api_url}{PATH}/{subscription_id}"
-    _checked(send(session, "DELETE", url, what=what, form=_credentials(settings)), what)
+    _call(app, "DELETE", f"{PATH}/{subscription_id}", what, form=_credentials(app))
+
+
+def _call(
+    app: AppAccess,
+    method: str,
+    path: str,
+    what: str,
+    *,
+    query: Mapping[str, str] | None = None,
+    form: Mapping[str, str] | None = None,
+) -> Any:
+    """The parsed body of a success; ``None`` where there is nothing to parse."""
+    reservation = app.ledger.reserve(
+        Lane.LIVE,  # a person waits for it
+        endpoint_of(path),
+        None,
+        longest=timedelta(seconds=DEADLINE_SECONDS),
+        max_wait=app.max_wait,
+    )
+    url = f"{app.settings.api_url}{path}"
+    exchange = partial(send, app.session, method, url, what=what, query=query, form=form)
+    return _checked(send_and_settle(app.ledger, reservation, exchange), what)
 
 
 def _is_subscription(entry: object) -> bool:
     return isinstance(entry, dict) and type(entry.get("id")) is int and isinstance(entry.get("callback_url"), str)
 
 
-def _credentials(settings: Settings) -> dict[str, str]:
-    return {name: settings.required(name) for name in ("client_id", "client_secret")}
+def _credentials(app: AppAccess) -> dict[str, str]:
+    return {name: app.settings.required(name) for name in ("client_id", "client_secret")}
 
 
 def _checked(answer: Answer, what: str) -> Any:
-    """The parsed body of a success; ``None`` where there is nothing to parse."""
     if answer.status == NO_CONTENT:
         return None
     if answer.status in (OK, CREATED):

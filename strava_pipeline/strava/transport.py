@@ -16,10 +16,18 @@ import stamina.instrumentation
 
 from strava_pipeline.errors import Fault, QuotaExhausted, RetriableStravaError, StravaError
 from strava_pipeline.secret import Secret
-from strava_pipeline.strava.faults import TOO_MANY_REQUESTS, UNAUTHORIZED, error_for, is_app_inactive, parse_fault
+from strava_pipeline.strava.faults import (
+    TOO_MANY_REQUESTS,
+    UNAUTHORIZED,
+    error_for,
+    is_app_inactive,
+    lacks_permission,
+    names_rate_limit,
+    parse_fault,
+)
 from strava_pipeline.strava.http import CONNECT_SECONDS, DEADLINE_SECONDS, OK, Answer, new_session, parse_json, send
 from strava_pipeline.strava.oauth import TokenGrant
-from strava_pipeline.strava.quota.windows import Lane, Outcome, QuotaLedger, RateHeaders
+from strava_pipeline.strava.quota.windows import Lane, Outcome, QuotaLedger, RateHeaders, Reservation
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +117,7 @@ class Transport:
     def _get_once(self, athlete_id: int, path: str, query: Mapping[str, str], budget: _Budget) -> Any:
         what = f"GET {path} of athlete {athlete_id}"
         token, answer = self._booked_call(athlete_id, path, query, what, budget)
-        if answer.status == UNAUTHORIZED and parse_fault(answer.body).code != "missing":
+        if answer.status == UNAUTHORIZED and not lacks_permission(parse_fault(answer.body)):
             self.tokens.refreshed(athlete_id, token, self.refresh)
             _, answer = self._booked_call(athlete_id, path, query, what, budget)
         if answer.status != OK:
@@ -122,7 +130,7 @@ class Transport:
         """The token that was sent, and the answer; room is booked before, and settled whatever happens."""
         reservation = self.ledger.reserve(
             self.lane,
-            _IDS.sub("{id}", path),
+            endpoint_of(path),
             athlete_id,
             longest=timedelta(seconds=DEADLINE_SECONDS),
             max_wait=self.max_wait,
@@ -135,26 +143,23 @@ class Transport:
         except BaseException:
             self.ledger.release(reservation)
             raise
-        started = time.monotonic()
-        outcome = Outcome(status=None, duration_ms=0)
-        try:
-            answer = send(
-                self.session,
-                "GET",
-                f"{self.api_url}{path}",
-                what=what,
-                headers={"Authorization": f"Bearer {token.reveal()}"},
-                query=query,
-                deadline_s=min(left_s, budget.left_s),
-            )
-            outcome = _outcome(answer)
-        except StravaError as error:
-            outcome = Outcome(status=error.status, duration_ms=(time.monotonic() - started) * 1000)
-            raise
-        finally:
-            budget.left_s -= time.monotonic() - started
-            self.ledger.settle(reservation, outcome)
-        return token, answer
+
+        def exchange() -> Answer:
+            started = time.monotonic()
+            try:
+                return send(
+                    self.session,
+                    "GET",
+                    f"{self.api_url}{path}",
+                    what=what,
+                    headers={"Authorization": f"Bearer {token.reveal()}"},
+                    query=query,
+                    deadline_s=min(left_s, budget.left_s),
+                )
+            finally:
+                budget.left_s -= time.monotonic() - started
+
+        return token, send_and_settle(self.ledger, reservation, exchange)
 
     def _read_token(self, athlete_id: int, what: str) -> tuple[Secret, float]:
         """The token as it stands, and how long the call it is for may take, s.
@@ -169,6 +174,26 @@ class Transport:
         return token, left_s
 
 
+def endpoint_of(path: str) -> str:
+    """A path with its ids left out, as the ledger records it."""
+    return _IDS.sub("{id}", path)
+
+
+def send_and_settle(ledger: QuotaLedger, reservation: Reservation, exchange: Callable[[], Answer]) -> Answer:
+    """Send a request for which room is reserved; the ledger learns how the exchange ended, also if in an error."""
+    started = time.monotonic()
+    outcome = Outcome(status=None, duration_ms=0)
+    try:
+        answer = exchange()
+        outcome = _outcome(answer)
+    except StravaError as error:
+        outcome = Outcome(status=error.status, duration_ms=(time.monotonic() - started) * 1000)
+        raise
+    finally:
+        ledger.settle(reservation, outcome)
+    return answer
+
+
 def _outcome(answer: Answer) -> Outcome:
     fault = Fault() if answer.status == OK else parse_fault(answer.body)
     return Outcome(
@@ -177,7 +202,7 @@ def _outcome(answer: Answer) -> Outcome:
         server_time=answer.server_time,
         rates=RateHeaders.parse(answer.headers),
         retry_after=answer.retry_after,
-        names_a_window="rate limit" in fault.field,
+        names_a_window=names_rate_limit(fault),
         app_inactive=str(fault) if is_app_inactive(answer.status, fault) else None,
     )
 

@@ -15,10 +15,14 @@ from strava_pipeline.strava.http import new_session
 from strava_pipeline.strava.monitor import Watch
 from strava_pipeline.strava.quota.lanes import Ceilings
 from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.strava.subscriptions import AppAccess
 from strava_pipeline.strava.transport import Transport
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 from strava_pipeline.warehouse.tokens.key_checks import check_keys
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
+
+# Who runs a command waits for the next quarter hour, and not for the next day.
+COMMAND_MAX_WAIT = timedelta(minutes=16)
 
 
 def open_tokens(settings: Settings, engine: Engine) -> PostgresTokenStore:
@@ -37,10 +41,19 @@ def open_client(
         Transport(
             api_url=settings.api_url,
             lane=lane,
-            ledger=PostgresLedger(engine, Ceilings.from_settings(settings), watch=watch),
+            ledger=_open_ledger(settings, engine, watch),
             tokens=open_tokens(settings, engine),
             refresh=partial(oauth.refresh, settings, session),
             max_wait=max_wait,
             session=session,
         )
     )
+
+
+def open_app_access(settings: Settings, engine: Engine, max_wait: timedelta) -> AppAccess:
+    """Strava's API for calls in the app's own name, with its quota in the database; waits at most ``max_wait``."""
+    return AppAccess(settings, _open_ledger(settings, engine), max_wait)
+
+
+def _open_ledger(settings: Settings, engine: Engine, watch: Watch | None = None) -> PostgresLedger:
+    return PostgresLedger(engine, Ceilings.from_settings(settings), watch=watch)

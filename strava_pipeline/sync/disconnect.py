@@ -11,7 +11,6 @@ import stamina
 from sqlalchemy import Engine
 
 from strava_pipeline.errors import (
-    AthleteError,
     ConfigurationError,
     NeedsReauthorization,
     RetriableStravaError,
@@ -23,7 +22,8 @@ from strava_pipeline.strava.http import new_session
 from strava_pipeline.sync.access import open_tokens
 from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.athletes.erasure import Erased, forget_athlete
-from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
+from strava_pipeline.warehouse.tokens.token_audit import ENDED_BEFORE, FAILED, OK, audit
+from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore, has_tokens
 
 log = logging.getLogger(__name__)
 
@@ -52,18 +52,28 @@ def disconnect(settings: Settings, engine: Engine, athlete_id: int, *, keep_data
 
 
 def _end_grant(settings: Settings, engine: Engine, athlete_id: int) -> str | None:
-    """Why the grant could not be ended at Strava; None if it was, or was gone before."""
+    """Why the grant could not be ended at Strava; None if it was, or had ended before. The audit tells which."""
+    if not has_tokens(engine, athlete_id):
+        return None
+    outcome, reason = _revocation(settings, engine, athlete_id)
+    with engine.begin() as connection:
+        audit(connection, athlete_id, "revoke", outcome, reason)
+    return reason if outcome == FAILED else None
+
+
+def _revocation(settings: Settings, engine: Engine, athlete_id: int) -> tuple[str, str | None]:
+    """What became of a revocation at Strava, and why if it was not simply done."""
     session = new_session()
     try:
         tokens = open_tokens(settings, engine)
         for attempt in stamina.retry_context(on=RetriableStravaError, attempts=ATTEMPTS, timeout=None):
             with attempt:
                 _revoke(settings, session, tokens, athlete_id)
-    except AthleteError:
-        return None  # a grant that is dead cannot be ended
+    except NeedsReauthorization as error:
+        return ENDED_BEFORE, str(error)  # a grant that is dead cannot be ended
     except (StravaError, ConfigurationError) as error:
-        return str(error)
-    return None
+        return FAILED, str(error)
+    return OK, None
 
 
 def _revoke(settings: Settings, session: requests.Session, tokens: PostgresTokenStore, athlete_id: int) -> None:

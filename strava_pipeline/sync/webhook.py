@@ -6,7 +6,6 @@ athlete's grant, is really gone. One answer settles all events that were there b
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,8 +24,6 @@ from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.inbox.claims import Claim, finish, prove
 from strava_pipeline.warehouse.inbox.events import FOR_ACTIVITY, FOR_STREAMS
 from strava_pipeline.warehouse.mail.mail_queue import announce
-
-log = logging.getLogger(__name__)
 
 
 class NotThereYet(StravaPipelineError):

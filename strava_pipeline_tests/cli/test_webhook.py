@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -21,7 +22,7 @@ from strava_pipeline.mock_strava.app import create_mock
 from strava_pipeline.mock_strava.config import MockConfig
 from strava_pipeline.mock_strava.state import EXTENSION
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.schema.ops_tables import api_calls, quota_windows, users, webhook_events
 from webhook_bridge.app import create_app
 
 
@@ -132,6 +133,30 @@ def test_subscribing_tells_the_id_once_and_ends_by_unsubscribing(
     assert webhook("unsubscribe") == "subscription 9 is ended: Strava delivers no more\n"
     assert callback_at(strava) == ""
     assert webhook("unsubscribe") == "there is no subscription\n"
+
+
+def test_each_call_about_the_subscription_is_booked_for_the_app_in_both_windows(
+    serve: Callable[[dict[str, str]], None], strava: Flask, engine: Engine
+) -> None:
+    serve({})
+    for command in ("subscribe", "status", "unsubscribe"):
+        webhook(command)
+    with engine.connect() as connection:
+        calls = connection.execute(select(api_calls).order_by(api_calls.c.id)).all()
+        windows = connection.execute(select(quota_windows.c.length_s, quota_windows.c.scope, quota_windows.c.booked))
+        booked = Counter[tuple[int, str]]()
+        for window in windows:
+            booked[window.length_s, window.scope] += window.booked
+    listed, one = "/push_subscriptions", "/push_subscriptions/{id}"
+    assert [(call.endpoint, call.status) for call in calls] == [
+        (listed, 200), (listed, 201), (listed, 200), (listed, 200), (one, 204),
+    ]  # fmt: skip
+    assert {(call.lane, call.athlete_id) for call in calls} == {("live", None)}
+    assert all(call.settled_at is not None for call in calls)
+    assert strava.extensions[EXTENSION].calls.body()["totals"]["calls"] == len(calls)
+    assert set(booked) == {(900, "app"), (86_400, "app")}
+    # More than that where the edge of a window is so near that a call may count on either side.
+    assert min(booked.values()) >= len(calls)
 
 
 def test_another_callback_is_left_alone(

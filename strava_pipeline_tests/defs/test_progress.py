@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, select, update
 
 from strava_pipeline.defs.assets import progress
 from strava_pipeline.defs.assets.activities import activities, activity_details, activity_streams
 from strava_pipeline.errors import NeedsReauthorization
 from strava_pipeline.strava.monitor import Waiting
-from strava_pipeline.warehouse.progress.job_progress import BackfillProgress, Done, backfill_progress, progress_of
+from strava_pipeline.warehouse.progress.job_progress import BackfillProgress, Done, backfill_progress
 from strava_pipeline.warehouse.schema.history_tables import job_progress
 from strava_pipeline_tests.defs.conftest import CodeLocation
 from strava_pipeline_tests.strava_stand_in import RIDER
@@ -46,8 +46,9 @@ def test_a_run_that_is_over_is_complete_and_no_longer_under_way(history: CodeLoc
     result = history.materialize(*CHAIN, tags=YEAR)
     assert result.success
     with engine.connect() as connection:
-        (found,) = progress_of(connection, result.run_id)
-    assert (found.athlete_id, found.done) == (RIDER, Done(listed=6, detailed=6, streamed=6))
+        found = connection.execute(select(job_progress).where(job_progress.c.run_id == result.run_id)).one()
+    assert found.finished_at is not None
+    assert (found.athlete_id, found.listed, found.detailed, found.streamed) == (RIDER, 6, 6, 6)
     assert (found.span_start, found.span_end) == (datetime(2024, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
     assert under_way(engine) == []
     run = history.instance.get_run_by_id(result.run_id)

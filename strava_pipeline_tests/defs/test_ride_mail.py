@@ -14,11 +14,12 @@ from strava_pipeline.defs.jobs.notifications import notifications_every_minute, 
 from strava_pipeline.defs.jobs.webhook_sync import webhook_sync
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.warehouse.inbox.claims import claim_objects
-from strava_pipeline.warehouse.inbox.events import NewEvent, Stored, store_event
+from strava_pipeline.warehouse.inbox.events import NewEvent, Stored
 from strava_pipeline.warehouse.mail.consent import confirm_address, consent_of, give_address
 from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
 from strava_pipeline_tests.defs.conftest import CodeLocation
+from strava_pipeline_tests.inbox import store_event
 from strava_pipeline_tests.mail_consent import with_address
 from strava_pipeline_tests.mail_server import MailServerStandIn, mail_server
 from strava_pipeline_tests.notifications.conftest import ADDRESS, hilly_streams

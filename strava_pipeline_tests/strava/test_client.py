@@ -139,22 +139,11 @@ def test_any_path_can_be_asked_for(client: StravaClient, strava: Loopback) -> No
     assert strava.asked[0].target == f"/api/v3/athletes/{ATHLETE}/stats?a=b"
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        (StravaClient.get_laps, "/activities/7/laps"),
-        (StravaClient.get_zones, "/activities/7/zones"),
-    ],
-)
-def test_parts_of_an_activity_come_as_lists(
-    client: StravaClient, strava: Loopback, method: Callable[..., Any], path: str
-) -> None:
-    strava.answers(reply([{"id": 1}, {"id": 2}]))
-    assert method(client, ATHLETE, 7) == [{"id": 1}, {"id": 2}]
-    assert strava.asked[0].target == f"/api/v3{path}"
-    strava.answers(reply({"id": 1}))
-    with pytest.raises(RetriableStravaError, match="not a list of objects"):
-        method(client, ATHLETE, 7)
+def test_a_listing_that_is_no_list_of_objects_may_pass(client: StravaClient, strava: Loopback) -> None:
+    for body in ({"id": 1}, [1]):
+        strava.answers(reply(body))
+        with pytest.raises(RetriableStravaError, match="not a list of objects"):
+            list(client.list_activities(ATHLETE, MAY, JUNE))
 
 
 @pytest.mark.parametrize(
@@ -223,17 +212,14 @@ PATHS_OF_STRAVA = {
     "/athlete/zones",
     "/athletes/{id}/stats",
     "/activities/{id}",
-    "/activities/{id}/laps",
     "/activities/{id}/streams",
-    "/activities/{id}/zones",
     "/gear/{id}",
 }
 
 
 def test_every_path_that_is_asked_for_is_one_of_stravas(client: StravaClient, strava: Loopback) -> None:
     arguments = {"athlete_id": ATHLETE, "activity_id": 7, "gear_id": "b7", "after": MAY, "before": JUNE}
-    lists = re.compile(".*/(athlete/activities|laps|activities/7/zones)")
-    strava.answer = lambda asked: reply([] if lists.fullmatch(asked.path) else {})
+    strava.answer = lambda asked: reply([] if asked.path.endswith("/athlete/activities") else {})
     endpoints = [name for name in dir(StravaClient) if not name.startswith("_") and name not in ("get", "transport")]
     for method in (getattr(client, name) for name in endpoints):
         given = {name: arguments[name] for name in signature(method).parameters}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from strava_pipeline.errors import (
     AppInactive,
     Fault,
+    FaultDetail,
     MissingScope,
     NeedsReauthorization,
     NotFound,
@@ -51,6 +52,19 @@ CASES: list[tuple[int, bytes, type[StravaError]]] = [
     (403, fault_body("Forbidden", ("AccessToken", "activity:read", "missing")), MissingScope),
     (403, fault_body("Forbidden", ("Application", "connected athletes", "exceeded")), RejectedRequest),
     (403, HTML, RejectedRequest),
+    # Whichever comes first.
+    (
+        401,
+        fault_body("m", ("Athlete", "access_token", "invalid"), ("AccessToken", "x", "missing")),
+        NeedsReauthorization,
+    ),
+    (
+        401,
+        fault_body("m", ("AccessToken", "x", "missing"), ("Athlete", "access_token", "invalid")),
+        NeedsReauthorization,
+    ),
+    (403, fault_body("m", ("AccessToken", "x", "missing"), ("AccessToken", "y", "missing")), MissingScope),
+    (403, fault_body("m", ("AccessToken", "x", "missing"), ("Application", "Status", "Inactive")), AppInactive),
     (404, NO_ACTIVITY, NotFound),
     (404, NO_STREAMS, NotFound),
     (404, HTML, NotFound),
@@ -78,15 +92,19 @@ def test_each_answer_means_one_error(status: int, body: bytes, expected: type[St
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (INACTIVE, Fault("Forbidden", "Application", "Status", "Inactive")),
+        (INACTIVE, Fault("Forbidden", (FaultDetail("Application", "Status", "Inactive"),))),
         (NO_STREAMS, Fault("Resource Not Found")),
         (b'{"message":"error"}', Fault("error")),
-        (b'{"errors":[{"code":"invalid"}]}', Fault(code="invalid")),
+        (b'{"errors":[{"code":"invalid"}]}', Fault("", (FaultDetail(code="invalid"),))),
         (b'\xef\xbb\xbf{"message":"with a BOM"}', Fault("with a BOM")),
         (b'{"message":7,"errors":{"code":"x"}}', Fault()),
         (b'{"message":null,"errors":null}', Fault()),
         (b'{"message":"m","errors":["text"]}', Fault("m")),
         (b'{"message":"m","errors":[{"resource":[],"field":1,"code":true}]}', Fault("m")),
+        (
+            b'{"message":"m","errors":[{"code":"a"},7,{},{"field":"f","code":"b","more":{}},{"resource":"R"}]}',
+            Fault("m", (FaultDetail(code="a"), FaultDetail(field="f", code="b"), FaultDetail("R"))),
+        ),
         (b'["message"]', Fault()),
         (b'"message"', Fault()),
         (b"null", Fault()),
@@ -116,6 +134,23 @@ def test_a_message_is_one_short_line() -> None:
     assert len(told) < 300
 
 
+def test_all_errors_stay_on_the_error_and_in_its_text() -> None:
+    body = fault_body(
+        "Forbidden", ("AccessToken", "activity:read", "missing"), ("AccessToken", "profile:read_all", "missing")
+    )
+    error = error_for("GET /x", 403, body)
+    assert [detail.field for detail in error.fault.errors] == ["activity:read", "profile:read_all"]
+    assert "(AccessToken activity:read missing; AccessToken profile:read_all missing): connect again" in str(error)
+
+
+def test_any_number_of_errors_is_one_line_of_bounded_length() -> None:
+    errors = [("Application", "x" * 1_000, "invalid\n")] * 1_000
+    error = error_for("GET /x", 400, fault_body("m", *errors))
+    assert len(error.fault.errors) == 1_000
+    assert str(error).isprintable()
+    assert len(str(error)) <= 1_000
+
+
 def test_retry_after_is_honoured_and_a_minute_is_the_least_without_it() -> None:
     before = datetime.now(UTC)
     told = error_for("GET /x", 429, READ_LIMIT, retry_after=timedelta(seconds=90))
@@ -128,4 +163,6 @@ def test_retry_after_is_honoured_and_a_minute_is_the_least_without_it() -> None:
 
 
 def test_the_fault_body_stays_on_the_error() -> None:
-    assert error_for("GET /x", 429, READ_LIMIT).fault.field == "read rate limit"
+    assert error_for("GET /x", 429, READ_LIMIT).fault.errors == (
+        FaultDetail("Application", "read rate limit", "exceeded"),
+    )

@@ -90,6 +90,19 @@ def test_only_strava_saying_so_makes_a_grant_dead(app: Settings, strava: Loopbac
         (fault(400, "Application", "client_id", "invalid"), RejectedRequest),
         (fault(401, "Application", "client_secret", "invalid"), RejectedRequest),
         (fault(400, "RefreshToken", "refresh_token", "missing"), RejectedRequest),
+        (
+            reply(
+                {
+                    "message": "m",
+                    "errors": [
+                        {"resource": "RefreshToken", "field": "refresh_token", "code": "invalid"},
+                        {"resource": "Application", "field": "client_id", "code": "invalid"},
+                    ],
+                },
+                400,
+            ),
+            RejectedRequest,
+        ),
         (fault(403, "Application", "Status", "Inactive"), AppInactive),
         (fault(403, "Application", "connected athletes", "exceeded"), RejectedRequest),
         (fault(429, "Application", "overall rate limit", "exceeded"), QuotaExhausted),

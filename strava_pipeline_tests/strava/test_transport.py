@@ -117,6 +117,20 @@ def test_a_missing_scope_is_no_reason_to_refresh(
     assert ledger.statuses == [401]
 
 
+def test_an_expired_token_is_refreshed_though_a_scope_is_missing_as_well(
+    api: Transport, strava: Loopback, ledger: MemoryLedger, tokens: MemoryTokens
+) -> None:
+    missing = {"resource": "AccessToken", "field": "x", "code": "missing"}
+    expired = {"resource": "Athlete", "field": "access_token", "code": "invalid"}
+    strava.answers(
+        reply({"message": "m", "errors": [missing, expired]}, 401), reply({"message": "m", "errors": [missing]}, 401)
+    )
+    with pytest.raises(MissingScope):
+        api.get(ATHLETE, "/athlete")
+    assert tokens.refreshes == ["canary-refresh-1"]
+    assert ledger.statuses == [401, 401]
+
+
 INACTIVE = {"message": "Forbidden", "errors": [{"resource": "Application", "field": "Status", "code": "Inactive"}]}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from strava_pipeline.errors import Fault, FencedOut, NotFound, RetriableStravaError
+from strava_pipeline.errors import Fault, FaultDetail, FencedOut, NotFound, RetriableStravaError
 from strava_pipeline.months import Span
 from strava_pipeline.sync.backfill import import_summaries
 from strava_pipeline.sync.webhook import NotThereYet, sync_activity
@@ -239,7 +239,9 @@ def test_a_fault_is_no_proof_of_a_deletion(strava: StravaStandIn, engine: Engine
 
 
 def test_streams_that_are_missing_do_not_remove_an_activity(strava: StravaStandIn, engine: Engine) -> None:
-    gone = NotFound("GET /activities/1/streams", status=404, fault=Fault("Resource Not Found", "Activity"))
+    gone = NotFound(
+        "GET /activities/1/streams", status=404, fault=Fault("Resource Not Found", (FaultDetail("Activity"),))
+    )
     strava.faults["/activities/1/streams"] = [gone]
     with pytest.raises(NotThereYet) as caught:
         announce(strava, engine, "create")

@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import Engine, insert, select
 
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.inbox.events import NewEvent, Stored, store_event
+from strava_pipeline.warehouse.inbox.events import NewEvent, Stored
 from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
+from strava_pipeline_tests.inbox import store_event
 from strava_pipeline_tests.strava.loopback import Loopback, reply
 from webhook_bridge.dagster_api import RUNS_AT_ONCE
 from webhook_bridge.dagster_tasks import DagsterTasks

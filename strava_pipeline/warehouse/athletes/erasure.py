@@ -82,7 +82,7 @@ def lock_events(connection: Connection, athlete_id: int) -> None:
 def erase_athlete(connection: Connection, athlete_id: int, *, keep_data: bool, actor: Actor, cause: str) -> Erased:
     """The same within the caller's patient transaction; an event that asks for it is finished before, in the same."""
     lock_events(connection, athlete_id)
-    erase_tokens(connection, athlete_id)
+    erase_tokens(connection, athlete_id, cause)
     # Whoever holds one has yet to come by the row that is locked now, and is refused there.
     forget_locks(connection, athlete_id)
     events = _drop_events(connection, athlete_id)

@@ -19,7 +19,6 @@ from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 
 TRANSIENT = "transient"
 PERMANENT = "permanent"
-CLASSES = (TRANSIENT, PERMANENT)
 REPLAY = "replay"
 REDRIVE_AFTER = (
     timedelta(minutes=15),

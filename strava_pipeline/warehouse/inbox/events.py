@@ -23,7 +23,6 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
-    Engine,
     Select,
     bindparam,
     column,
@@ -37,7 +36,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
-from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.schema.ops_tables import REVOKED, users, webhook_events
 
 RECEIVED = "received"
@@ -113,12 +111,6 @@ def _storing() -> Select[Any]:
 
 
 _STORE = _storing()
-
-
-def store_event(engine: Engine, event: NewEvent) -> Stored:
-    """Commit one event to the inbox; see :func:`store_events`."""
-    with autocommit(engine) as connection:
-        return store_events(connection, [event])[0]
 
 
 def store_events(connection: Connection, events: Sequence[NewEvent]) -> list[Stored]:

@@ -71,12 +71,6 @@ def backfill_progress(connection: Connection) -> list[BackfillProgress]:
     return [_progress(row) for row in connection.execute(query)]
 
 
-def progress_of(connection: Connection, run_id: str) -> list[BackfillProgress]:
-    """Of one run, finished or not, by athlete."""
-    query = select(job_progress).where(job_progress.c.run_id == run_id).order_by(job_progress.c.athlete_id)
-    return [_progress(row) for row in connection.execute(query)]
-
-
 def count_done(connection: Connection, span: Span) -> Done:
     """How complete a span is."""
     summary, detail = payloads.alias("summary"), payloads.alias("detail")

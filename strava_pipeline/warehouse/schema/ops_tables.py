@@ -91,9 +91,17 @@ token_audit = Table(
     _serial("order of the operations"),
     _stamped("at", "when (UTC)"),
     columns.bigint("athlete_id", "whose token; empty while unknown"),
-    columns.text("operation", "exchange, refresh, revoke, rotate", required=True),
-    columns.text("outcome", "ok, adopted (the answer to a process that died), or failed", required=True),
-    columns.text("detail", "what went wrong, in Strava's words, or between which keys; never a token"),
+    columns.text(
+        "operation", "exchange, refresh, revoke (the grant at Strava), erase (all tokens here), rotate", required=True
+    ),
+    columns.text(
+        "outcome",
+        "ok, adopted (the answer to a process that died), ended before (nothing was left to revoke), or failed",
+        required=True,
+    ),
+    columns.text(
+        "detail", "what went wrong, in Strava's words; why tokens were erased; between which keys; never a token"
+    ),
     Index(None, "athlete_id", "at"),
     Index(None, "at"),
     schema=SCHEMA,

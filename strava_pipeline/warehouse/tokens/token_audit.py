@@ -7,6 +7,11 @@ from sqlalchemy import Connection, insert
 from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.schema.ops_tables import token_audit
 
+# What became of a revocation; ENDED_BEFORE: the grant was dead, so that nothing was left to end.
+OK = "ok"
+ENDED_BEFORE = "ended before"
+FAILED = "failed"
+
 
 def audit(
     connection: Connection, athlete_id: int | None, operation: str, outcome: str, detail: str | None = None

@@ -241,9 +241,16 @@ def patient_transaction(engine: Engine) -> Iterator[Connection]:
             yield connection
 
 
-def erase_tokens(connection: Connection, athlete_id: int) -> bool:
-    """Erase every token of an athlete whose grant has ended; False if that was done before. ``UnknownAthlete``.
+def has_tokens(engine: Engine, athlete_id: int) -> bool:
+    """Whether an athlete's tokens are stored, good or not. ``UnknownAthlete``."""
+    with autocommit(engine) as connection:
+        return bool(_row(connection, athlete_id).state != REVOKED)
 
+
+def erase_tokens(connection: Connection, athlete_id: int, cause: str) -> bool:
+    """Erase every token of an athlete who leaves; False if that was done before. ``UnknownAthlete``.
+
+    ``cause``: why, for the audit.
     In a patient transaction: a refresh or a write under way is waited for, and none begins before this one ends.
     """
     query = select(users.c.state).where(users.c.athlete_id == athlete_id).with_for_update()
@@ -255,7 +262,7 @@ def erase_tokens(connection: Connection, athlete_id: int) -> bool:
         return False
     nothing = {ACCESS: None, REFRESH: None, "strava_token_expires_at": None, "refresh_not_before": None}
     _change(connection, row, state=REVOKED, generation=row.generation + 1, scopes=[], **nothing)
-    audit(connection, athlete_id, "revoke", "ok")
+    audit(connection, athlete_id, "erase", "ok", cause)
     return True
 
 

@@ -25,12 +25,12 @@ from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.athletes import erasure
 from strava_pipeline.warehouse.athletes.erasure import Erased, erase_athlete, forget_athlete, partition_removed
 from strava_pipeline.warehouse.bulk import upsert
-from strava_pipeline.warehouse.inbox.events import NewEvent, Stored, store_event
+from strava_pipeline.warehouse.inbox.events import NewEvent, Stored
 from strava_pipeline.warehouse.schema import tables
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.ops_tables import operator_audit, payloads, token_audit, users, webhook_events
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore, patient_transaction
-from strava_pipeline_tests.inbox import bring_up_to_date
+from strava_pipeline_tests.inbox import bring_up_to_date, store_event
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 from strava_pipeline_tests.warehouse.quota.ledgers import Clock, open_ledger
 from strava_pipeline_tests.warehouse.sessions import PATIENCE_SECONDS, wait_for_a_lock
@@ -222,7 +222,7 @@ def test_the_log_tells_who_and_why_and_how_much(store: PostgresTokenStore) -> No
     )  # fmt: skip
     assert found.detail == f"asked to go; 5 events dropped; {rows} rows deleted"
     assert last is not None
-    assert (last.athlete_id, last.operation) == (RIDER, "revoke")
+    assert (last.athlete_id, last.operation, last.outcome, last.detail) == (RIDER, "erase", "ok", "asked to go")
 
 
 def test_a_stranger_cannot_be_forgotten(engine: Engine) -> None:

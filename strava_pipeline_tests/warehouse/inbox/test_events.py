@@ -19,11 +19,20 @@ from strava_pipeline.warehouse.inbox.events import (
     add_events,
     forget_done,
     inbox_by_state,
-    store_event,
     unpark,
 )
 from strava_pipeline.warehouse.schema.ops_tables import users
-from strava_pipeline_tests.inbox import an_event, change, claim_one, connect_riders, row, rows, states, store
+from strava_pipeline_tests.inbox import (
+    an_event,
+    change,
+    claim_one,
+    connect_riders,
+    row,
+    rows,
+    states,
+    store,
+    store_event,
+)
 from strava_pipeline_tests.strava_stand_in import RIDER
 
 

@@ -103,7 +103,7 @@ def test_rows_are_counted_by_the_key_they_need(engine: Engine, keyring: Keyring)
     for athlete in (1, 2, 3):
         store.connect(TokenGrant(Secret("a"), Secret("r"), None, {"id": athlete}), ["read"])
     with patient_transaction(engine) as connection:
-        erase_tokens(connection, 3)
+        erase_tokens(connection, 3, "asked to go")
     with engine.connect() as connection:
         use = read_use(connection)
     assert use.users == {keyring.writing_key_id: 2}

@@ -88,7 +88,7 @@ def store(engine: Engine, keyring: Keyring) -> PostgresTokenStore:
 
 def erase(store: PostgresTokenStore, athlete_id: int) -> None:
     with patient_transaction(store.engine) as connection:
-        erase_tokens(connection, athlete_id)
+        erase_tokens(connection, athlete_id, "asked to go")
 
 
 def user(engine: Engine) -> Row[Any]:
@@ -290,7 +290,7 @@ def test_erasing_leaves_no_token_and_connecting_again_helps(store: PostgresToken
     assert (row.state, row.generation) == ("revoked", 2)
     assert row.strava_access_token is row.strava_refresh_token is row.strava_token_expires_at is None
     assert journal(store.engine) == []
-    assert audited(store.engine)[-1] == ("revoke", "ok")
+    assert audited(store.engine)[-1] == ("erase", "ok")
     with store.engine.connect() as connection:
         assert active_athletes(connection) == []
     with pytest.raises(NeedsReauthorization, match="is revoked"):

@@ -1005,9 +1005,9 @@ COMMENT ON TABLE ops.token_audit IS 'every operation on a token';
 COMMENT ON COLUMN ops.token_audit.id IS 'order of the operations';
 COMMENT ON COLUMN ops.token_audit.at IS 'when (UTC)';
 COMMENT ON COLUMN ops.token_audit.athlete_id IS 'whose token; empty while unknown';
-COMMENT ON COLUMN ops.token_audit.operation IS 'exchange, refresh, revoke, rotate';
-COMMENT ON COLUMN ops.token_audit.outcome IS 'ok, adopted (the answer to a process that died), or failed';
-COMMENT ON COLUMN ops.token_audit.detail IS 'what went wrong, in Strava''s words, or between which keys; never a token';
+COMMENT ON COLUMN ops.token_audit.operation IS 'exchange, refresh, revoke (the grant at Strava), erase (all tokens here), rotate';
+COMMENT ON COLUMN ops.token_audit.outcome IS 'ok, adopted (the answer to a process that died), ended before (nothing was left to revoke), or failed';
+COMMENT ON COLUMN ops.token_audit.detail IS 'what went wrong, in Strava''s words; why tokens were erased; between which keys; never a token';
 
 CREATE TABLE ops.token_journal (
     id BIGSERIAL NOT NULL,

@@ -1,0 +1,27 @@
+"""Units of columns, read from their comments, so that each is written once.
+
+A comment ends its meaning with the unit, after a comma: ``distance over moving time, m/s``. Remarks follow in brackets
+or after a semicolon; positions say from where they count: ``highest point, m above sea level``.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sqlalchemy import Column
+
+UNITS = (
+    "m/s", "m/h", "m", "s per km", "s", "W per bpm", "W", "bpm", "rpm", "kJ", "kcal", "kg", "percent",
+    "degrees Celsius", "degrees",
+)  # fmt: skip
+_IN_WORDS = {"metres": "m", "seconds": "s"}
+_CLAUSE_END = re.compile(r"[,;:(]")
+_UNIT = re.compile(f"({'|'.join((*UNITS, *_IN_WORDS))})(?: (?:above|north|east|from|since)\\b.*)?")
+
+
+def unit_of(column: Column[object]) -> str | None:
+    """Unit of a column's values; ``None`` where they have none, or one that differs from row to row."""
+    for clause in _CLAUSE_END.split(column.comment or ""):
+        if found := _UNIT.fullmatch(clause.strip()):
+            return _IN_WORDS.get(found[1], found[1])
+    return None
