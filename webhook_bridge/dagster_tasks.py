@@ -17,8 +17,9 @@ from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.months import months_between
 from strava_pipeline.names import HISTORY_ASSETS, NAMES, PROFILE_ASSETS, partition_key
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.athletes.erasure import DEPARTURE, REMOVAL, drop_late_events
+from strava_pipeline.warehouse.athletes.erasure import drop_late_events
 from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.states import DagsterTask
 from webhook_bridge.dagster_api import (
     DagsterServer,
     add_athlete,
@@ -31,8 +32,7 @@ from webhook_bridge.dagster_api import (
 
 log = logging.getLogger(__name__)
 
-IMPORT = "import"
-LEAVING = (REMOVAL, DEPARTURE)
+LEAVING = (DagsterTask.REMOVAL, DagsterTask.DEPARTURE)
 POLL_SECONDS = 10.0
 
 
@@ -106,11 +106,11 @@ class DagsterTasks:
 
     def _tell(self, athlete_id: int, task: str) -> None:
         dagster = self._dagster
-        if task == REMOVAL:
+        if task == DagsterTask.REMOVAL:
             self._clear_lake(athlete_id)
         if task in LEAVING:
             remove_athlete(dagster, athlete_id)
-        if task == REMOVAL:
+        if task == DagsterTask.REMOVAL:
             self._delete_runs(athlete_id)
         if task in LEAVING:
             return

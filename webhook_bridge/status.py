@@ -18,23 +18,13 @@ from strava_pipeline.warehouse.athletes.invites import MOST_PEOPLE, Invite, livi
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.inbox import dead_letters
 from strava_pipeline.warehouse.inbox.dead_letters import DeadLetter, Selection
-from strava_pipeline.warehouse.inbox.events import (
-    DEAD,
-    DISCARDED,
-    DONE,
-    LAUNCHED,
-    PARKED,
-    RECEIVED,
-    WAITING,
-    Waiting,
-    inbox_by_state,
-    waiting_events,
-)
+from strava_pipeline.warehouse.inbox.events import Waiting, inbox_by_state, waiting_events
 from strava_pipeline.warehouse.progress.import_progress import ImportProgress, earliest_end, import_progress
 from strava_pipeline.warehouse.progress.job_progress import BackfillProgress, backfill_progress
 from strava_pipeline.warehouse.quota.app_status import why_inactive
 from strava_pipeline.warehouse.quota.status import QuotaStatus, quota_status
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.states import OPEN_STATES, EventState, WaitingFor
 from strava_pipeline.web.operator_door import invite_proof
 from webhook_bridge.current import current_engine, current_settings
 from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, athletes_being_backfilled
@@ -48,19 +38,26 @@ ATHLETES_PER_PAGE = 25
 LAST_PAGE = 100_000
 LETTERS_SHOWN = 20
 LONGEST_REASON = 200
-STATES = (RECEIVED, LAUNCHED, WAITING, PARKED, DEAD, DONE, DISCARDED)
+STATES = (
+    EventState.RECEIVED,
+    EventState.LAUNCHED,
+    EventState.WAITING,
+    EventState.PARKED,
+    EventState.DEAD,
+    EventState.DONE,
+    EventState.DISCARDED,
+)
 # What an event waits for, as people say it.
 WAITS = {
-    "dagster": "Dagster, which did not take them",
-    "activity": "Strava to show the activity",
-    "streams": "Strava to have the samples",
-    "quota": "room within Strava's limits",
-    "app": "the app to be switched on again",
-    "strava": "Strava to answer again",
-    "database": "the database to answer in time",
-    "replay": "their turn to be tried again",
+    WaitingFor.DAGSTER: "Dagster, which did not take them",
+    WaitingFor.ACTIVITY: "Strava to show the activity",
+    WaitingFor.STREAMS: "Strava to have the samples",
+    WaitingFor.QUOTA: "room within Strava's limits",
+    WaitingFor.APP: "the app to be switched on again",
+    WaitingFor.STRAVA: "Strava to answer again",
+    WaitingFor.DATABASE: "the database to answer in time",
+    WaitingFor.REPLAY: "their turn to be tried again",
 }
-OPEN = (RECEIVED, LAUNCHED, WAITING)
 
 status = Blueprint("status", __name__, template_folder="templates")
 status.before_request(operator_gate)
@@ -71,14 +68,14 @@ install_pages(status)
 class Inbox:
     """Events by state, and what some wait for; when the last one came, and how long the oldest open one has waited."""
 
-    by_state: dict[str, int]
+    by_state: dict[EventState, int]
     waiting: list[Waiting]
     last_event_at: datetime | None
     lag: timedelta | None
 
     @property
     def is_open(self) -> int:
-        return sum(self.by_state.get(state, 0) for state in OPEN)
+        return sum(self.by_state.get(state, 0) for state in OPEN_STATES)
 
 
 @dataclass(frozen=True)
@@ -211,7 +208,7 @@ def _look(connection: Connection, settings: Settings, number: int) -> Overview:
 
 
 def _inbox(connection: Connection, moment: datetime) -> Inbox:
-    is_open = webhook_events.c.state.in_(OPEN)
+    is_open = webhook_events.c.state.in_(OPEN_STATES)
     last, oldest = connection.execute(
         select(
             func.max(webhook_events.c.received_at),

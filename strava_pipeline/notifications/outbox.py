@@ -37,8 +37,8 @@ from strava_pipeline.warehouse.analysis.ride_facts import RideFacts, local_day, 
 from strava_pipeline.warehouse.mail import mail_queue
 from strava_pipeline.warehouse.mail.confirmation_limits import Ask, why_not_ask
 from strava_pipeline.warehouse.mail.consent import Consent, address_of, consent_of
-from strava_pipeline.warehouse.mail.mail_queue import FAILED, SENT, SKIPPED, Claimed
-from strava_pipeline.warehouse.schema.notification_tables import RIDE_SUMMARY
+from strava_pipeline.warehouse.mail.mail_queue import Claimed
+from strava_pipeline.warehouse.states import MailKind, MailState
 
 log = logging.getLogger(__name__)
 # A run sends so many at most; the next one goes on.
@@ -63,7 +63,7 @@ class Outcome:
     """What became of one mail in this try: sent, failed, skipped, or pending, with the reason."""
 
     claimed: Claimed
-    state: str
+    state: MailState
     reason: str = ""
 
     def __str__(self) -> str:
@@ -105,17 +105,17 @@ def send_due(engine: Engine, settings: Settings) -> Iterator[Outcome]:
 
 
 def _send_one(engine: Engine, settings: Settings, claimed: Claimed) -> Outcome:
-    state, reason = SENT, ""
+    state, reason = MailState.SENT, ""
     try:
         outbox, mail = _written(engine, settings, claimed)
         send(outbox.server, mail, sender=outbox.sender.addr_spec, recipient=mail["To"])
     except _NotWanted as decision:
-        state, reason = SKIPPED, str(decision)
+        state, reason = MailState.SKIPPED, str(decision)
     except MailRefused as error:
-        state, reason = FAILED, str(error)
+        state, reason = MailState.FAILED, str(error)
     except (MailDelayed, ConfigurationError) as error:
         mail_queue.postpone(engine, claimed, str(error))
-        return Outcome(claimed, mail_queue.PENDING, str(error))
+        return Outcome(claimed, MailState.PENDING, str(error))
     mail_queue.settle(engine, claimed, state, reason or None)
     return Outcome(claimed, state, reason)
 
@@ -197,7 +197,7 @@ def _facts(engine: Engine, claimed: Claimed, activity_id: int) -> tuple[RideFact
         raise _NotWanted(why_not)
     if facts is None:
         raise _NotWanted("the activity is gone")
-    if _ended_at(facts.activity) < claimed.claimed_at - mail_queue.WORTH_SENDING[RIDE_SUMMARY]:
+    if _ended_at(facts.activity) < claimed.claimed_at - mail_queue.WORTH_SENDING[MailKind.RIDE_SUMMARY]:
         raise _NotWanted("the activity ended more than a day ago")
     update_training_load(engine, claimed.athlete_id, local_day(facts.activity))
     with engine.connect() as connection:

@@ -34,6 +34,7 @@ from strava_pipeline.warehouse.analysis.analyses import not_analysed
 from strava_pipeline.warehouse.engine import autocommit, now, repeated
 from strava_pipeline.warehouse.retention import keep_from
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
+from strava_pipeline.warehouse.states import ImportStep
 from strava_pipeline.warehouse.work_leases import only_worker
 
 log = logging.getLogger(__name__)
@@ -107,8 +108,8 @@ def import_summaries(sync: Sync, spans: Sequence[Span], *, allow_mass_delete: bo
             allow_mass_delete=allow_mass_delete,
         )
         activity_store.note_unchanged(connection, kept.keys() - changed.keys(), asked_at)
-        quarantine.take_back(connection, quarantine.SUMMARY, list(rows))
-        quarantine.note_put_aside(connection, whole, quarantine.SUMMARY, odd)
+        quarantine.take_back(connection, ImportStep.SUMMARY, list(rows))
+        quarantine.note_put_aside(connection, whole, ImportStep.SUMMARY, odd)
         absent, unchanged = activity_store.count_absent(connection, kept, asked_at), len(kept) - len(changed)
         return SpanResult(span, len(changed), deleted=deleted, unchanged=unchanged, absent=absent, quarantined=odd)
 
@@ -129,7 +130,7 @@ def import_details(sync: Sync, span: Span) -> SpanResult:
     def fetch(entry: tuple[int, str]) -> None:
         _store_detail(sync, span.athlete_id, *entry)
 
-    return _Fetching(sync, span, quarantine.DETAIL, wanted, fetch).run()
+    return _Fetching(sync, span, ImportStep.DETAIL, wanted, fetch).run()
 
 
 def import_streams(sync: Sync, span: Span) -> SpanResult:
@@ -146,7 +147,7 @@ def import_streams(sync: Sync, span: Span) -> SpanResult:
     def fetch(entry: tuple[int, bool]) -> None:
         _store_streams(sync, span.athlete_id, entry[0])
 
-    fetched = _Fetching(sync, span, quarantine.STREAMS, wanted, fetch).run()
+    fetched = _Fetching(sync, span, ImportStep.STREAMS, wanted, fetch).run()
     return replace(fetched, stored=fetched.stored + len(by_hand))
 
 
@@ -178,7 +179,7 @@ def _store_detail(sync: Sync, athlete_id: int, activity: int, listed_digest: str
             told = digest(body) if edited_since_listed(connection, body) else listed_digest  # noqa: B023  called at once
             payload = Payload(activity, athlete_id, body, told)  # noqa: B023  called at once
             stored = activity_store.store_detail(connection, rows, payload, asked_at)  # noqa: B023  called at once
-            quarantine.take_back(connection, quarantine.DETAIL, [activity])
+            quarantine.take_back(connection, ImportStep.DETAIL, [activity])
             return stored
 
         # The answer has cost a request: a database that is away for a moment must not lose it.
@@ -202,7 +203,7 @@ def _keep_streams(connection: Connection, row: JsonObject, recording: Recording 
     """Store streams of a recording; False if the activity has become another one meanwhile."""
     activity = row["activity_id"]
     if stream_store.store_streams(connection, row, asked_at, of=recording):
-        quarantine.take_back(connection, quarantine.STREAMS, [activity])
+        quarantine.take_back(connection, ImportStep.STREAMS, [activity])
         return True
     # Otherwise newer ones are stored, or the activity is gone.
     return recording == activity_store.recording_of(connection, activity)
@@ -218,7 +219,7 @@ class _Fetching(Generic[Entry]):
 
     sync: Sync
     span: Span
-    step: str
+    step: ImportStep
     wanted: Callable[..., list[Entry]]
     fetch: Callable[[Entry], None]
 

@@ -13,7 +13,8 @@ from strava_pipeline.sync.webhook import Effect
 from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.athletes.erasure import erase_athlete, lock_events
 from strava_pipeline.warehouse.inbox.claims import Claim, finish, prove
-from strava_pipeline.warehouse.schema.ops_tables import ACTIVE, users
+from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens.token_store import patient_transaction
 
 WITHDRAWN = "withdrawn at Strava"
@@ -48,7 +49,7 @@ def _dead_generation(sync: Sync, athlete_id: int) -> int | None:
         return None
     except NeedsReauthorization as error:
         state, generation = _grant(sync.engine, athlete_id)
-        if state == ACTIVE:
+        if state == GrantState.ACTIVE:
             # The token was refused, but a refresh was not: that proves nothing yet.
             raise RetriableStravaError(str(error), status=error.status, fault=error.fault) from error
         return generation

@@ -17,13 +17,13 @@ from sqlalchemy import Connection, and_, case, func, select
 from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import activity_id, digest
 from strava_pipeline.sync.backfill import Sync
-from strava_pipeline.warehouse.activities.activity_store import DETAIL, SUMMARY, in_span
+from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.inbox.events import NewEvent, add_events
-from strava_pipeline.warehouse.schema.ops_tables import ACTIVE, payloads, users
+from strava_pipeline.warehouse.schema.ops_tables import payloads, users
 from strava_pipeline.warehouse.schema.tables import activities
+from strava_pipeline.warehouse.states import EventSource, GrantState, PayloadKind
 
-SOURCE = "reconcile"
 LOOK_BACK = timedelta(days=7)
 # A ride uploaded in Auckland this minute may start ahead of our clock.
 LOOK_AHEAD = timedelta(days=1)
@@ -44,7 +44,9 @@ class Difference:
 def active_athletes(connection: Connection) -> list[int]:
     """Whose activities can be listed."""
     return list(
-        connection.execute(select(users.c.athlete_id).where(users.c.state == ACTIVE).order_by(users.c.athlete_id))
+        connection.execute(
+            select(users.c.athlete_id).where(users.c.state == GrantState.ACTIVE).order_by(users.c.athlete_id)
+        )
         .scalars()
         .all()
     )
@@ -87,8 +89,8 @@ def find_differences(
             known.label("known"),
             in_span(span).label("within"),
         )
-        .outerjoin(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == SUMMARY))
-        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == DETAIL))
+        .outerjoin(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
+        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))
         .where(in_span(span) | activities.c.id.in_(listed))
     ).all()
     stored = {row.id for row in rows}
@@ -104,7 +106,7 @@ def find_differences(
 
 
 def _event(difference: Difference, athlete_id: int, subscription_id: int, asked_at: datetime) -> NewEvent:
-    marks = (SOURCE, athlete_id, difference.activity_id, difference.aspect_type, difference.mark)
+    marks = (EventSource.RECONCILE.value, athlete_id, difference.activity_id, difference.aspect_type, difference.mark)
     return NewEvent(
         event_key=hashlib.sha256(repr(marks).encode()).hexdigest(),
         subscription_id=subscription_id,
@@ -115,5 +117,5 @@ def _event(difference: Difference, athlete_id: int, subscription_id: int, asked_
         event_time=asked_at,
         updates={},
         signed=False,
-        source=SOURCE,
+        source=EventSource.RECONCILE,
     )

@@ -15,12 +15,13 @@ from sqlalchemy import Connection, Engine, func, or_, select, update
 
 from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.strava.mapping.activity import COUNTERS, DetailRows, detail_rows, summary_row
-from strava_pipeline.warehouse.activities.activity_store import DETAIL, SUMMARIZED, SUMMARY, store_parts
+from strava_pipeline.warehouse.activities.activity_store import SUMMARIZED, store_parts
 from strava_pipeline.warehouse.bulk import upsert
 from strava_pipeline.warehouse.engine import repeated
 from strava_pipeline.warehouse.schema.columns import among
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
+from strava_pipeline.warehouse.states import PayloadKind
 
 BATCH = 200
 Row = dict[str, Any]
@@ -53,7 +54,7 @@ class _Answers:
         if self.detail is None:
             return (self.summary or {}) | {"resource_state": SUMMARIZED}
         detail = self.detail[0].activity
-        if self.summary is None or self.newest == DETAIL:
+        if self.summary is None or self.newest == PayloadKind.DETAIL:
             return (self.summary or {}) | detail
         if self.same_digest:
             return detail | {name: self.summary[name] for name in COUNTERS}
@@ -133,7 +134,7 @@ def _map(stored: Sequence[Any]) -> tuple[dict[int, _Answers], dict[int, str]]:
 
 
 def _mapped(payload_by_kind: Mapping[str, Any]) -> _Answers:
-    summary, detail = payload_by_kind.get(SUMMARY), payload_by_kind.get(DETAIL)
+    summary, detail = payload_by_kind.get(PayloadKind.SUMMARY), payload_by_kind.get(PayloadKind.DETAIL)
     return _Answers(
         summary=None if summary is None else summary_row(summary["athlete_id"], summary["body"]),
         detail=None if detail is None else (detail_rows(detail["athlete_id"], detail["body"]), detail["fetched_at"]),

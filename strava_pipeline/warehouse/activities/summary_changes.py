@@ -8,11 +8,12 @@ from sqlalchemy import Connection, RowMapping, and_, select
 
 from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.strava.mapping.activity import summary_row
-from strava_pipeline.warehouse.activities.activity_store import DETAIL, SUMMARY, Payload, Row
+from strava_pipeline.warehouse.activities.activity_store import Payload, Row
 from strava_pipeline.warehouse.engine import plan_for_now
 from strava_pipeline.warehouse.schema.columns import among
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
+from strava_pipeline.warehouse.states import PayloadKind
 
 # An activity that is given another title and then its old one leaves no trace in two listings.
 TOLD_ALIKE = ("name", "sport_type", "start_date", "elapsed_time", "gear_id", "trainer", "commute", "private")
@@ -28,8 +29,8 @@ def news(connection: Connection, listed: Mapping[int, tuple[Row, Payload]]) -> d
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
     known = connection.execute(
         select(summary.c.body, detail.c.digest, activities)
-        .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == SUMMARY))
-        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == DETAIL))
+        .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
+        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))
         .where(among(activities.c.id, listed))
     )
     found = dict(listed)
@@ -49,7 +50,7 @@ def edited_since_listed(connection: Connection, body: Row) -> bool:
     Only what Strava tells alike in both: a length, for one, may differ without an edit. So the detail of a length
     that was corrected, and set back before the next listing, stays until the activity changes again.
     """
-    query = select(payloads.c.body).where(payloads.c.activity_id == body["id"], payloads.c.kind == SUMMARY)
+    query = select(payloads.c.body).where(payloads.c.activity_id == body["id"], payloads.c.kind == PayloadKind.SUMMARY)
     listed = connection.execute(query).scalar()
     return listed is not None and any(listed.get(name) != body.get(name) for name in TOLD_ALIKE)
 

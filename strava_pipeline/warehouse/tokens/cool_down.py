@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, update
 
 from strava_pipeline.errors import NeedsReauthorization, QuotaExhausted, RetriableStravaError, StravaError
-from strava_pipeline.warehouse.schema.ops_tables import NEEDS_REAUTH, users
+from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens.token_audit import audit
 
 # After a failed refresh, so that a storm of 401s makes one call.
@@ -20,7 +21,7 @@ FRESH = timedelta(seconds=60)
 def note_failure(connection: Connection, athlete_id: int, error: StravaError) -> None:
     """Audit a failed refresh. Only a dead grant changes the state; anything else opens a cool-down."""
     audit(connection, athlete_id, "refresh", "failed", str(error))
-    after: dict[str, Any] = {"state": NEEDS_REAUTH}
+    after: dict[str, Any] = {"state": GrantState.NEEDS_REAUTH}
     if not isinstance(error, NeedsReauthorization):
         until: Any = func.clock_timestamp() + COOL_DOWN
         if isinstance(error, QuotaExhausted):

@@ -35,7 +35,8 @@ from sqlalchemy.types import Text
 
 from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.warehouse.engine import autocommit
-from strava_pipeline.warehouse.schema.ops_tables import REVOKED, token_journal, users
+from strava_pipeline.warehouse.schema.ops_tables import token_journal, users
+from strava_pipeline.warehouse.states import GrantState
 
 # How long an answer is held in memory while the database is away: there is no other place for it.
 KEEP_TRYING_SECONDS = 60.0
@@ -101,7 +102,7 @@ class Attempt:
                         cast(envelopes.strava_refresh_token, Text),
                         cast(envelopes.strava_token_expires_at, TIMESTAMP(timezone=True)),
                     )
-                    .where(users.c.athlete_id == self.athlete_id, users.c.state != REVOKED)
+                    .where(users.c.athlete_id == self.athlete_id, users.c.state != GrantState.REVOKED)
                     .with_for_update(read=True, of=users),
                 )
             )

@@ -21,7 +21,8 @@ from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox.events import unpark
 from strava_pipeline.warehouse.mail.consent import give_address
-from strava_pipeline.warehouse.schema.ops_tables import ACTIVE, NEEDS_REAUTH, REVOKED, invites, users
+from strava_pipeline.warehouse.schema.ops_tables import invites, users
+from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens import token_journal
 from strava_pipeline.warehouse.tokens.cool_down import note_failure, refuse_while_cooling_down, refuse_while_fresh
 from strava_pipeline.warehouse.tokens.token_audit import audit
@@ -49,7 +50,7 @@ class PostgresTokenStore:
         """
         with autocommit(self.engine) as connection:
             row = _row(connection, athlete_id)
-            waiting = row.state == NEEDS_REAUTH and self._waiting_answer(connection, row)
+            waiting = row.state == GrantState.NEEDS_REAUTH and self._waiting_answer(connection, row)
         if waiting:
             # The answer to a refresh came after all, from a process that had been taken for dead.
             with self._locked(athlete_id) as (_, row):
@@ -121,11 +122,11 @@ class PostgresTokenStore:
         with patient_transaction(self.engine) as connection:
             connection.execute(
                 insert_or_update(users)
-                .values(athlete_id=athlete_id, scopes=[], state=NEEDS_REAUTH, generation=0)
+                .values(athlete_id=athlete_id, scopes=[], state=GrantState.NEEDS_REAUTH, generation=0)
                 .on_conflict_do_nothing()
             )
             row = _row(connection, athlete_id, lock=True)
-            if row.state == REVOKED and link is not None and _has_come_by(connection, link, athlete_id):
+            if row.state == GrantState.REVOKED and link is not None and _has_come_by(connection, link, athlete_id):
                 raise HasLeft(f"athlete {athlete_id} was disconnected, and the link they had used brings them not back")
             self._store(
                 connection,
@@ -189,7 +190,7 @@ class PostgresTokenStore:
 
     def _adopted(self, connection: Connection, row: Row[Any]) -> Row[Any] | None:
         """The row with the answer that waits for it; ``None`` if none does, or all tokens were erased."""
-        answer = None if row.state == REVOKED else self._waiting_answer(connection, row)
+        answer = None if row.state == GrantState.REVOKED else self._waiting_answer(connection, row)
         if answer is None:
             return None
         for column in (ACCESS, REFRESH):
@@ -202,7 +203,7 @@ class PostgresTokenStore:
 
     def _open(self, row: Row[Any], column: str) -> Secret:
         envelope = getattr(row, column)
-        if row.state != ACTIVE or envelope is None:
+        if row.state != GrantState.ACTIVE or envelope is None:
             raise NeedsReauthorization(f"athlete {row.athlete_id} is {row.state}: connect the athlete again")
         return self.keyring.decrypt(envelope, Place(row.athlete_id, column, row.generation))
 
@@ -219,7 +220,7 @@ class PostgresTokenStore:
         return _change(
             connection,
             row,
-            state=ACTIVE,
+            state=GrantState.ACTIVE,
             generation=row.generation + 1,
             refresh_not_before=None,
             **asdict(envelopes),
@@ -251,17 +252,17 @@ def erase_tokens(connection: Connection, athlete_id: int) -> bool:
         raise _unknown(athlete_id)
     row = _row(connection, athlete_id, lock=True)
     token_journal.forget_all(connection, athlete_id)
-    if row.state == REVOKED:
+    if row.state == GrantState.REVOKED:
         return False
     nothing = {ACCESS: None, REFRESH: None, "strava_token_expires_at": None, "refresh_not_before": None}
-    _change(connection, row, state=REVOKED, generation=row.generation + 1, scopes=[], **nothing)
+    _change(connection, row, state=GrantState.REVOKED, generation=row.generation + 1, scopes=[], **nothing)
     audit(connection, athlete_id, "revoke", "ok")
     return True
 
 
 def active_athletes(connection: Connection) -> list[int]:
     """Ids of everybody whose tokens are good as far as we know, in order."""
-    query = select(users.c.athlete_id).where(users.c.state == ACTIVE).order_by(users.c.athlete_id)
+    query = select(users.c.athlete_id).where(users.c.state == GrantState.ACTIVE).order_by(users.c.athlete_id)
     return list(connection.execute(query).scalars())
 
 

@@ -14,7 +14,7 @@ from strava_pipeline.strava.mapping.activity import detail_rows, digest, summary
 from strava_pipeline.strava.mapping.streams import stream_row
 from strava_pipeline.warehouse.activities import activity_store as store
 from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES, Payload
-from strava_pipeline.warehouse.activities.quarantine import DETAIL, note_put_aside
+from strava_pipeline.warehouse.activities.quarantine import note_put_aside
 from strava_pipeline.warehouse.activities.stream_store import store_streams, streams_of
 from strava_pipeline.warehouse.analysis.analyses import not_analysed, store_analysis
 from strava_pipeline.warehouse.schema import analysis_tables
@@ -22,6 +22,7 @@ from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.schema.ops_tables import payloads, tombstones
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams, laps, metadata
+from strava_pipeline.warehouse.states import ImportStep
 from strava_pipeline_tests.strava_stand_in import RIDER, activity_body, stream_body
 
 NUMBERED: list[dict[str, Any]] = [{"number": 1}]
@@ -174,7 +175,7 @@ def test_everything_that_hangs_on_an_activity_is_deleted_with_it(engine: Engine)
     store_whole(engine, activity_body(1, on(1)))
     store_whole(engine, activity_body(2, on(2)))
     with engine.begin() as connection:
-        note_put_aside(connection, JUNE, DETAIL, {1: "odd", 2: "odd"})
+        note_put_aside(connection, JUNE, ImportStep.DETAIL, {1: "odd", 2: "odd"})
     # That it is gone, and that its mail was sent, is remembered for a while.
     outliving = {tombstones, notifications}
     hanging = [table for table in metadata.tables.values() if "activity_id" in table.c and table not in outliving]
