@@ -17,7 +17,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from typing import Any
 
-from sqlalchemy import Engine, Row
+from sqlalchemy import Engine
 
 from strava_pipeline.analysis.track import track_from_streams
 from strava_pipeline.errors import ConfigurationError, MailDelayed, MailRefused
@@ -33,7 +33,8 @@ from strava_pipeline.notifications.summary import summarize
 from strava_pipeline.settings import Settings
 from strava_pipeline.sync.training_load import update_training_load
 from strava_pipeline.warehouse.activities.stream_store import streams_of
-from strava_pipeline.warehouse.analysis.ride_facts import RideFacts, local_day, ride_facts
+from strava_pipeline.warehouse.analysis.ride_facts import RideFacts, ride_facts
+from strava_pipeline.warehouse.analysis.ride_parts import Ride
 from strava_pipeline.warehouse.mail import mail_queue
 from strava_pipeline.warehouse.mail.confirmation_limits import Ask, why_not_ask
 from strava_pipeline.warehouse.mail.consent import Consent, address_of, consent_of
@@ -199,7 +200,7 @@ def _facts(engine: Engine, claimed: Claimed, activity_id: int) -> tuple[RideFact
         raise _NotWanted("the activity is gone")
     if _ended_at(facts.activity) < claimed.claimed_at - mail_queue.WORTH_SENDING[MailKind.RIDE_SUMMARY]:
         raise _NotWanted("the activity ended more than a day ago")
-    update_training_load(engine, claimed.athlete_id, local_day(facts.activity))
+    update_training_load(engine, claimed.athlete_id, facts.activity.local_day)
     with engine.connect() as connection:
         facts = ride_facts(connection, activity_id)
         streams = streams_of(connection, activity_id)
@@ -208,6 +209,5 @@ def _facts(engine: Engine, claimed: Claimed, activity_id: int) -> tuple[RideFact
     return facts, streams
 
 
-def _ended_at(activity: Row[Any]) -> datetime:
-    start: datetime = activity.start_date
-    return start + timedelta(seconds=activity.elapsed_time or 0)
+def _ended_at(activity: Ride) -> datetime:
+    return activity.start_date + timedelta(seconds=activity.elapsed_time or 0)
