@@ -105,7 +105,7 @@ def forget(athlete_id: int, keep_data: bool, yes: bool) -> None:
     from strava_pipeline.defs.partitions import unregister_athlete
     from strava_pipeline.sync.disconnect import disconnect
     from strava_pipeline.warehouse.access.operator_audit import Actor
-    from strava_pipeline.warehouse.athletes.erasure import partition_removed
+    from strava_pipeline.warehouse.athletes.dagster_tasks import partition_removed
     from strava_pipeline.warehouse.lake import forget_athlete_points, lake_url
     from strava_pipeline.warehouse.migrate import open_warehouse
 

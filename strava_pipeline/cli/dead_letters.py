@@ -70,7 +70,7 @@ def dead_letters() -> None:
 def list_letters(error_class: ErrorClass | None, older_than: timedelta | None, form: str) -> None:
     """List dead letters, oldest first."""
     from strava_pipeline.warehouse.inbox import dead_letters
-    from strava_pipeline.warehouse.inbox.events import waiting_events
+    from strava_pipeline.warehouse.inbox.overview import waiting_events
 
     with _warehouse() as connection:
         found = dead_letters.find_dead_letters(connection, dead_letters.Selection(None, error_class, older_than))

@@ -222,6 +222,13 @@ def without_streams(connection: Connection, span: Span, *, only: int | None = No
     return [(row[0], row[1]) for row in connection.execute(query)]
 
 
+def owner_of(connection: Connection, activity_id: int) -> int | None:
+    """Return the id of the athlete whose stored activity this is; ``None`` if it is not stored."""
+    return connection.execute(
+        select(activities.c.athlete_id).where(activities.c.id == activity_id)
+    ).scalar_one_or_none()
+
+
 def start_of(connection: Connection, athlete_id: int, activity_id: int) -> datetime | None:
     """When a stored activity of this athlete starts (UTC)."""
     return connection.execute(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, and_, select
+from sqlalchemy import Connection, RowMapping, and_, case, func, or_, select
 
 from strava_pipeline.errors import RejectedRequest
+from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import summary_row
-from strava_pipeline.warehouse.activities.activity_store import Payload, Row
+from strava_pipeline.warehouse.activities.activity_store import Payload, Row, in_span
 from strava_pipeline.warehouse.engine import plan_for_now
 from strava_pipeline.warehouse.schema.columns import among
 from strava_pipeline.warehouse.schema.ops_tables import payloads
@@ -42,6 +45,32 @@ def news(connection: Connection, listed: Mapping[int, tuple[Row, Payload]]) -> d
         elif stored["digest"] == payload.digest:
             found[payload.activity_id] = _merged(row, stored["body"], stored), payload
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """A stored activity: when it was asked for (UTC), and the digest by which a listing is compared with it."""
+
+    activity_id: int
+    fetched_at: datetime
+    digest: str | None
+
+
+def stored_versions(connection: Connection, span: Span, listed: Collection[int]) -> list[StoredVersion]:
+    """Return what is stored of a span, and of the ``listed`` ids wherever they start."""
+    summary, detail = payloads.alias("summary"), payloads.alias("detail")
+    # An edit whose webhook came is in the detail alone; once it is taken back the listing is as it was before.
+    known = case(
+        (detail.c.fetched_at >= summary.c.fetched_at, detail.c.digest),
+        else_=func.coalesce(summary.c.digest, detail.c.digest),
+    )
+    query = (
+        select(activities.c.id, activities.c.fetched_at, known)
+        .outerjoin(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
+        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))
+        .where(or_(in_span(span), among(activities.c.id, listed)))
+    )
+    return [StoredVersion(*row) for row in connection.execute(query)]
 
 
 def edited_since_listed(connection: Connection, body: Row) -> bool:

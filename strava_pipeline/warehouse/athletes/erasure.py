@@ -102,18 +102,6 @@ def drop_late_events(connection: Connection, athlete_id: int) -> int:
     return dropped
 
 
-def partition_removed(engine: Engine, athlete_id: int) -> None:
-    """Dagster has lost the athlete's partition; an athlete who is back keeps what is due by now."""
-    with engine.begin() as connection:
-        connection.execute(
-            update(users)
-            .where(
-                users.c.athlete_id == athlete_id, users.c.dagster_task.in_((DagsterTask.REMOVAL, DagsterTask.DEPARTURE))
-            )
-            .values(dagster_task=None)
-        )
-
-
 def _is_open(athlete_id: int) -> ColumnElement[bool]:
     return and_(webhook_events.c.owner_id == athlete_id, webhook_events.c.state.not_in(FINAL_STATES))
 

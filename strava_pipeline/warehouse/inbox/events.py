@@ -150,29 +150,3 @@ def forget_done(connection: Connection, keep: timedelta) -> int:
     """Delete events that took effect longer ago than ``keep``; returns how many. All others stay."""
     old = webhook_events.c.finished_at < func.clock_timestamp() - keep
     return connection.execute(delete(webhook_events).where(webhook_events.c.state == EventState.DONE, old)).rowcount
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """Events that wait for one thing: how many, and when the first of them goes on (UTC)."""
-
-    waiting_for: str
-    events: int
-    until: datetime
-
-
-def waiting_events(connection: Connection) -> list[Waiting]:
-    """What events wait for that are not to be worked on yet."""
-    query = (
-        select(webhook_events.c.waiting_for, func.count(), func.min(webhook_events.c.not_before))
-        .where(webhook_events.c.state == EventState.WAITING, webhook_events.c.not_before > func.clock_timestamp())
-        .group_by(webhook_events.c.waiting_for)
-        .order_by(webhook_events.c.waiting_for)
-    )
-    return [Waiting(*row) for row in connection.execute(query)]
-
-
-def inbox_by_state(connection: Connection) -> dict[EventState, int]:
-    """How many events are in each state; states without any are left out."""
-    query = select(webhook_events.c.state, func.count()).group_by(webhook_events.c.state)
-    return {EventState(state): count for state, count in connection.execute(query)}

@@ -260,12 +260,6 @@ def erase_tokens(connection: Connection, athlete_id: int) -> bool:
     return True
 
 
-def active_athletes(connection: Connection) -> list[int]:
-    """Ids of everybody whose tokens are good as far as we know, in order."""
-    query = select(users.c.athlete_id).where(users.c.state == GrantState.ACTIVE).order_by(users.c.athlete_id)
-    return list(connection.execute(query).scalars())
-
-
 def _row(connection: Connection, athlete_id: int, *, lock: bool = False) -> Row[Any]:
     """The athlete's row, and the database's time as ``moment``."""
     query = select(users, func.clock_timestamp().label("moment")).where(users.c.athlete_id == athlete_id)

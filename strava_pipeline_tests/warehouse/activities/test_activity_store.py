@@ -16,8 +16,7 @@ from strava_pipeline.warehouse.activities import activity_store as store
 from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES, Payload
 from strava_pipeline.warehouse.activities.quarantine import note_put_aside
 from strava_pipeline.warehouse.activities.stream_store import store_streams, streams_of
-from strava_pipeline.warehouse.analysis.analyses import not_analysed, store_analysis
-from strava_pipeline.warehouse.schema import analysis_tables
+from strava_pipeline.warehouse.analysis.analyses import AnalysisRows, not_analysed, store_analysis
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.schema.ops_tables import payloads, tombstones
@@ -26,16 +25,17 @@ from strava_pipeline.warehouse.states import ImportStep
 from strava_pipeline_tests.strava_stand_in import RIDER, activity_body, stream_body
 
 NUMBERED: list[dict[str, Any]] = [{"number": 1}]
-ANALYSIS_PARTS: dict[Table, list[dict[str, Any]]] = {
-    analysis_tables.climbs: NUMBERED,
-    analysis_tables.descents: NUMBERED,
-    analysis_tables.stops: NUMBERED,
-    analysis_tables.power_curve: [{"duration_s": 5}],
-    analysis_tables.distance_efforts: [{"distance_m": 400.0}],
-    analysis_tables.computed_splits: [{"unit": "metric", "split": 1}],
-    analysis_tables.zone_times: [{"kind": "power", "zone": 1}],
-    analysis_tables.route_matches: [{"route_id": 1, "reversed": False}],
-}
+ANALYSIS = AnalysisRows(
+    figures={"point_count": 4, "distance_m": 15.0},
+    climbs=NUMBERED,
+    descents=NUMBERED,
+    stops=NUMBERED,
+    power_curve=[{"duration_s": 5}],
+    distance_efforts=[{"distance_m": 400.0}],
+    computed_splits=[{"unit": "metric", "split": 1}],
+    zone_times=[{"kind": "power", "zone": 1}],
+    route_matches=[{"route_id": 1, "reversed": False}],
+)
 JUNE = Span(RIDER, datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))
 JULY = Span(RIDER, datetime(2025, 7, 1, tzinfo=UTC), datetime(2025, 8, 1, tzinfo=UTC))
 ASKED = datetime(2025, 9, 1, tzinfo=UTC)
@@ -76,7 +76,7 @@ def store_whole(engine: Engine, body: Body, asked_at: datetime = ASKED) -> bool:
         store_streams(connection, stream_row(RIDER, number, stream_body()), asked_at)
         streams = streams_of(connection, number)
         assert streams is not None
-        store_analysis(connection, streams, {"point_count": 4, "distance_m": 15.0}, ANALYSIS_PARTS)
+        store_analysis(connection, streams, ANALYSIS)
     return stored
 
 
@@ -286,7 +286,7 @@ def test_streams_and_figures_of_a_deleted_activity_are_not_stored(engine: Engine
         assert streams is not None
         store.delete_activities(connection, [1])
         assert not store_streams(connection, stream_row(RIDER, 1, stream_body()), ASKED)
-        store_analysis(connection, streams, {"point_count": 4})
+        store_analysis(connection, streams, AnalysisRows({"point_count": 4}))
     assert count(engine, activity_streams, 1) == 0
     assert count(engine, route_analyses, 1) == 0
 

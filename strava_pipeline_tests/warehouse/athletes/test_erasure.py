@@ -23,7 +23,8 @@ from strava_pipeline.sync.backfill import analyse_span, import_details, import_s
 from strava_pipeline.sync.pacing import Pace
 from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.athletes import erasure
-from strava_pipeline.warehouse.athletes.erasure import Erased, erase_athlete, forget_athlete, partition_removed
+from strava_pipeline.warehouse.athletes.dagster_tasks import partition_removed
+from strava_pipeline.warehouse.athletes.erasure import Erased, erase_athlete, forget_athlete
 from strava_pipeline.warehouse.bulk import upsert
 from strava_pipeline.warehouse.inbox.events import NewEvent, Stored, store_event
 from strava_pipeline.warehouse.schema import tables

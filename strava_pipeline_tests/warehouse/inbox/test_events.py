@@ -18,10 +18,10 @@ from strava_pipeline.warehouse.inbox.events import (
     Stored,
     add_events,
     forget_done,
-    inbox_by_state,
     store_event,
     unpark,
 )
+from strava_pipeline.warehouse.inbox.overview import inbox_by_state
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.states import EventSource
 from strava_pipeline_tests.inbox import an_event, change, claim_one, connect_riders, row, rows, states, store
