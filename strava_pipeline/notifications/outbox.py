@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
-from typing import Any
 
 from sqlalchemy import Engine
 
@@ -32,7 +31,7 @@ from strava_pipeline.notifications.smtp import MailServer, parse_smtp_url, send
 from strava_pipeline.notifications.summary import summarize
 from strava_pipeline.settings import Settings
 from strava_pipeline.sync.training_load import update_training_load
-from strava_pipeline.warehouse.activities.stream_store import streams_of
+from strava_pipeline.warehouse.activities.stream_store import StoredStreams, streams_of
 from strava_pipeline.warehouse.analysis.ride_facts import RideFacts, ride_facts
 from strava_pipeline.warehouse.analysis.ride_parts import Ride
 from strava_pipeline.warehouse.mail import mail_queue
@@ -158,7 +157,7 @@ def _summary(engine: Engine, outbox: Outbox, claimed: Claimed, activity_id: int)
 
     facts, streams = _facts(engine, claimed, activity_id)
     summary = summarize(facts)
-    track = track_from_streams(streams) if streams is not None and streams["point_count"] else None
+    track = track_from_streams(streams) if streams is not None and streams.point_count else None
     pictures = gallery(facts, track, summary.units)
     with engine.connect() as connection:
         # Asked last: whoever unsubscribes while pictures are drawn gets no mail.
@@ -189,7 +188,7 @@ def _envelope(outbox: Outbox, claimed: Claimed, consent: Consent, name: str) -> 
     )
 
 
-def _facts(engine: Engine, claimed: Claimed, activity_id: int) -> tuple[RideFacts, dict[str, Any] | None]:
+def _facts(engine: Engine, claimed: Claimed, activity_id: int) -> tuple[RideFacts, StoredStreams | None]:
     """What the tables tell, the load of the week included. ``_NotWanted`` where no mail is to go out anyway."""
     with engine.connect() as connection:
         _, why_not = address_of(connection, claimed.athlete_id)

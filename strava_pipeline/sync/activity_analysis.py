@@ -19,7 +19,7 @@ from strava_pipeline.analysis.motion import Stop
 from strava_pipeline.analysis.route import Route
 from strava_pipeline.analysis.route_match import Signature, match
 from strava_pipeline.analysis.track import Track, track_from_streams
-from strava_pipeline.warehouse.activities.stream_store import streams_of
+from strava_pipeline.warehouse.activities.stream_store import StoredStreams, streams_of
 from strava_pipeline.warehouse.analysis.analyses import AnalysisRows, outing_of, store_analysis
 from strava_pipeline.warehouse.analysis.physiology import physiology_of
 from strava_pipeline.warehouse.analysis.route_matches import Bounds, lock_routes, routes_near
@@ -35,14 +35,14 @@ MOST_FAULTS = 100
 def analyse_stored(connection: Connection, activity_id: int) -> bool:
     """Analyse one activity's stored streams and store the results; False if it has none or is gone."""
     streams = streams_of(connection, activity_id)
-    if streams is None or not streams["point_count"]:
+    if streams is None or not streams.point_count:
         return False
     track = track_from_streams(streams)
     activity = outing_of(connection, activity_id)
     if activity is None:
         return False
     analysis = analyse(
-        track, athlete_of(connection, streams["athlete_id"], activity.day), power_measured=activity.power_measured
+        track, athlete_of(connection, streams.athlete_id, activity.day), power_measured=activity.power_measured
     )
     return store_analysis(connection, streams, _rows(connection, streams, analysis, track))
 
@@ -86,7 +86,7 @@ def _route_row(route: Route | None, track: Track) -> Row:
     }
 
 
-def _rows(connection: Connection, streams: Row, analysis: Analysis, track: Track) -> AnalysisRows:
+def _rows(connection: Connection, streams: StoredStreams, analysis: Analysis, track: Track) -> AnalysisRows:
     return AnalysisRows(
         figures=_figure_row(analysis, track),
         climbs=_numbered(analysis.climbs),
@@ -104,18 +104,18 @@ def _numbered(items: Sequence[Slope | Stop]) -> list[Row]:
     return [{"number": number} | asdict(item) for number, item in enumerate(items, start=1)]
 
 
-def _route_match(connection: Connection, streams: Row, route: Route | None) -> list[Row]:
+def _route_match(connection: Connection, streams: StoredStreams, route: Route | None) -> list[Row]:
     """The route an activity took: one of those before, or a new one."""
     if route is None or route.signature is None:
         return []
-    lock_routes(connection, streams["athlete_id"])
+    lock_routes(connection, streams.athlete_id)
     signature = route.signature
-    row: Row = {"route_id": streams["activity_id"], "reversed": False, "shared": 1.0}
+    row: Row = {"route_id": streams.activity_id, "reversed": False, "shared": 1.0}
     near = Bounds(route.south, route.north)
-    for known in routes_near(connection, streams["athlete_id"], streams["activity_id"], near, signature.length_m):
+    for known in routes_near(connection, streams.athlete_id, streams.activity_id, near, signature.length_m):
         theirs = Signature(np.stack((known.latitude, known.longitude), axis=1), known.length_m)
         found = match(signature, theirs)
-        if found is not None and (row["route_id"] == streams["activity_id"] or found.shared > row["shared"]):
+        if found is not None and (row["route_id"] == streams.activity_id or found.shared > row["shared"]):
             row = {
                 "route_id": known.route_id,
                 "reversed": found.reversed != known.reversed,

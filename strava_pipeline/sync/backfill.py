@@ -21,9 +21,10 @@ from strava_pipeline.months import Span
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.client import StravaClient
 from strava_pipeline.strava.mapping.activity import detail_rows, digest
-from strava_pipeline.strava.mapping.streams import stream_row
+from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.strava.monitor import Watch
 from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.streams import Streams
 from strava_pipeline.sync.access import open_client
 from strava_pipeline.sync.listing_buffer import Mapped, read_listing
 from strava_pipeline.sync.pacing import Pace
@@ -139,7 +140,7 @@ def import_streams(sync: Sync, span: Span) -> SpanResult:
         by_hand = [entry for entry, manual in activity_store.without_streams(connection, span) if manual]
         asked_at = now(connection)
         for entry in by_hand:
-            stream_store.store_streams(connection, stream_row(span.athlete_id, entry, {}), asked_at)
+            stream_store.store_streams(connection, map_streams(span.athlete_id, entry, {}), asked_at)
 
     def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, bool]]:
         return activity_store.without_streams(connection, span, only=only)
@@ -192,17 +193,17 @@ def _store_streams(sync: Sync, athlete_id: int, activity: int) -> None:
     for _ in range(ATTEMPTS):
         with autocommit(sync.engine) as connection:
             recording, asked_at = activity_store.recording_of(connection, activity), now(connection)
-        row = stream_row(athlete_id, activity, sync.client.get_streams(athlete_id, activity))
+        streams = map_streams(athlete_id, activity, sync.client.get_streams(athlete_id, activity))
         # As with a detail: the answer must not be lost.
-        if repeated(sync.engine, partial(_keep_streams, row=row, recording=recording, asked_at=asked_at)):
+        if repeated(sync.engine, partial(_keep_streams, streams=streams, recording=recording, asked_at=asked_at)):
             return
         log.info("activity %d was changed while its streams were fetched", activity)
 
 
-def _keep_streams(connection: Connection, row: JsonObject, recording: Recording | None, asked_at: datetime) -> bool:
+def _keep_streams(connection: Connection, streams: Streams, recording: Recording | None, asked_at: datetime) -> bool:
     """Store streams of a recording; False if the activity has become another one meanwhile."""
-    activity = row["activity_id"]
-    if stream_store.store_streams(connection, row, asked_at, of=recording):
+    activity = streams.activity_id
+    if stream_store.store_streams(connection, streams, asked_at, of=recording):
         quarantine.take_back(connection, ImportStep.STREAMS, [activity])
         return True
     # Otherwise newer ones are stored, or the activity is gone.

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError, StravaPipelineError
 from strava_pipeline.strava.mapping.activity import detail_rows, digest
-from strava_pipeline.strava.mapping.streams import stream_row
+from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.sync.backfill import Sync, asking_at
 from strava_pipeline.warehouse.activities import activity_store, announced_changes, quarantine, stream_store
 from strava_pipeline.warehouse.activities.activity_store import Payload
@@ -115,18 +115,18 @@ def _bring_samples(sync: Sync, claim: Claim) -> None:
     with sync.engine.connect() as connection:
         samples = stream_store.samples_of(connection, activity)
         recording, asked_at = activity_store.recording_of(connection, activity), now(connection)
-    row = None
+    streams = None
     if samples.missing:
-        row = stream_row(claim.owner_id, activity, {} if samples.by_hand else _streams(sync, claim))
-        if samples.expected and not row["point_count"]:
+        streams = map_streams(claim.owner_id, activity, {} if samples.by_hand else _streams(sync, claim))
+        if samples.expected and not streams.point_count:
             told = f"streams of activity {activity} of athlete {claim.owner_id}: Strava has none yet"
             raise NotThereYet(told, waiting_for=WaitingFor.STREAMS)
     with sync.engine.begin() as connection:
         prove(connection, claim.fence)
         if recording != activity_store.recording_of(connection, activity):
             raise RetriableStravaError(f"activity {activity} was changed while its streams were fetched")
-        if row is not None:
-            stream_store.store_streams(connection, row, asked_at)
+        if streams is not None:
+            stream_store.store_streams(connection, streams, asked_at)
             quarantine.take_back(connection, ImportStep.STREAMS, [activity])
         analyse_stored(connection, activity)
         announce(connection, claim.fence)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, delete, literal, or_, select
 
 from strava_pipeline.months import Span
 from strava_pipeline.warehouse.activities.activity_store import in_span
-from strava_pipeline.warehouse.activities.stream_store import keep_activity
+from strava_pipeline.warehouse.activities.stream_store import StoredStreams, keep_activity
 from strava_pipeline.warehouse.bulk import append, upsert
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.schema.analysis_tables import ANALYSIS_VERSION, PARTS, route_analyses
@@ -92,19 +92,19 @@ class AnalysisRows:
     route_matches: Sequence[Row] = ()
 
 
-def store_analysis(connection: Connection, streams: Row, rows: AnalysisRows) -> bool:
+def store_analysis(connection: Connection, streams: StoredStreams, rows: AnalysisRows) -> bool:
     """Make an activity's rows in all tables of its analysis those given, computed from ``streams``.
 
     False if the activity was deleted, or newer streams were analysed already.
     """
-    owner = {name: streams[name] for name in ("activity_id", "athlete_id")}
-    if not keep_activity(connection, streams["activity_id"]):
+    owner = {"activity_id": streams.activity_id, "athlete_id": streams.athlete_id}
+    if not keep_activity(connection, streams.activity_id):
         return False
     row = (
         rows.figures
         | owner
         | {
-            "streams_fetched_at": streams["fetched_at"],
+            "streams_fetched_at": streams.fetched_at,
             "analysed_at": now(connection),
             "analysis_version": ANALYSIS_VERSION,
         }
@@ -112,7 +112,7 @@ def store_analysis(connection: Connection, streams: Row, rows: AnalysisRows) -> 
     # Whoever else analyses it waits here for the end of this transaction.
     if not upsert(connection, route_analyses, [row], newer_by="streams_fetched_at"):
         return False
-    connection.execute(_DELETE_PARTS, {"activity_id": streams["activity_id"]})
+    connection.execute(_DELETE_PARTS, {"activity_id": streams.activity_id})
     for table in PARTS:
         append(connection, table, [owner | part for part in getattr(rows, table.name)])
     return True

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, Table, func, select, text
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import detail_rows, digest, summary_row
-from strava_pipeline.strava.mapping.streams import stream_row
+from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.warehouse.activities import activity_store as store
 from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES, Payload
 from strava_pipeline.warehouse.activities.quarantine import note_put_aside
@@ -73,7 +73,7 @@ def store_whole(engine: Engine, body: Body, asked_at: datetime = ASKED) -> bool:
     payload = Payload(number, RIDER, body, digest(body))
     with engine.begin() as connection:
         stored = store.store_detail(connection, detail_rows(RIDER, body), payload, asked_at)
-        store_streams(connection, stream_row(RIDER, number, stream_body()), asked_at)
+        store_streams(connection, map_streams(RIDER, number, stream_body()), asked_at)
         streams = streams_of(connection, number)
         assert streams is not None
         store_analysis(connection, streams, ANALYSIS)
@@ -255,28 +255,28 @@ def test_an_analysis_of_older_streams_is_wanted_anew(engine: Engine) -> None:
     store_whole(engine, activity_body(1, on(1)))
     with engine.begin() as connection:
         assert not_analysed(connection, JUNE) == []
-        store_streams(connection, stream_row(RIDER, 1, stream_body(9)), ASKED + timedelta(hours=1))
+        store_streams(connection, map_streams(RIDER, 1, stream_body(9)), ASKED + timedelta(hours=1))
         assert not_analysed(connection, JUNE) == [1]
 
 
 def test_older_streams_do_not_replace_newer_ones(engine: Engine) -> None:
     store_whole(engine, activity_body(1, on(1)))
     with engine.begin() as connection:
-        assert not store_streams(connection, stream_row(RIDER, 1, {}), ASKED - timedelta(hours=1))
+        assert not store_streams(connection, map_streams(RIDER, 1, {}), ASKED - timedelta(hours=1))
         streams = streams_of(connection, 1)
     assert streams is not None
-    assert streams["point_count"] == 4
+    assert streams.point_count == 4
 
 
 def test_unknown_streams_are_kept_beside_the_known(engine: Engine) -> None:
     store_whole(engine, activity_body(1, on(1)))
     answer = stream_body(2) | {"core_temperature": {"data": [37.1, None]}}
     with engine.begin() as connection:
-        store_streams(connection, stream_row(RIDER, 1, answer), ASKED + timedelta(hours=1))
+        store_streams(connection, map_streams(RIDER, 1, answer), ASKED + timedelta(hours=1))
         streams = streams_of(connection, 1)
     assert streams is not None
-    assert streams["other"] == {"core_temperature": [37.1, None]}
-    assert streams["latitude"] == [48.2, 48.2]
+    assert streams.other == {"core_temperature": [37.1, None]}
+    assert streams.latitude == [48.2, 48.2]
 
 
 def test_streams_and_figures_of_a_deleted_activity_are_not_stored(engine: Engine) -> None:
@@ -285,7 +285,7 @@ def test_streams_and_figures_of_a_deleted_activity_are_not_stored(engine: Engine
         streams = streams_of(connection, 1)
         assert streams is not None
         store.delete_activities(connection, [1])
-        assert not store_streams(connection, stream_row(RIDER, 1, stream_body()), ASKED)
+        assert not store_streams(connection, map_streams(RIDER, 1, stream_body()), ASKED)
         store_analysis(connection, streams, AnalysisRows({"point_count": 4}))
     assert count(engine, activity_streams, 1) == 0
     assert count(engine, route_analyses, 1) == 0
