@@ -49,7 +49,7 @@ def test_an_intent_is_there_before_strava_is_asked_and_the_answer_at_once_after(
     with engine.connect() as connection:
         answer = answer_for(connection, RIDER, 2)
         assert answer is not None
-        assert answer.strava_token_expires_at == ENDS_AT
+        assert answer.envelopes.strava_token_expires_at == ENDS_AT
         assert answer_for(connection, RIDER, 3) is None
         assert answer_for(connection, RIDER + 1, 2) is None
 
@@ -73,11 +73,11 @@ def test_the_newest_answer_comes_first(engine: Engine) -> None:
             attempt.keep(envelopes(number))
     with engine.begin() as connection:
         found = answers(connection, RIDER)
-        assert [row.strava_refresh_token[-1] for row in found] == ["4", "3", "2"]
+        assert [row.envelopes.strava_refresh_token[-1] for row in found] == ["4", "3", "2"]
         forget(connection, found[0].id)
         newest = answer_for(connection, RIDER, 2)
         assert newest is not None
-        assert newest.strava_refresh_token.endswith("3")
+        assert newest.envelopes.strava_refresh_token.endswith("3")
         forget_all(connection, RIDER)
     assert entries(engine) == []
 
