@@ -16,7 +16,7 @@ from strava_pipeline.sync.activity_analysis import ROUTE_COLUMNS, analyse_stored
 from strava_pipeline.warehouse.activities import activity_store as store
 from strava_pipeline.warehouse.activities.stream_store import store_streams
 from strava_pipeline.warehouse.analysis.analyses import not_analysed
-from strava_pipeline.warehouse.bulk import upsert
+from strava_pipeline.warehouse.bulk import store_newer
 from strava_pipeline.warehouse.schema.analysis_tables import (
     ANALYSIS_TABLES,
     descents,
@@ -57,7 +57,7 @@ def ride(*, mps: float = 8.0, back: bool = False, count: int = 1_500, north: flo
 def add(engine: Engine, number: int, streams: dict[str, Any], asked_at: datetime = START, **more: Any) -> None:
     body = activity_body(number, START + timedelta(days=number), **more)
     with engine.begin() as connection:
-        upsert(connection, activities, [summary_row(RIDER, body) | {"fetched_at": asked_at, "resource_state": 2}])
+        store_newer(connection, activities, [summary_row(RIDER, body) | {"fetched_at": asked_at, "resource_state": 2}])
         store_streams(connection, map_streams(RIDER, number, streams), asked_at)
 
 

@@ -15,8 +15,9 @@ from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import DetailRows, as_json
 from strava_pipeline.warehouse.activities.tombstones import gone_since, leave_tombstones, take_turns
 from strava_pipeline.warehouse.athletes.profiles import store_gear
-from strava_pipeline.warehouse.bulk import replace_parts, upsert
+from strava_pipeline.warehouse.bulk import replace_parts, store_changed, store_newer, store_under_lock
 from strava_pipeline.warehouse.engine import plan_for_now
+from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.analysis_tables import ANALYSIS_TABLES
 from strava_pipeline.warehouse.schema.columns import among
 from strava_pipeline.warehouse.schema.history_tables import put_aside
@@ -113,7 +114,9 @@ def replace_span(
     kept = [row for row in rows if row["id"] not in buried]
     fresh = [row | {"fetched_at": asked_at, "resource_state": SUMMARIZED} for row in kept]
     _drop_changed_recordings(connection, fresh)
-    upsert(connection, activities, fresh, newer_by="fetched_at", only_new={"resource_state"}, alone=True)
+    if fresh:
+        refuse_rows_of_revoked(connection, [span.athlete_id])
+    store_under_lock(connection, activities, fresh, keep={"resource_state"})
     listed_bodies = [payload for payload in bodies if payload.activity_id not in buried]
     store_payloads(connection, PayloadKind.SUMMARY, listed_bodies, asked_at)
     return len(gone)
@@ -141,7 +144,7 @@ def store_detail(connection: Connection, rows: DetailRows, payload: Payload, ask
         return False
     activity = rows.activity | {"fetched_at": asked_at}
     _drop_changed_recordings(connection, [activity])
-    if not upsert(connection, activities, [activity], newer_by="fetched_at"):
+    if not store_newer(connection, activities, [activity]):
         return False
     store_parts(connection, payload.activity_id, rows, asked_at)
     store_payloads(connection, PayloadKind.DETAIL, [payload], asked_at)
@@ -161,7 +164,7 @@ def store_parts(connection: Connection, activity_id: int, rows: DetailRows, aske
     replace_parts(connection, activity_id, parts)
     # Shared by all athletes: in one order, so that two transactions wait for each other on one side only.
     touched = [row | {"fetched_at": asked_at} for row in sorted(rows.segments, key=lambda row: int(row["id"]))]
-    upsert(connection, segments, touched, newer_by="fetched_at", rewrite_same=False)
+    store_changed(connection, segments, touched)
     store_gear(connection, sorted(rows.gear, key=lambda row: str(row["id"])), asked_at)
 
 
@@ -178,7 +181,7 @@ def store_payloads(connection: Connection, kind: PayloadKind, bodies: Sequence[P
         }
         for payload in bodies
     ]
-    upsert(connection, payloads, rows, newer_by="fetched_at", alone=True, checked=True)
+    store_under_lock(connection, payloads, rows)
 
 
 def delete_activities(connection: Connection, activity_ids: Collection[int]) -> None:

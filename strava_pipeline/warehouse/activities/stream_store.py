@@ -10,7 +10,7 @@ from sqlalchemy import Connection, false, func, or_, select
 
 from strava_pipeline.streams import Streams
 from strava_pipeline.warehouse.activities.activity_store import Recording, recording_of
-from strava_pipeline.warehouse.bulk import upsert
+from strava_pipeline.warehouse.bulk import store_newer
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 
 _COLUMNS = tuple(field.name for field in fields(Streams))
@@ -36,7 +36,7 @@ def store_streams(connection: Connection, streams: Streams, asked_at: datetime, 
     row = {name: getattr(streams, name) for name in _COLUMNS}
     other = None if streams.other is None else json.dumps(streams.other)
     row |= {"other": other, "fetched_at": asked_at}
-    return upsert(connection, activity_streams, [row], newer_by="fetched_at") > 0
+    return store_newer(connection, activity_streams, [row]) > 0
 
 
 def streams_of(connection: Connection, activity_id: int) -> StoredStreams | None:

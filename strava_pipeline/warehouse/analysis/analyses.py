@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, literal, or_, select
 from strava_pipeline.months import Span
 from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.activities.stream_store import StoredStreams, keep_activity
-from strava_pipeline.warehouse.bulk import append, upsert
+from strava_pipeline.warehouse.bulk import append, store_newer
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.schema.analysis_tables import ANALYSIS_VERSION, PARTS, route_analyses
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
@@ -110,7 +110,7 @@ def store_analysis(connection: Connection, streams: StoredStreams, rows: Analysi
         }
     )
     # Whoever else analyses it waits here for the end of this transaction.
-    if not upsert(connection, route_analyses, [row], newer_by="streams_fetched_at"):
+    if not store_newer(connection, route_analyses, [row]):
         return False
     connection.execute(_DELETE_PARTS, {"activity_id": streams.activity_id})
     for table in PARTS:
