@@ -21,7 +21,7 @@ from benchmarks.figure import show
 from strava_pipeline.analysis.figures import Analysis, analyse
 from strava_pipeline.analysis.geo import haversine_m
 from strava_pipeline.analysis.track import track_from_streams
-from strava_pipeline.strava.mapping.streams import stream_row
+from strava_pipeline.strava.mapping.streams import map_streams
 
 # Streams that reach this share of the activity's distance are whole.
 WHOLE = 0.98
@@ -43,7 +43,7 @@ def main() -> None:
     recordings = list(_recordings(parser.parse_args().folder))
     show("recorded activities with streams", len(recordings))
     for detail, streams in recordings:
-        _compare(detail, analyse(track_from_streams(stream_row(0, detail["id"], streams))))
+        _compare(detail, analyse(track_from_streams(map_streams(0, detail["id"], streams))))
 
 
 def _recordings(folder: Path) -> Iterator[tuple[JsonObject, JsonObject]]:

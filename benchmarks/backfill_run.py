@@ -23,13 +23,13 @@ from strava_pipeline.defs.assets.activities import activities, activity_details,
 from strava_pipeline.defs.partitions import register_athlete
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
 from strava_pipeline.settings import load_settings
-from strava_pipeline.warehouse.activities.activity_store import DETAIL
 from strava_pipeline.warehouse.engine import database_url, open_engine
 from strava_pipeline.warehouse.schema import tables
 from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.states import PayloadKind
 
 TELL_EVERY_SECONDS = 30.0
-_DETAILED = select(func.count()).select_from(payloads).where(payloads.c.kind == DETAIL)
+_DETAILED = select(func.count()).select_from(payloads).where(payloads.c.kind == PayloadKind.DETAIL)
 
 
 def main() -> None:

@@ -11,9 +11,10 @@ import pandas as pd
 from sqlalchemy import Engine, Table, text
 
 from strava_pipeline.strava.mapping.activity import digest
-from strava_pipeline.warehouse.activities.activity_store import SUMMARIZED, SUMMARY
+from strava_pipeline.warehouse.activities.activity_store import SUMMARIZED
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
+from strava_pipeline.warehouse.states import PayloadKind
 
 Bodies = Sequence[dict[str, Any]]
 
@@ -57,7 +58,7 @@ def _answers(bodies: Bodies, asked_at: datetime) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "activity_id": [body["id"] for body in bodies],
-            "kind": SUMMARY,
+            "kind": PayloadKind.SUMMARY,
             "athlete_id": [body["athlete"]["id"] for body in bodies],
             "body": [json.dumps(body) for body in bodies],
             "digest": [digest(body) for body in bodies],

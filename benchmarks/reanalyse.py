@@ -17,7 +17,7 @@ from benchmarks.database import migrated_database
 from benchmarks.figure import show
 from benchmarks.ride import made_up_ride
 from strava_pipeline.analysis.track import Samples, Track
-from strava_pipeline.strava.mapping.streams import stream_row
+from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.sync.backfill import analyse_activity
 from strava_pipeline.warehouse.activities.stream_store import store_streams
 from strava_pipeline.warehouse.engine import open_engine
@@ -75,7 +75,7 @@ def _store(engine: Engine, rides: int, points: int) -> None:
     numbers = {"rides": rides, "athletes": ATHLETES, "routes": ROUTES, "start": START}
     with engine.begin() as connection:
         connection.execute(text(COPY_ACTIVITIES.replace("(2, :rides)", "(1, :rides)")), numbers)
-        store_streams(connection, stream_row(1, 1, series), START)
+        store_streams(connection, map_streams(1, 1, series), START)
         connection.execute(text(COPY_STREAMS), numbers)
 
 

@@ -46,12 +46,13 @@ from benchmarks.processor import Cost, cost_of, server_of, server_seconds
 from benchmarks.summaries import ATHLETE, summaries
 from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import digest, summary_row
-from strava_pipeline.warehouse.activities.activity_store import SUMMARIZED, SUMMARY, Payload, replace_span
+from strava_pipeline.warehouse.activities.activity_store import SUMMARIZED, Payload, replace_span
 from strava_pipeline.warehouse.activities.summary_changes import news
 from strava_pipeline.warehouse.bulk import append, driver_of
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
+from strava_pipeline.warehouse.states import PayloadKind
 
 CHECKOUT = Path(__file__).parents[1]
 DLT = "dlt[postgres]==1.31.0"
@@ -174,7 +175,7 @@ def _payload_rows(bodies: Rows) -> Rows:
     return [
         {
             "activity_id": body["id"],
-            "kind": SUMMARY,
+            "kind": PayloadKind.SUMMARY,
             "athlete_id": ATHLETE,
             "body": json.dumps(body),
             "digest": digest(body),

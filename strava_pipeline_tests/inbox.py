@@ -14,8 +14,9 @@ from strava_pipeline.sync.backfill import Sync
 from strava_pipeline.sync.webhook import sync_activity
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox.claims import Claim, claim_objects, take_up
-from strava_pipeline.warehouse.inbox.events import LAUNCHED, NewEvent, Stored, store_events
+from strava_pipeline.warehouse.inbox.events import NewEvent, Stored, store_events
 from strava_pipeline.warehouse.schema.ops_tables import users, webhook_claims, webhook_events
+from strava_pipeline.warehouse.states import EventState
 from strava_pipeline_tests.strava_stand_in import RIDER
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -91,7 +92,7 @@ def change(engine: Engine, ids: Iterable[int] | None = None, **values: Any) -> N
 def bring_up_to_date(sync: Sync, athlete_id: int, number: int, aspect: str = "create") -> None:
     """What an event about one activity brings about; of the event itself nothing remains."""
     event = asdict(an_event(number, owner_id=athlete_id, aspect_type=aspect))
-    values = event | {"state": LAUNCHED, "fence": webhook_claims.next_value()}
+    values = event | {"state": EventState.LAUNCHED, "fence": webhook_claims.next_value()}
     with sync.engine.begin() as connection:
         fence = connection.execute(insert(webhook_events).values(values).returning(webhook_events.c.fence)).scalar_one()
     try:

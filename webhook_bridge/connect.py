@@ -39,10 +39,10 @@ from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
 from strava_pipeline.warehouse.athletes.profiles import store_athlete
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.mail.consent import consent_of
+from strava_pipeline.warehouse.states import DagsterTask
 from strava_pipeline.warehouse.tokens import oauth_states
 from strava_pipeline.warehouse.tokens.oauth_states import Began, Ended, TooManyOpen
 from webhook_bridge.current import current_engine, current_settings
-from webhook_bridge.dagster_tasks import IMPORT
 from webhook_bridge.hosts import base_url_for_strava
 from webhook_bridge.invites import USED_UP, is_invited, link_name, place_on_invite, remember, take_invite
 from webhook_bridge.operator import operator_gate, require_token
@@ -260,7 +260,9 @@ def _finish(code: str, scopes: tuple[str, ...], began: Began, actor: Actor, *, o
         return grant
 
     tokens = open_tokens(settings, engine)
-    athlete_id, grant = tokens.exchanged(exchange, scopes, email=began.email, dagster_task=IMPORT, link=link)
+    athlete_id, grant = tokens.exchanged(
+        exchange, scopes, email=began.email, dagster_task=DagsterTask.IMPORT, link=link
+    )
     with engine.begin() as connection:
         note_action(connection, actor, "connect", f"athlete {athlete_id}", detail=f"scopes {','.join(scopes)}")
         store_athlete(connection, athlete_row(grant.athlete or {}), now(connection))

@@ -10,15 +10,16 @@ import logging
 import threading
 from datetime import UTC, date, datetime
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.months import months_between
 from strava_pipeline.names import HISTORY_ASSETS, NAMES, PROFILE_ASSETS, partition_key
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.athletes.erasure import DEPARTURE, REMOVAL, drop_late_events
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.athletes.dagster_tasks import athletes_with_task, hold_task, strike_off
+from strava_pipeline.warehouse.athletes.erasure import drop_late_events
+from strava_pipeline.warehouse.states import DagsterTask
 from webhook_bridge.dagster_api import (
     DagsterServer,
     add_athlete,
@@ -31,8 +32,7 @@ from webhook_bridge.dagster_api import (
 
 log = logging.getLogger(__name__)
 
-IMPORT = "import"
-LEAVING = (REMOVAL, DEPARTURE)
+LEAVING = (DagsterTask.REMOVAL, DagsterTask.DEPARTURE)
 POLL_SECONDS = 10.0
 
 
@@ -69,9 +69,7 @@ class DagsterTasks:
     def run_once(self) -> int:
         """Do everything that is due; returns how much could be done."""
         with self._engine.connect() as connection:
-            due = (
-                connection.execute(select(users.c.athlete_id).where(users.c.dagster_task.is_not(None))).scalars().all()
-            )
+            due = athletes_with_task(connection)
         return sum(self._do(athlete_id) for athlete_id in due)
 
     def _run(self) -> None:
@@ -86,10 +84,8 @@ class DagsterTasks:
 
     def _do(self, athlete_id: int) -> bool:
         """Do one athlete's task and strike it off; False if it has to wait, or another bridge has it in hand."""
-        mine = select(users.c.dagster_task).where(users.c.athlete_id == athlete_id, users.c.dagster_task.is_not(None))
         with self._engine.begin() as connection:
-            # Held meanwhile, so that a removal and the import of whoever is back come one after the other.
-            task = connection.execute(mine.with_for_update(key_share=True, skip_locked=True)).scalar()
+            task = hold_task(connection, athlete_id)
             if task is None:
                 return False
             try:
@@ -100,17 +96,17 @@ class DagsterTasks:
                 return False
             if task in LEAVING:
                 drop_late_events(connection, athlete_id)
-            connection.execute(update(users).where(users.c.athlete_id == athlete_id).values(dagster_task=None))
+            strike_off(connection, athlete_id)
         log.info("%s of athlete %d: Dagster knows", task, athlete_id)
         return True
 
-    def _tell(self, athlete_id: int, task: str) -> None:
+    def _tell(self, athlete_id: int, task: DagsterTask) -> None:
         dagster = self._dagster
-        if task == REMOVAL:
+        if task is DagsterTask.REMOVAL:
             self._clear_lake(athlete_id)
         if task in LEAVING:
             remove_athlete(dagster, athlete_id)
-        if task == REMOVAL:
+        if task is DagsterTask.REMOVAL:
             self._delete_runs(athlete_id)
         if task in LEAVING:
             return

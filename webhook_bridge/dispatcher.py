@@ -26,8 +26,9 @@ from strava_pipeline.warehouse.inbox.claims import (
     claim_objects,
     something_is_due,
 )
-from strava_pipeline.warehouse.inbox.dead_letters import TRANSIENT, redrive_due
+from strava_pipeline.warehouse.inbox.dead_letters import redrive_due
 from strava_pipeline.warehouse.inbox.launches import end_launches, extend_launches, give_back, note_run, overdue_runs
+from strava_pipeline.warehouse.states import ErrorClass
 from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, launch_run, runs_to_come
 
 log = logging.getLogger(__name__)
@@ -137,7 +138,7 @@ class Dispatcher:
             reason = f"{claim.lost_runs} runs ended without a word while they had it: see the last one in Dagster"
             log.error("%s %d of athlete %d: %s", claim.object_type, claim.object_id, claim.owner_id, reason)
             with self._engine.begin() as connection:
-                bury(connection, claim.fence, reason, kind="RunLost", error_class=TRANSIENT)
+                bury(connection, claim.fence, reason, kind="RunLost", error_class=ErrorClass.TRANSIENT)
 
     def look_after_launches(self) -> None:
         """Runs that wait in Dagster's queue keep their claims; those that ended before they began lose them."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from flask import Blueprint, Response, current_app, jsonify
-from sqlalchemy import select
 
+from strava_pipeline.warehouse.engine import now
 from webhook_bridge.request_ids import current_request_id
 
 UNAVAILABLE = 503
@@ -24,5 +24,5 @@ def ready() -> Response | tuple[Response, int]:
     if not current_app.extensions["dispatcher_is_running"]():
         return jsonify(error="dispatcher ended", id=current_request_id()), UNAVAILABLE
     with current_app.extensions["engine"].connect() as connection:
-        connection.execute(select(1))
+        now(connection)
     return Response("ok\n", mimetype="text/plain")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from flask import Blueprint, current_app, redirect, request, session, url_for
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
@@ -18,23 +18,12 @@ from strava_pipeline.warehouse.athletes.invites import MOST_PEOPLE, Invite, livi
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.inbox import dead_letters
 from strava_pipeline.warehouse.inbox.dead_letters import DeadLetter, Selection
-from strava_pipeline.warehouse.inbox.events import (
-    DEAD,
-    DISCARDED,
-    DONE,
-    LAUNCHED,
-    PARKED,
-    RECEIVED,
-    WAITING,
-    Waiting,
-    inbox_by_state,
-    waiting_events,
-)
+from strava_pipeline.warehouse.inbox.overview import Inbox, inbox_overview
 from strava_pipeline.warehouse.progress.import_progress import ImportProgress, earliest_end, import_progress
 from strava_pipeline.warehouse.progress.job_progress import BackfillProgress, backfill_progress
 from strava_pipeline.warehouse.quota.app_status import why_inactive
 from strava_pipeline.warehouse.quota.status import QuotaStatus, quota_status
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.states import EventState, WaitingFor
 from strava_pipeline.web.operator_door import invite_proof
 from webhook_bridge.current import current_engine, current_settings
 from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, athletes_being_backfilled
@@ -48,37 +37,30 @@ ATHLETES_PER_PAGE = 25
 LAST_PAGE = 100_000
 LETTERS_SHOWN = 20
 LONGEST_REASON = 200
-STATES = (RECEIVED, LAUNCHED, WAITING, PARKED, DEAD, DONE, DISCARDED)
+STATES = (
+    EventState.RECEIVED,
+    EventState.LAUNCHED,
+    EventState.WAITING,
+    EventState.PARKED,
+    EventState.DEAD,
+    EventState.DONE,
+    EventState.DISCARDED,
+)
 # What an event waits for, as people say it.
 WAITS = {
-    "dagster": "Dagster, which did not take them",
-    "activity": "Strava to show the activity",
-    "streams": "Strava to have the samples",
-    "quota": "room within Strava's limits",
-    "app": "the app to be switched on again",
-    "strava": "Strava to answer again",
-    "database": "the database to answer in time",
-    "replay": "their turn to be tried again",
+    WaitingFor.DAGSTER: "Dagster, which did not take them",
+    WaitingFor.ACTIVITY: "Strava to show the activity",
+    WaitingFor.STREAMS: "Strava to have the samples",
+    WaitingFor.QUOTA: "room within Strava's limits",
+    WaitingFor.APP: "the app to be switched on again",
+    WaitingFor.STRAVA: "Strava to answer again",
+    WaitingFor.DATABASE: "the database to answer in time",
+    WaitingFor.REPLAY: "their turn to be tried again",
 }
-OPEN = (RECEIVED, LAUNCHED, WAITING)
 
 status = Blueprint("status", __name__, template_folder="templates")
 status.before_request(operator_gate)
 install_pages(status)
-
-
-@dataclass(frozen=True)
-class Inbox:
-    """Events by state, and what some wait for; when the last one came, and how long the oldest open one has waited."""
-
-    by_state: dict[str, int]
-    waiting: list[Waiting]
-    last_event_at: datetime | None
-    lag: timedelta | None
-
-    @property
-    def is_open(self) -> int:
-        return sum(self.by_state.get(state, 0) for state in OPEN)
 
 
 @dataclass(frozen=True)
@@ -202,23 +184,12 @@ def _look(connection: Connection, settings: Settings, number: int) -> Overview:
         earliest_end=earliest_end(connection, ceilings, progress.values()),
         # Of an athlete with several runs the one that began last.
         runs={run.athlete_id: run for run in backfill_progress(connection)},
-        inbox=_inbox(connection, moment),
+        inbox=inbox_overview(connection, moment),
         invites=living_invites(connection, invite_proof(settings)),
         letters=dead_letters.find_dead_letters(connection, limit=LETTERS_SHOWN),
         quota=quota_status(connection, ceilings, moment),
         app_is_inactive=why_inactive(connection),
     )
-
-
-def _inbox(connection: Connection, moment: datetime) -> Inbox:
-    is_open = webhook_events.c.state.in_(OPEN)
-    last, oldest = connection.execute(
-        select(
-            func.max(webhook_events.c.received_at),
-            func.min(webhook_events.c.received_at).filter(is_open),
-        )
-    ).one()
-    return Inbox(inbox_by_state(connection), waiting_events(connection), last, moment - oldest if oldest else None)
 
 
 def _people() -> int:

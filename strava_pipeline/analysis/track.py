@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from strava_pipeline.streams import Streams
+
 Samples = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Indices = NDArray[np.intp]
@@ -39,7 +41,7 @@ class Track:
         return max((len(s) for s in vars(self).values() if s is not None), default=0)
 
 
-_COLUMNS = {
+_STREAMS = {
     "time": "time",
     "distance": "distance",
     "latitude": "latitude",
@@ -55,10 +57,10 @@ _COLUMNS = {
 }
 
 
-def track_from_streams(row: dict[str, Any]) -> Track:
-    """A track from a row of ``activity_streams``; shorter series are filled up with NaN."""
-    count = row["point_count"]
-    return Track(**{field: _samples(row[column], count) for field, column in _COLUMNS.items()})
+def track_from_streams(streams: Streams) -> Track:
+    """A track from an activity's streams; shorter series are filled up with NaN."""
+    count = streams.point_count
+    return Track(**{field: _samples(getattr(streams, stream), count) for field, stream in _STREAMS.items()})
 
 
 def _samples(values: list[Any] | None, count: int) -> Samples | None:

@@ -9,6 +9,7 @@ import click
 
 from strava_pipeline.cli.console import add_row, new_table, print_table, say, say_json
 from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.warehouse.states import GrantState
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -104,7 +105,7 @@ def forget(athlete_id: int, keep_data: bool, yes: bool) -> None:
     from strava_pipeline.defs.partitions import unregister_athlete
     from strava_pipeline.sync.disconnect import disconnect
     from strava_pipeline.warehouse.access.operator_audit import Actor
-    from strava_pipeline.warehouse.athletes.erasure import partition_removed
+    from strava_pipeline.warehouse.athletes.dagster_tasks import partition_removed
     from strava_pipeline.warehouse.lake import forget_athlete_points, lake_url
     from strava_pipeline.warehouse.migrate import open_warehouse
 
@@ -157,7 +158,7 @@ def _as_json(status: AthleteStatus) -> dict[str, Any]:
         "athlete_id": status.athlete_id,
         "name": status.name,
         "state": status.state,
-        "missing_scopes": list(status.missing) if status.state == "active" else [],
+        "missing_scopes": list(status.missing) if status.state is GrantState.ACTIVE else [],
         "activities": status.activity_count,
         "mails": status.mails,
         "connected_at": status.connected_at.isoformat(),

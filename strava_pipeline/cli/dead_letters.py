@@ -14,6 +14,7 @@ from strava_pipeline.cli.console import add_row, new_table, print_table, say, sa
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.printable import printable
 from strava_pipeline.settings import load_settings
+from strava_pipeline.warehouse.states import ErrorClass
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -44,7 +45,11 @@ def _chosen(command: Callable[..., None]) -> Callable[..., None]:
     for decorate in (
         click.option("--older-than", type=_Age(), help="Only those that died this long ago or longer, such as 2d."),
         click.option(
-            "--class", "error_class", type=click.Choice(["transient", "permanent"]), help="Only those of this class."
+            "--class",
+            "error_class",
+            type=click.Choice([each.value for each in ErrorClass]),
+            callback=lambda _context, _option, given: None if given is None else ErrorClass(given),
+            help="Only those of this class.",
         ),
     ):
         command = decorate(command)
@@ -62,10 +67,10 @@ def dead_letters() -> None:
     "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True,
     help="How to print it.",
 )  # fmt: skip
-def list_letters(error_class: str | None, older_than: timedelta | None, form: str) -> None:
+def list_letters(error_class: ErrorClass | None, older_than: timedelta | None, form: str) -> None:
     """List dead letters, oldest first."""
     from strava_pipeline.warehouse.inbox import dead_letters
-    from strava_pipeline.warehouse.inbox.events import waiting_events
+    from strava_pipeline.warehouse.inbox.overview import waiting_events
 
     with _warehouse() as connection:
         found = dead_letters.find_dead_letters(connection, dead_letters.Selection(None, error_class, older_than))
@@ -100,7 +105,7 @@ def show(event_id: int) -> None:
 @click.option("--all", "everything", is_flag=True, help="Every dead letter.")
 @click.option("--yes", is_flag=True, help="Do not ask, however many there are.")
 def replay(
-    ids: tuple[int, ...], error_class: str | None, older_than: timedelta | None, everything: bool, yes: bool
+    ids: tuple[int, ...], error_class: ErrorClass | None, older_than: timedelta | None, everything: bool, yes: bool
 ) -> None:
     """Put dead letters back into the inbox; they are worked on at once."""
     from strava_pipeline.warehouse.inbox import dead_letters
@@ -119,7 +124,7 @@ def replay(
 @click.option("--yes", is_flag=True, help="Do not ask, however many there are.")
 def discard(
     ids: tuple[int, ...],
-    error_class: str | None,
+    error_class: ErrorClass | None,
     older_than: timedelta | None,
     everything: bool,
     because: str,
@@ -151,7 +156,7 @@ def _warehouse() -> Iterator[Connection]:
 
 
 def _selection(
-    ids: tuple[int, ...], error_class: str | None, older_than: timedelta | None, *, everything: bool
+    ids: tuple[int, ...], error_class: ErrorClass | None, older_than: timedelta | None, *, everything: bool
 ) -> Selection:
     from strava_pipeline.warehouse.inbox.dead_letters import Selection
 

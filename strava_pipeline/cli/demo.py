@@ -231,10 +231,8 @@ def _is_idle(instance: DagsterInstance) -> bool:
 
 def _new_ride(running: Demo, athlete_id: int) -> NewRide:
     """Let the mock record a ride and deliver its signed webhook; wait for the analysed row."""
-    from sqlalchemy import select
-
     from strava_pipeline.cli.callback import local_callback
-    from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
+    from strava_pipeline.warehouse.analysis.analyses import analysed_at
 
     callback = local_callback(running.settings)
     requests.put(
@@ -250,12 +248,11 @@ def _new_ride(running: Demo, athlete_id: int) -> NewRide:
     activity_id: int = added.json()["id"]
     running.say(f"the mock delivers a signed webhook for the new ride {activity_id}")
 
-    def analysed_at() -> Any:
-        query = select(route_analyses.c.analysed_at).where(route_analyses.c.activity_id == activity_id)
+    def found_analysed() -> datetime | None:
         with running.engine.connect() as connection:
-            return connection.execute(query).scalar()
+            return analysed_at(connection, activity_id)
 
-    found: datetime = _wait(analysed_at, RIDE_SECONDS, "the analysis of the new ride")
+    found: datetime = _wait(found_analysed, RIDE_SECONDS, "the analysis of the new ride")
     return NewRide(activity_id, (found - sent_at).total_seconds())
 
 

@@ -111,7 +111,7 @@ def _tokens(settings: Settings) -> str:
     """Whether the keys are the right ones, and every stored token opens with them."""
     from strava_pipeline.sync.access import open_tokens
     from strava_pipeline.warehouse.migrate import open_warehouse
-    from strava_pipeline.warehouse.tokens.token_store import active_athletes
+    from strava_pipeline.warehouse.tokens.grants import active_athletes
 
     with open_warehouse(settings) as engine:
         store = open_tokens(settings, engine)

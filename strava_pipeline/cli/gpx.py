@@ -34,12 +34,10 @@ def export_gpx(activity_id: int, athlete_id: int | None) -> None:
 
 def _owner(engine: Engine, activity_id: int) -> int:
     """Whose stored activity this is."""
-    from sqlalchemy import select
-
-    from strava_pipeline.warehouse.schema.tables import activities
+    from strava_pipeline.warehouse.activities.activity_store import owner_of
 
     with engine.connect() as connection:
-        owner = connection.scalar(select(activities.c.athlete_id).where(activities.c.id == activity_id))
+        owner = owner_of(connection, activity_id)
     if owner is None:
         raise ConfigurationError(f"activity {activity_id} is not in the tables: say whose it is with --athlete")
-    return int(owner)
+    return owner

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
-from sqlalchemy import Table
 
 from strava_pipeline.defs.markdown import listing
 from strava_pipeline.errors import DatabaseAway, QuotaExhausted, RetriableStravaError, StravaPipelineError
@@ -14,6 +13,7 @@ from strava_pipeline.months import Span, covering
 from strava_pipeline.names import NAMES
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.backfill import SpanResult
+from strava_pipeline.warehouse.declared_columns import columns_of
 
 MAX_RETRIES = 3
 # What is computed from stored rows asks Strava for nothing.
@@ -103,19 +103,19 @@ def span_metadata(result: SpanResult) -> dict[str, Any]:
     return metadata
 
 
-def table_metadata(table: Table, lineage: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-    """Name and columns of an asset's table, from the same comments that the database holds; and their ``lineage``."""
+def table_metadata(table: str, lineage: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    """Name and columns of a table of schema ``strava``, with the comments that the database holds, and ``lineage``."""
     columns = [
         dg.TableColumn(
             name=column.name,
-            type=str(column.type).lower(),
+            type=column.type,
             description=column.comment,
-            constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
+            constraints=dg.TableColumnConstraints(nullable=column.nullable),
         )
-        for column in table.columns
+        for column in columns_of(table).values()
     ]
     return {
-        "dagster/table_name": f"{table.schema}.{table.name}",
+        "dagster/table_name": f"strava.{table}",
         "dagster/column_schema": dg.TableSchema(columns=columns),
         **(lineage or {}),
     }

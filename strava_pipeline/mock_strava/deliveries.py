@@ -13,7 +13,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
 
@@ -33,17 +33,27 @@ class State(StrEnum):
     LOST = "lost"
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One post: when (epoch s), the answer's status (``None``: none in time), and how long that took (ms)."""
+
+    at: float
+    status: int | None
+    ms: float
+
+
 @dataclass
 class Delivery:
-    """One event and its attempts: when (epoch s), the answer's status (``None``: none in time), how long (ms)."""
+    """One event and the attempts to deliver it."""
 
     event: JsonObject
     url: str | None
     state: State = State.WAITING
-    attempts: list[JsonObject] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
 
     def body(self) -> JsonObject:
-        return {"event": self.event, "url": self.url, "state": self.state.value, "attempts": list(self.attempts)}
+        attempts = [asdict(attempt) for attempt in self.attempts]
+        return {"event": self.event, "url": self.url, "state": self.state.value, "attempts": attempts}
 
 
 class Deliveries:
@@ -114,7 +124,7 @@ class Deliveries:
                 self._changed.wait(wait_s)
         return None
 
-    def _post(self, session: requests.Session, delivery: Delivery) -> JsonObject:
+    def _post(self, session: requests.Session, delivery: Delivery) -> Attempt:
         body = json.dumps(delivery.event).encode()
         moment, started = self._clock(), time.monotonic()
         headers = {"Content-Type": "application/json"}
@@ -133,12 +143,12 @@ class Deliveries:
                 status = answer.status_code
         except requests.RequestException:
             pass  # no answer is an outcome; it is noted as one
-        return {"at": moment, "status": status, "ms": round((time.monotonic() - started) * 1000, 1)}
+        return Attempt(at=moment, status=status, ms=round((time.monotonic() - started) * 1000, 1))
 
-    def _note(self, delivery: Delivery, attempt: JsonObject) -> None:
+    def _note(self, delivery: Delivery, attempt: Attempt) -> None:
         with self._changed:
             delivery.attempts.append(attempt)
-            if attempt["status"] == HTTPStatus.OK:
+            if attempt.status == HTTPStatus.OK:
                 delivery.state = State.DELIVERED
             elif len(delivery.attempts) == ATTEMPTS:
                 delivery.state = State.LOST

@@ -14,9 +14,8 @@ from datetime import datetime, timedelta
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
-from typing import Any
 
-from sqlalchemy import Engine, Row
+from sqlalchemy import Engine
 
 from strava_pipeline.analysis.track import track_from_streams
 from strava_pipeline.errors import ConfigurationError, MailDelayed, MailRefused
@@ -31,13 +30,14 @@ from strava_pipeline.notifications.smtp import MailServer, parse_smtp_url, send
 from strava_pipeline.notifications.summary import summarize
 from strava_pipeline.settings import Settings
 from strava_pipeline.sync.training_load import update_training_load
-from strava_pipeline.warehouse.activities.stream_store import streams_of
-from strava_pipeline.warehouse.analysis.ride_facts import RideFacts, local_day, ride_facts
+from strava_pipeline.warehouse.activities.stream_store import StoredStreams, streams_of
+from strava_pipeline.warehouse.analysis.ride_facts import RideFacts, ride_facts
+from strava_pipeline.warehouse.analysis.ride_parts import Ride
 from strava_pipeline.warehouse.mail import mail_queue
 from strava_pipeline.warehouse.mail.confirmation_limits import Ask, why_not_ask
 from strava_pipeline.warehouse.mail.consent import Consent, address_of, consent_of
-from strava_pipeline.warehouse.mail.mail_queue import FAILED, SENT, SKIPPED, Claimed
-from strava_pipeline.warehouse.schema.notification_tables import RIDE_SUMMARY
+from strava_pipeline.warehouse.mail.mail_queue import Claimed
+from strava_pipeline.warehouse.states import MailKind, MailState
 
 # A run sends so many at most; the next one goes on.
 MOST_AT_ONCE = 50
@@ -61,7 +61,7 @@ class Outcome:
     """What became of one mail in this try: sent, failed, skipped, or pending, with the reason."""
 
     claimed: Claimed
-    state: str
+    state: MailState
     reason: str = ""
 
     def __str__(self) -> str:
@@ -103,17 +103,17 @@ def send_due(engine: Engine, settings: Settings) -> Iterator[Outcome]:
 
 
 def _send_one(engine: Engine, settings: Settings, claimed: Claimed) -> Outcome:
-    state, reason = SENT, ""
+    state, reason = MailState.SENT, ""
     try:
         outbox, mail = _written(engine, settings, claimed)
         send(outbox.server, mail, sender=outbox.sender.addr_spec, recipient=mail["To"])
     except _NotWanted as decision:
-        state, reason = SKIPPED, str(decision)
+        state, reason = MailState.SKIPPED, str(decision)
     except MailRefused as error:
-        state, reason = FAILED, str(error)
+        state, reason = MailState.FAILED, str(error)
     except (MailDelayed, ConfigurationError) as error:
         mail_queue.postpone(engine, claimed, str(error))
-        return Outcome(claimed, mail_queue.PENDING, str(error))
+        return Outcome(claimed, MailState.PENDING, str(error))
     mail_queue.settle(engine, claimed, state, reason or None)
     return Outcome(claimed, state, reason)
 
@@ -155,7 +155,7 @@ def _summary(engine: Engine, outbox: Outbox, claimed: Claimed, activity_id: int)
 
     facts, streams = _facts(engine, claimed, activity_id)
     summary = summarize(facts)
-    track = track_from_streams(streams) if streams is not None and streams["point_count"] else None
+    track = track_from_streams(streams) if streams is not None and streams.point_count else None
     pictures = gallery(facts, track, summary.units)
     with engine.connect() as connection:
         # Asked last: whoever unsubscribes while pictures are drawn gets no mail.
@@ -186,7 +186,7 @@ def _envelope(outbox: Outbox, claimed: Claimed, consent: Consent, name: str) -> 
     )
 
 
-def _facts(engine: Engine, claimed: Claimed, activity_id: int) -> tuple[RideFacts, dict[str, Any] | None]:
+def _facts(engine: Engine, claimed: Claimed, activity_id: int) -> tuple[RideFacts, StoredStreams | None]:
     """What the tables tell, the load of the week included. ``_NotWanted`` where no mail is to go out anyway."""
     with engine.connect() as connection:
         _, why_not = address_of(connection, claimed.athlete_id)
@@ -195,9 +195,9 @@ def _facts(engine: Engine, claimed: Claimed, activity_id: int) -> tuple[RideFact
         raise _NotWanted(why_not)
     if facts is None:
         raise _NotWanted("the activity is gone")
-    if _ended_at(facts.activity) < claimed.claimed_at - mail_queue.WORTH_SENDING[RIDE_SUMMARY]:
+    if _ended_at(facts.activity) < claimed.claimed_at - mail_queue.WORTH_SENDING[MailKind.RIDE_SUMMARY]:
         raise _NotWanted("the activity ended more than a day ago")
-    update_training_load(engine, claimed.athlete_id, local_day(facts.activity))
+    update_training_load(engine, claimed.athlete_id, facts.activity.local_day)
     with engine.connect() as connection:
         facts = ride_facts(connection, activity_id)
         streams = streams_of(connection, activity_id)
@@ -206,6 +206,5 @@ def _facts(engine: Engine, claimed: Claimed, activity_id: int) -> tuple[RideFact
     return facts, streams
 
 
-def _ended_at(activity: Row[Any]) -> datetime:
-    start: datetime = activity.start_date
-    return start + timedelta(seconds=activity.elapsed_time or 0)
+def _ended_at(activity: Ride) -> datetime:
+    return activity.start_date + timedelta(seconds=activity.elapsed_time or 0)

@@ -23,7 +23,7 @@ def report(engine: Engine, activity_id: int) -> str | None:
     if facts is None:
         return None
     summary = summarize(facts)
-    track = track_from_streams(streams) if streams is not None and streams["point_count"] else None
+    track = track_from_streams(streams) if streams is not None and streams.point_count else None
     light, dark = (gallery(facts, track, summary.units, theme) for theme in (LIGHT, DARK))
     return (
         templates()

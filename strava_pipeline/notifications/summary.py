@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
-
-from sqlalchemy import Row
 
 from strava_pipeline.notifications.wording import (
     ON_FOOT,
@@ -24,14 +21,15 @@ from strava_pipeline.notifications.wording import (
     watts,
 )
 from strava_pipeline.units import METRIC, Units, duration, units_of
-from strava_pipeline.warehouse.analysis.ride_facts import RideFacts, local_day
+from strava_pipeline.warehouse.analysis.ride_facts import RideFacts
+from strava_pipeline.warehouse.analysis.ride_parts import Ride, RideClimb, RouteRank
 
 ACTIVITY_URL = "https://www.strava.com/activities/{}"
 # From so many activities on, something is usual.
 USUAL_FROM = 3
 # Durations and distances that people talk about.
-POWER_DURATIONS_S = {5: "5 s", 60: "1 min", 300: "5 min", 1_200: "20 min", 3_600: "1 h"}
-RUN_DISTANCES_M = {
+POWER_DURATIONS_S: dict[float | None, str] = {5: "5 s", 60: "1 min", 300: "5 min", 1_200: "20 min", 3_600: "1 h"}
+RUN_DISTANCES_M: dict[float | None, str] = {
     1_000.0: "1 km",
     1_609.344: "1 mile",
     5_000.0: "5 km",
@@ -39,7 +37,7 @@ RUN_DISTANCES_M = {
     21_097.5: "half marathon",
     42_195.0: "marathon",
 }
-RIDE_DISTANCES_M = {10_000.0: "10 km", 20_000.0: "20 km", 30_000.0: "30 km"}
+RIDE_DISTANCES_M: dict[float | None, str] = {10_000.0: "10 km", 20_000.0: "20 km", 30_000.0: "30 km"}
 MOST_CLIMBS = 6
 LONGEST_TITLE = 80
 
@@ -140,8 +138,8 @@ def summarize(facts: RideFacts) -> Summary:
     )
 
 
-def _when(activity: Row[Any]) -> str:
-    start = activity.start_date_local or activity.start_date
+def _when(activity: Ride) -> str:
+    start = activity.local_start
     return f"{start:%A}, {start.day} {start:%B %Y}, {start:%H:%M}"
 
 
@@ -197,7 +195,7 @@ def _more_figures(facts: RideFacts, units: Units) -> Iterator[Figure]:
             yield Figure(label, written(value))
 
 
-def _climb(row: Row[Any], units: Units) -> ClimbLine:
+def _climb(row: RideClimb, units: Units) -> ClimbLine:
     return ClimbLine(
         at=units.distance(row.start_m),
         length=units.distance(row.length_m),
@@ -225,13 +223,13 @@ def _records(facts: RideFacts) -> Iterator[str]:
                 yield "Longest time in motion so far"
             case "elevation_gain_m":
                 yield "Most climbed in one activity so far"
-            case "power_w" if row.amount in POWER_DURATIONS_S:
-                yield f"Best power over {POWER_DURATIONS_S[row.amount]}: {watts(row.value)}"
-            case "elapsed_time_s" if row.amount in distances:
-                yield f"Fastest {distances[row.amount]}: {duration(row.value)}"
+            case "power_w" if over := POWER_DURATIONS_S.get(row.amount):
+                yield f"Best power over {over}: {watts(row.value)}"
+            case "elapsed_time_s" if distance := distances.get(row.amount):
+                yield f"Fastest {distance}: {duration(row.value)}"
 
 
-def _rank(row: Row[Any] | None) -> str:
+def _rank(row: RouteRank | None) -> str:
     if row is None:
         return ""
     way = "this route, in this direction" if row.reversed else "this route"
@@ -246,7 +244,7 @@ def _rank(row: Row[Any] | None) -> str:
 def _load(facts: RideFacts) -> Iterator[Figure]:
     """The week as it stands after this activity, against the week before."""
     days = {row.day: row for row in facts.days}
-    day = local_day(facts.activity)
+    day = facts.activity.local_day
     today = days.get(day)
     if today is None:
         return

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import polyline
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection
 
 from strava_pipeline.analysis.athlete import DEFAULT_HIGHEST_BPM, Athlete
 from strava_pipeline.analysis.climbs import Slope
@@ -19,11 +19,10 @@ from strava_pipeline.analysis.motion import Stop
 from strava_pipeline.analysis.route import Route
 from strava_pipeline.analysis.route_match import Signature, match
 from strava_pipeline.analysis.track import Track, track_from_streams
-from strava_pipeline.warehouse.activities.stream_store import streams_of
-from strava_pipeline.warehouse.analysis.analyses import outing_of, store_analysis
+from strava_pipeline.warehouse.activities.stream_store import StoredStreams, streams_of
+from strava_pipeline.warehouse.analysis.analyses import AnalysisRows, outing_of, store_analysis
 from strava_pipeline.warehouse.analysis.physiology import physiology_of
 from strava_pipeline.warehouse.analysis.route_matches import Bounds, lock_routes, routes_near
-from strava_pipeline.warehouse.schema import analysis_tables
 
 Row = dict[str, Any]
 ROUTE_COLUMNS = (
@@ -36,16 +35,16 @@ MOST_FAULTS = 100
 def analyse_stored(connection: Connection, activity_id: int) -> bool:
     """Analyse one activity's stored streams and store the results; False if it has none or is gone."""
     streams = streams_of(connection, activity_id)
-    if streams is None or not streams["point_count"]:
+    if streams is None or not streams.point_count:
         return False
     track = track_from_streams(streams)
     activity = outing_of(connection, activity_id)
     if activity is None:
         return False
     analysis = analyse(
-        track, athlete_of(connection, streams["athlete_id"], activity.day), power_measured=activity.power_measured
+        track, athlete_of(connection, streams.athlete_id, activity.day), power_measured=activity.power_measured
     )
-    return store_analysis(connection, streams, _figure_row(analysis, track), _parts(connection, streams, analysis))
+    return store_analysis(connection, streams, _rows(connection, streams, analysis, track))
 
 
 def athlete_of(connection: Connection, athlete_id: int, day: date) -> Athlete:
@@ -87,36 +86,36 @@ def _route_row(route: Route | None, track: Track) -> Row:
     }
 
 
-def _parts(connection: Connection, streams: Row, analysis: Analysis) -> dict[Table, list[Row]]:
-    """The rows of all other tables."""
-    return {
-        analysis_tables.climbs: _numbered(analysis.climbs),
-        analysis_tables.descents: _numbered(analysis.descents),
-        analysis_tables.stops: _numbered(analysis.stops),
-        analysis_tables.power_curve: [asdict(point) for point in analysis.curve],
-        analysis_tables.distance_efforts: [asdict(effort) for effort in analysis.distance_efforts],
-        analysis_tables.computed_splits: [asdict(split) for split in analysis.splits],
-        analysis_tables.zone_times: [asdict(zone) for zone in analysis.zone_times],
-        analysis_tables.route_matches: _route_match(connection, streams, analysis.route),
-    }
+def _rows(connection: Connection, streams: StoredStreams, analysis: Analysis, track: Track) -> AnalysisRows:
+    return AnalysisRows(
+        figures=_figure_row(analysis, track),
+        climbs=_numbered(analysis.climbs),
+        descents=_numbered(analysis.descents),
+        stops=_numbered(analysis.stops),
+        power_curve=[asdict(point) for point in analysis.curve],
+        distance_efforts=[asdict(effort) for effort in analysis.distance_efforts],
+        computed_splits=[asdict(split) for split in analysis.splits],
+        zone_times=[asdict(zone) for zone in analysis.zone_times],
+        route_matches=_route_match(connection, streams, analysis.route),
+    )
 
 
 def _numbered(items: Sequence[Slope | Stop]) -> list[Row]:
     return [{"number": number} | asdict(item) for number, item in enumerate(items, start=1)]
 
 
-def _route_match(connection: Connection, streams: Row, route: Route | None) -> list[Row]:
+def _route_match(connection: Connection, streams: StoredStreams, route: Route | None) -> list[Row]:
     """The route an activity took: one of those before, or a new one."""
     if route is None or route.signature is None:
         return []
-    lock_routes(connection, streams["athlete_id"])
+    lock_routes(connection, streams.athlete_id)
     signature = route.signature
-    row: Row = {"route_id": streams["activity_id"], "reversed": False, "shared": 1.0}
+    row: Row = {"route_id": streams.activity_id, "reversed": False, "shared": 1.0}
     near = Bounds(route.south, route.north)
-    for known in routes_near(connection, streams["athlete_id"], streams["activity_id"], near, signature.length_m):
+    for known in routes_near(connection, streams.athlete_id, streams.activity_id, near, signature.length_m):
         theirs = Signature(np.stack((known.latitude, known.longitude), axis=1), known.length_m)
         found = match(signature, theirs)
-        if found is not None and (row["route_id"] == streams["activity_id"] or found.shared > row["shared"]):
+        if found is not None and (row["route_id"] == streams.activity_id or found.shared > row["shared"]):
             row = {
                 "route_id": known.route_id,
                 "reversed": found.reversed != known.reversed,

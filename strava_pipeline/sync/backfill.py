@@ -21,9 +21,10 @@ from strava_pipeline.months import Span
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.client import StravaClient
 from strava_pipeline.strava.mapping.activity import detail_rows, digest
-from strava_pipeline.strava.mapping.streams import stream_row
+from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.strava.monitor import Watch
 from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.streams import Streams
 from strava_pipeline.sync.access import open_client
 from strava_pipeline.sync.listing_buffer import Mapped, read_listing
 from strava_pipeline.sync.pacing import Pace
@@ -34,6 +35,7 @@ from strava_pipeline.warehouse.analysis.analyses import not_analysed
 from strava_pipeline.warehouse.engine import autocommit, now, repeated
 from strava_pipeline.warehouse.retention import keep_from
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
+from strava_pipeline.warehouse.states import ImportStep
 from strava_pipeline.warehouse.work_leases import only_worker
 
 log = logging.getLogger(__name__)
@@ -107,8 +109,8 @@ def import_summaries(sync: Sync, spans: Sequence[Span], *, allow_mass_delete: bo
             allow_mass_delete=allow_mass_delete,
         )
         activity_store.note_unchanged(connection, kept.keys() - changed.keys(), asked_at)
-        quarantine.take_back(connection, quarantine.SUMMARY, list(rows))
-        quarantine.note_put_aside(connection, whole, quarantine.SUMMARY, odd)
+        quarantine.take_back(connection, ImportStep.SUMMARY, list(rows))
+        quarantine.note_put_aside(connection, whole, ImportStep.SUMMARY, odd)
         absent, unchanged = activity_store.count_absent(connection, kept, asked_at), len(kept) - len(changed)
         return SpanResult(span, len(changed), deleted=deleted, unchanged=unchanged, absent=absent, quarantined=odd)
 
@@ -129,7 +131,7 @@ def import_details(sync: Sync, span: Span) -> SpanResult:
     def fetch(entry: tuple[int, str]) -> None:
         _store_detail(sync, span.athlete_id, *entry)
 
-    return _Fetching(sync, span, quarantine.DETAIL, wanted, fetch).run()
+    return _Fetching(sync, span, ImportStep.DETAIL, wanted, fetch).run()
 
 
 def import_streams(sync: Sync, span: Span) -> SpanResult:
@@ -138,7 +140,7 @@ def import_streams(sync: Sync, span: Span) -> SpanResult:
         by_hand = [entry for entry, manual in activity_store.without_streams(connection, span) if manual]
         asked_at = now(connection)
         for entry in by_hand:
-            stream_store.store_streams(connection, stream_row(span.athlete_id, entry, {}), asked_at)
+            stream_store.store_streams(connection, map_streams(span.athlete_id, entry, {}), asked_at)
 
     def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, bool]]:
         return activity_store.without_streams(connection, span, only=only)
@@ -146,7 +148,7 @@ def import_streams(sync: Sync, span: Span) -> SpanResult:
     def fetch(entry: tuple[int, bool]) -> None:
         _store_streams(sync, span.athlete_id, entry[0])
 
-    fetched = _Fetching(sync, span, quarantine.STREAMS, wanted, fetch).run()
+    fetched = _Fetching(sync, span, ImportStep.STREAMS, wanted, fetch).run()
     return replace(fetched, stored=fetched.stored + len(by_hand))
 
 
@@ -178,7 +180,7 @@ def _store_detail(sync: Sync, athlete_id: int, activity: int, listed_digest: str
             told = digest(body) if edited_since_listed(connection, body) else listed_digest  # noqa: B023  called at once
             payload = Payload(activity, athlete_id, body, told)  # noqa: B023  called at once
             stored = activity_store.store_detail(connection, rows, payload, asked_at)  # noqa: B023  called at once
-            quarantine.take_back(connection, quarantine.DETAIL, [activity])
+            quarantine.take_back(connection, ImportStep.DETAIL, [activity])
             return stored
 
         # The answer has cost a request: a database that is away for a moment must not lose it.
@@ -191,18 +193,18 @@ def _store_streams(sync: Sync, athlete_id: int, activity: int) -> None:
     for _ in range(ATTEMPTS):
         with autocommit(sync.engine) as connection:
             recording, asked_at = activity_store.recording_of(connection, activity), now(connection)
-        row = stream_row(athlete_id, activity, sync.client.get_streams(athlete_id, activity))
+        streams = map_streams(athlete_id, activity, sync.client.get_streams(athlete_id, activity))
         # As with a detail: the answer must not be lost.
-        if repeated(sync.engine, partial(_keep_streams, row=row, recording=recording, asked_at=asked_at)):
+        if repeated(sync.engine, partial(_keep_streams, streams=streams, recording=recording, asked_at=asked_at)):
             return
         log.info("activity %d was changed while its streams were fetched", activity)
 
 
-def _keep_streams(connection: Connection, row: JsonObject, recording: Recording | None, asked_at: datetime) -> bool:
+def _keep_streams(connection: Connection, streams: Streams, recording: Recording | None, asked_at: datetime) -> bool:
     """Store streams of a recording; False if the activity has become another one meanwhile."""
-    activity = row["activity_id"]
-    if stream_store.store_streams(connection, row, asked_at, of=recording):
-        quarantine.take_back(connection, quarantine.STREAMS, [activity])
+    activity = streams.activity_id
+    if stream_store.store_streams(connection, streams, asked_at, of=recording):
+        quarantine.take_back(connection, ImportStep.STREAMS, [activity])
         return True
     # Otherwise newer ones are stored, or the activity is gone.
     return recording == activity_store.recording_of(connection, activity)
@@ -218,7 +220,7 @@ class _Fetching(Generic[Entry]):
 
     sync: Sync
     span: Span
-    step: str
+    step: ImportStep
     wanted: Callable[..., list[Entry]]
     fetch: Callable[[Entry], None]
 

@@ -5,15 +5,14 @@ Anyone can say that an athlete has gone. It is so when Strava refuses both the a
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, select
-
 from strava_pipeline.errors import NeedsReauthorization, RetriableStravaError, UnknownAthlete
 from strava_pipeline.sync.backfill import Sync
 from strava_pipeline.sync.webhook import Effect
 from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.athletes.erasure import erase_athlete, lock_events
 from strava_pipeline.warehouse.inbox.claims import Claim, finish, prove
-from strava_pipeline.warehouse.schema.ops_tables import ACTIVE, users
+from strava_pipeline.warehouse.states import GrantState
+from strava_pipeline.warehouse.tokens.grants import Grant, grant_of
 from strava_pipeline.warehouse.tokens.token_store import patient_transaction
 
 WITHDRAWN = "withdrawn at Strava"
@@ -29,9 +28,8 @@ def settle_deauthorization(sync: Sync, claim: Claim, *, keep_data: bool) -> Effe
     with patient_transaction(sync.engine) as connection:
         prove(connection, claim.fence)
         lock_events(connection, claim.owner_id)
-        stored = select(users.c.generation).where(users.c.athlete_id == claim.owner_id).with_for_update()
         # Tokens of a connection that came meanwhile have another generation, and stay.
-        erase = dead is not None and connection.execute(stored).scalar() == dead
+        erase = dead is not None and _generation(grant_of(connection, claim.owner_id, lock=True)) == dead
         finish(connection, claim.fence)
         if erase:
             erase_athlete(connection, claim.owner_id, keep_data=keep_data, actor=Actor.STRAVA, cause=WITHDRAWN)
@@ -47,16 +45,14 @@ def _dead_generation(sync: Sync, athlete_id: int) -> int | None:
     except UnknownAthlete:
         return None
     except NeedsReauthorization as error:
-        state, generation = _grant(sync.engine, athlete_id)
-        if state == ACTIVE:
+        with sync.engine.connect() as connection:
+            grant = grant_of(connection, athlete_id)
+        if grant is not None and grant.state is GrantState.ACTIVE:
             # The token was refused, but a refresh was not: that proves nothing yet.
             raise RetriableStravaError(str(error), status=error.status, fault=error.fault) from error
-        return generation
+        return _generation(grant)
     return None
 
 
-def _grant(engine: Engine, athlete_id: int) -> tuple[str, int]:
-    query = select(users.c.state, users.c.generation).where(users.c.athlete_id == athlete_id)
-    with engine.connect() as connection:
-        row = connection.execute(query).one()
-    return row.state, row.generation
+def _generation(grant: Grant | None) -> int | None:
+    return None if grant is None else grant.generation

@@ -12,18 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, case, func, select
+from sqlalchemy import Connection
 
 from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import activity_id, digest
 from strava_pipeline.sync.backfill import Sync
-from strava_pipeline.warehouse.activities.activity_store import DETAIL, SUMMARY, in_span
+from strava_pipeline.warehouse.activities.summary_changes import stored_versions
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.inbox.events import NewEvent, add_events
-from strava_pipeline.warehouse.schema.ops_tables import ACTIVE, payloads, users
-from strava_pipeline.warehouse.schema.tables import activities
+from strava_pipeline.warehouse.states import EventSource
 
-SOURCE = "reconcile"
 LOOK_BACK = timedelta(days=7)
 # A ride uploaded in Auckland this minute may start ahead of our clock.
 LOOK_AHEAD = timedelta(days=1)
@@ -39,15 +37,6 @@ class Difference:
     aspect_type: str
     activity_id: int
     mark: str
-
-
-def active_athletes(connection: Connection) -> list[int]:
-    """Whose activities can be listed."""
-    return list(
-        connection.execute(select(users.c.athlete_id).where(users.c.state == ACTIVE).order_by(users.c.athlete_id))
-        .scalars()
-        .all()
-    )
 
 
 def reconcile_athlete(sync: Sync, athlete_id: int, subscription_id: int) -> Counter[str]:
@@ -74,37 +63,22 @@ def find_differences(
     connection: Connection, span: Span, listed: Mapping[int, str], asked_at: datetime
 ) -> list[Difference]:
     """What a listing of a span (digests by id), asked for at ``asked_at``, has that the tables have not."""
-    summary, detail = payloads.alias("summary"), payloads.alias("detail")
-    # An edit whose webhook came is in the detail alone; once it is taken back the listing is as it was before.
-    known = case(
-        (detail.c.fetched_at >= summary.c.fetched_at, detail.c.digest),
-        else_=func.coalesce(summary.c.digest, detail.c.digest),
-    )
-    rows = connection.execute(
-        select(
-            activities.c.id,
-            activities.c.fetched_at,
-            known.label("known"),
-            in_span(span).label("within"),
-        )
-        .outerjoin(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == SUMMARY))
-        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == DETAIL))
-        .where(in_span(span) | activities.c.id.in_(listed))
-    ).all()
-    stored = {row.id for row in rows}
+    versions = stored_versions(connection, span, listed)
+    stored = {version.activity_id for version in versions}
     found = [Difference("create", number, mark) for number, mark in listed.items() if number not in stored]
-    for row in rows:
-        if row.fetched_at > asked_at:
+    for version in versions:
+        number = version.activity_id
+        if version.fetched_at > asked_at:
             continue  # somebody was quicker
-        if row.id not in listed:
-            found.append(Difference("delete", row.id, row.fetched_at.isoformat()))
-        elif listed[row.id] != row.known:
-            found.append(Difference("update", row.id, listed[row.id]))
+        if number not in listed:
+            found.append(Difference("delete", number, version.fetched_at.isoformat()))
+        elif listed[number] != version.digest:
+            found.append(Difference("update", number, listed[number]))
     return found
 
 
 def _event(difference: Difference, athlete_id: int, subscription_id: int, asked_at: datetime) -> NewEvent:
-    marks = (SOURCE, athlete_id, difference.activity_id, difference.aspect_type, difference.mark)
+    marks = (EventSource.RECONCILE.value, athlete_id, difference.activity_id, difference.aspect_type, difference.mark)
     return NewEvent(
         event_key=hashlib.sha256(repr(marks).encode()).hexdigest(),
         subscription_id=subscription_id,
@@ -115,5 +89,5 @@ def _event(difference: Difference, athlete_id: int, subscription_id: int, asked_
         event_time=asked_at,
         updates={},
         signed=False,
-        source=SOURCE,
+        source=EventSource.RECONCILE,
     )

@@ -11,7 +11,13 @@ import numpy as np
 from sqlalchemy import Engine
 
 from strava_pipeline.analysis.training import WEEK, training_days
-from strava_pipeline.warehouse.analysis.training_load import active_days, lock_training_load, replace_days, stored_days
+from strava_pipeline.warehouse.analysis.training_load import (
+    StoredDay,
+    active_days,
+    lock_training_load,
+    replace_days,
+    stored_days,
+)
 from strava_pipeline.warehouse.engine import now
 
 Row = dict[str, Any]
@@ -35,7 +41,7 @@ def update_training_load(engine: Engine, athlete_id: int, until: date) -> int:
         before = stored[:kept]
         rows = _computed(days[kept:], active, before) if kept < len(days) else []
         moment = now(connection)
-        first = before[-1]["day"] + timedelta(days=1) if before else None
+        first = before[-1].day + timedelta(days=1) if before else None
         replace_days(
             connection, athlete_id, first, [row | {"athlete_id": athlete_id, "computed_at": moment} for row in rows]
         )
@@ -50,23 +56,23 @@ def _days(active: dict[date, tuple[int, float]], until: date) -> list[date]:
     return [start + timedelta(days=number) for number in range((end - start).days + 1)]
 
 
-def _unchanged(days: Sequence[date], active: dict[date, tuple[int, float]], stored: Sequence[Row]) -> int:
+def _unchanged(days: Sequence[date], active: dict[date, tuple[int, float]], stored: Sequence[StoredDay]) -> int:
     """How many of the first days are stored as they are now."""
     count = 0
-    for day, row in zip(days, stored, strict=False):
+    for day, stored_day in zip(days, stored, strict=False):
         number, load = active.get(day, (0, 0.0))
-        if row["day"] != day or row["activity_count"] != number or abs(row["load"] - load) > SAME_LOAD:
+        if stored_day.day != day or stored_day.activity_count != number or abs(stored_day.load - load) > SAME_LOAD:
             break
         count += 1
     return count
 
 
-def _computed(days: Sequence[date], active: dict[date, tuple[int, float]], before: Sequence[Row]) -> list[Row]:
+def _computed(days: Sequence[date], active: dict[date, tuple[int, float]], before: Sequence[StoredDay]) -> list[Row]:
     results = training_days(
         np.array([active.get(day, (0, 0.0))[1] for day in days]),
-        fitness=before[-1]["fitness"] if before else 0.0,
-        fatigue=before[-1]["fatigue"] if before else 0.0,
-        before=np.array([row["load"] for row in before[1 - WEEK :]]),
+        fitness=before[-1].fitness if before else 0.0,
+        fatigue=before[-1].fatigue if before else 0.0,
+        before=np.array([each.load for each in before[1 - WEEK :]]),
     )
     return [
         {"day": day, "activity_count": active.get(day, (0, 0.0))[0]} | asdict(result)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError, StravaPipelineError
 from strava_pipeline.strava.mapping.activity import detail_rows, digest
-from strava_pipeline.strava.mapping.streams import stream_row
+from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.sync.backfill import Sync, asking_at
 from strava_pipeline.warehouse.activities import activity_store, announced_changes, quarantine, stream_store
 from strava_pipeline.warehouse.activities.activity_store import Payload
@@ -22,14 +22,14 @@ from strava_pipeline.warehouse.activities.announced_changes import CLOCKS_DIFFER
 from strava_pipeline.warehouse.activities.tombstones import is_buried, leave_tombstones, take_turns
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.inbox.claims import Claim, finish, prove
-from strava_pipeline.warehouse.inbox.events import FOR_ACTIVITY, FOR_STREAMS
 from strava_pipeline.warehouse.mail.mail_queue import announce
+from strava_pipeline.warehouse.states import ImportStep, WaitingFor
 
 
 class NotThereYet(StravaPipelineError):
     """Strava does not show the activity, or its streams, though it should: ``waiting_for`` says which."""
 
-    def __init__(self, message: str, *, waiting_for: str) -> None:
+    def __init__(self, message: str, *, waiting_for: WaitingFor) -> None:
         super().__init__(message)
         self.waiting_for = waiting_for
 
@@ -90,7 +90,7 @@ def _bring_detail(sync: Sync, claim: Claim, asked_at: datetime) -> datetime:
         if not activity_store.store_detail(connection, rows, payload, asked_at):
             # What is newer may be a summary, or a deletion: neither holds what this event asks for.
             raise RetriableStravaError(f"activity {claim.object_id} was changed while it was fetched")
-        quarantine.take_back(connection, quarantine.DETAIL, [claim.object_id])
+        quarantine.take_back(connection, ImportStep.DETAIL, [claim.object_id])
     found: datetime = rows.activity["start_date"]
     return found
 
@@ -112,19 +112,19 @@ def _bring_samples(sync: Sync, claim: Claim) -> None:
     with sync.engine.connect() as connection:
         samples = stream_store.samples_of(connection, activity)
         recording, asked_at = activity_store.recording_of(connection, activity), now(connection)
-    row = None
+    streams = None
     if samples.missing:
-        row = stream_row(claim.owner_id, activity, {} if samples.by_hand else _streams(sync, claim))
-        if samples.expected and not row["point_count"]:
+        streams = map_streams(claim.owner_id, activity, {} if samples.by_hand else _streams(sync, claim))
+        if samples.expected and not streams.point_count:
             told = f"streams of activity {activity} of athlete {claim.owner_id}: Strava has none yet"
-            raise NotThereYet(told, waiting_for=FOR_STREAMS)
+            raise NotThereYet(told, waiting_for=WaitingFor.STREAMS)
     with sync.engine.begin() as connection:
         prove(connection, claim.fence)
         if recording != activity_store.recording_of(connection, activity):
             raise RetriableStravaError(f"activity {activity} was changed while its streams were fetched")
-        if row is not None:
-            stream_store.store_streams(connection, row, asked_at)
-            quarantine.take_back(connection, quarantine.STREAMS, [activity])
+        if streams is not None:
+            stream_store.store_streams(connection, streams, asked_at)
+            quarantine.take_back(connection, ImportStep.STREAMS, [activity])
         analyse_stored(connection, activity)
         announce(connection, claim.fence)
         finish(connection, claim.fence)
@@ -134,7 +134,7 @@ def _streams(sync: Sync, claim: Claim) -> Any:
     try:
         return sync.client.get_streams(claim.owner_id, claim.object_id)
     except NotFound as error:
-        raise NotThereYet(str(error), waiting_for=FOR_STREAMS) from error
+        raise NotThereYet(str(error), waiting_for=WaitingFor.STREAMS) from error
 
 
 def _gone(sync: Sync, claim: Claim, asked_at: datetime, error: NotFound) -> Effect:
@@ -150,7 +150,7 @@ def _gone(sync: Sync, claim: Claim, asked_at: datetime, error: NotFound) -> Effe
         elif is_buried(connection, claim.owner_id, claim.object_id, _newest(claim) - CLOCKS_DIFFER):
             start = None
         else:
-            raise NotThereYet(str(error), waiting_for=FOR_ACTIVITY) from error
+            raise NotThereYet(str(error), waiting_for=WaitingFor.ACTIVITY) from error
         finish(connection, claim.fence)
     return Effect(start, "deleted")
 

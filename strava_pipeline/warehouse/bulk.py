@@ -25,36 +25,36 @@ from strava_pipeline.warehouse.schema.tables import athletes
 
 Row = Mapping[str, Any]
 Key = tuple[Any, ...]
+STAMPS = ("fetched_at", "streams_fetched_at")
 # Up to so many rows go as parameters: a temporary table costs the server more, and swells its catalog.
 FEW = 50
 
 
-def upsert(
-    connection: Connection,
-    table: Table,
-    rows: Sequence[Row],
-    *,
-    newer_by: str | None = None,
-    only_new: Collection[str] = (),
-    rewrite_same: bool = True,
-    alone: bool = False,
-    checked: bool = False,
-) -> int:
-    """Insert rows or update those whose key is there; returns how many were written.
+def store_newer(connection: Connection, table: Table, rows: Sequence[Row]) -> int:
+    """Insert rows, or overwrite stored ones that are not newer; returns how many were written.
 
-    All rows have the same columns; columns they lack keep what is stored, and so do the columns in
-    ``only_new``. With ``newer_by`` a stored row whose value in that column is later stays as it is.
-    Without ``rewrite_same`` so does one that would change in nothing but the column ``newer_by``.
-    ``alone``: nobody else inserts rows with these keys before the transaction ends.
-    ``checked``: this transaction has stored other rows of the same athlete before.
-    Of several rows with one key the last counts. ``NeedsReauthorization`` for rows of an athlete who has disconnected.
+    Newer by the table's stamp: the time at which Strava was asked for the row, or for what it is computed from. All
+    rows have the same columns; columns they lack keep what is stored. Of several rows with one key the last counts.
+    ``NeedsReauthorization`` for rows of an athlete who has disconnected.
     """
-    if not rows:
-        return 0
-    if not checked:
-        refuse_rows_of_revoked(connection, _owners(table, rows))
-    rule = _Rule(newer_by, frozenset(only_new), rewrite_same=rewrite_same)
-    return _write(connection, table, _by_key(table, rows), rule, alone=alone)
+    refuse_rows_of_revoked(connection, _owners(table, rows))
+    return _write(connection, table, _by_key(table, rows), _Rule(_stamp(table)))
+
+
+def store_changed(connection: Connection, table: Table, rows: Sequence[Row]) -> int:
+    """Do as :func:`store_newer`, but leave a stored row alone that would change in nothing but its stamp."""
+    refuse_rows_of_revoked(connection, _owners(table, rows))
+    return _write(connection, table, _by_key(table, rows), _Rule(_stamp(table), rewrite_same=False))
+
+
+def store_under_lock(
+    connection: Connection, table: Table, rows: Sequence[Row], *, keep: Collection[str] = frozenset()
+) -> int:
+    """Do as :func:`store_newer` for one who keeps others from inserting rows with these keys: new ones go by COPY.
+
+    Whether the athlete is connected was checked before. A stored row keeps what it has in the columns ``keep``.
+    """
+    return _write(connection, table, _by_key(table, rows), _Rule(_stamp(table), frozenset(keep)), alone=True)
 
 
 def append(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
@@ -91,15 +91,17 @@ def replace_parts(connection: Connection, activity_id: int, parts: Mapping[Table
 
 @dataclass(frozen=True)
 class _Rule:
-    """What becomes of a row whose key is there already: see :func:`upsert`."""
+    """What becomes of a row whose key is there already; without ``stamp`` it is overwritten."""
 
-    newer_by: str | None = None
-    only_new: frozenset[str] = frozenset()
+    stamp: str | None = None
+    keep: frozenset[str] = frozenset()
     rewrite_same: bool = True
 
 
 def _write(connection: Connection, table: Table, rows: Mapping[Key, Row], rule: _Rule, *, alone: bool = False) -> int:
     """Insert or update rows by key; returns how many were written."""
+    if not rows:
+        return 0
     try:
         with driver_of(connection).cursor() as cursor:
             if len(rows) <= FEW:
@@ -180,6 +182,11 @@ def _owners(table: Table, rows: Sequence[Row]) -> set[int]:
     return {row[owner] for row in rows if owner in row}
 
 
+def _stamp(table: Table) -> str:
+    """The column that orders the versions of a row."""
+    return next(name for name in STAMPS if name in table.c)
+
+
 def _copy(cursor: Cursor[Any], target: Identifier, table: Table, rows: Sequence[Row]) -> None:
     columns = tuple(rows[0])
     in_order = itemgetter(*columns)
@@ -219,12 +226,12 @@ def _literal(series: Sequence[Any] | None) -> str | None:
 
 def _on_conflict(table: Table, columns: Sequence[str], rule: _Rule) -> Composable:
     keys = [column.name for column in table.primary_key]
-    changing = [name for name in columns if name not in keys and name not in rule.only_new]
+    changing = [name for name in columns if name not in keys and name not in rule.keep]
     conditions = []
-    if rule.newer_by is not None:
-        conditions.append(SQL("stored.{field} <= excluded.{field}").format(field=Identifier(rule.newer_by)))
+    if rule.stamp is not None:
+        conditions.append(SQL("stored.{field} <= excluded.{field}").format(field=Identifier(rule.stamp)))
     if not rule.rewrite_same:
-        compared = [table.c[name] for name in changing if name != rule.newer_by]
+        compared = [table.c[name] for name in changing if name != rule.stamp]
         conditions.append(
             SQL("({}) IS DISTINCT FROM ({})").format(_comparable("stored", compared), _comparable("excluded", compared))
         )

@@ -8,7 +8,8 @@ from sqlalchemy import Connection, Engine, select
 
 from strava_pipeline.errors import NeedsReauthorization
 from strava_pipeline.warehouse.engine import autocommit
-from strava_pipeline.warehouse.schema.ops_tables import REVOKED, users
+from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.states import GrantState
 
 
 def refuse_rows_of_revoked(connection: Connection, athlete_ids: Collection[int]) -> None:
@@ -37,5 +38,5 @@ def refuse_waiting_for_revoked(engine: Engine, athlete_id: int) -> None:
 
 
 def _refuse(athlete_id: int, state: str | None) -> None:
-    if state == REVOKED:
+    if state == GrantState.REVOKED:
         raise NeedsReauthorization(f"athlete {athlete_id} has disconnected: nothing more of theirs is stored")

@@ -10,7 +10,7 @@ import pytest
 
 from strava_pipeline.analysis.athlete import Athlete
 from strava_pipeline.analysis.figures import analyse
-from strava_pipeline.analysis.track import _COLUMNS, Samples, Track
+from strava_pipeline.analysis.track import _STREAMS, Samples, Track
 from strava_pipeline.definitions import defs
 from strava_pipeline.sync.activity_analysis import _figure_row
 from strava_pipeline_tests.analysis.tracks import circle
@@ -75,7 +75,7 @@ def test_what_is_computed_from_other_tables_tells_from_which_columns() -> None:
     assert set(LINEAGE["training_load"]) == columns("training_load") - {"computed_at"}
 
 
-@pytest.mark.parametrize("series", sorted(_COLUMNS))
+@pytest.mark.parametrize("series", sorted(_STREAMS))
 def test_a_figure_that_a_stream_changes_names_it(series: str) -> None:
     track = ride()
     values: Samples = getattr(track, series)
@@ -89,4 +89,4 @@ def test_a_figure_that_a_stream_changes_names_it(series: str) -> None:
     }
     for figure in changed:
         sources = {dep.column_name for dep in LINEAGE["route_analyses"][figure]}
-        assert _COLUMNS[series] in sources, f"{figure} also comes from {_COLUMNS[series]}"
+        assert _STREAMS[series] in sources, f"{figure} also comes from {_STREAMS[series]}"

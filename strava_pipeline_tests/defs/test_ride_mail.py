@@ -18,6 +18,7 @@ from strava_pipeline.warehouse.inbox.events import NewEvent, Stored
 from strava_pipeline.warehouse.mail.consent import confirm_address, consent_of, give_address
 from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.states import EventSource
 from strava_pipeline_tests.defs.conftest import CodeLocation
 from strava_pipeline_tests.inbox import store_event
 from strava_pipeline_tests.mail_consent import with_address
@@ -52,7 +53,7 @@ def smtp(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[MailServer
         yield server
 
 
-def deliver(engine: Engine, activity: int, aspect: str = "create", source: str = "webhook") -> None:
+def deliver(engine: Engine, activity: int, aspect: str = "create", source: EventSource = EventSource.WEBHOOK) -> None:
     event = NewEvent(
         event_key=f"{activity}-{aspect}-{source}",
         subscription_id=5,
@@ -129,9 +130,9 @@ def test_a_create_that_comes_with_its_update_is_one_mail(
     assert len(smtp.mails) == 1
 
 
-@pytest.mark.parametrize(("aspect", "source"), [("update", "webhook"), ("create", "reconcile")])
+@pytest.mark.parametrize(("aspect", "source"), [("update", EventSource.WEBHOOK), ("create", EventSource.RECONCILE)])
 def test_what_is_no_news_from_strava_gives_no_mail(
-    location: CodeLocation, engine: Engine, smtp: MailServerStandIn, aspect: str, source: str
+    location: CodeLocation, engine: Engine, smtp: MailServerStandIn, aspect: str, source: EventSource
 ) -> None:
     ride(location, 1)
     deliver(engine, 1, aspect, source)

@@ -36,7 +36,7 @@ RUN_POINTS = {
     "begun": Point("strava_pipeline.warehouse.inbox.claims", "begin_run"),
     "taken up": Point("strava_pipeline.warehouse.inbox.claims", "take_up"),
     "detail stored": Point("strava_pipeline.sync.webhook", "_bring_samples", before=True),
-    "streams fetched, not stored": Point("strava_pipeline.sync.webhook", "stream_row"),
+    "streams fetched, not stored": Point("strava_pipeline.sync.webhook", "map_streams"),
     "done, not committed": Point("strava_pipeline.sync.webhook", "finish"),
     "done, not shown": Point("strava_pipeline.defs.jobs.webhook_sync", "sync_activity"),
 }

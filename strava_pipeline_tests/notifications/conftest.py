@@ -14,8 +14,9 @@ from strava_pipeline.months import Span
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.sync.athlete import import_athlete
 from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams, import_summaries
-from strava_pipeline.warehouse.schema.notification_tables import RIDE_SUMMARY, notifications
+from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.states import MailKind
 from strava_pipeline_tests.mail_consent import with_address
 from strava_pipeline_tests.mail_server import MailServerStandIn, mail_server
 from strava_pipeline_tests.strava_stand_in import RIDER, JsonObject, StravaStandIn
@@ -99,7 +100,7 @@ def announce_ride(engine: Engine) -> Callable[[int], None]:
             connection.execute(
                 insert(notifications).values(
                     activity_id=number,
-                    kind=RIDE_SUMMARY,
+                    kind=MailKind.RIDE_SUMMARY,
                     athlete_id=RIDER,
                     state="pending",
                     next_try_at=datetime.now(UTC) - timedelta(seconds=1),

@@ -11,12 +11,12 @@ from sqlalchemy import Engine, Table, func, insert, select, update
 
 from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import summary_row
-from strava_pipeline.strava.mapping.streams import stream_row
+from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.sync.activity_analysis import ROUTE_COLUMNS, analyse_stored, athlete_of
 from strava_pipeline.warehouse.activities import activity_store as store
 from strava_pipeline.warehouse.activities.stream_store import store_streams
 from strava_pipeline.warehouse.analysis.analyses import not_analysed
-from strava_pipeline.warehouse.bulk import upsert
+from strava_pipeline.warehouse.bulk import store_newer
 from strava_pipeline.warehouse.schema.analysis_tables import (
     ANALYSIS_TABLES,
     descents,
@@ -57,8 +57,8 @@ def ride(*, mps: float = 8.0, back: bool = False, count: int = 1_500, north: flo
 def add(engine: Engine, number: int, streams: dict[str, Any], asked_at: datetime = START, **more: Any) -> None:
     body = activity_body(number, START + timedelta(days=number), **more)
     with engine.begin() as connection:
-        upsert(connection, activities, [summary_row(RIDER, body) | {"fetched_at": asked_at, "resource_state": 2}])
-        store_streams(connection, stream_row(RIDER, number, streams), asked_at)
+        store_newer(connection, activities, [summary_row(RIDER, body) | {"fetched_at": asked_at, "resource_state": 2}])
+        store_streams(connection, map_streams(RIDER, number, streams), asked_at)
 
 
 def analysed(engine: Engine, number: int) -> bool:

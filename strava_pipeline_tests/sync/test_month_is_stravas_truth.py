@@ -16,10 +16,10 @@ from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import COUNTERS
 from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams, import_summaries
 from strava_pipeline.sync.webhook import NotThereYet
-from strava_pipeline.warehouse.activities.activity_store import DETAIL
 from strava_pipeline.warehouse.activities.remapping import remap
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
+from strava_pipeline.warehouse.states import PayloadKind
 from strava_pipeline_tests.histories import ACTIVITY_TABLES, HistoryTables, contents, histories
 from strava_pipeline_tests.inbox import bring_up_to_date, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, stream_body
@@ -144,7 +144,7 @@ class World:
         """
         found = contents(self.engine, ACTIVITY_TABLES, without=TIMES)
         for row in found[payloads.name]:
-            if row["kind"] == DETAIL:
+            if row["kind"] == PayloadKind.DETAIL:
                 row["body"] = {name: value for name, value in row["body"].items() if name not in COUNTERS}
         return found
 

@@ -10,8 +10,9 @@ from sqlalchemy import Engine, insert, select, update
 from strava_pipeline.errors import RetriableStravaError
 from strava_pipeline.months import Span
 from strava_pipeline.sync.backfill import import_details, import_summaries
-from strava_pipeline.sync.reconcile import active_athletes, reconcile_athlete
+from strava_pipeline.sync.reconcile import reconcile_athlete
 from strava_pipeline.warehouse.schema.ops_tables import payloads, users, webhook_events
+from strava_pipeline.warehouse.tokens.grants import active_athletes
 from strava_pipeline_tests.inbox import bring_up_to_date
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 

@@ -13,10 +13,10 @@ from strava_pipeline.months import Span
 from strava_pipeline.sync.backfill import import_summaries
 from strava_pipeline.sync.webhook import NotThereYet, sync_activity
 from strava_pipeline.warehouse.inbox.claims import Claim, claim_objects
-from strava_pipeline.warehouse.inbox.events import FOR_STREAMS
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.ops_tables import payloads, tombstones
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
+from strava_pipeline.warehouse.states import WaitingFor
 from strava_pipeline_tests.inbox import LONG_AGO, change, claim_one, connect_riders, states, store
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 
@@ -245,7 +245,7 @@ def test_streams_that_are_missing_do_not_remove_an_activity(strava: StravaStandI
     strava.faults["/activities/1/streams"] = [gone]
     with pytest.raises(NotThereYet) as caught:
         announce(strava, engine, "create")
-    assert caught.value.waiting_for == FOR_STREAMS
+    assert caught.value.waiting_for == WaitingFor.STREAMS
     assert stored(engine) == {1: "Ride 1"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, Table, delete, select, text
 
 from strava_pipeline.errors import DatabaseAway
-from strava_pipeline.warehouse.bulk import FEW, append, replace_parts, upsert
+from strava_pipeline.warehouse.bulk import FEW, append, replace_parts, store_changed, store_newer, store_under_lock
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams, gear, laps, metadata, splits
 
@@ -33,15 +34,15 @@ def bike(number: str = "b1", **more: Any) -> dict[str, Any]:
 
 def test_rows_are_inserted_and_then_updated(engine: Engine) -> None:
     with engine.begin() as connection:
-        assert upsert(connection, gear, [bike("b1", name="old"), bike("b2", name="two")]) == 2
-        assert upsert(connection, gear, [bike("b1", name="new"), bike("b3", name="three")]) == 2
+        assert store_newer(connection, gear, [bike("b1", name="old"), bike("b2", name="two")]) == 2
+        assert store_newer(connection, gear, [bike("b1", name="new"), bike("b3", name="three")]) == 2
         stored = dict(connection.execute(select(gear.c.id, gear.c.name)).all())
     assert stored == {"b1": "new", "b2": "two", "b3": "three"}
 
 
 def test_no_rows_write_nothing(engine: Engine) -> None:
     with engine.begin() as connection:
-        assert upsert(connection, gear, []) == 0
+        assert store_newer(connection, gear, []) == 0
 
 
 @ON_ONE_DATABASE
@@ -50,7 +51,7 @@ def test_an_older_answer_never_overwrites_a_newer_one(engine: Engine, answers: l
     with engine.begin() as connection:
         for minute, distance in answers:
             row = bike(distance=float(distance), fetched_at=NOON + timedelta(minutes=minute))
-            upsert(connection, gear, [row], newer_by="fetched_at")
+            store_newer(connection, gear, [row])
         stored = connection.execute(select(gear.c.distance, gear.c.fetched_at)).one()
         connection.execute(delete(gear))
     newest = max(minute for minute, _ in answers)
@@ -59,38 +60,48 @@ def test_an_older_answer_never_overwrites_a_newer_one(engine: Engine, answers: l
     assert stored.distance == [distance for minute, distance in answers if minute == newest][-1]
 
 
-@pytest.mark.parametrize("alone", [False, True], ids=["beside_others", "alone"])
+@pytest.mark.parametrize("write", [store_newer, store_under_lock])
 @pytest.mark.parametrize("count", [FEW, 4 * FEW], ids=["few", "many"])
-def test_rows_that_are_there_and_new_ones_go_together(engine: Engine, count: int, *, alone: bool) -> None:
+def test_rows_that_are_there_and_new_ones_go_together(engine: Engine, count: int, write: Callable[..., int]) -> None:
     stored = [bike(f"b{number}", name="old", fetched_at=NOON) for number in range(0, count, 2)]
     later, earlier = NOON + timedelta(minutes=1), NOON - timedelta(minutes=1)
     rows = [bike(f"b{number}", name="new", fetched_at=earlier if number % 4 == 0 else later) for number in range(count)]
     with engine.begin() as connection:
-        assert upsert(connection, gear, stored, newer_by="fetched_at", alone=alone) == len(stored)
+        assert write(connection, gear, stored) == len(stored)
         # Every fourth is older than what is stored.
-        assert upsert(connection, gear, rows, newer_by="fetched_at", alone=alone) == count - len(range(0, count, 4))
+        assert write(connection, gear, rows) == count - len(range(0, count, 4))
         names = dict(connection.execute(select(gear.c.id, gear.c.name)).all())
     assert names == {f"b{number}": "old" if number % 4 == 0 else "new" for number in range(count)}
 
 
 def test_the_number_written_leaves_out_what_was_too_old(engine: Engine) -> None:
     with engine.begin() as connection:
-        upsert(connection, gear, [bike("b1")], newer_by="fetched_at")
+        store_newer(connection, gear, [bike("b1")])
         late = [bike("b1", fetched_at=NOON - timedelta(seconds=1)), bike("b2", fetched_at=NOON - timedelta(seconds=1))]
-        assert upsert(connection, gear, late, newer_by="fetched_at") == 1
+        assert store_newer(connection, gear, late) == 1
 
 
-def test_columns_not_given_and_columns_only_new_are_kept(engine: Engine) -> None:
+def test_a_row_that_changes_in_nothing_but_its_stamp_is_not_written(engine: Engine) -> None:
+    later = NOON + timedelta(minutes=1)
     with engine.begin() as connection:
-        upsert(connection, gear, [bike(name="Blue", weight=8.5, retired=False)])
-        upsert(connection, gear, [bike(name="Red", retired=True)], only_new={"retired"})
+        assert store_changed(connection, gear, [bike("b1", name="one"), bike("b2", name="two")]) == 2
+        again = [bike("b1", name="one", fetched_at=later), bike("b2", name="2", fetched_at=later)]
+        assert store_changed(connection, gear, again) == 1
+        stored = {row.id: (row.name, row.fetched_at) for row in connection.execute(select(gear))}
+    assert stored == {"b1": ("one", NOON), "b2": ("2", later)}
+
+
+def test_columns_not_given_and_columns_to_keep_are_kept(engine: Engine) -> None:
+    with engine.begin() as connection:
+        store_newer(connection, gear, [bike(name="Blue", weight=8.5, retired=False)])
+        store_under_lock(connection, gear, [bike(name="Red", retired=True)], keep={"retired"})
         stored = connection.execute(select(gear.c.name, gear.c.weight, gear.c.retired)).one()
     assert tuple(stored) == ("Red", 8.5, False)
 
 
 def test_of_several_rows_with_one_key_the_last_counts(engine: Engine) -> None:
     with engine.begin() as connection:
-        assert upsert(connection, gear, [bike(name="first"), bike(name="last")]) == 1
+        assert store_newer(connection, gear, [bike(name="first"), bike(name="last")]) == 1
         assert connection.execute(select(gear.c.name)).scalar_one() == "last"
 
 
@@ -98,9 +109,9 @@ def test_of_several_rows_with_one_key_the_last_counts(engine: Engine) -> None:
 @given(name=storable_text, altitude=samples, big=st.integers(2**53, 2**63 - 1))
 def test_any_value_comes_back_as_it_went_in(engine: Engine, name: str, altitude: list[float | None], big: int) -> None:
     with engine.begin() as connection:
-        upsert(connection, gear, [bike(name=name, athlete_id=big)])
+        store_newer(connection, gear, [bike(name=name, athlete_id=big)])
         row = {"activity_id": big, "athlete_id": 7, "point_count": 0, "altitude": altitude, "fetched_at": NOON}
-        upsert(connection, activity_streams, [row])
+        store_newer(connection, activity_streams, [row])
         assert connection.execute(select(gear.c.name, gear.c.athlete_id)).one() == (name, big)
         assert connection.execute(select(activity_streams.c.altitude)).scalar_one() == altitude
         connection.rollback()
@@ -109,13 +120,13 @@ def test_any_value_comes_back_as_it_went_in(engine: Engine, name: str, altitude:
 @pytest.mark.parametrize("name", ["\\N", "\\.", "a\tb\nc\r\\", "'; DROP TABLE x; --", "🚴‍♀️ \u202eabc", "", "NULL"])
 def test_text_that_copy_could_misread_stays_text(engine: Engine, name: str) -> None:
     with engine.begin() as connection:
-        upsert(connection, gear, [bike(name=name, nickname=None)])
+        store_newer(connection, gear, [bike(name=name, nickname=None)])
         assert connection.execute(select(gear.c.name, gear.c.nickname)).one() == (name, None)
 
 
 def test_not_a_number_is_kept_apart_from_null(engine: Engine) -> None:
     with engine.begin() as connection:
-        upsert(
+        store_newer(
             connection, gear, [bike("b1", distance=math.nan), bike("b2", distance=None), bike("b3", distance=math.inf)]
         )
         found = dict(connection.execute(select(gear.c.id, gear.c.distance)).all())
@@ -126,7 +137,7 @@ def test_not_a_number_is_kept_apart_from_null(engine: Engine) -> None:
 def test_arrays_may_be_empty_or_absent(engine: Engine) -> None:
     row = {"activity_id": 1, "athlete_id": 7, "point_count": 0, "time": [], "moving": [True, None], "temp": None}
     with engine.begin() as connection:
-        upsert(connection, activity_streams, [row | {"fetched_at": NOON}])
+        store_newer(connection, activity_streams, [row | {"fetched_at": NOON}])
         stored = connection.execute(select(activity_streams)).one()
     assert (stored.time, stored.moving, stored.temp) == ([], [True, None], None)
 
@@ -198,7 +209,7 @@ def test_a_time_limit_within_the_copy_is_database_away(engine: Engine) -> None:
             holder.execute(text("LOCK TABLE strava.gear IN EXCLUSIVE MODE"))
             connection.execute(text("SET LOCAL lock_timeout = 20"))
             with pytest.raises(DatabaseAway, match="lock timeout"):
-                upsert(connection, gear, [bike()])
+                store_newer(connection, gear, [bike()])
         connection.rollback()
 
 
@@ -215,14 +226,14 @@ def test_a_time_limit_among_the_children_is_database_away(engine: Engine) -> Non
 
 
 def test_a_connection_that_breaks_within_the_copy_is_database_away(engine: Engine) -> None:
-    def upsert_on_a_broken_connection() -> None:
+    def store_on_a_broken_connection() -> None:
         with engine.begin() as connection:
             pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
             with engine.connect() as other:
                 other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
-            upsert(connection, gear, [bike()])
+            store_newer(connection, gear, [bike()])
 
     with pytest.raises(DatabaseAway):
-        upsert_on_a_broken_connection()
+        store_on_a_broken_connection()
     with engine.connect() as connection:
         assert connection.execute(select(activities)).all() == []

@@ -18,6 +18,7 @@ from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.inbox.claims import ALONE_AFTER_LOST_RUNS, MOST_LOST_RUNS
 from strava_pipeline.warehouse.inbox.events import add_events
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.states import EventSource
 from strava_pipeline_tests.inbox import LONG_AGO, an_event, change, connect_riders, rows, states, store
 from strava_pipeline_tests.warehouse.sessions import end_sessions
 from webhook_bridge import dispatcher as dispatching
@@ -376,6 +377,6 @@ def test_what_another_process_puts_into_the_inbox_is_taken_up_without_polling(
     dispatcher.start()
     for number in (1, 2):
         with engine.begin() as connection:
-            add_events(connection, [an_event(number, source="reconcile")])
+            add_events(connection, [an_event(number, source=EventSource.RECONCILE)])
         wait_for(lambda: len(dagster.fences()) == number, f"event {number} in a run")  # noqa: B023  called at once
     dispatcher.stop()

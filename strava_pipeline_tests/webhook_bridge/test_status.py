@@ -14,12 +14,11 @@ from strava_pipeline.months import Span
 from strava_pipeline.printable import printable
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.inbox import dead_letters
-from strava_pipeline.warehouse.inbox import events as inbox
 from strava_pipeline.warehouse.progress.job_progress import Done, Report, tell
 from strava_pipeline.warehouse.quota.app_status import note_inactive
 from strava_pipeline.warehouse.schema.ops_tables import operator_audit, payloads, users, webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams, athletes
+from strava_pipeline.warehouse.states import WaitingFor
 from strava_pipeline_tests.strava.loopback import Loopback, reply
 from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, words_of
 from webhook_bridge.app import create_app
@@ -199,9 +198,9 @@ def test_what_events_wait_for_is_said(browser: Browser, engine: Engine) -> None:
 
 
 def test_whatever_an_event_may_wait_for_has_words() -> None:
-    reasons = {inbox.FOR_DAGSTER, inbox.FOR_ACTIVITY, inbox.FOR_STREAMS}
-    reasons |= {inbox.FOR_QUOTA, inbox.FOR_APP, inbox.FOR_STRAVA}
-    reasons |= {inbox.FOR_DATABASE, dead_letters.REPLAY}
+    reasons = {WaitingFor.DAGSTER, WaitingFor.ACTIVITY, WaitingFor.STREAMS}
+    reasons |= {WaitingFor.QUOTA, WaitingFor.APP, WaitingFor.STRAVA}
+    reasons |= {WaitingFor.DATABASE, WaitingFor.REPLAY}
     assert reasons == WAITS.keys()
 
 

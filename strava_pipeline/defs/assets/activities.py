@@ -13,7 +13,6 @@ from strava_pipeline.defs.steps import lane_of, log_month, step_faults, table_me
 from strava_pipeline.months import Span
 from strava_pipeline.names import NAMES, Asset
 from strava_pipeline.sync.backfill import SpanResult, Sync, import_details, import_streams, import_summaries
-from strava_pipeline.warehouse.schema import tables
 
 GROUP = "activities"
 # A run is a year of an athlete.
@@ -40,7 +39,7 @@ class ActivitiesConfig(dg.Config):
     kinds={"postgres"},
     freshness_policy=FRESH,
     check_specs=[AS_LISTED],
-    metadata=table_metadata(tables.activities),
+    metadata=table_metadata("activities"),
 )
 def activities(
     context: dg.AssetExecutionContext, config: ActivitiesConfig, strava: StravaResource
@@ -72,7 +71,7 @@ def activities(
     group_name=GROUP,
     deps=[activities],
     kinds={"postgres"},
-    metadata=table_metadata(tables.laps, lineage.of_part()),
+    metadata=table_metadata("laps", lineage.of_part()),
 )
 def activity_details(context: dg.AssetExecutionContext, strava: StravaResource) -> dg.MaterializeResult[None]:
     """Details, laps, splits, best efforts and segment efforts; one request per activity."""
@@ -86,7 +85,7 @@ def activity_details(context: dg.AssetExecutionContext, strava: StravaResource) 
     group_name=GROUP,
     deps=[activity_details],
     kinds={"postgres"},
-    metadata=table_metadata(tables.activity_streams, lineage.of_part()),
+    metadata=table_metadata("activity_streams", lineage.of_part()),
 )
 def activity_streams(context: dg.AssetExecutionContext, strava: StravaResource) -> dg.MaterializeResult[None]:
     """Samples of each activity; one request per activity, none for what was entered by hand."""

@@ -9,7 +9,6 @@ from strava_pipeline.defs.partitions import grid_partitions, spans_by_athlete
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.defs.steps import NO_REQUESTS, log_month, step_faults, table_metadata
 from strava_pipeline.sync.backfill import analyse_span
-from strava_pipeline.warehouse.schema import analysis_tables
 
 
 @dg.asset(
@@ -18,7 +17,7 @@ from strava_pipeline.warehouse.schema import analysis_tables
     group_name="analysis",
     deps=[activity_streams],
     kinds={"postgres"},
-    metadata=table_metadata(analysis_tables.route_analyses, lineage.of_figures()),
+    metadata=table_metadata("route_analyses", lineage.of_figures()),
 )
 def route_analyses(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
     """Length, times, climbing, speed, heart rate and power of each activity that has samples."""

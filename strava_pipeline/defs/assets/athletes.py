@@ -12,7 +12,6 @@ from strava_pipeline.names import NAMES, Asset
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.lanes import Ceilings
 from strava_pipeline.sync.athlete import import_athlete
-from strava_pipeline.warehouse.schema import tables
 
 
 @dg.multi_asset(
@@ -22,14 +21,14 @@ from strava_pipeline.warehouse.schema import tables
             description="Profile of each connected athlete.",
             group_name="athletes",
             kinds={"postgres"},
-            metadata=table_metadata(tables.athletes),
+            metadata=table_metadata("athletes"),
         ),
         dg.AssetSpec(
             Asset.GEAR,
             description="Bikes and shoes of each athlete.",
             group_name="athletes",
             kinds={"postgres"},
-            metadata=table_metadata(tables.gear),
+            metadata=table_metadata("gear"),
         ),
     ],
     partitions_def=athletes_partitions,

@@ -10,7 +10,7 @@ from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.defs.steps import log_metadata, step_faults
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.mapping.streams import SERIES
-from strava_pipeline.warehouse.schema import tables
+from strava_pipeline.warehouse.declared_columns import columns_of
 
 if TYPE_CHECKING:
     from strava_pipeline.warehouse.lake import MonthFile
@@ -22,11 +22,11 @@ SOURCES = {name: name for name in ("activity_id", "athlete_id", *SERIES, "latitu
 
 
 def _columns() -> list[dg.TableColumn]:
-    streams = tables.activity_streams.c
+    streams = columns_of("activity_streams")
     return [
         dg.TableColumn(
             name=name,
-            type=str(getattr(streams[source].type, "item_type", streams[source].type)).lower(),
+            type=streams[source].element_type,
             description="number of the sample, from 0" if name == "point_index" else streams[source].comment,
         )
         for name, source in SOURCES.items()

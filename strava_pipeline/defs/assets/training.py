@@ -9,7 +9,6 @@ from strava_pipeline.defs.assets.analysis import route_analyses
 from strava_pipeline.defs.partitions import athletes_partitions
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.defs.steps import NO_REQUESTS, step_faults, table_metadata
-from strava_pipeline.warehouse.schema import analysis_tables
 
 # As eager(), but for months of the past as well, and for athletes of whom not every month was ever analysed.
 AFTER_AN_ANALYSIS = (
@@ -31,7 +30,7 @@ EVERY_DAY = (dg.AutomationCondition.cron_tick_passed("20 0 * * *") & ~dg.Automat
     group_name="analysis",
     deps=[route_analyses],
     kinds={"postgres"},
-    metadata=table_metadata(analysis_tables.training_load, lineage.of_load()),
+    metadata=table_metadata("training_load", lineage.of_load()),
     automation_condition=AFTER_AN_ANALYSIS | EVERY_DAY,
 )
 def training_load(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:

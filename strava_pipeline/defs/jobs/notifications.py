@@ -4,7 +4,8 @@ import dagster as dg
 
 from strava_pipeline.defs.resources import MailerResource, WarehouseResource
 from strava_pipeline.errors import DatabaseAway
-from strava_pipeline.warehouse.mail.mail_queue import FAILED, any_due
+from strava_pipeline.warehouse.mail.mail_queue import any_due
+from strava_pipeline.warehouse.states import MailState
 
 
 @dg.op(ins={"after": dg.In(dg.Nothing)})
@@ -12,7 +13,7 @@ def send_mails(context: dg.OpExecutionContext, mailer: MailerResource) -> None:
     """Send what is due. A mail that fails fails neither the run nor the event; ``ops.notifications`` tells of it."""
     try:
         for outcome in mailer.send_due():
-            (context.log.error if outcome.state == FAILED else context.log.info)("%s", outcome)
+            (context.log.error if outcome.state is MailState.FAILED else context.log.info)("%s", outcome)
     except DatabaseAway as error:
         context.log.warning("mails wait: %s", error)
 

@@ -9,7 +9,8 @@ from strava_pipeline.defs.steps import step_faults
 from strava_pipeline.names import NAMES
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
-from strava_pipeline.sync.reconcile import active_athletes, reconcile_athlete
+from strava_pipeline.sync.reconcile import reconcile_athlete
+from strava_pipeline.warehouse.tokens.grants import active_athletes
 
 
 @dg.op(out=dg.DynamicOut(int))

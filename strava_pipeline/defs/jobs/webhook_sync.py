@@ -36,10 +36,10 @@ from strava_pipeline.warehouse.engine import repeated
 from strava_pipeline.warehouse.heartbeat import heartbeat
 from strava_pipeline.warehouse.inbox import claims
 from strava_pipeline.warehouse.inbox.claims import Claim
-from strava_pipeline.warehouse.inbox.dead_letters import PERMANENT, TRANSIENT, hasten
-from strava_pipeline.warehouse.inbox.events import FOR_APP, FOR_DATABASE, FOR_QUOTA, FOR_STRAVA
+from strava_pipeline.warehouse.inbox.dead_letters import hasten
 from strava_pipeline.warehouse.inbox.waits import await_appearance, postpone, sit_out
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
+from strava_pipeline.warehouse.states import ErrorClass, WaitingFor
 
 # Only the app's owner can end this, so there is no point in asking often.
 APP_INACTIVE_WAIT = timedelta(hours=1)
@@ -97,7 +97,7 @@ def sync_object(
         # A fault of this program: what it says may hold anything, and trying again would never end.
         reason = f"{type(error).__name__}: a fault of this program, see the log of run {context.run_id}"
         with warehouse.engine.begin() as connection:
-            claims.bury(connection, claim.fence, reason, kind=type(error).__name__, error_class=PERMANENT)
+            claims.bury(connection, claim.fence, reason, kind=type(error).__name__, error_class=ErrorClass.PERMANENT)
         raise
     else:
         context.log.info("%s %d: %s", claim.object_type, claim.object_id, effect.done)
@@ -143,10 +143,11 @@ def _settle(context: dg.OpExecutionContext, engine: Engine, claim: Claim, error:
                 sit_out(connection, claim.fence, outage, str(error))
             context.log.warning("waiting: %s", error)
             return
-    kind, error_class = type(error).__name__, TRANSIENT if isinstance(error, MAY_PASS) else PERMANENT
+    kind = type(error).__name__
+    error_class = ErrorClass.TRANSIENT if isinstance(error, MAY_PASS) else ErrorClass.PERMANENT
     with engine.begin() as connection:
         claims.bury(connection, claim.fence, str(error), kind=kind, error_class=error_class)
-    metadata: dict[str, Any] = {"kind": kind, "class": error_class, "events": len(claim.events)}
+    metadata: dict[str, Any] = {"kind": kind, "class": error_class.value, "events": len(claim.events)}
     raise dg.Failure(description=str(error), metadata=metadata, allow_retries=False) from None
 
 
@@ -155,10 +156,10 @@ def _waits(connection: Connection, claim: Claim, error: StravaPipelineError) -> 
     reason = str(error)
     match error:
         case QuotaExhausted():
-            postpone(connection, claim.fence, error.retry_at, FOR_QUOTA, reason)
+            postpone(connection, claim.fence, error.retry_at, WaitingFor.QUOTA, reason)
         case AppInactive():
             until = datetime.now(UTC) + APP_INACTIVE_WAIT
-            postpone(connection, claim.fence, until, FOR_APP, reason)
+            postpone(connection, claim.fence, until, WaitingFor.APP, reason)
         case AthleteError():
             return park(connection, claim, error)
         case NotThereYet():
@@ -168,12 +169,12 @@ def _waits(connection: Connection, claim: Claim, error: StravaPipelineError) -> 
     return True
 
 
-def _outage(error: StravaPipelineError) -> str | None:
+def _outage(error: StravaPipelineError) -> WaitingFor | None:
     """What is away, if it is that; a token that Strava refuses is an answer."""
     if isinstance(error, DatabaseAway):
-        return FOR_DATABASE
+        return WaitingFor.DATABASE
     if isinstance(error, RetriableStravaError) and error.status != UNAUTHORIZED:
-        return FOR_STRAVA
+        return WaitingFor.STRAVA
     return None
 
 

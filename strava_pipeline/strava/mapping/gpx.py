@@ -21,7 +21,8 @@ from strava_pipeline.errors import NotFound
 from strava_pipeline.printable import printable_xml
 from strava_pipeline.strava.mapping.activity import activity_id
 from strava_pipeline.strava.mapping.fields import JsonObject, instant, pick, text
-from strava_pipeline.strava.mapping.streams import stream_row
+from strava_pipeline.strava.mapping.streams import map_streams
+from strava_pipeline.streams import Streams
 
 CREATOR = "strava-pipeline"
 ACTIVITY_PAGE = "https://www.strava.com/activities"
@@ -77,7 +78,7 @@ def export_gpx(activity: JsonObject, streams: Any) -> str:
     number = activity_id(activity)
     told = pick(activity, _TOLD, f"activity {number}")
     # The athlete is not told in the file.
-    samples = list(_samples(stream_row(0, number, streams)))
+    samples = list(_samples(map_streams(0, number, streams)))
     if not any(sample.has_position for sample in samples):
         raise NotFound(f"activity {number} has no GPS positions: there is nothing to export")
     document = GPX()
@@ -136,9 +137,9 @@ def _within(allowed: range, value: float | None) -> str | None:
     return None if value is None or round(value) not in allowed else str(round(value))
 
 
-def _samples(row: JsonObject) -> Iterator[Sample]:
+def _samples(streams: Streams) -> Iterator[Sample]:
     """The streams side by side; a shorter one ends in ``None``."""
-    series = [row[name] or [] for name in _SERIES]
+    series = [getattr(streams, name) or [] for name in _SERIES]
     return (Sample(*values) for values in zip_longest(*series))
 
 

@@ -1,4 +1,4 @@
-"""From a stream answer to the row of ``activity_streams``."""
+"""From a stream answer to the streams that are stored."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from types import NoneType
 from typing import Any
 
 from strava_pipeline.errors import RejectedRequest
-from strava_pipeline.strava.mapping.fields import JsonObject, flag, integer, number, position
+from strava_pipeline.strava.mapping.fields import flag, integer, number, position
+from strava_pipeline.streams import Streams
 
 SERIES: dict[str, Callable[[Any], Any]] = {
     "time": integer,
@@ -30,24 +31,24 @@ _FITTING: dict[Callable[[Any], Any], set[type]] = {
 }
 
 
-def stream_row(athlete_id: int, activity_id: int, answer: Any) -> JsonObject:
+def map_streams(athlete_id: int, activity_id: int, answer: Any) -> Streams:
     """One array per stream; streams of unknown types are kept under ``other``, none at all is 0 points.
 
     Takes both forms: an object by type, and the list of older answers.
     """
     data = _by_type(activity_id, answer)
-    known = {name: _converted(activity_id, name, data.pop(name, None)) for name in SERIES}
+    known: dict[str, Any] = {name: _converted(activity_id, name, data.pop(name, None)) for name in SERIES}
     latitude, longitude = _positions(activity_id, data.pop("latlng", None))
     lengths = [len(series) for series in (*known.values(), latitude) if series is not None]
-    return {
-        "activity_id": activity_id,
-        "athlete_id": athlete_id,
-        "point_count": max(lengths, default=0),
+    return Streams(
+        activity_id=activity_id,
+        athlete_id=athlete_id,
+        point_count=max(lengths, default=0),
         **known,
-        "latitude": latitude,
-        "longitude": longitude,
-        "other": data or None,
-    }
+        latitude=latitude,
+        longitude=longitude,
+        other=data or None,
+    )
 
 
 def _by_type(activity_id: int, answer: Any) -> dict[str, list[Any]]:

@@ -13,22 +13,22 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
 
 from strava_pipeline.warehouse.schema.ops_tables import operator_sessions
+from strava_pipeline.warehouse.states import SignIn
 
 SECRET_BYTES = 32
 SESSION_LIFETIME = timedelta(hours=12)
 LINK_LIFETIME = timedelta(minutes=30)
-_SESSION, _LINK = "session", "link"
 
 
 def open_session(connection: Connection, proof: str) -> str:
     """Open a session; returns the secret that the browser holds. Sessions that have ended are cleared away."""
     connection.execute(delete(operator_sessions).where(operator_sessions.c.expires_at < func.clock_timestamp()))
-    return _add(connection, _SESSION, proof, SESSION_LIFETIME)
+    return _add(connection, SignIn.SESSION, proof, SESSION_LIFETIME)
 
 
 def is_open(connection: Connection, secret: str, proof: str) -> bool:
     """Whether a session was opened with this secret under the same token and settings, and has not ended."""
-    found = connection.execute(select(operator_sessions.c.kind).where(*_good(secret, _SESSION, proof)))
+    found = connection.execute(select(operator_sessions.c.kind).where(*_good(secret, SignIn.SESSION, proof)))
     return found.first() is not None
 
 
@@ -49,21 +49,21 @@ def end_sessions_of_others(connection: Connection, proof: str) -> int:
 
 def new_sign_in_link(connection: Connection, proof: str) -> str:
     """The secret part of a link that logs in once, within half an hour."""
-    return _add(connection, _LINK, proof, LINK_LIFETIME)
+    return _add(connection, SignIn.LINK, proof, LINK_LIFETIME)
 
 
 def is_link_good(connection: Connection, secret: str, proof: str) -> bool:
     """Whether a link can still be used; a look does not use it up."""
-    found = connection.execute(select(operator_sessions.c.kind).where(*_good(secret, _LINK, proof)))
+    found = connection.execute(select(operator_sessions.c.kind).where(*_good(secret, SignIn.LINK, proof)))
     return found.first() is not None
 
 
 def redeem_sign_in_link(connection: Connection, secret: str, proof: str) -> bool:
     """Use a link up; whether it was still good."""
-    return connection.execute(delete(operator_sessions).where(*_good(secret, _LINK, proof))).rowcount == 1
+    return connection.execute(delete(operator_sessions).where(*_good(secret, SignIn.LINK, proof))).rowcount == 1
 
 
-def _add(connection: Connection, kind: str, proof: str, lifetime: timedelta) -> str:
+def _add(connection: Connection, kind: SignIn, proof: str, lifetime: timedelta) -> str:
     secret = secrets.token_urlsafe(SECRET_BYTES)
     connection.execute(
         insert(operator_sessions).values(
@@ -73,7 +73,7 @@ def _add(connection: Connection, kind: str, proof: str, lifetime: timedelta) -> 
     return secret
 
 
-def _good(secret: str, kind: str, proof: str) -> tuple[ColumnElement[bool], ...]:
+def _good(secret: str, kind: SignIn, proof: str) -> tuple[ColumnElement[bool], ...]:
     return (
         operator_sessions.c.secret_hash == _hash(secret),
         operator_sessions.c.kind == kind,

@@ -15,9 +15,9 @@ from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import DetailRows, as_json
 from strava_pipeline.warehouse.activities.tombstones import gone_since, leave_tombstones, take_turns
 from strava_pipeline.warehouse.athletes.profiles import store_gear
-from strava_pipeline.warehouse.bulk import replace_parts, upsert
+from strava_pipeline.warehouse.bulk import replace_parts, store_changed, store_newer, store_under_lock
 from strava_pipeline.warehouse.engine import plan_for_now
-from strava_pipeline.warehouse.inbox.events import LAUNCHED
+from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.analysis_tables import ANALYSIS_TABLES
 from strava_pipeline.warehouse.schema.columns import among
 from strava_pipeline.warehouse.schema.history_tables import put_aside
@@ -32,10 +32,9 @@ from strava_pipeline.warehouse.schema.tables import (
     segments,
     splits,
 )
+from strava_pipeline.warehouse.states import EventState, PayloadKind
 
 Row = dict[str, Any]
-SUMMARY = "summary"
-DETAIL = "detail"
 SUMMARIZED = 2
 DEPENDENT_TABLES = (
     laps,
@@ -115,9 +114,11 @@ def replace_span(
     kept = [row for row in rows if row["id"] not in buried]
     fresh = [row | {"fetched_at": asked_at, "resource_state": SUMMARIZED} for row in kept]
     _drop_changed_recordings(connection, fresh)
-    upsert(connection, activities, fresh, newer_by="fetched_at", only_new={"resource_state"}, alone=True)
+    if fresh:
+        refuse_rows_of_revoked(connection, [span.athlete_id])
+    store_under_lock(connection, activities, fresh, keep={"resource_state"})
     listed_bodies = [payload for payload in bodies if payload.activity_id not in buried]
-    store_payloads(connection, SUMMARY, listed_bodies, asked_at)
+    store_payloads(connection, PayloadKind.SUMMARY, listed_bodies, asked_at)
     return len(gone)
 
 
@@ -126,7 +127,9 @@ def note_unchanged(connection: Connection, activity_ids: Collection[int], asked_
 
     Only where an event has one fetched just now; the others are not written for that.
     """
-    being_fetched = exists().where(webhook_events.c.object_id == activities.c.id, webhook_events.c.state == LAUNCHED)
+    being_fetched = exists().where(
+        webhook_events.c.object_id == activities.c.id, webhook_events.c.state == EventState.LAUNCHED
+    )
     connection.execute(
         update(activities)
         .where(among(activities.c.id, activity_ids), activities.c.fetched_at < asked_at, being_fetched)
@@ -141,10 +144,10 @@ def store_detail(connection: Connection, rows: DetailRows, payload: Payload, ask
         return False
     activity = rows.activity | {"fetched_at": asked_at}
     _drop_changed_recordings(connection, [activity])
-    if not upsert(connection, activities, [activity], newer_by="fetched_at"):
+    if not store_newer(connection, activities, [activity]):
         return False
     store_parts(connection, payload.activity_id, rows, asked_at)
-    store_payloads(connection, DETAIL, [payload], asked_at)
+    store_payloads(connection, PayloadKind.DETAIL, [payload], asked_at)
     return True
 
 
@@ -161,11 +164,11 @@ def store_parts(connection: Connection, activity_id: int, rows: DetailRows, aske
     replace_parts(connection, activity_id, parts)
     # Shared by all athletes: in one order, so that two transactions wait for each other on one side only.
     touched = [row | {"fetched_at": asked_at} for row in sorted(rows.segments, key=lambda row: int(row["id"]))]
-    upsert(connection, segments, touched, newer_by="fetched_at", rewrite_same=False)
+    store_changed(connection, segments, touched)
     store_gear(connection, sorted(rows.gear, key=lambda row: str(row["id"])), asked_at)
 
 
-def store_payloads(connection: Connection, kind: str, bodies: Sequence[Payload], asked_at: datetime) -> None:
+def store_payloads(connection: Connection, kind: PayloadKind, bodies: Sequence[Payload], asked_at: datetime) -> None:
     """Keep raw answers, so that the tables can be rebuilt from them; call it after storing their activities."""
     rows = [
         {
@@ -178,7 +181,7 @@ def store_payloads(connection: Connection, kind: str, bodies: Sequence[Payload],
         }
         for payload in bodies
     ]
-    upsert(connection, payloads, rows, newer_by="fetched_at", alone=True, checked=True)
+    store_under_lock(connection, payloads, rows)
 
 
 def delete_activities(connection: Connection, activity_ids: Collection[int]) -> None:
@@ -200,8 +203,8 @@ def without_current_detail(connection: Connection, span: Span, *, only: int | No
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
     query = (
         select(activities.c.id, summary.c.digest)
-        .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == SUMMARY))
-        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == DETAIL))
+        .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
+        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))
         .where(in_span(span), detail.c.digest.is_distinct_from(summary.c.digest), *_only(only))
         .order_by(activities.c.start_date.desc())
     )
@@ -220,6 +223,13 @@ def without_streams(connection: Connection, span: Span, *, only: int | None = No
         .order_by(activities.c.start_date.desc())
     )
     return [(row[0], row[1]) for row in connection.execute(query)]
+
+
+def owner_of(connection: Connection, activity_id: int) -> int | None:
+    """Return the id of the athlete whose stored activity this is; ``None`` if it is not stored."""
+    return connection.execute(
+        select(activities.c.athlete_id).where(activities.c.id == activity_id)
+    ).scalar_one_or_none()
 
 
 def start_of(connection: Connection, athlete_id: int, activity_id: int) -> datetime | None:
@@ -257,7 +267,7 @@ def start_of_current(connection: Connection, athlete_id: int, activity_id: int, 
     """When an activity starts (UTC) whose stored detail was asked for after ``since``; ``None`` without one."""
     query = (
         select(activities.c.start_date)
-        .join(payloads, and_(payloads.c.activity_id == activities.c.id, payloads.c.kind == DETAIL))
+        .join(payloads, and_(payloads.c.activity_id == activities.c.id, payloads.c.kind == PayloadKind.DETAIL))
         .where(activities.c.id == activity_id, activities.c.athlete_id == athlete_id, payloads.c.fetched_at > since)
     )
     return connection.execute(query).scalar_one_or_none()

@@ -14,13 +14,12 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from strava_pipeline.strava.mapping.activity import digest
-from strava_pipeline.warehouse.activities.activity_store import DETAIL, SUMMARY
 from strava_pipeline.warehouse.inbox.claims import ClaimedEvent
 from strava_pipeline.warehouse.schema.ops_tables import payloads, users
 from strava_pipeline.warehouse.schema.tables import activities
+from strava_pipeline.warehouse.states import PayloadKind
 
 DETAILED = 3
-KINDS = (SUMMARY, DETAIL)
 # By how much Strava's clock, to the second, and the database's may differ.
 CLOCKS_DIFFER = timedelta(seconds=60)
 ONLY_ME = {"private": True, "visibility": "only_me"}
@@ -107,10 +106,10 @@ def _change_payloads(connection: Connection, activity_id: int, fields: Mapping[s
     stored = {row.kind: row for row in rows}
     bodies = {kind: row.body | dict(fields) for kind, row in stored.items()}
     digests = {kind: digest(body) for kind, body in bodies.items()}
-    if len(stored) == len(KINDS):
+    if len(stored) == len(PayloadKind):
         # A detail is current while its digest is the listed one; one that was not stays out of date.
-        was_current = stored[DETAIL].digest == stored[SUMMARY].digest
-        digests[DETAIL] = digests[SUMMARY] if was_current else stored[DETAIL].digest
+        was_current = stored[PayloadKind.DETAIL].digest == stored[PayloadKind.SUMMARY].digest
+        digests[PayloadKind.DETAIL] = digests[PayloadKind.SUMMARY] if was_current else stored[PayloadKind.DETAIL].digest
     for kind, body in bodies.items():
         connection.execute(
             update(payloads)

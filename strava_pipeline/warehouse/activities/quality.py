@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
 
-from strava_pipeline.warehouse.activities.activity_store import DETAIL, SUMMARY
 from strava_pipeline.warehouse.schema.history_tables import put_aside
-from strava_pipeline.warehouse.schema.ops_tables import ACTIVE, payloads, users, webhook_events
+from strava_pipeline.warehouse.schema.ops_tables import payloads, users, webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
+from strava_pipeline.warehouse.states import GrantState, PayloadKind
 
 HIGHEST_HEARTRATE_BPM = 250
 # A clock may be wrong by as much, and a day may have begun elsewhere.
@@ -89,8 +89,8 @@ def without_detail(connection: Connection) -> list[Missing]:
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
     query = (
         select(activities.c.athlete_id, func.count(), func.count().filter(_is_put_aside("detail")))
-        .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == SUMMARY))
-        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == DETAIL))
+        .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
+        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))
         .where(detail.c.digest.is_distinct_from(summary.c.digest))
         .group_by(activities.c.athlete_id)
         .order_by(activities.c.athlete_id)
@@ -119,7 +119,7 @@ def silences(connection: Connection) -> list[Silence]:
             webhook_events,
             and_(webhook_events.c.owner_id == users.c.athlete_id, webhook_events.c.source == "webhook"),
         )
-        .where(users.c.state == ACTIVE)
+        .where(users.c.state == GrantState.ACTIVE)
         .group_by(users.c.athlete_id)
         .order_by(last.asc().nulls_first(), users.c.athlete_id)
     )

@@ -13,13 +13,10 @@ from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.columns import among
 from strava_pipeline.warehouse.schema.history_tables import put_aside
-
-SUMMARY = "summary"
-DETAIL = "detail"
-STREAMS = "streams"
+from strava_pipeline.warehouse.states import ImportStep
 
 
-def note_put_aside(connection: Connection, span: Span, step: str, reasons: Mapping[int, str]) -> None:
+def note_put_aside(connection: Connection, span: Span, step: ImportStep, reasons: Mapping[int, str]) -> None:
     """Activities met in a span that could not be stored, each with its reason."""
     if not reasons:
         return
@@ -43,7 +40,7 @@ def note_put_aside(connection: Connection, span: Span, step: str, reasons: Mappi
     connection.execute(adding.on_conflict_do_update(index_elements=["activity_id", "step"], set_=changes), values)
 
 
-def take_back(connection: Connection, step: str, activity_ids: Collection[int]) -> None:
+def take_back(connection: Connection, step: ImportStep, activity_ids: Collection[int]) -> None:
     """These have been stored, or are gone."""
     if activity_ids:
         connection.execute(
@@ -55,7 +52,7 @@ def take_back_unlisted(connection: Connection, span: Span, odd: Collection[int])
     """A listing of a whole span had these ``odd`` summaries: others that were met within it are no longer odd."""
     connection.execute(
         delete(put_aside).where(
-            put_aside.c.step == SUMMARY,
+            put_aside.c.step == ImportStep.SUMMARY,
             put_aside.c.athlete_id == span.athlete_id,
             put_aside.c.span_start >= span.start,
             put_aside.c.span_end <= span.end,

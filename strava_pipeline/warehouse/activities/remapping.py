@@ -15,12 +15,13 @@ from sqlalchemy import Connection, Engine, func, or_, select, update
 
 from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.strava.mapping.activity import COUNTERS, DetailRows, detail_rows, summary_row
-from strava_pipeline.warehouse.activities.activity_store import DETAIL, SUMMARIZED, SUMMARY, store_parts
-from strava_pipeline.warehouse.bulk import upsert
+from strava_pipeline.warehouse.activities.activity_store import SUMMARIZED, store_parts
+from strava_pipeline.warehouse.bulk import store_changed
 from strava_pipeline.warehouse.engine import repeated
 from strava_pipeline.warehouse.schema.columns import among
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
+from strava_pipeline.warehouse.states import PayloadKind
 
 BATCH = 200
 Row = dict[str, Any]
@@ -53,7 +54,7 @@ class _Answers:
         if self.detail is None:
             return (self.summary or {}) | {"resource_state": SUMMARIZED}
         detail = self.detail[0].activity
-        if self.summary is None or self.newest == DETAIL:
+        if self.summary is None or self.newest == PayloadKind.DETAIL:
             return (self.summary or {}) | detail
         if self.same_digest:
             return detail | {name: self.summary[name] for name in COUNTERS}
@@ -82,9 +83,10 @@ def _remap_batch(
     if not ids:
         return None
     # Whoever deletes or stores one of them waits, or has gone before: what is read after this is the newest.
-    connection.execute(
-        select(activities.c.id).where(among(activities.c.id, ids)).order_by(activities.c.id).with_for_update()
-    )
+    locked = select(activities.c.id, activities.c.fetched_at).where(among(activities.c.id, ids))
+    fetched_at = {
+        row.id: row.fetched_at for row in connection.execute(locked.order_by(activities.c.id).with_for_update())
+    }
     stored = (
         select(payloads).where(among(payloads.c.activity_id, ids)).order_by(payloads.c.fetched_at).with_for_update()
     )
@@ -92,12 +94,13 @@ def _remap_batch(
     detailed = {number: answers for number, answers in found.items() if answers.detail is not None}
     for numbers in (detailed.keys(), found.keys() - detailed.keys()):
         # Two lots: all rows of one have the same columns.
-        rows = [found[number].row() | {"fetched_at": found[number].fetched_at} for number in numbers]
-        upsert(connection, activities, rows, only_new={"fetched_at"}, rewrite_same=False)
+        rows = [
+            found[number].row() | {"fetched_at": fetched_at.get(number, found[number].fetched_at)} for number in numbers
+        ]
+        store_changed(connection, activities, rows)
     for number, answers in detailed.items():
         if answers.detail is not None:
-            rows_of_parts, fetched_at = answers.detail
-            store_parts(connection, number, rows_of_parts, fetched_at)
+            store_parts(connection, number, *answers.detail)
     connection.execute(
         update(payloads).where(among(payloads.c.activity_id, found)).values(mapped_at=func.clock_timestamp())
     )
@@ -133,7 +136,7 @@ def _map(stored: Sequence[Any]) -> tuple[dict[int, _Answers], dict[int, str]]:
 
 
 def _mapped(payload_by_kind: Mapping[str, Any]) -> _Answers:
-    summary, detail = payload_by_kind.get(SUMMARY), payload_by_kind.get(DETAIL)
+    summary, detail = payload_by_kind.get(PayloadKind.SUMMARY), payload_by_kind.get(PayloadKind.DETAIL)
     return _Answers(
         summary=None if summary is None else summary_row(summary["athlete_id"], summary["body"]),
         detail=None if detail is None else (detail_rows(detail["athlete_id"], detail["body"]), detail["fetched_at"]),

@@ -3,38 +3,46 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, false, func, or_, select
 
+from strava_pipeline.streams import Streams
 from strava_pipeline.warehouse.activities.activity_store import Recording, recording_of
-from strava_pipeline.warehouse.bulk import upsert
+from strava_pipeline.warehouse.bulk import store_newer
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 
-Row = dict[str, Any]
+_COLUMNS = tuple(field.name for field in fields(Streams))
 
 
-def store_streams(connection: Connection, row: Row, asked_at: datetime, of: Recording | None = None) -> bool:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredStreams(Streams):
+    """Streams out of the table, with the time at which they were asked for (UTC)."""
+
+    fetched_at: datetime
+
+
+def store_streams(connection: Connection, streams: Streams, asked_at: datetime, of: Recording | None = None) -> bool:
     """Store one activity's streams; False if newer ones are stored already, or the activity was deleted.
 
     ``of``: the recording they were asked for. If the activity has another one by now, they may be those of the old
     one, and are not stored either.
     """
-    if not keep_activity(connection, row["activity_id"]):
+    if not keep_activity(connection, streams.activity_id):
         return False
-    if of is not None and recording_of(connection, row["activity_id"]) != of:
+    if of is not None and recording_of(connection, streams.activity_id) != of:
         return False
-    other = None if row["other"] is None else json.dumps(row["other"])
-    stored = row | {"other": other, "fetched_at": asked_at}
-    return upsert(connection, activity_streams, [stored], newer_by="fetched_at") > 0
+    row = {name: getattr(streams, name) for name in _COLUMNS}
+    other = None if streams.other is None else json.dumps(streams.other)
+    row |= {"other": other, "fetched_at": asked_at}
+    return store_newer(connection, activity_streams, [row]) > 0
 
 
-def streams_of(connection: Connection, activity_id: int) -> Row | None:
-    """The row of one activity's streams."""
+def streams_of(connection: Connection, activity_id: int) -> StoredStreams | None:
+    """The stored streams of one activity."""
     found = connection.execute(select(activity_streams).where(activity_streams.c.activity_id == activity_id)).first()
-    return None if found is None else found._asdict()
+    return None if found is None else StoredStreams(**found._asdict())
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, and_, select
+from sqlalchemy import Connection, RowMapping, and_, case, func, or_, select
 
 from strava_pipeline.errors import RejectedRequest
+from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import summary_row
-from strava_pipeline.warehouse.activities.activity_store import DETAIL, SUMMARY, Payload, Row
+from strava_pipeline.warehouse.activities.activity_store import Payload, Row, in_span
 from strava_pipeline.warehouse.engine import plan_for_now
 from strava_pipeline.warehouse.schema.columns import among
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
+from strava_pipeline.warehouse.states import PayloadKind
 
 # An activity that is given another title and then its old one leaves no trace in two listings.
 TOLD_ALIKE = ("name", "sport_type", "start_date", "elapsed_time", "gear_id", "trainer", "commute", "private")
@@ -28,8 +32,8 @@ def news(connection: Connection, listed: Mapping[int, tuple[Row, Payload]]) -> d
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
     known = connection.execute(
         select(summary.c.body, detail.c.digest, activities)
-        .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == SUMMARY))
-        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == DETAIL))
+        .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
+        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))
         .where(among(activities.c.id, listed))
     )
     found = dict(listed)
@@ -43,13 +47,39 @@ def news(connection: Connection, listed: Mapping[int, tuple[Row, Payload]]) -> d
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """A stored activity: when it was asked for (UTC), and the digest by which a listing is compared with it."""
+
+    activity_id: int
+    fetched_at: datetime
+    digest: str | None
+
+
+def stored_versions(connection: Connection, span: Span, listed: Collection[int]) -> list[StoredVersion]:
+    """Return what is stored of a span, and of the ``listed`` ids wherever they start."""
+    summary, detail = payloads.alias("summary"), payloads.alias("detail")
+    # An edit whose webhook came is in the detail alone; once it is taken back the listing is as it was before.
+    known = case(
+        (detail.c.fetched_at >= summary.c.fetched_at, detail.c.digest),
+        else_=func.coalesce(summary.c.digest, detail.c.digest),
+    )
+    query = (
+        select(activities.c.id, activities.c.fetched_at, known)
+        .outerjoin(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
+        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))
+        .where(or_(in_span(span), among(activities.c.id, listed)))
+    )
+    return [StoredVersion(*row) for row in connection.execute(query)]
+
+
 def edited_since_listed(connection: Connection, body: Row) -> bool:
     """Whether a detail (``body``) tells something else than the stored summary in what an athlete edits.
 
     Only what Strava tells alike in both: a length, for one, may differ without an edit. So the detail of a length
     that was corrected, and set back before the next listing, stays until the activity changes again.
     """
-    query = select(payloads.c.body).where(payloads.c.activity_id == body["id"], payloads.c.kind == SUMMARY)
+    query = select(payloads.c.body).where(payloads.c.activity_id == body["id"], payloads.c.kind == PayloadKind.SUMMARY)
     listed = connection.execute(query).scalar()
     return listed is not None and any(listed.get(name) != body.get(name) for name in TOLD_ALIKE)
 

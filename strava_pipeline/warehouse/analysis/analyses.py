@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, delete, literal, or_, select
+from sqlalchemy import Connection, bindparam, delete, literal, or_, select
 
 from strava_pipeline.months import Span
 from strava_pipeline.warehouse.activities.activity_store import in_span
-from strava_pipeline.warehouse.activities.stream_store import keep_activity
-from strava_pipeline.warehouse.bulk import append, upsert
+from strava_pipeline.warehouse.activities.stream_store import StoredStreams, keep_activity
+from strava_pipeline.warehouse.bulk import append, store_newer
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.schema.analysis_tables import ANALYSIS_VERSION, PARTS, route_analyses
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
@@ -43,6 +43,20 @@ def not_analysed(connection: Connection, span: Span) -> list[int]:
     return list(connection.execute(query).scalars())
 
 
+def analysed_at(connection: Connection, activity_id: int) -> datetime | None:
+    """Return when an activity was last analysed (UTC); ``None``: it was not."""
+    query = select(route_analyses.c.analysed_at).where(route_analyses.c.activity_id == activity_id)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def analysed_activity(connection: Connection, activity_id: int) -> dict[str, Any]:
+    """Return name, sport and start of an analysed activity with all its figures, by column, in the tables' order."""
+    of_activity = activities.c["id", "athlete_id", "name", "sport_type", "start_date_local"]
+    figures = [column for column in route_analyses.c if column.name not in {"activity_id", "athlete_id"}]
+    query = select(*of_activity, *figures).join(route_analyses, route_analyses.c.activity_id == activities.c.id)
+    return connection.execute(query.where(activities.c.id == activity_id)).one()._asdict()
+
+
 @dataclass(frozen=True)
 class Outing:
     """What the analysis of an activity depends on beside its samples: its local day, and whether power was measured."""
@@ -60,30 +74,45 @@ def outing_of(connection: Connection, activity_id: int) -> Outing | None:
     return Outing((found.start_date_local or found.start_date).date(), found.device_watts is not False)
 
 
-def store_analysis(
-    connection: Connection, streams: Row, figures: Row, parts: Mapping[Table, Sequence[Row]] | None = None
-) -> bool:
+@dataclass(frozen=True, slots=True)
+class AnalysisRows:
+    """The rows of an analysis, without the ids of activity and athlete.
+
+    ``figures``: the columns of ``route_analyses``; every other field is the table of its name.
+    """
+
+    figures: Row
+    climbs: Sequence[Row] = ()
+    descents: Sequence[Row] = ()
+    stops: Sequence[Row] = ()
+    power_curve: Sequence[Row] = ()
+    distance_efforts: Sequence[Row] = ()
+    computed_splits: Sequence[Row] = ()
+    zone_times: Sequence[Row] = ()
+    route_matches: Sequence[Row] = ()
+
+
+def store_analysis(connection: Connection, streams: StoredStreams, rows: AnalysisRows) -> bool:
     """Make an activity's rows in all tables of its analysis those given, computed from ``streams``.
 
-    ``figures``: columns of ``route_analyses``; ``parts``: rows by table, without the activity's and the athlete's id;
-    a table that is left out gets no rows. False if the activity was deleted, or newer streams were analysed already.
+    False if the activity was deleted, or newer streams were analysed already.
     """
-    owner = {name: streams[name] for name in ("activity_id", "athlete_id")}
-    if not keep_activity(connection, streams["activity_id"]):
+    owner = {"activity_id": streams.activity_id, "athlete_id": streams.athlete_id}
+    if not keep_activity(connection, streams.activity_id):
         return False
     row = (
-        figures
+        rows.figures
         | owner
         | {
-            "streams_fetched_at": streams["fetched_at"],
+            "streams_fetched_at": streams.fetched_at,
             "analysed_at": now(connection),
             "analysis_version": ANALYSIS_VERSION,
         }
     )
     # Whoever else analyses it waits here for the end of this transaction.
-    if not upsert(connection, route_analyses, [row], newer_by="streams_fetched_at"):
+    if not store_newer(connection, route_analyses, [row]):
         return False
-    connection.execute(_DELETE_PARTS, {"activity_id": streams["activity_id"]})
+    connection.execute(_DELETE_PARTS, {"activity_id": streams.activity_id})
     for table in PARTS:
-        append(connection, table, [owner | part for part in (parts or {}).get(table, ())])
+        append(connection, table, [owner | part for part in getattr(rows, table.name)])
     return True

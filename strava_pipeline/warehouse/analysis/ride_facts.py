@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, Table, func, select, text
+from sqlalchemy import ColumnElement, Connection, Select, Table, func, select, text
 
 from strava_pipeline.months import Span
 from strava_pipeline.warehouse.activities.activity_store import in_span
+from strava_pipeline.warehouse.analysis.ride_parts import (
+    LoadDay,
+    Record,
+    Ride,
+    RideClimb,
+    RideFigures,
+    Rider,
+    RideSplit,
+    RouteRank,
+    Usual,
+    ZoneTime,
+)
 from strava_pipeline.warehouse.schema.analysis_tables import (
     climbs,
     computed_splits,
@@ -21,6 +33,7 @@ from strava_pipeline.warehouse.schema.analysis_tables import (
 )
 from strava_pipeline.warehouse.schema.tables import activities, athletes
 
+Part = TypeVar("Part")
 # Usual: the median of so many activities of the same sport before this one; of fewer than three nothing is usual.
 USUAL_OF = 20
 # A record among the first few activities is none.
@@ -42,47 +55,46 @@ _RANK = text(
 
 @dataclass(frozen=True)
 class RideFacts:
-    """Rows of the tables by their column names; empty or ``None`` where nothing is stored.
+    """The parts of one activity; empty or ``None`` where nothing is stored.
 
-    ``usual``: medians of what is in :data:`COMPARED` and of the load, with ``activity_count``; ``curve`` and
-    ``earlier_curve``: watts by seconds; ``days``: training load up to the activity's day, oldest first.
+    ``curve`` and ``earlier_curve``: watts by seconds; ``days``: training load up to the activity's day, oldest first.
     """
 
-    activity: Row[Any]
-    athlete: Row[Any] | None
-    figures: Row[Any] | None
-    usual: Row[Any]
-    climbs: Sequence[Row[Any]]
-    splits: Sequence[Row[Any]]
-    zones: Sequence[Row[Any]]
+    activity: Ride
+    athlete: Rider | None
+    figures: RideFigures | None
+    usual: Usual
+    climbs: Sequence[RideClimb]
+    splits: Sequence[RideSplit]
+    zones: Sequence[ZoneTime]
     curve: dict[int, float]
     earlier_curve: dict[int, float]
-    records: Sequence[Row[Any]]
-    rank: Row[Any] | None
-    days: Sequence[Row[Any]]
+    records: Sequence[Record]
+    rank: RouteRank | None
+    days: Sequence[LoadDay]
 
 
 def ride_facts(connection: Connection, activity_id: int) -> RideFacts | None:
     """What is stored of an activity; ``None`` if it is not, or no longer."""
-    activity = connection.execute(select(activities).where(activities.c.id == activity_id)).first()
+    activity = _one(connection, Ride, activities, activities.c.id == activity_id)
     if activity is None:
         return None
-    athlete = connection.execute(select(athletes).where(athletes.c.id == activity.athlete_id)).first()
     whose = {"athlete": activity.athlete_id, "activity": activity_id, "type": activity.type}
     known = _earlier_count(connection, activity) >= RECORDS_FROM
+    rank = connection.execute(_RANK, whose).first()
     return RideFacts(
         activity=activity,
-        athlete=athlete,
-        figures=connection.execute(select(route_analyses).where(route_analyses.c.activity_id == activity_id)).first(),
+        athlete=_one(connection, Rider, athletes, athletes.c.id == activity.athlete_id),
+        figures=_one(connection, RideFigures, route_analyses, route_analyses.c.activity_id == activity_id),
         usual=_usual(connection, activity),
-        climbs=_parts(connection, climbs, activity_id),
-        splits=_parts(connection, computed_splits, activity_id),
-        zones=_parts(connection, zone_times, activity_id),
+        climbs=_parts(connection, RideClimb, climbs, activity_id),
+        splits=_parts(connection, RideSplit, computed_splits, activity_id),
+        zones=_parts(connection, ZoneTime, zone_times, activity_id),
         curve=_curve(connection, activity_id),
         earlier_curve=_earlier_curve(connection, activity),
-        records=connection.execute(_RECORDS, whose).all() if known else (),
-        rank=connection.execute(_RANK, whose).first(),
-        days=_days(connection, activity.athlete_id, local_day(activity)),
+        records=[Record(*row) for row in connection.execute(_RECORDS, whose)] if known else (),
+        rank=None if rank is None else RouteRank(*rank),
+        days=_days(connection, activity.athlete_id, activity.local_day),
     )
 
 
@@ -98,18 +110,22 @@ def newest_with_positions(connection: Connection, span: Span) -> int | None:
     return connection.execute(query).scalar()
 
 
-def local_day(activity: Row[Any]) -> date:
-    """The day on which an activity counts: where it began, by the clock there."""
-    day: date = (activity.start_date_local or activity.start_date).date()
-    return day
+def _select(part: type[Any], table: Table) -> Select[Any]:
+    """The columns of a table that a part has, in its order."""
+    return select(*(table.c[field.name] for field in fields(part)))
 
 
-def _parts(connection: Connection, table: Table, activity_id: int) -> Sequence[Row[Any]]:
-    query = select(table).where(table.c.activity_id == activity_id).order_by(*table.primary_key)
-    return connection.execute(query).all()
+def _one(connection: Connection, part: type[Part], table: Table, condition: ColumnElement[bool]) -> Part | None:
+    row = connection.execute(_select(part, table).where(condition)).first()
+    return None if row is None else part(*row)
 
 
-def _earlier_count(connection: Connection, activity: Row[Any]) -> int:
+def _parts(connection: Connection, part: type[Part], table: Table, activity_id: int) -> list[Part]:
+    query = _select(part, table).where(table.c.activity_id == activity_id).order_by(*table.primary_key)
+    return [part(*row) for row in connection.execute(query)]
+
+
+def _earlier_count(connection: Connection, activity: Ride) -> int:
     query = select(func.count()).where(
         activities.c.athlete_id == activity.athlete_id,
         activities.c.type == activity.type,
@@ -118,9 +134,9 @@ def _earlier_count(connection: Connection, activity: Row[Any]) -> int:
     return connection.execute(query).scalar_one()
 
 
-def _usual(connection: Connection, activity: Row[Any]) -> Row[Any]:
+def _usual(connection: Connection, activity: Ride) -> Usual:
     before = (
-        select(*(activities.c[name] for name in COMPARED), route_analyses.c.training_load)
+        select(*activities.c[COMPARED], route_analyses.c.training_load)
         .outerjoin(route_analyses, route_analyses.c.activity_id == activities.c.id)
         .where(
             activities.c.athlete_id == activity.athlete_id,
@@ -133,9 +149,11 @@ def _usual(connection: Connection, activity: Row[Any]) -> Row[Any]:
         .subquery()
     )
     medians = (
-        func.percentile_cont(0.5).within_group(before.c[name]).label(name) for name in (*COMPARED, "training_load")
+        func.percentile_cont(0.5).within_group(before.c[field.name])
+        for field in fields(Usual)
+        if field.name != "activity_count"
     )
-    return connection.execute(select(func.count().label("activity_count"), *medians).select_from(before)).one()
+    return Usual(*connection.execute(select(func.count(), *medians).select_from(before)).one())
 
 
 def _curve(connection: Connection, activity_id: int) -> dict[int, float]:
@@ -145,7 +163,7 @@ def _curve(connection: Connection, activity_id: int) -> dict[int, float]:
     return {row.duration_s: row.power_w for row in connection.execute(query)}
 
 
-def _earlier_curve(connection: Connection, activity: Row[Any]) -> dict[int, float]:
+def _earlier_curve(connection: Connection, activity: Ride) -> dict[int, float]:
     """The best of the weeks before, by measured power."""
     query = (
         select(power_curve.c.duration_s, func.max(power_curve.c.power_w).label("power_w"))
@@ -163,9 +181,9 @@ def _earlier_curve(connection: Connection, activity: Row[Any]) -> dict[int, floa
     return {row.duration_s: row.power_w for row in connection.execute(query)}
 
 
-def _days(connection: Connection, athlete_id: int, until: date) -> Sequence[Row[Any]]:
+def _days(connection: Connection, athlete_id: int, until: date) -> list[LoadDay]:
     query = (
-        select(training_load)
+        _select(LoadDay, training_load)
         .where(
             training_load.c.athlete_id == athlete_id,
             training_load.c.day <= until,
@@ -173,4 +191,4 @@ def _days(connection: Connection, athlete_id: int, until: date) -> Sequence[Row[
         )
         .order_by(training_load.c.day)
     )
-    return connection.execute(query).all()
+    return [LoadDay(*row) for row in connection.execute(query)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -36,10 +37,22 @@ def active_days(connection: Connection, athlete_id: int) -> dict[date, tuple[int
     return {row[0]: (row[1], row[2]) for row in connection.execute(query)}
 
 
-def stored_days(connection: Connection, athlete_id: int) -> list[Row]:
+@dataclass(frozen=True, slots=True)
+class StoredDay:
+    """What the next days, and a comparison with the activities, need of a stored day."""
+
+    day: date
+    activity_count: int
+    load: float
+    fitness: float
+    fatigue: float
+
+
+def stored_days(connection: Connection, athlete_id: int) -> list[StoredDay]:
     """The stored days, oldest first."""
-    query = select(training_load).where(training_load.c.athlete_id == athlete_id).order_by(training_load.c.day)
-    return [row._asdict() for row in connection.execute(query)]
+    query = select(*training_load.c["day", "activity_count", "load", "fitness", "fatigue"])
+    found = connection.execute(query.where(training_load.c.athlete_id == athlete_id).order_by(training_load.c.day))
+    return [StoredDay(*row) for row in found]
 
 
 def replace_days(connection: Connection, athlete_id: int, first: date | None, rows: Sequence[Row]) -> None:

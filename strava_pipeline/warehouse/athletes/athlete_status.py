@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, func, select
 from strava_pipeline.strava.oauth import WANTED_SCOPES
 from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, athletes
+from strava_pipeline.warehouse.states import DagsterTask, GrantState
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,11 @@ class AthleteStatus:
 
     athlete_id: int
     name: str
-    state: str
+    state: GrantState
     scopes: tuple[str, ...]
     mails: str
     connected_at: datetime
-    dagster_task: str | None
+    dagster_task: DagsterTask | None
     activity_count: int
     last_event_at: datetime | None
 
@@ -57,11 +58,11 @@ def athlete_statuses(connection: Connection, limit: int | None = None, offset: i
         AthleteStatus(
             athlete_id=row.athlete_id,
             name=row.name,
-            state=row.state,
+            state=GrantState(row.state),
             scopes=tuple(row.scopes),
             mails=_mails(row),
             connected_at=row.connected_at,
-            dagster_task=row.dagster_task,
+            dagster_task=None if row.dagster_task is None else DagsterTask(row.dagster_task),
             activity_count=row.activity_count,
             last_event_at=row.last_event_at,
         )

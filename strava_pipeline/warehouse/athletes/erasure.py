@@ -28,17 +28,15 @@ from sqlalchemy import (
 
 from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
-from strava_pipeline.warehouse.inbox.events import DISCARDED, DONE
 from strava_pipeline.warehouse.locks import forget_locks
 from strava_pipeline.warehouse.mail.consent import erase_address
 from strava_pipeline.warehouse.schema import ops_tables, tables
 from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.states import DagsterTask, EventState
 from strava_pipeline.warehouse.tokens.token_store import erase_tokens, patient_transaction
 
 # What Dagster has yet to be told: whether the files in the lake go, or the partition alone.
-REMOVAL = "removal"
-DEPARTURE = "departure"
-FINAL_STATES = (DONE, DISCARDED)
+FINAL_STATES = (EventState.DONE, EventState.DISCARDED)
 DROPPED = "dropped: the athlete has disconnected"
 # Rows about an athlete that hold no data of theirs: the count of calls, who did what, and who came by which link. Locks
 # go by themselves.
@@ -87,7 +85,7 @@ def erase_athlete(connection: Connection, athlete_id: int, *, keep_data: bool, a
     forget_locks(connection, athlete_id)
     events = _drop_events(connection, athlete_id)
     rows = 0 if keep_data else _delete_data(connection, athlete_id)
-    task = DEPARTURE if keep_data else REMOVAL
+    task = DagsterTask.DEPARTURE if keep_data else DagsterTask.REMOVAL
     connection.execute(update(users).where(users.c.athlete_id == athlete_id).values(dagster_task=task))
     erase_address(connection, athlete_id)
     extent = "data kept" if keep_data else f"{rows} rows deleted"
@@ -104,16 +102,6 @@ def drop_late_events(connection: Connection, athlete_id: int) -> int:
     return dropped
 
 
-def partition_removed(engine: Engine, athlete_id: int) -> None:
-    """Dagster has lost the athlete's partition; an athlete who is back keeps what is due by now."""
-    with engine.begin() as connection:
-        connection.execute(
-            update(users)
-            .where(users.c.athlete_id == athlete_id, users.c.dagster_task.in_((REMOVAL, DEPARTURE)))
-            .values(dagster_task=None)
-        )
-
-
 def _is_open(athlete_id: int) -> ColumnElement[bool]:
     return and_(webhook_events.c.owner_id == athlete_id, webhook_events.c.state.not_in(FINAL_STATES))
 
@@ -125,7 +113,7 @@ def _drop_events(connection: Connection, athlete_id: int) -> int:
         .where(_is_open(athlete_id))
         .values(
             # Whoever has it claimed is refused from now on.
-            state=DONE,
+            state=EventState.DONE,
             error=DROPPED,
             error_class=None,
             not_before=None,

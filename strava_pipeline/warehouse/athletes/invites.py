@@ -19,7 +19,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, insert, or_, select, update
 
-from strava_pipeline.warehouse.schema.ops_tables import REVOKED, invites, users
+from strava_pipeline.warehouse.schema.ops_tables import invites, users
+from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens.token_store import patient_transaction
 
 SECRET_BYTES = 32
@@ -139,6 +140,6 @@ def _good(name: str, proof: str) -> tuple[ColumnElement[bool], ...]:
 
 
 def _open(name: str, proof: str, place: int | None) -> tuple[ColumnElement[bool], ...]:
-    has_left = exists().where(users.c.athlete_id == invites.c.athlete_id, users.c.state == REVOKED)
+    has_left = exists().where(users.c.athlete_id == invites.c.athlete_id, users.c.state == GrantState.REVOKED)
     is_own = and_(invites.c.id == place, ~has_left)
     return (*_good(name, proof), invites.c.attempts < MOST_ATTEMPTS, or_(invites.c.used_at.is_(None), is_own))

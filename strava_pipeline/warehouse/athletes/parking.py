@@ -8,8 +8,8 @@ from strava_pipeline.errors import AthleteError, NeedsReauthorization
 from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.athletes.erasure import drop_late_events
 from strava_pipeline.warehouse.inbox.claims import Claim, holds
-from strava_pipeline.warehouse.inbox.events import PARKED
-from strava_pipeline.warehouse.schema.ops_tables import ACTIVE, REVOKED, users, webhook_events
+from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.states import EventState, GrantState
 
 
 def park(connection: Connection, claim: Claim, error: AthleteError) -> bool:
@@ -23,14 +23,14 @@ def park(connection: Connection, claim: Claim, error: AthleteError) -> bool:
     # Shared, so that whoever connects just now comes before, and is seen here, or comes after, and finds these events.
     theirs = select(users.c.state).where(users.c.athlete_id == claim.owner_id).with_for_update(read=True)
     state = connection.execute(theirs).scalar()
-    if state == REVOKED:
+    if state == GrantState.REVOKED:
         drop_late_events(connection, claim.owner_id)
         return True
-    if state == ACTIVE and isinstance(error, NeedsReauthorization):
+    if state == GrantState.ACTIVE and isinstance(error, NeedsReauthorization):
         return False
     connection.execute(
         update(webhook_events)
         .where(holds([claim.fence]))
-        .values(state=PARKED, lease_until=None, waiting_for=None, error=printable(str(error)))
+        .values(state=EventState.PARKED, lease_until=None, waiting_for=None, error=printable(str(error)))
     )
     return True

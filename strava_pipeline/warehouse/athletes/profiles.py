@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, exists, func, select, update
 
-from strava_pipeline.warehouse.bulk import upsert
+from strava_pipeline.warehouse.bulk import store_changed, store_newer
 from strava_pipeline.warehouse.schema.tables import activities, athlete_stats, athlete_zones, athletes, gear
 
 Row = dict[str, Any]
@@ -17,13 +17,13 @@ ZONE_FIELDS = ("zone", "min", "max", "custom_zones")
 
 def store_athlete(connection: Connection, row: Row, asked_at: datetime) -> None:
     """Store one athlete's profile."""
-    upsert(connection, athletes, [row | {"fetched_at": asked_at}], newer_by="fetched_at")
+    store_newer(connection, athletes, [row | {"fetched_at": asked_at}])
 
 
 def store_gear(connection: Connection, rows: Sequence[Row], asked_at: datetime) -> None:
     """Store bikes and shoes; a summary of one keeps what only its detail tells."""
     for row in rows:
-        upsert(connection, gear, [row | {"fetched_at": asked_at}], newer_by="fetched_at", rewrite_same=False)
+        store_changed(connection, gear, [row | {"fetched_at": asked_at}])
 
 
 def unknown_gear(connection: Connection, athlete_id: int) -> list[str]:
@@ -42,7 +42,7 @@ def store_stats(connection: Connection, rows: Sequence[Row], asked_at: datetime)
     """Store an athlete's totals as the snapshot of the day; the last one of a day counts."""
     taken_on = asked_at.astimezone(UTC).date()
     stamped = [row | {"taken_on": taken_on, "fetched_at": asked_at} for row in rows]
-    upsert(connection, athlete_stats, stamped, newer_by="fetched_at")
+    store_newer(connection, athlete_stats, stamped)
 
 
 def store_zones(
@@ -70,7 +70,7 @@ def _store_kind(connection: Connection, athlete_id: int, kind: str, rows: Sequen
     today: date = asked_at.astimezone(UTC).date()
     connection.execute(delete(athlete_zones).where(*ours, athlete_zones.c.valid_from == today))
     key = {"athlete_id": athlete_id, "kind": kind, "valid_from": today, "fetched_at": asked_at}
-    upsert(connection, athlete_zones, [key | row for row in rows])
+    store_newer(connection, athlete_zones, [key | row for row in rows])
     return True
 
 

@@ -32,18 +32,9 @@ from strava_pipeline.errors import FencedOut
 from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox import dead_letters
-from strava_pipeline.warehouse.inbox.events import (
-    DEAD,
-    DONE,
-    FOR_ACTIVITY,
-    FOR_STREAMS,
-    LAUNCHED,
-    PENDING,
-    RECEIVED,
-    WAITING,
-)
 from strava_pipeline.warehouse.locks import Lock, take
 from strava_pipeline.warehouse.schema.ops_tables import webhook_claims, webhook_events
+from strava_pipeline.warehouse.states import UNCLAIMED_STATES, ErrorClass, EventState, WaitingFor
 
 # Until a run begins to work, it may wait in Dagster's queue; the dispatcher asks for it and extends.
 LAUNCH_LEASE = timedelta(seconds=60)
@@ -107,7 +98,7 @@ def claim_objects(engine: Engine, limit: int) -> list[Claim]:
     """
     with engine.begin() as connection:
         take(connection, Lock.CLAIMS)
-        tried_again = func.bool_and((_events.state == WAITING) & (_events.waiting_for == dead_letters.REPLAY))
+        tried_again = func.bool_and((_events.state == EventState.WAITING) & (_events.waiting_for == WaitingFor.REPLAY))
         has_room = connection.execute(_under_way()).scalar_one() < MANY_UNDER_WAY
         due = (
             select(_events.object_type, _events.object_id, _events.owner_id)
@@ -129,7 +120,7 @@ def claim_objects(engine: Engine, limit: int) -> list[Claim]:
                     _events.owner_id == numbered.c.owner_id,
                 ),
             )
-            .where(_events.state.in_((*PENDING, LAUNCHED)))
+            .where(_events.state.in_((*UNCLAIMED_STATES, EventState.LAUNCHED)))
             .with_for_update(skip_locked=True, of=webhook_events)
             .cte("taken")
         )
@@ -176,7 +167,7 @@ def take_up(engine: Engine, fence: int) -> Claim | None:
         )
         rows = connection.execute(
             update(webhook_events)
-            .where(same, or_(holds([fence]), _events.state.in_(PENDING)))
+            .where(same, or_(holds([fence]), _events.state.in_(UNCLAIMED_STATES)))
             .values(
                 fence=fence,
                 run_id=first.run_id,
@@ -192,7 +183,7 @@ def take_up(engine: Engine, fence: int) -> Claim | None:
 
 def extend_leases(engine: Engine, run_id: str) -> None:
     """The run is at work: its claims hold for another while. What is being written just now is left alone."""
-    begun = (_events.state == LAUNCHED, _events.taken_up_at.is_not(None))
+    begun = (_events.state == EventState.LAUNCHED, _events.taken_up_at.is_not(None))
     with engine.begin() as connection:
         connection.execute(
             update(webhook_events)
@@ -213,19 +204,21 @@ def finish(connection: Connection, fence: int) -> None:
     done = connection.execute(
         update(webhook_events)
         .where(locked(holds([fence])))
-        .values(state=DONE, finished_at=func.clock_timestamp(), lease_until=None, error=None, waiting_for=None)
+        .values(
+            state=EventState.DONE, finished_at=func.clock_timestamp(), lease_until=None, error=None, waiting_for=None
+        )
     )
     if not done.rowcount:
         raise FencedOut(f"claim {fence} has been overtaken by a newer one: nothing was written")
 
 
-def bury(connection: Connection, fence: int, reason: str, *, kind: str, error_class: str) -> None:
+def bury(connection: Connection, fence: int, reason: str, *, kind: str, error_class: ErrorClass) -> None:
     """The events are given up and stay visible as dead letters; a transient one is tried again by itself."""
     connection.execute(
         update(webhook_events)
         .where(locked(holds([fence])))
         .values(
-            state=DEAD,
+            state=EventState.DEAD,
             attempts=_events.attempts + 1,
             error_class=error_class,
             error_kind=kind,
@@ -240,7 +233,7 @@ def bury(connection: Connection, fence: int, reason: str, *, kind: str, error_cl
 
 def holds(fences: Sequence[int]) -> ColumnElement[bool]:
     """The events under these claims, as long as nobody else has them."""
-    return and_(_events.fence.in_(fences), _events.state == LAUNCHED)
+    return and_(_events.fence.in_(fences), _events.state == EventState.LAUNCHED)
 
 
 def locked(condition: ColumnElement[bool], *, skip_locked: bool = False) -> ColumnElement[bool]:
@@ -252,15 +245,15 @@ def locked(condition: ColumnElement[bool], *, skip_locked: bool = False) -> Colu
 def _is_due() -> ColumnElement[bool]:
     now = func.clock_timestamp()
     return or_(
-        _events.state == RECEIVED,
-        and_(_events.state == WAITING, _events.not_before <= now),
-        and_(_events.state == LAUNCHED, _events.lease_until <= now),
+        _events.state == EventState.RECEIVED,
+        and_(_events.state == EventState.WAITING, _events.not_before <= now),
+        and_(_events.state == EventState.LAUNCHED, _events.lease_until <= now),
     )
 
 
 def _under_way() -> Select[int]:
     """How many objects are in somebody's hands."""
-    leased = and_(_events.state == LAUNCHED, _events.lease_until > func.clock_timestamp())
+    leased = and_(_events.state == EventState.LAUNCHED, _events.lease_until > func.clock_timestamp())
     return select(func.count(_events.fence.distinct())).where(leased)
 
 
@@ -272,7 +265,7 @@ def _is_being_worked_on() -> ColumnElement[bool]:
             other.c.object_id == _events.object_id,
             other.c.object_type == _events.object_type,
             other.c.owner_id == _events.owner_id,
-            other.c.state == LAUNCHED,
+            other.c.state == EventState.LAUNCHED,
             other.c.lease_until > func.clock_timestamp(),
         )
         .exists()
@@ -281,7 +274,7 @@ def _is_being_worked_on() -> ColumnElement[bool]:
 
 def _under_lease(lease: timedelta) -> dict[str, Any]:
     return {
-        "state": LAUNCHED,
+        "state": EventState.LAUNCHED,
         "lease_until": func.clock_timestamp() + lease,
         "not_before": None,
         "waiting_for": None,
@@ -289,14 +282,14 @@ def _under_lease(lease: timedelta) -> dict[str, Any]:
 
 
 def _is_launched() -> ColumnElement[bool]:
-    return _events.state == LAUNCHED
+    return _events.state == EventState.LAUNCHED
 
 
 def _waits_used() -> ColumnElement[int]:
     """A wait that newer news of the object cut short does not count: three quick edits must not use up all of them."""
     cut_short = and_(
-        _events.state == WAITING,
-        _events.waiting_for.in_((FOR_ACTIVITY, FOR_STREAMS)),
+        _events.state == EventState.WAITING,
+        _events.waiting_for.in_((WaitingFor.ACTIVITY, WaitingFor.STREAMS)),
         _events.not_before > func.clock_timestamp(),
     )
     return case((cut_short, func.greatest(_events.waits - 1, 0)), else_=_events.waits)

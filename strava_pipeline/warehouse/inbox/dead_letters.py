@@ -14,12 +14,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, case, false, func, select, true, update
 
 from strava_pipeline.printable import printable
-from strava_pipeline.warehouse.inbox.events import DEAD, DISCARDED, WAITING
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.states import ErrorClass, EventState, WaitingFor
 
-TRANSIENT = "transient"
-PERMANENT = "permanent"
-REPLAY = "replay"
 REDRIVE_AFTER = (
     timedelta(minutes=15),
     timedelta(hours=1),
@@ -34,7 +31,7 @@ class DeadLetter:
     """One dead (or discarded) event; times in UTC. ``redrive_at``: when it is tried again by itself."""
 
     id: int
-    state: str
+    state: EventState
     object_type: str
     object_id: int
     aspect_type: str
@@ -62,7 +59,7 @@ class Selection:
     """Which dead letters: by id, by class, by the least age; what is ``None`` does not restrict."""
 
     ids: Collection[int] | None = None
-    error_class: str | None = None
+    error_class: ErrorClass | None = None
     older_than: timedelta | None = None
 
     def matches(self) -> ColumnElement[bool]:
@@ -85,7 +82,7 @@ def find_dead_letters(
     """The dead letters of a selection, oldest first; discarded ones are not among them."""
     query = (
         select(webhook_events)
-        .where(webhook_events.c.state == DEAD, chosen.matches())
+        .where(webhook_events.c.state == EventState.DEAD, chosen.matches())
         .order_by(webhook_events.c.id)
         .limit(limit)
     )
@@ -94,7 +91,9 @@ def find_dead_letters(
 
 def find_dead_letter(connection: Connection, event_id: int) -> DeadLetter | None:
     """One dead or discarded letter; ``None`` if there is none with this id."""
-    query = select(webhook_events).where(webhook_events.c.id == event_id, webhook_events.c.state.in_((DEAD, DISCARDED)))
+    query = select(webhook_events).where(
+        webhook_events.c.id == event_id, webhook_events.c.state.in_((EventState.DEAD, EventState.DISCARDED))
+    )
     row = connection.execute(query).first()
     return None if row is None else _letter(row)
 
@@ -103,7 +102,7 @@ def replay(connection: Connection, chosen: Selection) -> list[int]:
     """Put dead letters back into the inbox, to be worked on at once; returns their ids."""
     found = connection.execute(
         update(webhook_events)
-        .where(webhook_events.c.state == DEAD, chosen.matches())
+        .where(webhook_events.c.state == EventState.DEAD, chosen.matches())
         # An operator's replay opens the whole course of waiting and trying again anew.
         .values(waits=0, lost_runs=0, redrives=0, **_back_in_the_inbox())
         .returning(webhook_events.c.id)
@@ -115,9 +114,9 @@ def discard(connection: Connection, chosen: Selection, *, by: str, because: str)
     """Give dead letters up for good; they are kept, with who did it and why. Returns their ids."""
     found = connection.execute(
         update(webhook_events)
-        .where(webhook_events.c.state == DEAD, chosen.matches())
+        .where(webhook_events.c.state == EventState.DEAD, chosen.matches())
         .values(
-            state=DISCARDED,
+            state=EventState.DISCARDED,
             redrive_at=None,
             discarded_at=func.clock_timestamp(),
             discarded_by=by,
@@ -132,7 +131,7 @@ def redrive_due(connection: Connection) -> list[int]:
     """Put the transient ones whose time has come back into the inbox; returns their ids."""
     found = connection.execute(
         update(webhook_events)
-        .where(webhook_events.c.state == DEAD, webhook_events.c.redrive_at <= func.clock_timestamp())
+        .where(webhook_events.c.state == EventState.DEAD, webhook_events.c.redrive_at <= func.clock_timestamp())
         .values(
             redrives=webhook_events.c.redrives + 1,
             # One whose runs got lost gets one more.
@@ -149,7 +148,7 @@ def hasten(connection: Connection, error_kind: str) -> int:
     found = connection.execute(
         update(webhook_events)
         .where(
-            webhook_events.c.state == DEAD,
+            webhook_events.c.state == EventState.DEAD,
             webhook_events.c.error_kind == error_kind,
             webhook_events.c.redrives == 0,
             webhook_events.c.redrive_at > func.clock_timestamp(),
@@ -159,9 +158,9 @@ def hasten(connection: Connection, error_kind: str) -> int:
     return found.rowcount
 
 
-def next_redrive(error_class: str) -> ColumnElement[Any] | None:
+def next_redrive(error_class: ErrorClass) -> ColumnElement[Any] | None:
     """When an event that dies now is tried again by itself, as SQL over its row; ``NULL`` once it was often enough."""
-    if error_class != TRANSIENT:
+    if error_class != ErrorClass.TRANSIENT:
         return None
     after = case(dict(enumerate(REDRIVE_AFTER)), value=webhook_events.c.redrives)
     return func.clock_timestamp() + after
@@ -170,8 +169,8 @@ def next_redrive(error_class: str) -> ColumnElement[Any] | None:
 def _back_in_the_inbox() -> dict[str, Any]:
     now = func.clock_timestamp()
     return {
-        "state": WAITING,
-        "waiting_for": REPLAY,
+        "state": EventState.WAITING,
+        "waiting_for": WaitingFor.REPLAY,
         "not_before": now,
         "error_class": None,
         "error_kind": None,
@@ -181,5 +180,5 @@ def _back_in_the_inbox() -> dict[str, Any]:
 
 
 def _letter(row: Any) -> DeadLetter:
-    values = row._asdict() | {"died_at": row.finished_at}
+    values = row._asdict() | {"state": EventState(row.state), "died_at": row.finished_at}
     return DeadLetter(**{name: values[name] for name in DeadLetter.__dataclass_fields__})

@@ -36,26 +36,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
-from strava_pipeline.warehouse.schema.ops_tables import REVOKED, users, webhook_events
-
-RECEIVED = "received"
-LAUNCHED = "launched"
-WAITING = "waiting"
-DONE = "done"
-DEAD = "dead"
-PARKED = "parked"
-DISCARDED = "discarded"
-# What a claim on an object takes along.
-PENDING = (RECEIVED, WAITING)
-# What an event waits for.
-FOR_DAGSTER = "dagster"
-FOR_ACTIVITY = "activity"
-FOR_STREAMS = "streams"
-FOR_QUOTA = "quota"
-FOR_APP = "app"
-FOR_STRAVA = "strava"
-FOR_DATABASE = "database"
-WEBHOOK = "webhook"
+from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.states import EventSource, EventState, GrantState
 
 
 class Stored(StrEnum):
@@ -79,7 +61,7 @@ class NewEvent:
     event_time: datetime
     updates: dict[str, str]
     signed: bool
-    source: str = WEBHOOK
+    source: EventSource = EventSource.WEBHOOK
 
 
 def _storing() -> Select[Any]:
@@ -93,14 +75,14 @@ def _storing() -> Select[Any]:
     )
     known = (
         select(given)
-        .where(exists().where(users.c.athlete_id == given.c.owner_id, users.c.state != REVOKED))
+        .where(exists().where(users.c.athlete_id == given.c.owner_id, users.c.state != GrantState.REVOKED))
         .cte("known")
     )
     stored = (
         insert_or_skip(webhook_events)
         .from_select(
             [*names, "state"],
-            select(*(known.c[name] for name in names), literal(RECEIVED)),
+            select(*(known.c[name] for name in names), literal(EventState.RECEIVED.value)),
         )
         .on_conflict_do_nothing()
         .returning(webhook_events.c.event_key)
@@ -140,7 +122,7 @@ def add_events(connection: Connection, events: Sequence[NewEvent]) -> int:
     """
     if not events:
         return 0
-    values = [asdict(event) | {"state": RECEIVED} for event in events]
+    values = [asdict(event) | {"state": EventState.RECEIVED} for event in events]
     added = connection.execute(
         insert_or_skip(webhook_events).values(values).on_conflict_do_nothing().returning(webhook_events.c.id)
     ).all()
@@ -151,38 +133,12 @@ def unpark(connection: Connection, athlete_id: int) -> int:
     """The athlete has connected again: what waited for that goes on; returns how many events."""
     return connection.execute(
         update(webhook_events)
-        .where(webhook_events.c.owner_id == athlete_id, webhook_events.c.state == PARKED)
-        .values(state=RECEIVED, error=None)
+        .where(webhook_events.c.owner_id == athlete_id, webhook_events.c.state == EventState.PARKED)
+        .values(state=EventState.RECEIVED, error=None)
     ).rowcount
 
 
 def forget_done(connection: Connection, keep: timedelta) -> int:
     """Delete events that took effect longer ago than ``keep``; returns how many. All others stay."""
     old = webhook_events.c.finished_at < func.clock_timestamp() - keep
-    return connection.execute(delete(webhook_events).where(webhook_events.c.state == DONE, old)).rowcount
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """Events that wait for one thing: how many, and when the first of them goes on (UTC)."""
-
-    waiting_for: str
-    events: int
-    until: datetime
-
-
-def waiting_events(connection: Connection) -> list[Waiting]:
-    """What events wait for that are not to be worked on yet."""
-    query = (
-        select(webhook_events.c.waiting_for, func.count(), func.min(webhook_events.c.not_before))
-        .where(webhook_events.c.state == WAITING, webhook_events.c.not_before > func.clock_timestamp())
-        .group_by(webhook_events.c.waiting_for)
-        .order_by(webhook_events.c.waiting_for)
-    )
-    return [Waiting(*row) for row in connection.execute(query)]
-
-
-def inbox_by_state(connection: Connection) -> dict[str, int]:
-    """How many events are in each state; states without any are left out."""
-    query = select(webhook_events.c.state, func.count()).group_by(webhook_events.c.state)
-    return {state: count for state, count in connection.execute(query)}  # noqa: C416  mypy wants pairs for dict()
+    return connection.execute(delete(webhook_events).where(webhook_events.c.state == EventState.DONE, old)).rowcount

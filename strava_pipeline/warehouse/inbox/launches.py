@@ -14,9 +14,9 @@ from sqlalchemy import Engine, and_, func, select, update
 from strava_pipeline.warehouse.engine import repeated
 from strava_pipeline.warehouse.inbox import claims
 from strava_pipeline.warehouse.inbox.claims import holds, locked
-from strava_pipeline.warehouse.inbox.events import FOR_DAGSTER, LAUNCHED
 from strava_pipeline.warehouse.inbox.waits import not_before
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.states import EventState, WaitingFor
 
 _events = webhook_events.c
 
@@ -33,7 +33,7 @@ def give_back(engine: Engine, fences: Sequence[int], *, wait: timedelta, reason:
     returned = (
         update(webhook_events)
         .where(locked(holds(fences)))
-        .values(**not_before(func.clock_timestamp() + wait, FOR_DAGSTER, reason))
+        .values(**not_before(func.clock_timestamp() + wait, WaitingFor.DAGSTER, reason))
     )
     repeated(engine, lambda connection: connection.execute(returned))
 
@@ -41,7 +41,7 @@ def give_back(engine: Engine, fences: Sequence[int], *, wait: timedelta, reason:
 def overdue_runs(engine: Engine) -> list[str]:
     """Runs that were launched a while ago and have not begun; Dagster knows whether they still will."""
     soon = func.clock_timestamp() + claims.LAUNCH_LEASE / 2
-    waiting = and_(_events.state == LAUNCHED, _events.taken_up_at.is_(None), _events.run_id.is_not(None))
+    waiting = and_(_events.state == EventState.LAUNCHED, _events.taken_up_at.is_(None), _events.run_id.is_not(None))
     query = select(_events.run_id).distinct().where(waiting, _events.lease_until < soon)
     with engine.connect() as connection:
         return list(connection.execute(query).scalars())
@@ -55,10 +55,10 @@ def extend_launches(engine: Engine, run_ids: Sequence[str]) -> None:
 def end_launches(engine: Engine, run_ids: Sequence[str], *, wait: timedelta) -> None:
     """These runs ended without having begun to work: their events are due again after a while."""
     reason = "the run ended before it began: Dagster shows why"
-    _change_unbegun(engine, run_ids, **not_before(func.clock_timestamp() + wait, FOR_DAGSTER, reason))
+    _change_unbegun(engine, run_ids, **not_before(func.clock_timestamp() + wait, WaitingFor.DAGSTER, reason))
 
 
 def _change_unbegun(engine: Engine, run_ids: Sequence[str], **values: Any) -> None:
-    unbegun = and_(_events.state == LAUNCHED, _events.taken_up_at.is_(None), _events.run_id.in_(run_ids))
+    unbegun = and_(_events.state == EventState.LAUNCHED, _events.taken_up_at.is_(None), _events.run_id.in_(run_ids))
     with engine.begin() as connection:
         connection.execute(update(webhook_events).where(locked(unbegun)).values(**values))

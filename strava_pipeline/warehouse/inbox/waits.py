@@ -9,8 +9,8 @@ from sqlalchemy import Connection, func, select, update
 
 from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.inbox.claims import Claim, holds, locked
-from strava_pipeline.warehouse.inbox.events import WAITING
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.states import EventState, WaitingFor
 
 # Until an activity, or its streams, are there; after the last wait the event dies.
 APPEAR_AFTER = (timedelta(minutes=5), timedelta(minutes=15), timedelta(minutes=45))
@@ -21,21 +21,21 @@ LONGEST_OUTAGE_WAIT = timedelta(hours=1)
 _events = webhook_events.c
 
 
-def postpone(connection: Connection, fence: int, until: Any, waiting_for: str, reason: str) -> None:
+def postpone(connection: Connection, fence: int, until: Any, waiting_for: WaitingFor, reason: str) -> None:
     """The events wait for something that is no fault of theirs; that costs them nothing."""
     connection.execute(
         update(webhook_events).where(locked(holds([fence]))).values(**not_before(until, waiting_for, reason))
     )
 
 
-def sit_out(connection: Connection, fence: int, waiting_for: str, reason: str) -> None:
+def sit_out(connection: Connection, fence: int, waiting_for: WaitingFor, reason: str) -> None:
     """The events wait until an outage is over, however long that takes; the longer it lasts, the longer each wait."""
     now = func.clock_timestamp()
     wait = func.least(func.greatest(now - _events.received_at, SHORTEST_OUTAGE_WAIT), LONGEST_OUTAGE_WAIT)
     postpone(connection, fence, now + wait, waiting_for, reason)
 
 
-def await_appearance(connection: Connection, claim: Claim, waiting_for: str, reason: str) -> bool:
+def await_appearance(connection: Connection, claim: Claim, waiting_for: WaitingFor, reason: str) -> bool:
     """The activity, or its streams, are not there yet: wait 5, 15, 45 minutes; False once that was in vain."""
     waits = connection.execute(select(func.max(_events.waits)).where(holds([claim.fence]))).scalar_one()
     if waits is None or waits >= len(APPEAR_AFTER):
@@ -49,10 +49,10 @@ def await_appearance(connection: Connection, claim: Claim, waiting_for: str, rea
     return True
 
 
-def not_before(until: Any, waiting_for: str, reason: str) -> dict[str, Any]:
+def not_before(until: Any, waiting_for: WaitingFor, reason: str) -> dict[str, Any]:
     """What an event that waits has in its row; ``until`` is a time (UTC), or SQL for one."""
     return {
-        "state": WAITING,
+        "state": EventState.WAITING,
         "not_before": until,
         "waiting_for": waiting_for,
         "lease_until": None,

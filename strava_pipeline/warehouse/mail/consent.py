@@ -22,8 +22,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, case, func, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
-from strava_pipeline.warehouse.schema.notification_tables import CONFIRMATION, notifications
+from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.states import MailKind, MailState
 
 NONCE_BYTES = 16
 # An address that nobody confirmed is erased after it; the link that confirms is good for as long.
@@ -89,7 +90,12 @@ def give_address(connection: Connection, athlete_id: int, email: str) -> None:
     _update(connection, athlete_id, values)
     connection.execute(
         insert_or_skip(notifications)
-        .values(kind=CONFIRMATION, athlete_id=athlete_id, state="pending", next_try_at=func.clock_timestamp())
+        .values(
+            kind=MailKind.CONFIRMATION,
+            athlete_id=athlete_id,
+            state=MailState.PENDING,
+            next_try_at=func.clock_timestamp(),
+        )
         .on_conflict_do_nothing()
     )
 
@@ -184,10 +190,10 @@ def _ask_no_more(connection: Connection, athlete_id: int, reason: str) -> None:
         update(notifications)
         .where(
             notifications.c.athlete_id == athlete_id,
-            notifications.c.kind == CONFIRMATION,
-            notifications.c.state == "pending",
+            notifications.c.kind == MailKind.CONFIRMATION,
+            notifications.c.state == MailState.PENDING,
         )
-        .values(state="skipped", reason=reason, next_try_at=None, finished_at=func.clock_timestamp())
+        .values(state=MailState.SKIPPED, reason=reason, next_try_at=None, finished_at=func.clock_timestamp())
     )
 
 

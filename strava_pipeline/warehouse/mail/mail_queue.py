@@ -21,19 +21,16 @@ from sqlalchemy import Connection, Engine, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from strava_pipeline.warehouse.mail.consent import CONFIRM_WITHIN
-from strava_pipeline.warehouse.schema.notification_tables import CONFIRMATION, RIDE_SUMMARY, notifications
+from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.states import EventSource, MailKind, MailState
 
-PENDING = "pending"
-SENT = "sent"
-FAILED = "failed"
-SKIPPED = "skipped"
 # Longer than composing and sending one mail takes, timeouts included.
 LEASE = timedelta(minutes=10)
 # After each failed try; the last one repeats for as long as the mail is worth sending.
 WAITS = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15), timedelta(hours=1))
 # No mail about what happened longer ago than this.
-WORTH_SENDING = {RIDE_SUMMARY: timedelta(days=1), CONFIRMATION: CONFIRM_WITHIN}
+WORTH_SENDING = {MailKind.RIDE_SUMMARY: timedelta(days=1), MailKind.CONFIRMATION: CONFIRM_WITHIN}
 
 
 @dataclass(frozen=True)
@@ -58,12 +55,18 @@ def announce(connection: Connection, fence: int) -> bool:
     done, a mail is neither lost nor announced twice.
     """
     event = webhook_events.c
-    new = select(event.object_id, literal(RIDE_SUMMARY), event.owner_id, literal(PENDING), func.clock_timestamp())
+    new = select(
+        event.object_id,
+        literal(MailKind.RIDE_SUMMARY.value),
+        event.owner_id,
+        literal(MailState.PENDING.value),
+        func.clock_timestamp(),
+    )
     wanted = new.where(
         event.fence == fence,
         event.object_type == "activity",
         event.aspect_type == "create",
-        event.source == "webhook",
+        event.source == EventSource.WEBHOOK,
     ).limit(1)
     columns = ["activity_id", "kind", "athlete_id", "state", "next_try_at"]
     statement = insert_or_skip(notifications).from_select(columns, wanted).on_conflict_do_nothing()
@@ -82,7 +85,7 @@ def claim_next(engine: Engine) -> Claimed | None:
         select(notifications.c.id)
         .where(*_due())
         # Many addresses to be asked keep no summary waiting.
-        .order_by(notifications.c.kind == CONFIRMATION, notifications.c.next_try_at)
+        .order_by(notifications.c.kind == MailKind.CONFIRMATION, notifications.c.next_try_at)
         .limit(1)
         .with_for_update(skip_locked=True)
         .cte("due")
@@ -99,7 +102,7 @@ def claim_next(engine: Engine) -> Claimed | None:
     return Claimed(row.id, row.activity_id, row.athlete_id, row.attempts, row.created_at, row.claimed_at)
 
 
-def settle(engine: Engine, claimed: Claimed, state: str, reason: str | None = None) -> None:
+def settle(engine: Engine, claimed: Claimed, state: MailState, reason: str | None = None) -> None:
     """A claimed mail is ``sent``, ``failed`` or ``skipped``, for good."""
     _change(engine, claimed, state=state, reason=reason, next_try_at=None, finished_at=func.clock_timestamp())
 
@@ -107,9 +110,9 @@ def settle(engine: Engine, claimed: Claimed, state: str, reason: str | None = No
 def postpone(engine: Engine, claimed: Claimed, reason: str) -> None:
     """A claimed mail could not be sent now: tried again later, or failed when that would be too late."""
     wait = WAITS[min(claimed.attempt, len(WAITS)) - 1]
-    kind = CONFIRMATION if claimed.activity_id is None else RIDE_SUMMARY
+    kind = MailKind.CONFIRMATION if claimed.activity_id is None else MailKind.RIDE_SUMMARY
     if claimed.claimed_at + wait > claimed.created_at + WORTH_SENDING[kind]:
-        settle(engine, claimed, FAILED, f"given up after {claimed.attempt} tries: {reason}")
+        settle(engine, claimed, MailState.FAILED, f"given up after {claimed.attempt} tries: {reason}")
     else:
         _change(engine, claimed, reason=reason, next_try_at=func.clock_timestamp() + wait)
 
@@ -121,7 +124,7 @@ def forget_finished_before(connection: Connection, moment: datetime) -> int:
 
 
 def _due() -> tuple[Any, ...]:
-    return notifications.c.state == PENDING, notifications.c.next_try_at <= func.clock_timestamp()
+    return notifications.c.state == MailState.PENDING, notifications.c.next_try_at <= func.clock_timestamp()
 
 
 def _change(engine: Engine, claimed: Claimed, **values: Any) -> None:
@@ -131,7 +134,7 @@ def _change(engine: Engine, claimed: Claimed, **values: Any) -> None:
             update(notifications)
             .where(
                 notifications.c.id == claimed.id,
-                notifications.c.state == PENDING,
+                notifications.c.state == MailState.PENDING,
                 notifications.c.attempts == claimed.attempt,
             )
             .values(**values)

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, and_, func, select
 
 from strava_pipeline.settings import QuotaScope
 from strava_pipeline.strava.quota.lanes import Ceilings
-from strava_pipeline.warehouse.activities.activity_store import DETAIL
 from strava_pipeline.warehouse.progress.backfill_estimate import backfill_end
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
+from strava_pipeline.warehouse.states import PayloadKind
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def import_progress(connection: Connection, athlete_ids: Collection[int]) -> dic
             func.count(payloads.c.activity_id),
             func.count(activity_streams.c.activity_id),
         )
-        .outerjoin(payloads, and_(payloads.c.activity_id == activities.c.id, payloads.c.kind == DETAIL))
+        .outerjoin(payloads, and_(payloads.c.activity_id == activities.c.id, payloads.c.kind == PayloadKind.DETAIL))
         .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
         .where(activities.c.athlete_id.in_(athlete_ids))
         .group_by(activities.c.athlete_id)

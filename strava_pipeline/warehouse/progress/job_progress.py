@@ -9,12 +9,13 @@ from sqlalchemy import Connection, Row, and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.months import Span
-from strava_pipeline.warehouse.activities.activity_store import DETAIL, SUMMARY, in_span
+from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.history_tables import job_progress
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
+from strava_pipeline.warehouse.states import PayloadKind
 
 # A run tells at least twice a minute that it is there, even while it waits.
 SILENT = timedelta(minutes=3)
@@ -81,8 +82,8 @@ def count_done(connection: Connection, span: Span) -> Done:
             func.count(detail.c.activity_id).filter(current),
             func.count(activity_streams.c.activity_id),
         )
-        .outerjoin(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == SUMMARY))
-        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == DETAIL))
+        .outerjoin(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
+        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))
         .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
         .where(in_span(span))
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from http import HTTPStatus
 
 from sqlalchemy import Connection, Update, delete, func, insert, select, update
 
@@ -79,6 +81,20 @@ def live_calls(connection: Connection, athlete_id: int | None, day_s: int, now: 
         day, place = divmod(int(number) - first_part, DAY_PARTS)
         calls[day][place] = count
     return calls
+
+
+@dataclass(frozen=True)
+class CallCount:
+    """All calls in the ledger, and those of them that Strava refused with a 429."""
+
+    sent: int
+    refused: int
+
+
+def count_calls(connection: Connection) -> CallCount:
+    """Count the calls that were ever booked and are still in the ledger."""
+    refused = func.count().filter(api_calls.c.status == HTTPStatus.TOO_MANY_REQUESTS.value)
+    return CallCount(*connection.execute(select(func.count(), refused).select_from(api_calls)).one())
 
 
 def statuses_since(connection: Connection, since: datetime) -> dict[str, int]:

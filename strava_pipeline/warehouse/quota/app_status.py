@@ -3,47 +3,63 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
 from strava_pipeline.errors import AppInactive
 from strava_pipeline.printable import printable
+from strava_pipeline.strava.quota.clock import StravaClock
 from strava_pipeline.warehouse.schema.ops_tables import app_status
 
 log = logging.getLogger(__name__)
 
 PROBE_EVERY = timedelta(hours=1)
 _ONLY = app_status.c.id == 1
+_COLUMNS = app_status.c["inactive_since", "probe_at", "reason", "clock_offset_s", "clock_error_s", "clock_learned_at"]
 
 
-def load_status(connection: Connection) -> Row[Any] | None:
-    """The row with what is known of the app and of Strava's clock; ``None`` before the first answer."""
-    return connection.execute(select(app_status).where(_ONLY)).first()
+@dataclass(frozen=True, slots=True)
+class AppStatus:
+    """What all processes know of the app and of Strava's clock. ``probe_at`` and ``reason``: while it is inactive."""
+
+    inactive_since: datetime | None = None
+    probe_at: datetime | None = None
+    reason: str | None = None
+    clock: StravaClock = field(default_factory=StravaClock)
+
+
+def load_status(connection: Connection) -> AppStatus:
+    """What is known now; before the first answer that is nothing."""
+    row = connection.execute(select(*_COLUMNS).where(_ONLY)).first()
+    if row is None:
+        return AppStatus()
+    inactive_since, probe_at, reason, offset_s, error_s, learned_at = row
+    return AppStatus(inactive_since, probe_at, reason, StravaClock(offset_s, error_s or 0.0, learned_at))
 
 
 def why_inactive(connection: Connection) -> str | None:
     """What a person can do about an app that is switched off; ``None``: it is not."""
-    row = load_status(connection)
-    return None if row is None or row.inactive_since is None else _advice(row)
+    status = load_status(connection)
+    return None if status.inactive_since is None else _advice(status)
 
 
-def admit(status: Row[Any] | None, moment: datetime) -> bool:
+def admit(status: AppStatus, moment: datetime) -> bool:
     """Whether the call that asks is the probe of a switched-off app; ``AppInactive`` if it must not be sent.
 
     ``status`` as loaded under the ledger's lock; call :func:`begin_probe` once the call has room, so that one call
     only probes.
     """
-    if status is None or status.inactive_since is None:
+    if status.inactive_since is None:
         return False
-    if moment < status.probe_at:
+    if status.probe_at is not None and moment < status.probe_at:
         raise AppInactive(_advice(status))
     return True
 
 
-def _advice(status: Row[Any]) -> str:
+def _advice(status: AppStatus) -> str:
     return (
         f"Strava has the app switched off since {status.inactive_since:%Y-%m-%d %H:%M} UTC: its owner needs a Strava"
         f" subscription; tried again at {status.probe_at:%Y-%m-%d %H:%M} UTC ({status.reason})"

@@ -36,7 +36,7 @@ from strava_pipeline.strava.quota.windows import (
 from strava_pipeline.warehouse.engine import repeated
 from strava_pipeline.warehouse.locks import Lock, take_telling_time
 from strava_pipeline.warehouse.quota import api_calls, app_status
-from strava_pipeline.warehouse.quota.strava_clock import clock_in, store_clock
+from strava_pipeline.warehouse.quota.strava_clock import store_clock
 from strava_pipeline.warehouse.quota.windows import adopt, block_until, book_late, booking, load_uses
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
 
@@ -144,7 +144,7 @@ class PostgresLedger:
 
     def _take_over(self, connection: Connection, reservation: Reservation, outcome: Outcome, moment: datetime) -> bool:
         """What an answer tells the ledger; whether that is more than that room is free."""
-        before = clock_in(app_status.load_status(connection))
+        before = app_status.load_status(connection).clock
         clock = self._hear(connection, before, reservation, outcome, moment)
         is_news = self._take_account(connection, reservation, outcome, moment, clock)
         if outcome.status == TOO_MANY_REQUESTS:
@@ -171,7 +171,7 @@ class PostgresLedger:
             moment = self._lock(connection)
             status = app_status.load_status(connection)
             is_probe = app_status.admit(status, moment)
-            clock = self._checked(connection, clock_in(status), moment)
+            clock = self._checked(connection, status.clock, moment)
             scope = self._ceilings.scope_of(athlete_id)
             windows = tuple(
                 window

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
 from strava_pipeline.strava.quota.clock import StravaClock
@@ -16,14 +14,7 @@ _COLUMNS = (app_status.c.clock_offset_s, app_status.c.clock_error_s, app_status.
 
 def load_clock(connection: Connection) -> StravaClock:
     """What is known of Strava's clock now."""
-    return clock_in(load_status(connection))
-
-
-def clock_in(status: Row[Any] | None) -> StravaClock:
-    """What the app's row tells of it."""
-    if status is None:
-        return StravaClock()
-    return StravaClock(status.clock_offset_s, status.clock_error_s or 0.0, status.clock_learned_at)
+    return load_status(connection).clock
 
 
 def store_clock(connection: Connection, clock: StravaClock) -> None:

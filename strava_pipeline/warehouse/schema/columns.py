@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, DateTime, Double, Integer, Text, any_, literal
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    DateTime,
+    Double,
+    Integer,
+    Text,
+    any_,
+    literal,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.types import TypeEngine
 
@@ -66,6 +79,17 @@ def owner() -> Column[Any]:
 def activity_key() -> Column[Any]:
     """The activity, as a part of the primary key."""
     return key("activity_id", BigInteger, "Strava's id of the activity")
+
+
+def only(name: str, values: type[StrEnum]) -> CheckConstraint:
+    """A check that a column holds one of the enum's values; the column's name is the check's."""
+    return CheckConstraint(holds_one_of(name, values), name=name)
+
+
+def holds_one_of(name: str, values: Iterable[StrEnum]) -> str:
+    """The condition, as SQL, that a column holds one of these values."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    return f"{name} IN ({listed})"
 
 
 def among(ids: Column[Any], wanted: Iterable[int]) -> ColumnElement[bool]:

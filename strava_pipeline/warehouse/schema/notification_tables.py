@@ -5,12 +5,13 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, Table, UniqueConstraint, func, text
 
 from strava_pipeline.warehouse.schema import columns
-from strava_pipeline.warehouse.schema.columns import UTC_TIME, key
+from strava_pipeline.warehouse.schema.columns import UTC_TIME, key, only
 from strava_pipeline.warehouse.schema.ops_tables import SCHEMA
 from strava_pipeline.warehouse.schema.tables import metadata
+from strava_pipeline.warehouse.states import MailKind, MailState
 
-RIDE_SUMMARY = "ride_summary"
-CONFIRMATION = "confirmation"
+_IS_PENDING = f"state = '{MailState.PENDING}'"
+_IS_CONFIRMATION = f"kind = '{MailKind.CONFIRMATION}'"
 
 notifications = Table(
     "notifications",
@@ -34,15 +35,15 @@ notifications = Table(
     ),
     columns.instant("finished_at", "when it was sent, or given up (UTC)"),
     UniqueConstraint("activity_id", "kind"),
-    CheckConstraint("(kind = 'confirmation') = (activity_id IS NULL)", name="activity"),
-    CheckConstraint("state IN ('pending', 'sent', 'failed', 'skipped')", name="state"),
-    CheckConstraint("(state = 'pending') = (next_try_at IS NOT NULL)", name="due"),
-    Index("ix_notifications_due", "next_try_at", postgresql_where=text("state = 'pending'")),
+    CheckConstraint(f"({_IS_CONFIRMATION}) = (activity_id IS NULL)", name="activity"),
+    only("state", MailState),
+    CheckConstraint(f"({_IS_PENDING}) = (next_try_at IS NOT NULL)", name="due"),
+    Index("ix_notifications_due", "next_try_at", postgresql_where=text(_IS_PENDING)),
     Index(
         "ix_notifications_asking",
         "athlete_id",
         unique=True,
-        postgresql_where=text("state = 'pending' AND kind = 'confirmation'"),
+        postgresql_where=text(f"{_IS_PENDING} AND {_IS_CONFIRMATION}"),
     ),
     Index(None, "athlete_id"),
     schema=SCHEMA,

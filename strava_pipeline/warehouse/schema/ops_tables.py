@@ -22,14 +22,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 
 from strava_pipeline.warehouse.schema import columns
-from strava_pipeline.warehouse.schema.columns import UTC_TIME, column, key
+from strava_pipeline.warehouse.schema.columns import UTC_TIME, column, holds_one_of, key, only
 from strava_pipeline.warehouse.schema.tables import metadata
+from strava_pipeline.warehouse.states import OPEN_STATES, DagsterTask, EventState, GrantState, SignIn
 
 SCHEMA = "ops"
-# States of an athlete's grant.
-ACTIVE = "active"
-NEEDS_REAUTH = "needs_reauth"
-REVOKED = "revoked"
 
 
 def _serial(comment: str) -> Column[Any]:
@@ -74,8 +71,8 @@ users = Table(
     ),
     _stamped("connected_at", "when the athlete first connected (UTC)"),
     _stamped("updated_at", "when the row last changed (UTC)"),
-    CheckConstraint("state IN ('active', 'needs_reauth', 'revoked')", name="state"),
-    CheckConstraint("dagster_task IN ('import', 'removal', 'departure')", name="dagster_task"),
+    only("state", GrantState),
+    only("dagster_task", DagsterTask),
     CheckConstraint(
         "num_nulls(email, email_given_at, email_nonce, unsubscribe_nonce) IN (0, 4)"
         " AND (email IS NOT NULL OR email_confirmed_at IS NULL)",
@@ -228,21 +225,15 @@ webhook_events = Table(
     columns.text("discarded_by", "who discarded it"),
     columns.text("discarded_because", "why it was discarded"),
     UniqueConstraint("event_key"),
-    CheckConstraint(
-        "state IN ('received', 'launched', 'waiting', 'done', 'dead', 'parked', 'discarded')", name="state"
-    ),
+    only("state", EventState),
+    Index("ix_webhook_events_open", "id", postgresql_where=text(holds_one_of("state", OPEN_STATES))),
+    Index("ix_webhook_events_open_object", "object_id", postgresql_where=text(holds_one_of("state", OPEN_STATES))),
     Index(
-        "ix_webhook_events_open",
+        "ix_webhook_events_dead",
         "id",
-        postgresql_where=text("state IN ('received', 'launched', 'waiting')"),
+        postgresql_where=text(holds_one_of("state", (EventState.DEAD, EventState.PARKED))),
     ),
-    Index(
-        "ix_webhook_events_open_object",
-        "object_id",
-        postgresql_where=text("state IN ('received', 'launched', 'waiting')"),
-    ),
-    Index("ix_webhook_events_dead", "id", postgresql_where=text("state IN ('dead', 'parked')")),
-    Index("ix_webhook_events_done", "finished_at", postgresql_where=text("state = 'done'")),
+    Index("ix_webhook_events_done", "finished_at", postgresql_where=text(f"state = '{EventState.DONE}'")),
     Index(None, "owner_id", "object_id"),
     schema=SCHEMA,
     comment="the inbox: every accepted webhook event and what became of it",
@@ -304,7 +295,7 @@ operator_sessions = Table(
     columns.text("proof", "of the token and the settings it was opened under; tells nothing of them", required=True),
     _stamped("opened_at", "when it was made (UTC)"),
     columns.instant("expires_at", "no longer good from here (UTC)", required=True),
-    CheckConstraint("kind IN ('session', 'link')", name="kind"),
+    only("kind", SignIn),
     schema=SCHEMA,
     comment="browsers that are logged in as the operator; what is not here is logged out",
 )

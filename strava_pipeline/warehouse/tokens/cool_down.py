@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, update
+from sqlalchemy import Connection, func, update
 
 from strava_pipeline.errors import NeedsReauthorization, QuotaExhausted, RetriableStravaError, StravaError
-from strava_pipeline.warehouse.schema.ops_tables import NEEDS_REAUTH, users
+from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.states import GrantState
+from strava_pipeline.warehouse.tokens.stored_tokens import StoredTokens
 from strava_pipeline.warehouse.tokens.token_audit import audit
 
 # After a failed refresh, so that a storm of 401s makes one call.
@@ -20,7 +22,7 @@ FRESH = timedelta(seconds=60)
 def note_failure(connection: Connection, athlete_id: int, error: StravaError) -> None:
     """Audit a failed refresh. Only a dead grant changes the state; anything else opens a cool-down."""
     audit(connection, athlete_id, "refresh", "failed", str(error))
-    after: dict[str, Any] = {"state": NEEDS_REAUTH}
+    after: dict[str, Any] = {"state": GrantState.NEEDS_REAUTH}
     if not isinstance(error, NeedsReauthorization):
         until: Any = func.clock_timestamp() + COOL_DOWN
         if isinstance(error, QuotaExhausted):
@@ -31,22 +33,22 @@ def note_failure(connection: Connection, athlete_id: int, error: StravaError) ->
     )
 
 
-def refuse_while_cooling_down(row: Row[Any]) -> None:
-    until: datetime | None = row.refresh_not_before
-    if until is not None and row.moment < until:
+def refuse_while_cooling_down(tokens: StoredTokens) -> None:
+    until = tokens.refresh_not_before
+    if until is not None and tokens.moment < until:
         raise RetriableStravaError(
-            f"refresh of athlete {row.athlete_id}'s token: it failed just now, and is not tried again"
+            f"refresh of athlete {tokens.athlete_id}'s token: it failed just now, and is not tried again"
             f" before {until:%H:%M:%S} UTC"
         )
 
 
-def refuse_while_fresh(row: Row[Any]) -> None:
+def refuse_while_fresh(tokens: StoredTokens) -> None:
     """A second refresh is no cure for a token that Strava has just issued: it would begin a loop."""
-    if row.refreshed_at is None or row.moment >= row.refreshed_at + FRESH:
+    if tokens.refreshed_at is None or tokens.moment >= tokens.refreshed_at + FRESH:
         return
-    if row.strava_token_expires_at is not None and row.strava_token_expires_at <= row.moment:
+    if tokens.strava_token_expires_at is not None and tokens.strava_token_expires_at <= tokens.moment:
         return  # issued for less than a minute: it has ended as announced
     raise RetriableStravaError(
-        f"athlete {row.athlete_id}'s token: Strava refuses what it issued at {row.refreshed_at:%H:%M:%S} UTC;"
-        f" not refreshed again before {row.refreshed_at + FRESH:%H:%M:%S} UTC"
+        f"athlete {tokens.athlete_id}'s token: Strava refuses what it issued at {tokens.refreshed_at:%H:%M:%S} UTC;"
+        f" not refreshed again before {tokens.refreshed_at + FRESH:%H:%M:%S} UTC"
     )

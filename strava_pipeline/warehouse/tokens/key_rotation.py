@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, Row, Table, func, or_, select, update
+from sqlalchemy import Connection, Engine, Table, func, or_, select, update
 
 from strava_pipeline.errors import TokenUnreadable
 from strava_pipeline.keyring import Keyring, Place, key_id_of
@@ -43,10 +42,10 @@ def rotate(engine: Engine, keyring: Keyring, *, dry_run: bool = False) -> Iterat
                 done = _rotate_one(engine, keyring, entry, dry_run=dry_run)
             except TokenUnreadable as error:
                 unreadable.add((entry.table.name, entry.identity))
-                yield Rotated(entry.table.name, entry.row.athlete_id, entry.old_key_id, str(error))
+                yield Rotated(entry.table.name, entry.athlete_id, entry.old_key_id, str(error))
             else:
                 if done:
-                    yield Rotated(entry.table.name, entry.row.athlete_id, entry.old_key_id)
+                    yield Rotated(entry.table.name, entry.athlete_id, entry.old_key_id)
 
 
 @dataclass(frozen=True)
@@ -54,17 +53,11 @@ class _Entry:
     """A row with envelopes of another key, as it was read."""
 
     table: Table
-    row: Row[Any]
+    identity: int
+    athlete_id: int
+    generation: int
+    envelopes: dict[str, str]
     old_key_id: str
-
-    @property
-    def key(self) -> Column[Any]:
-        [key] = self.table.primary_key
-        return key
-
-    @property
-    def identity(self) -> int:
-        return int(getattr(self.row, self.key.name))
 
 
 def _entries(engine: Engine, keyring: Keyring) -> list[_Entry]:
@@ -73,19 +66,22 @@ def _entries(engine: Engine, keyring: Keyring) -> list[_Entry]:
     with engine.connect() as connection:
         for table in (users, token_journal):
             older = or_(*(func.split_part(table.c[name], ".", 2) != writing for name in (ACCESS, REFRESH)))
-            for row in connection.execute(select(table).where(older).order_by(*table.primary_key)):
-                ids = {key_id_of(getattr(row, name)) for name in (ACCESS, REFRESH)} - {writing}
-                entries.append(_Entry(table, row, ", ".join(sorted(ids))))
+            [key] = table.primary_key
+            query = select(key, *table.c["athlete_id", "generation", ACCESS, REFRESH]).where(older).order_by(key)
+            for identity, athlete_id, generation, access, refresh in connection.execute(query):
+                ids = {key_id_of(envelope) for envelope in (access, refresh)} - {writing}
+                envelopes = {ACCESS: access, REFRESH: refresh}
+                old = ", ".join(sorted(ids))
+                entries.append(_Entry(table, identity, athlete_id, generation, envelopes, old))
     return entries
 
 
 def _rotate_one(engine: Engine, keyring: Keyring, entry: _Entry, *, dry_run: bool) -> bool:
     """Whether the row was still the one that was read."""
-    row, table = entry.row, entry.table
     fresh = {}
-    for name in (ACCESS, REFRESH):
-        place = Place(row.athlete_id, name, row.generation)
-        fresh[name] = keyring.encrypt(keyring.decrypt(getattr(row, name), place), place)
+    for name, envelope in entry.envelopes.items():
+        place = Place(entry.athlete_id, name, entry.generation)
+        fresh[name] = keyring.encrypt(keyring.decrypt(envelope, place), place)
     if dry_run:
         return True
     with engine.begin() as connection:
@@ -93,16 +89,17 @@ def _rotate_one(engine: Engine, keyring: Keyring, entry: _Entry, *, dry_run: boo
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {ROW_LOCK_MILLISECONDS}")
         if not _swap(connection, entry, fresh):
             return False
-        where = "" if table is users else "journal, "
+        where = "" if entry.table is users else "journal, "
         change = f"{where}{entry.old_key_id} -> {keyring.writing_key_id}"
-        audit(connection, row.athlete_id, "rotate", "ok", change)
+        audit(connection, entry.athlete_id, "rotate", "ok", change)
     return True
 
 
 def _swap(connection: Connection, entry: _Entry, fresh: dict[str, str]) -> bool:
-    row, table = entry.row, entry.table
-    unchanged = [table.c[name] == getattr(row, name) for name in (ACCESS, REFRESH)]
+    table = entry.table
+    [key] = table.primary_key
+    unchanged = [table.c[name] == envelope for name, envelope in entry.envelopes.items()]
     done = connection.execute(
-        update(table).where(entry.key == entry.identity, table.c.generation == row.generation, *unchanged).values(fresh)
+        update(table).where(key == entry.identity, table.c.generation == entry.generation, *unchanged).values(fresh)
     )
     return bool(done.rowcount)

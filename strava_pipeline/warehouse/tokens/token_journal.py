@@ -8,11 +8,10 @@ refresh token turns out dead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import stamina
 from sqlalchemy import (
@@ -20,7 +19,6 @@ from sqlalchemy import (
     Connection,
     Engine,
     Integer,
-    Row,
     and_,
     cast,
     delete,
@@ -35,7 +33,8 @@ from sqlalchemy.types import Text
 
 from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.warehouse.engine import autocommit
-from strava_pipeline.warehouse.schema.ops_tables import REVOKED, token_journal, users
+from strava_pipeline.warehouse.schema.ops_tables import token_journal, users
+from strava_pipeline.warehouse.states import GrantState
 
 # How long an answer is held in memory while the database is away: there is no other place for it.
 KEEP_TRYING_SECONDS = 60.0
@@ -52,6 +51,16 @@ class Envelopes:
     strava_access_token: str
     strava_refresh_token: str
     strava_token_expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What Strava issued, sealed for the ``generation`` it was to become; ``id`` is its place in the journal."""
+
+    id: int
+    generation: int
+    answered_at: datetime
+    envelopes: Envelopes
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,7 @@ class Attempt:
                         cast(envelopes.strava_refresh_token, Text),
                         cast(envelopes.strava_token_expires_at, TIMESTAMP(timezone=True)),
                     )
-                    .where(users.c.athlete_id == self.athlete_id, users.c.state != REVOKED)
+                    .where(users.c.athlete_id == self.athlete_id, users.c.state != GrantState.REVOKED)
                     .with_for_update(read=True, of=users),
                 )
             )
@@ -124,19 +133,25 @@ def begun(engine: Engine, athlete_id: int, generation: int) -> Iterator[Attempt]
         yield Attempt(engine, connection, intent, athlete_id, generation, follows_unanswered)
 
 
-def answers(connection: Connection, athlete_id: int) -> Sequence[Row[Any]]:
+def answers(connection: Connection, athlete_id: int) -> list[Answer]:
     """Everything Strava issued for an athlete that is not in use, newest first."""
     query = (
-        select(token_journal)
+        select(
+            *token_journal.c["id", "generation", "answered_at"],
+            *token_journal.c["strava_access_token", "strava_refresh_token", "strava_token_expires_at"],
+        )
         .where(token_journal.c.athlete_id == athlete_id, token_journal.c.answered_at.is_not(None))
         .order_by(token_journal.c.answered_at.desc(), token_journal.c.id.desc())
     )
-    return connection.execute(query).all()
+    return [
+        Answer(number, generation, answered_at, Envelopes(*envelopes))
+        for number, generation, answered_at, *envelopes in connection.execute(query)
+    ]
 
 
-def answer_for(connection: Connection, athlete_id: int, generation: int) -> Row[Any] | None:
+def answer_for(connection: Connection, athlete_id: int, generation: int) -> Answer | None:
     """The newest answer that waits to become this generation."""
-    return next((row for row in answers(connection, athlete_id) if row.generation == generation), None)
+    return next((answer for answer in answers(connection, athlete_id) if answer.generation == generation), None)
 
 
 def forget(connection: Connection, entry: int) -> None:

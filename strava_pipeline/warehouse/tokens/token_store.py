@@ -11,21 +11,29 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, select, update
+from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
-from strava_pipeline.errors import HasLeft, NeedsReauthorization, StravaError, UnknownAthlete
+from strava_pipeline.errors import HasLeft, NeedsReauthorization, StravaError
 from strava_pipeline.keyring import Keyring, Place
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox.events import unpark
 from strava_pipeline.warehouse.mail.consent import give_address
-from strava_pipeline.warehouse.schema.ops_tables import ACTIVE, NEEDS_REAUTH, REVOKED, invites, users
+from strava_pipeline.warehouse.schema.ops_tables import invites, users
+from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens import token_journal
 from strava_pipeline.warehouse.tokens.cool_down import note_failure, refuse_while_cooling_down, refuse_while_fresh
+from strava_pipeline.warehouse.tokens.stored_tokens import (
+    StoredTokens,
+    change_tokens,
+    lock_tokens,
+    read_tokens,
+    unknown,
+)
 from strava_pipeline.warehouse.tokens.token_audit import audit
-from strava_pipeline.warehouse.tokens.token_journal import Attempt, Envelopes
+from strava_pipeline.warehouse.tokens.token_journal import Answer, Attempt, Envelopes
 
 # Longer than the HTTP deadline of the refresh that the holder of the lock may be in.
 ROW_LOCK_MILLISECONDS = 45_000
@@ -48,14 +56,14 @@ class PostgresTokenStore:
         ``RetriableStravaError`` while the cool-down after a failed refresh lasts: that token is known not to work.
         """
         with autocommit(self.engine) as connection:
-            row = _row(connection, athlete_id)
-            waiting = row.state == NEEDS_REAUTH and self._waiting_answer(connection, row)
+            tokens = read_tokens(connection, athlete_id)
+            waiting = tokens.state == GrantState.NEEDS_REAUTH and self._waiting_answer(connection, tokens)
         if waiting:
             # The answer to a refresh came after all, from a process that had been taken for dead.
-            with self._locked(athlete_id) as (_, row):
+            with self._locked(athlete_id) as (_, tokens):
                 pass
-        refuse_while_cooling_down(row)
-        return self._open(row, ACCESS)
+        refuse_while_cooling_down(tokens)
+        return self._open(tokens, ACCESS)
 
     def refreshed(self, athlete_id: int, rejected: Secret, refresh: Callable[[Secret], TokenGrant]) -> Secret:
         """A token other than ``rejected``. The row's lock lets one process call Strava; the rest wait and read.
@@ -66,15 +74,15 @@ class PostgresTokenStore:
         current = self.access_token(athlete_id)
         if current != rejected:
             return current
-        with self._locked(athlete_id) as (connection, row):
-            current = self._open(row, ACCESS)
+        with self._locked(athlete_id) as (connection, tokens):
+            current = self._open(tokens, ACCESS)
             if current != rejected:
                 return current
-            refuse_while_cooling_down(row)
-            refuse_while_fresh(row)
+            refuse_while_cooling_down(tokens)
+            refuse_while_fresh(tokens)
             try:
-                with token_journal.begun(self.engine, athlete_id, row.generation + 1) as attempt:
-                    return self._ask(connection, row, attempt, refresh)
+                with token_journal.begun(self.engine, athlete_id, tokens.generation + 1) as attempt:
+                    return self._ask(connection, tokens, attempt, refresh)
             except StravaError as error:
                 failure = error
                 # Committed before the lock goes, so that whoever waits for it sees it and does not try.
@@ -84,8 +92,8 @@ class PostgresTokenStore:
     def token_pair(self, athlete_id: int) -> TokenGrant:
         """Both tokens, for giving them back to Strava; errors as of :meth:`access_token`."""
         with autocommit(self.engine) as connection:
-            row = _row(connection, athlete_id)
-        return TokenGrant(self._open(row, ACCESS), self._open(row, REFRESH), row.strava_token_expires_at)
+            tokens = read_tokens(connection, athlete_id)
+        return TokenGrant(self._open(tokens, ACCESS), self._open(tokens, REFRESH), tokens.strava_token_expires_at)
 
     def exchanged(
         self, exchange: Callable[[], TokenGrant], scopes: Sequence[str], **more: str | None
@@ -121,16 +129,16 @@ class PostgresTokenStore:
         with patient_transaction(self.engine) as connection:
             connection.execute(
                 insert_or_update(users)
-                .values(athlete_id=athlete_id, scopes=[], state=NEEDS_REAUTH, generation=0)
+                .values(athlete_id=athlete_id, scopes=[], state=GrantState.NEEDS_REAUTH, generation=0)
                 .on_conflict_do_nothing()
             )
-            row = _row(connection, athlete_id, lock=True)
-            if row.state == REVOKED and link is not None and _has_come_by(connection, link, athlete_id):
+            tokens = lock_tokens(connection, athlete_id)
+            if tokens.state == GrantState.REVOKED and link is not None and _has_come_by(connection, link, athlete_id):
                 raise HasLeft(f"athlete {athlete_id} was disconnected, and the link they had used brings them not back")
             self._store(
                 connection,
-                row,
-                self._sealed(row, grant),
+                tokens,
+                self._sealed(tokens, grant),
                 refreshed_at=None,
                 scopes=list(scopes),
                 dagster_task=dagster_task,
@@ -143,18 +151,18 @@ class PostgresTokenStore:
         return athlete_id
 
     @contextmanager
-    def _locked(self, athlete_id: int) -> Iterator[tuple[Connection, Row[Any]]]:
+    def _locked(self, athlete_id: int) -> Iterator[tuple[Connection, StoredTokens]]:
         """The athlete's row, locked; if the answer to a process that died waits in the journal, it is in the row."""
         with patient_transaction(self.engine) as connection:
-            row = _row(connection, athlete_id, lock=True)
-            yield connection, self._adopted(connection, row) or row
+            tokens = lock_tokens(connection, athlete_id)
+            yield connection, self._adopted(connection, tokens) or tokens
 
     def _ask(
-        self, connection: Connection, row: Row[Any], attempt: Attempt, refresh: Callable[[Secret], TokenGrant]
+        self, connection: Connection, tokens: StoredTokens, attempt: Attempt, refresh: Callable[[Secret], TokenGrant]
     ) -> Secret:
         """Ask Strava with the stored token; while it says dead, with whatever else it has issued. Stores the answer."""
         tried: set[Secret] = set()
-        for refresh_token in self._refresh_tokens(connection, row):
+        for refresh_token in self._refresh_tokens(connection, tokens):
             if refresh_token in tried:
                 continue
             tried.add(refresh_token)
@@ -162,65 +170,64 @@ class PostgresTokenStore:
                 grant = refresh(refresh_token)
             except NeedsReauthorization as error:
                 dead = error
-                adopted = self._adopted(connection, row)
+                adopted = self._adopted(connection, tokens)
                 if adopted is not None:
                     # The holder before us, whose lock had been taken away, got its answer while we asked.
                     return self._open(adopted, ACCESS)
             else:
-                envelopes = self._sealed(row, grant)
+                envelopes = self._sealed(tokens, grant)
                 attempt.keep(envelopes)
-                self._store(connection, row, envelopes, refreshed_at=func.clock_timestamp())
-                token_journal.forget_all(connection, row.athlete_id)
+                self._store(connection, tokens, envelopes, refreshed_at=func.clock_timestamp())
+                token_journal.forget_all(connection, tokens.athlete_id)
                 note = "an earlier one got no answer" if attempt.follows_unanswered else None
-                audit(connection, row.athlete_id, "refresh", "ok", note)
+                audit(connection, tokens.athlete_id, "refresh", "ok", note)
                 return grant.access_token
         raise dead
 
-    def _refresh_tokens(self, connection: Connection, row: Row[Any]) -> Iterator[Secret]:
+    def _refresh_tokens(self, connection: Connection, tokens: StoredTokens) -> Iterator[Secret]:
         """The stored one, then the journal's, newest first, as it is by then."""
-        yield self._open(row, REFRESH)
-        for candidate in token_journal.answers(connection, row.athlete_id):
+        yield self._open(tokens, REFRESH)
+        for candidate in token_journal.answers(connection, tokens.athlete_id):
             yield self.keyring.decrypt(
-                candidate.strava_refresh_token, Place(row.athlete_id, REFRESH, candidate.generation)
+                candidate.envelopes.strava_refresh_token, Place(tokens.athlete_id, REFRESH, candidate.generation)
             )
 
-    def _waiting_answer(self, connection: Connection, row: Row[Any]) -> Row[Any] | None:
-        return token_journal.answer_for(connection, row.athlete_id, row.generation + 1)
+    def _waiting_answer(self, connection: Connection, tokens: StoredTokens) -> Answer | None:
+        return token_journal.answer_for(connection, tokens.athlete_id, tokens.generation + 1)
 
-    def _adopted(self, connection: Connection, row: Row[Any]) -> Row[Any] | None:
+    def _adopted(self, connection: Connection, tokens: StoredTokens) -> StoredTokens | None:
         """The row with the answer that waits for it; ``None`` if none does, or all tokens were erased."""
-        answer = None if row.state == REVOKED else self._waiting_answer(connection, row)
+        answer = None if tokens.state == GrantState.REVOKED else self._waiting_answer(connection, tokens)
         if answer is None:
             return None
         for column in (ACCESS, REFRESH):
-            self.keyring.decrypt(getattr(answer, column), Place(row.athlete_id, column, answer.generation))
-        envelopes = Envelopes(answer.strava_access_token, answer.strava_refresh_token, answer.strava_token_expires_at)
-        adopted = self._store(connection, row, envelopes, refreshed_at=answer.answered_at)
+            self.keyring.decrypt(getattr(answer.envelopes, column), Place(tokens.athlete_id, column, answer.generation))
+        adopted = self._store(connection, tokens, answer.envelopes, refreshed_at=answer.answered_at)
         token_journal.forget(connection, answer.id)
-        audit(connection, row.athlete_id, "refresh", "adopted")
+        audit(connection, tokens.athlete_id, "refresh", "adopted")
         return adopted
 
-    def _open(self, row: Row[Any], column: str) -> Secret:
-        envelope = getattr(row, column)
-        if row.state != ACTIVE or envelope is None:
-            raise NeedsReauthorization(f"athlete {row.athlete_id} is {row.state}: connect the athlete again")
-        return self.keyring.decrypt(envelope, Place(row.athlete_id, column, row.generation))
+    def _open(self, tokens: StoredTokens, column: str) -> Secret:
+        envelope = getattr(tokens, column)
+        if tokens.state != GrantState.ACTIVE or envelope is None:
+            raise NeedsReauthorization(f"athlete {tokens.athlete_id} is {tokens.state}: connect the athlete again")
+        return self.keyring.decrypt(envelope, Place(tokens.athlete_id, column, tokens.generation))
 
-    def _sealed(self, row: Row[Any], grant: TokenGrant) -> Envelopes:
+    def _sealed(self, tokens: StoredTokens, grant: TokenGrant) -> Envelopes:
         """A pair as the row's next generation will hold it."""
         access, refresh = (
-            self.keyring.encrypt(token, Place(row.athlete_id, column, row.generation + 1))
+            self.keyring.encrypt(token, Place(tokens.athlete_id, column, tokens.generation + 1))
             for column, token in ((ACCESS, grant.access_token), (REFRESH, grant.refresh_token))
         )
         return Envelopes(access, refresh, grant.expires_at)
 
-    def _store(self, connection: Connection, row: Row[Any], envelopes: Envelopes, **more: Any) -> Row[Any]:
+    def _store(self, connection: Connection, tokens: StoredTokens, envelopes: Envelopes, **more: Any) -> StoredTokens:
         """The row's next generation."""
-        return _change(
+        return change_tokens(
             connection,
-            row,
-            state=ACTIVE,
-            generation=row.generation + 1,
+            tokens,
+            state=GrantState.ACTIVE,
+            generation=tokens.generation + 1,
             refresh_not_before=None,
             **asdict(envelopes),
             **more,
@@ -244,7 +251,7 @@ def patient_transaction(engine: Engine) -> Iterator[Connection]:
 def has_tokens(engine: Engine, athlete_id: int) -> bool:
     """Whether an athlete's tokens are stored, good or not. ``UnknownAthlete``."""
     with autocommit(engine) as connection:
-        return bool(_row(connection, athlete_id).state != REVOKED)
+        return read_tokens(connection, athlete_id).state != GrantState.REVOKED
 
 
 def erase_tokens(connection: Connection, athlete_id: int, cause: str) -> bool:
@@ -255,47 +262,17 @@ def erase_tokens(connection: Connection, athlete_id: int, cause: str) -> bool:
     """
     query = select(users.c.state).where(users.c.athlete_id == athlete_id).with_for_update()
     if connection.execute(query).first() is None:
-        raise _unknown(athlete_id)
-    row = _row(connection, athlete_id, lock=True)
+        raise unknown(athlete_id)
+    tokens = lock_tokens(connection, athlete_id)
     token_journal.forget_all(connection, athlete_id)
-    if row.state == REVOKED:
+    if tokens.state == GrantState.REVOKED:
         return False
     nothing = {ACCESS: None, REFRESH: None, "strava_token_expires_at": None, "refresh_not_before": None}
-    _change(connection, row, state=REVOKED, generation=row.generation + 1, scopes=[], **nothing)
+    change_tokens(connection, tokens, state=GrantState.REVOKED, generation=tokens.generation + 1, scopes=[], **nothing)
     audit(connection, athlete_id, "erase", "ok", cause)
     return True
-
-
-def active_athletes(connection: Connection) -> list[int]:
-    """Ids of everybody whose tokens are good as far as we know, in order."""
-    query = select(users.c.athlete_id).where(users.c.state == ACTIVE).order_by(users.c.athlete_id)
-    return list(connection.execute(query).scalars())
-
-
-def _row(connection: Connection, athlete_id: int, *, lock: bool = False) -> Row[Any]:
-    """The athlete's row, and the database's time as ``moment``."""
-    query = select(users, func.clock_timestamp().label("moment")).where(users.c.athlete_id == athlete_id)
-    # Weaker than what an erasure takes: rows of the athlete are stored while a refresh is under way.
-    row = connection.execute(query.with_for_update(key_share=True) if lock else query).first()
-    if row is None:
-        raise _unknown(athlete_id)
-    return row
 
 
 def _has_come_by(connection: Connection, link: str, athlete_id: int) -> bool:
     query = select(invites.c.id).where(invites.c.secret_hash == link, invites.c.athlete_id == athlete_id)
     return connection.execute(query.limit(1)).first() is not None
-
-
-def _unknown(athlete_id: int) -> UnknownAthlete:
-    return UnknownAthlete(f"athlete {athlete_id} is not connected: run strava-pipeline connect")
-
-
-def _change(connection: Connection, row: Row[Any], **values: Any) -> Row[Any]:
-    """The changed row. Its lock is held, so it is the one that was read."""
-    return connection.execute(
-        update(users)
-        .where(users.c.athlete_id == row.athlete_id, users.c.generation == row.generation)
-        .values(updated_at=func.clock_timestamp(), **values)
-        .returning(users, func.clock_timestamp().label("moment"))
-    ).one()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.strava.client import STREAM_TYPES
-from strava_pipeline.strava.mapping.streams import SERIES, stream_row
+from strava_pipeline.strava.mapping.streams import SERIES, map_streams
+from strava_pipeline.streams import Streams
 from strava_pipeline.warehouse.schema.tables import activity_streams
 
 ATHLETE, ACTIVITY = 4_000_000_101, 16_123_456_789
@@ -42,45 +44,44 @@ def as_list(data: dict[str, list[Any]]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("answer", [by_type(DATA), as_list(DATA)])
 def test_both_forms_of_an_answer_give_the_same_arrays(answer: object) -> None:
-    row = stream_row(ATHLETE, ACTIVITY, answer)
-    assert (row["athlete_id"], row["activity_id"], row["point_count"], row["other"]) == (ATHLETE, ACTIVITY, 3, None)
-    assert row["latitude"] == [48.1, 48.2, 48.3]
-    assert row["longitude"] == [-3.0, -3.1, -3.2]
-    assert {name: row[name] for name in SERIES} == {name: DATA[name] for name in SERIES}
+    streams = map_streams(ATHLETE, ACTIVITY, answer)
+    assert (streams.athlete_id, streams.activity_id, streams.point_count, streams.other) == (ATHLETE, ACTIVITY, 3, None)
+    assert streams.latitude == [48.1, 48.2, 48.3]
+    assert streams.longitude == [-3.0, -3.1, -3.2]
+    assert {name: getattr(streams, name) for name in SERIES} == {name: DATA[name] for name in SERIES}
 
 
 def test_every_stream_asked_for_has_its_column() -> None:
     assert set(STREAM_TYPES) == {*SERIES, "latlng"} == set(DATA)
-    row = stream_row(ATHLETE, ACTIVITY, by_type(DATA))
-    assert set(row) == {column.name for column in activity_streams.c} - {"fetched_at"}
+    assert {field.name for field in fields(Streams)} == {column.name for column in activity_streams.c} - {"fetched_at"}
     kind = activity_streams.c.time.type
     assert isinstance(kind, ARRAY)
     assert isinstance(kind.item_type, Integer)
 
 
 def test_streams_of_unknown_types_are_kept() -> None:
-    row = stream_row(ATHLETE, ACTIVITY, by_type(DATA | {"watts_calc": [1, None, 2], "notes": ["a", {}, []]}))
-    assert row["other"] == {"watts_calc": [1, None, 2], "notes": ["a", {}, []]}
+    streams = map_streams(ATHLETE, ACTIVITY, by_type(DATA | {"watts_calc": [1, None, 2], "notes": ["a", {}, []]}))
+    assert streams.other == {"watts_calc": [1, None, 2], "notes": ["a", {}, []]}
 
 
 @pytest.mark.parametrize("answer", [{}, [], by_type({"time": [], "latlng": []})])
 def test_no_samples_are_no_points(answer: object) -> None:
-    assert stream_row(ATHLETE, ACTIVITY, answer)["point_count"] == 0
+    assert map_streams(ATHLETE, ACTIVITY, answer).point_count == 0
 
 
 def test_only_distance_is_no_fault() -> None:
-    row = stream_row(ATHLETE, ACTIVITY, by_type({"distance": [0.0, 5.0]}))
-    assert (row["point_count"], row["distance"], row["time"], row["latitude"]) == (2, [0.0, 5.0], None, None)
+    streams = map_streams(ATHLETE, ACTIVITY, by_type({"distance": [0.0, 5.0]}))
+    assert (streams.point_count, streams.distance, streams.time, streams.latitude) == (2, [0.0, 5.0], None, None)
 
 
 def test_the_longest_series_counts_the_points() -> None:
-    assert stream_row(ATHLETE, ACTIVITY, by_type({"time": [0, 1], "latlng": [[1, 2]] * 5}))["point_count"] == 5
+    assert map_streams(ATHLETE, ACTIVITY, by_type({"time": [0, 1], "latlng": [[1, 2]] * 5})).point_count == 5
 
 
 def test_gaps_in_the_positions_stay_gaps() -> None:
-    row = stream_row(ATHLETE, ACTIVITY, by_type({"latlng": [[1, 2], None, [], [3, 4]]}))
-    assert row["latitude"] == [1.0, None, None, 3.0]
-    assert row["longitude"] == [2.0, None, None, 4.0]
+    streams = map_streams(ATHLETE, ACTIVITY, by_type({"latlng": [[1, 2], None, [], [3, 4]]}))
+    assert streams.latitude == [1.0, None, None, 3.0]
+    assert streams.longitude == [2.0, None, None, 4.0]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_a_sample_that_does_not_fit_names_its_stream(data: dict[str, list[Any]])
     [name] = data
     for answer in (by_type(data), as_list(data)):
         with pytest.raises(RejectedRequest, match=f"activity {ACTIVITY}: stream {name} "):
-            stream_row(ATHLETE, ACTIVITY, answer)
+            map_streams(ATHLETE, ACTIVITY, answer)
 
 
 @pytest.mark.parametrize(
@@ -125,13 +126,13 @@ def test_a_sample_that_does_not_fit_names_its_stream(data: dict[str, list[Any]])
 )
 def test_a_stream_that_is_none_is_rejected(answer: object) -> None:
     with pytest.raises(RejectedRequest, match="holds no list of data"):
-        stream_row(ATHLETE, ACTIVITY, answer)
+        map_streams(ATHLETE, ACTIVITY, answer)
 
 
 @pytest.mark.parametrize("answer", [None, "text", 7, True])
 def test_what_is_no_answer_is_not_taken_for_no_streams(answer: object) -> None:
     with pytest.raises(RejectedRequest, match="neither an object nor a list"):
-        stream_row(ATHLETE, ACTIVITY, answer)
+        map_streams(ATHLETE, ACTIVITY, answer)
 
 
 json_values = st.recursive(
@@ -145,8 +146,10 @@ stream_names = st.sampled_from(STREAM_TYPES) | st.text()
 @given(json_values | st.dictionaries(stream_names, st.fixed_dictionaries({"data": json_values}), max_size=4))
 def test_any_answer_gives_a_row_or_a_rejection(answer: object) -> None:
     try:
-        row = stream_row(ATHLETE, ACTIVITY, answer)
+        streams = map_streams(ATHLETE, ACTIVITY, answer)
     except RejectedRequest:
         return
-    lengths = [len(row[name]) for name in (*SERIES, "latitude", "longitude") if row[name] is not None]
-    assert row["point_count"] == max(lengths, default=0)
+    lengths = [
+        len(getattr(streams, name)) for name in (*SERIES, "latitude", "longitude") if getattr(streams, name) is not None
+    ]
+    assert streams.point_count == max(lengths, default=0)

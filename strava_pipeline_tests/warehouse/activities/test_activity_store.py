@@ -11,30 +11,31 @@ from sqlalchemy import Engine, Table, func, select, text
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import detail_rows, digest, summary_row
-from strava_pipeline.strava.mapping.streams import stream_row
+from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.warehouse.activities import activity_store as store
 from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES, Payload
-from strava_pipeline.warehouse.activities.quarantine import DETAIL, note_put_aside
+from strava_pipeline.warehouse.activities.quarantine import note_put_aside
 from strava_pipeline.warehouse.activities.stream_store import store_streams, streams_of
-from strava_pipeline.warehouse.analysis.analyses import not_analysed, store_analysis
-from strava_pipeline.warehouse.schema import analysis_tables
+from strava_pipeline.warehouse.analysis.analyses import AnalysisRows, not_analysed, store_analysis
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.schema.ops_tables import payloads, tombstones
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams, laps, metadata
+from strava_pipeline.warehouse.states import ImportStep
 from strava_pipeline_tests.strava_stand_in import RIDER, activity_body, stream_body
 
 NUMBERED: list[dict[str, Any]] = [{"number": 1}]
-ANALYSIS_PARTS: dict[Table, list[dict[str, Any]]] = {
-    analysis_tables.climbs: NUMBERED,
-    analysis_tables.descents: NUMBERED,
-    analysis_tables.stops: NUMBERED,
-    analysis_tables.power_curve: [{"duration_s": 5}],
-    analysis_tables.distance_efforts: [{"distance_m": 400.0}],
-    analysis_tables.computed_splits: [{"unit": "metric", "split": 1}],
-    analysis_tables.zone_times: [{"kind": "power", "zone": 1}],
-    analysis_tables.route_matches: [{"route_id": 1, "reversed": False}],
-}
+ANALYSIS = AnalysisRows(
+    figures={"point_count": 4, "distance_m": 15.0},
+    climbs=NUMBERED,
+    descents=NUMBERED,
+    stops=NUMBERED,
+    power_curve=[{"duration_s": 5}],
+    distance_efforts=[{"distance_m": 400.0}],
+    computed_splits=[{"unit": "metric", "split": 1}],
+    zone_times=[{"kind": "power", "zone": 1}],
+    route_matches=[{"route_id": 1, "reversed": False}],
+)
 JUNE = Span(RIDER, datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))
 JULY = Span(RIDER, datetime(2025, 7, 1, tzinfo=UTC), datetime(2025, 8, 1, tzinfo=UTC))
 ASKED = datetime(2025, 9, 1, tzinfo=UTC)
@@ -72,10 +73,10 @@ def store_whole(engine: Engine, body: Body, asked_at: datetime = ASKED) -> bool:
     payload = Payload(number, RIDER, body, digest(body))
     with engine.begin() as connection:
         stored = store.store_detail(connection, detail_rows(RIDER, body), payload, asked_at)
-        store_streams(connection, stream_row(RIDER, number, stream_body()), asked_at)
+        store_streams(connection, map_streams(RIDER, number, stream_body()), asked_at)
         streams = streams_of(connection, number)
         assert streams is not None
-        store_analysis(connection, streams, {"point_count": 4, "distance_m": 15.0}, ANALYSIS_PARTS)
+        store_analysis(connection, streams, ANALYSIS)
     return stored
 
 
@@ -174,7 +175,7 @@ def test_everything_that_hangs_on_an_activity_is_deleted_with_it(engine: Engine)
     store_whole(engine, activity_body(1, on(1)))
     store_whole(engine, activity_body(2, on(2)))
     with engine.begin() as connection:
-        note_put_aside(connection, JUNE, DETAIL, {1: "odd", 2: "odd"})
+        note_put_aside(connection, JUNE, ImportStep.DETAIL, {1: "odd", 2: "odd"})
     # That it is gone, and that its mail was sent, is remembered for a while.
     outliving = {tombstones, notifications}
     hanging = [table for table in metadata.tables.values() if "activity_id" in table.c and table not in outliving]
@@ -254,28 +255,28 @@ def test_an_analysis_of_older_streams_is_wanted_anew(engine: Engine) -> None:
     store_whole(engine, activity_body(1, on(1)))
     with engine.begin() as connection:
         assert not_analysed(connection, JUNE) == []
-        store_streams(connection, stream_row(RIDER, 1, stream_body(9)), ASKED + timedelta(hours=1))
+        store_streams(connection, map_streams(RIDER, 1, stream_body(9)), ASKED + timedelta(hours=1))
         assert not_analysed(connection, JUNE) == [1]
 
 
 def test_older_streams_do_not_replace_newer_ones(engine: Engine) -> None:
     store_whole(engine, activity_body(1, on(1)))
     with engine.begin() as connection:
-        assert not store_streams(connection, stream_row(RIDER, 1, {}), ASKED - timedelta(hours=1))
+        assert not store_streams(connection, map_streams(RIDER, 1, {}), ASKED - timedelta(hours=1))
         streams = streams_of(connection, 1)
     assert streams is not None
-    assert streams["point_count"] == 4
+    assert streams.point_count == 4
 
 
 def test_unknown_streams_are_kept_beside_the_known(engine: Engine) -> None:
     store_whole(engine, activity_body(1, on(1)))
     answer = stream_body(2) | {"core_temperature": {"data": [37.1, None]}}
     with engine.begin() as connection:
-        store_streams(connection, stream_row(RIDER, 1, answer), ASKED + timedelta(hours=1))
+        store_streams(connection, map_streams(RIDER, 1, answer), ASKED + timedelta(hours=1))
         streams = streams_of(connection, 1)
     assert streams is not None
-    assert streams["other"] == {"core_temperature": [37.1, None]}
-    assert streams["latitude"] == [48.2, 48.2]
+    assert streams.other == {"core_temperature": [37.1, None]}
+    assert streams.latitude == [48.2, 48.2]
 
 
 def test_streams_and_figures_of_a_deleted_activity_are_not_stored(engine: Engine) -> None:
@@ -284,8 +285,8 @@ def test_streams_and_figures_of_a_deleted_activity_are_not_stored(engine: Engine
         streams = streams_of(connection, 1)
         assert streams is not None
         store.delete_activities(connection, [1])
-        assert not store_streams(connection, stream_row(RIDER, 1, stream_body()), ASKED)
-        store_analysis(connection, streams, {"point_count": 4})
+        assert not store_streams(connection, map_streams(RIDER, 1, stream_body()), ASKED)
+        store_analysis(connection, streams, AnalysisRows({"point_count": 4}))
     assert count(engine, activity_streams, 1) == 0
     assert count(engine, route_analyses, 1) == 0
 

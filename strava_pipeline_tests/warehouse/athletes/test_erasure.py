@@ -23,8 +23,9 @@ from strava_pipeline.sync.backfill import analyse_span, import_details, import_s
 from strava_pipeline.sync.pacing import Pace
 from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.athletes import erasure
-from strava_pipeline.warehouse.athletes.erasure import Erased, erase_athlete, forget_athlete, partition_removed
-from strava_pipeline.warehouse.bulk import upsert
+from strava_pipeline.warehouse.athletes.dagster_tasks import partition_removed
+from strava_pipeline.warehouse.athletes.erasure import Erased, erase_athlete, forget_athlete
+from strava_pipeline.warehouse.bulk import store_newer
 from strava_pipeline.warehouse.inbox.events import NewEvent, Stored
 from strava_pipeline.warehouse.schema import tables
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
@@ -189,7 +190,7 @@ def test_a_write_for_an_event_and_the_erasure_wait_for_each_other_on_one_side_on
             connection.execute(select(webhook_events.c.id).with_for_update())
             erasing = other.submit(forget, engine)
             wait_for_a_lock(engine, waiting=1)
-            upsert(connection, payloads, [row], newer_by="fetched_at")
+            store_newer(connection, payloads, [row])
         assert erasing.result(PATIENCE_SECONDS).events == 5
     assert rows_of(engine, RIDER)["payloads"] == 0
 
@@ -298,7 +299,7 @@ def test_a_write_under_way_is_waited_for_and_its_rows_go_too(store: PostgresToke
     row = {"activity_id": 7, "kind": "detail", "athlete_id": RIDER, "body": "{}", "digest": "d", "fetched_at": DAY}
     with ThreadPoolExecutor(1) as other:
         with engine.begin() as connection:
-            upsert(connection, payloads, [row], newer_by="fetched_at")
+            store_newer(connection, payloads, [row])
             erasing = other.submit(forget, engine)
             wait_for_a_lock(engine, waiting=1)
         erasing.result(PATIENCE_SECONDS)
@@ -311,7 +312,7 @@ def test_a_write_that_waited_for_the_erasure_is_refused(store: PostgresTokenStor
 
     def write() -> None:
         with engine.begin() as connection:
-            upsert(connection, payloads, [row], newer_by="fetched_at")
+            store_newer(connection, payloads, [row])
 
     with ThreadPoolExecutor(1) as other:
         with patient_transaction(engine) as connection:
@@ -340,7 +341,7 @@ def test_a_write_that_blocks_the_erasure_and_is_blocked_by_it_leaves_nothing(sto
             connection.execute(select(tables.activities.c.id).with_for_update())
             erasing.append(other.submit(forget, engine))
             wait_for_a_lock(engine, waiting=1)
-            upsert(connection, payloads, [row], newer_by="fetched_at")
+            store_newer(connection, payloads, [row])
 
     erasing: list[Future[Erased]] = []
     with ThreadPoolExecutor(1) as other:
@@ -356,7 +357,7 @@ def test_writes_do_not_wait_for_a_refresh(store: PostgresTokenStore) -> None:
     def refresh(refresh_token: Secret) -> TokenGrant:
         with store.engine.begin() as connection:
             connection.exec_driver_sql("SET LOCAL lock_timeout = 1000")
-            upsert(connection, payloads, [row], newer_by="fetched_at")
+            store_newer(connection, payloads, [row])
         return grant(RIDER, 2)
 
     assert store.refreshed(RIDER, Secret("access-1"), refresh) == Secret("access-2")

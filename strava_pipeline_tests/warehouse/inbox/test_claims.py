@@ -12,8 +12,8 @@ from strava_pipeline.errors import FencedOut, NeedsReauthorization
 from strava_pipeline.warehouse.athletes.parking import park
 from strava_pipeline.warehouse.inbox import claims, launches, waits
 from strava_pipeline.warehouse.inbox.claims import claim_objects, take_up
-from strava_pipeline.warehouse.inbox.events import FOR_QUOTA, FOR_STREAMS
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.states import ErrorClass, WaitingFor
 from strava_pipeline_tests.inbox import LONG_AGO, change, claim_one, connect_riders, row, rows, states, store
 from strava_pipeline_tests.strava_stand_in import RIDER
 
@@ -167,10 +167,10 @@ def test_an_older_claim_can_change_nothing_any_more(engine: Engine) -> None:
         with pytest.raises(FencedOut, match="overtaken"), engine.begin() as connection:
             write(connection, old.fence)
     with engine.begin() as connection:
-        claims.bury(connection, old.fence, "too late", kind="NotFound", error_class="permanent")
-        waits.postpone(connection, old.fence, LONG_AGO, FOR_QUOTA, "too late")
+        claims.bury(connection, old.fence, "too late", kind="NotFound", error_class=ErrorClass.PERMANENT)
+        waits.postpone(connection, old.fence, LONG_AGO, WaitingFor.QUOTA, "too late")
         assert park(connection, old, NeedsReauthorization("too late"))
-        waits.await_appearance(connection, old, FOR_STREAMS, "too late")
+        waits.await_appearance(connection, old, WaitingFor.STREAMS, "too late")
     launches.give_back(engine, [old.fence], wait=timedelta(0), reason="too late")
     launches.note_run(engine, [old.fence], "old-run")
     stored = row(engine)
@@ -222,7 +222,7 @@ def test_a_postponed_event_waits_for_its_time(engine: Engine) -> None:
     store(engine, 1)
     later = datetime.now(UTC) + timedelta(hours=1)
     with engine.begin() as connection:
-        waits.postpone(connection, claim_one(engine).fence, later, FOR_QUOTA, "used up")
+        waits.postpone(connection, claim_one(engine).fence, later, WaitingFor.QUOTA, "used up")
     stored = row(engine)
     assert (stored.state, stored.not_before, stored.waiting_for, stored.attempts) == ("waiting", later, "quota", 0)
     change(engine, not_before=LONG_AGO)
@@ -236,7 +236,7 @@ def test_what_is_not_there_yet_is_waited_for_5_15_and_45_minutes(engine: Engine)
     for _ in range(4):
         claim = claim_one(engine)
         with engine.begin() as connection:
-            if not waits.await_appearance(connection, claim, FOR_STREAMS, "none yet"):
+            if not waits.await_appearance(connection, claim, WaitingFor.STREAMS, "none yet"):
                 break
         stored = row(engine)
         assert (stored.state, stored.waiting_for) == ("waiting", "streams")
@@ -251,14 +251,14 @@ def test_a_wait_that_newer_news_cut_short_does_not_count(engine: Engine) -> None
     for edit in range(6):
         claim = claim_one(engine)
         with engine.begin() as connection:
-            assert waits.await_appearance(connection, claim, FOR_STREAMS, "none yet")
+            assert waits.await_appearance(connection, claim, WaitingFor.STREAMS, "none yet")
         assert rows(engine)[0].waits == 1
         store(engine, 1, aspect_type="update", updates={"title": f"Title {edit}"})
     # The same where the news are met by a run that has claimed others of its kind.
     claim = claim_one(engine)
     assert take_up(engine, claim.fence) is not None
     with engine.begin() as connection:
-        assert waits.await_appearance(connection, claim, FOR_STREAMS, "none yet")
+        assert waits.await_appearance(connection, claim, WaitingFor.STREAMS, "none yet")
     assert rows(engine)[0].waits == 1
 
 

@@ -10,9 +10,7 @@ from sqlalchemy import Engine
 from strava_pipeline.warehouse.inbox.claims import bury, claim_objects
 from strava_pipeline.warehouse.inbox.dead_letters import (
     EVERY,
-    PERMANENT,
     REDRIVE_AFTER,
-    TRANSIENT,
     Selection,
     discard,
     find_dead_letter,
@@ -21,6 +19,7 @@ from strava_pipeline.warehouse.inbox.dead_letters import (
     redrive_due,
     replay,
 )
+from strava_pipeline.warehouse.states import ErrorClass
 from strava_pipeline_tests.inbox import LONG_AGO, change, connect_riders, row, rows, states, store
 from strava_pipeline_tests.strava_stand_in import RIDER
 
@@ -30,7 +29,7 @@ def rider(engine: Engine) -> None:
     connect_riders(engine, RIDER)
 
 
-def die(engine: Engine, error_class: str = TRANSIENT, kind: str = "RetriableStravaError") -> None:
+def die(engine: Engine, error_class: ErrorClass = ErrorClass.TRANSIENT, kind: str = "RetriableStravaError") -> None:
     """Whatever is due dies."""
     for claim in claim_objects(engine, 10):
         with engine.begin() as connection:
@@ -49,34 +48,34 @@ def minutes_until(moment: datetime | None) -> int:
 
 def test_a_dead_letter_tells_what_died_and_why(engine: Engine) -> None:
     store(engine, 1)
-    die(engine, PERMANENT, "RejectedRequest")
+    die(engine, ErrorClass.PERMANENT, "RejectedRequest")
     with engine.connect() as connection:
         (letter,) = find_dead_letters(connection)
         assert find_dead_letter(connection, letter.id) == letter
         assert find_dead_letter(connection, letter.id + 1) is None
-    assert (letter.object_id, letter.error_class, letter.error_kind) == (1, PERMANENT, "RejectedRequest")
+    assert (letter.object_id, letter.error_class, letter.error_kind) == (1, ErrorClass.PERMANENT, "RejectedRequest")
     assert (letter.error, letter.attempts, letter.redrives) == ("no answer about 1", 1, 0)
     assert claim_objects(engine, 10) == []
 
 
 def test_dead_letters_are_chosen_by_id_class_and_age(engine: Engine) -> None:
     store(engine, 1)
-    die(engine, PERMANENT)
+    die(engine, ErrorClass.PERMANENT)
     store(engine, 2, 3)
-    die(engine, TRANSIENT)
+    die(engine, ErrorClass.TRANSIENT)
     old = [rows(engine)[1].id]
     change(engine, old, finished_at=datetime.now(UTC) - timedelta(days=3))
     assert found(engine) == [1, 2, 3]
     assert found(engine, Selection(ids=[rows(engine)[0].id])) == [1]
     assert found(engine, Selection(ids=[])) == []
-    assert found(engine, Selection(error_class=TRANSIENT)) == [2, 3]
-    assert found(engine, Selection(error_class=TRANSIENT, older_than=timedelta(days=2))) == [2]
-    assert found(engine, Selection(error_class=PERMANENT, older_than=timedelta(days=2))) == []
+    assert found(engine, Selection(error_class=ErrorClass.TRANSIENT)) == [2, 3]
+    assert found(engine, Selection(error_class=ErrorClass.TRANSIENT, older_than=timedelta(days=2))) == [2]
+    assert found(engine, Selection(error_class=ErrorClass.PERMANENT, older_than=timedelta(days=2))) == []
 
 
 def test_a_replayed_letter_is_due_at_once_and_begins_anew(engine: Engine) -> None:
     store(engine, 1, 2)
-    die(engine, PERMANENT)
+    die(engine, ErrorClass.PERMANENT)
     first = rows(engine)[0].id
     change(engine, [first], waits=3, redrives=5)
     with engine.begin() as connection:
@@ -124,7 +123,7 @@ def test_a_transient_one_is_tried_again_by_itself_ever_later_and_then_no_more(en
 
 def test_a_permanent_one_waits_for_the_operator(engine: Engine) -> None:
     store(engine, 1)
-    die(engine, PERMANENT)
+    die(engine, ErrorClass.PERMANENT)
     assert row(engine).redrive_at is None
     with engine.begin() as connection:
         assert redrive_due(connection) == []

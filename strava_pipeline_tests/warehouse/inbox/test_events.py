@@ -18,10 +18,11 @@ from strava_pipeline.warehouse.inbox.events import (
     Stored,
     add_events,
     forget_done,
-    inbox_by_state,
     unpark,
 )
+from strava_pipeline.warehouse.inbox.overview import inbox_by_state
 from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.states import EventSource
 from strava_pipeline_tests.inbox import (
     an_event,
     change,
@@ -89,7 +90,7 @@ def test_one_delivery_at_once_from_many_connections_is_stored_once(engine: Engin
 
 
 def test_what_was_found_by_comparing_enters_once(engine: Engine) -> None:
-    found = [event(event_key=f"found-{number}", source="reconcile", signed=False) for number in (1, 2)]
+    found = [event(event_key=f"found-{number}", source=EventSource.RECONCILE, signed=False) for number in (1, 2)]
     with engine.begin() as connection:
         assert add_events(connection, found) == 2
     assert [(stored.source, stored.signed, stored.state) for stored in rows(engine)] == [

@@ -10,10 +10,7 @@ import pytest
 from sqlalchemy import Engine, Row, func, insert, select, update
 
 from strava_pipeline.warehouse.mail.mail_queue import (
-    FAILED,
     LEASE,
-    SENT,
-    SKIPPED,
     WAITS,
     Claimed,
     announce,
@@ -25,6 +22,7 @@ from strava_pipeline.warehouse.mail.mail_queue import (
 )
 from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.states import EventSource, MailState
 
 RIDER, RIDE, FENCE = 1001, 5, 3
 
@@ -79,7 +77,12 @@ def test_a_new_activity_is_announced_once(engine: Engine) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"source": "reconcile"}, {"aspect_type": "update"}, {"aspect_type": "delete"}, {"object_type": "athlete"}],
+    [
+        {"source": EventSource.RECONCILE},
+        {"aspect_type": "update"},
+        {"aspect_type": "delete"},
+        {"object_type": "athlete"},
+    ],
 )
 def test_what_is_not_a_delivered_create_is_not_announced(engine: Engine, changes: dict[str, str]) -> None:
     event(engine, **changes)
@@ -102,8 +105,8 @@ def test_two_at_once_announce_one_mail(engine: Engine) -> None:
 def test_a_claimed_mail_is_nobody_elses(engine: Engine, claimed: Claimed) -> None:
     assert claim_next(engine) is None
     assert not any_due(engine)
-    settle(engine, claimed, SENT)
-    assert (row(engine).state, row(engine).attempts, row(engine).next_try_at) == (SENT, 1, None)
+    settle(engine, claimed, MailState.SENT)
+    assert (row(engine).state, row(engine).attempts, row(engine).next_try_at) == (MailState.SENT, 1, None)
     assert row(engine).finished_at is not None
     # Announced again, as by an event that is replayed: it was sent.
     assert not announced(engine)
@@ -149,10 +152,10 @@ def test_a_process_that_died_while_sending_lets_another_try(engine: Engine, clai
     assert again is not None
     assert again.attempt == 2
     # The first one was only slow: what it says no longer counts.
-    settle(engine, claimed, SKIPPED, "too late")
+    settle(engine, claimed, MailState.SKIPPED, "too late")
     assert row(engine).state == "pending"
-    settle(engine, again, SENT)
-    assert row(engine).state == SENT
+    settle(engine, again, MailState.SENT)
+    assert row(engine).state == MailState.SENT
 
 
 @pytest.mark.parametrize(
@@ -171,7 +174,7 @@ def test_each_failed_try_waits_longer(engine: Engine, claimed: Claimed, attempt:
 def test_a_mail_that_cannot_be_sent_for_a_day_fails(engine: Engine, claimed: Claimed) -> None:
     late = claimed.claimed_at - timedelta(days=1) + timedelta(seconds=30)
     postpone(engine, Claimed(claimed.id, RIDE, RIDER, 1, late, claimed.claimed_at), "server away")
-    assert (row(engine).state, row(engine).reason) == (FAILED, "given up after 1 tries: server away")
+    assert (row(engine).state, row(engine).reason) == (MailState.FAILED, "given up after 1 tries: server away")
 
 
 def test_what_was_settled_long_ago_is_forgotten_and_what_waits_is_not(engine: Engine, claimed: Claimed) -> None:
@@ -180,7 +183,7 @@ def test_what_was_settled_long_ago_is_forgotten_and_what_waits_is_not(engine: En
             return forget_finished_before(connection, datetime.now(UTC) + timedelta(minutes=1))
 
     assert forgotten() == 0
-    settle(engine, claimed, SENT)
+    settle(engine, claimed, MailState.SENT)
     assert forgotten() == 1
 
 

@@ -17,7 +17,7 @@ from strava_pipeline.mock_strava.athletes import RUNNER
 from strava_pipeline.mock_strava.config import MockConfig
 from strava_pipeline.strava.mapping.activity import athlete_row, detail_rows, digest, gear_rows
 from strava_pipeline.strava.mapping.athlete import stats_rows, zone_rows
-from strava_pipeline.strava.mapping.streams import stream_row
+from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.warehouse.activities.activity_store import Payload, store_detail
 from strava_pipeline.warehouse.activities.stream_store import store_streams
 from strava_pipeline.warehouse.athletes.profiles import store_athlete, store_gear, store_stats, store_zones
@@ -72,7 +72,7 @@ def newest(engine: Engine, runner: Caller) -> int:
     keys = "time,distance,heartrate"
     with engine.begin() as connection:
         streams = runner.json(f"/activities/{number}/streams?keys={keys}&key_by_type=true")
-        store_streams(connection, stream_row(owner, number, streams), ASKED)
+        store_streams(connection, map_streams(owner, number, streams), ASKED)
     return number
 
 

@@ -13,7 +13,8 @@ from sqlalchemy import Engine, create_engine, event, func, insert, select, text,
 
 from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.local.logins import SUPERUSER
-from strava_pipeline.warehouse.schema.ops_tables import REVOKED, token_journal, users
+from strava_pipeline.warehouse.schema.ops_tables import token_journal, users
+from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens import token_journal as journal
 from strava_pipeline.warehouse.tokens.token_journal import Envelopes, answer_for, answers, begun, forget, forget_all
 from strava_pipeline_tests.warehouse.sessions import PATIENCE_SECONDS, wait_for_a_lock
@@ -48,7 +49,7 @@ def test_an_intent_is_there_before_strava_is_asked_and_the_answer_at_once_after(
     with engine.connect() as connection:
         answer = answer_for(connection, RIDER, 2)
         assert answer is not None
-        assert answer.strava_token_expires_at == ENDS_AT
+        assert answer.envelopes.strava_token_expires_at == ENDS_AT
         assert answer_for(connection, RIDER, 3) is None
         assert answer_for(connection, RIDER + 1, 2) is None
 
@@ -72,11 +73,11 @@ def test_the_newest_answer_comes_first(engine: Engine) -> None:
             attempt.keep(envelopes(number))
     with engine.begin() as connection:
         found = answers(connection, RIDER)
-        assert [row.strava_refresh_token[-1] for row in found] == ["4", "3", "2"]
+        assert [row.envelopes.strava_refresh_token[-1] for row in found] == ["4", "3", "2"]
         forget(connection, found[0].id)
         newest = answer_for(connection, RIDER, 2)
         assert newest is not None
-        assert newest.strava_refresh_token.endswith("3")
+        assert newest.envelopes.strava_refresh_token.endswith("3")
         forget_all(connection, RIDER)
     assert entries(engine) == []
 
@@ -92,7 +93,7 @@ def test_an_answer_whose_intent_was_cleared_away_is_kept(engine: Engine) -> None
 def test_an_answer_is_not_kept_for_whom_all_was_erased(engine: Engine) -> None:
     with begun(engine, RIDER, 2) as attempt:
         with engine.begin() as connection:
-            connection.execute(update(users).values(state=REVOKED))
+            connection.execute(update(users).values(state=GrantState.REVOKED))
             forget_all(connection, RIDER)
         attempt.keep(envelopes(2))
     assert entries(engine) == []
@@ -102,7 +103,7 @@ def test_an_answer_and_an_erasure_at_once_leave_nothing(engine: Engine) -> None:
     with begun(engine, RIDER, 2) as attempt, ThreadPoolExecutor(1) as other:
         with engine.begin() as connection:
             connection.execute(select(users).with_for_update())
-            connection.execute(update(users).values(state=REVOKED))
+            connection.execute(update(users).values(state=GrantState.REVOKED))
             forget_all(connection, RIDER)
             late = other.submit(attempt.keep, envelopes(2))
             wait_for_a_lock(engine, waiting=1)

@@ -29,9 +29,9 @@ from strava_pipeline.settings import Settings
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.warehouse.schema.ops_tables import token_audit, token_journal, users
 from strava_pipeline.warehouse.tokens import token_store as store_module
+from strava_pipeline.warehouse.tokens.grants import active_athletes
 from strava_pipeline.warehouse.tokens.token_store import (
     PostgresTokenStore,
-    active_athletes,
     erase_tokens,
     patient_transaction,
 )

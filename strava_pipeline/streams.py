@@ -1,0 +1,35 @@
+"""The samples of one activity, as Strava tells them and as they are stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+Numbers = list[float | None] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streams:
+    """One list per stream, ``None`` for one that is not there; where a sample lacks a value, the list has ``None``.
+
+    Units: time s and distance m since the start, latitude and longitude degrees, altitude m, velocity_smooth m/s,
+    heartrate bpm, cadence rpm, watts W, temp degrees Celsius, grade_smooth percent. ``point_count``: samples of the
+    longest one; ``other``: streams of types that are not listed here, by type.
+    """
+
+    activity_id: int
+    athlete_id: int
+    point_count: int
+    time: list[int | None] | None = None
+    distance: Numbers = None
+    latitude: Numbers = None
+    longitude: Numbers = None
+    altitude: Numbers = None
+    velocity_smooth: Numbers = None
+    heartrate: Numbers = None
+    cadence: Numbers = None
+    watts: Numbers = None
+    temp: Numbers = None
+    moving: list[bool | None] | None = None
+    grade_smooth: Numbers = None
+    other: dict[str, list[Any]] | None = None

@@ -1,0 +1,33 @@
+"""The columns of the analysts' tables as they are declared, for those who show them elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from strava_pipeline.warehouse.schema import analysis_tables  # noqa: F401  registers its tables
+from strava_pipeline.warehouse.schema.tables import SCHEMA, metadata
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredColumn:
+    """A column with its meaning; ``element_type``: of an array that of its elements, else the type itself."""
+
+    name: str
+    type: str
+    element_type: str
+    comment: str | None
+    nullable: bool
+
+
+def columns_of(table: str) -> dict[str, DeclaredColumn]:
+    """Return the columns of a table of schema ``strava`` by name, in the table's order. ``KeyError`` without one."""
+    return {
+        column.name: DeclaredColumn(
+            name=column.name,
+            type=str(column.type).lower(),
+            element_type=str(getattr(column.type, "item_type", column.type)).lower(),
+            comment=column.comment,
+            nullable=bool(column.nullable),
+        )
+        for column in metadata.tables[f"{SCHEMA}.{table}"].columns
+    }

@@ -1,0 +1,79 @@
+"""An athlete's tokens as they are stored: sealed, with the grant's state and what orders refreshes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from strava_pipeline.errors import UnknownAthlete
+from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.states import GrantState
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTokens:
+    """A row of ``ops.users``, times in UTC; ``moment``: the database's time when it was read.
+
+    The tokens are envelopes, and ``None`` once they are erased.
+    """
+
+    athlete_id: int
+    state: GrantState
+    generation: int
+    strava_access_token: str | None
+    strava_refresh_token: str | None
+    strava_token_expires_at: datetime | None
+    refreshed_at: datetime | None
+    refresh_not_before: datetime | None
+    moment: datetime
+
+
+_COLUMNS = (
+    *(users.c[field.name] for field in fields(StoredTokens) if field.name != "moment"),
+    func.clock_timestamp(),
+)
+
+
+def read_tokens(connection: Connection, athlete_id: int) -> StoredTokens:
+    """Return an athlete's tokens. ``UnknownAthlete``."""
+    return _read(connection, athlete_id, lock=False)
+
+
+def lock_tokens(connection: Connection, athlete_id: int) -> StoredTokens:
+    """Return an athlete's tokens, which nobody else changes before the transaction ends. ``UnknownAthlete``.
+
+    Weaker than the lock that an erasure takes: rows of the athlete are stored while a refresh is under way.
+    """
+    return _read(connection, athlete_id, lock=True)
+
+
+def change_tokens(connection: Connection, tokens: StoredTokens, **values: Any) -> StoredTokens:
+    """Change the row and return it as it is then. The caller holds its lock, so it is the one that was read."""
+    row = connection.execute(
+        update(users)
+        .where(users.c.athlete_id == tokens.athlete_id, users.c.generation == tokens.generation)
+        .values(updated_at=func.clock_timestamp(), **values)
+        .returning(*_COLUMNS)
+    ).one()
+    return _tokens(row)
+
+
+def unknown(athlete_id: int) -> UnknownAthlete:
+    """The error that tells that an athlete never connected."""
+    return UnknownAthlete(f"athlete {athlete_id} is not connected: run strava-pipeline connect")
+
+
+def _read(connection: Connection, athlete_id: int, *, lock: bool) -> StoredTokens:
+    query = select(*_COLUMNS).where(users.c.athlete_id == athlete_id)
+    row = connection.execute(query.with_for_update(key_share=True) if lock else query).first()
+    if row is None:
+        raise unknown(athlete_id)
+    return _tokens(row)
+
+
+def _tokens(row: Any) -> StoredTokens:
+    athlete_id, state, *others = row
+    return StoredTokens(athlete_id, GrantState(state), *others)

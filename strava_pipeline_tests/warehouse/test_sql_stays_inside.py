@@ -1,0 +1,37 @@
+"""SQL is written in the warehouse alone: others import no more of SQLAlchemy than what carries a connection."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import strava_pipeline
+import webhook_bridge
+
+CARRIERS = {"Connection", "Engine"}
+PACKAGE = Path(strava_pipeline.__file__).parent
+OUTSIDE = [
+    *(path for path in PACKAGE.rglob("*.py") if PACKAGE / "warehouse" not in path.parents),
+    *Path(webhook_bridge.__file__).parent.rglob("*.py"),
+]
+# A person's own query, read into a frame.
+ALLOWED = {("resources.py", "sqlalchemy.text")}
+
+
+def of_sqlalchemy(path: Path) -> Iterator[str]:
+    """Dotted names of what a module takes of SQLAlchemy, carriers and errors left out."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names if each.name.partition(".")[0] == "sqlalchemy")
+        elif isinstance(node, ast.ImportFrom) and node.module == "sqlalchemy":
+            yield from (f"sqlalchemy.{each.name}" for each in node.names if each.name not in CARRIERS)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sqlalchemy."):
+            yield from () if node.module == "sqlalchemy.exc" else (str(node.module),)
+        elif isinstance(node, ast.Attribute) and node.attr == "exec_driver_sql":
+            yield node.attr
+
+
+def test_no_statement_is_written_outside_the_warehouse() -> None:
+    found = {(path.name, name) for path in OUTSIDE for name in of_sqlalchemy(path)}
+    assert found == ALLOWED
