@@ -82,7 +82,7 @@ class Transport:
         """Parsed JSON of ``GET path``, or one of the errors drawn in :mod:`strava_pipeline.errors`.
 
         A 429 has blocked its window in the ledger, so asking again means waiting there until the block ends, or
-        being told by ``QuotaExhausted`` that this is beyond ``max_wait``.
+        being told by ``QuotaExhausted`` that this is beyond ``max_wait``. Not by stamina: the ledger does the waiting.
         """
         for _ in range(REFUSALS - 1):
             try:
@@ -94,17 +94,16 @@ class Transport:
 
     def _get_retrying(self, athlete_id: int, path: str, query: Mapping[str, str]) -> Any:
         budget = _Budget()
-        for attempt in stamina.retry_context(
-            on=lambda error: _may_pass(error) and budget.allows_another,
+        retrying = stamina.RetryingCaller(
             attempts=ATTEMPTS,
             timeout=None,
             wait_initial=FIRST_WAIT_SECONDS,
             wait_max=LONGEST_WAIT_SECONDS,
             wait_jitter=JITTER_SECONDS,
-        ):
-            with attempt:
-                return self._get_once(athlete_id, path, query, budget)
-        raise AssertionError("stamina ends with a result or an error")
+        )
+        return retrying(
+            lambda error: _may_pass(error) and budget.allows_another, self._get_once, athlete_id, path, query, budget
+        )
 
     def _get_once(self, athlete_id: int, path: str, query: Mapping[str, str], budget: _Budget) -> Any:
         what = f"GET {path} of athlete {athlete_id}"

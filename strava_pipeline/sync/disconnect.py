@@ -56,9 +56,8 @@ def _end_grant(settings: Settings, engine: Engine, athlete_id: int) -> str | Non
     session = new_session()
     try:
         tokens = open_tokens(settings, engine)
-        for attempt in stamina.retry_context(on=RetriableStravaError, attempts=ATTEMPTS, timeout=None):
-            with attempt:
-                _revoke(settings, session, tokens, athlete_id)
+        retrying = stamina.RetryingCaller(attempts=ATTEMPTS, timeout=None)
+        retrying(RetriableStravaError, _revoke, settings, session, tokens, athlete_id)
     except AthleteError:
         return None  # a grant that is dead cannot be ended
     except (StravaError, ConfigurationError) as error:
