@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from strava_pipeline.cli.demo import NewRide
 
 TIMEOUT_SECONDS = 30
-TOO_MANY_REQUESTS = 429
 MOST_RUNS = 100
 FAILED = {"FAILURE", "CANCELED"}
 # Ids are told above; the long ones would fill the terminal.
@@ -100,7 +100,7 @@ def _runs(instance: DagsterInstance) -> list[tuple[str, str, str, str]]:
 
 def _requests(engine: Engine) -> tuple[int, int]:
     """Requests sent, and how many of them Strava refused for its limits."""
-    refused = func.count().filter(api_calls.c.status == TOO_MANY_REQUESTS)
+    refused = func.count().filter(api_calls.c.status == HTTPStatus.TOO_MANY_REQUESTS)
     with engine.connect() as connection:
         sent, too_many = connection.execute(select(func.count(), refused).select_from(api_calls)).one()
     return sent, too_many

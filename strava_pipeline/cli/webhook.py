@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import time
+from http import HTTPStatus
 
 import click
 import requests
@@ -19,7 +20,6 @@ from strava_pipeline.strava.mapping.fields import JsonObject
 from strava_pipeline.strava.subscriptions import create_subscription, delete_subscription, list_subscriptions
 
 TIMEOUT_SECONDS = 10
-OK = 200
 
 
 class DeliveryFailed(StravaPipelineError):
@@ -137,7 +137,7 @@ def simulate(athlete_id: int, activity_id: int, aspect: str, title: str | None, 
     except requests.RequestException as error:
         # The path may end in a secret: only the setting is named.
         raise DeliveryFailed(f"the bridge cannot be reached ({type(error).__name__}): is it running?") from None
-    if answer.status_code != OK:
+    if answer.status_code != HTTPStatus.OK:
         raise DeliveryFailed(f"the bridge answered {answer.status_code}: {answer.text.strip()[:200]}")
     say(answer.text.strip())
 

@@ -8,6 +8,7 @@ Source: https://developers.strava.com/docs/webhooks/
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import requests
@@ -15,11 +16,9 @@ import requests
 from strava_pipeline.errors import NeedsReauthorization, RejectedRequest, RetriableStravaError
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.faults import error_for
-from strava_pipeline.strava.http import OK, Answer, parse_json, send
+from strava_pipeline.strava.http import Answer, parse_json, send
 from strava_pipeline.strava.mapping.fields import JsonObject
 
-CREATED = 201
-NO_CONTENT = 204
 PATH = "/push_subscriptions"
 
 
@@ -29,7 +28,7 @@ def list_subscriptions(settings: Settings, session: requests.Session) -> list[Js
     answer = send(session, "GET", f"{settings.api_url}{PATH}", what=what, query=_credentials(settings))
     found = _checked(answer, what)
     if not isinstance(found, list) or not all(map(_is_subscription, found)):
-        raise RetriableStravaError(f"{what}: not a list of subscriptions", status=OK)
+        raise RetriableStravaError(f"{what}: not a list of subscriptions", status=HTTPStatus.OK)
     return found
 
 
@@ -43,7 +42,7 @@ def create_subscription(settings: Settings, session: requests.Session, callback_
     found = _checked(send(session, "POST", f"{settings.api_url}{PATH}", what=what, form=form), what)
     number = found.get("id") if isinstance(found, dict) else None
     if type(number) is not int:
-        raise RetriableStravaError(f"{what}: Strava's answer names no subscription", status=OK)
+        raise RetriableStravaError(f"{what}: Strava's answer names no subscription", status=HTTPStatus.OK)
     return number
 
 
@@ -64,9 +63,9 @@ def _credentials(settings: Settings) -> dict[str, str]:
 
 def _checked(answer: Answer, what: str) -> Any:
     """The parsed body of a success; ``None`` where there is nothing to parse."""
-    if answer.status == NO_CONTENT:
+    if answer.status == HTTPStatus.NO_CONTENT:
         return None
-    if answer.status in (OK, CREATED):
+    if answer.status in (HTTPStatus.OK, HTTPStatus.CREATED):
         return parse_json(answer.body, what)
     error = error_for(what, answer.status, answer.body, retry_after=answer.retry_after)
     if isinstance(error, NeedsReauthorization):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any, Protocol
 
 import requests
@@ -16,8 +17,8 @@ import stamina.instrumentation
 
 from strava_pipeline.errors import Fault, QuotaExhausted, RetriableStravaError, StravaError
 from strava_pipeline.secret import Secret
-from strava_pipeline.strava.faults import TOO_MANY_REQUESTS, UNAUTHORIZED, error_for, is_app_inactive, parse_fault
-from strava_pipeline.strava.http import CONNECT_SECONDS, DEADLINE_SECONDS, OK, Answer, new_session, parse_json, send
+from strava_pipeline.strava.faults import error_for, is_app_inactive, parse_fault
+from strava_pipeline.strava.http import CONNECT_SECONDS, DEADLINE_SECONDS, Answer, new_session, parse_json, send
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.strava.quota.windows import Lane, Outcome, QuotaLedger, RateHeaders
 
@@ -88,7 +89,7 @@ class Transport:
             try:
                 return self._get_retrying(athlete_id, path, query or {})
             except QuotaExhausted as error:
-                if error.status != TOO_MANY_REQUESTS:
+                if error.status != HTTPStatus.TOO_MANY_REQUESTS:
                     raise
         return self._get_retrying(athlete_id, path, query or {})
 
@@ -108,10 +109,10 @@ class Transport:
     def _get_once(self, athlete_id: int, path: str, query: Mapping[str, str], budget: _Budget) -> Any:
         what = f"GET {path} of athlete {athlete_id}"
         token, answer = self._booked_call(athlete_id, path, query, what, budget)
-        if answer.status == UNAUTHORIZED and parse_fault(answer.body).code != "missing":
+        if answer.status == HTTPStatus.UNAUTHORIZED and parse_fault(answer.body).code != "missing":
             self.tokens.refreshed(athlete_id, token, self.refresh)
             _, answer = self._booked_call(athlete_id, path, query, what, budget)
-        if answer.status != OK:
+        if answer.status != HTTPStatus.OK:
             raise error_for(what, answer.status, answer.body, retry_after=answer.retry_after)
         return parse_json(answer.body, what)
 
@@ -169,7 +170,7 @@ class Transport:
 
 
 def _outcome(answer: Answer) -> Outcome:
-    fault = Fault() if answer.status == OK else parse_fault(answer.body)
+    fault = Fault() if answer.status == HTTPStatus.OK else parse_fault(answer.body)
     return Outcome(
         status=answer.status,
         duration_ms=answer.duration_ms,
