@@ -47,7 +47,10 @@ EVERYBODY = "everybody"
 
 
 class BadRequests:
-    """How many bad requests each address sent within its window."""
+    """How many bad requests each address sent within its window.
+
+    Libraries that limit rates count what comes, before it is looked at; this counts what turned out to be bad.
+    """
 
     def __init__(self, per_minute: int = PER_MINUTE, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = per_minute

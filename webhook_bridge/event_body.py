@@ -1,5 +1,7 @@
 """From a delivery's bytes to an event: strict JSON, exact types; pure functions.
 
+Not by pydantic, whose parser takes the last of two equal keys.
+
 Source: https://developers.strava.com/docs/webhooks/
 """
 

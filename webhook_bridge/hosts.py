@@ -5,7 +5,7 @@ whatever the browser may see here, it could read. The name still stands in the r
 
 Deliveries and health checks are answered by any name: Strava and proxies choose it, and what is answered to them is
 worth nothing to a browser. So are the links in mails: who holds one is meant, and no cookie counts there. So are the
-style sheet and the icon, which are the same for everybody.
+style sheet and the icon, which are the same for everybody. Flask's ``TRUSTED_HOSTS`` would refuse all of these, too.
 """
 
 from __future__ import annotations
