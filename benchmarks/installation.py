@@ -32,7 +32,6 @@ from strava_pipeline.strava.oauth import authorize_url
 from strava_pipeline.warehouse.migrate import open_warehouse
 
 TIMEOUT_SECONDS = 30
-OK = 200
 LOCATIONS = """\
 load_from:
   - python_module: {module_name: strava_pipeline.definitions, location_name: strava_pipeline}

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
 from flask import Flask, Response, request
@@ -39,7 +40,6 @@ from webhook_bridge.server import THREADS
 
 RIDER = 1001
 SECRET = "benchmark-secret"  # noqa: S105  guards nothing
-OK = 200
 PATH = "/webhooks/strava"
 NO_OP_PATH = "/no-op"
 CONNECTIONS = 32
@@ -86,7 +86,9 @@ def _rate(port: int) -> None:
         answered = load.at_rate(_deliveries(PATH), per_second=RATE_PER_SECOND, seconds=RATE_SECONDS)
     show(f"no-ops at {RATE_PER_SECOND}/s for {NO_OP_RATE_SECONDS:.0f} s: p99", _milliseconds(empty, 0.99), "ms")
     name = f"at {RATE_PER_SECOND}/s for {RATE_SECONDS:.0f} s"
-    show(f"{name}: answered 200", sum(answer.status == OK for answer in answered), target=f"{len(answered):,}")
+    show(
+        f"{name}: answered 200", sum(answer.status == HTTPStatus.OK for answer in answered), target=f"{len(answered):,}"
+    )
     show(f"{name}: p50", _milliseconds(answered, 0.5), "ms")
     show(f"{name}: p99", _milliseconds(answered, 0.99), "ms", "< 100")
     show(f"{name}: max", _milliseconds(answered, 1.0), "ms")
@@ -104,13 +106,17 @@ def _burst(port: int, engine: Engine) -> None:
     with Load(port, CONNECTIONS) as load:
         answered = load.closed(itertools.islice(_deliveries(PATH), BURST), seconds=600)
     took = time.monotonic() - began
-    show(f"burst of {BURST:,}: answered 200", sum(answer.status == OK for answer in answered), target=f"{BURST:,}")
+    show(
+        f"burst of {BURST:,}: answered 200",
+        sum(answer.status == HTTPStatus.OK for answer in answered),
+        target=f"{BURST:,}",
+    )
     show(f"burst of {BURST:,}: rows stored", _stored(engine) - before, target=f"{BURST:,}")
     show(f"burst of {BURST:,}: took", took, "s")
 
 
 def _per_second(answered: list[Answered]) -> float:
-    refused = [answer.status for answer in answered if answer.status != OK]
+    refused = [answer.status for answer in answered if answer.status != HTTPStatus.OK]
     if refused:
         raise RuntimeError(f"{len(refused)} of {len(answered)} were not answered with 200: {refused[:3]}")
     began = min(answer.at - answer.seconds for answer in answered)

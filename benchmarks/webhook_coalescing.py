@@ -10,12 +10,13 @@ from __future__ import annotations
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 
 import requests
 from sqlalchemy import func, select
 
 from benchmarks.figure import show
-from benchmarks.installation import OK, Installation, installed
+from benchmarks.installation import Installation, installed
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.schema.tables import activities
 
@@ -57,7 +58,7 @@ def _storm(installation: Installation, activity_id: int, key: str) -> tuple[int,
         updates = {key: f"title {number}"}
         event = installation.event(activity_id, "update", updates=updates, event_time=first + number)
         sent = time.monotonic()
-        if installation.deliver(sessions[number % SENDERS], event) != OK:
+        if installation.deliver(sessions[number % SENDERS], event) != HTTPStatus.OK:
             raise RuntimeError("a delivery was refused")
         return time.monotonic() - sent
 

@@ -16,13 +16,14 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import requests
 from sqlalchemy import Engine, make_url, select, text
 
 from benchmarks.figure import show
-from benchmarks.installation import OK, Installation, installed
+from benchmarks.installation import Installation, installed
 from strava_pipeline.warehouse.engine import dagster_url, open_engine
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
@@ -92,7 +93,7 @@ def _ride(installation: Installation, session: requests.Session) -> Timed:
     activity_id = installation.new_activity()
     began_at, began = time.time(), time.monotonic()
     status = installation.deliver(session, installation.event(activity_id, "create"))
-    if status != OK:
+    if status != HTTPStatus.OK:
         raise RuntimeError(f"the bridge answered {status}")
     analysed = select(route_analyses.c.activity_id).where(route_analyses.c.activity_id == activity_id)
     _until(lambda: _first(installation.engine, analysed), "the analysed row")

@@ -303,7 +303,10 @@ def _is_secret(field: FieldInfo) -> bool:
 
 
 class _NamedValues(PydanticBaseSettingsSource):
-    """A source that looks each field up by its environment variable's name."""
+    """A source that looks each field up by its environment variable's name.
+
+    pydantic-settings' own sources pass over lines that are no setting, and know no ``<NAME>_FILE``.
+    """
 
     def lookup(self, name: str, field: FieldInfo) -> str | None:
         raise NotImplementedError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from http import HTTPStatus
 
 from flask import Flask, Response, jsonify
 from sqlalchemy import Engine
@@ -24,9 +25,6 @@ from webhook_bridge.site import install_site
 from webhook_bridge.webhooks import BODY_CAP_BYTES, webhooks
 
 log = logging.getLogger(__name__)
-
-UNAVAILABLE = 503
-INTERNAL = 500
 
 
 def create_app(
@@ -107,17 +105,17 @@ def _rejected(error: WebhookRejected) -> tuple[Response, int]:
 
 def _database_away(error: DatabaseAway) -> tuple[Response, int]:
     log.error("%s", error)
-    return _told("unavailable"), UNAVAILABLE
+    return _told("unavailable"), HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def _http_error(error: HTTPException) -> tuple[Response, int, list[tuple[str, str]]]:
     headers = [(name, value) for name, value in error.get_headers() if name != "Content-Type"]
-    return _told(error.name.lower()), error.code or INTERNAL, headers
+    return _told(error.name.lower()), error.code or HTTPStatus.INTERNAL_SERVER_ERROR, headers
 
 
 def _unexpected(error: Exception) -> tuple[Response, int]:
     log.error("error in request %s", current_request_id(), exc_info=error)
-    return _told("internal"), INTERNAL
+    return _told("internal"), HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def _told(error: str) -> Response:

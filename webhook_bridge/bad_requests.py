@@ -22,6 +22,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from http import HTTPStatus
 
 from flask import Flask, Response, g, jsonify, request
 
@@ -33,7 +34,6 @@ PER_MINUTE = 60
 WINDOW_SECONDS = 60.0
 # The oldest go first; an entry takes some 200 bytes.
 MOST_ADDRESSES = 10_000
-TOO_MANY = 429
 BAD = range(400, 500)
 DELIVERIES = "webhooks"
 # Who has one address of IPv6 has the whole network of this size.
@@ -47,7 +47,10 @@ EVERYBODY = "everybody"
 
 
 class BadRequests:
-    """How many bad requests each address sent within its window."""
+    """How many bad requests each address sent within its window.
+
+    Libraries that limit rates count what comes, before it is looked at; this counts what turned out to be bad.
+    """
 
     def __init__(self, per_minute: int = PER_MINUTE, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = per_minute
@@ -111,7 +114,7 @@ def known_sender() -> str | None:
 
 def _too_many(seconds: float) -> Response:
     response = jsonify(error="too many bad requests", id=current_request_id())
-    response.status_code = TOO_MANY
+    response.status_code = HTTPStatus.TOO_MANY_REQUESTS
     response.headers["Retry-After"] = str(int(seconds) + 1)
     return response
 

@@ -6,6 +6,8 @@ token. It is good for a week, for this athlete and this address; it confirms, an
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from flask import Blueprint, current_app
 from sqlalchemy import Connection
 
@@ -14,8 +16,6 @@ from strava_pipeline.notifications.mail_links import CONFIRM_PATH, is_for, read_
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.mail.consent import Confirmed, Consent, confirm_address, consent_of
 from webhook_bridge.pages import Answer, install_pages, message, page
-
-NOT_FOUND, GONE = 404, 410
 
 confirming = Blueprint("confirming", __name__, template_folder="templates", url_prefix=CONFIRM_PATH)
 install_pages(confirming)
@@ -49,7 +49,7 @@ def _consent(connection: Connection, token: str) -> Consent | Answer:
         return _void()
     if link.is_over and consent.confirmed_at is None:
         text = "It was good for a week. Connect again with your address to get a new one."
-        return message("This link is too old", text, GONE)
+        return message("This link is too old", text, HTTPStatus.GONE)
     return consent
 
 
@@ -80,4 +80,4 @@ def _void() -> Answer:
         "It may be cut short, or taken back; or the address was changed or erased since. If you want ride summaries,"
         " use the link in the newest mail, or connect again with your address."
     )
-    return message("This link does not work", text, NOT_FOUND)
+    return message("This link does not work", text, HTTPStatus.NOT_FOUND)

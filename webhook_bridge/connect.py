@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from flask import Blueprint, current_app, redirect, request, url_for
 from werkzeug.exceptions import BadRequest, Forbidden
@@ -47,13 +48,11 @@ from webhook_bridge.hosts import base_url_for_strava
 from webhook_bridge.invites import USED_UP, is_invited, link_name, place_on_invite, remember, take_invite
 from webhook_bridge.operator import operator_gate, require_token
 from webhook_bridge.operator_session import is_operator
-from webhook_bridge.pages import OK, Answer, install_pages, message, page
+from webhook_bridge.pages import Answer, install_pages, message, page
 from webhook_bridge.sessions import check_form, said, say_next, session_id
 
 log = logging.getLogger(__name__)
 
-FOUND, SEE_OTHER = 302, 303
-BAD_REQUEST, FORBIDDEN, GONE, TOO_MANY, BAD_GATEWAY, UNAVAILABLE = 400, 403, 410, 429, 502, 503
 # Ours have 43 characters.
 LONGEST_STATE = 100
 # What Strava says of a refusal is one word.
@@ -111,7 +110,7 @@ def begin_with_address() -> Answer | Response:
     try:
         return _to_strava(_checked_email(request.form.get("email", "")))
     except ValueError:
-        return _invitation(BAD_REQUEST, bad_email=request.form["email"])
+        return _invitation(HTTPStatus.BAD_REQUEST, bad_email=request.form["email"])
 
 
 @connect.get("/oauth/callback")
@@ -120,7 +119,7 @@ def callback() -> Answer | Response:
     try:
         told = _told()
     except RejectedRequest:
-        return _sorry("This is no answer of Strava's", "Begin once more from the start.", BAD_REQUEST)
+        return _sorry("This is no answer of Strava's", "Begin once more from the start.", HTTPStatus.BAD_REQUEST)
     with current_engine().begin() as connection:
         began = oauth_states.redeem(connection, told.state, session_id())
     if isinstance(began, Ended):
@@ -134,9 +133,9 @@ def callback() -> Answer | Response:
     except StravaPipelineError as error:
         return _failed(error)
     if not is_connected:
-        return message("This link is used up", USED_UP, GONE)
+        return message("This link is used up", USED_UP, HTTPStatus.GONE)
     lacking = ",".join(scope for scope in WANTED_SCOPES if scope not in told.scopes)
-    return redirect(url_for("connect.connected", lacks=lacking or None), SEE_OTHER)
+    return redirect(url_for("connect.connected", lacks=lacking or None), HTTPStatus.SEE_OTHER)
 
 
 @connect.get("/oauth/connected")
@@ -165,7 +164,7 @@ def leave() -> Answer | Response:
     if gone.left_at_strava is not None:
         told += " Strava could not be told: the athlete can end the grant there, under My Apps."
     say_next(told)
-    return redirect(url_for("status.overview"), SEE_OTHER)
+    return redirect(url_for("status.overview"), HTTPStatus.SEE_OTHER)
 
 
 def _check_may_connect() -> None:
@@ -175,7 +174,7 @@ def _check_may_connect() -> None:
         raise Forbidden("Ask whoever runs this for a link: connecting needs one, and each has an end.")
 
 
-def _invitation(status: int = OK, *, bad_email: str | None = None) -> Answer:
+def _invitation(status: int = HTTPStatus.OK, *, bad_email: str | None = None) -> Answer:
     mails = current_settings().smtp_url is not None
     return page("connect.html", status, is_operator=is_operator(), sends_mails=mails, bad_email=bad_email)
 
@@ -190,9 +189,9 @@ def _to_strava(email: str | None) -> Answer | Response:
             state = oauth_states.begin(connection, session_id(), email, link)
     except TooManyOpen:
         text = "Too many connections are under way by this link. Try again in ten minutes."
-        return _sorry("Too many at once", text, TOO_MANY)
+        return _sorry("Too many at once", text, HTTPStatus.TOO_MANY_REQUESTS)
     # After a form the browser is to come by GET, whatever it sent.
-    how = SEE_OTHER if request.method == "POST" else FOUND
+    how = HTTPStatus.SEE_OTHER if request.method == "POST" else HTTPStatus.FOUND
     return redirect(authorize_url(settings, redirect_uri, state=state), how)
 
 
@@ -222,7 +221,7 @@ def _not_allowed(told: Told) -> Answer:
         else "The permission to see activities was not given, and without it Strava tells of none. Try again, and leave"
         " the boxes on Strava's page ticked."
     )
-    return _sorry("Not connected", text, FORBIDDEN)
+    return _sorry("Not connected", text, HTTPStatus.FORBIDDEN)
 
 
 def _connect(code: str, scopes: tuple[str, ...], began: Began) -> bool:
@@ -276,12 +275,14 @@ def _finish(code: str, scopes: tuple[str, ...], began: Began, actor: Actor, *, o
 def _ended(began: Ended) -> Answer:
     match began:
         case Ended.EXPIRED:
-            return _sorry("That took too long", "A connection has to be finished within ten minutes.", GONE)
+            return _sorry("That took too long", "A connection has to be finished within ten minutes.", HTTPStatus.GONE)
         case Ended.FOREIGN:
-            return _sorry("Another browser began this", "Finish it there, or begin once more here.", FORBIDDEN)
+            return _sorry(
+                "Another browser began this", "Finish it there, or begin once more here.", HTTPStatus.FORBIDDEN
+            )
         case Ended.UNKNOWN:
             text = "This connection was finished before, or was not begun here. Each one works once."
-            return _sorry("This link is used up", text, BAD_REQUEST)
+            return _sorry("This link is used up", text, HTTPStatus.BAD_REQUEST)
 
 
 def _failed(error: StravaPipelineError) -> Answer:
@@ -290,16 +291,22 @@ def _failed(error: StravaPipelineError) -> Answer:
     match error:
         case AppInactive():
             text = "Strava has switched this app off: its owner needs a Strava subscription. Try again after that."
-            return _sorry("The app is switched off", text, UNAVAILABLE)
+            return _sorry("The app is switched off", text, HTTPStatus.SERVICE_UNAVAILABLE)
         case RetriableStravaError():
-            return _sorry("Strava does not answer", "Nothing was stored. Try again in a few minutes.", UNAVAILABLE)
-        case RejectedRequest(status=403):
+            return _sorry(
+                "Strava does not answer",
+                "Nothing was stored. Try again in a few minutes.",
+                HTTPStatus.SERVICE_UNAVAILABLE,
+            )
+        case RejectedRequest(status=HTTPStatus.FORBIDDEN):
             text = "The app has as many athletes as Strava allows it. Its owner can ask Strava for more."
-            return _sorry("The app is full", text, FORBIDDEN)
+            return _sorry("The app is full", text, HTTPStatus.FORBIDDEN)
         case RejectedRequest() if is_dead_code(error.fault):
-            return _sorry("Strava does not take the code", "It was used before, or is too old. Try again.", BAD_REQUEST)
+            return _sorry(
+                "Strava does not take the code", "It was used before, or is too old. Try again.", HTTPStatus.BAD_REQUEST
+            )
     text = "Strava refuses the request. Whoever runs this finds the reason in the log."
-    return _sorry("Strava refuses", text, BAD_GATEWAY)
+    return _sorry("Strava refuses", text, HTTPStatus.BAD_GATEWAY)
 
 
 def _sorry(title: str, text: str, status: int) -> Answer:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Self, TypeVar
 
 import requests
@@ -72,7 +73,7 @@ mutation Cover($params: ReportRunlessAssetEventsParams!) {
 _TO_COME = {"QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED"}
 _ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 # What a guard before Dagster, ours or another, answers.
-_KEPT_OUT = {401, 403, 421}
+_KEPT_OUT = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.MISDIRECTED_REQUEST}
 # Whoever asks for it holds a lock meanwhile.
 RUNS_AT_ONCE = 100
 _ADD_ATHLETE = f"""

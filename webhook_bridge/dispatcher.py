@@ -98,7 +98,8 @@ class Dispatcher:
             except (StravaPipelineError, SQLAlchemyError) as error:
                 # SQLAlchemy adds its statement, line by line.
                 log.warning("%s: trying again in %.0f s", str(error).partition("\n")[0], self._backoff)
-                # A new event must not shorten the pause that spares a Dagster or database in trouble.
+                # A new event must not shorten the pause that spares a Dagster or database in trouble; the bridge's end
+                # must, for which stamina has no way.
                 self._stop.wait(self._backoff)
                 self._backoff = min(self._backoff * 2, LONGEST_BACKOFF_SECONDS)
 

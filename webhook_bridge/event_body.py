@@ -1,5 +1,7 @@
 """From a delivery's bytes to an event: strict JSON, exact types; pure functions.
 
+Not by pydantic, whose parser takes the last of two equal keys.
+
 Source: https://developers.strava.com/docs/webhooks/
 """
 
@@ -8,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, NoReturn
 
 from strava_pipeline.errors import WebhookRejected
 from strava_pipeline.warehouse.inbox.events import NewEvent
 
-BAD_REQUEST = 400
 LARGEST_ID = 2**63
 # Year 9999; what is later cannot be stored as a time.
 LATEST_EPOCH = 253_402_300_799
@@ -104,7 +106,7 @@ def _refuse(_: str) -> NoReturn:
 
 
 def _malformed() -> NoReturn:
-    raise WebhookRejected("malformed", status=BAD_REQUEST) from None
+    raise WebhookRejected("malformed", status=HTTPStatus.BAD_REQUEST) from None
 
 
 # Made once: json.loads and json.dumps would make one for each delivery.

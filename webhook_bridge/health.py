@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from flask import Blueprint, Response, current_app, jsonify
 
 from strava_pipeline.warehouse.engine import now
 from webhook_bridge.request_ids import current_request_id
-
-UNAVAILABLE = 503
 
 health = Blueprint("health", __name__, url_prefix="/health")
 
@@ -22,7 +22,7 @@ def live() -> Response:
 def ready() -> Response | tuple[Response, int]:
     """The database answers and events are worked through; 503 otherwise."""
     if not current_app.extensions["dispatcher_is_running"]():
-        return jsonify(error="dispatcher ended", id=current_request_id()), UNAVAILABLE
+        return jsonify(error="dispatcher ended", id=current_request_id()), HTTPStatus.SERVICE_UNAVAILABLE
     with current_app.extensions["engine"].connect() as connection:
         now(connection)
     return Response("ok\n", mimetype="text/plain")

@@ -5,11 +5,12 @@ whatever the browser may see here, it could read. The name still stands in the r
 
 Deliveries and health checks are answered by any name: Strava and proxies choose it, and what is answered to them is
 worth nothing to a browser. So are the links in mails: who holds one is meant, and no cookie counts there. So are the
-style sheet and the icon, which are the same for everybody.
+style sheet and the icon, which are the same for everybody. Flask's ``TRUSTED_HOSTS`` would refuse all of these, too.
 """
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from flask import Flask, request
@@ -24,7 +25,6 @@ from webhook_bridge.pages import page
 
 # By their paths, since each delivery passes here: to ask which blueprint has it would cost a few microseconds.
 ANY_NAME = ("/webhooks/", "/health/", f"{CONFIRM_PATH}/", f"{UNSUBSCRIBE_PATH}/", "/static/")
-FORBIDDEN = 403
 # A name in DNS has no more.
 LONGEST_NAME = 253
 
@@ -38,7 +38,7 @@ def install_host_check(app: Flask, settings: Settings) -> None:
             return None
         name = printable(host_name(request.host) or "an empty name", LONGEST_NAME)
         text = f"This page is not served as {name}: STRAVA_BRIDGE_HOSTS can name it, or STRAVA_BRIDGE_PUBLIC_URL."
-        return page("not_by_this_name.html", FORBIDDEN, title="Not by this name", text=text)
+        return page("not_by_this_name.html", HTTPStatus.FORBIDDEN, title="Not by this name", text=text)
 
     app.before_request(refuse)
 

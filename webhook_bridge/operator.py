@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+from http import HTTPStatus
 
 from flask import Blueprint, current_app, redirect, request, session, url_for
 from werkzeug.exceptions import Forbidden
@@ -18,15 +19,7 @@ from strava_pipeline.warehouse.access import operator_sessions
 from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.web import operator_door
-from webhook_bridge.bad_requests import (
-    EVERYBODY,
-    LONGEST_ADDRESS,
-    NOBODY,
-    PER_MINUTE,
-    TOO_MANY,
-    BadRequests,
-    known_sender,
-)
+from webhook_bridge.bad_requests import EVERYBODY, LONGEST_ADDRESS, NOBODY, PER_MINUTE, BadRequests, known_sender
 from webhook_bridge.current import current_engine, current_settings
 from webhook_bridge.operator_session import end_session, forget_cookie, give_cookie, is_operator
 from webhook_bridge.pages import Answer, install_pages, message, page
@@ -34,8 +27,6 @@ from webhook_bridge.sessions import begin_anew, check_form
 
 log = logging.getLogger(__name__)
 
-SEE_OTHER = 303
-UNAUTHORIZED, GONE = 401, 410
 NO_TOKEN = "STRAVA_OPERATOR_TOKEN is not set: strava-pipeline init or strava-pipeline up makes one."  # noqa: S105  it says that there is none
 
 operator = Blueprint("operator", __name__, template_folder="templates", static_folder="static")
@@ -46,7 +37,7 @@ install_pages(operator)
 def login_form() -> Answer | Response:
     """The form that asks for the operator's token."""
     require_token()
-    return redirect(url_for("status.overview"), SEE_OTHER) if is_operator() else page("login.html")
+    return redirect(url_for("status.overview"), HTTPStatus.SEE_OTHER) if is_operator() else page("login.html")
 
 
 @operator.post("/login")
@@ -64,7 +55,7 @@ def login() -> Answer | Response:
         wrong.add(sender or NOBODY)
         if wrong.add(EVERYBODY) <= PER_MINUTE:
             _note_wrong_token()
-        return page("login.html", UNAUTHORIZED, wrong=True)
+        return page("login.html", HTTPStatus.UNAUTHORIZED, wrong=True)
     with current_engine().begin() as connection:
         note_action(connection, Actor.OPERATOR, "login", _shown_sender())
         secret = operator_sessions.open_session(connection, _proof())
@@ -103,7 +94,7 @@ def sign_in(secret: str) -> Answer | Response:
 def logout() -> Response:
     """End the session of this browser."""
     check_form()
-    answer = redirect(url_for("operator.login_form"), SEE_OTHER)
+    answer = redirect(url_for("operator.login_form"), HTTPStatus.SEE_OTHER)
     end_session(answer)
     session.clear()
     return answer
@@ -117,7 +108,7 @@ def logout_everywhere() -> Answer | Response:
     with current_engine().begin() as connection:
         ended = operator_sessions.end_all_sessions(connection)
         note_action(connection, Actor.OPERATOR, "logout", "everywhere", detail=f"{ended} sessions and links")
-    answer = redirect(url_for("operator.login_form"), SEE_OTHER)
+    answer = redirect(url_for("operator.login_form"), HTTPStatus.SEE_OTHER)
     forget_cookie(answer)
     session.clear()
     return answer
@@ -130,7 +121,7 @@ def operator_gate() -> Response | None:
         return None
     if request.method != "GET":
         raise Forbidden("You are not logged in any more: load the page again.")
-    return redirect(url_for("operator.login_form"), SEE_OTHER)
+    return redirect(url_for("operator.login_form"), HTTPStatus.SEE_OTHER)
 
 
 def require_token() -> None:
@@ -142,7 +133,7 @@ def require_token() -> None:
 
 def _logged_in(secret: str) -> Response:
     begin_anew()
-    answer = redirect(url_for("status.overview"), SEE_OTHER)
+    answer = redirect(url_for("status.overview"), HTTPStatus.SEE_OTHER)
     give_cookie(answer, secret)
     return answer
 
@@ -162,7 +153,7 @@ def _too_many(seconds: float) -> Answer:
     text = (
         f"Wait {int(seconds) + 1} s, or log in by a link: strava-pipeline login-link prints one, which works at once."
     )
-    answer = message("Too many wrong tokens", text, TOO_MANY)
+    answer = message("Too many wrong tokens", text, HTTPStatus.TOO_MANY_REQUESTS)
     answer.headers["Retry-After"] = str(int(seconds) + 1)
     return answer
 
@@ -172,7 +163,7 @@ def _used_up() -> Answer:
         "It was used before, is too old, is not whole, or was made under other settings than the bridge's."
         " strava-pipeline login-link prints another one."
     )
-    return message("This link does not log in any more", text, GONE)
+    return message("This link does not log in any more", text, HTTPStatus.GONE)
 
 
 def _shown_sender() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, current_app, make_response, render_template
@@ -20,12 +21,10 @@ from webhook_bridge.sessions import csrf_token
 log = logging.getLogger(__name__)
 
 Answer = Response
-SERVER_ERROR, UNAVAILABLE = 500, 503
-OK = 200
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
-def page(template: str, status: int = OK, **context: object) -> Answer:
+def page(template: str, status: int = HTTPStatus.OK, **context: object) -> Answer:
     """A rendered page with its headers. It runs no script, and its forms go to us, or on to Strava's consent."""
     settings: Settings = current_app.extensions["settings"]
     response = make_response(render_template(template, csrf=csrf_token, **context), status)
@@ -64,7 +63,7 @@ def install_pages(blueprint: Blueprint) -> None:
 def _database_away(error: Exception) -> Answer:
     log.error("%s", error)
     text = "The database does not answer. Nothing is lost: Strava delivers again what cannot be stored now."
-    return message("The database is away", text, UNAVAILABLE)
+    return message("The database is away", text, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def _wrong_setting(error: ConfigurationError) -> Answer:
@@ -72,12 +71,14 @@ def _wrong_setting(error: ConfigurationError) -> Answer:
     log.error("%s", error)
     title = "A setting is wrong here"
     if is_operator():
-        return message(title, f"{printable(str(error))}. Then restart the bridge.", SERVER_ERROR)
-    return message(title, "Whoever runs this has to mend it, and finds the reason in the log.", SERVER_ERROR)
+        return message(title, f"{printable(str(error))}. Then restart the bridge.", HTTPStatus.INTERNAL_SERVER_ERROR)
+    return message(
+        title, "Whoever runs this has to mend it, and finds the reason in the log.", HTTPStatus.INTERNAL_SERVER_ERROR
+    )
 
 
 def _http_error(error: HTTPException) -> Answer:
-    return message(error.name, error.description or "", error.code or UNAVAILABLE)
+    return message(error.name, error.description or "", error.code or HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def _shown(text: object) -> Markup:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 
 from flask import Blueprint, current_app, redirect, request, session, url_for
 from sqlalchemy import Connection
@@ -32,7 +33,6 @@ from webhook_bridge.operator import operator_gate
 from webhook_bridge.pages import Answer, install_pages, page
 from webhook_bridge.sessions import check_form, said, say_next
 
-SEE_OTHER = 303
 ATHLETES_PER_PAGE = 25
 LAST_PAGE = 100_000
 LETTERS_SHOWN = 20
@@ -203,7 +203,7 @@ def _people() -> int:
 
 
 def _to_links() -> Response:
-    return redirect(url_for("status.overview", _anchor="connect"), SEE_OTHER)
+    return redirect(url_for("status.overview", _anchor="connect"), HTTPStatus.SEE_OTHER)
 
 
 def _page_number() -> int:
@@ -213,4 +213,4 @@ def _page_number() -> int:
 
 def _back(told: str) -> Response:
     say_next(told)
-    return redirect(url_for("status.overview"), SEE_OTHER)
+    return redirect(url_for("status.overview"), HTTPStatus.SEE_OTHER)

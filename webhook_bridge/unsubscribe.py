@@ -7,6 +7,8 @@ and is void once the address is changed or erased, or the operator has taken all
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from flask import Blueprint, current_app
 from sqlalchemy import Connection
 
@@ -15,8 +17,6 @@ from strava_pipeline.notifications.mail_links import UNSUBSCRIBE_PATH, Unsubscri
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.mail.consent import consent_of, end_mails
 from webhook_bridge.pages import Answer, install_pages, message, page
-
-OK, NOT_FOUND, GONE = 200, 404, 410
 
 unsubscribing = Blueprint("unsubscribing", __name__, template_folder="templates", url_prefix=UNSUBSCRIBE_PATH)
 install_pages(unsubscribing)
@@ -60,7 +60,7 @@ def _no_mails() -> Answer:
     text = (
         "You get no more ride summaries, and no address of yours is kept here. To get them again, connect anew with it."
     )
-    return message("No more mails", text, OK)
+    return message("No more mails", text, HTTPStatus.OK)
 
 
 def _void() -> Answer:
@@ -68,9 +68,9 @@ def _void() -> Answer:
         "It was taken back: another address was given since, or whoever runs this ended all links so far. Mails that"
         " came after that, or are still to come, have one that works."
     )
-    return message("This link has ended", text, GONE)
+    return message("This link has ended", text, HTTPStatus.GONE)
 
 
 def _unknown() -> Answer:
     text = "It may be cut short, or too old. Try the link in the newest mail, or write to the mail's sender."
-    return message("This link does not work", text, NOT_FOUND)
+    return message("This link does not work", text, HTTPStatus.NOT_FOUND)

@@ -6,6 +6,7 @@ import hmac
 import json
 import logging
 import time
+from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Response, current_app, request
@@ -21,8 +22,6 @@ from webhook_bridge.verification import verify_signature
 
 log = logging.getLogger(__name__)
 
-FORBIDDEN = 403
-TOO_LARGE = 413
 BODY_CAP_BYTES = 16 * 1024
 LONGEST_CHALLENGE = 255
 
@@ -44,7 +43,7 @@ def handshake(path_token: str) -> Response:
         or not hmac.compare_digest(query["hub.verify_token"].encode(), expected.encode())
         or len(query["hub.challenge"]) > LONGEST_CHALLENGE
     ):
-        raise WebhookRejected("handshake", status=FORBIDDEN)
+        raise WebhookRejected("handshake", status=HTTPStatus.FORBIDDEN)
     return _json({"hub.challenge": query["hub.challenge"]})
 
 
@@ -59,7 +58,7 @@ def deliver(path_token: str) -> Response:
     event = parse_event(body, signed=signed)
     expected = settings.webhook_subscription_id
     if expected is not None and event.subscription_id != expected:
-        raise WebhookRejected("subscription", status=FORBIDDEN)
+        raise WebhookRejected("subscription", status=HTTPStatus.FORBIDDEN)
     stored = _intake().store(event)
     log.info(
         "%s %s %d of athlete %d: %s",
@@ -84,10 +83,10 @@ def _check_path(settings: Settings, path_token: str) -> None:
 def _capped_body() -> bytes:
     """The raw body; one byte more than allowed is enough to refuse it."""
     if (request.content_length or 0) > BODY_CAP_BYTES:
-        raise WebhookRejected("too_large", status=TOO_LARGE)
+        raise WebhookRejected("too_large", status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     body = request.stream.read(BODY_CAP_BYTES + 1)
     if len(body) > BODY_CAP_BYTES:
-        raise WebhookRejected("too_large", status=TOO_LARGE)
+        raise WebhookRejected("too_large", status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     return bytes(body)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from http import HTTPStatus
 from urllib.parse import quote, urlsplit
 
 import requests
@@ -15,7 +16,6 @@ from strava_pipeline.strava.http import new_session
 PATH = "/webhooks/strava"
 # Strava waits no longer for its handshake.
 HANDSHAKE_SECONDS = 2.0
-OK = 200
 
 
 class CallbackUnreachable(StravaPipelineError):
@@ -59,7 +59,7 @@ def check_handshake(settings: Settings) -> None:
     except requests.RequestException as error:
         # The error's own text holds the address with its query.
         raise _unreachable(settings, f"cannot be reached ({type(error).__name__})") from None
-    if answer.status_code != OK:
+    if answer.status_code != HTTPStatus.OK:
         raise _unreachable(settings, f"answers {answer.status_code} to a handshake")
     try:
         echo = answer.json()["hub.challenge"]

@@ -27,7 +27,7 @@ SHOWN_REASON = 60
 
 
 class _Age(click.ParamType[timedelta]):
-    """An age such as 30m, 12h or 2d."""
+    """An age such as 30m, 12h or 2d; click has no type of this kind."""
 
     name = "age"
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.local import private_files
 from strava_pipeline.settings import home_from_environment, load_settings, settings_file
 
 VARIABLE = "STRAVA_OPERATOR_TOKEN"
 TOKEN_BYTES = 32
-PRIVATE = 0o600
 COMMENT = "# Opens the operator's page and Dagster's UI."
 
 
@@ -62,18 +61,6 @@ def _append(path: Path, text: str) -> None:
     before = path.read_bytes() if path.exists() else b""
     if before and not before.endswith(b"\n"):
         before += b"\n"
-    descriptor, name = tempfile.mkstemp(prefix=".env-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(before + text.encode())
-            file.flush()
-            os.fchmod(file.fileno(), PRIVATE)
-            if path.exists():
-                # Somebody else's stays theirs, should root come by.
-                owner = path.stat()
-                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    # Somebody else's stays theirs, should root come by.
+    owner = (path.stat().st_uid, path.stat().st_gid) if path.exists() else None
+    private_files.write_whole(path, before + text.encode(), owner)

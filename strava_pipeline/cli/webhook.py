@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 
 import click
 import requests
@@ -25,7 +26,6 @@ from strava_pipeline.strava.subscriptions import (
 )
 
 TIMEOUT_SECONDS = 10
-OK = 200
 
 
 class DeliveryFailed(StravaPipelineError):
@@ -152,7 +152,7 @@ def simulate(athlete_id: int, activity_id: int, aspect: str, title: str | None, 
     except requests.RequestException as error:
         # The path may end in a secret: only the setting is named.
         raise DeliveryFailed(f"the bridge cannot be reached ({type(error).__name__}): is it running?") from None
-    if answer.status_code != OK:
+    if answer.status_code != HTTPStatus.OK:
         raise DeliveryFailed(f"the bridge answered {answer.status_code}: {answer.text.strip()[:200]}")
     say(answer.text.strip())
 

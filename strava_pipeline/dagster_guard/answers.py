@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from starlette.datastructures import MutableHeaders
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-UNAVAILABLE = 503
 PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
@@ -29,7 +30,7 @@ def line(text: str, status: int) -> Response:
     return PlainTextResponse(f"{text}\n", status, {"Cache-Control": "no-store"})
 
 
-def page(html: str, status: int = 200) -> Response:
+def page(html: str, status: int = HTTPStatus.OK) -> Response:
     """A page without scripts, whose forms go nowhere but here."""
     return HTMLResponse(html, status, {"Cache-Control": "no-store", "Content-Security-Policy": PAGE_POLICY})
 

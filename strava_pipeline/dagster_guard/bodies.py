@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 
 from starlette.types import Message, Receive
 
 from strava_pipeline.dagster_guard.rules import Refusal
-
-TIMED_OUT, TOO_LARGE = 408, 413
 
 
 class Body:
@@ -28,17 +27,17 @@ class Body:
         try:
             return await asyncio.wait_for(self._read(cap_bytes), seconds)
         except TimeoutError:
-            return Refusal(TIMED_OUT, "The body did not arrive.")
+            return Refusal(HTTPStatus.REQUEST_TIMEOUT, "The body did not arrive.")
 
     async def _read(self, cap_bytes: int) -> bytes | Refusal:
         body = bytearray()
         while True:
             message = await self._receive()
             if message["type"] != "http.request":
-                return Refusal(TIMED_OUT, "The body did not arrive.")
+                return Refusal(HTTPStatus.REQUEST_TIMEOUT, "The body did not arrive.")
             body += message.get("body", b"")
             if len(body) > cap_bytes:
-                return Refusal(TOO_LARGE, "The body is too large.")
+                return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large.")
             if not message.get("more_body", False):
                 break
         self._kept = {"type": "http.request", "body": bytes(body), "more_body": False}

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from http import HTTPStatus
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from strava_pipeline.dagster_guard.answers import UNAVAILABLE, deny, hardened, line
+from strava_pipeline.dagster_guard.answers import deny, hardened, line
 from strava_pipeline.dagster_guard.asked import Asked, described
 from strava_pipeline.dagster_guard.bodies import Body
 from strava_pipeline.dagster_guard.door import Door
 from strava_pipeline.dagster_guard.entry import Entry, entry, secrets_in
 from strava_pipeline.dagster_guard.pages import FORMS, NO_TOKEN, Pages, is_own, to_login
-from strava_pipeline.dagster_guard.rules import FORBIDDEN, refusal
+from strava_pipeline.dagster_guard.rules import refusal
 from strava_pipeline.dagster_guard.sessions import Sessions
 from strava_pipeline.dagster_guard.signatures import Signatures
 from strava_pipeline.dagster_guard.sockets import serve_while
@@ -65,7 +66,7 @@ class Guard:
             return await (self._pages.answer(asked, body) if is_own(asked) else self._who_may_not(asked, body))
         except DatabaseAway as error:
             log.error("%s", error)  # noqa: TRY400  one line says it all
-            return line(AWAY, UNAVAILABLE)
+            return line(AWAY, HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def _who_may_not(self, asked: Asked, body: Body) -> Response | None:
         terms = entry(asked, self._door)
@@ -73,7 +74,7 @@ class Guard:
             refused = await self._signatures.refusal(asked, body)
             return None if refused is None else line(refused.reason, refused.status)
         if terms is Entry.NEVER:
-            return line(NO_TOKEN, FORBIDDEN)
+            return line(NO_TOKEN, HTTPStatus.FORBIDDEN)
         if terms is Entry.FREE or await self._sessions.is_open(secrets_in(asked, self._door.cookie)):
             return None
         return to_login(asked)

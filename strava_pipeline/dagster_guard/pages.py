@@ -7,6 +7,7 @@ import importlib.resources
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -19,14 +20,13 @@ from strava_pipeline.dagster_guard.asked import Asked
 from strava_pipeline.dagster_guard.bodies import Body
 from strava_pipeline.dagster_guard.door import Door
 from strava_pipeline.dagster_guard.entry import secrets_in
-from strava_pipeline.dagster_guard.rules import FORBIDDEN, NOT_ALLOWED, Refusal, comes_from_our_page
+from strava_pipeline.dagster_guard.rules import Refusal, comes_from_our_page
 from strava_pipeline.dagster_guard.sessions import Sessions
 from strava_pipeline.dagster_guard.wrong_tokens import WrongTokens
 from strava_pipeline.warehouse.access.operator_sessions import SESSION_LIFETIME
 
 log = logging.getLogger(__name__)
 
-OK, SEE_OTHER, UNAUTHORIZED, TOO_MANY = 200, 303, 401, 429
 NO_TOKEN = "STRAVA_OPERATOR_TOKEN is not set: nobody can log in until it is (strava-pipeline init makes one)."  # noqa: S105  it says that there is none
 FORM_CAP_BYTES = 4096
 FORM_SECONDS = 10.0
@@ -62,8 +62,8 @@ def is_own(asked: Asked) -> bool:
 def to_login(asked: Asked) -> Response:
     """What someone gets who is not logged in: people the form, programs one line."""
     if asked.method == "GET" and not asked.is_websocket and _is_for_people(asked):
-        return RedirectResponse(f"{PATHS.login}?next={quote(local_path(asked.target), safe='')}", SEE_OTHER)
-    return line(f"You are not logged in: open {PATHS.login} in a browser.", UNAUTHORIZED)
+        return RedirectResponse(f"{PATHS.login}?next={quote(local_path(asked.target), safe='')}", HTTPStatus.SEE_OTHER)
+    return line(f"You are not logged in: open {PATHS.login} in a browser.", HTTPStatus.UNAUTHORIZED)
 
 
 def local_path(text: str) -> str:
@@ -97,31 +97,35 @@ class Pages:
         """The answer to a request that the rules let pass."""
         handler = self._handlers.get((asked.method, asked.path))
         if handler is None:
-            return line("That is not how this page is asked.", NOT_ALLOWED)
+            return line("That is not how this page is asked.", HTTPStatus.METHOD_NOT_ALLOWED)
         return await handler(asked, body)
 
     async def _login_form(self, asked: Asked, _: Body) -> Response:
         if self._door.token is None:
-            return line(NO_TOKEN, FORBIDDEN)
+            return line(NO_TOKEN, HTTPStatus.FORBIDDEN)
         query = parse_qs(urlsplit(asked.target).query)
         return _form(local_path(query.get("next", [HOME])[-1]))
 
     async def _login(self, asked: Asked, body: Body) -> Response:
         if self._door.token is None:
-            return line(NO_TOKEN, FORBIDDEN)
+            return line(NO_TOKEN, HTTPStatus.FORBIDDEN)
         if not comes_from_our_page(asked):
-            return line("The form was not sent from this page: load it again.", FORBIDDEN)
+            return line("The form was not sent from this page: load it again.", HTTPStatus.FORBIDDEN)
         fields = await _fields(body)
         if isinstance(fields, Response):
             return fields
         following = local_path(fields.get("next", HOME))
         if not hmac.compare_digest(fields.get("token", "").encode(), self._door.token.reveal().encode()):
             if not self._wrong_tokens.may_note():
-                return _form(following, "That is not the token, and too many were tried: wait a minute.", TOO_MANY)
+                return _form(
+                    following,
+                    "That is not the token, and too many were tried: wait a minute.",
+                    HTTPStatus.TOO_MANY_REQUESTS,
+                )
             await self._sessions.note_wrong_token(asked.address)
             log.warning("a wrong operator's token came from %s", asked.address)
-            return _form(following, "That is not the token.", UNAUTHORIZED)
-        answer = RedirectResponse(following, SEE_OTHER, {"Cache-Control": "no-store"})
+            return _form(following, "That is not the token.", HTTPStatus.UNAUTHORIZED)
+        answer = RedirectResponse(following, HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
         # A proxy before Dagster may end TLS where none is before the bridge.
         over_tls = self._door.over_tls or (asked.header("origin") or "").startswith("https:")
         lifetime = int(SESSION_LIFETIME.total_seconds())
@@ -134,9 +138,9 @@ class Pages:
 
     async def _logout(self, asked: Asked, _: Body) -> Response:
         if not comes_from_our_page(asked):
-            return line("The form was not sent from this page: load it again.", FORBIDDEN)
+            return line("The form was not sent from this page: load it again.", HTTPStatus.FORBIDDEN)
         await self._sessions.end(secrets_in(asked, self._door.cookie))
-        answer = RedirectResponse(PATHS.login, SEE_OTHER, {"Cache-Control": "no-store"})
+        answer = RedirectResponse(PATHS.login, HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
         answer.delete_cookie(self._door.cookie, secure=self._door.over_tls, httponly=True, samesite="lax")
         return answer
 
@@ -147,10 +151,10 @@ class Pages:
         return Response(_STATIC.joinpath("icon.svg").read_bytes(), media_type="image/svg+xml")
 
     async def _ready(self, _: Asked, __: Body) -> Response:
-        return line("ready", OK)
+        return line("ready", HTTPStatus.OK)
 
 
-def _form(following: str, wrong: str | None = None, status: int = OK) -> Response:
+def _form(following: str, wrong: str | None = None, status: int = HTTPStatus.OK) -> Response:
     return page(_TEMPLATES.get_template("login.html").render(next=following, wrong=wrong), status)
 
 

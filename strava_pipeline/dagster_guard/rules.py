@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from strava_pipeline.dagster_guard.asked import Asked
 from strava_pipeline.dagster_guard.door import Door
@@ -16,7 +17,6 @@ from strava_pipeline.settings import LOOPBACK_HOSTS
 from strava_pipeline.web.origins import is_at, parse_authority, parse_origin
 from strava_pipeline.web.request_signature import HEADER
 
-BAD_REQUEST, FORBIDDEN, NOT_ALLOWED, UNSUPPORTED_TYPE, MISDIRECTED = 400, 403, 405, 415, 421
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 GRAPHQL = "graphql"
 READING = frozenset({"GET", "HEAD"})
@@ -58,13 +58,15 @@ def _wrong_host(asked: Asked, door: Door) -> Refusal | None:
     host = parse_authority(asked.header("host") or "")
     if host is not None and host.name in door.names:
         return None
-    return Refusal(MISDIRECTED, "Dagster is not served by this name: STRAVA_DAGSTER_HOSTS says by which it is.")
+    return Refusal(
+        HTTPStatus.MISDIRECTED_REQUEST, "Dagster is not served by this name: STRAVA_DAGSTER_HOSTS says by which it is."
+    )
 
 
 def _said_twice(asked: Asked) -> Refusal | None:
     for name in ONCE:
         if len(asked.headers.get(name, ())) > 1:
-            return Refusal(BAD_REQUEST, f"The header {name} stands in this request twice.")
+            return Refusal(HTTPStatus.BAD_REQUEST, f"The header {name} stands in this request twice.")
     return None
 
 
@@ -72,7 +74,7 @@ def _odd_path(asked: Asked) -> Refusal | None:
     # A route's pattern matches before a line feed at the end, and some proxies read a backslash as a slash.
     if asked.path.startswith("/") and asked.path.isprintable() and "\\" not in asked.path:
         return None
-    return Refusal(BAD_REQUEST, "There is no such address.")
+    return Refusal(HTTPStatus.BAD_REQUEST, "There is no such address.")
 
 
 def _foreign_page(asked: Asked, door: Door) -> Refusal | None:
@@ -81,10 +83,10 @@ def _foreign_page(asked: Asked, door: Door) -> Refusal | None:
         return None
     origin, host = parse_origin(text), parse_authority(asked.header("host") or "")
     if origin is None or host is None or not is_at(origin, host):
-        return Refusal(FORBIDDEN, "Pages of other origins may not ask Dagster.")
+        return Refusal(HTTPStatus.FORBIDDEN, "Pages of other origins may not ask Dagster.")
     if origin.scheme == "http" and door.over_tls and host.name not in LOOPBACK_HOSTS:
         # Whoever sits in the network can write such a page.
-        return Refusal(FORBIDDEN, "The page that asks came without TLS: open it by https.")
+        return Refusal(HTTPStatus.FORBIDDEN, "The page that asks came without TLS: open it by https.")
     return None
 
 
@@ -92,7 +94,7 @@ def _foreign_site(asked: Asked) -> Refusal | None:
     """By what browsers say of who asks; another port of this machine is the same site, and a stranger all the same."""
     if asked.header("sec-fetch-site") in {None, "same-origin", "none"} or _is_followed_link(asked):
         return None
-    return Refusal(FORBIDDEN, "Pages of other sites may not ask Dagster.")
+    return Refusal(HTTPStatus.FORBIDDEN, "Pages of other sites may not ask Dagster.")
 
 
 def _is_followed_link(asked: Asked) -> bool:
@@ -107,14 +109,18 @@ def _is_followed_link(asked: Asked) -> bool:
 
 def _wrong_kind(asked: Asked, forms_at: frozenset[str]) -> Refusal | None:
     if asked.method in NEVER:
-        return Refusal(NOT_ALLOWED, f"{asked.method} is not answered here.")
+        return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{asked.method} is not answered here.")
     if asked.method in READING:
         # Dagster would do by GET whatever the query says.
         asks_graphql = posixpath.normpath(asked.path).strip("/ ").lower() == GRAPHQL
-        return Refusal(NOT_ALLOWED, "GraphQL is asked by POST, with application/json.") if asks_graphql else None
+        return (
+            Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "GraphQL is asked by POST, with application/json.")
+            if asks_graphql
+            else None
+        )
     wanted = FORM if asked.path in forms_at else JSON
     if _media_type(asked) != wanted:
-        return Refusal(UNSUPPORTED_TYPE, f"The content type has to be {wanted}.")
+        return Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The content type has to be {wanted}.")
     return None
 
 

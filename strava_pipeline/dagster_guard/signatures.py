@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 
 from strava_pipeline.dagster_guard.asked import Asked
 from strava_pipeline.dagster_guard.bodies import Body
@@ -11,7 +12,6 @@ from strava_pipeline.dagster_guard.rules import Refusal
 from strava_pipeline.secret import Secret
 from strava_pipeline.web.request_signature import HEADER, METHOD, PATH, Signature
 
-UNAUTHORIZED = 401
 VALID_SECONDS = 60
 BODY_CAP_BYTES = 1024 * 1024
 BODY_SECONDS = 10.0
@@ -35,14 +35,14 @@ class Signatures:
         """Why a request that comes with a signature is refused; ``None`` if it is one of ours, which is noted."""
         signature = Signature.parse(asked.header(HEADER.lower()) or "")
         if signature is None or asked.is_websocket or (asked.method, asked.target) != (METHOD, PATH):
-            return Refusal(UNAUTHORIZED, NOT_OURS)
+            return Refusal(HTTPStatus.UNAUTHORIZED, NOT_OURS)
         # Used up before a byte is read: one signature is worth one body, whoever sends it.
         if not signature.is_by(self._key) or not self._use(signature):
-            return Refusal(UNAUTHORIZED, NOT_OURS)
+            return Refusal(HTTPStatus.UNAUTHORIZED, NOT_OURS)
         content = await body.read(BODY_CAP_BYTES, BODY_SECONDS)
         if isinstance(content, Refusal):
             return content
-        return None if signature.is_of(content) else Refusal(UNAUTHORIZED, NOT_OURS)
+        return None if signature.is_of(content) else Refusal(HTTPStatus.UNAUTHORIZED, NOT_OURS)
 
     def _use(self, signature: Signature) -> bool:
         """Whether it may be used now; it cannot be again."""

@@ -1,7 +1,7 @@
 """Lets one user or group pass a folder that is closed to all others, by an entry in its access list.
 
 POSIX access lists, as the kernel keeps them in an extended attribute (Linux only; see acl(5) and, for the form,
-``include/uapi/linux/posix_acl_xattr.h``).
+``include/uapi/linux/posix_acl_xattr.h``). The standard library knows none.
 """
 
 from __future__ import annotations

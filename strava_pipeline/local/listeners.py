@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 from strava_pipeline.errors import ConfigurationError
@@ -16,19 +17,13 @@ def listen_at(host: str, port: int, what: str) -> socket.socket:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        return socket.create_server(address, family=family, backlog=BACKLOG)
+    except socket.gaierror as error:
+        reason = error.strerror
     except OSError as error:
-        raise ConfigurationError(f"{what} cannot listen on {host}:{port}: {error.strerror}") from None
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise ConfigurationError(f"{what} cannot listen on {host}:{port}: {error.strerror}") from None
-    return listener
+        # Python adds to the system's words what stands here anyway.
+        reason = os.strerror(error.errno or 0)
+    raise ConfigurationError(f"{what} cannot listen on {host}:{port}: {reason}")
 
 
 def handed_on(descriptor: int, what: str) -> socket.socket:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Iterable
 from enum import StrEnum
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from strava_pipeline import redaction
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.local import private_files
 
 # Of the embedded Postgres; used by set-up alone.
 SUPERUSER = "postgres"
@@ -65,16 +65,6 @@ def ensure_secrets(path: Path, logins: Iterable[Login]) -> dict[str, str]:
     there = read_secrets(path)
     wanted = {login: there.get(login) or secrets.token_urlsafe(SECRET_BYTES) for login in logins}
     if not wanted.items() <= there.items():
-        _write_whole(path, json.dumps(there | wanted, indent=2))
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_files.write_whole_in_turn(path, json.dumps(there | wanted, indent=2).encode())
     return read_secrets(path)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = path.with_name(f"{path.name}.new")
-    partial.unlink(missing_ok=True)  # a process that died left it
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -10,7 +10,6 @@ import base64
 import contextlib
 import hashlib
 import hmac
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,14 +134,7 @@ def _write(path: Path, text: str, owner: tuple[int, int]) -> None:
     with contextlib.suppress(FileNotFoundError):
         if private_files.read_end(path) == text.encode():
             return
-    partial = path.with_name(f"{path.name}.new")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        os.fchown(file.fileno(), *owner)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    private_files.write_whole_in_turn(path, text.encode(), owner)
 
 
 @contextlib.contextmanager

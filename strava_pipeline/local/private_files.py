@@ -72,11 +72,23 @@ def create(path: Path, readers: Readers = NOBODY_ELSE) -> BinaryIO:
         raise
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Put a private file in place, whole or not at all; nobody ever reads half of it."""
-    partial = path.with_name(f".{path.name}.{token_hex(8)}")
+def write_whole(path: Path, content: bytes, owner: tuple[int, int] | None = None) -> None:
+    """Put a private file in place, whole or not at all; nobody ever reads half of it. ``owner``: user and group."""
+    _write_and_move(path.with_name(f".{path.name}.{token_hex(8)}"), path, content, owner)
+
+
+def write_whole_in_turn(path: Path, content: bytes, owner: tuple[int, int] | None = None) -> None:
+    """Do as :func:`write_whole`, one process at a time: what one that died halfway has left is taken away."""
+    partial = path.with_name(f"{path.name}.new")
+    partial.unlink(missing_ok=True)
+    _write_and_move(partial, path, content, owner)
+
+
+def _write_and_move(partial: Path, path: Path, content: bytes, owner: tuple[int, int] | None) -> None:
     try:
         with create(partial) as file:
+            if owner is not None:
+                os.fchown(file.fileno(), *owner)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

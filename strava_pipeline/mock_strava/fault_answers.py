@@ -20,12 +20,12 @@ CHUNK_BYTES = 2**20
 PAGE = "<!DOCTYPE html>\n<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>\n"
 MAINTENANCE = "Strava is temporarily unavailable"
 # The bodies Strava has for these; those of a gateway are pages.
-FAULT_BODIES = {
-    400: refusals.bad_request("Application", "", "invalid").body,
-    401: refusals.token_invalid().body,
-    403: refusals.fault("Forbidden"),
-    404: refusals.not_found("Activity").body,
-    500: {"message": "error"},
+FAULT_BODIES: dict[int, Any] = {
+    HTTPStatus.BAD_REQUEST: refusals.bad_request("Application", "", "invalid").body,
+    HTTPStatus.UNAUTHORIZED: refusals.token_invalid().body,
+    HTTPStatus.FORBIDDEN: refusals.fault("Forbidden"),
+    HTTPStatus.NOT_FOUND: refusals.not_found("Activity").body,
+    HTTPStatus.INTERNAL_SERVER_ERROR: {"message": "error"},
 }
 _NUMBER = re.compile(rb"(?<=[:\[,])\s*-?[0-9]+(?:\.[0-9]+)?(?=[,}\]])")
 

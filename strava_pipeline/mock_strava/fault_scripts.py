@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from http import HTTPStatus
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -47,7 +48,7 @@ INSTEAD = frozenset({
     Kind.HUGE, Kind.HANG, Kind.RESET,
 })  # fmt: skip
 WITHOUT_ANSWER = frozenset({Kind.HANG, Kind.RESET, Kind.REPLY_LOST})
-DEFAULT_STATUS = {Kind.RETRY_AFTER: 429, Kind.REDIRECT: 302}
+DEFAULT_STATUS = {Kind.RETRY_AFTER: HTTPStatus.TOO_MANY_REQUESTS, Kind.REDIRECT: HTTPStatus.FOUND}
 DEFAULT_SIZE_BYTES = {Kind.GZIP_BOMB: 256 * 2**20, Kind.HUGE: 128 * 2**20, Kind.CUT: 10}
 Limit = Literal["read", "overall", "read_short", "read_day", "overall_short", "overall_day"]
 
@@ -101,7 +102,7 @@ class FaultScript(BaseModel):
 
     @property
     def answer_status(self) -> int:
-        return self.status or DEFAULT_STATUS.get(self.fault, 200)
+        return self.status or DEFAULT_STATUS.get(self.fault, HTTPStatus.OK)
 
     @property
     def size(self) -> int:

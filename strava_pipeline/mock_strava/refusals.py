@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from strava_pipeline.mock_strava.shapes import JsonObject
 
 
@@ -24,12 +26,12 @@ def fault(message: str, *errors: tuple[str, str, str]) -> JsonObject:
 
 def bad_request(resource: str, field: str, code: str) -> Refused:
     """400: this field of the request is not usable."""
-    return Refused(400, fault("Bad Request", (resource, field, code)))
+    return Refused(HTTPStatus.BAD_REQUEST, fault("Bad Request", (resource, field, code)))
 
 
 def unauthorized(resource: str, field: str, code: str) -> Refused:
     """401: the token or the app's credentials do not do."""
-    return Refused(401, fault("Authorization Error", (resource, field, code)))
+    return Refused(HTTPStatus.UNAUTHORIZED, fault("Authorization Error", (resource, field, code)))
 
 
 def scope_missing(field: str) -> Refused:
@@ -39,22 +41,24 @@ def scope_missing(field: str) -> Refused:
 
 def not_found(resource: str) -> Refused:
     """404: there is no such thing, or it is somebody else's."""
-    return Refused(404, fault("Resource Not Found", (resource, "", "not found")))
+    return Refused(HTTPStatus.NOT_FOUND, fault("Resource Not Found", (resource, "", "not found")))
 
 
 def no_streams() -> Refused:
     """404: this activity has no streams."""
-    return Refused(404, fault("Resource Not Found"))
+    return Refused(HTTPStatus.NOT_FOUND, fault("Resource Not Found"))
 
 
 def no_such_path() -> Refused:
     """404: Strava has no such endpoint."""
-    return Refused(404, fault("Record Not Found", ("resource", "path", "invalid")))
+    return Refused(HTTPStatus.NOT_FOUND, fault("Record Not Found", ("resource", "path", "invalid")))
 
 
 def over_limit(which: str) -> Refused:
     """429; ``which`` is ``read`` or ``overall``."""
-    return Refused(429, fault("Rate Limit Exceeded", ("Application", f"{which} rate limit", "exceeded")))
+    return Refused(
+        HTTPStatus.TOO_MANY_REQUESTS, fault("Rate Limit Exceeded", ("Application", f"{which} rate limit", "exceeded"))
+    )
 
 
 def token_invalid() -> Refused:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from email_validator import EmailNotValidError, validate_email
 
+# Where a mail server at home may have its mailboxes (RFC 6761, 6762, 8375).
+HOME_DOMAINS = ("localhost", "local", "home.arpa")
+# email-validator refuses these, unless a list is changed that is the whole process's: so each is checked as the
+# beginning of a longer name.
+STAND_IN = ".org"
+
 
 def checked_address(given: str) -> str:
     """The address in ASCII, its domain in lower case (IDNA). ``ValueError`` if it is none; nobody is asked by network.
 
-    Refused as well: quotes, brackets, a local part that not every server takes (RFC 6531), names for private use.
+    Refused as well: quotes, brackets, a local part that not every server takes (RFC 6531), names for private use other
+    than :data:`HOME_DOMAINS`.
     """
+    suffix = STAND_IN if _is_at_home(given) else ""
     try:
         found = validate_email(
-            given,
+            given + suffix,
             allow_smtputf8=False,
             allow_quoted_local=False,
             allow_domain_literal=False,
@@ -24,4 +32,9 @@ def checked_address(given: str) -> str:
         raise ValueError("that is no e-mail address") from error
     if found.ascii_email is None:
         raise ValueError("that is no e-mail address")
-    return found.ascii_email
+    return found.ascii_email.removesuffix(suffix)
+
+
+def _is_at_home(given: str) -> bool:
+    domain = given.rpartition("@")[2].lower()
+    return domain in HOME_DOMAINS or domain.endswith(tuple(f".{name}" for name in HOME_DOMAINS))

@@ -1,4 +1,7 @@
-"""Who writes the mails: ``STRAVA_MAIL_FROM``, checked before any mail is written, and as it goes over the wire."""
+"""Who writes the mails: ``STRAVA_MAIL_FROM``, checked before any mail is written, and as it goes over the wire.
+
+By the standard library's parser: email-validator knows no encoded names, and refuses hosts that a mail server takes.
+"""
 
 from __future__ import annotations
 

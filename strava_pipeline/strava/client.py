@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError
 from strava_pipeline.strava import pagination
-from strava_pipeline.strava.http import OK
 from strava_pipeline.strava.pagination import PAGE_SIZE, JsonObject
 from strava_pipeline.strava.transport import Transport
 
@@ -146,11 +146,13 @@ class StravaClient:
     def _object(self, athlete_id: int, path: str, query: dict[str, str] | None = None) -> JsonObject:
         found = self.get(athlete_id, path, query)
         if not isinstance(found, dict):
-            raise RetriableStravaError(f"GET {path} of athlete {athlete_id}: not an object", status=OK)
+            raise RetriableStravaError(f"GET {path} of athlete {athlete_id}: not an object", status=HTTPStatus.OK)
         return found
 
     def _objects(self, athlete_id: int, path: str, query: dict[str, str] | None = None) -> list[JsonObject]:
         found = self.get(athlete_id, path, query)
         if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-            raise RetriableStravaError(f"GET {path} of athlete {athlete_id}: not a list of objects", status=OK)
+            raise RetriableStravaError(
+                f"GET {path} of athlete {athlete_id}: not a list of objects", status=HTTPStatus.OK
+            )
         return found

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 
 from strava_pipeline.errors import (
     AppInactive,
@@ -19,11 +21,6 @@ from strava_pipeline.errors import (
 )
 from strava_pipeline.printable import printable
 
-UNAUTHORIZED = 401
-FORBIDDEN = 403
-NOT_FOUND = 404
-TOO_MANY_REQUESTS = 429
-SERVER_ERROR = 500
 _QUOTED_LENGTH = 200
 
 
@@ -49,11 +46,11 @@ def error_for(what: str, status: int, body: bytes, *, retry_after: timedelta | N
     """The typed error of an answer that is not a success; ``what`` says what was asked for, in words."""
     fault = parse_fault(body)
     told = f"{what}: Strava answered {status} {fault}"
-    if status == TOO_MANY_REQUESTS:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         # The ledger knows better until when; this is the least anyone has to wait.
         retry_at = datetime.now(UTC) + (retry_after or timedelta(seconds=60))
         return QuotaExhausted(told, retry_at=retry_at, status=status, fault=fault)
-    if status >= SERVER_ERROR:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return RetriableStravaError(told, status=status, fault=fault)
     return _CLIENT_FAULTS.get(status, _rejected)(told, status, fault)
 
@@ -67,7 +64,7 @@ def _unauthorized(told: str, status: int, fault: Fault) -> StravaError:
 def is_app_inactive(status: int, fault: Fault) -> bool:
     """Whether Strava says that the whole application is switched off."""
     named = [(error.resource, error.field.lower(), error.code.lower()) for error in fault.errors]
-    return status == FORBIDDEN and ("Application", "status", "inactive") in named
+    return status == HTTPStatus.FORBIDDEN and ("Application", "status", "inactive") in named
 
 
 def lacks_permission(fault: Fault) -> bool:
@@ -109,7 +106,11 @@ def _rejected(told: str, status: int, fault: Fault) -> StravaError:
     return RejectedRequest(told, status=status, fault=fault)
 
 
-_CLIENT_FAULTS = {UNAUTHORIZED: _unauthorized, FORBIDDEN: _forbidden, NOT_FOUND: _not_found}
+_CLIENT_FAULTS: dict[int, Callable[[str, int, Fault], StravaError]] = {
+    HTTPStatus.UNAUTHORIZED: _unauthorized,
+    HTTPStatus.FORBIDDEN: _forbidden,
+    HTTPStatus.NOT_FOUND: _not_found,
+}
 
 
 def _text(value: object) -> str:

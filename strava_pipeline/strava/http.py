@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NoReturn
 
@@ -20,7 +21,6 @@ from urllib3.exceptions import ReadTimeoutError
 from strava_pipeline.errors import RejectedRequest, RetriableStravaError
 from strava_pipeline.strava.deadline import DeadlineAdapter
 
-OK = 200
 REDIRECTS = range(300, 400)
 CONNECT_SECONDS = 5.0
 DEADLINE_SECONDS = 30.0
@@ -124,7 +124,7 @@ def parse_json(body: bytes, what: str) -> Any:
     try:
         return json.loads(body, parse_constant=_refuse, **checks)
     except (ValueError, RecursionError):
-        raise RetriableStravaError(f"{what}: Strava's answer is not readable JSON", status=OK) from None
+        raise RetriableStravaError(f"{what}: Strava's answer is not readable JSON", status=HTTPStatus.OK) from None
 
 
 def _refuse(_: str) -> NoReturn:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, TypeGuard
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -16,8 +17,8 @@ import requests
 from strava_pipeline.errors import NeedsReauthorization, RejectedRequest, RetriableStravaError, StravaError
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
-from strava_pipeline.strava.faults import NOT_FOUND, error_for, is_dead_grant
-from strava_pipeline.strava.http import OK, Answer, parse_json, send
+from strava_pipeline.strava.faults import error_for, is_dead_grant
+from strava_pipeline.strava.http import Answer, parse_json, send
 
 WANTED_SCOPES = ("read", "activity:read_all", "profile:read_all")
 # What a claim of permissions may hold at most: what was asked for, and what is left of activity:read_all where the
@@ -139,12 +140,12 @@ def revoke(settings: Settings, session: requests.Session, pair: TokenGrant) -> N
         headers={"Authorization": _basic(settings)},
         form={"token": pair.refresh_token.reveal()},
     )
-    if answer.status == NOT_FOUND:
+    if answer.status == HTTPStatus.NOT_FOUND:
         form = {"access_token": pair.access_token.reveal()}
         answer = send(session, "POST", f"{settings.oauth_url}/deauthorize", what=what, form=form)
-        if answer.status != OK:
+        if answer.status != HTTPStatus.OK:
             raise error_for(what, answer.status, answer.body, retry_after=answer.retry_after)
-    elif answer.status != OK:
+    elif answer.status != HTTPStatus.OK:
         raise _client_error(what, answer)
 
 
@@ -159,7 +160,7 @@ def _token_call(settings: Settings, session: requests.Session, form: dict[str, s
         "client_secret": settings.required("client_secret"),
     }
     answer = send(session, "POST", f"{settings.oauth_url}/token", what=what, form=credentials | form)
-    if answer.status != OK:
+    if answer.status != HTTPStatus.OK:
         raise _client_error(what, answer)
     return _grant(parse_json(answer.body, what), what)
 

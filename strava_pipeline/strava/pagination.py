@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from http import HTTPStatus
 from itertools import count
 from typing import Any
 
 from strava_pipeline.errors import RetriableStravaError
-from strava_pipeline.strava.http import OK
 
 JsonObject = dict[str, Any]
 # A page of the entries with after < start < before (epoch s), newest first, by its number from 1.
@@ -54,7 +54,7 @@ def _end_of_following(entries: Sequence[JsonObject]) -> int:
     latest = (_latest_start(entry) for entry in reversed(entries))
     start = next((moment for moment in latest if moment is not None), None)
     if start is None:
-        raise RetriableStravaError("list of activities: no entry of a page tells when it starts", status=OK)
+        raise RetriableStravaError("list of activities: no entry of a page tells when it starts", status=HTTPStatus.OK)
     return start + 1
 
 
@@ -77,7 +77,7 @@ def _read_unchanged(page: ReadPage, after: int, before: int) -> list[JsonObject]
         if ids == earlier and len(set(ids)) == len(ids):
             return entries
         earlier = ids
-    raise RetriableStravaError("list of activities: it changes faster than it can be read", status=OK)
+    raise RetriableStravaError("list of activities: it changes faster than it can be read", status=HTTPStatus.OK)
 
 
 def _numbered(page: ReadPage, after: int, before: int) -> Iterator[JsonObject]:

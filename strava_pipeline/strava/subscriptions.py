@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import requests
@@ -20,13 +21,11 @@ import requests
 from strava_pipeline.errors import NeedsReauthorization, RejectedRequest, RetriableStravaError
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.faults import error_for
-from strava_pipeline.strava.http import DEADLINE_SECONDS, OK, Answer, new_session, parse_json, send
+from strava_pipeline.strava.http import DEADLINE_SECONDS, Answer, new_session, parse_json, send
 from strava_pipeline.strava.mapping.fields import JsonObject
 from strava_pipeline.strava.quota.windows import Lane, QuotaLedger
 from strava_pipeline.strava.transport import endpoint_of, send_and_settle
 
-CREATED = 201
-NO_CONTENT = 204
 PATH = "/push_subscriptions"
 
 
@@ -45,7 +44,7 @@ def list_subscriptions(app: AppAccess) -> list[JsonObject]:
     what = "list of push subscriptions"
     found = _call(app, "GET", PATH, what, query=_credentials(app))
     if not isinstance(found, list) or not all(map(_is_subscription, found)):
-        raise RetriableStravaError(f"{what}: not a list of subscriptions", status=OK)
+        raise RetriableStravaError(f"{what}: not a list of subscriptions", status=HTTPStatus.OK)
     return found
 
 
@@ -59,7 +58,7 @@ def create_subscription(app: AppAccess, callback_url: str, verify_token: str) ->
     found = _call(app, "POST", PATH, what, form=form)
     number = found.get("id") if isinstance(found, dict) else None
     if type(number) is not int:
-        raise RetriableStravaError(f"{what}: Strava's answer names no subscription", status=OK)
+        raise RetriableStravaError(f"{what}: Strava's answer names no subscription", status=HTTPStatus.OK)
     return number
 
 
@@ -100,9 +99,9 @@ def _credentials(app: AppAccess) -> dict[str, str]:
 
 
 def _checked(answer: Answer, what: str) -> Any:
-    if answer.status == NO_CONTENT:
+    if answer.status == HTTPStatus.NO_CONTENT:
         return None
-    if answer.status in (OK, CREATED):
+    if answer.status in (HTTPStatus.OK, HTTPStatus.CREATED):
         return parse_json(answer.body, what)
     error = error_for(what, answer.status, answer.body, retry_after=answer.retry_after)
     if isinstance(error, NeedsReauthorization):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any, Protocol
 
 import requests
@@ -17,15 +18,13 @@ import stamina.instrumentation
 from strava_pipeline.errors import Fault, QuotaExhausted, RetriableStravaError, StravaError
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.faults import (
-    TOO_MANY_REQUESTS,
-    UNAUTHORIZED,
     error_for,
     is_app_inactive,
     lacks_permission,
     names_rate_limit,
     parse_fault,
 )
-from strava_pipeline.strava.http import CONNECT_SECONDS, DEADLINE_SECONDS, OK, Answer, new_session, parse_json, send
+from strava_pipeline.strava.http import CONNECT_SECONDS, DEADLINE_SECONDS, Answer, new_session, parse_json, send
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.strava.quota.windows import Lane, Outcome, QuotaLedger, RateHeaders, Reservation
 
@@ -90,37 +89,36 @@ class Transport:
         """Parsed JSON of ``GET path``, or one of the errors drawn in :mod:`strava_pipeline.errors`.
 
         A 429 has blocked its window in the ledger, so asking again means waiting there until the block ends, or
-        being told by ``QuotaExhausted`` that this is beyond ``max_wait``.
+        being told by ``QuotaExhausted`` that this is beyond ``max_wait``. Not by stamina: the ledger does the waiting.
         """
         for _ in range(REFUSALS - 1):
             try:
                 return self._get_retrying(athlete_id, path, query or {})
             except QuotaExhausted as error:
-                if error.status != TOO_MANY_REQUESTS:
+                if error.status != HTTPStatus.TOO_MANY_REQUESTS:
                     raise
         return self._get_retrying(athlete_id, path, query or {})
 
     def _get_retrying(self, athlete_id: int, path: str, query: Mapping[str, str]) -> Any:
         budget = _Budget()
-        for attempt in stamina.retry_context(
-            on=lambda error: _may_pass(error) and budget.allows_another,
+        retrying = stamina.RetryingCaller(
             attempts=ATTEMPTS,
             timeout=None,
             wait_initial=FIRST_WAIT_SECONDS,
             wait_max=LONGEST_WAIT_SECONDS,
             wait_jitter=JITTER_SECONDS,
-        ):
-            with attempt:
-                return self._get_once(athlete_id, path, query, budget)
-        raise AssertionError("stamina ends with a result or an error")
+        )
+        return retrying(
+            lambda error: _may_pass(error) and budget.allows_another, self._get_once, athlete_id, path, query, budget
+        )
 
     def _get_once(self, athlete_id: int, path: str, query: Mapping[str, str], budget: _Budget) -> Any:
         what = f"GET {path} of athlete {athlete_id}"
         token, answer = self._booked_call(athlete_id, path, query, what, budget)
-        if answer.status == UNAUTHORIZED and not lacks_permission(parse_fault(answer.body)):
+        if answer.status == HTTPStatus.UNAUTHORIZED and not lacks_permission(parse_fault(answer.body)):
             self.tokens.refreshed(athlete_id, token, self.refresh)
             _, answer = self._booked_call(athlete_id, path, query, what, budget)
-        if answer.status != OK:
+        if answer.status != HTTPStatus.OK:
             raise error_for(what, answer.status, answer.body, retry_after=answer.retry_after)
         return parse_json(answer.body, what)
 
@@ -195,7 +193,7 @@ def send_and_settle(ledger: QuotaLedger, reservation: Reservation, exchange: Cal
 
 
 def _outcome(answer: Answer) -> Outcome:
-    fault = Fault() if answer.status == OK else parse_fault(answer.body)
+    fault = Fault() if answer.status == HTTPStatus.OK else parse_fault(answer.body)
     return Outcome(
         status=answer.status,
         duration_ms=answer.duration_ms,

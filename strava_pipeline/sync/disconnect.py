@@ -66,9 +66,8 @@ def _revocation(settings: Settings, engine: Engine, athlete_id: int) -> tuple[st
     session = new_session()
     try:
         tokens = open_tokens(settings, engine)
-        for attempt in stamina.retry_context(on=RetriableStravaError, attempts=ATTEMPTS, timeout=None):
-            with attempt:
-                _revoke(settings, session, tokens, athlete_id)
+        retrying = stamina.RetryingCaller(attempts=ATTEMPTS, timeout=None)
+        retrying(RetriableStravaError, _revoke, settings, session, tokens, athlete_id)
     except NeedsReauthorization as error:
         return ENDED_BEFORE, str(error)  # a grant that is dead cannot be ended
     except (StravaError, ConfigurationError) as error:

@@ -227,12 +227,15 @@ def repeated(engine: Engine, work: Callable[[Connection], Result]) -> Result:
     ``work`` must come to the same when it is done twice: of a commit whose answer is lost nobody knows the outcome.
     ``DatabaseAway`` after about half a minute.
     """
-    for attempt in stamina.retry_context(
-        on=DatabaseAway, attempts=None, timeout=KEEP_TRYING_SECONDS, wait_initial=0.2, wait_max=5, wait_jitter=0.2
-    ):
-        with attempt, engine.begin() as connection:
+
+    def once() -> Result:
+        with engine.begin() as connection:
             return work(connection)
-    raise AssertionError("stamina ends with a result or an error")
+
+    retrying = stamina.RetryingCaller(
+        attempts=None, timeout=KEEP_TRYING_SECONDS, wait_initial=0.2, wait_max=5, wait_jitter=0.2
+    )
+    return retrying(DatabaseAway, once)
 
 
 def away(url: URL, error: BaseException) -> DatabaseAway:

@@ -1,8 +1,9 @@
 """By which the guard before Dagster knows that a request is one of our own processes'.
 
 A header's value ``t=<unix s>,n=<nonce>,b=<the body's SHA-256>,v1=<HMAC-SHA256>``, the last made of time, nonce, method,
-path and the body's hash; all but the time in hex. The guard tells a stranger by it before it reads of the body. The key
-never leaves the process: whoever listens where Dagster should sees signatures of what was asked anyway.
+path and the body's hash; all but the time in hex. Not by itsdangerous, whose tokens hold what they sign. The guard
+tells a stranger by it before it reads of the body. The key never leaves the process: whoever listens where Dagster
+should sees signatures of what was asked anyway.
 """
 
 from __future__ import annotations

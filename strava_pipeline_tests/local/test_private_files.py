@@ -59,6 +59,13 @@ def test_a_file_is_the_owners_before_anything_is_in_it(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"file", "log", "whole"}
 
 
+def test_a_file_is_written_in_turn_although_a_process_died_over_it(tmp_path: Path) -> None:
+    (tmp_path / "whole.new").write_bytes(b"hal")
+    private_files.write_whole_in_turn(tmp_path / "whole", b"content", (os.geteuid(), os.getegid()))
+    assert (tmp_path / "whole").read_bytes() == b"content"
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+
+
 @pytest.mark.usefixtures("umask")
 def test_a_group_reads_what_is_made_for_it(tmp_path: Path) -> None:
     readers = Readers(GROUP)

@@ -431,6 +431,11 @@ def test_an_address_of_the_bridge_that_no_header_holds_is_told(
         open_outbox(load_settings())
 
 
+@pytest.mark.parametrize("address", ["rides@localhost", "rides@nas.local", "rides@home", '"my rides"@example.org'])
+def test_a_sender_is_at_whichever_host_the_mail_server_knows(address: str) -> None:
+    assert sender_of(f"Rides <{address}>").addr_spec == address
+
+
 def test_a_sender_with_and_without_a_name(mail_settings: Settings) -> None:
     assert sender_of("rides@example.org").addr_spec == "rides@example.org"
     outbox = open_outbox(mail_settings)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from http import HTTPStatus
 from importlib import import_module
 from typing import Any
 
@@ -45,7 +46,6 @@ from strava_pipeline.warehouse.states import ErrorClass, WaitingFor
 APP_INACTIVE_WAIT = timedelta(hours=1)
 # Several times within a lease, so that one that fails does no harm.
 HEARTBEAT_SECONDS = claims.WORK_LEASE.total_seconds() / 4
-UNAUTHORIZED = 401
 # What may pass, even after the retries within a run: tried again by itself.
 MAY_PASS = (RetriableStravaError, DatabaseAway, NotThereYet)
 
@@ -173,7 +173,7 @@ def _outage(error: StravaPipelineError) -> WaitingFor | None:
     """What is away, if it is that; a token that Strava refuses is an answer."""
     if isinstance(error, DatabaseAway):
         return WaitingFor.DATABASE
-    if isinstance(error, RetriableStravaError) and error.status != UNAUTHORIZED:
+    if isinstance(error, RetriableStravaError) and error.status != HTTPStatus.UNAUTHORIZED:
         return WaitingFor.STRAVA
     return None
 

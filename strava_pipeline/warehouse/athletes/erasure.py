@@ -62,12 +62,13 @@ def forget_athlete(engine: Engine, athlete_id: int, *, keep_data: bool, actor: A
     A write under way is waited for and its rows go as well; none gets through afterwards. Doing it again is harmless,
     and deletes what was kept before. Dagster has yet to lose the athlete's partition (``dagster_task``).
     """
-    for attempt in stamina.retry_context(
-        on=DatabaseAway, attempts=ATTEMPTS, timeout=None, wait_initial=FIRST_WAIT_SECONDS
-    ):
-        with attempt, patient_transaction(engine) as connection:
+
+    def erase() -> Erased:
+        with patient_transaction(engine) as connection:
             return erase_athlete(connection, athlete_id, keep_data=keep_data, actor=actor, cause=cause)
-    raise AssertionError("stamina ends with a result or an error")
+
+    retrying = stamina.RetryingCaller(attempts=ATTEMPTS, timeout=None, wait_initial=FIRST_WAIT_SECONDS)
+    return retrying(DatabaseAway, erase)
 
 
 def lock_events(connection: Connection, athlete_id: int) -> None:

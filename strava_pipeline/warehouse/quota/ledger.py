@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
+from http import HTTPStatus
 
 from sqlalchemy import Connection, Engine, text
 
@@ -48,10 +49,8 @@ SHORTEST_WAIT_SECONDS = 0.01
 LOG_EVERY_SECONDS = 60.0
 # Waiting processes come back within this time of each other, never early.
 SPREAD_SECONDS = 0.5
-OK = 200
 # Only an active app is told what there is, and what there is not.
-PROVE_ACTIVE = (OK, 404)
-TOO_MANY_REQUESTS = 429
+PROVE_ACTIVE = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)
 # While one call asks what time it is at Strava, the others look again this often.
 ASKING = timedelta(seconds=1)
 BUSY_DAY_KEPT = timedelta(minutes=5)
@@ -147,13 +146,13 @@ class PostgresLedger:
         before = app_status.load_status(connection).clock
         clock = self._hear(connection, before, reservation, outcome, moment)
         is_news = self._take_account(connection, reservation, outcome, moment, clock)
-        if outcome.status == TOO_MANY_REQUESTS:
+        if outcome.status == HTTPStatus.TOO_MANY_REQUESTS:
             self._block(connection, reservation.scope, outcome, moment, clock)
         if outcome.app_inactive is not None:
             app_status.note_inactive(connection, outcome.app_inactive, moment)
         elif reservation.is_probe and outcome.status in PROVE_ACTIVE:
             app_status.note_active(connection)
-        return is_news or reservation.is_probe or outcome.status != OK or clock.is_news_to(before, moment)
+        return is_news or reservation.is_probe or outcome.status != HTTPStatus.OK or clock.is_news_to(before, moment)
 
     def release(self, reservation: Reservation) -> None:
         """Give back room for a call that was never sent, as if it had not been asked for."""
@@ -215,7 +214,7 @@ class PostgresLedger:
     ) -> StravaClock:
         """What is known of Strava's clock after this answer, where ``before`` is stored."""
         stored = self._checked(connection, before, moment)
-        refused = outcome.status == TOO_MANY_REQUESTS
+        refused = outcome.status == HTTPStatus.TOO_MANY_REQUESTS
         clock = stored.heard(reservation.reserved_at, moment, outcome.server_time, refused=refused)
         if clock.is_in_doubt:
             log.warning("Strava's Date %s contradicts the clock: the next answer decides", outcome.server_time)

@@ -79,16 +79,18 @@ class Attempt:
         try:
             self._keep_by(self.connection, envelopes)
         except DatabaseAway:
-            for again in stamina.retry_context(
-                on=DatabaseAway,
+            retrying = stamina.RetryingCaller(
                 attempts=None,
                 timeout=KEEP_TRYING_SECONDS,
                 wait_initial=FIRST_WAIT_SECONDS,
                 wait_max=LONGEST_WAIT_SECONDS,
                 wait_jitter=FIRST_WAIT_SECONDS,
-            ):
-                with again, self.engine.begin() as connection:
-                    self._keep_by(connection, envelopes)
+            )
+            retrying(DatabaseAway, self._keep_by_another, envelopes)
+
+    def _keep_by_another(self, envelopes: Envelopes) -> None:
+        with self.engine.begin() as connection:
+            self._keep_by(connection, envelopes)
 
     def _keep_by(self, connection: Connection, envelopes: Envelopes) -> None:
         kept = connection.execute(
