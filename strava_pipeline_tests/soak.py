@@ -79,7 +79,7 @@ def main(minutes: float) -> None:
     with ThreadPoolExecutor(len(TESTS)) as pool:
         runs_by_test = dict(zip(TESTS, pool.map(lambda test: soak(test, until), TESTS), strict=True))
     for test, runs in runs_by_test.items():
-        click.echo(f"{_name(test)}: {sum(each.examples for each in runs)} examples in {len(runs)} runs")
+        click.echo(f"{_name(test)}: {sum(each.examples for each in runs)} examples, runs: {len(runs)}")
     if any(each.failure for runs in runs_by_test.values() for each in runs):
         sys.exit(1)
 
