@@ -4,7 +4,7 @@ VENV ?= .venv
 # What `make demo` makes is what `make up` serves.
 export STRAVA_HOME ?= $(CURDIR)/.strava
 INSTALLED := $(VENV)/.installed
-PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check --no-input
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 BENCHMARKS := client_overhead quota_cost quota_saturation quota_lanes tokens webhook_ack webhook_latency webhook_coalescing store_summaries analysis_speed reanalyse webhook_faults unchanged_month points_query backfill
 
 .DEFAULT_GOAL := help

@@ -50,6 +50,8 @@ class Job:
     """Names of jobs that other processes launch."""
 
     WEBHOOK_SYNC: Final = "webhook_sync"
+    # Dagster's own: all assets of a code location, of which a run takes a selection.
+    ASSETS: Final = "__ASSET_JOB"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import requests
 
 from strava_pipeline.athlete_runs import GONE, is_of_athlete_alone, tags_of_runs
 from strava_pipeline.errors import StravaPipelineError
-from strava_pipeline.names import ALL_ASSETS, NAMES
+from strava_pipeline.names import ALL_ASSETS, NAMES, Job
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 from strava_pipeline.web.operator_door import dagster_key
@@ -142,12 +142,16 @@ def launch_run(
 ) -> str:
     """Launch a job, of another code location if one is named; returns the run's id. ``DagsterUnavailable``."""
     elsewhere = {} if location is None else {"repositoryLocationName": location}
-    params = {
-        "selector": {"jobName": job, **LOCATION, **elsewhere},
-        "runConfigData": run_config,
-        "executionMetadata": {"tags": _tag_list(tags)},
-    }
-    return _ask(dagster, _LAUNCH_RUN, params, {"LaunchRunSuccess"}, lambda answer: str(answer["run"]["id"]))
+    return _launch(dagster, {"jobName": job, **LOCATION, **elsewhere}, run_config, tags)
+
+
+def launch_assets(dagster: DagsterServer, assets: Iterable[str], tags: Mapping[str, str]) -> str:
+    """Launch one run that materializes assets; ``tags`` name its partitions. Returns the run's id.
+
+    ``DagsterUnavailable``. An unknown partition is not refused: the run fails.
+    """
+    selection = [{"path": [asset]} for asset in assets]
+    return _launch(dagster, {"jobName": Job.ASSETS, **LOCATION, "assetSelection": selection}, {}, tags)
 
 
 def launch_backfill(
@@ -211,6 +215,17 @@ def cover_last_materializations(dagster: DagsterServer) -> None:
     for asset in ALL_ASSETS:
         params = {"eventType": "ASSET_MATERIALIZATION", "assetKey": {"path": [asset]}, "description": GONE}
         _ask(dagster, _COVER, params, {"ReportRunlessAssetEventsSuccess"}, lambda _: None)
+
+
+def _launch(
+    dagster: DagsterServer, selector: Mapping[str, Any], run_config: Mapping[str, Any], tags: Mapping[str, str]
+) -> str:
+    params = {
+        "selector": selector,
+        "runConfigData": run_config,
+        "executionMetadata": {"tags": _tag_list(tags)},
+    }
+    return _ask(dagster, _LAUNCH_RUN, params, {"LaunchRunSuccess"}, lambda answer: str(answer["run"]["id"]))
 
 
 def _is_alone(run: Any, athlete_id: int) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,8 +13,9 @@ from strava_pipeline.cli.closed_home import close_to_others
 from strava_pipeline.cli.dead_runs import cancel_own_runs, process_tag
 from strava_pipeline.cli.interruptible import beside, interruptible, said_on_interrupt
 from strava_pipeline.errors import ConfigurationError, DatabaseAway, StravaPipelineError
-from strava_pipeline.months import add_months, covering, month_span, parse_month
-from strava_pipeline.names import HISTORY_ASSETS, NAMES, PARTITION_TAG, Asset, range_tags
+from strava_pipeline.months import covering, month_span, parse_month
+from strava_pipeline.names import HISTORY_ASSETS, Asset
+from strava_pipeline.planned_runs import PlannedRun, plan_in_sequence
 from strava_pipeline.settings import load_settings
 from strava_pipeline.sync.stopping import stop_wanted
 
@@ -26,11 +25,8 @@ if TYPE_CHECKING:
 
     from strava_pipeline.months import Span
 
-DEEPER = (*HISTORY_ASSETS[1:], Asset.LAKE)
 ASSETS = (Asset.ATHLETES, *HISTORY_ASSETS)
 CHOICES = (*ASSETS, Asset.LAKE)
-MONTHS_PER_RUN = 12
-
 
 # Interrupted, a request under way gets this long to end.
 GRACE_SECONDS = 3.0
@@ -39,36 +35,6 @@ INTERRUPTED = "interrupted{}; what is stored is kept, and the same command goes 
 
 class BackfillFailed(StravaPipelineError):
     """A run of the backfill failed; the run log has the details."""
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One Dagster run: assets and the months it covers, first and last, as YYYY-MM; none for the profile."""
-
-    assets: tuple[str, ...]
-    first: datetime | None = None
-    last: datetime | None = None
-
-    @property
-    def months(self) -> str:
-        return "" if self.first is None else f"{self.first:%Y-%m} to {self.last:%Y-%m}"
-
-    def __str__(self) -> str:
-        return " ".join(filter(None, (", ".join(self.assets), self.months)))
-
-
-def plan(first: datetime, last: datetime, assets: Sequence[str]) -> Iterator[PlannedRun]:
-    """The runs of a backfill: the profile, one listing over the whole span, then years, newest first."""
-    if Asset.ATHLETES in assets:
-        yield PlannedRun((Asset.ATHLETES,))
-    if Asset.ACTIVITIES in assets:
-        yield PlannedRun((Asset.ACTIVITIES,), first, last)
-    deeper = tuple(name for name in DEEPER if name in assets)
-    end = last
-    while deeper and end >= first:
-        start = max(first, add_months(end, 1 - MONTHS_PER_RUN))
-        yield PlannedRun(deeper, start, end)
-        end = add_months(start, -1)
 
 
 @click.command()
@@ -93,7 +59,7 @@ def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
         close_to_others(settings)
         chosen = _chosen(assets)
         start, end = _months(first, last, f"{settings.history_start:%Y-%m}")
-        runs = list(plan(start, end, chosen))
+        runs = list(plan_in_sequence(start, end, chosen))
         with open_warehouse(settings) as engine:
             # What would fail in each run fails here, before the first one.
             open_tokens(settings, engine).access_token(athlete_id)
@@ -146,23 +112,11 @@ def _execute(instance: DagsterInstance, athlete_id: int, run: PlannedRun) -> Exe
 
     return defs.resolve_implicit_global_asset_job_def().execute_in_process(
         instance=instance,
-        asset_selection=[dg.AssetKey(name) for name in _with_siblings(run.assets)],
-        tags=_tags(athlete_id, run),
+        asset_selection=[dg.AssetKey(name) for name in run.selection],
+        tags=run.tags(athlete_id) | process_tag(),
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         raise_on_error=False,
     )
-
-
-def _tags(athlete_id: int, run: PlannedRun) -> dict[str, str]:
-    tags = NAMES.backfill_tags(athlete_id) | process_tag()
-    if run.first is None or run.last is None:
-        return tags | {PARTITION_TAG: str(athlete_id)}
-    return tags | range_tags(athlete_id, run.first, run.last)
-
-
-def _with_siblings(assets: tuple[str, ...]) -> tuple[str, ...]:
-    """Profile and gear come with one request and cannot be had one by one."""
-    return (*assets, Asset.GEAR) if Asset.ATHLETES in assets else assets
 
 
 def _reason(instance: DagsterInstance, run_id: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -12,14 +13,13 @@ from sqlalchemy import Engine
 
 from strava_pipeline.cli.console import add_row, new_table, print_table
 from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.names import NAMES, PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG, athlete_of_key
 from strava_pipeline.warehouse.analysis.analyses import analysed_activity
 from strava_pipeline.warehouse.quota.api_calls import count_calls
 from strava_pipeline.warehouse.row_counts import POINTS, row_counts
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
-
-    from strava_pipeline.cli.demo import NewRide
 
 TIMEOUT_SECONDS = 30
 MOST_RUNS = 100
@@ -32,23 +32,43 @@ class DemoShowsFault(StravaPipelineError):
     """The demo ran to its end, and what it shows is not right."""
 
 
-def print_report(engine: Engine, instance: DagsterInstance, mock_url: str, ride: NewRide) -> None:
-    """Print everything; ``DemoShowsFault`` if a run failed or Strava had to refuse a request."""
-    print_table(_rows_per_table(engine))
-    print_table(_ride(engine, ride.activity_id))
+@dataclass(frozen=True)
+class Report:
+    """What is left to be told once everything has ended."""
+
+    tables: Sequence[Table]
+    lines: Sequence[str]
+    fault: str | None
+
+    def show(self) -> None:
+        """Print everything; ``DemoShowsFault`` if a run failed or Strava had to refuse a request."""
+        for table in self.tables:
+            print_table(table)
+        for line in self.lines:
+            click.echo(line)
+        if self.fault is not None:
+            raise DemoShowsFault(self.fault)
+
+
+def collect_report(engine: Engine, instance: DagsterInstance, mock_url: str, ride: int, seconds: float) -> Report:
+    """Read what the demo has done; ``seconds``: from the webhook of the new ride to its analysis."""
     runs = _runs(instance)
-    print_table(_runs_table(runs))
     with engine.connect() as connection:
         calls = count_calls(connection)
     seen = requests.get(f"{mock_url}/mock/calls", timeout=TIMEOUT_SECONDS).json()["totals"]
-    counted = sum(calls for endpoint, calls in seen["endpoints"].items() if "/api/" in endpoint)
-    click.echo(f"requests to Strava     {calls.sent} (the mock counted {counted})")
-    click.echo(f"429s                   {calls.refused} (the mock sent {seen['too_many_requests']})")
-    click.echo(f"webhook to analysed    {ride.seconds:.1f} s")
+    counted = sum(count for endpoint, count in seen["endpoints"].items() if "/api/" in endpoint)
     # One that a schedule has started meanwhile is no failure.
     failed = [run for run in runs if run[1] in FAILED]
-    if failed or calls.refused or seen["too_many_requests"]:
-        raise DemoShowsFault(f"{len(failed)} runs failed, {calls.refused} requests were refused")
+    is_faulty = failed or calls.refused or seen["too_many_requests"]
+    return Report(
+        [_rows_per_table(engine), _ride(engine, ride), _runs_table(runs)],
+        [
+            f"requests to Strava     {calls.sent} (the mock counted {counted})",
+            f"429s                   {calls.refused} (the mock sent {seen['too_many_requests']})",
+            f"webhook to analysed    {seconds:.1f} s",
+        ],
+        f"{len(failed)} runs failed, {calls.refused} requests were refused" if is_faulty else None,
+    )
 
 
 def _rows_per_table(engine: Engine) -> Table:
@@ -84,6 +104,12 @@ def _runs(instance: DagsterInstance) -> list[tuple[str, str, str, str]]:
         run = record.dagster_run
         seconds = "" if record.end_time is None else f"{record.end_time - (record.start_time or 0):.1f}"
         selected = ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ()))
-        what = f"{selected} of athlete {run.tags.get('strava/athlete')}" if selected else run.job_name
+        what = f"{selected} of {_whose(run.tags)}" if selected else run.job_name
         rows.append((run.run_id[:8], run.status.value, seconds, what))
     return rows
+
+
+def _whose(tags: Mapping[str, str]) -> str:
+    """The athletes whom a run's tags name: one, or the first and the last of several."""
+    keys = (tags[name] for name in (NAMES.athlete_tag, PARTITION_TAG, RANGE_START_TAG, RANGE_END_TAG) if name in tags)
+    return ", ".join(dict.fromkeys(athlete_of_key(key) for key in keys))

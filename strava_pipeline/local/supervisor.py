@@ -56,6 +56,8 @@ class Supervisor:
     def __init__(self) -> None:
         self._running: list[tuple[Service, subprocess.Popen[bytes]]] = []
         self._seen: dict[int, psutil.Process] = {}
+        # The service that does not answer yet.
+        self.waited_for = "the first service"
 
     def __enter__(self) -> Self:
         return self
@@ -85,6 +87,7 @@ class Supervisor:
         """Return once every service answers; ``ServiceFailed`` names one that does not, or that ended."""
         deadline = time.monotonic() + seconds
         for service, _ in self._running:
+            self.waited_for = service.name
             while service.ready_url and not _answers(service.ready_url):
                 self._check()
                 if time.monotonic() > deadline:

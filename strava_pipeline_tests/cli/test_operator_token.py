@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import Engine
 
-from strava_pipeline.cli import cli, demo
+from strava_pipeline.cli import cli
+from strava_pipeline.cli.demo_system import write_settings
 from strava_pipeline.cli.operator_token import ensure_operator_token
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.settings import Settings, load_settings, settings_file
@@ -42,7 +43,7 @@ def test_init_and_demo_write_one_of_256_bits(home: Path) -> None:
     first = token()
     assert len(first) == 43
     settings_file(home).unlink()
-    demo._write_settings(home, 1)
+    write_settings(home, 1)
     assert len(token()) == 43
     assert token() != first
 

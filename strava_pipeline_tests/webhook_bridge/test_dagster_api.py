@@ -12,7 +12,7 @@ from strava_pipeline.secret import Secret
 from strava_pipeline.web.request_signature import HEADER, Signature
 from strava_pipeline_tests.strava.loopback import Loopback, Raw, Reply, reply
 from webhook_bridge import dagster_api
-from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, launch_backfill, launch_run
+from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, launch_assets, launch_backfill, launch_run
 
 KEY = Secret("by-which-the-guard-knows-us")
 
@@ -50,6 +50,21 @@ def test_a_launched_run_tells_its_id(dagster: Loopback) -> None:
         },
         "runConfigData": {"ops": {}},
         "executionMetadata": {"tags": [{"key": "strava/lane", "value": "live"}]},
+    }
+
+
+def test_a_launched_run_of_assets_tells_its_id(dagster: Loopback) -> None:
+    dagster.answers(answered(__typename="LaunchRunSuccess", run={"id": "run-1"}))
+    assert launch_assets(server_at(dagster.url), ["athletes", "gear"], {"dagster/partition": "7"}) == "run-1"
+    assert json.loads(dagster.asked[0].body)["variables"]["params"] == {
+        "selector": {
+            "jobName": "__ASSET_JOB",
+            "repositoryName": "__repository__",
+            "repositoryLocationName": "strava_pipeline",
+            "assetSelection": [{"path": ["athletes"]}, {"path": ["gear"]}],
+        },
+        "runConfigData": {},
+        "executionMetadata": {"tags": [{"key": "dagster/partition", "value": "7"}]},
     }
 
 

@@ -1,0 +1,166 @@
+"""The system that the demo shows: a folder with settings of its own, and the processes on this machine."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from strava_pipeline.cli.progress_lines import ProgressLines
+from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.months import add_months
+from strava_pipeline.settings import Settings, home_from_environment, load_settings, settings_file
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+    from sqlalchemy import Engine
+
+    from strava_pipeline.local.supervisor import Supervisor
+
+# Beside the month that has begun.
+WHOLE_MONTHS = 6
+MARK = "# Written by strava-pipeline demo: this folder is emptied whenever the demo starts."
+# Strava's own limits would make half a year of two athletes a matter of hours.
+SETTINGS_FILE = """\
+{mark}
+STRAVA_API_URL=http://127.0.0.1:{mock_port}/api/v3
+STRAVA_OAUTH_URL=http://127.0.0.1:{mock_port}/oauth
+STRAVA_CLIENT_ID=1
+STRAVA_CLIENT_SECRET={client_secret}
+STRAVA_TOKEN_KEYS={token_keys}
+STRAVA_OPERATOR_TOKEN={operator_token}
+STRAVA_QUOTA_SHORT_LIMIT=5000
+STRAVA_QUOTA_LONG_LIMIT=50000
+STRAVA_IMPORT_BATCH_INTERVAL_SECONDS=0
+STRAVA_WEBHOOK_VERIFY_TOKEN={verify_token}
+STRAVA_WEBHOOK_SIGNING_SECRETS={signing_secret}
+STRAVA_WEBHOOK_SUBSCRIPTION_ID=1
+STRAVA_HISTORY_START={history_start:%Y-%m}-01
+"""
+
+
+@dataclass(frozen=True)
+class System:
+    """What the steps of the demo share."""
+
+    settings: Settings
+    engine: Engine
+    instance: DagsterInstance
+    mock_url: str
+    lines: ProgressLines
+    supervisor: Supervisor
+
+    def wait_until_ready(self) -> None:
+        """Return once Dagster and the bridge answer."""
+        self.lines.say(
+            "waiting for Dagster and the bridge", lambda: f"waiting until {self.supervisor.waited_for} answers"
+        )
+        self.supervisor.wait_until_ready()
+        self.lines.say("all of them answer", lambda: "Dagster is told what to do")
+
+
+@contextmanager
+def running_system(lines: ProgressLines) -> Iterator[System]:
+    """Run Postgres, mock Strava, Dagster and bridge, on free ports; all of them are ended afterwards.
+
+    Postgres has its tables, and the mock answers; for the rest see :meth:`System.wait_until_ready`.
+    """
+    from strava_pipeline.local.listeners import listen_at
+    from strava_pipeline.local.postgres import release_server
+    from strava_pipeline.local.services import LOOPBACK, bridge, dagster_services, mock_strava
+    from strava_pipeline.local.supervisor import Supervisor, free_port
+
+    home = _fresh_home()
+    mock_port = free_port()
+    write_settings(home, mock_port)
+    with (
+        ExitStack() as at_last,
+        listen_at(LOOPBACK, 0, "Dagster's webserver") as for_dagster,
+        listen_at(LOOPBACK, 0, "the bridge") as for_bridge,
+        Supervisor() as supervisor,
+    ):
+        # Not left to the end of this process, which is silent.
+        at_last.callback(release_server, home)
+        dagster_port, bridge_port = (listener.getsockname()[1] for listener in (for_dagster, for_bridge))
+        _only_our_environment(
+            STRAVA_BRIDGE_PORT=str(bridge_port), DAGSTER_WEBSERVER_URL=f"http://{LOOPBACK}:{dagster_port}"
+        )
+        settings = load_settings()
+        lines.say(f"a mock Strava and Postgres start; all data go to {home}", lambda: "waiting for Postgres")
+        supervisor.start(mock_strava(home, mock_port, {}))
+
+        from strava_pipeline.cli.instance import dagster_environment, open_instance
+        from strava_pipeline.warehouse.migrate import open_warehouse
+
+        environment = dagster_environment(settings)
+        with open_instance(settings) as instance:
+            # The mock: nothing else has been started by now.
+            supervisor.wait_until_ready()
+            for service in dagster_services(home, for_dagster, environment):
+                supervisor.start(service)
+            lines.say("Postgres and the mock answer; Dagster starts", lambda: "waiting for the tables to be made")
+            # Dagster needs longer to start than the tables to be there.
+            with open_warehouse(settings) as engine:
+                supervisor.start(bridge(home, for_bridge, environment))
+                lines.say("the tables are there; the bridge starts", lambda: "athletes connect")
+                try:
+                    yield System(settings, engine, instance, f"http://{LOOPBACK}:{mock_port}", lines, supervisor)
+                finally:
+                    lines.say("the processes end", lambda: "waiting until all of them have ended")
+
+
+def first_month() -> datetime:
+    """The month with which the demo's history begins (UTC)."""
+    return add_months(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0), -WHOLE_MONTHS)
+
+
+def _fresh_home() -> Path:
+    """An empty folder; one that holds anything but an earlier demo is not touched."""
+    from strava_pipeline.local.postgres import is_in_use, using_server
+
+    home = home_from_environment()
+    marked = settings_file(home).is_file() and settings_file(home).read_text(encoding="utf-8").startswith(MARK)
+    if home.exists() and any(home.iterdir()) and not marked:
+        raise ConfigurationError(f"STRAVA_HOME {home} is not empty: the demo wants a folder of its own")
+    if is_in_use(home):
+        raise ConfigurationError(f"something is running in {home}: stop it first")
+    if marked:
+        with using_server(home):
+            pass  # one that a killed demo left behind is stopped with this, before its folder goes
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True, mode=0o700)
+    return home
+
+
+def write_settings(home: Path, mock_port: int) -> None:
+    """Write the demo's settings file, with fresh keys, into its folder."""
+    from strava_pipeline.cli.operator_token import new_token
+    from strava_pipeline.keyring import generate_key
+
+    text = SETTINGS_FILE.format(
+        mark=MARK,
+        mock_port=mock_port,
+        client_secret=secrets.token_hex(20),
+        token_keys=generate_key(),
+        operator_token=new_token(),
+        verify_token=secrets.token_urlsafe(24),
+        signing_secret=secrets.token_urlsafe(32),
+        history_start=first_month(),
+    )
+    path = settings_file(home)
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8")
+
+
+def _only_our_environment(**variables: str) -> None:
+    """Settings of a real installation must not reach the demo, nor the demo's the real one."""
+    for name in list(os.environ):
+        if name.startswith(("STRAVA_", "DAGSTER_")) and name != "STRAVA_HOME":
+            del os.environ[name]
+    os.environ.update(variables)
