@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -14,6 +13,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from strava_pipeline import redaction
 from strava_pipeline.errors import ConfigurationError, DatabaseAway, WebhookRejected
 from strava_pipeline.notifications.sender import check_sender
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings, SignatureMode
 from webhook_bridge.bad_requests import BadRequests, install_limit, is_over_limit
 from webhook_bridge.health import health
@@ -24,7 +24,7 @@ from webhook_bridge.security_headers import install_security_headers
 from webhook_bridge.site import install_site
 from webhook_bridge.webhooks import BODY_CAP_BYTES, webhooks
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 def create_app(

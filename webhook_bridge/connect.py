@@ -5,7 +5,6 @@ Who may connect: the operator, and whoever has a link of theirs with room left o
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -51,7 +50,7 @@ from webhook_bridge.operator_session import is_operator
 from webhook_bridge.pages import Answer, install_pages, message, page
 from webhook_bridge.sessions import check_form, said, say_next, session_id
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 # Ours have 43 characters.
 LONGEST_STATE = 100

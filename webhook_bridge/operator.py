@@ -7,7 +7,6 @@ or from anywhere by something that forwards connections.
 from __future__ import annotations
 
 import hmac
-import logging
 from http import HTTPStatus
 
 from flask import Blueprint, current_app, redirect, request, session, url_for
@@ -15,6 +14,7 @@ from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Response
 
 from strava_pipeline.printable import printable
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.warehouse.access import operator_sessions
 from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
 from strava_pipeline.warehouse.engine import autocommit
@@ -25,7 +25,7 @@ from webhook_bridge.operator_session import end_session, forget_cookie, give_coo
 from webhook_bridge.pages import Answer, install_pages, message, page
 from webhook_bridge.sessions import begin_anew, check_form
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 NO_TOKEN = "STRAVA_OPERATOR_TOKEN is not set: strava-pipeline init or strava-pipeline up makes one."  # noqa: S105  it says that there is none
 

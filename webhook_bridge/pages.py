@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -14,11 +13,12 @@ from werkzeug.exceptions import HTTPException
 
 from strava_pipeline.errors import ConfigurationError, DatabaseAway
 from strava_pipeline.printable import printable
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from webhook_bridge.operator_session import is_operator
 from webhook_bridge.sessions import csrf_token
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 Answer = Response
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

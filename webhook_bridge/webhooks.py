@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import logging
 import time
 from http import HTTPStatus
 from typing import Any
@@ -13,6 +12,7 @@ from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import NotFound
 
 from strava_pipeline.errors import WebhookRejected
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings, SignatureMode
 from strava_pipeline.warehouse.inbox.events import Stored
 from webhook_bridge.current import current_settings
@@ -20,7 +20,7 @@ from webhook_bridge.event_body import parse_event
 from webhook_bridge.intake import Intake
 from webhook_bridge.verification import verify_signature
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 BODY_CAP_BYTES = 16 * 1024
 LONGEST_CHALLENGE = 255

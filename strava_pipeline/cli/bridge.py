@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-
 import click
 
 from strava_pipeline.cli.closed_home import close_to_others
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import LOOPBACK_HOSTS, load_settings, origin_of
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 @click.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ import stamina
 import stamina.instrumentation
 
 from strava_pipeline.errors import Fault, QuotaExhausted, RetriableStravaError, StravaError
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.faults import (
     error_for,
@@ -28,7 +28,7 @@ from strava_pipeline.strava.http import CONNECT_SECONDS, DEADLINE_SECONDS, Answe
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.strava.quota.windows import Lane, Outcome, QuotaLedger, RateHeaders, Reservation
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 # Three retries after 1, 2 and 4 s, each with up to a quarter of a second on top.
 ATTEMPTS = 4

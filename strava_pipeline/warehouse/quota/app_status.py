@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -14,7 +13,7 @@ from strava_pipeline.printable import printable
 from strava_pipeline.strava.quota.clock import StravaClock
 from strava_pipeline.warehouse.schema.ops_tables import app_status
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 PROBE_EVERY = timedelta(hours=1)
 _ONLY = app_status.c.id == 1
