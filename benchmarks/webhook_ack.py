@@ -28,6 +28,7 @@ from sqlalchemy import URL, Engine, func, insert, make_url, select
 from benchmarks.database import migrated_database
 from benchmarks.figure import show
 from benchmarks.http_load import Answered, Load
+from strava_pipeline import own_process
 from strava_pipeline.keyring import generate_key
 from strava_pipeline.local.listeners import listen_at
 from strava_pipeline.local.serving import serve_until_signalled
@@ -173,6 +174,7 @@ def _served(url: URL) -> Iterator[int]:
 
 
 def _serve() -> None:
+    own_process.set_up()
     log_with_request_ids()
     settings = load_settings()
     engine = open_engine(make_url(settings.required("database_url")))

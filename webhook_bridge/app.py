@@ -10,7 +10,6 @@ from sqlalchemy import Engine
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from strava_pipeline import redaction
 from strava_pipeline.errors import ConfigurationError, DatabaseAway, WebhookRejected
 from strava_pipeline.notifications.sender import check_sender
 from strava_pipeline.redaction import get_logger
@@ -39,7 +38,6 @@ def create_app(
 
     ``dagster_tasks_wake`` is called when an athlete has come or gone. Pages are read by ``reading_engine``, if given.
     """
-    redaction.install()
     check_settings(settings)
     app = Flask(__name__, static_folder=None)
     # Room for one byte too many, so that the handler decides about the cap, and nothing beyond is read.

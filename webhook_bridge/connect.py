@@ -22,6 +22,7 @@ from strava_pipeline.errors import (
     UnknownAthlete,
 )
 from strava_pipeline.notifications.addresses import checked_address
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.faults import is_dead_code
 from strava_pipeline.strava.http import new_session
 from strava_pipeline.strava.mapping.activity import athlete_row

@@ -24,8 +24,8 @@ def bridge(port: int | None, host: str, fd: int | None) -> None:
     from webhook_bridge.request_ids import log_with_request_ids
     from webhook_bridge.server import serve
 
-    log_with_request_ids()
     settings = load_settings()
+    log_with_request_ids(settings.log_level or "INFO")
     close_to_others(settings)
     check_settings(settings)
     if host not in LOOPBACK_HOSTS and origin_of("trusted_proxies", settings.home) == "default":

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import requests
 import stamina
-import stamina.instrumentation
 
 from strava_pipeline.errors import Fault, QuotaExhausted, RetriableStravaError, StravaError
 from strava_pipeline.redaction import get_logger
@@ -38,14 +37,6 @@ JITTER_SECONDS = 0.25
 BUDGET_SECONDS = 60.0
 # So many 429s in a row mean that waiting for the end of the named window does not help.
 REFUSALS = 3
-
-
-def _log_retry(details: stamina.instrumentation.RetryDetails) -> None:
-    log.info("%s: trying again in %.1f s", details.caused_by, details.wait_for)
-
-
-# stamina's own hook prints to standard output where structlog is installed, into the midst of our answers.
-stamina.instrumentation.set_on_retry_hooks([_log_retry])
 _IDS = re.compile(r"(?<=/)[a-z]?[0-9]+(?=/|$)")
 
 

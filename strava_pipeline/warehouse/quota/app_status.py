@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
 from strava_pipeline.errors import AppInactive
 from strava_pipeline.printable import printable
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.quota.clock import StravaClock
 from strava_pipeline.warehouse.schema.ops_tables import app_status
 
