@@ -182,8 +182,10 @@ def _known_forms() -> tuple[str, ...]:
 
 
 def _note_change() -> None:
-    global _version  # noqa: PLW0603  see above
+    global _version, _sorted  # noqa: PLW0603  see above
     _version = next(_versions)
+    # What is forgotten does not stay here either.
+    _sorted = (0, ())
 
 
 def _forget(key: int | str) -> None:

@@ -15,8 +15,7 @@ from strava_pipeline.warehouse.access import operator_sessions
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.web.operator_door import cookie_name, is_over_tls, operator_token, proof_of
 from webhook_bridge.current import current_bridge
-
-SAFE_METHODS = ("GET", "HEAD")
+from webhook_bridge.sessions import SAFE_METHODS
 
 
 def is_operator() -> bool:
