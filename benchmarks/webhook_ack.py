@@ -28,6 +28,7 @@ from sqlalchemy import URL, Engine, func, insert, make_url, select
 from benchmarks.database import migrated_database
 from benchmarks.figure import show
 from benchmarks.http_load import Answered, Load
+from strava_pipeline import own_process
 from strava_pipeline.keyring import generate_key
 from strava_pipeline.local.listeners import listen_at
 from strava_pipeline.local.serving import serve_until_signalled
@@ -65,11 +66,11 @@ def main() -> None:
 def _throughput(port: int) -> None:
     deliveries = _deliveries(PATH)
     with Load(port, CONNECTIONS) as load:
-        load.closed(_deliveries(NO_OP_PATH), seconds=ROUND_SECONDS)
+        load.closed(_deliveries(NO_OP_PATH, method="GET"), seconds=ROUND_SECONDS)
         load.closed(deliveries, seconds=ROUND_SECONDS)
         shares, acked, empty = [], [], []
         for _ in range(ROUNDS):
-            empty.append(_per_second(load.closed(_deliveries(NO_OP_PATH), seconds=ROUND_SECONDS)))
+            empty.append(_per_second(load.closed(_deliveries(NO_OP_PATH, method="GET"), seconds=ROUND_SECONDS)))
             acked.append(_per_second(load.closed(deliveries, seconds=ROUND_SECONDS)))
             shares.append(acked[-1] / empty[-1])
     show(f"no-op answers, {CONNECTIONS} connections", statistics.median(empty), "/s")
@@ -82,7 +83,9 @@ def _throughput(port: int) -> None:
 def _rate(port: int) -> None:
     """The no-op first, which tells what the machine itself has in store."""
     with Load(port, CONNECTIONS) as load:
-        empty = load.at_rate(_deliveries(NO_OP_PATH), per_second=RATE_PER_SECOND, seconds=NO_OP_RATE_SECONDS)
+        empty = load.at_rate(
+            _deliveries(NO_OP_PATH, method="GET"), per_second=RATE_PER_SECOND, seconds=NO_OP_RATE_SECONDS
+        )
         answered = load.at_rate(_deliveries(PATH), per_second=RATE_PER_SECOND, seconds=RATE_SECONDS)
     show(f"no-ops at {RATE_PER_SECOND}/s for {NO_OP_RATE_SECONDS:.0f} s: p99", _milliseconds(empty, 0.99), "ms")
     name = f"at {RATE_PER_SECOND}/s for {RATE_SECONDS:.0f} s"
@@ -131,7 +134,7 @@ def _stored(engine: Engine) -> int:
 _activities = itertools.count(1)
 
 
-def _deliveries(path: str) -> Iterator[bytes]:
+def _deliveries(path: str, method: str = "POST") -> Iterator[bytes]:
     """Whole requests, each of an event of its own, signed."""
     for activity in _activities:
         event = {
@@ -147,7 +150,7 @@ def _deliveries(path: str) -> Iterator[bytes]:
         timestamp = str(int(time.time()))
         mac = hmac.new(SECRET.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
         yield (
-            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
             f"X-Strava-Signature: t={timestamp},v1={mac}\r\nContent-Length: {len(body)}\r\n\r\n"
         ).encode() + body
 
@@ -173,6 +176,7 @@ def _served(url: URL) -> Iterator[int]:
 
 
 def _serve() -> None:
+    own_process.set_up()
     log_with_request_ids()
     settings = load_settings()
     engine = open_engine(make_url(settings.required("database_url")))
@@ -187,7 +191,8 @@ def _serve() -> None:
 
 
 def _add_no_op(app: Flask) -> None:
-    @app.post(NO_OP_PATH)
+    # By GET, since whatever else may change something is taken for a form, and asked for its token.
+    @app.get(NO_OP_PATH)
     def no_op() -> Response:
         request.stream.read()
         return Response('{"status": "new"}', mimetype="application/json")

@@ -32,10 +32,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from strava_pipeline.printable import printable
+from strava_pipeline.redaction import redact
 
 
 class StravaPipelineError(Exception):
-    """Root of all errors raised here. ``str(error)`` is one line for a person, printable whoever is quoted in it."""
+    """Root of all errors raised here. ``str(error)`` is one line for a person, printable whoever is quoted in it.
+
+    No secret stands in an error, whoever prints it: texts are redacted when it is made, while their secrets live.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(redact(arg) if isinstance(arg, str) else arg for arg in args))
 
     def __str__(self) -> str:
         return printable(super().__str__())

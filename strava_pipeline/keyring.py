@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from itsdangerous import Signer
 
 from strava_pipeline.errors import ConfigurationError, TokenUnreadable
 from strava_pipeline.secret import Secret
@@ -77,6 +78,12 @@ class Keyring:
         """A key for something other than tokens, 32 bytes: HKDF-SHA256 (RFC 5869) of the writing key."""
         info = f"strava-pipeline|{VERSION}|{purpose}".encode()
         return HKDF(SHA256(), KEY_BYTES, salt=None, info=info).derive(self.keys[self.writing_key_id])
+
+    def signer(self, purpose: str) -> Signer:
+        """Signs texts for one purpose, such as links, with the writing key; what any of the keys signed is good."""
+        oldest_first = reversed(self.keys.items())
+        derived = [Keyring({key_id: key}).derived_key(purpose) for key_id, key in oldest_first]
+        return Signer(derived, salt=purpose, key_derivation="hmac", digest_method=hashlib.sha256)
 
     def encrypt(self, secret: Secret, place: Place) -> str:
         """An envelope that opens at ``place`` only."""

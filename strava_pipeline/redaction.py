@@ -1,12 +1,17 @@
-"""Keeps secrets out of what is logged, whoever logs it: this project, requests, urllib3, werkzeug, waitress, Dagster.
+"""Keeps secrets out of what is logged.
 
 Two nets: texts known to be secret, wherever they stand; and places where secrets stand, such as the query of
 an address, whatever their text.
+
+Our own loggers (:func:`get_logger`) and errors redact in every process. A process that is ours alone calls
+:func:`install`, which redacts what any library logs there as well: requests, urllib3, werkzeug, waitress, Dagster.
+A process of somebody else is left as it is.
 """
 
 from __future__ import annotations
 
 import base64
+import itertools
 import logging
 import re
 import sys
@@ -20,6 +25,7 @@ from urllib.parse import quote
 
 from strava_pipeline.printable import printable, printable_lines
 
+_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 _OURS = ("strava_pipeline", "webhook_bridge")
 _LONGEST_MESSAGE = 4000
 _INDENT = "    "
@@ -45,6 +51,10 @@ _SIGNS = ("=", "://", "secret", "token", "password", "bearer", "basic", "/webhoo
 # No lock guards it: a secret may be forgotten at any moment, by a finalizer that runs in the midst of anything. Every
 # access is one operation of the dictionary, which is whole by itself.
 _known: dict[int | str, frozenset[str]] = {}
+# Raised after each change of what is known. What was sorted before that is not used any more.
+_versions = itertools.count(1)
+_version = 0
+_sorted: tuple[int, tuple[str, ...]] = (0, ())
 
 
 def keep_out(text: str, owner: object | None = None) -> None:
@@ -53,21 +63,31 @@ def keep_out(text: str, owner: object | None = None) -> None:
         return
     key = text if owner is None else id(owner)
     _known[key] = frozenset(_forms(text))
+    _note_change()
     if owner is not None:
         weakref.finalize(owner, _forget, key).atexit = False
 
 
 def redact(text: str) -> str:
     """The text without its secrets."""
-    known = frozenset[str]().union(*_known.copy().values())
-    for form in sorted(known, key=len, reverse=True):
+    for form in _known_forms():
         if form in text:
             text = text.replace(form, MASK)
     return _PLACES.sub(_mask, text) if _may_have_a_place(text) else text
 
 
+def get_logger(name: str) -> logging.Logger:
+    """The logger of a module of ours: whichever handler takes its records gets no secret with them."""
+    logger = logging.getLogger(name)  # noqa: TID251  here they get what redacts
+    logger.addFilter(_redact_record)
+    return logger
+
+
 def install() -> None:
-    """Have every logger and every uncaught exception of this process redacted; again does nothing more."""
+    """Redact all that this process logs, and its uncaught exceptions; for the entry points of processes of ours.
+
+    A second call changes nothing.
+    """
     if logging.getLogRecordFactory() is not _RedactedRecord:
         logging.setLogRecordFactory(_RedactedRecord)
         sys.excepthook = _print_redacted
@@ -81,7 +101,7 @@ class _RedactedRecord(logging.LogRecord):
         super().__init__(*args, **kwargs)
         if self.exc_info and self.exc_info[0] is not None:
             # Formatters print what stands here rather than formatting the exception themselves.
-            self.exc_text = redact("".join(traceback.format_exception(*self.exc_info)).rstrip("\n"))
+            self.exc_text = _redacted_traceback(self.exc_info)
         if self.stack_info:
             self.stack_info = redact(self.stack_info)
 
@@ -105,6 +125,24 @@ class LogFormat(logging.Formatter):
         text = super().format(record)
         # One line alone is printable already.
         return _below_one_another(text) if "\n" in text else text
+
+
+def _redact_record(record: logging.LogRecord) -> bool:
+    """Let a record of ours pass, without its secrets.
+
+    All that could hold one is replaced by text: handlers of others also look at arguments and at the exception itself.
+    """
+    if not isinstance(record, _RedactedRecord):
+        record.msg, record.args = printable(redact(record.getMessage())), None
+        if record.exc_info and record.exc_info[0] is not None:
+            record.exc_text, record.exc_info = _redacted_traceback(record.exc_info), None
+        if record.stack_info:
+            record.stack_info = redact(record.stack_info)
+    return True
+
+
+def _redacted_traceback(error: _ExcInfo) -> str:
+    return redact("".join(traceback.format_exception(*error)).rstrip("\n"))
 
 
 def _print_redacted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -131,8 +169,28 @@ def _may_have_a_place(text: str) -> bool:
     return not text.isascii() or any(sign in lowered for sign in _SIGNS)
 
 
+def _known_forms() -> tuple[str, ...]:
+    """Every form of every secret that is known, the longest first."""
+    global _sorted  # noqa: PLW0603  replaced as a whole, by any thread
+    version, forms = _sorted
+    if version != _version:
+        # Read before the secrets are: who keeps another one out meanwhile raises it, and this is sorted anew.
+        version = _version
+        forms = tuple(sorted(frozenset[str]().union(*_known.copy().values()), key=len, reverse=True))
+        _sorted = (version, forms)
+    return forms
+
+
+def _note_change() -> None:
+    global _version, _sorted  # noqa: PLW0603  see above
+    _version = next(_versions)
+    # What is forgotten does not stay here either.
+    _sorted = (0, ())
+
+
 def _forget(key: int | str) -> None:
     _known.pop(key, None)
+    _note_change()
 
 
 def _forms(text: str) -> Iterator[str]:

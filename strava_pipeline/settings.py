@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -76,10 +76,15 @@ def _known_group(value: str) -> str:
     return value
 
 
+def _in_capitals(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
 HomePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 HttpUrl = Annotated[str, AfterValidator(_checked_url)]
 LakeUrl = Annotated[str, AfterValidator(_without_credentials)]
 GroupName = Annotated[str, AfterValidator(_known_group)]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_in_capitals)]
 
 
 class SignatureMode(StrEnum):
@@ -190,6 +195,11 @@ class Settings(BaseSettings):
         None, description="mail server: smtp+starttls://user:password@host:587, or smtps://...; unset: no mails"
     )
     mail_from: str | None = Field(None, description="sender of the mails, such as Rides <rides@example.org>")
+    log_level: LogLevel | None = Field(
+        None,
+        description="from which level on commands log to standard error, such as DEBUG;"
+        " unset: INFO for the bridge, WARNING for the others",
+    )
     bridge_port: int = Field(8080, ge=0, le=65535, description="port of the bridge")
     dagster_webserver_url: HttpUrl = Field(
         "http://127.0.0.1:3000",

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import gc
 import inspect
+import pickle
 import re
 
 import pytest
 
 from strava_pipeline import errors
 from strava_pipeline.errors import Fault, FaultDetail, QuotaExhausted, StravaError, StravaPipelineError
+from strava_pipeline.secret import Secret
 from strava_pipeline_tests.strava.stand_ins import NOW
 
 _LINE = re.compile(r"    (?P<branch>[│├└─ ]*)(?P<name>[A-Z][A-Za-z]+)")
@@ -58,6 +61,15 @@ def test_the_root_is_an_exception_and_each_class_has_one_parent() -> None:
 )
 def test_a_fault_reads_as_a_line(fault: Fault, text: str) -> None:
     assert str(fault) == text
+
+
+def test_no_secret_stands_in_an_error_even_after_it_is_forgotten() -> None:
+    secret = Secret("canary-in-an-error")
+    error = StravaError(f"refused: {secret.reveal()}", status=401)
+    del secret
+    gc.collect()
+    assert "canary" not in f"{error} {error!r} {error.args} {pickle.dumps(error)!r}"
+    assert str(error) == "refused: ********"
 
 
 def test_an_error_keeps_status_and_fault() -> None:

@@ -114,6 +114,60 @@ def test_an_uncaught_exception_is_masked() -> None:
     assert "in the main thread ********" in done.stderr
 
 
+OURS_IN_A_HOST = """
+import json, logging, sys
+from strava_pipeline.errors import StravaError
+from strava_pipeline.redaction import get_logger
+from strava_pipeline.secret import Secret
+
+class Everything(logging.Handler):
+    def emit(self, record):
+        print(json.dumps(vars(record), default=repr), record.getMessage(), logging.Formatter().format(record))
+
+logging.basicConfig(level=logging.DEBUG, handlers=[Everything()])
+secret = Secret("canary-of-a-host")
+ours, theirs = get_logger("strava_pipeline.some.module"), logging.getLogger("theirs")
+ours.info("asked with %s", {"token": secret.reveal()})
+ours.info("at %s", "https://example.org/?code=canary-of-nobody")
+try:
+    raise StravaError("refused: " + secret.reveal()) from ValueError(secret.reveal())
+except StravaError as error:
+    ours.error("failed: %s", error, exc_info=True, stack_info=True)
+    print(error, repr(error), error.args)
+print("-- theirs")
+theirs.info("at %s", "https://theirs.example/?code=theirs-to-log")
+raise RuntimeError("theirs-to-raise, token=theirs-to-print")
+"""
+
+
+def test_in_a_process_of_somebody_else_our_loggers_and_errors_redact_and_theirs_do_not() -> None:
+    done = subprocess.run([sys.executable, "-c", OURS_IN_A_HOST], capture_output=True, text=True, check=False)
+    ours, _, theirs = done.stdout.partition("-- theirs")
+    assert "canary" not in ours
+    assert "asked with {'token': '********'}" in ours
+    assert "ValueError: ********" in ours
+    assert "https://theirs.example/?code=theirs-to-log" in theirs
+    assert done.stderr.endswith("RuntimeError: theirs-to-raise, token=theirs-to-print\n")
+
+
+def test_every_logger_of_ours_redacts() -> None:
+    program = (
+        "import importlib, logging, pkgutil, strava_pipeline, webhook_bridge\n"
+        "from strava_pipeline.redaction import _redact_record\n"
+        "for package in (strava_pipeline, webhook_bridge):\n"
+        "    for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
+        "        if '.migrations' not in module.name and '__main__' not in module.name:\n"
+        "            importlib.import_module(module.name)\n"
+        "loggers = logging.root.manager.loggerDict\n"
+        "ours = [name for name in loggers if name.startswith(('strava_pipeline.', 'webhook_bridge.'))]\n"
+        "made = [name for name in ours if isinstance(loggers[name], logging.Logger)]\n"
+        "assert len(made) > 20\n"
+        "assert [name for name in made if _redact_record not in loggers[name].filters] == []\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_secret_shows_in_no_form_and_is_not_pickled() -> None:
     secret = Secret(CANARY)
     assert {str(secret), repr(secret), f"{secret:>40}", f"{secret!r}", "%s" % secret} == {MASK}  # noqa: UP031  another way to print

@@ -86,6 +86,17 @@ def test_variables_are_named_after_fields() -> None:
     assert all(name.startswith(("STRAVA_", "DAGSTER_")) for name in names)
 
 
+@pytest.mark.parametrize("text", ["debug", "DEBUG", "Debug"])
+def test_a_log_level_is_one_of_loggings_in_any_letters(home: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    assert load_settings().log_level is None
+    monkeypatch.setenv("STRAVA_LOG_LEVEL", text)
+    assert load_settings().log_level == "DEBUG"
+    for odd in ("LOUD", "10", "NOTSET"):
+        monkeypatch.setenv("STRAVA_LOG_LEVEL", odd)
+        with pytest.raises(ConfigurationError, match="STRAVA_LOG_LEVEL is not usable: Input should be 'DEBUG', 'INFO'"):
+            load_settings()
+
+
 def test_sources_come_in_their_order(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = tmp_path / "secret"
     secret.write_text("from-secret-file\n")

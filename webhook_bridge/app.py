@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -11,11 +10,13 @@ from sqlalchemy import Engine
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from strava_pipeline import redaction
 from strava_pipeline.errors import ConfigurationError, DatabaseAway, WebhookRejected
+from strava_pipeline.keyring import Keyring
 from strava_pipeline.notifications.sender import check_sender
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings, SignatureMode
 from webhook_bridge.bad_requests import BadRequests, install_limit, is_over_limit
+from webhook_bridge.current import EXTENSION, Bridge
 from webhook_bridge.health import health
 from webhook_bridge.hosts import install_host_check
 from webhook_bridge.intake import Intake
@@ -24,7 +25,7 @@ from webhook_bridge.security_headers import install_security_headers
 from webhook_bridge.site import install_site
 from webhook_bridge.webhooks import BODY_CAP_BYTES, webhooks
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 def create_app(
@@ -39,23 +40,29 @@ def create_app(
 
     ``dagster_tasks_wake`` is called when an athlete has come or gone. Pages are read by ``reading_engine``, if given.
     """
-    redaction.install()
     check_settings(settings)
+    keyring = Keyring.parse(settings.required("token_keys"))
     app = Flask(__name__, static_folder=None)
     # Room for one byte too many, so that the handler decides about the cap, and nothing beyond is read.
     app.config["MAX_CONTENT_LENGTH"] = BODY_CAP_BYTES + 1
     # A path token may hold slashes, and Strava follows no redirect.
     app.url_map.merge_slashes = False
-    app.extensions["settings"] = settings
-    app.extensions["engine"] = engine
-    app.extensions["reading_engine"] = reading_engine or engine
-    app.extensions["intake"] = Intake(engine)
-    app.extensions["dispatcher_wake"] = wake
-    app.extensions["dispatcher_is_running"] = dispatcher_is_running
+    app.extensions[EXTENSION] = Bridge(
+        settings=settings,
+        keyring=keyring,
+        csrf_key=keyring.derived_key("csrf"),
+        engine=engine,
+        reading_engine=reading_engine or engine,
+        intake=Intake(engine),
+        wrong_tokens=BadRequests(),
+        wake_dispatcher=wake,
+        dispatcher_is_running=dispatcher_is_running,
+        wake_dagster_tasks=dagster_tasks_wake,
+    )
     _install(app, settings)
     app.register_blueprint(webhooks)
     app.register_blueprint(health)
-    install_site(app, settings, dagster_tasks_wake)
+    install_site(app, settings, keyring)
     app.register_error_handler(WebhookRejected, _rejected)
     app.register_error_handler(DatabaseAway, _database_away)
     app.register_error_handler(HTTPException, _http_error)
@@ -71,7 +78,6 @@ def _install(app: Flask, settings: Settings) -> None:
     install_request_ids(app, behind_proxy=settings.trusted_proxies > 0)
     install_security_headers(app)
     install_limit(app, BadRequests())
-    app.extensions["wrong_tokens"] = BadRequests()
     install_host_check(app, settings)
     if settings.dangerously_open_without_login:
         log.warning(

@@ -17,7 +17,6 @@ Of all wrong tokens together, from however many addresses, sixty a minute are lo
 from __future__ import annotations
 
 import ipaddress
-import logging
 import threading
 import time
 from collections import OrderedDict
@@ -26,9 +25,10 @@ from http import HTTPStatus
 
 from flask import Flask, Response, g, jsonify, request
 
+from strava_pipeline.redaction import get_logger
 from webhook_bridge.request_ids import current_request_id
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 PER_MINUTE = 60
 WINDOW_SECONDS = 60.0

@@ -1,20 +1,20 @@
 """Blueprint: the owner of an address says that ride summaries may go there, by the link in the mail that asks.
 
-GET asks, because programs follow links, too; POST confirms. The signed link is the permission: no session, no form's
-token. It is good for a week, for this athlete and this address; it confirms, and shows the link that ends the mails.
+GET asks, because programs follow links, too; POST confirms, from the page's button. The signed link is the permission,
+whoever is logged in or not. It is good for a week, for this athlete and this address; it confirms, and shows the link
+that ends the mails.
 """
 
 from __future__ import annotations
 
 from http import HTTPStatus
 
-from flask import Blueprint, current_app
+from flask import Blueprint
 from sqlalchemy import Connection
 
-from strava_pipeline.keyring import Keyring
 from strava_pipeline.notifications.mail_links import CONFIRM_PATH, is_for, read_confirm_link, unsubscribe_url
-from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.mail.consent import Confirmed, Consent, confirm_address, consent_of
+from webhook_bridge.current import current_bridge
 from webhook_bridge.pages import Answer, install_pages, message, page
 
 confirming = Blueprint("confirming", __name__, template_folder="templates", url_prefix=CONFIRM_PATH)
@@ -24,7 +24,7 @@ install_pages(confirming)
 @confirming.get("/<token>")
 def ask(token: str) -> Answer:
     """The page with the button."""
-    with current_app.extensions["engine"].connect() as connection:
+    with current_bridge().engine.connect() as connection:
         consent = _consent(connection, token)
     if isinstance(consent, Consent):
         return page("confirm.html", token=token) if consent.confirmed_at is None else _was_confirmed(consent)
@@ -34,7 +34,7 @@ def ask(token: str) -> Answer:
 @confirming.post("/<token>")
 def confirm(token: str) -> Answer:
     """Mails may go there from now on; doing it again changes nothing."""
-    with current_app.extensions["engine"].begin() as connection:
+    with current_bridge().engine.begin() as connection:
         consent = _consent(connection, token)
         if isinstance(consent, Consent):
             return _confirmed(connection, consent)
@@ -45,17 +45,12 @@ def _consent(connection: Connection, token: str) -> Consent | Answer:
     """The address that a link is about, as it is stored; or the page that says why the link does not count."""
     link = read_confirm_link(token)
     consent = None if link is None else consent_of(connection, link.athlete_id)
-    if link is None or consent is None or not is_for(link, _keyring(), consent):
+    if link is None or consent is None or not is_for(link, current_bridge().keyring, consent):
         return _void()
     if link.is_over and consent.confirmed_at is None:
         text = "It was good for a week. Connect again with your address to get a new one."
         return message("This link is too old", text, HTTPStatus.GONE)
     return consent
-
-
-def _keyring() -> Keyring:
-    settings: Settings = current_app.extensions["settings"]
-    return Keyring.parse(settings.required("token_keys"))
 
 
 def _confirmed(connection: Connection, consent: Consent) -> Answer:
@@ -72,7 +67,7 @@ def _was_confirmed(consent: Consent) -> Answer:
 
 
 def _is_confirmed(consent: Consent, title: str) -> Answer:
-    return page("confirmed.html", title=title, end=unsubscribe_url("", _keyring(), consent))
+    return page("confirmed.html", title=title, end=unsubscribe_url("", current_bridge().keyring, consent))
 
 
 def _void() -> Answer:

@@ -5,11 +5,10 @@ Who may connect: the operator, and whoever has a link of theirs with room left o
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from flask import Blueprint, current_app, redirect, request, url_for
+from flask import Blueprint, redirect, request, url_for
 from werkzeug.exceptions import BadRequest, Forbidden
 from werkzeug.wrappers import Response
 
@@ -23,6 +22,7 @@ from strava_pipeline.errors import (
     UnknownAthlete,
 )
 from strava_pipeline.notifications.addresses import checked_address
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.faults import is_dead_code
 from strava_pipeline.strava.http import new_session
 from strava_pipeline.strava.mapping.activity import athlete_row
@@ -43,15 +43,15 @@ from strava_pipeline.warehouse.mail.consent import consent_of
 from strava_pipeline.warehouse.states import DagsterTask
 from strava_pipeline.warehouse.tokens import oauth_states
 from strava_pipeline.warehouse.tokens.oauth_states import Began, Ended, TooManyOpen
-from webhook_bridge.current import current_engine, current_settings
+from webhook_bridge.current import current_bridge
 from webhook_bridge.hosts import base_url_for_strava
 from webhook_bridge.invites import USED_UP, is_invited, link_name, place_on_invite, remember, take_invite
 from webhook_bridge.operator import operator_gate, require_token
 from webhook_bridge.operator_session import is_operator
 from webhook_bridge.pages import Answer, install_pages, message, page
-from webhook_bridge.sessions import check_form, said, say_next, session_id
+from webhook_bridge.sessions import said, say_next, session_id
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 # Ours have 43 characters.
 LONGEST_STATE = 100
@@ -105,7 +105,6 @@ def begin() -> Answer | Response:
 @connect.post("/oauth/connect")
 def begin_with_address() -> Answer | Response:
     """The same, with an address for ride summaries."""
-    check_form()
     _check_may_connect()
     try:
         return _to_strava(_checked_email(request.form.get("email", "")))
@@ -120,7 +119,7 @@ def callback() -> Answer | Response:
         told = _told()
     except RejectedRequest:
         return _sorry("This is no answer of Strava's", "Begin once more from the start.", HTTPStatus.BAD_REQUEST)
-    with current_engine().begin() as connection:
+    with current_bridge().engine.begin() as connection:
         began = oauth_states.redeem(connection, told.state, session_id())
     if isinstance(began, Ended):
         return _ended(began)
@@ -149,14 +148,14 @@ def connected() -> Answer:
 @connect.post("/oauth/disconnect")
 def leave() -> Answer | Response:
     """End an athlete's grant at Strava and erase what is here of them; for the operator."""
-    check_form()
     operator_gate()
     given = request.form.get("athlete", "")
     if not given.isascii() or not given.isdecimal() or len(given) > LONGEST_ID:
         raise BadRequest("Which athlete?")
-    keep_data = not current_settings().purge_on_deauthorization
+    settings, engine = current_bridge().settings, current_bridge().engine
+    keep_data = not settings.purge_on_deauthorization
     try:
-        gone = disconnect(current_settings(), current_engine(), int(given), keep_data=keep_data, actor=Actor.OPERATOR)
+        gone = disconnect(settings, engine, int(given), keep_data=keep_data, actor=Actor.OPERATOR)
     except UnknownAthlete:
         raise BadRequest(f"Athlete {given} is not connected.") from None
     _wake_dagster_tasks()
@@ -175,17 +174,17 @@ def _check_may_connect() -> None:
 
 
 def _invitation(status: int = HTTPStatus.OK, *, bad_email: str | None = None) -> Answer:
-    mails = current_settings().smtp_url is not None
+    mails = current_bridge().settings.smtp_url is not None
     return page("connect.html", status, is_operator=is_operator(), sends_mails=mails, bad_email=bad_email)
 
 
 def _to_strava(email: str | None) -> Answer | Response:
-    settings = current_settings()
+    settings = current_bridge().settings
     settings.require("client_id", "client_secret")  # what would fail on the way back fails here
     redirect_uri = f"{base_url_for_strava()}{url_for('connect.callback')}"
     link = None if is_operator() else link_name()
     try:
-        with current_engine().begin() as connection:
+        with current_bridge().engine.begin() as connection:
             state = oauth_states.begin(connection, session_id(), email, link)
     except TooManyOpen:
         text = "Too many connections are under way by this link. Try again in ten minutes."
@@ -249,7 +248,7 @@ def _connect(code: str, scopes: tuple[str, ...], began: Began) -> bool:
 
 def _finish(code: str, scopes: tuple[str, ...], began: Began, actor: Actor, *, only: int | None = None) -> int:
     """Exchange the code and store what came; returns the athlete's id. ``AnotherAthlete`` if it is not ``only``."""
-    settings, engine = current_settings(), current_engine()
+    settings, engine = current_bridge().settings, current_bridge().engine
     link = link_name() if actor is Actor.ATHLETE else None
 
     def exchange() -> TokenGrant:
@@ -314,4 +313,4 @@ def _sorry(title: str, text: str, status: int) -> Answer:
 
 
 def _wake_dagster_tasks() -> None:
-    current_app.extensions["dagster_tasks_wake"]()
+    current_bridge().wake_dagster_tasks()

@@ -1,20 +1,38 @@
-"""What the app at hand was made with."""
+"""What the bridge works with: made once with the app, found again by each request."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from flask import current_app
 from sqlalchemy import Engine
 
+from strava_pipeline.keyring import Keyring
 from strava_pipeline.settings import Settings
+from webhook_bridge.bad_requests import BadRequests
+from webhook_bridge.intake import Intake
+
+EXTENSION = "strava_pipeline"
 
 
-def current_settings() -> Settings:
-    """The settings of the app that answers the request at hand."""
-    settings: Settings = current_app.extensions["settings"]
-    return settings
+@dataclass(frozen=True)
+class Bridge:
+    """The objects of one app. ``reading_engine`` is for pages, and may lead to a copy of the database."""
+
+    settings: Settings
+    keyring: Keyring = field(repr=False)
+    csrf_key: bytes = field(repr=False)
+    engine: Engine
+    reading_engine: Engine
+    intake: Intake
+    wrong_tokens: BadRequests
+    wake_dispatcher: Callable[[], None]
+    dispatcher_is_running: Callable[[], bool]
+    wake_dagster_tasks: Callable[[], None]
 
 
-def current_engine() -> Engine:
-    """The engine of its database."""
-    engine: Engine = current_app.extensions["engine"]
-    return engine
+def current_bridge() -> Bridge:
+    """The objects of the app that answers the request at hand."""
+    bridge: Bridge = current_app.extensions[EXTENSION]
+    return bridge

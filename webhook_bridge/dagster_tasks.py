@@ -6,7 +6,6 @@ are kept, the files in the lake and the runs: what those logged shows routes.
 
 from __future__ import annotations
 
-import logging
 import threading
 from datetime import UTC, date, datetime
 
@@ -16,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.months import months_between
 from strava_pipeline.names import HISTORY_ASSETS, NAMES, PROFILE_ASSETS, partition_key
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.athletes.dagster_tasks import athletes_with_task, hold_task, strike_off
 from strava_pipeline.warehouse.athletes.erasure import drop_late_events
@@ -30,7 +30,7 @@ from webhook_bridge.dagster_api import (
     remove_athlete,
 )
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 LEAVING = (DagsterTask.REMOVAL, DagsterTask.DEPARTURE)
 POLL_SECONDS = 10.0

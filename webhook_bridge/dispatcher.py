@@ -5,7 +5,6 @@ Several bridges may run one each. Being unable to reach Dagster costs no event a
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.names import NAMES, Job
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.warehouse.inbox.claims import (
@@ -31,7 +31,7 @@ from strava_pipeline.warehouse.inbox.launches import end_launches, extend_launch
 from strava_pipeline.warehouse.states import ErrorClass
 from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, launch_run, runs_to_come
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 OBJECTS_PER_RUN = 25
 # What falls due, or was put into the inbox by another process, is seen this soon. Postgres' NOTIFY would tell at once,

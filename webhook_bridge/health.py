@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from flask import Blueprint, Response, current_app, jsonify
+from flask import Blueprint, Response, jsonify
 
 from strava_pipeline.warehouse.engine import now
+from webhook_bridge.current import current_bridge
 from webhook_bridge.request_ids import current_request_id
 
 health = Blueprint("health", __name__, url_prefix="/health")
@@ -21,8 +22,8 @@ def live() -> Response:
 @health.get("/ready")
 def ready() -> Response | tuple[Response, int]:
     """The database answers and events are worked through; 503 otherwise."""
-    if not current_app.extensions["dispatcher_is_running"]():
+    if not current_bridge().dispatcher_is_running():
         return jsonify(error="dispatcher ended", id=current_request_id()), HTTPStatus.SERVICE_UNAVAILABLE
-    with current_app.extensions["engine"].connect() as connection:
+    with current_bridge().engine.connect() as connection:
         now(connection)
     return Response("ok\n", mimetype="text/plain")

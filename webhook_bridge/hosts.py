@@ -4,8 +4,9 @@ A page elsewhere can point its own name to this machine (DNS rebinding), and wou
 whatever the browser may see here, it could read. The name still stands in the request's ``Host``, and is refused.
 
 Deliveries and health checks are answered by any name: Strava and proxies choose it, and what is answered to them is
-worth nothing to a browser. So are the links in mails: who holds one is meant, and no cookie counts there. So are the
-style sheet and the icon, which are the same for everybody. Flask's ``TRUSTED_HOSTS`` would refuse all of these, too.
+worth nothing to a browser. So are the links in mails: who holds one is meant, and no cookie gives a right there. So
+are the style sheet and the icon, which are the same for everybody. Flask's ``TRUSTED_HOSTS`` would refuse all of these,
+too.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from werkzeug.wrappers import Response
 from strava_pipeline.notifications.mail_links import CONFIRM_PATH, UNSUBSCRIBE_PATH
 from strava_pipeline.printable import printable
 from strava_pipeline.settings import LOOPBACK_HOSTS, Settings
-from webhook_bridge.current import current_settings
+from webhook_bridge.current import current_bridge
 from webhook_bridge.pages import page
 
 # By their paths, since each delivery passes here: to ask which blueprint has it would cost a few microseconds.
@@ -55,12 +56,12 @@ def host_name(netloc: str) -> str:
 
 def base_url() -> str:
     """The public address of the bridge; without one the name by which the request came, which was checked."""
-    return current_settings().bridge_public_url or f"{request.scheme}://{request.host}"
+    return current_bridge().settings.bridge_public_url or f"{request.scheme}://{request.host}"
 
 
 def base_url_for_strava() -> str:
     """The same for a browser that Strava is to send back: without a public address only by a name of this machine."""
-    if current_settings().bridge_public_url is None and host_name(request.host) not in LOOPBACK_HOSTS:
+    if current_bridge().settings.bridge_public_url is None and host_name(request.host) not in LOOPBACK_HOSTS:
         raise Forbidden("STRAVA_BRIDGE_PUBLIC_URL is not set: Strava could not send the browser back.")
     return base_url()
 

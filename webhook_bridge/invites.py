@@ -1,4 +1,8 @@
-"""The browser of somebody who was invited: it remembers the link, and its place on it once it has used one."""
+"""The browser of somebody who was invited: it remembers the link, and its place on it once it has used one.
+
+A link holds a secret, whose hash is stored, and is signed: one that is cut short, or made up, is refused without a look
+into the database. Links of the older form, which hold nothing but the secret, are good until their week is over.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flask import session
+from itsdangerous import BadSignature
 from sqlalchemy import Connection
 from werkzeug.exceptions import Forbidden
 
@@ -13,25 +18,30 @@ from strava_pipeline.warehouse.athletes import invites
 from strava_pipeline.warehouse.athletes.invites import Place
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.web.operator_door import invite_proof
-from webhook_bridge.current import current_engine, current_settings
+from webhook_bridge.current import current_bridge
 from webhook_bridge.sessions import session_id
 
 USED_UP = (
     "As many have connected by this link as it was made for, it was tried too often, or you were disconnected since."
     " Ask whoever runs this for a new one."
 )
+NOT_GOOD = "This link is too old, or not whole. Ask whoever runs this for a new one."
+PURPOSE = "invite-link"
+# Between the secret and the signature; no secret holds one.
+_SIGNED = "."
 
 
-def take_invite(secret: str) -> None:
+def signed_invite(secret: str) -> str:
+    """What stands in a link for a new invitation."""
+    return current_bridge().keyring.signer(PURPOSE).sign(secret).decode()
+
+
+def take_invite(given: str) -> None:
     """Let the browser connect by a link as long as it has room, also after a mishap. ``Forbidden`` if it has none."""
-    name = invites.name_of(secret)
-    with autocommit(current_engine()) as connection:
+    name = invites.name_of(_secret_in(given))
+    with autocommit(current_bridge().engine) as connection:
         if not _has_room(connection, name):
-            raise Forbidden(
-                USED_UP
-                if invites.is_known(connection, name, _proof())
-                else "This link is too old, or not whole. Ask whoever runs this for a new one."
-            )
+            raise Forbidden(USED_UP if invites.is_known(connection, name, _proof()) else NOT_GOOD)
     session_id()
     if session.get("invited_by") != name:
         session.pop("place", None)
@@ -49,7 +59,7 @@ def is_invited() -> bool:
     name = link_name()
     if name is None:
         return False
-    with autocommit(current_engine()) as connection:
+    with autocommit(current_bridge().engine) as connection:
         return _has_room(connection, name)
 
 
@@ -60,13 +70,23 @@ def place_on_invite() -> Iterator[Place | None]:
     if name is None:
         yield None
         return
-    with invites.taken_place(current_engine(), name, _proof(), _own_place()) as place:
+    with invites.taken_place(current_bridge().engine, name, _proof(), _own_place()) as place:
         yield place
 
 
 def remember(place: Place) -> None:
     """The browser has connected by this place, and may do so again as the same athlete."""
     session["place"] = place.id
+
+
+def _secret_in(given: str) -> str:
+    """The secret in a link; ``Forbidden`` if it was not signed here."""
+    if _SIGNED not in given:
+        return given
+    try:
+        return current_bridge().keyring.signer(PURPOSE).unsign(given.encode("utf-8", "surrogatepass")).decode()
+    except BadSignature:
+        raise Forbidden(NOT_GOOD) from None
 
 
 def _has_room(connection: Connection, name: str) -> bool:
@@ -79,4 +99,4 @@ def _own_place() -> int | None:
 
 
 def _proof() -> str:
-    return invite_proof(current_settings())
+    return invite_proof(current_bridge().settings)

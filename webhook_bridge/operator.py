@@ -7,25 +7,25 @@ or from anywhere by something that forwards connections.
 from __future__ import annotations
 
 import hmac
-import logging
 from http import HTTPStatus
 
-from flask import Blueprint, current_app, redirect, request, session, url_for
+from flask import Blueprint, redirect, request, session, url_for
 from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Response
 
 from strava_pipeline.printable import printable
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.warehouse.access import operator_sessions
 from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.web import operator_door
-from webhook_bridge.bad_requests import EVERYBODY, LONGEST_ADDRESS, NOBODY, PER_MINUTE, BadRequests, known_sender
-from webhook_bridge.current import current_engine, current_settings
+from webhook_bridge.bad_requests import EVERYBODY, LONGEST_ADDRESS, NOBODY, PER_MINUTE, known_sender
+from webhook_bridge.current import current_bridge
 from webhook_bridge.operator_session import end_session, forget_cookie, give_cookie, is_operator
 from webhook_bridge.pages import Answer, install_pages, message, page
-from webhook_bridge.sessions import begin_anew, check_form
+from webhook_bridge.sessions import begin_anew
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 NO_TOKEN = "STRAVA_OPERATOR_TOKEN is not set: strava-pipeline init or strava-pipeline up makes one."  # noqa: S105  it says that there is none
 
@@ -43,9 +43,8 @@ def login_form() -> Answer | Response:
 @operator.post("/login")
 def login() -> Answer | Response:
     """Open a session for whoever knows the token; :mod:`webhook_bridge.bad_requests` tells how guesses are limited."""
-    check_form()
     require_token()
-    wrong: BadRequests = current_app.extensions["wrong_tokens"]
+    wrong = current_bridge().wrong_tokens
     sender = known_sender()
     closed_for = wrong.seconds_left(sender or NOBODY)
     fits = not (sender and closed_for) and _is_token(request.form.get("token", ""))
@@ -56,7 +55,7 @@ def login() -> Answer | Response:
         if wrong.add(EVERYBODY) <= PER_MINUTE:
             _note_wrong_token()
         return page("login.html", HTTPStatus.UNAUTHORIZED, wrong=True)
-    with current_engine().begin() as connection:
+    with current_bridge().engine.begin() as connection:
         note_action(connection, Actor.OPERATOR, "login", _shown_sender())
         secret = operator_sessions.open_session(connection, _proof())
     return _logged_in(secret)
@@ -69,20 +68,21 @@ def sign_in_form(secret: str) -> Answer:
     Programs follow links as well: a look ahead of a browser or a mail filter would leave the operator with a dead one.
     """
     require_token()
-    with autocommit(current_engine()) as connection:
+    with autocommit(current_bridge().engine) as connection:
         is_good = operator_sessions.is_link_good(connection, secret, _proof())
     if not is_good:
         return _used_up()
     answer = page("sign_in.html", secret=secret)
-    answer.headers["Referrer-Policy"] = "no-referrer"
+    # The address holds the secret and goes nowhere; with no-referrer the browser would not tell that the form is ours.
+    answer.headers["Referrer-Policy"] = "strict-origin"
     return answer
 
 
 @operator.post("/login/once/<secret>")
 def sign_in(secret: str) -> Answer | Response:
-    """Open a session for whoever holds a link that was not used yet. The link is the permission: no form's token."""
+    """Open a session for whoever holds a link that was not used yet."""
     require_token()
-    with current_engine().begin() as connection:
+    with current_bridge().engine.begin() as connection:
         if not operator_sessions.redeem_sign_in_link(connection, secret, _proof()):
             return _used_up()
         note_action(connection, Actor.OPERATOR, "login", _shown_sender(), detail="by a login link")
@@ -93,7 +93,6 @@ def sign_in(secret: str) -> Answer | Response:
 @operator.post("/logout")
 def logout() -> Response:
     """End the session of this browser."""
-    check_form()
     answer = redirect(url_for("operator.login_form"), HTTPStatus.SEE_OTHER)
     end_session(answer)
     session.clear()
@@ -103,9 +102,8 @@ def logout() -> Response:
 @operator.post("/logout/everywhere")
 def logout_everywhere() -> Answer | Response:
     """End all sessions of the operator, and login links that were not used yet."""
-    check_form()
     operator_gate()
-    with current_engine().begin() as connection:
+    with current_bridge().engine.begin() as connection:
         ended = operator_sessions.end_all_sessions(connection)
         note_action(connection, Actor.OPERATOR, "logout", "everywhere", detail=f"{ended} sessions and links")
     answer = redirect(url_for("operator.login_form"), HTTPStatus.SEE_OTHER)
@@ -126,7 +124,7 @@ def operator_gate() -> Response | None:
 
 def require_token() -> None:
     """``Forbidden`` as long as there is no token to log in with."""
-    settings = current_settings()
+    settings = current_bridge().settings
     if operator_door.operator_token(settings) is None and not settings.dangerously_open_without_login:
         raise Forbidden(NO_TOKEN)
 
@@ -139,13 +137,13 @@ def _logged_in(secret: str) -> Response:
 
 
 def _is_token(given: str) -> bool:
-    token = operator_door.operator_token(current_settings())
+    token = operator_door.operator_token(current_bridge().settings)
     return token is not None and hmac.compare_digest(given.encode(), token.encode())
 
 
 def _note_wrong_token() -> None:
     log.warning("a wrong operator's token came from %s", _shown_sender())
-    with current_engine().begin() as connection:
+    with current_bridge().engine.begin() as connection:
         note_action(connection, Actor.OPERATOR, "login", _shown_sender(), ok=False)
 
 
@@ -171,4 +169,4 @@ def _shown_sender() -> str:
 
 
 def _proof() -> str:
-    return operator_door.proof_of(current_settings())
+    return operator_door.proof_of(current_bridge().settings)

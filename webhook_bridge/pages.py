@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, current_app, make_response, render_template
+from flask import Blueprint, Response, make_response, render_template
 from markupsafe import Markup
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from strava_pipeline.errors import ConfigurationError, DatabaseAway
 from strava_pipeline.printable import printable
-from strava_pipeline.settings import Settings
+from strava_pipeline.redaction import get_logger
+from webhook_bridge.current import current_bridge
 from webhook_bridge.operator_session import is_operator
 from webhook_bridge.sessions import csrf_token
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 Answer = Response
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -26,7 +26,7 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 def page(template: str, status: int = HTTPStatus.OK, **context: object) -> Answer:
     """A rendered page with its headers. It runs no script, and its forms go to us, or on to Strava's consent."""
-    settings: Settings = current_app.extensions["settings"]
+    settings = current_bridge().settings
     response = make_response(render_template(template, csrf=csrf_token, **context), status)
     strava = urlsplit(settings.oauth_url)
     response.headers["Content-Security-Policy"] = (

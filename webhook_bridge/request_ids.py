@@ -48,12 +48,12 @@ def install_request_ids(app: Flask, *, behind_proxy: bool) -> None:
     app.teardown_request(end)
 
 
-def log_with_request_ids() -> None:
-    """Have the root logger write every line with the number of its request."""
+def log_with_request_ids(level: str = "INFO") -> None:
+    """Have the root logger write what has this level or a higher one, each line with the number of its request."""
     handler = LogWriter(sys.stderr)
     handler.setFormatter(LogFormat(LOG_FORMAT))
     handler.addFilter(_add_request_id)
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def _add_request_id(record: logging.LogRecord) -> bool:

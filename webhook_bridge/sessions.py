@@ -1,5 +1,8 @@
 """Browser sessions: a signed cookie with a random id, and a token per session that every form carries.
 
+The token is looked for before each request that may change something, whichever route it is for: a form that is added
+needs nothing but the field. What is no form stands in ``NO_FORMS``, by name.
+
 The cookie holds no one's data, and makes nobody the operator (see :mod:`webhook_bridge.operator_session`). Its keys are
 derived from ``STRAVA_TOKEN_KEYS``, each for one purpose.
 """
@@ -12,7 +15,7 @@ import secrets
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from flask import Flask, current_app, request, session
+from flask import Flask, request, session
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug.exceptions import Forbidden
 
@@ -20,10 +23,14 @@ from strava_pipeline.keyring import Keyring
 from strava_pipeline.settings import LOOPBACK_HOSTS, Settings
 from strava_pipeline.web.operator_door import is_over_tls
 from strava_pipeline.web.origins import Origin, is_at, is_same, parse_authority, parse_origin
+from webhook_bridge.current import current_bridge
 
 LIFETIME = timedelta(hours=12)
 ID_BYTES = 32
 COOKIE = "strava_pipeline"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# Strava's deliveries, which are signed or know the path; and mail programs, which end mails by one click (RFC 8058).
+NO_FORMS = frozenset({"webhooks.deliver", "unsubscribing.end"})
 
 
 class _Sha256Sessions(SecureCookieSessionInterface):
@@ -31,13 +38,11 @@ class _Sha256Sessions(SecureCookieSessionInterface):
     digest_method = staticmethod(hashlib.sha256)
 
 
-def install_sessions(app: Flask, settings: Settings) -> None:
+def install_sessions(app: Flask, settings: Settings, keyring: Keyring) -> None:
     """Give the app its sessions; over https the cookie is bound to this very host."""
-    keyring = Keyring.parse(settings.required("token_keys"))
     over_tls = is_over_tls(settings)
     app.session_interface = _Sha256Sessions()
     app.secret_key = keyring.derived_key("session")
-    app.extensions["csrf_key"] = keyring.derived_key("csrf")
     app.config.update(
         SESSION_COOKIE_NAME=f"__Host-{COOKIE}" if over_tls else COOKIE,
         SESSION_COOKIE_SECURE=over_tls,
@@ -46,6 +51,17 @@ def install_sessions(app: Flask, settings: Settings) -> None:
         SESSION_REFRESH_EACH_REQUEST=False,
         PERMANENT_SESSION_LIFETIME=LIFETIME,
     )
+
+
+def install_form_check(app: Flask) -> None:
+    """Answer 403 to each form that was not sent from a page of ours in the same session."""
+
+    def check() -> None:
+        # No endpoint: there is no such page, or not by this method, and the answer says so.
+        if request.method not in SAFE_METHODS and request.endpoint not in NO_FORMS and request.endpoint is not None:
+            _check_form()
+
+    app.before_request(check)
 
 
 def session_id() -> str:
@@ -65,7 +81,7 @@ def begin_anew() -> None:
 
 def csrf_token() -> str:
     """What every form of this session carries."""
-    key: bytes = current_app.extensions["csrf_key"]
+    key = current_bridge().csrf_key
     return hmac.new(key, session_id().encode(), hashlib.sha256).hexdigest()
 
 
@@ -80,8 +96,7 @@ def said() -> str | None:
     return text
 
 
-def check_form() -> None:
-    """``Forbidden`` unless the form at hand was sent from a page of ours in the same session."""
+def _check_form() -> None:
     sent = request.form.get("csrf", "")
     if not _is_from_us() or "id" not in session or not hmac.compare_digest(sent.encode(), csrf_token().encode()):
         raise Forbidden("The form was not sent from this page, or the page is too old: load it again.")
@@ -95,7 +110,7 @@ def _is_from_us() -> bool:
     page, host = parse_origin(origin), parse_authority(request.host)
     if page is None:
         return False
-    settings: Settings = current_app.extensions["settings"]
+    settings = current_bridge().settings
     public = _public_origin(settings)
     if public is not None and is_same(page, public):
         return True

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 
-from flask import Blueprint, current_app, redirect, request, session, url_for
+from flask import Blueprint, redirect, request, session, url_for
 from sqlalchemy import Connection
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
@@ -26,12 +26,13 @@ from strava_pipeline.warehouse.quota.app_status import why_inactive
 from strava_pipeline.warehouse.quota.status import QuotaStatus, quota_status
 from strava_pipeline.warehouse.states import EventState, WaitingFor
 from strava_pipeline.web.operator_door import invite_proof
-from webhook_bridge.current import current_engine, current_settings
+from webhook_bridge.current import current_bridge
 from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, athletes_being_backfilled
 from webhook_bridge.hosts import base_url
+from webhook_bridge.invites import signed_invite
 from webhook_bridge.operator import operator_gate
 from webhook_bridge.pages import Answer, install_pages, page
-from webhook_bridge.sessions import check_form, said, say_next
+from webhook_bridge.sessions import said, say_next
 
 ATHLETES_PER_PAGE = 25
 LAST_PAGE = 100_000
@@ -85,8 +86,8 @@ class Overview:
 def overview() -> Answer:
     """The page; says honestly what it cannot know while Dagster is away."""
     number = _page_number()
-    settings = current_settings()
-    with current_app.extensions["reading_engine"].connect() as connection:
+    settings = current_bridge().settings
+    with current_bridge().reading_engine.connect() as connection:
         found = _look(connection, settings, number)
     try:
         importing: set[int] | None = athletes_being_backfilled(DagsterServer.from_settings(settings))
@@ -112,33 +113,30 @@ def overview() -> Answer:
 @status.post("/dead-letters/<int(max=9223372036854775807):event_id>/replay")
 def replay(event_id: int) -> Response:
     """Put a dead letter back into the inbox."""
-    check_form()
-    with current_engine().begin() as connection:
+    with current_bridge().engine.begin() as connection:
         found = dead_letters.replay(connection, Selection(ids=[event_id]))
         note_action(connection, Actor.OPERATOR, "replay", f"event {event_id}", ok=bool(found))
-    current_app.extensions["dispatcher_wake"]()
+    current_bridge().wake_dispatcher()
     return _back(f"Event {event_id} is worked on again." if found else f"Event {event_id} was no dead letter any more.")
 
 
 @status.post("/dead-letters/replay")
 def replay_all() -> Response:
     """Put all dead letters back into the inbox."""
-    check_form()
-    with current_engine().begin() as connection:
+    with current_bridge().engine.begin() as connection:
         found = dead_letters.replay(connection, Selection())
         note_action(connection, Actor.OPERATOR, "replay", "all dead letters", detail=f"{len(found)} events")
-    current_app.extensions["dispatcher_wake"]()
+    current_bridge().wake_dispatcher()
     return _back(f"{len(found)} dead letters are worked on again.")
 
 
 @status.post("/dead-letters/<int(max=9223372036854775807):event_id>/discard")
 def discard(event_id: int) -> Response:
     """Give a dead letter up for good; it stays in the table, with the reason."""
-    check_form()
     because = request.form.get("because", "").strip()
     if not because or len(because) > LONGEST_REASON or not because.isprintable():
         raise BadRequest("Say in a line why it is given up.")
-    with current_engine().begin() as connection:
+    with current_bridge().engine.begin() as connection:
         found = dead_letters.discard(connection, Selection(ids=[event_id]), by=Actor.OPERATOR, because=because)
         note_action(connection, Actor.OPERATOR, "discard", f"event {event_id}", ok=bool(found), detail=because)
     return _back(f"Event {event_id} is given up." if found else f"Event {event_id} was no dead letter any more.")
@@ -147,23 +145,21 @@ def discard(event_id: int) -> Response:
 @status.post("/invites")
 def invite() -> Response:
     """Make a link by which somebody else may connect, or so many."""
-    check_form()
     people = _people()
-    with current_engine().begin() as connection:
-        secret = new_invite(connection, invite_proof(current_settings()), people)
+    with current_bridge().engine.begin() as connection:
+        secret = new_invite(connection, invite_proof(current_bridge().settings), people)
         note_action(connection, Actor.OPERATOR, "invite", None, detail=f"for {people}")
-    session["new_invite"] = f"{base_url()}{url_for('connect.invitation', invite=secret)}"
+    session["new_invite"] = f"{base_url()}{url_for('connect.invitation', invite=signed_invite(secret))}"
     return _to_links()
 
 
 @status.post("/invites/withdraw")
 def withdraw_invite() -> Response:
     """End a link that was made here."""
-    check_form()
     name = request.form.get("name", "")
     if not name.isascii() or not name.isalnum():
         raise BadRequest("Which link?")
-    with current_engine().begin() as connection:
+    with current_bridge().engine.begin() as connection:
         found = withdraw(connection, name)
         note_action(connection, Actor.OPERATOR, "withdraw", "a link to connect by", ok=found)
     say_next("The link works no more." if found else "There was no such link any more.")

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from flask import Blueprint, current_app
+from flask import Blueprint
 from sqlalchemy import Connection
 
-from strava_pipeline.keyring import Keyring
 from strava_pipeline.notifications.mail_links import UNSUBSCRIBE_PATH, UnsubscribeLink, read_unsubscribe_link
-from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.mail.consent import consent_of, end_mails
+from webhook_bridge.current import current_bridge
 from webhook_bridge.pages import Answer, install_pages, message, page
 
 unsubscribing = Blueprint("unsubscribing", __name__, template_folder="templates", url_prefix=UNSUBSCRIBE_PATH)
@@ -28,7 +27,7 @@ def ask(token: str) -> Answer:
     link = _link(token)
     if link is None:
         return _unknown()
-    with current_app.extensions["engine"].connect() as connection:
+    with current_bridge().engine.connect() as connection:
         consent = consent_of(connection, link.athlete_id)
     if consent is None:
         return _no_mails()
@@ -41,7 +40,7 @@ def end(token: str) -> Answer:
     link = _link(token)
     if link is None:
         return _unknown()
-    with current_app.extensions["engine"].begin() as connection:
+    with current_bridge().engine.begin() as connection:
         return _end(connection, link)
 
 
@@ -52,8 +51,7 @@ def _end(connection: Connection, link: UnsubscribeLink) -> Answer:
 
 
 def _link(token: str) -> UnsubscribeLink | None:
-    settings: Settings = current_app.extensions["settings"]
-    return read_unsubscribe_link(token, Keyring.parse(settings.required("token_keys")))
+    return read_unsubscribe_link(token, current_bridge().keyring)
 
 
 def _no_mails() -> Answer:

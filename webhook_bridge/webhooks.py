@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import hmac
 import json
-import logging
 import time
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
 from strava_pipeline.errors import WebhookRejected
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings, SignatureMode
 from strava_pipeline.warehouse.inbox.events import Stored
-from webhook_bridge.current import current_settings
+from webhook_bridge.current import current_bridge
 from webhook_bridge.event_body import parse_event
-from webhook_bridge.intake import Intake
 from webhook_bridge.verification import verify_signature
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 BODY_CAP_BYTES = 16 * 1024
 LONGEST_CHALLENGE = 255
@@ -32,7 +31,7 @@ webhooks = Blueprint("webhooks", __name__)
 @webhooks.get("/webhooks/strava/<path:path_token>")
 def handshake(path_token: str) -> Response:
     """Echo Strava's challenge if it knows our verify token."""
-    settings = current_settings()
+    settings = current_bridge().settings
     _check_path(settings, path_token)
     query = request.args
     once = all(len(query.getlist(f"hub.{name}")) == 1 for name in ("mode", "challenge", "verify_token"))
@@ -51,7 +50,8 @@ def handshake(path_token: str) -> Response:
 @webhooks.post("/webhooks/strava/<path:path_token>")
 def deliver(path_token: str) -> Response:
     """Store an event and answer 200 once it is committed; cheap checks come first."""
-    settings = current_settings()
+    bridge = current_bridge()
+    settings = bridge.settings
     _check_path(settings, path_token)
     body = _capped_body()
     signed = _check_signature(settings, body)
@@ -59,7 +59,7 @@ def deliver(path_token: str) -> Response:
     expected = settings.webhook_subscription_id
     if expected is not None and event.subscription_id != expected:
         raise WebhookRejected("subscription", status=HTTPStatus.FORBIDDEN)
-    stored = _intake().store(event)
+    stored = bridge.intake.store(event)
     log.info(
         "%s %s %d of athlete %d: %s",
         event.aspect_type,
@@ -69,7 +69,7 @@ def deliver(path_token: str) -> Response:
         stored,
     )
     if stored is Stored.NEW:
-        current_app.extensions["dispatcher_wake"]()
+        bridge.wake_dispatcher()
     return _json({"status": stored.value})
 
 
@@ -102,8 +102,3 @@ def _check_signature(settings: Settings, body: bytes) -> bool:
 
 def _json(body: dict[str, Any]) -> Response:
     return Response(json.dumps(body), mimetype="application/json")
-
-
-def _intake() -> Intake:
-    intake: Intake = current_app.extensions["intake"]
-    return intake

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import signal
 import sys
@@ -13,7 +12,7 @@ import click
 
 from strava_pipeline import redaction
 from strava_pipeline.cli.interruptible import SIGNALS, Interrupted
-from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.errors import ConfigurationError, StravaPipelineError
 from strava_pipeline.local.core_dumps import forbid_core_dumps
 from strava_pipeline.printable import printable
 
@@ -42,6 +41,8 @@ COMMANDS = {
     "up": ("up", "Run Postgres, Dagster and the bridge until Ctrl-C."),
     "webhook": ("webhook", "Subscribe to Strava's webhooks, look at it, end it; simulate a delivery."),
 }
+# Commands whose log has a form of its own; they read the level themselves.
+OWN_LOG = frozenset({"bridge"})
 
 
 class _LazyGroup(click.Group):
@@ -64,8 +65,15 @@ class _LazyGroup(click.Group):
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="strava-pipeline")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Keeps a SQL copy of athletes' Strava activities complete, correct and fresh."""
+    from strava_pipeline import own_process
+
+    own_process.set_up()
+    level = None if context.invoked_subcommand in OWN_LOG else _log_level()
+    if level is not None:
+        own_process.log_to_stderr(level)
 
 
 def main() -> None:
@@ -76,10 +84,6 @@ def main() -> None:
     os.umask(0o077)
     # Nor does what this command starts look for modules where it was called: others may have put some there.
     os.environ["PYTHONSAFEPATH"] = "1"
-    if level := os.environ.get("STRAVA_LOG_LEVEL"):
-        handler = logging.StreamHandler()
-        handler.setFormatter(redaction.LogFormat("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        logging.basicConfig(level=level.upper(), handlers=[handler])
     for number in SIGNALS:
         # All like Ctrl-C: whatever was started is stopped on the way out.
         signal.signal(number, _interrupt)
@@ -91,6 +95,16 @@ def main() -> None:
         _end(str(error))
     except OSError as error:
         _end(f"{error.filename or 'input or output'}: {error.strerror or type(error).__name__}")
+
+
+def _log_level() -> str | None:
+    from strava_pipeline.settings import load_settings
+
+    try:
+        return load_settings().log_level
+    except ConfigurationError:
+        # The command says so when it reads the settings; those that read none, and --help, work all the same.
+        return None
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  the signature is signal's

@@ -20,7 +20,7 @@ from strava_pipeline.settings import load_settings
 from strava_pipeline.sync.stopping import stop_wanted
 
 if TYPE_CHECKING:
-    from dagster import DagsterInstance, ExecuteInProcessResult
+    from dagster import DagsterInstance, ExecuteInProcessResult, JobDefinition
     from sqlalchemy import Engine
 
     from strava_pipeline.months import Span
@@ -93,10 +93,13 @@ def _stop(outcome: Future[None], instance: DagsterInstance, engine: Engine, span
 
 def _run_all(instance: DagsterInstance, athlete_id: int, runs: list[PlannedRun]) -> None:
     """Run after run; the first that fails ends the backfill."""
+    from strava_pipeline.definitions import own_process_defs
+
+    job = own_process_defs().resolve_implicit_global_asset_job_def()
     for run in runs:
         if stop_wanted.is_set():
             return
-        result = _execute(instance, athlete_id, run)
+        result = _execute(instance, job, athlete_id, run)
         if stop_wanted.is_set():
             return
         click.echo(f"run {result.run_id}  {'success' if result.success else 'failure'}  {run}")
@@ -104,13 +107,11 @@ def _run_all(instance: DagsterInstance, athlete_id: int, runs: list[PlannedRun])
             raise BackfillFailed(f"{run} of athlete {athlete_id} failed: {_reason(instance, result.run_id)}")
 
 
-def _execute(instance: DagsterInstance, athlete_id: int, run: PlannedRun) -> ExecuteInProcessResult:
+def _execute(instance: DagsterInstance, job: JobDefinition, athlete_id: int, run: PlannedRun) -> ExecuteInProcessResult:
     """Run the assets in this process, recorded in the instance like any other run."""
     import dagster as dg
 
-    from strava_pipeline.definitions import defs
-
-    return defs.resolve_implicit_global_asset_job_def().execute_in_process(
+    return job.execute_in_process(
         instance=instance,
         asset_selection=[dg.AssetKey(name) for name in run.selection],
         tags=run.tags(athlete_id) | process_tag(),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-
 import click
 
 from strava_pipeline.cli.closed_home import close_to_others
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import LOOPBACK_HOSTS, load_settings, origin_of
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 @click.command()
@@ -25,8 +24,8 @@ def bridge(port: int | None, host: str, fd: int | None) -> None:
     from webhook_bridge.request_ids import log_with_request_ids
     from webhook_bridge.server import serve
 
-    log_with_request_ids()
     settings = load_settings()
+    log_with_request_ids(settings.log_level or "INFO")
     close_to_others(settings)
     check_settings(settings)
     if host not in LOOPBACK_HOSTS and origin_of("trusted_proxies", settings.home) == "default":

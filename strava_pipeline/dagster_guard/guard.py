@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from http import HTTPStatus
 
@@ -21,8 +20,9 @@ from strava_pipeline.dagster_guard.signatures import Signatures
 from strava_pipeline.dagster_guard.sockets import serve_while
 from strava_pipeline.dagster_guard.wrong_tokens import WrongTokens
 from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.redaction import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 AWAY = "The database that knows who is logged in does not answer: nobody passes until it does."
 

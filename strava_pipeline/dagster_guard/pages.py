@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import importlib.resources
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -23,9 +22,10 @@ from strava_pipeline.dagster_guard.entry import secrets_in
 from strava_pipeline.dagster_guard.rules import Refusal, comes_from_our_page
 from strava_pipeline.dagster_guard.sessions import Sessions
 from strava_pipeline.dagster_guard.wrong_tokens import WrongTokens
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.warehouse.access.operator_sessions import SESSION_LIFETIME
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 NO_TOKEN = "STRAVA_OPERATOR_TOKEN is not set: nobody can log in until it is (strava-pipeline init makes one)."  # noqa: S105  it says that there is none
 FORM_CAP_BYTES = 4096

@@ -1,5 +1,7 @@
 """Puts assets, jobs and resources together."""
 
+from functools import partial
+
 import dagster as dg
 
 from strava_pipeline.defs.assets.activities import activities, activity_details, activity_streams
@@ -13,14 +15,20 @@ from strava_pipeline.defs.jobs.reconcile import every_six_hours, reconcile
 from strava_pipeline.defs.jobs.remap import remap
 from strava_pipeline.defs.jobs.retention import every_night, retention
 from strava_pipeline.defs.jobs.webhook_sync import webhook_sync
+from strava_pipeline.defs.partitions import grid_from, grid_partitions
 from strava_pipeline.defs.resources import MailerResource, StravaResource, WarehouseResource
+from strava_pipeline.settings import load_settings
 
 # Whom Dagster's UI names as responsible: a team, since a package cannot know anybody's address.
 OWNERS = ["team:strava-pipeline"]
 
 
 def build_strava_defs() -> dg.Definitions:
-    """Everything of this package, for a code location of its own or to merge into another's."""
+    """Everything of this package, for a code location of its own or to merge into another's.
+
+    Reads the settings: months begin with ``STRAVA_HISTORY_START``. ``ConfigurationError`` if they are not usable.
+    """
+    grid = grid_from(load_settings().history_start)
     warehouse = WarehouseResource()
     assets = [
         athletes_and_gear,
@@ -32,7 +40,7 @@ def build_strava_defs() -> dg.Definitions:
         training_load,
     ]
     return dg.Definitions(
-        assets=[asset.map_asset_specs(lambda spec: spec.merge_attributes(owners=OWNERS)) for asset in assets],
+        assets=[asset.map_asset_specs(partial(_finished, grid)) for asset in assets],
         asset_checks=CHECKS,
         jobs=[remap, webhook_sync, reconcile, retention, send_notifications],
         schedules=[every_six_hours, every_night, notifications_every_minute],
@@ -47,3 +55,9 @@ def build_strava_defs() -> dg.Definitions:
         # Steps wait for Strava, not for a processor: one process per run is enough.
         executor=dg.in_process_executor,
     )
+
+
+def _finished(grid: dg.MultiPartitionsDefinition, spec: dg.AssetSpec) -> dg.AssetSpec:
+    """An asset's spec with what is known only now: its owners, and the first month of those that have months."""
+    owned = spec.merge_attributes(owners=OWNERS)
+    return owned.replace_attributes(partitions_def=grid) if spec.partitions_def is grid_partitions else owned

@@ -2,7 +2,6 @@
 
 import dagster as dg
 
-from strava_pipeline import redaction
 from strava_pipeline.defs.code_location import build_strava_defs
 
 
@@ -14,5 +13,4 @@ class StravaComponent(dg.Component, dg.Model, dg.Resolvable):
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002  the signature is Dagster's
         """The assets, jobs, schedules and resources."""
-        redaction.install()
         return build_strava_defs()

@@ -8,14 +8,21 @@ import dagster as dg
 
 from strava_pipeline.months import Span, month_span
 from strava_pipeline.names import ATHLETE, MONTH, NAMES, month_key
-from strava_pipeline.settings import load_settings
+from strava_pipeline.settings import Settings
 
 athletes_partitions = dg.DynamicPartitionsDefinition(name=NAMES.partition_set)
-# end_offset: the month that has begun is a partition, too; new activities fall into it.
-months_partitions = dg.MonthlyPartitionsDefinition(
-    start_date=load_settings().history_start.replace(day=1).isoformat(), end_offset=1
-)
-grid_partitions = dg.MultiPartitionsDefinition({ATHLETE: athletes_partitions, MONTH: months_partitions})
+
+
+def grid_from(start: date) -> dg.MultiPartitionsDefinition:
+    """Athlete x month, from the month that holds ``start`` on."""
+    # end_offset: the month that has begun is a partition, too; new activities fall into it.
+    months = dg.MonthlyPartitionsDefinition(start_date=start.replace(day=1).isoformat(), end_offset=1)
+    return dg.MultiPartitionsDefinition({ATHLETE: athletes_partitions, MONTH: months})
+
+
+# Assets are declared with the default start, since settings are not read at import; build_strava_defs() puts the grid
+# from STRAVA_HISTORY_START in its place.
+grid_partitions = grid_from(Settings.model_fields["history_start"].default)
 
 
 def cell(athlete_id: int, moment: date) -> dg.MultiPartitionKey:

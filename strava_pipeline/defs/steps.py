@@ -1,6 +1,7 @@
 """What the assets share: faults into Dagster's retries, months into materializations, columns into schemas."""
 
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,17 @@ from strava_pipeline.warehouse.declared_columns import columns_of
 MAX_RETRIES = 3
 # What is computed from stored rows asks Strava for nothing.
 NO_REQUESTS: dict[str, Any] = {"requests": 0}
+
+
+def backfilled_asset(policy: dg.BackfillPolicy, **options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """``dg.asset`` with a backfill policy, of which Dagster does not warn.
+
+    Dagster 1.13 counts such policies as beta and says so at every start; an operator can do nothing about it.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
+        decorate: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(backfill_policy=policy, **options)
+    return decorate
 
 
 @dataclass

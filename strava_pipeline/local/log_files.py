@@ -10,18 +10,18 @@ between that look and the emptying is lost.
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
 from contextlib import suppress
 from pathlib import Path
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local import private_files
+from strava_pipeline.redaction import get_logger
 
 KEPT = 3
 _COLLAPSE_RANGE = 0x08
 _LOOKS = 10_000
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 _told: set[str] = set()
 
 

@@ -2,6 +2,9 @@
 
 A link is good while its nonce is the one stored (:mod:`strava_pipeline.warehouse.mail.consent`) and its key is in
 ``STRAVA_TOKEN_KEYS``; one that confirms, for a week at most.
+
+Links of an older form are good as well, since mails hold them: they begin with the id of their key, and end in a
+signature of 22 characters.
 """
 
 from __future__ import annotations
@@ -19,23 +22,40 @@ from strava_pipeline.warehouse.mail.consent import CONFIRM_WITHIN, Consent
 CONFIRM_PATH = "/mail/confirm"
 UNSUBSCRIBE_PATH = "/mail/unsubscribe"
 CONFIRM, UNSUBSCRIBE = "confirm-address", "unsubscribe"
-MAC_BYTES = 16
+OLD_SIGNATURE_BYTES = 16
 # Any number of 18 digits fits into a BIGINT.
-_WHOSE = r"(?P<key_id>[A-Za-z0-9_-]{1,32})\.(?P<athlete_id>[0-9]{1,18})\.(?P<nonce>[A-Za-z0-9_-]{1,64})"
-_MAC = r"(?P<mac>[A-Za-z0-9_-]{22})"
-_CONFIRM = re.compile(rf"{_WHOSE}\.(?P<expires_at>[0-9]{{1,12}})\.{_MAC}")
-_UNSUBSCRIBE = re.compile(rf"{_WHOSE}\.{_MAC}")
+_WHOSE = r"(?:(?P<key_id>[A-Za-z0-9_-]{1,32})\.)?(?P<athlete_id>[0-9]{1,18})\.(?P<nonce>[A-Za-z0-9_-]{1,64})"
+_SIGNATURE = r"(?P<signature>[A-Za-z0-9_-]{22}|[A-Za-z0-9_-]{43})"
+_CONFIRM = re.compile(rf"{_WHOSE}\.(?P<expires_at>[0-9]{{1,12}})\.{_SIGNATURE}")
+_UNSUBSCRIBE = re.compile(rf"{_WHOSE}\.{_SIGNATURE}")
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The signature that a link claims to have; ``key_id`` stands in those of the older form."""
+
+    key_id: str | None
+    text: str
+
+    def is_of(self, keyring: Keyring, purpose: str, *parts: str) -> bool:
+        """Whether one of our keys has signed these parts for this purpose."""
+        # No part but the last one holds a dot.
+        signed = ".".join(parts).encode()
+        if self.key_id is None:
+            return keyring.signer(purpose).verify_signature(signed, self.text)
+        return self.key_id in keyring.keys and hmac.compare_digest(
+            _old_signature(keyring, self.key_id, purpose, signed), self.text.encode()
+        )
 
 
 @dataclass(frozen=True)
 class ConfirmLink:
     """What a link claims; :func:`is_for` tells whether that is true. ``expires_at``: UTC, in seconds since 1970."""
 
-    key_id: str
     athlete_id: int
     nonce: str
     expires_at: int
-    mac: str
+    signature: Signature
 
     @property
     def is_over(self) -> bool:
@@ -62,17 +82,15 @@ def read_confirm_link(token: str) -> ConfirmLink | None:
     found = _CONFIRM.fullmatch(token)
     if found is None:
         return None
-    key_id, athlete_id, nonce, expires_at, mac = found.groups()
-    return ConfirmLink(key_id, int(athlete_id), nonce, int(expires_at), mac)
+    key_id, athlete_id, nonce, expires_at, signature = found.groups()
+    return ConfirmLink(int(athlete_id), nonce, int(expires_at), Signature(key_id, signature))
 
 
 def is_for(link: ConfirmLink, keyring: Keyring, consent: Consent) -> bool:
     """Whether a link was signed here, for this athlete's address as it is stored."""
     said = (str(link.athlete_id), link.nonce, str(link.expires_at))
-    return (
-        (link.athlete_id, link.nonce) == (consent.athlete_id, consent.nonce)
-        and link.key_id in keyring.keys
-        and _is_mac(_mac(keyring, link.key_id, CONFIRM, (*said, consent.email)), link.mac)
+    return (link.athlete_id, link.nonce) == (consent.athlete_id, consent.nonce) and link.signature.is_of(
+        keyring, CONFIRM, *said, consent.email
     )
 
 
@@ -87,8 +105,8 @@ def read_unsubscribe_link(token: str, keyring: Keyring) -> UnsubscribeLink | Non
     found = _UNSUBSCRIBE.fullmatch(token)
     if found is None:
         return None
-    key_id, athlete_id, nonce, mac = found.groups()
-    if key_id not in keyring.keys or not _is_mac(_mac(keyring, key_id, UNSUBSCRIBE, (athlete_id, nonce)), mac):
+    key_id, athlete_id, nonce, signature = found.groups()
+    if not Signature(key_id, signature).is_of(keyring, UNSUBSCRIBE, athlete_id, nonce):
         return None
     return UnsubscribeLink(int(athlete_id), nonce)
 
@@ -101,16 +119,11 @@ def mailbox_hash(keyring: Keyring, email: str) -> str:
 
 
 def _signed(keyring: Keyring, purpose: str, said: tuple[str, ...], *unsaid: str) -> str:
-    key_id = keyring.writing_key_id
-    return ".".join((key_id, *said, _mac(keyring, key_id, purpose, (*said, *unsaid))))
+    signature = keyring.signer(purpose).get_signature(".".join((*said, *unsaid)))
+    return ".".join((*said, signature.decode()))
 
 
-def _mac(keyring: Keyring, key_id: str, purpose: str, parts: tuple[str, ...]) -> str:
+def _old_signature(keyring: Keyring, key_id: str, purpose: str, signed: bytes) -> bytes:
     key = Keyring({key_id: keyring.keys[key_id]}).derived_key(purpose)
-    # No part but the last one holds a dot.
-    mac = hmac.digest(key, ".".join(parts).encode(), hashlib.sha256)[:MAC_BYTES]
-    return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
-
-
-def _is_mac(expected: str, given: str) -> bool:
-    return hmac.compare_digest(expected.encode(), given.encode())
+    mac = hmac.digest(key, signed, hashlib.sha256)[:OLD_SIGNATURE_BYTES]
+    return base64.urlsafe_b64encode(mac).rstrip(b"=")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -13,9 +12,9 @@ from typing import Any, Protocol
 
 import requests
 import stamina
-import stamina.instrumentation
 
 from strava_pipeline.errors import Fault, QuotaExhausted, RetriableStravaError, StravaError
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.faults import (
     error_for,
@@ -28,7 +27,7 @@ from strava_pipeline.strava.http import CONNECT_SECONDS, DEADLINE_SECONDS, Answe
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.strava.quota.windows import Lane, Outcome, QuotaLedger, RateHeaders, Reservation
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 # Three retries after 1, 2 and 4 s, each with up to a quarter of a second on top.
 ATTEMPTS = 4
@@ -38,14 +37,6 @@ JITTER_SECONDS = 0.25
 BUDGET_SECONDS = 60.0
 # So many 429s in a row mean that waiting for the end of the named window does not help.
 REFUSALS = 3
-
-
-def _log_retry(details: stamina.instrumentation.RetryDetails) -> None:
-    log.info("%s: trying again in %.1f s", details.caused_by, details.wait_for)
-
-
-# stamina's own hook prints to standard output where structlog is installed, into the midst of our answers.
-stamina.instrumentation.set_on_retry_hooks([_log_retry])
 _IDS = re.compile(r"(?<=/)[a-z]?[0-9]+(?=/|$)")
 
 

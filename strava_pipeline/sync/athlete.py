@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from strava_pipeline.errors import MissingScope, NotFound, RejectedRequest
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.mapping.activity import athlete_row, gear_row, gear_rows
 from strava_pipeline.strava.mapping.athlete import stats_rows, zone_rows
 from strava_pipeline.sync.backfill import Sync, asking_at
@@ -17,7 +17,7 @@ from strava_pipeline.warehouse.athletes.profiles import (
     unknown_gear,
 )
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 JsonObject = dict[str, Any]
 

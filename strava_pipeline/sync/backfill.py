@@ -7,7 +7,6 @@ a run that dies keeps its work and a repeated one sends no request twice.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from sqlalchemy import Connection, Engine
 
 from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError
 from strava_pipeline.months import Span
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.client import StravaClient
 from strava_pipeline.strava.mapping.activity import detail_rows, digest
@@ -38,7 +38,7 @@ from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
 from strava_pipeline.warehouse.states import ImportStep
 from strava_pipeline.warehouse.work_leases import only_worker
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 JsonObject = dict[str, Any]
 Entry = TypeVar("Entry", bound=tuple[int, Any])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +15,7 @@ from strava_pipeline.errors import (
     RetriableStravaError,
     StravaError,
 )
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava import oauth
 from strava_pipeline.strava.http import new_session
@@ -25,7 +25,7 @@ from strava_pipeline.warehouse.athletes.erasure import Erased, forget_athlete
 from strava_pipeline.warehouse.tokens.token_audit import ENDED_BEFORE, FAILED, OK, audit
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore, has_tokens
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 ATTEMPTS = 3
 

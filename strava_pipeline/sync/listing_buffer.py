@@ -7,7 +7,6 @@ another month must not be taken for a deleted one. Their bodies are kept packed 
 from __future__ import annotations
 
 import json
-import logging
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,11 +14,12 @@ from datetime import datetime
 from typing import Any
 
 from strava_pipeline.errors import RejectedRequest
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.mapping.activity import activity_id, as_json, digest, summary_row
 from strava_pipeline.strava.mapping.fields import instant
 from strava_pipeline.warehouse.activities.activity_store import Payload
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 JsonObject = dict[str, Any]
 Mapped = tuple[JsonObject, Payload]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.monitor import Watch
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 # Whoever sleeps looks up this often: is the athlete still connected? And tells that the run is alive.
 SLICE_SECONDS = 20.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -21,6 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from strava_pipeline.errors import ConfigurationError, DatabaseAway, WarehouseError
 from strava_pipeline.local.logins import Login, made_secrets_file, read_secrets
 from strava_pipeline.local.postgres_logins import DAGSTER_DATABASE, WAREHOUSE_DATABASE
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ PING_AFTER_SECONDS = 1.0
 READ_ONLY = " -c default_transaction_read_only=on"
 KEEP_TRYING_SECONDS = 30
 Result = TypeVar("Result")
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 _POSTGRES_SCHEMES = {"postgres", "postgresql"}
 
 

@@ -12,7 +12,6 @@ or the new one. Only one process writes a month at a time, and what changed whil
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -32,6 +31,7 @@ from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.local import private_files
 from strava_pipeline.local.private_files import NOBODY_ELSE, Readers
 from strava_pipeline.months import Span, month_span, parse_month
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.bulk import driver_of
@@ -47,7 +47,7 @@ IN_FOLDER_NAME = "athlete_id"
 FINGERPRINT = b"strava_pipeline.fingerprint"
 # Somebody who changes the month each time it is written is done sooner or later.
 ATTEMPTS = 5
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 _told: set[str] = set()
 # Postgres' types by their numbers.
 _TYPES = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from sqlalchemy import URL, Connection, Engine, inspect, text
 
 from strava_pipeline.errors import DatabaseAway, WarehouseError
 from strava_pipeline.local.logins import Login
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.access.analyst import ensure_analyst_role, join_analysts, why_unfit
 from strava_pipeline.warehouse.access.made_logins import ensure_reading_logins, role_exists
@@ -28,7 +28,7 @@ from strava_pipeline.warehouse.locks import Lock, take, take_migrations
 from strava_pipeline.warehouse.schema.ops_tables import SCHEMA
 from strava_pipeline.warehouse.schema.views import create_views
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 VERSION_SCHEMA = SCHEMA
 VERSION_TABLE = "alembic_version"

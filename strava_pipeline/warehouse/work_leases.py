@@ -8,7 +8,6 @@ when it goes on: then two may fetch the same, which costs requests, and spoils n
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,11 +19,12 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, func, up
 from sqlalchemy.dialects.postgresql import insert as insert_or_take_over
 
 from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.heartbeat import heartbeat
 from strava_pipeline.warehouse.schema.ops_tables import work_leases
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 LEASE = timedelta(seconds=15)
 # Several times within a lease, so that one that fails does no harm.

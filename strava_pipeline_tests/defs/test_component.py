@@ -24,8 +24,8 @@ def test_a_component_in_yaml_defines_the_same_assets_and_jobs() -> None:
         )
         assert Path(folder).is_dir()
         with sandbox.build_all_defs() as built:
-            assert keys(built) == keys(defs)
-            assert {job.name for job in built.jobs or []} == {job.name for job in defs.jobs or []}
+            assert keys(built) == keys(defs())
+            assert {job.name for job in built.jobs or []} == {job.name for job in defs().jobs or []}
 
 
 def test_dg_finds_the_component_by_the_packages_entry_point() -> None:

@@ -70,7 +70,7 @@ def partitions_name(definition: dg.PartitionsDefinition | None) -> str | None:
 
 def shown() -> dict[str, dict[str, Any]]:
     found = {}
-    for asset in defs.resolve_asset_graph().assets_defs:
+    for asset in defs().resolve_asset_graph().assets_defs:
         for spec in asset.specs:
             found[spec.key.to_user_string()] = {
                 "group": spec.group_name,
@@ -83,22 +83,22 @@ def shown() -> dict[str, dict[str, Any]]:
 
 
 def test_definitions_load() -> None:
-    dg.Definitions.validate_loadable(defs)
+    dg.Definitions.validate_loadable(defs())
 
 
 def test_every_assets_spec_is_the_documented_one() -> None:
     assert shown() == SPECS
-    assert {tuple(spec.owners) for spec in defs.resolve_all_asset_specs()} == {("team:strava-pipeline",)}
+    assert {tuple(spec.owners) for spec in defs().resolve_all_asset_specs()} == {("team:strava-pipeline",)}
 
 
 def test_activities_are_expected_to_be_fresh() -> None:
-    fresh = {spec.key.to_user_string() for spec in defs.resolve_all_asset_specs() if spec.freshness_policy}
+    fresh = {spec.key.to_user_string() for spec in defs().resolve_all_asset_specs() if spec.freshness_policy}
     assert fresh == {"activities"}
 
 
 @pytest.mark.parametrize("name", [name for name in SPECS if name not in FILES])
 def test_an_asset_shows_its_table_with_every_column(name: str) -> None:
-    spec = next(spec for spec in defs.resolve_all_asset_specs() if spec.key == dg.AssetKey(name))
+    spec = next(spec for spec in defs().resolve_all_asset_specs() if spec.key == dg.AssetKey(name))
     assert spec.kinds == {"postgres"}
     assert spec.description
     table = metadata.tables[spec.metadata["dagster/table_name"]]
@@ -108,7 +108,7 @@ def test_an_asset_shows_its_table_with_every_column(name: str) -> None:
 
 
 def test_the_lake_shows_the_columns_of_the_view_and_where_they_come_from(engine: Engine) -> None:
-    spec = next(spec for spec in defs.resolve_all_asset_specs() if spec.key == dg.AssetKey("activity_points_parquet"))
+    spec = next(spec for spec in defs().resolve_all_asset_specs() if spec.key == dg.AssetKey("activity_points_parquet"))
     with engine.connect() as connection:
         columns = connection.execute(text("SELECT * FROM strava.activity_points LIMIT 0")).keys()
     assert spec.kinds == {"parquet"}
@@ -119,22 +119,22 @@ def test_the_lake_shows_the_columns_of_the_view_and_where_they_come_from(engine:
 
 
 def test_jobs_and_resources_are_the_documented_ones() -> None:
-    assert [job.name for job in defs.jobs or []] == [
+    assert [job.name for job in defs().jobs or []] == [
         "remap",
         "webhook_sync",
         "reconcile",
         "retention",
         "send_notifications",
     ]
-    schedules = [schedule for schedule in defs.schedules or [] if isinstance(schedule, dg.ScheduleDefinition)]
+    schedules = [schedule for schedule in defs().schedules or [] if isinstance(schedule, dg.ScheduleDefinition)]
     assert {schedule.name: schedule.cron_schedule for schedule in schedules} == {
         "reconcile_every_six_hours": "17 */6 * * *",
         "retention_every_night": "43 3 * * *",
         "notifications_every_minute": "* * * * *",
     }
     assert all(schedule.default_status is dg.DefaultScheduleStatus.RUNNING for schedule in schedules)
-    assert set(defs.resources or {}) == {"warehouse", "strava", "mailer", "io_manager"}
-    job = defs.resolve_job_def("webhook_sync")
+    assert set(defs().resources or {}) == {"warehouse", "strava", "mailer", "io_manager"}
+    job = defs().resolve_job_def("webhook_sync")
     assert job.tags == {"strava/lane": "live", "dagster/priority": "10"}
     assert job.executor_def is dg.in_process_executor
 

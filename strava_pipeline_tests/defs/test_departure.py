@@ -218,4 +218,4 @@ def test_the_command_tells_of_runs_that_are_still_at_work(location: CodeLocation
 
 
 def test_no_asset_is_forgotten() -> None:
-    assert {key.to_user_string() for key in defs.resolve_all_asset_keys()} == set(ALL_ASSETS)
+    assert {key.to_user_string() for key in defs().resolve_all_asset_keys()} == set(ALL_ASSETS)

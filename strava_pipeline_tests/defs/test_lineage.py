@@ -15,7 +15,7 @@ from strava_pipeline.definitions import defs
 from strava_pipeline.sync.activity_analysis import _figure_row
 from strava_pipeline_tests.analysis.tracks import circle
 
-SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+SPECS = {spec.key.to_user_string(): spec for spec in defs().resolve_all_asset_specs()}
 LINEAGE = {
     name: spec.metadata["dagster/column_lineage"].deps_by_column
     for name, spec in SPECS.items()

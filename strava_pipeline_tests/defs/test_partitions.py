@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import dagster as dg
 import pytest
 
+from strava_pipeline.defs.code_location import build_strava_defs
 from strava_pipeline.defs.partitions import (
     cell,
+    grid_from,
     grid_partitions,
-    months_partitions,
     register_athlete,
     span_of,
     spans_by_athlete,
 )
 from strava_pipeline.months import Span, add_months
-from strava_pipeline.names import NAMES
+from strava_pipeline.names import MONTH, NAMES
+
+
+def months_of(grid: dg.MultiPartitionsDefinition) -> Sequence[str]:
+    return grid.get_partitions_def_for_dimension(MONTH).get_partition_keys()
 
 
 def test_a_cell_is_the_month_that_holds_a_moment() -> None:
@@ -33,9 +39,28 @@ def test_a_span_ends_where_the_next_month_begins(month: tuple[int, int], followi
 
 
 def test_the_month_that_has_begun_is_a_partition() -> None:
-    keys = months_partitions.get_partition_keys()
+    keys = months_of(grid_partitions)
     assert keys[0] == "2008-01-01"
     assert keys[-1] == f"{datetime.now(UTC):%Y-%m}-01"
+
+
+def test_months_begin_with_the_one_that_holds_the_start() -> None:
+    assert months_of(grid_from(date(2019, 6, 17)))[0] == "2019-06-01"
+
+
+def test_the_start_is_read_when_definitions_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = []
+    for start in ("2015-03-20", "2021-11-01"):
+        monkeypatch.setenv("STRAVA_HISTORY_START", start)
+        graph = build_strava_defs().resolve_asset_graph()
+        grids = {
+            definition
+            for key in graph.get_all_asset_keys()
+            if isinstance(definition := graph.get(key).partitions_def, dg.MultiPartitionsDefinition)
+        }
+        assert len(grids) == 1
+        starts.append(months_of(grids.pop())[0])
+    assert starts == ["2015-03-01", "2021-11-01"]
 
 
 def test_a_runs_keys_are_grouped_by_athlete_with_months_newest_first() -> None:
@@ -53,7 +78,7 @@ def test_an_athlete_is_registered_once() -> None:
             register_athlete(instance, 7)
         assert list(instance.get_dynamic_partitions(NAMES.partition_set)) == ["7"]
         keys = grid_partitions.get_partition_keys(dynamic_partitions_store=instance)
-        assert len(keys) == len(months_partitions.get_partition_keys())
+        assert len(keys) == len(months_of(grid_partitions))
         assert "7|2024-02-01" in keys
 
 

@@ -38,7 +38,7 @@ def requested(
 ) -> tuple[set[str], dg.EvaluateAutomationConditionsResult]:
     """Athletes whose load the daemon would compute now."""
     cursor = None if before is None else before.cursor
-    result = dg.evaluate_automation_conditions(defs, location.instance, evaluation_time=at, cursor=cursor)
+    result = dg.evaluate_automation_conditions(defs(), location.instance, evaluation_time=at, cursor=cursor)
     return {str(key) for key in result.get_requested_partitions(LOAD)}, result
 
 
@@ -65,7 +65,7 @@ def test_a_new_day_computes_the_load_of_those_who_have_one(location: CodeLocatio
 
 
 def test_the_condition_is_evaluated_without_anybody_starting_it() -> None:
-    sensor = defs.resolve_sensor_def("training_load_automation")
+    sensor = defs().resolve_sensor_def("training_load_automation")
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from strava_pipeline.keyring import Keyring, Place, generate_key
 from strava_pipeline.local.supervisor import free_port
 from strava_pipeline.warehouse.tokens.token_store import ACCESS, REFRESH
 from strava_pipeline_tests.e2e import recordings
-from strava_pipeline_tests.e2e.conftest import LISTENING, Installation, Mock
+from strava_pipeline_tests.e2e.conftest import COMMAND_SECONDS, LISTENING, Installation, Mock
 
 SHOWN_BY_CHANCE = 8
 SECRET_SETTINGS = (
@@ -197,9 +198,8 @@ def connect_in_browsers(watch: Watch, bridge: str) -> None:
     assert operator.submit("/", "/logout").status_code == 303
     sign_in = watch.installation.output("login-link").strip()
     watch.secrets["a sign-in link"] = sign_in.rpartition("/")[2]
-    at_this_bridge = f"{bridge}{urlsplit(sign_in).path}"
-    assert operator.get(at_this_bridge).status_code == 200
-    assert operator.session.post(at_this_bridge, timeout=30, allow_redirects=False).status_code == 303
+    path = urlsplit(sign_in).path
+    assert operator.submit(path, path).status_code == 303
     assert operator.get(f"{bridge}/").status_code == 200
 
 
@@ -253,6 +253,33 @@ def test_no_secret_is_ever_shown(watch: Watch, mock: Mock, bridge: str) -> None:
     # Settings, the key, the password, three generations of two tokens, and what the browsers were told.
     assert len(watch.secrets) >= len(SECRET_SETTINGS) + 2 + 3 * 2 + 11
     assert watch.hits() == []
+
+
+def test_in_somebody_elses_process_no_secret_is_shown_and_their_log_is_as_it_was(watch: Watch, mock: Mock) -> None:
+    assert watch.call("connect", "--code", mock.new_code(recordings.ATHLETE_ID)).returncode == 0
+    watch.note_tokens()
+    faults = json.dumps([{"path": "/api/v3/athlete", "fault": kind} | more for kind, more in FAULTS])
+    host = watch.installation.start_module(
+        "strava_pipeline_tests.e2e.host", mock.url, ATHLETE, "2025-09", generate_key(), faults
+    )
+    output, _ = host.communicate(timeout=COMMAND_SECONDS)
+    assert host.returncode == 0, output
+    watch.note_tokens()
+    watch.shown["the host's output"] = output
+    watch.look_at_databases()
+
+    runs = re.findall(r"^run of (\w+): (\w+)$", output, re.MULTILINE)
+    well = [("their_asset", "success"), ("activities", "success"), ("athletes", "success")]
+    assert runs == well + [("athletes", "failure")] * (len(FAULTS) + 2)
+    assert "served: [200, 403, 400, 401, 404, 403]" in output
+    assert {"access_token of generation 2", "access_token of generation 1"} <= {
+        name.replace("strava_", "") for name in watch.secrets
+    }
+    assert watch.hits() == []
+    # Two lines of their own in their run, one at the end: nothing of them is masked.
+    assert output.count("INFO theirs: at https://theirs.example/?code=theirs-to-log\n") == 2
+    assert "their_asset - at https://theirs.example/?code=theirs-to-log" in output
+    assert output.splitlines()[-1] == "unchanged"
 
 
 def test_what_is_looked_for_would_be_found(watch: Watch) -> None:

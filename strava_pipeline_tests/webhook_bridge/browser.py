@@ -12,9 +12,9 @@ from flask import Flask
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
-from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.access.operator_sessions import open_session
 from strava_pipeline.web.operator_door import cookie_name, proof_of
+from webhook_bridge.current import EXTENSION, Bridge
 
 _CSRF = re.compile(r'name="csrf" value="([0-9a-f]+)"')
 
@@ -33,10 +33,10 @@ class Browser:
 
     def logged_in(self, engine: Engine | None = None) -> Browser:
         """The same, as the operator's: with the cookie of a session that stands in the app's database."""
-        settings: Settings = self.app.extensions["settings"]
-        with (engine or self.app.extensions["engine"]).begin() as connection:
-            secret = open_session(connection, proof_of(settings))
-        self.keep(cookie_name(settings), secret)
+        bridge: Bridge = self.app.extensions[EXTENSION]
+        with (engine or bridge.engine).begin() as connection:
+            secret = open_session(connection, proof_of(bridge.settings))
+        self.keep(cookie_name(bridge.settings), secret)
         return self
 
     def keep(self, name: str, value: str) -> None:
@@ -59,6 +59,12 @@ class Browser:
     def submit(self, page: str, path: str, form: dict[str, str] | None = None) -> TestResponse:
         """Load a page, and send one of its forms."""
         return self.post(path, {"csrf": csrf_in(self.get(page))} | (form or {}))
+
+    def press(self, path: str) -> TestResponse:
+        """Load a page that a link leads to, and press its button; of a link without a page, as if there were one."""
+        found = _CSRF.search(self.get(path).text) or _CSRF.search(self.get("/login").text)
+        assert found is not None
+        return self.post(path, {"csrf": found.group(1)})
 
     def _open(self, method: str, path: str, headers: dict[str, str], form: Any = None) -> TestResponse:
         return self.client.open(

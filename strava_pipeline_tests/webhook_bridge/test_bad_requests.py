@@ -150,7 +150,7 @@ def test_where_the_address_is_known_guessing_ends_for_it_alone(
     assert operator.get("/").status_code == 200
     with engine.begin() as connection:
         link = new_sign_in_link(connection, proof_of(load_settings()))
-    assert guesser.post(f"/login/once/{link}").status_code == 303
+    assert guesser.press(f"/login/once/{link}").status_code == 303
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, event, func, select, update
 from werkzeug.test import TestResponse
 
 from strava_pipeline.settings import Settings, load_settings
@@ -240,11 +240,31 @@ def test_a_link_made_up_invites_nobody(operator: Browser, invite: str) -> None:
     assert stranger.post("/oauth/connect", {"csrf": csrf_in(stranger.get("/login"))}).status_code == 403
 
 
+def test_a_link_that_is_not_whole_is_refused_without_the_database(operator: Browser, engine: Engine) -> None:
+    given = new_link(operator).rpartition("=")[2]
+    stranger = Browser(operator.app, operator.host, scheme="https")
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *told: statements.append(told[2]))
+    for odd in (given[:-1], f"x{given}", f"{given}x", f"{given.partition('.')[0]}.", ".", "a.b", "%ff.x"):
+        answer = stranger.get(f"/connect?invite={odd}")
+        assert answer.status_code == 403
+        assert "not whole" in words_of(answer)
+    assert statements == []
+    assert stranger.get(f"/connect?invite={given}").status_code == 200
+
+
+def test_a_link_of_the_older_form_is_good_until_it_ends(operator: Browser) -> None:
+    secret = new_link(operator).rpartition("=")[2].partition(".")[0]
+    stranger = Browser(operator.app, operator.host, scheme="https")
+    assert stranger.get(f"/connect?invite={secret}").status_code == 200
+    assert stranger.get(f"/connect?invite={secret[:-1]}").status_code == 403
+
+
 def test_who_reads_the_table_can_invite_nobody(operator: Browser, engine: Engine) -> None:
     link = new_link(operator)
     with engine.connect() as connection:
         row = connection.execute(select(invites)).one()
-    assert link.rpartition("=")[2] not in str(row)
+    assert link.rpartition("=")[2].partition(".")[0] not in str(row)
     stranger = Browser(operator.app, operator.host, scheme="https")
     assert stranger.get(f"/connect?invite={row.secret_hash}").status_code == 403
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
+import requests
 from flask import Flask, Response, request
 from sqlalchemy import Engine
 
-from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.settings import Settings, load_settings, settings_file
 from strava_pipeline_tests.webhook_bridge.deliveries import PATH, delivery, signed
 from webhook_bridge.app import create_app
 from webhook_bridge.request_ids import HEADER, LOG_FORMAT, NO_REQUEST, _add_request_id
 
+PATIENCE_SECONDS = 60
 GIVEN = "proxy-4711.abc_DEF"
 
 
@@ -91,3 +97,30 @@ def test_a_page_may_set_its_own_content_policy(settings: Settings, engine: Engin
     headers = app.test_client().get("/own").headers
     assert headers.getlist("Content-Security-Policy") == ["default-src 'self'"]
     assert headers["Referrer-Policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize(("level", "shown"), [("debug", ["INFO", "WARNING"]), ("WARNING", ["WARNING"])])
+def test_lines_from_whichever_level_on_carry_their_numbers(
+    settings: Settings, rider: None, level: str, shown: list[str]
+) -> None:
+    settings.home.mkdir(mode=0o700)
+    settings_file(settings.home).write_text(f"STRAVA_LOG_LEVEL={level}\n", encoding="utf-8")
+    settings_file(settings.home).chmod(0o600)
+    command = (sys.executable, "-m", "strava_pipeline", "bridge", "--port", "0")
+    with subprocess.Popen(
+        command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        url = f"{process.stdout.readline().rpartition(' ')[2].strip()}{PATH}"
+        answers = [
+            requests.post(url, data=delivery(), headers=headers, timeout=PATIENCE_SECONDS)
+            for headers in (signed(delivery()), signed(delivery(), secret="guess"))
+        ]
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=PATIENCE_SECONDS)
+    assert [answer.status_code for answer in answers] == [200, 401]
+    # The bridge's own writer alone gives a line a number: none is written in another form, or twice.
+    found = re.findall(r"^\S+ \S+ ([A-Z]+) webhook_bridge\.\w+ \[([0-9a-f]{16})\]: ", log, re.MULTILINE)
+    numbers = dict(zip(("INFO", "WARNING"), (answer.headers[HEADER] for answer in answers), strict=True))
+    assert found == [(name, numbers[name]) for name in shown], log
+    assert all(re.match(r"\S+ \S+ [A-Z]+ [\w.]+ \[[0-9a-f-]+\]: |    ", line) for line in log.splitlines()), log

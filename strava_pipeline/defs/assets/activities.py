@@ -9,7 +9,7 @@ from strava_pipeline.defs.assets import lineage
 from strava_pipeline.defs.assets.progress import Teller, told
 from strava_pipeline.defs.partitions import grid_partitions, spans_by_athlete
 from strava_pipeline.defs.resources import StravaResource
-from strava_pipeline.defs.steps import lane_of, log_month, step_faults, table_metadata
+from strava_pipeline.defs.steps import backfilled_asset, lane_of, log_month, step_faults, table_metadata
 from strava_pipeline.months import Span
 from strava_pipeline.names import NAMES, Asset
 from strava_pipeline.sync.backfill import SpanResult, Sync, import_details, import_streams, import_summaries
@@ -31,9 +31,9 @@ class ActivitiesConfig(dg.Config):
     allow_mass_delete: bool = False
 
 
-@dg.asset(
+@backfilled_asset(
+    YEARLY,
     partitions_def=grid_partitions,
-    backfill_policy=YEARLY,
     pool=NAMES.pool,
     group_name=GROUP,
     kinds={"postgres"},
@@ -64,9 +64,9 @@ def activities(
     yield dg.MaterializeResult(check_results=[complete])
 
 
-@dg.asset(
+@backfilled_asset(
+    YEARLY,
     partitions_def=grid_partitions,
-    backfill_policy=YEARLY,
     pool=NAMES.pool,
     group_name=GROUP,
     deps=[activities],
@@ -78,9 +78,9 @@ def activity_details(context: dg.AssetExecutionContext, strava: StravaResource) 
     return _month_by_month(context, strava, import_details)
 
 
-@dg.asset(
+@backfilled_asset(
+    YEARLY,
     partitions_def=grid_partitions,
-    backfill_policy=YEARLY,
     pool=NAMES.pool,
     group_name=GROUP,
     deps=[activity_details],

@@ -7,13 +7,13 @@ from strava_pipeline.defs.assets.activities import YEARLY, activity_streams
 from strava_pipeline.defs.assets.month_pictures import month_pictures
 from strava_pipeline.defs.partitions import grid_partitions, spans_by_athlete
 from strava_pipeline.defs.resources import WarehouseResource
-from strava_pipeline.defs.steps import NO_REQUESTS, log_month, step_faults, table_metadata
+from strava_pipeline.defs.steps import NO_REQUESTS, backfilled_asset, log_month, step_faults, table_metadata
 from strava_pipeline.sync.backfill import analyse_span
 
 
-@dg.asset(
+@backfilled_asset(
+    YEARLY,
     partitions_def=grid_partitions,
-    backfill_policy=YEARLY,
     group_name="analysis",
     deps=[activity_streams],
     kinds={"postgres"},

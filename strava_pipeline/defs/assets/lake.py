@@ -7,7 +7,7 @@ import dagster as dg
 from strava_pipeline.defs.assets.activities import YEARLY, activity_streams
 from strava_pipeline.defs.partitions import grid_partitions, spans_by_athlete
 from strava_pipeline.defs.resources import WarehouseResource
-from strava_pipeline.defs.steps import log_metadata, step_faults
+from strava_pipeline.defs.steps import backfilled_asset, log_metadata, step_faults
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.mapping.streams import SERIES
 from strava_pipeline.warehouse.declared_columns import columns_of
@@ -33,9 +33,9 @@ def _columns() -> list[dg.TableColumn]:
     ]
 
 
-@dg.asset(
+@backfilled_asset(
+    YEARLY,
     partitions_def=grid_partitions,
-    backfill_policy=YEARLY,
     group_name="lake",
     deps=[activity_streams],
     kinds={"parquet"},

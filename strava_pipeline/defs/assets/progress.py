@@ -1,6 +1,5 @@
 """Tells how far a run is, while it is on: in ``ops.job_progress``, in the run's tags, and in its log."""
 
-import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from strava_pipeline.defs.steps import lane_of
 from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.months import Span, covering
 from strava_pipeline.names import NAMES, Asset
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.monitor import Waiting
 from strava_pipeline.strava.quota.lanes import Ceilings
@@ -26,7 +26,7 @@ from strava_pipeline.warehouse.progress.backfill_estimate import backfill_end
 from strava_pipeline.warehouse.progress.job_progress import Done, Report, count_done, note_finished, tell
 from strava_pipeline.warehouse.quota.status import scope_status
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 # The database hears of a run this often at most, and Dagster of its tags.
 TELL_EVERY_SECONDS = 2.0

@@ -8,7 +8,7 @@ from strava_pipeline.defs.assets import lineage
 from strava_pipeline.defs.assets.analysis import route_analyses
 from strava_pipeline.defs.partitions import athletes_partitions
 from strava_pipeline.defs.resources import WarehouseResource
-from strava_pipeline.defs.steps import NO_REQUESTS, step_faults, table_metadata
+from strava_pipeline.defs.steps import NO_REQUESTS, backfilled_asset, step_faults, table_metadata
 
 # As eager(), but for months of the past as well, and for athletes of whom not every month was ever analysed.
 AFTER_AN_ANALYSIS = (
@@ -23,10 +23,10 @@ EVERY_DAY = (dg.AutomationCondition.cron_tick_passed("20 0 * * *") & ~dg.Automat
 )
 
 
-@dg.asset(
-    partitions_def=athletes_partitions,
+@backfilled_asset(
     # One run for all athletes whose analyses changed: an athlete takes a few milliseconds.
-    backfill_policy=dg.BackfillPolicy.single_run(),
+    dg.BackfillPolicy.single_run(),
+    partitions_def=athletes_partitions,
     group_name="analysis",
     deps=[route_analyses],
     kinds={"postgres"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -11,10 +10,11 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
 from strava_pipeline.errors import AppInactive
 from strava_pipeline.printable import printable
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.quota.clock import StravaClock
 from strava_pipeline.warehouse.schema.ops_tables import app_status
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 PROBE_EVERY = timedelta(hours=1)
 _ONLY = app_status.c.id == 1

@@ -10,7 +10,6 @@ answers, which are older than the next request, so beside others a 429 may come;
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from http import HTTPStatus
 from sqlalchemy import Connection, Engine, text
 
 from strava_pipeline.errors import QuotaExhausted
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.monitor import Watch
 from strava_pipeline.strava.quota.clock import StravaClock
 from strava_pipeline.strava.quota.lanes import RESERVE_SHARE, BusyDay, Ceilings, Refusal, busy, refusal
@@ -41,7 +41,7 @@ from strava_pipeline.warehouse.quota.strava_clock import store_clock
 from strava_pipeline.warehouse.quota.windows import adopt, block_until, book_late, booking, load_uses
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 # Short enough for an athlete who disconnects to be noticed within half a minute.
 SLICE_SECONDS = 20.0
