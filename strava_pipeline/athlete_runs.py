@@ -1,4 +1,7 @@
-"""Which of Dagster's runs are one athlete's alone: they go with the athlete, since they show routes and tell ids."""
+"""Dagster runs that belong to one athlete only.
+
+Runs contain ids and pictures of routes, so they are deleted when the athlete is disconnected.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,15 @@ from collections.abc import Mapping
 
 from strava_pipeline.names import ATHLETE, NAMES, PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG, athlete_of_key
 
-GONE = "An athlete has left: what was last shown here may have been theirs."
+# The description of a new materialization that hides the last one of an asset.
+HIDING_DESCRIPTION = "An athlete was disconnected: this entry hides the last materialization, which may be theirs."
 
 
-def tags_of_runs(athlete_id: int) -> list[dict[str, str]]:
-    """What to look for, one search each: our own tag, and what Dagster gives to runs that were launched in its UI."""
+def run_tag_filters(athlete_id: int) -> list[dict[str, str]]:
+    """Return the tags that find an athlete's runs, one search for each element.
+
+    The first is our own tag; the others are the tags of Dagster for runs that were launched in its UI.
+    """
     key = str(athlete_id)
     return [
         {NAMES.athlete_tag: key},
@@ -20,7 +27,7 @@ def tags_of_runs(athlete_id: int) -> list[dict[str, str]]:
     ]
 
 
-def is_of_athlete_alone(tags: Mapping[str, str], athlete_id: int) -> bool:
-    """Whether no other athlete's partitions were worked on: a run's range may begin or end with another one."""
+def is_only_of_athlete(tags: Mapping[str, str], athlete_id: int) -> bool:
+    """Whether a run with these tags worked on this athlete only: a range may begin or end with another athlete."""
     ends = (tags[name] for name in (RANGE_START_TAG, RANGE_END_TAG) if name in tags)
     return all(athlete_of_key(end) == str(athlete_id) for end in ends)

@@ -1,18 +1,18 @@
-"""Every error this project raises on purpose, split by what the caller may do about it.
+"""Errors that this project raises, in a tree ordered by how a caller can react.
 
 ::
 
     StravaPipelineError
-    ├─ ConfigurationError                 fix the settings; never retried
-    │  └─ TokenUnreadable                 a stored token and the configured keys do not fit
+    ├─ ConfigurationError                 the operator must change a setting; never retried
+    │  └─ TokenUnreadable                 the configured keys do not decrypt a stored token
     ├─ StravaError
-    │  ├─ RetriableStravaError            try again: 5xx, timeouts, cut or unreadable answers
-    │  │  └─ QuotaExhausted(retry_at)     ours or a 429: wait until then; not a failure
-    │  ├─ AthleteError                    this athlete only
-    │  │  ├─ NeedsReauthorization         the grant is gone; the athlete must connect again
-    │  │  └─ MissingScope                 a permission was not granted
-    │  ├─ AppInactive                     the whole app is switched off at Strava
-    │  ├─ NotFound                        gone, private, or not there yet
+    │  ├─ RetriableStravaError            try again: 5xx, timeout, incomplete or unreadable answer
+    │  │  └─ QuotaExhausted(retry_at)     our quota is used up, or a 429: wait until ``retry_at``; not a failure
+    │  ├─ AthleteError                    one athlete only; all others go on
+    │  │  ├─ NeedsReauthorization         the grant has ended; the athlete must connect again
+    │  │  └─ MissingScope                 the athlete did not grant a permission
+    │  ├─ AppInactive                     Strava switched off the whole app
+    │  ├─ NotFound                        the object is deleted, private, or not there yet
     │  └─ RejectedRequest                 any other 4xx: never retried
     ├─ MailError                          a mail was not sent
     │  ├─ MailRefused                     and never will be
@@ -49,7 +49,7 @@ class StravaPipelineError(Exception):
 
 
 class ConfigurationError(StravaPipelineError):
-    """A setting is missing or wrong; the message names it."""
+    """A setting is missing or wrong; the message names the setting."""
 
 
 class TokenUnreadable(ConfigurationError):
@@ -88,7 +88,7 @@ class Fault:
 
 
 class StravaError(StravaPipelineError):
-    """Strava did not give what was asked for.
+    """A request to Strava failed.
 
     ``status`` is the HTTP status, or ``None`` when there was no answer; ``fault`` its parsed body.
     """
@@ -100,11 +100,11 @@ class StravaError(StravaPipelineError):
 
 
 class RetriableStravaError(StravaError):
-    """A fault that may pass: 5xx, a timeout, a broken connection, an unreadable answer."""
+    """A temporary fault: 5xx, a timeout, a broken connection, an unreadable answer."""
 
 
 class QuotaExhausted(RetriableStravaError):
-    """No request may be sent before ``retry_at`` (UTC). Waiting, not a failure."""
+    """The quota is used up: send no request before ``retry_at`` (UTC). This is a wait, not a failure."""
 
     def __init__(
         self, message: str, *, retry_at: datetime, status: int | None = None, fault: Fault | None = None
@@ -114,43 +114,43 @@ class QuotaExhausted(RetriableStravaError):
 
 
 class AthleteError(StravaError):
-    """Concerns one athlete; all others go on."""
+    """An error that concerns one athlete only; work for all others goes on."""
 
 
 class NeedsReauthorization(AthleteError):
-    """The athlete's grant is dead; only connecting again helps."""
+    """The athlete's grant has ended; the athlete must connect again."""
 
 
 class MissingScope(AthleteError):
-    """The athlete did not grant a permission this call needs."""
+    """The athlete did not grant a permission that this call needs."""
 
 
 class AppInactive(StravaError):
-    """Strava switched the whole application off (403 Application/Status/Inactive)."""
+    """Strava switched off the whole app (403 Application/Status/Inactive)."""
 
 
 class NotFound(StravaError):
-    """The object is gone, private, or not there yet."""
+    """The object is deleted, private, or not there yet."""
 
 
 class RejectedRequest(StravaError):
-    """Strava refuses this request as such: sending it again changes nothing."""
+    """Strava refuses this request: sending it again changes nothing."""
 
 
 class MailError(StravaPipelineError):
-    """A mail was not sent; the message is the server's reason, without the address."""
+    """A mail was not sent; the message is the mail server's reason, without the address."""
 
 
 class MailRefused(MailError):
-    """The mail server refuses this mail, or this address, for good."""
+    """The mail server refused this mail or this address for good."""
 
 
 class MailDelayed(MailError):
-    """The mail server is away, not ready, or set up wrongly."""
+    """The mail server cannot be reached, is not ready, or is set up wrongly."""
 
 
 class WebhookRejected(StravaPipelineError):
-    """A delivery that is not taken; ``reason`` is a stable code, ``status`` the HTTP status to answer."""
+    """A webhook delivery was refused; ``reason`` is a stable code, ``status`` the HTTP status of the answer."""
 
     def __init__(self, reason: str, *, status: int) -> None:
         super().__init__(reason)
@@ -159,7 +159,7 @@ class WebhookRejected(StravaPipelineError):
 
 
 class WarehouseError(StravaPipelineError):
-    """The database is away, not migrated, or refuses a write that came too late."""
+    """The database cannot be reached, is not migrated, or refused a write."""
 
 
 class DatabaseAway(WarehouseError):
@@ -167,11 +167,11 @@ class DatabaseAway(WarehouseError):
 
 
 class FencedOut(WarehouseError):
-    """Whoever writes has been overtaken: a newer claim has this work, and nothing was written."""
+    """A newer claim has this work; nothing was written."""
 
 
-class HasLeft(WarehouseError):
-    """Somebody who was disconnected comes back by the invitation that they had used; nothing was written."""
+class InviteAlreadyUsed(WarehouseError):
+    """A disconnected athlete used their old invitation again; nothing was written, they need a new invitation."""
 
 
 class UnknownAthlete(WarehouseError):

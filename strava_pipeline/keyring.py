@@ -1,7 +1,8 @@
-"""AES-256-GCM envelopes for tokens at rest.
+"""Encryption of stored tokens with AES-256-GCM.
 
-An envelope is text: ``v1.<key id>.<nonce>.<ciphertext>``, the last two in URL-safe base64. The additional
-data binds it to its place, so that a value moved to another column, athlete or generation does not open.
+An encrypted token is a text, its envelope: ``v1.<key id>.<nonce>.<ciphertext>``. Nonce and ciphertext are in URL-safe
+base64. The associated data binds an envelope to one column, athlete and generation of the grant, so that an envelope
+copied to another place cannot be decrypted.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 @dataclass(frozen=True)
 class Place:
-    """Where an envelope is stored: athlete's id, column of ``ops.users``, and generation of the grant."""
+    """The associated data of an envelope: athlete's id, column of ``ops.users``, and generation of the grant."""
 
     athlete_id: int
     column: str
     generation: int
 
     def additional_data(self, key_id: str) -> bytes:
-        # Every part is free of the separator, so no two places give the same bytes.
+        # No part contains the separator, so two different places never give equal bytes.
         return (
             f"strava-pipeline|{VERSION}|{key_id}|ops.users|{self.column}|{self.athlete_id}|{self.generation}".encode()
         )
@@ -47,23 +48,26 @@ class Place:
 
 @dataclass(frozen=True)
 class Keyring:
-    """Keys by id, in the order configured; the first one encrypts, all of them decrypt."""
+    """The configured keys by id, in their order: the first key encrypts, every key decrypts."""
 
     keys: dict[str, bytes] = field(repr=False)
 
     @classmethod
     def parse(cls, text: str) -> Keyring:
-        """Keys out of ``id:base64,id:base64``. ``ConfigurationError`` names the faulty entry, never a key."""
+        """Return the keys of a text ``id:base64,id:base64``.
+
+        ``ConfigurationError`` names the faulty entry, and never contains a key.
+        """
         keys: dict[str, bytes] = {}
         for position, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), start=1):
             key_id, _, encoded = entry.partition(":")
             if not _KEY_ID.fullmatch(key_id) or not encoded:
                 raise ConfigurationError(f"STRAVA_TOKEN_KEYS: entry {position} is not of the form id:base64")
             if key_id in keys:
-                raise ConfigurationError(f"STRAVA_TOKEN_KEYS: key id {key_id} stands there twice")
+                raise ConfigurationError(f"STRAVA_TOKEN_KEYS: key id {key_id} is given twice")
             keys[key_id] = _key_bytes(key_id, encoded)
         if not keys:
-            raise ConfigurationError("STRAVA_TOKEN_KEYS holds no key")
+            raise ConfigurationError("STRAVA_TOKEN_KEYS holds no key: set it to id:base64")
         return cls(keys)
 
     @property
@@ -71,11 +75,11 @@ class Keyring:
         return next(iter(self.keys))
 
     def check_value(self, key_id: str) -> str:
-        """Tells whether two processes have the same key under an id; says nothing else of the key."""
+        """Return 16 hex digits that are equal for equal keys, and reveal nothing else of the key."""
         return hmac.digest(self.keys[key_id], b"key check", hashlib.sha256)[:CHECK_BYTES].hex()
 
-    def derived_key(self, purpose: str) -> bytes:
-        """A key for something other than tokens, 32 bytes: HKDF-SHA256 (RFC 5869) of the writing key."""
+    def derive_key(self, purpose: str) -> bytes:
+        """Return a key of 32 bytes for another purpose than tokens: HKDF-SHA256 (RFC 5869) of the encrypting key."""
         info = f"strava-pipeline|{VERSION}|{purpose}".encode()
         return HKDF(SHA256(), KEY_BYTES, salt=None, info=info).derive(self.keys[self.writing_key_id])
 
@@ -86,14 +90,14 @@ class Keyring:
         return Signer(derived, salt=purpose, key_derivation="hmac", digest_method=hashlib.sha256)
 
     def encrypt(self, secret: Secret, place: Place) -> str:
-        """An envelope that opens at ``place`` only."""
+        """Return an envelope of ``secret`` that can be decrypted only with this ``place``."""
         key_id = self.writing_key_id
         nonce = os.urandom(NONCE_BYTES)
         sealed = AESGCM(self.keys[key_id]).encrypt(nonce, secret.reveal().encode(), place.additional_data(key_id))
         return ".".join((VERSION, key_id, _encode(nonce), _encode(sealed)))
 
     def decrypt(self, envelope: str, place: Place) -> Secret:
-        """The text inside, or ``TokenUnreadable``; never the envelope itself, never half of it."""
+        """Return the secret of an envelope; ``TokenUnreadable`` if the keys, the place or the text do not fit."""
         where = f"the {place.column} of athlete {place.athlete_id}"
         parts = envelope.split(".")
         if len(parts) != len(("version", "key id", "nonce", "ciphertext")) or parts[0] != VERSION:
@@ -101,24 +105,25 @@ class Keyring:
         _, key_id, nonce_text, sealed_text = parts
         key = self.keys.get(key_id)
         if key is None:
-            raise TokenUnreadable(f"{where} was written with key {key_id}, which STRAVA_TOKEN_KEYS lacks")
+            raise TokenUnreadable(f"{where} was written with key {key_id}: add this key to STRAVA_TOKEN_KEYS")
         try:
             nonce, sealed = _decode(nonce_text, NONCE_BYTES), _decode(sealed_text)
             return Secret(AESGCM(key).decrypt(nonce, sealed, place.additional_data(key_id)).decode())
         except (InvalidTag, binascii.Error, ValueError):
             raise TokenUnreadable(
-                f"{where} does not open with key {key_id}: the key is another one, or the row was changed"
+                f"{where} cannot be decrypted with key {key_id}: the key or the row was changed;"
+                " set the former key, or connect the athlete again"
             ) from None
 
 
 def key_id_of(envelope: str) -> str:
-    """Which key an envelope was written with; '' if the text is none."""
+    """Return the id of the key that encrypted an envelope; '' if the text is not an envelope."""
     parts = envelope.split(".")
     return parts[1] if len(parts) > 1 else ""
 
 
 def generate_key() -> str:
-    """A fresh key in the form that ``STRAVA_TOKEN_KEYS`` takes, its id taken from random bytes."""
+    """Return a new random key with a random id, in the form of ``STRAVA_TOKEN_KEYS``."""
     return f"k{os.urandom(4).hex()}:{base64.urlsafe_b64encode(os.urandom(KEY_BYTES)).decode()}"
 
 
@@ -137,7 +142,7 @@ def _encode(data: bytes) -> str:
 
 
 def _decode(text: str, length: int | None = None) -> bytes:
-    """``binascii.Error`` if it is not base64, or not of this length."""
+    """Decode URL-safe base64; ``binascii.Error`` for any other text, or another ``length`` in bytes."""
     data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     if length is not None and len(data) != length:
         raise binascii.Error

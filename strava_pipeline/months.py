@@ -1,4 +1,4 @@
-"""Months and spans of time, in UTC: an athlete's history is counted and imported by months."""
+"""Months and spans of time in UTC. An athlete's history is imported month by month."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Day = TypeVar("Day", date, datetime)
 
 @dataclass(frozen=True)
 class Span:
-    """Activities of one athlete that start in ``[start, end)`` (UTC)."""
+    """The time ``[start, end)`` (UTC) of one athlete: all activities that start in it."""
 
     athlete_id: int
     start: datetime
@@ -23,13 +23,13 @@ class Span:
 
     @property
     def months(self) -> str:
-        """First and last month as people read them: ``2024-01``, or ``2024-01 to 2024-12``."""
+        """First and last month as text: ``2024-01``, or ``2024-01 to 2024-12``."""
         first, last = f"{self.start:%Y-%m}", f"{self.end - timedelta(microseconds=1):%Y-%m}"
         return first if first == last else f"{first} to {last}"
 
 
-def covering(spans: Iterable[Span]) -> Span:
-    """Return the shortest span that holds all the given ones, which are of one athlete."""
+def enclosing_span(spans: Iterable[Span]) -> Span:
+    """Return the shortest span that contains all ``spans``, which belong to one athlete; at least one is needed."""
     found = list(spans)
     return Span(found[0].athlete_id, min(span.start for span in found), max(span.end for span in found))
 
@@ -42,18 +42,18 @@ def month_span(athlete_id: int, month: datetime) -> Span:
 def parse_month(text: str) -> datetime:
     """Return the start of a month given as ``YYYY-MM``; ``ValueError`` for any other spelling."""
     if not _SPELLING.fullmatch(text):
-        raise ValueError(f"{text!r} is no month in the form YYYY-MM")
+        raise ValueError(f"{text!r} is not a month: give it as YYYY-MM")
     return datetime(int(text[:4]), int(text[5:]), 1, tzinfo=UTC)
 
 
 def add_months(month: Day, count: int) -> Day:
-    """Return the first day of the month ``count`` months after (before, if negative) the one of ``month``."""
+    """Return the first day of the month that is ``count`` months after ``month`` (before it, if negative)."""
     number = month.year * MONTHS_PER_YEAR + month.month - 1 + count
     return month.replace(year=number // MONTHS_PER_YEAR, month=number % MONTHS_PER_YEAR + 1, day=1)
 
 
 def months_between(first: Day, last: Day) -> Iterator[Day]:
-    """Yield the first day of each month from that of ``first`` to that of ``last``, both included."""
+    """Yield the first day of each month from the month of ``first`` to the month of ``last``, both included."""
     month = add_months(first, 0)
     while month <= last:
         yield month

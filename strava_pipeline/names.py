@@ -1,6 +1,7 @@
-"""Names that Dagster shows, and that several processes must spell alike: assets, jobs, partitions, tags.
+"""Names of assets, jobs, partitions and tags in Dagster.
 
-Names that one Dagster instance shares between code locations begin with a prefix; :class:`Names` makes them from it.
+They stand in one module without Dagster, because the bridge and the commands must spell them as the code location does.
+One Dagster instance shares some names between code locations: those begin with a prefix, and :class:`Names` makes them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ PRIORITIES: Final = {Lane.LIVE: "10", Lane.BACKFILL: "-10"}
 
 
 class Asset:
-    """Keys of our assets. No enum: Dagster's serializer takes plain text only."""
+    """Keys of our assets. They are plain text and no enum, since Dagster's serializer refuses enums."""
 
     ATHLETES: Final = "athletes"
     GEAR: Final = "gear"
@@ -39,15 +40,15 @@ class Asset:
     TRAINING_LOAD: Final = "training_load"
 
 
-# One request brings both: neither is materialized alone.
+# One request returns both, so neither is materialized alone.
 PROFILE_ASSETS: Final = (Asset.ATHLETES, Asset.GEAR)
-# By athlete and month, each built on the one before; a month's history is these.
+# The assets of an athlete's month, each built on the one before.
 HISTORY_ASSETS: Final = (Asset.ACTIVITIES, Asset.DETAILS, Asset.STREAMS, Asset.ANALYSES)
 ALL_ASSETS: Final = (*PROFILE_ASSETS, *HISTORY_ASSETS, Asset.LAKE, Asset.TRAINING_LOAD)
 
 
 class Job:
-    """Names of jobs that other processes launch."""
+    """Names of the jobs that other processes launch."""
 
     WEBHOOK_SYNC: Final = "webhook_sync"
     # Dagster's own: all assets of a code location, of which a run takes a selection.
@@ -56,45 +57,45 @@ class Job:
 
 @dataclass(frozen=True)
 class Names:
-    """Shared names, made from one prefix."""
+    """Names that code locations share, made from one prefix."""
 
     prefix: str = "strava"
 
     @property
     def partition_set(self) -> str:
-        """The dynamic partitions: one key per connected athlete."""
+        """Name of the dynamic partitions, which have one key per connected athlete."""
         return f"{self.prefix}_athletes"
 
     @property
     def pool(self) -> str:
-        """The pool in which Dagster counts the steps that send requests to Strava."""
+        """Name of the pool in which Dagster counts the steps that send requests to Strava."""
         return f"{self.prefix}_api"
 
     @property
     def athlete_tag(self) -> str:
-        """Whose run it is."""
+        """Name of the tag with the id of a run's athlete."""
         return self.tag("athlete")
 
     @property
     def lane_tag(self) -> str:
-        """In which lane of the quota a run's requests go."""
+        """Name of the tag with the lane of a run's requests."""
         return self.tag("lane")
 
     @property
     def process_tag(self) -> str:
-        """Which process executes a run that no launcher watches."""
+        """Name of the tag with the process that executes a run which no launcher watches."""
         return self.tag("process")
 
     def tag(self, name: str) -> str:
-        """A tag of ours."""
+        """Return the name of one of our tags."""
         return f"{self.prefix}/{name}"
 
     def lane_tags(self, lane: Lane) -> dict[str, str]:
-        """Lane and priority of a run."""
+        """Return the tags that give a run its lane and priority."""
         return {self.lane_tag: lane.value, PRIORITY_TAG: PRIORITIES[lane]}
 
     def backfill_tags(self, athlete_id: int) -> dict[str, str]:
-        """Tags of a run that imports an athlete's history."""
+        """Return the tags of a run that imports an athlete's history."""
         return {self.athlete_tag: str(athlete_id)} | self.lane_tags(Lane.BACKFILL)
 
 
@@ -102,22 +103,22 @@ NAMES: Final = Names()
 
 
 def month_key(month: date) -> str:
-    """Spell a month as a partition key of its dimension: ``2024-05-01``."""
+    """Return the partition key of a month in its dimension: ``2024-05-01``."""
     return f"{month:%Y-%m}-01"
 
 
 def partition_key(athlete_id: int, month: date) -> str:
-    """Spell the partition of an athlete's month: ``1001|2024-05-01``."""
+    """Return the partition key of an athlete's month: ``1001|2024-05-01``."""
     return f"{athlete_id}{_BETWEEN_DIMENSIONS}{month_key(month)}"
 
 
 def athlete_of_key(key: str) -> str:
-    """The athlete's part of a partition key, be it of an athlete or of an athlete's month."""
+    """Return the athlete's part of a partition key, which is an athlete's or an athlete's month's."""
     return key.partition(_BETWEEN_DIMENSIONS)[0]
 
 
 def range_tags(athlete_id: int, first: date, last: date) -> dict[str, str]:
-    """Tags of a run over an athlete's months, both included."""
+    """Return the tags of a run over an athlete's months from ``first`` to ``last``, both included."""
     return {
         RANGE_START_TAG: partition_key(athlete_id, first),
         RANGE_END_TAG: partition_key(athlete_id, last),

@@ -1,4 +1,4 @@
-"""A secret that does not print: in logs, tracebacks, debuggers and error reports it shows as asterisks."""
+"""Secrets in memory that show as asterisks in logs, tracebacks, debuggers and error reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MASK: Final = redaction.MASK
 
 
 class Secret:
-    """A token in memory. Only :meth:`reveal` gives the text, so every place that uses it can be found."""
+    """A token in memory. Only :meth:`reveal` returns its text, so that every use can be found by that name."""
 
     __slots__ = ("__weakref__", "_text")
 
@@ -20,7 +20,7 @@ class Secret:
         redaction.keep_out(text, self)
 
     def reveal(self) -> str:
-        """The text itself, for the one call that needs it."""
+        """Return the text of the secret. Call this only where the text is sent or stored."""
         return self._text
 
     def __repr__(self) -> str:
@@ -44,4 +44,4 @@ class Secret:
         return hash(self._text)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret is not pickled: it would be stored in plain text")
+        raise TypeError("a Secret cannot be pickled: its text would be stored unencrypted")

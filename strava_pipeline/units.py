@@ -1,4 +1,4 @@
-"""How figures are shown: metric or imperial, as the athlete has set it at Strava."""
+"""Metric and imperial units for figures that people read; each athlete's choice is a setting at Strava."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SWIM_LENGTHS = 100
 
 @dataclass(frozen=True)
 class Units:
-    """Metres per unit of distance, of height and of a swimmer's length, each with its name."""
+    """Metres per unit of distance, of height and of swimming distance, each with the unit's name."""
 
     distance_m: float
     distance_name: str
@@ -23,29 +23,29 @@ class Units:
     swim_name: str
 
     def distance(self, metres: float) -> str:
-        """Such as ``42.2 km``; what is shorter than a tenth is told in metres or feet."""
+        """Return a distance as text, such as ``42.2 km``; in metres or feet below a tenth of a kilometre or mile."""
         if metres < self.distance_m / 10:
             return self.height(metres)
         return f"{metres / self.distance_m:,.1f} {self.distance_name}"
 
     def height(self, metres: float) -> str:
-        """Such as ``1,234 m``."""
+        """Return a height as text, such as ``1,234 m``."""
         return f"{metres / self.height_m:,.0f} {self.height_name}"
 
     def speed(self, metres_per_second: float) -> str:
-        """Such as ``27.4 km/h``."""
+        """Return a speed as text, such as ``27.4 km/h``."""
         return f"{self.per_hour(metres_per_second):.1f} {self.speed_name}"
 
     def per_hour(self, metres_per_second: float) -> float:
-        """Kilometres or miles per hour."""
+        """Return a speed in kilometres or miles per hour."""
         return metres_per_second * HOUR_S / self.distance_m
 
     def pace(self, metres_per_second: float) -> str:
-        """Such as ``5:12 /km``; standing still has none."""
+        """Return a pace as text, such as ``5:12 /km``; ``- /km`` for a speed of 0."""
         return _pace(metres_per_second, self.distance_m, self.distance_name)
 
     def swim_pace(self, metres_per_second: float) -> str:
-        """Such as ``1:48 /100 m``."""
+        """Return a swimming pace as text, such as ``1:48 /100 m``."""
         return _pace(metres_per_second, self.swim_m * SWIM_LENGTHS, f"{SWIM_LENGTHS} {self.swim_name}")
 
 
@@ -54,12 +54,12 @@ IMPERIAL = Units(1_609.344, "mi", "mph", 0.3048, "ft", 0.9144, "yd")
 
 
 def units_of(measurement_preference: str | None) -> Units:
-    """The units of an athlete whose ``measurement_preference`` is this."""
+    """Return the units for an athlete's ``measurement_preference`` at Strava; metric unless it is ``feet``."""
     return IMPERIAL if measurement_preference == FEET else METRIC
 
 
 def duration(seconds: float) -> str:
-    """Such as ``1:02:03`` or ``4:05``."""
+    """Return a duration as text, such as ``1:02:03`` or ``4:05``."""
     whole = round(seconds)
     hours, minutes, rest = whole // HOUR_S, whole % HOUR_S // MINUTE_S, whole % MINUTE_S
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strava_pipeline.months import Span, add_months, covering, month_span, months_between, parse_month
+from strava_pipeline.months import Span, add_months, enclosing_span, month_span, months_between, parse_month
 from strava_pipeline.names import athlete_of_key, month_key, partition_key
 
 DAYS = st.dates(date(1990, 1, 1), date(2090, 1, 1))
@@ -44,14 +44,14 @@ def test_a_month_is_read_as_it_is_spelled(day: date) -> None:
     "text", ["", "2024", "2024-1", "2024-13", "2024-00", "24-01", "2024-01-01", "2024/01", "0000-01"]
 )
 def test_any_other_spelling_is_no_month(text: str) -> None:
-    with pytest.raises(ValueError, match="is no month"):
+    with pytest.raises(ValueError, match="is not a month"):
         parse_month(text)
 
 
 def test_a_span_of_several_months_tells_the_first_and_the_last() -> None:
     spans = [month_span(7, datetime(2024, month, 1, tzinfo=UTC)) for month in (12, 1, 5)]
-    assert covering(spans) == Span(7, datetime(2024, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
-    assert covering(spans).months == "2024-01 to 2024-12"
+    assert enclosing_span(spans) == Span(7, datetime(2024, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
+    assert enclosing_span(spans).months == "2024-01 to 2024-12"
     assert Span(7, spans[0].start, spans[0].start + timedelta(hours=1)).months == "2024-12"
 
 

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response
 from strava_pipeline.errors import (
     AppInactive,
     ConfigurationError,
-    HasLeft,
+    InviteAlreadyUsed,
     RejectedRequest,
     RetriableStravaError,
     StravaPipelineError,
@@ -237,7 +237,7 @@ def _connect(code: str, scopes: tuple[str, ...], began: Began) -> bool:
         except StravaPipelineError as error:
             # Raised later: within, the attempt would not be counted.
             failure = error
-    if isinstance(failure, AnotherAthlete | HasLeft):
+    if isinstance(failure, AnotherAthlete | InviteAlreadyUsed):
         log.warning("%s", failure)
         return False
     if failure is not None:

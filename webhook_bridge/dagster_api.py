@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 
 import requests
 
-from strava_pipeline.athlete_runs import GONE, is_of_athlete_alone, tags_of_runs
+from strava_pipeline.athlete_runs import HIDING_DESCRIPTION, is_only_of_athlete, run_tag_filters
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.names import ALL_ASSETS, NAMES, Job
 from strava_pipeline.secret import Secret
@@ -195,7 +195,7 @@ def delete_runs(dagster: DagsterServer, athlete_id: int) -> int:
     Those are the ones still at work, and whatever is beyond a hundred. ``DagsterUnavailable``.
     """
     found: dict[str, str] = {}
-    for tags in tags_of_runs(athlete_id):
+    for tags in run_tag_filters(athlete_id):
         found |= _ask(
             dagster,
             _RUNS,
@@ -213,7 +213,11 @@ def delete_runs(dagster: DagsterServer, athlete_id: int) -> int:
 def cover_last_materializations(dagster: DagsterServer) -> None:
     """Have each asset's last materialization say nothing of anybody. ``DagsterUnavailable``."""
     for asset in ALL_ASSETS:
-        params = {"eventType": "ASSET_MATERIALIZATION", "assetKey": {"path": [asset]}, "description": GONE}
+        params = {
+            "eventType": "ASSET_MATERIALIZATION",
+            "assetKey": {"path": [asset]},
+            "description": HIDING_DESCRIPTION,
+        }
         _ask(dagster, _COVER, params, {"ReportRunlessAssetEventsSuccess"}, lambda _: None)
 
 
@@ -229,7 +233,7 @@ def _launch(
 
 
 def _is_alone(run: Any, athlete_id: int) -> bool:
-    return is_of_athlete_alone({tag["key"]: tag["value"] for tag in run["tags"]}, athlete_id)
+    return is_only_of_athlete({tag["key"]: tag["value"] for tag in run["tags"]}, athlete_id)
 
 
 def athletes_being_backfilled(dagster: DagsterServer) -> set[int]:

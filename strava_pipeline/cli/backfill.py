@@ -63,7 +63,7 @@ def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
         with open_warehouse(settings) as engine:
             # What would fail in each run fails here, before the first one.
             open_tokens(settings, engine).access_token(athlete_id)
-            span = covering([month_span(athlete_id, start), month_span(athlete_id, end)])
+            span = enclosing_span([month_span(athlete_id, start), month_span(athlete_id, end)])
             with open_instance(settings) as instance:
                 register_athlete(instance, athlete_id)
                 with shown(lambda: look(engine, settings, span, tuple(chosen)), Console(stderr=True)):

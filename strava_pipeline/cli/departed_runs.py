@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from strava_pipeline.athlete_runs import GONE, is_of_athlete_alone, tags_of_runs
+from strava_pipeline.athlete_runs import HIDING_DESCRIPTION, is_only_of_athlete, run_tag_filters
 from strava_pipeline.names import ALL_ASSETS
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ def delete_runs(instance: DagsterInstance, athlete_id: int) -> int:
 
     found = {
         run.run_id: run
-        for tags in tags_of_runs(athlete_id)
+        for tags in run_tag_filters(athlete_id)
         for run in instance.get_runs(dg.RunsFilter(tags=tags))
-        if is_of_athlete_alone(run.tags, athlete_id)
+        if is_only_of_athlete(run.tags, athlete_id)
     }
     ended = [run_id for run_id, run in found.items() if run.is_finished]
     for run_id in ended:
@@ -27,5 +27,5 @@ def delete_runs(instance: DagsterInstance, athlete_id: int) -> int:
         instance.event_log_storage.delete_events(run_id)
         instance.delete_run(run_id)
     for asset in ALL_ASSETS:
-        instance.report_runless_asset_event(dg.AssetMaterialization(asset, description=GONE))
+        instance.report_runless_asset_event(dg.AssetMaterialization(asset, description=HIDING_DESCRIPTION))
     return len(found) - len(ended)

@@ -10,7 +10,7 @@ import dagster as dg
 
 from strava_pipeline.defs.markdown import listing
 from strava_pipeline.errors import DatabaseAway, QuotaExhausted, RetriableStravaError, StravaPipelineError
-from strava_pipeline.months import Span, covering
+from strava_pipeline.months import Span, enclosing_span
 from strava_pipeline.names import NAMES
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.backfill import SpanResult
@@ -42,7 +42,7 @@ class Place:
     def at_spans(self, *spans: Span) -> None:
         """Months of one athlete, in any order."""
         self.athlete_id = spans[0].athlete_id
-        self.months = covering(spans).months
+        self.months = enclosing_span(spans).months
 
     def at_athlete(self, athlete_id: int) -> None:
         """An athlete as a whole."""

@@ -115,7 +115,7 @@ def mailbox_hash(keyring: Keyring, email: str) -> str:
     """The same for all spellings of an address that most mail servers deliver to one mailbox; tells nothing of it."""
     local, _, domain = email.casefold().rpartition("@")
     mailbox = f"{local.partition('+')[0].replace('.', '')}@{domain}"
-    return hmac.digest(keyring.derived_key("mailbox"), mailbox.encode(), hashlib.sha256).hex()
+    return hmac.digest(keyring.derive_key("mailbox"), mailbox.encode(), hashlib.sha256).hex()
 
 
 def _signed(keyring: Keyring, purpose: str, said: tuple[str, ...], *unsaid: str) -> str:

@@ -57,4 +57,4 @@ def dagster_key(settings: Settings) -> Secret:
 
 
 def _key(settings: Settings, purpose: str) -> bytes:
-    return Keyring.parse(settings.required("token_keys")).derived_key(purpose)
+    return Keyring.parse(settings.required("token_keys")).derive_key(purpose)

@@ -359,8 +359,8 @@ def test_a_short_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_keys_for_cookies_differ_from_the_tokens_key_and_from_each_other(keyring: Keyring) -> None:
-    derived = {keyring.derived_key(purpose) for purpose in ("session", "csrf", "operator", "invite", "dagster")}
+    derived = {keyring.derive_key(purpose) for purpose in ("session", "csrf", "operator", "invite", "dagster")}
     assert len(derived) == 5
     assert derived.isdisjoint(keyring.keys.values())
     assert {len(key) for key in derived} == {32}
-    assert keyring.derived_key("session") == keyring.derived_key("session")
+    assert keyring.derive_key("session") == keyring.derive_key("session")

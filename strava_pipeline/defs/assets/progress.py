@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from strava_pipeline.defs.steps import lane_of
 from strava_pipeline.errors import DatabaseAway
-from strava_pipeline.months import Span, covering
+from strava_pipeline.months import Span, enclosing_span
 from strava_pipeline.names import NAMES, Asset
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import load_settings
@@ -127,7 +127,7 @@ def quota_left(engine: Engine, ceilings: Ceilings, athlete_id: int, lane: Lane) 
 @contextmanager
 def told(context: dg.AssetExecutionContext, sync: Sync, spans: Sequence[Span]) -> Iterator[Teller]:
     """While one athlete's spans are worked on, whoever looks is told how far that is."""
-    whole = covering(spans)
+    whole = enclosing_span(spans)
     teller = Teller(context, sync, whole, Ceilings.from_settings(load_settings()))
     sync.watch.tell = teller.hear
     try:

@@ -122,8 +122,8 @@ class PostgresTokenStore:
         """Store the tokens of a code exchange; returns the athlete's id. Events that waited for this go on.
 
         ``email`` gets a mail that asks whether it takes others; without one a stored one stays. ``dagster_task``: what
-        Dagster has yet to be told. ``link``: the invitation it comes by, if it does; ``HasLeft`` if the athlete had
-        come by the same one, and was disconnected since.
+        Dagster has yet to be told. ``link``: the invitation it comes by, if it does; ``InviteAlreadyUsed`` if the
+        athlete had come by the same one, and was disconnected since.
         """
         athlete_id: int = (grant.athlete or {})["id"]
         with patient_transaction(self.engine) as connection:
