@@ -15,10 +15,10 @@ import gpxpy.gpx
 from benchmarks.figure import show
 from benchmarks.ride import made_up_ride
 from strava_pipeline.analysis.athlete import Athlete
-from strava_pipeline.analysis.elevation import gain_and_loss, profile_of
+from strava_pipeline.analysis.elevation import elevation_profile, gain_and_loss
 from strava_pipeline.analysis.figures import analyse
 from strava_pipeline.analysis.motion import moving_time_s
-from strava_pipeline.analysis.timeline import timeline_of
+from strava_pipeline.analysis.timeline import build_timeline
 from strava_pipeline.analysis.track import Track
 
 HOUR, SIX_HOURS = 3_600, 21_600
@@ -49,11 +49,11 @@ def _by_gpxpy(segment: gpxpy.gpx.GPXTrackSegment) -> None:
 
 
 def _by_us(track: Track) -> None:
-    timeline = timeline_of(
+    timeline = build_timeline(
         Track(time=track.time, latitude=track.latitude, longitude=track.longitude, altitude=track.altitude)
     )
     moving_time_s(timeline)
-    gain_and_loss(timeline, profile_of(timeline))
+    gain_and_loss(timeline, elevation_profile(timeline))
 
 
 def _show_agreement(segment: gpxpy.gpx.GPXTrackSegment, track: Track) -> None:

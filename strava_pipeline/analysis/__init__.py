@@ -1,1 +1,1 @@
-"""Figures of a ride or run from its samples: pure numpy, no I/O, no Dagster, no SQL."""
+"""Analysis of one activity from its samples, in pure numpy: no I/O, no Dagster, no SQL."""

@@ -1,4 +1,4 @@
-"""Means over time: each sample counts for as long as it stands."""
+"""Means over time, in which each sample is weighted by its duration. NaN means that a sample is missing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import numpy as np
 from strava_pipeline.analysis.track import Indices, Samples
 
 
-def mean_over(samples: Samples | None, weights: Samples) -> float | None:
-    """Mean of the known samples, weighted; all count alike when no weight is above 0."""
+def weighted_mean(samples: Samples | None, weights: Samples) -> float | None:
+    """Return the weighted mean of the known samples; the plain mean if no weight is above 0.
+
+    Returns ``None`` if no sample is known.
+    """
     if samples is None:
         return None
     known = np.isfinite(samples)
@@ -20,36 +23,42 @@ def mean_over(samples: Samples | None, weights: Samples) -> float | None:
         samples, weights = samples[known], weights[known]
     total = float(weights.sum())
     if total > 0:
-        # A product by BLAS would wake its threads, which takes longer than the sum.
+        # A dot product would start the threads of BLAS, which takes longer than this sum.
         return float((samples * weights).sum() / total)
     return float(samples.mean()) if len(samples) else None
 
 
-def sums_of(series: Mapping[str, Samples], weights: Samples) -> dict[str, tuple[Samples, Samples]]:
-    """Weights of the known samples, and samples times weights, added up before each sample: shapes (n + 1,)."""
+def cumulative_sums(series: Mapping[str, Samples], weights: Samples) -> dict[str, tuple[Samples, Samples]]:
+    """Return for each series the cumulative sums of its weights and of weight times sample, of shape (n + 1,) each.
+
+    Missing samples add nothing to either sum.
+    """
     found = {}
     all_weights = None
     for name, samples in series.items():
         known = np.isfinite(samples)
         if known.all():
             if all_weights is None:
-                all_weights = running_sum(weights)
-            found[name] = all_weights, running_sum(samples * weights)
+                all_weights = cumulative_sum(weights)
+            found[name] = all_weights, cumulative_sum(samples * weights)
         else:
-            held = np.where(known, weights, 0.0)
-            found[name] = running_sum(held), running_sum(np.where(known, samples, 0.0) * held)
+            known_weights = np.where(known, weights, 0.0)
+            found[name] = cumulative_sum(known_weights), cumulative_sum(np.where(known, samples, 0.0) * known_weights)
     return found
 
 
-def running_sum(values: Samples) -> Samples:
-    """What is added up before each value, and after the last one: shape (n,) in, (n + 1,) out."""
+def cumulative_sum(values: Samples) -> Samples:
+    """Return the cumulative sum, which starts with 0: shape (n,) in, (n + 1,) out."""
     totals = np.zeros(len(values) + 1)
     np.cumsum(values, out=totals[1:])
     return totals
 
 
 def means_between(sums: tuple[Samples, Samples] | None, begins: Indices, ends: Indices) -> list[float | None]:
-    """Weighted means from ``begins`` up to ``ends`` (indices, shape (k,)); ``None`` where nothing is known."""
+    """Return the weighted mean of each range ``[begin, end)`` of indices, shapes (k,); ``None`` where all is missing.
+
+    ``sums``: one element of :func:`cumulative_sums`.
+    """
     if sums is None:
         return [None] * len(begins)
     widths = sums[0][ends] - sums[0][begins]
@@ -58,7 +67,7 @@ def means_between(sums: tuple[Samples, Samples] | None, begins: Indices, ends: I
 
 
 def ratios(dividends: Samples, divisors: Samples) -> list[float | None]:
-    """Quotients where both are known and the divisor is above 0, shape (k,)."""
+    """Return the quotients, shape (k,); ``None`` where a number is missing or the divisor is not above 0."""
     return [
         above / below if below > 0 and above == above else None  # noqa: PLR0124  NaN is not itself
         for above, below in zip(dividends.tolist(), divisors.tolist(), strict=True)
@@ -66,7 +75,7 @@ def ratios(dividends: Samples, divisors: Samples) -> list[float | None]:
 
 
 def highest(samples: Samples | None) -> float | None:
-    """The highest known sample."""
+    """Return the highest known sample, or ``None``."""
     if samples is None:
         return None
     found = np.fmax.reduce(samples, initial=-np.inf)
@@ -74,13 +83,13 @@ def highest(samples: Samples | None) -> float | None:
 
 
 def lowest(samples: Samples | None) -> float | None:
-    """The lowest known sample."""
+    """Return the lowest known sample, or ``None``."""
     if samples is None:
         return None
     found = np.fmin.reduce(samples, initial=np.inf)
     return float(found) if np.isfinite(found) else None
 
 
-def number(value: float) -> float | None:
-    """A float that may be NaN or infinite, as a number or ``None``."""
+def finite_or_none(value: float) -> float | None:
+    """Return ``value`` if it is finite, else ``None``."""
     return float(value) if np.isfinite(value) else None

@@ -1,6 +1,6 @@
-"""Faults of a recording: found, kept out of the figures, and told.
+"""Cleaning of a recording: faulty samples are replaced by NaN, and each fault is listed.
 
-A value nobody can have, a position the athlete cannot have jumped to, a sensor that repeats itself.
+Faults are implausible values, jumps of the position, and sensors stuck at one value.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from strava_pipeline.analysis.geo import haversine_m, picked, places_known
+from strava_pipeline.analysis.geo import haversine_m, known_positions, select
 from strava_pipeline.analysis.track import Flags, Indices, Samples, Track
 
-# What no athlete and no place on Earth goes beyond; a year is longer than any activity.
+# No athlete and no place on Earth has values outside these ranges; no activity is longer than a year.
 PLAUSIBLE = {
     "time": (-1.0, 3.2e7),
     "distance": (0.0, 1e7),
@@ -28,22 +28,23 @@ PLAUSIBLE = {
     "grade": (-100.0, 100.0),
 }
 FASTEST_MPS = 55.0
-# A position this near may be told twice in one second.
+# A device may report two positions this near to each other within one second.
 SAME_PLACE_M = 50.0
-# Somebody who was carried off comes back within this time, or really is there.
+# A wrong position returns to the track within this time; if it stays away longer, the athlete was there.
 AWAY_S = 300.0
-# A living heart, leg or meter varies within this time; 0 (coasting) may last.
+# A working sensor changes its value within this time; only 0 (coasting) may last longer.
 STUCK_S = 300.0
-# So many looks at a sensor fall into this time.
-LOOKS = 4
+# How many samples in each STUCK_S are compared before all of them are.
+STUCK_CHECKS = 4
 STUCK_SENSORS = ("heart_rate", "power", "cadence")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Samples kept out: ``kind`` is implausible, jump, stuck or gap, ``series`` the stream concerned.
+    """A fault of a recording: ``kind`` is implausible, jump, stuck or gap; ``series`` is the faulty stream.
 
-    ``start_s`` and ``end_s`` are seconds since the first sample (0 where the recording has no times).
+    ``start_s`` and ``end_s`` are seconds since the first sample (0 where the recording has no times); ``samples`` is
+    the number of samples that were removed.
     """
 
     kind: str
@@ -55,9 +56,9 @@ class Fault:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A track without what cannot be true, its ``seconds`` since the start, and what was found.
+    """A cleaned track, its ``seconds`` since the start, shape (n,), and the faults that were found.
 
-    ``legs_m``: metres from each sample to the next, shape (n - 1,), 0 where a jump or nothing leads there.
+    ``legs_m``: metres from each sample to the next, shape (n - 1,); 0 where a position is missing or jumps.
     """
 
     track: Track
@@ -66,8 +67,11 @@ class Cleaned:
     faults: list[Fault]
 
 
-def seconds_of(time: Samples | None) -> Samples | None:
-    """Seconds since the first sample, shape (n,); a clock that goes back stands still, missing times lie evenly."""
+def elapsed_seconds(time: Samples | None) -> Samples | None:
+    """Return the seconds since the first sample, shape (n,), or ``None`` if no time is known.
+
+    A step back in time counts as no step; missing times are interpolated.
+    """
     if time is None:
         return None
     known = np.isfinite(time)
@@ -85,40 +89,40 @@ def seconds_of(time: Samples | None) -> Samples | None:
 
 
 def clean(track: Track) -> Cleaned:
-    """Put NaN for each sample that cannot be true; all series get as long as the longest."""
+    """Return the track with NaN for each faulty sample; shorter series are padded with NaN to the longest one."""
     count = track.point_count
     series: dict[str, Samples] = {}
     faults: list[Fault] = []
     for name, samples in vars(track).items():
         if samples is not None:
-            series[name], found = _plausible(name, _filled_up(samples, count))
+            series[name], found = _remove_implausible(name, _padded(samples, count))
             faults += found
-    seconds = seconds_of(series.get("time"))
+    seconds = elapsed_seconds(series.get("time"))
     sensors = [name for name in STUCK_SENSORS if name in series]
     if seconds is not None and sensors:
-        looks = np.searchsorted(seconds, np.arange(0.0, seconds[-1], STUCK_S / LOOKS))
+        looks = np.searchsorted(seconds, np.arange(0.0, seconds[-1], STUCK_S / STUCK_CHECKS))
         for name in sensors:
             if _may_be_stuck(series[name][looks]):
-                series[name], found = _without_stuck(name, series[name], seconds)
+                series[name], found = _remove_stuck(name, series[name], seconds)
                 faults += found
     legs = None
     if "latitude" in series and "longitude" in series:
-        legs, bad, found = _legs(series["latitude"], series["longitude"], seconds)
+        legs, bad, found = _leg_lengths(series["latitude"], series["longitude"], seconds)
         faults += found
         if bad is not None:
             series |= {name: np.where(bad, np.nan, series[name]) for name in ("latitude", "longitude")}
     return Cleaned(replace(track, **series), seconds, legs, faults)
 
 
-def _filled_up(samples: Samples, count: int) -> Samples:
+def _padded(samples: Samples, count: int) -> Samples:
     if len(samples) == count:
         return samples
     return np.concatenate((samples, np.full(count - len(samples), np.nan)))
 
 
-def _plausible(name: str, samples: Samples) -> tuple[Samples, list[Fault]]:
+def _remove_implausible(name: str, samples: Samples) -> tuple[Samples, list[Fault]]:
     low, high = PLAUSIBLE[name]
-    # Comparisons with NaN are false: a clean series without gaps takes two reductions and is done.
+    # Comparisons with NaN are false: a series with missing samples goes the longer way below.
     if len(samples) and samples.min() >= low and samples.max() <= high:
         return samples, []
     bad = ((samples < low) | (samples > high)) & ~np.isnan(samples)
@@ -129,13 +133,13 @@ def _plausible(name: str, samples: Samples) -> tuple[Samples, list[Fault]]:
 
 
 def _may_be_stuck(looks: Samples) -> bool:
-    """Whether one value, other than 0, is met at each look within :data:`STUCK_S`: few sensors that live are."""
+    """Whether ``STUCK_CHECKS`` samples in a row are equal and above 0, which is rare for a working sensor."""
     same = (looks[1:] == looks[:-1]) & (looks[1:] > 0)
     return bool((same[2:] & same[1:-1] & same[:-2]).any())
 
 
-def _without_stuck(name: str, samples: Samples, seconds: Samples) -> tuple[Samples, list[Fault]]:
-    """NaN wherever one value, other than 0, repeats for too long."""
+def _remove_stuck(name: str, samples: Samples, seconds: Samples) -> tuple[Samples, list[Fault]]:
+    """Replace by NaN each run of one value above 0 that lasts :data:`STUCK_S` or longer."""
     ends = np.append((samples[1:] != samples[:-1]).nonzero()[0], len(samples) - 1)
     begins = np.append(0, ends[:-1] + 1)
     stuck = (seconds[ends] - seconds[begins] >= STUCK_S) & (samples[ends] > 0)
@@ -149,32 +153,32 @@ def _without_stuck(name: str, samples: Samples, seconds: Samples) -> tuple[Sampl
     return cleaned, faults
 
 
-def _legs(
+def _leg_lengths(
     latitude: Samples, longitude: Samples, seconds: Samples | None
 ) -> tuple[Samples | None, Flags | None, list[Fault]]:
-    """Metres from each sample to the next, which positions are out of the way, and the jumps found."""
-    known = places_known(latitude, longitude)
+    """Return the metres from each sample to the next, which positions are wrong, and the jumps as faults."""
+    known = known_positions(latitude, longitude)
     if not len(known):
         return None, None, []
-    where = (picked(latitude, known), picked(longitude, known))
+    where = (select(latitude, known), select(longitude, known))
     lengths = haversine_m(*where)
     if seconds is None:
-        return _spread(lengths, known, len(latitude)), None, []
-    when = picked(seconds, known)
-    fast = fast_steps(lengths, when)
+        return _legs_of_all(lengths, known, len(latitude)), None, []
+    when = select(seconds, known)
+    fast = impossible_steps(lengths, when)
     if not len(fast):
-        return _spread(lengths, known, len(latitude)), None, []
-    bad, faults = _jumps(where, when, fast)
+        return _legs_of_all(lengths, known, len(latitude)), None, []
+    bad, faults = _find_jumps(where, when, fast)
     kept = known[~bad]
     lengths = haversine_m(latitude[kept], longitude[kept])
-    lengths[fast_steps(lengths, seconds[kept])] = 0.0
+    lengths[impossible_steps(lengths, seconds[kept])] = 0.0
     flags = np.zeros(len(latitude), dtype=np.bool_)
     flags[known[bad]] = True
-    return _spread(lengths, kept, len(latitude)), flags, faults
+    return _legs_of_all(lengths, kept, len(latitude)), flags, faults
 
 
-def _spread(lengths: Samples, known: Indices, count: int) -> Samples:
-    """Lengths between known positions as legs that end at them."""
+def _legs_of_all(lengths: Samples, known: Indices, count: int) -> Samples:
+    """Return legs of all ``count`` samples from the lengths between the known ones; each leg ends at a known one."""
     if len(known) == count:
         return lengths
     legs = np.zeros(count - 1)
@@ -182,12 +186,12 @@ def _spread(lengths: Samples, known: Indices, count: int) -> Samples:
     return legs
 
 
-def _jumps(where: tuple[Samples, Samples], when: Samples, fast: Indices) -> tuple[Flags, list[Fault]]:
-    """Which positions were reached, and left again, faster than anybody can be; ``fast``: the steps that are."""
-    # Out by one step and back by the next fast one: is the straight way between the two ends possible?
+def _find_jumps(where: tuple[Samples, Samples], when: Samples, fast: Indices) -> tuple[Flags, list[Fault]]:
+    """Return which positions are wrong, and the jumps as faults; ``fast``: indices of the impossible steps."""
+    # A jump leads away by one fast step and back by the next: can the distance between both ends have been covered?
     out, back = fast[:-1], fast[1:] + 1
     pairs = (np.stack((part[out], part[back])) for part in where)
-    possible = ~_too_fast(_between(*pairs), when[back] - when[out]) & (when[back] - when[out] <= AWAY_S)
+    possible = ~_too_fast(_pair_distances(*pairs), when[back] - when[out]) & (when[back] - when[out] <= AWAY_S)
     bad = np.zeros(len(when), dtype=np.bool_)
     faults = []
     place = 0
@@ -202,20 +206,23 @@ def _jumps(where: tuple[Samples, Samples], when: Samples, fast: Indices) -> tupl
     return bad, faults
 
 
-def fast_steps(lengths: Samples, seconds: Samples) -> Indices:
-    """Indices of the steps of ``lengths`` metres that cannot have been done in their time."""
+def impossible_steps(lengths: Samples, seconds: Samples) -> Indices:
+    """Return the indices of steps whose ``lengths``, m, cannot have been covered in their time.
+
+    Shapes: ``lengths`` (n - 1,), ``seconds`` (n,).
+    """
     if not len(lengths) or lengths.max() <= SAME_PLACE_M:
         return np.empty(0, dtype=np.intp)
     return _too_fast(lengths, np.diff(seconds)).nonzero()[0]
 
 
 def _too_fast(lengths: Samples, steps: Samples) -> Flags:
-    """Whether ways of ``lengths`` metres cannot have been done in ``steps`` seconds."""
+    """Whether ``lengths``, m, cannot have been covered in ``steps`` seconds."""
     result: Flags = (lengths > FASTEST_MPS * steps) & (lengths > SAME_PLACE_M)
     return result
 
 
-def _between(latitudes: Samples, longitudes: Samples) -> Samples:
-    """Metres from the first to the second of each pair: shapes (2, n) in, (n,) out."""
+def _pair_distances(latitudes: Samples, longitudes: Samples) -> Samples:
+    """Return the metres from the first to the second position of each pair: shapes (2, n) in, (n,) out."""
     flat = haversine_m(latitudes.T.ravel(), longitudes.T.ravel())
     return flat[::2]

@@ -1,5 +1,6 @@
-"""Climbs and descents: where the way leaves a line of two percent for good.
+"""Climbs and descents of an activity.
 
+A climb is a stretch on which the profile rises above a line of 2 % grade; a descent is its mirror image.
 Categories after Strava, https://support.strava.com/hc/en-us/articles/216917057-Climb-Categorization: length in
 metres times average grade in percent; at least 300 m long and 3 % steep.
 VAM (metres climbed per hour) after M. Ferrari, https://www.53x12.com.
@@ -16,12 +17,12 @@ from strava_pipeline.analysis.elevation import Profile, turning_points
 from strava_pipeline.analysis.timeline import Timeline
 from strava_pipeline.analysis.track import Indices
 
-# Flatter than this for longer than BREAK_M / LINE_GRADE metres ends a climb; so does a dip about BREAK_M deep.
+# A climb ends where it is flatter than LINE_GRADE for more than BREAK_M / LINE_GRADE metres, or dips by BREAK_M.
 LINE_GRADE = 0.02
 BREAK_M = 10.0
 SHORTEST_M = 300.0
 LEAST_GRADE = 0.03
-# Fifteen metres up: less is a ramp.
+# This is a gain of 15 m.
 LEAST_SCORE = 1_500.0
 STEEPEST_OVER_M = 100.0
 CATEGORIES = (("HC", 80_000.0), ("1", 64_000.0), ("2", 32_000.0), ("3", 16_000.0), ("4", 8_000.0))
@@ -29,9 +30,9 @@ CATEGORIES = (("HC", 80_000.0), ("1", 64_000.0), ("2", 32_000.0), ("3", 16_000.0
 
 @dataclass(frozen=True)
 class Slope:
-    """A climb, or a descent (then ``change_m`` and grades are negative). Units are in the names.
+    """A climb, or a descent (with negative ``change_m`` and grades). Units are in the names.
 
-    ``category`` HC, 1, 2, 3, 4 or ``None``; ``vam_m_per_h`` metres climbed per hour; indices are those of the samples.
+    ``category``: HC, 1, 2, 3, 4 or ``None``; ``vam_m_per_h``: metres climbed per hour; indices are of samples.
     """
 
     start_m: float
@@ -52,17 +53,17 @@ class Slope:
 
 
 def climbs(timeline: Timeline, profile: Profile | None) -> tuple[Slope, ...]:
-    """Climbs in order of the way."""
+    """Return the climbs in the order in which they were ridden; none without a profile."""
     return _slopes(timeline, profile, 1.0)
 
 
 def descents(timeline: Timeline, profile: Profile | None) -> tuple[Slope, ...]:
-    """Descents in order of the way, by the same rules upside down."""
+    """Return the descents in the order in which they were ridden; none without a profile."""
     return _slopes(timeline, profile, -1.0)
 
 
-def category_of(length_m: float, gain_m: float) -> str | None:
-    """The category of a climb that is long and steep enough."""
+def climb_category(length_m: float, gain_m: float) -> str | None:
+    """Return the category of a climb, or ``None`` if the climb is too short, too flat or too small."""
     score = 100 * gain_m
     if length_m < SHORTEST_M or gain_m < LEAST_GRADE * length_m:
         return None
@@ -83,11 +84,13 @@ def _slopes(timeline: Timeline, profile: Profile | None, sign: float) -> tuple[S
     kept = (lengths >= SHORTEST_M) & (gains >= LEAST_GRADE * lengths) & (100 * gains >= LEAST_SCORE)
     if not kept.any():
         return ()
-    return _described(timeline, profile, begins[kept], ends[kept], sign)
+    return _slope_figures(timeline, profile, begins[kept], ends[kept], sign)
 
 
-def _described(timeline: Timeline, profile: Profile, begins: Indices, ends: Indices, sign: float) -> tuple[Slope, ...]:
-    along = timeline.way if timeline.way is not None else np.empty(0)
+def _slope_figures(
+    timeline: Timeline, profile: Profile, begins: Indices, ends: Indices, sign: float
+) -> tuple[Slope, ...]:
+    along = timeline.distance_m if timeline.distance_m is not None else np.empty(0)
     start_m, end_m = profile.along_m[begins], profile.along_m[ends]
     first = np.searchsorted(along, start_m)
     last = np.minimum(np.searchsorted(along, end_m), len(along) - 1)
@@ -112,8 +115,8 @@ def _described(timeline: Timeline, profile: Profile, begins: Indices, ends: Indi
                 length_m=length,
                 change_m=change,
                 average_grade_percent=100 * change / length,
-                max_grade_percent=100 * sign * _steepest(profile, begin, end, sign),
-                category=category_of(length, change),
+                max_grade_percent=100 * sign * _max_grade(profile, begin, end, sign),
+                category=climb_category(length, change),
                 vam_m_per_h=3600 * change / took if took else None,
                 average_speed_mps=length / took if took else None,
                 average_power_w=power[place],
@@ -123,8 +126,8 @@ def _described(timeline: Timeline, profile: Profile, begins: Indices, ends: Indi
     return tuple(found)
 
 
-def _steepest(profile: Profile, begin: int, end: int, sign: float) -> float:
-    """The steepest hundred metres, as a fraction."""
+def _max_grade(profile: Profile, begin: int, end: int, sign: float) -> float:
+    """Return the grade of the steepest hundred metres, as a fraction."""
     reach = min(max(1, round(STEEPEST_OVER_M / profile.step_m)), end - begin)
     heights = sign * profile.altitude_m[begin : end + 1]
     return float((heights[reach:] - heights[:-reach]).max() / (reach * profile.step_m))

@@ -1,6 +1,6 @@
-"""Best efforts: over distances, and over durations for power, heart rate and speed (the power curve).
+"""Best efforts over standard distances, and over standard durations for power, heart rate and speed.
 
-A mean-maximal curve after Allen and Coggan, "Training and Racing with a Power Meter", 3rd ed. (2019), ch. 5.
+The second is a mean-maximal curve after Allen and Coggan, "Training and Racing with a Power Meter", 3rd ed. (2019), ch. 5.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from strava_pipeline.analysis.averages import running_sum
+from strava_pipeline.analysis.averages import cumulative_sum
 from strava_pipeline.analysis.timeline import Timeline
 from strava_pipeline.analysis.track import Indices, Samples
 
@@ -27,7 +27,7 @@ _MOST_STEPS = 40_000
 
 @dataclass(frozen=True)
 class DistanceEffort:
-    """The fastest stretch of ``distance_m``: its time, halts included, and where it began."""
+    """The fastest stretch of ``distance_m``: its time with halts, and when and where it began."""
 
     distance_m: float
     elapsed_time_s: float
@@ -37,7 +37,7 @@ class DistanceEffort:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """The best means over ``duration_s`` seconds and when each began; ``None`` where a sensor was missing."""
+    """The best means over ``duration_s`` seconds, and when each began; ``None`` where a sensor was missing."""
 
     duration_s: int
     power_w: float | None
@@ -49,8 +49,8 @@ class CurvePoint:
 
 
 def distance_efforts(timeline: Timeline) -> tuple[DistanceEffort, ...]:
-    """The fastest stretch of each standard distance the activity is long enough for."""
-    along = timeline.way
+    """Return the fastest stretch of each standard distance; longer distances than the activity's are left out."""
+    along = timeline.distance_m
     if along is None or timeline.seconds is None:
         return ()
     total = float(along[-1])
@@ -58,7 +58,7 @@ def distance_efforts(timeline: Timeline) -> tuple[DistanceEffort, ...]:
         return ()
     step = max(_STEP_M, total / _MOST_STEPS)
     grid = np.arange(0.0, total + step, step)
-    # When each place was first reached, and when it was left: halts at either end of a stretch do not count.
+    # When each place was first reached and last left, so that halts at either end of a stretch do not count.
     first, last = _first_and_last(along)
     reached = np.interp(grid, along[first], timeline.seconds[first])
     left = np.interp(grid, along[last], timeline.seconds[last])
@@ -79,8 +79,11 @@ def distance_efforts(timeline: Timeline) -> tuple[DistanceEffort, ...]:
     return tuple(found)
 
 
-def curve(timeline: Timeline) -> tuple[CurvePoint, ...]:
-    """Best means for each standard duration the recording is long enough for; missing seconds count as 0."""
+def mean_maximal_curve(timeline: Timeline) -> tuple[CurvePoint, ...]:
+    """Return the best means for each standard duration; durations longer than the recording are left out.
+
+    Missing seconds count as 0.
+    """
     series = (timeline.power_each_second, timeline.heart_rate_each_second, timeline.speed_each_second)
     columns = [_best_means(samples, timeline.cell_s) for samples in series]
     return tuple(
@@ -91,7 +94,7 @@ def curve(timeline: Timeline) -> tuple[CurvePoint, ...]:
 
 
 def _best_means(samples: Samples | None, cell_s: float) -> list[tuple[float | None, float | None]]:
-    """The best mean for each standard duration and when it began, s; ``samples`` as on the grid, shape (m,)."""
+    """Return the best mean of each standard duration and when it began, s; ``samples`` on the grid, shape (m,)."""
     if samples is None:
         return [_NO_BEST] * len(DURATIONS_S)
     known = np.isfinite(samples)
@@ -99,7 +102,7 @@ def _best_means(samples: Samples | None, cell_s: float) -> list[tuple[float | No
         if not known.any():
             return [_NO_BEST] * len(DURATIONS_S)
         samples = np.where(known, samples, 0.0)
-    totals = running_sum(samples)
+    totals = cumulative_sum(samples)
     buffer = np.empty_like(samples)
     found: list[tuple[float | None, float | None]] = []
     for duration in DURATIONS_S:
@@ -114,6 +117,6 @@ def _best_means(samples: Samples | None, cell_s: float) -> list[tuple[float | No
 
 
 def _first_and_last(along: Samples) -> tuple[Indices, Indices]:
-    """Indices of the first and of the last sample at each place."""
+    """Return the indices of the first and of the last sample at each place."""
     moves = (along[1:] > along[:-1]).nonzero()[0]
     return np.concatenate(([0], moves + 1)), np.append(moves, len(along) - 1)

@@ -1,7 +1,7 @@
-"""Heights along the way: smoothed profile, gain and loss, grades.
+"""Elevation: smoothed profile, gain and loss, grades.
 
-Strava describes the same method (smooth, then count gains beyond a threshold):
-https://support.strava.com/hc/en-us/articles/216917087-Elevation-Gain; it does not tell the figures.
+The method (smooth, then count gains beyond a threshold) is Strava's, which publishes no thresholds:
+https://support.strava.com/hc/en-us/articles/216917087-Elevation-Gain.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from strava_pipeline.analysis.track import Samples
 
 STEP_M = 10.0
 MOST_STEPS = 20_000
-# Barometers resolve decimetres and drift slowly; heights from satellites wander by metres.
-SMOOTHED_OVER_M = {True: 50.0, False: 150.0}
-TURN_M = {True: 2.0, False: 5.0}
-# Median change of slope from sample to sample above which a height cannot come from a barometer.
+# Keyed by "is barometric": barometers resolve decimetres and drift slowly, heights from satellites vary by metres.
+SMOOTHING_M = {True: 50.0, False: 150.0}
+TURN_THRESHOLD_M = {True: 2.0, False: 5.0}
+# Heights whose median change of slope from sample to sample is above this do not come from a barometer.
 SATELLITE_JITTER_M = 0.6
-# So many changes tell it as well as all of them.
-BENDS = 500
-# Grades of less length than this are noise.
+# So many changes of slope are enough for the median.
+JITTER_SAMPLES = 500
+# Grades over shorter distances than this are noise.
 GRADE_OVER_M = 50.0
 # Lower bounds of the grade distribution, percent.
 GRADE_BOUNDS = (-np.inf, -10.0, -6.0, -3.0, -1.0, 1.0, 3.0, 6.0, 10.0)
@@ -31,7 +31,7 @@ GRADE_BOUNDS = (-np.inf, -10.0, -6.0, -3.0, -1.0, 1.0, 3.0, 6.0, 10.0)
 
 @dataclass(frozen=True)
 class Profile:
-    """Smoothed heights at even steps: ``along_m`` (from the first sample) and ``altitude_m`` of shape (n,)."""
+    """Smoothed heights at even steps: ``along_m`` (metres from the first sample) and ``altitude_m``, shape (n,)."""
 
     along_m: Samples
     altitude_m: Samples
@@ -43,7 +43,7 @@ class Profile:
 
     @cached_property
     def grades(self) -> Samples:
-        """Rise over run around each step, as a fraction, shape (n,)."""
+        """Grade around each step, as a fraction, shape (n,)."""
         reach = max(1, round(GRADE_OVER_M / 2 / self.step_m))
         places = np.arange(len(self.along_m))
         before, after = np.maximum(places - reach, 0), np.minimum(places + reach, len(places) - 1)
@@ -52,8 +52,8 @@ class Profile:
 
 
 def is_barometric(altitude: Samples) -> bool:
-    """Whether heights jitter as little as a barometer's (or a terrain model's) do."""
-    step = max(1, len(altitude) // BENDS)
+    """Whether heights vary from sample to sample as little as those of a barometer or a terrain model."""
+    step = max(1, len(altitude) // JITTER_SAMPLES)
     before, here, after = altitude[:-2:step], altitude[1:-1:step], altitude[2::step]
     bends = np.abs((after - here) - (here - before))
     bends.sort()
@@ -62,42 +62,42 @@ def is_barometric(altitude: Samples) -> bool:
     return not len(bends) or float(bends[lower] + bends[upper]) / 2 < SATELLITE_JITTER_M
 
 
-def profile_of(timeline: Timeline) -> Profile | None:
-    """Heights along the way; ``None`` without altitude, or on the spot."""
-    altitude, along = timeline.track.altitude, timeline.way
+def elevation_profile(timeline: Timeline) -> Profile | None:
+    """Return the elevation profile; ``None`` without altitude, or if the athlete did not move."""
+    altitude, along = timeline.track.altitude, timeline.distance_m
     if altitude is None or along is None:
         return None
     known = np.isfinite(altitude)
     if not known.all():
         altitude, along = altitude[known], along[known]
-    if len(altitude) < 2 or along[-1] - along[0] < 2 * STEP_M:  # noqa: PLR2004  a way has two ends
+    if len(altitude) < 2 or along[-1] - along[0] < 2 * STEP_M:  # noqa: PLR2004  a profile has two ends
         return None
     steps = min(int((along[-1] - along[0]) / STEP_M), MOST_STEPS)
     grid = np.linspace(along[0], along[-1], steps + 1)
     barometric = is_barometric(altitude)
     heights = np.interp(grid, along, altitude)
-    width = SMOOTHED_OVER_M[barometric] / (grid[1] - grid[0])
-    return Profile(grid, _smoothed(heights, round(width / 2)), barometric)
+    width = SMOOTHING_M[barometric] / (grid[1] - grid[0])
+    return Profile(grid, _moving_mean(heights, round(width / 2)), barometric)
 
 
 def gain_and_loss(timeline: Timeline, profile: Profile | None) -> tuple[float, float] | tuple[None, None]:
-    """Metres up and metres down; a turn counts once it exceeds the threshold (hysteresis)."""
+    """Return metres up and metres down; a change of direction counts beyond a threshold only (hysteresis)."""
     if profile is not None:
-        heights, threshold = profile.altitude_m, TURN_M[profile.barometric]
+        heights, threshold = profile.altitude_m, TURN_THRESHOLD_M[profile.barometric]
     else:
         altitude = timeline.track.altitude
         if altitude is None or not np.isfinite(altitude).any():
             return None, None
         heights = altitude[np.isfinite(altitude)]
-        threshold = TURN_M[is_barometric(heights)]
+        threshold = TURN_THRESHOLD_M[is_barometric(heights)]
     changes = np.diff(heights[turning_points(heights, threshold)])
     return float(changes.clip(min=0).sum()), float(-changes.clip(max=0).sum())
 
 
 def turning_points(values: Samples, threshold: float) -> list[int]:
-    """Indices of lows and highs in turn, each at least ``threshold`` from the next; none if nothing changes so much.
+    """Return the indices of alternating lows and highs, each at least ``threshold`` from the next.
 
-    The rise of an even slope is counted whole, that of a jitter below the threshold not at all.
+    Smaller changes are left out; the list is empty if all changes are smaller.
     """
     changes = values[1:] - values[:-1]
     steps = changes.nonzero()[0]
@@ -129,7 +129,7 @@ def turning_points(values: Samples, threshold: float) -> list[int]:
 
 
 def grade_distribution(profile: Profile | None) -> dict[str, float]:
-    """Metres ridden by grade: keys such as ``"-3..-1"`` in percent, the ends open."""
+    """Return metres by class of grade: keys such as ``"-3..-1"`` in percent, the first and last class open."""
     if profile is None:
         return {}
     classes = np.searchsorted(GRADE_BOUNDS[1:], profile.grades * 100, side="right")
@@ -141,8 +141,11 @@ def grade_distribution(profile: Profile | None) -> dict[str, float]:
     }
 
 
-def _smoothed(values: Samples, reach: int) -> Samples:
-    """Mean over ``reach`` steps on either side, over fewer but as many on both towards the ends: slopes stay slopes."""
+def _moving_mean(values: Samples, reach: int) -> Samples:
+    """Return the moving mean over ``reach`` steps on either side.
+
+    Near the ends the window shrinks on both sides alike, so that even slopes are kept.
+    """
     reach = min(reach, (len(values) - 1) // 2)
     width = 2 * reach + 1
     widths = np.arange(1, width, 2)

@@ -1,4 +1,4 @@
-"""Everything an activity's samples tell, in one go."""
+"""The whole analysis of one activity."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from strava_pipeline.analysis.athlete import UNKNOWN_ATHLETE, Athlete
-from strava_pipeline.analysis.averages import highest, lowest, mean_over, number
+from strava_pipeline.analysis.averages import finite_or_none, highest, lowest, weighted_mean
 from strava_pipeline.analysis.cleaning import Fault
 from strava_pipeline.analysis.climbs import Slope, climbs, descents
-from strava_pipeline.analysis.efforts import CurvePoint, DistanceEffort, curve, distance_efforts
-from strava_pipeline.analysis.elevation import Profile, gain_and_loss, grade_distribution, profile_of
-from strava_pipeline.analysis.grade_adjusted import flat_metres
+from strava_pipeline.analysis.efforts import CurvePoint, DistanceEffort, distance_efforts, mean_maximal_curve
+from strava_pipeline.analysis.elevation import Profile, elevation_profile, gain_and_loss, grade_distribution
+from strava_pipeline.analysis.grade_adjusted import grade_adjusted_m
 from strava_pipeline.analysis.heart import heart_rate_stress, training_impulse
 from strava_pipeline.analysis.motion import Stop, moving_time_s, stops
 from strava_pipeline.analysis.power import PowerFigures, power_figures
 from strava_pipeline.analysis.route import Route, route_of
 from strava_pipeline.analysis.splits import Split, splits
-from strava_pipeline.analysis.timeline import Timeline, timeline_of
+from strava_pipeline.analysis.timeline import Timeline, build_timeline
 from strava_pipeline.analysis.track import Samples, Track
 from strava_pipeline.analysis.zones import ZoneTime, zone_times
 
@@ -29,10 +29,10 @@ METRES_PER_KM = 1000
 
 @dataclass(frozen=True)
 class Figures:
-    """Key figures; ``None`` where the samples for one are missing. Units are in the names.
+    """Key figures of an activity; ``None`` where samples are missing. Units are in the names.
 
-    ``training_load``: training stress where power was measured and a threshold is known, else heart rate stress;
-    ``load_source`` tells which: power or heart_rate.
+    ``training_load``: training stress if power was measured and a threshold is known, else heart rate stress;
+    ``load_source``: power or heart_rate.
     """
 
     point_count: int
@@ -77,7 +77,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Analysis:
-    """All results for one activity; ``profile`` and ``route`` are ``None`` where nothing was recorded for them."""
+    """All results for one activity; ``profile`` needs altitude and ``route`` needs positions, else they are ``None``."""
 
     figures: Figures
     stops: tuple[Stop, ...]
@@ -94,14 +94,14 @@ class Analysis:
 
 
 def analyse(track: Track, athlete: Athlete = UNKNOWN_ATHLETE, *, power_measured: bool = True) -> Analysis:
-    """Analyse a track of any length, faults included; never raises.
+    """Analyse a track of any length and with any faults; never raises.
 
-    ``power_measured``: by a meter; estimated power gives no training load.
+    ``power_measured``: whether a meter measured the power; estimated power gives no training load.
     """
     with np.errstate(all="ignore"):
-        timeline = timeline_of(track)
-        profile = profile_of(timeline)
-        flat = None if profile is None else flat_metres(profile)
+        timeline = build_timeline(track)
+        profile = elevation_profile(timeline)
+        flat = None if profile is None else grade_adjusted_m(profile)
         return Analysis(
             figures=_figures(timeline, (profile, flat), athlete, power_measured=power_measured),
             stops=stops(timeline),
@@ -110,7 +110,7 @@ def analyse(track: Track, athlete: Athlete = UNKNOWN_ATHLETE, *, power_measured:
             grades_m=grade_distribution(profile),
             splits=splits(timeline, profile, flat),
             distance_efforts=distance_efforts(timeline),
-            curve=curve(timeline),
+            curve=mean_maximal_curve(timeline),
             zone_times=zone_times(timeline, athlete),
             route=route_of(timeline),
             profile=profile,
@@ -118,8 +118,8 @@ def analyse(track: Track, athlete: Athlete = UNKNOWN_ATHLETE, *, power_measured:
         )
 
 
-def _pace_of(speed: float | None) -> float | None:
-    """Pace (s/km) of a speed (m/s); ``None`` for no speed, and for one that leads beyond all numbers."""
+def _pace(speed: float | None) -> float | None:
+    """Return the pace (s/km) of a speed (m/s); ``None`` without a speed, and if the pace is infinite."""
     if not speed:
         return None
     pace = METRES_PER_KM / speed
@@ -133,7 +133,7 @@ def _figures(
     track, weights = timeline.track, timeline.weights
     elapsed = None if timeline.seconds is None else timeline.elapsed_s
     moving = moving_time_s(timeline)
-    distance = None if timeline.along is None else number(timeline.along[-1] - min(timeline.along[0], 0.0))
+    distance = None if timeline.along is None else finite_or_none(timeline.along[-1] - min(timeline.along[0], 0.0))
     speed = distance / moving if distance is not None and moving else None
     adjusted = float(flat[-1]) / moving if flat is not None and moving else None
     gain, loss = gain_and_loss(timeline, profile)
@@ -141,7 +141,7 @@ def _figures(
     impulse = training_impulse(timeline, athlete)
     stress = heart_rate_stress(impulse, athlete)
     counts, lengths = _fault_counts(timeline.faults)
-    load, source = _load(power, stress, power_measured=power_measured)
+    load, source = _training_load(power, stress, power_measured=power_measured)
     return Figures(
         point_count=track.point_count,
         distance_m=distance,
@@ -156,13 +156,13 @@ def _figures(
         barometric_altitude=None if profile is None else profile.barometric,
         average_speed_mps=speed,
         max_speed_mps=highest(timeline.speed),
-        pace_s_per_km=_pace_of(speed),
+        pace_s_per_km=_pace(speed),
         grade_adjusted_speed_mps=adjusted,
-        grade_adjusted_pace_s_per_km=_pace_of(adjusted),
+        grade_adjusted_pace_s_per_km=_pace(adjusted),
         average_heartrate_bpm=timeline.mean_heart_rate,
         max_heartrate_bpm=highest(track.heart_rate),
         average_cadence_rpm=timeline.mean_cadence,
-        average_temperature_c=mean_over(track.temperature, weights),
+        average_temperature_c=weighted_mean(track.temperature, weights),
         average_power_w=power.average_power_w,
         max_power_w=highest(track.power),
         normalized_power_w=power.normalized_power_w,
@@ -184,14 +184,16 @@ def _figures(
     )
 
 
-def _load(power: PowerFigures, stress: float | None, *, power_measured: bool) -> tuple[float | None, str | None]:
+def _training_load(
+    power: PowerFigures, stress: float | None, *, power_measured: bool
+) -> tuple[float | None, str | None]:
     if power.training_stress is not None and power_measured:
         return power.training_stress, "power"
     return stress, None if stress is None else "heart_rate"
 
 
 def _fault_counts(faults: tuple[Fault, ...]) -> tuple[Counter[str], defaultdict[str, float]]:
-    """How many faults there are of each kind, and how many seconds they last."""
+    """Return the number of faults of each kind, and how many seconds they last."""
     counts: Counter[str] = Counter()
     lengths: defaultdict[str, float] = defaultdict(float)
     for fault in faults:

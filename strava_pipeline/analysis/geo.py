@@ -1,4 +1,4 @@
-"""Lengths and shapes on the globe."""
+"""Distances and projections on the globe."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from strava_pipeline.analysis.track import Indices, Samples
 
 EARTH_RADIUS_M = 6_371_008.8
 _RADIANS = np.pi / 180
-# Radians, some six kilometres.
+# In radians; about six kilometres.
 SMALL_STEP = 0.001
-# Radians, some 120 kilometres.
+# In radians; about 120 kilometres.
 SERIES_REACH = 0.02
 _METRES_PER_DEGREE = np.pi * EARTH_RADIUS_M / 180
 
 
 def haversine_m(latitude: Samples, longitude: Samples) -> Samples:
-    """Lengths between neighbouring positions: degrees in, shape (n,); metres out, shape (n - 1,).
+    """Return the distances between neighbouring positions: degrees in, shape (n,); metres out, shape (n - 1,).
 
     Source: R. W. Sinnott, "Virtues of the Haversine", Sky and Telescope 68 (1984); mean Earth radius of the IUGG.
     """
@@ -24,7 +24,7 @@ def haversine_m(latitude: Samples, longitude: Samples) -> Samples:
     north, east = phi[1:] - phi[:-1], (longitude[1:] - longitude[:-1]) * _RADIANS
     cosine = _cosine(phi)
     if len(north) and max(north.max(), -north.min(), east.max(), -east.min()) < SMALL_STEP:
-        # So small an angle is its sine but for a ten-millionth.
+        # So small an angle differs from its sine by less than a ten-millionth.
         east *= east
         east *= cosine[:-1]
         east *= cosine[1:]
@@ -36,7 +36,7 @@ def haversine_m(latitude: Samples, longitude: Samples) -> Samples:
 
 
 def _cosine(phi: Samples) -> Samples:
-    """Cosines of latitudes (radians): near each other by a series around their middle, good to 11 digits."""
+    """Return the cosines of latitudes (radians), from a series (good to 11 digits) if they are near each other."""
     if not len(phi):
         return phi
     low, high = phi.min(), phi.max()
@@ -53,29 +53,29 @@ def _cosine(phi: Samples) -> Samples:
     return np.asarray(series)
 
 
-def places_known(latitude: Samples, longitude: Samples) -> Indices:
-    """Indices of the samples with a position."""
+def known_positions(latitude: Samples, longitude: Samples) -> Indices:
+    """Return the indices of the samples with a position."""
     known = np.isfinite(latitude + longitude)
     return np.arange(len(known)) if known.all() else known.nonzero()[0]
 
 
-def picked(samples: Samples, places: Indices) -> Samples:
-    """The samples at some places in order; no copy of them if those are all."""
+def select(samples: Samples, places: Indices) -> Samples:
+    """Return the samples at ascending indices ``places``; the array itself, uncopied, if these are all."""
     return samples if len(places) == len(samples) else samples[places]
 
 
-def unwrapped(longitude: Samples) -> Samples:
-    """Longitudes without the step at the antimeridian: degrees, no neighbours further apart than 180."""
+def unwrap_longitude(longitude: Samples) -> Samples:
+    """Return longitudes without the step at the antimeridian: degrees, neighbours at most 180 apart."""
     steps = np.diff(longitude)
     if not len(steps) or max(steps.max(), -steps.min()) <= 180:  # noqa: PLR2004  half a turn
         return longitude
     return np.asarray(longitude - 360 * np.concatenate(([0.0], np.cumsum(np.round(steps / 360)))))
 
 
-def projected_m(latitude: Samples, longitude: Samples, centre: tuple[float, float]) -> tuple[Samples, Samples]:
-    """East and north of ``centre`` (latitude, longitude), metres; equirectangular: good within 100 km of it.
+def project_m(latitude: Samples, longitude: Samples, centre: tuple[float, float]) -> tuple[Samples, Samples]:
+    """Return metres east and north of ``centre`` (latitude, longitude), good within 100 km of it (equirectangular).
 
-    Longitudes come unwrapped. Source: J. P. Snyder, "Map Projections: A Working Manual", USGS PP 1395 (1987), ch. 12.
+    Longitudes must be unwrapped. Source: J. P. Snyder, "Map Projections: A Working Manual", USGS PP 1395 (1987), ch. 12.
     """
     east = (longitude - centre[1]) * (_METRES_PER_DEGREE * np.cos(np.radians(centre[0])))
     return east, (latitude - centre[0]) * _METRES_PER_DEGREE

@@ -1,4 +1,4 @@
-"""What the heart rate tells of an effort."""
+"""Training impulse and stress from the heart rate."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from strava_pipeline.analysis.athlete import Athlete
 from strava_pipeline.analysis.timeline import Timeline
 from strava_pipeline.analysis.track import Samples
 
-# Banister: factor and exponent, by sex.
+# Banister: factor and exponent, keyed by "is female".
 _WEIGHTS = {False: (0.64, 1.92), True: (0.86, 1.67)}
 
 
 def training_impulse(timeline: Timeline, athlete: Athlete) -> float | None:
-    """TRIMP: minutes weighted by how much of the heart rate reserve they took.
+    """Return the training impulse (TRIMP): minutes weighted by the used share of the heart rate reserve.
+
+    Returns ``None`` without heart rate or times.
 
     Source: E. W. Banister, "Modeling elite athletic performance", in: Physiological Testing of Elite Athletes
     (1991); exponents for men and women as given by Morton, Fitz-Clarke and Banister, J. Appl. Physiol. 69 (1990).
@@ -30,7 +32,7 @@ def training_impulse(timeline: Timeline, athlete: Athlete) -> float | None:
 
 
 def heart_rate_stress(impulse: float | None, athlete: Athlete) -> float | None:
-    """TRIMP on the scale of training stress: 100 for an hour at the threshold heart rate."""
+    """Return TRIMP on the scale of training stress: 100 for an hour at the threshold heart rate."""
     if impulse is None:
         return None
     hour = 60 * float(_per_minute(np.array([athlete.threshold_bpm]), athlete)[0])

@@ -1,4 +1,4 @@
-"""A line with few points that runs like the recorded one, and the turns on it."""
+"""Simplification of a line to few points, and the turns on it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ TOLERANCE_M = 10.0
 TURN_DEGREES = 45.0
 
 
-def simplified(east: Samples, north: Samples, tolerance_m: float = TOLERANCE_M) -> Indices:
-    """Indices of the points that keep the line within ``tolerance_m`` of all others; metres in, shape (n,).
+def simplify(east: Samples, north: Samples, tolerance_m: float = TOLERANCE_M) -> Indices:
+    """Return the indices of points whose line passes within ``tolerance_m`` of all others; metres in, shape (n,).
 
-    All stretches of a level are split at once, so nothing recurses.
+    Each pass splits all stretches at once instead of recursing.
     Source: D. H. Douglas and T. K. Peucker, "Algorithms for the reduction of the number of points required to
     represent a digitized line", Cartographica 10 (1973).
     """
@@ -28,18 +28,18 @@ def simplified(east: Samples, north: Samples, tolerance_m: float = TOLERANCE_M) 
     kept[[0, -1]] = True
     begins, ends = np.array([0]), np.array([count - 1])
     while len(begins):
-        # The inner points of every stretch, one after the other.
+        # The inner points of all stretches, concatenated.
         sizes = ends - begins - 1
         starts = np.cumsum(sizes) - sizes
         points = np.arange(starts[-1] + sizes[-1]) + (begins + 1 - starts).repeat(sizes)
         chords = line[ends] - line[begins]
-        distances = _from_chords(line[points] - line[begins].repeat(sizes), chords, sizes)
+        distances = _squared_distances(line[points] - line[begins].repeat(sizes), chords, sizes)
         furthest = np.maximum.reduceat(distances, starts)
-        # A stretch of one point and back is measured in metres, any other in lengths of its chord.
-        far = furthest > (tolerance_m / _lengths(chords)) ** 2
+        # The distances of a closed stretch are in metres, those of any other in lengths of its chord.
+        far = furthest > (tolerance_m / _distance_units(chords)) ** 2
         if not far.any():
             break
-        # The first of the furthest points of each stretch, where that is too far away.
+        # Split each stretch at its furthest point, the first if there are several, where that is too far away.
         hits = (distances == np.where(far, furthest, np.inf).repeat(sizes)).nonzero()[0]
         splits = points[hits[np.searchsorted(hits, starts[far])]]
         kept[splits] = True
@@ -49,22 +49,22 @@ def simplified(east: Samples, north: Samples, tolerance_m: float = TOLERANCE_M) 
     return np.flatnonzero(kept)
 
 
-def turns(east: Samples, north: Samples) -> tuple[int, int]:
-    """Turns of at least 45 degrees to the left and to the right on a simplified line, metres in."""
-    # Bearings of stretches of no length mean nothing.
+def count_turns(east: Samples, north: Samples) -> tuple[int, int]:
+    """Return the numbers of left and right turns of at least 45 degrees on a simplified line, metres in."""
+    # A stretch without length has no bearing.
     moves = np.hypot(np.diff(east), np.diff(north)) > 0
     angles = np.degrees(np.arctan2(np.diff(east)[moves], np.diff(north)[moves]))
     bends = (np.diff(angles) + 180) % 360 - 180
     return int(np.count_nonzero(bends <= -TURN_DEGREES)), int(np.count_nonzero(bends >= TURN_DEGREES))
 
 
-def _from_chords(offsets: Line, chords: Line, sizes: Indices) -> Samples:
-    """Squared distance of each point from the chord of its stretch, in squares of the chord's length.
+def _squared_distances(offsets: Line, chords: Line, sizes: Indices) -> Samples:
+    """Return the squared distance of each point from the chord of its stretch, in squares of the chord's length.
 
-    ``offsets``: points seen from the begin of their stretch; a stretch has so many of them: ``sizes``.
+    ``offsets``: points relative to the begin of their stretch, changed in place; ``sizes``: points per stretch.
     """
-    # Turned and scaled so that its chord is the way from 0 to 1, a point tells its share and its distance at once;
-    # a closed stretch is left as it is, and all of its points belong to 0.
+    # Each stretch is turned and scaled so that its chord runs from 0 to 1: then the real part of a point is its share
+    # of the chord, the imaginary part its distance. A closed stretch has no chord and is left as it is.
     closed = chords == 0
     offsets *= (1 / np.where(closed, 1.0, chords)).repeat(sizes)
     share, aside = offsets.real, offsets.imag
@@ -72,7 +72,7 @@ def _from_chords(offsets: Line, chords: Line, sizes: Indices) -> Samples:
     return np.asarray(beyond * beyond + aside * aside)
 
 
-def _lengths(chords: Line) -> Samples:
-    """The unit of :func:`_from_chords` for each stretch, m."""
+def _distance_units(chords: Line) -> Samples:
+    """Return the unit of :func:`_squared_distances` for each stretch, m."""
     lengths = np.abs(chords)
     return np.where(lengths == 0, 1.0, lengths)

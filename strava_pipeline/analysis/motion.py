@@ -1,4 +1,4 @@
-"""Times, stops, speed."""
+"""Moving time and stops."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from strava_pipeline.analysis.averages import number
+from strava_pipeline.analysis.averages import finite_or_none
 from strava_pipeline.analysis.timeline import Timeline
 
-# A shorter halt is a kerb or a turn.
+# Shorter halts are kerbs and turns.
 SHORTEST_STOP_S = 10.0
 
 
 @dataclass(frozen=True)
 class Stop:
-    """The athlete stood still from ``start_s`` on, ``along_m`` from the start; where, in degrees, if known."""
+    """A halt of ``length_s`` seconds, its start in time and distance, and its position if known."""
 
     start_s: float
     length_s: float
@@ -25,14 +25,14 @@ class Stop:
 
 
 def moving_time_s(timeline: Timeline) -> float | None:
-    """Seconds in motion, by Strava's flag where there is one, else by speed."""
+    """Return the seconds in motion, by Strava's flag where there is one, else by speed; ``None`` without times."""
     if timeline.moving is None or timeline.steps is None:
         return timeline.elapsed_s if timeline.seconds is not None else None
     return float(timeline.steps[timeline.moving].sum())
 
 
 def stops(timeline: Timeline) -> tuple[Stop, ...]:
-    """Halts of at least ten seconds, in order."""
+    """Return the halts of at least ten seconds, in order."""
     if timeline.moving is None or timeline.seconds is None or timeline.moving.all():
         return ()
     edges = np.diff(timeline.moving.astype(np.int8), prepend=1, append=1)
@@ -49,7 +49,7 @@ def _stop(timeline: Timeline, begin: int, length: float) -> Stop:
     return Stop(
         start_s=float(timeline.seconds[begin]) if timeline.seconds is not None else 0.0,
         length_s=length,
-        along_m=None if along is None else number(along[begin] - along[0]),
-        latitude_deg=None if track.latitude is None else number(track.latitude[begin]),
-        longitude_deg=None if track.longitude is None else number(track.longitude[begin]),
+        along_m=None if along is None else finite_or_none(along[begin] - along[0]),
+        latitude_deg=None if track.latitude is None else finite_or_none(track.latitude[begin]),
+        longitude_deg=None if track.longitude is None else finite_or_none(track.longitude[begin]),
     )

@@ -1,4 +1,4 @@
-"""What power tells of an effort.
+"""Figures of power: normalized power, training stress, efficiency, decoupling.
 
 Normalized power, intensity and training stress after A. Coggan, in Allen and Coggan, "Training and Racing with a
 Power Meter", 3rd ed. (2019); efficiency and decoupling after J. Friel, "The Cyclist's Training Bible" (2009).
@@ -11,18 +11,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from strava_pipeline.analysis.athlete import Athlete
-from strava_pipeline.analysis.averages import mean_over, running_sum
+from strava_pipeline.analysis.averages import cumulative_sum, weighted_mean
 from strava_pipeline.analysis.timeline import Timeline
 from strava_pipeline.analysis.track import Samples
 
 ROLLING_S = 30
-# Two halves of less than ten minutes say nothing about endurance.
+# Halves of less than ten minutes show nothing about endurance.
 SHORTEST_DECOUPLING_S = 1_200
 
 
 @dataclass(frozen=True)
 class PowerFigures:
-    """``None`` where power, threshold or heart rate is missing; ``training_stress`` is 100 for an hour at threshold."""
+    """Figures of power; ``None`` where power, threshold or heart rate is missing. Units are in the names.
+
+    ``training_stress``: 100 for an hour at threshold.
+    """
 
     average_power_w: float | None = None
     normalized_power_w: float | None = None
@@ -35,11 +38,11 @@ class PowerFigures:
 
 
 def power_figures(timeline: Timeline, athlete: Athlete) -> PowerFigures:
-    """All figures of power; the mean is over moving time, as Strava's."""
+    """Return all figures of power; the average is over moving time, as at Strava."""
     power = timeline.track.power
     if power is None or not np.isfinite(power).any():
         return PowerFigures()
-    average = mean_over(power, _while_moving(timeline))
+    average = weighted_mean(power, _while_moving(timeline))
     work = float(timeline.sums["power"][1][-1]) / 1000 if timeline.seconds is not None else None
     each = timeline.power_each_second
     normalized, seconds = (None, 0.0) if each is None else normalized_power(each, timeline.cell_s)
@@ -58,9 +61,10 @@ def power_figures(timeline: Timeline, athlete: Athlete) -> PowerFigures:
 
 
 def normalized_power(power: Samples, cell_s: float) -> tuple[float | None, float]:
-    """Fourth root of the mean fourth power of 30 s means, W, and the seconds it covers; missing seconds are left out.
+    """Return normalized power, W (``None`` for less than 30 s), and the seconds it covers.
 
-    ``power``: W per cell of ``cell_s`` seconds, shape (n,). ``None`` for less than 30 s.
+    It is the fourth root of the mean of the fourth powers of 30 s means. ``power``: W per cell of ``cell_s`` seconds,
+    shape (n,); missing seconds are left out.
     """
     finite = np.isfinite(power)
     known = power if finite.all() else power[finite]
@@ -71,11 +75,11 @@ def normalized_power(power: Samples, cell_s: float) -> tuple[float | None, float
 
 
 def _fourth_powers(power: Samples, cell_s: float) -> Samples:
-    """Fourth powers of the means over 30 s, one for each window; none for less than 30 s."""
+    """Return the fourth power of the mean of each window of 30 s; empty for less than 30 s."""
     width = max(1, int(ROLLING_S / cell_s))
     if len(power) < width:
         return np.empty(0)
-    totals = running_sum(power)
+    totals = cumulative_sum(power)
     means = (totals[width:] - totals[:-width]) / width
     means *= means
     means *= means
@@ -89,7 +93,7 @@ def _while_moving(timeline: Timeline) -> Samples:
 
 
 def _decoupling(timeline: Timeline, power: Samples | None) -> float | None:
-    """By how many percent power per heartbeat falls from the first half to the second."""
+    """Return by how many percent the ratio of power to heart rate falls from the first half to the second."""
     heart_rate = timeline.heart_rate_each_second
     if power is None or heart_rate is None:
         return None
@@ -98,7 +102,7 @@ def _decoupling(timeline: Timeline, power: Samples | None) -> float | None:
     half = len(known_power) // 2
     if half * 2 * timeline.cell_s < SHORTEST_DECOUPLING_S:
         return None
-    # Means over 30 s are one fewer than samples for each second but the first.
+    # There are fewer windows than samples: the first half starts with the seconds of the first window.
     fourth = _fourth_powers(known_power, timeline.cell_s)
     skipped = len(known_power) - len(fourth)
     ratios = [

@@ -12,19 +12,19 @@ from strava_pipeline.analysis.elevation import Profile
 from strava_pipeline.analysis.timeline import Timeline
 from strava_pipeline.analysis.track import Samples
 
-# Named as Strava names its own.
+# The units have Strava's names.
 UNITS_M = {"metric": 1_000.0, "standard": 1_609.344}
 MOST_SPLITS = 5_000
 SENSORS = ("heart_rate", "power", "cadence")
-# A rest shorter than this is no split.
-SHORTEST_REST_M = 10.0
+# A shorter remainder is no split.
+SHORTEST_REMAINDER_M = 10.0
 
 
 @dataclass(frozen=True)
 class Split:
-    """One kilometre (``unit`` metric) or mile (standard), counted from 1; the last one is what remains.
+    """One kilometre (``unit`` metric) or mile (``unit`` standard), counted from 1; the last split is the remainder.
 
-    ``grade_adjusted_speed_mps`` is for running.
+    ``grade_adjusted_speed_mps`` is valid for running only.
     """
 
     unit: str
@@ -41,27 +41,32 @@ class Split:
 
 
 def splits(timeline: Timeline, profile: Profile | None, flat: Samples | None) -> tuple[Split, ...]:
-    """All splits of both units; none without times or a way. ``flat``: metres on the flat along the profile."""
-    along = timeline.way
+    """Return the splits of both units; none without times or distances.
+
+    ``flat``: grade-adjusted distance along the profile, m.
+    """
+    along = timeline.distance_m
     if along is None or timeline.seconds is None or len(along) == 0:
         return ()
     return tuple(
-        split for unit, length in UNITS_M.items() for split in _of_unit(timeline, (profile, flat), along, unit, length)
+        split
+        for unit, length in UNITS_M.items()
+        for split in _splits_of_unit(timeline, (profile, flat), along, unit, length)
     )
 
 
-def _of_unit(
+def _splits_of_unit(
     timeline: Timeline, heights: tuple[Profile | None, Samples | None], along: Samples, unit: str, length: float
 ) -> list[Split]:
     total = float(along[-1])
-    if total < SHORTEST_REST_M or total / length > MOST_SPLITS:
+    if total < SHORTEST_REMAINDER_M or total / length > MOST_SPLITS:
         return []
     bounds = np.arange(0.0, total, length)
-    if total - bounds[-1] >= SHORTEST_REST_M:
+    if total - bounds[-1] >= SHORTEST_REMAINDER_M:
         bounds = np.append(bounds, total)
     if len(bounds) < 2:  # noqa: PLR2004  a split has two ends
         return []
-    # Whoever stands on a boundary stands at the end of the split.
+    # A halt on a boundary belongs to the split that ends there.
     reached = np.interp(bounds, along, _seconds(timeline))
     reached[0], reached[-1] = 0.0, timeline.elapsed_s
     moving_seconds = timeline.moving_seconds
@@ -86,7 +91,7 @@ def _seconds(timeline: Timeline) -> Samples:
 
 
 def _heights(profile: Profile | None, flat: Samples | None, bounds: Samples) -> tuple[list[float | None], Samples]:
-    """Metres up and metres on the flat for each split."""
+    """Return the difference in elevation and the grade-adjusted distance of each split, m."""
     if profile is None or flat is None:
         return [None] * (len(bounds) - 1), np.full(len(bounds) - 1, np.nan)
     rises: list[float | None] = np.diff(np.interp(bounds, profile.along_m, profile.altitude_m)).tolist()

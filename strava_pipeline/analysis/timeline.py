@@ -1,4 +1,4 @@
-"""A cleaned recording against time and way: what all figures are computed from."""
+"""Cleaned samples of an activity against time and distance, from which all figures are computed."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from functools import cached_property
 
 import numpy as np
 
-from strava_pipeline.analysis.averages import mean_over, running_sum, sums_of
-from strava_pipeline.analysis.cleaning import FASTEST_MPS, Fault, clean, fast_steps
+from strava_pipeline.analysis.averages import cumulative_sum, cumulative_sums, weighted_mean
+from strava_pipeline.analysis.cleaning import FASTEST_MPS, Fault, clean, impossible_steps
 from strava_pipeline.analysis.track import Flags, Indices, Samples, Track
 
 # Slower than this a sample without a moving flag counts as standing.
 STANDING_MPS = 0.5
-# The device paused or lost its signal when samples are further apart than this, and than usual.
+# A longer step between samples than GAP_S, and than GAP_STEPS usual steps, is a gap: a pause or a lost signal.
 GAP_S = 30.0
 GAP_STEPS = 3.0
-# Longer recordings are put on a grid coarser than a second, so that any of them fits in memory.
+# A longer recording gets a grid that is coarser than a second, so that each recording fits in memory.
 MOST_CELLS = 200_000
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """Samples by time, shape (n,), and steps between them, shape (n - 1,); ``None`` where nothing tells.
+    """Samples, shape (n,), and the steps between them, shape (n - 1,); ``None`` where the recording lacks the data.
 
-    ``seconds`` since the start, never back; ``weights``: seconds each sample stands for (until the next, 0 in gaps;
-    1 each where there are no times); ``along`` metres since the start, never back; ``legs_m`` lengths between
-    neighbouring known positions.
+    ``seconds``: since the start, ascending; ``weights``: seconds until the next sample (0 in gaps; 1 for each if there
+    are no times); ``along``: metres since the start, ascending; ``legs_m``: metres between neighbouring known positions;
+    ``speed``: m/s; ``gaps`` and ``moving``: one flag per step.
     """
 
     track: Track
@@ -49,20 +49,20 @@ class Timeline:
         return None if self.seconds is None else np.diff(self.seconds)
 
     @cached_property
-    def way(self) -> Samples | None:
-        """Metres from the first sample on, shape (n,)."""
+    def distance_m(self) -> Samples | None:
+        """Metres from the first sample, shape (n,)."""
         return None if self.along is None else self.along - self.along[0] if len(self.along) else self.along
 
     @cached_property
     def moving_seconds(self) -> Samples | None:
-        """Seconds in motion up to each sample, shape (n,)."""
+        """Cumulative moving time, s, shape (n,)."""
         if self.moving is None or self.steps is None:
             return self.seconds
-        return running_sum(self.steps * self.moving)
+        return cumulative_sum(self.steps * self.moving)
 
     @cached_property
     def cell_s(self) -> float:
-        """Width of a cell of the grid, s: 1 but for recordings of days."""
+        """Width of a cell of the grid, s: 1, more for recordings of several days."""
         return max(1.0, float(np.ceil(self.elapsed_s / MOST_CELLS)))
 
     @cached_property
@@ -71,7 +71,7 @@ class Timeline:
         return np.arange(0.0, self.elapsed_s + self.cell_s / 2, self.cell_s)
 
     @cached_property
-    def _on_grid(self) -> bool:
+    def _is_on_grid(self) -> bool:
         seconds = self.seconds
         return (
             seconds is not None
@@ -81,8 +81,8 @@ class Timeline:
         )
 
     @cached_property
-    def _own_cells(self) -> Indices | None:
-        """The cell of each sample where there is one sample a second but for gaps; else ``None``."""
+    def _cell_of_sample(self) -> Indices | None:
+        """The cell of each sample if there is one sample per second outside of gaps; else ``None``."""
         if self.seconds is None or self.steps is None or self.gaps is None or self.cell_s != 1:
             return None
         if not ((self.steps == 1) | self.gaps & (self.steps == np.floor(self.steps))).all():
@@ -116,34 +116,36 @@ class Timeline:
 
     @cached_property
     def sums(self) -> dict[str, tuple[Samples, Samples]]:
-        """Per sensor, its sums over time: see :func:`sums_of`."""
+        """Cumulative sums by sensor: see :func:`cumulative_sums`."""
         sensors = {"power": self.track.power, "heart_rate": self.track.heart_rate, "cadence": self.track.cadence}
-        return sums_of({name: samples for name, samples in sensors.items() if samples is not None}, self.weights)
+        return cumulative_sums(
+            {name: samples for name, samples in sensors.items() if samples is not None}, self.weights
+        )
 
     @cached_property
     def mean_heart_rate(self) -> float | None:
-        """Mean over time, bpm."""
+        """Mean heart rate over time, bpm."""
         return self._mean("heart_rate", self.track.heart_rate)
 
     @property
     def mean_cadence(self) -> float | None:
-        """Mean over time, rpm."""
+        """Mean cadence over time, rpm."""
         return self._mean("cadence", self.track.cadence)
 
     def _mean(self, sensor: str, samples: Samples | None) -> float | None:
-        """From the sums where there are any: they have been added up for splits and climbs already."""
+        """Return the mean of a sensor, from its sums where they exist: splits and climbs need the sums anyway."""
         seconds, total = (sums[-1] for sums in self.sums[sensor]) if sensor in self.sums else (0.0, 0.0)
-        return float(total / seconds) if seconds > 0 else mean_over(samples, self.weights)
+        return float(total / seconds) if seconds > 0 else weighted_mean(samples, self.weights)
 
     def _each_second(self, samples: Samples | None) -> Samples | None:
-        """A series on the grid, shape (m,): linear between samples, NaN within gaps and where nothing is known."""
+        """Return a series on the grid, shape (m,): linear between samples, NaN in gaps and where samples are missing."""
         if samples is None or self.seconds is None:
             return None
-        if self._on_grid:
+        if self._is_on_grid:
             return samples
-        if self._own_cells is not None:
+        if self._cell_of_sample is not None:
             values = np.full(len(self.cells), np.nan)
-            values[self._own_cells] = samples
+            values[self._cell_of_sample] = samples
             return values
         known = np.isfinite(samples)
         if not known.any():
@@ -152,14 +154,14 @@ class Timeline:
             values = np.interp(self.cells, self.seconds, samples)
         else:
             values = np.interp(self.cells, self.seconds[known], samples[known], left=np.nan, right=np.nan)
-            values[_near(self.cells, self.seconds[~known], self.seconds[known])] = np.nan
+            values[_cells_near_missing(self.cells, self.seconds[~known], self.seconds[known])] = np.nan
         if self._cells_in_gaps is not None:
             values = np.where(self._cells_in_gaps, np.nan, values)
         return values
 
 
-def timeline_of(recorded: Track) -> Timeline:
-    """Clean a track and lay it along time and way."""
+def build_timeline(recorded: Track) -> Timeline:
+    """Clean a track, and return its samples against time and distance."""
     cleaned = clean(recorded)
     track, seconds, legs, faults = cleaned.track, cleaned.seconds, cleaned.legs_m, cleaned.faults
     gaps = None
@@ -187,16 +189,16 @@ def timeline_of(recorded: Track) -> Timeline:
 
 
 def _gaps(steps: Samples) -> Flags:
-    """Which steps are longer than :data:`GAP_S`, and far longer than the usual one."""
+    """Return which steps are longer than :data:`GAP_S` and than :data:`GAP_STEPS` usual steps."""
     gaps: Flags = steps > GAP_S
-    # Where most steps are short the usual one need not be known, which would take longer than all else here.
+    # If most steps are short, the slow median is not needed.
     if gaps.any() and 2 * np.count_nonzero(steps <= GAP_S / GAP_STEPS) <= len(steps):
         gaps &= steps > GAP_STEPS * float(np.median(steps))
     return gaps
 
 
-def _near(cells: Samples, missing: Samples, known: Samples) -> Flags:
-    """Cells on whose side of a known sample one is missing: those may not be made up."""
+def _cells_near_missing(cells: Samples, missing: Samples, known: Samples) -> Flags:
+    """Return which cells lie between two known samples with a missing sample between them."""
     flags = np.zeros(len(cells), dtype=np.bool_)
     after = np.searchsorted(known, missing)
     begins = known[np.maximum(after - 1, 0)]
@@ -209,10 +211,10 @@ def _near(cells: Samples, missing: Samples, known: Samples) -> Flags:
 
 
 def _along(track: Track, seconds: Samples | None, legs: Samples | None) -> tuple[Samples | None, list[Fault]]:
-    """The device's distance without what it cannot have gone, or the way along the positions."""
+    """Return the device's distance without jumps, else the distance along the positions, and the jumps as faults."""
     distance = track.distance
     if distance is None or not np.isfinite(distance).any():
-        return (None if legs is None else running_sum(legs)), []
+        return (None if legs is None else cumulative_sum(legs)), []
     if np.isnan(distance).any():
         known = np.flatnonzero(np.isfinite(distance))
         distance = np.interp(np.arange(len(distance)), known, distance[known])
@@ -222,23 +224,23 @@ def _along(track: Track, seconds: Samples | None, legs: Samples | None) -> tuple
         strides = distance[1:] - distance[:-1]
     if seconds is None:
         return distance, []
-    jumps = fast_steps(strides, seconds)
+    jumps = impossible_steps(strides, seconds)
     if not len(jumps):
         return distance, []
     faults = [Fault("jump", "distance", float(seconds[place]), float(seconds[place + 1]), 1) for place in jumps]
     strides[jumps] = 0.0
-    return distance[0] + running_sum(strides), faults
+    return distance[0] + cumulative_sum(strides), faults
 
 
 def _speed(track: Track, seconds: Samples | None, along: Samples | None) -> Samples | None:
-    """The recorded speed, or the one that follows from way and time, m/s."""
+    """Return the recorded speed, else the speed from distance and time, m/s."""
     if track.speed is not None and np.isfinite(track.speed).any():
         return track.speed
     if along is None or seconds is None or len(along) < 2:  # noqa: PLR2004  a step takes two samples
         return None
     steps = seconds[1:] - seconds[:-1]
     speed = np.full(len(seconds), np.nan)
-    # A step without time gives infinity or NaN; a mask for those would take longer than all divisions.
+    # A step without time gives infinity or NaN, which is removed below: a mask would take longer than all divisions.
     with np.errstate(divide="ignore", invalid="ignore"):
         np.divide(along[1:] - along[:-1], steps, out=speed[1:])
     speed[~(speed <= FASTEST_MPS)] = np.nan
@@ -248,7 +250,7 @@ def _speed(track: Track, seconds: Samples | None, along: Samples | None) -> Samp
 def _moving(
     track: Track, seconds: Samples | None, speed: Samples | None, along: Samples | None, gaps: Flags | None
 ) -> Flags | None:
-    """Whether the athlete moved in each step, shape (n - 1,): by the flag, else by the speed, in gaps by the way."""
+    """Whether the athlete moved in each step, shape (n - 1,): by the flag, else by speed, in gaps by distance."""
     if seconds is None:
         return None
     if track.moving is not None and np.isfinite(track.moving).any():

@@ -1,4 +1,4 @@
-"""A recorded activity as arrays."""
+"""The samples of an activity as arrays."""
 
 from __future__ import annotations
 

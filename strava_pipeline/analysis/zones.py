@@ -13,7 +13,7 @@ from strava_pipeline.analysis.track import Samples
 
 @dataclass(frozen=True)
 class ZoneTime:
-    """Seconds in one zone: ``kind`` heart_rate (bpm) or power (W), from ``low`` up to ``high`` (``None``: open)."""
+    """Seconds in one zone, from ``low`` up to ``high`` (``None``: open); ``kind``: heart_rate (bpm) or power (W)."""
 
     kind: str
     zone: int
@@ -23,7 +23,7 @@ class ZoneTime:
 
 
 def zone_times(timeline: Timeline, athlete: Athlete) -> tuple[ZoneTime, ...]:
-    """Recorded time in each zone; a kind without samples or zones is left out."""
+    """Return the recorded time in each zone; a kind without samples or zones is left out."""
     track = timeline.track
     return (
         *_in_zones("heart_rate", track.heart_rate, timeline, athlete.heart_zones),

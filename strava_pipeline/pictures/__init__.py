@@ -1,1 +1,1 @@
-"""Pictures of an activity: arrays in, PNG bytes out; no I/O, no SQL, no network."""
+"""Pictures of activities and fitness as PNG bytes, drawn from arrays: no I/O, no SQL, no network."""

@@ -1,4 +1,4 @@
-"""What all pictures share: size, palette, and PNG bytes small enough for a mail and for Dagster's metadata."""
+"""Size, palette and PNG output of all pictures; the PNG is small enough for a mail and for Dagster's metadata."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 WIDTH_INCHES = 6.4
-# 960 pixels wide: sharp at the 390 points of a phone and at the 600 of a mail.
+# A picture is 960 pixels wide, which is sharp on a phone (390 points) and in a mail (600 points).
 DOTS_PER_INCH = 150
 COLOURS = 128
 FONT_POINTS = 13
-# Of Okabe and Ito's palette, which people with colour blindness tell apart, https://jfly.uni-koeln.de/color/.
+# From the palette of Okabe and Ito, for people with colour blindness, https://jfly.uni-koeln.de/color/.
 BLUE, VERMILLION, GREEN, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9"
 
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of paper, ink, grid lines and lines; the map of colours for what is coloured by a figure."""
+    """Colours of background (``paper``), text (``ink``), grid (``faint``), lines and areas, and a colour map."""
 
     paper: str
     ink: str
@@ -36,7 +36,7 @@ DARK = Theme(paper="#1c2128", ink="#e6edf3", faint="#444c56", line=SKY, filling=
 
 
 def new_figure(height_inches: float, theme: Theme) -> tuple[Figure, Axes]:
-    """An empty picture of the common width with one pair of axes."""
+    """Return an empty picture of the common width, and its axes."""
     figure = Figure(figsize=(WIDTH_INCHES, height_inches), dpi=DOTS_PER_INCH, facecolor=theme.paper)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -45,7 +45,7 @@ def new_figure(height_inches: float, theme: Theme) -> tuple[Figure, Axes]:
 
 
 def style_axes(axes: Axes, theme: Theme, x_label: str, y_label: str) -> None:
-    """Labels, ticks and a quiet grid, no box."""
+    """Set labels, ticks and a faint grid; hide the box."""
     axes.set_xlabel(x_label, color=theme.ink, fontsize=FONT_POINTS)
     axes.set_ylabel(y_label, color=theme.ink, fontsize=FONT_POINTS)
     axes.tick_params(colors=theme.ink, labelsize=FONT_POINTS, length=0)
@@ -56,7 +56,7 @@ def style_axes(axes: Axes, theme: Theme, x_label: str, y_label: str) -> None:
 
 
 def png(figure: Figure) -> bytes:
-    """The picture as PNG of few colours, which is a third of the size and looks the same."""
+    """Return the picture as a PNG of 128 colours, a third of the size of a full one."""
     raw = io.BytesIO()
     figure.savefig(raw, format="png", facecolor=figure.get_facecolor())
     with Image.open(raw) as image:

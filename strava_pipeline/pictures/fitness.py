@@ -23,15 +23,15 @@ from strava_pipeline.pictures.canvas import (
 
 HEIGHT_INCHES = 3.0
 MOST_DAYS = 1_500
-# Fewer days are no history.
+# The chart of fewer days would be empty.
 LEAST_DAYS = 2
 MOST_TICKS = 5
-# Over a longer time months are told with their year.
+# Beyond this the ticks show month and year instead of day and month.
 DAYS_WITH_DATES = 400
 
 
 class FitnessDay(Protocol):
-    """A day of ``training_load``."""
+    """A row of ``training_load``."""
 
     @property
     def day(self) -> date: ...
@@ -44,7 +44,7 @@ class FitnessDay(Protocol):
 
 
 def fitness_picture(days: Sequence[FitnessDay], *, theme: Theme = LIGHT) -> bytes | None:
-    """A PNG of consecutive days, oldest first; ``None`` when they are too few."""
+    """Return a PNG of consecutive days, oldest first; ``None`` for fewer than two days."""
     if len(days) < LEAST_DAYS:
         return None
     shown = days[:: max(1, len(days) // MOST_DAYS)]
@@ -57,7 +57,7 @@ def fitness_picture(days: Sequence[FitnessDay], *, theme: Theme = LIGHT) -> byte
     axes.plot(when, [day.fitness for day in shown], color=theme.line, linewidth=2.6, label="fitness")
     axes.set_xlim(when[0], when[-1])
     style_axes(axes, theme, "", "")
-    _name_days(axes, when[0], when[-1])
+    _label_days(axes, when[0], when[-1])
     axes.legend(
         frameon=False,
         labelcolor=theme.ink,
@@ -70,8 +70,8 @@ def fitness_picture(days: Sequence[FitnessDay], *, theme: Theme = LIGHT) -> byte
     return png(figure)
 
 
-def _name_days(axes: Axes, first: int, last: int) -> None:
-    """Ticks at whole days, evenly spread."""
+def _label_days(axes: Axes, first: int, last: int) -> None:
+    """Set evenly spread ticks at whole days."""
     ticks = sorted({round(tick) for tick in np.linspace(first, last, MOST_TICKS)})
     form = "%b %Y" if last - first > DAYS_WITH_DATES else "%-d %b"
     axes.xaxis.set_major_locator(FixedLocator(ticks))

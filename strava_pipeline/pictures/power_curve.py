@@ -15,7 +15,10 @@ TICKS = {5: "5 s", 15: "15 s", 60: "1 min", 300: "5 min", 1_200: "20 min", 3_600
 def power_curve_picture(
     watts: Mapping[int, float], best: Mapping[int, float] | None = None, *, theme: Theme = LIGHT
 ) -> bytes | None:
-    """A PNG of mean power (W) by duration (s), with the ``best`` of earlier activities; ``None`` without any power."""
+    """Return a PNG of mean power (W) by duration (s), with the ``best`` of earlier activities.
+
+    Returns ``None`` without power.
+    """
     if not watts:
         return None
     figure, axes = new_figure(HEIGHT_INCHES, theme)

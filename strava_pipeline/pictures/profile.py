@@ -1,4 +1,4 @@
-"""The elevation profile, climbs shaded."""
+"""The elevation profile with shaded climbs."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Protocol
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from strava_pipeline.analysis.elevation import profile_of
-from strava_pipeline.analysis.timeline import timeline_of
+from strava_pipeline.analysis.elevation import elevation_profile
+from strava_pipeline.analysis.timeline import build_timeline
 from strava_pipeline.analysis.track import Track
 from strava_pipeline.pictures.canvas import FONT_POINTS, LIGHT, ORANGE, Theme, new_figure, png, style_axes
 from strava_pipeline.units import METRIC, Units
 
 HEIGHT_INCHES = 2.7
 MOST_POINTS = 1_500
-# A flat ride must not look like the Alps.
+# The vertical axis covers at least this, so that a flat ride does not look mountainous.
 LEAST_HEIGHT_M = 60.0
-# Narrower than this share of the way a climb has no room for its name.
-NAMED_FROM = 0.06
+# A climb that takes a smaller share of the distance has no room for its category.
+MIN_NAMED_SHARE = 0.06
 
 
 class Climb(Protocol):
-    """A climb as the analysis or its table tells it."""
+    """A climb of the analysis, or a row of its table."""
 
     @property
     def start_m(self) -> float: ...
@@ -36,9 +36,9 @@ class Climb(Protocol):
 def profile_picture(
     track: Track, climbs: Sequence[Climb] = (), *, units: Units = METRIC, theme: Theme = LIGHT
 ) -> bytes | None:
-    """A PNG of heights along the way; ``None`` without altitude, or on the spot."""
+    """Return a PNG of the elevation profile; ``None`` without altitude, or if the athlete did not move."""
     with np.errstate(all="ignore"):
-        profile = profile_of(timeline_of(track))
+        profile = elevation_profile(build_timeline(track))
     if profile is None:
         return None
     step = max(1, len(profile.along_m) // MOST_POINTS)
@@ -55,7 +55,7 @@ def profile_picture(
         start, end = climb.start_m / units.distance_m, climb.end_m / units.distance_m
         inside = (along >= start) & (along <= end)
         axes.fill_between(along, heights, floor, where=inside.tolist(), color=ORANGE, alpha=0.75, linewidth=0)
-        if climb.category is not None and end - start > NAMED_FROM * along[-1]:
+        if climb.category is not None and end - start > MIN_NAMED_SHARE * along[-1]:
             axes.text(
                 (start + end) / 2,
                 floor + 0.05 * room,

@@ -1,4 +1,4 @@
-"""The route, coloured by speed, grade or heart rate, on a plain equirectangular projection: no tiles, no network."""
+"""The route, coloured by speed, grade or heart rate, on an equirectangular projection without map tiles."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from strava_pipeline.analysis.geo import EARTH_RADIUS_M
-from strava_pipeline.analysis.timeline import STANDING_MPS, Timeline, timeline_of
+from strava_pipeline.analysis.timeline import STANDING_MPS, Timeline, build_timeline
 from strava_pipeline.analysis.track import Samples, Track
 from strava_pipeline.pictures.canvas import FONT_POINTS, GREEN, LIGHT, VERMILLION, WIDTH_INCHES, Theme, new_figure, png
 from strava_pipeline.units import METRIC, Units
 
 HEIGHT_INCHES = 4.6
 MOST_POINTS = 2_000
-# A colour stands for the mean over this many seconds, else every bend of a sensor shows.
-SMOOTHED_OVER_S = 15
-# The outermost samples at either end share its colour: one sprint must not make the rest look alike.
+# Each colour shows the mean over this many samples, so that noise of the sensor is not visible.
+SMOOTHING_SAMPLES = 15
+# The colours span these percentiles, so that one sprint does not give all other samples similar colours.
 ENDS_PERCENT = (3, 97)
-# Shares of the picture: its edge, and the strip below that holds the legend.
+# Shares of the picture: the margin, and the strip for the legend below.
 EDGE, LEGEND = 0.01, 0.12
 MARGIN = 0.1
 LEAST_SIZE_M = 100.0
-NICE = (1, 2, 5)
+ROUND_STEPS = (1, 2, 5)
 
 
 class ColourBy(StrEnum):
-    """What the line's colour tells."""
+    """The quantity that the colour of the line shows."""
 
     SPEED = "speed"
     GRADE = "grade"
@@ -41,7 +41,7 @@ class ColourBy(StrEnum):
 
 @dataclass(frozen=True)
 class _Line:
-    """Metres east and north of the middle, and what colours each point (NaN: not known), all of shape (n,)."""
+    """Metres east and north of the middle, and the coloured quantity (NaN: missing), all of shape (n,)."""
 
     east: Samples
     north: Samples
@@ -51,32 +51,32 @@ class _Line:
 def route_picture(
     track: Track, *, colour_by: ColourBy = ColourBy.SPEED, units: Units = METRIC, theme: Theme = LIGHT
 ) -> bytes | None:
-    """A PNG of the route with scale bar and north; ``None`` without positions. What cannot be true is left out."""
+    """Return a PNG of the cleaned route with scale bar and north arrow; ``None`` without positions."""
     with np.errstate(all="ignore"):
-        timeline = timeline_of(track)
-        line = _line(timeline, colour_by, units)
+        timeline = build_timeline(track)
+        line = _coloured_line(timeline, colour_by, units)
     if line is None:
         return None
     figure, axes = new_figure(HEIGHT_INCHES, theme)
     axes.set_axis_off()
     figure.subplots_adjust(left=EDGE, right=1 - EDGE, top=1 - EDGE, bottom=LEGEND)
-    # A metre east is as long on the paper as a metre north.
+    # A metre east is drawn as long as a metre north.
     ratio = WIDTH_INCHES * (1 - 2 * EDGE) / (HEIGHT_INCHES * (1 - EDGE - LEGEND))
     east, north = (float(np.nanmax(np.abs(way))) for way in (line.east, line.north))
     half = (1 + MARGIN) * max(east, north * ratio, LEAST_SIZE_M)
     axes.set_xlim(-half, half)
     axes.set_ylim(-half / ratio, half / ratio)
-    _draw(figure, axes, line, colour_by, units, theme)
-    _scale_bar(axes, units, theme)
-    _north(axes, theme)
+    _draw_line(figure, axes, line, colour_by, units, theme)
+    _draw_scale_bar(axes, units, theme)
+    _draw_north_arrow(axes, theme)
     return png(figure)
 
 
-def projected(latitude: Samples, longitude: Samples) -> tuple[Samples, Samples]:
-    """Metres east and north of the middle of the positions' bounds, shapes (n,); NaN stays NaN.
+def project_from_middle(latitude: Samples, longitude: Samples) -> tuple[Samples, Samples]:
+    """Return metres east and north of the middle of the positions' bounds, shapes (n,); NaN stays NaN.
 
-    Equirectangular: east is shrunk by the cosine of the middle latitude. Across the antimeridian the way is kept in
-    one piece.
+    The projection is equirectangular: east is multiplied by the cosine of the middle latitude. A route across the
+    antimeridian stays in one piece.
     """
     known = np.isfinite(latitude) & np.isfinite(longitude)
     unwrapped = np.full(len(longitude), np.nan)
@@ -87,19 +87,19 @@ def projected(latitude: Samples, longitude: Samples) -> tuple[Samples, Samples]:
     return east, np.where(known, latitude - middle, np.nan) * metres_per_degree
 
 
-def _line(timeline: Timeline, colour_by: ColourBy, units: Units) -> _Line | None:
+def _coloured_line(timeline: Timeline, colour_by: ColourBy, units: Units) -> _Line | None:
     latitude, longitude = timeline.track.latitude, timeline.track.longitude
     if latitude is None or longitude is None or not (np.isfinite(latitude) & np.isfinite(longitude)).any():
         return None
-    east, north = projected(latitude, longitude)
-    shade = _shade(timeline, colour_by, units, len(east))
+    east, north = project_from_middle(latitude, longitude)
+    shade = _coloured_quantity(timeline, colour_by, units, len(east))
     step = max(1, len(east) // MOST_POINTS)
     keep = np.unique(np.append(np.arange(0, len(east), step), len(east) - 1))
     return _Line(east[keep], north[keep], shade[keep])
 
 
-def _shade(timeline: Timeline, colour_by: ColourBy, units: Units, count: int) -> Samples:
-    """What colours the line, in the athlete's units."""
+def _coloured_quantity(timeline: Timeline, colour_by: ColourBy, units: Units, count: int) -> Samples:
+    """Return the coloured quantity in the athlete's units, shape (n,); NaN where it is missing."""
     match colour_by:
         case ColourBy.SPEED:
             values, scale = timeline.speed, units.per_hour(1.0)
@@ -109,11 +109,11 @@ def _shade(timeline: Timeline, colour_by: ColourBy, units: Units, count: int) ->
             values, scale = timeline.track.heart_rate, 1.0
     if values is None:
         return np.full(count, np.nan)
-    return _smoothed(values, SMOOTHED_OVER_S) * scale
+    return _moving_mean(values, SMOOTHING_SAMPLES) * scale
 
 
-def _smoothed(values: Samples, width: int) -> Samples:
-    """Mean of the known samples around each, over ``width`` of them."""
+def _moving_mean(values: Samples, width: int) -> Samples:
+    """Return the moving mean of the known samples over ``width`` samples."""
     if len(values) <= width:
         return values
     window = np.ones(width)
@@ -122,7 +122,7 @@ def _smoothed(values: Samples, width: int) -> Samples:
     return np.asarray(np.convolve(np.where(known, values, 0.0), window, mode="same") / counts)
 
 
-def _draw(figure: Figure, axes: Axes, line: _Line, colour_by: ColourBy, units: Units, theme: Theme) -> None:
+def _draw_line(figure: Figure, axes: Axes, line: _Line, colour_by: ColourBy, units: Units, theme: Theme) -> None:
     points = np.stack((line.east, line.north), axis=1)
     segments = np.stack((points[:-1], points[1:]), axis=1)
     whole = np.isfinite(segments).all(axis=(1, 2))
@@ -131,12 +131,12 @@ def _draw(figure: Figure, axes: Axes, line: _Line, colour_by: ColourBy, units: U
     if len(segments):
         axes.add_collection(LineCollection(list(segments), colors=theme.ink, linewidths=5.2, capstyle="round"))
     if np.isfinite(shade).any():
-        low, high = np.nanpercentile(_telling(shade, colour_by, units), ENDS_PERCENT)
+        low, high = np.nanpercentile(_colour_range(shade, colour_by, units), ENDS_PERCENT)
         norm = Normalize(low, max(high, low + 1e-6), clip=True)
         lines = LineCollection(list(segments), cmap=theme.colour_map, norm=norm, linewidths=3.6, capstyle="round")
         lines.set_array(np.where(np.isfinite(shade), shade, low))
         axes.add_collection(lines)
-        _legend(figure, lines, colour_by, units, theme)
+        _draw_legend(figure, lines, colour_by, units, theme)
     elif len(segments):
         axes.add_collection(LineCollection(list(segments), colors=theme.line, linewidths=3.6, capstyle="round"))
     known = points[np.isfinite(points).all(axis=1)]
@@ -144,13 +144,13 @@ def _draw(figure: Figure, axes: Axes, line: _Line, colour_by: ColourBy, units: U
         axes.plot(*place, marker=marker, markersize=9, color=colour, markeredgecolor=theme.paper, zorder=5)
 
 
-def _telling(shade: Samples, colour_by: ColourBy, units: Units) -> Samples:
-    """What the range of colours follows: halts would take half of it."""
+def _colour_range(shade: Samples, colour_by: ColourBy, units: Units) -> Samples:
+    """Return the values that set the range of colours; halts are left out, since they would take half of it."""
     moving = shade > units.per_hour(STANDING_MPS)
     return shade[moving] if colour_by is ColourBy.SPEED and moving.any() else shade
 
 
-def _legend(figure: Figure, lines: LineCollection, colour_by: ColourBy, units: Units, theme: Theme) -> None:
+def _draw_legend(figure: Figure, lines: LineCollection, colour_by: ColourBy, units: Units, theme: Theme) -> None:
     bar = figure.add_axes((0.30, 0.075, 0.40, 0.022))
     legend = figure.colorbar(lines, cax=bar, orientation="horizontal", ticks=MaxNLocator(5))
     unit = {ColourBy.SPEED: units.speed_name, ColourBy.GRADE: "%", ColourBy.HEART_RATE: "bpm"}[colour_by]
@@ -169,8 +169,8 @@ def _legend(figure: Figure, lines: LineCollection, colour_by: ColourBy, units: U
     bar.text(1.04, 0.5, unit, transform=bar.transAxes, ha="left", va="center", color=theme.ink, fontsize=FONT_POINTS)
 
 
-def _scale_bar(axes: Axes, units: Units, theme: Theme) -> None:
-    """A bar of a round length, some fifth of the width, in the lower left corner."""
+def _draw_scale_bar(axes: Axes, units: Units, theme: Theme) -> None:
+    """Draw a bar of a round length, about a fifth of the width, in the lower left corner."""
     left, right = axes.get_xlim()
     bottom, top = axes.get_ylim()
     metres, label = _round_length((right - left) / 5, units)
@@ -188,16 +188,16 @@ def _scale_bar(axes: Axes, units: Units, theme: Theme) -> None:
 
 
 def _round_length(about_m: float, units: Units) -> tuple[float, str]:
-    """The longest length of the form 1, 2 or 5 times a power of ten below ``about_m``, and its label."""
+    """Return the longest length below ``about_m`` that is 1, 2 or 5 times a power of ten, and its label."""
     unit, name = units.distance_m, units.distance_name
     if about_m < unit:
         unit, name = units.height_m, units.height_name
     power = 10 ** np.floor(np.log10(about_m / unit))
-    length = max(step * power for step in NICE if step * power <= about_m / unit)
+    length = max(step * power for step in ROUND_STEPS if step * power <= about_m / unit)
     return float(length * unit), f"{length:,.0f} {name}"
 
 
-def _north(axes: Axes, theme: Theme) -> None:
+def _draw_north_arrow(axes: Axes, theme: Theme) -> None:
     arrow = {"arrowstyle": "-|>", "color": theme.ink, "linewidth": 1.5}
     axes.annotate(
         "", xy=(0.965, 0.99), xytext=(0.965, 0.90), xycoords="axes fraction", arrowprops=arrow, annotation_clip=False

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from strava_pipeline.analysis.athlete import Athlete
-from strava_pipeline.analysis.climbs import category_of
+from strava_pipeline.analysis.climbs import climb_category
 from strava_pipeline.analysis.figures import analyse
 from strava_pipeline.analysis.grade_adjusted import running_cost
 from strava_pipeline.analysis.track import Track
@@ -80,7 +80,7 @@ def test_a_jittering_satellite_height_climbs_little() -> None:
      (2_000, 79, None), (4_000, 100, None), (250, 90, None)],
 )  # fmt: skip
 def test_categories_are_stravas(length_m: float, gain_m: float, category: str | None) -> None:
-    assert category_of(length_m, gain_m) == category
+    assert climb_category(length_m, gain_m) == category
 
 
 def test_a_square_wave_has_the_power_of_its_formula() -> None:

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strava_pipeline.analysis.figures import analyse
-from strava_pipeline.analysis.line import simplified, turns
+from strava_pipeline.analysis.line import count_turns, simplify
 from strava_pipeline.analysis.route import Route
-from strava_pipeline.analysis.route_match import match
+from strava_pipeline.analysis.route_match import match_routes
 from strava_pipeline.analysis.track import Track
 from strava_pipeline_tests.analysis.tracks import Samples, circle
 
@@ -38,7 +38,7 @@ def matched(one: Route, other: Route) -> tuple[bool, bool]:
     """Whether they are the same route, and whether in opposite directions."""
     assert one.signature is not None
     assert other.signature is not None
-    found = match(one.signature, other.signature)
+    found = match_routes(one.signature, other.signature)
     return found is not None, found is not None and found.reversed
 
 
@@ -88,13 +88,13 @@ def test_a_route_across_the_antimeridian_has_its_bounds_and_is_known_again() -> 
 def test_turns_are_told_apart() -> None:
     # North, east, north, west.
     east, north = np.array([0.0, 0, 100, 100, 0]), np.array([0.0, 100, 100, 200, 200])
-    assert turns(east, north) == (2, 1)
+    assert count_turns(east, north) == (2, 1)
 
 
 @given(st.lists(st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4)), min_size=1, max_size=60))
 def test_every_point_lies_near_the_simplified_line(points: list[tuple[float, float]]) -> None:
     east, north = np.array(points).T
-    kept = simplified(east, north, 50.0).tolist()
+    kept = simplify(east, north, 50.0).tolist()
     assert kept[0] == 0
     assert kept[-1] == len(points) - 1
     for begin, end in pairwise(kept):
@@ -103,7 +103,7 @@ def test_every_point_lies_near_the_simplified_line(points: list[tuple[float, flo
 
 
 def test_a_straight_line_needs_two_points() -> None:
-    assert simplified(np.arange(100.0), 2 * np.arange(100.0)).tolist() == [0, 99]
+    assert simplify(np.arange(100.0), 2 * np.arange(100.0)).tolist() == [0, 99]
 
 
 def away(point: tuple[float, float], begin: tuple[float, float], end: tuple[float, float]) -> float:

@@ -19,7 +19,7 @@ from strava_pipeline.pictures.canvas import DARK, LIGHT, Theme
 from strava_pipeline.pictures.fitness import fitness_picture
 from strava_pipeline.pictures.power_curve import power_curve_picture
 from strava_pipeline.pictures.profile import profile_picture
-from strava_pipeline.pictures.route import ColourBy, _round_length, projected, route_picture
+from strava_pipeline.pictures.route import ColourBy, _round_length, project_from_middle, route_picture
 from strava_pipeline.units import IMPERIAL, METRIC
 
 MOST_BYTES = 100_000
@@ -128,7 +128,7 @@ def test_a_metre_east_is_as_long_as_a_metre_north() -> None:
     side = 1_000 / (np.pi / 180 * 6_371_008.8)
     latitude = 60 + np.array([0, side, side, 0, 0]) - side / 2
     longitude = 10 + 2 * np.array([0, 0, side, side, 0])
-    east, north = projected(latitude, longitude)
+    east, north = project_from_middle(latitude, longitude)
     assert np.ptp(east) == pytest.approx(1_000, rel=1e-3)
     assert np.ptp(north) == pytest.approx(1_000, rel=1e-3)
     picture = np.asarray(opened(route_picture(Track(latitude=latitude, longitude=longitude))))
@@ -143,7 +143,7 @@ def test_a_route_across_the_antimeridian_stays_in_one_piece() -> None:
     assert across.longitude is not None
     assert across.longitude.min() < -179
     assert across.longitude.max() > 179
-    east, _ = projected(across.latitude, across.longitude)
+    east, _ = project_from_middle(across.latitude, across.longitude)
     assert np.ptp(east) < 20_000
     assert drawn_share(route_picture(across)) == pytest.approx(drawn_share(route_picture(elsewhere)), rel=0.02)
 
