@@ -18,7 +18,7 @@ from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.names import ALL_ASSETS, NAMES, Job
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
-from strava_pipeline.web.operator_door import dagster_key
+from strava_pipeline.web.operator_door import dagster_signing_key
 from strava_pipeline.web.request_signature import HEADER, PATH, Signature
 
 Found = TypeVar("Found")
@@ -129,7 +129,7 @@ class DagsterServer:
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """The one that the settings name. ``ConfigurationError`` without ``STRAVA_TOKEN_KEYS``."""
-        return cls(settings.dagster_webserver_url, dagster_key(settings))
+        return cls(settings.dagster_webserver_url, dagster_signing_key(settings))
 
 
 def launch_run(

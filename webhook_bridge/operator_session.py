@@ -67,7 +67,7 @@ def _has_open_session() -> bool:
 
 def _is_open(engine: Engine, secret: str, settings: Settings) -> bool:
     with autocommit(engine) as connection:
-        return operator_sessions.is_open(connection, secret, proof_of(settings))
+        return operator_sessions.is_open(connection, secret, session_proof(settings))
 
 
 def _cookie() -> str:

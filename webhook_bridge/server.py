@@ -12,7 +12,7 @@ from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.access.operator_sessions import end_sessions_of_others
 from strava_pipeline.warehouse.athletes.invites import withdraw_those_of_others
 from strava_pipeline.warehouse.engine import open_reading_engine
-from strava_pipeline.web.operator_door import invite_proof, proof_of
+from strava_pipeline.web.operator_door import invite_proof, session_proof
 from webhook_bridge.app import create_app
 from webhook_bridge.dagster_tasks import DagsterTasks
 from webhook_bridge.dispatcher import Dispatcher
@@ -25,7 +25,7 @@ def serve(settings: Settings, engine: Engine, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT; the dispatcher runs beside."""
     with engine.begin() as connection:
         # What was opened under another token or other settings is over for good, should they come back.
-        end_sessions_of_others(connection, proof_of(settings))
+        end_sessions_of_others(connection, session_proof(settings))
         withdraw_those_of_others(connection, invite_proof(settings))
     dispatcher = Dispatcher(settings, engine)
     tasks = DagsterTasks(settings, engine)

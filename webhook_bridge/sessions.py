@@ -112,9 +112,9 @@ def _is_from_us() -> bool:
         return False
     settings = current_bridge().settings
     public = _public_origin(settings)
-    if public is not None and is_same(page, public):
+    if public is not None and is_same_origin(page, public):
         return True
-    if host is None or not is_at(page, host) or (public is not None and is_at(public, host)):
+    if host is None or not has_host(page, host) or (public is not None and has_host(public, host)):
         return False
     # Whoever sits in the network can write a page that comes without TLS.
     came_by_tls = is_over_tls(settings) or request.scheme == "https"

@@ -1,6 +1,7 @@
 """Best efforts over standard distances, and over standard durations for power, heart rate and speed.
 
-The second is a mean-maximal curve after Allen and Coggan, "Training and Racing with a Power Meter", 3rd ed. (2019), ch. 5.
+The latter is a mean-maximal curve, after Allen and Coggan, "Training and Racing with a Power Meter", 3rd ed. (2019),
+ch. 5.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Analysis:
-    """All results for one activity; ``profile`` needs altitude and ``route`` needs positions, else they are ``None``."""
+    """All results for one activity; ``profile`` is ``None`` without altitude, ``route`` without positions."""
 
     figures: Figures
     stops: tuple[Stop, ...]

@@ -75,7 +75,8 @@ def unwrap_longitude(longitude: Samples) -> Samples:
 def project_m(latitude: Samples, longitude: Samples, centre: tuple[float, float]) -> tuple[Samples, Samples]:
     """Return metres east and north of ``centre`` (latitude, longitude), good within 100 km of it (equirectangular).
 
-    Longitudes must be unwrapped. Source: J. P. Snyder, "Map Projections: A Working Manual", USGS PP 1395 (1987), ch. 12.
+    Longitudes must be unwrapped.
+    Source: J. P. Snyder, "Map Projections: A Working Manual", USGS PP 1395 (1987), ch. 12.
     """
     east = (longitude - centre[1]) * (_METRES_PER_DEGREE * np.cos(np.radians(centre[0])))
     return east, (latitude - centre[0]) * _METRES_PER_DEGREE

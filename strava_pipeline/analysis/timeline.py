@@ -25,8 +25,8 @@ class Timeline:
     """Samples, shape (n,), and the steps between them, shape (n - 1,); ``None`` where the recording lacks the data.
 
     ``seconds``: since the start, ascending; ``weights``: seconds until the next sample (0 in gaps; 1 for each if there
-    are no times); ``along``: metres since the start, ascending; ``legs_m``: metres between neighbouring known positions;
-    ``speed``: m/s; ``gaps`` and ``moving``: one flag per step.
+    are no times); ``along``: metres since the start, ascending; ``legs_m``: metres between neighbouring known
+    positions; ``speed``: m/s; ``gaps`` and ``moving``: one flag per step.
     """
 
     track: Track
@@ -138,7 +138,7 @@ class Timeline:
         return float(total / seconds) if seconds > 0 else weighted_mean(samples, self.weights)
 
     def _each_second(self, samples: Samples | None) -> Samples | None:
-        """Return a series on the grid, shape (m,): linear between samples, NaN in gaps and where samples are missing."""
+        """Return a series on the grid, shape (m,): linear between samples, NaN in gaps and for missing samples."""
         if samples is None or self.seconds is None:
             return None
         if self._is_on_grid:

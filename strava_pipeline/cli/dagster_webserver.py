@@ -40,14 +40,14 @@ LOG_LEVEL = "WARNING"
 def dagster_webserver(workspaces: Sequence[str], port: int | None, fd: int | None) -> None:
     """Serve Dagster's UI, of the instance in DAGSTER_HOME, to whoever is logged in as the operator, until Ctrl-C."""
     from strava_pipeline.cli.instance import instance_at
-    from strava_pipeline.dagster_guard.door import Door
+    from strava_pipeline.dagster_guard.door import AccessSettings
     from strava_pipeline.dagster_guard.guard import Guard
     from strava_pipeline.dagster_guard.serving import serve
     from strava_pipeline.dagster_guard.sessions import Sessions
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     settings = load_settings()
-    door = Door.from_settings(settings)
+    door = AccessSettings.from_settings(settings)
     dagster_home = settings.required("dagster_home")
     with (
         _listener(settings, port, fd) as listener,

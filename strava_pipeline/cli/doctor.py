@@ -153,10 +153,10 @@ def _proxy(settings: Settings) -> str:
 
 def _operator(settings: Settings) -> str:
     """Whether the operator's door is shut for everybody else."""
-    from strava_pipeline.web.operator_door import STANDS_OPEN, operator_token
+    from strava_pipeline.web.operator_door import OPEN_WITHOUT_LOGIN, operator_token
 
     if settings.dangerously_open_without_login:
-        raise Advice(STANDS_OPEN)
+        raise Advice(OPEN_WITHOUT_LOGIN)
     token = operator_token(settings)
     if token is None:
         raise Advice("STRAVA_OPERATOR_TOKEN is not set: the bridge's pages stay shut; strava-pipeline up makes one")

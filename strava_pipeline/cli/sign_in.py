@@ -12,12 +12,12 @@ def new_login_link(settings: Settings, *, public: bool = False) -> str:
     """An address on the bridge that logs in once, within half an hour. ``ConfigurationError`` without a token."""
     from strava_pipeline.warehouse.access.operator_sessions import new_sign_in_link
     from strava_pipeline.warehouse.migrate import open_warehouse
-    from strava_pipeline.web.operator_door import proof_of
+    from strava_pipeline.web.operator_door import session_proof
 
     settings.required("operator_token")
     base = settings.required("bridge_public_url") if public else f"http://127.0.0.1:{settings.bridge_port}"
     with open_warehouse(settings) as engine, engine.begin() as connection:
-        return f"{base}/login/once/{new_sign_in_link(connection, proof_of(settings))}"
+        return f"{base}/login/once/{new_sign_in_link(connection, session_proof(settings))}"
 
 
 @click.command()

@@ -87,10 +87,10 @@ def _run(settings: Settings, for_dagster: socket.socket, for_bridge: socket.sock
 
 def _warnings(settings: Settings) -> Iterator[str]:
     """What is open that should not be, and what does not work yet; everything starts all the same."""
-    from strava_pipeline.web.operator_door import STANDS_OPEN
+    from strava_pipeline.web.operator_door import OPEN_WITHOUT_LOGIN
 
     if settings.dangerously_open_without_login:
-        yield STANDS_OPEN
+        yield OPEN_WITHOUT_LOGIN
     try:
         settings.require("client_id", "client_secret")
     except ConfigurationError as error:

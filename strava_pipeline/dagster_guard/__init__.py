@@ -1,4 +1,5 @@
-"""What stands before Dagster's webserver: who may ask it for what, by which name, and from which page.
+"""Access control in front of Dagster's webserver, as ASGI middleware around Dagster's app.
 
-ASGI middleware around Dagster's own app. Nothing here imports Dagster, or knows its routes but one, ``/graphql``.
+It checks the host name, the origin and the login of each request. It does not import Dagster, and knows only one of
+Dagster's routes, ``/graphql``.
 """

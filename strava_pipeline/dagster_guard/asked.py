@@ -1,4 +1,4 @@
-"""A request as the rules see it: plain text, without a body."""
+"""The head of a request, as the rules of the guard check it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from starlette.types import Scope
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One HTTP request, or the opening of one WebSocket (its method is ``GET``).
+class RequestHead:
+    """The head of an HTTP request, or of the opening of a WebSocket (with method ``GET``).
 
-    ``path`` is decoded once, as routes see it; ``target`` is path and query as they were sent. ``headers`` holds each
-    header's values in their order, under its name in lower case. ``address`` is the other end of the connection.
+    ``path`` is decoded once, as routes see it; ``target`` is path and query as sent. ``headers`` maps each header's
+    name in lower case to its values in order. ``address`` is the IP address of the other end of the connection.
     """
 
     is_websocket: bool
@@ -25,13 +25,13 @@ class Asked:
     address: str
 
     def header(self, name: str) -> str | None:
-        """The header's only value; ``None`` if there is none, or more than one."""
+        """Return the value of a header that occurs once; ``None`` if it is missing or occurs more than once."""
         values = self.headers.get(name, ())
         return values[0] if len(values) == 1 else None
 
 
-def described(scope: Scope) -> Asked:
-    """The request of an ASGI scope of type ``http`` or ``websocket``."""
+def request_head(scope: Scope) -> RequestHead:
+    """Return the request head of an ASGI scope of type ``http`` or ``websocket``."""
     headers: dict[str, tuple[str, ...]] = {}
     for raw_name, raw_value in scope["headers"]:
         name = raw_name.decode("latin-1").lower()
@@ -39,7 +39,7 @@ def described(scope: Scope) -> Asked:
     path = scope.get("raw_path") or quote(scope["path"]).encode()
     query = scope["query_string"]
     client = scope.get("client")
-    return Asked(
+    return RequestHead(
         is_websocket=scope["type"] == "websocket",
         method=scope.get("method", "GET"),
         path=scope["path"],

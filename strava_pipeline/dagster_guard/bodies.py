@@ -1,4 +1,4 @@
-"""A request's body, which the guard may read before it knows who has to answer."""
+"""Request bodies that the guard can read first, and pass on to Dagster afterwards."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from strava_pipeline.dagster_guard.rules import Refusal
 
 
 class Body:
-    """Stands for a server's ``receive``; whoever is asked next gets the body also after it was read here."""
+    """A replacement for a server's ``receive`` that returns the body to the app also after the guard has read it."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._kept: Message | None = None
 
     async def __call__(self) -> Message:
-        """The next message: first of all the body that was read."""
+        """Return the next ASGI message; the body comes first if it has been read."""
         kept, self._kept = self._kept, None
         return kept or await self._receive()
 
     async def read(self, cap_bytes: int, seconds: float) -> bytes | Refusal:
-        """The whole body, to be called once; or why it is not read, where it is longer or slower than that."""
+        """Read the whole body, or return a refusal if it is longer than ``cap_bytes`` or takes longer than ``seconds``.
+
+        Call this at most once.
+        """
         try:
             return await asyncio.wait_for(self._read(cap_bytes), seconds)
         except TimeoutError:

@@ -1,6 +1,6 @@
-"""Connections to the guard: no more than there is room for, and none that is held without a request.
+"""Limits for connections to the guard: how many may be open, and how long one may wait without a request.
 
-Whoever is on this machine can connect. A connection costs a file, and when these run out Dagster ends.
+Every user of this machine can connect. Each connection takes a file descriptor, and Dagster ends without free ones.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ HEAD_CAP_BYTES = 64 * 1024
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """uvicorn's, which itself knows no end of a request's head.
+    """uvicorn's HTTP protocol, with limits for the time and the size of a request's head.
 
-    ``limit_concurrency`` of uvicorn's settings, which has to be set, is one more than may be open, WebSockets included:
-    beyond it uvicorn would refuse the requests of those that are.
+    uvicorn's setting ``limit_concurrency`` must be set to one more than the connections that may be open, WebSockets
+    included: with as many as the setting, uvicorn would refuse requests of all open connections.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -30,7 +30,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unsent_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Close at once what is too much."""
+        """Close the new connection at once if too many are open."""
         super().connection_made(transport)
         if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
             self.connections.discard(self)
@@ -39,7 +39,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing more is awaited."""
+        """Cancel the deadline of the connection."""
         self._stop_waiting()
         super().connection_lost(exc)
 
@@ -52,39 +52,39 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.transport.abort()
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Count the bytes of the head from here."""
         super().on_message_begin()
         self._is_in_head, self._head_bytes = True, 0
 
     def on_headers_complete(self) -> None:
-        """A request's head is here: from now on it is up to the app."""
+        """Cancel the deadline: the head is complete, and the app decides how long the rest may take."""
         if not self.url.startswith(b"/"):
-            # An address with a host of its own, which would count before the header that the guard looks at.
+            # An absolute address names a host, which would count more than the Host header that the guard checks.
             raise HttpParserInvalidURLError("not a path")
         super().on_headers_complete()
         self._is_in_head = False
         self._stop_waiting()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request's head, whatever of this one's body is still to come."""
+        """Start the deadline for the next request's head, also if a rest of this request's body is still to come."""
         super().on_response_complete()
         if self.cycle.response_complete:
-            # Nobody will read it.
+            # The app has answered and will not read the rest.
             self.cycle.body = bytearray()
             self._await_head()
 
     def _await_head(self) -> None:
         self._stop_waiting()
         self._unsent_bytes = self.transport.get_write_buffer_size()
-        self._deadline = self.loop.call_later(HEAD_SECONDS, self._end_unless_still_sending)
+        self._deadline = self.loop.call_later(HEAD_SECONDS, self._close_unless_sending)
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def _end_unless_still_sending(self) -> None:
-        # A large answer may go out slowly.
+    def _close_unless_sending(self) -> None:
+        # A large answer may still be on its way to a slow client.
         if 0 < self.transport.get_write_buffer_size() < self._unsent_bytes:
             self._await_head()
         else:

@@ -1,4 +1,4 @@
-"""What opens Dagster's UI, as the settings say."""
+"""Settings of the access to Dagster's UI: host names, cookie, keys and the operator's token."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from strava_pipeline.web.origins import parse_authority
 
 
 @dataclass(frozen=True)
-class Door:
-    """By which names Dagster's UI is reached, and by what it opens.
+class AccessSettings:
+    """The host names of Dagster's UI, and who may use it.
 
-    ``cookie`` holds a session's secret, which counts under ``proof``; our own processes sign by
-    ``key``.
-    Without ``token`` nobody can log in; ``stands_open``: nobody has to.
+    ``names``: host names that are answered; ``cookie``: name of the cookie with a session's secret; ``proof``: binds
+    sessions to the settings; ``key``: our own processes sign their requests with it; ``token``: the operator's, and
+    without one nobody can log in; ``stands_open``: everybody has access without a login.
     """
 
     names: frozenset[str]
@@ -31,24 +31,26 @@ class Door:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """The door of this installation. ``ConfigurationError`` names the setting that is missing or wrong."""
+        """Return the access settings; ``ConfigurationError`` names the setting that is missing or wrong."""
         token = operator_door.operator_token(settings)
         return cls(
-            names=LOOPBACK_HOSTS | _names(settings.dagster_hosts or ""),
+            names=LOOPBACK_HOSTS | _host_names(settings.dagster_hosts or ""),
             over_tls=operator_door.is_over_tls(settings),
             cookie=operator_door.cookie_name(settings),
-            proof=operator_door.proof_of(settings),
-            key=operator_door.dagster_key(settings),
+            proof=operator_door.session_proof(settings),
+            key=operator_door.dagster_signing_key(settings),
             token=None if token is None else Secret(token),
             stands_open=settings.dangerously_open_without_login,
         )
 
 
-def _names(text: str) -> frozenset[str]:
+def _host_names(text: str) -> frozenset[str]:
     names = set()
     for entry in filter(None, (part.strip() for part in text.split(","))):
         authority = parse_authority(entry)
         if authority is None or authority.port is not None:
-            raise ConfigurationError(f"STRAVA_DAGSTER_HOSTS: {entry!r} is not a host's name without scheme and port")
+            raise ConfigurationError(
+                f"STRAVA_DAGSTER_HOSTS: {entry!r} is not a host name: give it without scheme and port"
+            )
         names.add(authority.name)
     return frozenset(names)

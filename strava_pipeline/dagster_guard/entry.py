@@ -1,20 +1,20 @@
-"""Who may pass once the rules have nothing against a request."""
+"""The credential that a request needs once the rules allow it."""
 
 from __future__ import annotations
 
 from enum import Enum, auto
 
-from strava_pipeline.dagster_guard.asked import Asked
-from strava_pipeline.dagster_guard.door import Door
+from strava_pipeline.dagster_guard.asked import RequestHead
+from strava_pipeline.dagster_guard.door import AccessSettings
 from strava_pipeline.web.request_signature import HEADER
 
-# A browser sends one; more are somebody's try.
+# A browser sends one; a few more are checked, since a page can add cookies of this name.
 MOST_SECRETS = 4
 LONGEST_SECRET = 128
 
 
 class Entry(Enum):
-    """On what terms a request passes."""
+    """The credential that lets a request pass: none (``FREE``), a signature, a session; ``NEVER``: nothing does."""
 
     FREE = auto()
     WITH_SIGNATURE = auto()
@@ -22,19 +22,23 @@ class Entry(Enum):
     NEVER = auto()
 
 
-def entry(asked: Asked, door: Door) -> Entry:
-    """On what terms: freely if nobody has to log in, never if nobody can; whatever has a signature, by that alone."""
-    if door.stands_open:
+def required_credential(request: RequestHead, access: AccessSettings) -> Entry:
+    """Return the credential that a request needs.
+
+    Without a login (``stands_open``) none is needed. A request with a signature is judged by the signature alone.
+    Without an operator's token nobody can log in.
+    """
+    if access.stands_open:
         return Entry.FREE
-    if HEADER.lower() in asked.headers:
+    if HEADER.lower() in request.headers:
         return Entry.WITH_SIGNATURE
-    return Entry.NEVER if door.token is None else Entry.WITH_SESSION
+    return Entry.NEVER if access.token is None else Entry.WITH_SESSION
 
 
-def secrets_in(asked: Asked, cookie: str) -> tuple[str, ...]:
-    """What may be a session's secret, out of the cookies of this name."""
+def session_secrets(request: RequestHead, cookie: str) -> tuple[str, ...]:
+    """Return the possible session secrets of a request, from all cookies of this name; at most four."""
     found = []
-    for header in asked.headers.get("cookie", ()):
+    for header in request.headers.get("cookie", ()):
         for part in header.split(";"):
             name, _, value = part.strip().partition("=")
             if name == cookie and 0 < len(value) <= LONGEST_SECRET:

@@ -1,4 +1,4 @@
-"""The guard's own pages: the login, the logout, what they look like, and whether Dagster is ready."""
+"""The guard's own pages: login, logout, their style and icon, and the readiness check."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from jinja2 import Environment, FileSystemLoader
 from starlette.responses import RedirectResponse, Response
 
 import webhook_bridge
-from strava_pipeline.dagster_guard.answers import line, page
-from strava_pipeline.dagster_guard.asked import Asked
+from strava_pipeline.dagster_guard.answers import html_answer, text_answer
+from strava_pipeline.dagster_guard.asked import RequestHead
 from strava_pipeline.dagster_guard.bodies import Body
 from strava_pipeline.dagster_guard.door import Door
 from strava_pipeline.dagster_guard.entry import secrets_in
@@ -32,12 +32,12 @@ FORM_CAP_BYTES = 4096
 FORM_SECONDS = 10.0
 LONGEST_NEXT = 2000
 HOME = "/"
-Handler = Callable[[Asked, Body], Awaitable[Response]]
+Handler = Callable[[RequestHead, Body], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
 class _Paths:
-    """Dagster's UI has nothing below ``/operator``."""
+    """Paths of the guard's pages; Dagster's UI has none below ``/operator``."""
 
     login: str = "/operator/login"
     logout: str = "/operator/logout"
@@ -54,9 +54,9 @@ _TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent / "templa
 _TEMPLATES.globals["paths"] = PATHS
 
 
-def is_own(asked: Asked) -> bool:
+def is_guard_page(request: RequestHead) -> bool:
     """Whether a request is for one of the guard's own pages, and not for Dagster."""
-    return asked.path in _ALL and not asked.is_websocket
+    return request.path in _ALL and not request.is_websocket
 
 
 def to_login(asked: Asked) -> Response:
@@ -67,9 +67,9 @@ def to_login(asked: Asked) -> Response:
 
 
 def local_path(text: str) -> str:
-    """The text if it is the path of a page here, with its query; else the front page.
+    """Return ``text`` if it is a path on this server, with or without a query; else the path of the front page.
 
-    Browsers read a backslash as a slash, leave out tabs and line feeds, and take two slashes for another host.
+    Browsers read a backslash as a slash, ignore tabs and line feeds, and read two slashes as the start of a host.
     """
     plain = text.isascii() and text.isprintable() and not set(text) & set('\\ "<>')
     is_local = text.startswith("/") and not text.startswith("//") and len(text) <= LONGEST_NEXT
@@ -77,10 +77,10 @@ def local_path(text: str) -> str:
 
 
 class Pages:
-    """Answers what :func:`is_own`. ``DatabaseAway`` when a session can be neither opened nor ended now."""
+    """Handlers of the guard's own pages. They raise ``DatabaseAway`` when the database does not answer."""
 
-    def __init__(self, door: Door, sessions: Sessions, wrong_tokens: WrongTokens) -> None:
-        self._door = door
+    def __init__(self, access: AccessSettings, sessions: Sessions, wrong_tokens: WrongTokenLimit) -> None:
+        self._access = access
         self._sessions = sessions
         self._wrong_tokens = wrong_tokens
         self._handlers: dict[tuple[str, str], Handler] = {
@@ -93,9 +93,9 @@ class Pages:
             ("GET", PATHS.ready): self._ready,
         }
 
-    async def answer(self, asked: Asked, body: Body) -> Response:
-        """The answer to a request that the rules let pass."""
-        handler = self._handlers.get((asked.method, asked.path))
+    async def answer(self, request: RequestHead, body: Body) -> Response:
+        """Return the answer to a request that the rules allow."""
+        handler = self._handlers.get((request.method, request.path))
         if handler is None:
             return line("That is not how this page is asked.", HTTPStatus.METHOD_NOT_ALLOWED)
         return await handler(asked, body)
@@ -129,12 +129,12 @@ class Pages:
         # A proxy before Dagster may end TLS where none is before the bridge.
         over_tls = self._door.over_tls or (asked.header("origin") or "").startswith("https:")
         lifetime = int(SESSION_LIFETIME.total_seconds())
-        secret = await self._sessions.open(asked.address)
-        answer.set_cookie(self._door.cookie, secret, lifetime, secure=over_tls, httponly=True, samesite="lax")
+        secret = await self._sessions.open(request.address)
+        answer.set_cookie(self._access.cookie, secret, lifetime, secure=over_tls, httponly=True, samesite="lax")
         return answer
 
-    async def _logout_form(self, _: Asked, __: Body) -> Response:
-        return page(_TEMPLATES.get_template("logout.html").render())
+    async def _logout_form(self, _: RequestHead, __: Body) -> Response:
+        return html_answer(_TEMPLATES.get_template("logout.html").render())
 
     async def _logout(self, asked: Asked, _: Body) -> Response:
         if not comes_from_our_page(asked):
@@ -144,10 +144,10 @@ class Pages:
         answer.delete_cookie(self._door.cookie, secure=self._door.over_tls, httponly=True, samesite="lax")
         return answer
 
-    async def _style(self, _: Asked, __: Body) -> Response:
+    async def _style(self, _: RequestHead, __: Body) -> Response:
         return Response(_STATIC.joinpath("pages.css").read_bytes(), media_type="text/css")
 
-    async def _icon(self, _: Asked, __: Body) -> Response:
+    async def _icon(self, _: RequestHead, __: Body) -> Response:
         return Response(_STATIC.joinpath("icon.svg").read_bytes(), media_type="image/svg+xml")
 
     async def _ready(self, _: Asked, __: Body) -> Response:
@@ -158,16 +158,16 @@ def _form(following: str, wrong: str | None = None, status: int = HTTPStatus.OK)
     return page(_TEMPLATES.get_template("login.html").render(next=following, wrong=wrong), status)
 
 
-def _is_for_people(asked: Asked) -> bool:
-    """Whether a browser wants to show what it gets as a page."""
-    mode = asked.header("sec-fetch-mode")
-    return mode == "navigate" or (mode is None and "text/html" in (asked.header("accept") or ""))
+def _is_navigation(request: RequestHead) -> bool:
+    """Whether a browser will show the answer as a page."""
+    mode = request.header("sec-fetch-mode")
+    return mode == "navigate" or (mode is None and "text/html" in (request.header("accept") or ""))
 
 
-async def _fields(sent: Body) -> dict[str, str] | Response:
-    """What a form holds, each field's last value; or why it is not read."""
+async def _read_form(sent: Body) -> dict[str, str] | Response:
+    """Return the fields of a form, the last value of each; or an answer if the body is too long or too slow."""
     body = await sent.read(FORM_CAP_BYTES, FORM_SECONDS)
     if isinstance(body, Refusal):
-        return line(body.reason, body.status)
+        return text_answer(body.reason, body.status)
     found = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
     return {name: values[-1] for name, values in found.items()}

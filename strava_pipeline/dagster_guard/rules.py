@@ -1,8 +1,9 @@
-"""What is refused whoever asks: other hosts' names, other sites' pages, and requests of a kind that a page can forge.
+"""Rules that refuse requests before any login: unknown host names, pages of other sites, forgeable requests.
 
-A page elsewhere can have a browser send GETs, and POSTs of forms and plain text, without asking first; and by pointing
-its own name to this machine it becomes, to the browser, a page of Dagster's own. So what changes something is JSON,
-which no foreign page can send unasked, comes from a page of the same origin, and by a name that is known here.
+A page of another site can make a browser send GETs, and POSTs of forms and plain text, without a preflight. By DNS
+rebinding, which points the page's own host name to this machine, it even gets the origin of Dagster's UI. So a request
+that changes something must be JSON, which needs a preflight, must come from the same origin, and must use a host name
+that is configured here.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ import posixpath
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from strava_pipeline.dagster_guard.asked import Asked
-from strava_pipeline.dagster_guard.door import Door
+from strava_pipeline.dagster_guard.asked import RequestHead
+from strava_pipeline.dagster_guard.door import AccessSettings
 from strava_pipeline.settings import LOOPBACK_HOSTS
-from strava_pipeline.web.origins import is_at, parse_authority, parse_origin
+from strava_pipeline.web.origins import has_host, parse_authority, parse_origin
 from strava_pipeline.web.request_signature import HEADER
 
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 GRAPHQL = "graphql"
-READING = frozenset({"GET", "HEAD"})
-# They change nothing by themselves, but tell of the server, or open ways through it.
-NEVER = frozenset({"OPTIONS", "TRACE", "TRACK", "CONNECT"})
-# Two of one of these, and two programs may each believe another.
-ONCE = (
+READ_METHODS = frozenset({"GET", "HEAD"})
+# These methods change nothing, but reveal facts about the server or open a tunnel through it.
+REFUSED_METHODS = frozenset({"OPTIONS", "TRACE", "TRACK", "CONNECT"})
+# If one of these headers occurred twice, two programs could each use another of its values.
+SINGLE_HEADERS = (
     "host", "origin", "content-type", "content-length", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest",
     HEADER.lower(),
 )  # fmt: skip
@@ -31,32 +32,34 @@ ONCE = (
 
 @dataclass(frozen=True)
 class Refusal:
-    """The status of the answer, and the one line it says."""
+    """The status of an answer, and its text of one line."""
 
     status: int
     reason: str
 
 
-def refusal(asked: Asked, door: Door, *, forms_at: frozenset[str] = frozenset()) -> Refusal | None:
-    """Why a request is refused, whoever sends it; ``None`` if it is not. At ``forms_at`` forms are sent, not JSON."""
+def check_request(
+    request: RequestHead, access: AccessSettings, *, forms_at: frozenset[str] = frozenset()
+) -> Refusal | None:
+    """Return why the rules refuse a request, or ``None``. Paths in ``forms_at`` take forms instead of JSON."""
     return (
-        _wrong_host(asked, door)
-        or _said_twice(asked)
-        or _odd_path(asked)
-        or _foreign_page(asked, door)
-        or _foreign_site(asked)
-        or (None if asked.is_websocket else _wrong_kind(asked, forms_at))
+        _check_host(request, access)
+        or _check_single_headers(request)
+        or _check_path(request)
+        or _check_origin(request, access)
+        or _check_site(request)
+        or (None if request.is_websocket else _check_method_and_type(request, forms_at))
     )
 
 
-def comes_from_our_page(asked: Asked) -> bool:
-    """Whether a request that passed the rules was sent by a page of the same origin, as the browser says."""
-    return asked.header("origin") is not None or asked.header("sec-fetch-site") == "same-origin"
+def comes_from_our_page(request: RequestHead) -> bool:
+    """Whether the browser says that a page of the same origin sent a request, which the rules have allowed."""
+    return request.header("origin") is not None or request.header("sec-fetch-site") == "same-origin"
 
 
-def _wrong_host(asked: Asked, door: Door) -> Refusal | None:
-    host = parse_authority(asked.header("host") or "")
-    if host is not None and host.name in door.names:
+def _check_host(request: RequestHead, access: AccessSettings) -> Refusal | None:
+    host = parse_authority(request.header("host") or "")
+    if host is not None and host.name in access.names:
         return None
     return Refusal(
         HTTPStatus.MISDIRECTED_REQUEST, "Dagster is not served by this name: STRAVA_DAGSTER_HOSTS says by which it is."
@@ -70,15 +73,15 @@ def _said_twice(asked: Asked) -> Refusal | None:
     return None
 
 
-def _odd_path(asked: Asked) -> Refusal | None:
-    # A route's pattern matches before a line feed at the end, and some proxies read a backslash as a slash.
-    if asked.path.startswith("/") and asked.path.isprintable() and "\\" not in asked.path:
+def _check_path(request: RequestHead) -> Refusal | None:
+    # The pattern of a route also matches a path with a line feed at its end; some proxies read a backslash as a slash.
+    if request.path.startswith("/") and request.path.isprintable() and "\\" not in request.path:
         return None
     return Refusal(HTTPStatus.BAD_REQUEST, "There is no such address.")
 
 
-def _foreign_page(asked: Asked, door: Door) -> Refusal | None:
-    text = asked.header("origin")
+def _check_origin(request: RequestHead, access: AccessSettings) -> Refusal | None:
+    text = request.header("origin")
     if text is None:
         return None
     origin, host = parse_origin(text), parse_authority(asked.header("host") or "")
@@ -90,20 +93,20 @@ def _foreign_page(asked: Asked, door: Door) -> Refusal | None:
     return None
 
 
-def _foreign_site(asked: Asked) -> Refusal | None:
-    """By what browsers say of who asks; another port of this machine is the same site, and a stranger all the same."""
-    if asked.header("sec-fetch-site") in {None, "same-origin", "none"} or _is_followed_link(asked):
+def _check_site(request: RequestHead) -> Refusal | None:
+    """Refuse requests that the browser attributes to another origin; another port of this host counts as another."""
+    if request.header("sec-fetch-site") in {None, "same-origin", "none"} or _is_followed_link(request):
         return None
     return Refusal(HTTPStatus.FORBIDDEN, "Pages of other sites may not ask Dagster.")
 
 
-def _is_followed_link(asked: Asked) -> bool:
+def _is_followed_link(request: RequestHead) -> bool:
     return (
-        asked.method == "GET"
-        and not asked.is_websocket
-        and asked.header("sec-fetch-site") in {"same-site", "cross-site"}
-        and asked.header("sec-fetch-mode") == "navigate"
-        and asked.header("sec-fetch-dest") == "document"
+        request.method == "GET"
+        and not request.is_websocket
+        and request.header("sec-fetch-site") in {"same-site", "cross-site"}
+        and request.header("sec-fetch-mode") == "navigate"
+        and request.header("sec-fetch-dest") == "document"
     )
 
 
@@ -124,5 +127,5 @@ def _wrong_kind(asked: Asked, forms_at: frozenset[str]) -> Refusal | None:
     return None
 
 
-def _media_type(asked: Asked) -> str:
-    return (asked.header("content-type") or "").partition(";")[0].strip().lower()
+def _media_type(request: RequestHead) -> str:
+    return (request.header("content-type") or "").partition(";")[0].strip().lower()

@@ -1,4 +1,4 @@
-"""Serves an ASGI app at a listening socket until a signal ends it, and says where once it answers there."""
+"""Server for the guarded Dagster app, on a socket that listens already."""
 
 from __future__ import annotations
 
@@ -13,34 +13,37 @@ from starlette.types import ASGIApp
 from strava_pipeline.dagster_guard.connections import GuardedProtocol
 from strava_pipeline.local.open_files import room_for_connections
 
-# Less than a supervisor waits before it kills.
-ENDING_SECONDS = 5
-# As uvicorn's own command ends then.
+# Less than the grace period of the supervisor, which then kills.
+SHUTDOWN_SECONDS = 5
+# The exit code of uvicorn's own command in this case.
 NOT_STARTED = 3
 CONNECTIONS = 1000
-# What Dagster has open, code locations and databases; without a file to spare it ends.
+# Files of Dagster itself, such as code locations and databases; Dagster ends without free file descriptors.
 OTHER_FILES = 500
-# As many are accepted at a time, before those that are too much are closed.
+# The event loop accepts so many connections at a time before it closes those beyond the limit.
 BACKLOG = 128
 
 
 def serve(app: ASGIApp, listener: socket.socket, on_listening: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT. ``on_listening`` gets the address; ``SystemExit`` if the app does not start."""
+    """Serve ``app`` until SIGTERM or SIGINT.
+
+    ``on_listening`` is called with the URL once the server answers. ``SystemExit`` if the app does not start.
+    """
     host, port = listener.getsockname()[:2]
     config = uvicorn.Config(
         app,
         http=GuardedProtocol,
-        # uvloop accepts whatever comes before it looks at any of it.
+        # uvloop accepts all waiting connections before the limit is checked.
         loop="asyncio",
         backlog=BACKLOG,
         limit_concurrency=room_for_connections(CONNECTIONS, OTHER_FILES),
         log_level="warning",
-        # Addresses may hold secrets in their queries.
+        # The query of an address may hold a secret.
         access_log=False,
-        # Whoever is on this machine could claim any address, and any scheme.
+        # Every user of this machine could claim any address and scheme in these headers.
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=ENDING_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     server = _Server(config, lambda: on_listening(f"http://{host}:{port}"))
     with contextlib.suppress(KeyboardInterrupt):

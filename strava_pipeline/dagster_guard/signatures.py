@@ -1,4 +1,4 @@
-"""The signatures of our own processes, each of which serves for one request."""
+"""Check of the signatures of our own processes. Each signature is valid for one request only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 
-from strava_pipeline.dagster_guard.asked import Asked
+from strava_pipeline.dagster_guard.asked import RequestHead
 from strava_pipeline.dagster_guard.bodies import Body
 from strava_pipeline.dagster_guard.rules import Refusal
 from strava_pipeline.secret import Secret
@@ -15,20 +15,23 @@ from strava_pipeline.web.request_signature import HEADER, METHOD, PATH, Signatur
 VALID_SECONDS = 60
 BODY_CAP_BYTES = 1024 * 1024
 BODY_SECONDS = 10.0
-# Beyond it none passes until old ones go: one that is forgotten early would serve again. Each takes some 250 bytes.
+# With so many used ones no signature is accepted until old ones expire: a signature that is forgotten too early could
+# be used again. Each takes about 250 bytes.
 MOST_KEPT = 20_000
-NOT_OURS = "This request is not signed by a process of ours: is STRAVA_TOKEN_KEYS the same, and the time?"
+NOT_SIGNED = (
+    "This request has no valid signature of strava-pipeline: compare STRAVA_TOKEN_KEYS and clock of both processes."
+)
 
 
-class Signatures:
-    """Those that were used lately, in this process alone; what was signed before it began does not count."""
+class UsedSignatures:
+    """The signatures that were used in this process lately. Signatures from before its start are refused."""
 
     def __init__(self, key: Secret, clock: Callable[[], float] = time.time) -> None:
         self._key = key
         self._clock = clock
-        # Somebody else may have listened here before.
-        self._began = int(clock())
-        # code -> when it was made (unix s), in the order of their use
+        # Another program may have listened on this port before, and may have kept signatures.
+        self._started_at = int(clock())
+        # MAC of a used signature -> when it was made (unix s), in the order of use.
         self._used: dict[str, int] = {}
 
     async def refusal(self, asked: Asked, body: Body) -> Refusal | None:
@@ -45,17 +48,17 @@ class Signatures:
         return None if signature.is_of(content) else Refusal(HTTPStatus.UNAUTHORIZED, NOT_OURS)
 
     def _use(self, signature: Signature) -> bool:
-        """Whether it may be used now; it cannot be again."""
+        """Use up a signature; returns whether it was valid until now."""
         now = self._clock()
-        # Nobody is kept out for hours where the clock was put back since.
-        self._began = min(self._began, int(now))
-        self._forget_made_before(now - VALID_SECONDS)
-        is_timely = signature.at >= self._began and abs(now - signature.at) <= VALID_SECONDS
+        # If the clock was put back, new signatures must not be refused until it catches up.
+        self._started_at = min(self._started_at, int(now))
+        self._remove_older(now - VALID_SECONDS)
+        is_timely = signature.at >= self._started_at and abs(now - signature.at) <= VALID_SECONDS
         if not is_timely or signature.code in self._used or len(self._used) >= MOST_KEPT:
             return False
         self._used[signature.code] = signature.at
         return True
 
-    def _forget_made_before(self, oldest: float) -> None:
+    def _remove_older(self, oldest: float) -> None:
         while self._used and self._used[first := next(iter(self._used))] < oldest:
             del self._used[first]

@@ -1,4 +1,4 @@
-"""A WebSocket that lasts no longer than the session it was opened with."""
+"""WebSockets that are closed when the session ends with which they were opened."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ CHECK_SECONDS = 3.0
 POLICY_VIOLATION = 1008
 
 
-async def serve_while(
+async def serve_while_logged_in(
     is_logged_in: Callable[[], Awaitable[bool]], app: ASGIApp, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Have the app serve a WebSocket; it is closed within :data:`CHECK_SECONDS` after the session has ended."""
+    """Let the app serve a WebSocket, and close it at most :data:`CHECK_SECONDS` after the session has ended."""
     ended = False
 
     async def send_before_the_end(message: Message) -> None:
@@ -24,7 +24,7 @@ async def serve_while(
     async def serve() -> None:
         await app(scope, receive, send_before_the_end)
 
-    serving, watching = asyncio.ensure_future(serve()), asyncio.ensure_future(_until_not(is_logged_in))
+    serving, watching = asyncio.ensure_future(serve()), asyncio.ensure_future(_wait_for_logout(is_logged_in))
     try:
         await asyncio.wait({serving, watching}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
@@ -39,7 +39,7 @@ async def serve_while(
         await asyncio.gather(serving, watching, return_exceptions=True)
 
 
-async def _until_not(is_logged_in: Callable[[], Awaitable[bool]]) -> None:
+async def _wait_for_logout(is_logged_in: Callable[[], Awaitable[bool]]) -> None:
     while True:
         await asyncio.sleep(CHECK_SECONDS)
         if not await is_logged_in():

@@ -1,7 +1,8 @@
-"""How many wrong tokens are noted. The right one passes whatever came before: nobody here knows who guesses.
+"""Limit for records of wrong tokens, so that guesses fill neither audit nor log.
 
-All come from this machine, from a browser on it or a proxy. A form that a guesser closed would be closed for the
-operator, too; what keeps guessers out is the token's length, as :mod:`webhook_bridge.bad_requests` says.
+It never refuses the right token. All requests come from this machine, from a browser or a proxy, so a login that is
+closed to an attacker would be closed to the operator as well. The length of the token protects against guessing, as
+:mod:`webhook_bridge.bad_requests` explains.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ PER_MINUTE = 10
 WINDOW_SECONDS = 60.0
 
 
-class WrongTokens:
-    """Those that were noted within the last minute, whoever sent them."""
+class WrongTokenLimit:
+    """A rate limit for wrong tokens of all senders together: :data:`PER_MINUTE` records in any minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._times: deque[float] = deque()
 
-    def may_note(self) -> bool:
-        """Whether one more may be noted now; it is counted then."""
+    def try_record(self) -> bool:
+        """Count one more wrong token; returns whether it may be recorded, and counts it only then."""
         now = self._clock()
         while self._times and now - self._times[0] >= WINDOW_SECONDS:
             self._times.popleft()

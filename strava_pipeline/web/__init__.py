@@ -1,1 +1,1 @@
-"""Checks shared by the bridge and the guard of Dagster's UI."""
+"""Checks of requests that the bridge and the guard of Dagster's UI share."""

@@ -1,4 +1,7 @@
-"""What opens the operator's doors, the bridge's page and Dagster's UI: one token, one cookie, one set of sessions."""
+"""Token, cookie and keys of the operator's login.
+
+The bridge's page and Dagster's UI share one token, one cookie and one set of sessions.
+"""
 
 from __future__ import annotations
 
@@ -12,28 +15,26 @@ from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 
 COOKIE = "strava_pipeline_operator"
-STANDS_OPEN = (
-    "STRAVA_DANGEROUSLY_OPEN_WITHOUT_LOGIN is on: whoever reaches the bridge's page or Dagster's UI is the operator"
-)
+OPEN_WITHOUT_LOGIN = "STRAVA_DANGEROUSLY_OPEN_WITHOUT_LOGIN is on: no login protects the bridge's page and Dagster's UI"
 
 
 def is_over_tls(settings: Settings) -> bool:
-    """Whether browsers reach the bridge by https."""
+    """Whether browsers reach the bridge by https, according to its public URL."""
     return urlsplit(settings.bridge_public_url or "").scheme == "https"
 
 
 def cookie_name(settings: Settings) -> str:
-    """The cookie that holds a session's secret; over https it is bound to this very host."""
+    """Return the name of the cookie with a session's secret; over https its prefix binds it to this host."""
     return f"__Host-{COOKIE}" if is_over_tls(settings) else COOKIE
 
 
 def operator_token(settings: Settings) -> str | None:
-    """The token that opens a session; ``None`` if none is set."""
+    """Return the token that opens a session, or ``None``."""
     return None if settings.operator_token is None else settings.operator_token.get_secret_value()
 
 
-def proof_of(settings: Settings) -> str:
-    """What sessions are bound to: the token and the settings of the door. Tells nothing of them."""
+def session_proof(settings: Settings) -> str:
+    """Return the MAC that binds sessions to token and access settings: sessions end when one of these changes."""
     door = [
         operator_token(settings),
         settings.bridge_public_url,
@@ -46,13 +47,13 @@ def proof_of(settings: Settings) -> str:
 
 
 def invite_proof(settings: Settings) -> str:
-    """What invitations are bound to: the token alone, so that a new one ends them. Tells nothing of it."""
+    """Return the MAC that binds invitations to the token: invitations end when the token changes."""
     token = operator_token(settings) or ""
     return hmac.new(_key(settings, "invite"), token.encode(), hashlib.sha256).hexdigest()
 
 
-def dagster_key(settings: Settings) -> Secret:
-    """By which our own processes sign what they ask Dagster, and the guard before it knows them."""
+def dagster_signing_key(settings: Settings) -> Secret:
+    """Return the key with which our own processes sign requests to Dagster, and the guard checks them."""
     return Secret(_key(settings, "dagster").hex())
 
 

@@ -1,4 +1,4 @@
-"""Names of hosts, and origins of pages, as browsers spell them; any other spelling is none."""
+"""Strict parsing of the headers ``Host`` and ``Origin``: only spellings that browsers use are accepted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HIGHEST_PORT = 65535
 
 @dataclass(frozen=True)
 class Authority:
-    """A host's name in lower case, an IPv6 address without its brackets; ``port`` is ``None`` if it was not said."""
+    """A host name in lower case, or an IPv6 address without brackets; ``port`` is ``None`` if none was given."""
 
     name: str
     port: int | None
@@ -22,33 +22,33 @@ class Authority:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a page comes from."""
+    """The origin of a page: scheme, host and port."""
 
     scheme: str
     authority: Authority
 
 
 def parse_authority(text: str) -> Authority | None:
-    """What a ``Host`` header names; ``None`` if it is not one name with at most a port."""
+    """Return host and port of a ``Host`` header; ``None`` if it is not one host name with at most a port."""
     return _authority(_AUTHORITY.fullmatch(text))
 
 
 def parse_origin(text: str) -> Origin | None:
-    """What an ``Origin`` header names; ``None`` for ``null`` and everything else that is no page of the web."""
+    """Return the origin of an ``Origin`` header; ``None`` for ``null`` and all other texts that are no web origin."""
     match = _ORIGIN.fullmatch(text)
     authority = _authority(match)
     return None if match is None or authority is None else Origin(match["scheme"], authority)
 
 
-def is_at(origin: Origin, host: Authority) -> bool:
-    """Whether the page came from the very host and port that it asks now."""
+def has_host(origin: Origin, host: Authority) -> bool:
+    """Whether ``origin`` has the host and port ``host``; the scheme implies a missing port."""
     default = _DEFAULT_PORTS[origin.scheme]
     return (origin.authority.name, origin.authority.port or default) == (host.name, host.port or default)
 
 
-def is_same(one: Origin, other: Origin) -> bool:
-    """Whether scheme, host and port are the same."""
-    return one.scheme == other.scheme and is_at(one, _with_port(other))
+def is_same_origin(one: Origin, other: Origin) -> bool:
+    """Whether two origins have equal scheme, host and port."""
+    return one.scheme == other.scheme and has_host(one, _with_port(other))
 
 
 def _with_port(origin: Origin) -> Authority:

@@ -1,4 +1,4 @@
-"""By which the guard before Dagster knows that a request is one of our own processes'.
+"""Signatures by which our own processes prove to the guard in front of Dagster that a request is theirs.
 
 A header's value ``t=<unix s>,n=<nonce>,b=<the body's SHA-256>,v1=<HMAC-SHA256>``, the last made of time, nonce, method,
 path and the body's hash; all but the time in hex. Not by itsdangerous, whose tokens hold what they sign. The guard
@@ -19,7 +19,7 @@ from typing import Self
 from strava_pipeline.secret import Secret
 
 HEADER = "X-Strava-Pipeline-Signature"
-# The only request that is signed; a proxy before the guard may add to the path what it takes away again.
+# The only request that is signed. The path is fixed, since a proxy in front of the guard may change it.
 METHOD, PATH = "POST", "/graphql"
 NONCE_BYTES = 16
 _VALUE = re.compile(
@@ -29,9 +29,9 @@ _VALUE = re.compile(
 
 @dataclass(frozen=True)
 class Signature:
-    """A signature made at ``at`` (unix s) of the body whose SHA-256 is ``digest``.
+    """A signature made at ``at`` (unix s) for the body with the SHA-256 ``digest``; ``code`` is the HMAC.
 
-    Its nonce tells two requests of one second apart that say the same.
+    The nonce distinguishes equal requests within one second.
     """
 
     at: int
@@ -41,22 +41,22 @@ class Signature:
 
     @classmethod
     def of(cls, body: bytes, key: Secret) -> Self:
-        """A new one, of now."""
+        """Return a new signature of ``body`` with the current time."""
         at, nonce, digest = int(time.time()), secrets.token_hex(NONCE_BYTES), _digest(body)
         return cls(at, nonce, digest, _code(at, nonce, digest, key))
 
     @classmethod
     def parse(cls, value: str) -> Self | None:
-        """What a header's value says; ``None`` if it is no signature."""
+        """Return the signature in a header's value; ``None`` if the value has another form."""
         match = _VALUE.fullmatch(value)
         return None if match is None else cls(int(match["at"]), match["nonce"], match["digest"], match["code"])
 
     def is_by(self, key: Secret) -> bool:
-        """Whether it was made by this key, whenever and of whatever body that was."""
+        """Whether the signature was made with ``key``, at any time and for any body."""
         return hmac.compare_digest(self.code, _code(self.at, self.nonce, self.digest, key))
 
     def is_of(self, body: bytes) -> bool:
-        """Whether it says that it was made of this body."""
+        """Whether the signature was made for ``body``; check the key with :meth:`is_by`."""
         return hmac.compare_digest(self.digest, _digest(body))
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ from werkzeug.serving import make_server
 
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.access.operator_sessions import new_sign_in_link
-from strava_pipeline.web.operator_door import cookie_name, proof_of
+from strava_pipeline.web.operator_door import cookie_name, session_proof
 from strava_pipeline_tests.browser.screenshots import Screenshots
 from strava_pipeline_tests.conftest import OPERATOR_TOKEN
 from webhook_bridge.app import create_app
@@ -48,7 +48,7 @@ def serve(settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch) -
 
 def new_link(engine: Engine) -> str:
     with engine.begin() as connection:
-        return f"/login/once/{new_sign_in_link(connection, proof_of(load_settings()))}"
+        return f"/login/once/{new_sign_in_link(connection, session_proof(load_settings()))}"
 
 
 @pytest.mark.parametrize("public_url", ["", "https://rides.example.org"])

@@ -20,7 +20,7 @@ from strava_pipeline.warehouse.access.operator_sessions import new_sign_in_link
 from strava_pipeline.warehouse.progress.job_progress import Done, Report, tell
 from strava_pipeline.warehouse.schema.ops_tables import payloads, quota_windows, users, webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams, athletes
-from strava_pipeline.web.operator_door import proof_of
+from strava_pipeline.web.operator_door import session_proof
 from strava_pipeline_tests.browser.screenshots import Screenshots
 from strava_pipeline_tests.strava.loopback import Loopback, reply
 from webhook_bridge.app import create_app
@@ -98,7 +98,7 @@ def address(busy: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch) -
         dagster.answers(reply({"data": {"answer": {"__typename": "PartitionBackfills", "results": []}}}))
         monkeypatch.setenv("DAGSTER_WEBSERVER_URL", dagster.url)
         with busy.begin() as connection:
-            link = new_sign_in_link(connection, proof_of(load_settings()))
+            link = new_sign_in_link(connection, session_proof(load_settings()))
         server = make_server("127.0.0.1", 0, create_app(load_settings(), busy), threaded=True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -27,7 +27,7 @@ def test_a_door_that_stands_open_is_told(settings: Settings, monkeypatch: pytest
     assert list(_warnings(settings)) == []
     monkeypatch.setenv("STRAVA_DANGEROUSLY_OPEN_WITHOUT_LOGIN", "true")
     (told,) = _warnings(load_settings())
-    assert told.startswith("STRAVA_DANGEROUSLY_OPEN_WITHOUT_LOGIN is on: whoever reaches")
+    assert told.startswith("STRAVA_DANGEROUSLY_OPEN_WITHOUT_LOGIN is on: no login protects")
 
 
 @pytest.mark.parametrize("command", ["up", "bridge"])

@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from strava_pipeline.dagster_guard.asked import Asked, described
-from strava_pipeline.dagster_guard.door import Door
+from strava_pipeline.dagster_guard.asked import RequestHead, request_head
+from strava_pipeline.dagster_guard.door import AccessSettings
 from strava_pipeline.secret import Secret
 from strava_pipeline.web.request_signature import HEADER, Signature
 
@@ -25,14 +25,14 @@ KEY = Secret("by-which-our-own-processes-sign")
 COOKIE = "strava_pipeline_operator"
 
 
-def door(**changed: Any) -> Door:
+def door(**changed: Any) -> AccessSettings:
     """A door on loopback with a token."""
     usual: dict[str, Any] = {
         "names": frozenset({"127.0.0.1", "localhost", "::1", "dagster.example.org"}),
         "over_tls": False, "cookie": COOKIE, "proof": "proof", "key": KEY, "token": Secret(TOKEN),
         "stands_open": False,
     }  # fmt: skip
-    return Door(**(usual | changed))
+    return AccessSettings(**(usual | changed))
 
 
 def signed(body: bytes = b"") -> tuple[str, str]:
@@ -57,9 +57,9 @@ def scope_of(method: str, target: str, headers: Headers, *, websocket: bool = Fa
     return scope
 
 
-def asked(method: str, target: str, *headers: tuple[str, str]) -> Asked:
+def asked(method: str, target: str, *headers: tuple[str, str]) -> RequestHead:
     """A request to the usual host, with more headers."""
-    return described(scope_of(method, target, (HOST, *headers)))
+    return request_head(scope_of(method, target, (HOST, *headers)))
 
 
 @dataclass

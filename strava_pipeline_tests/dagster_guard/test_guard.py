@@ -11,10 +11,10 @@ from sqlalchemy import Engine, delete, select, text
 
 from strava_pipeline.dagster_guard import sessions as looking_up
 from strava_pipeline.dagster_guard import sockets
-from strava_pipeline.dagster_guard.guard import AWAY, Guard
+from strava_pipeline.dagster_guard.guard import LOGINS_UNAVAILABLE, Guard
 from strava_pipeline.dagster_guard.pages import local_path
 from strava_pipeline.dagster_guard.sessions import Sessions
-from strava_pipeline.dagster_guard.wrong_tokens import PER_MINUTE, WrongTokens
+from strava_pipeline.dagster_guard.wrong_tokens import PER_MINUTE, WrongTokenLimit
 from strava_pipeline.warehouse.access import operator_sessions
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.schema.ops_tables import operator_audit
@@ -230,12 +230,12 @@ def test_guesses_keep_out_nobody(guard: Guard, cookie: tuple[str, str]) -> None:
 
 def test_a_minute_later_wrong_tokens_are_noted_again() -> None:
     now = 0.0
-    wrong = WrongTokens(lambda: now)
-    assert [wrong.may_note() for _ in range(PER_MINUTE + 1)] == [True] * PER_MINUTE + [False]
+    wrong = WrongTokenLimit(lambda: now)
+    assert [wrong.try_record() for _ in range(PER_MINUTE + 1)] == [True] * PER_MINUTE + [False]
     now = 59.9
-    assert not wrong.may_note()
+    assert not wrong.try_record()
     now = 60.0
-    assert wrong.may_note()
+    assert wrong.try_record()
 
 
 @pytest.mark.parametrize("headers", SENDERS)
@@ -307,7 +307,7 @@ def test_while_the_database_is_away_nobody_passes(dagster: Dagster, engine: Engi
         log_in(guard),
         log_in(guard, "wrong"),
     ):
-        assert (answer.status, answer.body.decode().strip()) == (503, AWAY)
+        assert (answer.status, answer.body.decode().strip()) == (503, LOGINS_UNAVAILABLE)
         assert answer.header("set-cookie") is None
     assert dagster.reached == []
     away.dispose()

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from strava_pipeline.dagster_guard.asked import Asked, described
-from strava_pipeline.dagster_guard.rules import refusal
+from strava_pipeline.dagster_guard.asked import RequestHead, request_head
+from strava_pipeline.dagster_guard.rules import check_request
 from strava_pipeline.web.request_signature import HEADER
 from strava_pipeline_tests.dagster_guard.asking import FORM, HERE, HOST, JSON, asked, door, scope_of
 
@@ -36,13 +36,13 @@ GRAPHQL_PATHS = (
 )  # fmt: skip
 
 
-def status_of(request: Asked, **changed: object) -> int | None:
-    found = refusal(request, door(**changed), forms_at=frozenset({"/operator/login"}))
+def status_of(request: RequestHead, **changed: object) -> int | None:
+    found = check_request(request, door(**changed), forms_at=frozenset({"/operator/login"}))
     return None if found is None else found.status
 
 
-def to_host(host: str, *headers: tuple[str, str], method: str = "GET", websocket: bool = False) -> Asked:
-    return described(
+def to_host(host: str, *headers: tuple[str, str], method: str = "GET", websocket: bool = False) -> RequestHead:
+    return request_head(
         scope_of(method, "/graphql" if websocket else "/", (("Host", host), *headers), websocket=websocket)
     )
 
@@ -67,7 +67,7 @@ def test_other_names_are_refused(host: str, websocket: bool) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_no_name_or_two_names_are_refused(method: str) -> None:
-    assert status_of(described(scope_of(method, "/", ()))) == 421
+    assert status_of(request_head(scope_of(method, "/", ()))) == 421
     assert status_of(asked(method, "/", HOST)) == 421
     assert status_of(asked(method, "/", ("Host", "evil.example"))) == 421
 
@@ -81,7 +81,7 @@ def test_pages_of_other_origins_may_ask_nothing(method: str, origin: str) -> Non
 
 @pytest.mark.parametrize("origin", FOREIGN_ORIGINS)
 def test_their_websockets_are_refused(origin: str) -> None:
-    assert status_of(described(scope_of("GET", "/graphql", (HOST, ("Origin", origin)), websocket=True))) == 403
+    assert status_of(request_head(scope_of("GET", "/graphql", (HOST, ("Origin", origin)), websocket=True))) == 403
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "", "SAME-ORIGIN", "anything"])
@@ -101,7 +101,7 @@ def test_a_link_on_another_site_may_be_followed_and_nothing_more(site: str) -> N
     assert status_of(asked("GET", "/runs", *link)) is None
     for method in set(METHODS) - {"GET"}:
         assert status_of(asked(method, "/runs", JSON, *link)) == 403
-    assert status_of(described(scope_of("GET", "/graphql", (HOST, *link), websocket=True))) == 403
+    assert status_of(request_head(scope_of("GET", "/graphql", (HOST, *link), websocket=True))) == 403
 
 
 @pytest.mark.parametrize("path", GRAPHQL_PATHS)

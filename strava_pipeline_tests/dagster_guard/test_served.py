@@ -23,7 +23,7 @@ from strava_pipeline.secret import Secret
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.schema.ops_tables import operator_sessions
-from strava_pipeline.web.operator_door import dagster_key
+from strava_pipeline.web.operator_door import dagster_signing_key
 from strava_pipeline.web.request_signature import HEADER
 from strava_pipeline_tests.conftest import TOKEN_KEY
 from strava_pipeline_tests.dagster_guard.conftest import TOKEN, Served, most_files, serving
@@ -150,7 +150,12 @@ def test_no_secret_stands_in_the_log(served: Served, bridge: DagsterServer) -> N
     served.ask("GET", f"/?token={TOKEN}", (HEADER, "wrong"))
     athletes_being_backfilled(bridge)
     log = served.log.read_text(encoding="utf-8")
-    for secret in ("a-link-of-somebody", TOKEN, dagster_key(load_settings()).reveal(), served.cookie.partition("=")[2]):
+    for secret in (
+        "a-link-of-somebody",
+        TOKEN,
+        dagster_signing_key(load_settings()).reveal(),
+        served.cookie.partition("=")[2],
+    ):
         assert secret not in log
 
 

@@ -11,12 +11,12 @@ from sqlalchemy import Engine
 from starlette.types import Message
 
 from strava_pipeline.dagster_guard import signatures as signing
-from strava_pipeline.dagster_guard.asked import described
+from strava_pipeline.dagster_guard.asked import request_head
 from strava_pipeline.dagster_guard.bodies import Body
 from strava_pipeline.dagster_guard.guard import Guard
 from strava_pipeline.dagster_guard.rules import Refusal
 from strava_pipeline.dagster_guard.sessions import Sessions
-from strava_pipeline.dagster_guard.signatures import BODY_CAP_BYTES, VALID_SECONDS, Signatures
+from strava_pipeline.dagster_guard.signatures import BODY_CAP_BYTES, VALID_SECONDS, UsedSignatures
 from strava_pipeline.secret import Secret
 from strava_pipeline.warehouse.access import operator_sessions
 from strava_pipeline.web.request_signature import HEADER, Signature
@@ -154,19 +154,19 @@ class Clock:
         return self.now
 
 
-def look(used: Signatures, signature: Signature, body: bytes = BODY) -> Refusal | None:
+def look(used: UsedSignatures, signature: Signature, body: bytes = BODY) -> Refusal | None:
     async def receive() -> Message:
         return {"type": "http.request", "body": body}
 
-    asked = described(scope_of("POST", "/graphql", (HOST, JSON, (HEADER, str(signature)))))
-    return asyncio.run(used.refusal(asked, Body(receive)))
+    asked = request_head(scope_of("POST", "/graphql", (HOST, JSON, (HEADER, str(signature)))))
+    return asyncio.run(used.check(asked, Body(receive)))
 
 
 @pytest.mark.parametrize(("late", "passes"), [(-61, False), (-60, True), (0, True), (60, True), (61, False)])
 def test_a_signature_is_good_for_a_minute_either_way(late: float, passes: bool) -> None:
     signature = Signature.of(BODY, KEY)
     clock = Clock(signature.at - 1000)
-    used = Signatures(KEY, clock)
+    used = UsedSignatures(KEY, clock)
     clock.now = signature.at + late
     assert (look(used, signature) is None) is passes
 
@@ -174,7 +174,7 @@ def test_a_signature_is_good_for_a_minute_either_way(late: float, passes: bool) 
 def test_none_serves_again_as_long_as_it_is_good() -> None:
     signature = Signature.of(BODY, KEY)
     clock = Clock(signature.at - VALID_SECONDS)
-    used = Signatures(KEY, clock)
+    used = UsedSignatures(KEY, clock)
     assert look(used, signature) is None
     for seconds in range(2 * VALID_SECONDS + 2):
         clock.now = signature.at - VALID_SECONDS + seconds
@@ -184,14 +184,14 @@ def test_none_serves_again_as_long_as_it_is_good() -> None:
 
 def test_none_from_before_the_guard_began_serves() -> None:
     signature = Signature.of(BODY, KEY)
-    assert look(Signatures(KEY, Clock(signature.at + 1)), signature) is not None
-    assert look(Signatures(KEY, Clock(signature.at + 0.9)), signature) is None
+    assert look(UsedSignatures(KEY, Clock(signature.at + 1)), signature) is not None
+    assert look(UsedSignatures(KEY, Clock(signature.at + 0.9)), signature) is None
 
 
 def test_a_clock_put_back_keeps_nobody_out() -> None:
     signature = Signature.of(BODY, KEY)
     clock = Clock(signature.at + 7200)
-    used = Signatures(KEY, clock)
+    used = UsedSignatures(KEY, clock)
     clock.now = signature.at
     assert look(used, signature) is None
 
@@ -200,7 +200,7 @@ def test_what_is_kept_is_bounded_and_never_forgotten_early(monkeypatch: pytest.M
     monkeypatch.setattr(signing, "MOST_KEPT", 3)
     first = Signature.of(BODY, KEY)
     clock = Clock(first.at)
-    used = Signatures(KEY, clock)
+    used = UsedSignatures(KEY, clock)
     assert [look(used, each) for each in (first, *(Signature.of(BODY, KEY) for _ in range(2)))] == [None] * 3
     assert look(used, first) is not None
     assert look(used, Signature.of(BODY, KEY)) is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from strava_pipeline.web.origins import Authority, is_at, parse_authority, parse_origin
+from strava_pipeline.web.origins import Authority, has_host, parse_authority, parse_origin
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_the_same_host_and_port_is_the_same_origin(origin: str, host: str) -> No
     page, asked = parse_origin(origin), parse_authority(host)
     assert page is not None
     assert asked is not None
-    assert is_at(page, asked)
+    assert has_host(page, asked)
 
 
 @pytest.mark.parametrize(
@@ -82,4 +82,4 @@ def test_another_host_or_port_is_another_origin(origin: str, host: str) -> None:
     page, asked = parse_origin(origin), parse_authority(host)
     assert page is not None
     assert asked is not None
-    assert not is_at(page, asked)
+    assert not has_host(page, asked)

@@ -16,7 +16,7 @@ from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.access.operator_sessions import new_sign_in_link, open_session
 from strava_pipeline.warehouse.athletes.invites import new_invite
 from strava_pipeline.warehouse.schema.ops_tables import invites, operator_audit, operator_sessions, users
-from strava_pipeline.web.operator_door import invite_proof, proof_of
+from strava_pipeline.web.operator_door import invite_proof, session_proof
 from strava_pipeline_tests.conftest import OPERATOR_TOKEN
 from strava_pipeline_tests.webhook_bridge.deliveries import RIDER
 from strava_pipeline_tests.webhook_bridge.forwarders import http_forwarder, tcp_forwarder
@@ -79,7 +79,7 @@ def test_strangers_behind_a_forwarder_do_not_lock_the_operator_out(
     bridge: Bridge, engine: Engine, forwarder: Forwarder
 ) -> None:
     with engine.begin() as connection:
-        link = new_sign_in_link(connection, proof_of(load_settings()))
+        link = new_sign_in_link(connection, session_proof(load_settings()))
     with (
         forwarder(bridge[1]) as port,
         Person(port) as stranger,
@@ -100,7 +100,7 @@ def test_strangers_behind_a_forwarder_do_not_lock_the_operator_out(
 def test_nothing_of_a_sign_in_link_stands_in_the_log(bridge: Bridge, engine: Engine) -> None:
     process, port = bridge
     with engine.begin() as connection:
-        link = new_sign_in_link(connection, proof_of(load_settings()))
+        link = new_sign_in_link(connection, session_proof(load_settings()))
     with Person(port) as person:
         path = f"/login/once/{link}"
         csrf = person.csrf(path)
@@ -117,7 +117,7 @@ def old_sessions(engine: Engine, settings: Settings) -> None:
     with engine.begin() as connection:
         for proof in ("of another token", invite_proof(settings)):
             new_invite(connection, proof)
-        for proof in ("of another token", proof_of(settings)):
+        for proof in ("of another token", session_proof(settings)):
             open_session(connection, proof)
 
 
@@ -127,5 +127,5 @@ def test_a_start_with_another_token_ends_sessions_and_links_for_good(
     with engine.connect() as connection:
         proofs = connection.execute(select(operator_sessions.c.proof)).scalars().all()
         of_links = connection.execute(select(invites.c.proof)).scalars().all()
-    assert proofs == [proof_of(load_settings())]
+    assert proofs == [session_proof(load_settings())]
     assert of_links == [invite_proof(load_settings())]

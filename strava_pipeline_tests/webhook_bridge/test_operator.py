@@ -14,7 +14,7 @@ from strava_pipeline.keyring import Keyring, generate_key
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.access.operator_sessions import new_sign_in_link
 from strava_pipeline.warehouse.schema.ops_tables import invites, operator_audit, operator_sessions
-from strava_pipeline.web.operator_door import proof_of
+from strava_pipeline.web.operator_door import session_proof
 from strava_pipeline_tests.conftest import OPERATOR_TOKEN as TOKEN
 from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, words_of
 from webhook_bridge.app import create_app
@@ -140,7 +140,7 @@ def test_a_cookie_that_was_copied_before_logout_is_worth_nothing_after(guarded: 
 def test_one_browser_logs_out_all(guarded: Browser, engine: Engine) -> None:
     others = [Browser(guarded.app, guarded.host, scheme="https").logged_in() for _ in range(2)]
     with engine.begin() as connection:
-        link = new_sign_in_link(connection, proof_of(load_settings()))
+        link = new_sign_in_link(connection, session_proof(load_settings()))
     guarded.logged_in().submit("/", "/logout/everywhere")
     assert [browser.get("/").status_code for browser in (guarded, *others)] == [303] * 3
     assert guarded.press(f"/login/once/{link}").status_code == 410
@@ -218,7 +218,7 @@ def test_nothing_is_done_for_whoever_is_not_logged_in(guarded: Browser, engine: 
 def test_a_link_signs_in_once(guarded: Browser, engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with engine.begin() as connection:
-        secret = new_sign_in_link(connection, proof_of(load_settings()))
+        secret = new_sign_in_link(connection, session_proof(load_settings()))
     path = f"/login/once/{secret}"
     # Whatever follows links before a person does leaves it good.
     for _ in range(2):
@@ -258,7 +258,7 @@ def test_a_link_made_up_signs_nobody_in(guarded: Browser, engine: Engine, method
 
 def test_a_link_ends_with_its_time_and_with_the_token(guarded: Browser, engine: Engine, new_browser: NewApp) -> None:
     with engine.begin() as connection:
-        links = [new_sign_in_link(connection, proof_of(load_settings())) for _ in range(2)]
+        links = [new_sign_in_link(connection, session_proof(load_settings())) for _ in range(2)]
         old = operator_sessions.c.opened_at == select(func.min(operator_sessions.c.opened_at)).scalar_subquery()
         connection.execute(update(operator_sessions).where(old).values(expires_at=func.now()))
     assert guarded.press(f"/login/once/{links[0]}").status_code == 410
