@@ -23,10 +23,10 @@ from sqlalchemy import Engine
 from strava_pipeline.cli.athletes import connect_athlete
 from strava_pipeline.cli.instance import dagster_environment
 from strava_pipeline.keyring import generate_key
-from strava_pipeline.local.listeners import listen_at
+from strava_pipeline.local.listeners import open_listener
 from strava_pipeline.local.postgres import using_server
-from strava_pipeline.local.services import LOOPBACK, bridge, dagster_services, logs_of, mock_strava
-from strava_pipeline.local.supervisor import Service, Supervisor, free_port
+from strava_pipeline.local.services import LOOPBACK, bridge_service, dagster_services, log_folder, mock_strava_service
+from strava_pipeline.local.supervisor import Service, Supervisor, find_free_port
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.oauth import authorize_url
 from strava_pipeline.warehouse.migrate import open_warehouse
@@ -95,16 +95,16 @@ def installed() -> Iterator[Installation]:
     try:
         with (
             using_server(home),
-            listen_at(LOOPBACK, int(settings.dagster_webserver_url.rsplit(":", 1)[1]), "Dagster") as for_dagster,
-            listen_at(LOOPBACK, settings.bridge_port, "the bridge") as for_bridge,
+            open_listener(LOOPBACK, int(settings.dagster_webserver_url.rsplit(":", 1)[1]), "Dagster") as for_dagster,
+            open_listener(LOOPBACK, settings.bridge_port, "the bridge") as for_bridge,
             Supervisor() as supervisor,
             open_warehouse(settings) as engine,
         ):
             environment = dagster_environment(settings)
             services = [
-                mock_strava(home, mock_port, {}),
+                mock_strava_service(home, mock_port, {}),
                 *_dagster(home, for_dagster, environment),
-                bridge(home, for_bridge, environment),
+                bridge_service(home, for_bridge, environment),
             ]
             for service in services:
                 supervisor.start(service)
@@ -123,7 +123,7 @@ def _settings(home: Path) -> Settings:
         del os.environ[name]
     # Every run would compile the package anew, which an installed one has behind it.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    mock = f"http://{LOOPBACK}:{free_port()}"
+    mock = f"http://{LOOPBACK}:{find_free_port()}"
     os.environ |= {
         "STRAVA_HOME": str(home),
         "STRAVA_API_URL": f"{mock}/api/v3",
@@ -137,8 +137,8 @@ def _settings(home: Path) -> Settings:
         "STRAVA_WEBHOOK_VERIFY_TOKEN": "verify",
         "STRAVA_WEBHOOK_SIGNING_SECRETS": secrets.token_hex(20),
         "STRAVA_WEBHOOK_SUBSCRIPTION_ID": "1",
-        "STRAVA_BRIDGE_PORT": str(free_port()),
-        "DAGSTER_WEBSERVER_URL": f"http://{LOOPBACK}:{free_port()}",
+        "STRAVA_BRIDGE_PORT": str(find_free_port()),
+        "DAGSTER_WEBSERVER_URL": f"http://{LOOPBACK}:{find_free_port()}",
     }
     return load_settings()
 
@@ -164,4 +164,4 @@ def _connect(settings: Settings, engine: Engine, mock_url: str) -> int:
 
 def log_of(installation: Installation, name: str) -> Path:
     """Where a service writes its log."""
-    return logs_of(installation.settings.home) / f"{name}.log"
+    return log_folder(installation.settings.home) / f"{name}.log"

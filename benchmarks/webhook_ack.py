@@ -30,7 +30,7 @@ from benchmarks.figure import show
 from benchmarks.http_load import Answered, Load
 from strava_pipeline import own_process
 from strava_pipeline.keyring import generate_key
-from strava_pipeline.local.listeners import listen_at
+from strava_pipeline.local.listeners import open_listener
 from strava_pipeline.local.serving import serve_until_signalled
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import open_engine
@@ -184,7 +184,7 @@ def _serve() -> None:
     _add_no_op(app)
     serve_until_signalled(
         app,
-        listen_at("127.0.0.1", 0, "the bridge"),
+        open_listener("127.0.0.1", 0, "the bridge"),
         threads=THREADS,
         on_listening=lambda address: print(address.rpartition(":")[2], flush=True),
     )

@@ -208,7 +208,7 @@ def _installed() -> Iterator[tuple[LivePath, Path]]:
                 "STRAVA_QUOTA_LONG_LIMIT": "500000",
                 "STRAVA_WEBHOOK_VERIFY_TOKEN": "verify",
                 "STRAVA_WEBHOOK_SIGNING_SECRETS": secrets.token_hex(20),
-                "STRAVA_BRIDGE_PORT": str(free_port()),
+                "STRAVA_BRIDGE_PORT": str(find_free_port()),
                 "VICTIM_LEASE_SECONDS": "5",
             }
             engine = open_engine(make_url(url))

@@ -17,7 +17,7 @@ log = get_logger(__name__)
 @click.option("--fd", type=click.IntRange(0), help="Number of a listening socket to serve, in place of host and port.")
 def bridge(port: int | None, host: str, fd: int | None) -> None:
     """Serve the webhook bridge until Ctrl-C."""
-    from strava_pipeline.local.listeners import handed_on, listen_at
+    from strava_pipeline.local.listeners import inherit_listener, open_listener
     from strava_pipeline.sync.access import open_tokens
     from strava_pipeline.warehouse.migrate import open_warehouse
     from webhook_bridge.app import check_settings
@@ -39,7 +39,7 @@ def bridge(port: int | None, host: str, fd: int | None) -> None:
     with open_warehouse(settings) as engine:
         open_tokens(settings, engine)  # wrong keys are found here, not by the first run
         if fd is None:
-            listener = listen_at(host, settings.bridge_port if port is None else port, "the bridge")
+            listener = open_listener(host, settings.bridge_port if port is None else port, "the bridge")
         else:
-            listener = handed_on(fd, "the bridge")
+            listener = inherit_listener(fd, "the bridge")
         serve(settings, engine, listener)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from strava_pipeline.local.listeners import handed_on, listen_at
+from strava_pipeline.local.listeners import inherit_listener, open_listener
 from strava_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def _greet(address: str) -> None:
 
 def _listener(settings: Settings, port: int | None, fd: int | None) -> socket.socket:
     if fd is not None:
-        return handed_on(fd, WHAT)
-    return listen_at(LOOPBACK, port or urlsplit(settings.dagster_webserver_url).port or 3000, WHAT)
+        return inherit_listener(fd, WHAT)
+    return open_listener(LOOPBACK, port or urlsplit(settings.dagster_webserver_url).port or 3000, WHAT)
 
 
 def _workspace(instance: DagsterInstance, files: Sequence[str]) -> WorkspaceProcessContext:

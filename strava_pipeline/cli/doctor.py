@@ -185,9 +185,9 @@ def _mail(settings: Settings) -> str:
 
 
 def _files(settings: Settings) -> str:
-    from strava_pipeline.local.home_folder import openings
+    from strava_pipeline.local.home_folder import describe_openings
 
-    found = openings(settings)
+    found = describe_openings(settings)
     if found:
         raise Advice(*found)
     return f"nobody else gets at what is in {settings.home}"

@@ -30,7 +30,7 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
     ours = database_url(settings).render_as_string(hide_password=False)
     return (
         prepare(settings, storage)
-        | work_folder.environment(settings)
+        | work_folder.service_environment(settings)
         | {
             "STRAVA_DATABASE_URL": ours,
             # Not theirs, should it stand in our environment.

@@ -35,5 +35,5 @@ def report(activity_id: int, target: Path) -> None:
         click.echo(page, nl=False)
         return
     # It shows where somebody lives: a new file is its owner's alone.
-    with open(target, "w", encoding="utf-8", opener=private_files.opener) as file:
+    with open(target, "w", encoding="utf-8", opener=private_files.private_opener) as file:
         file.write(page)

@@ -24,7 +24,7 @@ TIDY = (sys.executable, "-m", "strava_pipeline.cli.instance")
 def up() -> None:
     """Run Postgres, Dagster's webserver and daemon, and the bridge, until Ctrl-C or until one of them ends."""
     from strava_pipeline.cli.operator_token import ensure_operator_token
-    from strava_pipeline.local.listeners import listen_at
+    from strava_pipeline.local.listeners import open_listener
     from strava_pipeline.local.services import LOOPBACK
     from webhook_bridge.app import check_settings
 
@@ -40,8 +40,8 @@ def up() -> None:
     dagster_port = urlsplit(settings.dagster_webserver_url).port or 3000
     # Ours from here to the end: who took one in between could show a login of their own.
     with (
-        listen_at(LOOPBACK, dagster_port, "Dagster's webserver (DAGSTER_WEBSERVER_URL)") as for_dagster,
-        listen_at(LOOPBACK, settings.bridge_port, "the bridge (STRAVA_BRIDGE_PORT)") as for_bridge,
+        open_listener(LOOPBACK, dagster_port, "Dagster's webserver (DAGSTER_WEBSERVER_URL)") as for_dagster,
+        open_listener(LOOPBACK, settings.bridge_port, "the bridge (STRAVA_BRIDGE_PORT)") as for_bridge,
     ):
         _run(settings, for_dagster, for_bridge)
     click.echo("stopped", err=True)
@@ -50,9 +50,9 @@ def up() -> None:
 def _run(settings: Settings, for_dagster: socket.socket, for_bridge: socket.socket) -> None:
     from strava_pipeline.cli.instance import dagster_environment
     from strava_pipeline.cli.sign_in import new_login_link
-    from strava_pipeline.local.services import bridge, dagster_services, logs_of
+    from strava_pipeline.local.services import bridge_service, dagster_services, log_folder
     from strava_pipeline.local.supervisor import Supervisor
-    from strava_pipeline.local.work_folder import work_folder
+    from strava_pipeline.local.work_folder import make_work_folder
     from strava_pipeline.sync.access import open_tokens
     from strava_pipeline.warehouse.migrate import open_warehouse
 
@@ -65,14 +65,14 @@ def _run(settings: Settings, for_dagster: socket.socket, for_bridge: socket.sock
     subprocess.run(  # noqa: S603  a constant
         TIDY,
         env=os.environ | environment,
-        cwd=work_folder(settings.home),
+        cwd=make_work_folder(settings.home),
         stderr=subprocess.DEVNULL,
         check=False,
     )
     with Supervisor() as supervisor:
         for service in dagster_services(settings.home, for_dagster, environment):
             supervisor.start(service)
-        supervisor.start(bridge(settings.home, for_bridge, environment))
+        supervisor.start(bridge_service(settings.home, for_bridge, environment))
         click.echo("starting Dagster and the bridge ...", err=True)
         supervisor.wait_until_ready()
         click.echo(f"Dagster   http://127.0.0.1:{for_dagster.getsockname()[1]}")
@@ -80,7 +80,7 @@ def _run(settings: Settings, for_dagster: socket.socket, for_bridge: socket.sock
         if not settings.dangerously_open_without_login:
             click.echo(f"log in    {new_login_link(settings)}")
             click.echo("          once, within half an hour; strava-pipeline login-link prints another")
-        say(f"logs      {logs_of(settings.home)}")
+        say(f"logs      {log_folder(settings.home)}")
         click.echo("Ctrl-C stops all of them")
         supervisor.watch(partial(_keep_postgres, settings))
 

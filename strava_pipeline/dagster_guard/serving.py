@@ -11,7 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from strava_pipeline.dagster_guard.connections import GuardedProtocol
-from strava_pipeline.local.open_files import room_for_connections
+from strava_pipeline.local.open_files import raise_file_limit
 
 # Less than the grace period of the supervisor, which then kills.
 SHUTDOWN_SECONDS = 5
@@ -36,7 +36,7 @@ def serve(app: ASGIApp, listener: socket.socket, on_listening: Callable[[str], N
         # uvloop accepts all waiting connections before the limit is checked.
         loop="asyncio",
         backlog=BACKLOG,
-        limit_concurrency=room_for_connections(CONNECTIONS, OTHER_FILES),
+        limit_concurrency=raise_file_limit(CONNECTIONS, OTHER_FILES),
         log_level="warning",
         # The query of an address may hold a secret.
         access_log=False,

@@ -1,4 +1,4 @@
-"""Lets one user or group pass a folder that is closed to all others, by an entry in its access list.
+"""POSIX access control lists, by which one user or group may traverse a folder that is closed to all others.
 
 POSIX access lists, as the kernel keeps them in an extended attribute (Linux only; see acl(5) and, for the form,
 ``include/uapi/linux/posix_acl_xattr.h``). The standard library knows none.
@@ -18,7 +18,7 @@ from operator import or_
 from pathlib import Path
 
 ATTRIBUTE = "system.posix_acl_access"
-PASS = 1
+TRAVERSE = 1
 _VERSION = struct.Struct("<I")
 _ENTRY = struct.Struct("<HHI")
 _NOBODY = 0xFFFFFFFF
@@ -26,7 +26,7 @@ _NO_LIST = (errno.ENODATA, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class Tag(IntEnum):
-    """Whom an entry is about."""
+    """The kind of an entry: the owner, a named user, the owning group, a named group, the mask, or all others."""
 
     OWNER = 0x01
     USER = 0x02
@@ -41,7 +41,7 @@ _MASKED = (Tag.USER, Tag.OWNING_GROUP, Tag.GROUP)
 
 @dataclass(frozen=True, order=True)
 class Entry:
-    """What one of them may do: read 4, write 2, pass 1, added up. ``who`` is the number of a named user or group."""
+    """An entry of an access list. ``rights``: read 4, write 2, traverse 1, added up; ``who``: id of a user or group."""
 
     tag: Tag
     who: int
@@ -49,29 +49,29 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Somebody:
-    """Who shall pass: a user with the groups they are in, or a group."""
+class Principal:
+    """A user with their groups, or a group."""
 
     tag: Tag
     number: int
     groups: frozenset[int] = frozenset()
 
 
-def a_user(number: int, group: int) -> Somebody:
-    """A user who is in one group only."""
-    return Somebody(Tag.USER, number, frozenset({group}))
+def user_principal(number: int, group: int) -> Principal:
+    """Return the principal of a user who is in one group only."""
+    return Principal(Tag.USER, number, frozenset({group}))
 
 
-def a_group(number: int) -> Somebody:
-    """Whoever is in a group."""
-    return Somebody(Tag.GROUP, number, frozenset({number}))
+def group_principal(number: int) -> Principal:
+    """Return the principal of all members of a group."""
+    return Principal(Tag.GROUP, number, frozenset({number}))
 
 
-def entries(path: Path) -> list[Entry]:
-    """The access list of a file or folder; where there is none, the three entries that its mode stands for."""
+def read_entries(path: Path) -> list[Entry]:
+    """Return the access list of a file or folder; without a list, the three entries that correspond to its mode."""
     mode = path.stat().st_mode
     try:
-        raw = _stored(path)
+        raw = _read_attribute(path)
     except OSError as error:
         if error.errno not in _NO_LIST:
             raise
@@ -84,26 +84,26 @@ def entries(path: Path) -> list[Entry]:
     return [Entry(Tag(tag), who, rights) for tag, rights, who in found]
 
 
-def has_list(path: Path) -> bool:
-    """Whether a file or folder has an access list of its own, beyond its mode."""
-    return any(entry.tag is Tag.MASK for entry in entries(path))
+def has_acl(path: Path) -> bool:
+    """Whether a file or folder has an access list besides its mode."""
+    return any(entry.tag is Tag.MASK for entry in read_entries(path))
 
 
-def unnamed_rights(path: Path) -> int:
-    """What the owning group and others may do, as the bits of a mode."""
-    found = {entry.tag: entry.rights for entry in _effective(entries(path))}
+def group_and_other_rights(path: Path) -> int:
+    """Return the rights of the owning group and of others, as bits of a mode."""
+    found = {entry.tag: entry.rights for entry in _under_mask(read_entries(path))}
     return found[Tag.OWNING_GROUP] << 3 | found[Tag.OTHERS]
 
 
-def may_pass(path: Path, somebody: Somebody) -> bool:
-    """Whether ``somebody`` may pass a folder; as the kernel decides: owner, named user, groups, others."""
-    status, found = path.stat(), _effective(entries(path))
+def may_traverse(path: Path, somebody: Principal) -> bool:
+    """Whether ``somebody`` may traverse a folder, by the kernel's order: owner, named user, groups, others."""
+    status, found = path.stat(), _under_mask(read_entries(path))
     if somebody.tag is Tag.USER:
         if status.st_uid == somebody.number:
             return bool(status.st_mode & stat.S_IXUSR)
         own = [entry for entry in found if entry.tag is Tag.USER and entry.who == somebody.number]
         if own:
-            return bool(own[0].rights & PASS)
+            return bool(own[0].rights & TRAVERSE)
     theirs = [
         entry
         for entry in found
@@ -111,26 +111,26 @@ def may_pass(path: Path, somebody: Somebody) -> bool:
         or (entry.tag is Tag.OWNING_GROUP and status.st_gid in somebody.groups)
     ]
     others = [entry for entry in found if entry.tag is Tag.OTHERS]
-    return any(entry.rights & PASS for entry in theirs or others)
+    return any(entry.rights & TRAVERSE for entry in theirs or others)
 
 
-def let_pass(path: Path, somebody: Somebody) -> None:
-    """Let ``somebody`` pass a folder, not read it, and nobody else do more than before.
+def allow_traversal(path: Path, somebody: Principal) -> None:
+    """Allow ``somebody`` to traverse a folder, not to read it; nobody else gets more rights.
 
-    ``OSError`` with ``EOPNOTSUPP`` where the file system has no access lists.
+    ``OSError`` with ``EOPNOTSUPP`` if the file system has no access lists.
     """
-    if may_pass(path, somebody):
+    if may_traverse(path, somebody):
         return
-    kept = [entry for entry in _effective(entries(path)) if entry.tag is not Tag.MASK]
+    kept = [entry for entry in _under_mask(read_entries(path)) if entry.tag is not Tag.MASK]
     own = next((e for e in kept if (e.tag, e.who) == (somebody.tag, somebody.number)), None)
     kept = [entry for entry in kept if entry != own]
-    kept.append(Entry(somebody.tag, somebody.number, PASS | (own.rights if own else 0)))
+    kept.append(Entry(somebody.tag, somebody.number, TRAVERSE | (own.rights if own else 0)))
     _write(path, kept)
 
 
-def close_to_others(path: Path) -> None:
-    """Take all rights from the owning group and from others; users and groups that the list names keep theirs."""
-    kept = [entry for entry in _effective(entries(path)) if entry.tag is not Tag.MASK]
+def remove_other_rights(path: Path) -> None:
+    """Remove all rights of the owning group and of others; users and groups in the list keep their rights."""
+    kept = [entry for entry in _under_mask(read_entries(path)) if entry.tag is not Tag.MASK]
     if not any(entry.tag in (Tag.USER, Tag.GROUP) for entry in kept):
         path.chmod(stat.S_IMODE(path.stat().st_mode) & ~0o077)
         return
@@ -138,20 +138,20 @@ def close_to_others(path: Path) -> None:
     _write(path, [replace(entry, rights=0) if entry.tag in closed else entry for entry in kept])
 
 
-def _stored(path: Path) -> bytes:
+def _read_attribute(path: Path) -> bytes:
     if sys.platform != "linux":
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
     return os.getxattr(path, ATTRIBUTE)
 
 
-def _effective(found: list[Entry]) -> list[Entry]:
-    """What the mask leaves of each entry: a wider mask must not give back what it had taken."""
+def _under_mask(found: list[Entry]) -> list[Entry]:
+    """Return the entries with their rights under the mask, so that a new, wider mask does not extend them."""
     mask = next((entry.rights for entry in found if entry.tag is Tag.MASK), 7)
     return [replace(entry, rights=entry.rights & mask) if entry.tag in _MASKED else entry for entry in found]
 
 
 def _write(path: Path, wanted: list[Entry]) -> None:
-    """Set an access list; its mask is what its entries need."""
+    """Set an access list, with the mask that its entries need."""
     mask = reduce(or_, (entry.rights for entry in wanted if entry.tag in _MASKED), 0)
     listed = sorted([*wanted, Entry(Tag.MASK, _NOBODY, mask)])
     packed = b"".join(_ENTRY.pack(entry.tag, entry.rights, entry.who) for entry in listed)

@@ -1,22 +1,22 @@
-"""Keeps what a process holds in memory, keys among it, out of core dumps.
+"""Prevention of core dumps, since a process has keys in its memory.
 
-By its limit, which all that it starts inherits. PR_SET_DUMPABLE would end with the next program that is started, and
-hide what we start from ourselves, who look for it in /proc.
+It uses the resource limit for core dumps, which child processes inherit. PR_SET_DUMPABLE is not inherited by programs
+that a process starts, and would hide our processes from ourselves in /proc.
 """
 
 from __future__ import annotations
 
 import resource
 
-# Less than any core takes, so none is written to a file; and the one value at which the kernel starts no program that
-# core_pattern names either (fs/coredump.c): at 0 such a program gets the core, and decides by itself.
+# No core dump is so small, so none is written to a file. With exactly this value the kernel also does not start the
+# program that core_pattern may name (fs/coredump.c); with 0 it would start it and give it the core dump.
 _NONE_BYTES = 1
 
 
 def forbid_core_dumps() -> None:
-    """From now on, neither this process nor what it starts leaves a core; nobody of them can take that back.
+    """Forbid core dumps of this process and its children for good.
 
-    Call it from programs of ours only: it changes the process.
+    It changes the process, so only our own programs call it.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     allowed = _NONE_BYTES if hard == resource.RLIM_INFINITY else min(_NONE_BYTES, hard)

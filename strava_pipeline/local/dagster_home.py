@@ -1,4 +1,4 @@
-"""Dagster's instance folder: where it is, and the file that configures it."""
+"""Dagster's instance folder and its configuration file."""
 
 from __future__ import annotations
 
@@ -9,39 +9,40 @@ from strava_pipeline.local import private_files
 from strava_pipeline.settings import Settings
 
 INSTANCE_FILE = "dagster.yaml"
-# A step's materializations go into Dagster's storage together: one by one, each costs several connections.
-EVENTS_AT_ONCE = 100
+# Dagster stores a step's events in batches of this size: each event by itself would take several connections.
+EVENT_BATCH_SIZE = 100
 
 
 def prepare(settings: Settings, storage_url: str) -> dict[str, str]:
-    """The environment of Dagster's processes; a folder of ours gets this project's ``dagster.yaml``.
+    """Prepare Dagster's instance folder, and return environment variables for Dagster's processes.
 
-    ``storage_url`` is the address of Dagster's own storage.
+    A folder in ``STRAVA_HOME`` gets this project's ``dagster.yaml``; a folder of the user must have one, else
+    ``ConfigurationError``. ``storage_url`` is the URL of Dagster's own storage.
     """
     home = settings.dagster_home
     if home is None:
         home = settings.home / "dagster"
         private_files.make_folder(home)
-        _copy_whole(shipped_file(INSTANCE_FILE), home / INSTANCE_FILE)
+        _copy_atomically(shipped_file(INSTANCE_FILE), home / INSTANCE_FILE)
     elif not (home / INSTANCE_FILE).exists():
-        raise ConfigurationError(f"DAGSTER_HOME: {home / INSTANCE_FILE} is missing")
+        raise ConfigurationError(f"DAGSTER_HOME: {home / INSTANCE_FILE} is missing: create it, or unset DAGSTER_HOME")
     return {
         "DAGSTER_HOME": str(home.absolute()),
         "DAGSTER_POSTGRES_URL": storage_url,
-        "DAGSTER_EVENT_BATCH_SIZE": str(EVENTS_AT_ONCE),
+        "DAGSTER_EVENT_BATCH_SIZE": str(EVENT_BATCH_SIZE),
     }
 
 
 def shipped_file(name: str) -> Path:
-    """A file of Dagster's that comes with this package: beside this module, or at the top of a checkout."""
+    """Return the path of a Dagster file of this package, beside this module or at the top of a checkout."""
     for candidate in (Path(__file__).parent / name, Path(__file__).parents[2] / name):
         if candidate.exists():
             return candidate
     raise ConfigurationError(f"{name} of this package is missing: install strava-pipeline anew")
 
 
-def _copy_whole(source: Path, target: Path) -> None:
-    """Copy so that nobody ever reads half a file."""
+def _copy_atomically(source: Path, target: Path) -> None:
+    """Copy a file so that no process ever reads half of it."""
     if target.exists() and target.read_bytes() == source.read_bytes():
         return
-    private_files.write_whole(target, source.read_bytes())
+    private_files.write_atomically(target, source.read_bytes())

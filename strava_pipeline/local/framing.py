@@ -1,11 +1,11 @@
-"""Where a request ends, read in one way only.
+"""Strict parsing of HTTP requests, against request smuggling.
 
-What a proxy in front might read otherwise is refused, and the connection closed, so that nothing of it is taken for a
-request of its own. waitress reads most of it strictly. What it lets pass, and this does not: a length beside chunks,
-chunks in HTTP/1.0, other versions of HTTP, continued header lines, an absent or second Host, one that contradicts the
-address, odd addresses and white space, line feeds alone, sizes of chunks that end in one, empty lines between chunks,
-trailers that are no header fields, and a request without a body that expects "100 Continue" (its headers would be mixed
-with those of the next). Source: RFC 9112, https://www.rfc-editor.org/rfc/rfc9112.
+A proxy in front may find another end of a request than we do. So each request that can be read in two ways is refused
+and its connection closed. waitress is strict about most of them; this parser also refuses: a length together with
+chunks, chunks in HTTP/1.0, other versions of HTTP, continued header lines, a missing or second Host, a Host that
+contradicts the address, odd addresses and white space, line feeds alone, chunk sizes that end in one, empty lines
+between chunks, and trailers that are no header fields. It ignores "100 Continue" for a request without a body, since
+waitress would mix its headers with those of the next. Source: RFC 9112, https://www.rfc-editor.org/rfc/rfc9112.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNot
 from waitress.rfc7230 import CHUNK_EXT_RE, HEADER_FIELD_RE
 from waitress.utilities import BadRequest, RequestEntityTooLarge
 
-# Strava's and a browser's lines are some hundred bytes long, those of a chunk some ten.
+# In bytes; usual lines between chunks take about ten.
 LONGEST_CHUNK_LINE = 1024
 _FIRST_LINE = re.compile(rb"[A-Z][!-~]* (?P<target>[!-~]+) HTTP/1\.(?P<minor>[01])(?=\r\n|\Z)")
-# Empty lines may come before a request, nothing else.
+# Only empty lines may come before a request.
 _BEGINNING = re.compile(rb"(?:\r\n)*(?:\r?\Z|[!-~])")
-# One pass over the head: to split it into lines and look at each costs each delivery three times as much.
-_SINGLE = re.compile(rb"\r\n(content-length|host|transfer-encoding):([^\r\n]*)", re.IGNORECASE)
+# One pass over the head is three times as fast for each delivery as splitting it into lines.
+_SINGLE_HEADERS = re.compile(rb"\r\n(content-length|host|transfer-encoding):([^\r\n]*)", re.IGNORECASE)
 _HOST = rb"(?:[A-Za-z0-9._~%!$&'()*+;=-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?"
 _WHOLE_HOST = re.compile(_HOST)
 _ADDRESS = re.compile(rb"(?i:https?)://(?P<host>" + _HOST + rb")(?:[/?].*)?")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]+")
-# What a trailer may not say, since it is said before the body.
-_ONLY_IN_THE_HEAD = frozenset({b"CONTENT-LENGTH", b"HOST", b"TRANSFER-ENCODING"})
+# Headers that belong before the body and may not be trailers.
+_NO_TRAILERS = frozenset({b"CONTENT-LENGTH", b"HOST", b"TRANSFER-ENCODING"})
 
 
 class StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
-    """A request as it arrives, which knows since when."""
+    """waitress' parser of one request, made strict; ``began_at`` is the time of its first byte (unix s)."""
 
     body_rcv: Any = None
 
@@ -43,7 +43,7 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no 
         self.began_at = time.time()
 
     def received(self, data: bytes) -> int:
-        """As waitress does; returns how many bytes belong to this request. An error completes it."""
+        """Parse ``data``; returns how many bytes of it belong to this request. An error completes the request."""
         in_head = not self.headers_finished
         if in_head and not _BEGINNING.match(self.header_plus + data if self.header_plus else data):
             return self._refuse("a request cannot begin like this", data)
@@ -51,12 +51,12 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no 
         if in_head and not self.completed and _has_lone_line_feed(self.header_plus):
             return self._refuse("line feed alone in the head", data)
         if self.completed:
-            # There is nothing to wait for; waitress would open the request again for what comes next.
+            # The request is complete; else waitress would continue it with the bytes of the next one.
             self.expect_continue = False
         return consumed
 
     def parse_header(self, header_plus: bytes) -> None:
-        """As waitress does after what it does not look at; whatever is wrong is the sender's fault: 400, never 501."""
+        """Check and parse the head; ``ParsingError`` (400, never 501) for each fault, since the sender caused it."""
         _check_head(header_plus)
         try:
             super().parse_header(header_plus)
@@ -72,7 +72,7 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no 
 
 
 class StrictChunks:
-    """The body of a request that comes in chunks, as waitress takes it; ``error`` says what is wrong with it."""
+    """A receiver of a chunked body for waitress; ``error`` is the first fault found, or ``None``."""
 
     def __init__(self, buffer: Any, most_bytes: int) -> None:
         self.completed = False
@@ -94,7 +94,7 @@ class StrictChunks:
         return self._buffer
 
     def received(self, data: bytes) -> int:
-        """Take what belongs to the body; returns how many bytes that are."""
+        """Parse ``data``; returns how many bytes of it belong to the body."""
         pending = self._line + data if self._line else data
         self._line = b""
         while pending and not self.completed and self.error is None:
@@ -134,19 +134,19 @@ class StrictChunks:
             self.completed = True
             return
         field = HEADER_FIELD_RE.fullmatch(line)
-        if field is None or field["name"].upper() in _ONLY_IN_THE_HEAD:
+        if field is None or field["name"].upper() in _NO_TRAILERS:
             self.error = BadRequest("a trailer is invalid")
 
 
 def _check_head(head: bytes) -> None:
-    """``ParsingError`` for what waitress would let pass."""
+    """Raise ``ParsingError`` for faults of the head that waitress accepts."""
     request = _FIRST_LINE.match(head)
     if request is None:
         raise ParsingError("first line is invalid")
     if b"\r\n " in head or b"\r\n\t" in head:
         raise ParsingError("continued header line")
     fields: dict[bytes, bytes] = {}
-    for name, value in _SINGLE.findall(head):
+    for name, value in _SINGLE_HEADERS.findall(head):
         lowered = name.lower()
         if lowered in fields:
             raise ParsingError("a header that may come once comes twice")

@@ -1,7 +1,7 @@
-"""Who gets into STRAVA_HOME and into the lake: what is more open than it should be, told or closed.
+"""Access to STRAVA_HOME and to the lake: files and folders that are too open are closed or reported.
 
-What this program has made under its own names in STRAVA_HOME is closed. What lies elsewhere, or was there before, may
-be as somebody wants it: it is told.
+Files that this program made under its own names in STRAVA_HOME are closed. All others may be open on purpose, so they
+are only reported.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local import acl, private_files
-from strava_pipeline.local.private_files import NOBODY_ELSE, Readers
+from strava_pipeline.local.private_files import OWNER_ONLY, Readers
 from strava_pipeline.settings import Settings
 
-# What this program makes in STRAVA_HOME, beside the lake; Postgres keeps its own folder to itself.
+# Files and folders of this program in STRAVA_HOME, without the lake, and without the folder that Postgres protects.
 OURS = (
     ".env",
     "dagster",
@@ -33,7 +33,7 @@ _LOCAL = ("file://", "local://")
 
 
 def lake_folder(settings: Settings) -> Path | None:
-    """The lake's folder; ``None`` if it is not on a disk of this machine."""
+    """Return the lake's folder, or ``None`` if the lake is not in the file system of this machine."""
     url = settings.lake_url or str(settings.home / "lake")
     for prefix in _LOCAL:
         url = url.removeprefix(prefix)
@@ -41,19 +41,24 @@ def lake_folder(settings: Settings) -> Path | None:
 
 
 def lake_readers(settings: Settings) -> Readers:
-    """Who may read the lake beside its owner; ``ConfigurationError`` if this user cannot give files to that group."""
+    """Return who may read the lake besides its owner.
+
+    ``ConfigurationError`` if this user is not in the group of the setting, and so cannot share files with it.
+    """
     if settings.file_group is None:
-        return NOBODY_ELSE
+        return OWNER_ONLY
     group = grp.getgrnam(settings.file_group).gr_gid
     if os.geteuid() != 0 and group not in (os.getegid(), *os.getgroups()):
-        raise ConfigurationError(f"STRAVA_FILE_GROUP: this user is not in the group {settings.file_group}: join it")
+        raise ConfigurationError(
+            f"STRAVA_FILE_GROUP: this user is not in the group {settings.file_group}: add the user to the group"
+        )
     return Readers(group)
 
 
-def let_readers_in(settings: Settings) -> Readers:
-    """Who may read the lake beside its owner; they may pass STRAVA_HOME from now on, should the lake lie in it.
+def let_lake_readers_traverse(settings: Settings) -> Readers:
+    """Let the lake's readers traverse STRAVA_HOME if the lake is in it; returns the readers.
 
-    ``ConfigurationError`` if they cannot be let pass without everybody else.
+    ``ConfigurationError`` if the file system cannot let in this group alone.
     """
     readers, lake, home = lake_readers(settings), lake_folder(settings), settings.home.resolve()
     if lake is None or not lake.is_relative_to(home):
@@ -63,38 +68,38 @@ def let_readers_in(settings: Settings) -> Readers:
         above = [folder for folder in lake.parents if folder.is_relative_to(home)]
         for folder in filter(Path.exists, above):
             try:
-                acl.let_pass(folder, acl.a_group(readers.group))
+                acl.allow_traversal(folder, acl.group_principal(readers.group))
             except OSError as error:
                 raise ConfigurationError(
-                    f"{folder} cannot let in the group {settings.file_group} alone ({error.strerror}):"
+                    f"{folder}: cannot give access to the group {settings.file_group} alone ({error.strerror}):"
                     " set STRAVA_LAKE_URL to a folder outside STRAVA_HOME"
                 ) from None
     return readers
 
 
 def close_home(settings: Settings) -> int:
-    """Close what others can get at in STRAVA_HOME, the folder first; returns how many files and folders that was."""
+    """Close our files and folders in STRAVA_HOME to others, STRAVA_HOME first; returns how many were open."""
     found, is_root = 0, os.geteuid() == 0
     home = settings.home.resolve()
     if home.is_dir() and not _is_shared(home):
-        found += private_files.close(home)
-    for top, readers in _trees(settings):
-        for path in _below(top):
+        found += private_files.restrict(home)
+    for top, readers in _own_files(settings):
+        for path in _walk(top):
             with suppress(FileNotFoundError):  # runs come and go meanwhile
                 if is_root or path.lstat().st_uid == os.geteuid():
-                    private_files.share(path, readers)
-                    found += private_files.close(path, readers)
+                    private_files.share_with_group(path, readers)
+                    found += private_files.restrict(path, readers)
     return found
 
 
-def openings(settings: Settings) -> list[str]:
-    """What is more open than it should be, and how to close it: a line each."""
+def describe_openings(settings: Settings) -> list[str]:
+    """Return one line for each file or folder that is too open, with the command that closes it."""
     told = []
     home = settings.home.resolve()
-    if home.is_dir() and private_files.is_open(home):
+    if home.is_dir() and private_files.is_exposed(home):
         told.append(_line(home, f"chmod go= {home}"))
-    for top, readers in _trees(settings):
-        open_ones = [path for path in _below(top) if _is_open(path, readers)]
+    for top, readers in _own_files(settings):
+        open_ones = [path for path in _walk(top) if _is_open(path, readers)]
         if open_ones:
             more = f" ({len(open_ones)} files and folders)" if len(open_ones) > 1 else ""
             told.append(_line(open_ones[0], f"chmod -R go= {top}{more}"))
@@ -102,30 +107,30 @@ def openings(settings: Settings) -> list[str]:
     if lake is not None and not lake.is_relative_to(home) and lake.is_dir() and _is_open(lake, readers):
         told.append(_line(lake, f"chmod -R go= {lake}, or name a group that may read it in STRAVA_FILE_GROUP"))
     storage = settings.dagster_home / "storage" if settings.dagster_home else None
-    if storage is not None and storage.is_dir() and _is_open(storage, NOBODY_ELSE):
+    if storage is not None and storage.is_dir() and _is_open(storage, OWNER_ONLY):
         told.append(_line(storage, f"chmod -R go= {storage}"))
-    return told + list(_passable_above(home, Path(sys.prefix).resolve()))
+    return told + list(_traversable_parents(home, Path(sys.prefix).resolve()))
 
 
 def _is_open(path: Path, readers: Readers) -> bool:
     try:
-        return private_files.is_open(path, readers)
+        return private_files.is_exposed(path, readers)
     except FileNotFoundError:  # runs come and go meanwhile
         return False
 
 
-def _trees(settings: Settings) -> Iterator[tuple[Path, Readers]]:
-    """What this program has made in STRAVA_HOME, and who may read it."""
+def _own_files(settings: Settings) -> Iterator[tuple[Path, Readers]]:
+    """Yield the files and folders that this program made in STRAVA_HOME, each with its readers."""
     home = settings.home.resolve()
     for name in OURS:
-        yield home / name, NOBODY_ELSE
+        yield home / name, OWNER_ONLY
     lake = lake_folder(settings)
     if lake is not None and lake != home and lake.is_relative_to(home):
         yield lake, lake_readers(settings)
 
 
-def _below(top: Path) -> Iterator[Path]:
-    """A file, or a folder with all it holds, each folder before what is in it; no link is followed."""
+def _walk(top: Path) -> Iterator[Path]:
+    """Yield ``top`` and everything in it, each folder before its content; links are not followed."""
     if top.is_symlink() or not top.exists():
         return
     yield top
@@ -135,22 +140,22 @@ def _below(top: Path) -> Iterator[Path]:
 
 
 def _is_shared(home: Path) -> bool:
-    """Whether STRAVA_HOME is a place that serves for more: a user's own folder, a temporary one, another user's."""
+    """Whether STRAVA_HOME has other uses: it is a user's home, a temporary folder, or another user's folder."""
     status = home.stat()
     return (
         bool(status.st_mode & stat.S_ISVTX) or home == Path.home().resolve() or os.geteuid() not in (0, status.st_uid)
     )
 
 
-def _passable_above(*places: Path) -> Iterator[str]:
-    """Folders that everybody may pass and nobody list: what earlier versions made of those above data and programs."""
+def _traversable_parents(*places: Path) -> Iterator[str]:
+    """Yield a line for each parent folder that all may traverse and nobody may list, as earlier versions left it."""
     if os.geteuid() != 0:
         return
     for folder in dict.fromkeys(above for place in places for above in place.parents):
         if folder.is_dir() and folder.stat().st_mode & 0o007 == stat.S_IXOTH:
             yield (
-                f"{folder} may be passed by everybody, which earlier versions brought about: chmod o-x {folder},"
-                " unless you want that, and start again"
+                f"{folder} can be traversed by everybody, which an earlier version allowed: run chmod o-x {folder}"
+                " unless you want this, then start again"
             )
 
 

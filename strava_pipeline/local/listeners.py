@@ -1,4 +1,4 @@
-"""Sockets that listen: taken here, or handed on by whoever started this process and took the port before."""
+"""Listening sockets: opened here, or inherited from the process that started this one."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from strava_pipeline.errors import ConfigurationError
 BACKLOG = 128
 
 
-def listen_at(host: str, port: int, what: str) -> socket.socket:
-    """A socket that listens already; for port 0 at any. ``ConfigurationError`` names ``what`` could not listen.
+def open_listener(host: str, port: int, what: str) -> socket.socket:
+    """Return a listening socket; port 0 means any free port.
 
-    Merely bound it would be nobody's: Linux lets somebody else bind the same port until one of both listens.
+    ``ConfigurationError`` says that ``what``, the name of the service, cannot listen. A socket that is only bound does
+    not reserve its port: Linux lets other programs bind the port until one of them listens.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -26,8 +27,8 @@ def listen_at(host: str, port: int, what: str) -> socket.socket:
     raise ConfigurationError(f"{what} cannot listen on {host}:{port}: {reason}")
 
 
-def handed_on(descriptor: int, what: str) -> socket.socket:
-    """The listening socket of that number, for us alone. ``ConfigurationError`` if it is none."""
+def inherit_listener(descriptor: int, what: str) -> socket.socket:
+    """Return the listening socket of a file descriptor, no longer inheritable; else ``ConfigurationError``."""
     try:
         listener = socket.socket(fileno=descriptor)
         listens = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
@@ -35,6 +36,6 @@ def handed_on(descriptor: int, what: str) -> socket.socket:
         raise ConfigurationError(f"{what} cannot listen on file descriptor {descriptor}: {error.strerror}") from None
     if not listens:
         listener.detach()
-        raise ConfigurationError(f"{what} cannot listen on file descriptor {descriptor}: it is no listening socket")
+        raise ConfigurationError(f"{what} cannot listen on file descriptor {descriptor}: it is not a listening socket")
     listener.set_inheritable(False)
     return listener

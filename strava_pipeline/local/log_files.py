@@ -1,10 +1,9 @@
-"""Logs that turn over while services write to them: the oldest lines go to ``NAME.1``, those there to ``NAME.2``, ...
+"""Rotation of log files while services write to them: old lines move to ``NAME.1``, then to ``NAME.2``, and so on.
 
-A service writes through a descriptor that it inherited, and cannot be told to open another file. So its file stays,
-and loses its head: what was copied is cut off in one step of the kernel's, between two writes (ext4 and XFS). No line
-is lost, none is torn, and no service waits; a death halfway leaves lines in both files. Where a file system cannot do
-that, the file is emptied in a moment at which all of it has been copied: what is written within the microseconds
-between that look and the emptying is lost.
+A service writes through an inherited file descriptor and cannot be told to open another file. So its file stays, and
+its first part is copied and then cut off. On ext4 and XFS the kernel cuts in one step between two writes: no line is
+lost or split, and no service waits. If this process dies in between, lines are in both files. On other file systems the
+file is truncated once all of it has been copied; lines written in the microseconds before are lost.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ logger = get_logger(__name__)
 _told: set[str] = set()
 
 
-def turn_over(log: Path, cap_bytes: int) -> bool:
-    """Move the head of a log that is longer than ``cap_bytes`` to ``NAME.1``; whether it was longer.
+def rotate(log: Path, cap_bytes: int) -> bool:
+    """Move the first part of a log that is longer than ``cap_bytes`` to ``NAME.1``; returns whether it was longer.
 
-    At most :data:`KEPT` older files are kept. Only one process may do so at a time. A link is left alone.
+    At most :data:`KEPT` older files are kept. Only one process at a time may call this for a log. Links are ignored.
     """
     try:
         if log.lstat().st_size <= cap_bytes:
@@ -43,19 +42,19 @@ def turn_over(log: Path, cap_bytes: int) -> bool:
     return True
 
 
-def turn_over_or_tell(log: Path, cap_bytes: int) -> None:
-    """The same for those who watch over what runs: a disk that is full, say, ends nothing. It is told once."""
+def rotate_or_warn(log: Path, cap_bytes: int) -> None:
+    """Rotate a log; log a warning once if that fails (disk full, for example), so that the services go on."""
     try:
-        turn_over(log, cap_bytes)
+        rotate(log, cap_bytes)
     except OSError as error:
-        reason = f"{log} cannot be turned over: {error.strerror}"
-        if reason not in _told:
-            _told.add(reason)
+        reason = f"{log} cannot be rotated: {error.strerror}"
+        if reason not in _warned:
+            _warned.add(reason)
             logger.warning("%s", reason)
 
 
-def turn_over_at_start(log: Path, cap_bytes: int) -> None:
-    """The same with the whole file, for a log that nobody writes to."""
+def rotate_unused(log: Path, cap_bytes: int) -> None:
+    """Rename a log that is longer than ``cap_bytes`` to ``NAME.1``; for a log that no process has open."""
     with suppress(FileNotFoundError):
         if log.lstat().st_size > cap_bytes:
             _make_room(log)
@@ -73,20 +72,20 @@ def _move_head(log: Path, descriptor: int, status: os.stat_result) -> None:
         _copy(descriptor, copy.fileno(), 0, end)
         _make_room(log)
         partial.replace(_older(log, 1))
-        # Only whole blocks can be cut off: what is left of the last copied line becomes a note.
+        # Only whole blocks can be cut off: the rest of the last copied line is overwritten by a note.
         os.pwrite(descriptor, _note(log, end - cut), cut)
         if not _collapse(descriptor, cut):
-            _empty(descriptor, copy.fileno(), end)
+            _truncate(descriptor, copy.fileno(), end)
 
 
 def _where_to_cut(descriptor: int, size: int, block: int) -> tuple[int, int]:
-    """Where the file's new head begins, at a block's start, and where the line that lies there ends.
+    """Return the offset of the block where the file is cut, and the end of the line that crosses this offset.
 
-    A line as long as the log is torn.
+    A line as long as the whole log is split.
     """
     cut = (size - 1) // block * block
     while cut > 0:
-        # From the byte before: a line that ends there needs no mending.
+        # Start at the byte before: no line crosses the offset if one ends there.
         found = os.pread(descriptor, block + 1, cut - 1).find(b"\n")
         if found >= 0:
             return cut, cut + found
@@ -105,7 +104,7 @@ def _note(log: Path, length: int) -> bytes:
 
 
 def _collapse(descriptor: int, length: int) -> bool:
-    """Cut off the first bytes of a file, whole blocks; ``False`` where that cannot be done."""
+    """Cut off the first bytes of a file, whole blocks; returns whether the file system could do so."""
     if not length:
         return False
     library = ctypes.CDLL(None, use_errno=True)
@@ -117,9 +116,9 @@ def _collapse(descriptor: int, length: int) -> bool:
     return bool(fallocate(descriptor, _COLLAPSE_RANGE, 0, length) == 0)
 
 
-def _empty(descriptor: int, copy: int, copied: int) -> None:
-    """Copy the rest, until a look finds nothing new, and empty the file at once."""
-    for _ in range(_LOOKS):
+def _truncate(descriptor: int, copy: int, copied: int) -> None:
+    """Copy the rest of the file until it no longer grows, then truncate it at once."""
+    for _ in range(_MOST_COPIES):
         size = os.fstat(descriptor).st_size
         if size == copied:
             break
@@ -129,7 +128,7 @@ def _empty(descriptor: int, copy: int, copied: int) -> None:
 
 
 def _make_room(log: Path) -> None:
-    """Each older file one further; the oldest goes."""
+    """Rename each older file to the next number; the oldest is overwritten."""
     for number in range(KEPT - 1, 0, -1):
         with suppress(FileNotFoundError):
             _older(log, number).replace(_older(log, number + 1))

@@ -1,4 +1,4 @@
-"""The database's logins by name, and the file that keeps the secrets of those that this project makes."""
+"""Names of the database logins, and the file with the secrets of those that this project creates."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from strava_pipeline import redaction
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local import private_files
 
-# Of the embedded Postgres; used by set-up alone.
+# Superuser of the embedded Postgres; only the set-up uses it.
 SUPERUSER = "postgres"
 SECRET_BYTES = 32
 
 
 class Login(StrEnum):
-    """Who logs in to the database; :mod:`strava_pipeline.warehouse.access.rights` says who may what."""
+    """Logins of the database; :mod:`strava_pipeline.warehouse.access.rights` grants their rights."""
 
     OWNER = "strava_owner"
     """Owns the tables; used by ``migrate``."""
@@ -33,24 +33,27 @@ class Login(StrEnum):
 
 
 def embedded_secrets_file(home: Path) -> Path:
-    """Where the secrets of the embedded server's logins are."""
+    """Return the path of the file with the secrets of the embedded server's logins."""
     return home / "postgres.logins"
 
 
 def made_secrets_file(home: Path) -> Path:
-    """Where the secrets of the logins are that ``migrate`` made in a Postgres of one's own."""
+    """Return the path of the file with the secrets of logins that ``migrate`` created in the operator's Postgres."""
     return home / "database.logins"
 
 
 def read_secrets(path: Path) -> dict[str, str]:
-    """The secret of each login in the file, none if there is no file; they are kept out of logs from now on."""
+    """Return the secret of each login in the file, none if there is no file; logs redact them from now on.
+
+    ``ConfigurationError`` if the file has another form.
+    """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError:
         raise ConfigurationError(
-            f"{path} does not hold the database's logins any more: remove it, then run strava-pipeline migrate"
+            f"{path} is damaged and does not hold the database's logins: remove it, then run strava-pipeline migrate"
         ) from None
     for secret in found.values():
         redaction.keep_out(secret)
@@ -58,9 +61,9 @@ def read_secrets(path: Path) -> dict[str, str]:
 
 
 def ensure_secrets(path: Path, logins: Iterable[Login]) -> dict[str, str]:
-    """A secret for each login: the one in the file, or a fresh one that is added to it.
+    """Return a secret for each login; missing ones are generated and added to the file.
 
-    The file is replaced as a whole, so that nobody reads half of it. One process at a time may call this for a file.
+    The file is replaced atomically. Only one process at a time may call this for a file.
     """
     there = read_secrets(path)
     wanted = {login: there.get(login) or secrets.token_urlsafe(SECRET_BYTES) for login in logins}

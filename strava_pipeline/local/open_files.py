@@ -1,14 +1,14 @@
-"""How many files, connections among them, this process may have open."""
+"""The limit of open files, which include connections."""
 
 from __future__ import annotations
 
 import resource
 
 
-def room_for_connections(connections: int, other_files: int) -> int:
-    """How many connections may be open, beside ``other_files``; asks the kernel for them, as far as it allows.
+def raise_file_limit(connections: int, other_files: int) -> int:
+    """Raise this process' limit of open files to ``connections`` plus ``other_files``, as far as the kernel allows.
 
-    Where it allows few files at all, half of them.
+    Returns how many connections may be open: what ``other_files`` leave, and at least half of the limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + other_files

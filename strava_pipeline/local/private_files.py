@@ -1,6 +1,6 @@
-"""Files and folders that nobody but their owner may read, whatever the umask; a group may be let in to some.
+"""Files and folders that only their owner may read, and for some also one group, whatever the umask is.
 
-Nothing here changes the process: each file and folder gets its mode by itself, before anything is in it.
+The umask of the process stays as it is: each file and folder gets its mode before anything is in it.
 """
 
 from __future__ import annotations
@@ -16,42 +16,42 @@ from typing import BinaryIO
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local import acl
 
-# Bytes; no file that is read here needs as many.
+# In bytes; the files that are read here are shorter.
 LONGEST_READ = 65536
-# What open says of a link, of a socket, and of a folder that is to be written.
+# The errors of open for a link, for a socket, and for a folder that is opened for writing.
 _NOT_REGULAR = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR})
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
 class Readers:
-    """Who may read beside the owner: the group of this number, or nobody."""
+    """Who may read besides the owner: the group with this id, or nobody."""
 
     group: int | None = None
 
     @property
     def file_mode(self) -> int:
-        """The mode of a file for them."""
+        """The mode of a file for these readers."""
         return 0o600 if self.group is None else 0o640
 
     @property
     def folder_mode(self) -> int:
-        """The mode of a folder for them."""
+        """The mode of a folder for these readers."""
         return 0o700 if self.group is None else 0o750
 
 
-NOBODY_ELSE = Readers()
+OWNER_ONLY = Readers()
 
 
-def make_folder(path: Path, readers: Readers = NOBODY_ELSE) -> None:
-    """Make a folder, and what is missing above it, for ``readers`` only; one that exists stays as it is."""
+def make_folder(path: Path, readers: Readers = OWNER_ONLY) -> None:
+    """Make a folder and its missing parents for the owner and ``readers``; a folder that exists is not changed."""
     if path.is_dir():
         return
     make_folder(path.parent, readers)
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
-        if path.is_dir():  # made by another process of ours meanwhile
+        if path.is_dir():  # another process of ours has made it meanwhile
             return
         raise
     if readers.group is not None:
@@ -59,8 +59,8 @@ def make_folder(path: Path, readers: Readers = NOBODY_ELSE) -> None:
     _set_mode(path, readers.folder_mode)
 
 
-def create(path: Path, readers: Readers = NOBODY_ELSE) -> BinaryIO:
-    """A new file for ``readers`` only, open for writing; ``FileExistsError`` where anything has its name."""
+def create(path: Path, readers: Readers = OWNER_ONLY) -> BinaryIO:
+    """Create and open a file for the owner and ``readers``, for writing; ``FileExistsError`` if the name is taken."""
     descriptor = os.open(path, _CREATE, 0o600)
     try:
         if readers.group is not None:
@@ -98,16 +98,16 @@ def _write_and_move(partial: Path, path: Path, content: bytes, owner: tuple[int,
         raise
 
 
-def opener(path: str, flags: int) -> int:
-    """For ``open``: a file that is made is its owner's alone; one that exists stays as it is."""
+def private_opener(path: str, flags: int) -> int:
+    """Open a file for the builtin ``open``: a new file is private, the mode of an existing one is not changed."""
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
-    """A descriptor of a file in a folder of another user's, who can put there what they like.
+    """Open a regular file in a folder where another user may have put anything; returns the descriptor.
 
-    ``FileNotFoundError`` where nothing is, ``ConfigurationError`` where a link is, a pipe, or whatever else is no
-    file of this one name: none of these is followed, waited for or read.
+    ``FileNotFoundError`` if nothing is there. ``ConfigurationError`` for a link, a pipe, a file with several names and
+    the like; these are not followed, waited for or read.
     """
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -122,8 +122,8 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
     raise _not_regular(path)
 
 
-def read_end(path: Path) -> bytes:
-    """The last :data:`LONGEST_READ` bytes of such a file, which is all of a short one; errors as above."""
+def read_tail(path: Path) -> bytes:
+    """Return the last :data:`LONGEST_READ` bytes of a regular file; errors as of :func:`open_regular`."""
     descriptor = open_regular(path)
     try:
         return os.pread(descriptor, LONGEST_READ, max(0, os.fstat(descriptor).st_size - LONGEST_READ))
@@ -133,25 +133,25 @@ def read_end(path: Path) -> bytes:
 
 def _not_regular(path: Path) -> ConfigurationError:
     return ConfigurationError(
-        f"{path} is a link, a pipe or something else that is no file of its own: find out who put it there, remove it"
+        f"{path} is a link, a pipe or something else that is not a regular file: find out who put it there, remove it"
     )
 
 
-def is_open(path: Path, readers: Readers = NOBODY_ELSE) -> bool:
-    """Whether the group or others may do more than ``readers``; those whom an access list names were meant."""
-    return bool(_excess(path, readers))
+def is_exposed(path: Path, readers: Readers = OWNER_ONLY) -> bool:
+    """Whether the group or others have more rights than ``readers``; entries of an access list are on purpose."""
+    return bool(_excess_rights(path, readers))
 
 
-def close(path: Path, readers: Readers = NOBODY_ELSE) -> bool:
-    """Take from the group and from others what ``readers`` should not have; whether there was anything.
+def restrict(path: Path, readers: Readers = OWNER_ONLY) -> bool:
+    """Remove the rights of the group and of others that ``readers`` do not have; returns whether there were any.
 
-    A link is left alone, and so is what it leads to.
+    A link and its target are not changed.
     """
-    excess = _excess(path, readers)
+    excess = _excess_rights(path, readers)
     if not excess:
         return False
-    if acl.has_list(path):
-        acl.close_to_others(path)
+    if acl.has_acl(path):
+        acl.remove_other_rights(path)
         return True
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -160,8 +160,8 @@ def close(path: Path, readers: Readers = NOBODY_ELSE) -> bool:
         os.close(descriptor)
 
 
-def share(path: Path, readers: Readers) -> None:
-    """Give a file or folder of this user's own to the group of ``readers``; what others may do stays as it is."""
+def share_with_group(path: Path, readers: Readers) -> None:
+    """Give the group of ``readers`` access to a file or folder of this user; the rights of others do not change."""
     if readers.group is None:
         return
     status = path.lstat()
@@ -180,7 +180,7 @@ def share(path: Path, readers: Readers) -> None:
 
 
 def _set_mode(file: int | Path, mode: int) -> bool:
-    """Whether it could be set: some file systems, vfat and shares of Windows' among them, know no modes."""
+    """Set a mode; returns whether the file system could do so: vfat and Windows shares, for example, have no modes."""
     if stat.S_IMODE(os.stat(file).st_mode) != mode:  # noqa: PTH116  a path or a descriptor
         try:
             os.chmod(file, mode)  # noqa: PTH101  see above
@@ -191,13 +191,13 @@ def _set_mode(file: int | Path, mode: int) -> bool:
     return True
 
 
-def _excess(path: Path, readers: Readers) -> int:
+def _excess_rights(path: Path, readers: Readers) -> int:
     status = path.lstat()
     mode = status.st_mode
     if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)) or not mode & 0o077:
         return 0
-    if acl.has_list(path):
-        mode = acl.unnamed_rights(path)
+    if acl.has_acl(path):
+        mode = acl.group_and_other_rights(path)
     allowed = 0
     if status.st_gid == readers.group:
         allowed = (readers.folder_mode if stat.S_ISDIR(status.st_mode) else readers.file_mode) & 0o070
@@ -205,6 +205,6 @@ def _excess(path: Path, readers: Readers) -> int:
 
 
 def open_to_append(path: Path) -> BinaryIO:
-    """A file that many processes add lines to, created privately if need be; a link is not followed."""
+    """Open a file to which many processes append, and create it privately if it is missing; links are refused."""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     return os.fdopen(descriptor, "ab")

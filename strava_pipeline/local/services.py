@@ -1,4 +1,4 @@
-"""The processes behind ``up`` and ``demo``: their commands, logs, secrets, and where they answer when ready."""
+"""The services that ``up`` and ``demo`` start: their commands, logs, secrets and readiness checks."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 from strava_pipeline.local.dagster_home import shipped_file
 from strava_pipeline.local.supervisor import Service
-from strava_pipeline.local.work_folder import work_folder
+from strava_pipeline.local.work_folder import make_work_folder
 from strava_pipeline.settings import secret_variables
 
 LOOPBACK = "127.0.0.1"
-# Code locations and runs have what these two hand on: they are their children.
+# Code locations and runs are children of the daemon and the webserver, and inherit their secrets.
 DAEMON_SECRETS = frozenset({
     "DAGSTER_POSTGRES_URL", "STRAVA_CLIENT_SECRET", "STRAVA_DATABASE_URL", "STRAVA_SMTP_URL", "STRAVA_TOKEN_KEYS",
 })  # fmt: skip
@@ -25,13 +25,13 @@ BRIDGE_SECRETS = frozenset({
 })  # fmt: skip
 
 
-def logs_of(home: Path) -> Path:
-    """Where the services write their logs."""
+def log_folder(home: Path) -> Path:
+    """Return the folder of the services' logs."""
     return home / "logs"
 
 
 def dagster_services(home: Path, listener: socket.socket, environment: Mapping[str, str]) -> list[Service]:
-    """Dagster's webserver behind the guard, and its daemon."""
+    """Return the services for Dagster: its webserver behind the guard, and its daemon."""
     descriptor = listener.fileno()
     workspace = ("-w", str(shipped_file("workspace.yaml")))
     webserver = ("strava_pipeline", "dagster-webserver", "--fd", str(descriptor), *workspace)
@@ -39,45 +39,45 @@ def dagster_services(home: Path, listener: socket.socket, environment: Mapping[s
         Service(
             "dagster-webserver",
             _python(*webserver),
-            logs_of(home) / "dagster-webserver.log",
+            log_folder(home) / "dagster-webserver.log",
             _with_secrets(environment, WEBSERVER_SECRETS),
             ready_url=_health_at(listener),
-            folder=work_folder(home),
+            folder=make_work_folder(home),
             descriptors=(descriptor,),
         ),
         Service(
             "dagster-daemon",
             _python("dagster._daemon", "run", *workspace),
-            logs_of(home) / "dagster-daemon.log",
+            log_folder(home) / "dagster-daemon.log",
             _with_secrets(environment, DAEMON_SECRETS),
-            folder=work_folder(home),
+            folder=make_work_folder(home),
         ),
     ]
 
 
-def bridge(home: Path, listener: socket.socket, environment: Mapping[str, str]) -> Service:
-    """The webhook bridge."""
+def bridge_service(home: Path, listener: socket.socket, environment: Mapping[str, str]) -> Service:
+    """Return the service for the webhook bridge."""
     descriptor = listener.fileno()
     return Service(
         "bridge",
         _python("strava_pipeline", "bridge", "--fd", str(descriptor)),
-        logs_of(home) / "bridge.log",
+        log_folder(home) / "bridge.log",
         _with_secrets(environment, BRIDGE_SECRETS),
         ready_url=_health_at(listener),
-        folder=work_folder(home),
+        folder=make_work_folder(home),
         descriptors=(descriptor,),
     )
 
 
-def mock_strava(home: Path, port: int, environment: Mapping[str, str]) -> Service:
-    """The Strava look-alike."""
+def mock_strava_service(home: Path, port: int, environment: Mapping[str, str]) -> Service:
+    """Return the service for the mock Strava."""
     return Service(
         "mock-strava",
         _python("strava_pipeline", "mock-strava", "--port", str(port)),
-        logs_of(home) / "mock-strava.log",
+        log_folder(home) / "mock-strava.log",
         environment,
         ready_url=f"http://{LOOPBACK}:{port}/mock/athletes",
-        folder=work_folder(home),
+        folder=make_work_folder(home),
     )
 
 
@@ -86,7 +86,10 @@ def _health_at(listener: socket.socket) -> str:
 
 
 def _with_secrets(environment: Mapping[str, str], needed: frozenset[str]) -> dict[str, str]:
-    """The environment without other secrets than those, should they stand in ours as well: what is empty is not set."""
+    """Return an environment with the ``needed`` secrets only.
+
+    All others are set to empty, which counts as unset, since a service also inherits our own environment.
+    """
     return dict(environment) | dict.fromkeys(secret_variables() - needed, "")
 
 

@@ -1,4 +1,4 @@
-"""Serves a Flask app with waitress, in settings that survive slow clients, until a signal ends it."""
+"""Server for a Flask app: waitress, with limits against slow and many clients."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 
 from strava_pipeline.local.framing import StrictParser
-from strava_pipeline.local.open_files import room_for_connections
+from strava_pipeline.local.open_files import raise_file_limit
 
 CONNECTIONS = 4000
-# What is open beside connections: the log, the database, calls to Dagster.
+# Files besides connections: the log, the database, requests to Dagster.
 OTHER_FILES = 200
 IDLE_SECONDS = 10
-# From a request's first byte to its last: who sends a byte now and then is not idle.
+# From a request's first byte to its last, since a client that sends single bytes is not idle.
 REQUEST_SECONDS = 10
 CLEANUP_SECONDS = 2
 HEADER_CAP_BYTES = 16 * 1024
@@ -34,12 +34,12 @@ def serve_until_signalled(
     on_listening: Callable[[str], None],
     keep_proxy_headers: bool = False,
 ) -> None:
-    """Serve until SIGTERM, SIGINT or SIGHUP. ``on_listening`` gets the address.
+    """Serve ``app`` until SIGTERM, SIGINT or SIGHUP; ``on_listening`` is called with the URL.
 
-    ``X-Forwarded-For`` and the like reach the app only with ``keep_proxy_headers``.
+    ``X-Forwarded-For`` and similar headers reach the app only with ``keep_proxy_headers``.
     """
-    with _ending_on_signals(), contextlib.suppress(KeyboardInterrupt):
-        server = _listening(app, listener, threads=threads, clear_untrusted_proxy_headers=not keep_proxy_headers)
+    with _interrupt_on_signals(), contextlib.suppress(KeyboardInterrupt):
+        server = _create_server(app, listener, threads=threads, clear_untrusted_proxy_headers=not keep_proxy_headers)
         host, port = listener.getsockname()[:2]
         on_listening(f"http://{host}:{port}")
         server.run()
@@ -50,11 +50,12 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     parser_class = StrictParser
 
     def writable(self) -> bool:
-        """As waitress says, but not while a thread is sending: the loop would turn until that thread is done.
+        """Whether this connection has something to send, and no thread is sending it.
 
-        What the thread cannot send it leaves here, and wakes the loop when its request is done.
+        While a thread sends, waitress' own method would keep the event loop busy. The thread leaves here what it cannot
+        send, and wakes the loop afterwards.
         """
-        # Not by asking waitress: the loop asks each connection in every turn, and there may be thousands.
+        # Waitress' own method is slower, and the loop calls this for each of perhaps thousands of connections.
         if not (self.total_outbufs_len or self.will_close or self.close_when_flushed):
             return False
         if not self.outbuf_lock.acquire(blocking=False):
@@ -67,7 +68,7 @@ class _Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
     channel_class = _Channel
 
     def maintenance(self, now: float) -> None:
-        """Close what is idle, and requests that take their time byte by byte."""
+        """Close idle connections, and those whose request takes longer than :data:`REQUEST_SECONDS`."""
         super().maintenance(now)
         for channel in self.active_channels.values():
             request = channel.request
@@ -75,7 +76,7 @@ class _Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
                 channel.will_close = True
 
 
-def _listening(app: Flask, listener: socket.socket, **adjustments: object) -> _Server:
+def _create_server(app: Flask, listener: socket.socket, **adjustments: object) -> _Server:
     return _Server(
         app,
         _sock=listener,
@@ -83,10 +84,10 @@ def _listening(app: Flask, listener: socket.socket, **adjustments: object) -> _S
         sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
         sockets=[listener],
         ident=None,
-        connection_limit=room_for_connections(CONNECTIONS, OTHER_FILES),
+        connection_limit=raise_file_limit(CONNECTIONS, OTHER_FILES),
         channel_timeout=IDLE_SECONDS,
         cleanup_interval=CLEANUP_SECONDS,
-        # select() ends at 1,024 open files.
+        # select() fails with more than 1,024 open files.
         asyncore_use_poll=True,
         max_request_header_size=HEADER_CAP_BYTES,
         max_request_body_size=BODY_CAP_BYTES,
@@ -96,11 +97,11 @@ def _listening(app: Flask, listener: socket.socket, **adjustments: object) -> _S
 
 
 @contextlib.contextmanager
-def _ending_on_signals() -> Iterator[None]:
+def _interrupt_on_signals() -> Iterator[None]:
     def end(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  the signature is signal's
         raise KeyboardInterrupt
 
-    # SIGINT as well: a shell starts what runs in its background with SIGINT ignored.
+    # SIGINT too: a shell starts its background jobs with SIGINT ignored.
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     try:
         yield

@@ -1,4 +1,4 @@
-"""Runs several services as one: started together, stopped together, and down if one of them goes down."""
+"""Supervision of several services: started and stopped together, and all stopped if one ends."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _ERROR_OF_SQLALCHEMY = re.compile(r"sqlalchemy\.\S+: ")
 
 
 class ServiceFailed(StravaPipelineError):
-    """A service did not come up, or ended by itself; the message names it and its log."""
+    """A service did not become ready, or ended by itself; the message names the service and its log."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """One process: its command, what it needs in the environment, where it works, and how to see that it is ready.
+    """One service: its command, log, additional environment variables and working folder.
 
-    ``descriptors`` are numbers of our open files that it is handed.
+    ``ready_url`` answers once the service is ready; ``descriptors`` are open file descriptors that it inherits.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Service:
 
 
 class Supervisor:
-    """Services in the order they were started; leaving the ``with`` block stops them in reverse."""
+    """Services in the order of their start; leaving the ``with`` block stops them in reverse order."""
 
     def __init__(self) -> None:
         self._running: list[tuple[Service, subprocess.Popen[bytes]]] = []
@@ -66,9 +66,9 @@ class Supervisor:
         self.stop()
 
     def start(self, service: Service) -> None:
-        """Start a service in a session of its own, so that a Ctrl-C reaches it through us only."""
+        """Start a service in a session of its own, so that Ctrl-C does not reach it directly."""
         private_files.make_folder(service.log.parent)
-        log_files.turn_over_at_start(service.log, LOG_CAP_BYTES)
+        log_files.rotate_unused(service.log, LOG_CAP_BYTES)
         with private_files.open_to_append(service.log) as log:
             process = subprocess.Popen(  # noqa: S603  commands of this package
                 service.command,
@@ -84,7 +84,7 @@ class Supervisor:
         self._running.append((service, process))
 
     def wait_until_ready(self, seconds: float = 120) -> None:
-        """Return once every service answers; ``ServiceFailed`` names one that does not, or that ended."""
+        """Wait until each service answers; ``ServiceFailed`` names one that does not in time, or that ended."""
         deadline = time.monotonic() + seconds
         for service, _ in self._running:
             self.waited_for = service.name
@@ -96,20 +96,20 @@ class Supervisor:
         self._check()
 
     def watch(self, care: Callable[[], None] = lambda: None) -> None:
-        """Block until SIGINT, SIGTERM or SIGHUP; ``ServiceFailed`` as soon as a service ends by itself.
+        """Wait until SIGINT, SIGTERM or SIGHUP; ``ServiceFailed`` as soon as a service ends by itself.
 
-        ``care`` is called about once a second, for what else has to be kept running.
+        ``care`` is called about once a second, to keep other things running.
         """
         with _stop_requested() as stop:
             while not stop:
                 self._check()
                 for service, _ in self._running:
-                    log_files.turn_over_or_tell(service.log, LOG_CAP_BYTES)
+                    log_files.rotate_or_warn(service.log, LOG_CAP_BYTES)
                 care()
                 signal.sigtimedwait([signal.SIGCHLD], 1.0)
 
     def stop(self) -> None:
-        """End every service and everything it started; what does not go within the grace period is killed."""
+        """Stop all services and their descendants; kill those that still run after :data:`GRACE_SECONDS`."""
         for _, process in reversed(self._running):
             self._remember_descendants(process.pid)
             if process.poll() is None:
@@ -119,7 +119,7 @@ class Supervisor:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-        # Dagster's servers and runs get a moment to follow their parents.
+        # Dagster's servers and runs end by themselves shortly after their parents.
         _, left = psutil.wait_procs(list(self._seen.values()), timeout=GRACE_SECONDS / 5)
         for descendant in left:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -142,8 +142,8 @@ class Supervisor:
                 )
 
 
-def free_port() -> int:
-    """A port of this machine that nobody listens on now."""
+def find_free_port() -> int:
+    """Return a port of this machine on which no program listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -151,9 +151,9 @@ def free_port() -> int:
 
 
 def _end_with_parent() -> None:
-    """Have the kernel end the child when the supervisor dies, even by kill -9 (Linux only).
+    """Make the kernel end this child when the supervisor dies, even by kill -9 (Linux only).
 
-    A signal that whoever started the supervisor had ignored would be ignored by the child as well.
+    Signals get their default handlers, since a child inherits signals that its parent was told to ignore.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
@@ -163,7 +163,7 @@ def _end_with_parent() -> None:
 
 @contextlib.contextmanager
 def _stop_requested() -> Iterator[list[int]]:
-    """A list that fills when SIGINT, SIGTERM or SIGHUP arrives; a second one ends the process at once."""
+    """Yield a list to which SIGINT, SIGTERM or SIGHUP is added; a second signal ends the process at once."""
     caught: list[int] = []
 
     def note(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  the signature is signal's
@@ -189,8 +189,8 @@ def _answers(url: str) -> bool:
 
 
 def _last_line(log: Path) -> str:
-    """The last line that tells something; below an error of SQLAlchemy's stand its statement and a link."""
+    """Return the last useful line of a log; after an error of SQLAlchemy follow its statement and a link."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     if lines and lines[-1].startswith(_LINK_OF_SQLALCHEMY):
         lines = [line for line in lines if _ERROR_OF_SQLALCHEMY.match(line)] or lines[:-1]
-    return lines[-1].strip() if lines else "it said nothing"
+    return lines[-1].strip() if lines else "its log is empty"

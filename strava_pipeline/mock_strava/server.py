@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from flask import Flask
 
-from strava_pipeline.local.listeners import listen_at
+from strava_pipeline.local.listeners import open_listener
 from strava_pipeline.local.serving import serve_until_signalled
 from strava_pipeline.mock_strava.state import EXTENSION, Mock
 
@@ -18,6 +18,6 @@ THREADS = 32
 def serve(app: Flask, port: int, on_listening: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; ``on_listening`` gets the address, with the port that was taken for port 0."""
     mock: Mock = app.extensions[EXTENSION]
-    listener = listen_at(HOST, port, "the mock Strava")
+    listener = open_listener(HOST, port, "the mock Strava")
     serve_until_signalled(app, listener, threads=THREADS, on_listening=on_listening)
     mock.deliveries.stop()

@@ -29,7 +29,7 @@ from sqlalchemy import Connection, Engine, select
 
 from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.local import private_files
-from strava_pipeline.local.private_files import NOBODY_ELSE, Readers
+from strava_pipeline.local.private_files import OWNER_ONLY, Readers
 from strava_pipeline.months import Span, month_span, parse_month
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
@@ -76,7 +76,7 @@ def lake_url(settings: Settings) -> str:
     return settings.lake_url or str(settings.home / "lake")
 
 
-def write_month(engine: Engine, url: str, span: Span, readers: Readers = NOBODY_ELSE) -> MonthFile:
+def write_month(engine: Engine, url: str, span: Span, readers: Readers = OWNER_ONLY) -> MonthFile:
     """Make a month's file hold exactly the stored samples; one that does already is left as it is.
 
     On a local disk, what is made is for its owner and ``readers`` only.
@@ -111,7 +111,7 @@ def forget_athlete_points(url: str, athlete_id: int) -> None:
         ) from error
 
 
-def remove_points_before(engine: Engine, url: str, moment: datetime, readers: Readers = NOBODY_ELSE) -> int:
+def remove_points_before(engine: Engine, url: str, moment: datetime, readers: Readers = OWNER_ONLY) -> int:
     """Bring the months that began before ``moment`` in line with the tables; returns how many were changed.
 
     For months from which old activities have been removed.
@@ -177,7 +177,7 @@ class _Place:
         """Let a group in that was named since the file was written: to the file, and the three folders above it."""
         if isinstance(self.filesystem, LocalFileSystem):
             for shared in filter(Path.exists, (Path(path), *list(Path(path).parents)[:3])):
-                private_files.share(shared, self.readers)
+                private_files.share_with_group(shared, self.readers)
 
     def create(self, path: str) -> Any:
         """A new file, open for writing; what a dead writer left of it goes."""
@@ -258,7 +258,7 @@ def _tell_if_open(filesystem: Any, root: str, readers: Readers) -> None:
     """Once in a process, of a lake's folder that others can read: whoever made it may have meant that."""
     if not isinstance(filesystem, LocalFileSystem) or root in _told or not Path(root).is_dir():
         return
-    if private_files.is_open(Path(root), readers):
+    if private_files.is_exposed(Path(root), readers):
         _told.add(root)
         logger.warning(
             "others can read the lake: close it by chmod -R go= %s, or name a group that may in STRAVA_FILE_GROUP", root

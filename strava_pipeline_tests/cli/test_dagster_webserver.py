@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from strava_pipeline.cli import cli
 from strava_pipeline.errors import ConfigurationError
-from strava_pipeline.local.listeners import listen_at
+from strava_pipeline.local.listeners import open_listener
 from strava_pipeline.local.services import dagster_services
 from strava_pipeline.settings import Settings
 
@@ -60,11 +60,11 @@ def test_a_number_that_is_no_listening_socket_is_told(
         arguments = [part.format(workspace=workspace) for part in (*command, "--fd", str(unheard.fileno()))]
         done = CliRunner().invoke(cli, arguments)
     assert isinstance(done.exception, ConfigurationError)
-    assert "it is no listening socket" in str(done.exception)
+    assert "it is not a listening socket" in str(done.exception)
 
 
 def test_up_and_demo_serve_dagster_in_no_other_way(tmp_path: Path) -> None:
-    with listen_at("127.0.0.1", 0, "the test") as listener:
+    with open_listener("127.0.0.1", 0, "the test") as listener:
         commands = [" ".join(service.command) for service in dagster_services(tmp_path, listener, {})]
     assert [command for command in commands if "dagster-webserver" in command] == commands[:1]
     assert "strava_pipeline dagster-webserver" in commands[0]

@@ -17,7 +17,7 @@ from strava_pipeline.cli import cli
 from strava_pipeline.cli.callback import CallbackUnreachable
 from strava_pipeline.cli.webhook import DeliveryFailed
 from strava_pipeline.errors import ConfigurationError, RejectedRequest
-from strava_pipeline.local.supervisor import free_port
+from strava_pipeline.local.supervisor import find_free_port
 from strava_pipeline.mock_strava.app import create_mock
 from strava_pipeline.mock_strava.config import MockConfig
 from strava_pipeline.mock_strava.state import EXTENSION
@@ -86,7 +86,7 @@ def test_refusal_and_absence_of_the_bridge_are_told_in_one_line(
     monkeypatch.setenv("STRAVA_WEBHOOK_SIGNING_SECRETS", "another")
     with pytest.raises(DeliveryFailed, match="answered 401"):
         simulate()
-    monkeypatch.setenv("STRAVA_BRIDGE_PORT", str(free_port()))
+    monkeypatch.setenv("STRAVA_BRIDGE_PORT", str(find_free_port()))
     with pytest.raises(DeliveryFailed, match="cannot be reached"):
         simulate()
 

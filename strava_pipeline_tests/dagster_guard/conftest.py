@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from strava_pipeline.local.listeners import listen_at
+from strava_pipeline.local.listeners import open_listener
 from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
 from strava_pipeline.local.services import dagster_services
@@ -122,7 +122,7 @@ def serving(server: Server, template: str, home: Path, instance: str) -> Iterato
     workspace.write_text(WORKSPACE % json.dumps(str(Path(__file__).parent / "small_location.py")), encoding="utf-8")
     with (
         new_database(server, template) as name,
-        listen_at("127.0.0.1", 0, "the test") as listener,
+        open_listener("127.0.0.1", 0, "the test") as listener,
         Supervisor() as supervisor,
     ):
         port = listener.getsockname()[1]

@@ -66,8 +66,8 @@ def test_the_asset_keeps_the_home_and_its_host_as_they_should_be(
         os.umask(before)
     assert resource.getrlimit(resource.RLIMIT_CORE) == limits
     home = settings.home
-    assert acl.may_pass(home, acl.a_user(54321, group.gr_gid))
-    assert not acl.may_pass(home, acl.a_user(54321, 54321))
-    assert acl.unnamed_rights(home) == 0
+    assert acl.may_traverse(home, acl.user_principal(54321, group.gr_gid))
+    assert not acl.may_traverse(home, acl.user_principal(54321, 54321))
+    assert acl.group_and_other_rights(home) == 0
     assert {path.stat().st_mode & 0o777 for path in (home / "lake").rglob("*") if path.is_file()} == {0o640}
     assert {path.stat().st_mode & 0o777 for path in (home / "lake").rglob("*") if path.is_dir()} == {0o750}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import Engine
 
-from strava_pipeline.local.supervisor import free_port
+from strava_pipeline.local.supervisor import find_free_port
 from strava_pipeline.settings import load_settings
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
 from strava_pipeline_tests.e2e.live_path import LivePath, wait_for
@@ -27,7 +27,7 @@ def live_path(
     mock = start_mock("--months", "1")
     environment = installation.environment | {
         "STRAVA_HOME": str(installation.home),
-        "STRAVA_BRIDGE_PORT": str(free_port()),
+        "STRAVA_BRIDGE_PORT": str(find_free_port()),
         "VICTIM_LEASE_SECONDS": LEASE_SECONDS,
     }
     with run_launcher(environment) as (launcher, url):

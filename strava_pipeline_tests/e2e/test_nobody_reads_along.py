@@ -19,7 +19,7 @@ from strava_pipeline.local.postgres import Server
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
 
-STRANGER = acl.a_user(54321, 54321)
+STRANGER = acl.user_principal(54321, 54321)
 SERVICES = 3
 
 
@@ -38,7 +38,7 @@ def told_modes(home: Path) -> list[str]:
         if stat.S_ISLNK(status.st_mode):
             continue
         is_plain = stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)
-        is_open = private_files.is_open(path) if is_plain else status.st_mode & 0o077
+        is_open = private_files.is_exposed(path) if is_plain else status.st_mode & 0o077
         # A server's socket lies in its data folder, which nobody else passes.
         if is_open and not stat.S_ISSOCK(status.st_mode):
             found.append(f"{path} {stat.S_IMODE(status.st_mode):o}")
@@ -110,7 +110,7 @@ def test_all_that_is_written_is_its_owners_alone(
     written = {path.name for path in home.rglob("*")}
     assert {".env", "logs", "dagster", "points.parquet", "server.log", "dagster-daemon.log"} <= written
     assert told_modes(home) == []
-    assert not acl.may_pass(home, STRANGER)
+    assert not acl.may_traverse(home, STRANGER)
     if os.geteuid() == 0:
         read = subprocess.run(
             ["/bin/cat", str(home / ".env")], user=STRANGER.number, group=STRANGER.number, extra_groups=[],

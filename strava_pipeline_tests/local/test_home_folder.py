@@ -11,14 +11,14 @@ import pytest
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local import acl
-from strava_pipeline.local.home_folder import close_home, lake_folder, let_readers_in, openings
-from strava_pipeline.local.private_files import NOBODY_ELSE, Readers
+from strava_pipeline.local.home_folder import close_home, describe_openings, lake_folder, let_lake_readers_traverse
+from strava_pipeline.local.private_files import OWNER_ONLY, Readers
 from strava_pipeline.settings import load_settings
 
 GROUP = "readers"
 GROUP_NUMBER = os.getegid() or 54322
-STRANGER = acl.a_user(54321, 54321)
-MEMBER = acl.a_user(54321, GROUP_NUMBER)
+STRANGER = acl.user_principal(54321, 54321)
+MEMBER = acl.user_principal(54321, GROUP_NUMBER)
 MADE = (
     "logs/bridge.log",
     "dagster/dagster.yaml",
@@ -66,7 +66,7 @@ def test_what_earlier_versions_left_open_is_closed_once(home: Path) -> None:
     assert close_home(load_settings()) == len([home, *home.rglob("*")])
     assert open_below(home) == []
     assert close_home(load_settings()) == 0
-    assert openings(load_settings()) == []
+    assert describe_openings(load_settings()) == []
 
 
 def test_a_home_that_everybody_may_pass_is_closed(home: Path) -> None:
@@ -98,12 +98,12 @@ def test_a_home_that_serves_for_more_stays_and_is_told(home: Path, monkeypatch: 
     close_home(load_settings())
     assert open_below(home) == [home]
     assert mode(home) == before
-    (told,) = openings(load_settings())
+    (told,) = describe_openings(load_settings())
     assert told == f"{home} ({before:04o}) is open to others: chmod go= {home}"
 
 
 def test_each_opening_is_one_line_that_tells_how_to_close_it(home: Path) -> None:
-    told = openings(load_settings())
+    told = describe_openings(load_settings())
     assert len(told) == 6
     assert f"{home} (0755) is open to others: chmod go= {home}" in told
     assert f"{home}/.env (0644) is open to others: chmod -R go= {home}/.env" in told
@@ -116,11 +116,11 @@ def test_a_lake_elsewhere_is_told_and_not_touched(tmp_path: Path, monkeypatch: p
     for address in (str(lake), f"file://{lake}", f"local://{lake}"):
         monkeypatch.setenv("STRAVA_LAKE_URL", address)
         assert close_home(load_settings()) == 0
-        (told,) = openings(load_settings())
+        (told,) = describe_openings(load_settings())
         assert told.startswith(f"{lake} (0755) is open to others: chmod -R go= {lake}, or name a group")
     assert mode(lake) == 0o755
     lake.chmod(0o700)
-    assert openings(load_settings()) == []
+    assert describe_openings(load_settings()) == []
 
 
 def test_links_to_the_home_and_to_the_lake_are_seen_through(
@@ -135,7 +135,7 @@ def test_links_to_the_home_and_to_the_lake_are_seen_through(
     close_home(load_settings())
     assert open_below(home) == []
     assert mode(moved) == 0o755
-    (told,) = openings(load_settings())
+    (told,) = describe_openings(load_settings())
     assert told.startswith(f"{moved} (0755) is open to others")
 
 
@@ -144,31 +144,33 @@ def test_a_group_that_this_user_is_not_in_is_told(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(os, "geteuid", lambda: 54321)
     monkeypatch.setattr(os, "getegid", lambda: 54321)
     monkeypatch.setattr(os, "getgroups", list)
-    with pytest.raises(ConfigurationError, match="STRAVA_FILE_GROUP: this user is not in the group readers: join it"):
-        let_readers_in(load_settings())
+    with pytest.raises(
+        ConfigurationError, match="STRAVA_FILE_GROUP: this user is not in the group readers: add the user"
+    ):
+        let_lake_readers_traverse(load_settings())
 
 
 def test_an_object_store_has_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRAVA_LAKE_URL", "s3://bucket/rides")
     assert lake_folder(load_settings()) is None
-    assert let_readers_in(load_settings()) == NOBODY_ELSE
-    assert openings(load_settings()) == []
+    assert let_lake_readers_traverse(load_settings()) == OWNER_ONLY
+    assert describe_openings(load_settings()) == []
 
 
 def test_a_group_reaches_the_lake_and_nothing_else(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name_group(monkeypatch)
     close_home(load_settings())
-    assert let_readers_in(load_settings()) == Readers(GROUP_NUMBER)
-    assert acl.may_pass(home, MEMBER)
-    assert not acl.may_pass(home, STRANGER)
-    assert acl.unnamed_rights(home) == 0
+    assert let_lake_readers_traverse(load_settings()) == Readers(GROUP_NUMBER)
+    assert acl.may_traverse(home, MEMBER)
+    assert not acl.may_traverse(home, STRANGER)
+    assert acl.group_and_other_rights(home) == 0
     assert mode(home / "lake") == 0o750
     assert [mode(path) for path in (home / "lake").rglob("*.parquet")] == [0o640]
     assert all(mode(home / name) & 0o077 == 0 for name in MADE)
     # The next start leaves all of it as it is.
     assert close_home(load_settings()) == 0
-    assert openings(load_settings()) == []
-    assert acl.may_pass(home, MEMBER)
+    assert describe_openings(load_settings()) == []
+    assert acl.may_traverse(home, MEMBER)
 
 
 def test_a_group_that_is_named_no_more_is_out_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,8 +189,10 @@ def test_a_group_that_cannot_be_let_in_alone_is_told(home: Path, monkeypatch: py
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(os, "setxattr", refuse)
-    with pytest.raises(ConfigurationError, match=rf"cannot let in the group {GROUP} alone \(Operation not supp.*: set"):
-        let_readers_in(load_settings())
+    with pytest.raises(
+        ConfigurationError, match=rf"cannot give access to the group {GROUP} alone \(Operation not supp.*: set"
+    ):
+        let_lake_readers_traverse(load_settings())
     assert mode(home) == 0o700
 
 
@@ -208,6 +212,6 @@ def test_folders_above_a_roots_home_that_everybody_passes_are_told(
     above.mkdir()
     above.chmod(0o711)
     monkeypatch.setenv("STRAVA_HOME", str(above / "home"))
-    told = [line for line in openings(load_settings()) if line.startswith(f"{above} ")]
+    told = [line for line in describe_openings(load_settings()) if line.startswith(f"{above} ")]
     assert len(told) == (1 if os.geteuid() == 0 else 0)
     assert all(f"chmod o-x {above}" in line for line in told)

@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from strava_pipeline.errors import ConfigurationError
-from strava_pipeline.local.listeners import handed_on, listen_at
-from strava_pipeline.local.services import bridge, dagster_services
+from strava_pipeline.local.listeners import inherit_listener, open_listener
+from strava_pipeline.local.services import bridge_service, dagster_services
 from strava_pipeline.local.supervisor import Service, Supervisor
 
 PATIENCE_SECONDS = 30
@@ -46,26 +46,26 @@ def stranger_can_take(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def test_nobody_else_can_listen_where_one_does() -> None:
-    with listen_at("127.0.0.1", 0, "web") as listener:
+    with open_listener("127.0.0.1", 0, "web") as listener:
         port = port_of(listener)
         assert not stranger_can_take(port)
         assert not stranger_can_take(port, "0.0.0.0")  # noqa: S104  nothing is served there
         with pytest.raises(ConfigurationError, match=rf"web cannot listen on 127.0.0.1:{port}: Address already in use"):
-            listen_at("127.0.0.1", port, "web")
+            open_listener("127.0.0.1", port, "web")
     # At once, connections that linger or not.
-    listen_at("127.0.0.1", port, "web").close()
+    open_listener("127.0.0.1", port, "web").close()
 
 
 def test_a_name_that_is_none_is_told() -> None:
     with pytest.raises(ConfigurationError, match=r"web cannot listen on no\.such\.name\.invalid:80: "):
-        listen_at("no.such.name.invalid", 80, "web")
+        open_listener("no.such.name.invalid", 80, "web")
 
 
 def test_what_is_handed_on_is_not_handed_on_further() -> None:
-    with listen_at("127.0.0.1", 0, "web") as listener:
+    with open_listener("127.0.0.1", 0, "web") as listener:
         number = os.dup(listener.fileno())
         os.set_inheritable(number, True)
-        with handed_on(number, "web") as taken:
+        with inherit_listener(number, "web") as taken:
             assert taken.getsockname() == listener.getsockname()
             assert not taken.get_inheritable()
 
@@ -78,12 +78,12 @@ def test_what_is_no_listening_socket_is_not_served(tmp_path: Path, kind: str) ->
         if kind == "nothing":
             closed.close()
         with pytest.raises(ConfigurationError, match=rf"web cannot listen on file descriptor {numbers[kind]}: ."):
-            handed_on(numbers[kind], "web")
+            inherit_listener(numbers[kind], "web")
         assert bound.getsockname()
 
 
 def test_a_port_stays_taken_while_its_service_starts_serves_and_has_ended(tmp_path: Path) -> None:
-    with listen_at("127.0.0.1", 0, "web") as listener:
+    with open_listener("127.0.0.1", 0, "web") as listener:
         port, number = port_of(listener), listener.fileno()
         command = (sys.executable, "-c", SERVING, str(number))
         url = f"http://127.0.0.1:{port}/"
@@ -105,8 +105,8 @@ def sockets_of(pid: int) -> set[int]:
 
 
 def test_the_services_of_up_and_demo_are_handed_their_ports(tmp_path: Path) -> None:
-    with listen_at("127.0.0.1", 0, "web") as listener:
-        services = [dagster_services(tmp_path, listener, {})[0], bridge(tmp_path, listener, {})]
+    with open_listener("127.0.0.1", 0, "web") as listener:
+        services = [dagster_services(tmp_path, listener, {})[0], bridge_service(tmp_path, listener, {})]
         for service in services:
             assert service.descriptors == (listener.fileno(),)
             assert re.search(rf" --fd {listener.fileno()}\b", " ".join(service.command))

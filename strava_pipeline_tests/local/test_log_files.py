@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from strava_pipeline.local import log_files
-from strava_pipeline.local.log_files import KEPT, turn_over, turn_over_at_start
+from strava_pipeline.local.log_files import KEPT, rotate, rotate_unused
 
 CAP = 20_000
 PATIENCE_SECONDS = 60
@@ -72,7 +72,7 @@ def test_no_line_is_lost_or_torn_while_two_processes_write(log: Path, monkeypatc
 
     def turned() -> None:
         nonlocal turns
-        turns += turn_over(log, 200_000)
+        turns += rotate(log, 200_000)
 
     write_all_the_time(log, turned)
     assert turns > 2
@@ -92,7 +92,7 @@ def test_what_cannot_be_cut_is_emptied(log: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(log_files, "_collapse", lambda *_: False)
     written = [f"line {number}" for number in range(5000)]
     log.write_text("".join(f"{line}\n" for line in written))
-    assert turn_over(log, CAP)
+    assert rotate(log, CAP)
     assert log.stat().st_size == 0
     assert lines_of(log) == written
 
@@ -101,7 +101,7 @@ def test_the_number_of_old_files_and_their_length_are_bounded(log: Path) -> None
     with log.open("ab", buffering=0) as service:
         for turn in range(KEPT + 3):
             service.write(b"".join(b"turn %d line %d\n" % (turn, number) for number in range(2000)))
-            assert turn_over(log, CAP)
+            assert rotate(log, CAP)
             assert log.stat().st_size < CAP
     names = {path.name for path in log.parent.iterdir()}
     assert names == {"service.log", *(f"service.log.{number}" for number in range(1, KEPT + 1))}
@@ -111,7 +111,7 @@ def test_the_number_of_old_files_and_their_length_are_bounded(log: Path) -> None
 def test_the_writer_goes_on_in_the_same_file(log: Path) -> None:
     with log.open("ab", buffering=0) as service:
         service.write(b"old\n" * CAP)
-        turn_over(log, CAP)
+        rotate(log, CAP)
         service.write(b"new\n")
     assert log.read_text().endswith("new\n")
 
@@ -119,13 +119,13 @@ def test_the_writer_goes_on_in_the_same_file(log: Path) -> None:
 def test_old_files_are_private(log: Path) -> None:
     log.write_bytes(b"line\n" * CAP)
     log.chmod(0o644)
-    turn_over(log, CAP)
+    rotate(log, CAP)
     assert stat.S_IMODE(log.with_name("service.log.1").stat().st_mode) == 0o600
 
 
 def test_a_line_longer_than_the_log_is_torn_but_not_lost(log: Path) -> None:
     log.write_bytes(b"x" * 3 * CAP)
-    turn_over(log, CAP)
+    rotate(log, CAP)
     assert log.with_name("service.log.1").read_bytes() + log.read_bytes() == b"x" * 3 * CAP
 
 
@@ -136,9 +136,9 @@ def test_a_death_on_the_way_loses_nothing(log: Path, monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as dying:
         dying.setattr(log_files, dies_at, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            turn_over(log, CAP)
+            rotate(log, CAP)
     assert written <= set(lines_of(log))
-    assert turn_over(log, CAP)
+    assert rotate(log, CAP)
     assert written <= set(lines_of(log))
     assert not log.with_name("service.log.turning").exists()
 
@@ -157,14 +157,14 @@ def test_links_lead_nowhere(log: Path, tmp_path: Path, stands_there: str) -> Non
         log.write_bytes(b"line\n" * CAP)
         for name in ("service.log.1", "service.log.turning"):
             (tmp_path / name).symlink_to(theirs)
-    assert turn_over(log, CAP) is (stands_there == "link to the old file")
+    assert rotate(log, CAP) is (stands_there == "link to the old file")
     assert theirs.read_bytes() == before
 
 
 def test_a_short_log_and_none_are_left_alone(log: Path) -> None:
-    assert not turn_over(log, CAP)
-    turn_over_at_start(log, CAP)
+    assert not rotate(log, CAP)
+    rotate_unused(log, CAP)
     log.write_text("short\n")
-    assert not turn_over(log, CAP)
-    turn_over_at_start(log, CAP)
+    assert not rotate(log, CAP)
+    rotate_unused(log, CAP)
     assert log.read_text() == "short\n"

@@ -282,7 +282,9 @@ def test_half_a_data_folder_is_thrown_away(home: Path) -> None:
 def test_data_of_another_version_are_left_alone(home: Path) -> None:
     (home / "postgres").mkdir()
     (home / "postgres" / "PG_VERSION").write_text("14\n")
-    with pytest.raises(ConfigurationError, match=r"are of Postgres 14, this program brings 18: .*pg_upgrade"):
+    with pytest.raises(
+        ConfigurationError, match=r"are of Postgres 14, but this program contains Postgres 18: .*pg_upgrade"
+    ):
         use_server(home)
     assert [path.name for path in (home / "postgres").iterdir()] == ["PG_VERSION"]
 

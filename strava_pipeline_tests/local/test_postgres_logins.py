@@ -56,8 +56,8 @@ def make_as_earlier(home: Path) -> None:
     """Data as the version before made them: everybody is trusted, and everything the superuser's."""
     fresh = home / "postgres"
     fresh.mkdir(mode=0o700)
-    os.chown(fresh, *postgres._ids())
-    postgres._make_passable(fresh)
+    os.chown(fresh, *postgres._server_ids())
+    postgres._let_server_user_traverse(fresh)
     made = postgres._command(home, "initdb", "-D", str(fresh), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8")
     assert made.returncode == 0, made.stdout
     options = f"-c listen_addresses='' -c unix_socket_directories='{fresh}' -p {postgres.PORT}"
@@ -149,7 +149,7 @@ def test_lost_secrets_are_made_anew_and_half_a_file_is_told(home: Path) -> None:
         with pytest.raises(Exception, match="password authentication failed"):
             value(first, "SELECT 1")
     embedded_secrets_file(home).write_text('{"strava_ow')
-    with pytest.raises(ConfigurationError, match="does not hold the database's logins any more: remove it, then run"):
+    with pytest.raises(ConfigurationError, match="does not hold the database's logins: remove it, then run"):
         use_server(home)
 
 
@@ -180,7 +180,7 @@ def test_a_crash_after_any_step_is_made_good_by_the_next_start(
         crashing.setattr(postgres_logins, name, call)
 
     with monkeypatch.context() as crashing:
-        for name in ("_write", "_ensure_login", "_close_to_public", "set_up_database", "as_superuser"):
+        for name in ("_write", "_ensure_login", "_revoke_from_public", "set_up_database", "as_superuser"):
             dying(name)
         try:
             use_server(earlier_home)
@@ -253,7 +253,7 @@ def test_a_server_of_an_earlier_version_that_runs_asks_for_secrets_from_then_on(
     if interrupted:
         # What was written is not news any more when somebody comes again.
         data = earlier_home / "postgres"
-        postgres_logins.write_access_files(data, postgres._administrators(), postgres._ids())
+        postgres_logins.write_access_files(data, postgres._administrators(), postgres._server_ids())
     server = use_server(earlier_home)
     url = make_url(server.url("strava", Login.OWNER)).set(password="wrong-secret")
     with postgres_logins.as_superuser(server.socket_dir, server.port) as connection:
@@ -326,7 +326,9 @@ def test_a_server_whose_logins_somebody_holds_is_told_in_one_line(home: Path, mo
             # What every login may take was what set-up waited for.
             somebody.execute("SELECT pg_advisory_lock(1)")
             somebody.execute("ALTER ROLE strava_sql_analyst CONNECTION LIMIT 4")
-            with pytest.raises(DatabaseAway, match="is not set up: somebody holds what set-up has to change") as told:
+            with pytest.raises(
+                DatabaseAway, match="is not set up: an open transaction locks what must be changed"
+            ) as told:
                 use_server(home)
             assert "\n" not in str(told.value)
         with using_server(home) as server:
@@ -349,6 +351,6 @@ def test_a_server_that_has_no_connection_left_is_told_in_one_line(home: Path) ->
         with suppress(psycopg.OperationalError):
             for _ in range(postgres_logins.MAX_CONNECTIONS + 1):
                 held.enter_context(psycopg.connect(host=str(other.socket_dir), user=SUPERUSER, dbname="postgres"))
-        with pytest.raises(DatabaseAway, match=r"is away: .*too many clients already") as told:
+        with pytest.raises(DatabaseAway, match=r"cannot be reached: .*too many clients already") as told:
             use_server(home)
         assert "\n" not in str(told.value)

@@ -13,7 +13,7 @@ import pytest
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local import acl, private_files
-from strava_pipeline.local.private_files import NOBODY_ELSE, Readers
+from strava_pipeline.local.private_files import OWNER_ONLY, Readers
 
 STRANGER = 54321
 MEMBERS = 54322
@@ -54,7 +54,7 @@ def test_a_file_is_the_owners_before_anything_is_in_it(tmp_path: Path) -> None:
         file.write(b"personal")
     with private_files.open_to_append(tmp_path / "log"):
         assert mode(tmp_path / "log") & 0o077 == 0
-    private_files.write_whole(tmp_path / "whole", b"content")
+    private_files.write_atomically(tmp_path / "whole", b"content")
     assert mode(tmp_path / "whole") == 0o600
     assert {path.name for path in tmp_path.iterdir()} == {"file", "log", "whole"}
 
@@ -108,10 +108,10 @@ def test_closing_takes_others_rights_and_leaves_the_owners(tmp_path: Path) -> No
     folder.mkdir()
     folder.chmod(0o2777)
     for path, left in ((program, 0o700), (folder, 0o2700)):
-        assert private_files.is_open(path)
-        assert private_files.close(path)
+        assert private_files.is_exposed(path)
+        assert private_files.restrict(path)
         assert mode(path) == left
-        assert not private_files.close(path)
+        assert not private_files.restrict(path)
 
 
 def test_closing_for_a_group_leaves_the_groups_rights(tmp_path: Path) -> None:
@@ -119,9 +119,9 @@ def test_closing_for_a_group_leaves_the_groups_rights(tmp_path: Path) -> None:
     path.touch()
     os.chown(path, -1, GROUP)
     path.chmod(0o664)
-    private_files.close(path, Readers(GROUP))
+    private_files.restrict(path, Readers(GROUP))
     assert mode(path) == 0o640
-    private_files.close(path, NOBODY_ELSE)
+    private_files.restrict(path, OWNER_ONLY)
     assert mode(path) == 0o600
 
 
@@ -134,8 +134,8 @@ def test_a_file_system_without_modes_is_no_fault(tmp_path: Path, monkeypatch: py
     (tmp_path / "file").touch()
     (tmp_path / "file").chmod(0o644)
     monkeypatch.setattr(os, "chmod", refuse)
-    assert not private_files.close(tmp_path / "file")
-    assert private_files.is_open(tmp_path / "file")
+    assert not private_files.restrict(tmp_path / "file")
+    assert private_files.is_exposed(tmp_path / "file")
     before = os.umask(0o177)
     try:
         private_files.make_folder(tmp_path / "folder")
@@ -149,7 +149,7 @@ def test_closing_does_not_follow_links(tmp_path: Path) -> None:
     (tmp_path / "theirs").touch()
     (tmp_path / "theirs").chmod(0o644)
     (tmp_path / "link").symlink_to(tmp_path / "theirs")
-    assert not private_files.close(tmp_path / "link")
+    assert not private_files.restrict(tmp_path / "link")
     assert mode(tmp_path / "theirs") == 0o644
 
 
@@ -157,18 +157,18 @@ def test_a_named_user_passes_and_nobody_else(tmp_path: Path) -> None:
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o700)
     (folder / "file").touch(mode=0o644)
-    somebody = acl.a_user(STRANGER, STRANGER)
-    assert not acl.may_pass(folder, somebody)
-    acl.let_pass(folder, somebody)
-    assert acl.may_pass(folder, somebody)
-    assert not acl.may_pass(folder, acl.a_user(MEMBERS, MEMBERS))
-    assert not private_files.is_open(folder)
-    named = [entry for entry in acl.entries(folder) if entry.tag is acl.Tag.USER]
-    assert named == [acl.Entry(acl.Tag.USER, STRANGER, acl.PASS)]
+    somebody = acl.user_principal(STRANGER, STRANGER)
+    assert not acl.may_traverse(folder, somebody)
+    acl.allow_traversal(folder, somebody)
+    assert acl.may_traverse(folder, somebody)
+    assert not acl.may_traverse(folder, acl.user_principal(MEMBERS, MEMBERS))
+    assert not private_files.is_exposed(folder)
+    named = [entry for entry in acl.read_entries(folder) if entry.tag is acl.Tag.USER]
+    assert named == [acl.Entry(acl.Tag.USER, STRANGER, acl.TRAVERSE)]
     if ROOT:
         for above in (tmp_path, *tmp_path.parents):
-            acl.let_pass(above, somebody)
-            acl.let_pass(above, acl.a_user(MEMBERS, MEMBERS))
+            acl.allow_traversal(above, somebody)
+            acl.allow_traversal(above, acl.user_principal(MEMBERS, MEMBERS))
         assert try_as(STRANGER, [], "/bin/cat", str(folder / "file"))
         assert not try_as(STRANGER, [], "/bin/ls", str(folder))
         assert not try_as(MEMBERS, [], "/bin/cat", str(folder / "file"))
@@ -176,9 +176,9 @@ def test_a_named_user_passes_and_nobody_else(tmp_path: Path) -> None:
 
 def test_whoever_may_pass_already_gets_no_entry(tmp_path: Path) -> None:
     tmp_path.chmod(0o711)
-    acl.let_pass(tmp_path, acl.a_user(STRANGER, STRANGER))
-    assert not acl.has_list(tmp_path)
-    assert acl.may_pass(tmp_path, acl.a_user(STRANGER, STRANGER))
+    acl.allow_traversal(tmp_path, acl.user_principal(STRANGER, STRANGER))
+    assert not acl.has_acl(tmp_path)
+    assert acl.may_traverse(tmp_path, acl.user_principal(STRANGER, STRANGER))
     tmp_path.chmod(0o700)
 
 
@@ -186,44 +186,44 @@ def test_entries_of_others_are_kept_and_get_no_more_than_the_mask_left_them(tmp_
     """Mode 700 takes everything from those in the list, by the mask; letting one in must not give it back."""
     folder = tmp_path / "shared"
     folder.mkdir(mode=0o700)
-    acl.let_pass(folder, acl.a_user(MEMBERS, MEMBERS))
+    acl.allow_traversal(folder, acl.user_principal(MEMBERS, MEMBERS))
     folder.chmod(0o700)
-    assert not acl.may_pass(folder, acl.a_user(MEMBERS, MEMBERS))
-    acl.let_pass(folder, acl.a_user(STRANGER, STRANGER))
-    assert acl.may_pass(folder, acl.a_user(STRANGER, STRANGER))
-    assert not acl.may_pass(folder, acl.a_user(MEMBERS, MEMBERS))
-    assert {entry.who for entry in acl.entries(folder) if entry.tag is acl.Tag.USER} == {MEMBERS, STRANGER}
+    assert not acl.may_traverse(folder, acl.user_principal(MEMBERS, MEMBERS))
+    acl.allow_traversal(folder, acl.user_principal(STRANGER, STRANGER))
+    assert acl.may_traverse(folder, acl.user_principal(STRANGER, STRANGER))
+    assert not acl.may_traverse(folder, acl.user_principal(MEMBERS, MEMBERS))
+    assert {entry.who for entry in acl.read_entries(folder) if entry.tag is acl.Tag.USER} == {MEMBERS, STRANGER}
 
 
 def test_closing_keeps_those_whom_the_list_names(tmp_path: Path) -> None:
     folder = tmp_path / "shared"
     folder.mkdir()
     folder.chmod(0o700)
-    acl.let_pass(folder, acl.a_user(STRANGER, STRANGER))
+    acl.allow_traversal(folder, acl.user_principal(STRANGER, STRANGER))
     folder.chmod(0o775)
-    assert private_files.close(folder)
-    assert not private_files.is_open(folder)
-    assert acl.may_pass(folder, acl.a_user(STRANGER, STRANGER))
-    assert not acl.may_pass(folder, acl.a_user(MEMBERS, MEMBERS))
+    assert private_files.restrict(folder)
+    assert not private_files.is_exposed(folder)
+    assert acl.may_traverse(folder, acl.user_principal(STRANGER, STRANGER))
+    assert not acl.may_traverse(folder, acl.user_principal(MEMBERS, MEMBERS))
 
 
 def test_a_named_user_without_the_right_is_not_helped_by_others(tmp_path: Path) -> None:
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o700)
-    acl.let_pass(folder, acl.a_user(STRANGER, STRANGER))
+    acl.allow_traversal(folder, acl.user_principal(STRANGER, STRANGER))
     folder.chmod(0o701)  # the mask is empty now: everybody passes but the one who is named
-    assert not acl.may_pass(folder, acl.a_user(STRANGER, STRANGER))
-    assert acl.may_pass(folder, acl.a_user(MEMBERS, MEMBERS))
-    acl.let_pass(folder, acl.a_user(STRANGER, STRANGER))
-    assert acl.may_pass(folder, acl.a_user(STRANGER, STRANGER))
+    assert not acl.may_traverse(folder, acl.user_principal(STRANGER, STRANGER))
+    assert acl.may_traverse(folder, acl.user_principal(MEMBERS, MEMBERS))
+    acl.allow_traversal(folder, acl.user_principal(STRANGER, STRANGER))
+    assert acl.may_traverse(folder, acl.user_principal(STRANGER, STRANGER))
 
 
 def test_a_group_passes_by_its_entry(tmp_path: Path) -> None:
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o700)
-    acl.let_pass(folder, acl.a_group(MEMBERS))
-    assert acl.may_pass(folder, acl.a_user(STRANGER, MEMBERS))
-    assert not acl.may_pass(folder, acl.a_user(STRANGER, STRANGER))
+    acl.allow_traversal(folder, acl.group_principal(MEMBERS))
+    assert acl.may_traverse(folder, acl.user_principal(STRANGER, MEMBERS))
+    assert not acl.may_traverse(folder, acl.user_principal(STRANGER, STRANGER))
 
 
 def a_link(path: Path, target: Path) -> None:
@@ -256,13 +256,13 @@ def test_what_is_no_file_of_its_own_is_neither_followed_nor_waited_for(
     target, path = folder / "target", folder / "path"
     target.write_text("precious")
     put(path, target)
-    with pytest.raises(ConfigurationError, match="is a link, a pipe or something else that is no file of its own"):
+    with pytest.raises(ConfigurationError, match="is a link, a pipe or something else that is not a regular file"):
         private_files.open_regular(path, flags)
 
 
 def test_the_end_of_a_file_is_read(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        private_files.read_end(tmp_path / "missing")
+        private_files.read_tail(tmp_path / "missing")
     (tmp_path / "log").write_bytes(b"x" * private_files.LONGEST_READ + b"end")
-    read = private_files.read_end(tmp_path / "log")
+    read = private_files.read_tail(tmp_path / "log")
     assert (len(read), read[-4:]) == (private_files.LONGEST_READ, b"xend")

@@ -37,7 +37,7 @@ def asked(server: Server) -> object:
 
 
 def others_get_in(*folders: Path) -> list[Path]:
-    return [folder for folder in folders if acl.may_pass(folder, acl.a_user(STRANGER, STRANGER))]
+    return [folder for folder in folders if acl.may_traverse(folder, acl.user_principal(STRANGER, STRANGER))]
 
 
 def modes(home: Path) -> dict[str, int]:
@@ -53,15 +53,15 @@ def test_nobody_else_passes_what_postgres_user_must_pass(closed: Path, name: str
         with using_server(home) as server:
             assert asked(server) == (1,)
             assert others_get_in(closed, home, home / "postgres", server.socket_dir) == []
-            assert not private_files.is_open(home)
-            assert not private_files.is_open(closed)
+            assert not private_files.is_exposed(home)
+            assert not private_files.is_exposed(closed)
             looking = ["/bin/ls", str(server.socket_dir)]
             if ROOT:
                 stranger = subprocess.run(
                     looking, user=STRANGER, group=STRANGER, extra_groups=[], capture_output=True, check=False
                 )
                 assert stranger.returncode != 0
-            open_ones = [path for path in (home, *home.rglob("*")) if private_files.is_open(path)]
+            open_ones = [path for path in (home, *home.rglob("*")) if private_files.is_exposed(path)]
             assert open_ones == []
     finally:
         os.umask(before)
@@ -74,12 +74,12 @@ def test_a_folder_that_was_passable_for_all_stays_as_it_was_chosen(new_home: Cal
     above.chmod(0o711)
     with using_server(above / "home"):
         assert stat.S_IMODE(above.stat().st_mode) == 0o711
-        assert not acl.has_list(above)
+        assert not acl.has_acl(above)
         assert others_get_in(above / "home") == []
 
 
 def test_entries_that_somebody_made_are_kept(closed: Path) -> None:
-    acl.let_pass(closed, acl.a_user(STRANGER, STRANGER))
+    acl.allow_traversal(closed, acl.user_principal(STRANGER, STRANGER))
     with using_server(closed / "home") as server:
         assert asked(server) == (1,)
     assert others_get_in(closed) == [closed]
@@ -109,7 +109,7 @@ def test_where_only_everybody_could_be_let_in_nobody_is(closed: Path, monkeypatc
     if ROOT:
         with pytest.raises(ConfigurationError) as caught, using_server(home):
             pass
-        assert "keeps out the user pgserver, who runs Postgres, and cannot let in this user alone" in str(caught.value)
+        assert "cannot give access to the user pgserver alone, who runs Postgres" in str(caught.value)
         assert "below a folder that is passable, such as /var/lib or /opt" in str(caught.value)
         assert "\n" not in str(caught.value)
     else:
@@ -158,7 +158,7 @@ def test_a_start_follows_and_awaits_nothing_that_the_servers_user_put_there(
     home = new_home()
     data, target = home / "postgres", home / "target"
     data.mkdir(mode=0o700)
-    os.chown(data, *postgres._ids())
+    os.chown(data, *postgres._server_ids())
     (data / "PG_VERSION").write_text("18\n")
     target.write_text("precious secret\n")
     (data / name).unlink(missing_ok=True)

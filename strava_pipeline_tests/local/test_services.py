@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from strava_pipeline.local.listeners import listen_at
-from strava_pipeline.local.services import bridge, dagster_services
+from strava_pipeline.local.listeners import open_listener
+from strava_pipeline.local.services import bridge_service, dagster_services
 from strava_pipeline.local.supervisor import Supervisor
 from strava_pipeline.settings import secret_variables
 
@@ -40,8 +40,8 @@ def test_a_service_has_no_secret_that_it_has_no_use_for(
     # What `up` puts there for Dagster.
     given = {"STRAVA_HOME": str(tmp_path), "DAGSTER_POSTGRES_URL": "of up", "STRAVA_DATABASE_URL": "of up"}
     waiting = (sys.executable, "-c", "import time; time.sleep(600)")
-    with listen_at("127.0.0.1", 0, "the test") as listener, Supervisor() as supervisor:
-        services = [*dagster_services(tmp_path, listener, given), bridge(tmp_path, listener, given)]
+    with open_listener("127.0.0.1", 0, "the test") as listener, Supervisor() as supervisor:
+        services = [*dagster_services(tmp_path, listener, given), bridge_service(tmp_path, listener, given)]
         [service] = [service for service in services if service.name == name]
         supervisor.start(replace(service, command=waiting))
         [(_, process)] = supervisor._running

@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 
 from strava_pipeline.local import serving
-from strava_pipeline.local.listeners import listen_at
+from strava_pipeline.local.listeners import open_listener
 
 REQUEST_SECONDS = 0.5
 PATIENCE_SECONDS = 10
@@ -31,7 +31,7 @@ def large_app() -> Flask:
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(serving, "REQUEST_SECONDS", REQUEST_SECONDS)
     monkeypatch.setattr(serving, "CLEANUP_SECONDS", 0)
-    server = serving._listening(large_app(), listen_at("127.0.0.1", 0, "the test"), threads=2)
+    server = serving._create_server(large_app(), open_listener("127.0.0.1", 0, "the test"), threads=2)
     server.adj.asyncore_loop_timeout = 0.05
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -77,7 +77,7 @@ def test_a_large_answer_reaches_a_slow_reader_whole(port: int) -> None:
 
 
 def test_the_loop_leaves_a_connection_alone_while_a_thread_sends() -> None:
-    server = serving._listening(large_app(), listen_at("127.0.0.1", 0, "the test"), threads=1)
+    server = serving._create_server(large_app(), open_listener("127.0.0.1", 0, "the test"), threads=1)
     ours, theirs = socket.socketpair()
     with closing(server), closing(theirs), ThreadPoolExecutor(1) as other_thread:
         channel = serving._Channel(server, ours, ("127.0.0.1", 1), server.adj, map=server._map)

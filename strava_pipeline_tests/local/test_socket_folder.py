@@ -98,43 +98,43 @@ SPOILT = [taken_by_somebody_else, taken_by_a_link, replaced_by_a_file, opened_to
 
 
 def test_the_name_is_drawn_at_random_and_known_again(temporary: Path, note: Path) -> None:
-    first = socket_folder.new_folder(note, *OURS)
+    first = socket_folder.create_noted_folder(note, *OURS)
     assert first.parent == temporary
     assert stat.S_IMODE(first.stat().st_mode) == 0o700
-    assert socket_folder.noted_folder(note, OURS[0]) == first
+    assert socket_folder.find_noted_folder(note, OURS[0]) == first
     assert stat.S_IMODE(note.stat().st_mode) == 0o600
-    assert socket_folder.new_folder(note, *OURS) != first
+    assert socket_folder.create_noted_folder(note, *OURS) != first
 
 
 @pytest.mark.parametrize("spoil", SPOILT)
 def test_what_stands_under_the_noted_name_is_not_adopted(
     temporary: Path, note: Path, spoil: Callable[[Path], None]
 ) -> None:
-    folder = socket_folder.new_folder(note, *OURS)
+    folder = socket_folder.create_noted_folder(note, *OURS)
     spoil(folder)
     before = os.lstat(folder) if os.path.lexists(folder) else None
-    assert socket_folder.noted_folder(note, OURS[0]) is None
-    assert socket_folder.new_folder(note, *OURS) != folder
+    assert socket_folder.find_noted_folder(note, OURS[0]) is None
+    assert socket_folder.create_noted_folder(note, *OURS) != folder
     if before is not None:
         after = os.lstat(folder)
         assert (after.st_uid, after.st_mode) == (before.st_uid, before.st_mode)
 
 
 def test_a_folder_of_another_owner_is_not_ours(temporary: Path, note: Path) -> None:
-    socket_folder.new_folder(note, *OURS)
-    assert socket_folder.noted_folder(note, STRANGER) is None
+    socket_folder.create_noted_folder(note, *OURS)
+    assert socket_folder.find_noted_folder(note, STRANGER) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"half", b"/tmp\n1\n", b"/tmp\nx\ny\n", b"\xff\n1\n2\n", b"a\x00b\n1\n2\n"])
 def test_a_note_that_says_nothing_is_no_note(note: Path, content: bytes) -> None:
     note.write_bytes(content)
-    assert socket_folder.noted_folder(note, OURS[0]) is None
+    assert socket_folder.find_noted_folder(note, OURS[0]) is None
 
 
 def test_a_temporary_folder_in_which_anybody_may_rename_is_refused(temporary: Path, note: Path) -> None:
     temporary.chmod(0o777)
-    with pytest.raises(ConfigurationError, match=r"others may move what lies in .*: set TMPDIR"):
-        socket_folder.new_folder(note, *OURS)
+    with pytest.raises(ConfigurationError, match=r"other users could replace our folder in .*: set TMPDIR"):
+        socket_folder.create_noted_folder(note, *OURS)
     assert list(temporary.iterdir()) == []
 
 
@@ -145,8 +145,8 @@ def test_a_temporary_folder_of_another_user_is_refused(
         os.chown(temporary, STRANGER, STRANGER)
     else:
         monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
-    with pytest.raises(ConfigurationError, match="is another user's, who could move"):
-        socket_folder.new_folder(note, *OURS)
+    with pytest.raises(ConfigurationError, match="belongs to another user, who could replace"):
+        socket_folder.create_noted_folder(note, *OURS)
     assert list(temporary.iterdir()) == []
 
 
@@ -171,7 +171,7 @@ def test_a_folder_further_up_that_others_may_move_things_in_is_refused(
         (tmp_path / "link").symlink_to(last)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "link" if link else last))
     with pytest.raises(ConfigurationError, match="set TMPDIR"):
-        socket_folder.new_folder(note, *OURS)
+        socket_folder.create_noted_folder(note, *OURS)
     assert list(last.iterdir()) == []
 
 
@@ -181,7 +181,7 @@ def test_a_folder_further_up_that_all_write_to_may_be_sticky(
     last = temporary / "last"
     last.mkdir(mode=0o700)
     monkeypatch.setattr(tempfile, "tempdir", str(last))
-    assert socket_folder.new_folder(note, *OURS).parent == last
+    assert socket_folder.create_noted_folder(note, *OURS).parent == last
 
 
 def test_a_folder_that_is_exchanged_while_it_is_made_is_refused(
@@ -197,8 +197,8 @@ def test_a_folder_that_is_exchanged_while_it_is_made_is_refused(
         return str(folder)
 
     monkeypatch.setattr(tempfile, "mkdtemp", exchanged)
-    with pytest.raises(ConfigurationError, match="was exchanged while it was made"):
-        socket_folder.new_folder(note, STRANGER, STRANGER)
+    with pytest.raises(ConfigurationError, match="was replaced while it was made"):
+        socket_folder.create_noted_folder(note, STRANGER, STRANGER)
     assert not note.exists()
 
 

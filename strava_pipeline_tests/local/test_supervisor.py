@@ -16,7 +16,7 @@ import pytest
 
 from strava_pipeline.local import log_files
 from strava_pipeline.local import supervisor as supervising
-from strava_pipeline.local.supervisor import Service, ServiceFailed, Supervisor, free_port
+from strava_pipeline.local.supervisor import Service, ServiceFailed, Supervisor, find_free_port
 
 PATIENCE_SECONDS = 30
 SERVING = (
@@ -70,7 +70,7 @@ def is_alive(pid: int) -> bool:
 
 
 def test_a_service_is_ready_when_it_answers_and_gets_its_environment(tmp_path: Path) -> None:
-    port = free_port()
+    port = find_free_port()
     url = f"http://127.0.0.1:{port}/"
     log = tmp_path / "logs" / "web.log"
     service = Service("web", python(SERVING, str(port)), log, {"GREETING": "hello"}, url)
@@ -117,20 +117,22 @@ def test_the_last_words_of_an_sqlalchemy_error_are_its_reason(tmp_path: Path, st
 
 
 def test_waiting_ends_when_another_service_ended(tmp_path: Path) -> None:
-    port = free_port()
+    port = find_free_port()
     deaf = Service(
         "deaf", python("import time; time.sleep(600)"), tmp_path / "deaf.log", ready_url=f"http://127.0.0.1:{port}"
     )
     with Supervisor() as supervisor:
         supervisor.start(deaf)
         supervisor.start(Service("gone", python("raise SystemExit(3)"), tmp_path / "gone.log"))
-        with pytest.raises(ServiceFailed, match=r"gone ended with exit code 3: it said nothing \(log: "):
+        with pytest.raises(ServiceFailed, match=r"gone ended with exit code 3: its log is empty \(log: "):
             supervisor.wait_until_ready(PATIENCE_SECONDS)
 
 
 def test_a_service_that_never_answers_is_named_with_its_log(tmp_path: Path) -> None:
     log = tmp_path / "deaf.log"
-    deaf = Service("deaf", python("import time; time.sleep(600)"), log, ready_url=f"http://127.0.0.1:{free_port()}")
+    deaf = Service(
+        "deaf", python("import time; time.sleep(600)"), log, ready_url=f"http://127.0.0.1:{find_free_port()}"
+    )
     with Supervisor() as supervisor:
         supervisor.start(deaf)
         with pytest.raises(ServiceFailed, match=r"deaf is not ready after 0 s \(log: "):
@@ -214,7 +216,7 @@ def test_a_log_that_cannot_be_turned_over_is_told_once_and_ends_nothing(
         turns += 1
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(log_files, "turn_over", refuse)
+    monkeypatch.setattr(log_files, "rotate", refuse)
 
     def after_some_turns() -> None:
         if turns > 2:
@@ -225,7 +227,7 @@ def test_a_log_that_cannot_be_turned_over_is_told_once_and_ends_nothing(
         supervisor.start(Service("waiting", python("import time; time.sleep(600)"), log))
         supervisor.watch(after_some_turns)
     told = [record.getMessage() for record in caplog.records if "turned over" in record.getMessage()]
-    assert told == [f"{log} cannot be turned over: No space left on device"]
+    assert told == [f"{log} cannot be rotated: No space left on device"]
 
 
 def test_logs_are_private_whatever_the_umask(tmp_path: Path) -> None:
@@ -274,7 +276,7 @@ def test_services_do_not_outlive_a_killed_supervisor(tmp_path: Path) -> None:
 
 
 def test_a_free_port_can_be_listened_on() -> None:
-    port = free_port()
+    port = find_free_port()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", port))
         assert listener.getsockname()[1] == port

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, Row, delete, insert, update
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.keyring import Keyring
-from strava_pipeline.local.supervisor import free_port
+from strava_pipeline.local.supervisor import find_free_port
 from strava_pipeline.notifications.mail_links import UnsubscribeLink, read_unsubscribe_link
 from strava_pipeline.notifications.outbox import Outcome, open_outbox, send_due
 from strava_pipeline.notifications.sender import check_sender, sender_of
@@ -362,7 +362,7 @@ def test_a_server_that_is_away_is_tried_again(
 ) -> None:
     add_ride(RIDE)
     announce_ride(RIDE)
-    monkeypatch.setenv("STRAVA_SMTP_URL", f"smtp://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("STRAVA_SMTP_URL", f"smtp://127.0.0.1:{find_free_port()}")
     sent(engine, load_settings())
     assert (stored().state, stored().attempts) == ("pending", 1)
     assert "Connection refused" in stored().reason
