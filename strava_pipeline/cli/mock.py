@@ -65,7 +65,7 @@ def _greeting(settings: Settings, mock: Mock, address: str) -> list[str]:
         lines.append(f"export STRAVA_CLIENT_SECRET={ANY_CLIENT_SECRET}")
     lines.append("")
     for person in mock.world:
-        code = mock.grants.lasting_code(person.id)
+        code = mock.grants.new_lasting_code(person.id)
         count = len(person.activities)
         lines.append(f"athlete {person.id} {person.name}, {count} activities: strava-pipeline connect --code {code}")
     return lines

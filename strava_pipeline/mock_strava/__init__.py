@@ -1,1 +1,1 @@
-"""A Strava look-alike for development, tests and the demo; strict where Strava is."""
+"""A mock of Strava for development, tests and the demo; as strict as Strava's API."""

@@ -1,4 +1,4 @@
-"""Blueprint: the list of activities, and one activity with its streams, laps and zones."""
+"""Flask blueprint of activities: the list, and one activity with its streams, laps and zones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from flask import Blueprint, Response, jsonify, request
 from strava_pipeline.mock_strava.bearer import activity_grant
 from strava_pipeline.mock_strava.grants import Grant
 from strava_pipeline.mock_strava.refusals import bad_request, no_streams, not_found
-from strava_pipeline.mock_strava.shapes import chosen_streams
+from strava_pipeline.mock_strava.shapes import select_streams
 from strava_pipeline.mock_strava.state import current_mock
 from strava_pipeline.mock_strava.world import Activity
 
@@ -19,8 +19,11 @@ activities = Blueprint("activities", __name__)
 
 
 @activities.get("/athlete/activities")
-def listed() -> Response:
-    """A page of summaries: newest first, but with ``after`` alone oldest first; both ends are left out."""
+def list_activities() -> Response:
+    """Return a page of summaries between ``after`` and ``before``, both exclusive.
+
+    The newest comes first; with ``after`` and no ``before`` the oldest comes first.
+    """
     grant = activity_grant()
     after, before = _number("after"), _number("before")
     page, per_page = _number("page", least=1) or 1, _number("per_page", least=1) or DEFAULT_PAGE
@@ -31,7 +34,7 @@ def listed() -> Response:
     found = [
         activity
         for activity in current_mock().world.newest_first(grant.athlete_id)
-        if _is_shown(activity, grant)
+        if _is_visible(activity, grant)
         and (after is None or activity.start > after)
         and (before is None or activity.start < before)
     ]
@@ -42,43 +45,43 @@ def listed() -> Response:
 
 @activities.get("/activities/<int:activity_id>")
 def detail(activity_id: int) -> Response:
-    """One activity; hidden segment efforts only with ``include_all_efforts``."""
+    """Return one activity, with hidden segment efforts only if ``include_all_efforts`` is true."""
     all_efforts = request.args.get("include_all_efforts") == "true"
-    return jsonify(_shown(activity_id).detail(all_efforts=all_efforts))
+    return jsonify(_find_visible(activity_id).detail(all_efforts=all_efforts))
 
 
 @activities.get("/activities/<int:activity_id>/streams")
 def streams(activity_id: int) -> Response:
-    """The streams asked for by ``keys``, as an object with ``key_by_type=true``, else as a list."""
-    found = _shown(activity_id).source.streams()
+    """Return the streams named in ``keys``, as an object with ``key_by_type=true``, else as a list."""
+    found = _find_visible(activity_id).source.streams()
     if not found:
         raise no_streams()
     keys = set(filter(None, request.args.get("keys", DISTANCE).split(",")))
-    return jsonify(chosen_streams(found, keys, by_type=request.args.get("key_by_type") == "true"))
+    return jsonify(select_streams(found, keys, by_type=request.args.get("key_by_type") == "true"))
 
 
 @activities.get("/activities/<int:activity_id>/laps")
 def laps(activity_id: int) -> Response:
-    """Its laps."""
-    return jsonify(_shown(activity_id).source.laps())
+    """Return the laps of an activity."""
+    return jsonify(_find_visible(activity_id).source.laps())
 
 
 @activities.get("/activities/<int:activity_id>/zones")
 def zones(activity_id: int) -> Response:
-    """The time spent in each zone."""
-    return jsonify(_shown(activity_id).source.zones())
+    """Return the time of an activity in each zone."""
+    return jsonify(_find_visible(activity_id).source.zones())
 
 
-def _shown(activity_id: int) -> Activity:
-    """The caller's activity; ``Refused`` (404) when it is somebody else's, hidden from this grant, or not there."""
+def _find_visible(activity_id: int) -> Activity:
+    """Return the caller's activity; ``Refused`` (404) if it is missing, another athlete's, or hidden from the grant."""
     grant = activity_grant()
     activity = current_mock().world.find(grant.athlete_id, activity_id)
-    if activity is None or not _is_shown(activity, grant):
+    if activity is None or not _is_visible(activity, grant):
         raise not_found("Activity")
     return activity
 
 
-def _is_shown(activity: Activity, grant: Grant) -> bool:
+def _is_visible(activity: Activity, grant: Grant) -> bool:
     return grant.sees_private or not activity.private
 
 

@@ -1,4 +1,4 @@
-"""The Flask app: what stands before and behind every answer, and the blueprints in between."""
+"""The Flask app of the mock: its blueprints, and the steps before and after each answer."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from strava_pipeline.mock_strava.athlete import athlete
 from strava_pipeline.mock_strava.calls import Call
 from strava_pipeline.mock_strava.config import MockConfig
 from strava_pipeline.mock_strava.control import control
-from strava_pipeline.mock_strava.fault_answers import bent
+from strava_pipeline.mock_strava.fault_answers import apply_fault
 from strava_pipeline.mock_strava.fault_control import fault_control
 from strava_pipeline.mock_strava.fault_scripts import WITHOUT_ANSWER, FaultScript
-from strava_pipeline.mock_strava.limits import Counted
+from strava_pipeline.mock_strava.limits import CountedCall
 from strava_pipeline.mock_strava.oauth import oauth
 from strava_pipeline.mock_strava.refusals import Refused, fault, no_such_path, over_limit
 from strava_pipeline.mock_strava.state import EXTENSION, Mock, current_mock
@@ -29,27 +29,27 @@ OAUTH = "/oauth"
 CONTROL = "/mock"
 
 
-class _RecordedOrder(DefaultJSONProvider):
-    """Keys stay in the order they were recorded in."""
+class _OrderedJson(DefaultJSONProvider):
+    """A JSON provider that keeps the order of keys, as they were recorded."""
 
     sort_keys = False
     ensure_ascii = False
 
 
 def create_mock(config: MockConfig, clock: Callable[[], float] = time.time) -> Flask:
-    """A Strava under ``/oauth`` and where its form has the API, and its control endpoint under ``/mock``.
+    """Return the mock's app: OAuth under ``/oauth``, the API under the path of its form, the control under ``/mock``.
 
-    ``clock`` gives epoch s. ``ConfigurationError`` if recordings cannot be read.
+    ``clock`` returns epoch s. ``ConfigurationError`` if recordings cannot be read.
     """
     app = Flask(__name__, static_folder=None)
-    app.json = _RecordedOrder(app)
+    app.json = _OrderedJson(app)
     app.extensions[EXTENSION] = Mock.of(config, clock)
-    # In this order, before each answer: a call counts whatever becomes of it, and the limit comes before all else
-    # but for the faults that keep the call from being counted.
-    for step in (_begin, _fail_uncounted, _count, _stay_within_limits, _fail_counted):
+    # The order matters: each call is counted, also a failing one, and the limit is checked first of all. Only faults
+    # that keep a call from being counted come before.
+    for step in (_start_call, _fail_uncounted, _count, _stay_within_limits, _fail_counted):
         app.before_request(step)
-    # Flask goes through these from the last to the first.
-    for last_step in (_note, _bend, _put_headers):
+    # Flask calls these from the last to the first.
+    for last_step in (_log_call, _apply_faults, _put_headers):
         app.after_request(last_step)
     app.register_error_handler(Refused, _refused)
     app.register_error_handler(HTTPException, _http_error)
@@ -61,19 +61,19 @@ def create_mock(config: MockConfig, clock: Callable[[], float] = time.time) -> F
     return app
 
 
-def _begin() -> None:
+def _start_call() -> None:
     g.athlete_id = g.counted = None
     g.moment = current_mock().clock()
     g.faults = []
 
 
 def _fail_uncounted() -> Response | None:
-    script = _scripted(counted=False)
+    script = _pick_fault(counted=False)
     if script is not None:
-        # This call is late, and not its answer: it is counted, if at all, when it arrives.
+        # The request itself is delayed, not its answer: it is counted, if at all, when it arrives.
         time.sleep(script.delay_s)
         g.moment = current_mock().clock()
-    return _instead_of_answer(script)
+    return _replacement_answer(script)
 
 
 def _count() -> None:
@@ -83,37 +83,37 @@ def _count() -> None:
 
 
 def _stay_within_limits() -> None:
-    counted: Counted | None = g.counted
+    counted: CountedCall | None = g.counted
     if counted is not None and counted.exceeded is not None:
         raise over_limit(counted.exceeded)
 
 
 def _fail_counted() -> Response | None:
-    return _instead_of_answer(_scripted(counted=True))
+    return _replacement_answer(_pick_fault(counted=True))
 
 
 def _put_headers(response: Response) -> Response:
-    # The moment that was counted, not a later one: so whoever settles by Date books the window that Strava did.
+    # Date is the moment of counting, so that a client that settles by Date uses the window that the mock counted in.
     response.date = datetime.fromtimestamp(g.moment, UTC)
-    counted: Counted | None = g.counted
+    counted: CountedCall | None = g.counted
     on_streams = request.path.endswith("/streams") and response.status_code != HTTPStatus.TOO_MANY_REQUESTS
     if counted is not None and not on_streams:
         response.headers.update(counted.headers)
     return response
 
 
-def _bend(response: Response) -> Response:
+def _apply_faults(response: Response) -> Response:
     scripts: list[FaultScript] = g.faults
     for script in scripts:
         if script.counted:
             time.sleep(script.delay_s)
-        response = bent(script, response)
+        response = apply_fault(script, response)
     return response
 
 
-def _note(response: Response) -> Response:
+def _log_call(response: Response) -> Response:
     if not _is_control():
-        counted: Counted | None = g.counted
+        counted: CountedCall | None = g.counted
         scripts: list[FaultScript] = g.faults
         unanswered = any(script.fault in WITHOUT_ANSWER for script in scripts)
         call = Call(
@@ -131,8 +131,8 @@ def _note(response: Response) -> Response:
     return response
 
 
-def _scripted(*, counted: bool) -> FaultScript | None:
-    """The fault of this call, before or after it is counted, noted for when there is an answer."""
+def _pick_fault(*, counted: bool) -> FaultScript | None:
+    """Pick the scripted fault of this call, before or after the call is counted, and keep it for the answer."""
     if _is_control():
         return None
     script = current_mock().faults.pick(request.method, request.path, counted=counted)
@@ -141,9 +141,9 @@ def _scripted(*, counted: bool) -> FaultScript | None:
     return script
 
 
-def _instead_of_answer(script: FaultScript | None) -> Response | None:
-    """An answer that keeps the call from its work, to be made what the fault says; ``None``: the call goes on."""
-    return None if script is None or script.leaves_call_alone else Response()
+def _replacement_answer(script: FaultScript | None) -> Response | None:
+    """Return an empty answer if the fault replaces the call, to be filled later; ``None`` if the call goes on."""
+    return None if script is None or script.does_work else Response()
 
 
 def _is_control() -> bool:

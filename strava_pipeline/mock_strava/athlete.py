@@ -1,4 +1,4 @@
-"""Blueprint: the athlete, their stats and zones, and their gear."""
+"""Flask blueprint of the athlete: profile, stats, zones and gear."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ athlete = Blueprint("athlete", __name__)
 
 
 @athlete.get("/athlete")
-def the_athlete() -> Response:
-    """The whole athlete, or a summary without the scope for more."""
+def get_athlete() -> Response:
+    """Return the athlete in detail, or as a summary without the scope ``profile:read_all``."""
     grant = bearer_grant()
     body = current_mock().world.people[grant.athlete_id].athlete
     return jsonify(body if FULL_PROFILE in grant.scopes else summary_athlete(body))
@@ -27,7 +27,7 @@ def the_athlete() -> Response:
 
 @athlete.get("/athletes/<int:athlete_id>/stats")
 def stats(athlete_id: int) -> Response:
-    """Totals; one's own only."""
+    """Return the totals of the athlete, who must be the caller."""
     mock, grant = current_mock(), bearer_grant()
     if athlete_id != grant.athlete_id:
         raise unauthorized("Athlete", "id", "invalid") if athlete_id in mock.world.people else not_found("Athlete")
@@ -37,7 +37,7 @@ def stats(athlete_id: int) -> Response:
 
 @athlete.get("/athlete/zones")
 def zones() -> Response:
-    """Zones of heart rate and power."""
+    """Return the athlete's zones of heart rate and power."""
     grant = bearer_grant()
     if FULL_PROFILE not in grant.scopes:
         raise scope_missing("profile:read_permission")
@@ -47,15 +47,15 @@ def zones() -> Response:
 
 @athlete.get("/gear/<gear_id>")
 def gear(gear_id: str) -> Response:
-    """A bike or a pair of shoes."""
+    """Return a bike or a pair of shoes."""
     person = current_mock().world.people[bearer_grant().athlete_id]
-    body = person.gear.get(gear_id) or _listed(person, gear_id)
+    body = person.gear.get(gear_id) or _find_in_athlete(person, gear_id)
     if body is None:
         raise not_found("Gear")
     return jsonify(body)
 
 
-def _listed(person: Person, gear_id: str) -> JsonObject | None:
-    """The item as the athlete's body lists it, where no body of its own was recorded."""
+def _find_in_athlete(person: Person, gear_id: str) -> JsonObject | None:
+    """Return an item from the athlete's body, for gear that was not recorded by itself."""
     items = [*(person.athlete.get("bikes") or []), *(person.athlete.get("shoes") or [])]
     return next((item for item in items if item["id"] == gear_id), None)

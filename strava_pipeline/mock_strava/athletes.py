@@ -1,4 +1,4 @@
-"""The made-up athletes: what they are called, where they live, how strong they are, what they ride and wear."""
+"""Generated athletes: name, home, fitness and gear."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ from dataclasses import dataclass
 from itertools import pairwise
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from strava_pipeline.mock_strava.routes import Place
+from strava_pipeline.mock_strava.routes import StartPoint
 from strava_pipeline.mock_strava.shapes import JsonObject
 
 PICTURES = "https://pictures.example.invalid/athletes"
 RESTING_BPM = 52
 HIGHEST_BPM = 188
 ZONE_SHARES = (0.6, 0.75, 0.82, 0.9)
-MADE_UP_SPORTS = frozenset({"Ride", "Run", "TrailRun", "Swim"})
+GENERATED_SPORTS = frozenset({"Ride", "Run", "TrailRun", "Swim"})
 POWER_SHARES = (0.55, 0.75, 0.9, 1.05, 1.2, 1.5)
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What an athlete's outings depend on. Speeds are those on the flat; ``sports`` are drawn from evenly."""
+    """The properties of an athlete from which outings are generated. Speeds are on the flat.
+
+    ``sports``: each entry is drawn equally often.
+    """
 
     athlete_id: int
-    home: Place
+    home: StartPoint
     zone: ZoneInfo
     ftp_w: int
     weight_kg: float
@@ -35,7 +38,7 @@ class Profile:
 
 CYCLIST = Profile(
     athlete_id=118_204_771,
-    home=Place(47.6603, 9.1758, 405.0),
+    home=StartPoint(47.6603, 9.1758, 405.0),
     zone=ZoneInfo("Europe/Berlin"),
     ftp_w=262,
     weight_kg=68.4,
@@ -47,7 +50,7 @@ CYCLIST = Profile(
 )
 RUNNER = Profile(
     athlete_id=97_350_046,
-    home=Place(12.9716, 77.5946, 915.0),
+    home=StartPoint(12.9716, 77.5946, 915.0),
     zone=ZoneInfo("Asia/Kolkata"),
     ftp_w=218,
     weight_kg=61.0,
@@ -60,7 +63,7 @@ RUNNER = Profile(
 
 
 def cyclist_body() -> JsonObject:
-    """The cyclist as ``GET /athlete`` shows them in detail."""
+    """Return the cyclist's detailed body, as in ``GET /athlete``."""
     return _detailed(
         CYCLIST,
         ("nora_lindqvist", "Nora", "Lindqvist", "Konstanz", "Baden-Württemberg", "Germany", "F"),
@@ -70,7 +73,7 @@ def cyclist_body() -> JsonObject:
 
 
 def runner_body() -> JsonObject:
-    """The runner; a name with quotes and an emoji."""
+    """Return the runner's detailed body, with quotes and an emoji in the name."""
     return _detailed(
         RUNNER,
         (None, 'Aarav "Zippy"', "O'Rao 🏃", "Bengaluru", "Karnataka", "", "M"),
@@ -80,7 +83,7 @@ def runner_body() -> JsonObject:
 
 
 def gear_bodies(profile: Profile) -> dict[str, JsonObject]:
-    """Each item as ``GET /gear/{id}`` shows it."""
+    """Return the body of each item by its id, as in ``GET /gear/{id}``."""
     items = {}
     if profile.bike:
         items[profile.bike] = _item(profile.bike, "Gravel Queen 👑", 3_412_770, "Maker A", "Model 1") | {
@@ -95,13 +98,13 @@ def gear_bodies(profile: Profile) -> dict[str, JsonObject]:
 
 
 def gear_summary(item: JsonObject) -> JsonObject:
-    """An item as it shows within an athlete or an activity."""
+    """Return an item's summary, as it appears in athletes and activities."""
     shown = ("id", "primary", "name", "nickname", "resource_state", "retired", "distance", "converted_distance")
     return {key: item[key] for key in shown} | {"resource_state": 2}
 
 
 def zone_bodies(ftp_w: int | None) -> JsonObject:
-    """``GET /athlete/zones``; power zones only with an FTP (W)."""
+    """Return the body of ``GET /athlete/zones``; power zones only with an FTP (W)."""
     zones: JsonObject = {"heart_rate": {"custom_zones": False, "zones": _bands(ZONE_SHARES, HIGHEST_BPM)}}
     if ftp_w:
         zones["power"] = {"zones": _bands(POWER_SHARES, ftp_w)}
@@ -109,14 +112,14 @@ def zone_bodies(ftp_w: int | None) -> JsonObject:
 
 
 def profile_like(athlete: JsonObject, newest: JsonObject | None) -> Profile:
-    """A profile for somebody recorded, near where their newest activity began, so that outings can be made up."""
+    """Return a profile of a recorded athlete, at home where their newest activity began, to generate outings."""
     body = newest or {}
     latitude, longitude = body.get("start_latlng") or (CYCLIST.home.latitude, CYCLIST.home.longitude)
     sport = str(body.get("sport_type") or body.get("type"))
     ids = {kind: [item["id"] for item in athlete.get(kind) or []] for kind in ("bikes", "shoes")}
     return Profile(
         athlete_id=athlete["id"],
-        home=Place(latitude, longitude, 100.0),
+        home=StartPoint(latitude, longitude, 100.0),
         zone=_zone(str(body.get("timezone", ""))),
         ftp_w=athlete.get("ftp") or CYCLIST.ftp_w,
         weight_kg=athlete.get("weight") or CYCLIST.weight_kg,
@@ -124,12 +127,12 @@ def profile_like(athlete: JsonObject, newest: JsonObject | None) -> Profile:
         run_mps=CYCLIST.run_mps,
         bike=next(iter(ids["bikes"]), None),
         shoe=next(iter(ids["shoes"]), None),
-        sports=(sport if sport in MADE_UP_SPORTS else "Ride",),
+        sports=(sport if sport in GENERATED_SPORTS else "Ride",),
     )
 
 
 def _zone(timezone: str) -> ZoneInfo:
-    """The zone in Strava's ``(GMT-05:00) America/New_York``; UTC where it names none."""
+    """Return the time zone of Strava's text ``(GMT-05:00) America/New_York``; UTC if it names none."""
     try:
         return ZoneInfo(timezone.rpartition(" ")[2] or "UTC")
     except (ZoneInfoNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""Every call as the mock saw it, and the totals of them."""
+"""A log of the calls that the mock received, and their totals."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _IDS = re.compile(r"(?<=/)[bg]?[0-9]+(?=/|$)")
 
 @dataclass(frozen=True)
 class Call:
-    """One call; ``moment`` in epoch s, ``path`` without its query, which may hold secrets.
+    """One call; ``moment`` in epoch s; ``path`` without the query, which may hold secrets.
 
-    ``counted``: whether the rate limits count it, ``over_limit``: whether it exceeded one. ``fault``: what was
-    scripted to go wrong. ``status``: ``None`` where no answer was given.
+    ``counted``: whether the rate limits count it; ``over_limit``: whether it exceeded one; ``fault``: the kinds of its
+    scripted faults; ``status``: ``None`` if the mock gave no answer.
     """
 
     moment: float
@@ -36,7 +36,7 @@ class Call:
 
 @dataclass
 class CallLog:
-    """The latest calls, and counters over all of them."""
+    """The latest calls, and counters of all calls."""
 
     _calls: deque[Call] = field(default_factory=lambda: deque(maxlen=KEPT))
     _counted: int = 0
@@ -52,7 +52,7 @@ class CallLog:
             self._counted += call.counted
 
     def body(self) -> JsonObject:
-        """All that is known, oldest call first; the total ``calls`` is of those that the rate limits count."""
+        """Return calls, oldest first, and totals; the total ``calls`` is of the calls that the rate limits count."""
         with self._lock:
             return {
                 "totals": {

@@ -1,4 +1,4 @@
-"""What a mock Strava is made of."""
+"""Configuration of a mock Strava."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ ACCESS_TOKEN_SECONDS = 21_600
 
 
 class Form(StrEnum):
-    """Which API it serves: that of 2026, or the one that Strava announced for 2027."""
+    """The version of the API: that of 2026, or the one that Strava announced for 2027."""
 
     API_OF_2026 = "2026"
     API_OF_2027 = "2027"
 
     @property
     def api(self) -> str:
-        """The path below which the API lies: a host of its own has nothing before it."""
+        """The path prefix of the API; empty in 2027, when the API has a host of its own."""
         return "/api/v3" if self is Form.API_OF_2026 else ""
 
 
 @dataclass(frozen=True)
 class MockConfig:
-    """Form, data, limits and secrets of one mock.
+    """API version, data, limits and secrets of one mock.
 
-    ``recordings``: a folder of recorded answers, or of one such folder per athlete; ``None``: athletes are
-    made up, with a history of ``months``. Limits are of reads; of all calls it allows twice as many.
+    ``recordings``: a folder of recorded answers, or of one such folder per athlete; ``None``: athletes are generated,
+    with a history of ``months``. Limits are for reads; the limits for all calls are twice as high.
     """
 
     recordings: Path | None = None
@@ -49,7 +49,7 @@ class MockConfig:
     def from_settings(
         cls, settings: Settings, recordings: Path | None = None, months: int = 6, form: Form = Form.API_OF_2026
     ) -> MockConfig:
-        """The mock that fits a client with the same settings."""
+        """Return the configuration of a mock for clients with these settings."""
         secrets = settings.signing_secrets()
         secret = settings.client_secret
         return cls(

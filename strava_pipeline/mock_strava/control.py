@@ -1,4 +1,4 @@
-"""Blueprint ``/mock``: what no Strava has. Make things happen, and see what was called and delivered."""
+"""Flask blueprint ``/mock``, which Strava does not have: change activities and grants, see calls and deliveries."""
 
 from __future__ import annotations
 
@@ -8,67 +8,74 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from strava_pipeline.mock_strava.history import fresh_activity
+from strava_pipeline.mock_strava.history import generate_activity
 from strava_pipeline.mock_strava.refusals import bad_request, not_found
 from strava_pipeline.mock_strava.shapes import JsonObject
 from strava_pipeline.mock_strava.state import current_mock
 from strava_pipeline.mock_strava.world import Activity
 
-# Strava tells of changes of these alone, and under these names.
-TOLD = {"name": "title", "type": "type", "sport_type": "type", "private": "private", "visibility": "private"}
+# Strava sends update events for these fields only, and calls them so in ``updates``.
+REPORTED_FIELDS = {"name": "title", "type": "type", "sport_type": "type", "private": "private", "visibility": "private"}
 
 control = Blueprint("control", __name__)
 
 
 @control.post("/activities")
 def add_activity() -> tuple[Response, int]:
-    """A fresh activity of ``athlete_id``; further fields shape it or replace fields of its body."""
+    """Add a new activity of ``athlete_id``; further fields decide its kind or replace fields of its body.
+
+    With ``silent`` no event is sent.
+    """
     mock, fields = current_mock(), _fields()
     athlete_id = _athlete_id(fields.pop("athlete_id", None))
     silent = fields.pop("silent", False)
-    activity = fresh_activity(mock.world, athlete_id, mock.clock(), fields)
+    activity = generate_activity(mock.world, athlete_id, mock.clock(), fields)
     mock.world.add(athlete_id, activity)
     if not silent:
-        mock.tell("activity", "create", activity.id, athlete_id)
+        mock.send_event("activity", "create", activity.id, athlete_id)
     return jsonify(id=activity.id), HTTPStatus.CREATED
 
 
 @control.put("/activities/<int:activity_id>")
 def change_activity(activity_id: int) -> Response:
-    """Set fields of its bodies. As at Strava only changes of title, type and privacy are told."""
+    """Set fields of an activity; as at Strava, only changes of title, type and privacy send an event."""
     mock, fields = current_mock(), _fields()
-    owner, activity = _found(activity_id)
+    owner, activity = _find_activity(activity_id)
     silent = fields.pop("silent", False)
     activity.change({key: value for key, value in fields.items() if key != "id"})
-    updates = {TOLD[key]: _told(activity, key, value) for key, value in fields.items() if key in TOLD}
+    updates = {
+        REPORTED_FIELDS[key]: _update_text(activity, key, value)
+        for key, value in fields.items()
+        if key in REPORTED_FIELDS
+    }
     if updates and not silent:
-        mock.tell("activity", "update", activity_id, owner, updates)
+        mock.send_event("activity", "update", activity_id, owner, updates)
     return jsonify(id=activity_id, updates=updates)
 
 
 @control.delete("/activities/<int:activity_id>")
 def delete_activity(activity_id: int) -> Response:
-    """Remove it; with ``?silent=true`` nobody is told."""
+    """Remove an activity; with ``?silent=true`` no event is sent."""
     mock = current_mock()
-    owner, _ = _found(activity_id)
+    owner, _ = _find_activity(activity_id)
     mock.world.remove(owner, activity_id)
     if request.args.get("silent") != "true":
-        mock.tell("activity", "delete", activity_id, owner)
+        mock.send_event("activity", "delete", activity_id, owner)
     return jsonify(id=activity_id)
 
 
 @control.post("/deauthorize")
 def deauthorize() -> Response:
-    """The athlete withdraws their consent."""
+    """End an athlete's grant, as if the athlete deauthorized the app at Strava."""
     mock, athlete_id = current_mock(), _athlete_id(_fields().get("athlete_id"))
     mock.grants.revoke(athlete_id)
-    mock.tell("athlete", "update", athlete_id, athlete_id, {"authorized": "false"})
+    mock.send_event("athlete", "update", athlete_id, athlete_id, {"authorized": "false"})
     return jsonify(athlete_id=athlete_id)
 
 
 @control.post("/tokens/expire")
 def expire_tokens() -> Response:
-    """End access tokens now: those of ``athlete_id``, or all."""
+    """Let the access tokens of ``athlete_id`` expire now, or those of all athletes."""
     athlete_id = _fields().get("athlete_id")
     current_mock().grants.expire(None if athlete_id is None else _athlete_id(athlete_id))
     return jsonify(athlete_id=athlete_id)
@@ -76,14 +83,14 @@ def expire_tokens() -> Response:
 
 @control.post("/limits/reset")
 def reset_limits() -> Response:
-    """Forget what was used of the limits."""
+    """Reset the counters of the rate limits."""
     current_mock().limits.reset()
     return jsonify({})
 
 
 @control.put("/callback")
 def set_callback() -> Response:
-    """Where events go while there is no subscription; ``null`` for nowhere."""
+    """Set the URL that gets events while there is no subscription; ``null`` for none."""
     url = _fields().get("url")
     if url is not None and not isinstance(url, str):
         raise bad_request("Control", "url", "invalid")
@@ -93,19 +100,19 @@ def set_callback() -> Response:
 
 @control.get("/calls")
 def calls() -> Response:
-    """Every call, and totals."""
+    """Return the latest calls, and totals."""
     return jsonify(current_mock().calls.body())
 
 
 @control.get("/deliveries")
 def deliveries() -> Response:
-    """Every event, with its attempts."""
+    """Return all events with their delivery attempts."""
     return jsonify(current_mock().deliveries.bodies())
 
 
 @control.get("/athletes")
 def athletes() -> Response:
-    """Who there is, each with a fresh code that stays valid until it is used."""
+    """Return all athletes, each with a new authorization code that is valid until it is used."""
     mock = current_mock()
     return jsonify(
         [
@@ -113,7 +120,7 @@ def athletes() -> Response:
                 "id": person.id,
                 "name": person.name,
                 "activities": len(person.activities),
-                "code": mock.grants.lasting_code(person.id),
+                "code": mock.grants.new_lasting_code(person.id),
             }
             for person in mock.world
         ]
@@ -121,7 +128,7 @@ def athletes() -> Response:
 
 
 def _fields() -> JsonObject:
-    """The JSON object in the request; an empty body is an empty object."""
+    """Return the JSON object of the request; an empty body counts as an empty object."""
     if not request.get_data():
         return {}
     fields = request.get_json(force=True)
@@ -146,7 +153,7 @@ def _athlete_id(value: Any) -> int:
     return value
 
 
-def _found(activity_id: int) -> tuple[int, Activity]:
+def _find_activity(activity_id: int) -> tuple[int, Activity]:
     world = current_mock().world
     owner = world.owner_of(activity_id)
     activity = None if owner is None else world.find(owner, activity_id)
@@ -155,6 +162,6 @@ def _found(activity_id: int) -> tuple[int, Activity]:
     return owner, activity
 
 
-def _told(activity: Activity, key: str, value: Any) -> str:
-    """As Strava writes it into ``updates``: text, ``true`` and ``false`` included."""
-    return str(activity.private).lower() if TOLD[key] == "private" else str(value)
+def _update_text(activity: Activity, key: str, value: Any) -> str:
+    """Return a changed value as text, as Strava writes it into ``updates``."""
+    return str(activity.private).lower() if REPORTED_FIELDS[key] == "private" else str(value)

@@ -1,6 +1,6 @@
-"""Event deliveries: signed, up to three attempts, until the callback answers 200 in time.
+"""Delivery of events: signed, with up to three attempts until the callback answers 200 in time.
 
-``X-Strava-Signature: t=<unix s>,v1=<hex>``, HMAC-SHA256 over ``"<t>." + raw body``.
+The header is ``X-Strava-Signature: t=<unix s>,v1=<hex>``, HMAC-SHA256 over ``"<t>." + raw body``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DEADLINE_SECONDS = 2.0
 
 
 class State(StrEnum):
-    """Where an event stands."""
+    """The state of a delivery."""
 
     WAITING = "waiting"
     DELIVERED = "delivered"
@@ -57,7 +57,7 @@ class Delivery:
 
 
 class Deliveries:
-    """The queue of events and the thread that posts them; ``clock`` gives epoch s, ``gap_s`` lies between attempts."""
+    """The queue of events and the thread that posts them; ``clock`` returns epoch s, ``gap_s`` is between attempts."""
 
     def __init__(self, signing_secret: bytes | None, gap_s: float, clock: Callable[[], float] = time.time) -> None:
         self._secret = signing_secret
@@ -71,7 +71,7 @@ class Deliveries:
         self._stopping = False
 
     def send(self, event: JsonObject, url: str | None) -> None:
-        """Queue an event; without an address it is lost at once, as at Strava without a subscription."""
+        """Queue an event; without a URL it is lost at once, as at Strava without a subscription."""
         delivery = Delivery(event, url, State.WAITING if url else State.LOST)
         with self._changed:
             self._all.append(delivery)
@@ -81,7 +81,7 @@ class Deliveries:
             self._changed.notify_all()
 
     def bodies(self) -> list[JsonObject]:
-        """All events so far, oldest first."""
+        """Return all deliveries so far, oldest first."""
         with self._changed:
             return [delivery.body() for delivery in self._all]
 
@@ -93,7 +93,7 @@ class Deliveries:
             )
 
     def stop(self) -> None:
-        """End the thread; what still waits is not sent."""
+        """End the thread; waiting events are not sent."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -110,7 +110,7 @@ class Deliveries:
 
     def _run(self) -> None:
         with requests.Session() as session:
-            # Nothing from the environment: a proxy or a .netrc has no part in this.
+            # Proxies and .netrc of the environment must not affect the delivery.
             session.trust_env = False
             while (delivery := self._next()) is not None:
                 self._note(delivery, self._post(session, delivery))
@@ -158,6 +158,6 @@ class Deliveries:
 
 
 def signature(secret: bytes, timestamp: int, body: bytes) -> str:
-    """The header's value for a body signed at ``timestamp`` (epoch s)."""
+    """Return the value of the signature header for a body signed at ``timestamp`` (epoch s)."""
     mac = hmac.new(secret, f"{timestamp}.".encode() + body, hashlib.sha256)
     return f"t={timestamp},v1={mac.hexdigest()}"

@@ -1,4 +1,4 @@
-"""What only the detailed body of a made-up activity holds: the fine map, the gear, photos, calories and its parts."""
+"""Fields that only the detailed body of a generated activity has: fine map, gear, photos, calories, laps and so on."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from strava_pipeline.mock_strava import figures, parts
 from strava_pipeline.mock_strava.athletes import Profile, gear_bodies, gear_summary, zone_bodies
 from strava_pipeline.mock_strava.plans import Plan
 from strava_pipeline.mock_strava.shapes import JsonObject
-from strava_pipeline.mock_strava.summaries import gear_of, line, photo_count
-from strava_pipeline.mock_strava.tracks import Flags, Track, Whole
+from strava_pipeline.mock_strava.summaries import encode_route, gear_of, photo_count
+from strava_pipeline.mock_strava.tracks import Flags, Integers, Track
 
 VISIBLE = ("heart_rate", "pace", "power", "speed", "calories")
 DESCRIPTIONS = (None, "", 'Headwind both ways, "of course".\nSecond line. 🙂', "With the group.")
@@ -17,7 +17,7 @@ FINE_STEP_S = 5
 
 
 def detail_fields(profile: Profile, plan: Plan, track: Track | None) -> JsonObject:
-    """The fields to put on top of a summary, the finer ``map`` among them."""
+    """Return the fields that the detailed body has in addition to the summary, without the ``map``."""
     gear = gear_bodies(profile).get(gear_of(profile, plan) or "")
     return {
         "resource_state": 3,
@@ -37,18 +37,18 @@ def detail_fields(profile: Profile, plan: Plan, track: Track | None) -> JsonObje
 
 
 def fine_map(plan: Plan, track: Track | None, summary_polyline: str) -> JsonObject:
-    """The map of a detailed body."""
+    """Return the ``map`` of a detailed body."""
     points = 0 if track is None else len(track.time) // FINE_STEP_S + 2
     return {
         "id": f"a{plan.activity_id}",
-        "polyline": line(track, points),
+        "polyline": encode_route(track, points),
         "resource_state": 3,
         "summary_polyline": summary_polyline,
     }
 
 
 def zone_distribution(profile: Profile, track: Track | None) -> list[JsonObject]:
-    """``GET /activities/{id}/zones``: seconds in each zone of heart rate and power."""
+    """Return the body of ``GET /activities/{id}/zones``: seconds in each zone of heart rate and power."""
     if track is None:
         return []
     bands = zone_bodies(profile.ftp_w)
@@ -68,7 +68,7 @@ def zone_distribution(profile: Profile, track: Track | None) -> list[JsonObject]
     ]
 
 
-def _within(values: Whole, band: JsonObject) -> Flags:
+def _within(values: Integers, band: JsonObject) -> Flags:
     top = band["max"] if band["max"] >= 0 else np.inf
     inside: Flags = (values >= band["min"]) & (values < top)
     return inside

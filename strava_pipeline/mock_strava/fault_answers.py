@@ -1,4 +1,4 @@
-"""What a fault makes of an answer."""
+"""The effect of each kind of fault on an answer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 from flask import Response
 
 from strava_pipeline.mock_strava import refusals
-from strava_pipeline.mock_strava.fault_scripts import INSTEAD, FaultScript, Kind
-from strava_pipeline.mock_strava.limits import GARBLED, RATE_HEADERS, exhausted
+from strava_pipeline.mock_strava.fault_scripts import REPLACING, FaultScript, Kind
+from strava_pipeline.mock_strava.limits import GARBLED_HEADERS, RATE_HEADERS, mark_exhausted
 from strava_pipeline.mock_strava.wire import WireResponse
 
 CHUNK_BYTES = 2**20
@@ -30,11 +30,11 @@ FAULT_BODIES: dict[int, Any] = {
 _NUMBER = re.compile(rb"(?<=[:\[,])\s*-?[0-9]+(?:\.[0-9]+)?(?=[,}\]])")
 
 
-def bent(script: FaultScript, response: Response) -> Response:
-    """The answer after this fault."""
-    if script.fault in INSTEAD:
+def apply_fault(script: FaultScript, response: Response) -> Response:
+    """Return the answer with a fault applied."""
+    if script.fault in REPLACING:
         response.status_code = script.answer_status
-    _BENDERS.get(script.fault, _leave)(script, response)
+    _EFFECTS.get(script.fault, _keep)(script, response)
     for name, value in script.headers.items():
         if value is None:
             response.headers.pop(name, None)
@@ -49,7 +49,7 @@ def _status(script: FaultScript, response: Response) -> None:
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         which, _, window = script.limit.partition("_")
         body: Any = refusals.over_limit(which).body
-        exhausted(response.headers, which, window)
+        mark_exhausted(response.headers, which, window)
     else:
         body = FAULT_BODIES.get(status)
     if script.body is not None:
@@ -110,13 +110,13 @@ def _wrong_type(_: FaultScript, response: Response) -> None:
 
 
 def _bad_utf8(_: FaultScript, response: Response) -> None:
-    """A byte that no UTF-8 has, in the first text."""
+    """Put a byte that is invalid in UTF-8 into the first text."""
     body = response.get_data()
     response.set_data(body.replace(b'"', b'"\xff', 1) if b'"' in body else b'"\xff"')
 
 
 def _nan(_: FaultScript, response: Response) -> None:
-    """For the first number; or for the whole, where there is none."""
+    """Replace the first number by NaN, or the whole body if there is none."""
     body, replaced = _NUMBER.subn(b"NaN", response.get_data(), count=1)
     response.set_data(body if replaced else b"NaN")
 
@@ -127,11 +127,11 @@ def _no_rate_headers(_: FaultScript, response: Response) -> None:
 
 
 def _garbled_rate_headers(_: FaultScript, response: Response) -> None:
-    response.headers.update(GARBLED)
+    response.headers.update(GARBLED_HEADERS)
 
 
-def _leave(_: FaultScript, __: Response) -> None:
-    """For faults of the wire, and of time."""
+def _keep(_: FaultScript, __: Response) -> None:
+    """Keep the answer, for faults of the connection and for delays."""
 
 
 def _json(response: Response, body: Any) -> None:
@@ -145,7 +145,7 @@ def _page(response: Response, title: str) -> None:
 
 
 def _blanks(size: int) -> Iterator[bytes]:
-    """JSON of this length: blanks, and a list at the end."""
+    """Yield ``size`` bytes of JSON: blanks and an empty list at the end."""
     blanks = b" " * CHUNK_BYTES
     left = size
     while left > CHUNK_BYTES:
@@ -155,7 +155,7 @@ def _blanks(size: int) -> Iterator[bytes]:
 
 
 _ON_THE_WIRE = frozenset({Kind.DRIP, Kind.CUT, Kind.HANG, Kind.RESET, Kind.REPLY_LOST})
-_BENDERS: dict[Kind, Callable[[FaultScript, Response], None]] = {
+_EFFECTS: dict[Kind, Callable[[FaultScript, Response], None]] = {
     Kind.STATUS: _status,
     Kind.RETRY_AFTER: _retry_after,
     Kind.APP_INACTIVE: _app_inactive,

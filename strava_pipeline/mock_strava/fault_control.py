@@ -1,4 +1,4 @@
-"""Blueprint ``/mock``: what goes wrong, how tokens rotate, and what time it is."""
+"""Flask blueprint ``/mock`` for tests of failures: scripted faults, rotation of tokens, and the mock's clock."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _scripts = TypeAdapter(list[FaultScript])
 
 @fault_control.post("/faults")
 def script_faults() -> tuple[Response, int]:
-    """Add one fault or a list of them behind those that are there; all or none."""
+    """Append one scripted fault or a list; nothing is added if one of them is invalid."""
     given = request.get_json(force=True)
     try:
         scripts = _scripts.validate_python(given if isinstance(given, list) else [given])
@@ -31,20 +31,20 @@ def script_faults() -> tuple[Response, int]:
 
 @fault_control.get("/faults")
 def faults() -> Response:
-    """Every scripted fault: as given, and the calls it has ``seen``, in how many it was ``used``, uses ``left``."""
+    """Return all scripted faults, each with the numbers of matching calls (``seen``), uses (``used``) and uses left."""
     return jsonify(current_mock().faults.bodies())
 
 
 @fault_control.delete("/faults")
 def clear_faults() -> Response:
-    """Forget them all."""
+    """Remove all scripted faults."""
     current_mock().faults.clear()
     return faults()
 
 
 @fault_control.put("/tokens")
 def set_rotation() -> Response:
-    """``mode`` of refresh tokens: ``same``, ``rotate`` or ``revoke_on_reuse``."""
+    """Set the ``mode`` of refresh tokens: ``same``, ``rotate`` or ``revoke_on_reuse``."""
     try:
         mode = Rotation(_field("mode"))
     except ValueError:
@@ -55,7 +55,7 @@ def set_rotation() -> Response:
 
 @fault_control.put("/clock")
 def set_clock() -> Response:
-    """``offset_s``: how far the mock's clock goes ahead of this machine's, s; all it knows of time follows."""
+    """Set ``offset_s``, by how many seconds the mock's clock is ahead of this machine's."""
     offset_s = _field("offset_s")
     if type(offset_s) not in (int, float):
         raise bad_request("Control", "offset_s", "invalid")

@@ -1,4 +1,4 @@
-"""What is to go wrong, in which calls and how often: faults as they are scripted by ``POST /mock/faults``."""
+"""Scripted faults (``POST /mock/faults``): the kind of fault, the calls that it affects, and how often."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from strava_pipeline.mock_strava.shapes import JsonObject
 
 
 class Kind(StrEnum):
-    """The kinds of faults. What each takes besides the fields that all share stands behind it."""
+    """The kinds of faults; the comments name the fields of :class:`FaultScript` that a kind uses."""
 
-    # Instead of the call's own answer.
+    # These replace the call's own answer.
     STATUS = "status"  # status, body, limit; without a body Strava's own for this status
     RETRY_AFTER = "retry_after"  # status (429), body, limit, seconds
     APP_INACTIVE = "app_inactive"
     HTML = "html"  # status (200)
     EMPTY = "empty"  # status (200)
     REDIRECT = "redirect"  # status (302), location
-    GZIP_BOMB = "gzip_bomb"  # size_bytes: what it unpacks to
+    GZIP_BOMB = "gzip_bomb"  # size_bytes after unpacking
     HUGE = "huge"  # size_bytes
     HANG = "hang"
     RESET = "reset"
-    # Done to the call's own answer.
+    # These change the call's own answer.
     REPLY_LOST = "reply_lost"
     DELAY = "delay"  # delay_s
     DRIP = "drip"  # bytes_per_s, part
-    CUT = "cut"  # size_bytes: how much of the body comes
+    CUT = "cut"  # size_bytes of the body that are sent
     TRUNCATED = "truncated"
     WRONG_TYPE = "wrong_type"
     BAD_UTF8 = "bad_utf8"
@@ -43,7 +43,7 @@ class Kind(StrEnum):
     HEADERS = "headers"  # headers
 
 
-INSTEAD = frozenset({
+REPLACING = frozenset({
     Kind.STATUS, Kind.RETRY_AFTER, Kind.APP_INACTIVE, Kind.HTML, Kind.EMPTY, Kind.REDIRECT, Kind.GZIP_BOMB,
     Kind.HUGE, Kind.HANG, Kind.RESET,
 })  # fmt: skip
@@ -56,11 +56,11 @@ Limit = Literal["read", "overall", "read_short", "read_day", "overall_short", "o
 class FaultScript(BaseModel):
     """One scripted fault.
 
-    ``path`` is a pattern of the whole path, in which ``*`` stands for anything; it takes the calls that match from
-    the ``after``-th on, ``times`` of them (``None``: all), each with ``probability``. ``counted``: whether it comes
-    after the rate limits have counted the call, or before. ``acts``: whether the call does its work, such as
-    issuing tokens, although its answer is another one; what happens to a call's own answer comes after its work
-    in any case. ``headers`` are set in the answer, or with null removed. ``delay_s`` delays the whole.
+    ``path`` is a pattern for the whole path, in which ``*`` matches anything. The fault skips the first ``after``
+    matching calls and affects the next ``times`` (``None``: all), each with ``probability``. ``counted``: whether it
+    happens after the rate limits have counted the call, or before. ``acts``: whether a call whose answer is replaced
+    still does its work, such as issuing tokens; calls with their own answer always do. ``headers`` are set in the
+    answer, or removed if null. ``delay_s`` delays the call.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -86,19 +86,20 @@ class FaultScript(BaseModel):
     part: Literal["headers", "body"] = "body"
 
     @model_validator(mode="after")
-    def _agrees_with_itself(self) -> Self:
+    def _check_fields(self) -> Self:
         if self.fault is Kind.STATUS and self.status is None:
             raise ValueError("a fault of kind status needs a status")
         if (self.fault is Kind.DELAY and not self.delay_s) or (self.fault is Kind.HEADERS and not self.headers):
-            raise ValueError(f"a fault of kind {self.fault} without what it is made of does nothing")
-        if self.fault not in INSTEAD and (self.status is not None or self.body is not None):
-            raise ValueError(f"a fault of kind {self.fault} is done to the call's own answer: give no status or body")
+            needed = "delay_s" if self.fault is Kind.DELAY else "headers"
+            raise ValueError(f"a fault of kind {self.fault} needs the field {needed}")
+        if self.fault not in REPLACING and (self.status is not None or self.body is not None):
+            raise ValueError(f"a fault of kind {self.fault} changes the call's own answer: give no status or body")
         return self
 
     @property
-    def leaves_call_alone(self) -> bool:
-        """Whether the call does its work."""
-        return self.acts or self.fault not in INSTEAD
+    def does_work(self) -> bool:
+        """Whether the call does its work, such as issuing tokens."""
+        return self.acts or self.fault not in REPLACING
 
     @property
     def answer_status(self) -> int:
@@ -106,7 +107,7 @@ class FaultScript(BaseModel):
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The size in bytes, given or by default."""
         return DEFAULT_SIZE_BYTES.get(self.fault, 0) if self.size_bytes is None else self.size_bytes
 
     def fits(self, method: str, path: str) -> bool:
@@ -114,16 +115,16 @@ class FaultScript(BaseModel):
 
 
 @dataclass
-class _Entry:
-    """A script, how many calls it has seen, and in how many it was used."""
+class _ScriptState:
+    """A script with the numbers of matching calls so far (``seen``) and of affected calls (``used``)."""
 
     script: FaultScript
     chance: random.Random
     seen: int = 0
     used: int = 0
 
-    def takes(self) -> bool:
-        """Count one more call that fits; whether the fault happens in it."""
+    def count_call(self) -> bool:
+        """Count one more matching call; returns whether the fault affects it."""
         self.seen += 1
         spent = self.script.times is not None and self.used >= self.script.times
         if spent or self.seen <= self.script.after or self.chance.random() >= self.script.probability:
@@ -141,27 +142,30 @@ class _Entry:
 
 
 @dataclass
-class FaultBook:
-    """All scripts, in the order in which they were given."""
+class FaultScripts:
+    """All scripted faults, in the order in which they were given."""
 
-    _entries: list[_Entry] = field(default_factory=list)
+    _entries: list[_ScriptState] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, scripts: list[FaultScript]) -> None:
         with self._lock:
-            self._entries += [_Entry(script, random.Random(script.seed)) for script in scripts]  # noqa: S311  a repeatable die
+            self._entries += [_ScriptState(script, random.Random(script.seed)) for script in scripts]  # noqa: S311  a repeatable die
 
     def clear(self) -> None:
         with self._lock:
             self._entries.clear()
 
     def pick(self, method: str, path: str, *, counted: bool) -> FaultScript | None:
-        """The fault that happens in this call, before or after it was counted: that of the first script to take it."""
+        """Return the fault for this call, or ``None``: the first script that matches it and affects it.
+
+        ``counted``: whether the rate limits have counted the call; each script applies at one of these times only.
+        """
         with self._lock:
             fitting = [e for e in self._entries if e.script.counted == counted and e.script.fits(method, path)]
-            return next((entry.script for entry in fitting if entry.takes()), None)
+            return next((entry.script for entry in fitting if entry.count_call()), None)
 
     def bodies(self) -> list[JsonObject]:
-        """Each script with the calls it has seen, the uses, and the uses that are left."""
+        """Return each script with the numbers of matching calls, of uses, and of uses left."""
         with self._lock:
             return [entry.body() for entry in self._entries]

@@ -1,34 +1,34 @@
-"""From samples to the figures of a body, of a lap, of a split: one way to compute them all."""
+"""Figures of a stretch of samples, for activities, laps, splits and efforts alike."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from strava_pipeline.mock_strava.shapes import JsonObject
-from strava_pipeline.mock_strava.tracks import Flags, Track, Whole
+from strava_pipeline.mock_strava.tracks import Flags, Integers, Track
 
 HIGH_EFFORT_BPM = 188
 ROLLING_S = 30
 
 
 def distance_between(track: Track, first: int, last: int) -> float:
-    """Metres from one sample to another."""
+    """Return the metres from one sample to another."""
     return round(float(track.distance[last] - track.distance[first]), 1)
 
 
 def moving_between(track: Track, first: int, last: int) -> int:
-    """Seconds of movement from one sample to another."""
+    """Return the moving time from one sample to another, s."""
     inside = slice(first + 1, last + 1)
     return int(track.steps[inside][track.moving[inside]].sum())
 
 
 def elapsed_between(track: Track, first: int, last: int) -> int:
-    """Seconds from one sample to another, breaks included."""
+    """Return the elapsed time from one sample to another, s."""
     return int(track.time[last] - track.time[first])
 
 
 def gain_between(track: Track, first: int, last: int) -> float:
-    """Metres climbed; 0 without altitude."""
+    """Return the metres climbed from one sample to another; 0 without altitude."""
     if track.altitude is None:
         return 0.0
     rises = np.diff(track.altitude[first : last + 1])
@@ -36,12 +36,12 @@ def gain_between(track: Track, first: int, last: int) -> float:
 
 
 def speed_over(distance_m: float, seconds: int, digits: int = 3) -> float:
-    """Mean speed in m/s; 0 where no time has passed."""
+    """Return the mean speed in m/s; 0 if no time has passed."""
     return round(distance_m / seconds, digits) if seconds else 0.0
 
 
 def means_between(track: Track, first: int, last: int) -> JsonObject:
-    """Cadence, power and heart rate of a stretch, under Strava's names; only what was recorded."""
+    """Return the recorded ones of cadence, power and heart rate of a stretch, under Strava's names."""
     inside = slice(first, last + 1)
     moving = track.moving[inside]
     found: JsonObject = {}
@@ -56,8 +56,11 @@ def means_between(track: Track, first: int, last: int) -> JsonObject:
     return found
 
 
-def weighted_watts(watts: Whole) -> int:
-    """Normalized power (W): the mean fourth power of the 30 s mean (Coggan: Training and Racing with a Power Meter)."""
+def weighted_watts(watts: Integers) -> int:
+    """Return normalized power (W): fourth root of the mean fourth power of 30 s means.
+
+    Source: Allen and Coggan, "Training and Racing with a Power Meter".
+    """
     if len(watts) < ROLLING_S:
         return round(float(watts.mean()))
     total = np.append(0.0, np.cumsum(watts))
@@ -66,17 +69,17 @@ def weighted_watts(watts: Whole) -> int:
 
 
 def suffer_score(average_bpm: float, moving_s: int) -> float:
-    """A number that grows with time and heart rate, as Strava's does."""
+    """Return a score that grows with time and heart rate, as Strava's does."""
     return float(round(moving_s / 60 * (average_bpm / HIGH_EFFORT_BPM) ** 3 * 1.6))
 
 
 def calories(track: Track, weight_kg: float) -> float:
-    """Kilocalories: the work done on a bike, or weight times distance."""
+    """Return kilocalories: from work if power was recorded, else from weight and distance."""
     if track.watts is not None:
         moving = moving_between(track, 0, len(track.time) - 1)
         return round(_mean(track.watts, track.moving) * moving / 1000 * 1.1, 1)
     return round(weight_kg * float(track.distance[-1]) / 1000, 1)
 
 
-def _mean(values: Whole, chosen: Flags) -> float:
+def _mean(values: Integers, chosen: Flags) -> float:
     return round(float(values[chosen].mean()), 1) if chosen.any() else 0.0

@@ -1,4 +1,4 @@
-"""The made-up world: two athletes with months of activities, and fresh ones for anybody."""
+"""Generated data: two athletes with months of activities, and new activities for all athletes."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from strava_pipeline.mock_strava.details import detail_fields, fine_map, zone_di
 from strava_pipeline.mock_strava.plans import (
     LONGEST_OUTING,
     Plan,
-    id_at,
+    activity_id_at,
+    outings_between,
     route_for,
     speed_on_the_flat,
     track_of,
-    weeks_of,
 )
 from strava_pipeline.mock_strava.shapes import JsonObject, stream_set
 from strava_pipeline.mock_strava.summaries import summary_body
 from strava_pipeline.mock_strava.world import Activity, Person, World
 
 MONTH = timedelta(days=365.25 / 12)
-# A fresh outing takes this much longer than its planned time, stops and hills included, and ended a while ago.
+# A new outing takes longer than planned by this factor, because of stops and hills, and ended REST_S seconds ago.
 SLOWNESS = 1.3
 REST_S = 600
-# The shortest stretch between a trainer or a pool and the upload.
-INSIDE_S = 6_000
+# How many seconds before now a new outing indoors starts.
+INDOOR_S = 6_000
 
 
 @dataclass(frozen=True)
-class MadeUp:
-    """A plan that is carried out when its bodies are asked for; only the summary is kept."""
+class GeneratedActivity:
+    """An activity generated from a plan on each request, so that only its summary takes memory."""
 
     profile: Profile
     plan: Plan
@@ -84,17 +84,19 @@ class MadeUp:
         return zone_distribution(self.profile, track_of(self.profile, self.plan))
 
 
-def made_up_world(months: int, now: float) -> World:
-    """Two athletes whose history ends at ``now`` (epoch s)."""
+def generate_world(months: int, now: float) -> World:
+    """Generate two athletes with a history of ``months`` that ends at ``now`` (epoch s)."""
     end = datetime.fromtimestamp(now, UTC)
     people = ((CYCLIST, cyclist_body()), (RUNNER, runner_body()))
-    return World([_person(profile, body, end - months * MONTH, end - LONGEST_OUTING) for profile, body in people])
+    return World(
+        [_generate_person(profile, body, end - months * MONTH, end - LONGEST_OUTING) for profile, body in people]
+    )
 
 
-def fresh_activity(world: World, athlete_id: int, now: float, fields: JsonObject) -> Activity:
-    """An activity that has just ended, or that started at the ``start_date`` in ``fields``.
+def generate_activity(world: World, athlete_id: int, now: float, fields: JsonObject) -> Activity:
+    """Generate an activity that has just ended, or that started at the ``start_date`` in ``fields``.
 
-    ``sport_type``, ``manual`` and ``trainer`` decide what it is; the other fields replace those of its body.
+    ``sport_type``, ``manual`` and ``trainer`` decide its kind; the other fields replace fields of its body.
     """
     profile = _profile(world, athlete_id)
     shaping = {key: fields[key] for key in ("sport_type", "manual", "trainer") if key in fields}
@@ -102,17 +104,17 @@ def fresh_activity(world: World, athlete_id: int, now: float, fields: JsonObject
     start = int(now) - _planned_s(profile, plan)
     if "start_date" in fields:
         start = int(datetime.fromisoformat(fields["start_date"]).timestamp())
-    number = id_at(start, athlete_id)
+    number = activity_id_at(start, athlete_id)
     while world.owner_of(number) is not None:
         number += 1
-    activity = Activity(MadeUp(profile, replace(plan, activity_id=number, start=start)))
+    activity = Activity(GeneratedActivity(profile, replace(plan, activity_id=number, start=start)))
     activity.change({key: value for key, value in fields.items() if key not in {*shaping, "start_date"}})
     return activity
 
 
 def _planned_s(profile: Profile, plan: Plan) -> int:
     if plan.trainer or plan.in_water:
-        return INSIDE_S
+        return INDOOR_S
     planned = route_for(profile, plan).length_m / speed_on_the_flat(profile, plan)
     return int(planned * SLOWNESS) + REST_S
 
@@ -125,11 +127,11 @@ def _profile(world: World, athlete_id: int) -> Profile:
     return profile_like(world.people[athlete_id].athlete, newest.summary() if newest else None)
 
 
-def _person(profile: Profile, body: JsonObject, after: datetime, before: datetime) -> Person:
-    plans = weeks_of(profile, after, before)
+def _generate_person(profile: Profile, body: JsonObject, after: datetime, before: datetime) -> Person:
+    plans = outings_between(profile, after, before)
     return Person(
         athlete=body,
-        activities={plan.activity_id: Activity(MadeUp(profile, plan)) for plan in plans},
+        activities={plan.activity_id: Activity(GeneratedActivity(profile, plan)) for plan in plans},
         zones=zone_bodies(profile.ftp_w),
         gear=gear_bodies(profile),
     )

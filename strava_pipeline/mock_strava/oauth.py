@@ -1,4 +1,4 @@
-"""Blueprint: consent, codes, tokens, and the end of a grant. Neither counted nor given rate headers."""
+"""Flask blueprint of OAuth: consent, codes, tokens, end of a grant. Its calls are not counted by the rate limits."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ oauth = Blueprint("oauth", __name__, template_folder="templates")
 
 
 @dataclass(frozen=True)
-class Ask:
-    """What an app asks an athlete for."""
+class ConsentRequest:
+    """An app's request for an athlete's consent."""
 
     client_id: str
     redirect_uri: str
@@ -32,40 +32,40 @@ class Ask:
     state: str | None
 
     def redirect_with(self, answer: dict[str, str]) -> BaseResponse:
-        """Back to the app, with the state it gave."""
+        """Return a redirect to the app with ``answer`` and the state of the request."""
         state = {} if self.state is None else {"state": self.state}
         parts = urlsplit(self.redirect_uri)
         query = "&".join(filter(None, (parts.query, urlencode(state | answer))))
         return redirect(urlunsplit(parts._replace(query=query)))
 
-    def granted(self, athlete_id: int, scopes: tuple[str, ...]) -> BaseResponse:
-        """Back to the app with a code."""
+    def redirect_with_code(self, athlete_id: int, scopes: tuple[str, ...]) -> BaseResponse:
+        """Create a code for these scopes, and return a redirect to the app with the code."""
         code = current_mock().grants.new_code(athlete_id, scopes)
         return self.redirect_with({"code": code, "scope": ",".join(scopes)})
 
 
 @oauth.get("/authorize")
 def authorize() -> BaseResponse | str:
-    """The consent page for a browser; any other client gets all it asks for at once."""
-    ask = _checked(request.args)
+    """Return the consent page for browsers; other clients get all scopes at once."""
+    ask = _parse_consent_request(request.args)
     if "text/html" in request.headers.get("Accept", ""):
         return render_template("consent.html", ask=ask, people=list(current_mock().world))
-    return ask.granted(_athlete(request.args), ask.scopes)
+    return ask.redirect_with_code(_athlete(request.args), ask.scopes)
 
 
 @oauth.post("/authorize")
 def decide() -> BaseResponse:
-    """What the athlete chose on the consent page."""
-    ask = _checked(request.form)
+    """Redirect to the app with the athlete's choice on the consent page."""
+    ask = _parse_consent_request(request.form)
     if request.form.get("decision") != "authorize":
         return ask.redirect_with({"error": "access_denied"})
     allowed = tuple(scope for scope in ask.scopes if scope in request.form.getlist("allow"))
-    return ask.granted(_athlete(request.form), allowed)
+    return ask.redirect_with_code(_athlete(request.form), allowed)
 
 
 @oauth.post("/token")
 def token() -> Response:
-    """Tokens for a code, or for a refresh token."""
+    """Return tokens for a code or a refresh token."""
     check_client_in_request()
     grants, fields = current_mock().grants, request.values
     match fields.get("grant_type"):
@@ -83,11 +83,11 @@ def token() -> Response:
 
 @oauth.post("/deauthorize")
 def deauthorize() -> Response:
-    """End the grant whose access token is in the form, the query or the header. Gone in 2027."""
+    """End the grant of the access token in form, query or header. The API of 2027 does not have this."""
     if current_mock().config.form is Form.API_OF_2027:
         raise no_such_path()
     given = request.values.get("access_token")
-    grant = current_mock().grants.of_token(given) if given else bearer_grant()
+    grant = current_mock().grants.find_by_access_token(given) if given else bearer_grant()
     g.athlete_id = grant.athlete_id
     current_mock().grants.revoke(grant.athlete_id)
     return jsonify(access_token=grant.access_token)
@@ -95,20 +95,23 @@ def deauthorize() -> Response:
 
 @oauth.post("/revoke")
 def revoke() -> Response:
-    """The successor of deauthorize: credentials by HTTP Basic; a token that is gone already is fine."""
+    """End the grant of a token, with the app's credentials by HTTP Basic; succeeds also for an unknown token.
+
+    It replaces ``/oauth/deauthorize``.
+    """
     basic = request.authorization
     if basic is None or basic.type != "basic":
         raise secret_invalid()
     check_client(basic.username or "", basic.password or "")
     grants = current_mock().grants
-    grant = grants.of_any_token(request.form.get("token", ""))
+    grant = grants.find_by_any_token(request.form.get("token", ""))
     if grant is not None:
         g.athlete_id = grant.athlete_id
         grants.revoke(grant.athlete_id)
     return jsonify({})
 
 
-def _checked(fields: Fields) -> Ask:
+def _parse_consent_request(fields: Fields) -> ConsentRequest:
     check_client_id(fields.get("client_id", ""))
     redirect_uri = fields.get("redirect_uri", "")
     parts = urlsplit(redirect_uri)
@@ -119,11 +122,11 @@ def _checked(fields: Fields) -> Ask:
     scopes = tuple(filter(None, fields.get("scope", "").split(",")))
     if not scopes or not set(scopes) <= set(SCOPES):
         raise bad_request("Authorize", "scope", "invalid")
-    return Ask(fields["client_id"], redirect_uri, scopes, fields.get("state"))
+    return ConsentRequest(fields["client_id"], redirect_uri, scopes, fields.get("state"))
 
 
 def _athlete(fields: Fields) -> int:
-    """The athlete chosen, else the first."""
+    """Return the id of the chosen athlete, else of the first one."""
     people = current_mock().world.people
     chosen = fields.get("athlete") or str(next(iter(people)))
     found = next((number for number in people if str(number) == chosen), None)

@@ -1,4 +1,4 @@
-"""Laps, splits, best efforts and segment efforts of a made-up activity, cut out of its samples."""
+"""Laps, splits, best efforts and segment efforts of a generated activity, computed from its samples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from strava_pipeline.mock_strava.athletes import Profile
 from strava_pipeline.mock_strava.plans import Plan, route_for
 from strava_pipeline.mock_strava.routes import Route, Samples, Segment
 from strava_pipeline.mock_strava.shapes import JsonObject
-from strava_pipeline.mock_strava.summaries import moment
+from strava_pipeline.mock_strava.summaries import start_fields
 from strava_pipeline.mock_strava.tracks import Track
 
 KILOMETRE_M = 1000.0
@@ -23,23 +23,23 @@ BEST_EFFORTS = {
     "400m": 400, "1/2 mile": 805, "1K": 1000, "1 mile": 1609, "2 mile": 3219, "5K": 5000, "10K": 10_000,
     "15K": 15_000, "10 mile": 16_090, "20K": 20_000, "Half-Marathon": 21_097, "30K": 30_000, "Marathon": 42_195,
 }  # fmt: skip
-# Segment efforts have ids beyond 2^53, so that whoever reads them as floats loses digits.
+# Segment efforts get ids above 2^53, so that tests notice a client that reads ids as floats.
 EFFORT_FACTOR = 100_000_000
 _ROUNDING_M = 1e-6
 
 
 @dataclass(frozen=True)
 class Outing:
-    """An activity with all that its parts are cut from."""
+    """A generated activity: profile of the athlete, plan and samples."""
 
     profile: Profile
     plan: Plan
     track: Track
 
-    def piece(self, number: int, name: str, first: int, last: int) -> JsonObject:
-        """What laps and efforts have in common."""
+    def stretch_fields(self, number: int, name: str, first: int, last: int) -> JsonObject:
+        """Return the fields that laps and efforts share, for the samples from ``first`` to ``last``."""
         visibility = "only_me" if self.plan.private else "everyone"
-        began = moment(self.plan.start + int(self.track.time[first]), self.profile)
+        began = start_fields(self.plan.start + int(self.track.time[first]), self.profile)
         return {
             "id": number,
             "resource_state": 2,
@@ -54,17 +54,17 @@ class Outing:
         }
 
 
-def _edges(track: Track, every_m: float) -> list[tuple[int, int]]:
-    """First and last sample of each stretch of this length; what is left at the end is one more."""
+def _stretches(track: Track, every_m: float) -> list[tuple[int, int]]:
+    """Return the first and last sample of each stretch of ``every_m`` metres; the remainder is one more."""
     last = len(track.time) - 1
     marks = np.searchsorted(track.distance, np.arange(every_m, float(track.distance[-1]), every_m))
     return list(pairwise(sorted({0, *marks.tolist(), last})))
 
 
 def splits(outing: Outing, every_m: float) -> list[JsonObject]:
-    """Stretches of one length (m), the last one shorter."""
+    """Return the splits of ``every_m`` metres, the last one shorter."""
     track, found = outing.track, []
-    for number, (first, last) in enumerate(_edges(track, every_m), start=1):
+    for number, (first, last) in enumerate(_stretches(track, every_m), start=1):
         distance = figures.distance_between(track, first, last)
         moving = figures.moving_between(track, first, last)
         speed = figures.speed_over(distance, moving, 2)
@@ -89,11 +89,11 @@ def _rise(altitude: Samples | None, first: int, last: int) -> float | None:
 
 
 def laps(outing: Outing) -> list[JsonObject]:
-    """What the device counted by itself."""
+    """Return the laps that a device counts automatically."""
     track = outing.track
-    edges = _edges(track, LAP_M.get(outing.plan.type, SHORT_LAP_M))
+    edges = _stretches(track, LAP_M.get(outing.plan.type, SHORT_LAP_M))
     return [
-        outing.piece(outing.plan.activity_id * 10 + number, f"Lap {number}", first, last)
+        outing.stretch_fields(outing.plan.activity_id * 10 + number, f"Lap {number}", first, last)
         | {
             "average_speed": figures.speed_over(
                 figures.distance_between(track, first, last), figures.moving_between(track, first, last)
@@ -112,22 +112,22 @@ def laps(outing: Outing) -> list[JsonObject]:
 
 
 def best_efforts(outing: Outing) -> list[JsonObject]:
-    """The fastest stretch of each standard distance that the run covers."""
+    """Return the fastest stretch of each standard distance that the run covers."""
     found = []
     for number, (name, distance) in enumerate(BEST_EFFORTS.items()):
         if distance > outing.track.distance[-1]:
             break
-        first, last = _fastest(outing.track, distance)
+        first, last = _fastest_stretch(outing.track, distance)
         found.append(
-            outing.piece(outing.plan.activity_id * 100 + number, name, first, last)
+            outing.stretch_fields(outing.plan.activity_id * 100 + number, name, first, last)
             | {"distance": distance, "pr_rank": None, "achievements": [], "start_index": first, "end_index": last}
         )
     return found
 
 
-def _fastest(track: Track, distance_m: float) -> tuple[int, int]:
-    """First and last sample of the fastest stretch of at least this length."""
-    # The edge of a rounding error must not push the end beyond the last sample.
+def _fastest_stretch(track: Track, distance_m: float) -> tuple[int, int]:
+    """Return the first and last sample of the fastest stretch of at least ``distance_m``."""
+    # A rounding error must not move the end beyond the last sample.
     ends = np.searchsorted(track.distance, track.distance + distance_m - _ROUNDING_M)
     starts = np.flatnonzero(ends < len(track.time))
     first = int(starts[np.argmin(track.time[ends[starts]] - track.time[starts])])
@@ -135,13 +135,13 @@ def _fastest(track: Track, distance_m: float) -> tuple[int, int]:
 
 
 def segment_efforts(outing: Outing) -> list[JsonObject]:
-    """One effort for each segment on the route; a third of them hidden."""
+    """Return one effort for each segment on the route; every third is hidden."""
     route = route_for(outing.profile, outing.plan)
     track = outing.track
     efforts = []
     for number, segment in enumerate(route.segments):
         first, last = np.searchsorted(track.distance, (segment.start_m, segment.end_m)).tolist()
-        piece = outing.piece(outing.plan.activity_id * EFFORT_FACTOR + number, segment.name, first, last)
+        piece = outing.stretch_fields(outing.plan.activity_id * EFFORT_FACTOR + number, segment.name, first, last)
         efforts.append(
             piece
             | {"start_index": first, "end_index": last, **figures.means_between(track, first, last)}

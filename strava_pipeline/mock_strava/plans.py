@@ -1,4 +1,4 @@
-"""Who went out when, for what: weeks of outings that come out the same whenever they are asked for."""
+"""Plans of outings, week by week, generated from seeds, so that they are equal on each call."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from strava_pipeline.mock_strava.athletes import HIGHEST_BPM, RESTING_BPM, Profile
-from strava_pipeline.mock_strava.routes import RIDE, RUN, SEED, TRAIL, Route, Terrain, route_of
+from strava_pipeline.mock_strava.routes import RIDE, RUN, SEED, TRAIL, Route, Terrain, generate_route
 from strava_pipeline.mock_strava.shapes import type_of
-from strava_pipeline.mock_strava.tracks import Effort, Track, in_the_pool, indoor, outdoor
+from strava_pipeline.mock_strava.tracks import (
+    Effort,
+    Track,
+    generate_indoor_track,
+    generate_outdoor_track,
+    generate_pool_track,
+)
 
 ROUTES = 6
 WEEK = timedelta(days=7)
 FIRST_MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
-# Nobody is out for longer than this, so what started earlier is over.
+# No outing takes longer than this.
 LONGEST_OUTING = timedelta(hours=5)
 NAMES = {
     "Ride": ("Morning Ride", "Lake loop", "Sunday café ride", "Tempo ride", "Commute the long way"),
@@ -36,7 +42,7 @@ ON_FOOT = frozenset({"Run", "TrailRun", "Hike", "Walk"})
 
 @dataclass(frozen=True)
 class Plan:
-    """One outing; ``start`` in epoch s, ``route`` is the number of the athlete's route."""
+    """One planned outing; ``start`` in epoch s; ``route``: number of one of the athlete's routes."""
 
     activity_id: int
     start: int
@@ -50,7 +56,7 @@ class Plan:
 
     @property
     def type(self) -> str:
-        """The older, coarser kind."""
+        """The older, coarser name of the sport."""
         return type_of(self.sport_type)
 
     @property
@@ -62,44 +68,44 @@ class Plan:
         return self.sport_type == "Swim"
 
 
-def weeks_of(profile: Profile, after: datetime, before: datetime) -> Iterator[Plan]:
-    """The outings with ``after <= start < before``, oldest first."""
+def outings_between(profile: Profile, after: datetime, before: datetime) -> Iterator[Plan]:
+    """Yield the outings with ``after <= start < before``, oldest first."""
     week = (after - FIRST_MONDAY) // WEEK
     while FIRST_MONDAY + week * WEEK < before + WEEK:
         yield from (plan for plan in _week(profile, week) if after.timestamp() <= plan.start < before.timestamp())
         week += 1
 
 
-def id_at(start: int, athlete_id: int) -> int:
-    """An id beyond 2^32 that grows with time, as Strava's do."""
+def activity_id_at(start: int, athlete_id: int) -> int:
+    """Return an id above 2^32 that grows with time, as Strava's ids do."""
     return start * 10 + athlete_id % 10
 
 
 def route_for(profile: Profile, plan: Plan) -> Route:
-    """The way that an outing takes."""
-    return route_of(profile.athlete_id, profile.home, _terrain(plan), plan.route)
+    """Return the route of an outing."""
+    return generate_route(profile.athlete_id, profile.home, _terrain(plan), plan.route)
 
 
 def track_of(profile: Profile, plan: Plan) -> Track | None:
-    """What was recorded and is shown; ``None`` for an entry by hand."""
+    """Return the visible samples of an outing; ``None`` for a manual entry."""
     if plan.manual:
         return None
-    track = _moved(profile, plan)
+    track = _generate_track(profile, plan)
     return replace(track, heartrate=None) if plan.hides_heartrate else track
 
 
-def _moved(profile: Profile, plan: Plan) -> Track:
+def _generate_track(profile: Profile, plan: Plan) -> Track:
     rng = np.random.default_rng([SEED, plan.activity_id])
     effort = _effort(profile, plan, rng)
     if plan.in_water:
-        return in_the_pool(int(rng.integers(40, 100)), effort, rng)
+        return generate_pool_track(int(rng.integers(40, 100)), effort, rng)
     if plan.trainer:
-        return indoor(int(rng.integers(1800, 4500)), effort, rng)
-    return outdoor(route_for(profile, plan), effort, rng)
+        return generate_indoor_track(int(rng.integers(1800, 4500)), effort, rng)
+    return generate_outdoor_track(route_for(profile, plan), effort, rng)
 
 
 def speed_on_the_flat(profile: Profile, plan: Plan) -> float:
-    """Metres per second without hills, wind or hurry."""
+    """Return the athlete's usual speed on the flat, m/s."""
     if plan.in_water:
         return 0.95
     return profile.run_mps if plan.on_foot else profile.ride_mps
@@ -112,7 +118,7 @@ def _terrain(plan: Plan) -> Terrain:
 
 
 def _week(profile: Profile, week: int) -> Iterator[Plan]:
-    """Three to five outings; the odd ones come round in turn, so that every half year has each."""
+    """Yield three to five outings of a week; special cases take turns, so that each half year has all of them."""
     rng = np.random.default_rng([SEED, profile.athlete_id, week])
     days = np.sort(rng.choice(7, int(rng.integers(3, 6)), replace=False))
     for place, day in enumerate(days):
@@ -126,7 +132,7 @@ def _week(profile: Profile, week: int) -> Iterator[Plan]:
         start = int(local.replace(tzinfo=profile.zone).timestamp())
         odd = place == 1 and week % 6 < len(ODD_NAMES)
         yield Plan(
-            activity_id=id_at(start, profile.athlete_id),
+            activity_id=activity_id_at(start, profile.athlete_id),
             start=start,
             sport_type=sport,
             name=ODD_NAMES[week % 6] if odd else str(rng.choice(NAMES[sport])),
@@ -140,7 +146,7 @@ def _week(profile: Profile, week: int) -> Iterator[Plan]:
 
 def _effort(profile: Profile, plan: Plan, rng: np.random.Generator) -> Effort:
     flat = speed_on_the_flat(profile, plan) * float(rng.uniform(0.92, 1.08))
-    # The season shows: warm in July, cold in January.
+    # The temperature follows the season: warm in July, cold in January.
     day = datetime.fromtimestamp(plan.start, UTC).timetuple().tm_yday
     north = abs(profile.home.latitude)
     season = 27 - 0.35 * north - 0.22 * north * float(np.cos(2 * np.pi * (day - 20) / 365)) + float(rng.normal(0, 2))

@@ -1,4 +1,4 @@
-"""Recorded answers, served as they are: a folder per athlete, one file per body."""
+"""Recorded answers of Strava, served unchanged: one folder per athlete, one file per body."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from strava_pipeline.mock_strava.world import Activity, Person, World
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """One recorded activity: its fullest body, and the files of what else was recorded."""
+class RecordedActivity:
+    """One recorded activity: its most detailed body, and the athlete's folder with its streams, laps and zones."""
 
     body: JsonObject
     home: Path
@@ -36,26 +36,26 @@ class Recorded:
     def summary(self) -> JsonObject:
         return summary_of(self.body)
 
-    def detail(self, *, all_efforts: bool) -> JsonObject:  # noqa: ARG002  it is as it was recorded
+    def detail(self, *, all_efforts: bool) -> JsonObject:  # noqa: ARG002  served as recorded
         return self.body
 
     def streams(self) -> Any:
-        return self._beside("streams")
+        return self._read_part("streams")
 
     def laps(self) -> list[JsonObject]:
-        found: list[JsonObject] = self._beside("laps") or self.body.get("laps") or []
+        found: list[JsonObject] = self._read_part("laps") or self.body.get("laps") or []
         return found
 
     def zones(self) -> list[JsonObject]:
-        found: list[JsonObject] = self._beside("zones") or []
+        found: list[JsonObject] = self._read_part("zones") or []
         return found
 
-    def _beside(self, kind: str) -> Any:
+    def _read_part(self, kind: str) -> Any:
         return _read_if_there(self.home / kind / f"{self.id}.json")
 
 
 def load_recordings(folder: Path) -> World:
-    """The athletes recorded in a folder, or in its sub-folders. ``ConfigurationError`` if there are none."""
+    """Return the athletes recorded in a folder or its sub-folders; ``ConfigurationError`` if there are none."""
     candidates = [folder, *sorted(child for child in folder.glob("*") if child.is_dir())]
     homes = [candidate for candidate in candidates if (candidate / "athlete.json").is_file()]
     if not homes:
@@ -64,7 +64,7 @@ def load_recordings(folder: Path) -> World:
 
 
 def _person(home: Path) -> Person:
-    sources = [Recorded(_read(path), home) for path in sorted((home / "activities").glob("*.json"))]
+    sources = [RecordedActivity(_read(path), home) for path in sorted((home / "activities").glob("*.json"))]
     return Person(
         athlete=_read(home / "athlete.json"),
         activities={source.id: Activity(source) for source in sources},

@@ -1,4 +1,4 @@
-"""Strava's refusals: status and fault body of each."""
+"""Strava's error answers: the status and the fault body of each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from strava_pipeline.mock_strava.shapes import JsonObject
 
 
 class Refused(Exception):
-    """A call that is answered with a status other than success; ``body`` is Strava's fault body."""
+    """The error answer of a call; ``body`` is Strava's fault body."""
 
     def __init__(self, status: int, body: JsonObject) -> None:
         super().__init__(body["message"])
@@ -17,7 +17,7 @@ class Refused(Exception):
 
 
 def fault(message: str, *errors: tuple[str, str, str]) -> JsonObject:
-    """A fault body; each error is resource, field and code."""
+    """Return a fault body; each error consists of resource, field and code."""
     return {
         "message": message,
         "errors": [{"resource": resource, "field": field, "code": code} for resource, field, code in errors],
@@ -35,7 +35,7 @@ def unauthorized(resource: str, field: str, code: str) -> Refused:
 
 
 def scope_missing(field: str) -> Refused:
-    """401: the athlete did not allow this."""
+    """Return a 401: the athlete did not grant this scope."""
     return unauthorized("AccessToken", field, "missing")
 
 
@@ -62,15 +62,15 @@ def over_limit(which: str) -> Refused:
 
 
 def token_invalid() -> Refused:
-    """401: no token, an unknown one, or one that has ended."""
+    """Return a 401: the token is missing, unknown or expired."""
     return unauthorized("Athlete", "access_token", "invalid")
 
 
 def client_invalid() -> Refused:
-    """400: no client id, or a wrong one."""
+    """Return a 400: the client id is missing or wrong."""
     return bad_request("Application", "client_id", "invalid")
 
 
 def secret_invalid() -> Refused:
-    """401: the client secret does not belong to the client id."""
+    """Return a 401: the client secret does not belong to the client id."""
     return unauthorized("Application", "", "invalid")

@@ -1,4 +1,4 @@
-"""Loops to ride and run: where they lie, how high they are, and the segments on them; the same on every call."""
+"""Generated routes for rides and runs: closed loops with hills and segments, equal on each call."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _HILLS = 5
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where an athlete starts: degrees, and metres above the sea."""
+class StartPoint:
+    """The point where an athlete starts: degrees, and metres above the sea."""
 
     latitude: float
     longitude: float
@@ -30,7 +30,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Terrain:
-    """What a kind of route looks like: lengths in m, ``steepness`` the grade that one wave of hills reaches."""
+    """A kind of routes: lengths in m; ``steepness``: the steepest grade of one wave of hills, as a fraction."""
 
     number: int
     shortest_m: float
@@ -50,7 +50,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Route:
-    """A closed loop, sampled every ten metres; all arrays of shape (n,), ``grade`` as a fraction."""
+    """A closed loop, sampled every ten metres: arrays of shape (n,), positions in degrees, ``grade`` as a fraction."""
 
     along_m: Samples
     latitude: Samples
@@ -71,8 +71,8 @@ _SEGMENT_NAMES = ("Côte du Moulin", "The Wall", "Café Sprint", 'Old Mill "mur"
 
 
 @lru_cache(maxsize=64)
-def route_of(owner: int, home: Place, terrain: Terrain, number: int) -> Route:
-    """The athlete's route of this kind and number."""
+def generate_route(owner: int, home: StartPoint, terrain: Terrain, number: int) -> Route:
+    """Return the route ``number`` of this kind of an athlete."""
     rng = np.random.default_rng([SEED, owner, terrain.number, number])
     length = float(rng.integers(int(terrain.shortest_m), int(terrain.longest_m)))
     along = np.append(np.arange(0.0, length, STEP_M), length)
@@ -89,7 +89,7 @@ def route_of(owner: int, home: Place, terrain: Terrain, number: int) -> Route:
 
 
 def _loop(rng: np.random.Generator, along: Samples) -> tuple[Samples, Samples]:
-    """Metres east and north of the start: a circle with waves on it, scaled to its length."""
+    """Return metres east and north of the start: a circle with waves, scaled to the length of the route."""
     angle = np.linspace(0.0, 2 * np.pi, _CORNERS)
     waves = np.arange(2, 8)[:, None]
     heights = rng.normal(0.0, 0.45, (6, 1)) / waves
@@ -104,7 +104,7 @@ def _loop(rng: np.random.Generator, along: Samples) -> tuple[Samples, Samples]:
 
 
 def _hills(rng: np.random.Generator, along: Samples, steepness: float) -> tuple[Samples, Samples]:
-    """Altitude above the start (m) and grade: whole waves only, so that the loop ends as high as it began."""
+    """Return altitude above the start (m) and grade, from whole waves only, so that the loop ends at its start."""
     length = along[-1]
     most = max(int(length / _SHORTEST_HILL_M), 2)
     counts = np.unique(np.geomspace(1, most, _HILLS).astype(int))[:, None]

@@ -1,4 +1,4 @@
-"""Serves the mock, on this machine only."""
+"""Server of the mock, on loopback only."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from strava_pipeline.local.serving import serve_until_signalled
 from strava_pipeline.mock_strava.state import EXTENSION, Mock
 
 HOST = "127.0.0.1"
-# Faults may keep many a call waiting, and others are still to be answered.
+# Faults can delay many calls, and others must still be answered.
 THREADS = 32
 
 
 def serve(app: Flask, port: int, on_listening: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; ``on_listening`` gets the address, with the port that was taken for port 0."""
+    """Serve ``app`` until SIGTERM or SIGINT; ``on_listening`` is called with the URL. Port 0 means any free port."""
     mock: Mock = app.extensions[EXTENSION]
     listener = open_listener(HOST, port, "the mock Strava")
     serve_until_signalled(app, listener, threads=THREADS, on_listening=on_listening)

@@ -1,4 +1,4 @@
-"""How Strava shapes its answers: a summary out of a detail, streams in either form, fault bodies."""
+"""Forms of Strava's answers: summaries made from detailed bodies, and streams as object or list."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _COARSE_TYPES = {
 
 
 def type_of(sport_type: str) -> str:
-    """The older, coarser kind of a sport."""
+    """Return the older, coarser name of a sport."""
     return _COARSE_TYPES.get(sport_type, sport_type)
 
 
 def summary_of(activity: JsonObject) -> JsonObject:
-    """An activity as the list shows it."""
+    """Return an activity's summary, as in the list of activities."""
     if activity.get("resource_state") != DETAILED:
         return activity
     summary = {key: value for key, value in activity.items() if key not in DETAIL_ONLY}
@@ -39,12 +39,12 @@ def summary_of(activity: JsonObject) -> JsonObject:
 
 
 def summary_athlete(athlete: JsonObject) -> JsonObject:
-    """An athlete as the token answer shows them, or one without ``profile:read_all``."""
+    """Return an athlete's summary, as in answers with tokens, and without the scope ``profile:read_all``."""
     return {key: athlete[key] for key in SUMMARY_ATHLETE if key in athlete} | {"resource_state": 2}
 
 
-def chosen_streams(recorded: Any, keys: Collection[str], *, by_type: bool) -> Any:
-    """The streams asked for, as an object by type or as a list; distance comes along, as at Strava."""
+def select_streams(recorded: Any, keys: Collection[str], *, by_type: bool) -> Any:
+    """Return the streams in ``keys``, as an object by type or as a list; distance is always included, as at Strava."""
     entries = (
         {name: {"type": name} | stream for name, stream in recorded.items()}
         if isinstance(recorded, dict)
@@ -57,7 +57,7 @@ def chosen_streams(recorded: Any, keys: Collection[str], *, by_type: bool) -> An
 
 
 def stream_set(series: dict[str, list[Any]]) -> JsonObject:
-    """Streams by type, each with its samples, as Strava wraps them."""
+    """Return Strava's stream set of these samples, by stream type."""
     return {
         name: {"data": samples, "series_type": "distance", "original_size": len(samples), "resolution": "high"}
         for name, samples in series.items()

@@ -1,4 +1,4 @@
-"""Everything one mock knows, as its views share it."""
+"""The state of one mock, which its views share."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from flask import current_app
 from strava_pipeline.mock_strava.calls import CallLog
 from strava_pipeline.mock_strava.config import MockConfig
 from strava_pipeline.mock_strava.deliveries import Deliveries
-from strava_pipeline.mock_strava.fault_scripts import FaultBook
+from strava_pipeline.mock_strava.fault_scripts import FaultScripts
 from strava_pipeline.mock_strava.grants import Grants
-from strava_pipeline.mock_strava.history import made_up_world
+from strava_pipeline.mock_strava.history import generate_world
 from strava_pipeline.mock_strava.limits import Limits
 from strava_pipeline.mock_strava.recordings import load_recordings
 from strava_pipeline.mock_strava.shapes import JsonObject
@@ -24,7 +24,7 @@ EXTENSION = "mock"
 
 @dataclass
 class ShiftedClock:
-    """Epoch s by ``base``, shifted by ``offset_s``."""
+    """A clock that returns the epoch s of ``base`` plus ``offset_s``."""
 
     base: Callable[[], float]
     offset_s: float = 0.0
@@ -35,9 +35,9 @@ class ShiftedClock:
 
 @dataclass
 class Mock:
-    """One Strava.
+    """The state of one mock Strava.
 
-    ``subscription`` is the app's push subscription; ``callback`` an address that gets events without one.
+    ``subscription``: the app's push subscription; ``callback``: a URL that gets events without a subscription.
     """
 
     config: MockConfig
@@ -46,29 +46,29 @@ class Mock:
     limits: Limits
     deliveries: Deliveries
     clock: ShiftedClock
-    faults: FaultBook = field(default_factory=FaultBook)
+    faults: FaultScripts = field(default_factory=FaultScripts)
     calls: CallLog = field(default_factory=CallLog)
     subscription: JsonObject | None = None
     callback: str | None = None
 
     @classmethod
     def of(cls, config: MockConfig, clock: Callable[[], float] = time.time) -> Mock:
-        """A mock in its first state. ``ConfigurationError`` if recordings cannot be read."""
+        """Return a mock in its initial state; ``ConfigurationError`` if recordings cannot be read."""
         recorded = config.recordings
         shifted = ShiftedClock(clock)
         return cls(
             config=config,
-            world=load_recordings(recorded) if recorded else made_up_world(config.months, shifted()),
+            world=load_recordings(recorded) if recorded else generate_world(config.months, shifted()),
             grants=Grants(config.token_seconds, shifted),
             limits=Limits(config, shifted),
             deliveries=Deliveries(config.signing_secret, config.delivery_gap_s, shifted),
             clock=shifted,
         )
 
-    def tell(
+    def send_event(
         self, object_type: str, aspect_type: str, object_id: int, owner_id: int, updates: JsonObject | None = None
     ) -> None:
-        """Deliver an event to whoever listens."""
+        """Send an event to the subscription's callback, else to ``callback``."""
         event = {
             "aspect_type": aspect_type,
             "event_time": int(self.clock()),
@@ -83,6 +83,6 @@ class Mock:
 
 
 def current_mock() -> Mock:
-    """The mock that answers this request."""
+    """Return the mock of the current request."""
     mock: Mock = current_app.extensions[EXTENSION]
     return mock

@@ -1,4 +1,4 @@
-"""Blueprint: the app's push subscription, and the handshake that creates it."""
+"""Flask blueprint of the app's push subscription, and the check of its callback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from strava_pipeline.mock_strava.credentials import check_client_in_request
 from strava_pipeline.mock_strava.refusals import Refused, bad_request, not_found
 from strava_pipeline.mock_strava.state import current_mock
 
-HANDSHAKE_SECONDS = 2.0
+VERIFY_SECONDS = 2.0
 LONGEST_ANSWER = 10_000
 
 subscriptions = Blueprint("subscriptions", __name__)
@@ -24,7 +24,7 @@ subscriptions = Blueprint("subscriptions", __name__)
 
 @subscriptions.post("/push_subscriptions")
 def subscribe() -> tuple[Response, int]:
-    """Create the subscription, once its callback has echoed a challenge."""
+    """Create the subscription after its callback has echoed a challenge."""
     check_client_in_request()
     mock = current_mock()
     if mock.subscription is not None:
@@ -33,7 +33,7 @@ def subscribe() -> tuple[Response, int]:
     parts = urlsplit(callback)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise bad_request("PushSubscription", "callback url", "invalid")
-    _shake_hands(callback, verify_token)
+    _verify_callback(callback, verify_token)
     now = datetime.fromtimestamp(mock.clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     mock.subscription = {
         "id": mock.config.subscription_id,
@@ -48,7 +48,7 @@ def subscribe() -> tuple[Response, int]:
 
 @subscriptions.get("/push_subscriptions")
 def view() -> Response:
-    """The subscription, in a list."""
+    """Return a list of the subscription, empty if there is none."""
     check_client_in_request()
     subscription = current_mock().subscription
     return jsonify([] if subscription is None else [subscription])
@@ -56,7 +56,7 @@ def view() -> Response:
 
 @subscriptions.delete("/push_subscriptions/<int:subscription_id>")
 def unsubscribe(subscription_id: int) -> tuple[str, int]:
-    """End it."""
+    """Delete the subscription."""
     check_client_in_request()
     mock = current_mock()
     if mock.subscription is None or mock.subscription["id"] != subscription_id:
@@ -65,8 +65,8 @@ def unsubscribe(subscription_id: int) -> tuple[str, int]:
     return "", HTTPStatus.NO_CONTENT
 
 
-def _shake_hands(callback: str, verify_token: str) -> None:
-    """``Refused`` unless the callback answers 200 with the challenge in time."""
+def _verify_callback(callback: str, verify_token: str) -> None:
+    """Raise ``Refused`` unless the callback answers 200 with the challenge in time."""
     challenge = secrets.token_hex(10)
     query = {"hub.mode": "subscribe", "hub.challenge": challenge, "hub.verify_token": verify_token}
     try:
@@ -78,13 +78,13 @@ def _shake_hands(callback: str, verify_token: str) -> None:
 
 
 def _get(callback: str, query: dict[str, str]) -> bytes:
-    """The body of a 200; a ``requests`` error for anything else, or when the whole answer takes too long."""
-    deadline = time.monotonic() + HANDSHAKE_SECONDS
+    """Return the body of a 200; raise an error of ``requests`` for other answers, and for slow or long ones."""
+    deadline = time.monotonic() + VERIFY_SECONDS
     body = b""
     with requests.Session() as session:
-        # Nothing from the environment: a proxy or a .netrc has no part in this.
+        # Proxies and .netrc of the environment must not affect the request.
         session.trust_env = False
-        answer = session.get(callback, params=query, timeout=HANDSHAKE_SECONDS, allow_redirects=False, stream=True)
+        answer = session.get(callback, params=query, timeout=VERIFY_SECONDS, allow_redirects=False, stream=True)
         if answer.status_code != HTTPStatus.OK:
             raise requests.HTTPError
         for chunk in answer.iter_content(1):

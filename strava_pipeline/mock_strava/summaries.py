@@ -1,4 +1,4 @@
-"""The body of a made-up activity as the list shows it; its figures come from its samples."""
+"""Summaries of generated activities, with figures computed from their samples."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ COARSE_POINTS = 120
 _ISO = "%Y-%m-%dT%H:%M:%SZ"
 
 
-def moment(start: int, profile: Profile) -> JsonObject:
-    """When something began; the local time carries Strava's false ``Z``, the zone its standard offset."""
+def start_fields(start: int, profile: Profile) -> JsonObject:
+    """Return Strava's fields for a start time: local time with Strava's wrong ``Z``, time zone with standard offset."""
     local = datetime.fromtimestamp(start, profile.zone)
     offset = local.utcoffset() or timedelta()
     standard = offset - (local.dst() or timedelta())
@@ -35,9 +35,9 @@ def moment(start: int, profile: Profile) -> JsonObject:
 
 
 def summary_body(profile: Profile, plan: Plan, track: Track | None) -> JsonObject:
-    """The summary, keys in Strava's order."""
+    """Return the summary of an activity, with keys in Strava's order."""
     rng = np.random.default_rng([SEED, plan.activity_id, 1])
-    totals = _by_hand(profile, plan) if track is None else _totals(track)
+    totals = _manual_totals(profile, plan) if track is None else _totals(track)
     workout = {} if plan.in_water else {"workout_type": None}
     return {
         "resource_state": 2,
@@ -48,7 +48,7 @@ def summary_body(profile: Profile, plan: Plan, track: Track | None) -> JsonObjec
         "sport_type": plan.sport_type,
         **workout,
         "id": plan.activity_id,
-        **moment(plan.start, profile),
+        **start_fields(plan.start, profile),
         "location_city": None,
         "location_state": None,
         "location_country": None,
@@ -57,7 +57,7 @@ def summary_body(profile: Profile, plan: Plan, track: Track | None) -> JsonObjec
         "comment_count": int(rng.integers(0, 4)),
         "athlete_count": int(rng.integers(1, 4)),
         "photo_count": 0,
-        "map": {"id": f"a{plan.activity_id}", "summary_polyline": coarse_line(track), "resource_state": 2},
+        "map": {"id": f"a{plan.activity_id}", "summary_polyline": encode_coarse_route(track), "resource_state": 2},
         "trainer": plan.trainer or plan.in_water,
         "commute": False,
         "manual": plan.manual,
@@ -69,18 +69,18 @@ def summary_body(profile: Profile, plan: Plan, track: Track | None) -> JsonObjec
         "end_latlng": _point(track, -1),
         "average_speed": figures.speed_over(totals["distance"], totals["moving_time"]),
         "max_speed": 0.0 if track is None else float(track.velocity.max()),
-        **_efforts(plan, track, totals["moving_time"]),
+        **_effort_fields(plan, track, totals["moving_time"]),
         **_upload(plan),
         "from_accepted_tag": False,
         "pr_count": int(rng.integers(0, 3)),
         "total_photo_count": photo_count(plan),
         "has_kudoed": False,
-        **_suffering(track, totals["moving_time"]),
+        **_suffer_score(track, totals["moving_time"]),
     }
 
 
 def photo_count(plan: Plan) -> int:
-    """Some outings have photos."""
+    """Return how many photos an outing has."""
     return plan.activity_id % 7 % 3
 
 
@@ -90,8 +90,8 @@ def gear_of(profile: Profile, plan: Plan) -> str | None:
     return profile.shoe if plan.on_foot else profile.bike
 
 
-def line(track: Track | None, points: int) -> str:
-    """The way as an encoded polyline of about so many points; empty without positions."""
+def encode_route(track: Track | None, points: int) -> str:
+    """Return the route as an encoded polyline of about ``points`` points; empty without positions."""
     positions = None if track is None else track.positions
     if positions is None:
         return ""
@@ -99,13 +99,13 @@ def line(track: Track | None, points: int) -> str:
     return str(polyline.encode(positions[chosen].tolist()))
 
 
-def coarse_line(track: Track | None) -> str:
-    """The polyline of a summary."""
-    return line(track, COARSE_POINTS)
+def encode_coarse_route(track: Track | None) -> str:
+    """Return the polyline of a summary."""
+    return encode_route(track, COARSE_POINTS)
 
 
-def _by_hand(profile: Profile, plan: Plan) -> JsonObject:
-    """Distance and time as somebody would type them in."""
+def _manual_totals(profile: Profile, plan: Plan) -> JsonObject:
+    """Return round figures, as an athlete enters them manually."""
     kilometres = 2 if plan.in_water else round(route_for(profile, plan).length_m / 1000)
     seconds = round(kilometres * 1000 / speed_on_the_flat(profile, plan) / 60) * 60
     return {
@@ -126,7 +126,7 @@ def _totals(track: Track) -> JsonObject:
     }
 
 
-def _efforts(plan: Plan, track: Track | None, moving_s: int) -> JsonObject:
+def _effort_fields(plan: Plan, track: Track | None, moving_s: int) -> JsonObject:
     means = {} if track is None else figures.means_between(track, 0, len(track.time) - 1)
     shown: JsonObject = {}
     if "average_cadence" in means:
@@ -158,7 +158,7 @@ def _upload(plan: Plan) -> JsonObject:
     return {"upload_id": upload, "upload_id_str": str(upload), "external_id": f"garmin_ping_{upload * 3}"}
 
 
-def _suffering(track: Track | None, moving_s: int) -> JsonObject:
+def _suffer_score(track: Track | None, moving_s: int) -> JsonObject:
     if track is None or track.heartrate is None:
         return {}
     return {"suffer_score": figures.suffer_score(float(track.heartrate.mean()), moving_s)}

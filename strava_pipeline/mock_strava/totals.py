@@ -1,4 +1,4 @@
-"""``GET /athletes/{id}/stats``: totals over what everybody may see."""
+"""The body of ``GET /athletes/{id}/stats``: totals of public activities."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ KINDS = {"ride": "Ride", "run": "Run", "swim": "Swim"}
 
 
 def stats_body(activities: Iterable[Activity], now: float) -> JsonObject:
-    """Recent (four weeks), this year's and all totals of rides, runs and swims; private activities do not count."""
+    """Return totals of rides, runs and swims: of the last four weeks, of this year and of all time.
+
+    Private activities are left out. ``now`` in epoch s.
+    """
     moment = datetime.fromtimestamp(now, UTC)
     new_year = datetime(moment.year, 1, 1, tzinfo=UTC).timestamp()
     since = {"recent": (moment - RECENT).timestamp(), "ytd": new_year, "all": float("-inf")}

@@ -1,4 +1,4 @@
-"""An outing sampled once a second: what a watch or a bike computer would have recorded."""
+"""Generated samples of outings, one per second, as a watch or a bike computer would record them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from strava_pipeline.mock_strava.routes import Route, Samples
 
-Whole = NDArray[np.int64]
+Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 HEART_DELAY_S = 60
@@ -24,10 +24,10 @@ POOL_M = 25.0
 
 @dataclass(frozen=True)
 class Effort:
-    """How somebody moves: speed in m/s on the flat, FTP in W (``None``: no power meter), heart rates in bpm.
+    """The properties of an outing: speed on the flat, m/s; FTP, W (``None``: no power meter); heart rates, bpm.
 
-    ``hill_factor`` says how much a grade slows down, ``load`` is the share of what the athlete can do at most,
-    ``cadence`` is in turns of a leg per minute (``None``: not recorded).
+    ``hill_factor``: how strongly a grade reduces speed; ``load``: share of the athlete's maximum; ``cadence``: turns of
+    a leg per minute (``None``: not recorded).
     """
 
     flat_mps: float
@@ -50,7 +50,7 @@ class Track:
     temp °C, grade %.
     """
 
-    time: Whole
+    time: Integers
     distance: Samples
     velocity: Samples
     moving: Flags
@@ -58,25 +58,25 @@ class Track:
     longitude: Samples | None = None
     altitude: Samples | None = None
     grade: Samples | None = None
-    heartrate: Whole | None = None
-    cadence: Whole | None = None
-    watts: Whole | None = None
-    temp: Whole | None = None
+    heartrate: Integers | None = None
+    cadence: Integers | None = None
+    watts: Integers | None = None
+    temp: Integers | None = None
 
     @property
-    def steps(self) -> Whole:
-        """Seconds since the sample before."""
+    def steps(self) -> Integers:
+        """Seconds since the previous sample, shape (n,)."""
         return np.diff(self.time, prepend=self.time[0])
 
     @property
     def positions(self) -> Samples | None:
-        """Latitude and longitude side by side, shape (n, 2)."""
+        """Latitude and longitude, degrees, shape (n, 2)."""
         if self.latitude is None or self.longitude is None:
             return None
         return np.column_stack((self.latitude, self.longitude))
 
     def series(self) -> dict[str, list[Any]]:
-        """The samples of each stream type that was recorded."""
+        """Return the samples of each recorded stream, under Strava's names."""
         arrays = {
             "time": self.time,
             "distance": self.distance,
@@ -93,12 +93,12 @@ class Track:
         return {name: values.tolist() for name, values in arrays.items() if values is not None}
 
 
-def outdoor(route: Route, effort: Effort, rng: np.random.Generator) -> Track:
-    """Once around a route, with hills, a few stops, and one pause of the device."""
+def generate_outdoor_track(route: Route, effort: Effort, rng: np.random.Generator) -> Track:
+    """Generate an outing once around a route, with hills, a few stops and one pause of the device."""
     time, along = _progress(route, effort, rng)
     grade = np.interp(along, route.along_m, route.grade)
     return replace(
-        _recorded(time, along, grade, effort, rng),
+        _common_streams(time, along, grade, effort, rng),
         latitude=np.round(np.interp(along, route.along_m, route.latitude), 6),
         longitude=np.round(np.interp(along, route.along_m, route.longitude), 6),
         altitude=np.round(np.interp(along, route.along_m, route.altitude_m), 1),
@@ -106,15 +106,15 @@ def outdoor(route: Route, effort: Effort, rng: np.random.Generator) -> Track:
     )
 
 
-def indoor(seconds: int, effort: Effort, rng: np.random.Generator) -> Track:
-    """On a trainer: no position and no altitude."""
+def generate_indoor_track(seconds: int, effort: Effort, rng: np.random.Generator) -> Track:
+    """Generate an outing on a trainer, without positions and altitude."""
     time = np.arange(seconds + 1)
-    speed = effort.flat_mps * (1 + 0.06 * _wobble(rng, len(time)))
-    return _recorded(time, np.cumsum(speed) - speed[0], np.zeros(len(time)), effort, rng)
+    speed = effort.flat_mps * (1 + 0.06 * _noise(rng, len(time)))
+    return _common_streams(time, np.cumsum(speed) - speed[0], np.zeros(len(time)), effort, rng)
 
 
-def in_the_pool(lengths: int, effort: Effort, rng: np.random.Generator) -> Track:
-    """So many lengths of 25 m, with a rest after every eighth."""
+def generate_pool_track(lengths: int, effort: Effort, rng: np.random.Generator) -> Track:
+    """Generate a swim of ``lengths`` lengths of 25 m, with a rest after each eighth."""
     each = np.round(POOL_M / effort.flat_mps * rng.normal(1.0, 0.04, lengths))
     rests = np.where(np.arange(1, lengths + 1) % 8 == 0, rng.integers(15, 40, lengths), 0)
     rests[-1] = 0
@@ -123,12 +123,12 @@ def in_the_pool(lengths: int, effort: Effort, rng: np.random.Generator) -> Track
     covered = np.repeat(np.arange(1, lengths + 1) * POOL_M, 2)
     time = np.arange(int(ends[-1]) + 1)
     along = np.interp(time, np.append(0, moments), np.append(0, covered))
-    return _recorded(time, along, np.zeros(len(time)), effort, rng)
+    return _common_streams(time, along, np.zeros(len(time)), effort, rng)
 
 
-def _progress(route: Route, effort: Effort, rng: np.random.Generator) -> tuple[Whole, Samples]:
-    """Seconds since the start, and how far along the route one is then."""
-    wobble = 1 + 0.06 * _wobble(rng, len(route.along_m))
+def _progress(route: Route, effort: Effort, rng: np.random.Generator) -> tuple[Integers, Samples]:
+    """Return the seconds since the start, and the metres along the route at these times."""
+    wobble = 1 + 0.06 * _noise(rng, len(route.along_m))
     speed = effort.flat_mps * np.exp(-effort.hill_factor * route.grade)
     speed = np.clip(speed, effort.standing_mps * 3, effort.fastest_mps) * wobble
     seconds = np.append(0.0, np.cumsum(2 * np.diff(route.along_m) / (speed[1:] + speed[:-1])))
@@ -138,65 +138,65 @@ def _progress(route: Route, effort: Effort, rng: np.random.Generator) -> tuple[W
     for place, wait in zip(places, waits, strict=True):
         seconds[place:] += wait
     time = np.arange(int(seconds[-1]) + 1)
-    # The device pauses by itself at the first stop, so that samples are missing there; at the others it goes on.
+    # The device pauses at the first stop only, so that samples are missing there.
     paused = (time > seconds[places[0] - 1] + 3) & (time < seconds[places[0]] - 2)
     time = time[~paused]
     return time, np.interp(time, seconds, route.along_m)
 
 
-def _recorded(time: Whole, along: Samples, slope: Samples, effort: Effort, rng: np.random.Generator) -> Track:
-    """What is recorded anywhere; ``slope`` is the grade as a fraction."""
+def _common_streams(time: Integers, along: Samples, slope: Samples, effort: Effort, rng: np.random.Generator) -> Track:
+    """Return the streams that every outing has; ``slope`` is the grade as a fraction."""
     speed = np.append(0.0, np.diff(along) / np.diff(time))
     moving = speed > effort.standing_mps
-    # Power (or pace) follows the hill; nobody pedals downhill or at a stop.
-    strain = effort.load * (1 + 3.5 * slope) * (1 + 0.12 * _wobble(rng, len(time))) * moving
+    # Effort follows the grade; downhill and at stops there is none.
+    strain = effort.load * (1 + 3.5 * slope) * (1 + 0.12 * _noise(rng, len(time))) * moving
     coasting = (slope < COASTING_GRADE) & (effort.ftp_w is not None)
     strain = np.clip(np.where(coasting, 0.0, strain), 0.0, 1.6)
     return Track(
         time=time,
         distance=np.round(along, 1),
-        velocity=np.round(_averaged(speed, SPEED_WIDTH_S) * moving, 3),
+        velocity=np.round(_moving_mean(speed, SPEED_WIDTH_S) * moving, 3),
         moving=moving,
-        heartrate=_heart(strain, effort, time),
+        heartrate=_heart_rate(strain, effort, time),
         cadence=_cadence(effort, rng, strain),
         watts=None if effort.ftp_w is None else _power(strain, effort.ftp_w, rng),
-        temp=None if effort.temperature_c is None else _warmth(effort.temperature_c, time),
+        temp=None if effort.temperature_c is None else _temperature(effort.temperature_c, time),
     )
 
 
-def _heart(strain: Samples, effort: Effort, time: Whole) -> Whole:
-    followed = _averaged(strain, HEART_DELAY_S)
+def _heart_rate(strain: Samples, effort: Effort, time: Integers) -> Integers:
+    followed = _moving_mean(strain, HEART_DELAY_S)
     warm = 1 - 0.35 * np.exp(-time / 180)
     share = np.clip((0.35 + 0.6 * followed) * warm, 0.0, 1.0)
-    return _whole(effort.resting_bpm + (effort.highest_bpm - effort.resting_bpm) * share)
+    return _rounded(effort.resting_bpm + (effort.highest_bpm - effort.resting_bpm) * share)
 
 
-def _cadence(effort: Effort, rng: np.random.Generator, strain: Samples) -> Whole | None:
+def _cadence(effort: Effort, rng: np.random.Generator, strain: Samples) -> Integers | None:
     if effort.cadence is None:
         return None
-    return _whole(np.where(strain > 0, rng.normal(effort.cadence, 2.5, len(strain)), 0.0))
+    return _rounded(np.where(strain > 0, rng.normal(effort.cadence, 2.5, len(strain)), 0.0))
 
 
-def _power(strain: Samples, ftp_w: int, rng: np.random.Generator) -> Whole:
-    """Around the strain, with a few sprints."""
+def _power(strain: Samples, ftp_w: int, rng: np.random.Generator) -> Integers:
+    """Return power, W: proportional to the strain, with noise and a few sprints."""
     count = len(strain)
     near = np.abs(np.arange(count)[:, None] - rng.integers(0, count, SPRINTS)).min(axis=1)
     sprints = 1 + 2.2 * np.exp(-((near / SPRINT_S) ** 2))
-    return _whole(np.clip(ftp_w * strain * sprints * rng.normal(1.0, 0.12, count), 0.0, 4.0 * ftp_w))
+    return _rounded(np.clip(ftp_w * strain * sprints * rng.normal(1.0, 0.12, count), 0.0, 4.0 * ftp_w))
 
 
-def _warmth(start_c: float, time: Whole) -> Whole:
-    return _whole(start_c + 3 * np.sin(time / 5000))
+def _temperature(start_c: float, time: Integers) -> Integers:
+    return _rounded(start_c + 3 * np.sin(time / 5000))
 
 
-def _wobble(rng: np.random.Generator, count: int) -> Samples:
-    """Smooth noise around 0, mostly between -1 and 1."""
+def _noise(rng: np.random.Generator, count: int) -> Samples:
+    """Return smooth noise around 0, mostly between -1 and 1."""
     knots = rng.normal(0.0, 0.6, count // WOBBLE_S + 2)
     return np.interp(np.arange(count) / WOBBLE_S, np.arange(len(knots)), knots)
 
 
-def _averaged(values: Samples, width: int) -> Samples:
-    """Mean of the last ``width`` samples, of fewer at the start."""
+def _moving_mean(values: Samples, width: int) -> Samples:
+    """Return the mean of the last ``width`` samples, of fewer at the start."""
     total = np.append(0.0, np.cumsum(values))
     ends = np.arange(1, len(values) + 1)
     begins = np.maximum(ends - width, 0)
@@ -204,5 +204,5 @@ def _averaged(values: Samples, width: int) -> Samples:
     return means
 
 
-def _whole(values: Samples) -> Whole:
+def _rounded(values: Samples) -> Integers:
     return np.round(values).astype(np.int64)

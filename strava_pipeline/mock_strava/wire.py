@@ -1,6 +1,6 @@
-"""Faults that no well-behaved server can make: it takes the connection out of the server's hands and writes itself.
+"""Faults of the connection, which a correct server cannot cause: the answer takes over the connection.
 
-Each such answer gets a thread of its own, so that a hundred calls that hang leave the mock free for others.
+Each such answer has a thread of its own, so that a hundred hanging calls do not block the mock.
 """
 
 from __future__ import annotations
@@ -26,47 +26,49 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 SEND_SECONDS = 60.0
-# A slow answer comes in steps of at least this length.
+# A slow answer is sent in steps that take at least so long.
 STEP_SECONDS = 0.05
 NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class WireResponse(Response):
-    """An answer that is written to the socket as its script says, after which the connection ends."""
+    """An answer that is written to the socket as its fault requires; then the connection ends."""
 
     script: FaultScript
 
     @classmethod
     def of(cls, response: Response, script: FaultScript) -> Self:
-        """This answer, and how it goes wrong."""
+        """Return a copy of ``response`` that is sent with the fault of ``script``."""
         wired = cls(response.get_data(), response.status_code, response.headers)
         wired.script = script
         return wired
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Take the connection over; behind any server but our own there is none to take: 501."""
-        connection = _taken(environ)
+        """Take over the connection and answer in a thread; 501 on servers other than waitress."""
+        connection = _take_connection(environ)
         if connection is None:
             told = Response("this fault needs the mock's own server\n", HTTPStatus.NOT_IMPLEMENTED)
             return told(environ, start_response)
         head, body = self._head(environ), self.get_data()
-        threading.Thread(target=_end, args=(connection, self.script, head, body), name="mock-wire", daemon=True).start()
-        # So the server lets go of the connection without a word.
+        threading.Thread(
+            target=_write_answer, args=(connection, self.script, head, body), name="mock-wire", daemon=True
+        ).start()
+        # This makes the server close its handle of the connection without an answer.
         raise ClientDisconnected
 
     def _head(self, environ: WSGIEnvironment) -> bytes:
         headers = self.get_wsgi_headers(environ)
         if self.script.fault is Kind.CUT:
-            # More than what comes, whatever the body's length.
+            # More bytes than are sent.
             headers["Content-Length"] = str(max(len(self.get_data()), self.script.size + 1))
         headers["Connection"] = "close"
         lines = [f"HTTP/1.1 {self.status}", *(f"{name}: {value}" for name, value in headers), "", ""]
         return "\r\n".join(lines).encode("latin-1")
 
 
-def _taken(environ: WSGIEnvironment) -> socket.socket | None:
-    """The connection behind a request: a second handle, which stays when waitress closes its own."""
-    # The only way from a request to its connection that waitress has.
+def _take_connection(environ: WSGIEnvironment) -> socket.socket | None:
+    """Return a second handle of a request's connection, which stays open when waitress closes its own."""
+    # waitress gives access to the connection in this way only.
     asks_for_channel: Any = environ.get("waitress.client_disconnected")
     if asks_for_channel is None:
         return None
@@ -75,10 +77,10 @@ def _taken(environ: WSGIEnvironment) -> socket.socket | None:
     return connection
 
 
-def _end(connection: socket.socket, script: FaultScript, head: bytes, body: bytes) -> None:
-    # The client may have had enough, which is its right.
+def _write_answer(connection: socket.socket, script: FaultScript, head: bytes, body: bytes) -> None:
+    # The client may close the connection at any time.
     with connection, contextlib.suppress(OSError):
-        _ENDINGS.get(script.fault, _whole)(connection, script, head, body)
+        _WRITERS.get(script.fault, _whole)(connection, script, head, body)
 
 
 def _whole(connection: socket.socket, _: FaultScript, head: bytes, body: bytes) -> None:
@@ -101,7 +103,7 @@ def _drip(connection: socket.socket, script: FaultScript, head: bytes, body: byt
 
 
 def _hang(connection: socket.socket, *_: object) -> None:
-    """Until the client goes away."""
+    """Send nothing until the client closes the connection."""
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     while poll.poll():
@@ -113,14 +115,14 @@ def _reset(connection: socket.socket, *_: object) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
 
 
-def _say_nothing(connection: socket.socket, *_: object) -> None:
+def _close_silently(connection: socket.socket, *_: object) -> None:
     connection.shutdown(socket.SHUT_WR)
 
 
-_ENDINGS: dict[Kind, Callable[[socket.socket, FaultScript, bytes, bytes], None]] = {
+_WRITERS: dict[Kind, Callable[[socket.socket, FaultScript, bytes, bytes], None]] = {
     Kind.CUT: _cut,
     Kind.DRIP: _drip,
     Kind.HANG: _hang,
     Kind.RESET: _reset,
-    Kind.REPLY_LOST: _say_nothing,
+    Kind.REPLY_LOST: _close_silently,
 }

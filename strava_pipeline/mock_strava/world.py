@@ -1,4 +1,4 @@
-"""The athletes of a mock and their activities, recorded or made up, and the changes made to them."""
+"""The athletes of a mock and their activities, recorded or generated, with later changes."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ ONLY_ME = "only_me"
 
 
 class Source(Protocol):
-    """Where an activity's bodies come from: a recording, or a plan that is carried out when asked for."""
+    """The origin of an activity's bodies: a recording, or a plan from which they are generated."""
 
     @property
     def id(self) -> int: ...
     @property
     def start(self) -> float:
-        """When it starts, epoch s."""
+        """Start of the activity, epoch s."""
 
     @property
     def private(self) -> bool: ...
     def summary(self) -> JsonObject: ...
     def detail(self, *, all_efforts: bool) -> JsonObject:
-        """The fullest body; what was recorded is shown whole."""
+        """Return the detailed body; a recorded one has all efforts in any case."""
 
     def streams(self) -> Any:
-        """The stream set in either form; ``None``: there is none."""
+        """Return the stream set as object or list; ``None`` if there is none."""
 
     def laps(self) -> list[JsonObject]: ...
     def zones(self) -> list[JsonObject]: ...
@@ -37,7 +37,7 @@ class Source(Protocol):
 
 @dataclass
 class Activity:
-    """A source, and the fields that were changed since."""
+    """An activity's source, and the fields that were changed later."""
 
     source: Source
     changes: JsonObject = field(default_factory=dict)
@@ -48,26 +48,26 @@ class Activity:
 
     @property
     def start(self) -> float:
-        """When it starts, epoch s."""
+        """Start of the activity, epoch s."""
         changed = self.changes.get("start_date")
         return self.source.start if changed is None else datetime.fromisoformat(changed).timestamp()
 
     @property
     def private(self) -> bool:
-        """Whether only its athlete sees it."""
+        """Whether only the athlete may see the activity."""
         return bool(self.changes.get("private", self.source.private))
 
     def summary(self) -> JsonObject:
-        """The body as listed."""
+        """Return the summary, as in the list of activities."""
         listed = {key: value for key, value in self.changes.items() if key not in DETAIL_ONLY}
         return self.source.summary() | listed
 
     def detail(self, *, all_efforts: bool = True) -> JsonObject:
-        """The fullest body there is; hidden segment efforts only with ``all_efforts``."""
+        """Return the detailed body, with hidden segment efforts only if ``all_efforts``."""
         return self.source.detail(all_efforts=all_efforts) | self.changes
 
     def change(self, fields: JsonObject) -> None:
-        """Set fields of the bodies; what follows from them follows."""
+        """Set fields of the bodies, and other fields that depend on them."""
         changes = dict(fields)
         if "visibility" in changes:
             changes["private"] = changes["visibility"] == ONLY_ME
@@ -79,13 +79,13 @@ class Activity:
             changes["start_date_local"] = local.strftime("%Y-%m-%dT%H:%M:%SZ")
         if "sport_type" in changes:
             changes.setdefault("type", type_of(changes["sport_type"]))
-        # A new dictionary: another thread may be reading the old one.
+        # This makes a new dictionary, since another thread may be reading the old one.
         self.changes = self.changes | changes
 
 
 @dataclass
 class Person:
-    """An athlete with everything that hangs on them; ``stats`` and ``zones``: ``None`` where none were recorded."""
+    """An athlete with activities, stats, zones and gear; ``stats`` and ``zones`` are ``None`` if not recorded."""
 
     athlete: JsonObject
     activities: dict[int, Activity]
@@ -106,7 +106,7 @@ class Person:
 
 
 class World:
-    """All athletes of a mock; safe to read and change from several threads."""
+    """All athletes of a mock; several threads may read and change them."""
 
     def __init__(self, people: list[Person]) -> None:
         self.people = {person.id: person for person in people}
@@ -116,18 +116,18 @@ class World:
         return iter(self.people.values())
 
     def newest_first(self, athlete_id: int) -> list[Activity]:
-        """All activities of an athlete, private ones included."""
+        """Return all activities of an athlete, newest first, private ones included."""
         with self._lock:
             found = list(self.people[athlete_id].activities.values())
         return sorted(found, key=lambda activity: (activity.start, activity.id), reverse=True)
 
     def find(self, athlete_id: int, activity_id: int) -> Activity | None:
-        """An activity of this athlete."""
+        """Return an activity of this athlete, or ``None``."""
         with self._lock:
             return self.people[athlete_id].activities.get(activity_id)
 
     def owner_of(self, activity_id: int) -> int | None:
-        """Whose activity this is."""
+        """Return the id of the athlete whose activity this is, or ``None``."""
         with self._lock:
             return next((p.id for p in self.people.values() if activity_id in p.activities), None)
 
@@ -136,6 +136,6 @@ class World:
             self.people[athlete_id].activities[activity.id] = activity
 
     def remove(self, athlete_id: int, activity_id: int) -> bool:
-        """Whether there was one to remove."""
+        """Remove an activity; returns whether it existed."""
         with self._lock:
             return self.people[athlete_id].activities.pop(activity_id, None) is not None

@@ -33,7 +33,7 @@ def deliveries(clock: Clock) -> Iterator[Deliveries]:
 
 
 def settled(deliveries: Deliveries) -> list[dict[str, Any]]:
-    assert deliveries.settled(20)
+    assert deliveries.wait_until_settled(20)
     return deliveries.bodies()
 
 

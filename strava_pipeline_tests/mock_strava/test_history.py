@@ -9,7 +9,7 @@ import numpy as np
 import polyline
 import pytest
 
-from strava_pipeline.mock_strava.history import MadeUp, fresh_activity, made_up_world
+from strava_pipeline.mock_strava.history import GeneratedActivity, generate_activity, generate_world
 from strava_pipeline.mock_strava.plans import LONGEST_OUTING, ODD_NAMES
 from strava_pipeline.mock_strava.world import Activity, World
 from strava_pipeline_tests.mock_strava.callers import NOON
@@ -19,7 +19,7 @@ DAY_S = 86_400
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    return made_up_world(6, NOON)
+    return generate_world(6, NOON)
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +47,14 @@ def metres_along(latlng: Any) -> float:
 
 
 def test_the_same_moment_gives_the_same_world(everything: list[Activity]) -> None:
-    again = [activity for person in made_up_world(6, NOON) for activity in person.activities.values()]
+    again = [activity for person in generate_world(6, NOON) for activity in person.activities.values()]
     assert [a.summary() for a in again] == [a.summary() for a in everything]
     assert again[5].detail() == everything[5].detail()
     assert again[5].source.streams() == everything[5].source.streams()
 
 
 def test_a_later_world_keeps_what_was_there(world: World) -> None:
-    later = made_up_world(6, NOON + 30 * DAY_S)
+    later = generate_world(6, NOON + 30 * DAY_S)
     for person in world:
         after = NOON - 100 * DAY_S
         kept = {number: a for number, a in person.activities.items() if a.start > after}
@@ -171,7 +171,7 @@ def test_a_hidden_heart_rate_shows_nowhere(everything: list[Activity]) -> None:
 
 
 def test_times_carry_the_true_offset_beside_the_standard_one() -> None:
-    world = made_up_world(12, NOON)
+    world = generate_world(12, NOON)
     shown: dict[str, set[tuple[str, float]]] = {}
     for person in world:
         for activity in person.activities.values():
@@ -219,7 +219,7 @@ def test_trail_runs_are_runs_by_type(everything: list[Activity]) -> None:
 def test_a_fresh_activity_has_just_ended(world: World) -> None:
     for person in world:
         for sport in ("Ride", "Run", "TrailRun", "Swim"):
-            body = fresh_activity(world, person.id, NOON, {"sport_type": sport}).summary()
+            body = generate_activity(world, person.id, NOON, {"sport_type": sport}).summary()
             start = datetime.fromisoformat(body["start_date"]).timestamp()
             assert start > NOON - 6 * 3600
             assert start + body["elapsed_time"] <= NOON
@@ -228,7 +228,7 @@ def test_a_fresh_activity_has_just_ended(world: World) -> None:
 
 def test_fields_of_a_fresh_activity_can_be_chosen(world: World) -> None:
     fields = {"name": "Mine", "sport_type": "Run", "start_date": "2026-02-03T04:05:06Z", "description": "d"}
-    activity = fresh_activity(world, next(iter(world)).id, NOON, fields)
+    activity = generate_activity(world, next(iter(world)).id, NOON, fields)
     assert (activity.summary()["name"], activity.summary()["start_date"]) == ("Mine", "2026-02-03T04:05:06Z")
     assert "description" not in activity.summary()
     assert activity.detail()["description"] == "d"
@@ -236,6 +236,6 @@ def test_fields_of_a_fresh_activity_can_be_chosen(world: World) -> None:
 
 def test_only_the_detail_costs_a_fine_line(everything: list[Activity]) -> None:
     source = everything[0].source
-    assert isinstance(source, MadeUp)
+    assert isinstance(source, GeneratedActivity)
     assert source.summary() is source.summary(), "a summary is made once"
     assert "polyline" not in source.summary()["map"]

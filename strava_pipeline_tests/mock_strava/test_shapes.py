@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from strava_pipeline.mock_strava.shapes import DETAIL_ONLY, chosen_streams, stream_set, summary_of
+from strava_pipeline.mock_strava.shapes import DETAIL_ONLY, select_streams, stream_set, summary_of
 
 KEYED = stream_set({"time": [0, 1], "distance": [0.0, 2.5], "watts": [100, 120]})
 LISTED = [{"type": "watts", "data": [1]}, {"type": "distance", "data": [2.0]}, {"type": "time", "data": [0]}]
@@ -33,8 +33,8 @@ def test_a_recorded_summary_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("recorded", [KEYED, LISTED])
 def test_streams_come_in_the_form_asked_for(recorded: Any) -> None:
-    keyed = chosen_streams(recorded, {"watts"}, by_type=True)
-    listed = chosen_streams(recorded, {"watts"}, by_type=False)
+    keyed = select_streams(recorded, {"watts"}, by_type=True)
+    listed = select_streams(recorded, {"watts"}, by_type=False)
     assert set(keyed) == {"watts", "distance"}
     assert all("type" not in stream for stream in keyed.values())
     assert {entry["type"] for entry in listed} == {"watts", "distance"}
@@ -42,7 +42,7 @@ def test_streams_come_in_the_form_asked_for(recorded: Any) -> None:
 
 
 def test_without_keys_only_distance_comes() -> None:
-    assert list(chosen_streams(KEYED, set(), by_type=True)) == ["distance"]
+    assert list(select_streams(KEYED, set(), by_type=True)) == ["distance"]
 
 
 def test_detail_only_fields_are_no_list_fields() -> None:

@@ -48,7 +48,7 @@ def test_a_wrong_echo_is_refused(client: FlaskClient, receiver: Receiver) -> Non
 def test_a_callback_that_takes_too_long_is_refused(
     client: FlaskClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("strava_pipeline.mock_strava.subscriptions.HANDSHAKE_SECONDS", 0.2)
+    monkeypatch.setattr("strava_pipeline.mock_strava.subscriptions.VERIFY_SECONDS", 0.2)
     receiver.held = threading.Event()
     assert code_of(subscribe(client, receiver.url)) == (400, "not verifiable")
     receiver.held.set()
