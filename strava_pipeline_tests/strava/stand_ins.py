@@ -53,7 +53,7 @@ class MemoryLedger:
         return Reservation(call_id=len(self.booked), reserved_at=NOW, windows=())
 
     def settle(self, reservation: Reservation, outcome: Outcome) -> None:
-        self.wait_until_settled.append((reservation.call_id, outcome))
+        self.settled.append((reservation.call_id, outcome))
         if outcome.status == 429 and not self.waits_out:
             self.refusal = QuotaExhausted("blocked", retry_at=NOW)
 
@@ -63,8 +63,8 @@ class MemoryLedger:
     @property
     def statuses(self) -> list[int | None]:
         """How each booking ended, in order; fails where one was not settled exactly once."""
-        assert [call_id for call_id, _ in self.wait_until_settled] == list(range(1, len(self.booked) + 1))
-        return [outcome.status for _, outcome in self.wait_until_settled]
+        assert [call_id for call_id, _ in self.settled] == list(range(1, len(self.booked) + 1))
+        return [outcome.status for _, outcome in self.settled]
 
 
 @dataclass

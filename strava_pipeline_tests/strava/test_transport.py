@@ -61,7 +61,7 @@ def test_a_call_is_booked_sent_and_settled(api: Transport, strava: Loopback, led
     assert ledger.booked == [
         Booking(Lane.LIVE, "/activities/{id}/streams", ATHLETE, longest=longest, max_wait=timedelta(seconds=7))
     ]
-    [(call_id, outcome)] = ledger.wait_until_settled
+    [(call_id, outcome)] = ledger.settled
     assert (call_id, outcome.status, outcome.server_time) == (1, 200, NOW)
     assert outcome.rates.overall_limit == Pair(200, 2000)
     assert outcome.rates.overall_usage == Pair(3, 30)
@@ -170,7 +170,7 @@ def test_a_429_tells_the_ledger_which_window_and_how_long(
     strava.answers(reply(body, 429, Retry_After="31"))
     with pytest.raises(QuotaExhausted):
         api.get(ATHLETE, "/athlete")
-    [(_, outcome)] = ledger.wait_until_settled
+    [(_, outcome)] = ledger.settled
     assert outcome.names_a_window
     assert outcome.retry_after == timedelta(seconds=31)
 
@@ -334,7 +334,7 @@ def test_room_is_given_back_when_the_token_is_gone_by_the_time_there_is_room(
     with pytest.raises(NeedsReauthorization):
         api.get(ATHLETE, "/athlete")
     assert strava.asked == []
-    assert (ledger.released, ledger.wait_until_settled) == ([1], [])
+    assert (ledger.released, ledger.settled) == ([1], [])
 
 
 def test_nothing_is_sent_after_the_time_its_room_was_booked_for(
@@ -353,4 +353,4 @@ def test_nothing_is_sent_after_the_time_its_room_was_booked_for(
     with pytest.raises(RetriableStravaError, match="reading the token took so long that nothing was sent"):
         api.get(ATHLETE, "/athlete")
     assert strava.asked == []
-    assert (ledger.released, ledger.wait_until_settled) == ([1], [])
+    assert (ledger.released, ledger.settled) == ([1], [])
