@@ -36,7 +36,7 @@ from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.keyring import generate_key
 from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import revive_server, using_server
-from strava_pipeline.local.supervisor import free_port
+from strava_pipeline.local.supervisor import find_free_port
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.migrate import migrate

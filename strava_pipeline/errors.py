@@ -15,14 +15,14 @@
     │  ├─ NotFound                        the object is deleted, private, or not there yet
     │  └─ RejectedRequest                 any other 4xx: never retried
     ├─ MailError                          a mail was not sent
-    │  ├─ MailRefused                     and never will be
-    │  └─ MailDelayed                     trying again may help
-    ├─ WebhookRejected(reason, status)    a delivery that is not taken
-    └─ WarehouseError                     database away, migration missing, fenced out
-       ├─ DatabaseAway                    no connection or no answer now; trying again may help
-       ├─ FencedOut                       someone else has this work by now; nothing was written
-       ├─ HasLeft                         who was disconnected comes back by an invitation they had used
-       ├─ UnknownAthlete                  nobody with this id has connected
+    │  ├─ MailRefused                     the mail server refused it for good; never retried
+    │  └─ MailDelayed                     try again later
+    ├─ WebhookRejected(reason, status)    a delivery was refused
+    └─ WarehouseError                     the database is missing tables or refused a write
+       ├─ DatabaseAway                    the database cannot be reached or did not answer; try again
+       ├─ FencedOut                       a newer claim has this work; nothing was written
+       ├─ InviteAlreadyUsed               a disconnected athlete used an old invitation again
+       ├─ UnknownAthlete                  no athlete with this id has connected
        └─ UnknownActivity                 no activity with this id is stored
 """
 
@@ -58,7 +58,7 @@ class TokenUnreadable(ConfigurationError):
 
 @dataclass(frozen=True)
 class FaultDetail:
-    """One of the errors in a fault body: the ``field`` of the ``resource``, and the ``code`` of its fault.
+    """One error of a fault body: a ``field`` of a ``resource``, and the ``code`` of the fault.
 
     Source: https://developers.strava.com/docs/reference/#api-models-Error
     """
@@ -73,7 +73,7 @@ class FaultDetail:
 
 @dataclass(frozen=True)
 class Fault:
-    """Strava's fault body: ``message``, and all of its ``errors`` in Strava's order.
+    """Strava's fault body: its ``message``, and all its ``errors`` in Strava's order.
 
     Source: https://developers.strava.com/docs/reference/#api-models-Fault
     """
@@ -175,7 +175,7 @@ class InviteAlreadyUsed(WarehouseError):
 
 
 class UnknownAthlete(WarehouseError):
-    """Nobody with this id has connected."""
+    """No athlete with this id has connected."""
 
 
 class UnknownActivity(WarehouseError):

@@ -58,7 +58,7 @@ _STREAMS = {
 
 
 def track_from_streams(streams: Streams) -> Track:
-    """A track from an activity's streams; shorter series are filled up with NaN."""
+    """Return the track of an activity's streams; shorter series are padded with NaN."""
     count = streams.point_count
     return Track(**{field: _samples(getattr(streams, stream), count) for field, stream in _STREAMS.items()})
 

@@ -63,4 +63,4 @@ def _append(path: Path, text: str) -> None:
         before += b"\n"
     # Somebody else's stays theirs, should root come by.
     owner = (path.stat().st_uid, path.stat().st_gid) if path.exists() else None
-    private_files.write_whole(path, before + text.encode(), owner)
+    private_files.write_atomically(path, before + text.encode(), owner)

@@ -30,8 +30,8 @@ def text_answer(text: str, status: int) -> Response:
     return PlainTextResponse(f"{text}\n", status, {"Cache-Control": "no-store"})
 
 
-def page(html: str, status: int = HTTPStatus.OK) -> Response:
-    """A page without scripts, whose forms go nowhere but here."""
+def html_answer(html: str, status: int = HTTPStatus.OK) -> Response:
+    """Return a page that runs no scripts, and whose forms can only be sent to this server."""
     return HTMLResponse(html, status, {"Cache-Control": "no-store", "Content-Security-Policy": PAGE_POLICY})
 
 

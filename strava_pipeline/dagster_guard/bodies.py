@@ -30,17 +30,21 @@ class Body:
         try:
             return await asyncio.wait_for(self._read(cap_bytes), seconds)
         except TimeoutError:
-            return Refusal(HTTPStatus.REQUEST_TIMEOUT, "The body did not arrive.")
+            return Refusal(
+                HTTPStatus.REQUEST_TIMEOUT, "The body of this request did not arrive in time: send it again."
+            )
 
     async def _read(self, cap_bytes: int) -> bytes | Refusal:
         body = bytearray()
         while True:
             message = await self._receive()
             if message["type"] != "http.request":
-                return Refusal(HTTPStatus.REQUEST_TIMEOUT, "The body did not arrive.")
+                return Refusal(HTTPStatus.REQUEST_TIMEOUT, "The body of this request did not arrive: send it again.")
             body += message.get("body", b"")
             if len(body) > cap_bytes:
-                return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large.")
+                return Refusal(
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body of this request is larger than {cap_bytes} bytes."
+                )
             if not message.get("more_body", False):
                 break
         self._kept = {"type": "http.request", "body": bytes(body), "more_body": False}

@@ -8,13 +8,13 @@ from http import HTTPStatus
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from strava_pipeline.dagster_guard.answers import deny, hardened, line
-from strava_pipeline.dagster_guard.asked import Asked, described
+from strava_pipeline.dagster_guard.answers import deny, text_answer, with_security_headers
+from strava_pipeline.dagster_guard.asked import RequestHead, request_head
 from strava_pipeline.dagster_guard.bodies import Body
-from strava_pipeline.dagster_guard.door import Door
-from strava_pipeline.dagster_guard.entry import Entry, entry, secrets_in
-from strava_pipeline.dagster_guard.pages import FORMS, NO_TOKEN, Pages, is_own, to_login
-from strava_pipeline.dagster_guard.rules import refusal
+from strava_pipeline.dagster_guard.door import AccessSettings
+from strava_pipeline.dagster_guard.entry import Entry, required_credential, session_secrets
+from strava_pipeline.dagster_guard.pages import FORMS, NO_TOKEN, Pages, is_guard_page, login_needed
+from strava_pipeline.dagster_guard.rules import check_request
 from strava_pipeline.dagster_guard.sessions import Sessions
 from strava_pipeline.dagster_guard.signatures import UsedSignatures
 from strava_pipeline.dagster_guard.sockets import serve_while_logged_in
@@ -70,7 +70,7 @@ class Guard:
             )
         except DatabaseAway as error:
             log.error("%s", error)  # noqa: TRY400  one line says it all
-            return line(AWAY, HTTPStatus.SERVICE_UNAVAILABLE)
+            return text_answer(LOGINS_UNAVAILABLE, HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def _check_credential(self, request: RequestHead, body: Body) -> Response | None:
         terms = required_credential(request, self._access)
@@ -78,8 +78,8 @@ class Guard:
             refused = await self._signatures.check(request, body)
             return None if refused is None else text_answer(refused.reason, refused.status)
         if terms is Entry.NEVER:
-            return line(NO_TOKEN, HTTPStatus.FORBIDDEN)
-        if terms is Entry.FREE or await self._sessions.is_open(secrets_in(asked, self._door.cookie)):
+            return text_answer(NO_TOKEN, HTTPStatus.FORBIDDEN)
+        if terms is Entry.FREE or await self._sessions.is_open(session_secrets(request, self._access.cookie)):
             return None
         return login_needed(request)
 

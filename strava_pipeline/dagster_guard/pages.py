@@ -17,8 +17,8 @@ import webhook_bridge
 from strava_pipeline.dagster_guard.answers import html_answer, text_answer
 from strava_pipeline.dagster_guard.asked import RequestHead
 from strava_pipeline.dagster_guard.bodies import Body
-from strava_pipeline.dagster_guard.door import Door
-from strava_pipeline.dagster_guard.entry import secrets_in
+from strava_pipeline.dagster_guard.door import AccessSettings
+from strava_pipeline.dagster_guard.entry import session_secrets
 from strava_pipeline.dagster_guard.rules import Refusal, comes_from_our_page
 from strava_pipeline.dagster_guard.sessions import Sessions
 from strava_pipeline.dagster_guard.wrong_tokens import WrongTokens
@@ -27,7 +27,7 @@ from strava_pipeline.warehouse.access.operator_sessions import SESSION_LIFETIME
 
 log = get_logger(__name__)
 
-NO_TOKEN = "STRAVA_OPERATOR_TOKEN is not set: nobody can log in until it is (strava-pipeline init makes one)."  # noqa: S105  it says that there is none
+NO_TOKEN = "STRAVA_OPERATOR_TOKEN is not set, so nobody can log in: make one with strava-pipeline init."  # noqa: S105  a message
 FORM_CAP_BYTES = 4096
 FORM_SECONDS = 10.0
 LONGEST_NEXT = 2000
@@ -59,11 +59,13 @@ def is_guard_page(request: RequestHead) -> bool:
     return request.path in _ALL and not request.is_websocket
 
 
-def to_login(asked: Asked) -> Response:
-    """What someone gets who is not logged in: people the form, programs one line."""
-    if asked.method == "GET" and not asked.is_websocket and _is_for_people(asked):
-        return RedirectResponse(f"{PATHS.login}?next={quote(local_path(asked.target), safe='')}", HTTPStatus.SEE_OTHER)
-    return line(f"You are not logged in: open {PATHS.login} in a browser.", HTTPStatus.UNAUTHORIZED)
+def login_needed(request: RequestHead) -> Response:
+    """Return the answer to a request that needs a login: a redirect to the form for browsers, one line for programs."""
+    if request.method == "GET" and not request.is_websocket and _is_navigation(request):
+        return RedirectResponse(
+            f"{PATHS.login}?next={quote(local_path(request.target), safe='')}", HTTPStatus.SEE_OTHER
+        )
+    return text_answer(f"You are not logged in: open {PATHS.login} in a browser.", HTTPStatus.UNAUTHORIZED)
 
 
 def local_path(text: str) -> str:
@@ -97,37 +99,37 @@ class Pages:
         """Return the answer to a request that the rules allow."""
         handler = self._handlers.get((request.method, request.path))
         if handler is None:
-            return line("That is not how this page is asked.", HTTPStatus.METHOD_NOT_ALLOWED)
-        return await handler(asked, body)
+            return text_answer(f"{request.path} does not answer {request.method}.", HTTPStatus.METHOD_NOT_ALLOWED)
+        return await handler(request, body)
 
-    async def _login_form(self, asked: Asked, _: Body) -> Response:
-        if self._door.token is None:
-            return line(NO_TOKEN, HTTPStatus.FORBIDDEN)
-        query = parse_qs(urlsplit(asked.target).query)
-        return _form(local_path(query.get("next", [HOME])[-1]))
+    async def _login_form(self, request: RequestHead, _: Body) -> Response:
+        if self._access.token is None:
+            return text_answer(NO_TOKEN, HTTPStatus.FORBIDDEN)
+        query = parse_qs(urlsplit(request.target).query)
+        return _login_page(local_path(query.get("next", [HOME])[-1]))
 
-    async def _login(self, asked: Asked, body: Body) -> Response:
-        if self._door.token is None:
-            return line(NO_TOKEN, HTTPStatus.FORBIDDEN)
-        if not comes_from_our_page(asked):
-            return line("The form was not sent from this page: load it again.", HTTPStatus.FORBIDDEN)
-        fields = await _fields(body)
+    async def _login(self, request: RequestHead, body: Body) -> Response:
+        if self._access.token is None:
+            return text_answer(NO_TOKEN, HTTPStatus.FORBIDDEN)
+        if not comes_from_our_page(request):
+            return text_answer("The form was not sent from this page: load the page again.", HTTPStatus.FORBIDDEN)
+        fields = await _read_form(body)
         if isinstance(fields, Response):
             return fields
         following = local_path(fields.get("next", HOME))
-        if not hmac.compare_digest(fields.get("token", "").encode(), self._door.token.reveal().encode()):
-            if not self._wrong_tokens.may_note():
-                return _form(
+        if not hmac.compare_digest(fields.get("token", "").encode(), self._access.token.reveal().encode()):
+            if not self._wrong_tokens.try_record():
+                return _login_page(
                     following,
                     "That is not the token, and too many were tried: wait a minute.",
                     HTTPStatus.TOO_MANY_REQUESTS,
                 )
-            await self._sessions.note_wrong_token(asked.address)
-            log.warning("a wrong operator's token came from %s", asked.address)
-            return _form(following, "That is not the token.", HTTPStatus.UNAUTHORIZED)
+            await self._sessions.record_wrong_token(request.address)
+            log.warning("a wrong operator's token came from %s", request.address)
+            return _login_page(following, "That is not the token.", HTTPStatus.UNAUTHORIZED)
         answer = RedirectResponse(following, HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
-        # A proxy before Dagster may end TLS where none is before the bridge.
-        over_tls = self._door.over_tls or (asked.header("origin") or "").startswith("https:")
+        # A proxy in front of Dagster may end TLS, also if no such proxy is in front of the bridge.
+        over_tls = self._access.over_tls or (request.header("origin") or "").startswith("https:")
         lifetime = int(SESSION_LIFETIME.total_seconds())
         secret = await self._sessions.open(request.address)
         answer.set_cookie(self._access.cookie, secret, lifetime, secure=over_tls, httponly=True, samesite="lax")
@@ -136,12 +138,12 @@ class Pages:
     async def _logout_form(self, _: RequestHead, __: Body) -> Response:
         return html_answer(_TEMPLATES.get_template("logout.html").render())
 
-    async def _logout(self, asked: Asked, _: Body) -> Response:
-        if not comes_from_our_page(asked):
-            return line("The form was not sent from this page: load it again.", HTTPStatus.FORBIDDEN)
-        await self._sessions.end(secrets_in(asked, self._door.cookie))
+    async def _logout(self, request: RequestHead, _: Body) -> Response:
+        if not comes_from_our_page(request):
+            return text_answer("The form was not sent from this page: load the page again.", HTTPStatus.FORBIDDEN)
+        await self._sessions.end(session_secrets(request, self._access.cookie))
         answer = RedirectResponse(PATHS.login, HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
-        answer.delete_cookie(self._door.cookie, secure=self._door.over_tls, httponly=True, samesite="lax")
+        answer.delete_cookie(self._access.cookie, secure=self._access.over_tls, httponly=True, samesite="lax")
         return answer
 
     async def _style(self, _: RequestHead, __: Body) -> Response:
@@ -150,12 +152,12 @@ class Pages:
     async def _icon(self, _: RequestHead, __: Body) -> Response:
         return Response(_STATIC.joinpath("icon.svg").read_bytes(), media_type="image/svg+xml")
 
-    async def _ready(self, _: Asked, __: Body) -> Response:
-        return line("ready", HTTPStatus.OK)
+    async def _ready(self, _: RequestHead, __: Body) -> Response:
+        return text_answer("ready", HTTPStatus.OK)
 
 
-def _form(following: str, wrong: str | None = None, status: int = HTTPStatus.OK) -> Response:
-    return page(_TEMPLATES.get_template("login.html").render(next=following, wrong=wrong), status)
+def _login_page(following: str, wrong: str | None = None, status: int = HTTPStatus.OK) -> Response:
+    return html_answer(_TEMPLATES.get_template("login.html").render(next=following, wrong=wrong), status)
 
 
 def _is_navigation(request: RequestHead) -> bool:

@@ -62,14 +62,15 @@ def _check_host(request: RequestHead, access: AccessSettings) -> Refusal | None:
     if host is not None and host.name in access.names:
         return None
     return Refusal(
-        HTTPStatus.MISDIRECTED_REQUEST, "Dagster is not served by this name: STRAVA_DAGSTER_HOSTS says by which it is."
+        HTTPStatus.MISDIRECTED_REQUEST,
+        "Dagster is not served under this host name: add the name to STRAVA_DAGSTER_HOSTS.",
     )
 
 
-def _said_twice(asked: Asked) -> Refusal | None:
-    for name in ONCE:
-        if len(asked.headers.get(name, ())) > 1:
-            return Refusal(HTTPStatus.BAD_REQUEST, f"The header {name} stands in this request twice.")
+def _check_single_headers(request: RequestHead) -> Refusal | None:
+    for name in SINGLE_HEADERS:
+        if len(request.headers.get(name, ())) > 1:
+            return Refusal(HTTPStatus.BAD_REQUEST, f"This request has the header {name} twice.")
     return None
 
 
@@ -84,12 +85,12 @@ def _check_origin(request: RequestHead, access: AccessSettings) -> Refusal | Non
     text = request.header("origin")
     if text is None:
         return None
-    origin, host = parse_origin(text), parse_authority(asked.header("host") or "")
-    if origin is None or host is None or not is_at(origin, host):
-        return Refusal(HTTPStatus.FORBIDDEN, "Pages of other origins may not ask Dagster.")
-    if origin.scheme == "http" and door.over_tls and host.name not in LOOPBACK_HOSTS:
-        # Whoever sits in the network can write such a page.
-        return Refusal(HTTPStatus.FORBIDDEN, "The page that asks came without TLS: open it by https.")
+    origin, host = parse_origin(text), parse_authority(request.header("host") or "")
+    if origin is None or host is None or not has_host(origin, host):
+        return Refusal(HTTPStatus.FORBIDDEN, "Pages of other origins may not send requests to Dagster.")
+    if origin.scheme == "http" and access.over_tls and host.name not in LOOPBACK_HOSTS:
+        # An attacker in the network can forge a page that came without TLS.
+        return Refusal(HTTPStatus.FORBIDDEN, "This request comes from a page without TLS: open the page by https.")
     return None
 
 
@@ -97,7 +98,7 @@ def _check_site(request: RequestHead) -> Refusal | None:
     """Refuse requests that the browser attributes to another origin; another port of this host counts as another."""
     if request.header("sec-fetch-site") in {None, "same-origin", "none"} or _is_followed_link(request):
         return None
-    return Refusal(HTTPStatus.FORBIDDEN, "Pages of other sites may not ask Dagster.")
+    return Refusal(HTTPStatus.FORBIDDEN, "Pages of other sites may not send requests to Dagster.")
 
 
 def _is_followed_link(request: RequestHead) -> bool:
@@ -110,20 +111,20 @@ def _is_followed_link(request: RequestHead) -> bool:
     )
 
 
-def _wrong_kind(asked: Asked, forms_at: frozenset[str]) -> Refusal | None:
-    if asked.method in NEVER:
-        return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{asked.method} is not answered here.")
-    if asked.method in READING:
-        # Dagster would do by GET whatever the query says.
-        asks_graphql = posixpath.normpath(asked.path).strip("/ ").lower() == GRAPHQL
+def _check_method_and_type(request: RequestHead, forms_at: frozenset[str]) -> Refusal | None:
+    if request.method in REFUSED_METHODS:
+        return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"This server does not answer {request.method}.")
+    if request.method in READ_METHODS:
+        # Dagster would execute a mutation also by GET.
+        asks_graphql = posixpath.normpath(request.path).strip("/ ").lower() == GRAPHQL
         return (
-            Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "GraphQL is asked by POST, with application/json.")
+            Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "Send GraphQL by POST, as application/json.")
             if asks_graphql
             else None
         )
-    wanted = FORM if asked.path in forms_at else JSON
-    if _media_type(asked) != wanted:
-        return Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The content type has to be {wanted}.")
+    wanted = FORM if request.path in forms_at else JSON
+    if _media_type(request) != wanted:
+        return Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Send this request with the content type {wanted}.")
     return None
 
 

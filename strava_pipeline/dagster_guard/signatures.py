@@ -34,18 +34,18 @@ class UsedSignatures:
         # MAC of a used signature -> when it was made (unix s), in the order of use.
         self._used: dict[str, int] = {}
 
-    async def refusal(self, asked: Asked, body: Body) -> Refusal | None:
-        """Why a request that comes with a signature is refused; ``None`` if it is one of ours, which is noted."""
-        signature = Signature.parse(asked.header(HEADER.lower()) or "")
-        if signature is None or asked.is_websocket or (asked.method, asked.target) != (METHOD, PATH):
-            return Refusal(HTTPStatus.UNAUTHORIZED, NOT_OURS)
-        # Used up before a byte is read: one signature is worth one body, whoever sends it.
+    async def check(self, request: RequestHead, body: Body) -> Refusal | None:
+        """Return why a signed request is refused; ``None`` if its signature is valid, which then counts as used."""
+        signature = Signature.parse(request.header(HEADER.lower()) or "")
+        if signature is None or request.is_websocket or (request.method, request.target) != (METHOD, PATH):
+            return Refusal(HTTPStatus.UNAUTHORIZED, NOT_SIGNED)
+        # The signature is used up before the body is read, so that it allows one body only, from any sender.
         if not signature.is_by(self._key) or not self._use(signature):
-            return Refusal(HTTPStatus.UNAUTHORIZED, NOT_OURS)
+            return Refusal(HTTPStatus.UNAUTHORIZED, NOT_SIGNED)
         content = await body.read(BODY_CAP_BYTES, BODY_SECONDS)
         if isinstance(content, Refusal):
             return content
-        return None if signature.is_of(content) else Refusal(HTTPStatus.UNAUTHORIZED, NOT_OURS)
+        return None if signature.is_of(content) else Refusal(HTTPStatus.UNAUTHORIZED, NOT_SIGNED)
 
     def _use(self, signature: Signature) -> bool:
         """Use up a signature; returns whether it was valid until now."""

@@ -1,7 +1,7 @@
 """POSIX access control lists, by which one user or group may traverse a folder that is closed to all others.
 
-POSIX access lists, as the kernel keeps them in an extended attribute (Linux only; see acl(5) and, for the form,
-``include/uapi/linux/posix_acl_xattr.h``). The standard library knows none.
+The kernel keeps a list in an extended attribute (Linux only). See acl(5), and for the binary form
+``include/uapi/linux/posix_acl_xattr.h``. The standard library has no functions for access lists.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def open_listener(host: str, port: int, what: str) -> socket.socket:
     except socket.gaierror as error:
         reason = error.strerror
     except OSError as error:
-        # Python adds to the system's words what stands here anyway.
+        # The message of Python's error also names the address, which our message names anyway.
         reason = os.strerror(error.errno or 0)
     raise ConfigurationError(f"{what} cannot listen on {host}:{port}: {reason}")
 

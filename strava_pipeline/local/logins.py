@@ -69,5 +69,5 @@ def ensure_secrets(path: Path, logins: Iterable[Login]) -> dict[str, str]:
     wanted = {login: there.get(login) or secrets.token_urlsafe(SECRET_BYTES) for login in logins}
     if not wanted.items() <= there.items():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        private_files.write_whole_in_turn(path, json.dumps(there | wanted, indent=2).encode())
+        private_files.replace_by_one_process(path, json.dumps(there | wanted, indent=2).encode())
     return read_secrets(path)

@@ -163,8 +163,8 @@ def using_server(home: Path) -> Iterator[Server]:
         release_server(home)
 
 
-def _with_logins(home: Path, server: Server) -> Server:
-    """The server with what its logins need; called under the lock of :func:`_starting`."""
+def _set_up_logins(home: Path, server: Server) -> Server:
+    """Set up the logins, and return the server with their secrets; called under :func:`_start_lock`."""
     secrets = ensure_secrets(embedded_secrets_file(home), Login)
     set_up_logins(server.socket_dir, server.port, secrets)
     return Server(server.socket_dir, server.port, secrets)

@@ -134,7 +134,7 @@ def _write(path: Path, text: str, owner: tuple[int, int]) -> None:
     with contextlib.suppress(FileNotFoundError):
         if private_files.read_tail(path) == text.encode():
             return
-    private_files.write_whole_in_turn(path, text.encode(), owner)
+    private_files.replace_by_one_process(path, text.encode(), owner)
 
 
 @contextlib.contextmanager

@@ -72,19 +72,22 @@ def create(path: Path, readers: Readers = OWNER_ONLY) -> BinaryIO:
         raise
 
 
-def write_whole(path: Path, content: bytes, owner: tuple[int, int] | None = None) -> None:
-    """Put a private file in place, whole or not at all; nobody ever reads half of it. ``owner``: user and group."""
-    _write_and_move(path.with_name(f".{path.name}.{token_hex(8)}"), path, content, owner)
+def write_atomically(path: Path, content: bytes, owner: tuple[int, int] | None = None) -> None:
+    """Write a private file atomically: no process ever reads half of it. ``owner``: ids of user and group."""
+    _write_and_rename(path.with_name(f".{path.name}.{token_hex(8)}"), path, content, owner)
 
 
-def write_whole_in_turn(path: Path, content: bytes, owner: tuple[int, int] | None = None) -> None:
-    """Do as :func:`write_whole`, one process at a time: what one that died halfway has left is taken away."""
+def replace_by_one_process(path: Path, content: bytes, owner: tuple[int, int] | None = None) -> None:
+    """Write a private file atomically, and remove the partial file of a process that died.
+
+    Only one process at a time may call this for a file.
+    """
     partial = path.with_name(f"{path.name}.new")
     partial.unlink(missing_ok=True)
-    _write_and_move(partial, path, content, owner)
+    _write_and_rename(partial, path, content, owner)
 
 
-def _write_and_move(partial: Path, path: Path, content: bytes, owner: tuple[int, int] | None) -> None:
+def _write_and_rename(partial: Path, path: Path, content: bytes, owner: tuple[int, int] | None) -> None:
     try:
         with create(partial) as file:
             if owner is not None:

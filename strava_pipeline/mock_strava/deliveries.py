@@ -35,7 +35,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One post: when (epoch s), the answer's status (``None``: none in time), and how long that took (ms)."""
+    """One attempt: its time (epoch s), the answer's status (``None``: no answer in time), and its duration (ms)."""
 
     at: float
     status: int | None
@@ -85,8 +85,8 @@ class Deliveries:
         with self._changed:
             return [delivery.body() for delivery in self._all]
 
-    def settled(self, timeout_s: float) -> bool:
-        """Wait until no event is waiting, so that tests see what became of each; whether that came in time."""
+    def wait_until_settled(self, timeout_s: float) -> bool:
+        """Wait until no delivery is waiting, so that tests see the results; returns whether this was in time."""
         with self._changed:
             return self._changed.wait_for(
                 lambda: all(delivery.state is not State.WAITING for delivery in self._all), timeout_s
@@ -142,7 +142,7 @@ class Deliveries:
             ) as answer:
                 status = answer.status_code
         except requests.RequestException:
-            pass  # no answer is an outcome; it is noted as one
+            pass  # recorded as an attempt without an answer
         return Attempt(at=moment, status=status, ms=round((time.monotonic() - started) * 1000, 1))
 
     def _note(self, delivery: Delivery, attempt: Attempt) -> None:

@@ -19,7 +19,7 @@ from strava_pipeline.mock_strava.wire import WireResponse
 CHUNK_BYTES = 2**20
 PAGE = "<!DOCTYPE html>\n<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>\n"
 MAINTENANCE = "Strava is temporarily unavailable"
-# The bodies Strava has for these; those of a gateway are pages.
+# Strava's bodies for these statuses; a gateway's answers have HTML pages.
 FAULT_BODIES: dict[int, Any] = {
     HTTPStatus.BAD_REQUEST: refusals.bad_request("Application", "", "invalid").body,
     HTTPStatus.UNAUTHORIZED: refusals.token_invalid().body,

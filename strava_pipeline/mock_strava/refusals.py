@@ -25,12 +25,12 @@ def fault(message: str, *errors: tuple[str, str, str]) -> JsonObject:
 
 
 def bad_request(resource: str, field: str, code: str) -> Refused:
-    """400: this field of the request is not usable."""
+    """Return a 400: a field of the request is invalid."""
     return Refused(HTTPStatus.BAD_REQUEST, fault("Bad Request", (resource, field, code)))
 
 
 def unauthorized(resource: str, field: str, code: str) -> Refused:
-    """401: the token or the app's credentials do not do."""
+    """Return a 401: the token or the app's credentials are invalid."""
     return Refused(HTTPStatus.UNAUTHORIZED, fault("Authorization Error", (resource, field, code)))
 
 
@@ -40,22 +40,22 @@ def scope_missing(field: str) -> Refused:
 
 
 def not_found(resource: str) -> Refused:
-    """404: there is no such thing, or it is somebody else's."""
+    """Return a 404: the object does not exist, or belongs to another athlete."""
     return Refused(HTTPStatus.NOT_FOUND, fault("Resource Not Found", (resource, "", "not found")))
 
 
 def no_streams() -> Refused:
-    """404: this activity has no streams."""
+    """Return a 404: this activity has no streams."""
     return Refused(HTTPStatus.NOT_FOUND, fault("Resource Not Found"))
 
 
 def no_such_path() -> Refused:
-    """404: Strava has no such endpoint."""
+    """Return a 404: Strava has no such endpoint."""
     return Refused(HTTPStatus.NOT_FOUND, fault("Record Not Found", ("resource", "path", "invalid")))
 
 
 def over_limit(which: str) -> Refused:
-    """429; ``which`` is ``read`` or ``overall``."""
+    """Return a 429; ``which`` limit was exceeded: ``read`` or ``overall``."""
     return Refused(
         HTTPStatus.TOO_MANY_REQUESTS, fault("Rate Limit Exceeded", ("Application", f"{which} rate limit", "exceeded"))
     )

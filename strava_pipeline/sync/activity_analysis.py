@@ -114,7 +114,7 @@ def _route_match(connection: Connection, streams: StoredStreams, route: Route | 
     near = Bounds(route.south, route.north)
     for known in routes_near(connection, streams.athlete_id, streams.activity_id, near, signature.length_m):
         theirs = Signature(np.stack((known.latitude, known.longitude), axis=1), known.length_m)
-        found = match(signature, theirs)
+        found = match_routes(signature, theirs)
         if found is not None and (row["route_id"] == streams.activity_id or found.shared > row["shared"]):
             row = {
                 "route_id": known.route_id,

@@ -1,9 +1,9 @@
 """Signatures by which our own processes prove to the guard in front of Dagster that a request is theirs.
 
-A header's value ``t=<unix s>,n=<nonce>,b=<the body's SHA-256>,v1=<HMAC-SHA256>``, the last made of time, nonce, method,
-path and the body's hash; all but the time in hex. Not by itsdangerous, whose tokens hold what they sign. The guard
-tells a stranger by it before it reads of the body. The key never leaves the process: whoever listens where Dagster
-should sees signatures of what was asked anyway.
+The header's value is ``t=<unix s>,n=<nonce>,b=<SHA-256 of the body>,v1=<HMAC-SHA256>``. The HMAC covers time, nonce,
+method, path and the body's hash; all parts but the time are in hex. The guard checks it before it reads the body. The
+key is never sent: a program that listens on Dagster's port instead learns nothing that it could reuse. itsdangerous is
+not used, since its tokens contain what they sign.
 """
 
 from __future__ import annotations

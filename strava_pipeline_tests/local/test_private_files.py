@@ -61,7 +61,7 @@ def test_a_file_is_the_owners_before_anything_is_in_it(tmp_path: Path) -> None:
 
 def test_a_file_is_written_in_turn_although_a_process_died_over_it(tmp_path: Path) -> None:
     (tmp_path / "whole.new").write_bytes(b"hal")
-    private_files.write_whole_in_turn(tmp_path / "whole", b"content", (os.geteuid(), os.getegid()))
+    private_files.replace_by_one_process(tmp_path / "whole", b"content", (os.geteuid(), os.getegid()))
     assert (tmp_path / "whole").read_bytes() == b"content"
     assert [path.name for path in tmp_path.iterdir()] == ["whole"]
 

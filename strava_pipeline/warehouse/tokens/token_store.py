@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
-from strava_pipeline.errors import HasLeft, NeedsReauthorization, StravaError
+from strava_pipeline.errors import InviteAlreadyUsed, NeedsReauthorization, StravaError
 from strava_pipeline.keyring import Keyring, Place
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
@@ -134,7 +134,7 @@ class PostgresTokenStore:
             )
             tokens = lock_tokens(connection, athlete_id)
             if tokens.state == GrantState.REVOKED and link is not None and _has_come_by(connection, link, athlete_id):
-                raise HasLeft(f"athlete {athlete_id} was disconnected, and the link they had used brings them not back")
+                raise InviteAlreadyUsed(f"athlete {athlete_id} was disconnected and used this invitation before")
             self._store(
                 connection,
                 tokens,
