@@ -57,7 +57,7 @@ def test_no_two_envelopes_are_alike(keyring: Keyring) -> None:
     ],
 )
 def test_an_envelope_opens_nowhere_else(keyring: Keyring, place: Place) -> None:
-    with pytest.raises(TokenUnreadable, match=f"{place.column} of athlete {place.athlete_id} does not open"):
+    with pytest.raises(TokenUnreadable, match=f"{place.column} of athlete {place.athlete_id} cannot be decrypted"):
         keyring.decrypt(keyring.encrypt(TOKEN, PLACE), place)
 
 

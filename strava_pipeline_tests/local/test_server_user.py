@@ -110,7 +110,7 @@ def test_where_only_everybody_could_be_let_in_nobody_is(closed: Path, monkeypatc
         with pytest.raises(ConfigurationError) as caught, using_server(home):
             pass
         assert "cannot give access to the user pgserver alone, who runs Postgres" in str(caught.value)
-        assert "below a folder that is passable, such as /var/lib or /opt" in str(caught.value)
+        assert "below a folder that this user may traverse, such as /var/lib or /opt" in str(caught.value)
         assert "\n" not in str(caught.value)
     else:
         with using_server(home) as server:

@@ -237,7 +237,7 @@ def test_whoever_holds_a_server_learns_that_its_folder_was_taken(deep: Path, spo
     """A server of somebody else's could listen there, and be told everything."""
     server = use_server(deep)
     spoil(server.socket_dir)
-    with pytest.raises(ServerMoved, match="socket was taken away, and has another name now: start again"):
+    with pytest.raises(ServerMoved, match="socket was removed and now has another name: start again"):
         revive_server(deep)
     release_server(deep)
     with using_server(deep) as fresh:

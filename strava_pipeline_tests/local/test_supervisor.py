@@ -226,7 +226,7 @@ def test_a_log_that_cannot_be_turned_over_is_told_once_and_ends_nothing(
     with Supervisor() as supervisor:
         supervisor.start(Service("waiting", python("import time; time.sleep(600)"), log))
         supervisor.watch(after_some_turns)
-    told = [record.getMessage() for record in caplog.records if "turned over" in record.getMessage()]
+    told = [record.getMessage() for record in caplog.records if "rotated" in record.getMessage()]
     assert told == [f"{log} cannot be rotated: No space left on device"]
 
 

@@ -472,7 +472,7 @@ def test_an_answer_moved_to_another_generation_is_not_adopted(store: PostgresTok
     with store.engine.begin() as connection:
         connection.execute(update(token_journal).values(generation=4))
         connection.execute(update(users).values(generation=3))
-    with pytest.raises(TokenUnreadable, match=r"strava_access_token of athlete .* does not open"):
+    with pytest.raises(TokenUnreadable, match=r"strava_access_token of athlete .* cannot be decrypted"):
         store.refreshed(RIDER, Secret("canary-access-5"), never)
     assert user(store.engine).generation == 3
 
