@@ -95,36 +95,36 @@ def group_and_other_rights(path: Path) -> int:
     return found[Tag.OWNING_GROUP] << 3 | found[Tag.OTHERS]
 
 
-def may_traverse(path: Path, somebody: Principal) -> bool:
-    """Whether ``somebody`` may traverse a folder, by the kernel's order: owner, named user, groups, others."""
+def may_traverse(path: Path, principal: Principal) -> bool:
+    """Whether ``principal`` may traverse a folder, by the kernel's order: owner, named user, groups, others."""
     status, found = path.stat(), _under_mask(read_entries(path))
-    if somebody.tag is Tag.USER:
-        if status.st_uid == somebody.number:
+    if principal.tag is Tag.USER:
+        if status.st_uid == principal.number:
             return bool(status.st_mode & stat.S_IXUSR)
-        own = [entry for entry in found if entry.tag is Tag.USER and entry.who == somebody.number]
+        own = [entry for entry in found if entry.tag is Tag.USER and entry.who == principal.number]
         if own:
             return bool(own[0].rights & TRAVERSE)
     theirs = [
         entry
         for entry in found
-        if (entry.tag is Tag.GROUP and entry.who in somebody.groups)
-        or (entry.tag is Tag.OWNING_GROUP and status.st_gid in somebody.groups)
+        if (entry.tag is Tag.GROUP and entry.who in principal.groups)
+        or (entry.tag is Tag.OWNING_GROUP and status.st_gid in principal.groups)
     ]
     others = [entry for entry in found if entry.tag is Tag.OTHERS]
     return any(entry.rights & TRAVERSE for entry in theirs or others)
 
 
-def allow_traversal(path: Path, somebody: Principal) -> None:
-    """Allow ``somebody`` to traverse a folder, not to read it; nobody else gets more rights.
+def allow_traversal(path: Path, principal: Principal) -> None:
+    """Allow ``principal`` to traverse a folder, not to read it; nobody else gets more rights.
 
     ``OSError`` with ``EOPNOTSUPP`` if the file system has no access lists.
     """
-    if may_traverse(path, somebody):
+    if may_traverse(path, principal):
         return
     kept = [entry for entry in _under_mask(read_entries(path)) if entry.tag is not Tag.MASK]
-    own = next((e for e in kept if (e.tag, e.who) == (somebody.tag, somebody.number)), None)
+    own = next((e for e in kept if (e.tag, e.who) == (principal.tag, principal.number)), None)
     kept = [entry for entry in kept if entry != own]
-    kept.append(Entry(somebody.tag, somebody.number, TRAVERSE | (own.rights if own else 0)))
+    kept.append(Entry(principal.tag, principal.number, TRAVERSE | (own.rights if own else 0)))
     _write(path, kept)
 
 
