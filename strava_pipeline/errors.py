@@ -36,9 +36,9 @@ from strava_pipeline.redaction import redact
 
 
 class StravaPipelineError(Exception):
-    """Root of all errors raised here. ``str(error)`` is one line for a person, printable whoever is quoted in it.
+    """Root of all errors of this project. ``str(error)`` is one printable line, also where it quotes other programs.
 
-    No secret stands in an error, whoever prints it: texts are redacted when it is made, while their secrets live.
+    Secrets in its texts are redacted when the error is created, while the secrets are still known.
     """
 
     def __init__(self, *args: object) -> None:

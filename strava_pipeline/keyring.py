@@ -84,9 +84,9 @@ class Keyring:
         return HKDF(SHA256(), KEY_BYTES, salt=None, info=info).derive(self.keys[self.writing_key_id])
 
     def signer(self, purpose: str) -> Signer:
-        """Signs texts for one purpose, such as links, with the writing key; what any of the keys signed is good."""
+        """Return a signer for one purpose, such as links: it signs with the encrypting key, and accepts all keys."""
         oldest_first = reversed(self.keys.items())
-        derived = [Keyring({key_id: key}).derived_key(purpose) for key_id, key in oldest_first]
+        derived = [Keyring({key_id: key}).derive_key(purpose) for key_id, key in oldest_first]
         return Signer(derived, salt=purpose, key_derivation="hmac", digest_method=hashlib.sha256)
 
     def encrypt(self, secret: Secret, place: Place) -> str:

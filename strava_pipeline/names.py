@@ -51,7 +51,7 @@ class Job:
     """Names of the jobs that other processes launch."""
 
     WEBHOOK_SYNC: Final = "webhook_sync"
-    # Dagster's own: all assets of a code location, of which a run takes a selection.
+    # Dagster's own job of all assets in a code location; a run selects some of them.
     ASSETS: Final = "__ASSET_JOB"
 
 

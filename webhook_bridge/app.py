@@ -50,7 +50,7 @@ def create_app(
     app.extensions[EXTENSION] = Bridge(
         settings=settings,
         keyring=keyring,
-        csrf_key=keyring.derived_key("csrf"),
+        csrf_key=keyring.derive_key("csrf"),
         engine=engine,
         reading_engine=reading_engine or engine,
         intake=Intake(engine),

@@ -169,4 +169,4 @@ def _shown_sender() -> str:
 
 
 def _proof() -> str:
-    return operator_door.proof_of(current_bridge().settings)
+    return operator_door.session_proof(current_bridge().settings)

@@ -13,7 +13,7 @@ from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.access import operator_sessions
 from strava_pipeline.warehouse.engine import autocommit
-from strava_pipeline.web.operator_door import cookie_name, is_over_tls, operator_token, proof_of
+from strava_pipeline.web.operator_door import cookie_name, is_over_tls, operator_token, session_proof
 from webhook_bridge.current import current_bridge
 from webhook_bridge.sessions import SAFE_METHODS
 

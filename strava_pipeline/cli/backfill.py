@@ -13,7 +13,7 @@ from strava_pipeline.cli.closed_home import close_to_others
 from strava_pipeline.cli.dead_runs import cancel_own_runs, process_tag
 from strava_pipeline.cli.interruptible import beside, interruptible, said_on_interrupt
 from strava_pipeline.errors import ConfigurationError, DatabaseAway, StravaPipelineError
-from strava_pipeline.months import covering, month_span, parse_month
+from strava_pipeline.months import enclosing_span, month_span, parse_month
 from strava_pipeline.names import HISTORY_ASSETS, Asset
 from strava_pipeline.planned_runs import PlannedRun, plan_in_sequence
 from strava_pipeline.settings import load_settings

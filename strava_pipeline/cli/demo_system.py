@@ -71,18 +71,18 @@ def running_system(lines: ProgressLines) -> Iterator[System]:
 
     Postgres has its tables, and the mock answers; for the rest see :meth:`System.wait_until_ready`.
     """
-    from strava_pipeline.local.listeners import listen_at
+    from strava_pipeline.local.listeners import open_listener
     from strava_pipeline.local.postgres import release_server
-    from strava_pipeline.local.services import LOOPBACK, bridge, dagster_services, mock_strava
-    from strava_pipeline.local.supervisor import Supervisor, free_port
+    from strava_pipeline.local.services import LOOPBACK, bridge_service, dagster_services, mock_strava_service
+    from strava_pipeline.local.supervisor import Supervisor, find_free_port
 
     home = _fresh_home()
-    mock_port = free_port()
+    mock_port = find_free_port()
     write_settings(home, mock_port)
     with (
         ExitStack() as at_last,
-        listen_at(LOOPBACK, 0, "Dagster's webserver") as for_dagster,
-        listen_at(LOOPBACK, 0, "the bridge") as for_bridge,
+        open_listener(LOOPBACK, 0, "Dagster's webserver") as for_dagster,
+        open_listener(LOOPBACK, 0, "the bridge") as for_bridge,
         Supervisor() as supervisor,
     ):
         # Not left to the end of this process, which is silent.
@@ -93,7 +93,7 @@ def running_system(lines: ProgressLines) -> Iterator[System]:
         )
         settings = load_settings()
         lines.say(f"a mock Strava and Postgres start; all data go to {home}", lambda: "waiting for Postgres")
-        supervisor.start(mock_strava(home, mock_port, {}))
+        supervisor.start(mock_strava_service(home, mock_port, {}))
 
         from strava_pipeline.cli.instance import dagster_environment, open_instance
         from strava_pipeline.warehouse.migrate import open_warehouse
@@ -107,7 +107,7 @@ def running_system(lines: ProgressLines) -> Iterator[System]:
             lines.say("Postgres and the mock answer; Dagster starts", lambda: "waiting for the tables to be made")
             # Dagster needs longer to start than the tables to be there.
             with open_warehouse(settings) as engine:
-                supervisor.start(bridge(home, for_bridge, environment))
+                supervisor.start(bridge_service(home, for_bridge, environment))
                 lines.say("the tables are there; the bridge starts", lambda: "athletes connect")
                 try:
                     yield System(settings, engine, instance, f"http://{LOOPBACK}:{mock_port}", lines, supervisor)

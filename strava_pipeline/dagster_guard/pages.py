@@ -21,7 +21,7 @@ from strava_pipeline.dagster_guard.door import AccessSettings
 from strava_pipeline.dagster_guard.entry import session_secrets
 from strava_pipeline.dagster_guard.rules import Refusal, comes_from_our_page
 from strava_pipeline.dagster_guard.sessions import Sessions
-from strava_pipeline.dagster_guard.wrong_tokens import WrongTokens
+from strava_pipeline.dagster_guard.wrong_tokens import WrongTokenLimit
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.warehouse.access.operator_sessions import SESSION_LIFETIME
 

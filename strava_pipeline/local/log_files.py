@@ -19,9 +19,9 @@ from strava_pipeline.redaction import get_logger
 
 KEPT = 3
 _COLLAPSE_RANGE = 0x08
-_LOOKS = 10_000
+_MOST_COPIES = 10_000
 logger = get_logger(__name__)
-_told: set[str] = set()
+_warned: set[str] = set()
 
 
 def rotate(log: Path, cap_bytes: int) -> bool:

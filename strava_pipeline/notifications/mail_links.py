@@ -124,6 +124,6 @@ def _signed(keyring: Keyring, purpose: str, said: tuple[str, ...], *unsaid: str)
 
 
 def _old_signature(keyring: Keyring, key_id: str, purpose: str, signed: bytes) -> bytes:
-    key = Keyring({key_id: keyring.keys[key_id]}).derived_key(purpose)
+    key = Keyring({key_id: keyring.keys[key_id]}).derive_key(purpose)
     mac = hmac.digest(key, signed, hashlib.sha256)[:OLD_SIGNATURE_BYTES]
     return base64.urlsafe_b64encode(mac).rstrip(b"=")

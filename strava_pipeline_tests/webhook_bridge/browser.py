@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
 from strava_pipeline.warehouse.access.operator_sessions import open_session
-from strava_pipeline.web.operator_door import cookie_name, proof_of
+from strava_pipeline.web.operator_door import cookie_name, session_proof
 from webhook_bridge.current import EXTENSION, Bridge
 
 _CSRF = re.compile(r'name="csrf" value="([0-9a-f]+)"')
@@ -35,7 +35,7 @@ class Browser:
         """The same, as the operator's: with the cookie of a session that stands in the app's database."""
         bridge: Bridge = self.app.extensions[EXTENSION]
         with (engine or bridge.engine).begin() as connection:
-            secret = open_session(connection, proof_of(bridge.settings))
+            secret = open_session(connection, session_proof(bridge.settings))
         self.keep(cookie_name(bridge.settings), secret)
         return self
 

@@ -14,7 +14,6 @@ from werkzeug.test import TestResponse
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.access.operator_sessions import new_sign_in_link
 from strava_pipeline.warehouse.schema.ops_tables import operator_audit
-from strava_pipeline.web.operator_door import session_proof
 from strava_pipeline_tests.conftest import OPERATOR_TOKEN
 from strava_pipeline_tests.webhook_bridge.answers import refusal
 from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, words_of
@@ -149,7 +148,7 @@ def test_where_the_address_is_known_guessing_ends_for_it_alone(
     # Of the same address: who is logged in, and who holds a link.
     assert operator.get("/").status_code == 200
     with engine.begin() as connection:
-        link = new_sign_in_link(connection, proof_of(load_settings()))
+        link = new_sign_in_link(connection, session_proof(load_settings()))
     assert guesser.press(f"/login/once/{link}").status_code == 303
 
 
