@@ -83,6 +83,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     processes.mark(items)
+    # Files with the longest tests first: one that is begun last would keep one worker busy, and the others waiting.
+    long = {item.path for item in items if item.get_closest_marker(processes.MARKER)}
+    items.sort(key=lambda item: item.path not in long)
 
 
 def pytest_collection_finish() -> None:

@@ -361,9 +361,10 @@ def test_the_server_takes_the_lock_from_a_process_that_was_stopped(
         return grant(2)
 
     # Only here: a successor that is slow for once keeps its lock.
-    with monkeypatch.context() as impatient, pytest.raises(DatabaseAway):
+    with monkeypatch.context() as impatient:
         impatient.setattr(store_module, "IDLE_LOCK_MILLISECONDS", 100)
-        store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+        with pytest.raises(DatabaseAway):
+            store.refreshed(RIDER, Secret("canary-access-1"), refresh)
     assert store.refreshed(RIDER, Secret("canary-access-1"), never) == Secret("canary-access-2")
 
 
