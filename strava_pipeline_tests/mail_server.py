@@ -15,7 +15,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from strava_pipeline.local.supervisor import free_port
+from strava_pipeline_tests.ports import free_port
 
 USER, PASSWORD = "rides@example.org", "p@ss:w/rd"
 TAKEN = "250 taken"

@@ -9,10 +9,10 @@ from sqlalchemy import Engine, make_url
 from strava_pipeline.cli import cli
 from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
-from strava_pipeline.local.supervisor import free_port
 from strava_pipeline.settings import Settings, variable_name
 from strava_pipeline.warehouse.access.made_logins import create_login
 from strava_pipeline.warehouse.access.rights import grant
+from strava_pipeline_tests.ports import free_port
 
 
 def examine(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], str]:

@@ -9,12 +9,12 @@ from sqlalchemy import Engine, update
 from strava_pipeline.cli import cli
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.keyring import Keyring, generate_key
-from strava_pipeline.local.supervisor import free_port
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.sync.access import open_tokens
 from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline_tests.ports import free_port
 
 OLD = "old-key:" + generate_key().partition(":")[2]
 NEW = "new-key:" + generate_key().partition(":")[2]

@@ -21,8 +21,8 @@ import requests
 from strava_pipeline.keyring import generate_key
 from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
-from strava_pipeline.local.supervisor import free_port
 from strava_pipeline_tests.e2e import recordings
+from strava_pipeline_tests.ports import free_port
 
 COMMAND = (sys.executable, "-m", "strava_pipeline")
 COMMAND_SECONDS = 400

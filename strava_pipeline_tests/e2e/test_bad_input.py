@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from strava_pipeline.keyring import generate_key
-from strava_pipeline.local.supervisor import free_port
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
+from strava_pipeline_tests.ports import free_port
 
 MONTHS = ("--from", "2025-10", "--to", "2025-10")
 

@@ -16,10 +16,10 @@ import requests
 from sqlalchemy import create_engine, inspect, make_url, text
 
 from strava_pipeline.keyring import Keyring, Place, generate_key
-from strava_pipeline.local.supervisor import free_port
 from strava_pipeline.warehouse.tokens.token_store import ACCESS, REFRESH
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.e2e.conftest import LISTENING, Installation, Mock
+from strava_pipeline_tests.ports import free_port
 
 SHOWN_BY_CHANCE = 8
 SECRET_SETTINGS = (

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import Engine
 
-from strava_pipeline.local.supervisor import free_port
 from strava_pipeline.settings import load_settings
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
 from strava_pipeline_tests.e2e.live_path import LivePath
 from strava_pipeline_tests.e2e.run_launcher import run_launcher
 from strava_pipeline_tests.e2e.victim import BRIDGE_POINTS, RUN_POINTS
 from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.ports import free_port
 
 LEASE_SECONDS = "3"
 

@@ -11,11 +11,11 @@ from urllib.parse import quote
 import pytest
 
 from strava_pipeline.errors import ConfigurationError, MailDelayed, MailRefused
-from strava_pipeline.local.supervisor import free_port
 from strava_pipeline.notifications import smtp as smtp_module
 from strava_pipeline.notifications.smtp import MailServer, Security, parse_smtp_url, send
 from strava_pipeline_tests.certificates import make_certificate
 from strava_pipeline_tests.mail_server import PASSWORD, USER, MailServerStandIn, mail_server
+from strava_pipeline_tests.ports import free_port
 
 SENDER, RECIPIENT = "rides@example.org", "mira@example.org"
 LOGIN = f"{quote(USER, safe='')}:{quote(PASSWORD, safe='')}@"

@@ -12,10 +12,10 @@ from sqlalchemy import URL, make_url, text
 from strava_pipeline.errors import DatabaseAway, WarehouseError
 from strava_pipeline.local.postgres import Server
 from strava_pipeline.local.postgres_logins import as_superuser
-from strava_pipeline.local.supervisor import free_port
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.access.dagster_database import ensure_dagster_database
 from strava_pipeline_tests.conftest import opened
+from strava_pipeline_tests.ports import free_port
 
 SECRET = "the-secret-of-both"
 
