@@ -5,10 +5,16 @@ VENV ?= .venv
 export STRAVA_HOME ?= $(CURDIR)/.strava
 INSTALLED := $(VENV)/.installed
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
+# Tests wait more than they compute: two workers for each processor. A worker keeps a file's tests together, and has
+# a Postgres of its own.
+WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
+PYTEST = $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10
+# Pytest keeps the tests as it rewrites them, which takes each worker longer than to collect them.
+unexport PYTHONDONTWRITEBYTECODE
 BENCHMARKS := client_overhead quota_cost quota_saturation quota_lanes tokens webhook_ack webhook_latency webhook_coalescing store_summaries analysis_speed reanalyse webhook_faults unchanged_month points_query backfill
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo up test soak check bench docs screenshots format clean
+.PHONY: help install lock demo up test quick soak check bench docs screenshots format clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,11 +46,14 @@ up: install  ## Run Postgres, Dagster (port 3000) and the bridge (port 8080) unt
 
 test: install  ## Run all tests.
 	@if command -v chromium >/dev/null; then \
-		$(VENV)/bin/python -m pytest; \
+		$(PYTEST); \
 	else \
 		echo "no chromium on PATH: the tests in a browser are left out"; \
-		$(VENV)/bin/python -m pytest -m "not browser"; \
+		$(PYTEST) -m "not browser"; \
 	fi
+
+quick: install  ## Run the tests that start no process but Postgres.
+	$(PYTEST) -m "not processes"
 
 # How long a soak takes. After that no new run begins.
 MINUTES ?= 10

@@ -30,6 +30,7 @@ from strava_pipeline.warehouse.access.analyst import ensure_analyst_role, join_a
 from strava_pipeline.warehouse.access.rights import close_to_public, grant
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.migrate import migrate
+from strava_pipeline_tests import processes
 from strava_pipeline_tests.histories import SOAK, SOAKED
 
 TEMPLATE = "migrated"
@@ -71,11 +72,20 @@ def pytest_configure(config: pytest.Config) -> None:
         "The `__fields__` attribute is deprecated:DeprecationWarning",
     ):
         config.addinivalue_line("filterwarnings", f"ignore:{warning}")
+    processes.watch()
     # One commit always gives one answer, and a machine under load is no failure.
     patient: dict[str, Any] = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
     hypothesis.settings.register_profile("project", derandomize=True, **patient)
     hypothesis.settings.register_profile(SOAK, derandomize=False, database=None, max_examples=SOAKED, **patient)
     hypothesis.settings.load_profile("project")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    processes.mark(items)
+    # Files with the longest tests first: one that is begun last would keep one worker busy, and the others waiting.
+    long = {item.path for item in items if item.get_closest_marker(processes.MARKER)}
+    items.sort(key=lambda item: item.path not in long)
 
 
 def pytest_collection_finish() -> None:
@@ -105,6 +115,14 @@ def no_secret_is_logged() -> Iterator[None]:
     yield
     logging.getLogger().removeHandler(seen)
     assert seen.found == []
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_started_unawares(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What ``make quick`` takes for a test without processes is one."""
+    processes.started()
+    yield
+    assert request.node.get_closest_marker(processes.MARKER) or processes.started() == []
 
 
 @pytest.fixture(autouse=True)

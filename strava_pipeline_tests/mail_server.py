@@ -15,7 +15,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from strava_pipeline.local.supervisor import find_free_port
+from strava_pipeline_tests.ports import free_port
 
 USER, PASSWORD = "rides@example.org", "p@ss:w/rd"
 TAKEN = "250 taken"
@@ -71,7 +71,7 @@ def mail_server(
     *, starttls: ssl.SSLContext | None = None, tls: ssl.SSLContext | None = None, login: bool = False
 ) -> Iterator[MailServerStandIn]:
     """A server that is listening, and gone afterwards."""
-    server = MailServerStandIn(find_free_port())
+    server = MailServerStandIn(free_port())
     more: dict[str, Any] = {"tls_context": starttls, "require_starttls": starttls is not None, "ssl_context": tls}
     if login:
         # Behind TLS from the first byte the server does not know that it is, and warns of logins in the clear.

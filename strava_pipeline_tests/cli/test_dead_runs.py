@@ -21,6 +21,7 @@ from strava_pipeline.defs.pool import set_up_pool
 from strava_pipeline.names import NAMES
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.sync.stopping import stop_wanted
+from strava_pipeline_tests.eventually import eventually
 
 STEP = "activities"
 
@@ -130,8 +131,9 @@ def test_a_pool_that_two_set_up_at_once_is_set_up_for_both(instance: dg.DagsterI
         first.execute('INSERT INTO concurrency_limits (concurrency_key, "limit") VALUES (%s, 8)', (NAMES.pool,))
         with ThreadPoolExecutor() as threads:
             second = threads.submit(set_up_pool, instance)
-            while not looking.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
-                assert not second.done()
+            waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
+            eventually(lambda: looking.execute(waiting).fetchall() or second.done(), "a second that waits")
+            assert not second.done()
             first.commit()
             second.result(timeout=60)
     assert NAMES.pool in {limit.name for limit in instance.event_log_storage.get_pool_limits()}

@@ -9,15 +9,15 @@ from sqlalchemy import Engine, make_url
 from strava_pipeline.cli import cli
 from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
-from strava_pipeline.local.supervisor import find_free_port
 from strava_pipeline.settings import Settings, variable_name
 from strava_pipeline.warehouse.access.made_logins import create_login
 from strava_pipeline.warehouse.access.rights import grant
+from strava_pipeline_tests.ports import free_port
 
 
 def examine(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], str]:
     """The lines it prints, and the reason it ends with; Strava is away."""
-    monkeypatch.setenv("STRAVA_OAUTH_URL", f"http://127.0.0.1:{find_free_port()}")
+    monkeypatch.setenv("STRAVA_OAUTH_URL", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("DAGSTER_POSTGRES_URL", "postgresql://127.0.0.1:1/none")
     done = CliRunner().invoke(cli, ["doctor"])
     return done.output.splitlines(), str(done.exception)

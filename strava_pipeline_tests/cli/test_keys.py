@@ -9,12 +9,12 @@ from sqlalchemy import Engine, update
 from strava_pipeline.cli import cli
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.keyring import Keyring, generate_key
-from strava_pipeline.local.supervisor import find_free_port
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.sync.access import open_tokens
 from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline_tests.ports import free_port
 
 OLD = "old-key:" + generate_key().partition(":")[2]
 NEW = "new-key:" + generate_key().partition(":")[2]
@@ -108,8 +108,8 @@ def test_no_key_is_shown() -> None:
     ],
 )
 def test_no_command_runs_with_wrong_keys(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DAGSTER_WEBSERVER_URL", f"http://127.0.0.1:{find_free_port()}")
-    monkeypatch.setenv("STRAVA_BRIDGE_PORT", str(find_free_port()))
+    monkeypatch.setenv("DAGSTER_WEBSERVER_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("STRAVA_BRIDGE_PORT", str(free_port()))
     monkeypatch.setenv("STRAVA_TOKEN_KEYS", f"old-key:{generate_key().partition(':')[2]}")
     ended = CliRunner().invoke(cli, command.split())
     assert isinstance(ended.exception, ConfigurationError)
@@ -118,7 +118,7 @@ def test_no_command_runs_with_wrong_keys(command: str, monkeypatch: pytest.Monke
 
 def test_the_doctor_finds_wrong_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRAVA_TOKEN_KEYS", NEW)
-    monkeypatch.setenv("STRAVA_OAUTH_URL", f"http://127.0.0.1:{find_free_port()}")
+    monkeypatch.setenv("STRAVA_OAUTH_URL", f"http://127.0.0.1:{free_port()}")
     [told] = [line for line in CliRunner().invoke(cli, ["doctor"]).stdout.splitlines() if "stored tokens" in line]
     assert told.startswith("FAIL")
     assert "STRAVA_TOKEN_KEYS lacks key old-key" in told

@@ -17,12 +17,12 @@ from strava_pipeline.cli import cli
 from strava_pipeline.cli.callback import CallbackUnreachable
 from strava_pipeline.cli.webhook import DeliveryFailed
 from strava_pipeline.errors import ConfigurationError, RejectedRequest
-from strava_pipeline.local.supervisor import find_free_port
 from strava_pipeline.mock_strava.app import create_mock
 from strava_pipeline.mock_strava.config import MockConfig
 from strava_pipeline.mock_strava.state import EXTENSION
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.schema.ops_tables import api_calls, quota_windows, users, webhook_events
+from strava_pipeline_tests.ports import free_port
 from webhook_bridge.app import create_app
 
 
@@ -86,7 +86,7 @@ def test_refusal_and_absence_of_the_bridge_are_told_in_one_line(
     monkeypatch.setenv("STRAVA_WEBHOOK_SIGNING_SECRETS", "another")
     with pytest.raises(DeliveryFailed, match="answered 401"):
         simulate()
-    monkeypatch.setenv("STRAVA_BRIDGE_PORT", str(find_free_port()))
+    monkeypatch.setenv("STRAVA_BRIDGE_PORT", str(free_port()))
     with pytest.raises(DeliveryFailed, match="cannot be reached"):
         simulate()
 

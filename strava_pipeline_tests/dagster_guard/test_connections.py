@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 
 from strava_pipeline.dagster_guard import connections
 from strava_pipeline.dagster_guard.connections import GuardedProtocol
+from strava_pipeline_tests.eventually import eventually
 
 PATIENCE_SECONDS = 20
 HEAD_SECONDS = 0.3
@@ -79,12 +80,12 @@ def is_served(connection: socket.socket, request: bytes = GET) -> bool:
 
 def wait_until_served(port: int) -> None:
     """Until somebody who comes anew is."""
-    began = time.monotonic()
-    while time.monotonic() - began < PATIENCE_SECONDS / 2:
+
+    def a_new_one_is_served() -> bool:
         with opened(port) as another:
-            if is_served(another):
-                return
-    raise AssertionError
+            return is_served(another)
+
+    eventually(a_new_one_is_served, "an answer to somebody new")
 
 
 def seconds_until_closed(connection: socket.socket, meanwhile: Callable[[], None] = lambda: None) -> float:
@@ -151,8 +152,7 @@ def test_a_large_answer_reaches_a_slow_reader_whole(port: int) -> None:
             assert part, read
             read += len(part)
             # As slowly as takes the server several times its patience.
-            while time.monotonic() - began < 4 * HEAD_SECONDS * read / len(LARGE):
-                pass
+            time.sleep(max(0, began + 4 * HEAD_SECONDS * read / len(LARGE) - time.monotonic()))
 
 
 def test_who_reads_nothing_of_a_large_answer_is_cut_off(port: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -27,6 +26,7 @@ from strava_pipeline.web.operator_door import dagster_signing_key
 from strava_pipeline.web.request_signature import HEADER
 from strava_pipeline_tests.conftest import TOKEN_KEY
 from strava_pipeline_tests.dagster_guard.conftest import TOKEN, Served, most_files, serving
+from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.strava.loopback import Loopback, reply
 from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, athletes_being_backfilled, launch_run
 
@@ -162,16 +162,16 @@ def test_no_secret_stands_in_the_log(served: Served, bridge: DagsterServer) -> N
 def reload_by(early: HTTPConnection, served: Served) -> Any:
     """Have the code location loaded anew; by another connection once there is room, should this one be too old."""
     headers = {"Content-Type": "application/json", **dict(served.session)}
-    ends_at = time.monotonic() + PATIENCE_SECONDS
-    while True:
+
+    def answer() -> Any:
         try:
             early.request("POST", "/graphql", json.dumps({"query": RELOAD}), headers)
             return json.loads(early.getresponse().read())
         except (ConnectionError, HTTPException):
-            if time.monotonic() > ends_at:
-                raise
             early.close()
-            time.sleep(0.05)
+            return None
+
+    return eventually(answer, "room for another connection")
 
 
 def test_strangers_who_connect_and_say_nothing_keep_nobody_out(served: Served) -> None:

@@ -21,8 +21,8 @@ import requests
 from strava_pipeline.keyring import generate_key
 from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
-from strava_pipeline.local.supervisor import find_free_port
 from strava_pipeline_tests.e2e import recordings
+from strava_pipeline_tests.ports import free_port
 
 COMMAND = (sys.executable, "-m", "strava_pipeline")
 COMMAND_SECONDS = 400
@@ -105,8 +105,8 @@ def new_installation() -> Iterator[Installation]:
         "STRAVA_QUOTA_SHORT_LIMIT": "5000",
         "STRAVA_QUOTA_LONG_LIMIT": "50000",
         "STRAVA_IMPORT_BATCH_INTERVAL_SECONDS": "0",
-        "STRAVA_BRIDGE_PORT": str(find_free_port()),
-        "DAGSTER_WEBSERVER_URL": f"http://127.0.0.1:{find_free_port()}",
+        "STRAVA_BRIDGE_PORT": str(free_port()),
+        "DAGSTER_WEBSERVER_URL": f"http://127.0.0.1:{free_port()}",
     }
     # Not below pytest's own folder: its permissions keep the embedded Postgres of root out.
     folder = Path(tempfile.mkdtemp(prefix="strava-pipeline-e2e-"))

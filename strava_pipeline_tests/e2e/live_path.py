@@ -7,8 +7,6 @@ import hmac
 import json
 import subprocess
 import time
-from collections.abc import Callable
-from typing import Any
 
 import requests
 from sqlalchemy import Engine, func, select
@@ -21,9 +19,8 @@ from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline_tests.e2e.run_launcher import RunLauncher
+from strava_pipeline_tests.eventually import eventually
 
-PATIENCE_SECONDS = 200
-LOOK_SECONDS = 0.05
 OK = 200
 
 
@@ -42,7 +39,7 @@ class LivePath:
 
     def start_bridge(self, dies_at: str = "") -> None:
         self.bridge = self.launcher.victim("bridge", dies_at=dies_at)
-        wait_for(self._answers, "a bridge that answers")
+        eventually(self._answers, "a bridge that answers")
 
     def stop_bridge(self) -> None:
         """Kill -9, if there is one."""
@@ -82,7 +79,7 @@ class LivePath:
             return connection.execute(query).scalar_one()
 
     def assert_everything_took_effect_once(self, wanted: list[int]) -> None:
-        wait_for(lambda: self.open_events() == 0, "an empty inbox")
+        eventually(lambda: self.open_events() == 0, "an empty inbox")
         with self.engine.connect() as connection:
             events = sorted(connection.execute(select(webhook_events.c.object_id)).scalars())
             stored = sorted(connection.execute(select(activities.c.id)).scalars())
@@ -97,11 +94,3 @@ class LivePath:
 
     def _url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.settings.bridge_port}{path}"
-
-
-def wait_for(look: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not look():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"never: {what}")
-        time.sleep(LOOK_SECONDS)

@@ -17,6 +17,7 @@ from sqlalchemy import create_engine, text
 from strava_pipeline.mock_strava.athletes import CYCLIST
 from strava_pipeline.warehouse.engine import parse_url
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
+from strava_pipeline_tests.eventually import eventually
 
 ATHLETE = CYCLIST.athlete_id
 SECONDS = 120
@@ -46,13 +47,6 @@ def asked(mock: Mock) -> Counter[str]:
     """How often each path of an activity was asked for."""
     calls = requests.get(f"{mock.url}/mock/calls", timeout=10).json()["calls"]
     return Counter(call["path"] for call in calls if "/activities/" in call["path"])
-
-
-def wait_until(true: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def found(address: str, query: str) -> list[Any]:
@@ -104,7 +98,7 @@ def test_a_killed_backfill_goes_on_without_asking_twice(
     installation: Installation, mock: Mock, started: Callable[[], subprocess.Popen[str]]
 ) -> None:
     process = started()
-    wait_until(lambda: len(asked(mock)) >= 5, "the backfill sent no request")
+    eventually(lambda: len(asked(mock)) >= 5, "five requests of the backfill")
     process.kill()
     process.wait(timeout=20)
     installation.output(*arguments())
@@ -140,9 +134,9 @@ def test_a_signal_ends_a_backfill_within_seconds_and_in_one_line(
     installation.environment |= settings
     process = started()
     if settings:
-        wait_until(lambda: says_that_it_waits(installation), "the backfill never waited")
+        eventually(lambda: says_that_it_waits(installation), "a backfill that waits")
     else:
-        wait_until(lambda: len(asked(mock)) >= 5, "the backfill sent no request")
+        eventually(lambda: len(asked(mock)) >= 5, "five requests of the backfill")
     process.send_signal(number)
     began = time.monotonic()
     told, _ = process.communicate(timeout=SECONDS)

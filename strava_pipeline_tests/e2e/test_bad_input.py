@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from strava_pipeline.keyring import generate_key
-from strava_pipeline.local.supervisor import find_free_port
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
+from strava_pipeline_tests.ports import free_port
 
 MONTHS = ("--from", "2025-10", "--to", "2025-10")
 
@@ -63,7 +63,7 @@ def test_wrong_key_is_refused_before_any_request(connected: Installation) -> Non
 
 
 def test_unreachable_strava(connected: Installation) -> None:
-    nowhere = f"http://127.0.0.1:{find_free_port()}"
+    nowhere = f"http://127.0.0.1:{free_port()}"
     athlete = str(recordings.ATHLETE_ID)
     line = refusal(connected, "api", "/athlete", "--athlete", athlete, STRAVA_API_URL=nowhere)
     assert "Strava cannot be reached" in line
@@ -80,7 +80,7 @@ def test_used_code_is_refused_and_stores_nobody(installation: Installation, star
 
 @pytest.mark.parametrize("command", [("migrate",), ("sql", "SELECT 1"), ("api", "/athlete", "--athlete", "5")])
 def test_database_away(installation: Installation, command: tuple[str, ...]) -> None:
-    line = refusal(installation, *command, STRAVA_DATABASE_URL=f"postgresql://me:pa55@127.0.0.1:{find_free_port()}/x")
+    line = refusal(installation, *command, STRAVA_DATABASE_URL=f"postgresql://me:pa55@127.0.0.1:{free_port()}/x")
     assert "is away" in line
     assert "pa55" not in line
 

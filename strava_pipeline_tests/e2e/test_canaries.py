@@ -17,10 +17,10 @@ import requests
 from sqlalchemy import create_engine, inspect, make_url, text
 
 from strava_pipeline.keyring import Keyring, Place, generate_key
-from strava_pipeline.local.supervisor import find_free_port
 from strava_pipeline.warehouse.tokens.token_store import ACCESS, REFRESH
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.e2e.conftest import COMMAND_SECONDS, LISTENING, Installation, Mock
+from strava_pipeline_tests.ports import free_port
 
 SHOWN_BY_CHANCE = 8
 SECRET_SETTINGS = (
@@ -120,7 +120,7 @@ def watch(installation: Installation) -> Watch:
     for name in SECRET_SETTINGS:
         installation.environment[name] = f"canary-{name.lower()}-{generate_key()[-20:]}".replace("/", "_")
     password = f"canary-mail-{generate_key()[-20:]}".replace("/", "_").replace("=", "_")
-    installation.environment["STRAVA_SMTP_URL"] = f"smtp://rides%40example.org:{password}@127.0.0.1:{find_free_port()}"
+    installation.environment["STRAVA_SMTP_URL"] = f"smtp://rides%40example.org:{password}@127.0.0.1:{free_port()}"
     installation.environment["STRAVA_MAIL_FROM"] = "rides@example.org"
     installation.environment["STRAVA_WEBHOOK_SIGNATURE"] = "optional"
     installation.environment["STRAVA_LOG_LEVEL"] = "DEBUG"
@@ -218,7 +218,7 @@ def test_no_secret_is_ever_shown(watch: Watch, mock: Mock, bridge: str) -> None:
     watch.note_tokens()
     connect_in_browsers(watch, bridge)
     watch.note_tokens()
-    nowhere = f"http://127.0.0.1:{find_free_port()}"
+    nowhere = f"http://127.0.0.1:{free_port()}"
     assert watch.call("api", "/athlete", "--athlete", ATHLETE, STRAVA_API_URL=nowhere).returncode != 0
     assert watch.call("backfill", "--athlete", ATHLETE, *MONTHS, STRAVA_API_URL=nowhere).returncode != 0
     assert watch.call("api", "/athlete", "--athlete", ATHLETE, STRAVA_TOKEN_KEYS=generate_key()).returncode != 0

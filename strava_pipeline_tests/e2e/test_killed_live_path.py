@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import Engine
 
-from strava_pipeline.local.supervisor import find_free_port
 from strava_pipeline.settings import load_settings
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
-from strava_pipeline_tests.e2e.live_path import LivePath, wait_for
+from strava_pipeline_tests.e2e.live_path import LivePath
 from strava_pipeline_tests.e2e.run_launcher import run_launcher
 from strava_pipeline_tests.e2e.victim import BRIDGE_POINTS, RUN_POINTS
+from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.ports import free_port
 
 LEASE_SECONDS = "3"
 
@@ -27,7 +28,7 @@ def live_path(
     mock = start_mock("--months", "1")
     environment = installation.environment | {
         "STRAVA_HOME": str(installation.home),
-        "STRAVA_BRIDGE_PORT": str(find_free_port()),
+        "STRAVA_BRIDGE_PORT": str(free_port()),
         "VICTIM_LEASE_SECONDS": LEASE_SECONDS,
     }
     with run_launcher(environment) as (launcher, url):
@@ -47,7 +48,7 @@ def test_a_run_may_be_killed_anywhere(live_path: LivePath) -> None:
         rides.append(live_path.ride())
         assert live_path.deliver(rides[-1])
         # One run each.
-        wait_for(lambda: len(live_path.launcher.runs) > number, "a launch")  # noqa: B023  called at once
+        eventually(lambda: len(live_path.launcher.runs) > number, "a launch")  # noqa: B023  called at once
     live_path.assert_everything_took_effect_once(rides)
     assert live_path.launcher.dies_at == []
 
@@ -60,10 +61,10 @@ def test_a_bridge_may_be_killed_anywhere(live_path: LivePath) -> None:
         acknowledged = live_path.deliver(rides[-1])
         bridge = live_path.bridge
         assert bridge is not None
-        wait_for(lambda: bridge.poll() is not None, f"the end at: {point}")  # noqa: B023  called at once
+        eventually(lambda: bridge.poll() is not None, f"the end at: {point}")  # noqa: B023  called at once
         live_path.start_bridge()
         if not acknowledged:
             assert live_path.deliver(rides[-1])
-        wait_for(lambda: live_path.open_events() == 0, f"an empty inbox after: {point}")
+        eventually(lambda: live_path.open_events() == 0, f"an empty inbox after: {point}")
         live_path.stop_bridge()
     live_path.assert_everything_took_effect_once(rides)

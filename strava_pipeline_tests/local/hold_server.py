@@ -1,7 +1,8 @@
 """A process of its own that holds the server of a home: ``python -m ...hold_server HOME [USER]``.
 
 Says where the socket is, then runs each SQL statement it reads and says the first value; ends when its input does.
-Started by root, it becomes USER once all is imported: Python itself may lie where that user does not get.
+Started by root, it becomes USER once all is imported: Python itself may lie where that user does not get. Postgres'
+programs may lie there as well; root opens the way to them, as it does for a server of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import psycopg
 
+from strava_pipeline.local import postgres
 from strava_pipeline.local.logins import SUPERUSER
 from strava_pipeline.local.postgres import use_server
 
@@ -35,6 +37,7 @@ def main(home: Path, user: str | None = None) -> None:
 
 
 def become(user: str) -> None:
+    postgres._let_server_user_traverse(postgres._binaries())
     found = pwd.getpwnam(user)
     os.setgroups([])
     os.setgid(found.pw_gid)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
@@ -31,6 +30,7 @@ from strava_pipeline.local.postgres import (
     use_server,
     using_server,
 )
+from strava_pipeline_tests.eventually import eventually
 
 PATIENCE_SECONDS = 30
 
@@ -318,10 +318,7 @@ def test_the_server_ends_with_a_holder_that_is_told_to_end(used_home: Path) -> N
     holder = Holder(used_home)
     holder.process.send_signal(signal.SIGINT)
     holder.leave()
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while is_running(used_home) and time.monotonic() < deadline:
-        pass
-    assert not is_running(used_home)
+    eventually(lambda: not is_running(used_home), "the server's end")
 
 
 SECRETS = {

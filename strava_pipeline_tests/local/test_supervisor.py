@@ -7,8 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -17,6 +15,7 @@ import pytest
 from strava_pipeline.local import log_files
 from strava_pipeline.local import supervisor as supervising
 from strava_pipeline.local.supervisor import Service, ServiceFailed, Supervisor, find_free_port
+from strava_pipeline_tests.eventually import eventually
 
 PATIENCE_SECONDS = 30
 SERVING = (
@@ -51,13 +50,6 @@ def python(code: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-c", code, *arguments)
 
 
-def wait_for(found: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not found():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"never: {what}")
-
-
 def said(log: Path) -> str:
     return log.read_text().strip() if log.exists() else ""
 
@@ -85,7 +77,7 @@ def test_services_stop_in_reverse_order(tmp_path: Path) -> None:
     with Supervisor() as supervisor:
         for name in ("first", "second", "third"):
             supervisor.start(Service(name, python(NOTING, name, str(order)), tmp_path / name))
-        wait_for(lambda: all(said(tmp_path / name) for name in ("first", "second", "third")), "three services")
+        eventually(lambda: all(said(tmp_path / name) for name in ("first", "second", "third")), "three services")
     assert order.read_text().split() == ["third", "second", "first"]
 
 
@@ -144,7 +136,7 @@ def test_stopping_kills_what_a_service_started(tmp_path: Path, monkeypatch: pyte
     log = tmp_path / "stubborn.log"
     with Supervisor() as supervisor:
         supervisor.start(Service("stubborn", python(STUBBORN), log))
-        wait_for(lambda: said(log) != "", "a child of the service")
+        eventually(lambda: said(log) != "", "a child of the service")
         child = int(said(log))
         assert is_alive(child)
     assert not is_alive(child)
@@ -249,7 +241,7 @@ def supervise(folder: Path) -> tuple[subprocess.Popen[str], int]:
     """A supervisor of its own that watches by now, and its service's number."""
     command = [sys.executable, "-m", "strava_pipeline_tests.local.supervise", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    wait_for(lambda: said(folder / "waiting.log") != "" and catches_sigterm(process.pid), "a watching supervisor")
+    eventually(lambda: said(folder / "waiting.log") != "" and catches_sigterm(process.pid), "a watching supervisor")
     return process, int(said(folder / "waiting.log"))
 
 
@@ -272,7 +264,7 @@ def test_services_do_not_outlive_a_killed_supervisor(tmp_path: Path) -> None:
     process, service = supervise(tmp_path)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=PATIENCE_SECONDS)
-    wait_for(lambda: not is_alive(service), "the end of the service")
+    eventually(lambda: not is_alive(service), "the end of the service")
 
 
 def test_a_free_port_can_be_listened_on() -> None:

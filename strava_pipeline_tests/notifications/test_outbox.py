@@ -17,7 +17,6 @@ from sqlalchemy import Engine, Row, delete, insert, update
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.keyring import Keyring
-from strava_pipeline.local.supervisor import find_free_port
 from strava_pipeline.notifications.mail_links import UnsubscribeLink, read_unsubscribe_link
 from strava_pipeline.notifications.outbox import Outcome, open_outbox, send_due
 from strava_pipeline.notifications.sender import check_sender, sender_of
@@ -30,6 +29,7 @@ from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.schema.tables import activities, athletes
 from strava_pipeline_tests.mail_server import MailServerStandIn
 from strava_pipeline_tests.notifications.conftest import ADDRESS
+from strava_pipeline_tests.ports import free_port
 from strava_pipeline_tests.strava_stand_in import RIDER
 from webhook_bridge.app import check_settings
 
@@ -362,7 +362,7 @@ def test_a_server_that_is_away_is_tried_again(
 ) -> None:
     add_ride(RIDE)
     announce_ride(RIDE)
-    monkeypatch.setenv("STRAVA_SMTP_URL", f"smtp://127.0.0.1:{find_free_port()}")
+    monkeypatch.setenv("STRAVA_SMTP_URL", f"smtp://127.0.0.1:{free_port()}")
     sent(engine, load_settings())
     assert (stored().state, stored().attempts) == ("pending", 1)
     assert "Connection refused" in stored().reason

@@ -11,11 +11,11 @@ from urllib.parse import quote
 import pytest
 
 from strava_pipeline.errors import ConfigurationError, MailDelayed, MailRefused
-from strava_pipeline.local.supervisor import find_free_port
 from strava_pipeline.notifications import smtp as smtp_module
 from strava_pipeline.notifications.smtp import MailServer, Security, parse_smtp_url, send
 from strava_pipeline_tests.certificates import make_certificate
 from strava_pipeline_tests.mail_server import PASSWORD, USER, MailServerStandIn, mail_server
+from strava_pipeline_tests.ports import free_port
 
 SENDER, RECIPIENT = "rides@example.org", "mira@example.org"
 LOGIN = f"{quote(USER, safe='')}:{quote(PASSWORD, safe='')}@"
@@ -114,7 +114,7 @@ def test_a_server_that_hangs_up_after_taking_the_mail_has_taken_it(smtp: MailSer
 
 def test_a_server_that_is_away_is_a_delay() -> None:
     with pytest.raises(MailDelayed, match="Connection refused"):
-        hand_in(f"smtp://127.0.0.1:{find_free_port()}")
+        hand_in(f"smtp://127.0.0.1:{free_port()}")
 
 
 def test_a_server_that_says_nothing_is_a_delay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import time
-
 from sqlalchemy import Engine, text
 
 from strava_pipeline.warehouse.engine import open_engine
-
-PATIENCE_SECONDS = 30
+from strava_pipeline_tests.eventually import eventually
 
 
 def wait_for_a_lock(engine: Engine, waiting: int) -> None:
     """Until this many sessions wait for somebody's row."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
     query = text(
         "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     )
-    while time.monotonic() < deadline:
+
+    def as_many_wait() -> bool:
         with engine.connect() as connection:
-            if connection.execute(query).scalar_one() == waiting:
-                return
-    raise AssertionError("nobody waits for the row")
+            return bool(connection.execute(query).scalar_one() == waiting)
+
+    eventually(as_many_wait, f"{waiting} sessions that wait for the row")
 
 
 def lose_lock(engine: Engine) -> None:

@@ -25,9 +25,10 @@ from strava_pipeline.warehouse.locks import AthleteLock, Lock
 from strava_pipeline.warehouse.migrate import VERSION_SCHEMA, VERSION_TABLE
 from strava_pipeline.warehouse.retention import remove_old_records
 from strava_pipeline.warehouse.schema.ops_tables import locks as table
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.inbox import connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER
-from strava_pipeline_tests.warehouse.sessions import PATIENCE_SECONDS, wait_for_a_lock
+from strava_pipeline_tests.warehouse.sessions import wait_for_a_lock
 
 THREADS = 6
 ROUNDS = 25

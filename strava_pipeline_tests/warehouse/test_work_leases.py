@@ -21,7 +21,7 @@ from strava_pipeline.warehouse.engine import now, open_engine
 from strava_pipeline.warehouse.retention import remove_old_records
 from strava_pipeline.warehouse.schema.ops_tables import work_leases
 from strava_pipeline.warehouse.work_leases import only_worker
-from strava_pipeline_tests.e2e.live_path import wait_for
+from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.warehouse.sessions import end_sessions
 
@@ -129,7 +129,7 @@ def test_a_lease_is_extended_while_its_worker_lives_and_no_transaction_is_open(e
     with only_worker(engine, RIDER, WORK, nobody_waits):
         with engine.connect() as connection:
             began = now(connection)
-        wait_for(
+        eventually(
             lambda: (found := lease(engine)) is not None and found[1] > began + timedelta(seconds=3 * LEASE_SECONDS),
             "a lease beyond its first end",
         )
@@ -158,7 +158,7 @@ def test_a_worker_whose_connections_break_keeps_its_lease(engine: Engine) -> Non
     with only_worker(theirs, RIDER, WORK, nobody_waits):
         end_sessions(engine)
         engine.dispose()
-        wait_for(extended(engine), "a lease that is extended after all")
+        eventually(extended(engine), "a lease that is extended after all")
     theirs.dispose()
     assert lease(engine) is None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from strava_pipeline.warehouse.inbox.claims import ALONE_AFTER_LOST_RUNS, MOST_L
 from strava_pipeline.warehouse.inbox.events import add_events
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.states import EventSource
+from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.inbox import LONG_AGO, an_event, change, connect_riders, rows, states, store
 from strava_pipeline_tests.warehouse.sessions import end_sessions
 from webhook_bridge import dispatcher as dispatching
@@ -26,7 +26,6 @@ from webhook_bridge.dagster_api import DagsterUnavailable
 from webhook_bridge.dispatcher import Dispatcher
 
 RIDERS = (1001, 1002)
-PATIENCE_SECONDS = 30
 
 
 @dataclass
@@ -97,13 +96,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def riders(engine: Engine) -> None:
     connect_riders(engine, *RIDERS)
-
-
-def wait_for(found: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not found():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"never: {what}")
 
 
 def test_objects_whose_runs_got_lost_get_runs_of_their_own(dagster: DagsterStandIn, engine: Engine) -> None:
@@ -308,7 +300,7 @@ def test_a_running_dispatcher_takes_events_up_as_they_come(dagster: DagsterStand
     for number in (1, 2, 3):
         store(engine, number)
         dispatcher.wake()
-        wait_for(lambda: len(dagster.fences()) == number, f"event {number} in a run")  # noqa: B023  called at once
+        eventually(lambda: len(dagster.fences()) == number, f"event {number} in a run")  # noqa: B023  called at once
     dispatcher.stop()
     assert not dispatcher.is_running
 
@@ -320,7 +312,7 @@ def test_several_dispatchers_launch_each_event_once(dagster: DagsterStandIn, eng
     for number in range(60):
         store(engine, number)
         dispatchers[number % 3].wake()
-    wait_for(lambda: len(dagster.fences()) >= 60, "sixty objects in runs")
+    eventually(lambda: len(dagster.fences()) >= 60, "sixty objects in runs")
     for dispatcher in dispatchers:
         dispatcher.stop()
     assert sorted(dagster.fences()) == sorted(row.fence for row in rows(engine))
@@ -334,7 +326,7 @@ def test_a_dispatcher_survives_a_database_and_a_dagster_in_trouble(
     dagster.refusal = (502, b"")
     store(engine, 1)
     dispatcher.wake()
-    wait_for(lambda: dagster.asked > 1, "a second try at Dagster")
+    eventually(lambda: dagster.asked > 1, "a second try at Dagster")
     # A statement that fails, not a connection: what a half-done migration looks like.
     with owner_engine.begin() as connection:
         connection.execute(text("ALTER TABLE ops.webhook_events RENAME COLUMN fence TO gone"))
@@ -352,7 +344,7 @@ def test_a_dispatcher_survives_a_database_and_a_dagster_in_trouble(
         connection.execute(text("ALTER TABLE ops.webhook_events RENAME COLUMN gone TO fence"))
         # The claim may have been lost with the database: then its lease has to run out.
         connection.execute(update(webhook_events).values(not_before=LONG_AGO, lease_until=LONG_AGO))
-    wait_for(lambda: bool(dagster.launches), f"a launch after {seen} tries")
+    eventually(lambda: bool(dagster.launches), f"a launch after {seen} tries")
     assert dispatcher.is_running
     dispatcher.stop()
     assert dagster.fences() == [rows(engine)[0].fence]
@@ -378,5 +370,5 @@ def test_what_another_process_puts_into_the_inbox_is_taken_up_without_polling(
     for number in (1, 2):
         with engine.begin() as connection:
             add_events(connection, [an_event(number, source=EventSource.RECONCILE)])
-        wait_for(lambda: len(dagster.fences()) == number, f"event {number} in a run")  # noqa: B023  called at once
+        eventually(lambda: len(dagster.fences()) == number, f"event {number} in a run")  # noqa: B023  called at once
     dispatcher.stop()

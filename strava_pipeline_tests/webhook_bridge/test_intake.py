@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from strava_pipeline.errors import DatabaseAway
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox.events import NewEvent, Stored, store_events
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.warehouse.sessions import end_sessions
 from strava_pipeline_tests.webhook_bridge.deliveries import RIDER
 from webhook_bridge.intake import Intake
@@ -60,13 +61,6 @@ def table_locked(engine: Engine) -> Iterator[None]:
         yield
 
 
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + STRAVAS_PATIENCE_SECONDS
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def somebody_waits_for_the_table(engine: Engine) -> bool:
     with engine.connect() as connection:
         waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'ops.webhook_events'::regclass)"
@@ -78,9 +72,9 @@ def test_what_arrives_during_a_commit_shares_the_next(engine: Engine) -> None:
     with ThreadPoolExecutor(20) as deliveries:
         with table_locked(engine):
             first = deliveries.submit(intake.store, event(1))
-            wait_until(lambda: somebody_waits_for_the_table(engine))
+            eventually(lambda: somebody_waits_for_the_table(engine), "a transaction that waits for the table")
             others: list[Future[Stored]] = [deliveries.submit(intake.store, event(n)) for n in range(2, 20)]
-            wait_until(lambda: intake._entries.qsize() == len(others))
+            eventually(lambda: intake._entries.qsize() == len(others), "a queue of the others")
         assert {each.result() for each in (first, *others)} == {Stored.NEW}
     transactions = stored(engine)
     assert set(transactions) == set(range(1, 20))
@@ -106,9 +100,9 @@ def test_an_event_that_cannot_be_stored_leaves_its_neighbours_alone(engine: Engi
     with ThreadPoolExecutor(20) as deliveries:
         with table_locked(engine):
             first = deliveries.submit(intake.store, event(1))
-            wait_until(lambda: somebody_waits_for_the_table(engine))
+            eventually(lambda: somebody_waits_for_the_table(engine), "a transaction that waits for the table")
             others = {n: deliveries.submit(intake.store, event(n)) for n in range(10, 20)}
-            wait_until(lambda: intake._entries.qsize() == len(others))
+            eventually(lambda: intake._entries.qsize() == len(others), "a queue of the others")
         with pytest.raises(DBAPIError):
             others.pop(13).result()
         assert {each.result() for each in (first, *others.values())} == {Stored.NEW}
@@ -135,7 +129,7 @@ def test_what_a_broken_connection_was_to_store_is_stored_by_the_next(engine: Eng
     with ThreadPoolExecutor(2) as deliveries:
         with table_locked(engine):
             under_way = deliveries.submit(intake.store, event(1))
-            wait_until(lambda: somebody_waits_for_the_table(engine))
+            eventually(lambda: somebody_waits_for_the_table(engine), "a transaction that waits for the table")
             with engine.connect() as connection:
                 waiting = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted"
                 assert connection.exec_driver_sql(waiting).scalar_one()

@@ -7,13 +7,13 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 
 import pytest
 
+from strava_pipeline_tests.eventually import eventually
 from webhook_bridge import log_writer
 from webhook_bridge.log_writer import LogWriter
 
@@ -107,8 +107,9 @@ def test_trouble_with_one_line_does_not_end_the_log(logger: logging.Logger) -> N
     writer = LogWriter(written)
     logger.addHandler(writer)
     logger.info("bad")
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while "good" not in written.getvalue():
-        assert time.monotonic() < deadline
+
+    def is_written() -> bool:
         logger.info("good")
-        time.sleep(0.01)
+        return "good" in written.getvalue()
+
+    eventually(is_written, "a line after the bad one")

@@ -12,10 +12,10 @@ from sqlalchemy import URL, make_url, text
 from strava_pipeline.errors import DatabaseAway, WarehouseError
 from strava_pipeline.local.postgres import Server
 from strava_pipeline.local.postgres_logins import as_superuser
-from strava_pipeline.local.supervisor import find_free_port
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.access.dagster_database import ensure_dagster_database
 from strava_pipeline_tests.conftest import opened
+from strava_pipeline_tests.ports import free_port
 
 SECRET = "the-secret-of-both"
 
@@ -178,6 +178,6 @@ def test_a_server_of_its_own_that_lets_nobody_in_is_told_with_the_statement(
 
 
 def test_a_server_that_is_away_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DAGSTER_POSTGRES_URL", f"postgresql://127.0.0.1:{find_free_port()}/dagster")
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", f"postgresql://127.0.0.1:{free_port()}/dagster")
     with pytest.raises(DatabaseAway, match="is away"):
         ensure_dagster_database(load_settings())

@@ -31,10 +31,11 @@ from strava_pipeline.warehouse.schema import tables
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.ops_tables import operator_audit, payloads, token_audit, users, webhook_events
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore, patient_transaction
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.inbox import bring_up_to_date, store_event
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 from strava_pipeline_tests.warehouse.quota.ledgers import Clock, open_ledger
-from strava_pipeline_tests.warehouse.sessions import PATIENCE_SECONDS, wait_for_a_lock
+from strava_pipeline_tests.warehouse.sessions import wait_for_a_lock
 
 OTHER = 2002
 DAY = datetime(2025, 6, 10, tzinfo=UTC)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text, update
+from sqlalchemy import Engine, update
 
 from strava_pipeline.errors import MissingScope, NeedsReauthorization
 from strava_pipeline.warehouse.athletes.parking import park
@@ -35,6 +34,7 @@ from strava_pipeline_tests.inbox import (
     store_event,
 )
 from strava_pipeline_tests.strava_stand_in import RIDER
+from strava_pipeline_tests.warehouse.sessions import wait_for_a_lock
 
 
 @pytest.fixture(autouse=True)
@@ -156,7 +156,7 @@ def test_parking_waits_for_whoever_connects_just_now(engine: Engine) -> None:
         connection.execute(update(users).values(state="active"))
         assert unpark(connection, RIDER) == 0
         thread.start()
-        wait_for_a_blocked_session(engine)
+        wait_for_a_lock(engine, 1)
     thread.join()
     assert parked == [False]
     assert states(engine) == ["launched"]
@@ -165,16 +165,6 @@ def test_parking_waits_for_whoever_connects_just_now(engine: Engine) -> None:
 def change_users(engine: Engine, **values: str) -> None:
     with engine.begin() as connection:
         connection.execute(update(users).values(**values))
-
-
-def wait_for_a_blocked_session(engine: Engine) -> None:
-    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        with engine.connect() as connection:
-            if connection.execute(waiting).scalar_one():
-                return
-    raise AssertionError("nobody waited")
 
 
 def test_only_what_took_effect_is_forgotten_and_only_after_its_time(engine: Engine) -> None:

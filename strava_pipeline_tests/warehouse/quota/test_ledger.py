@@ -17,6 +17,7 @@ from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.locks import Lock, take
 from strava_pipeline.warehouse.quota.ledger import SPREAD_SECONDS, PostgresLedger
 from strava_pipeline.warehouse.schema.ops_tables import api_calls
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.warehouse.quota.ledgers import (
     DAY,
     EDGE,
@@ -34,7 +35,7 @@ from strava_pipeline_tests.warehouse.quota.ledgers import (
     refused,
     windows,
 )
-from strava_pipeline_tests.warehouse.sessions import PATIENCE_SECONDS, wait_for_a_lock
+from strava_pipeline_tests.warehouse.sessions import wait_for_a_lock
 
 
 def test_a_call_is_one_row_from_reservation_to_answer(engine: Engine, clock: Clock) -> None:

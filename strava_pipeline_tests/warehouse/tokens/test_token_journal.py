@@ -17,7 +17,8 @@ from strava_pipeline.warehouse.schema.ops_tables import token_journal, users
 from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens import token_journal as journal
 from strava_pipeline.warehouse.tokens.token_journal import Envelopes, answer_for, answers, begun, forget, forget_all
-from strava_pipeline_tests.warehouse.sessions import PATIENCE_SECONDS, wait_for_a_lock
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
+from strava_pipeline_tests.warehouse.sessions import wait_for_a_lock
 
 RIDER = 2**40
 ENDS_AT = datetime(2030, 1, 1, tzinfo=UTC)

@@ -40,6 +40,7 @@ from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.warehouse.engine import database_url, open_engine
 from strava_pipeline.warehouse.tokens.key_rotation import rotate
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
+from strava_pipeline_tests.eventually import eventually
 
 RIDER = 2**40
 GATE = 4711
@@ -119,9 +120,7 @@ def is_alive(process: int) -> bool:
 
 def wait_for_death(process: int) -> None:
     """Until a process that was killed, or killed itself, has ended."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while is_alive(process):
-        assert time.monotonic() < deadline, "it lives"
+    eventually(lambda: not is_alive(process), f"the end of process {process}")
 
 
 @contextmanager
