@@ -11,12 +11,12 @@ import webhook_bridge
 
 CARRIERS = {"Connection", "Engine"}
 PACKAGE = Path(strava_pipeline.__file__).parent
+# Frames are the tables, as an analyst's login reads them.
+FRAMES = PACKAGE / "frames.py"
 OUTSIDE = [
-    *(path for path in PACKAGE.rglob("*.py") if PACKAGE / "warehouse" not in path.parents),
+    *(path for path in PACKAGE.rglob("*.py") if PACKAGE / "warehouse" not in path.parents and path != FRAMES),
     *Path(webhook_bridge.__file__).parent.rglob("*.py"),
 ]
-# A person's own query, read into a frame.
-ALLOWED = {("resources.py", "sqlalchemy.text")}
 
 
 def of_sqlalchemy(path: Path) -> Iterator[str]:
@@ -33,5 +33,6 @@ def of_sqlalchemy(path: Path) -> Iterator[str]:
 
 
 def test_no_statement_is_written_outside_the_warehouse() -> None:
-    found = {(path.name, name) for path in OUTSIDE for name in of_sqlalchemy(path)}
-    assert found == ALLOWED
+    assert {(path.name, name) for path in OUTSIDE for name in of_sqlalchemy(path)} == set()
+    # The look finds statements where there are some.
+    assert "sqlalchemy.select" in set(of_sqlalchemy(FRAMES))
