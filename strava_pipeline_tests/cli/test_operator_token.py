@@ -137,7 +137,7 @@ def test_a_link_that_is_printed_logs_in(settings: Settings, engine: Engine) -> N
     assert f"{link.scheme}://{link.netloc}" == "http://127.0.0.1:8080"
     browser = Browser(create_app(settings, engine))
     assert "logs you in as the operator, once" in words_of(browser.get(link.path))
-    assert browser.post(link.path).status_code == 303
+    assert browser.press(link.path).status_code == 303
     assert browser.get("/").status_code == 200
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 
 import requests
@@ -11,6 +12,14 @@ from strava_pipeline.settings import settings_file
 from strava_pipeline_tests.e2e.conftest import Installation
 
 STOPPING_SECONDS = 60
+
+
+def press(browser: requests.Session, link: str, base: str) -> requests.Response:
+    """Load the link's page and press its button."""
+    csrf = re.search(r'name="csrf" value="([0-9a-f]+)"', browser.get(link, timeout=10).text)
+    assert csrf is not None
+    form, origin = {"csrf": csrf[1]}, {"Origin": base}
+    return browser.post(link, data=form, headers=origin, timeout=10, allow_redirects=False)
 
 
 def test_up_makes_a_token_and_a_link_that_logs_in_once(installation: Installation) -> None:
@@ -33,9 +42,9 @@ def test_up_makes_a_token_and_a_link_that_logs_in_once(installation: Installatio
         assert token not in str(told)
         with requests.Session() as browser:
             assert browser.get(f"{base}/", timeout=10, allow_redirects=False).headers["Location"] == "/login"
-            assert browser.post(link, timeout=10, allow_redirects=False).status_code == 303
+            assert press(browser, link, base).status_code == 303
             assert browser.get(f"{base}/", timeout=10, allow_redirects=False).status_code == 200
-            assert browser.post(link, timeout=10).status_code == 410
+            assert browser.get(link, timeout=10).status_code == 410
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=STOPPING_SECONDS)
