@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 import hypothesis
@@ -126,11 +127,13 @@ def no_process_is_started_unawares(request: pytest.FixtureRequest) -> Iterator[N
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No variable of ours from outside, and a home of its own for each test."""
-    for name in [name for name in os.environ if name.startswith(OURS)]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("STRAVA_HOME", str(tmp_path / "home"))
+def clean_environment(tmp_path: Path) -> Iterator[None]:
+    """No variable of ours from outside, a home of its own for each test, and no variable of its commands afterwards."""
+    with patch.dict(os.environ):
+        for name in [name for name in os.environ if name.startswith(OURS)]:
+            del os.environ[name]
+        os.environ["STRAVA_HOME"] = str(tmp_path / "home")
+        yield
 
 
 @pytest.fixture(scope="session")

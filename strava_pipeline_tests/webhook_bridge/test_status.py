@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -210,7 +211,7 @@ def test_the_inbox_is_counted_with_its_lag(browser: Browser, engine: Engine) -> 
     add_event(engine, 3, "done")
     words = words_of(browser.get("/"))
     assert "Events open 2 oldest 7 min" in words
-    assert "Last event 0 s ago" in words
+    assert re.search(r"Last event \d+ s ago", words)
     assert "received 1 launched 0 waiting 1 parked 0 dead 0 done 1 discarded 0" in words
 
 
