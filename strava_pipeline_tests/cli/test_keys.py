@@ -87,7 +87,7 @@ def test_tokens_that_do_not_open_are_named_and_fail_the_rotation(engine: Engine)
         connection.execute(update(users).where(users.c.athlete_id == 2).values(generation=9))
     shown = run("rotate")
     assert shown.stdout == "1 row of key old-key re-encrypted with key new-key\n"
-    assert "left as it is: the strava_access_token of athlete 2 does not open" in shown.stderr
+    assert "left as it is: the strava_access_token of athlete 2 cannot be decrypted with key old-key" in shown.stderr
     assert str(shown.exception) == "1 row cannot be opened: connect these athletes again"
 
 

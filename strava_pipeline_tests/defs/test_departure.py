@@ -33,6 +33,8 @@ from strava_pipeline_tests.strava.loopback import Answer, Asked, Loopback, reply
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 from webhook_bridge.dagster_tasks import DagsterTasks
 
+# Dagster starts processes for the output of each run.
+pytestmark = pytest.mark.processes
 OTHER = RIDER + 1
 GRID = (activities, activity_details, activity_streams, route_analyses)
 PICTURED = dg.AssetKey("route_analyses")

@@ -14,6 +14,8 @@ from sqlalchemy import make_url
 
 from strava_pipeline.local.dagster_home import INSTANCE_FILE, shipped_file
 
+# Dagster starts processes for the output of each run.
+pytestmark = pytest.mark.processes
 PATIENCE_SECONDS = 60
 KEY = dg.AssetKey("ridden")
 

@@ -346,6 +346,7 @@ def test_the_server_knows_nothing_of_our_environment(used_home: Path) -> None:
         assert environment["LC_MESSAGES"] == "C"
 
 
+@pytest.mark.processes
 def test_neither_do_the_programs_that_set_it_up(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in SECRETS.items():
         monkeypatch.setenv(name, text)

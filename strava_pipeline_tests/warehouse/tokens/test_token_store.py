@@ -164,7 +164,7 @@ def test_an_envelope_opens_in_its_own_column_only(store: PostgresTokenStore) -> 
 
 def test_another_key_opens_nothing(store: PostgresTokenStore) -> None:
     stranger = PostgresTokenStore(store.engine, Keyring.parse(generate_key()))
-    with pytest.raises(TokenUnreadable, match="STRAVA_TOKEN_KEYS lacks"):
+    with pytest.raises(TokenUnreadable, match="add this key to STRAVA_TOKEN_KEYS"):
         stranger.access_token(RIDER)
     with pytest.raises(TokenUnreadable):
         stranger.refreshed(RIDER, Secret("canary-access-1"), never)
