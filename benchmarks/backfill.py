@@ -21,13 +21,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import requests
-from sqlalchemy import URL
 
-from benchmarks.database import migrated_database
+from benchmarks.database import migrated_server, owner_url
 from benchmarks.figure import show
 from benchmarks.many_activities import ATHLETE, NO_LIMIT
 from strava_pipeline.cli.athletes import connect_athlete
 from strava_pipeline.keyring import generate_key
+from strava_pipeline.local.logins import Login
+from strava_pipeline.local.postgres import Server
+from strava_pipeline.local.postgres_logins import DAGSTER_DATABASE
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import open_engine
 
@@ -68,11 +70,11 @@ def main() -> None:
 def measure(count: int) -> Measured:
     """One run over so many activities, into an empty database."""
     with (
-        migrated_database(durable=True) as url,
+        migrated_server(durable=True) as server,
         mock(count) as address,
         tempfile.TemporaryDirectory(prefix="strava-pipeline-benchmark-") as home,
     ):
-        environment = connected(url, address, home)
+        environment = connected(server, address, home)
         done = subprocess.run(
             (sys.executable, "-m", "benchmarks.backfill_run", str(count)),
             env=environment,
@@ -106,11 +108,13 @@ def mock(count: int) -> Iterator[str]:
         process.wait(timeout=20)
 
 
-def connected(url: URL, address: str, home: str) -> dict[str, str]:
+def connected(server: Server, address: str, home: str) -> dict[str, str]:
     """The environment of an app with the mock's athlete connected."""
+    url = owner_url(server)
     ours = {
         "STRAVA_HOME": home,
         "STRAVA_DATABASE_URL": url.render_as_string(hide_password=False),
+        "DAGSTER_POSTGRES_URL": server.url(DAGSTER_DATABASE, Login.DAGSTER),
         "STRAVA_API_URL": f"{address}/api/v3",
         "STRAVA_OAUTH_URL": f"{address}/oauth",
         "STRAVA_CLIENT_ID": "1",

@@ -23,19 +23,19 @@ from strava_pipeline.defs.assets.activities import activities, activity_details,
 from strava_pipeline.defs.partitions import register_athlete
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
 from strava_pipeline.settings import load_settings
-from strava_pipeline.warehouse.engine import database_url, open_engine
+from strava_pipeline.warehouse.engine import ensure_database_url, open_engine
 from strava_pipeline.warehouse.schema import tables
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.states import PayloadKind
 
-TELL_EVERY_SECONDS = 30.0
+SAVE_EVERY_SECONDS = 30.0
 _DETAILED = select(func.count()).select_from(payloads).where(payloads.c.kind == PayloadKind.DETAIL)
 
 
 def main() -> None:
     """Materialize, and print the figures as JSON on the last line."""
     now = datetime.now(UTC)
-    held = _Held(open_engine(database_url(load_settings())), int(sys.argv[1]))
+    held = _Held(open_engine(ensure_database_url(load_settings())), int(sys.argv[1]))
     held.start()
     warehouse = WarehouseResource()
     with open_instance(load_settings()) as instance:
@@ -86,7 +86,7 @@ class _Held(threading.Thread):
             with self._engine.connect() as connection:
                 stored = connection.execute(select(func.count()).select_from(tables.activity_streams)).scalar_one()
                 detailed = connection.execute(_DETAILED).scalar_one()
-            if time.monotonic() - self._told_at >= TELL_EVERY_SECONDS:
+            if time.monotonic() - self._told_at >= SAVE_EVERY_SECONDS:
                 self._told_at = time.monotonic()
                 print(
                     f"after {self._told_at - self._began:.0f} s: of {self._count} activities {detailed} have their"

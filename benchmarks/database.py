@@ -25,20 +25,31 @@ UNSAFE_SETTINGS = ("fsync", "full_page_writes", "synchronous_commit", "autovacuu
 
 @contextmanager
 def migrated_database(*, durable: bool = False) -> Iterator[URL]:
-    """The address of an empty, migrated database; ``durable``: commits reach the disk, as in operation."""
+    """The URL of an empty, migrated database; ``durable``: commits reach the disk, as in operation."""
+    with migrated_server(durable=durable) as server:
+        yield owner_url(server)
+
+
+@contextmanager
+def migrated_server(*, durable: bool = False) -> Iterator[Server]:
+    """An embedded server with :data:`DATABASE`, empty and migrated, and with Dagster's database."""
     home = Path(tempfile.mkdtemp(prefix="strava-pipeline-benchmark-"))
     try:
         with using_server(home) as server:
             if not durable:
                 _settle_for_less(server)
             create_database(server)
-            url = make_url(server.url(DATABASE, Login.OWNER))
-            engine = open_engine(url)
+            engine = open_engine(owner_url(server))
             migrate(engine)
             engine.dispose()
-            yield url
+            yield server
     finally:
         shutil.rmtree(home)
+
+
+def owner_url(server: Server) -> URL:
+    """Return the URL of :data:`DATABASE` for the login that owns its tables."""
+    return make_url(server.url(DATABASE, Login.OWNER))
 
 
 def create_database(server: Server) -> None:

@@ -21,7 +21,7 @@ import requests
 from sqlalchemy import Engine
 
 from strava_pipeline.cli.athletes import connect_athlete
-from strava_pipeline.cli.instance import dagster_environment
+from strava_pipeline.cli.instance import prepare_dagster_environment
 from strava_pipeline.keyring import generate_key
 from strava_pipeline.local.listeners import open_listener
 from strava_pipeline.local.postgres import using_server
@@ -100,7 +100,7 @@ def installed() -> Iterator[Installation]:
             Supervisor() as supervisor,
             open_warehouse(settings) as engine,
         ):
-            environment = dagster_environment(settings)
+            environment = prepare_dagster_environment(settings)
             services = [
                 mock_strava_service(home, mock_port, {}),
                 *_dagster(home, for_dagster, environment),

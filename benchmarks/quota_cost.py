@@ -18,8 +18,8 @@ from sqlalchemy import make_url
 from benchmarks.database import migrated_database
 from benchmarks.figure import show
 from strava_pipeline.strava.quota.clock import StravaClock
-from strava_pipeline.strava.quota.lanes import Ceilings
-from strava_pipeline.strava.quota.windows import Lane, Outcome, Pair, RateHeaders
+from strava_pipeline.strava.quota.lanes import RateLimits
+from strava_pipeline.strava.quota.windows import CallOutcome, Lane, Pair, RateHeaders
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 from strava_pipeline.warehouse.quota.strava_clock import store_clock
@@ -63,7 +63,7 @@ def _measure(address: str, processes: int) -> dict[str, list[float]]:
 def _work(address: str, together: Barrier, answers: SimpleQueue[list[tuple[float, float]]]) -> None:
     """One process: warms up, waits for the others, and tells what each call took."""
     engine = open_engine(make_url(address))
-    ledger = PostgresLedger(engine, Ceilings(NO_LIMIT, NO_LIMIT, 900, 86_400))
+    ledger = PostgresLedger(engine, RateLimits(NO_LIMIT, NO_LIMIT, 900, 86_400))
     for _ in range(WARM_UP):
         _book_and_settle(ledger)
     together.wait()
@@ -78,7 +78,7 @@ def _book_and_settle(ledger: PostgresLedger) -> tuple[float, float]:
     )
     booked = time.perf_counter()
     date = datetime.now(UTC).replace(microsecond=0)
-    ledger.settle(reservation, Outcome(200, 1.0, server_time=date, rates=RATES))
+    ledger.settle(reservation, CallOutcome(200, 1.0, server_time=date, rates=RATES))
     return (booked - began) * 1000, (time.perf_counter() - booked) * 1000
 
 

@@ -47,7 +47,7 @@ from benchmarks.summaries import ATHLETE, summaries
 from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import digest, summary_row
 from strava_pipeline.warehouse.activities.activity_store import SUMMARIZED, Payload, replace_span
-from strava_pipeline.warehouse.activities.summary_changes import news
+from strava_pipeline.warehouse.activities.summary_changes import changed_summaries
 from strava_pipeline.warehouse.bulk import append, driver_of
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.schema.ops_tables import payloads
@@ -154,7 +154,7 @@ def _ours(engine: Engine, bodies: Rows, asked_at: datetime) -> None:
         starts = [row["start_date"] for row, _ in mapped.values()]
         span = Span(ATHLETE, starts[0], starts[-1] + timedelta(seconds=1))
         with engine.begin() as connection:
-            changed = news(connection, mapped)
+            changed = changed_summaries(connection, mapped)
             replace_span(
                 connection,
                 span,

@@ -24,7 +24,7 @@ from sqlalchemy import select
 
 from benchmarks.database import migrated_database
 from benchmarks.figure import show
-from strava_pipeline.keyring import KEY_BYTES, Keyring, Place
+from strava_pipeline.keyring import KEY_BYTES, AssociatedData, Keyring
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.tokens import token_journal
@@ -69,7 +69,7 @@ class Tally:
     # When each answer was read, and when it was committed (monotonic s).
     kept: list[tuple[float, float]] = field(default_factory=list)
 
-    def hear(self, said: str) -> None:
+    def report(self, said: str) -> None:
         _, read_at, committed_at = said.split()
         self.kept.append((float(read_at), float(committed_at)))
 
@@ -100,7 +100,7 @@ def _meet(store: PostgresTokenStore, mode: Mode) -> None:
             rejected = store.access_token(RIDER)
             with gate_closed(store.engine):
                 crowd = [processes.fork(f"meet {rejected.reveal()}") for _ in range(WORKERS)]
-            told = [processes.hear(process) for process in crowd]
+            told = [processes.report(process) for process in crowd]
             failed += sum(said != f"token {provider.endpoint.access_token}" for said in told)
         calls = provider.endpoint.calls
     show(f"{WORKERS} processes, provider {mode}: token calls per expiry", calls / EXPIRIES, target="1")
@@ -113,13 +113,13 @@ def _kill(store: PostgresTokenStore, mode: Mode, kills: int) -> None:
         killed, done = [], 0
         while done < kills:
             process = processes.fork("loop aloud")
-            first = processes.hear(process)
+            first = processes.report(process)
             if first.startswith("error"):
                 tally.forced += 1
                 tally.avoidable += provider.endpoint.refresh_token in _held(store)
                 store.connect(provider.endpoint.grant(RIDER), ["read"])
                 continue
-            tally.hear(first)
+            tally.report(first)
             time.sleep(chance.uniform(0, LIFE_SECONDS))
             at_work = provider.at_work
             processes.kill(process)
@@ -131,7 +131,7 @@ def _kill(store: PostgresTokenStore, mode: Mode, kills: int) -> None:
             tally.in_window += not at_work and provider.endpoint.refresh_token not in _held(store)
         for process in killed:
             for said in processes.said(process):
-                tally.hear(said)
+                tally.report(said)
         answered_at = sorted(provider.endpoint.answered_at.values())
     name = f"{kills} kill -9, provider {mode}"
     show(f"{name}: forced re-authorizations", tally.forced)
@@ -165,7 +165,8 @@ def _held(store: PostgresTokenStore) -> set[str]:
     with store.engine.connect() as connection:
         rows = [*connection.execute(select(users)), *token_journal.answers(connection, RIDER)]
     return {
-        store.keyring.decrypt(row.strava_refresh_token, Place(RIDER, REFRESH, row.generation)).reveal() for row in rows
+        store.keyring.decrypt(row.strava_refresh_token, AssociatedData(RIDER, REFRESH, row.generation)).reveal()
+        for row in rows
     }
 
 

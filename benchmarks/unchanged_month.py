@@ -13,13 +13,13 @@ import requests
 from sqlalchemy import Engine, text
 
 from benchmarks.backfill import connected, mock
-from benchmarks.database import migrated_database
+from benchmarks.database import migrated_server, owner_url
 from benchmarks.figure import show
 from benchmarks.many_activities import ATHLETE, YEARS
 from strava_pipeline.months import Span
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
-from strava_pipeline.sync.backfill import Sync, import_details, import_streams, import_summaries, open_sync
+from strava_pipeline.sync.backfill import SyncContext, import_details, import_streams, import_summaries, open_sync
 from strava_pipeline.warehouse.engine import open_engine
 
 COUNT = 80
@@ -29,12 +29,12 @@ TABLES = ("strava.activities", "strava.laps", "strava.splits", "strava.segment_e
 def main() -> None:
     """Import twice, and compare what Postgres knows of its rows."""
     with (
-        migrated_database() as url,
+        migrated_server() as server,
         mock(COUNT) as address,
         tempfile.TemporaryDirectory(prefix="strava-pipeline-benchmark-") as home,
     ):
-        os.environ.update(connected(url, address, home))
-        engine = open_engine(url)
+        os.environ.update(connected(server, address, home))
+        engine = open_engine(owner_url(server))
         sync = open_sync(load_settings(), engine, Lane.BACKFILL, timedelta(minutes=1))
         now = datetime.now(UTC)
         span = Span(ATHLETE, now - timedelta(days=366 * YEARS), now)
@@ -49,7 +49,7 @@ def main() -> None:
     show("rows rewritten by a second pass", rewritten, "", "0")
 
 
-def _import(sync: Sync, span: Span) -> None:
+def _import(sync: SyncContext, span: Span) -> None:
     list(import_summaries(sync, [span]))
     import_details(sync, span)
     import_streams(sync, span)

@@ -32,7 +32,7 @@ from sqlalchemy import Engine, func, make_url, select
 
 from benchmarks.database import DATABASE, create_database
 from benchmarks.figure import show
-from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.keyring import generate_key
 from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import revive_server, using_server
@@ -134,7 +134,7 @@ def _drain(path: LivePath) -> float:
         try:
             if path.open_events() == 0:
                 break
-        except DatabaseAway:
+        except DatabaseUnavailable:
             pass  # the pool still holds connections from before the last restart
         time.sleep(0.2)
     return time.monotonic() - began

@@ -24,7 +24,7 @@ from sqlalchemy import Engine, make_url, select, text
 
 from benchmarks.figure import show
 from benchmarks.installation import Installation, installed
-from strava_pipeline.warehouse.engine import dagster_url, open_engine
+from strava_pipeline.warehouse.engine import ensure_dagster_url, open_engine
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from webhook_bridge.dagster_api import DagsterServer, launch_run
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20, help="how many of each")
     rounds: int = parser.parse_args().rounds
     with installed() as installation:
-        dagster = open_engine(make_url(dagster_url(installation.settings)).set(drivername="postgresql+psycopg"))
+        dagster = open_engine(make_url(ensure_dagster_url(installation.settings)).set(drivername="postgresql+psycopg"))
         rides, empties = [], []
         with requests.Session() as session:
             # What is read from the disk and compiled for the first time counts for neither.

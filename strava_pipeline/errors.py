@@ -72,7 +72,7 @@ class FaultDetail:
 
 
 @dataclass(frozen=True)
-class Fault:
+class StravaFault:
     """Strava's fault body: its ``message``, and all its ``errors`` in Strava's order.
 
     Source: https://developers.strava.com/docs/reference/#api-models-Fault
@@ -93,10 +93,10 @@ class StravaError(StravaPipelineError):
     ``status`` is the HTTP status, or ``None`` when there was no answer; ``fault`` its parsed body.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, fault: Fault | None = None) -> None:
+    def __init__(self, message: str, *, status: int | None = None, fault: StravaFault | None = None) -> None:
         super().__init__(message)
         self.status = status
-        self.fault = fault or Fault()
+        self.fault = fault or StravaFault()
 
 
 class RetriableStravaError(StravaError):
@@ -107,7 +107,7 @@ class QuotaExhausted(RetriableStravaError):
     """The quota is used up: send no request before ``retry_at`` (UTC). This is a wait, not a failure."""
 
     def __init__(
-        self, message: str, *, retry_at: datetime, status: int | None = None, fault: Fault | None = None
+        self, message: str, *, retry_at: datetime, status: int | None = None, fault: StravaFault | None = None
     ) -> None:
         super().__init__(message, status=status, fault=fault)
         self.retry_at = retry_at
@@ -162,7 +162,7 @@ class WarehouseError(StravaPipelineError):
     """The database cannot be reached, is not migrated, or refused a write."""
 
 
-class DatabaseAway(WarehouseError):
+class DatabaseUnavailable(WarehouseError):
     """The database cannot be reached, the connection broke, or it did not answer in time."""
 
 

@@ -28,7 +28,7 @@ from sqlalchemy.types import TypeEngine
 from strava_pipeline.errors import UnknownActivity, UnknownAthlete, WarehouseError
 from strava_pipeline.local.logins import Login
 from strava_pipeline.settings import load_settings
-from strava_pipeline.warehouse.engine import open_engine, parse_url, sql_url
+from strava_pipeline.warehouse.engine import ensure_sql_url, open_engine, parse_url
 from strava_pipeline.warehouse.migrate import open_warehouse
 from strava_pipeline.warehouse.schema import analysis_tables, tables
 from strava_pipeline.warehouse.schema.column_units import unit_of
@@ -144,7 +144,7 @@ def _own_url() -> URL:
         # An empty database gets its tables and logins first, as by any command.
         with open_warehouse(settings):
             pass
-    return sql_url(settings, Login.SQL_AS_ANALYST)
+    return ensure_sql_url(settings, Login.SQL_AS_ANALYST)
 
 
 def _read(engine: Engine, query: Select[Any]) -> list[list[Any]]:

@@ -32,7 +32,7 @@ _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
 @dataclass(frozen=True)
-class Place:
+class AssociatedData:
     """The associated data of an envelope: athlete's id, column of ``ops.users``, and generation of the grant."""
 
     athlete_id: int
@@ -89,14 +89,14 @@ class Keyring:
         derived = [Keyring({key_id: key}).derive_key(purpose) for key_id, key in oldest_first]
         return Signer(derived, salt=purpose, key_derivation="hmac", digest_method=hashlib.sha256)
 
-    def encrypt(self, secret: Secret, place: Place) -> str:
+    def encrypt(self, secret: Secret, place: AssociatedData) -> str:
         """Return an envelope of ``secret`` that can be decrypted only with this ``place``."""
         key_id = self.writing_key_id
         nonce = os.urandom(NONCE_BYTES)
         sealed = AESGCM(self.keys[key_id]).encrypt(nonce, secret.reveal().encode(), place.additional_data(key_id))
         return ".".join((VERSION, key_id, _encode(nonce), _encode(sealed)))
 
-    def decrypt(self, envelope: str, place: Place) -> Secret:
+    def decrypt(self, envelope: str, place: AssociatedData) -> Secret:
         """Return the secret of an envelope; ``TokenUnreadable`` if the keys, the place or the text do not fit."""
         where = f"the {place.column} of athlete {place.athlete_id}"
         parts = envelope.split(".")

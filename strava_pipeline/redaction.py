@@ -57,7 +57,7 @@ _version = 0
 _sorted: tuple[int, tuple[str, ...]] = (0, ())
 
 
-def keep_out(text: str, owner: object | None = None) -> None:
+def register_secret(text: str, owner: object | None = None) -> None:
     """From now on, mask this text wherever it is logged; for as long as ``owner`` lives, if there is one."""
     if len(text) < SHORTEST:
         return

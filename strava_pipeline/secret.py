@@ -17,7 +17,7 @@ class Secret:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        redaction.keep_out(text, self)
+        redaction.register_secret(text, self)
 
     def reveal(self) -> str:
         """Return the text of the secret. Call this only where the text is sent or stored."""

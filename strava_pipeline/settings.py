@@ -282,7 +282,7 @@ def load_settings(**overrides: Any) -> Settings:
     for value in vars(settings).values():
         if isinstance(value, SecretStr):
             for text in _secret_parts(value.get_secret_value()):
-                redaction.keep_out(text)
+                redaction.register_secret(text)
     return settings
 
 

@@ -10,10 +10,10 @@ from uuid import uuid4
 
 from sqlalchemy import Engine, Row, delete, insert, select, update
 
-from strava_pipeline.sync.backfill import Sync
+from strava_pipeline.sync.backfill import SyncContext
 from strava_pipeline.sync.webhook import sync_activity
 from strava_pipeline.warehouse.engine import autocommit
-from strava_pipeline.warehouse.inbox.claims import Claim, claim_objects, take_up
+from strava_pipeline.warehouse.inbox.claims import Claim, claim_objects, refresh_claim
 from strava_pipeline.warehouse.inbox.events import NewEvent, Stored, store_events
 from strava_pipeline.warehouse.schema.ops_tables import users, webhook_claims, webhook_events
 from strava_pipeline.warehouse.states import EventState
@@ -89,14 +89,14 @@ def change(engine: Engine, ids: Iterable[int] | None = None, **values: Any) -> N
         connection.execute(update(webhook_events).where(*where).values(**values))
 
 
-def bring_up_to_date(sync: Sync, athlete_id: int, number: int, aspect: str = "create") -> None:
+def bring_up_to_date(sync: SyncContext, athlete_id: int, number: int, aspect: str = "create") -> None:
     """What an event about one activity brings about; of the event itself nothing remains."""
     event = asdict(an_event(number, owner_id=athlete_id, aspect_type=aspect))
     values = event | {"state": EventState.LAUNCHED, "fence": webhook_claims.next_value()}
     with sync.engine.begin() as connection:
         fence = connection.execute(insert(webhook_events).values(values).returning(webhook_events.c.fence)).scalar_one()
     try:
-        claim = take_up(sync.engine, fence)
+        claim = refresh_claim(sync.engine, fence)
         assert claim is not None
         sync_activity(sync, claim)
     finally:

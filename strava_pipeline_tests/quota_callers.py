@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
-from strava_pipeline.strava.quota.lanes import Ceilings
-from strava_pipeline.strava.quota.windows import Lane, Outcome, RateHeaders
+from strava_pipeline.strava.quota.lanes import RateLimits
+from strava_pipeline.strava.quota.windows import CallOutcome, Lane, RateHeaders
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 from strava_pipeline_tests.strava_model import Simulation, StravaModel
 
@@ -34,10 +34,10 @@ class SimulatedCallers:
     def ledger(self, engine: Engine) -> PostgresLedger:
         """The ledger as one process has it."""
         model = self.strava
-        ceilings = Ceilings(model.short_limit, model.long_limit, model.short_s, model.long_s)
+        rate_limits = RateLimits(model.short_limit, model.long_limit, model.short_s, model.long_s)
         return PostgresLedger(
             engine,
-            ceilings,
+            rate_limits,
             clock=self._database_time,
             sleep=self.simulation.sleep,
             spread=lambda: self.chance.uniform(0.0, 0.5),
@@ -57,7 +57,7 @@ class SimulatedCallers:
         self.simulation.sleep(latency - written)
         ledger.settle(
             reservation,
-            Outcome(
+            CallOutcome(
                 200 if accepted else 429,
                 latency * 1000,
                 server_time=date,

@@ -9,11 +9,11 @@ from typing import Any, cast
 
 from sqlalchemy import Engine
 
-from strava_pipeline.errors import Fault, FaultDetail, NotFound
+from strava_pipeline.errors import FaultDetail, NotFound, StravaFault
 from strava_pipeline.strava.client import StravaClient
-from strava_pipeline.strava.monitor import Watch
+from strava_pipeline.strava.monitor import RequestMonitor
 from strava_pipeline.strava.transport import Transport
-from strava_pipeline.sync.backfill import Sync
+from strava_pipeline.sync.backfill import SyncContext
 from strava_pipeline.sync.pacing import Pace
 
 RIDER = 1001
@@ -70,7 +70,7 @@ class StravaStandIn:
     streams: dict[int, JsonObject] = field(default_factory=dict)
     faults: dict[str, list[Exception]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
-    watch: Watch = field(default_factory=Watch)
+    monitor: RequestMonitor = field(default_factory=RequestMonitor)
     owner: int = RIDER
     retired: dict[str, JsonObject] = field(default_factory=dict)
     heart_rate_zones: list[JsonObject] = field(
@@ -97,7 +97,7 @@ class StravaStandIn:
     def get(self, athlete_id: int, path: str, query: Mapping[str, str] | None = None) -> Any:
         """Answers like the transport: parsed JSON, or an error of the tree."""
         self.asked.append(path)
-        self.watch.booked()
+        self.monitor.request_booked()
         if self.faults.get(path):
             raise self.faults[path].pop(0)
         match path.strip("/").split("/"):
@@ -119,13 +119,13 @@ class StravaStandIn:
 
     def _gear(self, number: str) -> JsonObject:
         if number not in self.retired:
-            fault = Fault("Record Not Found", (FaultDetail("Gear", "", "invalid"),))
+            fault = StravaFault("Record Not Found", (FaultDetail("Gear", "", "invalid"),))
             raise NotFound(f"GET /gear/{number}: gone", status=404, fault=fault)
         return self.retired[number]
 
     def _known(self, number: int) -> JsonObject:
         if number not in self.activities:
-            fault = Fault("Resource Not Found", (FaultDetail("Activity", "", "invalid"),))
+            fault = StravaFault("Resource Not Found", (FaultDetail("Activity", "", "invalid"),))
             raise NotFound(f"GET /activities/{number}: gone", status=404, fault=fault)
         return self.activities[number]
 
@@ -141,10 +141,10 @@ class StravaStandIn:
         found.sort(key=_epoch, reverse=True)
         return found[(page - 1) * size : page * size]
 
-    def sync(self, engine: Engine) -> Sync:
+    def sync(self, engine: Engine) -> SyncContext:
         """Bringing activities up to date from here, without pauses."""
-        self.watch = Watch()
-        return Sync(StravaClient(cast("Transport", self)), engine, Pace(75, 0), self.watch)
+        self.monitor = RequestMonitor()
+        return SyncContext(StravaClient(cast("Transport", self)), engine, Pace(75, 0), self.monitor)
 
 
 def _epoch(body: JsonObject) -> float:

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from strava_pipeline import errors
-from strava_pipeline.errors import Fault, FaultDetail, QuotaExhausted, StravaError, StravaPipelineError
+from strava_pipeline.errors import FaultDetail, QuotaExhausted, StravaError, StravaFault, StravaPipelineError
 from strava_pipeline.secret import Secret
 from strava_pipeline_tests.strava.stand_ins import NOW
 
@@ -49,17 +49,17 @@ def test_the_root_is_an_exception_and_each_class_has_one_parent() -> None:
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
-        (Fault(), "no fault body"),
-        (Fault("error"), "error"),
-        (Fault("Bad Request", (FaultDetail("Application", "", "invalid"),)), "Bad Request (Application invalid)"),
-        (Fault("", (FaultDetail("Activity", "", "not found"),)), "no message (Activity not found)"),
+        (StravaFault(), "no fault body"),
+        (StravaFault("error"), "error"),
+        (StravaFault("Bad Request", (FaultDetail("Application", "", "invalid"),)), "Bad Request (Application invalid)"),
+        (StravaFault("", (FaultDetail("Activity", "", "not found"),)), "no message (Activity not found)"),
         (
-            Fault("Bad Request", (FaultDetail("Activity", "name", "missing"), FaultDetail(code="odd"))),
+            StravaFault("Bad Request", (FaultDetail("Activity", "name", "missing"), FaultDetail(code="odd"))),
             "Bad Request (Activity name missing; odd)",
         ),
     ],
 )
-def test_a_fault_reads_as_a_line(fault: Fault, text: str) -> None:
+def test_a_fault_reads_as_a_line(fault: StravaFault, text: str) -> None:
     assert str(fault) == text
 
 
@@ -73,11 +73,11 @@ def test_no_secret_stands_in_an_error_even_after_it_is_forgotten() -> None:
 
 
 def test_an_error_keeps_status_and_fault() -> None:
-    error = StravaError("it failed", status=500, fault=Fault("error"))
-    assert (str(error), error.status, error.fault) == ("it failed", 500, Fault("error"))
-    assert (StravaError("it failed").status, StravaError("it failed").fault) == (None, Fault())
+    error = StravaError("it failed", status=500, fault=StravaFault("error"))
+    assert (str(error), error.status, error.fault) == ("it failed", 500, StravaFault("error"))
+    assert (StravaError("it failed").status, StravaError("it failed").fault) == (None, StravaFault())
 
 
 def test_a_used_up_quota_says_until_when() -> None:
-    error = QuotaExhausted("wait", retry_at=NOW, status=429, fault=Fault("Rate Limit Exceeded"))
+    error = QuotaExhausted("wait", retry_at=NOW, status=429, fault=StravaFault("Rate Limit Exceeded"))
     assert (error.retry_at, error.status, error.fault.message) == (NOW, 429, "Rate Limit Exceeded")

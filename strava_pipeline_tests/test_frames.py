@@ -12,7 +12,13 @@ import pytest
 from sqlalchemy import Engine, create_engine, insert, text, update
 
 from strava_pipeline import frames
-from strava_pipeline.errors import ConfigurationError, DatabaseAway, UnknownActivity, UnknownAthlete, WarehouseError
+from strava_pipeline.errors import (
+    ConfigurationError,
+    DatabaseUnavailable,
+    UnknownActivity,
+    UnknownAthlete,
+    WarehouseError,
+)
 from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
 from strava_pipeline.settings import Settings
@@ -237,7 +243,7 @@ def test_what_is_opened_for_a_frame_is_closed_and_a_callers_engine_is_not(
 @pytest.mark.parametrize(
     ("source", "kind"),
     [
-        ("postgresql://mira:canary-access@127.0.0.1:9/strava", DatabaseAway),
+        ("postgresql://mira:canary-access@127.0.0.1:9/strava", DatabaseUnavailable),
         ("mysql://mira:canary-access@127.0.0.1/strava", ConfigurationError),
         ("canary-access", ConfigurationError),
     ],

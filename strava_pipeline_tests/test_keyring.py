@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strava_pipeline.errors import ConfigurationError, TokenUnreadable
-from strava_pipeline.keyring import KEY_BYTES, Keyring, Place, generate_key, key_id_of
+from strava_pipeline.keyring import KEY_BYTES, AssociatedData, Keyring, generate_key, key_id_of
 from strava_pipeline.secret import Secret
 
-PLACE = Place(athlete_id=4_000_000_101, column="strava_access_token", generation=3)
+PLACE = AssociatedData(athlete_id=4_000_000_101, column="strava_access_token", generation=3)
 KEY = base64.b64encode(bytes(range(KEY_BYTES))).decode()
 OTHER = base64.b64encode(bytes(range(1, KEY_BYTES + 1))).decode()
 TOKEN = Secret("canary-token")
@@ -53,16 +53,22 @@ def test_no_two_envelopes_are_alike(keyring: Keyring) -> None:
         replace(PLACE, athlete_id=4_000_000_102),
         replace(PLACE, generation=2),
         replace(PLACE, generation=4),
-        Place(athlete_id=40, column=PLACE.column, generation=3),
+        AssociatedData(athlete_id=40, column=PLACE.column, generation=3),
     ],
 )
-def test_an_envelope_opens_nowhere_else(keyring: Keyring, place: Place) -> None:
+def test_an_envelope_opens_nowhere_else(keyring: Keyring, place: AssociatedData) -> None:
     with pytest.raises(TokenUnreadable, match=f"{place.column} of athlete {place.athlete_id} cannot be decrypted"):
         keyring.decrypt(keyring.encrypt(TOKEN, PLACE), place)
 
 
 def test_places_that_look_alike_are_told_apart() -> None:
-    places = {Place(1, "c", 23), Place(12, "c", 3), Place(1, "c", 2), Place(12, "c", 33), Place(123, "c", 3)}
+    places = {
+        AssociatedData(1, "c", 23),
+        AssociatedData(12, "c", 3),
+        AssociatedData(1, "c", 2),
+        AssociatedData(12, "c", 33),
+        AssociatedData(123, "c", 3),
+    }
     assert len({place.additional_data("k") for place in places}) == len(places)
     assert PLACE.additional_data("a") != PLACE.additional_data("b")
 

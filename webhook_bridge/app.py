@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from strava_pipeline.errors import ConfigurationError, DatabaseAway, WebhookRejected
+from strava_pipeline.errors import ConfigurationError, DatabaseUnavailable, WebhookRejected
 from strava_pipeline.keyring import Keyring
 from strava_pipeline.notifications.sender import check_sender
 from strava_pipeline.redaction import get_logger
@@ -64,7 +64,7 @@ def create_app(
     app.register_blueprint(health)
     install_site(app, settings, keyring)
     app.register_error_handler(WebhookRejected, _rejected)
-    app.register_error_handler(DatabaseAway, _database_away)
+    app.register_error_handler(DatabaseUnavailable, _database_away)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
     return app
@@ -109,7 +109,7 @@ def _rejected(error: WebhookRejected) -> tuple[Response, int]:
     return _told(reason), error.status
 
 
-def _database_away(error: DatabaseAway) -> tuple[Response, int]:
+def _database_away(error: DatabaseUnavailable) -> tuple[Response, int]:
     log.error("%s", error)
     return _told("unavailable"), HTTPStatus.SERVICE_UNAVAILABLE
 

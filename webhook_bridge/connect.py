@@ -258,7 +258,7 @@ def _finish(code: str, scopes: tuple[str, ...], began: Began, actor: Actor, *, o
         return grant
 
     tokens = open_tokens(settings, engine)
-    athlete_id, grant = tokens.exchanged(
+    athlete_id, grant = tokens.store_exchange(
         exchange, scopes, email=began.email, dagster_task=DagsterTask.IMPORT, link=link
     )
     with engine.begin() as connection:

@@ -18,7 +18,7 @@ from strava_pipeline.names import HISTORY_ASSETS, NAMES, PROFILE_ASSETS, partiti
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.athletes.dagster_tasks import athletes_with_task, hold_task, strike_off
-from strava_pipeline.warehouse.athletes.erasure import drop_late_events
+from strava_pipeline.warehouse.athletes.erasure import delete_late_events
 from strava_pipeline.warehouse.states import DagsterTask
 from webhook_bridge.dagster_api import (
     DagsterServer,
@@ -95,7 +95,7 @@ class DagsterTasks:
                 log.warning("%s of athlete %d has to wait: %s", task, athlete_id, told)
                 return False
             if task in LEAVING:
-                drop_late_events(connection, athlete_id)
+                delete_late_events(connection, athlete_id)
             strike_off(connection, athlete_id)
         log.info("%s of athlete %d: Dagster knows", task, athlete_id)
         return True

@@ -22,12 +22,18 @@ from strava_pipeline.warehouse.inbox.claims import (
     ALONE_AFTER_LOST_RUNS,
     MOST_LOST_RUNS,
     Claim,
-    bury,
     claim_objects,
-    something_is_due,
+    has_due_events,
+    mark_dead,
 )
 from strava_pipeline.warehouse.inbox.dead_letters import redrive_due
-from strava_pipeline.warehouse.inbox.launches import end_launches, extend_launches, give_back, note_run, overdue_runs
+from strava_pipeline.warehouse.inbox.launches import (
+    end_launches,
+    extend_launches,
+    overdue_runs,
+    record_run,
+    release_claims,
+)
 from strava_pipeline.warehouse.states import ErrorClass
 from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, launch_run, runs_to_come
 
@@ -106,7 +112,7 @@ class Dispatcher:
     def _await_news(self) -> None:
         ends_at = time.monotonic() + POLL_SECONDS
         while not self._wake.wait(min(LOOK_SECONDS, POLL_SECONDS)) and time.monotonic() < ends_at:
-            if something_is_due(self._engine):
+            if has_due_events(self._engine):
                 return
 
     def dispatch_once(self) -> int:
@@ -122,7 +128,7 @@ class Dispatcher:
                 self._launch(left[0])
             except DagsterUnavailable as error:
                 fences = [claim.fence for group in left for claim in group]
-                give_back(self._engine, fences, wait=timedelta(seconds=self._backoff), reason=str(error))
+                release_claims(self._engine, fences, wait=timedelta(seconds=self._backoff), reason=str(error))
                 raise
             del left[0]
         return len(claims)
@@ -130,7 +136,7 @@ class Dispatcher:
     def _launch(self, claims: Sequence[Claim]) -> None:
         fences = [claim.fence for claim in claims]
         run_id = launch_run(self._dagster, Job.WEBHOOK_SYNC, _run_config(fences), _tags(claims))
-        note_run(self._engine, fences, run_id)
+        record_run(self._engine, fences, run_id)
         log.info("run %s has %d object(s)", run_id, len(claims))
 
     def _give_up(self, claims: Sequence[Claim]) -> None:
@@ -139,7 +145,7 @@ class Dispatcher:
             reason = f"{claim.lost_runs} runs ended without a word while they had it: see the last one in Dagster"
             log.error("%s %d of athlete %d: %s", claim.object_type, claim.object_id, claim.owner_id, reason)
             with self._engine.begin() as connection:
-                bury(connection, claim.fence, reason, kind="RunLost", error_class=ErrorClass.TRANSIENT)
+                mark_dead(connection, claim.fence, reason, kind="RunLost", error_class=ErrorClass.TRANSIENT)
 
     def look_after_launches(self) -> None:
         """Runs that wait in Dagster's queue keep their claims; those that ended before they began lose them."""

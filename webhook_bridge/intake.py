@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 
 from sqlalchemy import Connection, Engine
 
-from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox.events import NewEvent, Stored, store_events
 
@@ -53,7 +53,7 @@ class Intake:
         self._thread: threading.Thread | None = None
 
     def store(self, event: NewEvent) -> Stored:
-        """Return once the event is on the disk, or raise ``DatabaseAway`` while Strava still waits for the answer.
+        """Return once the event is on the disk; ``DatabaseUnavailable`` while Strava still waits for the answer.
 
         A server that hangs, or a network that swallows packets, answers to no time limit of its own. Should the
         event be stored after all, the next delivery is its duplicate.
@@ -63,7 +63,7 @@ class Intake:
         self._start()
         if not entry.settled.acquire(timeout=STORE_SECONDS):
             entry.is_refused = True
-            raise DatabaseAway("the database did not store an event in time")
+            raise DatabaseUnavailable("the database did not store an event in time")
         if isinstance(entry.outcome, Exception):
             raise entry.outcome
         return entry.outcome
@@ -78,7 +78,7 @@ class Intake:
     def _run(self) -> None:
         while True:
             batch, outcomes = self._worked_off(self._gathered())
-            if any(isinstance(outcome, DatabaseAway) for outcome in outcomes):
+            if any(isinstance(outcome, DatabaseUnavailable) for outcome in outcomes):
                 # Nobody has asked a connection that was used just now whether it lives: the server may have started
                 # anew since. The next one is fresh, and finds what was stored all the same to be a duplicate.
                 batch, outcomes = self._worked_off(batch)
@@ -110,12 +110,12 @@ class Intake:
 
 
 def _stored(connection: Connection, batch: Sequence[_Entry]) -> list[Stored | Exception]:
-    """What became of each; ``DatabaseAway`` for all of them."""
+    """What became of each; ``DatabaseUnavailable`` for all of them."""
     if not batch:
         return []
     try:
         return [*store_events(connection, [entry.event for entry in batch])]
-    except DatabaseAway:
+    except DatabaseUnavailable:
         raise
     except Exception as error:  # noqa: BLE001  it is raised where the answer is made
         if len(batch) == 1:

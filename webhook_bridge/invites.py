@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from werkzeug.exceptions import Forbidden
 
 from strava_pipeline.warehouse.athletes import invites
-from strava_pipeline.warehouse.athletes.invites import Place
+from strava_pipeline.warehouse.athletes.invites import InvitePlace
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.web.operator_door import invite_proof
 from webhook_bridge.current import current_bridge
@@ -64,17 +64,17 @@ def is_invited() -> bool:
 
 
 @contextmanager
-def place_on_invite() -> Iterator[Place | None]:
+def place_on_invite() -> Iterator[InvitePlace | None]:
     """The browser's place on its link for one connection, which nobody else gets meanwhile; ``None``: it has none."""
     name = link_name()
     if name is None:
         yield None
         return
-    with invites.taken_place(current_bridge().engine, name, _proof(), _own_place()) as place:
+    with invites.reserve_place(current_bridge().engine, name, _proof(), _own_place()) as place:
         yield place
 
 
-def remember(place: Place) -> None:
+def remember(place: InvitePlace) -> None:
     """The browser has connected by this place, and may do so again as the same athlete."""
     session["place"] = place.id
 

@@ -9,7 +9,7 @@ from flask import g, request
 from sqlalchemy import Engine
 from werkzeug.wrappers import Response
 
-from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.access import operator_sessions
 from strava_pipeline.warehouse.engine import autocommit
@@ -58,7 +58,7 @@ def _has_open_session() -> bool:
         return False
     try:
         return _is_open(current_bridge().engine, secret, settings)
-    except DatabaseAway:
+    except DatabaseUnavailable:
         if request.method not in SAFE_METHODS:
             raise
         # The page can still be read where a copy of the database answers, but nothing can be done there.

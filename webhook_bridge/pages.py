@@ -11,7 +11,7 @@ from markupsafe import Markup
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
-from strava_pipeline.errors import ConfigurationError, DatabaseAway
+from strava_pipeline.errors import ConfigurationError, DatabaseUnavailable
 from strava_pipeline.printable import printable
 from strava_pipeline.redaction import get_logger
 from webhook_bridge.current import current_bridge
@@ -49,7 +49,7 @@ def message(title: str, text: str, status: int, *, again: str | None = None) -> 
 
 def install_pages(blueprint: Blueprint) -> None:
     """Let a blueprint's errors end on pages, and its templates tell times."""
-    blueprint.register_error_handler(DatabaseAway, _database_away)
+    blueprint.register_error_handler(DatabaseUnavailable, _database_away)
     blueprint.register_error_handler(PoolTimeout, _database_away)
     blueprint.register_error_handler(ConfigurationError, _wrong_setting)
     blueprint.register_error_handler(HTTPException, _http_error)

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from strava_pipeline.local.serving import serve_until_signalled
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.access.operator_sessions import end_sessions_of_others
-from strava_pipeline.warehouse.athletes.invites import withdraw_those_of_others
+from strava_pipeline.warehouse.athletes.invites import cancel_invites_of_other_tokens
 from strava_pipeline.warehouse.engine import open_reading_engine
 from strava_pipeline.web.operator_door import invite_proof, session_proof
 from webhook_bridge.app import create_app
@@ -26,7 +26,7 @@ def serve(settings: Settings, engine: Engine, listener: socket.socket) -> None:
     with engine.begin() as connection:
         # What was opened under another token or other settings is over for good, should they come back.
         end_sessions_of_others(connection, session_proof(settings))
-        withdraw_those_of_others(connection, invite_proof(settings))
+        cancel_invites_of_other_tokens(connection, invite_proof(settings))
     dispatcher = Dispatcher(settings, engine)
     tasks = DagsterTasks(settings, engine)
     reading = open_reading_engine(settings)

@@ -12,10 +12,10 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
 from strava_pipeline.settings import Settings
-from strava_pipeline.strava.quota.lanes import Ceilings
+from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
 from strava_pipeline.warehouse.athletes.athlete_status import AthleteStatus, athlete_statuses, count_athletes
-from strava_pipeline.warehouse.athletes.invites import MOST_PEOPLE, Invite, living_invites, new_invite, withdraw
+from strava_pipeline.warehouse.athletes.invites import MOST_PEOPLE, Invite, cancel_invite, living_invites, new_invite
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.inbox import dead_letters
 from strava_pipeline.warehouse.inbox.dead_letters import DeadLetter, Selection
@@ -160,7 +160,7 @@ def withdraw_invite() -> Response:
     if not name.isascii() or not name.isalnum():
         raise BadRequest("Which link?")
     with current_bridge().engine.begin() as connection:
-        found = withdraw(connection, name)
+        found = cancel_invite(connection, name)
         note_action(connection, Actor.OPERATOR, "withdraw", "a link to connect by", ok=found)
     say_next("The link works no more." if found else "There was no such link any more.")
     return _to_links()
@@ -170,20 +170,20 @@ def _look(connection: Connection, settings: Settings, number: int) -> Overview:
     moment = now(connection)
     athletes = athlete_statuses(connection, ATHLETES_PER_PAGE, (number - 1) * ATHLETES_PER_PAGE)
     progress = import_progress(connection, [athlete.athlete_id for athlete in athletes])
-    ceilings = Ceilings.from_settings(settings)
+    rate_limits = RateLimits.from_settings(settings)
     return Overview(
         moment=moment,
         athletes=athletes,
         athlete_count=count_athletes(connection),
         progress=progress,
         requests_left=sum(each.requests_left for each in progress.values()),
-        earliest_end=earliest_end(connection, ceilings, progress.values()),
+        earliest_end=earliest_end(connection, rate_limits, progress.values()),
         # Of an athlete with several runs the one that began last.
         runs={run.athlete_id: run for run in backfill_progress(connection)},
         inbox=inbox_overview(connection, moment),
         invites=living_invites(connection, invite_proof(settings)),
         letters=dead_letters.find_dead_letters(connection, limit=LETTERS_SHOWN),
-        quota=quota_status(connection, ceilings, moment),
+        quota=quota_status(connection, rate_limits, moment),
         app_is_inactive=why_inactive(connection),
     )
 

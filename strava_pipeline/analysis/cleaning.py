@@ -40,7 +40,7 @@ STUCK_SENSORS = ("heart_rate", "power", "cadence")
 
 
 @dataclass(frozen=True)
-class Fault:
+class TrackFault:
     """A fault of a recording: ``kind`` is implausible, jump, stuck or gap; ``series`` is the faulty stream.
 
     ``start_s`` and ``end_s`` are seconds since the first sample (0 where the recording has no times); ``samples`` is
@@ -64,7 +64,7 @@ class Cleaned:
     track: Track
     seconds: Samples | None
     legs_m: Samples | None
-    faults: list[Fault]
+    faults: list[TrackFault]
 
 
 def elapsed_seconds(time: Samples | None) -> Samples | None:
@@ -92,7 +92,7 @@ def clean(track: Track) -> Cleaned:
     """Return the track with NaN for each faulty sample; shorter series are padded with NaN to the longest one."""
     count = track.point_count
     series: dict[str, Samples] = {}
-    faults: list[Fault] = []
+    faults: list[TrackFault] = []
     for name, samples in vars(track).items():
         if samples is not None:
             series[name], found = _remove_implausible(name, _padded(samples, count))
@@ -120,7 +120,7 @@ def _padded(samples: Samples, count: int) -> Samples:
     return np.concatenate((samples, np.full(count - len(samples), np.nan)))
 
 
-def _remove_implausible(name: str, samples: Samples) -> tuple[Samples, list[Fault]]:
+def _remove_implausible(name: str, samples: Samples) -> tuple[Samples, list[TrackFault]]:
     low, high = PLAUSIBLE[name]
     # Comparisons with NaN are false: a series with missing samples goes the longer way below.
     if len(samples) and samples.min() >= low and samples.max() <= high:
@@ -129,7 +129,7 @@ def _remove_implausible(name: str, samples: Samples) -> tuple[Samples, list[Faul
     count = int(np.count_nonzero(bad))
     if not count:
         return samples, []
-    return np.where(bad, np.nan, samples), [Fault("implausible", name, 0.0, 0.0, count)]
+    return np.where(bad, np.nan, samples), [TrackFault("implausible", name, 0.0, 0.0, count)]
 
 
 def _may_be_stuck(looks: Samples) -> bool:
@@ -138,7 +138,7 @@ def _may_be_stuck(looks: Samples) -> bool:
     return bool((same[2:] & same[1:-1] & same[:-2]).any())
 
 
-def _remove_stuck(name: str, samples: Samples, seconds: Samples) -> tuple[Samples, list[Fault]]:
+def _remove_stuck(name: str, samples: Samples, seconds: Samples) -> tuple[Samples, list[TrackFault]]:
     """Replace by NaN each run of one value above 0 that lasts :data:`STUCK_S` or longer."""
     ends = np.append((samples[1:] != samples[:-1]).nonzero()[0], len(samples) - 1)
     begins = np.append(0, ends[:-1] + 1)
@@ -149,13 +149,13 @@ def _remove_stuck(name: str, samples: Samples, seconds: Samples) -> tuple[Sample
     faults = []
     for begin, end in zip(begins[stuck], ends[stuck], strict=True):
         cleaned[begin : end + 1] = np.nan
-        faults.append(Fault("stuck", name, float(seconds[begin]), float(seconds[end]), int(end - begin + 1)))
+        faults.append(TrackFault("stuck", name, float(seconds[begin]), float(seconds[end]), int(end - begin + 1)))
     return cleaned, faults
 
 
 def _leg_lengths(
     latitude: Samples, longitude: Samples, seconds: Samples | None
-) -> tuple[Samples | None, Flags | None, list[Fault]]:
+) -> tuple[Samples | None, Flags | None, list[TrackFault]]:
     """Return the metres from each sample to the next, which positions are wrong, and the jumps as faults."""
     known = known_positions(latitude, longitude)
     if not len(known):
@@ -186,7 +186,7 @@ def _legs_of_all(lengths: Samples, known: Indices, count: int) -> Samples:
     return legs
 
 
-def _find_jumps(where: tuple[Samples, Samples], when: Samples, fast: Indices) -> tuple[Flags, list[Fault]]:
+def _find_jumps(where: tuple[Samples, Samples], when: Samples, fast: Indices) -> tuple[Flags, list[TrackFault]]:
     """Return which positions are wrong, and the jumps as faults; ``fast``: indices of the impossible steps."""
     # A jump leads away by one fast step and back by the next: can the distance between both ends have been covered?
     out, back = fast[:-1], fast[1:] + 1
@@ -202,7 +202,7 @@ def _find_jumps(where: tuple[Samples, Samples], when: Samples, fast: Indices) ->
             bad[start + 1 : end] = True
             place += 1
         place += 1
-        faults.append(Fault("jump", "position", float(when[start]), float(when[end]), end - start - 1))
+        faults.append(TrackFault("jump", "position", float(when[start]), float(when[end]), end - start - 1))
     return bad, faults
 
 

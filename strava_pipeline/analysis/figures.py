@@ -10,7 +10,7 @@ import numpy as np
 
 from strava_pipeline.analysis.athlete import UNKNOWN_ATHLETE, Athlete
 from strava_pipeline.analysis.averages import finite_or_none, highest, lowest, weighted_mean
-from strava_pipeline.analysis.cleaning import Fault
+from strava_pipeline.analysis.cleaning import TrackFault
 from strava_pipeline.analysis.climbs import Slope, climbs, descents
 from strava_pipeline.analysis.efforts import CurvePoint, DistanceEffort, distance_efforts, mean_maximal_curve
 from strava_pipeline.analysis.elevation import Profile, elevation_profile, gain_and_loss, grade_distribution
@@ -90,7 +90,7 @@ class Analysis:
     zone_times: tuple[ZoneTime, ...]
     route: Route | None
     profile: Profile | None
-    faults: tuple[Fault, ...]
+    faults: tuple[TrackFault, ...]
 
 
 def analyse(track: Track, athlete: Athlete = UNKNOWN_ATHLETE, *, power_measured: bool = True) -> Analysis:
@@ -192,7 +192,7 @@ def _training_load(
     return stress, None if stress is None else "heart_rate"
 
 
-def _fault_counts(faults: tuple[Fault, ...]) -> tuple[Counter[str], defaultdict[str, float]]:
+def _fault_counts(faults: tuple[TrackFault, ...]) -> tuple[Counter[str], defaultdict[str, float]]:
     """Return the number of faults of each kind, and how many seconds they last."""
     counts: Counter[str] = Counter()
     lengths: defaultdict[str, float] = defaultdict(float)

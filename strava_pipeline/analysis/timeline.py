@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from strava_pipeline.analysis.averages import cumulative_sum, cumulative_sums, weighted_mean
-from strava_pipeline.analysis.cleaning import FASTEST_MPS, Fault, clean, impossible_steps
+from strava_pipeline.analysis.cleaning import FASTEST_MPS, TrackFault, clean, impossible_steps
 from strava_pipeline.analysis.track import Flags, Indices, Samples, Track
 
 # Slower than this a sample without a moving flag counts as standing.
@@ -37,7 +37,7 @@ class Timeline:
     legs_m: Samples | None
     speed: Samples | None
     moving: Flags | None
-    faults: tuple[Fault, ...]
+    faults: tuple[TrackFault, ...]
 
     @property
     def elapsed_s(self) -> float:
@@ -172,7 +172,7 @@ def build_timeline(recorded: Track) -> Timeline:
         places = gaps.nonzero()[0]
         weights[:-1] = steps
         weights[places] = weights[-1] = 0.0
-        faults += [Fault("gap", "all", float(seconds[place]), float(seconds[place + 1]), 0) for place in places]
+        faults += [TrackFault("gap", "all", float(seconds[place]), float(seconds[place + 1]), 0) for place in places]
     along, more = _along(track, seconds, legs)
     speed = _speed(track, seconds, along)
     return Timeline(
@@ -210,7 +210,7 @@ def _cells_near_missing(cells: Samples, missing: Samples, known: Samples) -> Fla
     return flags
 
 
-def _along(track: Track, seconds: Samples | None, legs: Samples | None) -> tuple[Samples | None, list[Fault]]:
+def _along(track: Track, seconds: Samples | None, legs: Samples | None) -> tuple[Samples | None, list[TrackFault]]:
     """Return the device's distance without jumps, else the distance along the positions, and the jumps as faults."""
     distance = track.distance
     if distance is None or not np.isfinite(distance).any():
@@ -227,7 +227,7 @@ def _along(track: Track, seconds: Samples | None, legs: Samples | None) -> tuple
     jumps = impossible_steps(strides, seconds)
     if not len(jumps):
         return distance, []
-    faults = [Fault("jump", "distance", float(seconds[place]), float(seconds[place + 1]), 1) for place in jumps]
+    faults = [TrackFault("jump", "distance", float(seconds[place]), float(seconds[place + 1]), 1) for place in jumps]
     strides[jumps] = 0.0
     return distance[0] + cumulative_sum(strides), faults
 

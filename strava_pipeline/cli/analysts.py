@@ -31,21 +31,21 @@ def add(name: str) -> None:
     """Make a login NAME that reads schema strava and nothing else; prints its address, this once."""
     from strava_pipeline.warehouse.access.analyst import ensure_analyst_role, join_analysts
     from strava_pipeline.warehouse.access.made_logins import create_login
-    from strava_pipeline.warehouse.engine import administrator_url, database_url, open_engine
-    from strava_pipeline.warehouse.locks import Lock, take
+    from strava_pipeline.warehouse.engine import ensure_administrator_url, ensure_database_url, open_engine
+    from strava_pipeline.warehouse.locks import Lock, acquire
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     if not _PLAIN.fullmatch(name):
         raise ConfigurationError(f"{name!r} is no name for a login: use small letters, digits and _")
     settings, secret = load_settings(), secrets.token_urlsafe(SECRET_BYTES)
     with open_warehouse(settings):
-        engine = open_engine(administrator_url(settings))
+        engine = open_engine(ensure_administrator_url(settings))
         try:
             with engine.begin() as connection:
                 _check_may_make(connection, name, settings.analyst_role)
             ensure_analyst_role(engine, settings.analyst_role)
             with engine.begin() as connection:
-                take(connection, Lock.RIGHTS)
+                acquire(connection, Lock.RIGHTS)
                 # Somebody else may have made it meanwhile.
                 _check_may_make(connection, name, settings.analyst_role)
                 create_login(connection, name, secret)
@@ -56,7 +56,7 @@ def add(name: str) -> None:
                 say(line, err=True)
         finally:
             engine.dispose()
-        url = database_url(settings).set(drivername="postgresql", username=name, password=secret)
+        url = ensure_database_url(settings).set(drivername="postgresql", username=name, password=secret)
     click.echo(url.render_as_string(hide_password=False))
 
 

@@ -54,7 +54,7 @@ def connect_athlete(settings: Settings, engine: Engine, pasted: str) -> int:
     store = open_tokens(settings, engine)
     code, scopes = oauth.parse_redirect(pasted)
     with open_instance(settings) as instance:
-        athlete_id, grant = store.exchanged(lambda: oauth.exchange_code(settings, new_session(), code), scopes)
+        athlete_id, grant = store.store_exchange(lambda: oauth.exchange_code(settings, new_session(), code), scopes)
         with engine.begin() as connection:
             store_athlete(connection, athlete_row(grant.athlete or {}), now(connection))
         register_athlete(instance, athlete_id)

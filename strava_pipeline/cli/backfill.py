@@ -11,8 +11,8 @@ import click
 
 from strava_pipeline.cli.closed_home import close_to_others
 from strava_pipeline.cli.dead_runs import cancel_own_runs, process_tag
-from strava_pipeline.cli.interruptible import beside, interruptible, said_on_interrupt
-from strava_pipeline.errors import ConfigurationError, DatabaseAway, StravaPipelineError
+from strava_pipeline.cli.interruptible import interruptible, message_on_interrupt, run_in_thread
+from strava_pipeline.errors import ConfigurationError, DatabaseUnavailable, StravaPipelineError
 from strava_pipeline.months import enclosing_span, month_span, parse_month
 from strava_pipeline.names import HISTORY_ASSETS, Asset
 from strava_pipeline.planned_runs import PlannedRun, plan_in_sequence
@@ -67,8 +67,8 @@ def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
             with open_instance(settings) as instance:
                 register_athlete(instance, athlete_id)
                 with shown(lambda: look(engine, settings, span, tuple(chosen)), Console(stderr=True)):
-                    outcome = beside(partial(_run_all, instance, athlete_id, runs))
-                    with said_on_interrupt(partial(_stop, outcome, instance, engine, span)):
+                    outcome = run_in_thread(partial(_run_all, instance, athlete_id, runs))
+                    with message_on_interrupt(partial(_stop, outcome, instance, engine, span)):
                         outcome.result()
 
 
@@ -85,7 +85,7 @@ def _stop(outcome: Future[None], instance: DagsterInstance, engine: Engine, span
             for run_id in ended:
                 note_finished(connection, run_id)
             done = count_done(connection, span)
-    except (DatabaseAway, SQLAlchemyError, DagsterPostgresException):
+    except (DatabaseUnavailable, SQLAlchemyError, DagsterPostgresException):
         return INTERRUPTED.format(" (the database is away)")
     reached = f"; so far {done.listed} activities, {done.detailed} with their detail, {done.streamed} with samples"
     return INTERRUPTED.format(reached)

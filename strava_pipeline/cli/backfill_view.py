@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy import Engine
 
-from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.months import Span
 from strava_pipeline.names import Asset
 from strava_pipeline.printable import printable
 from strava_pipeline.settings import Settings
-from strava_pipeline.strava.quota.lanes import Ceilings
+from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.warehouse.progress.backfill_estimate import backfill_end
-from strava_pipeline.warehouse.progress.job_progress import Done, backfill_progress, count_done
+from strava_pipeline.warehouse.progress.job_progress import Completeness, backfill_progress, count_done
 
 LOOK_EVERY_SECONDS = 1.0
 LINE_EVERY_SECONDS = 30.0
@@ -29,10 +29,10 @@ ASSUMED_SECONDS_PER_REQUEST = 0.3
 
 
 @dataclass(frozen=True)
-class View:
+class Snapshot:
     """How far the whole backfill is; ``details`` and ``streams``: whether these are part of it."""
 
-    done: Done
+    done: Completeness
     details: bool
     streams: bool
     waiting: str = ""
@@ -62,18 +62,18 @@ class View:
         return ", ".join(parts)
 
 
-def look(engine: Engine, settings: Settings, span: Span, assets: tuple[str, ...]) -> View:
+def look(engine: Engine, settings: Settings, span: Span, assets: tuple[str, ...]) -> Snapshot:
     """How far it is now."""
     details, streams = Asset.DETAILS in assets, Asset.STREAMS in assets
     with engine.connect() as connection:
         done = count_done(connection, span)
-        view = View(done, details, streams)
+        view = Snapshot(done, details, streams)
         runs = [run for run in backfill_progress(connection) if run.athlete_id == span.athlete_id]
         waits = [run for run in runs if run.waiting_for]
         pace = settings.import_batch_interval_seconds / settings.import_batch_size
         end = backfill_end(
             connection,
-            Ceilings.from_settings(settings),
+            RateLimits.from_settings(settings),
             span.athlete_id,
             view.wanted - view.finished,
             max(pace, ASSUMED_SECONDS_PER_REQUEST),
@@ -82,11 +82,11 @@ def look(engine: Engine, settings: Settings, span: Span, assets: tuple[str, ...]
     if waits:
         until = f" until {waits[0].waiting_until:%H:%M:%S} UTC" if waits[0].waiting_until else ""
         waiting = f"waiting{until}: {waits[0].waiting_for}"
-    return View(done, details, streams, waiting, end)
+    return Snapshot(done, details, streams, waiting, end)
 
 
 @contextmanager
-def shown(look_now: Callable[[], View], console: Console) -> Iterator[Console]:
+def shown(look_now: Callable[[], Snapshot], console: Console) -> Iterator[Console]:
     """Shows what ``look_now`` sees while the block runs; what it prints meanwhile goes to the console it is given."""
     over = threading.Event()
     show = _bar if console.is_terminal else _lines
@@ -99,7 +99,7 @@ def shown(look_now: Callable[[], View], console: Console) -> Iterator[Console]:
         watcher.join()
 
 
-def _bar(look_now: Callable[[], View], console: Console, over: threading.Event) -> None:
+def _bar(look_now: Callable[[], Snapshot], console: Console, over: threading.Event) -> None:
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("starting", total=None)
@@ -112,7 +112,7 @@ def _bar(look_now: Callable[[], View], console: Console, over: threading.Event) 
                 return
 
 
-def _lines(look_now: Callable[[], View], console: Console, over: threading.Event) -> None:
+def _lines(look_now: Callable[[], Snapshot], console: Console, over: threading.Event) -> None:
     told, told_at = "", time.monotonic()
     while not over.wait(LOOK_EVERY_SECONDS):
         if time.monotonic() - told_at >= LINE_EVERY_SECONDS:
@@ -123,8 +123,8 @@ def _lines(look_now: Callable[[], View], console: Console, over: threading.Event
             told_at = time.monotonic()
 
 
-def _seen(look_now: Callable[[], View]) -> View | None:
+def _seen(look_now: Callable[[], Snapshot]) -> Snapshot | None:
     try:
         return look_now()
-    except DatabaseAway:
+    except DatabaseUnavailable:
         return None  # the run itself says so, if that lasts

@@ -95,10 +95,10 @@ def running_system(lines: ProgressLines) -> Iterator[System]:
         lines.say(f"a mock Strava and Postgres start; all data go to {home}", lambda: "waiting for Postgres")
         supervisor.start(mock_strava_service(home, mock_port, {}))
 
-        from strava_pipeline.cli.instance import dagster_environment, open_instance
+        from strava_pipeline.cli.instance import open_instance, prepare_dagster_environment
         from strava_pipeline.warehouse.migrate import open_warehouse
 
-        environment = dagster_environment(settings)
+        environment = prepare_dagster_environment(settings)
         with open_instance(settings) as instance:
             # The mock: nothing else has been started by now.
             supervisor.wait_until_ready()

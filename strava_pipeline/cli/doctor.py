@@ -75,18 +75,18 @@ def _keys(settings: Settings) -> str:
 
 
 def _database(settings: Settings) -> str:
-    from strava_pipeline.warehouse.engine import shown
+    from strava_pipeline.warehouse.engine import without_password
     from strava_pipeline.warehouse.migrate import HEAD, open_warehouse
 
     with open_warehouse(settings) as engine:
-        return f"{shown(engine.url)}, tables at {HEAD}"
+        return f"{without_password(engine.url)}, tables at {HEAD}"
 
 
 def _logins(settings: Settings) -> str:
     """Whether the database's logins may what they need and no more; our own are made that way."""
     from strava_pipeline.local.logins import Login
     from strava_pipeline.warehouse.access.rights import superfluous_rights, what_analysts_may_take
-    from strava_pipeline.warehouse.engine import sql_login, sql_url
+    from strava_pipeline.warehouse.engine import ensure_sql_url, sql_login
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     with open_warehouse(settings) as engine, engine.connect() as connection:
@@ -101,7 +101,7 @@ def _logins(settings: Settings) -> str:
             raise Advice(advice)
     for reader in (Login.SQL, Login.SQL_AS_ANALYST):
         try:
-            sql_url(settings, reader)
+            ensure_sql_url(settings, reader)
         except ConfigurationError as error:
             raise Advice(str(error)) from None
     return f"{login} for the pipeline, {sql_login(settings, Login.SQL)} for sql, each with what it needs"
@@ -169,9 +169,9 @@ def _operator(settings: Settings) -> str:
 
 
 def _dagster(settings: Settings) -> str:
-    from strava_pipeline.cli.instance import dagster_environment
+    from strava_pipeline.cli.instance import prepare_dagster_environment
 
-    return f"instance in {dagster_environment(settings)['DAGSTER_HOME']}, storage there"
+    return f"instance in {prepare_dagster_environment(settings)['DAGSTER_HOME']}, storage there"
 
 
 def _mail(settings: Settings) -> str:

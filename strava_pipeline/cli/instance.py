@@ -14,20 +14,20 @@ from strava_pipeline.local import work_folder
 from strava_pipeline.local.dagster_home import prepare
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.access.dagster_database import ensure_dagster_database
-from strava_pipeline.warehouse.engine import dagster_url, database_url
+from strava_pipeline.warehouse.engine import ensure_dagster_url, ensure_database_url
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
 
-def dagster_environment(settings: Settings) -> dict[str, str]:
+def prepare_dagster_environment(settings: Settings) -> dict[str, str]:
     """The environment of every process that runs Dagster; its database is created if need be.
 
     It names our own database as well, so that runs find it whatever started them; each by the login for daily work.
     """
-    storage = dagster_url(settings)
+    storage = ensure_dagster_url(settings)
     ensure_dagster_database(settings)
-    ours = database_url(settings).render_as_string(hide_password=False)
+    ours = ensure_database_url(settings).render_as_string(hide_password=False)
     return (
         prepare(settings, storage)
         | work_folder.service_environment(settings)
@@ -43,7 +43,7 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
     """The instance, opened in this process; runs that a dead command left behind are marked as failed."""
-    environment = dagster_environment(settings)
+    environment = prepare_dagster_environment(settings)
     os.environ.update(environment)
     with instance_at(environment["DAGSTER_HOME"]) as instance:
         _tidy(instance)

@@ -33,7 +33,7 @@ def interruptible(message: str) -> Iterator[None]:
 
 
 @contextmanager
-def said_on_interrupt(stop: Callable[[], str]) -> Iterator[None]:
+def message_on_interrupt(stop: Callable[[], str]) -> Iterator[None]:
     """The same, with what ``stop`` ends and says; further signals do not disturb it."""
     try:
         yield
@@ -43,7 +43,7 @@ def said_on_interrupt(stop: Callable[[], str]) -> Iterator[None]:
         raise Interrupted(stop(), _number(interrupt)) from None
 
 
-def beside(work: Callable[[], None]) -> Future[None]:
+def run_in_thread(work: Callable[[], None]) -> Future[None]:
     """Begin ``work`` in a thread that does not keep the process alive.
 
     Signals reach the main thread alone, so that neither libraries which catch them for themselves nor a statement

@@ -23,14 +23,14 @@ def quota(form: str) -> None:
 
     Sends no request to Strava.
     """
-    from strava_pipeline.strava.quota.lanes import Ceilings
+    from strava_pipeline.strava.quota.lanes import RateLimits
     from strava_pipeline.warehouse.engine import now
     from strava_pipeline.warehouse.migrate import open_warehouse
     from strava_pipeline.warehouse.quota.status import quota_status
 
     settings = load_settings()
     with open_warehouse(settings) as engine, engine.connect() as connection:
-        status = quota_status(connection, Ceilings.from_settings(settings), now(connection))
+        status = quota_status(connection, RateLimits.from_settings(settings), now(connection))
     if form == "json":
         say_json(_as_json(status))
     else:
@@ -57,7 +57,7 @@ def _window_as_json(window: WindowStatus) -> dict[str, Any]:
         "overall": {"limit": use.overall_limit, "used_by_others": use.overall_foreign},
         "reserve": window.reserve,
         "blocked_until": window.blocked_until.isoformat() if window.blocked_until else None,
-        "open_to": {str(lane): calls for lane, calls in window.open_to.items()},
+        "open_to": {str(lane): calls for lane, calls in window.calls_left.items()},
     }
 
 
@@ -68,7 +68,7 @@ def _print(status: QuotaStatus) -> None:
         for name, *figures in zip(_NAMES, *map(_figures, windows), strict=True):
             add_row(table, name, *figures)
         print_table(table)
-        lanes = ", ".join(f"{lane} {status.open_to(lane, scope)}" for lane in windows[0].open_to)
+        lanes = ", ".join(f"{lane} {status.calls_left(lane, scope)}" for lane in windows[0].calls_left)
         say(f"{scope}: may be sent now: {lanes}")
     ended = ", ".join(f"{calls} x {code}" for code, calls in status.last_hour.items())
     click.echo(f"in the last hour: {ended}" if ended else "no request was sent to Strava in the last hour")
@@ -88,7 +88,7 @@ def _figures(window: WindowStatus) -> list[str]:
         *map(str, counts),
         "-" if use.overall_limit is None else str(use.overall_limit),
         str(window.reserve),
-        *map(str, window.open_to.values()),
+        *map(str, window.calls_left.values()),
         f"{use.window.ends_at:%Y-%m-%d %H:%M:%S}",
         f"{window.blocked_until:%Y-%m-%d %H:%M:%S}" if window.blocked_until else "-",
     ]

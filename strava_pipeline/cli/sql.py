@@ -28,12 +28,12 @@ def sql(query: str, form: str, as_analyst: bool, timeout: float) -> None:
     """Run QUERY, one that may only read, and print its rows; a table shows the first 10,000 of them."""
     from strava_pipeline.local.logins import Login
     from strava_pipeline.warehouse.access.read_only_query import Cut, answering
-    from strava_pipeline.warehouse.engine import sql_url
+    from strava_pipeline.warehouse.engine import ensure_sql_url
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     settings = load_settings()
     with open_warehouse(settings):
-        url = sql_url(settings, Login.SQL_AS_ANALYST if as_analyst else Login.SQL)
+        url = ensure_sql_url(settings, Login.SQL_AS_ANALYST if as_analyst else Login.SQL)
         with answering(url, query, timeout) as answer:
             if form != "table":
                 PRINTERS[form](answer.names, answer.rows)

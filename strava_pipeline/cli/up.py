@@ -48,7 +48,7 @@ def up() -> None:
 
 
 def _run(settings: Settings, for_dagster: socket.socket, for_bridge: socket.socket) -> None:
-    from strava_pipeline.cli.instance import dagster_environment
+    from strava_pipeline.cli.instance import prepare_dagster_environment
     from strava_pipeline.cli.sign_in import new_login_link
     from strava_pipeline.local.services import bridge_service, dagster_services, log_folder
     from strava_pipeline.local.supervisor import Supervisor
@@ -59,7 +59,7 @@ def _run(settings: Settings, for_dagster: socket.socket, for_bridge: socket.sock
     with open_warehouse(settings) as engine:
         # Creates the tables where there are none, or says what is wrong before anything starts.
         open_tokens(settings, engine)
-    environment = dagster_environment(settings)
+    environment = prepare_dagster_environment(settings)
     # In a process of its own, since this one lasts for years and should not load Dagster. It can fail for nothing
     # that the services, which log it, would not fail for as well.
     subprocess.run(  # noqa: S603  a constant

@@ -13,7 +13,7 @@ MOST_SECRETS = 4
 LONGEST_SECRET = 128
 
 
-class Entry(Enum):
+class Credential(Enum):
     """The credential that lets a request pass: none (``FREE``), a signature, a session; ``NEVER``: nothing does."""
 
     FREE = auto()
@@ -22,17 +22,17 @@ class Entry(Enum):
     NEVER = auto()
 
 
-def required_credential(request: RequestHead, access: AccessSettings) -> Entry:
+def required_credential(request: RequestHead, access: AccessSettings) -> Credential:
     """Return the credential that a request needs.
 
     Without a login (``stands_open``) none is needed. A request with a signature is judged by the signature alone.
     Without an operator's token nobody can log in.
     """
     if access.stands_open:
-        return Entry.FREE
+        return Credential.FREE
     if HEADER.lower() in request.headers:
-        return Entry.WITH_SIGNATURE
-    return Entry.NEVER if access.token is None else Entry.WITH_SESSION
+        return Credential.WITH_SIGNATURE
+    return Credential.NEVER if access.token is None else Credential.WITH_SESSION
 
 
 def session_secrets(request: RequestHead, cookie: str) -> tuple[str, ...]:

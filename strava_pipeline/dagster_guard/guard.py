@@ -12,14 +12,14 @@ from strava_pipeline.dagster_guard.answers import deny, text_answer, with_securi
 from strava_pipeline.dagster_guard.asked import RequestHead, request_head
 from strava_pipeline.dagster_guard.bodies import Body
 from strava_pipeline.dagster_guard.door import AccessSettings
-from strava_pipeline.dagster_guard.entry import Entry, required_credential, session_secrets
+from strava_pipeline.dagster_guard.entry import Credential, required_credential, session_secrets
 from strava_pipeline.dagster_guard.pages import FORMS, NO_TOKEN, Pages, is_guard_page, login_needed
 from strava_pipeline.dagster_guard.rules import check_request
 from strava_pipeline.dagster_guard.sessions import Sessions
 from strava_pipeline.dagster_guard.signatures import UsedSignatures
 from strava_pipeline.dagster_guard.sockets import serve_while_logged_in
 from strava_pipeline.dagster_guard.wrong_tokens import WrongTokenLimit
-from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.redaction import get_logger
 
 log = get_logger(__name__)
@@ -54,7 +54,7 @@ class Guard:
                 "%.20r %.200r of %s: %d by the guard", request.method, request.path, request.address, answer.status_code
             )
             await deny(answer, scope, receive, send)
-        elif request.is_websocket and required_credential(request, self._access) is Entry.WITH_SESSION:
+        elif request.is_websocket and required_credential(request, self._access) is Credential.WITH_SESSION:
             await serve_while_logged_in(partial(self._is_logged_in, request), self._app, scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -68,18 +68,18 @@ class Guard:
             return await (
                 self._pages.answer(request, body) if is_guard_page(request) else self._check_credential(request, body)
             )
-        except DatabaseAway as error:
+        except DatabaseUnavailable as error:
             log.error("%s", error)  # noqa: TRY400  one line says it all
             return text_answer(LOGINS_UNAVAILABLE, HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def _check_credential(self, request: RequestHead, body: Body) -> Response | None:
         terms = required_credential(request, self._access)
-        if terms is Entry.WITH_SIGNATURE:
+        if terms is Credential.WITH_SIGNATURE:
             refused = await self._signatures.check(request, body)
             return None if refused is None else text_answer(refused.reason, refused.status)
-        if terms is Entry.NEVER:
+        if terms is Credential.NEVER:
             return text_answer(NO_TOKEN, HTTPStatus.FORBIDDEN)
-        if terms is Entry.FREE or await self._sessions.is_open(session_secrets(request, self._access.cookie)):
+        if terms is Credential.FREE or await self._sessions.is_open(session_secrets(request, self._access.cookie)):
             return None
         return login_needed(request)
 
@@ -87,6 +87,6 @@ class Guard:
         """Whether the session is still open; not, if the database does not answer."""
         try:
             return await self._sessions.is_open(session_secrets(request, self._access.cookie))
-        except DatabaseAway as error:
+        except DatabaseUnavailable as error:
             log.error("%s", error)  # noqa: TRY400  one line says it all
             return False

@@ -79,7 +79,7 @@ def local_path(text: str) -> str:
 
 
 class Pages:
-    """Handlers of the guard's own pages. They raise ``DatabaseAway`` when the database does not answer."""
+    """Handlers of the guard's own pages. They raise ``DatabaseUnavailable`` when the database does not answer."""
 
     def __init__(self, access: AccessSettings, sessions: Sessions, wrong_tokens: WrongTokenLimit) -> None:
         self._access = access

@@ -9,7 +9,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from strava_pipeline.errors import DatabaseAway, WarehouseError
+from strava_pipeline.errors import DatabaseUnavailable, WarehouseError
 from strava_pipeline.warehouse.access import operator_sessions
 from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
 from strava_pipeline.warehouse.engine import autocommit
@@ -21,7 +21,7 @@ AUDIT_DETAIL = "at Dagster's UI"
 
 
 class Sessions:
-    """The sessions with one ``proof``. Each method raises ``DatabaseAway`` when the database does not answer."""
+    """The sessions with one ``proof``. Each method raises ``DatabaseUnavailable`` when the database does not answer."""
 
     def __init__(self, engine: Engine, proof: str) -> None:
         self._engine = engine
@@ -76,4 +76,4 @@ async def _in_thread(work: Callable[[], Result]) -> Result:
     except (SQLAlchemyError, WarehouseError, TimeoutError) as error:
         # SQLAlchemy adds its statement in further lines.
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise DatabaseAway(f"the database of logins does not answer: {reason}") from error
+        raise DatabaseUnavailable(f"the database of logins does not answer: {reason}") from error

@@ -17,7 +17,7 @@ from strava_pipeline.warehouse.activities.quality import (
     without_detail,
     without_streams,
 )
-from strava_pipeline.warehouse.activities.quarantine import count_put_aside
+from strava_pipeline.warehouse.activities.quarantine import count_quarantined
 
 # Who rides once a week is heard of within this time; whoever does not may be on holiday, hence a warning.
 SILENT = timedelta(days=21)
@@ -45,7 +45,7 @@ def nothing_twice(warehouse: WarehouseResource) -> dg.AssetCheckResult:
 def nothing_put_aside(warehouse: WarehouseResource) -> dg.AssetCheckResult:
     """No activity that could not be stored."""
     with warehouse.engine.connect() as connection:
-        counts = count_put_aside(connection)
+        counts = count_quarantined(connection)
     lines = [f"athlete {athlete}: {count} activities put aside" for athlete, count in sorted(counts.items())]
     return _result(not counts, lines, dg.AssetCheckSeverity.ERROR)
 

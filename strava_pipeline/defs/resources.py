@@ -11,12 +11,12 @@ from sqlalchemy import Engine
 
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
-from strava_pipeline.sync.backfill import Sync, open_sync
+from strava_pipeline.sync.backfill import SyncContext, open_sync
 from strava_pipeline.warehouse.mail.mail_queue import any_due
 from strava_pipeline.warehouse.migrate import open_warehouse
 
 if TYPE_CHECKING:
-    from strava_pipeline.notifications.outbox import Outcome
+    from strava_pipeline.notifications.outbox import MailResult
 
 # A webhook's run rather comes back than holds a slot; a backfill may wait a day for the daily limit.
 MAX_WAIT = {
@@ -51,7 +51,7 @@ class StravaResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see 
 
     warehouse: dg.ResourceDependency[WarehouseResource]
 
-    def sync(self, lane: Lane) -> Sync:
+    def sync(self, lane: Lane) -> SyncContext:
         """What brings activities up to date, in one lane of the quota."""
         return open_sync(load_settings(), self.warehouse.engine, lane, MAX_WAIT[lane])
 
@@ -61,7 +61,7 @@ class MailerResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see 
 
     warehouse: dg.ResourceDependency[WarehouseResource]
 
-    def send_due(self) -> "Iterator[Outcome]":
+    def send_due(self) -> "Iterator[MailResult]":
         """Send the mails that are due; tells of each what became of it."""
         # A run without mails is spared loading it.
         if any_due(self.warehouse.engine):

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from strava_pipeline.defs.markdown import listing
-from strava_pipeline.errors import DatabaseAway, QuotaExhausted, RetriableStravaError, StravaPipelineError
+from strava_pipeline.errors import DatabaseUnavailable, QuotaExhausted, RetriableStravaError, StravaPipelineError
 from strava_pipeline.months import Span, enclosing_span
 from strava_pipeline.names import NAMES
 from strava_pipeline.strava.quota.windows import Lane
@@ -33,7 +33,7 @@ def backfilled_asset(policy: dg.BackfillPolicy, **options: Any) -> Callable[[Cal
 
 
 @dataclass
-class Place:
+class StepSubject:
     """What a step is at: of which athlete, and which months of theirs; a failure names both."""
 
     athlete_id: int | None = None
@@ -50,14 +50,14 @@ class Place:
 
 
 @contextmanager
-def step_faults(retry_number: int) -> Iterator[Place]:
+def translate_faults(retry_number: int) -> Iterator[StepSubject]:
     """A fault that may pass is retried after 1, 2 and 4 s; any other ends the step at once with place and reason."""
-    place = Place()
+    place = StepSubject()
     try:
         yield place
     except QuotaExhausted as error:
         raise _final(error, place, retry_at=error.retry_at.isoformat()) from None
-    except (RetriableStravaError, DatabaseAway) as error:
+    except (RetriableStravaError, DatabaseUnavailable) as error:
         if retry_number >= MAX_RETRIES:
             raise _final(error, place) from None
         raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=2**retry_number) from error
@@ -65,7 +65,7 @@ def step_faults(retry_number: int) -> Iterator[Place]:
         raise _final(error, place) from None
 
 
-def _final(error: StravaPipelineError, place: Place, **more: str) -> dg.Failure:
+def _final(error: StravaPipelineError, place: StepSubject, **more: str) -> dg.Failure:
     metadata: dict[str, Any] = {"kind": type(error).__name__} | more
     description = str(error)
     if place.athlete_id is not None:

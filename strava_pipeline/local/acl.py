@@ -40,7 +40,7 @@ _MASKED = (Tag.USER, Tag.OWNING_GROUP, Tag.GROUP)
 
 
 @dataclass(frozen=True, order=True)
-class Entry:
+class AclEntry:
     """An entry of an access list. ``rights``: read 4, write 2, traverse 1, added up; ``who``: id of a user or group."""
 
     tag: Tag
@@ -67,7 +67,7 @@ def group_principal(number: int) -> Principal:
     return Principal(Tag.GROUP, number, frozenset({number}))
 
 
-def read_entries(path: Path) -> list[Entry]:
+def read_entries(path: Path) -> list[AclEntry]:
     """Return the access list of a file or folder; without a list, the three entries that correspond to its mode."""
     mode = path.stat().st_mode
     try:
@@ -76,12 +76,12 @@ def read_entries(path: Path) -> list[Entry]:
         if error.errno not in _NO_LIST:
             raise
         return [
-            Entry(Tag.OWNER, _NOBODY, mode >> 6 & 7),
-            Entry(Tag.OWNING_GROUP, _NOBODY, mode >> 3 & 7),
-            Entry(Tag.OTHERS, _NOBODY, mode & 7),
+            AclEntry(Tag.OWNER, _NOBODY, mode >> 6 & 7),
+            AclEntry(Tag.OWNING_GROUP, _NOBODY, mode >> 3 & 7),
+            AclEntry(Tag.OTHERS, _NOBODY, mode & 7),
         ]
     found = _ENTRY.iter_unpack(raw[_VERSION.size :])
-    return [Entry(Tag(tag), who, rights) for tag, rights, who in found]
+    return [AclEntry(Tag(tag), who, rights) for tag, rights, who in found]
 
 
 def has_acl(path: Path) -> bool:
@@ -124,7 +124,7 @@ def allow_traversal(path: Path, principal: Principal) -> None:
     kept = [entry for entry in _under_mask(read_entries(path)) if entry.tag is not Tag.MASK]
     own = next((e for e in kept if (e.tag, e.who) == (principal.tag, principal.number)), None)
     kept = [entry for entry in kept if entry != own]
-    kept.append(Entry(principal.tag, principal.number, TRAVERSE | (own.rights if own else 0)))
+    kept.append(AclEntry(principal.tag, principal.number, TRAVERSE | (own.rights if own else 0)))
     _write(path, kept)
 
 
@@ -144,16 +144,16 @@ def _read_attribute(path: Path) -> bytes:
     return os.getxattr(path, ATTRIBUTE)
 
 
-def _under_mask(found: list[Entry]) -> list[Entry]:
+def _under_mask(found: list[AclEntry]) -> list[AclEntry]:
     """Return the entries with their rights under the mask, so that a new, wider mask does not extend them."""
     mask = next((entry.rights for entry in found if entry.tag is Tag.MASK), 7)
     return [replace(entry, rights=entry.rights & mask) if entry.tag in _MASKED else entry for entry in found]
 
 
-def _write(path: Path, wanted: list[Entry]) -> None:
+def _write(path: Path, wanted: list[AclEntry]) -> None:
     """Set an access list, with the mask that its entries need."""
     mask = reduce(or_, (entry.rights for entry in wanted if entry.tag in _MASKED), 0)
-    listed = sorted([*wanted, Entry(Tag.MASK, _NOBODY, mask)])
+    listed = sorted([*wanted, AclEntry(Tag.MASK, _NOBODY, mask)])
     packed = b"".join(_ENTRY.pack(entry.tag, entry.rights, entry.who) for entry in listed)
     if sys.platform != "linux":
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))

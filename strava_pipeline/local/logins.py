@@ -56,7 +56,7 @@ def read_secrets(path: Path) -> dict[str, str]:
             f"{path} is damaged and does not hold the database's logins: remove it, then run strava-pipeline migrate"
         ) from None
     for secret in found.values():
-        redaction.keep_out(secret)
+        redaction.register_secret(secret)
     return {str(login): str(secret) for login, secret in found.items()}
 
 

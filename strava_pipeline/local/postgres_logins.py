@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.local import private_files
 from strava_pipeline.local.logins import SUPERUSER, Login
 
@@ -141,7 +141,7 @@ def _write(path: Path, text: str, owner: tuple[int, int]) -> None:
 def as_superuser(socket_dir: Path, port: int, database: str = "postgres") -> Iterator[Connection[Any]]:
     """Connect as superuser, in autocommit, for the duration of a ``with`` block.
 
-    ``DatabaseAway`` if there is no connection, if it breaks, or if a statement waits for a lock longer than
+    ``DatabaseUnavailable`` if there is no connection, if it breaks, or if a statement waits for a lock longer than
     :data:`LOCK_SECONDS`.
     """
     import psycopg  # noqa: PLC0415  loading it is not needed to find a running server
@@ -153,12 +153,14 @@ def as_superuser(socket_dir: Path, port: int, database: str = "postgres") -> Ite
         ) as connection:  # fmt: skip
             yield connection
     except psycopg.errors.LockNotAvailable as error:
-        raise DatabaseAway(
+        raise DatabaseUnavailable(
             f"the embedded Postgres in {socket_dir} is not set up: an open transaction locks what must be changed"
             f" ({_first_line(error)}); find the transaction in pg_stat_activity, end it, then start again"
         ) from error
     except psycopg.OperationalError as error:
-        raise DatabaseAway(f"the embedded Postgres in {socket_dir} cannot be reached: {_first_line(error)}") from error
+        raise DatabaseUnavailable(
+            f"the embedded Postgres in {socket_dir} cannot be reached: {_first_line(error)}"
+        ) from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -30,13 +30,13 @@ from strava_pipeline.notifications.smtp import MailServer, parse_smtp_url, send
 from strava_pipeline.notifications.summary import summarize
 from strava_pipeline.settings import Settings
 from strava_pipeline.sync.training_load import update_training_load
-from strava_pipeline.warehouse.activities.stream_store import StoredStreams, streams_of
+from strava_pipeline.warehouse.activities.stream_store import StoredStreams, load_streams
 from strava_pipeline.warehouse.analysis.ride_facts import RideFacts, ride_facts
 from strava_pipeline.warehouse.analysis.ride_parts import Ride
 from strava_pipeline.warehouse.mail import mail_queue
-from strava_pipeline.warehouse.mail.confirmation_limits import Ask, why_not_ask
+from strava_pipeline.warehouse.mail.confirmation_limits import Ask, refusal_reason
 from strava_pipeline.warehouse.mail.consent import Consent, address_of, consent_of
-from strava_pipeline.warehouse.mail.mail_queue import Claimed
+from strava_pipeline.warehouse.mail.mail_queue import ClaimedMail
 from strava_pipeline.warehouse.states import MailKind, MailState
 
 # A run sends so many at most; the next one goes on.
@@ -57,10 +57,10 @@ class Outbox:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MailResult:
     """What became of one mail in this try: sent, failed, skipped, or pending, with the reason."""
 
-    claimed: Claimed
+    claimed: ClaimedMail
     state: MailState
     reason: str = ""
 
@@ -93,8 +93,8 @@ def open_outbox(settings: Settings) -> Outbox | None:
     return Outbox(server, sender, bridge_url, keyring)
 
 
-def send_due(engine: Engine, settings: Settings) -> Iterator[Outcome]:
-    """Send what is due now, the longest due first. ``DatabaseAway`` leaves the rest for the next time."""
+def send_due(engine: Engine, settings: Settings) -> Iterator[MailResult]:
+    """Send what is due now, the longest due first. ``DatabaseUnavailable`` leaves the rest for the next time."""
     for _ in range(MOST_AT_ONCE):
         claimed = mail_queue.claim_next(engine)
         if claimed is None:
@@ -102,7 +102,7 @@ def send_due(engine: Engine, settings: Settings) -> Iterator[Outcome]:
         yield _send_one(engine, settings, claimed)
 
 
-def _send_one(engine: Engine, settings: Settings, claimed: Claimed) -> Outcome:
+def _send_one(engine: Engine, settings: Settings, claimed: ClaimedMail) -> MailResult:
     state, reason = MailState.SENT, ""
     try:
         outbox, mail = _written(engine, settings, claimed)
@@ -113,12 +113,12 @@ def _send_one(engine: Engine, settings: Settings, claimed: Claimed) -> Outcome:
         state, reason = MailState.FAILED, str(error)
     except (MailDelayed, ConfigurationError) as error:
         mail_queue.postpone(engine, claimed, str(error))
-        return Outcome(claimed, MailState.PENDING, str(error))
-    mail_queue.settle(engine, claimed, state, reason or None)
-    return Outcome(claimed, state, reason)
+        return MailResult(claimed, MailState.PENDING, str(error))
+    mail_queue.record_result(engine, claimed, state, reason or None)
+    return MailResult(claimed, state, reason)
 
 
-def _written(engine: Engine, settings: Settings, claimed: Claimed) -> tuple[Outbox, EmailMessage]:
+def _written(engine: Engine, settings: Settings, claimed: ClaimedMail) -> tuple[Outbox, EmailMessage]:
     """The mail, composed from what the tables hold by now, and the way it goes."""
     outbox = open_outbox(settings)
     if claimed.activity_id is None:
@@ -131,7 +131,7 @@ def _written(engine: Engine, settings: Settings, claimed: Claimed) -> tuple[Outb
     return outbox, _summary(engine, outbox, claimed, claimed.activity_id)
 
 
-def _confirmation(engine: Engine, outbox: Outbox, claimed: Claimed) -> EmailMessage:
+def _confirmation(engine: Engine, outbox: Outbox, claimed: ClaimedMail) -> EmailMessage:
     """The mail that asks for consent; it counts as sent from here on."""
     with engine.connect() as connection:
         consent = consent_of(connection, claimed.athlete_id)
@@ -144,12 +144,12 @@ def _confirmation(engine: Engine, outbox: Outbox, claimed: Claimed) -> EmailMess
         link = confirm_url(outbox.bridge_url, outbox.keyring, consent)
         mail = compose_confirmation(claimed.athlete_id, link, envelope)
     hashed = mailbox_hash(outbox.keyring, envelope.recipient)
-    if reason := why_not_ask(engine, Ask(claimed.id, claimed.athlete_id, hashed)):
+    if reason := refusal_reason(engine, Ask(claimed.id, claimed.athlete_id, hashed)):
         raise MailDelayed(reason)
     return mail
 
 
-def _summary(engine: Engine, outbox: Outbox, claimed: Claimed, activity_id: int) -> EmailMessage:
+def _summary(engine: Engine, outbox: Outbox, claimed: ClaimedMail, activity_id: int) -> EmailMessage:
     """The mail about an activity, from one look at the tables."""
     from strava_pipeline.notifications.gallery import gallery  # noqa: PLC0415  draws: slow to load, where mail is off
 
@@ -174,7 +174,7 @@ def _writing() -> Iterator[None]:
         raise MailRefused(f"the mail cannot be written: {error}") from error
 
 
-def _envelope(outbox: Outbox, claimed: Claimed, consent: Consent, name: str) -> Envelope:
+def _envelope(outbox: Outbox, claimed: ClaimedMail, consent: Consent, name: str) -> Envelope:
     return Envelope(
         sender=outbox.sender,
         # May have been stored before addresses were checked as they are now, or by hand.
@@ -186,7 +186,7 @@ def _envelope(outbox: Outbox, claimed: Claimed, consent: Consent, name: str) -> 
     )
 
 
-def _facts(engine: Engine, claimed: Claimed, activity_id: int) -> tuple[RideFacts, StoredStreams | None]:
+def _facts(engine: Engine, claimed: ClaimedMail, activity_id: int) -> tuple[RideFacts, StoredStreams | None]:
     """What the tables tell, the load of the week included. ``_NotWanted`` where no mail is to go out anyway."""
     with engine.connect() as connection:
         _, why_not = address_of(connection, claimed.athlete_id)
@@ -200,7 +200,7 @@ def _facts(engine: Engine, claimed: Claimed, activity_id: int) -> tuple[RideFact
     update_training_load(engine, claimed.athlete_id, facts.activity.local_day)
     with engine.connect() as connection:
         facts = ride_facts(connection, activity_id)
-        streams = streams_of(connection, activity_id)
+        streams = load_streams(connection, activity_id)
     if facts is None:
         raise _NotWanted("the activity is gone")
     return facts, streams

@@ -11,7 +11,7 @@ from strava_pipeline.notifications.gallery import gallery
 from strava_pipeline.notifications.rendering import templates
 from strava_pipeline.notifications.summary import summarize
 from strava_pipeline.pictures.canvas import DARK, LIGHT
-from strava_pipeline.warehouse.activities.stream_store import streams_of
+from strava_pipeline.warehouse.activities.stream_store import load_streams
 from strava_pipeline.warehouse.analysis.ride_facts import ride_facts
 
 
@@ -19,7 +19,7 @@ def report(engine: Engine, activity_id: int) -> str | None:
     """The page; ``None`` if the activity is not stored."""
     with engine.connect() as connection:
         facts = ride_facts(connection, activity_id)
-        streams = streams_of(connection, activity_id)
+        streams = load_streams(connection, activity_id)
     if facts is None:
         return None
     summary = summarize(facts)

@@ -9,7 +9,6 @@ from http import HTTPStatus
 
 from strava_pipeline.errors import (
     AppInactive,
-    Fault,
     FaultDetail,
     MissingScope,
     NeedsReauthorization,
@@ -18,23 +17,24 @@ from strava_pipeline.errors import (
     RejectedRequest,
     RetriableStravaError,
     StravaError,
+    StravaFault,
 )
 from strava_pipeline.printable import printable
 
 _QUOTED_LENGTH = 200
 
 
-def parse_fault(body: bytes) -> Fault:
+def parse_fault(body: bytes) -> StravaFault:
     """Strava's fault body; HTML, nothing, or the wrong types give an empty fault, never an error."""
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError):
-        return Fault()
+        return StravaFault()
     if not isinstance(parsed, dict):
-        return Fault()
+        return StravaFault()
     errors = parsed.get("errors")
     details = map(_detail, errors) if isinstance(errors, list) else ()
-    return Fault(_text(parsed.get("message")), tuple(detail for detail in details if detail != FaultDetail()))
+    return StravaFault(_text(parsed.get("message")), tuple(detail for detail in details if detail != FaultDetail()))
 
 
 def _detail(error: object) -> FaultDetail:
@@ -55,41 +55,41 @@ def error_for(what: str, status: int, body: bytes, *, retry_after: timedelta | N
     return _CLIENT_FAULTS.get(status, _rejected)(told, status, fault)
 
 
-def _unauthorized(told: str, status: int, fault: Fault) -> StravaError:
+def _unauthorized(told: str, status: int, fault: StravaFault) -> StravaError:
     if lacks_permission(fault):
         return MissingScope(f"{told}: connect again and allow it", status=status, fault=fault)
     return NeedsReauthorization(f"{told}: the athlete must connect again", status=status, fault=fault)
 
 
-def is_app_inactive(status: int, fault: Fault) -> bool:
+def is_app_inactive(status: int, fault: StravaFault) -> bool:
     """Whether Strava says that the whole application is switched off."""
     named = [(error.resource, error.field.lower(), error.code.lower()) for error in fault.errors]
     return status == HTTPStatus.FORBIDDEN and ("Application", "status", "inactive") in named
 
 
-def lacks_permission(fault: Fault) -> bool:
+def lacks_permission(fault: StravaFault) -> bool:
     """Whether permissions are missing and nothing else is wrong: then no other token helps."""
     return bool(fault.errors) and all(error.code == "missing" for error in fault.errors)
 
 
-def names_rate_limit(fault: Fault) -> bool:
+def names_rate_limit(fault: StravaFault) -> bool:
     """Whether Strava says which of its limits is used up."""
     return any("rate limit" in error.field for error in fault.errors)
 
 
-def is_dead_grant(fault: Fault) -> bool:
+def is_dead_grant(fault: StravaFault) -> bool:
     """Whether the token endpoint refuses the refresh token and nothing else: a bad client proves nothing of it."""
     return bool(fault.errors) and all(
         (error.resource, error.code) == ("RefreshToken", "invalid") for error in fault.errors
     )
 
 
-def is_dead_code(fault: Fault) -> bool:
+def is_dead_code(fault: StravaFault) -> bool:
     """Whether the token endpoint refuses the authorization code."""
     return any(error.field == "code" or error.resource == "AuthorizationCode" for error in fault.errors)
 
 
-def _forbidden(told: str, status: int, fault: Fault) -> StravaError:
+def _forbidden(told: str, status: int, fault: StravaFault) -> StravaError:
     if is_app_inactive(status, fault):
         hint = "the app is switched off: its owner needs a Strava subscription"
         return AppInactive(f"{told}: {hint}", status=status, fault=fault)
@@ -98,15 +98,15 @@ def _forbidden(told: str, status: int, fault: Fault) -> StravaError:
     return _rejected(told, status, fault)
 
 
-def _not_found(told: str, status: int, fault: Fault) -> StravaError:
+def _not_found(told: str, status: int, fault: StravaFault) -> StravaError:
     return NotFound(told, status=status, fault=fault)
 
 
-def _rejected(told: str, status: int, fault: Fault) -> StravaError:
+def _rejected(told: str, status: int, fault: StravaFault) -> StravaError:
     return RejectedRequest(told, status=status, fault=fault)
 
 
-_CLIENT_FAULTS: dict[int, Callable[[str, int, Fault], StravaError]] = {
+_CLIENT_FAULTS: dict[int, Callable[[str, int, StravaFault], StravaError]] = {
     HTTPStatus.UNAUTHORIZED: _unauthorized,
     HTTPStatus.FORBIDDEN: _forbidden,
     HTTPStatus.NOT_FOUND: _not_found,

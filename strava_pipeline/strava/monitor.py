@@ -1,4 +1,4 @@
-"""Tells whoever wants to know how many requests were sent, and what is being waited for."""
+"""Counts one process's requests to Strava and reports what it waits for."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True)
-class Waiting:
+class Wait:
     """Why no request is sent, in words for a person, and until when, where that is known."""
 
     why: str
     until: datetime | None
 
 
-def _nobody(_: Waiting | None) -> None:
-    """Nobody wants to know."""
+def _ignore(_: Wait | None) -> None:
+    """Report to nobody."""
 
 
 @dataclass
-class Watch:
-    """Hears of requests and waits of one process; ``tell`` is called with each wait and with ``None`` after each call.
+class RequestMonitor:
+    """Requests booked and time spent waiting by one process.
 
-    ``waited``: the time spent waiting.
+    ``on_change`` is called with each wait, and with ``None`` after each request.
     """
 
     requests: int = 0
     waited: timedelta = field(default_factory=timedelta)
-    tell: Callable[[Waiting | None], None] = _nobody
+    on_change: Callable[[Wait | None], None] = _ignore
 
-    def booked(self) -> None:
-        """A request may be sent now."""
+    def request_booked(self) -> None:
+        """Count a request that may be sent now."""
         self.requests += 1
 
-    def given_back(self) -> None:
-        """That request was not sent after all."""
+    def request_released(self) -> None:
+        """Take a booked request back: it was not sent."""
         self.requests -= 1
 
-    def waits(self, why: str, until: datetime | None, pause_s: float) -> None:
-        """The next ``pause_s`` seconds pass waiting; a long wait is told again and again."""
+    def wait_begins(self, why: str, until: datetime | None, pause_s: float) -> None:
+        """Report that the next ``pause_s`` seconds pass waiting; a long wait is reported again and again."""
         self.waited += timedelta(seconds=pause_s)
-        self.tell(Waiting(why, until))
+        self.on_change(Wait(why, until))

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import requests
 import stamina
 
-from strava_pipeline.errors import Fault, QuotaExhausted, RetriableStravaError, StravaError
+from strava_pipeline.errors import QuotaExhausted, RetriableStravaError, StravaError, StravaFault
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.faults import (
@@ -25,7 +25,7 @@ from strava_pipeline.strava.faults import (
 )
 from strava_pipeline.strava.http import CONNECT_SECONDS, DEADLINE_SECONDS, Answer, new_session, parse_json, send
 from strava_pipeline.strava.oauth import TokenGrant
-from strava_pipeline.strava.quota.windows import Lane, Outcome, QuotaLedger, RateHeaders, Reservation
+from strava_pipeline.strava.quota.windows import CallOutcome, Lane, QuotaLedger, RateHeaders, Reservation
 
 log = get_logger(__name__)
 
@@ -49,7 +49,7 @@ class TokenStore(Protocol):
         ``RetriableStravaError`` while the cool-down after a failed refresh lasts.
         """
 
-    def refreshed(self, athlete_id: int, rejected: Secret, refresh: Callable[[Secret], TokenGrant]) -> Secret:
+    def refresh_once(self, athlete_id: int, rejected: Secret, refresh: Callable[[Secret], TokenGrant]) -> Secret:
         """A token other than the ``rejected`` one, calling ``refresh`` at most once for all processes."""
 
 
@@ -107,7 +107,7 @@ class Transport:
         what = f"GET {path} of athlete {athlete_id}"
         token, answer = self._booked_call(athlete_id, path, query, what, budget)
         if answer.status == HTTPStatus.UNAUTHORIZED and not lacks_permission(parse_fault(answer.body)):
-            self.tokens.refreshed(athlete_id, token, self.refresh)
+            self.tokens.refresh_once(athlete_id, token, self.refresh)
             _, answer = self._booked_call(athlete_id, path, query, what, budget)
         if answer.status != HTTPStatus.OK:
             raise error_for(what, answer.status, answer.body, retry_after=answer.retry_after)
@@ -171,21 +171,21 @@ def endpoint_of(path: str) -> str:
 def send_and_settle(ledger: QuotaLedger, reservation: Reservation, exchange: Callable[[], Answer]) -> Answer:
     """Send a request for which room is reserved; the ledger learns how the exchange ended, also if in an error."""
     started = time.monotonic()
-    outcome = Outcome(status=None, duration_ms=0)
+    outcome = CallOutcome(status=None, duration_ms=0)
     try:
         answer = exchange()
         outcome = _outcome(answer)
     except StravaError as error:
-        outcome = Outcome(status=error.status, duration_ms=(time.monotonic() - started) * 1000)
+        outcome = CallOutcome(status=error.status, duration_ms=(time.monotonic() - started) * 1000)
         raise
     finally:
         ledger.settle(reservation, outcome)
     return answer
 
 
-def _outcome(answer: Answer) -> Outcome:
-    fault = Fault() if answer.status == HTTPStatus.OK else parse_fault(answer.body)
-    return Outcome(
+def _outcome(answer: Answer) -> CallOutcome:
+    fault = StravaFault() if answer.status == HTTPStatus.OK else parse_fault(answer.body)
+    return CallOutcome(
         status=answer.status,
         duration_ms=answer.duration_ms,
         server_time=answer.server_time,

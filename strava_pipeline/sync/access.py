@@ -12,8 +12,8 @@ from strava_pipeline.settings import Settings
 from strava_pipeline.strava import oauth
 from strava_pipeline.strava.client import StravaClient
 from strava_pipeline.strava.http import new_session
-from strava_pipeline.strava.monitor import Watch
-from strava_pipeline.strava.quota.lanes import Ceilings
+from strava_pipeline.strava.monitor import RequestMonitor
+from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.strava.subscriptions import AppAccess
 from strava_pipeline.strava.transport import Transport
@@ -33,7 +33,7 @@ def open_tokens(settings: Settings, engine: Engine) -> PostgresTokenStore:
 
 
 def open_client(
-    settings: Settings, engine: Engine, lane: Lane, max_wait: timedelta, watch: Watch | None = None
+    settings: Settings, engine: Engine, lane: Lane, max_wait: timedelta, monitor: RequestMonitor | None = None
 ) -> StravaClient:
     """The client of a lane, with its tokens and its quota in the database; waits at most ``max_wait``."""
     session = new_session()
@@ -41,7 +41,7 @@ def open_client(
         Transport(
             api_url=settings.api_url,
             lane=lane,
-            ledger=_open_ledger(settings, engine, watch),
+            ledger=_open_ledger(settings, engine, monitor),
             tokens=open_tokens(settings, engine),
             refresh=partial(oauth.refresh, settings, session),
             max_wait=max_wait,
@@ -55,5 +55,5 @@ def open_app_access(settings: Settings, engine: Engine, max_wait: timedelta) -> 
     return AppAccess(settings, _open_ledger(settings, engine), max_wait)
 
 
-def _open_ledger(settings: Settings, engine: Engine, watch: Watch | None = None) -> PostgresLedger:
-    return PostgresLedger(engine, Ceilings.from_settings(settings), watch=watch)
+def _open_ledger(settings: Settings, engine: Engine, monitor: RequestMonitor | None = None) -> PostgresLedger:
+    return PostgresLedger(engine, RateLimits.from_settings(settings), monitor=monitor)

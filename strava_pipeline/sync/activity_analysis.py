@@ -19,7 +19,7 @@ from strava_pipeline.analysis.motion import Stop
 from strava_pipeline.analysis.route import Route
 from strava_pipeline.analysis.route_match import Signature, match_routes
 from strava_pipeline.analysis.track import Track, track_from_streams
-from strava_pipeline.warehouse.activities.stream_store import StoredStreams, streams_of
+from strava_pipeline.warehouse.activities.stream_store import StoredStreams, load_streams
 from strava_pipeline.warehouse.analysis.analyses import AnalysisRows, outing_of, store_analysis
 from strava_pipeline.warehouse.analysis.physiology import physiology_of
 from strava_pipeline.warehouse.analysis.route_matches import Bounds, lock_routes, routes_near
@@ -34,7 +34,7 @@ MOST_FAULTS = 100
 
 def analyse_stored(connection: Connection, activity_id: int) -> bool:
     """Analyse one activity's stored streams and store the results; False if it has none or is gone."""
-    streams = streams_of(connection, activity_id)
+    streams = load_streams(connection, activity_id)
     if streams is None or not streams.point_count:
         return False
     track = track_from_streams(streams)

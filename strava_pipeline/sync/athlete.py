@@ -8,7 +8,7 @@ from strava_pipeline.errors import MissingScope, NotFound, RejectedRequest
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.mapping.activity import athlete_row, gear_row, gear_rows
 from strava_pipeline.strava.mapping.athlete import stats_rows, zone_rows
-from strava_pipeline.sync.backfill import Sync, asking_at
+from strava_pipeline.sync.backfill import SyncContext, request_time
 from strava_pipeline.warehouse.athletes.profiles import (
     store_athlete,
     store_gear,
@@ -22,13 +22,13 @@ log = get_logger(__name__)
 JsonObject = dict[str, Any]
 
 
-def import_athlete(sync: Sync, athlete_id: int) -> int:
+def import_athlete(sync: SyncContext, athlete_id: int) -> int:
     """Store the athlete's profile, gear, totals and zones with three requests; returns the number of bikes and shoes.
 
     One more for each bike or pair of shoes that stored activities name, and nothing else tells of: once.
     Totals or zones that Strava does not give, or that do not map, are left out.
     """
-    asked_at = asking_at(sync)
+    asked_at = request_time(sync)
     body = sync.client.get_athlete(athlete_id)
     gear = gear_rows(athlete_id, body)
     with sync.engine.begin() as connection:
@@ -42,12 +42,12 @@ def import_athlete(sync: Sync, athlete_id: int) -> int:
     return len(gear) + _import_unknown_gear(sync, athlete_id)
 
 
-def _import_unknown_gear(sync: Sync, athlete_id: int) -> int:
+def _import_unknown_gear(sync: SyncContext, athlete_id: int) -> int:
     """What Strava does not know, either, is stored without a name, and not asked for again; returns how many."""
     with sync.engine.connect() as connection:
         wanted = unknown_gear(connection, athlete_id)
     for done, gear_id in enumerate(wanted):
-        asked_at = asking_at(sync)
+        asked_at = request_time(sync)
         row: JsonObject = {"id": gear_id, "athlete_id": athlete_id}
         try:
             row = gear_row(athlete_id, sync.client.get_gear(athlete_id, gear_id)) | row
@@ -61,15 +61,15 @@ def _import_unknown_gear(sync: Sync, athlete_id: int) -> int:
     return len(wanted)
 
 
-def _import_stats(sync: Sync, athlete_id: int) -> None:
-    asked_at = asking_at(sync)
+def _import_stats(sync: SyncContext, athlete_id: int) -> None:
+    asked_at = request_time(sync)
     rows = stats_rows(athlete_id, sync.client.get_athlete_stats(athlete_id))
     with sync.engine.begin() as connection:
         store_stats(connection, rows, asked_at)
 
 
-def _import_zones(sync: Sync, athlete_id: int) -> None:
-    asked_at = asking_at(sync)
+def _import_zones(sync: SyncContext, athlete_id: int) -> None:
+    asked_at = request_time(sync)
     zones = zone_rows(athlete_id, sync.client.get_athlete_zones(athlete_id))
     with sync.engine.begin() as connection:
         for kind in store_zones(connection, athlete_id, zones, asked_at):

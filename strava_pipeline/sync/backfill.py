@@ -22,17 +22,17 @@ from strava_pipeline.settings import Settings
 from strava_pipeline.strava.client import StravaClient
 from strava_pipeline.strava.mapping.activity import detail_rows, digest
 from strava_pipeline.strava.mapping.streams import map_streams
-from strava_pipeline.strava.monitor import Watch
+from strava_pipeline.strava.monitor import RequestMonitor
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.streams import Streams
 from strava_pipeline.sync.access import open_client
 from strava_pipeline.sync.listing_buffer import Mapped, read_listing
 from strava_pipeline.sync.pacing import Pace
 from strava_pipeline.warehouse.activities import activity_store, quarantine, stream_store
-from strava_pipeline.warehouse.activities.activity_store import Payload, Recording
-from strava_pipeline.warehouse.activities.summary_changes import edited_since_listed, news
+from strava_pipeline.warehouse.activities.activity_store import Payload, RecordingVersion
+from strava_pipeline.warehouse.activities.summary_changes import changed_summaries, edited_since_listed
 from strava_pipeline.warehouse.analysis.analyses import not_analysed
-from strava_pipeline.warehouse.engine import autocommit, now, repeated
+from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
 from strava_pipeline.warehouse.retention import keep_from
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
 from strava_pipeline.warehouse.states import ImportStep
@@ -41,7 +41,7 @@ from strava_pipeline.warehouse.work_leases import only_worker
 log = get_logger(__name__)
 
 JsonObject = dict[str, Any]
-Entry = TypeVar("Entry", bound=tuple[int, Any])
+Candidate = TypeVar("Candidate", bound=tuple[int, Any])
 # One activity can answer 500 for days; when several in a row do, it is Strava that is down.
 FAILURES_IN_A_ROW = 3
 # Somebody who crops an activity again and again is done sooner or later.
@@ -49,25 +49,25 @@ ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
-class Sync:
+class SyncContext:
     """What bringing activities up to date needs: Strava, the warehouse, and a pace.
 
-    ``watch`` hears of requests and waits; what started before ``keep_from`` is not stored.
+    ``monitor`` hears of requests and waits; what started before ``keep_from`` is not stored.
     """
 
     client: StravaClient
     engine: Engine
     pace: Pace
-    watch: Watch = field(default_factory=Watch)
+    monitor: RequestMonitor = field(default_factory=RequestMonitor)
     keep_from: datetime | None = None
 
 
-def open_sync(settings: Settings, engine: Engine, lane: Lane, max_wait: timedelta) -> Sync:
+def open_sync(settings: Settings, engine: Engine, lane: Lane, max_wait: timedelta) -> SyncContext:
     """Everything that bringing activities up to date needs, as configured."""
-    watch = Watch()
-    pace = Pace(settings.import_batch_size, settings.import_batch_interval_seconds, watch=watch)
-    client = open_client(settings, engine, lane, max_wait, watch)
-    return Sync(client, engine, pace, watch, keep_from(settings))
+    monitor = RequestMonitor()
+    pace = Pace(settings.import_batch_size, settings.import_batch_interval_seconds, monitor=monitor)
+    client = open_client(settings, engine, lane, max_wait, monitor)
+    return SyncContext(client, engine, pace, monitor, keep_from(settings))
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,14 @@ class SpanResult:
     quarantined: dict[int, str] = field(default_factory=dict)
 
 
-def import_summaries(sync: Sync, spans: Sequence[Span], *, allow_mass_delete: bool = False) -> Iterator[SpanResult]:
+def import_summaries(
+    sync: SyncContext, spans: Sequence[Span], *, allow_mass_delete: bool = False
+) -> Iterator[SpanResult]:
     """Replace each of one athlete's spans by what Strava lists, after one listing over all of them.
 
     A summary that tells nothing new is not written again.
     """
-    asked_at = asking_at(sync)
+    asked_at = request_time(sync)
     athlete_id = spans[0].athlete_id
     whole = Span(athlete_id, min(span.start for span in spans), max(span.end for span in spans))
     listing = read_listing(athlete_id, sync.client.list_activities(athlete_id, whole.start, whole.end))
@@ -98,7 +100,7 @@ def import_summaries(sync: Sync, spans: Sequence[Span], *, allow_mass_delete: bo
 
     def as_listed(connection: Connection, span: Span, rows: dict[int, Mapped], odd: dict[int, str]) -> SpanResult:
         kept = {number: row for number, row in rows.items() if sync.keep_from is None or _starts(row) >= sync.keep_from}
-        changed = news(connection, kept)
+        changed = changed_summaries(connection, kept)
         deleted = activity_store.replace_span(
             connection,
             span,
@@ -108,21 +110,21 @@ def import_summaries(sync: Sync, spans: Sequence[Span], *, allow_mass_delete: bo
             asked_at=asked_at,
             allow_mass_delete=allow_mass_delete,
         )
-        activity_store.note_unchanged(connection, kept.keys() - changed.keys(), asked_at)
-        quarantine.take_back(connection, ImportStep.SUMMARY, list(rows))
-        quarantine.note_put_aside(connection, whole, ImportStep.SUMMARY, odd)
+        activity_store.touch_unchanged(connection, kept.keys() - changed.keys(), asked_at)
+        quarantine.release_from_quarantine(connection, ImportStep.SUMMARY, list(rows))
+        quarantine.add_to_quarantine(connection, whole, ImportStep.SUMMARY, odd)
         absent, unchanged = activity_store.count_absent(connection, kept, asked_at), len(kept) - len(changed)
         return SpanResult(span, len(changed), deleted=deleted, unchanged=unchanged, absent=absent, quarantined=odd)
 
     # The listing has cost requests: a database that is away for a moment must not lose it.
-    repeated(sync.engine, partial(quarantine.take_back_unlisted, span=whole, odd=listing.ids))
+    retry_transaction(sync.engine, partial(quarantine.release_unlisted, span=whole, odd=listing.ids))
     for span in spans:
         rows, odd = listing.within(span.start, span.end)
-        yield repeated(sync.engine, partial(as_listed, span=span, rows=rows, odd=unplaced | odd))
+        yield retry_transaction(sync.engine, partial(as_listed, span=span, rows=rows, odd=unplaced | odd))
         unplaced = {}
 
 
-def import_details(sync: Sync, span: Span) -> SpanResult:
+def import_details(sync: SyncContext, span: Span) -> SpanResult:
     """Fetch and store the detail of every activity of a span whose stored one is missing or out of date."""
 
     def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, str]]:
@@ -134,7 +136,7 @@ def import_details(sync: Sync, span: Span) -> SpanResult:
     return _Fetching(sync, span, ImportStep.DETAIL, wanted, fetch).run()
 
 
-def import_streams(sync: Sync, span: Span) -> SpanResult:
+def import_streams(sync: SyncContext, span: Span) -> SpanResult:
     """Fetch and store the streams a span lacks; what was entered by hand has none and costs no request."""
     with sync.engine.begin() as connection:
         by_hand = [entry for entry, manual in activity_store.without_streams(connection, span) if manual]
@@ -169,9 +171,9 @@ def analyse_activity(engine: Engine, activity: int) -> None:
         analyse_stored(connection, activity)
 
 
-def _store_detail(sync: Sync, athlete_id: int, activity: int, listed_digest: str) -> None:
+def _store_detail(sync: SyncContext, athlete_id: int, activity: int, listed_digest: str) -> None:
     for _ in range(ATTEMPTS):
-        asked_at = asking_at(sync)
+        asked_at = request_time(sync)
         body = sync.client.get_activity(athlete_id, activity)
         rows = detail_rows(athlete_id, body)
 
@@ -180,49 +182,53 @@ def _store_detail(sync: Sync, athlete_id: int, activity: int, listed_digest: str
             told = digest(body) if edited_since_listed(connection, body) else listed_digest  # noqa: B023  called at once
             payload = Payload(activity, athlete_id, body, told)  # noqa: B023  called at once
             stored = activity_store.store_detail(connection, rows, payload, asked_at)  # noqa: B023  called at once
-            quarantine.take_back(connection, ImportStep.DETAIL, [activity])
+            quarantine.release_from_quarantine(connection, ImportStep.DETAIL, [activity])
             return stored
 
         # The answer has cost a request: a database that is away for a moment must not lose it.
-        if repeated(sync.engine, keep):
+        if retry_transaction(sync.engine, keep):
             return
         log.info("activity %d was changed while its detail was fetched", activity)
 
 
-def _store_streams(sync: Sync, athlete_id: int, activity: int) -> None:
+def _store_streams(sync: SyncContext, athlete_id: int, activity: int) -> None:
     for _ in range(ATTEMPTS):
         with autocommit(sync.engine) as connection:
-            recording, asked_at = activity_store.recording_of(connection, activity), now(connection)
+            recording, asked_at = activity_store.recording_version(connection, activity), now(connection)
         streams = map_streams(athlete_id, activity, sync.client.get_streams(athlete_id, activity))
         # As with a detail: the answer must not be lost.
-        if repeated(sync.engine, partial(_keep_streams, streams=streams, recording=recording, asked_at=asked_at)):
+        if retry_transaction(
+            sync.engine, partial(_keep_streams, streams=streams, recording=recording, asked_at=asked_at)
+        ):
             return
         log.info("activity %d was changed while its streams were fetched", activity)
 
 
-def _keep_streams(connection: Connection, streams: Streams, recording: Recording | None, asked_at: datetime) -> bool:
+def _keep_streams(
+    connection: Connection, streams: Streams, recording: RecordingVersion | None, asked_at: datetime
+) -> bool:
     """Store streams of a recording; False if the activity has become another one meanwhile."""
     activity = streams.activity_id
     if stream_store.store_streams(connection, streams, asked_at, of=recording):
-        quarantine.take_back(connection, ImportStep.STREAMS, [activity])
+        quarantine.release_from_quarantine(connection, ImportStep.STREAMS, [activity])
         return True
     # Otherwise newer ones are stored, or the activity is gone.
-    return recording == activity_store.recording_of(connection, activity)
+    return recording == activity_store.recording_version(connection, activity)
 
 
 @dataclass(frozen=True)
-class _Fetching(Generic[Entry]):
+class _Fetching(Generic[Candidate]):
     """Fetches activity by activity what a span lacks; an odd one is put aside with its reason, the rest goes on.
 
     One run at a time is at a span's step, and looks before each request whether it is still wanted: a webhook
     may have brought it, and a backfill that waits for quota has an old list.
     """
 
-    sync: Sync
+    sync: SyncContext
     span: Span
     step: ImportStep
-    wanted: Callable[..., list[Entry]]
-    fetch: Callable[[Entry], None]
+    wanted: Callable[..., list[Candidate]]
+    fetch: Callable[[Candidate], None]
 
     def run(self) -> SpanResult:
         if not self._all_wanted():
@@ -230,7 +236,7 @@ class _Fetching(Generic[Entry]):
         athlete_id, work = self.span.athlete_id, f"the {self.step} of {self.span.start:%Y-%m}"
 
         def waits(pause_s: float) -> None:
-            self.sync.watch.waits(f"another run is at {work} of athlete {athlete_id}", None, pause_s)
+            self.sync.monitor.wait_begins(f"another run is at {work} of athlete {athlete_id}", None, pause_s)
             self._refuse_if_revoked()
 
         with only_worker(self.sync.engine, athlete_id, work, waits):
@@ -241,7 +247,7 @@ class _Fetching(Generic[Entry]):
         quarantined: dict[int, str] = {}
         for number, *_ in self._all_wanted():
             self.sync.pace.wait(self._refuse_if_revoked)
-            self.sync.watch.tell(None)
+            self.sync.monitor.on_change(None)
             try:
                 stored += self._fetch_if_wanted(number)
                 in_a_row = 0
@@ -255,7 +261,7 @@ class _Fetching(Generic[Entry]):
                 log.warning("put aside: %s", error)
                 quarantined[number] = str(error)
                 with self.sync.engine.begin() as connection:
-                    quarantine.note_put_aside(connection, self.span, self.step, {number: str(error)})
+                    quarantine.add_to_quarantine(connection, self.span, self.step, {number: str(error)})
         return SpanResult(self.span, stored=stored, quarantined=quarantined)
 
     def _refuse_if_revoked(self) -> None:
@@ -269,7 +275,7 @@ class _Fetching(Generic[Entry]):
         self.fetch(entries[0])
         return True
 
-    def _all_wanted(self) -> list[Entry]:
+    def _all_wanted(self) -> list[Candidate]:
         with autocommit(self.sync.engine) as connection:
             return self.wanted(connection)
 
@@ -284,7 +290,7 @@ def _starts(mapped: Mapped) -> datetime:
     return start
 
 
-def asking_at(sync: Sync) -> datetime:
+def request_time(sync: SyncContext) -> datetime:
     """The database's time before a request: what orders answers that arrive in another order."""
     with autocommit(sync.engine) as connection:
         return now(connection)

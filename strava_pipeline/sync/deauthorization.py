@@ -6,11 +6,11 @@ Anyone can say that an athlete has gone. It is so when Strava refuses both the a
 from __future__ import annotations
 
 from strava_pipeline.errors import NeedsReauthorization, RetriableStravaError, UnknownAthlete
-from strava_pipeline.sync.backfill import Sync
-from strava_pipeline.sync.webhook import Effect
+from strava_pipeline.sync.backfill import SyncContext
+from strava_pipeline.sync.webhook import SyncResult
 from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.athletes.erasure import erase_athlete, lock_events
-from strava_pipeline.warehouse.inbox.claims import Claim, finish, prove
+from strava_pipeline.warehouse.inbox.claims import Claim, check_fence, mark_done
 from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens.grants import Grant, grant_of
 from strava_pipeline.warehouse.tokens.token_store import patient_transaction
@@ -18,7 +18,7 @@ from strava_pipeline.warehouse.tokens.token_store import patient_transaction
 WITHDRAWN = "withdrawn at Strava"
 
 
-def settle_deauthorization(sync: Sync, claim: Claim, *, keep_data: bool) -> Effect:
+def settle_deauthorization(sync: SyncContext, claim: Claim, *, keep_data: bool) -> SyncResult:
     """Erase an athlete who has really withdrawn; other news of an athlete need nothing.
 
     ``FencedOut`` if a newer claim has it, or an error below ``StravaError``.
@@ -26,19 +26,19 @@ def settle_deauthorization(sync: Sync, claim: Claim, *, keep_data: bool) -> Effe
     said = any(event.updates.get("authorized") == "false" for event in claim.events)
     dead = _dead_generation(sync, claim.owner_id) if said else None
     with patient_transaction(sync.engine) as connection:
-        prove(connection, claim.fence)
+        check_fence(connection, claim.fence)
         lock_events(connection, claim.owner_id)
         # Tokens of a connection that came meanwhile have another generation, and stay.
         erase = dead is not None and _generation(grant_of(connection, claim.owner_id, lock=True)) == dead
-        finish(connection, claim.fence)
+        mark_done(connection, claim.fence)
         if erase:
             erase_athlete(connection, claim.owner_id, keep_data=keep_data, actor=Actor.STRAVA, cause=WITHDRAWN)
     if erase:
-        return Effect(None, "withdrawn at Strava: erased")
-    return Effect(None, "still connected: nothing to do" if said else "nothing to do")
+        return SyncResult(None, "withdrawn at Strava: erased")
+    return SyncResult(None, "still connected: nothing to do" if said else "nothing to do")
 
 
-def _dead_generation(sync: Sync, athlete_id: int) -> int | None:
+def _dead_generation(sync: SyncContext, athlete_id: int) -> int | None:
     """The generation of the tokens that Strava refuses for good; ``None`` if it takes them."""
     try:
         sync.client.get_athlete(athlete_id)

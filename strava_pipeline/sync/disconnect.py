@@ -21,7 +21,7 @@ from strava_pipeline.strava import oauth
 from strava_pipeline.strava.http import new_session
 from strava_pipeline.sync.access import open_tokens
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes.erasure import Erased, forget_athlete
+from strava_pipeline.warehouse.athletes.erasure import Erased, disconnect_and_erase
 from strava_pipeline.warehouse.tokens.token_audit import ENDED_BEFORE, FAILED, OK, audit
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore, has_tokens
 
@@ -31,14 +31,14 @@ ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
-class Departure:
+class Disconnected:
     """What went here; ``left_at_strava`` says why the grant could not be ended there, None if it was."""
 
     erased: Erased
     left_at_strava: str | None
 
 
-def disconnect(settings: Settings, engine: Engine, athlete_id: int, *, keep_data: bool, actor: Actor) -> Departure:
+def disconnect(settings: Settings, engine: Engine, athlete_id: int, *, keep_data: bool, actor: Actor) -> Disconnected:
     """End an athlete's grant and forget the athlete, whatever Strava says to it. ``UnknownAthlete``.
 
     First at Strava, since that takes the tokens; if the process dies between, doing it again finishes it.
@@ -47,8 +47,8 @@ def disconnect(settings: Settings, engine: Engine, athlete_id: int, *, keep_data
     if left is not None:
         log.warning("athlete %d: the grant was not ended at Strava: %s", athlete_id, left)
     cause = "disconnected by hand" + ("" if left is None else "; the grant was not ended at Strava")
-    erased = forget_athlete(engine, athlete_id, keep_data=keep_data, actor=actor, cause=cause)
-    return Departure(erased, left)
+    erased = disconnect_and_erase(engine, athlete_id, keep_data=keep_data, actor=actor, cause=cause)
+    return Disconnected(erased, left)
 
 
 def _end_grant(settings: Settings, engine: Engine, athlete_id: int) -> str | None:
@@ -81,5 +81,5 @@ def _revoke(settings: Settings, session: requests.Session, tokens: PostgresToken
         oauth.revoke(settings, session, pair)
     except NeedsReauthorization:
         # Where only an access token ends a grant, it must be one that is good.
-        tokens.refreshed(athlete_id, pair.access_token, partial(oauth.refresh, settings, session))
+        tokens.refresh_once(athlete_id, pair.access_token, partial(oauth.refresh, settings, session))
         oauth.revoke(settings, session, tokens.token_pair(athlete_id))

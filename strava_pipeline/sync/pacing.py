@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from strava_pipeline.redaction import get_logger
-from strava_pipeline.strava.monitor import Watch
+from strava_pipeline.strava.monitor import RequestMonitor
 
 log = get_logger(__name__)
 
@@ -24,7 +24,7 @@ class Pace:
     interval_s: float
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
-    watch: Watch = field(default_factory=Watch)
+    monitor: RequestMonitor = field(default_factory=RequestMonitor)
     _in_batch: int = 0
     _batch_began: float = 0.0
 
@@ -54,7 +54,7 @@ class Pace:
         until = datetime.now(UTC) + timedelta(seconds=rest)
         while rest > 0:
             pause = min(rest, SLICE_SECONDS)
-            self.watch.waits(f"pause after a batch of {self.size} activities", until, pause)
+            self.monitor.wait_begins(f"pause after a batch of {self.size} activities", until, pause)
             self.sleep(pause)
             is_still_wanted()
             rest = ends - self.clock()

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import activity_id, digest
-from strava_pipeline.sync.backfill import Sync
+from strava_pipeline.sync.backfill import SyncContext
 from strava_pipeline.warehouse.activities.summary_changes import stored_versions
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.inbox.events import NewEvent, add_events
@@ -39,7 +39,7 @@ class Difference:
     mark: str
 
 
-def reconcile_athlete(sync: Sync, athlete_id: int, subscription_id: int) -> Counter[str]:
+def reconcile_athlete(sync: SyncContext, athlete_id: int, subscription_id: int) -> Counter[str]:
     """List an athlete's last days and put what differs into the inbox; returns how many new events, by aspect.
 
     A difference that stays is one event, however often it is found.

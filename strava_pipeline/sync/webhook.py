@@ -15,14 +15,14 @@ from sqlalchemy import Connection
 from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError, StravaPipelineError
 from strava_pipeline.strava.mapping.activity import detail_rows, digest
 from strava_pipeline.strava.mapping.streams import map_streams
-from strava_pipeline.sync.backfill import Sync, asking_at
+from strava_pipeline.sync.backfill import SyncContext, request_time
 from strava_pipeline.warehouse.activities import activity_store, announced_changes, quarantine, stream_store
 from strava_pipeline.warehouse.activities.activity_store import Payload
 from strava_pipeline.warehouse.activities.announced_changes import CLOCKS_DIFFER
-from strava_pipeline.warehouse.activities.tombstones import is_buried, leave_tombstones, take_turns
+from strava_pipeline.warehouse.activities.tombstones import add_tombstones, has_tombstone, lock_activities
 from strava_pipeline.warehouse.engine import now
-from strava_pipeline.warehouse.inbox.claims import Claim, finish, prove
-from strava_pipeline.warehouse.mail.mail_queue import announce
+from strava_pipeline.warehouse.inbox.claims import Claim, check_fence, mark_done
+from strava_pipeline.warehouse.mail.mail_queue import enqueue_ride_mail
 from strava_pipeline.warehouse.states import ImportStep, WaitingFor
 
 
@@ -35,62 +35,62 @@ class NotThereYet(StravaPipelineError):
 
 
 @dataclass(frozen=True)
-class Effect:
+class SyncResult:
     """What a claim's events came to: when the activity starts (UTC), if it is or was stored, and what was done."""
 
     start: datetime | None
     done: str
 
 
-def sync_activity(sync: Sync, claim: Claim) -> Effect:
+def sync_activity(sync: SyncContext, claim: Claim) -> SyncResult:
     """Fetch, store and analyse a claimed activity, or delete it if it is gone.
 
     ``NotThereYet``, ``FencedOut`` if a newer claim has it, or an error below ``StravaError``.
     """
-    effect = _take_at_its_word(sync, claim)
+    effect = _apply_signed_updates(sync, claim)
     if effect is not None:
         return effect
-    asked_at = asking_at(sync)
+    asked_at = request_time(sync)
     try:
-        start = _bring_detail(sync, claim, asked_at)
+        start = _update_detail(sync, claim, asked_at)
     except NotFound as error:
-        return _gone(sync, claim, asked_at, error)
-    _bring_samples(sync, claim)
-    return Effect(start, "stored")
+        return _handle_not_found(sync, claim, asked_at, error)
+    _update_streams(sync, claim)
+    return SyncResult(start, "stored")
 
 
-def _take_at_its_word(sync: Sync, claim: Claim) -> Effect | None:
+def _apply_signed_updates(sync: SyncContext, claim: Claim) -> SyncResult | None:
     """Apply signed updates that say all there is to know; ``None`` if Strava has to be asked."""
-    changes = announced_changes.announced(claim.events)
+    changes = announced_changes.signed_changes(claim.events)
     if changes is None:
         return None
     with sync.engine.begin() as connection:
-        prove(connection, claim.fence)
-        take_turns(connection, claim.owner_id)
-        start = announced_changes.apply(connection, claim.owner_id, claim.object_id, changes)
+        check_fence(connection, claim.fence)
+        lock_activities(connection, claim.owner_id)
+        start = announced_changes.apply_changes(connection, claim.owner_id, claim.object_id, changes)
         if start is None:
             return None
-        finish(connection, claim.fence)
-    return Effect(start, "updated from the event")
+        mark_done(connection, claim.fence)
+    return SyncResult(start, "updated from the event")
 
 
-def _bring_detail(sync: Sync, claim: Claim, asked_at: datetime) -> datetime:
+def _update_detail(sync: SyncContext, claim: Claim, asked_at: datetime) -> datetime:
     """Store the detail, unless an earlier try of these events has; returns when the activity starts (UTC)."""
     newest = max(event.received_at for event in claim.events)
     with sync.engine.connect() as connection:
-        start = activity_store.start_of_current(connection, claim.owner_id, claim.object_id, newest)
+        start = activity_store.start_if_current(connection, claim.owner_id, claim.object_id, newest)
     if start is not None:
         return start
     body = sync.client.get_activity(claim.owner_id, claim.object_id)
     _check_owner(claim, body)
     rows = detail_rows(claim.owner_id, body)
     with sync.engine.begin() as connection:
-        prove(connection, claim.fence)
+        check_fence(connection, claim.fence)
         payload = Payload(claim.object_id, claim.owner_id, body, digest(body))
         if not activity_store.store_detail(connection, rows, payload, asked_at):
             # What is newer may be a summary, or a deletion: neither holds what this event asks for.
             raise RetriableStravaError(f"activity {claim.object_id} was changed while it was fetched")
-        quarantine.take_back(connection, ImportStep.DETAIL, [claim.object_id])
+        quarantine.release_from_quarantine(connection, ImportStep.DETAIL, [claim.object_id])
     found: datetime = rows.activity["start_date"]
     return found
 
@@ -103,15 +103,15 @@ def _check_owner(claim: Claim, body: dict[str, Any]) -> None:
         raise RejectedRequest(f"activity {claim.object_id} is not athlete {claim.owner_id}'s: nothing was stored")
 
 
-def _bring_samples(sync: Sync, claim: Claim) -> None:
+def _update_streams(sync: SyncContext, claim: Claim) -> None:
     """Fetch streams where they are missing, analyse them, and mark the events done, in one transaction."""
     # Its numerics take their time to load: whoever has nothing to analyse is spared it.
     from strava_pipeline.sync.activity_analysis import analyse_stored  # noqa: PLC0415  see above
 
     activity = claim.object_id
     with sync.engine.connect() as connection:
-        samples = stream_store.samples_of(connection, activity)
-        recording, asked_at = activity_store.recording_of(connection, activity), now(connection)
+        samples = stream_store.streams_needed(connection, activity)
+        recording, asked_at = activity_store.recording_version(connection, activity), now(connection)
     streams = None
     if samples.missing:
         streams = map_streams(claim.owner_id, activity, {} if samples.by_hand else _streams(sync, claim))
@@ -119,52 +119,52 @@ def _bring_samples(sync: Sync, claim: Claim) -> None:
             told = f"streams of activity {activity} of athlete {claim.owner_id}: Strava has none yet"
             raise NotThereYet(told, waiting_for=WaitingFor.STREAMS)
     with sync.engine.begin() as connection:
-        prove(connection, claim.fence)
-        if recording != activity_store.recording_of(connection, activity):
+        check_fence(connection, claim.fence)
+        if recording != activity_store.recording_version(connection, activity):
             raise RetriableStravaError(f"activity {activity} was changed while its streams were fetched")
         if streams is not None:
             stream_store.store_streams(connection, streams, asked_at)
-            quarantine.take_back(connection, ImportStep.STREAMS, [activity])
+            quarantine.release_from_quarantine(connection, ImportStep.STREAMS, [activity])
         analyse_stored(connection, activity)
-        announce(connection, claim.fence)
-        finish(connection, claim.fence)
+        enqueue_ride_mail(connection, claim.fence)
+        mark_done(connection, claim.fence)
 
 
-def _streams(sync: Sync, claim: Claim) -> Any:
+def _streams(sync: SyncContext, claim: Claim) -> Any:
     try:
         return sync.client.get_streams(claim.owner_id, claim.object_id)
     except NotFound as error:
         raise NotThereYet(str(error), waiting_for=WaitingFor.STREAMS) from error
 
 
-def _gone(sync: Sync, claim: Claim, asked_at: datetime, error: NotFound) -> Effect:
+def _handle_not_found(sync: SyncContext, claim: Claim, asked_at: datetime, error: NotFound) -> SyncResult:
     """Strava says 404: the end of a deleted activity, or an activity that has yet to appear."""
     if not error.fault.message:
         # A page of HTML, perhaps of some proxy, is no word of Strava's.
         raise RetriableStravaError(str(error), status=error.status) from error
     with sync.engine.begin() as connection:
-        prove(connection, claim.fence)
-        take_turns(connection, claim.owner_id)
+        check_fence(connection, claim.fence)
+        lock_activities(connection, claim.owner_id)
         if "delete" in claim.aspects:
             start = _delete(connection, claim, asked_at)
-        elif is_buried(connection, claim.owner_id, claim.object_id, _newest(claim) - CLOCKS_DIFFER):
+        elif has_tombstone(connection, claim.owner_id, claim.object_id, _last_event_time(claim) - CLOCKS_DIFFER):
             start = None
         else:
             raise NotThereYet(str(error), waiting_for=WaitingFor.ACTIVITY) from error
-        finish(connection, claim.fence)
-    return Effect(start, "deleted")
+        mark_done(connection, claim.fence)
+    return SyncResult(start, "deleted")
 
 
-def _newest(claim: Claim) -> datetime:
+def _last_event_time(claim: Claim) -> datetime:
     """When the last of the claim's events happened, as Strava says."""
     return max(event.event_time for event in claim.events)
 
 
 def _delete(connection: Connection, claim: Claim, asked_at: datetime) -> datetime | None:
     """Delete what is stored, if it is the athlete's and no newer answer; leave a tombstone."""
-    start = activity_store.start_of(connection, claim.owner_id, claim.object_id)
+    start = activity_store.activity_start(connection, claim.owner_id, claim.object_id)
     if start is not None:
         activity_store.delete_activities(connection, [claim.object_id])
     if start is not None or not activity_store.is_stored(connection, claim.object_id):
-        leave_tombstones(connection, claim.owner_id, [claim.object_id], asked_at, "deleted at Strava")
+        add_tombstones(connection, claim.owner_id, [claim.object_id], asked_at, "deleted at Strava")
     return start

@@ -19,7 +19,7 @@ from psycopg.sql import SQL, Composable, Identifier
 from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects.postgresql import ARRAY, JSON, dialect
 
-from strava_pipeline.warehouse.engine import away
+from strava_pipeline.warehouse.engine import database_unavailable_error
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.tables import athletes
 
@@ -65,7 +65,7 @@ def append(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         with driver_of(connection).cursor() as cursor:
             _copy(cursor, _target(table), table, rows)
     except OperationalError as error:
-        raise away(connection.engine.url, error) from error
+        raise database_unavailable_error(connection.engine.url, error) from error
 
 
 def replace_parts(connection: Connection, activity_id: int, parts: Mapping[Table, Sequence[Row]]) -> None:
@@ -83,7 +83,7 @@ def replace_parts(connection: Connection, activity_id: int, parts: Mapping[Table
                     with driver.cursor() as cursor:
                         _insert(cursor, table, list(rows.values()), _Rule())
     except OperationalError as error:
-        raise away(connection.engine.url, error) from error
+        raise database_unavailable_error(connection.engine.url, error) from error
     for table, rows in by_key.items():
         if len(rows) > FEW:
             _write(connection, table, rows, _Rule())
@@ -114,7 +114,7 @@ def _write(connection: Connection, table: Table, rows: Mapping[Key, Row], rule: 
             return len(new) + (_copy_and_merge(cursor, table, old, rule) if old else 0)
     except OperationalError as error:
         # The driver is used directly here, so the engine does not get to translate its errors.
-        raise away(connection.engine.url, error) from error
+        raise database_unavailable_error(connection.engine.url, error) from error
 
 
 def _insert(cursor: Cursor[Any], table: Table, rows: Sequence[Row], rule: _Rule) -> int:

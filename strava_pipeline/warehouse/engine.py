@@ -17,7 +17,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from strava_pipeline.errors import ConfigurationError, DatabaseAway, WarehouseError
+from strava_pipeline.errors import ConfigurationError, DatabaseUnavailable, WarehouseError
 from strava_pipeline.local.logins import Login, made_secrets_file, read_secrets
 from strava_pipeline.local.postgres_logins import DAGSTER_DATABASE, WAREHOUSE_DATABASE
 from strava_pipeline.redaction import get_logger
@@ -50,30 +50,30 @@ log = get_logger(__name__)
 _POSTGRES_SCHEMES = {"postgres", "postgresql"}
 
 
-def database_url(settings: Settings) -> URL:
+def ensure_database_url(settings: Settings) -> URL:
     """Where the tables are, for all daily work; starts the embedded Postgres when no address is configured."""
     if settings.database_url is None:
         return _embedded(settings, Login.PIPELINE)
     return parse_url(settings.database_url.get_secret_value(), "STRAVA_DATABASE_URL")
 
 
-def owner_url(settings: Settings) -> URL:
+def ensure_owner_url(settings: Settings) -> URL:
     """The same for whoever owns the tables, which ``migrate`` needs."""
     if settings.database_url is None:
         return _embedded(settings, Login.OWNER)
     if settings.database_owner_url is None:
-        return database_url(settings)
+        return ensure_database_url(settings)
     return parse_url(settings.database_owner_url.get_secret_value(), "STRAVA_DATABASE_OWNER_URL")
 
 
-def administrator_url(settings: Settings) -> URL:
+def ensure_administrator_url(settings: Settings) -> URL:
     """The same for whoever makes roles: the embedded server's superuser, else the owner, who may or may not."""
     if settings.database_url is None:
         return make_url(_server(settings).set_up_url(WAREHOUSE_DATABASE))
-    return owner_url(settings)
+    return ensure_owner_url(settings)
 
 
-def sql_url(settings: Settings, login: Login) -> URL:
+def ensure_sql_url(settings: Settings, login: Login) -> URL:
     """The same for ``sql`` (``SQL`` or ``SQL_AS_ANALYST``); never a login that may more.
 
     ``ConfigurationError`` if there is none.
@@ -89,7 +89,7 @@ def sql_url(settings: Settings, login: Login) -> URL:
             f"sql has no login of its own in this Postgres: run strava-pipeline migrate, which makes {login} if it may,"
             f" or set {name} to the address of a login that may only read"
         )
-    return database_url(settings).set(username=login, password=made[login])
+    return ensure_database_url(settings).set(username=login, password=made[login])
 
 
 def sql_login(settings: Settings, login: Login) -> str:
@@ -116,7 +116,7 @@ def parse_url(text: str, name: str) -> URL:
     return url.set(drivername="postgresql+psycopg")
 
 
-def dagster_url(settings: Settings) -> str:
+def ensure_dagster_url(settings: Settings) -> str:
     """Where Dagster's own storage is, in the one spelling that dagster-postgres takes.
 
     Bare ``postgresql://`` would mean psycopg 3 to SQLAlchemy 2.1, and Dagster's first event would fail.
@@ -126,13 +126,13 @@ def dagster_url(settings: Settings) -> str:
     elif settings.database_url is None:
         url = _embedded(settings, Login.DAGSTER, DAGSTER_DATABASE)
     else:
-        ours = database_url(settings)
+        ours = ensure_database_url(settings)
         url = ours.set(database=f"{ours.database}_dagster")
     return url.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
 
 
 def open_engine(url: URL) -> Engine:
-    """An engine whose failures to reach the database are a ``DatabaseAway`` in one line."""
+    """An engine whose failures to reach the database are a ``DatabaseUnavailable`` in one line."""
     return _engine(url, CONNECT_SECONDS)
 
 
@@ -163,9 +163,9 @@ def _engine(url: URL, connect_seconds: int, more: str = "", pool_recycle: int = 
     def explain(context: ExceptionContext) -> WarehouseError | None:
         error = context.original_exception
         if context.is_disconnect or isinstance(error, OperationalError):
-            return away(url, error)
+            return database_unavailable_error(url, error)
         if isinstance(error, InsufficientPrivilege):
-            return WarehouseError(f"the database at {shown(url)} refuses: {_reason(error)}")
+            return WarehouseError(f"the database at {without_password(url)} refuses: {_reason(error)}")
         return None
 
     _replace_connections_that_broke_while_idle(engine)
@@ -202,7 +202,7 @@ def open_reading_engine(settings: Settings) -> Engine:
 
     A connection is renewed after a minute, so that the primary is used again once it is back.
     """
-    primary = database_url(settings)
+    primary = ensure_database_url(settings)
     engine = _engine(primary, READING_CONNECT_SECONDS, READ_ONLY, pool_recycle=READING_CONNECTION_SECONDS)
     if settings.database_replica_url is None:
         return engine
@@ -213,7 +213,11 @@ def open_reading_engine(settings: Settings) -> Engine:
         try:
             return dialect.connect(*arguments, **options)
         except OperationalError as error:
-            log.warning("%s; reading from the replica at %s", away(primary, error), shown(replica))
+            log.warning(
+                "%s; reading from the replica at %s",
+                database_unavailable_error(primary, error),
+                without_password(replica),
+            )
             theirs, named = dialect.create_connect_args(replica)
             ours = _connect_arguments(replica, READING_CONNECT_SECONDS, READ_ONLY)
             return dialect.connect(*theirs, **{**named, **ours})
@@ -221,11 +225,11 @@ def open_reading_engine(settings: Settings) -> Engine:
     return engine
 
 
-def repeated(engine: Engine, work: Callable[[Connection], Result]) -> Result:
+def retry_transaction(engine: Engine, work: Callable[[Connection], Result]) -> Result:
     """What ``work`` returns, done in one transaction; again with back-off when the database was away meanwhile.
 
     ``work`` must come to the same when it is done twice: of a commit whose answer is lost nobody knows the outcome.
-    ``DatabaseAway`` after about half a minute.
+    ``DatabaseUnavailable`` after about half a minute.
     """
 
     def once() -> Result:
@@ -235,16 +239,16 @@ def repeated(engine: Engine, work: Callable[[Connection], Result]) -> Result:
     retrying = stamina.RetryingCaller(
         attempts=None, timeout=KEEP_TRYING_SECONDS, wait_initial=0.2, wait_max=5, wait_jitter=0.2
     )
-    return retrying(DatabaseAway, once)
+    return retrying(DatabaseUnavailable, once)
 
 
-def away(url: URL, error: BaseException) -> DatabaseAway:
+def database_unavailable_error(url: URL, error: BaseException) -> DatabaseUnavailable:
     """What a driver's failure to reach the database, or to get an answer in time, becomes."""
     if isinstance(error, LockNotAvailable | QueryCanceled):
         what = "did not answer in time"
     else:
         what = "refuses" if is_refusal(error) else "is away"
-    return DatabaseAway(f"the database at {shown(url)} {what}: {_reason(error)}")
+    return DatabaseUnavailable(f"the database at {without_password(url)} {what}: {_reason(error)}")
 
 
 def is_refusal(error: BaseException | None) -> bool:
@@ -258,7 +262,7 @@ def _reason(error: BaseException) -> str:
     return lines[0].removeprefix("connection failed: ") if lines else type(error).__name__
 
 
-def shown(url: URL) -> str:
+def without_password(url: URL) -> str:
     """An address without its password, fit for a message."""
     host = url.host or url.query.get("host") or "the local socket"
     return f"{host}{f':{url.port}' if url.port else ''}/{url.database}"

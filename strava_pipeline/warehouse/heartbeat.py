@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.errors import DatabaseUnavailable
 
 
 @contextmanager
@@ -18,7 +18,7 @@ def heartbeat(beat: Callable[[], object], every_s: float) -> Iterator[None]:
         while not ended.wait(every_s):
             try:
                 beat()
-            except DatabaseAway:
+            except DatabaseUnavailable:
                 continue  # the work itself meets the same fault, and decides
 
     thread = threading.Thread(target=run, name="heartbeat", daemon=True)

@@ -35,7 +35,7 @@ from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.bulk import driver_of
-from strava_pipeline.warehouse.locks import AthleteLock, take_of_athlete
+from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 
 FILE = "points.parquet"
@@ -86,7 +86,7 @@ def write_month(engine: Engine, url: str, span: Span, readers: Readers = OWNER_O
     folder = f"{root}/athlete_id={span.athlete_id}/month={span.start:%Y-%m}"
     try:
         with engine.begin() as connection:
-            take_of_athlete(connection, AthleteLock.LAKE_MONTH, span.athlete_id, f"{span.start:%Y-%m}")
+            acquire_for_athlete(connection, AthleteLock.LAKE_MONTH, span.athlete_id, f"{span.start:%Y-%m}")
             for _ in range(ATTEMPTS):
                 batches = _batches(connection, span)
                 wanted = _fingerprint(batches)

@@ -2,7 +2,7 @@
 
 They are rows because nobody without rights on schema ``ops`` can hold one: any login of a database may take any
 advisory lock, and sees the keys of those that are held. A row is made when it is first taken; taking it again writes
-no new version of it. Who waits longer than ``lock_timeout`` gets ``DatabaseAway``.
+no new version of it. Who waits longer than ``lock_timeout`` gets ``DatabaseUnavailable``.
 
 A statement that waited for a row goes on with what it saw before it waited. So what a lock guards is read in a later
 statement, never in the one that takes it.
@@ -55,29 +55,29 @@ _TAKE_TELLING_TIME = text(
 )
 
 
-def take(connection: Connection, lock: Lock) -> None:
+def acquire(connection: Connection, lock: Lock) -> None:
     """Hold it until the transaction ends."""
     _take(connection, lock, NOBODY, "")
 
 
-def take_of_athlete(connection: Connection, lock: AthleteLock, athlete_id: int, subject: str = "") -> None:
+def acquire_for_athlete(connection: Connection, lock: AthleteLock, athlete_id: int, subject: str = "") -> None:
     """Hold an athlete's, or that of one ``subject`` of theirs, until the transaction ends."""
     _take(connection, lock, athlete_id, subject)
 
 
-def take_telling_time(connection: Connection, lock: Lock, *, waits_for_disk: bool) -> datetime:
+def acquire_with_time(connection: Connection, lock: Lock, *, waits_for_disk: bool) -> datetime:
     """Hold it until the transaction ends; the time (UTC) at which it was had, in one trip to the server.
 
     ``waits_for_disk``: whether the commit is to wait for the disk.
     """
     given = {"name": str(lock), "waits": "on" if waits_for_disk else "off"}
     while (moment := connection.execute(_TAKE_TELLING_TIME, given).scalar()) is None:
-        take(connection, lock)  # makes the row
+        acquire(connection, lock)  # makes the row
     had_at: datetime = moment
     return had_at
 
 
-def take_migrations(connection: Connection, schema: str, table: str) -> None:
+def acquire_for_migration(connection: Connection, schema: str, table: str) -> None:
     """Be the only one who changes the tables until the transaction ends; works in an empty database as well.
 
     The lock is the table of revisions, as alembic makes it: it was there before ``ops.locks``. Readers do not wait.
@@ -90,12 +90,12 @@ def take_migrations(connection: Connection, schema: str, table: str) -> None:
     connection.execute(text(f"LOCK TABLE {schema}.{table} IN SHARE ROW EXCLUSIVE MODE"))
 
 
-def forget_locks(connection: Connection, athlete_id: int) -> None:
-    """Remove the rows of an athlete; one that is held stays until :func:`forget_unused_locks` finds it free."""
+def delete_locks(connection: Connection, athlete_id: int) -> None:
+    """Remove the rows of an athlete; one that is held stays until :func:`delete_unused_locks` finds it free."""
     connection.execute(_delete_free(_c.athlete_id == athlete_id))
 
 
-def forget_unused_locks(connection: Connection) -> int:
+def delete_unused_locks(connection: Connection) -> int:
     """Remove the rows of all athletes that nobody holds; returns how many. They come back when they are needed."""
     return connection.execute(_delete_free(_c.athlete_id != NOBODY)).rowcount
 

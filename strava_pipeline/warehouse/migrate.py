@@ -10,7 +10,7 @@ from pathlib import Path
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 from sqlalchemy import URL, Connection, Engine, inspect, text
 
-from strava_pipeline.errors import DatabaseAway, WarehouseError
+from strava_pipeline.errors import DatabaseUnavailable, WarehouseError
 from strava_pipeline.local.logins import Login
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
@@ -18,13 +18,13 @@ from strava_pipeline.warehouse.access.analyst import ensure_analyst_role, join_a
 from strava_pipeline.warehouse.access.made_logins import ensure_reading_logins, role_exists
 from strava_pipeline.warehouse.access.rights import close_to_public, grant, owner_of_tables
 from strava_pipeline.warehouse.engine import (
-    administrator_url,
-    database_url,
+    ensure_administrator_url,
+    ensure_database_url,
+    ensure_owner_url,
     open_engine,
-    owner_url,
     sql_login,
 )
-from strava_pipeline.warehouse.locks import Lock, take, take_migrations
+from strava_pipeline.warehouse.locks import Lock, acquire, acquire_for_migration
 from strava_pipeline.warehouse.schema.ops_tables import SCHEMA
 from strava_pipeline.warehouse.schema.views import create_views
 
@@ -44,7 +44,7 @@ def open_warehouse(settings: Settings) -> Iterator[Engine]:
 
     ``WarehouseError`` if the tables are outdated.
     """
-    engine = open_engine(database_url(settings))
+    engine = open_engine(ensure_database_url(settings))
     try:
         if is_empty(engine) or not _may_look(engine):
             prepared = prepare(settings)
@@ -71,9 +71,9 @@ def prepare(settings: Settings) -> Prepared:
 
     ``WarehouseError`` as :func:`migrate`.
     """
-    with _explaining_rights(), _opened(owner_url(settings)) as owner:
+    with _explaining_rights(), _opened(ensure_owner_url(settings)) as owner:
         before = migrate(owner)
-    with _explaining_rights(), _opened(administrator_url(settings)) as administrator:
+    with _explaining_rights(), _opened(ensure_administrator_url(settings)) as administrator:
         try:
             left = ensure_analyst_role(administrator, settings.analyst_role)
         except WarehouseError as error:
@@ -81,7 +81,7 @@ def prepare(settings: Settings) -> Prepared:
             left = [str(error)]
         with administrator.begin() as connection:
             # One at a time: two that grant the same at once disturb each other.
-            take(connection, Lock.RIGHTS)
+            acquire(connection, Lock.RIGHTS)
             return Prepared(before, left + _give_rights(connection, settings))
 
 
@@ -104,7 +104,7 @@ def _give_rights(connection: Connection, settings: Settings) -> list[str]:
         urls = {Login.SQL: settings.sql_database_url, Login.SQL_AS_ANALYST: settings.analyst_database_url}
         given = [login for login, url in urls.items() if url is not None]
         left = ensure_reading_logins(connection, settings.home, given)
-    owner, pipeline = owner_of_tables(connection), database_url(settings).username or ""
+    owner, pipeline = owner_of_tables(connection), ensure_database_url(settings).username or ""
     if pipeline != owner and role_exists(connection, pipeline):
         grant(connection, pipeline, Login.PIPELINE)
     reader = sql_login(settings, Login.SQL)
@@ -148,14 +148,14 @@ def migrate(engine: Engine) -> str:
 def _migrate(engine: Engine) -> str:
     try:
         with engine.begin() as connection:
-            take_migrations(connection, VERSION_SCHEMA, VERSION_TABLE)
+            acquire_for_migration(connection, VERSION_SCHEMA, VERSION_TABLE)
             # Another one may have been at it until now.
             before = _stored_revision(connection)
             if before != HEAD:
                 _upgrade(connection, before, HEAD)
                 create_views(connection)
             return before
-    except DatabaseAway as error:
+    except DatabaseUnavailable as error:
         if isinstance(error.__cause__, LockNotAvailable):
             raise WarehouseError(
                 "the tables were not changed: somebody reads them in a transaction that stays open, or migrates as"

@@ -8,13 +8,13 @@ from sqlalchemy import Engine, Table, delete, func, select
 
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES, delete_activities
-from strava_pipeline.warehouse.athletes.invites import forget_ended
+from strava_pipeline.warehouse.athletes.invites import delete_ended_invites
 from strava_pipeline.warehouse.engine import now
-from strava_pipeline.warehouse.locks import forget_unused_locks
-from strava_pipeline.warehouse.mail.confirmation_limits import forget_counted
+from strava_pipeline.warehouse.locks import delete_unused_locks
+from strava_pipeline.warehouse.mail.confirmation_limits import delete_counted
 from strava_pipeline.warehouse.mail.consent import erase_unconfirmed
-from strava_pipeline.warehouse.mail.mail_queue import forget_finished_before
-from strava_pipeline.warehouse.progress.job_progress import forget_before
+from strava_pipeline.warehouse.mail.mail_queue import delete_finished_before
+from strava_pipeline.warehouse.progress.job_progress import delete_progress_before
 from strava_pipeline.warehouse.schema.history_tables import job_progress
 from strava_pipeline.warehouse.schema.notification_tables import confirmation_mails, notifications
 from strava_pipeline.warehouse.schema.ops_tables import (
@@ -29,7 +29,7 @@ from strava_pipeline.warehouse.schema.ops_tables import (
     work_leases,
 )
 from strava_pipeline.warehouse.schema.tables import activities
-from strava_pipeline.warehouse.work_leases import forget_ended_leases
+from strava_pipeline.warehouse.work_leases import delete_ended_leases
 
 # Each batch is a transaction of its own: a run that dies keeps what it did, and nobody waits long for a lock.
 BATCH = 500
@@ -85,12 +85,12 @@ def remove_old_records(engine: Engine) -> dict[str, int]:
         )
         ended = delete(operator_sessions).where(operator_sessions.c.expires_at < moment)
         _add(removed, operator_sessions, connection.execute(ended).rowcount)
-        _add(removed, invites, forget_ended(connection))
-        _add(removed, job_progress, forget_before(connection, moment - PROGRESS_KEPT))
-        _add(removed, notifications, forget_finished_before(connection, moment - MAILS_KEPT))
-        _add(removed, confirmation_mails, forget_counted(connection))
-        _add(removed, locks, forget_unused_locks(connection))
-        _add(removed, work_leases, forget_ended_leases(connection))
+        _add(removed, invites, delete_ended_invites(connection))
+        _add(removed, job_progress, delete_progress_before(connection, moment - PROGRESS_KEPT))
+        _add(removed, notifications, delete_finished_before(connection, moment - MAILS_KEPT))
+        _add(removed, confirmation_mails, delete_counted(connection))
+        _add(removed, locks, delete_unused_locks(connection))
+        _add(removed, work_leases, delete_ended_leases(connection))
     with engine.begin() as connection:
         if addresses := erase_unconfirmed(connection):
             removed["unconfirmed addresses"] = addresses

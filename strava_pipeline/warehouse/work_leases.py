@@ -18,7 +18,7 @@ from uuid import uuid4
 from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, func, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_take_over
 
-from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.heartbeat import heartbeat
@@ -50,11 +50,11 @@ def only_worker(engine: Engine, athlete_id: int, work: str, waits: Callable[[flo
         with heartbeat(lease.extend, BEAT_SECONDS):
             yield
     finally:
-        with suppress(DatabaseAway):  # it ends by itself
+        with suppress(DatabaseUnavailable):  # it ends by itself
             lease.give_back()
 
 
-def forget_ended_leases(connection: Connection) -> int:
+def delete_ended_leases(connection: Connection) -> int:
     """Remove what killed workers left; returns how many. Whoever comes to the same work takes such a one over."""
     return connection.execute(delete(work_leases).where(_c.lease_until < func.clock_timestamp())).rowcount
 

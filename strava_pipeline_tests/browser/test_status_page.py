@@ -17,7 +17,7 @@ from strava_pipeline.months import Span
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.oauth import WANTED_SCOPES
 from strava_pipeline.warehouse.access.operator_sessions import new_sign_in_link
-from strava_pipeline.warehouse.progress.job_progress import Done, Report, tell
+from strava_pipeline.warehouse.progress.job_progress import Completeness, ProgressReport, save_progress
 from strava_pipeline.warehouse.schema.ops_tables import payloads, quota_windows, users, webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams, athletes
 from strava_pipeline.web.operator_door import session_proof
@@ -82,12 +82,12 @@ def busy(engine: Engine) -> Engine:
             _event(connection, f"dead-{number}", state="dead", **letter)
         _event(connection, "open", state="received", owner_id=IMPORTING, received_at=NOW - timedelta(minutes=4))
         connection.execute(insert(quota_windows), list(_used_of_limits()))
-        report = Report(
+        report = ProgressReport(
             run_id="run", span=Span(IMPORTING, NOW - timedelta(days=330), NOW), step="activity_streams",
-            done=Done(112, 112, 58), requests=90, waiting_for="Strava's quota",
+            done=Completeness(112, 112, 58), requests=90, waiting_for="Strava's quota",
             waiting_until=NOW + timedelta(minutes=12), estimated_end=NOW + timedelta(hours=2),
         )  # fmt: skip
-        tell(connection, report)
+        save_progress(connection, report)
     return engine
 
 

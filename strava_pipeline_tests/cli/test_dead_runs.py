@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import make_url
 
 from strava_pipeline.cli.dead_runs import cancel_own_runs, end_dead_runs, process_tag
-from strava_pipeline.cli.instance import dagster_environment, open_instance
+from strava_pipeline.cli.instance import open_instance, prepare_dagster_environment
 from strava_pipeline.cli.up import TIDY
 from strava_pipeline.defs.pool import set_up_pool
 from strava_pipeline.names import NAMES
@@ -35,7 +35,7 @@ def dagster_settings(settings: Settings, dagster_database: str, monkeypatch: pyt
 
 @pytest.fixture
 def instance(dagster_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    for name, value in dagster_environment(dagster_settings).items():
+    for name, value in prepare_dagster_environment(dagster_settings).items():
         monkeypatch.setenv(name, value)
     with open_instance(dagster_settings) as instance:
         yield instance
@@ -103,7 +103,7 @@ def test_up_begins_by_ending_dead_runs(
     instance: dg.DagsterInstance, dead_tag: dict[str, str], dagster_settings: Settings
 ) -> None:
     run_id = a_run(instance, dead_tag, dg.DagsterRunStatus.STARTED)
-    subprocess.run(TIDY, env=os.environ | dagster_environment(dagster_settings), check=True, timeout=120)
+    subprocess.run(TIDY, env=os.environ | prepare_dagster_environment(dagster_settings), check=True, timeout=120)
     assert state(instance, run_id) == (dg.DagsterRunStatus.FAILURE, False)
 
 

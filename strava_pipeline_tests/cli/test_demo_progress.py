@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from strava_pipeline.cli.demo_progress import history_line, ride_line, runs_line
 from strava_pipeline.months import month_span
 from strava_pipeline.sync.backfill import import_summaries
-from strava_pipeline.warehouse.progress.job_progress import Done, Report, tell
+from strava_pipeline.warehouse.progress.job_progress import Completeness, ProgressReport, save_progress
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 
 MONTH = datetime(2026, 3, 1, tzinfo=UTC)
@@ -42,9 +42,11 @@ def test_months_and_activities_are_counted(instance: dg.DagsterInstance, engine:
 
 
 def test_a_run_that_waits_says_for_what(instance: dg.DagsterInstance, engine: Engine) -> None:
-    report = Report("a-run", month_span(RIDER, MONTH), "details", Done(0, 0, 0), 3, "the next quarter hour")
+    report = ProgressReport(
+        "a-run", month_span(RIDER, MONTH), "details", Completeness(0, 0, 0), 3, "the next quarter hour"
+    )
     with engine.begin() as connection:
-        tell(connection, report)
+        save_progress(connection, report)
     assert history_line(engine, instance, [RIDER], 14).endswith("; the next quarter hour")
 
 

@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 
 from strava_pipeline.cli import cli
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.strava.quota.lanes import Ceilings
-from strava_pipeline.strava.quota.windows import Lane, Outcome, Pair, RateHeaders
+from strava_pipeline.strava.quota.lanes import RateLimits
+from strava_pipeline.strava.quota.windows import CallOutcome, Lane, Pair, RateHeaders
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 
 # Windows so long that none ends during a test.
@@ -41,11 +41,11 @@ def shown() -> dict[str, Any]:
 
 
 def call(engine: Engine, athlete_id: int = 1, status: int = 200, **more: Any) -> None:
-    ledger = PostgresLedger(engine, Ceilings.from_settings(load_settings()))
+    ledger = PostgresLedger(engine, RateLimits.from_settings(load_settings()))
     reservation = ledger.reserve(
         Lane.LIVE, "/athlete", athlete_id, longest=timedelta(seconds=30), max_wait=timedelta(0)
     )
-    ledger.settle(reservation, Outcome(status, 1.0, server_time=datetime.now(UTC).replace(microsecond=0), **more))
+    ledger.settle(reservation, CallOutcome(status, 1.0, server_time=datetime.now(UTC).replace(microsecond=0), **more))
 
 
 def test_before_any_request_everything_is_free() -> None:

@@ -15,7 +15,7 @@ from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.local.logins import Login
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.access.read_only_query import answering
-from strava_pipeline.warehouse.engine import sql_url
+from strava_pipeline.warehouse.engine import ensure_sql_url
 
 ODD = """SELECT 'a,"b' || chr(10) || '[red]é🦔' AS name, NULL::int AS nothing, 1.5 AS number,
          '2025-01-02T03:04:05Z'::timestamptz AS at, ARRAY[1, NULL] AS list"""
@@ -183,7 +183,7 @@ GROWING = "SELECT CASE WHEN n <= 350 THEN 'a' ELSE repeat('é', 300000) END FROM
 def test_rows_that_grow_are_in_memory_one_at_a_time(settings: Settings, seen: int) -> None:
     tracemalloc.start()
     try:
-        with answering(sql_url(settings, Login.SQL), GROWING, 60) as answer:
+        with answering(ensure_sql_url(settings, Login.SQL), GROWING, 60) as answer:
             for _ in islice(answer.rows, seen):
                 pass
         assert tracemalloc.get_traced_memory()[1] < 10_000_000

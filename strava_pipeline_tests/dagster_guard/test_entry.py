@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from strava_pipeline.dagster_guard.door import AccessSettings
-from strava_pipeline.dagster_guard.entry import MOST_SECRETS, Entry, required_credential, session_secrets
+from strava_pipeline.dagster_guard.entry import MOST_SECRETS, Credential, required_credential, session_secrets
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.web import operator_door
@@ -14,21 +14,21 @@ from strava_pipeline_tests.dagster_guard.asking import COOKIE, asked, door, sign
 
 
 def test_whoever_signs_nothing_needs_a_session() -> None:
-    assert required_credential(asked("POST", "/graphql"), door()) is Entry.WITH_SESSION
+    assert required_credential(asked("POST", "/graphql"), door()) is Credential.WITH_SESSION
 
 
 @pytest.mark.parametrize("header", [signed(), (HEADER, ""), (HEADER.upper(), "x")])
 def test_whatever_comes_with_a_signature_passes_by_it_alone(header: tuple[str, str]) -> None:
     for theirs in (asked("POST", "/graphql", header), asked("GET", "/", header, ("Cookie", f"{COOKIE}=s"))):
-        assert required_credential(theirs, door()) is Entry.WITH_SIGNATURE
-        assert required_credential(theirs, door(token=None)) is Entry.WITH_SIGNATURE
-        assert required_credential(theirs, door(stands_open=True)) is Entry.FREE
+        assert required_credential(theirs, door()) is Credential.WITH_SIGNATURE
+        assert required_credential(theirs, door(token=None)) is Credential.WITH_SIGNATURE
+        assert required_credential(theirs, door(stands_open=True)) is Credential.FREE
 
 
 def test_without_a_token_nobody_else_passes_unless_the_door_stands_open() -> None:
-    assert required_credential(asked("GET", "/"), door(token=None)) is Entry.NEVER
-    assert required_credential(asked("GET", "/"), door(token=None, stands_open=True)) is Entry.FREE
-    assert required_credential(asked("GET", "/"), door(stands_open=True)) is Entry.FREE
+    assert required_credential(asked("GET", "/"), door(token=None)) is Credential.NEVER
+    assert required_credential(asked("GET", "/"), door(token=None, stands_open=True)) is Credential.FREE
+    assert required_credential(asked("GET", "/"), door(stands_open=True)) is Credential.FREE
 
 
 @pytest.mark.parametrize(

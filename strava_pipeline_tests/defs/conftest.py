@@ -14,7 +14,7 @@ from strava_pipeline.defs.partitions import register_athlete
 from strava_pipeline.defs.resources import MailerResource, StravaResource, WarehouseResource
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.quota.windows import Lane
-from strava_pipeline.sync.backfill import Sync
+from strava_pipeline.sync.backfill import SyncContext
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 
 
@@ -25,13 +25,13 @@ class CodeLocation:
     instance: dg.DagsterInstance
     strava: StravaStandIn
     lanes: list[Lane] = field(default_factory=list)
-    syncs: list[Sync] = field(default_factory=list)
+    syncs: list[SyncContext] = field(default_factory=list)
 
     def resources(self) -> dict[str, Any]:
         strava, lanes, syncs = self.strava, self.lanes, self.syncs
 
         class StandIn(StravaResource):
-            def sync(self, lane: Lane) -> Sync:
+            def sync(self, lane: Lane) -> SyncContext:
                 lanes.append(lane)
                 # Within a run Dagster has put the resource itself there.
                 assert isinstance(self.warehouse, WarehouseResource)

@@ -24,7 +24,7 @@ from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.months import Span
 from strava_pipeline.sync.backfill import import_details, import_streams, import_summaries
 from strava_pipeline.warehouse.activities.activity_store import count_absent
-from strava_pipeline.warehouse.activities.tombstones import leave_tombstones
+from strava_pipeline.warehouse.activities.tombstones import add_tombstones
 from strava_pipeline.warehouse.schema import tables
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline_tests.defs.conftest import CodeLocation
@@ -155,5 +155,5 @@ def test_listed_activities_are_counted_against_the_stored_ones(month: CodeLocati
 def test_a_listed_activity_that_is_not_stored_is_counted_unless_it_has_gone_since(engine: Engine) -> None:
     moment = datetime.now(UTC)
     with engine.begin() as connection:
-        leave_tombstones(connection, RIDER, [2], moment, "deleted after it was listed")
+        add_tombstones(connection, RIDER, [2], moment, "deleted after it was listed")
         assert count_absent(connection, [1, 2], moment - timedelta(minutes=1)) == 1

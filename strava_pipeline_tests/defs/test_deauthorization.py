@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, select, update
 
-from strava_pipeline.errors import DatabaseAway, NeedsReauthorization, RetriableStravaError
+from strava_pipeline.errors import DatabaseUnavailable, NeedsReauthorization, RetriableStravaError
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline_tests.defs.conftest import CodeLocation
 from strava_pipeline_tests.defs.webhook_runs import work_off
@@ -64,7 +64,7 @@ def test_a_deauthorization_outlasts_an_outage_of_strava(location: CodeLocation, 
 
 
 def test_a_deauthorization_outlasts_a_database_that_is_slow(location: CodeLocation, engine: Engine) -> None:
-    location.strava.faults["/athlete"] = [DatabaseAway("did not answer in time")] * 4
+    location.strava.faults["/athlete"] = [DatabaseUnavailable("did not answer in time")] * 4
     withdraw(engine)
     assert work_off(location, engine).success
     assert (row(engine).state, row(engine).waiting_for) == ("waiting", "database")

@@ -10,8 +10,8 @@ from sqlalchemy import Engine, select, update
 from strava_pipeline.defs.assets import progress
 from strava_pipeline.defs.assets.activities import activities, activity_details, activity_streams
 from strava_pipeline.errors import NeedsReauthorization
-from strava_pipeline.strava.monitor import Waiting
-from strava_pipeline.warehouse.progress.job_progress import BackfillProgress, Done, backfill_progress
+from strava_pipeline.strava.monitor import Wait
+from strava_pipeline.warehouse.progress.job_progress import BackfillProgress, Completeness, backfill_progress
 from strava_pipeline.warehouse.schema.history_tables import job_progress
 from strava_pipeline_tests.defs.conftest import CodeLocation
 from strava_pipeline_tests.strava_stand_in import RIDER
@@ -26,7 +26,7 @@ YEAR = {
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is told at once."""
-    monkeypatch.setattr(progress, "TELL_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "SAVE_EVERY_SECONDS", 0.0)
     monkeypatch.setattr(progress, "TAGS_EVERY_SECONDS", 0.0)
 
 
@@ -65,7 +65,7 @@ def test_while_a_run_waits_the_reason_and_an_estimate_are_seen(history: CodeLoca
 
     def asked(athlete_id: int, path: str, query: object = None) -> object:
         if path == "/activities/4":
-            history.syncs[-1].watch.waits("the day is used up", until, 0)
+            history.syncs[-1].monitor.wait_begins("the day is used up", until, 0)
             seen.extend(under_way(engine))
         return ask(athlete_id, path, query)  # type: ignore[arg-type]  # a query is passed on as it is
 
@@ -73,7 +73,7 @@ def test_while_a_run_waits_the_reason_and_an_estimate_are_seen(history: CodeLoca
     assert history.materialize(*CHAIN, tags=YEAR).success
     (found,) = seen
     assert (found.waiting_for, found.waiting_until) == ("the day is used up", until)
-    assert (found.step, found.done) == ("activity_details", Done(listed=6, detailed=2, streamed=0))
+    assert (found.step, found.done) == ("activity_details", Completeness(listed=6, detailed=2, streamed=0))
     assert found.estimated_end is not None
     assert found.estimated_end > datetime.now(UTC) - timedelta(seconds=10)
 
@@ -95,5 +95,5 @@ def test_a_run_whose_process_died_is_not_under_way_for_long(history: CodeLocatio
 
 
 def test_a_wait_without_an_end_can_be_told(history: CodeLocation, engine: Engine) -> None:
-    assert Waiting("another run is at it", None).until is None
+    assert Wait("another run is at it", None).until is None
     assert history.materialize(activities, tags=YEAR).success

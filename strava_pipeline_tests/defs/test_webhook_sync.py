@@ -18,10 +18,10 @@ from strava_pipeline.errors import (
 )
 from strava_pipeline.names import HISTORY_ASSETS, NAMES
 from strava_pipeline.strava.quota.windows import Lane
-from strava_pipeline.sync.backfill import Sync
-from strava_pipeline.sync.webhook import Effect, sync_activity
+from strava_pipeline.sync.backfill import SyncContext
+from strava_pipeline.sync.webhook import SyncResult, sync_activity
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes.erasure import forget_athlete
+from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
 from strava_pipeline.warehouse.inbox.claims import Claim
 from strava_pipeline.warehouse.schema import analysis_tables, tables
 from strava_pipeline.warehouse.schema.ops_tables import tombstones, users
@@ -261,7 +261,7 @@ def test_once_strava_answers_again_its_dead_letters_are_due(location: CodeLocati
 def test_a_database_that_starts_anew_after_the_last_write_fails_no_run(
     location: CodeLocation, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def written(sync: Sync, claim: Claim) -> Effect:
+    def written(sync: SyncContext, claim: Claim) -> SyncResult:
         effect = sync_activity(sync, claim)
         end_sessions(engine)
         engine.dispose()  # this test's own, which it looks by afterwards; the run has another
@@ -278,9 +278,9 @@ def test_a_database_that_starts_anew_after_the_last_write_fails_no_run(
 def test_an_athlete_who_goes_after_the_last_write_does_not_come_back_to_dagster(
     location: CodeLocation, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def written(sync: Sync, claim: Claim) -> Effect:
+    def written(sync: SyncContext, claim: Claim) -> SyncResult:
         effect = sync_activity(sync, claim)
-        forget_athlete(engine, RIDER, keep_data=False, actor=Actor.OPERATOR, cause="a test")
+        disconnect_and_erase(engine, RIDER, keep_data=False, actor=Actor.OPERATOR, cause="a test")
         unregister_athlete(location.instance, RIDER)
         return effect
 

@@ -8,12 +8,12 @@ from datetime import timedelta
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.access import open_client
-from strava_pipeline.warehouse.engine import database_url, open_engine
+from strava_pipeline.warehouse.engine import ensure_database_url, open_engine
 
 
 def main(athlete_id: int) -> None:
     settings = load_settings()
-    client = open_client(settings, open_engine(database_url(settings)), Lane.LIVE, timedelta(minutes=5))
+    client = open_client(settings, open_engine(ensure_database_url(settings)), Lane.LIVE, timedelta(minutes=5))
     while True:
         client.get_athlete(athlete_id)
         print("answered", flush=True)  # noqa: T201  the parent reads it

@@ -35,7 +35,7 @@ class LivePath:
         tokens = open_tokens(settings, engine)
         scopes = ["read", "activity:read_all"]
         with new_session() as session:
-            tokens.exchanged(lambda: oauth.exchange_code(settings, session, athlete["code"]), scopes)
+            tokens.store_exchange(lambda: oauth.exchange_code(settings, session, athlete["code"]), scopes)
 
     def start_bridge(self, dies_at: str = "") -> None:
         self.bridge = self.launcher.victim("bridge", dies_at=dies_at)

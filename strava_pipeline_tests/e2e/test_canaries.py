@@ -16,7 +16,7 @@ import pytest
 import requests
 from sqlalchemy import create_engine, inspect, make_url, text
 
-from strava_pipeline.keyring import Keyring, Place, generate_key
+from strava_pipeline.keyring import AssociatedData, Keyring, generate_key
 from strava_pipeline.warehouse.tokens.token_store import ACCESS, REFRESH
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.e2e.conftest import COMMAND_SECONDS, LISTENING, Installation, Mock
@@ -78,7 +78,7 @@ class Watch:
             row = connection.execute(text("SELECT * FROM ops.users")).one()
         engine.dispose()
         for column in (ACCESS, REFRESH):
-            token = keyring.decrypt(getattr(row, column), Place(row.athlete_id, column, row.generation))
+            token = keyring.decrypt(getattr(row, column), AssociatedData(row.athlete_id, column, row.generation))
             self.secrets[f"{column} of generation {row.generation}"] = token.reveal()
 
     def look_at_databases(self) -> None:

@@ -16,12 +16,12 @@ import pytest
 from sqlalchemy import URL, create_engine, make_url, text
 
 from strava_pipeline import redaction
-from strava_pipeline.errors import ConfigurationError, DatabaseAway, WarehouseError
+from strava_pipeline.errors import ConfigurationError, DatabaseUnavailable, WarehouseError
 from strava_pipeline.local import postgres, postgres_logins
 from strava_pipeline.local.logins import SUPERUSER, Login, embedded_secrets_file
 from strava_pipeline.local.postgres import Server, release_server, use_server, using_server
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.engine import database_url, open_engine
+from strava_pipeline.warehouse.engine import ensure_database_url, open_engine
 from strava_pipeline.warehouse.migrate import check_migrated, migrate, open_warehouse, prepare
 from strava_pipeline_tests.local.test_postgres import Holder
 
@@ -201,8 +201,8 @@ def test_data_of_an_earlier_version_are_handed_over_whole(earlier_home: Path) ->
     prepared = prepare(settings)
     assert prepared.left == []
     server = use_server(earlier_home)
-    assert value(database_url(settings), "SELECT event_key FROM ops.webhook_events") == "k"
-    assert value(database_url(settings), "SELECT session_user") == Login.PIPELINE
+    assert value(ensure_database_url(settings), "SELECT event_key FROM ops.webhook_events") == "k"
+    assert value(ensure_database_url(settings), "SELECT session_user") == Login.PIPELINE
     dagster = server.url("strava_dagster", Login.DAGSTER)
     assert value(dagster, "SELECT body FROM runs WHERE one() = 1") == "kept"
     value(dagster, "ALTER TABLE runs ADD COLUMN more int; ALTER TYPE kind ADD VALUE 'c'")
@@ -327,7 +327,7 @@ def test_a_server_whose_logins_somebody_holds_is_told_in_one_line(home: Path, mo
             somebody.execute("SELECT pg_advisory_lock(1)")
             somebody.execute("ALTER ROLE strava_sql_analyst CONNECTION LIMIT 4")
             with pytest.raises(
-                DatabaseAway, match="is not set up: an open transaction locks what must be changed"
+                DatabaseUnavailable, match="is not set up: an open transaction locks what must be changed"
             ) as told:
                 use_server(home)
             assert "\n" not in str(told.value)
@@ -351,6 +351,6 @@ def test_a_server_that_has_no_connection_left_is_told_in_one_line(home: Path) ->
         with suppress(psycopg.OperationalError):
             for _ in range(postgres_logins.MAX_CONNECTIONS + 1):
                 held.enter_context(psycopg.connect(host=str(other.socket_dir), user=SUPERUSER, dbname="postgres"))
-        with pytest.raises(DatabaseAway, match=r"cannot be reached: .*too many clients already") as told:
+        with pytest.raises(DatabaseUnavailable, match=r"cannot be reached: .*too many clients already") as told:
             use_server(home)
         assert "\n" not in str(told.value)

@@ -164,7 +164,7 @@ def test_a_named_user_passes_and_nobody_else(tmp_path: Path) -> None:
     assert not acl.may_traverse(folder, acl.user_principal(MEMBERS, MEMBERS))
     assert not private_files.is_exposed(folder)
     named = [entry for entry in acl.read_entries(folder) if entry.tag is acl.Tag.USER]
-    assert named == [acl.Entry(acl.Tag.USER, STRANGER, acl.TRAVERSE)]
+    assert named == [acl.AclEntry(acl.Tag.USER, STRANGER, acl.TRAVERSE)]
     if ROOT:
         for above in (tmp_path, *tmp_path.parents):
             acl.allow_traversal(above, somebody)

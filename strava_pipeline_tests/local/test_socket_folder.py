@@ -190,13 +190,13 @@ def test_a_folder_that_is_exchanged_while_it_is_made_is_refused(
     """By the owner of the temporary folder, between its making and its change of owner."""
     make = tempfile.mkdtemp
 
-    def exchanged(*arguments: str, **named: str) -> str:
+    def replaced(*arguments: str, **named: str) -> str:
         folder = Path(make(*arguments, **named))
         folder.rename(folder.with_name("kept"))
         folder.mkdir(mode=0o755)
         return str(folder)
 
-    monkeypatch.setattr(tempfile, "mkdtemp", exchanged)
+    monkeypatch.setattr(tempfile, "mkdtemp", replaced)
     with pytest.raises(ConfigurationError, match="was replaced while it was made"):
         socket_folder.create_noted_folder(note, STRANGER, STRANGER)
     assert not note.exists()

@@ -12,10 +12,10 @@ from sqlalchemy import Engine, Row, func, insert, select, update
 
 from strava_pipeline.keyring import Keyring
 from strava_pipeline.notifications.mail_links import is_for, read_confirm_link, read_unsubscribe_link
-from strava_pipeline.notifications.outbox import Outcome, send_due
+from strava_pipeline.notifications.outbox import MailResult, send_due
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes.erasure import forget_athlete
+from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
 from strava_pipeline.warehouse.mail.consent import (
     CONFIRM_WITHIN,
     Consent,
@@ -50,7 +50,7 @@ def consent(engine: Engine) -> Consent:
     return found
 
 
-def sent(engine: Engine, settings: Settings) -> list[Outcome]:
+def sent(engine: Engine, settings: Settings) -> list[MailResult]:
     return list(send_due(engine, settings))
 
 
@@ -130,7 +130,7 @@ def test_a_process_that_died_between_sending_and_noting_repeats_the_same_mail(
         raise Killed
 
     with monkeypatch.context() as dying:
-        dying.setattr("strava_pipeline.warehouse.mail.mail_queue.settle", die)
+        dying.setattr("strava_pipeline.warehouse.mail.mail_queue.record_result", die)
         with pytest.raises(Killed):
             sent(engine, mail_settings)
     assert (stored().state, len(smtp.raw)) == ("pending", 1)
@@ -166,7 +166,7 @@ def test_changing_addresses_does_not_lift_an_athletes_limit(
             give_address(connection, RIDER, f"stranger-{number}@{number}.example.org")
         sent(engine, mail_settings)
         # Neither does leaving and coming back.
-        forget_athlete(engine, RIDER, keep_data=False, actor=Actor.ATHLETE, cause="left")
+        disconnect_and_erase(engine, RIDER, keep_data=False, actor=Actor.ATHLETE, cause="left")
     assert len(smtp.raw) == 5
 
 

@@ -18,11 +18,11 @@ from sqlalchemy import Engine, Row, delete, insert, update
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.keyring import Keyring
 from strava_pipeline.notifications.mail_links import UnsubscribeLink, read_unsubscribe_link
-from strava_pipeline.notifications.outbox import Outcome, open_outbox, send_due
+from strava_pipeline.notifications.outbox import MailResult, open_outbox, send_due
 from strava_pipeline.notifications.sender import check_sender, sender_of
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes.erasure import forget_athlete
+from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
 from strava_pipeline.warehouse.mail.consent import NOTHING, end_mails
 from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.schema.ops_tables import users
@@ -39,7 +39,7 @@ Stored = Callable[[], Row[Any]]
 MOST_BYTES = 100_000
 
 
-def sent(engine: Engine, settings: Settings) -> list[Outcome]:
+def sent(engine: Engine, settings: Settings) -> list[MailResult]:
     return list(send_due(engine, settings))
 
 
@@ -311,7 +311,7 @@ def test_an_athlete_who_was_forgotten_leaves_no_row(
 ) -> None:
     add_ride(RIDE)
     announce_ride(RIDE)
-    forget_athlete(engine, RIDER, keep_data=False, actor=Actor.OPERATOR, cause="asked")
+    disconnect_and_erase(engine, RIDER, keep_data=False, actor=Actor.OPERATOR, cause="asked")
     assert sent(engine, mail_settings) == []
     assert smtp.mails == []
 
@@ -395,7 +395,7 @@ def test_a_refused_recipient_is_final_or_not(
 
 @pytest.mark.usefixtures("ride")
 def test_two_senders_at_once_send_one_mail(engine: Engine, mail_settings: Settings, smtp: MailServerStandIn) -> None:
-    outcomes: list[Outcome] = []
+    outcomes: list[MailResult] = []
     threads = [threading.Thread(target=lambda: outcomes.extend(sent(engine, mail_settings))) for _ in range(3)]
     for thread in threads:
         thread.start()

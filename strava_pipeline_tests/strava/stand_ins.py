@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from strava_pipeline.errors import QuotaExhausted
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
-from strava_pipeline.strava.quota.windows import Lane, Outcome, Reservation
+from strava_pipeline.strava.quota.windows import CallOutcome, Lane, Reservation
 
 NOW = datetime(2026, 11, 3, 10, 20, 30, tzinfo=UTC)
 
@@ -31,7 +31,7 @@ class MemoryLedger:
     """
 
     booked: list[Booking] = field(default_factory=list)
-    settled: list[tuple[int, Outcome]] = field(default_factory=list)
+    settled: list[tuple[int, CallOutcome]] = field(default_factory=list)
     released: list[int] = field(default_factory=list)
     refusal: Exception | None = None
     waits_out: bool = False
@@ -52,7 +52,7 @@ class MemoryLedger:
         self.booked.append(Booking(lane, endpoint, athlete_id, longest, max_wait))
         return Reservation(call_id=len(self.booked), reserved_at=NOW, windows=())
 
-    def settle(self, reservation: Reservation, outcome: Outcome) -> None:
+    def settle(self, reservation: Reservation, outcome: CallOutcome) -> None:
         self.settled.append((reservation.call_id, outcome))
         if outcome.status == 429 and not self.waits_out:
             self.refusal = QuotaExhausted("blocked", retry_at=NOW)
@@ -77,7 +77,7 @@ class MemoryTokens:
     def access_token(self, athlete_id: int) -> Secret:
         return Secret(f"token-{self.generation}")
 
-    def refreshed(self, athlete_id: int, rejected: Secret, refresh: Callable[[Secret], TokenGrant]) -> Secret:
+    def refresh_once(self, athlete_id: int, rejected: Secret, refresh: Callable[[Secret], TokenGrant]) -> Secret:
         if rejected == self.access_token(athlete_id):
             refresh(Secret(f"canary-refresh-{self.generation}"))
         return self.access_token(athlete_id)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from strava_pipeline.errors import (
     AppInactive,
-    Fault,
     FaultDetail,
     MissingScope,
     NeedsReauthorization,
@@ -18,6 +17,7 @@ from strava_pipeline.errors import (
     RejectedRequest,
     RetriableStravaError,
     StravaError,
+    StravaFault,
 )
 from strava_pipeline.strava.faults import error_for, parse_fault
 
@@ -92,33 +92,33 @@ def test_each_answer_means_one_error(status: int, body: bytes, expected: type[St
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (INACTIVE, Fault("Forbidden", (FaultDetail("Application", "Status", "Inactive"),))),
-        (NO_STREAMS, Fault("Resource Not Found")),
-        (b'{"message":"error"}', Fault("error")),
-        (b'{"errors":[{"code":"invalid"}]}', Fault("", (FaultDetail(code="invalid"),))),
-        (b'\xef\xbb\xbf{"message":"with a BOM"}', Fault("with a BOM")),
-        (b'{"message":7,"errors":{"code":"x"}}', Fault()),
-        (b'{"message":null,"errors":null}', Fault()),
-        (b'{"message":"m","errors":["text"]}', Fault("m")),
-        (b'{"message":"m","errors":[{"resource":[],"field":1,"code":true}]}', Fault("m")),
+        (INACTIVE, StravaFault("Forbidden", (FaultDetail("Application", "Status", "Inactive"),))),
+        (NO_STREAMS, StravaFault("Resource Not Found")),
+        (b'{"message":"error"}', StravaFault("error")),
+        (b'{"errors":[{"code":"invalid"}]}', StravaFault("", (FaultDetail(code="invalid"),))),
+        (b'\xef\xbb\xbf{"message":"with a BOM"}', StravaFault("with a BOM")),
+        (b'{"message":7,"errors":{"code":"x"}}', StravaFault()),
+        (b'{"message":null,"errors":null}', StravaFault()),
+        (b'{"message":"m","errors":["text"]}', StravaFault("m")),
+        (b'{"message":"m","errors":[{"resource":[],"field":1,"code":true}]}', StravaFault("m")),
         (
             b'{"message":"m","errors":[{"code":"a"},7,{},{"field":"f","code":"b","more":{}},{"resource":"R"}]}',
-            Fault("m", (FaultDetail(code="a"), FaultDetail(field="f", code="b"), FaultDetail("R"))),
+            StravaFault("m", (FaultDetail(code="a"), FaultDetail(field="f", code="b"), FaultDetail("R"))),
         ),
-        (b'["message"]', Fault()),
-        (b'"message"', Fault()),
-        (b"null", Fault()),
-        (b"", Fault()),
-        (b"   ", Fault()),
-        (HTML, Fault()),
-        (b'{"message":"cut', Fault()),
-        (b'{"message":"\xff\xfe"}', Fault()),
-        (b"\x00\x01\x02", Fault()),
-        (b"[" * 100_000, Fault()),
-        (b"9" * 5_000, Fault()),
+        (b'["message"]', StravaFault()),
+        (b'"message"', StravaFault()),
+        (b"null", StravaFault()),
+        (b"", StravaFault()),
+        (b"   ", StravaFault()),
+        (HTML, StravaFault()),
+        (b'{"message":"cut', StravaFault()),
+        (b'{"message":"\xff\xfe"}', StravaFault()),
+        (b"\x00\x01\x02", StravaFault()),
+        (b"[" * 100_000, StravaFault()),
+        (b"9" * 5_000, StravaFault()),
     ],
 )
-def test_a_body_of_any_kind_gives_a_fault(body: bytes, expected: Fault) -> None:
+def test_a_body_of_any_kind_gives_a_fault(body: bytes, expected: StravaFault) -> None:
     assert parse_fault(body) == expected
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, Table, func, select, text
 
 from strava_pipeline.errors import (
-    DatabaseAway,
+    DatabaseUnavailable,
     MissingScope,
     NeedsReauthorization,
     QuotaExhausted,
@@ -296,7 +296,7 @@ def test_faults_with_a_success_between_do_not_end_the_step(strava: StravaStandIn
         RetriableStravaError("no connection"),
         QuotaExhausted("used up", retry_at=on(9), status=429),
         NeedsReauthorization("dead"),
-        DatabaseAway("away"),
+        DatabaseUnavailable("away"),
     ],
     ids=lambda error: type(error).__name__,
 )

@@ -13,7 +13,7 @@ from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.sync import disconnect as disconnecting
 from strava_pipeline.sync.access import open_tokens
-from strava_pipeline.sync.disconnect import Departure, disconnect
+from strava_pipeline.sync.disconnect import Disconnected, disconnect
 from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.schema.ops_tables import token_audit, users
 from strava_pipeline_tests.strava.loopback import Loopback, Reply, reply
@@ -44,7 +44,7 @@ def rider(settings: Settings, engine: Engine) -> None:
     open_tokens(settings, engine).connect(grant, ["read", "activity:read_all"])
 
 
-def leave(engine: Engine) -> Departure:
+def leave(engine: Engine) -> Disconnected:
     return disconnect(load_settings(), engine, RIDER, keep_data=False, actor=Actor.OPERATOR)
 
 
@@ -129,7 +129,7 @@ def test_a_process_that_dies_after_strava_answered_has_told_it(
 
     strava.answers(reply({}), reply({}))
     with monkeypatch.context() as patch:
-        patch.setattr(disconnecting, "forget_athlete", die)
+        patch.setattr(disconnecting, "disconnect_and_erase", die)
         with pytest.raises(Killed):
             leave(engine)
     assert audited(engine) == [("revoke", "ok", None)]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from strava_pipeline.errors import Fault, FaultDetail, FencedOut, NotFound, RetriableStravaError
+from strava_pipeline.errors import FaultDetail, FencedOut, NotFound, RetriableStravaError, StravaFault
 from strava_pipeline.months import Span
 from strava_pipeline.sync.backfill import import_summaries
 from strava_pipeline.sync.webhook import NotThereYet, sync_activity
@@ -227,7 +227,7 @@ def test_a_deletion_that_strava_does_not_confirm_renews_the_activity(strava: Str
     "error",
     [
         RetriableStravaError("Strava answered 500", status=500),
-        NotFound("a page of HTML", status=404, fault=Fault()),
+        NotFound("a page of HTML", status=404, fault=StravaFault()),
     ],
 )
 def test_a_fault_is_no_proof_of_a_deletion(strava: StravaStandIn, engine: Engine, error: Exception) -> None:
@@ -240,7 +240,7 @@ def test_a_fault_is_no_proof_of_a_deletion(strava: StravaStandIn, engine: Engine
 
 def test_streams_that_are_missing_do_not_remove_an_activity(strava: StravaStandIn, engine: Engine) -> None:
     gone = NotFound(
-        "GET /activities/1/streams", status=404, fault=Fault("Resource Not Found", (FaultDetail("Activity"),))
+        "GET /activities/1/streams", status=404, fault=StravaFault("Resource Not Found", (FaultDetail("Activity"),))
     )
     strava.faults["/activities/1/streams"] = [gone]
     with pytest.raises(NotThereYet) as caught:

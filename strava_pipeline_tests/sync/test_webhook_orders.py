@@ -16,9 +16,9 @@ from strava_pipeline.months import Span
 from strava_pipeline.sync.backfill import import_summaries
 from strava_pipeline.sync.webhook import NotThereYet, sync_activity
 from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES
-from strava_pipeline.warehouse.inbox.claims import Claim, claim_objects, take_up
+from strava_pipeline.warehouse.inbox.claims import Claim, claim_objects, refresh_claim
 from strava_pipeline.warehouse.inbox.events import NewEvent, add_events
-from strava_pipeline.warehouse.inbox.waits import await_appearance
+from strava_pipeline.warehouse.inbox.waits import wait_to_appear
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.ops_tables import payloads, tombstones, webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
@@ -131,7 +131,7 @@ class World:
         assert contents(self.engine, EMPTIED) == before
 
     def attempt(self, claim: Claim, *, dies: bool) -> None:
-        taken = take_up(self.engine, claim.fence)
+        taken = refresh_claim(self.engine, claim.fence)
         assert taken is not None
         path = f"/activities/{claim.object_id}/streams"
         self.strava.faults[path] = [RetriableStravaError("killed here")] if dies else []
@@ -145,7 +145,7 @@ class World:
 
     def wait(self, claim: Claim, error: NotThereYet) -> None:
         with self.engine.begin() as connection:
-            await_appearance(connection, claim, error.waiting_for, str(error))
+            wait_to_appear(connection, claim, error.waiting_for, str(error))
 
     def drain(self) -> None:
         """Time passes until nothing is open."""

@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, Table, delete, select, text
 
-from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.warehouse.bulk import FEW, append, replace_parts, store_changed, store_newer, store_under_lock
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams, gear, laps, metadata, splits
@@ -208,7 +208,7 @@ def test_a_time_limit_within_the_copy_is_database_away(engine: Engine) -> None:
         with holder.begin():
             holder.execute(text("LOCK TABLE strava.gear IN EXCLUSIVE MODE"))
             connection.execute(text("SET LOCAL lock_timeout = 20"))
-            with pytest.raises(DatabaseAway, match="lock timeout"):
+            with pytest.raises(DatabaseUnavailable, match="lock timeout"):
                 store_newer(connection, gear, [bike()])
         connection.rollback()
 
@@ -218,7 +218,7 @@ def test_a_time_limit_among_the_children_is_database_away(engine: Engine) -> Non
         with holder.begin():
             holder.execute(text("LOCK TABLE strava.laps IN EXCLUSIVE MODE"))
             connection.execute(text("SET LOCAL lock_timeout = 20"))
-            with pytest.raises(DatabaseAway, match="lock timeout"):
+            with pytest.raises(DatabaseUnavailable, match="lock timeout"):
                 replace_parts(connection, 1, {laps: [], splits: []})
         connection.rollback()
     with engine.connect() as connection:
@@ -233,7 +233,7 @@ def test_a_connection_that_breaks_within_the_copy_is_database_away(engine: Engin
                 other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
             store_newer(connection, gear, [bike()])
 
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseUnavailable):
         store_on_a_broken_connection()
     with engine.connect() as connection:
         assert connection.execute(select(activities)).all() == []

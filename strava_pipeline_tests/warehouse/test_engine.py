@@ -9,19 +9,19 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, make_url, select, text
 
-from strava_pipeline.errors import ConfigurationError, DatabaseAway, WarehouseError
+from strava_pipeline.errors import ConfigurationError, DatabaseUnavailable, WarehouseError
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import (
     NETWORK_LIMITS,
     autocommit,
-    dagster_url,
-    database_url,
+    ensure_dagster_url,
+    ensure_database_url,
     now,
     open_engine,
     open_reading_engine,
     parse_url,
-    repeated,
-    shown,
+    retry_transaction,
+    without_password,
 )
 
 
@@ -34,7 +34,7 @@ def closed_port() -> int:
 
 def test_database_away_is_one_line_without_the_password() -> None:
     engine = open_engine(make_url(f"postgresql+psycopg://me:hunter2@127.0.0.1:{closed_port()}/rides"))
-    with pytest.raises(DatabaseAway) as caught, engine.connect():
+    with pytest.raises(DatabaseUnavailable) as caught, engine.connect():
         pass
     assert str(caught.value).startswith("the database at 127.0.0.1:")
     assert "\n" not in str(caught.value)
@@ -59,7 +59,7 @@ def test_a_broken_connection_is_database_away_and_the_next_one_works(engine: Eng
         pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
         with engine.connect() as other:
             other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
-        with pytest.raises(DatabaseAway):
+        with pytest.raises(DatabaseUnavailable):
             connection.execute(select(1))
     with engine.connect() as connection:
         assert connection.execute(select(1)).scalar_one() == 1
@@ -103,7 +103,7 @@ def test_what_was_prepared_outlasts_a_look_by_autocommit(engine: Engine) -> None
 def test_a_statement_past_its_time_limit_is_database_away(engine: Engine) -> None:
     with engine.connect() as connection:
         connection.execute(text("SET LOCAL statement_timeout = 20"))
-        with pytest.raises(DatabaseAway, match=r"did not answer in time: .*statement timeout"):
+        with pytest.raises(DatabaseUnavailable, match=r"did not answer in time: .*statement timeout"):
             connection.execute(text("SELECT pg_sleep(5)"))
 
 
@@ -111,7 +111,7 @@ def test_a_lock_that_others_hold_too_long_is_no_dead_database(engine: Engine) ->
     with engine.begin() as holder, engine.connect() as waiter:
         holder.execute(text("LOCK TABLE ops.users"))
         waiter.execute(text("SET LOCAL lock_timeout = 20"))
-        with pytest.raises(DatabaseAway, match=r"did not answer in time: .*lock timeout"):
+        with pytest.raises(DatabaseUnavailable, match=r"did not answer in time: .*lock timeout"):
             waiter.execute(text("SELECT * FROM ops.users"))
 
 
@@ -122,7 +122,7 @@ def test_a_missing_right_is_told_in_one_line(analyst_engine: Engine) -> None:
     ):
         connection.execute(text("SELECT * FROM ops.users"))
     assert "\n" not in str(caught.value)
-    assert not isinstance(caught.value, DatabaseAway)
+    assert not isinstance(caught.value, DatabaseUnavailable)
 
 
 def test_an_address_gets_psycopg_3_whatever_its_spelling() -> None:
@@ -140,15 +140,16 @@ def test_another_address_is_refused_by_the_settings_name_and_not_repeated(wrong:
 def test_dagsters_storage_is_a_database_beside_ours_with_psycopg2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRAVA_DATABASE_URL", "postgres://me:hunter2@db.example:5433/rides?sslmode=require")
     assert (
-        dagster_url(load_settings()) == "postgresql+psycopg2://me:hunter2@db.example:5433/rides_dagster?sslmode=require"
+        ensure_dagster_url(load_settings())
+        == "postgresql+psycopg2://me:hunter2@db.example:5433/rides_dagster?sslmode=require"
     )
     monkeypatch.setenv("DAGSTER_POSTGRES_URL", "postgresql://other/dagster")
-    assert dagster_url(load_settings()) == "postgresql+psycopg2://other/dagster"
+    assert ensure_dagster_url(load_settings()) == "postgresql+psycopg2://other/dagster"
 
 
 def test_the_shown_address_names_host_port_and_database_only() -> None:
-    assert shown(make_url("postgresql+psycopg://me:hunter2@h:5/d")) == "h:5/d"
-    assert shown(make_url("postgresql+psycopg://me@/d?host=/run/pg&port=5432")) == "/run/pg/d"
+    assert without_password(make_url("postgresql+psycopg://me:hunter2@h:5/d")) == "h:5/d"
+    assert without_password(make_url("postgresql+psycopg://me@/d?host=/run/pg&port=5432")) == "/run/pg/d"
 
 
 def test_the_clock_is_the_databases_and_moves_within_a_transaction(engine: Engine) -> None:
@@ -164,8 +165,8 @@ def test_without_an_address_the_embedded_database_is_meant(monkeypatch: pytest.M
         "strava_pipeline.warehouse.engine._embedded",
         lambda settings, login: make_url(f"postgresql+psycopg://{login}@/{settings.home.name}"),
     )
-    assert database_url(load_settings()).database == "home"
-    assert database_url(load_settings()).username == "strava_pipeline"
+    assert ensure_database_url(load_settings()).database == "home"
+    assert ensure_database_url(load_settings()).username == "strava_pipeline"
 
 
 def terminate(engine: Engine, pid: int) -> None:
@@ -182,7 +183,7 @@ def test_a_transaction_whose_connection_breaks_is_done_again(engine: Engine) -> 
             terminate(engine, pids[0])
         return int(connection.execute(text("SELECT 7")).scalar_one())
 
-    assert repeated(engine, work) == 7
+    assert retry_transaction(engine, work) == 7
     assert len(set(pids)) == 2
 
 
@@ -194,7 +195,7 @@ def test_what_is_no_broken_connection_is_not_repeated(engine: Engine) -> None:
         raise ConfigurationError("a setting")
 
     with pytest.raises(ConfigurationError):
-        repeated(engine, work)
+        retry_transaction(engine, work)
     assert calls == [1]
 
 
@@ -208,7 +209,7 @@ def test_pages_read_from_the_replica_while_the_primary_is_away(database: str, mo
     away_url = f"postgresql://me:hunter2@127.0.0.1:{closed_port()}/rides"
     monkeypatch.setenv("STRAVA_DATABASE_URL", away_url)
     engine = open_reading_engine(load_settings())
-    with pytest.raises(DatabaseAway, match="is away"):
+    with pytest.raises(DatabaseUnavailable, match="is away"):
         role_of(engine)
     engine.dispose()
     monkeypatch.setenv("STRAVA_DATABASE_REPLICA_URL", database)
@@ -241,7 +242,7 @@ def test_a_server_that_lets_nobody_in_refuses_and_is_not_away(database: str) -> 
         (right.set(database="postgres"), "permission denied for database"),
     ):
         engine = open_engine(wrong)
-        with pytest.raises(DatabaseAway, match=f"refuses: .*{reason}") as caught:
+        with pytest.raises(DatabaseUnavailable, match=f"refuses: .*{reason}") as caught:
             engine.connect()
         assert "away" not in str(caught.value)
         engine.dispose()

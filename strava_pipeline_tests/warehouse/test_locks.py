@@ -13,13 +13,13 @@ from sqlalchemy import Connection, Engine, delete, make_url, select, text
 
 import strava_pipeline
 import webhook_bridge
-from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
 from strava_pipeline.warehouse import engine as engines
 from strava_pipeline.warehouse import locks
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes.erasure import forget_athlete
+from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
 from strava_pipeline.warehouse.engine import now, open_engine
 from strava_pipeline.warehouse.locks import AthleteLock, Lock
 from strava_pipeline.warehouse.migrate import VERSION_SCHEMA, VERSION_TABLE
@@ -37,11 +37,11 @@ OPEN_TO_ALL = re.compile(
     r"(?<!\|)\b(pg_(try_)?advisory_\w*lock\w*\(|pg_notify\()|\bfunc\.pg_(try_)?advisory|\"(UNLISTEN|LISTEN|NOTIFY)\b"
 )
 FORMS: dict[str, Callable[[Connection], Any]] = {
-    "fixed": lambda connection: locks.take(connection, Lock.CLAIMS),
-    "fixed, telling the time": lambda connection: locks.take_telling_time(connection, Lock.QUOTA, waits_for_disk=True),
-    "an athlete's": lambda connection: locks.take_of_athlete(connection, AthleteLock.STORING, RIDER),
-    "a month's": lambda connection: locks.take_of_athlete(connection, AthleteLock.LAKE_MONTH, RIDER, "2025-06"),
-    "migrations": lambda connection: locks.take_migrations(connection, VERSION_SCHEMA, VERSION_TABLE),
+    "fixed": lambda connection: locks.acquire(connection, Lock.CLAIMS),
+    "fixed, telling the time": lambda connection: locks.acquire_with_time(connection, Lock.QUOTA, waits_for_disk=True),
+    "an athlete's": lambda connection: locks.acquire_for_athlete(connection, AthleteLock.STORING, RIDER),
+    "a month's": lambda connection: locks.acquire_for_athlete(connection, AthleteLock.LAKE_MONTH, RIDER, "2025-06"),
+    "migrations": lambda connection: locks.acquire_for_migration(connection, VERSION_SCHEMA, VERSION_TABLE),
 }
 
 
@@ -93,7 +93,7 @@ def test_who_waits_in_vain_is_told_within_the_limit(
     for take in FORMS.values():
         with engine.begin() as holder:
             take(holder)
-            with pytest.raises(DatabaseAway, match="did not answer in time"), engine.begin() as waiting:
+            with pytest.raises(DatabaseUnavailable, match="did not answer in time"), engine.begin() as waiting:
                 take(waiting)
     engine.dispose()
 
@@ -101,10 +101,10 @@ def test_who_waits_in_vain_is_told_within_the_limit(
 def test_locks_of_others_are_not_waited_for(engine: Engine) -> None:
     with engine.begin() as holder, engine.begin() as other:
         for connection, rider in ((holder, RIDER), (other, RIDER + 1)):
-            locks.take_of_athlete(connection, AthleteLock.STORING, rider)
-        locks.take_of_athlete(other, AthleteLock.ROUTES, RIDER)
-        locks.take_of_athlete(holder, AthleteLock.LAKE_MONTH, RIDER, "2025-06")
-        locks.take_of_athlete(other, AthleteLock.LAKE_MONTH, RIDER, "2025-07")
+            locks.acquire_for_athlete(connection, AthleteLock.STORING, rider)
+        locks.acquire_for_athlete(other, AthleteLock.ROUTES, RIDER)
+        locks.acquire_for_athlete(holder, AthleteLock.LAKE_MONTH, RIDER, "2025-06")
+        locks.acquire_for_athlete(other, AthleteLock.LAKE_MONTH, RIDER, "2025-07")
 
 
 @pytest.mark.parametrize("form", ["fixed", "fixed, telling the time", "an athlete's"])
@@ -124,7 +124,7 @@ def test_one_at_a_time_holds_it_while_its_row_comes_and_goes(engine: Engine, own
         counting: list[Future[None]] = [pool.submit(count, None) for _ in range(THREADS)]
         while not all(future.done() for future in counting):
             with engine.begin() as connection:
-                locks.forget_unused_locks(connection)
+                locks.delete_unused_locks(connection)
                 connection.execute(delete(table).where(table.c.athlete_id == locks.NOBODY))
         for future in counting:
             future.result()
@@ -152,11 +152,11 @@ def test_an_erasure_removes_an_athletes_locks_and_waits_for_none(engine: Engine)
     connect_riders(engine, RIDER, RIDER + 1)
     with engine.begin() as connection:
         for rider in (RIDER, RIDER + 1):
-            locks.take_of_athlete(connection, AthleteLock.STORING, rider)
-            locks.take_of_athlete(connection, AthleteLock.LAKE_MONTH, rider, "2025-06")
+            locks.acquire_for_athlete(connection, AthleteLock.STORING, rider)
+            locks.acquire_for_athlete(connection, AthleteLock.LAKE_MONTH, rider, "2025-06")
     with engine.begin() as writer:
-        locks.take_of_athlete(writer, AthleteLock.LAKE_MONTH, RIDER, "2025-06")
-        forget_athlete(engine, RIDER, keep_data=False, actor=Actor.COMMAND, cause="test")
+        locks.acquire_for_athlete(writer, AthleteLock.LAKE_MONTH, RIDER, "2025-06")
+        disconnect_and_erase(engine, RIDER, keep_data=False, actor=Actor.COMMAND, cause="test")
         assert {lock for lock in stored(engine) if lock[1] == RIDER} == {("lake_month", RIDER, "2025-06")}
     # What was held then goes with the next tidying up.
     assert remove_old_records(engine)["ops.locks"] == 3

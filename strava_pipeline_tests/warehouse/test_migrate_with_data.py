@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.warehouse import migrate as migration
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.locks import take_migrations
+from strava_pipeline.warehouse.locks import acquire_for_migration
 from strava_pipeline.warehouse.migrate import REVISIONS, check_migrated, migrate
 
 SAMPLES: tuple[tuple[type[Any], Any], ...] = (
@@ -42,7 +42,7 @@ def old(empty_database: str) -> Iterator[Engine]:
 
 def upgrade_to(engine: Engine, revision: str) -> None:
     with engine.begin() as connection:
-        take_migrations(connection, migration.VERSION_SCHEMA, migration.VERSION_TABLE)
+        acquire_for_migration(connection, migration.VERSION_SCHEMA, migration.VERSION_TABLE)
         migration._upgrade(connection, "", revision)
 
 

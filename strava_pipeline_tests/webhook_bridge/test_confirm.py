@@ -14,7 +14,7 @@ from strava_pipeline.keyring import Keyring, generate_key
 from strava_pipeline.notifications.mail_links import confirm_url
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes.erasure import forget_athlete
+from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
 from strava_pipeline.warehouse.mail.consent import Consent, consent_of, end_mails, give_address, renew_links
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline_tests.mail_consent import with_address
@@ -130,7 +130,7 @@ def ends(engine: Engine) -> None:
 
 
 def leaves(engine: Engine) -> None:
-    forget_athlete(engine, RIDER, keep_data=True, actor=Actor.ATHLETE, cause="left")
+    disconnect_and_erase(engine, RIDER, keep_data=True, actor=Actor.ATHLETE, cause="left")
 
 
 def comes_back(engine: Engine) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, literal_column, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
-from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox.events import NewEvent, Stored, store_events
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
@@ -116,7 +116,7 @@ def test_events_that_were_not_stored_in_time_are_refused_and_their_redelivery_is
             began = time.monotonic()
             both = [deliveries.submit(intake.store, event(n)) for n in (1, 2)]
             for each in both:
-                with pytest.raises(DatabaseAway):
+                with pytest.raises(DatabaseUnavailable):
                     each.result()
             assert time.monotonic() - began < STRAVAS_PATIENCE_SECONDS
         # Whether the first attempt reached the table after all makes no difference.
@@ -156,7 +156,7 @@ def test_a_thread_that_ended_for_a_fault_nobody_thought_of_is_replaced(
     with monkeypatch.context() as patch:
         patch.setattr(intake, "_gathered", out_of_memory)
         patch.setattr(threading, "excepthook", lambda _: None)
-        with pytest.raises(DatabaseAway):
+        with pytest.raises(DatabaseUnavailable):
             intake.store(event(1))
     assert intake.store(event(2)) is Stored.NEW
     assert 2 in stored(engine)

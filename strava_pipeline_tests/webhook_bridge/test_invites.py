@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.sync.disconnect import disconnect
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes.erasure import forget_athlete
+from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
 from strava_pipeline.warehouse.athletes.invites import MOST_ATTEMPTS
 from strava_pipeline.warehouse.schema.ops_tables import invites, operator_audit, token_audit, users
 from strava_pipeline.warehouse.schema.ops_tables import oauth_states as oauth_states_table
@@ -278,7 +278,7 @@ def forget_by_command(operator: Browser, engine: Engine) -> None:
 
 
 def withdraw_at_strava(operator: Browser, engine: Engine) -> None:
-    forget_athlete(engine, 1, keep_data=True, actor=Actor.STRAVA, cause="withdrawn")
+    disconnect_and_erase(engine, 1, keep_data=True, actor=Actor.STRAVA, cause="withdrawn")
 
 
 def state_of(engine: Engine, athlete: int) -> str:

@@ -15,7 +15,7 @@ from strava_pipeline.months import Span
 from strava_pipeline.printable import printable
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.progress.job_progress import Done, Report, tell
+from strava_pipeline.warehouse.progress.job_progress import Completeness, ProgressReport, save_progress
 from strava_pipeline.warehouse.quota.app_status import note_inactive
 from strava_pipeline.warehouse.schema.ops_tables import operator_audit, payloads, users, webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams, athletes
@@ -135,12 +135,12 @@ def test_progress_and_estimate_come_from_what_is_stored(browser: Browser, engine
     assert "40 % requested" in words
     assert "12 requests are left" in words
     assert "UTC at the earliest" in words
-    report = Report(
-        "r", Span(RIDER, DAY, DAY + timedelta(days=31)), "activity_streams", Done(10, 4, 4), 8,
+    report = ProgressReport(
+        "r", Span(RIDER, DAY, DAY + timedelta(days=31)), "activity_streams", Completeness(10, 4, 4), 8,
         waiting_for="Strava's quota", waiting_until=DAY, estimated_end=DAY + timedelta(days=1),
     )  # fmt: skip
     with engine.begin() as connection:
-        tell(connection, report)
+        save_progress(connection, report)
     words = words_of(browser.get("/"))
     assert "2025-06 on: activity_streams, waits for Strava's quota until 2025-06-10 00:00 UTC" in words
     assert "these months about until 2025-06-11 00:00 UTC" in words

@@ -6,13 +6,13 @@ from datetime import timedelta
 import dagster as dg
 
 from strava_pipeline.defs.assets import lineage
-from strava_pipeline.defs.assets.progress import Teller, told
+from strava_pipeline.defs.assets.progress import ProgressReporter, reporting_progress
 from strava_pipeline.defs.partitions import grid_partitions, spans_by_athlete
 from strava_pipeline.defs.resources import StravaResource
-from strava_pipeline.defs.steps import backfilled_asset, lane_of, log_month, step_faults, table_metadata
+from strava_pipeline.defs.steps import backfilled_asset, lane_of, log_month, table_metadata, translate_faults
 from strava_pipeline.months import Span
 from strava_pipeline.names import NAMES, Asset
-from strava_pipeline.sync.backfill import SpanResult, Sync, import_details, import_streams, import_summaries
+from strava_pipeline.sync.backfill import SpanResult, SyncContext, import_details, import_streams, import_summaries
 
 GROUP = "activities"
 # A run is a year of an athlete.
@@ -47,17 +47,17 @@ def activities(
     """Summaries as Strava lists them: edits applied, deletions removed, late uploads found."""
     sync = strava.sync(lane_of(context))
     listed, absent = 0, 0
-    with step_faults(context.retry_number) as place:
+    with translate_faults(context.retry_number) as place:
         for _, cells in spans_by_athlete(context.partition_keys):
             place.at_spans(*cells)
-            with told(context, sync, list(cells)) as teller:
-                before = sync.watch.requests
+            with reporting_progress(context, sync, list(cells)) as reporter:
+                before = sync.monitor.requests
                 for result in import_summaries(sync, list(cells), allow_mass_delete=config.allow_mass_delete):
                     rows = result.stored + result.unchanged
                     listed, absent = listed + rows, absent + result.absent
-                    shown = _costs(teller, before) | {"dagster/partition_row_count": rows - result.absent}
+                    shown = _costs(reporter, before) | {"dagster/partition_row_count": rows - result.absent}
                     log_month(context, cells[result.span], result, shown)
-                    before = sync.watch.requests
+                    before = sync.monitor.requests
     complete = dg.AssetCheckResult(
         check_name=AS_LISTED.name, passed=not absent, metadata={"listed": listed, "absent": absent}
     )
@@ -93,21 +93,21 @@ def activity_streams(context: dg.AssetExecutionContext, strava: StravaResource) 
 
 
 def _month_by_month(
-    context: dg.AssetExecutionContext, strava: StravaResource, step: Callable[[Sync, Span], SpanResult]
+    context: dg.AssetExecutionContext, strava: StravaResource, step: Callable[[SyncContext, Span], SpanResult]
 ) -> dg.MaterializeResult[None]:
     sync = strava.sync(lane_of(context))
-    with step_faults(context.retry_number) as place:
+    with translate_faults(context.retry_number) as place:
         for _, cells in spans_by_athlete(context.partition_keys):
-            with told(context, sync, list(cells)) as teller:
+            with reporting_progress(context, sync, list(cells)) as reporter:
                 for span, key in cells.items():
                     place.at_spans(span)
-                    before = sync.watch.requests
+                    before = sync.monitor.requests
                     result = step(sync, span)
-                    log_month(context, key, result, _costs(teller, before))
+                    log_month(context, key, result, _costs(reporter, before))
     return dg.MaterializeResult()
 
 
-def _costs(teller: Teller, before: int) -> dict[str, int]:
+def _costs(reporter: ProgressReporter, before: int) -> dict[str, int]:
     """What a month took of the quota; what is left is asked for only where something was taken."""
-    requests = teller.sync.watch.requests - before
-    return {"requests": requests} | ({"quota left": teller.quota_left()} if requests else {})
+    requests = reporter.sync.monitor.requests - before
+    return {"requests": requests} | ({"quota left": reporter.quota_left()} if requests else {})

@@ -7,7 +7,7 @@ from strava_pipeline.defs.assets.activities import YEARLY, activity_streams
 from strava_pipeline.defs.assets.month_pictures import month_pictures
 from strava_pipeline.defs.partitions import grid_partitions, spans_by_athlete
 from strava_pipeline.defs.resources import WarehouseResource
-from strava_pipeline.defs.steps import NO_REQUESTS, backfilled_asset, log_month, step_faults, table_metadata
+from strava_pipeline.defs.steps import NO_REQUESTS, backfilled_asset, log_month, table_metadata, translate_faults
 from strava_pipeline.sync.backfill import analyse_span
 
 
@@ -21,7 +21,7 @@ from strava_pipeline.sync.backfill import analyse_span
 )
 def route_analyses(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
     """Length, times, climbing, speed, heart rate and power of each activity that has samples."""
-    with step_faults(context.retry_number) as place:
+    with translate_faults(context.retry_number) as place:
         for _, cells in spans_by_athlete(context.partition_keys):
             for span, key in cells.items():
                 place.at_spans(span)

@@ -7,10 +7,10 @@ import dagster as dg
 from strava_pipeline.defs.assets.progress import quota_left
 from strava_pipeline.defs.partitions import athletes_partitions
 from strava_pipeline.defs.resources import StravaResource
-from strava_pipeline.defs.steps import lane_of, step_faults, table_metadata
+from strava_pipeline.defs.steps import lane_of, table_metadata, translate_faults
 from strava_pipeline.names import NAMES, Asset
 from strava_pipeline.settings import load_settings
-from strava_pipeline.strava.quota.lanes import Ceilings
+from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.sync.athlete import import_athlete
 
 
@@ -41,11 +41,11 @@ def athletes_and_gear(
     lane = lane_of(context)
     sync = strava.sync(lane)
     pieces = 0
-    with step_faults(context.retry_number) as place:
+    with translate_faults(context.retry_number) as place:
         for key in context.partition_keys:
             place.at_athlete(int(key))
             pieces += import_athlete(sync, int(key))
-    left = quota_left(sync.engine, Ceilings.from_settings(load_settings()), int(context.partition_keys[-1]), lane)
-    used = {"requests": sync.watch.requests, "quota left": left}
+    left = quota_left(sync.engine, RateLimits.from_settings(load_settings()), int(context.partition_keys[-1]), lane)
+    used = {"requests": sync.monitor.requests, "quota left": left}
     yield dg.MaterializeResult(asset_key=Asset.ATHLETES, metadata=used | {"written": len(context.partition_keys)})
     yield dg.MaterializeResult(asset_key=Asset.GEAR, metadata=used | {"written": pieces})

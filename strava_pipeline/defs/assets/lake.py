@@ -7,7 +7,7 @@ import dagster as dg
 from strava_pipeline.defs.assets.activities import YEARLY, activity_streams
 from strava_pipeline.defs.partitions import grid_partitions, spans_by_athlete
 from strava_pipeline.defs.resources import WarehouseResource
-from strava_pipeline.defs.steps import backfilled_asset, log_metadata, step_faults
+from strava_pipeline.defs.steps import backfilled_asset, log_metadata, translate_faults
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.mapping.streams import SERIES
 from strava_pipeline.warehouse.declared_columns import columns_of
@@ -58,7 +58,7 @@ def activity_points_parquet(
 
     settings = load_settings()
     url, readers = lake_url(settings), let_lake_readers_traverse(settings)
-    with step_faults(context.retry_number) as place:
+    with translate_faults(context.retry_number) as place:
         for _, cells in spans_by_athlete(context.partition_keys):
             for span, key in cells.items():
                 place.at_spans(span)

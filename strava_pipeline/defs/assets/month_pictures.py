@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from strava_pipeline.months import Span
 from strava_pipeline.units import METRIC, units_of
-from strava_pipeline.warehouse.activities.stream_store import streams_of
+from strava_pipeline.warehouse.activities.stream_store import load_streams
 from strava_pipeline.warehouse.analysis.ride_facts import newest_with_positions, ride_facts
 
 
@@ -21,7 +21,7 @@ def month_pictures(engine: Engine, span: Span) -> dict[str, dg.MetadataValue]:
     with engine.connect() as connection:
         newest = newest_with_positions(connection, span)
         facts = None if newest is None else ride_facts(connection, newest)
-        streams = None if newest is None else streams_of(connection, newest)
+        streams = None if newest is None else load_streams(connection, newest)
     if facts is None or streams is None:
         return {}
     track = track_from_streams(streams)

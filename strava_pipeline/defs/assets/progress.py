@@ -11,25 +11,31 @@ import dagster as dg
 from sqlalchemy import Engine
 
 from strava_pipeline.defs.steps import lane_of
-from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.months import Span, enclosing_span
 from strava_pipeline.names import NAMES, Asset
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import load_settings
-from strava_pipeline.strava.monitor import Waiting
-from strava_pipeline.strava.quota.lanes import Ceilings
+from strava_pipeline.strava.monitor import Wait
+from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.strava.quota.windows import Lane
-from strava_pipeline.sync.backfill import Sync
+from strava_pipeline.sync.backfill import SyncContext
 from strava_pipeline.sync.stopping import stop_wanted
 from strava_pipeline.warehouse.engine import autocommit, now
 from strava_pipeline.warehouse.progress.backfill_estimate import backfill_end
-from strava_pipeline.warehouse.progress.job_progress import Done, Report, count_done, note_finished, tell
+from strava_pipeline.warehouse.progress.job_progress import (
+    Completeness,
+    ProgressReport,
+    count_done,
+    note_finished,
+    save_progress,
+)
 from strava_pipeline.warehouse.quota.status import scope_status
 
 log = get_logger(__name__)
 
 # The database hears of a run this often at most, and Dagster of its tags.
-TELL_EVERY_SECONDS = 2.0
+SAVE_EVERY_SECONDS = 2.0
 TAGS_EVERY_SECONDS = 60.0
 # Before there is a pace to learn from.
 ASSUMED_SECONDS_PER_REQUEST = 0.3
@@ -38,75 +44,75 @@ STREAMS = dg.AssetKey(Asset.STREAMS)
 
 
 @dataclass
-class Teller:
+class ProgressReporter:
     """Hears of each request and wait of one run at one athlete, and tells those who look."""
 
     context: dg.AssetExecutionContext
-    sync: Sync
+    sync: SyncContext
     span: Span
-    ceilings: Ceilings
+    rate_limits: RateLimits
     _began: float = field(default_factory=time.monotonic)
-    _told_at: float = float("-inf")
+    _saved_at: float = float("-inf")
     _tagged_at: float = float("-inf")
 
-    def hear(self, waiting: Waiting | None) -> None:
+    def report(self, waiting: Wait | None) -> None:
         """The run is at work, or waits; not every time is told. Here a command that was interrupted ends its run."""
         if stop_wanted.is_set():
             raise dg.DagsterExecutionInterruptedError
         moment = time.monotonic()
-        if moment - self._told_at >= TELL_EVERY_SECONDS:
-            self._told_at = moment
+        if moment - self._saved_at >= SAVE_EVERY_SECONDS:
+            self._saved_at = moment
             try:
-                self._tell(waiting)
-            except DatabaseAway as error:
-                log.debug("not told: %s", error)
+                self._save(waiting)
+            except DatabaseUnavailable as error:
+                log.debug("progress not saved: %s", error)
 
     def finish(self) -> None:
         """The step is over, well or not."""
         try:
             self._tagged_at = float("-inf")
-            self._tell(None)
+            self._save(None)
             with self.sync.engine.begin() as connection:
                 note_finished(connection, self.context.run.run_id)
-        except DatabaseAway as error:
-            log.debug("not told: %s", error)
+        except DatabaseUnavailable as error:
+            log.debug("progress not saved: %s", error)
 
     def quota_left(self) -> int:
         """How many calls the lane may send now."""
-        return quota_left(self.sync.engine, self.ceilings, self.span.athlete_id, lane_of(self.context))
+        return quota_left(self.sync.engine, self.rate_limits, self.span.athlete_id, lane_of(self.context))
 
-    def _tell(self, waiting: Waiting | None) -> None:
+    def _save(self, waiting: Wait | None) -> None:
         with self.sync.engine.begin() as connection:
             done = count_done(connection, self.span)
-            report = Report(
+            report = ProgressReport(
                 run_id=self.context.run.run_id,
                 span=self.span,
                 step=self.context.asset_key.to_user_string(),
                 done=done,
-                requests=self.sync.watch.requests,
+                requests=self.sync.monitor.requests,
                 waiting_for=waiting.why if waiting else None,
                 waiting_until=waiting.until if waiting else None,
                 estimated_end=self._estimate(connection, done),
             )
-            tell(connection, report)
+            save_progress(connection, report)
         if time.monotonic() - self._tagged_at >= TAGS_EVERY_SECONDS:
             self._tagged_at = time.monotonic()
             self.context.instance.add_run_tags(self.context.run.run_id, self._tags(report))
 
-    def _estimate(self, connection: Any, done: Done) -> datetime | None:
+    def _estimate(self, connection: Any, done: Completeness) -> datetime | None:
         chosen = self.context.run.asset_selection or {self.context.asset_key}
         requests = (done.listed - done.detailed) * (DETAILS in chosen) + (done.listed - done.streamed) * (
             STREAMS in chosen
         )
-        return backfill_end(connection, self.ceilings, self.span.athlete_id, requests, self._seconds_per_request())
+        return backfill_end(connection, self.rate_limits, self.span.athlete_id, requests, self._seconds_per_request())
 
     def _seconds_per_request(self) -> float:
-        worked = timedelta(seconds=time.monotonic() - self._began) - self.sync.watch.waited
-        sent = self.sync.watch.requests
+        worked = timedelta(seconds=time.monotonic() - self._began) - self.sync.monitor.waited
+        sent = self.sync.monitor.requests
         measured = worked.total_seconds() / sent if sent else ASSUMED_SECONDS_PER_REQUEST
         return max(measured, self.sync.pace.seconds_each)
 
-    def _tags(self, report: Report) -> dict[str, str]:
+    def _tags(self, report: ProgressReport) -> dict[str, str]:
         end = report.estimated_end
         return {
             NAMES.athlete_tag: str(self.span.athlete_id),
@@ -117,29 +123,31 @@ class Teller:
         }
 
 
-def quota_left(engine: Engine, ceilings: Ceilings, athlete_id: int, lane: Lane) -> int:
+def quota_left(engine: Engine, rate_limits: RateLimits, athlete_id: int, lane: Lane) -> int:
     """How many calls a lane may send now on behalf of an athlete."""
     with autocommit(engine) as connection:
-        windows = scope_status(connection, ceilings, ceilings.scope_of(athlete_id), now(connection))
-    return min(window.open_to[lane] for window in windows)
+        windows = scope_status(connection, rate_limits, rate_limits.scope_of(athlete_id), now(connection))
+    return min(window.calls_left[lane] for window in windows)
 
 
 @contextmanager
-def told(context: dg.AssetExecutionContext, sync: Sync, spans: Sequence[Span]) -> Iterator[Teller]:
+def reporting_progress(
+    context: dg.AssetExecutionContext, sync: SyncContext, spans: Sequence[Span]
+) -> Iterator[ProgressReporter]:
     """While one athlete's spans are worked on, whoever looks is told how far that is."""
     whole = enclosing_span(spans)
-    teller = Teller(context, sync, whole, Ceilings.from_settings(load_settings()))
-    sync.watch.tell = teller.hear
+    reporter = ProgressReporter(context, sync, whole, RateLimits.from_settings(load_settings()))
+    sync.monitor.on_change = reporter.report
     try:
-        teller.hear(None)
-        yield teller
+        reporter.report(None)
+        yield reporter
     finally:
-        teller.finish()
+        reporter.finish()
         context.log.info(
             "%s of athlete %d, %s: %d requests so far, %.0f s of them waiting",
             context.asset_key.to_user_string(),
             whole.athlete_id,
             whole.months,
-            sync.watch.requests,
-            sync.watch.waited.total_seconds(),
+            sync.monitor.requests,
+            sync.monitor.waited.total_seconds(),
         )

@@ -8,7 +8,7 @@ from strava_pipeline.defs.assets import lineage
 from strava_pipeline.defs.assets.analysis import route_analyses
 from strava_pipeline.defs.partitions import athletes_partitions
 from strava_pipeline.defs.resources import WarehouseResource
-from strava_pipeline.defs.steps import NO_REQUESTS, backfilled_asset, step_faults, table_metadata
+from strava_pipeline.defs.steps import NO_REQUESTS, backfilled_asset, table_metadata, translate_faults
 
 # As eager(), but for months of the past as well, and for athletes of whom not every month was ever analysed.
 AFTER_AN_ANALYSIS = (
@@ -38,7 +38,7 @@ def training_load(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
     from strava_pipeline.sync.training_load import update_training_load  # noqa: PLC0415  loads numerics, no other run needs them
 
     today = datetime.now(UTC).date()
-    with step_faults(context.retry_number) as place:
+    with translate_faults(context.retry_number) as place:
         for key in context.partition_keys:
             place.at_athlete(int(key))
             written = update_training_load(warehouse.engine, int(key), today)

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from strava_pipeline.defs.resources import MailerResource, WarehouseResource
-from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.warehouse.mail.mail_queue import any_due
 from strava_pipeline.warehouse.states import MailState
 
@@ -14,7 +14,7 @@ def send_mails(context: dg.OpExecutionContext, mailer: MailerResource) -> None:
     try:
         for outcome in mailer.send_due():
             (context.log.error if outcome.state is MailState.FAILED else context.log.info)("%s", outcome)
-    except DatabaseAway as error:
+    except DatabaseUnavailable as error:
         context.log.warning("mails wait: %s", error)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
-from strava_pipeline.defs.steps import step_faults
+from strava_pipeline.defs.steps import translate_faults
 from strava_pipeline.names import NAMES
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
@@ -18,7 +18,7 @@ def athletes_to_reconcile(
     context: dg.OpExecutionContext, warehouse: WarehouseResource
 ) -> Iterator[dg.DynamicOutput[int]]:
     """One step per connected athlete."""
-    with step_faults(context.retry_number), warehouse.engine.connect() as connection:
+    with translate_faults(context.retry_number), warehouse.engine.connect() as connection:
         athletes = active_athletes(connection)
     for athlete_id in athletes:
         yield dg.DynamicOutput(athlete_id, mapping_key=f"athlete_{athlete_id}")
@@ -27,7 +27,7 @@ def athletes_to_reconcile(
 @dg.op(pool=NAMES.pool)
 def reconcile_one(context: dg.OpExecutionContext, athlete_id: int, strava: StravaResource) -> None:
     """List the athlete's last week; what differs from the tables becomes events of the inbox."""
-    with step_faults(context.retry_number) as place:
+    with translate_faults(context.retry_number) as place:
         place.at_athlete(athlete_id)
         added = reconcile_athlete(strava.sync(Lane.RECONCILE), athlete_id, load_settings().webhook_subscription_id or 0)
     told = ", ".join(f"{count} {aspect}" for aspect, count in sorted(added.items()))

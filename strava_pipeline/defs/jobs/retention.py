@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from strava_pipeline.defs.resources import WarehouseResource
-from strava_pipeline.defs.steps import step_faults
+from strava_pipeline.defs.steps import translate_faults
 from strava_pipeline.settings import load_settings
-from strava_pipeline.warehouse.inbox.events import forget_done
+from strava_pipeline.warehouse.inbox.events import delete_done
 from strava_pipeline.warehouse.retention import (
     keep_from,
     remove_activities_before,
@@ -27,7 +27,7 @@ def remove_old_activities(context: dg.OpExecutionContext, warehouse: WarehouseRe
     from strava_pipeline.local.home_folder import lake_readers  # noqa: PLC0415  see below
     from strava_pipeline.warehouse.lake import lake_url, remove_points_before  # noqa: PLC0415  Arrow, only needed here
 
-    with step_faults(context.retry_number):
+    with translate_faults(context.retry_number):
         removed = remove_activities_before(warehouse.engine, moment)
         months = remove_points_before(warehouse.engine, lake_url(settings), moment, lake_readers(settings))
     _tell(context, removed | ({"months in the lake": months} if months else {}), f"before {moment:%Y-%m-%d %H:%M} UTC")
@@ -40,13 +40,13 @@ def remove_records(context: dg.OpExecutionContext, warehouse: WarehouseResource)
     Addresses that nobody confirmed in time are erased, too.
     """
     settings = load_settings()
-    with step_faults(context.retry_number):
+    with translate_faults(context.retry_number):
         removed = remove_old_records(warehouse.engine)
         if keep := settings.audit_retention_days:
             removed |= remove_old_audits(warehouse.engine, timedelta(days=keep))
         if keep := settings.inbox_retention_days:
             with warehouse.engine.begin() as connection:
-                events = forget_done(connection, timedelta(days=keep))
+                events = delete_done(connection, timedelta(days=keep))
             removed |= {"ops.webhook_events": events} if events else {}
     _tell(context, removed, f"at {datetime.now(UTC):%Y-%m-%d}")
 

@@ -15,11 +15,11 @@ from sqlalchemy import Connection, Engine
 from strava_pipeline.defs.jobs.notifications import send_mails
 from strava_pipeline.defs.partitions import cell, register_athlete
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
-from strava_pipeline.defs.steps import MAX_RETRIES, step_faults
+from strava_pipeline.defs.steps import MAX_RETRIES, translate_faults
 from strava_pipeline.errors import (
     AppInactive,
     AthleteError,
-    DatabaseAway,
+    DatabaseUnavailable,
     FencedOut,
     NeedsReauthorization,
     QuotaExhausted,
@@ -29,16 +29,16 @@ from strava_pipeline.errors import (
 from strava_pipeline.names import HISTORY_ASSETS, NAMES, Job
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
-from strava_pipeline.sync.backfill import Sync
+from strava_pipeline.sync.backfill import SyncContext
 from strava_pipeline.sync.deauthorization import settle_deauthorization
-from strava_pipeline.sync.webhook import Effect, NotThereYet, sync_activity
+from strava_pipeline.sync.webhook import NotThereYet, SyncResult, sync_activity
 from strava_pipeline.warehouse.athletes.parking import park
-from strava_pipeline.warehouse.engine import repeated
+from strava_pipeline.warehouse.engine import retry_transaction
 from strava_pipeline.warehouse.heartbeat import heartbeat
 from strava_pipeline.warehouse.inbox import claims
 from strava_pipeline.warehouse.inbox.claims import Claim
-from strava_pipeline.warehouse.inbox.dead_letters import hasten
-from strava_pipeline.warehouse.inbox.waits import await_appearance, postpone, sit_out
+from strava_pipeline.warehouse.inbox.dead_letters import redrive_now
+from strava_pipeline.warehouse.inbox.waits import postpone, wait_out_outage, wait_to_appear
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.states import ErrorClass, WaitingFor
 
@@ -47,7 +47,7 @@ APP_INACTIVE_WAIT = timedelta(hours=1)
 # Several times within a lease, so that one that fails does no harm.
 HEARTBEAT_SECONDS = claims.WORK_LEASE.total_seconds() / 4
 # What may pass, even after the retries within a run: tried again by itself.
-MAY_PASS = (RetriableStravaError, DatabaseAway, NotThereYet)
+MAY_PASS = (RetriableStravaError, DatabaseUnavailable, NotThereYet)
 
 
 class ClaimsConfig(dg.Config):
@@ -63,7 +63,7 @@ def claimed_objects(
     """One step per claimed object; the leases are this run's from now on."""
     # While the first object is asked for, which takes Strava longer than it takes to load numpy.
     threading.Thread(target=import_module, args=("strava_pipeline.sync.activity_analysis",), daemon=True).start()
-    with step_faults(context.retry_number):
+    with translate_faults(context.retry_number):
         held = claims.begin_run(warehouse.engine, config.fences, context.run_id)
     for claim in held:
         yield dg.DynamicOutput(claim.fence, mapping_key=f"{claim.object_type}_{claim.object_id}_{claim.fence}")
@@ -77,8 +77,8 @@ def sync_object(
     context: dg.OpExecutionContext, fence: int, strava: StravaResource, warehouse: WarehouseResource
 ) -> None:
     """Bring one object up to date; events that cannot take effect become dead letters."""
-    with step_faults(context.retry_number):
-        claim = claims.take_up(warehouse.engine, fence)
+    with translate_faults(context.retry_number):
+        claim = claims.refresh_claim(warehouse.engine, fence)
     if claim is None:
         context.log.warning("claim %d is no longer this run's: nothing to do", fence)
         return
@@ -97,12 +97,14 @@ def sync_object(
         # A fault of this program: what it says may hold anything, and trying again would never end.
         reason = f"{type(error).__name__}: a fault of this program, see the log of run {context.run_id}"
         with warehouse.engine.begin() as connection:
-            claims.bury(connection, claim.fence, reason, kind=type(error).__name__, error_class=ErrorClass.PERMANENT)
+            claims.mark_dead(
+                connection, claim.fence, reason, kind=type(error).__name__, error_class=ErrorClass.PERMANENT
+            )
         raise
     else:
         context.log.info("%s %d: %s", claim.object_type, claim.object_id, effect.done)
         # The events are done: a database that was away for a moment makes no failure of that.
-        repeated(warehouse.engine, partial(hasten, error_kind=RetriableStravaError.__name__))
+        retry_transaction(warehouse.engine, partial(redrive_now, error_kind=RetriableStravaError.__name__))
         if effect.start is not None:
             _show(context, warehouse.engine, claim, effect.start)
 
@@ -117,7 +119,7 @@ def webhook_sync() -> None:
     send_mails(claimed_objects().map(sync_object).collect())
 
 
-def _take_effect(sync: Sync, claim: Claim) -> Effect:
+def _take_effect(sync: SyncContext, claim: Claim) -> SyncResult:
     if claim.object_type == "athlete":
         return settle_deauthorization(sync, claim, keep_data=not load_settings().purge_on_deauthorization)
     return sync_activity(sync, claim)
@@ -125,7 +127,7 @@ def _take_effect(sync: Sync, claim: Claim) -> Effect:
 
 def _settle(context: dg.OpExecutionContext, engine: Engine, claim: Claim, error: StravaPipelineError) -> None:
     """An event that has to wait waits; what may pass is retried after 1, 2 and 4 s; anything else dies."""
-    with step_faults(context.retry_number):
+    with translate_faults(context.retry_number):
         with engine.begin() as connection:
             waits = _waits(connection, claim, error)
         if waits:
@@ -134,19 +136,19 @@ def _settle(context: dg.OpExecutionContext, engine: Engine, claim: Claim, error:
         if isinstance(error, NeedsReauthorization):
             # A token was refused, but the grant is good: the athlete is back, or the next token will do.
             error = RetriableStravaError(str(error), status=error.status, fault=error.fault)
-        if isinstance(error, (RetriableStravaError, DatabaseAway)) and context.retry_number < MAX_RETRIES:
+        if isinstance(error, (RetriableStravaError, DatabaseUnavailable)) and context.retry_number < MAX_RETRIES:
             raise error
         outage = _outage(error)
         if claim.object_type == "athlete" and outage is not None:
             # What somebody wants to be erased is not given up because nobody can confirm it just now.
             with engine.begin() as connection:
-                sit_out(connection, claim.fence, outage, str(error))
+                wait_out_outage(connection, claim.fence, outage, str(error))
             context.log.warning("waiting: %s", error)
             return
     kind = type(error).__name__
     error_class = ErrorClass.TRANSIENT if isinstance(error, MAY_PASS) else ErrorClass.PERMANENT
     with engine.begin() as connection:
-        claims.bury(connection, claim.fence, str(error), kind=kind, error_class=error_class)
+        claims.mark_dead(connection, claim.fence, str(error), kind=kind, error_class=error_class)
     metadata: dict[str, Any] = {"kind": kind, "class": error_class.value, "events": len(claim.events)}
     raise dg.Failure(description=str(error), metadata=metadata, allow_retries=False) from None
 
@@ -163,7 +165,7 @@ def _waits(connection: Connection, claim: Claim, error: StravaPipelineError) -> 
         case AthleteError():
             return park(connection, claim, error)
         case NotThereYet():
-            return await_appearance(connection, claim, error.waiting_for, reason)
+            return wait_to_appear(connection, claim, error.waiting_for, reason)
         case _:
             return False
     return True
@@ -171,7 +173,7 @@ def _waits(connection: Connection, claim: Claim, error: StravaPipelineError) -> 
 
 def _outage(error: StravaPipelineError) -> WaitingFor | None:
     """What is away, if it is that; a token that Strava refuses is an answer."""
-    if isinstance(error, DatabaseAway):
+    if isinstance(error, DatabaseUnavailable):
         return WaitingFor.DATABASE
     if isinstance(error, RetriableStravaError) and error.status != HTTPStatus.UNAUTHORIZED:
         return WaitingFor.STRAVA
@@ -205,7 +207,7 @@ def _has_partitions(instance: dg.DagsterInstance, engine: Engine, athlete_id: in
     if instance.has_dynamic_partition(NAMES.partition_set, str(athlete_id)):
         return True
     try:
-        repeated(engine, give)
+        retry_transaction(engine, give)
     except NeedsReauthorization:
         return False
     return True

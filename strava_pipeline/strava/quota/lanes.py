@@ -85,7 +85,7 @@ class Reserve:
 
 
 @dataclass(frozen=True)
-class Ceilings:
+class RateLimits:
     """The configured limits and whose they are; ``capped`` where the operator set one: Strava's may not exceed it."""
 
     short: int
@@ -97,7 +97,7 @@ class Ceilings:
     scope: QuotaScope = QuotaScope.APP
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Ceilings:
+    def from_settings(cls, settings: Settings) -> RateLimits:
         given = settings.model_fields_set
         return cls(
             short=settings.quota_short_limit,
@@ -135,7 +135,7 @@ class Ceilings:
         return min(free, use.overall_limit - use.overall_foreign - use.booked)
 
     def reserve(self, use: WindowUse, busy_day: BusyDay | None) -> Reserve:
-        """What live calls may need in a window; ``busy_day``: see :func:`busy`."""
+        """What live calls may need in a window; ``busy_day``: see :func:`busy_day_profile`."""
         limit = self.limit(use)
         if use.window.length_s == self.short_window_s:
             return Reserve((SHORT_SHARE * limit, 0.0))
@@ -148,7 +148,7 @@ class Ceilings:
             usable=(1 - SHORT_SHARE) * self.short * self.long_window_s / self.short_window_s,
         )
 
-    def open_to(self, lane: Lane, use: WindowUse, busy_day: BusyDay | None, now: datetime) -> int:
+    def calls_left(self, lane: Lane, use: WindowUse, busy_day: BusyDay | None, now: datetime) -> int:
         """How many calls of this lane a window still takes now."""
         if use.blocked_until is not None and use.blocked_until > now:
             return 0
@@ -156,7 +156,7 @@ class Ceilings:
         return max(0, math.ceil(self.room(use) - RESERVE_SHARE[lane] * kept))
 
 
-def busy(days: Sequence[Sequence[int]]) -> BusyDay | None:
+def busy_day_profile(days: Sequence[Sequence[int]]) -> BusyDay | None:
     """The 90th percentile of the live calls that a day still has to come, at evenly spaced times of the day.
 
     ``days``: live calls in each part of a day, a row per day, days without any included. ``None`` without a day.
@@ -184,7 +184,7 @@ class Refusal:
 
 def refusal(
     uses: Iterable[WindowUse],
-    ceilings: Ceilings,
+    rate_limits: RateLimits,
     lane: Lane,
     busy_day: BusyDay | None,
     now: datetime,
@@ -192,22 +192,22 @@ def refusal(
 ) -> Refusal | None:
     """Why a call of this lane may not be booked in all of these windows now, or ``None``; times are Strava's."""
     found = [
-        _lack(use, ceilings, lane, busy_day, now, margin)
+        _shortage(use, rate_limits, lane, busy_day, now, margin)
         for use in uses
-        if ceilings.open_to(lane, use, busy_day, now) < 1
+        if rate_limits.calls_left(lane, use, busy_day, now) < 1
     ]
     return max(found, key=lambda lack: lack.until, default=None)
 
 
-def _lack(
-    use: WindowUse, ceilings: Ceilings, lane: Lane, busy_day: BusyDay | None, now: datetime, margin: timedelta
+def _shortage(
+    use: WindowUse, rate_limits: RateLimits, lane: Lane, busy_day: BusyDay | None, now: datetime, margin: timedelta
 ) -> Refusal:
-    window, room = use.window, ceilings.room(use)
+    window, room = use.window, rate_limits.room(use)
     if use.blocked_until is not None and use.blocked_until > now:
         return Refusal(use.blocked_until, f"{window.name} is blocked by a 429")
     if room < 1:
         begun = window.starts_at <= now
         return Refusal((window.ends_at if begun else window.starts_at) + margin + _TICK, f"{window.name} is used up")
-    share = ceilings.reserve(use, busy_day).share_left_at(room / RESERVE_SHARE[lane])
+    share = rate_limits.reserve(use, busy_day).share_left_at(room / RESERVE_SHARE[lane])
     until = window.ends_at - timedelta(seconds=share * window.length_s) + _TICK
     return Refusal(until, f"{window.name} has {room} left, kept for more urgent calls")

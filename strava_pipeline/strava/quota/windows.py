@@ -131,7 +131,7 @@ class Reservation:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CallOutcome:
     """How a call ended, as the ledger needs it; ``server_time`` is the answer's ``Date`` (UTC).
 
     ``app_inactive``: Strava's words, where it says that the whole app is switched off.
@@ -168,7 +168,7 @@ class QuotaLedger(Protocol):
     def release(self, reservation: Reservation) -> None:
         """Give back room for a call that was never sent."""
 
-    def settle(self, reservation: Reservation, outcome: Outcome) -> None:
+    def settle(self, reservation: Reservation, outcome: CallOutcome) -> None:
         """Record what became of a call, and what Strava said about the limits."""
 
 
@@ -199,7 +199,7 @@ class Count:
         return replace(self, kept=kept, freed=self.freed + tuple(window for window in self.kept if window not in kept))
 
 
-def count(
+def windows_counted(
     reservation: Reservation, length_s: int, received: datetime, told: datetime | None, clock: StravaClock
 ) -> Count:
     """Where a call counted whose answer was in at ``received`` (database's clock) with the ``Date`` ``told``.
@@ -226,7 +226,9 @@ def count(
     )
 
 
-def block(outcome: Outcome, now: datetime, short: Window, long: Window, margin: timedelta) -> tuple[Window, datetime]:
+def window_to_block(
+    outcome: CallOutcome, now: datetime, short: Window, long: Window, margin: timedelta
+) -> tuple[Window, datetime]:
     """Which window a 429 blocks, and until when (Strava's clock): ``Retry-After``, its end if named, else 60 s."""
     window = long if outcome.rates.day_is_used_up else short
     if outcome.retry_after is not None:

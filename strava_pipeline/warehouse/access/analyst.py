@@ -14,7 +14,7 @@ from strava_pipeline.warehouse.access.analyst_limits import find_analysts, limit
 from strava_pipeline.warehouse.access.made_logins import may_create_roles, role_exists
 from strava_pipeline.warehouse.access.rights import grant
 from strava_pipeline.warehouse.bulk import driver_of
-from strava_pipeline.warehouse.locks import Lock, take
+from strava_pipeline.warehouse.locks import Lock, acquire
 
 # An analyst may hold the settings of their own login for as long as they like.
 LIMITING_MILLISECONDS = 1000
@@ -36,7 +36,7 @@ def ensure_analyst_role(engine: Engine, role: str) -> list[str]:
     when a role of this name is more than a group of readers.
     """
     with engine.begin() as connection:
-        take(connection, Lock.RIGHTS)
+        acquire(connection, Lock.RIGHTS)
         if why := why_unfit(connection, role):
             raise WarehouseError(f"{role!r} is no role for analysts: {why}; name another one in STRAVA_ANALYST_ROLE")
         if not role_exists(connection, role):

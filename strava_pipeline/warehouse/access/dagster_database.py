@@ -11,10 +11,16 @@ from psycopg.errors import DuplicateDatabase, InsufficientPrivilege, UniqueViola
 from psycopg.sql import SQL, Composed, Identifier
 from sqlalchemy import URL, Connection, make_url, text
 
-from strava_pipeline.errors import DatabaseAway, WarehouseError
+from strava_pipeline.errors import DatabaseUnavailable, WarehouseError
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.bulk import driver_of
-from strava_pipeline.warehouse.engine import administrator_url, dagster_url, is_refusal, open_engine, shown
+from strava_pipeline.warehouse.engine import (
+    ensure_administrator_url,
+    ensure_dagster_url,
+    is_refusal,
+    open_engine,
+    without_password,
+)
 
 # Dagster makes its tables itself; where they are, it need not be allowed to make more. They are in the first schema of
 # the search path, which is never one of the system's.
@@ -53,16 +59,16 @@ def ensure_dagster_database(settings: Settings) -> None:
 
     The administrator does so where it is on the same server as ours, else Dagster's login. A new one belongs to
     Dagster's login, or to its maker, and is open to nobody but these. In one that is there the maker gives the rights
-    that it may give. ``WarehouseError`` says in one line what an administrator has to run; ``DatabaseAway`` without a
-    server.
+    that it may give. ``WarehouseError`` says in one line what an administrator has to run; ``DatabaseUnavailable``
+    without a server.
     """
-    storage = make_url(dagster_url(settings)).set(drivername="postgresql+psycopg")
+    storage = make_url(ensure_dagster_url(settings)).set(drivername="postgresql+psycopg")
     found = _look(storage)
     if found.enough:
         return
     try:
         may_enter = _make(_maker(settings, storage), storage, found.schema)
-    except DatabaseAway as error:
+    except DatabaseUnavailable as error:
         # Nobody else gets in either.
         raise WarehouseError(f"{found.reason or error}; if it is not there yet, {_to_create(storage)}") from None
     found = _look(storage)
@@ -70,7 +76,8 @@ def ensure_dagster_database(settings: Settings) -> None:
         raise WarehouseError(found.reason)
     if not found.enough:
         raise WarehouseError(
-            f"Dagster's login may not make its tables in {shown(storage)}: as an administrator, in that database, run "
+            f"Dagster's login may not make its tables in {without_password(storage)}:"
+            " as an administrator, in that database, run "
             + "; ".join(statement.as_string() for statement in _rights(storage, found.schema))
         )
 
@@ -80,7 +87,7 @@ def _look(storage: URL) -> _Found:
         with _connected(storage) as connection:
             schema, enough = connection.execute(text(_MAY)).one()
             return _Found(enough, schema)
-    except DatabaseAway as error:
+    except DatabaseUnavailable as error:
         if is_refusal(error.__cause__):
             return _Found(enough=False, reason=str(error))
         raise
@@ -88,9 +95,9 @@ def _look(storage: URL) -> _Found:
 
 def _maker(settings: Settings, storage: URL) -> URL:
     if settings.dagster_postgres_url is None:
-        return administrator_url(settings)
-    if settings.database_url is not None and _place(administrator_url(settings)) == _place(storage):
-        return administrator_url(settings)
+        return ensure_administrator_url(settings)
+    if settings.database_url is not None and _place(ensure_administrator_url(settings)) == _place(storage):
+        return ensure_administrator_url(settings)
     return storage.set(database="postgres")
 
 

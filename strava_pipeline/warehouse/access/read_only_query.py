@@ -21,7 +21,12 @@ from psycopg.types.json import set_json_loads
 from sqlalchemy import URL
 
 from strava_pipeline.errors import WarehouseError
-from strava_pipeline.warehouse.engine import CONNECT_SECONDS, LOCK_MILLISECONDS, NETWORK_LIMITS, away
+from strava_pipeline.warehouse.engine import (
+    CONNECT_SECONDS,
+    LOCK_MILLISECONDS,
+    NETWORK_LIMITS,
+    database_unavailable_error,
+)
 
 # Asked for at once, as far as the row before tells: what fits into a socket, so that the server need not wait for us.
 ROWS_AT_ONCE = 1000
@@ -58,7 +63,7 @@ class Answer:
 def answering(url: URL, query: str, seconds: float) -> Iterator[Answer]:
     """The answer to a query, for the time of a block and at most ``seconds`` in all.
 
-    ``WarehouseError`` in one line if it is none, fails, or takes longer; ``DatabaseAway`` without a connection.
+    ``WarehouseError`` in one line if it is none, fails, or takes longer; ``DatabaseUnavailable`` without a connection.
     """
     _check_is_query(query)
     ends_at = time.monotonic() + seconds
@@ -150,7 +155,7 @@ def _connected(url: URL, seconds: float) -> Iterator[psycopg.Connection[Any]]:
             **{**NETWORK_LIMITS, **url.query, **url.translate_connect_args(username="user", database="dbname")},
         )
     except psycopg.OperationalError as error:
-        raise away(url, error) from None
+        raise database_unavailable_error(url, error) from None
     with connection:
         yield connection
 

@@ -13,13 +13,13 @@ from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, se
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import DetailRows, as_json
-from strava_pipeline.warehouse.activities.tombstones import gone_since, leave_tombstones, take_turns
+from strava_pipeline.warehouse.activities.tombstones import add_tombstones, deleted_since, lock_activities
 from strava_pipeline.warehouse.athletes.profiles import store_gear
 from strava_pipeline.warehouse.bulk import replace_parts, store_changed, store_newer, store_under_lock
 from strava_pipeline.warehouse.engine import plan_for_now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.analysis_tables import ANALYSIS_TABLES
-from strava_pipeline.warehouse.schema.columns import among
+from strava_pipeline.warehouse.schema.columns import any_of
 from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.schema.ops_tables import payloads, webhook_events
 from strava_pipeline.warehouse.schema.tables import (
@@ -53,7 +53,7 @@ MASS_DELETE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Recording:
+class RecordingVersion:
     """What tells one recording of an activity from another: a crop, or a corrected start, gives new streams."""
 
     start_date: datetime
@@ -96,7 +96,7 @@ def replace_span(
     ``WarehouseError`` if suspiciously much would vanish.
     """
     plan_for_now(connection)
-    take_turns(connection, span.athlete_id)
+    lock_activities(connection, span.athlete_id)
     stored = connection.execute(
         select(activities.c.id).where(in_span(span), activities.c.fetched_at <= asked_at).with_for_update()
     )
@@ -109,8 +109,8 @@ def replace_span(
             " allow_mass_delete"
         )
     delete_activities(connection, gone)
-    leave_tombstones(connection, span.athlete_id, gone, asked_at, "no longer listed")
-    buried = gone_since(connection, [row["id"] for row in rows], asked_at)
+    add_tombstones(connection, span.athlete_id, gone, asked_at, "no longer listed")
+    buried = deleted_since(connection, [row["id"] for row in rows], asked_at)
     kept = [row for row in rows if row["id"] not in buried]
     fresh = [row | {"fetched_at": asked_at, "resource_state": SUMMARIZED} for row in kept]
     _drop_changed_recordings(connection, fresh)
@@ -122,7 +122,7 @@ def replace_span(
     return len(gone)
 
 
-def note_unchanged(connection: Connection, activity_ids: Collection[int], asked_at: datetime) -> None:
+def touch_unchanged(connection: Connection, activity_ids: Collection[int], asked_at: datetime) -> None:
     """Strava told nothing new of these: an answer asked for before that is old all the same, and stays out.
 
     Only where an event has one fetched just now; the others are not written for that.
@@ -132,15 +132,15 @@ def note_unchanged(connection: Connection, activity_ids: Collection[int], asked_
     )
     connection.execute(
         update(activities)
-        .where(among(activities.c.id, activity_ids), activities.c.fetched_at < asked_at, being_fetched)
+        .where(any_of(activities.c.id, activity_ids), activities.c.fetched_at < asked_at, being_fetched)
         .values(fetched_at=asked_at)
     )
 
 
 def store_detail(connection: Connection, rows: DetailRows, payload: Payload, asked_at: datetime) -> bool:
     """Store one activity with its laps, splits and efforts; False if something newer is known already."""
-    take_turns(connection, payload.athlete_id)
-    if gone_since(connection, [payload.activity_id], asked_at):
+    lock_activities(connection, payload.athlete_id)
+    if deleted_since(connection, [payload.activity_id], asked_at):
         return False
     activity = rows.activity | {"fetched_at": asked_at}
     _drop_changed_recordings(connection, [activity])
@@ -189,10 +189,10 @@ def delete_activities(connection: Connection, activity_ids: Collection[int]) -> 
     if not activity_ids:
         return
     # Whoever adds to one of them holds its row: wait for that before anything is deleted.
-    connection.execute(select(activities.c.id).where(among(activities.c.id, activity_ids)).with_for_update())
+    connection.execute(select(activities.c.id).where(any_of(activities.c.id, activity_ids)).with_for_update())
     for table in DEPENDENT_TABLES:
-        connection.execute(delete(table).where(among(table.c.activity_id, activity_ids)))
-    connection.execute(delete(activities).where(among(activities.c.id, activity_ids)))
+        connection.execute(delete(table).where(any_of(table.c.activity_id, activity_ids)))
+    connection.execute(delete(activities).where(any_of(activities.c.id, activity_ids)))
 
 
 def without_current_detail(connection: Connection, span: Span, *, only: int | None = None) -> list[tuple[int, str]]:
@@ -232,19 +232,19 @@ def owner_of(connection: Connection, activity_id: int) -> int | None:
     ).scalar_one_or_none()
 
 
-def start_of(connection: Connection, athlete_id: int, activity_id: int) -> datetime | None:
+def activity_start(connection: Connection, athlete_id: int, activity_id: int) -> datetime | None:
     """When a stored activity of this athlete starts (UTC)."""
     return connection.execute(
         select(activities.c.start_date).where(activities.c.id == activity_id, activities.c.athlete_id == athlete_id)
     ).scalar_one_or_none()
 
 
-def recording_of(connection: Connection, activity_id: int) -> Recording | None:
+def recording_version(connection: Connection, activity_id: int) -> RecordingVersion | None:
     """What is stored of an activity now; ``None``: it is not."""
     found = connection.execute(
         select(activities.c.start_date, activities.c.elapsed_time).where(activities.c.id == activity_id)
     ).first()
-    return None if found is None else Recording(*found)
+    return None if found is None else RecordingVersion(*found)
 
 
 def _only(activity_id: int | None) -> list[ColumnElement[bool]]:
@@ -258,12 +258,12 @@ def is_stored(connection: Connection, activity_id: int) -> bool:
 
 def count_absent(connection: Connection, listed: Collection[int], asked_at: datetime) -> int:
     """How many listed activities are neither stored nor known to be gone since ``asked_at``: none, if all is well."""
-    stored = connection.execute(select(activities.c.id).where(among(activities.c.id, listed)))
+    stored = connection.execute(select(activities.c.id).where(any_of(activities.c.id, listed)))
     missing = set(listed).difference(stored.scalars())
-    return len(missing - gone_since(connection, missing, asked_at))
+    return len(missing - deleted_since(connection, missing, asked_at))
 
 
-def start_of_current(connection: Connection, athlete_id: int, activity_id: int, since: datetime) -> datetime | None:
+def start_if_current(connection: Connection, athlete_id: int, activity_id: int, since: datetime) -> datetime | None:
     """When an activity starts (UTC) whose stored detail was asked for after ``since``; ``None`` without one."""
     query = (
         select(activities.c.start_date)
@@ -278,7 +278,7 @@ def _drop_changed_recordings(connection: Connection, rows: Sequence[Row]) -> Non
     fresh = {row["id"]: (row["start_date"], row["elapsed_time"]) for row in rows}
     stored = connection.execute(
         select(activities.c.id, activities.c.start_date, activities.c.elapsed_time, activities.c.fetched_at).where(
-            among(activities.c.id, fresh)
+            any_of(activities.c.id, fresh)
         )
     )
     asked = {row["id"]: row["fetched_at"] for row in rows}
@@ -290,4 +290,4 @@ def _drop_changed_recordings(connection: Connection, rows: Sequence[Row]) -> Non
     if not changed:
         return
     for table in (activity_streams, *ANALYSIS_TABLES):
-        connection.execute(delete(table).where(among(table.c.activity_id, changed)))
+        connection.execute(delete(table).where(any_of(table.c.activity_id, changed)))

@@ -26,7 +26,7 @@ ONLY_ME = {"private": True, "visibility": "only_me"}
 
 
 @dataclass(frozen=True)
-class Announced:
+class SignedChanges:
     """Fields of an activity with their new values, and between which times (UTC) they changed and were told."""
 
     fields: Mapping[str, Any]
@@ -34,7 +34,7 @@ class Announced:
     newest_received_at: datetime
 
 
-def announced(events: Sequence[ClaimedEvent]) -> Announced | None:
+def signed_changes(events: Sequence[ClaimedEvent]) -> SignedChanges | None:
     """What the events say together; ``None`` if that is not all, not signed, or not in a certain order."""
     fields: dict[str, Any] = {}
     told_at: dict[str, datetime] = {}
@@ -47,10 +47,10 @@ def announced(events: Sequence[ClaimedEvent]) -> Announced | None:
                 return None
             fields[name], told_at[name] = value, event.event_time
     oldest = min(event.event_time for event in events)
-    return Announced(fields, oldest, max(event.received_at for event in events))
+    return SignedChanges(fields, oldest, max(event.received_at for event in events))
 
 
-def apply(connection: Connection, athlete_id: int, activity_id: int, news: Announced) -> datetime | None:
+def apply_changes(connection: Connection, athlete_id: int, activity_id: int, news: SignedChanges) -> datetime | None:
     """Write the new values; returns when the activity starts (UTC), or ``None`` if Strava has to be asked.
 
     That is so when the detail is not stored, when the stored answer may be newer than the oldest of the events, and

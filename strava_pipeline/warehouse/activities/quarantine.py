@@ -11,12 +11,12 @@ from strava_pipeline.months import Span
 from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
-from strava_pipeline.warehouse.schema.columns import among
+from strava_pipeline.warehouse.schema.columns import any_of
 from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.states import ImportStep
 
 
-def note_put_aside(connection: Connection, span: Span, step: ImportStep, reasons: Mapping[int, str]) -> None:
+def add_to_quarantine(connection: Connection, span: Span, step: ImportStep, reasons: Mapping[int, str]) -> None:
     """Activities met in a span that could not be stored, each with its reason."""
     if not reasons:
         return
@@ -40,15 +40,15 @@ def note_put_aside(connection: Connection, span: Span, step: ImportStep, reasons
     connection.execute(adding.on_conflict_do_update(index_elements=["activity_id", "step"], set_=changes), values)
 
 
-def take_back(connection: Connection, step: ImportStep, activity_ids: Collection[int]) -> None:
+def release_from_quarantine(connection: Connection, step: ImportStep, activity_ids: Collection[int]) -> None:
     """These have been stored, or are gone."""
     if activity_ids:
         connection.execute(
-            delete(put_aside).where(put_aside.c.step == step, among(put_aside.c.activity_id, activity_ids))
+            delete(put_aside).where(put_aside.c.step == step, any_of(put_aside.c.activity_id, activity_ids))
         )
 
 
-def take_back_unlisted(connection: Connection, span: Span, odd: Collection[int]) -> None:
+def release_unlisted(connection: Connection, span: Span, odd: Collection[int]) -> None:
     """A listing of a whole span had these ``odd`` summaries: others that were met within it are no longer odd."""
     connection.execute(
         delete(put_aside).where(
@@ -61,7 +61,7 @@ def take_back_unlisted(connection: Connection, span: Span, odd: Collection[int])
     )
 
 
-def count_put_aside(connection: Connection) -> dict[int, int]:
+def count_quarantined(connection: Connection) -> dict[int, int]:
     """How many activities of each athlete are put aside, by athlete; none for those without any."""
     query = select(put_aside.c.athlete_id, func.count(put_aside.c.activity_id.distinct())).group_by(
         put_aside.c.athlete_id

@@ -17,8 +17,8 @@ from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.strava.mapping.activity import COUNTERS, DetailRows, detail_rows, summary_row
 from strava_pipeline.warehouse.activities.activity_store import SUMMARIZED, store_parts
 from strava_pipeline.warehouse.bulk import store_changed
-from strava_pipeline.warehouse.engine import repeated
-from strava_pipeline.warehouse.schema.columns import among
+from strava_pipeline.warehouse.engine import retry_transaction
+from strava_pipeline.warehouse.schema.columns import any_of
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import PayloadKind
@@ -69,7 +69,9 @@ def remap(engine: Engine, *, before: datetime, athlete_id: int | None = None, ba
     """
     after = 0
     while True:
-        done = repeated(engine, partial(_remap_batch, before=before, athlete_id=athlete_id, after=after, size=batch))
+        done = retry_transaction(
+            engine, partial(_remap_batch, before=before, athlete_id=athlete_id, after=after, size=batch)
+        )
         if done is None:
             return
         yield done
@@ -83,12 +85,12 @@ def _remap_batch(
     if not ids:
         return None
     # Whoever deletes or stores one of them waits, or has gone before: what is read after this is the newest.
-    locked = select(activities.c.id, activities.c.fetched_at).where(among(activities.c.id, ids))
+    locked = select(activities.c.id, activities.c.fetched_at).where(any_of(activities.c.id, ids))
     fetched_at = {
         row.id: row.fetched_at for row in connection.execute(locked.order_by(activities.c.id).with_for_update())
     }
     stored = (
-        select(payloads).where(among(payloads.c.activity_id, ids)).order_by(payloads.c.fetched_at).with_for_update()
+        select(payloads).where(any_of(payloads.c.activity_id, ids)).order_by(payloads.c.fetched_at).with_for_update()
     )
     found, odd = _map(connection.execute(stored).mappings().all())
     detailed = {number: answers for number, answers in found.items() if answers.detail is not None}
@@ -102,7 +104,7 @@ def _remap_batch(
         if answers.detail is not None:
             store_parts(connection, number, *answers.detail)
     connection.execute(
-        update(payloads).where(among(payloads.c.activity_id, found)).values(mapped_at=func.clock_timestamp())
+        update(payloads).where(any_of(payloads.c.activity_id, found)).values(mapped_at=func.clock_timestamp())
     )
     return Remapped(ids[-1], len(found), odd)
 

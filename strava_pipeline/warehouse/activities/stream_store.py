@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, false, func, or_, select
 
 from strava_pipeline.streams import Streams
-from strava_pipeline.warehouse.activities.activity_store import Recording, recording_of
+from strava_pipeline.warehouse.activities.activity_store import RecordingVersion, recording_version
 from strava_pipeline.warehouse.bulk import store_newer
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 
@@ -23,15 +23,17 @@ class StoredStreams(Streams):
     fetched_at: datetime
 
 
-def store_streams(connection: Connection, streams: Streams, asked_at: datetime, of: Recording | None = None) -> bool:
+def store_streams(
+    connection: Connection, streams: Streams, asked_at: datetime, of: RecordingVersion | None = None
+) -> bool:
     """Store one activity's streams; False if newer ones are stored already, or the activity was deleted.
 
     ``of``: the recording they were asked for. If the activity has another one by now, they may be those of the old
     one, and are not stored either.
     """
-    if not keep_activity(connection, streams.activity_id):
+    if not lock_activity(connection, streams.activity_id):
         return False
-    if of is not None and recording_of(connection, streams.activity_id) != of:
+    if of is not None and recording_version(connection, streams.activity_id) != of:
         return False
     row = {name: getattr(streams, name) for name in _COLUMNS}
     other = None if streams.other is None else json.dumps(streams.other)
@@ -39,14 +41,14 @@ def store_streams(connection: Connection, streams: Streams, asked_at: datetime, 
     return store_newer(connection, activity_streams, [row]) > 0
 
 
-def streams_of(connection: Connection, activity_id: int) -> StoredStreams | None:
+def load_streams(connection: Connection, activity_id: int) -> StoredStreams | None:
     """The stored streams of one activity."""
     found = connection.execute(select(activity_streams).where(activity_streams.c.activity_id == activity_id)).first()
     return None if found is None else StoredStreams(**found._asdict())
 
 
 @dataclass(frozen=True)
-class Samples:
+class StreamsNeeded:
     """What is to be said of an activity's samples before Strava is asked for them.
 
     ``missing``: none are stored; or they were stored empty, though some are ``expected``: the activity has a route, a
@@ -58,7 +60,7 @@ class Samples:
     by_hand: bool
 
 
-def samples_of(connection: Connection, activity_id: int) -> Samples:
+def streams_needed(connection: Connection, activity_id: int) -> StreamsNeeded:
     """Whether a stored activity has its samples; of a deleted one none are missing."""
     recorded = or_(
         func.cardinality(activities.c.start_latlng) > 0,
@@ -78,13 +80,13 @@ def samples_of(connection: Connection, activity_id: int) -> Samples:
     )
     row = connection.execute(query).first()
     if row is None:
-        return Samples(missing=False, expected=False, by_hand=False)
+        return StreamsNeeded(missing=False, expected=False, by_hand=False)
     expected = row.recorded and not row.by_hand
     missing = row.point_count is None or (expected and row.point_count == 0)
-    return Samples(missing=missing, expected=expected, by_hand=row.by_hand)
+    return StreamsNeeded(missing=missing, expected=expected, by_hand=row.by_hand)
 
 
-def keep_activity(connection: Connection, activity_id: int) -> bool:
+def lock_activity(connection: Connection, activity_id: int) -> bool:
     """Whether an activity is stored; if so nobody deletes it before the transaction ends."""
     query = select(activities.c.id).where(activities.c.id == activity_id).with_for_update(read=True, key_share=True)
     return connection.execute(query).first() is not None

@@ -13,7 +13,7 @@ from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import summary_row
 from strava_pipeline.warehouse.activities.activity_store import Payload, Row, in_span
 from strava_pipeline.warehouse.engine import plan_for_now
-from strava_pipeline.warehouse.schema.columns import among
+from strava_pipeline.warehouse.schema.columns import any_of
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import PayloadKind
@@ -22,7 +22,9 @@ from strava_pipeline.warehouse.states import PayloadKind
 TOLD_ALIKE = ("name", "sport_type", "start_date", "elapsed_time", "gear_id", "trainer", "commute", "private")
 
 
-def news(connection: Connection, listed: Mapping[int, tuple[Row, Payload]]) -> dict[int, tuple[Row, Payload]]:
+def changed_summaries(
+    connection: Connection, listed: Mapping[int, tuple[Row, Payload]]
+) -> dict[int, tuple[Row, Payload]]:
     """Of listed activities (row and payload by id) those whose summary differs from the stored one.
 
     Strava's detail knows some fields better than its summary (of some rides the latter tells 0 m). While the detail
@@ -34,7 +36,7 @@ def news(connection: Connection, listed: Mapping[int, tuple[Row, Payload]]) -> d
         select(summary.c.body, detail.c.digest, activities)
         .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
         .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))
-        .where(among(activities.c.id, listed))
+        .where(any_of(activities.c.id, listed))
     )
     found = dict(listed)
     for stored in known.mappings():
@@ -68,7 +70,7 @@ def stored_versions(connection: Connection, span: Span, listed: Collection[int])
         select(activities.c.id, activities.c.fetched_at, known)
         .outerjoin(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
         .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))
-        .where(or_(in_span(span), among(activities.c.id, listed)))
+        .where(or_(in_span(span), any_of(activities.c.id, listed)))
     )
     return [StoredVersion(*row) for row in connection.execute(query)]
 

@@ -1,6 +1,6 @@
 """Tombstones: what Strava no longer has, so that an answer asked for before that brings nothing back.
 
-Whoever stores or deletes activities of an athlete first calls :func:`take_turns`: looking at the tombstones and
+Whoever stores or deletes activities of an athlete first calls :func:`lock_activities`: looking at the tombstones and
 writing is then one step.
 """
 
@@ -12,17 +12,17 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
-from strava_pipeline.warehouse.locks import AthleteLock, take_of_athlete
-from strava_pipeline.warehouse.schema.columns import among
+from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
+from strava_pipeline.warehouse.schema.columns import any_of
 from strava_pipeline.warehouse.schema.ops_tables import tombstones
 
 
-def take_turns(connection: Connection, athlete_id: int) -> None:
+def lock_activities(connection: Connection, athlete_id: int) -> None:
     """Until the transaction ends, nobody else stores or deletes activities of this athlete."""
-    take_of_athlete(connection, AthleteLock.STORING, athlete_id)
+    acquire_for_athlete(connection, AthleteLock.STORING, athlete_id)
 
 
-def leave_tombstones(
+def add_tombstones(
     connection: Connection, athlete_id: int, activity_ids: Collection[int], asked_at: datetime, reason: str
 ) -> None:
     """Remember that these are gone; ``asked_at`` (UTC): when Strava was asked."""
@@ -43,7 +43,7 @@ def leave_tombstones(
     )
 
 
-def is_buried(connection: Connection, athlete_id: int, activity_id: int, since: datetime) -> bool:
+def has_tombstone(connection: Connection, athlete_id: int, activity_id: int, since: datetime) -> bool:
     """Whether Strava was asked after ``since``, on behalf of this athlete, and had the activity no longer."""
     query = select(tombstones.c.activity_id).where(
         tombstones.c.activity_id == activity_id,
@@ -53,14 +53,14 @@ def is_buried(connection: Connection, athlete_id: int, activity_id: int, since: 
     return connection.execute(query).first() is not None
 
 
-def gone_since(connection: Connection, activity_ids: Collection[int], asked_at: datetime) -> set[int]:
+def deleted_since(connection: Connection, activity_ids: Collection[int], asked_at: datetime) -> set[int]:
     """Those of an answer asked for at ``asked_at`` that were gone later: not to be stored.
 
     The tombstones of the others are removed: Strava has them again.
     """
     if not activity_ids:
         return set()
-    ours = among(tombstones.c.activity_id, activity_ids)
+    ours = any_of(tombstones.c.activity_id, activity_ids)
     found = connection.execute(select(tombstones.c.activity_id, tombstones.c.asked_at).where(ours)).all()
     gone = {activity_id for activity_id, gone_at in found if gone_at >= asked_at}
     if len(gone) < len(found):

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, delete, literal, or_, select
 
 from strava_pipeline.months import Span
 from strava_pipeline.warehouse.activities.activity_store import in_span
-from strava_pipeline.warehouse.activities.stream_store import StoredStreams, keep_activity
+from strava_pipeline.warehouse.activities.stream_store import StoredStreams, lock_activity
 from strava_pipeline.warehouse.bulk import append, store_newer
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.schema.analysis_tables import ANALYSIS_VERSION, PARTS, route_analyses
@@ -98,7 +98,7 @@ def store_analysis(connection: Connection, streams: StoredStreams, rows: Analysi
     False if the activity was deleted, or newer streams were analysed already.
     """
     owner = {"activity_id": streams.activity_id, "athlete_id": streams.athlete_id}
-    if not keep_activity(connection, streams.activity_id):
+    if not lock_activity(connection, streams.activity_id):
         return False
     row = (
         rows.figures

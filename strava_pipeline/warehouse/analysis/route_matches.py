@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from strava_pipeline.warehouse.locks import AthleteLock, take_of_athlete
+from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses, route_matches
 
 # Two recordings of one route differ by this much at its edges, degrees (some 500 m), or by this share of its size.
@@ -37,7 +37,7 @@ class KnownRoute:
 
 def lock_routes(connection: Connection, athlete_id: int) -> None:
     """Until the transaction ends nobody else finds new routes of this athlete: one found twice would be two."""
-    take_of_athlete(connection, AthleteLock.ROUTES, athlete_id)
+    acquire_for_athlete(connection, AthleteLock.ROUTES, athlete_id)
 
 
 def routes_near(

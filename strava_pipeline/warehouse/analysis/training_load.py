@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Date, cast, delete, func, select
 
 from strava_pipeline.warehouse.bulk import append
-from strava_pipeline.warehouse.locks import AthleteLock, take_of_athlete
+from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses, training_load
 from strava_pipeline.warehouse.schema.tables import activities
@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 def lock_training_load(connection: Connection, athlete_id: int) -> None:
     """Until the transaction ends nobody else computes this athlete's days."""
-    take_of_athlete(connection, AthleteLock.TRAINING_LOAD, athlete_id)
+    acquire_for_athlete(connection, AthleteLock.TRAINING_LOAD, athlete_id)
 
 
 def active_days(connection: Connection, athlete_id: int) -> dict[date, tuple[int, float]]:

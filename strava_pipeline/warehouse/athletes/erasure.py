@@ -26,9 +26,9 @@ from sqlalchemy import (
     update,
 )
 
-from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
-from strava_pipeline.warehouse.locks import forget_locks
+from strava_pipeline.warehouse.locks import delete_locks
 from strava_pipeline.warehouse.mail.consent import erase_address
 from strava_pipeline.warehouse.schema import ops_tables, tables
 from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
@@ -56,7 +56,7 @@ class Erased:
     rows: int
 
 
-def forget_athlete(engine: Engine, athlete_id: int, *, keep_data: bool, actor: Actor, cause: str) -> Erased:
+def disconnect_and_erase(engine: Engine, athlete_id: int, *, keep_data: bool, actor: Actor, cause: str) -> Erased:
     """Erase an athlete's tokens, drop their events, delete their data unless ``keep_data``. ``UnknownAthlete``.
 
     A write under way is waited for and its rows go as well; none gets through afterwards. Doing it again is harmless,
@@ -68,7 +68,7 @@ def forget_athlete(engine: Engine, athlete_id: int, *, keep_data: bool, actor: A
             return erase_athlete(connection, athlete_id, keep_data=keep_data, actor=actor, cause=cause)
 
     retrying = stamina.RetryingCaller(attempts=ATTEMPTS, timeout=None, wait_initial=FIRST_WAIT_SECONDS)
-    return retrying(DatabaseAway, erase)
+    return retrying(DatabaseUnavailable, erase)
 
 
 def lock_events(connection: Connection, athlete_id: int) -> None:
@@ -83,7 +83,7 @@ def erase_athlete(connection: Connection, athlete_id: int, *, keep_data: bool, a
     lock_events(connection, athlete_id)
     erase_tokens(connection, athlete_id, cause)
     # Whoever holds one has yet to come by the row that is locked now, and is refused there.
-    forget_locks(connection, athlete_id)
+    delete_locks(connection, athlete_id)
     events = _drop_events(connection, athlete_id)
     rows = 0 if keep_data else _delete_data(connection, athlete_id)
     task = DagsterTask.DEPARTURE if keep_data else DagsterTask.REMOVAL
@@ -96,7 +96,7 @@ def erase_athlete(connection: Connection, athlete_id: int, *, keep_data: bool, a
     return Erased(events, rows)
 
 
-def drop_late_events(connection: Connection, athlete_id: int) -> int:
+def delete_late_events(connection: Connection, athlete_id: int) -> int:
     """Drop what was being stored while the erasure committed; returns how many events that were."""
     dropped = _drop_events(connection, athlete_id)
     _clear_news(connection, athlete_id)

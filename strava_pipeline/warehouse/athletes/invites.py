@@ -42,7 +42,7 @@ class Invite:
 
 
 @dataclass(frozen=True)
-class Place:
+class InvitePlace:
     """A person's place on a link, held; ``athlete_id`` of whoever has connected by it before."""
 
     id: int
@@ -57,7 +57,7 @@ class Place:
 
 def new_invite(connection: Connection, proof: str, people: int = 1) -> str:
     """The secret part of a link for so many people; links that have ended are cleared away."""
-    forget_ended(connection)
+    delete_ended_invites(connection)
     secret = secrets.token_urlsafe(SECRET_BYTES)
     row = {"secret_hash": name_of(secret), "proof": proof, "expires_at": func.clock_timestamp() + LIFETIME}
     connection.execute(insert(invites).values([row] * people))
@@ -96,24 +96,24 @@ def living_invites(connection: Connection, proof: str) -> list[Invite]:
     return [Invite(*row) for row in connection.execute(query)]
 
 
-def withdraw(connection: Connection, name: str) -> bool:
+def cancel_invite(connection: Connection, name: str) -> bool:
     """End a link; whether it was there. Waits for a connection by it that is under way."""
     return connection.execute(delete(invites).where(invites.c.secret_hash == name)).rowcount > 0
 
 
-def withdraw_those_of_others(connection: Connection, proof: str) -> int:
+def cancel_invites_of_other_tokens(connection: Connection, proof: str) -> int:
     """End what was made under another token, for good; returns how many places ended."""
     return connection.execute(delete(invites).where(invites.c.proof != proof)).rowcount
 
 
-def forget_ended(connection: Connection) -> int:
+def delete_ended_invites(connection: Connection) -> int:
     """Delete the rows of links that have ended, but for those in use just now; returns how many."""
     ended = select(invites.c.id).where(invites.c.expires_at < func.clock_timestamp()).with_for_update(skip_locked=True)
     return connection.execute(delete(invites).where(invites.c.id.in_(ended))).rowcount
 
 
 @contextmanager
-def taken_place(engine: Engine, name: str, proof: str, place: int | None) -> Iterator[Place | None]:
+def reserve_place(engine: Engine, name: str, proof: str, place: int | None) -> Iterator[InvitePlace | None]:
     """A place for one connection, which nobody else gets meanwhile; ``None`` if none is free.
 
     The browser that has used one before (``place``) gets that one again. It counts as an attempt unless the block
@@ -128,7 +128,7 @@ def taken_place(engine: Engine, name: str, proof: str, place: int | None) -> Ite
             return
         more = invites.c.attempts + 1
         connection.execute(update(invites).where(invites.c.id == row.id).values(attempts=more))
-        yield Place(row.id, row.athlete_id, connection)
+        yield InvitePlace(row.id, row.athlete_id, connection)
 
 
 def _good(name: str, proof: str) -> tuple[ColumnElement[bool], ...]:

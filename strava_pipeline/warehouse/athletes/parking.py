@@ -6,8 +6,8 @@ from sqlalchemy import Connection, select, update
 
 from strava_pipeline.errors import AthleteError, NeedsReauthorization
 from strava_pipeline.printable import printable
-from strava_pipeline.warehouse.athletes.erasure import drop_late_events
-from strava_pipeline.warehouse.inbox.claims import Claim, holds
+from strava_pipeline.warehouse.athletes.erasure import delete_late_events
+from strava_pipeline.warehouse.inbox.claims import Claim, under_fences
 from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
 from strava_pipeline.warehouse.states import EventState, GrantState
 
@@ -17,20 +17,22 @@ def park(connection: Connection, claim: Claim, error: AthleteError) -> bool:
 
     Those of an athlete who has disconnected are dropped: they were stored in the very moment of it.
     """
-    held = select(webhook_events.c.id).where(holds([claim.fence])).order_by(webhook_events.c.id).with_for_update()
+    held = (
+        select(webhook_events.c.id).where(under_fences([claim.fence])).order_by(webhook_events.c.id).with_for_update()
+    )
     if connection.execute(held).first() is None:
         return True  # a newer claim decides
     # Shared, so that whoever connects just now comes before, and is seen here, or comes after, and finds these events.
     theirs = select(users.c.state).where(users.c.athlete_id == claim.owner_id).with_for_update(read=True)
     state = connection.execute(theirs).scalar()
     if state == GrantState.REVOKED:
-        drop_late_events(connection, claim.owner_id)
+        delete_late_events(connection, claim.owner_id)
         return True
     if state == GrantState.ACTIVE and isinstance(error, NeedsReauthorization):
         return False
     connection.execute(
         update(webhook_events)
-        .where(holds([claim.fence]))
+        .where(under_fences([claim.fence]))
         .values(state=EventState.PARKED, lease_until=None, waiting_for=None, error=printable(str(error)))
     )
     return True

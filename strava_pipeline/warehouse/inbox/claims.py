@@ -32,7 +32,7 @@ from strava_pipeline.errors import FencedOut
 from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox import dead_letters
-from strava_pipeline.warehouse.locks import Lock, take
+from strava_pipeline.warehouse.locks import Lock, acquire
 from strava_pipeline.warehouse.schema.ops_tables import webhook_claims, webhook_events
 from strava_pipeline.warehouse.states import UNCLAIMED_STATES, ErrorClass, EventState, WaitingFor
 
@@ -83,7 +83,7 @@ class Claim:
         return {event.aspect_type for event in self.events}
 
 
-def something_is_due(engine: Engine) -> bool:
+def has_due_events(engine: Engine) -> bool:
     """Whether there may be something to claim; costs one look."""
     due = select(_events.id).where(_is_due(), ~_is_being_worked_on()).limit(1)
     with autocommit(engine) as connection:
@@ -97,7 +97,7 @@ def claim_objects(engine: Engine, limit: int) -> list[Claim]:
     ``MANY_UNDER_WAY`` objects are worked on.
     """
     with engine.begin() as connection:
-        take(connection, Lock.CLAIMS)
+        acquire(connection, Lock.CLAIMS)
         tried_again = func.bool_and((_events.state == EventState.WAITING) & (_events.waiting_for == WaitingFor.REPLAY))
         has_room = connection.execute(_under_way()).scalar_one() < MANY_UNDER_WAY
         due = (
@@ -145,18 +145,18 @@ def begin_run(engine: Engine, fences: Sequence[int], run_id: str) -> list[Claim]
     with engine.begin() as connection:
         rows = connection.execute(
             update(webhook_events)
-            .where(locked(holds(fences)))
+            .where(lock_in_order(under_fences(fences)))
             .values(run_id=run_id, taken_up_at=func.clock_timestamp(), lease_until=func.clock_timestamp() + WORK_LEASE)
             .returning(webhook_events)
         ).all()
     return _claims(rows)
 
 
-def take_up(engine: Engine, fence: int) -> Claim | None:
+def refresh_claim(engine: Engine, fence: int) -> Claim | None:
     """A claim right before the work on it, with what has arrived since; ``None`` if it no longer holds."""
     with engine.begin() as connection:
-        take(connection, Lock.CLAIMS)
-        held = select(webhook_events).where(holds([fence])).order_by(_events.id).with_for_update()
+        acquire(connection, Lock.CLAIMS)
+        held = select(webhook_events).where(under_fences([fence])).order_by(_events.id).with_for_update()
         first = connection.execute(held).first()
         if first is None:
             return None
@@ -167,7 +167,7 @@ def take_up(engine: Engine, fence: int) -> Claim | None:
         )
         rows = connection.execute(
             update(webhook_events)
-            .where(same, or_(holds([fence]), _events.state.in_(UNCLAIMED_STATES)))
+            .where(same, or_(under_fences([fence]), _events.state.in_(UNCLAIMED_STATES)))
             .values(
                 fence=fence,
                 run_id=first.run_id,
@@ -187,23 +187,23 @@ def extend_leases(engine: Engine, run_id: str) -> None:
     with engine.begin() as connection:
         connection.execute(
             update(webhook_events)
-            .where(locked(and_(_events.run_id == run_id, *begun), skip_locked=True))
+            .where(lock_in_order(and_(_events.run_id == run_id, *begun), skip_locked=True))
             .values(lease_until=func.clock_timestamp() + WORK_LEASE)
         )
 
 
-def prove(connection: Connection, fence: int) -> None:
+def check_fence(connection: Connection, fence: int) -> None:
     """``FencedOut`` if the claim no longer holds; if it does, it will until the transaction ends."""
-    held = select(_events.id).where(holds([fence])).order_by(_events.id).with_for_update()
+    held = select(_events.id).where(under_fences([fence])).order_by(_events.id).with_for_update()
     if connection.execute(held).first() is None:
         raise FencedOut(f"claim {fence} has been overtaken by a newer one: nothing was written")
 
 
-def finish(connection: Connection, fence: int) -> None:
+def mark_done(connection: Connection, fence: int) -> None:
     """The claim's events have taken effect, in this transaction; ``FencedOut`` if the claim no longer holds."""
     done = connection.execute(
         update(webhook_events)
-        .where(locked(holds([fence])))
+        .where(lock_in_order(under_fences([fence])))
         .values(
             state=EventState.DONE, finished_at=func.clock_timestamp(), lease_until=None, error=None, waiting_for=None
         )
@@ -212,11 +212,11 @@ def finish(connection: Connection, fence: int) -> None:
         raise FencedOut(f"claim {fence} has been overtaken by a newer one: nothing was written")
 
 
-def bury(connection: Connection, fence: int, reason: str, *, kind: str, error_class: ErrorClass) -> None:
+def mark_dead(connection: Connection, fence: int, reason: str, *, kind: str, error_class: ErrorClass) -> None:
     """The events are given up and stay visible as dead letters; a transient one is tried again by itself."""
     connection.execute(
         update(webhook_events)
-        .where(locked(holds([fence])))
+        .where(lock_in_order(under_fences([fence])))
         .values(
             state=EventState.DEAD,
             attempts=_events.attempts + 1,
@@ -231,12 +231,12 @@ def bury(connection: Connection, fence: int, reason: str, *, kind: str, error_cl
     )
 
 
-def holds(fences: Sequence[int]) -> ColumnElement[bool]:
+def under_fences(fences: Sequence[int]) -> ColumnElement[bool]:
     """The events under these claims, as long as nobody else has them."""
     return and_(_events.fence.in_(fences), _events.state == EventState.LAUNCHED)
 
 
-def locked(condition: ColumnElement[bool], *, skip_locked: bool = False) -> ColumnElement[bool]:
+def lock_in_order(condition: ColumnElement[bool], *, skip_locked: bool = False) -> ColumnElement[bool]:
     """These rows, locked in the order of their ids: two who change several of them do not block each other for good."""
     rows = select(_events.id).where(condition).order_by(_events.id).with_for_update(skip_locked=skip_locked)
     return _events.id.in_(rows)

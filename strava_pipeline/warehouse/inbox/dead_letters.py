@@ -143,7 +143,7 @@ def redrive_due(connection: Connection) -> list[int]:
     return sorted(found.scalars())
 
 
-def hasten(connection: Connection, error_kind: str) -> int:
+def redrive_now(connection: Connection, error_kind: str) -> int:
     """Strava answers again: what died of this error and was not tried again yet is due now; returns how many."""
     found = connection.execute(
         update(webhook_events)

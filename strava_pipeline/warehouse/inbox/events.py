@@ -129,7 +129,7 @@ def add_events(connection: Connection, events: Sequence[NewEvent]) -> int:
     return len(added)
 
 
-def unpark(connection: Connection, athlete_id: int) -> int:
+def release_parked(connection: Connection, athlete_id: int) -> int:
     """The athlete has connected again: what waited for that goes on; returns how many events."""
     return connection.execute(
         update(webhook_events)
@@ -138,7 +138,7 @@ def unpark(connection: Connection, athlete_id: int) -> int:
     ).rowcount
 
 
-def forget_done(connection: Connection, keep: timedelta) -> int:
+def delete_done(connection: Connection, keep: timedelta) -> int:
     """Delete events that took effect longer ago than ``keep``; returns how many. All others stay."""
     old = webhook_events.c.finished_at < func.clock_timestamp() - keep
     return connection.execute(delete(webhook_events).where(webhook_events.c.state == EventState.DONE, old)).rowcount

@@ -11,31 +11,31 @@ from typing import Any
 
 from sqlalchemy import Engine, and_, func, select, update
 
-from strava_pipeline.warehouse.engine import repeated
+from strava_pipeline.warehouse.engine import retry_transaction
 from strava_pipeline.warehouse.inbox import claims
-from strava_pipeline.warehouse.inbox.claims import holds, locked
-from strava_pipeline.warehouse.inbox.waits import not_before
+from strava_pipeline.warehouse.inbox.claims import lock_in_order, under_fences
+from strava_pipeline.warehouse.inbox.waits import waiting_values
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.states import EventState, WaitingFor
 
 _events = webhook_events.c
 
 
-def note_run(engine: Engine, fences: Sequence[int], run_id: str) -> None:
+def record_run(engine: Engine, fences: Sequence[int], run_id: str) -> None:
     """Remember which Dagster run was launched for the claims."""
-    noted = update(webhook_events).where(locked(holds(fences))).values(run_id=run_id)
+    noted = update(webhook_events).where(lock_in_order(under_fences(fences))).values(run_id=run_id)
     # The run is on its way: a database that was away for a moment must not leave other claims without theirs.
-    repeated(engine, lambda connection: connection.execute(noted))
+    retry_transaction(engine, lambda connection: connection.execute(noted))
 
 
-def give_back(engine: Engine, fences: Sequence[int], *, wait: timedelta, reason: str) -> None:
+def release_claims(engine: Engine, fences: Sequence[int], *, wait: timedelta, reason: str) -> None:
     """Return claims unused, because Dagster did not take them; that costs the events nothing."""
     returned = (
         update(webhook_events)
-        .where(locked(holds(fences)))
-        .values(**not_before(func.clock_timestamp() + wait, WaitingFor.DAGSTER, reason))
+        .where(lock_in_order(under_fences(fences)))
+        .values(**waiting_values(func.clock_timestamp() + wait, WaitingFor.DAGSTER, reason))
     )
-    repeated(engine, lambda connection: connection.execute(returned))
+    retry_transaction(engine, lambda connection: connection.execute(returned))
 
 
 def overdue_runs(engine: Engine) -> list[str]:
@@ -55,10 +55,10 @@ def extend_launches(engine: Engine, run_ids: Sequence[str]) -> None:
 def end_launches(engine: Engine, run_ids: Sequence[str], *, wait: timedelta) -> None:
     """These runs ended without having begun to work: their events are due again after a while."""
     reason = "the run ended before it began: Dagster shows why"
-    _change_unbegun(engine, run_ids, **not_before(func.clock_timestamp() + wait, WaitingFor.DAGSTER, reason))
+    _change_unbegun(engine, run_ids, **waiting_values(func.clock_timestamp() + wait, WaitingFor.DAGSTER, reason))
 
 
 def _change_unbegun(engine: Engine, run_ids: Sequence[str], **values: Any) -> None:
     unbegun = and_(_events.state == EventState.LAUNCHED, _events.taken_up_at.is_(None), _events.run_id.in_(run_ids))
     with engine.begin() as connection:
-        connection.execute(update(webhook_events).where(locked(unbegun)).values(**values))
+        connection.execute(update(webhook_events).where(lock_in_order(unbegun)).values(**values))

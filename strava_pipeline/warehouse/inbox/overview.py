@@ -12,7 +12,7 @@ from strava_pipeline.warehouse.states import OPEN_STATES, EventState
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitingEvents:
     """Events that wait for one thing: how many, and when the first of them goes on (UTC)."""
 
     waiting_for: str
@@ -20,7 +20,7 @@ class Waiting:
     until: datetime
 
 
-def waiting_events(connection: Connection) -> list[Waiting]:
+def waiting_events(connection: Connection) -> list[WaitingEvents]:
     """What events wait for that are not to be worked on yet."""
     query = (
         select(webhook_events.c.waiting_for, func.count(), func.min(webhook_events.c.not_before))
@@ -28,7 +28,7 @@ def waiting_events(connection: Connection) -> list[Waiting]:
         .group_by(webhook_events.c.waiting_for)
         .order_by(webhook_events.c.waiting_for)
     )
-    return [Waiting(*row) for row in connection.execute(query)]
+    return [WaitingEvents(*row) for row in connection.execute(query)]
 
 
 def inbox_by_state(connection: Connection) -> dict[EventState, int]:
@@ -42,7 +42,7 @@ class Inbox:
     """Events by state, and what some wait for; when the last one came, and how long the oldest open one has waited."""
 
     by_state: dict[EventState, int]
-    waiting: list[Waiting]
+    waiting: list[WaitingEvents]
     last_event_at: datetime | None
     lag: timedelta | None
 

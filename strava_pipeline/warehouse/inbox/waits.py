@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from strava_pipeline.printable import printable
-from strava_pipeline.warehouse.inbox.claims import Claim, holds, locked
+from strava_pipeline.warehouse.inbox.claims import Claim, lock_in_order, under_fences
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.states import EventState, WaitingFor
 
@@ -24,32 +24,34 @@ _events = webhook_events.c
 def postpone(connection: Connection, fence: int, until: Any, waiting_for: WaitingFor, reason: str) -> None:
     """The events wait for something that is no fault of theirs; that costs them nothing."""
     connection.execute(
-        update(webhook_events).where(locked(holds([fence]))).values(**not_before(until, waiting_for, reason))
+        update(webhook_events)
+        .where(lock_in_order(under_fences([fence])))
+        .values(**waiting_values(until, waiting_for, reason))
     )
 
 
-def sit_out(connection: Connection, fence: int, waiting_for: WaitingFor, reason: str) -> None:
+def wait_out_outage(connection: Connection, fence: int, waiting_for: WaitingFor, reason: str) -> None:
     """The events wait until an outage is over, however long that takes; the longer it lasts, the longer each wait."""
     now = func.clock_timestamp()
     wait = func.least(func.greatest(now - _events.received_at, SHORTEST_OUTAGE_WAIT), LONGEST_OUTAGE_WAIT)
     postpone(connection, fence, now + wait, waiting_for, reason)
 
 
-def await_appearance(connection: Connection, claim: Claim, waiting_for: WaitingFor, reason: str) -> bool:
+def wait_to_appear(connection: Connection, claim: Claim, waiting_for: WaitingFor, reason: str) -> bool:
     """The activity, or its streams, are not there yet: wait 5, 15, 45 minutes; False once that was in vain."""
-    waits = connection.execute(select(func.max(_events.waits)).where(holds([claim.fence]))).scalar_one()
+    waits = connection.execute(select(func.max(_events.waits)).where(under_fences([claim.fence]))).scalar_one()
     if waits is None or waits >= len(APPEAR_AFTER):
         return waits is None
     until = func.clock_timestamp() + APPEAR_AFTER[waits]
     connection.execute(
         update(webhook_events)
-        .where(locked(holds([claim.fence])))
-        .values(waits=waits + 1, **not_before(until, waiting_for, reason))
+        .where(lock_in_order(under_fences([claim.fence])))
+        .values(waits=waits + 1, **waiting_values(until, waiting_for, reason))
     )
     return True
 
 
-def not_before(until: Any, waiting_for: WaitingFor, reason: str) -> dict[str, Any]:
+def waiting_values(until: Any, waiting_for: WaitingFor, reason: str) -> dict[str, Any]:
     """What an event that waits has in its row; ``until`` is a time (UTC), or SQL for one."""
     return {
         "state": EventState.WAITING,

@@ -51,14 +51,14 @@ LIMITS = (
 )
 
 
-def why_not_ask(engine: Engine, ask: Ask) -> str:
+def refusal_reason(engine: Engine, ask: Ask) -> str:
     """Count a mail that asks and return ''; or count nothing and return which limit is reached."""
     counted = confirmation_mails.c
     with engine.begin() as connection:
         # Two at once must not both take the last place; who reads ops only can take no such lock.
         connection.exec_driver_sql(f"LOCK TABLE {confirmation_mails.fullname} IN SHARE ROW EXCLUSIVE MODE")
         moment = now(connection)
-        forget_counted(connection)
+        delete_counted(connection)
         mine = select(counted.notification_id).where(counted.notification_id == ask.notification_id)
         if connection.execute(mine).first() is not None:
             return ""
@@ -70,7 +70,7 @@ def why_not_ask(engine: Engine, ask: Ask) -> str:
     return ""
 
 
-def forget_counted(connection: Connection) -> int:
+def delete_counted(connection: Connection) -> int:
     """Delete what no limit counts any more; returns how many rows."""
     old = confirmation_mails.c.began_at < func.clock_timestamp() - MONTH
     return connection.execute(delete(confirmation_mails).where(old)).rowcount

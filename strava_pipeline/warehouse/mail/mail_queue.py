@@ -34,7 +34,7 @@ WORTH_SENDING = {MailKind.RIDE_SUMMARY: timedelta(days=1), MailKind.CONFIRMATION
 
 
 @dataclass(frozen=True)
-class Claimed:
+class ClaimedMail:
     """A mail that this process, and no other, is to send now; ``attempt`` counts from 1.
 
     ``activity_id``: of a ride summary, ``None`` for a mail that confirms an address.
@@ -48,7 +48,7 @@ class Claimed:
     claimed_at: datetime
 
 
-def announce(connection: Connection, fence: int) -> bool:
+def enqueue_ride_mail(connection: Connection, fence: int) -> bool:
     """Note that the activity under a claim deserves a mail; False if it does not, or was noted before.
 
     Only a create that Strava delivered counts, not what reconciling found. In the transaction that marks the events
@@ -79,7 +79,7 @@ def any_due(engine: Engine) -> bool:
         return connection.execute(select(notifications.c.id).where(*_due()).limit(1)).first() is not None
 
 
-def claim_next(engine: Engine) -> Claimed | None:
+def claim_next(engine: Engine) -> ClaimedMail | None:
     """Claim the mail that is due for longest, summaries before all others; ``None`` if none is."""
     due = (
         select(notifications.c.id)
@@ -99,25 +99,25 @@ def claim_next(engine: Engine) -> Claimed | None:
         ).first()
     if row is None:
         return None
-    return Claimed(row.id, row.activity_id, row.athlete_id, row.attempts, row.created_at, row.claimed_at)
+    return ClaimedMail(row.id, row.activity_id, row.athlete_id, row.attempts, row.created_at, row.claimed_at)
 
 
-def settle(engine: Engine, claimed: Claimed, state: MailState, reason: str | None = None) -> None:
+def record_result(engine: Engine, claimed: ClaimedMail, state: MailState, reason: str | None = None) -> None:
     """A claimed mail is ``sent``, ``failed`` or ``skipped``, for good."""
     _change(engine, claimed, state=state, reason=reason, next_try_at=None, finished_at=func.clock_timestamp())
 
 
-def postpone(engine: Engine, claimed: Claimed, reason: str) -> None:
+def postpone(engine: Engine, claimed: ClaimedMail, reason: str) -> None:
     """A claimed mail could not be sent now: tried again later, or failed when that would be too late."""
     wait = WAITS[min(claimed.attempt, len(WAITS)) - 1]
     kind = MailKind.CONFIRMATION if claimed.activity_id is None else MailKind.RIDE_SUMMARY
     if claimed.claimed_at + wait > claimed.created_at + WORTH_SENDING[kind]:
-        settle(engine, claimed, MailState.FAILED, f"given up after {claimed.attempt} tries: {reason}")
+        record_result(engine, claimed, MailState.FAILED, f"given up after {claimed.attempt} tries: {reason}")
     else:
         _change(engine, claimed, reason=reason, next_try_at=func.clock_timestamp() + wait)
 
 
-def forget_finished_before(connection: Connection, moment: datetime) -> int:
+def delete_finished_before(connection: Connection, moment: datetime) -> int:
     """Delete what was settled before a moment (UTC); returns how many rows. Their activities are too old for a mail."""
     old = notifications.c.finished_at < moment
     return connection.execute(delete(notifications).where(old)).rowcount
@@ -127,7 +127,7 @@ def _due() -> tuple[Any, ...]:
     return notifications.c.state == MailState.PENDING, notifications.c.next_try_at <= func.clock_timestamp()
 
 
-def _change(engine: Engine, claimed: Claimed, **values: Any) -> None:
+def _change(engine: Engine, claimed: ClaimedMail, **values: Any) -> None:
     """Change a mail unless somebody claimed it after us."""
     with engine.begin() as connection:
         connection.execute(

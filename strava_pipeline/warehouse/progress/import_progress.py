@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, func, select
 
 from strava_pipeline.settings import QuotaScope
-from strava_pipeline.strava.quota.lanes import Ceilings
+from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.warehouse.progress.backfill_estimate import backfill_end
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
@@ -53,11 +53,13 @@ def import_progress(connection: Connection, athlete_ids: Collection[int]) -> dic
     return {athlete_id: found.get(athlete_id, ImportProgress(athlete_id)) for athlete_id in athlete_ids}
 
 
-def earliest_end(connection: Connection, ceilings: Ceilings, progress: Collection[ImportProgress]) -> datetime | None:
+def earliest_end(
+    connection: Connection, rate_limits: RateLimits, progress: Collection[ImportProgress]
+) -> datetime | None:
     """When what is missing can be here at the earliest (UTC), by Strava's limits; ``None`` if nothing is missing."""
     left = {each.athlete_id: each.requests_left for each in progress if each.requests_left}
-    if ceilings.scope is QuotaScope.APP:
+    if rate_limits.scope is QuotaScope.APP:
         # All share one limit, and it does not matter whose name stands for them.
         left = {next(iter(left)): sum(left.values())} if left else {}
-    ends = [backfill_end(connection, ceilings, *each, seconds_per_request=0) for each in left.items()]
+    ends = [backfill_end(connection, rate_limits, *each, seconds_per_request=0) for each in left.items()]
     return max(filter(None, ends), default=None)

@@ -22,7 +22,7 @@ SILENT = timedelta(minutes=3)
 
 
 @dataclass(frozen=True)
-class Done:
+class Completeness:
     """Of a span's stored activities: how many there are, and how many have a current detail, and streams."""
 
     listed: int
@@ -39,7 +39,7 @@ class BackfillProgress:
     span_start: datetime
     span_end: datetime
     step: str
-    done: Done
+    done: Completeness
     requests: int
     waiting_for: str | None
     waiting_until: datetime | None
@@ -49,13 +49,13 @@ class BackfillProgress:
 
 
 @dataclass(frozen=True)
-class Report:
+class ProgressReport:
     """What a run tells of itself."""
 
     run_id: str
     span: Span
     step: str
-    done: Done
+    done: Completeness
     requests: int
     waiting_for: str | None = None
     waiting_until: datetime | None = None
@@ -72,7 +72,7 @@ def backfill_progress(connection: Connection) -> list[BackfillProgress]:
     return [_progress(row) for row in connection.execute(query)]
 
 
-def count_done(connection: Connection, span: Span) -> Done:
+def count_done(connection: Connection, span: Span) -> Completeness:
     """How complete a span is."""
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
     current = or_(summary.c.digest.is_(None), detail.c.digest == summary.c.digest)
@@ -87,10 +87,10 @@ def count_done(connection: Connection, span: Span) -> Done:
         .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
         .where(in_span(span))
     )
-    return Done(*connection.execute(query).one())
+    return Completeness(*connection.execute(query).one())
 
 
-def tell(connection: Connection, report: Report) -> None:
+def save_progress(connection: Connection, report: ProgressReport) -> None:
     """Store how far a run is."""
     refuse_rows_of_revoked(connection, [report.span.athlete_id])
     moment = now(connection)
@@ -121,13 +121,13 @@ def note_finished(connection: Connection, run_id: str) -> None:
     )
 
 
-def forget_before(connection: Connection, moment: datetime) -> int:
+def delete_progress_before(connection: Connection, moment: datetime) -> int:
     """Remove what was last heard of before; returns how many rows."""
     return connection.execute(delete(job_progress).where(job_progress.c.updated_at < moment)).rowcount
 
 
 def _progress(row: Row[tuple[object, ...]]) -> BackfillProgress:
     values = row._asdict()
-    done = Done(values.pop("listed"), values.pop("detailed"), values.pop("streamed"))
+    done = Completeness(values.pop("listed"), values.pop("detailed"), values.pop("streamed"))
     del values["finished_at"]
     return BackfillProgress(**values, done=done)

@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from sqlalchemy import Connection, Update, delete, func, insert, select, update
 
-from strava_pipeline.strava.quota.windows import Lane, Outcome, window_at
+from strava_pipeline.strava.quota.windows import CallOutcome, Lane, window_at
 from strava_pipeline.warehouse.schema.ops_tables import api_calls
 
 # So many days tell how many live calls a busy one has, and in which of so many parts of it.
@@ -26,7 +26,7 @@ def record(
     return call_id
 
 
-def close(connection: Connection, call_id: int, outcome: Outcome, moment: datetime) -> bool:
+def close(connection: Connection, call_id: int, outcome: CallOutcome, moment: datetime) -> bool:
     """A call has ended; ``False`` if that was known."""
     done = connection.execute(
         update(api_calls)

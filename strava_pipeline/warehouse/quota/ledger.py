@@ -21,21 +21,21 @@ from sqlalchemy import Connection, Engine, text
 
 from strava_pipeline.errors import QuotaExhausted
 from strava_pipeline.redaction import get_logger
-from strava_pipeline.strava.monitor import Watch
+from strava_pipeline.strava.monitor import RequestMonitor
 from strava_pipeline.strava.quota.clock import StravaClock
-from strava_pipeline.strava.quota.lanes import RESERVE_SHARE, BusyDay, Ceilings, Refusal, busy, refusal
+from strava_pipeline.strava.quota.lanes import RESERVE_SHARE, BusyDay, RateLimits, Refusal, busy_day_profile, refusal
 from strava_pipeline.strava.quota.windows import (
     APP,
+    CallOutcome,
     Lane,
-    Outcome,
     Reservation,
-    block,
-    count,
     window_at,
+    window_to_block,
+    windows_counted,
     windows_to_book,
 )
-from strava_pipeline.warehouse.engine import repeated
-from strava_pipeline.warehouse.locks import Lock, take_telling_time
+from strava_pipeline.warehouse.engine import retry_transaction
+from strava_pipeline.warehouse.locks import Lock, acquire_with_time
 from strava_pipeline.warehouse.quota import api_calls, app_status
 from strava_pipeline.warehouse.quota.strava_clock import store_clock
 from strava_pipeline.warehouse.quota.windows import adopt, block_until, book_late, booking, load_uses
@@ -65,25 +65,25 @@ class PostgresLedger:
     """The ledger in ``ops.api_calls`` and ``ops.quota_windows``.
 
     ``clock`` tells the database's time, if it does not itself; ``sleep`` and ``spread`` (seconds by which waiting
-    processes differ) belong to it. ``watch`` hears of each wait and of each booking.
+    processes differ) belong to it. ``monitor`` hears of each wait and of each booking.
     """
 
     def __init__(
         self,
         engine: Engine,
-        ceilings: Ceilings,
+        rate_limits: RateLimits,
         *,
         clock: Callable[[Connection], datetime] | None = None,
         sleep: Callable[[float], None] = time.sleep,
         spread: Callable[[], float] = _spread,
-        watch: Watch | None = None,
+        monitor: RequestMonitor | None = None,
     ) -> None:
         self._engine = engine
-        self._ceilings = ceilings
+        self._ceilings = rate_limits
         self._clock = clock
         self._sleep = sleep
         self._spread = spread
-        self._watch = watch or Watch()
+        self._monitor = monitor or RequestMonitor()
         self._busy_days: dict[str, tuple[datetime, BusyDay | None]] = {}
 
     def reserve(
@@ -105,7 +105,7 @@ class PostgresLedger:
         while True:
             moment, answer = self._try(lane, endpoint, athlete_id, longest)
             if isinstance(answer, Reservation):
-                self._watch.booked()
+                self._monitor.request_booked()
                 return answer
             if not waited:
                 before_waiting()
@@ -119,18 +119,18 @@ class PostgresLedger:
                 log.info("waiting %.0f s for Strava's quota: %s (lane %s, %s)", wait, answer.why, lane, endpoint)
                 logged = waited
             pause = SLICE_SECONDS if wait > SLICE_SECONDS else wait + self._spread()
-            self._watch.waits(answer.why, answer.until, pause)
+            self._monitor.wait_begins(answer.why, answer.until, pause)
             self._sleep(pause)
             waited += pause
             if athlete_id is not None:
                 refuse_waiting_for_revoked(self._engine, athlete_id)
 
-    def settle(self, reservation: Reservation, outcome: Outcome) -> None:
+    def settle(self, reservation: Reservation, outcome: CallOutcome) -> None:
         """Record the answer; free the windows it did not count in; take over what the headers say."""
         # Whoever asked has not got the answer yet: a database that is away for a moment must not lose it.
-        repeated(self._engine, partial(self._settle, reservation=reservation, outcome=outcome))
+        retry_transaction(self._engine, partial(self._settle, reservation=reservation, outcome=outcome))
 
-    def _settle(self, connection: Connection, reservation: Reservation, outcome: Outcome) -> None:
+    def _settle(self, connection: Connection, reservation: Reservation, outcome: CallOutcome) -> None:
         # Most answers only free room. Lost in a crash of the server, such a one leaves its call booked, which
         # is safe: its commit need not wait for the disk.
         moment = self._lock(connection, waits_for_disk=False)
@@ -141,7 +141,9 @@ class PostgresLedger:
         if self._take_over(connection, reservation, outcome, moment):
             connection.execute(_WAIT_FOR_DISK)
 
-    def _take_over(self, connection: Connection, reservation: Reservation, outcome: Outcome, moment: datetime) -> bool:
+    def _take_over(
+        self, connection: Connection, reservation: Reservation, outcome: CallOutcome, moment: datetime
+    ) -> bool:
         """What an answer tells the ledger; whether that is more than that room is free."""
         before = app_status.load_status(connection).clock
         clock = self._hear(connection, before, reservation, outcome, moment)
@@ -160,7 +162,7 @@ class PostgresLedger:
             self._lock(connection)
             if api_calls.forget(connection, reservation.call_id):
                 connection.execute(booking(reservation.scope, reservation.windows, -1))
-        self._watch.given_back()
+        self._monitor.request_released()
 
     def _try(
         self, lane: Lane, endpoint: str, athlete_id: int | None, longest: timedelta
@@ -194,7 +196,7 @@ class PostgresLedger:
 
     def _lock(self, connection: Connection, *, waits_for_disk: bool = True) -> datetime:
         """The database's time, once nobody else reads or books; whether the commit is to wait for the disk."""
-        moment = take_telling_time(connection, Lock.QUOTA, waits_for_disk=waits_for_disk)
+        moment = acquire_with_time(connection, Lock.QUOTA, waits_for_disk=waits_for_disk)
         return moment if self._clock is None else self._clock(connection)
 
     def _checked(self, connection: Connection, stored: StravaClock, moment: datetime) -> StravaClock:
@@ -209,7 +211,7 @@ class PostgresLedger:
         connection: Connection,
         before: StravaClock,
         reservation: Reservation,
-        outcome: Outcome,
+        outcome: CallOutcome,
         moment: datetime,
     ) -> StravaClock:
         """What is known of Strava's clock after this answer, where ``before`` is stored."""
@@ -223,7 +225,12 @@ class PostgresLedger:
         return clock
 
     def _take_account(
-        self, connection: Connection, reservation: Reservation, outcome: Outcome, moment: datetime, clock: StravaClock
+        self,
+        connection: Connection,
+        reservation: Reservation,
+        outcome: CallOutcome,
+        moment: datetime,
+        clock: StravaClock,
     ) -> bool:
         """Where it counted, and what its headers say of that; whether less is free than was thought."""
         scope, rates = reservation.scope, outcome.rates
@@ -233,7 +240,7 @@ class PostgresLedger:
         is_news = False
         for length in self._ceilings.lengths:
             is_short = length == self._ceilings.short_window_s
-            counted = count(reservation, length, moment, outcome.server_time, clock)
+            counted = windows_counted(reservation, length, moment, outcome.server_time, clock)
             if rates.read_usage is not None and not clock.is_in_doubt:
                 counted = counted.narrowed(rates.read_usage.short if is_short else rates.read_usage.long, most)
             if counted.freed:
@@ -246,16 +253,16 @@ class PostgresLedger:
         return is_news
 
     def _block(
-        self, connection: Connection, scope: str, outcome: Outcome, moment: datetime, clock: StravaClock
+        self, connection: Connection, scope: str, outcome: CallOutcome, moment: datetime, clock: StravaClock
     ) -> None:
         at = outcome.server_time or clock.now(moment)
         short, long = (window_at(at, length) for length in self._ceilings.lengths)
-        window, until = block(outcome, clock.now(moment), short, long, clock.margin(moment))
+        window, until = window_to_block(outcome, clock.now(moment), short, long, clock.margin(moment))
         log.warning("Strava answered 429: %s is closed until %s UTC", window.name, f"{until:%Y-%m-%d %H:%M:%S}")
         block_until(connection, scope, window, until)
 
     def _busy_day(self, connection: Connection, lane: Lane, athlete_id: int | None, moment: datetime) -> BusyDay | None:
-        """What :func:`busy` makes of the last two weeks; asked for seldom, and never for a lane without reserve."""
+        """The last two weeks' :func:`busy_day_profile`; read seldom, and never for a lane without reserve."""
         if not RESERVE_SHARE[lane]:
             return None
         scope = self._ceilings.scope_of(athlete_id)
@@ -263,5 +270,5 @@ class PostgresLedger:
         if known is None or not timedelta(0) <= moment - known[0] < BUSY_DAY_KEPT:
             whose = None if scope == APP else athlete_id
             calls = api_calls.live_calls(connection, whose, self._ceilings.long_window_s, moment)
-            known = self._busy_days[scope] = moment, busy(calls)
+            known = self._busy_days[scope] = moment, busy_day_profile(calls)
         return known[1]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from strava_pipeline.warehouse.schema.declared_view import View
+from strava_pipeline.warehouse.schema.declared_view import DeclaredView
 
 ANALYSIS_VIEWS = (
-    View(
+    DeclaredView(
         "route_ranks",
         "one row per activity with a route: its rank among the athlete's on it",
         """
@@ -33,7 +33,7 @@ WINDOW taken AS (PARTITION BY m.athlete_id, m.route_id, m.reversed, a.sport_type
             "behind_best_s": "time in motion minus the shortest one, s",
         },
     ),
-    View(
+    DeclaredView(
         "athlete_records",
         "one row per athlete, sport and measure: the best ever",
         """

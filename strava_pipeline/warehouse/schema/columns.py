@@ -92,6 +92,6 @@ def holds_one_of(name: str, values: Iterable[StrEnum]) -> str:
     return f"{name} IN ({listed})"
 
 
-def among(ids: Column[Any], wanted: Iterable[int]) -> ColumnElement[bool]:
+def any_of(ids: Column[Any], wanted: Iterable[int]) -> ColumnElement[bool]:
     """Whether an id is one of these, as a single parameter: IN takes one for each, and many take the driver long."""
     return ids == any_(literal(list(wanted), ARRAY(BigInteger)))

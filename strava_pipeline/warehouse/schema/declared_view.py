@@ -11,7 +11,7 @@ from strava_pipeline.warehouse.schema.tables import SCHEMA
 
 
 @dataclass(frozen=True)
-class View:
+class DeclaredView:
     """A view of schema ``strava``: the ``query`` behind it, and what each of its columns means."""
 
     name: str
@@ -20,7 +20,7 @@ class View:
     columns: Mapping[str, str]
 
 
-def create(connection: Connection, view: View) -> None:
+def create(connection: Connection, view: DeclaredView) -> None:
     """Make a view and its comments what is declared."""
     name = f"{SCHEMA}.{view.name}"
     connection.exec_driver_sql(f"CREATE OR REPLACE VIEW {name} AS {view.query}")

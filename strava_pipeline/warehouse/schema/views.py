@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Table
 
 from strava_pipeline.warehouse.schema.analysis_views import ANALYSIS_VIEWS
-from strava_pipeline.warehouse.schema.declared_view import View, create
+from strava_pipeline.warehouse.schema.declared_view import DeclaredView, create
 from strava_pipeline.warehouse.schema.tables import SCHEMA, activities, best_efforts
 
 RIDES = ("Ride", "GravelRide", "MountainBikeRide", "EBikeRide", "EMountainBikeRide", "VirtualRide", "Velomobile")
@@ -35,11 +35,11 @@ _HIDDEN = {"start_time_hidden": "Strava hides the start time: only the day of st
 
 def _of_sport(
     name: str, comment: str, kinds: Sequence[str], own: Sequence[str], figure: str, expression: str, meaning: str
-) -> View:
+) -> DeclaredView:
     """Activities of some sport types, with the columns that only they have ``own`` and one computed ``figure``."""
     listed = ", ".join(f"'{kind}'" for kind in kinds)
     columns = (*_OF_ANY_SPORT, *own)
-    return View(
+    return DeclaredView(
         name,
         comment,
         f"SELECT {', '.join(columns)}, start_date_local::time = '00:00:01' AS start_time_hidden,"  # noqa: S608  constants
@@ -66,7 +66,7 @@ _TOTALS_TOLD = {
 }
 
 VIEWS = (
-    View(
+    DeclaredView(
         "activity_points",
         "one row per sample of each activity",
         """
@@ -127,7 +127,7 @@ CROSS JOIN LATERAL unnest(
         "100 / nullif(average_speed, 0)",
         "moving time over distance, s per 100 m",
     ),
-    View(
+    DeclaredView(
         "weekly_totals",
         "one row per athlete, ISO week of the local start, and sport type; a week begins on Monday",
         f"SELECT athlete_id, date_trunc('week', {_LOCAL})::date AS week_start,"  # noqa: S608  constants
@@ -141,7 +141,7 @@ CROSS JOIN LATERAL unnest(
             **_TOTALS_TOLD,
         },
     ),
-    View(
+    DeclaredView(
         "monthly_totals",
         "one row per athlete, month of the local start, and sport type",
         f"SELECT athlete_id, date_trunc('month', {_LOCAL})::date AS month_start, sport_type, {_TOTALS}"  # noqa: S608  constants
@@ -153,7 +153,7 @@ CROSS JOIN LATERAL unnest(
             **_TOTALS_TOLD,
         },
     ),
-    View(
+    DeclaredView(
         "gear_mileage",
         "one row per bike or pair of shoes, with what the stored activities did with it",
         """
@@ -189,7 +189,7 @@ GROUP BY u.gear_id, u.athlete_id, g.id
             "distance_at_strava": "distance done with it by Strava's own count, what is not stored here included, m",
         },
     ),
-    View(
+    DeclaredView(
         "personal_records",
         "one row per athlete and standard distance run: the fastest stored effort; of equal ones the first",
         """

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, Table, func, or_, select, update
 
 from strava_pipeline.errors import TokenUnreadable
-from strava_pipeline.keyring import Keyring, Place, key_id_of
+from strava_pipeline.keyring import AssociatedData, Keyring, key_id_of
 from strava_pipeline.warehouse.schema.ops_tables import token_journal, users
 from strava_pipeline.warehouse.tokens.token_audit import audit
 from strava_pipeline.warehouse.tokens.token_store import ACCESS, REFRESH, ROW_LOCK_MILLISECONDS
@@ -80,7 +80,7 @@ def _rotate_one(engine: Engine, keyring: Keyring, entry: _Entry, *, dry_run: boo
     """Whether the row was still the one that was read."""
     fresh = {}
     for name, envelope in entry.envelopes.items():
-        place = Place(entry.athlete_id, name, entry.generation)
+        place = AssociatedData(entry.athlete_id, name, entry.generation)
         fresh[name] = keyring.encrypt(keyring.decrypt(envelope, place), place)
     if dry_run:
         return True

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.types import Text
 
-from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.schema.ops_tables import token_journal, users
 from strava_pipeline.warehouse.states import GrantState
@@ -75,10 +75,10 @@ class Attempt:
     follows_unanswered: bool
 
     def keep(self, envelopes: Envelopes) -> None:
-        """Commit the answer. While the database is away, tries for ``KEEP_TRYING_SECONDS``; then ``DatabaseAway``."""
+        """Commit the answer; try for ``KEEP_TRYING_SECONDS`` without a database, then raise ``DatabaseUnavailable``."""
         try:
             self._keep_by(self.connection, envelopes)
-        except DatabaseAway:
+        except DatabaseUnavailable:
             retrying = stamina.RetryingCaller(
                 attempts=None,
                 timeout=KEEP_TRYING_SECONDS,
@@ -86,7 +86,7 @@ class Attempt:
                 wait_max=LONGEST_WAIT_SECONDS,
                 wait_jitter=FIRST_WAIT_SECONDS,
             )
-            retrying(DatabaseAway, self._keep_by_another, envelopes)
+            retrying(DatabaseUnavailable, self._keep_by_another, envelopes)
 
     def _keep_by_another(self, envelopes: Envelopes) -> None:
         with self.engine.begin() as connection:
@@ -119,7 +119,7 @@ class Attempt:
 
 
 @contextmanager
-def begun(engine: Engine, athlete_id: int, generation: int) -> Iterator[Attempt]:
+def record_attempt(engine: Engine, athlete_id: int, generation: int) -> Iterator[Attempt]:
     """Commit the intent to ask for tokens of this generation. The caller holds the lock on the athlete's row."""
     # Each statement is its own transaction: keeping an answer is one round trip, its commit included.
     with autocommit(engine) as connection:

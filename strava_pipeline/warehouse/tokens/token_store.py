@@ -15,11 +15,11 @@ from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
 from strava_pipeline.errors import InviteAlreadyUsed, NeedsReauthorization, StravaError
-from strava_pipeline.keyring import Keyring, Place
+from strava_pipeline.keyring import AssociatedData, Keyring
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.warehouse.engine import autocommit
-from strava_pipeline.warehouse.inbox.events import unpark
+from strava_pipeline.warehouse.inbox.events import release_parked
 from strava_pipeline.warehouse.mail.consent import give_address
 from strava_pipeline.warehouse.schema.ops_tables import invites, users
 from strava_pipeline.warehouse.states import GrantState
@@ -65,7 +65,7 @@ class PostgresTokenStore:
         refuse_while_cooling_down(tokens)
         return self._open(tokens, ACCESS)
 
-    def refreshed(self, athlete_id: int, rejected: Secret, refresh: Callable[[Secret], TokenGrant]) -> Secret:
+    def refresh_once(self, athlete_id: int, rejected: Secret, refresh: Callable[[Secret], TokenGrant]) -> Secret:
         """A token other than ``rejected``. The row's lock lets one process call Strava; the rest wait and read.
 
         ``NeedsReauthorization`` if Strava says that the grant is dead. ``RetriableStravaError`` after a failed
@@ -81,7 +81,7 @@ class PostgresTokenStore:
             refuse_while_cooling_down(tokens)
             refuse_while_fresh(tokens)
             try:
-                with token_journal.begun(self.engine, athlete_id, tokens.generation + 1) as attempt:
+                with token_journal.record_attempt(self.engine, athlete_id, tokens.generation + 1) as attempt:
                     return self._ask(connection, tokens, attempt, refresh)
             except StravaError as error:
                 failure = error
@@ -95,7 +95,7 @@ class PostgresTokenStore:
             tokens = read_tokens(connection, athlete_id)
         return TokenGrant(self._open(tokens, ACCESS), self._open(tokens, REFRESH), tokens.strava_token_expires_at)
 
-    def exchanged(
+    def store_exchange(
         self, exchange: Callable[[], TokenGrant], scopes: Sequence[str], **more: str | None
     ) -> tuple[int, TokenGrant]:
         """Exchange a code and store the tokens; returns the athlete's id and what came. A refused code is audited.
@@ -147,7 +147,7 @@ class PostgresTokenStore:
                 give_address(connection, athlete_id, email)
             token_journal.forget_all(connection, athlete_id)
             audit(connection, athlete_id, "exchange", "ok")
-            unpark(connection, athlete_id)
+            release_parked(connection, athlete_id)
         return athlete_id
 
     @contextmanager
@@ -189,7 +189,8 @@ class PostgresTokenStore:
         yield self._open(tokens, REFRESH)
         for candidate in token_journal.answers(connection, tokens.athlete_id):
             yield self.keyring.decrypt(
-                candidate.envelopes.strava_refresh_token, Place(tokens.athlete_id, REFRESH, candidate.generation)
+                candidate.envelopes.strava_refresh_token,
+                AssociatedData(tokens.athlete_id, REFRESH, candidate.generation),
             )
 
     def _waiting_answer(self, connection: Connection, tokens: StoredTokens) -> Answer | None:
@@ -201,7 +202,9 @@ class PostgresTokenStore:
         if answer is None:
             return None
         for column in (ACCESS, REFRESH):
-            self.keyring.decrypt(getattr(answer.envelopes, column), Place(tokens.athlete_id, column, answer.generation))
+            self.keyring.decrypt(
+                getattr(answer.envelopes, column), AssociatedData(tokens.athlete_id, column, answer.generation)
+            )
         adopted = self._store(connection, tokens, answer.envelopes, refreshed_at=answer.answered_at)
         token_journal.forget(connection, answer.id)
         audit(connection, tokens.athlete_id, "refresh", "adopted")
@@ -211,12 +214,12 @@ class PostgresTokenStore:
         envelope = getattr(tokens, column)
         if tokens.state != GrantState.ACTIVE or envelope is None:
             raise NeedsReauthorization(f"athlete {tokens.athlete_id} is {tokens.state}: connect the athlete again")
-        return self.keyring.decrypt(envelope, Place(tokens.athlete_id, column, tokens.generation))
+        return self.keyring.decrypt(envelope, AssociatedData(tokens.athlete_id, column, tokens.generation))
 
     def _sealed(self, tokens: StoredTokens, grant: TokenGrant) -> Envelopes:
         """A pair as the row's next generation will hold it."""
         access, refresh = (
-            self.keyring.encrypt(token, Place(tokens.athlete_id, column, tokens.generation + 1))
+            self.keyring.encrypt(token, AssociatedData(tokens.athlete_id, column, tokens.generation + 1))
             for column, token in ((ACCESS, grant.access_token), (REFRESH, grant.refresh_token))
         )
         return Envelopes(access, refresh, grant.expires_at)

@@ -15,21 +15,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from strava_pipeline.strava.quota.clock import StravaClock
-from strava_pipeline.strava.quota.lanes import Ceilings, WindowUse, refusal
+from strava_pipeline.strava.quota.lanes import RateLimits, WindowUse, refusal
 from strava_pipeline.strava.quota.windows import (
     Lane,
     RateHeaders,
     Reservation,
     Window,
-    count,
     window_at,
+    windows_counted,
     windows_to_book,
 )
 from strava_pipeline_tests.strava_model import EPOCH_2026, StravaModel
 
 LIMIT, DAY_LIMIT = 12, 400
 QUARTER, DAY = 900, 86_400
-CEILINGS = Ceilings(LIMIT, DAY_LIMIT, QUARTER, DAY)
+CEILINGS = RateLimits(LIMIT, DAY_LIMIT, QUARTER, DAY)
 LONGEST = timedelta(seconds=30)
 LIMITS = {QUARTER: LIMIT, DAY: DAY_LIMIT}
 # The widest margin, and a little: a call that keeps so far away from an edge leaves no doubt, s.
@@ -91,7 +91,7 @@ class Books:
         most = {window: use.booked + use.read_foreign for window, use in self.uses.items()}
         for length in CEILINGS.lengths:
             usage = told_usage(rates, length)
-            counted = count(reservation, length, moment, told, self.clock).narrowed(usage, most)
+            counted = windows_counted(reservation, length, moment, told, self.clock).narrowed(usage, most)
             for window in counted.freed:
                 self.change(window, -1)
             for window in counted.added:

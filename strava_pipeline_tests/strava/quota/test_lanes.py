@@ -7,13 +7,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from strava_pipeline.settings import QuotaScope
-from strava_pipeline.strava.quota.lanes import BusyDay, Ceilings, Reserve, WindowUse, busy, refusal
+from strava_pipeline.strava.quota.lanes import BusyDay, RateLimits, Reserve, WindowUse, busy_day_profile, refusal
 from strava_pipeline.strava.quota.windows import Lane, Window, window_at
 
 QUARTER, DAY = 900, 86_400
 NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
 SHORT, LONG = window_at(NOON, QUARTER), window_at(NOON, DAY)
-CEILINGS = Ceilings(100, 1000, QUARTER, DAY)
+CEILINGS = RateLimits(100, 1000, QUARTER, DAY)
 MARGIN, TICK = timedelta(seconds=2), timedelta(milliseconds=1)
 
 shares = st.floats(0.0, 0.9999)
@@ -29,8 +29,8 @@ def at(window: Window, passed: float) -> datetime:
     return window.starts_at + timedelta(seconds=passed * window.length_s)
 
 
-def ceilings(limit: int) -> Ceilings:
-    return Ceilings(limit, limit, QUARTER, DAY)
+def rate_limits(limit: int) -> RateLimits:
+    return RateLimits(limit, limit, QUARTER, DAY)
 
 
 @pytest.mark.parametrize(
@@ -40,11 +40,11 @@ def test_the_short_reserve_is_thirty_percent_and_shrinks_to_nothing(
     passed: float, backfill: int, reconcile: int, live: int
 ) -> None:
     now = at(SHORT, passed)
-    assert [CEILINGS.open_to(lane, WindowUse(SHORT), None, now) for lane in (Lane.BACKFILL, Lane.RECONCILE)] == [
+    assert [CEILINGS.calls_left(lane, WindowUse(SHORT), None, now) for lane in (Lane.BACKFILL, Lane.RECONCILE)] == [
         backfill,
         reconcile,
     ]
-    assert CEILINGS.open_to(Lane.LIVE, WindowUse(SHORT), None, now) == live
+    assert CEILINGS.calls_left(Lane.LIVE, WindowUse(SHORT), None, now) == live
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_the_short_reserve_is_thirty_percent_and_shrinks_to_nothing(
 def test_the_days_reserve_follows_a_busy_days_live_calls_and_has_room_for_a_burst(
     busy_day: BusyDay | None, limit: int, usual: float, burst: float
 ) -> None:
-    held = Ceilings(1000, limit, QUARTER, DAY)
+    held = RateLimits(1000, limit, QUARTER, DAY)
     reserve = held.reserve(WindowUse(LONG), busy_day)
     assert reserve.at(1.0) == pytest.approx(usual + burst)
     assert reserve.at(0.25) == pytest.approx(usual / 4 + burst)
@@ -114,12 +114,12 @@ def test_a_reserve_never_grows_and_ends_at_nothing(
 def test_a_busy_day_is_the_ninetieth_percentile_of_what_still_came(
     days: list[list[int]], figure: tuple[float, ...] | None
 ) -> None:
-    assert busy(days) == figure
+    assert busy_day_profile(days) == figure
 
 
 @given(st.lists(st.lists(st.integers(0, 50), min_size=4, max_size=4), min_size=1, max_size=14))
 def test_a_busy_day_falls_and_lies_among_the_days(days: list[list[int]]) -> None:
-    figure = busy(days)
+    figure = busy_day_profile(days)
     assert figure is not None
     assert list(figure) == sorted(figure, reverse=True)
     assert min(map(sum, days)) <= figure[0] <= max(map(sum, days))
@@ -134,7 +134,7 @@ def test_no_limit_is_so_small_that_live_calls_spread_over_the_day_shut_out_the_o
     lane: Lane, length: int, limit: int, busy_day: BusyDay | None, passed: float
 ) -> None:
     use = WindowUse(window_at(NOON, length))
-    assert ceilings(limit).open_to(lane, use, busy_day, at(use.window, max(passed, 0.001))) >= 1
+    assert rate_limits(limit).calls_left(lane, use, busy_day, at(use.window, max(passed, 0.001))) >= 1
 
 
 @given(lengths, limits, busy_days, shares, st.integers(0, 2_000))
@@ -143,7 +143,7 @@ def test_live_goes_before_reconcile_and_reconcile_before_backfill(
 ) -> None:
     use = WindowUse(window_at(NOON, length), booked=booked)
     now = at(use.window, passed)
-    live, reconcile, backfill = (ceilings(limit).open_to(lane, use, busy_day, now) for lane in Lane)
+    live, reconcile, backfill = (rate_limits(limit).calls_left(lane, use, busy_day, now) for lane in Lane)
     assert live == max(0, limit - booked)
     assert live >= reconcile >= backfill >= 0
 
@@ -154,7 +154,7 @@ def test_whatever_is_left_is_open_to_all_before_the_window_ends(
 ) -> None:
     assume(left <= limit)
     use = WindowUse(window_at(NOON, length), booked=limit - left)
-    assert ceilings(limit).open_to(lane, use, busy_day, at(use.window, 1 - 1e-6)) == left
+    assert rate_limits(limit).calls_left(lane, use, busy_day, at(use.window, 1 - 1e-6)) == left
 
 
 @given(st.sampled_from(list(Lane)), lengths, limits, busy_days, shares, st.integers(0, 2_000))
@@ -165,11 +165,11 @@ def test_a_refusal_holds_until_the_time_it_names_and_no_longer(
     now = at(use.window, passed)
 
     def refused(moment: datetime) -> bool:
-        return refusal([use], ceilings(limit), lane, busy_day, moment, MARGIN) is not None
+        return refusal([use], rate_limits(limit), lane, busy_day, moment, MARGIN) is not None
 
-    found = refusal([use], ceilings(limit), lane, busy_day, now, MARGIN)
+    found = refusal([use], rate_limits(limit), lane, busy_day, now, MARGIN)
     if found is None:
-        assert ceilings(limit).open_to(lane, use, busy_day, now) >= 1
+        assert rate_limits(limit).calls_left(lane, use, busy_day, now) >= 1
     elif booked >= limit:
         assert found.until == use.window.ends_at + MARGIN + TICK
     else:
@@ -210,7 +210,7 @@ def test_room_is_what_the_narrower_bucket_has(
     booked: int, read_foreign: int, overall_foreign: int, read: int | None, overall: int | None, capped: bool
 ) -> None:
     use = WindowUse(SHORT, booked, read, read_foreign, overall, overall_foreign)
-    held = Ceilings(100, 1000, QUARTER, DAY, short_capped=capped)
+    held = RateLimits(100, 1000, QUARTER, DAY, short_capped=capped)
     room = held.room(use)
     limit = 100 if read is None else min(100, read) if capped else read
     assert room + booked + read_foreign <= limit
@@ -231,4 +231,4 @@ def test_room_is_what_the_narrower_bucket_has(
     ],
 )
 def test_windows_are_kept_for_the_app_or_for_each_athlete(scope: QuotaScope, athlete_id: int | None, name: str) -> None:
-    assert Ceilings(100, 1000, QUARTER, DAY, scope=scope).scope_of(athlete_id) == name
+    assert RateLimits(100, 1000, QUARTER, DAY, scope=scope).scope_of(athlete_id) == name

@@ -11,15 +11,15 @@ from requests.structures import CaseInsensitiveDict
 from strava_pipeline.strava.quota.clock import SLACK, UNKNOWN_MARGIN, StravaClock
 from strava_pipeline.strava.quota.windows import (
     UNNAMED_BLOCK,
+    CallOutcome,
     Count,
-    Outcome,
     Pair,
     RateHeaders,
     Reservation,
     Window,
-    block,
-    count,
     window_at,
+    window_to_block,
+    windows_counted,
     windows_to_book,
     windows_touched,
 )
@@ -85,7 +85,7 @@ def settled(sent_s: float, received_s: float, date_s: float | None, clock: Strav
     """Where a call around the edge counted; all times in seconds from the edge."""
     reservation = Reservation(1, EDGE + timedelta(seconds=sent_s), (BEFORE, AFTER))
     told = None if date_s is None else EDGE + timedelta(seconds=date_s)
-    return count(reservation, QUARTER, EDGE + timedelta(seconds=received_s), told, clock)
+    return windows_counted(reservation, QUARTER, EDGE + timedelta(seconds=received_s), told, clock)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_headers_are_taken_for_a_window_only_where_both_bounds_name_it() -> None
 def test_a_call_that_took_too_long_is_booked_where_it_may_have_counted_late() -> None:
     reservation = Reservation(1, EDGE - timedelta(seconds=60), (BEFORE,))
     received = EDGE + timedelta(seconds=100)
-    counted = count(reservation, QUARTER, received, EDGE + timedelta(seconds=99), CLOCK)
+    counted = windows_counted(reservation, QUARTER, received, EDGE + timedelta(seconds=99), CLOCK)
     assert counted == Count((BEFORE,), added=(AFTER,))
 
 
@@ -142,7 +142,7 @@ def test_a_clock_learned_from_the_very_answer_books_it_in_the_right_window() -> 
     reservation = Reservation(1, EDGE - timedelta(seconds=100), (BEFORE,))
     learned = StravaClock(3600.0, 0.5, EDGE)
     told = EDGE + timedelta(seconds=3600 - 99)
-    counted = count(reservation, QUARTER, EDGE - timedelta(seconds=98), told, learned)
+    counted = windows_counted(reservation, QUARTER, EDGE - timedelta(seconds=98), told, learned)
     right = window_at(told, QUARTER)
     assert (counted.freed, counted.added, counted.told) == ((), (right,), right)
 
@@ -182,7 +182,7 @@ def test_the_window_a_call_counts_in_is_booked_and_never_freed(
     booked = windows_to_book(clock, sent, timedelta(seconds=30), length)
     assert counted_in in booked
     told = (strava + written_after * took).replace(microsecond=0) if dated else None
-    counted = count(Reservation(1, sent, booked), length, sent + took, told, clock)
+    counted = windows_counted(Reservation(1, sent, booked), length, sent + took, told, clock)
     assert counted_in in counted.kept
     assert set(counted.kept) | set(counted.freed) == set(booked)
     assert counted.told in (None, counted_in)
@@ -253,20 +253,20 @@ DAY_USED_UP = RateHeaders(read_limit=Pair(100, 1000), read_usage=Pair(50, 1000))
 @pytest.mark.parametrize(
     ("outcome", "window", "until"),
     [
-        (Outcome(429, 1.0), SHORT, NOW + UNNAMED_BLOCK),
-        (Outcome(429, 1.0, names_a_window=True), SHORT, SHORT.ends_at + UNKNOWN_MARGIN),
-        (Outcome(429, 1.0, names_a_window=True, rates=DAY_USED_UP), LONG, LONG.ends_at + UNKNOWN_MARGIN),
-        (Outcome(429, 1.0, names_a_window=True, rates=ALL_USED_UP), LONG, LONG.ends_at + UNKNOWN_MARGIN),
-        (Outcome(429, 1.0, rates=DAY_USED_UP), LONG, LONG.ends_at + UNKNOWN_MARGIN),
+        (CallOutcome(429, 1.0), SHORT, NOW + UNNAMED_BLOCK),
+        (CallOutcome(429, 1.0, names_a_window=True), SHORT, SHORT.ends_at + UNKNOWN_MARGIN),
+        (CallOutcome(429, 1.0, names_a_window=True, rates=DAY_USED_UP), LONG, LONG.ends_at + UNKNOWN_MARGIN),
+        (CallOutcome(429, 1.0, names_a_window=True, rates=ALL_USED_UP), LONG, LONG.ends_at + UNKNOWN_MARGIN),
+        (CallOutcome(429, 1.0, rates=DAY_USED_UP), LONG, LONG.ends_at + UNKNOWN_MARGIN),
         (
-            Outcome(429, 1.0, names_a_window=True, rates=DAY_USED_UP, retry_after=timedelta(seconds=5)),
+            CallOutcome(429, 1.0, names_a_window=True, rates=DAY_USED_UP, retry_after=timedelta(seconds=5)),
             LONG,
             NOW + timedelta(seconds=5),
         ),
     ],
 )
-def test_a_429_blocks_as_long_as_the_answer_says(outcome: Outcome, window: Window, until: datetime) -> None:
-    assert block(outcome, NOW, SHORT, LONG, UNKNOWN_MARGIN) == (window, until)
+def test_a_429_blocks_as_long_as_the_answer_says(outcome: CallOutcome, window: Window, until: datetime) -> None:
+    assert window_to_block(outcome, NOW, SHORT, LONG, UNKNOWN_MARGIN) == (window, until)
 
 
 @given(st.integers(1, 2_000), st.integers(0, 3_000))

@@ -20,8 +20,8 @@ from strava_pipeline.errors import WarehouseError
 from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
 from strava_pipeline.months import Span
-from strava_pipeline.strava.quota.lanes import Ceilings
-from strava_pipeline.strava.quota.windows import Lane, Outcome
+from strava_pipeline.strava.quota.lanes import RateLimits
+from strava_pipeline.strava.quota.windows import CallOutcome, Lane
 from strava_pipeline.sync.backfill import import_details, import_streams, import_summaries
 from strava_pipeline.sync.training_load import update_training_load
 from strava_pipeline.warehouse import engine as engines
@@ -29,10 +29,10 @@ from strava_pipeline.warehouse import migrate as migration
 from strava_pipeline.warehouse.access.analyst import ensure_analyst_role
 from strava_pipeline.warehouse.access.made_logins import create_login
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes.erasure import forget_athlete
+from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.inbox.claims import claim_objects, finish
+from strava_pipeline.warehouse.inbox.claims import claim_objects, mark_done
 from strava_pipeline.warehouse.lake import write_month
 from strava_pipeline.warehouse.migrate import HEAD, migrate
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
@@ -148,10 +148,10 @@ def a_strava() -> StravaStandIn:
 
 
 def books_calls(engine: Engine, _: Path) -> None:
-    ledger = PostgresLedger(engine, Ceilings(100, 1000, 900, 86_400))
+    ledger = PostgresLedger(engine, RateLimits(100, 1000, 900, 86_400))
     for lane in (Lane.LIVE, Lane.BACKFILL):
         booked = ledger.reserve(lane, "/athlete", RIDER, longest=timedelta(seconds=1), max_wait=timedelta(0))
-        ledger.settle(booked, Outcome(200, 1.0, server_time=datetime.now(UTC).replace(microsecond=0)))
+        ledger.settle(booked, CallOutcome(200, 1.0, server_time=datetime.now(UTC).replace(microsecond=0)))
     ledger.release(ledger.reserve(Lane.LIVE, "/athlete", RIDER, longest=timedelta(seconds=1), max_wait=timedelta(0)))
 
 
@@ -159,7 +159,7 @@ def works_through_the_inbox(engine: Engine, _: Path) -> None:
     store(engine, 1)
     (claim,) = claim_objects(engine, 10)
     with engine.begin() as connection:
-        finish(connection, claim.fence)
+        mark_done(connection, claim.fence)
 
 
 def stores_and_analyses_an_activity(engine: Engine, _: Path) -> None:
@@ -188,7 +188,7 @@ def migrates_what_is_migrated(engine: Engine, _: Path) -> None:
 
 def forgets_an_athlete(engine: Engine, _: Path) -> None:
     stores_and_analyses_an_activity(engine, _)
-    assert forget_athlete(engine, RIDER, keep_data=False, actor=Actor.COMMAND, cause="test").rows
+    assert disconnect_and_erase(engine, RIDER, keep_data=False, actor=Actor.COMMAND, cause="test").rows
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import URL, make_url, text
 
-from strava_pipeline.errors import DatabaseAway, WarehouseError
+from strava_pipeline.errors import DatabaseUnavailable, WarehouseError
 from strava_pipeline.local.postgres import Server
 from strava_pipeline.local.postgres_logins import as_superuser
 from strava_pipeline.settings import load_settings
@@ -179,5 +179,5 @@ def test_a_server_of_its_own_that_lets_nobody_in_is_told_with_the_statement(
 
 def test_a_server_that_is_away_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_POSTGRES_URL", f"postgresql://127.0.0.1:{free_port()}/dagster")
-    with pytest.raises(DatabaseAway, match="is away"):
+    with pytest.raises(DatabaseUnavailable, match="is away"):
         ensure_dagster_database(load_settings())

@@ -14,8 +14,8 @@ from strava_pipeline.strava.mapping.activity import detail_rows, digest, summary
 from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.warehouse.activities import activity_store as store
 from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES, Payload
-from strava_pipeline.warehouse.activities.quarantine import note_put_aside
-from strava_pipeline.warehouse.activities.stream_store import store_streams, streams_of
+from strava_pipeline.warehouse.activities.quarantine import add_to_quarantine
+from strava_pipeline.warehouse.activities.stream_store import load_streams, store_streams
 from strava_pipeline.warehouse.analysis.analyses import AnalysisRows, not_analysed, store_analysis
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.notification_tables import notifications
@@ -74,7 +74,7 @@ def store_whole(engine: Engine, body: Body, asked_at: datetime = ASKED) -> bool:
     with engine.begin() as connection:
         stored = store.store_detail(connection, detail_rows(RIDER, body), payload, asked_at)
         store_streams(connection, map_streams(RIDER, number, stream_body()), asked_at)
-        streams = streams_of(connection, number)
+        streams = load_streams(connection, number)
         assert streams is not None
         store_analysis(connection, streams, ANALYSIS)
     return stored
@@ -175,7 +175,7 @@ def test_everything_that_hangs_on_an_activity_is_deleted_with_it(engine: Engine)
     store_whole(engine, activity_body(1, on(1)))
     store_whole(engine, activity_body(2, on(2)))
     with engine.begin() as connection:
-        note_put_aside(connection, JUNE, ImportStep.DETAIL, {1: "odd", 2: "odd"})
+        add_to_quarantine(connection, JUNE, ImportStep.DETAIL, {1: "odd", 2: "odd"})
     # That it is gone, and that its mail was sent, is remembered for a while.
     outliving = {tombstones, notifications}
     hanging = [table for table in metadata.tables.values() if "activity_id" in table.c and table not in outliving]
@@ -263,7 +263,7 @@ def test_older_streams_do_not_replace_newer_ones(engine: Engine) -> None:
     store_whole(engine, activity_body(1, on(1)))
     with engine.begin() as connection:
         assert not store_streams(connection, map_streams(RIDER, 1, {}), ASKED - timedelta(hours=1))
-        streams = streams_of(connection, 1)
+        streams = load_streams(connection, 1)
     assert streams is not None
     assert streams.point_count == 4
 
@@ -273,7 +273,7 @@ def test_unknown_streams_are_kept_beside_the_known(engine: Engine) -> None:
     answer = stream_body(2) | {"core_temperature": {"data": [37.1, None]}}
     with engine.begin() as connection:
         store_streams(connection, map_streams(RIDER, 1, answer), ASKED + timedelta(hours=1))
-        streams = streams_of(connection, 1)
+        streams = load_streams(connection, 1)
     assert streams is not None
     assert streams.other == {"core_temperature": [37.1, None]}
     assert streams.latitude == [48.2, 48.2]
@@ -282,7 +282,7 @@ def test_unknown_streams_are_kept_beside_the_known(engine: Engine) -> None:
 def test_streams_and_figures_of_a_deleted_activity_are_not_stored(engine: Engine) -> None:
     store_whole(engine, activity_body(1, on(1)))
     with engine.begin() as connection:
-        streams = streams_of(connection, 1)
+        streams = load_streams(connection, 1)
         assert streams is not None
         store.delete_activities(connection, [1])
         assert not store_streams(connection, map_streams(RIDER, 1, stream_body()), ASKED)
@@ -304,8 +304,8 @@ def test_raw_answers_are_kept_by_kind_and_the_newest_stays(engine: Engine) -> No
 def test_the_start_of_an_activity_is_known_while_it_is_stored(engine: Engine) -> None:
     store_whole(engine, activity_body(1, on(1)))
     with engine.connect() as connection:
-        assert store.start_of(connection, RIDER, 1) == on(1)
-        assert store.start_of(connection, RIDER, 2) is None
+        assert store.activity_start(connection, RIDER, 1) == on(1)
+        assert store.activity_start(connection, RIDER, 2) is None
 
 
 def test_an_answer_from_before_a_deletion_brings_nothing_back(engine: Engine) -> None:

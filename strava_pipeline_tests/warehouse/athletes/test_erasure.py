@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, column, func, insert, inspect, select, table, text, update
 
-from strava_pipeline.errors import DatabaseAway, FencedOut, NeedsReauthorization, UnknownAthlete
+from strava_pipeline.errors import DatabaseUnavailable, FencedOut, NeedsReauthorization, UnknownAthlete
 from strava_pipeline.keyring import Keyring
 from strava_pipeline.months import Span
 from strava_pipeline.secret import Secret
@@ -24,7 +24,7 @@ from strava_pipeline.sync.pacing import Pace
 from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.athletes import erasure
 from strava_pipeline.warehouse.athletes.dagster_tasks import partition_removed
-from strava_pipeline.warehouse.athletes.erasure import Erased, erase_athlete, forget_athlete
+from strava_pipeline.warehouse.athletes.erasure import Erased, disconnect_and_erase, erase_athlete
 from strava_pipeline.warehouse.bulk import store_newer
 from strava_pipeline.warehouse.inbox.events import NewEvent, Stored
 from strava_pipeline.warehouse.schema import tables
@@ -107,7 +107,7 @@ def events_of(engine: Engine, athlete: int) -> list[Any]:
 
 
 def forget(engine: Engine, *, keep_data: bool = False) -> Erased:
-    return forget_athlete(engine, RIDER, keep_data=keep_data, actor=Actor.OPERATOR, cause="asked to go")
+    return disconnect_and_erase(engine, RIDER, keep_data=keep_data, actor=Actor.OPERATOR, cause="asked to go")
 
 
 def user(engine: Engine, athlete: int = RIDER) -> Any:
@@ -346,7 +346,7 @@ def test_a_write_that_blocks_the_erasure_and_is_blocked_by_it_leaves_nothing(sto
 
     erasing: list[Future[Erased]] = []
     with ThreadPoolExecutor(1) as other:
-        with suppress(DatabaseAway):  # which of the two it ends is Postgres' choice
+        with suppress(DatabaseUnavailable):  # which of the two it ends is Postgres' choice
             write()
         erasing[0].result(PATIENCE_SECONDS)
     assert rows_of(engine, RIDER)["payloads"] == rows_of(engine, RIDER)["activities"] == 0
@@ -361,7 +361,7 @@ def test_writes_do_not_wait_for_a_refresh(store: PostgresTokenStore) -> None:
             store_newer(connection, payloads, [row])
         return grant(RIDER, 2)
 
-    assert store.refreshed(RIDER, Secret("access-1"), refresh) == Secret("access-2")
+    assert store.refresh_once(RIDER, Secret("access-1"), refresh) == Secret("access-2")
 
 
 def test_whoever_waits_for_quota_is_told_soon(store: PostgresTokenStore, clock: Clock) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine, select, text
 
-from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.warehouse.athletes import invites as links
 from strava_pipeline.warehouse.schema.ops_tables import invites
 
@@ -27,11 +27,14 @@ def used(engine: Engine) -> list[int]:
 
 
 def test_a_place_that_is_held_is_nobody_elses(engine: Engine, name: str) -> None:
-    with links.taken_place(engine, name, PROOF, None) as first, links.taken_place(engine, name, PROOF, None) as second:
+    with (
+        links.reserve_place(engine, name, PROOF, None) as first,
+        links.reserve_place(engine, name, PROOF, None) as second,
+    ):
         assert first is not None
         assert second is not None
         assert first.id != second.id
-        with links.taken_place(engine, name, PROOF, None) as third:
+        with links.reserve_place(engine, name, PROOF, None) as third:
             assert third is None
         first.use_up(RIDER)
     assert used(engine) == [RIDER]
@@ -39,7 +42,7 @@ def test_a_place_that_is_held_is_nobody_elses(engine: Engine, name: str) -> None
 
 def test_a_connection_that_fails_gives_its_place_back(engine: Engine, name: str) -> None:
     def fail() -> None:
-        with links.taken_place(engine, name, PROOF, None) as place:
+        with links.reserve_place(engine, name, PROOF, None) as place:
             assert place is not None
             place.use_up(RIDER)
             raise ZeroDivisionError
@@ -51,7 +54,7 @@ def test_a_connection_that_fails_gives_its_place_back(engine: Engine, name: str)
 
 def test_a_process_that_dies_gives_its_place_back(engine: Engine, name: str) -> None:
     def die() -> None:
-        with links.taken_place(engine, name, PROOF, None) as place:
+        with links.reserve_place(engine, name, PROOF, None) as place:
             assert place is not None
             place.use_up(RIDER)
             backend = place.connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
@@ -59,7 +62,7 @@ def test_a_process_that_dies_gives_its_place_back(engine: Engine, name: str) -> 
                 other.execute(text("SELECT pg_terminate_backend(:backend, 5000)"), {"backend": backend})
             place.use_up(RIDER)
 
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseUnavailable):
         die()
     assert used(engine) == []
     with engine.connect() as connection:
@@ -67,13 +70,13 @@ def test_a_process_that_dies_gives_its_place_back(engine: Engine, name: str) -> 
 
 
 def test_a_place_that_was_used_is_only_its_browsers(engine: Engine, name: str) -> None:
-    with links.taken_place(engine, name, PROOF, None) as place:
+    with links.reserve_place(engine, name, PROOF, None) as place:
         assert place is not None
         place.use_up(RIDER)
-    with links.taken_place(engine, name, PROOF, place.id) as again:
+    with links.reserve_place(engine, name, PROOF, place.id) as again:
         assert again is not None
         assert (again.id, again.athlete_id) == (place.id, RIDER)
-    with links.taken_place(engine, name, PROOF, None) as another:
+    with links.reserve_place(engine, name, PROOF, None) as another:
         assert another is not None
         assert (another.id != place.id, another.athlete_id) == (True, None)
 
@@ -84,21 +87,21 @@ def test_another_token_knows_no_link(engine: Engine, name: str, proof: str) -> N
         assert not links.has_room(connection, name, proof, None)
         assert not links.is_known(connection, name, proof)
         assert links.living_invites(connection, proof) == []
-    with links.taken_place(engine, name, proof, None) as place:
+    with links.reserve_place(engine, name, proof, None) as place:
         assert place is None
 
 
 def test_what_was_made_under_another_token_ends_for_good(engine: Engine, name: str) -> None:
     with engine.begin() as connection:
-        assert links.withdraw_those_of_others(connection, PROOF) == 0
+        assert links.cancel_invites_of_other_tokens(connection, PROOF) == 0
         assert links.is_known(connection, name, PROOF)
-        assert links.withdraw_those_of_others(connection, "another") == 2
+        assert links.cancel_invites_of_other_tokens(connection, "another") == 2
         assert not links.is_known(connection, name, PROOF)
 
 
 def test_an_attempt_counts_unless_the_process_ends(engine: Engine, name: str) -> None:
     for _ in range(2 * links.MOST_ATTEMPTS):
-        with links.taken_place(engine, name, PROOF, None) as place:
+        with links.reserve_place(engine, name, PROOF, None) as place:
             assert place is not None
-    with links.taken_place(engine, name, PROOF, None) as place:
+    with links.reserve_place(engine, name, PROOF, None) as place:
         assert place is None

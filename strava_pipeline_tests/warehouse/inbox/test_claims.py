@@ -11,7 +11,7 @@ from sqlalchemy import Engine, select
 from strava_pipeline.errors import FencedOut, NeedsReauthorization
 from strava_pipeline.warehouse.athletes.parking import park
 from strava_pipeline.warehouse.inbox import claims, launches, waits
-from strava_pipeline.warehouse.inbox.claims import claim_objects, take_up
+from strava_pipeline.warehouse.inbox.claims import claim_objects, refresh_claim
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.states import ErrorClass, WaitingFor
 from strava_pipeline_tests.inbox import LONG_AGO, change, claim_one, connect_riders, row, rows, states, store
@@ -31,7 +31,7 @@ def objects(engine: Engine, limit: int = 10) -> list[int]:
 
 def finish(engine: Engine, fence: int) -> None:
     with engine.begin() as connection:
-        claims.finish(connection, fence)
+        claims.mark_done(connection, fence)
 
 
 def test_a_claim_takes_the_oldest_first_and_as_many_as_asked_for(engine: Engine) -> None:
@@ -100,7 +100,7 @@ def test_what_arrived_before_the_work_begins_is_taken_along(engine: Engine) -> N
     store(engine, 1)
     claim = claim_one(engine)
     store(engine, 1, 1, 2)
-    taken = take_up(engine, claim.fence)
+    taken = refresh_claim(engine, claim.fence)
     assert taken is not None
     assert len(taken.events) == 3
     finish(engine, claim.fence)
@@ -148,7 +148,7 @@ def test_a_run_that_begins_and_works_extends_its_leases(engine: Engine) -> None:
     for keep in (
         lambda: claims.begin_run(engine, fences, "run-1"),
         lambda: claims.extend_leases(engine, "run-1"),
-        lambda: [take_up(engine, fence) for fence in fences],
+        lambda: [refresh_claim(engine, fence) for fence in fences],
     ):
         change(engine, lease_until=LONG_AGO)
         keep()
@@ -161,18 +161,18 @@ def test_an_older_claim_can_change_nothing_any_more(engine: Engine) -> None:
     old = claim_one(engine)
     change(engine, lease_until=LONG_AGO)
     new = claim_one(engine)
-    assert take_up(engine, old.fence) is None
+    assert refresh_claim(engine, old.fence) is None
     assert claims.begin_run(engine, [old.fence], "old-run") == []
-    for write in (claims.prove, claims.finish):
+    for write in (claims.check_fence, claims.mark_done):
         with pytest.raises(FencedOut, match="overtaken"), engine.begin() as connection:
             write(connection, old.fence)
     with engine.begin() as connection:
-        claims.bury(connection, old.fence, "too late", kind="NotFound", error_class=ErrorClass.PERMANENT)
+        claims.mark_dead(connection, old.fence, "too late", kind="NotFound", error_class=ErrorClass.PERMANENT)
         waits.postpone(connection, old.fence, LONG_AGO, WaitingFor.QUOTA, "too late")
         assert park(connection, old, NeedsReauthorization("too late"))
-        waits.await_appearance(connection, old, WaitingFor.STREAMS, "too late")
-    launches.give_back(engine, [old.fence], wait=timedelta(0), reason="too late")
-    launches.note_run(engine, [old.fence], "old-run")
+        waits.wait_to_appear(connection, old, WaitingFor.STREAMS, "too late")
+    launches.release_claims(engine, [old.fence], wait=timedelta(0), reason="too late")
+    launches.record_run(engine, [old.fence], "old-run")
     stored = row(engine)
     assert (stored.state, stored.fence, stored.error, stored.run_id) == ("launched", new.fence, None, None)
     finish(engine, new.fence)
@@ -183,10 +183,10 @@ def test_a_proof_keeps_the_claim_until_the_data_are_written(engine: Engine) -> N
     store(engine, 1)
     claim = claim_one(engine)
     with engine.begin() as connection:
-        claims.prove(connection, claim.fence)
+        claims.check_fence(connection, claim.fence)
         # Its lease ends while it writes; nobody takes the object from its hands.
         assert objects(engine) == []
-        claims.finish(connection, claim.fence)
+        claims.mark_done(connection, claim.fence)
     change(engine, lease_until=LONG_AGO)
     assert objects(engine) == []
 
@@ -194,9 +194,9 @@ def test_a_proof_keeps_the_claim_until_the_data_are_written(engine: Engine) -> N
 def test_a_finished_claim_is_not_taken_up_again(engine: Engine) -> None:
     store(engine, 1)
     claim = claim_one(engine)
-    launches.note_run(engine, [claim.fence], "run-1")
+    launches.record_run(engine, [claim.fence], "run-1")
     finish(engine, claim.fence)
-    assert take_up(engine, claim.fence) is None
+    assert refresh_claim(engine, claim.fence) is None
     stored = row(engine)
     assert (stored.state, stored.run_id, stored.lease_until) == ("done", "run-1", None)
     assert stored.finished_at >= stored.received_at
@@ -205,7 +205,7 @@ def test_a_finished_claim_is_not_taken_up_again(engine: Engine) -> None:
 def test_giving_back_costs_nothing_and_waits(engine: Engine) -> None:
     store(engine, 1, 2)
     fences = [claim.fence for claim in claim_objects(engine, 10)]
-    launches.give_back(engine, fences, wait=timedelta(hours=1), reason="Dagster is away")
+    launches.release_claims(engine, fences, wait=timedelta(hours=1), reason="Dagster is away")
     for stored in rows(engine):
         assert (stored.state, stored.waiting_for, stored.attempts, stored.error) == (
             "waiting",
@@ -236,7 +236,7 @@ def test_what_is_not_there_yet_is_waited_for_5_15_and_45_minutes(engine: Engine)
     for _ in range(4):
         claim = claim_one(engine)
         with engine.begin() as connection:
-            if not waits.await_appearance(connection, claim, WaitingFor.STREAMS, "none yet"):
+            if not waits.wait_to_appear(connection, claim, WaitingFor.STREAMS, "none yet"):
                 break
         stored = row(engine)
         assert (stored.state, stored.waiting_for) == ("waiting", "streams")
@@ -251,14 +251,14 @@ def test_a_wait_that_newer_news_cut_short_does_not_count(engine: Engine) -> None
     for edit in range(6):
         claim = claim_one(engine)
         with engine.begin() as connection:
-            assert waits.await_appearance(connection, claim, WaitingFor.STREAMS, "none yet")
+            assert waits.wait_to_appear(connection, claim, WaitingFor.STREAMS, "none yet")
         assert rows(engine)[0].waits == 1
         store(engine, 1, aspect_type="update", updates={"title": f"Title {edit}"})
     # The same where the news are met by a run that has claimed others of its kind.
     claim = claim_one(engine)
-    assert take_up(engine, claim.fence) is not None
+    assert refresh_claim(engine, claim.fence) is not None
     with engine.begin() as connection:
-        assert waits.await_appearance(connection, claim, WaitingFor.STREAMS, "none yet")
+        assert waits.wait_to_appear(connection, claim, WaitingFor.STREAMS, "none yet")
     assert rows(engine)[0].waits == 1
 
 
@@ -278,7 +278,7 @@ def test_runs_that_end_without_a_word_are_counted(engine: Engine) -> None:
 def test_launched_runs_that_have_not_begun_are_known_once_half_their_lease_is_over(engine: Engine) -> None:
     store(engine, 1)
     claim = claim_one(engine)
-    launches.note_run(engine, [claim.fence], "run-1")
+    launches.record_run(engine, [claim.fence], "run-1")
     assert launches.overdue_runs(engine) == []
     change(engine, lease_until=LONG_AGO)
     assert launches.overdue_runs(engine) == ["run-1"]

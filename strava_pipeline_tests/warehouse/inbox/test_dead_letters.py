@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
-from strava_pipeline.warehouse.inbox.claims import bury, claim_objects
+from strava_pipeline.warehouse.inbox.claims import claim_objects, mark_dead
 from strava_pipeline.warehouse.inbox.dead_letters import (
     EVERY,
     REDRIVE_AFTER,
@@ -15,8 +15,8 @@ from strava_pipeline.warehouse.inbox.dead_letters import (
     discard,
     find_dead_letter,
     find_dead_letters,
-    hasten,
     redrive_due,
+    redrive_now,
     replay,
 )
 from strava_pipeline.warehouse.states import ErrorClass
@@ -33,7 +33,7 @@ def die(engine: Engine, error_class: ErrorClass = ErrorClass.TRANSIENT, kind: st
     """Whatever is due dies."""
     for claim in claim_objects(engine, 10):
         with engine.begin() as connection:
-            bury(connection, claim.fence, f"no answer about {claim.object_id}", kind=kind, error_class=error_class)
+            mark_dead(connection, claim.fence, f"no answer about {claim.object_id}", kind=kind, error_class=error_class)
 
 
 def found(engine: Engine, chosen: Selection = EVERY) -> list[int]:
@@ -136,6 +136,6 @@ def test_once_strava_answers_again_what_died_of_its_silence_is_due_at_once(engin
     die(engine, kind="NotThereYet")
     change(engine, [rows(engine)[1].id], redrives=1)
     with engine.begin() as connection:
-        assert hasten(connection, "RetriableStravaError") == 1
+        assert redrive_now(connection, "RetriableStravaError") == 1
         assert redrive_due(connection) == [rows(engine)[0].id]
     assert states(engine) == ["waiting", "dead", "dead"]

@@ -11,13 +11,13 @@ from sqlalchemy import Engine, update
 
 from strava_pipeline.errors import MissingScope, NeedsReauthorization
 from strava_pipeline.warehouse.athletes.parking import park
-from strava_pipeline.warehouse.inbox.claims import claim_objects, finish
+from strava_pipeline.warehouse.inbox.claims import claim_objects, mark_done
 from strava_pipeline.warehouse.inbox.events import (
     NewEvent,
     Stored,
     add_events,
-    forget_done,
-    unpark,
+    delete_done,
+    release_parked,
 )
 from strava_pipeline.warehouse.inbox.overview import inbox_by_state
 from strava_pipeline.warehouse.schema.ops_tables import users
@@ -50,7 +50,7 @@ def event(**more: Any) -> NewEvent:
 def done(engine: Engine) -> None:
     claim = claim_one(engine)
     with engine.begin() as connection:
-        finish(connection, claim.fence)
+        mark_done(connection, claim.fence)
 
 
 def test_an_event_is_kept_as_it_was_delivered(engine: Engine) -> None:
@@ -118,7 +118,7 @@ def test_parked_events_go_on_when_their_athlete_connects_again(engine: Engine) -
             assert park(connection, claim, MissingScope("connect again"))
     assert claim_objects(engine, 10) == []
     with engine.begin() as connection:
-        assert unpark(connection, RIDER) == 1
+        assert release_parked(connection, RIDER) == 1
     assert states(engine) == ["received", "parked"]
     assert [claim.object_id for claim in claim_objects(engine, 10)] == [1]
 
@@ -154,7 +154,7 @@ def test_parking_waits_for_whoever_connects_just_now(engine: Engine) -> None:
     thread = threading.Thread(target=late)
     with engine.begin() as connection:
         connection.execute(update(users).values(state="active"))
-        assert unpark(connection, RIDER) == 0
+        assert release_parked(connection, RIDER) == 0
         thread.start()
         wait_for_a_lock(engine, 1)
     thread.join()
@@ -173,6 +173,6 @@ def test_only_what_took_effect_is_forgotten_and_only_after_its_time(engine: Engi
     for stored, state in zip(rows(engine), kept, strict=True):
         change(engine, [stored.id], state=state, finished_at=datetime(2025, 6, 1, tzinfo=UTC))
     with engine.begin() as connection:
-        assert forget_done(connection, timedelta(days=36500)) == 0
-        assert forget_done(connection, timedelta(days=1)) == 1
+        assert delete_done(connection, timedelta(days=36500)) == 0
+        assert delete_done(connection, timedelta(days=1)) == 1
         assert inbox_by_state(connection) == dict.fromkeys(kept[:-1], 1)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine, func, select, update
 
-from strava_pipeline.warehouse.mail.confirmation_limits import Ask, forget_counted, why_not_ask
+from strava_pipeline.warehouse.mail.confirmation_limits import Ask, delete_counted, refusal_reason
 from strava_pipeline.warehouse.schema.notification_tables import confirmation_mails
 
 
@@ -25,47 +25,49 @@ def later(engine: Engine, span: timedelta) -> None:
 
 def test_a_mailbox_is_asked_three_times_a_day_whoever_wants_it(engine: Engine) -> None:
     for number in range(3):
-        assert why_not_ask(engine, Ask(number, number, "mira")) == ""
-    assert why_not_ask(engine, Ask(3, 3, "mira")) == "3 mails that ask this address went out within a day already"
-    assert why_not_ask(engine, Ask(4, 3, "eve")) == ""
+        assert refusal_reason(engine, Ask(number, number, "mira")) == ""
+    assert refusal_reason(engine, Ask(3, 3, "mira")) == "3 mails that ask this address went out within a day already"
+    assert refusal_reason(engine, Ask(4, 3, "eve")) == ""
     later(engine, timedelta(days=1))
-    assert why_not_ask(engine, Ask(3, 3, "mira")) == ""
+    assert refusal_reason(engine, Ask(3, 3, "mira")) == ""
 
 
 def test_a_mailbox_is_asked_six_times_in_thirty_days(engine: Engine) -> None:
     for number in range(6):
-        assert why_not_ask(engine, Ask(number, number, "mira")) == ""
+        assert refusal_reason(engine, Ask(number, number, "mira")) == ""
         later(engine, timedelta(days=1))
-    assert why_not_ask(engine, Ask(6, 6, "mira")) == "6 mails that ask this address went out within thirty days already"
+    assert (
+        refusal_reason(engine, Ask(6, 6, "mira")) == "6 mails that ask this address went out within thirty days already"
+    )
 
 
 def test_one_athlete_has_five_addresses_asked_a_day(engine: Engine) -> None:
     for number in range(5):
-        assert why_not_ask(engine, Ask(number, 7, f"mailbox {number}")) == ""
-    assert "this athlete" in why_not_ask(engine, Ask(5, 7, "mailbox 5"))
-    assert why_not_ask(engine, Ask(5, 8, "mailbox 5")) == ""
+        assert refusal_reason(engine, Ask(number, 7, f"mailbox {number}")) == ""
+    assert "this athlete" in refusal_reason(engine, Ask(5, 7, "mailbox 5"))
+    assert refusal_reason(engine, Ask(5, 8, "mailbox 5")) == ""
 
 
 def test_thirty_addresses_are_asked_an_hour(engine: Engine) -> None:
     for number in range(30):
-        assert why_not_ask(engine, Ask(number, number, f"mailbox {number}")) == ""
-    assert "all addresses" in why_not_ask(engine, Ask(30, 30, "mailbox 30"))
+        assert refusal_reason(engine, Ask(number, number, f"mailbox {number}")) == ""
+    assert "all addresses" in refusal_reason(engine, Ask(30, 30, "mailbox 30"))
     later(engine, timedelta(hours=1))
-    assert why_not_ask(engine, Ask(30, 30, "mailbox 30")) == ""
+    assert refusal_reason(engine, Ask(30, 30, "mailbox 30")) == ""
 
 
 def test_a_mail_counts_once_however_often_it_is_tried(engine: Engine) -> None:
     for _ in range(9):
-        assert why_not_ask(engine, Ask(1, 1, "mira")) == ""
+        assert refusal_reason(engine, Ask(1, 1, "mira")) == ""
     assert counted(engine) == 1
 
 
 def test_two_at_once_do_not_both_take_the_last_place(engine: Engine) -> None:
     for number in range(2):
-        why_not_ask(engine, Ask(number, number, "mira"))
+        refusal_reason(engine, Ask(number, number, "mira"))
     told: list[str] = []
     threads = [
-        threading.Thread(target=lambda number=number: told.append(why_not_ask(engine, Ask(number, number, "mira"))))
+        threading.Thread(target=lambda number=number: told.append(refusal_reason(engine, Ask(number, number, "mira"))))
         for number in range(2, 8)
     ]
     for thread in threads:
@@ -78,8 +80,8 @@ def test_two_at_once_do_not_both_take_the_last_place(engine: Engine) -> None:
 
 @pytest.mark.parametrize(("age", "left"), [(timedelta(days=29), 1), (timedelta(days=31), 0)])
 def test_what_no_limit_counts_any_more_is_forgotten(engine: Engine, age: timedelta, left: int) -> None:
-    why_not_ask(engine, Ask(1, 1, "mira"))
+    refusal_reason(engine, Ask(1, 1, "mira"))
     later(engine, age)
     with engine.begin() as connection:
-        forget_counted(connection)
+        delete_counted(connection)
     assert counted(engine) == left

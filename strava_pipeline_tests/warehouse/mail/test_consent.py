@@ -14,7 +14,7 @@ from strava_pipeline.keyring import Keyring
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes.erasure import forget_athlete
+from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
 from strava_pipeline.warehouse.mail.consent import (
     CONFIRM_WITHIN,
     Confirmed,
@@ -186,7 +186,7 @@ def test_ending_the_mails_erases_the_address_and_what_was_to_be_asked(engine: En
 @pytest.mark.parametrize("keep_data", [True, False])
 def test_who_is_forgotten_is_asked_nothing_and_no_link_counts(engine: Engine, keep_data: bool) -> None:
     consent = given(engine)
-    forget_athlete(engine, RIDER, keep_data=keep_data, actor=Actor.OPERATOR, cause="asked")
+    disconnect_and_erase(engine, RIDER, keep_data=keep_data, actor=Actor.OPERATOR, cause="asked")
     assert [state for _, state, _ in mails(engine)] in (["skipped"], [])
     assert confirmed(engine, consent) is Confirmed.VOID
     with engine.connect() as connection:

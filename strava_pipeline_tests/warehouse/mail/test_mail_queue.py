@@ -12,13 +12,13 @@ from sqlalchemy import Engine, Row, func, insert, select, update
 from strava_pipeline.warehouse.mail.mail_queue import (
     LEASE,
     WAITS,
-    Claimed,
-    announce,
+    ClaimedMail,
     any_due,
     claim_next,
-    forget_finished_before,
+    delete_finished_before,
+    enqueue_ride_mail,
     postpone,
-    settle,
+    record_result,
 )
 from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
@@ -48,7 +48,7 @@ def event(engine: Engine, **changes: Any) -> None:
 
 def announced(engine: Engine) -> bool:
     with engine.begin() as connection:
-        return announce(connection, FENCE)
+        return enqueue_ride_mail(connection, FENCE)
 
 
 def row(engine: Engine) -> Row[Any]:
@@ -57,7 +57,7 @@ def row(engine: Engine) -> Row[Any]:
 
 
 @pytest.fixture
-def claimed(engine: Engine) -> Claimed:
+def claimed(engine: Engine) -> ClaimedMail:
     event(engine)
     assert announced(engine)
     claim = claim_next(engine)
@@ -94,7 +94,7 @@ def test_two_at_once_announce_one_mail(engine: Engine) -> None:
     event(engine)
     told: list[bool] = []
     with engine.begin() as first:
-        assert announce(first, FENCE)
+        assert enqueue_ride_mail(first, FENCE)
         other = threading.Thread(target=lambda: told.append(announced(engine)))
         other.start()
     other.join(20)
@@ -102,10 +102,10 @@ def test_two_at_once_announce_one_mail(engine: Engine) -> None:
     assert row(engine).state == "pending"
 
 
-def test_a_claimed_mail_is_nobody_elses(engine: Engine, claimed: Claimed) -> None:
+def test_a_claimed_mail_is_nobody_elses(engine: Engine, claimed: ClaimedMail) -> None:
     assert claim_next(engine) is None
     assert not any_due(engine)
-    settle(engine, claimed, MailState.SENT)
+    record_result(engine, claimed, MailState.SENT)
     assert (row(engine).state, row(engine).attempts, row(engine).next_try_at) == (MailState.SENT, 1, None)
     assert row(engine).finished_at is not None
     # Announced again, as by an event that is replayed: it was sent.
@@ -130,7 +130,7 @@ def test_many_claimers_share_the_mails_and_none_gets_one_twice(engine: Engine) -
     for number in range(20):
         event(engine, object_id=number, fence=number)
         with engine.begin() as connection:
-            assert announce(connection, number)
+            assert enqueue_ride_mail(connection, number)
     taken: list[int | None] = []
 
     def take() -> None:
@@ -145,47 +145,49 @@ def test_many_claimers_share_the_mails_and_none_gets_one_twice(engine: Engine) -
     assert sorted(number or 0 for number in taken) == list(range(20))
 
 
-def test_a_process_that_died_while_sending_lets_another_try(engine: Engine, claimed: Claimed) -> None:
+def test_a_process_that_died_while_sending_lets_another_try(engine: Engine, claimed: ClaimedMail) -> None:
     with engine.begin() as connection:
         connection.execute(update(notifications).values(next_try_at=func.clock_timestamp()))
     again = claim_next(engine)
     assert again is not None
     assert again.attempt == 2
     # The first one was only slow: what it says no longer counts.
-    settle(engine, claimed, MailState.SKIPPED, "too late")
+    record_result(engine, claimed, MailState.SKIPPED, "too late")
     assert row(engine).state == "pending"
-    settle(engine, again, MailState.SENT)
+    record_result(engine, again, MailState.SENT)
     assert row(engine).state == MailState.SENT
 
 
 @pytest.mark.parametrize(
     ("attempt", "wait"), [(1, WAITS[0]), (2, WAITS[1]), (3, WAITS[2]), (4, WAITS[3]), (9, WAITS[3])]
 )
-def test_each_failed_try_waits_longer(engine: Engine, claimed: Claimed, attempt: int, wait: timedelta) -> None:
+def test_each_failed_try_waits_longer(engine: Engine, claimed: ClaimedMail, attempt: int, wait: timedelta) -> None:
     with engine.begin() as connection:
         connection.execute(update(notifications).values(attempts=attempt))
     before = datetime.now(UTC)
-    postpone(engine, Claimed(claimed.id, RIDE, RIDER, attempt, claimed.created_at, claimed.claimed_at), "server away")
+    postpone(
+        engine, ClaimedMail(claimed.id, RIDE, RIDER, attempt, claimed.created_at, claimed.claimed_at), "server away"
+    )
     stored = row(engine)
     assert (stored.state, stored.reason, stored.finished_at) == ("pending", "server away", None)
     assert before + wait - timedelta(seconds=5) < stored.next_try_at < before + wait + timedelta(seconds=60)
 
 
-def test_a_mail_that_cannot_be_sent_for_a_day_fails(engine: Engine, claimed: Claimed) -> None:
+def test_a_mail_that_cannot_be_sent_for_a_day_fails(engine: Engine, claimed: ClaimedMail) -> None:
     late = claimed.claimed_at - timedelta(days=1) + timedelta(seconds=30)
-    postpone(engine, Claimed(claimed.id, RIDE, RIDER, 1, late, claimed.claimed_at), "server away")
+    postpone(engine, ClaimedMail(claimed.id, RIDE, RIDER, 1, late, claimed.claimed_at), "server away")
     assert (row(engine).state, row(engine).reason) == (MailState.FAILED, "given up after 1 tries: server away")
 
 
-def test_what_was_settled_long_ago_is_forgotten_and_what_waits_is_not(engine: Engine, claimed: Claimed) -> None:
+def test_what_was_settled_long_ago_is_forgotten_and_what_waits_is_not(engine: Engine, claimed: ClaimedMail) -> None:
     def forgotten() -> int:
         with engine.begin() as connection:
-            return forget_finished_before(connection, datetime.now(UTC) + timedelta(minutes=1))
+            return delete_finished_before(connection, datetime.now(UTC) + timedelta(minutes=1))
 
     assert forgotten() == 0
-    settle(engine, claimed, MailState.SENT)
+    record_result(engine, claimed, MailState.SENT)
     assert forgotten() == 1
 
 
-def test_the_lease_is_longer_than_a_try(engine: Engine, claimed: Claimed) -> None:
+def test_the_lease_is_longer_than_a_try(engine: Engine, claimed: ClaimedMail) -> None:
     assert row(engine).next_try_at > claimed.claimed_at + LEASE - timedelta(minutes=1)

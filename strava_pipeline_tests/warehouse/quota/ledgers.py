@@ -11,8 +11,8 @@ from sqlalchemy import Engine, Row, select
 
 from strava_pipeline.errors import QuotaExhausted
 from strava_pipeline.strava.quota.clock import StravaClock
-from strava_pipeline.strava.quota.lanes import Ceilings
-from strava_pipeline.strava.quota.windows import Lane, Outcome, Reservation
+from strava_pipeline.strava.quota.lanes import RateLimits
+from strava_pipeline.strava.quota.windows import CallOutcome, Lane, Reservation
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 from strava_pipeline.warehouse.quota.strava_clock import store_clock
 from strava_pipeline.warehouse.schema.ops_tables import quota_windows
@@ -52,7 +52,7 @@ class Clock:
 
 def open_ledger(engine: Engine, clock: Clock, short: int = 100, long: int = 1000, **more: Any) -> PostgresLedger:
     return PostgresLedger(
-        engine, Ceilings(short, long, QUARTER, DAY, **more), clock=clock, sleep=clock.sleep, spread=lambda: 0.0
+        engine, RateLimits(short, long, QUARTER, DAY, **more), clock=clock, sleep=clock.sleep, spread=lambda: 0.0
     )
 
 
@@ -85,8 +85,8 @@ def just_after(edge: datetime) -> Any:
     return pytest.approx(edge + timedelta(seconds=0.85), abs=timedelta(seconds=0.1))
 
 
-def answered(clock: Clock, status: int = 200, **more: Any) -> Outcome:
-    return Outcome(status, duration_ms=12.5, **({"server_time": clock.moment.replace(microsecond=0)} | more))
+def answered(clock: Clock, status: int = 200, **more: Any) -> CallOutcome:
+    return CallOutcome(status, duration_ms=12.5, **({"server_time": clock.moment.replace(microsecond=0)} | more))
 
 
 def windows(engine: Engine, length: int = QUARTER, scope: str = "app") -> dict[datetime, Row[Any]]:

@@ -11,15 +11,15 @@ from datetime import timedelta
 
 from strava_pipeline.errors import QuotaExhausted
 from strava_pipeline.settings import load_settings
-from strava_pipeline.strava.quota.lanes import Ceilings
+from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.strava.quota.windows import Lane
-from strava_pipeline.warehouse.engine import database_url, open_engine
+from strava_pipeline.warehouse.engine import ensure_database_url, open_engine
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 
 
 def main(limit: int, length: int, most: int) -> None:
-    engine = open_engine(database_url(load_settings()))
-    ledger = PostgresLedger(engine, Ceilings(limit, 10 * limit, length, length + 1))
+    engine = open_engine(ensure_database_url(load_settings()))
+    ledger = PostgresLedger(engine, RateLimits(limit, 10 * limit, length, length + 1))
     with engine.connect():
         print("ready", flush=True)  # noqa: T201  the parent reads it
     sys.stdin.readline()

@@ -9,8 +9,8 @@ from sqlalchemy import Engine, select
 
 from strava_pipeline.errors import AppInactive
 from strava_pipeline.settings import Settings
-from strava_pipeline.strava.quota.lanes import Ceilings
-from strava_pipeline.strava.quota.windows import Lane, Outcome, Reservation
+from strava_pipeline.strava.quota.lanes import RateLimits
+from strava_pipeline.strava.quota.windows import CallOutcome, Lane, Reservation
 from strava_pipeline.warehouse.quota.app_status import (
     PROBE_EVERY,
     admit,
@@ -23,12 +23,12 @@ from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 from strava_pipeline.warehouse.schema.ops_tables import api_calls, app_status
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-INACTIVE = Outcome(status=403, duration_ms=1, app_inactive="Forbidden (Application Status Inactive)")
+INACTIVE = CallOutcome(status=403, duration_ms=1, app_inactive="Forbidden (Application Status Inactive)")
 
 
 @pytest.fixture
 def ledger(engine: Engine, settings: Settings) -> PostgresLedger:
-    return PostgresLedger(engine, Ceilings.from_settings(settings))
+    return PostgresLedger(engine, RateLimits.from_settings(settings))
 
 
 def reserve(ledger: PostgresLedger) -> Reservation:
@@ -78,13 +78,15 @@ def test_a_probe_that_is_answered_switches_everything_on_again(
     assert probe.is_probe
     with pytest.raises(AppInactive):
         reserve(ledger)
-    ledger.settle(probe, Outcome(status=status, duration_ms=1))
+    ledger.settle(probe, CallOutcome(status=status, duration_ms=1))
     assert reserve(ledger).is_probe is False
 
 
-@pytest.mark.parametrize("outcome", [INACTIVE, Outcome(status=None, duration_ms=1), Outcome(status=503, duration_ms=1)])
+@pytest.mark.parametrize(
+    "outcome", [INACTIVE, CallOutcome(status=None, duration_ms=1), CallOutcome(status=503, duration_ms=1)]
+)
 def test_a_probe_that_fails_leaves_the_app_off_since_the_first_answer(
-    engine: Engine, ledger: PostgresLedger, outcome: Outcome
+    engine: Engine, ledger: PostgresLedger, outcome: CallOutcome
 ) -> None:
     ledger.settle(reserve(ledger), INACTIVE)
     with engine.connect() as connection:

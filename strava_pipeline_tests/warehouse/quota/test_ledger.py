@@ -11,10 +11,10 @@ from sqlalchemy import Engine, insert, select
 
 from strava_pipeline.errors import QuotaExhausted
 from strava_pipeline.settings import QuotaScope, load_settings
-from strava_pipeline.strava.quota.lanes import Ceilings
-from strava_pipeline.strava.quota.windows import Lane, Outcome, Pair, RateHeaders
+from strava_pipeline.strava.quota.lanes import RateLimits
+from strava_pipeline.strava.quota.windows import CallOutcome, Lane, Pair, RateHeaders
 from strava_pipeline.warehouse.engine import now
-from strava_pipeline.warehouse.locks import Lock, take
+from strava_pipeline.warehouse.locks import Lock, acquire
 from strava_pipeline.warehouse.quota.ledger import SPREAD_SECONDS, PostgresLedger
 from strava_pipeline.warehouse.schema.ops_tables import api_calls
 from strava_pipeline_tests.eventually import PATIENCE_SECONDS
@@ -76,7 +76,7 @@ def test_the_day_limit_holds_while_the_quarter_has_room(engine: Engine, clock: C
 
 def test_a_call_without_an_answer_stays_booked_until_its_window_ends(engine: Engine, clock: Clock) -> None:
     ledger = open_ledger(engine, clock, short=2)
-    ledger.settle(book(ledger), Outcome(status=None, duration_ms=5))
+    ledger.settle(book(ledger), CallOutcome(status=None, duration_ms=5))
     book(ledger)  # its process died
     clock.moment += timedelta(minutes=9)
     assert refused(ledger) == just_after(EDGE)
@@ -116,10 +116,10 @@ def test_stravas_limit_is_adopted_up_to_the_operators(
 
 
 def test_only_limits_set_by_the_operator_are_caps(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Ceilings.from_settings(load_settings()) == Ceilings(100, 1000, QUARTER, DAY)
+    assert RateLimits.from_settings(load_settings()) == RateLimits(100, 1000, QUARTER, DAY)
     monkeypatch.setenv("STRAVA_QUOTA_SHORT_LIMIT", "50")
     monkeypatch.setenv("STRAVA_QUOTA_SCOPE", "athlete")
-    assert Ceilings.from_settings(load_settings()) == Ceilings(
+    assert RateLimits.from_settings(load_settings()) == RateLimits(
         50, 1000, QUARTER, DAY, short_capped=True, scope=QuotaScope.ATHLETE
     )
 
@@ -193,7 +193,7 @@ def test_a_wait_that_is_too_long_does_not_begin(engine: Engine, clock: Clock) ->
 
 
 def test_waiting_processes_come_back_a_little_apart_and_never_early(engine: Engine, clock: Clock) -> None:
-    ledger = PostgresLedger(engine, Ceilings(1, 9, QUARTER, DAY), clock=clock, sleep=clock.sleep)
+    ledger = PostgresLedger(engine, RateLimits(1, 9, QUARTER, DAY), clock=clock, sleep=clock.sleep)
     book(ledger)
     until, began = refused(ledger), clock.moment
     back = []
@@ -207,9 +207,9 @@ def test_waiting_processes_come_back_a_little_apart_and_never_early(engine: Engi
 
 
 def test_a_booking_tells_the_time_at_which_its_turn_came(engine: Engine) -> None:
-    ledger = PostgresLedger(engine, Ceilings(9, 9, QUARTER, DAY))
+    ledger = PostgresLedger(engine, RateLimits(9, 9, QUARTER, DAY))
     with ThreadPoolExecutor() as pool, engine.begin() as holder:
-        take(holder, Lock.QUOTA)
+        acquire(holder, Lock.QUOTA)
         waiting = pool.submit(book, ledger)
         wait_for_a_lock(engine, 1)
         released_at = now(holder)

@@ -16,8 +16,8 @@ from sqlalchemy import Engine, func, select
 
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.quota.clock import StravaClock
-from strava_pipeline.strava.quota.lanes import Ceilings
-from strava_pipeline.strava.quota.windows import Lane, Outcome
+from strava_pipeline.strava.quota.lanes import RateLimits
+from strava_pipeline.strava.quota.windows import CallOutcome, Lane
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 from strava_pipeline.warehouse.quota.strava_clock import store_clock
 from strava_pipeline.warehouse.schema.ops_tables import api_calls
@@ -83,13 +83,13 @@ def test_what_a_killed_process_had_booked_stays_booked_until_the_window_ends(
     assert told(worker) == "30"
     worker.kill()
     worker.wait()
-    ceilings = Ceilings(LIMIT, 10 * LIMIT, LENGTH, LENGTH + 1)
+    rate_limits = RateLimits(LIMIT, 10 * LIMIT, LENGTH, LENGTH + 1)
     # Its calls may have reached Strava, all of them: together it is never more than the limit.
-    assert book_all(PostgresLedger(engine, ceilings)) == LIMIT - 30
+    assert book_all(PostgresLedger(engine, rate_limits)) == LIMIT - 30
     later = at(LENGTH)
     with engine.begin() as connection:
         store_clock(connection, StravaClock(0.0, 0.25, later(None)))
-    assert book_all(PostgresLedger(engine, ceilings, clock=later)) == LIMIT
+    assert book_all(PostgresLedger(engine, rate_limits, clock=later)) == LIMIT
 
 
 def test_a_process_that_is_killed_while_it_books_leaves_no_lock_behind(
@@ -102,7 +102,7 @@ def test_a_process_that_is_killed_while_it_books_leaves_no_lock_behind(
         assert worker.poll() is None
     worker.kill()
     worker.wait()
-    rest = book_all(PostgresLedger(engine, Ceilings(LIMIT, 10 * LIMIT, LENGTH, LENGTH + 1)))
+    rest = book_all(PostgresLedger(engine, RateLimits(LIMIT, 10 * LIMIT, LENGTH, LENGTH + 1)))
     # What it had booked is booked whole, call and windows, or not at all.
     assert rest == LIMIT - (_calls(engine) - rest)
 
@@ -112,7 +112,7 @@ def test_windows_of_real_time_are_never_overfilled(engine: Engine) -> None:
     first = int(time.time()) // length + 1
     sent: Counter[int] = Counter()
     guard = threading.Lock()
-    ledger = PostgresLedger(engine, Ceilings(limit, 10**6, length, 3600))
+    ledger = PostgresLedger(engine, RateLimits(limit, 10**6, length, 3600))
 
     def work() -> None:
         while int(time.time()) // length <= first:
@@ -121,7 +121,7 @@ def test_windows_of_real_time_are_never_overfilled(engine: Engine) -> None:
             )
             with guard:
                 sent[int(time.time()) // length] += 1
-            ledger.settle(reservation, Outcome(200, 1.0, server_time=datetime.now(UTC).replace(microsecond=0)))
+            ledger.settle(reservation, CallOutcome(200, 1.0, server_time=datetime.now(UTC).replace(microsecond=0)))
 
     workers = [threading.Thread(target=work) for _ in range(4)]
     for worker in workers:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, delete, insert, select
 
 from strava_pipeline.errors import ConfigurationError
-from strava_pipeline.keyring import Keyring, Place, generate_key
+from strava_pipeline.keyring import AssociatedData, Keyring, generate_key
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.oauth import TokenGrant
@@ -67,7 +67,7 @@ def test_a_key_that_stored_tokens_need_must_be_there(engine: Engine) -> None:
 
 
 def test_a_key_that_only_the_journal_needs_must_be_there_too(engine: Engine) -> None:
-    envelope = Keyring.parse(key("a")).encrypt(Secret("token"), Place(RIDER, "strava_access_token", 2))
+    envelope = Keyring.parse(key("a")).encrypt(Secret("token"), AssociatedData(RIDER, "strava_access_token", 2))
     with engine.begin() as connection:
         connection.execute(
             insert(token_journal).values(

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, insert, select, update
 
 from strava_pipeline.errors import TokenUnreadable
-from strava_pipeline.keyring import Keyring, Place, generate_key, key_id_of
+from strava_pipeline.keyring import AssociatedData, Keyring, generate_key, key_id_of
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.oauth import TokenGrant
@@ -78,7 +78,7 @@ def test_a_dry_run_counts_and_writes_nothing(store: PostgresTokenStore, both: Ke
 
 def test_the_journal_is_rotated_too_and_its_answer_still_adopted(store: PostgresTokenStore, both: Keyring) -> None:
     sealed = {
-        column: store.keyring.encrypt(token, Place(1, column, 2))
+        column: store.keyring.encrypt(token, AssociatedData(1, column, 2))
         for column, token in ((ACCESS, Secret("canary-access-9")), (REFRESH, Secret("canary-refresh-9")))
     }
     with store.engine.begin() as connection:
@@ -87,7 +87,9 @@ def test_the_journal_is_rotated_too_and_its_answer_still_adopted(store: Postgres
     assert [row.table for row in rotate(store.engine, both)] == ["users"] * 3 + ["token_journal"]
     new = both.writing_key_id
     only_new = PostgresTokenStore(store.engine, Keyring({new: both.keys[new]}))
-    assert only_new.refreshed(1, Secret("canary-access-1"), lambda _: pytest.fail("asked")) == Secret("canary-access-9")
+    assert only_new.refresh_once(1, Secret("canary-access-1"), lambda _: pytest.fail("asked")) == Secret(
+        "canary-access-9"
+    )
 
 
 def test_a_row_that_does_not_open_is_reported_once_and_stops_nobody(store: PostgresTokenStore, both: Keyring) -> None:
@@ -104,10 +106,10 @@ def test_what_a_refresh_wrote_meanwhile_is_not_overwritten(
 ) -> None:
     encrypt, refreshed = Keyring.encrypt, list[bool]()
 
-    def encrypt_late(self: Keyring, plaintext: Secret, place: Place) -> str:
+    def encrypt_late(self: Keyring, plaintext: Secret, place: AssociatedData) -> str:
         if self is both and place.athlete_id == 1 and not refreshed:
             refreshed.append(True)
-            store.refreshed(
+            store.refresh_once(
                 1,
                 Secret("canary-access-1"),
                 lambda _: TokenGrant(Secret("canary-access-9"), Secret("canary-refresh-9"), None),
@@ -166,7 +168,7 @@ def test_keys_change_under_kills_while_16_processes_refresh(
     while still_of(store.engine, store.keyring.writing_key_id):
         process = rotating.fork("rotate")
         for _ in range(chance.randrange(1, 8)):
-            if rotating.hear(process) == "done":
+            if rotating.report(process) == "done":
                 break
         rotating.kill(process)
         kills += 1

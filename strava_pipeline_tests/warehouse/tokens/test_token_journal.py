@@ -11,12 +11,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, create_engine, event, func, insert, select, text, update
 
-from strava_pipeline.errors import DatabaseAway
+from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.local.logins import SUPERUSER
 from strava_pipeline.warehouse.schema.ops_tables import token_journal, users
 from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens import token_journal as journal
-from strava_pipeline.warehouse.tokens.token_journal import Envelopes, answer_for, answers, begun, forget, forget_all
+from strava_pipeline.warehouse.tokens.token_journal import (
+    Envelopes,
+    answer_for,
+    answers,
+    forget,
+    forget_all,
+    record_attempt,
+)
 from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.warehouse.sessions import wait_for_a_lock
 
@@ -42,7 +49,7 @@ def athlete(engine: Engine) -> None:
 
 
 def test_an_intent_is_there_before_strava_is_asked_and_the_answer_at_once_after(engine: Engine) -> None:
-    with begun(engine, RIDER, 2) as attempt:
+    with record_attempt(engine, RIDER, 2) as attempt:
         assert entries(engine) == [(2, None)]
         assert not attempt.follows_unanswered
         attempt.keep(envelopes(2))
@@ -56,21 +63,21 @@ def test_an_intent_is_there_before_strava_is_asked_and_the_answer_at_once_after(
 
 
 def test_an_intent_without_an_answer_is_told_and_kept_for_a_while(engine: Engine) -> None:
-    with begun(engine, RIDER, 2):
+    with record_attempt(engine, RIDER, 2):
         pass
-    with begun(engine, RIDER, 2) as second:
+    with record_attempt(engine, RIDER, 2) as second:
         assert second.follows_unanswered
     assert entries(engine) == [(2, None), (2, None)]
     with engine.begin() as connection:
         connection.execute(update(token_journal).values(begun_at=func.now() - journal.ABANDONED - timedelta(seconds=1)))
-    with begun(engine, RIDER, 2) as third:
+    with record_attempt(engine, RIDER, 2) as third:
         assert third.follows_unanswered
     assert len(entries(engine)) == 1
 
 
 def test_the_newest_answer_comes_first(engine: Engine) -> None:
     for number in (2, 3, 4):
-        with begun(engine, RIDER, 2) as attempt:
+        with record_attempt(engine, RIDER, 2) as attempt:
             attempt.keep(envelopes(number))
     with engine.begin() as connection:
         found = answers(connection, RIDER)
@@ -84,7 +91,7 @@ def test_the_newest_answer_comes_first(engine: Engine) -> None:
 
 
 def test_an_answer_whose_intent_was_cleared_away_is_kept(engine: Engine) -> None:
-    with begun(engine, RIDER, 2) as attempt:
+    with record_attempt(engine, RIDER, 2) as attempt:
         with engine.begin() as connection:
             forget_all(connection, RIDER)
         attempt.keep(envelopes(2))
@@ -92,7 +99,7 @@ def test_an_answer_whose_intent_was_cleared_away_is_kept(engine: Engine) -> None
 
 
 def test_an_answer_is_not_kept_for_whom_all_was_erased(engine: Engine) -> None:
-    with begun(engine, RIDER, 2) as attempt:
+    with record_attempt(engine, RIDER, 2) as attempt:
         with engine.begin() as connection:
             connection.execute(update(users).values(state=GrantState.REVOKED))
             forget_all(connection, RIDER)
@@ -101,7 +108,7 @@ def test_an_answer_is_not_kept_for_whom_all_was_erased(engine: Engine) -> None:
 
 
 def test_an_answer_and_an_erasure_at_once_leave_nothing(engine: Engine) -> None:
-    with begun(engine, RIDER, 2) as attempt, ThreadPoolExecutor(1) as other:
+    with record_attempt(engine, RIDER, 2) as attempt, ThreadPoolExecutor(1) as other:
         with engine.begin() as connection:
             connection.execute(select(users).with_for_update())
             connection.execute(update(users).values(state=GrantState.REVOKED))
@@ -119,7 +126,7 @@ def test_an_answer_is_held_while_the_database_is_away(engine: Engine) -> None:
     def count(_: object) -> None:
         failures.release()
 
-    with begun(engine, RIDER, 2) as attempt, ThreadPoolExecutor(1) as other:
+    with record_attempt(engine, RIDER, 2) as attempt, ThreadPoolExecutor(1) as other:
         with database_away(engine):
             kept = other.submit(attempt.keep, envelopes(2))
             # By the connection that waited, and by a fresh one.
@@ -131,7 +138,7 @@ def test_an_answer_is_held_while_the_database_is_away(engine: Engine) -> None:
 
 def test_a_database_that_stays_away_is_told(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "KEEP_TRYING_SECONDS", 0.2)
-    with begun(engine, RIDER, 2) as attempt, database_away(engine), pytest.raises(DatabaseAway):
+    with record_attempt(engine, RIDER, 2) as attempt, database_away(engine), pytest.raises(DatabaseUnavailable):
         attempt.keep(envelopes(2))
 
 

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, Row, func, select, text, update
 
 from strava_pipeline.errors import (
-    DatabaseAway,
+    DatabaseUnavailable,
     NeedsReauthorization,
     QuotaExhausted,
     RejectedRequest,
@@ -130,9 +130,11 @@ def test_connecting_stores_an_active_athlete(store: PostgresTokenStore) -> None:
 
 
 def test_an_exchange_is_stored_and_a_refused_code_audited(store: PostgresTokenStore) -> None:
-    assert store.exchanged(lambda: grant(5, 7), ["read"]) == (7, grant(5, 7))
+    assert store.store_exchange(lambda: grant(5, 7), ["read"]) == (7, grant(5, 7))
     with pytest.raises(RejectedRequest):
-        store.exchanged(partial(refuse_with(RejectedRequest("code invalid", status=400)), Secret("code")), ["read"])
+        store.store_exchange(
+            partial(refuse_with(RejectedRequest("code invalid", status=400)), Secret("code")), ["read"]
+        )
     assert audited(store.engine)[1:] == [("exchange", "ok"), ("exchange", "failed")]
     assert last_detail(store.engine) == "code invalid"
 
@@ -146,10 +148,10 @@ def test_no_token_is_readable_in_any_table(store: PostgresTokenStore) -> None:
             raise RetriableStravaError("away")
         return grant(2)
 
-    store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+    store.refresh_once(RIDER, Secret("canary-access-1"), refresh)
     change_user(store.engine, refreshed_at=None)
     with pytest.raises(RetriableStravaError):
-        store.refreshed(RIDER, Secret("canary-access-2"), refresh)
+        store.refresh_once(RIDER, Secret("canary-access-2"), refresh)
     with store.engine.connect() as connection:
         everything = str([connection.execute(select(table)).all() for table in (users, token_audit, token_journal)])
     assert not any(f"{kind}-{number}" in everything for kind in ("access", "refresh") for number in (1, 2))
@@ -167,14 +169,14 @@ def test_another_key_opens_nothing(store: PostgresTokenStore) -> None:
     with pytest.raises(TokenUnreadable, match="add this key to STRAVA_TOKEN_KEYS"):
         stranger.access_token(RIDER)
     with pytest.raises(TokenUnreadable):
-        stranger.refreshed(RIDER, Secret("canary-access-1"), never)
+        stranger.refresh_once(RIDER, Secret("canary-access-1"), never)
 
 
 def test_an_unknown_athlete_is_told_apart(store: PostgresTokenStore) -> None:
     with pytest.raises(UnknownAthlete, match="athlete 5 is not connected"):
         store.access_token(5)
     with pytest.raises(UnknownAthlete):
-        store.refreshed(5, Secret("canary-access-1"), never)
+        store.refresh_once(5, Secret("canary-access-1"), never)
     with pytest.raises(UnknownAthlete):
         erase(store, 5)
 
@@ -186,9 +188,9 @@ def test_a_refresh_stores_the_rotated_pair_and_leaves_nothing_in_the_journal(sto
         seen.append((refresh_token, journal(store.engine)))
         return grant(len(seen) + 1)
 
-    assert store.refreshed(RIDER, Secret("canary-access-1"), refresh) == Secret("canary-access-2")
+    assert store.refresh_once(RIDER, Secret("canary-access-1"), refresh) == Secret("canary-access-2")
     change_user(store.engine, refreshed_at=func.now() - timedelta(minutes=2))
-    assert store.refreshed(RIDER, Secret("canary-access-2"), refresh) == Secret("canary-access-3")
+    assert store.refresh_once(RIDER, Secret("canary-access-2"), refresh) == Secret("canary-access-3")
     assert seen == [(Secret("canary-refresh-1"), [(2, False)]), (Secret("canary-refresh-2"), [(3, False)])]
     assert store.token_pair(RIDER) == TokenGrant(
         Secret("canary-access-3"), Secret("canary-refresh-3"), EXPIRES + timedelta(hours=3)
@@ -199,40 +201,40 @@ def test_a_refresh_stores_the_rotated_pair_and_leaves_nothing_in_the_journal(sto
 
 
 def test_a_token_replaced_meanwhile_is_used_without_a_call(store: PostgresTokenStore) -> None:
-    store.refreshed(RIDER, Secret("canary-access-1"), lambda _: grant(2))
-    assert store.refreshed(RIDER, Secret("canary-access-1"), never) == Secret("canary-access-2")
+    store.refresh_once(RIDER, Secret("canary-access-1"), lambda _: grant(2))
+    assert store.refresh_once(RIDER, Secret("canary-access-1"), never) == Secret("canary-access-2")
     assert audited(store.engine) == [("exchange", "ok"), ("refresh", "ok")]
 
 
 def test_what_strava_has_just_issued_is_not_refreshed_again(store: PostgresTokenStore) -> None:
-    store.refreshed(RIDER, Secret("canary-access-1"), lambda _: grant(2))
+    store.refresh_once(RIDER, Secret("canary-access-1"), lambda _: grant(2))
     with pytest.raises(RetriableStravaError, match=r"Strava refuses what it issued at .* not refreshed again before"):
-        store.refreshed(RIDER, Secret("canary-access-2"), never)
+        store.refresh_once(RIDER, Secret("canary-access-2"), never)
     assert store.access_token(RIDER) == Secret("canary-access-2")
     assert user(store.engine).state == "active"
 
 
 def test_a_token_that_was_issued_for_seconds_is_refreshed_again_at_once(store: PostgresTokenStore) -> None:
     ended = datetime.now(UTC) - timedelta(seconds=1)
-    store.refreshed(
+    store.refresh_once(
         RIDER,
         Secret("canary-access-1"),
         lambda _: TokenGrant(Secret("canary-access-2"), Secret("canary-refresh-2"), ended),
     )
-    assert store.refreshed(RIDER, Secret("canary-access-2"), lambda _: grant(3)) == Secret("canary-access-3")
+    assert store.refresh_once(RIDER, Secret("canary-access-2"), lambda _: grant(3)) == Secret("canary-access-3")
 
 
 def test_a_dead_grant_asks_for_a_new_connection_and_connecting_again_helps(store: PostgresTokenStore) -> None:
     asked: list[Secret] = []
     with pytest.raises(NeedsReauthorization):
-        store.refreshed(RIDER, Secret("canary-access-1"), refuse_with(dead(), asked))
+        store.refresh_once(RIDER, Secret("canary-access-1"), refuse_with(dead(), asked))
     assert asked == [Secret("canary-refresh-1")]
     assert user(store.engine).state == "needs_reauth"
     assert audited(store.engine)[-1] == ("refresh", "failed")
     with pytest.raises(NeedsReauthorization, match="is needs_reauth: connect the athlete again"):
         store.access_token(RIDER)
     with pytest.raises(NeedsReauthorization):
-        store.refreshed(RIDER, Secret("canary-access-1"), never)
+        store.refresh_once(RIDER, Secret("canary-access-1"), never)
     store.connect(grant(4, RIDER), ["read"])
     assert store.access_token(RIDER) == Secret("canary-access-4")
     assert user(store.engine).scopes == ["read"]
@@ -252,10 +254,10 @@ def test_any_other_failed_refresh_changes_no_token_and_opens_a_cool_down(
 ) -> None:
     asked: list[Secret] = []
     with pytest.raises(type(error)):
-        store.refreshed(RIDER, Secret("canary-access-1"), refuse_with(error, asked))
+        store.refresh_once(RIDER, Secret("canary-access-1"), refuse_with(error, asked))
     assert user(store.engine).state == "active"
     assert audited(store.engine)[-1] == ("refresh", "failed")
-    for call in (store.access_token, lambda athlete: store.refreshed(athlete, Secret("canary-access-1"), never)):
+    for call in (store.access_token, lambda athlete: store.refresh_once(athlete, Secret("canary-access-1"), never)):
         with pytest.raises(
             RetriableStravaError, match=r"failed just now, and is not tried again before \d\d:\d\d:\d\d"
         ):
@@ -263,7 +265,7 @@ def test_any_other_failed_refresh_changes_no_token_and_opens_a_cool_down(
     assert asked == [Secret("canary-refresh-1")]
     change_user(store.engine, refresh_not_before=func.now() - timedelta(seconds=1))
     assert store.access_token(RIDER) == Secret("canary-access-1")
-    assert store.refreshed(RIDER, Secret("canary-access-1"), lambda _: grant(2)) == Secret("canary-access-2")
+    assert store.refresh_once(RIDER, Secret("canary-access-1"), lambda _: grant(2)) == Secret("canary-access-2")
     assert user(store.engine).refresh_not_before is None
     assert last_detail(store.engine) == "an earlier one got no answer"
 
@@ -271,7 +273,7 @@ def test_any_other_failed_refresh_changes_no_token_and_opens_a_cool_down(
 def test_a_429_cools_down_for_as_long_as_strava_says(store: PostgresTokenStore) -> None:
     later = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=5)
     with pytest.raises(QuotaExhausted):
-        store.refreshed(RIDER, Secret("canary-access-1"), refuse_with(QuotaExhausted("429", retry_at=later)))
+        store.refresh_once(RIDER, Secret("canary-access-1"), refuse_with(QuotaExhausted("429", retry_at=later)))
     assert user(store.engine).refresh_not_before == later
 
 
@@ -284,7 +286,7 @@ def test_connecting_again_lets_events_go_on_that_waited_for_it(store: PostgresTo
 
 def test_erasing_leaves_no_token_and_connecting_again_helps(store: PostgresTokenStore) -> None:
     with pytest.raises(RetriableStravaError):
-        store.refreshed(RIDER, Secret("canary-access-1"), refuse_with(RetriableStravaError("away")))
+        store.refresh_once(RIDER, Secret("canary-access-1"), refuse_with(RetriableStravaError("away")))
     erase(store, RIDER)
     row = user(store.engine)
     assert (row.state, row.generation) == ("revoked", 2)
@@ -310,7 +312,7 @@ def test_an_erasure_waits_for_the_refresh_under_way_and_takes_its_tokens(store: 
             return grant(2)
 
         erasures: list[Any] = []
-        assert store.refreshed(RIDER, Secret("canary-access-1"), refresh) == Secret("canary-access-2")
+        assert store.refresh_once(RIDER, Secret("canary-access-1"), refresh) == Secret("canary-access-2")
         erasures[0].result(PATIENCE_SECONDS)
     assert user(store.engine).state == "revoked"
     assert user(store.engine).strava_access_token is None
@@ -330,7 +332,7 @@ def test_more_threads_than_pooled_connections_meet_one_expired_token(store: Post
 
     def meet() -> Secret:
         together.wait(PATIENCE_SECONDS)
-        return store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+        return store.refresh_once(RIDER, Secret("canary-access-1"), refresh)
 
     with ThreadPoolExecutor(threads) as crowd:
         found = [future.result() for future in [crowd.submit(meet) for _ in range(threads)]]
@@ -343,10 +345,10 @@ def test_an_answer_that_came_after_the_lock_was_lost_is_adopted(store: PostgresT
         lose_lock(store.engine)
         return grant(2)
 
-    with pytest.raises(DatabaseAway):
-        store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+    with pytest.raises(DatabaseUnavailable):
+        store.refresh_once(RIDER, Secret("canary-access-1"), refresh)
     assert journal(store.engine) == [(2, True)]
-    assert store.refreshed(RIDER, Secret("canary-access-1"), never) == Secret("canary-access-2")
+    assert store.refresh_once(RIDER, Secret("canary-access-1"), never) == Secret("canary-access-2")
     assert user(store.engine).generation == 2
     assert journal(store.engine) == []
     assert audited(store.engine)[-1] == ("refresh", "adopted")
@@ -363,9 +365,9 @@ def test_the_server_takes_the_lock_from_a_process_that_was_stopped(
     # Only here: a successor that is slow for once keeps its lock.
     with monkeypatch.context() as impatient:
         impatient.setattr(store_module, "IDLE_LOCK_MILLISECONDS", 100)
-        with pytest.raises(DatabaseAway):
-            store.refreshed(RIDER, Secret("canary-access-1"), refresh)
-    assert store.refreshed(RIDER, Secret("canary-access-1"), never) == Secret("canary-access-2")
+        with pytest.raises(DatabaseUnavailable):
+            store.refresh_once(RIDER, Secret("canary-access-1"), refresh)
+    assert store.refresh_once(RIDER, Secret("canary-access-1"), never) == Secret("canary-access-2")
 
 
 def test_an_answer_finds_another_way_when_its_connection_broke(store: PostgresTokenStore) -> None:
@@ -378,7 +380,7 @@ def test_an_answer_finds_another_way_when_its_connection_broke(store: PostgresTo
             assert connection.execute(query).scalar_one() == 1
         return grant(2)
 
-    assert store.refreshed(RIDER, Secret("canary-access-1"), refresh) == Secret("canary-access-2")
+    assert store.refresh_once(RIDER, Secret("canary-access-1"), refresh) == Secret("canary-access-2")
     assert store.access_token(RIDER) == Secret("canary-access-2")
 
 
@@ -388,12 +390,12 @@ def test_a_grant_taken_for_dead_lives_on_when_its_answer_arrives(store: Postgres
     def refresh(refresh_token: Secret) -> TokenGrant:
         lose_lock(store.engine)
         with pytest.raises(NeedsReauthorization):
-            store.refreshed(RIDER, Secret("canary-access-1"), refuse_with(dead()))
+            store.refresh_once(RIDER, Secret("canary-access-1"), refuse_with(dead()))
         assert user(store.engine).state == "needs_reauth"
         return grant(2)
 
-    with pytest.raises(DatabaseAway):
-        store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+    with pytest.raises(DatabaseUnavailable):
+        store.refresh_once(RIDER, Secret("canary-access-1"), refresh)
     assert store.access_token(RIDER) == Secret("canary-access-2")
     assert user(store.engine).state == "active"
 
@@ -403,7 +405,7 @@ def test_an_answer_that_arrives_while_strava_refuses_is_used(store: PostgresToke
 
     def refresh(refresh_token: Secret) -> TokenGrant:
         lose_lock(store.engine)
-        seconds.append(other.submit(store.refreshed, RIDER, Secret("canary-access-1"), refuse_once_kept))
+        seconds.append(other.submit(store.refresh_once, RIDER, Secret("canary-access-1"), refuse_once_kept))
         assert called.wait(PATIENCE_SECONDS)
         return grant(2)
 
@@ -414,8 +416,8 @@ def test_an_answer_that_arrives_while_strava_refuses_is_used(store: PostgresToke
         raise dead()
 
     called, seconds = threading.Event(), list[Any]()
-    with ThreadPoolExecutor(1) as other, pytest.raises(DatabaseAway):
-        store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+    with ThreadPoolExecutor(1) as other, pytest.raises(DatabaseUnavailable):
+        store.refresh_once(RIDER, Secret("canary-access-1"), refresh)
     assert seconds[0].result(PATIENCE_SECONDS) == Secret("canary-access-2")
     assert asked == [Secret("canary-refresh-1")]
     assert audited(store.engine)[-1] == ("refresh", "adopted")
@@ -424,11 +426,11 @@ def test_an_answer_that_arrives_while_strava_refuses_is_used(store: PostgresToke
 def test_an_answer_overtaken_by_another_is_kept_and_tried_when_that_one_is_dead(store: PostgresTokenStore) -> None:
     def refresh(refresh_token: Secret) -> TokenGrant:
         lose_lock(store.engine)
-        assert store.refreshed(RIDER, Secret("canary-access-1"), lambda _: grant(2)) == Secret("canary-access-2")
+        assert store.refresh_once(RIDER, Secret("canary-access-1"), lambda _: grant(2)) == Secret("canary-access-2")
         return grant(3)
 
-    with pytest.raises(DatabaseAway):
-        store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+    with pytest.raises(DatabaseUnavailable):
+        store.refresh_once(RIDER, Secret("canary-access-1"), refresh)
     assert store.access_token(RIDER) == Secret("canary-access-2")
     assert journal(store.engine) == [(2, True)]
     change_user(store.engine, refreshed_at=None)
@@ -440,7 +442,7 @@ def test_an_answer_overtaken_by_another_is_kept_and_tried_when_that_one_is_dead(
             raise dead()
         return grant(4)
 
-    assert store.refreshed(RIDER, Secret("canary-access-2"), refresh_again) == Secret("canary-access-4")
+    assert store.refresh_once(RIDER, Secret("canary-access-2"), refresh_again) == Secret("canary-access-4")
     assert asked == [Secret("canary-refresh-2"), Secret("canary-refresh-3")]
     assert user(store.engine).generation == 3
     assert journal(store.engine) == []
@@ -452,8 +454,8 @@ def test_an_answer_that_comes_after_an_erasure_is_not_kept(store: PostgresTokenS
         erase(store, RIDER)
         return grant(2)
 
-    with pytest.raises(DatabaseAway):
-        store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+    with pytest.raises(DatabaseUnavailable):
+        store.refresh_once(RIDER, Secret("canary-access-1"), refresh)
     assert journal(store.engine) == []
     assert user(store.engine).state == "revoked"
 
@@ -463,16 +465,16 @@ def test_an_answer_moved_to_another_generation_is_not_adopted(store: PostgresTok
         lose_lock(store.engine)
         return grant(2)
 
-    with pytest.raises(DatabaseAway):
-        store.refreshed(RIDER, Secret("canary-access-1"), refresh)
+    with pytest.raises(DatabaseUnavailable):
+        store.refresh_once(RIDER, Secret("canary-access-1"), refresh)
     store.connect(grant(5, RIDER), ["read"])
-    with pytest.raises(DatabaseAway):
-        store.refreshed(RIDER, Secret("canary-access-5"), refresh)
+    with pytest.raises(DatabaseUnavailable):
+        store.refresh_once(RIDER, Secret("canary-access-5"), refresh)
     with store.engine.begin() as connection:
         connection.execute(update(token_journal).values(generation=4))
         connection.execute(update(users).values(generation=3))
     with pytest.raises(TokenUnreadable, match=r"strava_access_token of athlete .* cannot be decrypted"):
-        store.refreshed(RIDER, Secret("canary-access-5"), never)
+        store.refresh_once(RIDER, Secret("canary-access-5"), never)
     assert user(store.engine).generation == 3
 
 
@@ -498,7 +500,7 @@ def test_expired_token_is_refreshed_once_by_six_processes(
     loopback.answer = endpoint.answer
     with gate_closed(store.engine):
         crowd = [processes.fork("meet canary-access-1") for _ in range(6)]
-    assert [processes.hear(process) for process in crowd] == ["token canary-access-2"] * 6
+    assert [processes.report(process) for process in crowd] == ["token canary-access-2"] * 6
     assert endpoint.calls == 1
     assert audited(store.engine) == [("exchange", "ok"), ("refresh", "ok")]
 
@@ -511,7 +513,7 @@ def test_a_failure_is_met_once_by_all_processes(
     loopback.answer = endpoint.answer
     with gate_closed(store.engine):
         crowd = [processes.fork("meet canary-access-1") for _ in range(3)]
-    assert [processes.hear(process) for process in crowd] == ["error NeedsReauthorization"] * 3
+    assert [processes.report(process) for process in crowd] == ["error NeedsReauthorization"] * 3
     assert endpoint.calls == 1
     assert audited(store.engine) == [("exchange", "ok"), ("refresh", "failed")]
 
@@ -535,7 +537,7 @@ def test_a_process_killed_anywhere_loses_nothing_that_could_be_kept(
         process = processes.fork(f"meet canary-access-1 {point}")
     wait_for_death(process)
 
-    heir = processes.hear(processes.fork("meet canary-access-1"))
+    heir = processes.report(processes.fork("meet canary-access-1"))
     if point in LOST and mode is Mode.REVOKING:
         assert heir == "error NeedsReauthorization"
         assert user(store.engine).state == "needs_reauth"
@@ -551,5 +553,5 @@ def test_lock_waiting_has_an_end(store: PostgresTokenStore, monkeypatch: pytest.
     monkeypatch.setattr(store_module, "ROW_LOCK_MILLISECONDS", 50)
     with store.engine.begin() as holder:
         holder.execute(select(users).with_for_update())
-        with pytest.raises(DatabaseAway, match="lock timeout"):
-            store.refreshed(RIDER, Secret("canary-access-1"), never)
+        with pytest.raises(DatabaseUnavailable, match="lock timeout"):
+            store.refresh_once(RIDER, Secret("canary-access-1"), never)

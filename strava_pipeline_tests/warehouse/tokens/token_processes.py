@@ -37,7 +37,7 @@ from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava import oauth
 from strava_pipeline.strava.http import new_session
 from strava_pipeline.strava.oauth import TokenGrant
-from strava_pipeline.warehouse.engine import database_url, open_engine
+from strava_pipeline.warehouse.engine import ensure_database_url, open_engine
 from strava_pipeline.warehouse.tokens.key_rotation import rotate
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
 from strava_pipeline_tests.eventually import eventually
@@ -80,7 +80,7 @@ class TokenProcesses:
             self._listen()
         return self._new.popleft()
 
-    def hear(self, process: int) -> str:
+    def report(self, process: int) -> str:
         """The next thing a process says."""
         while not self._heard[process]:
             self._listen()
@@ -147,7 +147,7 @@ def main() -> None:
 
 def _begin(settings: Settings, words: list[str]) -> NoReturn:
     try:
-        engine = open_engine(database_url(settings))
+        engine = open_engine(ensure_database_url(settings))
         store = PostgresTokenStore(engine, Keyring.parse(settings.required("token_keys")))
         _say("ready")
         with engine.connect() as connection:
@@ -182,7 +182,7 @@ def _meet(settings: Settings, store: PostgresTokenStore, session: requests.Sessi
 
     if point in STATEMENTS:
         after(store.engine, STATEMENTS[point], _die)
-    token = store.refreshed(RIDER, Secret(rejected), refresh)
+    token = store.refresh_once(RIDER, Secret(rejected), refresh)
     if point == "done":
         _die()
     _say(f"token {token.reveal()}")
@@ -199,7 +199,7 @@ def _loop(settings: Settings, store: PostgresTokenStore, session: requests.Sessi
     if aloud:
         after(store.engine, STATEMENTS["journal"], lambda: _say(f"kept {read_at[0]} {time.monotonic()}"))
     while True:
-        store.refreshed(RIDER, store.access_token(RIDER), refresh)
+        store.refresh_once(RIDER, store.access_token(RIDER), refresh)
 
 
 def after(engine: Engine, beginning: str, act: Callable[[], None]) -> None:
