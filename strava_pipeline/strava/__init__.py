@@ -1,1 +1,1 @@
-"""Everything said to Strava: client, transport, quota arithmetic, OAuth, and the mapping of its answers."""
+"""Strava's API: client, transport, quota arithmetic, OAuth, and the mapping of answers to rows."""

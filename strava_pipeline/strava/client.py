@@ -1,6 +1,6 @@
-"""One method per endpoint of Strava's API, each returning parsed JSON.
+"""A client of Strava's API: one method for each endpoint, which returns the answer's JSON.
 
-Errors: those of :mod:`strava_pipeline.errors` below ``StravaError``.
+Every method raises the errors below ``StravaError`` in :mod:`strava_pipeline.errors`; docstrings name the special ones.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ STREAM_TYPES = (
     "moving",
     "grade_smooth",
 )
-# Comes from an activity as text. Anything else would lead to another address, and stand in the record of calls.
+# A gear's id is a text out of an activity. Any other text would change the request's address and get into the ledger.
 _GEAR_ID = re.compile(r"[a-z]?[0-9]{1,20}")
 
 
 @dataclass(frozen=True)
 class AthleteProfile:
-    """An athlete with their totals and zones, as Strava tells each."""
+    """Strava's three answers about an athlete: the athlete, their totals, and their zones."""
 
     athlete: JsonObject
     stats: JsonObject
@@ -50,25 +50,25 @@ class StravaClient:
     transport: Transport
 
     def get(self, athlete_id: int, path: str, query: dict[str, str] | None = None) -> Any:
-        """Any GET, as Strava answers it."""
+        """Return Strava's answer to a GET of any path, as parsed JSON."""
         return self.transport.get(athlete_id, path, query)
 
     def get_athlete(self, athlete_id: int) -> JsonObject:
-        """The athlete, with bikes, shoes, FTP (W) and weight (kg) if ``profile:read_all`` was granted.
+        """Return the athlete, with bikes, shoes, FTP (W) and weight (kg) if ``profile:read_all`` was granted.
 
         https://developers.strava.com/docs/reference/#api-Athletes-getLoggedInAthlete
         """
         return self._object(athlete_id, "/athlete")
 
     def get_athlete_stats(self, athlete_id: int) -> JsonObject:
-        """Totals of rides, runs and swims (m, s) of four weeks, the year, and all time; of public activities only.
+        """Return totals of rides, runs and swims (m, s): of four weeks, the year, and all time; public activities only.
 
         https://developers.strava.com/docs/reference/#api-Athletes-getStats
         """
         return self._object(athlete_id, f"/athletes/{athlete_id}/stats")
 
     def get_athlete_zones(self, athlete_id: int) -> JsonObject:
-        """Zones of heart rate (beats per minute) and, with an FTP, of power (W); a ``max`` of -1 has no end.
+        """Return zones of heart rate (beats per minute) and, with an FTP, of power (W); a ``max`` of -1 means no end.
 
         ``MissingScope`` without ``profile:read_all``.
         https://developers.strava.com/docs/reference/#api-Athletes-getLoggedInAthleteZones
@@ -76,7 +76,7 @@ class StravaClient:
         return self._object(athlete_id, "/athlete/zones")
 
     def get_athlete_profile(self, athlete_id: int) -> AthleteProfile:
-        """Athlete, totals and zones, with three calls: Strava has no endpoint for a whole profile.
+        """Return athlete, totals and zones, by three calls: Strava has no endpoint for all of them.
 
         ``MissingScope`` without ``profile:read_all``.
         """
@@ -87,9 +87,9 @@ class StravaClient:
         )
 
     def get_gear(self, athlete_id: int, gear_id: str) -> JsonObject:
-        """A bike (``b...``) or a pair of shoes (``g...``), with the distance it has gone (m). ``NotFound``.
+        """Return a bike (``b...``) or a pair of shoes (``g...``), with its distance so far (m).
 
-        ``RejectedRequest``, without a request, for what is no id of Strava's.
+        ``NotFound`` if there is none with this id; ``RejectedRequest``, before any request, if ``gear_id`` is no id.
         https://developers.strava.com/docs/reference/#api-Gears-getGearById
         """
         if not _GEAR_ID.fullmatch(gear_id):
@@ -97,9 +97,10 @@ class StravaClient:
         return self._object(athlete_id, f"/gear/{gear_id}")
 
     def list_activities(self, athlete_id: int, after: datetime, before: datetime) -> Iterator[JsonObject]:
-        """Summaries of the activities with ``after <= start < before``, newest first, each once; a call per 199.
+        """Yield summaries of the activities with ``after <= start < before``, newest first, each once.
 
-        What is there all the while is listed, whatever is added and deleted meanwhile.
+        Makes one call for each 199. An activity that exists during the whole listing is listed, even if others are
+        added or deleted meanwhile.
         https://developers.strava.com/docs/reference/#api-Activities-getLoggedInAthleteActivities
         """
 
@@ -108,35 +109,35 @@ class StravaClient:
             texts = {name: str(value) for name, value in query.items()}
             return self._objects(athlete_id, "/athlete/activities", texts)
 
-        # Strava leaves out both ends.
+        # Strava excludes both ends.
         return pagination.read_all(page, int(after.timestamp()) - 1, int(before.timestamp()))
 
     def get_activity(self, athlete_id: int, activity_id: int) -> JsonObject:
-        """One activity in detail, with all segment efforts. ``NotFound`` when gone or private.
+        """Return one activity in detail, with all segment efforts; ``NotFound`` if it is deleted or private.
 
         https://developers.strava.com/docs/reference/#api-Activities-getActivityById
         """
         return self._object(athlete_id, f"/activities/{activity_id}", {"include_all_efforts": "true"})
 
     def get_streams(self, athlete_id: int, activity_id: int) -> Any:
-        """The samples of one activity: an object by type (or a list, as older answers had it).
+        """Return the samples of one activity: an object with a key for each type (older answers: a list).
 
-        An empty object when Strava has none: manual and some indoor activities.
+        The object is empty if Strava has no samples, as for manual and some indoor activities.
         https://developers.strava.com/docs/reference/#api-Streams-getActivityStreams
         """
         query = {"keys": ",".join(STREAM_TYPES), "key_by_type": "true"}
         try:
             return self.get(athlete_id, f"/activities/{activity_id}/streams", query)
         except NotFound as error:
-            # Nothing is said to be missing: that is none. A page of HTML tells nothing at all.
+            # A 404 that names no missing resource means "no samples"; one without a message, such as HTML, does not.
             if any(detail.resource for detail in error.fault.errors) or not error.fault.message:
                 raise
             return {}
 
     def export_gpx(self, athlete_id: int, activity_id: int) -> str:
-        """An activity as GPX 1.1, built from two calls: Strava's API has no endpoint for it.
+        """Return an activity as GPX 1.1, built from two calls: Strava's API has no endpoint for GPX.
 
-        ``NotFound`` when it is gone, private, or has no GPS positions.
+        ``NotFound`` if the activity is deleted, private, or has no GPS positions.
         """
         from strava_pipeline.strava.mapping.gpx import export_gpx  # noqa: PLC0415  an XML library that nothing else needs
 

@@ -1,7 +1,7 @@
 """A deadline for a whole HTTP answer.
 
-A socket's own timeout begins anew with every byte that comes, so a server that drips its answer, headers or
-body, could hold a caller for hours.
+A socket's own timeout starts again with every byte received. A server that sends headers or body byte by byte could
+hold a caller for hours.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """Ends every answer by the timeout that urllib3 sets when it begins to wait for one.
+    """Ends every answer within the timeout that urllib3 sets on the socket when it starts to wait for the answer.
 
-    Given ``urllib3.Timeout(total=)`` that is what connecting has left of it. Looking up the host's name is
-    the system's own business and not covered.
+    With ``urllib3.Timeout(total=...)``, that timeout is the total less the time that connecting took. Looking up the
+    host's name is not covered: the operating system does it.
     """
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -35,7 +35,7 @@ class DeadlineAdapter(HTTPAdapter):
 
 
 class _TimedReader(io.RawIOBase):
-    """Reads a socket; each read may take what is left until the deadline, and no more."""
+    """Reads a socket; each read may last until the deadline, and no longer."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
         self._raw = raw

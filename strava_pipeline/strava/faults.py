@@ -1,4 +1,4 @@
-"""Which answer of Strava means which error; this module alone decides."""
+"""Decides which error an answer of Strava's means; no other module does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _QUOTED_LENGTH = 200
 
 
 def parse_fault(body: bytes) -> StravaFault:
-    """Strava's fault body; HTML, nothing, or the wrong types give an empty fault, never an error."""
+    """Return the fault in an answer's body; HTML, an empty body, or wrong types give an empty fault, never an error."""
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError):
@@ -43,11 +43,11 @@ def _detail(error: object) -> FaultDetail:
 
 
 def error_for(what: str, status: int, body: bytes, *, retry_after: timedelta | None = None) -> StravaError:
-    """The typed error of an answer that is not a success; ``what`` says what was asked for, in words."""
+    """Return the typed error for an answer that is not a success; ``what`` describes the request in words."""
     fault = parse_fault(body)
     told = f"{what}: Strava answered {status} {fault}"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        # The ledger knows better until when; this is the least anyone has to wait.
+        # An estimate: the ledger, which blocks the window, knows its end better.
         retry_at = datetime.now(UTC) + (retry_after or timedelta(seconds=60))
         return QuotaExhausted(told, retry_at=retry_at, status=status, fault=fault)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -62,13 +62,13 @@ def _unauthorized(told: str, status: int, fault: StravaFault) -> StravaError:
 
 
 def is_app_inactive(status: int, fault: StravaFault) -> bool:
-    """Whether Strava says that the whole application is switched off."""
+    """Whether Strava says that the whole app is switched off."""
     named = [(error.resource, error.field.lower(), error.code.lower()) for error in fault.errors]
     return status == HTTPStatus.FORBIDDEN and ("Application", "status", "inactive") in named
 
 
 def lacks_permission(fault: StravaFault) -> bool:
-    """Whether permissions are missing and nothing else is wrong: then no other token helps."""
+    """Whether every error of the fault is a missing permission: then another token does not help."""
     return bool(fault.errors) and all(error.code == "missing" for error in fault.errors)
 
 
@@ -78,7 +78,7 @@ def names_rate_limit(fault: StravaFault) -> bool:
 
 
 def is_dead_grant(fault: StravaFault) -> bool:
-    """Whether the token endpoint refuses the refresh token and nothing else: a bad client proves nothing of it."""
+    """Whether the token endpoint refuses the refresh token and nothing else: a refused client proves nothing."""
     return bool(fault.errors) and all(
         (error.resource, error.code) == ("RefreshToken", "invalid") for error in fault.errors
     )
@@ -114,5 +114,5 @@ _CLIENT_FAULTS: dict[int, Callable[[str, int, StravaFault], StravaError]] = {
 
 
 def _text(value: object) -> str:
-    """As it may end in logs and on terminals."""
+    """The text, made fit for logs and terminals; empty for any other value."""
     return printable(value, _QUOTED_LENGTH) if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""One HTTP exchange with Strava: deadline, size cap, no redirects, and faults of the wire as typed errors."""
+"""One HTTP exchange with Strava: deadline, size cap, no redirects, and network faults as typed errors."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from strava_pipeline.strava.deadline import DeadlineAdapter
 REDIRECTS = range(300, 400)
 CONNECT_SECONDS = 5.0
 DEADLINE_SECONDS = 30.0
-# Unpacked: a day of riding is under 4 MiB, and a small packed body can unpack to anything.
+# Of the unpacked body, since a small packed body can unpack to any size. A day of riding is under 4 MiB.
 BODY_CAP_BYTES = 32 * 1024 * 1024
-# A float holds up to 1.8e308.
+# A float holds at most 1.8e308; only a number written like these can be larger.
 _MAY_OVERFLOW = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{300}")
-# Six digits are eleven days.
+# Six digits of seconds are eleven days; no longer wait is plausible.
 _RETRY_AFTER = re.compile(r"\s*([0-9]{1,6})\s*")
 _CHUNK_BYTES = 64 * 1024
-# A clock outside is broken, and at the ends of time no margin can be added to it.
+# A clock that shows another year is broken; near the first and the last possible year, a margin would overflow.
 _PLAUSIBLE_YEARS = range(2000, 3000)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Status, headers (any letter case), whole body, and how long it took in ms."""
+    """An HTTP answer: status, headers (any letter case), whole body, and the duration of the exchange in ms."""
 
     status: int
     headers: Mapping[str, str]
@@ -46,7 +46,7 @@ class Answer:
 
     @property
     def server_time(self) -> datetime | None:
-        """The ``Date`` header (UTC, whole seconds); ``None`` where it is missing or garbled."""
+        """The ``Date`` header (UTC, whole seconds); ``None`` if it is missing, garbled or implausible."""
         try:
             told = parsedate_to_datetime(self.headers["Date"])
         except (KeyError, ValueError, OverflowError):
@@ -55,15 +55,15 @@ class Answer:
 
     @property
     def retry_after(self) -> timedelta | None:
-        """``Retry-After`` in its form of whole seconds; Strava has not been seen to send any."""
+        """``Retry-After`` if it gives whole seconds, else ``None``; Strava has not been seen to send this header."""
         match = _RETRY_AFTER.fullmatch(self.headers.get("Retry-After", ""))
         return timedelta(seconds=int(match[1])) if match else None
 
 
 def new_session() -> requests.Session:
-    """A session that keeps connections and deadlines, but no cookies: it serves many athletes.
+    """Return a session that keeps connections open and applies deadlines; it serves many athletes, so no cookies.
 
-    It takes nothing from ``.netrc`` that could override our header.
+    It ignores credentials in ``.netrc``, which would replace our ``Authorization`` header.
     """
     session = requests.Session()
     session.headers["User-Agent"] = "strava-pipeline"
@@ -89,9 +89,10 @@ def send(
     form: Mapping[str, str] | None = None,
     deadline_s: float | None = None,
 ) -> Answer:
-    """One exchange in a session of :func:`new_session`, at most ``deadline_s`` (``DEADLINE_SECONDS``) long.
+    """Send one request in a session of :func:`new_session` and return the answer.
 
-    ``RetriableStravaError`` when the wire fails; messages never hold the URL's query.
+    The exchange takes at most ``deadline_s`` (or ``DEADLINE_SECONDS``). ``RetriableStravaError`` if the network fails
+    or the body is too large, ``RejectedRequest`` for a redirect; messages never contain the URL's query.
     """
     started = time.monotonic()
     try:
@@ -118,8 +119,8 @@ def send(
 
 
 def parse_json(body: bytes, what: str) -> Any:
-    """The parsed body of a success; ``RetriableStravaError`` when it is cut, HTML, or not JSON at all."""
-    # Checking every number costs more than all the rest of the parsing: only where one could overflow.
+    """Return the parsed body of a success; ``RetriableStravaError`` if it is cut off, HTML, or otherwise not JSON."""
+    # Checking every number takes longer than all other parsing, so numbers are checked only where one may overflow.
     checks: dict[str, Any] = {"parse_float": _finite} if _MAY_OVERFLOW.search(body) else {}
     try:
         return json.loads(body, parse_constant=_refuse, **checks)
@@ -128,7 +129,7 @@ def parse_json(body: bytes, what: str) -> Any:
 
 
 def _refuse(_: str) -> NoReturn:
-    # Python reads NaN and Infinity, but they are no JSON and Postgres stores no such text.
+    # Python accepts NaN and Infinity, but they are not JSON, and Postgres refuses them.
     raise ValueError
 
 
@@ -152,14 +153,14 @@ def _read(response: requests.Response, what: str) -> bytes:
 
 
 def _reason(error: requests.RequestException) -> str:
-    """What failed, without the address: requests puts queries, and so secrets, into its messages."""
+    """What failed, in words. Messages of requests contain the query, and so secrets: they are not used."""
     match error:
         case requests.exceptions.SSLError():
             return "the TLS certificate does not hold"
         case requests.exceptions.ReadTimeout():
             return "no whole answer in time"
         case requests.exceptions.ConnectionError() if any(isinstance(arg, ReadTimeoutError) for arg in error.args):
-            # How requests names a body that does not end in time.
+            # requests raises this error for a body that does not end in time.
             return "no whole answer in time"
         case requests.exceptions.ConnectionError():
             return "no connection"

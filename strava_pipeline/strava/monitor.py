@@ -1,4 +1,4 @@
-"""Counts one process's requests to Strava and reports what it waits for."""
+"""Counts the requests of one process to Strava, and reports why the process waits."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from datetime import datetime, timedelta
 
 @dataclass(frozen=True)
 class Wait:
-    """Why no request is sent, in words for a person, and until when, where that is known."""
+    """Why no request is sent, in words for a person, and until when (``None`` if unknown)."""
 
     why: str
     until: datetime | None
 
 
 def _ignore(_: Wait | None) -> None:
-    """Report to nobody."""
+    """Ignore a report."""
 
 
 @dataclass
 class RequestMonitor:
-    """Requests booked and time spent waiting by one process.
+    """The requests that one process booked, and the time that it waited.
 
-    ``on_change`` is called with each wait, and with ``None`` after each request.
+    ``on_change`` is called with each wait, and with ``None`` before an import works on its next activity.
     """
 
     requests: int = 0
@@ -35,10 +35,10 @@ class RequestMonitor:
         self.requests += 1
 
     def request_released(self) -> None:
-        """Take a booked request back: it was not sent."""
+        """Uncount a booked request that was not sent."""
         self.requests -= 1
 
     def wait_begins(self, why: str, until: datetime | None, pause_s: float) -> None:
-        """Report that the next ``pause_s`` seconds pass waiting; a long wait is reported again and again."""
+        """Report a wait of ``pause_s`` seconds that begins now; a longer wait is reported as several of these."""
         self.waited += timedelta(seconds=pause_s)
         self.on_change(Wait(why, until))

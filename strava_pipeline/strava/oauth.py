@@ -1,4 +1,4 @@
-"""Strava's OAuth endpoints: the link to consent, the code exchange, the refresh, and the end of a grant.
+"""Strava's OAuth endpoints: the address of the consent page, the code exchange, the refresh, and the end of a grant.
 
 Source: https://developers.strava.com/docs/authentication/
 """
@@ -21,10 +21,11 @@ from strava_pipeline.strava.faults import error_for, is_dead_grant
 from strava_pipeline.strava.http import Answer, parse_json, send
 
 WANTED_SCOPES = ("read", "activity:read_all", "profile:read_all")
-# What a claim of permissions may hold at most: what was asked for, and what is left of activity:read_all where the
-# athlete keeps private activities back. Strava's others (read_all, profile:write, activity:write) were never asked for.
+# The scopes that a redirect may claim: those we ask for, and activity:read, which is granted instead of
+# activity:read_all if the athlete does not share private activities. We never ask for Strava's others (read_all,
+# profile:write, activity:write).
 BELIEVED_SCOPES = ("read", "activity:read", "activity:read_all", "profile:read_all")
-# Far above what Strava sends: codes have 40 characters, all its scopes together 101.
+# Characters, far more than Strava sends: a code has 40, all scopes together have 101.
 LONGEST_CODE = 256
 LONGEST_SCOPE = 256
 LOCAL_REDIRECT = "http://localhost/"
@@ -32,9 +33,9 @@ LOCAL_REDIRECT = "http://localhost/"
 
 @dataclass(frozen=True)
 class TokenGrant:
-    """What the token endpoint issued; ``athlete`` comes with a code exchange only.
+    """The tokens that the token endpoint issued; ``athlete`` is set after a code exchange only.
 
-    ``expires_at`` (UTC) is ``None`` where Strava's word on it is not usable: the tokens are, and are kept.
+    ``expires_at`` (UTC) is ``None`` if Strava's value is not usable; the tokens themselves still are.
     """
 
     access_token: Secret
@@ -44,7 +45,10 @@ class TokenGrant:
 
 
 def authorize_url(settings: Settings, redirect_uri: str = LOCAL_REDIRECT, *, state: str | None = None) -> str:
-    """The page on which an athlete allows access; Strava then redirects with ``code``, ``scope`` and ``state``."""
+    """Return the address of the page on which an athlete allows access.
+
+    Strava then redirects to ``redirect_uri`` with ``code``, ``scope`` and ``state``.
+    """
     query = {
         "client_id": settings.required("client_id"),
         "redirect_uri": redirect_uri,
@@ -58,10 +62,10 @@ def authorize_url(settings: Settings, redirect_uri: str = LOCAL_REDIRECT, *, sta
 
 
 def parse_redirect(pasted: str) -> tuple[str, tuple[str, ...]]:
-    """Code and claimed scopes from what the browser ended on: the whole address, or the bare code.
+    """Return the code and the claimed scopes from the address that the browser was redirected to, or from a bare code.
 
-    A bare code does not tell the scopes: see :func:`claimed_scopes`.
-    ``RejectedRequest`` for an address without a code: the athlete said no, or it is another page.
+    A bare code does not name the scopes: see :func:`claimed_scopes`. ``RejectedRequest`` for an address without a code
+    (the athlete declined, or it is another page), or without a scope that we ask for.
     """
     pasted = pasted.strip()
     if "://" not in pasted:
@@ -81,18 +85,18 @@ def parse_redirect(pasted: str) -> tuple[str, tuple[str, ...]]:
 
 
 def checked_code(told: str) -> str:
-    """An authorization code that may be one. ``RejectedRequest`` for what no code of Strava's can be."""
+    """Return ``told`` if it may be an authorization code; ``RejectedRequest`` if no code of Strava's looks like it."""
     if not _is_token(told) or " " in told or len(told) > LONGEST_CODE:
         raise RejectedRequest("that is no authorization code of Strava's: it holds what none can hold")
     return told
 
 
 def claimed_scopes(told: str | None) -> tuple[str, ...]:
-    """Which permissions an athlete gave, as the browser tells it: a claim, which only calls prove.
+    """Return the scopes that an athlete granted according to the redirect, in a fixed order: a claim without proof.
 
-    It came through the browser, and Strava's answer to the code names none. So no more is believed than was asked
-    for, in a fixed order; without a word (``None``) all that. A permission that is missing shows at its first use.
-    ``RejectedRequest`` for a text that Strava would not send.
+    The text came through the browser, and Strava's answer to the code exchange names no scopes. So scopes that we do
+    not ask for are ignored; without a text (``None``) all that we ask for are assumed. A scope that was not granted
+    shows at its first use. ``RejectedRequest`` for a text that Strava would not send.
     """
     if told is None:
         return WANTED_SCOPES
@@ -103,7 +107,7 @@ def claimed_scopes(told: str | None) -> tuple[str, ...]:
 
 
 def exchange_code(settings: Settings, session: requests.Session, code: str) -> TokenGrant:
-    """Tokens for a consent code, which works once. ``RejectedRequest`` when Strava does not take it."""
+    """Return the tokens for an authorization code, which works once; ``RejectedRequest`` if Strava refuses the code."""
     form = {"grant_type": "authorization_code", "code": code}
     grant = _token_call(settings, session, form, what="exchange of the authorization code")
     if grant.athlete is None or not _is_id(grant.athlete.get("id")):
@@ -112,7 +116,7 @@ def exchange_code(settings: Settings, session: requests.Session, code: str) -> T
 
 
 def refresh(settings: Settings, session: requests.Session, refresh_token: Secret) -> TokenGrant:
-    """A fresh token pair. ``NeedsReauthorization`` only if Strava says that this refresh token is dead."""
+    """Return a new token pair; ``NeedsReauthorization`` only if Strava says that the refresh token is invalid."""
     form = {"grant_type": "refresh_token", "refresh_token": refresh_token.reveal()}
     try:
         return _token_call(settings, session, form, what="refresh of an access token")
@@ -125,11 +129,12 @@ def refresh(settings: Settings, session: requests.Session, refresh_token: Secret
 
 
 def revoke(settings: Settings, session: requests.Session, pair: TokenGrant) -> None:
-    """End an athlete's grant, in the way that the configured base offers; one that is gone already is fine.
+    """Revoke an athlete's grant, by the endpoint that the configured address offers.
 
-    ``/revoke`` takes the refresh token, which outlives the access token and ends the whole grant (RFC 7009, 2.1).
-    Before 2027 there is only ``/deauthorize``, which takes the access token: ``NeedsReauthorization`` if that one is
-    no longer good, so that the caller may refresh it and come again. ``RetriableStravaError`` may be tried again.
+    ``/revoke`` takes the refresh token, which outlives the access token and ends the whole grant (RFC 7009, 2.1); a
+    grant that has ended already is no error there. Before 2027 Strava has only ``/deauthorize``, which takes the access
+    token: ``NeedsReauthorization`` if that token is no longer valid, so that the caller can refresh it and call again.
+    After ``RetriableStravaError`` the call can be repeated.
     """
     what = "revocation of a grant"
     answer = send(
@@ -166,7 +171,7 @@ def _token_call(settings: Settings, session: requests.Session, form: dict[str, s
 
 
 def _client_error(what: str, answer: Answer) -> StravaError:
-    """The error of a call that the app makes in its own name."""
+    """The error for a call that the app makes in its own name."""
     error = error_for(what, answer.status, answer.body, retry_after=answer.retry_after)
     if not isinstance(error, NeedsReauthorization):
         return error
@@ -188,7 +193,7 @@ def _grant(body: Any, what: str) -> TokenGrant:
 
 
 def _moment(epoch_s: Any) -> datetime | None:
-    # A rotated refresh token is too precious to be thrown away for a date.
+    # The former refresh token may be void by now, so an unusable date must not lose the new one.
     try:
         return datetime.fromtimestamp(epoch_s, UTC)
     except (TypeError, ValueError, OverflowError, OSError):
@@ -196,10 +201,10 @@ def _moment(epoch_s: Any) -> datetime | None:
 
 
 def _is_id(value: Any) -> TypeGuard[int]:
-    """What fits into the tables; bool is an int by inheritance."""
+    """Whether the value is an id that fits into the tables; ``bool``, a subclass of ``int``, does not count."""
     return type(value) is int and 0 < value < 2**63
 
 
 def _is_token(value: Any) -> TypeGuard[str]:
-    """Text that fits into a header: an error about one that does not would quote it."""
+    """Whether the value is text that fits into a header; for other text, the HTTP library's error would quote it."""
     return isinstance(value, str) and value.isascii() and value.isprintable() and bool(value.strip())

@@ -1,8 +1,9 @@
 """Reads a listing of activities that may change while it is read.
 
-Page numbers count from the newest entry, so a deletion moves the entry behind a page's end into the page that
-was read already, where nobody sees it. Here each page begins where the last one ended in time instead: with the
-second of its last entry, again, since others may share that second. What comes twice is known by its id.
+Page numbers count from the newest entry. After a deletion, the first entry of the next page moves to the page that was
+read already, and would be missed. So pages are read by time instead: each begins with the second in which the last
+entry of the page before starts, since other entries may share that second. Entries that come twice are recognized by
+their id.
 """
 
 from __future__ import annotations
@@ -16,21 +17,22 @@ from typing import Any
 from strava_pipeline.errors import RetriableStravaError
 
 JsonObject = dict[str, Any]
-# A page of the entries with after < start < before (epoch s), newest first, by its number from 1.
+# Reads one page of the entries with after < start < before (epoch s), newest first; pages are numbered from 1.
 ReadPage = Callable[[int, int, int], list[JsonObject]]
 
 PAGE_SIZE = 200
 DAY_S = 86_400
-# Readings of one crowded day until two agree.
+# One crowded day is read this often at most, until two readings in a row agree.
 READINGS = 10
-# What Strava shows instead of a start that the athlete hides; it may sort by the true one, later that day.
+# The end of a local start whose time of day the athlete hides; Strava may sort by the true start, later that day.
 HIDDEN_START = "T00:00:01Z"
 
 
 def read_all(page: ReadPage, after: int, before: int) -> Iterator[JsonObject]:
-    """Every entry with ``after < start < before`` (epoch s) that is there all the while, newest first, each once.
+    """Yield every entry with ``after < start < before`` (epoch s), newest first, each once.
 
-    One page for each 199 entries; ``RetriableStravaError`` for a listing that cannot be read to its end.
+    Entries that exist during the whole reading are never missed. Reads one page for each 199 entries;
+    ``RetriableStravaError`` if the listing cannot be read to its end.
     """
     seen: set[Any] = set()
     end = before
@@ -39,7 +41,7 @@ def read_all(page: ReadPage, after: int, before: int) -> Iterator[JsonObject]:
         full = len(entries) >= PAGE_SIZE
         following = _end_of_following(entries) if full else after
         if following >= end:
-            # So many at one moment that time leads no further: that day is read by page numbers.
+            # A whole page starts at one moment, so time leads no further: this day is read by page numbers.
             following = max(after, end - 1 - DAY_S) + 1
             entries = _read_unchanged(page, following - 1, end)
         for entry in entries:
@@ -50,7 +52,7 @@ def read_all(page: ReadPage, after: int, before: int) -> Iterator[JsonObject]:
 
 
 def _end_of_following(entries: Sequence[JsonObject]) -> int:
-    """The ``before`` of the next page: behind the true start of the last entry whose start can be read."""
+    """The ``before`` of the next page: one second after the latest possible start of the last entry with a start."""
     latest = (_latest_start(entry) for entry in reversed(entries))
     start = next((moment for moment in latest if moment is not None), None)
     if start is None:
@@ -59,7 +61,7 @@ def _end_of_following(entries: Sequence[JsonObject]) -> int:
 
 
 def _latest_start(entry: JsonObject) -> int | None:
-    """When an activity starts at the latest, epoch s."""
+    """The latest possible start of an activity, epoch s; ``None`` if the entry has no readable start."""
     try:
         shown = int(datetime.fromisoformat(entry["start_date"]).astimezone(UTC).timestamp())
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -69,7 +71,7 @@ def _latest_start(entry: JsonObject) -> int | None:
 
 
 def _read_unchanged(page: ReadPage, after: int, before: int) -> list[JsonObject]:
-    """All of a span by page numbers, read until nothing has moved between two readings."""
+    """All entries of a span, by page numbers, read until two readings in a row are equal."""
     earlier: list[Any] | None = None
     for _ in range(READINGS):
         entries = list(_numbered(page, after, before))

@@ -1,9 +1,9 @@
-"""The app's push subscription at Strava: at most one, asked for with the app's own id and secret.
+"""The app's push subscription at Strava. There is at most one; the calls use the app's own id and secret.
 
-Errors: those of :mod:`strava_pipeline.errors` below ``StravaError``; none holds the address that was called,
-since to see a subscription Strava wants the secret in its query. Strava counts these calls against the app's limits as
-well, so each is booked in the ledger before it is sent. The ledger books reads, whose limits are the lower ones; that a
-call which creates or ends something is no read costs the room of one read.
+Errors: those below ``StravaError`` in :mod:`strava_pipeline.errors`. No message contains the address that was called,
+since Strava wants the secret in the query of the listing. Strava counts these calls against the app's limits, too, so
+each is booked in the ledger before it is sent. The ledger books every call as a read, for which the limits are lower;
+creating or deleting a subscription is no read, and so takes the room of one read without need.
 Source: https://developers.strava.com/docs/webhooks/
 """
 
@@ -31,7 +31,7 @@ PATH = "/push_subscriptions"
 
 @dataclass(frozen=True)
 class AppAccess:
-    """Strava's API for calls in the app's own name; each waits for quota at most ``max_wait``."""
+    """Strava's API for calls in the app's own name; each call waits at most ``max_wait`` for quota."""
 
     settings: Settings
     ledger: QuotaLedger
@@ -40,7 +40,7 @@ class AppAccess:
 
 
 def list_subscriptions(app: AppAccess) -> list[JsonObject]:
-    """The app's subscriptions, each with ``id`` and ``callback_url``: one or none."""
+    """Return the app's subscriptions, one or none, each with ``id`` and ``callback_url``."""
     what = "list of push subscriptions"
     found = _call(app, "GET", PATH, what, query=_credentials(app))
     if not isinstance(found, list) or not all(map(_is_subscription, found)):
@@ -49,9 +49,10 @@ def list_subscriptions(app: AppAccess) -> list[JsonObject]:
 
 
 def create_subscription(app: AppAccess, callback_url: str, verify_token: str) -> int:
-    """Subscribe ``callback_url``, which must be up: Strava asks it for an echo before it answers. Returns the id.
+    """Subscribe ``callback_url`` and return the subscription's id.
 
-    ``RejectedRequest`` when the callback did not echo in time, or when there is a subscription already.
+    The callback must be up, since Strava asks it for an echo before it answers. ``RejectedRequest`` if the callback did
+    not echo in time, or if there is a subscription already.
     """
     what = "new push subscription"
     form = _credentials(app) | {"callback_url": callback_url, "verify_token": verify_token}
@@ -63,7 +64,7 @@ def create_subscription(app: AppAccess, callback_url: str, verify_token: str) ->
 
 
 def delete_subscription(app: AppAccess, subscription_id: int) -> None:
-    """End a subscription. ``NotFound`` when there is no such one."""
+    """End a subscription; ``NotFound`` if there is none with this id."""
     what = f"end of push subscription {subscription_id}"
     _call(app, "DELETE", f"{PATH}/{subscription_id}", what, form=_credentials(app))
 
@@ -77,7 +78,7 @@ def _call(
     query: Mapping[str, str] | None = None,
     form: Mapping[str, str] | None = None,
 ) -> Any:
-    """The parsed body of a success; ``None`` where there is nothing to parse."""
+    """The parsed body of a success; ``None`` for an answer without a body."""
     reservation = app.ledger.reserve(
         Lane.LIVE,  # a person waits for it
         endpoint_of(path),
@@ -105,7 +106,7 @@ def _checked(answer: Answer, what: str) -> Any:
         return parse_json(answer.body, what)
     error = error_for(what, answer.status, answer.body, retry_after=answer.retry_after)
     if isinstance(error, NeedsReauthorization):
-        # No athlete has a part in this call.
+        # The call is made in the app's own name: no athlete can help by connecting again.
         raise RejectedRequest(
             f"{what}: Strava refuses STRAVA_CLIENT_ID or STRAVA_CLIENT_SECRET ({error.fault})",
             status=error.status,

@@ -1,4 +1,4 @@
-"""The way every API call takes: quota, token, request, settlement, typed result."""
+"""Sends API calls: reserve quota, read the token, send, settle, then return JSON or raise a typed error."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 4.0
 JITTER_SECONDS = 0.25
 BUDGET_SECONDS = 60.0
-# So many 429s in a row mean that waiting for the end of the named window does not help.
+# After so many 429s in a row, waiting for the end of the block does not help.
 REFUSALS = 3
 _IDS = re.compile(r"(?<=/)[a-z]?[0-9]+(?=/|$)")
 
@@ -44,18 +44,18 @@ class TokenStore(Protocol):
     """Where athletes' tokens are kept."""
 
     def access_token(self, athlete_id: int) -> Secret:
-        """The token to use now; ``NeedsReauthorization`` or ``UnknownAthlete`` when there is none.
+        """Return the token to use now; ``NeedsReauthorization`` or ``UnknownAthlete`` if there is none.
 
-        ``RetriableStravaError`` while the cool-down after a failed refresh lasts.
+        ``RetriableStravaError`` during the cool-down after a failed refresh.
         """
 
     def refresh_once(self, athlete_id: int, rejected: Secret, refresh: Callable[[Secret], TokenGrant]) -> Secret:
-        """A token other than the ``rejected`` one, calling ``refresh`` at most once for all processes."""
+        """Return a token other than ``rejected``; all processes together call ``refresh`` at most once."""
 
 
 @dataclass
 class _Budget:
-    """What a call with all its attempts may still take on the wire, s; waiting for quota does not count."""
+    """The time that a call with all its attempts may still spend in exchanges, s; waiting for quota does not count."""
 
     left_s: float = BUDGET_SECONDS
 
@@ -66,7 +66,7 @@ class _Budget:
 
 @dataclass(frozen=True)
 class Transport:
-    """Sends GETs on behalf of one athlete at a time, in one lane; waits for quota at most ``max_wait``."""
+    """Sends GETs on behalf of athletes, in one lane; each call waits at most ``max_wait`` for quota."""
 
     api_url: str
     lane: Lane
@@ -77,10 +77,10 @@ class Transport:
     session: requests.Session = field(default_factory=new_session, repr=False)
 
     def get(self, athlete_id: int, path: str, query: Mapping[str, str] | None = None) -> Any:
-        """Parsed JSON of ``GET path``, or one of the errors drawn in :mod:`strava_pipeline.errors`.
+        """Return the parsed JSON of ``GET path``, or raise one of the errors in :mod:`strava_pipeline.errors`.
 
-        A 429 has blocked its window in the ledger, so asking again means waiting there until the block ends, or
-        being told by ``QuotaExhausted`` that this is beyond ``max_wait``. Not by stamina: the ledger does the waiting.
+        A 429 blocks its window in the ledger. The next attempt waits there until the block ends, or raises
+        ``QuotaExhausted`` if that is beyond ``max_wait``. Stamina retries no 429, since the ledger does the waiting.
         """
         for _ in range(REFUSALS - 1):
             try:
@@ -116,18 +116,18 @@ class Transport:
     def _booked_call(
         self, athlete_id: int, path: str, query: Mapping[str, str], what: str, budget: _Budget
     ) -> tuple[Secret, Answer]:
-        """The token that was sent, and the answer; room is booked before, and settled whatever happens."""
+        """The token that was sent, and the answer. Room is booked before, and settled or released in any case."""
         reservation = self.ledger.reserve(
             self.lane,
             endpoint_of(path),
             athlete_id,
             longest=timedelta(seconds=DEADLINE_SECONDS),
             max_wait=self.max_wait,
-            # An athlete who is not connected need not wait for room to be told.
+            # Fails at once for an athlete who is not connected, instead of after a wait for room.
             before_waiting=lambda: self.tokens.access_token(athlete_id),
         )
         try:
-            # Only now: while this call waited for room, another process may have refreshed the token.
+            # The token is read only now: another process may have refreshed it while this call waited for room.
             token, left_s = self._read_token(athlete_id, what)
         except BaseException:
             self.ledger.release(reservation)
@@ -151,9 +151,9 @@ class Transport:
         return token, send_and_settle(self.ledger, reservation, exchange)
 
     def _read_token(self, athlete_id: int, what: str) -> tuple[Secret, float]:
-        """The token as it stands, and how long the call it is for may take, s.
+        """The current token, and how long the call may still take, s.
 
-        Room is booked for a call that ends in time, and reading the token may have to wait for its row.
+        Room is booked for a call of limited length, and reading the token counts: its row may be locked for a while.
         """
         began = time.monotonic()
         token = self.tokens.access_token(athlete_id)
@@ -164,12 +164,12 @@ class Transport:
 
 
 def endpoint_of(path: str) -> str:
-    """A path with its ids left out, as the ledger records it."""
+    """Return a path with ``{id}`` in place of each id, as the ledger records it."""
     return _IDS.sub("{id}", path)
 
 
 def send_and_settle(ledger: QuotaLedger, reservation: Reservation, exchange: Callable[[], Answer]) -> Answer:
-    """Send a request for which room is reserved; the ledger learns how the exchange ended, also if in an error."""
+    """Send a request for which room is reserved, by ``exchange``, and settle the reservation, also after an error."""
     started = time.monotonic()
     outcome = CallOutcome(status=None, duration_ms=0)
     try:

@@ -1,4 +1,4 @@
-"""From Strava's answers to rows: dictionaries whose keys are the columns of the tables in schema strava.
+"""Maps activities, athletes and gear to rows: dictionaries whose keys are the columns of the tables in schema strava.
 
 Every function is pure. ``RejectedRequest`` names the field that does not fit.
 """
@@ -32,6 +32,7 @@ from strava_pipeline.strava.mapping.fields import (
     wall_time,
 )
 
+# Strava's ``resource_state`` of a detail.
 DETAILED = 3
 _PAST_LAST_ID = 2**63
 
@@ -100,13 +101,13 @@ DETAIL_FIELDS: Fields = {
     "device_name": text,
     "embed_token": text,
 }
-# A change in one of these means that the stored detail is out of date; kudos and the like do not.
+# A change of one of these fields means that the stored detail is out of date; a change of kudos and the like does not.
 DIGEST_FIELDS = (
     "name", "type", "sport_type", "workout_type", "start_date", "utc_offset", "distance", "moving_time",
     "elapsed_time", "total_elevation_gain", "gear_id", "trainer", "commute", "manual", "private", "visibility",
     "flagged", "upload_id", "total_photo_count", "heartrate_opt_out",
 )  # fmt: skip
-# Of these a later summary knows more than a detail that is otherwise current.
+# In these fields, a later summary is more current than a stored detail that is otherwise up to date.
 COUNTERS = (
     "achievement_count", "pr_count", "kudos_count", "comment_count", "athlete_count", "photo_count", "has_kudoed",
 )  # fmt: skip
@@ -219,7 +220,7 @@ SPLIT_UNITS = {"metric": "splits_metric", "standard": "splits_standard"}
 
 @dataclass(frozen=True)
 class DetailRows:
-    """The rows of one detailed activity."""
+    """The rows of one activity in detail."""
 
     activity: JsonObject
     laps: list[JsonObject]
@@ -232,7 +233,7 @@ class DetailRows:
 
 
 def activity_id(body: JsonObject) -> int:
-    """The id, which must be a whole number above 0 of 64 bits; ``RejectedRequest`` otherwise."""
+    """Return an activity's id; ``RejectedRequest`` unless it is a whole number above 0 that fits into 64 bits."""
     found = body.get("id")
     if type(found) is not int or not 0 < found < _PAST_LAST_ID:
         raise RejectedRequest(f"an activity without a usable id: {str(found)[:40]!r}")
@@ -240,7 +241,7 @@ def activity_id(body: JsonObject) -> int:
 
 
 def summary_row(athlete_id: int, body: JsonObject) -> JsonObject:
-    """The columns of ``activities`` that a listed activity fills."""
+    """Return the columns of ``activities`` that a listed activity fills."""
     what = f"activity {activity_id(body)}"
     row = pick(body, SUMMARY_FIELDS, what)
     activity_map = pick(nested(body, "map", what), {"id": text, "summary_polyline": text}, what)
@@ -260,9 +261,9 @@ def summary_row(athlete_id: int, body: JsonObject) -> JsonObject:
 
 
 def _complete_times(row: JsonObject) -> None:
-    """Of start, local start and offset any two give the third; answers of old lack the offset.
+    """Compute the offset from start and local start, or the local start from start and offset; old answers lack one.
 
-    ``timezone`` does not help: its GMT part is the standard offset, in summer as well, and legacy names occur.
+    ``timezone`` does not help: its GMT part is the standard offset, even in summer, and legacy names occur.
     """
     start, local, offset_s = row["start_date"], row["start_date_local"], row["utc_offset"]
     if start is None:
@@ -274,21 +275,21 @@ def _complete_times(row: JsonObject) -> None:
 
 
 def digest(body: JsonObject) -> str:
-    """Of the fields whose change calls for a new detail."""
+    """Return a digest of the fields whose change calls for a new detail, in 32 hex digits."""
     chosen = [body.get(name) for name in DIGEST_FIELDS]
     return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()[:32]
 
 
 def as_json(body: JsonObject) -> str:
-    """An answer as text again, in less than half the time that ``json`` takes."""
+    """Return an answer as JSON text, in less than half the time that ``json`` takes."""
     try:
         return to_json(body).decode()
     except ValueError:
-        return json.dumps(body)  # half a surrogate pair, which can only be written escaped
+        return json.dumps(body)  # a lone surrogate, which can only be written escaped
 
 
 def detail_rows(athlete_id: int, body: JsonObject) -> DetailRows:
-    """All rows of an activity in detail, its children with ``activity_id`` and ``athlete_id``."""
+    """Return all rows of an activity in detail; those of laps, splits, efforts and photos hold its id and athlete."""
     what = f"activity {activity_id(body)}"
     owner = {"activity_id": activity_id(body), "athlete_id": athlete_id}
     activity = summary_row(athlete_id, body) | pick(body, DETAIL_FIELDS, what)
@@ -316,7 +317,7 @@ def detail_rows(athlete_id: int, body: JsonObject) -> DetailRows:
 
 
 def _child(body: JsonObject, fields: Fields, what: str, key: str = "id") -> JsonObject:
-    """What hangs on an activity; without its ``key`` it cannot be stored."""
+    """The row of a child of an activity, such as a lap; ``RejectedRequest`` without its ``key``."""
     row = pick(body, fields, what)
     if row[key] is None:
         raise RejectedRequest(f"{what}: Strava's field {key} is missing")
@@ -329,7 +330,7 @@ def _segment_effort(effort: JsonObject, what: str) -> JsonObject:
 
 
 def _segments(efforts: Sequence[JsonObject], what: str) -> list[JsonObject]:
-    """The segments that efforts were made on, each once; one without a name tells nothing but its id."""
+    """The segments of efforts, each once; segments without a name are left out, since they hold nothing but the id."""
     bodies = [nested(effort, "segment", what) for effort in efforts]
     rows = [pick(body, SEGMENT_FIELDS, what) for body in bodies if body.get("id") and body.get("name") is not None]
     return list({row["id"]: row for row in rows}.values())
@@ -344,7 +345,7 @@ def _photos(body: JsonObject, what: str) -> list[JsonObject]:
 
 
 def athlete_row(body: JsonObject) -> JsonObject:
-    """The row of ``athletes``."""
+    """Return the row of ``athletes`` for an athlete; ``RejectedRequest`` without an id."""
     row = pick(body, ATHLETE_FIELDS, "the athlete")
     if row["id"] is None:
         raise RejectedRequest("the athlete: Strava's field id is missing")
@@ -352,12 +353,12 @@ def athlete_row(body: JsonObject) -> JsonObject:
 
 
 def gear_rows(athlete_id: int, athlete: JsonObject) -> list[JsonObject]:
-    """Bikes and shoes out of a detailed athlete."""
+    """Return the rows of ``gear`` for the bikes and shoes of a detailed athlete."""
     return [gear_row(athlete_id, item) for kind in ("bikes", "shoes") for item in objects(athlete, kind, "the athlete")]
 
 
 def gear_row(athlete_id: int, body: JsonObject) -> JsonObject:
-    """The columns of ``gear`` that a body fills; a summary of it lacks maker, model and weight."""
+    """Return the columns of ``gear`` that a body fills; a summary lacks brand, model and weight."""
     present = {name: convert for name, convert in GEAR_FIELDS.items() if name in body}
     what = f"gear {str(body.get('id'))[:40]}"
     if body.get("id") is None:

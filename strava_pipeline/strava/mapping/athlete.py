@@ -1,4 +1,4 @@
-"""From Strava's answers about an athlete's totals and zones to rows of ``athlete_stats`` and ``athlete_zones``.
+"""Maps Strava's answers about an athlete's totals and zones to rows of ``athlete_stats`` and ``athlete_zones``.
 
 Every function is pure. ``RejectedRequest`` names the field that does not fit.
 """
@@ -24,7 +24,7 @@ _NO_END = -1
 
 
 def stats_rows(athlete_id: int, body: JsonObject) -> list[JsonObject]:
-    """A row for each period and sport of which Strava tells totals."""
+    """Return a row for each period and sport with totals; that of all rides also holds the biggest ride and climb."""
     what = f"totals of athlete {athlete_id}"
     records = pick(body, _RECORD_FIELDS, what)
     rows = []
@@ -40,7 +40,7 @@ def stats_rows(athlete_id: int, body: JsonObject) -> list[JsonObject]:
 
 
 def zone_rows(athlete_id: int, body: JsonObject) -> dict[str, list[JsonObject]]:
-    """The zones of each kind that the athlete has, lowest first; power is absent without an FTP."""
+    """Return the zones of each kind that the athlete has, lowest first; without an FTP there are none of power."""
     what = f"zones of athlete {athlete_id}"
     return {kind: found for kind in ZONE_KINDS if (found := _zones(nested(body, kind, what), f"{what}: {kind}"))}
 

@@ -1,4 +1,8 @@
-"""From a JSON value to the Python value of a column, or an error that names the field."""
+"""Converts JSON values to the Python values of columns; errors name the field.
+
+A converter raises ``TypeError``, ``ValueError`` or ``OverflowError`` for a value that does not fit;
+:func:`pick` turns that into ``RejectedRequest``.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,13 @@ from strava_pipeline.errors import RejectedRequest
 Converter = Callable[[Any], Any]
 Fields = Mapping[str, Converter]
 JsonObject = dict[str, Any]
-# Beyond, a float does not hold every whole number.
+# A float above this number cannot hold every whole number.
 _LAST_EXACT = 2**53
 _isfinite = math.isfinite
 
 
 def pick(body: JsonObject, fields: Fields, what: str) -> JsonObject:
-    """The named fields of an object, converted; absent ones and null are ``None``."""
+    """Return the named fields of an object, converted; absent fields and null are ``None``."""
     value_of = body.get
     row = {}
     name = ""
@@ -34,18 +38,18 @@ def pick(body: JsonObject, fields: Fields, what: str) -> JsonObject:
     return row
 
 
-# A listing of years passes here field by field: the common case comes first and takes no further call.
+# These converters see every field of years of activities: each checks the common case first, without a further call.
 
 
 def integer(value: Any) -> int:
-    """A whole number that fits into 32 bits; Strava writes some as 484126.0."""
+    """Return a whole number that fits into 32 bits; Strava writes some of these as 484126.0."""
     if type(value) is int and -0x80000000 <= value <= 0x7FFFFFFF:  # noqa: PLR2004  of 32 bits
         return value
     return _whole(value, 2**31)
 
 
 def bigint(value: Any) -> int:
-    """A whole number that fits into 64 bits, such as an id; never a float that has lost its last digits."""
+    """Return a whole number that fits into 64 bits, such as an id; refuse a float that may have lost digits."""
     if type(value) is float and abs(value) > _LAST_EXACT:
         raise ValueError
     return _whole(value, 2**63)
@@ -60,7 +64,7 @@ def _whole(value: Any, limit: int) -> int:
 
 
 def number(value: Any) -> float:
-    """A finite number, whole or not."""
+    """Return a finite number, whole or not, as a float."""
     if type(value) is float and _isfinite(value):
         return value
     if type(value) is not int:
@@ -69,7 +73,7 @@ def number(value: Any) -> float:
 
 
 def text(value: Any) -> str:
-    """Text as it came, but for NUL and lone surrogates, which Postgres cannot hold."""
+    """Return text without NUL, and with ? for lone surrogates: Postgres can hold neither."""
     if type(value) is not str:
         raise TypeError
     if value.isascii() and "\x00" not in value:
@@ -84,7 +88,7 @@ def flag(value: Any) -> bool:
 
 
 def instant(value: Any) -> datetime:
-    """A point in time (UTC)."""
+    """Return a point in time in UTC; ``ValueError`` for a text without a time zone."""
     moment = datetime.fromisoformat(value)
     if moment.tzinfo is UTC:
         return moment
@@ -94,12 +98,12 @@ def instant(value: Any) -> datetime:
 
 
 def wall_time(value: Any) -> datetime:
-    """Local wall time: Strava writes a ``Z`` behind it that does not hold."""
+    """Return local wall time, without the ``Z`` that Strava writes behind it: the time is not in UTC."""
     return datetime.fromisoformat(value).replace(tzinfo=None)
 
 
 def position(value: Any) -> list[float] | None:
-    """``[latitude, longitude]`` in degrees; ``[]`` means without GPS."""
+    """Return ``[latitude, longitude]`` in degrees; ``None`` for ``[]``, which means no GPS."""
     if not value:
         return None
     latitude, longitude = value
@@ -107,14 +111,14 @@ def position(value: Any) -> list[float] | None:
 
 
 def address_by_size(value: Any) -> dict[str, str]:
-    """Addresses of a picture by its size in pixels."""
+    """Return the addresses of a picture by its size in pixels."""
     if not isinstance(value, dict):
         raise TypeError
     return {text(size): text(address) for size, address in value.items()}
 
 
 def nested(row: JsonObject, key: str, what: str) -> JsonObject:
-    """An object within an object; an empty one where it is absent or null."""
+    """Return an object within an object; an empty one if it is absent or null."""
     found = row.get(key)
     if found is None:
         return {}
@@ -124,7 +128,7 @@ def nested(row: JsonObject, key: str, what: str) -> JsonObject:
 
 
 def objects(row: JsonObject, key: str, what: str) -> list[JsonObject]:
-    """A list of objects within an object; empty where it is absent or null."""
+    """Return a list of objects within an object; an empty one if it is absent or null."""
     found = row.get(key)
     if found is None:
         return []

@@ -1,7 +1,7 @@
-"""An activity as a GPX 1.1 file, built from its detail and its streams, since Strava's API offers none.
+"""Builds a GPX 1.1 file from an activity's detail and streams, since Strava's API has no endpoint for GPX.
 
-Heart rate, cadence and temperature are Garmin's TrackPointExtension v1, power its PowerExtension v1: the schema
-allows no element of GPX's own namespace, and none without one, among the extensions of a point.
+Heart rate, cadence and temperature are written as Garmin's TrackPointExtension v1, power as Garmin's PowerExtension v1:
+GPX's schema demands that the extensions of a point are in a namespace other than its own.
 Source: https://www.topografix.com/GPX/1/1/, https://www8.garmin.com/xmlschemas/TrackPointExtensionv1.xsd
 """
 
@@ -35,7 +35,7 @@ SCHEMAS = {
 }
 POLE_DEGREES = 90.0
 HALF_TURN_DEGREES = 180.0
-# What the extensions' schemas allow; beyond it a sensor has erred.
+# The values that the extensions' schemas allow. Others are a sensor's error, and are left out.
 HEART_RATES_BPM = range(1, 256)
 CADENCES_RPM = range(255)
 POWERS_W = range(65_536)
@@ -44,7 +44,7 @@ _NOT_XML = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 @dataclass(frozen=True)
 class Sample:
-    """One second of an activity; ``None`` where something was not recorded.
+    """One sample of an activity; ``None`` for a value that was not recorded.
 
     Units: elapsed s, degrees, elevation m, heart rate beats per minute, cadence turns per minute, °C, W.
     """
@@ -60,7 +60,7 @@ class Sample:
 
     @property
     def has_position(self) -> bool:
-        """Whether there is a place on earth in it."""
+        """Whether the sample has a valid latitude and longitude."""
         return (
             self.latitude is not None
             and self.longitude is not None
@@ -70,14 +70,14 @@ class Sample:
 
 
 def export_gpx(activity: JsonObject, streams: Any) -> str:
-    """The GPX of an activity, from its detail and its streams as Strava answers them.
+    """Return the GPX of an activity; ``activity`` and ``streams`` are Strava's answers.
 
-    A gap in the positions begins a new segment, as GPX wants it. ``NotFound`` without any position,
-    ``RejectedRequest`` for a body that does not map.
+    After a gap in the positions a new segment begins, as GPX demands. ``NotFound`` without any position,
+    ``RejectedRequest`` for an answer that holds a value of a wrong type.
     """
     number = activity_id(activity)
     told = pick(activity, _TOLD, f"activity {number}")
-    # The athlete is not told in the file.
+    # The file does not contain the athlete's id, so 0 stands for it.
     samples = list(_samples(map_streams(0, number, streams)))
     if not any(sample.has_position for sample in samples):
         raise NotFound(f"activity {number} has no GPS positions: there is nothing to export")
@@ -105,7 +105,7 @@ def _track(number: int, told: Mapping[str, Any], samples: list[Sample]) -> GPXTr
 
 
 def _point(sample: Sample, start: datetime | None) -> GPXTrackPoint:
-    # 180 degrees east are 180 degrees west, and only these are allowed.
+    # GPX's schema allows -180 degrees but not 180, which is the same meridian.
     longitude = -HALF_TURN_DEGREES if sample.longitude == HALF_TURN_DEGREES else sample.longitude
     time = None if start is None or sample.elapsed is None else start + timedelta(seconds=sample.elapsed)
     point = GPXTrackPoint(latitude=sample.latitude, longitude=longitude, elevation=sample.elevation, time=time)
@@ -114,7 +114,7 @@ def _point(sample: Sample, start: datetime | None) -> GPXTrackPoint:
 
 
 def _extensions(sample: Sample) -> Iterator[Element]:
-    # In the order of the schema.
+    # The schema prescribes this order.
     measured = {
         "atemp": None if sample.temperature is None else f"{sample.temperature:g}",
         "hr": _within(HEART_RATES_BPM, sample.heart_rate),
@@ -138,17 +138,17 @@ def _within(allowed: range, value: float | None) -> str | None:
 
 
 def _samples(streams: Streams) -> Iterator[Sample]:
-    """The streams side by side; a shorter one ends in ``None``."""
+    """The samples of all streams; a shorter stream is filled up with ``None``."""
     series = [getattr(streams, name) or [] for name in _SERIES]
     return (Sample(*values) for values in zip_longest(*series))
 
 
 def _for_xml(value: str | None) -> str | None:
-    """Without what XML cannot hold; ``None`` for nothing."""
+    """The text without characters that XML cannot hold; ``None`` if nothing is left."""
     return _NOT_XML.sub("", value or "") or None
 
 
-# In the order of the fields of a sample.
+# In the order of the fields of ``Sample``.
 _SERIES = ("time", "latitude", "longitude", "altitude", "heartrate", "cadence", "temp", "watts")
 _TOLD: dict[str, Callable[[Any], Any]] = {
     "name": text,

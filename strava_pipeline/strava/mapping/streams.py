@@ -1,4 +1,4 @@
-"""From a stream answer to the streams that are stored."""
+"""Maps Strava's answer of streams to the streams that are stored."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SERIES: dict[str, Callable[[Any], Any]] = {
     "moving": flag,
     "grade_smooth": number,
 }
-# The types of JSON that a column takes as they are.
+# The types of JSON values that need no conversion.
 _FITTING: dict[Callable[[Any], Any], set[type]] = {
     integer: {int, NoneType},
     number: {int, float, NoneType},
@@ -32,9 +32,10 @@ _FITTING: dict[Callable[[Any], Any], set[type]] = {
 
 
 def map_streams(athlete_id: int, activity_id: int, answer: Any) -> Streams:
-    """One array per stream; streams of unknown types are kept under ``other``, none at all is 0 points.
+    """Return one list per stream, with streams of unknown types under ``other``; without streams there are 0 points.
 
-    Takes both forms: an object by type, and the list of older answers.
+    ``answer``: an object with a key for each type, or the list of older answers. ``RejectedRequest`` names the stream
+    that does not fit.
     """
     data = _by_type(activity_id, answer)
     known: dict[str, Any] = {name: _converted(activity_id, name, data.pop(name, None)) for name in SERIES}
@@ -78,14 +79,14 @@ def _converted(activity_id: int, name: str, values: list[Any] | None) -> list[An
 
 
 def _fit_as_they_are(values: list[Any], convert: Callable[[Any], Any]) -> bool:
-    """Whether a series needs no conversion, told without a call per sample: streams have thousands of them."""
+    """Whether a series needs no conversion, found without a call per sample: streams have thousands of samples."""
     if not set(map(type, values)) <= _FITTING[convert]:
         return False
     if convert is flag:
         return True
     told = [value for value in values if value is not None]
     try:
-        # The least and the greatest stand for all; NaN, which could be neither, has every sample looked at.
+        # If the least and the greatest value fit, all do. NaN has no order: with it, every value is checked.
         for value in (min(told), max(told)) if told and all(map(math.isfinite, told)) else told:
             convert(value)
     except (ValueError, OverflowError):

@@ -1,8 +1,8 @@
-"""Strava's clock as seen from the database's, which is the clock of all our processes; pure.
+"""The offset between Strava's clock and the database's, which is the clock of all our processes. Pure.
 
-An answer's ``Date`` was written after its call was reserved and before it was settled, so every answer bounds
-the offset between both clocks, and answers together narrow it: no trip need be short for that, none even.
-One answer that contradicts what is known only raises doubt; the next one decides.
+Strava writes an answer's ``Date`` after the call was reserved and before it is settled. So every answer bounds the
+offset, and several answers narrow it, even if none of them was quick. An answer that contradicts the known offset only
+puts it in doubt; the next answer decides.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-# Before anything is known, the clocks are taken to differ by no more than this.
+# Before any answer, the clocks are assumed to differ by no more than this.
 UNKNOWN_MARGIN = timedelta(seconds=2)
-# On top of what is known: Strava's machines among themselves, and a Date rounded instead of cut.
+# Added to the known error: differences among Strava's machines, and a Date that is rounded instead of cut off.
 SLACK = timedelta(seconds=0.5)
 _FLEET_S = 0.25
 _DATE_S = 1.0
-# An offset grows stale by this much per second; a crystal that nobody disciplines drifts so.
+# By so much the error grows per second: the drift of a clock that no time server corrects.
 _DRIFT = 1e-4
-# A clock that was stepped, or a database that moved, is noticed by one call, not by all at once.
+# After this time a single call goes first: if a clock was stepped or the database moved, only that call is affected.
 TRUSTED_FOR = timedelta(minutes=10)
 CONFIRMED_EVERY = timedelta(minutes=2)
 _MUCH_NARROWER = 0.8
@@ -28,8 +28,8 @@ _MUCH_NARROWER = 0.8
 class StravaClock:
     """Strava's clock minus the database's: ``offset_s`` +- ``error_s``, as of ``checked_at`` (database's clock).
 
-    Without ``offset_s`` it is unknown: nothing was heard yet or, with ``checked_at``, answers tell no time.
-    With an offset but without ``checked_at`` it is in doubt.
+    Without ``offset_s`` the offset is unknown: there was no answer yet or, if ``checked_at`` is set, answers have no
+    usable ``Date``. An offset without ``checked_at`` is in doubt.
     """
 
     offset_s: float | None = None
@@ -37,7 +37,10 @@ class StravaClock:
     checked_at: datetime | None = None
 
     def since_set_back(self, moment: datetime) -> StravaClock:
-        """What is left of it if the database's clock went backwards: Strava's time is not before the last answer's."""
+        """Return what is known at ``moment``: nothing changes, unless the database's clock was set back meanwhile.
+
+        Then Strava's time is taken to be no earlier than at the last answer, and the offset is in doubt.
+        """
         if self.checked_at is None or moment >= self.checked_at - SLACK:
             return self
         if self.offset_s is None:
@@ -48,33 +51,33 @@ class StravaClock:
         )
 
     def now(self, moment: datetime) -> datetime:
-        """Strava's time at this moment of the database's clock."""
+        """Return Strava's time at this moment of the database's clock."""
         return moment + timedelta(seconds=self.offset_s or 0.0)
 
     def in_our_time(self, instant: datetime) -> datetime:
-        """The database's time at this instant of Strava's clock."""
+        """Return the database's time at this instant of Strava's clock."""
         return instant - timedelta(seconds=self.offset_s or 0.0)
 
     def margin(self, moment: datetime) -> timedelta:
-        """By how much :meth:`now` may be wrong, either way."""
+        """Return by how much :meth:`now` may be wrong, in either direction."""
         if self.offset_s is None:
             return UNKNOWN_MARGIN
         return timedelta(seconds=self._error_at(moment)) + SLACK
 
     def is_trusted(self, moment: datetime) -> bool:
-        """Whether an answer confirmed it lately; if not, one call goes alone and brings news."""
+        """Whether an answer confirmed the offset lately; if not, the ledger sends one call alone to find out."""
         return self.checked_at is not None and -SLACK <= moment - self.checked_at <= TRUSTED_FOR
 
     def heard(self, sent: datetime, received: datetime, told: datetime | None, *, refused: bool) -> StravaClock:
-        """What is known after an answer with the ``Date`` ``told`` to a call sent and received at these times.
+        """Return what is known after an answer with the ``Date`` ``told``; ``sent``, ``received``: database's clock.
 
-        ``refused``: the answer was a 429, which sides with its own ``Date``: by our clock there was room.
+        ``refused``: the answer was a 429. Its ``Date`` is believed at once, since by the known offset there was room.
         """
         if told is None:
             return replace(self, checked_at=received) if self.offset_s is None else self
         low = (told - received).total_seconds() - _FLEET_S
         high = (told - sent).total_seconds() + _DATE_S + _FLEET_S
-        if low > high:  # our own clock went backwards while the call was under way
+        if low > high:  # the database's clock went backwards during the call
             return replace(self, checked_at=None)
         if self.offset_s is None:
             return _between(low, high, received)
@@ -91,7 +94,7 @@ class StravaClock:
         return self.offset_s is not None and self.checked_at is None
 
     def is_news_to(self, stored: StravaClock, moment: datetime) -> bool:
-        """Whether this is worth a write in place of what is ``stored``; most answers bring nothing new."""
+        """Whether this is worth storing in place of ``stored``; most answers bring nothing new."""
         if stored.checked_at is None or self.checked_at is None or (stored.offset_s is None) != (self.offset_s is None):
             return self != stored
         age = moment - stored.checked_at

@@ -1,4 +1,4 @@
-"""When a number of requests will have been sent: the limits of the windows to come, and the pace so far."""
+"""Estimates when a number of requests will have been sent, from the limits and the pace so far."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from strava_pipeline.strava.quota.windows import window_at
 
 @dataclass(frozen=True)
 class Allowance:
-    """What one kind of window still takes now, what the next ones take, and how long they are, s."""
+    """Windows of one length (s): how many requests the current one still takes (``left``), and each later one."""
 
     left: int
     limit: int
@@ -20,7 +20,7 @@ class Allowance:
 def estimated_end(
     now: datetime, requests: int, short: Allowance, long: Allowance, seconds_per_request: float
 ) -> datetime:
-    """When the last of ``requests`` is sent, if nobody else uses the limits."""
+    """Return when the last of ``requests`` is sent, if nobody else uses the limits."""
     moment, left = now, requests
     short_left, long_left = max(0, short.left), max(0, long.left)
     while left > 0:

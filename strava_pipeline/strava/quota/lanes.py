@@ -1,9 +1,9 @@
-"""How much of a window each lane may use: limits, what is used, and the reserve that keeps live calls moving.
+"""How many calls of a window each lane may use: the limits, the calls so far, and the reserve for live calls.
 
-The reserve is what live calls may still need in a window. It shrinks as the window runs out, so that a
-backfill gets the last call of it as well: nothing is left unused. The day's reserve follows the times of day at
-which live calls come: people ride after work, and half of a day's calls may still be due at six in the evening.
-Room for a burst comes on top, as long as enough short windows are left to use it up.
+The reserve is what live calls may still need in a window. It shrinks towards the window's end, so that a backfill can
+use even the last call, and nothing is left unused. The day's reserve follows the times of day at which live calls come:
+people ride after work, so at six in the evening half of a day's calls may still be due. Room for a burst is added, as
+long as enough short windows are left to use it up.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from itertools import accumulate
 from strava_pipeline.settings import QuotaScope, Settings
 from strava_pipeline.strava.quota.windows import APP, Lane, Window
 
-# Of the reserve, this share is closed to a lane.
+# The share of the reserve that a lane may not use.
 RESERVE_SHARE = {Lane.LIVE: 0.0, Lane.RECONCILE: 0.5, Lane.BACKFILL: 1.0}
+# A short window's reserve at its start, as a share of the limit.
 SHORT_SHARE = 0.3
-# The day's reserve: so much more than the live calls a busy day still has to come.
+# The day's reserve is so many times the live calls still to come on a busy day; a busy day is this quantile of days.
 ABOVE_BUSY = 1.3
 BUSY = 0.9
-# Before there is a day to learn from: this many calls, but no more than this share of a small limit.
+# The day's reserve before there is a day to learn from: this many calls, but at most this share of the limit.
 FIRST_RESERVE = 300
 FIRST_SHARE = 0.3
-# A burst can use one short window's calls at once; of a small day's limit no more than this share.
+# A burst is the calls of one short window, but at most this share of the day's limit.
 BURST_SHARE = 0.1
-# At an edge it is still too early, be it a window's or where the falling reserve meets what is left.
+# Added to the moment at which a window ends or the reserve has shrunk enough: at that very moment it is too early.
 _TICK = timedelta(milliseconds=1)
 
 # Live calls still to come, at evenly spaced times of a day from its start to its end.
@@ -37,7 +38,7 @@ BusyDay = Sequence[float]
 
 @dataclass(frozen=True)
 class WindowUse:
-    """What is known of one window: calls of ours, calls of others, Strava's limits, and a block (Strava's clock)."""
+    """One window: our calls (``booked``), calls of others (``_foreign``), Strava's limits, a block (Strava's clock)."""
 
     window: Window
     booked: int = 0
@@ -48,16 +49,16 @@ class WindowUse:
     blocked_until: datetime | None = None
 
     def share_left(self, now: datetime) -> float:
-        """The share of the window that is still to come, 0 to 1."""
+        """Return the share of the window that is still to come, 0 to 1."""
         return min(1.0, max(0.0, (self.window.ends_at - now).total_seconds() / self.window.length_s))
 
 
 @dataclass(frozen=True)
 class Reserve:
-    """A reserve over its window: what live calls are expected to need from then on, and ``burst`` calls on top.
+    """The reserve at each time of a window: the live calls expected from then on, plus a ``burst``.
 
-    ``expected``: calls, at evenly spaced times from the window's start to its end, falling, straight in between.
-    No more are kept than are still ``usable``, a number that falls in a straight line from the window's start.
+    ``expected``: falling numbers of calls, at evenly spaced times from the window's start to its end; linear between
+    these. ``usable``: the largest possible reserve at the window's start; it falls linearly to 0 at the end.
     """
 
     expected: Sequence[float]
@@ -65,7 +66,7 @@ class Reserve:
     usable: float = math.inf
 
     def at(self, share_left: float) -> float:
-        """Calls kept when this share of the window is still to come."""
+        """Return the calls kept when this share of the window is still to come."""
         parts = len(self.expected) - 1
         place = (1 - share_left) * parts
         before = min(int(place), parts - 1)
@@ -74,7 +75,7 @@ class Reserve:
         return min(wanted, self.usable * share_left) if share_left else 0.0
 
     def share_left_at(self, calls: float) -> float:
-        """Until when so many calls are kept, as the share of the window that is then still to come."""
+        """Return the share of the window still to come at the time when the reserve has shrunk to ``calls``."""
         expected, parts = calls - self.burst, len(self.expected) - 1
         before = max((place for place, value in enumerate(self.expected) if value >= expected), default=0)
         passed = float(before)
@@ -86,7 +87,10 @@ class Reserve:
 
 @dataclass(frozen=True)
 class RateLimits:
-    """The configured limits and whose they are; ``capped`` where the operator set one: Strava's may not exceed it."""
+    """The configured limits, and whether they are the app's or each athlete's (``scope``).
+
+    ``capped``: the operator set this limit, so a higher one of Strava's is not used.
+    """
 
     short: int
     long: int
@@ -111,16 +115,16 @@ class RateLimits:
 
     @property
     def lengths(self) -> tuple[int, int]:
-        """Of the short and the long window, s."""
+        """Lengths of the short and the long window, s."""
         return self.short_window_s, self.long_window_s
 
     def scope_of(self, athlete_id: int | None) -> str:
-        """Under which name a call's windows are kept."""
+        """Return the name under which a call's windows are kept: ``app``, or ``athlete:<id>``."""
         per_athlete = self.scope is QuotaScope.ATHLETE and athlete_id is not None
         return f"athlete:{athlete_id}" if per_athlete else APP
 
     def limit(self, use: WindowUse) -> int:
-        """How many reads a window takes: Strava's word, up to the operator's."""
+        """Return how many reads a window takes: Strava's limit, or the configured one if it is lower or alone known."""
         long = use.window.length_s == self.long_window_s
         assumed, capped = (self.long, self.long_capped) if long else (self.short, self.short_capped)
         if use.read_limit is None:
@@ -128,14 +132,14 @@ class RateLimits:
         return min(use.read_limit, assumed) if capped else use.read_limit
 
     def room(self, use: WindowUse) -> int:
-        """How many more calls fit into a window, of reads and of all calls."""
+        """Return how many more calls fit into a window by both limits, of reads and of all calls."""
         free = self.limit(use) - use.read_foreign - use.booked
         if use.overall_limit is None:
             return free
         return min(free, use.overall_limit - use.overall_foreign - use.booked)
 
     def reserve(self, use: WindowUse, busy_day: BusyDay | None) -> Reserve:
-        """What live calls may need in a window; ``busy_day``: see :func:`busy_day_profile`."""
+        """Return the reserve for live calls in a window; ``busy_day``: see :func:`busy_day_profile`."""
         limit = self.limit(use)
         if use.window.length_s == self.short_window_s:
             return Reserve((SHORT_SHARE * limit, 0.0))
@@ -149,7 +153,7 @@ class RateLimits:
         )
 
     def calls_left(self, lane: Lane, use: WindowUse, busy_day: BusyDay | None, now: datetime) -> int:
-        """How many calls of this lane a window still takes now."""
+        """Return how many calls of this lane a window still takes now."""
         if use.blocked_until is not None and use.blocked_until > now:
             return 0
         kept = self.reserve(use, busy_day).at(use.share_left(now))
@@ -157,9 +161,9 @@ class RateLimits:
 
 
 def busy_day_profile(days: Sequence[Sequence[int]]) -> BusyDay | None:
-    """The 90th percentile of the live calls that a day still has to come, at evenly spaced times of the day.
+    """Return the 90th percentile of the live calls still to come on a day, at evenly spaced times of the day.
 
-    ``days``: live calls in each part of a day, a row per day, days without any included. ``None`` without a day.
+    ``days``: live calls in each part of a day, a row for each day, also for days without calls. ``None`` without a row.
     """
     if not days:
         return None
@@ -176,7 +180,7 @@ def _percentile(figures: Sequence[int]) -> float:
 
 @dataclass(frozen=True)
 class Refusal:
-    """No call before ``until`` (Strava's clock), and why, in words for a person."""
+    """No call may be sent before ``until`` (Strava's clock); ``why``: the reason, in words for a person."""
 
     until: datetime
     why: str
@@ -190,7 +194,10 @@ def refusal(
     now: datetime,
     margin: timedelta,
 ) -> Refusal | None:
-    """Why a call of this lane may not be booked in all of these windows now, or ``None``; times are Strava's."""
+    """Return why a call of this lane may not be booked in all these windows now, or ``None`` if it may.
+
+    Of several reasons, the one that lasts longest. Times are by Strava's clock.
+    """
     found = [
         _shortage(use, rate_limits, lane, busy_day, now, margin)
         for use in uses

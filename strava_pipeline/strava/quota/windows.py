@@ -1,7 +1,7 @@
-"""Arithmetic of Strava's rate windows; pure, the ledger that stores them is in the warehouse.
+"""Arithmetic of Strava's rate windows. Pure: the ledger that stores them is in the warehouse.
 
-Windows are fixed: they begin at multiples of their length since the epoch (a quarter hour, a UTC day), by
-Strava's clock. A call counts when it arrives there, which is some time between its reservation and its answer.
+Windows are fixed: they begin at multiples of their length since the epoch (each quarter hour, each UTC day), by
+Strava's clock. A call counts when it arrives at Strava, some time between its reservation and its answer.
 Source: https://developers.strava.com/docs/rate-limits/
 """
 
@@ -16,10 +16,11 @@ from typing import Protocol
 
 from strava_pipeline.strava.quota.clock import SLACK, StravaClock
 
-# More than nine digits are no count.
+# A number of more than nine digits cannot be a count.
 _PAIR = re.compile(r"\s*([0-9]{1,9})\s*,\s*([0-9]{1,9})\s*")
 # The scope of limits that the whole app shares; an athlete's own is ``athlete:<id>``.
 APP = "app"
+# How long a 429 blocks that names neither a window nor a time.
 UNNAMED_BLOCK = timedelta(seconds=60)
 # ``Date`` has whole seconds.
 _DATE = timedelta(seconds=1)
@@ -46,18 +47,18 @@ class Window:
 
     @property
     def name(self) -> str:
-        """For a person."""
+        """The window's name in messages."""
         return {900: "the quarter hour", 86_400: "the day"}.get(self.length_s, f"the window of {self.length_s} s")
 
 
 def window_at(moment: datetime, length_s: int) -> Window:
-    """The window of this length that holds ``moment``."""
+    """Return the window of this length that contains ``moment``."""
     start = int(moment.timestamp()) // length_s * length_s
     return Window(length_s, datetime.fromtimestamp(start, UTC))
 
 
 def windows_touched(earliest: datetime, latest: datetime, length_s: int) -> tuple[Window, ...]:
-    """Every window in which a call counted between ``earliest`` and ``latest`` may count."""
+    """Return every window that contains a moment from ``earliest`` to ``latest``."""
     windows = [window_at(earliest, length_s)]
     while windows[-1].ends_at <= latest:
         windows.append(Window(length_s, windows[-1].ends_at))
@@ -65,14 +66,14 @@ def windows_touched(earliest: datetime, latest: datetime, length_s: int) -> tupl
 
 
 def windows_to_book(clock: StravaClock, moment: datetime, longest: timedelta, length_s: int) -> tuple[Window, ...]:
-    """Every window in which a call that is sent now, and takes at most ``longest``, may count."""
+    """Return every window in which a call may count that is sent at ``moment`` and takes at most ``longest``."""
     now, margin = clock.now(moment), clock.margin(moment)
     return windows_touched(now - margin, now + longest + margin, length_s)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two figures of one header: for the short window and for the day."""
+    """The two figures of one header: for the short window, and for the day."""
 
     short: int
     long: int
@@ -80,7 +81,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class RateHeaders:
-    """What an answer says about the limits; ``None`` where a header is missing or garbled."""
+    """The limits and the usage that an answer names; ``None`` for a header that is missing or garbled."""
 
     read_limit: Pair | None = None
     read_usage: Pair | None = None
@@ -89,7 +90,7 @@ class RateHeaders:
 
     @classmethod
     def parse(cls, headers: Mapping[str, str]) -> RateHeaders:
-        """From an answer's headers, in any letter case."""
+        """Read an answer's headers, in any letter case."""
         lowered = {name.lower(): value for name, value in headers.items()}
         return cls(
             read_limit=_limit(lowered.get("x-readratelimit-limit")),
@@ -100,7 +101,7 @@ class RateHeaders:
 
     @property
     def day_is_used_up(self) -> bool:
-        """Strava's count says that the day's limit is reached, of reads or of all calls."""
+        """Whether, by Strava's count, the day's limit of reads or of all calls is reached."""
         pairs = ((self.read_limit, self.read_usage), (self.overall_limit, self.overall_usage))
         return any(limit and usage and usage.long >= limit.long for limit, usage in pairs)
 
@@ -111,16 +112,16 @@ def _pair(text: str | None) -> Pair | None:
 
 
 def _limit(text: str | None) -> Pair | None:
-    """A limit of nothing would be kept for good: no call could ever be made to learn a better one."""
+    """A pair of limits; ``None`` if one is 0: it would hold for ever, since no call could be made to learn another."""
     pair = _pair(text)
     return pair if pair and pair.short and pair.long else None
 
 
 @dataclass(frozen=True)
 class Reservation:
-    """Room for one call: the row in the ledger, when it was booked (database's clock), and in which windows.
+    """Room for one call: its row in the ledger, when it was booked (database's clock), and in which windows.
 
-    ``scope``: whose limits. ``is_probe``: it tries whether a switched-off app is on again.
+    ``scope``: whose limits it counts against. ``is_probe``: the call finds out whether a switched-off app is on again.
     """
 
     call_id: int
@@ -132,9 +133,10 @@ class Reservation:
 
 @dataclass(frozen=True)
 class CallOutcome:
-    """How a call ended, as the ledger needs it; ``server_time`` is the answer's ``Date`` (UTC).
+    """How a call ended, for the ledger; ``status`` is ``None`` without an answer, ``server_time`` its ``Date`` (UTC).
 
-    ``app_inactive``: Strava's words, where it says that the whole app is switched off.
+    ``names_a_window``: Strava says which limit is used up. ``app_inactive``: Strava's words, if it says that the whole
+    app is switched off.
     """
 
     status: int | None
@@ -147,7 +149,7 @@ class CallOutcome:
 
 
 class QuotaLedger(Protocol):
-    """Where room for calls is reserved, for all processes together."""
+    """The place where all processes together reserve room for calls."""
 
     def reserve(
         self,
@@ -159,25 +161,25 @@ class QuotaLedger(Protocol):
         max_wait: timedelta,
         before_waiting: Callable[[], object] = lambda: None,
     ) -> Reservation:
-        """Wait for room and book it; ``longest``: how long a call may take.
+        """Wait for room and book it; ``longest``: how long the call may take.
 
-        Where there is no room yet, ``before_waiting`` is called first: what it raises ends the matter.
-        ``QuotaExhausted`` when that is beyond ``max_wait``, ``AppInactive`` while the app is switched off.
+        ``before_waiting`` is called before the first wait; an error that it raises ends the reservation.
+        ``QuotaExhausted`` if the wait would exceed ``max_wait``, ``AppInactive`` while the app is switched off.
         """
 
     def release(self, reservation: Reservation) -> None:
         """Give back room for a call that was never sent."""
 
     def settle(self, reservation: Reservation, outcome: CallOutcome) -> None:
-        """Record what became of a call, and what Strava said about the limits."""
+        """Record how a call ended, and what Strava said about the limits."""
 
 
 @dataclass(frozen=True)
 class Count:
-    """In which windows of one length an answered call may have been counted.
+    """The windows of one length in which an answered call may count.
 
-    ``kept``: booked, and it may count there. ``freed``: booked, but it did not count there. ``added``: not
-    booked, but it may count there. ``told``: the one window that the answer's headers speak of, if that is certain.
+    ``kept``: booked, and the call may count there. ``freed``: booked, but the call does not count there. ``added``: not
+    booked, but the call may count there. ``told``: the window that the answer's headers describe, if that is certain.
     """
 
     kept: tuple[Window, ...]
@@ -186,10 +188,11 @@ class Count:
     told: Window | None = None
 
     def narrowed(self, usage: int | None, most: Mapping[Window, int]) -> Count:
-        """The same after a look at the answer's usage: a window that cannot have ``most`` that many calls is out.
+        """Return this count without windows that cannot have as many calls as the answer's ``usage`` says.
 
-        That settles calls in the last seconds before an edge, too many to stay booked on both sides. ``most`` is
-        what we booked and what others are known to have used, so it holds as long as nobody else uses the app.
+        ``most``: the calls that each window can have, which are ours and the known ones of others. That is right while
+        nobody else uses the app. Calls in the last seconds before an edge would otherwise stay booked on both sides,
+        and there are many of these.
         """
         if len(self.kept) == 1 or usage is None:
             return self
@@ -202,10 +205,11 @@ class Count:
 def windows_counted(
     reservation: Reservation, length_s: int, received: datetime, told: datetime | None, clock: StravaClock
 ) -> Count:
-    """Where a call counted whose answer was in at ``received`` (database's clock) with the ``Date`` ``told``.
+    """Return where a call counts that was answered at ``received`` (database's clock) with the ``Date`` ``told``.
 
-    Within the booked windows the first needs no lower bound and the last no upper one. A call in doubt
-    keeps every window it is booked in: that wastes room, the opposite would overrun.
+    With a clock in doubt, the call stays booked in all its windows: that wastes room, but freeing the wrong one would
+    exceed a limit. Windows in which the call was not booked are added only with a ``told``; one before the booked ones,
+    with a clock not in doubt, only if the call counts in none of the booked ones.
     """
     booked = tuple(window for window in reservation.windows if window.length_s == length_s)
     if clock.is_in_doubt:
@@ -229,7 +233,10 @@ def windows_counted(
 def window_to_block(
     outcome: CallOutcome, now: datetime, short: Window, long: Window, margin: timedelta
 ) -> tuple[Window, datetime]:
-    """Which window a 429 blocks, and until when (Strava's clock): ``Retry-After``, its end if named, else 60 s."""
+    """Return the window that a 429 blocks, and until when (Strava's clock).
+
+    That is: as ``Retry-After`` says; else the window's end, if Strava names a limit or the day is used up; else 60 s.
+    """
     window = long if outcome.rates.day_is_used_up else short
     if outcome.retry_after is not None:
         return window, now + outcome.retry_after
