@@ -1,1 +1,1 @@
-"""Mails to athletes: the summary of a new activity, and how it is sent."""
+"""Mails to athletes, and reports: the summary of an activity, the mail that confirms an address, and sending."""

@@ -1,21 +1,21 @@
-"""Addresses that mails can go to: of a form that every mail server takes, and spelled in one way."""
+"""Checks the addresses of mails: they have a form that every mail server accepts, and one spelling."""
 
 from __future__ import annotations
 
 from email_validator import EmailNotValidError, validate_email
 
-# Where a mail server at home may have its mailboxes (RFC 6761, 6762, 8375).
+# Domains of mailboxes on a mail server at home (RFC 6761, 6762, 8375).
 HOME_DOMAINS = ("localhost", "local", "home.arpa")
-# email-validator refuses these, unless a list is changed that is the whole process's: so each is checked as the
-# beginning of a longer name.
+# email-validator refuses these domains, unless a list is changed that the whole process shares. So this ending is
+# appended for the check.
 STAND_IN = ".org"
 
 
 def checked_address(given: str) -> str:
-    """The address in ASCII, its domain in lower case (IDNA). ``ValueError`` if it is none; nobody is asked by network.
+    """Return the address in ASCII, its domain in lower case (IDNA); ``ValueError`` for anything else.
 
-    Refused as well: quotes, brackets, a local part that not every server takes (RFC 6531), names for private use other
-    than :data:`HOME_DOMAINS`.
+    Also refused: quotes, brackets, a local part that not every server accepts (RFC 6531), names for private use other
+    than :data:`HOME_DOMAINS`. The network is not used.
     """
     suffix = STAND_IN if _is_at_home(given) else ""
     try:

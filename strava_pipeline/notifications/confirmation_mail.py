@@ -1,6 +1,6 @@
 """The mail that asks the owner of an address whether ride summaries may go there.
 
-It may reach a stranger: it holds nothing that whoever gave the address has chosen, neither names nor titles.
+The mail may reach a stranger, so it contains no text that an athlete could choose, such as names or titles.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SUBJECT = "Confirm your address for ride summaries"
 
 
 def compose_confirmation(athlete_id: int, confirm_url: str, envelope: Envelope) -> EmailMessage:
-    """The whole mail. ``ValueError`` if it cannot be written."""
+    """Compose the whole mail; ``ValueError`` if it cannot be written."""
     told = {
         "subject": SUBJECT,
         "athlete_id": athlete_id,

@@ -1,4 +1,4 @@
-"""Who writes to whom, and the headers that every mail of ours carries."""
+"""Sender and recipient of a mail, and the headers that all our mails have."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from strava_pipeline.notifications.sender import sender_header
 
 @dataclass(frozen=True)
 class Envelope:
-    """Who writes to whom, and what tells this mail from all others; ``unsubscribe_url`` ends them."""
+    """Sender, recipient, id and date of a mail; ``unsubscribe_url`` is the page that ends the mails."""
 
     sender: Address
     recipient: str
@@ -24,7 +24,7 @@ class Envelope:
 
 
 def new_mail(envelope: Envelope, subject: str) -> EmailMessage:
-    """A mail without a body. ``ValueError`` if a header cannot be written as it has to be read."""
+    """Return a mail with its headers, but without a body; ``ValueError`` if a header cannot be written."""
     mail = EmailMessage(policy=POLICY)
     mail["Subject"] = subject
     mail["From"] = sender_header(envelope.sender)
@@ -32,7 +32,7 @@ def new_mail(envelope: Envelope, subject: str) -> EmailMessage:
     mail["Date"] = format_datetime(envelope.date)
     mail["Message-ID"] = f"<{envelope.message_id}>"
     mail["Auto-Submitted"] = "auto-generated"
-    # RFC 8058: a mail program ends the mails by one POST, without a page.
+    # RFC 8058: a mail program can end the mails by one POST, without a page.
     mail["List-Unsubscribe"] = f"<{envelope.unsubscribe_url}>"
     mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     return mail

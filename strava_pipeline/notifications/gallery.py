@@ -1,4 +1,4 @@
-"""The pictures of one activity, each with a name and words for whoever does not see it."""
+"""The pictures of one activity, each with a name, a heading, and a description for people who cannot see it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Picture:
 
 
 def gallery(facts: RideFacts, track: Track | None, units: Units, theme: Theme = LIGHT) -> dict[str, Picture]:
-    """All pictures there are, by name: route, profile, power, fitness."""
+    """Return the pictures for which there is data, by name: route, profile, power, fitness."""
     return {picture.name: picture for picture in _pictures(facts, track, units, theme)}
 
 

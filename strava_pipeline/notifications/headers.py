@@ -1,7 +1,7 @@
-"""Headers as they go over the wire: what programs read is never encoded, what people read always can be.
+"""Formats the headers of mails: headers for programs are never encoded, those for people where needed.
 
-Python's own folding turns every word that is longer than a line into RFC 2047's encoding, addresses of pages and
-identifiers among them; no mail program takes those back.
+Python's own folding encodes every word that is longer than a line (RFC 2047), URLs and identifiers included; mail
+programs do not decode these.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 
 # RFC 5322, 2.1.1: octets, without the line's end.
 USUAL_LINE = 78
-# A line has 998 at most; this leaves room for the longest name of a header beside the word.
+# A line has 998 octets at most; this leaves room for the longest name of a header beside the word.
 LONGEST_WORD = 950
-# RFC 2047, 2: of an encoded word; its lines may hold one more for the space in front.
+# RFC 2047, 2: a line with an encoded word.
 ENCODED_LINE = 76
 NO_TEXT = frozenset({"Cc", "Cs", "Zl", "Zp"})
-# What programs read in our mails. Only the subject is somebody's words.
+# The headers of our mails that programs read. Only the subject is for people.
 MACHINE_HEADERS = (
     "From",
     "To",
@@ -35,7 +35,10 @@ MACHINE_HEADERS = (
 
 
 class MachineHeader(BaseHeader):
-    """Printable ASCII, folded at white space only (RFC 5322, 2.2.3). ``ValueError`` if that cannot be."""
+    """A header for programs: printable ASCII, folded at white space only (RFC 5322, 2.2.3).
+
+    ``ValueError`` for other characters, and for a word that is longer than a line.
+    """
 
     max_count = 1
 
@@ -53,9 +56,9 @@ class MachineHeader(BaseHeader):
 
 
 class WordsHeader(BaseHeader):
-    """Somebody's words: encoded (RFC 2047) unless they are short ASCII that cannot be taken for something encoded.
+    """A header for people: encoded (RFC 2047) unless it is short ASCII that cannot be taken for an encoded word.
 
-    ``ValueError`` if they hold a control character, a line's end among them.
+    ``ValueError`` if the text contains a control character, such as a line break.
     """
 
     max_count = 1
@@ -76,11 +79,11 @@ class WordsHeader(BaseHeader):
 
 
 def _lines(name: str, text: str) -> Iterator[str]:
-    """Lines of the usual length, or as long as one word; all but the first begin with the space they were cut at."""
+    """Lines of the usual length, or of one longer word; each but the first begins with the space at the cut."""
     first, *words = text.split(" ")
     line = f"{name}: {first}"
     for word in words:
-        # Where two spaces meet nothing is cut: a line of white space alone could be taken for the headers' end.
+        # No cut between two spaces: a line of white space alone could be taken for the end of the headers.
         if word and not line.endswith(" ") and len(line) + 1 + len(word) > USUAL_LINE:
             yield line
             line = ""
@@ -96,5 +99,5 @@ def _policy() -> EmailPolicy[EmailMessage]:
     return SMTP.clone(header_factory=registry)
 
 
-# Every mail is written with it.
+# The policy of all mails.
 POLICY = _policy()

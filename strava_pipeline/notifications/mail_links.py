@@ -1,9 +1,9 @@
-"""The links in mails: one confirms an address, one ends the mails. Signed, so that nobody can make another's.
+"""The links in mails: one confirms an address, one ends the mails. They are signed, so that nobody can forge them.
 
-A link is good while its nonce is the one stored (:mod:`strava_pipeline.warehouse.mail.consent`) and its key is in
-``STRAVA_TOKEN_KEYS``; one that confirms, for a week at most.
+A link is valid while its nonce is the stored one (:mod:`strava_pipeline.warehouse.mail.consent`) and its key is in
+``STRAVA_TOKEN_KEYS``; a link that confirms is valid for a week at most.
 
-Links of an older form are good as well, since mails hold them: they begin with the id of their key, and end in a
+Links of an older form stay valid, since mails contain them: these begin with the id of their key, and end in a
 signature of 22 characters.
 """
 
@@ -32,14 +32,14 @@ _UNSUBSCRIBE = re.compile(rf"{_WHOSE}\.{_SIGNATURE}")
 
 @dataclass(frozen=True)
 class Signature:
-    """The signature that a link claims to have; ``key_id`` stands in those of the older form."""
+    """The signature in a link, not checked yet; ``key_id`` is set in links of the older form only."""
 
     key_id: str | None
     text: str
 
     def is_of(self, keyring: Keyring, purpose: str, *parts: str) -> bool:
         """Whether one of our keys has signed these parts for this purpose."""
-        # No part but the last one holds a dot.
+        # Only the last part may contain a dot, so the joined text can be read in one way only.
         signed = ".".join(parts).encode()
         if self.key_id is None:
             return keyring.signer(purpose).verify_signature(signed, self.text)
@@ -50,7 +50,7 @@ class Signature:
 
 @dataclass(frozen=True)
 class ConfirmLink:
-    """What a link claims; :func:`is_for` tells whether that is true. ``expires_at``: UTC, in seconds since 1970."""
+    """What a link claims; :func:`is_for` says whether that is true. ``expires_at``: UTC, seconds since 1970."""
 
     athlete_id: int
     nonce: str
@@ -64,21 +64,21 @@ class ConfirmLink:
 
 @dataclass(frozen=True)
 class UnsubscribeLink:
-    """A link that was signed here; whether its nonce still counts, the table knows."""
+    """A link with a valid signature; its nonce must still be compared with the stored one."""
 
     athlete_id: int
     nonce: str
 
 
 def confirm_url(bridge_url: str, keyring: Keyring, consent: Consent) -> str:
-    """The page on which the owner of an address says that mails may go there."""
+    """Return the URL of the page on which the owner of an address allows mails."""
     expires_at = str(int((consent.given_at + CONFIRM_WITHIN).timestamp()))
     said = (str(consent.athlete_id), consent.nonce, expires_at)
     return f"{bridge_url}{CONFIRM_PATH}/{_signed(keyring, CONFIRM, said, consent.email)}"
 
 
 def read_confirm_link(token: str) -> ConfirmLink | None:
-    """What stands in a link; ``None`` if it has not the form of one. Nothing of it is to be believed yet."""
+    """Return what a link claims, unchecked: see :func:`is_for`. ``None`` if the token has another form."""
     found = _CONFIRM.fullmatch(token)
     if found is None:
         return None
@@ -95,13 +95,13 @@ def is_for(link: ConfirmLink, keyring: Keyring, consent: Consent) -> bool:
 
 
 def unsubscribe_url(bridge_url: str, keyring: Keyring, consent: Consent) -> str:
-    """The page, at the bridge's public address, on which an athlete ends the mails."""
+    """Return the URL of the page, at the bridge's public address, on which an athlete ends the mails."""
     said = (str(consent.athlete_id), consent.unsubscribe_nonce)
     return f"{bridge_url}{UNSUBSCRIBE_PATH}/{_signed(keyring, UNSUBSCRIBE, said)}"
 
 
 def read_unsubscribe_link(token: str, keyring: Keyring) -> UnsubscribeLink | None:
-    """Whose link this is; ``None`` if it is forged, or signed with a key that is gone."""
+    """Return the athlete and nonce of a link; ``None`` if it is forged, or signed with a key that is not configured."""
     found = _UNSUBSCRIBE.fullmatch(token)
     if found is None:
         return None
@@ -112,7 +112,10 @@ def read_unsubscribe_link(token: str, keyring: Keyring) -> UnsubscribeLink | Non
 
 
 def mailbox_hash(keyring: Keyring, email: str) -> str:
-    """The same for all spellings of an address that most mail servers deliver to one mailbox; tells nothing of it."""
+    """Return a keyed hash of an address (hex), which reveals nothing of it.
+
+    It is equal for all spellings that most mail servers deliver to one mailbox.
+    """
     local, _, domain = email.casefold().rpartition("@")
     mailbox = f"{local.partition('+')[0].replace('.', '')}@{domain}"
     return hmac.digest(keyring.derive_key("mailbox"), mailbox.encode(), hashlib.sha256).hex()

@@ -1,7 +1,7 @@
-"""Sends the mails that are due, and says what became of each.
+"""Sends the mails that are due, and reports the result of each.
 
-A mail is claimed first (:mod:`strava_pipeline.warehouse.mail.mail_queue`), composed from what the tables hold by then,
-and handed in; a mail server that is away costs the activity's event nothing.
+A mail is claimed first (:mod:`strava_pipeline.warehouse.mail.mail_queue`), then composed from what the tables hold at
+that time, and handed to the mail server. A mail server that is away does not disturb the activity's event.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from strava_pipeline.warehouse.mail.consent import Consent, address_of, consent_
 from strava_pipeline.warehouse.mail.mail_queue import ClaimedMail
 from strava_pipeline.warehouse.states import MailKind, MailState
 
-# A run sends so many at most; the next one goes on.
+# One call sends so many mails at most; the next call sends the rest.
 MOST_AT_ONCE = 50
-# A header that holds it and a token stands in one line of at most 998 octets.
+# Characters. A header with this URL and a token must fit into one line of at most 998 octets.
 LONGEST_BRIDGE_URL = 700
 MAIL_IS_OFF = "mail is off: STRAVA_SMTP_URL is not set"
 
 
 @dataclass(frozen=True)
 class Outbox:
-    """Where mails are handed in, who writes them, and what their links need."""
+    """The mail server, the sender, and what the links in mails need."""
 
     server: MailServer
     sender: Address
@@ -58,7 +58,7 @@ class Outbox:
 
 @dataclass(frozen=True)
 class MailResult:
-    """What became of one mail in this try: sent, failed, skipped, or pending, with the reason."""
+    """The result of one attempt to send a mail: sent, failed, skipped, or pending, with the reason."""
 
     claimed: ClaimedMail
     state: MailState
@@ -73,17 +73,17 @@ class MailResult:
 
 
 class _NotWanted(Exception):
-    """No mail is to go out; the message says why."""
+    """No mail is to be sent; the message is the reason."""
 
 
 def open_outbox(settings: Settings) -> Outbox | None:
-    """How mails are sent, as configured; ``None`` without a mail server. ``ConfigurationError`` if half is missing."""
+    """Return the configured outbox; ``None`` without a mail server. ``ConfigurationError`` if the rest is missing or wrong."""
     if settings.smtp_url is None:
         return None
     server = parse_smtp_url(settings.smtp_url.get_secret_value())
     sender = sender_of(settings.required("mail_from"))
     keyring = Keyring.parse(settings.required("token_keys"))
-    # The links to confirm an address and to end the mails lead there.
+    # The links that confirm an address or end the mails lead to the bridge.
     bridge_url = settings.required("bridge_public_url")
     if not re.fullmatch(f"[!-;=?-~]{{1,{LONGEST_BRIDGE_URL}}}", bridge_url):
         raise ConfigurationError(
@@ -94,7 +94,10 @@ def open_outbox(settings: Settings) -> Outbox | None:
 
 
 def send_due(engine: Engine, settings: Settings) -> Iterator[MailResult]:
-    """Send what is due now, the longest due first. ``DatabaseUnavailable`` leaves the rest for the next time."""
+    """Send the mails that are due, the longest due first, and yield each result.
+
+    ``DatabaseUnavailable`` ends the sending; the rest stays due.
+    """
     for _ in range(MOST_AT_ONCE):
         claimed = mail_queue.claim_next(engine)
         if claimed is None:
@@ -119,11 +122,11 @@ def _send_one(engine: Engine, settings: Settings, claimed: ClaimedMail) -> MailR
 
 
 def _written(engine: Engine, settings: Settings, claimed: ClaimedMail) -> tuple[Outbox, EmailMessage]:
-    """The mail, composed from what the tables hold by now, and the way it goes."""
+    """The outbox, and the mail, composed from what the tables hold now."""
     outbox = open_outbox(settings)
     if claimed.activity_id is None:
         if outbox is None:
-            # Whoever is to be asked has a week, and a mail server may come.
+            # An address can be confirmed for a week, and a mail server may be configured meanwhile.
             raise MailDelayed(MAIL_IS_OFF)
         return outbox, _confirmation(engine, outbox, claimed)
     if outbox is None:
@@ -132,7 +135,7 @@ def _written(engine: Engine, settings: Settings, claimed: ClaimedMail) -> tuple[
 
 
 def _confirmation(engine: Engine, outbox: Outbox, claimed: ClaimedMail) -> EmailMessage:
-    """The mail that asks for consent; it counts as sent from here on."""
+    """The mail that asks for consent; from here on it counts towards the limits of such mails."""
     with engine.connect() as connection:
         consent = consent_of(connection, claimed.athlete_id)
     if consent is None:
@@ -150,7 +153,7 @@ def _confirmation(engine: Engine, outbox: Outbox, claimed: ClaimedMail) -> Email
 
 
 def _summary(engine: Engine, outbox: Outbox, claimed: ClaimedMail, activity_id: int) -> EmailMessage:
-    """The mail about an activity, from one look at the tables."""
+    """The mail about an activity."""
     from strava_pipeline.notifications.gallery import gallery  # noqa: PLC0415  draws: slow to load, where mail is off
 
     facts, streams = _facts(engine, claimed, activity_id)
@@ -158,7 +161,7 @@ def _summary(engine: Engine, outbox: Outbox, claimed: ClaimedMail, activity_id: 
     track = track_from_streams(streams) if streams is not None and streams.point_count else None
     pictures = gallery(facts, track, summary.units)
     with engine.connect() as connection:
-        # Asked last: whoever unsubscribes while pictures are drawn gets no mail.
+        # Read last, so that an athlete who unsubscribes while pictures are drawn gets no mail.
         consent, why_not = address_of(connection, claimed.athlete_id)
     if consent is None:
         raise _NotWanted(why_not)
@@ -177,9 +180,9 @@ def _writing() -> Iterator[None]:
 def _envelope(outbox: Outbox, claimed: ClaimedMail, consent: Consent, name: str) -> Envelope:
     return Envelope(
         sender=outbox.sender,
-        # May have been stored before addresses were checked as they are now, or by hand.
+        # Checked again: an older version, or a person, may have stored the address by other rules.
         recipient=checked_address(consent.email),
-        # The same for each try, so that a mail that went out twice can be told to be one.
+        # Equal for all attempts, so that a mail that was sent twice is recognized as one.
         message_id=f"{name}@{outbox.sender.domain}",
         date=claimed.claimed_at,
         unsubscribe_url=unsubscribe_url(outbox.bridge_url, outbox.keyring, consent),
@@ -187,7 +190,7 @@ def _envelope(outbox: Outbox, claimed: ClaimedMail, consent: Consent, name: str)
 
 
 def _facts(engine: Engine, claimed: ClaimedMail, activity_id: int) -> tuple[RideFacts, StoredStreams | None]:
-    """What the tables tell, the load of the week included. ``_NotWanted`` where no mail is to go out anyway."""
+    """Facts and streams of an activity, after an update of its training load; ``_NotWanted`` if no mail is wanted."""
     with engine.connect() as connection:
         _, why_not = address_of(connection, claimed.athlete_id)
         facts = ride_facts(connection, activity_id)

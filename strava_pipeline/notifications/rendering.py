@@ -1,4 +1,4 @@
-"""The templates of mails and reports: HTML escapes what it is given, text does not."""
+"""Loads the templates of mails and reports. Values are escaped in HTML, but not in text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from strava_pipeline.notifications.wording import isolated
 
 @cache
 def templates() -> Environment:
-    """The environment in which all templates are rendered."""
+    """Return the environment in which all templates are rendered."""
     environment = Environment(
         loader=PackageLoader("strava_pipeline.notifications"),
         autoescape=select_autoescape(enabled_extensions=("html.j2",)),

@@ -1,4 +1,4 @@
-"""One activity as one HTML page that needs nothing else: pictures inside, light and dark, fit for printing."""
+"""Builds the report of one activity: a single HTML page with its pictures inside, light and dark, fit for printing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from strava_pipeline.warehouse.analysis.ride_facts import ride_facts
 
 
 def report(engine: Engine, activity_id: int) -> str | None:
-    """The page; ``None`` if the activity is not stored."""
+    """Return the page; ``None`` if the activity is not stored."""
     with engine.connect() as connection:
         facts = ride_facts(connection, activity_id)
         streams = load_streams(connection, activity_id)

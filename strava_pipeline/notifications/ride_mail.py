@@ -1,4 +1,4 @@
-"""The mail about one activity: text, the same as HTML, and the pictures inside it."""
+"""The mail about one activity, as text and as HTML, with the pictures inside."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from strava_pipeline.notifications.wording import isolated, shown
 if TYPE_CHECKING:
     from strava_pipeline.notifications.gallery import Picture
 
-# Longer ones are cut by mail programs anyway.
+# Characters; mail programs cut longer subjects.
 LONGEST_SUBJECT_TITLE = 48
 
 
 def compose(summary: Summary, pictures: Mapping[str, Picture], envelope: Envelope) -> EmailMessage:
-    """The whole mail; every line of its body is ASCII of at most 76 characters, for any server."""
+    """Compose the whole mail; each line of its body is ASCII of at most 76 characters, which every server accepts."""
     cids = {name: f"{name}.{envelope.message_id}" for name in pictures}
     told = {
         "summary": summary,
@@ -40,7 +40,7 @@ def compose(summary: Summary, pictures: Mapping[str, Picture], envelope: Envelop
 
 
 def subject(summary: Summary) -> str:
-    """Such as ``Evening ride: 42.2 km, 1:32:05``."""
+    """Return the subject, such as ``Evening ride: 42.2 km, 1:32:05``."""
     title = shown(summary.title, LONGEST_SUBJECT_TITLE)
     figures = ", ".join(figure.value for figure in summary.figures if figure.label in {"Distance", "Moving time"})
     return f"{isolated(title)}: {figures}" if figures else isolated(title)

@@ -1,6 +1,7 @@
-"""Who writes the mails: ``STRAVA_MAIL_FROM``, checked before any mail is written, and as it goes over the wire.
+"""The sender of the mails, ``STRAVA_MAIL_FROM``: checked before any mail is written, and formatted as a header.
 
-By the standard library's parser: email-validator knows no encoded names, and refuses hosts that a mail server takes.
+The standard library parses the sender, since email-validator does not read encoded names, and refuses hosts that mail
+servers accept.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from strava_pipeline.settings import Settings
 
 
 def sender_of(text: str) -> Address:
-    """The address in ``Name <name@host>``; the name may be in any script, or encoded. ``ConfigurationError``."""
+    """Return the sender in ``Name <name@host>``, its name in any script, or encoded; else ``ConfigurationError``."""
     try:
         return _checked(text)
     except (ValueError, LookupError, MessageError):
@@ -30,13 +31,13 @@ def sender_of(text: str) -> Address:
 
 
 def check_sender(settings: Settings) -> None:
-    """``ConfigurationError`` if mails are on and no header could hold their sender."""
+    """Raise ``ConfigurationError`` if mails are on and their sender does not fit into a header."""
     if settings.smtp_url is not None and settings.mail_from is not None:
         sender_of(settings.mail_from)
 
 
 def sender_header(sender: Address) -> str:
-    """What stands after ``From:``: the address raw, the name encoded (RFC 2047) where it has to be."""
+    """Return the value of ``From``: the name encoded (RFC 2047) where needed, the address never."""
     plain = str(sender)
     if plain.isascii() and "=?" not in sender.display_name:
         return plain
@@ -61,5 +62,5 @@ def _checked(text: str) -> Address:
 
 
 def _name_in(text: str) -> str:
-    """The name of encoded words. The parser of addresses puts a space between two of them, where none is meant."""
+    """The name, decoded. The parser of addresses would put a space between two encoded words, where none belongs."""
     return str(make_header(decode_header(text.rpartition("<")[0].strip())))

@@ -1,4 +1,4 @@
-"""Sends one mail to one address, by the server that a URL names."""
+"""Sends one mail to one address, through the mail server that a URL names."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from strava_pipeline.notifications.wording import shown
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import LOOPBACK_HOSTS
 
-# For each answer of the server; a mail with pictures is some 300 kB.
+# The longest wait for each answer of the server; a mail with pictures has some 300 kB.
 TIMEOUT_SECONDS = 30
 PERMANENT = 500
 LONGEST_WORDS = 300
 
 
 class Security(StrEnum):
-    """The URL's scheme."""
+    """How the connection is secured: the URL's scheme."""
 
     PLAIN = "smtp"
     STARTTLS = "smtp+starttls"
@@ -39,7 +39,7 @@ FORMS = (
 
 @dataclass(frozen=True)
 class MailServer:
-    """Where mails are handed in; without ``username`` nobody logs in."""
+    """The server to which mails are sent; without ``username`` there is no login."""
 
     security: Security
     host: str
@@ -52,7 +52,7 @@ class MailServer:
 
 
 def parse_smtp_url(text: str) -> MailServer:
-    """The server behind ``STRAVA_SMTP_URL``; ``ConfigurationError`` tells the right forms, never the value."""
+    """Return the server in ``STRAVA_SMTP_URL``; ``ConfigurationError`` shows the right forms, never the value."""
     try:
         parts = urlsplit(text)
         security, port = Security(parts.scheme), parts.port
@@ -77,9 +77,9 @@ def _login(parts: SplitResult) -> tuple[str | None, Secret | None]:
 
 
 def send(server: MailServer, message: EmailMessage, *, sender: str, recipient: str) -> None:
-    """Hand a mail in; returns once the server has taken it.
+    """Send a mail; return once the server has accepted it.
 
-    ``MailRefused`` when this mail will never be taken, ``MailDelayed`` for everything that may pass or be mended.
+    ``MailRefused`` if the server will never accept this mail, ``MailDelayed`` for a fault that may pass or be fixed.
     """
     try:
         connection = _connect(server)
@@ -92,14 +92,14 @@ def send(server: MailServer, message: EmailMessage, *, sender: str, recipient: s
     except OSError as error:
         raise MailDelayed(f"{server}: {_told(error, recipient)}") from None
     finally:
-        # The mail was taken, or the reason is known: how the server says goodbye is of no concern.
+        # The result is known by now: a fault at the end of the session does not change it.
         with contextlib.suppress(OSError, smtplib.SMTPException):
             connection.quit()
         connection.close()
 
 
 def _connect(server: MailServer) -> smtplib.SMTP:
-    """A session in which mails may be handed in."""
+    """A session in which mails can be sent."""
     context = ssl.create_default_context()
     if server.security is Security.TLS:
         connection: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=TIMEOUT_SECONDS, context=context)
@@ -129,7 +129,7 @@ def _verdict(server: MailServer, error: smtplib.SMTPException, recipient: str) -
 
 
 def _told(error: Exception, recipient: str) -> str:
-    """The server's words, or the fault's, in one line and without the athlete's address."""
+    """The server's words, or the error's, in one line and without the athlete's address."""
     text: bytes | str
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         code, text = next(iter(error.recipients.values()))

@@ -1,4 +1,4 @@
-"""An activity in words: what mail and report say, in the athlete's units."""
+"""An activity in words, for mails and reports, in the athlete's units."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from strava_pipeline.warehouse.analysis.ride_facts import RideFacts
 from strava_pipeline.warehouse.analysis.ride_parts import Ride, RideClimb, RouteRank
 
 ACTIVITY_URL = "https://www.strava.com/activities/{}"
-# From so many activities on, something is usual.
+# With fewer activities before this one, nothing counts as usual.
 USUAL_FROM = 3
 # Durations and distances that people talk about.
 POWER_DURATIONS_S: dict[float | None, str] = {5: "5 s", 60: "1 min", 300: "5 min", 1_200: "20 min", 3_600: "1 h"}
@@ -44,7 +44,7 @@ LONGEST_TITLE = 80
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure, what is usual (or ''), and how far it is from that, such as ``+12 %`` (or '')."""
+    """One figure, the usual one (or ''), and the change from that, such as ``+12 %`` (or '')."""
 
     label: str
     value: str
@@ -77,7 +77,7 @@ class SplitLine:
 
 @dataclass(frozen=True)
 class ZoneLine:
-    """Time in one zone; ``share`` of the time in all zones of the kind, 0 to 1."""
+    """The time in one zone; ``share`` is its share of the time in all zones of that kind, 0 to 1."""
 
     name: str
     bounds: str
@@ -87,7 +87,10 @@ class ZoneLine:
 
 @dataclass(frozen=True)
 class Summary:
-    """Everything a summary says; ``climbs`` are the highest of all, ``usual_of`` is 0 if nothing is usual."""
+    """Everything that a summary says.
+
+    ``climbs``: the highest of ``all_climbs``. ``usual_of``: the number of activities compared; 0 if there are too few.
+    """
 
     title: str
     sport: str
@@ -108,12 +111,12 @@ class Summary:
 
     @property
     def more_climbs(self) -> int:
-        """How many climbs are left out."""
+        """The number of climbs that are not in ``climbs``."""
         return len(self.all_climbs) - len(self.climbs)
 
 
 def summarize(facts: RideFacts) -> Summary:
-    """What to say of an activity."""
+    """Return the summary of an activity."""
     activity = facts.activity
     units = METRIC if facts.athlete is None else units_of(facts.athlete.measurement_preference)
     climbs = tuple(_climb(row, units) for row in facts.climbs)
@@ -144,7 +147,7 @@ def _when(activity: Ride) -> str:
 
 
 def _key_figures(facts: RideFacts, units: Units) -> Iterator[Figure]:
-    """What everybody asks about first, against what is usual."""
+    """The main figures, each with what is usual."""
     activity, usual = facts.activity, facts.usual
     name, form = velocity(activity.sport_type, units)
     load = None if facts.figures is None else facts.figures.training_load
@@ -166,7 +169,7 @@ def _key_figures(facts: RideFacts, units: Units) -> Iterator[Figure]:
 
 
 def _more_figures(facts: RideFacts, units: Units) -> Iterator[Figure]:
-    """The rest, for whoever wants it all."""
+    """All other figures, for the report."""
     activity, figures = facts.activity, facts.figures
     if activity.elapsed_time:
         yield Figure("Elapsed time", duration(activity.elapsed_time))
@@ -207,7 +210,7 @@ def _climb(row: RideClimb, units: Units) -> ClimbLine:
 
 
 def _highest(facts: RideFacts, lines: tuple[ClimbLine, ...]) -> tuple[ClimbLine, ...]:
-    """The climbs with most metres, in the order of the way."""
+    """The climbs that gain most height, in the order of the route."""
     places = sorted(range(len(lines)), key=lambda place: -facts.climbs[place].change_m)[:MOST_CLIMBS]
     return tuple(lines[place] for place in sorted(places))
 
@@ -216,7 +219,7 @@ def _records(facts: RideFacts) -> Iterator[str]:
     distances = RUN_DISTANCES_M if facts.activity.sport_type in ON_FOOT else RIDE_DISTANCES_M
     for row in facts.records:
         match row.measure:
-            # The figures themselves stand above, as Strava tells them.
+            # Without the value, which is among the main figures.
             case "distance_m":
                 yield "Longest distance so far"
             case "moving_time_s":
@@ -242,7 +245,7 @@ def _rank(row: RouteRank | None) -> str:
 
 
 def _load(facts: RideFacts) -> Iterator[Figure]:
-    """The week as it stands after this activity, against the week before."""
+    """The load of the last 7 days, against the week before; fitness, fatigue and form."""
     days = {row.day: row for row in facts.days}
     day = facts.activity.local_day
     today = days.get(day)

@@ -1,4 +1,4 @@
-"""How things are said: names that cannot harm a line, sports, paces, changes and figures."""
+"""Words for people: names that are safe to show in a line, sports, paces, changes and figures."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from strava_pipeline.units import METRIC, Units
 ON_FOOT = frozenset({"Run", "TrailRun", "VirtualRun", "Walk", "Hike", "Snowshoe"})
 SWIMS = frozenset({"Swim"})
 LONGEST_SPORT = 40
-# Less is as usual.
+# A smaller change is "as usual".
 AS_USUAL_PERCENT = 3
-# Left-to-right and right-to-left text side by side, https://www.unicode.org/reports/tr9/.
+# Characters that keep left-to-right and right-to-left text apart, https://www.unicode.org/reports/tr9/.
 ISOLATE, END_ISOLATE = "\u2068", "\u2069"
 RIGHT_TO_LEFT = frozenset({"R", "AL"})
 JOINERS = frozenset({"\u200c", "\u200d", "\ufe0e", "\ufe0f"})
 
 
 def shown(text: str, longest: int) -> str:
-    """A name in one line, as every text of others is shown; what has no glyph goes, and it is cut between glyphs."""
+    """Return a name as one printable line of at most ``longest`` characters, without what has no glyph.
+
+    A longer name ends in an ellipsis, and is never cut within a glyph.
+    """
     line = " ".join(printable(unicodedata.normalize("NFC", text), WHOLE).replace(MARK, "").split())
     if len(line) <= longest:
         return line
@@ -31,20 +34,20 @@ def shown(text: str, longest: int) -> str:
 
 
 def isolated(text: str) -> str:
-    """Text that may run from right to left, kept from turning what stands around it."""
+    """Return a text so that it cannot change the direction of the text around it: isolated if it has right-to-left."""
     turns = any(unicodedata.bidirectional(character) in RIGHT_TO_LEFT for character in text)
     return f"{ISOLATE}{text}{END_ISOLATE}" if turns else text
 
 
 def sport_name(sport_type: str) -> str:
-    """``GravelRide`` as ``Gravel ride``."""
+    """Return a sport in words: ``GravelRide`` as ``Gravel ride``."""
     sport = shown(sport_type, LONGEST_SPORT)
     words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in sport).strip()
     return words[:1].upper() + words[1:]
 
 
 def velocity(sport_type: str, units: Units) -> tuple[str, Callable[[float], str]]:
-    """How this sport tells its speed: the figure's name, and its form from m/s."""
+    """Return how a sport states speed: the figure's name, and the function that formats m/s."""
     if sport_type in ON_FOOT:
         return "Average pace", units.pace
     if sport_type in SWIMS:
@@ -59,13 +62,13 @@ def ordinal(number: int) -> str:
 
 
 def change(value: float, usual: float) -> str:
-    """How far a figure is from the usual one, such as ``+12 %``."""
+    """Return the change from the usual figure, such as ``+12 %``, or ``as usual``."""
     percent = round(100 * (value / usual - 1))
     return "as usual" if abs(percent) < AS_USUAL_PERCENT else f"{percent:+d} %".replace("-", "\u2212")
 
 
 def change_of_speed(value: float, usual: float) -> str:
-    """The same for speeds: of a pace nobody knows what more means."""
+    """Return the change of a speed, such as ``5 % faster``: for a pace, ``+5 %`` could mean faster or slower."""
     percent = round(100 * (value / usual - 1))
     return (
         "as usual" if abs(percent) < AS_USUAL_PERCENT else f"{abs(percent)} % {'faster' if percent > 0 else 'slower'}"

@@ -156,7 +156,7 @@ def _reason(error: requests.RequestException) -> str:
     """What failed, in words. Messages of requests contain the query, and so secrets: they are not used."""
     match error:
         case requests.exceptions.SSLError():
-            return "the TLS certificate does not hold"
+            return "the TLS certificate is not valid"
         case requests.exceptions.ReadTimeout():
             return "no whole answer in time"
         case requests.exceptions.ConnectionError() if any(isinstance(arg, ReadTimeoutError) for arg in error.args):

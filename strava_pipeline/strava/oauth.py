@@ -87,7 +87,7 @@ def parse_redirect(pasted: str) -> tuple[str, tuple[str, ...]]:
 def checked_code(told: str) -> str:
     """Return ``told`` if it may be an authorization code; ``RejectedRequest`` if no code of Strava's looks like it."""
     if not _is_token(told) or " " in told or len(told) > LONGEST_CODE:
-        raise RejectedRequest("that is no authorization code of Strava's: it holds what none can hold")
+        raise RejectedRequest("that is no authorization code of Strava's: empty, too long, or with an odd character")
     return told
 
 
@@ -101,7 +101,7 @@ def claimed_scopes(told: str | None) -> tuple[str, ...]:
     if told is None:
         return WANTED_SCOPES
     if not told.isascii() or not told.isprintable() or len(told) > LONGEST_SCOPE:
-        raise RejectedRequest("these are no permissions of Strava's: the text holds what none can hold")
+        raise RejectedRequest("these are no permissions of Strava's: too long, or with an odd character")
     named = set(told.replace(" ", ",").split(","))
     return tuple(scope for scope in BELIEVED_SCOPES if scope in named)
 

@@ -27,7 +27,7 @@ def certificate(strava: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_an_unknown_certificate_is_refused_before_anything_is_sent(
     strava: Loopback, session: requests.Session, certificate: str
 ) -> None:
-    with pytest.raises(RetriableStravaError, match="the TLS certificate does not hold"):
+    with pytest.raises(RetriableStravaError, match="the TLS certificate is not valid"):
         send(session, "GET", f"https://127.0.0.1:{strava.port}", what="GET", headers={"Authorization": "Bearer x"})
     assert strava.asked == []
 
