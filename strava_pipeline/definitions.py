@@ -1,4 +1,4 @@
-"""The code location that workspace.yaml names. Importing it makes nothing yet: Dagster asks for the definitions."""
+"""The code location that workspace.yaml names. The import builds nothing: Dagster calls a function for that."""
 
 import gc
 
@@ -10,17 +10,17 @@ from strava_pipeline.defs.code_location import build_strava_defs
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Everything of this package; the process that asks for it stays as it is."""
+    """Return all definitions of this package, and change nothing in the process."""
     return build_strava_defs()
 
 
 def own_process_defs() -> dg.Definitions:
-    """Everything of this package, for a process that serves nothing else: our own workspace.yaml names this function.
+    """Return all definitions of this package, for a process that serves nothing else: our workspace.yaml names this.
 
-    Whatever any library logs there is redacted (:mod:`strava_pipeline.own_process`).
+    Logs of all libraries in the process are redacted (:mod:`strava_pipeline.own_process`).
     """
     own_process.set_up()
     made = build_strava_defs()
-    # What is loaded by now lasts as long as the process: no collection of a run's garbage has to look at it again.
+    # Objects loaded by now last as long as the process: garbage collections during runs need not check them again.
     gc.freeze()
     return made

@@ -1,13 +1,13 @@
-"""Tables as pandas frames, for notebooks and scripts of analysts.
+"""Reads tables as pandas frames, for notebooks and scripts of analysts.
 
-``source`` says where the tables are: an address as ``strava-pipeline analysts add`` prints it, or an engine of the
-caller's. Without it the frame is read by this installation's own analysts' login, which only reads schema ``strava``
-(``strava-pipeline sql --as-analyst`` uses it, too).
+``source`` says where the tables are: an address as ``strava-pipeline analysts add`` prints it, or an engine. Without
+``source``, a frame is read with this installation's login for analysts, which can read nothing but schema ``strava``
+(``strava-pipeline sql --as-analyst`` uses that login, too).
 
-Columns have the names and meanings of the data dictionary, and the same dtypes whatever the rows hold, also without
-rows; ``frame.attrs["units"]`` names the unit of each column that has one. What is empty in a table is ``<NA>``, of
-times ``NaT``, never NaN or 0, so that ids and counts stay whole numbers. Times are in UTC; those that end in ``_local``
-are wall time at the place of the activity, without a time zone.
+Columns have the names and meanings of the data dictionary. Their dtypes never depend on the rows, not even if there are
+none. ``frame.attrs["units"]`` names the unit of each column that has one. An empty field is ``<NA>`` (a time: ``NaT``),
+never NaN or 0, so that ids and counts stay whole numbers. Times are in UTC; columns that end in ``_local`` hold wall
+time at the place of the activity, without a time zone.
 
 Errors: ``WarehouseError`` and those below it; ``ConfigurationError`` for an address, or settings, without a database.
 """
@@ -36,7 +36,7 @@ from strava_pipeline.warehouse.schema.column_units import unit_of
 MOST_ROWS = 100_000
 ROWS_AT_ONCE = 1_000
 Source = Engine | str | None
-# Postgres' codes for a table, and for a column, that is not there.
+# Postgres' codes for a missing table and a missing column.
 _NOT_THERE = ("42P01", "42703")
 # Columns, and the SQL type of their values.
 Columns = Mapping[Column[Any], TypeEngine[Any]]
@@ -63,9 +63,10 @@ def activities(
 ) -> pd.DataFrame:
     """Read the activities with ``start <= start_date < end``, of one athlete or of all, oldest first.
 
-    ``columns``: names of those wanted, in their order; without them all of table ``activities``. ``UnknownAthlete``;
-    ``WarehouseError`` if there are more than ``most_rows``, since a frame is in memory as a whole; ``ValueError`` for
-    a column that is not there, and for a ``start`` or ``end`` without a time zone.
+    ``columns``: names of the wanted columns, in the wanted order; by default, all of table ``activities``.
+    ``UnknownAthlete`` if there is no athlete ``athlete_id``; ``WarehouseError`` if there are more than ``most_rows``
+    activities, since a frame is in memory as a whole; ``ValueError`` for a column that does not exist, and for a
+    ``start`` or ``end`` without a time zone.
     """
     table = tables.activities
     wanted = _chosen(columns)
@@ -94,7 +95,7 @@ def streams(activity_id: int, source: Source = None) -> pd.DataFrame:
 
     The index numbers the samples from 0, as ``start_index`` and ``end_index`` of laps and efforts do. A stream that was
     not recorded is a column of ``<NA>``; an activity without samples, such as one entered by hand, has no rows.
-    ``UnknownActivity``; ``WarehouseError`` if the samples of a known one are not stored yet.
+    ``UnknownActivity`` if the activity is not stored; ``WarehouseError`` if only its samples are not stored yet.
     """
     table, activity = tables.activity_streams, tables.activities.c.id
     query: Select[Any] = select(table.c.point_count, *_STREAMS).select_from(tables.activities)
@@ -114,7 +115,7 @@ def streams(activity_id: int, source: Source = None) -> pd.DataFrame:
 def training_load(athlete_id: int, source: Source = None) -> pd.DataFrame:
     """Read the training load of an athlete, a row for each day since the first activity; the index is the local day.
 
-    ``UnknownAthlete``.
+    ``UnknownAthlete`` if there is no such athlete.
     """
     table = analysis_tables.training_load
     query = select(table).where(table.c.athlete_id == athlete_id).order_by(table.c.day)
@@ -127,7 +128,7 @@ def training_load(athlete_id: int, source: Source = None) -> pd.DataFrame:
 
 @contextmanager
 def _opened(source: Source) -> Iterator[Engine]:
-    """The engine to read by; one that is made here is closed here."""
+    """The engine to read with; an engine that is created here is also closed here."""
     if isinstance(source, Engine):
         yield source
         return
@@ -141,14 +142,14 @@ def _opened(source: Source) -> Iterator[Engine]:
 def _own_url() -> URL:
     settings = load_settings()
     if settings.analyst_database_url is None:
-        # An empty database gets its tables and logins first, as by any command.
+        # Gives an empty database its tables and logins, as every command does.
         with open_warehouse(settings):
             pass
     return ensure_sql_url(settings, Login.SQL_AS_ANALYST)
 
 
 def _read(engine: Engine, query: Select[Any]) -> list[list[Any]]:
-    """Values of a query, by column; the rows themselves are never in memory all at once."""
+    """The values of a query, by column. Rows are read in parts, so they are never in memory all at once."""
     try:
         with engine.connect().execution_options(yield_per=ROWS_AT_ONCE) as connection:
             result = connection.execute(query)
@@ -167,7 +168,7 @@ def _read(engine: Engine, query: Select[Any]) -> list[list[Any]]:
 
 
 def _check_athlete(engine: Engine, athlete_id: int) -> None:
-    """Tell an athlete without rows from one who is not known."""
+    """Raise ``UnknownAthlete`` unless the athlete is in the tables."""
     known = tables.athletes.c.id
     (found,) = _read(engine, select(known).where(known == athlete_id))
     if not found:
@@ -196,7 +197,7 @@ def _with_time_zone(name: str, moment: datetime) -> datetime:
 
 
 def _frame(columns: Columns, values: Iterable[Sequence[Any]]) -> pd.DataFrame:
-    """The values of each column under its name, and the units."""
+    """A frame of the values of each column, with the units in its ``attrs``."""
     frame = pd.DataFrame(
         {
             column.name: pd.Series(given, dtype=_dtype(kind))
@@ -210,5 +211,5 @@ def _frame(columns: Columns, values: Iterable[Sequence[Any]]) -> pd.DataFrame:
 def _dtype(kind: TypeEngine[Any]) -> str:
     if isinstance(kind, DateTime):
         return "datetime64[us, UTC]" if kind.timezone else "datetime64[us]"
-    # What is a list in a cell, such as a position, stays one.
+    # A list in a cell, such as a position, stays a list.
     return next((dtype for sort, dtype in _DTYPES.items() if isinstance(kind, sort)), "object")

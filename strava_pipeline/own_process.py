@@ -1,4 +1,4 @@
-"""What an entry point of ours does to its process, which is ours alone. To import us does none of it."""
+"""Sets up the process of one of our entry points, in which nothing else runs. Importing the package does none of it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ log = get_logger(__name__)
 
 
 def set_up() -> None:
-    """Redact all that the process logs, and tell of retries in our words. A second call changes nothing."""
+    """Redact everything that the process logs, and log retries in our words. A second call changes nothing."""
     redaction.install()
-    # Of stamina's own hooks one prints to standard output where structlog is installed, into the midst of our answers.
+    # If structlog is installed, a hook of stamina's own prints to standard output, among the answers of commands.
     stamina.instrumentation.set_on_retry_hooks([_log_retry])
 
 
 def log_to_stderr(level: str) -> None:
-    """Have the root logger write what has this level or a higher one to standard error."""
+    """Let the root logger write records of this level or a higher one to standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(LogFormat(LOG_FORMAT))
     logging.basicConfig(level=level, handlers=[handler])

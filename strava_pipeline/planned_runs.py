@@ -1,4 +1,4 @@
-"""Plan the Dagster runs of an athlete: which assets, over which months, in which order."""
+"""Plans the Dagster runs of an athlete: which assets, over which months, in which order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MONTHS_PER_RUN = 12
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One Dagster run: assets, and the first and last month they cover; no months for assets by athlete alone."""
+    """One Dagster run: its assets, and its first and last month; no months for assets partitioned by athlete alone."""
 
     assets: tuple[str, ...]
     first: datetime | None = None
@@ -27,11 +27,11 @@ class PlannedRun:
 
     @property
     def selection(self) -> tuple[str, ...]:
-        """Assets to materialize: profile and gear come with one request and cannot be had one by one."""
+        """The assets to materialize: one request returns profile and gear, so neither is materialized alone."""
         return (*self.assets, Asset.GEAR) if Asset.ATHLETES in self.assets else self.assets
 
     def tags(self, athlete_id: int) -> dict[str, str]:
-        """Tags of the run: athlete, lane and priority of a backfill, and the partitions."""
+        """Return the tags of the run: athlete, lane and priority of a backfill, and the partitions."""
         tags = NAMES.backfill_tags(athlete_id)
         if self.first is None or self.last is None:
             return tags | {PARTITION_TAG: str(athlete_id)}

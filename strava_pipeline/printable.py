@@ -1,8 +1,8 @@
-"""Texts of others made fit for a terminal, a log line and a table: one line, bounded, and nothing a terminal obeys.
+"""Makes foreign text safe for terminals, log lines and tables: one line, bounded, with nothing that a terminal obeys.
 
-Ordinary international text stays as it is, emoji and their joiners included. White space of every kind, line breaks
-too, becomes a space. Format characters (direction, zero width, tags) go without a trace. What is left and has no glyph
-(controls, surrogates, private use, unassigned) becomes U+FFFD, so that it shows that something was there.
+Ordinary international text stays as it is, with emoji and their joiners. White space of every kind, line breaks
+included, becomes a space. Format characters (direction, zero width, tags) are dropped. Other characters without a glyph
+(controls, surrogates, private use, unassigned) become U+FFFD, which shows that something was there.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any, Final
 
 # Characters; a longer text ends in an ellipsis.
 LONGEST: Final = 1000
-# Where nothing may be left out.
+# A ``longest`` for text that must not be cut.
 WHOLE: Final = sys.maxsize
 ELLIPSIS: Final = "\u2026"
 MARK: Final = "\ufffd"
 # ZWNJ and ZWJ: Persian, the scripts of India and emoji need them between two of their characters.
 _JOINERS = frozenset("\u200c\u200d")
-# Letters and marks by their category, yet without a glyph: fillers, and what Unicode calls default ignorable.
+# Letters and marks by category, but without a glyph: fillers, and characters that are "default ignorable" in Unicode.
 _WITHOUT_GLYPH = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0")
 _SELECTOR = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _NOT_SEEN = re.compile(f"[{''.join(sorted(_WITHOUT_GLYPH))}{_SELECTOR.pattern[1:]}")
@@ -29,7 +29,7 @@ _NOT_PLAIN = re.compile(r"[^\n\x20-\x7e]")
 
 
 def printable(text: str, longest: int = LONGEST) -> str:
-    """The text as at most ``longest`` printable characters in one line; once more changes nothing."""
+    """Return the text as one line of at most ``longest`` printable characters; a second call changes nothing."""
     if len(text) > longest:
         text = text[: longest - 1] + ELLIPSIS
     if text.isprintable() and (text.isascii() or not _NOT_SEEN.search(text)):
@@ -44,28 +44,28 @@ def printable(text: str, longest: int = LONGEST) -> str:
 
 
 def printable_lines(text: str, longest: int = LONGEST) -> str:
-    """The same for each line of a text that has several, such as a traceback."""
+    """Return a text of several lines, such as a traceback, with each line made printable, of at most ``longest``."""
     return "\n".join(printable(line, longest) for line in text.split("\n"))
 
 
 def printable_json(value: Any, *, indent: int | None = 2) -> str:
-    """The value as JSON that is exact: what is not printable stands in it by its escape. Other types by ``str``."""
+    """Return a value as exact JSON, with escapes for characters that are not printable; other types by ``str``."""
     return _NOT_PLAIN.sub(_escaped, json.dumps(value, default=str, ensure_ascii=False, indent=indent))
 
 
 def printable_xml(document: str) -> str:
-    """An XML document whose texts are the same: what is not printable stands in them as a character reference."""
+    """Return an equal XML document, with character references for characters that are not printable."""
     return _NOT_PLAIN.sub(_referenced, document)
 
 
 def _shown(char: str, before: str, after: str) -> str:
-    """What stands for ``char``, given what was kept before it and what comes next."""
+    """The replacement of ``char``, given the character kept before it and the one after it."""
     if char in _JOINERS:
         return char if _joinable(before) and _joinable(after) and not _SELECTOR.match(after) else ""
     if char in _WITHOUT_GLYPH:
         return ""
     if _SELECTOR.match(char):
-        # One belongs to the character before it; more would carry a text that nobody sees.
+        # One selector belongs to the character before it; several could hide a text.
         return char if _joinable(before, plain=True) and not _SELECTOR.match(before) else ""
     if char.isprintable():
         return char
@@ -75,7 +75,7 @@ def _shown(char: str, before: str, after: str) -> str:
 
 
 def _joinable(char: str, *, plain: bool = False) -> bool:
-    """Whether a joiner (or a selector, also after ``plain`` characters) may stand beside it."""
+    """Whether a joiner may stand beside ``char``; with ``plain``, whether a selector may follow it."""
     return bool(char) and char.isprintable() and char not in _WITHOUT_GLYPH and (plain or not char.isascii())
 
 

@@ -1,11 +1,11 @@
 """Keeps secrets out of what is logged.
 
-Two nets: texts known to be secret, wherever they stand; and places where secrets stand, such as the query of
-an address, whatever their text.
+Two rules: known secrets are masked wherever they stand; and where secrets usually stand, such as in the query of an
+address, any text is masked.
 
-Our own loggers (:func:`get_logger`) and errors redact in every process. A process that is ours alone calls
-:func:`install`, which redacts what any library logs there as well: requests, urllib3, werkzeug, waitress, Dagster.
-A process of somebody else is left as it is.
+Our own loggers (:func:`get_logger`) and errors redact in every process. A process that runs nothing but our program
+calls :func:`install`, which also redacts what libraries log: requests, urllib3, werkzeug, waitress, Dagster. Other
+processes are left as they are.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _OURS = ("strava_pipeline", "webhook_bridge")
 _LONGEST_MESSAGE = 4000
 _INDENT = "    "
 MASK: Final = "********"
-# A shorter text would turn up by chance, and is no secret.
+# Characters. A shorter text is not masked: it would turn up by chance, and is no secret.
 SHORTEST = 8
 _NAMES = r"client_secret|access_token|refresh_token|(?:hub[._])?verify_token|signing_secrets?|token_keys|password"
 _PLACES = re.compile(
@@ -46,19 +46,19 @@ _PLACES = re.compile(
     r"|(?P<path>/webhooks/strava/|/login/once/)[^\s?\"'<>]+",
     re.IGNORECASE,
 )
-# In each of those places stands one of these: most log lines have none, and are not searched at ten times the cost.
+# Each of those places contains one of these. Most log lines contain none, and skip a search that costs ten times more.
 _SIGNS = ("=", "://", "secret", "token", "password", "bearer", "basic", "/webhooks/strava/", "/login/once/")
-# No lock guards it: a secret may be forgotten at any moment, by a finalizer that runs in the midst of anything. Every
-# access is one operation of the dictionary, which is whole by itself.
+# Without a lock, since a finalizer may delete a secret at any moment, also while its thread would hold the lock. Every
+# access is a single operation of the dictionary, which is atomic.
 _known: dict[int | str, frozenset[str]] = {}
-# Raised after each change of what is known. What was sorted before that is not used any more.
+# A new number after each change of ``_known``; forms that were sorted under an older number are not used any more.
 _versions = itertools.count(1)
 _version = 0
 _sorted: tuple[int, tuple[str, ...]] = (0, ())
 
 
 def register_secret(text: str, owner: object | None = None) -> None:
-    """From now on, mask this text wherever it is logged; for as long as ``owner`` lives, if there is one."""
+    """Mask this text from now on wherever it is logged; if an ``owner`` is given, as long as it lives."""
     if len(text) < SHORTEST:
         return
     key = text if owner is None else id(owner)
@@ -69,7 +69,7 @@ def register_secret(text: str, owner: object | None = None) -> None:
 
 
 def redact(text: str) -> str:
-    """The text without its secrets."""
+    """Return the text with its secrets masked."""
     for form in _known_forms():
         if form in text:
             text = text.replace(form, MASK)
@@ -77,14 +77,14 @@ def redact(text: str) -> str:
 
 
 def get_logger(name: str) -> logging.Logger:
-    """The logger of a module of ours: whichever handler takes its records gets no secret with them."""
-    logger = logging.getLogger(name)  # noqa: TID251  here they get what redacts
+    """Return the logger of a module of ours; its records contain no secrets, whichever handler takes them."""
+    logger = logging.getLogger(name)  # noqa: TID251  redaction is added here
     logger.addFilter(_redact_record)
     return logger
 
 
 def install() -> None:
-    """Redact all that this process logs, and its uncaught exceptions; for the entry points of processes of ours.
+    """Redact everything that this process logs, and its uncaught exceptions; only for processes of our own.
 
     A second call changes nothing.
     """
@@ -95,33 +95,33 @@ def install() -> None:
 
 
 class _RedactedRecord(logging.LogRecord):
-    """A record whose message and traceback come redacted to every handler there is."""
+    """A record whose message and traceback are redacted for every handler."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.exc_info and self.exc_info[0] is not None:
-            # Formatters print what stands here rather than formatting the exception themselves.
+            # Formatters print ``exc_text`` if it is set, and then do not format the exception themselves.
             self.exc_text = _redacted_traceback(self.exc_info)
         if self.stack_info:
             self.stack_info = redact(self.stack_info)
 
     def getMessage(self) -> str:  # noqa: N802  the name is logging's
         message = redact(super().getMessage())
-        # What others log is theirs, and may have lines; where a process is ours, its log's format sees to them.
+        # Messages of libraries may have several lines; in processes of our own, ``LogFormat`` indents these.
         return printable(message) if self.name.startswith(_OURS) else message
 
 
 class LogFormat(logging.Formatter):
-    """The format of the logs of our own processes: nothing in them that a terminal obeys, one line per record.
+    """The format of logs in our own processes: one line per record, with nothing that a terminal obeys.
 
-    Further lines, such as those of a traceback, are indented: no text of others can look like a record of its own.
+    Further lines, such as those of a traceback, are indented, so that no foreign text can look like a record.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the name is logging's
         return printable(super().formatMessage(record), _LONGEST_MESSAGE)
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record's line, and its traceback below."""
+        """Return the record's line, with its traceback below."""
         text = super().format(record)
         # One line alone is printable already.
         return _below_one_another(text) if "\n" in text else text
@@ -130,7 +130,7 @@ class LogFormat(logging.Formatter):
 def _redact_record(record: logging.LogRecord) -> bool:
     """Let a record of ours pass, without its secrets.
 
-    All that could hold one is replaced by text: handlers of others also look at arguments and at the exception itself.
+    Everything that could contain a secret is replaced by text, since some handlers use the arguments or the exception.
     """
     if not isinstance(record, _RedactedRecord):
         record.msg, record.args = printable(redact(record.getMessage())), None
@@ -159,22 +159,25 @@ def _print_thread_redacted(details: threading.ExceptHookArgs) -> None:
 
 
 def _below_one_another(text: str) -> str:
-    """Lines that belong together: those after the first are indented."""
+    """The text made printable, with all lines after the first indented."""
     return printable_lines(text, _LONGEST_MESSAGE).replace("\n", f"\n{_INDENT}")
 
 
 def _may_have_a_place(text: str) -> bool:
-    """Whether a place where secrets stand can be in the text; beyond ASCII other letters count as some of its."""
+    """Whether the text may contain a place of secrets.
+
+    Text that is not ASCII may: where letter case is ignored, some of its letters match ASCII letters.
+    """
     lowered = text.lower()
     return not text.isascii() or any(sign in lowered for sign in _SIGNS)
 
 
 def _known_forms() -> tuple[str, ...]:
-    """Every form of every secret that is known, the longest first."""
+    """All forms of all known secrets, the longest first."""
     global _sorted  # noqa: PLW0603  replaced as a whole, by any thread
     version, forms = _sorted
     if version != _version:
-        # Read before the secrets are: who keeps another one out meanwhile raises it, and this is sorted anew.
+        # Read before the secrets: if these change meanwhile, so does the version, and the next call sorts again.
         version = _version
         forms = tuple(sorted(frozenset[str]().union(*_known.copy().values()), key=len, reverse=True))
         _sorted = (version, forms)
@@ -184,7 +187,7 @@ def _known_forms() -> tuple[str, ...]:
 def _note_change() -> None:
     global _version, _sorted  # noqa: PLW0603  see above
     _version = next(_versions)
-    # What is forgotten does not stay here either.
+    # A deleted secret must not stay here either.
     _sorted = (0, ())
 
 
@@ -194,7 +197,7 @@ def _forget(key: int | str) -> None:
 
 
 def _forms(text: str) -> Iterator[str]:
-    """The text, and the shapes in which it travels."""
+    """The text, and the encodings in which it may be sent."""
     yield text
     yield quote(text, safe="")
     raw = text.encode()

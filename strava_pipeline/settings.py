@@ -1,7 +1,7 @@
-"""Every environment variable the project reads, typed, in one class.
+"""All settings, typed, in one class: each is an environment variable.
 
-A value comes from, in this order: the environment; the file that ``<NAME>_FILE`` names (secrets); the
-settings file ``$STRAVA_HOME/.env``; the default here.
+The first of these sources that has a value counts: the environment; for secrets, the file that ``<NAME>_FILE`` names;
+the settings file ``$STRAVA_HOME/.env``; the default here.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from strava_pipeline import redaction
 from strava_pipeline.errors import ConfigurationError
 
 PREFIX = "STRAVA_"
-# pg_ctl puts the path into a shell's command, between double quotes.
+# Special between double quotes, where pg_ctl puts the path in a shell command.
 _OF_A_SHELL = frozenset('"$`\\')
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def home_from_environment() -> Path:
-    """``STRAVA_HOME``, where this machine keeps its data and its settings file.
+    """Return ``STRAVA_HOME``, the folder in which this machine keeps its data and its settings file.
 
-    ``ConfigurationError`` for a path that the programs of Postgres cannot be told.
+    ``ConfigurationError`` for a path that Postgres' programs cannot use, and for the home of an unknown user.
     """
     try:
         home = Path(os.environ.get("STRAVA_HOME") or Path.home() / ".strava-pipeline").expanduser().absolute()
     except RuntimeError as error:
-        raise ConfigurationError(f"STRAVA_HOME is of no user known here: {error}") from None
-    # The embedded Postgres is told of the folder that links lead to.
+        raise ConfigurationError(f"STRAVA_HOME names the home of an unknown user: {error}") from None
+    # The embedded Postgres gets the path with its links resolved.
     for path in (str(home), os.path.realpath(home)):
         odd = next((char for char in path if char in _OF_A_SHELL or not char.isprintable()), None)
         if odd is not None:
             raise ConfigurationError(
-                f"STRAVA_HOME {path!a} holds {odd!a}, which Postgres' programs do not take in a path:"
+                f"STRAVA_HOME {path!a} holds {odd!a}, which Postgres' programs do not accept in a path:"
                 " choose a folder whose path has no line break, control character, byte outside UTF-8,"
                 ' nor any of " $ ` \\'
             )
@@ -160,7 +160,7 @@ class Settings(BaseSettings):
     )
     history_start: date = Field(date(2008, 1, 1), description="first month that has partitions")
     retention_days: int | None = Field(
-        None, ge=1, description="activities that started longer ago are removed, and not fetched; unset: kept for good"
+        None, ge=1, description="activities that started longer ago are deleted, and not fetched; unset: kept for good"
     )
     lake_url: LakeUrl | None = Field(
         None, description="where samples go as Parquet: a folder or an fsspec address; unset: STRAVA_HOME/lake"
@@ -224,17 +224,17 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The order of sources; see the module's docstring."""
+        """Return the sources in their order; see the module's docstring."""
         return init_settings, env_settings, _SecretFiles(settings_cls), _SettingsFile(settings_cls)
 
     def required(self, field: str) -> str:
-        """The text of a setting that this command cannot do without, or ``ConfigurationError``."""
+        """Return the text of a setting that the command needs; ``ConfigurationError`` if it is not set."""
         self.require(field)
         value = getattr(self, field)
         return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
     def require(self, *fields: str) -> None:
-        """``ConfigurationError`` if one of these is not set; it names all that are not, and where they belong."""
+        """Raise ``ConfigurationError`` if a setting is missing; it names all missing ones, and where to put them."""
         missing = [variable_name(field) for field in fields if getattr(self, field) is None]
         if not missing:
             return
@@ -248,33 +248,33 @@ class Settings(BaseSettings):
         raise ConfigurationError(f"{' and '.join(missing)} {are} not set: {where}")
 
     def signing_secrets(self) -> list[bytes]:
-        """The configured signing keys, in order; empty when none is set."""
+        """Return the configured signing keys, in order; empty if none is set."""
         joined = self.webhook_signing_secrets.get_secret_value() if self.webhook_signing_secrets else ""
         return [part.strip().encode() for part in joined.split(",") if part.strip()]
 
 
 def settings_file(home: Path) -> Path:
-    """The settings file under ``STRAVA_HOME``."""
+    """Return the path of the settings file in ``home``, which is ``STRAVA_HOME``."""
     return home / ".env"
 
 
 def variable_name(field: str) -> str:
-    """The environment variable behind a field of :class:`Settings`."""
+    """Return the name of the environment variable for a field of :class:`Settings`."""
     alias = Settings.model_fields[field].validation_alias
     return alias if isinstance(alias, str) else f"{PREFIX}{field.upper()}"
 
 
 def secret_variables() -> frozenset[str]:
-    """The environment variables that hold a secret."""
+    """Return the names of the environment variables that hold a secret."""
     return frozenset(variable_name(name) for name, field in Settings.model_fields.items() if _is_secret(field))
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Settings from the environment; ``ConfigurationError`` with one line when a value is not usable."""
+    """Return the settings, with their secrets registered for redaction; ``ConfigurationError`` for an unusable value."""
     try:
         settings = Settings(**overrides)
     except ValidationError as error:
-        # The offending value stays out of the message: it may be a secret.
+        # The message does not contain the value, which may be a secret.
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         field = str(first["loc"][0]) if first["loc"] else "settings"
         name = variable_name(field) if field in Settings.model_fields else field
@@ -287,7 +287,7 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def _secret_parts(text: str) -> list[str]:
-    """What of a secret setting must not show: each entry of a list, the password of an address."""
+    """The parts of a secret setting that must not show: each entry of a list, or the password of an address."""
     if "://" in text:
         return [urlsplit(text).password or ""]
     return [part.rpartition(":")[2].strip() for part in text.split(",")]
@@ -297,7 +297,7 @@ Origin = Literal["environment", "secret file", "settings file", "default"]
 
 
 def origin_of(field: str, home: Path) -> Origin:
-    """Where a field's value comes from."""
+    """Return where a field's value comes from."""
     name = variable_name(field)
     if os.environ.get(name):
         return "environment"
@@ -313,9 +313,9 @@ def _is_secret(field: FieldInfo) -> bool:
 
 
 class _NamedValues(PydanticBaseSettingsSource):
-    """A source that looks each field up by its environment variable's name.
+    """A source that looks up each field by the name of its environment variable.
 
-    pydantic-settings' own sources pass over lines that are no setting, and know no ``<NAME>_FILE``.
+    pydantic-settings' own sources silently skip malformed lines, and know no ``<NAME>_FILE``.
     """
 
     def lookup(self, name: str, field: FieldInfo) -> str | None:
@@ -347,10 +347,10 @@ class _SecretFiles(_NamedValues):
 
 
 def _read_settings_file(path: Path) -> dict[str, str | None]:
-    """The variables in the file; ``ConfigurationError`` names the first line that is none, and a file of others."""
+    """The variables in the file; ``ConfigurationError`` for a malformed line, and for a file of another user."""
     try:
         for ours in (path.parent, path):
-            # Whoever owns them could have this program, and with it this user, do anything.
+            # The owner of the file or its folder could make this program do anything in this user's name.
             if ours.stat().st_uid not in {os.geteuid(), 0}:
                 raise ConfigurationError(f"{ours} belongs to another user: chown it, or choose another STRAVA_HOME")
         text = path.read_text(encoding="utf-8-sig")

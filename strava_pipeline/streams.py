@@ -1,4 +1,4 @@
-"""The samples of one activity, as Strava tells them and as they are stored."""
+"""The samples of one activity, as Strava returns them and as the tables hold them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Numbers = list[float | None] | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streams:
-    """One list per stream, ``None`` for one that is not there; where a sample lacks a value, the list has ``None``.
+    """One list per stream; ``None`` for a stream that was not recorded, and in a list for a value that is missing.
 
     Units: time s and distance m since the start, latitude and longitude degrees, altitude m, velocity_smooth m/s,
     heartrate bpm, cadence rpm, watts W, temp degrees Celsius, grade_smooth percent. ``point_count``: samples of the
-    longest one; ``other``: streams of types that are not listed here, by type.
+    longest stream; ``other``: streams of other types, by type.
     """
 
     activity_id: int

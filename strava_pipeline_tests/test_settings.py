@@ -377,5 +377,5 @@ def test_a_home_that_postgres_programs_cannot_be_told_is_refused_in_one_line(
 
 def test_a_home_of_an_unknown_user_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRAVA_HOME", "~nobody-of-this-name/data")
-    with pytest.raises(ConfigurationError, match="STRAVA_HOME is of no user known here"):
+    with pytest.raises(ConfigurationError, match="STRAVA_HOME names the home of an unknown user"):
         home_from_environment()

@@ -77,7 +77,7 @@ class _NotWanted(Exception):
 
 
 def open_outbox(settings: Settings) -> Outbox | None:
-    """Return the configured outbox; ``None`` without a mail server. ``ConfigurationError`` if the rest is missing or wrong."""
+    """Return the configured outbox; ``None`` without a mail server, ``ConfigurationError`` if the rest is wrong."""
     if settings.smtp_url is None:
         return None
     server = parse_smtp_url(settings.smtp_url.get_secret_value())
