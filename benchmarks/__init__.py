@@ -1,1 +1,1 @@
-"""The project's figures, each a command: ``python -m benchmarks.<name>``."""
+"""Benchmarks, which measure the project's figures; each is a command: ``python -m benchmarks.<name>``."""

@@ -1,8 +1,8 @@
-"""How far computed figures are from Strava's own, on recorded rides.
+"""Compares computed figures with Strava's own, on recorded activities.
 
-``python -m benchmarks.analysis_agreement FOLDER``: it holds recorded answers, ATHLETE/activities/ID.json (details)
-beside ATHLETE/streams/ID.json. A relative difference is ours minus Strava's, over Strava's. Where the recorded streams
-end before the activity does, only the splits within them are compared. Takes a second or two.
+``python -m benchmarks.analysis_agreement FOLDER``, where FOLDER contains recorded answers: ATHLETE/activities/ID.json
+(details) and ATHLETE/streams/ID.json. A relative difference is ours minus Strava's, divided by Strava's. If the
+recorded streams end before the activity does, only the splits within them are compared. Takes a second or two.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from strava_pipeline.analysis.geo import haversine_m
 from strava_pipeline.analysis.track import track_from_streams
 from strava_pipeline.strava.mapping.streams import map_streams
 
-# Streams that reach this share of the activity's distance are whole.
+# Streams that reach this share of the activity's distance count as whole.
 WHOLE = 0.98
 FIGURES = (
     ("distance", "distance_m"),
@@ -37,7 +37,7 @@ JsonObject = dict[str, Any]
 
 
 def main() -> None:
-    """Each recorded activity that has streams."""
+    """Compare each recorded activity that has streams."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     recordings = list(_recordings(parser.parse_args().folder))
@@ -72,7 +72,7 @@ def _compare(detail: JsonObject, analysis: Analysis) -> None:
 
 
 def _compare_splits(name: str, detail: JsonObject, analysis: Analysis) -> None:
-    """Strava ends a split at a sample, the analysis at the very metre: speeds are compared, not times."""
+    """Compare speeds of splits, not times: Strava ends a split at a sample, the analysis at the exact metre."""
     end = analysis.figures.distance_m or 0
     ours = {split.split: split for split in analysis.splits if split.unit == "metric" and split.distance_m > 999}
     reached = 0.0

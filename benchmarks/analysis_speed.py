@@ -1,6 +1,7 @@
-"""How long the analysis of a ride takes, and the same figures by gpxpy on the same track. Takes about 20 s.
+"""Measures how long the analysis of a ride takes, and how long gpxpy takes for the figures that it knows, too.
 
-Processor time of the measuring thread, the best of five medians: other programs on the machine cost it none.
+Times are processor time of the measuring thread, the best of five medians, which other programs on the machine hardly
+change. Takes about 20 s.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ ROUNDS = 5
 
 
 def main() -> None:
-    """Whole analyses first, then what gpxpy knows as well."""
+    """Measure whole analyses, then the figures that gpxpy knows, too."""
     athlete = Athlete(ftp_w=250)
     hour, day = made_up_ride(HOUR), made_up_ride(SIX_HOURS)
     show("full analysis, 3,600 points", _milliseconds(lambda: analyse(hour, athlete), 60), "ms", "<= 3")
     show("full analysis, 6 h, 21,600 points", _milliseconds(lambda: analyse(day, athlete), 15), "ms", "<= 20")
     segment = _segment(hour)
-    # In turn, so that what others do to the caches of the machine hits both.
+    # In turn, so that other programs disturb the processor's caches for both alike.
     rounds = [(_round(lambda: _by_gpxpy(segment), 3), _round(lambda: _by_us(hour), 60)) for _ in range(ROUNDS)]
     theirs, ours = (min(milliseconds) for milliseconds in zip(*rounds, strict=True))
     show("gpxpy: length 2d and 3d, up- and downhill, moving data", theirs, "ms")
@@ -57,7 +58,7 @@ def _by_us(track: Track) -> None:
 
 
 def _show_agreement(segment: gpxpy.gpx.GPXTrackSegment, track: Track) -> None:
-    """The two mean the same: told side by side, without a target."""
+    """Show figures of both side by side, without a target: they should mean the same."""
     figures = analyse(track).figures
     moving = segment.get_moving_data()
     show("length by gpxpy / here", (segment.length_2d() or 0) / (figures.haversine_distance_m or 1), "x")

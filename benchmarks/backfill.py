@@ -1,12 +1,12 @@
-"""A whole history in one run: 10,000 activities with details and streams (600 samples each) from a mock without limits.
+"""Imports a whole history in one run: 10,000 activities with details and streams (600 samples) from an unlimited mock.
 
-``python -m benchmarks.backfill [COUNT]``. Wall time, activities per second, the memory of the run's process at each
-quarter and at its peak, beside the peak of a run of a tenth, requests as the mock counted them. Postgres commits to
-the disk as in operation; batches have no pause. How far it is goes to standard error every half minute.
+``python -m benchmarks.backfill [COUNT]``. Measures wall time, activities per second, the memory of the run's process at
+each quarter and at its peak (beside the peak of a run over a tenth), and the requests that the mock counted. Postgres
+commits to the disk as in operation; batches have no pause. Progress goes to standard error every half minute.
 
-What a month costs Dagster is the same for any number (363 of them, a minute on a busy machine), so that few activities
-take long for their number. On two cores with little other work 10,000 took 320 s, after a minute and a half for the
-1,000 before them; beside heavy work (load 5 to 15) 1,500 took 230 s.
+What Dagster itself needs does not depend on the number of activities: it records 363 materializations, which takes a
+minute on a busy machine. So few activities take long for their number. On two cores with little other work, 10,000 took
+320 s, after a minute and a half for the 1,000 before them; beside heavy work (load 5 to 15), 1,500 took 230 s.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LISTENING = "listening on "
 
 @dataclass(frozen=True)
 class Measured:
-    """One run: s, MiB (``held_mib`` by how many activities had their streams), and requests by kind."""
+    """The figures of one run: s, MiB, and requests by kind; ``held_mib`` by number of activities with streams."""
 
     seconds: float
     peak_mib: float
@@ -51,7 +51,7 @@ class Measured:
 
 
 def main() -> None:
-    """Measure a tenth, then the whole."""
+    """Measure a run over a tenth of the activities, then one over all."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else COUNT
     tenth = measure(count // 10)
     whole = measure(count)
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def measure(count: int) -> Measured:
-    """One run over so many activities, into an empty database."""
+    """Return the figures of one run over ``count`` activities, into an empty database."""
     with (
         migrated_server(durable=True) as server,
         mock(count) as address,
@@ -95,7 +95,7 @@ def measure(count: int) -> Measured:
 
 @contextmanager
 def mock(count: int) -> Iterator[str]:
-    """The address of a mock with so many activities."""
+    """Serve a mock Strava with ``count`` activities; yields its address."""
     process = subprocess.Popen(
         (sys.executable, "-m", "benchmarks.many_activities", str(count)), stdout=subprocess.PIPE, text=True
     )
@@ -109,7 +109,7 @@ def mock(count: int) -> Iterator[str]:
 
 
 def connected(server: Server, address: str, home: str) -> dict[str, str]:
-    """The environment of an app with the mock's athlete connected."""
+    """Connect the mock's athlete, and return the environment of the app; also sets it in this process."""
     url = owner_url(server)
     ours = {
         "STRAVA_HOME": home,
@@ -125,7 +125,7 @@ def connected(server: Server, address: str, home: str) -> dict[str, str]:
         "STRAVA_IMPORT_BATCH_INTERVAL_SECONDS": "0",
     }
     for name in [name for name in os.environ if name.startswith("DAGSTER_")]:
-        del os.environ[name]  # an earlier run's instance
+        del os.environ[name]  # may name the instance of an earlier run
     os.environ.update(ours)
     (athlete,) = requests.get(f"{address}/mock/athletes", timeout=60).json()
     assert athlete["id"] == ATHLETE  # noqa: S101  the mock has no other

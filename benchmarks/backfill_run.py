@@ -1,7 +1,7 @@
-"""One run of Dagster over an athlete's whole history, in a process of its own, which tells its memory.
+"""One run of Dagster over an athlete's whole history, in a process of its own: started by ``backfill``.
 
-Takes the number of activities, and prints the peak, and what was held as each quarter of them was stored. How far it
-is goes to standard error every half minute.
+Takes the number of activities. Prints the process's peak memory, and its memory when each quarter of the activities was
+stored. Progress goes to standard error every half minute.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _DETAILED = select(func.count()).select_from(payloads).where(payloads.c.kind == 
 
 
 def main() -> None:
-    """Materialize, and print the figures as JSON on the last line."""
+    """Materialize the history, and print the figures as JSON on the last line."""
     now = datetime.now(UTC)
     held = _Held(open_engine(ensure_database_url(load_settings())), int(sys.argv[1]))
     held.start()
@@ -66,9 +66,9 @@ def main() -> None:
 
 
 class _Held(threading.Thread):
-    """Looks once a second how many activities have their streams; notes this process's memory at each quarter, MiB.
+    """Counts once a second the activities with streams, and notes this process's memory at each quarter, MiB.
 
-    Tells of it now and then, so that whoever waits sees that something moves.
+    Prints progress every ``SAVE_EVERY_SECONDS``.
     """
 
     def __init__(self, engine: Engine, count: int) -> None:

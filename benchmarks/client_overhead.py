@@ -1,4 +1,4 @@
-"""What a request costs beyond the wire: our client against a bare requests.Session, same server, same run.
+"""Measures what our client adds to a request: ``StravaClient`` against a bare requests.Session, on one server.
 
 The client adds two short transactions in Postgres (reservation and settlement, durable as in operation), two
 reads of the token, decryption, deadlines and checks. Takes about 15 s.
@@ -46,11 +46,11 @@ class _Server(BaseHTTPRequestHandler):
         self.wfile.write(BODY)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: 1,500 lines would be measured as well."""
+        """Log nothing: 1,500 lines would take measured time."""
 
 
 def main() -> None:
-    """Alternate both in one run, so that a noisy machine disturbs both alike."""
+    """Measure both in turn, so that other work on the machine disturbs both alike."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     base = f"http://127.0.0.1:{server.server_port}"

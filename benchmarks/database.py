@@ -1,4 +1,4 @@
-"""A Postgres of a benchmark's own, migrated, in a temporary folder."""
+"""Starts a Postgres for one benchmark, migrated, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.migrate import migrate
 
 DATABASE = "benchmark"
-# A simulation measures decisions, not the disk under it.
+# Off unless ``durable``: a simulation measures decisions, not the disk.
 UNSAFE_SETTINGS = ("fsync", "full_page_writes", "synchronous_commit", "autovacuum")
 
 
 @contextmanager
 def migrated_database(*, durable: bool = False) -> Iterator[URL]:
-    """The URL of an empty, migrated database; ``durable``: commits reach the disk, as in operation."""
+    """Yield the URL of an empty, migrated database; ``durable``: commits reach the disk, as in operation."""
     with migrated_server(durable=durable) as server:
         yield owner_url(server)
 
 
 @contextmanager
 def migrated_server(*, durable: bool = False) -> Iterator[Server]:
-    """An embedded server with :data:`DATABASE`, empty and migrated, and with Dagster's database."""
+    """Yield an embedded server with :data:`DATABASE`, empty and migrated, and with Dagster's database."""
     home = Path(tempfile.mkdtemp(prefix="strava-pipeline-benchmark-"))
     try:
         with using_server(home) as server:

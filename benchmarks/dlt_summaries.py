@@ -1,6 +1,6 @@
-"""The same summaries through dlt into its Postgres destination: started by ``store_summaries``, in dlt's environment.
+"""Stores made-up summaries with dlt's Postgres destination: started by ``store_summaries``, in dlt's environment.
 
-Takes the file with one summary a line, and the address of the database; prints the seconds on the clock and of
+Takes a file with one summary on each line, and the address of the database; prints the seconds of wall time and of
 processor time.
 """
 
@@ -20,13 +20,13 @@ PAGE = 1000
 
 
 def pages(bodies: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """As they come from a paged API."""
+    """Yield the summaries in pages, as a paged API does."""
     for first in range(0, len(bodies), PAGE):
         yield bodies[first : first + PAGE]
 
 
 def main() -> None:
-    """Load all of them with dlt's merge, which like ours updates what is there; into an empty table, like ours."""
+    """Load all summaries into an empty table, with dlt's merge, which updates existing rows as our way does."""
     bodies = [json.loads(line) for line in Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()]
     with tempfile.TemporaryDirectory() as folder:
         pipeline = dlt.pipeline(

@@ -1,4 +1,4 @@
-"""A code location with one job that does nothing: what a run costs before it does anything."""
+"""A code location with one job that does nothing, which shows what a run costs by itself."""
 
 import dagster as dg
 
@@ -10,7 +10,7 @@ def nothing() -> None:
 
 @dg.job(executor_def=dg.in_process_executor, tags={"dagster/priority": "10"})
 def empty_job() -> None:
-    """Runs one op that does nothing, in process, as the product's job does."""
+    """Run one op that does nothing, in the run's process, as the product's job does."""
     nothing()
 
 

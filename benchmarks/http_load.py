@@ -1,4 +1,4 @@
-"""Sends prepared HTTP requests over kept-alive connections of one process, which waits for all of them at once."""
+"""Sends prepared HTTP requests over several kept-alive connections, from one thread that waits for all of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ END_OF_HEAD = b"\r\n\r\n"
 
 @dataclass(frozen=True)
 class Answered:
-    """One answer: its status, when it was read (monotonic s), and how long after it was due (s)."""
+    """One answer: its status, when it was read (monotonic s), and how long after its request was due (s)."""
 
     status: int
     at: float
@@ -26,7 +26,7 @@ class Answered:
 
 @dataclass
 class _Line:
-    """One connection, and what is under way on it."""
+    """One connection: when its request was due (monotonic s), and the bytes of the answer so far."""
 
     connection: socket.socket
     due: float = 0.0
@@ -38,7 +38,7 @@ class Load:
 
     def __init__(self, port: int, connections: int) -> None:
         self._selector = selectors.DefaultSelector()
-        # Used in turn: the server ends what is idle for long.
+        # Connections are used in turn, since the server closes one that is idle for long.
         self._idle: deque[_Line] = deque()
         for _ in range(connections):
             connection = socket.create_connection((HOST, port))
@@ -56,7 +56,7 @@ class Load:
         self._selector.close()
 
     def closed(self, requests: Iterable[bytes], seconds: float) -> list[Answered]:
-        """Keep each connection busy, the next request as soon as an answer is there, for a time or until no more."""
+        """Send the next request as soon as a connection is free, for so many seconds or until no request is left."""
         stop = time.monotonic() + seconds
         ready = iter(requests)
         answered: list[Answered] = []
@@ -72,7 +72,7 @@ class Load:
             answered += came
 
     def at_rate(self, requests: Iterator[bytes], *, per_second: float, seconds: float) -> list[Answered]:
-        """Send on a fixed schedule whatever the server does; what finds no free connection waits, and that counts."""
+        """Send on a fixed schedule; a request that must wait for a free connection counts from the time it was due."""
         begin = time.monotonic()
         answered: list[Answered] = []
         total, sent = int(per_second * seconds), 0
@@ -90,7 +90,7 @@ class Load:
         line.connection.sendall(request)
 
     def _answers(self, patience: float) -> list[Answered]:
-        """The answers that came, their connections free again."""
+        """The answers that have arrived; their connections are free again."""
         answered = []
         for key, _ in self._selector.select(patience):
             line: _Line = key.data
@@ -107,7 +107,7 @@ class Load:
 
 
 def _whole(read: bytearray) -> int | None:
-    """The status of an answer that is there to its last byte."""
+    """The status of an answer that was read to its last byte; ``None`` for a shorter one."""
     head_ends = read.find(END_OF_HEAD)
     if head_ends < 0:
         return None

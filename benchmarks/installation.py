@@ -1,4 +1,4 @@
-"""A whole installation of a benchmark's own: embedded Postgres, mock Strava, Dagster, the bridge, one athlete."""
+"""Starts a whole installation for one benchmark: embedded Postgres, mock Strava, Dagster, the bridge, one athlete."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ class Installation:
     services: Mapping[str, Service]
 
     def new_activity(self) -> int:
-        """Somebody rides at Strava, who tells nobody of it; returns the activity's id."""
+        """Add an activity at the mock Strava, without a webhook event; return its id."""
         fields = {"athlete_id": self.athlete_id, "sport_type": "Ride", "silent": True}
         added = requests.post(f"{self.mock_url}/mock/activities", json=fields, timeout=TIMEOUT_SECONDS)
         added.raise_for_status()
         return int(added.json()["id"])
 
     def event(self, activity_id: int, aspect: str, **more: Any) -> dict[str, Any]:
-        """An event as Strava tells it."""
+        """Return an event as Strava delivers it; ``more`` replaces fields."""
         return {
             "object_type": "activity",
             "object_id": activity_id,
@@ -70,7 +70,7 @@ class Installation:
         } | more
 
     def deliver(self, session: requests.Session, event: Mapping[str, Any]) -> int:
-        """Deliver an event, signed; returns the status of the bridge's answer."""
+        """Deliver a signed event to the bridge; return the status of the answer."""
         body = json.dumps(event).encode()
         timestamp = str(int(time.time()))
         secret = self.settings.signing_secrets()[0]
@@ -80,7 +80,7 @@ class Installation:
         return session.post(url, data=body, headers=headers, timeout=TIMEOUT_SECONDS).status_code
 
     def calls(self) -> list[dict[str, Any]]:
-        """The requests that the mock Strava was sent."""
+        """Return the requests that the mock Strava has received."""
         answer = requests.get(f"{self.mock_url}/mock/calls", timeout=TIMEOUT_SECONDS).json()
         found: list[dict[str, Any]] = answer["calls"]
         return found
@@ -88,7 +88,7 @@ class Installation:
 
 @contextmanager
 def installed() -> Iterator[Installation]:
-    """Everything up and answering; all of it ended and removed afterwards."""
+    """Yield an installation whose services all answer; afterwards, end them and delete their data."""
     home = Path(tempfile.mkdtemp(prefix="strava-pipeline-benchmark-"))
     settings = _settings(home)
     mock_port = int(settings.api_url.split(":")[2].split("/")[0])
@@ -118,10 +118,10 @@ def installed() -> Iterator[Installation]:
 
 
 def _settings(home: Path) -> Settings:
-    """Settings of this process and of all that it starts; nothing of a real installation is among them."""
+    """Settings for this process and all that it starts; variables of a real installation are removed."""
     for name in [name for name in os.environ if name.startswith(("STRAVA_", "DAGSTER_"))]:
         del os.environ[name]
-    # Every run would compile the package anew, which an installed one has behind it.
+    # With it, every run would compile the package again; an installed package is compiled once.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     mock = f"http://{LOOPBACK}:{find_free_port()}"
     os.environ |= {
@@ -131,7 +131,7 @@ def _settings(home: Path) -> Settings:
         "STRAVA_CLIENT_ID": "1",
         "STRAVA_CLIENT_SECRET": secrets.token_hex(20),
         "STRAVA_TOKEN_KEYS": generate_key(),
-        # Strava's own would end a benchmark after a hundred requests.
+        # With Strava's own limits, a benchmark would stop after a hundred requests.
         "STRAVA_QUOTA_SHORT_LIMIT": "5000",
         "STRAVA_QUOTA_LONG_LIMIT": "50000",
         "STRAVA_WEBHOOK_VERIFY_TOKEN": "verify",
@@ -163,5 +163,5 @@ def _connect(settings: Settings, engine: Engine, mock_url: str) -> int:
 
 
 def log_of(installation: Installation, name: str) -> Path:
-    """Where a service writes its log."""
+    """Return the path of a service's log."""
     return log_folder(installation.settings.home) / f"{name}.log"

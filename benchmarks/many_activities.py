@@ -1,6 +1,6 @@
-"""A mock Strava without limits, for one athlete with as many small rides as wanted: ``python -m ... COUNT``.
+"""A mock Strava without limits, with one athlete who has COUNT small rides: ``python -m ... COUNT``.
 
-Each ride has 600 samples of eight streams, two laps, four splits and two segment efforts; COUNT rides spread over ten
+Each ride has 600 samples of eight streams, two laps, four splits and two segment efforts; the rides are spread over ten
 years up to today. Prints its address, and serves until it is ended.
 """
 
@@ -29,7 +29,7 @@ YEAR_S = 31_557_600
 
 @dataclass(frozen=True)
 class SmallRide:
-    """One of many rides, all of one kind."""
+    """One of many equal rides."""
 
     number: int
     start: float

@@ -1,4 +1,4 @@
-"""The same summaries through pandas, as one would without this project: from Strava's answers into the same tables."""
+"""Stores made-up summaries with pandas, as one would without this project: from Strava's answers into our tables."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Bodies = Sequence[dict[str, Any]]
 
 
 def fill_activities(engine: Engine, bodies: Bodies, asked_at: datetime, **how: Any) -> None:
-    """One table; ``how``: further arguments of ``to_sql``."""
+    """Fill table ``activities``; ``how``: further arguments of ``to_sql``."""
     _append(engine, activities, _summaries(bodies, asked_at), how)
 
 
 def fill_both(engine: Engine, bodies: Bodies, asked_at: datetime, **how: Any) -> None:
-    """That and the raw answers, which are what this project stores of a listing."""
+    """Fill ``activities`` and ``payloads`` (the raw answers), the tables in which this project stores a listing."""
     fill_activities(engine, bodies, asked_at, **how)
     _append(engine, payloads, _answers(bodies, asked_at), how)
 
 
 def refill_activities(engine: Engine, bodies: Bodies, asked_at: datetime) -> None:
-    """The same where the rows are there already, which ``to_sql`` cannot do: a staging table, and SQL by hand."""
+    """Update ``activities``, which ``to_sql`` cannot: fill a staging table, and merge it by SQL."""
     frame = _summaries(bodies, asked_at)
     names = ", ".join(frame.columns)
     changes = ", ".join(f"{name} = excluded.{name}" for name in frame.columns if name != "id")
@@ -76,5 +76,5 @@ def _append(engine: Engine, table: Table, frame: pd.DataFrame, how: Mapping[str,
 
 
 def _types(table: Table, frame: pd.DataFrame) -> Any:
-    """Lists would otherwise go as text."""
+    """The types of the columns; without them, lists would be sent as text."""
     return {name: table.c[name].type for name in frame.columns}

@@ -1,11 +1,10 @@
-"""The average heart rate of each month over ten million samples: DuckDB over the lake, Postgres over its view.
+"""Queries the average heart rate of each month in ten million samples: DuckDB in the lake, Postgres in its view.
 
-``python -m benchmarks.points_query [ACTIVITIES]``: 2,800 activities of 3,600 samples over 24 months of one athlete,
-unless told otherwise. The samples are made up within Postgres, straight into ``activity_streams``, and written into a
-lake in a temporary folder by the product's own function, month by month. Each engine answers three times, the fastest
-of the last two counts: both then read from the memory of the machine, with as many threads as they choose. That the
-answers are equal is checked. Took six minutes on two busy cores, five of them for making and writing the samples; 1 GB
-of disk.
+``python -m benchmarks.points_query [ACTIVITIES]``: by default, 2,800 activities of 3,600 samples over 24 months of one
+athlete. The samples are made up within Postgres, directly in ``activity_streams``, and written into a lake in a
+temporary folder by the product's own function, month by month. Each engine answers three times, and the faster of the
+last two times counts: both then read from memory, with as many threads as they choose. The answers must be equal. Took
+six minutes on two busy cores, five of them for making and writing the samples, and 1 GB of disk.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ FROM (
     FROM generate_series(0, :activities - 1) AS n
 ) AS made_up(n, moment)
 """
-# With as many digits as Strava's, and as much noise, so that they take as much room.
+# Values have as many digits and as much noise as Strava's, so that they take as much room.
 STREAM_ROWS = """
 INSERT INTO strava.activity_streams
     (activity_id, athlete_id, point_count, time, distance, latitude, longitude, altitude, velocity_smooth, heartrate,
@@ -77,7 +76,7 @@ Rows = list[tuple[Any, ...]]
 
 
 def main() -> None:
-    """Make the samples, write the lake, ask both."""
+    """Make the samples, write the lake, and query both engines."""
     activities = int(sys.argv[1]) if sys.argv[1:] else ACTIVITIES
     with (
         migrated_database() as url,
@@ -104,7 +103,7 @@ def _fill(engine: Engine, activities: int) -> None:
     with engine.begin() as connection:
         counts = {"athlete": ATHLETE, "year": FIRST_YEAR, "months": MONTHS, "activities": activities}
         connection.execute(text(ACTIVITY_ROWS), counts)
-    # A month each, as no statement may take longer than two minutes.
+    # One statement for each month, since none may take longer than two minutes.
     for span in _spans():
         with engine.begin() as connection:
             connection.execute(text(STREAM_ROWS), {"points": POINTS, "start": span.start, "end": span.end})
@@ -133,7 +132,7 @@ def _ask_postgres(engine: Engine) -> Rows:
 
 
 def _agree(one: Rows, other: Rows) -> bool:
-    """The same months with as many samples, and averages that differ by rounding at most."""
+    """Whether both have equal months and counts of samples, and averages that differ by rounding at most."""
     return len(one) == len(other) and all(
         mine[0] == yours[0] and mine[2] == yours[2] and abs(mine[1] - yours[1]) < 1e-9 * yours[1]
         for mine, yours in zip(one, other, strict=True)

@@ -1,6 +1,6 @@
-"""What work costs: the time on the clock, and the processor time of this process and of the database it works on.
+"""Measures what work costs: wall time, and the processor time of this process and of its Postgres server.
 
-The latter tells more on a machine that others use, too.
+On a machine with other work, processor time says more than wall time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy import Engine, text
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-# Places in /proc/PID/stat, counted from behind the name: the parent, and ticks of a process and of its ended children.
+# Places in /proc/PID/stat after the name: the parent, and ticks of the process and of its ended children.
 PARENT = 1
 OWN = slice(11, 13)
 WITH_ENDED = slice(11, 15)
@@ -22,28 +22,28 @@ WITH_ENDED = slice(11, 15)
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds on the clock, and of the processors."""
+    """Seconds of wall time, and of processor time."""
 
     clock_s: float
     processor_s: float
 
 
 def cost_of(server: int, work: Callable[[], object]) -> Cost:
-    """What ``work`` costs here and at the Postgres server with this process id."""
+    """Return what ``work`` costs in this process and in the Postgres server with the process id ``server``."""
     began, before = time.perf_counter(), both_seconds(server)
     work()
     return Cost(time.perf_counter() - began, both_seconds(server) - before)
 
 
 def server_of(engine: Engine) -> int:
-    """The process id of the server behind an engine; it must run on this machine."""
+    """Return the process id of an engine's server, which must run on this machine."""
     with engine.connect() as connection:
         backend = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
     return int(_stat(backend)[PARENT])
 
 
 def server_seconds(server: int) -> float:
-    """Processor seconds that a Postgres server has used so far, those of all its processes."""
+    """Return the processor seconds that all processes of a Postgres server have used so far."""
     ticks = sum(map(int, _stat(server)[WITH_ENDED]))
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -56,7 +56,7 @@ def server_seconds(server: int) -> float:
 
 
 def both_seconds(server: int) -> float:
-    """Those of this process as well."""
+    """Return the processor seconds that this process and a Postgres server have used so far."""
     return time.process_time() + server_seconds(server)
 
 

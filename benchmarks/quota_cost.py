@@ -1,7 +1,7 @@
-"""What a booking costs: reservation and settlement by eight real processes at once, commits on the disk.
+"""Measures what booking a request costs: reservation and settlement by eight processes at once, committed to the disk.
 
-All of them book as fast as they can, which is the worst case: behind a network, a process waits for Strava most
-of the time. One process alone stands beside it. Takes about 20 s.
+All processes book as fast as they can, which is the worst case: with a network, a process waits for Strava most of the
+time. One process alone is measured for comparison. Takes about 20 s.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _measure(address: str, processes: int) -> dict[str, list[float]]:
-    """Milliseconds of every step of every process."""
+    """The milliseconds of each step, from all processes."""
     context = multiprocessing.get_context("spawn")
     together, answers = context.Barrier(processes), context.SimpleQueue()
     workers = [context.Process(target=_work, args=(address, together, answers)) for _ in range(processes)]
@@ -61,7 +61,7 @@ def _measure(address: str, processes: int) -> dict[str, list[float]]:
 
 
 def _work(address: str, together: Barrier, answers: SimpleQueue[list[tuple[float, float]]]) -> None:
-    """One process: warms up, waits for the others, and tells what each call took."""
+    """The work of one process: warm up, wait for the others, and report what each call took (ms)."""
     engine = open_engine(make_url(address))
     ledger = PostgresLedger(engine, RateLimits(NO_LIMIT, NO_LIMIT, 900, 86_400))
     for _ in range(WARM_UP):

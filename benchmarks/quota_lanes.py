@@ -1,11 +1,11 @@
-"""How long live calls wait beside a backfill that takes all it gets, with and without the reserve for them.
+"""Measures how long live calls wait beside a backfill that takes all calls it gets, with and without their reserve.
 
-Twenty simulated days with the real ledger, 100 requests a quarter hour and 1,000 a day. Live: 60 activities a day,
-a third of them in company (another one within two minutes), and every fifth day 40 more within half an hour, as
-after a club ride; three calls each, one after the other. They come spread over the whole day; in a morning and an
-evening peak, as people ride; or all after work, which is hardest, since the day is nearly over by then. A burst
-asks for more than the short limit, so its figures stand apart, too. What still waits at the end counts as having
-waited until then. Takes about fifteen minutes.
+Simulates twenty days with the real ledger, 100 requests a quarter hour and 1,000 a day. Live: 60 activities a day, a
+third of which follow another within two minutes, and every fifth day 40 more within half an hour, as after a club
+ride; each needs three calls, one after the other. Activities come in three patterns: spread over the whole day; in a
+morning and an evening peak, as people ride; or all after work, which is hardest, since the day is nearly over by then.
+A burst needs more than the short limit, so its figures are also shown alone. An activity that still waits at the end
+counts with its wait until then. Takes about fifteen minutes.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ SEED = 20_262
 
 @dataclass
 class Waits:
-    """Seconds that activities waited for quota, all their calls together."""
+    """Seconds that each activity waited for quota, summed over its calls."""
 
     usual: list[float] = field(default_factory=list)
     burst: list[float] = field(default_factory=list)
 
 
 def main() -> None:
-    """Print waits and unused calls for both."""
+    """Print waits and unused calls for each pattern, with and without the reserve."""
     with migrated_database() as url:
         engine = open_engine(url)
         policies: tuple[tuple[str, dict[Lane, float]], ...] = (
@@ -70,7 +70,7 @@ def main() -> None:
         for pattern, (policy, shares) in product(PATTERNS, policies):
             with engine.begin() as connection:
                 connection.execute(text("TRUNCATE ops.api_calls, ops.quota_windows, ops.app_status"))
-            # The ledger says exactly when to come back: looking in between would only cost the simulation time.
+            # The ledger says exactly when there is room: looking earlier would only slow the simulation down.
             with mock.patch.dict(lanes.RESERVE_SHARE, shares), mock.patch.object(quota, "SLICE_SECONDS", QUARTER_S):
                 waits, strava = _simulate(engine, pattern)
             _print(f"{pattern}, {policy}", waits, strava, held=policy == "with reserve")
@@ -123,7 +123,7 @@ def _simulate(engine: Engine, pattern: Pattern) -> tuple[Waits, StravaModel]:
 
 
 def _arrivals(chance: random.Random, pattern: Pattern) -> list[tuple[float, bool]]:
-    """When live activities come, and whether they belong to a burst."""
+    """When each live activity comes (epoch s), and whether it belongs to a burst."""
     arrivals = []
     for day in range(DAYS):
         midnight = EPOCH_2026 + day * DAY_S

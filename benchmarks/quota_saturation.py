@@ -1,9 +1,9 @@
-"""429s and use of full windows: eight workers against a model of Strava, in simulated time, with the real ledger.
+"""Counts 429s and unused calls of full windows: eight workers against a model of Strava, in simulated time.
 
-Steady: eight saturated backfill workers, for 30 windows. Rush: the same in the live lane, coming back 5 to 40 s
-before a window ends and working on over its edge until the next one is full, too; 30 such edges. Beside it, in
-the same run and with the same seeds, stravalib's ``DefaultRateLimiter``, one instance per worker as its users
-have it, installed into a folder of its own. Takes about five minutes.
+Steady: eight backfill workers that always want calls, for 30 windows. Rush: eight workers in the live lane that start 5
+to 40 s before a window ends, and go on over its edge until the next window is full, too; 30 such edges. Both are run
+with the real ledger, and then, with equal seeds, with stravalib's ``DefaultRateLimiter``: one instance per worker, as
+its users have it, installed into a folder of its own. Takes about five minutes.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from strava_pipeline_tests.quota_callers import SimulatedCallers
 
 CHECKOUT = Path(__file__).parents[1]
 STRAVALIB = "stravalib==2.6.0"
-# A backfill leaves some calls of a window to its end; the rush shall meet the edge with full force.
+# The backfill lane leaves some calls for the window's end; the rush must reach the edge at full speed.
 LANES = {"steady": Lane.BACKFILL, "rush": Lane.LIVE}
 
 
 def main() -> None:
-    """Print both limiters' figures per pattern and skew; ours learns the skew from the answers."""
+    """Print the figures of both limiters for each pattern and clock skew; our ledger learns the skew from answers."""
     with migrated_database() as url:
         engine = open_engine(url)
         for workers in runs():

@@ -1,8 +1,9 @@
-"""Stored rides analysed anew: rides per second, by one process on one core, everything included.
+"""Measures how fast stored rides are analysed again: rides per second, by one process on one core.
 
-Reads the streams, analyses, matches the route, and writes the rows of nine tables, one transaction per ride.
-10,000 rides are stored, of 600 samples each so that they are made in a minute: ten athletes with twenty routes each.
-As many are analysed as fit into a minute and a half (``--rides`` and ``--points`` for more). Takes three minutes.
+For each ride, the work is: read the streams, analyse, match the route, and write the rows of nine tables, in one
+transaction.
+10,000 rides of 600 samples are stored, so short that this takes a minute: ten athletes with twenty routes each. Rides
+are analysed for a minute and a half. ``--rides`` and ``--points`` change the numbers. Takes three minutes.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ FROM strava.activity_streams AS s, generate_series(2, :rides) AS n WHERE s.activ
 
 
 def main() -> None:
-    """Store the rides, then analyse one after the other."""
+    """Store the rides, then analyse one after another, for ``LONGEST_S`` at most."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rides", type=int, default=10_000)
     parser.add_argument("--points", type=int, default=600)

@@ -1,4 +1,4 @@
-"""A ride made up for measuring: every sensor once a second, with hills, bends, a stop and a pause."""
+"""Makes up a ride for measurements: all sensors, once a second, with hills, bends, a stop and a pause."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ METRES_PER_DEGREE = 111_195.0
 
 
 def made_up_ride(points: int, seed: int = 1) -> Track:
-    """A ride of so many samples."""
+    """Return a ride of ``points`` samples; equal for equal arguments."""
     rng = np.random.default_rng(seed)
     time = np.arange(points, dtype=np.float64)
     time[points // 2 :] += 300

@@ -1,6 +1,6 @@
-"""Eight workers that take all the calls they get, and what Strava makes of them; the standard library only.
+"""Eight workers that take all the calls they get, against a model of Strava.
 
-It runs also where stravalib is installed and this project's packages are not, with the same seeds.
+Uses the standard library only, so that it also runs in an environment with stravalib, but without our packages.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ WINDOWS = 30
 LIMIT = 100
 QUARTER_S = 900
 LATENCY_S = (0.05, 2.0)
-# How long before the end of a window the workers come (back), s.
+# How long before the end of a window the workers start, or start again, s.
 BEFORE_END_S = (5.0, 40.0)
 SEED = 20_261
 
 
 @dataclass
 class SaturatedWorkers:
-    """One run; ``skew_s``: Strava's clock minus ours, which tells simulated time.
+    """One run in simulated time; ``skew_s``: Strava's clock minus ours.
 
-    The day's limit is out of the way. The rush rests in every other window until shortly before its end, so
-    that window is limited by the workers; the one after it, saturated from its first moment on, is measured.
+    The day's limit is too high to matter. In a rush, the workers rest in every other window until shortly before its
+    end, and use only a part of it; the window after it, in which they work from the first moment on, is measured.
     """
 
     pattern: Pattern
@@ -46,13 +46,13 @@ class SaturatedWorkers:
         self._rests = {} if step == 1 else {n + 1: self.chance.uniform(*BEFORE_END_S) for n in self._measured}
 
     def run(self, calls: list[Callable[[], object]]) -> None:
-        """Let one worker per entry repeat its call until the last window has ended, then print the figures."""
+        """Let one worker per entry of ``calls`` repeat its call until the last window has ended."""
         for call in calls:
             self.simulation.start(lambda call=call: self._work(call))  # type: ignore[misc]  # the default is the point
         self.simulation.run((self._measured[-1] + 1) * QUARTER_S - self.skew_s - 1e-3)
 
     def figures(self, whose: str) -> None:
-        """Print 429s and use."""
+        """Print the 429s, and the share of the measured windows' calls that was used."""
         used = sum(self.strava.accepted[window] for window in self._measured)
         name = f"{whose}, {self.pattern}, Strava's clock {self.skew_s:+.1f} s"
         show(f"{name}: 429s", self.strava.rejected, target="0")
@@ -72,7 +72,7 @@ class SaturatedWorkers:
 
 
 def runs() -> Iterator[SaturatedWorkers]:
-    """Every pattern with every skew."""
+    """Yield a run for each pattern and clock skew."""
     for pattern in PATTERNS:
         for skew_s in SKEWS_S:
             yield SaturatedWorkers(pattern, skew_s)

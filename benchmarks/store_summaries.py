@@ -1,23 +1,24 @@
-"""Mapping and storing 100,000 listed activities, against other ways to get them into Postgres, side by side.
+"""Compares our mapping and storing of 100,000 listed activities with other ways to get them into Postgres.
 
-Who does what, all on one Postgres without flushes to the disk:
+All use one Postgres that does not flush to the disk:
 
 - ours: from Strava's parsed answers to committed rows of two tables, ``strava.activities`` and ``ops.payloads`` (the
   raw answers), a thousand at a time as a month's replacement does it, with its comparison, guards, locks and indexes;
-  and once more with every activity edited.
-- bare COPY: only stores the finished rows of both tables, into the same tables; as text, which is its usual form,
-  and in the binary form, which ours uses.
-- pandas: ``json_normalize`` and ``DataFrame.to_sql`` into the same tables, without what ours checks: into both tables
-  with either driver as it comes, and with ``method="multi"`` (a tenth of the activities, since that takes long);
-  into ``strava.activities`` alone; and once more into that, through a staging table.
+  and a second time with every activity edited.
+- bare COPY: only stores the finished rows of both tables; as text, which is COPY's usual form, and in the binary form,
+  which ours uses.
+- pandas: ``json_normalize`` and ``DataFrame.to_sql`` into our tables, without the checks of ours: into both tables
+  with each of two drivers, and with ``method="multi"`` (a tenth of the activities, since that takes long); into
+  ``strava.activities`` alone; and a second time into that table, through a staging table.
 - dlt, in an environment of its own in a temporary folder: from the parsed answers to its own tables by its merge,
-  which like ours may be repeated; no raw copy.
+  which can be repeated like ours; without the raw answers.
 
-Each is told in processor time, that of the loading process and of the database server added up, and on the clock,
-which on a machine with other work says as much of that. Five times pandas with psycopg 3 is out of reach: that would
-be five sixths of a bare COPY or more, for more work than the COPY does. Ours and the COPYs are measured three times
-in turn, the least counts; the others once, as they take longer. Takes about four minutes on a free machine, half
-an hour on a busy one, most of them not ours; a number on the command line changes how many activities there are.
+Each is measured in processor time, of the loading process and the database server together, and in wall time, which on
+a machine with other work depends on that work. Five times the speed of pandas with psycopg 3 is out of reach: that
+would be five sixths of the speed of a bare COPY or more, for more work than COPY does. Ours and the COPYs are measured
+three times in turn, and the lowest figure counts; the others are measured once, since they take longer. Takes about
+four minutes on a free machine and half an hour on a busy one, most of it for the other ways; a number on the command
+line changes the number of activities.
 """
 
 from __future__ import annotations
@@ -73,10 +74,10 @@ Rows = list[Body]
 
 
 def main() -> None:
-    """Print activities per second of each way, and how ours compares, by either measure."""
+    """Print activities per second of each way, and ours relative to the others, by both measures."""
     count = int(sys.argv[1]) if sys.argv[1:] else COUNT
     bodies = summaries(count)
-    # What everybody is given is no garbage, and nobody's to look through.
+    # The input lives until the end: garbage collections need not check it, in none of the ways.
     gc.freeze()
     with migrated_database() as url:
         costs = _measure(bodies, url)
@@ -205,8 +206,8 @@ def _binary_copy(engine: Engine, finished: Iterable[tuple[Table, Rows]]) -> None
 
 
 def _dlt(bodies: Rows, url: URL, server: int) -> Cost:
-    """What dlt's process and the server take for it."""
-    # dlt wants a host and a password; the socket takes the place of the one, and the other is not asked for.
+    """The cost of storing by dlt: of dlt's process and of the server."""
+    # dlt demands a host and a password: the socket stands for the host, and the server asks for no password.
     host = quote(str(url.query["host"]), safe="")
     address = f"postgresql://{url.username}:none@{host}:{url.query['port']}/{url.database}"
     with tempfile.TemporaryDirectory(prefix="strava-pipeline-benchmark-") as folder:

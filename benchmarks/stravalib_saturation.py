@@ -1,6 +1,6 @@
 """The saturated workers with stravalib's ``DefaultRateLimiter``, one instance each: started by ``quota_saturation``.
 
-Its sleep and its clock are the simulation's; a rejected call is simply followed by the next one.
+The limiter's sleep and clock are the simulation's. After a rejected call, a worker just makes the next one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from strava_pipeline_tests.strava_model import Simulation
 
 
 def main() -> None:
-    """Print 429s and use per pattern and skew."""
+    """Print 429s and use for each pattern and clock skew."""
     logging.disable(logging.WARNING)
     for workers in runs():
         simulation = workers.simulation

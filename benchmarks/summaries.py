@@ -1,4 +1,4 @@
-"""Made-up listed activities for benchmarks, in the shape of real ones."""
+"""Makes up listed activities for benchmarks, in the form of Strava's answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ POLYLINE_LENGTH = 400
 
 
 def summaries(count: int) -> list[dict[str, Any]]:
-    """So many activities of one athlete, an hour and a half apart, oldest first; the same each time."""
+    """Return ``count`` activities of one athlete, an hour and a half apart, oldest first; equal in each call."""
     chance = random.Random(7)
     return [_summary(number, chance) for number in range(count)]
 

@@ -1,11 +1,11 @@
-"""What an expired token costs when many processes meet it, and what is lost when they are killed meanwhile.
+"""Measures the token calls when many processes find an expired token, and the grants lost when processes are killed.
 
-First, 16 processes meet one expired token, at providers of each kind: token calls per expiry, and workers that got no
+First, 16 processes find one expired token, with each kind of provider: token calls per expiry, and workers that got no
 token. Then a process that refreshes again and again is killed with kill -9 at random moments, and the next one goes on.
 
-A provider that revokes on reuse forgives nothing: whoever is killed after it has issued a pair and before that pair is
-in the journal has lost the grant. The window of loss is the time from the answer, as sent by the provider or as read by
-us, to the journal's commit, durable as in operation. Takes about 2 minutes.
+With a provider that revokes a grant on reuse, the grant is lost if a process is killed after the provider has issued a
+pair and before that pair is in the journal. The window of loss is the time from the answer, as sent by the provider or
+as read by us, to the journal's commit, which reaches the disk as in operation. Takes about 2 minutes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from strava_pipeline_tests.warehouse.tokens.token_processes import RIDER, TokenP
 WORKERS = 16
 EXPIRIES = 5
 KILLS = {Mode.REVOKING: 200, Mode.SAME: 100}
-# How long the provider thinks before it issues, and how long a process lives after its first refresh, at most.
+# How long the provider waits before it issues a pair, and how long a process lives after its first refresh at most.
 THINK_SECONDS = 0.005
 LIFE_SECONDS = 0.25
 SEED = 20_261_103
@@ -44,7 +44,7 @@ SEED = 20_261_103
 
 @dataclass
 class Provider:
-    """A token endpoint that takes its time, and knows whether it is at work."""
+    """A token endpoint that answers with a delay; ``at_work``: requests that it is answering."""
 
     endpoint: TokenEndpoint
     at_work: int = 0
@@ -60,7 +60,11 @@ class Provider:
 
 @dataclass
 class Tally:
-    """What became of the killed processes."""
+    """The results of the kills.
+
+    ``at_provider``: killed while the provider was at work; ``in_window``: between its answer and the journal;
+    ``forced``: times that the athlete had to connect again; ``avoidable``: of these, with the answer in the journal.
+    """
 
     at_provider: int = 0
     in_window: int = 0
@@ -75,7 +79,7 @@ class Tally:
 
 
 def main() -> None:
-    """Both parts, for each kind of provider."""
+    """Run both parts, for each kind of provider."""
     key = base64.b64encode(os.urandom(KEY_BYTES)).decode()
     with migrated_database(durable=True) as url:
         engine = open_engine(url)
@@ -148,7 +152,7 @@ def _kill(store: PostgresTokenStore, mode: Mode, kills: int) -> None:
 
 @contextmanager
 def _served(store: PostgresTokenStore, mode: Mode) -> Iterator[tuple[Provider, TokenProcesses]]:
-    """A provider with one athlete connected, whose tokens end at once, and a process that forks others."""
+    """Yield a provider with one athlete connected, whose tokens expire at once, and a process that forks others."""
     provider = Provider(TokenEndpoint(mode, lifetime_s=0))
     store.connect(provider.endpoint.grant(RIDER), ["read"])
     with Loopback() as loopback:
@@ -161,7 +165,7 @@ def _served(store: PostgresTokenStore, mode: Mode) -> Iterator[tuple[Provider, T
 
 
 def _held(store: PostgresTokenStore) -> set[str]:
-    """Every refresh token that the database has."""
+    """All refresh tokens in the database, decrypted."""
     with store.engine.connect() as connection:
         rows = [*connection.execute(select(users)), *token_journal.answers(connection, RIDER)]
     return {

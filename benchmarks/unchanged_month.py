@@ -1,6 +1,6 @@
-"""Re-materializing a month in which nothing changed: requests, and rows of the tables that were rewritten.
+"""Counts the requests and the rewritten rows when months in which nothing changed are imported again.
 
-80 activities with details and streams from a mock, imported, then the same steps again. Takes about half a minute.
+80 activities with details and streams are imported from a mock, and then imported again. Takes about half a minute.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TABLES = ("strava.activities", "strava.laps", "strava.splits", "strava.segment_e
 
 
 def main() -> None:
-    """Import twice, and compare what Postgres knows of its rows."""
+    """Import twice, and compare the rows' places and transactions in Postgres."""
     with (
         migrated_server() as server,
         mock(COUNT) as address,
@@ -56,7 +56,7 @@ def _import(sync: SyncContext, span: Span) -> None:
 
 
 def _rows(engine: Engine) -> set[tuple[str, str, str]]:
-    """Each row's place and the transaction that wrote it."""
+    """The place of each row, and the transaction that wrote it."""
     found = set()
     with engine.connect() as connection:
         for table in (*TABLES, "ops.payloads"):

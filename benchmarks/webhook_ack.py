@@ -1,9 +1,10 @@
-"""How fast the bridge acknowledges deliveries, against a no-op route of the same app in the same process.
+"""Measures how fast the bridge acknowledges deliveries, against a no-op route of one app in one process.
 
-Rounds of both alternate in one run, over the same kept-alive connections, so that both meet the same machine. The
-no-op reads the body and answers; an acknowledged delivery is verified, parsed, and on the disk: the Postgres of this
-benchmark flushes as in operation. Then a schedule of 500 deliveries a second, latencies counted from when each was to
-be sent, and a burst of 5,000 distinct events, counted in the table afterwards. Takes about 2 minutes.
+Rounds of both alternate, over the same kept-alive connections, so that other work on the machine disturbs both alike.
+The no-op reads the body and answers; an acknowledged delivery was verified, parsed, and written to the disk, since this
+benchmark's Postgres flushes as in operation. Then deliveries are sent on a schedule of 500 a second, with latencies
+from the moment at which each was due, and as a burst of 5,000 distinct events, which are counted in the table
+afterwards. Takes about 2 minutes.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ TARGET_SHARE = 0.5
 
 
 def main() -> None:
-    """Throughput, latency at a rate, and a burst."""
+    """Measure throughput, latency at a fixed rate, and a burst."""
     with migrated_database(durable=True) as url:
         engine = open_engine(url)
         with engine.begin() as connection:
@@ -81,7 +82,7 @@ def _throughput(port: int) -> None:
 
 
 def _rate(port: int) -> None:
-    """The no-op first, which tells what the machine itself has in store."""
+    """Measure latency at a fixed rate; the no-op's first, which shows what the machine itself adds."""
     with Load(port, CONNECTIONS) as load:
         empty = load.at_rate(
             _deliveries(NO_OP_PATH, method="GET"), per_second=RATE_PER_SECOND, seconds=NO_OP_RATE_SECONDS
@@ -98,7 +99,7 @@ def _rate(port: int) -> None:
 
 
 def _milliseconds(answered: list[Answered], share: float) -> float:
-    """Within how many milliseconds this share was answered."""
+    """The milliseconds within which this share of requests was answered."""
     times = sorted(answer.seconds for answer in answered)
     return times[min(int(len(times) * share), len(times) - 1)] * 1000
 
@@ -157,7 +158,7 @@ def _deliveries(path: str, method: str = "POST") -> Iterator[bytes]:
 
 @contextmanager
 def _served(url: URL) -> Iterator[int]:
-    """The bridge in a process of its own, its log in a file as in operation; its port."""
+    """Run the bridge in a process of its own, which logs to the null device; yields its port."""
     environment = {
         "STRAVA_DATABASE_URL": url.render_as_string(hide_password=False),
         "STRAVA_TOKEN_KEYS": generate_key(),
@@ -191,7 +192,7 @@ def _serve() -> None:
 
 
 def _add_no_op(app: Flask) -> None:
-    # By GET, since whatever else may change something is taken for a form, and asked for its token.
+    # A GET, since the app takes requests by other methods for forms, and demands a form's token.
     @app.get(NO_OP_PATH)
     def no_op() -> Response:
         request.stream.read()

@@ -1,8 +1,8 @@
-"""What 1,000 updates of one activity cost: how often it is fetched, and that none of them is lost.
+"""Counts how often an activity is fetched for 1,000 updates, and checks that no update is lost.
 
-One installation (mock Strava, embedded Postgres, Dagster, the bridge). The activity is created and imported; then the
-updates are delivered, first such as say nothing that can be taken at its word, then titles from before the import. The
-mock counts the fetches. Takes about 3 minutes.
+Uses one installation (mock Strava, embedded Postgres, Dagster, the bridge). The activity is created and imported. Then
+updates are delivered: first of a field that the pipeline does not know, then of the title, with times before the
+import. The mock counts the fetches. Takes about 3 minutes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 240
 
 
 def main() -> None:
-    """Deliver, wait, count."""
+    """Deliver the updates, wait until all have taken effect, and count the fetches."""
     with installed() as installation:
         activity_id = installation.new_activity()
         with requests.Session() as session:
@@ -44,9 +44,9 @@ def main() -> None:
 
 
 def _storm(installation: Installation, activity_id: int, key: str) -> tuple[int, float]:
-    """Deliver the updates; returns how often the activity was fetched, and what it took (s)."""
+    """Deliver the updates; return how often the activity was fetched, and how long all took (s)."""
     before = _fetches(installation, activity_id)
-    # As far back as the updates take seconds, so that each has a second of its own and none lies in the future.
+    # The events' times are a second apart, and the last one is not in the future.
     first = int(time.time()) - UPDATES
     title = f"title {UPDATES - 1}"
     change = {"name": title, "silent": True}
@@ -70,7 +70,7 @@ def _storm(installation: Installation, activity_id: int, key: str) -> tuple[int,
 
 
 def _drain(installation: Installation) -> None:
-    """Wait until nothing is open."""
+    """Wait until every event is done."""
     still_open = select(func.count()).where(webhook_events.c.state != "done").select_from(webhook_events)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:

@@ -1,10 +1,11 @@
-"""Kills at random: what was acknowledged takes effect, and once, whatever dies meanwhile.
+"""Kills processes at random, and checks that every acknowledged event still takes effect, exactly once.
 
-1,000 events of 100 activities (created, edited, deleted) are delivered as Strava does, each until it is acknowledged,
-while a seeded chance kills the bridge and runs with kill -9 every 3 to 12 s and restarts Postgres, as after a crash,
-every 5 to 40 s. The bridge and the job are the real ones in processes of their own; a stand-in for Dagster launches
-the runs, and the leases last 5 s instead of 60. Afterwards the tables must be what the mock Strava has. The seed is
-printed, and ``--seed`` repeats its choices. ``--events`` shortens it: 200 took 5 minutes on two busy cores.
+1,000 events of 100 activities (created, edited, deleted) are delivered as by Strava, each until it is acknowledged.
+Meanwhile, at random times, the bridge or a run is killed with kill -9 every 3 to 12 s, and Postgres crashes and
+restarts every 5 to 40 s. The bridge and the job are the real ones, in processes of their own; a stand-in for Dagster
+launches the runs, and leases last 5 s instead of 60. Afterwards the tables must equal what the mock Strava has. The
+seed of the random choices is printed, and ``--seed`` repeats them. ``--events`` sets the number: 200 took 5 minutes on
+two busy cores.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ LISTENING = "listening on "
 
 
 def main() -> None:
-    """Deliver among faults, wait, compare."""
+    """Deliver events during the faults, wait until the inbox is empty, and compare the tables with the mock."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
@@ -78,7 +79,7 @@ def main() -> None:
 
 
 def _deliver_all(path: LivePath, rides: list[int]) -> list[tuple[int, str, int]]:
-    """Every event of every activity, in order per activity; each until it is acknowledged."""
+    """Deliver all events, those of one activity in order, each until it is acknowledged; returns them."""
     acknowledged: list[tuple[int, str, int]] = []
 
     def live(place: int) -> None:
@@ -104,7 +105,7 @@ def _deliver_all(path: LivePath, rides: list[int]) -> list[tuple[int, str, int]]
 def _faults(
     path: LivePath, home: Path, chance: random.Random, ended: threading.Event, kills: list[tuple[str, datetime]]
 ) -> None:
-    """Kill, until everything is delivered; the bridge comes back at once, as under any supervisor."""
+    """Kill processes until everything is delivered; the bridge is started again at once, as a supervisor would."""
     next_restart = time.monotonic() + chance.uniform(5, 40)
     while not ended.wait(chance.uniform(3, 12)):
         if time.monotonic() > next_restart:
@@ -121,7 +122,7 @@ def _faults(
 
 
 def _crash_postgres(home: Path) -> None:
-    """An immediate shutdown is a crash to Postgres: it recovers from its log."""
+    """Shut Postgres down at once, which equals a crash: it recovers from its log when it starts again."""
     postmaster = psutil.Process(int((home / "postgres" / "postmaster.pid").read_text(encoding="utf-8").split()[0]))
     postmaster.send_signal(signal.SIGQUIT)
     psutil.wait_procs([postmaster], timeout=30)
@@ -169,7 +170,7 @@ def _report(
 
 
 def _inbox(engine: Engine) -> tuple[set[tuple[int, str, int]], dict[str, int]]:
-    """The events that are done, and how many are in another state."""
+    """The events that are done, and the number of events in each other state."""
     with engine.connect() as connection:
         rows = connection.execute(select(webhook_events)).all()
     done = {(row.object_id, row.aspect_type, int(row.event_time.timestamp())) for row in rows if row.state == "done"}
@@ -190,7 +191,7 @@ def _recoveries(engine: Engine, kills: list[tuple[str, datetime]]) -> list[float
 
 @contextmanager
 def _installed() -> Iterator[tuple[LivePath, Path]]:
-    """A durable Postgres, the mock in a process, and what launches runs."""
+    """Start a durable Postgres, the mock Strava, and a launcher of runs."""
     for name in [name for name in os.environ if name.startswith(("STRAVA_", "DAGSTER_"))]:
         del os.environ[name]
     with tempfile.TemporaryDirectory(prefix="strava-pipeline-benchmark-") as folder:

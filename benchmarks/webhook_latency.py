@@ -1,11 +1,11 @@
-"""From a delivery to the analysed row, against an empty job of the same Dagster launched by the same call.
+"""Measures the time from a delivery to the analysed row, against an empty job in one Dagster, launched by one call.
 
-One installation (mock Strava, embedded Postgres, Dagster's webserver and daemon, the bridge); deliveries of new rides
-and launches of the empty job alternate, so that both meet the same machine. Each comes after a pause of its own: the
-daemon looks into the queue once a second, counted from the launch before, and without pauses each kind would always
-meet it at the same moment. A delivery counts from the POST to the moment its figures can be read; the empty job from
-the call to the moment its run has succeeded. Then, from Dagster's event log, where the time of both goes. Takes up to
-15 minutes on two busy cores; ``--rounds`` shortens it.
+Uses one installation (mock Strava, embedded Postgres, Dagster's webserver and daemon, the bridge). Deliveries of new
+rides and launches of the empty job alternate, so that other work on the machine disturbs both alike. Each comes after a
+pause of its own: the daemon looks into the queue once a second, counted from the launch before, so without pauses each
+kind would always find it at one point of its second. A delivery is measured from the POST until its figures can be
+read; the empty job from the call until its run has succeeded. Dagster's event log then shows where the time of both
+goes. Takes up to 15 minutes on two busy cores; ``--rounds`` sets the number of rounds.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ TARGET = 1.5
 LOOK_SECONDS = 0.01
 PATIENCE_SECONDS = 120
 EMPTY = "empty_job"
-# As dagster.yaml says.
+# As set in dagster.yaml.
 DEQUEUE_SECONDS = 1.0
-# Until the process of the run before has ended.
+# Enough for the process of the run before to end.
 SETTLE_SECONDS = 1.0
-# From Dagster's event log: what ends each part of a run's time.
+# The parts of a run's time, and the event in Dagster's log that ends each.
 PARTS = (
     ("call, until the run is in the queue", "PIPELINE_ENQUEUED"),
     ("queue, until the daemon takes it", "PIPELINE_STARTING"),
@@ -55,7 +55,7 @@ class Timed:
 
 
 def main() -> None:
-    """Measure, and say where the time goes."""
+    """Measure both, and show where the time goes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="how many of each")
     rounds: int = parser.parse_args().rounds
@@ -63,7 +63,7 @@ def main() -> None:
         dagster = open_engine(make_url(ensure_dagster_url(installation.settings)).set(drivername="postgresql+psycopg"))
         rides, empties = [], []
         with requests.Session() as session:
-            # What is read from the disk and compiled for the first time counts for neither.
+            # A first round of both, not counted: it reads from the disk and compiles.
             _ride(installation, session)
             _empty(installation, dagster)
             for ride_pause, empty_pause in zip(_pauses(rounds), _pauses(rounds), strict=True):
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def _pauses(count: int) -> list[float]:
-    """Evenly spread over the time in which the daemon looks into the queue once, in random order (s)."""
+    """Pauses in s: evenly spread over the interval of the daemon's looks into the queue, in random order."""
     pauses = [(number + random.random()) / count * DEQUEUE_SECONDS for number in range(count)]
     random.shuffle(pauses)
     return [SETTLE_SECONDS + pause for pause in pauses]
@@ -135,7 +135,7 @@ def _first(engine: Engine, query: Any) -> Any:
 
 
 def _show_parts(name: str, timed: list[Timed], dagster: Engine, work: str) -> None:
-    """Medians of the parts; the last one ends with what was waited for."""
+    """Show the median of each part; the last part, ``work``, ends when the measured time ends."""
     names = [*(part for part, _ in PARTS), work]
     spent: dict[str, list[float]] = {each: [] for each in names}
     query = text(

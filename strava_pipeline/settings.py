@@ -270,7 +270,7 @@ def secret_variables() -> frozenset[str]:
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Return the settings, with their secrets registered for redaction; ``ConfigurationError`` for an unusable value."""
+    """Return the settings; their secrets are registered for redaction. ``ConfigurationError`` for an unusable value."""
     try:
         settings = Settings(**overrides)
     except ValidationError as error:
