@@ -13,7 +13,7 @@
     │  │  └─ MissingScope                 the athlete did not grant a permission
     │  ├─ AppInactive                     Strava switched off the whole app
     │  ├─ NotFound                        the object is deleted, private, or not there yet
-    │  └─ RejectedRequest                 any other 4xx: never retried
+    │  └─ RejectedRequest                 any other 4xx, or a value of a wrong form: never retried
     ├─ MailError                          a mail was not sent
     │  ├─ MailRefused                     the mail server refused it for good; never retried
     │  └─ MailDelayed                     try again later
@@ -36,7 +36,7 @@ from strava_pipeline.redaction import redact
 
 
 class StravaPipelineError(Exception):
-    """Root of all errors of this project. ``str(error)`` is one printable line, also where it quotes other programs.
+    """Root of all errors of this project. ``str(error)`` is one printable line, even if it quotes other programs.
 
     Secrets in its texts are redacted when the error is created, while the secrets are still known.
     """
@@ -134,7 +134,7 @@ class NotFound(StravaError):
 
 
 class RejectedRequest(StravaError):
-    """Strava refuses this request: sending it again changes nothing."""
+    """Strava refused a request, or something in a request or an answer has a wrong form: a retry changes nothing."""
 
 
 class MailError(StravaPipelineError):

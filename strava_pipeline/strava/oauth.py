@@ -75,7 +75,7 @@ def parse_redirect(pasted: str) -> tuple[str, tuple[str, ...]]:
     except ValueError:
         query = {}
     if "error" in query:
-        raise RejectedRequest(f"Strava connected nobody: {query['error'][0][:40]!r}")
+        raise RejectedRequest(f"Strava connected no athlete: {query['error'][0][:40]!r}")
     if "code" not in query:
         raise RejectedRequest("the address holds no authorization code: copy it whole, from http to the end")
     scopes = claimed_scopes(query["scope"][0] if "scope" in query else None)

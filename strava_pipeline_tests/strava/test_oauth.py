@@ -289,7 +289,7 @@ def test_code_and_scopes_are_found_in_what_was_pasted(pasted: str, code: str, sc
 @pytest.mark.parametrize(
     ("pasted", "message"),
     [
-        ("http://localhost/?state=&error=access_denied", "connected nobody: 'access_denied'"),
+        ("http://localhost/?state=&error=access_denied", "connected no athlete: 'access_denied'"),
         ("https://www.strava.com/oauth/authorize?client_id=1", "no authorization code"),
         ("http://localhost/?code=", "no authorization code"),
         ("http://[", "no authorization code"),

@@ -92,7 +92,7 @@ def export_gpx(activity: JsonObject, streams: Any) -> str:
 
 def _track(number: int, told: Mapping[str, Any], samples: list[Sample]) -> GPXTrack:
     track = GPXTrack(name=_for_xml(told["name"]), description=_for_xml(told["description"]))
-    track.type = _for_xml(told["sport_type"] or told["type"])  # type: ignore[assignment]  # gpxpy forgot to say text
+    track.type = _for_xml(told["sport_type"] or told["type"])  # type: ignore[assignment]  # gpxpy's annotation lacks text
     track.link = f"{ACTIVITY_PAGE}/{number}"
     within = False
     for sample in samples:

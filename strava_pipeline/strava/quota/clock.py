@@ -20,6 +20,7 @@ _DATE_S = 1.0
 _DRIFT = 1e-4
 # After this time a single call goes first: if a clock was stepped or the database moved, only that call is affected.
 TRUSTED_FOR = timedelta(minutes=10)
+# A confirmation of the stored offset is stored if the last one is older than this.
 CONFIRMED_EVERY = timedelta(minutes=2)
 _MUCH_NARROWER = 0.8
 
