@@ -120,8 +120,9 @@ def delete_ended_invites(connection: Connection) -> int:
 def reserve_place(engine: Engine, name: str, proof: str, place: int | None) -> Iterator[InvitePlace | None]:
     """Lock a place for one connection and yield it; ``None`` if none is free.
 
-    A browser that has used a place before (``place``) gets that place again. An attempt is counted, unless the block
-    raises an error. A block that ends normally without :meth:`InvitePlace.use_up` leaves the place free.
+    A browser that has used a place before (``place``) gets that place again. An attempt is counted unless the block
+    raises an error, so raise the error of a failed attempt after the block. A block that ends without
+    :meth:`InvitePlace.use_up` leaves the place as it was.
     """
     query = select(invites.c.id, invites.c.athlete_id).where(*_open(name, proof, place))
     own_first = query.order_by(invites.c.used_at.is_(None), invites.c.id).limit(1)
