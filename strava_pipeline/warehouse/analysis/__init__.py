@@ -1,1 +1,1 @@
-"""Stores the figures that the analysis computes."""
+"""Stores what the analysis computes from samples, and reads what it needs."""

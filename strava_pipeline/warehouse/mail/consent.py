@@ -40,7 +40,7 @@ NOTHING = {
 
 @dataclass(frozen=True)
 class Consent:
-    """A stored address, times in UTC; while ``confirmed_at`` is ``None``, it gets only mails that ask for confirmation."""
+    """A stored address, times in UTC. While ``confirmed_at`` is ``None``, it gets only mails that ask to confirm it."""
 
     athlete_id: int
     email: str
