@@ -95,8 +95,8 @@ def _explaining_rights() -> Iterator[None]:
     except WarehouseError as error:
         if isinstance(error.__cause__, InsufficientPrivilege):
             raise WarehouseError(
-                f"{error}: the tables are their owner's; set STRAVA_DATABASE_OWNER_URL to that login, in a new database"
-                " to one that may make them, and run strava-pipeline migrate"
+                f"{error}: only their owner may change the tables; set STRAVA_DATABASE_OWNER_URL to the owner's login,"
+                " in a new database to a login that may create tables, and run strava-pipeline migrate"
             ) from error
         raise
 

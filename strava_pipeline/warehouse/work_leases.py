@@ -95,7 +95,7 @@ class _Lease:
         self.is_lost = not extended.rowcount
         if self.is_lost:
             log.warning(
-                "this run stood still, and another one is at %s of athlete %d, too: both fetch, nothing is spoilt",
+                "this run stood still, so another run fetches %s of athlete %d, too: that costs requests, but no data",
                 self.work,
                 self.athlete_id,
             )

@@ -129,7 +129,7 @@ def close_to_public(connection: Connection, pipeline: Collection[str]) -> list[s
     """
     if connection.execute(text(_FOREIGN_TABLES)).scalar_one():
         return [
-            "this database has tables of others as well: what PUBLIC may in it is left as it is; see docs/queries.md"
+            "this database has tables of others as well, so the rights of PUBLIC are not changed; see docs/queries.md"
         ]
     left = []
     database = Identifier(connection.execute(text("SELECT current_database()")).scalar_one())

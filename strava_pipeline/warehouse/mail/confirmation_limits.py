@@ -65,7 +65,9 @@ def refusal_reason(engine: Engine, ask: Ask) -> str:
         for limit in LIMITS:
             recent = select(func.count()).where(limit.concerns(ask), counted.began_at > moment - limit.within)
             if connection.execute(recent).scalar_one() >= limit.most:
-                return f"{limit.most} mails that ask {limit.what} went out within {_told(limit.within)} already"
+                return (
+                    f"{limit.most} mails that ask {limit.what} for confirmation were sent within {_told(limit.within)}"
+                )
         connection.execute(insert(confirmation_mails).values(asdict(ask)))
     return ""
 
