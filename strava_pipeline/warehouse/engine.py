@@ -58,7 +58,7 @@ def ensure_database_url(settings: Settings) -> URL:
 
 
 def ensure_owner_url(settings: Settings) -> URL:
-    """Return the address for the owner of the tables, which ``migrate`` needs; start Postgres like the others."""
+    """Return the address for the owner of the tables, which ``migrate`` needs; may start the embedded Postgres."""
     if settings.database_url is None:
         return _embedded(settings, Login.OWNER)
     if settings.database_owner_url is None:

@@ -87,7 +87,7 @@ class MailState(StrEnum):
 
 
 class SignIn(StrEnum):
-    """What logs a browser in as the operator: an open session, or a link that opens one."""
+    """The means by which a browser is logged in as the operator: an open session, or a link that opens one."""
 
     SESSION = "session"
     LINK = "link"

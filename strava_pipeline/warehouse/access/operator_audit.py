@@ -1,4 +1,4 @@
-"""The operator audit: what was done to athletes and events, and by whom."""
+"""The operator audit: every action on athletes and events, and who ordered it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Stores what the analysis computes from samples, and reads what it needs."""
+"""Stores the figures that the analysis computes from samples, and reads its inputs."""

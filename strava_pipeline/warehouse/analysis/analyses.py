@@ -65,7 +65,7 @@ def analysed_activity(connection: Connection, activity_id: int) -> dict[str, Any
 
 @dataclass(frozen=True)
 class Outing:
-    """An activity's local day, and whether its power was measured: what its analysis needs besides the samples."""
+    """The inputs of an analysis besides the samples: the activity's local day, and whether power was measured."""
 
     day: date
     power_measured: bool

@@ -23,7 +23,7 @@ _COLUMNS = app_status.c["inactive_since", "probe_at", "reason", "clock_offset_s"
 
 @dataclass(frozen=True, slots=True)
 class AppStatus:
-    """What is known of the app and of Strava's clock.
+    """The known state of the app and of Strava's clock.
 
     While the app is inactive: ``inactive_since``, ``probe_at`` (when the next probe is due; both UTC), ``reason``.
     """
@@ -35,7 +35,7 @@ class AppStatus:
 
 
 def load_status(connection: Connection) -> AppStatus:
-    """Load what is known; empty before anything was stored."""
+    """Load the stored state; empty if nothing was stored yet."""
     row = connection.execute(select(*_COLUMNS).where(_ONLY)).first()
     if row is None:
         return AppStatus()

@@ -219,10 +219,7 @@ class PostgresLedger:
         outcome: CallOutcome,
         moment: datetime,
     ) -> StravaClock:
-        """Return, and if it is news store, what is known of Strava's clock after this answer.
-
-        ``before``: what is stored.
-        """
+        """Return Strava's clock as known after this answer, and store it if that is news; ``before``: as stored."""
         stored = self._checked(connection, before, moment)
         refused = outcome.status == HTTPStatus.TOO_MANY_REQUESTS
         clock = stored.heard(reservation.reserved_at, moment, outcome.server_time, refused=refused)
