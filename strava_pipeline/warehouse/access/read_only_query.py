@@ -75,7 +75,7 @@ def answering(url: URL, query: str, seconds: float) -> Iterator[Answer]:
                 connection.execute("SELECT set_config('cursor_tuple_fraction', '1', true)")
                 _limit(connection, ends_at)
                 with connection.cursor(name=CURSOR) as cursor:
-                    # As bytes, the query goes by the protocol that accepts one statement only.
+                    # The driver declares a cursor by the extended protocol, which accepts one statement only.
                     cursor.execute(query.encode())
                     names = [column.name for column in cursor.description or ()]
                     set_json_loads(_small_json, connection)

@@ -61,7 +61,7 @@ def disconnect_and_erase(engine: Engine, athlete_id: int, *, keep_data: bool, ac
 
     ``UnknownAthlete`` if the athlete never connected. The erasure waits for writes under way and deletes their rows,
     too; later writes are refused. It can be repeated, and then deletes data that was kept before. The athlete gets a
-    task for Dagster (``dagster_task``), by which Dagster deletes the partition and, unless ``keep_data``, the files.
+    task (``dagster_task``), by which the partition is deleted and, unless ``keep_data``, the lake's files and the runs.
     """
 
     def erase() -> Erased:
