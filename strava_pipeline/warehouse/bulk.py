@@ -1,7 +1,8 @@
-"""Rows of one table at once.
+"""Writes many rows of one table at once.
 
-A few go with one INSERT ... ON CONFLICT. Many go by COPY, in its binary form, which costs both sides half as much:
-those known to be new straight into the table, the others into a temporary one and from there by INSERT ... ON CONFLICT.
+Up to ``FEW`` rows go with one INSERT ... ON CONFLICT. More rows go by binary COPY, which costs client and server half
+as much: rows known to be new go straight into the table, the others into a temporary table, and from there into the
+table by INSERT ... ON CONFLICT.
 """
 
 from __future__ import annotations
@@ -26,23 +27,23 @@ from strava_pipeline.warehouse.schema.tables import athletes
 Row = Mapping[str, Any]
 Key = tuple[Any, ...]
 STAMPS = ("fetched_at", "streams_fetched_at")
-# Up to so many rows go as parameters: a temporary table costs the server more, and swells its catalog.
+# Up to this many rows go as parameters: a temporary table would cost the server more, and bloat its catalog.
 FEW = 50
 
 
 def store_newer(connection: Connection, table: Table, rows: Sequence[Row]) -> int:
-    """Insert rows, or overwrite stored ones that are not newer; returns how many were written.
+    """Insert rows, or overwrite stored rows that are not newer; return how many were written.
 
-    Newer by the table's stamp: the time at which Strava was asked for the row, or for what it is computed from. All
-    rows have the same columns; columns they lack keep what is stored. Of several rows with one key the last counts.
-    ``NeedsReauthorization`` for rows of an athlete who has disconnected.
+    Rows are compared by the table's stamp: when Strava was asked for the row, or for the data that it is computed from.
+    All rows have the same columns; columns that they lack keep the stored value. Of several rows with one key the last
+    counts. ``NeedsReauthorization`` for rows of an athlete who has disconnected.
     """
     refuse_rows_of_revoked(connection, _owners(table, rows))
     return _write(connection, table, _by_key(table, rows), _Rule(_stamp(table)))
 
 
 def store_changed(connection: Connection, table: Table, rows: Sequence[Row]) -> int:
-    """Do as :func:`store_newer`, but leave a stored row alone that would change in nothing but its stamp."""
+    """Do as :func:`store_newer`, but do not write a row that would change nothing but the stamp."""
     refuse_rows_of_revoked(connection, _owners(table, rows))
     return _write(connection, table, _by_key(table, rows), _Rule(_stamp(table), rewrite_same=False))
 
@@ -50,15 +51,16 @@ def store_changed(connection: Connection, table: Table, rows: Sequence[Row]) -> 
 def store_under_lock(
     connection: Connection, table: Table, rows: Sequence[Row], *, keep: Collection[str] = frozenset()
 ) -> int:
-    """Do as :func:`store_newer` for one who keeps others from inserting rows with these keys: new ones go by COPY.
+    """Do as :func:`store_newer`, but copy new rows directly into the table.
 
-    Whether the athlete is connected was checked before. A stored row keeps what it has in the columns ``keep``.
+    The caller holds a lock that keeps others from inserting rows with these keys, and has checked that the athlete is
+    connected. A stored row keeps its values in the columns ``keep``.
     """
     return _write(connection, table, _by_key(table, rows), _Rule(_stamp(table), frozenset(keep)), alone=True)
 
 
 def append(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Copy rows into a table that has none of their keys; whether their athlete is connected was checked before."""
+    """Copy rows into a table that has none of their keys. The caller has checked that the athlete is connected."""
     if not rows:
         return
     try:
@@ -69,9 +71,9 @@ def append(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
 
 
 def replace_parts(connection: Connection, activity_id: int, parts: Mapping[Table, Sequence[Row]]) -> None:
-    """Make the rows of an activity in each of these tables exactly the given ones, all in one trip to the server.
+    """Replace an activity's rows in each of these tables by the given rows, in one round trip unless they are many.
 
-    Whether their athlete is connected was checked when the activity was stored.
+    That the athlete is connected was checked when the activity was stored.
     """
     driver = driver_of(connection)
     by_key = {table: _by_key(table, rows) for table, rows in parts.items()}
@@ -91,7 +93,10 @@ def replace_parts(connection: Connection, activity_id: int, parts: Mapping[Table
 
 @dataclass(frozen=True)
 class _Rule:
-    """What becomes of a row whose key is there already; without ``stamp`` it is overwritten."""
+    """How a row is stored whose key exists already; without ``stamp`` it overwrites the stored row.
+
+    ``keep``: columns that keep the stored value. ``rewrite_same``: whether to write a row that changes only the stamp.
+    """
 
     stamp: str | None = None
     keep: frozenset[str] = frozenset()
@@ -99,7 +104,7 @@ class _Rule:
 
 
 def _write(connection: Connection, table: Table, rows: Mapping[Key, Row], rule: _Rule, *, alone: bool = False) -> int:
-    """Insert or update rows by key; returns how many were written."""
+    """Insert or update rows by key; return how many were written. ``alone``: no other process inserts these keys."""
     if not rows:
         return 0
     try:
@@ -139,7 +144,7 @@ def _insertion(table: Table, columns: tuple[str, ...], count: int, rule: _Rule) 
 
 
 def _known(cursor: Cursor[Any], table: Table, keys: Collection[Key]) -> set[Key]:
-    """Those of the keys that the table has."""
+    """Those of the keys that are in the table."""
     columns = list(table.primary_key)
     kinds = SQL(", ").join(SQL(f"%s::{column.type.compile()}[]") for column in columns)
     statement = SQL("SELECT {names} FROM {target} JOIN unnest({kinds}) AS asked ({names}) USING ({names})").format(
@@ -177,7 +182,7 @@ def _names(columns: Iterable[str]) -> Composable:
 
 
 def _owners(table: Table, rows: Sequence[Row]) -> set[int]:
-    """The athletes whose rows these are; none for what belongs to nobody."""
+    """The ids of the athletes who own these rows; empty for tables without an owner."""
     owner = "id" if table is athletes else "athlete_id"
     return {row[owner] for row in rows if owner in row}
 
@@ -198,14 +203,14 @@ def _copy(cursor: Cursor[Any], target: Identifier, table: Table, rows: Sequence[
 
 @lru_cache(maxsize=256)
 def _wire_types(table: Table, columns: tuple[str, ...]) -> list[str]:
-    """What the driver writes into each column; JSON comes as text, which is how Postgres wants it, too."""
+    """The type in which the driver sends each column; JSON goes as text, which is also its binary form in Postgres."""
     postgres = dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's
     kinds = [table.c[name].type for name in columns]
     return ["text" if isinstance(kind, JSON) else kind.compile(postgres).lower() for kind in kinds]
 
 
 def _values(table: Table, rows: Sequence[Row]) -> Iterator[list[Any]]:
-    """What the driver is given for each row."""
+    """The parameters for each row, with arrays as text."""
     columns = list(rows[0])
     arrays = [place for place, name in enumerate(columns) if isinstance(table.c[name].type, ARRAY)]
     in_order = itemgetter(*columns)
@@ -217,9 +222,9 @@ def _values(table: Table, rows: Sequence[Row]) -> Iterator[list[Any]]:
 
 
 def _literal(series: Sequence[Any] | None) -> str | None:
-    """An array of numbers or flags in Postgres' notation, which but for its brackets is that of JSON.
+    """An array of numbers or flags in Postgres' notation, which is that of JSON with other brackets.
 
-    The driver's own conversion takes a call per element, and streams have thousands of them.
+    The driver's own conversion makes a call per element, and streams have thousands of elements.
     """
     return None if series is None else f"{{{json.dumps(series)[1:-1]}}}"
 
@@ -243,13 +248,13 @@ def _on_conflict(table: Table, columns: Sequence[str], rule: _Rule) -> Composabl
 
 
 def _comparable(side: str, columns: Sequence[Column[Any]]) -> Composable:
-    """The columns of one side, in a form that can be compared: Postgres cannot tell whether two JSON values are one."""
+    """The columns of one side in a comparable form: Postgres has no equality for JSON, so that goes as text."""
     return SQL(", ").join(
         Identifier(side, column.name) + SQL("::text" if isinstance(column.type, JSON) else "") for column in columns
     )
 
 
 def driver_of(connection: Connection) -> PsycopgConnection[Any]:
-    """The psycopg connection underneath, for what SQLAlchemy has no words for."""
+    """Return the psycopg connection under ``connection``, for what SQLAlchemy cannot do."""
     driver: PsycopgConnection[Any] = connection.connection.driver_connection  # type: ignore[assignment]  # the engine is psycopg's
     return driver

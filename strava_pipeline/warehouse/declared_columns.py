@@ -1,4 +1,4 @@
-"""The columns of the analysts' tables as they are declared, for those who show them elsewhere."""
+"""The declared columns of the analysts' tables, for code that shows them elsewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from strava_pipeline.warehouse.schema.tables import SCHEMA, metadata
 
 @dataclass(frozen=True, slots=True)
 class DeclaredColumn:
-    """A column with its meaning; ``element_type``: of an array that of its elements, else the type itself."""
+    """A column with its comment; ``element_type``: the type of an array's elements, else the column's type."""
 
     name: str
     type: str
@@ -20,7 +20,7 @@ class DeclaredColumn:
 
 
 def columns_of(table: str) -> dict[str, DeclaredColumn]:
-    """Return the columns of a table of schema ``strava`` by name, in the table's order. ``KeyError`` without one."""
+    """Return the columns of a table of schema ``strava`` by name, in order; ``KeyError`` if there is no such table."""
     return {
         column.name: DeclaredColumn(
             name=column.name,

@@ -1,4 +1,4 @@
-"""The connection to Postgres: address, pool, time limits, and errors a person can act on."""
+"""The connection to Postgres: address, pool, time limits, and errors on which a person can act."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 5
 STATEMENT_MILLISECONDS = 120_000
 LOCK_MILLISECONDS = 30_000
-# A page must not wait long for a primary that is away.
+# A page must not wait long for a primary that cannot be reached.
 READING_CONNECT_SECONDS = 2
 READING_CONNECTION_SECONDS = 60
-# A host that is gone without a word is noticed after half a minute, be it while it is told something or listened to.
+# A host that vanished is noticed after half a minute, both while we send and while we wait for an answer.
 NETWORK_LIMITS = {
     "keepalives": "1",
     "keepalives_idle": "15",
@@ -40,8 +40,8 @@ NETWORK_LIMITS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
-# A connection that was used just now is taken to be there still: asking it each time would cost every piece of work
-# one more trip to the server.
+# A connection that was used less than this long ago is not tested before it is used again: a test each time would cost
+# every task one more round trip.
 PING_AFTER_SECONDS = 1.0
 READ_ONLY = " -c default_transaction_read_only=on"
 KEEP_TRYING_SECONDS = 30
@@ -51,14 +51,14 @@ _POSTGRES_SCHEMES = {"postgres", "postgresql"}
 
 
 def ensure_database_url(settings: Settings) -> URL:
-    """Where the tables are, for all daily work; starts the embedded Postgres when no address is configured."""
+    """Return the address of the tables for daily work; start the embedded Postgres when no address is configured."""
     if settings.database_url is None:
         return _embedded(settings, Login.PIPELINE)
     return parse_url(settings.database_url.get_secret_value(), "STRAVA_DATABASE_URL")
 
 
 def ensure_owner_url(settings: Settings) -> URL:
-    """The same for whoever owns the tables, which ``migrate`` needs."""
+    """Return the address for the owner of the tables, which ``migrate`` needs; may start the embedded Postgres."""
     if settings.database_url is None:
         return _embedded(settings, Login.OWNER)
     if settings.database_owner_url is None:
@@ -67,16 +67,19 @@ def ensure_owner_url(settings: Settings) -> URL:
 
 
 def ensure_administrator_url(settings: Settings) -> URL:
-    """The same for whoever makes roles: the embedded server's superuser, else the owner, who may or may not."""
+    """Return the address for creating roles: of the embedded server's superuser, else of the tables' owner.
+
+    The owner may lack the right to create roles.
+    """
     if settings.database_url is None:
         return make_url(_server(settings).set_up_url(WAREHOUSE_DATABASE))
     return ensure_owner_url(settings)
 
 
 def ensure_sql_url(settings: Settings, login: Login) -> URL:
-    """The same for ``sql`` (``SQL`` or ``SQL_AS_ANALYST``); never a login that may more.
+    """Return the address for ``sql`` (login ``SQL`` or ``SQL_AS_ANALYST``), never that of a login with more rights.
 
-    ``ConfigurationError`` if there is none.
+    ``ConfigurationError`` if there is no such login.
     """
     given, name = _sql_setting(settings, login)
     if given is not None:
@@ -93,7 +96,7 @@ def ensure_sql_url(settings: Settings, login: Login) -> URL:
 
 
 def sql_login(settings: Settings, login: Login) -> str:
-    """The name of that login, be it ours or a given one."""
+    """Return the name of the login that ``sql`` uses as ``login``: the configured one, else ours."""
     given, name = _sql_setting(settings, login)
     return login.value if given is None else parse_url(given.get_secret_value(), name).username or login.value
 
@@ -106,7 +109,7 @@ def _sql_setting(settings: Settings, login: Login) -> tuple[SecretStr | None, st
 
 
 def parse_url(text: str, name: str) -> URL:
-    """A Postgres address with psycopg 3 as its driver; ``ConfigurationError`` names the setting ``name``."""
+    """Parse a Postgres address, with psycopg 3 as its driver; ``ConfigurationError`` names the setting ``name``."""
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
@@ -117,9 +120,9 @@ def parse_url(text: str, name: str) -> URL:
 
 
 def ensure_dagster_url(settings: Settings) -> str:
-    """Where Dagster's own storage is, in the one spelling that dagster-postgres takes.
+    """Return the address of Dagster's own database, in the one spelling that dagster-postgres accepts.
 
-    Bare ``postgresql://`` would mean psycopg 3 to SQLAlchemy 2.1, and Dagster's first event would fail.
+    SQLAlchemy 2.1 takes a bare ``postgresql://`` for psycopg 3, with which Dagster's first event would fail.
     """
     if settings.dagster_postgres_url is not None:
         url = parse_url(settings.dagster_postgres_url.get_secret_value(), "DAGSTER_POSTGRES_URL")
@@ -132,17 +135,17 @@ def ensure_dagster_url(settings: Settings) -> str:
 
 
 def open_engine(url: URL) -> Engine:
-    """An engine whose failures to reach the database are a ``DatabaseUnavailable`` in one line."""
+    """Return an engine that raises ``DatabaseUnavailable``, in one line, when it cannot reach the database."""
     return _engine(url, CONNECT_SECONDS)
 
 
 def _connect_arguments(url: URL, connect_seconds: int, more: str) -> dict[str, Any]:
-    """What libpq is told beside the address; the limits to the network are the address's own where it names them."""
+    """The parameters for libpq besides the address. Network limits that the address names itself are left out."""
     return {name: value for name, value in NETWORK_LIMITS.items() if name not in url.query} | {
         "connect_timeout": connect_seconds,
         "application_name": "strava-pipeline",
         "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_MILLISECONDS} -c lock_timeout={LOCK_MILLISECONDS}"
-        # What is committed is on the disk, whatever the setting of server or role.
+        # A commit waits for the disk, whatever the server or the role sets.
         f" -c synchronous_commit=on{more}",
     }
 
@@ -150,10 +153,10 @@ def _connect_arguments(url: URL, connect_seconds: int, more: str) -> dict[str, A
 def _engine(url: URL, connect_seconds: int, more: str = "", pool_recycle: int = -1) -> Engine:
     engine = create_engine(
         url,
-        # Rows are people's data: an error names the statement, never its values.
+        # Rows are personal data: an error names the statement, never its values.
         hide_parameters=True,
         pool_size=5,
-        # The one used last comes first: what it has prepared serves again.
+        # The connection used last is used first: its prepared statements are reused.
         pool_use_lifo=True,
         pool_recycle=pool_recycle,
         connect_args=_connect_arguments(url, connect_seconds, more),
@@ -179,28 +182,28 @@ def _replace_connections_that_broke_while_idle(engine: Engine) -> None:
 
     @event.listens_for(engine, "checkout")
     def ping(connection: DBAPIConnection, entry: ConnectionPoolEntry, _: object) -> None:
-        used_at = entry.info.pop("idle since", None)  # none: it has just been opened
+        used_at = entry.info.pop("idle since", None)  # None: the connection has just been opened
         if used_at is None or time.monotonic() - used_at < PING_AFTER_SECONDS:
             return
         try:
             engine.dialect.do_ping(connection)
         except Error as error:
-            raise InvalidatePoolError from error  # the pool opens others
+            raise InvalidatePoolError from error  # the pool opens new connections
 
 
 def autocommit(engine: Engine) -> Connection:
-    """A connection on which each statement is by itself, for looking at this and that.
+    """Return a connection on which each statement is its own transaction, for single reads and writes.
 
-    A transaction would cost two more trips to the server, and the ROLLBACK of one that only looked all that the
-    connection has prepared.
+    A transaction would cost two more round trips, and the ROLLBACK after one that only read would discard the
+    connection's prepared statements.
     """
     return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
 
 def open_reading_engine(settings: Settings) -> Engine:
-    """An engine for pages, which cannot write: on the primary; while that is away on the replica, if there is one.
+    """Return a read-only engine for pages: on the primary, or while that is unavailable on the replica, if configured.
 
-    A connection is renewed after a minute, so that the primary is used again once it is back.
+    A connection is replaced after a minute, so the primary is used again once it is back.
     """
     primary = ensure_database_url(settings)
     engine = _engine(primary, READING_CONNECT_SECONDS, READ_ONLY, pool_recycle=READING_CONNECTION_SECONDS)
@@ -226,9 +229,9 @@ def open_reading_engine(settings: Settings) -> Engine:
 
 
 def retry_transaction(engine: Engine, work: Callable[[Connection], Result]) -> Result:
-    """What ``work`` returns, done in one transaction; again with back-off when the database was away meanwhile.
+    """Do ``work`` in one transaction and return its result; retry with back-off while the database is unavailable.
 
-    ``work`` must come to the same when it is done twice: of a commit whose answer is lost nobody knows the outcome.
+    ``work`` must have the same result when it is done twice, because a commit whose answer is lost may have succeeded.
     ``DatabaseUnavailable`` after about half a minute.
     """
 
@@ -243,7 +246,7 @@ def retry_transaction(engine: Engine, work: Callable[[Connection], Result]) -> R
 
 
 def database_unavailable_error(url: URL, error: BaseException) -> DatabaseUnavailable:
-    """What a driver's failure to reach the database, or to get an answer in time, becomes."""
+    """Return the error for a driver's failure to reach the database, or to get an answer in time."""
     if isinstance(error, LockNotAvailable | QueryCanceled):
         what = "did not answer in time"
     else:
@@ -252,7 +255,7 @@ def database_unavailable_error(url: URL, error: BaseException) -> DatabaseUnavai
 
 
 def is_refusal(error: BaseException | None) -> bool:
-    """Whether a server is there and lets nobody in with this address; psycopg has no code of such an error."""
+    """Whether a server answered and refused the connection; psycopg gives no error code for this."""
     return isinstance(error, OperationalError) and error.sqlstate is None and " FATAL: " in str(error)
 
 
@@ -263,21 +266,22 @@ def _reason(error: BaseException) -> str:
 
 
 def without_password(url: URL) -> str:
-    """An address without its password, fit for a message."""
+    """Return an address without login and password, for messages."""
     host = url.host or url.query.get("host") or "the local socket"
     return f"{host}{f':{url.port}' if url.port else ''}/{url.database}"
 
 
 def now(connection: Connection) -> datetime:
-    """The database's clock, which is everyone's clock (UTC)."""
+    """Return the time (UTC) of the database's clock, which all processes use."""
     moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
     return moment
 
 
 def plan_for_now(connection: Connection) -> None:
-    """Until the transaction ends, statements are planned for the tables as they are.
+    """Let Postgres plan each statement anew until the transaction ends.
 
-    A plan is kept for a connection's life, and one from when a table was nearly empty reads the whole table each time.
+    A plan is otherwise kept for the connection's life, and one made when a table was nearly empty reads the whole table
+    each time.
     """
     connection.execute(select(func.set_config("plan_cache_mode", "force_custom_plan", True)))
 

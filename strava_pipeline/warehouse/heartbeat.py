@@ -1,4 +1,4 @@
-"""A thread that tells now and then that its process is still there, for leases in the database."""
+"""A thread that reports regularly that its process is alive, for leases in the database."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from strava_pipeline.errors import DatabaseUnavailable
 
 @contextmanager
 def heartbeat(beat: Callable[[], object], every_s: float) -> Iterator[None]:
-    """Call ``beat`` every ``every_s`` seconds meanwhile, also while the database is away."""
+    """Call ``beat`` every ``every_s`` seconds during the block; calls go on while the database is unavailable."""
     ended = threading.Event()
 
     def run() -> None:
@@ -19,7 +19,7 @@ def heartbeat(beat: Callable[[], object], every_s: float) -> Iterator[None]:
             try:
                 beat()
             except DatabaseUnavailable:
-                continue  # the work itself meets the same fault, and decides
+                continue  # the block itself meets this fault, and decides
 
     thread = threading.Thread(target=run, name="heartbeat", daemon=True)
     thread.start()

@@ -4,9 +4,9 @@
 
     STRAVA_LAKE_URL/athlete_id=1001/month=2025-06/points.parquet
 
-The columns are those of the view ``activity_points``; ``athlete_id`` stands in the folder's name alone, as Hive's
-convention wants it. A file is written beside its place and then moved there, so that readers meet the old month
-or the new one. Only one process writes a month at a time, and what changed while it wrote has it write again.
+The columns are those of the view ``activity_points``; ``athlete_id`` is only in the folder's name, by Hive's
+convention. A file is written under another name and then renamed, so readers see either the old file or the new one.
+Only one process writes a month at a time, and it writes again if the rows changed meanwhile.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 
 FILE = "points.parquet"
 PART = "points.part"
-# A row group of this many samples is what DuckDB hands to one thread, and bounds the memory used here.
+# DuckDB gives one thread a row group of this many samples; it also limits the memory used here.
 POINTS_PER_GROUP = 122_880
 POINTS = "SELECT * FROM strava.activity_points"
 IN_FOLDER_NAME = "athlete_id"
 FINGERPRINT = b"strava_pipeline.fingerprint"
-# Somebody who changes the month each time it is written is done sooner or later.
+# How often a month is written that changes each time while it is written.
 ATTEMPTS = 5
 logger = get_logger(__name__)
 _told: set[str] = set()
-# Postgres' types by their numbers.
+# Arrow types by the OIDs of Postgres' types.
 _TYPES = {
     16: pa.bool_(),
     20: pa.int64(),
@@ -63,7 +63,7 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class MonthFile:
-    """One month in the lake: its address, samples and size; no samples: there is no file."""
+    """One month's file in the lake, and whether it was ``written`` or removed now; without samples there is no file."""
 
     address: str
     points: int
@@ -72,14 +72,15 @@ class MonthFile:
 
 
 def lake_url(settings: Settings) -> str:
-    """Where the lake is: as configured, or a folder under ``STRAVA_HOME``."""
+    """Return the lake's address: the configured one, or a folder under ``STRAVA_HOME``."""
     return settings.lake_url or str(settings.home / "lake")
 
 
 def write_month(engine: Engine, url: str, span: Span, readers: Readers = OWNER_ONLY) -> MonthFile:
-    """Make a month's file hold exactly the stored samples; one that does already is left as it is.
+    """Make a month's file contain exactly the stored samples; a file that already does is not written.
 
-    On a local disk, what is made is for its owner and ``readers`` only.
+    On a local disk, new files and folders are for their owner and ``readers`` only. ``WarehouseError`` if the lake
+    cannot be written, or if the month changes during each of ``ATTEMPTS`` writes.
     """
     filesystem, root = _open(url)
     _tell_if_open(filesystem, root, readers)
@@ -99,7 +100,10 @@ def write_month(engine: Engine, url: str, span: Span, readers: Readers = OWNER_O
 
 
 def forget_athlete_points(url: str, athlete_id: int) -> None:
-    """Remove all files of an athlete; call it after their rows are gone. Does nothing where there are none."""
+    """Delete all files of an athlete, if there are any. Call it after the athlete's rows are deleted.
+
+    ``WarehouseError`` if a file cannot be deleted.
+    """
     filesystem, root = _open(url)
     folder = f"{root}/athlete_id={athlete_id}"
     try:
@@ -112,9 +116,9 @@ def forget_athlete_points(url: str, athlete_id: int) -> None:
 
 
 def remove_points_before(engine: Engine, url: str, moment: datetime, readers: Readers = OWNER_ONLY) -> int:
-    """Bring the months that began before ``moment`` in line with the tables; returns how many were changed.
+    """Write the months that began before ``moment`` (UTC) anew from the tables; return how many files changed.
 
-    For months from which old activities have been removed.
+    Call it after old activities were deleted.
     """
     filesystem, root = _open(url)
     changed = 0
@@ -128,7 +132,7 @@ def remove_points_before(engine: Engine, url: str, moment: datetime, readers: Re
 
 @dataclass(frozen=True)
 class _Recording:
-    """Stored streams of one activity, as far as telling whether they are in the file."""
+    """One activity's stored streams, with what tells whether they are in the file."""
 
     activity_id: int
     points: int
@@ -160,7 +164,7 @@ def _fingerprint(batches: list[list[_Recording]]) -> bytes:
 
 @dataclass(frozen=True)
 class _Place:
-    """A month's folder, and who may read what is made there."""
+    """A month's folder, and who may read the files there."""
 
     filesystem: Any
     folder: str
@@ -174,13 +178,13 @@ class _Place:
             self.filesystem.makedirs(self.folder, exist_ok=True)
 
     def share(self, path: str) -> None:
-        """Let a group in that was named since the file was written: to the file, and the three folders above it."""
+        """Let the readers' group read the file and the three folders above it, as it may be newer than the file."""
         if isinstance(self.filesystem, LocalFileSystem):
             for shared in filter(Path.exists, (Path(path), *list(Path(path).parents)[:3])):
                 private_files.share_with_group(shared, self.readers)
 
     def create(self, path: str) -> Any:
-        """A new file, open for writing; what a dead writer left of it goes."""
+        """Open a new file for writing; the rest of a writer that died is deleted."""
         if not isinstance(self.filesystem, LocalFileSystem):
             return self.filesystem.open(path, "wb")
         Path(path).unlink(missing_ok=True)
@@ -188,7 +192,7 @@ class _Place:
 
 
 def _make_equal(connection: Connection, place: _Place, batches: list[list[_Recording]], wanted: bytes) -> bool:
-    """Write, replace or remove a month's file; ``False`` if there was nothing to do."""
+    """Write, replace or delete a month's file; return ``False`` if there was nothing to do."""
     filesystem, folder = place.filesystem, place.folder
     path = f"{folder}/{FILE}"
     exists = filesystem.exists(path)
@@ -212,7 +216,7 @@ def _make_equal(connection: Connection, place: _Place, batches: list[list[_Recor
 
 
 def _tables(connection: Connection, schema: Any, batches: list[list[_Recording]]) -> Iterator[Any]:
-    """The samples batch by batch, straight from Postgres' text into columns."""
+    """The samples batch by batch, parsed from Postgres' CSV straight into columns."""
     names = ", ".join(schema.names)
     query = f"COPY ({POINTS.replace('*', names)} WHERE activity_id IN ({{}})) TO STDOUT (FORMAT csv)"
     reading = csv.ReadOptions(column_names=schema.names)
@@ -232,7 +236,7 @@ def _tables(connection: Connection, schema: Any, batches: list[list[_Recording]]
 
 
 def _schema(connection: Connection) -> Any:
-    """The view's columns, but for the one in the folder's name."""
+    """The view's columns, without the one in the folder's name."""
     cursor = driver_of(connection).execute(f"{POINTS} LIMIT 0".encode())
     described = cursor.description or []
     return pa.schema([(column.name, _TYPES[column.type_code]) for column in described if column.name != IN_FOLDER_NAME])
@@ -248,14 +252,14 @@ def _is_current(filesystem: Any, path: str, schema: Any) -> bool:
 
 
 def _flush_to_disk(file: Any) -> None:
-    """A file that is moved before its content is on the disk is empty after a power cut."""
+    """Flush a local file to the disk: a file renamed before that could be empty after a power cut."""
     file.flush()
-    with suppress(AttributeError, UnsupportedOperation):  # what is no local file has no descriptor
+    with suppress(AttributeError, UnsupportedOperation):  # only a local file has a descriptor
         os.fsync(file.fileno())
 
 
 def _tell_if_open(filesystem: Any, root: str, readers: Readers) -> None:
-    """Once in a process, of a lake's folder that others can read: whoever made it may have meant that."""
+    """Warn once per process of a lake's folder that others can read; its mode stays, as it may be intended."""
     if not isinstance(filesystem, LocalFileSystem) or root in _told or not Path(root).is_dir():
         return
     if private_files.is_exposed(Path(root), readers):

@@ -1,14 +1,14 @@
 """Every lock that processes share: rows of ``ops.locks``, each held until the transaction that took it ends.
 
-They are rows because nobody without rights on schema ``ops`` can hold one: any login of a database may take any
-advisory lock, and sees the keys of those that are held. A row is made when it is first taken; taking it again writes
-no new version of it. Who waits longer than ``lock_timeout`` gets ``DatabaseUnavailable``.
+The locks are rows, so that only logins with rights on schema ``ops`` can hold one. Any login of a database may take any
+advisory lock, and sees the keys of those that are held. A row is inserted when its lock is first taken; taking it again
+writes no new version of the row. Waiting longer than ``lock_timeout`` raises ``DatabaseUnavailable``.
 
-A statement that waited for a row goes on with what it saw before it waited. So what a lock guards is read in a later
-statement, never in the one that takes it.
+A statement that waited for a lock continues with the snapshot from before the wait. So data that a lock guards is read
+in a later statement, never in the one that takes the lock.
 
-Where one transaction holds several, they are taken in this order: events of the inbox, ``STORING``, the athlete's row
-in ``ops.users``, ``ROUTES``. All others are taken alone, and first.
+A transaction that holds several locks takes them in this order: events of the inbox, ``STORING``, the athlete's row in
+``ops.users``, ``ROUTES``. All other locks are taken alone, and first.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ _c = locks.c
 
 @unique
 class Lock(StrEnum):
-    """What there is once."""
+    """Locks that exist once."""
 
     QUOTA = "quota"  # rate windows are read and booked
-    CLAIMS = "claims"  # claims and take-ups of one object must not cross
-    RIGHTS = "rights"  # logins are made, and given their rights and limits
+    CLAIMS = "claims"  # objects are claimed, or claims taken up by their runs
+    RIGHTS = "rights"  # logins are created, and given their rights and limits
 
 
 @unique
 class AthleteLock(StrEnum):
-    """What there is once for each athlete, or for each month of an athlete."""
+    """Locks that exist once for each athlete, or for each month of an athlete."""
 
     STORING = "storing"  # activities are stored or deleted
-    ROUTES = "routes"  # new routes are told from known ones
+    ROUTES = "routes"  # an activity is matched with known routes, or stored as a new one
     TRAINING_LOAD = "training_load"  # days are computed
     LAKE_MONTH = "lake_month"  # a month's file is written
 
 
-# The time is that after the lock was had: a row of the first query comes before what is told of it.
+# The time is taken after the lock: the main query runs only once the materialized one has returned its row.
 _TAKE_TELLING_TIME = text(
     "WITH held AS MATERIALIZED ("
     "SELECT set_config('synchronous_commit', :waits, true) FROM ops.locks"
@@ -56,31 +56,32 @@ _TAKE_TELLING_TIME = text(
 
 
 def acquire(connection: Connection, lock: Lock) -> None:
-    """Hold it until the transaction ends."""
+    """Take a lock, and hold it until the transaction ends."""
     _take(connection, lock, NOBODY, "")
 
 
 def acquire_for_athlete(connection: Connection, lock: AthleteLock, athlete_id: int, subject: str = "") -> None:
-    """Hold an athlete's, or that of one ``subject`` of theirs, until the transaction ends."""
+    """Take an athlete's lock, or that for one ``subject`` such as a month, and hold it until the transaction ends."""
     _take(connection, lock, athlete_id, subject)
 
 
 def acquire_with_time(connection: Connection, lock: Lock, *, waits_for_disk: bool) -> datetime:
-    """Hold it until the transaction ends; the time (UTC) at which it was had, in one trip to the server.
+    """Take a lock until the transaction ends; return the time (UTC) at which it was taken, in one round trip.
 
-    ``waits_for_disk``: whether the commit is to wait for the disk.
+    ``waits_for_disk``: whether the transaction's commit waits for the disk.
     """
     given = {"name": str(lock), "waits": "on" if waits_for_disk else "off"}
     while (moment := connection.execute(_TAKE_TELLING_TIME, given).scalar()) is None:
-        acquire(connection, lock)  # makes the row
+        acquire(connection, lock)  # inserts the row
     had_at: datetime = moment
     return had_at
 
 
 def acquire_for_migration(connection: Connection, schema: str, table: str) -> None:
-    """Be the only one who changes the tables until the transaction ends; works in an empty database as well.
+    """Keep other processes from migrating until the transaction ends; works in an empty database, too.
 
-    The lock is the table of revisions, as alembic makes it: it was there before ``ops.locks``. Readers do not wait.
+    The lock is on alembic's table of revisions, which exists before ``ops.locks``; it is created if it does not exist.
+    Readers of that table do not wait.
     """
     if not inspect(connection).has_schema(schema):
         _create(connection, f"CREATE SCHEMA {schema}")
@@ -91,19 +92,19 @@ def acquire_for_migration(connection: Connection, schema: str, table: str) -> No
 
 
 def delete_locks(connection: Connection, athlete_id: int) -> None:
-    """Remove the rows of an athlete; one that is held stays until :func:`delete_unused_locks` finds it free."""
+    """Delete the rows of an athlete; a row that is locked stays until :func:`delete_unused_locks` finds it free."""
     connection.execute(_delete_free(_c.athlete_id == athlete_id))
 
 
 def delete_unused_locks(connection: Connection) -> int:
-    """Remove the rows of all athletes that nobody holds; returns how many. They come back when they are needed."""
+    """Delete the rows of all athletes that nobody holds; return how many. A row is inserted again when it is needed."""
     return connection.execute(_delete_free(_c.athlete_id != NOBODY)).rowcount
 
 
 def _take(connection: Connection, name: str, athlete_id: int, subject: str) -> None:
-    """Makes the row or locks it, whichever it takes: of two who make it, one waits, as if it had been there."""
+    """Insert the row, or lock it if it exists. Of two processes that insert it at once, one waits for the other."""
     row = insert_or_lock(locks).values(name=str(name), athlete_id=athlete_id, subject=subject)
-    # A row that is not to be changed is locked all the same.
+    # The update's condition is false, so the row is not changed, but Postgres locks it all the same.
     never = row.on_conflict_do_update(
         index_elements=[_c.name, _c.athlete_id, _c.subject], set_={"subject": row.excluded.subject}, where=false()
     )
@@ -117,7 +118,7 @@ def _delete_free(condition: ColumnElement[bool]) -> Delete:
 
 
 def _create(connection: Connection, statement: str) -> None:
-    """Who comes second waits until the first one's transaction ends, and is told then that it is there."""
+    """Create a schema or table. A second process waits for the first one's transaction, and ignores that it exists."""
     try:
         with connection.begin_nested():
             connection.execute(text(statement))

@@ -1,4 +1,4 @@
-"""Creates and updates the tables (alembic), and tells whether that is needed."""
+"""Creates and upgrades the tables (by alembic) and the rights on them, and tells whether that is needed."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ log = get_logger(__name__)
 VERSION_SCHEMA = SCHEMA
 VERSION_TABLE = "alembic_version"
 _SCRIPTS = Path(__file__).parent / "migrations"
-# Oldest first, by the names of their files: to ask alembic would take 0.3 s or more at each start.
+# Oldest first, by the names of their files: asking alembic would take 0.3 s or more at each start.
 REVISIONS = tuple(sorted(script.name.partition("_")[0] for script in (_SCRIPTS / "versions").glob("[0-9]*_*.py")))
 HEAD = REVISIONS[-1]
 
 
 @contextmanager
 def open_warehouse(settings: Settings) -> Iterator[Engine]:
-    """The engine of the tables, which an empty database gets first; its connections are closed afterwards.
+    """Yield an engine for the tables; an empty database is prepared first, and so is one without rights for our login.
 
-    ``WarehouseError`` if the tables are outdated.
+    Connections are closed after the block. ``WarehouseError`` if the tables are of another version of the program.
     """
     engine = open_engine(ensure_database_url(settings))
     try:
@@ -60,16 +60,19 @@ def open_warehouse(settings: Settings) -> Iterator[Engine]:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was done to a database: the revision it had ``before``, or '', and what is ``left`` to an administrator."""
+    """The result of :func:`prepare`: the revision ``before``, or '', and what is ``left`` to an administrator.
+
+    ``left`` has one line for each thing to do.
+    """
 
     before: str
     left: list[str]
 
 
 def prepare(settings: Settings) -> Prepared:
-    """The tables at :data:`HEAD`, and each login with its rights; again changes nothing.
+    """Bring the tables to :data:`HEAD`, and give each login its rights. A second call changes nothing.
 
-    ``WarehouseError`` as :func:`migrate`.
+    ``WarehouseError`` as in :func:`migrate`, or if the rights cannot be given.
     """
     with _explaining_rights(), _opened(ensure_owner_url(settings)) as owner:
         before = migrate(owner)
@@ -77,10 +80,10 @@ def prepare(settings: Settings) -> Prepared:
         try:
             left = ensure_analyst_role(administrator, settings.analyst_role)
         except WarehouseError as error:
-            # Nothing but analysts' access depends on it.
+            # Only the analysts' access depends on their role.
             left = [str(error)]
         with administrator.begin() as connection:
-            # One at a time: two that grant the same at once disturb each other.
+            # Two processes that grant the same rights at once would fail.
             acquire(connection, Lock.RIGHTS)
             return Prepared(before, left + _give_rights(connection, settings))
 
@@ -92,8 +95,8 @@ def _explaining_rights() -> Iterator[None]:
     except WarehouseError as error:
         if isinstance(error.__cause__, InsufficientPrivilege):
             raise WarehouseError(
-                f"{error}: the tables are their owner's; set STRAVA_DATABASE_OWNER_URL to that login, in a new database"
-                " to one that may make them, and run strava-pipeline migrate"
+                f"{error}: only their owner may change the tables; set STRAVA_DATABASE_OWNER_URL to the owner's login,"
+                " in a new database to a login that may create tables, and run strava-pipeline migrate"
             ) from error
         raise
 
@@ -127,7 +130,7 @@ def _opened(url: URL) -> Iterator[Engine]:
 
 
 def _may_look(engine: Engine) -> bool:
-    """Whether our login was given its rights; a crash may have come in between."""
+    """Whether our login has its rights; a process may have died after it made the tables, before it gave the rights."""
     with engine.connect() as connection:
         return bool(
             connection.execute(text("SELECT has_schema_privilege(:ops, 'USAGE')"), {"ops": VERSION_SCHEMA}).scalar()
@@ -135,10 +138,10 @@ def _may_look(engine: Engine) -> bool:
 
 
 def migrate(engine: Engine) -> str:
-    """Bring the tables to :data:`HEAD`, all or nothing; returns the revision they had before, or ''.
+    """Bring the tables to :data:`HEAD` in one transaction; return the revision that they had before, or ''.
 
-    ``WarehouseError`` if a newer program made them: there is no way back, because it would lose data. The same if they
-    are older than the first revision, or if somebody holds the tables for longer than half a minute.
+    ``WarehouseError`` if a newer program made the tables, because a downgrade would lose data; if they are older than
+    the first revision; or if another session locks the tables for longer than half a minute.
     """
     with engine.connect() as connection:
         before = _stored_revision(connection)
@@ -149,7 +152,7 @@ def _migrate(engine: Engine) -> str:
     try:
         with engine.begin() as connection:
             acquire_for_migration(connection, VERSION_SCHEMA, VERSION_TABLE)
-            # Another one may have been at it until now.
+            # Another process may have migrated while this one waited for the lock.
             before = _stored_revision(connection)
             if before != HEAD:
                 _upgrade(connection, before, HEAD)
@@ -191,7 +194,7 @@ def _refuse_unreleased(revision: str) -> None:
 
 
 def check_migrated(engine: Engine) -> None:
-    """``WarehouseError`` unless the tables are the ones this program knows."""
+    """Raise ``WarehouseError`` unless the tables are at :data:`HEAD`."""
     with engine.connect() as connection:
         revision = _stored_revision(connection)
     if not revision:
@@ -205,7 +208,7 @@ def check_migrated(engine: Engine) -> None:
 
 
 def is_empty(engine: Engine) -> bool:
-    """Nothing of ours has been created in this database yet."""
+    """Whether nothing of ours has been created in this database yet."""
     with engine.connect() as connection:
         return not inspect(connection).has_table(VERSION_TABLE, schema=VERSION_SCHEMA)
 

@@ -1,4 +1,4 @@
-"""What is too old to be kept: activities past STRAVA_RETENTION_DAYS, and records that have served their purpose."""
+"""Deletes rows that are too old to keep: activities past STRAVA_RETENTION_DAYS, and records nobody needs any more."""
 
 from __future__ import annotations
 
@@ -31,26 +31,29 @@ from strava_pipeline.warehouse.schema.ops_tables import (
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.work_leases import delete_ended_leases
 
-# Each batch is a transaction of its own: a run that dies keeps what it did, and nobody waits long for a lock.
+# Each batch is its own transaction: a run that dies keeps its finished batches, and nobody waits long for a lock.
 BATCH = 500
-# The quota's reserve looks back two weeks; a quarter tells an operator what was going on.
+# The quota's reserve needs two weeks of calls; three months of them help an operator to see what happened.
 CALLS_KEPT = timedelta(days=90)
 PROGRESS_KEPT = timedelta(days=30)
-# An activity that is told of once more after this time is too old for a mail.
+# A finished mail's row prevents a second mail about its activity; after this time the activity is too old for a mail.
 MAILS_KEPT = timedelta(days=90)
-# A late answer may still be booked into a window that has ended.
+# A late answer may still change the bookings of a window that has ended.
 WINDOWS_KEPT = timedelta(days=2)
 
 
 def keep_from(settings: Settings) -> datetime | None:
-    """Activities that started before this (UTC) are not kept; ``None``: all are."""
+    """Return the time (UTC) from which on activities are kept, by their start; ``None``: all are kept."""
     if settings.retention_days is None:
         return None
     return datetime.now(UTC) - timedelta(days=settings.retention_days)
 
 
 def remove_activities_before(engine: Engine, moment: datetime) -> dict[str, int]:
-    """Delete what started before ``moment``; returns how many rows went, by table, those without any left out."""
+    """Delete activities that started before ``moment`` (UTC), with their rows in other tables.
+
+    Returns the number of deleted rows by table, without tables from which none was deleted.
+    """
     removed: dict[str, int] = {}
     while True:
         with engine.begin() as connection:
@@ -68,7 +71,8 @@ def remove_activities_before(engine: Engine, moment: datetime) -> dict[str, int]
 def remove_old_records(engine: Engine) -> dict[str, int]:
     """Delete records of calls, windows, sign-ins, invitations, backfills, mails and locks that nobody needs any more.
 
-    By table, as above. Addresses that nobody confirmed in time are erased, and counted as ``unconfirmed addresses``.
+    Returns counts as :func:`remove_activities_before`. Addresses that were not confirmed in time are erased, and
+    counted as ``unconfirmed addresses``.
     """
     removed: dict[str, int] = {}
     with engine.begin() as connection:
@@ -98,7 +102,10 @@ def remove_old_records(engine: Engine) -> dict[str, int]:
 
 
 def remove_old_audits(engine: Engine, keep: timedelta) -> dict[str, int]:
-    """Delete what the audits of the operator and of tokens noted longer ago than that; by table, as above."""
+    """Delete rows of the operator audit and the token audit that are older than ``keep``.
+
+    Returns counts as :func:`remove_activities_before`.
+    """
     removed: dict[str, int] = {}
     with engine.begin() as connection:
         oldest = now(connection) - keep

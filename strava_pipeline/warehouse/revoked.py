@@ -1,4 +1,4 @@
-"""The fence around an athlete who has disconnected: nothing of theirs is asked for or stored any more."""
+"""Refuses requests and rows of athletes who have disconnected."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from strava_pipeline.warehouse.states import GrantState
 
 
 def refuse_rows_of_revoked(connection: Connection, athlete_ids: Collection[int]) -> None:
-    """``NeedsReauthorization`` if one of them has disconnected; else none is erased before the transaction ends.
+    """Raise ``NeedsReauthorization`` if one of the athletes has disconnected; else keep all from being erased.
 
-    The erasure takes the strongest lock on the athlete's row, this the weakest: writes and refreshes do not wait for
-    each other, an erasure waits for the writes under way, and a write that waited for an erasure sees it.
+    The athletes cannot be erased until the transaction ends. This function takes the weakest lock on an athlete's row,
+    an erasure the strongest: writes and refreshes do not wait for each other, an erasure waits for writes under way,
+    and a write that waited for an erasure sees the new state.
     """
     if not athlete_ids:
         return
@@ -31,7 +32,7 @@ def refuse_rows_of_revoked(connection: Connection, athlete_ids: Collection[int])
 
 
 def refuse_waiting_for_revoked(engine: Engine, athlete_id: int) -> None:
-    """``NeedsReauthorization`` if there is nothing left to wait for: the athlete has disconnected meanwhile."""
+    """Raise ``NeedsReauthorization`` if the athlete has disconnected, so that a wait for them can end."""
     with autocommit(engine) as connection:
         state = connection.execute(select(users.c.state).where(users.c.athlete_id == athlete_id)).scalar()
     _refuse(athlete_id, state)

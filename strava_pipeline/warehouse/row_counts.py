@@ -1,4 +1,4 @@
-"""How many rows the analysts' tables hold."""
+"""Counts the rows of the analysts' tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sqlalchemy import Connection, func, select, table
 from strava_pipeline.warehouse.schema import analysis_tables  # noqa: F401  registers its tables
 from strava_pipeline.warehouse.schema.tables import SCHEMA, metadata
 
-# A row per sample; no table, but what most of a warehouse is.
+# A view with a row per sample, counted because samples are most of the data.
 POINTS = "activity_points"
 
 

@@ -1,4 +1,4 @@
-"""The states and reasons that rows carry, each written once: the tables' checks are made from them."""
+"""The states and reasons that rows have. The tables' check constraints are made from these enums."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class GrantState(StrEnum):
 
 
 class DagsterTask(StrEnum):
-    """What Dagster has yet to be told of an athlete.
+    """A task that Dagster has yet to do for an athlete.
 
-    IMPORT: add the partition and import the history. REMOVAL: the partition, the files in the lake and the runs go.
-    DEPARTURE: the partition alone goes.
+    IMPORT: add the partition and import the history. REMOVAL: delete the partition, the files in the lake and the runs.
+    DEPARTURE: delete only the partition.
     """
 
     IMPORT = "import"
@@ -37,9 +37,9 @@ class EventState(StrEnum):
     DISCARDED = "discarded"
 
 
-# An event in one of these has yet to take effect, and nobody has to do anything for that.
+# An event in one of these states will take effect without anybody's help.
 OPEN_STATES = (EventState.RECEIVED, EventState.LAUNCHED, EventState.WAITING)
-# The events that a claim on their object takes along.
+# A claim on an object takes its events in these states.
 UNCLAIMED_STATES = (EventState.RECEIVED, EventState.WAITING)
 
 
@@ -57,7 +57,7 @@ class WaitingFor(StrEnum):
 
 
 class EventSource(StrEnum):
-    """Who told of an event: a delivery of Strava's, or a comparison with a listing."""
+    """The source of an event: a delivery from Strava, or a comparison of a listing with the tables."""
 
     WEBHOOK = "webhook"
     RECONCILE = "reconcile"
@@ -71,7 +71,7 @@ class ErrorClass(StrEnum):
 
 
 class MailKind(StrEnum):
-    """The subject of a mail: a new activity, or whether an address may get such mails."""
+    """The kind of a mail: about a new activity, or asking for confirmation of an address."""
 
     RIDE_SUMMARY = "ride_summary"
     CONFIRMATION = "confirmation"
@@ -87,21 +87,21 @@ class MailState(StrEnum):
 
 
 class SignIn(StrEnum):
-    """What lets a browser in as the operator: an open session, or a link that opens one."""
+    """The means by which a browser is logged in as the operator: an open session, or a link that opens one."""
 
     SESSION = "session"
     LINK = "link"
 
 
 class PayloadKind(StrEnum):
-    """The two answers of Strava about an activity that are kept."""
+    """The two answers of Strava about an activity that are stored as payloads."""
 
     SUMMARY = "summary"
     DETAIL = "detail"
 
 
 class ImportStep(StrEnum):
-    """The steps of an import; an activity that one of them cannot store is put aside with its name."""
+    """The steps of an import; an activity that a step cannot store is put into quarantine with the step's name."""
 
     SUMMARY = "summary"
     DETAIL = "detail"

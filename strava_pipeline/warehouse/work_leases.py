@@ -1,9 +1,9 @@
-"""One worker per piece of work that takes hours: whoever comes second waits, and then finds it done.
+"""Leases for work that takes hours: one worker at a time does a piece of work; a second one waits, and finds it done.
 
-A lease in a row, which the worker extends while it lives: a transaction that stays open for hours would keep the
-database from tidying up, and whether another session is alive, one login does not see of another's. A worker that is
-killed is followed by the next one within ``LEASE``. One that stood still for longer than that finds its lease taken
-when it goes on: then two may fetch the same, which costs requests, and spoils nothing.
+A lease is a row that the worker extends while it lives. A lock would not do: a transaction that stays open for hours
+would keep VACUUM from cleaning the tables, and a login cannot see whether a session of another login is alive. After a
+worker is killed, the next one starts within ``LEASE``. A worker that stood still for longer finds its lease taken when
+it goes on: then two workers may fetch the same data, which costs requests, but does no harm.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from strava_pipeline.warehouse.schema.ops_tables import work_leases
 log = get_logger(__name__)
 
 LEASE = timedelta(seconds=15)
-# Several times within a lease, so that one that fails does no harm.
+# A lease is extended several times before it ends, so that one failure does no harm.
 BEAT_SECONDS = 4.0
 POLL_SECONDS = 0.5
 LOG_EVERY_SECONDS = 60.0
@@ -36,7 +36,10 @@ _c = work_leases.c
 
 @contextmanager
 def only_worker(engine: Engine, athlete_id: int, work: str, waits: Callable[[float], None]) -> Iterator[None]:
-    """Be the only process at an athlete's ``work``; ``waits`` is told of each pause (s) before that is so."""
+    """Hold the lease on an athlete's ``work`` during the block; wait for it first.
+
+    ``waits`` is called before each pause of that wait, with its length in s.
+    """
     lease = _Lease(engine, athlete_id, work, uuid4().hex)
     waited, logged = 0.0, -LOG_EVERY_SECONDS
     while not lease.take():
@@ -50,12 +53,12 @@ def only_worker(engine: Engine, athlete_id: int, work: str, waits: Callable[[flo
         with heartbeat(lease.extend, BEAT_SECONDS):
             yield
     finally:
-        with suppress(DatabaseUnavailable):  # it ends by itself
+        with suppress(DatabaseUnavailable):  # the lease ends by itself
             lease.give_back()
 
 
 def delete_ended_leases(connection: Connection) -> int:
-    """Remove what killed workers left; returns how many. Whoever comes to the same work takes such a one over."""
+    """Delete leases that killed workers left; return how many. Until then, the next worker takes such a lease over."""
     return connection.execute(delete(work_leases).where(_c.lease_until < func.clock_timestamp())).rowcount
 
 
@@ -68,21 +71,21 @@ class _Lease:
     is_lost: bool = False
 
     def take(self) -> bool:
-        """Whether the work is this worker's from now on."""
+        """Take the lease; return False if another worker holds it."""
         lease = insert_or_take_over(work_leases).values(
             athlete_id=self.athlete_id, work=self.work, holder=self.holder, lease_until=func.clock_timestamp() + LEASE
         )
         taken = lease.on_conflict_do_update(
             index_elements=[_c.athlete_id, _c.work],
             set_={"holder": lease.excluded.holder, "lease_until": func.clock_timestamp() + LEASE},
-            # Its own as well: of a commit whose answer was lost nobody knew.
+            # The worker's own lease, too: it may hold one by a commit whose answer was lost.
             where=(_c.lease_until < func.clock_timestamp()) | (_c.holder == self.holder),
         )
         with autocommit(self.engine) as connection:
             return connection.execute(taken.returning(_c.holder)).first() is not None
 
     def extend(self) -> None:
-        """Also one that has ended, unless another worker has it by now."""
+        """Extend the lease, even one that has ended, unless another worker has taken it."""
         if self.is_lost:
             return
         with autocommit(self.engine) as connection:
@@ -92,7 +95,7 @@ class _Lease:
         self.is_lost = not extended.rowcount
         if self.is_lost:
             log.warning(
-                "this run stood still, and another one is at %s of athlete %d, too: both fetch, nothing is spoilt",
+                "this run stood still, so another run fetches %s of athlete %d, too: that costs requests, but no data",
                 self.work,
                 self.athlete_id,
             )

@@ -154,7 +154,7 @@ def test_a_mailbox_is_not_flooded_by_other_spellings_of_it(
             give_address(connection, number, f"{spelling}@example.org")
     outcomes = sent(engine, mail_settings)
     assert [outcome.state for outcome in outcomes] == ["sent"] * 3 + ["pending"] * 3
-    assert outcomes[3].reason == "3 mails that ask this address went out within a day already"
+    assert outcomes[3].reason == "3 mails that ask this address for confirmation were sent within a day"
     assert len(smtp.raw) == 3
 
 

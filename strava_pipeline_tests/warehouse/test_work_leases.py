@@ -171,8 +171,8 @@ def test_a_worker_that_stood_still_leaves_the_lease_of_its_successor_alone(engin
             os.kill(process.pid, signal.SIGCONT)
             assert process.stdout is not None
             assert process.stdout.readline() == (
-                f"this run stood still, and another one is at {WORK} of athlete {RIDER}, too: both fetch, nothing is"
-                " spoilt\n"
+                f"this run stood still, so another run fetches {WORK} of athlete {RIDER}, too: that costs requests, but"
+                " no data\n"
             )
             told, _ = process.communicate("\n", timeout=PATIENCE_SECONDS)
             # It says so once.

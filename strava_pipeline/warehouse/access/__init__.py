@@ -1,1 +1,1 @@
-"""Says who may read and change what: logins, rights, the operator's sessions."""
+"""Controls who may read and change which data: logins, rights, the operator's sessions."""

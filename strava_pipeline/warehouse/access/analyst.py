@@ -1,4 +1,4 @@
-"""The analysts' role: it reads schema ``strava`` and nothing else."""
+"""The analysts' role, which may read schema ``strava`` and nothing else."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from strava_pipeline.warehouse.access.rights import grant
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.locks import Lock, acquire
 
-# An analyst may hold the settings of their own login for as long as they like.
+# How long to wait for the lock on a login's settings: an analyst can hold that of their own login without end.
 LIMITING_MILLISECONDS = 1000
-# No role can have these names.
+# Names that Postgres allows for no role.
 RESERVED = frozenset({"public", "none"})
 _POWERS = """
 SELECT r.rolcanlogin, bool_or(m.rolsuper OR m.rolcreaterole OR m.rolcreatedb OR m.rolreplication OR m.rolbypassrls),
@@ -29,11 +29,11 @@ WHERE r.rolname = :role GROUP BY r.rolcanlogin
 
 
 def ensure_analyst_role(engine: Engine, role: str) -> list[str]:
-    """Create the role if it is not there, and let it read every table of schema ``strava``, future ones included.
+    """Create the role if it does not exist, and let it read every table of schema ``strava``, future ones included.
 
-    It is a group that cannot log in; each login that is a member is limited. Returns, one line each, what an
-    administrator has yet to do. ``WarehouseError`` in one line when the database's user may not create it, or
-    when a role of this name is more than a group of readers.
+    The role is a group that cannot log in; each login that is a member gets limits. Returns, one line each, what an
+    administrator has yet to do. ``WarehouseError`` if the database's user may not create the role, or if a role of this
+    name has more rights than a group of readers.
     """
     with engine.begin() as connection:
         acquire(connection, Lock.RIGHTS)
@@ -45,7 +45,7 @@ def ensure_analyst_role(engine: Engine, role: str) -> list[str]:
                     f"role {role} for analysts is not there, and this database user may not create it: run"
                     f' CREATE ROLE "{role}" NOLOGIN as an administrator, then strava-pipeline migrate again'
                 )
-            # Roles are the server's: somebody else may make it just now for another database.
+            # Roles belong to the whole server: another process may create this one now for another database.
             with suppress(DuplicateObject, UniqueViolation), connection.begin_nested():
                 driver_of(connection).execute(SQL("CREATE ROLE {} NOLOGIN").format(Identifier(role)))
         grant(connection, role, Login.SQL_AS_ANALYST)
@@ -53,7 +53,7 @@ def ensure_analyst_role(engine: Engine, role: str) -> list[str]:
 
 
 def why_unfit(connection: Connection, role: str) -> str:
-    """Why a role cannot be the analysts' group, be it there or not; '' if it can."""
+    """Return why a role, existing or not, cannot be the analysts' group; '' if it can."""
     if role in RESERVED or role.startswith("pg_"):
         return "that name is the server's"
     if role in set(Login):
@@ -70,7 +70,7 @@ def why_unfit(connection: Connection, role: str) -> str:
 
 
 def join_analysts(connection: Connection, role: str, login: str) -> list[str]:
-    """Make a login a member of the analysts' role; returns, one line each, what an administrator has yet to do."""
+    """Make a login a member of the analysts' role; return, one line each, what an administrator has yet to do."""
     member = text("SELECT pg_has_role(:login, :role, 'MEMBER')")
     if connection.execute(member, {"login": login, "role": role}).scalar_one():
         return []
@@ -97,7 +97,7 @@ def _limit_members(connection: Connection, role: str) -> list[str]:
                 f' "{analyst.name}" CONNECTION LIMIT 5 and SET statement_timeout as an administrator'
             )
         except (LockNotAvailable, InternalError_):
-            # Held until now, or changed by whoever held it: "tuple concurrently updated".
+            # Another session held the login's row for too long, or changed it: "tuple concurrently updated".
             left.append(
                 f"analyst {analyst.name} has not all limits: somebody changes that login at this time, perhaps in a"
                 " transaction that stays open; end that one (pg_stat_activity tells whose it is), then run"

@@ -1,7 +1,7 @@
-"""What one analyst may take of the server, so that enough is left for the pipeline.
+"""Limits on what one analyst may use of the server, so that enough is left for the pipeline.
 
-Settings of a group do not reach its members, so each login gets them. A login may take back the limits of time, by SET
-in its session or for good, as Postgres lets everybody; those of connections, temporary files and the server's log hold.
+Members do not inherit the settings of a group, so each login gets its own. Postgres lets every login change its time
+limits, by SET in a session or permanently; it cannot change those of connections, temporary files and the server's log.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ TIMES: Mapping[str, str] = {
     "idle_session_timeout": "1h",
     "transaction_timeout": "30min",
 }
-# Only a superuser sets these, so that the login cannot change them.
+# Only a superuser can set these, so a login cannot change them.
 HOLDING: Mapping[str, str] = {
     "temp_file_limit": "1GB",
-    # Statements that fail and messages of their own would fill the server's log.
+    # Failing statements and RAISE messages of an analyst could fill the server's log.
     "log_min_messages": "fatal",
     "log_min_error_statement": "panic",
 }
@@ -55,7 +55,7 @@ class Analyst:
 
 
 def find_analysts(connection: Connection, role: str) -> list[Analyst]:
-    """The logins that are members of the analysts' role, directly or not; none that may write, nor `sql`'s."""
+    """Return the logins that are direct or indirect members of the role, except those that may write, and our own."""
     found = connection.execute(text(_MEMBERS), {"role": role}).all()
     ours = set(Login)
     return [
@@ -66,7 +66,7 @@ def find_analysts(connection: Connection, role: str) -> list[Analyst]:
 
 
 def limit(connection: Connection, analyst: Analyst) -> None:
-    """Give a login each limit that nobody has set for it otherwise; needs the right to manage the role."""
+    """Give a login each limit for which it has no setting of its own; needs the right to manage the role."""
     role, driver = Identifier(analyst.name), driver_of(connection)
     if analyst.connection_limit < 0:
         driver.execute(SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(role, Literal(CONNECTIONS)))
@@ -76,7 +76,7 @@ def limit(connection: Connection, analyst: Analyst) -> None:
 
 
 def _settings(connection: Connection) -> dict[str, str]:
-    """The limits that this server has and this login may set."""
+    """The limits that this server knows and this connection's login may set."""
     wanted = {**TIMES, **(HOLDING if is_superuser(connection) else {})}
     known = connection.execute(text("SELECT name FROM pg_settings WHERE name = ANY(:names)"), {"names": list(wanted)})
     return {name: wanted[name] for name in known.scalars()}

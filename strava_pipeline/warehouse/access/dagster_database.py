@@ -1,4 +1,4 @@
-"""Dagster's own database: created beside ours, and fit for the login that Dagster uses."""
+"""Dagster's own database: created if it does not exist, with the rights that Dagster's login needs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from strava_pipeline.warehouse.engine import (
     without_password,
 )
 
-# Dagster makes its tables itself; where they are, it need not be allowed to make more. They are in the first schema of
-# the search path, which is never one of the system's.
+# Dagster creates its tables itself, in the first schema of the search path, which is never a system schema. Where the
+# tables exist, Dagster's login needs no right to create more.
 _MAY = """
 SELECT w.schema,
     (coalesce(bool_or(has_schema_privilege(n.oid, 'CREATE')), false) OR count(c.oid) > 0)
@@ -47,7 +47,7 @@ FROM pg_database AS d, pg_roles AS r WHERE datname = :name AND rolname = :login
 
 @dataclass(frozen=True)
 class _Found:
-    """What Dagster's login meets: whether it may do enough in which schema; the ``reason`` if it is kept out."""
+    """Whether Dagster's login may do ``enough`` in ``schema``; ``reason``: why it cannot connect, if so."""
 
     enough: bool
     schema: str = "public"
@@ -55,12 +55,12 @@ class _Found:
 
 
 def ensure_dagster_database(settings: Settings) -> None:
-    """Have a database in which Dagster's login may make its tables; it is created if need be.
+    """Make sure that there is a database in which Dagster's login may create its tables.
 
-    The administrator does so where it is on the same server as ours, else Dagster's login. A new one belongs to
-    Dagster's login, or to its maker, and is open to nobody but these. In one that is there the maker gives the rights
-    that it may give. ``WarehouseError`` says in one line what an administrator has to run; ``DatabaseUnavailable``
-    without a server.
+    A missing database is created: by the administrator's login if it is on the same server as the warehouse, else by
+    Dagster's login. It then belongs to Dagster's login, or to the login that created it, and only these two may use it.
+    In an existing database, its owner gives Dagster's login the rights that it may give. ``WarehouseError`` says in one
+    line what an administrator has to run; ``DatabaseUnavailable`` without a server.
     """
     storage = make_url(ensure_dagster_url(settings)).set(drivername="postgresql+psycopg")
     found = _look(storage)
@@ -69,7 +69,7 @@ def ensure_dagster_database(settings: Settings) -> None:
     try:
         may_enter = _make(_maker(settings, storage), storage, found.schema)
     except DatabaseUnavailable as error:
-        # Nobody else gets in either.
+        # The login that would create the database or give the rights cannot connect either.
         raise WarehouseError(f"{found.reason or error}; if it is not there yet, {_to_create(storage)}") from None
     found = _look(storage)
     if found.reason and may_enter:
@@ -107,7 +107,7 @@ def _place(url: URL) -> tuple[object, ...]:
 
 @contextmanager
 def _connected(url: URL) -> Iterator[Connection]:
-    """A connection on which each statement is by itself."""
+    """A connection on which each statement is its own transaction."""
     engine = open_engine(url)
     try:
         with engine.connect() as connection:
@@ -117,7 +117,10 @@ def _connected(url: URL) -> Iterator[Connection]:
 
 
 def _make(maker: URL, storage: URL, schema: str) -> bool:
-    """Create it unless it is there, and open it if it is the maker's own; whether Dagster's login may enter it."""
+    """Create the database unless it exists, and give Dagster's login its rights if the maker owns the database.
+
+    Returns whether Dagster's login may connect.
+    """
     whose = {"name": storage.database, "login": storage.username}
     with _connected(maker) as connection:
         if connection.execute(text("SELECT 1 FROM pg_database WHERE datname = :name"), whose).first() is None:
@@ -125,7 +128,7 @@ def _make(maker: URL, storage: URL, schema: str) -> bool:
         if storage.username != maker.username and connection.execute(text(_IS_ITS_OWN), whose).scalar_one():
             with _connected(maker.set(database=storage.database)) as inside:
                 for statement in _rights(storage, schema):
-                    # Another look tells what is missing then.
+                    # The caller looks again afterwards, and reports missing rights.
                     with suppress(InsufficientPrivilege):
                         driver_of(inside).execute(statement)
         return bool(connection.execute(text(_MAY_ENTER), whose).scalar_one())
@@ -137,11 +140,11 @@ def _create(connection: Connection, storage: URL) -> None:
         try:
             driver.execute(_creating(storage))
         except InsufficientPrivilege:
-            # Who may create databases may not always give them away.
+            # A login may be allowed to create databases, but not for another owner.
             driver.execute(SQL("CREATE DATABASE {}").format(name))
         driver.execute(SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
     except (DuplicateDatabase, UniqueViolation):
-        return  # somebody else was faster
+        return  # another process has created the database
     except Error as error:
         reason = str(error).strip().splitlines()[0]
         raise WarehouseError(

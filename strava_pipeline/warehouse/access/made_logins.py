@@ -1,4 +1,4 @@
-"""Logins made in the database: those of ``sql`` in a Postgres of one's own, and analysts'."""
+"""Creates logins in the database: those of ``sql`` in an operator's own Postgres, and those of analysts."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def role_exists(connection: Connection, role: str) -> bool:
 
 
 def is_reserved(connection: Connection, name: str) -> bool:
-    """Whether a name is a word of SQL that stands for itself only in quotes, like ``user``."""
+    """Whether a name is a reserved word of SQL, like ``user``, which is a role's name only in quotes."""
     words = text("SELECT 1 FROM pg_get_keywords() WHERE word = :name AND catcode IN ('R', 'T')")
     return connection.execute(words, {"name": name}).first() is not None
 
 
 def may_create_roles(connection: Connection) -> bool:
-    """Whether this connection's login may make roles."""
+    """Whether this connection's login may create roles."""
     rights = text("SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user")
     return bool(connection.execute(rights).scalar_one())
 
 
 def create_login(connection: Connection, name: str, secret: str) -> None:
-    """Make a login without any right; its secret is sent as a verifier, so that it reaches no log of the server."""
+    """Create a login without any right. Its secret is sent as a verifier, so that it is in no log of the server."""
     driver = driver_of(connection)
     verifier = driver.pgconn.encrypt_password(secret.encode(), name.encode(), b"scram-sha-256").decode()
     driver.execute(
@@ -44,7 +44,7 @@ def create_login(connection: Connection, name: str, secret: str) -> None:
 
 
 def ensure_reading_logins(connection: Connection, home: Path, given: Iterable[Login]) -> list[str]:
-    """The logins of ``sql``, made unless they are there or ``given``; their secrets are kept under ``home``.
+    """Create the logins of ``sql`` that do not exist and are not ``given``; store their secrets under ``home``.
 
     Returns, one line each, what an administrator has yet to do.
     """
@@ -58,7 +58,7 @@ def ensure_reading_logins(connection: Connection, home: Path, given: Iterable[Lo
                 f" it was made, or set {READING[login]}"
             )
         elif not there and may_create_roles(connection):
-            # The secret first: a login whose secret nobody knows would be no use.
+            # The secret is stored first: a login whose secret is lost would be useless.
             create_login(connection, login, ensure_secrets(made_secrets_file(home), [login])[login])
             _limit(connection, login)
         elif not there:

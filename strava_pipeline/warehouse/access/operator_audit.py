@@ -1,4 +1,4 @@
-"""The log of what people did to athletes and events, and on whose word."""
+"""The operator audit: every action on athletes and events, and who ordered it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LONGEST_SUBJECT = 100
 
 
 class Actor(StrEnum):
-    """On whose word something was done."""
+    """Who ordered an action: the operator or the athlete in a browser, somebody by a command, or Strava."""
 
     OPERATOR = "operator"
     ATHLETE = "athlete"
@@ -30,9 +30,9 @@ def note_action(
     ok: bool = True,
     detail: str | None = None,
 ) -> None:
-    """One row in the log; ``detail`` holds cause and extent, never health data, never a secret.
+    """Insert one row into the audit; ``detail`` gives cause and extent, never health data, never a secret.
 
-    Both texts may hold words from outside: they are made printable, and cut.
+    ``subject`` and ``detail`` may contain text from outside: both are made printable, and cut.
     """
     connection.execute(
         insert(operator_audit).values(

@@ -1,7 +1,7 @@
-"""Browsers that are logged in as the operator. A session is a row here: without the row a cookie is worth nothing.
+"""Sessions of browsers that are logged in as the operator, and links that log in once.
 
-Only hashes are stored: who reads the table is logged in nowhere. A row is bound to the operator's token and to the
-settings of the door (``proof``), so that changing one of them ends all sessions.
+Each is a row: a cookie without its row is void. Only hashes are stored, so a reader of the table cannot log in. A row
+is bound to the operator's token and the access settings (``proof``), so that changing one of them ends all sessions.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ LINK_LIFETIME = timedelta(minutes=30)
 
 
 def open_session(connection: Connection, proof: str) -> str:
-    """Open a session; returns the secret that the browser holds. Sessions that have ended are cleared away."""
+    """Open a session and return the secret for the browser. Sessions that have ended are deleted."""
     connection.execute(delete(operator_sessions).where(operator_sessions.c.expires_at < func.clock_timestamp()))
     return _add(connection, SignIn.SESSION, proof, SESSION_LIFETIME)
 
 
 def is_open(connection: Connection, secret: str, proof: str) -> bool:
-    """Whether a session was opened with this secret under the same token and settings, and has not ended."""
+    """Whether there is a session with this secret and ``proof`` that has not ended."""
     found = connection.execute(select(operator_sessions.c.kind).where(*_good(secret, SignIn.SESSION, proof)))
     return found.first() is not None
 
 
 def end_session(connection: Connection, secret: str) -> None:
-    """End a session, for every process and at once."""
+    """End a session, at once for every process."""
     connection.execute(delete(operator_sessions).where(operator_sessions.c.secret_hash == _hash(secret)))
 
 
 def end_all_sessions(connection: Connection) -> int:
-    """End every session and every link that was not used yet; returns how many there were."""
+    """End every session and every unused link; return how many there were."""
     return connection.execute(delete(operator_sessions)).rowcount
 
 
 def end_sessions_of_others(connection: Connection, proof: str) -> int:
-    """End what was opened under another token or other settings; returns how many ended."""
+    """End sessions and links that were made under another token or other settings; return how many."""
     return connection.execute(delete(operator_sessions).where(operator_sessions.c.proof != proof)).rowcount
 
 
 def new_sign_in_link(connection: Connection, proof: str) -> str:
-    """The secret part of a link that logs in once, within half an hour."""
+    """Store a link that logs in once, within half an hour, and return its secret part."""
     return _add(connection, SignIn.LINK, proof, LINK_LIFETIME)
 
 
 def is_link_good(connection: Connection, secret: str, proof: str) -> bool:
-    """Whether a link can still be used; a look does not use it up."""
+    """Whether a link can still be used; asking does not use it up."""
     found = connection.execute(select(operator_sessions.c.kind).where(*_good(secret, SignIn.LINK, proof)))
     return found.first() is not None
 
 
 def redeem_sign_in_link(connection: Connection, secret: str, proof: str) -> bool:
-    """Use a link up; whether it was still good."""
+    """Use up a link; return whether it was still good."""
     return connection.execute(delete(operator_sessions).where(*_good(secret, SignIn.LINK, proof))).rowcount == 1
 
 

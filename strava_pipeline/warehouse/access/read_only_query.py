@@ -1,6 +1,6 @@
-"""One query of a person's, which can only read: by the rights of its login first, and by how it is run.
+"""Runs one query of a person that can only read, because of its login's rights and of the way it is run.
 
-It runs as the query of a server-side cursor, which takes a single SELECT, VALUES, TABLE or WITH and nothing else, in a
+The query is that of a server-side cursor, which accepts a single SELECT, VALUES, TABLE or WITH and nothing else, in a
 read-only transaction that is always rolled back.
 """
 
@@ -28,11 +28,11 @@ from strava_pipeline.warehouse.engine import (
     database_unavailable_error,
 )
 
-# Asked for at once, as far as the row before tells: what fits into a socket, so that the server need not wait for us.
+# Limits of one fetch, by the size of the row before: as much as fits into a socket, so that the server need not wait.
 ROWS_AT_ONCE = 1000
 CHARACTERS_AT_ONCE = 100_000
 GROWTH = 4
-# Whoever prints a row holds several forms of it.
+# A printed row is in memory in several forms at once.
 CHARACTERS_IN_ROW = 20_000_000
 CURSOR = "answer"
 _FETCH = SQL("FETCH FORWARD {} FROM {}")
@@ -53,7 +53,7 @@ GROUP BY c.oid ORDER BY 2
 
 @dataclass(frozen=True)
 class Answer:
-    """The columns' names, and the rows as they come."""
+    """The columns' names, and an iterator of the rows."""
 
     names: Sequence[str]
     rows: Iterator[Sequence[Any]]
@@ -61,9 +61,9 @@ class Answer:
 
 @contextmanager
 def answering(url: URL, query: str, seconds: float) -> Iterator[Answer]:
-    """The answer to a query, for the time of a block and at most ``seconds`` in all.
+    """Yield the answer to a query; query and block together may take ``seconds`` at most.
 
-    ``WarehouseError`` in one line if it is none, fails, or takes longer; ``DatabaseUnavailable`` without a connection.
+    ``WarehouseError`` if the text is no query, fails, or takes longer; ``DatabaseUnavailable`` without a connection.
     """
     _check_is_query(query)
     ends_at = time.monotonic() + seconds
@@ -71,18 +71,18 @@ def answering(url: URL, query: str, seconds: float) -> Iterator[Answer]:
         try:
             with _in_our_words(connection):
                 connection.read_only = True
-                # A plan for all rows, not for the first ones.
+                # Plan for all rows, not only for the first ones, which is the default for cursors.
                 connection.execute("SELECT set_config('cursor_tuple_fraction', '1', true)")
                 _limit(connection, ends_at)
                 with connection.cursor(name=CURSOR) as cursor:
-                    # By the protocol that takes one statement only.
+                    # The driver declares a cursor by the extended protocol, which accepts one statement only.
                     cursor.execute(query.encode())
                     names = [column.name for column in cursor.description or ()]
                     set_json_loads(_small_json, connection)
                     with closing(_rows(connection, ends_at)) as rows:
                         yield Answer(names, rows)
         finally:
-            connection.close()  # whatever state it is in
+            connection.close()  # in any state
 
 
 @contextmanager
@@ -98,7 +98,7 @@ def _in_our_words(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
 
 def _hidden_columns(connection: psycopg.Connection[Any], reason: str) -> str:
-    """What to do about tables of which this login may read some columns, if the refusal names one."""
+    """Advice on a table of which this login may read only some columns, if the refusal names one."""
     connection.rollback()
     words = set(re.findall(r"\w+", reason))
     told = [
@@ -110,7 +110,7 @@ def _hidden_columns(connection: psycopg.Connection[Any], reason: str) -> str:
 
 
 def _check_is_query(query: str) -> None:
-    """A clear word to people; what holds is the cursor."""
+    """Refuse other statements with a clear message; the guarantee is the cursor's."""
     word = _first_word(query)
     if word.lower() not in _QUERIES:
         raise WarehouseError(
@@ -119,7 +119,7 @@ def _check_is_query(query: str) -> None:
 
 
 def _first_word(query: str) -> str:
-    """What comes behind white space, brackets and comments, which Postgres lets be in each other."""
+    """The first word after white space, brackets and comments; comments may be nested."""
     position = _end(_BEFORE_WORD, query, 0)
     while query.startswith("/*", position):
         position = _end(_BEFORE_WORD, query, _end_of_comment(query, position))
@@ -144,7 +144,7 @@ def _end(pattern: re.Pattern[str], query: str, begin: int) -> int:
 def _connected(url: URL, seconds: float) -> Iterator[psycopg.Connection[Any]]:
     options = (
         f"-c timezone=UTC -c lock_timeout={LOCK_MILLISECONDS}"
-        # Rows that nobody takes, be it a pager that waits, hold up what has to clean the tables.
+        # An open transaction, such as one whose rows wait for a pager, keeps VACUUM from cleaning the tables.
         f" -c idle_in_transaction_session_timeout={int(seconds * 1000)}"
     )
     try:
@@ -161,14 +161,14 @@ def _connected(url: URL, seconds: float) -> Iterator[psycopg.Connection[Any]]:
 
 
 def _rows(connection: psycopg.Connection[Any], ends_at: float) -> Generator[Sequence[Any]]:
-    """Each row as it comes: a single one is in memory, whatever those before it were like."""
+    """Each row as it arrives; only one row is in memory at a time."""
     count = 1
     while True:
-        # Anew each time: a query may have changed it.
+        # Set anew before each fetch: the query may have changed the setting.
         _limit(connection, ends_at)
         found = size = 0
         stream = connection.cursor().stream(_FETCH.format(count, Identifier(CURSOR)))
-        # Closed at once when nobody wants more: as long as it lasts, nothing else goes through the connection.
+        # Closed at once when the caller stops: an open stream keeps the connection from running anything else.
         with closing(cast("Generator[Any]", stream)) as rows:
             for row in rows:
                 found += 1
@@ -193,7 +193,7 @@ def _check_size(characters: int) -> None:
 
 
 def _small_json(text: str | bytes) -> Any:
-    # Before it becomes objects, which take many times the room.
+    # Checked before parsing: the objects take many times the memory.
     _check_size(len(text))
     return json.loads(text)
 
@@ -213,7 +213,10 @@ def _in_one_line(error: BaseException) -> str:
 
 @dataclass
 class Cut:
-    """The first rows of many, as many as fit into memory; ``is_short`` once rows were left out."""
+    """The first rows, at most ``row_count``, with at most ``characters`` in all, but at least one row.
+
+    ``is_short`` becomes true once rows were left out.
+    """
 
     rows: Iterator[Sequence[Any]]
     row_count: int

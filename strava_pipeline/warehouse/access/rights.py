@@ -1,7 +1,7 @@
-"""Who may what in our database: the rights of each login, and what nobody else may.
+"""The rights of each login in our database, and the rights that are taken from everybody else.
 
-``migrate`` grants them anew each time. Tables that a later version adds come with them by default privileges, but for
-those of schema ``ops`` and :attr:`Login.SQL`, which is granted column by column.
+``migrate`` grants them anew each time. Tables that a later version adds get them by default privileges, except those of
+schema ``ops`` for :attr:`Login.SQL`, whose rights are granted column by column.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ OPS = ops_tables.SCHEMA
 VERSION_TABLE = "alembic_version"
 READ = frozenset({"SELECT"})
 WRITE = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
-# What each login may do with the tables of each schema; the owner may do anything with them.
+# Each login's rights on the tables of each schema; the owner has all rights.
 TABLES: Mapping[Login, Mapping[str, frozenset[str]]] = {
     Login.PIPELINE: {SCHEMA: WRITE, OPS: WRITE},
-    # Without the columns that HIDDEN names.
+    # Without the columns that HIDDEN matches.
     Login.SQL: {SCHEMA: READ, OPS: READ},
-    # As a member of the analysts' role, which these are granted to.
+    # Granted to the analysts' role, of which this login is a member.
     Login.SQL_AS_ANALYST: {SCHEMA: READ},
     Login.DAGSTER: {},
 }
@@ -38,10 +38,10 @@ DATABASE: Mapping[Login, frozenset[str]] = {
     Login.SQL: frozenset({"CONNECT"}),
     Login.SQL_AS_ANALYST: frozenset({"CONNECT"}),
 }
-# Columns of schema ops that open doors: envelopes of tokens, and what is compared with a secret of somebody's.
+# Columns of schema ops that give access: envelopes of tokens, and values that are compared with somebody's secret.
 HIDDEN = re.compile(r".*_token|.*_hash|.*secret.*|.*proof|check_value|.*(nonce|salt).*")
-# By these anybody who may log in could halt the pipeline or fill the disk: locks that fill everybody's table of locks,
-# large objects, records in the log of changes, files of snapshots, numbers of transactions, wake-up calls.
+# With these functions any login could halt the pipeline or fill the disk: advisory locks (they fill the shared lock
+# table), large objects, WAL records, snapshot files, transaction ids, notifications.
 CLOSED = (
     r"^(pg_(try_)?advisory_(xact_)?lock(_shared)?|pg_advisory_unlock(_shared)?|lo_.*|loread|lowrite|pg_notify"
     r"|pg_logical_emit_message|pg_export_snapshot|txid_current|pg_current_xact_id)$"
@@ -73,7 +73,7 @@ WHERE datname = current_database() AND grantee = 0
 
 
 def grant(connection: Connection, role: str, login: Login) -> None:
-    """Give a role what ``login`` may; the connection is the owner's or an administrator's."""
+    """Grant a role the rights of ``login``; the connection is the owner's or an administrator's."""
     who, owner = Identifier(role), Identifier(owner_of_tables(connection))
     database = Identifier(connection.execute(text("SELECT current_database()")).scalar_one())
     _run(connection, SQL("GRANT {} ON DATABASE {} TO {}").format(_listed(DATABASE[login]), database, who))
@@ -109,12 +109,12 @@ def _grant_columns(connection: Connection, who: Identifier) -> None:
 
 
 def is_hidden(column: str) -> bool:
-    """Whether a column of schema ``ops`` is kept from ``sql``."""
+    """Whether a column of schema ``ops`` is hidden from ``sql``."""
     return HIDDEN.fullmatch(column) is not None
 
 
 def owner_of_tables(connection: Connection) -> str:
-    """The role that owns our schemas."""
+    """Return the role that owns our schemas."""
     found = connection.execute(
         text("SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = :schema"), {"schema": SCHEMA}
     )
@@ -122,14 +122,14 @@ def owner_of_tables(connection: Connection) -> str:
 
 
 def close_to_public(connection: Connection, pipeline: Collection[str]) -> list[str]:
-    """Take from PUBLIC what it need not have in this database; the roles of ``pipeline`` keep it.
+    """Revoke from PUBLIC the rights that it does not need in this database; the roles of ``pipeline`` keep them.
 
-    Left alone is a database that has tables of others as well. Returns, one line each, what an administrator has yet
+    A database that has tables of others as well is not changed. Returns, one line each, what an administrator has yet
     to do because this login may not.
     """
     if connection.execute(text(_FOREIGN_TABLES)).scalar_one():
         return [
-            "this database has tables of others as well: what PUBLIC may in it is left as it is; see docs/queries.md"
+            "this database has tables of others as well, so the rights of PUBLIC are not changed; see docs/queries.md"
         ]
     left = []
     database = Identifier(connection.execute(text("SELECT current_database()")).scalar_one())
@@ -151,7 +151,7 @@ def close_to_public(connection: Connection, pipeline: Collection[str]) -> list[s
 
 
 def superfluous_rights(connection: Connection) -> list[str]:
-    """What this connection's login may beyond reading and writing our tables, in Postgres's words; empty: nothing."""
+    """Return the role attributes, such as SUPERUSER, by which this connection's login may do more than it needs."""
     found = connection.execute(
         text(
             "SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls"
@@ -163,7 +163,7 @@ def superfluous_rights(connection: Connection) -> list[str]:
 
 
 def what_analysts_may_take(connection: Connection) -> str:
-    """Whether analysts may leave this login no connection, and what helps, in one line; '' if they may not."""
+    """Return, in one line, that analysts can take every connection, and what to do about it; '' if they cannot."""
     return _to_reserve(*connection.execute(text(_RESERVED)).one())
 
 
@@ -180,12 +180,12 @@ def _to_reserve(version: int, login: str, reserved: bool, granted: bool) -> str:
 
 
 def is_superuser(connection: Connection) -> bool:
-    """Whether this connection's login may do everything."""
+    """Whether this connection's login is a superuser."""
     return bool(connection.execute(text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")).scalar_one())
 
 
 def _closing_functions(connection: Connection, pipeline: Iterable[str]) -> Composed:
-    """One statement, fit for a message as well."""
+    """One statement for all functions, which is also shown in a message."""
     keeping = SQL(", ").join(Identifier(role) for role in sorted(pipeline)).as_string(driver_of(connection))
     change = f"REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC; GRANT EXECUTE ON FUNCTION %s TO {keeping.replace('%', '%%')}"
     return SQL(
@@ -213,7 +213,7 @@ def _run(connection: Connection, statement: Composed) -> None:
             " STRAVA_DATABASE_OWNER_URL to the login that owns the tables"
         ) from None
     except InternalError_ as error:
-        # "tuple concurrently updated": roles are the whole server's, our lock is this database's.
+        # "tuple concurrently updated": roles belong to the whole server, our lock only to this database.
         raise WarehouseError(
             f"rights were not given ({str(error).splitlines()[0]}): somebody else gives some at this time, perhaps to"
             " another database; run strava-pipeline migrate again"

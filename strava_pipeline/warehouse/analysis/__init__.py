@@ -1,1 +1,1 @@
-"""Stores the figures that the analysis computes."""
+"""Stores the figures that the analysis computes from samples, and reads its inputs."""

@@ -1,4 +1,4 @@
-"""What is computed from an activity's samples: stored as a whole, replaced as a whole."""
+"""Stores the analyses of activities' samples; each is stored and replaced as a whole."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ _DELETE_PARTS = select(literal(1)).add_cte(
 
 
 def not_analysed(connection: Connection, span: Span) -> list[int]:
-    """Activities with samples whose analysis is missing, of older streams, or by older formulas."""
+    """Return the ids of a span's activities with samples that need an analysis, oldest first.
+
+    Their analysis is missing, of other streams than the stored ones, or by another version of the formulas.
+    """
     query = (
         select(activities.c.id)
         .join(activity_streams, activity_streams.c.activity_id == activities.c.id)
@@ -44,13 +47,16 @@ def not_analysed(connection: Connection, span: Span) -> list[int]:
 
 
 def analysed_at(connection: Connection, activity_id: int) -> datetime | None:
-    """Return when an activity was last analysed (UTC); ``None``: it was not."""
+    """Return when an activity was last analysed (UTC); ``None`` if it was not."""
     query = select(route_analyses.c.analysed_at).where(route_analyses.c.activity_id == activity_id)
     return connection.execute(query).scalar_one_or_none()
 
 
 def analysed_activity(connection: Connection, activity_id: int) -> dict[str, Any]:
-    """Return name, sport and start of an analysed activity with all its figures, by column, in the tables' order."""
+    """Return id, athlete, name, sport, local start and all figures of an analysed activity, by column.
+
+    SQLAlchemy's ``NoResultFound`` if the activity was not analysed.
+    """
     of_activity = activities.c["id", "athlete_id", "name", "sport_type", "start_date_local"]
     figures = [column for column in route_analyses.c if column.name not in {"activity_id", "athlete_id"}]
     query = select(*of_activity, *figures).join(route_analyses, route_analyses.c.activity_id == activities.c.id)
@@ -59,14 +65,14 @@ def analysed_activity(connection: Connection, activity_id: int) -> dict[str, Any
 
 @dataclass(frozen=True)
 class Outing:
-    """What the analysis of an activity depends on beside its samples: its local day, and whether power was measured."""
+    """The inputs of an analysis besides the samples: the activity's local day, and whether power was measured."""
 
     day: date
     power_measured: bool
 
 
 def outing_of(connection: Connection, activity_id: int) -> Outing | None:
-    """The day and kind of a stored activity."""
+    """Return the :class:`Outing` of an activity; ``None`` if the activity is not stored."""
     query = select(activities.c.start_date_local, activities.c.start_date, activities.c.device_watts)
     found = connection.execute(query.where(activities.c.id == activity_id)).first()
     if found is None:
@@ -78,7 +84,7 @@ def outing_of(connection: Connection, activity_id: int) -> Outing | None:
 class AnalysisRows:
     """The rows of an analysis, without the ids of activity and athlete.
 
-    ``figures``: the columns of ``route_analyses``; every other field is the table of its name.
+    ``figures``: the columns of ``route_analyses``; every other field holds the rows of the table of that name.
     """
 
     figures: Row
@@ -93,9 +99,9 @@ class AnalysisRows:
 
 
 def store_analysis(connection: Connection, streams: StoredStreams, rows: AnalysisRows) -> bool:
-    """Make an activity's rows in all tables of its analysis those given, computed from ``streams``.
+    """Replace an activity's rows in all tables of the analysis by ``rows``, which were computed from ``streams``.
 
-    False if the activity was deleted, or newer streams were analysed already.
+    Returns False if the activity was deleted, or newer streams were analysed already.
     """
     owner = {"activity_id": streams.activity_id, "athlete_id": streams.athlete_id}
     if not lock_activity(connection, streams.activity_id):
@@ -109,7 +115,7 @@ def store_analysis(connection: Connection, streams: StoredStreams, rows: Analysi
             "analysis_version": ANALYSIS_VERSION,
         }
     )
-    # Whoever else analyses it waits here for the end of this transaction.
+    # Another process that analyses this activity waits here until this transaction ends.
     if not store_newer(connection, route_analyses, [row]):
         return False
     connection.execute(_DELETE_PARTS, {"activity_id": streams.activity_id})

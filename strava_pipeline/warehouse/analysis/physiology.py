@@ -1,4 +1,4 @@
-"""What is known of an athlete's body on a day: thresholds, zones, highest heart rate."""
+"""An athlete's physiology on a day: threshold power, weight, zones, highest heart rate."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from strava_pipeline.warehouse.schema.tables import activities, athlete_zones, a
 
 HEART_RATE = "heart_rate"
 POWER = "power"
-# A higher reading is a fault of the sensor.
+# A higher reading is taken for a fault of the sensor.
 HIGHEST_BELIEVED_BPM = 220
 
 
 @dataclass(frozen=True)
 class Physiology:
-    """``None`` and empty where unknown; zones are lower bounds, bpm and W."""
+    """An athlete's physiology; ``None`` or empty where unknown. Zones are their lower bounds, the lowest first."""
 
     ftp_w: float | None
     weight_kg: float | None
@@ -28,9 +28,9 @@ class Physiology:
 
 
 def physiology_of(connection: Connection, athlete_id: int, day: date) -> Physiology:
-    """The profile, the zones valid on a day, and the highest heart rate of any activity that can be believed.
+    """Return an athlete's profile, zones valid on a day, and highest plausible heart rate of all activities.
 
-    Days before the first known zones get those: Strava tells no older ones.
+    A day before the first known zones gets the first known zones, because Strava returns no older ones.
     """
     highest = (
         select(func.max(activities.c.max_heartrate))
@@ -60,6 +60,6 @@ def _zones(connection: Connection, athlete_id: int, day: date) -> dict[str, tupl
 
 
 def _valid(versions: dict[date, list[float]], day: date) -> list[float]:
-    """Of versions in order of their first day, the last one that began by ``day``, or the first of all."""
+    """Of versions in order of their first day, the last one that began by ``day``, else the first one."""
     begun = [zones for since, zones in versions.items() if since <= day]
     return begun[-1] if begun else next(iter(versions.values()), [])

@@ -1,4 +1,4 @@
-"""Everything the tables tell of one activity, beside what is usual for the athlete: what a summary is made of."""
+"""Reads all facts about one activity that a ride summary is made of, and the athlete's usual values."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ from strava_pipeline.warehouse.schema.analysis_tables import (
 from strava_pipeline.warehouse.schema.tables import activities, athletes
 
 Part = TypeVar("Part")
-# Usual: the median of so many activities of the same sport before this one; of fewer than three nothing is usual.
+# The usual values are medians of at most this many earlier activities of the same sport. A summary uses no median of
+# fewer than its USUAL_FROM.
 USUAL_OF = 20
-# A record among the first few activities is none.
+# Records are given only to an activity that has at least this many earlier ones of its type.
 RECORDS_FROM = 5
 CURVE_DAYS = 90
 LOAD_DAYS = 120
@@ -55,9 +56,10 @@ _RANK = text(
 
 @dataclass(frozen=True)
 class RideFacts:
-    """The parts of one activity; empty or ``None`` where nothing is stored.
+    """The facts about one activity; empty or ``None`` where nothing is stored.
 
-    ``curve`` and ``earlier_curve``: watts by seconds; ``days``: training load up to the activity's day, oldest first.
+    ``curve``: the activity's best mean power, W by duration in s. ``earlier_curve``: the best of the ``CURVE_DAYS``
+    before. ``days``: training load up to the activity's day, oldest first.
     """
 
     activity: Ride
@@ -75,7 +77,7 @@ class RideFacts:
 
 
 def ride_facts(connection: Connection, activity_id: int) -> RideFacts | None:
-    """What is stored of an activity; ``None`` if it is not, or no longer."""
+    """Return the facts about an activity; ``None`` if the activity is not stored."""
     activity = _one(connection, Ride, activities, activities.c.id == activity_id)
     if activity is None:
         return None
@@ -99,7 +101,7 @@ def ride_facts(connection: Connection, activity_id: int) -> RideFacts | None:
 
 
 def newest_with_positions(connection: Connection, span: Span) -> int | None:
-    """The last activity of a span whose route was recorded and analysed."""
+    """Return the id of a span's last activity whose positions were recorded and analysed; ``None`` without one."""
     query = (
         select(activities.c.id)
         .join(route_analyses, route_analyses.c.activity_id == activities.c.id)
@@ -111,7 +113,7 @@ def newest_with_positions(connection: Connection, span: Span) -> int | None:
 
 
 def _select(part: type[Any], table: Table) -> Select[Any]:
-    """The columns of a table that a part has, in its order."""
+    """A query of the table's columns that are fields of ``part``, in the order of the fields."""
     return select(*(table.c[field.name] for field in fields(part)))
 
 
@@ -164,7 +166,7 @@ def _curve(connection: Connection, activity_id: int) -> dict[int, float]:
 
 
 def _earlier_curve(connection: Connection, activity: Ride) -> dict[int, float]:
-    """The best of the weeks before, by measured power."""
+    """The best power of the ``CURVE_DAYS`` before the activity, W by duration in s; only measured power counts."""
     query = (
         select(power_curve.c.duration_s, func.max(power_curve.c.power_w).label("power_w"))
         .join(activities, activities.c.id == power_curve.c.activity_id)

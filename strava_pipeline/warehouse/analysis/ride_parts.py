@@ -1,4 +1,4 @@
-"""The parts of what the tables tell of one activity. Where no unit is said, a field is the column of its name."""
+"""The facts about one activity, part by part. A field without a stated unit has that of the column of its name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 @dataclass(frozen=True, slots=True)
 class Ride:
-    """The activity itself, in Strava's figures: m, s, m/s, bpm, W, kcal."""
+    """The activity itself, in Strava's figures and units: m, s, m/s, bpm, W, kcal."""
 
     id: int
     athlete_id: int
@@ -30,18 +30,18 @@ class Ride:
 
     @property
     def local_start(self) -> datetime:
-        """When it began, by the clock there where that is known."""
+        """The activity's start by the local clock, or in UTC if the local time is unknown."""
         return self.start_date_local or self.start_date
 
     @property
     def local_day(self) -> date:
-        """The day on which it counts."""
+        """The day of ``local_start``, to which the activity counts."""
         return self.local_start.date()
 
 
 @dataclass(frozen=True, slots=True)
 class Rider:
-    """Whose activity it is."""
+    """The athlete whose activity it is."""
 
     firstname: str | None
     measurement_preference: str | None
@@ -49,7 +49,7 @@ class Rider:
 
 @dataclass(frozen=True, slots=True)
 class RideFigures:
-    """Figures that were computed from the samples."""
+    """Figures that were computed from the activity's samples."""
 
     training_load: float | None
     elevation_loss_m: float | None
@@ -115,7 +115,7 @@ class ZoneTime:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the athlete has never done better; ``amount``: the s or m over which, where the measure has one."""
+    """An athlete's record that the activity holds; ``amount``: duration (s) or distance (m) of the measure, if any."""
 
     measure: str
     amount: float | None
@@ -124,7 +124,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class RouteRank:
-    """The place among all times the athlete took the route; ``behind_best_s`` in s."""
+    """The activity's rank among all times the athlete took the route in this direction; ``behind_best_s`` in s."""
 
     rank_on_route: int
     times_taken: int

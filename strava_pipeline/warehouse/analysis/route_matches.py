@@ -1,4 +1,4 @@
-"""The routes an athlete has taken before, near a new one."""
+"""Finds the routes that an athlete has taken before near a new recording."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses, route_matches
 
-# Two recordings of one route differ by this much at its edges, degrees (some 500 m), or by this share of its size.
+# Edges of two recordings of one route differ by at most this much, degrees (some 500 m), plus this share of the
+# route's extent from south to north; their lengths differ by at most LENGTH_SHARE.
 EDGE_DEG = 0.005
 EDGE_SHARE = 0.1
 LENGTH_SHARE = 0.1
@@ -18,7 +19,7 @@ LENGTH_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Bounds:
-    """Edges of a way, degrees."""
+    """The southern and northern edge of a recording, degrees."""
 
     south: float
     north: float
@@ -26,7 +27,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class KnownRoute:
-    """One ride stands for its route: positions in degrees; ``reversed``: against the route's direction."""
+    """One recording that represents its route: positions in degrees; ``reversed``: against the route's direction."""
 
     route_id: int
     reversed: bool
@@ -36,14 +37,17 @@ class KnownRoute:
 
 
 def lock_routes(connection: Connection, athlete_id: int) -> None:
-    """Until the transaction ends nobody else finds new routes of this athlete: one found twice would be two."""
+    """Let no other process find new routes of this athlete until the transaction ends, so that none is stored twice."""
     acquire_for_athlete(connection, AthleteLock.ROUTES, athlete_id)
 
 
 def routes_near(
     connection: Connection, athlete_id: int, activity_id: int, bounds: Bounds, length_m: float
 ) -> list[KnownRoute]:
-    """The athlete's routes of about this length and place, by other activities; one row each, the first found."""
+    """Return the athlete's known routes near these bounds and of about this length (m), without this activity's own.
+
+    Each route is represented by the matching activity with the lowest id.
+    """
     edge = EDGE_DEG + EDGE_SHARE * (bounds.north - bounds.south)
     matches = route_matches.c
     query = (

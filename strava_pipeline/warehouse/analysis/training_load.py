@@ -1,4 +1,4 @@
-"""An athlete's load day by day, and what was computed from it."""
+"""Stores an athlete's training load day by day, and reads the activities it is computed from."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ Row = dict[str, Any]
 
 
 def lock_training_load(connection: Connection, athlete_id: int) -> None:
-    """Until the transaction ends nobody else computes this athlete's days."""
+    """Let no other process compute this athlete's days until the transaction ends."""
     acquire_for_athlete(connection, AthleteLock.TRAINING_LOAD, athlete_id)
 
 
 def active_days(connection: Connection, athlete_id: int) -> dict[date, tuple[int, float]]:
-    """Activities and their load for each day with any; one without a load counts 0."""
+    """Return the number of activities and their total load for each local day with activities, oldest first.
+
+    An activity without a load counts 0.
+    """
     day = cast(func.coalesce(activities.c.start_date_local, activities.c.start_date), Date)
     query = (
         select(day, func.count(), func.coalesce(func.sum(route_analyses.c.training_load), 0.0))
@@ -39,7 +42,7 @@ def active_days(connection: Connection, athlete_id: int) -> dict[date, tuple[int
 
 @dataclass(frozen=True, slots=True)
 class StoredDay:
-    """What the next days, and a comparison with the activities, need of a stored day."""
+    """The columns of a stored day that the next days and a comparison with the activities need."""
 
     day: date
     activity_count: int
@@ -49,14 +52,17 @@ class StoredDay:
 
 
 def stored_days(connection: Connection, athlete_id: int) -> list[StoredDay]:
-    """The stored days, oldest first."""
+    """Return an athlete's stored days, oldest first."""
     query = select(*training_load.c["day", "activity_count", "load", "fitness", "fatigue"])
     found = connection.execute(query.where(training_load.c.athlete_id == athlete_id).order_by(training_load.c.day))
     return [StoredDay(*row) for row in found]
 
 
 def replace_days(connection: Connection, athlete_id: int, first: date | None, rows: Sequence[Row]) -> None:
-    """Make the days from ``first`` on (``None``: all) exactly ``rows``; ``NeedsReauthorization`` after a disconnect."""
+    """Replace the days from ``first`` on (``None``: all days) by ``rows``.
+
+    ``NeedsReauthorization`` if there are rows and the athlete has disconnected.
+    """
     query = delete(training_load).where(training_load.c.athlete_id == athlete_id)
     connection.execute(query if first is None else query.where(training_load.c.day >= first))
     if rows:

@@ -1,4 +1,4 @@
-"""Who is connected and how they are doing: for the operator."""
+"""The state of every athlete who is or was connected, for the operator."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class AthleteStatus:
     """One athlete who is or was connected.
 
     ``missing``: wanted scopes that were not granted. ``mails``: none, unconfirmed (the address) or on.
-    ``last_event_at``: when Strava's last event arrived (UTC).
+    ``connected_at``, and ``last_event_at`` (when the last event arrived): UTC.
     """
 
     athlete_id: int
@@ -38,12 +38,12 @@ class AthleteStatus:
 
 
 def count_athletes(connection: Connection) -> int:
-    """How many are or were connected."""
+    """Count the athletes who are or were connected."""
     return connection.execute(select(func.count()).select_from(users)).scalar_one()
 
 
 def athlete_statuses(connection: Connection, limit: int | None = None, offset: int = 0) -> list[AthleteStatus]:
-    """Those who are or were connected, by state (active first) and id."""
+    """Return the athletes who are or were connected, by state (active first) and id."""
     count = select(func.count()).where(activities.c.athlete_id == users.c.athlete_id).scalar_subquery()
     last = select(func.max(webhook_events.c.received_at)).where(webhook_events.c.owner_id == users.c.athlete_id)
     name = func.trim(func.concat_ws(" ", athletes.c.firstname, athletes.c.lastname))

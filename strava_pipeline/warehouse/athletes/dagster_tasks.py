@@ -1,4 +1,4 @@
-"""What Dagster has yet to be told of athletes: one task each at most, struck off once it is done."""
+"""Tasks that Dagster has yet to do for athletes: at most one per athlete, cleared once it is done."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _task = users.c.dagster_task
 
 
 def athletes_with_task(connection: Connection) -> list[int]:
-    """Return the ids of the athletes of whom Dagster has yet to be told something."""
+    """Return the ids of the athletes who have a task."""
     return list(connection.execute(select(users.c.athlete_id).where(_task.is_not(None))).scalars())
 
 
 def hold_task(connection: Connection, athlete_id: int) -> DagsterTask | None:
-    """Lock an athlete's task until the transaction ends; ``None`` if there is none, or somebody else holds it.
+    """Lock an athlete's task until the transaction ends, and return it; ``None`` if there is none, or it is locked.
 
-    Held meanwhile, so that a removal and the import of whoever is back come one after the other.
+    The lock makes a new connection of the athlete wait, so its import begins only after a removal has ended.
     """
     query = select(_task).where(users.c.athlete_id == athlete_id, _task.is_not(None))
     task = connection.execute(query.with_for_update(key_share=True, skip_locked=True)).scalar()
@@ -26,12 +26,12 @@ def hold_task(connection: Connection, athlete_id: int) -> DagsterTask | None:
 
 
 def strike_off(connection: Connection, athlete_id: int) -> None:
-    """Note that an athlete's task is done; the caller holds it."""
+    """Clear an athlete's task, because it is done. The caller holds the lock of :func:`hold_task`."""
     connection.execute(update(users).where(users.c.athlete_id == athlete_id).values(dagster_task=None))
 
 
 def partition_removed(engine: Engine, athlete_id: int) -> None:
-    """Dagster has lost the athlete's partition; an athlete who is back keeps what is due by now."""
+    """Clear an athlete's task after the partition was deleted; an import, of an athlete who is back, stays due."""
     with engine.begin() as connection:
         connection.execute(
             update(users)

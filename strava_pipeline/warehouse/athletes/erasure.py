@@ -1,7 +1,8 @@
-"""An athlete goes: tokens erased, pending events dropped, data deleted or kept, all in one transaction.
+"""Erases an athlete in one transaction: deletes tokens and address, drops open events, deletes or keeps the data.
 
-The row in ``ops.users`` stays, without tokens, scopes and address, as the sign that nothing of the athlete may be
-stored; connecting again starts from there. Tables are found in the database itself, so that a new one is emptied, too.
+The row in ``ops.users`` stays, without tokens, scopes and address. It marks that nothing of the athlete may be stored,
+and the athlete can connect again from there. The tables are read from the database's catalog, so a table that a later
+version adds is emptied, too.
 """
 
 from __future__ import annotations
@@ -35,32 +36,32 @@ from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
 from strava_pipeline.warehouse.states import DagsterTask, EventState
 from strava_pipeline.warehouse.tokens.token_store import erase_tokens, patient_transaction
 
-# What Dagster has yet to be told: whether the files in the lake go, or the partition alone.
 FINAL_STATES = (EventState.DONE, EventState.DISCARDED)
 DROPPED = "dropped: the athlete has disconnected"
-# Rows about an athlete that hold no data of theirs: the count of calls, who did what, and who came by which link. Locks
-# go by themselves.
+# Rows that name an athlete, but hold no data of theirs: audits, counts of calls and mails, and who used which
+# invitation. ``erase_athlete`` deletes the journal's rows and the locks itself.
 KEPT_OPS_TABLES = frozenset(
     {"users", "token_audit", "token_journal", "api_calls", "confirmation_mails", "locks", "invites"}
 )
-# An erasure and a write can block each other; the one that Postgres ends comes again.
+# An erasure and a write can deadlock. An erasure that Postgres aborts is tried again.
 ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
 class Erased:
-    """What went: pending events dropped, rows deleted (0 when the data is kept)."""
+    """The result of an erasure: numbers of events dropped and of rows deleted (0 when the data is kept)."""
 
     events: int
     rows: int
 
 
 def disconnect_and_erase(engine: Engine, athlete_id: int, *, keep_data: bool, actor: Actor, cause: str) -> Erased:
-    """Erase an athlete's tokens, drop their events, delete their data unless ``keep_data``. ``UnknownAthlete``.
+    """Erase an athlete's tokens and address, drop their open events, delete their data unless ``keep_data``.
 
-    A write under way is waited for and its rows go as well; none gets through afterwards. Doing it again is harmless,
-    and deletes what was kept before. Dagster has yet to lose the athlete's partition (``dagster_task``).
+    ``UnknownAthlete`` if the athlete never connected. The erasure waits for writes under way and deletes their rows,
+    too; later writes are refused. It can be repeated, and then deletes data that was kept before. The athlete gets a
+    task (``dagster_task``), by which the partition is deleted and, unless ``keep_data``, the lake's files and the runs.
     """
 
     def erase() -> Erased:
@@ -72,17 +73,20 @@ def disconnect_and_erase(engine: Engine, athlete_id: int, *, keep_data: bool, ac
 
 
 def lock_events(connection: Connection, athlete_id: int) -> None:
-    """Whoever writes data for an event holds the event first, and the athlete's row after it."""
+    """Lock an athlete's open events. Call it before locking the athlete's row: writers of events use that order."""
     connection.execute(
         select(webhook_events.c.id).where(_is_open(athlete_id)).order_by(webhook_events.c.id).with_for_update()
     )
 
 
 def erase_athlete(connection: Connection, athlete_id: int, *, keep_data: bool, actor: Actor, cause: str) -> Erased:
-    """The same within the caller's patient transaction; an event that asks for it is finished before, in the same."""
+    """Do as :func:`disconnect_and_erase`, within the caller's patient transaction.
+
+    An event that asks for the erasure must be marked done before, in that transaction; else it is dropped.
+    """
     lock_events(connection, athlete_id)
     erase_tokens(connection, athlete_id, cause)
-    # Whoever holds one has yet to come by the row that is locked now, and is refused there.
+    # A writer that holds one of the locks has yet to lock the athlete's row, and is refused then.
     delete_locks(connection, athlete_id)
     events = _drop_events(connection, athlete_id)
     rows = 0 if keep_data else _delete_data(connection, athlete_id)
@@ -97,7 +101,7 @@ def erase_athlete(connection: Connection, athlete_id: int, *, keep_data: bool, a
 
 
 def delete_late_events(connection: Connection, athlete_id: int) -> int:
-    """Drop what was being stored while the erasure committed; returns how many events that were."""
+    """Drop an athlete's events that were stored while the erasure committed; return how many."""
     dropped = _drop_events(connection, athlete_id)
     _clear_news(connection, athlete_id)
     return dropped
@@ -108,12 +112,12 @@ def _is_open(athlete_id: int) -> ColumnElement[bool]:
 
 
 def _drop_events(connection: Connection, athlete_id: int) -> int:
-    """Events that have not taken effect never will; their rows stay, with the reason."""
+    """Mark an athlete's open events done without effect; the rows stay, with the reason."""
     dropped = connection.execute(
         update(webhook_events)
         .where(_is_open(athlete_id))
         .values(
-            # Whoever has it claimed is refused from now on.
+            # A claim on the event is refused from now on.
             state=EventState.DONE,
             error=DROPPED,
             error_class=None,
@@ -135,18 +139,21 @@ def _delete_data(connection: Connection, athlete_id: int) -> int:
 
 
 def _delete_segments_of_nobody(connection: Connection) -> None:
-    """Segments have no owner; one that only this athlete has ridden tells where they live."""
+    """Delete segments without efforts: one that only this athlete has ridden may tell where they live."""
     ridden = exists().where(tables.segment_efforts.c.segment_id == tables.segments.c.id)
     connection.execute(delete(tables.segments).where(~ridden))
 
 
 def _clear_news(connection: Connection, athlete_id: int) -> None:
-    """What an event says has changed may be a title."""
+    """Empty ``updates`` of an athlete's events: it may contain titles of activities."""
     connection.execute(update(webhook_events).where(webhook_events.c.owner_id == athlete_id).values(updates={}))
 
 
 def _tables_with_data(connection: Connection, athlete_id: int) -> Iterator[tuple[TableClause, ColumnElement[bool]]]:
-    """Every table with rows of one athlete, those that hang on an activity first, and which rows these are."""
+    """Each table with rows of an athlete, and the condition for these rows.
+
+    Tables that refer to an activity but not to its athlete come first, while the activities are still there.
+    """
     inspector = inspect(connection)
     theirs = select(tables.activities.c.id).where(tables.activities.c.athlete_id == athlete_id)
     owned = []

@@ -1,11 +1,12 @@
-"""Links by which the operator lets others connect: each is good for a week, and for as many people as was said.
+"""Invitations: links by which others connect, each valid for a week and for a given number of people.
 
-A person's place is a row. It is used up once an athlete has connected by it, not by a look at the link; the row is
-locked meanwhile, so that of two who come at once the second is told before anything of theirs is spent. A process that
-dies in between lets go of it. Only hashes are stored: who reads the table can invite nobody.
+Each person's place on a link is a row. A place is used up when an athlete has connected by it, not when the link is
+opened. The row is locked while somebody connects, so a second person who uses the same place is refused before their
+code is spent at Strava; the lock ends with a process that dies. Only hashes are stored, so a reader of the table cannot
+invite anybody.
 
-An athlete who was disconnected does not come back by a link that they have used: their row in ``ops.users`` tells that
-they left, so that whatever erases them ends their place as well, and no transaction takes locks for it.
+A disconnected athlete cannot connect again by a link that they have used. This follows from the state of their row in
+``ops.users``, so an erasure need not change invitations, nor take locks on them.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from strava_pipeline.warehouse.tokens.token_store import patient_transaction
 SECRET_BYTES = 32
 LIFETIME = timedelta(days=7)
 MOST_PEOPLE = 100
-# For each place: so often Strava is asked in our name by whoever has the link. Mishaps need some.
+# Attempts to connect per place. Each may cause a request to Strava, and some fail by mishap.
 MOST_ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
 class Invite:
-    """A link that has not ended: ``used`` of its ``people`` have connected. ``name`` tells it apart; no secret."""
+    """A link that has not ended (times in UTC): ``used`` of its ``people`` have connected. ``name`` is no secret."""
 
     name: str
     made_at: datetime
@@ -43,20 +44,20 @@ class Invite:
 
 @dataclass(frozen=True)
 class InvitePlace:
-    """A person's place on a link, held; ``athlete_id`` of whoever has connected by it before."""
+    """A person's place on a link, locked by ``connection``; ``athlete_id``: who connected by the place before."""
 
     id: int
     athlete_id: int | None
     connection: Connection = field(repr=False)
 
     def use_up(self, athlete_id: int) -> None:
-        """An athlete has connected by it."""
+        """Note that an athlete has connected by this place."""
         used = {"athlete_id": athlete_id, "used_at": func.clock_timestamp()}
         self.connection.execute(update(invites).where(invites.c.id == self.id).values(used))
 
 
 def new_invite(connection: Connection, proof: str, people: int = 1) -> str:
-    """The secret part of a link for so many people; links that have ended are cleared away."""
+    """Store a new link for so many people and return its secret part. Links that have ended are deleted."""
     delete_ended_invites(connection)
     secret = secrets.token_urlsafe(SECRET_BYTES)
     row = {"secret_hash": name_of(secret), "proof": proof, "expires_at": func.clock_timestamp() + LIFETIME}
@@ -65,22 +66,25 @@ def new_invite(connection: Connection, proof: str, people: int = 1) -> str:
 
 
 def name_of(secret: str) -> str:
-    """What a link is called here: tells nothing of the secret."""
+    """Return the name of a link: the SHA-256 of its secret part, which does not reveal the secret."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def is_known(connection: Connection, name: str, proof: str) -> bool:
-    """Whether there is such a link, whoever has used it, and it has not ended."""
+    """Whether a link of this name exists and has not ended; its places may all be used."""
     return connection.execute(select(invites.c.id).where(*_good(name, proof)).limit(1)).first() is not None
 
 
 def has_room(connection: Connection, name: str, proof: str, place: int | None) -> bool:
-    """Whether a browser may connect by the link: a place is free, or ``place`` is the one that it has used itself."""
+    """Whether a browser may connect by the link: a place is free, or the browser itself has used ``place`` before."""
     return connection.execute(select(invites.c.id).where(*_open(name, proof, place)).limit(1)).first() is not None
 
 
 def living_invites(connection: Connection, proof: str) -> list[Invite]:
-    """The links that have not ended, oldest first; by one that is used up its athletes may still connect again."""
+    """Return the links that have not ended, oldest first.
+
+    A link whose places are all used is included: its athletes may still connect again by it.
+    """
     query = (
         select(
             invites.c.secret_hash,
@@ -97,27 +101,28 @@ def living_invites(connection: Connection, proof: str) -> list[Invite]:
 
 
 def cancel_invite(connection: Connection, name: str) -> bool:
-    """End a link; whether it was there. Waits for a connection by it that is under way."""
+    """Cancel a link; return whether it existed. Waits for a connection by the link that is under way."""
     return connection.execute(delete(invites).where(invites.c.secret_hash == name)).rowcount > 0
 
 
 def cancel_invites_of_other_tokens(connection: Connection, proof: str) -> int:
-    """End what was made under another token, for good; returns how many places ended."""
+    """Cancel all links that were made under another operator's token; return how many places they had."""
     return connection.execute(delete(invites).where(invites.c.proof != proof)).rowcount
 
 
 def delete_ended_invites(connection: Connection) -> int:
-    """Delete the rows of links that have ended, but for those in use just now; returns how many."""
+    """Delete the places of links that have ended, except places in use at this moment; return how many."""
     ended = select(invites.c.id).where(invites.c.expires_at < func.clock_timestamp()).with_for_update(skip_locked=True)
     return connection.execute(delete(invites).where(invites.c.id.in_(ended))).rowcount
 
 
 @contextmanager
 def reserve_place(engine: Engine, name: str, proof: str, place: int | None) -> Iterator[InvitePlace | None]:
-    """A place for one connection, which nobody else gets meanwhile; ``None`` if none is free.
+    """Lock a place for one connection and yield it; ``None`` if none is free.
 
-    The browser that has used one before (``place``) gets that one again. It counts as an attempt unless the block
-    raises: whoever fails in a way that can be tried again leaves it without an error.
+    A browser that has used a place before (``place``) gets that place again. An attempt is counted unless the block
+    raises an error, so raise the error of a failed attempt after the block. A block that ends without
+    :meth:`InvitePlace.use_up` leaves the place as it was.
     """
     query = select(invites.c.id, invites.c.athlete_id).where(*_open(name, proof, place))
     own_first = query.order_by(invites.c.used_at.is_(None), invites.c.id).limit(1)

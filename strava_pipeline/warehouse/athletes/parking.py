@@ -1,4 +1,4 @@
-"""Events of an athlete without a grant: kept until they connect again, dropped once they have left."""
+"""Parks the events of an athlete whose grant has ended, until the athlete connects again or is erased."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from strava_pipeline.warehouse.states import EventState, GrantState
 
 
 def park(connection: Connection, claim: Claim, error: AthleteError) -> bool:
-    """Let the claim's events wait until the athlete connects again; False if the grant is good by now.
+    """Park the claim's events until the athlete connects again; return False if the grant is active by now.
 
-    Those of an athlete who has disconnected are dropped: they were stored in the very moment of it.
+    Events of an athlete who has disconnected are dropped instead: they were stored while the erasure committed.
     """
     held = (
         select(webhook_events.c.id).where(under_fences([claim.fence])).order_by(webhook_events.c.id).with_for_update()
     )
     if connection.execute(held).first() is None:
         return True  # a newer claim decides
-    # Shared, so that whoever connects just now comes before, and is seen here, or comes after, and finds these events.
+    # A shared lock: an athlete who connects at this moment commits before it, and is seen here as active, or after it,
+    # and releases these events.
     theirs = select(users.c.state).where(users.c.athlete_id == claim.owner_id).with_for_update(read=True)
     state = connection.execute(theirs).scalar()
     if state == GrantState.REVOKED:

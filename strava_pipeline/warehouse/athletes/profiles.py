@@ -1,4 +1,4 @@
-"""Athletes, their gear, their totals day by day, and their zones with the day from which they hold."""
+"""Stores athletes' profiles, gear, totals (a snapshot per day), and zones with the day from which they are valid."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ ZONE_FIELDS = ("zone", "min", "max", "custom_zones")
 
 
 def store_athlete(connection: Connection, row: Row, asked_at: datetime) -> None:
-    """Store one athlete's profile."""
+    """Store one athlete's profile, unless a newer one is stored. ``asked_at``: when Strava was asked (UTC)."""
     store_newer(connection, athletes, [row | {"fetched_at": asked_at}])
 
 
 def store_gear(connection: Connection, rows: Sequence[Row], asked_at: datetime) -> None:
-    """Store bikes and shoes; a summary of one keeps what only its detail tells."""
+    """Store bikes and shoes; columns that a row lacks, because it comes from a summary, keep what is stored."""
     for row in rows:
         store_changed(connection, gear, [row | {"fetched_at": asked_at}])
 
 
 def unknown_gear(connection: Connection, athlete_id: int) -> list[str]:
-    """What an athlete's stored activities were done with, and of which nothing is stored: sold or retired long ago."""
+    """Return the ids of gear that an athlete's stored activities name, and that is not stored, sorted.
+
+    Such gear was retired or sold.
+    """
     known = exists().where(gear.c.id == activities.c.gear_id)
     query = (
         select(activities.c.gear_id)
@@ -39,7 +42,7 @@ def unknown_gear(connection: Connection, athlete_id: int) -> list[str]:
 
 
 def store_stats(connection: Connection, rows: Sequence[Row], asked_at: datetime) -> None:
-    """Store an athlete's totals as the snapshot of the day; the last one of a day counts."""
+    """Store an athlete's totals as the snapshot of the UTC day; the last one of a day is kept."""
     taken_on = asked_at.astimezone(UTC).date()
     stamped = [row | {"taken_on": taken_on, "fetched_at": asked_at} for row in rows]
     store_newer(connection, athlete_stats, stamped)
@@ -48,11 +51,11 @@ def store_stats(connection: Connection, rows: Sequence[Row], asked_at: datetime)
 def store_zones(
     connection: Connection, athlete_id: int, zones: Mapping[str, Sequence[Row]], asked_at: datetime
 ) -> list[str]:
-    """Store the zones of each kind, a new set of them only where it differs; returns the kinds that changed.
+    """Store a new set of zones for each kind whose zones differ from the newest stored set; return these kinds.
 
-    A kind that Strava no longer tells keeps its last zones: what was ridden in them still was.
+    A kind that Strava no longer returns keeps its stored zones, because past activities were done in them.
     """
-    # Whoever stores zones of this athlete holds this row: the comparison and the insert belong together.
+    # The row's lock keeps two processes from comparing and inserting an athlete's zones at the same time.
     connection.execute(select(athletes.c.id).where(athletes.c.id == athlete_id).with_for_update())
     return [kind for kind, rows in zones.items() if _store_kind(connection, athlete_id, kind, rows, asked_at)]
 

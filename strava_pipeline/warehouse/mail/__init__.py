@@ -1,1 +1,1 @@
-"""Keeps mails to send, and who agreed to get them."""
+"""Stores mails to send, and athletes' consent to get them."""

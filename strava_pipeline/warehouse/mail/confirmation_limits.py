@@ -1,6 +1,6 @@
-"""How many addresses may be asked: whoever may connect must not be able to have a stranger flooded with mails.
+"""Limits on mails that ask an address for confirmation, so that nobody can have a stranger flooded with mails.
 
-A mail is counted when sending it begins, once for all its tries. What is over a limit waits.
+A mail is counted when sending it begins, once for all its tries. A mail over a limit waits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from strava_pipeline.warehouse.schema.notification_tables import confirmation_ma
 
 @dataclass(frozen=True)
 class Ask:
-    """One mail that asks: its id in ``ops.notifications``, who gave the address, and the mailbox, as a keyed hash."""
+    """A mail that asks for confirmation: its id in ``ops.notifications``, the athlete, and the mailbox's keyed hash."""
 
     notification_id: int
     athlete_id: int
@@ -25,7 +25,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Limit:
-    """At most so many within a time, of those for ``what``."""
+    """At most ``most`` mails for ``what`` ``within`` a time."""
 
     most: int
     within: timedelta
@@ -45,17 +45,17 @@ HOUR, DAY, MONTH = timedelta(hours=1), timedelta(days=1), timedelta(days=30)
 LIMITS = (
     Limit(3, DAY, "this address"),
     Limit(6, MONTH, "this address"),
-    # By one account at Strava, to whichever addresses.
+    # For one athlete, to any addresses.
     Limit(5, DAY, "this athlete"),
     Limit(30, HOUR, "all addresses"),
 )
 
 
 def refusal_reason(engine: Engine, ask: Ask) -> str:
-    """Count a mail that asks and return ''; or count nothing and return which limit is reached."""
+    """Count a mail that asks for confirmation and return ''; or count nothing and return which limit is reached."""
     counted = confirmation_mails.c
     with engine.begin() as connection:
-        # Two at once must not both take the last place; who reads ops only can take no such lock.
+        # Two mails at once must not both get the last place. A login that may only read ops cannot take this lock.
         connection.exec_driver_sql(f"LOCK TABLE {confirmation_mails.fullname} IN SHARE ROW EXCLUSIVE MODE")
         moment = now(connection)
         delete_counted(connection)
@@ -65,13 +65,15 @@ def refusal_reason(engine: Engine, ask: Ask) -> str:
         for limit in LIMITS:
             recent = select(func.count()).where(limit.concerns(ask), counted.began_at > moment - limit.within)
             if connection.execute(recent).scalar_one() >= limit.most:
-                return f"{limit.most} mails that ask {limit.what} went out within {_told(limit.within)} already"
+                return (
+                    f"{limit.most} mails that ask {limit.what} for confirmation were sent within {_told(limit.within)}"
+                )
         connection.execute(insert(confirmation_mails).values(asdict(ask)))
     return ""
 
 
 def delete_counted(connection: Connection) -> int:
-    """Delete what no limit counts any more; returns how many rows."""
+    """Delete the mails that no limit counts any more; return how many."""
     old = confirmation_mails.c.began_at < func.clock_timestamp() - MONTH
     return connection.execute(delete(confirmation_mails).where(old)).rowcount
 

@@ -1,4 +1,4 @@
-"""Whether an athlete's address may get mails: given, confirmed by its owner, ended, or erased.
+"""An athlete's consent to mails: the address is given, confirmed by its owner, and erased at the end.
 
 ::
 
@@ -6,9 +6,9 @@
       ^       |          |        another address: given, with all links so far void
       +-------+----------+        ended, erased, or not confirmed within a week
 
-Each address has a nonce, which the link that confirms it is bound to, and one that its links to end the mails are
-bound to. A nonce that is gone makes its links void. On the operator's word all links end: those to end the mails, and
-the one that has confirmed, whose page shows another.
+Each address has two nonces: one in the link that confirms the address, one in the links that end its mails. A link is
+void once its nonce is no longer stored. The operator can renew the links: all links that end the mails become void, and
+also the link by which the address was confirmed, because its page shows a link that ends the mails.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.states import MailKind, MailState
 
 NONCE_BYTES = 16
-# An address that nobody confirmed is erased after it; the link that confirms is good for as long.
+# An address that is not confirmed within this time is erased; the link that confirms it is valid for as long.
 CONFIRM_WITHIN = timedelta(days=7)
 NOTHING = {
     "email": None,
@@ -40,7 +40,7 @@ NOTHING = {
 
 @dataclass(frozen=True)
 class Consent:
-    """An address that is stored. ``confirmed_at``: UTC; ``None`` while only its owner may be asked."""
+    """A stored address, times in UTC. While ``confirmed_at`` is ``None``, it gets only mails that ask to confirm it."""
 
     athlete_id: int
     email: str
@@ -51,7 +51,7 @@ class Consent:
 
 
 class Confirmed(StrEnum):
-    """What a link that confirms came to."""
+    """The result of a link that confirms an address: confirmed now, confirmed before, or void."""
 
     NOW = "now"
     BEFORE = "before"
@@ -59,13 +59,13 @@ class Confirmed(StrEnum):
 
 
 def consent_of(connection: Connection, athlete_id: int) -> Consent | None:
-    """What an athlete's address may get; ``None`` if there is none."""
+    """Return an athlete's stored address with its consent; ``None`` if no address is stored."""
     row = connection.execute(select(users).where(users.c.athlete_id == athlete_id)).first()
     return None if row is None or row.email is None else _consent(row)
 
 
 def address_of(connection: Connection, athlete_id: int) -> tuple[Consent | None, str]:
-    """Where an athlete's ride summaries go, and, if nowhere, why."""
+    """Return the address for an athlete's ride summaries and ''; or ``None`` and why there is none."""
     row = connection.execute(select(users).where(users.c.athlete_id == athlete_id)).first()
     if row is None:
         return None, "the athlete is not connected"
@@ -75,9 +75,10 @@ def address_of(connection: Connection, athlete_id: int) -> tuple[Consent | None,
 
 
 def give_address(connection: Connection, athlete_id: int, email: str) -> None:
-    """Store an address and make the mail due that asks its owner; one that is confirmed already stays so.
+    """Store an address and queue the mail that asks its owner for confirmation.
 
-    In the transaction that holds the athlete's row. The same address given again is asked again, by the same link.
+    Does nothing if this address is confirmed already. An address that is given again before it is confirmed is asked
+    again, with the same link. The caller's transaction holds the lock on the athlete's row.
     """
     before = consent_of(connection, athlete_id)
     is_same = before is not None and before.email == email
@@ -101,7 +102,10 @@ def give_address(connection: Connection, athlete_id: int, email: str) -> None:
 
 
 def confirm_address(connection: Connection, consent: Consent) -> Confirmed:
-    """The owner of an address takes its mails; void if another one, or none, is stored by now, or a week is over."""
+    """Confirm an address, because its owner wants the mails.
+
+    ``VOID`` if another address or none is stored by now, or if ``CONFIRM_WITHIN`` has passed.
+    """
     confirmed = connection.execute(
         update(users)
         .where(
@@ -126,7 +130,7 @@ def confirm_address(connection: Connection, consent: Consent) -> Confirmed:
 
 
 def end_mails(connection: Connection, athlete_id: int, unsubscribe_nonce: str) -> bool:
-    """Erase the address whose links have this nonce; only a new one begins mails anew. False if there is none."""
+    """Erase the address whose links have this nonce; return False if there is none. A new address begins mails anew."""
     ended = connection.execute(
         update(users)
         .where(users.c.athlete_id == athlete_id, users.c.unsubscribe_nonce == unsubscribe_nonce)
@@ -138,9 +142,10 @@ def end_mails(connection: Connection, athlete_id: int, unsubscribe_nonce: str) -
 
 
 def renew_links(connection: Connection, athlete_id: int) -> bool:
-    """Make all links so far void that end an athlete's mails; False without an address. The next mail has a new one.
+    """Make all links void that end an athlete's mails; return False without an address. The next mail has a new link.
 
-    A link that is still to confirm the address stays good: it leads to none of these before it has done so.
+    If the address is not confirmed, the link that confirms it stays valid: only after it has confirmed the address
+    does its page show a link that ends the mails.
     """
     is_to_confirm = users.c.email_confirmed_at.is_(None)
     renewed = connection.execute(
@@ -156,13 +161,13 @@ def renew_links(connection: Connection, athlete_id: int) -> bool:
 
 
 def erase_address(connection: Connection, athlete_id: int) -> None:
-    """Erase an athlete's address with all consent, whoever wants that; nothing more is sent there."""
+    """Erase an athlete's address and consent; nothing more is sent there."""
     _update(connection, athlete_id, NOTHING)
     _ask_no_more(connection, athlete_id, "the address was erased")
 
 
 def erase_unconfirmed(connection: Connection) -> int:
-    """Erase every address that was not confirmed in time; returns how many. A row that is in use waits its turn."""
+    """Erase every address that was not confirmed in time; return how many. A locked row is left for the next call."""
     late = (
         select(users.c.athlete_id)
         .where(
@@ -185,7 +190,7 @@ def _update(connection: Connection, athlete_id: int, values: dict[str, Any]) -> 
 
 
 def _ask_no_more(connection: Connection, athlete_id: int, reason: str) -> None:
-    """A mail that is still to ask is not sent any more."""
+    """Skip an athlete's pending mail that asks for confirmation."""
     connection.execute(
         update(notifications)
         .where(

@@ -1,4 +1,4 @@
-"""Mails about new activities, and those that confirm addresses: one row each, claimed before it is sent.
+"""The queue of mails about new activities, and of mails that ask for confirmation: one row each, claimed to be sent.
 
 ::
 
@@ -6,9 +6,9 @@
        |-> pending (not before a time)
        |-> failed, skipped (with the reason)
 
-A claim counts the attempt and hides the row for :data:`LEASE`; only the attempt that was counted last may say what
-became of it. A process that dies between the mail server's yes and the commit of ``sent`` is the one case in which
-a mail goes out twice; both then carry the same Message-ID.
+A claim counts an attempt and hides the row for :data:`LEASE`; only the attempt that was counted last may record a
+result. A mail goes out twice only if a process dies between the mail server's acceptance and the commit of ``sent``;
+both then have the same Message-ID.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from strava_pipeline.warehouse.states import EventSource, MailKind, MailState
 
 # Longer than composing and sending one mail takes, timeouts included.
 LEASE = timedelta(minutes=10)
-# After each failed try; the last one repeats for as long as the mail is worth sending.
+# The wait after each failed try; the last wait repeats as long as the mail is worth sending.
 WAITS = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15), timedelta(hours=1))
-# No mail about what happened longer ago than this.
+# A mail that is still unsent this long after it was queued is given up.
 WORTH_SENDING = {MailKind.RIDE_SUMMARY: timedelta(days=1), MailKind.CONFIRMATION: CONFIRM_WITHIN}
 
 
 @dataclass(frozen=True)
 class ClaimedMail:
-    """A mail that this process, and no other, is to send now; ``attempt`` counts from 1.
+    """A mail that only this process may send now; ``attempt`` counts from 1, times are UTC.
 
-    ``activity_id``: of a ride summary, ``None`` for a mail that confirms an address.
+    ``activity_id`` is ``None`` for a mail that asks for confirmation.
     """
 
     id: int
@@ -49,10 +49,10 @@ class ClaimedMail:
 
 
 def enqueue_ride_mail(connection: Connection, fence: int) -> bool:
-    """Note that the activity under a claim deserves a mail; False if it does not, or was noted before.
+    """Queue the mail about a claim's activity; return False if the activity gets none, or it was queued before.
 
-    Only a create that Strava delivered counts, not what reconciling found. In the transaction that marks the events
-    done, a mail is neither lost nor announced twice.
+    Only an activity gets a mail whose creation Strava delivered as an event, not one found by reconciling. Call it in
+    the transaction that marks the events done, so that no mail is lost or queued twice.
     """
     event = webhook_events.c
     new = select(
@@ -74,17 +74,17 @@ def enqueue_ride_mail(connection: Connection, fence: int) -> bool:
 
 
 def any_due(engine: Engine) -> bool:
-    """Whether a mail waits to be sent now."""
+    """Whether a mail is due."""
     with engine.connect() as connection:
         return connection.execute(select(notifications.c.id).where(*_due()).limit(1)).first() is not None
 
 
 def claim_next(engine: Engine) -> ClaimedMail | None:
-    """Claim the mail that is due for longest, summaries before all others; ``None`` if none is."""
+    """Claim the mail that has been due for longest, ride summaries first; ``None`` if no mail is due."""
     due = (
         select(notifications.c.id)
         .where(*_due())
-        # Many addresses to be asked keep no summary waiting.
+        # Many mails that ask for confirmation must not delay ride summaries.
         .order_by(notifications.c.kind == MailKind.CONFIRMATION, notifications.c.next_try_at)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -103,12 +103,12 @@ def claim_next(engine: Engine) -> ClaimedMail | None:
 
 
 def record_result(engine: Engine, claimed: ClaimedMail, state: MailState, reason: str | None = None) -> None:
-    """A claimed mail is ``sent``, ``failed`` or ``skipped``, for good."""
+    """Record that a claimed mail is ``sent``, ``failed`` or ``skipped``, for good."""
     _change(engine, claimed, state=state, reason=reason, next_try_at=None, finished_at=func.clock_timestamp())
 
 
 def postpone(engine: Engine, claimed: ClaimedMail, reason: str) -> None:
-    """A claimed mail could not be sent now: tried again later, or failed when that would be too late."""
+    """Try a claimed mail again later, or record it as failed if the next try would be too late."""
     wait = WAITS[min(claimed.attempt, len(WAITS)) - 1]
     kind = MailKind.CONFIRMATION if claimed.activity_id is None else MailKind.RIDE_SUMMARY
     if claimed.claimed_at + wait > claimed.created_at + WORTH_SENDING[kind]:
@@ -118,7 +118,10 @@ def postpone(engine: Engine, claimed: ClaimedMail, reason: str) -> None:
 
 
 def delete_finished_before(connection: Connection, moment: datetime) -> int:
-    """Delete what was settled before a moment (UTC); returns how many rows. Their activities are too old for a mail."""
+    """Delete mails finished before a moment (UTC); return how many.
+
+    The moment must be so long ago that an activity of that time would get no mail any more.
+    """
     old = notifications.c.finished_at < moment
     return connection.execute(delete(notifications).where(old)).rowcount
 
@@ -128,7 +131,7 @@ def _due() -> tuple[Any, ...]:
 
 
 def _change(engine: Engine, claimed: ClaimedMail, **values: Any) -> None:
-    """Change a mail unless somebody claimed it after us."""
+    """Change a mail, unless it was claimed again since."""
     with engine.begin() as connection:
         connection.execute(
             update(notifications)

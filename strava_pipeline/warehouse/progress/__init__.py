@@ -1,1 +1,1 @@
-"""Stores how far imports have come."""
+"""Stores and computes the progress of imports and backfills."""

@@ -1,4 +1,4 @@
-"""When requests of a backfill may have been sent, by the quota as it is now."""
+"""Estimates when the requests of a backfill will have been sent, from the quota as it is now."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from strava_pipeline.warehouse.quota.status import scope_status
 def backfill_end(
     connection: Connection, rate_limits: RateLimits, athlete_id: int, requests: int, seconds_per_request: float
 ) -> datetime | None:
-    """When so many requests for an athlete will have been sent (UTC); ``None`` when there are none left to send."""
+    """Estimate when so many requests for an athlete will have been sent (UTC); ``None`` if ``requests`` is 0."""
     if not requests:
         return None
     moment = now(connection)

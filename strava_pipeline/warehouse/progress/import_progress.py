@@ -1,4 +1,4 @@
-"""How far the import of each athlete's history is, from what the tables hold."""
+"""The progress of the import of each athlete's history, computed from the stored rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from strava_pipeline.warehouse.states import PayloadKind
 
 @dataclass(frozen=True)
 class ImportProgress:
-    """One athlete's activities: those listed, and how many of them have their detail and their streams."""
+    """The number of an athlete's stored activities, and of those with their detail and with their streams."""
 
     athlete_id: int
     listed: int = 0
@@ -27,7 +27,7 @@ class ImportProgress:
 
     @property
     def requests_left(self) -> int:
-        """One for each detail and each set of streams that is missing."""
+        """The number of requests left: one for each missing detail and one for each missing set of streams."""
         return 2 * self.listed - self.detailed - self.streamed
 
     @property
@@ -36,7 +36,7 @@ class ImportProgress:
 
 
 def import_progress(connection: Connection, athlete_ids: Collection[int]) -> dict[int, ImportProgress]:
-    """The progress of each of these athletes."""
+    """Return the progress of each of these athletes, by id."""
     query = (
         select(
             activities.c.athlete_id,
@@ -56,10 +56,13 @@ def import_progress(connection: Connection, athlete_ids: Collection[int]) -> dic
 def earliest_end(
     connection: Connection, rate_limits: RateLimits, progress: Collection[ImportProgress]
 ) -> datetime | None:
-    """When what is missing can be here at the earliest (UTC), by Strava's limits; ``None`` if nothing is missing."""
+    """Estimate the earliest time (UTC) at which all imports can be complete, by Strava's limits.
+
+    ``None`` if nothing is missing.
+    """
     left = {each.athlete_id: each.requests_left for each in progress if each.requests_left}
     if rate_limits.scope is QuotaScope.APP:
-        # All share one limit, and it does not matter whose name stands for them.
+        # All athletes share one limit, so the requests can be counted for any one of them.
         left = {next(iter(left)): sum(left.values())} if left else {}
     ends = [backfill_end(connection, rate_limits, *each, seconds_per_request=0) for each in left.items()]
     return max(filter(None, ends), default=None)

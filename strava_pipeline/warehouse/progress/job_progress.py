@@ -1,4 +1,4 @@
-"""How far backfills are, as their runs tell it: for the status page, the command, and the runs' tags."""
+"""The progress of backfills as their runs report it, for the status page, the command, and the runs' tags."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline.warehouse.states import PayloadKind
 
-# A run tells at least twice a minute that it is there, even while it waits.
+# A run reports at least twice a minute, even while it waits; one that is silent for longer than this is dead.
 SILENT = timedelta(minutes=3)
 
 
 @dataclass(frozen=True)
 class Completeness:
-    """Of a span's stored activities: how many there are, and how many have a current detail, and streams."""
+    """The number of a span's stored activities, and of those with a current detail, and with streams."""
 
     listed: int
     detailed: int
@@ -32,7 +32,7 @@ class Completeness:
 
 @dataclass(frozen=True)
 class BackfillProgress:
-    """How far one run is with one athlete's span; ``waiting_for`` is empty while it is at work."""
+    """The progress of one run with one athlete's span, times in UTC; ``waiting_for`` is ``None`` while it works."""
 
     run_id: str
     athlete_id: int
@@ -50,7 +50,7 @@ class BackfillProgress:
 
 @dataclass(frozen=True)
 class ProgressReport:
-    """What a run tells of itself."""
+    """A run's report of its progress; fields as in :class:`BackfillProgress`."""
 
     run_id: str
     span: Span
@@ -63,7 +63,7 @@ class ProgressReport:
 
 
 def backfill_progress(connection: Connection) -> list[BackfillProgress]:
-    """Of each run that is at work or waits, oldest first; what has not been heard of for minutes is dead."""
+    """Return the progress of each run that works or waits, oldest first; runs silent for ``SILENT`` are left out."""
     query = (
         select(job_progress)
         .where(job_progress.c.finished_at.is_(None), job_progress.c.updated_at > func.clock_timestamp() - SILENT)
@@ -73,7 +73,7 @@ def backfill_progress(connection: Connection) -> list[BackfillProgress]:
 
 
 def count_done(connection: Connection, span: Span) -> Completeness:
-    """How complete a span is."""
+    """Count a span's stored activities, and those with a current detail, and with streams."""
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
     current = or_(summary.c.digest.is_(None), detail.c.digest == summary.c.digest)
     query = (
@@ -91,7 +91,7 @@ def count_done(connection: Connection, span: Span) -> Completeness:
 
 
 def save_progress(connection: Connection, report: ProgressReport) -> None:
-    """Store how far a run is."""
+    """Store a run's report. ``NeedsReauthorization`` if the athlete has disconnected."""
     refuse_rows_of_revoked(connection, [report.span.athlete_id])
     moment = now(connection)
     values = {
@@ -113,7 +113,7 @@ def save_progress(connection: Connection, report: ProgressReport) -> None:
 
 
 def note_finished(connection: Connection, run_id: str) -> None:
-    """A step of the run has ended; should another one follow, that is told anew."""
+    """Mark a run's progress finished, because a step has ended; a report of the next step marks it unfinished."""
     connection.execute(
         update(job_progress)
         .where(job_progress.c.run_id == run_id)
@@ -122,7 +122,7 @@ def note_finished(connection: Connection, run_id: str) -> None:
 
 
 def delete_progress_before(connection: Connection, moment: datetime) -> int:
-    """Remove what was last heard of before; returns how many rows."""
+    """Delete progress that was last reported before a moment (UTC); return how many rows."""
     return connection.execute(delete(job_progress).where(job_progress.c.updated_at < moment)).rowcount
 
 

@@ -1,1 +1,1 @@
-"""Keeps the ledger of calls to Strava."""
+"""Keeps the ledger of requests to Strava."""

@@ -1,4 +1,4 @@
-"""The calls to Strava, one row each: reservation, record and metric at once."""
+"""The calls to Strava in ``ops.api_calls``: one row is a call's reservation, its record and its metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Update, delete, func, insert, select, update
 from strava_pipeline.strava.quota.windows import CallOutcome, Lane, window_at
 from strava_pipeline.warehouse.schema.ops_tables import api_calls
 
-# So many days tell how many live calls a busy one has, and in which of so many parts of it.
+# The day's reserve is learned from the live calls of this many days, counted in this many equal parts of a day.
 HISTORY_DAYS = 14
 DAY_PARTS = 96
 
@@ -19,7 +19,7 @@ DAY_PARTS = 96
 def record(
     connection: Connection, lane: Lane, endpoint: str, athlete_id: int | None, moment: datetime, booking: Update
 ) -> int:
-    """A call is about to be sent; returns its id. ``booking`` goes in the same statement."""
+    """Insert a call that is about to be sent, together with its ``booking`` in one statement; return the call's id."""
     row = insert(api_calls).values(lane=lane, endpoint=endpoint, athlete_id=athlete_id, reserved_at=moment)
     row = row.add_cte(booking.cte("booking"))
     call_id: int = connection.execute(row.returning(api_calls.c.id)).scalar_one()
@@ -27,7 +27,7 @@ def record(
 
 
 def close(connection: Connection, call_id: int, outcome: CallOutcome, moment: datetime) -> bool:
-    """A call has ended; ``False`` if that was known."""
+    """Record how a call ended; return ``False`` if that was recorded before."""
     done = connection.execute(
         update(api_calls)
         .where(api_calls.c.id == call_id, api_calls.c.settled_at.is_(None))
@@ -37,13 +37,13 @@ def close(connection: Connection, call_id: int, outcome: CallOutcome, moment: da
 
 
 def forget(connection: Connection, call_id: int) -> bool:
-    """A call was never sent; ``False`` if it is not there to be forgotten."""
+    """Delete a call that was never sent; return ``False`` if it has ended or is not stored."""
     unsent = delete(api_calls).where(api_calls.c.id == call_id, api_calls.c.settled_at.is_(None))
     return connection.execute(unsent).rowcount == 1
 
 
 def one_is_under_way(connection: Connection, moment: datetime, longest: timedelta) -> bool:
-    """Whether a call that takes at most ``longest`` may still be answered."""
+    """Whether a call may still be waiting for its answer, if calls take at most ``longest``."""
     since = api_calls.c.reserved_at.between(moment - longest, moment)
     return (
         connection.execute(select(api_calls.c.id).where(since, api_calls.c.settled_at.is_(None)).limit(1)).first()
@@ -52,9 +52,10 @@ def one_is_under_way(connection: Connection, moment: datetime, longest: timedelt
 
 
 def live_calls(connection: Connection, athlete_id: int | None, day_s: int, now: datetime) -> list[list[int]]:
-    """Live calls in each part of the last whole days, of all athletes or of one; a row per day, none at first.
+    """Count the live calls in each of ``DAY_PARTS`` parts of the last days, of one athlete, or (``None``) of all.
 
-    ``day_s``: length of a day in s, which a scaled system has shorter.
+    Returns a row per day, oldest first, at most ``HISTORY_DAYS``, without today; none on the first day of the ledger.
+    ``day_s``: length of a day in s, which is shorter in a scaled system.
     """
     today = window_at(now, day_s).starts_at
     began = connection.execute(select(func.min(api_calls.c.reserved_at))).scalar()
@@ -63,7 +64,7 @@ def live_calls(connection: Connection, athlete_id: int | None, day_s: int, now: 
     days = min(HISTORY_DAYS, (today - window_at(began, day_s).starts_at) // timedelta(seconds=day_s))
     first = today - timedelta(seconds=days * day_s)
     of_whom = [] if athlete_id is None else [api_calls.c.athlete_id == athlete_id]
-    # Windows begin at multiples of their length since 1970, and so do the parts of a day.
+    # Like windows, the parts of a day begin at multiples of their length since 1970.
     part = func.floor(func.extract("epoch", api_calls.c.reserved_at) * DAY_PARTS / day_s).label("part")
     found = connection.execute(
         select(part, func.count())
@@ -85,20 +86,20 @@ def live_calls(connection: Connection, athlete_id: int | None, day_s: int, now: 
 
 @dataclass(frozen=True)
 class CallCount:
-    """All calls in the ledger, and those of them that Strava refused with a 429."""
+    """The number of calls in the ledger, and of those that Strava refused with a 429."""
 
     sent: int
     refused: int
 
 
 def count_calls(connection: Connection) -> CallCount:
-    """Count the calls that were ever booked and are still in the ledger."""
+    """Count the calls in the ledger; calls that were never sent, or that retention deleted, are not in it."""
     refused = func.count().filter(api_calls.c.status == HTTPStatus.TOO_MANY_REQUESTS.value)
     return CallCount(*connection.execute(select(func.count(), refused).select_from(api_calls)).one())
 
 
 def statuses_since(connection: Connection, since: datetime) -> dict[str, int]:
-    """How many calls since then ended with which status; ``none`` where no answer came, or none yet."""
+    """Count the calls booked since then by HTTP status; ``none``: no answer, or none yet."""
     rows = connection.execute(
         select(api_calls.c.status, func.count())
         .where(api_calls.c.reserved_at >= since)

@@ -1,4 +1,4 @@
-"""Whether Strava has the app switched off: one row that all processes see, and one probe an hour."""
+"""Whether Strava has switched off the app: one row that all processes read, and one probe an hour while it is off."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _COLUMNS = app_status.c["inactive_since", "probe_at", "reason", "clock_offset_s"
 
 @dataclass(frozen=True, slots=True)
 class AppStatus:
-    """What all processes know of the app and of Strava's clock. ``probe_at`` and ``reason``: while it is inactive."""
+    """The known state of the app and of Strava's clock.
+
+    While the app is inactive: ``inactive_since``, ``probe_at`` (when the next probe is due; both UTC), ``reason``.
+    """
 
     inactive_since: datetime | None = None
     probe_at: datetime | None = None
@@ -32,7 +35,7 @@ class AppStatus:
 
 
 def load_status(connection: Connection) -> AppStatus:
-    """What is known now; before the first answer that is nothing."""
+    """Load the stored state; empty if nothing was stored yet."""
     row = connection.execute(select(*_COLUMNS).where(_ONLY)).first()
     if row is None:
         return AppStatus()
@@ -41,16 +44,16 @@ def load_status(connection: Connection) -> AppStatus:
 
 
 def why_inactive(connection: Connection) -> str | None:
-    """What a person can do about an app that is switched off; ``None``: it is not."""
+    """Return a line that says what to do about a switched-off app; ``None`` if the app is on."""
     status = load_status(connection)
     return None if status.inactive_since is None else _advice(status)
 
 
 def admit(status: AppStatus, moment: datetime) -> bool:
-    """Whether the call that asks is the probe of a switched-off app; ``AppInactive`` if it must not be sent.
+    """Whether a call that is sent now is the probe of a switched-off app; ``AppInactive`` if no probe is due yet.
 
-    ``status`` as loaded under the ledger's lock; call :func:`begin_probe` once the call has room, so that one call
-    only probes.
+    ``status`` was loaded under the ledger's lock. Call :func:`begin_probe` once the call has room, so that only one
+    call probes.
     """
     if status.inactive_since is None:
         return False
@@ -67,12 +70,12 @@ def _advice(status: AppStatus) -> str:
 
 
 def begin_probe(connection: Connection, moment: datetime) -> None:
-    """The probe is about to be sent: the next one is due in an hour."""
+    """Note that a probe is about to be sent: the next one is due in an hour."""
     connection.execute(update(app_status).where(_ONLY).values(probe_at=moment + PROBE_EVERY))
 
 
 def note_inactive(connection: Connection, reason: str, moment: datetime) -> None:
-    """Strava said that the app is switched off: no call but the probe from now on."""
+    """Note that Strava says the app is switched off: from now on only probes are sent. ``reason``: Strava's words."""
     reason = printable(reason)
     log.error("Strava has the app switched off (%s): one call an hour tries whether it is on again", reason)
     first = insert_or_update(app_status).values(
@@ -91,6 +94,6 @@ def note_inactive(connection: Connection, reason: str, moment: datetime) -> None
 
 
 def note_active(connection: Connection) -> None:
-    """The probe was answered: the app is on again."""
+    """Note that the app is on again, because the probe was answered."""
     log.warning("Strava has the app switched on again")
     connection.execute(update(app_status).where(_ONLY).values(inactive_since=None, probe_at=None, reason=None))

@@ -2,10 +2,10 @@
 
 Each reservation is one short transaction under a lock and is committed before the request is
 sent. A call that could count on either side of a window's edge is booked on both sides, and its answer
-settles which one keeps it. A reservation whose process died stays booked until its windows end.
+settles which side keeps the booking. A reservation whose process died stays booked until its windows end.
 
-No 429 is promised as long as nobody else uses the app. Others' calls are known only from the headers of our
-answers, which are older than the next request, so beside others a 429 may come; it then stops every process.
+As long as no other program uses the app's quota, Strava never answers 429. Calls of other programs are known only from
+the headers of our answers, which are older than the next request: a 429 is then possible, and stops every process.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
 
 log = get_logger(__name__)
 
-# Short enough for an athlete who disconnects to be noticed within half a minute.
+# A wait is cut into pauses this short, so that a disconnect of the athlete is noticed within half a minute.
 SLICE_SECONDS = 20.0
 SHORTEST_WAIT_SECONDS = 0.01
 LOG_EVERY_SECONDS = 60.0
-# Waiting processes come back within this time of each other, never early.
+# Waiting processes try again up to this much after room is expected, so that not all come at once; never before.
 SPREAD_SECONDS = 0.5
-# Only an active app is told what there is, and what there is not.
+# Strava gives these answers only to an app that is switched on.
 PROVE_ACTIVE = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)
-# While one call asks what time it is at Strava, the others look again this often.
+# While the answer to one call is awaited because it tells Strava's time, the other calls try again this often.
 ASKING = timedelta(seconds=1)
 BUSY_DAY_KEPT = timedelta(minutes=5)
 _WAIT_FOR_DISK = text("SELECT set_config('synchronous_commit', 'on', true)")
@@ -64,8 +64,8 @@ def _spread() -> float:
 class PostgresLedger:
     """The ledger in ``ops.api_calls`` and ``ops.quota_windows``.
 
-    ``clock`` tells the database's time, if it does not itself; ``sleep`` and ``spread`` (seconds by which waiting
-    processes differ) belong to it. ``monitor`` hears of each wait and of each booking.
+    ``clock`` replaces the database's own clock, ``sleep`` and ``spread`` go with it; ``spread`` returns the seconds
+    that are added to a wait. ``monitor`` is told of each wait, booking and release.
     """
 
     def __init__(
@@ -96,10 +96,11 @@ class PostgresLedger:
         max_wait: timedelta,
         before_waiting: Callable[[], object] = lambda: None,
     ) -> Reservation:
-        """Wait for room, at most ``max_wait``, and book it; ``QuotaExhausted`` says when to come back.
+        """Wait for room, at most ``max_wait``, and book it. ``longest``: how long a call may take.
 
-        Where there is no room at once, ``before_waiting`` is called, and what it raises ends the matter.
-        ``NeedsReauthorization`` if the athlete disconnects meanwhile.
+        If there is no room at once, ``before_waiting`` is called before the wait; an error that it raises ends the
+        wait. ``QuotaExhausted`` with ``retry_at`` if the wait would exceed ``max_wait``; ``AppInactive`` while the app
+        is switched off; ``NeedsReauthorization`` if the athlete disconnects during the wait.
         """
         waited, logged = 0.0, -LOG_EVERY_SECONDS
         while True:
@@ -126,25 +127,26 @@ class PostgresLedger:
                 refuse_waiting_for_revoked(self._engine, athlete_id)
 
     def settle(self, reservation: Reservation, outcome: CallOutcome) -> None:
-        """Record the answer; free the windows it did not count in; take over what the headers say."""
-        # Whoever asked has not got the answer yet: a database that is away for a moment must not lose it.
+        """Record the answer, free the windows in which the call did not count, and store what the headers say."""
+        # Retried, because the caller gets Strava's answer only afterwards: a database that is unavailable for a
+        # moment must not lose the answer.
         retry_transaction(self._engine, partial(self._settle, reservation=reservation, outcome=outcome))
 
     def _settle(self, connection: Connection, reservation: Reservation, outcome: CallOutcome) -> None:
-        # Most answers only free room. Lost in a crash of the server, such a one leaves its call booked, which
-        # is safe: its commit need not wait for the disk.
+        # Most answers only free room. Their commits need not wait for the disk: if a crash of the server loses one,
+        # its call stays booked, which is safe.
         moment = self._lock(connection, waits_for_disk=False)
         if not api_calls.close(connection, reservation.call_id, outcome, moment):
             return
         if outcome.status is None:
-            return  # it may have counted, or may yet
+            return  # a call without an answer may have counted, or may count later
         if self._take_over(connection, reservation, outcome, moment):
             connection.execute(_WAIT_FOR_DISK)
 
     def _take_over(
         self, connection: Connection, reservation: Reservation, outcome: CallOutcome, moment: datetime
     ) -> bool:
-        """What an answer tells the ledger; whether that is more than that room is free."""
+        """Store what an answer says; return whether its commit must wait for the disk."""
         before = app_status.load_status(connection).clock
         clock = self._hear(connection, before, reservation, outcome, moment)
         is_news = self._take_account(connection, reservation, outcome, moment, clock)
@@ -157,7 +159,7 @@ class PostgresLedger:
         return is_news or reservation.is_probe or outcome.status != HTTPStatus.OK or clock.is_news_to(before, moment)
 
     def release(self, reservation: Reservation) -> None:
-        """Give back room for a call that was never sent, as if it had not been asked for."""
+        """Delete the booking of a call that was never sent."""
         with self._engine.begin() as connection:
             self._lock(connection)
             if api_calls.forget(connection, reservation.call_id):
@@ -167,7 +169,10 @@ class PostgresLedger:
     def _try(
         self, lane: Lane, endpoint: str, athlete_id: int | None, longest: timedelta
     ) -> tuple[datetime, Reservation | Refusal]:
-        """The database's time, and a reservation or, by the same clock, when to try again."""
+        """Book the call if there is room; return the database's time, and a reservation or when to try again.
+
+        A refusal's time is by the database's clock.
+        """
         with self._engine.begin() as connection:
             moment = self._lock(connection)
             status = app_status.load_status(connection)
@@ -181,7 +186,7 @@ class PostgresLedger:
             )
             uses = load_uses(connection, scope, windows, clock.now(moment))
             busy_day = self._busy_day(connection, lane, athlete_id, moment)
-            # What is known of the clock ages while one waits for the end of the first window.
+            # The knowledge of Strava's clock ages during a wait for the end of the first window.
             margin = clock.margin(clock.in_our_time(windows[0].ends_at))
             refused = refusal(uses, self._ceilings, lane, busy_day, clock.now(moment), margin)
             if refused is not None:
@@ -195,7 +200,7 @@ class PostgresLedger:
             return moment, Reservation(call_id, moment, windows, is_probe, scope)
 
     def _lock(self, connection: Connection, *, waits_for_disk: bool = True) -> datetime:
-        """The database's time, once nobody else reads or books; whether the commit is to wait for the disk."""
+        """Take the ledger's lock and return the time; ``waits_for_disk``: whether the commit waits for the disk."""
         moment = acquire_with_time(connection, Lock.QUOTA, waits_for_disk=waits_for_disk)
         return moment if self._clock is None else self._clock(connection)
 
@@ -214,7 +219,7 @@ class PostgresLedger:
         outcome: CallOutcome,
         moment: datetime,
     ) -> StravaClock:
-        """What is known of Strava's clock after this answer, where ``before`` is stored."""
+        """Return Strava's clock as known after this answer, and store it if that is news; ``before``: as stored."""
         stored = self._checked(connection, before, moment)
         refused = outcome.status == HTTPStatus.TOO_MANY_REQUESTS
         clock = stored.heard(reservation.reserved_at, moment, outcome.server_time, refused=refused)
@@ -232,7 +237,10 @@ class PostgresLedger:
         moment: datetime,
         clock: StravaClock,
     ) -> bool:
-        """Where it counted, and what its headers say of that; whether less is free than was thought."""
+        """Settle in which windows the call counted, and store the headers' limits and usage.
+
+        Returns whether a booking was added, or limits or others' usage changed.
+        """
         scope, rates = reservation.scope, outcome.rates
         loaded = load_uses(connection, scope, reservation.windows, clock.now(moment))
         uses = {use.window: use for use in loaded}
@@ -262,7 +270,10 @@ class PostgresLedger:
         block_until(connection, scope, window, until)
 
     def _busy_day(self, connection: Connection, lane: Lane, athlete_id: int | None, moment: datetime) -> BusyDay | None:
-        """The last two weeks' :func:`busy_day_profile`; read seldom, and never for a lane without reserve."""
+        """The :func:`busy_day_profile` of the last two weeks, cached for ``BUSY_DAY_KEPT``.
+
+        ``None`` for the live lane, from which nothing is reserved, or without a day of history.
+        """
         if not RESERVE_SHARE[lane]:
             return None
         scope = self._ceilings.scope_of(athlete_id)

@@ -1,4 +1,4 @@
-"""What the quota looks like now: for the operator, without a lock and without booking anything."""
+"""The state of the quota now, for the operator; read without a lock, and nothing is booked."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from strava_pipeline.warehouse.quota.windows import look_at_uses, scopes_in_use
 
 @dataclass(frozen=True)
 class WindowStatus:
-    """One current window of one scope: its use and limits, the reserve (calls), and what each lane may use of it now.
+    """One current window of one scope: its use, limit and reserve (calls), and how many calls each lane may send now.
 
-    ``blocked_until``: Strava's clock, as the window's own times.
+    ``blocked_until``: by Strava's clock, like the window's times.
     """
 
     scope: str
@@ -34,14 +34,17 @@ class WindowStatus:
 
 @dataclass(frozen=True)
 class QuotaStatus:
-    """All current windows, the short one of a scope first; the last hour's calls by status (``none``: no answer)."""
+    """All current windows, by scope with the short one first, and the last hour's calls by status.
+
+    The status ``none``: no answer, or none yet.
+    """
 
     clock: StravaClock
     windows: list[WindowStatus]
     last_hour: dict[str, int]
 
     def calls_left(self, lane: Lane, scope: str) -> int:
-        """How many calls this lane may send now, all windows of a scope considered."""
+        """Return how many calls this lane may send now, considering all windows of the scope."""
         return min(status.calls_left[lane] for status in self.windows if status.scope == scope)
 
     @property
@@ -50,7 +53,10 @@ class QuotaStatus:
 
 
 def quota_status(connection: Connection, rate_limits: RateLimits, moment: datetime) -> QuotaStatus:
-    """The status at ``moment`` (database's clock). Where limits are athletes' own: of those who used any now."""
+    """Return the status at ``moment`` (database's clock).
+
+    If each athlete has limits of their own, it covers the athletes whose current windows are in use.
+    """
     clock = load_clock(connection)
     now = clock.now(moment)
     current = [window_at(now, length) for length in rate_limits.lengths]
@@ -63,7 +69,7 @@ def quota_status(connection: Connection, rate_limits: RateLimits, moment: dateti
 
 
 def scope_status(connection: Connection, rate_limits: RateLimits, scope: str, moment: datetime) -> list[WindowStatus]:
-    """The current windows of one scope, the short one first, at ``moment`` (database's clock)."""
+    """Return the current windows of one scope, the short one first, at ``moment`` (database's clock)."""
     return _of_scope(connection, rate_limits, scope, moment, load_clock(connection).now(moment))
 
 
@@ -78,7 +84,7 @@ def _of_scope(
     is_blocked = any(use.blocked_until is not None and use.blocked_until > now for use in uses)
     found = []
     for use in sorted((use for use in uses if use.window in current), key=lambda use: use.window):
-        # A block may outlast the window in whose row it stands.
+        # A block may outlast the window in whose row it is stored.
         blocks = [other.blocked_until for other in uses if other.window.length_s == use.window.length_s]
         until = max((block for block in blocks if block is not None and block > now), default=None)
         found.append(

@@ -1,4 +1,4 @@
-"""Where all processes keep what they know of Strava's clock: one row, written only when there is news."""
+"""Stores the known offset of Strava's clock: one row for all processes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _COLUMNS = (app_status.c.clock_offset_s, app_status.c.clock_error_s, app_status.
 
 
 def load_clock(connection: Connection) -> StravaClock:
-    """What is known of Strava's clock now."""
+    """Load the stored :class:`StravaClock`; unknown if none was stored yet."""
     return load_status(connection).clock
 
 
 def store_clock(connection: Connection, clock: StravaClock) -> None:
-    """Keep what was learned; call it under the ledger's lock."""
+    """Store a :class:`StravaClock`. The caller holds the ledger's lock."""
     values = dict(
         zip((column.name for column in _COLUMNS), (clock.offset_s, clock.error_s, clock.checked_at), strict=True)
     )

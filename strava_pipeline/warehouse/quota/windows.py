@@ -1,6 +1,6 @@
-"""The rows of ``ops.quota_windows``: what is used of each of Strava's rate windows, within one scope.
+"""The rows of ``ops.quota_windows``: how much is used of each of Strava's rate windows, by scope.
 
-Everything that writes here is called under the ledger's lock.
+The caller of every function that writes holds the ledger's lock.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ _c = quota_windows.c
 
 
 def load_uses(connection: Connection, scope: str, windows: Collection[Window], now: datetime) -> list[WindowUse]:
-    """These windows, and any other one with a block that still holds; ``now`` is Strava's."""
+    """Load the use of these windows, and of any other window of the scope whose block still holds.
+
+    ``now`` is Strava's time. Missing rows are inserted.
+    """
     query = select(quota_windows).where(_c.scope == scope, or_(_is_one_of(windows), _is_blocked(now)))
     uses = [_use(row) for row in connection.execute(query)]
     missing = set(windows) - {use.window for use in uses}
@@ -31,7 +34,7 @@ def load_uses(connection: Connection, scope: str, windows: Collection[Window], n
 
 
 def look_at_uses(connection: Connection, scope: str, windows: Collection[Window], now: datetime) -> list[WindowUse]:
-    """The same for who only wants to see: windows of which nothing is used need no row."""
+    """Return what :func:`load_uses` returns, but insert nothing."""
     query = select(quota_windows).where(_c.scope == scope, or_(_is_one_of(windows), _is_blocked(now)))
     uses = [_use(row) for row in connection.execute(query)]
     for window in set(windows) - {use.window for use in uses}:
@@ -41,24 +44,22 @@ def look_at_uses(connection: Connection, scope: str, windows: Collection[Window]
 
 
 def booking(scope: str, windows: Collection[Window], calls: int) -> Update:
-    """Counts calls in windows that were loaded before; less than none gives room back."""
+    """Return the statement that books ``calls`` in windows that have rows; a negative number gives room back."""
     return update(quota_windows).where(_these(scope, windows)).values(booked=_c.booked + calls)
 
 
 def book_late(connection: Connection, scope: str, windows: Collection[Window]) -> None:
-    """Count one call in windows that nobody had expected it in."""
+    """Book one call in windows in which it was not booked before it was sent."""
     _create(connection, scope, windows)
     connection.execute(booking(scope, windows, 1))
 
 
 def adopt(connection: Connection, scope: str, use: WindowUse, rates: RateHeaders, *, short: bool) -> bool:
-    """Take over what an answer says of a window: limits as they are, and usage that we did not book ourselves.
+    """Store what an answer says of a window: its limits, and the usage by other programs. Return whether it is news.
 
-    Returns whether that was news.
-
-    Whatever Strava had counted of ours when it wrote the answer had been booked before, so that what it counted
-    beyond all our bookings is others' for certain. Calls under way are booked, too: with others at work it may
-    be more by as many as those, until an answer comes with fewer under way.
+    All our calls that Strava counted before it wrote the answer were booked before, so any usage beyond our bookings
+    is certainly by others. Bookings include calls under way that Strava has perhaps not counted yet, so the usage by
+    others may be higher by up to their number, until an answer comes with fewer calls under way.
     """
     news: dict[str, int] = {}
     for bucket in ("read", "overall"):
@@ -75,7 +76,7 @@ def adopt(connection: Connection, scope: str, use: WindowUse, rates: RateHeaders
 
 
 def block_until(connection: Connection, scope: str, window: Window, until: datetime) -> None:
-    """No call in this scope before ``until`` (Strava's clock); an earlier block is only ever prolonged."""
+    """Block the scope until ``until`` (Strava's clock); a stored block is only ever prolonged."""
     _create(connection, scope, [window])
     connection.execute(
         update(quota_windows)
@@ -85,13 +86,13 @@ def block_until(connection: Connection, scope: str, window: Window, until: datet
 
 
 def scopes_in_use(connection: Connection, current: Collection[Window]) -> list[str]:
-    """Whose windows are in use now."""
+    """Return the scopes that have a row for one of the current windows, sorted."""
     query = select(_c.scope).where(_is_one_of(current)).distinct().order_by(_c.scope)
     return list(connection.execute(query).scalars())
 
 
 def _create(connection: Connection, scope: str, windows: Collection[Window]) -> None:
-    """Rows for the windows that have none yet."""
+    """Insert rows for the windows that have none yet."""
     for window in sorted(windows):
         read, overall = _last_limits(connection, scope, window)
         connection.execute(
@@ -111,7 +112,7 @@ def _create(connection: Connection, scope: str, windows: Collection[Window]) -> 
 
 
 def _last_limits(connection: Connection, scope: str, window: Window) -> tuple[int | None, int | None]:
-    """A fresh window starts with the limits that Strava named last."""
+    """The read and overall limits that Strava named last: a new window starts with them."""
     last = connection.execute(
         select(_c.read_limit, _c.overall_limit)
         .where(_c.scope == scope, _c.length_s == window.length_s, _c.starts_at < window.starts_at)

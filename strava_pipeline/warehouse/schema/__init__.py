@@ -1,1 +1,1 @@
-"""Declares every table and view, with the comments of its columns."""
+"""Declares every table and view with the comments of their columns."""

@@ -1,4 +1,7 @@
-"""The tables of what is computed from samples (schema ``strava``); every column carries its unit in the name."""
+"""The tables of figures computed from samples (schema ``strava``).
+
+The names of most columns with a unit end with the unit; the comments give the units of the others.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,12 @@ from strava_pipeline.warehouse.schema.columns import (
 )
 from strava_pipeline.warehouse.schema.tables import SCHEMA, metadata
 
-# A change of any formula raises it: what an older one computed is computed anew.
+# Raise it with each change of a formula: activities with another version are analysed anew.
 ANALYSIS_VERSION = 1
 
 
 def _slope_columns(kind: str, change: str) -> list[Column[Any]]:
-    """What climbs and descents have in common."""
+    """The columns that climbs and descents have in common."""
     return [
         activity_key(),
         key("number", Integer, f"number of the {kind} within the activity, from 1"),
@@ -241,6 +244,6 @@ training_load = Table(
     comment="one row per athlete and day from the first activity on",
 )
 
-# What belongs to one activity and is replaced with its analysis.
+# The tables with several rows of one activity, and route_matches: replaced as a whole with each analysis.
 PARTS = (climbs, descents, stops, power_curve, distance_efforts, computed_splits, zone_times, route_matches)
 ANALYSIS_TABLES = (route_analyses, *PARTS)

@@ -1,4 +1,4 @@
-"""The analysts' views of what is computed from samples."""
+"""The analysts' views of figures computed from samples."""
 
 from __future__ import annotations
 

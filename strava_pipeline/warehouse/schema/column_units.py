@@ -1,7 +1,7 @@
-"""Units of columns, read from their comments, so that each is written once.
+"""Reads the units of columns from their comments, so that each unit is written only once.
 
-A comment ends its meaning with the unit, after a comma: ``distance over moving time, m/s``. Remarks follow in brackets
-or after a semicolon; positions say from where they count: ``highest point, m above sea level``.
+In a comment, the unit follows the meaning after a comma: ``distance over moving time, m/s``. Remarks follow in brackets
+or after a semicolon. A unit may say from where it counts: ``highest point, m above sea level``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _UNIT = re.compile(f"({'|'.join((*UNITS, *_IN_WORDS))})(?: (?:above|north|east|f
 
 
 def unit_of(column: Column[object]) -> str | None:
-    """Unit of a column's values; ``None`` where they have none, or one that differs from row to row."""
+    """Return the unit of a column's values; ``None`` if they have none, or one that differs from row to row."""
     for clause in _CLAUSE_END.split(column.comment or ""):
         if found := _UNIT.fullmatch(clause.strip()):
             return _IN_WORDS.get(found[1], found[1])

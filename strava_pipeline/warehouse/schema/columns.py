@@ -1,4 +1,4 @@
-"""Short ways to declare a commented column; the comments feed the database, Dagster and the docs."""
+"""Short ways to declare a column with a comment; the comments go into the database, Dagster and the docs."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ SERIES = ARRAY(Double)
 
 
 def column(name: str, kind: ColumnType, comment: str, *, required: bool = False) -> Column[Any]:
-    """A column that may be empty unless ``required``."""
+    """A column that may be NULL unless ``required``."""
     return Column(name, kind, comment=comment, nullable=not required)
 
 
 def key(name: str, kind: ColumnType, comment: str) -> Column[Any]:
-    """A part of the primary key; Strava and the callers give its value, never a sequence."""
+    """A part of the primary key; its value comes from Strava or the caller, never from a sequence."""
     return Column(name, kind, comment=comment, primary_key=True, autoincrement=False)
 
 
@@ -72,17 +72,17 @@ def series(name: str, comment: str) -> Column[Any]:
 
 
 def owner() -> Column[Any]:
-    """Whose row it is."""
+    """The column with the id of the athlete whose row it is."""
     return bigint("athlete_id", "Strava's id of the athlete", required=True)
 
 
 def activity_key() -> Column[Any]:
-    """The activity, as a part of the primary key."""
+    """The column with the id of the activity, as a part of the primary key."""
     return key("activity_id", BigInteger, "Strava's id of the activity")
 
 
 def only(name: str, values: type[StrEnum]) -> CheckConstraint:
-    """A check that a column holds one of the enum's values; the column's name is the check's."""
+    """A check, named like the column, that a column holds one of the enum's values."""
     return CheckConstraint(holds_one_of(name, values), name=name)
 
 
@@ -93,5 +93,8 @@ def holds_one_of(name: str, values: Iterable[StrEnum]) -> str:
 
 
 def any_of(ids: Column[Any], wanted: Iterable[int]) -> ColumnElement[bool]:
-    """Whether an id is one of these, as a single parameter: IN takes one for each, and many take the driver long."""
+    """The condition that an id is one of ``wanted``, with one array parameter.
+
+    IN would need a parameter per id, which is slow in the driver when there are many.
+    """
     return ids == any_(literal(list(wanted), ARRAY(BigInteger)))

@@ -1,6 +1,6 @@
-"""The data dictionary: every table and view of schema ``strava`` with its columns, from their declarations.
+"""Makes the data dictionary: every table and view of schema ``strava`` with its columns, from their declarations.
 
-``python -m strava_pipeline.warehouse.schema.data_dictionary > docs/data-dictionary.md`` writes it anew.
+``python -m strava_pipeline.warehouse.schema.data_dictionary > docs/data-dictionary.md`` writes the page anew.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ tells nothing. Ids exceed 2^53: read them as 64-bit integers or as text, never a
 
 
 def data_dictionary() -> str:
-    """The whole page, in Markdown."""
+    """Return the whole page, in Markdown."""
     return "\n".join([HEADER, "## Tables", "", *_tables(), "## Views", "", *_views()])
 
 
@@ -42,7 +42,7 @@ def _columns(table: Table) -> Iterator[tuple[str, ...]]:
 
 
 def _type(column: Column[object]) -> str:
-    """The type as SQL says it; the key's columns and those that are never empty are marked."""
+    """The type in SQL's words; columns of the key and columns that are never empty are marked."""
     name = column.type.compile(dialect=postgresql.dialect()).lower()  # type: ignore[no-untyped-call]  # of SQLAlchemy
     short = name.replace("timestamp with time zone", "timestamptz").replace("timestamp without time zone", "timestamp")
     return f"{short}, key" if column.primary_key else short if column.nullable else f"{short}, never empty"

@@ -1,4 +1,4 @@
-"""A view as it is declared: its query, and what each of its columns means."""
+"""Declared views, and how they are created in the database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from strava_pipeline.warehouse.schema.tables import SCHEMA
 
 @dataclass(frozen=True)
 class DeclaredView:
-    """A view of schema ``strava``: the ``query`` behind it, and what each of its columns means."""
+    """A view of schema ``strava``: its ``query``, its comment, and a comment for each of its ``columns``."""
 
     name: str
     comment: str
@@ -21,7 +21,7 @@ class DeclaredView:
 
 
 def create(connection: Connection, view: DeclaredView) -> None:
-    """Make a view and its comments what is declared."""
+    """Create or replace a view and its comments as declared."""
     name = f"{SCHEMA}.{view.name}"
     connection.exec_driver_sql(f"CREATE OR REPLACE VIEW {name} AS {view.query}")
     connection.exec_driver_sql(f"COMMENT ON VIEW {name} IS {_quoted(view.comment)}")

@@ -1,4 +1,4 @@
-"""The tables that tell how a history comes in (schema ``ops``): progress of backfills, activities put aside."""
+"""The tables of backfills (schema ``ops``): their progress, and activities in quarantine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of mails (schema ``ops``)."""
+"""The tables of mails (schema ``ops``): the queue, and the count of mails that ask for confirmation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables the pipeline runs on (schema ``ops``); analysts have no access to them."""
+"""The tables that the pipeline needs for its own work (schema ``ops``); analysts have no access to them."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ webhook_events = Table(
     comment="the inbox: every accepted webhook event and what became of it",
 )
 
-# Numbers claims; one sequence for all objects, so that no number ever comes back.
+# Numbers the claims. One sequence serves all objects, so no number is used twice.
 webhook_claims = Sequence("webhook_claims", schema=SCHEMA, metadata=metadata)
 
 tombstones = Table(

@@ -1,7 +1,7 @@
-"""The analysts' tables (schema ``strava``).
+"""The analysts' tables of data from Strava (schema ``strava``).
 
-Strava's fields keep Strava's names; figures computed here carry their unit in the name. Source of the
-meanings: https://developers.strava.com/docs/reference/
+Strava's fields keep Strava's names and units, which the comments give. Source of the meanings:
+https://developers.strava.com/docs/reference/
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ FETCHED = "when the stored answer was asked for (UTC); an older answer never rep
 
 
 def _effort_columns() -> list[Column[Any]]:
-    """What laps, best efforts and segment efforts have in common."""
+    """The columns that laps, best efforts and segment efforts have in common."""
     return [
         text("name", "name as shown by Strava"),
         number("distance", "length, m"),

@@ -1,7 +1,7 @@
-"""The analysts' views: what is asked for most, by sport, week, month, gear and record.
+"""The analysts' views for frequent queries: samples, activities by sport, totals, gear and records.
 
-``migrate`` puts them in place after the tables. A column that is there keeps its name and place: new ones
-come last, because others build on these views.
+``migrate`` creates them after the tables. An existing column keeps its name and position, and new columns come last,
+because analysts' own views may build on these.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KM_PER_HOUR = 3.6
 
 
 def _told(table: Table, *names: str) -> dict[str, str]:
-    """Columns that mean in a view what they mean in their table."""
+    """The comments of columns that mean the same in a view as in their table."""
     return {name: str(table.c[name].comment) for name in names}
 
 
@@ -36,7 +36,11 @@ _HIDDEN = {"start_time_hidden": "Strava hides the start time: only the day of st
 def _of_sport(
     name: str, comment: str, kinds: Sequence[str], own: Sequence[str], figure: str, expression: str, meaning: str
 ) -> DeclaredView:
-    """Activities of some sport types, with the columns that only they have ``own`` and one computed ``figure``."""
+    """Declare a view of the activities of some sport types (``kinds``).
+
+    Its columns are those of any sport, those that only these sports have (``own``), and one ``figure``, computed by
+    ``expression``, with its ``meaning`` as comment.
+    """
     listed = ", ".join(f"'{kind}'" for kind in kinds)
     columns = (*_OF_ANY_SPORT, *own)
     return DeclaredView(
@@ -214,6 +218,6 @@ ORDER BY athlete_id, name, elapsed_time, start_date
 
 
 def create_views(connection: Connection) -> None:
-    """Make the views and their comments what is declared."""
+    """Create or replace all views and their comments as declared."""
     for view in VIEWS:
         create(connection, view)

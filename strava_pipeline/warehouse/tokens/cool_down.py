@@ -1,4 +1,4 @@
-"""After which refresh, and for how long, Strava is not asked for another one."""
+"""Cool-downs: the times after a token refresh in which no other refresh is sent to Strava."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens.stored_tokens import StoredTokens
 from strava_pipeline.warehouse.tokens.token_audit import audit
 
-# After a failed refresh, so that a storm of 401s makes one call.
+# After a failed refresh: many requests that get a 401 at once then cause one refresh, not many.
 COOL_DOWN = timedelta(seconds=30)
-# Strava refuses what it has just issued: asking for more of it would not help.
+# After a refresh that worked: if Strava refuses a token this young, another refresh would not help.
 FRESH = timedelta(seconds=60)
 
 
 def note_failure(connection: Connection, athlete_id: int, error: StravaError) -> None:
-    """Audit a failed refresh. Only a dead grant changes the state; anything else opens a cool-down."""
+    """Audit a failed refresh. ``NeedsReauthorization`` sets the state ``needs_reauth``; other errors start a cool-down.
+
+    The cool-down lasts ``COOL_DOWN``, or until ``retry_at`` of a ``QuotaExhausted`` if that is later.
+    """
     audit(connection, athlete_id, "refresh", "failed", str(error))
     after: dict[str, Any] = {"state": GrantState.NEEDS_REAUTH}
     if not isinstance(error, NeedsReauthorization):
@@ -34,6 +37,7 @@ def note_failure(connection: Connection, athlete_id: int, error: StravaError) ->
 
 
 def refuse_while_cooling_down(tokens: StoredTokens) -> None:
+    """Raise ``RetriableStravaError`` while the cool-down after a failed refresh lasts."""
     until = tokens.refresh_not_before
     if until is not None and tokens.moment < until:
         raise RetriableStravaError(
@@ -43,11 +47,14 @@ def refuse_while_cooling_down(tokens: StoredTokens) -> None:
 
 
 def refuse_while_fresh(tokens: StoredTokens) -> None:
-    """A second refresh is no cure for a token that Strava has just issued: it would begin a loop."""
+    """Raise ``RetriableStravaError`` if the tokens were refreshed less than ``FRESH`` ago and have not expired.
+
+    A token that Strava refuses right after it was issued would otherwise be refreshed in a loop.
+    """
     if tokens.refreshed_at is None or tokens.moment >= tokens.refreshed_at + FRESH:
         return
     if tokens.strava_token_expires_at is not None and tokens.strava_token_expires_at <= tokens.moment:
-        return  # issued for less than a minute: it has ended as announced
+        return  # a token issued for less than FRESH expired as announced
     raise RetriableStravaError(
         f"athlete {tokens.athlete_id}'s token: Strava refuses what it issued at {tokens.refreshed_at:%H:%M:%S} UTC;"
         f" not refreshed again before {tokens.refreshed_at + FRESH:%H:%M:%S} UTC"

@@ -1,4 +1,4 @@
-"""Whether athletes still let us in, and by which generation of their tokens; these themselves stay in the store."""
+"""The state of athletes' grants, with the generation of their tokens, but without the tokens."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Grant:
 
 
 def grant_of(connection: Connection, athlete_id: int, *, lock: bool = False) -> Grant | None:
-    """Return an athlete's grant; ``None`` for one who never connected.
+    """Return an athlete's grant; ``None`` for an athlete who never connected.
 
-    ``lock``: nobody stores other tokens of the athlete, nor anything else that is theirs, before the transaction ends.
+    With ``lock``, no other transaction stores tokens or data of the athlete before this one ends.
     """
     query = select(users.c.state, users.c.generation).where(users.c.athlete_id == athlete_id)
     row = connection.execute(query.with_for_update() if lock else query).first()
@@ -29,6 +29,6 @@ def grant_of(connection: Connection, athlete_id: int, *, lock: bool = False) -> 
 
 
 def active_athletes(connection: Connection) -> list[int]:
-    """Ids of everybody whose tokens are good as far as we know, in order."""
+    """Return the ids of the athletes whose grant is active as far as we know, in ascending order."""
     query = select(users.c.athlete_id).where(users.c.state == GrantState.ACTIVE).order_by(users.c.athlete_id)
     return list(connection.execute(query).scalars())

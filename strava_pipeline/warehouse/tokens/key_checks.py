@@ -1,4 +1,4 @@
-"""Whether a process has the keys that the stored tokens need: checked before it opens or writes any."""
+"""Checks that a process has the keys that the stored tokens need, before it decrypts or encrypts any token."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from strava_pipeline.warehouse.schema.ops_tables import key_checks, token_journa
 
 @dataclass(frozen=True)
 class KeyUse:
-    """What the database knows of keys: rows of tokens by key id, in both tables, and the keys it has met."""
+    """The keys that the database knows.
+
+    ``users``, ``journal``: rows with tokens in ``ops.users`` and ``ops.token_journal``, by key id. ``check_values``,
+    ``first_seen`` (UTC): of every key that was ever the writing key, by key id.
+    """
 
     users: Counter[str] = field(default_factory=Counter)
     journal: Counter[str] = field(default_factory=Counter)
@@ -24,19 +28,19 @@ class KeyUse:
     first_seen: dict[str, datetime] = field(default_factory=dict)
 
     def rows(self, key_id: str) -> int:
-        """How many rows cannot be opened without this key."""
+        """Return how many rows cannot be decrypted without this key."""
         return self.users[key_id] + self.journal[key_id]
 
     def needed(self) -> list[str]:
-        """Ids of all keys that stored tokens were written with."""
+        """Return the ids of all keys that stored tokens are encrypted with, sorted."""
         return sorted(self.users.keys() | self.journal.keys())
 
     def missing(self, keyring: Keyring) -> list[str]:
-        """Keys that stored tokens were written with and that the configuration lacks."""
+        """Return the ids of the keys that stored tokens are encrypted with and that the keyring lacks."""
         return [key_id for key_id in self.needed() if key_id not in keyring.keys]
 
     def different(self, keyring: Keyring) -> list[str]:
-        """Key ids that are configured with another value than the one met before."""
+        """Return the ids of the keyring's keys whose check value differs from the stored one."""
         return [
             key_id
             for key_id in keyring.keys
@@ -45,7 +49,7 @@ class KeyUse:
 
 
 def read_use(connection: Connection) -> KeyUse:
-    """Which keys the stored tokens need."""
+    """Read which keys the stored tokens need, and which keys are known."""
     known = connection.execute(select(key_checks)).all()
     return KeyUse(
         users=_rows_by_key(connection, users),
@@ -56,9 +60,9 @@ def read_use(connection: Connection) -> KeyUse:
 
 
 def check_keys(engine: Engine, keyring: Keyring) -> None:
-    """``ConfigurationError`` unless these keys are the ones this database knows; a new writing key becomes known.
+    """Refuse wrong keys as :func:`refuse_wrong_keys` does, and store the check value of a new writing key.
 
-    Every process does this before it touches a token, so that no two of them write with different keys of one name.
+    Every process calls this before it touches a token, so no two processes encrypt with different keys of one id.
     """
     with engine.begin() as connection:
         refuse_wrong_keys(read_use(connection), keyring)
@@ -68,12 +72,15 @@ def check_keys(engine: Engine, keyring: Keyring) -> None:
             .values(key_id=writing, check_value=keyring.check_value(writing))
             .on_conflict_do_nothing()
         )
-        # Another process may have been first, with another key.
+        # Another process may have stored another key under this id first.
         refuse_wrong_keys(read_use(connection), keyring)
 
 
 def refuse_wrong_keys(use: KeyUse, keyring: Keyring) -> None:
-    """``ConfigurationError`` naming the first key that is wrong or lacking; never a value."""
+    """Raise ``ConfigurationError`` if a known key has another value in the keyring, or a needed key is missing there.
+
+    The message names the id of the first such key, never a value.
+    """
     for key_id in use.different(keyring):
         raise ConfigurationError(
             f"STRAVA_TOKEN_KEYS: key {key_id} is not the key that this database knows by that id,"
@@ -87,7 +94,7 @@ def refuse_wrong_keys(use: KeyUse, keyring: Keyring) -> None:
 
 
 def _rows_by_key(connection: Connection, table: Table) -> Counter[str]:
-    """A row counts once for each key that one of its envelopes needs; normally that is one."""
+    """Rows by key id; a row counts once for each key that its envelopes need, which is normally one."""
     access, refresh = (
         func.split_part(table.c[name], ".", 2) for name in ("strava_access_token", "strava_refresh_token")
     )

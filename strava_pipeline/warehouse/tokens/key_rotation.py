@@ -1,7 +1,7 @@
 """Re-encrypts stored tokens with the writing key, row by row, while refreshes go on.
 
-Each row is a transaction of its own that writes only over the envelopes it has read (compare and swap), so a refresh
-that came between keeps its newer tokens, and a process killed here leaves every row readable: run it again.
+Each row has its own transaction, which writes only if the row still has the envelopes that were read (compare and
+swap). So a refresh in between keeps its newer tokens, and a killed process leaves every row readable: run it again.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from strava_pipeline.warehouse.schema.ops_tables import token_journal, users
 from strava_pipeline.warehouse.tokens.token_audit import audit
 from strava_pipeline.warehouse.tokens.token_store import ACCESS, REFRESH, ROW_LOCK_MILLISECONDS
 
-# A row that a refresh changed under our hands is looked at again; a process that still writes with an old key
-# could go on like that for ever.
+# A row that a refresh changed meanwhile is tried again. The passes are limited, because a process that still encrypts
+# with an old key could change rows again and again.
 PASSES = 3
 
 
 @dataclass(frozen=True)
 class Rotated:
-    """What became of one row: ``table`` and ``athlete_id`` say which; ``reason`` if it does not open."""
+    """The result for one row: ``table`` and ``athlete_id`` say which row; ``reason`` why it cannot be decrypted."""
 
     table: str
     athlete_id: int
@@ -33,7 +33,10 @@ class Rotated:
 
 
 def rotate(engine: Engine, keyring: Keyring, *, dry_run: bool = False) -> Iterator[Rotated]:
-    """Each row that another key wrote, once it is re-encrypted; with ``dry_run``, once it was opened."""
+    """Re-encrypt each row that is encrypted with another key than the writing key, and yield its result.
+
+    With ``dry_run``, rows are only decrypted. A row that cannot be decrypted is yielded once, with a ``reason``.
+    """
     unreadable: set[tuple[str, int]] = set()
     for _ in range(1 if dry_run else PASSES):
         found = [entry for entry in _entries(engine, keyring) if (entry.table.name, entry.identity) not in unreadable]
@@ -50,7 +53,7 @@ def rotate(engine: Engine, keyring: Keyring, *, dry_run: bool = False) -> Iterat
 
 @dataclass(frozen=True)
 class _Entry:
-    """A row with envelopes of another key, as it was read."""
+    """A row with envelopes of another key, as read from its table."""
 
     table: Table
     identity: int
@@ -77,7 +80,7 @@ def _entries(engine: Engine, keyring: Keyring) -> list[_Entry]:
 
 
 def _rotate_one(engine: Engine, keyring: Keyring, entry: _Entry, *, dry_run: bool) -> bool:
-    """Whether the row was still the one that was read."""
+    """Whether the row was rewritten, that is, still had the envelopes that were read."""
     fresh = {}
     for name, envelope in entry.envelopes.items():
         place = AssociatedData(entry.athlete_id, name, entry.generation)

@@ -1,7 +1,7 @@
-"""Connections under way: a state of 256 bits works once, for ten minutes, in the browser that began.
+"""OAuth states of connections under way: each works once, for ten minutes, in the browser that began the connection.
 
-Only hashes are stored: who reads the table can finish nobody's connection. Strangers begin so many and no more: by each
-link, whatever browsers they say they are.
+A state has 256 random bits. Only hashes are stored, so a reader of the table cannot finish a connection. Open states
+are limited per link, because a stranger can pretend to be any number of browsers.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from strava_pipeline.warehouse.schema.ops_tables import oauth_states
 
 STATE_BYTES = 32
 LIFETIME = timedelta(minutes=10)
-# Until then one that has ended can be told from one that never was.
+# For at most this long, a state that has expired is still told apart from one that never existed.
 FORGOTTEN_AFTER = timedelta(days=1)
-# Tabs that somebody may have open; an older one is forgotten.
+# States of one browser, one per open tab; older ones are deleted.
 MOST_OF_A_BROWSER = 10
-# Threads that begin at the same moment may exceed it by their number.
+# Connections that begin at the same moment may exceed this limit by their number.
 MOST_OF_A_LINK = 100
 
 
 class Ended(StrEnum):
-    """Why a state that came back does not count."""
+    """Why a returned state is not accepted; ``FOREIGN``: another browser began it."""
 
     UNKNOWN = "unknown"
     FOREIGN = "foreign"
@@ -35,20 +35,21 @@ class Ended(StrEnum):
 
 
 class TooManyOpen(Exception):
-    """As many connections are under way by a link as may be; one ends after ten minutes at the latest."""
+    """A link has its maximum number of connections under way; each ends after ten minutes at the latest."""
 
 
 @dataclass(frozen=True)
 class Began:
-    """What the browser that began a connection asked for."""
+    """A connection under way, with the address that the browser gave, if any."""
 
     email: str | None
 
 
 def begin(connection: Connection, browser: str, email: str | None, link: str | None) -> str:
-    """A new state for a browser, by the link of this name or for the operator; ``TooManyOpen`` by the link.
+    """Store a new state for a browser and return it. ``link``: the invitation's name, ``None`` for the operator.
 
-    States of long ago are cleared away, and of a browser or a link those beyond its number, the oldest first.
+    ``TooManyOpen`` if the link has ``MOST_OF_A_LINK`` open states. States that expired more than ``FORGOTTEN_AFTER``
+    ago are deleted, and the oldest states of the browser and of the link beyond their limits.
     """
     state = secrets.token_urlsafe(STATE_BYTES)
     now = func.clock_timestamp()
@@ -73,7 +74,10 @@ def begin(connection: Connection, browser: str, email: str | None, link: str | N
 
 
 def redeem(connection: Connection, state: str, browser: str) -> Began | Ended:
-    """Use a state up. Another browser's stays: whoever began may still finish."""
+    """Use up a state of this browser; return what it began, or why the state is not accepted.
+
+    A state of another browser stays, so that the other browser may still finish.
+    """
     ours = oauth_states.c.state_hash == _hash(state)
     row = connection.execute(
         delete(oauth_states)

@@ -1,4 +1,4 @@
-"""An athlete's tokens as they are stored: sealed, with the grant's state and what orders refreshes."""
+"""An athlete's tokens as stored: encrypted, with the grant's state and the times that order refreshes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from strava_pipeline.warehouse.states import GrantState
 
 @dataclass(frozen=True, slots=True)
 class StoredTokens:
-    """A row of ``ops.users``, times in UTC; ``moment``: the database's time when it was read.
+    """A row of ``ops.users``, times in UTC; ``moment``: the database's time when the row was read.
 
-    The tokens are envelopes, and ``None`` once they are erased.
+    The tokens are envelopes, or ``None`` after an erasure.
     """
 
     athlete_id: int
@@ -38,20 +38,20 @@ _COLUMNS = (
 
 
 def read_tokens(connection: Connection, athlete_id: int) -> StoredTokens:
-    """Return an athlete's tokens. ``UnknownAthlete``."""
+    """Return an athlete's tokens. ``UnknownAthlete`` if the athlete never connected."""
     return _read(connection, athlete_id, lock=False)
 
 
 def lock_tokens(connection: Connection, athlete_id: int) -> StoredTokens:
-    """Return an athlete's tokens, which nobody else changes before the transaction ends. ``UnknownAthlete``.
+    """Return an athlete's tokens and lock them until the transaction ends. ``UnknownAthlete`` as :func:`read_tokens`.
 
-    Weaker than the lock that an erasure takes: rows of the athlete are stored while a refresh is under way.
+    The lock is weaker than that of an erasure, so rows of the athlete can be stored during a refresh.
     """
     return _read(connection, athlete_id, lock=True)
 
 
 def change_tokens(connection: Connection, tokens: StoredTokens, **values: Any) -> StoredTokens:
-    """Change the row and return it as it is then. The caller holds its lock, so it is the one that was read."""
+    """Change the athlete's row and return it with the new values. The caller holds the lock of :func:`lock_tokens`."""
     row = connection.execute(
         update(users)
         .where(users.c.athlete_id == tokens.athlete_id, users.c.generation == tokens.generation)
@@ -62,7 +62,7 @@ def change_tokens(connection: Connection, tokens: StoredTokens, **values: Any) -
 
 
 def unknown(athlete_id: int) -> UnknownAthlete:
-    """The error that tells that an athlete never connected."""
+    """Return the error for an athlete who never connected."""
     return UnknownAthlete(f"athlete {athlete_id} is not connected: run strava-pipeline connect")
 
 

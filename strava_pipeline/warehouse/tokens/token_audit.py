@@ -1,4 +1,4 @@
-"""The log of token operations: when, whose, what and with which outcome; never a token."""
+"""The token audit: the time, athlete, operation and outcome of every change to a token, never the token."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sqlalchemy import Connection, insert
 from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.schema.ops_tables import token_audit
 
-# What became of a revocation; ENDED_BEFORE: the grant was dead, so that nothing was left to end.
+# Outcomes of a revocation. ENDED_BEFORE: the grant was dead already.
 OK = "ok"
 ENDED_BEFORE = "ended before"
 FAILED = "failed"
@@ -16,9 +16,9 @@ FAILED = "failed"
 def audit(
     connection: Connection, athlete_id: int | None, operation: str, outcome: str, detail: str | None = None
 ) -> None:
-    """One row in the log of token operations; ``detail``, made printable and cut, never holds a token.
+    """Insert one row into the token audit; ``detail`` is made printable and cut, and never contains a token.
 
-    Using what another process refreshed is no operation: every call in flight at an expiry does that.
+    Reading a token that another process refreshed is not audited: every call in flight does so when a token expires.
     """
     told = None if detail is None else printable(detail)
     connection.execute(

@@ -1,9 +1,9 @@
-"""Refreshes under way: what Strava issued is committed here before anything else is done with it.
+"""The journal of token refreshes: new tokens are committed here before anything else is done with them.
 
-An intent is committed before Strava is asked, and the answer by the same waiting connection as the first thing after
-it came, sealed for the generation it is to become. So a process may die at any line: an answer that is here is adopted
-by whoever locks the athlete next. One that comes too late to be adopted stays as a candidate, in case the stored
-refresh token turns out dead.
+An intent is committed before the request to Strava. The answer is committed as soon as it arrives, on a connection that
+was kept open for it, encrypted for the generation that it will become. So a process may die at any line: the next
+process that locks the athlete adopts the answer into ``ops.users``. An answer that comes too late to be adopted stays,
+and is tried if the stored refresh token turns out dead.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.schema.ops_tables import token_journal, users
 from strava_pipeline.warehouse.states import GrantState
 
-# How long an answer is held in memory while the database is away: there is no other place for it.
+# How long storing an answer is tried while the database is unavailable: until then the answer is in memory only.
 KEEP_TRYING_SECONDS = 60.0
 FIRST_WAIT_SECONDS = 0.1
-# No call to Strava takes so long.
+# No call to Strava takes this long, so an older intent without an answer will never get one.
 ABANDONED = timedelta(minutes=10)
 LONGEST_WAIT_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Envelopes:
-    """A pair of tokens sealed for one athlete and generation; the names are the columns."""
+    """A pair of tokens encrypted for one athlete and generation; the fields are named like the columns."""
 
     strava_access_token: str
     strava_refresh_token: str
@@ -55,7 +55,7 @@ class Envelopes:
 
 @dataclass(frozen=True)
 class Answer:
-    """What Strava issued, sealed for the ``generation`` it was to become; ``id`` is its place in the journal."""
+    """Tokens that Strava issued, encrypted for the ``generation`` that they will become; ``id``: the journal's row."""
 
     id: int
     generation: int
@@ -65,7 +65,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One refresh under way, with the connection that waits for its answer."""
+    """One refresh under way, with the connection that is kept open to store its answer.
+
+    ``follows_unanswered``: an earlier attempt for the athlete had no answer when this one began.
+    """
 
     engine: Engine
     connection: Connection
@@ -75,7 +78,7 @@ class Attempt:
     follows_unanswered: bool
 
     def keep(self, envelopes: Envelopes) -> None:
-        """Commit the answer; try for ``KEEP_TRYING_SECONDS`` without a database, then raise ``DatabaseUnavailable``."""
+        """Commit the answer. ``DatabaseUnavailable`` if that fails for ``KEEP_TRYING_SECONDS``."""
         try:
             self._keep_by(self.connection, envelopes)
         except DatabaseUnavailable:
@@ -99,8 +102,9 @@ class Attempt:
             .values(answered_at=func.clock_timestamp(), **asdict(envelopes))
         )
         if not kept.rowcount:
-            # Whoever took the athlete's lock from us has cleared the intent away: with newer tokens in their place,
-            # or by an erasure. What is erased stays erased; the lock lets none overlook this.
+            # Another process got the athlete's lock and deleted the intent, because it stored newer tokens or erased
+            # the athlete. The answer is inserted anew, unless the athlete was erased. The lock on the athlete's row
+            # makes an erasure come before this statement, which then inserts nothing, or after it, and delete its row.
             connection.execute(
                 insert(token_journal).from_select(
                     ["athlete_id", "generation", "answered_at", *asdict(envelopes)],
@@ -120,12 +124,15 @@ class Attempt:
 
 @contextmanager
 def record_attempt(engine: Engine, athlete_id: int, generation: int) -> Iterator[Attempt]:
-    """Commit the intent to ask for tokens of this generation. The caller holds the lock on the athlete's row."""
-    # Each statement is its own transaction: keeping an answer is one round trip, its commit included.
+    """Commit the intent to ask for tokens of this generation, and yield it as an attempt.
+
+    The caller holds the lock on the athlete's row.
+    """
+    # Each statement is its own transaction: storing an answer and committing it is one round trip.
     with autocommit(engine) as connection:
         unanswered = and_(token_journal.c.athlete_id == athlete_id, token_journal.c.answered_at.is_(None))
         follows_unanswered = connection.execute(select(exists().where(unanswered))).scalar_one()
-        # A younger one may be of a process that lost its lock and still waits for its answer.
+        # A younger intent may be of a process that lost its lock and still waits for its answer.
         connection.execute(
             delete(token_journal).where(unanswered, token_journal.c.begun_at < func.clock_timestamp() - ABANDONED)
         )
@@ -136,7 +143,7 @@ def record_attempt(engine: Engine, athlete_id: int, generation: int) -> Iterator
 
 
 def answers(connection: Connection, athlete_id: int) -> list[Answer]:
-    """Everything Strava issued for an athlete that is not in use, newest first."""
+    """Return all answers for an athlete that were not adopted, newest first."""
     query = (
         select(
             *token_journal.c["id", "generation", "answered_at"],
@@ -152,15 +159,15 @@ def answers(connection: Connection, athlete_id: int) -> list[Answer]:
 
 
 def answer_for(connection: Connection, athlete_id: int, generation: int) -> Answer | None:
-    """The newest answer that waits to become this generation."""
+    """Return the newest answer for this generation that was not adopted; ``None`` if there is none."""
     return next((answer for answer in answers(connection, athlete_id) if answer.generation == generation), None)
 
 
 def forget(connection: Connection, entry: int) -> None:
-    """An answer was adopted: it stands in ``ops.users`` now."""
+    """Delete an answer that was adopted, and so is in ``ops.users``."""
     connection.execute(delete(token_journal).where(token_journal.c.id == entry))
 
 
 def forget_all(connection: Connection, athlete_id: int) -> None:
-    """Newer tokens work, or all of them are to go."""
+    """Delete all intents and answers of an athlete, because newer tokens work or all tokens are erased."""
     connection.execute(delete(token_journal).where(token_journal.c.athlete_id == athlete_id))

@@ -1,7 +1,7 @@
-"""Connected athletes and their tokens: stored as envelopes, refreshed once for all processes, audited.
+"""Stores the tokens of connected athletes: encrypted, refreshed once for all processes, audited.
 
-A refresh holds the lock on the athlete's row from the look at the stored token to the commit of the new pair; on its
-way the pair passes :mod:`strava_pipeline.warehouse.tokens.token_journal`, so that it survives this process.
+A refresh holds the lock on the athlete's row from reading the stored token until the new pair is committed. The pair
+is first written to :mod:`strava_pipeline.warehouse.tokens.token_journal`, so that it survives this process.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from strava_pipeline.warehouse.tokens.stored_tokens import (
 from strava_pipeline.warehouse.tokens.token_audit import audit
 from strava_pipeline.warehouse.tokens.token_journal import Answer, Attempt, Envelopes
 
-# Longer than the HTTP deadline of the refresh that the holder of the lock may be in.
+# Longer than the HTTP deadline of a refresh, which the holder of the lock may be waiting for.
 ROW_LOCK_MILLISECONDS = 45_000
-# Longer than that deadline, too: the server takes the lock from a process that was stopped, or whose host is gone.
+# Also longer than that deadline. The server ends the transaction of a process that was stopped or whose host is gone.
 IDLE_LOCK_MILLISECONDS = 60_000
 ACCESS = "strava_access_token"
 REFRESH = "strava_refresh_token"
@@ -45,31 +45,35 @@ REFRESH = "strava_refresh_token"
 
 @dataclass(frozen=True)
 class PostgresTokenStore:
-    """Reads and refreshes tokens in ``ops.users``; plaintext exists only in the caller's hands."""
+    """The tokens in ``ops.users``; only the caller gets them in plain text."""
 
     engine: Engine
     keyring: Keyring
 
     def access_token(self, athlete_id: int) -> Secret:
-        """The token to use now. ``UnknownAthlete``, ``NeedsReauthorization`` or ``TokenUnreadable``.
+        """Return the access token to use now.
 
-        ``RetriableStravaError`` while the cool-down after a failed refresh lasts: that token is known not to work.
+        ``UnknownAthlete`` if the athlete never connected, ``NeedsReauthorization`` if the grant is not active,
+        ``TokenUnreadable`` if no configured key decrypts the token. ``RetriableStravaError`` while the cool-down after
+        a failed refresh lasts, because the stored token is known not to work.
         """
         with autocommit(self.engine) as connection:
             tokens = read_tokens(connection, athlete_id)
             waiting = tokens.state == GrantState.NEEDS_REAUTH and self._waiting_answer(connection, tokens)
         if waiting:
-            # The answer to a refresh came after all, from a process that had been taken for dead.
+            # A process that seemed dead has stored the answer to its refresh after all: taking the lock adopts it.
             with self._locked(athlete_id) as (_, tokens):
                 pass
         refuse_while_cooling_down(tokens)
         return self._open(tokens, ACCESS)
 
     def refresh_once(self, athlete_id: int, rejected: Secret, refresh: Callable[[Secret], TokenGrant]) -> Secret:
-        """A token other than ``rejected``. The row's lock lets one process call Strava; the rest wait and read.
+        """Return an access token other than ``rejected``, stored by another process or refreshed now.
 
+        The row's lock lets one process call Strava; the others wait, and read what it stored.
         ``NeedsReauthorization`` if Strava says that the grant is dead. ``RetriableStravaError`` after a failed
-        refresh, while its cool-down lasts, and when the rejected token was itself refreshed less than a minute ago.
+        refresh, while its cool-down lasts, or if the rejected token was itself refreshed less than a minute ago. An
+        error of ``refresh`` is audited and raised.
         """
         current = self.access_token(athlete_id)
         if current != rejected:
@@ -85,12 +89,16 @@ class PostgresTokenStore:
                     return self._ask(connection, tokens, attempt, refresh)
             except StravaError as error:
                 failure = error
-                # Committed before the lock goes, so that whoever waits for it sees it and does not try.
+                # Committed while the lock is held: a process that waits for the lock then sees the failure, and does
+                # not try again.
                 note_failure(connection, athlete_id, error)
         raise failure
 
     def token_pair(self, athlete_id: int) -> TokenGrant:
-        """Both tokens, for giving them back to Strava; errors as of :meth:`access_token`."""
+        """Return both tokens, for revoking them at Strava.
+
+        Errors as in :meth:`access_token`, except that no cool-down is observed.
+        """
         with autocommit(self.engine) as connection:
             tokens = read_tokens(connection, athlete_id)
         return TokenGrant(self._open(tokens, ACCESS), self._open(tokens, REFRESH), tokens.strava_token_expires_at)
@@ -98,9 +106,9 @@ class PostgresTokenStore:
     def store_exchange(
         self, exchange: Callable[[], TokenGrant], scopes: Sequence[str], **more: str | None
     ) -> tuple[int, TokenGrant]:
-        """Exchange a code and store the tokens; returns the athlete's id and what came. A refused code is audited.
+        """Exchange a code and store the tokens; return the athlete's id and the tokens. A failed exchange is audited.
 
-        ``more``: as of :meth:`connect`.
+        ``more``: the keyword arguments of :meth:`connect`.
         """
         try:
             grant = exchange()
@@ -119,11 +127,12 @@ class PostgresTokenStore:
         dagster_task: str | None = None,
         link: str | None = None,
     ) -> int:
-        """Store the tokens of a code exchange; returns the athlete's id. Events that waited for this go on.
+        """Store the tokens of a code exchange and release the athlete's parked events; return the athlete's id.
 
-        ``email`` gets a mail that asks whether it takes others; without one a stored one stays. ``dagster_task``: what
-        Dagster has yet to be told. ``link``: the invitation it comes by, if it does; ``InviteAlreadyUsed`` if the
-        athlete had come by the same one, and was disconnected since.
+        ``email``: an address, to which a mail is sent that asks for confirmation; without it, a stored address stays.
+        ``dagster_task``: the task that Dagster has yet to do for the athlete; it replaces a stored one. ``link``: the
+        name of the invitation used, if any; ``InviteAlreadyUsed`` if the athlete connected by this invitation before
+        and was disconnected since.
         """
         athlete_id: int = (grant.athlete or {})["id"]
         with patient_transaction(self.engine) as connection:
@@ -152,7 +161,7 @@ class PostgresTokenStore:
 
     @contextmanager
     def _locked(self, athlete_id: int) -> Iterator[tuple[Connection, StoredTokens]]:
-        """The athlete's row, locked; if the answer to a process that died waits in the journal, it is in the row."""
+        """The athlete's row, locked; an answer that a dead process left in the journal is adopted first."""
         with patient_transaction(self.engine) as connection:
             tokens = lock_tokens(connection, athlete_id)
             yield connection, self._adopted(connection, tokens) or tokens
@@ -160,7 +169,10 @@ class PostgresTokenStore:
     def _ask(
         self, connection: Connection, tokens: StoredTokens, attempt: Attempt, refresh: Callable[[Secret], TokenGrant]
     ) -> Secret:
-        """Ask Strava with the stored token; while it says dead, with whatever else it has issued. Stores the answer."""
+        """Refresh with the stored token, or if Strava says it is dead, with those in the journal; store the answer.
+
+        Returns the new access token. ``NeedsReauthorization`` if all refresh tokens are dead.
+        """
         tried: set[Secret] = set()
         for refresh_token in self._refresh_tokens(connection, tokens):
             if refresh_token in tried:
@@ -172,7 +184,7 @@ class PostgresTokenStore:
                 dead = error
                 adopted = self._adopted(connection, tokens)
                 if adopted is not None:
-                    # The holder before us, whose lock had been taken away, got its answer while we asked.
+                    # The process that held the lock before, and lost it, got its answer while we asked.
                     return self._open(adopted, ACCESS)
             else:
                 envelopes = self._sealed(tokens, grant)
@@ -185,7 +197,7 @@ class PostgresTokenStore:
         raise dead
 
     def _refresh_tokens(self, connection: Connection, tokens: StoredTokens) -> Iterator[Secret]:
-        """The stored one, then the journal's, newest first, as it is by then."""
+        """The stored refresh token, then those in the journal, newest first; the journal is read after the first."""
         yield self._open(tokens, REFRESH)
         for candidate in token_journal.answers(connection, tokens.athlete_id):
             yield self.keyring.decrypt(
@@ -197,7 +209,7 @@ class PostgresTokenStore:
         return token_journal.answer_for(connection, tokens.athlete_id, tokens.generation + 1)
 
     def _adopted(self, connection: Connection, tokens: StoredTokens) -> StoredTokens | None:
-        """The row with the answer that waits for it; ``None`` if none does, or all tokens were erased."""
+        """The row after it adopted the answer that waits for it; ``None`` without one, or if the tokens are erased."""
         answer = None if tokens.state == GrantState.REVOKED else self._waiting_answer(connection, tokens)
         if answer is None:
             return None
@@ -217,7 +229,7 @@ class PostgresTokenStore:
         return self.keyring.decrypt(envelope, AssociatedData(tokens.athlete_id, column, tokens.generation))
 
     def _sealed(self, tokens: StoredTokens, grant: TokenGrant) -> Envelopes:
-        """A pair as the row's next generation will hold it."""
+        """A pair encrypted for the row's next generation."""
         access, refresh = (
             self.keyring.encrypt(token, AssociatedData(tokens.athlete_id, column, tokens.generation + 1))
             for column, token in ((ACCESS, grant.access_token), (REFRESH, grant.refresh_token))
@@ -225,7 +237,7 @@ class PostgresTokenStore:
         return Envelopes(access, refresh, grant.expires_at)
 
     def _store(self, connection: Connection, tokens: StoredTokens, envelopes: Envelopes, **more: Any) -> StoredTokens:
-        """The row's next generation."""
+        """Write the row's next generation, and return it."""
         return change_tokens(
             connection,
             tokens,
@@ -239,9 +251,14 @@ class PostgresTokenStore:
 
 @contextmanager
 def patient_transaction(engine: Engine) -> Iterator[Connection]:
-    """A transaction that waits for whoever refreshes, and that does not outlive its process for long."""
+    """Open a transaction that waits up to ``ROW_LOCK_MILLISECONDS`` for a refresh by another process.
+
+    The server ends the transaction when it is idle for ``IDLE_LOCK_MILLISECONDS``, so it does not outlive its process
+    for long.
+    """
     with engine.connect() as connection:
-        # Those who wait here must not hold the pool's connections, of which the one ahead needs another.
+        # Detached: threads that wait here must not use up the pool, from which the holder of the lock needs another
+        # connection.
         connection.detach()
         with connection.begin():
             connection.exec_driver_sql(
@@ -252,16 +269,16 @@ def patient_transaction(engine: Engine) -> Iterator[Connection]:
 
 
 def has_tokens(engine: Engine, athlete_id: int) -> bool:
-    """Whether an athlete's tokens are stored, good or not. ``UnknownAthlete``."""
+    """Whether an athlete's tokens are stored, good or not. ``UnknownAthlete`` if the athlete never connected."""
     with autocommit(engine) as connection:
         return read_tokens(connection, athlete_id).state != GrantState.REVOKED
 
 
 def erase_tokens(connection: Connection, athlete_id: int, cause: str) -> bool:
-    """Erase every token of an athlete who leaves; False if that was done before. ``UnknownAthlete``.
+    """Erase every token of an athlete; return False if they were erased before. ``cause``: why, for the audit.
 
-    ``cause``: why, for the audit.
-    In a patient transaction: a refresh or a write under way is waited for, and none begins before this one ends.
+    ``UnknownAthlete`` if the athlete never connected. Call it in a :func:`patient_transaction`: it waits for a refresh
+    or a write under way, and none begins before the transaction ends.
     """
     query = select(users.c.state).where(users.c.athlete_id == athlete_id).with_for_update()
     if connection.execute(query).first() is None:

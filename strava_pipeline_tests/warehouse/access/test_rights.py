@@ -237,7 +237,7 @@ def test_a_database_with_tables_of_others_is_left_as_open_as_it_is(owner_engine:
     driver_of(behind).execute("GRANT TEMPORARY ON DATABASE " + behind.engine.url.database + " TO PUBLIC")  # type: ignore[operator]  # it has one
     driver_of(behind).execute("CREATE TABLE public.theirs (a int)")
     (left,) = close_to_public(behind, [Login.PIPELINE])
-    assert "has tables of others as well: what PUBLIC may in it is left as it is" in left
+    assert "has tables of others as well, so the rights of PUBLIC are not changed" in left
     assert behind.execute(text("SELECT has_database_privilege('public', current_database(), 'TEMPORARY')")).scalar()
 
 
