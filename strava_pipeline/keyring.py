@@ -14,6 +14,7 @@ import hmac
 import os
 import re
 from dataclasses import dataclass, field
+from enum import StrEnum, unique
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -28,6 +29,26 @@ KEY_BYTES = 32
 NONCE_BYTES = 12
 VERSION = "v1"
 CHECK_BYTES = 8
+
+
+@unique
+class KeyPurpose(StrEnum):
+    """All purposes for which keys are derived. Two purposes with one name would share a key.
+
+    A value cannot change: sessions, links in mails that were sent, and hashes in the tables depend on it.
+    """
+
+    SESSION = "session"
+    CSRF = "csrf"
+    OPERATOR = "operator"
+    INVITE = "invite"
+    DAGSTER = "dagster"
+    MAILBOX = "mailbox"
+    INVITE_LINK = "invite-link"
+    CONFIRM_LINK = "confirm-address"
+    UNSUBSCRIBE_LINK = "unsubscribe"
+
+
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
@@ -78,12 +99,12 @@ class Keyring:
         """Return 16 hex digits that are equal for equal keys, and reveal nothing else of the key."""
         return hmac.digest(self.keys[key_id], b"key check", hashlib.sha256)[:CHECK_BYTES].hex()
 
-    def derive_key(self, purpose: str) -> bytes:
+    def derive_key(self, purpose: KeyPurpose) -> bytes:
         """Return a key of 32 bytes for another purpose than tokens: HKDF-SHA256 (RFC 5869) of the encrypting key."""
         info = f"strava-pipeline|{VERSION}|{purpose}".encode()
         return HKDF(SHA256(), KEY_BYTES, salt=None, info=info).derive(self.keys[self.writing_key_id])
 
-    def signer(self, purpose: str) -> Signer:
+    def signer(self, purpose: KeyPurpose) -> Signer:
         """Return a signer for one purpose, such as links: it signs with the encrypting key, and accepts all keys."""
         oldest_first = reversed(self.keys.items())
         derived = [Keyring({key_id: key}).derive_key(purpose) for key_id, key in oldest_first]

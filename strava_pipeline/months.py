@@ -24,7 +24,7 @@ class Span:
     @property
     def months(self) -> str:
         """First and last month as text: ``2024-01``, or ``2024-01 to 2024-12``."""
-        first, last = f"{self.start:%Y-%m}", f"{self.end - timedelta(microseconds=1):%Y-%m}"
+        first, last = month_text(self.start), month_text(self.end - timedelta(microseconds=1))
         return first if first == last else f"{first} to {last}"
 
 
@@ -37,6 +37,11 @@ def enclosing_span(spans: Iterable[Span]) -> Span:
 def month_span(athlete_id: int, month: datetime) -> Span:
     """Return the span of the month that starts at ``month``."""
     return Span(athlete_id, month, add_months(month, 1))
+
+
+def month_text(moment: date) -> str:
+    """Return the month of a moment as ``YYYY-MM``."""
+    return f"{moment:%Y-%m}"
 
 
 def parse_month(text: str) -> datetime:

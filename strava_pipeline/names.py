@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
+from strava_pipeline.months import month_text
 from strava_pipeline.strava.quota.windows import Lane
 
 # Dagster's own tags.
@@ -104,7 +105,7 @@ NAMES: Final = Names()
 
 def month_key(month: date) -> str:
     """Return the partition key of a month in its dimension: ``2024-05-01``."""
-    return f"{month:%Y-%m}-01"
+    return f"{month_text(month)}-01"
 
 
 def partition_key(athlete_id: int, month: date) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from strava_pipeline.months import add_months
+from strava_pipeline.months import add_months, month_text
 from strava_pipeline.names import HISTORY_ASSETS, NAMES, PARTITION_TAG, Asset, range_tags
 
 DEEPER = (*HISTORY_ASSETS[1:], Asset.LAKE)
@@ -23,7 +23,7 @@ class PlannedRun:
 
     @property
     def months(self) -> str:
-        return "" if self.first is None else f"{self.first:%Y-%m} to {self.last:%Y-%m}"
+        return f"{month_text(self.first)} to {month_text(self.last)}" if self.first and self.last else ""
 
     @property
     def selection(self) -> tuple[str, ...]:

@@ -19,11 +19,22 @@ import threading
 import traceback
 import weakref
 from collections.abc import Iterator
+from enum import StrEnum
 from types import TracebackType
 from typing import Any, Final
 from urllib.parse import quote
 
 from strava_pipeline.printable import printable, printable_lines
+
+
+class SecretPath(StrEnum):
+    """The bridge's paths whose next part is a secret: whoever has it can act for its owner."""
+
+    WEBHOOK = "/webhooks/strava"
+    LOGIN = "/login/once"
+    CONFIRM = "/mail/confirm"
+    UNSUBSCRIBE = "/mail/unsubscribe"
+
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 _OURS = ("strava_pipeline", "webhook_bridge")
@@ -42,12 +53,12 @@ _PLACES = re.compile(
     r"|(?P<header>\b(?:Bearer|Basic)\s+)[A-Za-z0-9._~+/=-]+"
     # the password of an address
     r"|(?P<address>://[^\s:/@]*:)[^\s/@]+(?=@)"
-    # the unguessable part of the callback's path, and of a link that logs in
-    r"|(?P<path>/webhooks/strava/|/login/once/)[^\s?\"'<>]+",
+    # the part of a path that is a secret
+    rf"|(?P<path>(?:{'|'.join(SecretPath)})/)[^\s?\"'<>]+",
     re.IGNORECASE,
 )
 # Each of those places contains one of these. Most log lines contain none, and skip a search that costs ten times more.
-_SIGNS = ("=", "://", "secret", "token", "password", "bearer", "basic", "/webhooks/strava/", "/login/once/")
+_SIGNS = ("=", "://", "secret", "token", "password", "bearer", "basic", *(f"{path}/" for path in SecretPath))
 # Without a lock, since a finalizer may delete a secret at any moment, also while its thread would hold the lock. Every
 # access is a single operation of the dictionary, which is atomic.
 _known: dict[int | str, frozenset[str]] = {}

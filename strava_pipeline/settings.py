@@ -247,15 +247,36 @@ class Settings(BaseSettings):
         )
         raise ConfigurationError(f"{' and '.join(missing)} {are} not set: {where}")
 
+    def lake_location(self) -> str:
+        """The URL of the lake, or its folder under ``STRAVA_HOME`` where no URL is set."""
+        return self.lake_url or str(self.home / HomeEntry.LAKE)
+
     def signing_secrets(self) -> list[bytes]:
         """Return the configured signing keys, in order; empty if none is set."""
         joined = self.webhook_signing_secrets.get_secret_value() if self.webhook_signing_secrets else ""
         return [part.strip().encode() for part in joined.split(",") if part.strip()]
 
 
+class HomeEntry(StrEnum):
+    """All names of files and folders that this program makes in ``STRAVA_HOME``."""
+
+    SETTINGS = ".env"
+    DAGSTER = "dagster"
+    LAKE = "lake"
+    LOGS = "logs"
+    POSTGRES = "postgres"
+    POSTGRES_NEW = "postgres.new"
+    POSTGRES_SOCKET = "postgres.socket"
+    POSTGRES_STARTING = "postgres.starting"
+    POSTGRES_USERS = "postgres.users"
+    TEMPORARY = "tmp"
+    TEMPORARY_NOTE = "temporary.folder"
+    WORK = "work"
+
+
 def settings_file(home: Path) -> Path:
     """Return the path of the settings file in ``home``, which is ``STRAVA_HOME``."""
-    return home / ".env"
+    return home / HomeEntry.SETTINGS
 
 
 def variable_name(field: str) -> str:

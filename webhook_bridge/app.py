@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from strava_pipeline.errors import ConfigurationError, DatabaseUnavailable, WebhookRejected
-from strava_pipeline.keyring import Keyring
+from strava_pipeline.keyring import KeyPurpose, Keyring
 from strava_pipeline.notifications.sender import check_sender
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings, SignatureMode
@@ -50,7 +50,7 @@ def create_app(
     app.extensions[EXTENSION] = Bridge(
         settings=settings,
         keyring=keyring,
-        csrf_key=keyring.derive_key("csrf"),
+        csrf_key=keyring.derive_key(KeyPurpose.CSRF),
         engine=engine,
         reading_engine=reading_engine or engine,
         intake=Intake(engine),

@@ -12,12 +12,13 @@ from http import HTTPStatus
 from flask import Blueprint
 from sqlalchemy import Connection
 
-from strava_pipeline.notifications.mail_links import CONFIRM_PATH, is_for, read_confirm_link, unsubscribe_url
+from strava_pipeline.notifications.mail_links import is_for, read_confirm_link, unsubscribe_url
+from strava_pipeline.redaction import SecretPath
 from strava_pipeline.warehouse.mail.consent import Confirmed, Consent, confirm_address, consent_of
 from webhook_bridge.current import current_bridge
 from webhook_bridge.pages import Answer, install_pages, message, page
 
-confirming = Blueprint("confirming", __name__, template_folder="templates", url_prefix=CONFIRM_PATH)
+confirming = Blueprint("confirming", __name__, template_folder="templates", url_prefix=SecretPath.CONFIRM)
 install_pages(confirming)
 
 

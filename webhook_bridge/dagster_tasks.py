@@ -127,11 +127,10 @@ class DagsterTasks:
 
     def _clear_lake(self, athlete_id: int) -> None:
         from strava_pipeline.warehouse.lake import (  # noqa: PLC0415  Arrow, which nothing else here needs
-            forget_athlete_points,
-            lake_url,
+            erase_athlete_points,
         )
 
-        forget_athlete_points(lake_url(self._settings), athlete_id)
+        erase_athlete_points(self._settings.lake_location(), athlete_id)
 
 
 def _cells(athlete_id: int, first: date) -> list[str]:

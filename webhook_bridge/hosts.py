@@ -18,14 +18,14 @@ from flask import Flask, request
 from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Response
 
-from strava_pipeline.notifications.mail_links import CONFIRM_PATH, UNSUBSCRIBE_PATH
 from strava_pipeline.printable import printable
+from strava_pipeline.redaction import SecretPath
 from strava_pipeline.settings import LOOPBACK_HOSTS, Settings
 from webhook_bridge.current import current_bridge
 from webhook_bridge.pages import page
 
 # By their paths, since each delivery passes here: to ask which blueprint has it would cost a few microseconds.
-ANY_NAME = ("/webhooks/", "/health/", f"{CONFIRM_PATH}/", f"{UNSUBSCRIBE_PATH}/", "/static/")
+ANY_NAME = ("/webhooks/", "/health/", f"{SecretPath.CONFIRM}/", f"{SecretPath.UNSUBSCRIBE}/", "/static/")
 # A name in DNS has no more.
 LONGEST_NAME = 253
 

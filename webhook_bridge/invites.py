@@ -14,6 +14,7 @@ from itsdangerous import BadSignature
 from sqlalchemy import Connection
 from werkzeug.exceptions import Forbidden
 
+from strava_pipeline.keyring import KeyPurpose
 from strava_pipeline.warehouse.athletes import invites
 from strava_pipeline.warehouse.athletes.invites import InvitePlace
 from strava_pipeline.warehouse.engine import autocommit
@@ -26,14 +27,13 @@ USED_UP = (
     " Ask whoever runs this for a new one."
 )
 NOT_GOOD = "This link is too old, or not whole. Ask whoever runs this for a new one."
-PURPOSE = "invite-link"
 # Between the secret and the signature; no secret holds one.
 _SIGNED = "."
 
 
 def signed_invite(secret: str) -> str:
     """What stands in a link for a new invitation."""
-    return current_bridge().keyring.signer(PURPOSE).sign(secret).decode()
+    return current_bridge().keyring.signer(KeyPurpose.INVITE_LINK).sign(secret).decode()
 
 
 def take_invite(given: str) -> None:
@@ -84,7 +84,12 @@ def _secret_in(given: str) -> str:
     if _SIGNED not in given:
         return given
     try:
-        return current_bridge().keyring.signer(PURPOSE).unsign(given.encode("utf-8", "surrogatepass")).decode()
+        return (
+            current_bridge()
+            .keyring.signer(KeyPurpose.INVITE_LINK)
+            .unsign(given.encode("utf-8", "surrogatepass"))
+            .decode()
+        )
     except BadSignature:
         raise Forbidden(NOT_GOOD) from None
 

@@ -14,7 +14,7 @@ from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Response
 
 from strava_pipeline.printable import printable
-from strava_pipeline.redaction import get_logger
+from strava_pipeline.redaction import SecretPath, get_logger
 from strava_pipeline.warehouse.access import operator_sessions
 from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
 from strava_pipeline.warehouse.engine import autocommit
@@ -61,7 +61,7 @@ def login() -> Answer | Response:
     return _logged_in(secret)
 
 
-@operator.get("/login/once/<secret>")
+@operator.get(f"{SecretPath.LOGIN}/<secret>")
 def sign_in_form(secret: str) -> Answer:
     """The page behind a link that logs in once; only its button uses the link up.
 
@@ -78,7 +78,7 @@ def sign_in_form(secret: str) -> Answer:
     return answer
 
 
-@operator.post("/login/once/<secret>")
+@operator.post(f"{SecretPath.LOGIN}/<secret>")
 def sign_in(secret: str) -> Answer | Response:
     """Open a session for whoever holds a link that was not used yet."""
     require_token()

@@ -19,7 +19,7 @@ from flask import Flask, request, session
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug.exceptions import Forbidden
 
-from strava_pipeline.keyring import Keyring
+from strava_pipeline.keyring import KeyPurpose, Keyring
 from strava_pipeline.settings import LOOPBACK_HOSTS, Settings
 from strava_pipeline.web.operator_door import is_over_tls
 from strava_pipeline.web.origins import Origin, has_host, is_same_origin, parse_authority, parse_origin
@@ -42,7 +42,7 @@ def install_sessions(app: Flask, settings: Settings, keyring: Keyring) -> None:
     """Give the app its sessions; over https the cookie is bound to this very host."""
     over_tls = is_over_tls(settings)
     app.session_interface = _Sha256Sessions()
-    app.secret_key = keyring.derive_key("session")
+    app.secret_key = keyring.derive_key(KeyPurpose.SESSION)
     app.config.update(
         SESSION_COOKIE_NAME=f"__Host-{COOKIE}" if over_tls else COOKIE,
         SESSION_COOKIE_SECURE=over_tls,

@@ -12,12 +12,13 @@ from http import HTTPStatus
 from flask import Blueprint
 from sqlalchemy import Connection
 
-from strava_pipeline.notifications.mail_links import UNSUBSCRIBE_PATH, UnsubscribeLink, read_unsubscribe_link
+from strava_pipeline.notifications.mail_links import UnsubscribeLink, read_unsubscribe_link
+from strava_pipeline.redaction import SecretPath
 from strava_pipeline.warehouse.mail.consent import consent_of, end_mails
 from webhook_bridge.current import current_bridge
 from webhook_bridge.pages import Answer, install_pages, message, page
 
-unsubscribing = Blueprint("unsubscribing", __name__, template_folder="templates", url_prefix=UNSUBSCRIBE_PATH)
+unsubscribing = Blueprint("unsubscribing", __name__, template_folder="templates", url_prefix=SecretPath.UNSUBSCRIBE)
 install_pages(unsubscribing)
 
 

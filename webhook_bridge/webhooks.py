@@ -12,7 +12,7 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
 from strava_pipeline.errors import WebhookRejected
-from strava_pipeline.redaction import get_logger
+from strava_pipeline.redaction import SecretPath, get_logger
 from strava_pipeline.settings import Settings, SignatureMode
 from strava_pipeline.warehouse.inbox.events import Stored
 from webhook_bridge.current import current_bridge
@@ -27,8 +27,8 @@ LONGEST_CHALLENGE = 255
 webhooks = Blueprint("webhooks", __name__)
 
 
-@webhooks.get("/webhooks/strava", defaults={"path_token": ""})
-@webhooks.get("/webhooks/strava/<path:path_token>")
+@webhooks.get(SecretPath.WEBHOOK, defaults={"path_token": ""})
+@webhooks.get(f"{SecretPath.WEBHOOK}/<path:path_token>")
 def handshake(path_token: str) -> Response:
     """Echo Strava's challenge if it knows our verify token."""
     settings = current_bridge().settings
@@ -46,8 +46,8 @@ def handshake(path_token: str) -> Response:
     return _json({"hub.challenge": query["hub.challenge"]})
 
 
-@webhooks.post("/webhooks/strava", defaults={"path_token": ""})
-@webhooks.post("/webhooks/strava/<path:path_token>")
+@webhooks.post(SecretPath.WEBHOOK, defaults={"path_token": ""})
+@webhooks.post(f"{SecretPath.WEBHOOK}/<path:path_token>")
 def deliver(path_token: str) -> Response:
     """Store an event and answer 200 once it is committed; cheap checks come first."""
     bridge = current_bridge()

@@ -106,7 +106,7 @@ def forget(athlete_id: int, keep_data: bool, yes: bool) -> None:
     from strava_pipeline.sync.disconnect import disconnect
     from strava_pipeline.warehouse.access.operator_audit import Actor
     from strava_pipeline.warehouse.athletes.dagster_tasks import partition_removed
-    from strava_pipeline.warehouse.lake import forget_athlete_points, lake_url
+    from strava_pipeline.warehouse.lake import erase_athlete_points
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     settings = load_settings()
@@ -116,7 +116,7 @@ def forget(athlete_id: int, keep_data: bool, yes: bool) -> None:
     with open_warehouse(settings) as engine:
         gone = disconnect(settings, engine, athlete_id, keep_data=keep_data, actor=Actor.COMMAND)
         if not keep_data:
-            forget_athlete_points(lake_url(settings), athlete_id)
+            erase_athlete_points(settings.lake_location(), athlete_id)
         with open_instance(settings) as instance:
             unregister_athlete(instance, athlete_id)
             left = 0 if keep_data else delete_runs(instance, athlete_id)

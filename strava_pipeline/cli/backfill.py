@@ -13,7 +13,7 @@ from strava_pipeline.cli.closed_home import close_to_others
 from strava_pipeline.cli.dead_runs import cancel_own_runs, process_tag
 from strava_pipeline.cli.interruptible import interruptible, message_on_interrupt, run_in_thread
 from strava_pipeline.errors import ConfigurationError, DatabaseUnavailable, StravaPipelineError
-from strava_pipeline.months import enclosing_span, month_span, parse_month
+from strava_pipeline.months import enclosing_span, month_span, month_text, parse_month
 from strava_pipeline.names import HISTORY_ASSETS, Asset
 from strava_pipeline.planned_runs import PlannedRun, plan_in_sequence
 from strava_pipeline.settings import load_settings
@@ -58,7 +58,7 @@ def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
             settings.required(needed)
         close_to_others(settings)
         chosen = _chosen(assets)
-        start, end = _months(first, last, f"{settings.history_start:%Y-%m}")
+        start, end = _months(first, last, month_text(settings.history_start))
         runs = list(plan_in_sequence(start, end, chosen))
         with open_warehouse(settings) as engine:
             # What would fail in each run fails here, before the first one.

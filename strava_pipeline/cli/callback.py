@@ -9,11 +9,10 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from strava_pipeline.errors import StravaPipelineError
-from strava_pipeline.redaction import MASK
+from strava_pipeline.redaction import MASK, SecretPath
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.http import new_session
 
-PATH = "/webhooks/strava"
 # Strava waits no longer for its handshake.
 HANDSHAKE_SECONDS = 2.0
 
@@ -39,9 +38,9 @@ def shown(callback: str) -> str:
     except ValueError:
         return "an address that is none"
     host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    if not parts.path.startswith(f"{PATH}/"):
+    if not parts.path.startswith(f"{SecretPath.WEBHOOK}/"):
         return f"{host}{parts.path}"
-    return f"{host}{PATH}/{MASK}"
+    return f"{host}{SecretPath.WEBHOOK}/{MASK}"
 
 
 def check_handshake(settings: Settings) -> None:
@@ -78,4 +77,4 @@ def _unreachable(settings: Settings, what: str) -> CallbackUnreachable:
 
 def _path(settings: Settings) -> str:
     token = settings.webhook_path_token.get_secret_value() if settings.webhook_path_token else ""
-    return f"{PATH}/{quote(token, safe='')}" if token else PATH
+    return f"{SecretPath.WEBHOOK}/{quote(token, safe='')}" if token else SecretPath.WEBHOOK

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.redaction import SecretPath
 from strava_pipeline.settings import Settings, load_settings
 
 
@@ -17,7 +18,7 @@ def new_login_link(settings: Settings, *, public: bool = False) -> str:
     settings.required("operator_token")
     base = settings.required("bridge_public_url") if public else f"http://127.0.0.1:{settings.bridge_port}"
     with open_warehouse(settings) as engine, engine.begin() as connection:
-        return f"{base}/login/once/{new_sign_in_link(connection, session_proof(settings))}"
+        return f"{base}{SecretPath.LOGIN}/{new_sign_in_link(connection, session_proof(settings))}"
 
 
 @click.command()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local import private_files
-from strava_pipeline.settings import Settings
+from strava_pipeline.settings import HomeEntry, Settings
 
 INSTANCE_FILE = "dagster.yaml"
 # Dagster stores a step's events in batches of this size: each event by itself would take several connections.
@@ -21,7 +21,7 @@ def prepare(settings: Settings, storage_url: str) -> dict[str, str]:
     """
     home = settings.dagster_home
     if home is None:
-        home = settings.home / "dagster"
+        home = settings.home / HomeEntry.DAGSTER
         private_files.make_folder(home)
         _copy_atomically(shipped_file(INSTANCE_FILE), home / INSTANCE_FILE)
     elif not (home / INSTANCE_FILE).exists():

@@ -17,24 +17,16 @@ from pathlib import Path
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local import acl, private_files
 from strava_pipeline.local.private_files import OWNER_ONLY, Readers
-from strava_pipeline.settings import Settings
+from strava_pipeline.settings import HomeEntry, Settings
 
 # Files and folders of this program in STRAVA_HOME, without the lake, and without the folder that Postgres protects.
-OURS = (
-    ".env",
-    "dagster",
-    "logs",
-    "postgres.new",
-    "postgres.socket",
-    "postgres.starting",
-    "postgres.users",
-)
+OURS = tuple(name for name in HomeEntry if name not in (HomeEntry.LAKE, HomeEntry.POSTGRES))
 _LOCAL = ("file://", "local://")
 
 
 def lake_folder(settings: Settings) -> Path | None:
     """Return the lake's folder, or ``None`` if the lake is not in the file system of this machine."""
-    url = settings.lake_url or str(settings.home / "lake")
+    url = settings.lake_location()
     for prefix in _LOCAL:
         url = url.removeprefix(prefix)
     return None if "://" in url else Path(url).expanduser().resolve()

@@ -33,6 +33,7 @@ from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.local import acl, log_files, private_files, socket_folder
 from strava_pipeline.local.logins import SUPERUSER, Login, embedded_secrets_file, ensure_secrets
 from strava_pipeline.local.postgres_logins import SERVER_OPTIONS, set_up_logins, write_access_files
+from strava_pipeline.settings import HomeEntry
 
 MAJOR_VERSION = "18"
 SERVER_USER = "pgserver"
@@ -42,7 +43,6 @@ LOG_CAP_BYTES = 10 * 1024 * 1024
 # Higher than each process id of the kernel.
 NO_PROCESS = "2147483647"
 LOG = "server.log"
-SOCKET_NOTE = "postgres.socket"
 # The kernel limits a socket's path to 107 bytes, of which the socket's name takes 14.
 LONGEST_SOCKET_DIR = 90
 # The server gets only these variables of our environment, and LC_*: the search path, and the language and time zone.
@@ -98,7 +98,7 @@ def use_server(home: Path) -> Server:
             return held.server
         private_files.make_folder(home)
         with _start_lock(home):
-            lock = _open_lock(home / "postgres.users")
+            lock = _open_lock(home / HomeEntry.POSTGRES_USERS)
             fcntl.flock(lock, fcntl.LOCK_SH)
             try:
                 server = _set_up_logins(home, _ensure_running(home))
@@ -143,11 +143,11 @@ def release_server(home: Path) -> None:
 
 def is_in_use(home: Path) -> bool:
     """Whether any process uses the server of this home."""
-    if not (home / "postgres.users").exists():
+    if not (home / HomeEntry.POSTGRES_USERS).exists():
         return False
     # Without the start lock, this test of the lock could keep the last process from stopping the server.
     with _start_lock(home):
-        lock = _open_lock(home / "postgres.users")
+        lock = _open_lock(home / HomeEntry.POSTGRES_USERS)
         try:
             return not _is_last(lock)
         finally:
@@ -173,7 +173,7 @@ def _set_up_logins(home: Path, server: Server) -> Server:
 @contextlib.contextmanager
 def _start_lock(home: Path) -> Iterator[None]:
     """Lock out other processes that start or stop the server of this home."""
-    lock = _open_lock(home / "postgres.starting")
+    lock = _open_lock(home / HomeEntry.POSTGRES_STARTING)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -246,7 +246,7 @@ def _noted_socket_dir(data: Path, noted: TextIO) -> Path | None:
 
 def _initialise(home: Path) -> None:
     """Create the data folder atomically: under another name first, then renamed."""
-    data, fresh = _data(home), home / "postgres.new"
+    data, fresh = _data(home), home / HomeEntry.POSTGRES_NEW
     shutil.rmtree(fresh, ignore_errors=True)
     private_files.make_folder(fresh)
     if _server_user() is not None:
@@ -277,7 +277,7 @@ def _reachable_socket_dir(home: Path) -> Path | None:
     found = _running_socket_dir(_data(home))
     if found is None or found not in (
         _data(home),
-        socket_folder.find_noted_folder(home / SOCKET_NOTE, _server_ids()[0]),
+        socket_folder.find_noted_folder(home / HomeEntry.POSTGRES_SOCKET, _server_ids()[0]),
     ):
         return None
     return found if (found / f".s.PGSQL.{PORT}").exists() else None
@@ -289,7 +289,7 @@ def _socket_dir(home: Path) -> Path:
     if _is_plain(data):
         return data
     owner, group = _server_ids()
-    note = home / SOCKET_NOTE
+    note = home / HomeEntry.POSTGRES_SOCKET
     folder = socket_folder.find_noted_folder(note, owner) or socket_folder.create_noted_folder(note, owner, group)
     if not _is_plain(folder):
         raise ConfigurationError(f"{folder} is too long or odd for a socket: set TMPDIR=/tmp, or shorten STRAVA_HOME")
@@ -342,7 +342,7 @@ def _server_environment() -> dict[str, str]:
 
 
 def _data(home: Path) -> Path:
-    return home / "postgres"
+    return home / HomeEntry.POSTGRES
 
 
 def _binaries() -> Path:

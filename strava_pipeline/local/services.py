@@ -10,7 +10,7 @@ from pathlib import Path
 from strava_pipeline.local.dagster_home import shipped_file
 from strava_pipeline.local.supervisor import Service
 from strava_pipeline.local.work_folder import make_work_folder
-from strava_pipeline.settings import secret_variables
+from strava_pipeline.settings import HomeEntry, secret_variables
 
 LOOPBACK = "127.0.0.1"
 # Code locations and runs are children of the daemon and the webserver, and inherit their secrets.
@@ -27,7 +27,7 @@ BRIDGE_SECRETS = frozenset({
 
 def log_folder(home: Path) -> Path:
     """Return the folder of the services' logs."""
-    return home / "logs"
+    return home / HomeEntry.LOGS
 
 
 def dagster_services(home: Path, listener: socket.socket, environment: Mapping[str, str]) -> list[Service]:

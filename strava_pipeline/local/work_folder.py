@@ -12,16 +12,15 @@ import os
 from pathlib import Path
 
 from strava_pipeline.local import private_files, socket_folder
-from strava_pipeline.settings import Settings
+from strava_pipeline.settings import HomeEntry, Settings
 
 # The kernel limits a socket's path to 107 bytes, of which Dagster's random name for a socket takes 12.
 LONGEST_TEMPORARY = 90
-NOTE = "temporary.folder"
 
 
 def make_work_folder(home: Path) -> Path:
     """Make the private, empty working folder of services, and return its path."""
-    folder = home / "work"
+    folder = home / HomeEntry.WORK
     private_files.make_folder(folder)
     return folder
 
@@ -31,11 +30,11 @@ def make_temporary_folder(home: Path) -> Path:
 
     If the path in ``home`` is too long for a socket, the folder is elsewhere, with a random name.
     """
-    folder = home / "tmp"
+    folder = home / HomeEntry.TEMPORARY
     if len(os.fsencode(folder)) <= LONGEST_TEMPORARY:
         private_files.make_folder(folder)
         return folder
-    note = home / NOTE
+    note = home / HomeEntry.TEMPORARY_NOTE
     return socket_folder.find_noted_folder(note, os.geteuid()) or socket_folder.create_noted_folder(
         note, os.geteuid(), os.getegid()
     )

@@ -16,12 +16,10 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from strava_pipeline.keyring import Keyring
+from strava_pipeline.keyring import KeyPurpose, Keyring
+from strava_pipeline.redaction import SecretPath
 from strava_pipeline.warehouse.mail.consent import CONFIRM_WITHIN, Consent
 
-CONFIRM_PATH = "/mail/confirm"
-UNSUBSCRIBE_PATH = "/mail/unsubscribe"
-CONFIRM, UNSUBSCRIBE = "confirm-address", "unsubscribe"
 OLD_SIGNATURE_BYTES = 16
 # Any number of 18 digits fits into a BIGINT.
 _WHOSE = r"(?:(?P<key_id>[A-Za-z0-9_-]{1,32})\.)?(?P<athlete_id>[0-9]{1,18})\.(?P<nonce>[A-Za-z0-9_-]{1,64})"
@@ -37,7 +35,7 @@ class Signature:
     key_id: str | None
     text: str
 
-    def is_of(self, keyring: Keyring, purpose: str, *parts: str) -> bool:
+    def is_of(self, keyring: Keyring, purpose: KeyPurpose, *parts: str) -> bool:
         """Whether one of our keys has signed these parts for this purpose."""
         # Only the last part may contain a dot, so the joined text can be read in one way only.
         signed = ".".join(parts).encode()
@@ -74,7 +72,7 @@ def confirm_url(bridge_url: str, keyring: Keyring, consent: Consent) -> str:
     """Return the URL of the page on which the owner of an address allows mails."""
     expires_at = str(int((consent.given_at + CONFIRM_WITHIN).timestamp()))
     said = (str(consent.athlete_id), consent.nonce, expires_at)
-    return f"{bridge_url}{CONFIRM_PATH}/{_signed(keyring, CONFIRM, said, consent.email)}"
+    return f"{bridge_url}{SecretPath.CONFIRM}/{_signed(keyring, KeyPurpose.CONFIRM_LINK, said, consent.email)}"
 
 
 def read_confirm_link(token: str) -> ConfirmLink | None:
@@ -90,14 +88,14 @@ def is_for(link: ConfirmLink, keyring: Keyring, consent: Consent) -> bool:
     """Whether a link was signed here, for this athlete's address as it is stored."""
     said = (str(link.athlete_id), link.nonce, str(link.expires_at))
     return (link.athlete_id, link.nonce) == (consent.athlete_id, consent.nonce) and link.signature.is_of(
-        keyring, CONFIRM, *said, consent.email
+        keyring, KeyPurpose.CONFIRM_LINK, *said, consent.email
     )
 
 
 def unsubscribe_url(bridge_url: str, keyring: Keyring, consent: Consent) -> str:
     """Return the URL of the page, at the bridge's public address, on which an athlete ends the mails."""
     said = (str(consent.athlete_id), consent.unsubscribe_nonce)
-    return f"{bridge_url}{UNSUBSCRIBE_PATH}/{_signed(keyring, UNSUBSCRIBE, said)}"
+    return f"{bridge_url}{SecretPath.UNSUBSCRIBE}/{_signed(keyring, KeyPurpose.UNSUBSCRIBE_LINK, said)}"
 
 
 def read_unsubscribe_link(token: str, keyring: Keyring) -> UnsubscribeLink | None:
@@ -106,7 +104,7 @@ def read_unsubscribe_link(token: str, keyring: Keyring) -> UnsubscribeLink | Non
     if found is None:
         return None
     key_id, athlete_id, nonce, signature = found.groups()
-    if not Signature(key_id, signature).is_of(keyring, UNSUBSCRIBE, athlete_id, nonce):
+    if not Signature(key_id, signature).is_of(keyring, KeyPurpose.UNSUBSCRIBE_LINK, athlete_id, nonce):
         return None
     return UnsubscribeLink(int(athlete_id), nonce)
 
@@ -118,15 +116,15 @@ def mailbox_hash(keyring: Keyring, email: str) -> str:
     """
     local, _, domain = email.casefold().rpartition("@")
     mailbox = f"{local.partition('+')[0].replace('.', '')}@{domain}"
-    return hmac.digest(keyring.derive_key("mailbox"), mailbox.encode(), hashlib.sha256).hex()
+    return hmac.digest(keyring.derive_key(KeyPurpose.MAILBOX), mailbox.encode(), hashlib.sha256).hex()
 
 
-def _signed(keyring: Keyring, purpose: str, said: tuple[str, ...], *unsaid: str) -> str:
+def _signed(keyring: Keyring, purpose: KeyPurpose, said: tuple[str, ...], *unsaid: str) -> str:
     signature = keyring.signer(purpose).get_signature(".".join((*said, *unsaid)))
     return ".".join((*said, signature.decode()))
 
 
-def _old_signature(keyring: Keyring, key_id: str, purpose: str, signed: bytes) -> bytes:
+def _old_signature(keyring: Keyring, key_id: str, purpose: KeyPurpose, signed: bytes) -> bytes:
     key = Keyring({key_id: keyring.keys[key_id]}).derive_key(purpose)
     mac = hmac.digest(key, signed, hashlib.sha256)[:OLD_SIGNATURE_BYTES]
     return base64.urlsafe_b64encode(mac).rstrip(b"=")

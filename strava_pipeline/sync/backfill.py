@@ -233,7 +233,7 @@ class _Fetching(Generic[Candidate]):
     def run(self) -> SpanResult:
         if not self._all_wanted():
             return SpanResult(self.span, stored=0)
-        athlete_id, work = self.span.athlete_id, f"the {self.step} of {self.span.start:%Y-%m}"
+        athlete_id, work = self.span.athlete_id, f"the {self.step} of {self.span.months}"
 
         def waits(pause_s: float) -> None:
             self.sync.monitor.wait_begins(f"another run is at {work} of athlete {athlete_id}", None, pause_s)

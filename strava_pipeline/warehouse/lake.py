@@ -30,9 +30,8 @@ from sqlalchemy import Connection, Engine, select
 from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.local import private_files
 from strava_pipeline.local.private_files import OWNER_ONLY, Readers
-from strava_pipeline.months import Span, month_span, parse_month
+from strava_pipeline.months import Span, month_span, month_text, parse_month
 from strava_pipeline.redaction import get_logger
-from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
@@ -71,11 +70,6 @@ class MonthFile:
     written: bool
 
 
-def lake_url(settings: Settings) -> str:
-    """Return the lake's address: the configured one, or a folder under ``STRAVA_HOME``."""
-    return settings.lake_url or str(settings.home / "lake")
-
-
 def write_month(engine: Engine, url: str, span: Span, readers: Readers = OWNER_ONLY) -> MonthFile:
     """Make a month's file contain exactly the stored samples; a file that already does is not written.
 
@@ -84,10 +78,10 @@ def write_month(engine: Engine, url: str, span: Span, readers: Readers = OWNER_O
     """
     filesystem, root = _open(url)
     _tell_if_open(filesystem, root, readers)
-    folder = f"{root}/athlete_id={span.athlete_id}/month={span.start:%Y-%m}"
+    folder = f"{root}/athlete_id={span.athlete_id}/month={month_text(span.start)}"
     try:
         with engine.begin() as connection:
-            acquire_for_athlete(connection, AthleteLock.LAKE_MONTH, span.athlete_id, f"{span.start:%Y-%m}")
+            acquire_for_athlete(connection, AthleteLock.LAKE_MONTH, span.athlete_id, month_text(span.start))
             for _ in range(ATTEMPTS):
                 batches = _batches(connection, span)
                 wanted = _fingerprint(batches)
@@ -96,10 +90,10 @@ def write_month(engine: Engine, url: str, span: Span, readers: Readers = OWNER_O
                     return _month_file(filesystem, folder, batches, written=written)
     except (OSError, pa.ArrowException) as error:
         raise WarehouseError(f"the lake at {url} cannot be written: {_reason(error)}") from error
-    raise WarehouseError(f"athlete {span.athlete_id}'s {span.start:%Y-%m} changes faster than it can be written")
+    raise WarehouseError(f"athlete {span.athlete_id}'s {month_text(span.start)} changes faster than it can be written")
 
 
-def forget_athlete_points(url: str, athlete_id: int) -> None:
+def erase_athlete_points(url: str, athlete_id: int) -> None:
     """Delete all files of an athlete, if there are any. Call it after the athlete's rows are deleted.
 
     ``WarehouseError`` if a file cannot be deleted.

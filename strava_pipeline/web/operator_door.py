@@ -10,7 +10,7 @@ import hmac
 import json
 from urllib.parse import urlsplit
 
-from strava_pipeline.keyring import Keyring
+from strava_pipeline.keyring import KeyPurpose, Keyring
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 
@@ -43,19 +43,19 @@ def session_proof(settings: Settings) -> str:
         settings.bridge_hosts,
         settings.dagster_hosts,
     ]
-    return hmac.new(_key(settings, "operator"), json.dumps(door).encode(), hashlib.sha256).hexdigest()
+    return hmac.new(_key(settings, KeyPurpose.OPERATOR), json.dumps(door).encode(), hashlib.sha256).hexdigest()
 
 
 def invite_proof(settings: Settings) -> str:
     """Return the MAC that binds invitations to the token: invitations end when the token changes."""
     token = operator_token(settings) or ""
-    return hmac.new(_key(settings, "invite"), token.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(_key(settings, KeyPurpose.INVITE), token.encode(), hashlib.sha256).hexdigest()
 
 
 def dagster_signing_key(settings: Settings) -> Secret:
     """Return the key with which our own processes sign requests to Dagster, and the guard checks them."""
-    return Secret(_key(settings, "dagster").hex())
+    return Secret(_key(settings, KeyPurpose.DAGSTER).hex())
 
 
-def _key(settings: Settings, purpose: str) -> bytes:
+def _key(settings: Settings, purpose: KeyPurpose) -> bytes:
     return Keyring.parse(settings.required("token_keys")).derive_key(purpose)

@@ -20,7 +20,6 @@ from strava_pipeline.local.logins import SUPERUSER
 from strava_pipeline.local.postgres import (
     LONGEST_SOCKET_DIR,
     SERVER_USER,
-    SOCKET_NOTE,
     Server,
     ServerMoved,
     release_server,
@@ -28,6 +27,7 @@ from strava_pipeline.local.postgres import (
     use_server,
     using_server,
 )
+from strava_pipeline.settings import HomeEntry
 
 STRANGER = 54321
 OURS = os.geteuid(), os.getegid()
@@ -44,7 +44,7 @@ def temporary(new_home: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def note(tmp_path: Path) -> Path:
-    return tmp_path / SOCKET_NOTE
+    return tmp_path / HomeEntry.POSTGRES_SOCKET
 
 
 @pytest.fixture

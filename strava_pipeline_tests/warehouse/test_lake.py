@@ -18,7 +18,7 @@ from strava_pipeline.local.private_files import Readers
 from strava_pipeline.months import Span
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse import lake
-from strava_pipeline.warehouse.lake import forget_athlete_points, lake_url, write_month
+from strava_pipeline.warehouse.lake import erase_athlete_points, write_month
 from strava_pipeline_tests.inbox import bring_up_to_date
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, stream_body
 
@@ -177,7 +177,7 @@ def test_an_athlete_is_forgotten_and_others_stay(engine: Engine, url: str) -> No
     other.parent.mkdir(parents=True)
     other.write_bytes(b"")
     for _ in range(2):
-        forget_athlete_points(url, RIDER)
+        erase_athlete_points(url, RIDER)
         assert files(url) == ["athlete_id=2002/month=2025-06/points.parquet"]
 
 
@@ -186,7 +186,7 @@ def test_any_file_system_will_do(engine: Engine) -> None:
     write_month(engine, "memory://lake", JUNE)
     path = f"/lake/athlete_id={RIDER}/month=2025-06"
     assert fsspec.filesystem("memory").ls(path, detail=False) == [f"{path}/points.parquet"]
-    forget_athlete_points("memory://lake", RIDER)
+    erase_athlete_points("memory://lake", RIDER)
 
 
 def modes(url: str) -> dict[str, int]:
@@ -269,9 +269,9 @@ def test_an_unknown_file_system_is_told_in_one_line(engine: Engine) -> None:
 
 def test_the_lake_lies_under_the_home_unless_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings()
-    assert lake_url(settings) == str(settings.home / "lake")
+    assert settings.lake_location() == str(settings.home / "lake")
     monkeypatch.setenv("STRAVA_LAKE_URL", "s3://bucket/rides")
-    assert lake_url(load_settings()) == "s3://bucket/rides"
+    assert load_settings().lake_location() == "s3://bucket/rides"
     monkeypatch.setenv("STRAVA_LAKE_URL", "s3://key:secret@bucket/rides")
     with pytest.raises(ConfigurationError, match="without credentials"):
         load_settings()

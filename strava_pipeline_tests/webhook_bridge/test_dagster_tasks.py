@@ -154,7 +154,7 @@ def test_a_lake_that_refuses_holds_up_nobody_else(
     due(engine, "departure", 2002)
     lets_go(dagster)
     assert DagsterTasks(load_settings(), engine).run_once() == 1
-    monkeypatch.setattr("strava_pipeline.warehouse.lake.forget_athlete_points", _refuse)
+    monkeypatch.setattr("strava_pipeline.warehouse.lake.erase_athlete_points", _refuse)
     assert DagsterTasks(load_settings(), engine).run_once() == 0
     assert left(engine) == ["removal", None]
 

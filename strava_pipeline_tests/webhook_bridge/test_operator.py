@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, func, select, update
 
 from strava_pipeline.errors import ConfigurationError
-from strava_pipeline.keyring import Keyring, generate_key
+from strava_pipeline.keyring import KeyPurpose, Keyring, generate_key
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.access.operator_sessions import new_sign_in_link
 from strava_pipeline.warehouse.schema.ops_tables import invites, operator_audit, operator_sessions
@@ -359,8 +359,8 @@ def test_a_short_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_keys_for_cookies_differ_from_the_tokens_key_and_from_each_other(keyring: Keyring) -> None:
-    derived = {keyring.derive_key(purpose) for purpose in ("session", "csrf", "operator", "invite", "dagster")}
-    assert len(derived) == 5
+    derived = {keyring.derive_key(purpose) for purpose in KeyPurpose}
+    assert len(derived) == len(KeyPurpose)
     assert derived.isdisjoint(keyring.keys.values())
     assert {len(key) for key in derived} == {32}
-    assert keyring.derive_key("session") == keyring.derive_key("session")
+    assert keyring.derive_key(KeyPurpose.SESSION) == keyring.derive_key(KeyPurpose.SESSION)

@@ -54,10 +54,10 @@ def activity_points_parquet(
     They go to STRAVA_LAKE_URL, or, where that is not set, into the folder lake under STRAVA_HOME.
     """
     from strava_pipeline.local.home_folder import let_lake_readers_traverse  # noqa: PLC0415  see below
-    from strava_pipeline.warehouse.lake import lake_url, write_month  # noqa: PLC0415  Arrow, which no other run needs
+    from strava_pipeline.warehouse.lake import write_month  # noqa: PLC0415  Arrow, which no other run needs
 
     settings = load_settings()
-    url, readers = lake_url(settings), let_lake_readers_traverse(settings)
+    url, readers = settings.lake_location(), let_lake_readers_traverse(settings)
     with translate_faults(context.retry_number) as place:
         for _, cells in spans_by_athlete(context.partition_keys):
             for span, key in cells.items():

@@ -25,11 +25,11 @@ def remove_old_activities(context: dg.OpExecutionContext, warehouse: WarehouseRe
         context.log.info("STRAVA_RETENTION_DAYS is not set: all activities are kept")
         return
     from strava_pipeline.local.home_folder import lake_readers  # noqa: PLC0415  see below
-    from strava_pipeline.warehouse.lake import lake_url, remove_points_before  # noqa: PLC0415  Arrow, only needed here
+    from strava_pipeline.warehouse.lake import remove_points_before  # noqa: PLC0415  Arrow, only needed here
 
     with translate_faults(context.retry_number):
         removed = remove_activities_before(warehouse.engine, moment)
-        months = remove_points_before(warehouse.engine, lake_url(settings), moment, lake_readers(settings))
+        months = remove_points_before(warehouse.engine, settings.lake_location(), moment, lake_readers(settings))
     _tell(context, removed | ({"months in the lake": months} if months else {}), f"before {moment:%Y-%m-%d %H:%M} UTC")
 
 
