@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -22,6 +23,7 @@ from psycopg.sql import SQL, Identifier
 from sqlalchemy import URL, Engine, make_url
 
 from strava_pipeline import redaction
+from strava_pipeline.cli.interruptible import SIGNALS
 from strava_pipeline.keyring import Keyring, generate_key
 from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server, using_server
@@ -134,6 +136,15 @@ def clean_environment(tmp_path: Path) -> Iterator[None]:
             del os.environ[name]
         os.environ["STRAVA_HOME"] = str(tmp_path / "home")
         yield
+
+
+@pytest.fixture(autouse=True)
+def clean_signals() -> Iterator[None]:
+    """Give later tests, and their processes, the handlers of before: an interrupted command ignores further signals."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

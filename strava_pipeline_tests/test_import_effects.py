@@ -98,7 +98,7 @@ def test_a_module_that_changes_something_would_be_found(others: list[str], tmp_p
         "garbage collector": "import gc; gc.freeze()",
         "loggers": "import logging; logging.getLogger('theirs').setLevel('DEBUG')",
         "environment": "import os; os.environ['THEIRS'] = 'ours'",
-        "signals": "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+        "signals": "import signal; signal.signal(signal.SIGTERM, lambda *_: None)",
         "threads": "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()",
         "functions of others": "import requests; requests.get = print",
     }

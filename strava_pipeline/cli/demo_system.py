@@ -102,13 +102,15 @@ def running_system(lines: ProgressLines) -> Iterator[System]:
         with open_instance(settings) as instance:
             # The mock: nothing else has been started by now.
             supervisor.wait_until_ready()
-            for service in dagster_services(home, for_dagster, environment):
-                supervisor.start(service)
-            lines.say("Postgres and the mock answer; Dagster starts", lambda: "waiting for the tables to be made")
-            # Dagster needs longer to start than the tables to be there.
+            lines.say("Postgres and the mock answer", lambda: "waiting for the tables to be made")
+            # No service may look before the tables are there: its login cannot make them.
             with open_warehouse(settings) as engine:
-                supervisor.start(bridge_service(home, for_bridge, environment))
-                lines.say("the tables are there; the bridge starts", lambda: "athletes connect")
+                for service in (
+                    *dagster_services(home, for_dagster, environment),
+                    bridge_service(home, for_bridge, environment),
+                ):
+                    supervisor.start(service)
+                lines.say("the tables are there; Dagster and the bridge start", lambda: "athletes connect")
                 try:
                     yield System(settings, engine, instance, f"http://{LOOPBACK}:{mock_port}", lines, supervisor)
                 finally:
