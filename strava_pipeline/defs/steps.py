@@ -52,28 +52,28 @@ class StepSubject:
 @contextmanager
 def translate_faults(retry_number: int) -> Iterator[StepSubject]:
     """A fault that may pass is retried after 1, 2 and 4 s; any other ends the step at once with place and reason."""
-    place = StepSubject()
+    subject = StepSubject()
     try:
-        yield place
+        yield subject
     except QuotaExhausted as error:
-        raise _final(error, place, retry_at=error.retry_at.isoformat()) from None
+        raise _final(error, subject, retry_at=error.retry_at.isoformat()) from None
     except (RetriableStravaError, DatabaseUnavailable) as error:
         if retry_number >= MAX_RETRIES:
-            raise _final(error, place) from None
+            raise _final(error, subject) from None
         raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=2**retry_number) from error
     except StravaPipelineError as error:
-        raise _final(error, place) from None
+        raise _final(error, subject) from None
 
 
-def _final(error: StravaPipelineError, place: StepSubject, **more: str) -> dg.Failure:
+def _final(error: StravaPipelineError, subject: StepSubject, **more: str) -> dg.Failure:
     metadata: dict[str, Any] = {"kind": type(error).__name__} | more
     description = str(error)
-    if place.athlete_id is not None:
-        metadata["athlete"] = str(place.athlete_id)
-        whose = f"athlete {place.athlete_id}"
-        if place.months:
-            metadata["months"] = place.months
-            whose = f"{whose}, {place.months}"
+    if subject.athlete_id is not None:
+        metadata["athlete"] = str(subject.athlete_id)
+        whose = f"athlete {subject.athlete_id}"
+        if subject.months:
+            metadata["months"] = subject.months
+            whose = f"{whose}, {subject.months}"
         description = f"{whose}: {description}"
     return dg.Failure(description=description, metadata=metadata, allow_retries=False)
 

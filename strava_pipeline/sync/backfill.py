@@ -99,7 +99,11 @@ def import_summaries(
     unplaced = listing.unplaced
 
     def as_listed(connection: Connection, span: Span, rows: dict[int, Mapped], odd: dict[int, str]) -> SpanResult:
-        kept = {number: row for number, row in rows.items() if sync.keep_from is None or _starts(row) >= sync.keep_from}
+        kept = {
+            activity_id: row
+            for activity_id, row in rows.items()
+            if sync.keep_from is None or _starts(row) >= sync.keep_from
+        }
         changed = changed_summaries(connection, kept)
         deleted = activity_store.replace_span(
             connection,
@@ -130,8 +134,8 @@ def import_details(sync: SyncContext, span: Span) -> SpanResult:
     def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, str]]:
         return activity_store.without_current_detail(connection, span, only=only)
 
-    def fetch(entry: tuple[int, str]) -> None:
-        _store_detail(sync, span.athlete_id, *entry)
+    def fetch(candidate: tuple[int, str]) -> None:
+        _store_detail(sync, span.athlete_id, *candidate)
 
     return _Fetching(sync, span, ImportStep.DETAIL, wanted, fetch).run()
 
@@ -139,16 +143,16 @@ def import_details(sync: SyncContext, span: Span) -> SpanResult:
 def import_streams(sync: SyncContext, span: Span) -> SpanResult:
     """Fetch and store the streams a span lacks; what was entered by hand has none and costs no request."""
     with sync.engine.begin() as connection:
-        by_hand = [entry for entry, manual in activity_store.without_streams(connection, span) if manual]
+        by_hand = [activity_id for activity_id, manual in activity_store.without_streams(connection, span) if manual]
         asked_at = now(connection)
-        for entry in by_hand:
-            stream_store.store_streams(connection, map_streams(span.athlete_id, entry, {}), asked_at)
+        for activity_id in by_hand:
+            stream_store.store_streams(connection, map_streams(span.athlete_id, activity_id, {}), asked_at)
 
     def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, bool]]:
         return activity_store.without_streams(connection, span, only=only)
 
-    def fetch(entry: tuple[int, bool]) -> None:
-        _store_streams(sync, span.athlete_id, entry[0])
+    def fetch(candidate: tuple[int, bool]) -> None:
+        _store_streams(sync, span.athlete_id, candidate[0])
 
     fetched = _Fetching(sync, span, ImportStep.STREAMS, wanted, fetch).run()
     return replace(fetched, stored=fetched.stored + len(by_hand))
@@ -158,62 +162,61 @@ def analyse_span(engine: Engine, span: Span) -> SpanResult:
     """Compute the figures of every activity of a span whose streams have none yet."""
     with autocommit(engine) as connection:
         wanted = not_analysed(connection, span)
-    for entry in wanted:
-        analyse_activity(engine, entry)
+    for activity_id in wanted:
+        analyse_activity(engine, activity_id)
     return SpanResult(span, stored=len(wanted))
 
 
-def analyse_activity(engine: Engine, activity: int) -> None:
+def analyse_activity(engine: Engine, activity_id: int) -> None:
     """Compute and store the figures of one activity from its stored streams, if it has any."""
     from strava_pipeline.sync.activity_analysis import analyse_stored  # noqa: PLC0415  loads numerics, which most runs do not need
 
     with engine.begin() as connection:
-        analyse_stored(connection, activity)
+        analyse_stored(connection, activity_id)
 
 
-def _store_detail(sync: SyncContext, athlete_id: int, activity: int, listed_digest: str) -> None:
+def _store_detail(sync: SyncContext, athlete_id: int, activity_id: int, listed_digest: str) -> None:
     for _ in range(ATTEMPTS):
         asked_at = request_time(sync)
-        body = sync.client.get_activity(athlete_id, activity)
+        body = sync.client.get_activity(athlete_id, activity_id)
         rows = detail_rows(athlete_id, body)
 
         def keep(connection: Connection) -> bool:
             # Edited since it was listed, it is the detail of a summary that is yet to come, if the edit lasts.
             told = digest(body) if edited_since_listed(connection, body) else listed_digest  # noqa: B023  called at once
-            payload = Payload(activity, athlete_id, body, told)  # noqa: B023  called at once
+            payload = Payload(activity_id, athlete_id, body, told)  # noqa: B023  called at once
             stored = activity_store.store_detail(connection, rows, payload, asked_at)  # noqa: B023  called at once
-            quarantine.release_from_quarantine(connection, ImportStep.DETAIL, [activity])
+            quarantine.release_from_quarantine(connection, ImportStep.DETAIL, [activity_id])
             return stored
 
         # The answer has cost a request: a database that is away for a moment must not lose it.
         if retry_transaction(sync.engine, keep):
             return
-        log.info("activity %d was changed while its detail was fetched", activity)
+        log.info("activity %d was changed while its detail was fetched", activity_id)
 
 
-def _store_streams(sync: SyncContext, athlete_id: int, activity: int) -> None:
+def _store_streams(sync: SyncContext, athlete_id: int, activity_id: int) -> None:
     for _ in range(ATTEMPTS):
         with autocommit(sync.engine) as connection:
-            recording, asked_at = activity_store.recording_version(connection, activity), now(connection)
-        streams = map_streams(athlete_id, activity, sync.client.get_streams(athlete_id, activity))
+            recording, asked_at = activity_store.recording_version(connection, activity_id), now(connection)
+        streams = map_streams(athlete_id, activity_id, sync.client.get_streams(athlete_id, activity_id))
         # As with a detail: the answer must not be lost.
         if retry_transaction(
             sync.engine, partial(_keep_streams, streams=streams, recording=recording, asked_at=asked_at)
         ):
             return
-        log.info("activity %d was changed while its streams were fetched", activity)
+        log.info("activity %d was changed while its streams were fetched", activity_id)
 
 
 def _keep_streams(
     connection: Connection, streams: Streams, recording: RecordingVersion | None, asked_at: datetime
 ) -> bool:
     """Store streams of a recording; False if the activity has become another one meanwhile."""
-    activity = streams.activity_id
     if stream_store.store_streams(connection, streams, asked_at, of=recording):
-        quarantine.release_from_quarantine(connection, ImportStep.STREAMS, [activity])
+        quarantine.release_from_quarantine(connection, ImportStep.STREAMS, [streams.activity_id])
         return True
     # Otherwise newer ones are stored, or the activity is gone.
-    return recording == activity_store.recording_version(connection, activity)
+    return recording == activity_store.recording_version(connection, streams.activity_id)
 
 
 @dataclass(frozen=True)
@@ -245,34 +248,34 @@ class _Fetching(Generic[Candidate]):
     def _fetch_all(self) -> SpanResult:
         stored, in_a_row = 0, 0
         quarantined: dict[int, str] = {}
-        for number, *_ in self._all_wanted():
+        for activity_id, *_ in self._all_wanted():
             self.sync.pace.wait(self._refuse_if_revoked)
             self.sync.monitor.on_change(None)
             try:
-                stored += self._fetch_if_wanted(number)
+                stored += self._fetch_if_wanted(activity_id)
                 in_a_row = 0
             except NotFound:
                 # Deleted or made private since it was listed: the next listing settles it.
-                log.info("activity %d of athlete %d is no longer there", number, self.span.athlete_id)
+                log.info("activity %d of athlete %d is no longer there", activity_id, self.span.athlete_id)
             except (RejectedRequest, RetriableStravaError) as error:
                 in_a_row += 1
                 if in_a_row == FAILURES_IN_A_ROW or not _is_about_one_activity(error):
                     raise
                 log.warning("put aside: %s", error)
-                quarantined[number] = str(error)
+                quarantined[activity_id] = str(error)
                 with self.sync.engine.begin() as connection:
-                    quarantine.add_to_quarantine(connection, self.span, self.step, {number: str(error)})
+                    quarantine.add_to_quarantine(connection, self.span, self.step, {activity_id: str(error)})
         return SpanResult(self.span, stored=stored, quarantined=quarantined)
 
     def _refuse_if_revoked(self) -> None:
         refuse_waiting_for_revoked(self.sync.engine, self.span.athlete_id)
 
-    def _fetch_if_wanted(self, number: int) -> bool:
+    def _fetch_if_wanted(self, activity_id: int) -> bool:
         with autocommit(self.sync.engine) as connection:
-            entries = self.wanted(connection, number)
-        if not entries:
+            candidates = self.wanted(connection, activity_id)
+        if not candidates:
             return False
-        self.fetch(entries[0])
+        self.fetch(candidates[0])
         return True
 
     def _all_wanted(self) -> list[Candidate]:

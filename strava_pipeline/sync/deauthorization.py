@@ -24,15 +24,15 @@ def settle_deauthorization(sync: SyncContext, claim: Claim, *, keep_data: bool) 
     ``FencedOut`` if a newer claim has it, or an error below ``StravaError``.
     """
     said = any(event.updates.get("authorized") == "false" for event in claim.events)
-    dead = _dead_generation(sync, claim.owner_id) if said else None
+    dead = _dead_generation(sync, claim.athlete_id) if said else None
     with patient_transaction(sync.engine) as connection:
         check_fence(connection, claim.fence)
-        lock_events(connection, claim.owner_id)
+        lock_events(connection, claim.athlete_id)
         # Tokens of a connection that came meanwhile have another generation, and stay.
-        erase = dead is not None and _generation(grant_of(connection, claim.owner_id, lock=True)) == dead
+        erase = dead is not None and _generation(grant_of(connection, claim.athlete_id, lock=True)) == dead
         mark_done(connection, claim.fence)
         if erase:
-            erase_athlete(connection, claim.owner_id, keep_data=keep_data, actor=Actor.STRAVA, cause=WITHDRAWN)
+            erase_athlete(connection, claim.athlete_id, keep_data=keep_data, actor=Actor.STRAVA, cause=WITHDRAWN)
     if erase:
         return SyncResult(None, "withdrawn at Strava: erased")
     return SyncResult(None, "still connected: nothing to do" if said else "nothing to do")

@@ -65,15 +65,14 @@ def find_differences(
     """What a listing of a span (digests by id), asked for at ``asked_at``, has that the tables have not."""
     versions = stored_versions(connection, span, listed)
     stored = {version.activity_id for version in versions}
-    found = [Difference("create", number, mark) for number, mark in listed.items() if number not in stored]
+    found = [Difference("create", listed_id, mark) for listed_id, mark in listed.items() if listed_id not in stored]
     for version in versions:
-        number = version.activity_id
         if version.fetched_at > asked_at:
             continue  # somebody was quicker
-        if number not in listed:
-            found.append(Difference("delete", number, version.fetched_at.isoformat()))
-        elif listed[number] != version.digest:
-            found.append(Difference("update", number, listed[number]))
+        if version.activity_id not in listed:
+            found.append(Difference("delete", version.activity_id, version.fetched_at.isoformat()))
+        elif listed[version.activity_id] != version.digest:
+            found.append(Difference("update", version.activity_id, listed[version.activity_id]))
     return found
 
 

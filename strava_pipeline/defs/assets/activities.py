@@ -47,9 +47,9 @@ def activities(
     """Summaries as Strava lists them: edits applied, deletions removed, late uploads found."""
     sync = strava.sync(lane_of(context))
     listed, absent = 0, 0
-    with translate_faults(context.retry_number) as place:
+    with translate_faults(context.retry_number) as subject:
         for _, cells in spans_by_athlete(context.partition_keys):
-            place.at_spans(*cells)
+            subject.at_spans(*cells)
             with reporting_progress(context, sync, list(cells)) as reporter:
                 before = sync.monitor.requests
                 for result in import_summaries(sync, list(cells), allow_mass_delete=config.allow_mass_delete):
@@ -96,11 +96,11 @@ def _month_by_month(
     context: dg.AssetExecutionContext, strava: StravaResource, step: Callable[[SyncContext, Span], SpanResult]
 ) -> dg.MaterializeResult[None]:
     sync = strava.sync(lane_of(context))
-    with translate_faults(context.retry_number) as place:
+    with translate_faults(context.retry_number) as subject:
         for _, cells in spans_by_athlete(context.partition_keys):
             with reporting_progress(context, sync, list(cells)) as reporter:
                 for span, key in cells.items():
-                    place.at_spans(span)
+                    subject.at_spans(span)
                     before = sync.monitor.requests
                     result = step(sync, span)
                     log_month(context, key, result, _costs(reporter, before))

@@ -41,9 +41,9 @@ def athletes_and_gear(
     lane = lane_of(context)
     sync = strava.sync(lane)
     pieces = 0
-    with translate_faults(context.retry_number) as place:
+    with translate_faults(context.retry_number) as subject:
         for key in context.partition_keys:
-            place.at_athlete(int(key))
+            subject.at_athlete(int(key))
             pieces += import_athlete(sync, int(key))
     left = quota_left(sync.engine, RateLimits.from_settings(load_settings()), int(context.partition_keys[-1]), lane)
     used = {"requests": sync.monitor.requests, "quota left": left}

@@ -58,10 +58,10 @@ def activity_points_parquet(
 
     settings = load_settings()
     url, readers = lake_url(settings), let_lake_readers_traverse(settings)
-    with translate_faults(context.retry_number) as place:
+    with translate_faults(context.retry_number) as subject:
         for _, cells in spans_by_athlete(context.partition_keys):
             for span, key in cells.items():
-                place.at_spans(span)
+                subject.at_spans(span)
                 month = write_month(warehouse.engine, url, span, readers)
                 log_metadata(context, key, _metadata(month), changed=month.written)
     return dg.MaterializeResult()

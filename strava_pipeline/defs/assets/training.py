@@ -38,9 +38,9 @@ def training_load(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
     from strava_pipeline.sync.training_load import update_training_load  # noqa: PLC0415  loads numerics, no other run needs them
 
     today = datetime.now(UTC).date()
-    with translate_faults(context.retry_number) as place:
+    with translate_faults(context.retry_number) as subject:
         for key in context.partition_keys:
-            place.at_athlete(int(key))
+            subject.at_athlete(int(key))
             written = update_training_load(warehouse.engine, int(key), today)
             context.add_asset_metadata(NO_REQUESTS | {"written": written}, partition_key=key)
     return dg.MaterializeResult()

@@ -84,7 +84,7 @@ def sync_object(
         return
     counts = Counter(event.aspect_type for event in claim.events)
     aspects = ", ".join(f"{count} x {aspect}" for aspect, count in counts.items())
-    context.log.info("%s %d of athlete %d: %s", claim.object_type, claim.object_id, claim.owner_id, aspects)
+    context.log.info("%s %d of athlete %d: %s", claim.object_type, claim.object_id, claim.athlete_id, aspects)
     try:
         # Extends the leases while the step works, or waits for quota.
         with heartbeat(partial(claims.extend_leases, warehouse.engine, context.run_id), HEARTBEAT_SECONDS):
@@ -186,10 +186,10 @@ def _show(context: dg.OpExecutionContext, engine: Engine, claim: Claim, start: d
     Only a month that was imported as a whole is shown as materialized; in another one, a single activity must not
     look like all of them.
     """
-    if not _has_partitions(context.instance, engine, claim.owner_id):
+    if not _has_partitions(context.instance, engine, claim.athlete_id):
         return
-    key = cell(claim.owner_id, start)
-    metadata: dict[str, Any] = {"activity": claim.object_id, "cause": claim.events[-1].aspect_type}
+    key = cell(claim.athlete_id, start)
+    metadata: dict[str, Any] = {"activity": claim.activity_id, "cause": claim.events[-1].aspect_type}
     for name in HISTORY_ASSETS:
         imported = str(key) in context.instance.get_materialized_partitions(dg.AssetKey(name))
         shown = dg.AssetMaterialization if imported else dg.AssetObservation

@@ -251,11 +251,6 @@ def _only(activity_id: int | None) -> list[ColumnElement[bool]]:
     return [] if activity_id is None else [activities.c.id == activity_id]
 
 
-def is_stored(connection: Connection, activity_id: int) -> bool:
-    """Whether an activity is stored, whoever it belongs to."""
-    return connection.execute(select(activities.c.id).where(activities.c.id == activity_id)).first() is not None
-
-
 def count_absent(connection: Connection, listed: Collection[int], asked_at: datetime) -> int:
     """How many listed activities are neither stored nor known to be gone since ``asked_at``: none, if all is well."""
     stored = connection.execute(select(activities.c.id).where(any_of(activities.c.id, listed)))
@@ -263,12 +258,16 @@ def count_absent(connection: Connection, listed: Collection[int], asked_at: date
     return len(missing - deleted_since(connection, missing, asked_at))
 
 
-def start_if_current(connection: Connection, athlete_id: int, activity_id: int, since: datetime) -> datetime | None:
-    """When an activity starts (UTC) whose stored detail was asked for after ``since``; ``None`` without one."""
+def start_if_current(
+    connection: Connection, athlete_id: int, activity_id: int, received_at: datetime
+) -> datetime | None:
+    """The start (UTC) of an activity whose stored detail was asked for after ``received_at`` (UTC); else ``None``."""
     query = (
         select(activities.c.start_date)
         .join(payloads, and_(payloads.c.activity_id == activities.c.id, payloads.c.kind == PayloadKind.DETAIL))
-        .where(activities.c.id == activity_id, activities.c.athlete_id == athlete_id, payloads.c.fetched_at > since)
+        .where(
+            activities.c.id == activity_id, activities.c.athlete_id == athlete_id, payloads.c.fetched_at > received_at
+        )
     )
     return connection.execute(query).scalar_one_or_none()
 

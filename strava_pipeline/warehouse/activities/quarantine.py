@@ -24,7 +24,7 @@ def add_to_quarantine(connection: Connection, span: Span, step: ImportStep, reas
     moment = now(connection)
     values = [
         {
-            "activity_id": activity,
+            "activity_id": activity_id,
             "step": step,
             "athlete_id": span.athlete_id,
             "reason": printable(reason),
@@ -33,7 +33,7 @@ def add_to_quarantine(connection: Connection, span: Span, step: ImportStep, reas
             "since": moment,
             "tried_at": moment,
         }
-        for activity, reason in sorted(reasons.items())
+        for activity_id, reason in sorted(reasons.items())
     ]
     adding = insert(put_aside)
     changes = {name: adding.excluded[name] for name in ("reason", "span_start", "span_end", "tried_at")}

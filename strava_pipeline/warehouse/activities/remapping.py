@@ -93,16 +93,17 @@ def _remap_batch(
         select(payloads).where(any_of(payloads.c.activity_id, ids)).order_by(payloads.c.fetched_at).with_for_update()
     )
     found, odd = _map(connection.execute(stored).mappings().all())
-    detailed = {number: answers for number, answers in found.items() if answers.detail is not None}
-    for numbers in (detailed.keys(), found.keys() - detailed.keys()):
+    detailed = {activity_id: answers for activity_id, answers in found.items() if answers.detail is not None}
+    for activity_ids in (detailed.keys(), found.keys() - detailed.keys()):
         # Two lots: all rows of one have the same columns.
         rows = [
-            found[number].row() | {"fetched_at": fetched_at.get(number, found[number].fetched_at)} for number in numbers
+            found[activity_id].row() | {"fetched_at": fetched_at.get(activity_id, found[activity_id].fetched_at)}
+            for activity_id in activity_ids
         ]
         store_changed(connection, activities, rows)
-    for number, answers in detailed.items():
+    for activity_id, answers in detailed.items():
         if answers.detail is not None:
-            store_parts(connection, number, *answers.detail)
+            store_parts(connection, activity_id, *answers.detail)
     connection.execute(
         update(payloads).where(any_of(payloads.c.activity_id, found)).values(mapped_at=func.clock_timestamp())
     )
@@ -129,11 +130,11 @@ def _map(stored: Sequence[Any]) -> tuple[dict[int, _Answers], dict[int, str]]:
         by_activity.setdefault(payload["activity_id"], {})[payload["kind"]] = payload
     found: dict[int, _Answers] = {}
     odd: dict[int, str] = {}
-    for number, payload_by_kind in by_activity.items():
+    for activity_id, payload_by_kind in by_activity.items():
         try:
-            found[number] = _mapped(payload_by_kind)
+            found[activity_id] = _mapped(payload_by_kind)
         except RejectedRequest as error:
-            odd[number] = str(error)
+            odd[activity_id] = str(error)
     return found, odd
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
+from strava_pipeline.warehouse.inbox.claims import CLOCKS_DIFFER
 from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
 from strava_pipeline.warehouse.schema.columns import any_of
 from strava_pipeline.warehouse.schema.ops_tables import tombstones
@@ -28,11 +29,12 @@ def add_tombstones(
     """Remember that these are gone; ``asked_at`` (UTC): when Strava was asked."""
     if not activity_ids:
         return
-    rows = [
-        {"activity_id": number, "athlete_id": athlete_id, "asked_at": asked_at, "reason": reason}
-        for number in activity_ids
-    ]
-    new = insert_or_update(tombstones).values(rows)
+    new = insert_or_update(tombstones).values(
+        [
+            {"activity_id": activity_id, "athlete_id": athlete_id, "asked_at": asked_at, "reason": reason}
+            for activity_id in activity_ids
+        ]
+    )
     connection.execute(
         new.on_conflict_do_update(
             index_elements=[tombstones.c.activity_id],
@@ -43,12 +45,15 @@ def add_tombstones(
     )
 
 
-def has_tombstone(connection: Connection, athlete_id: int, activity_id: int, since: datetime) -> bool:
-    """Whether Strava was asked after ``since``, on behalf of this athlete, and had the activity no longer."""
+def has_tombstone(connection: Connection, athlete_id: int, activity_id: int, event_time: datetime) -> bool:
+    """Whether Strava, asked on behalf of this athlete after ``event_time`` (UTC), no longer had the activity.
+
+    An answer counts from :data:`CLOCKS_DIFFER` before ``event_time`` on, which is told by Strava's clock.
+    """
     query = select(tombstones.c.activity_id).where(
         tombstones.c.activity_id == activity_id,
         tombstones.c.athlete_id == athlete_id,
-        tombstones.c.asked_at >= since,
+        tombstones.c.asked_at >= event_time - CLOCKS_DIFFER,
     )
     return connection.execute(query).first() is not None
 

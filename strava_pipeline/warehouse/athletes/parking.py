@@ -23,10 +23,10 @@ def park(connection: Connection, claim: Claim, error: AthleteError) -> bool:
     if connection.execute(held).first() is None:
         return True  # a newer claim decides
     # Shared, so that whoever connects just now comes before, and is seen here, or comes after, and finds these events.
-    theirs = select(users.c.state).where(users.c.athlete_id == claim.owner_id).with_for_update(read=True)
+    theirs = select(users.c.state).where(users.c.athlete_id == claim.athlete_id).with_for_update(read=True)
     state = connection.execute(theirs).scalar()
     if state == GrantState.REVOKED:
-        delete_late_events(connection, claim.owner_id)
+        delete_late_events(connection, claim.athlete_id)
         return True
     if state == GrantState.ACTIVE and isinstance(error, NeedsReauthorization):
         return False

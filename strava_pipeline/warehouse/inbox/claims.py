@@ -48,6 +48,9 @@ MOST_LOST_RUNS = 10
 # that news meet no queue of runs. No exact number: each claim becomes a run, which should have more to do than one.
 MANY_UNDER_WAY = 75
 
+# By how much Strava's clock, to the second, and the database's may differ.
+CLOCKS_DIFFER = timedelta(seconds=60)
+
 _events = webhook_events.c
 
 
@@ -73,12 +76,27 @@ class Claim:
     fence: int
     object_type: str
     object_id: int
-    owner_id: int
+    athlete_id: int
     events: tuple[ClaimedEvent, ...]
     lost_runs: int = 0
 
     @property
-    def aspects(self) -> set[str]:
+    def activity_id(self) -> int:
+        """The object's id, where the object is an activity."""
+        return self.object_id
+
+    @property
+    def event_time(self) -> datetime:
+        """When the last of the events happened (UTC, to the second, by Strava's clock)."""
+        return max(event.event_time for event in self.events)
+
+    @property
+    def received_at(self) -> datetime:
+        """When the last of the events arrived (UTC)."""
+        return max(event.received_at for event in self.events)
+
+    @property
+    def aspect_types(self) -> set[str]:
         """What happened to the object: create, update, delete."""
         return {event.aspect_type for event in self.events}
 

@@ -92,6 +92,6 @@ def holds_one_of(name: str, values: Iterable[StrEnum]) -> str:
     return f"{name} IN ({listed})"
 
 
-def any_of(ids: Column[Any], wanted: Iterable[int]) -> ColumnElement[bool]:
-    """Whether an id is one of these, as a single parameter: IN takes one for each, and many take the driver long."""
-    return ids == any_(literal(list(wanted), ARRAY(BigInteger)))
+def any_of(column: Column[Any], activity_ids: Iterable[int]) -> ColumnElement[bool]:
+    """Whether the column holds one of the ids. One array as parameter: IN takes one parameter per id, which is slow."""
+    return column == any_(literal(list(activity_ids), ARRAY(BigInteger)))
