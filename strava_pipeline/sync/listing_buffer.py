@@ -41,7 +41,7 @@ class WholeListing:
         try:
             start = instant(body.get("start_date"))
         except (TypeError, ValueError, OverflowError):
-            self.unplaced[number] = _why_odd(self.athlete_id, body)
+            self.unplaced[number] = _reason_unplaced(self.athlete_id, body)
             return
         self._packed[number] = start, zlib.compress(as_json(body).encode(), 1)
 
@@ -72,7 +72,7 @@ def _payload(athlete_id: int, body: JsonObject) -> Payload:
     return Payload(activity_id(body), athlete_id, body, digest(body))
 
 
-def _why_odd(athlete_id: int, body: JsonObject) -> str:
+def _reason_unplaced(athlete_id: int, body: JsonObject) -> str:
     try:
         summary_row(athlete_id, body)
     except RejectedRequest as error:

@@ -46,9 +46,9 @@ def sync_activity(sync: SyncContext, claim: Claim) -> SyncResult:
 
     ``NotThereYet``, ``FencedOut`` if a newer claim has it, or an error below ``StravaError``.
     """
-    effect = _apply_signed_updates(sync, claim)
-    if effect is not None:
-        return effect
+    result = _apply_signed_updates(sync, claim)
+    if result is not None:
+        return result
     asked_at = request_time(sync)
     try:
         start = _update_detail(sync, claim, asked_at)

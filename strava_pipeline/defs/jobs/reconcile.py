@@ -30,8 +30,8 @@ def reconcile_one(context: dg.OpExecutionContext, athlete_id: int, strava: Strav
     with translate_faults(context.retry_number) as subject:
         subject.at_athlete(athlete_id)
         added = reconcile_athlete(strava.sync(Lane.RECONCILE), athlete_id, load_settings().webhook_subscription_id or 0)
-    told = ", ".join(f"{count} {aspect}" for aspect, count in sorted(added.items()))
-    context.log.info("athlete %d: %s", athlete_id, f"Strava never told of {told}" if told else "nothing was missed")
+    missed = ", ".join(f"{count} {aspect}" for aspect, count in sorted(added.items()))
+    context.log.info("athlete %d: %s", athlete_id, f"Strava never told of {missed}" if missed else "nothing was missed")
 
 
 @dg.job(executor_def=dg.in_process_executor, tags={NAMES.lane_tag: Lane.RECONCILE.value})

@@ -30,7 +30,9 @@ def remove_old_activities(context: dg.OpExecutionContext, warehouse: WarehouseRe
     with translate_faults(context.retry_number):
         removed = remove_activities_before(warehouse.engine, moment)
         months = remove_points_before(warehouse.engine, lake_url(settings), moment, lake_readers(settings))
-    _tell(context, removed | ({"months in the lake": months} if months else {}), f"before {moment:%Y-%m-%d %H:%M} UTC")
+    _report(
+        context, removed | ({"months in the lake": months} if months else {}), f"before {moment:%Y-%m-%d %H:%M} UTC"
+    )
 
 
 @dg.op
@@ -48,7 +50,7 @@ def remove_records(context: dg.OpExecutionContext, warehouse: WarehouseResource)
             with warehouse.engine.begin() as connection:
                 events = delete_done(connection, timedelta(days=keep))
             removed |= {"ops.webhook_events": events} if events else {}
-    _tell(context, removed, f"at {datetime.now(UTC):%Y-%m-%d}")
+    _report(context, removed, f"at {datetime.now(UTC):%Y-%m-%d}")
 
 
 @dg.job(executor_def=dg.in_process_executor)
@@ -67,7 +69,7 @@ every_night = dg.ScheduleDefinition(
 )
 
 
-def _tell(context: dg.OpExecutionContext, removed: dict[str, int], when: str) -> None:
-    told = ", ".join(f"{rows} of {name}" for name, rows in sorted(removed.items()))
-    context.log.info("removed %s: %s", when, told or "nothing")
+def _report(context: dg.OpExecutionContext, removed: dict[str, int], when: str) -> None:
+    listed = ", ".join(f"{rows} of {name}" for name, rows in sorted(removed.items()))
+    context.log.info("removed %s: %s", when, listed or "nothing")
     context.add_output_metadata({name: dg.MetadataValue.int(rows) for name, rows in removed.items()})

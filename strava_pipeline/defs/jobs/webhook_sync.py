@@ -88,11 +88,11 @@ def sync_object(
     try:
         # Extends the leases while the step works, or waits for quota.
         with heartbeat(partial(claims.extend_leases, warehouse.engine, context.run_id), HEARTBEAT_SECONDS):
-            effect = _take_effect(strava.sync(Lane.LIVE), claim)
+            result = _apply(strava.sync(Lane.LIVE), claim)
     except FencedOut as error:
         context.log.warning(str(error))
     except StravaPipelineError as error:
-        _settle(context, warehouse.engine, claim, error)
+        _handle_error(context, warehouse.engine, claim, error)
     except Exception as error:
         # A fault of this program: what it says may hold anything, and trying again would never end.
         reason = f"{type(error).__name__}: a fault of this program, see the log of run {context.run_id}"
@@ -102,11 +102,11 @@ def sync_object(
             )
         raise
     else:
-        context.log.info("%s %d: %s", claim.object_type, claim.object_id, effect.done)
+        context.log.info("%s %d: %s", claim.object_type, claim.object_id, result.done)
         # The events are done: a database that was away for a moment makes no failure of that.
         retry_transaction(warehouse.engine, partial(redrive_now, error_kind=RetriableStravaError.__name__))
-        if effect.start is not None:
-            _show(context, warehouse.engine, claim, effect.start)
+        if result.start is not None:
+            _show_in_month(context, warehouse.engine, claim, result.start)
 
 
 @dg.job(
@@ -119,17 +119,17 @@ def webhook_sync() -> None:
     send_mails(claimed_objects().map(sync_object).collect())
 
 
-def _take_effect(sync: SyncContext, claim: Claim) -> SyncResult:
+def _apply(sync: SyncContext, claim: Claim) -> SyncResult:
     if claim.object_type == "athlete":
         return settle_deauthorization(sync, claim, keep_data=not load_settings().purge_on_deauthorization)
     return sync_activity(sync, claim)
 
 
-def _settle(context: dg.OpExecutionContext, engine: Engine, claim: Claim, error: StravaPipelineError) -> None:
+def _handle_error(context: dg.OpExecutionContext, engine: Engine, claim: Claim, error: StravaPipelineError) -> None:
     """An event that has to wait waits; what may pass is retried after 1, 2 and 4 s; anything else dies."""
     with translate_faults(context.retry_number):
         with engine.begin() as connection:
-            waits = _waits(connection, claim, error)
+            waits = _postpone_blameless(connection, claim, error)
         if waits:
             context.log.warning("waiting: %s", error)
             return
@@ -153,7 +153,7 @@ def _settle(context: dg.OpExecutionContext, engine: Engine, claim: Claim, error:
     raise dg.Failure(description=str(error), metadata=metadata, allow_retries=False) from None
 
 
-def _waits(connection: Connection, claim: Claim, error: StravaPipelineError) -> bool:
+def _postpone_blameless(connection: Connection, claim: Claim, error: StravaPipelineError) -> bool:
     """Let the events wait if the fault is none of theirs; returns whether it is so."""
     reason = str(error)
     match error:
@@ -180,13 +180,13 @@ def _outage(error: StravaPipelineError) -> WaitingFor | None:
     return None
 
 
-def _show(context: dg.OpExecutionContext, engine: Engine, claim: Claim, start: datetime) -> None:
+def _show_in_month(context: dg.OpExecutionContext, engine: Engine, claim: Claim, start: datetime) -> None:
     """Show in the athlete's month that something was written there.
 
     Only a month that was imported as a whole is shown as materialized; in another one, a single activity must not
     look like all of them.
     """
-    if not _has_partitions(context.instance, engine, claim.athlete_id):
+    if not _ensure_partitions(context.instance, engine, claim.athlete_id):
         return
     key = cell(claim.athlete_id, start)
     metadata: dict[str, Any] = {"activity": claim.activity_id, "cause": claim.events[-1].aspect_type}
@@ -196,7 +196,7 @@ def _show(context: dg.OpExecutionContext, engine: Engine, claim: Claim, start: d
         context.log_event(shown(name, partition=key, metadata=metadata))
 
 
-def _has_partitions(instance: dg.DagsterInstance, engine: Engine, athlete_id: int) -> bool:
+def _ensure_partitions(instance: dg.DagsterInstance, engine: Engine, athlete_id: int) -> bool:
     """Whether an athlete has partitions; who has none yet gets them, but for one who has gone meanwhile."""
 
     def give(connection: Connection) -> None:

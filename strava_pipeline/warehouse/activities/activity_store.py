@@ -110,14 +110,14 @@ def replace_span(
         )
     delete_activities(connection, gone)
     add_tombstones(connection, span.athlete_id, gone, asked_at, "no longer listed")
-    buried = deleted_since(connection, [row["id"] for row in rows], asked_at)
-    kept = [row for row in rows if row["id"] not in buried]
+    gone_since = deleted_since(connection, [row["id"] for row in rows], asked_at)
+    kept = [row for row in rows if row["id"] not in gone_since]
     fresh = [row | {"fetched_at": asked_at, "resource_state": SUMMARIZED} for row in kept]
-    _drop_changed_recordings(connection, fresh)
+    _delete_outdated_streams(connection, fresh)
     if fresh:
         refuse_rows_of_revoked(connection, [span.athlete_id])
     store_under_lock(connection, activities, fresh, keep={"resource_state"})
-    listed_bodies = [payload for payload in bodies if payload.activity_id not in buried]
+    listed_bodies = [payload for payload in bodies if payload.activity_id not in gone_since]
     store_payloads(connection, PayloadKind.SUMMARY, listed_bodies, asked_at)
     return len(gone)
 
@@ -143,7 +143,7 @@ def store_detail(connection: Connection, rows: DetailRows, payload: Payload, ask
     if deleted_since(connection, [payload.activity_id], asked_at):
         return False
     activity = rows.activity | {"fetched_at": asked_at}
-    _drop_changed_recordings(connection, [activity])
+    _delete_outdated_streams(connection, [activity])
     if not store_newer(connection, activities, [activity]):
         return False
     store_parts(connection, payload.activity_id, rows, asked_at)
@@ -272,7 +272,7 @@ def start_if_current(
     return connection.execute(query).scalar_one_or_none()
 
 
-def _drop_changed_recordings(connection: Connection, rows: Sequence[Row]) -> None:
+def _delete_outdated_streams(connection: Connection, rows: Sequence[Row]) -> None:
     """Streams of an activity that was cropped or moved are no longer its streams: have them fetched anew."""
     fresh = {row["id"]: (row["start_date"], row["elapsed_time"]) for row in rows}
     stored = connection.execute(
