@@ -1,7 +1,7 @@
-"""The live path: bring one object up to date under a claim, and mark its events done with the last write.
+"""The live path: brings one activity up to date under a claim, and marks the claim's events done with the last write.
 
-An event is a hint only. What it says is not believed: the activity is asked for, and so is whether it, or the
-athlete's grant, is really gone. One answer settles all events that were there before it was asked for.
+An event is only a hint, unless it is signed and says all there is to know: the activity is fetched, and a deletion is
+confirmed at Strava. One answer settles all events that arrived before the request.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from strava_pipeline.warehouse.states import ImportStep, WaitingFor
 
 
 class NotThereYet(StravaPipelineError):
-    """Strava does not show the activity, or its streams, though it should: ``waiting_for`` says which."""
+    """Strava does not have the activity, or its streams, yet: ``waiting_for`` says which."""
 
     def __init__(self, message: str, *, waiting_for: WaitingFor) -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ class NotThereYet(StravaPipelineError):
 
 @dataclass(frozen=True)
 class SyncResult:
-    """What a claim's events came to: when the activity starts (UTC), if it is or was stored, and what was done."""
+    """What was ``done`` for a claim, and the ``start`` (UTC) of its activity; ``None`` if none is or was stored."""
 
     start: datetime | None
     done: str
@@ -44,7 +44,7 @@ class SyncResult:
 def sync_activity(sync: SyncContext, claim: Claim) -> SyncResult:
     """Fetch, store and analyse a claimed activity, or delete it if it is gone.
 
-    ``NotThereYet``, ``FencedOut`` if a newer claim has it, or an error below ``StravaError``.
+    Raises ``NotThereYet``, ``FencedOut`` if a newer claim has the activity, or an error below ``StravaError``.
     """
     result = _apply_signed_updates(sync, claim)
     if result is not None:
@@ -59,7 +59,7 @@ def sync_activity(sync: SyncContext, claim: Claim) -> SyncResult:
 
 
 def _apply_signed_updates(sync: SyncContext, claim: Claim) -> SyncResult | None:
-    """Apply signed updates that say all there is to know; ``None`` if Strava has to be asked."""
+    """Write what signed updates say, if that is all there is to know; ``None`` if Strava has to be asked."""
     changes = announced_changes.signed_changes(claim)
     if changes is None:
         return None
@@ -74,7 +74,7 @@ def _apply_signed_updates(sync: SyncContext, claim: Claim) -> SyncResult | None:
 
 
 def _update_detail(sync: SyncContext, claim: Claim, asked_at: datetime) -> datetime:
-    """Store the detail, unless an earlier try of these events has; returns when the activity starts (UTC)."""
+    """Fetch and store the detail, unless an earlier try has; returns when the activity starts (UTC)."""
     with sync.engine.connect() as connection:
         start = activity_store.start_if_current(connection, claim.athlete_id, claim.activity_id, claim.received_at)
     if start is not None:
@@ -86,7 +86,7 @@ def _update_detail(sync: SyncContext, claim: Claim, asked_at: datetime) -> datet
         check_fence(connection, claim.fence)
         payload = Payload(claim.activity_id, claim.athlete_id, body, digest(body))
         if not activity_store.store_detail(connection, rows, payload, asked_at):
-            # What is newer may be a summary, or a deletion: neither holds what this event asks for.
+            # The newer change may be a summary or a deletion: neither brings this event's detail.
             raise RetriableStravaError(f"activity {claim.activity_id} was changed while it was fetched")
         quarantine.release_from_quarantine(connection, ImportStep.DETAIL, [claim.activity_id])
     found: datetime = rows.activity["start_date"]
@@ -94,7 +94,7 @@ def _update_detail(sync: SyncContext, claim: Claim, asked_at: datetime) -> datet
 
 
 def _check_owner(claim: Claim, body: dict[str, Any]) -> None:
-    """An event may name an athlete who can see the activity but does not own it."""
+    """Refuse an activity of another athlete: an event may name one who sees the activity but does not own it."""
     athlete = body.get("athlete")
     owner = athlete.get("id") if isinstance(athlete, dict) else None
     if owner is not None and owner != claim.athlete_id:
@@ -103,7 +103,7 @@ def _check_owner(claim: Claim, body: dict[str, Any]) -> None:
 
 def _update_streams(sync: SyncContext, claim: Claim) -> None:
     """Fetch streams where they are missing, analyse them, and mark the events done, in one transaction."""
-    # Its numerics take their time to load: whoever has nothing to analyse is spared it.
+    # Loads numerics, which takes time: a deletion or a signed update does without.
     from strava_pipeline.sync.activity_analysis import analyse_stored  # noqa: PLC0415  see above
 
     with sync.engine.connect() as connection:
@@ -113,8 +113,8 @@ def _update_streams(sync: SyncContext, claim: Claim) -> None:
     if samples.missing:
         streams = map_streams(claim.athlete_id, claim.activity_id, {} if samples.by_hand else _streams(sync, claim))
         if samples.expected and not streams.point_count:
-            told = f"streams of activity {claim.activity_id} of athlete {claim.athlete_id}: Strava has none yet"
-            raise NotThereYet(told, waiting_for=WaitingFor.STREAMS)
+            message = f"streams of activity {claim.activity_id} of athlete {claim.athlete_id}: Strava has none yet"
+            raise NotThereYet(message, waiting_for=WaitingFor.STREAMS)
     with sync.engine.begin() as connection:
         check_fence(connection, claim.fence)
         if recording != activity_store.recording_version(connection, claim.activity_id):
@@ -135,9 +135,9 @@ def _streams(sync: SyncContext, claim: Claim) -> Any:
 
 
 def _handle_not_found(sync: SyncContext, claim: Claim, asked_at: datetime, error: NotFound) -> SyncResult:
-    """Strava says 404: the end of a deleted activity, or an activity that has yet to appear."""
+    """Settle Strava's 404: the activity was deleted, or, by ``NotThereYet``, has yet to appear."""
     if not error.fault.message:
-        # A page of HTML, perhaps of some proxy, is no word of Strava's.
+        # Without Strava's message it may be a proxy's page of HTML, which proves nothing.
         raise RetriableStravaError(str(error), status=error.status) from error
     with sync.engine.begin() as connection:
         check_fence(connection, claim.fence)
@@ -153,7 +153,7 @@ def _handle_not_found(sync: SyncContext, claim: Claim, asked_at: datetime, error
 
 
 def _delete(connection: Connection, claim: Claim, asked_at: datetime) -> datetime | None:
-    """Delete what is stored, if it is the athlete's and no newer answer; leave a tombstone."""
+    """Delete the athlete's stored activity and leave a tombstone; returns the start (UTC). Another athlete's stays."""
     start = activity_store.activity_start(connection, claim.athlete_id, claim.activity_id)
     if start is not None:
         activity_store.delete_activities(connection, [claim.activity_id])
