@@ -35,7 +35,7 @@ def open_tokens(settings: Settings, engine: Engine) -> PostgresTokenStore:
 def open_client(
     settings: Settings, engine: Engine, lane: Lane, max_wait: timedelta, monitor: RequestMonitor | None = None
 ) -> StravaClient:
-    """Open the client of a lane, with tokens and quota in the database; a request waits at most ``max_wait`` for quota."""
+    """Open the client of a lane, with tokens and quota in the database; it waits at most ``max_wait`` for quota."""
     session = new_session()
     return StravaClient(
         Transport(

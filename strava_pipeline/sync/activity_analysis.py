@@ -108,7 +108,7 @@ def _numbered(items: Sequence[Slope | Stop]) -> list[Row]:
 
 
 def _route_match(connection: Connection, streams: StoredStreams, route: Route | None) -> list[Row]:
-    """The activity's row of ``route_matches``: the route of an earlier activity, or a new one; no row without a route."""
+    """The activity's row of ``route_matches``: an earlier activity's route, or a new one; no row without a route."""
     if route is None or route.signature is None:
         return []
     lock_routes(connection, streams.athlete_id)

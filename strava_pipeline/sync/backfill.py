@@ -121,7 +121,7 @@ def import_summaries(
         return SpanResult(span, len(changed), deleted=deleted, unchanged=unchanged, absent=absent, quarantined=odd)
 
     # The listing has cost requests: a short outage of the database must not lose it.
-    retry_transaction(sync.engine, partial(quarantine.release_unlisted, span=whole, odd=listing.ids))
+    retry_transaction(sync.engine, partial(quarantine.release_unlisted, span=whole, listed=listing.ids))
     for span in spans:
         rows, odd = listing.within(span.start, span.end)
         yield retry_transaction(sync.engine, partial(as_listed, span=span, rows=rows, odd=unplaced | odd))

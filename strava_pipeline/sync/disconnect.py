@@ -52,7 +52,7 @@ def disconnect(settings: Settings, engine: Engine, athlete_id: int, *, keep_data
 
 
 def _revoke_grant(settings: Settings, engine: Engine, athlete_id: int) -> str | None:
-    """Revoke the grant at Strava; returns why that failed, ``None`` if the grant has ended. The token audit says how."""
+    """Revoke the grant at Strava; returns why that failed, ``None`` if the grant has ended. The audit says how."""
     if not has_tokens(engine, athlete_id):
         return None
     outcome, reason = _revocation(settings, engine, athlete_id)

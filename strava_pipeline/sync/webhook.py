@@ -102,7 +102,7 @@ def _check_owner(claim: Claim, body: dict[str, Any]) -> None:
 
 
 def _update_streams(sync: SyncContext, claim: Claim) -> None:
-    """Fetch streams where they are missing, analyse them, and mark the events done, in one transaction."""
+    """Fetch missing streams; then store and analyse them and mark the events done, in one transaction."""
     # Loads numerics, which takes time: a deletion or a signed update does without.
     from strava_pipeline.sync.activity_analysis import analyse_stored  # noqa: PLC0415  see above
 
@@ -111,7 +111,9 @@ def _update_streams(sync: SyncContext, claim: Claim) -> None:
         recording, asked_at = activity_store.recording_version(connection, claim.activity_id), now(connection)
     streams = None
     if samples.missing:
-        streams = map_streams(claim.athlete_id, claim.activity_id, {} if samples.by_hand else _streams(sync, claim))
+        streams = map_streams(
+            claim.athlete_id, claim.activity_id, {} if samples.by_hand else _fetch_streams(sync, claim)
+        )
         if samples.expected and not streams.point_count:
             message = f"streams of activity {claim.activity_id} of athlete {claim.athlete_id}: Strava has none yet"
             raise NotThereYet(message, waiting_for=WaitingFor.STREAMS)
@@ -127,7 +129,7 @@ def _update_streams(sync: SyncContext, claim: Claim) -> None:
         mark_done(connection, claim.fence)
 
 
-def _streams(sync: SyncContext, claim: Claim) -> Any:
+def _fetch_streams(sync: SyncContext, claim: Claim) -> Any:
     try:
         return sync.client.get_streams(claim.athlete_id, claim.activity_id)
     except NotFound as error:
@@ -135,7 +137,7 @@ def _streams(sync: SyncContext, claim: Claim) -> Any:
 
 
 def _handle_not_found(sync: SyncContext, claim: Claim, asked_at: datetime, error: NotFound) -> SyncResult:
-    """Settle Strava's 404: the activity was deleted, or, by ``NotThereYet``, has yet to appear."""
+    """Settle Strava's 404 as a deletion; ``NotThereYet`` if the activity has yet to appear."""
     if not error.fault.message:
         # Without Strava's message it may be a proxy's page of HTML, which proves nothing.
         raise RetriableStravaError(str(error), status=error.status) from error

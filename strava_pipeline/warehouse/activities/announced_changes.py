@@ -1,7 +1,7 @@
-"""What a signed event says of an activity, where it says all of it: a new title, or that it is now private.
+"""Applies signed events that say all there is to know: a new title, or that the activity is now private.
 
-Everything else that an event can announce leaves something open, and Strava is asked: a new type changes efforts and
-calories as well, and an activity that is no longer private may be visible to everyone or to followers.
+Every other announcement leaves something open, and Strava is asked: a new type changes efforts and calories as well,
+and an activity that is no longer private may be visible to everyone or to followers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ONLY_ME = {"private": True, "visibility": "only_me"}
 
 
 def signed_changes(claim: Claim) -> dict[str, Any] | None:
-    """What the claim's events say together, as columns of ``activities`` with their new values.
+    """The columns of ``activities`` that a claim's events change, with their new values.
 
     ``None`` if the events do not say all, are not signed, or contradict each other within one second.
     """
@@ -45,8 +45,8 @@ def signed_changes(claim: Claim) -> dict[str, Any] | None:
 def apply_changes(connection: Connection, claim: Claim, changes: Mapping[str, Any]) -> datetime | None:
     """Write the new values; returns when the activity starts (UTC), or ``None`` if Strava has to be asked.
 
-    That is so when the detail is not stored, when the stored answer may be newer than the oldest of the events, and
-    for privacy when the athlete did not grant a look at private activities.
+    Strava has to be asked if the detail is not stored, if the stored answer may be newer than the oldest event, or if
+    the activity became private and the athlete did not grant access to private activities.
     """
     stored = connection.execute(
         select(activities.c.start_date, activities.c.fetched_at)
@@ -89,7 +89,7 @@ def _sees_private(connection: Connection, athlete_id: int) -> bool:
 
 
 def _change_payloads(connection: Connection, activity_id: int, changes: Mapping[str, Any]) -> None:
-    """In the raw answers as well: tables rebuilt from them, and the next listing, then say the same."""
+    """Change the raw answers as well, so that rebuilt tables and the next listing agree with the new values."""
     rows = connection.execute(
         select(payloads.c.kind, payloads.c.body, payloads.c.digest).where(payloads.c.activity_id == activity_id)
     )
@@ -97,7 +97,7 @@ def _change_payloads(connection: Connection, activity_id: int, changes: Mapping[
     bodies = {kind: row.body | dict(changes) for kind, row in stored.items()}
     digests = {kind: digest(body) for kind, body in bodies.items()}
     if len(stored) == len(PayloadKind):
-        # A detail is current while its digest is the listed one; one that was not stays out of date.
+        # A detail is current while it has the summary's digest; a detail that was out of date stays so.
         was_current = stored[PayloadKind.DETAIL].digest == stored[PayloadKind.SUMMARY].digest
         digests[PayloadKind.DETAIL] = digests[PayloadKind.SUMMARY] if was_current else stored[PayloadKind.DETAIL].digest
     for kind, body in bodies.items():
