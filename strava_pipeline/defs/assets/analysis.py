@@ -1,4 +1,4 @@
-"""Figures computed from the samples; needs no request."""
+"""Figures computed from stored samples, without a request."""
 
 import dagster as dg
 

@@ -15,7 +15,7 @@ from strava_pipeline.warehouse.declared_columns import columns_of
 if TYPE_CHECKING:
     from strava_pipeline.warehouse.lake import MonthFile
 
-# Which column of activity_streams each column comes from: a sample's number from the order in its arrays.
+# The column of activity_streams for each column; a sample's number is its place in the arrays.
 SOURCES = {name: name for name in ("activity_id", "athlete_id", *SERIES, "latitude", "longitude")} | {
     "point_index": "time"
 }
@@ -51,7 +51,7 @@ def activity_points_parquet(
 ) -> dg.MaterializeResult[None]:
     """One file per athlete and month with every sample; columns as in activity_points.
 
-    They go to STRAVA_LAKE_URL, or, where that is not set, into the folder lake under STRAVA_HOME.
+    Files go to STRAVA_LAKE_URL or, if that is not set, into the folder lake under STRAVA_HOME.
     """
     from strava_pipeline.local.home_folder import let_lake_readers_traverse  # noqa: PLC0415  see below
     from strava_pipeline.warehouse.lake import lake_url, write_month  # noqa: PLC0415  Arrow, which no other run needs

@@ -1,4 +1,4 @@
-"""Every six hours: what Strava never delivered is found and enters the inbox."""
+"""Every six hours: finds changes that no webhook announced, and puts them into the inbox."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,7 @@ def athletes_to_reconcile(
 
 @dg.op(pool=NAMES.pool)
 def reconcile_one(context: dg.OpExecutionContext, athlete_id: int, strava: StravaResource) -> None:
-    """List the athlete's last week; what differs from the tables becomes events of the inbox."""
+    """List the athlete's last week; differences from the tables become events in the inbox."""
     with translate_faults(context.retry_number) as subject:
         subject.at_athlete(athlete_id)
         added = reconcile_athlete(strava.sync(Lane.RECONCILE), athlete_id, load_settings().webhook_subscription_id or 0)

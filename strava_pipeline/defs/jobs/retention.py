@@ -1,4 +1,4 @@
-"""Every night: what is too old to be kept goes."""
+"""Every night: removes data whose retention has ended."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +18,7 @@ from strava_pipeline.warehouse.retention import (
 
 @dg.op
 def remove_old_activities(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
-    """Remove activities past STRAVA_RETENTION_DAYS with all that hangs on them, and their samples in the lake."""
+    """Remove activities older than STRAVA_RETENTION_DAYS with all dependent rows, and their samples in the lake."""
     settings = load_settings()
     moment = keep_from(settings)
     if moment is None:
@@ -37,9 +37,9 @@ def remove_old_activities(context: dg.OpExecutionContext, warehouse: WarehouseRe
 
 @dg.op
 def remove_records(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
-    """Remove records of calls, rate windows, backfills, sign-ins, audits and finished events when their time is up.
+    """Remove old records of calls, rate windows, backfills, sign-ins, audits and finished events.
 
-    Addresses that nobody confirmed in time are erased, too.
+    Addresses that were not confirmed in time are erased, too.
     """
     settings = load_settings()
     with translate_faults(context.retry_number):
@@ -55,7 +55,7 @@ def remove_records(context: dg.OpExecutionContext, warehouse: WarehouseResource)
 
 @dg.job(executor_def=dg.in_process_executor)
 def retention() -> None:
-    """Removes what is too old to be kept, and says what."""
+    """Removes data whose retention has ended, and logs how much."""
     remove_old_activities()
     remove_records()
 

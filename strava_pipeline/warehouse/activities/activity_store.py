@@ -252,7 +252,7 @@ def _only(activity_id: int | None) -> list[ColumnElement[bool]]:
 
 
 def count_absent(connection: Connection, listed: Collection[int], asked_at: datetime) -> int:
-    """Count the listed activities that are neither stored nor known to be gone since ``asked_at`` (UTC); 0 is good."""
+    """Count the listed activities that are neither stored nor known to be gone since ``asked_at`` (UTC)."""
     stored = connection.execute(select(activities.c.id).where(any_of(activities.c.id, listed)))
     missing = set(listed).difference(stored.scalars())
     return len(missing - deleted_since(connection, missing, asked_at))

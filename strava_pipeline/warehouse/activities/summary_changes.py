@@ -28,7 +28,7 @@ def changed_summaries(
     """The listed activities (row and payload by id) whose summary differs from the stored one.
 
     Strava's detail knows some fields better than its summary (some rides have 0 m there). While the stored detail has
-    the summary's digest, a field that did not change in the summary keeps the detail's value.
+    the listed digest, a field that did not change in the summary keeps the detail's value.
     """
     plan_for_now(connection)
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
@@ -61,7 +61,7 @@ class StoredVersion:
 def stored_versions(connection: Connection, span: Span, listed: Collection[int]) -> list[StoredVersion]:
     """The stored versions of a span's activities, and of the ``listed`` ids wherever they start."""
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
-    # An edit that a webhook announced is in the detail alone; after it is undone, the listing equals the stored summary.
+    # An edit that a webhook announced is in the detail alone; once it is undone, the listing equals the stored summary.
     known = case(
         (detail.c.fetched_at >= summary.c.fetched_at, detail.c.digest),
         else_=func.coalesce(summary.c.digest, detail.c.digest),
