@@ -57,7 +57,7 @@ class StravaResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see 
 
 
 class MailerResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see above
-    """The way to athletes' mailboxes."""
+    """The outgoing mail to athletes."""
 
     warehouse: dg.ResourceDependency[WarehouseResource]
 

@@ -74,7 +74,7 @@ def _figure_row(analysis: Analysis, track: Track) -> Row:
 
 def _route_row(route: Route | None, track: Track) -> Row:
     if route is None or track.latitude is None or track.longitude is None:
-        # NULL in each column: a column that is left out would keep the value of an earlier analysis.
+        # NULL in each: a column that is left out would keep the value of an earlier analysis.
         return dict.fromkeys(ROUTE_COLUMNS)
     line = zip(track.latitude[list(route.line)].tolist(), track.longitude[list(route.line)].tolist(), strict=True)
     return {

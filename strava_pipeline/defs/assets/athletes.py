@@ -37,7 +37,7 @@ from strava_pipeline.sync.athlete import import_athlete
 def athletes_and_gear(
     context: dg.AssetExecutionContext, strava: StravaResource
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """Profile, totals and zones take three requests per athlete; a bike that the profile omits takes one more, once."""
+    """Profile, totals and zones take three requests per athlete; gear that the profile omits takes one each, once."""
     lane = lane_of(context)
     sync = strava.sync(lane)
     pieces = 0

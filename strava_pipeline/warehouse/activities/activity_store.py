@@ -125,7 +125,7 @@ def replace_span(
 def touch_unchanged(connection: Connection, activity_ids: Collection[int], asked_at: datetime) -> None:
     """Set when Strava was last asked for unchanged activities, so that an older answer under way is refused.
 
-    Only activities with a launched event may have such an answer under way; no other rows are written.
+    Only activities with a launched event are written, since one of these may be being fetched just now.
     """
     being_fetched = exists().where(
         webhook_events.c.object_id == activities.c.id, webhook_events.c.state == EventState.LAUNCHED

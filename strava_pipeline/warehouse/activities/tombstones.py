@@ -46,9 +46,9 @@ def add_tombstones(
 
 
 def has_tombstone(connection: Connection, athlete_id: int, activity_id: int, event_time: datetime) -> bool:
-    """Whether Strava, asked for this athlete after ``event_time`` (UTC, by Strava's clock), no longer had the activity.
+    """Whether Strava, asked for this athlete after ``event_time`` (UTC), no longer had the activity.
 
-    Clocks may differ: answers asked for up to :data:`CLOCKS_DIFFER` earlier count, too.
+    Strava's clock and ours may differ: an answer asked for up to :data:`CLOCKS_DIFFER` earlier counts, too.
     """
     query = select(tombstones.c.activity_id).where(
         tombstones.c.activity_id == activity_id,

@@ -88,7 +88,7 @@ class Claim:
 
     @property
     def event_time(self) -> datetime:
-        """When the last of the events happened (UTC, to the second, by Strava's clock)."""
+        """When the last of the events happened (UTC)."""
         return max(event.event_time for event in self.events)
 
     @property

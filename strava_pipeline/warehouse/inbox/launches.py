@@ -1,4 +1,4 @@
-"""Claims between the launch of their run and its begin: the dispatcher records the run, or releases the claims.
+"""Claims between the launch of their run and its start: the dispatcher records the run, or releases the claims.
 
 Until the run begins, each claim has a lease for the wait in Dagster's queue; only the dispatcher extends it.
 """
