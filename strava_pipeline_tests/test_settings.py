@@ -369,7 +369,7 @@ def test_a_home_that_postgres_programs_cannot_be_told_is_refused_in_one_line(
         (tmp_path / "link").symlink_to(home)
     monkeypatch.setenv("STRAVA_HOME", str(tmp_path / "link" if link else home))
     for asked in (home_from_environment, load_settings):
-        with pytest.raises(ConfigurationError, match=r"STRAVA_HOME .* which Postgres' programs do not take") as told:
+        with pytest.raises(ConfigurationError, match=r"STRAVA_HOME .* which Postgres' programs do not accept") as told:
             asked()
         assert str(told.value).isprintable()
     assert not home.exists()

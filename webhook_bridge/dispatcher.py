@@ -143,7 +143,7 @@ class Dispatcher:
         """What takes down whatever works on it becomes a dead letter, tried again now and then."""
         for claim in claims:
             reason = f"{claim.lost_runs} runs ended without a word while they had it: see the last one in Dagster"
-            log.error("%s %d of athlete %d: %s", claim.object_type, claim.object_id, claim.owner_id, reason)
+            log.error("%s %d of athlete %d: %s", claim.object_type, claim.object_id, claim.athlete_id, reason)
             with self._engine.begin() as connection:
                 mark_dead(connection, claim.fence, reason, kind="RunLost", error_class=ErrorClass.TRANSIENT)
 
@@ -185,9 +185,9 @@ def _tags(claims: Sequence[Claim]) -> Mapping[str, str]:
     """What the run is about, as far as all of its objects agree."""
     tags = NAMES.lane_tags(Lane.LIVE)
     told: dict[str, Callable[[Claim], set[str]]] = {
-        NAMES.athlete_tag: lambda claim: {str(claim.owner_id)},
+        NAMES.athlete_tag: lambda claim: {str(claim.athlete_id)},
         NAMES.tag("object"): lambda claim: {f"{claim.object_type}:{claim.object_id}"},
-        NAMES.tag("aspect"): lambda claim: claim.aspects,
+        NAMES.tag("aspect"): lambda claim: claim.aspect_types,
     }
     for name, values in told.items():
         found = set().union(*map(values, claims))

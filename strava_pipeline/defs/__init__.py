@@ -1,1 +1,1 @@
-"""Everything that knows Dagster: assets, checks, jobs, resources, partitions."""
+"""All code that uses Dagster: assets, checks, jobs, resources, partitions."""

@@ -1,4 +1,4 @@
-"""Asset checks: what is wrong with the tables shows beside the assets, and is no reason to stop anything."""
+"""Asset checks: faults of the tables show beside the assets in Dagster's UI, and stop nothing."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ from strava_pipeline.warehouse.activities.quality import (
 )
 from strava_pipeline.warehouse.activities.quarantine import count_quarantined
 
-# Who rides once a week is heard of within this time; whoever does not may be on holiday, hence a warning.
+# An athlete who rides every week has an event within this time; others may be on holiday, hence only a warning.
 SILENT = timedelta(days=21)
 
 
@@ -34,7 +34,7 @@ def values_in_range(warehouse: WarehouseResource) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset=Asset.ACTIVITIES)
 def nothing_twice(warehouse: WarehouseResource) -> dg.AssetCheckResult:
-    """No activity with start, length and sport of another one of the same athlete."""
+    """No two activities of one athlete with the same start, length and sport."""
     with warehouse.engine.connect() as connection:
         found = recorded_twice(connection)
     lines = [f"activity {odd.activity_id} of athlete {odd.athlete_id}: {odd.what}" for odd in found]
@@ -106,7 +106,7 @@ def _complete(warehouse: WarehouseResource, find: Callable[[Connection], list[Mi
         f"athlete {missing.athlete_id}: {missing.unexplained} still missing, {missing.explained} put aside"
         for missing in found
     ]
-    # What is missing may be on its way: a backfill goes month by month.
+    # Missing parts may be on their way, since a backfill goes month by month: hence only a warning.
     return _result(not any(missing.unexplained for missing in found), lines, dg.AssetCheckSeverity.WARN)
 
 

@@ -19,14 +19,14 @@ from strava_pipeline.defs.partitions import grid_from, grid_partitions
 from strava_pipeline.defs.resources import MailerResource, StravaResource, WarehouseResource
 from strava_pipeline.settings import load_settings
 
-# Whom Dagster's UI names as responsible: a team, since a package cannot know anybody's address.
+# Dagster's UI shows a team as owner, since a package cannot know a person's address.
 OWNERS = ["team:strava-pipeline"]
 
 
 def build_strava_defs() -> dg.Definitions:
-    """Everything of this package, for a code location of its own or to merge into another's.
+    """Build all definitions of this package, for a code location of its own or to merge into another one.
 
-    Reads the settings: months begin with ``STRAVA_HISTORY_START``. ``ConfigurationError`` if they are not usable.
+    Reads the settings: months begin with ``STRAVA_HISTORY_START``. ``ConfigurationError`` if a setting is not usable.
     """
     grid = grid_from(load_settings().history_start)
     warehouse = WarehouseResource()
@@ -40,7 +40,7 @@ def build_strava_defs() -> dg.Definitions:
         training_load,
     ]
     return dg.Definitions(
-        assets=[asset.map_asset_specs(partial(_finished, grid)) for asset in assets],
+        assets=[asset.map_asset_specs(partial(_with_settings, grid)) for asset in assets],
         asset_checks=CHECKS,
         jobs=[remap, webhook_sync, reconcile, retention, send_notifications],
         schedules=[every_six_hours, every_night, notifications_every_minute],
@@ -57,7 +57,7 @@ def build_strava_defs() -> dg.Definitions:
     )
 
 
-def _finished(grid: dg.MultiPartitionsDefinition, spec: dg.AssetSpec) -> dg.AssetSpec:
-    """An asset's spec with what is known only now: its owners, and the first month of those that have months."""
+def _with_settings(grid: dg.MultiPartitionsDefinition, spec: dg.AssetSpec) -> dg.AssetSpec:
+    """Add owners to an asset's spec and, where it is partitioned by month, the first month from the settings."""
     owned = spec.merge_attributes(owners=OWNERS)
     return owned.replace_attributes(partitions_def=grid) if spec.partitions_def is grid_partitions else owned

@@ -1,7 +1,8 @@
-"""Dagster's storage in Postgres, without the NOTIFY that dagster-postgres still sends with each event.
+"""Dagster's storage in Postgres, without the NOTIFY that dagster-postgres sends with each event.
 
-Nobody listens to it: pages poll. But the queue of notifications is the whole server's, and any login may fill it and
-keep it full; then each commit that notifies fails, and with it every run. ``dagster.yaml`` names this class.
+Nobody listens to the notifications: pages poll. But all databases of a server share one queue of notifications, and
+any login may fill it and keep it full; then each commit that notifies fails, and with it every run. ``dagster.yaml``
+names :class:`QuietPostgresStorage`.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ if TYPE_CHECKING:
 
 
 class QuietEventLogStorage(PostgresEventLogStorage):
-    """Stores events and tells no other session."""
+    """Stores events without notifying other sessions."""
 
     def store_event(self, event: EventLogEntry) -> None:
-        """Store one event, as storages in SQL do that have no NOTIFY."""
+        """Store one event as Dagster's storages without NOTIFY do."""
         SqlEventLogStorage.store_event(self, event)
 
 
 class QuietPostgresStorage(DagsterPostgresStorage):
-    """dagster-postgres' storage, configured as ``storage: postgres`` is, with events stored quietly."""
+    """dagster-postgres' storage, configured like ``storage: postgres``, that stores events without NOTIFY."""
 
     def __init__(
         self,
@@ -38,14 +39,14 @@ class QuietPostgresStorage(DagsterPostgresStorage):
         token_provider: PgTokenProvider | None = None,
     ) -> None:
         super().__init__(postgres_url, should_autocreate_tables, inst_data, token_provider)
-        # The tables are there by now: looking again would cost a connection each time.
+        # The tables exist by now: another check would cost a connection each time.
         self._event_log_storage = QuietEventLogStorage(postgres_url, False, None, token_provider)
 
     @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> QuietPostgresStorage:
-        """The storage that a ``dagster.yaml`` configures."""
+        """Build the storage that a ``dagster.yaml`` configures."""
         return cls(
             pg_url_from_config(config_value),
             config_value.get("should_autocreate_tables", True),

@@ -1,4 +1,4 @@
-"""Lists of texts in Dagster's UI, which reads them as Markdown: texts of others stay texts there."""
+"""Lists of texts for Dagster's UI, which renders Markdown: foreign texts stay plain text."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _BACKTICKS = re.compile("`+")
 
 
 def listing(lines: Iterable[str]) -> dg.MarkdownMetadataValue:
-    """One point per line, as code: no link, picture or HTML in it counts."""
+    """Make a list with each line as code, so that no link, picture or HTML in a line is rendered."""
     return dg.MetadataValue.md("\n".join(f"- {_code(printable(line))}" for line in lines))
 
 
 def _code(text: str) -> str:
-    """A code span around the text, fenced by more backticks than stand together in it."""
+    """A code span around the text, with more backticks than any run of them in the text."""
     fence = "`" * (1 + max((len(found) for found in _BACKTICKS.findall(text)), default=0))
     padding = " " if text.startswith("`") or text.endswith("`") or not text.strip() else ""
     return f"{fence}{padding}{text}{padding}{fence}"

@@ -15,13 +15,13 @@ athletes_partitions = dg.DynamicPartitionsDefinition(name=NAMES.partition_set)
 
 def grid_from(start: date) -> dg.MultiPartitionsDefinition:
     """Athlete x month, from the month that holds ``start`` on."""
-    # end_offset: the month that has begun is a partition, too; new activities fall into it.
+    # end_offset: the current month is a partition, too, since new activities fall into it.
     months = dg.MonthlyPartitionsDefinition(start_date=start.replace(day=1).isoformat(), end_offset=1)
     return dg.MultiPartitionsDefinition({ATHLETE: athletes_partitions, MONTH: months})
 
 
-# Assets are declared with the default start, since settings are not read at import; build_strava_defs() puts the grid
-# from STRAVA_HISTORY_START in its place.
+# Assets are declared with the default start, since settings are not read at import; build_strava_defs() replaces this
+# grid by the one from STRAVA_HISTORY_START.
 grid_partitions = grid_from(Settings.model_fields["history_start"].default)
 
 
@@ -37,7 +37,7 @@ def span_of(key: dg.MultiPartitionKey) -> Span:
 
 
 def spans_by_athlete(keys: Iterable[str]) -> Iterator[tuple[int, dict[Span, dg.MultiPartitionKey]]]:
-    """A run's partitions grouped by athlete, months newest first: a run's range may cross athletes."""
+    """A run's partitions by athlete, each athlete's months newest first; a run's range may cross athletes."""
     cells = {}
     for key in keys:
         parsed = grid_partitions.get_partition_key_from_str(str(key))
@@ -48,10 +48,10 @@ def spans_by_athlete(keys: Iterable[str]) -> Iterator[tuple[int, dict[Span, dg.M
 
 
 def register_athlete(instance: dg.DagsterInstance, athlete_id: int) -> None:
-    """Give an athlete their partitions; does nothing when they have them."""
+    """Create an athlete's partitions; does nothing if they exist."""
     instance.add_dynamic_partitions(NAMES.partition_set, [str(athlete_id)])
 
 
 def unregister_athlete(instance: dg.DagsterInstance, athlete_id: int) -> None:
-    """Take an athlete's partitions away; does nothing when they have none."""
+    """Delete an athlete's partitions; does nothing if there are none."""
     instance.delete_dynamic_partition(NAMES.partition_set, str(athlete_id))

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def set_up_pool(instance: DagsterInstance) -> None:
-    """Give the pool its limit before any step asks for it.
+    """Set the pool's limit before any step asks for it.
 
-    Dagster 1.13 does so at the pool's first step, but on Postgres the second of two first steps fails: it goes on in
-    a transaction that the first one's row has broken. Here the same is no failure, since the limit is set then.
+    Dagster 1.13 sets the limit at the pool's first step. But if two steps do so at once on Postgres, the second fails:
+    it goes on in a transaction that the first one's row has broken. Here that error is ignored once the limit is set.
     """
     if not _is_set_up(instance):
         try:
@@ -27,7 +27,7 @@ def set_up_pool(instance: DagsterInstance) -> None:
 
 
 def free_slots(instance: DagsterInstance, run_id: str) -> None:
-    """Give back what a run that is over still holds: Dagster does not, and enough such runs would stop all others."""
+    """Free the slots that a finished run still holds: Dagster does not, and enough such runs would block all others."""
     instance.event_log_storage.free_concurrency_slots_for_run(run_id)
 
 

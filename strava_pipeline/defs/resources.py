@@ -1,4 +1,4 @@
-"""Dagster's handles on Strava and on the warehouse. Neither holds a secret: both read the settings when used."""
+"""Dagster resources for Strava, the warehouse and mail. None holds a secret: all read the settings when used."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from strava_pipeline.warehouse.migrate import open_warehouse
 if TYPE_CHECKING:
     from strava_pipeline.notifications.outbox import MailResult
 
-# A webhook's run rather comes back than holds a slot; a backfill may wait a day for the daily limit.
+# A webhook's events rather wait in the inbox than in a run; a backfill's run may wait a day for the daily limit.
 MAX_WAIT = {
     Lane.LIVE: timedelta(minutes=2),
     Lane.RECONCILE: timedelta(minutes=20),
@@ -33,14 +33,14 @@ class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # g
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["WarehouseResource"]:  # noqa: ARG002  the signature is Dagster's
-        """Connects for the time of a run."""
+        """Connect for the time of a run."""
         with open_warehouse(load_settings()) as self._engine:
             yield self
         self._engine = None
 
     @property
     def engine(self) -> Engine:
-        """The SQLAlchemy engine, while a run is on."""
+        """The SQLAlchemy engine; ``DagsterInvariantViolationError`` outside a run."""
         if self._engine is None:
             raise dg.DagsterInvariantViolationError("the warehouse is open only while a run is on")
         return self._engine
@@ -52,18 +52,18 @@ class StravaResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see 
     warehouse: dg.ResourceDependency[WarehouseResource]
 
     def sync(self, lane: Lane) -> SyncContext:
-        """What brings activities up to date, in one lane of the quota."""
+        """Build the context for bringing activities up to date, in one lane of the quota."""
         return open_sync(load_settings(), self.warehouse.engine, lane, MAX_WAIT[lane])
 
 
 class MailerResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see above
-    """The way to athletes' mailboxes."""
+    """The outgoing mail to athletes."""
 
     warehouse: dg.ResourceDependency[WarehouseResource]
 
     def send_due(self) -> "Iterator[MailResult]":
-        """Send the mails that are due; tells of each what became of it."""
-        # A run without mails is spared loading it.
+        """Send the mails that are due; yields the result of each."""
+        # Imported only if a mail is due, since loading takes time.
         if any_due(self.warehouse.engine):
             from strava_pipeline.notifications.outbox import send_due  # noqa: PLC0415  see above
 

@@ -1,4 +1,4 @@
-"""What the assets share: faults into Dagster's retries, months into materializations, columns into schemas."""
+"""Shared by the assets: turns faults into Dagster's retries, months into materializations, columns into schemas."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -17,14 +17,14 @@ from strava_pipeline.sync.backfill import SpanResult
 from strava_pipeline.warehouse.declared_columns import columns_of
 
 MAX_RETRIES = 3
-# What is computed from stored rows asks Strava for nothing.
+# The metadata of a step that computes from stored rows, without a request.
 NO_REQUESTS: dict[str, Any] = {"requests": 0}
 
 
 def backfilled_asset(policy: dg.BackfillPolicy, **options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """``dg.asset`` with a backfill policy, of which Dagster does not warn.
+    """Decorate as ``dg.asset`` with a backfill policy, without Dagster's warning.
 
-    Dagster 1.13 counts such policies as beta and says so at every start; an operator can do nothing about it.
+    Dagster 1.13 counts such policies as beta and warns at every start; an operator can do nothing about the warning.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
@@ -34,46 +34,49 @@ def backfilled_asset(policy: dg.BackfillPolicy, **options: Any) -> Callable[[Cal
 
 @dataclass
 class StepSubject:
-    """What a step is at: of which athlete, and which months of theirs; a failure names both."""
+    """The athlete and months that a step works on; a failure names both."""
 
     athlete_id: int | None = None
     months: str = ""
 
     def at_spans(self, *spans: Span) -> None:
-        """Months of one athlete, in any order."""
+        """Set the subject to months of one athlete, in any order."""
         self.athlete_id = spans[0].athlete_id
         self.months = enclosing_span(spans).months
 
     def at_athlete(self, athlete_id: int) -> None:
-        """An athlete as a whole."""
+        """Set the subject to an athlete as a whole."""
         self.athlete_id, self.months = athlete_id, ""
 
 
 @contextmanager
 def translate_faults(retry_number: int) -> Iterator[StepSubject]:
-    """A fault that may pass is retried after 1, 2 and 4 s; any other ends the step at once with place and reason."""
-    place = StepSubject()
+    """Translate errors for Dagster: one that may pass is retried after 1, 2 and 4 s, any other fails the step at once.
+
+    A failure names its reason and the subject, which the step sets on the yielded object.
+    """
+    subject = StepSubject()
     try:
-        yield place
+        yield subject
     except QuotaExhausted as error:
-        raise _final(error, place, retry_at=error.retry_at.isoformat()) from None
+        raise _final(error, subject, retry_at=error.retry_at.isoformat()) from None
     except (RetriableStravaError, DatabaseUnavailable) as error:
         if retry_number >= MAX_RETRIES:
-            raise _final(error, place) from None
+            raise _final(error, subject) from None
         raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=2**retry_number) from error
     except StravaPipelineError as error:
-        raise _final(error, place) from None
+        raise _final(error, subject) from None
 
 
-def _final(error: StravaPipelineError, place: StepSubject, **more: str) -> dg.Failure:
+def _final(error: StravaPipelineError, subject: StepSubject, **more: str) -> dg.Failure:
     metadata: dict[str, Any] = {"kind": type(error).__name__} | more
     description = str(error)
-    if place.athlete_id is not None:
-        metadata["athlete"] = str(place.athlete_id)
-        whose = f"athlete {place.athlete_id}"
-        if place.months:
-            metadata["months"] = place.months
-            whose = f"{whose}, {place.months}"
+    if subject.athlete_id is not None:
+        metadata["athlete"] = str(subject.athlete_id)
+        whose = f"athlete {subject.athlete_id}"
+        if subject.months:
+            metadata["months"] = subject.months
+            whose = f"{whose}, {subject.months}"
         description = f"{whose}: {description}"
     return dg.Failure(description=description, metadata=metadata, allow_retries=False)
 
@@ -89,7 +92,7 @@ def log_month(
     result: SpanResult,
     more: Mapping[str, Any] | None = None,
 ) -> None:
-    """Show what became of a month, and what it took or looks like."""
+    """Log a month's result as metadata, with ``more`` entries."""
     changed = bool(result.stored or result.deleted or result.quarantined)
     log_metadata(context, key, span_metadata(result) | dict(more or {}), changed=changed)
 
@@ -97,10 +100,10 @@ def log_month(
 def log_metadata(
     context: dg.AssetExecutionContext, key: dg.MultiPartitionKey, metadata: Mapping[str, Any], *, changed: bool
 ) -> None:
-    """Show a finished month at once, so that a run that dies later keeps it.
+    """Log a finished month at once, so that a run that dies later keeps it.
 
-    A month in which nothing was done waits for the end of the step: a run that dies loses nothing with it,
-    and years of empty months would cost more than the rest.
+    A month without changes waits for the end of the step: a run that dies loses nothing by that, and an event for each
+    of many empty months would cost more than the other work.
     """
     context.add_asset_metadata(metadata, partition_key=str(key))
     if not context.has_partition_key and changed:
@@ -108,7 +111,7 @@ def log_metadata(
 
 
 def span_metadata(result: SpanResult) -> dict[str, Any]:
-    """What a materialization shows of its month."""
+    """The metadata that a month's materialization shows."""
     metadata: dict[str, Any] = {"written": result.stored, "unchanged": result.unchanged, "deleted": result.deleted}
     if result.quarantined:
         metadata["put aside"] = listing(result.quarantined.values())

@@ -1,4 +1,4 @@
-"""Access to Strava as this installation has it: tokens and quota in the database, everything else as configured."""
+"""Opens access to Strava: tokens and quota are in the database, everything else comes from the settings."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 from strava_pipeline.warehouse.tokens.key_checks import check_keys
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
 
-# Who runs a command waits for the next quarter hour, and not for the next day.
+# A command waits until the next quarter hour, but not until the next day.
 COMMAND_MAX_WAIT = timedelta(minutes=16)
 
 
 def open_tokens(settings: Settings, engine: Engine) -> PostgresTokenStore:
-    """The stored tokens. ``ConfigurationError`` if the configured keys are not the ones they were written with."""
+    """Open the stored tokens; ``ConfigurationError`` if they were encrypted with other keys than those configured."""
     keyring = Keyring.parse(settings.required("token_keys"))
     check_keys(engine, keyring)
     return PostgresTokenStore(engine, keyring)
@@ -35,7 +35,7 @@ def open_tokens(settings: Settings, engine: Engine) -> PostgresTokenStore:
 def open_client(
     settings: Settings, engine: Engine, lane: Lane, max_wait: timedelta, monitor: RequestMonitor | None = None
 ) -> StravaClient:
-    """The client of a lane, with its tokens and its quota in the database; waits at most ``max_wait``."""
+    """Open the client of a lane, with tokens and quota in the database; it waits at most ``max_wait`` for quota."""
     session = new_session()
     return StravaClient(
         Transport(
@@ -51,7 +51,7 @@ def open_client(
 
 
 def open_app_access(settings: Settings, engine: Engine, max_wait: timedelta) -> AppAccess:
-    """Strava's API for calls in the app's own name, with its quota in the database; waits at most ``max_wait``."""
+    """Open Strava's API for calls in the app's own name; a call waits at most ``max_wait`` for quota."""
     return AppAccess(settings, _open_ledger(settings, engine), max_wait)
 
 

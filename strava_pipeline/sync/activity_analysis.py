@@ -1,4 +1,4 @@
-"""From stored samples to stored figures: loads what the analysis needs, and stores all it finds at once."""
+"""Analyses stored streams: loads what the analysis needs, and stores all results of an activity at once."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ Row = dict[str, Any]
 ROUTE_COLUMNS = (
     "route_kind", "south_deg", "west_deg", "north_deg", "east_deg", "left_turns", "right_turns", "route_polyline",
 )  # fmt: skip
-# More faults than this are counted, not listed.
+# Faults beyond this number are counted, not listed.
 MOST_FAULTS = 100
 
 
 def analyse_stored(connection: Connection, activity_id: int) -> bool:
-    """Analyse one activity's stored streams and store the results; False if it has none or is gone."""
+    """Analyse one activity's stored streams and store the results.
+
+    False if there are no samples, the activity is gone, or newer streams were analysed already.
+    """
     streams = load_streams(connection, activity_id)
     if streams is None or not streams.point_count:
         return False
@@ -48,7 +51,7 @@ def analyse_stored(connection: Connection, activity_id: int) -> bool:
 
 
 def athlete_of(connection: Connection, athlete_id: int, day: date) -> Athlete:
-    """What the analysis needs to know of an athlete, as it was on a day."""
+    """The athlete's physiology on a day, as the analysis needs it."""
     known = physiology_of(connection, athlete_id, day)
     return Athlete(
         ftp_w=known.ftp_w,
@@ -71,7 +74,7 @@ def _figure_row(analysis: Analysis, track: Track) -> Row:
 
 def _route_row(route: Route | None, track: Track) -> Row:
     if route is None or track.latitude is None or track.longitude is None:
-        # Named all the same: a column that is left out keeps what an earlier analysis found.
+        # NULL in each: a column that is left out would keep the value of an earlier analysis.
         return dict.fromkeys(ROUTE_COLUMNS)
     line = zip(track.latitude[list(route.line)].tolist(), track.longitude[list(route.line)].tolist(), strict=True)
     return {
@@ -105,7 +108,7 @@ def _numbered(items: Sequence[Slope | Stop]) -> list[Row]:
 
 
 def _route_match(connection: Connection, streams: StoredStreams, route: Route | None) -> list[Row]:
-    """The route an activity took: one of those before, or a new one."""
+    """The activity's row of ``route_matches``: an earlier activity's route, or a new one; no row without a route."""
     if route is None or route.signature is None:
         return []
     lock_routes(connection, streams.athlete_id)

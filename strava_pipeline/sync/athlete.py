@@ -25,8 +25,8 @@ JsonObject = dict[str, Any]
 def import_athlete(sync: SyncContext, athlete_id: int) -> int:
     """Store the athlete's profile, gear, totals and zones with three requests; returns the number of bikes and shoes.
 
-    One more for each bike or pair of shoes that stored activities name, and nothing else tells of: once.
-    Totals or zones that Strava does not give, or that do not map, are left out.
+    A bike or pair of shoes that only stored activities name costs one more request, once.
+    Totals or zones that Strava refuses, or that do not map, are left out.
     """
     asked_at = request_time(sync)
     body = sync.client.get_athlete(athlete_id)
@@ -43,7 +43,10 @@ def import_athlete(sync: SyncContext, athlete_id: int) -> int:
 
 
 def _import_unknown_gear(sync: SyncContext, athlete_id: int) -> int:
-    """What Strava does not know, either, is stored without a name, and not asked for again; returns how many."""
+    """Fetch gear that only stored activities name; returns how many.
+
+    Gear that Strava does not know is stored without a name, so that it is not fetched again.
+    """
     with sync.engine.connect() as connection:
         wanted = unknown_gear(connection, athlete_id)
     for done, gear_id in enumerate(wanted):

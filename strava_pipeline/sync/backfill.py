@@ -1,8 +1,8 @@
-"""Brings activities up to date: fetch, store, analyse, by athlete and span.
+"""Fetches, stores and analyses activities, by athlete and span.
 
-Webhooks: :mod:`strava_pipeline.sync.webhook`; the athletes themselves: :mod:`strava_pipeline.sync.athlete`.
-Each activity is committed before the next is asked for, and what is stored and current is skipped, so that
-a run that dies keeps its work and a repeated one sends no request twice.
+For webhooks see :mod:`strava_pipeline.sync.webhook`, for athletes :mod:`strava_pipeline.sync.athlete`.
+Each activity is committed before the next is fetched, and activities that are stored and current are skipped. So a
+run that dies keeps its work, and a repeated run sends no request twice.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ log = get_logger(__name__)
 
 JsonObject = dict[str, Any]
 Candidate = TypeVar("Candidate", bound=tuple[int, Any])
-# One activity can answer 500 for days; when several in a row do, it is Strava that is down.
+# Strava may answer 500 for one activity for days; several in a row mean that Strava is down.
 FAILURES_IN_A_ROW = 3
-# Somebody who crops an activity again and again is done sooner or later.
+# An activity that changes while it is fetched is fetched again: so many times in all.
 ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
 class SyncContext:
-    """What bringing activities up to date needs: Strava, the warehouse, and a pace.
+    """Client, database and pace with which activities are brought up to date.
 
-    ``monitor`` hears of requests and waits; what started before ``keep_from`` is not stored.
+    ``monitor`` counts requests and waits; activities that started before ``keep_from`` (UTC) are not stored.
     """
 
     client: StravaClient
@@ -63,7 +63,7 @@ class SyncContext:
 
 
 def open_sync(settings: Settings, engine: Engine, lane: Lane, max_wait: timedelta) -> SyncContext:
-    """Everything that bringing activities up to date needs, as configured."""
+    """Build the context of a lane from the settings; a request waits at most ``max_wait`` for quota."""
     monitor = RequestMonitor()
     pace = Pace(settings.import_batch_size, settings.import_batch_interval_seconds, monitor=monitor)
     client = open_client(settings, engine, lane, max_wait, monitor)
@@ -72,9 +72,9 @@ def open_sync(settings: Settings, engine: Engine, lane: Lane, max_wait: timedelt
 
 @dataclass(frozen=True)
 class SpanResult:
-    """What became of a span: activities ``stored``, ``deleted`` and ``unchanged``; odd ones by id, with the reason.
+    """How many activities of a span were ``stored``, ``deleted`` and ``unchanged``.
 
-    ``absent``: listed ones that are not stored, and nothing says why.
+    ``absent``: how many listed activities are not stored, though nothing says why; ``quarantined``: reasons by id.
     """
 
     span: Span
@@ -88,9 +88,9 @@ class SpanResult:
 def import_summaries(
     sync: SyncContext, spans: Sequence[Span], *, allow_mass_delete: bool = False
 ) -> Iterator[SpanResult]:
-    """Replace each of one athlete's spans by what Strava lists, after one listing over all of them.
+    """Replace the activities of each span, all of one athlete, by those that Strava lists; one listing for all spans.
 
-    A summary that tells nothing new is not written again.
+    A summary without changes is not written again.
     """
     asked_at = request_time(sync)
     athlete_id = spans[0].athlete_id
@@ -99,7 +99,11 @@ def import_summaries(
     unplaced = listing.unplaced
 
     def as_listed(connection: Connection, span: Span, rows: dict[int, Mapped], odd: dict[int, str]) -> SpanResult:
-        kept = {number: row for number, row in rows.items() if sync.keep_from is None or _starts(row) >= sync.keep_from}
+        kept = {
+            activity_id: row
+            for activity_id, row in rows.items()
+            if sync.keep_from is None or _starts(row) >= sync.keep_from
+        }
         changed = changed_summaries(connection, kept)
         deleted = activity_store.replace_span(
             connection,
@@ -116,8 +120,8 @@ def import_summaries(
         absent, unchanged = activity_store.count_absent(connection, kept, asked_at), len(kept) - len(changed)
         return SpanResult(span, len(changed), deleted=deleted, unchanged=unchanged, absent=absent, quarantined=odd)
 
-    # The listing has cost requests: a database that is away for a moment must not lose it.
-    retry_transaction(sync.engine, partial(quarantine.release_unlisted, span=whole, odd=listing.ids))
+    # The listing has cost requests: a short outage of the database must not lose it.
+    retry_transaction(sync.engine, partial(quarantine.release_unlisted, span=whole, listed=listing.ids))
     for span in spans:
         rows, odd = listing.within(span.start, span.end)
         yield retry_transaction(sync.engine, partial(as_listed, span=span, rows=rows, odd=unplaced | odd))
@@ -125,103 +129,102 @@ def import_summaries(
 
 
 def import_details(sync: SyncContext, span: Span) -> SpanResult:
-    """Fetch and store the detail of every activity of a span whose stored one is missing or out of date."""
+    """Fetch and store every detail of a span that is missing or out of date."""
 
     def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, str]]:
         return activity_store.without_current_detail(connection, span, only=only)
 
-    def fetch(entry: tuple[int, str]) -> None:
-        _store_detail(sync, span.athlete_id, *entry)
+    def fetch(candidate: tuple[int, str]) -> None:
+        _store_detail(sync, span.athlete_id, *candidate)
 
     return _Fetching(sync, span, ImportStep.DETAIL, wanted, fetch).run()
 
 
 def import_streams(sync: SyncContext, span: Span) -> SpanResult:
-    """Fetch and store the streams a span lacks; what was entered by hand has none and costs no request."""
+    """Fetch and store the streams that a span lacks; an activity entered by hand has none and costs no request."""
     with sync.engine.begin() as connection:
-        by_hand = [entry for entry, manual in activity_store.without_streams(connection, span) if manual]
+        by_hand = [activity_id for activity_id, manual in activity_store.without_streams(connection, span) if manual]
         asked_at = now(connection)
-        for entry in by_hand:
-            stream_store.store_streams(connection, map_streams(span.athlete_id, entry, {}), asked_at)
+        for activity_id in by_hand:
+            stream_store.store_streams(connection, map_streams(span.athlete_id, activity_id, {}), asked_at)
 
     def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, bool]]:
         return activity_store.without_streams(connection, span, only=only)
 
-    def fetch(entry: tuple[int, bool]) -> None:
-        _store_streams(sync, span.athlete_id, entry[0])
+    def fetch(candidate: tuple[int, bool]) -> None:
+        _store_streams(sync, span.athlete_id, candidate[0])
 
     fetched = _Fetching(sync, span, ImportStep.STREAMS, wanted, fetch).run()
     return replace(fetched, stored=fetched.stored + len(by_hand))
 
 
 def analyse_span(engine: Engine, span: Span) -> SpanResult:
-    """Compute the figures of every activity of a span whose streams have none yet."""
+    """Compute and store the figures of a span's activities that have none, or figures of older streams or formulas."""
     with autocommit(engine) as connection:
         wanted = not_analysed(connection, span)
-    for entry in wanted:
-        analyse_activity(engine, entry)
+    for activity_id in wanted:
+        analyse_activity(engine, activity_id)
     return SpanResult(span, stored=len(wanted))
 
 
-def analyse_activity(engine: Engine, activity: int) -> None:
+def analyse_activity(engine: Engine, activity_id: int) -> None:
     """Compute and store the figures of one activity from its stored streams, if it has any."""
     from strava_pipeline.sync.activity_analysis import analyse_stored  # noqa: PLC0415  loads numerics, which most runs do not need
 
     with engine.begin() as connection:
-        analyse_stored(connection, activity)
+        analyse_stored(connection, activity_id)
 
 
-def _store_detail(sync: SyncContext, athlete_id: int, activity: int, listed_digest: str) -> None:
+def _store_detail(sync: SyncContext, athlete_id: int, activity_id: int, listed_digest: str) -> None:
     for _ in range(ATTEMPTS):
         asked_at = request_time(sync)
-        body = sync.client.get_activity(athlete_id, activity)
+        body = sync.client.get_activity(athlete_id, activity_id)
         rows = detail_rows(athlete_id, body)
 
         def keep(connection: Connection) -> bool:
-            # Edited since it was listed, it is the detail of a summary that is yet to come, if the edit lasts.
+            # After an edit since the listing the detail fits the next listing's summary, if the edit stays.
             told = digest(body) if edited_since_listed(connection, body) else listed_digest  # noqa: B023  called at once
-            payload = Payload(activity, athlete_id, body, told)  # noqa: B023  called at once
+            payload = Payload(activity_id, athlete_id, body, told)  # noqa: B023  called at once
             stored = activity_store.store_detail(connection, rows, payload, asked_at)  # noqa: B023  called at once
-            quarantine.release_from_quarantine(connection, ImportStep.DETAIL, [activity])
+            quarantine.release_from_quarantine(connection, ImportStep.DETAIL, [activity_id])
             return stored
 
-        # The answer has cost a request: a database that is away for a moment must not lose it.
+        # The answer has cost a request: a short outage of the database must not lose it.
         if retry_transaction(sync.engine, keep):
             return
-        log.info("activity %d was changed while its detail was fetched", activity)
+        log.info("activity %d was changed while its detail was fetched", activity_id)
 
 
-def _store_streams(sync: SyncContext, athlete_id: int, activity: int) -> None:
+def _store_streams(sync: SyncContext, athlete_id: int, activity_id: int) -> None:
     for _ in range(ATTEMPTS):
         with autocommit(sync.engine) as connection:
-            recording, asked_at = activity_store.recording_version(connection, activity), now(connection)
-        streams = map_streams(athlete_id, activity, sync.client.get_streams(athlete_id, activity))
-        # As with a detail: the answer must not be lost.
+            recording, asked_at = activity_store.recording_version(connection, activity_id), now(connection)
+        streams = map_streams(athlete_id, activity_id, sync.client.get_streams(athlete_id, activity_id))
+        # As with a detail, the answer must not be lost.
         if retry_transaction(
             sync.engine, partial(_keep_streams, streams=streams, recording=recording, asked_at=asked_at)
         ):
             return
-        log.info("activity %d was changed while its streams were fetched", activity)
+        log.info("activity %d was changed while its streams were fetched", activity_id)
 
 
 def _keep_streams(
     connection: Connection, streams: Streams, recording: RecordingVersion | None, asked_at: datetime
 ) -> bool:
-    """Store streams of a recording; False if the activity has become another one meanwhile."""
-    activity = streams.activity_id
+    """Store a recording's streams; False if the activity has another recording by now."""
     if stream_store.store_streams(connection, streams, asked_at, of=recording):
-        quarantine.release_from_quarantine(connection, ImportStep.STREAMS, [activity])
+        quarantine.release_from_quarantine(connection, ImportStep.STREAMS, [streams.activity_id])
         return True
-    # Otherwise newer ones are stored, or the activity is gone.
-    return recording == activity_store.recording_version(connection, activity)
+    # With the recording unchanged, newer streams are stored, or the activity was gone before.
+    return recording == activity_store.recording_version(connection, streams.activity_id)
 
 
 @dataclass(frozen=True)
 class _Fetching(Generic[Candidate]):
-    """Fetches activity by activity what a span lacks; an odd one is put aside with its reason, the rest goes on.
+    """Fetches what a span lacks, activity by activity; one that fails is quarantined with its reason, the rest goes on.
 
-    One run at a time is at a span's step, and looks before each request whether it is still wanted: a webhook
-    may have brought it, and a backfill that waits for quota has an old list.
+    Only one run at a time works on a step of a span. Before each request it checks that the activity is still wanted:
+    a webhook may have stored it, and the list of a backfill that waited for quota is old.
     """
 
     sync: SyncContext
@@ -245,34 +248,34 @@ class _Fetching(Generic[Candidate]):
     def _fetch_all(self) -> SpanResult:
         stored, in_a_row = 0, 0
         quarantined: dict[int, str] = {}
-        for number, *_ in self._all_wanted():
+        for activity_id, *_ in self._all_wanted():
             self.sync.pace.wait(self._refuse_if_revoked)
             self.sync.monitor.on_change(None)
             try:
-                stored += self._fetch_if_wanted(number)
+                stored += self._fetch_if_wanted(activity_id)
                 in_a_row = 0
             except NotFound:
                 # Deleted or made private since it was listed: the next listing settles it.
-                log.info("activity %d of athlete %d is no longer there", number, self.span.athlete_id)
+                log.info("activity %d of athlete %d is no longer there", activity_id, self.span.athlete_id)
             except (RejectedRequest, RetriableStravaError) as error:
                 in_a_row += 1
                 if in_a_row == FAILURES_IN_A_ROW or not _is_about_one_activity(error):
                     raise
                 log.warning("put aside: %s", error)
-                quarantined[number] = str(error)
+                quarantined[activity_id] = str(error)
                 with self.sync.engine.begin() as connection:
-                    quarantine.add_to_quarantine(connection, self.span, self.step, {number: str(error)})
+                    quarantine.add_to_quarantine(connection, self.span, self.step, {activity_id: str(error)})
         return SpanResult(self.span, stored=stored, quarantined=quarantined)
 
     def _refuse_if_revoked(self) -> None:
         refuse_waiting_for_revoked(self.sync.engine, self.span.athlete_id)
 
-    def _fetch_if_wanted(self, number: int) -> bool:
+    def _fetch_if_wanted(self, activity_id: int) -> bool:
         with autocommit(self.sync.engine) as connection:
-            entries = self.wanted(connection, number)
-        if not entries:
+            candidates = self.wanted(connection, activity_id)
+        if not candidates:
             return False
-        self.fetch(entries[0])
+        self.fetch(candidates[0])
         return True
 
     def _all_wanted(self) -> list[Candidate]:
@@ -281,7 +284,7 @@ class _Fetching(Generic[Candidate]):
 
 
 def _is_about_one_activity(error: RejectedRequest | RetriableStravaError) -> bool:
-    """A 5xx or an answer that does not map, not a dead line or a used-up quota."""
+    """Whether an error concerns one activity (a 5xx, an answer that does not map), not the line or the quota."""
     return isinstance(error, RejectedRequest) or (type(error) is RetriableStravaError and error.status is not None)
 
 
@@ -291,6 +294,6 @@ def _starts(mapped: Mapped) -> datetime:
 
 
 def request_time(sync: SyncContext) -> datetime:
-    """The database's time before a request: what orders answers that arrive in another order."""
+    """The database's time (UTC) before a request, by which answers are ordered, however they arrive."""
     with autocommit(sync.engine) as connection:
         return now(connection)

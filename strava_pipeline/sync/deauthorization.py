@@ -1,6 +1,7 @@
-"""An athlete's deauthorization, confirmed at Strava before anything is erased.
+"""Confirms an athlete's deauthorization at Strava before anything is erased.
 
-Anyone can say that an athlete has gone. It is so when Strava refuses both the athlete's token and to refresh it.
+Anyone can send an event that announces one. It is confirmed when Strava refuses both the athlete's access token and
+its refresh.
 """
 
 from __future__ import annotations
@@ -15,31 +16,31 @@ from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens.grants import Grant, grant_of
 from strava_pipeline.warehouse.tokens.token_store import patient_transaction
 
-WITHDRAWN = "withdrawn at Strava"
+DEAUTHORIZED = "deauthorized at Strava"
 
 
 def settle_deauthorization(sync: SyncContext, claim: Claim, *, keep_data: bool) -> SyncResult:
-    """Erase an athlete who has really withdrawn; other news of an athlete need nothing.
+    """Erase an athlete whose deauthorization Strava confirms; other events about an athlete change nothing.
 
-    ``FencedOut`` if a newer claim has it, or an error below ``StravaError``.
+    Raises ``FencedOut`` if a newer claim has the athlete, or an error below ``StravaError``.
     """
-    said = any(event.updates.get("authorized") == "false" for event in claim.events)
-    dead = _dead_generation(sync, claim.owner_id) if said else None
+    announced = any(event.updates.get("authorized") == "false" for event in claim.events)
+    dead = _dead_generation(sync, claim.athlete_id) if announced else None
     with patient_transaction(sync.engine) as connection:
         check_fence(connection, claim.fence)
-        lock_events(connection, claim.owner_id)
-        # Tokens of a connection that came meanwhile have another generation, and stay.
-        erase = dead is not None and _generation(grant_of(connection, claim.owner_id, lock=True)) == dead
+        lock_events(connection, claim.athlete_id)
+        # An athlete who has connected again meanwhile has tokens of another generation, and stays.
+        erase = dead is not None and _generation(grant_of(connection, claim.athlete_id, lock=True)) == dead
         mark_done(connection, claim.fence)
         if erase:
-            erase_athlete(connection, claim.owner_id, keep_data=keep_data, actor=Actor.STRAVA, cause=WITHDRAWN)
+            erase_athlete(connection, claim.athlete_id, keep_data=keep_data, actor=Actor.STRAVA, cause=DEAUTHORIZED)
     if erase:
-        return SyncResult(None, "withdrawn at Strava: erased")
-    return SyncResult(None, "still connected: nothing to do" if said else "nothing to do")
+        return SyncResult(None, "deauthorized at Strava: erased")
+    return SyncResult(None, "still connected: nothing to do" if announced else "nothing to do")
 
 
 def _dead_generation(sync: SyncContext, athlete_id: int) -> int | None:
-    """The generation of the tokens that Strava refuses for good; ``None`` if it takes them."""
+    """The generation of the tokens if Strava refuses them for good; ``None`` if it accepts them or there are none."""
     try:
         sync.client.get_athlete(athlete_id)
     except UnknownAthlete:
@@ -48,7 +49,7 @@ def _dead_generation(sync: SyncContext, athlete_id: int) -> int | None:
         with sync.engine.connect() as connection:
             grant = grant_of(connection, athlete_id)
         if grant is not None and grant.state is GrantState.ACTIVE:
-            # The token was refused, but a refresh was not: that proves nothing yet.
+            # The access token was refused, but not its refresh: that proves nothing yet.
             raise RetriableStravaError(str(error), status=error.status, fault=error.fault) from error
         return _generation(grant)
     return None

@@ -1,4 +1,4 @@
-"""Disconnects an athlete on somebody's word: the grant ends at Strava if that can be done, then all is erased here."""
+"""Disconnects an athlete: revokes the grant at Strava if possible, then erases the athlete here."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Disconnected:
-    """What went here; ``left_at_strava`` says why the grant could not be ended there, None if it was."""
+    """What was erased here; ``left_at_strava`` says why the grant could not be revoked, ``None`` if it has ended."""
 
     erased: Erased
     left_at_strava: str | None
 
 
 def disconnect(settings: Settings, engine: Engine, athlete_id: int, *, keep_data: bool, actor: Actor) -> Disconnected:
-    """End an athlete's grant and forget the athlete, whatever Strava says to it. ``UnknownAthlete``.
+    """Revoke an athlete's grant and erase the athlete, even if Strava does not revoke it. Raises ``UnknownAthlete``.
 
-    First at Strava, since that takes the tokens; if the process dies between, doing it again finishes it.
+    Strava is asked first, since that needs the tokens. If the process dies in between, a second call does the rest.
     """
-    left = _end_grant(settings, engine, athlete_id)
+    left = _revoke_grant(settings, engine, athlete_id)
     if left is not None:
         log.warning("athlete %d: the grant was not ended at Strava: %s", athlete_id, left)
     cause = "disconnected by hand" + ("" if left is None else "; the grant was not ended at Strava")
@@ -51,8 +51,8 @@ def disconnect(settings: Settings, engine: Engine, athlete_id: int, *, keep_data
     return Disconnected(erased, left)
 
 
-def _end_grant(settings: Settings, engine: Engine, athlete_id: int) -> str | None:
-    """Why the grant could not be ended at Strava; None if it was, or had ended before. The audit tells which."""
+def _revoke_grant(settings: Settings, engine: Engine, athlete_id: int) -> str | None:
+    """Revoke the grant at Strava; returns why that failed, ``None`` if the grant has ended. The audit says how."""
     if not has_tokens(engine, athlete_id):
         return None
     outcome, reason = _revocation(settings, engine, athlete_id)
@@ -62,14 +62,14 @@ def _end_grant(settings: Settings, engine: Engine, athlete_id: int) -> str | Non
 
 
 def _revocation(settings: Settings, engine: Engine, athlete_id: int) -> tuple[str, str | None]:
-    """What became of a revocation at Strava, and why if it was not simply done."""
+    """The outcome of revoking the grant at Strava, with a reason unless Strava revoked it."""
     session = new_session()
     try:
         tokens = open_tokens(settings, engine)
         retrying = stamina.RetryingCaller(attempts=ATTEMPTS, timeout=None)
         retrying(RetriableStravaError, _revoke, settings, session, tokens, athlete_id)
     except NeedsReauthorization as error:
-        return ENDED_BEFORE, str(error)  # a grant that is dead cannot be ended
+        return ENDED_BEFORE, str(error)  # the grant had ended before
     except (StravaError, ConfigurationError) as error:
         return FAILED, str(error)
     return OK, None
@@ -80,6 +80,6 @@ def _revoke(settings: Settings, session: requests.Session, tokens: PostgresToken
     try:
         oauth.revoke(settings, session, pair)
     except NeedsReauthorization:
-        # Where only an access token ends a grant, it must be one that is good.
+        # Where Strava revokes by the access token alone, the token must be valid.
         tokens.refresh_once(athlete_id, pair.access_token, partial(oauth.refresh, settings, session))
         oauth.revoke(settings, session, tokens.token_pair(athlete_id))

@@ -1,7 +1,7 @@
-"""A listing of activities as a whole: what was listed, and the rows of each part of it.
+"""Buffers a whole listing of activities, and gives out its rows span by span.
 
-A history of ten thousand activities is listed before its first month is written, since an activity that moved to
-another month must not be taken for a deleted one. Their bodies are kept packed meanwhile, in a tenth of the memory.
+A history of ten thousand activities is listed before its first month is written: an activity that moved to another
+month must not be taken for a deleted one. Meanwhile the bodies are compressed, to a tenth of the memory.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ Mapped = tuple[JsonObject, Payload]
 
 @dataclass(frozen=True)
 class WholeListing:
-    """``ids``: of all that was listed; ``unplaced``: what does not even tell when it starts, with the reason."""
+    """An athlete's listing, read to its end.
+
+    ``ids``: all listed activities; ``unplaced``: by id, why an activity has no readable start.
+    """
 
     athlete_id: int
     ids: set[int] = field(default_factory=set)
@@ -35,18 +38,18 @@ class WholeListing:
     _packed: dict[int, tuple[datetime, bytes]] = field(default_factory=dict)
 
     def add(self, body: JsonObject) -> None:
-        """``RejectedRequest`` for a body without a usable id."""
+        """Add a listed activity; ``RejectedRequest`` for a body without a usable id."""
         number = activity_id(body)
         self.ids.add(number)
         try:
             start = instant(body.get("start_date"))
         except (TypeError, ValueError, OverflowError):
-            self.unplaced[number] = _why_odd(self.athlete_id, body)
+            self.unplaced[number] = _reason_unplaced(self.athlete_id, body)
             return
         self._packed[number] = start, zlib.compress(as_json(body).encode(), 1)
 
     def within(self, start: datetime, end: datetime) -> tuple[dict[int, Mapped], dict[int, str]]:
-        """Rows and payloads, by id, of what starts in ``[start, end)``; and what does not map, with the reason."""
+        """Rows and payloads, by id, of activities that start in ``[start, end)``; and, by id, why others do not map."""
         rows: dict[int, Mapped] = {}
         odd: dict[int, str] = {}
         for number, (moment, packed) in self._packed.items():
@@ -61,7 +64,7 @@ class WholeListing:
 
 
 def read_listing(athlete_id: int, bodies: Iterable[JsonObject]) -> WholeListing:
-    """All of a listing, read to its end."""
+    """Read a listing to its end; ``RejectedRequest`` for a body without a usable id."""
     listing = WholeListing(athlete_id)
     for body in bodies:
         listing.add(body)
@@ -72,7 +75,7 @@ def _payload(athlete_id: int, body: JsonObject) -> Payload:
     return Payload(activity_id(body), athlete_id, body, digest(body))
 
 
-def _why_odd(athlete_id: int, body: JsonObject) -> str:
+def _reason_unplaced(athlete_id: int, body: JsonObject) -> str:
     try:
         summary_row(athlete_id, body)
     except RejectedRequest as error:

@@ -1,4 +1,4 @@
-"""Spreads requests over batches, as the operator wants it; the quota is another matter."""
+"""Spreads the work on activities over batches, at a pace that the operator sets; independent of the quota."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from strava_pipeline.strava.monitor import RequestMonitor
 
 log = get_logger(__name__)
 
-# Whoever sleeps looks up this often: is the athlete still connected? And tells that the run is alive.
+# A pause goes in slices: after each, the caller checks that the athlete is still connected, and the run reports itself.
 SLICE_SECONDS = 20.0
 
 
@@ -30,13 +30,13 @@ class Pace:
 
     @property
     def seconds_each(self) -> float:
-        """How long an activity takes at least, on average."""
+        """The least time that an activity takes on average, in seconds."""
         return self.interval_s / self.size
 
     def wait(self, is_still_wanted: Callable[[], None] = lambda: None) -> None:
-        """Called before each activity; sleeps where a new batch must not start yet.
+        """Sleep before an activity if a new batch must not start yet; call it before each activity.
 
-        ``is_still_wanted`` is asked now and then meanwhile; what it raises ends the wait.
+        ``is_still_wanted`` is called after each slice of the sleep; an error that it raises ends the wait.
         """
         if self._in_batch == self.size:
             self._rest(is_still_wanted)

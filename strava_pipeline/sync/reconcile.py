@@ -1,7 +1,8 @@
-"""Finds what Strava never told: one listing of the last days against the tables; differences become events.
+"""Finds changes that no webhook announced: compares a listing of the last days with the tables.
 
-They enter the same inbox as deliveries, so that they take effect once, in order, and with the same retries. As with
-deliveries an event is a hint: the activity is fetched, and a deletion is confirmed, before anything changes.
+Differences become events. They enter the same inbox as deliveries, so that each takes effect once, in order, and with
+the same retries. As with deliveries an event is a hint: the activity is fetched, and a deletion is confirmed, before
+anything changes.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ LOOK_AHEAD = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Difference:
-    """An activity that Strava lists and we lack, have in an older form, or have although it is gone.
+    """An activity that is missing here, out of date here, or gone at Strava.
 
-    ``mark``: what makes this difference another one than an earlier one of the same kind.
+    ``mark`` distinguishes this difference from an earlier one of its kind.
     """
 
     aspect_type: str
@@ -40,7 +41,7 @@ class Difference:
 
 
 def reconcile_athlete(sync: SyncContext, athlete_id: int, subscription_id: int) -> Counter[str]:
-    """List an athlete's last days and put what differs into the inbox; returns how many new events, by aspect.
+    """List an athlete's last days and put the differences into the inbox; returns how many new events, by aspect.
 
     A difference that stays is one event, however often it is found.
     """
@@ -62,18 +63,17 @@ def reconcile_athlete(sync: SyncContext, athlete_id: int, subscription_id: int) 
 def find_differences(
     connection: Connection, span: Span, listed: Mapping[int, str], asked_at: datetime
 ) -> list[Difference]:
-    """What a listing of a span (digests by id), asked for at ``asked_at``, has that the tables have not."""
+    """Compare a listing of a span (digests by id), asked for at ``asked_at`` (UTC), with the tables."""
     versions = stored_versions(connection, span, listed)
     stored = {version.activity_id for version in versions}
-    found = [Difference("create", number, mark) for number, mark in listed.items() if number not in stored]
+    found = [Difference("create", listed_id, mark) for listed_id, mark in listed.items() if listed_id not in stored]
     for version in versions:
-        number = version.activity_id
         if version.fetched_at > asked_at:
-            continue  # somebody was quicker
-        if number not in listed:
-            found.append(Difference("delete", number, version.fetched_at.isoformat()))
-        elif listed[number] != version.digest:
-            found.append(Difference("update", number, listed[number]))
+            continue  # stored after the listing was asked for
+        if version.activity_id not in listed:
+            found.append(Difference("delete", version.activity_id, version.fetched_at.isoformat()))
+        elif listed[version.activity_id] != version.digest:
+            found.append(Difference("update", version.activity_id, listed[version.activity_id]))
     return found
 
 

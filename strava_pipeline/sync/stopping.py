@@ -1,4 +1,4 @@
-"""Whether this process was asked to stop: whoever works through a long list looks here before each request."""
+"""A flag that asks this process to stop; a backfill checks it at each request and wait."""
 
 from __future__ import annotations
 

@@ -21,14 +21,14 @@ from strava_pipeline.warehouse.analysis.training_load import (
 from strava_pipeline.warehouse.engine import now
 
 Row = dict[str, Any]
-# A load that differs by less is the same: sums come in any order.
+# Loads that differ by less are equal: the order of a sum changes its last digits.
 SAME_LOAD = 1e-6
 
 
 def update_training_load(engine: Engine, athlete_id: int, until: date) -> int:
-    """Compute the days from the first changed one up to ``until``, or the last activity; returns how many.
+    """Compute training load from the first changed day to ``until`` or the last activity; returns how many days.
 
-    One transaction under a lock of the athlete: whoever comes second finds nothing changed.
+    One transaction under a lock of the athlete: of two calls at once the second finds nothing changed.
     """
     with engine.begin() as connection:
         lock_training_load(connection, athlete_id)
@@ -49,7 +49,7 @@ def update_training_load(engine: Engine, athlete_id: int, until: date) -> int:
 
 
 def _days(active: dict[date, tuple[int, float]], until: date) -> list[date]:
-    """Every day from the first with an activity on; none without any."""
+    """Every day from the first activity's to ``until`` or the last activity's; none without an activity."""
     if not active:
         return []
     start, end = min(active), max(until, *active)
@@ -57,7 +57,7 @@ def _days(active: dict[date, tuple[int, float]], until: date) -> list[date]:
 
 
 def _unchanged(days: Sequence[date], active: dict[date, tuple[int, float]], stored: Sequence[StoredDay]) -> int:
-    """How many of the first days are stored as they are now."""
+    """How many days, from the first on, are stored with today's values."""
     count = 0
     for day, stored_day in zip(days, stored, strict=False):
         number, load = active.get(day, (0, 0.0))

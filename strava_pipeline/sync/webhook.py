@@ -1,7 +1,7 @@
-"""The live path: bring one object up to date under a claim, and mark its events done with the last write.
+"""The live path: brings one activity up to date under a claim, and marks the claim's events done with the last write.
 
-An event is a hint only. What it says is not believed: the activity is asked for, and so is whether it, or the
-athlete's grant, is really gone. One answer settles all events that were there before it was asked for.
+An event is only a hint, unless it is signed and says all there is to know: the activity is fetched, and a deletion is
+confirmed at Strava. One answer settles all events that arrived before the request.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.sync.backfill import SyncContext, request_time
 from strava_pipeline.warehouse.activities import activity_store, announced_changes, quarantine, stream_store
 from strava_pipeline.warehouse.activities.activity_store import Payload
-from strava_pipeline.warehouse.activities.announced_changes import CLOCKS_DIFFER
 from strava_pipeline.warehouse.activities.tombstones import add_tombstones, has_tombstone, lock_activities
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.inbox.claims import Claim, check_fence, mark_done
@@ -27,7 +26,7 @@ from strava_pipeline.warehouse.states import ImportStep, WaitingFor
 
 
 class NotThereYet(StravaPipelineError):
-    """Strava does not show the activity, or its streams, though it should: ``waiting_for`` says which."""
+    """Strava does not have the activity, or its streams, yet: ``waiting_for`` says which."""
 
     def __init__(self, message: str, *, waiting_for: WaitingFor) -> None:
         super().__init__(message)
@@ -36,7 +35,7 @@ class NotThereYet(StravaPipelineError):
 
 @dataclass(frozen=True)
 class SyncResult:
-    """What a claim's events came to: when the activity starts (UTC), if it is or was stored, and what was done."""
+    """What was ``done`` for a claim, and the ``start`` (UTC) of its activity; ``None`` if none is or was stored."""
 
     start: datetime | None
     done: str
@@ -45,11 +44,11 @@ class SyncResult:
 def sync_activity(sync: SyncContext, claim: Claim) -> SyncResult:
     """Fetch, store and analyse a claimed activity, or delete it if it is gone.
 
-    ``NotThereYet``, ``FencedOut`` if a newer claim has it, or an error below ``StravaError``.
+    Raises ``NotThereYet``, ``FencedOut`` if a newer claim has the activity, or an error below ``StravaError``.
     """
-    effect = _apply_signed_updates(sync, claim)
-    if effect is not None:
-        return effect
+    result = _apply_signed_updates(sync, claim)
+    if result is not None:
+        return result
     asked_at = request_time(sync)
     try:
         start = _update_detail(sync, claim, asked_at)
@@ -60,14 +59,14 @@ def sync_activity(sync: SyncContext, claim: Claim) -> SyncResult:
 
 
 def _apply_signed_updates(sync: SyncContext, claim: Claim) -> SyncResult | None:
-    """Apply signed updates that say all there is to know; ``None`` if Strava has to be asked."""
-    changes = announced_changes.signed_changes(claim.events)
+    """Write what signed updates say, if that is all there is to know; ``None`` if Strava has to be asked."""
+    changes = announced_changes.signed_changes(claim)
     if changes is None:
         return None
     with sync.engine.begin() as connection:
         check_fence(connection, claim.fence)
-        lock_activities(connection, claim.owner_id)
-        start = announced_changes.apply_changes(connection, claim.owner_id, claim.object_id, changes)
+        lock_activities(connection, claim.athlete_id)
+        start = announced_changes.apply_changes(connection, claim, changes)
         if start is None:
             return None
         mark_done(connection, claim.fence)
@@ -75,79 +74,79 @@ def _apply_signed_updates(sync: SyncContext, claim: Claim) -> SyncResult | None:
 
 
 def _update_detail(sync: SyncContext, claim: Claim, asked_at: datetime) -> datetime:
-    """Store the detail, unless an earlier try of these events has; returns when the activity starts (UTC)."""
-    newest = max(event.received_at for event in claim.events)
+    """Fetch and store the detail, unless an earlier try has; returns when the activity starts (UTC)."""
     with sync.engine.connect() as connection:
-        start = activity_store.start_if_current(connection, claim.owner_id, claim.object_id, newest)
+        start = activity_store.start_if_current(connection, claim.athlete_id, claim.activity_id, claim.received_at)
     if start is not None:
         return start
-    body = sync.client.get_activity(claim.owner_id, claim.object_id)
+    body = sync.client.get_activity(claim.athlete_id, claim.activity_id)
     _check_owner(claim, body)
-    rows = detail_rows(claim.owner_id, body)
+    rows = detail_rows(claim.athlete_id, body)
     with sync.engine.begin() as connection:
         check_fence(connection, claim.fence)
-        payload = Payload(claim.object_id, claim.owner_id, body, digest(body))
+        payload = Payload(claim.activity_id, claim.athlete_id, body, digest(body))
         if not activity_store.store_detail(connection, rows, payload, asked_at):
-            # What is newer may be a summary, or a deletion: neither holds what this event asks for.
-            raise RetriableStravaError(f"activity {claim.object_id} was changed while it was fetched")
-        quarantine.release_from_quarantine(connection, ImportStep.DETAIL, [claim.object_id])
+            # The newer change may be a summary or a deletion: neither brings this event's detail.
+            raise RetriableStravaError(f"activity {claim.activity_id} was changed while it was fetched")
+        quarantine.release_from_quarantine(connection, ImportStep.DETAIL, [claim.activity_id])
     found: datetime = rows.activity["start_date"]
     return found
 
 
 def _check_owner(claim: Claim, body: dict[str, Any]) -> None:
-    """An event may name an athlete who can see the activity but does not own it."""
+    """Refuse an activity of another athlete: an event may name one who sees the activity but does not own it."""
     athlete = body.get("athlete")
     owner = athlete.get("id") if isinstance(athlete, dict) else None
-    if owner is not None and owner != claim.owner_id:
-        raise RejectedRequest(f"activity {claim.object_id} is not athlete {claim.owner_id}'s: nothing was stored")
+    if owner is not None and owner != claim.athlete_id:
+        raise RejectedRequest(f"activity {claim.activity_id} is not athlete {claim.athlete_id}'s: nothing was stored")
 
 
 def _update_streams(sync: SyncContext, claim: Claim) -> None:
-    """Fetch streams where they are missing, analyse them, and mark the events done, in one transaction."""
-    # Its numerics take their time to load: whoever has nothing to analyse is spared it.
+    """Fetch missing streams; then store and analyse them and mark the events done, in one transaction."""
+    # Loads numerics, which takes time: a deletion or a signed update does without.
     from strava_pipeline.sync.activity_analysis import analyse_stored  # noqa: PLC0415  see above
 
-    activity = claim.object_id
     with sync.engine.connect() as connection:
-        samples = stream_store.streams_needed(connection, activity)
-        recording, asked_at = activity_store.recording_version(connection, activity), now(connection)
+        samples = stream_store.streams_needed(connection, claim.activity_id)
+        recording, asked_at = activity_store.recording_version(connection, claim.activity_id), now(connection)
     streams = None
     if samples.missing:
-        streams = map_streams(claim.owner_id, activity, {} if samples.by_hand else _streams(sync, claim))
+        streams = map_streams(
+            claim.athlete_id, claim.activity_id, {} if samples.by_hand else _fetch_streams(sync, claim)
+        )
         if samples.expected and not streams.point_count:
-            told = f"streams of activity {activity} of athlete {claim.owner_id}: Strava has none yet"
-            raise NotThereYet(told, waiting_for=WaitingFor.STREAMS)
+            message = f"streams of activity {claim.activity_id} of athlete {claim.athlete_id}: Strava has none yet"
+            raise NotThereYet(message, waiting_for=WaitingFor.STREAMS)
     with sync.engine.begin() as connection:
         check_fence(connection, claim.fence)
-        if recording != activity_store.recording_version(connection, activity):
-            raise RetriableStravaError(f"activity {activity} was changed while its streams were fetched")
+        if recording != activity_store.recording_version(connection, claim.activity_id):
+            raise RetriableStravaError(f"activity {claim.activity_id} was changed while its streams were fetched")
         if streams is not None:
             stream_store.store_streams(connection, streams, asked_at)
-            quarantine.release_from_quarantine(connection, ImportStep.STREAMS, [activity])
-        analyse_stored(connection, activity)
+            quarantine.release_from_quarantine(connection, ImportStep.STREAMS, [claim.activity_id])
+        analyse_stored(connection, claim.activity_id)
         enqueue_ride_mail(connection, claim.fence)
         mark_done(connection, claim.fence)
 
 
-def _streams(sync: SyncContext, claim: Claim) -> Any:
+def _fetch_streams(sync: SyncContext, claim: Claim) -> Any:
     try:
-        return sync.client.get_streams(claim.owner_id, claim.object_id)
+        return sync.client.get_streams(claim.athlete_id, claim.activity_id)
     except NotFound as error:
         raise NotThereYet(str(error), waiting_for=WaitingFor.STREAMS) from error
 
 
 def _handle_not_found(sync: SyncContext, claim: Claim, asked_at: datetime, error: NotFound) -> SyncResult:
-    """Strava says 404: the end of a deleted activity, or an activity that has yet to appear."""
+    """Settle Strava's 404 as a deletion; ``NotThereYet`` if the activity has yet to appear."""
     if not error.fault.message:
-        # A page of HTML, perhaps of some proxy, is no word of Strava's.
+        # Without Strava's message it may be a proxy's page of HTML, which proves nothing.
         raise RetriableStravaError(str(error), status=error.status) from error
     with sync.engine.begin() as connection:
         check_fence(connection, claim.fence)
-        lock_activities(connection, claim.owner_id)
-        if "delete" in claim.aspects:
+        lock_activities(connection, claim.athlete_id)
+        if "delete" in claim.aspect_types:
             start = _delete(connection, claim, asked_at)
-        elif has_tombstone(connection, claim.owner_id, claim.object_id, _last_event_time(claim) - CLOCKS_DIFFER):
+        elif has_tombstone(connection, claim.athlete_id, claim.activity_id, claim.event_time):
             start = None
         else:
             raise NotThereYet(str(error), waiting_for=WaitingFor.ACTIVITY) from error
@@ -155,16 +154,11 @@ def _handle_not_found(sync: SyncContext, claim: Claim, asked_at: datetime, error
     return SyncResult(start, "deleted")
 
 
-def _last_event_time(claim: Claim) -> datetime:
-    """When the last of the claim's events happened, as Strava says."""
-    return max(event.event_time for event in claim.events)
-
-
 def _delete(connection: Connection, claim: Claim, asked_at: datetime) -> datetime | None:
-    """Delete what is stored, if it is the athlete's and no newer answer; leave a tombstone."""
-    start = activity_store.activity_start(connection, claim.owner_id, claim.object_id)
+    """Delete the athlete's stored activity and leave a tombstone; returns the start (UTC). Another athlete's stays."""
+    start = activity_store.activity_start(connection, claim.athlete_id, claim.activity_id)
     if start is not None:
-        activity_store.delete_activities(connection, [claim.object_id])
-    if start is not None or not activity_store.is_stored(connection, claim.object_id):
-        add_tombstones(connection, claim.owner_id, [claim.object_id], asked_at, "deleted at Strava")
+        activity_store.delete_activities(connection, [claim.activity_id])
+    if activity_store.owner_of(connection, claim.activity_id) is None:
+        add_tombstones(connection, claim.athlete_id, [claim.activity_id], asked_at, "deleted at Strava")
     return start

@@ -15,9 +15,9 @@ from strava_pipeline.names import NAMES, Asset
 from strava_pipeline.sync.backfill import SpanResult, SyncContext, import_details, import_streams, import_summaries
 
 GROUP = "activities"
-# A run is a year of an athlete.
+# A run covers up to a year of an athlete.
 YEARLY = dg.BackfillPolicy.multi_run(max_partitions_per_run=12)
-# The live path writes with each activity; after as long without any, something may be wrong with it.
+# The live path writes each new activity; after so long without one, something may be wrong with it.
 FRESH = dg.FreshnessPolicy.time_window(warn_window=timedelta(days=7), fail_window=timedelta(days=21))
 
 AS_LISTED = dg.AssetCheckSpec(
@@ -26,7 +26,7 @@ AS_LISTED = dg.AssetCheckSpec(
 
 
 class ActivitiesConfig(dg.Config):
-    """How a month is replaced."""
+    """Options for replacing a month."""
 
     allow_mass_delete: bool = False
 
@@ -44,12 +44,12 @@ class ActivitiesConfig(dg.Config):
 def activities(
     context: dg.AssetExecutionContext, config: ActivitiesConfig, strava: StravaResource
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """Summaries as Strava lists them: edits applied, deletions removed, late uploads found."""
+    """Summaries as Strava lists them: edits are applied, deleted activities go, late uploads are found."""
     sync = strava.sync(lane_of(context))
     listed, absent = 0, 0
-    with translate_faults(context.retry_number) as place:
+    with translate_faults(context.retry_number) as subject:
         for _, cells in spans_by_athlete(context.partition_keys):
-            place.at_spans(*cells)
+            subject.at_spans(*cells)
             with reporting_progress(context, sync, list(cells)) as reporter:
                 before = sync.monitor.requests
                 for result in import_summaries(sync, list(cells), allow_mass_delete=config.allow_mass_delete):
@@ -88,7 +88,7 @@ def activity_details(context: dg.AssetExecutionContext, strava: StravaResource) 
     metadata=table_metadata("activity_streams", lineage.of_part()),
 )
 def activity_streams(context: dg.AssetExecutionContext, strava: StravaResource) -> dg.MaterializeResult[None]:
-    """Samples of each activity; one request per activity, none for what was entered by hand."""
+    """Samples of each activity; one request per activity, none for an activity entered by hand."""
     return _month_by_month(context, strava, import_streams)
 
 
@@ -96,11 +96,11 @@ def _month_by_month(
     context: dg.AssetExecutionContext, strava: StravaResource, step: Callable[[SyncContext, Span], SpanResult]
 ) -> dg.MaterializeResult[None]:
     sync = strava.sync(lane_of(context))
-    with translate_faults(context.retry_number) as place:
+    with translate_faults(context.retry_number) as subject:
         for _, cells in spans_by_athlete(context.partition_keys):
             with reporting_progress(context, sync, list(cells)) as reporter:
                 for span, key in cells.items():
-                    place.at_spans(span)
+                    subject.at_spans(span)
                     before = sync.monitor.requests
                     result = step(sync, span)
                     log_month(context, key, result, _costs(reporter, before))
@@ -108,6 +108,6 @@ def _month_by_month(
 
 
 def _costs(reporter: ProgressReporter, before: int) -> dict[str, int]:
-    """What a month took of the quota; what is left is asked for only where something was taken."""
+    """The requests of a month and the quota left, which is read only if the month sent requests."""
     requests = reporter.sync.monitor.requests - before
     return {"requests": requests} | ({"quota left": reporter.quota_left()} if requests else {})

@@ -1,4 +1,4 @@
-"""Figures computed from the samples; needs no request."""
+"""Figures computed from stored samples, without a request."""
 
 import dagster as dg
 
@@ -21,10 +21,10 @@ from strava_pipeline.sync.backfill import analyse_span
 )
 def route_analyses(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
     """Length, times, climbing, speed, heart rate and power of each activity that has samples."""
-    with translate_faults(context.retry_number) as place:
+    with translate_faults(context.retry_number) as subject:
         for _, cells in spans_by_athlete(context.partition_keys):
             for span, key in cells.items():
-                place.at_spans(span)
+                subject.at_spans(span)
                 result = analyse_span(warehouse.engine, span)
                 pictures = month_pictures(warehouse.engine, span) if result.stored else {}
                 log_month(context, key, result, NO_REQUESTS | pictures)

@@ -37,13 +37,13 @@ from strava_pipeline.sync.athlete import import_athlete
 def athletes_and_gear(
     context: dg.AssetExecutionContext, strava: StravaResource
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """Profile, totals and zones take three requests per athlete; gear comes with the profile, but for what it omits."""
+    """Profile, totals and zones take three requests per athlete; gear that the profile omits takes one each, once."""
     lane = lane_of(context)
     sync = strava.sync(lane)
     pieces = 0
-    with translate_faults(context.retry_number) as place:
+    with translate_faults(context.retry_number) as subject:
         for key in context.partition_keys:
-            place.at_athlete(int(key))
+            subject.at_athlete(int(key))
             pieces += import_athlete(sync, int(key))
     left = quota_left(sync.engine, RateLimits.from_settings(load_settings()), int(context.partition_keys[-1]), lane)
     used = {"requests": sync.monitor.requests, "quota left": left}

@@ -15,7 +15,7 @@ from strava_pipeline.warehouse.declared_columns import columns_of
 if TYPE_CHECKING:
     from strava_pipeline.warehouse.lake import MonthFile
 
-# Which column of activity_streams each column comes from: a sample's number from the order in its arrays.
+# The column of activity_streams for each column; a sample's number is its place in the arrays.
 SOURCES = {name: name for name in ("activity_id", "athlete_id", *SERIES, "latitude", "longitude")} | {
     "point_index": "time"
 }
@@ -51,17 +51,17 @@ def activity_points_parquet(
 ) -> dg.MaterializeResult[None]:
     """One file per athlete and month with every sample; columns as in activity_points.
 
-    They go to STRAVA_LAKE_URL, or, where that is not set, into the folder lake under STRAVA_HOME.
+    Files go to STRAVA_LAKE_URL or, if that is not set, into the folder lake under STRAVA_HOME.
     """
     from strava_pipeline.local.home_folder import let_lake_readers_traverse  # noqa: PLC0415  see below
     from strava_pipeline.warehouse.lake import write_month  # noqa: PLC0415  Arrow, which no other run needs
 
     settings = load_settings()
     url, readers = settings.lake_location(), let_lake_readers_traverse(settings)
-    with translate_faults(context.retry_number) as place:
+    with translate_faults(context.retry_number) as subject:
         for _, cells in spans_by_athlete(context.partition_keys):
             for span, key in cells.items():
-                place.at_spans(span)
+                subject.at_spans(span)
                 month = write_month(warehouse.engine, url, span, readers)
                 log_metadata(context, key, _metadata(month), changed=month.written)
     return dg.MaterializeResult()

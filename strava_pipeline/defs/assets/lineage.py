@@ -1,4 +1,4 @@
-"""Which columns an asset's columns are computed from, as Dagster's UI shows it."""
+"""Column lineage for Dagster's UI: the columns from which an asset's columns are computed."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,7 +19,7 @@ _SAMPLES = (
     "time", "distance", "latitude", "longitude", "altitude", "velocity_smooth", "heartrate", "cadence", "watts",
     "temp", "moving", "grade_smooth",
 )  # fmt: skip
-# Streams, and the figures that they make.
+# Figures by the streams from which they are computed.
 _FIGURES: Mapping[tuple[str, ...], Sequence[str]] = {
     _WAY: ("distance_m",),
     _POSITION: (
@@ -54,7 +54,7 @@ def _lineage(deps: Mapping[str, Sequence[dg.TableColumnDep]]) -> dict[str, dg.Ta
 
 
 def of_part() -> dict[str, dg.TableColumnLineage]:
-    """What Strava is asked for activity by activity: whose it is comes from the listing, all else from Strava."""
+    """Lineage of rows fetched activity by activity: the ids come from the listing, all else from Strava."""
     return _lineage(
         {
             "activity_id": [dg.TableColumnDep(ACTIVITIES, "id")],
@@ -64,7 +64,7 @@ def of_part() -> dict[str, dg.TableColumnLineage]:
 
 
 def of_figures() -> dict[str, dg.TableColumnLineage]:
-    """``route_analyses``: from the samples; whether power was measured, which decides on the load, from the listing."""
+    """Lineage of ``route_analyses``: the samples; for the load also whether power was measured, from the listing."""
     deps = {
         figure: [dg.TableColumnDep(STREAMS, stream) for stream in streams]
         for streams, figures in _FIGURES.items()
@@ -76,7 +76,7 @@ def of_figures() -> dict[str, dg.TableColumnLineage]:
 
 
 def of_load() -> dict[str, dg.TableColumnLineage]:
-    """``training_load``: sums of the activities' loads, day by day."""
+    """Lineage of ``training_load``: sums of the activities' loads, day by day."""
     load = [dg.TableColumnDep(ANALYSES, "training_load")]
     computed = ("load", "fitness", "fatigue", "form", "week_load", "monotony", "strain")
     days = {"athlete_id": "athlete_id", "day": "start_date_local", "activity_count": "id"}

@@ -1,4 +1,4 @@
-"""What a month of an athlete looks like in Dagster's UI: route and elevation of its newest activity."""
+"""Pictures of an athlete's month for Dagster's UI: route and elevation of its newest activity."""
 
 from base64 import b64encode
 
@@ -12,8 +12,8 @@ from strava_pipeline.warehouse.analysis.ride_facts import newest_with_positions,
 
 
 def month_pictures(engine: Engine, span: Span) -> dict[str, dg.MetadataValue]:
-    """Pictures for a materialization's metadata, each well below 100 kB; none where nothing was recorded."""
-    # Takes half a second to load; a run that writes nothing draws nothing.
+    """Draw pictures for a materialization's metadata, each well below 100 kB; none without recorded positions."""
+    # Loading takes half a second; a run that writes nothing draws nothing.
     from strava_pipeline.analysis.track import track_from_streams  # noqa: PLC0415  see above
     from strava_pipeline.pictures.profile import profile_picture  # noqa: PLC0415  see above
     from strava_pipeline.pictures.route import route_picture  # noqa: PLC0415  see above

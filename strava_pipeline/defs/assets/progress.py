@@ -1,4 +1,4 @@
-"""Tells how far a run is, while it is on: in ``ops.job_progress``, in the run's tags, and in its log."""
+"""Reports a run's progress while it works: in ``ops.job_progress``, in the run's tags, and in its log."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -34,10 +34,10 @@ from strava_pipeline.warehouse.quota.status import scope_status
 
 log = get_logger(__name__)
 
-# The database hears of a run this often at most, and Dagster of its tags.
+# Progress is saved, and the run's tags are set, at most this often.
 SAVE_EVERY_SECONDS = 2.0
 TAGS_EVERY_SECONDS = 60.0
-# Before there is a pace to learn from.
+# Until the run's own pace can be measured.
 ASSUMED_SECONDS_PER_REQUEST = 0.3
 DETAILS = dg.AssetKey(Asset.DETAILS)
 STREAMS = dg.AssetKey(Asset.STREAMS)
@@ -45,7 +45,7 @@ STREAMS = dg.AssetKey(Asset.STREAMS)
 
 @dataclass
 class ProgressReporter:
-    """Hears of each request and wait of one run at one athlete, and tells those who look."""
+    """Reports the requests and waits of one run that works on one athlete."""
 
     context: dg.AssetExecutionContext
     sync: SyncContext
@@ -56,7 +56,7 @@ class ProgressReporter:
     _tagged_at: float = float("-inf")
 
     def report(self, waiting: Wait | None) -> None:
-        """The run is at work, or waits; not every time is told. Here a command that was interrupted ends its run."""
+        """Save that the run works or waits, at most every two seconds; end the run if its command was interrupted."""
         if stop_wanted.is_set():
             raise dg.DagsterExecutionInterruptedError
         moment = time.monotonic()
@@ -68,7 +68,7 @@ class ProgressReporter:
                 log.debug("progress not saved: %s", error)
 
     def finish(self) -> None:
-        """The step is over, well or not."""
+        """Save the last progress of a step that ended, well or not."""
         try:
             self._tagged_at = float("-inf")
             self._save(None)
@@ -78,7 +78,7 @@ class ProgressReporter:
             log.debug("progress not saved: %s", error)
 
     def quota_left(self) -> int:
-        """How many calls the lane may send now."""
+        """The number of calls that the lane may send now."""
         return quota_left(self.sync.engine, self.rate_limits, self.span.athlete_id, lane_of(self.context))
 
     def _save(self, waiting: Wait | None) -> None:
@@ -124,7 +124,7 @@ class ProgressReporter:
 
 
 def quota_left(engine: Engine, rate_limits: RateLimits, athlete_id: int, lane: Lane) -> int:
-    """How many calls a lane may send now on behalf of an athlete."""
+    """The number of calls that a lane may send now on behalf of an athlete."""
     with autocommit(engine) as connection:
         windows = scope_status(connection, rate_limits, rate_limits.scope_of(athlete_id), now(connection))
     return min(window.calls_left[lane] for window in windows)
@@ -134,7 +134,7 @@ def quota_left(engine: Engine, rate_limits: RateLimits, athlete_id: int, lane: L
 def reporting_progress(
     context: dg.AssetExecutionContext, sync: SyncContext, spans: Sequence[Span]
 ) -> Iterator[ProgressReporter]:
-    """While one athlete's spans are worked on, whoever looks is told how far that is."""
+    """Report progress while one athlete's spans are worked on."""
     whole = enclosing_span(spans)
     reporter = ProgressReporter(context, sync, whole, RateLimits.from_settings(load_settings()))
     sync.monitor.on_change = reporter.report

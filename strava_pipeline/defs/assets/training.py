@@ -1,4 +1,4 @@
-"""Training load, partitioned by athlete; follows new analyses by itself, in whichever month they fall."""
+"""Training load, partitioned by athlete; computed automatically after new analyses of any month."""
 
 from datetime import UTC, datetime
 
@@ -10,14 +10,14 @@ from strava_pipeline.defs.partitions import athletes_partitions
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.defs.steps import NO_REQUESTS, backfilled_asset, table_metadata, translate_faults
 
-# As eager(), but for months of the past as well, and for athletes of whom not every month was ever analysed.
+# Like eager(), but also for past months, and for athletes with months that were never analysed.
 AFTER_AN_ANALYSIS = (
     dg.AutomationCondition.eager()
     .without(dg.AutomationCondition.in_latest_time_window())
     .without(~dg.AutomationCondition.any_deps_missing())
     .with_label("an activity of any month was analysed")
 )
-# Who rests loses fatigue: the days are carried on where there are some.
+# Fatigue falls on days of rest: an athlete who has days gets each new day, too.
 EVERY_DAY = (dg.AutomationCondition.cron_tick_passed("20 0 * * *") & ~dg.AutomationCondition.missing()).with_label(
     "a new day"
 )
@@ -38,15 +38,15 @@ def training_load(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
     from strava_pipeline.sync.training_load import update_training_load  # noqa: PLC0415  loads numerics, no other run needs them
 
     today = datetime.now(UTC).date()
-    with translate_faults(context.retry_number) as place:
+    with translate_faults(context.retry_number) as subject:
         for key in context.partition_keys:
-            place.at_athlete(int(key))
+            subject.at_athlete(int(key))
             written = update_training_load(warehouse.engine, int(key), today)
             context.add_asset_metadata(NO_REQUESTS | {"written": written}, partition_key=key)
     return dg.MaterializeResult()
 
 
-# Dagster's own default one is stopped until somebody starts it.
+# Dagster's default sensor is stopped until an operator starts it.
 training_load_automation = dg.AutomationConditionSensorDefinition(
     "training_load_automation", target=[training_load], default_status=dg.DefaultSensorStatus.RUNNING
 )

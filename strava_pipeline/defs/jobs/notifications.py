@@ -1,4 +1,4 @@
-"""Mails that are due: right after the activities they are about, and by a schedule when a mail server was away."""
+"""Sends due mails: right after their activities, and every minute, in case a mail server was away."""
 
 import dagster as dg
 
@@ -10,7 +10,7 @@ from strava_pipeline.warehouse.states import MailState
 
 @dg.op(ins={"after": dg.In(dg.Nothing)})
 def send_mails(context: dg.OpExecutionContext, mailer: MailerResource) -> None:
-    """Send what is due. A mail that fails fails neither the run nor the event; ``ops.notifications`` tells of it."""
+    """Send due mails. A failed mail fails neither run nor event; ``ops.notifications`` says why."""
     try:
         for outcome in mailer.send_due():
             (context.log.error if outcome.state is MailState.FAILED else context.log.info)("%s", outcome)
@@ -30,5 +30,5 @@ def send_notifications() -> None:
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 def notifications_every_minute(warehouse: WarehouseResource) -> dg.RunRequest | dg.SkipReason:
-    """A run only when a mail is due."""
+    """Request a run only if a mail is due."""
     return dg.RunRequest() if any_due(warehouse.engine) else dg.SkipReason("no mail is due")

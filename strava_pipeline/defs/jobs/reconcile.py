@@ -1,4 +1,4 @@
-"""Every six hours: what Strava never delivered is found and enters the inbox."""
+"""Every six hours: finds changes that no webhook announced, and puts them into the inbox."""
 
 from collections.abc import Iterator
 
@@ -26,12 +26,12 @@ def athletes_to_reconcile(
 
 @dg.op(pool=NAMES.pool)
 def reconcile_one(context: dg.OpExecutionContext, athlete_id: int, strava: StravaResource) -> None:
-    """List the athlete's last week; what differs from the tables becomes events of the inbox."""
-    with translate_faults(context.retry_number) as place:
-        place.at_athlete(athlete_id)
+    """List the athlete's last week; differences from the tables become events in the inbox."""
+    with translate_faults(context.retry_number) as subject:
+        subject.at_athlete(athlete_id)
         added = reconcile_athlete(strava.sync(Lane.RECONCILE), athlete_id, load_settings().webhook_subscription_id or 0)
-    told = ", ".join(f"{count} {aspect}" for aspect, count in sorted(added.items()))
-    context.log.info("athlete %d: %s", athlete_id, f"Strava never told of {told}" if told else "nothing was missed")
+    missed = ", ".join(f"{count} {aspect}" for aspect, count in sorted(added.items()))
+    context.log.info("athlete %d: %s", athlete_id, f"Strava never told of {missed}" if missed else "nothing was missed")
 
 
 @dg.job(executor_def=dg.in_process_executor, tags={NAMES.lane_tag: Lane.RECONCILE.value})

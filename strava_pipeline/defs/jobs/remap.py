@@ -11,14 +11,14 @@ from strava_pipeline.warehouse.activities import remapping
 
 
 class RemapConfig(dg.Config):
-    """Whose activities; nobody named means everybody's."""
+    """The athlete whose activities are re-mapped; without one, all athletes."""
 
     athlete_id: int | None = None
 
 
 @dg.op
 def remap_payloads(context: dg.OpExecutionContext, config: RemapConfig, warehouse: WarehouseResource) -> None:
-    """Rebuild rows batch by batch; a run that is executed again goes on where the first one ended."""
+    """Rebuild rows batch by batch; a re-executed run goes on where the first one ended."""
     rebuilt = 0
     odd: dict[int, str] = {}
     with translate_faults(context.retry_number):
@@ -32,7 +32,7 @@ def remap_payloads(context: dg.OpExecutionContext, config: RemapConfig, warehous
 
 
 def _first_began(context: dg.OpExecutionContext) -> datetime:
-    """When the first of the runs of which this one is a repetition was made."""
+    """When the run was created (UTC) that this run repeats, or this run itself."""
     record = context.instance.get_run_record_by_id(context.run.tags.get(ROOT_RUN_TAG, context.run_id))
     if record is None:
         raise dg.DagsterInvariantViolationError("the run is not in Dagster's storage")

@@ -1,4 +1,4 @@
-"""Every night: what is too old to be kept goes."""
+"""Every night: removes data whose retention has ended."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +18,7 @@ from strava_pipeline.warehouse.retention import (
 
 @dg.op
 def remove_old_activities(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
-    """Remove activities past STRAVA_RETENTION_DAYS with all that hangs on them, and their samples in the lake."""
+    """Remove activities older than STRAVA_RETENTION_DAYS with all dependent rows, and their samples in the lake."""
     settings = load_settings()
     moment = keep_from(settings)
     if moment is None:
@@ -30,14 +30,16 @@ def remove_old_activities(context: dg.OpExecutionContext, warehouse: WarehouseRe
     with translate_faults(context.retry_number):
         removed = remove_activities_before(warehouse.engine, moment)
         months = remove_points_before(warehouse.engine, settings.lake_location(), moment, lake_readers(settings))
-    _tell(context, removed | ({"months in the lake": months} if months else {}), f"before {moment:%Y-%m-%d %H:%M} UTC")
+    _report(
+        context, removed | ({"months in the lake": months} if months else {}), f"before {moment:%Y-%m-%d %H:%M} UTC"
+    )
 
 
 @dg.op
 def remove_records(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
-    """Remove records of calls, rate windows, backfills, sign-ins, audits and finished events when their time is up.
+    """Remove old records of calls, rate windows, backfills, sign-ins, audits and finished events.
 
-    Addresses that nobody confirmed in time are erased, too.
+    Addresses that were not confirmed in time are erased, too.
     """
     settings = load_settings()
     with translate_faults(context.retry_number):
@@ -48,12 +50,12 @@ def remove_records(context: dg.OpExecutionContext, warehouse: WarehouseResource)
             with warehouse.engine.begin() as connection:
                 events = delete_done(connection, timedelta(days=keep))
             removed |= {"ops.webhook_events": events} if events else {}
-    _tell(context, removed, f"at {datetime.now(UTC):%Y-%m-%d}")
+    _report(context, removed, f"at {datetime.now(UTC):%Y-%m-%d}")
 
 
 @dg.job(executor_def=dg.in_process_executor)
 def retention() -> None:
-    """Removes what is too old to be kept, and says what."""
+    """Removes data whose retention has ended, and logs how much."""
     remove_old_activities()
     remove_records()
 
@@ -67,7 +69,7 @@ every_night = dg.ScheduleDefinition(
 )
 
 
-def _tell(context: dg.OpExecutionContext, removed: dict[str, int], when: str) -> None:
-    told = ", ".join(f"{rows} of {name}" for name, rows in sorted(removed.items()))
-    context.log.info("removed %s: %s", when, told or "nothing")
+def _report(context: dg.OpExecutionContext, removed: dict[str, int], when: str) -> None:
+    listed = ", ".join(f"{rows} of {name}" for name, rows in sorted(removed.items()))
+    context.log.info("removed %s: %s", when, listed or "nothing")
     context.add_output_metadata({name: dg.MetadataValue.int(rows) for name, rows in removed.items()})

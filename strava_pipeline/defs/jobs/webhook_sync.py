@@ -1,4 +1,4 @@
-"""What webhooks set off: fetch, store, analyse; one step per object, each with its own retries; then the mails."""
+"""The job behind webhooks: fetch, store, analyse; one step per object, each with its own retries; then the mails."""
 
 import threading
 from collections import Counter
@@ -42,16 +42,16 @@ from strava_pipeline.warehouse.inbox.waits import postpone, wait_out_outage, wai
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.states import ErrorClass, WaitingFor
 
-# Only the app's owner can end this, so there is no point in asking often.
+# Only the app's owner can activate the app again, so asking often is pointless.
 APP_INACTIVE_WAIT = timedelta(hours=1)
-# Several times within a lease, so that one that fails does no harm.
+# Several times within a lease, so that one failed heartbeat does no harm.
 HEARTBEAT_SECONDS = claims.WORK_LEASE.total_seconds() / 4
-# What may pass, even after the retries within a run: tried again by itself.
+# Errors that may pass even after a run's retries: their dead letters are redriven.
 MAY_PASS = (RetriableStravaError, DatabaseUnavailable, NotThereYet)
 
 
 class ClaimsConfig(dg.Config):
-    """The claims a run works on, by their fences."""
+    """The fences of the claims that a run works on."""
 
     fences: list[int]
 
@@ -60,8 +60,8 @@ class ClaimsConfig(dg.Config):
 def claimed_objects(
     context: dg.OpExecutionContext, config: ClaimsConfig, warehouse: WarehouseResource
 ) -> Iterator[dg.DynamicOutput[int]]:
-    """One step per claimed object; the leases are this run's from now on."""
-    # While the first object is asked for, which takes Strava longer than it takes to load numpy.
+    """Start one step per claimed object, after taking over the leases."""
+    # Loads numpy while the first object is fetched, which takes longer.
     threading.Thread(target=import_module, args=("strava_pipeline.sync.activity_analysis",), daemon=True).start()
     with translate_faults(context.retry_number):
         held = claims.begin_run(warehouse.engine, config.fences, context.run_id)
@@ -71,7 +71,7 @@ def claimed_objects(
         context.log.warning("%d claim(s) are no longer this run's", len(config.fences) - len(held))
 
 
-# In no pool: what may be sent is for the quota ledger to say, and a backfill's steps must keep no webhook waiting.
+# In no pool: the quota ledger limits requests, and a webhook must not wait for a backfill's steps.
 @dg.op
 def sync_object(
     context: dg.OpExecutionContext, fence: int, strava: StravaResource, warehouse: WarehouseResource
@@ -84,17 +84,17 @@ def sync_object(
         return
     counts = Counter(event.aspect_type for event in claim.events)
     aspects = ", ".join(f"{count} x {aspect}" for aspect, count in counts.items())
-    context.log.info("%s %d of athlete %d: %s", claim.object_type, claim.object_id, claim.owner_id, aspects)
+    context.log.info("%s %d of athlete %d: %s", claim.object_type, claim.object_id, claim.athlete_id, aspects)
     try:
         # Extends the leases while the step works, or waits for quota.
         with heartbeat(partial(claims.extend_leases, warehouse.engine, context.run_id), HEARTBEAT_SECONDS):
-            effect = _take_effect(strava.sync(Lane.LIVE), claim)
+            result = _apply(strava.sync(Lane.LIVE), claim)
     except FencedOut as error:
         context.log.warning(str(error))
     except StravaPipelineError as error:
-        _settle(context, warehouse.engine, claim, error)
+        _handle_error(context, warehouse.engine, claim, error)
     except Exception as error:
-        # A fault of this program: what it says may hold anything, and trying again would never end.
+        # A fault of this program: its text may hold anything, and trying again would not help.
         reason = f"{type(error).__name__}: a fault of this program, see the log of run {context.run_id}"
         with warehouse.engine.begin() as connection:
             claims.mark_dead(
@@ -102,11 +102,11 @@ def sync_object(
             )
         raise
     else:
-        context.log.info("%s %d: %s", claim.object_type, claim.object_id, effect.done)
-        # The events are done: a database that was away for a moment makes no failure of that.
+        context.log.info("%s %d: %s", claim.object_type, claim.object_id, result.done)
+        # The events are done: a short outage of the database must not fail the step.
         retry_transaction(warehouse.engine, partial(redrive_now, error_kind=RetriableStravaError.__name__))
-        if effect.start is not None:
-            _show(context, warehouse.engine, claim, effect.start)
+        if result.start is not None:
+            _show_in_month(context, warehouse.engine, claim, result.start)
 
 
 @dg.job(
@@ -119,28 +119,28 @@ def webhook_sync() -> None:
     send_mails(claimed_objects().map(sync_object).collect())
 
 
-def _take_effect(sync: SyncContext, claim: Claim) -> SyncResult:
+def _apply(sync: SyncContext, claim: Claim) -> SyncResult:
     if claim.object_type == "athlete":
         return settle_deauthorization(sync, claim, keep_data=not load_settings().purge_on_deauthorization)
     return sync_activity(sync, claim)
 
 
-def _settle(context: dg.OpExecutionContext, engine: Engine, claim: Claim, error: StravaPipelineError) -> None:
-    """An event that has to wait waits; what may pass is retried after 1, 2 and 4 s; anything else dies."""
+def _handle_error(context: dg.OpExecutionContext, engine: Engine, claim: Claim, error: StravaPipelineError) -> None:
+    """Let events wait, retry an error that may pass after 1, 2 and 4 s, or give the events up."""
     with translate_faults(context.retry_number):
         with engine.begin() as connection:
-            waits = _waits(connection, claim, error)
+            waits = _postpone_blameless(connection, claim, error)
         if waits:
             context.log.warning("waiting: %s", error)
             return
         if isinstance(error, NeedsReauthorization):
-            # A token was refused, but the grant is good: the athlete is back, or the next token will do.
+            # The token was refused, but the grant is good: the athlete connected again, or a new token will do.
             error = RetriableStravaError(str(error), status=error.status, fault=error.fault)
         if isinstance(error, (RetriableStravaError, DatabaseUnavailable)) and context.retry_number < MAX_RETRIES:
             raise error
         outage = _outage(error)
         if claim.object_type == "athlete" and outage is not None:
-            # What somebody wants to be erased is not given up because nobody can confirm it just now.
+            # An athlete's event may ask for erasure: it is not given up because Strava cannot confirm it just now.
             with engine.begin() as connection:
                 wait_out_outage(connection, claim.fence, outage, str(error))
             context.log.warning("waiting: %s", error)
@@ -153,8 +153,8 @@ def _settle(context: dg.OpExecutionContext, engine: Engine, claim: Claim, error:
     raise dg.Failure(description=str(error), metadata=metadata, allow_retries=False) from None
 
 
-def _waits(connection: Connection, claim: Claim, error: StravaPipelineError) -> bool:
-    """Let the events wait if the fault is none of theirs; returns whether it is so."""
+def _postpone_blameless(connection: Connection, claim: Claim, error: StravaPipelineError) -> bool:
+    """Let the events wait if the error is not their fault; returns whether that was done."""
     reason = str(error)
     match error:
         case QuotaExhausted():
@@ -172,7 +172,7 @@ def _waits(connection: Connection, claim: Claim, error: StravaPipelineError) -> 
 
 
 def _outage(error: StravaPipelineError) -> WaitingFor | None:
-    """What is away, if it is that; a token that Strava refuses is an answer."""
+    """The service whose outage caused the error, if any; a refused token (401) is an answer, not an outage."""
     if isinstance(error, DatabaseUnavailable):
         return WaitingFor.DATABASE
     if isinstance(error, RetriableStravaError) and error.status != HTTPStatus.UNAUTHORIZED:
@@ -180,34 +180,34 @@ def _outage(error: StravaPipelineError) -> WaitingFor | None:
     return None
 
 
-def _show(context: dg.OpExecutionContext, engine: Engine, claim: Claim, start: datetime) -> None:
-    """Show in the athlete's month that something was written there.
+def _show_in_month(context: dg.OpExecutionContext, engine: Engine, claim: Claim, start: datetime) -> None:
+    """Log in Dagster that an activity of the athlete's month was written.
 
-    Only a month that was imported as a whole is shown as materialized; in another one, a single activity must not
+    Only a month that was imported as a whole is shown as materialized; in any other month a single activity must not
     look like all of them.
     """
-    if not _has_partitions(context.instance, engine, claim.owner_id):
+    if not _ensure_partitions(context.instance, engine, claim.athlete_id):
         return
-    key = cell(claim.owner_id, start)
-    metadata: dict[str, Any] = {"activity": claim.object_id, "cause": claim.events[-1].aspect_type}
+    key = cell(claim.athlete_id, start)
+    metadata: dict[str, Any] = {"activity": claim.activity_id, "cause": claim.events[-1].aspect_type}
     for name in HISTORY_ASSETS:
         imported = str(key) in context.instance.get_materialized_partitions(dg.AssetKey(name))
         shown = dg.AssetMaterialization if imported else dg.AssetObservation
         context.log_event(shown(name, partition=key, metadata=metadata))
 
 
-def _has_partitions(instance: dg.DagsterInstance, engine: Engine, athlete_id: int) -> bool:
-    """Whether an athlete has partitions; who has none yet gets them, but for one who has gone meanwhile."""
+def _ensure_partitions(instance: dg.DagsterInstance, engine: Engine, athlete_id: int) -> bool:
+    """Create an athlete's partitions if missing; False if the athlete has been disconnected meanwhile."""
 
-    def give(connection: Connection) -> None:
-        # An erasure waits for this, and what it leaves to be taken away holds these partitions, too.
+    def create(connection: Connection) -> None:
+        # An erasure waits for this transaction; its task for Dagster then deletes these partitions, too.
         refuse_rows_of_revoked(connection, [athlete_id])
         register_athlete(instance, athlete_id)
 
     if instance.has_dynamic_partition(NAMES.partition_set, str(athlete_id)):
         return True
     try:
-        retry_transaction(engine, give)
+        retry_transaction(engine, create)
     except NeedsReauthorization:
         return False
     return True

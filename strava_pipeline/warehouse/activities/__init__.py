@@ -1,1 +1,1 @@
-"""Stores activities, their details and samples."""
+"""Stores activities, their details and streams."""

@@ -1,4 +1,4 @@
-"""Activities and everything that hangs on one: stored, replaced by month, and deleted together."""
+"""Stores activities with their dependent rows, replaces them span by span, and deletes them together."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ MASS_DELETE_SHARE = 0.5
 
 @dataclass(frozen=True)
 class RecordingVersion:
-    """What tells one recording of an activity from another: a crop, or a corrected start, gives new streams."""
+    """Start (UTC) and length (s) of an activity's recording: a crop, or a corrected start, means new streams."""
 
     start_date: datetime
     elapsed_time: int | None
@@ -62,7 +62,7 @@ class RecordingVersion:
 
 @dataclass(frozen=True)
 class Payload:
-    """One raw answer about an activity, and the digest of what makes it current."""
+    """One raw answer about an activity, and the digest that tells whether a stored detail is current."""
 
     activity_id: int
     athlete_id: int
@@ -89,11 +89,11 @@ def replace_span(
     asked_at: datetime,
     allow_mass_delete: bool,
 ) -> int:
-    """Make the stored activities of a span those in ``rows``; returns how many were deleted.
+    """Replace the stored activities of a span by ``rows``; returns how many were deleted.
 
-    ``listed``: ids Strava listed at all, which are not deleted even if they start elsewhere or did not map.
-    What was stored after ``asked_at`` stays.
-    ``WarehouseError`` if suspiciously much would vanish.
+    ``listed``: all ids that Strava listed; they are not deleted even if they start elsewhere or did not map.
+    Activities stored after ``asked_at`` (UTC) stay.
+    Raises ``WarehouseError`` if suspiciously many would be deleted, unless ``allow_mass_delete``.
     """
     plan_for_now(connection)
     lock_activities(connection, span.athlete_id)
@@ -110,22 +110,22 @@ def replace_span(
         )
     delete_activities(connection, gone)
     add_tombstones(connection, span.athlete_id, gone, asked_at, "no longer listed")
-    buried = deleted_since(connection, [row["id"] for row in rows], asked_at)
-    kept = [row for row in rows if row["id"] not in buried]
+    gone_since = deleted_since(connection, [row["id"] for row in rows], asked_at)
+    kept = [row for row in rows if row["id"] not in gone_since]
     fresh = [row | {"fetched_at": asked_at, "resource_state": SUMMARIZED} for row in kept]
-    _drop_changed_recordings(connection, fresh)
+    _delete_outdated_streams(connection, fresh)
     if fresh:
         refuse_rows_of_revoked(connection, [span.athlete_id])
     store_under_lock(connection, activities, fresh, keep={"resource_state"})
-    listed_bodies = [payload for payload in bodies if payload.activity_id not in buried]
+    listed_bodies = [payload for payload in bodies if payload.activity_id not in gone_since]
     store_payloads(connection, PayloadKind.SUMMARY, listed_bodies, asked_at)
     return len(gone)
 
 
 def touch_unchanged(connection: Connection, activity_ids: Collection[int], asked_at: datetime) -> None:
-    """Strava told nothing new of these: an answer asked for before that is old all the same, and stays out.
+    """Set when Strava was last asked for unchanged activities, so that an older answer under way is refused.
 
-    Only where an event has one fetched just now; the others are not written for that.
+    Only activities with a launched event are written, since one of these may be being fetched just now.
     """
     being_fetched = exists().where(
         webhook_events.c.object_id == activities.c.id, webhook_events.c.state == EventState.LAUNCHED
@@ -138,12 +138,12 @@ def touch_unchanged(connection: Connection, activity_ids: Collection[int], asked
 
 
 def store_detail(connection: Connection, rows: DetailRows, payload: Payload, asked_at: datetime) -> bool:
-    """Store one activity with its laps, splits and efforts; False if something newer is known already."""
+    """Store one activity with its laps, splits and efforts; False if newer rows, or a later deletion, are known."""
     lock_activities(connection, payload.athlete_id)
     if deleted_since(connection, [payload.activity_id], asked_at):
         return False
     activity = rows.activity | {"fetched_at": asked_at}
-    _drop_changed_recordings(connection, [activity])
+    _delete_outdated_streams(connection, [activity])
     if not store_newer(connection, activities, [activity]):
         return False
     store_parts(connection, payload.activity_id, rows, asked_at)
@@ -152,7 +152,7 @@ def store_detail(connection: Connection, rows: DetailRows, payload: Payload, ask
 
 
 def store_parts(connection: Connection, activity_id: int, rows: DetailRows, asked_at: datetime) -> None:
-    """Make what hangs on an activity exactly ``rows``, and store the gear and the segments it used."""
+    """Replace an activity's dependent rows by ``rows``, and store the gear and the segments that it used."""
     photo_rows = [photo | {"urls": json.dumps(photo["urls"])} for photo in rows.photos]
     parts = {
         laps: rows.laps,
@@ -162,14 +162,14 @@ def store_parts(connection: Connection, activity_id: int, rows: DetailRows, aske
         photos: photo_rows,
     }
     replace_parts(connection, activity_id, parts)
-    # Shared by all athletes: in one order, so that two transactions wait for each other on one side only.
+    # Segments are shared by all athletes: they are written in one order, so that transactions do not deadlock.
     touched = [row | {"fetched_at": asked_at} for row in sorted(rows.segments, key=lambda row: int(row["id"]))]
     store_changed(connection, segments, touched)
     store_gear(connection, sorted(rows.gear, key=lambda row: str(row["id"])), asked_at)
 
 
 def store_payloads(connection: Connection, kind: PayloadKind, bodies: Sequence[Payload], asked_at: datetime) -> None:
-    """Keep raw answers, so that the tables can be rebuilt from them; call it after storing their activities."""
+    """Store raw answers, from which the tables can be rebuilt; call this after storing their activities."""
     rows = [
         {
             "activity_id": payload.activity_id,
@@ -185,10 +185,10 @@ def store_payloads(connection: Connection, kind: PayloadKind, bodies: Sequence[P
 
 
 def delete_activities(connection: Connection, activity_ids: Collection[int]) -> None:
-    """Delete activities with all that hangs on them."""
+    """Delete activities with all dependent rows."""
     if not activity_ids:
         return
-    # Whoever adds to one of them holds its row: wait for that before anything is deleted.
+    # A transaction that adds dependent rows holds the activity's row: it is waited for before anything is deleted.
     connection.execute(select(activities.c.id).where(any_of(activities.c.id, activity_ids)).with_for_update())
     for table in DEPENDENT_TABLES:
         connection.execute(delete(table).where(any_of(table.c.activity_id, activity_ids)))
@@ -196,9 +196,9 @@ def delete_activities(connection: Connection, activity_ids: Collection[int]) -> 
 
 
 def without_current_detail(connection: Connection, span: Span, *, only: int | None = None) -> list[tuple[int, str]]:
-    """Activities whose detail is missing or older than a change, newest first, each with its digest.
+    """Ids of a span's activities whose detail is missing or out of date, newest first, with the summary's digest.
 
-    ``only``: whether this one is among them.
+    ``only``: consider this activity alone.
     """
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
     query = (
@@ -212,9 +212,9 @@ def without_current_detail(connection: Connection, span: Span, *, only: int | No
 
 
 def without_streams(connection: Connection, span: Span, *, only: int | None = None) -> list[tuple[int, bool]]:
-    """Activities without stored streams, newest first, each with whether it was entered by hand.
+    """Ids of a span's activities without stored streams, newest first, with whether they were entered by hand.
 
-    ``only``: whether this one is among them.
+    ``only``: consider this activity alone.
     """
     query = (
         select(activities.c.id, case((activities.c.manual, True), else_=False))
@@ -226,21 +226,21 @@ def without_streams(connection: Connection, span: Span, *, only: int | None = No
 
 
 def owner_of(connection: Connection, activity_id: int) -> int | None:
-    """Return the id of the athlete whose stored activity this is; ``None`` if it is not stored."""
+    """The id of the athlete who owns a stored activity; ``None`` if the activity is not stored."""
     return connection.execute(
         select(activities.c.athlete_id).where(activities.c.id == activity_id)
     ).scalar_one_or_none()
 
 
 def activity_start(connection: Connection, athlete_id: int, activity_id: int) -> datetime | None:
-    """When a stored activity of this athlete starts (UTC)."""
+    """The start (UTC) of a stored activity of this athlete; ``None`` without one."""
     return connection.execute(
         select(activities.c.start_date).where(activities.c.id == activity_id, activities.c.athlete_id == athlete_id)
     ).scalar_one_or_none()
 
 
 def recording_version(connection: Connection, activity_id: int) -> RecordingVersion | None:
-    """What is stored of an activity now; ``None``: it is not."""
+    """The version of an activity's recording as stored now; ``None`` if the activity is not stored."""
     found = connection.execute(
         select(activities.c.start_date, activities.c.elapsed_time).where(activities.c.id == activity_id)
     ).first()
@@ -251,30 +251,29 @@ def _only(activity_id: int | None) -> list[ColumnElement[bool]]:
     return [] if activity_id is None else [activities.c.id == activity_id]
 
 
-def is_stored(connection: Connection, activity_id: int) -> bool:
-    """Whether an activity is stored, whoever it belongs to."""
-    return connection.execute(select(activities.c.id).where(activities.c.id == activity_id)).first() is not None
-
-
 def count_absent(connection: Connection, listed: Collection[int], asked_at: datetime) -> int:
-    """How many listed activities are neither stored nor known to be gone since ``asked_at``: none, if all is well."""
+    """Count the listed activities that are neither stored nor known to be gone since ``asked_at`` (UTC)."""
     stored = connection.execute(select(activities.c.id).where(any_of(activities.c.id, listed)))
     missing = set(listed).difference(stored.scalars())
     return len(missing - deleted_since(connection, missing, asked_at))
 
 
-def start_if_current(connection: Connection, athlete_id: int, activity_id: int, since: datetime) -> datetime | None:
-    """When an activity starts (UTC) whose stored detail was asked for after ``since``; ``None`` without one."""
+def start_if_current(
+    connection: Connection, athlete_id: int, activity_id: int, received_at: datetime
+) -> datetime | None:
+    """The start (UTC) of an activity whose stored detail was asked for after ``received_at`` (UTC); else ``None``."""
     query = (
         select(activities.c.start_date)
         .join(payloads, and_(payloads.c.activity_id == activities.c.id, payloads.c.kind == PayloadKind.DETAIL))
-        .where(activities.c.id == activity_id, activities.c.athlete_id == athlete_id, payloads.c.fetched_at > since)
+        .where(
+            activities.c.id == activity_id, activities.c.athlete_id == athlete_id, payloads.c.fetched_at > received_at
+        )
     )
     return connection.execute(query).scalar_one_or_none()
 
 
-def _drop_changed_recordings(connection: Connection, rows: Sequence[Row]) -> None:
-    """Streams of an activity that was cropped or moved are no longer its streams: have them fetched anew."""
+def _delete_outdated_streams(connection: Connection, rows: Sequence[Row]) -> None:
+    """Delete streams and figures of activities whose start or length changed, so that they are fetched anew."""
     fresh = {row["id"]: (row["start_date"], row["elapsed_time"]) for row in rows}
     stored = connection.execute(
         select(activities.c.id, activities.c.start_date, activities.c.elapsed_time, activities.c.fetched_at).where(

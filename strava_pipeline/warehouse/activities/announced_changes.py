@@ -1,96 +1,86 @@
-"""What a signed event says of an activity, where it says all of it: a new title, or that it is now private.
+"""Applies signed events that say all there is to know: a new title, or that the activity is now private.
 
-Everything else that an event can announce leaves something open, and Strava is asked: a new type changes efforts and
-calories as well, and an activity that is no longer private may be visible to everyone or to followers.
+Every other announcement leaves something open, and Strava is asked: a new type changes efforts and calories as well,
+and an activity that is no longer private may be visible to everyone or to followers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, select, update
 
 from strava_pipeline.strava.mapping.activity import digest
-from strava_pipeline.warehouse.inbox.claims import ClaimedEvent
+from strava_pipeline.warehouse.inbox.claims import CLOCKS_DIFFER, Claim, ClaimedEvent
 from strava_pipeline.warehouse.schema.ops_tables import payloads, users
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import PayloadKind
 
 DETAILED = 3
-# By how much Strava's clock, to the second, and the database's may differ.
-CLOCKS_DIFFER = timedelta(seconds=60)
 ONLY_ME = {"private": True, "visibility": "only_me"}
 
 
-@dataclass(frozen=True)
-class SignedChanges:
-    """Fields of an activity with their new values, and between which times (UTC) they changed and were told."""
+def signed_changes(claim: Claim) -> dict[str, Any] | None:
+    """The columns of ``activities`` that a claim's events change, with their new values.
 
-    fields: Mapping[str, Any]
-    oldest_event_time: datetime
-    newest_received_at: datetime
-
-
-def signed_changes(events: Sequence[ClaimedEvent]) -> SignedChanges | None:
-    """What the events say together; ``None`` if that is not all, not signed, or not in a certain order."""
-    fields: dict[str, Any] = {}
-    told_at: dict[str, datetime] = {}
-    for event in sorted(events, key=lambda found: found.event_time):
-        told = _fields_of(event)
-        if told is None:
+    ``None`` if the events do not say all, are not signed, or contradict each other within one second.
+    """
+    changes: dict[str, Any] = {}
+    event_times: dict[str, datetime] = {}
+    for event in sorted(claim.events, key=attrgetter("event_time")):
+        changed = _changes_of(event)
+        if changed is None:
             return None
-        for name, value in told.items():
-            if told_at.get(name) == event.event_time and fields[name] != value:
+        for column, value in changed.items():
+            if event_times.get(column) == event.event_time and changes[column] != value:
                 return None
-            fields[name], told_at[name] = value, event.event_time
-    oldest = min(event.event_time for event in events)
-    return SignedChanges(fields, oldest, max(event.received_at for event in events))
+            changes[column] = value
+            event_times[column] = event.event_time
+    return changes
 
 
-def apply_changes(connection: Connection, athlete_id: int, activity_id: int, news: SignedChanges) -> datetime | None:
+def apply_changes(connection: Connection, claim: Claim, changes: Mapping[str, Any]) -> datetime | None:
     """Write the new values; returns when the activity starts (UTC), or ``None`` if Strava has to be asked.
 
-    That is so when the detail is not stored, when the stored answer may be newer than the oldest of the events, and
-    for privacy when the athlete did not grant a look at private activities.
+    Strava has to be asked if the detail is not stored, if the stored answer may be newer than the oldest event, or if
+    the activity became private and the athlete did not grant access to private activities.
     """
     stored = connection.execute(
         select(activities.c.start_date, activities.c.fetched_at)
         .where(
-            activities.c.id == activity_id,
-            activities.c.athlete_id == athlete_id,
+            activities.c.id == claim.activity_id,
+            activities.c.athlete_id == claim.athlete_id,
             activities.c.resource_state == DETAILED,
         )
         .with_for_update()
     ).first()
-    if stored is None or news.oldest_event_time <= stored.fetched_at + CLOCKS_DIFFER:
+    if stored is None or min(event.event_time for event in claim.events) <= stored.fetched_at + CLOCKS_DIFFER:
         return None
-    if "private" in news.fields and not _sees_private(connection, athlete_id):
+    if "private" in changes and not _sees_private(connection, claim.athlete_id):
         return None
     connection.execute(
-        update(activities)
-        .where(activities.c.id == activity_id)
-        .values(fetched_at=news.newest_received_at, **news.fields)
+        update(activities).where(activities.c.id == claim.activity_id).values(fetched_at=claim.received_at, **changes)
     )
-    _change_payloads(connection, activity_id, news.fields)
+    _change_payloads(connection, claim.activity_id, changes)
     start: datetime = stored.start_date
     return start
 
 
-def _fields_of(event: ClaimedEvent) -> dict[str, Any] | None:
+def _changes_of(event: ClaimedEvent) -> dict[str, Any] | None:
     if not event.signed or event.aspect_type != "update" or not event.updates:
         return None
-    fields: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
     for name, value in event.updates.items():
         if name == "title":
-            fields["name"] = value
+            changes["name"] = value
         elif name == "private" and value == "true":
-            fields |= ONLY_ME
+            changes |= ONLY_ME
         else:
             return None
-    return fields
+    return changes
 
 
 def _sees_private(connection: Connection, athlete_id: int) -> bool:
@@ -98,16 +88,16 @@ def _sees_private(connection: Connection, athlete_id: int) -> bool:
     return "activity:read_all" in (scopes or [])
 
 
-def _change_payloads(connection: Connection, activity_id: int, fields: Mapping[str, Any]) -> None:
-    """In the raw answers as well: tables rebuilt from them, and the next listing, then say the same."""
+def _change_payloads(connection: Connection, activity_id: int, changes: Mapping[str, Any]) -> None:
+    """Change the raw answers as well, so that rebuilt tables and the next listing agree with the new values."""
     rows = connection.execute(
         select(payloads.c.kind, payloads.c.body, payloads.c.digest).where(payloads.c.activity_id == activity_id)
     )
     stored = {row.kind: row for row in rows}
-    bodies = {kind: row.body | dict(fields) for kind, row in stored.items()}
+    bodies = {kind: row.body | dict(changes) for kind, row in stored.items()}
     digests = {kind: digest(body) for kind, body in bodies.items()}
     if len(stored) == len(PayloadKind):
-        # A detail is current while its digest is the listed one; one that was not stays out of date.
+        # A detail is current while it has the summary's digest; a detail that was out of date stays so.
         was_current = stored[PayloadKind.DETAIL].digest == stored[PayloadKind.SUMMARY].digest
         digests[PayloadKind.DETAIL] = digests[PayloadKind.SUMMARY] if was_current else stored[PayloadKind.DETAIL].digest
     for kind, body in bodies.items():

@@ -1,4 +1,4 @@
-"""What may be wrong with the tables: values out of range, activities without their parts, silence of athletes."""
+"""Finds what may be wrong with the tables: values out of range, incomplete activities, athletes without events."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline.warehouse.states import GrantState, PayloadKind
 
 HIGHEST_HEARTRATE_BPM = 250
-# A clock may be wrong by as much, and a day may have begun elsewhere.
+# A device's clock may be wrong by this much, and the day may have begun elsewhere.
 FUTURE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class OutOfRange:
-    """One activity with a value that cannot be, or a twin."""
+    """One activity with an impossible value, or with a twin; ``what`` says which."""
 
     athlete_id: int
     activity_id: int
@@ -28,7 +28,7 @@ class OutOfRange:
 
 @dataclass(frozen=True)
 class Missing:
-    """Of one athlete: activities that lack something, with and without a reason on the list of those put aside."""
+    """How many activities of one athlete lack something; ``explained``: those of them in quarantine with a reason."""
 
     athlete_id: int
     unexplained: int
@@ -44,7 +44,7 @@ class Silence:
 
 
 def out_of_range(connection: Connection, limit: int = 100) -> list[OutOfRange]:
-    """Activities with values that cannot be, newest first, no more than ``limit``."""
+    """Activities with impossible values, at most ``limit``; those with one fault together, newest first."""
     a = activities.c
     tests: dict[str, ColumnElement[bool]] = {
         "a distance below zero": a.distance < 0,
@@ -62,7 +62,7 @@ def out_of_range(connection: Connection, limit: int = 100) -> list[OutOfRange]:
 def recorded_twice(connection: Connection, limit: int = 100) -> list[OutOfRange]:
     """Activities with the start, length and sport of another one of the same athlete, newest first.
 
-    An id is stored once; but two devices, or a file that was uploaded again under another id, count a ride twice.
+    Each id is stored once; but two devices, or a file uploaded again under another id, count a ride twice.
     """
     earlier, later = activities.alias("earlier"), activities.alias("later")
     query = (
@@ -85,7 +85,7 @@ def recorded_twice(connection: Connection, limit: int = 100) -> list[OutOfRange]
 
 
 def without_detail(connection: Connection) -> list[Missing]:
-    """Athletes who have listed activities whose current detail is not stored."""
+    """Count, by athlete, the listed activities whose current detail is not stored."""
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
     query = (
         select(activities.c.athlete_id, func.count(), func.count().filter(_is_put_aside("detail")))
@@ -99,7 +99,7 @@ def without_detail(connection: Connection) -> list[Missing]:
 
 
 def without_streams(connection: Connection) -> list[Missing]:
-    """Athletes who have activities whose samples are neither stored nor known to be none."""
+    """Count, by athlete, the activities whose samples are neither stored nor known to be none."""
     query = (
         select(activities.c.athlete_id, func.count(), func.count().filter(_is_put_aside("streams")))
         .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
@@ -111,7 +111,7 @@ def without_streams(connection: Connection) -> list[Missing]:
 
 
 def silences(connection: Connection) -> list[Silence]:
-    """When each connected athlete was last heard of, the longest silence first."""
+    """The last webhook event of each connected athlete, the longest silence first."""
     last = func.max(webhook_events.c.received_at)
     query = (
         select(users.c.athlete_id, last)

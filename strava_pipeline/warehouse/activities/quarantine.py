@@ -1,4 +1,4 @@
-"""Activities that could not be stored: which, why, and since when. Storing one takes it off the list."""
+"""Quarantine: activities that could not be stored, with reason and time, until they are stored or gone."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from strava_pipeline.warehouse.states import ImportStep
 
 
 def add_to_quarantine(connection: Connection, span: Span, step: ImportStep, reasons: Mapping[int, str]) -> None:
-    """Activities met in a span that could not be stored, each with its reason."""
+    """Put activities of a span that could not be stored into quarantine, each with its reason."""
     if not reasons:
         return
     refuse_rows_of_revoked(connection, [span.athlete_id])
     moment = now(connection)
     values = [
         {
-            "activity_id": activity,
+            "activity_id": activity_id,
             "step": step,
             "athlete_id": span.athlete_id,
             "reason": printable(reason),
@@ -33,7 +33,7 @@ def add_to_quarantine(connection: Connection, span: Span, step: ImportStep, reas
             "since": moment,
             "tried_at": moment,
         }
-        for activity, reason in sorted(reasons.items())
+        for activity_id, reason in sorted(reasons.items())
     ]
     adding = insert(put_aside)
     changes = {name: adding.excluded[name] for name in ("reason", "span_start", "span_end", "tried_at")}
@@ -41,28 +41,28 @@ def add_to_quarantine(connection: Connection, span: Span, step: ImportStep, reas
 
 
 def release_from_quarantine(connection: Connection, step: ImportStep, activity_ids: Collection[int]) -> None:
-    """These have been stored, or are gone."""
+    """Release activities whose step was stored, or that are gone."""
     if activity_ids:
         connection.execute(
             delete(put_aside).where(put_aside.c.step == step, any_of(put_aside.c.activity_id, activity_ids))
         )
 
 
-def release_unlisted(connection: Connection, span: Span, odd: Collection[int]) -> None:
-    """A listing of a whole span had these ``odd`` summaries: others that were met within it are no longer odd."""
+def release_unlisted(connection: Connection, span: Span, listed: Collection[int]) -> None:
+    """Release summaries, quarantined within a span, that are no longer among those ``listed`` in the whole span."""
     connection.execute(
         delete(put_aside).where(
             put_aside.c.step == ImportStep.SUMMARY,
             put_aside.c.athlete_id == span.athlete_id,
             put_aside.c.span_start >= span.start,
             put_aside.c.span_end <= span.end,
-            put_aside.c.activity_id.not_in(odd),
+            put_aside.c.activity_id.not_in(listed),
         )
     )
 
 
 def count_quarantined(connection: Connection) -> dict[int, int]:
-    """How many activities of each athlete are put aside, by athlete; none for those without any."""
+    """The number of quarantined activities by athlete; athletes without any are left out."""
     query = select(put_aside.c.athlete_id, func.count(put_aside.c.activity_id.distinct())).group_by(
         put_aside.c.athlete_id
     )

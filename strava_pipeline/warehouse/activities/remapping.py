@@ -1,6 +1,6 @@
-"""Rebuilds the tables of activities from the stored raw answers, without one request.
+"""Rebuilds the tables of activities from the stored raw answers, without a request.
 
-For whenever the mapping changes: a column is new, or a field was read wrongly.
+Needed when the mapping changes: a column is new, or a field was read wrongly.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Remapped:
-    """One batch: the last activity of it, how many were rebuilt, and by id those that do not map, with the reason."""
+    """One batch: the id of its last activity, how many were rebuilt, and, by id, why others do not map."""
 
     last_id: int
     rebuilt: int
@@ -47,9 +47,9 @@ class _Answers:
     fetched_at: datetime
 
     def row(self) -> Row:
-        """The row of ``activities``: the later answer on top of the other.
+        """The row of ``activities``: the later answer's columns on top of the earlier one's.
 
-        While the detail is the one of this summary it knows better, of some rides the length; but for the counters.
+        While both have one digest the detail knows better (of some rides the length), except for the counters.
         """
         if self.detail is None:
             return (self.summary or {}) | {"resource_state": SUMMARIZED}
@@ -64,7 +64,7 @@ class _Answers:
 def remap(engine: Engine, *, before: datetime, athlete_id: int | None = None, batch: int = BATCH) -> Iterator[Remapped]:
     """Rebuild every activity that was not re-mapped since ``before`` (UTC), each batch committed before the next.
 
-    The same ``before`` goes on where a re-map was interrupted. What is the same already is not written again.
+    Called again with one ``before``, it goes on where it was interrupted. Rows that would not change are not written.
     An activity that does not map keeps its rows.
     """
     after = 0
@@ -84,7 +84,7 @@ def _remap_batch(
     ids = _next_ids(connection, before, athlete_id, after, size)
     if not ids:
         return None
-    # Whoever deletes or stores one of them waits, or has gone before: what is read after this is the newest.
+    # Locked first: nobody stores or deletes these activities from here on, so the payloads read next are the newest.
     locked = select(activities.c.id, activities.c.fetched_at).where(any_of(activities.c.id, ids))
     fetched_at = {
         row.id: row.fetched_at for row in connection.execute(locked.order_by(activities.c.id).with_for_update())
@@ -93,16 +93,17 @@ def _remap_batch(
         select(payloads).where(any_of(payloads.c.activity_id, ids)).order_by(payloads.c.fetched_at).with_for_update()
     )
     found, odd = _map(connection.execute(stored).mappings().all())
-    detailed = {number: answers for number, answers in found.items() if answers.detail is not None}
-    for numbers in (detailed.keys(), found.keys() - detailed.keys()):
-        # Two lots: all rows of one have the same columns.
+    detailed = {activity_id: answers for activity_id, answers in found.items() if answers.detail is not None}
+    for activity_ids in (detailed.keys(), found.keys() - detailed.keys()):
+        # Two lots, since all rows of one call have the same columns.
         rows = [
-            found[number].row() | {"fetched_at": fetched_at.get(number, found[number].fetched_at)} for number in numbers
+            found[activity_id].row() | {"fetched_at": fetched_at.get(activity_id, found[activity_id].fetched_at)}
+            for activity_id in activity_ids
         ]
         store_changed(connection, activities, rows)
-    for number, answers in detailed.items():
+    for activity_id, answers in detailed.items():
         if answers.detail is not None:
-            store_parts(connection, number, *answers.detail)
+            store_parts(connection, activity_id, *answers.detail)
     connection.execute(
         update(payloads).where(any_of(payloads.c.activity_id, found)).values(mapped_at=func.clock_timestamp())
     )
@@ -123,17 +124,17 @@ def _next_ids(connection: Connection, before: datetime, athlete_id: int | None, 
 
 
 def _map(stored: Sequence[Any]) -> tuple[dict[int, _Answers], dict[int, str]]:
-    """Payloads, oldest first, as rows by activity; those that do not map, with the reason."""
+    """Map payloads (oldest first) to answers by activity; and, by activity, why others do not map."""
     by_activity: dict[int, dict[str, Any]] = {}
     for payload in stored:
         by_activity.setdefault(payload["activity_id"], {})[payload["kind"]] = payload
     found: dict[int, _Answers] = {}
     odd: dict[int, str] = {}
-    for number, payload_by_kind in by_activity.items():
+    for activity_id, payload_by_kind in by_activity.items():
         try:
-            found[number] = _mapped(payload_by_kind)
+            found[activity_id] = _mapped(payload_by_kind)
         except RejectedRequest as error:
-            odd[number] = str(error)
+            odd[activity_id] = str(error)
     return found, odd
 
 

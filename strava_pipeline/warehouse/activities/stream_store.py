@@ -1,4 +1,4 @@
-"""Streams: the samples of each activity."""
+"""Stores streams: the samples of each activity."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COLUMNS = tuple(field.name for field in fields(Streams))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredStreams(Streams):
-    """Streams out of the table, with the time at which they were asked for (UTC)."""
+    """Streams from the table, with the time (UTC) at which Strava was asked for them."""
 
     fetched_at: datetime
 
@@ -26,10 +26,10 @@ class StoredStreams(Streams):
 def store_streams(
     connection: Connection, streams: Streams, asked_at: datetime, of: RecordingVersion | None = None
 ) -> bool:
-    """Store one activity's streams; False if newer ones are stored already, or the activity was deleted.
+    """Store one activity's streams; False if newer streams are stored already, or the activity was deleted.
 
-    ``of``: the recording they were asked for. If the activity has another one by now, they may be those of the old
-    one, and are not stored either.
+    ``of``: the recording for which the streams were requested. If the activity has another recording by now, the
+    streams may belong to the old one, and are not stored either.
     """
     if not lock_activity(connection, streams.activity_id):
         return False
@@ -42,17 +42,17 @@ def store_streams(
 
 
 def load_streams(connection: Connection, activity_id: int) -> StoredStreams | None:
-    """The stored streams of one activity."""
+    """The stored streams of one activity; ``None`` if there are none."""
     found = connection.execute(select(activity_streams).where(activity_streams.c.activity_id == activity_id)).first()
     return None if found is None else StoredStreams(**found._asdict())
 
 
 @dataclass(frozen=True)
 class StreamsNeeded:
-    """What is to be said of an activity's samples before Strava is asked for them.
+    """Whether Strava has to be asked for an activity's samples.
 
-    ``missing``: none are stored; or they were stored empty, though some are ``expected``: the activity has a route, a
-    heart rate or a measured power. ``by_hand``: it was entered by hand and has none.
+    ``missing``: none are stored, or they were stored empty although some are ``expected``: the activity has a route, a
+    heart rate or a measured power. ``by_hand``: the activity was entered by hand and has no samples.
     """
 
     missing: bool
@@ -61,7 +61,7 @@ class StreamsNeeded:
 
 
 def streams_needed(connection: Connection, activity_id: int) -> StreamsNeeded:
-    """Whether a stored activity has its samples; of a deleted one none are missing."""
+    """Check whether a stored activity has its samples; a deleted activity misses none."""
     recorded = or_(
         func.cardinality(activities.c.start_latlng) > 0,
         func.coalesce(activities.c.summary_polyline, "") != "",
@@ -87,6 +87,6 @@ def streams_needed(connection: Connection, activity_id: int) -> StreamsNeeded:
 
 
 def lock_activity(connection: Connection, activity_id: int) -> bool:
-    """Whether an activity is stored; if so nobody deletes it before the transaction ends."""
+    """Lock a stored activity against deletion until the transaction ends; False if the activity is not stored."""
     query = select(activities.c.id).where(activities.c.id == activity_id).with_for_update(read=True, key_share=True)
     return connection.execute(query).first() is not None

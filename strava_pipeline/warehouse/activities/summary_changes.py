@@ -1,4 +1,4 @@
-"""Which listed summaries say anything new: the others are not written again."""
+"""Finds the listed summaries that changed: the others are not written again."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import PayloadKind
 
-# An activity that is given another title and then its old one leaves no trace in two listings.
-TOLD_ALIKE = ("name", "sport_type", "start_date", "elapsed_time", "gear_id", "trainer", "commute", "private")
+# Fields that athletes edit, alike in summary and detail. An edit undone before the next listing is in no summary.
+EDITABLE_FIELDS = ("name", "sport_type", "start_date", "elapsed_time", "gear_id", "trainer", "commute", "private")
 
 
 def changed_summaries(
     connection: Connection, listed: Mapping[int, tuple[Row, Payload]]
 ) -> dict[int, tuple[Row, Payload]]:
-    """Of listed activities (row and payload by id) those whose summary differs from the stored one.
+    """The listed activities (row and payload by id) whose summary differs from the stored one.
 
-    Strava's detail knows some fields better than its summary (of some rides the latter tells 0 m). While the detail
-    is the one of this summary, a field that the summary tells as before keeps what the detail said.
+    Strava's detail knows some fields better than its summary (some rides have 0 m there). While the stored detail has
+    the listed digest, a field that did not change in the summary keeps the detail's value.
     """
     plan_for_now(connection)
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
@@ -51,7 +51,7 @@ def changed_summaries(
 
 @dataclass(frozen=True, slots=True)
 class StoredVersion:
-    """A stored activity: when it was asked for (UTC), and the digest by which a listing is compared with it."""
+    """A stored activity: when Strava was asked for it (UTC), and the digest to compare with a listing."""
 
     activity_id: int
     fetched_at: datetime
@@ -59,9 +59,9 @@ class StoredVersion:
 
 
 def stored_versions(connection: Connection, span: Span, listed: Collection[int]) -> list[StoredVersion]:
-    """Return what is stored of a span, and of the ``listed`` ids wherever they start."""
+    """The stored versions of a span's activities, and of the ``listed`` ids wherever they start."""
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
-    # An edit whose webhook came is in the detail alone; once it is taken back the listing is as it was before.
+    # An edit that a webhook announced is in the detail alone; once it is undone, the listing equals the stored summary.
     known = case(
         (detail.c.fetched_at >= summary.c.fetched_at, detail.c.digest),
         else_=func.coalesce(summary.c.digest, detail.c.digest),
@@ -76,18 +76,18 @@ def stored_versions(connection: Connection, span: Span, listed: Collection[int])
 
 
 def edited_since_listed(connection: Connection, body: Row) -> bool:
-    """Whether a detail (``body``) tells something else than the stored summary in what an athlete edits.
+    """Whether a detail (``body``) differs from the stored summary in a field that athletes edit.
 
-    Only what Strava tells alike in both: a length, for one, may differ without an edit. So the detail of a length
-    that was corrected, and set back before the next listing, stays until the activity changes again.
+    Only fields that Strava gives alike in both are compared: a length, for one, may differ without an edit. So the
+    detail of a length that was corrected, and set back before the next listing, stays until the activity changes again.
     """
     query = select(payloads.c.body).where(payloads.c.activity_id == body["id"], payloads.c.kind == PayloadKind.SUMMARY)
     listed = connection.execute(query).scalar()
-    return listed is not None and any(listed.get(name) != body.get(name) for name in TOLD_ALIKE)
+    return listed is not None and any(listed.get(name) != body.get(name) for name in EDITABLE_FIELDS)
 
 
 def _merged(row: Row, old_body: Row, stored: RowMapping) -> Row:
-    """A summary's row, with what is stored in the fields that did not change since the last one."""
+    """A summary's row, with the stored values of fields that did not change since the last summary."""
     try:
         before = summary_row(row["athlete_id"], old_body)
     except RejectedRequest:

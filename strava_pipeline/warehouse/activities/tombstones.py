@@ -1,7 +1,7 @@
-"""Tombstones: what Strava no longer has, so that an answer asked for before that brings nothing back.
+"""Tombstones: activities that Strava no longer has, so that an answer requested earlier does not bring them back.
 
-Whoever stores or deletes activities of an athlete first calls :func:`lock_activities`: looking at the tombstones and
-writing is then one step.
+A transaction that stores or deletes activities of an athlete calls :func:`lock_activities` first: reading the
+tombstones and writing the activities is then one step.
 """
 
 from __future__ import annotations
@@ -12,27 +12,29 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
+from strava_pipeline.warehouse.inbox.claims import CLOCKS_DIFFER
 from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
 from strava_pipeline.warehouse.schema.columns import any_of
 from strava_pipeline.warehouse.schema.ops_tables import tombstones
 
 
 def lock_activities(connection: Connection, athlete_id: int) -> None:
-    """Until the transaction ends, nobody else stores or deletes activities of this athlete."""
+    """Keep all others from storing or deleting an athlete's activities until the transaction ends."""
     acquire_for_athlete(connection, AthleteLock.STORING, athlete_id)
 
 
 def add_tombstones(
     connection: Connection, athlete_id: int, activity_ids: Collection[int], asked_at: datetime, reason: str
 ) -> None:
-    """Remember that these are gone; ``asked_at`` (UTC): when Strava was asked."""
+    """Add tombstones of activities that are gone; ``asked_at``: when Strava was asked (UTC)."""
     if not activity_ids:
         return
-    rows = [
-        {"activity_id": number, "athlete_id": athlete_id, "asked_at": asked_at, "reason": reason}
-        for number in activity_ids
-    ]
-    new = insert_or_update(tombstones).values(rows)
+    new = insert_or_update(tombstones).values(
+        [
+            {"activity_id": activity_id, "athlete_id": athlete_id, "asked_at": asked_at, "reason": reason}
+            for activity_id in activity_ids
+        ]
+    )
     connection.execute(
         new.on_conflict_do_update(
             index_elements=[tombstones.c.activity_id],
@@ -43,20 +45,23 @@ def add_tombstones(
     )
 
 
-def has_tombstone(connection: Connection, athlete_id: int, activity_id: int, since: datetime) -> bool:
-    """Whether Strava was asked after ``since``, on behalf of this athlete, and had the activity no longer."""
+def has_tombstone(connection: Connection, athlete_id: int, activity_id: int, event_time: datetime) -> bool:
+    """Whether Strava, asked for this athlete after ``event_time`` (UTC), no longer had the activity.
+
+    Strava's clock and ours may differ: an answer asked for up to :data:`CLOCKS_DIFFER` earlier counts, too.
+    """
     query = select(tombstones.c.activity_id).where(
         tombstones.c.activity_id == activity_id,
         tombstones.c.athlete_id == athlete_id,
-        tombstones.c.asked_at >= since,
+        tombstones.c.asked_at >= event_time - CLOCKS_DIFFER,
     )
     return connection.execute(query).first() is not None
 
 
 def deleted_since(connection: Connection, activity_ids: Collection[int], asked_at: datetime) -> set[int]:
-    """Those of an answer asked for at ``asked_at`` that were gone later: not to be stored.
+    """The ids, in an answer asked for at ``asked_at`` (UTC), that were gone then or later and are not to be stored.
 
-    The tombstones of the others are removed: Strava has them again.
+    The tombstones of the other ids are deleted: Strava has these activities again.
     """
     if not activity_ids:
         return set()

@@ -24,10 +24,10 @@ def park(connection: Connection, claim: Claim, error: AthleteError) -> bool:
         return True  # a newer claim decides
     # A shared lock: an athlete who connects at this moment commits before it, and is seen here as active, or after it,
     # and releases these events.
-    theirs = select(users.c.state).where(users.c.athlete_id == claim.owner_id).with_for_update(read=True)
+    theirs = select(users.c.state).where(users.c.athlete_id == claim.athlete_id).with_for_update(read=True)
     state = connection.execute(theirs).scalar()
     if state == GrantState.REVOKED:
-        delete_late_events(connection, claim.owner_id)
+        delete_late_events(connection, claim.athlete_id)
         return True
     if state == GrantState.ACTIVE and isinstance(error, NeedsReauthorization):
         return False

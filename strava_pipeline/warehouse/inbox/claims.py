@@ -1,8 +1,9 @@
-"""Claims: the right to bring one object up to date, with all that is pending for it.
+"""Claims: the right to bring one object up to date, with all its pending events.
 
-A claim takes every pending event of an object, numbers them with its fence, and sets a lease; while the lease runs
-nobody else gets the object, and what arrives meanwhile waits for the next claim. Fences come from one sequence. Who
-holds an older one is refused: the lock that proves a claim is taken in the transaction that writes the data.
+A claim takes every pending event of an object, numbers them with its fence, and sets a lease. While the lease runs
+nobody else gets the object; events that arrive after the work has begun wait for the next claim. Fences come from one
+sequence. Writing with an older fence is refused: the events that prove a claim are locked in the transaction that
+writes the data.
 """
 
 from __future__ import annotations
@@ -36,24 +37,27 @@ from strava_pipeline.warehouse.locks import Lock, acquire
 from strava_pipeline.warehouse.schema.ops_tables import webhook_claims, webhook_events
 from strava_pipeline.warehouse.states import UNCLAIMED_STATES, ErrorClass, EventState, WaitingFor
 
-# Until a run begins to work, it may wait in Dagster's queue; the dispatcher asks for it and extends.
+# A launched run may wait in Dagster's queue; until it begins, the dispatcher asks Dagster and extends the lease.
 LAUNCH_LEASE = timedelta(seconds=60)
-# While a run works it extends its leases; one that died is noticed after this time.
+# A run at work extends its leases; a run that died is noticed after this time.
 WORK_LEASE = timedelta(seconds=60)
-# From so many lost runs on an object gets runs of its own: the fault may be that of another one in the same run.
+# After so many lost runs an object gets runs of its own: another object of a shared run may be at fault.
 ALONE_AFTER_LOST_RUNS = 3
-# One that takes down whatever works on it must not do so for ever.
+# After so many lost runs an object's events are given up: it may crash every run that works on it.
 MOST_LOST_RUNS = 10
-# What is tried again has failed before, and there may be thousands of it: with this many objects under way it waits, so
-# that news meet no queue of runs. No exact number: each claim becomes a run, which should have more to do than one.
+# Replayed events may be thousands. They wait while this many objects are worked on, so that new events meet no queue of
+# runs. The limit is not exact: it is checked once per run, and a run should have more than one object.
 MANY_UNDER_WAY = 75
+
+# By how much Strava's clock, to the second, and the database's may differ.
+CLOCKS_DIFFER = timedelta(seconds=60)
 
 _events = webhook_events.c
 
 
 @dataclass(frozen=True)
 class ClaimedEvent:
-    """One of the events under a claim."""
+    """One of a claim's events; times in UTC."""
 
     event_id: int
     aspect_type: str
@@ -65,47 +69,62 @@ class ClaimedEvent:
 
 @dataclass(frozen=True)
 class Claim:
-    """An object with all that was pending for it, oldest first; ``fence`` is the claim's number.
+    """An object with all its pending events, oldest first; ``fence`` is the claim's number.
 
-    ``lost_runs``: how many runs that worked on it, or were about to, ended without a word.
+    ``lost_runs``: how many runs died that worked on the object, or were about to.
     """
 
     fence: int
     object_type: str
     object_id: int
-    owner_id: int
+    athlete_id: int
     events: tuple[ClaimedEvent, ...]
     lost_runs: int = 0
 
     @property
-    def aspects(self) -> set[str]:
+    def activity_id(self) -> int:
+        """The object's id, where the object is an activity."""
+        return self.object_id
+
+    @property
+    def event_time(self) -> datetime:
+        """When the last of the events happened (UTC)."""
+        return max(event.event_time for event in self.events)
+
+    @property
+    def received_at(self) -> datetime:
+        """When the last of the events arrived (UTC)."""
+        return max(event.received_at for event in self.events)
+
+    @property
+    def aspect_types(self) -> set[str]:
         """What happened to the object: create, update, delete."""
         return {event.aspect_type for event in self.events}
 
 
 def has_due_events(engine: Engine) -> bool:
-    """Whether there may be something to claim; costs one look."""
+    """Whether there may be something to claim; costs one query."""
     due = select(_events.id).where(_is_due(), ~_is_being_worked_on()).limit(1)
     with autocommit(engine) as connection:
         return connection.execute(due).first() is not None
 
 
 def claim_objects(engine: Engine, limit: int) -> list[Claim]:
-    """Claim up to ``limit`` objects for which something is due, so that nobody else gets them.
+    """Claim up to ``limit`` objects with due events, so that nobody else gets these objects.
 
-    The oldest come first, but after all others those that are only tried again; of these nothing is claimed while
+    The oldest come first. Objects with nothing but replayed events come last, and are left alone while
     ``MANY_UNDER_WAY`` objects are worked on.
     """
     with engine.begin() as connection:
         acquire(connection, Lock.CLAIMS)
-        tried_again = func.bool_and((_events.state == EventState.WAITING) & (_events.waiting_for == WaitingFor.REPLAY))
+        replayed = func.bool_and((_events.state == EventState.WAITING) & (_events.waiting_for == WaitingFor.REPLAY))
         has_room = connection.execute(_under_way()).scalar_one() < MANY_UNDER_WAY
         due = (
             select(_events.object_type, _events.object_id, _events.owner_id)
             .where(_is_due(), ~_is_being_worked_on())
             .group_by(_events.object_type, _events.object_id, _events.owner_id)
-            .having(or_(literal(has_room), ~tried_again))
-            .order_by(tried_again, func.min(_events.id))
+            .having(or_(literal(has_room), ~replayed))
+            .order_by(replayed, func.min(_events.id))
             .limit(limit)
             .subquery("due")
         )
@@ -141,7 +160,7 @@ def claim_objects(engine: Engine, limit: int) -> list[Claim]:
 
 
 def begin_run(engine: Engine, fences: Sequence[int], run_id: str) -> list[Claim]:
-    """A run begins: those of its claims that still hold, the leases now in its hands."""
+    """Take over a run's claims and their leases as it begins; returns the claims that still hold."""
     with engine.begin() as connection:
         rows = connection.execute(
             update(webhook_events)
@@ -153,7 +172,7 @@ def begin_run(engine: Engine, fences: Sequence[int], run_id: str) -> list[Claim]
 
 
 def refresh_claim(engine: Engine, fence: int) -> Claim | None:
-    """A claim right before the work on it, with what has arrived since; ``None`` if it no longer holds."""
+    """Extend a claim right before its work, and add the events that arrived since; ``None`` if it no longer holds."""
     with engine.begin() as connection:
         acquire(connection, Lock.CLAIMS)
         held = select(webhook_events).where(under_fences([fence])).order_by(_events.id).with_for_update()
@@ -182,7 +201,7 @@ def refresh_claim(engine: Engine, fence: int) -> Claim | None:
 
 
 def extend_leases(engine: Engine, run_id: str) -> None:
-    """The run is at work: its claims hold for another while. What is being written just now is left alone."""
+    """Extend the leases of a run at work; events that a transaction is writing just now are left out."""
     begun = (_events.state == EventState.LAUNCHED, _events.taken_up_at.is_not(None))
     with engine.begin() as connection:
         connection.execute(
@@ -193,14 +212,14 @@ def extend_leases(engine: Engine, run_id: str) -> None:
 
 
 def check_fence(connection: Connection, fence: int) -> None:
-    """``FencedOut`` if the claim no longer holds; if it does, it will until the transaction ends."""
+    """Hold a claim until the transaction ends; ``FencedOut`` if the claim no longer holds."""
     held = select(_events.id).where(under_fences([fence])).order_by(_events.id).with_for_update()
     if connection.execute(held).first() is None:
         raise FencedOut(f"claim {fence} has been overtaken by a newer one: nothing was written")
 
 
 def mark_done(connection: Connection, fence: int) -> None:
-    """The claim's events have taken effect, in this transaction; ``FencedOut`` if the claim no longer holds."""
+    """Mark a claim's events done, in the transaction of their effect; ``FencedOut`` if the claim no longer holds."""
     done = connection.execute(
         update(webhook_events)
         .where(lock_in_order(under_fences([fence])))
@@ -213,7 +232,7 @@ def mark_done(connection: Connection, fence: int) -> None:
 
 
 def mark_dead(connection: Connection, fence: int, reason: str, *, kind: str, error_class: ErrorClass) -> None:
-    """The events are given up and stay visible as dead letters; a transient one is tried again by itself."""
+    """Give a claim's events up: they stay visible as dead letters; transient ones are redriven."""
     connection.execute(
         update(webhook_events)
         .where(lock_in_order(under_fences([fence])))
@@ -232,12 +251,12 @@ def mark_dead(connection: Connection, fence: int, reason: str, *, kind: str, err
 
 
 def under_fences(fences: Sequence[int]) -> ColumnElement[bool]:
-    """The events under these claims, as long as nobody else has them."""
+    """Select the events of these claims, as far as the claims still hold."""
     return and_(_events.fence.in_(fences), _events.state == EventState.LAUNCHED)
 
 
 def lock_in_order(condition: ColumnElement[bool], *, skip_locked: bool = False) -> ColumnElement[bool]:
-    """These rows, locked in the order of their ids: two who change several of them do not block each other for good."""
+    """Select these events and lock them in the order of their ids, so that transactions do not deadlock."""
     rows = select(_events.id).where(condition).order_by(_events.id).with_for_update(skip_locked=skip_locked)
     return _events.id.in_(rows)
 
@@ -252,7 +271,7 @@ def _is_due() -> ColumnElement[bool]:
 
 
 def _under_way() -> Select[int]:
-    """How many objects are in somebody's hands."""
+    """Count the objects under a lease."""
     leased = and_(_events.state == EventState.LAUNCHED, _events.lease_until > func.clock_timestamp())
     return select(func.count(_events.fence.distinct())).where(leased)
 
@@ -286,7 +305,7 @@ def _is_launched() -> ColumnElement[bool]:
 
 
 def _waits_used() -> ColumnElement[int]:
-    """A wait that newer news of the object cut short does not count: three quick edits must not use up all of them."""
+    """Count waits, but not one that a newer event cut short: three quick edits must not use up all waits."""
     cut_short = and_(
         _events.state == EventState.WAITING,
         _events.waiting_for.in_((WaitingFor.ACTIVITY, WaitingFor.STREAMS)),

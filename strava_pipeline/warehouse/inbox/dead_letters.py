@@ -1,7 +1,7 @@
 """Dead letters: events that were given up. They stay visible until they are replayed or discarded, never deleted.
 
-A transient one is tried again by itself, after 15 min, 1 h, 6 h, a day and three days; then, like a permanent one, it
-waits for an operator.
+A transient one is redriven after 15 min, 1 h, 6 h, a day and three days; then it waits for an operator, as a permanent
+one does at once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REDRIVE_AFTER = (
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """One dead (or discarded) event; times in UTC. ``redrive_at``: when it is tried again by itself."""
+    """One dead or discarded event; times in UTC. ``redrive_at``: when the event is redriven."""
 
     id: int
     state: EventState
@@ -56,7 +56,7 @@ class DeadLetter:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which dead letters: by id, by class, by the least age; what is ``None`` does not restrict."""
+    """A choice of dead letters by id, class and least age; ``None`` does not restrict."""
 
     ids: Collection[int] | None = None
     error_class: ErrorClass | None = None
@@ -79,7 +79,7 @@ EVERY = Selection()
 def find_dead_letters(
     connection: Connection, chosen: Selection = EVERY, *, limit: int | None = None
 ) -> list[DeadLetter]:
-    """The dead letters of a selection, oldest first; discarded ones are not among them."""
+    """The dead letters of a selection, oldest first, without discarded ones."""
     query = (
         select(webhook_events)
         .where(webhook_events.c.state == EventState.DEAD, chosen.matches())
@@ -90,7 +90,7 @@ def find_dead_letters(
 
 
 def find_dead_letter(connection: Connection, event_id: int) -> DeadLetter | None:
-    """One dead or discarded letter; ``None`` if there is none with this id."""
+    """The dead or discarded event with this id; ``None`` if there is none."""
     query = select(webhook_events).where(
         webhook_events.c.id == event_id, webhook_events.c.state.in_((EventState.DEAD, EventState.DISCARDED))
     )
@@ -99,11 +99,11 @@ def find_dead_letter(connection: Connection, event_id: int) -> DeadLetter | None
 
 
 def replay(connection: Connection, chosen: Selection) -> list[int]:
-    """Put dead letters back into the inbox, to be worked on at once; returns their ids."""
+    """Put dead letters back into the inbox, due at once; returns their ids."""
     found = connection.execute(
         update(webhook_events)
         .where(webhook_events.c.state == EventState.DEAD, chosen.matches())
-        # An operator's replay opens the whole course of waiting and trying again anew.
+        # After an operator's replay, waits, lost runs and redrives are counted anew.
         .values(waits=0, lost_runs=0, redrives=0, **_back_in_the_inbox())
         .returning(webhook_events.c.id)
     )
@@ -111,7 +111,7 @@ def replay(connection: Connection, chosen: Selection) -> list[int]:
 
 
 def discard(connection: Connection, chosen: Selection, *, by: str, because: str) -> list[int]:
-    """Give dead letters up for good; they are kept, with who did it and why. Returns their ids."""
+    """Give dead letters up for good; the rows stay, with who discarded them and why. Returns their ids."""
     found = connection.execute(
         update(webhook_events)
         .where(webhook_events.c.state == EventState.DEAD, chosen.matches())
@@ -128,13 +128,13 @@ def discard(connection: Connection, chosen: Selection, *, by: str, because: str)
 
 
 def redrive_due(connection: Connection) -> list[int]:
-    """Put the transient ones whose time has come back into the inbox; returns their ids."""
+    """Redrive the transient dead letters whose time has come; returns their ids."""
     found = connection.execute(
         update(webhook_events)
         .where(webhook_events.c.state == EventState.DEAD, webhook_events.c.redrive_at <= func.clock_timestamp())
         .values(
             redrives=webhook_events.c.redrives + 1,
-            # One whose runs got lost gets one more.
+            # An event that was given up for lost runs gets one more run.
             lost_runs=func.greatest(webhook_events.c.lost_runs - 1, 0),
             **_back_in_the_inbox(),
         )
@@ -144,7 +144,10 @@ def redrive_due(connection: Connection) -> list[int]:
 
 
 def redrive_now(connection: Connection, error_kind: str) -> int:
-    """Strava answers again: what died of this error and was not tried again yet is due now; returns how many."""
+    """Make dead letters of this error due now, unless they were redriven before; for when Strava answers again.
+
+    Returns how many became due.
+    """
     found = connection.execute(
         update(webhook_events)
         .where(
@@ -159,7 +162,7 @@ def redrive_now(connection: Connection, error_kind: str) -> int:
 
 
 def next_redrive(error_class: ErrorClass) -> ColumnElement[Any] | None:
-    """When an event that dies now is tried again by itself, as SQL over its row; ``NULL`` once it was often enough."""
+    """When an event that dies now is redriven, as SQL over its row; ``NULL`` after the last redrive or if permanent."""
     if error_class != ErrorClass.TRANSIENT:
         return None
     after = case(dict(enumerate(REDRIVE_AFTER)), value=webhook_events.c.redrives)

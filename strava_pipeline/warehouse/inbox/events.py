@@ -5,12 +5,11 @@
     received -> launched -> done
                   |-> waiting (not before a time) -> launched
                   |-> parked (until the athlete connects again) -> received
-                  |-> dead -> waiting (replayed, by itself or by an operator)
+                  |-> dead -> waiting (redriven, or replayed by an operator)
                        |-> discarded
 
-Who works on them is the subject of :mod:`strava_pipeline.warehouse.inbox.claims`, what they wait for that of
-:mod:`strava_pipeline.warehouse.inbox.waits`, what is dead that of
-:mod:`strava_pipeline.warehouse.inbox.dead_letters`.
+Work on events is the subject of :mod:`strava_pipeline.warehouse.inbox.claims`, their waits of
+:mod:`strava_pipeline.warehouse.inbox.waits`, dead events of :mod:`strava_pipeline.warehouse.inbox.dead_letters`.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ from strava_pipeline.warehouse.states import EventSource, EventState, GrantState
 
 
 class Stored(StrEnum):
-    """What became of a delivery."""
+    """The outcome of storing a delivery."""
 
     NEW = "new"
     DUPLICATE = "duplicate"
@@ -50,7 +49,7 @@ class Stored(StrEnum):
 
 @dataclass(frozen=True)
 class NewEvent:
-    """An event as delivered, checked. ``source``: webhook, or reconcile when found by comparing."""
+    """An event whose form was checked. ``source``: webhook if it was delivered, reconcile if found by comparing."""
 
     event_key: str
     subscription_id: int
@@ -65,7 +64,7 @@ class NewEvent:
 
 
 def _storing() -> Select[Any]:
-    """Store what is given and concerns a connected athlete; tells of each such event whether it is new."""
+    """Store the given events of known athletes who are not disconnected; one row says of each whether it is new."""
     names = [field.name for field in fields(NewEvent)]
     columns = [column(name, webhook_events.c[name].type) for name in names]
     given = (
@@ -96,13 +95,13 @@ _STORE = _storing()
 
 
 def store_events(connection: Connection, events: Sequence[NewEvent]) -> list[Stored]:
-    """Commit events to the inbox, once however often they are delivered; events of strangers are not kept.
+    """Commit events to the inbox, each once however often it is delivered; returns the outcomes in the events' order.
 
-    What is returned is on the disk: one statement by a connection that commits each, for all of them. The caller wakes
-    the dispatcher beside it; those of other bridges look now and then.
+    Events of unknown or disconnected athletes are not kept. On return the events are on disk: one statement stores all
+    of them, on a connection that commits each statement. The caller wakes its own dispatcher; other bridges poll.
     """
     given = [vars(event) | {"event_time": event.event_time.isoformat()} for event in events]
-    # Nothing is sent for the block's sake: it has a statement that failed leave the connection as it was.
+    # The block itself sends nothing to the server; after a failed statement it leaves the connection usable.
     with connection.begin():
         rows = connection.execute(_STORE, {"given": given})
         stored = {event_key: Stored.NEW if is_new else Stored.DUPLICATE for event_key, is_new in rows}
@@ -110,15 +109,15 @@ def store_events(connection: Connection, events: Sequence[NewEvent]) -> list[Sto
     for event in events:
         outcomes.append(stored.get(event.event_key, Stored.UNKNOWN_OWNER))
         if outcomes[-1] is Stored.NEW:
-            # The same event again, further down.
+            # A repetition further down the list.
             stored[event.event_key] = Stored.DUPLICATE
     return outcomes
 
 
 def add_events(connection: Connection, events: Sequence[NewEvent]) -> int:
-    """Put events into the inbox that were found, not delivered; returns how many are new.
+    """Put events that were found, not delivered, into the inbox; returns how many are new.
 
-    Events of one key are one event, whoever found it.
+    An event whose key is in the inbox already is not added.
     """
     if not events:
         return 0
@@ -130,7 +129,7 @@ def add_events(connection: Connection, events: Sequence[NewEvent]) -> int:
 
 
 def release_parked(connection: Connection, athlete_id: int) -> int:
-    """The athlete has connected again: what waited for that goes on; returns how many events."""
+    """Put the parked events of an athlete who has connected again back into work; returns how many."""
     return connection.execute(
         update(webhook_events)
         .where(webhook_events.c.owner_id == athlete_id, webhook_events.c.state == EventState.PARKED)

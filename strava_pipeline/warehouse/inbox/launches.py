@@ -1,6 +1,6 @@
-"""Runs between their launch and the moment they begin to work: what the dispatcher notes, gives back, and looks after.
+"""Claims between the launch of their run and its start: the dispatcher records the run, or releases the claims.
 
-Until a run begins its claims have a lease for the wait in Dagster's queue, which nobody but the dispatcher extends.
+Until the run begins, each claim has a lease for the wait in Dagster's queue; only the dispatcher extends it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _events = webhook_events.c
 
 
 def record_run(engine: Engine, fences: Sequence[int], run_id: str) -> None:
-    """Remember which Dagster run was launched for the claims."""
+    """Record the id of the Dagster run that was launched for the claims."""
     noted = update(webhook_events).where(lock_in_order(under_fences(fences))).values(run_id=run_id)
-    # The run is on its way: a database that was away for a moment must not leave other claims without theirs.
+    # The run is launched already: a short outage of the database must not keep other claims from their runs.
     retry_transaction(engine, lambda connection: connection.execute(noted))
 
 
 def release_claims(engine: Engine, fences: Sequence[int], *, wait: timedelta, reason: str) -> None:
-    """Return claims unused, because Dagster did not take them; that costs the events nothing."""
+    """Release claims whose run Dagster did not take; the events are due after ``wait``, and no attempt is counted."""
     returned = (
         update(webhook_events)
         .where(lock_in_order(under_fences(fences)))
@@ -39,7 +39,7 @@ def release_claims(engine: Engine, fences: Sequence[int], *, wait: timedelta, re
 
 
 def overdue_runs(engine: Engine) -> list[str]:
-    """Runs that were launched a while ago and have not begun; Dagster knows whether they still will."""
+    """Ids of runs that were launched a while ago and have not begun; Dagster knows whether they still will."""
     soon = func.clock_timestamp() + claims.LAUNCH_LEASE / 2
     waiting = and_(_events.state == EventState.LAUNCHED, _events.taken_up_at.is_(None), _events.run_id.is_not(None))
     query = select(_events.run_id).distinct().where(waiting, _events.lease_until < soon)
@@ -48,12 +48,12 @@ def overdue_runs(engine: Engine) -> list[str]:
 
 
 def extend_launches(engine: Engine, run_ids: Sequence[str]) -> None:
-    """These runs still wait in Dagster's queue: so do their claims."""
+    """Extend the leases of runs that still wait in Dagster's queue."""
     _change_unbegun(engine, run_ids, lease_until=func.clock_timestamp() + claims.LAUNCH_LEASE)
 
 
 def end_launches(engine: Engine, run_ids: Sequence[str], *, wait: timedelta) -> None:
-    """These runs ended without having begun to work: their events are due again after a while."""
+    """Release the claims of runs that ended before they began; their events are due again after ``wait``."""
     reason = "the run ended before it began: Dagster shows why"
     _change_unbegun(engine, run_ids, **waiting_values(func.clock_timestamp() + wait, WaitingFor.DAGSTER, reason))
 

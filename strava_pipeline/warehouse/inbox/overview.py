@@ -1,4 +1,4 @@
-"""The inbox at a glance: how many events are in which state, and what they wait for."""
+"""The inbox at a glance: how many events are in each state, and what events wait for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class WaitingEvents:
 
 
 def waiting_events(connection: Connection) -> list[WaitingEvents]:
-    """What events wait for that are not to be worked on yet."""
+    """The events that are not due yet, grouped by what they wait for."""
     query = (
         select(webhook_events.c.waiting_for, func.count(), func.min(webhook_events.c.not_before))
         .where(webhook_events.c.state == EventState.WAITING, webhook_events.c.not_before > func.clock_timestamp())
@@ -32,14 +32,14 @@ def waiting_events(connection: Connection) -> list[WaitingEvents]:
 
 
 def inbox_by_state(connection: Connection) -> dict[EventState, int]:
-    """How many events are in each state; states without any are left out."""
+    """The number of events by state; states without events are left out."""
     query = select(webhook_events.c.state, func.count()).group_by(webhook_events.c.state)
     return {EventState(state): count for state, count in connection.execute(query)}
 
 
 @dataclass(frozen=True)
 class Inbox:
-    """Events by state, and what some wait for; when the last one came, and how long the oldest open one has waited."""
+    """Events by state and wait, the arrival of the last event (UTC), and how long the oldest open one has waited."""
 
     by_state: dict[EventState, int]
     waiting: list[WaitingEvents]
@@ -47,13 +47,13 @@ class Inbox:
     lag: timedelta | None
 
     @property
-    def is_open(self) -> int:
-        """Count the events that have yet to take effect, dead and parked ones left out."""
+    def open_count(self) -> int:
+        """The number of events that have yet to take effect, without dead and parked ones."""
         return sum(self.by_state.get(state, 0) for state in OPEN_STATES)
 
 
 def inbox_overview(connection: Connection, moment: datetime) -> Inbox:
-    """Look at the whole inbox; ``moment``: the database's time (UTC), from which the lag is counted."""
+    """Read the state of the whole inbox; ``moment``: the database's time (UTC), from which the lag is counted."""
     arrived = webhook_events.c.received_at
     query = select(func.max(arrived), func.min(arrived).filter(webhook_events.c.state.in_(OPEN_STATES)))
     last, oldest = connection.execute(query).one()

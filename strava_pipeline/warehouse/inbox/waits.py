@@ -1,4 +1,4 @@
-"""Waits of events that are no fault of theirs: for what is away, for room, for what Strava has not got yet."""
+"""Lets events wait through no fault of their own: in an outage, for quota, for data that Strava does not have yet."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from strava_pipeline.warehouse.inbox.claims import Claim, lock_in_order, under_f
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.states import EventState, WaitingFor
 
-# Until an activity, or its streams, are there; after the last wait the event dies.
+# Waits for an activity, or its streams, to appear; after the last one the event dies.
 APPEAR_AFTER = (timedelta(minutes=5), timedelta(minutes=15), timedelta(minutes=45))
-# Until what is away is asked again: as long as it has been away, within these bounds.
+# In an outage an event waits as long as it has been in the inbox, within these bounds.
 SHORTEST_OUTAGE_WAIT = timedelta(minutes=1)
 LONGEST_OUTAGE_WAIT = timedelta(hours=1)
 
@@ -22,7 +22,7 @@ _events = webhook_events.c
 
 
 def postpone(connection: Connection, fence: int, until: Any, waiting_for: WaitingFor, reason: str) -> None:
-    """The events wait for something that is no fault of theirs; that costs them nothing."""
+    """Let a claim's events wait until a time (UTC, or SQL for one); no attempt or wait is counted."""
     connection.execute(
         update(webhook_events)
         .where(lock_in_order(under_fences([fence])))
@@ -31,14 +31,17 @@ def postpone(connection: Connection, fence: int, until: Any, waiting_for: Waitin
 
 
 def wait_out_outage(connection: Connection, fence: int, waiting_for: WaitingFor, reason: str) -> None:
-    """The events wait until an outage is over, however long that takes; the longer it lasts, the longer each wait."""
+    """Let a claim's events wait until an outage is over; the longer it lasts, the longer each wait."""
     now = func.clock_timestamp()
     wait = func.least(func.greatest(now - _events.received_at, SHORTEST_OUTAGE_WAIT), LONGEST_OUTAGE_WAIT)
     postpone(connection, fence, now + wait, waiting_for, reason)
 
 
 def wait_to_appear(connection: Connection, claim: Claim, waiting_for: WaitingFor, reason: str) -> bool:
-    """The activity, or its streams, are not there yet: wait 5, 15, 45 minutes; False once that was in vain."""
+    """Let a claim's events wait 5, 15, 45 minutes for the activity, or its streams, to appear.
+
+    False after the last wait; True if they wait, or if the claim no longer holds.
+    """
     waits = connection.execute(select(func.max(_events.waits)).where(under_fences([claim.fence]))).scalar_one()
     if waits is None or waits >= len(APPEAR_AFTER):
         return waits is None
@@ -52,7 +55,7 @@ def wait_to_appear(connection: Connection, claim: Claim, waiting_for: WaitingFor
 
 
 def waiting_values(until: Any, waiting_for: WaitingFor, reason: str) -> dict[str, Any]:
-    """What an event that waits has in its row; ``until`` is a time (UTC), or SQL for one."""
+    """The columns of an event that waits; ``until`` is a time (UTC), or SQL for one."""
     return {
         "state": EventState.WAITING,
         "not_before": until,

@@ -75,7 +75,7 @@ def test_everything_pending_for_an_object_is_claimed_together(engine: Engine) ->
     store(engine, 1, aspect_type="delete")
     change(engine, [rows(engine)[2].id], state="waiting", not_before=datetime.now(UTC) + timedelta(hours=1))
     first, second = claim_objects(engine, 10)
-    assert (first.object_id, first.aspects, len(first.events)) == (1, {"create", "delete"}, 4)
+    assert (first.object_id, first.aspect_types, len(first.events)) == (1, {"create", "delete"}, 4)
     assert (second.object_id, len(second.events)) == (2, 1)
     assert first.fence != second.fence
 
@@ -83,7 +83,7 @@ def test_everything_pending_for_an_object_is_claimed_together(engine: Engine) ->
 def test_one_activity_named_by_two_athletes_is_two_objects(engine: Engine) -> None:
     store(engine, 1)
     store(engine, 1, owner_id=OTHER)
-    assert [(claim.owner_id, len(claim.events)) for claim in claim_objects(engine, 10)] == [(RIDER, 1), (OTHER, 1)]
+    assert [(claim.athlete_id, len(claim.events)) for claim in claim_objects(engine, 10)] == [(RIDER, 1), (OTHER, 1)]
 
 
 def test_what_arrives_while_an_object_is_worked_on_waits_for_the_next_claim(engine: Engine) -> None:
