@@ -133,5 +133,5 @@ def test_what_an_earlier_version_left_open_is_closed_at_the_next_start(
     shown = installation.call("migrate")
     assert f"closed 3 files and folders in {home} that other users could read\n" in shown.stderr
     assert told_modes(home) == []
-    assert "ok    files            nobody else gets at what is in" in installation.call("doctor").stdout
+    assert "ok    files            no other user has access to" in installation.call("doctor").stdout
     assert installation.call("migrate").stderr == ""
