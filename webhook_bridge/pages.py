@@ -49,8 +49,8 @@ def message(title: str, text: str, status: int, *, again: str | None = None) -> 
 
 def install_pages(blueprint: Blueprint) -> None:
     """Let a blueprint's errors end on pages, and its templates tell times."""
-    blueprint.register_error_handler(DatabaseUnavailable, _database_away)
-    blueprint.register_error_handler(PoolTimeout, _database_away)
+    blueprint.register_error_handler(DatabaseUnavailable, _database_unavailable)
+    blueprint.register_error_handler(PoolTimeout, _database_unavailable)
     blueprint.register_error_handler(ConfigurationError, _wrong_setting)
     blueprint.register_error_handler(HTTPException, _http_error)
     blueprint.app_template_filter("shown")(_shown)
@@ -60,7 +60,7 @@ def install_pages(blueprint: Blueprint) -> None:
     blueprint.app_template_filter("lasting")(lasting)
 
 
-def _database_away(error: Exception) -> Answer:
+def _database_unavailable(error: Exception) -> Answer:
     log.error("%s", error)
     text = "The database does not answer. Nothing is lost: Strava delivers again what cannot be stored now."
     return message("The database is away", text, HTTPStatus.SERVICE_UNAVAILABLE)
