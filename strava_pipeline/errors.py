@@ -19,7 +19,7 @@
     │  └─ MailDelayed                     try again later
     ├─ WebhookRejected(reason, status)    a delivery was refused
     └─ WarehouseError                     the database is missing tables or refused a write
-       ├─ DatabaseAway                    the database cannot be reached or did not answer; try again
+       ├─ DatabaseUnavailable             the database cannot be reached or did not answer; try again
        ├─ FencedOut                       a newer claim has this work; nothing was written
        ├─ InviteAlreadyUsed               a disconnected athlete used an old invitation again
        ├─ UnknownAthlete                  no athlete with this id has connected
