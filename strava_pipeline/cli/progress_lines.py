@@ -10,7 +10,7 @@ from typing import Self
 
 from strava_pipeline.cli.console import say
 
-# After this long without a line, one says what is under way: even if it takes a while to find out, one comes every 5 s.
+# After this long without a line, one says what is under way; a line comes every 5 s even if its text takes a while.
 QUIET_SECONDS = 3.0
 
 
