@@ -76,7 +76,10 @@ def athletes() -> None:
     help="How to print it.",
 )
 def list_athletes(form: str) -> None:
-    """Show each athlete's state, missing permissions, number of stored activities, mails and last event."""
+    """List athletes with their state and number of activities.
+
+    Shows missing permissions, the state of mails, and the last event as well.
+    """
     from strava_pipeline.warehouse.athletes.athlete_status import athlete_statuses
     from strava_pipeline.warehouse.migrate import open_warehouse
 
@@ -95,10 +98,11 @@ def list_athletes(form: str) -> None:
 @click.option("--keep-data", is_flag=True, help="Erase tokens and address only; keep the athlete's data.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def forget(athlete_id: int, keep_data: bool, yes: bool) -> None:
-    """Disconnect an athlete: revoke the grant at Strava, and erase the athlete's tokens, address and data.
+    """Disconnect an athlete, and erase the athlete's data.
 
-    From then on runs under way can store nothing more of the athlete. Dagster's runs of the athlete are deleted with
-    the data. If this command is interrupted, run it again to finish.
+    Revokes the grant at Strava, and erases tokens, address and data. From then on runs under way can store nothing
+    more of the athlete. Dagster's runs of the athlete are deleted with the data. If this command is interrupted, run it
+    again to finish.
     """
     from strava_pipeline.cli.departed_runs import delete_runs
     from strava_pipeline.cli.instance import open_instance
@@ -140,9 +144,9 @@ def forget(athlete_id: int, keep_data: bool, yes: bool) -> None:
 @athletes.command("renew-links")
 @click.argument("athlete_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
 def renew_links(athlete_id: int) -> None:
-    """Cancel all links to end mails that an athlete got so far, after one got into the wrong hands.
+    """Cancel the links to end mails in an athlete's mails so far.
 
-    The next mail has a new link.
+    Use this when a link got into the wrong hands. The next mail has a new link.
     """
     from strava_pipeline.errors import UnknownAthlete
     from strava_pipeline.warehouse.access.operator_audit import Actor, note_action

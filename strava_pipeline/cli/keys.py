@@ -33,9 +33,10 @@ def generate() -> None:
 
 @keys.command()
 def status() -> None:
-    """List the keys: which are configured, which one writes, how many rows need each, and which you may remove.
+    """List the keys, and how many rows need each.
 
-    Fails if a key is missing, or has another value than before.
+    Shows which keys are configured, which one writes, and which you may remove. Fails if a key is missing, or has
+    another value than before.
     """
     from strava_pipeline.keyring import Keyring
     from strava_pipeline.warehouse.migrate import open_warehouse
@@ -57,9 +58,10 @@ def status() -> None:
 @keys.command()
 @click.option("--dry-run", is_flag=True, help="Only decrypt and count the rows; change nothing.")
 def rotate(dry_run: bool) -> None:
-    """Re-encrypt all stored tokens with the first key of STRAVA_TOKEN_KEYS; other processes may go on running.
+    """Re-encrypt all stored tokens with the first key.
 
-    If this command is interrupted, run it again.
+    That is the first entry of STRAVA_TOKEN_KEYS. Other processes may go on running. If this command is interrupted, run
+    it again.
     """
     from strava_pipeline.sync.access import open_tokens
     from strava_pipeline.warehouse.migrate import open_warehouse

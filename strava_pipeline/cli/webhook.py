@@ -39,7 +39,10 @@ def webhook() -> None:
 
 @webhook.command()
 def subscribe() -> None:
-    """Have Strava deliver this app's events to STRAVA_BRIDGE_PUBLIC_URL; the bridge must be running there."""
+    """Have Strava deliver this app's events to the bridge.
+
+    The bridge must be running, and reachable at STRAVA_BRIDGE_PUBLIC_URL.
+    """
     settings = load_settings()
     check_handshake(settings)
     callback = public_callback(settings)
@@ -79,7 +82,10 @@ def _same_callback(subscription: JsonObject, callback: str) -> int:
 
 @webhook.command()
 def status() -> None:
-    """Show the app's subscription, whether it is this bridge's, and whether the callback answers."""
+    """Show the app's subscription, and check the callback.
+
+    Says whether the subscription is this bridge's, and whether the callback answers a handshake.
+    """
     settings = load_settings()
     with _app_access(settings) as app:
         existing = list_subscriptions(app)
@@ -135,7 +141,10 @@ def unsubscribe() -> None:
 @click.option("--title", help="The new title, for an update.")
 @click.option("--url", help="The callback; the bridge on this machine if not given.")
 def simulate(athlete_id: int, activity_id: int, aspect: str, title: str | None, url: str | None) -> None:
-    """Deliver one event about an activity to the bridge, signed as Strava would, and print the bridge's answer."""
+    """Deliver a simulated event to the bridge.
+
+    The event is about one activity, and signed as Strava would. Prints the bridge's answer.
+    """
     settings = load_settings()
     event = {
         "object_type": "activity",
