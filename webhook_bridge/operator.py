@@ -1,7 +1,7 @@
 """Blueprint: the operator's login, and the gate in front of the operator's pages.
 
-A login is always required, also on this machine: a request that comes from here may come from anywhere, through a
-program that forwards connections.
+A login is required on this machine as well: a request that comes from here may come from anywhere, through a program
+that forwards connections.
 """
 
 from __future__ import annotations
