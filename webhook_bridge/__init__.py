@@ -1,1 +1,1 @@
-"""The Flask app Strava talks to: verifies webhooks, stores them, and asks Dagster for runs."""
+"""The Flask app that Strava talks to: verifies webhooks, stores them, and launches Dagster runs."""

@@ -1,4 +1,4 @@
-"""The Flask app: blueprints, what every request goes through, and error handlers."""
+"""The Flask app: its blueprints, the checks around every request, and its error handlers."""
 
 from __future__ import annotations
 
@@ -36,16 +36,17 @@ def create_app(
     dagster_tasks_wake: Callable[[], None] = lambda: None,
     reading_engine: Engine | None = None,
 ) -> Flask:
-    """The app; ``wake`` is called when an event was stored. ``ConfigurationError`` if it could not verify one.
+    """Create the app. ``ConfigurationError`` if a setting that it needs is missing.
 
-    ``dagster_tasks_wake`` is called when an athlete has come or gone. Pages are read by ``reading_engine``, if given.
+    ``wake`` is called after a new event was stored, ``dagster_tasks_wake`` after an athlete connected or was
+    disconnected. The status page reads by ``reading_engine``, if given.
     """
     check_settings(settings)
     keyring = Keyring.parse(settings.required("token_keys"))
     app = Flask(__name__, static_folder=None)
-    # Room for one byte too many, so that the handler decides about the cap, and nothing beyond is read.
+    # One byte more than the cap: the handler can tell that a body is too large, and no more of it is read.
     app.config["MAX_CONTENT_LENGTH"] = BODY_CAP_BYTES + 1
-    # A path token may hold slashes, and Strava follows no redirect.
+    # Flask would redirect from a path with two slashes in a row; a path token may hold them, and Strava follows none.
     app.url_map.merge_slashes = False
     app.extensions[EXTENSION] = Bridge(
         settings=settings,
@@ -64,14 +65,14 @@ def create_app(
     app.register_blueprint(health)
     install_site(app, settings, keyring)
     app.register_error_handler(WebhookRejected, _rejected)
-    app.register_error_handler(DatabaseUnavailable, _database_away)
+    app.register_error_handler(DatabaseUnavailable, _database_unavailable)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
     return app
 
 
 def _install(app: Flask, settings: Settings) -> None:
-    """What every request goes through; what is done after it runs in the opposite order."""
+    """Install the checks around every request; those after the request run in the opposite order."""
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0, x_prefix=0)  # type: ignore[method-assign]  # Flask's own way
@@ -81,13 +82,16 @@ def _install(app: Flask, settings: Settings) -> None:
     install_host_check(app, settings)
     if settings.dangerously_open_without_login:
         log.warning(
-            "STRAVA_DANGEROUSLY_OPEN_WITHOUT_LOGIN is on: whoever reaches the bridge's pages is the operator, and may"
-            " connect and disconnect athletes"
+            "STRAVA_DANGEROUSLY_OPEN_WITHOUT_LOGIN is on: everybody who reaches the bridge's pages is the operator, and"
+            " may connect and disconnect athletes"
         )
 
 
 def check_settings(settings: Settings) -> None:
-    """What the bridge cannot do without, and what nobody would be told of later: that no mail can be written."""
+    """Check the settings that the bridge needs, and those of mails, whose faults would not show later.
+
+    ``ConfigurationError`` says which is missing or wrong.
+    """
     settings.required("webhook_verify_token")
     check_sender(settings)
     if settings.webhook_signature is not SignatureMode.OFF and not settings.signing_secrets():
@@ -109,7 +113,8 @@ def _rejected(error: WebhookRejected) -> tuple[Response, int]:
     return _told(reason), error.status
 
 
-def _database_away(error: DatabaseUnavailable) -> tuple[Response, int]:
+def _database_unavailable(error: DatabaseUnavailable) -> tuple[Response, int]:
+    # For deliveries and health checks; pages.py has a page for people.
     log.error("%s", error)
     return _told("unavailable"), HTTPStatus.SERVICE_UNAVAILABLE
 
@@ -125,5 +130,5 @@ def _unexpected(error: Exception) -> tuple[Response, int]:
 
 
 def _told(error: str) -> Response:
-    """A body that says no more than it must; the operator finds the rest in the log under the id."""
+    """A body with a short reason, and the request's id, by which the operator finds the rest in the log."""
     return jsonify(error=error, id=current_request_id())

@@ -1,17 +1,19 @@
-"""Counts bad deliveries and wrong tokens per sender. Beyond so many a minute they are answered 429, and not logged.
+"""Counts bad deliveries and wrong operator's tokens per sender; beyond 60 a minute they get 429 and are not logged.
 
-Nobody is kept from what is right. A delivery is always looked at: one that is signed, or knows the path, passes. Pages
-are never refused for what came before: an open session or a login link passes, whoever else shares the address.
+Good requests always pass. Every delivery is checked: one that is signed, or knows the path, is accepted, whatever its
+sender sent before. Pages are not refused because of bad requests: an open session or a login link always works.
 
-Only the form that takes the operator's token looks at its sender. Where the address is known - that of a peer that is
-not this machine, or the one that counted proxies tell - sixty wrong tokens a minute close the form for it until the
-minute is over. Where it is not known, since the peer is this machine - a browser here, or a forwarder that nobody
-counted, behind which may be anybody - all share one count, and a form that was closed for all would be closed for the
-operator, too. There the token is compared whatever came before: the right one passes, and wrong ones beyond the limit
-get the same word at once, without a row in the audit. What keeps a guesser out is the token's length: one that we
-made has 256 bits; one that somebody chose has 16 characters at least.
+Only the form for the operator's token is limited by sender:
 
-Of all wrong tokens together, from however many addresses, sixty a minute are logged and audited.
+- A sender is known if the peer is not this machine, or if trusted proxies tell its address. Sixty wrong tokens a minute
+  close the form for this address until the minute is over.
+- A sender is unknown if the peer is this machine: a browser here, or a forwarder that is not among the trusted proxies,
+  behind which may be anybody. All unknown senders share one count. The form is not closed, since it would be closed for
+  the operator, too: the right token passes, and wrong ones beyond the limit get 429 without a row in the audit. The
+  token's length keeps guessers out: a token that we make has 256 bits, one that an operator chooses at least 16
+  characters.
+
+Of all wrong tokens together, from any number of addresses, sixty a minute are logged and audited.
 """
 
 from __future__ import annotations
@@ -32,24 +34,24 @@ log = get_logger(__name__)
 
 PER_MINUTE = 60
 WINDOW_SECONDS = 60.0
-# The oldest go first; an entry takes some 200 bytes.
+# Beyond this, the entry that was counted longest ago is dropped; an entry takes some 200 bytes.
 MOST_ADDRESSES = 10_000
 BAD = range(400, 500)
 DELIVERIES = "webhooks"
-# Who has one address of IPv6 has the whole network of this size.
+# A sender with one IPv6 address usually has the whole network of this size.
 IPV6_NETWORK_BITS = 64
-# An address of IPv6 has no more characters, whatever a header claims to be one.
+# Characters of the longest IPv6 address; a longer text in a header is no address.
 LONGEST_ADDRESS = 45
-# The sender of whatever comes from an address that tells nothing of it.
+# Stands for all senders whose address is unknown.
 NOBODY = ""
-# All senders together; no address is spelled so.
+# Stands for all senders together; no address is spelled like this.
 EVERYBODY = "everybody"
 
 
 class BadRequests:
-    """How many bad requests each address sent within its window.
+    """Counts of bad requests per address, each within a window of a minute.
 
-    Libraries that limit rates count what comes, before it is looked at; this counts what turned out to be bad.
+    Libraries for rate limits count requests before they are checked; this class counts those that were found to be bad.
     """
 
     def __init__(self, per_minute: int = PER_MINUTE, clock: Callable[[], float] = time.monotonic) -> None:
@@ -63,7 +65,7 @@ class BadRequests:
         return len(self._windows)
 
     def add(self, address: str) -> int:
-        """Count one more; returns how many there are now."""
+        """Count one more bad request of an address; returns how many its window has now."""
         source, now = _source(address), self._clock()
         with self._guard:
             began, count = self._windows.pop(source, (now, 0))
@@ -75,14 +77,14 @@ class BadRequests:
         return count + 1
 
     def seconds_left(self, address: str) -> float:
-        """How long this address is over the limit from now on (s); 0: it is not."""
+        """How long this address stays over the limit (s); 0 if it is not over the limit."""
         with self._guard:
             began, count = self._windows.get(_source(address), (0.0, 0))
             return max(began + WINDOW_SECONDS - self._clock(), 0.0) if count >= self._per_minute else 0.0
 
 
 def install_limit(app: Flask, limit: BadRequests) -> None:
-    """Count the app's bad deliveries; those beyond the limit are told so."""
+    """Count the app's bad deliveries; answer 429 to those beyond the limit."""
 
     def look() -> None:
         g.over_limit = limit.seconds_left(request.remote_addr or NOBODY)
@@ -102,12 +104,12 @@ def install_limit(app: Flask, limit: BadRequests) -> None:
 
 
 def is_over_limit() -> bool:
-    """Whether the delivery at hand comes from an address over its limit."""
+    """Whether the current request comes from an address that is over the limit of bad deliveries."""
     return bool(g.get("over_limit"))
 
 
 def known_sender() -> str | None:
-    """The address behind the request at hand; ``None`` if it is this machine's, behind which may be anybody."""
+    """The address that sent the current request; ``None`` if unknown: this machine's, behind which may be anybody."""
     address = request.remote_addr or NOBODY
     return address if _is_elsewhere(address) else None
 
@@ -120,7 +122,7 @@ def _too_many(seconds: float) -> Response:
 
 
 def _source(address: str) -> str:
-    """What counts as one sender."""
+    """The name under which an address is counted: a whole network for IPv6."""
     if len(address) > LONGEST_ADDRESS:
         return NOBODY
     if ":" not in address:
@@ -132,7 +134,7 @@ def _source(address: str) -> str:
 
 
 def _is_elsewhere(address: str) -> bool:
-    """Whether this is an address, and none of this machine's."""
+    """Whether this is an IP address, and neither loopback nor unspecified (``0.0.0.0``, ``::``)."""
     if len(address) > LONGEST_ADDRESS:
         return False
     try:

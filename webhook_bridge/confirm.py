@@ -1,8 +1,8 @@
-"""Blueprint: the owner of an address says that ride summaries may go there, by the link in the mail that asks.
+"""Blueprint: the owner of an address confirms, by the link in a first mail, that ride summaries may go there.
 
-GET asks, because programs follow links, too; POST confirms, from the page's button. The signed link is the permission,
-whoever is logged in or not. It is good for a week, for this athlete and this address; it confirms, and shows the link
-that ends the mails.
+GET shows a button, since programs follow links, too; POST, which the button sends, confirms. The signed link is the
+permission; no login is needed. The link is good for a week, for this athlete and this address. It permits to confirm,
+and to see the link that ends the mails.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ install_pages(confirming)
 
 @confirming.get("/<token>")
 def ask(token: str) -> Answer:
-    """The page with the button."""
+    """Show the page with the button, or that the address was confirmed before."""
     with current_bridge().engine.connect() as connection:
         consent = _consent(connection, token)
     if isinstance(consent, Consent):
@@ -34,7 +34,7 @@ def ask(token: str) -> Answer:
 
 @confirming.post("/<token>")
 def confirm(token: str) -> Answer:
-    """Mails may go there from now on; doing it again changes nothing."""
+    """Confirm the address; doing it again changes nothing."""
     with current_bridge().engine.begin() as connection:
         consent = _consent(connection, token)
         if isinstance(consent, Consent):
@@ -43,7 +43,7 @@ def confirm(token: str) -> Answer:
 
 
 def _consent(connection: Connection, token: str) -> Consent | Answer:
-    """The address that a link is about, as it is stored; or the page that says why the link does not count."""
+    """The stored consent that a link is about, or the page that says why the link is not valid."""
     link = read_confirm_link(token)
     consent = None if link is None else consent_of(connection, link.athlete_id)
     if link is None or consent is None or not is_for(link, current_bridge().keyring, consent):
@@ -73,7 +73,7 @@ def _is_confirmed(consent: Consent, title: str) -> Answer:
 
 def _void() -> Answer:
     text = (
-        "It may be cut short, or taken back; or the address was changed or erased since. If you want ride summaries,"
-        " use the link in the newest mail, or connect again with your address."
+        "It is incomplete, or was canceled, or the address was changed or erased since. To get ride summaries, use the"
+        " link in the newest mail, or connect again with your address."
     )
     return message("This link does not work", text, HTTPStatus.NOT_FOUND)

@@ -1,6 +1,6 @@
 """Blueprint: an athlete connects by Strava's consent page, and is disconnected by the operator.
 
-Who may connect: the operator, and whoever has a link of theirs with room left on it.
+The operator may connect; others need an invitation link of the operator's with a free place.
 """
 
 from __future__ import annotations
@@ -53,21 +53,21 @@ from webhook_bridge.sessions import said, say_next, session_id
 
 log = get_logger(__name__)
 
-# Ours have 43 characters.
+# Characters; our states have 43.
 LONGEST_STATE = 100
-# What Strava says of a refusal is one word.
+# Characters; Strava's errors are one word.
 LONGEST_ERROR = 100
-# Digits; every number that short fits into a BIGINT.
+# Digits; every number with so many fits into a BIGINT.
 LONGEST_ID = 18
 CONFIRM = (
-    "A mail asks you to confirm your address; it may take a while, up to a day, if many were sent to it. Open its link"
+    "You will get a mail to confirm your address; if many were sent to it, that may take up to a day. Open its link"
     " within a week and press the button there: ride summaries begin after that."
 )
 NO_MAILS_YET = (
-    "This installation sends no mails yet. If it begins to within a week, one asks you to confirm your address; if not,"
-    " the address is erased."
+    "This installation sends no mails yet. If it does within a week, you will get a mail to confirm your address;"
+    " otherwise the address is erased."
 )
-# Without one of these Strava tells of no activity.
+# Without one of these scopes Strava shows no activity.
 ACTIVITY_SCOPES = frozenset({"activity:read", "activity:read_all"})
 
 connect = Blueprint("connect", __name__, template_folder="templates")
@@ -76,12 +76,12 @@ install_pages(connect)
 
 
 class AnotherAthlete(StravaPipelineError):
-    """A place on an invitation that one athlete has used served for another one."""
+    """An athlete tried to connect by a place on an invitation that another athlete has used."""
 
 
 @dataclass(frozen=True)
 class Told:
-    """What Strava's redirect told: a code and the claimed scopes, or that access was declined (no code)."""
+    """The content of Strava's redirect: a code and the claimed scopes; no code if access was declined."""
 
     state: str
     code: str | None
@@ -90,21 +90,21 @@ class Told:
 
 @connect.get("/connect")
 def invitation() -> Answer:
-    """What will happen, and the button that leads to Strava."""
+    """Show the page that explains the connection, with the button that leads to Strava."""
     _check_may_connect()
     return _invitation()
 
 
 @connect.get("/oauth/connect")
 def begin() -> Answer | Response:
-    """On to Strava's consent page at once."""
+    """Redirect to Strava's consent page."""
     _check_may_connect()
     return _to_strava(None)
 
 
 @connect.post("/oauth/connect")
 def begin_with_address() -> Answer | Response:
-    """The same, with an address for ride summaries."""
+    """Redirect to Strava's consent page; keep the address for ride summaries, if one was given."""
     _check_may_connect()
     try:
         return _to_strava(_checked_email(request.form.get("email", "")))
@@ -114,11 +114,11 @@ def begin_with_address() -> Answer | Response:
 
 @connect.get("/oauth/callback")
 def callback() -> Answer | Response:
-    """Where Strava sends the browser back to: tokens for the code, then on to an address without it."""
+    """Exchange the code with which Strava sends the browser back, then redirect to an address without the code."""
     try:
         told = _told()
     except RejectedRequest:
-        return _sorry("This is no answer of Strava's", "Begin once more from the start.", HTTPStatus.BAD_REQUEST)
+        return _sorry("This is not an answer from Strava", "Begin again from the start.", HTTPStatus.BAD_REQUEST)
     with current_bridge().engine.begin() as connection:
         began = oauth_states.redeem(connection, told.state, session_id())
     if isinstance(began, Ended):
@@ -128,7 +128,7 @@ def callback() -> Answer | Response:
     try:
         is_connected = _connect(told.code, told.scopes, began)
     except ConfigurationError:
-        raise  # nothing that trying again would help; it has a page of its own
+        raise  # trying again would not help; install_pages has a page for this error
     except StravaPipelineError as error:
         return _failed(error)
     if not is_connected:
@@ -139,7 +139,7 @@ def callback() -> Answer | Response:
 
 @connect.get("/oauth/connected")
 def connected() -> Answer:
-    """The end of a connection, at an address that tells nothing."""
+    """Show that the athlete is connected, at an address without state and code."""
     told = request.args.get("lacks", "").split(",")
     lacks = [scope for scope in WANTED_SCOPES if scope in told]
     return page("connected.html", lacks=lacks, is_operator=is_operator(), told=said())
@@ -147,11 +147,14 @@ def connected() -> Answer:
 
 @connect.post("/oauth/disconnect")
 def leave() -> Answer | Response:
-    """End an athlete's grant at Strava and erase what is here of them; for the operator."""
+    """Disconnect an athlete: revoke the grant at Strava, and erase tokens, address and, unless kept, data.
+
+    Only the operator may do this.
+    """
     operator_gate()
     given = request.form.get("athlete", "")
     if not given.isascii() or not given.isdecimal() or len(given) > LONGEST_ID:
-        raise BadRequest("Which athlete?")
+        raise BadRequest("Give the athlete's id.")
     settings, engine = current_bridge().settings, current_bridge().engine
     keep_data = not settings.purge_on_deauthorization
     try:
@@ -161,7 +164,7 @@ def leave() -> Answer | Response:
     _wake_dagster_tasks()
     told = f"Athlete {given} is disconnected; {gone.erased.rows} rows were deleted."
     if gone.left_at_strava is not None:
-        told += " Strava could not be told: the athlete can end the grant there, under My Apps."
+        told += " The grant still stands at Strava: ask the athlete to end it there, under My Apps."
     say_next(told)
     return redirect(url_for("status.overview"), HTTPStatus.SEE_OTHER)
 
@@ -170,7 +173,7 @@ def _check_may_connect() -> None:
     if invite := request.args.get("invite"):
         take_invite(invite)
     if not is_operator() and not is_invited():
-        raise Forbidden("Ask whoever runs this for a link: connecting needs one, and each has an end.")
+        raise Forbidden("To connect you need a link that has not ended. Ask the operator for one.")
 
 
 def _invitation(status: int = HTTPStatus.OK, *, bad_email: str | None = None) -> Answer:
@@ -180,7 +183,7 @@ def _invitation(status: int = HTTPStatus.OK, *, bad_email: str | None = None) ->
 
 def _to_strava(email: str | None) -> Answer | Response:
     settings = current_bridge().settings
-    settings.require("client_id", "client_secret")  # what would fail on the way back fails here
+    settings.require("client_id", "client_secret")  # fails here rather than on the way back from Strava
     redirect_uri = f"{base_url_for_strava()}{url_for('connect.callback')}"
     link = None if is_operator() else link_name()
     try:
@@ -189,26 +192,26 @@ def _to_strava(email: str | None) -> Answer | Response:
     except TooManyOpen:
         text = "Too many connections are under way by this link. Try again in ten minutes."
         return _sorry("Too many at once", text, HTTPStatus.TOO_MANY_REQUESTS)
-    # After a form the browser is to come by GET, whatever it sent.
+    # After a form, 303 makes the browser send GET.
     how = HTTPStatus.SEE_OTHER if request.method == "POST" else HTTPStatus.FOUND
     return redirect(authorize_url(settings, redirect_uri, state=state), how)
 
 
 def _told() -> Told:
-    """What came back from Strava's page. ``RejectedRequest`` for what Strava would not send; nothing is spent yet."""
+    """Read Strava's redirect. ``RejectedRequest`` if Strava would not send it so; state and code remain unused."""
     given = {name: request.args.getlist(name) for name in ("state", "code", "error", "scope")}
     if any(len(texts) > 1 for texts in given.values()) or bool(given["code"]) == bool(given["error"]):
-        raise RejectedRequest("either a code or an error is told, and everything once")
+        raise RejectedRequest("the redirect has not exactly one of code and error, or a parameter twice")
     state, error = "".join(given["state"]), "".join(given["error"])
     for text, most in ((state, LONGEST_STATE), (error, LONGEST_ERROR)):
         if not text.isascii() or not text.isprintable() or len(text) > most:
-            raise RejectedRequest("the state or the error holds what none of them can hold")
+            raise RejectedRequest("the state or the error is too long, or not printable ASCII")
     scopes = claimed_scopes(given["scope"][0] if given["scope"] else None)
     return Told(state, checked_code(given["code"][0]) if given["code"] else None, scopes)
 
 
 def _checked_email(given: str) -> str | None:
-    """``ValueError`` if it is no address; ``None`` for none."""
+    """The given address; ``None`` if the field is empty. ``ValueError`` if it is no address."""
     given = given.strip()
     return checked_address(given) if given else None
 
@@ -217,14 +220,14 @@ def _not_allowed(told: Told) -> Answer:
     text = (
         "Access was declined on Strava's page. Nothing was stored."
         if told.code is None
-        else "The permission to see activities was not given, and without it Strava tells of none. Try again, and leave"
+        else "You did not give the permission to see activities, and without it Strava shows none. Try again, and leave"
         " the boxes on Strava's page ticked."
     )
     return _sorry("Not connected", text, HTTPStatus.FORBIDDEN)
 
 
 def _connect(code: str, scopes: tuple[str, ...], began: Began) -> bool:
-    """Store the tokens for a code; False, and nothing stored, if the browser has no right to connect any more."""
+    """Store the tokens for a code. False, with nothing stored, if the browser may not connect any more."""
     if is_operator():
         _finish(code, scopes, began, Actor.OPERATOR)
         return True
@@ -235,7 +238,7 @@ def _connect(code: str, scopes: tuple[str, ...], began: Began) -> bool:
         try:
             place.use_up(_finish(code, scopes, began, Actor.ATHLETE, only=place.athlete_id))
         except StravaPipelineError as error:
-            # Raised later: within, the attempt would not be counted.
+            # Raised after the block: raised inside, it would undo the count of attempts.
             failure = error
     if isinstance(failure, AnotherAthlete | InviteAlreadyUsed):
         log.warning("%s", failure)
@@ -247,14 +250,14 @@ def _connect(code: str, scopes: tuple[str, ...], began: Began) -> bool:
 
 
 def _finish(code: str, scopes: tuple[str, ...], began: Began, actor: Actor, *, only: int | None = None) -> int:
-    """Exchange the code and store what came; returns the athlete's id. ``AnotherAthlete`` if it is not ``only``."""
+    """Exchange the code, store tokens and profile; returns the athlete's id. ``AnotherAthlete`` if not ``only``."""
     settings, engine = current_bridge().settings, current_bridge().engine
     link = link_name() if actor is Actor.ATHLETE else None
 
     def exchange() -> TokenGrant:
         grant = exchange_code(settings, new_session(), code)
         if only is not None and (grant.athlete or {})["id"] != only:
-            raise AnotherAthlete(f"a link that athlete {only} has used was used by another one: nothing was stored")
+            raise AnotherAthlete(f"another athlete used the link of athlete {only}: nothing was stored")
         return grant
 
     tokens = open_tokens(settings, engine)
@@ -274,18 +277,16 @@ def _finish(code: str, scopes: tuple[str, ...], began: Began, actor: Actor, *, o
 def _ended(began: Ended) -> Answer:
     match began:
         case Ended.EXPIRED:
-            return _sorry("That took too long", "A connection has to be finished within ten minutes.", HTTPStatus.GONE)
+            return _sorry("That took too long", "A connection must be finished within ten minutes.", HTTPStatus.GONE)
         case Ended.FOREIGN:
-            return _sorry(
-                "Another browser began this", "Finish it there, or begin once more here.", HTTPStatus.FORBIDDEN
-            )
+            return _sorry("Another browser began this", "Finish it there, or begin again here.", HTTPStatus.FORBIDDEN)
         case Ended.UNKNOWN:
             text = "This connection was finished before, or was not begun here. Each one works once."
             return _sorry("This link is used up", text, HTTPStatus.BAD_REQUEST)
 
 
 def _failed(error: StravaPipelineError) -> Answer:
-    """Why the code did not become a connection, for a person who can do something about it."""
+    """The page that says why the connection failed, and what the reader can do."""
     log.warning("a connection failed: %s", error)
     match error:
         case AppInactive():
@@ -304,7 +305,7 @@ def _failed(error: StravaPipelineError) -> Answer:
             return _sorry(
                 "Strava does not take the code", "It was used before, or is too old. Try again.", HTTPStatus.BAD_REQUEST
             )
-    text = "Strava refuses the request. Whoever runs this finds the reason in the log."
+    text = "Strava refuses the request. The operator finds the reason in the log."
     return _sorry("Strava refuses", text, HTTPStatus.BAD_GATEWAY)
 
 

@@ -1,4 +1,4 @@
-"""What the bridge works with: made once with the app, found again by each request."""
+"""The bridge's shared objects, made once with the app and found by each request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXTENSION = "strava_pipeline"
 
 @dataclass(frozen=True)
 class Bridge:
-    """The objects of one app. ``reading_engine`` is for pages, and may lead to a copy of the database."""
+    """The shared objects of one app. ``reading_engine`` is for pages, and may connect to a copy of the database."""
 
     settings: Settings
     keyring: Keyring = field(repr=False)
@@ -33,6 +33,6 @@ class Bridge:
 
 
 def current_bridge() -> Bridge:
-    """The objects of the app that answers the request at hand."""
+    """The shared objects of the app that answers the current request."""
     bridge: Bridge = current_app.extensions[EXTENSION]
     return bridge

@@ -1,6 +1,6 @@
-"""The few things asked of Dagster from outside: runs, backfills, athletes' partitions.
+"""A client of Dagster's GraphQL API for runs, backfills and athletes' partitions.
 
-GraphQL by plain requests, so that nothing here needs Dagster.
+It sends plain HTTP requests and imports nothing of Dagster.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from strava_pipeline.web.request_signature import HEADER, PATH, Signature
 Found = TypeVar("Found")
 
 TIMEOUT_SECONDS = 10
-# A person waits for the page.
+# Time limit of a query for a page, for which a person waits.
 GLANCE_SECONDS = 3
 LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "strava_pipeline"}
 _LAUNCH_RUN = """
@@ -72,9 +72,9 @@ mutation Cover($params: ReportRunlessAssetEventsParams!) {
 """
 _TO_COME = {"QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED"}
 _ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
-# What a guard before Dagster, ours or another, answers.
+# With these a guard in front of Dagster, ours or another, refuses a request.
 _KEPT_OUT = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.MISDIRECTED_REQUEST}
-# Whoever asks for it holds a lock meanwhile.
+# Runs deleted by one call, during which the caller holds a lock.
 RUNS_AT_ONCE = 100
 _ADD_ATHLETE = f"""
 mutation AddAthlete($params: String!) {{
@@ -116,19 +116,19 @@ query Backfills($params: BulkActionsFilter!) {
 
 
 class DagsterUnavailable(StravaPipelineError):
-    """Dagster did not take the run now; nothing was launched as far as we know."""
+    """Dagster did not answer, or refused the request; as far as we know it changed nothing."""
 
 
 @dataclass(frozen=True)
 class DagsterServer:
-    """Where Dagster listens, and the key by which the guard before it knows us; without a guard nobody looks."""
+    """Dagster's URL, and the key that signs requests for the guard in front of it; Dagster alone ignores signatures."""
 
     url: str
     key: Secret
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """The one that the settings name. ``ConfigurationError`` without ``STRAVA_TOKEN_KEYS``."""
+        """The server that the settings name. ``ConfigurationError`` without ``STRAVA_TOKEN_KEYS``."""
         return cls(settings.dagster_webserver_url, dagster_signing_key(settings))
 
 
@@ -148,7 +148,7 @@ def launch_run(
 def launch_assets(dagster: DagsterServer, assets: Iterable[str], tags: Mapping[str, str]) -> str:
     """Launch one run that materializes assets; ``tags`` name its partitions. Returns the run's id.
 
-    ``DagsterUnavailable``. An unknown partition is not refused: the run fails.
+    ``DagsterUnavailable``. With an unknown partition the launch succeeds, and the run fails.
     """
     selection = [{"path": [asset]} for asset in assets]
     return _launch(dagster, {"jobName": Job.ASSETS, **LOCATION, "assetSelection": selection}, {}, tags)
@@ -159,7 +159,7 @@ def launch_backfill(
 ) -> str:
     """Launch a backfill of assets that share their partitions, as Dagster's UI does; returns its id.
 
-    ``DagsterUnavailable`` says why not, an unknown partition included.
+    ``DagsterUnavailable`` says why Dagster refused, such as for an unknown partition.
     """
     params = {
         "assetSelection": [{"path": [asset]} for asset in assets],
@@ -170,7 +170,7 @@ def launch_backfill(
 
 
 def runs_to_come(dagster: DagsterServer, run_ids: Iterable[str]) -> set[str]:
-    """Those of the runs that wait in the queue, or are at work. ``DagsterUnavailable`` if nobody can tell."""
+    """The ids of those runs that wait in the queue or are at work. ``DagsterUnavailable``."""
 
     def unfinished(answer: Any) -> set[str]:
         return {run["runId"] for run in answer["results"] if run["status"] in _TO_COME}
@@ -179,20 +179,20 @@ def runs_to_come(dagster: DagsterServer, run_ids: Iterable[str]) -> set[str]:
 
 
 def add_athlete(dagster: DagsterServer, athlete_id: int) -> None:
-    """Give an athlete their partitions; does nothing when they have them. ``DagsterUnavailable``."""
+    """Create an athlete's partitions, if there are none. ``DagsterUnavailable``."""
     successes = {"AddDynamicPartitionSuccess", "DuplicateDynamicPartitionError"}
     _ask(dagster, _ADD_ATHLETE, str(athlete_id), successes, lambda _: None)
 
 
 def remove_athlete(dagster: DagsterServer, athlete_id: int) -> None:
-    """Take an athlete's partitions away; does nothing when they have none. ``DagsterUnavailable``."""
+    """Delete an athlete's partitions, if there are any. ``DagsterUnavailable``."""
     _ask(dagster, _REMOVE_ATHLETE, str(athlete_id), {"DeleteDynamicPartitionsSuccess"}, lambda _: None)
 
 
 def delete_runs(dagster: DagsterServer, athlete_id: int) -> int:
-    """Delete runs that are an athlete's alone, with all they logged; returns how many are left for the next time.
+    """Delete at most 100 ended runs that are an athlete's alone, with their events; returns how many are left.
 
-    Those are the ones still at work, and whatever is beyond a hundred. ``DagsterUnavailable``.
+    Left are runs still at work, and ended runs beyond the hundred. ``DagsterUnavailable``.
     """
     found: dict[str, str] = {}
     for tags in run_tag_filters(athlete_id):
@@ -205,13 +205,13 @@ def delete_runs(dagster: DagsterServer, athlete_id: int) -> int:
         )
     ended = [run_id for run_id, status in found.items() if status in _ENDED][:RUNS_AT_ONCE]
     for run_id in ended:
-        # Another bridge, or the command, may have been faster.
+        # Another bridge, or the command, may have deleted the run meanwhile.
         _ask(dagster, _DELETE_RUN, run_id, {"DeletePipelineRunSuccess", "RunNotFoundError"}, lambda _: None)
     return len(found) - len(ended)
 
 
 def cover_last_materializations(dagster: DagsterServer) -> None:
-    """Have each asset's last materialization say nothing of anybody. ``DagsterUnavailable``."""
+    """Report a last materialization of each asset that shows nothing of any athlete. ``DagsterUnavailable``."""
     for asset in ALL_ASSETS:
         params = {
             "eventType": "ASSET_MATERIALIZATION",
@@ -237,7 +237,7 @@ def _is_alone(run: Any, athlete_id: int) -> bool:
 
 
 def athletes_being_backfilled(dagster: DagsterServer) -> set[int]:
-    """Whose backfills are under way, as far as their tags tell. ``DagsterUnavailable`` if nobody can tell."""
+    """The ids of athletes whose backfills are under way, by the backfills' tags. ``DagsterUnavailable``."""
 
     def tagged(answer: Any) -> set[int]:
         tags = [tag for backfill in answer["results"] for tag in backfill["tags"]]
@@ -254,14 +254,14 @@ def _ask(
     found_in: Callable[[Any], Found],
     timeout_s: float = TIMEOUT_SECONDS,
 ) -> Found:
-    """What an answer of the wanted kind holds; ``DagsterUnavailable`` for any other answer, and for none."""
+    """Send a query; returns what ``found_in`` finds in a successful answer. ``DagsterUnavailable`` for any other."""
     try:
         response = requests.post(
             f"{dagster.url}{PATH}",
             json={"query": query, "variables": {"params": params}},
             auth=partial(_sign, dagster.key),
             timeout=timeout_s,
-            # What is signed is meant for Dagster, and for once.
+            # A signed request is for Dagster alone, and for one use.
             allow_redirects=False,
         )
         if response.status_code in _KEPT_OUT:
@@ -272,7 +272,7 @@ def _ask(
             return found_in(answer)
         reason = answer.get("message") or answer["__typename"]
     except (requests.RequestException, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DagsterUnavailable(f"Dagster at {dagster.url} is away: {type(error).__name__}") from None
+        raise DagsterUnavailable(f"Dagster at {dagster.url} gave no usable answer: {type(error).__name__}") from None
     raise DagsterUnavailable(f"Dagster refused: {reason}")
 
 

@@ -1,7 +1,8 @@
-"""What Dagster has yet to be told of athletes: a thread of the bridge that tells it, again until it is taken.
+"""Does athletes' open tasks in Dagster: a thread of the bridge, which tries each task until it succeeds.
 
-Who connects gets partitions and the import of their history; who goes loses the partitions and, unless data
-are kept, the files in the lake and the runs: what those logged shows routes.
+For an athlete who connected, the partitions are created and the history is imported. For an athlete who was
+disconnected, the partitions are deleted and, unless data are kept, the files in the lake and the runs, whose events
+show routes.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ POLL_SECONDS = 10.0
 
 
 class NotYet(StravaPipelineError):
-    """Dagster is still at work for an athlete: the rest is done the next time."""
+    """Dagster is still at work for an athlete; the task is tried again."""
 
 
 class DagsterTasks:
-    """Works through ``ops.users.dagster_task``, until stopped; several bridges may run one each."""
+    """A thread that does the tasks in ``ops.users.dagster_task`` until stopped; several bridges may run one each."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
@@ -56,7 +57,7 @@ class DagsterTasks:
         self._thread.start()
 
     def wake(self) -> None:
-        """Somebody came or went: look now."""
+        """Look for tasks now: an athlete connected or was disconnected."""
         self._wake.set()
 
     def stop(self) -> None:
@@ -67,7 +68,7 @@ class DagsterTasks:
             self._thread.join()
 
     def run_once(self) -> int:
-        """Do everything that is due; returns how much could be done."""
+        """Try each task once; returns how many are done."""
         with self._engine.connect() as connection:
             due = athletes_with_task(connection)
         return sum(self._do(athlete_id) for athlete_id in due)
@@ -78,12 +79,12 @@ class DagsterTasks:
             try:
                 self.run_once()
             except (StravaPipelineError, SQLAlchemyError) as error:
-                # SQLAlchemy adds its statement, line by line.
+                # The first line only: SQLAlchemy adds its statement in further ones.
                 log.warning("%s", str(error).partition("\n")[0])
             self._wake.wait(POLL_SECONDS)
 
     def _do(self, athlete_id: int) -> bool:
-        """Do one athlete's task and strike it off; False if it has to wait, or another bridge has it in hand."""
+        """Do one athlete's task and strike it off; False if it has to wait, or another bridge is at it."""
         with self._engine.begin() as connection:
             task = hold_task(connection, athlete_id)
             if task is None:
@@ -97,7 +98,7 @@ class DagsterTasks:
             if task in LEAVING:
                 delete_late_events(connection, athlete_id)
             strike_off(connection, athlete_id)
-        log.info("%s of athlete %d: Dagster knows", task, athlete_id)
+        log.info("%s of athlete %d is done in Dagster", task, athlete_id)
         return True
 
     def _tell(self, athlete_id: int, task: DagsterTask) -> None:
@@ -112,13 +113,13 @@ class DagsterTasks:
             return
         add_athlete(dagster, athlete_id)
         tags = NAMES.backfill_tags(athlete_id)
-        # First the one that may be refused, for a month that Dagster does not know: trying again then doubles nothing.
+        # First the backfill that may be refused, for a month unknown to Dagster: a retry then launches nothing twice.
         launch_backfill(dagster, HISTORY_ASSETS, _cells(athlete_id, self._settings.history_start), tags)
         launch_backfill(dagster, PROFILE_ASSETS, [str(athlete_id)], tags)
 
     def _delete_runs(self, athlete_id: int) -> None:
         dagster = self._dagster
-        # Asked first: a backfill launches no run any more after it has ended.
+        # Asked before runs are listed: a backfill that has ended by now launches no more runs.
         under_way = athlete_id in athletes_being_backfilled(dagster)
         left = delete_runs(dagster, athlete_id)
         if left or under_way:

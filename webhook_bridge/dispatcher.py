@@ -1,6 +1,6 @@
-"""Inbox -> Dagster runs: a thread of the bridge that claims objects with due events and has them worked on.
+"""Launches Dagster runs for the inbox: a thread of the bridge that claims objects with due events.
 
-Several bridges may run one each. Being unable to reach Dagster costs no event an attempt: it waits, with back-off.
+Several bridges may run one each. While Dagster cannot be reached, events wait with back-off, and lose no attempt.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, launch
 log = get_logger(__name__)
 
 OBJECTS_PER_RUN = 25
-# What falls due, or was put into the inbox by another process, is seen this soon. Postgres' NOTIFY would tell at once,
-# but any login of the database may hold up all transactions that notify, and even have them fail.
+# Events that fall due, or that another process stored, are seen within this time. Postgres' NOTIFY would be faster, but
+# any login of the database can delay all transactions that notify, and even make them fail.
 LOOK_SECONDS = 0.5
-# A whole round is due by then, whatever there is.
+# A whole round is made at least this often, even if no event is due.
 POLL_SECONDS = 2.0
 LONGEST_BACKOFF_SECONDS = 60.0
-# Runs that end before they begin mostly have a fault that all share, such as tables of an earlier release: the first
-# is replaced at once, further ones with growing pauses, since each is a failed run in Dagster's list.
+# Runs that end before they begin mostly share one fault, such as tables of an earlier release. The events of the first
+# are launched again at once, those of further ones after growing pauses, since each shows as a failed run in Dagster.
 FIRST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(minutes=10)
 
 
 class Dispatcher:
-    """Claims what is due and launches ``webhook_sync`` for it, until stopped."""
+    """A thread that claims objects with due events and launches ``webhook_sync`` for them, until stopped."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._dagster = DagsterServer.from_settings(settings)
@@ -70,7 +70,7 @@ class Dispatcher:
         self._thread.start()
 
     def wake(self) -> None:
-        """Something is in the inbox: look now."""
+        """Look into the inbox now: a new event is there."""
         self._wake.set()
 
     def stop(self) -> None:
@@ -82,14 +82,14 @@ class Dispatcher:
 
     @property
     def is_running(self) -> bool:
-        """Whether events are being worked through."""
+        """Whether the thread is alive, and so works through the inbox."""
         return self._thread.is_alive()
 
     def _run(self) -> None:
         try:
             self._work()
         except BaseException:
-            log.critical("the dispatcher ends: restart the bridge", exc_info=True)
+            log.critical("the dispatcher ended by an error: restart the bridge", exc_info=True)
             raise
 
     def _work(self) -> None:
@@ -102,10 +102,10 @@ class Dispatcher:
                 if drained:
                     self._await_news()
             except (StravaPipelineError, SQLAlchemyError) as error:
-                # SQLAlchemy adds its statement, line by line.
+                # The first line only: SQLAlchemy adds its statement in further ones.
                 log.warning("%s: trying again in %.0f s", str(error).partition("\n")[0], self._backoff)
-                # A new event must not shorten the pause that spares a Dagster or database in trouble; the bridge's end
-                # must, for which stamina has no way.
+                # Waits for `_stop` alone: a new event must not shorten this pause, which gives Dagster or the database
+                # time to recover, but the bridge's end must. stamina cannot do that.
                 self._stop.wait(self._backoff)
                 self._backoff = min(self._backoff * 2, LONGEST_BACKOFF_SECONDS)
 
@@ -116,7 +116,7 @@ class Dispatcher:
                 return
 
     def dispatch_once(self) -> int:
-        """Claim what is due and launch one run for it; returns how many objects that were."""
+        """Claim objects with due events and launch runs for them; returns how many objects were claimed."""
         with self._engine.begin() as connection:
             if revived := redrive_due(connection):
                 log.info("%d dead letter(s) are tried again", len(revived))
@@ -140,15 +140,15 @@ class Dispatcher:
         log.info("run %s has %d object(s)", run_id, len(claims))
 
     def _give_up(self, claims: Sequence[Claim]) -> None:
-        """What takes down whatever works on it becomes a dead letter, tried again now and then."""
+        """Make dead letters of events whose runs ended repeatedly without an outcome; they are redriven later."""
         for claim in claims:
-            reason = f"{claim.lost_runs} runs ended without a word while they had it: see the last one in Dagster"
+            reason = f"{claim.lost_runs} runs ended without an outcome for it: see the last one in Dagster"
             log.error("%s %d of athlete %d: %s", claim.object_type, claim.object_id, claim.athlete_id, reason)
             with self._engine.begin() as connection:
                 mark_dead(connection, claim.fence, reason, kind="RunLost", error_class=ErrorClass.TRANSIENT)
 
     def look_after_launches(self) -> None:
-        """Runs that wait in Dagster's queue keep their claims; those that ended before they began lose them."""
+        """Extend the claims of overdue runs that are still to come; end those of runs that ended before they began."""
         overdue = overdue_runs(self._engine)
         if not overdue:
             return
@@ -161,7 +161,7 @@ class Dispatcher:
             end_launches(self._engine, lost, wait=pause)
 
     def _next_pause(self) -> timedelta:
-        """Until the events of a run that never began are launched again."""
+        """The pause before the events of a run that never began are launched again."""
         now = time.monotonic()
         if now - self._lost_at > 2 * LONGEST_PAUSE.total_seconds():
             self._pause = timedelta()
@@ -171,7 +171,7 @@ class Dispatcher:
 
 
 def _by_run(claims: Sequence[Claim]) -> list[list[Claim]]:
-    """One run for all, but for objects whose runs got lost: those get one each."""
+    """Group claims into runs: one run for all, except that each object whose runs were lost gets its own."""
     together = [claim for claim in claims if claim.lost_runs < ALONE_AFTER_LOST_RUNS]
     alone = [[claim] for claim in claims if claim.lost_runs >= ALONE_AFTER_LOST_RUNS]
     return [together, *alone] if together else alone
@@ -182,7 +182,7 @@ def _run_config(fences: Sequence[int]) -> dict[str, object]:
 
 
 def _tags(claims: Sequence[Claim]) -> Mapping[str, str]:
-    """What the run is about, as far as all of its objects agree."""
+    """The run's tags; athlete, object and aspect are tagged only where all claims have the same one."""
     tags = NAMES.lane_tags(Lane.LIVE)
     told: dict[str, Callable[[Claim], set[str]]] = {
         NAMES.athlete_tag: lambda claim: {str(claim.athlete_id)},

@@ -1,6 +1,6 @@
-"""From a delivery's bytes to an event: strict JSON, exact types; pure functions.
+"""Parses a delivery's bytes into an event: strict JSON, exact types; pure functions.
 
-Not by pydantic, whose parser takes the last of two equal keys.
+pydantic is not used, since its parser accepts two equal keys and takes the last.
 
 Source: https://developers.strava.com/docs/webhooks/
 """
@@ -17,14 +17,14 @@ from strava_pipeline.errors import WebhookRejected
 from strava_pipeline.warehouse.inbox.events import NewEvent
 
 LARGEST_ID = 2**63
-# Year 9999; what is later cannot be stored as a time.
+# The end of the year 9999; later times cannot be stored.
 LATEST_EPOCH = 253_402_300_799
 OBJECT_TYPES = ("activity", "athlete")
 ASPECT_TYPES = ("create", "update", "delete")
 
 
 def parse_event(body: bytes, *, signed: bool) -> NewEvent:
-    """The event in a delivery. ``WebhookRejected`` with reason ``malformed`` if it is not exactly one."""
+    """Parse a delivery's event. ``WebhookRejected`` with reason ``malformed`` if the body is not exactly one event."""
     fields = _strict_object(body)
     event_time = _whole(fields, "event_time", at_most=LATEST_EPOCH)
     # The parts of the event's key, in this order.
@@ -43,7 +43,7 @@ def parse_event(body: bytes, *, signed: bool) -> NewEvent:
 
 
 def _event_key(parts: dict[str, Any]) -> str:
-    """The same for every delivery of one event, and for nothing else."""
+    """A key that all deliveries of one event share, and no other event has."""
     return hashlib.sha256(_CANONICAL.encode([*parts.values()]).encode()).hexdigest()
 
 
@@ -52,7 +52,7 @@ def _strict_object(body: bytes) -> dict[str, Any]:
         text = body.decode("utf-8")
         parsed = _STRICT.decode(text)
         if "\\u" in text:
-            # A lone surrogate is legal in JSON text, where only an escape can write it, but no text to be stored.
+            # JSON allows a lone surrogate, written as an escape, but such a text cannot be stored.
             json.dumps(parsed, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         _malformed()
@@ -63,7 +63,7 @@ def _strict_object(body: bytes) -> dict[str, Any]:
 
 def _whole(fields: dict[str, Any], name: str, at_most: int = LARGEST_ID - 1) -> int:
     value = fields.get(name)
-    # Exactly int: bool is one by inheritance. Zero stands in one of Strava's own examples.
+    # Exactly int, since bool is a subclass of int. Zero is allowed: one of Strava's own examples has it.
     if type(value) is not int or not 0 <= value <= at_most:
         _malformed()
     return value
@@ -109,6 +109,6 @@ def _malformed() -> NoReturn:
     raise WebhookRejected("malformed", status=HTTPStatus.BAD_REQUEST) from None
 
 
-# Made once: json.loads and json.dumps would make one for each delivery.
+# Made once: json.loads and json.dumps would make a decoder and an encoder for each delivery.
 _STRICT = json.JSONDecoder(parse_constant=_refuse, parse_float=_refuse, parse_int=_int, object_pairs_hook=_unique)
 _CANONICAL = json.JSONEncoder(sort_keys=True)

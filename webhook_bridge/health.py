@@ -1,4 +1,4 @@
-"""``/health/live`` and ``/health/ready`` tell whether the process is there, and whether it can take events."""
+"""``/health/live`` says whether the process answers, ``/health/ready`` whether the bridge can take events."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ health = Blueprint("health", __name__, url_prefix="/health")
 
 @health.get("/live")
 def live() -> Response:
-    """The process answers."""
+    """Answer 200: the process is alive."""
     return Response("ok\n", mimetype="text/plain")
 
 
 @health.get("/ready")
 def ready() -> Response | tuple[Response, int]:
-    """The database answers and events are worked through; 503 otherwise."""
+    """Answer 200 if the database answers and the dispatcher runs, 503 otherwise."""
     if not current_bridge().dispatcher_is_running():
         return jsonify(error="dispatcher ended", id=current_request_id()), HTTPStatus.SERVICE_UNAVAILABLE
     with current_bridge().engine.connect() as connection:

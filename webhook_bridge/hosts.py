@@ -1,12 +1,11 @@
-"""By which names the pages for people are reached: this machine's, the public one, those of ``STRAVA_BRIDGE_HOSTS``.
+"""Serves the pages for people under our names only: this machine's, the public one, and ``STRAVA_BRIDGE_HOSTS``.
 
-A page elsewhere can point its own name to this machine (DNS rebinding), and would then be of one origin with ours:
-whatever the browser may see here, it could read. The name still stands in the request's ``Host``, and is refused.
+Another site can point its own name to this machine (DNS rebinding). Its pages would then share our origin, and could
+read whatever the browser sees here. Such a request has the site's name in ``Host``, and is refused.
 
-Deliveries and health checks are answered by any name: Strava and proxies choose it, and what is answered to them is
-worth nothing to a browser. So are the links in mails: who holds one is meant, and no cookie gives a right there. So
-are the style sheet and the icon, which are the same for everybody. Flask's ``TRUSTED_HOSTS`` would refuse all of these,
-too.
+Some paths are served under any name. For deliveries and health checks Strava and proxies choose the name, and the
+answers are worth nothing to a browser. Links in mails give their right to whoever holds one, without any cookie. The
+style sheet and the icon are public. Flask's ``TRUSTED_HOSTS`` would refuse these paths, too.
 """
 
 from __future__ import annotations
@@ -24,28 +23,28 @@ from strava_pipeline.settings import LOOPBACK_HOSTS, Settings
 from webhook_bridge.current import current_bridge
 from webhook_bridge.pages import page
 
-# By their paths, since each delivery passes here: to ask which blueprint has it would cost a few microseconds.
+# Paths, not blueprints: each delivery passes here, and to look up its blueprint would cost a few microseconds.
 ANY_NAME = ("/webhooks/", "/health/", f"{SecretPath.CONFIRM}/", f"{SecretPath.UNSUBSCRIBE}/", "/static/")
-# A name in DNS has no more.
+# Characters of the longest name in DNS.
 LONGEST_NAME = 253
 
 
 def install_host_check(app: Flask, settings: Settings) -> None:
-    """Refuse what asks for a page for people by a name that is not ours."""
+    """Refuse requests for pages for people under a name that is not ours."""
     ours = _our_names(settings)
 
     def refuse() -> Response | None:
         if request.path.startswith(ANY_NAME) or host_name(request.host) in ours:
             return None
         name = printable(host_name(request.host) or "an empty name", LONGEST_NAME)
-        text = f"This page is not served as {name}: STRAVA_BRIDGE_HOSTS can name it, or STRAVA_BRIDGE_PUBLIC_URL."
+        text = f"This page is not served as {name}: to allow that, add the name to STRAVA_BRIDGE_HOSTS."
         return page("not_by_this_name.html", HTTPStatus.FORBIDDEN, title="Not by this name", text=text)
 
     app.before_request(refuse)
 
 
 def host_name(netloc: str) -> str:
-    """The name in ``name:port``, in small letters, as it stands in DNS; empty for what is none."""
+    """The name in ``name:port``, in small letters, as DNS has it (IDNA); empty if it is no valid name."""
     try:
         parts = urlsplit(f"//{netloc}")
         name = "" if parts.netloc != netloc or "@" in netloc else parts.hostname or ""
@@ -55,12 +54,15 @@ def host_name(netloc: str) -> str:
 
 
 def base_url() -> str:
-    """The public address of the bridge; without one the name by which the request came, which was checked."""
+    """The bridge's public URL; if none is set, the URL of the current request's host, which was checked."""
     return current_bridge().settings.bridge_public_url or f"{request.scheme}://{request.host}"
 
 
 def base_url_for_strava() -> str:
-    """The same for a browser that Strava is to send back: without a public address only by a name of this machine."""
+    """The base URL to which Strava sends the browser back.
+
+    ``Forbidden`` if no public URL is set and the request came under another name than this machine's.
+    """
     if current_bridge().settings.bridge_public_url is None and host_name(request.host) not in LOOPBACK_HOSTS:
         raise Forbidden("STRAVA_BRIDGE_PUBLIC_URL is not set: Strava could not send the browser back.")
     return base_url()

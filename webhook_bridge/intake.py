@@ -1,6 +1,6 @@
-"""Stores deliveries together: what arrives while one commit is under way shares the next, and so one flush to the disk.
+"""Stores deliveries in batches: those that arrive during one commit share the next, and so one flush to the disk.
 
-A delivery that is alone is not kept waiting for others.
+A lone delivery does not wait for others.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox.events import NewEvent, Stored, store_events
 
-# Strava gives an answer two seconds; what cannot be stored in this time is refused, and it delivers again.
+# Strava waits two seconds for an answer. An event that is not stored in this time is refused; Strava delivers it again.
 STORE_SECONDS = 1.5
-# More than the server has threads that could wait.
+# More than the server has threads, each of which waits for one event.
 LARGEST_BATCH = 100
 
 
@@ -31,7 +31,7 @@ def _locked() -> threading.Lock:
 
 @dataclass
 class _Entry:
-    """A delivery that waits for its outcome. A bare lock wakes it: a ``Future`` would cost several times as much."""
+    """A delivery that waits for its outcome, by a bare lock: a ``Future`` would cost several times as much."""
 
     event: NewEvent
     outcome: Stored | Exception = field(init=False)
@@ -44,7 +44,7 @@ class _Entry:
 
 
 class Intake:
-    """The one way of deliveries into the inbox; its thread starts with the first of them."""
+    """Stores all deliveries in the inbox, in one thread, which starts with the first delivery."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -53,10 +53,10 @@ class Intake:
         self._thread: threading.Thread | None = None
 
     def store(self, event: NewEvent) -> Stored:
-        """Return once the event is on the disk; ``DatabaseUnavailable`` while Strava still waits for the answer.
+        """Return once the event is on the disk; ``DatabaseUnavailable`` after 1.5 s, while Strava still waits.
 
-        A server that hangs, or a network that swallows packets, answers to no time limit of its own. Should the
-        event be stored after all, the next delivery is its duplicate.
+        The time limit is kept here, since a server that hangs, or a network that loses packets, keeps none. If the
+        event is stored after all, Strava's next delivery is found to be a duplicate.
         """
         entry = _Entry(event)
         self._entries.put(entry)
@@ -70,7 +70,7 @@ class Intake:
 
     def _start(self) -> None:
         with self._guard:
-            # Should it ever end, no delivery must be refused for it until somebody restarts the bridge.
+            # If the thread ever ends, the next delivery starts another: nobody has to restart the bridge for it.
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
                 self._thread.start()
@@ -79,16 +79,16 @@ class Intake:
         while True:
             batch, outcomes = self._worked_off(self._gathered())
             if any(isinstance(outcome, DatabaseUnavailable) for outcome in outcomes):
-                # Nobody has asked a connection that was used just now whether it lives: the server may have started
-                # anew since. The next one is fresh, and finds what was stored all the same to be a duplicate.
+                # The pool does not test a connection that was just used, and the server may have restarted since. Try
+                # again on a fresh connection; events that were stored after all are found to be duplicates.
                 batch, outcomes = self._worked_off(batch)
             _settle(batch, outcomes)
 
     def _worked_off(self, batch: list[_Entry]) -> tuple[list[_Entry], list[Stored | Exception]]:
-        """Store a batch, and by the same connection what has come meanwhile; the last of them is yet to be settled."""
+        """Store a batch and, by one connection, the batches that come meanwhile; returns the last, not settled yet."""
         try:
-            # To take a connection from the pool, which sees first whether it still lives, costs more than to store by
-            # it: it is kept as long as more has come meanwhile.
+            # To take a connection from the pool, which may test it first, costs more than to store a batch: keep it as
+            # long as more events come.
             with autocommit(self._engine) as connection:
                 outcomes = _stored(connection, batch)
                 while not self._entries.empty():
@@ -100,17 +100,17 @@ class Intake:
         return batch, outcomes
 
     def _gathered(self) -> list[_Entry]:
-        """All that have come by now, at least one of them, but for those whose senders were refused meanwhile."""
+        """Wait for an entry; returns all that have come by now, except those that were refused meanwhile."""
         batch = [self._entries.get()]
         with suppress(Empty):
             while len(batch) < LARGEST_BATCH:
                 batch.append(self._entries.get_nowait())
-        # Whoever gave up waiting has answered 503, and Strava delivers again.
+        # A refused delivery was answered 503; Strava delivers it again.
         return [entry for entry in batch if not entry.is_refused]
 
 
 def _stored(connection: Connection, batch: Sequence[_Entry]) -> list[Stored | Exception]:
-    """What became of each; ``DatabaseUnavailable`` for all of them."""
+    """The outcome of each entry. ``DatabaseUnavailable`` is raised, since it concerns them all."""
     if not batch:
         return []
     try:
@@ -120,7 +120,7 @@ def _stored(connection: Connection, batch: Sequence[_Entry]) -> list[Stored | Ex
     except Exception as error:  # noqa: BLE001  it is raised where the answer is made
         if len(batch) == 1:
             return [error]
-        # An event that cannot be stored must not take its neighbours along.
+        # One event that cannot be stored must not fail the others of its batch.
         return [outcome for entry in batch for outcome in _stored(connection, [entry])]
 
 

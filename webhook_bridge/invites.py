@@ -1,7 +1,7 @@
-"""The browser of somebody who was invited: it remembers the link, and its place on it once it has used one.
+"""Invitation links in a guest's browser session: the link, and the guest's place on it once one is used.
 
-A link holds a secret, whose hash is stored, and is signed: one that is cut short, or made up, is refused without a look
-into the database. Links of the older form, which hold nothing but the secret, are good until their week is over.
+A link holds a secret, whose hash is stored, and a signature: a link that is incomplete or made up is refused without a
+query. Links of the older form, which hold the secret alone, are good until their week is over.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from webhook_bridge.sessions import session_id
 
 USED_UP = (
     "As many have connected by this link as it was made for, it was tried too often, or you were disconnected since."
-    " Ask whoever runs this for a new one."
+    " Ask the operator for a new one."
 )
-NOT_GOOD = "This link is too old, or not whole. Ask whoever runs this for a new one."
-# Between the secret and the signature; no secret holds one.
+NOT_GOOD = "This link is too old or incomplete. Ask the operator for a new one."
+# Stands between the secret and the signature; no secret holds this character.
 _SIGNED = "."
 
 
 def signed_invite(secret: str) -> str:
-    """What stands in a link for a new invitation."""
+    """The signed secret, as a link for a new invitation holds it."""
     return current_bridge().keyring.signer(KeyPurpose.INVITE_LINK).sign(secret).decode()
 
 
 def take_invite(given: str) -> None:
-    """Let the browser connect by a link as long as it has room, also after a mishap. ``Forbidden`` if it has none."""
+    """Keep a link in the browser's session, to connect by it. ``Forbidden`` if it is invalid or has no free place."""
     name = invites.name_of(_secret_in(given))
     with autocommit(current_bridge().engine) as connection:
         if not _has_room(connection, name):
@@ -49,7 +49,7 @@ def take_invite(given: str) -> None:
 
 
 def link_name() -> str | None:
-    """What the link is called here that the browser came by, whether or not it is good still."""
+    """The name of the link that the browser came by, still good or not; ``None`` if it came by none."""
     name = session.get("invited_by")
     return name if isinstance(name, str) else None
 
@@ -65,7 +65,7 @@ def is_invited() -> bool:
 
 @contextmanager
 def place_on_invite() -> Iterator[InvitePlace | None]:
-    """The browser's place on its link for one connection, which nobody else gets meanwhile; ``None``: it has none."""
+    """Reserve the browser's place on its link while the block runs; yields ``None`` if there is no place."""
     name = link_name()
     if name is None:
         yield None
@@ -75,12 +75,12 @@ def place_on_invite() -> Iterator[InvitePlace | None]:
 
 
 def remember(place: InvitePlace) -> None:
-    """The browser has connected by this place, and may do so again as the same athlete."""
+    """Keep the place in the session: the browser has connected by it, and its athlete may connect by it again."""
     session["place"] = place.id
 
 
 def _secret_in(given: str) -> str:
-    """The secret in a link; ``Forbidden`` if it was not signed here."""
+    """The secret in a link; ``Forbidden`` if the signature is not ours."""
     if _SIGNED not in given:
         return given
     try:

@@ -1,9 +1,9 @@
-"""Writes the log by a thread of its own: who answers a request waits neither for the log nor for who writes to it.
+"""Writes the log in a thread of its own, so that threads that answer requests wait neither for it nor for others.
 
-Threads that wrote one after the other would each have to get the interpreter back while they hold what the next of
-them waits for. ``QueueHandler`` and ``QueueListener`` would do nearly that, but each line would wake the listener and
-be written by itself, which side by side cost some tenth of the deliveries per second. A log that takes nothing would
-fill their queue without end, or make each line a trace in that very log, and the end of the process would wait for it.
+If the answering threads wrote, each would wait for the interpreter while it holds the lock that the next one needs.
+``QueueHandler`` and ``QueueListener`` of the standard library almost fit, but wake a thread and write for each line,
+which in a comparison cost about a tenth of the deliveries per second. While the log accepts nothing, their queue grows
+without end, or each line adds a traceback to that log; and the end of the process waits for the log.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TextIO
 
-# What a log that takes nothing leaves waiting; some 200 bytes each. Lines beyond are counted, and lost.
+# So many lines wait while the log accepts nothing, some 200 bytes each; further lines are counted and lost.
 MOST_LINES = 10_000
 # How long a line waits for others to be written with it.
 PAUSE_SECONDS = 0.05
@@ -25,7 +25,7 @@ CLOSING_SECONDS = 2.0
 
 
 class LogWriter(logging.Handler):
-    """Formats where something is logged, and writes beside; logging closes it at the end of the process."""
+    """A handler that formats in the logging thread and writes in its own; ``logging`` closes it at exit."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class LogWriter(logging.Handler):
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Leave a line to be written."""
+        """Queue a line to be written."""
         if self._lines.qsize() >= MOST_LINES:
             self._lost += 1
             return
@@ -47,7 +47,7 @@ class LogWriter(logging.Handler):
             self.handleError(record)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the lines that are left, for at most 2 s."""
         self._closing.set()
         self._lines.put(None)
         self._thread.join(CLOSING_SECONDS)
@@ -57,7 +57,7 @@ class LogWriter(logging.Handler):
         more = True
         while more:
             found = [self._lines.get()]
-            # To be woken for each line would cost more than to write it.
+            # To wake up for each line would cost more than to write it.
             self._closing.wait(PAUSE_SECONDS)
             with suppress(Empty):
                 while len(found) < MOST_LINES:
@@ -67,7 +67,7 @@ class LogWriter(logging.Handler):
             if self._lost:
                 lines.append(f"{self._lost} lines of the log are lost: it was not written as fast as they came")
                 self._lost = 0
-            # A log that nobody takes any more, or that there never was, is no reason to end the bridge or this thread.
+            # A log that cannot be written must end neither the bridge nor this thread.
             with suppress(Exception):
                 self._write(lines)
 
@@ -76,6 +76,6 @@ class LogWriter(logging.Handler):
             self._stream.writelines(f"{line}\n" for line in lines)
             self._stream.flush()
         except BrokenPipeError:
-            # What the stream still holds is written once more when the process ends, which would end it with an error.
+            # At exit Python writes what the stream still holds, which would fail: let it go to /dev/null.
             with Path(os.devnull).open("w", encoding="utf-8") as nobody:
                 os.dup2(nobody.fileno(), self._stream.fileno())

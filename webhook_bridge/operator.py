@@ -1,7 +1,7 @@
-"""Blueprint: the operator's login, and the gate before everything that is theirs alone.
+"""Blueprint: the operator's login, and the gate in front of the operator's pages.
 
-The login is asked for always, on the machine itself as well: of a request nobody can tell whether it came from there,
-or from anywhere by something that forwards connections.
+A login is required on this machine as well: a request that comes from here may come from anywhere, through a program
+that forwards connections.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ install_pages(operator)
 
 @operator.get("/login")
 def login_form() -> Answer | Response:
-    """The form that asks for the operator's token."""
+    """Show the form that asks for the operator's token; redirect to the status page if the operator is logged in."""
     require_token()
     return redirect(url_for("status.overview"), HTTPStatus.SEE_OTHER) if is_operator() else page("login.html")
 
 
 @operator.post("/login")
 def login() -> Answer | Response:
-    """Open a session for whoever knows the token; :mod:`webhook_bridge.bad_requests` tells how guesses are limited."""
+    """Open a session if the token is right; :mod:`webhook_bridge.bad_requests` says how guesses are limited."""
     require_token()
     wrong = current_bridge().wrong_tokens
     sender = known_sender()
@@ -63,9 +63,9 @@ def login() -> Answer | Response:
 
 @operator.get(f"{SecretPath.LOGIN}/<secret>")
 def sign_in_form(secret: str) -> Answer:
-    """The page behind a link that logs in once; only its button uses the link up.
+    """Show the page of a link that logs in once; only the page's button uses the link up.
 
-    Programs follow links as well: a look ahead of a browser or a mail filter would leave the operator with a dead one.
+    Programs follow links, too: a browser that loads pages ahead, or a mail filter, must not use the link up.
     """
     require_token()
     with autocommit(current_bridge().engine) as connection:
@@ -73,14 +73,15 @@ def sign_in_form(secret: str) -> Answer:
     if not is_good:
         return _used_up()
     answer = page("sign_in.html", secret=secret)
-    # The address holds the secret and goes nowhere; with no-referrer the browser would not tell that the form is ours.
+    # The browser must not send this address, which holds the secret; but with no-referrer it would hide the form's
+    # origin, by which we know the form as ours.
     answer.headers["Referrer-Policy"] = "strict-origin"
     return answer
 
 
 @operator.post(f"{SecretPath.LOGIN}/<secret>")
 def sign_in(secret: str) -> Answer | Response:
-    """Open a session for whoever holds a link that was not used yet."""
+    """Open a session by a login link, if the link is still good, and use it up."""
     require_token()
     with current_bridge().engine.begin() as connection:
         if not operator_sessions.redeem_sign_in_link(connection, secret, _proof()):
@@ -101,7 +102,7 @@ def logout() -> Response:
 
 @operator.post("/logout/everywhere")
 def logout_everywhere() -> Answer | Response:
-    """End all sessions of the operator, and login links that were not used yet."""
+    """End all sessions of the operator, and all unused login links."""
     operator_gate()
     with current_bridge().engine.begin() as connection:
         ended = operator_sessions.end_all_sessions(connection)
@@ -113,7 +114,10 @@ def logout_everywhere() -> Answer | Response:
 
 
 def operator_gate() -> Response | None:
-    """Before each request of a blueprint: lets the operator pass, shows the way to the login, or ``Forbidden``."""
+    """Let the operator pass; redirect anybody else's GET to the login. ``Forbidden`` for other methods.
+
+    Called before each request of a blueprint. ``Forbidden``, too, if no operator's token is set.
+    """
     require_token()
     if is_operator():
         return None
@@ -123,7 +127,7 @@ def operator_gate() -> Response | None:
 
 
 def require_token() -> None:
-    """``Forbidden`` as long as there is no token to log in with."""
+    """Raise ``Forbidden`` if no operator's token is set, unless the pages are open without login."""
     settings = current_bridge().settings
     if operator_door.operator_token(settings) is None and not settings.dangerously_open_without_login:
         raise Forbidden(NO_TOKEN)
@@ -158,8 +162,8 @@ def _too_many(seconds: float) -> Answer:
 
 def _used_up() -> Answer:
     text = (
-        "It was used before, is too old, is not whole, or was made under other settings than the bridge's."
-        " strava-pipeline login-link prints another one."
+        "It was used before, is too old or incomplete, or was made under other settings than the bridge's."
+        " strava-pipeline login-link prints a new one."
     )
     return message("This link does not log in any more", text, HTTPStatus.GONE)
 

@@ -1,6 +1,6 @@
-"""Is the browser at hand the operator's? Its cookie names a session; a row in the database tells whether it is open.
+"""Tells whether a request is the operator's: its cookie names a session that must be open in the database.
 
-Nothing else makes anybody the operator, but ``STRAVA_DANGEROUSLY_OPEN_WITHOUT_LOGIN``, which makes it everybody.
+There is no other way, except that ``STRAVA_DANGEROUSLY_OPEN_WITHOUT_LOGIN`` makes everybody the operator.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from webhook_bridge.sessions import SAFE_METHODS
 
 
 def is_operator() -> bool:
-    """Whether the request at hand may do what the operator may; asks the database once per request, and if at all."""
+    """Whether the current request is the operator's; asks the database at most once per request."""
     if "is_operator" not in g:
         g.is_operator = current_bridge().settings.dangerously_open_without_login or _has_open_session()
     found: bool = g.is_operator
@@ -27,7 +27,7 @@ def is_operator() -> bool:
 
 
 def give_cookie(response: Response, secret: str) -> None:
-    """Have the browser keep a session's secret: out of reach of scripts, and of requests that other sites begin."""
+    """Set the cookie with a session's secret: scripts cannot read it, and forms of other sites do not send it."""
     settings = current_bridge().settings
     response.set_cookie(
         cookie_name(settings),
@@ -40,14 +40,14 @@ def give_cookie(response: Response, secret: str) -> None:
 
 
 def end_session(response: Response) -> None:
-    """End the browser's session where it is kept, then in the browser."""
+    """End the browser's session in the database, then delete its cookie."""
     with current_bridge().engine.begin() as connection:
         operator_sessions.end_session(connection, _cookie())
     forget_cookie(response)
 
 
 def forget_cookie(response: Response) -> None:
-    """Have the browser forget its session."""
+    """Have the browser delete its cookie."""
     settings = current_bridge().settings
     response.delete_cookie(cookie_name(settings), secure=is_over_tls(settings), httponly=True, samesite="Lax")
 
@@ -61,7 +61,7 @@ def _has_open_session() -> bool:
     except DatabaseUnavailable:
         if request.method not in SAFE_METHODS:
             raise
-        # The page can still be read where a copy of the database answers, but nothing can be done there.
+        # A copy of the database may still answer: pages can be read then, but nothing can be changed.
         return _is_open(current_bridge().reading_engine, secret, settings)
 
 

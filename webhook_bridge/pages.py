@@ -1,4 +1,4 @@
-"""Pages for people: how they are rendered, the headers they carry, and how they say that something went wrong."""
+"""Pages for people: rendering, headers, and pages for errors."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
 def page(template: str, status: int = HTTPStatus.OK, **context: object) -> Answer:
-    """A rendered page with its headers. It runs no script, and its forms go to us, or on to Strava's consent."""
+    """Render a page with its headers, which allow no script, and forms only to us and on to Strava's consent page."""
     settings = current_bridge().settings
     response = make_response(render_template(template, csrf=csrf_token, **context), status)
     strava = urlsplit(settings.oauth_url)
     response.headers["Content-Security-Policy"] = (
         "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none';"
-        # A form's redirect counts as well.
+        # The browser applies this to a form's redirects as well, so Strava is named.
         f" form-action 'self' {strava.scheme}://{strava.netloc}"
     )
-    # With no-referrer the browser would not tell us that a form is our own.
+    # With no-referrer the browser would hide a form's origin, by which we know the form as ours.
     response.headers["Referrer-Policy"] = "same-origin"
     return response
 
 
 def message(title: str, text: str, status: int, *, again: str | None = None) -> Answer:
-    """A page that says one thing; ``again`` is where a button to try again leads."""
+    """Render a page with one message; ``again`` is the address of its button to try again, if it has one."""
     response = page("message.html", status, title=title, text=text, again=again)
-    # It may stand at an address that holds a code, and it has no form.
+    # The page's address may hold a code, and the page has no form that would need more.
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
 
 
 def install_pages(blueprint: Blueprint) -> None:
-    """Let a blueprint's errors end on pages, and its templates tell times."""
-    blueprint.register_error_handler(DatabaseUnavailable, _database_away)
-    blueprint.register_error_handler(PoolTimeout, _database_away)
+    """Give a blueprint pages for its errors, and its templates their filters."""
+    blueprint.register_error_handler(DatabaseUnavailable, _database_unavailable)
+    blueprint.register_error_handler(PoolTimeout, _database_unavailable)
     blueprint.register_error_handler(ConfigurationError, _wrong_setting)
     blueprint.register_error_handler(HTTPException, _http_error)
     blueprint.app_template_filter("shown")(_shown)
@@ -60,20 +60,20 @@ def install_pages(blueprint: Blueprint) -> None:
     blueprint.app_template_filter("lasting")(lasting)
 
 
-def _database_away(error: Exception) -> Answer:
+def _database_unavailable(error: Exception) -> Answer:
     log.error("%s", error)
-    text = "The database does not answer. Nothing is lost: Strava delivers again what cannot be stored now."
-    return message("The database is away", text, HTTPStatus.SERVICE_UNAVAILABLE)
+    text = "Try again in a minute. No event is lost: Strava delivers again what cannot be stored now."
+    return message("The database does not answer", text, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def _wrong_setting(error: ConfigurationError) -> Answer:
-    """What is missing or wrong, for the operator; others learn that something is."""
+    """The page about a wrong setting: the operator sees which setting, others only that one is wrong."""
     log.error("%s", error)
     title = "A setting is wrong here"
     if is_operator():
         return message(title, f"{printable(str(error))}. Then restart the bridge.", HTTPStatus.INTERNAL_SERVER_ERROR)
     return message(
-        title, "Whoever runs this has to mend it, and finds the reason in the log.", HTTPStatus.INTERNAL_SERVER_ERROR
+        title, "The operator has to correct it, and finds the reason in the log.", HTTPStatus.INTERNAL_SERVER_ERROR
     )
 
 
@@ -82,12 +82,12 @@ def _http_error(error: HTTPException) -> Answer:
 
 
 def _shown(text: object) -> Markup:
-    """Somebody's words on a page: printable, and without effect on the direction of what stands beside them."""
+    """Text of others for a page: printable, and without effect on the direction of the text beside it."""
     return Markup("<bdi>{}</bdi>").format(_plain(text))
 
 
 def _plain(text: object) -> str:
-    """The same where no mark may stand, as in an attribute."""
+    """Text of others where no element is allowed, such as in an attribute: printable."""
     return printable(str(text))
 
 

@@ -1,4 +1,4 @@
-"""Launch an athlete's planned runs on the running Dagster, which works on them when there is room."""
+"""Launches an athlete's planned runs on a running Dagster, which queues them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from webhook_bridge.dagster_api import DagsterServer, launch_assets
 
 
 def launch_planned(dagster: DagsterServer, athlete_id: int, runs: Iterable[PlannedRun]) -> list[str]:
-    """Put runs into Dagster's queue, which takes up the first one first; returns their ids.
+    """Put runs into Dagster's queue, in this order; returns the runs' ids.
 
-    The queue starts runs beside each other, up to its limits: plan them by ``plan_side_by_side``. The athlete must
-    have partitions (``add_athlete``). ``DagsterUnavailable`` if Dagster takes no more: those before it are launched.
-    Launching twice makes two runs, of which the second asks Strava for listings only.
+    The queue starts several runs at once, up to its limits: plan them by ``plan_side_by_side``. The athlete must have
+    partitions (``add_athlete``). ``DagsterUnavailable`` if Dagster refuses a run: those before it remain launched.
+    Launching a plan twice makes two runs of each, of which the second asks Strava for listings only.
     """
     return [launch_assets(dagster, run.selection, run.tags(athlete_id)) for run in runs]

@@ -1,6 +1,6 @@
-"""A number for each request: in every log line that is written for it, in the answer's header, and in error bodies.
+"""An id for each request: in its log lines, in the answer's header, and in error bodies.
 
-``X-Request-Id`` of a proxy in front is taken over where one is configured, and only if it looks like an id.
+The ``X-Request-Id`` of a proxy in front is used if proxies are configured and it looks like an id.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from webhook_bridge.log_writer import LogWriter
 
 HEADER = "X-Request-Id"
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s [%(request_id)s]: %(message)s"
-# What is logged between requests, by the dispatcher and others.
+# For log lines that belong to no request, such as the dispatcher's.
 NO_REQUEST = "-"
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _current: ContextVar[str] = ContextVar("request_id", default=NO_REQUEST)
 
 
 def current_request_id() -> str:
-    """The number of the request that this thread works on."""
+    """The id of the request that this thread works on."""
     return _current.get()
 
 
 def install_request_ids(app: Flask, *, behind_proxy: bool) -> None:
-    """Give each request its number."""
+    """Give each request its id."""
 
     def begin() -> None:
         given = request.headers.get(HEADER, "") if behind_proxy else ""
@@ -49,7 +49,7 @@ def install_request_ids(app: Flask, *, behind_proxy: bool) -> None:
 
 
 def log_with_request_ids(level: str = "INFO") -> None:
-    """Have the root logger write what has this level or a higher one, each line with the number of its request."""
+    """Log to stderr from this level up, each line with the id of its request."""
     handler = LogWriter(sys.stderr)
     handler.setFormatter(LogFormat(LOG_FORMAT))
     handler.addFilter(_add_request_id)

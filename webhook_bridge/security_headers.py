@@ -1,4 +1,4 @@
-"""The headers that every answer carries; a page may loosen the content policy for itself, by setting its own."""
+"""Security headers of every answer. A page that sets one of these headers itself, such as the policy, keeps its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OVER_TLS = "max-age=31536000"
 
 
 def install_security_headers(app: Flask) -> None:
-    """Have every answer of the app carry them."""
+    """Add the security headers to every answer of the app."""
     app.after_request(_harden)
 
 

@@ -1,4 +1,4 @@
-"""Serves the bridge, with its dispatcher beside."""
+"""Serves the bridge, and runs its dispatcher and its Dagster tasks."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from webhook_bridge.app import create_app
 from webhook_bridge.dagster_tasks import DagsterTasks
 from webhook_bridge.dispatcher import Dispatcher
 
-# Each waits for the disk most of its time, and all that wait share one flush: more threads, more events per flush.
+# Each thread mostly waits for the disk, and all that wait share one flush: more threads store more events per flush.
 THREADS = 33
 
 
 def serve(settings: Settings, engine: Engine, listener: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT; the dispatcher runs beside."""
+    """Serve until SIGTERM or SIGINT; the dispatcher and the Dagster tasks run in threads meanwhile."""
     with engine.begin() as connection:
-        # What was opened under another token or other settings is over for good, should they come back.
+        # Sessions and links made under another token or other settings end for good, even if those come back.
         end_sessions_of_others(connection, session_proof(settings))
         cancel_invites_of_other_tokens(connection, invite_proof(settings))
     dispatcher = Dispatcher(settings, engine)
@@ -41,7 +41,7 @@ def serve(settings: Settings, engine: Engine, listener: socket.socket) -> None:
         app,
         listener,
         threads=THREADS,
-        # Where none is trusted nothing believes them, and taking them out would cost each delivery some time.
+        # Without trusted proxies no code reads these headers, and to remove them would cost each delivery some time.
         keep_proxy_headers=True,
         on_listening=begin,
     )

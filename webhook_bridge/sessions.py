@@ -1,10 +1,11 @@
 """Browser sessions: a signed cookie with a random id, and a token per session that every form carries.
 
-The token is looked for before each request that may change something, whichever route it is for: a form that is added
-needs nothing but the field. What is no form stands in ``NO_FORMS``, by name.
+The token is checked before each request that may change something, on every route: a new form needs only the field.
+Endpoints that take requests from no form are named in ``NO_FORMS``.
 
-The cookie holds no one's data, and makes nobody the operator (see :mod:`webhook_bridge.operator_session`). Its keys are
-derived from ``STRAVA_TOKEN_KEYS``, each for one purpose.
+The cookie is signed, not encrypted. It holds a guest's invitation and the next page's message, and makes nobody the
+operator (see :mod:`webhook_bridge.operator_session`). Its keys are derived from ``STRAVA_TOKEN_KEYS``, each for one
+purpose.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def install_form_check(app: Flask) -> None:
     """Answer 403 to each form that was not sent from a page of ours in the same session."""
 
     def check() -> None:
-        # No endpoint: there is no such page, or not by this method, and the answer says so.
+        # Without an endpoint there is no such page, or not by this method, and the answer is 404 or 405.
         if request.method not in SAFE_METHODS and request.endpoint not in NO_FORMS and request.endpoint is not None:
             _check_form()
 
@@ -65,7 +66,7 @@ def install_form_check(app: Flask) -> None:
 
 
 def session_id() -> str:
-    """The id of the browser's session, which begins here if it has none."""
+    """The id of the browser's session; begins a session if there is none."""
     if "id" not in session:
         begin_anew()
     found: str = session["id"]
@@ -73,25 +74,25 @@ def session_id() -> str:
 
 
 def begin_anew() -> None:
-    """Begin another session in this browser: one that was planted before is worth nothing from now on."""
+    """Begin another session in this browser, so that a session that an attacker planted is worth nothing."""
     session.clear()
     session.permanent = True
     session["id"] = secrets.token_urlsafe(ID_BYTES)
 
 
 def csrf_token() -> str:
-    """What every form of this session carries."""
+    """The token that every form of this session carries."""
     key = current_bridge().csrf_key
     return hmac.new(key, session_id().encode(), hashlib.sha256).hexdigest()
 
 
 def say_next(text: str) -> None:
-    """Have the next page say this once."""
+    """Have the next page show this text, once."""
     session["said"] = text
 
 
 def said() -> str | None:
-    """What the page before wanted this one to say."""
+    """Take the text that an earlier request left for this page; ``None`` if there is none."""
     text: str | None = session.pop("said", None)
     return text
 
@@ -103,7 +104,7 @@ def _check_form() -> None:
 
 
 def _is_from_us() -> bool:
-    """By what the browser says of the page that holds the form."""
+    """Whether the form is on a page of ours, by the browser's ``Origin``, or else ``Sec-Fetch-Site``."""
     origin = request.headers.get("Origin")
     if origin is None or origin == "null":
         return request.headers.get("Sec-Fetch-Site") == "same-origin"
@@ -116,7 +117,7 @@ def _is_from_us() -> bool:
         return True
     if host is None or not has_host(page, host) or (public is not None and has_host(public, host)):
         return False
-    # Whoever sits in the network can write a page that comes without TLS.
+    # Anybody in the network can forge a page that comes without TLS.
     came_by_tls = is_over_tls(settings) or request.scheme == "https"
     return page.scheme == "https" or not came_by_tls or host.name in LOOPBACK_HOSTS
 

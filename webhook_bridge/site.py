@@ -1,4 +1,4 @@
-"""The pages for people, as one: sessions, login, connect, status, the beginning and the end of mails."""
+"""Installs the pages for people: sessions, login, connecting, status, and the links in mails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from webhook_bridge.unsubscribe import unsubscribing
 
 
 def install_site(app: Flask, settings: Settings, keyring: Keyring) -> None:
-    """Add the pages to the app."""
+    """Add sessions, the check of forms, and the pages to the app."""
     install_sessions(app, settings, keyring)
     install_form_check(app)
     for blueprint in (operator, connect, status, confirming, unsubscribing):

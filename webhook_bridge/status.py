@@ -1,4 +1,4 @@
-"""Blueprint: the operator's page. Who is connected, what has arrived, what died, what is left of the quota."""
+"""Blueprint: the operator's page, with athletes, invitations, the inbox, dead letters and the quota."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ STATES = (
     EventState.DONE,
     EventState.DISCARDED,
 )
-# What an event waits for, as people say it.
+# What events wait for, in words for the page.
 WAITS = {
     WaitingFor.DAGSTER: "Dagster, which did not take them",
     WaitingFor.ACTIVITY: "Strava to show the activity",
@@ -84,7 +84,7 @@ class Overview:
 
 @status.get("/")
 def overview() -> Answer:
-    """The page; says honestly what it cannot know while Dagster is away."""
+    """Show the page. While Dagster does not answer, the page says that the state of imports is unknown."""
     number = _page_number()
     settings = current_bridge().settings
     with current_bridge().reading_engine.connect() as connection:
@@ -117,7 +117,7 @@ def replay(event_id: int) -> Response:
         found = dead_letters.replay(connection, Selection(ids=[event_id]))
         note_action(connection, Actor.OPERATOR, "replay", f"event {event_id}", ok=bool(found))
     current_bridge().wake_dispatcher()
-    return _back(f"Event {event_id} is worked on again." if found else f"Event {event_id} was no dead letter any more.")
+    return _back(f"Event {event_id} is worked on again." if found else f"Event {event_id} is no dead letter any more.")
 
 
 @status.post("/dead-letters/replay")
@@ -132,19 +132,19 @@ def replay_all() -> Response:
 
 @status.post("/dead-letters/<int(max=9223372036854775807):event_id>/discard")
 def discard(event_id: int) -> Response:
-    """Give a dead letter up for good; it stays in the table, with the reason."""
+    """Discard a dead letter for good; it stays in the table, with the reason."""
     because = request.form.get("because", "").strip()
     if not because or len(because) > LONGEST_REASON or not because.isprintable():
-        raise BadRequest("Say in a line why it is given up.")
+        raise BadRequest(f"Give a reason in one line of at most {LONGEST_REASON} characters.")
     with current_bridge().engine.begin() as connection:
         found = dead_letters.discard(connection, Selection(ids=[event_id]), by=Actor.OPERATOR, because=because)
         note_action(connection, Actor.OPERATOR, "discard", f"event {event_id}", ok=bool(found), detail=because)
-    return _back(f"Event {event_id} is given up." if found else f"Event {event_id} was no dead letter any more.")
+    return _back(f"Event {event_id} is discarded." if found else f"Event {event_id} is no dead letter any more.")
 
 
 @status.post("/invites")
 def invite() -> Response:
-    """Make a link by which somebody else may connect, or so many."""
+    """Make a link by which others may connect, as many as the form says."""
     people = _people()
     with current_bridge().engine.begin() as connection:
         secret = new_invite(connection, invite_proof(current_bridge().settings), people)
@@ -155,14 +155,14 @@ def invite() -> Response:
 
 @status.post("/invites/withdraw")
 def withdraw_invite() -> Response:
-    """End a link that was made here."""
+    """Cancel an invitation link."""
     name = request.form.get("name", "")
     if not name.isascii() or not name.isalnum():
-        raise BadRequest("Which link?")
+        raise BadRequest("Give the link's name.")
     with current_bridge().engine.begin() as connection:
         found = cancel_invite(connection, name)
         note_action(connection, Actor.OPERATOR, "withdraw", "a link to connect by", ok=found)
-    say_next("The link works no more." if found else "There was no such link any more.")
+    say_next("The link is canceled." if found else "There is no such link any more.")
     return _to_links()
 
 
@@ -178,7 +178,7 @@ def _look(connection: Connection, settings: Settings, number: int) -> Overview:
         progress=progress,
         requests_left=sum(each.requests_left for each in progress.values()),
         earliest_end=earliest_end(connection, rate_limits, progress.values()),
-        # Of an athlete with several runs the one that began last.
+        # The last one wins: of an athlete's several runs the one that began last.
         runs={run.athlete_id: run for run in backfill_progress(connection)},
         inbox=inbox_overview(connection, moment),
         invites=living_invites(connection, invite_proof(settings)),
@@ -191,7 +191,7 @@ def _look(connection: Connection, settings: Settings, number: int) -> Overview:
 def _people() -> int:
     given = request.form.get("people", "1")
     if not given.isascii() or not given.isdecimal() or len(given) > len(str(MOST_PEOPLE)):
-        raise BadRequest("For how many people?")
+        raise BadRequest(f"Give a number of people from 1 to {MOST_PEOPLE}.")
     people = int(given)
     if not 1 <= people <= MOST_PEOPLE:
         raise BadRequest(f"A link is for 1 to {MOST_PEOPLE} people.")

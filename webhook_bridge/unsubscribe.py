@@ -1,8 +1,8 @@
-"""Blueprint: an athlete ends the mails, by the link in each of them.
+"""Blueprint: an athlete ends the mails, by the link in each mail.
 
-GET asks whether that is meant, because programs follow links, too; POST does it, from the page's button or straight
-from a mail program (RFC 8058). The signed link is the permission: no session, no form's token. It does nothing else,
-and is void once the address is changed or erased, or the operator has taken all links back.
+GET shows a button, since programs follow links, too; POST, which the button or a mail program sends (RFC 8058), ends
+the mails. The signed link is the permission: no session and no form's token is needed. It permits nothing else, and is
+void once the address is changed or erased, or the operator has canceled all links.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ install_pages(unsubscribing)
 
 @unsubscribing.get("/<token>")
 def ask(token: str) -> Answer:
-    """The page with the button."""
+    """Show the page with the button, or that there are no mails to end."""
     link = _link(token)
     if link is None:
         return _unknown()
@@ -37,7 +37,7 @@ def ask(token: str) -> Answer:
 
 @unsubscribing.post("/<token>")
 def end(token: str) -> Answer:
-    """No more mails; doing it again changes nothing."""
+    """End the mails and erase the address; doing it again changes nothing."""
     link = _link(token)
     if link is None:
         return _unknown()
@@ -57,19 +57,20 @@ def _link(token: str) -> UnsubscribeLink | None:
 
 def _no_mails() -> Answer:
     text = (
-        "You get no more ride summaries, and no address of yours is kept here. To get them again, connect anew with it."
+        "You get no more ride summaries, and no address of yours is kept here. To get them again, connect again and"
+        " give an address."
     )
     return message("No more mails", text, HTTPStatus.OK)
 
 
 def _void() -> Answer:
     text = (
-        "It was taken back: another address was given since, or whoever runs this ended all links so far. Mails that"
-        " came after that, or are still to come, have one that works."
+        "It was canceled: another address was given since, or the operator canceled all earlier links. The link in a"
+        " newer mail, or in the next one, works."
     )
     return message("This link has ended", text, HTTPStatus.GONE)
 
 
 def _unknown() -> Answer:
-    text = "It may be cut short, or too old. Try the link in the newest mail, or write to the mail's sender."
+    text = "It is incomplete or too old. Try the link in the newest mail, or write to the mail's sender."
     return message("This link does not work", text, HTTPStatus.NOT_FOUND)

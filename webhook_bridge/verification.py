@@ -1,4 +1,4 @@
-"""Is a delivery Strava's? Signature and time of ``X-Strava-Signature: t=<unix s>,v1=<hex>``; pure functions.
+"""Verifies that Strava signed a delivery, by ``X-Strava-Signature: t=<unix s>,v1=<hex>``; pure functions.
 
 The signature is HMAC-SHA256 over ``"<t>." + raw body``.
 """
@@ -38,5 +38,5 @@ def verify_signature(header: str | None, body: bytes, secrets: Sequence[bytes], 
 
 
 def _mac(secret: bytes, timestamp: bytes, body: bytes) -> bytes:
-    # Not hmac.digest(), which lets go of the interpreter meanwhile, and has to wait until it gets it back.
+    # Not hmac.digest(), which releases the interpreter's lock meanwhile, and then waits to get it back.
     return hmac.new(secret, timestamp + b"." + body, "sha256").digest()

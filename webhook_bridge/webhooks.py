@@ -81,7 +81,7 @@ def _check_path(settings: Settings, path_token: str) -> None:
 
 
 def _capped_body() -> bytes:
-    """The raw body; one byte more than allowed is enough to refuse it."""
+    """The raw body. ``WebhookRejected`` if it is larger than allowed; at most one byte more is read."""
     if (request.content_length or 0) > BODY_CAP_BYTES:
         raise WebhookRejected("too_large", status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     body = request.stream.read(BODY_CAP_BYTES + 1)
@@ -91,7 +91,7 @@ def _capped_body() -> bytes:
 
 
 def _check_signature(settings: Settings, body: bytes) -> bool:
-    """Whether the body carries a valid signature; what the mode does not let pass is rejected."""
+    """Whether the body is signed; False if it need not be. ``WebhookRejected`` if the signature is wrong or missing."""
     header = request.headers.get("X-Strava-Signature")
     mode = settings.webhook_signature
     if mode is SignatureMode.OFF or (mode is SignatureMode.OPTIONAL and header is None):

@@ -1,4 +1,4 @@
-"""The ``strava-pipeline`` command: one file per command group, imported only when it is called."""
+"""The ``strava-pipeline`` command. Each command group is a module that is imported only when it is called."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from strava_pipeline.errors import ConfigurationError, StravaPipelineError
 from strava_pipeline.local.core_dumps import forbid_core_dumps
 from strava_pipeline.printable import printable
 
-# Command -> the module that holds it. `--help` shows the summaries here, so that it imports none of them.
+# Command -> its module and its summary. `--help` shows these summaries, so that it need not import the modules.
 COMMANDS = {
-    "analysts": ("analysts", "Make logins that may read the tables; list them."),
-    "athletes": ("athletes", "List the connected athletes; forget one."),
-    "api": ("request", "Send one GET through the real client and print the answer."),
+    "analysts": ("analysts", "Make and list logins that may only read the tables."),
+    "athletes": ("athletes", "List athletes; disconnect one; cancel the links in an athlete's mails."),
+    "api": ("request", "Send one GET request to Strava and print the answer."),
     "backfill": ("backfill", "Import an athlete's months through Dagster."),
     "bridge": ("bridge", "Serve the webhook bridge."),
     "connect": ("athletes", "Connect an athlete with an authorization code."),
@@ -30,23 +30,23 @@ COMMANDS = {
     "doctor": ("doctor", "Check settings, database, keys and Strava, and say what is wrong."),
     "export-gpx": ("gpx", "Print one activity as GPX."),
     "init": ("setup", "Write a settings file with fresh keys."),
-    "keys": ("keys", "Make, change and count the keys of the stored tokens."),
-    "login-link": ("sign_in", "Print a link that logs in to the operator's page, once."),
+    "keys": ("keys", "Make keys for the stored tokens, show which are in use, re-encrypt with a new one."),
+    "login-link": ("sign_in", "Print a link that logs you in to the operator's page, once."),
     "migrate": ("setup", "Create or update the tables."),
     "mock-strava": ("mock", "Serve a Strava look-alike for development and tests."),
-    "quota": ("quota", "Show what is used of Strava's limits, and what each lane may still use."),
+    "quota": ("quota", "Show the requests used of Strava's limits, and those left to each lane."),
     "remap": ("remap", "Rebuild the tables of activities from the stored raw answers."),
     "report": ("report", "Write one activity as an HTML page with figures and pictures."),
     "sql": ("sql", "Run one query on the tables."),
     "up": ("up", "Run Postgres, Dagster and the bridge until Ctrl-C."),
-    "webhook": ("webhook", "Subscribe to Strava's webhooks, look at it, end it; simulate a delivery."),
+    "webhook": ("webhook", "Subscribe to Strava's webhooks; show or end the subscription; simulate a delivery."),
 }
-# Commands whose log has a form of its own; they read the level themselves.
+# Commands that set up a log format of their own, and read the log level themselves.
 OWN_LOG = frozenset({"bridge"})
 
 
 class _LazyGroup(click.Group):
-    """Imports a command's module when the command runs, not before."""
+    """Import a command's module when the command runs, not before."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  the signature is click's
         return sorted(COMMANDS)
@@ -67,7 +67,7 @@ class _LazyGroup(click.Group):
 @click.version_option(package_name="strava-pipeline")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Keeps a SQL copy of athletes' Strava activities complete, correct and fresh."""
+    """Keep a SQL copy of athletes' Strava activities complete, correct and fresh."""
     from strava_pipeline import own_process
 
     own_process.set_up()
@@ -77,15 +77,15 @@ def cli(context: click.Context) -> None:
 
 
 def main() -> None:
-    """Entry point: exit 0, or one line on stderr and exit 1 (after a signal: its number and 128)."""
+    """Run the command. Exit 0; after an error one line on stderr and exit 1; after a signal exit 128 + its number."""
     redaction.install()
     forbid_core_dumps()
-    # For all that this command and what it starts write, by whatever library: the settings, reports, Dagster's logs.
+    # Files of this command and its child processes are their owner's alone, whichever library writes them.
     os.umask(0o077)
-    # Nor does what this command starts look for modules where it was called: others may have put some there.
+    # Child processes import no modules from the current folder, where other users may have put some.
     os.environ["PYTHONSAFEPATH"] = "1"
     for number in SIGNALS:
-        # All like Ctrl-C: whatever was started is stopped on the way out.
+        # Every signal acts like Ctrl-C, so that `with` blocks stop the processes that the command started.
         signal.signal(number, _interrupt)
     try:
         cli()
@@ -103,7 +103,7 @@ def _log_level() -> str | None:
     try:
         return load_settings().log_level
     except ConfigurationError:
-        # The command says so when it reads the settings; those that read none, and --help, work all the same.
+        # A command that needs the settings reports the error itself; --help and commands without settings still work.
         return None
 
 
@@ -112,6 +112,6 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  t
 
 
 def _end(reason: str, code: int = 1) -> None:
-    # Errors quote others: Strava, a database, names of files.
+    # Errors quote text of others: Strava's, a database's, names of files.
     click.echo(f"strava-pipeline: {printable(reason)}", err=True)
     sys.exit(code)

@@ -22,13 +22,13 @@ SECRET_BYTES = 24
 
 @click.group()
 def analysts() -> None:
-    """Make logins of analysts, and list them."""
+    """Make and list logins for analysts."""
 
 
 @analysts.command()
 @click.argument("name")
 def add(name: str) -> None:
-    """Make a login NAME that reads schema strava and nothing else; prints its address, this once."""
+    """Make a login NAME that may only read schema strava, and print its database URL; it is not shown again."""
     from strava_pipeline.warehouse.access.analyst import ensure_analyst_role, join_analysts
     from strava_pipeline.warehouse.access.made_logins import create_login
     from strava_pipeline.warehouse.engine import ensure_administrator_url, ensure_database_url, open_engine
@@ -36,7 +36,9 @@ def add(name: str) -> None:
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     if not _PLAIN.fullmatch(name):
-        raise ConfigurationError(f"{name!r} is no name for a login: use small letters, digits and _")
+        raise ConfigurationError(
+            f"{name!r} is no name for a login: use at most 63 small letters, digits and _, no digit or pg_ at the start"
+        )
     settings, secret = load_settings(), secrets.token_urlsafe(SECRET_BYTES)
     with open_warehouse(settings):
         engine = open_engine(ensure_administrator_url(settings))
@@ -46,12 +48,12 @@ def add(name: str) -> None:
             ensure_analyst_role(engine, settings.analyst_role)
             with engine.begin() as connection:
                 acquire(connection, Lock.RIGHTS)
-                # Somebody else may have made it meanwhile.
+                # Another process may have made the login since the first check.
                 _check_may_make(connection, name, settings.analyst_role)
                 create_login(connection, name, secret)
                 if left := join_analysts(connection, settings.analyst_role, name):
                     raise WarehouseError("; ".join(left))
-            # With its limits; should this process die before, the next migration gives them.
+            # Set the login's limits. If the process dies before this line, the next migration sets them.
             for line in ensure_analyst_role(engine, settings.analyst_role):
                 say(line, err=True)
         finally:
@@ -68,19 +70,20 @@ def _check_may_make(connection: Connection, name: str, role: str) -> None:
         raise ConfigurationError(f"{name!r} is no name for a login: the word has a meaning in SQL")
     if not may_create_roles(connection):
         raise WarehouseError(
-            "this database user may not make logins: set STRAVA_DATABASE_OWNER_URL to one that may, or, as an"
+            "this database user may not make logins: set STRAVA_DATABASE_OWNER_URL to a user that may, or, as an"
             f" administrator, run CREATE ROLE {name} LOGIN PASSWORD '...' IN ROLE \"{role}\", then strava-pipeline"
             " migrate"
         )
     if role_exists(connection, name):
         raise WarehouseError(
-            f'{name} is there already: GRANT "{role}" TO {name} lets it read, and strava-pipeline migrate limits it'
+            f'login {name} exists already: run GRANT "{role}" TO {name} to let it read, then strava-pipeline migrate to'
+            " limit it"
         )
 
 
 @analysts.command("list")
 def list_() -> None:
-    """List the analysts' logins with their limits; -1: any number of connections."""
+    """List the analysts' logins with their limits; connections=-1 stands for any number."""
     from strava_pipeline.warehouse.access.analyst_limits import LIMITS, find_analysts
     from strava_pipeline.warehouse.migrate import open_warehouse
 
@@ -90,7 +93,7 @@ def list_() -> None:
         if not there:
             click.echo("nobody is an analyst yet: run strava-pipeline analysts add NAME")
         for analyst in there:
-            # Of what they set for themselves only this counts.
+            # An analyst's login may have other parameters set; only the limits are shown.
             known = sorted(name for name in analyst.settings if name in LIMITS)
             limits = " ".join(f"{name}={analyst.settings[name]}" for name in known)
             say(f"{analyst.name} connections={analyst.connection_limit} {limits}".rstrip())

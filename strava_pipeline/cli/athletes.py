@@ -1,4 +1,4 @@
-"""``strava-pipeline connect`` and ``athletes``: athletes come, are listed, and go."""
+"""``strava-pipeline connect`` and ``athletes``: connect, list and disconnect athletes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--code", help="The code, or the whole address the browser ended on. Without it: asks.")
+@click.option("--code", help="The code, or the whole address the browser ended on; asked for if not given.")
 def connect(code: str | None) -> None:
     """Connect an athlete: exchange an authorization code, store the tokens, create the partitions.
 
@@ -40,7 +40,7 @@ def connect(code: str | None) -> None:
 
 
 def connect_athlete(settings: Settings, engine: Engine, pasted: str) -> int:
-    """Exchange a code, store tokens and profile, and give the athlete their partitions; returns the id."""
+    """Exchange a code, store tokens and profile, and create the athlete's partitions; returns the athlete's id."""
     from strava_pipeline.cli.instance import open_instance
     from strava_pipeline.defs.partitions import register_athlete
     from strava_pipeline.strava import oauth
@@ -50,7 +50,7 @@ def connect_athlete(settings: Settings, engine: Engine, pasted: str) -> int:
     from strava_pipeline.warehouse.athletes.profiles import store_athlete
     from strava_pipeline.warehouse.engine import now
 
-    # Whatever can fail before the code is used up fails here: a code works once.
+    # A code works once: keys and input are checked before the exchange uses it up.
     store = open_tokens(settings, engine)
     code, scopes = oauth.parse_redirect(pasted)
     with open_instance(settings) as instance:
@@ -63,7 +63,7 @@ def connect_athlete(settings: Settings, engine: Engine, pasted: str) -> int:
 
 @click.group()
 def athletes() -> None:
-    """List the athletes who are or were connected; forget one, or take back the links in their mails."""
+    """List the athletes who are or were connected; disconnect one; cancel the links in an athlete's mails."""
 
 
 @athletes.command("list")
@@ -76,7 +76,10 @@ def athletes() -> None:
     help="How to print it.",
 )
 def list_athletes(form: str) -> None:
-    """Show each athlete with state, missing permissions, and what is stored of them."""
+    """List athletes with their state and number of activities.
+
+    Shows missing permissions, the state of mails, and the last event as well.
+    """
     from strava_pipeline.warehouse.athletes.athlete_status import athlete_statuses
     from strava_pipeline.warehouse.migrate import open_warehouse
 
@@ -92,13 +95,14 @@ def list_athletes(form: str) -> None:
 
 @athletes.command()
 @click.argument("athlete_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
-@click.option("--keep-data", is_flag=True, help="Erase the tokens only; keep the tables' rows.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--keep-data", is_flag=True, help="Erase tokens and address only; keep the athlete's data.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def forget(athlete_id: int, keep_data: bool, yes: bool) -> None:
-    """End an athlete's grant at Strava, erase their tokens and address, and delete their data.
+    """Disconnect an athlete, and erase the athlete's data.
 
-    Whatever is under way for them is refused from then on, and Dagster's runs of theirs go with the data. Doing it
-    again finishes what was cut short.
+    Revokes the grant at Strava, and erases tokens, address and data. From then on runs under way can store nothing
+    more of the athlete. Dagster's runs of the athlete are deleted with the data. If this command is interrupted, run it
+    again to finish.
     """
     from strava_pipeline.cli.departed_runs import delete_runs
     from strava_pipeline.cli.instance import open_instance
@@ -110,9 +114,9 @@ def forget(athlete_id: int, keep_data: bool, yes: bool) -> None:
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     settings = load_settings()
-    what = "erase the tokens" if keep_data else "erase the tokens and delete all data"
+    what = "tokens and address" if keep_data else "tokens, address and all data"
     if not yes:
-        click.confirm(f"{what} of athlete {athlete_id}?", abort=True, err=True)
+        click.confirm(f"disconnect athlete {athlete_id}, and erase {what}?", abort=True, err=True)
     with open_warehouse(settings) as engine:
         gone = disconnect(settings, engine, athlete_id, keep_data=keep_data, actor=Actor.COMMAND)
         if not keep_data:
@@ -124,10 +128,14 @@ def forget(athlete_id: int, keep_data: bool, yes: bool) -> None:
             partition_removed(engine, athlete_id)
     click.echo(f"athlete {athlete_id}: {gone.erased.rows} rows deleted, {gone.erased.events} events dropped")
     if left:
-        click.echo(f"{left} runs of theirs are still at work: the bridge deletes them, or this command again", err=True)
+        click.echo(
+            f"{left} of the athlete's runs are still at work: the bridge deletes them when they have ended; without a"
+            " bridge, run this command again",
+            err=True,
+        )
     if gone.left_at_strava is not None:
         say(
-            f"the grant stands at Strava still ({gone.left_at_strava}): the athlete can end it at"
+            f"the grant still stands at Strava ({gone.left_at_strava}): ask the athlete to end it at"
             " https://www.strava.com/settings/apps",
             err=True,
         )
@@ -136,9 +144,9 @@ def forget(athlete_id: int, keep_data: bool, yes: bool) -> None:
 @athletes.command("renew-links")
 @click.argument("athlete_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
 def renew_links(athlete_id: int) -> None:
-    """Make all links void that were mailed to an athlete to end the mails, when one has got into other hands.
+    """Cancel the links to end mails in an athlete's mails so far.
 
-    The next mail has a new one.
+    Use this when a link got into the wrong hands. The next mail has a new link.
     """
     from strava_pipeline.errors import UnknownAthlete
     from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
@@ -149,8 +157,8 @@ def renew_links(athlete_id: int) -> None:
         renewed = consent.renew_links(connection, athlete_id)
         note_action(connection, Actor.COMMAND, "renew-links", f"athlete {athlete_id}", ok=renewed)
     if not renewed:
-        raise UnknownAthlete(f"athlete {athlete_id} has no address here, and so no link that is good")
-    click.echo(f"athlete {athlete_id}: all links so far are void; the next mail has a new one")
+        raise UnknownAthlete(f"athlete {athlete_id} has no address here, so there is no link to cancel")
+    click.echo(f"athlete {athlete_id}: all links so far are canceled; the next mail has a new one")
 
 
 def _as_json(status: AthleteStatus) -> dict[str, Any]:

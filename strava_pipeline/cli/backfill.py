@@ -1,4 +1,4 @@
-"""``strava-pipeline backfill``: an athlete's months through Dagster, with or without a webserver running."""
+"""``strava-pipeline backfill``: imports an athlete's months through Dagster, with or without a running webserver."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 ASSETS = (Asset.ATHLETES, *HISTORY_ASSETS)
 CHOICES = (*ASSETS, Asset.LAKE)
 
-# Interrupted, a request under way gets this long to end.
+# How long an interrupted backfill waits for the request under way.
 GRACE_SECONDS = 3.0
-INTERRUPTED = "interrupted{}; what is stored is kept, and the same command goes on from there"
+INTERRUPTED = "interrupted{}; what is stored is kept: run the same command to go on from there"
 
 
 class BackfillFailed(StravaPipelineError):
@@ -38,12 +38,12 @@ class BackfillFailed(StravaPipelineError):
 
 
 @click.command()
-@click.option("--athlete", "athlete_id", type=click.IntRange(1, 2**63 - 1), required=True, help="Whose months.")
+@click.option("--athlete", "athlete_id", type=click.IntRange(1, 2**63 - 1), required=True, help="Id of the athlete.")
 @click.option("--from", "first", required=True, metavar="YYYY-MM", help="First month.")
 @click.option("--to", "last", required=True, metavar="YYYY-MM", help="Last month.")
-@click.option("--assets", default=",".join(ASSETS), show_default=True, help="How deep to go, comma between.")
+@click.option("--assets", default=",".join(ASSETS), show_default=True, help="Assets to import, separated by commas.")
 def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
-    """Import an athlete's months through Dagster; what is stored and current costs no request."""
+    """Import an athlete's months through Dagster; details and streams that are stored and current cost no request."""
     from rich.console import Console
 
     from strava_pipeline.cli.backfill_view import look, shown
@@ -61,7 +61,7 @@ def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
         start, end = _months(first, last, month_text(settings.history_start))
         runs = list(plan_in_sequence(start, end, chosen))
         with open_warehouse(settings) as engine:
-            # What would fail in each run fails here, before the first one.
+            # Wrong keys or an ended grant would fail every run: they fail here, before the first one.
             open_tokens(settings, engine).access_token(athlete_id)
             span = enclosing_span([month_span(athlete_id, start), month_span(athlete_id, end)])
             with open_instance(settings) as instance:
@@ -73,7 +73,7 @@ def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
 
 
 def _stop(outcome: Future[None], instance: DagsterInstance, engine: Engine, span: Span) -> str:
-    """Ends what runs in this process; says how far it came."""
+    """End this process's runs; returns a message that says how far they came."""
     from dagster_postgres.utils import DagsterPostgresException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -86,13 +86,13 @@ def _stop(outcome: Future[None], instance: DagsterInstance, engine: Engine, span
                 note_finished(connection, run_id)
             done = count_done(connection, span)
     except (DatabaseUnavailable, SQLAlchemyError, DagsterPostgresException):
-        return INTERRUPTED.format(" (the database is away)")
+        return INTERRUPTED.format(" (the database does not answer)")
     reached = f"; so far {done.listed} activities, {done.detailed} with their detail, {done.streamed} with samples"
     return INTERRUPTED.format(reached)
 
 
 def _run_all(instance: DagsterInstance, athlete_id: int, runs: list[PlannedRun]) -> None:
-    """Run after run; the first that fails ends the backfill."""
+    """Execute one run after another. ``BackfillFailed`` at the first that fails."""
     from strava_pipeline.definitions import own_process_defs
 
     job = own_process_defs().resolve_implicit_global_asset_job_def()
@@ -121,7 +121,7 @@ def _execute(instance: DagsterInstance, job: JobDefinition, athlete_id: int, run
 
 
 def _reason(instance: DagsterInstance, run_id: str) -> str:
-    """Why a run failed, in the words of its first failed step."""
+    """The error text of a run's first failed step."""
     import dagster as dg
 
     records = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
@@ -142,7 +142,7 @@ def _chosen(assets: str) -> list[str]:
 
 
 def _months(first: str, last: str, earliest: str) -> tuple[datetime, datetime]:
-    """Read the options; ``ConfigurationError`` says what is wrong with them."""
+    """Read --from and --to; ``ConfigurationError`` says which is wrong and why."""
     months = []
     for option, month in (("--from", first), ("--to", last)):
         try:
@@ -150,7 +150,7 @@ def _months(first: str, last: str, earliest: str) -> tuple[datetime, datetime]:
         except ValueError:
             raise ConfigurationError(f"{option} {month}: give a month as YYYY-MM") from None
         if parsed > datetime.now(UTC):
-            raise ConfigurationError(f"{option} {month}: give a month up to this one as YYYY-MM")
+            raise ConfigurationError(f"{option} {month} is in the future: give a month up to the current one")
         months.append(parsed)
     if first > last:
         raise ConfigurationError(f"--from {first} is after --to {last}")

@@ -1,4 +1,4 @@
-"""What ``strava-pipeline backfill`` shows while its runs are on: a bar on a terminal, plain lines elsewhere."""
+"""Shows the progress of ``strava-pipeline backfill``: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from strava_pipeline.warehouse.progress.job_progress import Completeness, backfi
 
 LOOK_EVERY_SECONDS = 1.0
 LINE_EVERY_SECONDS = 30.0
-# Before there is a pace to learn from.
+# A request of a backfill takes about this long, even without a pause between batches.
 ASSUMED_SECONDS_PER_REQUEST = 0.3
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """How far the whole backfill is; ``details`` and ``streams``: whether these are part of it."""
+    """The progress of a backfill. ``details`` and ``streams`` say whether the backfill includes them."""
 
     done: Completeness
     details: bool
@@ -40,7 +40,7 @@ class Snapshot:
 
     @property
     def wanted(self) -> int:
-        """Steps in all: a detail and the streams of each activity, as far as they are part of the backfill."""
+        """The number of steps in all: the detail and the streams of each listed activity, as far as included."""
         return self.done.listed * (self.details + self.streams)
 
     @property
@@ -49,7 +49,7 @@ class Snapshot:
 
     @property
     def text(self) -> str:
-        """One line: what is done, why nothing happens just now, and when it may end."""
+        """One line: the counts, what the backfill waits for if it waits, and its estimated end."""
         parts = [f"{self.done.listed} activities listed"]
         if self.details:
             parts.append(f"{self.done.detailed} detailed")
@@ -63,7 +63,7 @@ class Snapshot:
 
 
 def look(engine: Engine, settings: Settings, span: Span, assets: tuple[str, ...]) -> Snapshot:
-    """How far it is now."""
+    """Read the backfill's progress from the database."""
     details, streams = Asset.DETAILS in assets, Asset.STREAMS in assets
     with engine.connect() as connection:
         done = count_done(connection, span)
@@ -87,7 +87,7 @@ def look(engine: Engine, settings: Settings, span: Span, assets: tuple[str, ...]
 
 @contextmanager
 def shown(look_now: Callable[[], Snapshot], console: Console) -> Iterator[Console]:
-    """Shows what ``look_now`` sees while the block runs; what it prints meanwhile goes to the console it is given."""
+    """Show the progress that ``look_now`` returns while the block runs; yields the console that it is shown on."""
     over = threading.Event()
     show = _bar if console.is_terminal else _lines
     watcher = threading.Thread(target=show, args=(look_now, console, over), daemon=True)
@@ -127,4 +127,4 @@ def _seen(look_now: Callable[[], Snapshot]) -> Snapshot | None:
     try:
         return look_now()
     except DatabaseUnavailable:
-        return None  # the run itself says so, if that lasts
+        return None  # if this lasts, the run fails and says so

@@ -14,7 +14,7 @@ log = get_logger(__name__)
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), help="Port; STRAVA_BRIDGE_PORT (8080) if not given.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--fd", type=click.IntRange(0), help="Number of a listening socket to serve, in place of host and port.")
+@click.option("--fd", type=click.IntRange(0), help="File descriptor of a listening socket, in place of host and port.")
 def bridge(port: int | None, host: str, fd: int | None) -> None:
     """Serve the webhook bridge until Ctrl-C."""
     from strava_pipeline.local.listeners import inherit_listener, open_listener
@@ -30,14 +30,15 @@ def bridge(port: int | None, host: str, fd: int | None) -> None:
     check_settings(settings)
     if host not in LOOPBACK_HOSTS and origin_of("trusted_proxies", settings.home) == "default":
         log.warning(
-            "STRAVA_TRUSTED_PROXIES is not set, though the bridge listens at %s: set it to how many proxies are in"
-            " front, or all senders behind them count as one, and wrong tokens of one close the login form for all",
+            "STRAVA_TRUSTED_PROXIES is not set, though the bridge listens at %s: set it to the number of proxies in"
+            " front; otherwise all senders behind a proxy count as one, and wrong tokens of one close the login form"
+            " for all",
             host,
         )
     if settings.operator_token is None and not settings.dangerously_open_without_login:
-        log.warning("STRAVA_OPERATOR_TOKEN is not set: the pages stay shut until it is; deliveries are taken")
+        log.warning("STRAVA_OPERATOR_TOKEN is not set: the pages are closed until you set it; deliveries are accepted")
     with open_warehouse(settings) as engine:
-        open_tokens(settings, engine)  # wrong keys are found here, not by the first run
+        open_tokens(settings, engine)  # wrong keys fail here, not in the first run
         if fd is None:
             listener = open_listener(host, settings.bridge_port if port is None else port, "the bridge")
         else:

@@ -1,4 +1,4 @@
-"""The address at which the bridge takes deliveries: here, and as Strava reaches it; and whether it answers there."""
+"""The bridge's callback URL: the local one, the public one that Strava gets, and a check that the latter answers."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from strava_pipeline.redaction import MASK, SecretPath
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.http import new_session
 
-# Strava waits no longer for its handshake.
+# Strava waits this long for the answer to its handshake.
 HANDSHAKE_SECONDS = 2.0
 
 
 class CallbackUnreachable(StravaPipelineError):
-    """The public address of the bridge did not answer a handshake as Strava would want it."""
+    """The bridge's public URL did not answer a handshake as Strava requires."""
 
 
 def local_callback(settings: Settings) -> str:
-    """Where the bridge of this machine takes deliveries."""
+    """The callback URL of the bridge on this machine."""
     return f"http://127.0.0.1:{settings.bridge_port}{_path(settings)}"
 
 
 def public_callback(settings: Settings) -> str:
-    """The address to give to Strava; it may end in the path token, so show it only through :func:`shown`."""
+    """The callback URL to give to Strava. It may end in the path token: show it only through :func:`shown`."""
     return f"{settings.required('bridge_public_url')}{_path(settings)}"
 
 
 def shown(callback: str) -> str:
-    """An address without what nobody else may know."""
+    """A URL fit for messages: without user, password and query, and with its path token masked."""
     try:
         parts = urlsplit(callback)
     except ValueError:
-        return "an address that is none"
+        return "an invalid URL"
     host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     if not parts.path.startswith(f"{SecretPath.WEBHOOK}/"):
         return f"{host}{parts.path}"
@@ -44,7 +44,7 @@ def shown(callback: str) -> str:
 
 
 def check_handshake(settings: Settings) -> None:
-    """Ask the public address for an echo, as Strava will. ``CallbackUnreachable`` says what came instead."""
+    """Send a handshake to the public URL, as Strava will. ``CallbackUnreachable`` if its challenge is not echoed."""
     callback = public_callback(settings)
     challenge = secrets.token_hex(10)
     query = {
@@ -56,7 +56,7 @@ def check_handshake(settings: Settings) -> None:
         with new_session() as session:
             answer = session.get(callback, params=query, timeout=HANDSHAKE_SECONDS, allow_redirects=False)
     except requests.RequestException as error:
-        # The error's own text holds the address with its query.
+        # The error's own text would show the URL with the verify token in its query.
         raise _unreachable(settings, f"cannot be reached ({type(error).__name__})") from None
     if answer.status_code != HTTPStatus.OK:
         raise _unreachable(settings, f"answers {answer.status_code} to a handshake")
@@ -70,8 +70,8 @@ def check_handshake(settings: Settings) -> None:
 
 def _unreachable(settings: Settings, what: str) -> CallbackUnreachable:
     return CallbackUnreachable(
-        f"STRAVA_BRIDGE_PUBLIC_URL: {shown(public_callback(settings))} {what}: is the bridge running, with the same"
-        " settings, and does the proxy in front forward this path to it?"
+        f"STRAVA_BRIDGE_PUBLIC_URL: {shown(public_callback(settings))} {what}: check that the bridge runs with the same"
+        " settings, and that the proxy in front forwards this path to it"
     )
 
 

@@ -1,4 +1,4 @@
-"""At the start of what runs for long: STRAVA_HOME is closed to others, should an earlier version have left it open."""
+"""Closes STRAVA_HOME to other users when a long-running command starts, since earlier versions left files open."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from strava_pipeline.settings import Settings
 
 
 def close_to_others(settings: Settings) -> None:
-    """Close what this program made in STRAVA_HOME, and say so on stderr if there was anything."""
+    """Close our files and folders in STRAVA_HOME to other users; say on stderr how many were open, if any."""
     from strava_pipeline.local.home_folder import close_home
 
     closed = close_home(settings)
     if closed:
-        click.echo(f"others could read {closed} files and folders in {settings.home}: closed", err=True)
+        click.echo(f"closed {closed} files and folders in {settings.home} that other users could read", err=True)

@@ -1,4 +1,4 @@
-"""What the commands print: lines, tables and JSON in which nothing is left that a terminal obeys, whoever wrote it."""
+"""Prints the commands' lines, tables and JSON, without any character of others' texts that a terminal would obey."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from strava_pipeline.printable import WHOLE, printable, printable_json
 if TYPE_CHECKING:
     from rich.table import Table
 
-# A file or a pipe has no width: nothing is folded there.
+# Columns of a file or a pipe: so wide that no cell is folded.
 UNFOLDED = 100_000
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print one line that may hold texts of others; to stderr with ``err``."""
+    """Print one line that may hold texts of others; with ``err`` to stderr."""
     click.echo(printable(text, WHOLE), err=err)
 
 
 def say_json(value: Any) -> None:
-    """Print a value as JSON, exactly."""
+    """Print a value as exact JSON; characters that are not printable are escaped."""
     click.echo(printable_json(value))
 
 
 def new_table(headings: Sequence[str], numeric: Sequence[int] = (), *, title: str | None = None) -> Table:
-    """An empty table; ``numeric``: the positions of the columns that stand to the right."""
+    """An empty table. ``numeric``: the positions of the columns that are aligned to the right."""
     from rich import box
     from rich.table import Table
 
@@ -45,9 +45,9 @@ def add_row(table: Table, *cells: str) -> None:
 
 
 def print_table(table: Table) -> None:
-    """Print a table as wide as the terminal, or as wide as it is where there is none."""
+    """Print a table within the terminal's width; where stdout is no terminal, as wide as its cells."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else UNFOLDED
-    # Cells are other people's texts: no markup in them counts.
+    # Cells hold texts of others, so markup in them must have no effect.
     Console(markup=False, highlight=False, emoji=False, width=width).print(table)

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 WHAT = "Dagster's webserver"
-# As Dagster's own command has them.
+# The defaults of Dagster's own command.
 STATEMENT_MILLISECONDS = 15_000
 CONNECTION_SECONDS = 3600
 MOST_CONNECTIONS_BEYOND_THE_POOL = 20
 POLL_MILLISECONDS = 2000
-# Else each code server tells of its start; what goes wrong is told all the same.
+# At INFO each code server would log its start.
 LOG_LEVEL = "WARNING"
 
 
@@ -36,9 +36,9 @@ LOG_LEVEL = "WARNING"
 @click.option(
     "-p", "--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1; DAGSTER_WEBSERVER_URL's if not given."
 )
-@click.option("--fd", type=click.IntRange(0), help="Number of a listening socket to serve, in place of a port.")
+@click.option("--fd", type=click.IntRange(0), help="File descriptor of a listening socket, in place of a port.")
 def dagster_webserver(workspaces: Sequence[str], port: int | None, fd: int | None) -> None:
-    """Serve Dagster's UI, of the instance in DAGSTER_HOME, to whoever is logged in as the operator, until Ctrl-C."""
+    """Serve the UI of the Dagster instance in DAGSTER_HOME to the logged-in operator, until Ctrl-C."""
     from strava_pipeline.cli.instance import instance_at
     from strava_pipeline.dagster_guard.door import AccessSettings
     from strava_pipeline.dagster_guard.guard import Guard
@@ -60,7 +60,7 @@ def dagster_webserver(workspaces: Sequence[str], port: int | None, fd: int | Non
 
 
 def _greet(address: str) -> None:
-    click.echo(f"Dagster listening on {address}, for whoever is logged in as the operator")
+    click.echo(f"Dagster listening on {address}, for the logged-in operator")
 
 
 def _listener(settings: Settings, port: int | None, fd: int | None) -> socket.socket:
@@ -70,7 +70,7 @@ def _listener(settings: Settings, port: int | None, fd: int | None) -> socket.so
 
 
 def _workspace(instance: DagsterInstance, files: Sequence[str]) -> WorkspaceProcessContext:
-    """The code locations that the workspace files name, as Dagster's own command loads them."""
+    """Load the code locations that the workspace files name, as Dagster's own command does."""
     from dagster._core.workspace.context import WorkspaceProcessContext
     from dagster._core.workspace.load_target import WorkspaceFileTarget
     from dagster._utils.log import configure_loggers
@@ -84,7 +84,7 @@ def _workspace(instance: DagsterInstance, files: Sequence[str]) -> WorkspaceProc
 
 
 def _dagster_app(workspace: WorkspaceProcessContext) -> ASGIApp:
-    # Not by the function that Dagster's own command calls: it would say hello for Dagster's makers, and count for them.
+    # Dagster's own command calls a function that also sends usage data (telemetry) to Dagster's makers.
     from dagster_webserver.webserver import DagsterWebserver
 
     app: ASGIApp = DagsterWebserver(workspace, live_data_poll_rate=POLL_MILLISECONDS).create_asgi_app()

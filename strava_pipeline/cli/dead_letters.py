@@ -1,4 +1,4 @@
-"""``strava-pipeline dead-letters``: events that were given up, to look at, to replay, or to discard."""
+"""``strava-pipeline dead-letters``: show, replay and discard events that were given up."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class _Age(click.ParamType[timedelta]):
             return value
         match = _AGE.fullmatch(str(value))
         if match is None:
-            self.fail("a number and s, m, h or d is needed, such as 2d", param, ctx)
+            self.fail("give a number and s, m, h or d, such as 2d", param, ctx)
         return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 def _chosen(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that choose dead letters."""
+    """Add the options that choose dead letters."""
     for decorate in (
-        click.option("--older-than", type=_Age(), help="Only those that died this long ago or longer, such as 2d."),
+        click.option("--older-than", type=_Age(), help="Only those that died at least this long ago, such as 2d."),
         click.option(
             "--class",
             "error_class",
@@ -89,13 +89,13 @@ def list_letters(error_class: ErrorClass | None, older_than: timedelta | None, f
 @dead_letters.command()
 @click.argument("event_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
 def show(event_id: int) -> None:
-    """Show everything about one dead or discarded letter, as JSON."""
+    """Print one dead or discarded letter in full, as JSON."""
     from strava_pipeline.warehouse.inbox import dead_letters
 
     with _warehouse() as connection:
         found = dead_letters.find_dead_letter(connection, event_id)
     if found is None:
-        raise ConfigurationError(f"there is no dead letter {event_id}: strava-pipeline dead-letters list")
+        raise ConfigurationError(f"there is no dead letter {event_id}: strava-pipeline dead-letters list shows all")
     say_json(_as_json(found))
 
 
@@ -107,7 +107,7 @@ def show(event_id: int) -> None:
 def replay(
     ids: tuple[int, ...], error_class: ErrorClass | None, older_than: timedelta | None, everything: bool, yes: bool
 ) -> None:
-    """Put dead letters back into the inbox; they are worked on at once."""
+    """Put dead letters back into the inbox, from where a running bridge launches them at once."""
     from strava_pipeline.warehouse.inbox import dead_letters
 
     chosen = _selection(ids, error_class, older_than, everything=everything)
@@ -120,7 +120,7 @@ def replay(
 @click.argument("ids", metavar="[ID]...", type=click.IntRange(1, 2**63 - 1), nargs=-1)
 @_chosen
 @click.option("--all", "everything", is_flag=True, help="Every dead letter.")
-@click.option("--because", required=True, help="Why; it is kept with the letter.")
+@click.option("--because", required=True, help="The reason, which is kept with the letter.")
 @click.option("--yes", is_flag=True, help="Do not ask, however many there are.")
 def discard(
     ids: tuple[int, ...],
@@ -130,7 +130,7 @@ def discard(
     because: str,
     yes: bool,
 ) -> None:
-    """Give dead letters up for good. They are kept, with who did it and why."""
+    """Discard dead letters for good. They stay in the table, with your user name and the reason."""
     from getpass import getuser
 
     from strava_pipeline.warehouse.inbox import dead_letters
@@ -148,7 +148,7 @@ def discard(
 
 @contextmanager
 def _warehouse() -> Iterator[Connection]:
-    """One transaction."""
+    """A connection to the migrated database, in one transaction."""
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     with open_warehouse(load_settings()) as engine, engine.begin() as connection:
@@ -174,7 +174,7 @@ def _confirm(connection: Connection, chosen: Selection, verb: str, *, yes: bool)
 
 
 def _done(connection: Connection, action: str, ids: tuple[int, ...], changed: list[int]) -> None:
-    """Say and log what was done; an id that is no dead letter is an error, and then nothing was done."""
+    """Audit and print what was done. ``ConfigurationError``, which undoes all, if one of the ids was not changed."""
     from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
 
     if missing := sorted(set(ids) - set(changed)):

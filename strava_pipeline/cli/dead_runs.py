@@ -1,4 +1,4 @@
-"""Runs that a command executes in its own process: they end with it, be it by Ctrl-C or by kill -9."""
+"""Ends the runs of a command's own process when that process is interrupted, and those of processes that died."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
 
 
 def process_tag() -> dict[str, str]:
-    """Tells in which process a run is: host, process id, and the process's start, since ids come round again."""
+    """A tag that names a run's process: host, process id, and the process's start (epoch s), since ids are reused."""
     return {NAMES.process_tag: f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.2f}"}
 
 
 def end_dead_runs(instance: DagsterInstance) -> int:
-    """Mark as failed what this machine's dead processes left as running; returns how many there were."""
+    """Mark the unfinished runs of this machine's dead processes as failed; returns how many there were."""
     dead = [run for run in _unfinished(instance) if _is_dead(run.tags.get(NAMES.process_tag, ""))]
     for run in dead:
-        instance.report_run_failed(run, "its process ended before the run did; what it had stored is there")
+        instance.report_run_failed(run, "its process ended before the run did; what it had stored is kept")
         free_slots(instance, run.run_id)
     return len(dead)
 
 
 def cancel_own_runs(instance: DagsterInstance, wait: Callable[[], object]) -> list[str]:
-    """Have the runs of this process end, ``wait`` for that, and mark those that did not as canceled; all their ids."""
+    """Ask this process's runs to end, call ``wait``, and mark those left as canceled; returns the ids of all."""
     ours = _unfinished(instance, process_tag())
     for run in ours:
         instance.report_run_canceling(run)
     stop_wanted.set()
     wait()
     for run in _unfinished(instance, process_tag()):
-        instance.report_run_canceled(run, "its process was ended by a signal; what it had stored is there")
+        instance.report_run_canceled(run, "its process was ended by a signal; what it had stored is kept")
         free_slots(instance, run.run_id)
     return [run.run_id for run in ours]
 
@@ -55,7 +55,7 @@ def _unfinished(instance: DagsterInstance, tags: dict[str, str] | None = None) -
 def _is_dead(tag: str) -> bool:
     host, _, rest = tag.partition(" ")
     if host != socket.gethostname():
-        return False  # nobody here can tell
+        return False  # processes of another machine cannot be seen from here
     number, _, began = rest.partition(" ")
     try:
         return f"{psutil.Process(int(number)).create_time():.2f}" != began

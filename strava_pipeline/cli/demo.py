@@ -1,4 +1,4 @@
-"""``strava-pipeline demo``: the whole pipeline at work on this machine, from an empty folder to a ride in a table."""
+"""``strava-pipeline demo``: runs the whole pipeline on this machine, from an empty folder to an analysed ride."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from webhook_bridge.dagster_api import DagsterServer
 
-# A loaded machine takes its time.
+# Generous time limits, since a loaded machine is slow.
 HISTORY_SECONDS = 400
 RIDE_SECONDS = 200
 LOAD_SECONDS = 200
@@ -35,14 +35,14 @@ TIMEOUT_SECONDS = 30
 
 
 class DemoFailed(StravaPipelineError):
-    """Something the demo shows did not happen."""
+    """A run of the demo failed, or a step took too long."""
 
 
 @click.command()
 def demo() -> None:
-    """Show the whole pipeline at work against a mock Strava; ends by itself and leaves its data for a look.
+    """Show the whole pipeline at work against a mock Strava, then end. The data stay for you to look at.
 
-    Empties $STRAVA_HOME if it holds an earlier demo, and refuses if it holds anything else.
+    Empties $STRAVA_HOME if it holds an earlier demo; refuses to start if it holds anything else.
     """
     from strava_pipeline.cli.demo_report import collect_report
     from webhook_bridge.dagster_api import DagsterServer
@@ -57,13 +57,13 @@ def demo() -> None:
         report = collect_report(system.engine, system.instance, system.mock_url, ride, seconds)
     report.show()
     click.echo()
-    say(f"The data stay in {system.settings.home} until the next demo. For a look, make up serves them from a")
-    click.echo("checkout, elsewhere strava-pipeline up with the same STRAVA_HOME. The mock Strava has ended, so")
-    click.echo("nothing more can be fetched there.")
+    say(f"The data stay in {system.settings.home} until the next demo. To look at them, run make up in a checkout,")
+    click.echo("or strava-pipeline up with the same STRAVA_HOME elsewhere. The mock Strava has ended, so nothing more")
+    click.echo("can be fetched.")
 
 
 def _connect_everybody(system: System) -> list[int]:
-    """Connect each athlete of the mock by an authorization code; returns their ids."""
+    """Connect each athlete of the mock by an authorization code; returns the athletes' ids."""
     from strava_pipeline.cli.athletes import connect_athlete
     from strava_pipeline.strava.oauth import authorize_url
 
@@ -74,7 +74,7 @@ def _connect_everybody(system: System) -> list[int]:
         connect_athlete(system.settings, system.engine, redirect.headers["Location"])
         system.lines.say(
             f"athlete {athlete['id']} is connected ({athlete['name']}, {athlete['activities']} activities)",
-            lambda: "athletes connect",
+            lambda: "connecting the athletes",
         )
     return [athlete["id"] for athlete in known]
 
@@ -87,18 +87,18 @@ def _import_history(system: System, dagster: DagsterServer, athletes: Collection
     first, last = first_month(), datetime.now(UTC)
     months = len(athletes) * len(list(months_between(first, last)))
     launched: list[str] = []
-    # Dagster starts one run after the other, which takes seconds: the long ones first.
+    # Dagster takes seconds to start each run, one after another: launch the long ones first.
     for assets in (HISTORY_ASSETS, PROFILE_ASSETS):
         for athlete_id in athletes:
             launched += launch_planned(dagster, athlete_id, plan_side_by_side(first, last, assets))
     now = partial(history_line, system.engine, system.instance, athletes, months)
     system.lines.say(f"Dagster has {len(launched)} runs to do: profiles, and {months} months of activities", now)
-    _wait(partial(_have_succeeded, system.instance, launched), HISTORY_SECONDS, "the history")
-    system.lines.say(now(), lambda: "the history is here")
+    _wait(partial(_have_succeeded, system.instance, launched), HISTORY_SECONDS, "the import of the history")
+    system.lines.say(now(), lambda: "the history is imported")
 
 
 def _new_ride(system: System, athlete_id: int) -> tuple[int, float]:
-    """Let the mock record a ride and deliver its signed webhook; returns its id, and the seconds to its analysis."""
+    """Have the mock record a ride and deliver its signed webhook; returns the ride's id, and the s to its analysis."""
     from strava_pipeline.cli.callback import local_callback
     from strava_pipeline.cli.demo_progress import ride_line, runs_line
 
@@ -129,7 +129,7 @@ def _analysed_at(engine: Engine, activity_id: int) -> datetime | None:
 
 
 def _compute_loads(system: System, dagster: DagsterServer, athletes: Sequence[int]) -> None:
-    """Have Dagster compute everybody's training load in one run, and wait until no run is under way."""
+    """Have Dagster compute all athletes' training loads in one run, and wait until no run is under way."""
     from strava_pipeline.cli.demo_progress import runs_line
     from webhook_bridge.dagster_api import launch_assets
 
@@ -141,7 +141,7 @@ def _compute_loads(system: System, dagster: DagsterServer, athletes: Sequence[in
 
 
 def _have_succeeded(instance: DagsterInstance, run_ids: Collection[str]) -> bool:
-    """Whether each of these runs has. ``DemoFailed`` as soon as any run has failed."""
+    """Whether each of these runs has succeeded. ``DemoFailed`` as soon as any run has failed or was canceled."""
     from dagster import DagsterRunStatus as Status
     from dagster import RunsFilter
 
@@ -152,15 +152,17 @@ def _have_succeeded(instance: DagsterInstance, run_ids: Collection[str]) -> bool
 
 
 def _is_idle(instance: DagsterInstance) -> bool:
-    """Whether no run is under way: the webhook's has still to end when its data are there."""
+    """Whether no run is under way. The webhook's run ends some time after its data are stored."""
     return all(run.is_finished for run in instance.get_runs())
 
 
 def _wait(look: Callable[[], Any], seconds: float, what: str) -> Any:
-    """What ``look`` finds, once it finds something."""
+    """Call ``look`` until it finds something, and return that. ``DemoFailed`` after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         if time.monotonic() > deadline:
-            raise DemoFailed(f"{what} did not come within {seconds:.0f} s: see the logs in {home_from_environment()}")
+            raise DemoFailed(
+                f"{what} took more than {seconds:.0f} s: see the logs in {home_from_environment() / 'logs'}"
+            )
         time.sleep(POLL_SECONDS)
     return found

@@ -1,4 +1,4 @@
-"""Tell how far the demo's runs are, each in one line: months, activities, requests, and what is waited for."""
+"""One-line progress texts of the demo: months, activities and requests so far, and what the demo waits for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def history_line(engine: Engine, instance: DagsterInstance, athlete_ids: Collection[int], months: int) -> str:
-    """How much of the athletes' history is here; ``months``: of how many partitions."""
+    """A line that counts what is imported of the athletes' history; ``months``: the number of partitions in all."""
     from dagster import AssetKey
 
     done = len(instance.get_materialized_partitions(AssetKey(HISTORY_ASSETS[-1])))
@@ -34,7 +34,7 @@ def history_line(engine: Engine, instance: DagsterInstance, athlete_ids: Collect
 
 
 def runs_line(instance: DagsterInstance) -> str:
-    """What Dagster's runs are at, and which are waited for."""
+    """A line that counts Dagster's runs at work, and those that wait to be started."""
     from dagster import DagsterRunStatus as Status
 
     at_work = _count(instance, [Status.STARTED, Status.CANCELING])
@@ -44,7 +44,7 @@ def runs_line(instance: DagsterInstance) -> str:
 
 
 def ride_line(instance: DagsterInstance) -> str:
-    """How far the new ride is on its way."""
+    """A line that says whether the new ride waits for its webhook, waits for its run, or is being fetched."""
     from dagster import RunsFilter
 
     runs = instance.get_runs(RunsFilter(job_name=Job.WEBHOOK_SYNC), limit=1)

@@ -1,4 +1,4 @@
-"""What the demo prints at its end: rows, the new ride, runs, requests, seconds."""
+"""The demo's report, printed at its end: rows, the new ride, runs, requests, seconds."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 30
 MOST_RUNS = 100
 FAILED = {"FAILURE", "CANCELED"}
-# Long ones, which would fill the terminal.
+# Columns with long values, which would fill the terminal.
 NOT_SHOWN = {"faults", "grades_m", "route_polyline"}
 
 
 class DemoShowsFault(StravaPipelineError):
-    """The demo ran to its end, and what it shows is not right."""
+    """The demo ran to its end, but a run failed or Strava refused a request."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What is left to be told once everything has ended."""
+    """Tables and lines to print once all processes have ended; ``fault`` says what went wrong, if anything."""
 
     tables: Sequence[Table]
     lines: Sequence[str]
     fault: str | None
 
     def show(self) -> None:
-        """Print everything; ``DemoShowsFault`` if a run failed or Strava had to refuse a request."""
+        """Print tables and lines; ``DemoShowsFault`` if there is a fault."""
         for table in self.tables:
             print_table(table)
         for line in self.lines:
@@ -51,13 +51,13 @@ class Report:
 
 
 def collect_report(engine: Engine, instance: DagsterInstance, mock_url: str, ride: int, seconds: float) -> Report:
-    """Read what the demo has done; ``seconds``: from the webhook of the new ride to its analysis."""
+    """Collect the demo's results; ``seconds``: from the new ride's webhook to its analysis."""
     runs = _runs(instance)
     with engine.connect() as connection:
         calls = count_calls(connection)
     seen = requests.get(f"{mock_url}/mock/calls", timeout=TIMEOUT_SECONDS).json()["totals"]
     counted = sum(count for endpoint, count in seen["endpoints"].items() if "/api/" in endpoint)
-    # One that a schedule has started meanwhile is no failure.
+    # A run that a schedule has just started is unfinished; that is no failure.
     failed = [run for run in runs if run[1] in FAILED]
     is_faulty = failed or calls.refused or seen["too_many_requests"]
     return Report(
@@ -110,6 +110,6 @@ def _runs(instance: DagsterInstance) -> list[tuple[str, str, str, str]]:
 
 
 def _whose(tags: Mapping[str, str]) -> str:
-    """The athletes whom a run's tags name: one, or the first and the last of several."""
+    """The athletes that a run's tags name: one, or the first and the last of several."""
     keys = (tags[name] for name in (NAMES.athlete_tag, PARTITION_TAG, RANGE_START_TAG, RANGE_END_TAG) if name in tags)
     return ", ".join(dict.fromkeys(athlete_of_key(key) for key in keys))

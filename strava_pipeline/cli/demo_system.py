@@ -1,4 +1,4 @@
-"""The system that the demo shows: a folder with settings of its own, and the processes on this machine."""
+"""The demo's system: a folder with settings of its own, and processes on this machine."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from strava_pipeline.local.supervisor import Supervisor
 
-# Beside the month that has begun.
+# Months of history before the current one.
 WHOLE_MONTHS = 6
 MARK = "# Written by strava-pipeline demo: this folder is emptied whenever the demo starts."
-# Strava's own limits would make half a year of two athletes a matter of hours.
+# Under Strava's own limits, importing half a year of two athletes would take hours.
 SETTINGS_FILE = """\
 {mark}
 STRAVA_API_URL=http://127.0.0.1:{mock_port}/api/v3
@@ -47,7 +47,7 @@ STRAVA_HISTORY_START={history_start:%Y-%m}-01
 
 @dataclass(frozen=True)
 class System:
-    """What the steps of the demo share."""
+    """The running system that the steps of the demo work with."""
 
     settings: Settings
     engine: Engine
@@ -62,14 +62,15 @@ class System:
             "waiting for Dagster and the bridge", lambda: f"waiting until {self.supervisor.waited_for} answers"
         )
         self.supervisor.wait_until_ready()
-        self.lines.say("all of them answer", lambda: "Dagster is told what to do")
+        self.lines.say("all of them answer", lambda: "launching the import in Dagster")
 
 
 @contextmanager
 def running_system(lines: ProgressLines) -> Iterator[System]:
-    """Run Postgres, mock Strava, Dagster and bridge, on free ports; all of them are ended afterwards.
+    """Run Postgres, a mock Strava, Dagster and the bridge on free ports; end all of them afterwards.
 
-    Postgres has its tables, and the mock answers; for the rest see :meth:`System.wait_until_ready`.
+    The tables exist and the mock answers when the block begins; Dagster and the bridge may answer later, see
+    :meth:`System.wait_until_ready`.
     """
     from strava_pipeline.local.listeners import open_listener
     from strava_pipeline.local.postgres import release_server
@@ -85,7 +86,7 @@ def running_system(lines: ProgressLines) -> Iterator[System]:
         open_listener(LOOPBACK, 0, "the bridge") as for_bridge,
         Supervisor() as supervisor,
     ):
-        # Not left to the end of this process, which is silent.
+        # Postgres would end with this process anyway, but after the progress lines have ended.
         at_last.callback(release_server, home)
         dagster_port, bridge_port = (listener.getsockname()[1] for listener in (for_dagster, for_bridge))
         _only_our_environment(
@@ -100,7 +101,7 @@ def running_system(lines: ProgressLines) -> Iterator[System]:
 
         environment = prepare_dagster_environment(settings)
         with open_instance(settings) as instance:
-            # The mock: nothing else has been started by now.
+            # Only the mock has been started so far, so this waits for the mock alone.
             supervisor.wait_until_ready()
             lines.say("Postgres and the mock answer", lambda: "waiting for the tables to be made")
             # No service may look before the tables are there: its login cannot make them.
@@ -110,7 +111,7 @@ def running_system(lines: ProgressLines) -> Iterator[System]:
                     bridge_service(home, for_bridge, environment),
                 ):
                     supervisor.start(service)
-                lines.say("the tables are there; Dagster and the bridge start", lambda: "athletes connect")
+                lines.say("the tables are there; Dagster and the bridge start", lambda: "connecting the athletes")
                 try:
                     yield System(settings, engine, instance, f"http://{LOOPBACK}:{mock_port}", lines, supervisor)
                 finally:
@@ -123,18 +124,18 @@ def first_month() -> datetime:
 
 
 def _fresh_home() -> Path:
-    """An empty folder; one that holds anything but an earlier demo is not touched."""
+    """Empty and return STRAVA_HOME. ``ConfigurationError`` if it holds anything but an earlier demo, or is in use."""
     from strava_pipeline.local.postgres import is_in_use, using_server
 
     home = home_from_environment()
     marked = settings_file(home).is_file() and settings_file(home).read_text(encoding="utf-8").startswith(MARK)
     if home.exists() and any(home.iterdir()) and not marked:
-        raise ConfigurationError(f"STRAVA_HOME {home} is not empty: the demo wants a folder of its own")
+        raise ConfigurationError(f"STRAVA_HOME {home} is not empty: set STRAVA_HOME to a folder for the demo alone")
     if is_in_use(home):
         raise ConfigurationError(f"something is running in {home}: stop it first")
     if marked:
         with using_server(home):
-            pass  # one that a killed demo left behind is stopped with this, before its folder goes
+            pass  # stops the Postgres that a killed demo left behind, before its folder is deleted
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True, mode=0o700)
     return home
@@ -161,7 +162,7 @@ def write_settings(home: Path, mock_port: int) -> None:
 
 
 def _only_our_environment(**variables: str) -> None:
-    """Settings of a real installation must not reach the demo, nor the demo's the real one."""
+    """Set these variables, and unset the settings of a real installation, which the demo must not use."""
     for name in list(os.environ):
         if name.startswith(("STRAVA_", "DAGSTER_")) and name != "STRAVA_HOME":
             del os.environ[name]

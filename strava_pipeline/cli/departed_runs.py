@@ -1,4 +1,4 @@
-"""Dagster's runs of an athlete who goes: deleted by the command itself, with or without a webserver."""
+"""Deletes Dagster's runs of an athlete who is disconnected, in Dagster's storage: no webserver is needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def delete_runs(instance: DagsterInstance, athlete_id: int) -> int:
-    """Delete the runs that are an athlete's alone, with all they logged; returns how many are still at work."""
+    """Delete the ended runs that are an athlete's alone, with their events; returns how many are still at work.
+
+    Each asset gets a last materialization that shows nothing of any athlete.
+    """
     import dagster as dg
 
     found = {
@@ -23,7 +26,7 @@ def delete_runs(instance: DagsterInstance, athlete_id: int) -> int:
     }
     ended = [run_id for run_id, run in found.items() if run.is_finished]
     for run_id in ended:
-        # Events first: without their run nobody would find them again if this process dies in between.
+        # Events first: if this process died in between, events without a run would not be found again.
         instance.event_log_storage.delete_events(run_id)
         instance.delete_run(run_id)
     for asset in ALL_ASSETS:

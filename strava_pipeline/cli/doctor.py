@@ -25,7 +25,7 @@ class DoctorFoundFaults(StravaPipelineError):
 
 
 class Advice(StravaPipelineError):
-    """It works, but not as it should; each argument is one line that says so."""
+    """The checked part works, but a setting should be changed; each argument is one line about it."""
 
 
 @click.command()
@@ -83,7 +83,7 @@ def _database(settings: Settings) -> str:
 
 
 def _logins(settings: Settings) -> str:
-    """Whether the database's logins may what they need and no more; our own are made that way."""
+    """Check that each database login has the rights it needs and no more, as the logins that we make have."""
     from strava_pipeline.local.logins import Login
     from strava_pipeline.warehouse.access.rights import superfluous_rights, what_analysts_may_take
     from strava_pipeline.warehouse.engine import ensure_sql_url, sql_login
@@ -93,9 +93,9 @@ def _logins(settings: Settings) -> str:
         login, more = engine.url.username, superfluous_rights(connection)
         if more:
             raise Advice(
-                f"{login} may more than the pipeline needs ({', '.join(more)}): put it into STRAVA_DATABASE_OWNER_URL,"
-                " for migrate and analysts add, and into STRAVA_DATABASE_URL a plain login, which migrate gives its"
-                " rights"
+                f"{login} has more rights than the pipeline needs ({', '.join(more)}): put it into"
+                " STRAVA_DATABASE_OWNER_URL, for migrate and analysts add, and a plain login into STRAVA_DATABASE_URL,"
+                " to which migrate grants its rights"
             )
         if advice := what_analysts_may_take(connection):
             raise Advice(advice)
@@ -104,11 +104,11 @@ def _logins(settings: Settings) -> str:
             ensure_sql_url(settings, reader)
         except ConfigurationError as error:
             raise Advice(str(error)) from None
-    return f"{login} for the pipeline, {sql_login(settings, Login.SQL)} for sql, each with what it needs"
+    return f"{login} for the pipeline, {sql_login(settings, Login.SQL)} for sql, each with the rights it needs"
 
 
 def _tokens(settings: Settings) -> str:
-    """Whether the keys are the right ones, and every stored token opens with them."""
+    """Check that the keys are the right ones, and decrypt the tokens of every connected athlete."""
     from strava_pipeline.sync.access import open_tokens
     from strava_pipeline.warehouse.migrate import open_warehouse
     from strava_pipeline.warehouse.tokens.grants import active_athletes
@@ -123,7 +123,7 @@ def _tokens(settings: Settings) -> str:
 
 
 def _strava(settings: Settings) -> str:
-    """An answer of any kind will do; the consent page is not counted against the limits."""
+    """Check that Strava's consent page answers, whatever its status; it counts against no limit."""
     import requests
 
     try:
@@ -141,25 +141,25 @@ def _bridge(settings: Settings) -> str:
 
 
 def _proxy(settings: Settings) -> str:
-    """The bridge speaks plain http: what is public has something in front of it, whose word counts only if trusted."""
+    """Check that a public bridge trusts its proxies: it speaks plain HTTP, so it has at least one in front."""
     public = urlsplit(settings.bridge_public_url or "http://localhost").hostname not in LOOPBACK_HOSTS
     if public and origin_of("trusted_proxies", settings.home) == "default":
         raise Advice(
             "STRAVA_TRUSTED_PROXIES is not set, though STRAVA_BRIDGE_PUBLIC_URL is public: all senders count as one, so"
-            " that wrong tokens are not limited for each; set it to how many proxies are in front, mostly 1"
+            " that wrong tokens are not limited per sender; set it to the number of proxies in front, mostly 1"
         )
     return f"{settings.trusted_proxies} in front of the bridge are trusted"
 
 
 def _operator(settings: Settings) -> str:
-    """Whether the operator's door is shut for everybody else."""
+    """Check that the operator's pages ask for a login, and that their token cannot be guessed."""
     from strava_pipeline.web.operator_door import OPEN_WITHOUT_LOGIN, operator_token
 
     if settings.dangerously_open_without_login:
         raise Advice(OPEN_WITHOUT_LOGIN)
     token = operator_token(settings)
     if token is None:
-        raise Advice("STRAVA_OPERATOR_TOKEN is not set: the bridge's pages stay shut; strava-pipeline up makes one")
+        raise Advice("STRAVA_OPERATOR_TOKEN is not set: the bridge's pages are closed; strava-pipeline up makes one")
     if len(set(token)) < FEWEST_CHARACTERS:
         raise Advice(
             f"STRAVA_OPERATOR_TOKEN has fewer than {FEWEST_CHARACTERS} different characters: it can be guessed;"
@@ -175,7 +175,7 @@ def _dagster(settings: Settings) -> str:
 
 
 def _mail(settings: Settings) -> str:
-    """Whether the settings are of a form that can work; nothing is sent."""
+    """Check that the mail settings are valid; no mail is sent."""
     from strava_pipeline.notifications.outbox import open_outbox
 
     outbox = open_outbox(settings)
@@ -190,7 +190,7 @@ def _files(settings: Settings) -> str:
     found = describe_openings(settings)
     if found:
         raise Advice(*found)
-    return f"nobody else gets at what is in {settings.home}"
+    return f"no other user has access to {settings.home}"
 
 
 CHECKS: dict[str, Callable[[Settings], str]] = {

@@ -1,4 +1,4 @@
-"""``strava-pipeline export-gpx``: one activity as a GPX file."""
+"""``strava-pipeline export-gpx``: prints one activity as GPX."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("activity_id", metavar="ACTIVITY", type=click.IntRange(1, 2**63 - 1))
 @click.option(
-    "--athlete", "athlete_id", type=click.IntRange(1, 2**63 - 1), help="Whose it is. Without it: as the tables have it."
+    "--athlete", "athlete_id", type=click.IntRange(1, 2**63 - 1), help="Id of its athlete; else as in the tables."
 )
 def export_gpx(activity_id: int, athlete_id: int | None) -> None:
-    """Print ACTIVITY (its id) as GPX 1.1, with heart rate, cadence, temperature and power, from two requests."""
+    """Print activity ACTIVITY (its id) as GPX 1.1, with heart rate, cadence, temperature and power.
+
+    Costs two requests.
+    """
     from strava_pipeline.strava.quota.windows import Lane
     from strava_pipeline.sync.access import COMMAND_MAX_WAIT, open_client
     from strava_pipeline.warehouse.migrate import open_warehouse
@@ -33,7 +36,7 @@ def export_gpx(activity_id: int, athlete_id: int | None) -> None:
 
 
 def _owner(engine: Engine, activity_id: int) -> int:
-    """Whose stored activity this is."""
+    """The id of the athlete whose stored activity this is."""
     from strava_pipeline.warehouse.activities.activity_store import owner_of
 
     with engine.connect() as connection:

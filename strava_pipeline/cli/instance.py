@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def prepare_dagster_environment(settings: Settings) -> dict[str, str]:
-    """The environment of every process that runs Dagster; its database is created if need be.
+    """Create Dagster's database if it is missing; returns the environment of every process that runs Dagster.
 
-    It names our own database as well, so that runs find it whatever started them; each by the login for daily work.
+    It names Dagster's database and ours, each with the login for daily work, so that every run finds both.
     """
     storage = ensure_dagster_url(settings)
     ensure_dagster_database(settings)
@@ -33,7 +33,7 @@ def prepare_dagster_environment(settings: Settings) -> dict[str, str]:
         | work_folder.service_environment(settings)
         | {
             "STRAVA_DATABASE_URL": ours,
-            # Not theirs, should it stand in our environment.
+            # Our own environment may hold the owner's URL, which these processes must not get.
             "STRAVA_DATABASE_OWNER_URL": "",
             "STRAVA_HOME": str(settings.home),
         }
@@ -42,7 +42,7 @@ def prepare_dagster_environment(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
-    """The instance, opened in this process; runs that a dead command left behind are marked as failed."""
+    """Open the instance in this process, mark runs of dead commands as failed, and set up the pool of slots."""
     environment = prepare_dagster_environment(settings)
     os.environ.update(environment)
     with instance_at(environment["DAGSTER_HOME"]) as instance:
@@ -51,7 +51,7 @@ def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
 
 
 def instance_at(dagster_home: str) -> DagsterInstance:
-    """The instance in this folder, as it is. ``ConfigurationError`` if its file is not usable."""
+    """Open the instance in this folder, unchanged. ``ConfigurationError`` if its ``dagster.yaml`` is not usable."""
     from dagster import DagsterError, DagsterInstance
     from yaml import YAMLError
 
@@ -64,13 +64,13 @@ def instance_at(dagster_home: str) -> DagsterInstance:
 
 
 def _tidy(instance: DagsterInstance) -> None:
-    """What has to be in order before a run begins."""
+    """Prepare the instance before any run begins."""
     end_dead_runs(instance)
     set_up_pool(instance)
 
 
 def main() -> None:
-    """A program of its own for ``up``, whose process lasts for years and should not load Dagster."""
+    """Prepare the instance in a process for ``up``, whose own process lasts for years and should not load Dagster."""
     from dagster import DagsterInstance
 
     with DagsterInstance.get() as instance:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during a long command: it ends soon, with one line, and with the exit code of the signal."""
+"""Ends a long command on Ctrl-C, SIGTERM or SIGHUP: soon, with one line, and with the exit code of the signal."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from strava_pipeline.errors import StravaPipelineError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# What a shell adds to the number of the signal that ended a command.
+# A shell's exit code of a command that a signal ended is this plus the signal's number.
 BY_SIGNAL = 128
 
 
 class Interrupted(StravaPipelineError):
-    """Somebody ended the command; ``exit_code`` tells the shell by which signal."""
+    """A signal ended the command; ``exit_code`` tells the shell which signal."""
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
@@ -25,7 +25,10 @@ class Interrupted(StravaPipelineError):
 
 @contextmanager
 def interruptible(message: str) -> Iterator[None]:
-    """A signal, which is a ``KeyboardInterrupt`` with its number as argument, ends the block with ``Interrupted``."""
+    """Raise ``Interrupted`` with this message when a signal ends the block.
+
+    Signals arrive as ``KeyboardInterrupt`` with the signal's number as argument.
+    """
     try:
         yield
     except KeyboardInterrupt as interrupt:
@@ -34,7 +37,10 @@ def interruptible(message: str) -> Iterator[None]:
 
 @contextmanager
 def message_on_interrupt(stop: Callable[[], str]) -> Iterator[None]:
-    """The same, with what ``stop`` ends and says; further signals do not disturb it."""
+    """Raise ``Interrupted`` when a signal ends the block: ``stop`` ends the work and returns the message.
+
+    Further signals are ignored, so that they cannot interrupt ``stop``.
+    """
     try:
         yield
     except KeyboardInterrupt as interrupt:
@@ -46,8 +52,7 @@ def message_on_interrupt(stop: Callable[[], str]) -> Iterator[None]:
 def run_in_thread(work: Callable[[], None]) -> Future[None]:
     """Begin ``work`` in a thread that does not keep the process alive.
 
-    Signals reach the main thread alone, so that neither libraries which catch them for themselves nor a statement
-    under way get to see one.
+    Signals reach the main thread alone: a library in the thread cannot catch one, and no statement is interrupted.
     """
     outcome: Future[None] = Future()
 

@@ -1,4 +1,4 @@
-"""``strava-pipeline keys``: the keys of the stored tokens, made, counted and changed."""
+"""``strava-pipeline keys``: makes keys for the stored tokens, shows their use, and re-encrypts with a new one."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ COLUMNS = "{:34}{:16}{:>12}{:>14}   {}"
 
 @click.group()
 def keys() -> None:
-    """The keys that stored tokens are encrypted with (STRAVA_TOKEN_KEYS)."""
+    """Manage the keys that encrypt the stored tokens (STRAVA_TOKEN_KEYS)."""
 
 
 @keys.command()
 def generate() -> None:
-    """Print a fresh entry for STRAVA_TOKEN_KEYS. The first entry there writes, all of them read."""
+    """Print a fresh entry for STRAVA_TOKEN_KEYS. The first entry encrypts; all entries decrypt."""
     from strava_pipeline.keyring import generate_key
 
     click.echo(generate_key())
@@ -33,9 +33,10 @@ def generate() -> None:
 
 @keys.command()
 def status() -> None:
-    """List the keys: which is configured, which writes, how many rows of tokens need each, and which may go.
+    """List the keys, and how many rows need each.
 
-    Fails where a key is lacking or is another one than before.
+    Shows which keys are configured, which one writes, and which you may remove. Fails if a key is missing, or has
+    another value than before.
     """
     from strava_pipeline.keyring import Keyring
     from strava_pipeline.warehouse.migrate import open_warehouse
@@ -55,11 +56,12 @@ def status() -> None:
 
 
 @keys.command()
-@click.option("--dry-run", is_flag=True, help="Only open what would be re-encrypted, and count it.")
+@click.option("--dry-run", is_flag=True, help="Only decrypt and count the rows; change nothing.")
 def rotate(dry_run: bool) -> None:
-    """Re-encrypt all stored tokens with the first key of STRAVA_TOKEN_KEYS; everything may go on running.
+    """Re-encrypt all stored tokens with the first key.
 
-    Stopped in its middle, it is simply run again.
+    That is the first entry of STRAVA_TOKEN_KEYS. Other processes may go on running. If this command is interrupted, run
+    it again.
     """
     from strava_pipeline.sync.access import open_tokens
     from strava_pipeline.warehouse.migrate import open_warehouse
@@ -76,18 +78,16 @@ def rotate(dry_run: bool) -> None:
                 done[row.old_key_id] += 1
             else:
                 unreadable += 1
-                say(f"left as it is: {row.reason}", err=True)
+                say(f"not re-encrypted: {row.reason}", err=True)
         with engine.connect() as connection:
             use = read_use(connection)
     verb = "would be re-encrypted" if dry_run else "re-encrypted"
     for key_id, rows in sorted(done.items()):
         say(f"{_rows(rows)} of key {key_id} {verb} with key {keyring.writing_key_id}")
     if not done:
-        say(
-            f"nothing to do: key {keyring.writing_key_id} wrote {_rows(use.rows(keyring.writing_key_id))}, which is all"
-        )
+        say(f"nothing to do: key {keyring.writing_key_id} wrote all {_rows(use.rows(keyring.writing_key_id))}")
     if unreadable:
-        raise ConfigurationError(f"{_rows(unreadable)} cannot be opened: connect these athletes again")
+        raise ConfigurationError(f"{_rows(unreadable)} cannot be decrypted: connect these athletes again")
     left = sum(use.rows(key_id) for key_id in use.needed() if key_id != keyring.writing_key_id)
     if left and not dry_run:
         raise WarehouseError(
@@ -107,8 +107,8 @@ def _role(key_id: str, keyring: Keyring, use: KeyUse) -> str:
 def _advice(key_id: str, use: KeyUse) -> str:
     rows = use.rows(key_id)
     if rows:
-        return f"key {key_id}: needed by {_rows(rows)}; run strava-pipeline keys rotate before it goes"
-    return f"key {key_id}: no row needs it; it may go once no process writes with it (backups may still need it)"
+        return f"key {key_id}: needed by {_rows(rows)}; run strava-pipeline keys rotate before you remove it"
+    return f"key {key_id}: no row needs it; remove it once no process writes with it (backups may still need it)"
 
 
 def _rows(count: int) -> str:

@@ -1,4 +1,4 @@
-"""``strava-pipeline mock-strava``: a Strava look-alike on this machine."""
+"""``strava-pipeline mock-strava``: serves a Strava look-alike on this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from strava_pipeline.settings import Settings, load_settings
 if TYPE_CHECKING:
     from strava_pipeline.mock_strava.state import Mock
 
-# Any values do where none are configured.
+# Printed where none are configured; the mock accepts any values.
 ANY_CLIENT_ID = "1"
 ANY_CLIENT_SECRET = "mock-secret"  # noqa: S105  the mock takes any
 
@@ -52,7 +52,7 @@ def mock_strava(port: int, recordings: Path | None, months: int, form: str) -> N
 
 
 def _greeting(settings: Settings, mock: Mock, address: str) -> list[str]:
-    """What to export, and a ready command for each athlete."""
+    """The lines to print: variables to export, and a command that connects each athlete."""
     lines = [
         f"mock Strava listening on {address}",
         "",

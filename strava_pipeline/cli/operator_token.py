@@ -1,4 +1,4 @@
-"""The operator's token: made where none is set, and kept in the settings file."""
+"""Makes the operator's token where none is set, and adds it to the settings file."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def new_token() -> str:
 
 
 def ensure_operator_token() -> bool:
-    """Add a token to the settings file if none is set anywhere; whether one was added. ``ConfigurationError``.
+    """Add a token to the settings file if none is set anywhere; returns whether one was added.
 
-    The file is replaced as a whole: whoever reads it, or dies meanwhile, sees the old one or the new one. Of two
-    processes that come at once, one makes the token.
+    ``ConfigurationError`` if the file cannot be written. The file is replaced as a whole: a reader, and the next
+    start after a crash, finds the old file or the new one. Of two processes at once, one makes the token.
     """
     if load_settings().operator_token is not None:
         return False
@@ -47,7 +47,7 @@ def ensure_operator_token() -> bool:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """One process at a time; the lock ends with the process."""
+    """Let one process at a time into the block; the lock ends with the process at the latest."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -57,10 +57,10 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _append(path: Path, text: str) -> None:
-    """Replace the file by one with more at its end, readable by its owner alone."""
+    """Replace the file by a copy with ``text`` at its end, readable by its owner alone."""
     before = path.read_bytes() if path.exists() else b""
     if before and not before.endswith(b"\n"):
         before += b"\n"
-    # Somebody else's stays theirs, should root come by.
+    # When root runs this, the file keeps its owner.
     owner = (path.stat().st_uid, path.stat().st_gid) if path.exists() else None
     private_files.write_atomically(path, before + text.encode(), owner)

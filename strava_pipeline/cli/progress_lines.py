@@ -1,4 +1,4 @@
-"""Lines that tell how far a long command is, each with the seconds since its start; a quiet command speaks up."""
+"""Progress lines of a long command, each with the seconds since its start; they never pause for long."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Self
 
 from strava_pipeline.cli.console import say
 
-# Nothing printed for so long, and a line tells what is under way: with room for it, one every five seconds.
+# After this long without a line, one says what is under way; a line comes every 5 s even if its text takes a while.
 QUIET_SECONDS = 3.0
 
 
 class ProgressLines:
-    """Prints lines while the ``with`` block runs: those it is given, and one about every three seconds in between."""
+    """Print lines while the ``with`` block runs: those given to :meth:`say`, and one every ``quiet_s`` in between."""
 
     def __init__(self, quiet_s: float = QUIET_SECONDS) -> None:
         self._quiet_s = quiet_s
@@ -33,16 +33,16 @@ class ProgressLines:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End the lines; raise what kept ``meanwhile`` from being told, unless the block failed itself."""
+        """End the lines; raise the error of a ``meanwhile`` that failed, unless the block failed itself."""
         self._over.set()
         self._thread.join()
         if self._failed is not None and error is None:
             raise self._failed
 
     def say(self, text: str, meanwhile: Callable[[], str]) -> None:
-        """Print a line; ``meanwhile`` tells, from another thread, what is under way from now on.
+        """Print a line. ``meanwhile``, which another thread calls, returns what is under way from now on.
 
-        The one before is not asked any more once this returns.
+        The ``meanwhile`` of the line before is not called any more once this returns.
         """
         with self._lock:
             self._meanwhile = meanwhile

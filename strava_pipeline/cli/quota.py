@@ -1,4 +1,4 @@
-"""``strava-pipeline quota``: what is used of Strava's limits, and what each lane may still use."""
+"""``strava-pipeline quota``: shows the requests used of Strava's limits, and those left to each lane."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     help="How to print it.",
 )  # fmt: skip
 def quota(form: str) -> None:
-    """Show each rate window: what is used, the limit, the reserve, the next reset, and what each lane may still use.
+    """Show each rate window: requests used, limit, reserve, next reset, and the requests left to each lane.
 
     Sends no request to Strava.
     """
@@ -81,7 +81,7 @@ _NAMES = (
 
 
 def _figures(window: WindowStatus) -> list[str]:
-    """In the order of the names above."""
+    """The window's cells, in the order of ``_NAMES``."""
     use = window.use
     counts = (use.booked, max(use.read_foreign, use.overall_foreign), window.limit)
     return [

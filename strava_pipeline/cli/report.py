@@ -1,4 +1,4 @@
-"""``strava-pipeline report``: one activity as an HTML page."""
+"""``strava-pipeline report``: writes one activity as an HTML page."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from strava_pipeline.settings import load_settings
 @click.argument("activity_id", metavar="ACTIVITY", type=click.IntRange(1, 2**63 - 1))
 @click.option(
     "--output", "-o", "target", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), default="-",
-    help="Where the page goes; without it, or with -, it is printed.",
+    help="File to write; - prints the page.", show_default=True,
 )  # fmt: skip
 def report(activity_id: int, target: Path) -> None:
-    """Write ACTIVITY (its id) as one HTML page with figures, pictures, climbs, splits, zones and records.
+    """Write activity ACTIVITY (its id) as one HTML page: figures, pictures, climbs, splits, zones and records.
 
-    It is made from the tables, without any request, and needs no other file and no network to be read.
+    The page is made from the tables, without any request. It needs no other file and no network to be read.
     """
     from strava_pipeline.notifications import report
     from strava_pipeline.warehouse.migrate import open_warehouse
@@ -34,6 +34,6 @@ def report(activity_id: int, target: Path) -> None:
     if str(target) == "-":
         click.echo(page, nl=False)
         return
-    # It shows where somebody lives: a new file is its owner's alone.
+    # The page may show where somebody lives: a new file is its owner's alone.
     with open(target, "w", encoding="utf-8", opener=private_files.private_opener) as file:
         file.write(page)

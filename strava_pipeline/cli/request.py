@@ -1,4 +1,4 @@
-"""``strava-pipeline api``: one GET through the real client."""
+"""``strava-pipeline api``: sends one GET request to Strava."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def _pair(text: str) -> tuple[str, str]:
 @click.command()
 @click.argument("path")
 @click.option("-f", "--field", "fields", multiple=True, help="A query parameter, key=value; repeatable.")
-@click.option("--athlete", "athlete_id", type=click.IntRange(1, 2**63 - 1), required=True, help="On whose behalf.")
+@click.option("--athlete", "athlete_id", type=click.IntRange(1, 2**63 - 1), required=True, help="Id of the athlete.")
 @click.option("--lane", type=click.Choice(["live", "backfill"]), default="live", show_default=True, help="Quota lane.")
 def api(path: str, fields: tuple[str, ...], athlete_id: int, lane: str) -> None:
-    """Send GET PATH (such as /athlete/activities) through the real client and print the answer as JSON."""
+    """Send GET PATH (such as /athlete/activities) to Strava, within its limits, and print the answer as JSON."""
     from strava_pipeline.strava.quota.windows import Lane
     from strava_pipeline.sync.access import COMMAND_MAX_WAIT, open_client
     from strava_pipeline.warehouse.migrate import open_warehouse

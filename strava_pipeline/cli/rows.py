@@ -1,4 +1,4 @@
-"""Prints the rows of a query: as a table, as CSV that no spreadsheet computes, as exact CSV, and as JSON."""
+"""Prints the rows of a query: as a table, as CSV without formulas for spreadsheets, as exact CSV, or as JSON."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ from strava_pipeline.cli.console import add_row, new_table, print_table
 from strava_pipeline.printable import WHOLE, printable, printable_json
 
 Printer = Callable[[Sequence[str], Iterable[Sequence[Any]]], None]
-# What a spreadsheet takes for the beginning of a formula, in every form that may be folded into = + - @ or a minus.
+# The signs = + - @ and minus, with which a formula begins, in every form that a spreadsheet may convert into one.
 _SIGN = re.compile(
     "[-=+@\u2212\ufe63\uff0d\u207b\u208b\ufe66\uff1d\u207c\u208c\u2a75\u2a76\ufe62\uff0b\u207a\u208a\ufb29\ufe6b\uff20]"
 )
-# Where one may part a line into cells, whatever the line was written with; a tab is a space by then.
+# Characters at which a reader may split a line into cells, whichever separator was written; tabs are spaces by then.
 _SEPARATORS = frozenset(';,|"\u037e\ufe14\ufe54\uff1b\ufe10\ufe50\uff0c\uff5c\uff02')
 _SEPARATOR = re.compile(f"[{''.join(sorted(_SEPARATORS))}]")
-# Nothing to be seen, although not by their category: Braille's blank, a null note head.
+# Characters that a cell may skip, though their category does not say so: Braille's blank, a null note head, quotes.
 _BLANKS = frozenset("\u2800\U0001d159'`\u00b4\uff07<>")
-# Blanks, marks, brackets and quotes.
+# Unicode categories that a cell may skip at its beginning: blanks, controls, marks, brackets and quotes.
 _SKIPPED_KINDS = frozenset({"Z", "C", "M", "Ps", "Pe", "Pi", "Pf"})
 _CLOSING = " )]}"
 _FACE = re.compile(r"-[()DPp](?!\S)")
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.ASCII)
-# csv quotes what holds a character of it; with a line feed alone a carriage return would end a row for who reads it.
+# The csv module quotes a cell that holds one of these characters. With a line feed alone, a carriage return in a cell
+# would stay unquoted, and readers would take it for the end of the row.
 _ROW_END = "\r\n"
 
 
 def print_as_table(names: Sequence[str], found: Iterable[Sequence[Any]]) -> None:
-    """For people: each value in one line, and how many rows there are on stderr."""
+    """Print a table for people: each value in one line; the number of rows goes to stderr."""
     rows = list(found)
     numeric = [
         position for position in range(len(names)) if any(isinstance(row[position], (int, float)) for row in rows)
@@ -50,17 +51,17 @@ def print_as_table(names: Sequence[str], found: Iterable[Sequence[Any]]) -> None
 
 
 def print_as_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """For spreadsheets: what would be taken for a formula begins with an apostrophe, and each row is one line."""
+    """Print CSV for spreadsheets: an apostrophe stands before anything like a formula, and each row is one line."""
     _write(map(safe_cell, names), (map(safe_cell, row) for row in rows))
 
 
 def print_as_exact_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """For programs: every text as it is stored, whatever a terminal or a spreadsheet would make of it."""
+    """Print CSV for programs: every text as it is stored, even if a terminal or a spreadsheet would act on it."""
     _write(names, (map(_plain, row) for row in rows))
 
 
 def print_as_json(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """For programs: exact, with the types that JSON has; row by row, so that size does not matter."""
+    """Print JSON for programs: exact, with JSON's types, row by row, so that any number of rows fits into memory."""
     before = "["
     for row in rows:
         shown = printable_json(dict(zip(names, row, strict=True)))
@@ -78,7 +79,7 @@ PRINTERS: Final[dict[str, Printer]] = {
 
 
 def safe_cell(value: Any) -> Any:
-    """A number as it is, anything else as one printable line that no spreadsheet computes."""
+    """A number unchanged, any other value as one printable line that no spreadsheet takes for a formula."""
     if isinstance(value, (int, float, Decimal)):
         return value
     text = printable(str(_plain(value)), WHOLE)
@@ -88,7 +89,7 @@ def safe_cell(value: Any) -> Any:
 
 
 def _without_formulas(text: str) -> str:
-    """The text with an apostrophe before each formula that a cell might begin with, wherever cells may be parted."""
+    """The text with an apostrophe before each sign that could begin a formula, if the text were split into cells."""
     pieces, done = [], 0
     for sign in _SIGN.finditer(text):
         position = sign.start()
@@ -104,7 +105,7 @@ def _without_formulas(text: str) -> str:
 
 
 def _before(text: str, position: int) -> int:
-    """Where the last character stands that a cell does not skip at its beginning; -1 without one."""
+    """The position of the last character before this one that a cell does not skip at its beginning; -1 if none."""
     position -= 1
     while position >= 0 and text[position] not in _SEPARATORS and _is_skipped(text[position]):
         position -= 1
@@ -119,7 +120,7 @@ def _is_skipped(char: str) -> bool:
 
 
 def _is_plain(text: str, before: int, position: int) -> bool:
-    """Whether a number stands there, one of several in a text, or a face such as ``;-)``."""
+    """Whether the sign begins no formula, but a number within the text, or belongs to a face such as ``;-)``."""
     if before < 0 and not text[:position].strip():
         return False
     if before == position - 1 and text[before] == ";" and _FACE.match(text, position):
@@ -129,7 +130,7 @@ def _is_plain(text: str, before: int, position: int) -> bool:
 
 
 class _Lines:
-    """Where csv writes rows: to stdout, each with a line feed at its end."""
+    """The file that the csv module writes to: stdout, with a line feed at the end of each row."""
 
     def write(self, row: str) -> None:
         sys.stdout.write(f"{row.removesuffix(_ROW_END)}\n")

@@ -1,4 +1,4 @@
-"""``strava-pipeline init`` and ``migrate``: what has to be there before anything runs."""
+"""``strava-pipeline init`` and ``migrate``: write the settings file, and create or update the databases."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from strava_pipeline.local import private_files
 from strava_pipeline.settings import home_from_environment, load_settings, settings_file
 
 TEMPLATE = """\
-# Settings of strava-pipeline; a variable of the same name in the environment goes first.
-# The app's id and secret stand at https://www.strava.com/settings/api
+# Settings of strava-pipeline; an environment variable of the same name has precedence.
+# https://www.strava.com/settings/api shows the app's id and secret.
 STRAVA_CLIENT_ID=
 STRAVA_CLIENT_SECRET=
 # Keep a copy of the keys: without them the stored tokens are lost.
@@ -23,13 +23,13 @@ STRAVA_TOKEN_KEYS={keys}
 # Opens the operator's page and Dagster's UI.
 STRAVA_OPERATOR_TOKEN={operator_token}
 STRAVA_WEBHOOK_VERIFY_TOKEN={verify_token}
-# Strava documents no way to learn its signing key: where you have none, use off together with a path token.
+# Strava documents no way to learn its signing key: if you have none, keep off and the path token.
 STRAVA_WEBHOOK_SIGNATURE=off
 STRAVA_WEBHOOK_SIGNING_SECRETS=
 STRAVA_WEBHOOK_PATH_TOKEN={path_token}
-# The bridge as Strava reaches it, such as https://strava.example.org; `webhook subscribe` needs it.
+# The bridge's address for Strava, such as https://strava.example.org; `webhook subscribe` needs it.
 STRAVA_BRIDGE_PUBLIC_URL=
-# Unset: an embedded Postgres under STRAVA_HOME.
+# Leave this empty to use an embedded Postgres under STRAVA_HOME.
 STRAVA_DATABASE_URL=
 """
 
@@ -52,7 +52,7 @@ def init() -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise ConfigurationError(f"{path} is there already: edit it, or move it away first") from None
+        raise ConfigurationError(f"{path} exists already: edit it, or move it away first") from None
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
     say(f"wrote {path}: fill in STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET")
@@ -68,7 +68,7 @@ def migrate() -> None:
     close_to_others(settings)
     prepared = migrate.prepare(settings)
     for left in prepared.left:
-        # The tables are there all the same.
+        # Only rights could not be set; the tables are up to date.
         say(f"strava-pipeline: {left}", err=True)
     before = prepared.before
     say(f"tables at {migrate.HEAD}" + (f", were at {before}" if before != migrate.HEAD and before else ""))

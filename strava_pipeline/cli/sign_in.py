@@ -1,4 +1,4 @@
-"""``strava-pipeline login-link``: a link that logs the operator in once."""
+"""``strava-pipeline login-link``: prints a link that logs the operator in once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from strava_pipeline.settings import Settings, load_settings
 
 
 def new_login_link(settings: Settings, *, public: bool = False) -> str:
-    """An address on the bridge that logs in once, within half an hour. ``ConfigurationError`` without a token."""
+    """Make an address on the bridge that logs the operator in once, within half an hour.
+
+    ``ConfigurationError`` without ``STRAVA_OPERATOR_TOKEN``; with ``public`` also without ``STRAVA_BRIDGE_PUBLIC_URL``.
+    """
     from strava_pipeline.warehouse.access.operator_sessions import new_sign_in_link
     from strava_pipeline.warehouse.migrate import open_warehouse
     from strava_pipeline.web.operator_door import session_proof
@@ -22,7 +25,7 @@ def new_login_link(settings: Settings, *, public: bool = False) -> str:
 
 
 @click.command()
-@click.option("--public", is_flag=True, help="At STRAVA_BRIDGE_PUBLIC_URL instead of this machine's own address.")
+@click.option("--public", is_flag=True, help="Use STRAVA_BRIDGE_PUBLIC_URL instead of this machine's address.")
 def login_link(public: bool) -> None:
     """Print a link that logs you in to the operator's page, once, within half an hour."""
     settings = load_settings()

@@ -1,4 +1,4 @@
-"""``strava-pipeline sql``: one query on the tables."""
+"""``strava-pipeline sql``: runs one query on the tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from strava_pipeline.cli.rows import PRINTERS
 from strava_pipeline.settings import load_settings
 
 SECONDS = 120.0
-# A table is held in memory until its columns are as wide as they have to be.
+# A table is held in memory to learn how wide its columns must be.
 ROWS_IN_TABLE = 10_000
 CHARACTERS_IN_TABLE = 50_000_000
 
@@ -19,13 +19,13 @@ CHARACTERS_IN_TABLE = 50_000_000
     "--format", "form", type=click.Choice(list(PRINTERS)), default="table", show_default=True,
     help="How to print the rows: csv is safe for spreadsheets and terminals, csv-exact and json hold every character.",
 )  # fmt: skip
-@click.option("--as-analyst", is_flag=True, help="See what the analysts' role sees: schema strava and nothing else.")
+@click.option("--as-analyst", is_flag=True, help="Run it with the analysts' rights: schema strava and nothing else.")
 @click.option(
     "--timeout", type=click.FloatRange(min=0.1), default=SECONDS, show_default=True,
-    help="How long it may take in all, until the last row is printed, s.",
+    help="Time limit in s, until the last row is printed.",
 )  # fmt: skip
 def sql(query: str, form: str, as_analyst: bool, timeout: float) -> None:
-    """Run QUERY, one that may only read, and print its rows; a table shows the first 10,000 of them."""
+    """Run QUERY, which may only read, and print its rows; a table shows at most the first 10,000."""
     from strava_pipeline.local.logins import Login
     from strava_pipeline.warehouse.access.read_only_query import Cut, answering
     from strava_pipeline.warehouse.engine import ensure_sql_url
@@ -41,4 +41,4 @@ def sql(query: str, form: str, as_analyst: bool, timeout: float) -> None:
             held = Cut(answer.rows, ROWS_IN_TABLE, CHARACTERS_IN_TABLE)
             PRINTERS[form](answer.names, held)
             if held.is_short:
-                click.echo("there are more rows, which a table does not show: use --format csv or json", err=True)
+                click.echo("there are more rows than a table shows: use --format csv or json to see all", err=True)

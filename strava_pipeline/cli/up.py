@@ -1,4 +1,4 @@
-"""``strava-pipeline up``: Postgres, Dagster and the bridge on this machine."""
+"""``strava-pipeline up``: runs Postgres, Dagster and the bridge on this machine."""
 
 from __future__ import annotations
 
@@ -22,23 +22,26 @@ TIDY = (sys.executable, "-m", "strava_pipeline.cli.instance")
 
 @click.command()
 def up() -> None:
-    """Run Postgres, Dagster's webserver and daemon, and the bridge, until Ctrl-C or until one of them ends."""
+    """Run Postgres, Dagster's webserver and daemon, and the bridge, until Ctrl-C.
+
+    Starts the embedded Postgres again if it ends; stops all if another of them ends.
+    """
     from strava_pipeline.cli.operator_token import ensure_operator_token
     from strava_pipeline.local.listeners import open_listener
     from strava_pipeline.local.services import LOOPBACK
     from webhook_bridge.app import check_settings
 
-    # A setting that is wrong is told before anything is written.
+    # A wrong setting is reported before anything is written.
     check_settings(load_settings())
     if ensure_operator_token():
-        click.echo(f"STRAVA_OPERATOR_TOKEN was not set: a new one stands in {settings_file(home_from_environment())}")
+        click.echo(f"STRAVA_OPERATOR_TOKEN was not set: wrote a new one to {settings_file(home_from_environment())}")
     settings = load_settings()
     close_to_others(settings)
     settings.required("token_keys")
     for line in _warnings(settings):
         say(f"warning: {line}", err=True)
     dagster_port = urlsplit(settings.dagster_webserver_url).port or 3000
-    # Ours from here to the end: who took one in between could show a login of their own.
+    # Both ports stay ours to the end: another process that took one could show a false login page.
     with (
         open_listener(LOOPBACK, dagster_port, "Dagster's webserver (DAGSTER_WEBSERVER_URL)") as for_dagster,
         open_listener(LOOPBACK, settings.bridge_port, "the bridge (STRAVA_BRIDGE_PORT)") as for_bridge,
@@ -57,11 +60,11 @@ def _run(settings: Settings, for_dagster: socket.socket, for_bridge: socket.sock
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     with open_warehouse(settings) as engine:
-        # Creates the tables where there are none, or says what is wrong before anything starts.
+        # Missing tables are created, and wrong keys are reported, before anything starts.
         open_tokens(settings, engine)
     environment = prepare_dagster_environment(settings)
-    # In a process of its own, since this one lasts for years and should not load Dagster. It can fail for nothing
-    # that the services, which log it, would not fail for as well.
+    # In a process of its own, since this one lasts for years and should not load Dagster. Its errors are ignored: the
+    # services fail for the same reasons, and log them.
     subprocess.run(  # noqa: S603  a constant
         TIDY,
         env=os.environ | environment,
@@ -79,14 +82,14 @@ def _run(settings: Settings, for_dagster: socket.socket, for_bridge: socket.sock
         click.echo(f"bridge    http://127.0.0.1:{settings.bridge_port}")
         if not settings.dangerously_open_without_login:
             click.echo(f"log in    {new_login_link(settings)}")
-            click.echo("          once, within half an hour; strava-pipeline login-link prints another")
+            click.echo("          works once, within half an hour; strava-pipeline login-link prints another")
         say(f"logs      {log_folder(settings.home)}")
         click.echo("Ctrl-C stops all of them")
         supervisor.watch(partial(_keep_postgres, settings))
 
 
 def _warnings(settings: Settings) -> Iterator[str]:
-    """What is open that should not be, and what does not work yet; everything starts all the same."""
+    """Yield a warning for each part that is open to everybody or cannot work yet; everything starts all the same."""
     from strava_pipeline.web.operator_door import OPEN_WITHOUT_LOGIN
 
     if settings.dangerously_open_without_login:
@@ -98,16 +101,16 @@ def _warnings(settings: Settings) -> Iterator[str]:
 
 
 def _keep_postgres(settings: Settings) -> None:
-    """Nobody else would start the embedded Postgres again while everything runs and waits for it."""
+    """Start the embedded Postgres again if it has ended; no other process does while the services run."""
     from strava_pipeline.local.postgres import ServerMoved, revive_server
 
     if settings.database_url is not None:
         return
     try:
         if revive_server(settings.home):
-            click.echo("Postgres had ended: started again", err=True)
+            click.echo("Postgres had ended: started it again", err=True)
     except ServerMoved:
-        raise  # the services would look for it where they were told, for good
+        raise  # the running services know the old address only
     except WarehouseError as error:
-        # What is left of the old one may need a moment to go.
+        # Processes of the old server may need a moment to end.
         say(f"{error}; trying again", err=True)

@@ -1,4 +1,4 @@
-"""``strava-pipeline webhook``: the app's push subscription, and deliveries as Strava would send them."""
+"""``strava-pipeline webhook``: manages the app's webhook subscription, and simulates a delivery."""
 
 from __future__ import annotations
 
@@ -34,12 +34,15 @@ class DeliveryFailed(StravaPipelineError):
 
 @click.group()
 def webhook() -> None:
-    """The app's subscription to webhooks, and simulated deliveries."""
+    """Manage the app's webhook subscription; simulate a delivery."""
 
 
 @webhook.command()
 def subscribe() -> None:
-    """Have Strava deliver this app's events to STRAVA_BRIDGE_PUBLIC_URL; the bridge must be running there."""
+    """Have Strava deliver this app's events to the bridge.
+
+    The bridge must be running, and reachable at STRAVA_BRIDGE_PUBLIC_URL.
+    """
     settings = load_settings()
     check_handshake(settings)
     callback = public_callback(settings)
@@ -47,14 +50,14 @@ def subscribe() -> None:
         existing = list_subscriptions(app)
         if existing:
             subscription_id = _same_callback(existing[0], callback)
-            say(f"subscription {subscription_id} is there already, with this callback")
+            say(f"subscription {subscription_id} exists already, with this callback")
         else:
             verify_token = settings.required("webhook_verify_token")
             subscription_id = create_subscription(app, callback, verify_token)
             say(f"subscription {subscription_id}: Strava delivers to {shown(callback)}")
     if settings.webhook_subscription_id != subscription_id:
         say(f"STRAVA_WEBHOOK_SUBSCRIPTION_ID={subscription_id}")
-        say("put this line into the settings of the bridge, and start it anew", err=True)
+        say("put this line into the bridge's settings, and restart the bridge", err=True)
 
 
 @contextmanager
@@ -67,18 +70,22 @@ def _app_access(settings: Settings) -> Iterator[AppAccess]:
 
 
 def _same_callback(subscription: JsonObject, callback: str) -> int:
-    """The id of a subscription to this callback; ``ConfigurationError`` if it is another's."""
+    """The id of a subscription to this callback; ``ConfigurationError`` if it has another callback."""
     if subscription.get("callback_url") != callback:
         raise ConfigurationError(
             f"the app has subscription {subscription.get('id')} to {shown(str(subscription.get('callback_url')))},"
-            " another callback than this bridge's, and Strava allows one: `strava-pipeline webhook unsubscribe` ends it"
+            " another callback than this bridge's, and Strava allows one: end it with `strava-pipeline webhook"
+            " unsubscribe`"
         )
     return int(subscription["id"])
 
 
 @webhook.command()
 def status() -> None:
-    """Tell which subscription the app has, whether it is this bridge's, and whether the callback answers."""
+    """Show the app's subscription, and check the callback.
+
+    Says whether the subscription is this bridge's, and whether the callback answers a handshake.
+    """
     settings = load_settings()
     with _app_access(settings) as app:
         existing = list_subscriptions(app)
@@ -92,7 +99,7 @@ def status() -> None:
         return
     callback = public_callback(settings)
     if existing and existing[0].get("callback_url") != callback:
-        say(f"callback      of this bridge is another: {shown(callback)}")
+        say(f"callback      this bridge has another one: {shown(callback)}")
     try:
         check_handshake(settings)
     except CallbackUnreachable as error:
@@ -104,7 +111,7 @@ def status() -> None:
 def _judged_setting(settings: Settings, subscription_id: object) -> str:
     configured = settings.webhook_subscription_id
     if configured is None:
-        return "STRAVA_WEBHOOK_SUBSCRIPTION_ID is not set: events of any subscription are taken"
+        return "STRAVA_WEBHOOK_SUBSCRIPTION_ID is not set: events of any subscription are accepted"
     return f"STRAVA_WEBHOOK_SUBSCRIPTION_ID is {'the same' if configured == subscription_id else configured}"
 
 
@@ -116,25 +123,28 @@ def unsubscribe() -> None:
         existing = list_subscriptions(app)
         for subscription in existing:
             delete_subscription(app, int(subscription["id"]))
-            say(f"subscription {subscription['id']} is ended: Strava delivers no more")
+            say(f"ended subscription {subscription['id']}: Strava delivers no more events")
     if not existing:
         say("there is no subscription")
 
 
 @webhook.command()
-@click.option("--athlete", "athlete_id", type=click.IntRange(1, 2**63 - 1), required=True, help="Whose activity.")
-@click.option("--activity", "activity_id", type=click.IntRange(1, 2**63 - 1), required=True, help="Which activity.")
+@click.option("--athlete", "athlete_id", type=click.IntRange(1, 2**63 - 1), required=True, help="Id of the athlete.")
+@click.option("--activity", "activity_id", type=click.IntRange(1, 2**63 - 1), required=True, help="Its id.")
 @click.option(
     "--aspect",
     type=click.Choice(["create", "update", "delete"]),
     default="create",
     show_default=True,
-    help="What happened to it.",
+    help="What happened to the activity.",
 )
 @click.option("--title", help="The new title, for an update.")
-@click.option("--url", help="The callback. Without it: the bridge on this machine.")
+@click.option("--url", help="The callback; the bridge on this machine if not given.")
 def simulate(athlete_id: int, activity_id: int, aspect: str, title: str | None, url: str | None) -> None:
-    """Deliver one event about an activity to the bridge, signed as Strava would; prints the bridge's answer."""
+    """Deliver a simulated event to the bridge.
+
+    The event is about one activity, and signed as Strava would. Prints the bridge's answer.
+    """
     settings = load_settings()
     event = {
         "object_type": "activity",
@@ -150,7 +160,7 @@ def simulate(athlete_id: int, activity_id: int, aspect: str, title: str | None, 
     try:
         answer = requests.post(target, data=body, headers=_headers(settings, body), timeout=TIMEOUT_SECONDS)
     except requests.RequestException as error:
-        # The path may end in a secret: only the setting is named.
+        # The URL is not shown, since its path may end in a secret.
         raise DeliveryFailed(f"the bridge cannot be reached ({type(error).__name__}): is it running?") from None
     if answer.status_code != HTTPStatus.OK:
         raise DeliveryFailed(f"the bridge answered {answer.status_code}: {answer.text.strip()[:200]}")

@@ -91,7 +91,7 @@ def test_a_link_logs_in_on_this_machine_until_logout(
     expect(page.get_by_role("heading", name="Status")).to_be_visible()
     page.get_by_label("for how many people").fill("3")
     page.get_by_role("button", name="Make a link").click()
-    link_made = page.get_by_label("Good for a week").input_value()
+    link_made = page.get_by_label("Copy this link").input_value()
     assert link_made.startswith(f"{public_url or url}/connect?invite=")
     screenshots.take_whole(page, "links")
     context.close()

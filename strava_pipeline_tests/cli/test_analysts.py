@@ -59,7 +59,7 @@ def test_a_login_is_made_that_reads_at_once_and_is_limited(administered: Engine)
 
 def test_a_login_that_is_there_and_a_name_that_needs_quotes_are_refused(administered: Engine) -> None:
     call("add", NAME)
-    with pytest.raises(WarehouseError, match=rf'GRANT "strava_analyst" TO {NAME} lets it read'):
+    with pytest.raises(WarehouseError, match=rf'GRANT "strava_analyst" TO {NAME} to let it read'):
         call("add", NAME)
     for name in ('o"brien', "Mira", "pg_mira", "", "a b", "x" * 64):
         with pytest.raises(ConfigurationError, match="is no name for a login"):
@@ -77,7 +77,7 @@ def test_who_may_not_make_logins_is_told_what_an_administrator_runs(
 
 @pytest.mark.usefixtures("settings")
 def test_a_plain_login_is_told_which_setting_names_a_stronger_one() -> None:
-    with pytest.raises(WarehouseError, match="may not make logins: set STRAVA_DATABASE_OWNER_URL to one that may"):
+    with pytest.raises(WarehouseError, match="may not make logins: set STRAVA_DATABASE_OWNER_URL to a user that may"):
         call("add", "mira")
 
 

@@ -119,7 +119,7 @@ def test_forget_deletes_dagsters_runs_as_soon_as_they_have_ended(forgotten: Sett
         status = DagsterRunStatus.STARTED
         at_work = create_run_for_test(instance, tags={"strava/athlete": str(RIDER)}, status=status)
     shown = run("forget", str(RIDER), "--yes")
-    assert "1 runs of theirs are still at work" in shown.stderr
+    assert "1 of the athlete's runs are still at work" in shown.stderr
     assert user(engine).dagster_task == "removal"
     with open_instance(forgotten) as instance:
         instance.report_run_failed(at_work)
@@ -163,7 +163,7 @@ def test_a_strava_that_refuses_does_not_keep_the_athlete_here(
     strava.answers(reply({"message": "Forbidden"}, 403))
     shown = run("forget", str(RIDER), "--yes")
     assert shown.exit_code == 0
-    assert "the grant stands at Strava still" in shown.stderr
+    assert "the grant still stands at Strava" in shown.stderr
     assert user(engine).state == "revoked"
 
 
@@ -184,7 +184,7 @@ def test_the_operator_takes_the_links_in_mails_back(rider: None, engine: Engine)
     before = user(engine)
     done = run("renew-links", str(RIDER))
     assert done.exit_code == 0
-    assert done.stdout == f"athlete {RIDER}: all links so far are void; the next mail has a new one\n"
+    assert done.stdout == f"athlete {RIDER}: all links so far are canceled; the next mail has a new one\n"
     after = user(engine)
     assert after.unsubscribe_nonce != before.unsubscribe_nonce
     assert (after.email, after.email_nonce) == (before.email, before.email_nonce)

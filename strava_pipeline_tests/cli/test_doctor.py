@@ -160,7 +160,7 @@ def test_a_database_login_that_may_too_much_is_a_warning(
     monkeypatch.setenv("STRAVA_DATABASE_URL", server.set_up_url(database_name))
     lines, _ = examine(monkeypatch)
     (told,) = [line for line in lines if line.startswith("warn  logins")]
-    assert "postgres may more than the pipeline needs (SUPERUSER, CREATEROLE" in told
+    assert "postgres has more rights than the pipeline needs (SUPERUSER, CREATEROLE" in told
     assert "STRAVA_DATABASE_OWNER_URL" in told
 
 

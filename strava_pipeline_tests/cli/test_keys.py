@@ -50,16 +50,16 @@ def test_rotation_frees_the_old_key(monkeypatch: pytest.MonkeyPatch) -> None:
     before = run("status")
     assert before.exit_code == 0
     assert rows(before) == {"new-key": ["writes", "0", "0"], "old-key": ["reads", "2", "0"]}
-    assert "key old-key: needed by 2 rows; run strava-pipeline keys rotate before it goes" in before.stdout
+    assert "key old-key: needed by 2 rows; run strava-pipeline keys rotate before you remove it" in before.stdout
 
     assert run("rotate", "--dry-run").stdout == "2 rows of key old-key would be re-encrypted with key new-key\n"
     assert rows(run("status")) == rows(before)
     assert run("rotate").stdout == "2 rows of key old-key re-encrypted with key new-key\n"
-    assert run("rotate").stdout == "nothing to do: key new-key wrote 2 rows, which is all\n"
+    assert run("rotate").stdout == "nothing to do: key new-key wrote all 2 rows\n"
 
     after = run("status")
     assert rows(after) == {"new-key": ["writes", "2", "0"], "old-key": ["reads", "0", "0"]}
-    assert "key old-key: no row needs it; it may go once no process writes with it" in after.stdout
+    assert "key old-key: no row needs it; remove it once no process writes with it" in after.stdout
     monkeypatch.setenv("STRAVA_TOKEN_KEYS", NEW)
     gone = run("status")
     assert gone.exit_code == 0
@@ -87,8 +87,8 @@ def test_tokens_that_do_not_open_are_named_and_fail_the_rotation(engine: Engine)
         connection.execute(update(users).where(users.c.athlete_id == 2).values(generation=9))
     shown = run("rotate")
     assert shown.stdout == "1 row of key old-key re-encrypted with key new-key\n"
-    assert "left as it is: the strava_access_token of athlete 2 cannot be decrypted with key old-key" in shown.stderr
-    assert str(shown.exception) == "1 row cannot be opened: connect these athletes again"
+    assert "not re-encrypted: the strava_access_token of athlete 2 cannot be decrypted with key old-key" in shown.stderr
+    assert str(shown.exception) == "1 row cannot be decrypted: connect these athletes again"
 
 
 def test_no_key_is_shown() -> None:

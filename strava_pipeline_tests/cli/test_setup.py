@@ -37,7 +37,7 @@ def test_init_writes_a_private_file_that_a_bridge_can_run_on(tmp_path: Path, mon
 def test_init_never_overwrites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRAVA_HOME", str(tmp_path))
     (tmp_path / ".env").write_text("precious")
-    with pytest.raises(ConfigurationError, match="is there already"):
+    with pytest.raises(ConfigurationError, match="exists already"):
         CliRunner().invoke(cli, ["init"], catch_exceptions=False)
     assert (tmp_path / ".env").read_text() == "precious"
 

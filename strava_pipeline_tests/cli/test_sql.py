@@ -167,7 +167,7 @@ def test_a_table_shows_the_first_rows_and_says_so(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("strava_pipeline.cli.sql.ROWS_IN_TABLE", 300)
     query = "SELECT n FROM generate_series(1, 400) AS n"
     done = CliRunner().invoke(cli, ["sql", query], catch_exceptions=False)
-    assert "there are more rows, which a table does not show: use --format csv or json" in done.stderr
+    assert "there are more rows than a table shows: use --format csv or json to see all" in done.stderr
     assert "300 rows" in done.stderr
     assert len(run(query, "--format", "csv").splitlines()) == 401
     assert len(json.loads(run(query, "--format", "json"))) == 400

@@ -128,9 +128,9 @@ def test_subscribing_tells_the_id_once_and_ends_by_unsubscribing(
     assert callback_at(strava).endswith("/webhooks/strava/canary%2Fpath")
     assert "is not set" in webhook("status")
     monkeypatch.setenv("STRAVA_WEBHOOK_SUBSCRIPTION_ID", "9")
-    assert webhook("subscribe") == "subscription 9 is there already, with this callback\n"
+    assert webhook("subscribe") == "subscription 9 exists already, with this callback\n"
     assert "is the same\nhandshake     answered\n" in webhook("status")
-    assert webhook("unsubscribe") == "subscription 9 is ended: Strava delivers no more\n"
+    assert webhook("unsubscribe") == "ended subscription 9: Strava delivers no more events\n"
     assert callback_at(strava) == ""
     assert webhook("unsubscribe") == "there is no subscription\n"
 
@@ -169,7 +169,7 @@ def test_another_callback_is_left_alone(
     with pytest.raises(ConfigurationError, match=r"has subscription 9 to http://.*/webhooks/strava, another.*unsubscr"):
         webhook("subscribe")
     assert callback_at(strava) == before
-    assert "of this bridge is another" in webhook("status")
+    assert "this bridge has another one" in webhook("status")
 
 
 @pytest.mark.parametrize(

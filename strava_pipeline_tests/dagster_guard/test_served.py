@@ -80,7 +80,7 @@ def test_it_says_where_it_listens_and_nothing_of_dagsters_makers(server: Server,
     """Of an instance of somebody's own, who has left Dagster's file as it came."""
     with serving(server, template, tmp_path, "") as served:
         said = served.log.read_text(encoding="utf-8")
-    assert said == f"Dagster listening on {served.origin}, for whoever is logged in as the operator\n"
+    assert said == f"Dagster listening on {served.origin}, for the logged-in operator\n"
 
 
 def test_the_bridge_launches_runs_without_a_session(served: Served, bridge: DagsterServer) -> None:

@@ -90,7 +90,7 @@ def test_database_away(installation: Installation, command: tuple[str, ...]) -> 
     [
         (("--from", "2025-13", "--to", "2025-10"), "--from 2025-13: give a month"),
         (("--from", "2025-11", "--to", "2025-10"), "--from 2025-11 is after --to 2025-10"),
-        (("--from", "2025-10", "--to", "2999-01"), "--to 2999-01: give a month up to this one"),
+        (("--from", "2025-10", "--to", "2999-01"), "--to 2999-01 is in the future"),
         (("--from", "1999-10", "--to", "2025-10"), "before STRAVA_HISTORY_START"),
         ((*MONTHS, "--assets", "activities,nothing"), "choose from"),
     ],

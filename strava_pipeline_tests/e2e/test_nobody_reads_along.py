@@ -131,7 +131,7 @@ def test_what_an_earlier_version_left_open_is_closed_at_the_next_start(
     told = installation.call("doctor").stdout
     assert f"warn  files            {home} (0755) is open to others: chmod go= {home}\n" in told
     shown = installation.call("migrate")
-    assert f"others could read 3 files and folders in {home}: closed\n" in shown.stderr
+    assert f"closed 3 files and folders in {home} that other users could read\n" in shown.stderr
     assert told_modes(home) == []
-    assert "ok    files            nobody else gets at what is in" in installation.call("doctor").stdout
+    assert "ok    files            no other user has access to" in installation.call("doctor").stdout
     assert installation.call("migrate").stderr == ""

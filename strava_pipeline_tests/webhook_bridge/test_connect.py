@@ -240,7 +240,7 @@ def test_a_state_ends_after_ten_minutes(browser: Browser, engine: Engine, strava
 def test_what_is_no_answer_of_stravas_is_refused(browser: Browser, strava: Loopback, query: str) -> None:
     answer = browser.get(f"/oauth/callback?{query}")
     assert answer.status_code == 400
-    assert "no answer of Strava's" in words_of(answer)
+    assert "not an answer from Strava" in words_of(answer)
     assert strava.asked == []
 
 
@@ -374,7 +374,7 @@ def test_who_is_asked_for_an_address_is_told_when_no_mails_are_sent(
     browser.app = create_app(load_settings(), engine)
     told = words_of(Browser(browser.app).logged_in().get("/connect"))
     assert "no mail server" not in told
-    assert "A mail asks you first to confirm the address" in told
+    assert "You will first get a mail to confirm the address" in told
 
 
 def test_an_address_that_is_confirmed_is_not_asked_again(
@@ -389,16 +389,16 @@ def test_an_address_that_is_confirmed_is_not_asked_again(
         return words_of(browser.get("/oauth/connected"))
 
     told = connect_with("mira@example.org")
-    assert "A mail asks you to confirm" in told
+    assert "You will get a mail to confirm" in told
     # Limits may hold it back.
     assert "up to a day" in told
     with engine.begin() as connection:
         consent = consent_of(connection, RIDER)
         assert consent is not None
         confirm_address(connection, consent)
-    assert "A mail asks you to confirm" not in connect_with("mira@EXAMPLE.org")
+    assert "You will get a mail to confirm" not in connect_with("mira@EXAMPLE.org")
     assert user(engine).email_confirmed_at is not None
-    assert "A mail asks you to confirm" in connect_with("another@example.org")
+    assert "You will get a mail to confirm" in connect_with("another@example.org")
     assert user(engine).email_confirmed_at is None
 
 

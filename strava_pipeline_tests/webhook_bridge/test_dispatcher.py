@@ -357,7 +357,7 @@ def test_a_dispatcher_that_ends_for_a_bug_says_so(
     monkeypatch.setattr(dispatcher, "dispatch_once", lambda: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         dispatcher._run()
-    assert "the dispatcher ends: restart the bridge" in caplog.text
+    assert "the dispatcher ended by an error: restart the bridge" in caplog.text
     assert not dispatcher.is_running
 
 

@@ -248,7 +248,7 @@ def test_a_link_that_is_not_whole_is_refused_without_the_database(operator: Brow
     for odd in (given[:-1], f"x{given}", f"{given}x", f"{given.partition('.')[0]}.", ".", "a.b", "%ff.x"):
         answer = stranger.get(f"/connect?invite={odd}")
         assert answer.status_code == 403
-        assert "not whole" in words_of(answer)
+        assert "incomplete" in words_of(answer)
     assert statements == []
     assert stranger.get(f"/connect?invite={given}").status_code == 200
 

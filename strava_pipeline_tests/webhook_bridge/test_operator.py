@@ -270,7 +270,7 @@ def test_the_frightening_setting_opens_the_page_and_says_so(
     new_browser: NewApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     browser = new_browser(STRAVA_DANGEROUSLY_OPEN_WITHOUT_LOGIN="true", STRAVA_OPERATOR_TOKEN="")
-    assert "whoever reaches the bridge's pages is the operator" in caplog.text
+    assert "everybody who reaches the bridge's pages is the operator" in caplog.text
     shown = browser.get("/")
     assert shown.status_code == 200
     assert "No login is asked for" in words_of(shown)

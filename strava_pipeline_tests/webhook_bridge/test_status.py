@@ -162,8 +162,8 @@ def test_what_cannot_be_known_without_dagster_is_called_unknown(settings: Settin
     assert answer.status_code == 200
     words = words_of(answer)
     assert "Dagster does not answer" in words
-    assert "unknown: Dagster is away" in words
-    assert "starts by itself once Dagster is back" in words
+    assert "unknown: Dagster does not answer" in words
+    assert "starts by itself once Dagster answers" in words
 
 
 def test_a_database_that_is_away_is_a_page_with_503(settings: Settings, engine: Engine, database: str) -> None:
@@ -173,7 +173,7 @@ def test_a_database_that_is_away_is_a_page_with_503(settings: Settings, engine: 
         answer = browser.get(path)
         assert answer.status_code == 503
         assert answer.mimetype == "text/html"
-        assert "The database is away" in words_of(answer)
+        assert "The database does not answer" in words_of(answer)
 
 
 def test_the_page_is_read_where_the_database_answers(settings: Settings, engine: Engine, database: str) -> None:
