@@ -146,7 +146,7 @@ def connected() -> Answer:
 
 
 @connect.post("/oauth/disconnect")
-def leave() -> Answer | Response:
+def disconnect_athlete() -> Answer | Response:
     """Disconnect an athlete: revoke the grant at Strava, and erase tokens, address and, unless kept, data.
 
     Only the operator may do this.

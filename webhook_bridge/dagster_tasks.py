@@ -33,7 +33,7 @@ from webhook_bridge.dagster_api import (
 
 log = get_logger(__name__)
 
-LEAVING = (DagsterTask.REMOVAL, DagsterTask.DEPARTURE)
+LEAVING = (DagsterTask.ERASE, DagsterTask.UNREGISTER)
 POLL_SECONDS = 10.0
 
 
@@ -103,11 +103,11 @@ class DagsterTasks:
 
     def _tell(self, athlete_id: int, task: DagsterTask) -> None:
         dagster = self._dagster
-        if task is DagsterTask.REMOVAL:
+        if task is DagsterTask.ERASE:
             self._clear_lake(athlete_id)
         if task in LEAVING:
             remove_athlete(dagster, athlete_id)
-        if task is DagsterTask.REMOVAL:
+        if task is DagsterTask.ERASE:
             self._delete_runs(athlete_id)
         if task in LEAVING:
             return

@@ -21,7 +21,7 @@ from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.web import operator_door
 from webhook_bridge.bad_requests import EVERYBODY, LONGEST_ADDRESS, NOBODY, PER_MINUTE, known_sender
 from webhook_bridge.current import current_bridge
-from webhook_bridge.operator_session import end_session, forget_cookie, give_cookie, is_operator
+from webhook_bridge.operator_session import clear_cookie, end_session, give_cookie, is_operator
 from webhook_bridge.pages import Answer, install_pages, message, page
 from webhook_bridge.sessions import begin_anew
 
@@ -108,7 +108,7 @@ def logout_everywhere() -> Answer | Response:
         ended = operator_sessions.end_all_sessions(connection)
         note_action(connection, Actor.OPERATOR, "logout", "everywhere", detail=f"{ended} sessions and links")
     answer = redirect(url_for("operator.login_form"), HTTPStatus.SEE_OTHER)
-    forget_cookie(answer)
+    clear_cookie(answer)
     session.clear()
     return answer
 

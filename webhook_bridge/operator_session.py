@@ -43,10 +43,10 @@ def end_session(response: Response) -> None:
     """End the browser's session in the database, then delete its cookie."""
     with current_bridge().engine.begin() as connection:
         operator_sessions.end_session(connection, _cookie())
-    forget_cookie(response)
+    clear_cookie(response)
 
 
-def forget_cookie(response: Response) -> None:
+def clear_cookie(response: Response) -> None:
     """Have the browser delete its cookie."""
     settings = current_bridge().settings
     response.delete_cookie(cookie_name(settings), secure=is_over_tls(settings), httponly=True, samesite="Lax")

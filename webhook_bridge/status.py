@@ -153,15 +153,15 @@ def invite() -> Response:
     return _to_links()
 
 
-@status.post("/invites/withdraw")
-def withdraw_invite() -> Response:
+@status.post("/invites/cancel")
+def cancel_invite_link() -> Response:
     """Cancel an invitation link."""
     name = request.form.get("name", "")
     if not name.isascii() or not name.isalnum():
         raise BadRequest("Give the link's name.")
     with current_bridge().engine.begin() as connection:
         found = cancel_invite(connection, name)
-        note_action(connection, Actor.OPERATOR, "withdraw", "a link to connect by", ok=found)
+        note_action(connection, Actor.OPERATOR, "cancel", "a link to connect by", ok=found)
     say_next("The link is canceled." if found else "There is no such link any more.")
     return _to_links()
 

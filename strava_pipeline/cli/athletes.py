@@ -93,18 +93,18 @@ def list_athletes(form: str) -> None:
         _print(found)
 
 
-@athletes.command()
+@athletes.command("disconnect")
 @click.argument("athlete_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
 @click.option("--keep-data", is_flag=True, help="Erase tokens and address only; keep the athlete's data.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-def forget(athlete_id: int, keep_data: bool, yes: bool) -> None:
+def disconnect_athlete(athlete_id: int, keep_data: bool, yes: bool) -> None:
     """Disconnect an athlete, and erase the athlete's data.
 
     Revokes the grant at Strava, and erases tokens, address and data. From then on runs under way can store nothing
     more of the athlete. Dagster's runs of the athlete are deleted with the data. If this command is interrupted, run it
     again to finish.
     """
-    from strava_pipeline.cli.departed_runs import delete_runs
+    from strava_pipeline.cli.athlete_dagster_runs import delete_runs
     from strava_pipeline.cli.instance import open_instance
     from strava_pipeline.defs.partitions import unregister_athlete
     from strava_pipeline.sync.disconnect import disconnect
@@ -139,6 +139,14 @@ def forget(athlete_id: int, keep_data: bool, yes: bool) -> None:
             " https://www.strava.com/settings/apps",
             err=True,
         )
+
+
+# Its earlier name, until the first release.
+athletes.add_command(
+    click.Command(
+        "forget", params=disconnect_athlete.params, callback=disconnect_athlete.callback, hidden=True, deprecated=True
+    )
+)
 
 
 @athletes.command("renew-links")

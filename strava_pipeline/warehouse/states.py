@@ -16,13 +16,13 @@ class GrantState(StrEnum):
 class DagsterTask(StrEnum):
     """A task that Dagster has yet to do for an athlete.
 
-    IMPORT: add the partition and import the history. REMOVAL: delete the partition, the files in the lake and the runs.
-    DEPARTURE: delete only the partition.
+    IMPORT: add the partition and import the history. ERASE: delete the partition, the files in the lake and the runs.
+    UNREGISTER: delete only the partition.
     """
 
     IMPORT = "import"
-    REMOVAL = "removal"
-    DEPARTURE = "departure"
+    ERASE = "erase"
+    UNREGISTER = "unregister"
 
 
 class EventState(StrEnum):

@@ -110,7 +110,7 @@ def test_an_athlete_comes_is_imported_and_goes(site: Site, running: Running) -> 
             select(operator_audit.c.action).where(operator_audit.c.action != "login").order_by(operator_audit.c.id)
         )
         acted = connection.execute(actions).scalars().all()
-    assert acted == ["connect", "replay", "forget"]
+    assert acted == ["connect", "replay", "disconnect"]
     assert site.complaints == []
 
 

@@ -90,10 +90,10 @@ def test_list_shows_state_and_what_is_lacking(rider: None) -> None:
     assert "access-1" not in shown.stdout
 
 
-def test_forget_ends_the_grant_and_takes_everything(forgotten: Settings, engine: Engine, strava: Loopback) -> None:
+def test_disconnect_ends_the_grant_and_takes_everything(forgotten: Settings, engine: Engine, strava: Loopback) -> None:
     month = forgotten.home / "lake" / f"athlete_id={RIDER}" / "month=2025-06"
     month.mkdir(parents=True)
-    shown = run("forget", str(RIDER), "--yes")
+    shown = run("disconnect", str(RIDER), "--yes")
     assert shown.exit_code == 0, shown.output
     assert not month.parent.exists()
     assert "1 rows deleted, 0 events dropped" in shown.stdout
@@ -105,7 +105,7 @@ def test_forget_ends_the_grant_and_takes_everything(forgotten: Settings, engine:
     with engine.connect() as connection:
         assert connection.execute(select(operator_audit.c.actor)).scalars().all() == ["command"]
     # Once more changes nothing, and asks Strava nothing.
-    assert run("forget", str(RIDER), "--yes").exit_code == 0
+    assert run("disconnect", str(RIDER), "--yes").exit_code == 0
     assert len(strava.asked) == 1
 
 
@@ -114,24 +114,24 @@ def runs(settings: Settings) -> list[str]:
         return [run.run_id for run in instance.get_runs()]
 
 
-def test_forget_deletes_dagsters_runs_as_soon_as_they_have_ended(forgotten: Settings, engine: Engine) -> None:
+def test_disconnect_deletes_dagsters_runs_as_soon_as_they_have_ended(forgotten: Settings, engine: Engine) -> None:
     with open_instance(forgotten) as instance:
         status = DagsterRunStatus.STARTED
         at_work = create_run_for_test(instance, tags={"strava/athlete": str(RIDER)}, status=status)
-    shown = run("forget", str(RIDER), "--yes")
+    shown = run("disconnect", str(RIDER), "--yes")
     assert "1 of the athlete's runs are still at work" in shown.stderr
-    assert user(engine).dagster_task == "removal"
+    assert user(engine).dagster_task == "erase"
     with open_instance(forgotten) as instance:
         instance.report_run_failed(at_work)
-    shown = run("forget", str(RIDER), "--keep-data", "--yes")
+    shown = run("disconnect", str(RIDER), "--keep-data", "--yes")
     assert (shown.stderr, runs(forgotten)) == ("", [at_work.run_id])
-    shown = run("forget", str(RIDER), "--yes")
+    shown = run("disconnect", str(RIDER), "--yes")
     assert (shown.stderr, runs(forgotten)) == ("", [])
     assert user(engine).dagster_task is None
 
 
 def test_data_is_kept_on_request(forgotten: Settings, engine: Engine) -> None:
-    assert run("forget", str(RIDER), "--keep-data", "--yes").exit_code == 0
+    assert run("disconnect", str(RIDER), "--keep-data", "--yes").exit_code == 0
     with engine.connect() as connection:
         assert connection.execute(select(athletes.c.id)).scalars().all() == [RIDER]
 
@@ -141,7 +141,7 @@ def test_an_expired_access_token_is_refreshed_where_only_that_ends_a_grant(
 ) -> None:
     tokens = {"access_token": "access-2", "refresh_token": "refresh-2", "expires_at": 4102444800}
     strava.answers(reply({}, 404), reply({}, 401), reply(tokens), reply({}, 404), reply({}))
-    shown = run("forget", str(RIDER), "--yes")
+    shown = run("disconnect", str(RIDER), "--yes")
     assert shown.exit_code == 0, shown.output
     assert shown.stderr == ""
     assert [asked.path.rpartition("/")[2] for asked in strava.asked] == [
@@ -152,7 +152,7 @@ def test_an_expired_access_token_is_refreshed_where_only_that_ends_a_grant(
 
 def test_a_dead_grant_needs_no_word_about_strava(forgotten: Settings, strava: Loopback) -> None:
     strava.answers(reply({}, 404), reply({}, 401), reply(DEAD, 400))
-    shown = run("forget", str(RIDER), "--yes")
+    shown = run("disconnect", str(RIDER), "--yes")
     assert shown.exit_code == 0
     assert shown.stderr == ""
 
@@ -161,20 +161,20 @@ def test_a_strava_that_refuses_does_not_keep_the_athlete_here(
     forgotten: Settings, engine: Engine, strava: Loopback
 ) -> None:
     strava.answers(reply({"message": "Forbidden"}, 403))
-    shown = run("forget", str(RIDER), "--yes")
+    shown = run("disconnect", str(RIDER), "--yes")
     assert shown.exit_code == 0
     assert "the grant still stands at Strava" in shown.stderr
     assert user(engine).state == "revoked"
 
 
 def test_without_a_yes_nothing_happens(rider: None, engine: Engine, strava: Loopback) -> None:
-    assert run("forget", str(RIDER), input="n\n").exit_code == 1
+    assert run("disconnect", str(RIDER), input="n\n").exit_code == 1
     assert user(engine).state == "active"
     assert strava.asked == []
 
 
 def test_a_stranger_is_said_to_be_one(settings: Settings) -> None:
-    shown = run("forget", "5", "--yes")
+    shown = run("disconnect", "5", "--yes")
     assert isinstance(shown.exception, UnknownAthlete)
 
 
@@ -205,3 +205,10 @@ def test_the_list_tells_whether_mails_go_out(rider: None, engine: Engine, email:
         with engine.begin() as connection:
             give_address(connection, RIDER, email)
     assert json.loads(run("list", "--format", "json").stdout)[0]["mails"] == told
+
+
+def test_the_earlier_name_of_disconnect_is_told_but_not_listed() -> None:
+    assert "forget" not in run("--help").output
+    shown = run("forget", "7", "--yes")
+    assert "deprecated" in shown.stderr
+    assert str(shown.exception) == str(run("disconnect", "7", "--yes").exception)

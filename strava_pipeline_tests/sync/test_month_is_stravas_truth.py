@@ -63,6 +63,8 @@ actions = st.one_of(
 # Edited between listing and detail, and back before the next listing.
 UNDONE: list[Action] = [("list", [2]), ("edit", 1, {"name": "Another title"}), ("details", [2]), ("undo", 1)]
 UNDONE_GEAR: list[Action] = [("list", [2]), ("edit", 1, {"gear_id": "b1"}), ("details", [2]), ("undo", 1)]
+# Edited after the detail came, and back before the next listing: no answer tells of it.
+UNDONE_UNSEEN: list[Action] = [("backfill", [2]), ("edit", 1, {"gear_id": "b1"}), ("undo", 1)]
 # Streams fetched between one crop and the next, of which no listing told yet.
 CROPPED: list[Action] = [("list", [2]), ("crop", 1, 5), ("streams", [2]), ("crop", 1, 3)]
 # Liked after the detail came, which no edit follows: at first no listing has told of it, then one has.
@@ -99,7 +101,9 @@ class World:
         # Strava gives an id once.
         if number not in self.used:
             self.used.add(number)
-            body = self.strava.add(number, MONTHS[month].start + timedelta(days=number), manual=manual)
+            # Strava always names the gear, also none: a detail from before an edit equals one from after its undo.
+            start = MONTHS[month].start + timedelta(days=number)
+            body = self.strava.add(number, start, manual=manual, gear_id=None)
             self.record(body)
 
     def record(self, body: dict[str, Any]) -> None:
@@ -158,6 +162,7 @@ def tables(engine: Engine, owner_engine: Engine) -> HistoryTables:
 @histories(30)
 @example(history=UNDONE)
 @example(history=UNDONE_GEAR)
+@example(history=UNDONE_UNSEEN)
 @example(history=CROPPED)
 @example(history=LIKED)
 @example(history=LIKED_WHEN_LISTED)

@@ -107,6 +107,25 @@ def test_rows_of_every_revision_are_all_there_after_those_that_follow(
             assert given in [dict(row) for row in rows], name
 
 
+def test_words_of_leaving_athletes_are_those_of_the_glossary_after_0014(old: Engine) -> None:
+    upgrade_to(old, "0013")
+    tasks = {1: "import", 2: "removal", 3: "departure", 4: None}
+    with old.begin() as connection:
+        tables = tables_of(connection)
+        for athlete_id, task in tasks.items():
+            row = {"athlete_id": athlete_id, "scopes": [], "state": "revoked", "generation": 1, "dagster_task": task}
+            connection.execute(tables["ops.users"].insert().values(row))
+        for action in ("forget", "withdraw", "replay"):
+            row = {"actor": "operator", "action": action, "outcome": "ok"}
+            connection.execute(tables["ops.operator_audit"].insert().values(row))
+    assert migrate(old) == "0013"
+    with old.connect() as connection:
+        stored = connection.execute(text("SELECT athlete_id, dagster_task FROM ops.users ORDER BY 1")).all()
+        actions = connection.execute(text("SELECT action FROM ops.operator_audit ORDER BY id")).scalars().all()
+    assert [tuple(row) for row in stored] == [(1, "import"), (2, "erase"), (3, "unregister"), (4, None)]
+    assert actions == ["disconnect", "cancel", "replay"]
+
+
 def test_a_migration_that_fails_leaves_tables_and_rows_as_they_were(
     old: Engine, add_revision: Callable[..., str]
 ) -> None:

@@ -435,7 +435,7 @@ def test_an_athlete_is_disconnected(browser: Browser, engine: Engine, strava: Lo
     assert answer.status_code == 303
     assert strava.asked[-1].path == "/oauth/revoke"
     row = user(engine)
-    assert (row.state, row.strava_access_token, row.dagster_task) == ("revoked", None, "removal")
+    assert (row.state, row.strava_access_token, row.dagster_task) == ("revoked", None, "erase")
     assert woken == ["tasks", "tasks"]
     assert f"Athlete {RIDER} is disconnected" in words_of(browser.get("/"))
     with engine.connect() as connection:

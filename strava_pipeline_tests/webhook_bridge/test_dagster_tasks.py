@@ -94,7 +94,7 @@ def test_while_dagster_is_away_it_waits(settings: Settings, engine: Engine) -> N
 
 def test_one_that_is_refused_does_not_hold_up_the_others(dagster: Loopback, engine: Engine) -> None:
     due(engine, "import")
-    due(engine, "removal", 2002)
+    due(engine, "erase", 2002)
     lets_go(dagster)
     assert DagsterTasks(load_settings(), engine).run_once() == 1
     assert left(engine) == ["import", None]
@@ -104,7 +104,7 @@ def test_who_goes_loses_partitions_and_files(dagster: Loopback, engine: Engine) 
     settings = load_settings()
     month = settings.home / "lake" / f"athlete_id={RIDER}" / "month=2025-06"
     month.mkdir(parents=True)
-    due(engine, "removal")
+    due(engine, "erase")
     late = NewEvent("k", 1, "activity", 7, "update", RIDER, datetime.now(UTC), {"title": "Round the lake"}, signed=True)
     assert store_event(engine, late) is Stored.NEW
     lets_go(dagster)
@@ -117,22 +117,22 @@ def test_who_goes_loses_partitions_and_files(dagster: Loopback, engine: Engine) 
 
 
 def test_a_backfill_that_may_launch_more_runs_is_waited_for(dagster: Loopback, engine: Engine) -> None:
-    due(engine, "removal")
+    due(engine, "erase")
     backfill = {"id": "b", "status": "REQUESTED", "tags": [{"key": "strava/athlete", "value": str(RIDER)}]}
     lets_go(dagster, partitionBackfillsOrError=answer("PartitionBackfills", results=[backfill]))
     assert DagsterTasks(load_settings(), engine).run_once() == 0
-    assert left(engine) == ["removal"]
+    assert left(engine) == ["erase"]
     lets_go(dagster)
     assert DagsterTasks(load_settings(), engine).run_once() == 1
 
 
 def test_only_so_many_runs_are_deleted_at_once(dagster: Loopback, engine: Engine) -> None:
-    due(engine, "removal")
+    due(engine, "erase")
     runs = [{"runId": f"run-{number}", "status": "SUCCESS", "tags": []} for number in range(RUNS_AT_ONCE + 1)]
     deleted = answer("DeletePipelineRunSuccess")
     lets_go(dagster, runsOrError=answer("Runs", results=runs), deleteRun=deleted)
     assert DagsterTasks(load_settings(), engine).run_once() == 0
-    assert left(engine) == ["removal"]
+    assert left(engine) == ["erase"]
     assert sum("deleteRun" in asked.body.decode() for asked in dagster.asked) == RUNS_AT_ONCE
 
 
@@ -140,7 +140,7 @@ def test_files_stay_where_data_is_kept(dagster: Loopback, engine: Engine) -> Non
     settings = load_settings()
     month = settings.home / "lake" / f"athlete_id={RIDER}" / "month=2025-06"
     month.mkdir(parents=True)
-    due(engine, "departure")
+    due(engine, "unregister")
     lets_go(dagster)
     assert DagsterTasks(settings, engine).run_once() == 1
     assert month.exists()
@@ -150,13 +150,13 @@ def test_a_lake_that_refuses_holds_up_nobody_else(
     dagster: Loopback, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STRAVA_LAKE_URL", "no-such-protocol-of-fsspec://somewhere")
-    due(engine, "removal")
-    due(engine, "departure", 2002)
+    due(engine, "erase")
+    due(engine, "unregister", 2002)
     lets_go(dagster)
     assert DagsterTasks(load_settings(), engine).run_once() == 1
     monkeypatch.setattr("strava_pipeline.warehouse.lake.erase_athlete_points", _refuse)
     assert DagsterTasks(load_settings(), engine).run_once() == 0
-    assert left(engine) == ["removal", None]
+    assert left(engine) == ["erase", None]
 
 
 def _refuse(*_: object) -> None:
@@ -172,7 +172,7 @@ def test_a_history_that_dagster_refuses_starts_nothing_again_and_again(dagster: 
 
 
 def test_another_bridge_has_it_in_hand(dagster: Loopback, engine: Engine) -> None:
-    due(engine, "removal")
+    due(engine, "erase")
     with engine.begin() as connection:
         connection.execute(select(users).with_for_update())
         assert DagsterTasks(load_settings(), engine).run_once() == 0
@@ -181,7 +181,7 @@ def test_another_bridge_has_it_in_hand(dagster: Loopback, engine: Engine) -> Non
 
 def test_it_runs_beside_until_stopped(dagster: Loopback, engine: Engine) -> None:
     lets_go(dagster)
-    due(engine, "removal")
+    due(engine, "erase")
     tasks = DagsterTasks(load_settings(), engine)
     tasks.start()
     tasks.wake()

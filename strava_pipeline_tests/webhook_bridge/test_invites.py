@@ -86,7 +86,7 @@ def test_a_link_is_used_up_by_a_connection_and_not_by_a_look(operator: Browser, 
     # Its athlete may still connect again by it, so that it can be withdrawn still.
     assert "1 of 1" in words_of(operator.get("/"))
     name = operator.get("/").text.split('name="name" value="')[1].split('"')[0]
-    assert operator.submit("/", "/invites/withdraw", {"name": name}).status_code == 303
+    assert operator.submit("/", "/invites/cancel", {"name": name}).status_code == 303
     assert guests[0].get("/oauth/connect").status_code == 403
     assert "Link made" not in words_of(operator.get("/"))
 
@@ -197,20 +197,20 @@ def test_a_link_is_withdrawn(operator: Browser, engine: Engine) -> None:
     state = state_in(guest.get("/oauth/connect"))
     name = operator.get("/").text.split('name="name" value="')[1].split('"')[0]
     assert name not in link
-    assert operator.submit("/", "/invites/withdraw", {"name": name}).status_code == 303
+    assert operator.submit("/", "/invites/cancel", {"name": name}).status_code == 303
     assert finish(guest, state).status_code == 410
     assert Browser(operator.app, operator.host, scheme="https").get(link).status_code == 403
     assert connected(engine) == []
-    assert operator.submit("/", "/invites/withdraw", {"name": name}).status_code == 303
+    assert operator.submit("/", "/invites/cancel", {"name": name}).status_code == 303
     with engine.connect() as connection:
         rows = connection.execute(select(operator_audit.c.action, operator_audit.c.outcome).order_by("id"))
-        assert [tuple(row) for row in rows] == [("invite", "ok"), ("withdraw", "ok"), ("withdraw", "failed")]
+        assert [tuple(row) for row in rows] == [("invite", "ok"), ("cancel", "ok"), ("cancel", "failed")]
 
 
 @pytest.mark.parametrize("name", ["", "\0", "%", "x' OR 1=1"])
 def test_what_names_no_link_withdraws_none(operator: Browser, engine: Engine, name: str) -> None:
     new_link(operator)
-    assert operator.submit("/", "/invites/withdraw", {"name": name}).status_code == 400
+    assert operator.submit("/", "/invites/cancel", {"name": name}).status_code == 400
     with engine.connect() as connection:
         assert connection.execute(select(func.count()).select_from(invites)).scalar_one() == 1
 

@@ -24,7 +24,7 @@ PAGES = ("/", "/connect", "/oauth/connect", "/oauth/callback", "/oauth/connected
 ACTS = (
     "/oauth/disconnect",
     "/invites",
-    "/invites/withdraw",
+    "/invites/cancel",
     "/dead-letters/replay",
     "/dead-letters/1/replay",
     "/dead-letters/1/discard",

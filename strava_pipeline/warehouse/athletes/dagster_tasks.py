@@ -35,6 +35,6 @@ def partition_removed(engine: Engine, athlete_id: int) -> None:
     with engine.begin() as connection:
         connection.execute(
             update(users)
-            .where(users.c.athlete_id == athlete_id, _task.in_((DagsterTask.REMOVAL, DagsterTask.DEPARTURE)))
+            .where(users.c.athlete_id == athlete_id, _task.in_((DagsterTask.ERASE, DagsterTask.UNREGISTER)))
             .values(dagster_task=None)
         )

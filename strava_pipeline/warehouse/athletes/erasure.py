@@ -90,12 +90,12 @@ def erase_athlete(connection: Connection, athlete_id: int, *, keep_data: bool, a
     delete_locks(connection, athlete_id)
     events = _drop_events(connection, athlete_id)
     rows = 0 if keep_data else _delete_data(connection, athlete_id)
-    task = DagsterTask.DEPARTURE if keep_data else DagsterTask.REMOVAL
+    task = DagsterTask.UNREGISTER if keep_data else DagsterTask.ERASE
     connection.execute(update(users).where(users.c.athlete_id == athlete_id).values(dagster_task=task))
     erase_address(connection, athlete_id)
     extent = "data kept" if keep_data else f"{rows} rows deleted"
     note_action(
-        connection, actor, "forget", f"athlete {athlete_id}", detail=f"{cause}; {events} events dropped; {extent}"
+        connection, actor, "disconnect", f"athlete {athlete_id}", detail=f"{cause}; {events} events dropped; {extent}"
     )
     return Erased(events, rows)
 

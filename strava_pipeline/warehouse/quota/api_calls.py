@@ -36,7 +36,7 @@ def close(connection: Connection, call_id: int, outcome: CallOutcome, moment: da
     return done.rowcount == 1
 
 
-def forget(connection: Connection, call_id: int) -> bool:
+def delete_call(connection: Connection, call_id: int) -> bool:
     """Delete a call that was never sent; return ``False`` if it has ended or is not stored."""
     unsent = delete(api_calls).where(api_calls.c.id == call_id, api_calls.c.settled_at.is_(None))
     return connection.execute(unsent).rowcount == 1

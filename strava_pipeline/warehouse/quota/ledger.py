@@ -162,7 +162,7 @@ class PostgresLedger:
         """Delete the booking of a call that was never sent."""
         with self._engine.begin() as connection:
             self._lock(connection)
-            if api_calls.forget(connection, reservation.call_id):
+            if api_calls.delete_call(connection, reservation.call_id):
                 connection.execute(booking(reservation.scope, reservation.windows, -1))
         self._monitor.request_released()
 

@@ -163,11 +163,11 @@ def answer_for(connection: Connection, athlete_id: int, generation: int) -> Answ
     return next((answer for answer in answers(connection, athlete_id) if answer.generation == generation), None)
 
 
-def forget(connection: Connection, entry: int) -> None:
+def delete_entry(connection: Connection, entry: int) -> None:
     """Delete an answer that was adopted, and so is in ``ops.users``."""
     connection.execute(delete(token_journal).where(token_journal.c.id == entry))
 
 
-def forget_all(connection: Connection, athlete_id: int) -> None:
+def delete_entries(connection: Connection, athlete_id: int) -> None:
     """Delete all intents and answers of an athlete, because newer tokens work or all tokens are erased."""
     connection.execute(delete(token_journal).where(token_journal.c.athlete_id == athlete_id))

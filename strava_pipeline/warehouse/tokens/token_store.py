@@ -154,7 +154,7 @@ class PostgresTokenStore:
             )
             if email is not None:
                 give_address(connection, athlete_id, email)
-            token_journal.forget_all(connection, athlete_id)
+            token_journal.delete_entries(connection, athlete_id)
             audit(connection, athlete_id, "exchange", "ok")
             release_parked(connection, athlete_id)
         return athlete_id
@@ -190,7 +190,7 @@ class PostgresTokenStore:
                 envelopes = self._sealed(tokens, grant)
                 attempt.keep(envelopes)
                 self._store(connection, tokens, envelopes, refreshed_at=func.clock_timestamp())
-                token_journal.forget_all(connection, tokens.athlete_id)
+                token_journal.delete_entries(connection, tokens.athlete_id)
                 note = "an earlier one got no answer" if attempt.follows_unanswered else None
                 audit(connection, tokens.athlete_id, "refresh", "ok", note)
                 return grant.access_token
@@ -218,7 +218,7 @@ class PostgresTokenStore:
                 getattr(answer.envelopes, column), AssociatedData(tokens.athlete_id, column, answer.generation)
             )
         adopted = self._store(connection, tokens, answer.envelopes, refreshed_at=answer.answered_at)
-        token_journal.forget(connection, answer.id)
+        token_journal.delete_entry(connection, answer.id)
         audit(connection, tokens.athlete_id, "refresh", "adopted")
         return adopted
 
@@ -284,7 +284,7 @@ def erase_tokens(connection: Connection, athlete_id: int, cause: str) -> bool:
     if connection.execute(query).first() is None:
         raise unknown(athlete_id)
     tokens = lock_tokens(connection, athlete_id)
-    token_journal.forget_all(connection, athlete_id)
+    token_journal.delete_entries(connection, athlete_id)
     if tokens.state == GrantState.REVOKED:
         return False
     nothing = {ACCESS: None, REFRESH: None, "strava_token_expires_at": None, "refresh_not_before": None}

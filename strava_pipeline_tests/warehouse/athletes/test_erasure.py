@@ -106,7 +106,7 @@ def events_of(engine: Engine, athlete: int) -> list[Any]:
         return list(rows)
 
 
-def forget(engine: Engine, *, keep_data: bool = False) -> Erased:
+def disconnect(engine: Engine, *, keep_data: bool = False) -> Erased:
     return disconnect_and_erase(engine, RIDER, keep_data=keep_data, actor=Actor.OPERATOR, cause="asked to go")
 
 
@@ -121,13 +121,13 @@ def test_nothing_of_the_athlete_is_left_and_others_keep_everything(store: Postgr
     before = rows_of(engine, RIDER)
     assert all(before[name] for name in ("activities", "laps", "activity_streams", "route_analyses", "payloads"))
 
-    erased = forget(engine)
+    erased = disconnect(engine)
 
     left = {name: count for name, count in rows_of(engine, RIDER).items() if count}
     assert left.keys() <= erasure.KEPT_OPS_TABLES
     assert erased.rows == sum(count for name, count in before.items() if name not in erasure.KEPT_OPS_TABLES)
     row = user(engine)
-    assert (row.state, row.scopes, row.email, row.dagster_task) == ("revoked", [], None, "removal")
+    assert (row.state, row.scopes, row.email, row.dagster_task) == ("revoked", [], None, "erase")
     assert row.strava_access_token is row.strava_refresh_token is None
     assert rows_of(engine, OTHER) == others
     assert events_of(engine, OTHER) == events
@@ -141,7 +141,7 @@ def test_segments_that_nobody_else_has_ridden_go_as_well(store: PostgresTokenSto
             connection.execute(text("INSERT INTO strava.segments (id, fetched_at) VALUES (:number, now())"), ids)
             effort = "INSERT INTO strava.segment_efforts (activity_id, id, athlete_id, segment_id)"
             connection.execute(text(f"{effort} VALUES (900 + :number, :number, :athlete, :number)"), ids)
-    forget(store.engine)
+    disconnect(store.engine)
     with store.engine.connect() as connection:
         left = set(connection.execute(text("SELECT id FROM strava.segments")).scalars())
     assert 1 not in left
@@ -154,7 +154,7 @@ def test_a_table_that_nobody_declared_is_emptied_as_well(store: PostgresTokenSto
         connection.execute(text("CREATE TABLE ops.novel (athlete_id bigint)"))
         connection.execute(text("INSERT INTO strava.novel SELECT id FROM strava.activities"))
         connection.execute(text("INSERT INTO ops.novel SELECT athlete_id FROM ops.users"))
-    forget(store.engine)
+    disconnect(store.engine)
     with store.engine.connect() as connection:
         activities = connection.execute(text("SELECT activity_id FROM strava.novel ORDER BY 1")).scalars().all()
         athletes = connection.execute(text("SELECT athlete_id FROM ops.novel")).scalars().all()
@@ -163,7 +163,7 @@ def test_a_table_that_nobody_declared_is_emptied_as_well(store: PostgresTokenSto
 
 
 def test_events_end_with_a_reason_and_without_titles(store: PostgresTokenStore) -> None:
-    assert forget(store.engine).events == 5
+    assert disconnect(store.engine).events == 5
     for event in events_of(store.engine, RIDER):
         assert (event.state, event.updates) == ("done", {})
         done_before = event.event_key.endswith("done")
@@ -189,7 +189,7 @@ def test_a_write_for_an_event_and_the_erasure_wait_for_each_other_on_one_side_on
     with ThreadPoolExecutor(1) as other:
         with engine.begin() as connection:
             connection.execute(select(webhook_events.c.id).with_for_update())
-            erasing = other.submit(forget, engine)
+            erasing = other.submit(disconnect, engine)
             wait_for_a_lock(engine, waiting=1)
             store_newer(connection, payloads, [row])
         assert erasing.result(PATIENCE_SECONDS).events == 5
@@ -197,30 +197,30 @@ def test_a_write_for_an_event_and_the_erasure_wait_for_each_other_on_one_side_on
 
 
 def test_news_of_whoever_has_gone_are_not_stored(store: PostgresTokenStore) -> None:
-    forget(store.engine)
+    disconnect(store.engine)
     news = NewEvent("k", 1, "activity", 7, "update", RIDER, DAY, {"title": "Round the lake"}, signed=True)
     assert store_event(store.engine, news) is Stored.UNKNOWN_OWNER
 
 
 def test_data_is_kept_on_request_and_deleted_later(store: PostgresTokenStore) -> None:
     before = rows_of(store.engine, RIDER)
-    assert forget(store.engine, keep_data=True) == Erased(events=5, rows=0)
+    assert disconnect(store.engine, keep_data=True) == Erased(events=5, rows=0)
     kept = rows_of(store.engine, RIDER)
     assert {name: kept[name] for name in ("activities", "payloads", "laps")} == {
         name: before[name] for name in ("activities", "payloads", "laps")
     }
     assert user(store.engine).strava_access_token is None
-    assert forget(store.engine).rows > 0
+    assert disconnect(store.engine).rows > 0
     assert rows_of(store.engine, RIDER)["activities"] == 0
 
 
 def test_the_log_tells_who_and_why_and_how_much(store: PostgresTokenStore) -> None:
-    rows = forget(store.engine).rows
+    rows = disconnect(store.engine).rows
     with store.engine.connect() as connection:
         found = connection.execute(select(operator_audit)).one()
         last = connection.execute(select(token_audit).order_by(token_audit.c.id.desc())).first()
     assert (found.actor, found.action, found.subject, found.outcome) == (
-        "operator", "forget", f"athlete {RIDER}", "ok",
+        "operator", "disconnect", f"athlete {RIDER}", "ok",
     )  # fmt: skip
     assert found.detail == f"asked to go; 5 events dropped; {rows} rows deleted"
     assert last is not None
@@ -229,11 +229,11 @@ def test_the_log_tells_who_and_why_and_how_much(store: PostgresTokenStore) -> No
 
 def test_a_stranger_cannot_be_forgotten(engine: Engine) -> None:
     with pytest.raises(UnknownAthlete):
-        forget(engine)
+        disconnect(engine)
 
 
 def test_whoever_comes_back_starts_clean(store: PostgresTokenStore) -> None:
-    forget(store.engine)
+    disconnect(store.engine)
     store.connect(grant(RIDER, 2), ["read"])
     assert store.access_token(RIDER) == Secret("access-2")
     assert user(store.engine).scopes == ["read"]
@@ -244,7 +244,7 @@ def test_whoever_comes_back_starts_clean(store: PostgresTokenStore) -> None:
 
 
 def test_a_removal_that_comes_late_leaves_what_is_due_for_whoever_is_back(store: PostgresTokenStore) -> None:
-    forget(store.engine)
+    disconnect(store.engine)
     partition_removed(store.engine, RIDER)
     assert user(store.engine).dagster_task is None
     with store.engine.begin() as connection:
@@ -267,7 +267,7 @@ def test_an_answer_that_comes_after_the_erasure_is_not_stored(store: PostgresTok
     class Slow(StravaStandIn):
         def get(self, athlete_id: int, path: str, query: Any = None) -> Any:
             answer = super().get(athlete_id, path, query)
-            forget(store.engine)
+            disconnect(store.engine)
             return answer
 
     strava = Slow()
@@ -284,7 +284,7 @@ def test_figures_and_streams_are_refused_where_the_data_was_kept(store: Postgres
     with engine.begin() as connection:
         connection.execute(route_analyses.delete())
         connection.execute(tables.activity_streams.delete().where(tables.activity_streams.c.activity_id == RIDER * 10))
-    forget(engine, keep_data=True)
+    disconnect(engine, keep_data=True)
     strava = StravaStandIn()
     strava.add(RIDER * 10, DAY)
     with pytest.raises(NeedsReauthorization):
@@ -301,7 +301,7 @@ def test_a_write_under_way_is_waited_for_and_its_rows_go_too(store: PostgresToke
     with ThreadPoolExecutor(1) as other:
         with engine.begin() as connection:
             store_newer(connection, payloads, [row])
-            erasing = other.submit(forget, engine)
+            erasing = other.submit(disconnect, engine)
             wait_for_a_lock(engine, waiting=1)
         erasing.result(PATIENCE_SECONDS)
     assert rows_of(engine, RIDER)["payloads"] == 0
@@ -340,7 +340,7 @@ def test_a_write_that_blocks_the_erasure_and_is_blocked_by_it_leaves_nothing(sto
     def write() -> None:
         with engine.begin() as connection:
             connection.execute(select(tables.activities.c.id).with_for_update())
-            erasing.append(other.submit(forget, engine))
+            erasing.append(other.submit(disconnect, engine))
             wait_for_a_lock(engine, waiting=1)
             store_newer(connection, payloads, [row])
 
@@ -372,7 +372,7 @@ def test_whoever_waits_for_quota_is_told_soon(store: PostgresTokenStore, clock: 
     def sleep(seconds: float) -> None:
         clock.sleep(seconds)
         if clock.moment - began > timedelta(minutes=1):
-            forget(store.engine)
+            disconnect(store.engine)
 
     ledger._sleep = sleep
     with pytest.raises(NeedsReauthorization):
@@ -390,7 +390,7 @@ def test_a_backfill_that_pauses_stops_within_half_a_minute(store: PostgresTokenS
         nonlocal moment
         moment += seconds
         if moment > gone_at:
-            forget(store.engine)
+            disconnect(store.engine)
 
     sync = strava.sync(store.engine)
     list(import_summaries(sync, [Span(RIDER, *MONTH)]))

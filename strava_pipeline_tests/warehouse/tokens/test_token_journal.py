@@ -20,8 +20,8 @@ from strava_pipeline.warehouse.tokens.token_journal import (
     Envelopes,
     answer_for,
     answers,
-    forget,
-    forget_all,
+    delete_entries,
+    delete_entry,
     record_attempt,
 )
 from strava_pipeline_tests.eventually import PATIENCE_SECONDS
@@ -82,18 +82,18 @@ def test_the_newest_answer_comes_first(engine: Engine) -> None:
     with engine.begin() as connection:
         found = answers(connection, RIDER)
         assert [row.envelopes.strava_refresh_token[-1] for row in found] == ["4", "3", "2"]
-        forget(connection, found[0].id)
+        delete_entry(connection, found[0].id)
         newest = answer_for(connection, RIDER, 2)
         assert newest is not None
         assert newest.envelopes.strava_refresh_token.endswith("3")
-        forget_all(connection, RIDER)
+        delete_entries(connection, RIDER)
     assert entries(engine) == []
 
 
 def test_an_answer_whose_intent_was_cleared_away_is_kept(engine: Engine) -> None:
     with record_attempt(engine, RIDER, 2) as attempt:
         with engine.begin() as connection:
-            forget_all(connection, RIDER)
+            delete_entries(connection, RIDER)
         attempt.keep(envelopes(2))
     assert entries(engine) == [(2, "v1.k.n.refresh-2")]
 
@@ -102,7 +102,7 @@ def test_an_answer_is_not_kept_for_whom_all_was_erased(engine: Engine) -> None:
     with record_attempt(engine, RIDER, 2) as attempt:
         with engine.begin() as connection:
             connection.execute(update(users).values(state=GrantState.REVOKED))
-            forget_all(connection, RIDER)
+            delete_entries(connection, RIDER)
         attempt.keep(envelopes(2))
     assert entries(engine) == []
 
@@ -112,7 +112,7 @@ def test_an_answer_and_an_erasure_at_once_leave_nothing(engine: Engine) -> None:
         with engine.begin() as connection:
             connection.execute(select(users).with_for_update())
             connection.execute(update(users).values(state=GrantState.REVOKED))
-            forget_all(connection, RIDER)
+            delete_entries(connection, RIDER)
             late = other.submit(attempt.keep, envelopes(2))
             wait_for_a_lock(engine, waiting=1)
         late.result(PATIENCE_SECONDS)

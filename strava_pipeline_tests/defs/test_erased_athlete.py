@@ -18,7 +18,7 @@ from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster_graphql.schema import create_schema
 from sqlalchemy import Engine, select, update
 
-from strava_pipeline.cli.departed_runs import delete_runs
+from strava_pipeline.cli.athlete_dagster_runs import delete_runs
 from strava_pipeline.definitions import defs
 from strava_pipeline.defs.assets.activities import activities, activity_details, activity_streams
 from strava_pipeline.defs.assets.analysis import route_analyses
@@ -140,7 +140,7 @@ def test_the_bridge_deletes_the_runs_of_who_has_left_and_nobody_elses(
 ) -> None:
     instance, ids = location.instance, add_runs(location.instance)
     assert has_pictures(instance)
-    due(engine, "removal")
+    due(engine, "erase")
     assert DagsterTasks(load_settings(), engine).run_once() == 1
     assert task(engine) is None
     assert left(instance, ids) == STAYING
@@ -151,7 +151,7 @@ def test_the_bridge_deletes_the_runs_of_who_has_left_and_nobody_elses(
 
 def test_where_data_is_kept_so_are_the_runs(location: CodeLocation, webserver: Loopback, engine: Engine) -> None:
     ids = add_runs(location.instance)
-    due(engine, "departure")
+    due(engine, "unregister")
     assert DagsterTasks(load_settings(), engine).run_once() == 1
     assert left(location.instance, ids) == RUNS.keys()
     assert has_pictures(location.instance)
@@ -162,10 +162,10 @@ def test_runs_still_at_work_go_once_they_have_ended(
 ) -> None:
     instance = location.instance
     ids = add_runs(instance, dg.DagsterRunStatus.STARTED)
-    due(engine, "removal")
+    due(engine, "erase")
     tasks = DagsterTasks(load_settings(), engine)
     assert tasks.run_once() == 0
-    assert task(engine) == "removal"
+    assert task(engine) == "erase"
     assert left(instance, ids) == RUNS.keys()
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
         instance.report_run_failed(run)
@@ -178,10 +178,10 @@ def test_a_dagster_that_goes_away_in_the_middle_is_asked_again(
     location: CodeLocation, webserver: Loopback, engine: Engine, dies_after: int
 ) -> None:
     instance, ids = location.instance, add_runs(location.instance)
-    due(engine, "removal")
+    due(engine, "erase")
     webserver.answer, whole = _for_some_time(webserver.answer, dies_after), webserver.answer
     assert DagsterTasks(load_settings(), engine).run_once() == 0
-    assert task(engine) == "removal"
+    assert task(engine) == "erase"
     webserver.answer = whole
     assert DagsterTasks(load_settings(), engine).run_once() == 1
     assert task(engine) is None
