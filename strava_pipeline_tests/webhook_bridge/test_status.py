@@ -133,7 +133,7 @@ def test_progress_and_estimate_come_from_what_is_stored(browser: Browser, engine
     dagster.answers(backfills(RIDER))
     words = words_of(browser.get("/"))
     assert "40 % requested" in words
-    assert "12 requests are left" in words
+    assert "need 12 more requests" in words
     assert "UTC at the earliest" in words
     report = ProgressReport(
         "r", Span(RIDER, DAY, DAY + timedelta(days=31)), "activity_streams", Completeness(10, 4, 4), 8,
@@ -142,8 +142,8 @@ def test_progress_and_estimate_come_from_what_is_stored(browser: Browser, engine
     with engine.begin() as connection:
         save_progress(connection, report)
     words = words_of(browser.get("/"))
-    assert "2025-06 on: activity_streams, waits for Strava's quota until 2025-06-10 00:00 UTC" in words
-    assert "these months about until 2025-06-11 00:00 UTC" in words
+    assert "2025-06: activity_streams, waits for Strava's quota until 2025-06-10 00:00 UTC" in words
+    assert "done about 2025-06-11 00:00 UTC" in words
     assert dagster.asked[0].path == "/graphql"
 
 
@@ -152,7 +152,7 @@ def test_an_import_that_is_whole_says_so(browser: Browser, engine: Engine) -> No
     add_activity(engine, 1, whole=True)
     words = words_of(browser.get("/"))
     assert "complete" in words
-    assert "requests are left" not in words
+    assert "more requests" not in words
 
 
 def test_what_cannot_be_known_without_dagster_is_called_unknown(settings: Settings, engine: Engine) -> None:
