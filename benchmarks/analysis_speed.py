@@ -18,7 +18,6 @@ from benchmarks.ride import made_up_ride
 from strava_pipeline.analysis.athlete import Athlete
 from strava_pipeline.analysis.elevation import elevation_profile, gain_and_loss
 from strava_pipeline.analysis.figures import analyse
-from strava_pipeline.analysis.motion import moving_time_s
 from strava_pipeline.analysis.timeline import build_timeline
 from strava_pipeline.analysis.track import Track
 
@@ -53,7 +52,7 @@ def _by_us(track: Track) -> None:
     timeline = build_timeline(
         Track(time=track.time, latitude=track.latitude, longitude=track.longitude, altitude=track.altitude)
     )
-    moving_time_s(timeline)
+    _ = timeline.moving_time_s
     gain_and_loss(timeline, elevation_profile(timeline))
 
 

@@ -25,7 +25,7 @@ from strava_pipeline.notifications.addresses import checked_address
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.faults import is_dead_code
 from strava_pipeline.strava.http import new_session
-from strava_pipeline.strava.mapping.activity import athlete_row
+from strava_pipeline.strava.mapping.athlete import athlete_row
 from strava_pipeline.strava.oauth import (
     WANTED_SCOPES,
     TokenGrant,
@@ -46,7 +46,7 @@ from strava_pipeline.warehouse.tokens.oauth_states import Began, Ended, TooManyO
 from webhook_bridge.current import current_bridge
 from webhook_bridge.hosts import base_url_for_strava
 from webhook_bridge.invites import USED_UP, is_invited, link_name, place_on_invite, remember, take_invite
-from webhook_bridge.operator import operator_gate, require_token
+from webhook_bridge.operator_login import operator_gate, require_token
 from webhook_bridge.operator_session import is_operator
 from webhook_bridge.pages import Answer, install_pages, message, page
 from webhook_bridge.sessions import said, say_next, session_id

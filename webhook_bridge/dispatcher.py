@@ -119,7 +119,7 @@ class Dispatcher:
         """Claim objects with due events and launch runs for them; returns how many objects were claimed."""
         with self._engine.begin() as connection:
             if revived := redrive_due(connection):
-                log.info("%d dead letter(s) are tried again", len(revived))
+                log.info("%d dead letter(s) redriven", len(revived))
         claims = claim_objects(self._engine, OBJECTS_PER_RUN)
         self._give_up([claim for claim in claims if claim.lost_runs >= MOST_LOST_RUNS])
         left = _by_run([claim for claim in claims if claim.lost_runs < MOST_LOST_RUNS])

@@ -8,7 +8,7 @@ from strava_pipeline.keyring import Keyring
 from strava_pipeline.settings import Settings
 from webhook_bridge.confirm import confirming
 from webhook_bridge.connect import connect
-from webhook_bridge.operator import operator
+from webhook_bridge.operator_login import operator
 from webhook_bridge.sessions import install_form_check, install_sessions
 from webhook_bridge.status import status
 from webhook_bridge.unsubscribe import unsubscribing

@@ -30,7 +30,7 @@ from webhook_bridge.current import current_bridge
 from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, athletes_being_backfilled
 from webhook_bridge.hosts import base_url
 from webhook_bridge.invites import signed_invite
-from webhook_bridge.operator import operator_gate
+from webhook_bridge.operator_login import operator_gate
 from webhook_bridge.pages import Answer, install_pages, page
 from webhook_bridge.sessions import said, say_next
 

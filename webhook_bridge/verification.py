@@ -20,8 +20,8 @@ _HEADER = re.compile(rb"t=([0-9]{1,11}),v1=([0-9a-f]{64})", re.ASCII)
 def verify_signature(header: str | None, body: bytes, secrets: Sequence[bytes], now: float) -> None:
     """Return if one of the secrets signed this body at most 300 s from ``now`` (epoch s).
 
-    ``WebhookRejected`` otherwise: ``signature_missing``, ``signature_malformed``, ``signature_expired`` or
-    ``signature_wrong``.
+    ``WebhookRejected`` otherwise, with the reason for our log: ``signature_missing``, ``signature_malformed``,
+    ``signature_expired`` or ``signature_wrong``. The sender gets a 401 without the reason.
     """
     if header is None:
         raise WebhookRejected("signature_missing", status=HTTPStatus.UNAUTHORIZED)

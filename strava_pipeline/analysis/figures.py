@@ -16,10 +16,10 @@ from strava_pipeline.analysis.efforts import CurvePoint, DistanceEffort, distanc
 from strava_pipeline.analysis.elevation import Profile, elevation_profile, gain_and_loss, grade_distribution
 from strava_pipeline.analysis.grade_adjusted import grade_adjusted_m
 from strava_pipeline.analysis.heart import heart_rate_stress, training_impulse
-from strava_pipeline.analysis.motion import Stop, moving_time_s, stops
 from strava_pipeline.analysis.power import PowerFigures, power_figures
 from strava_pipeline.analysis.route import Route, route_of
 from strava_pipeline.analysis.splits import Split, splits
+from strava_pipeline.analysis.stops import Stop, stops
 from strava_pipeline.analysis.timeline import Timeline, build_timeline
 from strava_pipeline.analysis.track import Samples, Track
 from strava_pipeline.analysis.zones import ZoneTime, zone_times
@@ -132,7 +132,7 @@ def _figures(
     profile, flat = heights
     track, weights = timeline.track, timeline.weights
     elapsed = None if timeline.seconds is None else timeline.elapsed_s
-    moving = moving_time_s(timeline)
+    moving = timeline.moving_time_s
     distance = None if timeline.along is None else finite_or_none(timeline.along[-1] - min(timeline.along[0], 0.0))
     speed = distance / moving if distance is not None and moving else None
     adjusted = float(flat[-1]) / moving if flat is not None and moving else None

@@ -9,10 +9,9 @@ import numpy as np
 
 from strava_pipeline.analysis.averages import cumulative_sum, cumulative_sums, weighted_mean
 from strava_pipeline.analysis.cleaning import FASTEST_MPS, TrackFault, clean, impossible_steps
+from strava_pipeline.analysis.moving import moving_steps
 from strava_pipeline.analysis.track import Flags, Indices, Samples, Track
 
-# Slower than this a sample without a moving flag counts as standing.
-STANDING_MPS = 0.5
 # A longer step between samples than GAP_S, and than GAP_STEPS usual steps, is a gap: a pause or a lost signal.
 GAP_S = 30.0
 GAP_STEPS = 3.0
@@ -59,6 +58,13 @@ class Timeline:
         if self.moving is None or self.steps is None:
             return self.seconds
         return cumulative_sum(self.steps * self.moving)
+
+    @property
+    def moving_time_s(self) -> float | None:
+        """Seconds in motion (:mod:`.moving`), or all that elapsed if nothing tells; ``None`` without times."""
+        if self.moving is None or self.steps is None:
+            return self.elapsed_s if self.seconds is not None else None
+        return float(self.steps[self.moving].sum())
 
     @cached_property
     def cell_s(self) -> float:
@@ -183,7 +189,7 @@ def build_timeline(recorded: Track) -> Timeline:
         along=along,
         legs_m=legs,
         speed=speed,
-        moving=_moving(track, seconds, speed, along, gaps),
+        moving=moving_steps(track, seconds, speed, along, gaps),
         faults=(*faults, *more),
     )
 
@@ -245,21 +251,3 @@ def _speed(track: Track, seconds: Samples | None, along: Samples | None) -> Samp
         np.divide(along[1:] - along[:-1], steps, out=speed[1:])
     speed[~(speed <= FASTEST_MPS)] = np.nan
     return speed
-
-
-def _moving(
-    track: Track, seconds: Samples | None, speed: Samples | None, along: Samples | None, gaps: Flags | None
-) -> Flags | None:
-    """Whether the athlete moved in each step, shape (n - 1,): by the flag, else by speed, in gaps by distance."""
-    if seconds is None:
-        return None
-    if track.moving is not None and np.isfinite(track.moving).any():
-        return np.asarray(track.moving[1:] > 0)
-    if speed is None:
-        return None if along is None else np.ones(len(seconds) - 1, dtype=np.bool_)
-    moving = np.asarray(speed[1:] >= STANDING_MPS)
-    if gaps is not None and along is not None:
-        begins = gaps.nonzero()[0]
-        ends = begins + 1
-        moving[begins] = along[ends] - along[begins] >= STANDING_MPS * (seconds[ends] - seconds[begins])
-    return moving

@@ -45,7 +45,7 @@ def connect_athlete(settings: Settings, engine: Engine, pasted: str) -> int:
     from strava_pipeline.defs.partitions import register_athlete
     from strava_pipeline.strava import oauth
     from strava_pipeline.strava.http import new_session
-    from strava_pipeline.strava.mapping.activity import athlete_row
+    from strava_pipeline.strava.mapping.athlete import athlete_row
     from strava_pipeline.sync.access import open_tokens
     from strava_pipeline.warehouse.athletes.profiles import store_athlete
     from strava_pipeline.warehouse.engine import now

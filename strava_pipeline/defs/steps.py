@@ -1,4 +1,4 @@
-"""Shared by the assets: turns faults into Dagster's retries, months into materializations, columns into schemas."""
+"""Turns faults into Dagster's retries, months into materializations, and columns into schemas, for assets and jobs."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping

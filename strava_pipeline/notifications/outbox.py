@@ -1,7 +1,8 @@
 """Sends the mails that are due, and reports the result of each.
 
 A mail is claimed first (:mod:`strava_pipeline.warehouse.mail.mail_queue`), then composed from what the tables hold at
-that time, and handed to the mail server. A mail server that is away does not disturb the activity's event.
+that time, and handed to the mail server. :mod:`.smtp` decides whether a reply refuses the mail for good (550) or may
+pass. A mail server that is away does not disturb the activity's event.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from strava_pipeline.analysis.geo import EARTH_RADIUS_M
-from strava_pipeline.analysis.timeline import STANDING_MPS, Timeline, build_timeline
+from strava_pipeline.analysis.moving import STANDING_MPS
+from strava_pipeline.analysis.timeline import Timeline, build_timeline
 from strava_pipeline.analysis.track import Samples, Track
 from strava_pipeline.pictures.canvas import FONT_POINTS, GREEN, LIGHT, VERMILLION, WIDTH_INCHES, Theme, new_figure, png
 from strava_pipeline.units import METRIC, Units

@@ -1,4 +1,8 @@
-"""Decides which error an answer of Strava's means; no other module does."""
+"""Decides which error an answer of Strava's means, by its status and its fault body.
+
+Callers may narrow an error for their own request: a refused code or token (:mod:`.oauth`), a 404 for statistics, which
+means none (:mod:`.client`), a 404 for an activity that a webhook announced (:mod:`strava_pipeline.sync.webhook`).
+"""
 
 from __future__ import annotations
 

@@ -15,9 +15,9 @@ from sqlalchemy import Connection
 from strava_pipeline.analysis.athlete import DEFAULT_HIGHEST_BPM, Athlete
 from strava_pipeline.analysis.climbs import Slope
 from strava_pipeline.analysis.figures import Analysis, analyse
-from strava_pipeline.analysis.motion import Stop
 from strava_pipeline.analysis.route import Route
 from strava_pipeline.analysis.route_match import Signature, match_routes
+from strava_pipeline.analysis.stops import Stop
 from strava_pipeline.analysis.track import Track, track_from_streams
 from strava_pipeline.warehouse.activities.stream_store import StoredStreams, load_streams
 from strava_pipeline.warehouse.analysis.analyses import AnalysisRows, outing_of, store_analysis

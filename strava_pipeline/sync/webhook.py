@@ -1,7 +1,8 @@
 """The live path: brings one activity up to date under a claim, and marks the claim's events done with the last write.
 
 An event is only a hint, unless it is signed and says all there is to know: the activity is fetched, and a deletion is
-confirmed at Strava. One answer settles all events that arrived before the request.
+confirmed at Strava. One answer settles all events that arrived before the request. What an error means for the events
+is decided in :mod:`.failed_claims`.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
-"""The job behind webhooks: fetch, store, analyse; one step per object, each with its own retries; then the mails."""
+"""The job behind webhooks: fetch, store, analyse; one step per object, each with its own retries; then the mails.
+
+:mod:`strava_pipeline.sync.failed_claims` decides what an error means for the events.
+"""
 
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
-from http import HTTPStatus
 from importlib import import_module
 from typing import Any
 
@@ -17,12 +19,8 @@ from strava_pipeline.defs.partitions import cell, register_athlete
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
 from strava_pipeline.defs.steps import MAX_RETRIES, translate_faults
 from strava_pipeline.errors import (
-    AppInactive,
-    AthleteError,
-    DatabaseUnavailable,
     FencedOut,
     NeedsReauthorization,
-    QuotaExhausted,
     RetriableStravaError,
     StravaPipelineError,
 )
@@ -31,23 +29,17 @@ from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.backfill import SyncContext
 from strava_pipeline.sync.deauthorization import settle_deauthorization
-from strava_pipeline.sync.webhook import NotThereYet, SyncResult, sync_activity
-from strava_pipeline.warehouse.athletes.parking import park
+from strava_pipeline.sync.failed_claims import Outcome, give_up_after_bug, settle_failure
+from strava_pipeline.sync.webhook import SyncResult, sync_activity
 from strava_pipeline.warehouse.engine import retry_transaction
 from strava_pipeline.warehouse.heartbeat import heartbeat
 from strava_pipeline.warehouse.inbox import claims
 from strava_pipeline.warehouse.inbox.claims import Claim
 from strava_pipeline.warehouse.inbox.dead_letters import redrive_now
-from strava_pipeline.warehouse.inbox.waits import postpone, wait_out_outage, wait_to_appear
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
-from strava_pipeline.warehouse.states import ErrorClass, WaitingFor
 
-# Only the app's owner can activate the app again, so asking often is pointless.
-APP_INACTIVE_WAIT = timedelta(hours=1)
 # Several times within a lease, so that one failed heartbeat does no harm.
 HEARTBEAT_SECONDS = claims.WORK_LEASE.total_seconds() / 4
-# Errors that may pass even after a run's retries: their dead letters are redriven.
-MAY_PASS = (RetriableStravaError, DatabaseUnavailable, NotThereYet)
 
 
 class ClaimsConfig(dg.Config):
@@ -94,12 +86,7 @@ def sync_object(
     except StravaPipelineError as error:
         _handle_error(context, warehouse.engine, claim, error)
     except Exception as error:
-        # A fault of this program: its text may hold anything, and trying again would not help.
-        reason = f"{type(error).__name__}: a fault of this program, see the log of run {context.run_id}"
-        with warehouse.engine.begin() as connection:
-            claims.mark_dead(
-                connection, claim.fence, reason, kind=type(error).__name__, error_class=ErrorClass.PERMANENT
-            )
+        give_up_after_bug(warehouse.engine, claim, error, context.run_id)
         raise
     else:
         context.log.info("%s %d: %s", claim.object_type, claim.object_id, result.done)
@@ -126,58 +113,20 @@ def _apply(sync: SyncContext, claim: Claim) -> SyncResult:
 
 
 def _handle_error(context: dg.OpExecutionContext, engine: Engine, claim: Claim, error: StravaPipelineError) -> None:
-    """Let events wait, retry an error that may pass after 1, 2 and 4 s, or give the events up."""
+    """Tell Dagster what became of the claim's events: they wait, the step runs again, or the step fails for good."""
     with translate_faults(context.retry_number):
-        with engine.begin() as connection:
-            waits = _postpone_blameless(connection, claim, error)
-        if waits:
-            context.log.warning("waiting: %s", error)
-            return
-        if isinstance(error, NeedsReauthorization):
-            # The token was refused, but the grant is good: the athlete connected again, or a new token will do.
-            error = RetriableStravaError(str(error), status=error.status, fault=error.fault)
-        if isinstance(error, (RetriableStravaError, DatabaseUnavailable)) and context.retry_number < MAX_RETRIES:
-            raise error
-        outage = _outage(error)
-        if claim.object_type == "athlete" and outage is not None:
-            # An athlete's event may ask for erasure: it is not given up because Strava cannot confirm it just now.
-            with engine.begin() as connection:
-                wait_out_outage(connection, claim.fence, outage, str(error))
-            context.log.warning("waiting: %s", error)
-            return
-    kind = type(error).__name__
-    error_class = ErrorClass.TRANSIENT if isinstance(error, MAY_PASS) else ErrorClass.PERMANENT
-    with engine.begin() as connection:
-        claims.mark_dead(connection, claim.fence, str(error), kind=kind, error_class=error_class)
-    metadata: dict[str, Any] = {"kind": kind, "class": error_class.value, "events": len(claim.events)}
+        failure = settle_failure(engine, claim, error, may_retry=context.retry_number < MAX_RETRIES)
+        if failure.outcome is Outcome.RETRY:
+            raise failure.error
+    if failure.outcome is Outcome.WAITING:
+        context.log.warning("waiting: %s", error)
+        return
+    metadata: dict[str, Any] = {
+        "kind": failure.kind,
+        "class": failure.error_class.value,
+        "events": len(claim.events),
+    }
     raise dg.Failure(description=str(error), metadata=metadata, allow_retries=False) from None
-
-
-def _postpone_blameless(connection: Connection, claim: Claim, error: StravaPipelineError) -> bool:
-    """Let the events wait if the error is not their fault; returns whether that was done."""
-    reason = str(error)
-    match error:
-        case QuotaExhausted():
-            postpone(connection, claim.fence, error.retry_at, WaitingFor.QUOTA, reason)
-        case AppInactive():
-            until = datetime.now(UTC) + APP_INACTIVE_WAIT
-            postpone(connection, claim.fence, until, WaitingFor.APP, reason)
-        case AthleteError():
-            return park(connection, claim, error)
-        case NotThereYet():
-            return wait_to_appear(connection, claim, error.waiting_for, reason)
-        case _:
-            return False
-    return True
-
-
-def _outage(error: StravaPipelineError) -> WaitingFor | None:
-    """The service whose outage caused the error, if any; a refused token (401) is an answer, not an outage."""
-    if isinstance(error, DatabaseUnavailable):
-        return WaitingFor.DATABASE
-    if isinstance(error, RetriableStravaError) and error.status != HTTPStatus.UNAUTHORIZED:
-        return WaitingFor.STRAVA
-    return None
 
 
 def _show_in_month(context: dg.OpExecutionContext, engine: Engine, claim: Claim, start: datetime) -> None:

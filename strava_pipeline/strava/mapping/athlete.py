@@ -1,13 +1,64 @@
-"""Maps Strava's answers about an athlete's totals and zones to rows of ``athlete_stats`` and ``athlete_zones``.
+"""Maps Strava's answers about an athlete, gear, totals and zones to rows of the tables of these names.
 
 Every function is pure. ``RejectedRequest`` names the field that does not fit.
 """
 
 from __future__ import annotations
 
-from strava_pipeline.errors import RejectedRequest
-from strava_pipeline.strava.mapping.fields import Fields, JsonObject, flag, integer, nested, number, objects, pick
+from typing import Any
 
+from strava_pipeline.errors import RejectedRequest
+from strava_pipeline.strava.mapping.fields import (
+    Fields,
+    JsonObject,
+    bigint,
+    flag,
+    instant,
+    integer,
+    nested,
+    number,
+    objects,
+    pick,
+    text,
+)
+
+ATHLETE_FIELDS: Fields = {
+    "id": bigint,
+    "username": text,
+    "firstname": text,
+    "lastname": text,
+    "bio": text,
+    "city": text,
+    "state": text,
+    "country": text,
+    "sex": text,
+    "premium": flag,
+    "summit": flag,
+    "created_at": instant,
+    "updated_at": instant,
+    "follower_count": integer,
+    "friend_count": integer,
+    "athlete_type": integer,
+    "date_preference": text,
+    "measurement_preference": text,
+    "ftp": integer,
+    "weight": number,
+    "profile": text,
+    "profile_medium": text,
+}
+GEAR_FIELDS: Fields = {
+    "id": text,
+    "name": text,
+    "nickname": text,
+    "retired": flag,
+    "distance": number,
+    "converted_distance": number,
+    "brand_name": text,
+    "model_name": text,
+    "frame_type": integer,
+    "description": text,
+    "weight": number,
+}
 PERIODS = ("recent", "ytd", "all")
 SPORTS = ("ride", "run", "swim")
 ZONE_KINDS = ("heart_rate", "power")
@@ -55,3 +106,26 @@ def _zones(body: JsonObject, what: str) -> list[JsonObject]:
         top = None if ends["max"] == _NO_END else ends["max"]
         rows.append({"zone": number_of_zone, "min": ends["min"], "max": top} | custom)
     return rows
+
+
+def athlete_row(body: JsonObject) -> JsonObject:
+    """Return the row of ``athletes`` for an athlete; ``RejectedRequest`` without an id."""
+    row = pick(body, ATHLETE_FIELDS, "the athlete")
+    if row["id"] is None:
+        raise RejectedRequest("the athlete: Strava's field id is missing")
+    return row
+
+
+def gear_rows(athlete_id: int, athlete: JsonObject) -> list[JsonObject]:
+    """Return the rows of ``gear`` for the bikes and shoes of a detailed athlete."""
+    return [gear_row(athlete_id, item) for kind in ("bikes", "shoes") for item in objects(athlete, kind, "the athlete")]
+
+
+def gear_row(athlete_id: int, body: JsonObject) -> JsonObject:
+    """Return the columns of ``gear`` that a body fills; a summary lacks brand, model and weight."""
+    present = {name: convert for name, convert in GEAR_FIELDS.items() if name in body}
+    what = f"gear {str(body.get('id'))[:40]}"
+    if body.get("id") is None:
+        raise RejectedRequest("a bike or pair of shoes: Strava's field id is missing")
+    primary: Any = pick(body, {"primary": flag}, what)["primary"]
+    return {"athlete_id": athlete_id, "is_primary": primary} | pick(body, present, what)

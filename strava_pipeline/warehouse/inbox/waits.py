@@ -1,4 +1,4 @@
-"""Lets events wait through no fault of their own: in an outage, for quota, for data that Strava does not have yet."""
+"""Stores that events wait, until when and for what; :mod:`strava_pipeline.sync.failed_claims` decides which ones."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class PostgresLedger:
         monitor: RequestMonitor | None = None,
     ) -> None:
         self._engine = engine
-        self._ceilings = rate_limits
+        self._rate_limits = rate_limits
         self._clock = clock
         self._sleep = sleep
         self._spread = spread
@@ -178,17 +178,17 @@ class PostgresLedger:
             status = app_status.load_status(connection)
             is_probe = app_status.admit(status, moment)
             clock = self._checked(connection, status.clock, moment)
-            scope = self._ceilings.scope_of(athlete_id)
+            scope = self._rate_limits.scope_of(athlete_id)
             windows = tuple(
                 window
-                for length in self._ceilings.lengths
+                for length in self._rate_limits.lengths
                 for window in windows_to_book(clock, moment, longest, length)
             )
             uses = load_uses(connection, scope, windows, clock.now(moment))
             busy_day = self._busy_day(connection, lane, athlete_id, moment)
             # The knowledge of Strava's clock ages during a wait for the end of the first window.
             margin = clock.margin(clock.in_our_time(windows[0].ends_at))
-            refused = refusal(uses, self._ceilings, lane, busy_day, clock.now(moment), margin)
+            refused = refusal(uses, self._rate_limits, lane, busy_day, clock.now(moment), margin)
             if refused is not None:
                 return moment, Refusal(clock.in_our_time(refused.until), refused.why)
             if not clock.is_trusted(moment) and api_calls.one_is_under_way(connection, moment, longest):
@@ -246,8 +246,8 @@ class PostgresLedger:
         uses = {use.window: use for use in loaded}
         most = {window: use.booked + use.read_foreign for window, use in uses.items()}
         is_news = False
-        for length in self._ceilings.lengths:
-            is_short = length == self._ceilings.short_window_s
+        for length in self._rate_limits.lengths:
+            is_short = length == self._rate_limits.short_window_s
             counted = windows_counted(reservation, length, moment, outcome.server_time, clock)
             if rates.read_usage is not None and not clock.is_in_doubt:
                 counted = counted.narrowed(rates.read_usage.short if is_short else rates.read_usage.long, most)
@@ -264,7 +264,7 @@ class PostgresLedger:
         self, connection: Connection, scope: str, outcome: CallOutcome, moment: datetime, clock: StravaClock
     ) -> None:
         at = outcome.server_time or clock.now(moment)
-        short, long = (window_at(at, length) for length in self._ceilings.lengths)
+        short, long = (window_at(at, length) for length in self._rate_limits.lengths)
         window, until = window_to_block(outcome, clock.now(moment), short, long, clock.margin(moment))
         log.warning("Strava answered 429: %s is closed until %s UTC", window.name, f"{until:%Y-%m-%d %H:%M:%S}")
         block_until(connection, scope, window, until)
@@ -276,10 +276,10 @@ class PostgresLedger:
         """
         if not RESERVE_SHARE[lane]:
             return None
-        scope = self._ceilings.scope_of(athlete_id)
+        scope = self._rate_limits.scope_of(athlete_id)
         known = self._busy_days.get(scope)
         if known is None or not timedelta(0) <= moment - known[0] < BUSY_DAY_KEPT:
             whose = None if scope == APP else athlete_id
-            calls = api_calls.live_calls(connection, whose, self._ceilings.long_window_s, moment)
+            calls = api_calls.live_calls(connection, whose, self._rate_limits.long_window_s, moment)
             known = self._busy_days[scope] = moment, busy_day_profile(calls)
         return known[1]

@@ -1,9 +1,12 @@
 """The journal of token refreshes: new tokens are committed here before anything else is done with them.
 
 An intent is committed before the request to Strava. The answer is committed as soon as it arrives, on a connection that
-was kept open for it, encrypted for the generation that it will become. So a process may die at any line: the next
-process that locks the athlete adopts the answer into ``ops.users``. An answer that comes too late to be adopted stays,
-and is tried if the stored refresh token turns out dead.
+was kept open for it, encrypted for the generation that it will become. From then on a process may die at any line: the
+next process that locks the athlete adopts the answer into ``ops.users``. An answer that comes too late to be adopted
+stays, and is tried if the stored refresh token turns out dead.
+
+What is left is the moment between Strava's answer and that commit: if the process dies in it, the new tokens are lost.
+The next refresh then sends the old refresh token. If Strava refuses it, the athlete has to connect again.
 """
 
 from __future__ import annotations

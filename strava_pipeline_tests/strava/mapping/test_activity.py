@@ -18,13 +18,11 @@ from strava_pipeline.strava.mapping import activity as payload
 from strava_pipeline.strava.mapping.activity import (
     activity_id,
     as_json,
-    athlete_row,
     detail_rows,
     digest,
-    gear_row,
-    gear_rows,
     summary_row,
 )
+from strava_pipeline.strava.mapping.athlete import ATHLETE_FIELDS, GEAR_FIELDS, athlete_row, gear_row, gear_rows
 from strava_pipeline.strava.mapping.fields import bigint, flag, instant, integer, number, position, text, wall_time
 from strava_pipeline.warehouse.schema import tables
 from strava_pipeline_tests.strava.bodies import (
@@ -56,8 +54,8 @@ COLUMN_TYPES: dict[Callable[[Any], Any], type[TypeEngine[Any]]] = {
     [
         (payload.SUMMARY_FIELDS, tables.activities),
         (payload.DETAIL_FIELDS, tables.activities),
-        (payload.ATHLETE_FIELDS, tables.athletes),
-        (payload.GEAR_FIELDS, tables.gear),
+        (ATHLETE_FIELDS, tables.athletes),
+        (GEAR_FIELDS, tables.gear),
         (payload.LAP_FIELDS, tables.laps),
         (payload.SPLIT_FIELDS, tables.splits),
         (payload.BEST_EFFORT_FIELDS, tables.best_efforts),

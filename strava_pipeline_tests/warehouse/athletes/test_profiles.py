@@ -7,8 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from strava_pipeline.strava.mapping.activity import athlete_row, gear_row
-from strava_pipeline.strava.mapping.athlete import stats_rows, zone_rows
+from strava_pipeline.strava.mapping.athlete import athlete_row, gear_row, stats_rows, zone_rows
 from strava_pipeline.warehouse.athletes.profiles import store_athlete, store_gear, store_stats, store_zones
 from strava_pipeline.warehouse.schema.tables import athlete_stats, athlete_zones, athletes, gear
 

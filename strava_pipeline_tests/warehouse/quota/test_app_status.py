@@ -47,7 +47,7 @@ def test_nothing_is_stopped_while_nothing_is_known(engine: Engine) -> None:
 
 def test_one_answer_stops_every_process_before_its_next_request(engine: Engine, ledger: PostgresLedger) -> None:
     ledger.settle(reserve(ledger), INACTIVE)
-    other = PostgresLedger(engine, ledger._ceilings)
+    other = PostgresLedger(engine, ledger._rate_limits)
     with pytest.raises(AppInactive, match="owner needs a Strava subscription; tried again at"):
         reserve(other)
     with engine.connect() as connection:

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Engine, text
 from strava_pipeline.mock_strava.app import create_mock
 from strava_pipeline.mock_strava.athletes import RUNNER
 from strava_pipeline.mock_strava.config import MockConfig
-from strava_pipeline.strava.mapping.activity import athlete_row, detail_rows, digest, gear_rows
-from strava_pipeline.strava.mapping.athlete import stats_rows, zone_rows
+from strava_pipeline.strava.mapping.activity import detail_rows, digest
+from strava_pipeline.strava.mapping.athlete import athlete_row, gear_rows, stats_rows, zone_rows
 from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.warehouse.activities.activity_store import Payload, store_detail
 from strava_pipeline.warehouse.activities.stream_store import store_streams

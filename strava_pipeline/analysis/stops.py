@@ -1,4 +1,4 @@
-"""Moving time and stops."""
+"""Stops: halts of at least ten seconds."""
 
 from __future__ import annotations
 
@@ -22,13 +22,6 @@ class Stop:
     along_m: float | None
     latitude_deg: float | None
     longitude_deg: float | None
-
-
-def moving_time_s(timeline: Timeline) -> float | None:
-    """Return the seconds in motion, by Strava's flag where there is one, else by speed; ``None`` without times."""
-    if timeline.moving is None or timeline.steps is None:
-        return timeline.elapsed_s if timeline.seconds is not None else None
-    return float(timeline.steps[timeline.moving].sum())
 
 
 def stops(timeline: Timeline) -> tuple[Stop, ...]:

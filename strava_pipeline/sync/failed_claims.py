@@ -1,0 +1,130 @@
+"""Decides what becomes of a claim's events after an error: they wait, are tried again, or become dead letters.
+
+| error | outcome |
+| --- | --- |
+| ``QuotaExhausted`` | waiting, until the quota has room |
+| ``AppInactive`` | waiting, an hour |
+| an ``AthleteError`` | parked until the athlete connects again; a refused token of a good grant is tried again |
+| ``NotThereYet`` | waiting 5, 15 and 45 minutes; then a dead letter that is redriven |
+| ``RetriableStravaError``, ``DatabaseUnavailable`` | tried again by the run; then a dead letter that is redriven |
+| the last two, for a deauthorization | tried again by the run; then waiting, up to an hour between two tries |
+| any other | a dead letter that waits for the operator |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
+from http import HTTPStatus
+
+from sqlalchemy import Connection, Engine
+
+from strava_pipeline.errors import (
+    AppInactive,
+    AthleteError,
+    DatabaseUnavailable,
+    NeedsReauthorization,
+    QuotaExhausted,
+    RetriableStravaError,
+    StravaPipelineError,
+)
+from strava_pipeline.sync.webhook import NotThereYet
+from strava_pipeline.warehouse.athletes.parking import park
+from strava_pipeline.warehouse.inbox import claims
+from strava_pipeline.warehouse.inbox.claims import Claim
+from strava_pipeline.warehouse.inbox.waits import postpone, wait_out_outage, wait_to_appear
+from strava_pipeline.warehouse.states import ErrorClass, WaitingFor
+
+# Only the app's owner can activate the app again, so asking often is pointless.
+APP_INACTIVE_WAIT = timedelta(hours=1)
+# Errors that may pass even after a run's retries: their dead letters are redriven.
+MAY_PASS = (RetriableStravaError, DatabaseUnavailable, NotThereYet)
+
+
+class Outcome(Enum):
+    """What becomes of the events: they wait, the run tries them again at once, or they are dead letters."""
+
+    WAITING = auto()
+    RETRY = auto()
+    DEAD = auto()
+
+
+@dataclass(frozen=True)
+class FailedClaim:
+    """The outcome of a failure, and the error to raise or to show."""
+
+    outcome: Outcome
+    error: StravaPipelineError
+
+    @property
+    def kind(self) -> str:
+        """The error's class, as dead letters name it."""
+        return type(self.error).__name__
+
+    @property
+    def error_class(self) -> ErrorClass:
+        """Whether the error may pass by itself."""
+        return ErrorClass.TRANSIENT if isinstance(self.error, MAY_PASS) else ErrorClass.PERMANENT
+
+
+def settle_failure(engine: Engine, claim: Claim, error: StravaPipelineError, *, may_retry: bool) -> FailedClaim:
+    """Store what becomes of a claim's events after an error, and return it.
+
+    Nothing is stored for :attr:`Outcome.RETRY`, which is possible only if ``may_retry``.
+    """
+    with engine.begin() as connection:
+        if _postpone_blameless(connection, claim, error):
+            return FailedClaim(Outcome.WAITING, error)
+    if isinstance(error, NeedsReauthorization):
+        # The token was refused, but the grant is good: the athlete connected again, or a new token will do.
+        error = RetriableStravaError(str(error), status=error.status, fault=error.fault)
+    if may_retry and isinstance(error, (RetriableStravaError, DatabaseUnavailable)):
+        return FailedClaim(Outcome.RETRY, error)
+    outage = _outage(error)
+    if claim.object_type == "athlete" and outage is not None:
+        # An athlete's event may ask for erasure: it is not given up because Strava cannot confirm it just now.
+        with engine.begin() as connection:
+            wait_out_outage(connection, claim.fence, outage, str(error))
+        return FailedClaim(Outcome.WAITING, error)
+    failed = FailedClaim(Outcome.DEAD, error)
+    with engine.begin() as connection:
+        claims.mark_dead(connection, claim.fence, str(error), kind=failed.kind, error_class=failed.error_class)
+    return failed
+
+
+def give_up_after_bug(engine: Engine, claim: Claim, error: Exception, run_id: str) -> None:
+    """Make dead letters of a claim's events after an error that is a fault of this program.
+
+    Its text may hold anything, so it is not stored; trying again would not help.
+    """
+    reason = f"{type(error).__name__}: a fault of this program, see the log of run {run_id}"
+    with engine.begin() as connection:
+        claims.mark_dead(connection, claim.fence, reason, kind=type(error).__name__, error_class=ErrorClass.PERMANENT)
+
+
+def _postpone_blameless(connection: Connection, claim: Claim, error: StravaPipelineError) -> bool:
+    """Let the events wait if the error is not their fault; returns whether that was done."""
+    reason = str(error)
+    match error:
+        case QuotaExhausted():
+            postpone(connection, claim.fence, error.retry_at, WaitingFor.QUOTA, reason)
+        case AppInactive():
+            until = datetime.now(UTC) + APP_INACTIVE_WAIT
+            postpone(connection, claim.fence, until, WaitingFor.APP, reason)
+        case AthleteError():
+            return park(connection, claim, error)
+        case NotThereYet():
+            return wait_to_appear(connection, claim, error.waiting_for, reason)
+        case _:
+            return False
+    return True
+
+
+def _outage(error: StravaPipelineError) -> WaitingFor | None:
+    """The service whose outage caused the error, if any; a refused token (401) is an answer, not an outage."""
+    if isinstance(error, DatabaseUnavailable):
+        return WaitingFor.DATABASE
+    if isinstance(error, RetriableStravaError) and error.status != HTTPStatus.UNAUTHORIZED:
+        return WaitingFor.STRAVA
+    return None
