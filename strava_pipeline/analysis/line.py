@@ -11,6 +11,8 @@ Line = NDArray[np.complex128]
 
 TOLERANCE_M = 10.0
 TURN_DEGREES = 45.0
+# A stretch whose ends lie nearer is closed: to divide by its length could overflow.
+SHORTEST_CHORD_M = 1e-9
 
 
 def simplify(east: Samples, north: Samples, tolerance_m: float = TOLERANCE_M) -> Indices:
@@ -65,7 +67,7 @@ def _squared_distances(offsets: Line, chords: Line, sizes: Indices) -> Samples:
     """
     # Each stretch is turned and scaled so that its chord runs from 0 to 1: then the real part of a point is its share
     # of the chord, the imaginary part its distance. A closed stretch has no chord and is left as it is.
-    closed = chords == 0
+    closed = np.abs(chords) < SHORTEST_CHORD_M
     offsets *= (1 / np.where(closed, 1.0, chords)).repeat(sizes)
     share, aside = offsets.real, offsets.imag
     beyond = share - share.clip(0.0, np.where(closed, 0.0, 1.0).repeat(sizes) if closed.any() else 1.0)
@@ -75,4 +77,4 @@ def _squared_distances(offsets: Line, chords: Line, sizes: Indices) -> Samples:
 def _distance_units(chords: Line) -> Samples:
     """Return the unit of :func:`_squared_distances` for each stretch, m."""
     lengths = np.abs(chords)
-    return np.where(lengths == 0, 1.0, lengths)
+    return np.where(lengths < SHORTEST_CHORD_M, 1.0, lengths)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from strava_pipeline.analysis.figures import analyse
@@ -91,6 +91,7 @@ def test_turns_are_told_apart() -> None:
     assert count_turns(east, north) == (2, 1)
 
 
+@example([(0.0, 5e-172), (0.0, 1.0), (0.0, 0.0)])
 @given(st.lists(st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4)), min_size=1, max_size=60))
 def test_every_point_lies_near_the_simplified_line(points: list[tuple[float, float]]) -> None:
     east, north = np.array(points).T
