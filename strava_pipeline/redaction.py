@@ -119,7 +119,8 @@ class _RedactedRecord(logging.LogRecord):
     def getMessage(self) -> str:  # noqa: N802  the name is logging's
         message = redact(super().getMessage())
         # Messages of libraries may have several lines; in processes of our own, ``LogFormat`` indents these.
-        return printable(message) if self.name.startswith(_OURS) else message
+        # ``logging.makeLogRecord`` gives no name.
+        return printable(message) if (self.name or "").startswith(_OURS) else message
 
 
 class LogFormat(logging.Formatter):

@@ -228,3 +228,8 @@ def test_redaction_takes_any_text(text: str) -> None:
 def test_no_secret_survives_in_the_midst_of_any_text(token: str, before: str, after: str) -> None:
     secret = Secret(token)
     assert secret.reveal() not in redact(before + token + after)
+
+
+def test_a_record_without_a_name_has_its_message() -> None:
+    """As queues and sockets make them."""
+    assert logging.makeLogRecord({"msg": "3 lines"}).getMessage() == "3 lines"
