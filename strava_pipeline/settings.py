@@ -169,7 +169,8 @@ class Settings(BaseSettings):
         None, description="group of this machine that may read the lake's files; unset: their owner alone"
     )
     purge_on_deauthorization: bool = Field(
-        True, description="delete an athlete's data when they disconnect; false: keep it, erase the tokens only"
+        True,
+        description="delete an athlete's data when they deauthorize the app; false: keep it, erase tokens and address only",
     )
     bridge_public_url: HttpUrl | None = Field(
         None, description="the bridge as Strava and browsers reach it, such as https://strava.example.org"

@@ -49,7 +49,10 @@ def handshake(path_token: str) -> Response:
 @webhooks.post(SecretPath.WEBHOOK, defaults={"path_token": ""})
 @webhooks.post(f"{SecretPath.WEBHOOK}/<path:path_token>")
 def deliver(path_token: str) -> Response:
-    """Store an event and answer 200 once it is committed; cheap checks come first."""
+    """Store an event and answer 200 once it is committed; cheap checks come first.
+
+    ``DatabaseUnavailable`` if it is not committed in time: :mod:`webhook_bridge.app` answers 503, and Strava delivers again.
+    """
     bridge = current_bridge()
     settings = bridge.settings
     _check_path(settings, path_token)

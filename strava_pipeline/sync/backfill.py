@@ -1,8 +1,9 @@
 """Fetches, stores and analyses activities, by athlete and span.
 
 For webhooks see :mod:`strava_pipeline.sync.webhook`, for athletes :mod:`strava_pipeline.sync.athlete`.
-Each activity is committed before the next is fetched, and activities that are stored and current are skipped. So a
-run that dies keeps its work, and a repeated run sends no request twice.
+Each activity is committed before the next is fetched, and activities that are stored and current are skipped
+(:func:`.activity_store.without_current_detail` decides). So a run that dies keeps its work, and a repeated run sends no
+request twice.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Disconnects an athlete: revokes the grant at Strava if possible, then erases the athlete here."""
+"""Disconnects an athlete: revokes the grant at Strava if possible, then erases the athlete here.
+
+:mod:`strava_pipeline.warehouse.athletes.erasure` decides what is erased and what stays. Dagster's part, and the lake's,
+is a task in ``ops.users`` that :mod:`webhook_bridge.dagster_tasks` or the command does.
+"""
 
 from __future__ import annotations
 

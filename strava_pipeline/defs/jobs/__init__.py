@@ -1,1 +1,1 @@
-"""Jobs that are not assets."""
+"""Jobs and their schedules; ``defs/code_location.py`` lists both."""

@@ -1,4 +1,4 @@
-"""Maps activities, athletes and gear to rows: dictionaries whose keys are the columns of the tables in schema strava.
+"""Maps activities and their parts to rows: dictionaries whose keys are the columns of the tables in schema strava.
 
 Every function is pure. ``RejectedRequest`` names the field that does not fit.
 """

@@ -1,4 +1,4 @@
-"""The analysts' role, which may read schema ``strava`` and nothing else."""
+"""The analysts' role, which may read schema ``strava`` and nothing else; :mod:`.rights` has its grants."""
 
 from __future__ import annotations
 

@@ -25,13 +25,13 @@ TIMES: Mapping[str, str] = {
     "transaction_timeout": "30min",
 }
 # Only a superuser can set these, so a login cannot change them.
-HOLDING: Mapping[str, str] = {
+FIXED_LIMITS: Mapping[str, str] = {
     "temp_file_limit": "1GB",
     # Failing statements and RAISE messages of an analyst could fill the server's log.
     "log_min_messages": "fatal",
     "log_min_error_statement": "panic",
 }
-LIMITS = TIMES.keys() | HOLDING.keys()
+LIMITS = TIMES.keys() | FIXED_LIMITS.keys()
 _MEMBERS = """
 WITH RECURSIVE members AS (
     SELECT oid FROM pg_roles WHERE rolname = :role
@@ -77,6 +77,6 @@ def limit(connection: Connection, analyst: Analyst) -> None:
 
 def _settings(connection: Connection) -> dict[str, str]:
     """The limits that this server knows and this connection's login may set."""
-    wanted = {**TIMES, **(HOLDING if is_superuser(connection) else {})}
+    wanted = {**TIMES, **(FIXED_LIMITS if is_superuser(connection) else {})}
     known = connection.execute(text("SELECT name FROM pg_settings WHERE name = ANY(:names)"), {"names": list(wanted)})
     return {name: wanted[name] for name in known.scalars()}

@@ -1,4 +1,4 @@
-"""Stores activities with their dependent rows, replaces them span by span, and deletes them together."""
+"""Stores activities with their dependent rows, tells which lack a current detail, and deletes them together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, se
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import DetailRows, as_json
-from strava_pipeline.warehouse.activities.tombstones import add_tombstones, lock_activities, settle_tombstones
+from strava_pipeline.warehouse.activities.tombstones import add_tombstones, lock_activities, reject_deleted
 from strava_pipeline.warehouse.athletes.profiles import store_gear
 from strava_pipeline.warehouse.bulk import replace_parts, store_changed, store_newer, store_under_lock
 from strava_pipeline.warehouse.engine import plan_for_now
@@ -110,7 +110,7 @@ def replace_span(
         )
     delete_activities(connection, gone)
     add_tombstones(connection, span.athlete_id, gone, asked_at, "no longer listed")
-    gone_since = settle_tombstones(connection, [row["id"] for row in rows], asked_at)
+    gone_since = reject_deleted(connection, [row["id"] for row in rows], asked_at)
     kept = [row for row in rows if row["id"] not in gone_since]
     fresh = [row | {"fetched_at": asked_at, "resource_state": SUMMARIZED} for row in kept]
     _delete_outdated_streams(connection, fresh)
@@ -140,7 +140,7 @@ def touch_unchanged(connection: Connection, activity_ids: Collection[int], asked
 def store_detail(connection: Connection, rows: DetailRows, payload: Payload, asked_at: datetime) -> bool:
     """Store one activity with its laps, splits and efforts; False if newer rows, or a later deletion, are known."""
     lock_activities(connection, payload.athlete_id)
-    if settle_tombstones(connection, [payload.activity_id], asked_at):
+    if reject_deleted(connection, [payload.activity_id], asked_at):
         return False
     activity = rows.activity | {"fetched_at": asked_at}
     _delete_outdated_streams(connection, [activity])
@@ -255,7 +255,7 @@ def count_absent(connection: Connection, listed: Collection[int], asked_at: date
     """Count the listed activities that are neither stored nor known to be gone since ``asked_at`` (UTC)."""
     stored = connection.execute(select(activities.c.id).where(any_of(activities.c.id, listed)))
     missing = set(listed).difference(stored.scalars())
-    return len(missing - settle_tombstones(connection, missing, asked_at))
+    return len(missing - reject_deleted(connection, missing, asked_at))
 
 
 def start_if_current(

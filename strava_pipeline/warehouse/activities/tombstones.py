@@ -58,7 +58,7 @@ def has_tombstone(connection: Connection, athlete_id: int, activity_id: int, eve
     return connection.execute(query).first() is not None
 
 
-def settle_tombstones(connection: Connection, activity_ids: Collection[int], asked_at: datetime) -> set[int]:
+def reject_deleted(connection: Connection, activity_ids: Collection[int], asked_at: datetime) -> set[int]:
     """The ids, in an answer asked for at ``asked_at`` (UTC), that were gone then or later and are not to be stored.
 
     The tombstones of the other ids are deleted: Strava has these activities again.

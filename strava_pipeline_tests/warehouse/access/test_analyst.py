@@ -12,7 +12,7 @@ from strava_pipeline.errors import WarehouseError
 from strava_pipeline.local.logins import SUPERUSER, Login
 from strava_pipeline.local.postgres import Server
 from strava_pipeline.warehouse.access.analyst import ensure_analyst_role, join_analysts
-from strava_pipeline.warehouse.access.analyst_limits import CONNECTIONS, HOLDING, TIMES, find_analysts
+from strava_pipeline.warehouse.access.analyst_limits import CONNECTIONS, FIXED_LIMITS, TIMES, find_analysts
 from strava_pipeline.warehouse.access.made_logins import create_login, role_exists
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.engine import open_engine
@@ -95,7 +95,7 @@ def test_each_member_is_limited_at_the_next_migration_unless_it_has_limits(
     with admin_engine.begin() as connection:
         (found,) = find_analysts(connection, role)
     assert found.connection_limit == CONNECTIONS
-    assert found.settings == {**TIMES, **HOLDING, "statement_timeout": "3h"}
+    assert found.settings == {**TIMES, **FIXED_LIMITS, "statement_timeout": "3h"}
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_an_analyst_who_holds_their_own_settings_is_left_out_and_all_others_are_
         assert left.startswith("analyst mira has not all limits: somebody changes that login at this time")
         with admin_engine.begin() as connection:
             limited = {found.name: found.settings for found in find_analysts(connection, role)}
-        assert [limited[name] for name in names] == [{**TIMES, **HOLDING}] * 2
+        assert [limited[name] for name in names] == [{**TIMES, **FIXED_LIMITS}] * 2
         assert ensure_analyst_role(admin_engine, role) == []
     finally:
         login.dispose()

@@ -14,7 +14,7 @@ from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
 from strava_pipeline.local.postgres_logins import LOGIN_SECONDS, MAX_CONNECTIONS, NOTIFY_PAGES
 from strava_pipeline.warehouse.access.analyst import ensure_analyst_role, join_analysts
-from strava_pipeline.warehouse.access.analyst_limits import CONNECTIONS, HOLDING, TIMES
+from strava_pipeline.warehouse.access.analyst_limits import CONNECTIONS, FIXED_LIMITS, TIMES
 from strava_pipeline.warehouse.access.made_logins import create_login
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.engine import open_engine
@@ -132,7 +132,7 @@ def test_takes_few_connections_and_the_pipeline_has_its_own(address: str, admin_
 
 
 def test_has_limits_from_its_first_session_on(attacker: psycopg.Connection[tuple[object, ...]]) -> None:
-    for name, value in {**TIMES, **HOLDING}.items():
+    for name, value in {**TIMES, **FIXED_LIMITS}.items():
         assert attacker.execute(f"SHOW {name}".encode()).fetchone() == (value,)
 
 
