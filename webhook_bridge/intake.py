@@ -17,7 +17,7 @@ from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox.events import NewEvent, Stored, store_events
 
-# Strava waits two seconds for an answer. An event that is not stored in this time is refused with 503; Strava delivers it again.
+# Strava waits two seconds for an answer. An event that is not stored by then is refused with 503, and delivered again.
 STORE_SECONDS = 1.5
 # More than the server has threads, each of which waits for one event.
 LARGEST_BATCH = 100

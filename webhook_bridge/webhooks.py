@@ -51,7 +51,7 @@ def handshake(path_token: str) -> Response:
 def deliver(path_token: str) -> Response:
     """Store an event and answer 200 once it is committed; cheap checks come first.
 
-    ``DatabaseUnavailable`` if it is not committed in time: :mod:`webhook_bridge.app` answers 503, and Strava delivers again.
+    ``DatabaseUnavailable`` if it is not committed in time: then :mod:`webhook_bridge.app` answers 503.
     """
     bridge = current_bridge()
     settings = bridge.settings
