@@ -170,7 +170,7 @@ class Settings(BaseSettings):
     )
     purge_on_deauthorization: bool = Field(
         True,
-        description="delete an athlete's data when they deauthorize the app; false: keep it, erase tokens and address only",
+        description="delete the data of athletes who deauthorize the app; false: keep it, erase tokens and address",
     )
     bridge_public_url: HttpUrl | None = Field(
         None, description="the bridge as Strava and browsers reach it, such as https://strava.example.org"
