@@ -33,6 +33,7 @@ from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.migrate import migrate
 from strava_pipeline_tests import processes
 from strava_pipeline_tests.histories import SOAK, SOAKED
+from strava_pipeline_tests.warm_command import WarmCommand
 
 TEMPLATE = "migrated"
 EMPTY = "template0"
@@ -233,6 +234,13 @@ def analyst_engine(server: Server, database_name: str) -> Iterator[Engine]:
     """The same for a test that reads as analysts do."""
     with opened(server.url(database_name, Login.SQL_AS_ANALYST)) as engine:
         yield engine
+
+
+@pytest.fixture(scope="session")
+def warm_command() -> Iterator[WarmCommand]:
+    """Runs the command in processes that need not load its modules first."""
+    with WarmCommand() as command:
+        yield command
 
 
 @pytest.fixture

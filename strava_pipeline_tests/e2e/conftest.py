@@ -23,9 +23,9 @@ from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.ports import free_port
+from strava_pipeline_tests.warm_command import WarmCommand
 
 COMMAND = (sys.executable, "-m", "strava_pipeline")
-COMMAND_SECONDS = 400
 LISTENING = "listening on "
 
 
@@ -34,18 +34,13 @@ class Installation:
     """One installation: its settings, and how to call its command."""
 
     home: Path
+    warm_command: WarmCommand
     environment: dict[str, str] = field(default_factory=dict)
 
     def call(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run the command to its end, with some settings changed."""
-        return subprocess.run(
-            (*COMMAND, *arguments),
-            env=self._clean() | self.environment | variables,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
+        done = self.warm_command.run(*arguments, env=self._clean() | self.environment | variables)
+        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def output(self, *arguments: str, **variables: str) -> str:
         """What a command that must succeed prints."""
@@ -93,7 +88,7 @@ class Mock:
 
 
 @contextmanager
-def new_installation() -> Iterator[Installation]:
+def new_installation(warm_command: WarmCommand) -> Iterator[Installation]:
     """An installation with everything set but the addresses of a Strava; its Postgres is the embedded one."""
     settings = {
         "STRAVA_CLIENT_ID": "1",
@@ -111,15 +106,15 @@ def new_installation() -> Iterator[Installation]:
     # Not below pytest's own folder: its permissions keep the embedded Postgres of root out.
     folder = Path(tempfile.mkdtemp(prefix="strava-pipeline-e2e-"))
     try:
-        yield Installation(folder / "home", settings)
+        yield Installation(folder / "home", warm_command, settings)
     finally:
         shutil.rmtree(folder)
 
 
 @pytest.fixture
-def embedded() -> Iterator[Installation]:
+def embedded(warm_command: WarmCommand) -> Iterator[Installation]:
     """An installation of this test's own; its Postgres is the embedded one."""
-    with new_installation() as installation:
+    with new_installation(warm_command) as installation:
         yield installation
 
 
