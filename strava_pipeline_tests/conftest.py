@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,10 +90,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in long)
 
 
-def pytest_collection_finish() -> None:
-    if hypothesis.settings.get_current_profile_name() == SOAK:
-        # What is loaded by now stays: looked through again and again, it takes a fifth of a soak's time.
-        gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    # Hardly anything becomes garbage meanwhile, and to look for it takes a fifth of the time. What is loaded then
+    # stays: looked through again and again, it takes a fifth of a soak's time.
+    gc.disable()
+    collected = yield
+    gc.freeze()
+    gc.enable()
+    return collected
 
 
 class SecretsSeen(logging.Handler):
