@@ -22,6 +22,7 @@ from psycopg.sql import SQL, Identifier
 from sqlalchemy import URL, Engine, make_url
 
 from strava_pipeline import redaction
+from strava_pipeline.cli import COMMANDS
 from strava_pipeline.keyring import Keyring, generate_key
 from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server, using_server
@@ -33,7 +34,7 @@ from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.migrate import migrate
 from strava_pipeline_tests import processes
 from strava_pipeline_tests.histories import SOAK, SOAKED
-from strava_pipeline_tests.warm_command import WarmCommand
+from strava_pipeline_tests.warm_processes import COMMAND_MODULES, WarmProcesses
 
 TEMPLATE = "migrated"
 EMPTY = "template0"
@@ -242,10 +243,11 @@ def analyst_engine(server: Server, database_name: str) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def warm_command() -> Iterator[WarmCommand]:
+def warm_processes() -> Iterator[WarmProcesses]:
     """Runs the command in processes that need not load its modules first."""
-    with WarmCommand() as command:
-        yield command
+    modules = {f"strava_pipeline.cli.{module}" for module, _ in COMMANDS.values()}
+    with WarmProcesses((*COMMAND_MODULES, *sorted(modules))) as processes:
+        yield processes
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline_tests.inbox import change, rows, store
 from strava_pipeline_tests.strava.loopback import Asked, Loopback, Reply, reply
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, activity_body, stream_body
-from strava_pipeline_tests.warm_command import WarmCommand
+from strava_pipeline_tests.warm_processes import WarmProcesses
 
 PATIENCE_SECONDS = 120
 # A title for the window, a cleared screen, C1 for CSI, turned text, a hidden character, and the beginning of a line.
@@ -167,8 +167,8 @@ def check(told: bytes) -> None:
 
 @pytest.mark.usefixtures("hostile")
 @pytest.mark.parametrize("name", COMMANDS_RUN)
-def test_no_command_hands_a_strangers_text_to_the_terminal_as_it_is(warm_command: WarmCommand, name: str) -> None:
-    done = warm_command.run(*COMMANDS_RUN[name], env=os.environ, timeout=PATIENCE_SECONDS)
+def test_no_command_hands_a_strangers_text_to_the_terminal_as_it_is(warm_processes: WarmProcesses, name: str) -> None:
+    done = warm_processes.run(*COMMANDS_RUN[name], env=os.environ, timeout=PATIENCE_SECONDS)
     # Of XML nobody reads the lines, and a description keeps its own.
     check(done.stdout if name != "export-gpx" else done.stdout.replace(b"\n", b" "))
     check(done.stderr)
@@ -191,13 +191,13 @@ def test_every_command_is_looked_at() -> None:
     "name",
     ["athletes list", "sql", "sql, a reason of the database", "dead-letters list", "quota", "backfill", "doctor"],
 )
-def test_a_terminal_gets_our_styling_and_nothing_else(warm_command: WarmCommand, name: str) -> None:
+def test_a_terminal_gets_our_styling_and_nothing_else(warm_processes: WarmProcesses, name: str) -> None:
     leader, follower = pty.openpty()
     terminal = os.ttyname(follower)
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "150"}
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(lambda: b"".join(_read(leader)))
-        warm_command.run_on(
+        warm_processes.run_on(
             (terminal, terminal, terminal), *COMMANDS_RUN[name], env=environment, timeout=PATIENCE_SECONDS
         )
         os.close(follower)
@@ -225,8 +225,8 @@ def _read(leader: int) -> Iterator[bytes]:
 
 
 @pytest.mark.usefixtures("hostile")
-def test_json_and_exact_csv_hold_every_character(warm_command: WarmCommand) -> None:
-    run = partial(warm_command.run, env=os.environ, timeout=PATIENCE_SECONDS)
+def test_json_and_exact_csv_hold_every_character(warm_processes: WarmProcesses) -> None:
+    run = partial(warm_processes.run, env=os.environ, timeout=PATIENCE_SECONDS)
     query = "SELECT name, description FROM strava.activities"
     assert json.loads(run("sql", query, "--format", "json").stdout) == [{"name": EVIL, "description": FORMULA}]
     exact = run("sql", query, "--format", "csv-exact").stdout.decode()

@@ -7,7 +7,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,9 +22,8 @@ from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.ports import free_port
-from strava_pipeline_tests.warm_command import WarmCommand
+from strava_pipeline_tests.warm_processes import COMMAND, WarmProcess, WarmProcesses
 
-COMMAND = (sys.executable, "-m", "strava_pipeline")
 LISTENING = "listening on "
 
 
@@ -34,12 +32,12 @@ class Installation:
     """One installation: its settings, and how to call its command."""
 
     home: Path
-    warm_command: WarmCommand
+    processes: WarmProcesses
     environment: dict[str, str] = field(default_factory=dict)
 
     def call(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run the command to its end, with some settings changed."""
-        done = self.warm_command.run(*arguments, env=self._clean() | self.environment | variables)
+        done = self.processes.run(*arguments, env=self._clean() | self.environment | variables)
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def output(self, *arguments: str, **variables: str) -> str:
@@ -48,20 +46,13 @@ class Installation:
         assert done.returncode == 0, f"{arguments}: {done.stderr}"
         return done.stdout
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str) -> WarmProcess:
         """Run the command in the background, its output readable line by line."""
-        return self.start_module(COMMAND[-1], *arguments)
+        return self.start_module(COMMAND, *arguments)
 
-    def start_module(self, module: str, *arguments: str) -> subprocess.Popen[str]:
+    def start_module(self, module: str, *arguments: str) -> WarmProcess:
         """The same with another program."""
-        return subprocess.Popen(
-            (*COMMAND[:-1], module, *arguments),
-            env=self._clean() | self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        return self.processes.start(module, *arguments, env=self._clean() | self.environment)
 
     def _clean(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("STRAVA_", "DAGSTER_"))}
@@ -88,7 +79,7 @@ class Mock:
 
 
 @contextmanager
-def new_installation(warm_command: WarmCommand) -> Iterator[Installation]:
+def new_installation(warm_processes: WarmProcesses) -> Iterator[Installation]:
     """An installation with everything set but the addresses of a Strava; its Postgres is the embedded one."""
     settings = {
         "STRAVA_CLIENT_ID": "1",
@@ -106,15 +97,15 @@ def new_installation(warm_command: WarmCommand) -> Iterator[Installation]:
     # Not below pytest's own folder: its permissions keep the embedded Postgres of root out.
     folder = Path(tempfile.mkdtemp(prefix="strava-pipeline-e2e-"))
     try:
-        yield Installation(folder / "home", warm_command, settings)
+        yield Installation(folder / "home", warm_processes, settings)
     finally:
         shutil.rmtree(folder)
 
 
 @pytest.fixture
-def embedded(warm_command: WarmCommand) -> Iterator[Installation]:
+def embedded(warm_processes: WarmProcesses) -> Iterator[Installation]:
     """An installation of this test's own; its Postgres is the embedded one."""
-    with new_installation(warm_command) as installation:
+    with new_installation(warm_processes) as installation:
         yield installation
 
 
@@ -135,7 +126,7 @@ def installation(
 @contextmanager
 def mock_strava(installation: Installation) -> Iterator[Callable[..., Mock]]:
     """Starts the mock Strava with the given options, and points the installation to it."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[WarmProcess] = []
 
     def start(*options: str) -> Mock:
         process = installation.start("mock-strava", "--port", "0", *options)

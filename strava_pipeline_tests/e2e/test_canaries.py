@@ -21,7 +21,7 @@ from strava_pipeline.warehouse.tokens.token_store import ACCESS, REFRESH
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.e2e.conftest import LISTENING, Installation, Mock
 from strava_pipeline_tests.ports import free_port
-from strava_pipeline_tests.warm_command import TIMEOUT_SECONDS
+from strava_pipeline_tests.warm_processes import TIMEOUT_SECONDS
 
 SHOWN_BY_CHANCE = 8
 SECRET_SETTINGS = (
