@@ -53,7 +53,7 @@ test: install  ## Run all tests.
 	fi
 
 quick: install  ## Run the tests that start no process but Postgres.
-	$(PYTEST) -m "not processes"
+	$(PYTEST) -m "not processes and not browser"
 
 # How long a soak takes. After that no new run begins.
 MINUTES ?= 10

@@ -45,7 +45,8 @@ from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline_tests.e2e.live_path import LivePath
-from strava_pipeline_tests.e2e.run_launcher import run_launcher
+from strava_pipeline_tests.e2e.run_launcher import LIBRARIES, run_launcher
+from strava_pipeline_tests.warm_processes import WarmProcesses
 
 EVENTS_PER_ACTIVITY = 10
 SENDERS = 4
@@ -214,7 +215,11 @@ def _installed() -> Iterator[tuple[LivePath, Path]]:
             }
             engine = open_engine(make_url(url))
             migrate(engine)
-            with _mock() as mock_url, run_launcher({}) as (launcher, dagster_url):
+            with (
+                _mock() as mock_url,
+                WarmProcesses(LIBRARIES) as victims,
+                run_launcher({}, victims) as (launcher, dagster_url),
+            ):
                 os.environ |= {
                     "STRAVA_API_URL": f"{mock_url}/api/v3",
                     "STRAVA_OAUTH_URL": f"{mock_url}/oauth",

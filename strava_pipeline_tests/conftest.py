@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from psycopg.sql import SQL, Identifier
 from sqlalchemy import URL, Engine, make_url
 
 from strava_pipeline import redaction
+from strava_pipeline.cli import COMMANDS
 from strava_pipeline.cli.interruptible import SIGNALS
 from strava_pipeline.keyring import Keyring, generate_key
 from strava_pipeline.local.logins import Login
@@ -35,6 +36,7 @@ from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.migrate import migrate
 from strava_pipeline_tests import processes
 from strava_pipeline_tests.histories import SOAK, SOAKED
+from strava_pipeline_tests.warm_processes import COMMAND_MODULES, WarmProcesses
 
 TEMPLATE = "migrated"
 EMPTY = "template0"
@@ -91,10 +93,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in long)
 
 
-def pytest_collection_finish() -> None:
-    if hypothesis.settings.get_current_profile_name() == SOAK:
-        # What is loaded by now stays: looked through again and again, it takes a fifth of a soak's time.
-        gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    # Hardly anything becomes garbage meanwhile, and to look for it takes a fifth of the time. What is loaded then
+    # stays: looked through again and again, it takes a fifth of a soak's time.
+    gc.disable()
+    collected = yield
+    gc.freeze()
+    gc.enable()
+    return collected
 
 
 class SecretsSeen(logging.Handler):
@@ -244,6 +251,14 @@ def analyst_engine(server: Server, database_name: str) -> Iterator[Engine]:
     """The same for a test that reads as analysts do."""
     with opened(server.url(database_name, Login.SQL_AS_ANALYST)) as engine:
         yield engine
+
+
+@pytest.fixture(scope="session")
+def warm_processes() -> Iterator[WarmProcesses]:
+    """Runs the command in processes that need not load its modules first."""
+    modules = {f"strava_pipeline.cli.{module}" for module, _ in COMMANDS.values()}
+    with WarmProcesses((*COMMAND_MODULES, *sorted(modules))) as processes:
+        yield processes
 
 
 @pytest.fixture

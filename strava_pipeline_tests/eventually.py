@@ -9,6 +9,8 @@ from typing import TypeVar
 # A working machine answers at once; a machine under load takes its time, and that is no failure.
 PATIENCE_SECONDS = 200
 LOOK_SECONDS = 0.01
+# What takes long is not looked at so often: a look asks a server, and that costs the processor that is waited for.
+LONGEST_LOOK_SECONDS = 0.05
 
 Found = TypeVar("Found")
 
@@ -19,8 +21,9 @@ def eventually(look: Callable[[], Found], awaited: str, seconds: float = PATIENC
     Between two looks the processor is left to the work that is waited for. ``AssertionError`` that names
     ``awaited`` if there is no true result after ``seconds``.
     """
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
     while not (found := look()):
-        assert time.monotonic() < deadline, f"never: {awaited}"
-        time.sleep(LOOK_SECONDS)
+        waited = time.monotonic() - began
+        assert waited < seconds, f"never: {awaited}"
+        time.sleep(min(max(LOOK_SECONDS, waited / 10), LONGEST_LOOK_SECONDS))
     return found

@@ -21,6 +21,7 @@ from strava_pipeline_tests.browser.dagster_ui import WINDOW, DagsterUI
 from strava_pipeline_tests.browser.screenshots import Screenshots
 from strava_pipeline_tests.conftest import EMPTY, new_database
 from strava_pipeline_tests.e2e.conftest import Installation, Mock, mock_strava, new_installation
+from strava_pipeline_tests.warm_processes import WarmProcesses
 
 # No sandbox within a container; nothing that calls home.
 ARGUMENTS = [
@@ -71,10 +72,10 @@ class Site:
 
 # One installation, as starting one takes as long as a test. Each test has an athlete of its own.
 @pytest.fixture(scope="module")
-def running(server: Server, template: str) -> Iterator[Running]:
+def running(server: Server, template: str, warm_processes: WarmProcesses) -> Iterator[Running]:
     """An installation at work that may hold this month and the two before it."""
     with (
-        new_installation() as installation,
+        new_installation(warm_processes) as installation,
         new_database(server, template) as database_name,
         new_database(server, EMPTY, Login.DAGSTER) as dagster_database,
         mock_strava(installation) as start_mock,

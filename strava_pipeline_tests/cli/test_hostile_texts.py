@@ -17,7 +17,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import click
@@ -37,6 +39,7 @@ from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline_tests.inbox import change, rows, store
 from strava_pipeline_tests.strava.loopback import Asked, Loopback, Reply, reply
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, activity_body, stream_body
+from strava_pipeline_tests.warm_processes import WarmProcesses
 
 PATIENCE_SECONDS = 120
 # A title for the window, a cleared screen, C1 for CSI, turned text, a hidden character, and the beginning of a line.
@@ -155,11 +158,6 @@ def hostile(
         connection.execute(update(webhook_events).values(updates={"title": EVIL}))
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "strava_pipeline", *arguments]
-    return subprocess.run(command, capture_output=True, timeout=PATIENCE_SECONDS, check=False, env=os.environ)
-
-
 def check(told: bytes) -> None:
     """Nothing in it that a terminal obeys, that turns or hides text, or that passes for a line of ours."""
     text = told.decode()
@@ -169,8 +167,8 @@ def check(told: bytes) -> None:
 
 @pytest.mark.usefixtures("hostile")
 @pytest.mark.parametrize("name", COMMANDS_RUN)
-def test_no_command_hands_a_strangers_text_to_the_terminal_as_it_is(name: str) -> None:
-    done = run(*COMMANDS_RUN[name])
+def test_no_command_hands_a_strangers_text_to_the_terminal_as_it_is(warm_processes: WarmProcesses, name: str) -> None:
+    done = warm_processes.run(*COMMANDS_RUN[name], env=os.environ, timeout=PATIENCE_SECONDS)
     # Of XML nobody reads the lines, and a description keeps its own.
     check(done.stdout if name != "export-gpx" else done.stdout.replace(b"\n", b" "))
     check(done.stderr)
@@ -194,14 +192,17 @@ def test_every_command_is_looked_at() -> None:
     "name",
     ["athletes list", "sql", "sql, a reason of the database", "dead-letters list", "quota", "backfill", "doctor"],
 )
-def test_a_terminal_gets_our_styling_and_nothing_else(name: str) -> None:
+def test_a_terminal_gets_our_styling_and_nothing_else(warm_processes: WarmProcesses, name: str) -> None:
     leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "strava_pipeline", *COMMANDS_RUN[name]]
+    terminal = os.ttyname(follower)
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "150"}
-    with subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=environment) as process:
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(lambda: b"".join(_read(leader)))
+        warm_processes.run_on(
+            (terminal, terminal, terminal), *COMMANDS_RUN[name], env=environment, timeout=PATIENCE_SECONDS
+        )
         os.close(follower)
-        told = b"".join(_read(leader))
-        process.wait(PATIENCE_SECONDS)
+        told = reading.result()
     os.close(leader)
     # A bar on a terminal is drawn again and again: cursor up, line erased.
     text = (
@@ -225,7 +226,8 @@ def _read(leader: int) -> Iterator[bytes]:
 
 
 @pytest.mark.usefixtures("hostile")
-def test_json_and_exact_csv_hold_every_character(engine: Engine) -> None:
+def test_json_and_exact_csv_hold_every_character(warm_processes: WarmProcesses) -> None:
+    run = partial(warm_processes.run, env=os.environ, timeout=PATIENCE_SECONDS)
     query = "SELECT name, description FROM strava.activities"
     assert json.loads(run("sql", query, "--format", "json").stdout) == [{"name": EVIL, "description": FORMULA}]
     exact = run("sql", query, "--format", "csv-exact").stdout.decode()

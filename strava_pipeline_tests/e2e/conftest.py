@@ -23,9 +23,8 @@ from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.ports import free_port
+from strava_pipeline_tests.warm_processes import COMMAND, WarmProcess, WarmProcesses
 
-COMMAND = (sys.executable, "-m", "strava_pipeline")
-COMMAND_SECONDS = 400
 LISTENING = "listening on "
 
 
@@ -34,18 +33,13 @@ class Installation:
     """One installation: its settings, and how to call its command."""
 
     home: Path
+    processes: WarmProcesses
     environment: dict[str, str] = field(default_factory=dict)
 
     def call(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run the command to its end, with some settings changed."""
-        return subprocess.run(
-            (*COMMAND, *arguments),
-            env=self._clean() | self.environment | variables,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
+        done = self.processes.run(*arguments, env=self._clean() | self.environment | variables)
+        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def output(self, *arguments: str, **variables: str) -> str:
         """What a command that must succeed prints."""
@@ -53,16 +47,19 @@ class Installation:
         assert done.returncode == 0, f"{arguments}: {done.stderr}"
         return done.stdout
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str) -> WarmProcess:
         """Run the command in the background, its output readable line by line."""
-        return self.start_module(COMMAND[-1], *arguments)
+        return self.start_module(COMMAND, *arguments)
 
-    def start_module(self, module: str, *arguments: str) -> subprocess.Popen[str]:
+    def start_module(self, module: str, *arguments: str) -> WarmProcess:
         """The same with another program."""
+        return self.processes.start(module, *arguments, env=self._clean() | self.environment)
+
+    def start_new(self, *arguments: str) -> subprocess.Popen[str]:
+        """Run the command in a process that no other one was copied into: its own command line and environment show."""
         return subprocess.Popen(
-            (*COMMAND[:-1], module, *arguments),
+            (sys.executable, "-m", COMMAND, *arguments),
             env=self._clean() | self.environment,
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -93,7 +90,7 @@ class Mock:
 
 
 @contextmanager
-def new_installation() -> Iterator[Installation]:
+def new_installation(warm_processes: WarmProcesses) -> Iterator[Installation]:
     """An installation with everything set but the addresses of a Strava; its Postgres is the embedded one."""
     settings = {
         "STRAVA_CLIENT_ID": "1",
@@ -111,15 +108,15 @@ def new_installation() -> Iterator[Installation]:
     # Not below pytest's own folder: its permissions keep the embedded Postgres of root out.
     folder = Path(tempfile.mkdtemp(prefix="strava-pipeline-e2e-"))
     try:
-        yield Installation(folder / "home", settings)
+        yield Installation(folder / "home", warm_processes, settings)
     finally:
         shutil.rmtree(folder)
 
 
 @pytest.fixture
-def embedded() -> Iterator[Installation]:
+def embedded(warm_processes: WarmProcesses) -> Iterator[Installation]:
     """An installation of this test's own; its Postgres is the embedded one."""
-    with new_installation() as installation:
+    with new_installation(warm_processes) as installation:
         yield installation
 
 
@@ -140,7 +137,7 @@ def installation(
 @contextmanager
 def mock_strava(installation: Installation) -> Iterator[Callable[..., Mock]]:
     """Starts the mock Strava with the given options, and points the installation to it."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[WarmProcess] = []
 
     def start(*options: str) -> Mock:
         process = installation.start("mock-strava", "--port", "0", *options)

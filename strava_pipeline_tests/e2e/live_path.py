@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import subprocess
 import time
 
 import requests
@@ -20,6 +19,7 @@ from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline_tests.e2e.run_launcher import RunLauncher
 from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.warm_processes import WarmProcess
 
 OK = 200
 
@@ -29,7 +29,7 @@ class LivePath:
 
     def __init__(self, settings: Settings, engine: Engine, mock_url: str, launcher: RunLauncher) -> None:
         self.settings, self.engine, self.mock_url, self.launcher = settings, engine, mock_url, launcher
-        self.bridge: subprocess.Popen[bytes] | None = None
+        self.bridge: WarmProcess | None = None
         athlete = requests.get(f"{mock_url}/mock/athletes", timeout=30).json()[0]
         self.athlete_id = int(athlete["id"])
         tokens = open_tokens(settings, engine)

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-VICTIM = Path(__file__).with_name("victim.py")
+from strava_pipeline_tests.warm_processes import WarmProcess, WarmProcesses
+
+VICTIM = "strava_pipeline_tests.e2e.victim"
+# Nothing of ours, in which a victim lays its trap before others import it.
+LIBRARIES = (
+    "dagster",
+    "flask",
+    "psycopg",
+    "pydantic_settings",
+    "requests",
+    "sqlalchemy.dialects.postgresql",
+    "stamina",
+)
 # The others wait in a queue, as Dagster has one.
 RUNS_AT_ONCE = 8
 
@@ -26,22 +35,18 @@ class RunLauncher:
     """Answers the bridge's GraphQL; the next runs die at the points of ``dies_at``, one each."""
 
     environment: dict[str, str]
+    processes: WarmProcesses
     dies_at: list[str] = field(default_factory=list)
     # None: in the queue.
-    runs: dict[str, subprocess.Popen[bytes] | None] = field(default_factory=dict)
+    runs: dict[str, WarmProcess | None] = field(default_factory=dict)
     queue: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(RUNS_AT_ONCE))
 
-    def victim(self, *arguments: str, dies_at: str = "") -> subprocess.Popen[bytes]:
+    def victim(self, *arguments: str, dies_at: str = "") -> WarmProcess:
         """A process that dies at a point, if one is named."""
-        return subprocess.Popen(
-            (sys.executable, str(VICTIM), *arguments),
-            env=os.environ | self.environment | {"VICTIM_DIES_AT": dies_at},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        environment = os.environ | self.environment | {"VICTIM_DIES_AT": dies_at}
+        return self.processes.start_silent(VICTIM, *arguments, env=environment)
 
-    def alive(self) -> list[subprocess.Popen[bytes]]:
+    def alive(self) -> list[WarmProcess]:
         """Runs that are at work."""
         return [run for run in list(self.runs.values()) if run is not None and run.poll() is None]
 
@@ -75,9 +80,9 @@ class RunLauncher:
 
 
 @contextmanager
-def run_launcher(environment: dict[str, str]) -> Iterator[tuple[RunLauncher, str]]:
+def run_launcher(environment: dict[str, str], processes: WarmProcesses) -> Iterator[tuple[RunLauncher, str]]:
     """A launcher and its address; its runs are ended with it."""
-    launcher = RunLauncher(environment)
+    launcher = RunLauncher(environment, processes)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from strava_pipeline.mock_strava.athletes import CYCLIST
 from strava_pipeline.warehouse.engine import parse_url
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
 from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.warm_processes import WarmProcess
 
 ATHLETE = CYCLIST.athlete_id
 SECONDS = 120
@@ -80,11 +80,11 @@ def says_that_it_waits(installation: Installation) -> bool:
 
 
 @pytest.fixture
-def started(installation: Installation) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+def started(installation: Installation) -> Iterator[Callable[[], WarmProcess]]:
     """Starts backfills; those that still run afterwards are ended."""
-    processes: list[subprocess.Popen[str]] = []
+    processes: list[WarmProcess] = []
 
-    def start() -> subprocess.Popen[str]:
+    def start() -> WarmProcess:
         processes.append(installation.start(*arguments()))
         return processes[-1]
 
@@ -95,7 +95,7 @@ def started(installation: Installation) -> Iterator[Callable[[], subprocess.Pope
 
 
 def test_a_killed_backfill_goes_on_without_asking_twice(
-    installation: Installation, mock: Mock, started: Callable[[], subprocess.Popen[str]]
+    installation: Installation, mock: Mock, started: Callable[[], WarmProcess]
 ) -> None:
     process = started()
     eventually(lambda: len(asked(mock)) >= 5, "five requests of the backfill")
@@ -125,7 +125,7 @@ def test_a_killed_backfill_goes_on_without_asking_twice(
 def test_a_signal_ends_a_backfill_within_seconds_and_in_one_line(
     installation: Installation,
     start_mock: Callable[..., Mock],
-    started: Callable[[], subprocess.Popen[str]],
+    started: Callable[[], WarmProcess],
     number: signal.Signals,
     months: int,
     settings: dict[str, str],
@@ -152,7 +152,7 @@ def test_a_signal_ends_a_backfill_within_seconds_and_in_one_line(
 
 
 def test_two_backfills_at_once_ask_for_everything_once(
-    installation: Installation, mock: Mock, started: Callable[[], subprocess.Popen[str]]
+    installation: Installation, mock: Mock, started: Callable[[], WarmProcess]
 ) -> None:
     both = [started(), started()]
     told = [process.communicate(timeout=SECONDS)[0] for process in both]

@@ -19,8 +19,9 @@ from sqlalchemy import create_engine, inspect, make_url, text
 from strava_pipeline.keyring import AssociatedData, Keyring, generate_key
 from strava_pipeline.warehouse.tokens.token_store import ACCESS, REFRESH
 from strava_pipeline_tests.e2e import recordings
-from strava_pipeline_tests.e2e.conftest import COMMAND_SECONDS, LISTENING, Installation, Mock
+from strava_pipeline_tests.e2e.conftest import LISTENING, Installation, Mock
 from strava_pipeline_tests.ports import free_port
+from strava_pipeline_tests.warm_processes import TIMEOUT_SECONDS
 
 SHOWN_BY_CHANCE = 8
 SECRET_SETTINGS = (
@@ -137,7 +138,7 @@ def mock(watch: Watch, start_mock: Callable[..., Mock], tmp_path: Path) -> Mock:
 @pytest.fixture
 def bridge(watch: Watch, mock: Mock) -> Iterator[str]:
     """The address of a running bridge; what it logs is watched."""
-    process = watch.installation.start("bridge", "--port", "0")
+    process = watch.installation.start_new("bridge", "--port", "0")
     assert process.stdout is not None
     before = []
     for line in process.stdout:
@@ -262,7 +263,7 @@ def test_in_somebody_elses_process_no_secret_is_shown_and_their_log_is_as_it_was
     host = watch.installation.start_module(
         "strava_pipeline_tests.e2e.host", mock.url, ATHLETE, "2025-09", generate_key(), faults
     )
-    output, _ = host.communicate(timeout=COMMAND_SECONDS)
+    output, _ = host.communicate(timeout=TIMEOUT_SECONDS)
     assert host.returncode == 0, output
     watch.note_tokens()
     watch.shown["the host's output"] = output

@@ -7,13 +7,16 @@ import re
 import psutil
 
 from strava_pipeline_tests.e2e.conftest import Installation
+from strava_pipeline_tests.warm_processes import TIMEOUT_SECONDS
 
 # Of two athletes: profiles, histories, and the new ride; then the training loads.
 RUNS = 5
 
 
 def test_demo_ends_by_itself_with_a_ride_in_a_table(embedded: Installation) -> None:
-    shown = embedded.output("demo")
+    demo = embedded.start_new("demo")
+    shown, _ = demo.communicate(timeout=TIMEOUT_SECONDS)
+    assert demo.returncode == 0, shown
 
     assert re.search(r"^429s +0 \(the mock sent 0\)$", shown, re.MULTILINE)
     sent = re.search(r"^requests to Strava +(\d+) \(the mock counted (\d+)\)$", shown, re.MULTILINE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ import requests
 
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
+from strava_pipeline_tests.warm_processes import WarmProcess
 
 LIMIT, WINDOW_S = 40, 5
 PROCESSES, KILLS = 4, 8
@@ -35,7 +35,7 @@ def test_processes_that_die_with_reservations_never_lead_to_a_429(
     chance = random.Random(SEED)  # noqa: S311  the same kills every time
     with ExitStack() as stack:
 
-        def started() -> subprocess.Popen[str]:
+        def started() -> WarmProcess:
             worker = stack.enter_context(installation.start_module(CALLING, ATHLETE))
             stack.callback(worker.kill)
             return worker
@@ -61,6 +61,6 @@ def test_processes_that_die_with_reservations_never_lead_to_a_429(
     assert int(rows[1]) > 0
 
 
-def wait_for_answers(worker: subprocess.Popen[str], answers: int) -> None:
+def wait_for_answers(worker: WarmProcess, answers: int) -> None:
     assert worker.stdout is not None
     assert [worker.stdout.readline() for _ in range(answers)] == ["answered\n"] * answers

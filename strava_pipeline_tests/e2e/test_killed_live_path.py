@@ -10,16 +10,24 @@ from sqlalchemy import Engine
 from strava_pipeline.settings import load_settings
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
 from strava_pipeline_tests.e2e.live_path import LivePath
-from strava_pipeline_tests.e2e.run_launcher import run_launcher
+from strava_pipeline_tests.e2e.run_launcher import LIBRARIES, run_launcher
 from strava_pipeline_tests.e2e.victim import BRIDGE_POINTS, RUN_POINTS
 from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.ports import free_port
+from strava_pipeline_tests.warm_processes import WarmProcesses
 
 LEASE_SECONDS = "3"
 
 
+@pytest.fixture(scope="module")
+def victims() -> Iterator[WarmProcesses]:
+    with WarmProcesses(LIBRARIES) as processes:
+        yield processes
+
+
 @pytest.fixture
 def live_path(
+    victims: WarmProcesses,
     installation: Installation,
     start_mock: Callable[..., Mock],
     engine: Engine,
@@ -31,7 +39,7 @@ def live_path(
         "STRAVA_BRIDGE_PORT": str(free_port()),
         "VICTIM_LEASE_SECONDS": LEASE_SECONDS,
     }
-    with run_launcher(environment) as (launcher, url):
+    with run_launcher(environment, victims) as (launcher, url):
         environment["DAGSTER_WEBSERVER_URL"] = url
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
