@@ -170,7 +170,7 @@ class Settings(BaseSettings):
     )
     purge_on_deauthorization: bool = Field(
         True,
-        description="delete the data of athletes who deauthorize the app; false: keep it, erase tokens and address",
+        description="delete the data of who deauthorizes the app or is disconnected on the page; false: keep it",
     )
     bridge_public_url: HttpUrl | None = Field(
         None, description="the bridge as Strava and browsers reach it, such as https://strava.example.org"
@@ -263,9 +263,11 @@ class HomeEntry(StrEnum):
 
     SETTINGS = ".env"
     DAGSTER = "dagster"
+    DATABASE_LOGINS = "database.logins"
     LAKE = "lake"
     LOGS = "logs"
     POSTGRES = "postgres"
+    POSTGRES_LOGINS = "postgres.logins"
     POSTGRES_NEW = "postgres.new"
     POSTGRES_SOCKET = "postgres.socket"
     POSTGRES_STARTING = "postgres.starting"

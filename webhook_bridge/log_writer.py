@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
+import time
 from contextlib import suppress
 from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
@@ -44,34 +44,37 @@ class LogWriter(QueueHandler):
 
 
 class _Lines(QueueListener):
-    """The thread that writes; it reports lost lines as soon as the log takes some again."""
+    """The thread that writes; it reports lost lines as soon as the log takes some again.
+
+    It has no handler of its own: at the process's end logging would wait for that handler's lock, which a write that
+    nobody reads holds.
+    """
 
     def __init__(self, queue: Queue[logging.LogRecord | None], stream: TextIO) -> None:
-        super().__init__(queue, _Stream(stream))
-        self._waiting = queue
+        super().__init__(queue)
+        self._waiting, self._stream = queue, stream
         self.lost = 0
 
     def handle(self, record: logging.LogRecord) -> None:
-        super().handle(record)
-        if self.lost:
-            lost, self.lost = self.lost, 0
-            text = f"{lost} lines of the log are lost: it was not written as fast as they came"
-            super().handle(logging.makeLogRecord({"msg": text}))
+        # A log that nobody reads any more, or that there never was, is no reason to end the bridge or this thread.
+        with suppress(Exception):
+            self._write(record.msg)
+            if self.lost:
+                lost, self.lost = self.lost, 0
+                self._write(f"{lost} lines of the log are lost: it was not written as fast as they came")
 
     def finish(self) -> None:
+        deadline = time.monotonic() + CLOSING_SECONDS
         with suppress(Full):
             self._waiting.put(None, timeout=CLOSING_SECONDS)
         if self._thread is not None:
-            self._thread.join(CLOSING_SECONDS)
+            self._thread.join(max(0.0, deadline - time.monotonic()))
 
-
-class _Stream(logging.StreamHandler[TextIO]):
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  the name is logging's
-        """Drop the line if nobody reads the log any more, or there never was one: the bridge works on without."""
-        error = sys.exc_info()[1]
-        if not isinstance(error, (OSError, ValueError)):
-            super().handleError(record)
-        elif isinstance(error, BrokenPipeError):
+    def _write(self, line: str) -> None:
+        try:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+        except BrokenPipeError:
             # What the stream still holds is written once more when the process ends, which would end it with an error.
             with Path(os.devnull).open("w", encoding="utf-8") as nobody:
-                os.dup2(nobody.fileno(), self.stream.fileno())
+                os.dup2(nobody.fileno(), self._stream.fileno())

@@ -144,7 +144,11 @@ def disconnect_athlete(athlete_id: int, keep_data: bool, yes: bool) -> None:
 # Its earlier name, until the first release.
 athletes.add_command(
     click.Command(
-        "forget", params=disconnect_athlete.params, callback=disconnect_athlete.callback, hidden=True, deprecated=True
+        "forget",
+        params=disconnect_athlete.params,
+        callback=disconnect_athlete.callback,
+        hidden=True,
+        deprecated="use athletes disconnect",
     )
 )
 
@@ -166,7 +170,7 @@ def renew_links(athlete_id: int) -> None:
         note_action(connection, Actor.COMMAND, "renew-links", f"athlete {athlete_id}", ok=renewed)
     if not renewed:
         raise UnknownAthlete(f"athlete {athlete_id} has no address here, so there is no link to cancel")
-    click.echo(f"athlete {athlete_id}: all links so far are canceled; the next mail has a new one")
+    click.echo(f"athlete {athlete_id}: all links that end the mails are canceled; the next mail has a new one")
 
 
 def _as_json(status: AthleteStatus) -> dict[str, Any]:

@@ -190,7 +190,8 @@ def _files(settings: Settings) -> str:
     found = describe_openings(settings)
     if found:
         raise Advice(*found)
-    return f"no other user has access to {settings.home}"
+    others = f" but the group {settings.file_group}" if settings.file_group else ""
+    return f"no other user{others} has access to {settings.home}"
 
 
 CHECKS: dict[str, Callable[[Settings], str]] = {

@@ -11,6 +11,7 @@ from pathlib import Path
 from strava_pipeline import redaction
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local import private_files
+from strava_pipeline.settings import HomeEntry
 
 # Superuser of the embedded Postgres; only the set-up uses it.
 SUPERUSER = "postgres"
@@ -34,12 +35,12 @@ class Login(StrEnum):
 
 def embedded_secrets_file(home: Path) -> Path:
     """Return the path of the file with the secrets of the embedded server's logins."""
-    return home / "postgres.logins"
+    return home / HomeEntry.POSTGRES_LOGINS
 
 
 def made_secrets_file(home: Path) -> Path:
     """Return the path of the file with the secrets of logins that ``migrate`` created in the operator's Postgres."""
-    return home / "database.logins"
+    return home / HomeEntry.DATABASE_LOGINS
 
 
 def read_secrets(path: Path) -> dict[str, str]:

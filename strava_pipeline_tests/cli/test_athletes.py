@@ -184,7 +184,7 @@ def test_the_operator_takes_the_links_in_mails_back(rider: None, engine: Engine)
     before = user(engine)
     done = run("renew-links", str(RIDER))
     assert done.exit_code == 0
-    assert done.stdout == f"athlete {RIDER}: all links so far are canceled; the next mail has a new one\n"
+    assert done.stdout == f"athlete {RIDER}: all links that end the mails are canceled; the next mail has a new one\n"
     after = user(engine)
     assert after.unsubscribe_nonce != before.unsubscribe_nonce
     assert (after.email, after.email_nonce) == (before.email, before.email_nonce)
@@ -210,5 +210,5 @@ def test_the_list_tells_whether_mails_go_out(rider: None, engine: Engine, email:
 def test_the_earlier_name_of_disconnect_is_told_but_not_listed() -> None:
     assert "forget" not in run("--help").output
     shown = run("forget", "7", "--yes")
-    assert "deprecated" in shown.stderr
+    assert "use athletes disconnect" in shown.stderr
     assert str(shown.exception) == str(run("disconnect", "7", "--yes").exception)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -12,6 +14,7 @@ from strava_pipeline.defs.assets.activities import activities
 from strava_pipeline.defs.partitions import unregister_athlete
 from strava_pipeline.errors import (
     AppInactive,
+    DatabaseUnavailable,
     NeedsReauthorization,
     QuotaExhausted,
     RetriableStravaError,
@@ -22,6 +25,7 @@ from strava_pipeline.sync.backfill import SyncContext
 from strava_pipeline.sync.webhook import SyncResult, sync_activity
 from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
+from strava_pipeline.warehouse.inbox import claims
 from strava_pipeline.warehouse.inbox.claims import Claim
 from strava_pipeline.warehouse.schema import analysis_tables, tables
 from strava_pipeline.warehouse.schema.ops_tables import tombstones, users
@@ -246,6 +250,24 @@ def test_a_fault_that_does_not_pass_is_retried_after_1_2_and_4_seconds_and_then_
     stored = row(engine)
     assert (stored.state, stored.error_class, stored.error_kind) == ("dead", "transient", "RetriableStravaError")
     assert location.strava.asked == ["/activities/1"] * 4
+
+
+def test_a_database_that_is_away_while_an_event_is_given_up_is_tried_again(
+    location: CodeLocation, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark_dead, tries = claims.mark_dead, itertools.count()
+
+    def away_once(*arguments: Any, **named: Any) -> None:
+        if next(tries) == 0:
+            raise DatabaseUnavailable("the database is away")
+        mark_dead(*arguments, **named)
+
+    monkeypatch.setattr(claims, "mark_dead", away_once)
+    location.strava.add(1, AT, athlete={"id": 1002})
+    store(engine, 1)
+    assert not work_off(location, engine).success
+    assert (row(engine).state, row(engine).error_class) == ("dead", "permanent")
+    assert next(tries) == 2
 
 
 def test_once_strava_answers_again_its_dead_letters_are_due(location: CodeLocation, engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -59,6 +60,8 @@ def test_a_run_may_be_killed_anywhere(live_path: LivePath) -> None:
         eventually(lambda: len(live_path.launcher.runs) > number, "a launch")  # noqa: B023  called at once
     live_path.assert_everything_took_effect_once(rides)
     assert live_path.launcher.dies_at == []
+    ends = [run.wait() for run in live_path.launcher.runs.values() if run is not None]
+    assert ends.count(-signal.SIGKILL) == len(RUN_POINTS)
 
 
 def test_a_bridge_may_be_killed_anywhere(live_path: LivePath) -> None:
@@ -70,6 +73,7 @@ def test_a_bridge_may_be_killed_anywhere(live_path: LivePath) -> None:
         bridge = live_path.bridge
         assert bridge is not None
         eventually(lambda: bridge.poll() is not None, f"the end at: {point}")  # noqa: B023  called at once
+        assert bridge.poll() == -signal.SIGKILL
         live_path.start_bridge()
         if not acknowledged:
             assert live_path.deliver(rides[-1])

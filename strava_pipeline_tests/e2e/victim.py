@@ -34,10 +34,10 @@ BRIDGE_POINTS = {
 }
 RUN_POINTS = {
     "begun": Point("strava_pipeline.warehouse.inbox.claims", "begin_run"),
-    "taken up": Point("strava_pipeline.warehouse.inbox.claims", "take_up"),
-    "detail stored": Point("strava_pipeline.sync.webhook", "_bring_samples", before=True),
+    "taken up": Point("strava_pipeline.warehouse.inbox.claims", "refresh_claim"),
+    "detail stored": Point("strava_pipeline.sync.webhook", "_update_streams", before=True),
     "streams fetched, not stored": Point("strava_pipeline.sync.webhook", "map_streams"),
-    "done, not committed": Point("strava_pipeline.sync.webhook", "finish"),
+    "done, not committed": Point("strava_pipeline.sync.webhook", "mark_done"),
     "done, not shown": Point("strava_pipeline.defs.jobs.webhook_sync", "sync_activity"),
 }
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from strava_pipeline.redaction import LogFormat
 from strava_pipeline_tests.eventually import eventually
 from webhook_bridge import log_writer
 from webhook_bridge.log_writer import LogWriter
@@ -113,3 +114,27 @@ def test_trouble_with_one_line_does_not_end_the_log(logger: logging.Logger) -> N
         return "good" in written.getvalue()
 
     eventually(is_written, "a line after the bad one")
+
+
+def test_a_traceback_is_written_whole(logger: logging.Logger) -> None:
+    written = StringIO()
+    writer = LogWriter(written)
+    writer.setFormatter(LogFormat("%(message)s"))
+    logger.addHandler(writer)
+    reason = "the end of a long reason"
+    try:
+        _ = os.environ[f"{'x' * 2_000} {reason}"]
+    except KeyError:
+        logger.exception("an error")
+    writer.close()
+    lines = written.getvalue().splitlines()
+    assert lines[0] == "an error"
+    assert "Traceback (most recent call last):" in lines[1]
+    assert lines[-1].endswith(f"{reason}'")
+
+
+def test_a_process_whose_log_is_not_read_ends_all_the_same() -> None:
+    reading, writing = os.pipe()
+    program = f"{PROGRAM}\nlogging.info('x' * 200_000)\n"
+    with os.fdopen(writing, "w") as log, os.fdopen(reading):
+        subprocess.run([sys.executable, "-c", program], stderr=log, check=True, timeout=PATIENCE_SECONDS)
