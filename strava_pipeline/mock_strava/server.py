@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from flask import Flask
@@ -19,5 +20,7 @@ def serve(app: Flask, port: int, on_listening: Callable[[str], None]) -> None:
     """Serve ``app`` until SIGTERM or SIGINT; ``on_listening`` is called with the URL. Port 0 means any free port."""
     mock: Mock = app.extensions[EXTENSION]
     listener = open_listener(HOST, port, "the mock Strava")
+    # On a busy machine it warns of each request that comes before the threads have begun to wait for one.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     serve_until_signalled(app, listener, threads=THREADS, on_listening=on_listening)
     mock.deliveries.stop()
