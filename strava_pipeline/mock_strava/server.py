@@ -21,6 +21,6 @@ def serve(app: Flask, port: int, on_listening: Callable[[str], None]) -> None:
     mock: Mock = app.extensions[EXTENSION]
     listener = open_listener(HOST, port, "the mock Strava")
     # On a busy machine it warns of each request that comes before the threads have begun to wait for one.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # noqa: TID251  only its level is set
     serve_until_signalled(app, listener, threads=THREADS, on_listening=on_listening)
     mock.deliveries.stop()
