@@ -167,10 +167,13 @@ def _served(store: PostgresTokenStore, mode: Mode) -> Iterator[tuple[Provider, T
 def _held(store: PostgresTokenStore) -> set[str]:
     """All refresh tokens in the database, decrypted."""
     with store.engine.connect() as connection:
-        rows = [*connection.execute(select(users)), *token_journal.answers(connection, RIDER)]
+        stored = connection.execute(select(users)).all()
+        answers = token_journal.answers(connection, RIDER)
+    held = [(row.strava_refresh_token, row.generation) for row in stored]
+    held += [(answer.envelopes.strava_refresh_token, answer.generation) for answer in answers]
     return {
-        store.keyring.decrypt(row.strava_refresh_token, AssociatedData(RIDER, REFRESH, row.generation)).reveal()
-        for row in rows
+        store.keyring.decrypt(envelope, AssociatedData(RIDER, REFRESH, generation)).reveal()
+        for envelope, generation in held
     }
 
 
