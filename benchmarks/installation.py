@@ -21,7 +21,7 @@ import requests
 from sqlalchemy import Engine
 
 from strava_pipeline.cli.athletes import connect_athlete
-from strava_pipeline.cli.instance import prepare_dagster_environment
+from strava_pipeline.cli.instance import open_instance, prepare_dagster_environment
 from strava_pipeline.keyring import generate_key
 from strava_pipeline.local.listeners import open_listener
 from strava_pipeline.local.postgres import using_server
@@ -101,6 +101,9 @@ def installed() -> Iterator[Installation]:
             open_warehouse(settings) as engine,
         ):
             environment = prepare_dagster_environment(settings)
+            # Makes Dagster's tables: webserver and daemon, which start at once, could meet while each makes them.
+            with open_instance(settings):
+                pass
             services = [
                 mock_strava_service(home, mock_port, {}),
                 *_dagster(home, for_dagster, environment),
