@@ -118,12 +118,17 @@ def test_words_of_leaving_athletes_are_those_of_the_glossary_after_0014(old: Eng
         for action in ("forget", "withdraw", "replay"):
             row = {"actor": "operator", "action": action, "outcome": "ok"}
             connection.execute(tables["ops.operator_audit"].insert().values(row))
+        event = allowed(connection, tables["ops.webhook_events"]) | {"error_kind": "DatabaseAway"}
+        filled = {column.name: sample(column.type) for column in tables["ops.webhook_events"].columns}
+        connection.execute(tables["ops.webhook_events"].insert().values(filled | event))
     assert migrate(old) == "0013"
     with old.connect() as connection:
         stored = connection.execute(text("SELECT athlete_id, dagster_task FROM ops.users ORDER BY 1")).all()
         actions = connection.execute(text("SELECT action FROM ops.operator_audit ORDER BY id")).scalars().all()
+        kinds = connection.execute(text("SELECT error_kind FROM ops.webhook_events")).scalars().all()
     assert [tuple(row) for row in stored] == [(1, "import"), (2, "erase"), (3, "unregister"), (4, None)]
     assert actions == ["disconnect", "cancel", "replay"]
+    assert kinds == ["DatabaseUnavailable"]
 
 
 def test_a_migration_that_fails_leaves_tables_and_rows_as_they_were(

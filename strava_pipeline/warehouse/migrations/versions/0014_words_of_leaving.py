@@ -1,4 +1,4 @@
-"""Name what an athlete who leaves needs as the glossary does: disconnect, erase, unregister, cancel."""
+"""Name what an athlete who leaves needs as the glossary does: disconnect, erase, unregister, cancel; and an error."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ COMMENT ON COLUMN ops.users.dagster_task IS 'what Dagster has yet to be told: im
     'empty: nothing';
 UPDATE ops.operator_audit SET action = 'disconnect' WHERE action = 'forget';
 UPDATE ops.operator_audit SET action = 'cancel' WHERE action = 'withdraw';
+UPDATE ops.webhook_events SET error_kind = 'DatabaseUnavailable' WHERE error_kind = 'DatabaseAway';
 COMMENT ON COLUMN ops.operator_audit.action IS 'connect, disconnect, replay, discard, login, logout, invite, cancel';
 """
 
