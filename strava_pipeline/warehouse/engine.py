@@ -22,6 +22,7 @@ from strava_pipeline.local.logins import Login, made_secrets_file, read_secrets
 from strava_pipeline.local.postgres_logins import DAGSTER_DATABASE, WAREHOUSE_DATABASE
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.schema.columns import database_time
 
 if TYPE_CHECKING:
     from strava_pipeline.local.postgres import Server
@@ -273,7 +274,7 @@ def without_password(url: URL) -> str:
 
 def now(connection: Connection) -> datetime:
     """Return the time (UTC) of the database's clock, which all processes use."""
-    moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    moment: datetime = connection.execute(select(database_time())).scalar_one()
     return moment
 
 

@@ -51,7 +51,7 @@ _TAKE_TELLING_TIME = text(
     "WITH held AS MATERIALIZED ("
     "SELECT set_config('synchronous_commit', :waits, true) FROM ops.locks"
     " WHERE name = :name AND athlete_id = 0 AND subject = '' FOR NO KEY UPDATE"
-    ") SELECT clock_timestamp() FROM held"
+    ") SELECT ops.clock() FROM held"
 )
 
 

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, func, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_take_over
 
 from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.heartbeat import heartbeat
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import work_leases
 
 log = get_logger(__name__)
@@ -59,7 +60,7 @@ def only_worker(engine: Engine, athlete_id: int, work: str, waits: Callable[[flo
 
 def delete_ended_leases(connection: Connection) -> int:
     """Delete leases that killed workers left; return how many. Until then, the next worker takes such a lease over."""
-    return connection.execute(delete(work_leases).where(_c.lease_until < func.clock_timestamp())).rowcount
+    return connection.execute(delete(work_leases).where(_c.lease_until < database_time())).rowcount
 
 
 @dataclass
@@ -73,13 +74,13 @@ class _Lease:
     def take(self) -> bool:
         """Take the lease; return False if another worker holds it."""
         lease = insert_or_take_over(work_leases).values(
-            athlete_id=self.athlete_id, work=self.work, holder=self.holder, lease_until=func.clock_timestamp() + LEASE
+            athlete_id=self.athlete_id, work=self.work, holder=self.holder, lease_until=database_time() + LEASE
         )
         taken = lease.on_conflict_do_update(
             index_elements=[_c.athlete_id, _c.work],
-            set_={"holder": lease.excluded.holder, "lease_until": func.clock_timestamp() + LEASE},
+            set_={"holder": lease.excluded.holder, "lease_until": database_time() + LEASE},
             # The worker's own lease, too: it may hold one by a commit whose answer was lost.
-            where=(_c.lease_until < func.clock_timestamp()) | (_c.holder == self.holder),
+            where=(_c.lease_until < database_time()) | (_c.holder == self.holder),
         )
         with autocommit(self.engine) as connection:
             return connection.execute(taken.returning(_c.holder)).first() is not None
@@ -90,7 +91,7 @@ class _Lease:
             return
         with autocommit(self.engine) as connection:
             extended = connection.execute(
-                update(work_leases).where(self._is_mine()).values(lease_until=func.clock_timestamp() + LEASE)
+                update(work_leases).where(self._is_mine()).values(lease_until=database_time() + LEASE)
             )
         self.is_lost = not extended.rowcount
         if self.is_lost:

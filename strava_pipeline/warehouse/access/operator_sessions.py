@@ -10,8 +10,9 @@ import hashlib
 import secrets
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, delete, insert, select
 
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import operator_sessions
 from strava_pipeline.warehouse.states import SignIn
 
@@ -22,7 +23,7 @@ LINK_LIFETIME = timedelta(minutes=30)
 
 def open_session(connection: Connection, proof: str) -> str:
     """Open a session and return the secret for the browser. Sessions that have ended are deleted."""
-    connection.execute(delete(operator_sessions).where(operator_sessions.c.expires_at < func.clock_timestamp()))
+    connection.execute(delete(operator_sessions).where(operator_sessions.c.expires_at < database_time()))
     return _add(connection, SignIn.SESSION, proof, SESSION_LIFETIME)
 
 
@@ -67,7 +68,7 @@ def _add(connection: Connection, kind: SignIn, proof: str, lifetime: timedelta) 
     secret = secrets.token_urlsafe(SECRET_BYTES)
     connection.execute(
         insert(operator_sessions).values(
-            secret_hash=_hash(secret), kind=kind, proof=proof, expires_at=func.clock_timestamp() + lifetime
+            secret_hash=_hash(secret), kind=kind, proof=proof, expires_at=database_time() + lifetime
         )
     )
     return secret
@@ -78,7 +79,7 @@ def _good(secret: str, kind: SignIn, proof: str) -> tuple[ColumnElement[bool], .
         operator_sessions.c.secret_hash == _hash(secret),
         operator_sessions.c.kind == kind,
         operator_sessions.c.proof == proof,
-        operator_sessions.c.expires_at > func.clock_timestamp(),
+        operator_sessions.c.expires_at > database_time(),
     )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
 
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.schema.ops_tables import payloads, users, webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
@@ -50,7 +51,7 @@ def out_of_range(connection: Connection, limit: int = 100) -> list[OutOfRange]:
         "a distance below zero": a.distance < 0,
         "a time below zero": or_(a.elapsed_time < 0, a.moving_time < 0),
         f"a heart rate over {HIGHEST_HEARTRATE_BPM} bpm": a.max_heartrate > HIGHEST_HEARTRATE_BPM,
-        "a start in the future": a.start_date > func.clock_timestamp() + FUTURE,
+        "a start in the future": a.start_date > database_time() + FUTURE,
     }
     found = []
     for what, test in tests.items():

@@ -11,14 +11,14 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, or_, select, update
+from sqlalchemy import Connection, Engine, or_, select, update
 
 from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.strava.mapping.activity import COUNTERS, DetailRows, detail_rows, summary_row
 from strava_pipeline.warehouse.activities.activity_store import SUMMARIZED, store_parts
 from strava_pipeline.warehouse.bulk import store_changed
 from strava_pipeline.warehouse.engine import retry_transaction
-from strava_pipeline.warehouse.schema.columns import any_of
+from strava_pipeline.warehouse.schema.columns import any_of, database_time
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import PayloadKind
@@ -104,9 +104,7 @@ def _remap_batch(
     for activity_id, answers in detailed.items():
         if answers.detail is not None:
             store_parts(connection, activity_id, *answers.detail)
-    connection.execute(
-        update(payloads).where(any_of(payloads.c.activity_id, found)).values(mapped_at=func.clock_timestamp())
-    )
+    connection.execute(update(payloads).where(any_of(payloads.c.activity_id, found)).values(mapped_at=database_time()))
     return Remapped(ids[-1], len(found), odd)
 
 

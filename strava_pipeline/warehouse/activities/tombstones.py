@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
 from strava_pipeline.warehouse.inbox.claims import CLOCKS_DIFFER
 from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
-from strava_pipeline.warehouse.schema.columns import any_of
+from strava_pipeline.warehouse.schema.columns import any_of, database_time
 from strava_pipeline.warehouse.schema.ops_tables import tombstones
 
 
@@ -39,7 +39,7 @@ def add_tombstones(
         new.on_conflict_do_update(
             index_elements=[tombstones.c.activity_id],
             set_={name: new.excluded[name] for name in ("athlete_id", "asked_at", "reason")}
-            | {"deleted_at": func.clock_timestamp()},
+            | {"deleted_at": database_time()},
             where=tombstones.c.asked_at < new.excluded.asked_at,
         )
     )

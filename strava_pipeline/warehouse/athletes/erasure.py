@@ -20,7 +20,6 @@ from sqlalchemy import (
     column,
     delete,
     exists,
-    func,
     inspect,
     select,
     table,
@@ -32,6 +31,7 @@ from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
 from strava_pipeline.warehouse.locks import delete_locks
 from strava_pipeline.warehouse.mail.consent import erase_address
 from strava_pipeline.warehouse.schema import ops_tables, tables
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
 from strava_pipeline.warehouse.states import DagsterTask, EventState
 from strava_pipeline.warehouse.tokens.token_store import erase_tokens, patient_transaction
@@ -123,7 +123,7 @@ def _drop_events(connection: Connection, athlete_id: int) -> int:
             error_class=None,
             not_before=None,
             lease_until=None,
-            finished_at=func.clock_timestamp(),
+            finished_at=database_time(),
         )
     )
     return dropped.rowcount

@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, insert, or_, select, update
 
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import invites, users
 from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens.token_store import patient_transaction
@@ -52,7 +53,7 @@ class InvitePlace:
 
     def use_up(self, athlete_id: int) -> None:
         """Note that an athlete has connected by this place."""
-        used = {"athlete_id": athlete_id, "used_at": func.clock_timestamp()}
+        used = {"athlete_id": athlete_id, "used_at": database_time()}
         self.connection.execute(update(invites).where(invites.c.id == self.id).values(used))
 
 
@@ -60,7 +61,7 @@ def new_invite(connection: Connection, proof: str, people: int = 1) -> str:
     """Store a new link for so many people and return its secret part. Links that have ended are deleted."""
     delete_ended_invites(connection)
     secret = secrets.token_urlsafe(SECRET_BYTES)
-    row = {"secret_hash": name_of(secret), "proof": proof, "expires_at": func.clock_timestamp() + LIFETIME}
+    row = {"secret_hash": name_of(secret), "proof": proof, "expires_at": database_time() + LIFETIME}
     connection.execute(insert(invites).values([row] * people))
     return secret
 
@@ -93,7 +94,7 @@ def living_invites(connection: Connection, proof: str) -> list[Invite]:
             func.count(),
             func.count(invites.c.used_at),
         )
-        .where(invites.c.proof == proof, invites.c.expires_at > func.clock_timestamp())
+        .where(invites.c.proof == proof, invites.c.expires_at > database_time())
         .group_by(invites.c.secret_hash)
         .order_by(func.min(invites.c.id))
     )
@@ -112,7 +113,7 @@ def cancel_invites_of_other_tokens(connection: Connection, proof: str) -> int:
 
 def delete_ended_invites(connection: Connection) -> int:
     """Delete the places of links that have ended, except places in use at this moment; return how many."""
-    ended = select(invites.c.id).where(invites.c.expires_at < func.clock_timestamp()).with_for_update(skip_locked=True)
+    ended = select(invites.c.id).where(invites.c.expires_at < database_time()).with_for_update(skip_locked=True)
     return connection.execute(delete(invites).where(invites.c.id.in_(ended))).rowcount
 
 
@@ -140,7 +141,7 @@ def _good(name: str, proof: str) -> tuple[ColumnElement[bool], ...]:
     return (
         invites.c.secret_hash == name,
         invites.c.proof == proof,
-        invites.c.expires_at > func.clock_timestamp(),
+        invites.c.expires_at > database_time(),
     )
 
 

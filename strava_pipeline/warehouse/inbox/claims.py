@@ -34,6 +34,7 @@ from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox import dead_letters
 from strava_pipeline.warehouse.locks import Lock, acquire
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import webhook_claims, webhook_events
 from strava_pipeline.warehouse.states import UNCLAIMED_STATES, ErrorClass, EventState, WaitingFor
 
@@ -165,7 +166,7 @@ def begin_run(engine: Engine, fences: Sequence[int], run_id: str) -> list[Claim]
         rows = connection.execute(
             update(webhook_events)
             .where(lock_in_order(under_fences(fences)))
-            .values(run_id=run_id, taken_up_at=func.clock_timestamp(), lease_until=func.clock_timestamp() + WORK_LEASE)
+            .values(run_id=run_id, taken_up_at=database_time(), lease_until=database_time() + WORK_LEASE)
             .returning(webhook_events)
         ).all()
     return _claims(rows)
@@ -190,7 +191,7 @@ def refresh_claim(engine: Engine, fence: int) -> Claim | None:
             .values(
                 fence=fence,
                 run_id=first.run_id,
-                taken_up_at=func.coalesce(_events.taken_up_at, func.clock_timestamp()),
+                taken_up_at=func.coalesce(_events.taken_up_at, database_time()),
                 waits=_waits_used(),
                 **_under_lease(WORK_LEASE),
             )
@@ -207,7 +208,7 @@ def extend_leases(engine: Engine, run_id: str) -> None:
         connection.execute(
             update(webhook_events)
             .where(lock_in_order(and_(_events.run_id == run_id, *begun), skip_locked=True))
-            .values(lease_until=func.clock_timestamp() + WORK_LEASE)
+            .values(lease_until=database_time() + WORK_LEASE)
         )
 
 
@@ -223,9 +224,7 @@ def mark_done(connection: Connection, fence: int) -> None:
     done = connection.execute(
         update(webhook_events)
         .where(lock_in_order(under_fences([fence])))
-        .values(
-            state=EventState.DONE, finished_at=func.clock_timestamp(), lease_until=None, error=None, waiting_for=None
-        )
+        .values(state=EventState.DONE, finished_at=database_time(), lease_until=None, error=None, waiting_for=None)
     )
     if not done.rowcount:
         raise FencedOut(f"claim {fence} has been overtaken by a newer one: nothing was written")
@@ -242,7 +241,7 @@ def mark_dead(connection: Connection, fence: int, reason: str, *, kind: str, err
             error_class=error_class,
             error_kind=kind,
             error=printable(reason),
-            finished_at=func.clock_timestamp(),
+            finished_at=database_time(),
             redrive_at=dead_letters.next_redrive(error_class),
             lease_until=None,
             waiting_for=None,
@@ -262,7 +261,7 @@ def lock_in_order(condition: ColumnElement[bool], *, skip_locked: bool = False) 
 
 
 def _is_due() -> ColumnElement[bool]:
-    now = func.clock_timestamp()
+    now = database_time()
     return or_(
         _events.state == EventState.RECEIVED,
         and_(_events.state == EventState.WAITING, _events.not_before <= now),
@@ -272,7 +271,7 @@ def _is_due() -> ColumnElement[bool]:
 
 def _under_way() -> Select[int]:
     """Count the objects under a lease."""
-    leased = and_(_events.state == EventState.LAUNCHED, _events.lease_until > func.clock_timestamp())
+    leased = and_(_events.state == EventState.LAUNCHED, _events.lease_until > database_time())
     return select(func.count(_events.fence.distinct())).where(leased)
 
 
@@ -285,7 +284,7 @@ def _is_being_worked_on() -> ColumnElement[bool]:
             other.c.object_type == _events.object_type,
             other.c.owner_id == _events.owner_id,
             other.c.state == EventState.LAUNCHED,
-            other.c.lease_until > func.clock_timestamp(),
+            other.c.lease_until > database_time(),
         )
         .exists()
     )
@@ -294,7 +293,7 @@ def _is_being_worked_on() -> ColumnElement[bool]:
 def _under_lease(lease: timedelta) -> dict[str, Any]:
     return {
         "state": EventState.LAUNCHED,
-        "lease_until": func.clock_timestamp() + lease,
+        "lease_until": database_time() + lease,
         "not_before": None,
         "waiting_for": None,
     }
@@ -309,7 +308,7 @@ def _waits_used() -> ColumnElement[int]:
     cut_short = and_(
         _events.state == EventState.WAITING,
         _events.waiting_for.in_((WaitingFor.ACTIVITY, WaitingFor.STREAMS)),
-        _events.not_before > func.clock_timestamp(),
+        _events.not_before > database_time(),
     )
     return case((cut_short, func.greatest(_events.waits - 1, 0)), else_=_events.waits)
 

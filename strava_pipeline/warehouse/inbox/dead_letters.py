@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, case, false, func, select, true, update
 
 from strava_pipeline.printable import printable
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.states import ErrorClass, EventState, WaitingFor
 
@@ -69,7 +70,7 @@ class Selection:
         if self.error_class is not None:
             parts.append(webhook_events.c.error_class == self.error_class)
         if self.older_than is not None:
-            parts.append(webhook_events.c.finished_at <= func.clock_timestamp() - self.older_than)
+            parts.append(webhook_events.c.finished_at <= database_time() - self.older_than)
         return and_(*parts)
 
 
@@ -118,7 +119,7 @@ def discard(connection: Connection, chosen: Selection, *, by: str, because: str)
         .values(
             state=EventState.DISCARDED,
             redrive_at=None,
-            discarded_at=func.clock_timestamp(),
+            discarded_at=database_time(),
             discarded_by=by,
             discarded_because=printable(because),
         )
@@ -131,7 +132,7 @@ def redrive_due(connection: Connection) -> list[int]:
     """Redrive the transient dead letters whose time has come; returns their ids."""
     found = connection.execute(
         update(webhook_events)
-        .where(webhook_events.c.state == EventState.DEAD, webhook_events.c.redrive_at <= func.clock_timestamp())
+        .where(webhook_events.c.state == EventState.DEAD, webhook_events.c.redrive_at <= database_time())
         .values(
             redrives=webhook_events.c.redrives + 1,
             # An event that was given up for lost runs gets one more run.
@@ -154,9 +155,9 @@ def redrive_now(connection: Connection, error_kind: str) -> int:
             webhook_events.c.state == EventState.DEAD,
             webhook_events.c.error_kind == error_kind,
             webhook_events.c.redrives == 0,
-            webhook_events.c.redrive_at > func.clock_timestamp(),
+            webhook_events.c.redrive_at > database_time(),
         )
-        .values(redrive_at=func.clock_timestamp())
+        .values(redrive_at=database_time())
     )
     return found.rowcount
 
@@ -166,11 +167,11 @@ def next_redrive(error_class: ErrorClass) -> ColumnElement[Any] | None:
     if error_class != ErrorClass.TRANSIENT:
         return None
     after = case(dict(enumerate(REDRIVE_AFTER)), value=webhook_events.c.redrives)
-    return func.clock_timestamp() + after
+    return database_time() + after
 
 
 def _back_in_the_inbox() -> dict[str, Any]:
-    now = func.clock_timestamp()
+    now = database_time()
     return {
         "state": EventState.WAITING,
         "waiting_for": WaitingFor.REPLAY,

@@ -35,6 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
 from strava_pipeline.warehouse.states import EventSource, EventState, GrantState
 
@@ -139,5 +140,5 @@ def release_parked(connection: Connection, athlete_id: int) -> int:
 
 def delete_done(connection: Connection, keep: timedelta) -> int:
     """Delete events that took effect longer ago than ``keep``; returns how many. All others stay."""
-    old = webhook_events.c.finished_at < func.clock_timestamp() - keep
+    old = webhook_events.c.finished_at < database_time() - keep
     return connection.execute(delete(webhook_events).where(webhook_events.c.state == EventState.DONE, old)).rowcount

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Engine, and_, func, select, update
+from sqlalchemy import Engine, and_, select, update
 
 from strava_pipeline.warehouse.engine import retry_transaction
 from strava_pipeline.warehouse.inbox import claims
 from strava_pipeline.warehouse.inbox.claims import lock_in_order, under_fences
 from strava_pipeline.warehouse.inbox.waits import waiting_values
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.states import EventState, WaitingFor
 
@@ -33,14 +34,14 @@ def release_claims(engine: Engine, fences: Sequence[int], *, wait: timedelta, re
     returned = (
         update(webhook_events)
         .where(lock_in_order(under_fences(fences)))
-        .values(**waiting_values(func.clock_timestamp() + wait, WaitingFor.DAGSTER, reason))
+        .values(**waiting_values(database_time() + wait, WaitingFor.DAGSTER, reason))
     )
     retry_transaction(engine, lambda connection: connection.execute(returned))
 
 
 def overdue_runs(engine: Engine) -> list[str]:
     """Ids of runs that were launched a while ago and have not begun; Dagster knows whether they still will."""
-    soon = func.clock_timestamp() + claims.LAUNCH_LEASE / 2
+    soon = database_time() + claims.LAUNCH_LEASE / 2
     waiting = and_(_events.state == EventState.LAUNCHED, _events.taken_up_at.is_(None), _events.run_id.is_not(None))
     query = select(_events.run_id).distinct().where(waiting, _events.lease_until < soon)
     with engine.connect() as connection:
@@ -49,13 +50,13 @@ def overdue_runs(engine: Engine) -> list[str]:
 
 def extend_launches(engine: Engine, run_ids: Sequence[str]) -> None:
     """Extend the leases of runs that still wait in Dagster's queue."""
-    _change_unbegun(engine, run_ids, lease_until=func.clock_timestamp() + claims.LAUNCH_LEASE)
+    _change_unbegun(engine, run_ids, lease_until=database_time() + claims.LAUNCH_LEASE)
 
 
 def end_launches(engine: Engine, run_ids: Sequence[str], *, wait: timedelta) -> None:
     """Release the claims of runs that ended before they began; their events are due again after ``wait``."""
     reason = "the run ended before it began: Dagster shows why"
-    _change_unbegun(engine, run_ids, **waiting_values(func.clock_timestamp() + wait, WaitingFor.DAGSTER, reason))
+    _change_unbegun(engine, run_ids, **waiting_values(database_time() + wait, WaitingFor.DAGSTER, reason))
 
 
 def _change_unbegun(engine: Engine, run_ids: Sequence[str], **values: Any) -> None:

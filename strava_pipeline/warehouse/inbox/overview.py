@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select
 
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.states import OPEN_STATES, EventState
 
@@ -24,7 +25,7 @@ def waiting_events(connection: Connection) -> list[WaitingEvents]:
     """The events that are not due yet, grouped by what they wait for."""
     query = (
         select(webhook_events.c.waiting_for, func.count(), func.min(webhook_events.c.not_before))
-        .where(webhook_events.c.state == EventState.WAITING, webhook_events.c.not_before > func.clock_timestamp())
+        .where(webhook_events.c.state == EventState.WAITING, webhook_events.c.not_before > database_time())
         .group_by(webhook_events.c.waiting_for)
         .order_by(webhook_events.c.waiting_for)
     )

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select, update
 
 from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.inbox.claims import Claim, lock_in_order, under_fences
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.states import EventState, WaitingFor
 
@@ -32,7 +33,7 @@ def postpone(connection: Connection, fence: int, until: Any, waiting_for: Waitin
 
 def wait_out_outage(connection: Connection, fence: int, waiting_for: WaitingFor, reason: str) -> None:
     """Let a claim's events wait until an outage is over; the longer it lasts, the longer each wait."""
-    now = func.clock_timestamp()
+    now = database_time()
     wait = func.least(func.greatest(now - _events.received_at, SHORTEST_OUTAGE_WAIT), LONGEST_OUTAGE_WAIT)
     postpone(connection, fence, now + wait, waiting_for, reason)
 
@@ -45,7 +46,7 @@ def wait_to_appear(connection: Connection, claim: Claim, waiting_for: WaitingFor
     waits = connection.execute(select(func.max(_events.waits)).where(under_fences([claim.fence]))).scalar_one()
     if waits is None or waits >= len(APPEAR_AFTER):
         return waits is None
-    until = func.clock_timestamp() + APPEAR_AFTER[waits]
+    until = database_time() + APPEAR_AFTER[waits]
     connection.execute(
         update(webhook_events)
         .where(lock_in_order(under_fences([claim.fence])))

@@ -11,6 +11,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select, true
 
 from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.notification_tables import confirmation_mails
 
 
@@ -74,7 +75,7 @@ def refusal_reason(engine: Engine, ask: Ask) -> str:
 
 def delete_counted(connection: Connection) -> int:
     """Delete the mails that no limit counts any more; return how many."""
-    old = confirmation_mails.c.began_at < func.clock_timestamp() - MONTH
+    old = confirmation_mails.c.began_at < database_time() - MONTH
     return connection.execute(delete(confirmation_mails).where(old)).rowcount
 
 

@@ -19,9 +19,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, func, select, update
+from sqlalchemy import Connection, Row, case, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.states import MailKind, MailState
@@ -84,7 +85,7 @@ def give_address(connection: Connection, athlete_id: int, email: str) -> None:
     is_same = before is not None and before.email == email
     if before is not None and is_same and before.confirmed_at is not None:
         return
-    values: dict[str, Any] = {"email": email, "email_given_at": func.clock_timestamp(), "email_confirmed_at": None}
+    values: dict[str, Any] = {"email": email, "email_given_at": database_time(), "email_confirmed_at": None}
     if not is_same:
         values |= {"email_nonce": _nonce(), "unsubscribe_nonce": _nonce()}
         _ask_no_more(connection, athlete_id, "another address was given")
@@ -95,7 +96,7 @@ def give_address(connection: Connection, athlete_id: int, email: str) -> None:
             kind=MailKind.CONFIRMATION,
             athlete_id=athlete_id,
             state=MailState.PENDING,
-            next_try_at=func.clock_timestamp(),
+            next_try_at=database_time(),
         )
         .on_conflict_do_nothing()
     )
@@ -113,12 +114,12 @@ def confirm_address(connection: Connection, consent: Consent) -> Confirmed:
             users.c.email == consent.email,
             users.c.email_nonce == consent.nonce,
             users.c.email_confirmed_at.is_(None),
-            users.c.email_given_at > func.clock_timestamp() - CONFIRM_WITHIN,
+            users.c.email_given_at > database_time() - CONFIRM_WITHIN,
         )
         .values(
-            email_confirmed_at=func.clock_timestamp(),
+            email_confirmed_at=database_time(),
             unsubscribed_at=None,
-            updated_at=func.clock_timestamp(),
+            updated_at=database_time(),
         )
     )
     if confirmed.rowcount:
@@ -134,7 +135,7 @@ def end_mails(connection: Connection, athlete_id: int, unsubscribe_nonce: str) -
     ended = connection.execute(
         update(users)
         .where(users.c.athlete_id == athlete_id, users.c.unsubscribe_nonce == unsubscribe_nonce)
-        .values(**NOTHING, unsubscribed_at=func.clock_timestamp(), updated_at=func.clock_timestamp())
+        .values(**NOTHING, unsubscribed_at=database_time(), updated_at=database_time())
     )
     if ended.rowcount:
         _ask_no_more(connection, athlete_id, "the athlete wants no mails")
@@ -154,7 +155,7 @@ def renew_links(connection: Connection, athlete_id: int) -> bool:
         .values(
             email_nonce=case((is_to_confirm, users.c.email_nonce), else_=_nonce()),
             unsubscribe_nonce=_nonce(),
-            updated_at=func.clock_timestamp(),
+            updated_at=database_time(),
         )
     )
     return bool(renewed.rowcount)
@@ -173,7 +174,7 @@ def erase_unconfirmed(connection: Connection) -> int:
         .where(
             users.c.email.is_not(None),
             users.c.email_confirmed_at.is_(None),
-            users.c.email_given_at <= func.clock_timestamp() - CONFIRM_WITHIN,
+            users.c.email_given_at <= database_time() - CONFIRM_WITHIN,
         )
         .with_for_update(skip_locked=True, key_share=True)
     )
@@ -185,7 +186,7 @@ def erase_unconfirmed(connection: Connection) -> int:
 
 def _update(connection: Connection, athlete_id: int, values: dict[str, Any]) -> None:
     connection.execute(
-        update(users).where(users.c.athlete_id == athlete_id).values(**values, updated_at=func.clock_timestamp())
+        update(users).where(users.c.athlete_id == athlete_id).values(**values, updated_at=database_time())
     )
 
 
@@ -198,7 +199,7 @@ def _ask_no_more(connection: Connection, athlete_id: int, reason: str) -> None:
             notifications.c.kind == MailKind.CONFIRMATION,
             notifications.c.state == MailState.PENDING,
         )
-        .values(state=MailState.SKIPPED, reason=reason, next_try_at=None, finished_at=func.clock_timestamp())
+        .values(state=MailState.SKIPPED, reason=reason, next_try_at=None, finished_at=database_time())
     )
 
 

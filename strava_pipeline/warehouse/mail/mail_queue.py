@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, func, literal, select, update
+from sqlalchemy import Connection, Engine, delete, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from strava_pipeline.warehouse.mail.consent import CONFIRM_WITHIN
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.states import EventSource, MailKind, MailState
@@ -60,7 +61,7 @@ def enqueue_ride_mail(connection: Connection, fence: int) -> bool:
         literal(MailKind.RIDE_SUMMARY.value),
         event.owner_id,
         literal(MailState.PENDING.value),
-        func.clock_timestamp(),
+        database_time(),
     )
     wanted = new.where(
         event.fence == fence,
@@ -94,8 +95,8 @@ def claim_next(engine: Engine) -> ClaimedMail | None:
         row = connection.execute(
             update(notifications)
             .where(notifications.c.id == due.c.id)
-            .values(attempts=notifications.c.attempts + 1, next_try_at=func.clock_timestamp() + LEASE)
-            .returning(notifications, func.clock_timestamp().label("claimed_at"))
+            .values(attempts=notifications.c.attempts + 1, next_try_at=database_time() + LEASE)
+            .returning(notifications, database_time().label("claimed_at"))
         ).first()
     if row is None:
         return None
@@ -104,7 +105,7 @@ def claim_next(engine: Engine) -> ClaimedMail | None:
 
 def record_result(engine: Engine, claimed: ClaimedMail, state: MailState, reason: str | None = None) -> None:
     """Record that a claimed mail is ``sent``, ``failed`` or ``skipped``, for good."""
-    _change(engine, claimed, state=state, reason=reason, next_try_at=None, finished_at=func.clock_timestamp())
+    _change(engine, claimed, state=state, reason=reason, next_try_at=None, finished_at=database_time())
 
 
 def postpone(engine: Engine, claimed: ClaimedMail, reason: str) -> None:
@@ -114,7 +115,7 @@ def postpone(engine: Engine, claimed: ClaimedMail, reason: str) -> None:
     if claimed.claimed_at + wait > claimed.created_at + WORTH_SENDING[kind]:
         record_result(engine, claimed, MailState.FAILED, f"given up after {claimed.attempt} tries: {reason}")
     else:
-        _change(engine, claimed, reason=reason, next_try_at=func.clock_timestamp() + wait)
+        _change(engine, claimed, reason=reason, next_try_at=database_time() + wait)
 
 
 def delete_finished_before(connection: Connection, moment: datetime) -> int:
@@ -127,7 +128,7 @@ def delete_finished_before(connection: Connection, moment: datetime) -> int:
 
 
 def _due() -> tuple[Any, ...]:
-    return notifications.c.state == MailState.PENDING, notifications.c.next_try_at <= func.clock_timestamp()
+    return notifications.c.state == MailState.PENDING, notifications.c.next_try_at <= database_time()
 
 
 def _change(engine: Engine, claimed: ClaimedMail, **values: Any) -> None:

@@ -12,6 +12,7 @@ from strava_pipeline.months import Span
 from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.history_tables import job_progress
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
@@ -66,7 +67,7 @@ def backfill_progress(connection: Connection) -> list[BackfillProgress]:
     """Return the progress of each run that works or waits, oldest first; runs silent for ``SILENT`` are left out."""
     query = (
         select(job_progress)
-        .where(job_progress.c.finished_at.is_(None), job_progress.c.updated_at > func.clock_timestamp() - SILENT)
+        .where(job_progress.c.finished_at.is_(None), job_progress.c.updated_at > database_time() - SILENT)
         .order_by(job_progress.c.started_at, job_progress.c.run_id, job_progress.c.athlete_id)
     )
     return [_progress(row) for row in connection.execute(query)]
@@ -117,7 +118,7 @@ def note_finished(connection: Connection, run_id: str) -> None:
     connection.execute(
         update(job_progress)
         .where(job_progress.c.run_id == run_id)
-        .values(finished_at=func.clock_timestamp(), waiting_for=None, waiting_until=None)
+        .values(finished_at=database_time(), waiting_for=None, waiting_until=None)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Integer,
     Text,
     any_,
+    func,
     literal,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
@@ -69,6 +71,15 @@ def wall_time(name: str, comment: str) -> Column[Any]:
 
 def series(name: str, comment: str) -> Column[Any]:
     return column(name, SERIES, comment)
+
+
+def database_time() -> ColumnElement[datetime]:
+    """The time (UTC) of the database's clock, which all processes use: the moment of the call, not of the transaction.
+
+    It is read through the function ``ops.clock()``, so that an installation's time can be moved by replacing that
+    function, which only the owner of the tables may. Postgres puts its body in place of the call.
+    """
+    return func.ops.clock(type_=UTC_TIME)
 
 
 def owner() -> Column[Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, Table, UniqueConstraint, func, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, Table, UniqueConstraint, text
 
 from strava_pipeline.warehouse.schema import columns
-from strava_pipeline.warehouse.schema.columns import UTC_TIME, key, only
+from strava_pipeline.warehouse.schema.columns import UTC_TIME, database_time, key, only
 from strava_pipeline.warehouse.schema.ops_tables import SCHEMA
 from strava_pipeline.warehouse.schema.tables import metadata
 from strava_pipeline.warehouse.states import MailKind, MailState
@@ -30,7 +30,7 @@ notifications = Table(
         "created_at",
         UTC_TIME,
         nullable=False,
-        server_default=func.clock_timestamp(),
+        server_default=database_time(),
         comment="when the activity had been stored, or the address was given (UTC)",
     ),
     columns.instant("finished_at", "when it was sent, or given up (UTC)"),
@@ -62,7 +62,7 @@ confirmation_mails = Table(
         "began_at",
         UTC_TIME,
         nullable=False,
-        server_default=func.clock_timestamp(),
+        server_default=database_time(),
         comment="when sending it began (UTC); the row goes after thirty days",
     ),
     Index(None, "began_at"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -16,17 +17,22 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    func,
+    event,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 
 from strava_pipeline.warehouse.schema import columns
-from strava_pipeline.warehouse.schema.columns import UTC_TIME, column, holds_one_of, key, only
+from strava_pipeline.warehouse.schema.columns import UTC_TIME, column, database_time, holds_one_of, key, only
 from strava_pipeline.warehouse.schema.tables import metadata
 from strava_pipeline.warehouse.states import OPEN_STATES, DagsterTask, EventState, GrantState, SignIn
 
 SCHEMA = "ops"
+_CLOCK = DDL(  # type: ignore[no-untyped-call]  # SQLAlchemy declares no types here
+    "CREATE FUNCTION ops.clock() RETURNS timestamp with time zone LANGUAGE sql VOLATILE PARALLEL SAFE"
+    " AS 'SELECT pg_catalog.clock_timestamp()'"
+)
+event.listen(metadata, "before_create", _CLOCK)
 
 
 def _serial(comment: str) -> Column[Any]:
@@ -34,7 +40,7 @@ def _serial(comment: str) -> Column[Any]:
 
 
 def _stamped(name: str, comment: str) -> Column[Any]:
-    return Column(name, UTC_TIME, nullable=False, server_default=func.clock_timestamp(), comment=comment)
+    return Column(name, UTC_TIME, nullable=False, server_default=database_time(), comment=comment)
 
 
 def _count(name: str, comment: str) -> Column[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, func, update
 
 from strava_pipeline.errors import NeedsReauthorization, QuotaExhausted, RetriableStravaError, StravaError
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens.stored_tokens import StoredTokens
@@ -27,12 +28,12 @@ def note_failure(connection: Connection, athlete_id: int, error: StravaError) ->
     audit(connection, athlete_id, "refresh", "failed", str(error))
     after: dict[str, Any] = {"state": GrantState.NEEDS_REAUTH}
     if not isinstance(error, NeedsReauthorization):
-        until: Any = func.clock_timestamp() + COOL_DOWN
+        until: Any = database_time() + COOL_DOWN
         if isinstance(error, QuotaExhausted):
             until = func.greatest(until, error.retry_at)
         after = {"refresh_not_before": until}
     connection.execute(
-        update(users).where(users.c.athlete_id == athlete_id).values(updated_at=func.clock_timestamp(), **after)
+        update(users).where(users.c.athlete_id == athlete_id).values(updated_at=database_time(), **after)
     )
 
 

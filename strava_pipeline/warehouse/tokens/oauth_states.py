@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
 
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import oauth_states
 
 STATE_BYTES = 32
@@ -52,7 +53,7 @@ def begin(connection: Connection, browser: str, email: str | None, link: str | N
     ago are deleted, and the oldest states of the browser and of the link beyond their limits.
     """
     state = secrets.token_urlsafe(STATE_BYTES)
-    now = func.clock_timestamp()
+    now = database_time()
     connection.execute(delete(oauth_states).where(oauth_states.c.expires_at < now - FORGOTTEN_AFTER))
     _keep_newest(connection, oauth_states.c.browser_hash == _hash(browser), MOST_OF_A_BROWSER - 1)
     if link is not None:
@@ -82,7 +83,7 @@ def redeem(connection: Connection, state: str, browser: str) -> Began | Ended:
     row = connection.execute(
         delete(oauth_states)
         .where(ours, oauth_states.c.browser_hash == _hash(browser))
-        .returning(oauth_states.c.email, (oauth_states.c.expires_at > func.clock_timestamp()).label("is_good"))
+        .returning(oauth_states.c.email, (oauth_states.c.expires_at > database_time()).label("is_good"))
     ).first()
     if row is None:
         is_foreign = connection.execute(select(oauth_states.c.state_hash).where(ours)).first() is not None

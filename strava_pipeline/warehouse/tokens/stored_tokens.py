@@ -6,9 +6,10 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, select, update
 
 from strava_pipeline.errors import UnknownAthlete
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.states import GrantState
 
@@ -33,7 +34,7 @@ class StoredTokens:
 
 _COLUMNS = (
     *(users.c[field.name] for field in fields(StoredTokens) if field.name != "moment"),
-    func.clock_timestamp(),
+    database_time(),
 )
 
 
@@ -55,7 +56,7 @@ def change_tokens(connection: Connection, tokens: StoredTokens, **values: Any) -
     row = connection.execute(
         update(users)
         .where(users.c.athlete_id == tokens.athlete_id, users.c.generation == tokens.generation)
-        .values(updated_at=func.clock_timestamp(), **values)
+        .values(updated_at=database_time(), **values)
         .returning(*_COLUMNS)
     ).one()
     return _tokens(row)

@@ -26,7 +26,6 @@ from sqlalchemy import (
     cast,
     delete,
     exists,
-    func,
     insert,
     select,
     update,
@@ -36,6 +35,7 @@ from sqlalchemy.types import Text
 
 from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.warehouse.engine import autocommit
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import token_journal, users
 from strava_pipeline.warehouse.states import GrantState
 
@@ -102,7 +102,7 @@ class Attempt:
         kept = connection.execute(
             update(token_journal)
             .where(token_journal.c.id == self.id)
-            .values(answered_at=func.clock_timestamp(), **asdict(envelopes))
+            .values(answered_at=database_time(), **asdict(envelopes))
         )
         if not kept.rowcount:
             # Another process got the athlete's lock and deleted the intent, because it stored newer tokens or erased
@@ -114,7 +114,7 @@ class Attempt:
                     select(
                         cast(self.athlete_id, BigInteger),
                         cast(self.generation, Integer),
-                        func.clock_timestamp(),
+                        database_time(),
                         cast(envelopes.strava_access_token, Text),
                         cast(envelopes.strava_refresh_token, Text),
                         cast(envelopes.strava_token_expires_at, TIMESTAMP(timezone=True)),
@@ -137,7 +137,7 @@ def record_attempt(engine: Engine, athlete_id: int, generation: int) -> Iterator
         follows_unanswered = connection.execute(select(exists().where(unanswered))).scalar_one()
         # A younger intent may be of a process that lost its lock and still waits for its answer.
         connection.execute(
-            delete(token_journal).where(unanswered, token_journal.c.begun_at < func.clock_timestamp() - ABANDONED)
+            delete(token_journal).where(unanswered, token_journal.c.begun_at < database_time() - ABANDONED)
         )
         intent = connection.execute(
             insert(token_journal).values(athlete_id=athlete_id, generation=generation).returning(token_journal.c.id)

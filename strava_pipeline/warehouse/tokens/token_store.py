@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
 from strava_pipeline.errors import InviteAlreadyUsed, NeedsReauthorization, StravaError
@@ -21,6 +21,7 @@ from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox.events import release_parked
 from strava_pipeline.warehouse.mail.consent import give_address
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import invites, users
 from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens import token_journal
@@ -189,7 +190,7 @@ class PostgresTokenStore:
             else:
                 envelopes = self._sealed(tokens, grant)
                 attempt.keep(envelopes)
-                self._store(connection, tokens, envelopes, refreshed_at=func.clock_timestamp())
+                self._store(connection, tokens, envelopes, refreshed_at=database_time())
                 token_journal.delete_entries(connection, tokens.athlete_id)
                 note = "an earlier one got no answer" if attempt.follows_unanswered else None
                 audit(connection, tokens.athlete_id, "refresh", "ok", note)
