@@ -17,6 +17,7 @@ from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.strava.subscriptions import AppAccess
 from strava_pipeline.strava.transport import Transport
+from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 from strava_pipeline.warehouse.tokens.key_checks import check_keys
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
@@ -33,7 +34,12 @@ def open_tokens(settings: Settings, engine: Engine) -> PostgresTokenStore:
 
 
 def open_client(
-    settings: Settings, engine: Engine, lane: Lane, max_wait: timedelta, monitor: RequestMonitor | None = None
+    settings: Settings,
+    engine: Engine,
+    lane: Lane,
+    max_wait: timedelta,
+    monitor: RequestMonitor | None = None,
+    pauses: Pauses = REAL_PAUSES,
 ) -> StravaClient:
     """Open the client of a lane, with tokens and quota in the database; it waits at most ``max_wait`` for quota."""
     session = new_session()
@@ -41,7 +47,7 @@ def open_client(
         Transport(
             api_url=settings.api_url,
             lane=lane,
-            ledger=_open_ledger(settings, engine, monitor),
+            ledger=_open_ledger(settings, engine, monitor, pauses),
             tokens=open_tokens(settings, engine),
             refresh=partial(oauth.refresh, settings, session),
             max_wait=max_wait,
@@ -55,5 +61,7 @@ def open_app_access(settings: Settings, engine: Engine, max_wait: timedelta) -> 
     return AppAccess(settings, _open_ledger(settings, engine), max_wait)
 
 
-def _open_ledger(settings: Settings, engine: Engine, monitor: RequestMonitor | None = None) -> PostgresLedger:
-    return PostgresLedger(engine, RateLimits.from_settings(settings), monitor=monitor)
+def _open_ledger(
+    settings: Settings, engine: Engine, monitor: RequestMonitor | None = None, pauses: Pauses = REAL_PAUSES
+) -> PostgresLedger:
+    return PostgresLedger(engine, RateLimits.from_settings(settings), sleep=pauses.sleep, monitor=monitor)

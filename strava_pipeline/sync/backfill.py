@@ -34,6 +34,7 @@ from strava_pipeline.warehouse.activities.activity_store import Payload, Recordi
 from strava_pipeline.warehouse.activities.summary_changes import changed_summaries, edited_since_listed
 from strava_pipeline.warehouse.analysis.analyses import not_analysed
 from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
+from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
 from strava_pipeline.warehouse.retention import keep_from
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
 from strava_pipeline.warehouse.states import ImportStep
@@ -53,7 +54,8 @@ ATTEMPTS = 3
 class SyncContext:
     """Client, database and pace with which activities are brought up to date.
 
-    ``monitor`` counts requests and waits; activities that started before ``keep_from`` (UTC) are not stored.
+    ``monitor`` counts requests and waits; activities that started before ``keep_from`` (UTC) are not stored. Every wait
+    goes through ``pauses``.
     """
 
     client: StravaClient
@@ -61,14 +63,17 @@ class SyncContext:
     pace: Pace
     monitor: RequestMonitor = field(default_factory=RequestMonitor)
     keep_from: datetime | None = None
+    pauses: Pauses = REAL_PAUSES
 
 
-def open_sync(settings: Settings, engine: Engine, lane: Lane, max_wait: timedelta) -> SyncContext:
+def open_sync(
+    settings: Settings, engine: Engine, lane: Lane, max_wait: timedelta, pauses: Pauses = REAL_PAUSES
+) -> SyncContext:
     """Build the context of a lane from the settings; a request waits at most ``max_wait`` for quota."""
     monitor = RequestMonitor()
-    pace = Pace(settings.import_batch_size, settings.import_batch_interval_seconds, monitor=monitor)
-    client = open_client(settings, engine, lane, max_wait, monitor)
-    return SyncContext(client, engine, pace, monitor, keep_from(settings))
+    pace = Pace(settings.import_batch_size, settings.import_batch_interval_seconds, sleep=pauses.sleep, monitor=monitor)
+    client = open_client(settings, engine, lane, max_wait, monitor, pauses)
+    return SyncContext(client, engine, pace, monitor, keep_from(settings), pauses)
 
 
 @dataclass(frozen=True)
@@ -243,7 +248,7 @@ class _Fetching(Generic[Candidate]):
             self.sync.monitor.wait_begins(f"another run is at {work} of athlete {athlete_id}", None, pause_s)
             self._refuse_if_revoked()
 
-        with only_worker(self.sync.engine, athlete_id, work, waits):
+        with only_worker(self.sync.engine, athlete_id, work, waits, self.sync.pauses):
             return self._fetch_all()
 
     def _fetch_all(self) -> SpanResult:

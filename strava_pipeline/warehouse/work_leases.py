@@ -8,7 +8,6 @@ it goes on: then two workers may fetch the same data, which costs requests, but 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_take_over
 from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.warehouse.engine import autocommit
-from strava_pipeline.warehouse.heartbeat import heartbeat
+from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import work_leases
 
@@ -36,7 +35,9 @@ _c = work_leases.c
 
 
 @contextmanager
-def only_worker(engine: Engine, athlete_id: int, work: str, waits: Callable[[float], None]) -> Iterator[None]:
+def only_worker(
+    engine: Engine, athlete_id: int, work: str, waits: Callable[[float], None], pauses: Pauses = REAL_PAUSES
+) -> Iterator[None]:
     """Hold the lease on an athlete's ``work`` during the block; wait for it first.
 
     ``waits`` is called before each pause of that wait, with its length in s.
@@ -48,10 +49,10 @@ def only_worker(engine: Engine, athlete_id: int, work: str, waits: Callable[[flo
             log.info("another run is at %s of athlete %d: waiting for it", work, athlete_id)
             logged = waited
         waits(POLL_SECONDS)
-        time.sleep(POLL_SECONDS)
+        pauses.sleep(POLL_SECONDS)
         waited += POLL_SECONDS
     try:
-        with heartbeat(lease.extend, BEAT_SECONDS):
+        with pauses.heartbeat(lease.extend, BEAT_SECONDS):
             yield
     finally:
         with suppress(DatabaseUnavailable):  # the lease ends by itself

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from strava_pipeline.sync.backfill import (
     import_summaries,
     open_sync,
 )
+from strava_pipeline.warehouse.pauses import Pauses
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.ops_tables import tombstones
 from strava_pipeline.warehouse.schema.tables import (
@@ -46,6 +48,7 @@ from strava_pipeline_tests.warehouse.sessions import end_sessions
 JUNE = Span(RIDER, datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))
 MAY = Span(RIDER, datetime(2025, 5, 1, tzinfo=UTC), JUNE.start)
 LISTING = "/athlete/activities"
+WAIT = timedelta(hours=1)
 
 
 def on(day: int, month: int = 6) -> datetime:
@@ -369,7 +372,23 @@ def test_a_month_in_which_nothing_changed_is_not_written_again(strava: StravaSta
 
 
 def test_the_pace_is_the_configured_one(settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = open_sync(settings, engine, Lane.LIVE, timedelta(minutes=2))
+    opened = open_sync(settings, engine, Lane.LIVE, WAIT)
     assert (opened.pace.size, opened.pace.interval_s) == (75, 0)
     assert opened.client.transport.lane is Lane.LIVE
-    assert opened.client.transport.max_wait == timedelta(minutes=2)
+    assert opened.client.transport.max_wait == WAIT
+
+
+def test_each_wait_goes_through_the_pauses_that_are_given(settings: Settings, engine: Engine) -> None:
+    def sleep(_: float) -> None:
+        raise InterruptedError
+
+    given = Pauses(sleep)
+    opened = open_sync(settings.model_copy(update={"quota_short_limit": 1}), engine, Lane.LIVE, WAIT, given)
+    assert (opened.pauses, opened.pace.sleep) == (given, sleep)
+    transport = opened.client.transport
+    reserve = partial(
+        transport.ledger.reserve, Lane.LIVE, LISTING, RIDER, longest=timedelta(0), max_wait=transport.max_wait
+    )
+    reserve()
+    with pytest.raises(InterruptedError):
+        reserve()

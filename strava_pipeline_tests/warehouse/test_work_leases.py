@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from threading import Event
 
@@ -18,6 +18,7 @@ from sqlalchemy import Engine, select, text, update
 
 from strava_pipeline.warehouse import work_leases as leases
 from strava_pipeline.warehouse.engine import now, open_engine
+from strava_pipeline.warehouse.pauses import Pauses
 from strava_pipeline.warehouse.retention import remove_old_records
 from strava_pipeline.warehouse.schema.ops_tables import work_leases
 from strava_pipeline.warehouse.work_leases import only_worker
@@ -181,6 +182,31 @@ def test_a_worker_that_stood_still_leaves_the_lease_of_its_successor_alone(engin
             assert ours is not None
             assert found is not None
             assert found[0] == ours[0]
+
+
+def test_a_worker_waits_and_extends_its_lease_as_it_is_told_to(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "LEASE", timedelta(hours=1))
+    slept: list[float] = []
+    extends: list[Callable[[], object]] = []
+
+    @contextmanager
+    def by_hand(beat: Callable[[], object], every_s: float) -> Iterator[None]:
+        assert every_s == leases.BEAT_SECONDS
+        extends.append(beat)
+        yield
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        first.close()
+
+    with ExitStack() as first:
+        first.enter_context(only_worker(engine, RIDER, WORK, nobody_waits, Pauses(heartbeat=by_hand)))
+        is_extended = extended(engine)
+        assert not is_extended()
+        extends[0]()
+        assert is_extended()
+        with only_worker(engine, RIDER, WORK, lambda _: None, Pauses(sleep)):
+            assert slept == [leases.POLL_SECONDS]
 
 
 def test_a_lease_that_is_given_up_goes_when_old_records_are_removed(engine: Engine) -> None:
