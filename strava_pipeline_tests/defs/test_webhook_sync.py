@@ -289,7 +289,7 @@ def test_a_database_that_starts_anew_after_the_last_write_fails_no_run(
         engine.dispose()  # this test's own, which it looks by afterwards; the run has another
         return effect
 
-    monkeypatch.setattr("strava_pipeline.defs.jobs.webhook_sync.sync_activity", written)
+    monkeypatch.setattr("strava_pipeline.sync.claims_at_work.sync_activity", written)
     location.strava.add(1, AT)
     store(engine, 1)
     assert work_off(location, engine).success
@@ -306,7 +306,7 @@ def test_an_athlete_who_goes_after_the_last_write_does_not_come_back_to_dagster(
         unregister_athlete(location.instance, RIDER)
         return effect
 
-    monkeypatch.setattr("strava_pipeline.defs.jobs.webhook_sync.sync_activity", written)
+    monkeypatch.setattr("strava_pipeline.sync.claims_at_work.sync_activity", written)
     location.strava.add(1, AT)
     store(engine, 1)
     assert work_off(location, engine).success

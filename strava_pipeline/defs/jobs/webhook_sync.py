@@ -7,7 +7,6 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
-from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -18,28 +17,16 @@ from strava_pipeline.defs.jobs.notifications import send_mails
 from strava_pipeline.defs.partitions import cell, register_athlete
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
 from strava_pipeline.defs.steps import MAX_RETRIES, translate_faults
-from strava_pipeline.errors import (
-    FencedOut,
-    NeedsReauthorization,
-    RetriableStravaError,
-    StravaPipelineError,
-)
+from strava_pipeline.errors import FencedOut, NeedsReauthorization
 from strava_pipeline.names import HISTORY_ASSETS, NAMES, Job
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
-from strava_pipeline.sync.backfill import SyncContext
-from strava_pipeline.sync.deauthorization import settle_deauthorization
-from strava_pipeline.sync.failed_claims import Outcome, give_up_after_bug, settle_failure
-from strava_pipeline.sync.webhook import SyncResult, sync_activity
+from strava_pipeline.sync.claims_at_work import work_on_claim
+from strava_pipeline.sync.failed_claims import FailedClaim, Outcome
 from strava_pipeline.warehouse.engine import retry_transaction
-from strava_pipeline.warehouse.heartbeat import heartbeat
 from strava_pipeline.warehouse.inbox import claims
 from strava_pipeline.warehouse.inbox.claims import Claim
-from strava_pipeline.warehouse.inbox.dead_letters import redrive_now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
-
-# Several times within a lease, so that one failed heartbeat does no harm.
-HEARTBEAT_SECONDS = claims.WORK_LEASE.total_seconds() / 4
 
 
 class ClaimsConfig(dg.Config):
@@ -77,23 +64,26 @@ def sync_object(
     counts = Counter(event.aspect_type for event in claim.events)
     aspects = ", ".join(f"{count} x {aspect}" for aspect, count in counts.items())
     context.log.info("%s %d of athlete %d: %s", claim.object_type, claim.object_id, claim.athlete_id, aspects)
-    try:
-        # Extends the leases while the step works, or waits for quota.
-        with heartbeat(partial(claims.extend_leases, warehouse.engine, context.run_id), HEARTBEAT_SECONDS):
-            result = _apply(strava.sync(Lane.LIVE), claim)
-    except FencedOut as error:
-        context.log.warning(str(error))
-    except StravaPipelineError as error:
-        _handle_error(context, warehouse.engine, claim, error)
-    except Exception as error:
-        give_up_after_bug(warehouse.engine, claim, error, context.run_id)
-        raise
-    else:
-        context.log.info("%s %d: %s", claim.object_type, claim.object_id, result.done)
-        # The events are done: a short outage of the database must not fail the step.
-        retry_transaction(warehouse.engine, partial(redrive_now, error_kind=RetriableStravaError.__name__))
-        if result.start is not None:
-            _show_in_month(context, warehouse.engine, claim, result.start)
+    with translate_faults(context.retry_number):
+        try:
+            ended = work_on_claim(
+                strava.sync(Lane.LIVE),
+                claim,
+                context.run_id,
+                may_retry=context.retry_number < MAX_RETRIES,
+                keep_data=not load_settings().purge_on_deauthorization,
+            )
+        except FencedOut as error:
+            context.log.warning(str(error))
+            return
+        if isinstance(ended, FailedClaim) and ended.outcome is Outcome.RETRY:
+            raise ended.error
+    if isinstance(ended, FailedClaim):
+        _tell_failure(context, claim, ended)
+        return
+    context.log.info("%s %d: %s", claim.object_type, claim.object_id, ended.done)
+    if ended.start is not None:
+        _show_in_month(context, warehouse.engine, claim, ended.start)
 
 
 @dg.job(
@@ -106,27 +96,17 @@ def webhook_sync() -> None:
     send_mails(claimed_objects().map(sync_object).collect())
 
 
-def _apply(sync: SyncContext, claim: Claim) -> SyncResult:
-    if claim.object_type == "athlete":
-        return settle_deauthorization(sync, claim, keep_data=not load_settings().purge_on_deauthorization)
-    return sync_activity(sync, claim)
-
-
-def _handle_error(context: dg.OpExecutionContext, engine: Engine, claim: Claim, error: StravaPipelineError) -> None:
-    """Tell Dagster what became of the claim's events: they wait, the step runs again, or the step fails for good."""
-    with translate_faults(context.retry_number):
-        failure = settle_failure(engine, claim, error, may_retry=context.retry_number < MAX_RETRIES)
-        if failure.outcome is Outcome.RETRY:
-            raise failure.error
-    if failure.outcome is Outcome.WAITING:
-        context.log.warning("waiting: %s", error)
+def _tell_failure(context: dg.OpExecutionContext, claim: Claim, failed: FailedClaim) -> None:
+    """Tell Dagster what became of the claim's events: they wait, or the step fails for good."""
+    if failed.outcome is Outcome.WAITING:
+        context.log.warning("waiting: %s", failed.error)
         return
     metadata: dict[str, Any] = {
-        "kind": failure.kind,
-        "class": failure.error_class.value,
+        "kind": failed.kind,
+        "class": failed.error_class.value,
         "events": len(claim.events),
     }
-    raise dg.Failure(description=str(error), metadata=metadata, allow_retries=False) from None
+    raise dg.Failure(description=str(failed.error), metadata=metadata, allow_retries=False)
 
 
 def _show_in_month(context: dg.OpExecutionContext, engine: Engine, claim: Claim, start: datetime) -> None:
