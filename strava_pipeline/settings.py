@@ -27,6 +27,8 @@ from strava_pipeline.errors import ConfigurationError
 PREFIX = "STRAVA_"
 # Special between double quotes, where pg_ctl puts the path in a shell command.
 _OF_A_SHELL = frozenset('"$`\\')
+# Upkeep's share of what live calls and their reserve leave of the quota.
+UPKEEP_SHARE = 0.25
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -141,6 +143,9 @@ class Settings(BaseSettings):
     quota_long_limit: int = Field(1000, gt=0, description="requests per long window, at most")
     quota_short_window_seconds: int = Field(900, gt=0, description="length of the short window, s")
     quota_long_window_seconds: int = Field(86400, gt=0, description="length of the long window, s")
+    upkeep_share: float = Field(
+        UPKEEP_SHARE, gt=0, le=0.5, description="upkeep's share of what live calls and their reserve leave of the quota"
+    )
     webhook_verify_token: SecretStr | None = Field(None, description="answers Strava's handshake")
     webhook_signature: SignatureMode = Field(SignatureMode.REQUIRED, description="required, optional or off")
     webhook_signing_secrets: SecretStr | None = Field(

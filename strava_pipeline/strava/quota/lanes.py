@@ -1,24 +1,29 @@
-"""How many calls of a window each lane may use: the limits, the calls so far, and the reserve for live calls.
+"""How many calls of a window each lane may use: limits, calls so far, the reserve for live calls, upkeep's share.
 
 The reserve is what live calls may still need in a window. It shrinks towards the window's end, so that a backfill can
 use even the last call, and nothing is left unused. The day's reserve follows the times of day at which live calls come:
 people ride after work, so at six in the evening half of a day's calls may still be due. Room for a burst is added, as
 long as enough short windows are left to use it up.
+
+Upkeep is the lane ``reconcile``. It may use a share of what live calls and their reserve leave in a window, and no
+more. While upkeep has something due, backfills leave it what it has not used of its share; that shrinks towards the
+window's end as well.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
 
-from strava_pipeline.settings import QuotaScope, Settings
+from strava_pipeline.settings import UPKEEP_SHARE, QuotaScope, Settings
 from strava_pipeline.strava.quota.windows import APP, Lane, Window
 
 # The share of the reserve that a lane may not use.
-RESERVE_SHARE = {Lane.LIVE: 0.0, Lane.RECONCILE: 0.5, Lane.BACKFILL: 1.0}
+RESERVE_SHARE = {Lane.LIVE: 0.0, Lane.RECONCILE: 1.0, Lane.BACKFILL: 1.0}
 # A short window's reserve at its start, as a share of the limit.
 SHORT_SHARE = 0.3
 # The day's reserve is so many times the live calls still to come on a busy day; a busy day is this quantile of days.
@@ -38,7 +43,10 @@ BusyDay = Sequence[float]
 
 @dataclass(frozen=True)
 class WindowUse:
-    """One window: our calls (``booked``), calls of others (``_foreign``), Strava's limits, a block (Strava's clock)."""
+    """One window: our calls (``booked``), calls of others (``_foreign``), Strava's limits, a block (Strava's clock).
+
+    ``booked_live`` and ``booked_reconcile``: our calls of these lanes, which ``booked`` counts, too.
+    """
 
     window: Window
     booked: int = 0
@@ -47,6 +55,8 @@ class WindowUse:
     overall_limit: int | None = None
     overall_foreign: int = 0
     blocked_until: datetime | None = None
+    booked_live: int = 0
+    booked_reconcile: int = 0
 
     def share_left(self, now: datetime) -> float:
         """Return the share of the window that is still to come, 0 to 1."""
@@ -74,22 +84,13 @@ class Reserve:
         wanted = here + (there - here) * (place - before) + self.burst
         return min(wanted, self.usable * share_left) if share_left else 0.0
 
-    def share_left_at(self, calls: float) -> float:
-        """Return the share of the window still to come at the time when the reserve has shrunk to ``calls``."""
-        expected, parts = calls - self.burst, len(self.expected) - 1
-        before = max((place for place, value in enumerate(self.expected) if value >= expected), default=0)
-        passed = float(before)
-        if before < parts:
-            here, there = self.expected[before], self.expected[before + 1]
-            passed += (here - expected) / (here - there)
-        return max(1 - passed / parts, calls / self.usable)
-
 
 @dataclass(frozen=True)
 class RateLimits:
     """The configured limits, and whether they are the app's or each athlete's (``scope``).
 
-    ``capped``: the operator set this limit, so a higher one of Strava's is not used.
+    ``capped``: the operator set this limit, so a higher one of Strava's is not used. ``upkeep_share``: upkeep's share
+    of what live calls and their reserve leave, above 0, at most 0.5.
     """
 
     short: int
@@ -99,6 +100,7 @@ class RateLimits:
     short_capped: bool = False
     long_capped: bool = False
     scope: QuotaScope = QuotaScope.APP
+    upkeep_share: float = UPKEEP_SHARE
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RateLimits:
@@ -111,6 +113,7 @@ class RateLimits:
             short_capped="quota_short_limit" in given,
             long_capped="quota_long_limit" in given,
             scope=settings.quota_scope,
+            upkeep_share=settings.upkeep_share,
         )
 
     @property
@@ -152,12 +155,35 @@ class RateLimits:
             usable=(1 - SHORT_SHARE) * self.short * self.long_window_s / self.short_window_s,
         )
 
-    def calls_left(self, lane: Lane, use: WindowUse, busy_day: BusyDay | None, now: datetime) -> int:
-        """Return how many calls of this lane a window still takes now."""
+    def upkeep_left(self, use: WindowUse, reserved: float) -> float:
+        """Return how many more calls upkeep's share of a window allows while ``reserved`` calls are kept for live."""
+        left_by_live = self.room(use) + use.booked - use.booked_live - reserved
+        return max(0.0, self.upkeep_share * max(0.0, left_by_live) - use.booked_reconcile)
+
+    def calls_left(
+        self, lane: Lane, use: WindowUse, busy_day: BusyDay | None, now: datetime, *, upkeep_is_due: bool = False
+    ) -> int:
+        """Return how many calls of this lane a window still takes now.
+
+        ``upkeep_is_due``: backfills leave upkeep the rest of its share.
+        """
         if use.blocked_until is not None and use.blocked_until > now:
             return 0
-        kept = self.reserve(use, busy_day).at(use.share_left(now))
-        return max(0, math.ceil(self.room(use) - RESERVE_SHARE[lane] * kept))
+        free = self.free(lane, use, self.reserve(use, busy_day), use.share_left(now), upkeep_is_due=upkeep_is_due)
+        return max(0, math.ceil(free))
+
+    def free(self, lane: Lane, use: WindowUse, reserve: Reserve, share_left: float, *, upkeep_is_due: bool) -> float:
+        """Return how many calls of this lane a window without a block takes, when this share of it is still to come.
+
+        While nothing is booked, the figure never falls towards the window's end.
+        """
+        reserved = RESERVE_SHARE[lane] * reserve.at(share_left)
+        free = self.room(use) - reserved
+        if lane is Lane.RECONCILE:
+            return min(free, self.upkeep_left(use, reserved))
+        if lane is Lane.BACKFILL and upkeep_is_due:
+            return free - share_left * self.upkeep_left(use, reserved)
+        return free
 
 
 def busy_day_profile(days: Sequence[Sequence[int]]) -> BusyDay | None:
@@ -193,21 +219,30 @@ def refusal(
     busy_day: BusyDay | None,
     now: datetime,
     margin: timedelta,
+    *,
+    upkeep_is_due: bool = False,
 ) -> Refusal | None:
     """Return why a call of this lane may not be booked in all these windows now, or ``None`` if it may.
 
     Of several reasons, the one that lasts longest. Times are by Strava's clock.
     """
     found = [
-        _shortage(use, rate_limits, lane, busy_day, now, margin)
+        _shortage(use, rate_limits, lane, busy_day, now, margin, upkeep_is_due=upkeep_is_due)
         for use in uses
-        if rate_limits.calls_left(lane, use, busy_day, now) < 1
+        if rate_limits.calls_left(lane, use, busy_day, now, upkeep_is_due=upkeep_is_due) < 1
     ]
     return max(found, key=lambda lack: lack.until, default=None)
 
 
 def _shortage(
-    use: WindowUse, rate_limits: RateLimits, lane: Lane, busy_day: BusyDay | None, now: datetime, margin: timedelta
+    use: WindowUse,
+    rate_limits: RateLimits,
+    lane: Lane,
+    busy_day: BusyDay | None,
+    now: datetime,
+    margin: timedelta,
+    *,
+    upkeep_is_due: bool,
 ) -> Refusal:
     window, room = use.window, rate_limits.room(use)
     if use.blocked_until is not None and use.blocked_until > now:
@@ -215,6 +250,17 @@ def _shortage(
     if room < 1:
         begun = window.starts_at <= now
         return Refusal((window.ends_at if begun else window.starts_at) + margin + _TICK, f"{window.name} is used up")
-    share = rate_limits.reserve(use, busy_day).share_left_at(room / RESERVE_SHARE[lane])
-    until = window.ends_at - timedelta(seconds=share * window.length_s) + _TICK
-    return Refusal(until, f"{window.name} has {room} left, kept for more urgent calls")
+    reserve = rate_limits.reserve(use, busy_day)
+    length = timedelta(seconds=window.length_s)
+
+    def is_open(passed: int) -> bool:
+        return rate_limits.free(lane, use, reserve, 1 - passed * _TICK / length, upkeep_is_due=upkeep_is_due) > 0
+
+    opens = bisect_left(range(length // _TICK + 1), True, key=is_open)
+    if lane is Lane.RECONCILE and not rate_limits.upkeep_left(use, reserve.at(use.share_left(now))):
+        why = f"upkeep has used its share of {window.name}"
+    else:
+        why = f"{window.name} has {room} left, kept for more urgent calls"
+    if opens * _TICK > length:
+        return Refusal(window.ends_at + margin + _TICK, why)
+    return Refusal(window.starts_at + (opens + 1) * _TICK, why)

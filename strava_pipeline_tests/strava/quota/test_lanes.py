@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -34,17 +37,13 @@ def rate_limits(limit: int) -> RateLimits:
 
 
 @pytest.mark.parametrize(
-    ("passed", "backfill", "reconcile", "live"), [(0.0, 70, 85, 100), (0.5, 85, 93, 100), (0.99, 100, 100, 100)]
+    ("passed", "backfill", "upkeep", "live"), [(0.0, 70, 18, 100), (0.5, 85, 22, 100), (0.99, 100, 25, 100)]
 )
 def test_the_short_reserve_is_thirty_percent_and_shrinks_to_nothing(
-    passed: float, backfill: int, reconcile: int, live: int
+    passed: float, backfill: int, upkeep: int, live: int
 ) -> None:
     now = at(SHORT, passed)
-    assert [CEILINGS.calls_left(lane, WindowUse(SHORT), None, now) for lane in (Lane.BACKFILL, Lane.RECONCILE)] == [
-        backfill,
-        reconcile,
-    ]
-    assert CEILINGS.calls_left(Lane.LIVE, WindowUse(SHORT), None, now) == live
+    assert [CEILINGS.calls_left(lane, WindowUse(SHORT), None, now) for lane in Lane] == [live, upkeep, backfill]
 
 
 @pytest.mark.parametrize(
@@ -78,17 +77,6 @@ def test_a_burst_has_its_room_until_the_windows_left_can_only_just_use_it() -> N
     quarter = 1 / 96
     assert [reserve.at(share) for share in (1.0, 0.5, 2 * quarter)] == [100, 100, 100]
     assert [round(reserve.at(share)) for share in (quarter, quarter / 2, 0.0)] == [70, 35, 0]
-
-
-@given(falling, st.floats(0, 500), st.floats(1, 10_000), st.floats(0.01, 2000))
-def test_a_reserve_falls_below_what_is_left_when_it_says_so(
-    expected: list[float], burst: float, usable: float, left: float
-) -> None:
-    reserve = Reserve(expected, burst, usable)
-    assume(left < reserve.at(1.0))
-    share = reserve.share_left_at(left)
-    assert reserve.at(share) == pytest.approx(left)
-    assert reserve.at(share - 1e-3) <= left + 1e-6
 
 
 @given(falling, st.floats(0, 500), st.floats(1, 10_000), shares, shares)
@@ -137,45 +125,157 @@ def test_no_limit_is_so_small_that_live_calls_spread_over_the_day_shut_out_the_o
     assert rate_limits(limit).calls_left(lane, use, busy_day, at(use.window, max(passed, 0.001))) >= 1
 
 
-@given(lengths, limits, busy_days, shares, st.integers(0, 2_000))
-def test_live_goes_before_reconcile_and_reconcile_before_backfill(
-    length: int, limit: int, busy_day: BusyDay | None, passed: float, booked: int
+@given(lengths, limits, busy_days, shares, st.integers(0, 2_000), st.booleans())
+def test_live_goes_before_the_other_lanes(
+    length: int, limit: int, busy_day: BusyDay | None, passed: float, booked: int, upkeep_is_due: bool
 ) -> None:
     use = WindowUse(window_at(NOON, length), booked=booked)
     now = at(use.window, passed)
-    live, reconcile, backfill = (rate_limits(limit).calls_left(lane, use, busy_day, now) for lane in Lane)
+    live, upkeep, backfill = (
+        rate_limits(limit).calls_left(lane, use, busy_day, now, upkeep_is_due=upkeep_is_due) for lane in Lane
+    )
     assert live == max(0, limit - booked)
-    assert live >= reconcile >= backfill >= 0
+    assert live >= max(upkeep, backfill)
+    assert min(upkeep, backfill) >= 0
 
 
-@given(st.sampled_from(list(Lane)), lengths, limits, busy_days, st.integers(1, 2_000))
-def test_whatever_is_left_is_open_to_all_before_the_window_ends(
-    lane: Lane, length: int, limit: int, busy_day: BusyDay | None, left: int
+@given(st.sampled_from([Lane.LIVE, Lane.BACKFILL]), lengths, limits, busy_days, st.integers(1, 2_000), st.booleans())
+def test_what_is_left_is_open_to_live_calls_and_backfills_before_the_window_ends(
+    lane: Lane, length: int, limit: int, busy_day: BusyDay | None, left: int, upkeep_is_due: bool
 ) -> None:
     assume(left <= limit)
     use = WindowUse(window_at(NOON, length), booked=limit - left)
-    assert rate_limits(limit).calls_left(lane, use, busy_day, at(use.window, 1 - 1e-6)) == left
+    now = at(use.window, 1 - 1e-6)
+    assert rate_limits(limit).calls_left(lane, use, busy_day, now, upkeep_is_due=upkeep_is_due) == left
 
 
-@given(st.sampled_from(list(Lane)), lengths, limits, busy_days, shares, st.integers(0, 2_000))
-def test_a_refusal_holds_until_the_time_it_names_and_no_longer(
-    lane: Lane, length: int, limit: int, busy_day: BusyDay | None, passed: float, booked: int
+upkeep_shares = st.floats(0.01, 0.5)
+
+
+@given(upkeep_shares, lengths, limits, busy_days, shares, st.integers(0, 2_000), st.data())
+def test_upkeep_uses_its_share_of_what_live_calls_and_their_reserve_leave(
+    share: float, length: int, limit: int, busy_day: BusyDay | None, passed: float, live: int, data: st.DataObject
 ) -> None:
-    use = WindowUse(window_at(NOON, length), booked=booked)
+    held = replace(rate_limits(limit), upkeep_share=share)
+    live = min(live, limit)
+    use = WindowUse(window_at(NOON, length), booked=live, booked_live=live)
+    now, done = at(use.window, passed), 0
+    while held.calls_left(Lane.RECONCILE, use, busy_day, now):
+        use, done = _booked(use, Lane.RECONCILE), done + 1
+    reserved = held.reserve(use, busy_day).at(use.share_left(now))
+    assert done == math.ceil(share * max(0.0, limit - live - reserved) - 1e-9)
+    backfill = data.draw(st.integers(0, limit - use.booked))
+    assert not held.calls_left(Lane.RECONCILE, replace(use, booked=use.booked + backfill), busy_day, now)
+
+
+@given(lengths, limits, busy_days, st.lists(st.tuples(shares, st.sampled_from(list(Lane))), max_size=60))
+def test_upkeep_never_takes_what_is_kept_for_live_calls(
+    length: int, limit: int, busy_day: BusyDay | None, calls: list[tuple[float, Lane]]
+) -> None:
+    held, use = rate_limits(limit), WindowUse(window_at(NOON, length))
+    for passed, lane in sorted(calls):
+        now = at(use.window, passed)
+        if lane is Lane.RECONCILE and held.calls_left(lane, use, busy_day, now):
+            use = _booked(use, lane)
+            assert held.room(use) > held.reserve(use, busy_day).at(use.share_left(now)) - 1
+        elif held.calls_left(lane, use, busy_day, now, upkeep_is_due=True):
+            use = _booked(use, lane)
+
+
+@given(lengths, limits, even_days, st.lists(shares, max_size=20), st.randoms(use_true_random=False))
+def test_backfills_get_at_least_half_of_what_live_calls_leave_though_upkeep_always_has_something_due(
+    length: int, limit: int, busy_day: BusyDay | None, moments: list[float], chance: random.Random
+) -> None:
+    held = replace(rate_limits(limit), upkeep_share=0.5)
+    use = WindowUse(window_at(NOON, length))
+    for passed in (*sorted(moments), 1 - 1e-6):
+        use = _all_take_what_they_may(held, use, busy_day, at(use.window, passed), chance)
+    assert use.booked == limit
+    assert use.booked - use.booked_reconcile >= limit // 2
+
+
+@given(upkeep_shares, lengths, limits, busy_days, shares)
+def test_backfills_leave_upkeep_its_share_while_it_has_something_due(
+    share: float, length: int, limit: int, busy_day: BusyDay | None, passed: float
+) -> None:
+    held = replace(rate_limits(limit), upkeep_share=share)
+    use = WindowUse(window_at(NOON, length))
     now = at(use.window, passed)
+    own = held.calls_left(Lane.RECONCILE, use, busy_day, now)
+    while held.calls_left(Lane.BACKFILL, use, busy_day, now, upkeep_is_due=True):
+        use = _booked(use, Lane.BACKFILL)
+    left = held.calls_left(Lane.RECONCILE, use, busy_day, now)
+    assert own >= left >= math.floor((own - 1) * (1 - passed) - 1e-6)
+
+
+def _booked(use: WindowUse, lane: Lane) -> WindowUse:
+    is_live, is_upkeep = lane is Lane.LIVE, lane is Lane.RECONCILE
+    return replace(
+        use,
+        booked=use.booked + 1,
+        booked_live=use.booked_live + is_live,
+        booked_reconcile=use.booked_reconcile + is_upkeep,
+    )
+
+
+def _all_take_what_they_may(
+    held: RateLimits, use: WindowUse, busy_day: BusyDay | None, now: datetime, chance: random.Random
+) -> WindowUse:
+    """Book calls of upkeep and of backfills, in an order by chance, until neither may send one more."""
+    hungry = [Lane.RECONCILE, Lane.BACKFILL]
+    while hungry:
+        lane = chance.choice(hungry)
+        if held.calls_left(lane, use, busy_day, now, upkeep_is_due=True):
+            use = _booked(use, lane)
+        else:
+            hungry.remove(lane)
+    return use
+
+
+@given(
+    st.sampled_from(list(Lane)),
+    lengths,
+    limits,
+    busy_days,
+    shares,
+    st.integers(0, 2_000),
+    st.floats(0.0, 0.5),
+    st.booleans(),
+)
+def test_a_refusal_holds_until_the_time_it_names_and_no_longer(
+    lane: Lane,
+    length: int,
+    limit: int,
+    busy_day: BusyDay | None,
+    passed: float,
+    booked: int,
+    by_upkeep: float,
+    upkeep_is_due: bool,
+) -> None:
+    use = WindowUse(window_at(NOON, length), booked=booked, booked_reconcile=int(by_upkeep * booked))
+    held, now = rate_limits(limit), at(use.window, passed)
 
     def refused(moment: datetime) -> bool:
-        return refusal([use], rate_limits(limit), lane, busy_day, moment, MARGIN) is not None
+        return refusal([use], held, lane, busy_day, moment, MARGIN, upkeep_is_due=upkeep_is_due) is not None
 
-    found = refusal([use], rate_limits(limit), lane, busy_day, now, MARGIN)
+    found = refusal([use], held, lane, busy_day, now, MARGIN, upkeep_is_due=upkeep_is_due)
     if found is None:
-        assert rate_limits(limit).calls_left(lane, use, busy_day, now) >= 1
-    elif booked >= limit:
+        assert held.calls_left(lane, use, busy_day, now, upkeep_is_due=upkeep_is_due) >= 1
+    elif booked >= limit or found.until > use.window.ends_at:
         assert found.until == use.window.ends_at + MARGIN + TICK
+        assert refused(use.window.ends_at - TICK)
     else:
-        assert now < found.until <= use.window.ends_at
+        assert now < found.until
         assert not refused(found.until)
         assert refused(found.until - timedelta(milliseconds=2))
+
+
+def test_a_refusal_of_upkeep_says_that_its_share_is_used() -> None:
+    use = WindowUse(SHORT, booked=20, booked_live=2, booked_reconcile=18)
+    found = refusal([use], CEILINGS, Lane.RECONCILE, None, SHORT.starts_at, MARGIN)
+    assert found is not None
+    assert found.why == "upkeep has used its share of the quarter hour"
+    assert found.until == SHORT.starts_at + timedelta(minutes=2) + 2 * TICK
 
 
 def test_the_last_window_to_open_decides() -> None:
