@@ -34,6 +34,7 @@ from strava_pipeline.warehouse.activities.activity_store import Payload, Recordi
 from strava_pipeline.warehouse.activities.summary_changes import changed_summaries, edited_since_listed
 from strava_pipeline.warehouse.analysis.analyses import not_analysed
 from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
+from strava_pipeline.warehouse.imports.listed_months import note_listed
 from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
 from strava_pipeline.warehouse.retention import keep_from
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
@@ -123,6 +124,7 @@ def import_summaries(
         activity_store.touch_unchanged(connection, kept.keys() - changed.keys(), asked_at)
         quarantine.release_from_quarantine(connection, ImportStep.SUMMARY, list(rows))
         quarantine.add_to_quarantine(connection, whole, ImportStep.SUMMARY, odd)
+        note_listed(connection, span, asked_at)
         absent, unchanged = activity_store.count_absent(connection, kept, asked_at), len(kept) - len(changed)
         return SpanResult(span, len(changed), deleted=deleted, unchanged=unchanged, absent=absent, quarantined=odd)
 

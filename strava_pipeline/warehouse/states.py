@@ -101,8 +101,14 @@ class PayloadKind(StrEnum):
 
 
 class ImportStep(StrEnum):
-    """The steps of an import; an activity that a step cannot store is put into quarantine with the step's name."""
+    """The steps of an import, in their order.
+
+    An activity that one of the first three cannot store is put into quarantine with the step's name; a month for which
+    a step fails is kept with it.
+    """
 
     SUMMARY = "summary"
     DETAIL = "detail"
     STREAMS = "streams"
+    FIGURES = "figures"
+    LAKE = "lake"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -129,6 +129,27 @@ def test_words_of_leaving_athletes_are_those_of_the_glossary_after_0014(old: Eng
     assert [tuple(row) for row in stored] == [(1, "import"), (2, "erase"), (3, "unregister"), (4, None)]
     assert actions == ["disconnect", "cancel", "replay"]
     assert kinds == ["DatabaseUnavailable"]
+
+
+def test_months_with_a_listed_activity_were_reached_after_0016(old: Engine) -> None:
+    upgrade_to(old, "0015")
+    may, june = datetime(2025, 5, 31, 23, 59, tzinfo=UTC), datetime(2025, 6, 2, tzinfo=UTC)
+    first, second = datetime(2025, 7, 1, tzinfo=UTC), datetime(2025, 7, 2, tzinfo=UTC)
+    # The third activity came by a webhook, which tells nothing of its month.
+    rows = [(1, june, "summary", second), (2, may, "summary", second), (3, may - timedelta(days=40), "detail", first)]
+    rows += [(4, june + timedelta(days=9), "summary", first)]
+    with old.begin() as connection:
+        activities, payloads = (tables_of(connection)[name] for name in ("strava.activities", "ops.payloads"))
+        for number, start, kind, fetched_at in rows:
+            values = {column.name: sample(column.type) for column in activities.columns} | {"athlete_id": 7}
+            connection.execute(activities.insert().values(values | {"id": number, "start_date": start}))
+            values = {column.name: sample(column.type) for column in payloads.columns} | {"athlete_id": 7}
+            values |= {"activity_id": number, "kind": kind, "fetched_at": fetched_at}
+            connection.execute(payloads.insert().values(values))
+    migrate(old)
+    with old.connect() as connection:
+        found = connection.execute(text("SELECT month, listed_at FROM ops.import_months ORDER BY month")).all()
+    assert [tuple(row) for row in found] == [(date(2025, 5, 1), second), (date(2025, 6, 1), first)]
 
 
 def test_a_migration_that_fails_leaves_tables_and_rows_as_they_were(

@@ -5,7 +5,14 @@ from __future__ import annotations
 from alembic import context
 
 from strava_pipeline.warehouse.migrate import VERSION_SCHEMA, VERSION_TABLE
-from strava_pipeline.warehouse.schema import analysis_tables, history_tables, notification_tables, ops_tables, tables  # noqa: F401  each registers its tables
+from strava_pipeline.warehouse.schema import (  # noqa: F401  each registers its tables
+    analysis_tables,
+    history_tables,
+    import_tables,
+    notification_tables,
+    ops_tables,
+    tables,
+)
 
 SCHEMAS = tuple(sorted({tables.SCHEMA, ops_tables.SCHEMA, history_tables.SCHEMA}))
 

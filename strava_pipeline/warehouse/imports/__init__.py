@@ -1,0 +1,1 @@
+"""Keeps which months of an athlete were imported, and which failed."""

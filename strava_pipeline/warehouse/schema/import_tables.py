@@ -1,0 +1,38 @@
+"""The tables of imports by month (schema ``ops``): which months were listed, and which failed."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Date, Table, Text
+
+from strava_pipeline.warehouse.schema import columns
+from strava_pipeline.warehouse.schema.columns import key, only
+from strava_pipeline.warehouse.schema.tables import metadata
+from strava_pipeline.warehouse.states import ImportStep
+
+SCHEMA = "ops"
+
+import_months = Table(
+    "import_months",
+    metadata,
+    key("athlete_id", BigInteger, "whose month"),
+    key("month", Date, "first day of the month (UTC)"),
+    columns.instant("listed_at", "when Strava was asked for the listing that last replaced the month (UTC)"),
+    columns.instant("lake_at", "when the month's file in the lake was last made equal to the tables (UTC)"),
+    schema=SCHEMA,
+    comment="months that an import has reached, those without activities, too",
+)
+
+failed_months = Table(
+    "failed_months",
+    metadata,
+    key("athlete_id", BigInteger, "whose month"),
+    key("month", Date, "first day of the month (UTC)"),
+    key("step", Text, "the step that failed: summary, detail, streams, figures or lake"),
+    columns.integer("failures", "how often it failed in a row", required=True),
+    columns.text("error", "why it last failed, in one line", required=True),
+    columns.instant("failed_at", "when that was (UTC)", required=True),
+    columns.instant("retry_at", "when it is due again (UTC)", required=True),
+    only("step", ImportStep),
+    schema=SCHEMA,
+    comment="steps of an import that failed for one month, until they succeed",
+)
