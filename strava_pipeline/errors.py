@@ -19,7 +19,8 @@
     │  └─ MailDelayed                     try again later
     ├─ WebhookRejected(reason, status)    a delivery was refused
     └─ WarehouseError                     the database is missing tables or refused a write
-       ├─ DatabaseUnavailable             the database cannot be reached or did not answer; try again
+       ├─ DatabaseUnavailable             the database cannot be reached, or accepts no writes; try again
+       │  └─ DatabaseTooSlow              it did not finish one piece of work in time
        ├─ FencedOut                       a newer claim has this work; nothing was written
        ├─ InviteAlreadyUsed               a disconnected athlete used an old invitation again
        ├─ UnknownAthlete                  no athlete with this id has connected
@@ -163,7 +164,11 @@ class WarehouseError(StravaPipelineError):
 
 
 class DatabaseUnavailable(WarehouseError):
-    """The database cannot be reached, the connection broke, or it did not answer in time."""
+    """The database cannot be reached, the connection broke, or the server refuses whatever is sent to it."""
+
+
+class DatabaseTooSlow(DatabaseUnavailable):
+    """The database answers, but did not finish a piece of work in time: a lock, a time limit, or too much at once."""
 
 
 class FencedOut(WarehouseError):

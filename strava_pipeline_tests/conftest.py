@@ -36,6 +36,7 @@ from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.migrate import migrate
 from strava_pipeline_tests import processes
 from strava_pipeline_tests.histories import SOAK, SOAKED
+from strava_pipeline_tests.moody_server import MoodyDatabase, MoodyServer, moody_server
 from strava_pipeline_tests.warm_processes import COMMAND_MODULES, WarmProcesses
 
 TEMPLATE = "migrated"
@@ -168,11 +169,7 @@ def server(new_home: Callable[[], Path]) -> Iterator[Server]:
     home = new_home()
     with using_server(home) as server:
         postmaster = psutil.Process(int((home / "postgres" / "postmaster.pid").read_text().split()[0]))
-        with _admin(server) as connection:
-            # Nothing here outlives the run, so nothing is worth a flush to the disk.
-            for name in ("fsync", "full_page_writes", "autovacuum"):
-                connection.execute(SQL("ALTER SYSTEM SET {} = off").format(Identifier(name)))
-            connection.execute("SELECT pg_reload_conf()")
+        flush_nothing(server)
         yield server
     # Ended, though perhaps nobody has asked for its exit code yet.
     ended = not postmaster.is_running() or postmaster.status() == psutil.STATUS_ZOMBIE
@@ -182,6 +179,11 @@ def server(new_home: Callable[[], Path]) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def template(server: Server) -> str:
     """A database with all tables and rights, migrated once by its owner; every test gets a copy."""
+    return made_template(server)
+
+
+def made_template(server: Server) -> str:
+    """Make the database with all tables and rights on a server; returns its name."""
     with as_superuser(server.socket_dir, server.port) as connection:
         set_up_database(connection, TEMPLATE, Login.OWNER)
     owner = open_engine(make_url(server.url(TEMPLATE, Login.OWNER)))
@@ -196,6 +198,31 @@ def template(server: Server) -> str:
         close_to_public(connection, (Login.OWNER, Login.PIPELINE))
     admin.dispose()
     return TEMPLATE
+
+
+def flush_nothing(server: Server) -> None:
+    """Nothing here outlives the run, so nothing is worth a flush to the disk."""
+    with _admin(server) as connection:
+        for name in ("fsync", "full_page_writes", "autovacuum"):
+            connection.execute(SQL("ALTER SYSTEM SET {} = off").format(Identifier(name)))
+        connection.execute("SELECT pg_reload_conf()")
+
+
+@pytest.fixture(scope="module")
+def own_server(new_home: Callable[[], Path]) -> Iterator[MoodyServer]:
+    """A server of this module's own, which it may stop and change."""
+    with moody_server(new_home()) as moody:
+        flush_nothing(moody.server)
+        made_template(moody.server)
+        yield moody
+
+
+@pytest.fixture
+def moody(own_server: MoodyServer) -> Iterator[MoodyDatabase]:
+    """A migrated database on a server that may be stopped, and made to refuse; afterwards it works again."""
+    with new_database(own_server.server, TEMPLATE) as name:
+        yield MoodyDatabase(own_server, name)
+        own_server.cheer_up()
 
 
 @pytest.fixture

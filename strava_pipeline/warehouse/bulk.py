@@ -15,12 +15,12 @@ from operator import itemgetter
 from typing import Any
 
 from psycopg import Connection as PsycopgConnection
-from psycopg import Cursor, OperationalError
+from psycopg import Cursor
 from psycopg.sql import SQL, Composable, Identifier
 from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects.postgresql import ARRAY, JSON, dialect
 
-from strava_pipeline.warehouse.engine import database_unavailable_error
+from strava_pipeline.warehouse.engine import driver_errors
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.tables import athletes
 
@@ -63,11 +63,8 @@ def append(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Copy rows into a table that has none of their keys. The caller has checked that the athlete is connected."""
     if not rows:
         return
-    try:
-        with driver_of(connection).cursor() as cursor:
-            _copy(cursor, _target(table), table, rows)
-    except OperationalError as error:
-        raise database_unavailable_error(connection.engine.url, error) from error
+    with driver_errors(connection), driver_of(connection).cursor() as cursor:
+        _copy(cursor, _target(table), table, rows)
 
 
 def replace_parts(connection: Connection, activity_id: int, parts: Mapping[Table, Sequence[Row]]) -> None:
@@ -77,15 +74,12 @@ def replace_parts(connection: Connection, activity_id: int, parts: Mapping[Table
     """
     driver = driver_of(connection)
     by_key = {table: _by_key(table, rows) for table, rows in parts.items()}
-    try:
-        with driver.pipeline():
-            for table, rows in by_key.items():
-                driver.execute(_deletion(table), (activity_id,))
-                if 0 < len(rows) <= FEW:
-                    with driver.cursor() as cursor:
-                        _insert(cursor, table, list(rows.values()), _Rule())
-    except OperationalError as error:
-        raise database_unavailable_error(connection.engine.url, error) from error
+    with driver_errors(connection), driver.pipeline():
+        for table, rows in by_key.items():
+            driver.execute(_deletion(table), (activity_id,))
+            if 0 < len(rows) <= FEW:
+                with driver.cursor() as cursor:
+                    _insert(cursor, table, list(rows.values()), _Rule())
     for table, rows in by_key.items():
         if len(rows) > FEW:
             _write(connection, table, rows, _Rule())
@@ -107,19 +101,15 @@ def _write(connection: Connection, table: Table, rows: Mapping[Key, Row], rule: 
     """Insert or update rows by key; return how many were written. ``alone``: no other process inserts these keys."""
     if not rows:
         return 0
-    try:
-        with driver_of(connection).cursor() as cursor:
-            if len(rows) <= FEW:
-                return _insert(cursor, table, list(rows.values()), rule)
-            known = _known(cursor, table, rows) if alone else rows.keys()
-            new = [row for key, row in rows.items() if key not in known]
-            if new:
-                _copy(cursor, _target(table), table, new)
-            old = [row for key, row in rows.items() if key in known]
-            return len(new) + (_copy_and_merge(cursor, table, old, rule) if old else 0)
-    except OperationalError as error:
-        # The driver is used directly here, so the engine does not get to translate its errors.
-        raise database_unavailable_error(connection.engine.url, error) from error
+    with driver_errors(connection), driver_of(connection).cursor() as cursor:
+        if len(rows) <= FEW:
+            return _insert(cursor, table, list(rows.values()), rule)
+        known = _known(cursor, table, rows) if alone else rows.keys()
+        new = [row for key, row in rows.items() if key not in known]
+        if new:
+            _copy(cursor, _target(table), table, new)
+        old = [row for key, row in rows.items() if key in known]
+        return len(new) + (_copy_and_merge(cursor, table, old, rule) if old else 0)
 
 
 def _insert(cursor: Cursor[Any], table: Table, rows: Sequence[Row], rule: _Rule) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import stamina
 from psycopg import Error, OperationalError
-from psycopg.errors import InsufficientPrivilege, LockNotAvailable, QueryCanceled
+from psycopg.errors import InsufficientPrivilege
 from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.engine import URL, Dialect
@@ -17,11 +18,12 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from strava_pipeline.errors import ConfigurationError, DatabaseUnavailable, WarehouseError
+from strava_pipeline.errors import ConfigurationError, DatabaseTooSlow, DatabaseUnavailable, WarehouseError
 from strava_pipeline.local.logins import Login, made_secrets_file, read_secrets
 from strava_pipeline.local.postgres_logins import DAGSTER_DATABASE, WAREHOUSE_DATABASE
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.database_moods import CANNOT_WRITE, Mood, mood_of
 from strava_pipeline.warehouse.schema.columns import database_time
 
 if TYPE_CHECKING:
@@ -151,7 +153,7 @@ def _connect_arguments(url: URL, connect_seconds: int, more: str) -> dict[str, A
     }
 
 
-def _engine(url: URL, connect_seconds: int, more: str = "", pool_recycle: int = -1) -> Engine:
+def _engine(url: URL, connect_seconds: int, *, reads_only: bool = False, pool_recycle: int = -1) -> Engine:
     engine = create_engine(
         url,
         # Rows are personal data: an error names the statement, never its values.
@@ -160,17 +162,22 @@ def _engine(url: URL, connect_seconds: int, more: str = "", pool_recycle: int = 
         # The connection used last is used first: its prepared statements are reused.
         pool_use_lifo=True,
         pool_recycle=pool_recycle,
-        connect_args=_connect_arguments(url, connect_seconds, more),
+        connect_args=_connect_arguments(url, connect_seconds, READ_ONLY if reads_only else ""),
     )
 
     @event.listens_for(engine, "handle_error")
     def explain(context: ExceptionContext) -> WarehouseError | None:
         error = context.original_exception
-        if context.is_disconnect or isinstance(error, OperationalError):
-            return database_unavailable_error(url, error)
+        if not isinstance(error, Error):
+            return None
         if isinstance(error, InsufficientPrivilege):
             return WarehouseError(f"the database at {without_password(url)} refuses: {_reason(error)}")
-        return None
+        if reads_only and error.sqlstate in CANNOT_WRITE:
+            return None  # our own option forbids writing
+        mood = mood_of(error, broken=context.is_disconnect)
+        # The pool throws away this connection, and replaces its others before it hands them out.
+        context.is_disconnect = mood is Mood.AWAY
+        return None if mood is Mood.STATEMENT else database_unavailable_error(url, error)
 
     _replace_connections_that_broke_while_idle(engine)
     return engine
@@ -207,7 +214,7 @@ def open_reading_engine(settings: Settings) -> Engine:
     A connection is replaced after a minute, so the primary is used again once it is back.
     """
     primary = ensure_database_url(settings)
-    engine = _engine(primary, READING_CONNECT_SECONDS, READ_ONLY, pool_recycle=READING_CONNECTION_SECONDS)
+    engine = _engine(primary, READING_CONNECT_SECONDS, reads_only=True, pool_recycle=READING_CONNECTION_SECONDS)
     if settings.database_replica_url is None:
         return engine
     replica = parse_url(settings.database_replica_url.get_secret_value(), "STRAVA_DATABASE_REPLICA_URL")
@@ -246,13 +253,29 @@ def retry_transaction(engine: Engine, work: Callable[[Connection], Result]) -> R
     return retrying(DatabaseUnavailable, once)
 
 
-def database_unavailable_error(url: URL, error: BaseException) -> DatabaseUnavailable:
+@contextmanager
+def driver_errors(connection: Connection) -> Iterator[None]:
+    """Raise what the block's use of the driver itself meets as an engine raises it, and throw away the connection."""
+    try:
+        yield
+    except Error as error:
+        driver = connection.connection.driver_connection
+        mood = mood_of(error, broken=driver is None or driver.closed)
+        if mood is Mood.STATEMENT:
+            raise
+        if mood is Mood.AWAY:
+            connection.invalidate(error)
+        raise database_unavailable_error(connection.engine.url, error) from error
+
+
+def database_unavailable_error(url: URL, error: Error) -> DatabaseUnavailable:
     """Return the error for a driver's failure to reach the database, or to get an answer in time."""
-    if isinstance(error, LockNotAvailable | QueryCanceled):
-        what = "did not answer in time"
-    else:
-        what = "refuses" if is_refusal(error) else "is away"
-    return DatabaseUnavailable(f"the database at {without_password(url)} {what}: {_reason(error)}")
+    where = f"the database at {without_password(url)}"
+    if mood_of(error) is Mood.TOO_SLOW:
+        return DatabaseTooSlow(f"{where} did not answer in time: {_reason(error)}")
+    if error.sqlstate in CANNOT_WRITE:
+        return DatabaseUnavailable(f"{where} accepts no writes: {_reason(error)}")
+    return DatabaseUnavailable(f"{where} {'refuses' if is_refusal(error) else 'is away'}: {_reason(error)}")
 
 
 def is_refusal(error: BaseException | None) -> bool:
