@@ -112,3 +112,17 @@ class ImportStep(StrEnum):
     STREAMS = "streams"
     FIGURES = "figures"
     LAKE = "lake"
+
+
+class UpkeepKind(StrEnum):
+    """What upkeep compares with Strava.
+
+    RECENT: a listing of the last days. HISTORY: a listing of all activities. PROFILE: profile, zones and totals.
+    GEAR: one piece of gear. DETAILS: the details of activities, for what no listing tells.
+    """
+
+    RECENT = "recent"
+    HISTORY = "history"
+    PROFILE = "profile"
+    GEAR = "gear"
+    DETAILS = "details"

@@ -12,6 +12,7 @@ from strava_pipeline.warehouse.schema import (  # noqa: F401  each registers its
     notification_tables,
     ops_tables,
     tables,
+    upkeep_tables,
 )
 
 SCHEMAS = tuple(sorted({tables.SCHEMA, ops_tables.SCHEMA, history_tables.SCHEMA}))

@@ -1,0 +1,31 @@
+"""The table of upkeep (schema ``ops``): what is compared with Strava again and again, and when it is due."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Index, Table, Text
+
+from strava_pipeline.warehouse.schema import columns
+from strava_pipeline.warehouse.schema.columns import key, only
+from strava_pipeline.warehouse.schema.tables import metadata
+from strava_pipeline.warehouse.states import UpkeepKind
+
+SCHEMA = "ops"
+
+upkeep = Table(
+    "upkeep",
+    metadata,
+    key("athlete_id", BigInteger, "whose data; 0: of all athletes"),
+    key("kind", Text, "recent, history, profile, gear or details"),
+    key("subject", Text, "for gear: its id; else empty"),
+    columns.instant("due_at", "when it is due (UTC); the most overdue goes first", required=True),
+    columns.instant("done_at", "when it was last done (UTC)"),
+    columns.integer("requests", "requests to Strava that it took then"),
+    columns.integer("failures", "how often it failed in a row", required=True),
+    columns.text("error", "why it last failed, in one line; empty: it was done"),
+    columns.bigint("takes", "how often it was taken up; a worker with an older number may not end it", required=True),
+    columns.instant("lease_until", "a worker is at it until here (UTC) unless that is extended; empty: nobody"),
+    only("kind", UpkeepKind),
+    Index(None, "due_at"),
+    schema=SCHEMA,
+    comment="what is compared with Strava again and again, and when it is due next",
+)

@@ -1,0 +1,227 @@
+"""The list of upkeep: what is compared with Strava again and again, for whom, and when it is due.
+
+The most overdue task goes first, and goes to the back of the queue once it is done. So with more athletes than the
+quota can serve, all are served equally late. A task under way is leased. If its worker dies, it is due again when the
+lease ends; each task may be done twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Update,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert as insert_or_skip
+
+from strava_pipeline.printable import printable
+from strava_pipeline.warehouse.engine import autocommit
+from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
+from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
+from strava_pipeline.warehouse.schema.columns import database_time
+from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
+from strava_pipeline.warehouse.states import GrantState, UpkeepKind
+
+LEASE = timedelta(seconds=60)
+# Several times within a lease, so that one failed heartbeat does no harm.
+BEAT_SECONDS = LEASE.total_seconds() / 4
+# The pause after a failure doubles with each one, up to the task's period.
+FIRST_PAUSE = timedelta(minutes=10)
+# From one time to the next; that of the last days is a setting.
+HISTORY_EVERY = timedelta(days=30)
+PROFILE_EVERY = timedelta(days=1)
+GEAR_EVERY = timedelta(days=30)
+# Requests that a task is taken to need until it was done once.
+FIRST_REQUESTS = {UpkeepKind.PROFILE: 3}
+_c = upkeep.c
+
+
+@dataclass(frozen=True)
+class Periods:
+    """How long after a task was done it is due again; ``recent``: that of the listings of the last days."""
+
+    recent: timedelta
+
+    def of(self, kind: UpkeepKind) -> timedelta:
+        """The period of the tasks of one kind."""
+        return {
+            UpkeepKind.RECENT: self.recent,
+            UpkeepKind.HISTORY: HISTORY_EVERY,
+            UpkeepKind.PROFILE: PROFILE_EVERY,
+            UpkeepKind.GEAR: GEAR_EVERY,
+        }[kind]
+
+
+@dataclass(frozen=True)
+class UpkeepTask:
+    """A task that is due, taken by this worker for the ``take``-th time; ``subject``: the id of gear, else empty."""
+
+    athlete_id: int
+    kind: UpkeepKind
+    subject: str
+    due_at: datetime
+    failures: int
+    take: int
+
+
+@dataclass(frozen=True)
+class Lag:
+    """How far upkeep is behind: since when (UTC) the oldest task is due, how many are, and the requests all need a day.
+
+    ``due_since``: ``None`` if nothing is due.
+    """
+
+    due_since: datetime | None
+    due: int
+    requests_a_day: float
+
+
+def add_missing(connection: Connection) -> None:
+    """Put the tasks of athletes who have connected since the last time on the list, due now."""
+    names = ("athlete_id", "kind", "subject", "due_at", "failures", "takes")
+    for kind in (UpkeepKind.RECENT, UpkeepKind.PROFILE):
+        known = exists().where(_c.athlete_id == users.c.athlete_id, _c.kind == kind)
+        # An erasure under way holds the athlete's row: nothing is added to what it deletes.
+        missing = (
+            select(users.c.athlete_id, literal(kind.value), literal(""), database_time(), literal(0), literal(0))
+            .where(users.c.state == GrantState.ACTIVE, ~known)
+            .with_for_update(read=True, of=users, skip_locked=True)
+        )
+        connection.execute(insert_or_skip(upkeep).from_select(names, missing).on_conflict_do_nothing())
+
+
+def is_due(connection: Connection) -> bool:
+    """Whether there is a task to take."""
+    return connection.execute(select(_c.athlete_id).where(_may_be_taken()).limit(1)).first() is not None
+
+
+def take_due(connection: Connection) -> UpkeepTask | None:
+    """Take the most overdue task, under a lease; ``None`` if nothing is due, or other workers are at all that is.
+
+    Tasks of athletes who are not connected stay on the list.
+    """
+    first = (
+        select(_c.athlete_id, _c.kind, _c.subject)
+        .where(_may_be_taken())
+        .order_by(_c.due_at, _c.athlete_id, _c.kind, _c.subject)
+        .limit(1)
+        .with_for_update(of=upkeep, skip_locked=True)
+        .cte("first")
+    )
+    taken = connection.execute(
+        update(upkeep)
+        .where(_c.athlete_id == first.c.athlete_id, _c.kind == first.c.kind, _c.subject == first.c.subject)
+        .values(takes=_c.takes + 1, lease_until=database_time() + LEASE)
+        .returning(_c.athlete_id, _c.kind, _c.subject, _c.due_at, _c.failures, _c.takes)
+    ).first()
+    if taken is None:
+        return None
+    athlete_id, kind, subject, due_at, failures, take = taken
+    return UpkeepTask(athlete_id, UpkeepKind(kind), subject, due_at, failures, take)
+
+
+@contextmanager
+def kept(engine: Engine, task: UpkeepTask, pauses: Pauses = REAL_PAUSES) -> Iterator[None]:
+    """Extend a task's lease during the block."""
+    with pauses.heartbeat(partial(_extend, engine, task), BEAT_SECONDS):
+        yield
+
+
+def done(connection: Connection, task: UpkeepTask, *, after: timedelta, requests: int) -> None:
+    """Note that a task was done with so many requests; it is due again ``after`` this time."""
+    moment = database_time()
+    connection.execute(
+        _of(task).values(
+            due_at=moment + after, done_at=moment, requests=requests, failures=0, error=None, lease_until=None
+        )
+    )
+
+
+def failed(connection: Connection, task: UpkeepTask, reason: str, *, at_most: timedelta) -> None:
+    """Note why a task failed; it is due again after 10 min, and twice as long after each failure, up to ``at_most``."""
+    pause = min(at_most, FIRST_PAUSE * 2 ** min(task.failures, 16))
+    connection.execute(
+        _of(task).values(
+            due_at=database_time() + pause, failures=_c.failures + 1, error=printable(reason), lease_until=None
+        )
+    )
+
+
+def put_back(connection: Connection, task: UpkeepTask) -> None:
+    """Give a task back that could not be done now; it keeps its place on the list."""
+    connection.execute(_of(task).values(lease_until=None))
+
+
+def note_done_elsewhere(connection: Connection, athlete_id: int, kind: UpkeepKind, *, after: timedelta) -> None:
+    """Note that a task was done just now outside upkeep, for instance by an import; it is due again ``after`` that.
+
+    A worker that is at the task goes on.
+    """
+    refuse_rows_of_revoked(connection, [athlete_id])
+    moment = database_time()
+    values = {"due_at": moment + after, "done_at": moment, "failures": 0, "error": None}
+    row = insert_or_skip(upkeep).values(athlete_id=athlete_id, kind=kind, subject="", takes=0, **values)
+    connection.execute(row.on_conflict_do_update(index_elements=[_c.athlete_id, _c.kind, _c.subject], set_=values))
+
+
+def lag(connection: Connection, periods: Periods) -> Lag:
+    """Return how far upkeep is behind, and how many requests a day all connected athletes need."""
+    overdue = _c.due_at <= database_time()
+    a_day = sum(
+        (
+            case((_c.kind == kind, timedelta(days=1) / periods.of(kind) * _requests(kind)), else_=0.0)
+            for kind in UpkeepKind
+            if kind is not UpkeepKind.DETAILS
+        ),
+        start=literal(0.0),
+    )
+    row = connection.execute(
+        select(
+            func.min(_c.due_at).filter(overdue),
+            func.count().filter(overdue),
+            func.coalesce(func.sum(a_day), 0.0),
+        ).where(_c.kind != UpkeepKind.DETAILS, _is_connected())
+    ).one()
+    return Lag(row[0], row[1], float(row[2]))
+
+
+def _requests(kind: UpkeepKind) -> ColumnElement[int]:
+    return func.coalesce(_c.requests, FIRST_REQUESTS.get(kind, 1))
+
+
+def _may_be_taken() -> ColumnElement[bool]:
+    """A task is due, nobody is at it, and its athlete is connected."""
+    moment = database_time()
+    return and_(_c.due_at <= moment, or_(_c.lease_until.is_(None), _c.lease_until <= moment), _is_connected())
+
+
+def _is_connected() -> ColumnElement[bool]:
+    return exists().where(users.c.athlete_id == _c.athlete_id, users.c.state == GrantState.ACTIVE)
+
+
+def _extend(engine: Engine, task: UpkeepTask) -> None:
+    with autocommit(engine) as connection:
+        connection.execute(_of(task).values(lease_until=database_time() + LEASE))
+
+
+def _of(task: UpkeepTask) -> Update:
+    """Update a task's row, unless another worker has taken the task since."""
+    return update(upkeep).where(
+        _c.athlete_id == task.athlete_id, _c.kind == task.kind, _c.subject == task.subject, _c.takes == task.take
+    )
