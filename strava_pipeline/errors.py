@@ -31,6 +31,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from strava_pipeline.printable import printable
 from strava_pipeline.redaction import redact
@@ -185,3 +186,14 @@ class UnknownAthlete(WarehouseError):
 
 class UnknownActivity(WarehouseError):
     """No activity with this id is stored."""
+
+
+# After these errors of one month the next would fail as well: they are about Strava as a whole, the app, the athlete,
+# the quota, the settings or the database. After any other error of a month the next one is worked on.
+NOT_ABOUT_ONE_MONTH: Final = (
+    ConfigurationError,
+    RetriableStravaError,
+    AthleteError,
+    AppInactive,
+    DatabaseUnavailable,
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -10,10 +10,12 @@ from typing import Any, cast
 from sqlalchemy import Engine
 
 from strava_pipeline.errors import FaultDetail, NotFound, StravaFault
+from strava_pipeline.months import Span
 from strava_pipeline.strava.client import StravaClient
 from strava_pipeline.strava.monitor import RequestMonitor
 from strava_pipeline.strava.transport import Transport
-from strava_pipeline.sync.backfill import SyncContext
+from strava_pipeline.sync.backfill import SpanResult, SyncContext, import_summaries
+from strava_pipeline.sync.months_at_work import FailedMonth
 from strava_pipeline.sync.pacing import Pace
 
 RIDER = 1001
@@ -145,6 +147,15 @@ class StravaStandIn:
         """Bringing activities up to date from here, without pauses."""
         self.monitor = RequestMonitor()
         return SyncContext(StravaClient(cast("Transport", self)), engine, Pace(75, 0), self.monitor)
+
+
+def import_listed(sync: SyncContext, spans: Sequence[Span], *, allow_mass_delete: bool = False) -> list[SpanResult]:
+    """Import summaries of spans of which none fails."""
+    found = list(import_summaries(sync, spans, allow_mass_delete=allow_mass_delete))
+    for each in found:
+        if isinstance(each, FailedMonth):
+            raise each.error
+    return [each for each in found if isinstance(each, SpanResult)]
 
 
 def _epoch(body: JsonObject) -> float:

@@ -1,12 +1,13 @@
 """Turns faults into Dagster's retries, months into materializations, and columns into schemas, for assets and jobs."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import dagster as dg
+from sqlalchemy import Engine
 
 from strava_pipeline.defs.markdown import listing
 from strava_pipeline.errors import DatabaseUnavailable, QuotaExhausted, RetriableStravaError, StravaPipelineError
@@ -14,8 +15,11 @@ from strava_pipeline.months import Span, enclosing_span
 from strava_pipeline.names import NAMES
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.backfill import SpanResult
+from strava_pipeline.sync.months_at_work import FailedMonth, MonthsFailed, each_month, raise_failed
 from strava_pipeline.warehouse.declared_columns import columns_of
+from strava_pipeline.warehouse.states import ImportStep
 
+Result = TypeVar("Result")
 MAX_RETRIES = 3
 # The metadata of a step that computes from stored rows, without a request.
 NO_REQUESTS: dict[str, Any] = {"requests": 0}
@@ -44,6 +48,12 @@ class StepSubject:
         self.athlete_id = spans[0].athlete_id
         self.months = enclosing_span(spans).months
 
+    def at_failed(self, spans: Sequence[Span], *, of: int) -> None:
+        """Set the subject to that of the months that failed; they name themselves unless the step had but one."""
+        athletes = {span.athlete_id for span in spans}
+        self.athlete_id = spans[0].athlete_id if len(athletes) == 1 else None
+        self.months = spans[0].months if of == 1 else ""
+
     def at_athlete(self, athlete_id: int) -> None:
         """Set the subject to an athlete as a whole."""
         self.athlete_id, self.months = athlete_id, ""
@@ -64,11 +74,18 @@ def translate_faults(retry_number: int) -> Iterator[StepSubject]:
         if retry_number >= MAX_RETRIES:
             raise _final(error, subject) from None
         raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=2**retry_number) from error
+    except MonthsFailed as error:
+        # The cause, a fault of this program, is shown with its traceback.
+        raise _final(error, subject, months=_listed(error)) from error.__cause__
     except StravaPipelineError as error:
         raise _final(error, subject) from None
 
 
-def _final(error: StravaPipelineError, subject: StepSubject, **more: str) -> dg.Failure:
+def _listed(error: MonthsFailed) -> dg.MetadataValue[Any]:
+    return listing(f"athlete {span.athlete_id}, {span.months}: {reason}" for span, reason in error.failed.items())
+
+
+def _final(error: StravaPipelineError, subject: StepSubject, **more: Any) -> dg.Failure:
     metadata: dict[str, Any] = {"kind": type(error).__name__} | more
     description = str(error)
     if subject.athlete_id is not None:
@@ -86,28 +103,82 @@ def lane_of(context: dg.AssetExecutionContext) -> Lane:
     return Lane(context.run.tags.get(NAMES.lane_tag, Lane.BACKFILL))
 
 
-def log_month(
-    context: dg.AssetExecutionContext,
-    key: dg.MultiPartitionKey,
-    result: SpanResult,
-    more: Mapping[str, Any] | None = None,
-) -> None:
-    """Log a month's result as metadata, with ``more`` entries."""
-    changed = bool(result.stored or result.deleted or result.quarantined)
-    log_metadata(context, key, span_metadata(result) | dict(more or {}), changed=changed)
+@dataclass
+class MonthsOfStep:
+    """The months that a step works on: logs those that are done, and keeps those that failed for the step's end."""
+
+    context: dg.AssetExecutionContext
+    subject: StepSubject
+    _done: int = 0
+    _unchanged: list[dg.AssetMaterialization] = field(default_factory=list)
+    _failed: list[FailedMonth] = field(default_factory=list)
+
+    def each(
+        self,
+        engine: Engine,
+        step: ImportStep,
+        cells: Mapping[Span, dg.MultiPartitionKey],
+        work: Callable[[Span], Result],
+    ) -> Iterator[tuple[dg.MultiPartitionKey, Result]]:
+        """Do a step's ``work`` for each month; yield partitions and results of those that do not fail."""
+
+        def work_at(span: Span) -> tuple[dg.MultiPartitionKey, Result]:
+            self.subject.at_spans(span)
+            return cells[span], work(span)
+
+        return self.done(each_month(engine, step, cells, work_at))
+
+    def done(self, results: Iterable[Result | FailedMonth]) -> Iterator[Result]:
+        """Yield the results of the months that were done; keep the months that failed."""
+        for result in results:
+            if isinstance(result, FailedMonth):
+                self._failed.append(result)
+            else:
+                self._done += 1
+                yield result
+
+    def log_result(self, key: dg.MultiPartitionKey, result: SpanResult, more: Mapping[str, Any]) -> None:
+        """Log a month's result as metadata, with ``more`` entries."""
+        changed = bool(result.stored or result.deleted or result.quarantined)
+        self.log(key, span_metadata(result) | dict(more), changed=changed)
+
+    def log(self, key: dg.MultiPartitionKey, metadata: Mapping[str, Any], *, changed: bool) -> None:
+        """Log a finished month at once, so that a run that dies later keeps it.
+
+        A month without changes waits for the end of the step: a run that dies loses nothing by that, and an event for
+        each of many empty months would cost more than the other work.
+        """
+        self.context.add_asset_metadata(metadata, partition_key=str(key))
+        if self.context.has_partition_key:
+            return
+        event = dg.AssetMaterialization(self.context.asset_key, partition=key, metadata=metadata)
+        if changed:
+            self.context.log_event(event)
+        else:
+            self._unchanged.append(event)
+
+    def end(self) -> None:
+        """Raise ``MonthsFailed`` if months failed, after all others were logged."""
+        if not self._failed:
+            return
+        # A step that fails has no output, by which Dagster would show these.
+        for event in self._unchanged:
+            self.context.log_event(event)
+        months = self._done + len(self._failed)
+        self.subject.at_failed([failed.span for failed in self._failed], of=months)
+        raise_failed(self._failed, months)
 
 
-def log_metadata(
-    context: dg.AssetExecutionContext, key: dg.MultiPartitionKey, metadata: Mapping[str, Any], *, changed: bool
-) -> None:
-    """Log a finished month at once, so that a run that dies later keeps it.
+@contextmanager
+def working_on_months(context: dg.AssetExecutionContext) -> Iterator[MonthsOfStep]:
+    """Translate errors for Dagster as :func:`translate_faults` does.
 
-    A month without changes waits for the end of the step: a run that dies loses nothing by that, and an event for each
-    of many empty months would cost more than the other work.
+    The step fails at its end if it left out months that failed.
     """
-    context.add_asset_metadata(metadata, partition_key=str(key))
-    if not context.has_partition_key and changed:
-        context.log_event(dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata))
+    with translate_faults(context.retry_number) as subject:
+        months = MonthsOfStep(context, subject)
+        yield months
+        months.end()
 
 
 def span_metadata(result: SpanResult) -> dict[str, Any]:

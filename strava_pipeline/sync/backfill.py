@@ -28,6 +28,7 @@ from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.streams import Streams
 from strava_pipeline.sync.access import open_client
 from strava_pipeline.sync.listing_buffer import Mapped, read_listing
+from strava_pipeline.sync.months_at_work import FailedMonth, each_month
 from strava_pipeline.sync.pacing import Pace
 from strava_pipeline.warehouse.activities import activity_store, quarantine, stream_store
 from strava_pipeline.warehouse.activities.activity_store import Payload, RecordingVersion
@@ -94,16 +95,17 @@ class SpanResult:
 
 def import_summaries(
     sync: SyncContext, spans: Sequence[Span], *, allow_mass_delete: bool = False
-) -> Iterator[SpanResult]:
+) -> Iterator[SpanResult | FailedMonth]:
     """Replace the activities of each span, all of one athlete, by those that Strava lists; one listing for all spans.
 
-    A summary without changes is not written again.
+    A summary without changes is not written again. A span that cannot be replaced is yielded as failed, the next goes
+    on.
     """
     asked_at = request_time(sync)
     athlete_id = spans[0].athlete_id
     whole = Span(athlete_id, min(span.start for span in spans), max(span.end for span in spans))
     listing = read_listing(athlete_id, sync.client.list_activities(athlete_id, whole.start, whole.end))
-    unplaced = listing.unplaced
+    unplaced = dict(listing.unplaced)
 
     def as_listed(connection: Connection, span: Span, rows: dict[int, Mapped], odd: dict[int, str]) -> SpanResult:
         kept = {
@@ -130,10 +132,14 @@ def import_summaries(
 
     # The listing has cost requests: a short outage of the database must not lose it.
     retry_transaction(sync.engine, partial(quarantine.release_unlisted, span=whole, listed=listing.ids))
-    for span in spans:
+
+    def replace_listed(span: Span) -> SpanResult:
         rows, odd = listing.within(span.start, span.end)
-        yield retry_transaction(sync.engine, partial(as_listed, span=span, rows=rows, odd=unplaced | odd))
-        unplaced = {}
+        result = retry_transaction(sync.engine, partial(as_listed, span=span, rows=rows, odd=unplaced | odd))
+        unplaced.clear()
+        return result
+
+    yield from each_month(sync.engine, ImportStep.SUMMARY, spans, replace_listed)
 
 
 def import_details(sync: SyncContext, span: Span) -> SpanResult:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from io import BytesIO, UnsupportedOperation
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ from strava_pipeline.months import Span, month_span, month_text, parse_month
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.bulk import driver_of
+from strava_pipeline.warehouse.engine import now, retry_transaction
+from strava_pipeline.warehouse.imports.listed_months import note_in_lake
 from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 
@@ -79,15 +82,23 @@ def write_month(engine: Engine, url: str, span: Span, readers: Readers = OWNER_O
     filesystem, root = _open(url)
     _tell_if_open(filesystem, root, readers)
     folder = f"{root}/athlete_id={span.athlete_id}/month={month_text(span.start)}"
+    month, moment = _write_month(engine, _Place(filesystem, folder, readers), span, url)
+    retry_transaction(engine, partial(note_in_lake, span=span, written_at=moment))
+    return month
+
+
+def _write_month(engine: Engine, place: _Place, span: Span, url: str) -> tuple[MonthFile, datetime]:
+    """Make a month's file equal to the tables; return it, and the time (UTC) as of which it is."""
     try:
         with engine.begin() as connection:
             acquire_for_athlete(connection, AthleteLock.LAKE_MONTH, span.athlete_id, month_text(span.start))
+            moment = now(connection)
             for _ in range(ATTEMPTS):
                 batches = _batches(connection, span)
                 wanted = _fingerprint(batches)
-                written = _make_equal(connection, _Place(filesystem, folder, readers), batches, wanted)
+                written = _make_equal(connection, place, batches, wanted)
                 if _fingerprint(_batches(connection, span)) == wanted:
-                    return _month_file(filesystem, folder, batches, written=written)
+                    return _month_file(place.filesystem, place.folder, batches, written=written), moment
     except (OSError, pa.ArrowException) as error:
         raise WarehouseError(f"the lake at {url} cannot be written: {_reason(error)}") from error
     raise WarehouseError(f"athlete {span.athlete_id}'s {month_text(span.start)} changes faster than it can be written")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pkgutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +15,7 @@ from sqlalchemy import Engine, select
 from strava_pipeline.defs.assets.activities import activities, activity_details, activity_streams
 from strava_pipeline.defs.assets.analysis import route_analyses
 from strava_pipeline.defs.assets.athletes import athletes_and_gear
+from strava_pipeline.defs.assets.lake import activity_points_parquet
 from strava_pipeline.defs.partitions import register_athlete
 from strava_pipeline.defs.steps import translate_faults
 from strava_pipeline.errors import (
@@ -138,6 +141,78 @@ def test_a_run_that_dies_in_its_sixth_month_keeps_the_five_before(location: Code
     location.strava.new_requests()
     assert location.materialize(activity_details, tags=months(1, 12)).success
     assert location.strava.new_requests() == [f"/activities/{month}" for month in range(7, 0, -1)]
+
+
+def test_one_month_that_fails_does_not_take_its_year_along(location: CodeLocation) -> None:
+    for month in range(1, 13):
+        ride(location, month)
+    location.materialize(activities, tags=months(1, 12))
+    location.strava.faults["/activities/3"] = [ZeroDivisionError("a bug")]
+    # Months without a change, too, are shown as done: nobody asked for the details of April's only ride.
+    location.strava.delete(4)
+    result = location.materialize(activity_details, tags=months(1, 12))
+    assert not result.success
+    assert retries(result) == []
+    told, shown = failure(result, "activity_details")
+    reason = "ZeroDivisionError: a fault of this program, see the log of the run"
+    assert told == f"athlete 1001: 1 of 12 months failed: 2024-03: {reason}"
+    assert shown == {"kind": "MonthsFailed", "athlete": "1001", "months": f"- `athlete 1001, 2024-03: {reason}`"}
+    year = {f"{RIDER}|2024-{month:02d}-01" for month in range(1, 13)}
+    assert location.materialized("activity_details") == year - {f"{RIDER}|2024-03-01"}
+    location.strava.new_requests()
+    assert location.materialize(activity_details, tags=months(1, 12)).success
+    assert location.strava.new_requests() == ["/activities/4", "/activities/3"]
+
+
+def test_a_month_that_cannot_be_replaced_does_not_take_its_year_along(location: CodeLocation) -> None:
+    for number in range(1, 13):
+        ride(location, number)
+        location.strava.add(100 + number, datetime(2024, 3, number, tzinfo=UTC))
+    location.materialize(activities, tags=months(1, 12))
+    for number in range(1, 13):
+        location.strava.delete(100 + number)
+    result = location.materialize(activities, tags=months(1, 12))
+    told, _ = failure(result, "activities")
+    assert str(told).startswith("athlete 1001: 1 of 12 months failed: 2024-03: Strava lists only 1 of")
+    records = location.instance.get_records_for_run(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+    shown = [record.partition_key for record in records.records]
+    assert sorted(map(str, shown)) == [f"{RIDER}|2024-{month:02d}-01" for month in range(1, 13) if month != 3]
+
+
+@pytest.mark.parametrize("asset", ["route_analyses", "activity_points_parquet"])
+def test_figures_and_files_of_other_months_are_made_though_one_month_fails(
+    location: CodeLocation, asset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, module = {
+        "route_analyses": (route_analyses, "strava_pipeline.defs.assets.analysis.analyse_span"),
+        "activity_points_parquet": (activity_points_parquet, "strava_pipeline.warehouse.lake.write_month"),
+    }[asset]
+    for month in range(1, 13):
+        ride(location, month)
+    location.materialize(activities, activity_details, activity_streams, tags=months(1, 12))
+    real: Callable[..., Any] = pkgutil.resolve_name(module)
+
+    def odd(*args: Any, **more: Any) -> Any:
+        if args[-1].months == "2024-03":
+            raise ZeroDivisionError
+        return real(*args, **more)
+
+    monkeypatch.setattr(module, odd)
+    told, _ = failure(location.materialize(made, tags=months(1, 12)), asset)
+    assert str(told).startswith("athlete 1001: 1 of 12 months failed: 2024-03: ZeroDivisionError")
+    assert len(location.materialized(asset)) == 11
+
+
+def test_a_month_that_fails_does_not_take_other_athletes_along(location: CodeLocation) -> None:
+    register_athlete(location.instance, OTHER_RIDER)
+    ride(location, 5)
+    location.materialize(activities, tags=months(5, 6))
+    location.strava.faults["/activities/5"] = [ZeroDivisionError("a bug")]
+    result = location.materialize(activity_details, tags=months(5, 5, last_athlete=OTHER_RIDER))
+    told, shown = failure(result, "activity_details")
+    assert str(told).startswith("athlete 1001: 1 of 2 months failed: 2024-05: ZeroDivisionError")
+    assert shown["athlete"] == "1001"
+    assert location.materialized("activity_details") == {f"{OTHER_RIDER}|2024-05-01"}
 
 
 def test_a_range_that_spans_athletes_asks_for_each_of_them(location: CodeLocation, engine: Engine) -> None:

@@ -27,7 +27,6 @@ from strava_pipeline.sync.backfill import (
     analyse_span,
     import_details,
     import_streams,
-    import_summaries,
     open_sync,
 )
 from strava_pipeline.warehouse.pauses import Pauses
@@ -42,7 +41,7 @@ from strava_pipeline.warehouse.schema.tables import (
     laps,
     metadata,
 )
-from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
+from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed
 from strava_pipeline_tests.warehouse.sessions import end_sessions
 
 JUNE = Span(RIDER, datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))
@@ -70,7 +69,7 @@ def bring_up_to_date(strava: StravaStandIn, engine: Engine, *spans: Span) -> lis
     sync = strava.sync(engine)
     wanted = spans or (JUNE,)
     return [
-        list(import_summaries(sync, wanted)),
+        import_listed(sync, wanted),
         [import_details(sync, span) for span in wanted],
         [import_streams(sync, span) for span in wanted],
         [analyse_span(engine, span) for span in wanted],
@@ -124,12 +123,12 @@ def test_kudos_call_for_no_new_detail_and_a_title_does(strava: StravaStandIn, en
 
 def test_a_detail_that_differs_from_the_listing_is_fetched_once(strava: StravaStandIn, engine: Engine) -> None:
     sync = strava.sync(engine)
-    list(import_summaries(sync, [JUNE]))
+    import_listed(sync, [JUNE])
     # Strava lists some rides with 0 m; the detail has the length.
     strava.edit(2, distance=1234.5)
     import_details(sync, JUNE)
     strava.edit(2, distance=1000)
-    list(import_summaries(sync, [JUNE]))
+    import_listed(sync, [JUNE])
     strava.new_requests()
     import_details(sync, JUNE)
     assert strava.new_requests() == []
@@ -181,7 +180,7 @@ def test_more_than_a_page_is_listed_whole(engine: Engine) -> None:
     strava = StravaStandIn()
     for number in range(401):
         strava.add(number + 1, JUNE.start + timedelta(minutes=number))
-    (result,) = import_summaries(strava.sync(engine), [JUNE])
+    (result,) = import_listed(strava.sync(engine), [JUNE])
     assert result.stored == 401
     assert strava.new_requests() == [LISTING] * 3
 
@@ -194,9 +193,9 @@ def test_a_listing_that_lost_most_of_a_month_deletes_nothing(engine: Engine) -> 
     for number in range(1, 8):
         strava.delete(number)
     with pytest.raises(WarehouseError, match="allow_mass_delete"):
-        list(import_summaries(strava.sync(engine), [JUNE]))
+        import_listed(strava.sync(engine), [JUNE])
     assert len(ids(engine, activities)) == 12
-    (result,) = import_summaries(strava.sync(engine), [JUNE], allow_mass_delete=True)
+    (result,) = import_listed(strava.sync(engine), [JUNE], allow_mass_delete=True)
     assert result.deleted == 7
 
 
@@ -211,7 +210,7 @@ def test_an_odd_summary_is_put_aside_and_nothing_of_it_is_deleted(
     bring_up_to_date(strava, engine)
     strava.edit(2, **change)
     strava.edit(3, name="Renamed")
-    (result,) = import_summaries(strava.sync(engine), [JUNE])
+    (result,) = import_listed(strava.sync(engine), [JUNE])
     assert list(result.quarantined) == [2]
     assert ids(engine, activities) == [1, 2, 3]
     assert ids(engine, activity_streams) == [1, 2, 3]
@@ -224,7 +223,7 @@ def test_an_activity_that_cannot_be_told_ends_the_listing_before_anything_is_del
     bring_up_to_date(strava, engine)
     strava.edit(2, id=2**63)
     with pytest.raises(RejectedRequest, match="without a usable id"):
-        list(import_summaries(strava.sync(engine), [JUNE]))
+        import_listed(strava.sync(engine), [JUNE])
     assert ids(engine, activities) == [1, 2, 3]
 
 
@@ -280,7 +279,7 @@ def test_three_in_a_row_that_answer_500_end_the_step(strava: StravaStandIn, engi
     for number in (1, 2, 3):
         strava.faults[f"/activities/{number}"] = [broken(number)]
     sync = strava.sync(engine)
-    list(import_summaries(sync, [JUNE]))
+    import_listed(sync, [JUNE])
     with pytest.raises(RetriableStravaError, match="activity 1"):
         import_details(sync, JUNE)
 
@@ -308,7 +307,7 @@ def test_what_is_not_about_one_activity_ends_the_step_at_once(
 ) -> None:
     strava.faults["/activities/2"] = [error]
     sync = strava.sync(engine)
-    list(import_summaries(sync, [JUNE]))
+    import_listed(sync, [JUNE])
     with pytest.raises(type(error)):
         import_details(sync, JUNE)
     # Newest first: what came before the fault is kept.
@@ -333,7 +332,7 @@ def test_a_database_that_starts_anew_after_each_answer_costs_no_second_request(
 
 def test_an_activity_gone_since_the_listing_is_no_fault(strava: StravaStandIn, engine: Engine) -> None:
     sync = strava.sync(engine)
-    list(import_summaries(sync, [JUNE]))
+    import_listed(sync, [JUNE])
     strava.delete(2)
     assert import_details(sync, JUNE).quarantined == {}
     assert import_streams(sync, JUNE).quarantined == {}

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import COUNTERS
-from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams, import_summaries
+from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams
 from strava_pipeline.sync.webhook import NotThereYet
 from strava_pipeline.warehouse.activities.remapping import remap
 from strava_pipeline.warehouse.schema.ops_tables import payloads
@@ -22,7 +22,7 @@ from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import PayloadKind
 from strava_pipeline_tests.histories import ACTIVITY_TABLES, HistoryTables, contents, histories
 from strava_pipeline_tests.inbox import bring_up_to_date, connect_riders
-from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, stream_body
+from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed, stream_body
 
 NUMBERS = (1, 2, 3)
 MONTHS = tuple(
@@ -132,7 +132,7 @@ class World:
     def bring(self, step: str, months: Sequence[Span]) -> None:
         sync = self.strava.sync(self.engine)
         if step in {"list", "backfill"}:
-            list(import_summaries(sync, list(months), allow_mass_delete=True))
+            import_listed(sync, list(months), allow_mass_delete=True)
         for month in months:
             if step in {"details", "backfill"}:
                 import_details(sync, month)

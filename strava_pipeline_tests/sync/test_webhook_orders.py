@@ -13,7 +13,6 @@ from sqlalchemy import Engine, Table, update
 
 from strava_pipeline.errors import FencedOut, RetriableStravaError
 from strava_pipeline.months import Span
-from strava_pipeline.sync.backfill import import_summaries
 from strava_pipeline.sync.webhook import NotThereYet, sync_activity
 from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES
 from strava_pipeline.warehouse.inbox.claims import Claim, claim_objects, refresh_claim
@@ -24,7 +23,7 @@ from strava_pipeline.warehouse.schema.ops_tables import payloads, tombstones, we
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline_tests.histories import EMPTIED, HistoryTables, all_at_once, contents, histories
 from strava_pipeline_tests.inbox import LONG_AGO, an_event, change, connect_riders
-from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
+from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed
 
 AT = datetime(2025, 6, 10, 8, tzinfo=UTC)
 JUNE = Span(RIDER, datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))
@@ -112,7 +111,7 @@ class World:
             for claim in old:
                 self.come_too_late(claim)
         elif kind == "backfill":
-            list(import_summaries(self.strava.sync(self.engine), [JUNE], allow_mass_delete=True))
+            import_listed(self.strava.sync(self.engine), [JUNE], allow_mass_delete=True)
 
     def work(self) -> None:
         """Runs, until nothing is due."""

@@ -11,14 +11,16 @@ from typing import Any
 import duckdb
 import fsspec
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select, text
 
 from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.local.private_files import Readers
 from strava_pipeline.months import Span
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse import lake
+from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.lake import erase_athlete_points, write_month
+from strava_pipeline.warehouse.schema.import_tables import import_months
 from strava_pipeline_tests.inbox import bring_up_to_date
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, stream_body
 
@@ -78,6 +80,18 @@ def test_duckdb_reads_what_the_view_holds(engine: Engine, url: str) -> None:
     assert (month.points, month.written) == (7, True)
     assert files(url) == [f"athlete_id={RIDER}/month=2025-06/points.parquet"]
     assert month.size_bytes == (Path(url) / files(url)[0]).stat().st_size
+
+
+@pytest.mark.usefixtures("strava")
+def test_a_month_is_noted_as_of_before_it_was_read(engine: Engine, url: str) -> None:
+    with engine.connect() as connection:
+        before = now(connection)
+    for _ in range(2):
+        write_month(engine, url, JUNE)
+        with engine.connect() as connection:
+            noted, after = connection.execute(select(import_months.c.lake_at)).scalar_one(), now(connection)
+        assert before < noted < after
+        before = noted
 
 
 @pytest.mark.usefixtures("strava")

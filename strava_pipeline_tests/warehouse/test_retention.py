@@ -12,7 +12,6 @@ from sqlalchemy import Engine, Table, func, insert, select, text, update
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.months import Span
 from strava_pipeline.settings import load_settings
-from strava_pipeline.sync.backfill import import_summaries
 from strava_pipeline.warehouse import retention
 from strava_pipeline.warehouse.access.operator_sessions import open_session
 from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES
@@ -34,7 +33,7 @@ from strava_pipeline.warehouse.schema.ops_tables import (
 )
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline_tests.inbox import bring_up_to_date
-from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
+from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed
 
 JUNE = Span(RIDER, datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))
 MIDDLE = datetime(2025, 6, 3, 12, tzinfo=UTC)
@@ -72,13 +71,13 @@ def test_what_is_older_goes_with_everything_and_is_counted(engine: Engine, monke
 def test_what_is_too_old_is_listed_but_not_stored_again(strava: StravaStandIn, engine: Engine) -> None:
     remove_activities_before(engine, MIDDLE)
     sync = replace(strava.sync(engine), keep_from=MIDDLE)
-    list(import_summaries(sync, [JUNE]))
+    import_listed(sync, [JUNE])
     assert stored(engine) == [4, 5]
 
 
 def test_what_has_just_become_too_old_does_not_look_like_a_mass_deletion(strava: StravaStandIn, engine: Engine) -> None:
     sync = replace(strava.sync(engine), keep_from=JUNE.end)
-    (result,) = import_summaries(sync, [JUNE])
+    (result,) = import_listed(sync, [JUNE])
     assert result.deleted == 0
     assert stored(engine) == [1, 2, 3, 4, 5]
 

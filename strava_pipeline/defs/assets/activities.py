@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 
 import dagster as dg
 
@@ -9,10 +10,11 @@ from strava_pipeline.defs.assets import lineage
 from strava_pipeline.defs.assets.progress import ProgressReporter, reporting_progress
 from strava_pipeline.defs.partitions import grid_partitions, spans_by_athlete
 from strava_pipeline.defs.resources import StravaResource
-from strava_pipeline.defs.steps import backfilled_asset, lane_of, log_month, table_metadata, translate_faults
+from strava_pipeline.defs.steps import backfilled_asset, lane_of, table_metadata, working_on_months
 from strava_pipeline.months import Span
 from strava_pipeline.names import NAMES, Asset
 from strava_pipeline.sync.backfill import SpanResult, SyncContext, import_details, import_streams, import_summaries
+from strava_pipeline.warehouse.states import ImportStep
 
 GROUP = "activities"
 # A run covers up to a year of an athlete.
@@ -47,16 +49,17 @@ def activities(
     """Summaries as Strava lists them: edits are applied, deleted activities go, late uploads are found."""
     sync = strava.sync(lane_of(context))
     listed, absent = 0, 0
-    with translate_faults(context.retry_number) as subject:
+    with working_on_months(context) as months:
         for _, cells in spans_by_athlete(context.partition_keys):
-            subject.at_spans(*cells)
+            months.subject.at_spans(*cells)
             with reporting_progress(context, sync, list(cells)) as reporter:
                 before = sync.monitor.requests
-                for result in import_summaries(sync, list(cells), allow_mass_delete=config.allow_mass_delete):
+                imported = import_summaries(sync, list(cells), allow_mass_delete=config.allow_mass_delete)
+                for result in months.done(imported):
                     rows = result.stored + result.unchanged
                     listed, absent = listed + rows, absent + result.absent
                     shown = _costs(reporter, before) | {"dagster/partition_row_count": rows - result.absent}
-                    log_month(context, cells[result.span], result, shown)
+                    months.log_result(cells[result.span], result, shown)
                     before = sync.monitor.requests
     complete = dg.AssetCheckResult(
         check_name=AS_LISTED.name, passed=not absent, metadata={"listed": listed, "absent": absent}
@@ -75,7 +78,7 @@ def activities(
 )
 def activity_details(context: dg.AssetExecutionContext, strava: StravaResource) -> dg.MaterializeResult[None]:
     """Details, laps, splits, best efforts and segment efforts; one request per activity."""
-    return _month_by_month(context, strava, import_details)
+    return _month_by_month(context, strava, ImportStep.DETAIL, import_details)
 
 
 @backfilled_asset(
@@ -89,21 +92,23 @@ def activity_details(context: dg.AssetExecutionContext, strava: StravaResource) 
 )
 def activity_streams(context: dg.AssetExecutionContext, strava: StravaResource) -> dg.MaterializeResult[None]:
     """Samples of each activity; one request per activity, none for an activity entered by hand."""
-    return _month_by_month(context, strava, import_streams)
+    return _month_by_month(context, strava, ImportStep.STREAMS, import_streams)
 
 
 def _month_by_month(
-    context: dg.AssetExecutionContext, strava: StravaResource, step: Callable[[SyncContext, Span], SpanResult]
+    context: dg.AssetExecutionContext,
+    strava: StravaResource,
+    step: ImportStep,
+    fetch: Callable[[SyncContext, Span], SpanResult],
 ) -> dg.MaterializeResult[None]:
     sync = strava.sync(lane_of(context))
-    with translate_faults(context.retry_number) as subject:
+    with working_on_months(context) as months:
         for _, cells in spans_by_athlete(context.partition_keys):
             with reporting_progress(context, sync, list(cells)) as reporter:
-                for span, key in cells.items():
-                    subject.at_spans(span)
+                before = sync.monitor.requests
+                for key, result in months.each(sync.engine, step, cells, partial(fetch, sync)):
+                    months.log_result(key, result, _costs(reporter, before))
                     before = sync.monitor.requests
-                    result = step(sync, span)
-                    log_month(context, key, result, _costs(reporter, before))
     return dg.MaterializeResult()
 
 

@@ -1,5 +1,7 @@
 """Figures computed from stored samples, without a request."""
 
+from typing import Any
+
 import dagster as dg
 
 from strava_pipeline.defs.assets import lineage
@@ -7,8 +9,10 @@ from strava_pipeline.defs.assets.activities import YEARLY, activity_streams
 from strava_pipeline.defs.assets.month_pictures import month_pictures
 from strava_pipeline.defs.partitions import grid_partitions, spans_by_athlete
 from strava_pipeline.defs.resources import WarehouseResource
-from strava_pipeline.defs.steps import NO_REQUESTS, backfilled_asset, log_month, table_metadata, translate_faults
-from strava_pipeline.sync.backfill import analyse_span
+from strava_pipeline.defs.steps import NO_REQUESTS, backfilled_asset, table_metadata, working_on_months
+from strava_pipeline.months import Span
+from strava_pipeline.sync.backfill import SpanResult, analyse_span
+from strava_pipeline.warehouse.states import ImportStep
 
 
 @backfilled_asset(
@@ -21,11 +25,13 @@ from strava_pipeline.sync.backfill import analyse_span
 )
 def route_analyses(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
     """Length, times, climbing, speed, heart rate and power of each activity that has samples."""
-    with translate_faults(context.retry_number) as subject:
+
+    def analyse(span: Span) -> tuple[SpanResult, dict[str, Any]]:
+        result = analyse_span(warehouse.engine, span)
+        return result, month_pictures(warehouse.engine, span) if result.stored else {}
+
+    with working_on_months(context) as months:
         for _, cells in spans_by_athlete(context.partition_keys):
-            for span, key in cells.items():
-                subject.at_spans(span)
-                result = analyse_span(warehouse.engine, span)
-                pictures = month_pictures(warehouse.engine, span) if result.stored else {}
-                log_month(context, key, result, NO_REQUESTS | pictures)
+            for key, (result, pictures) in months.each(warehouse.engine, ImportStep.FIGURES, cells, analyse):
+                months.log_result(key, result, NO_REQUESTS | pictures)
     return dg.MaterializeResult()

@@ -1,5 +1,6 @@
 """Samples as Parquet files, for engines that read columns."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -7,10 +8,11 @@ import dagster as dg
 from strava_pipeline.defs.assets.activities import YEARLY, activity_streams
 from strava_pipeline.defs.partitions import grid_partitions, spans_by_athlete
 from strava_pipeline.defs.resources import WarehouseResource
-from strava_pipeline.defs.steps import backfilled_asset, log_metadata, translate_faults
+from strava_pipeline.defs.steps import backfilled_asset, working_on_months
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.mapping.streams import SERIES
 from strava_pipeline.warehouse.declared_columns import columns_of
+from strava_pipeline.warehouse.states import ImportStep
 
 if TYPE_CHECKING:
     from strava_pipeline.warehouse.lake import MonthFile
@@ -58,12 +60,11 @@ def activity_points_parquet(
 
     settings = load_settings()
     url, readers = settings.lake_location(), let_lake_readers_traverse(settings)
-    with translate_faults(context.retry_number) as subject:
+    write = partial(write_month, warehouse.engine, url, readers=readers)
+    with working_on_months(context) as months:
         for _, cells in spans_by_athlete(context.partition_keys):
-            for span, key in cells.items():
-                subject.at_spans(span)
-                month = write_month(warehouse.engine, url, span, readers)
-                log_metadata(context, key, _metadata(month), changed=month.written)
+            for key, month in months.each(warehouse.engine, ImportStep.LAKE, cells, write):
+                months.log(key, _metadata(month), changed=month.written)
     return dg.MaterializeResult()
 
 

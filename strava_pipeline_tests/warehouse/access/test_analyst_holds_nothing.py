@@ -22,7 +22,7 @@ from strava_pipeline.local.postgres import Server
 from strava_pipeline.months import Span
 from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.strava.quota.windows import CallOutcome, Lane
-from strava_pipeline.sync.backfill import import_details, import_streams, import_summaries
+from strava_pipeline.sync.backfill import import_details, import_streams
 from strava_pipeline.sync.training_load import update_training_load
 from strava_pipeline.warehouse import engine as engines
 from strava_pipeline.warehouse import migrate as migration
@@ -38,7 +38,7 @@ from strava_pipeline.warehouse.migrate import HEAD, migrate
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 from strava_pipeline_tests.conftest import opened
 from strava_pipeline_tests.inbox import bring_up_to_date, connect_riders, store
-from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
+from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed
 
 JUNE = Span(RIDER, datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))
 # The pipeline waits so long for a lock here, and a test so long for the pipeline.
@@ -168,7 +168,7 @@ def stores_and_analyses_an_activity(engine: Engine, _: Path) -> None:
 
 def imports_a_month(engine: Engine, _: Path) -> None:
     sync = a_strava().sync(engine)
-    assert [result.stored for result in import_summaries(sync, [JUNE])] == [1]
+    assert [result.stored for result in import_listed(sync, [JUNE])] == [1]
     assert [fetch(sync, JUNE).stored for fetch in (import_details, import_streams)] == [1, 1]
 
 

@@ -69,4 +69,6 @@ def test_nothing_is_noted_of_an_athlete_who_left(engine: Engine) -> None:
         connection.execute(users.insert().values(row))
     with pytest.raises(NeedsReauthorization), engine.begin() as connection:
         note_listed(connection, JUNE, AT)
+    with engine.begin() as connection:
+        note_in_lake(connection, JUNE, AT)
     assert listed(engine) == {}
