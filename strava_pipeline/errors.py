@@ -22,6 +22,7 @@
        ├─ DatabaseUnavailable             the database cannot be reached, or accepts no writes; try again
        │  └─ DatabaseTooSlow              it did not finish one piece of work in time
        ├─ FencedOut                       a newer claim has this work; nothing was written
+       ├─ ImportStopped                   an import is paused, or another run has it: work on it ends
        ├─ InviteAlreadyUsed               a disconnected athlete used an old invitation again
        ├─ UnknownAthlete                  no athlete with this id has connected
        └─ UnknownActivity                 no activity with this id is stored
@@ -174,6 +175,10 @@ class DatabaseTooSlow(DatabaseUnavailable):
 
 class FencedOut(WarehouseError):
     """A newer claim has this work; nothing was written."""
+
+
+class ImportStopped(WarehouseError):
+    """An import is paused, has a newer launch, or its athlete is not connected: its run ends."""
 
 
 class InviteAlreadyUsed(WarehouseError):

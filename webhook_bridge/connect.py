@@ -27,6 +27,7 @@ from strava_pipeline.strava.faults import is_dead_code
 from strava_pipeline.strava.http import new_session
 from strava_pipeline.strava.mapping.athlete import athlete_row
 from strava_pipeline.strava.oauth import (
+    ACTIVITY_SCOPES,
     WANTED_SCOPES,
     TokenGrant,
     authorize_url,
@@ -67,8 +68,6 @@ NO_MAILS_YET = (
     "This installation sends no mails yet. If it does within a week, you will get a mail to confirm your address;"
     " otherwise the address is erased."
 )
-# Without one of these scopes Strava shows no activity.
-ACTIVITY_SCOPES = frozenset({"activity:read", "activity:read_all"})
 
 connect = Blueprint("connect", __name__, template_folder="templates")
 connect.before_request(require_token)

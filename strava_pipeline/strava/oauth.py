@@ -21,6 +21,8 @@ from strava_pipeline.strava.faults import error_for, is_dead_grant
 from strava_pipeline.strava.http import Answer, parse_json, send
 
 WANTED_SCOPES = ("read", "activity:read_all", "profile:read_all")
+# Without one of these scopes Strava shows no activity.
+ACTIVITY_SCOPES = frozenset({"activity:read", "activity:read_all"})
 # The scopes that a redirect may claim: those we ask for, and activity:read, which is granted instead of
 # activity:read_all if the athlete does not share private activities. We never ask for Strava's others (read_all,
 # profile:write, activity:write).

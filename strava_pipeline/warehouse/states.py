@@ -126,3 +126,37 @@ class UpkeepKind(StrEnum):
     PROFILE = "profile"
     GEAR = "gear"
     DETAILS = "details"
+
+
+class ImportState(StrEnum):
+    """The course of an import; see :mod:`strava_pipeline.warehouse.imports.launches`."""
+
+    DUE = "due"
+    LAUNCHED = "launched"
+    RUNNING = "running"
+
+
+class ImportTask(StrEnum):
+    """The work of one run of an import."""
+
+    NEWEST_MONTH = "newest_month"
+    LISTING = "listing"
+    MONTHS = "months"
+    PROFILE = "profile"
+
+
+class MadeBy(StrEnum):
+    """Who asked for an import: an athlete who connected, a command, a run whose months failed in part, or upkeep."""
+
+    CONNECT = "connect"
+    COMMAND = "command"
+    RUN = "run"
+    UPKEEP = "upkeep"
+
+
+class PausedBy(StrEnum):
+    """Who paused an import: the operator on the page, somebody by a command, or by canceling its run in Dagster."""
+
+    OPERATOR = "operator"
+    COMMAND = "command"
+    CANCEL = "cancel"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, literal, or_, select
 
 from strava_pipeline.months import Span
 from strava_pipeline.warehouse.activities.activity_store import in_span
@@ -24,22 +24,29 @@ _DELETE_PARTS = select(literal(1)).add_cte(
 )
 
 
-def not_analysed(connection: Connection, span: Span) -> list[int]:
-    """Return the ids of a span's activities with samples that need an analysis, oldest first.
+def lacks_figures() -> ColumnElement[bool]:
+    """Select samples whose analysis is missing, of other streams, or by another version of the formulas.
 
-    Their analysis is missing, of other streams than the stored ones, or by another version of the formulas.
+    For a query that joins ``activity_streams`` with ``route_analyses``, where there are any.
     """
+    return and_(
+        activity_streams.c.point_count > 0,
+        or_(
+            route_analyses.c.streams_fetched_at.is_distinct_from(activity_streams.c.fetched_at),
+            route_analyses.c.analysis_version.is_distinct_from(ANALYSIS_VERSION),
+        ),
+    )
+
+
+def not_analysed(connection: Connection, span: Span) -> list[int]:
+    """Return the ids of a span's activities with samples that need an analysis, oldest first."""
     query = (
         select(activities.c.id)
         .join(activity_streams, activity_streams.c.activity_id == activities.c.id)
         .outerjoin(route_analyses, route_analyses.c.activity_id == activities.c.id)
         .where(
             in_span(span),
-            activity_streams.c.point_count > 0,
-            or_(
-                route_analyses.c.streams_fetched_at.is_distinct_from(activity_streams.c.fetched_at),
-                route_analyses.c.analysis_version.is_distinct_from(ANALYSIS_VERSION),
-            ),
+            lacks_figures(),
         )
         .order_by(activities.c.start_date)
     )

@@ -1,1 +1,1 @@
-"""Keeps which months of an athlete were imported, and which failed."""
+"""Keeps what is to be imported of each athlete, which months were imported, and which failed."""

@@ -13,6 +13,7 @@ from strava_pipeline.warehouse.schema import (  # noqa: F401  each registers its
     ops_tables,
     tables,
     upkeep_tables,
+    wish_tables,
 )
 
 SCHEMAS = tuple(sorted({tables.SCHEMA, ops_tables.SCHEMA, history_tables.SCHEMA}))

@@ -1,0 +1,52 @@
+"""Notes how far back an athlete's history goes, and when history and profile were last asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
+from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.wish_tables import histories
+
+
+@dataclass(frozen=True)
+class History:
+    """When a whole history was last listed and a profile last fetched (UTC), and the month in which it begins."""
+
+    listed_at: datetime | None = None
+    begins_on: date | None = None
+    profile_at: datetime | None = None
+
+
+def history_of(connection: Connection, athlete_id: int) -> History:
+    """Return what is known of an athlete's history."""
+    query = select(histories.c.listed_at, histories.c.begins_on, histories.c.profile_at)
+    found = connection.execute(query.where(histories.c.athlete_id == athlete_id)).first()
+    return History() if found is None else History(*found)
+
+
+def note_history(connection: Connection, athlete_id: int, begins_on: date | None, asked_at: datetime) -> None:
+    """Note that a listing, asked for at ``asked_at`` (UTC), told the whole history; without ``begins_on`` it is empty.
+
+    ``NeedsReauthorization`` if the athlete has disconnected.
+    """
+    scopes = select(users.c.scopes).where(users.c.athlete_id == athlete_id).scalar_subquery()
+    _note(connection, athlete_id, "listed_at", asked_at, begins_on=begins_on, scopes=scopes)
+
+
+def note_profile(connection: Connection, athlete_id: int, asked_at: datetime) -> None:
+    """Note that the profile, asked for at ``asked_at`` (UTC), is stored. ``NeedsReauthorization`` as before."""
+    _note(connection, athlete_id, "profile_at", asked_at)
+
+
+def _note(connection: Connection, athlete_id: int, column: str, asked_at: datetime, **more: object) -> None:
+    refuse_rows_of_revoked(connection, [athlete_id])
+    noting = insert(histories).values(athlete_id=athlete_id, **{column: asked_at}, **more)
+    changes = {name: noting.excluded[name] for name in (column, *more)}
+    # An older answer that comes late changes nothing.
+    is_newer = func.coalesce(histories.c[column] < noting.excluded[column], True)
+    connection.execute(noting.on_conflict_do_update(index_elements=["athlete_id"], set_=changes, where=is_newer))

@@ -1,0 +1,211 @@
+"""What an import still lacks, computed from the tables: profile, listings, details, samples, figures, lake's files.
+
+Not lacking is what is put aside or failed and is not due again, what is gone at Strava, and what lies before the
+earliest month that is kept. :attr:`Lacking.next_at` tells when something of that is due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Date, RowMapping, and_, cast, func, select
+
+from strava_pipeline.months import Span, add_months, months_between
+from strava_pipeline.warehouse.activities.activity_store import in_span
+from strava_pipeline.warehouse.analysis.analyses import lacks_figures
+from strava_pipeline.warehouse.imports.histories import History, history_of
+from strava_pipeline.warehouse.imports.wishes import Import
+from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
+from strava_pipeline.warehouse.schema.history_tables import put_aside
+from strava_pipeline.warehouse.schema.import_tables import failed_months, import_months
+from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.tables import activities, activity_streams
+from strava_pipeline.warehouse.states import ImportStep, PayloadKind
+
+# An activity that is put aside is tried again after this time.
+AGAIN_AFTER = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """What an import lacks now. ``listing``: the months to list, in one listing; ``months``: those to fetch for.
+
+    ``months`` come newest first. ``later`` counts activities that are put aside, and ``failed``
+    steps of months that failed; none of them is due again before ``next_at`` (UTC). ``requests``: how many ``months``
+    need at least.
+    """
+
+    profile: bool = False
+    listing: Span | None = None
+    months: tuple[date, ...] = ()
+    later: int = 0
+    failed: int = 0
+    requests: int = 0
+    next_at: datetime | None = None
+
+    @property
+    def nothing(self) -> bool:
+        return not (self.profile or self.listing or self.months)
+
+    @property
+    def next_month(self) -> date | None:
+        """The newest month that lacks something."""
+        listed = None if self.listing is None else add_months(self.listing.end.date(), -1)
+        return max(filter(None, (listed, *self.months[:1])), default=None)
+
+
+def lacking(connection: Connection, wish: Import, floor: date, moment: datetime) -> Lacking:
+    """Compute what a wish lacks at a moment (UTC); months before ``floor`` are never imported."""
+    first = max(wish.first_month or floor, floor)
+    last = wish.last_month or add_months(moment.date(), 0)
+    if first > last:
+        return Lacking()
+    span = Span(wish.athlete_id, _start(first), _start(add_months(last, 1)))
+    history = history_of(connection, wish.athlete_id)
+    failed = _failed_later(connection, span, moment)
+    months, requests, later = [], 0, list[datetime]()
+    for row in _by_month(connection, span, moment):
+        lacks = {step for step in wish.steps if row.get(step)}
+        later += [row["retry_at"]] * row["later"]
+        if ImportStep.LAKE in wish.steps and _lake_is_behind(row, wish.made_at):
+            lacks.add(ImportStep.LAKE)
+        lacks -= {step for month, step in failed if month == row["month"]}
+        if lacks:
+            months.append(row["month"])
+            requests += row["detail"] * (ImportStep.DETAIL in lacks) + row["asked"] * (ImportStep.STREAMS in lacks)
+    listing = None
+    if ImportStep.SUMMARY in wish.steps:
+        unlisted = set(_unlisted(connection, wish, span, history, moment))
+        listing = _enclosing(
+            wish.athlete_id, unlisted - {month for month, step in failed if step == ImportStep.SUMMARY}
+        )
+    profile = wish.profile and (history.profile_at is None or history.profile_at < wish.made_at)
+    next_at = min((*later, *failed.values()), default=None)
+    return Lacking(profile, listing, tuple(months), len(later), len(failed), requests, next_at)
+
+
+def _by_month(connection: Connection, span: Span, moment: datetime) -> Sequence[RowMapping]:
+    """Count by month, newest first, the activities that lack each step; those put aside for later are counted apart."""
+    summary, detail = payloads.alias("summary"), payloads.alias("detail")
+    aside, no_samples = put_aside.alias("aside"), put_aside.alias("no_samples")
+    lacks_detail = summary.c.activity_id.is_not(None) & detail.c.digest.is_distinct_from(summary.c.digest)
+    lacks_streams = activity_streams.c.activity_id.is_(None)
+    detail_later = lacks_detail & aside.c.activity_id.is_not(None)
+    streams_later = lacks_streams & no_samples.c.activity_id.is_not(None)
+    later = func.count().filter(detail_later) + func.count().filter(streams_later)
+    month = cast(func.date_trunc("month", func.timezone("UTC", activities.c.start_date)), Date).label("month")
+    query = (
+        select(
+            month,
+            func.count().filter(lacks_detail & ~detail_later).label(ImportStep.DETAIL),
+            func.count().filter(lacks_streams & ~streams_later).label(ImportStep.STREAMS),
+            func.count().filter(lacks_streams & ~streams_later & activities.c.manual.is_not(True)).label("asked"),
+            func.count().filter(lacks_figures()).label(ImportStep.FIGURES),
+            later.label("later"),
+            func.least(
+                func.min(_again_at(aside.c)).filter(detail_later),
+                func.min(_again_at(no_samples.c)).filter(streams_later),
+            ).label("retry_at"),
+            func.max(activity_streams.c.fetched_at).filter(activity_streams.c.point_count > 0).label("samples_at"),
+            func.max(import_months.c.lake_at).label("lake_at"),
+        )
+        .select_from(activities)
+        .outerjoin(summary, _is(summary.c, PayloadKind.SUMMARY))
+        .outerjoin(detail, _is(detail.c, PayloadKind.DETAIL))
+        .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
+        .outerjoin(route_analyses, route_analyses.c.activity_id == activities.c.id)
+        .outerjoin(aside, _is_aside(aside.c, ImportStep.DETAIL, moment))
+        .outerjoin(no_samples, _is_aside(no_samples.c, ImportStep.STREAMS, moment))
+        .outerjoin(import_months, (import_months.c.athlete_id == span.athlete_id) & (import_months.c.month == month))
+        .where(in_span(span))
+        .group_by(month)
+        .order_by(month.desc())
+    )
+    return connection.execute(query).mappings().all()
+
+
+def _is(columns: Any, kind: PayloadKind) -> ColumnElement[bool]:
+    return and_(columns.activity_id == activities.c.id, columns.kind == kind)
+
+
+def _is_aside(columns: Any, step: ImportStep, moment: datetime) -> ColumnElement[bool]:
+    return and_(columns.activity_id == activities.c.id, columns.step == step, _again_at(columns) > moment)
+
+
+def _again_at(columns: Any) -> Any:
+    """When an activity that is put aside is due again (UTC)."""
+    return columns.tried_at + AGAIN_AFTER
+
+
+def _lake_is_behind(row: RowMapping, made_at: datetime) -> bool:
+    """Whether a month with samples has no file, or one from before the wish or before the newest samples."""
+    samples_at, lake_at = row["samples_at"], row["lake_at"]
+    return samples_at is not None and (lake_at is None or lake_at < max(made_at, samples_at))
+
+
+def _failed_later(connection: Connection, span: Span, moment: datetime) -> dict[tuple[date, str], datetime]:
+    """Month and step of what failed and is not due again, with the time (UTC) at which it is."""
+    query = select(failed_months.c.month, failed_months.c.step, failed_months.c.retry_at).where(
+        failed_months.c.athlete_id == span.athlete_id,
+        failed_months.c.month >= span.start.date(),
+        failed_months.c.month < span.end.date(),
+        failed_months.c.retry_at > moment,
+    )
+    return {(row.month, row.step): row.retry_at for row in connection.execute(query)}
+
+
+def _unlisted(connection: Connection, wish: Import, span: Span, history: History, moment: datetime) -> Iterator[date]:
+    """The months to list: all of an open wish, once; a bounded wish's own; and those of which some was not stored."""
+    is_known = history.listed_at is not None and history.listed_at >= wish.made_at
+    if wish.is_open:
+        if not is_known:
+            yield from _months(span)
+            return
+    else:
+        listed = select(import_months.c.month).where(
+            import_months.c.athlete_id == span.athlete_id, import_months.c.listed_at >= wish.made_at
+        )
+        done = set(connection.execute(listed).scalars())
+        yield from (
+            month
+            for month in _months(span)
+            if month not in done and not (is_known and _is_before(month, history.begins_on))
+        )
+    of_athlete = failed_months.c.athlete_id == span.athlete_id
+    failed = select(failed_months.c.month).where(of_athlete, failed_months.c.step == ImportStep.SUMMARY)
+    yield from (month for month in connection.execute(failed).scalars() if span.start.date() <= month < span.end.date())
+    yield from _months_put_aside(connection, span, moment)
+
+
+def _months_put_aside(connection: Connection, span: Span, moment: datetime) -> Iterator[date]:
+    """The months in which activities were listed that could not be stored then, and are due again."""
+    query = select(put_aside.c.span_start, put_aside.c.span_end).where(
+        put_aside.c.athlete_id == span.athlete_id,
+        put_aside.c.step == ImportStep.SUMMARY,
+        _again_at(put_aside.c) <= moment,
+    )
+    for row in connection.execute(query):
+        start, end = max(row.span_start, span.start), min(row.span_end, span.end)
+        if start < end:
+            yield from _months(Span(span.athlete_id, start, end))
+
+
+def _months(span: Span) -> Iterator[date]:
+    return months_between(span.start.date(), add_months(span.end.date(), -1) if span.end.day == 1 else span.end.date())
+
+
+def _is_before(month: date, begins_on: date | None) -> bool:
+    return begins_on is None or month < begins_on
+
+
+def _enclosing(athlete_id: int, months: set[date]) -> Span | None:
+    if not months:
+        return None
+    return Span(athlete_id, _start(min(months)), _start(add_months(max(months), 1)))
+
+
+def _start(month: date) -> datetime:
+    return datetime.combine(month, time(), UTC)

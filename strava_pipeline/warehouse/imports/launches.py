@@ -1,0 +1,210 @@
+"""Decides who works on an import: launches are numbered, and a run with an older number than the row's does nothing.
+
+::
+
+    due --claim_launch--> launched --begin--> running --end--> due
+    launched or running, its lease over: look_after asks Dagster; a lost run's import is due again
+
+The row's lock decides, when a launch is claimed and again when its run begins. So bridges and schedules may launch at
+once, and a launch that comes twice or late does no harm. A transaction locks no other row after an import's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import Enum, auto
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    Text,
+    and_,
+    cast,
+    func,
+    select,
+    true,
+    update,
+)
+
+from strava_pipeline.strava.oauth import ACTIVITY_SCOPES
+from strava_pipeline.warehouse.engine import autocommit, now
+from strava_pipeline.warehouse.imports.lacking import Lacking, lacking
+from strava_pipeline.warehouse.imports.wishes import Import, import_of
+from strava_pipeline.warehouse.schema.columns import database_time
+from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.wish_tables import imports
+from strava_pipeline.warehouse.states import GrantState, ImportState, ImportTask, PausedBy
+
+# A launched run may wait in Dagster's queue: look_after asks Dagster and extends its lease. A run at work extends it.
+LEASE = timedelta(seconds=60)
+# A queue of ours stays short, so that the order of imports is decided late.
+MOST_UNDER_WAY = 4
+# After a run without progress, doubled after each further one.
+FIRST_PAUSE = timedelta(minutes=5)
+LONGEST_PAUSE = timedelta(hours=6)
+# A whole import is looked at so often: activities may lack something anew.
+LOOK_AGAIN = timedelta(days=1)
+_c = imports.c
+
+
+class Fate(Enum):
+    """What Dagster knows of a launched run."""
+
+    TO_COME = auto()
+    AT_WORK = auto()
+    CANCELED = auto()
+    ENDED = auto()
+    UNKNOWN = auto()
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One launch of an athlete's import: ``begins_newest`` if the newest month comes first, in a job of its own."""
+
+    import_id: int
+    launch_no: int
+    athlete_id: int
+    begins_newest: bool = False
+
+
+def claim_launch(connection: Connection, floor: date, *, newest: bool | None = None) -> Launch | None:
+    """Take the import that is to be launched next, and number the launch; ``None`` if none is due or has room.
+
+    Imports that turn out to lack nothing rest. Months before ``floor`` are never imported. ``newest``: consider only
+    imports that begin with the newest month (``True``) or that do not (``False``). Imports are passed over whose
+    athlete must connect again, has disconnected, or shows no activities.
+    """
+    while True:
+        row = connection.execute(_next_due(newest)).mappings().first()
+        if row is None:
+            return None
+        wish = import_of(row)
+        moment = now(connection)
+        lack = lacking(connection, wish, floor, moment)
+        if not lack.nothing or wish.begins_newest:
+            break
+        connection.execute(update(imports).where(_c.id == wish.id).values(at_rest(lack, moment)))
+    launch = Launch(wish.id, wish.launch_no + 1, wish.athlete_id, wish.begins_newest)
+    values = {
+        "state": ImportState.LAUNCHED,
+        "launch_no": launch.launch_no,
+        "launched_at": moment,
+        "lease_until": moment + LEASE,
+        "run_id": None,
+        "doing": ImportTask.NEWEST_MONTH if wish.begins_newest else None,
+        "doing_first": None,
+        "doing_last": None,
+        "next_month": lack.next_month,
+    }
+    connection.execute(update(imports).where(_c.id == wish.id).values(values))
+    return launch
+
+
+def _next_due(newest: bool | None) -> Select[Any]:
+    """Select and lock the import that is to be launched next; one that another process looks at is passed over."""
+    begins_newest = _c.newest_at.is_(None) & _c.last_month.is_(None)
+    under_way = imports.alias("under_way")
+    at_newest = under_way.c.doing.is_not_distinct_from(ImportTask.NEWEST_MONTH)
+    of_this_kind = select(func.count()).where(under_way.c.state != ImportState.DUE, at_newest == begins_newest)
+    return (
+        select(imports)
+        .join(users, users.c.athlete_id == _c.athlete_id)
+        .where(
+            _c.state == ImportState.DUE,
+            _c.paused_at.is_(None),
+            _c.next_at <= database_time(),
+            shows_activities(),
+            of_this_kind.correlate(imports).scalar_subquery() < MOST_UNDER_WAY,
+            true() if newest is None else begins_newest == newest,
+        )
+        .order_by(begins_newest.desc(), _c.next_month.desc().nulls_first(), _c.launched_at.nulls_first(), _c.id)
+        .limit(1)
+        .with_for_update(of=imports, skip_locked=True)
+    )
+
+
+def record_run(engine: Engine, launch: Launch, run_id: str) -> None:
+    """Store which Dagster run a launch became."""
+    with autocommit(engine) as connection:
+        connection.execute(update(imports).where(is_launch(launch)).values(run_id=run_id))
+
+
+def release(engine: Engine, launch: Launch, wait: timedelta) -> None:
+    """Let an import that Dagster did not launch be due again after ``wait``; the launch is not counted."""
+    with autocommit(engine) as connection:
+        connection.execute(
+            update(imports)
+            .where(is_launch(launch), _c.state == ImportState.LAUNCHED)
+            .values(state=ImportState.DUE, lease_until=None, next_at=database_time() + wait)
+        )
+
+
+def look_after(engine: Engine, fate_of: Callable[[Launch], Fate]) -> None:
+    """Ask for the fate of launched runs whose lease is over, and let imports whose run is lost be due again.
+
+    A run that somebody canceled pauses its import. An error of ``fate_of`` leaves the rest as it is.
+    """
+    over = (_c.state != ImportState.DUE, _c.lease_until < database_time())
+    with autocommit(engine) as connection:
+        found = [import_of(row) for row in connection.execute(select(imports).where(*over)).mappings()]
+    for wish in found:
+        launch = Launch(wish.id, wish.launch_no, wish.athlete_id)
+        values = _after(wish, fate_of(launch))
+        with autocommit(engine) as connection:
+            connection.execute(update(imports).where(is_launch(launch), *over).values(values))
+
+
+def _after(wish: Import, fate: Fate) -> dict[str, object]:
+    """The changes to an import whose lease is over."""
+    if fate is Fate.TO_COME or (fate is Fate.AT_WORK and wish.state is ImportState.LAUNCHED):
+        return {"lease_until": database_time() + LEASE}
+    again: dict[str, object] = {"state": ImportState.DUE, "lease_until": None}
+    if fate is Fate.CANCELED:
+        return again | {
+            "paused_at": func.coalesce(_c.paused_at, database_time()),
+            "paused_by": func.coalesce(_c.paused_by, PausedBy.CANCEL),
+        }
+    if fate is Fate.UNKNOWN and wish.state is ImportState.LAUNCHED:
+        return again
+    return again | {
+        "attempts": wish.attempts + 1,
+        "runs": wish.runs + 1,
+        "error": "its run ended without a word",
+        "next_at": database_time() + pause_after(wish.attempts + 1),
+    }
+
+
+def is_launch(launch: Launch) -> ColumnElement[bool]:
+    """Select the import of a launch, unless it has a newer one."""
+    return and_(_c.id == launch.import_id, _c.launch_no == launch.launch_no)
+
+
+def shows_activities() -> ColumnElement[bool]:
+    """Select athletes who are connected and granted a permission to see activities."""
+    scopes = cast(sorted(ACTIVITY_SCOPES), ARRAY(Text))
+    return and_(users.c.state == GrantState.ACTIVE, users.c.scopes.op("&&")(scopes))
+
+
+def at_rest(lack: Lacking, moment: datetime) -> dict[str, object]:
+    """The columns of an import that no run works on, and that lacks nothing that is due."""
+    is_whole = lack.nothing and not lack.failed
+    return {
+        "state": ImportState.DUE,
+        "lease_until": None,
+        "next_month": lack.next_month,
+        "attempts": 0,
+        "error": None,
+        "whole_at": moment if is_whole else None,
+        "next_at": min(filter(None, (moment + LOOK_AGAIN, lack.next_at))),
+    }
+
+
+def pause_after(attempts: int) -> timedelta:
+    """Return the pause after so many runs in a row without progress."""
+    return min(FIRST_PAUSE * 2.0 ** min(attempts - 1, 10), LONGEST_PAUSE)

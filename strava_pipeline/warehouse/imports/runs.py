@@ -1,0 +1,197 @@
+"""The runs of imports: each takes up a launch, works on one task, and says how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+
+from sqlalchemy import Connection, Engine, or_, select, update
+
+from strava_pipeline.errors import ImportStopped
+from strava_pipeline.months import add_months
+from strava_pipeline.warehouse.engine import autocommit, now
+from strava_pipeline.warehouse.imports.lacking import Lacking, lacking
+from strava_pipeline.warehouse.imports.launches import (
+    LEASE,
+    Launch,
+    at_rest,
+    is_launch,
+    pause_after,
+    shows_activities,
+)
+from strava_pipeline.warehouse.imports.wishes import Import, import_of
+from strava_pipeline.warehouse.schema.columns import database_time
+from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.wish_tables import imports
+from strava_pipeline.warehouse.states import ImportState, ImportStep, ImportTask
+
+# Several times within a lease, so that one failed heartbeat does no harm.
+BEAT_SECONDS = 15.0
+# The months that one run imports lie within so many.
+MONTHS_PER_RUN = 12
+OVERTAKEN = "another run has it, or it is gone"
+
+_c = imports.c
+
+
+@dataclass(frozen=True)
+class Task:
+    """The work of one run: the months (first days, newest first), the steps, and whether the profile comes first."""
+
+    launch: Launch
+    kind: ImportTask
+    months: tuple[date, ...]
+    steps: tuple[ImportStep, ...]
+    profile: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of a run: whether it made progress, and why it ended early, if it did.
+
+    ``retry_at``: what the run waits for comes then (UTC), so that the run is not counted. ``newest_is_done``: the
+    newest month is complete.
+    """
+
+    progressed: bool = False
+    error: str | None = None
+    retry_at: datetime | None = None
+    newest_is_done: bool = False
+
+
+def hold(engine: Engine, import_id: int) -> Launch | None:
+    """Take an import in hand without a launch, for a command that works on it; ``None`` while a run is at work on it.
+
+    A launched run that has not begun finds the import taken.
+    """
+    free = or_(_c.state != ImportState.RUNNING, _c.lease_until < database_time())
+    holding = (
+        update(imports)
+        .where(_c.id == import_id, free)
+        .values(
+            state=ImportState.RUNNING,
+            launch_no=_c.launch_no + 1,
+            launched_at=database_time(),
+            lease_until=database_time() + LEASE,
+            run_id=None,
+            doing=ImportTask.MONTHS,
+            doing_first=_c.first_month,
+            doing_last=_c.last_month,
+        )
+        .returning(_c.launch_no, _c.athlete_id)
+    )
+    with autocommit(engine) as connection:
+        row = connection.execute(holding).first()
+    return None if row is None else Launch(import_id, row.launch_no, row.athlete_id)
+
+
+def begin(engine: Engine, launch: Launch, run_id: str, floor: date) -> Task | None:
+    """Take up a launched import in its run and return the run's task; ``None`` if nothing lacks that is due.
+
+    Months before ``floor`` are never imported. ``ImportStopped`` if the import is paused or gone, has a newer launch,
+    or its athlete is not connected or shows no activities.
+    """
+    with engine.begin() as connection:
+        wish = _locked(connection, launch)
+        if wish is None:
+            raise ImportStopped(f"import {launch.import_id}: {OVERTAKEN}")
+        stopped = _why_stopped(connection, wish)
+        task = None
+        if stopped is None:
+            moment = now(connection)
+            lack = lacking(connection, wish, floor, moment)
+            task = _next_task(launch, wish, lack, moment.date(), floor)
+        if task is not None:
+            values = {
+                "state": ImportState.RUNNING,
+                "run_id": run_id,
+                "lease_until": moment + LEASE,
+                "doing": task.kind,
+                "doing_first": min(task.months, default=None),
+                "doing_last": max(task.months, default=None),
+                "next_month": lack.next_month,
+            }
+        elif stopped is None:
+            values = at_rest(lack, moment)
+        else:
+            values = {"state": ImportState.DUE, "lease_until": None}
+        connection.execute(update(imports).where(_c.id == wish.id).values(values))
+    if stopped is not None:
+        raise ImportStopped(f"import {launch.import_id} of athlete {wish.athlete_id}: {stopped}")
+    return task
+
+
+def extend(engine: Engine, launch: Launch) -> bool:
+    """Extend the lease of a run at work, even one that was taken to be lost; False if the import is not this run's."""
+    extending = update(imports).where(is_launch(launch), _c.paused_at.is_(None))
+    with autocommit(engine) as connection:
+        values = {"state": ImportState.RUNNING, "lease_until": database_time() + LEASE}
+        return connection.execute(extending.values(values)).rowcount > 0
+
+
+def refuse_stopped(engine: Engine, launch: Launch) -> None:
+    """Raise ``ImportStopped`` if a run is to work no more on an import; reasons as in :func:`begin`."""
+    with autocommit(engine) as connection:
+        row = connection.execute(select(imports).where(is_launch(launch))).mappings().first()
+        stopped = OVERTAKEN if row is None else _why_stopped(connection, import_of(row))
+    if stopped is not None:
+        raise ImportStopped(f"import {launch.import_id} of athlete {launch.athlete_id}: {stopped}")
+
+
+def end(engine: Engine, launch: Launch, outcome: Outcome, floor: date) -> None:
+    """End a run: the import is due again at once, after a pause, or when something may lack anew.
+
+    Nothing changes if the import has another launch by now. A pause stays.
+    """
+    with engine.begin() as connection:
+        wish = _locked(connection, launch)
+        if wish is None:
+            return
+        moment = now(connection)
+        values: dict[str, object] = {"runs": wish.runs + 1}
+        if outcome.newest_is_done and wish.begins_newest:
+            values["newest_at"] = moment
+            wish = replace(wish, newest_at=moment)
+        lack = lacking(connection, wish, floor, moment)
+        values |= at_rest(lack, moment)
+        if not lack.nothing or wish.begins_newest:
+            values |= {"error": outcome.error, "whole_at": None} | _next_try(wish, outcome, moment)
+        connection.execute(update(imports).where(_c.id == wish.id).values(values))
+
+
+def _locked(connection: Connection, launch: Launch) -> Import | None:
+    row = connection.execute(select(imports).where(is_launch(launch)).with_for_update()).mappings().first()
+    return None if row is None else import_of(row)
+
+
+def _why_stopped(connection: Connection, wish: Import) -> str | None:
+    if wish.paused_by is not None:
+        return f"it is paused ({wish.paused_by})"
+    query = select(shows_activities()).where(users.c.athlete_id == wish.athlete_id)
+    return None if connection.execute(query).scalar() else "its athlete is not connected, or shows no activities"
+
+
+def _next_task(launch: Launch, wish: Import, lack: Lacking, today: date, floor: date) -> Task | None:
+    """The newest month of a new athlete, else a listing, else the newest months that lack something and a year back."""
+    if wish.begins_newest:
+        # On the first days of a month it is empty: the one before belongs to it.
+        this = add_months(today, 0)
+        both = tuple(month for month in (this, add_months(this, -1)) if month >= floor)
+        return Task(launch, ImportTask.NEWEST_MONTH, both, wish.steps, lack.profile)
+    if lack.listing is not None:
+        ends = (add_months(lack.listing.end.date(), -1), lack.listing.start.date())
+        return Task(launch, ImportTask.LISTING, ends, wish.steps, lack.profile)
+    if lack.months:
+        oldest = add_months(lack.months[0], 1 - MONTHS_PER_RUN)
+        months = tuple(month for month in lack.months if month >= oldest)
+        return Task(launch, ImportTask.MONTHS, months, wish.steps, lack.profile)
+    return Task(launch, ImportTask.PROFILE, (), wish.steps, True) if lack.profile else None
+
+
+def _next_try(wish: Import, outcome: Outcome, moment: datetime) -> dict[str, object]:
+    """When an import that lacks something is launched again, and how many runs in a row made no progress."""
+    if outcome.retry_at is not None:
+        return {"next_at": outcome.retry_at, "attempts": wish.attempts}
+    if outcome.progressed:
+        return {"next_at": moment, "attempts": 0}
+    return {"next_at": moment + pause_after(wish.attempts + 1), "attempts": wish.attempts + 1}

@@ -1,0 +1,167 @@
+"""Wishes: imports that were asked for. Each is a row that stays, and is launched again until nothing lacks.
+
+:mod:`strava_pipeline.warehouse.imports.lacking` tells what a wish still lacks, and
+:mod:`strava_pipeline.warehouse.imports.launches` who works on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from strava_pipeline.warehouse.schema.columns import any_of, database_time
+from strava_pipeline.warehouse.schema.wish_tables import imports
+from strava_pipeline.warehouse.states import ImportState, ImportStep, ImportTask, MadeBy, PausedBy
+
+_c = imports.c
+# A person who asks for an import also ends its pause; a run or upkeep must not.
+PEOPLE = (MadeBy.CONNECT, MadeBy.COMMAND)
+
+
+@dataclass(frozen=True)
+class Import:
+    """A wish: an athlete's months and the steps that are wanted of them; fields are the columns of ``ops.imports``.
+
+    ``profile``: whether profile, totals, zones and gear are wanted as well. Without ``first_month`` a wish begins where
+    the history begins; without ``last_month`` it is open and goes on.
+    """
+
+    id: int
+    athlete_id: int
+    first_month: date | None
+    last_month: date | None
+    steps: tuple[ImportStep, ...]
+    profile: bool
+    made_at: datetime
+    made_by: MadeBy
+    state: ImportState
+    next_at: datetime
+    launch_no: int
+    launched_at: datetime | None
+    run_id: str | None
+    lease_until: datetime | None
+    doing: ImportTask | None
+    doing_first: date | None
+    doing_last: date | None
+    attempts: int
+    runs: int
+    error: str | None
+    paused_at: datetime | None
+    paused_by: PausedBy | None
+    newest_at: datetime | None
+    next_month: date | None
+    whole_at: datetime | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the import goes on for as long as the athlete is connected."""
+        return self.last_month is None
+
+    @property
+    def begins_newest(self) -> bool:
+        """Whether the newest month has yet to be imported, before everybody's older months."""
+        return self.is_open and self.newest_at is None
+
+
+def make_import(
+    connection: Connection,
+    athlete_id: int,
+    first: date | None,
+    last: date | None,
+    steps: Iterable[ImportStep],
+    *,
+    profile: bool,
+    by: MadeBy,
+) -> int:
+    """Ask for an import of the months from ``first`` to ``last``, both included; return the wish's id.
+
+    Without ``first`` it begins where the history begins; without ``last`` it goes on. A wish for these months that
+    exists is asked for anew: it keeps its other steps, months are listed again, and it is due at once. If a person
+    asks, its pause ends. An athlete who connects gets the newest month first again.
+    """
+    wanted = [step for step in ImportStep if step in set(steps)]
+    making = insert(imports).values(
+        athlete_id=athlete_id,
+        first_month=first,
+        last_month=last,
+        steps=wanted,
+        profile=profile,
+        made_by=by,
+        state=ImportState.DUE,
+        next_at=database_time(),
+    )
+    made = connection.execute(making.on_conflict_do_nothing().returning(_c.id)).scalar()
+    if made is not None:
+        return int(made)
+    same = (
+        _c.athlete_id == athlete_id,
+        _c.first_month.is_not_distinct_from(first),
+        _c.last_month.is_not_distinct_from(last),
+    )
+    import_id, stored = connection.execute(select(_c.id, _c.steps).where(*same).with_for_update()).one()
+    changes: dict[str, Any] = {
+        "steps": [step for step in ImportStep if step in {*wanted, *stored}],
+        "profile": _c.profile | profile,
+        "made_at": database_time(),
+        "made_by": by,
+        "next_at": database_time(),
+        "attempts": 0,
+        "error": None,
+        "whole_at": None,
+    }
+    if by in PEOPLE:
+        changes |= {"paused_at": None, "paused_by": None}
+    if by is MadeBy.CONNECT:
+        changes |= {"newest_at": None}
+    connection.execute(update(imports).where(_c.id == import_id).values(changes))
+    return int(import_id)
+
+
+def pause(connection: Connection, athlete_id: int, by: PausedBy) -> int:
+    """Pause all imports of an athlete that are not paused; runs at work end soon. Returns how many there were."""
+    pausing = update(imports).where(_c.athlete_id == athlete_id, _c.paused_at.is_(None))
+    return connection.execute(pausing.values(paused_at=database_time(), paused_by=by)).rowcount
+
+
+def pause_one(connection: Connection, import_id: int, by: PausedBy) -> None:
+    """Pause one import, if it is not paused."""
+    pausing = update(imports).where(_c.id == import_id, _c.paused_at.is_(None))
+    connection.execute(pausing.values(paused_at=database_time(), paused_by=by))
+
+
+def resume(connection: Connection, athlete_id: int) -> int:
+    """End the pause of all imports of an athlete; they are due at once. Returns how many were paused."""
+    resuming = update(imports).where(_c.athlete_id == athlete_id, _c.paused_at.is_not(None))
+    values = {"paused_at": None, "paused_by": None, "next_at": database_time(), "attempts": 0, "error": None}
+    return connection.execute(resuming.values(values)).rowcount
+
+
+def poke(connection: Connection, athlete_id: int) -> None:
+    """Let an athlete's imports look at once what they lack: something has changed."""
+    connection.execute(
+        update(imports)
+        .where(_c.athlete_id == athlete_id)
+        .values(next_at=func.least(_c.next_at, database_time()), attempts=0)
+    )
+
+
+def list_imports(connection: Connection, athlete_ids: Collection[int] | None = None) -> list[Import]:
+    """Return the imports of these athletes, or of all, by athlete; an athlete's open import comes first."""
+    query = select(imports).order_by(_c.athlete_id, _c.last_month.desc().nulls_first(), _c.first_month, _c.id)
+    if athlete_ids is not None:
+        query = query.where(any_of(_c.athlete_id, athlete_ids))
+    return [import_of(row) for row in connection.execute(query).mappings()]
+
+
+def import_of(row: RowMapping) -> Import:
+    """Return the wish of a row of ``ops.imports``."""
+    values = dict(row)
+    values["steps"] = tuple(map(ImportStep, values["steps"]))
+    for name, kind in (("made_by", MadeBy), ("state", ImportState), ("doing", ImportTask), ("paused_by", PausedBy)):
+        values[name] = None if values[name] is None else kind(values[name])
+    return Import(**values)
