@@ -25,7 +25,7 @@ from benchmarks.figure import show
 from strava_pipeline.strava.quota import lanes
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.quota import ledger as quota
+from strava_pipeline.warehouse.quota import waiting
 from strava_pipeline_tests.quota_callers import SimulatedCallers
 from strava_pipeline_tests.strava_model import EPOCH_2026, Simulation, StravaModel
 
@@ -69,9 +69,9 @@ def main() -> None:
         )
         for pattern, (policy, shares) in product(PATTERNS, policies):
             with engine.begin() as connection:
-                connection.execute(text("TRUNCATE ops.api_calls, ops.quota_windows, ops.app_status"))
+                connection.execute(text("TRUNCATE ops.api_calls, ops.quota_windows, ops.app_status, ops.outages"))
             # The ledger says exactly when there is room: looking earlier would only slow the simulation down.
-            with mock.patch.dict(lanes.RESERVE_SHARE, shares), mock.patch.object(quota, "SLICE_SECONDS", QUARTER_S):
+            with mock.patch.dict(lanes.RESERVE_SHARE, shares), mock.patch.object(waiting, "SLICE_SECONDS", QUARTER_S):
                 waits, strava = _simulate(engine, pattern)
             _print(f"{pattern}, {policy}", waits, strava, held=policy == "with reserve")
         engine.dispose()

@@ -34,7 +34,7 @@ def main() -> None:
         engine = open_engine(url)
         for workers in runs():
             with engine.begin() as connection:
-                connection.execute(text("TRUNCATE ops.api_calls, ops.quota_windows, ops.app_status"))
+                connection.execute(text("TRUNCATE ops.api_calls, ops.quota_windows, ops.app_status, ops.outages"))
             callers = SimulatedCallers(workers.simulation, workers.strava, workers.chance, workers.skew_s, LATENCY_S)
             lane = LANES[workers.pattern]
             workers.run([partial(callers.call, callers.ledger(engine), lane) for _ in range(WORKERS)])

@@ -7,11 +7,12 @@
     │  └─ TokenUnreadable                 the configured keys do not decrypt a stored token
     ├─ StravaError
     │  ├─ RetriableStravaError            try again: 5xx, timeout, incomplete or unreadable answer
-    │  │  └─ QuotaExhausted(retry_at)     our quota is used up, or a 429: wait until ``retry_at``; not a failure
+    │  │  ├─ QuotaExhausted(retry_at)     our quota is used up, or a 429: wait until ``retry_at``; not a failure
+    │  │  └─ StravaAway(since, retry_at)  Strava answers nobody: wait until ``retry_at``; not a failure
     │  ├─ AthleteError                    one athlete only; all others go on
     │  │  ├─ NeedsReauthorization         the grant has ended; the athlete must connect again
     │  │  └─ MissingScope                 the athlete did not grant a permission
-    │  ├─ AppInactive                     Strava switched off the whole app
+    │  ├─ AppInactive(retry_at)           Strava switched off the whole app
     │  ├─ NotFound                        the object is deleted, private, or not there yet
     │  └─ RejectedRequest                 any other 4xx, or a value of a wrong form: never retried
     ├─ MailError                          a mail was not sent
@@ -116,6 +117,18 @@ class QuotaExhausted(RetriableStravaError):
         self.retry_at = retry_at
 
 
+class StravaAway(RetriableStravaError):
+    """Strava answers nobody since ``since`` (UTC): send no request before ``retry_at`` (UTC).
+
+    This is a wait, not a failure. ``retry_at`` is ``None`` if the next call may be sent at once.
+    """
+
+    def __init__(self, message: str, *, since: datetime, retry_at: datetime | None) -> None:
+        super().__init__(message)
+        self.since = since
+        self.retry_at = retry_at
+
+
 class AthleteError(StravaError):
     """An error that concerns one athlete only; work for all others goes on."""
 
@@ -129,7 +142,21 @@ class MissingScope(AthleteError):
 
 
 class AppInactive(StravaError):
-    """Strava switched off the whole app (403 Application/Status/Inactive)."""
+    """Strava switched off the whole app (403 Application/Status/Inactive).
+
+    ``retry_at`` (UTC): when the next call may try whether it is on again; ``None`` for the answer that says it is off.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        fault: StravaFault | None = None,
+        retry_at: datetime | None = None,
+    ) -> None:
+        super().__init__(message, status=status, fault=fault)
+        self.retry_at = retry_at
 
 
 class NotFound(StravaError):

@@ -163,6 +163,12 @@ class Settings(BaseSettings):
     import_batch_interval_seconds: float = Field(
         150, ge=0, allow_inf_nan=False, description="from one batch's start to the next's, s; 0: no pause"
     )
+    outage_patience_hours: float = Field(
+        24,
+        ge=0,
+        allow_inf_nan=False,
+        description="how long a backfill waits while Strava does not answer or the app is switched off, h",
+    )
     history_start: date = Field(date(2008, 1, 1), description="first month that has partitions")
     retention_days: int | None = Field(
         None, ge=1, description="activities that started longer ago are deleted, and not fetched; unset: kept for good"

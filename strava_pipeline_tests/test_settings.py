@@ -64,6 +64,7 @@ def test_every_setting_has_its_default(home: Path) -> None:
     assert (settings.quota_short_limit, settings.quota_long_limit) == (100, 1000)
     assert (settings.quota_short_window_seconds, settings.quota_long_window_seconds) == (900, 86_400)
     assert (settings.import_batch_size, settings.import_batch_interval_seconds) == (75, 150)
+    assert settings.outage_patience_hours == 24
     assert settings.webhook_signature is SignatureMode.REQUIRED
     assert settings.dagster_webserver_url == "http://127.0.0.1:3000"
     assert all(getattr(settings, field) is None for field in SECRETS)
@@ -263,6 +264,8 @@ def test_any_other_address_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPa
         ("import_batch_size", "49"),
         ("import_batch_size", "101"),
         ("import_batch_interval_seconds", "-1"),
+        ("outage_patience_hours", "-1"),
+        ("outage_patience_hours", "inf"),
         ("bridge_port", "65536"),
         ("webhook_subscription_id", "0"),
         ("webhook_signature", "canary"),

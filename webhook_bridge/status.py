@@ -22,7 +22,6 @@ from strava_pipeline.warehouse.inbox.dead_letters import DeadLetter, Selection
 from strava_pipeline.warehouse.inbox.overview import Inbox, inbox_overview
 from strava_pipeline.warehouse.progress.import_progress import ImportProgress, earliest_end, import_progress
 from strava_pipeline.warehouse.progress.job_progress import BackfillProgress, backfill_progress
-from strava_pipeline.warehouse.quota.app_status import why_inactive
 from strava_pipeline.warehouse.quota.status import QuotaStatus, quota_status
 from strava_pipeline.warehouse.states import EventState, WaitingFor
 from strava_pipeline.web.operator_door import invite_proof
@@ -54,6 +53,7 @@ WAITS = {
     WaitingFor.STREAMS: "Strava to have the samples",
     WaitingFor.QUOTA: "room within Strava's limits",
     WaitingFor.APP: "the app to be switched on again",
+    WaitingFor.OUTAGE: "the end of Strava's outage",
     WaitingFor.STRAVA: "Strava to answer again",
     WaitingFor.DATABASE: "the database to answer in time",
     WaitingFor.REPLAY: "their turn to be tried again",
@@ -79,7 +79,6 @@ class Overview:
     invites: list[Invite]
     letters: list[DeadLetter]
     quota: QuotaStatus
-    app_is_inactive: str | None
 
 
 @status.get("/")
@@ -184,7 +183,6 @@ def _look(connection: Connection, settings: Settings, number: int) -> Overview:
         invites=living_invites(connection, invite_proof(settings)),
         letters=dead_letters.find_dead_letters(connection, limit=LETTERS_SHOWN),
         quota=quota_status(connection, rate_limits, moment),
-        app_is_inactive=why_inactive(connection),
     )
 
 

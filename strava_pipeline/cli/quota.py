@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def quota(form: str) -> None:
     """Show each rate window: requests used, limit, reserve, next reset, and the requests left to each lane.
 
+    Says as well if Strava does not answer, or has the app switched off, and since when.
     Sends no request to Strava.
     """
     from strava_pipeline.strava.quota.lanes import RateLimits
@@ -42,6 +43,7 @@ def _as_json(status: QuotaStatus) -> dict[str, Any]:
         "windows": [_window_as_json(window) for window in status.windows],
         "calls_of_the_last_hour": status.last_hour,
         "strava_clock_offset_s": status.clock.offset_s,
+        "outages": status.outages,
     }
 
 
@@ -70,6 +72,8 @@ def _print(status: QuotaStatus) -> None:
         print_table(table)
         lanes = ", ".join(f"{lane} {status.calls_left(lane, scope)}" for lane in windows[0].calls_left)
         say(f"{scope}: may be sent now: {lanes}")
+    for line in status.outages:
+        say(line)
     ended = ", ".join(f"{calls} x {code}" for code, calls in status.last_hour.items())
     click.echo(f"in the last hour: {ended}" if ended else "no request was sent to Strava in the last hour")
 

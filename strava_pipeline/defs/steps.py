@@ -10,7 +10,14 @@ import dagster as dg
 from sqlalchemy import Engine
 
 from strava_pipeline.defs.markdown import listing
-from strava_pipeline.errors import DatabaseUnavailable, QuotaExhausted, RetriableStravaError, StravaPipelineError
+from strava_pipeline.errors import (
+    AppInactive,
+    DatabaseUnavailable,
+    QuotaExhausted,
+    RetriableStravaError,
+    StravaAway,
+    StravaPipelineError,
+)
 from strava_pipeline.months import Span, enclosing_span
 from strava_pipeline.names import NAMES
 from strava_pipeline.strava.quota.windows import Lane
@@ -68,8 +75,10 @@ def translate_faults(retry_number: int) -> Iterator[StepSubject]:
     subject = StepSubject()
     try:
         yield subject
-    except QuotaExhausted as error:
-        raise _final(error, subject, retry_at=error.retry_at.isoformat()) from None
+    except (QuotaExhausted, StravaAway, AppInactive) as error:
+        # These were waited for already, as long as the lane allows.
+        retry_at = {} if error.retry_at is None else {"retry_at": error.retry_at.isoformat()}
+        raise _final(error, subject, **retry_at) from None
     except (RetriableStravaError, DatabaseUnavailable) as error:
         if retry_number >= MAX_RETRIES:
             raise _final(error, subject) from None

@@ -25,6 +25,7 @@ from strava_pipeline.strava.faults import (
 )
 from strava_pipeline.strava.http import CONNECT_SECONDS, DEADLINE_SECONDS, Answer, new_session, parse_json, send
 from strava_pipeline.strava.oauth import TokenGrant
+from strava_pipeline.strava.quota.outage import Patience
 from strava_pipeline.strava.quota.windows import CallOutcome, Lane, QuotaLedger, RateHeaders, Reservation
 
 log = get_logger(__name__)
@@ -37,6 +38,7 @@ JITTER_SECONDS = 0.25
 BUDGET_SECONDS = 60.0
 # After so many 429s in a row, waiting for the end of the block does not help.
 REFUSALS = 3
+_ACTIVITY = re.compile(r"/activities/([0-9]{1,18})(?:/|$)")
 _IDS = re.compile(r"(?<=/)[a-z]?[0-9]+(?=/|$)")
 
 
@@ -55,9 +57,13 @@ class TokenStore(Protocol):
 
 @dataclass
 class _Budget:
-    """The time that a call with all its attempts may still spend in exchanges, s; waiting for quota does not count."""
+    """The time that a call with all its attempts may still spend in exchanges, s; waiting for quota does not count.
+
+    ``patience``: how long it may still wait while Strava is away or the app is switched off.
+    """
 
     left_s: float = BUDGET_SECONDS
+    patience: Patience = field(default_factory=Patience)
 
     @property
     def allows_another(self) -> bool:
@@ -66,7 +72,10 @@ class _Budget:
 
 @dataclass(frozen=True)
 class Transport:
-    """Sends GETs on behalf of athletes, in one lane; each call waits at most ``max_wait`` for quota."""
+    """Sends GETs on behalf of athletes, in one lane; each call waits at most ``max_wait`` for quota.
+
+    While Strava is away or the app is switched off, it waits ``outage_patience`` beside that.
+    """
 
     api_url: str
     lane: Lane
@@ -74,6 +83,7 @@ class Transport:
     tokens: TokenStore
     refresh: Callable[[Secret], TokenGrant]
     max_wait: timedelta
+    outage_patience: timedelta = timedelta(0)
     session: requests.Session = field(default_factory=new_session, repr=False)
 
     def get(self, athlete_id: int, path: str, query: Mapping[str, str] | None = None) -> Any:
@@ -91,7 +101,7 @@ class Transport:
         return self._get_retrying(athlete_id, path, query or {})
 
     def _get_retrying(self, athlete_id: int, path: str, query: Mapping[str, str]) -> Any:
-        budget = _Budget()
+        budget = _Budget(patience=Patience(self.outage_patience.total_seconds()))
         retrying = stamina.RetryingCaller(
             attempts=ATTEMPTS,
             timeout=None,
@@ -125,6 +135,8 @@ class Transport:
             max_wait=self.max_wait,
             # Fails at once for an athlete who is not connected, instead of after a wait for room.
             before_waiting=lambda: self.tokens.access_token(athlete_id),
+            activity_id=activity_of(path),
+            patience=budget.patience,
         )
         try:
             # The token is read only now: another process may have refreshed it while this call waited for room.
@@ -166,6 +178,12 @@ class Transport:
 def endpoint_of(path: str) -> str:
     """Return a path with ``{id}`` in place of each id, as the ledger records it."""
     return _IDS.sub("{id}", path)
+
+
+def activity_of(path: str) -> int | None:
+    """Return the id of the activity that a path is about; ``None`` if it is about none."""
+    found = _ACTIVITY.match(path)
+    return int(found[1]) if found else None
 
 
 def send_and_settle(ledger: QuotaLedger, reservation: Reservation, exchange: Callable[[], Answer]) -> Answer:

@@ -24,6 +24,8 @@ from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
 
 # A command waits until the next quarter hour, but not until the next day.
 COMMAND_MAX_WAIT = timedelta(minutes=16)
+# How long the other runs than backfills wait while Strava does not answer. Events rather wait in the inbox.
+OUTAGE_PATIENCE = {Lane.LIVE: timedelta(0), Lane.RECONCILE: timedelta(minutes=20)}
 
 
 def open_tokens(settings: Settings, engine: Engine) -> PostgresTokenStore:
@@ -40,8 +42,12 @@ def open_client(
     max_wait: timedelta,
     monitor: RequestMonitor | None = None,
     pauses: Pauses = REAL_PAUSES,
+    outage_patience: timedelta = timedelta(0),
 ) -> StravaClient:
-    """Open the client of a lane, with tokens and quota in the database; it waits at most ``max_wait`` for quota."""
+    """Open the client of a lane, with tokens and quota in the database; it waits at most ``max_wait`` for quota.
+
+    While Strava does not answer it waits ``outage_patience`` beside that.
+    """
     session = new_session()
     return StravaClient(
         Transport(
@@ -51,9 +57,15 @@ def open_client(
             tokens=open_tokens(settings, engine),
             refresh=partial(oauth.refresh, settings, session),
             max_wait=max_wait,
+            outage_patience=outage_patience,
             session=session,
         )
     )
+
+
+def outage_patience(settings: Settings, lane: Lane) -> timedelta:
+    """Return how long a call of a lane's run waits while Strava does not answer, or has the app switched off."""
+    return OUTAGE_PATIENCE.get(lane, timedelta(hours=settings.outage_patience_hours))
 
 
 def open_app_access(settings: Settings, engine: Engine, max_wait: timedelta) -> AppAccess:

@@ -26,7 +26,7 @@ from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.strava.monitor import RequestMonitor
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.streams import Streams
-from strava_pipeline.sync.access import open_client
+from strava_pipeline.sync.access import open_client, outage_patience
 from strava_pipeline.sync.listing_buffer import Mapped, read_listing
 from strava_pipeline.sync.months_at_work import FailedMonth, each_month
 from strava_pipeline.sync.pacing import Pace
@@ -74,7 +74,8 @@ def open_sync(
     """Build the context of a lane from the settings; a request waits at most ``max_wait`` for quota."""
     monitor = RequestMonitor()
     pace = Pace(settings.import_batch_size, settings.import_batch_interval_seconds, sleep=pauses.sleep, monitor=monitor)
-    client = open_client(settings, engine, lane, max_wait, monitor, pauses)
+    patience = outage_patience(settings, lane)
+    client = open_client(settings, engine, lane, max_wait, monitor, pauses, patience)
     return SyncContext(client, engine, pace, monitor, keep_from(settings), pauses)
 
 

@@ -3,7 +3,7 @@
 | error | outcome |
 | --- | --- |
 | ``QuotaExhausted`` | waiting, until the quota has room |
-| ``AppInactive`` | waiting, an hour |
+| ``StravaAway``, ``AppInactive`` | waiting, until Strava answers again |
 | an ``AthleteError`` | parked until the athlete connects again; a refused token of a good grant is tried again |
 | ``NotThereYet`` | waiting 5, 15 and 45 minutes; then a dead letter that is redriven |
 | ``RetriableStravaError``, ``DatabaseUnavailable`` | tried again by the run; then a dead letter that is redriven |
@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import Enum, auto
 from http import HTTPStatus
 
@@ -27,10 +27,12 @@ from strava_pipeline.errors import (
     NeedsReauthorization,
     QuotaExhausted,
     RetriableStravaError,
+    StravaAway,
     StravaPipelineError,
 )
 from strava_pipeline.sync.webhook import NotThereYet
 from strava_pipeline.warehouse.athletes.parking import park
+from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.inbox import claims
 from strava_pipeline.warehouse.inbox.claims import Claim
 from strava_pipeline.warehouse.inbox.waits import postpone, wait_out_outage, wait_to_appear
@@ -109,8 +111,10 @@ def _postpone_blameless(connection: Connection, claim: Claim, error: StravaPipel
     match error:
         case QuotaExhausted():
             postpone(connection, claim.fence, error.retry_at, WaitingFor.QUOTA, reason)
+        case StravaAway(retry_at=datetime()):
+            postpone(connection, claim.fence, error.retry_at, WaitingFor.OUTAGE, reason)
         case AppInactive():
-            until = datetime.now(UTC) + APP_INACTIVE_WAIT
+            until = error.retry_at or now(connection) + APP_INACTIVE_WAIT
             postpone(connection, claim.fence, until, WaitingFor.APP, reason)
         case AthleteError():
             return park(connection, claim, error)

@@ -51,6 +51,7 @@ class WaitingFor(StrEnum):
     STREAMS = "streams"
     QUOTA = "quota"
     APP = "app"
+    OUTAGE = "outage"
     STRAVA = "strava"
     DATABASE = "database"
     REPLAY = "replay"

@@ -58,6 +58,26 @@ def test_a_run_that_is_over_is_complete_and_no_longer_under_way(history: CodeLoc
     assert run.tags["strava/waiting"] == "no"
 
 
+def test_the_tags_tell_at_once_that_a_wait_begins_and_ends(
+    history: CodeLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "TAGS_EVERY_SECONDS", 3600.0)
+    seen: list[str] = []
+    ask = history.strava.get
+
+    def asked(athlete_id: int, path: str, query: object = None) -> object:
+        if path == "/activities/4":
+            history.syncs[-1].monitor.wait_begins("Strava does not answer", None, 0)
+        if path in ("/activities/4", "/activities/5"):
+            (run,) = history.instance.get_runs()
+            seen.append(run.tags["strava/waiting"])
+        return ask(athlete_id, path, query)  # type: ignore[arg-type]  # a query is passed on as it is
+
+    history.strava.get = asked  # type: ignore[method-assign]  # the stand-in is told to look on
+    assert history.materialize(*CHAIN, tags=YEAR).success
+    assert sorted(seen) == ["Strava does not answer", "no"]
+
+
 def test_while_a_run_waits_the_reason_and_an_estimate_are_seen(history: CodeLocation, engine: Engine) -> None:
     seen: list[BackfillProgress] = []
     until = datetime.now(UTC) + timedelta(minutes=5)

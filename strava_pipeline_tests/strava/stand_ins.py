@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from strava_pipeline.errors import QuotaExhausted
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
+from strava_pipeline.strava.quota.outage import Patience
 from strava_pipeline.strava.quota.windows import CallOutcome, Lane, Reservation
 
 NOW = datetime(2026, 11, 3, 10, 20, 30, tzinfo=UTC)
@@ -45,6 +46,8 @@ class MemoryLedger:
         longest: timedelta,
         max_wait: timedelta,
         before_waiting: Callable[[], object] = lambda: None,
+        activity_id: int | None = None,
+        patience: Patience | None = None,
     ) -> Reservation:
         if self.refusal is not None:
             before_waiting()

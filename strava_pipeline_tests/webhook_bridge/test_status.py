@@ -200,7 +200,7 @@ def test_what_events_wait_for_is_said(browser: Browser, engine: Engine) -> None:
 
 def test_whatever_an_event_may_wait_for_has_words() -> None:
     reasons = {WaitingFor.DAGSTER, WaitingFor.ACTIVITY, WaitingFor.STREAMS}
-    reasons |= {WaitingFor.QUOTA, WaitingFor.APP, WaitingFor.STRAVA}
+    reasons |= {WaitingFor.QUOTA, WaitingFor.APP, WaitingFor.OUTAGE, WaitingFor.STRAVA}
     reasons |= {WaitingFor.DATABASE, WaitingFor.REPLAY}
     assert reasons == WAITS.keys()
 

@@ -34,7 +34,7 @@ from strava_pipeline.warehouse.quota.status import scope_status
 
 log = get_logger(__name__)
 
-# Progress is saved, and the run's tags are set, at most this often.
+# Progress is saved, and the run's tags are set, at most this often; tags also when a wait begins or ends.
 SAVE_EVERY_SECONDS = 2.0
 TAGS_EVERY_SECONDS = 60.0
 # Until the run's own pace can be measured.
@@ -54,6 +54,7 @@ class ProgressReporter:
     _began: float = field(default_factory=time.monotonic)
     _saved_at: float = float("-inf")
     _tagged_at: float = float("-inf")
+    _tagged_waiting: bool = False
 
     def report(self, waiting: Wait | None) -> None:
         """Save that the run works or waits, at most every two seconds; end the run if its command was interrupted."""
@@ -95,8 +96,9 @@ class ProgressReporter:
                 estimated_end=self._estimate(connection, done),
             )
             save_progress(connection, report)
-        if time.monotonic() - self._tagged_at >= TAGS_EVERY_SECONDS:
-            self._tagged_at = time.monotonic()
+        is_waiting = waiting is not None
+        if is_waiting != self._tagged_waiting or time.monotonic() - self._tagged_at >= TAGS_EVERY_SECONDS:
+            self._tagged_at, self._tagged_waiting = time.monotonic(), is_waiting
             self.context.instance.add_run_tags(self.context.run.run_id, self._tags(report))
 
     def _estimate(self, connection: Any, done: Completeness) -> datetime | None:

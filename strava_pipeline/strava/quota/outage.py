@@ -102,6 +102,17 @@ class Outage:
         return (*self.hosts, host)
 
 
+@dataclass
+class Patience:
+    """How long a call still waits, s: the pauses of all its attempts together."""
+
+    left_s: float = 0.0
+
+    def allows(self, until: datetime, moment: datetime) -> bool:
+        """Whether a wait from ``moment`` until ``until`` is not too long."""
+        return (until - moment).total_seconds() <= self.left_s
+
+
 # Any answer, to whomever and however late, is enough.
 ANSWERED = Outage()
 

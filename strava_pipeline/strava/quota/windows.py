@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from strava_pipeline.strava.quota.clock import SLACK, StravaClock
+from strava_pipeline.strava.quota.outage import Patience
 
 # A number of more than nine digits cannot be a count.
 _PAIR = re.compile(r"\s*([0-9]{1,9})\s*,\s*([0-9]{1,9})\s*")
@@ -121,7 +122,8 @@ def _limit(text: str | None) -> Pair | None:
 class Reservation:
     """Room for one call: its row in the ledger, when it was booked (database's clock), and in which windows.
 
-    ``scope``: whose limits it counts against. ``is_probe``: the call finds out whether a switched-off app is on again.
+    ``scope``: whose limits it counts against. ``is_probe``: the call finds out whether a switched-off app is on again,
+    or whether Strava answers again. ``activity_id``: the activity that it is about, if it is about one.
     """
 
     call_id: int
@@ -129,18 +131,22 @@ class Reservation:
     windows: tuple[Window, ...]
     is_probe: bool = False
     scope: str = APP
+    activity_id: int | None = None
 
 
 @dataclass(frozen=True)
 class CallOutcome:
     """How a call ended, for the ledger; ``status`` is ``None`` without an answer, ``server_time`` its ``Date`` (UTC).
 
+    ``answered``: whether Strava itself answered, ``None`` if that is not known; ``reason``: why not, in words.
     ``names_a_window``: Strava says which limit is used up. ``app_inactive``: Strava's words, if it says that the whole
     app is switched off.
     """
 
     status: int | None
     duration_ms: float
+    answered: bool | None = None
+    reason: str = ""
     server_time: datetime | None = None
     rates: RateHeaders = RateHeaders()
     retry_after: timedelta | None = None
@@ -160,11 +166,14 @@ class QuotaLedger(Protocol):
         longest: timedelta,
         max_wait: timedelta,
         before_waiting: Callable[[], object] = lambda: None,
+        activity_id: int | None = None,
+        patience: Patience | None = None,
     ) -> Reservation:
         """Wait for room and book it; ``longest``: how long the call may take.
 
         ``before_waiting`` is called before the first wait; an error that it raises ends the reservation.
-        ``QuotaExhausted`` if the wait would exceed ``max_wait``, ``AppInactive`` while the app is switched off.
+        ``QuotaExhausted`` if the wait would exceed ``max_wait``. While Strava is away, or the app is switched off, the
+        call waits as long as ``patience`` lasts, or not at all without; then ``StravaAway`` or ``AppInactive``.
         """
 
     def release(self, reservation: Reservation) -> None:

@@ -1,29 +1,38 @@
-"""Whether Strava has switched off the app: one row that all processes read, and one probe an hour while it is off."""
+"""Whether Strava has switched off the app: one row that all processes read, and one probe an hour while it is off.
+
+The row that says whether Strava answers at all is read with it, since every call needs both.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
 from strava_pipeline.errors import AppInactive
 from strava_pipeline.printable import printable
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.quota.clock import StravaClock
-from strava_pipeline.warehouse.schema.ops_tables import app_status
+from strava_pipeline.strava.quota.outage import ANSWERED, Outage, Service
+from strava_pipeline.warehouse.quota.outages import COLUMNS as OUTAGE_COLUMNS
+from strava_pipeline.warehouse.quota.outages import outage_of
+from strava_pipeline.warehouse.schema.ops_tables import app_status, outages
 
 log = get_logger(__name__)
 
 PROBE_EVERY = timedelta(hours=1)
 _ONLY = app_status.c.id == 1
 _COLUMNS = app_status.c["inactive_since", "probe_at", "reason", "clock_offset_s", "clock_error_s", "clock_learned_at"]
+# One row, whether or not the two tables have theirs.
+_ALWAYS = select(literal(1).label("row")).subquery()
+_ROWS = _ALWAYS.outerjoin(app_status, _ONLY).outerjoin(outages, outages.c.service == Service.API)
 
 
 @dataclass(frozen=True, slots=True)
 class AppStatus:
-    """The known state of the app and of Strava's clock.
+    """The known state of the app, of Strava's clock and of Strava's API.
 
     While the app is inactive: ``inactive_since``, ``probe_at`` (when the next probe is due; both UTC), ``reason``.
     """
@@ -32,37 +41,30 @@ class AppStatus:
     probe_at: datetime | None = None
     reason: str | None = None
     clock: StravaClock = field(default_factory=StravaClock)
+    outage: Outage = ANSWERED
 
 
 def load_status(connection: Connection) -> AppStatus:
     """Load the stored state; empty if nothing was stored yet."""
-    row = connection.execute(select(*_COLUMNS).where(_ONLY)).first()
-    if row is None:
-        return AppStatus()
-    inactive_since, probe_at, reason, offset_s, error_s, learned_at = row
-    return AppStatus(inactive_since, probe_at, reason, StravaClock(offset_s, error_s or 0.0, learned_at))
+    row = connection.execute(select(*_COLUMNS, *OUTAGE_COLUMNS).select_from(_ROWS)).one()
+    inactive_since, probe_at, reason, offset_s, error_s, learned_at = row[: len(_COLUMNS)]
+    clock = StravaClock(offset_s, error_s or 0.0, learned_at)
+    return AppStatus(inactive_since, probe_at, reason, clock, outage_of(row[len(_COLUMNS) :]))
 
 
-def why_inactive(connection: Connection) -> str | None:
-    """Return a line that says what to do about a switched-off app; ``None`` if the app is on."""
-    status = load_status(connection)
-    return None if status.inactive_since is None else _advice(status)
-
-
-def admit(status: AppStatus, moment: datetime) -> bool:
-    """Whether a call that is sent now is the probe of a switched-off app; ``AppInactive`` if no probe is due yet.
+def inactive_error(status: AppStatus, moment: datetime) -> AppInactive | None:
+    """Return the error for a call that must not be sent now, because the app is switched off and no probe is due.
 
     ``status`` was loaded under the ledger's lock. Call :func:`begin_probe` once the call has room, so that only one
     call probes.
     """
-    if status.inactive_since is None:
-        return False
-    if status.probe_at is not None and moment < status.probe_at:
-        raise AppInactive(_advice(status))
-    return True
+    if status.inactive_since is None or status.probe_at is None or moment >= status.probe_at:
+        return None
+    return AppInactive(inactive_line(status), retry_at=status.probe_at)
 
 
-def _advice(status: AppStatus) -> str:
+def inactive_line(status: AppStatus) -> str:
+    """Return one line that says since when the app is switched off, and what to do about it."""
     return (
         f"Strava has the app switched off since {status.inactive_since:%Y-%m-%d %H:%M} UTC: its owner needs a Strava"
         f" subscription; tried again at {status.probe_at:%Y-%m-%d %H:%M} UTC ({status.reason})"
@@ -72,6 +74,12 @@ def _advice(status: AppStatus) -> str:
 def begin_probe(connection: Connection, moment: datetime) -> None:
     """Note that a probe is about to be sent: the next one is due in an hour."""
     connection.execute(update(app_status).where(_ONLY).values(probe_at=moment + PROBE_EVERY))
+
+
+def release_probe(connection: Connection, began_at: datetime, moment: datetime) -> None:
+    """Note that the probe begun at ``began_at`` was not sent: the next call may try at once."""
+    was_last = app_status.c.probe_at == began_at + PROBE_EVERY
+    connection.execute(update(app_status).where(_ONLY, was_last).values(probe_at=moment))
 
 
 def note_inactive(connection: Connection, reason: str, moment: datetime) -> None:

@@ -10,20 +10,22 @@ the headers of our answers, which are older than the next request: a 429 is then
 
 from __future__ import annotations
 
-import random
+import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
 
 from sqlalchemy import Connection, Engine, text
 
-from strava_pipeline.errors import QuotaExhausted
+from strava_pipeline.errors import AppInactive, QuotaExhausted, StravaAway
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.monitor import RequestMonitor
 from strava_pipeline.strava.quota.clock import StravaClock
-from strava_pipeline.strava.quota.lanes import RESERVE_SHARE, BusyDay, RateLimits, Refusal, busy_day_profile, refusal
+from strava_pipeline.strava.quota.lanes import RESERVE_SHARE, BusyDay, RateLimits, busy_day_profile, refusal
+from strava_pipeline.strava.quota.outage import Patience, Service
 from strava_pipeline.strava.quota.windows import (
     APP,
     CallOutcome,
@@ -36,19 +38,17 @@ from strava_pipeline.strava.quota.windows import (
 )
 from strava_pipeline.warehouse.engine import retry_transaction
 from strava_pipeline.warehouse.locks import Lock, acquire_with_time
-from strava_pipeline.warehouse.quota import api_calls, app_status
+from strava_pipeline.warehouse.quota import api_calls, app_status, outages
+from strava_pipeline.warehouse.quota.app_status import AppStatus
 from strava_pipeline.warehouse.quota.strava_clock import store_clock
+from strava_pipeline.warehouse.quota.waiting import Throttle, Waiter, random_spread
 from strava_pipeline.warehouse.quota.windows import adopt, block_until, book_late, booking, load_uses
-from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
 
 log = get_logger(__name__)
 
-# A wait is cut into pauses this short, so that a disconnect of the athlete is noticed within half a minute.
-SLICE_SECONDS = 20.0
-SHORTEST_WAIT_SECONDS = 0.01
+# How often a process logs that it waits, s. An outage may last a day.
 LOG_EVERY_SECONDS = 60.0
-# Waiting processes try again up to this much after room is expected, so that not all come at once; never before.
-SPREAD_SECONDS = 0.5
+LOG_OUTAGE_EVERY_SECONDS = 600.0
 # Strava gives these answers only to an app that is switched on.
 PROVE_ACTIVE = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)
 # While the answer to one call is awaited because it tells Strava's time, the other calls try again this often.
@@ -57,15 +57,20 @@ BUSY_DAY_KEPT = timedelta(minutes=5)
 _WAIT_FOR_DISK = text("SELECT set_config('synchronous_commit', 'on', true)")
 
 
-def _spread() -> float:
-    return random.uniform(0.0, SPREAD_SECONDS)  # noqa: S311  no secret
+@dataclass(frozen=True)
+class _Closed:
+    """Why no call may be sent before ``until`` (database's clock), and the error for a caller who does not wait."""
+
+    until: datetime
+    why: str
+    error: QuotaExhausted | StravaAway | AppInactive
 
 
 class PostgresLedger:
     """The ledger in ``ops.api_calls`` and ``ops.quota_windows``.
 
     ``clock`` replaces the database's own clock, ``sleep`` and ``spread`` go with it; ``spread`` returns the seconds
-    that are added to a wait. ``monitor`` is told of each wait, booking and release.
+    that are added to a wait. ``monitor`` is told of each wait, booking and release. ``host`` names this machine.
     """
 
     def __init__(
@@ -75,15 +80,17 @@ class PostgresLedger:
         *,
         clock: Callable[[Connection], datetime] | None = None,
         sleep: Callable[[float], None] = time.sleep,
-        spread: Callable[[], float] = _spread,
+        spread: Callable[[], float] = random_spread,
         monitor: RequestMonitor | None = None,
+        host: str | None = None,
     ) -> None:
         self._engine = engine
         self._rate_limits = rate_limits
         self._clock = clock
-        self._sleep = sleep
-        self._spread = spread
         self._monitor = monitor or RequestMonitor()
+        self._waiter = Waiter(engine, sleep, spread, self._monitor)
+        self._host = host or socket.gethostname()
+        self._outage_log = Throttle(LOG_OUTAGE_EVERY_SECONDS)
         self._busy_days: dict[str, tuple[datetime, BusyDay | None]] = {}
 
     def reserve(
@@ -95,36 +102,42 @@ class PostgresLedger:
         longest: timedelta,
         max_wait: timedelta,
         before_waiting: Callable[[], object] = lambda: None,
+        activity_id: int | None = None,
+        patience: Patience | None = None,
     ) -> Reservation:
         """Wait for room, at most ``max_wait``, and book it. ``longest``: how long a call may take.
 
-        If there is no room at once, ``before_waiting`` is called before the wait; an error that it raises ends the
-        wait. ``QuotaExhausted`` with ``retry_at`` if the wait would exceed ``max_wait``; ``AppInactive`` while the app
-        is switched off; ``NeedsReauthorization`` if the athlete disconnects during the wait.
+        If the call may not be sent at once, ``before_waiting`` is called before the wait; an error that it raises ends
+        the wait. ``QuotaExhausted`` with ``retry_at`` if the wait would exceed ``max_wait``. While Strava is away, or
+        the app is switched off, the call waits as long as ``patience`` lasts, which is counted apart; then
+        ``StravaAway`` or ``AppInactive``. ``NeedsReauthorization`` if the athlete disconnects during the wait.
         """
-        waited, logged = 0.0, -LOG_EVERY_SECONDS
+        about = f"lane {lane}, {endpoint}"
+        quota, quota_log = Patience(max_wait.total_seconds()), Throttle(LOG_EVERY_SECONDS)
+        outage = patience or Patience()
+        has_waited = False
         while True:
-            moment, answer = self._try(lane, endpoint, athlete_id, longest)
+            moment, answer = self._try(lane, endpoint, athlete_id, longest, activity_id)
             if isinstance(answer, Reservation):
                 self._monitor.request_booked()
                 return answer
-            if not waited:
+            if not has_waited:
                 before_waiting()
-            wait = max(SHORTEST_WAIT_SECONDS, (answer.until - moment).total_seconds())
-            if waited + wait > max_wait.total_seconds():
-                raise QuotaExhausted(
-                    f"no request to Strava before {answer.until:%Y-%m-%d %H:%M:%S} UTC: {answer.why} (lane {lane})",
-                    retry_at=answer.until,
-                )
-            if waited - logged >= LOG_EVERY_SECONDS:
-                log.info("waiting %.0f s for Strava's quota: %s (lane %s, %s)", wait, answer.why, lane, endpoint)
-                logged = waited
-            pause = SLICE_SECONDS if wait > SLICE_SECONDS else wait + self._spread()
-            self._monitor.wait_begins(answer.why, answer.until, pause)
-            self._sleep(pause)
-            waited += pause
-            if athlete_id is not None:
-                refuse_waiting_for_revoked(self._engine, athlete_id)
+            is_quota = isinstance(answer.error, QuotaExhausted)
+            left = quota if is_quota else outage
+            if not left.allows(answer.until, moment):
+                raise answer.error
+            self._waiter.pause(
+                answer.why,
+                moment,
+                answer.until,
+                left,
+                athlete_id=athlete_id,
+                about=about,
+                throttle=quota_log if is_quota else self._outage_log,
+                of=" for Strava's quota" if is_quota else "",
+            )
+            has_waited = True
 
     def settle(self, reservation: Reservation, outcome: CallOutcome) -> None:
         """Record the answer, free the windows in which the call did not count, and store what the headers say."""
@@ -138,45 +151,77 @@ class PostgresLedger:
         moment = self._lock(connection, waits_for_disk=False)
         if not api_calls.close(connection, reservation.call_id, outcome, moment):
             return
-        if outcome.status is None:
-            return  # a call without an answer may have counted, or may count later
-        if self._take_over(connection, reservation, outcome, moment):
+        status = app_status.load_status(connection)
+        is_news = self._note_answer(connection, status, reservation, outcome, moment)
+        # A call without an answer may have counted, or may count later: it stays booked.
+        if outcome.status is not None:
+            is_news |= self._take_over(connection, status, reservation, outcome, moment)
+        if is_news:
             connection.execute(_WAIT_FOR_DISK)
 
+    def _note_answer(
+        self,
+        connection: Connection,
+        status: AppStatus,
+        reservation: Reservation,
+        outcome: CallOutcome,
+        moment: datetime,
+    ) -> bool:
+        """Store whether Strava answered; return whether it is away, or is not any more."""
+        if outcome.answered:
+            self._outage_log = Throttle(LOG_OUTAGE_EVERY_SECONDS)
+            return outages.note_answered(connection, Service.API, status.outage, moment)
+        return outcome.answered is False and outages.note_unanswered(
+            connection,
+            Service.API,
+            status.outage,
+            sent=reservation.reserved_at,
+            moment=moment,
+            host=self._host,
+            reason=outcome.reason,
+            activity_id=reservation.activity_id,
+        )
+
     def _take_over(
-        self, connection: Connection, reservation: Reservation, outcome: CallOutcome, moment: datetime
+        self,
+        connection: Connection,
+        status: AppStatus,
+        reservation: Reservation,
+        outcome: CallOutcome,
+        moment: datetime,
     ) -> bool:
         """Store what an answer says; return whether its commit must wait for the disk."""
-        before = app_status.load_status(connection).clock
-        clock = self._hear(connection, before, reservation, outcome, moment)
+        clock = self._hear(connection, status.clock, reservation, outcome, moment)
         is_news = self._take_account(connection, reservation, outcome, moment, clock)
         if outcome.status == HTTPStatus.TOO_MANY_REQUESTS:
             self._block(connection, reservation.scope, outcome, moment, clock)
         if outcome.app_inactive is not None:
             app_status.note_inactive(connection, outcome.app_inactive, moment)
-        elif reservation.is_probe and outcome.status in PROVE_ACTIVE:
+        elif status.inactive_since is not None and reservation.is_probe and outcome.status in PROVE_ACTIVE:
             app_status.note_active(connection)
-        return is_news or reservation.is_probe or outcome.status != HTTPStatus.OK or clock.is_news_to(before, moment)
+        is_known = outcome.status == HTTPStatus.OK and not clock.is_news_to(status.clock, moment)
+        return is_news or reservation.is_probe or not is_known
 
     def release(self, reservation: Reservation) -> None:
         """Delete the booking of a call that was never sent."""
         with self._engine.begin() as connection:
-            self._lock(connection)
+            moment = self._lock(connection)
             if api_calls.delete_call(connection, reservation.call_id):
                 connection.execute(booking(reservation.scope, reservation.windows, -1))
+                if reservation.is_probe:
+                    app_status.release_probe(connection, reservation.reserved_at, moment)
+                    outages.release_probe(connection, Service.API, reservation.reserved_at, moment)
         self._monitor.request_released()
 
     def _try(
-        self, lane: Lane, endpoint: str, athlete_id: int | None, longest: timedelta
-    ) -> tuple[datetime, Reservation | Refusal]:
-        """Book the call if there is room; return the database's time, and a reservation or when to try again.
-
-        A refusal's time is by the database's clock.
-        """
+        self, lane: Lane, endpoint: str, athlete_id: int | None, longest: timedelta, activity_id: int | None
+    ) -> tuple[datetime, Reservation | _Closed]:
+        """Book the call if it may be sent now; return the database's time, and a reservation or when to try again."""
         with self._engine.begin() as connection:
             moment = self._lock(connection)
             status = app_status.load_status(connection)
-            is_probe = app_status.admit(status, moment)
+            if (shut := self._shut(status, moment)) is not None:
+                return moment, shut
             clock = self._checked(connection, status.clock, moment)
             scope = self._rate_limits.scope_of(athlete_id)
             windows = tuple(
@@ -190,14 +235,29 @@ class PostgresLedger:
             margin = clock.margin(clock.in_our_time(windows[0].ends_at))
             refused = refusal(uses, self._rate_limits, lane, busy_day, clock.now(moment), margin)
             if refused is not None:
-                return moment, Refusal(clock.in_our_time(refused.until), refused.why)
+                return moment, _used_up(clock.in_our_time(refused.until), refused.why, lane)
             if not clock.is_trusted(moment) and api_calls.one_is_under_way(connection, moment, longest):
-                return moment, Refusal(moment + ASKING, "a call is under way that tells Strava's time")
-            if is_probe:
-                app_status.begin_probe(connection, moment)
+                return moment, _used_up(moment + ASKING, "a call is under way that tells Strava's time", lane)
+            is_probe = self._begin_probe(connection, status, moment)
             booked = booking(scope, windows, 1)
             call_id = api_calls.record(connection, lane, endpoint, athlete_id, moment, booked)
-            return moment, Reservation(call_id, moment, windows, is_probe, scope)
+            return moment, Reservation(call_id, moment, windows, is_probe, scope, activity_id)
+
+    def _shut(self, status: AppStatus, moment: datetime) -> _Closed | None:
+        """Why nothing is sent at all, be there room or not; ``None`` if this call may go, if only as a probe."""
+        error = app_status.inactive_error(status, moment) or outages.away_error(
+            Service.API, status.outage, moment, self._host
+        )
+        return None if error is None or error.retry_at is None else _Closed(error.retry_at, str(error), error)
+
+    def _begin_probe(self, connection: Connection, status: AppStatus, moment: datetime) -> bool:
+        """Note that the call is a probe, if it is one; return whether it is."""
+        if status.inactive_since is not None:
+            app_status.begin_probe(connection, moment)
+        if status.outage.is_away:
+            begun = status.outage.probe_begun(moment, self._host)
+            outages.store_outage(connection, Service.API, begun)
+        return status.inactive_since is not None or status.outage.is_away
 
     def _lock(self, connection: Connection, *, waits_for_disk: bool = True) -> datetime:
         """Take the ledger's lock and return the time; ``waits_for_disk``: whether the commit waits for the disk."""
@@ -283,3 +343,8 @@ class PostgresLedger:
             calls = api_calls.live_calls(connection, whose, self._rate_limits.long_window_s, moment)
             known = self._busy_days[scope] = moment, busy_day_profile(calls)
         return known[1]
+
+
+def _used_up(until: datetime, why: str, lane: Lane) -> _Closed:
+    told = f"no request to Strava before {until:%Y-%m-%d %H:%M:%S} UTC: {why} (lane {lane})"
+    return _Closed(until, why, QuotaExhausted(told, retry_at=until))

@@ -11,8 +11,11 @@ from sqlalchemy import Connection
 from strava_pipeline.settings import QuotaScope
 from strava_pipeline.strava.quota.clock import StravaClock
 from strava_pipeline.strava.quota.lanes import RateLimits, WindowUse, busy_day_profile
+from strava_pipeline.strava.quota.outage import Service
 from strava_pipeline.strava.quota.windows import APP, Lane, window_at
 from strava_pipeline.warehouse.quota import api_calls
+from strava_pipeline.warehouse.quota.app_status import inactive_line, load_status
+from strava_pipeline.warehouse.quota.outages import away_line, load_outage
 from strava_pipeline.warehouse.quota.strava_clock import load_clock
 from strava_pipeline.warehouse.quota.windows import look_at_uses, scopes_in_use
 
@@ -36,12 +39,13 @@ class WindowStatus:
 class QuotaStatus:
     """All current windows, by scope with the short one first, and the last hour's calls by status.
 
-    The status ``none``: no answer, or none yet.
+    The status ``none``: no answer, or none yet. ``outages``: a line for each reason why Strava answers no call at all.
     """
 
     clock: StravaClock
     windows: list[WindowStatus]
     last_hour: dict[str, int]
+    outages: list[str]
 
     def calls_left(self, lane: Lane, scope: str) -> int:
         """Return how many calls this lane may send now, considering all windows of the scope."""
@@ -65,7 +69,15 @@ def quota_status(connection: Connection, rate_limits: RateLimits, moment: dateti
         clock=clock,
         windows=[status for scope in scopes for status in _of_scope(connection, rate_limits, scope, moment, now)],
         last_hour=api_calls.statuses_since(connection, moment - timedelta(hours=1)),
+        outages=_outages(connection, moment),
     )
+
+
+def _outages(connection: Connection, moment: datetime) -> list[str]:
+    status = load_status(connection)
+    inactive = [] if status.inactive_since is None else [inactive_line(status)]
+    states = {Service.API: status.outage, Service.OAUTH: load_outage(connection, Service.OAUTH)}
+    return inactive + [away_line(service, state, moment) for service, state in states.items() if state.is_away]
 
 
 def scope_status(connection: Connection, rate_limits: RateLimits, scope: str, moment: datetime) -> list[WindowStatus]:

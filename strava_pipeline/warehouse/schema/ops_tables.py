@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 
+from strava_pipeline.strava.quota.outage import Service
 from strava_pipeline.warehouse.schema import columns
 from strava_pipeline.warehouse.schema.columns import UTC_TIME, column, database_time, holds_one_of, key, only
 from strava_pipeline.warehouse.schema.tables import metadata
@@ -156,6 +157,25 @@ app_status = Table(
     comment="what all processes know of the Strava app",
 )
 
+outages = Table(
+    "outages",
+    metadata,
+    key("service", Text, "api or oauth"),
+    columns.integer("unanswered", "calls in a row that Strava did not answer", required=True),
+    columns.instant("first_sent_at", "when the first of these was sent (UTC); empty: the last call was answered"),
+    columns.bigint("only_activity", "Strava's id of the activity that all of them are about; empty: none, or several"),
+    column("several", Boolean, "they are not all about one activity", required=True),
+    column("hosts", ARRAY(Text), "machines whose calls since then got no answer, at most 20", required=True),
+    columns.instant("away_since", "since when nothing answers (UTC); empty: it is not away"),
+    columns.instant("probe_at", "when the next call may try whether it answers again (UTC)"),
+    columns.instant("probe_began_at", "when the last of these was booked (UTC); its answer alone moves probe_at"),
+    columns.number("pause_s", "from a failed try to the next, s"),
+    columns.text("reason", "why the last call had no answer"),
+    only("service", Service),
+    schema=SCHEMA,
+    comment="whether Strava answers: what all processes know of their calls since its last answer",
+)
+
 api_calls = Table(
     "api_calls",
     metadata,
@@ -215,7 +235,9 @@ webhook_events = Table(
         comment="number of the claim on its object that has it, or had it last; a newer claim makes it void",
     ),
     columns.instant("not_before", "not to be claimed before (UTC)"),
-    columns.text("waiting_for", "when waiting: dagster, activity, streams, quota, app, strava, database or replay"),
+    columns.text(
+        "waiting_for", "when waiting: dagster, activity, streams, quota, app, outage, strava, database or replay"
+    ),
     _count("waits", "how often it waited for its activity or streams to appear"),
     _count("lost_runs", "how often a run that had it ended without a word"),
     columns.instant("lease_until", "the claim ends here (UTC) unless extended"),

@@ -374,7 +374,7 @@ def test_whoever_waits_for_quota_is_told_soon(store: PostgresTokenStore, clock: 
         if clock.moment - began > timedelta(minutes=1):
             disconnect(store.engine)
 
-    ledger._sleep = sleep
+    ledger = open_ledger(store.engine, clock, short=1, sleep=sleep)
     with pytest.raises(NeedsReauthorization):
         ledger.reserve(Lane.BACKFILL, "/a", RIDER, longest=timedelta(seconds=1), max_wait=timedelta(hours=1))
     assert clock.moment - began <= timedelta(minutes=1) + timedelta(seconds=30)

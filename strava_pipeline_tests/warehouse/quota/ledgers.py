@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -50,9 +51,23 @@ class Clock:
         self.agree()
 
 
-def open_ledger(engine: Engine, clock: Clock, short: int = 100, long: int = 1000, **more: Any) -> PostgresLedger:
+def open_ledger(
+    engine: Engine,
+    clock: Clock,
+    short: int = 100,
+    long: int = 1000,
+    *,
+    sleep: Callable[[float], None] | None = None,
+    host: str | None = None,
+    **more: Any,
+) -> PostgresLedger:
     return PostgresLedger(
-        engine, RateLimits(short, long, QUARTER, DAY, **more), clock=clock, sleep=clock.sleep, spread=lambda: 0.0
+        engine,
+        RateLimits(short, long, QUARTER, DAY, **more),
+        clock=clock,
+        sleep=sleep or clock.sleep,
+        spread=lambda: 0.0,
+        host=host,
     )
 
 

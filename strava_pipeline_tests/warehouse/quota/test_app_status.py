@@ -13,8 +13,8 @@ from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.strava.quota.windows import CallOutcome, Lane, Reservation
 from strava_pipeline.warehouse.quota.app_status import (
     PROBE_EVERY,
-    admit,
     begin_probe,
+    inactive_error,
     load_status,
     note_active,
     note_inactive,
@@ -42,7 +42,7 @@ def make_probe_due(engine: Engine) -> None:
 
 def test_nothing_is_stopped_while_nothing_is_known(engine: Engine) -> None:
     with engine.begin() as connection:
-        assert admit(load_status(connection), NOON) is False
+        assert inactive_error(load_status(connection), NOON) is None
 
 
 def test_one_answer_stops_every_process_before_its_next_request(engine: Engine, ledger: PostgresLedger) -> None:
@@ -57,15 +57,22 @@ def test_one_answer_stops_every_process_before_its_next_request(engine: Engine, 
 def test_one_call_an_hour_is_the_probe(engine: Engine) -> None:
     with engine.begin() as connection:
         note_inactive(connection, "Forbidden", NOON)
-        with pytest.raises(AppInactive):
-            admit(load_status(connection), NOON + PROBE_EVERY - timedelta(seconds=1))
+        early = inactive_error(load_status(connection), NOON + PROBE_EVERY - timedelta(seconds=1))
+        assert early is not None
+        assert early.retry_at == NOON + PROBE_EVERY
         due = NOON + PROBE_EVERY
-        assert admit(load_status(connection), due) is True
-        assert admit(load_status(connection), due) is True, "a call that finds no room leaves the probe to the next"
+        assert inactive_error(load_status(connection), due) is None
+        assert inactive_error(load_status(connection), due) is None, "a call without room leaves the probe to the next"
         begin_probe(connection, due)
-        with pytest.raises(AppInactive):
-            admit(load_status(connection), due + timedelta(minutes=59))
-        assert admit(load_status(connection), due + PROBE_EVERY) is True
+        assert inactive_error(load_status(connection), due + timedelta(minutes=59)) is not None
+        assert inactive_error(load_status(connection), due + PROBE_EVERY) is None
+
+
+def test_a_probe_that_was_not_sent_is_left_to_the_next_call(engine: Engine, ledger: PostgresLedger) -> None:
+    ledger.settle(reserve(ledger), INACTIVE)
+    make_probe_due(engine)
+    ledger.release(reserve(ledger))
+    assert reserve(ledger).is_probe
 
 
 @pytest.mark.parametrize("status", [200, 404])
@@ -102,4 +109,4 @@ def test_a_probe_that_fails_leaves_the_app_off_since_the_first_answer(
 def test_switching_on_what_is_on_changes_nothing(engine: Engine) -> None:
     with engine.begin() as connection:
         note_active(connection)
-        assert admit(load_status(connection), NOON) is False
+        assert inactive_error(load_status(connection), NOON) is None

@@ -15,7 +15,8 @@ from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.strava.quota.windows import CallOutcome, Lane, Pair, RateHeaders
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.locks import Lock, acquire
-from strava_pipeline.warehouse.quota.ledger import SPREAD_SECONDS, PostgresLedger
+from strava_pipeline.warehouse.quota.ledger import PostgresLedger
+from strava_pipeline.warehouse.quota.waiting import SPREAD_SECONDS
 from strava_pipeline.warehouse.schema.ops_tables import api_calls
 from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.warehouse.quota.ledgers import (
