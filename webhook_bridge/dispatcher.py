@@ -34,6 +34,7 @@ from strava_pipeline.warehouse.inbox.launches import (
     record_run,
     release_claims,
 )
+from strava_pipeline.warehouse.inbox.outage_waits import LaunchGate, launch_gate, release_after_outage
 from strava_pipeline.warehouse.states import ErrorClass
 from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, launch_run, runs_to_come
 
@@ -61,6 +62,7 @@ class Dispatcher:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._backoff = 1.0
+        self._gate = LaunchGate.OPEN
         self._pause = timedelta()
         self._lost_at = float("-inf")
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
@@ -112,15 +114,23 @@ class Dispatcher:
     def _await_news(self) -> None:
         ends_at = time.monotonic() + POLL_SECONDS
         while not self._wake.wait(min(LOOK_SECONDS, POLL_SECONDS)) and time.monotonic() < ends_at:
-            if has_due_events(self._engine):
+            if self._gate is LaunchGate.OPEN and has_due_events(self._engine):
                 return
 
     def dispatch_once(self) -> int:
-        """Claim objects with due events and launch runs for them; returns how many objects were claimed."""
+        """Claim objects with due events and launch runs for them; returns how many objects were claimed.
+
+        While Strava is away, nothing is claimed but one object that tries whether it answers.
+        """
         with self._engine.begin() as connection:
             if revived := redrive_due(connection):
                 log.info("%d dead letter(s) redriven", len(revived))
-        claims = claim_objects(self._engine, OBJECTS_PER_RUN)
+            if released := release_after_outage(connection):
+                log.info("%d event(s) go on after Strava's outage", released)
+            self._gate = launch_gate(connection)
+        if self._gate is LaunchGate.CLOSED:
+            return 0
+        claims = claim_objects(self._engine, OBJECTS_PER_RUN if self._gate is LaunchGate.OPEN else 1)
         self._give_up([claim for claim in claims if claim.lost_runs >= MOST_LOST_RUNS])
         left = _by_run([claim for claim in claims if claim.lost_runs < MOST_LOST_RUNS])
         while left:

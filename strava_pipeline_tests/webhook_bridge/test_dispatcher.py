@@ -14,8 +14,12 @@ import pytest
 from sqlalchemy import Engine, select, text, update
 
 from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.strava.quota.outage import ANSWERED, Outage, Service
+from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.inbox.claims import ALONE_AFTER_LOST_RUNS, MOST_LOST_RUNS
 from strava_pipeline.warehouse.inbox.events import add_events
+from strava_pipeline.warehouse.quota.app_status import note_active, note_inactive
+from strava_pipeline.warehouse.quota.outages import store_outage
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.states import EventSource
 from strava_pipeline_tests.eventually import eventually
@@ -373,3 +377,73 @@ def test_what_another_process_puts_into_the_inbox_is_taken_up_without_polling(
             add_events(connection, [an_event(number, source=EventSource.RECONCILE)])
         eventually(lambda: len(dagster.fences()) == number, f"event {number} in a run")  # noqa: B023  called at once
     dispatcher.stop()
+
+
+def strava_is_away(engine: Engine, probe_in: timedelta) -> None:
+    """Since an hour ago; the next call may try after ``probe_in``, or so long ago if that is negative."""
+    with engine.begin() as connection:
+        moment = now(connection)
+        since = moment - timedelta(hours=1)
+        state = Outage(9, since, several=True, hosts=("a",), away_since=since, probe_at=moment + probe_in)
+        store_outage(connection, Service.API, state)
+
+
+def strava_answers(engine: Engine) -> None:
+    with engine.begin() as connection:
+        store_outage(connection, Service.API, ANSWERED)
+
+
+@pytest.mark.parametrize("probe_in_s", [200, 0, -20])
+def test_nothing_is_launched_while_strava_is_away_and_runs_may_find_out(
+    dagster: DagsterStandIn, engine: Engine, probe_in_s: int
+) -> None:
+    store(engine, 1)
+    strava_is_away(engine, timedelta(seconds=probe_in_s))
+    assert Dispatcher(load_settings(), engine).dispatch_once() == 0
+    assert (dagster.launches, states(engine)) == ([], ["received"])
+
+
+def test_one_object_tries_when_no_run_does(dagster: DagsterStandIn, engine: Engine) -> None:
+    store(engine, 1, 2, 3)
+    strava_is_away(engine, -timedelta(seconds=40))
+    dispatcher = Dispatcher(load_settings(), engine)
+    assert dispatcher.dispatch_once() == 1
+    assert dispatcher.dispatch_once() == 0, "the first one is still at it"
+    assert len(dagster.fences()) == 1
+    change(engine, [rows(engine)[0].id], lease_until=LONG_AGO)
+    assert dispatcher.dispatch_once() == 1, "its run died"
+
+
+def test_events_go_on_when_the_outage_is_over_and_not_at_their_old_time(
+    dagster: DagsterStandIn, engine: Engine
+) -> None:
+    store(engine, 1, 2, 3)
+    later = datetime.now(UTC) + timedelta(minutes=50)
+    for event, reason in zip(rows(engine), ("outage", "app", "activity"), strict=True):
+        change(engine, [event.id], state="waiting", waiting_for=reason, not_before=later)
+    strava_is_away(engine, timedelta(minutes=4))
+    dispatcher = Dispatcher(load_settings(), engine)
+    assert dispatcher.dispatch_once() == 0
+    strava_answers(engine)
+    assert dispatcher.dispatch_once() == 2
+    assert states(engine) == ["launched", "launched", "waiting"]
+
+
+def test_events_wait_for_an_app_that_is_switched_off(dagster: DagsterStandIn, engine: Engine) -> None:
+    store(engine, 1)
+    with engine.begin() as connection:
+        note_inactive(connection, "Forbidden", now(connection))
+    dispatcher = Dispatcher(load_settings(), engine)
+    assert dispatcher.dispatch_once() == 0
+    with engine.begin() as connection:
+        note_active(connection)
+    assert dispatcher.dispatch_once() == 1
+
+
+def test_an_oauth_that_is_away_holds_nobody(dagster: DagsterStandIn, engine: Engine) -> None:
+    store(engine, 1)
+    with engine.begin() as connection:
+        moment = now(connection)
+        state = Outage(9, moment, several=True, away_since=moment, probe_at=moment + timedelta(minutes=5))
+        store_outage(connection, Service.OAUTH, state)
+    assert Dispatcher(load_settings(), engine).dispatch_once() == 1

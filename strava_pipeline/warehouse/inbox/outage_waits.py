@@ -1,0 +1,77 @@
+"""Events and runs while Strava is away or has the app switched off: what is launched meanwhile, and what after it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import Enum, auto
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, union_all, update
+
+from strava_pipeline.strava.quota.outage import Service
+from strava_pipeline.warehouse.inbox.claims import lock_in_order
+from strava_pipeline.warehouse.schema.columns import database_time
+from strava_pipeline.warehouse.schema.ops_tables import app_status, outages, webhook_events
+from strava_pipeline.warehouse.states import EventState, WaitingFor
+
+# A probe is left so long to runs that wait anyway. These look every 20 s.
+LEFT_TO_RUNS = timedelta(seconds=30)
+_events = webhook_events.c
+
+
+class LaunchGate(Enum):
+    """Whether runs may be launched for events: OPEN, for one object that tries whether Strava answers, or CLOSED."""
+
+    OPEN = auto()
+    PROBE = auto()
+    CLOSED = auto()
+
+
+def launch_gate(connection: Connection) -> LaunchGate:
+    """Return whether launching runs for events makes sense now.
+
+    While Strava's API is away or the app is switched off, the runs that wait find out about its end. Only if none does
+    so, one object is launched for that. An OAuth that is away holds nobody: most tokens are still good.
+    """
+    closed_by = union_all(
+        select(outages.c.probe_at).where(outages.c.service == Service.API, outages.c.away_since.is_not(None)),
+        select(app_status.c.probe_at).where(app_status.c.inactive_since.is_not(None)),
+    ).subquery()
+    may_probe = closed_by.c.probe_at <= database_time() - LEFT_TO_RUNS
+    leased = and_(_events.state == EventState.LAUNCHED, _events.lease_until > database_time())
+    under_way = select(_events.id).where(leased).exists()
+    found = connection.execute(select(may_probe, under_way).select_from(closed_by)).all()
+    if not found:
+        return LaunchGate.OPEN
+    return LaunchGate.PROBE if all(due and not busy for due, busy in found) else LaunchGate.CLOSED
+
+
+def release_after_outage(connection: Connection) -> int:
+    """Make events due that wait for Strava to answer again, once it does; return how many.
+
+    They are not left to their old time, which may be five minutes away, or an hour if the app was switched off.
+    """
+    done = connection.execute(
+        update(webhook_events)
+        .where(
+            lock_in_order(
+                and_(
+                    _events.state == EventState.WAITING,
+                    _events.waiting_for.in_((WaitingFor.OUTAGE, WaitingFor.APP)),
+                    _events.not_before > database_time(),
+                    ~_is_closed(),
+                ),
+                skip_locked=True,
+            )
+        )
+        .values(not_before=database_time())
+    )
+    return done.rowcount
+
+
+def _is_closed() -> ColumnElement[bool]:
+    return or_(_some(outages.c.away_since), _some(app_status.c.inactive_since))
+
+
+def _some(since: ColumnElement[object]) -> ColumnElement[bool]:
+    rows: Select[object] = select(since).where(since.is_not(None))
+    return rows.exists()
