@@ -25,7 +25,7 @@ ATHLETE: Final = "athlete"
 MONTH: Final = "month"
 _BETWEEN_DIMENSIONS: Final = "|"
 
-PRIORITIES: Final = {Lane.LIVE: "10", Lane.BACKFILL: "-10"}
+PRIORITIES: Final = {Lane.LIVE: "10", Lane.RECONCILE: "0", Lane.BACKFILL: "-10"}
 
 
 class Asset:

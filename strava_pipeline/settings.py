@@ -9,7 +9,7 @@ from __future__ import annotations
 import grp
 import io
 import os
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -207,6 +207,9 @@ class Settings(BaseSettings):
         None, description="mail server: smtp+starttls://user:password@host:587, or smtps://...; unset: no mails"
     )
     mail_from: str | None = Field(None, description="sender of the mails, such as Rides <rides@example.org>")
+    mail_max_age_hours: int = Field(
+        24, ge=1, le=1440, description="no mail goes out about an activity that ended longer ago, h"
+    )
     log_level: LogLevel | None = Field(
         None,
         description="from which level on commands log to standard error, such as DEBUG;"
@@ -262,6 +265,11 @@ class Settings(BaseSettings):
     def lake_location(self) -> str:
         """The URL of the lake, or its folder under ``STRAVA_HOME`` where no URL is set."""
         return self.lake_url or str(self.home / HomeEntry.LAKE)
+
+    @property
+    def mail_max_age(self) -> timedelta:
+        """How long after its end an activity gets a mail."""
+        return timedelta(hours=self.mail_max_age_hours)
 
     def signing_secrets(self) -> list[bytes]:
         """Return the configured signing keys, in order; empty if none is set."""

@@ -181,10 +181,11 @@ class Dispatcher:
 
 
 def _by_run(claims: Sequence[Claim]) -> list[list[Claim]]:
-    """Group claims into runs: one run for all, except that each object whose runs were lost gets its own."""
+    """Group claims into runs: one for each lane, live first; each object whose runs were lost gets its own."""
     together = [claim for claim in claims if claim.lost_runs < ALONE_AFTER_LOST_RUNS]
+    by_lane = ([claim for claim in together if claim.lane is lane] for lane in Lane)
     alone = [[claim] for claim in claims if claim.lost_runs >= ALONE_AFTER_LOST_RUNS]
-    return [together, *alone] if together else alone
+    return [*filter(None, by_lane), *alone]
 
 
 def _run_config(fences: Sequence[int]) -> dict[str, object]:
@@ -192,8 +193,11 @@ def _run_config(fences: Sequence[int]) -> dict[str, object]:
 
 
 def _tags(claims: Sequence[Claim]) -> Mapping[str, str]:
-    """The run's tags; athlete, object and aspect are tagged only where all claims have the same one."""
-    tags = NAMES.lane_tags(Lane.LIVE)
+    """The run's tags; athlete, object and aspect are tagged only where all claims have the same one.
+
+    All claims have one lane. An object becomes live all the same if an event of Strava's arrives before its run begins.
+    """
+    tags = NAMES.lane_tags(claims[0].lane)
     told: dict[str, Callable[[Claim], set[str]]] = {
         NAMES.athlete_tag: lambda claim: {str(claim.athlete_id)},
         NAMES.tag("object"): lambda claim: {f"{claim.object_type}:{claim.object_id}"},

@@ -36,9 +36,9 @@ from strava_pipeline.warehouse.analysis.ride_facts import RideFacts, ride_facts
 from strava_pipeline.warehouse.analysis.ride_parts import Ride
 from strava_pipeline.warehouse.mail import mail_queue
 from strava_pipeline.warehouse.mail.confirmation_limits import Ask, refusal_reason
-from strava_pipeline.warehouse.mail.consent import Consent, address_of, consent_of
+from strava_pipeline.warehouse.mail.consent import CONFIRM_WITHIN, Consent, address_of, consent_of
 from strava_pipeline.warehouse.mail.mail_queue import ClaimedMail
-from strava_pipeline.warehouse.states import MailKind, MailState
+from strava_pipeline.warehouse.states import MailState
 
 # One call sends so many mails at most; the next call sends the rest.
 MOST_AT_ONCE = 50
@@ -116,7 +116,8 @@ def _send_one(engine: Engine, settings: Settings, claimed: ClaimedMail) -> MailR
     except MailRefused as error:
         state, reason = MailState.FAILED, str(error)
     except (MailDelayed, ConfigurationError) as error:
-        mail_queue.postpone(engine, claimed, str(error))
+        worth_sending = CONFIRM_WITHIN if claimed.activity_id is None else settings.mail_max_age
+        mail_queue.postpone(engine, claimed, str(error), give_up_after=worth_sending)
         return MailResult(claimed, MailState.PENDING, str(error))
     mail_queue.record_result(engine, claimed, state, reason or None)
     return MailResult(claimed, state, reason)
@@ -132,7 +133,7 @@ def _written(engine: Engine, settings: Settings, claimed: ClaimedMail) -> tuple[
         return outbox, _confirmation(engine, outbox, claimed)
     if outbox is None:
         raise _NotWanted(MAIL_IS_OFF)
-    return outbox, _summary(engine, outbox, claimed, claimed.activity_id)
+    return outbox, _summary(engine, outbox, claimed, claimed.activity_id, settings.mail_max_age)
 
 
 def _confirmation(engine: Engine, outbox: Outbox, claimed: ClaimedMail) -> EmailMessage:
@@ -153,11 +154,13 @@ def _confirmation(engine: Engine, outbox: Outbox, claimed: ClaimedMail) -> Email
     return mail
 
 
-def _summary(engine: Engine, outbox: Outbox, claimed: ClaimedMail, activity_id: int) -> EmailMessage:
-    """The mail about an activity."""
+def _summary(
+    engine: Engine, outbox: Outbox, claimed: ClaimedMail, activity_id: int, max_age: timedelta
+) -> EmailMessage:
+    """The mail about an activity, if that ended at most ``max_age`` ago."""
     from strava_pipeline.notifications.gallery import gallery  # noqa: PLC0415  draws: slow to load, where mail is off
 
-    facts, streams = _facts(engine, claimed, activity_id)
+    facts, streams = _facts(engine, claimed, activity_id, max_age)
     summary = summarize(facts)
     track = track_from_streams(streams) if streams is not None and streams.point_count else None
     pictures = gallery(facts, track, summary.units)
@@ -190,7 +193,9 @@ def _envelope(outbox: Outbox, claimed: ClaimedMail, consent: Consent, name: str)
     )
 
 
-def _facts(engine: Engine, claimed: ClaimedMail, activity_id: int) -> tuple[RideFacts, StoredStreams | None]:
+def _facts(
+    engine: Engine, claimed: ClaimedMail, activity_id: int, max_age: timedelta
+) -> tuple[RideFacts, StoredStreams | None]:
     """Facts and streams of an activity, after an update of its training load; ``_NotWanted`` if no mail is wanted."""
     with engine.connect() as connection:
         _, why_not = address_of(connection, claimed.athlete_id)
@@ -199,8 +204,8 @@ def _facts(engine: Engine, claimed: ClaimedMail, activity_id: int) -> tuple[Ride
         raise _NotWanted(why_not)
     if facts is None:
         raise _NotWanted("the activity is gone")
-    if _ended_at(facts.activity) < claimed.claimed_at - mail_queue.WORTH_SENDING[MailKind.RIDE_SUMMARY]:
-        raise _NotWanted("the activity ended more than a day ago")
+    if _ended_at(facts.activity) < claimed.claimed_at - max_age:
+        raise _NotWanted(f"the activity ended more than {max_age // timedelta(hours=1)} h ago")
     update_training_load(engine, claimed.athlete_id, facts.activity.local_day)
     with engine.connect() as connection:
         facts = ride_facts(connection, activity_id)

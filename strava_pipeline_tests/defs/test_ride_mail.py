@@ -130,21 +130,31 @@ def test_a_create_that_comes_with_its_update_is_one_mail(
     assert len(smtp.mails) == 1
 
 
-@pytest.mark.parametrize(("aspect", "source"), [("update", EventSource.WEBHOOK), ("create", EventSource.RECONCILE)])
-def test_what_is_no_news_from_strava_gives_no_mail(
-    location: CodeLocation, engine: Engine, smtp: MailServerStandIn, aspect: str, source: EventSource
-) -> None:
+def test_an_edited_ride_gives_no_mail(location: CodeLocation, engine: Engine, smtp: MailServerStandIn) -> None:
     ride(location, 1)
-    deliver(engine, 1, aspect, source)
+    deliver(engine, 1, "update")
     assert run(location, engine).success
     assert (mails(engine), smtp.mails) == ([], [])
+
+
+def test_a_ride_that_upkeep_finds_gives_one_mail(
+    location: CodeLocation, engine: Engine, smtp: MailServerStandIn
+) -> None:
+    ride(location, 1)
+    deliver(engine, 1, "create", EventSource.RECONCILE)
+    assert run(location, engine).success
+    assert len(smtp.mails) == 1
+    # The delivery that comes after all is no second news.
+    deliver(engine, 1)
+    assert run(location, engine).success
+    assert len(smtp.mails) == 1
 
 
 def test_a_ride_of_last_week_gives_no_mail(location: CodeLocation, engine: Engine, smtp: MailServerStandIn) -> None:
     ride(location, 1, hours_ago=7 * 24)
     deliver(engine, 1)
     assert run(location, engine).success
-    assert [(row.state, row.reason) for row in mails(engine)] == [("skipped", "the activity ended more than a day ago")]
+    assert [(row.state, row.reason) for row in mails(engine)] == [("skipped", "the activity ended more than 24 h ago")]
     assert smtp.mails == []
 
 

@@ -285,7 +285,7 @@ def long_over(engine: Engine) -> None:
         (without_address, "the athlete has no address"),
         (unconfirmed, "the address is not confirmed"),
         (gone, "the activity is gone"),
-        (long_over, "the activity ended more than a day ago"),
+        (long_over, "the activity ended more than 24 h ago"),
     ],
 )
 def test_nobody_gets_a_mail_that_is_not_wanted(

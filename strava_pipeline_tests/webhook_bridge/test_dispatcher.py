@@ -156,6 +156,15 @@ def test_a_run_is_tagged_with_what_all_of_its_objects_share(dagster: DagsterStan
     assert dagster.tags() == always
 
 
+def test_what_upkeep_found_gets_a_run_of_its_own_in_its_lane(dagster: DagsterStandIn, engine: Engine) -> None:
+    store(engine, 1, 2, source=EventSource.RECONCILE, signed=False)
+    store(engine, 3)
+    assert Dispatcher(load_settings(), engine).dispatch_once() == 3
+    assert [stored.run_id for stored in rows(engine)] == ["run-2", "run-2", "run-1"]
+    always = {"strava/lane": "reconcile", "dagster/priority": "0"}
+    assert dagster.tags() == always | {"strava/athlete": "1001", "strava/aspect": "create"}
+
+
 def test_a_run_that_waits_in_the_queue_keeps_its_claims(dagster: DagsterStandIn, engine: Engine) -> None:
     store(engine, 1)
     dispatcher = Dispatcher(load_settings(), engine)

@@ -67,7 +67,7 @@ def sync_object(
     with translate_faults(context.retry_number):
         try:
             ended = work_on_claim(
-                strava.sync(Lane.LIVE),
+                strava.sync(claim.lane),
                 claim,
                 context.run_id,
                 may_retry=context.retry_number < MAX_RETRIES,

@@ -31,12 +31,13 @@ from sqlalchemy import (
 
 from strava_pipeline.errors import FencedOut
 from strava_pipeline.printable import printable
+from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox import dead_letters
 from strava_pipeline.warehouse.locks import Lock, acquire
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import webhook_claims, webhook_events
-from strava_pipeline.warehouse.states import UNCLAIMED_STATES, ErrorClass, EventState, WaitingFor
+from strava_pipeline.warehouse.states import UNCLAIMED_STATES, ErrorClass, EventSource, EventState, WaitingFor
 
 # A launched run may wait in Dagster's queue; until it begins, the dispatcher asks Dagster and extends the lease.
 LAUNCH_LEASE = timedelta(seconds=60)
@@ -46,8 +47,9 @@ WORK_LEASE = timedelta(seconds=60)
 ALONE_AFTER_LOST_RUNS = 3
 # After so many lost runs an object's events are given up: it may crash every run that works on it.
 MOST_LOST_RUNS = 10
-# Replayed events may be thousands. They wait while this many objects are worked on, so that new events meet no queue of
-# runs. The limit is not exact: it is checked once per run, and a run should have more than one object.
+# Replayed events, and those that upkeep found, may be thousands. They wait while this many objects are worked on, so
+# that new events meet no queue of runs. The limit is not exact: it is checked once per run, and a run should have more
+# than one object.
 MANY_UNDER_WAY = 75
 
 # By how much Strava's clock, to the second, and the database's may differ.
@@ -66,6 +68,7 @@ class ClaimedEvent:
     received_at: datetime
     updates: dict[str, str]
     signed: bool
+    source: EventSource
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,12 @@ class Claim:
         """What happened to the object: create, update, delete."""
         return {event.aspect_type for event in self.events}
 
+    @property
+    def lane(self) -> Lane:
+        """The lane of the claim's requests: that of upkeep if nobody but upkeep has put its events into the inbox."""
+        found = all(event.source is EventSource.RECONCILE for event in self.events)
+        return Lane.RECONCILE if found else Lane.LIVE
+
 
 def has_due_events(engine: Engine) -> bool:
     """Whether there may be something to claim; costs one query."""
@@ -113,19 +122,20 @@ def has_due_events(engine: Engine) -> bool:
 def claim_objects(engine: Engine, limit: int) -> list[Claim]:
     """Claim up to ``limit`` objects with due events, so that nobody else gets these objects.
 
-    The oldest come first. Objects with nothing but replayed events come last, and are left alone while
-    ``MANY_UNDER_WAY`` objects are worked on.
+    The oldest come first; then objects with nothing but events that upkeep found; last those with nothing but replayed
+    events. Both are left alone while ``MANY_UNDER_WAY`` objects are worked on.
     """
     with engine.begin() as connection:
         acquire(connection, Lock.CLAIMS)
         replayed = func.bool_and((_events.state == EventState.WAITING) & (_events.waiting_for == WaitingFor.REPLAY))
+        found = func.bool_and(_events.source == EventSource.RECONCILE)
         has_room = connection.execute(_under_way()).scalar_one() < MANY_UNDER_WAY
         due = (
             select(_events.object_type, _events.object_id, _events.owner_id)
             .where(_is_due(), ~_is_being_worked_on())
             .group_by(_events.object_type, _events.object_id, _events.owner_id)
-            .having(or_(literal(has_room), ~replayed))
-            .order_by(replayed, func.min(_events.id))
+            .having(or_(literal(has_room), ~(replayed | found)))
+            .order_by(replayed, found, func.min(_events.id))
             .limit(limit)
             .subquery("due")
         )
@@ -318,7 +328,15 @@ def _claims(rows: Sequence[Any]) -> list[Claim]:
     for fence, group in groupby(sorted(rows, key=attrgetter("fence", "id")), key=attrgetter("fence")):
         found = list(group)
         events = tuple(
-            ClaimedEvent(row.id, row.aspect_type, row.event_time, row.received_at, row.updates, row.signed)
+            ClaimedEvent(
+                row.id,
+                row.aspect_type,
+                row.event_time,
+                row.received_at,
+                row.updates,
+                row.signed,
+                EventSource(row.source),
+            )
             for row in found
         )
         first, lost = found[0], max(row.lost_runs for row in found)

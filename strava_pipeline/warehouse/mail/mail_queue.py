@@ -20,18 +20,15 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
-from strava_pipeline.warehouse.mail.consent import CONFIRM_WITHIN
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
-from strava_pipeline.warehouse.states import EventSource, MailKind, MailState
+from strava_pipeline.warehouse.states import MailKind, MailState
 
 # Longer than composing and sending one mail takes, timeouts included.
 LEASE = timedelta(minutes=10)
 # The wait after each failed try; the last wait repeats as long as the mail is worth sending.
 WAITS = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15), timedelta(hours=1))
-# A mail that is still unsent this long after it was queued is given up.
-WORTH_SENDING = {MailKind.RIDE_SUMMARY: timedelta(days=1), MailKind.CONFIRMATION: CONFIRM_WITHIN}
 
 
 @dataclass(frozen=True)
@@ -52,8 +49,8 @@ class ClaimedMail:
 def enqueue_ride_mail(connection: Connection, fence: int) -> bool:
     """Queue the mail about a claim's activity; return False if the activity gets none, or it was queued before.
 
-    Only an activity gets a mail whose creation Strava delivered as an event, not one found by reconciling. Call it in
-    the transaction that marks the events done, so that no mail is lost or queued twice.
+    Only an activity gets a mail whose creation an event told, be the event Strava's or upkeep's. Call it in the
+    transaction that marks the events done, so that no mail is lost or queued twice.
     """
     event = webhook_events.c
     new = select(
@@ -63,12 +60,7 @@ def enqueue_ride_mail(connection: Connection, fence: int) -> bool:
         literal(MailState.PENDING.value),
         database_time(),
     )
-    wanted = new.where(
-        event.fence == fence,
-        event.object_type == "activity",
-        event.aspect_type == "create",
-        event.source == EventSource.WEBHOOK,
-    ).limit(1)
+    wanted = new.where(event.fence == fence, event.object_type == "activity", event.aspect_type == "create").limit(1)
     columns = ["activity_id", "kind", "athlete_id", "state", "next_try_at"]
     statement = insert_or_skip(notifications).from_select(columns, wanted).on_conflict_do_nothing()
     return connection.execute(statement.returning(notifications.c.activity_id)).first() is not None
@@ -108,11 +100,13 @@ def record_result(engine: Engine, claimed: ClaimedMail, state: MailState, reason
     _change(engine, claimed, state=state, reason=reason, next_try_at=None, finished_at=database_time())
 
 
-def postpone(engine: Engine, claimed: ClaimedMail, reason: str) -> None:
-    """Try a claimed mail again later, or record it as failed if the next try would be too late."""
+def postpone(engine: Engine, claimed: ClaimedMail, reason: str, *, give_up_after: timedelta) -> None:
+    """Try a claimed mail again later; record it as failed if that is longer than ``give_up_after`` since it was queued.
+
+    The pause grows with each attempt.
+    """
     wait = WAITS[min(claimed.attempt, len(WAITS)) - 1]
-    kind = MailKind.CONFIRMATION if claimed.activity_id is None else MailKind.RIDE_SUMMARY
-    if claimed.claimed_at + wait > claimed.created_at + WORTH_SENDING[kind]:
+    if claimed.claimed_at + wait > claimed.created_at + give_up_after:
         record_result(engine, claimed, MailState.FAILED, f"given up after {claimed.attempt} tries: {reason}")
     else:
         _change(engine, claimed, reason=reason, next_try_at=database_time() + wait)

@@ -9,11 +9,12 @@ import pytest
 from sqlalchemy import Engine, select
 
 from strava_pipeline.errors import FencedOut, NeedsReauthorization
+from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.warehouse.athletes.parking import park
 from strava_pipeline.warehouse.inbox import claims, launches, waits
 from strava_pipeline.warehouse.inbox.claims import claim_objects, refresh_claim
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
-from strava_pipeline.warehouse.states import ErrorClass, WaitingFor
+from strava_pipeline.warehouse.states import ErrorClass, EventSource, WaitingFor
 from strava_pipeline_tests.inbox import LONG_AGO, change, claim_one, connect_riders, row, rows, states, store
 from strava_pipeline_tests.strava_stand_in import RIDER
 
@@ -49,6 +50,41 @@ def test_news_go_before_what_is_tried_again(engine: Engine) -> None:
     store(engine, 2, 9)
     assert objects(engine, 2) == [2, 9]
     assert objects(engine) == [1, 3]
+
+
+def test_what_upkeep_found_goes_after_stravas_own_and_before_what_is_tried_again(engine: Engine) -> None:
+    store(engine, 1, 2)
+    change(engine, state="waiting", waiting_for="replay", not_before=LONG_AGO)
+    store(engine, 3, 4, 5, source=EventSource.RECONCILE, signed=False)
+    store(engine, 2, 4, 9)
+    assert [[(claim.object_id, claim.lane) for claim in claim_objects(engine, most)] for most in (3, 2, 1)] == [
+        [(2, Lane.LIVE), (4, Lane.LIVE), (9, Lane.LIVE)],
+        [(3, Lane.RECONCILE), (5, Lane.RECONCILE)],
+        [(1, Lane.LIVE)],
+    ]
+
+
+def test_what_upkeep_found_waits_while_many_objects_are_under_way(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "MANY_UNDER_WAY", 1)
+    store(engine, 1, 2, source=EventSource.RECONCILE, signed=False)
+    (first,) = claim_objects(engine, 1)
+    assert objects(engine) == []
+    store(engine, 2, 3)
+    assert objects(engine) == [2, 3]
+    finish(engine, first.fence)
+    assert objects(engine) == []
+
+
+def test_a_claim_is_live_as_soon_as_strava_has_told_of_its_object(engine: Engine) -> None:
+    store(engine, 1, source=EventSource.RECONCILE, signed=False)
+    claim = claim_one(engine)
+    assert claim.lane is Lane.RECONCILE
+    store(engine, 1)
+    taken = refresh_claim(engine, claim.fence)
+    assert taken is not None
+    assert taken.lane is Lane.LIVE
 
 
 def test_what_is_tried_again_waits_while_many_objects_are_under_way(

@@ -22,9 +22,10 @@ from strava_pipeline.warehouse.mail.mail_queue import (
 )
 from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
-from strava_pipeline.warehouse.states import EventSource, MailState
+from strava_pipeline.warehouse.states import MailState
 
 RIDER, RIDE, FENCE = 1001, 5, 3
+DAY = timedelta(days=1)
 
 
 def event(engine: Engine, **changes: Any) -> None:
@@ -78,13 +79,12 @@ def test_a_new_activity_is_announced_once(engine: Engine) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"source": EventSource.RECONCILE},
         {"aspect_type": "update"},
         {"aspect_type": "delete"},
         {"object_type": "athlete"},
     ],
 )
-def test_what_is_not_a_delivered_create_is_not_announced(engine: Engine, changes: dict[str, str]) -> None:
+def test_what_is_not_a_new_activity_is_not_announced(engine: Engine, changes: dict[str, str]) -> None:
     event(engine, **changes)
     event(engine, fence=FENCE + 1, event_key="somebody else's claim")
     assert not announced(engine)
@@ -165,17 +165,17 @@ def test_each_failed_try_waits_longer(engine: Engine, claimed: ClaimedMail, atte
     with engine.begin() as connection:
         connection.execute(update(notifications).values(attempts=attempt))
     before = datetime.now(UTC)
-    postpone(
-        engine, ClaimedMail(claimed.id, RIDE, RIDER, attempt, claimed.created_at, claimed.claimed_at), "server away"
-    )
+    tried = ClaimedMail(claimed.id, RIDE, RIDER, attempt, claimed.created_at, claimed.claimed_at)
+    postpone(engine, tried, "server away", give_up_after=DAY)
     stored = row(engine)
     assert (stored.state, stored.reason, stored.finished_at) == ("pending", "server away", None)
     assert before + wait - timedelta(seconds=5) < stored.next_try_at < before + wait + timedelta(seconds=60)
 
 
 def test_a_mail_that_cannot_be_sent_for_a_day_fails(engine: Engine, claimed: ClaimedMail) -> None:
-    late = claimed.claimed_at - timedelta(days=1) + timedelta(seconds=30)
-    postpone(engine, ClaimedMail(claimed.id, RIDE, RIDER, 1, late, claimed.claimed_at), "server away")
+    late = claimed.claimed_at - DAY + timedelta(seconds=30)
+    tried = ClaimedMail(claimed.id, RIDE, RIDER, 1, late, claimed.claimed_at)
+    postpone(engine, tried, "server away", give_up_after=DAY)
     assert (row(engine).state, row(engine).reason) == (MailState.FAILED, "given up after 1 tries: server away")
 
 
