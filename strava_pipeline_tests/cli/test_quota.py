@@ -13,8 +13,10 @@ from sqlalchemy import Engine
 from strava_pipeline.cli import cli
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.quota.lanes import RateLimits
+from strava_pipeline.strava.quota.outage import Outage, Service
 from strava_pipeline.strava.quota.windows import CallOutcome, Lane, Pair, RateHeaders
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
+from strava_pipeline.warehouse.quota.outages import store_outage
 
 # Windows so long that none ends during a test.
 SHORT_S, LONG_S = 500_000_000, 1_000_000_000
@@ -110,3 +112,13 @@ def test_limits_of_athletes_are_shown_for_each(engine: Engine, monkeypatch: pyte
         ("athlete:6", 2),
         ("athlete:6", 2),
     ]
+
+
+def test_it_says_since_when_strava_does_not_answer(engine: Engine) -> None:
+    since = datetime(2025, 5, 1, 12, tzinfo=UTC)
+    state = Outage(9, since, several=True, away_since=since, probe_at=since, reason="no connection")
+    with engine.begin() as connection:
+        store_outage(connection, Service.API, state)
+    line = "Strava does not answer since 2025-05-01 12:00 UTC (no connection); tried again with the next call"
+    assert line in run()
+    assert shown()["outages"] == [line]

@@ -14,9 +14,11 @@ from sqlalchemy import Engine, func, insert, make_url, select, update
 from strava_pipeline.months import Span
 from strava_pipeline.printable import printable
 from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.strava.quota.outage import Outage, Service
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.progress.job_progress import Completeness, ProgressReport, save_progress
 from strava_pipeline.warehouse.quota.app_status import note_inactive
+from strava_pipeline.warehouse.quota.outages import store_outage
 from strava_pipeline.warehouse.schema.ops_tables import operator_audit, payloads, users, webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams, athletes
 from strava_pipeline.warehouse.states import WaitingFor
@@ -196,6 +198,21 @@ def test_what_events_wait_for_is_said(browser: Browser, engine: Engine) -> None:
     assert "1 wait for the app to be switched on again" in words
     assert "tried again," not in words
     assert "Strava has the app switched off since 2031-05-01 12:00 UTC" in words
+
+
+def test_the_page_says_that_strava_does_not_answer(browser: Browser, engine: Engine) -> None:
+    since = datetime(2031, 5, 1, 12, tzinfo=UTC)
+    probe_at = since + timedelta(minutes=5)
+    state = Outage(9, since, several=True, away_since=since, probe_at=probe_at, reason="no connection")
+    with engine.begin() as connection:
+        for service in Service:
+            store_outage(connection, service, state)
+    words = words_of(browser.get("/"))
+    assert (
+        "Strava does not answer since 2031-05-01 12:00 UTC (no connection); tried again at 12:05:00 UTC."
+        " Events and imports wait meanwhile; none is lost."
+    ) in words
+    assert "Strava's OAuth does not answer since" in words
 
 
 def test_whatever_an_event_may_wait_for_has_words() -> None:
