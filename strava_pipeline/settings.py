@@ -167,7 +167,7 @@ class Settings(BaseSettings):
         24,
         ge=0,
         allow_inf_nan=False,
-        description="how long a backfill waits while Strava does not answer or the app is switched off, h",
+        description="how long a backfill waits while Strava or a database does not answer, or the app is off, h",
     )
     history_start: date = Field(date(2008, 1, 1), description="first month that has partitions")
     retention_days: int | None = Field(

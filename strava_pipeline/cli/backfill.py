@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, wait
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
+from strava_pipeline.cli.backfill_runs import BackfillFailed, Databases, run_to_its_end
 from strava_pipeline.cli.closed_home import close_to_others
 from strava_pipeline.cli.dead_runs import cancel_own_runs, process_tag
 from strava_pipeline.cli.interruptible import interruptible, message_on_interrupt, run_in_thread
-from strava_pipeline.errors import ConfigurationError, DatabaseUnavailable, StravaPipelineError
+from strava_pipeline.errors import ConfigurationError, DatabaseUnavailable
 from strava_pipeline.months import enclosing_span, month_span, month_text, parse_month
 from strava_pipeline.names import HISTORY_ASSETS, Asset
 from strava_pipeline.planned_runs import PlannedRun, plan_in_sequence
@@ -31,10 +32,6 @@ CHOICES = (*ASSETS, Asset.LAKE)
 # How long an interrupted backfill waits for the request under way.
 GRACE_SECONDS = 3.0
 INTERRUPTED = "interrupted{}; what is stored is kept: run the same command to go on from there"
-
-
-class BackfillFailed(StravaPipelineError):
-    """A run of the backfill failed; the run log has the details."""
 
 
 @click.command()
@@ -67,7 +64,8 @@ def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
             with open_instance(settings) as instance:
                 register_athlete(instance, athlete_id)
                 with shown(lambda: look(engine, settings, span, tuple(chosen)), Console(stderr=True)):
-                    outcome = run_in_thread(partial(_run_all, instance, athlete_id, runs))
+                    databases = Databases(engine, instance, timedelta(hours=settings.outage_patience_hours))
+                    outcome = run_in_thread(partial(_run_all, databases, athlete_id, runs))
                     with message_on_interrupt(partial(_stop, outcome, instance, engine, span)):
                         outcome.result()
 
@@ -91,27 +89,28 @@ def _stop(outcome: Future[None], instance: DagsterInstance, engine: Engine, span
     return INTERRUPTED.format(reached)
 
 
-def _run_all(instance: DagsterInstance, athlete_id: int, runs: list[PlannedRun]) -> None:
+def _run_all(databases: Databases, athlete_id: int, runs: list[PlannedRun]) -> None:
     """Execute one run after another. ``BackfillFailed`` at the first that fails."""
     from strava_pipeline.definitions import own_process_defs
 
-    job = own_process_defs().resolve_implicit_global_asset_job_def()
+    instance, job = databases.instance, own_process_defs().resolve_implicit_global_asset_job_def()
     for run in runs:
-        if stop_wanted.is_set():
-            return
-        result = _execute(instance, job, athlete_id, run)
-        if stop_wanted.is_set():
+        result = run_to_its_end(partial(_execute, instance, job, athlete_id, run), databases)
+        if result is None or stop_wanted.is_set():
             return
         click.echo(f"run {result.run_id}  {'success' if result.success else 'failure'}  {run}")
         if not result.success:
             raise BackfillFailed(f"{run} of athlete {athlete_id} failed: {_reason(instance, result.run_id)}")
 
 
-def _execute(instance: DagsterInstance, job: JobDefinition, athlete_id: int, run: PlannedRun) -> ExecuteInProcessResult:
+def _execute(
+    instance: DagsterInstance, job: JobDefinition, athlete_id: int, run: PlannedRun, run_id: str
+) -> ExecuteInProcessResult:
     """Run the assets in this process, recorded in the instance like any other run."""
     import dagster as dg
 
     return job.execute_in_process(
+        run_id=run_id,
         instance=instance,
         asset_selection=[dg.AssetKey(name) for name in run.selection],
         tags=run.tags(athlete_id) | process_tag(),

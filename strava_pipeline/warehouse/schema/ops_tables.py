@@ -176,6 +176,16 @@ outages = Table(
     comment="whether Strava answers: what all processes know of their calls since its last answer",
 )
 
+write_probe = Table(
+    "write_probe",
+    metadata,
+    key("id", Integer, "always 1"),
+    columns.instant("at", "when it was last written (UTC)", required=True),
+    CheckConstraint("id = 1", name="one"),
+    schema=SCHEMA,
+    comment="written to find out whether the database accepts writes",
+)
+
 api_calls = Table(
     "api_calls",
     metadata,

@@ -1,0 +1,138 @@
+"""A run of a backfill that a database's outage ended is executed again, for as long as the patience lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import dagster as dg
+import pytest
+from sqlalchemy import make_url
+
+from strava_pipeline.cli.backfill_runs import BackfillFailed, Databases, run_to_its_end
+from strava_pipeline.cli.instance import open_instance
+from strava_pipeline.defs.steps import MAX_RETRIES, translate_faults
+from strava_pipeline.errors import DatabaseTooSlow, DatabaseUnavailable, StravaPipelineError
+from strava_pipeline.local.logins import Login
+from strava_pipeline.names import NAMES
+from strava_pipeline.settings import load_settings
+from strava_pipeline.sync.stopping import stop_wanted
+from strava_pipeline.warehouse.engine import open_engine
+from strava_pipeline_tests.conftest import EMPTY, new_database
+from strava_pipeline_tests.moody_server import MoodyDatabase
+
+HOURS = timedelta(hours=24)
+
+# Dagster starts processes that copy what a step prints.
+pytestmark = pytest.mark.processes
+
+
+@dataclass
+class Case:
+    """An instance whose storage is on the server with the moods, and a job whose step does what the test says."""
+
+    instance: dg.DagsterInstance
+    databases: Databases
+    step: Callable[[], None] = lambda: None
+    executed: int = 0
+
+    def execute(self, run_id: str) -> dg.ExecuteInProcessResult:
+        case = self
+
+        @dg.asset(pool=NAMES.pool)
+        def work() -> None:
+            case.executed += 1
+            case.step()
+
+        job = dg.Definitions([work]).resolve_implicit_global_asset_job_def()
+        return job.execute_in_process(run_id=run_id, instance=self.instance, raise_on_error=False)
+
+    def run(self, pause: Callable[[float], object] = lambda _: None) -> dg.ExecuteInProcessResult | None:
+        self.databases.pause = pause
+        return run_to_its_end(self.execute, self.databases)
+
+    def states(self) -> list[str]:
+        """What became of the runs, the oldest first."""
+        return [run.status.value for run in self.instance.get_runs(ascending=True)]
+
+
+@pytest.fixture
+def case(moody: MoodyDatabase, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
+    # Dagster tries six times to connect, with pauses of eleven seconds in all.
+    monkeypatch.setattr("dagster_postgres.utils.calculate_delay", lambda **_: 0)
+    with new_database(moody.on.server, EMPTY, Login.DAGSTER) as name:
+        monkeypatch.setenv("STRAVA_DATABASE_URL", moody.address)
+        monkeypatch.setenv("DAGSTER_POSTGRES_URL", moody.on.server.url(name, Login.DAGSTER))
+        engine = open_engine(make_url(moody.address))
+        with open_instance(load_settings()) as instance:
+            yield Case(instance, Databases(engine, instance, HOURS))
+        engine.dispose()
+        stop_wanted.clear()
+        moody.on.start()
+
+
+def test_a_run_whose_database_was_stopped_is_executed_again(
+    moody: MoodyDatabase, case: Case, caplog: pytest.LogCaptureFixture
+) -> None:
+    pauses: list[float] = []
+
+    def stop_once() -> None:
+        if case.executed == 1:
+            moody.on.stop()
+
+    def start_at_the_third_pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            moody.on.start()
+
+    case.step = stop_once
+    result = case.run(start_at_the_third_pause)
+    assert result is not None
+    assert result.success
+    assert pauses == [1.0, 2.0, 4.0]
+    assert case.states() == ["FAILURE", "SUCCESS"]
+    assert case.instance.event_log_storage.get_concurrency_run_ids() == set()
+    waits = [record.getMessage() for record in caplog.records if "waits since" in record.getMessage()]
+    assert len(waits) == 1
+    assert "connection to server on socket" in waits[0]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_run_whose_step_gave_up_on_the_database_is_executed_again(case: Case, times: int) -> None:
+    def fail_at_first() -> None:
+        with translate_faults(MAX_RETRIES):
+            if case.executed <= times:
+                raise DatabaseUnavailable("the database at h/d is away: no route")
+
+    case.step = fail_at_first
+    result = case.run()
+    assert result is not None
+    assert result.success
+    assert case.states() == ["FAILURE"] * times + ["SUCCESS"]
+
+
+@pytest.mark.parametrize("error", [DatabaseTooSlow("a lock"), StravaPipelineError("a fault")], ids=repr)
+def test_any_other_failure_is_the_runs_end(case: Case, error: StravaPipelineError) -> None:
+    def fail() -> None:
+        with translate_faults(MAX_RETRIES):
+            raise error
+
+    case.step = fail
+    result = case.run()
+    assert result is not None
+    assert not result.success
+    assert case.executed == 1
+
+
+def test_a_backfill_gives_up_after_its_patience_and_says_why(moody: MoodyDatabase, case: Case) -> None:
+    case.databases.patience = timedelta(0)
+    case.step = moody.on.stop
+    with pytest.raises(BackfillFailed, match=r"gave up after 0\.0 h: connection to server .* run the same command"):
+        case.run()
+
+
+def test_who_is_asked_to_stop_waits_no_longer(moody: MoodyDatabase, case: Case) -> None:
+    case.step = moody.on.stop
+    assert case.run(lambda _: stop_wanted.set()) is None
+    assert case.executed == 1
