@@ -69,8 +69,18 @@ class Names:
 
     @property
     def pool(self) -> str:
-        """Name of the pool in which Dagster counts the steps that send requests to Strava."""
+        """Name of the pool in which Dagster counts imports of older months, and of athletes."""
         return f"{self.prefix}_api"
+
+    @property
+    def newest_pool(self) -> str:
+        """Name of the pool in which Dagster counts imports of a new athlete's newest month."""
+        return f"{self.prefix}_newest"
+
+    @property
+    def upkeep_pool(self) -> str:
+        """Name of the pool in which Dagster counts comparisons of what is stored with Strava."""
+        return f"{self.prefix}_upkeep"
 
     @property
     def athlete_tag(self) -> str:

@@ -15,7 +15,7 @@ from uuid import uuid4
 from sqlalchemy import Engine
 
 from strava_pipeline.cli.dagsters_database import outage_behind, outage_told_by
-from strava_pipeline.defs.pool import free_slots
+from strava_pipeline.defs.pools import free_slots
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.sync.stopping import stop_wanted

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from strava_pipeline.defs.pool import free_slots
+from strava_pipeline.defs.pools import free_slots
 from strava_pipeline.names import NAMES
 from strava_pipeline.sync.stopping import stop_wanted
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from strava_pipeline.cli.dead_runs import end_dead_runs
-from strava_pipeline.defs.pool import set_up_pool
+from strava_pipeline.defs.pools import set_up_pools
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local import work_folder
 from strava_pipeline.local.dagster_home import prepare
@@ -42,7 +42,7 @@ def prepare_dagster_environment(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
-    """Open the instance in this process, mark runs of dead commands as failed, and set up the pool of slots."""
+    """Open the instance in this process, mark runs of dead commands as failed, and set up the pools."""
     environment = prepare_dagster_environment(settings)
     os.environ.update(environment)
     with instance_at(environment["DAGSTER_HOME"]) as instance:
@@ -66,7 +66,7 @@ def instance_at(dagster_home: str) -> DagsterInstance:
 def _tidy(instance: DagsterInstance) -> None:
     """Prepare the instance before any run begins."""
     end_dead_runs(instance)
-    set_up_pool(instance)
+    set_up_pools(instance)
 
 
 def main() -> None:

@@ -6,22 +6,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import dagster as dg
 import psutil
-import psycopg
 import pytest
-from sqlalchemy import make_url
 
 from strava_pipeline.cli.dead_runs import cancel_own_runs, end_dead_runs, process_tag
 from strava_pipeline.cli.instance import open_instance, prepare_dagster_environment
 from strava_pipeline.cli.up import TIDY
-from strava_pipeline.defs.pool import set_up_pool
 from strava_pipeline.names import NAMES
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.sync.stopping import stop_wanted
-from strava_pipeline_tests.eventually import eventually
 
 STEP = "activities"
 
@@ -119,21 +114,3 @@ def test_own_runs_that_do_not_end_are_marked_as_canceled(
         stop_wanted.clear()
     assert state(instance, ours) == (dg.DagsterRunStatus.CANCELED, False)
     assert state(instance, other) == (dg.DagsterRunStatus.STARTED, True)
-
-
-def test_a_pool_that_two_set_up_at_once_is_set_up_for_both(instance: dg.DagsterInstance, dagster_database: str) -> None:
-    address = make_url(dagster_database).set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(address) as first, psycopg.connect(address, autocommit=True) as looking:
-        first.execute("DELETE FROM concurrency_limits")
-        first.execute("DELETE FROM concurrency_slots")
-        first.commit()
-        # The first of the two has written its row, and not committed it yet.
-        first.execute('INSERT INTO concurrency_limits (concurrency_key, "limit") VALUES (%s, 8)', (NAMES.pool,))
-        with ThreadPoolExecutor() as threads:
-            second = threads.submit(set_up_pool, instance)
-            waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
-            eventually(lambda: looking.execute(waiting).fetchall() or second.done(), "a second that waits")
-            assert not second.done()
-            first.commit()
-            second.result(timeout=60)
-    assert NAMES.pool in {limit.name for limit in instance.event_log_storage.get_pool_limits()}

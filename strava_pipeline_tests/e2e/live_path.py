@@ -24,6 +24,29 @@ from strava_pipeline_tests.warm_processes import WarmProcess
 OK = 200
 
 
+def deliver(
+    bridge: str, secret: bytes, athlete_id: int, activity_id: int, aspect: str = "create", number: int = 0
+) -> bool:
+    """Whether the bridge acknowledges an event about an activity, signed as Strava does."""
+    event = {
+        "object_type": "activity",
+        "object_id": activity_id,
+        "aspect_type": aspect,
+        "updates": {},
+        "owner_id": athlete_id,
+        "subscription_id": 1,
+        "event_time": 10**9 + number,
+    }
+    body, timestamp = json.dumps(event).encode(), str(int(time.time()))
+    signature = hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+    headers = {"X-Strava-Signature": f"t={timestamp},v1={signature}"}
+    try:
+        answer = requests.post(f"{bridge}/webhooks/strava", data=body, headers=headers, timeout=30)
+    except requests.RequestException:
+        return False
+    return answer.status_code == OK
+
+
 class LivePath:
     """Mock Strava, the bridge's process, and runs in processes of their own."""
 
@@ -54,24 +77,8 @@ class LivePath:
 
     def deliver(self, activity_id: int, aspect: str = "create", number: int = 0) -> bool:
         """Whether a delivery is acknowledged; events of one aspect differ by their ``number``."""
-        event = {
-            "object_type": "activity",
-            "object_id": activity_id,
-            "aspect_type": aspect,
-            "updates": {},
-            "owner_id": self.athlete_id,
-            "subscription_id": 1,
-            "event_time": 10**9 + number,
-        }
-        body, timestamp = json.dumps(event).encode(), str(int(time.time()))
         secret = self.settings.signing_secrets()[0]
-        signature = hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
-        headers = {"X-Strava-Signature": f"t={timestamp},v1={signature}"}
-        try:
-            answer = requests.post(self._url("/webhooks/strava"), data=body, headers=headers, timeout=30)
-        except requests.RequestException:
-            return False
-        return answer.status_code == OK
+        return deliver(self._url(""), secret, self.athlete_id, activity_id, aspect, number)
 
     def open_events(self) -> int:
         with self.engine.connect() as connection:

@@ -24,7 +24,7 @@ def athletes_to_reconcile(
         yield dg.DynamicOutput(athlete_id, mapping_key=f"athlete_{athlete_id}")
 
 
-@dg.op(pool=NAMES.pool)
+@dg.op(pool=NAMES.upkeep_pool)
 def reconcile_one(context: dg.OpExecutionContext, athlete_id: int, strava: StravaResource) -> None:
     """List the athlete's last week; differences from the tables become events in the inbox."""
     with translate_faults(context.retry_number) as subject:

@@ -1,0 +1,77 @@
+"""Slots of a whole installation: months that somebody starts in Dagster's UI leave room for a webhook."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+import requests
+from sqlalchemy import Engine, select
+
+from strava_pipeline.defs.pools import POOLS
+from strava_pipeline.mock_strava.athletes import CYCLIST
+from strava_pipeline.names import HISTORY_ASSETS, NAMES, PARTITION_TAG
+from strava_pipeline.settings import load_settings
+from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
+from strava_pipeline_tests.e2e.conftest import Installation, Mock
+from strava_pipeline_tests.e2e.live_path import deliver
+from strava_pipeline_tests.e2e.test_backfill_interrupted import run_states
+from strava_pipeline_tests.eventually import eventually
+from webhook_bridge.dagster_api import DagsterServer, launch_assets
+
+ATHLETE = CYCLIST.athlete_id
+MONTHS = [f"{year}-{month:02d}-01" for year in (2019, 2020) for month in range(1, 11)]
+STOPPING_SECONDS = 60
+
+
+@pytest.fixture
+def mock(installation: Installation, start_mock: Callable[..., Mock]) -> Iterator[Mock]:
+    """A mock before which everything is up, with one connected athlete."""
+    mock = start_mock("--months", "1")
+    installation.output("connect", "--code", mock.new_code(ATHLETE))
+    process = installation.start("up")
+    assert process.stdout is not None
+    told = []
+    for line in process.stdout:
+        told.append(line)
+        if "Ctrl-C stops" in line:
+            break
+    assert process.poll() is None, told
+    yield mock
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=STOPPING_SECONDS)
+
+
+def test_twenty_months_started_in_the_ui_leave_a_slot_for_a_webhook(
+    installation: Installation, mock: Mock, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in installation.environment.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    hang = {"path": "*/athlete/activities", "fault": "hang", "times": None}
+    requests.post(f"{mock.url}/mock/faults", json=hang, timeout=10).raise_for_status()
+    dagster = DagsterServer.from_settings(settings)
+    for month in MONTHS:
+        # As the UI does: with a partition and nothing else.
+        launch_assets(dagster, HISTORY_ASSETS, {PARTITION_TAG: f"{ATHLETE}|{month}"})
+
+    def states() -> Counter[str]:
+        return Counter(run_states(installation))
+
+    slots = POOLS[NAMES.pool]
+    eventually(lambda: states()["STARTED"] == slots, "a run in each slot")
+    ride = requests.post(
+        f"{mock.url}/mock/activities",
+        json={"athlete_id": ATHLETE, "sport_type": "Ride", "silent": True},
+        timeout=30,
+    ).json()["id"]
+    assert deliver(f"http://127.0.0.1:{settings.bridge_port}", settings.signing_secrets()[0], ATHLETE, ride)
+
+    def analysed() -> list[int]:
+        with engine.connect() as connection:
+            return list(connection.execute(select(route_analyses.c.activity_id)).scalars())
+
+    eventually(lambda: analysed() == [ride], "the figures of the ride")
+    assert states()["QUEUED"] == len(MONTHS) - slots
