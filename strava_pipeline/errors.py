@@ -6,13 +6,14 @@
     ├─ ConfigurationError                 the operator must change a setting; never retried
     │  └─ TokenUnreadable                 the configured keys do not decrypt a stored token
     ├─ StravaError
-    │  ├─ RetriableStravaError            try again: 5xx, timeout, incomplete or unreadable answer
+    │  ├─ RetriableStravaError            try again: 5xx, timeout, an answer that is not Strava's
     │  │  ├─ QuotaExhausted(retry_at)     our quota is used up, or a 429: wait until ``retry_at``; not a failure
     │  │  └─ StravaAway(since, retry_at)  Strava answers nobody: wait until ``retry_at``; not a failure
     │  ├─ AthleteError                    one athlete only; all others go on
     │  │  ├─ NeedsReauthorization         the grant has ended; the athlete must connect again
     │  │  └─ MissingScope                 the athlete did not grant a permission
     │  ├─ AppInactive(retry_at)           Strava switched off the whole app
+    │  ├─ ClientRefused                   Strava refuses the app's own credentials
     │  ├─ NotFound                        the object is deleted, private, or not there yet
     │  └─ RejectedRequest                 any other 4xx, or a value of a wrong form: never retried
     ├─ MailError                          a mail was not sent
@@ -77,13 +78,18 @@ class FaultDetail:
 
 @dataclass(frozen=True)
 class StravaFault:
-    """Strava's fault body: its ``message``, and all its ``errors`` in Strava's order.
+    """Strava's fault body: its ``message``, and all its ``errors`` in Strava's order; empty if there is none.
 
     Source: https://developers.strava.com/docs/reference/#api-models-Fault
     """
 
     message: str = ""
     errors: tuple[FaultDetail, ...] = ()
+
+    @property
+    def is_stravas(self) -> bool:
+        """Whether Strava sent this fault: each of its faults has a message."""
+        return bool(self.message)
 
     def __str__(self) -> str:
         if not self.errors:
@@ -94,7 +100,7 @@ class StravaFault:
 class StravaError(StravaPipelineError):
     """A request to Strava failed.
 
-    ``status`` is the HTTP status, or ``None`` when there was no answer; ``fault`` its parsed body.
+    ``status`` is the HTTP status, or ``None`` when there was no answer; ``fault`` its body, if that is Strava's.
     """
 
     def __init__(self, message: str, *, status: int | None = None, fault: StravaFault | None = None) -> None:
@@ -104,7 +110,17 @@ class StravaError(StravaPipelineError):
 
 
 class RetriableStravaError(StravaError):
-    """A temporary fault: 5xx, a timeout, a broken connection, an unreadable answer."""
+    """A temporary fault.
+
+    ``answered`` is False if Strava was asked and did not answer: 5xx, a timeout, a broken connection, or an answer
+    that is not Strava's.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, fault: StravaFault | None = None, answered: bool = True
+    ) -> None:
+        super().__init__(message, status=status, fault=fault)
+        self.answered = answered
 
 
 class QuotaExhausted(RetriableStravaError):
@@ -157,6 +173,10 @@ class AppInactive(StravaError):
     ) -> None:
         super().__init__(message, status=status, fault=fault)
         self.retry_at = retry_at
+
+
+class ClientRefused(StravaError):
+    """Strava refuses a call that the app makes in its own name: its credentials or addresses are wrong."""
 
 
 class NotFound(StravaError):
@@ -227,5 +247,6 @@ NOT_ABOUT_ONE_MONTH: Final = (
     RetriableStravaError,
     AthleteError,
     AppInactive,
+    ClientRefused,
     DatabaseUnavailable,
 )

@@ -60,8 +60,10 @@ class SimulatedCallers:
             CallOutcome(
                 200 if accepted else 429,
                 latency * 1000,
+                answered=True,
                 server_time=date,
                 rates=RateHeaders.parse(headers),
+                limit_reached=not accepted,
                 names_a_window=not accepted,
             ),
         )

@@ -13,6 +13,7 @@ from strava_pipeline.errors import FaultDetail, NotFound, StravaFault
 from strava_pipeline.months import Span
 from strava_pipeline.strava.client import StravaClient
 from strava_pipeline.strava.monitor import RequestMonitor
+from strava_pipeline.strava.shapes import ANYTHING, Shape
 from strava_pipeline.strava.transport import Transport
 from strava_pipeline.sync.backfill import SpanResult, SyncContext, import_summaries
 from strava_pipeline.sync.months_at_work import FailedMonth
@@ -96,7 +97,9 @@ class StravaStandIn:
         asked, self.asked = self.asked, []
         return asked
 
-    def get(self, athlete_id: int, path: str, query: Mapping[str, str] | None = None) -> Any:
+    def get(
+        self, athlete_id: int, path: str, query: Mapping[str, str] | None = None, *, shape: Shape = ANYTHING
+    ) -> Any:
         """Answers like the transport: parsed JSON, or an error of the tree."""
         self.asked.append(path)
         self.monitor.request_booked()

@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from http import HTTPStatus
 from typing import Any
 
-from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError
-from strava_pipeline.strava import pagination
+from strava_pipeline.errors import NotFound, RejectedRequest
+from strava_pipeline.strava import pagination, shapes
 from strava_pipeline.strava.pagination import PAGE_SIZE, JsonObject
+from strava_pipeline.strava.shapes import Shape
 from strava_pipeline.strava.transport import Transport
 
 STREAM_TYPES = (
@@ -58,14 +58,14 @@ class StravaClient:
 
         https://developers.strava.com/docs/reference/#api-Athletes-getLoggedInAthlete
         """
-        return self._object(athlete_id, "/athlete")
+        return self._object(athlete_id, "/athlete", shapes.ATHLETE)
 
     def get_athlete_stats(self, athlete_id: int) -> JsonObject:
         """Return totals of rides, runs and swims (m, s): of four weeks, the year, and all time; public activities only.
 
         https://developers.strava.com/docs/reference/#api-Athletes-getStats
         """
-        return self._object(athlete_id, f"/athletes/{athlete_id}/stats")
+        return self._object(athlete_id, f"/athletes/{athlete_id}/stats", shapes.TOTALS)
 
     def get_athlete_zones(self, athlete_id: int) -> JsonObject:
         """Return zones of heart rate (beats per minute) and, with an FTP, of power (W); a ``max`` of -1 means no end.
@@ -73,7 +73,7 @@ class StravaClient:
         ``MissingScope`` without ``profile:read_all``.
         https://developers.strava.com/docs/reference/#api-Athletes-getLoggedInAthleteZones
         """
-        return self._object(athlete_id, "/athlete/zones")
+        return self._object(athlete_id, "/athlete/zones", shapes.ZONES)
 
     def get_athlete_profile(self, athlete_id: int) -> AthleteProfile:
         """Return athlete, totals and zones, by three calls: Strava has no endpoint for all of them.
@@ -94,7 +94,7 @@ class StravaClient:
         """
         if not _GEAR_ID.fullmatch(gear_id):
             raise RejectedRequest(f"gear {gear_id[:40]!r} of athlete {athlete_id}: this is no id of Strava's")
-        return self._object(athlete_id, f"/gear/{gear_id}")
+        return self._object(athlete_id, f"/gear/{gear_id}", shapes.GEAR)
 
     def list_activities(self, athlete_id: int, after: datetime, before: datetime) -> Iterator[JsonObject]:
         """Yield summaries of the activities with ``after <= start < before``, newest first, each once.
@@ -107,7 +107,10 @@ class StravaClient:
         def page(after_s: int, before_s: int, number: int) -> list[JsonObject]:
             query = {"after": after_s, "before": before_s, "page": number, "per_page": PAGE_SIZE}
             texts = {name: str(value) for name, value in query.items()}
-            return self._objects(athlete_id, "/athlete/activities", texts)
+            found: list[JsonObject] = self.transport.get(
+                athlete_id, "/athlete/activities", texts, shape=shapes.ACTIVITIES
+            )
+            return found
 
         # Strava excludes both ends.
         return pagination.read_all(page, int(after.timestamp()) - 1, int(before.timestamp()))
@@ -117,7 +120,8 @@ class StravaClient:
 
         https://developers.strava.com/docs/reference/#api-Activities-getActivityById
         """
-        return self._object(athlete_id, f"/activities/{activity_id}", {"include_all_efforts": "true"})
+        query = {"include_all_efforts": "true"}
+        return self._object(athlete_id, f"/activities/{activity_id}", shapes.ACTIVITY, query)
 
     def get_streams(self, athlete_id: int, activity_id: int) -> Any:
         """Return the samples of one activity: an object with a key for each type (older answers: a list).
@@ -127,10 +131,10 @@ class StravaClient:
         """
         query = {"keys": ",".join(STREAM_TYPES), "key_by_type": "true"}
         try:
-            return self.get(athlete_id, f"/activities/{activity_id}/streams", query)
+            return self.transport.get(athlete_id, f"/activities/{activity_id}/streams", query, shape=shapes.STREAMS)
         except NotFound as error:
-            # A 404 that names no missing resource means "no samples"; one without a message, such as HTML, does not.
-            if any(detail.resource for detail in error.fault.errors) or not error.fault.message:
+            # A 404 that names no missing resource means "no samples".
+            if any(detail.resource for detail in error.fault.errors):
                 raise
             return {}
 
@@ -144,16 +148,6 @@ class StravaClient:
         activity = self.get_activity(athlete_id, activity_id)
         return export_gpx(activity, self.get_streams(athlete_id, activity_id))
 
-    def _object(self, athlete_id: int, path: str, query: dict[str, str] | None = None) -> JsonObject:
-        found = self.get(athlete_id, path, query)
-        if not isinstance(found, dict):
-            raise RetriableStravaError(f"GET {path} of athlete {athlete_id}: not an object", status=HTTPStatus.OK)
-        return found
-
-    def _objects(self, athlete_id: int, path: str, query: dict[str, str] | None = None) -> list[JsonObject]:
-        found = self.get(athlete_id, path, query)
-        if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-            raise RetriableStravaError(
-                f"GET {path} of athlete {athlete_id}: not a list of objects", status=HTTPStatus.OK
-            )
+    def _object(self, athlete_id: int, path: str, shape: Shape, query: dict[str, str] | None = None) -> JsonObject:
+        found: JsonObject = self.transport.get(athlete_id, path, query, shape=shape)
         return found

@@ -1,4 +1,4 @@
-"""One HTTP exchange with Strava: deadline, size cap, no redirects, and network faults as typed errors."""
+"""One HTTP exchange with Strava: deadline, size cap, redirects not followed, and network faults as typed errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NoReturn
 
@@ -18,10 +17,9 @@ import requests
 from urllib3 import Timeout
 from urllib3.exceptions import ReadTimeoutError
 
-from strava_pipeline.errors import RejectedRequest, RetriableStravaError
+from strava_pipeline.errors import RetriableStravaError
 from strava_pipeline.strava.deadline import DeadlineAdapter
 
-REDIRECTS = range(300, 400)
 CONNECT_SECONDS = 5.0
 DEADLINE_SECONDS = 30.0
 # Of the unpacked body, since a small packed body can unpack to any size. A day of riding is under 4 MiB.
@@ -92,7 +90,7 @@ def send(
     """Send one request in a session of :func:`new_session` and return the answer.
 
     The exchange takes at most ``deadline_s`` (or ``DEADLINE_SECONDS``). ``RetriableStravaError`` if the network fails
-    or the body is too large, ``RejectedRequest`` for a redirect; messages never contain the URL's query.
+    or the body is too large; messages never contain the URL's query.
     """
     started = time.monotonic()
     try:
@@ -108,24 +106,18 @@ def send(
         ) as response:
             body = _read(response, what)
     except requests.RequestException as error:
-        raise RetriableStravaError(f"{what}: Strava cannot be reached: {_reason(error)}") from None
-    answer = Answer(response.status_code, response.headers, body, (time.monotonic() - started) * 1000)
-    if answer.status in REDIRECTS:
-        raise RejectedRequest(
-            f"{what}: Strava redirects elsewhere, which is not followed: check STRAVA_API_URL and STRAVA_OAUTH_URL",
-            status=answer.status,
-        )
-    return answer
+        raise RetriableStravaError(f"{what}: Strava cannot be reached: {_reason(error)}", answered=False) from None
+    return Answer(response.status_code, response.headers, body, (time.monotonic() - started) * 1000)
 
 
-def parse_json(body: bytes, what: str) -> Any:
-    """Return the parsed body of a success; ``RetriableStravaError`` if it is cut off, HTML, or otherwise not JSON."""
+def parse_json(body: bytes) -> Any:
+    """Return the parsed body; ``ValueError`` if it is cut off, HTML, or otherwise not JSON."""
     # Checking every number takes longer than all other parsing, so numbers are checked only where one may overflow.
     checks: dict[str, Any] = {"parse_float": _finite} if _MAY_OVERFLOW.search(body) else {}
     try:
         return json.loads(body, parse_constant=_refuse, **checks)
-    except (ValueError, RecursionError):
-        raise RetriableStravaError(f"{what}: Strava's answer is not readable JSON", status=HTTPStatus.OK) from None
+    except RecursionError:
+        raise ValueError from None
 
 
 def _refuse(_: str) -> NoReturn:
@@ -146,7 +138,9 @@ def _read(response: requests.Response, what: str) -> bytes:
         size += len(chunk)
         if size > BODY_CAP_BYTES:
             raise RetriableStravaError(
-                f"{what}: Strava's answer is larger than {BODY_CAP_BYTES} bytes", status=response.status_code
+                f"{what}: Strava's answer is larger than {BODY_CAP_BYTES} bytes",
+                status=response.status_code,
+                answered=False,
             )
         parts.append(chunk)
     return b"".join(parts)

@@ -14,11 +14,20 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import requests
 
-from strava_pipeline.errors import NeedsReauthorization, RejectedRequest, RetriableStravaError, StravaError
+from strava_pipeline.errors import (
+    ClientRefused,
+    MissingScope,
+    NeedsReauthorization,
+    NotFound,
+    RejectedRequest,
+    RetriableStravaError,
+    StravaError,
+)
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
-from strava_pipeline.strava.faults import error_for, is_dead_grant
-from strava_pipeline.strava.http import Answer, parse_json, send
+from strava_pipeline.strava.faults import is_dead_grant, of_the_app, read
+from strava_pipeline.strava.http import Answer, send
+from strava_pipeline.strava.shapes import OBJECT
 
 WANTED_SCOPES = ("read", "activity:read_all", "profile:read_all")
 # Without one of these scopes Strava shows no activity.
@@ -109,7 +118,10 @@ def claimed_scopes(told: str | None) -> tuple[str, ...]:
 
 
 def exchange_code(settings: Settings, session: requests.Session, code: str) -> TokenGrant:
-    """Return the tokens for an authorization code, which works once; ``RejectedRequest`` if Strava refuses the code."""
+    """Return the tokens for an authorization code, which works once; ``RejectedRequest`` if Strava refuses the code.
+
+    ``ClientRefused`` if Strava refuses the app.
+    """
     form = {"grant_type": "authorization_code", "code": code}
     grant = _token_call(settings, session, form, what="exchange of the authorization code")
     if grant.athlete is None or not _is_id(grant.athlete.get("id")):
@@ -118,16 +130,19 @@ def exchange_code(settings: Settings, session: requests.Session, code: str) -> T
 
 
 def refresh(settings: Settings, session: requests.Session, refresh_token: Secret) -> TokenGrant:
-    """Return a new token pair; ``NeedsReauthorization`` only if Strava says that the refresh token is invalid."""
+    """Return a new token pair; ``NeedsReauthorization`` only if Strava says that the refresh token is invalid.
+
+    ``ClientRefused`` for any other refusal: it concerns the app, and neither the athlete nor an activity.
+    """
     form = {"grant_type": "refresh_token", "refresh_token": refresh_token.reveal()}
     try:
         return _token_call(settings, session, form, what="refresh of an access token")
-    except RejectedRequest as error:
+    except (NotFound, MissingScope, RejectedRequest) as error:
         if is_dead_grant(error.fault):
             raise NeedsReauthorization(
                 f"{error}: the athlete must connect again", status=error.status, fault=error.fault
             ) from None
-        raise
+        raise ClientRefused(str(error), status=error.status, fault=error.fault) from None
 
 
 def revoke(settings: Settings, session: requests.Session, pair: TokenGrant) -> None:
@@ -147,13 +162,21 @@ def revoke(settings: Settings, session: requests.Session, pair: TokenGrant) -> N
         headers={"Authorization": _basic(settings)},
         form={"token": pair.refresh_token.reveal()},
     )
-    if answer.status == HTTPStatus.NOT_FOUND:
-        form = {"access_token": pair.access_token.reveal()}
-        answer = send(session, "POST", f"{settings.oauth_url}/deauthorize", what=what, form=form)
-        if answer.status != HTTPStatus.OK:
-            raise error_for(what, answer.status, answer.body, retry_after=answer.retry_after)
-    elif answer.status != HTTPStatus.OK:
-        raise _client_error(what, answer)
+    if answer.status != HTTPStatus.NOT_FOUND:
+        _, error = _read_revocation(what, answer)
+        if error is not None:
+            raise of_the_app(what, error)
+        return
+    form = {"access_token": pair.access_token.reveal()}
+    _, error = _read_revocation(what, send(session, "POST", f"{settings.oauth_url}/deauthorize", what=what, form=form))
+    if error is not None:
+        raise error
+
+
+def _read_revocation(what: str, answer: Answer) -> tuple[Any, StravaError | None]:
+    if answer.status == HTTPStatus.OK and not answer.body.strip():
+        return None, None
+    return read(what, answer, shape=OBJECT)
 
 
 def _basic(settings: Settings) -> str:
@@ -167,29 +190,17 @@ def _token_call(settings: Settings, session: requests.Session, form: dict[str, s
         "client_secret": settings.required("client_secret"),
     }
     answer = send(session, "POST", f"{settings.oauth_url}/token", what=what, form=credentials | form)
-    if answer.status != HTTPStatus.OK:
-        raise _client_error(what, answer)
-    return _grant(parse_json(answer.body, what), what)
-
-
-def _client_error(what: str, answer: Answer) -> StravaError:
-    """The error for a call that the app makes in its own name."""
-    error = error_for(what, answer.status, answer.body, retry_after=answer.retry_after)
-    if not isinstance(error, NeedsReauthorization):
-        return error
-    # A 401 here is about the app's own credentials, not about the athlete's grant.
-    return RejectedRequest(
-        f"{what}: Strava refuses STRAVA_CLIENT_ID or STRAVA_CLIENT_SECRET ({error.fault})",
-        status=error.status,
-        fault=error.fault,
-    )
+    body, error = read(what, answer)
+    if error is not None:
+        raise of_the_app(what, error)
+    return _grant(body, what)
 
 
 def _grant(body: Any, what: str) -> TokenGrant:
     told = body if isinstance(body, dict) else {}
     access, refreshing, athlete = (told.get(name) for name in ("access_token", "refresh_token", "athlete"))
     if not _is_token(access) or not _is_token(refreshing):
-        raise RetriableStravaError(f"{what}: Strava's answer holds no usable tokens")
+        raise RetriableStravaError(f"{what}: Strava's answer holds no usable tokens", answered=False)
     expires_at = _moment(told.get("expires_at"))
     return TokenGrant(Secret(access), Secret(refreshing), expires_at, athlete if isinstance(athlete, dict) else None)
 

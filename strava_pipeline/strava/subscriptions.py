@@ -18,15 +18,16 @@ from typing import Any
 
 import requests
 
-from strava_pipeline.errors import NeedsReauthorization, RejectedRequest, RetriableStravaError
 from strava_pipeline.settings import Settings
-from strava_pipeline.strava.faults import error_for
-from strava_pipeline.strava.http import DEADLINE_SECONDS, Answer, new_session, parse_json, send
+from strava_pipeline.strava.faults import of_the_app, read
+from strava_pipeline.strava.http import DEADLINE_SECONDS, new_session, send
 from strava_pipeline.strava.mapping.fields import JsonObject
 from strava_pipeline.strava.quota.windows import Lane, QuotaLedger
+from strava_pipeline.strava.shapes import ANYTHING, NEW_SUBSCRIPTION, SUBSCRIPTIONS, Shape
 from strava_pipeline.strava.transport import endpoint_of, send_and_settle
 
 PATH = "/push_subscriptions"
+_SUCCESS = (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT)
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,7 @@ class AppAccess:
 def list_subscriptions(app: AppAccess) -> list[JsonObject]:
     """Return the app's subscriptions, one or none, each with ``id`` and ``callback_url``."""
     what = "list of push subscriptions"
-    found = _call(app, "GET", PATH, what, query=_credentials(app))
-    if not isinstance(found, list) or not all(map(_is_subscription, found)):
-        raise RetriableStravaError(f"{what}: not a list of subscriptions", status=HTTPStatus.OK)
+    found: list[JsonObject] = _call(app, "GET", PATH, what, SUBSCRIPTIONS, query=_credentials(app))
     return found
 
 
@@ -56,10 +55,7 @@ def create_subscription(app: AppAccess, callback_url: str, verify_token: str) ->
     """
     what = "new push subscription"
     form = _credentials(app) | {"callback_url": callback_url, "verify_token": verify_token}
-    found = _call(app, "POST", PATH, what, form=form)
-    number = found.get("id") if isinstance(found, dict) else None
-    if type(number) is not int:
-        raise RetriableStravaError(f"{what}: Strava's answer names no subscription", status=HTTPStatus.OK)
+    number: int = _call(app, "POST", PATH, what, NEW_SUBSCRIPTION, form=form)["id"]
     return number
 
 
@@ -74,6 +70,7 @@ def _call(
     method: str,
     path: str,
     what: str,
+    shape: Shape = ANYTHING,
     *,
     query: Mapping[str, str] | None = None,
     form: Mapping[str, str] | None = None,
@@ -88,28 +85,13 @@ def _call(
     )
     url = f"{app.settings.api_url}{path}"
     exchange = partial(send, app.session, method, url, what=what, query=query, form=form)
-    return _checked(send_and_settle(app.ledger, reservation, exchange), what)
-
-
-def _is_subscription(entry: object) -> bool:
-    return isinstance(entry, dict) and type(entry.get("id")) is int and isinstance(entry.get("callback_url"), str)
+    understood = partial(read, what, shape=shape, success=_SUCCESS)
+    body, error = send_and_settle(app.ledger, reservation, exchange, understood)
+    if error is not None:
+        # No athlete can help by connecting again.
+        raise of_the_app(what, error)
+    return body
 
 
 def _credentials(app: AppAccess) -> dict[str, str]:
     return {name: app.settings.required(name) for name in ("client_id", "client_secret")}
-
-
-def _checked(answer: Answer, what: str) -> Any:
-    if answer.status == HTTPStatus.NO_CONTENT:
-        return None
-    if answer.status in (HTTPStatus.OK, HTTPStatus.CREATED):
-        return parse_json(answer.body, what)
-    error = error_for(what, answer.status, answer.body, retry_after=answer.retry_after)
-    if isinstance(error, NeedsReauthorization):
-        # The call is made in the app's own name: no athlete can help by connecting again.
-        raise RejectedRequest(
-            f"{what}: Strava refuses STRAVA_CLIENT_ID or STRAVA_CLIENT_SECRET ({error.fault})",
-            status=error.status,
-            fault=error.fault,
-        )
-    raise error

@@ -7,26 +7,28 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from http import HTTPStatus
+from functools import partial
 from typing import Any, Protocol
 
 import requests
 import stamina
 
-from strava_pipeline.errors import QuotaExhausted, RetriableStravaError, StravaError, StravaFault
+from strava_pipeline.errors import (
+    AppInactive,
+    NeedsReauthorization,
+    QuotaExhausted,
+    RetriableStravaError,
+    StravaError,
+    StravaFault,
+)
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.secret import Secret
-from strava_pipeline.strava.faults import (
-    error_for,
-    is_app_inactive,
-    lacks_permission,
-    names_rate_limit,
-    parse_fault,
-)
-from strava_pipeline.strava.http import CONNECT_SECONDS, DEADLINE_SECONDS, Answer, new_session, parse_json, send
+from strava_pipeline.strava.faults import names_rate_limit, read, retry_after
+from strava_pipeline.strava.http import CONNECT_SECONDS, DEADLINE_SECONDS, Answer, new_session, send
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.strava.quota.outage import Patience
 from strava_pipeline.strava.quota.windows import CallOutcome, Lane, QuotaLedger, RateHeaders, Reservation
+from strava_pipeline.strava.shapes import ANYTHING, Shape
 
 log = get_logger(__name__)
 
@@ -36,7 +38,7 @@ FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 4.0
 JITTER_SECONDS = 0.25
 BUDGET_SECONDS = 60.0
-# After so many 429s in a row, waiting for the end of the block does not help.
+# After so many answers in a row that a limit is reached, waiting for the end of the block does not help.
 REFUSALS = 3
 _ACTIVITY = re.compile(r"/activities/([0-9]{1,18})(?:/|$)")
 _IDS = re.compile(r"(?<=/)[a-z]?[0-9]+(?=/|$)")
@@ -86,21 +88,24 @@ class Transport:
     outage_patience: timedelta = timedelta(0)
     session: requests.Session = field(default_factory=new_session, repr=False)
 
-    def get(self, athlete_id: int, path: str, query: Mapping[str, str] | None = None) -> Any:
+    def get(
+        self, athlete_id: int, path: str, query: Mapping[str, str] | None = None, *, shape: Shape = ANYTHING
+    ) -> Any:
         """Return the parsed JSON of ``GET path``, or raise one of the errors in :mod:`strava_pipeline.errors`.
 
-        A 429 blocks its window in the ledger. The next attempt waits there until the block ends, or raises
-        ``QuotaExhausted`` if that is beyond ``max_wait``. Stamina retries no 429, since the ledger does the waiting.
+        An answer of another ``shape`` is not Strava's, and is asked for again. One that says that a limit is reached
+        blocks its window in the ledger. The next attempt waits there until the block ends, or raises
+        ``QuotaExhausted`` if that is beyond ``max_wait``. Stamina retries no such answer: the ledger does the waiting.
         """
         for _ in range(REFUSALS - 1):
             try:
-                return self._get_retrying(athlete_id, path, query or {})
+                return self._get_retrying(athlete_id, path, query or {}, shape)
             except QuotaExhausted as error:
-                if error.status != HTTPStatus.TOO_MANY_REQUESTS:
+                if error.status is None:  # the ledger's word, not Strava's
                     raise
-        return self._get_retrying(athlete_id, path, query or {})
+        return self._get_retrying(athlete_id, path, query or {}, shape)
 
-    def _get_retrying(self, athlete_id: int, path: str, query: Mapping[str, str]) -> Any:
+    def _get_retrying(self, athlete_id: int, path: str, query: Mapping[str, str], shape: Shape) -> Any:
         budget = _Budget(patience=Patience(self.outage_patience.total_seconds()))
         retrying = stamina.RetryingCaller(
             attempts=ATTEMPTS,
@@ -110,23 +115,32 @@ class Transport:
             wait_jitter=JITTER_SECONDS,
         )
         return retrying(
-            lambda error: _may_pass(error) and budget.allows_another, self._get_once, athlete_id, path, query, budget
+            lambda error: _may_pass(error) and budget.allows_another,
+            self._get_once,
+            athlete_id,
+            path,
+            query,
+            shape,
+            budget,
         )
 
-    def _get_once(self, athlete_id: int, path: str, query: Mapping[str, str], budget: _Budget) -> Any:
-        what = f"GET {path} of athlete {athlete_id}"
-        token, answer = self._booked_call(athlete_id, path, query, what, budget)
-        if answer.status == HTTPStatus.UNAUTHORIZED and not lacks_permission(parse_fault(answer.body)):
+    def _get_once(self, athlete_id: int, path: str, query: Mapping[str, str], shape: Shape, budget: _Budget) -> Any:
+        token, body, error = self._booked_call(athlete_id, path, query, shape, budget)
+        if isinstance(error, NeedsReauthorization):
             self.tokens.refresh_once(athlete_id, token, self.refresh)
-            _, answer = self._booked_call(athlete_id, path, query, what, budget)
-        if answer.status != HTTPStatus.OK:
-            raise error_for(what, answer.status, answer.body, retry_after=answer.retry_after)
-        return parse_json(answer.body, what)
+            _, body, error = self._booked_call(athlete_id, path, query, shape, budget)
+        if error is not None:
+            raise error
+        return body
 
     def _booked_call(
-        self, athlete_id: int, path: str, query: Mapping[str, str], what: str, budget: _Budget
-    ) -> tuple[Secret, Answer]:
-        """The token that was sent, and the answer. Room is booked before, and settled or released in any case."""
+        self, athlete_id: int, path: str, query: Mapping[str, str], shape: Shape, budget: _Budget
+    ) -> tuple[Secret, Any, StravaError | None]:
+        """The token that was sent, and what the answer means: its body, or an error.
+
+        Room is booked before, and settled or released in any case.
+        """
+        what = f"GET {path} of athlete {athlete_id}"
         reservation = self.ledger.reserve(
             self.lane,
             endpoint_of(path),
@@ -160,7 +174,7 @@ class Transport:
             finally:
                 budget.left_s -= time.monotonic() - started
 
-        return token, send_and_settle(self.ledger, reservation, exchange)
+        return token, *send_and_settle(self.ledger, reservation, exchange, partial(read, what, shape=shape))
 
     def _read_token(self, athlete_id: int, what: str) -> tuple[Secret, float]:
         """The current token, and how long the call may still take, s.
@@ -186,32 +200,59 @@ def activity_of(path: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def send_and_settle(ledger: QuotaLedger, reservation: Reservation, exchange: Callable[[], Answer]) -> Answer:
-    """Send a request for which room is reserved, by ``exchange``, and settle the reservation, also after an error."""
+def send_and_settle(
+    ledger: QuotaLedger,
+    reservation: Reservation,
+    exchange: Callable[[], Answer],
+    read_answer: Callable[[Answer], tuple[Any, StravaError | None]],
+) -> tuple[Any, StravaError | None]:
+    """Send a request for which room is reserved, by ``exchange``, and settle the reservation, also after an error.
+
+    Returns what ``read_answer`` makes of the answer: its body, or an error.
+    """
     started = time.monotonic()
     outcome = CallOutcome(status=None, duration_ms=0)
     try:
         answer = exchange()
-        outcome = _outcome(answer)
-    except StravaError as error:
-        outcome = CallOutcome(status=error.status, duration_ms=(time.monotonic() - started) * 1000)
+        body, error = read_answer(answer)
+        outcome = _outcome(answer, error)
+    except StravaError as failure:
+        duration_ms = (time.monotonic() - started) * 1000
+        outcome = CallOutcome(failure.status, duration_ms, answered=False, reason=_reason(failure))
         raise
     finally:
         ledger.settle(reservation, outcome)
-    return answer
+    return body, error
 
 
-def _outcome(answer: Answer) -> CallOutcome:
-    fault = StravaFault() if answer.status == HTTPStatus.OK else parse_fault(answer.body)
+def _outcome(answer: Answer, error: StravaError | None) -> CallOutcome:
+    answered = _is_answered(error)
+    fault = StravaFault() if error is None else error.fault
     return CallOutcome(
         status=answer.status,
         duration_ms=answer.duration_ms,
-        server_time=answer.server_time,
+        answered=answered,
+        reason=_reason(error) if error is not None and answered is False else "",
+        # The clock of a proxy is not Strava's.
+        server_time=None if answered is False else answer.server_time,
         rates=RateHeaders.parse(answer.headers),
-        retry_after=answer.retry_after,
+        limit_reached=isinstance(error, QuotaExhausted),
+        retry_after=retry_after(answer, fault),
         names_a_window=names_rate_limit(fault),
-        app_inactive=str(fault) if is_app_inactive(answer.status, fault) else None,
+        app_inactive=str(fault) if isinstance(error, AppInactive) else None,
     )
+
+
+def _is_answered(error: StravaError | None) -> bool | None:
+    """Whether Strava itself answered; ``None`` for a 429 in a form that is not Strava's, which may be anybody's."""
+    if isinstance(error, QuotaExhausted):
+        return True if error.fault.is_stravas else None
+    return error.answered if isinstance(error, RetriableStravaError) else True
+
+
+def _reason(error: StravaError) -> str:
+    """Why Strava did not answer, without the request."""
+    return str(error).partition(": ")[2]
 
 
 def _may_pass(error: Exception) -> bool:

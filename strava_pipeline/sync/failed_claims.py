@@ -4,6 +4,7 @@
 | --- | --- |
 | ``QuotaExhausted`` | waiting, until the quota has room |
 | ``StravaAway``, ``AppInactive`` | waiting, until Strava answers again |
+| ``ClientRefused`` | waiting, up to an hour between two tries |
 | an ``AthleteError`` | parked until the athlete connects again; a refused token of a good grant is tried again |
 | ``NotThereYet`` | waiting 5, 15 and 45 minutes; then a dead letter that is redriven |
 | ``RetriableStravaError``, ``DatabaseUnavailable`` | tried again by the run; then a dead letter that is redriven |
@@ -23,6 +24,7 @@ from sqlalchemy import Connection, Engine
 from strava_pipeline.errors import (
     AppInactive,
     AthleteError,
+    ClientRefused,
     DatabaseUnavailable,
     NeedsReauthorization,
     QuotaExhausted,
@@ -116,6 +118,9 @@ def _postpone_blameless(connection: Connection, claim: Claim, error: StravaPipel
         case AppInactive():
             until = error.retry_at or now(connection) + APP_INACTIVE_WAIT
             postpone(connection, claim.fence, until, WaitingFor.APP, reason)
+        case ClientRefused():
+            # Once the operator has corrected the app's credentials, the events go on.
+            wait_out_outage(connection, claim.fence, WaitingFor.STRAVA, reason)
         case AthleteError():
             return park(connection, claim, error)
         case NotThereYet():
@@ -126,9 +131,9 @@ def _postpone_blameless(connection: Connection, claim: Claim, error: StravaPipel
 
 
 def _outage(error: StravaPipelineError) -> WaitingFor | None:
-    """The service whose outage caused the error, if any; a refused token (401) is an answer, not an outage."""
+    """The service whose outage caused the error, if any; a token that Strava refuses (401) is an answer."""
     if isinstance(error, DatabaseUnavailable):
         return WaitingFor.DATABASE
-    if isinstance(error, RetriableStravaError) and error.status != HTTPStatus.UNAUTHORIZED:
+    if isinstance(error, RetriableStravaError) and not (error.answered and error.status == HTTPStatus.UNAUTHORIZED):
         return WaitingFor.STRAVA
     return None

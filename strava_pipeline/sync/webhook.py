@@ -139,9 +139,6 @@ def _fetch_streams(sync: SyncContext, claim: Claim) -> Any:
 
 def _handle_not_found(sync: SyncContext, claim: Claim, asked_at: datetime, error: NotFound) -> SyncResult:
     """Settle Strava's 404 as a deletion; ``NotThereYet`` if the activity has yet to appear."""
-    if not error.fault.message:
-        # Without Strava's message it may be a proxy's page of HTML, which proves nothing.
-        raise RetriableStravaError(str(error), status=error.status) from error
     with sync.engine.begin() as connection:
         check_fence(connection, claim.fence)
         lock_activities(connection, claim.athlete_id)

@@ -47,7 +47,11 @@ def call(engine: Engine, athlete_id: int = 1, status: int = 200, **more: Any) ->
     reservation = ledger.reserve(
         Lane.LIVE, "/athlete", athlete_id, longest=timedelta(seconds=30), max_wait=timedelta(0)
     )
-    ledger.settle(reservation, CallOutcome(status, 1.0, server_time=datetime.now(UTC).replace(microsecond=0), **more))
+    now = datetime.now(UTC).replace(microsecond=0)
+    ledger.settle(
+        reservation,
+        CallOutcome(status, 1.0, server_time=now, limit_reached=status == 429, **({"answered": True} | more)),
+    )
 
 
 def test_before_any_request_everything_is_free() -> None:

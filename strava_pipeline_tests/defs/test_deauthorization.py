@@ -63,6 +63,16 @@ def test_a_deauthorization_outlasts_an_outage_of_strava(location: CodeLocation, 
     assert user(engine) == ("revoked", None)
 
 
+def test_a_proxys_page_with_401_is_an_outage_and_not_a_refused_token(location: CodeLocation, engine: Engine) -> None:
+    change_users(engine, strava_access_token="envelope")
+    page = RetriableStravaError("the answer is not Strava's (401, text/html)", status=401, answered=False)
+    location.strava.faults["/athlete"] = [page] * 4
+    withdraw(engine)
+    assert work_off(location, engine).success
+    assert (row(engine).state, row(engine).waiting_for) == ("waiting", "strava")
+    assert user(engine) == ("active", "envelope")
+
+
 def test_a_deauthorization_outlasts_a_database_that_is_slow(location: CodeLocation, engine: Engine) -> None:
     location.strava.faults["/athlete"] = [DatabaseUnavailable("did not answer in time")] * 4
     withdraw(engine)

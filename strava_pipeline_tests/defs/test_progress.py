@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, select, update
@@ -65,13 +66,13 @@ def test_the_tags_tell_at_once_that_a_wait_begins_and_ends(
     seen: list[str] = []
     ask = history.strava.get
 
-    def asked(athlete_id: int, path: str, query: object = None) -> object:
+    def asked(athlete_id: int, path: str, query: Any = None, **more: Any) -> Any:
         if path == "/activities/4":
             history.syncs[-1].monitor.wait_begins("Strava does not answer", None, 0)
         if path in ("/activities/4", "/activities/5"):
             (run,) = history.instance.get_runs()
             seen.append(run.tags["strava/waiting"])
-        return ask(athlete_id, path, query)  # type: ignore[arg-type]  # a query is passed on as it is
+        return ask(athlete_id, path, query, **more)
 
     history.strava.get = asked  # type: ignore[method-assign]  # the stand-in is told to look on
     assert history.materialize(*CHAIN, tags=YEAR).success
@@ -83,11 +84,11 @@ def test_while_a_run_waits_the_reason_and_an_estimate_are_seen(history: CodeLoca
     until = datetime.now(UTC) + timedelta(minutes=5)
     ask = history.strava.get
 
-    def asked(athlete_id: int, path: str, query: object = None) -> object:
+    def asked(athlete_id: int, path: str, query: Any = None, **more: Any) -> Any:
         if path == "/activities/4":
             history.syncs[-1].monitor.wait_begins("the day is used up", until, 0)
             seen.extend(under_way(engine))
-        return ask(athlete_id, path, query)  # type: ignore[arg-type]  # a query is passed on as it is
+        return ask(athlete_id, path, query, **more)
 
     history.strava.get = asked  # type: ignore[method-assign]  # the stand-in is told to look on
     assert history.materialize(*CHAIN, tags=YEAR).success

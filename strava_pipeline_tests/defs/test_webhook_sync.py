@@ -14,6 +14,7 @@ from strava_pipeline.defs.assets.activities import activities
 from strava_pipeline.defs.partitions import unregister_athlete
 from strava_pipeline.errors import (
     AppInactive,
+    ClientRefused,
     DatabaseUnavailable,
     NeedsReauthorization,
     QuotaExhausted,
@@ -223,6 +224,15 @@ def test_an_app_that_is_switched_off_makes_the_event_wait(location: CodeLocation
     stored = row(engine)
     assert (stored.state, stored.waiting_for, stored.attempts) == ("waiting", "app", 0)
     assert stored.not_before > datetime.now(UTC) + timedelta(minutes=50)
+
+
+def test_refused_credentials_of_the_app_make_the_event_wait(location: CodeLocation, engine: Engine) -> None:
+    location.strava.faults["/activities/1"] = [ClientRefused("Strava refuses STRAVA_CLIENT_SECRET", status=401)]
+    store(engine, 1)
+    assert work_off(location, engine).success
+    stored = row(engine)
+    assert (stored.state, stored.waiting_for, stored.attempts) == ("waiting", "strava", 0)
+    assert location.strava.asked == ["/activities/1"]
 
 
 def test_a_fault_that_passes_is_retried_under_the_same_claim(location: CodeLocation, engine: Engine) -> None:

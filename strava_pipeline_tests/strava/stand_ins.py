@@ -57,7 +57,7 @@ class MemoryLedger:
 
     def settle(self, reservation: Reservation, outcome: CallOutcome) -> None:
         self.settled.append((reservation.call_id, outcome))
-        if outcome.status == 429 and not self.waits_out:
+        if outcome.limit_reached and not self.waits_out:
             self.refusal = QuotaExhausted("blocked", retry_at=NOW)
 
     def release(self, reservation: Reservation) -> None:

@@ -16,7 +16,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strava_pipeline.errors import RejectedRequest, RetriableStravaError
+from strava_pipeline.errors import RetriableStravaError
 from strava_pipeline.strava import http
 from strava_pipeline.strava.http import Answer, parse_json, send
 from strava_pipeline.strava.quota.clock import UNKNOWN_MARGIN
@@ -51,12 +51,10 @@ def test_a_connection_serves_again_after_an_answer(strava: Loopback, session: re
     assert bodies == [b"[1]", b"[2]", b"[2]"]
 
 
-def test_a_redirect_is_refused_and_the_bearer_goes_nowhere(strava: Loopback, session: requests.Session) -> None:
+def test_a_redirect_is_not_followed_and_the_bearer_goes_nowhere(strava: Loopback, session: requests.Session) -> None:
     with Loopback() as elsewhere:
         strava.answers(Reply(302, headers={"Location": f"{elsewhere.url}/steal"}))
-        with pytest.raises(RejectedRequest, match="redirects") as caught:
-            send(session, "GET", strava.url, what="GET /athlete", headers=BEARER)
-        assert caught.value.status == 302
+        assert send(session, "GET", strava.url, what="GET /athlete", headers=BEARER).status == 302
         assert elsewhere.asked == []
     assert len(strava.asked) == 1
 
@@ -178,8 +176,8 @@ def test_a_broken_answer_may_be_asked_for_again(strava: Loopback, session: reque
 def test_an_answer_cut_in_its_headers_is_no_empty_success(strava: Loopback, session: requests.Session) -> None:
     strava.answers(Raw(lambda: iter([HEAD + b"Content-Le"]), hang_up=True))
     answer = send(session, "GET", strava.url, what="GET")
-    with pytest.raises(RetriableStravaError, match="not readable JSON"):
-        parse_json(answer.body, "GET")
+    with pytest.raises(ValueError):  # noqa: PT011  Python's own message
+        parse_json(answer.body)
 
 
 def test_a_refused_connection_may_be_tried_again(session: requests.Session, closed_port: int) -> None:
@@ -215,14 +213,13 @@ def test_secrets_stay_out_of_messages_tracebacks_and_logs(
         b"[" * 100_000,
     ],
 )
-def test_a_success_that_is_no_json_may_be_asked_for_again(body: bytes) -> None:
-    with pytest.raises(RetriableStravaError, match="not readable JSON") as caught:
-        parse_json(body, "GET /x")
-    assert caught.value.status == 200
+def test_what_is_no_json_is_not_read(body: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  Python's own message
+        parse_json(body)
 
 
 def test_large_ids_stay_exact() -> None:
-    assert parse_json(b"[7306287690309388191, 1.5, 9007199254740993]", "GET /x") == [
+    assert parse_json(b"[7306287690309388191, 1.5, 9007199254740993]") == [
         7_306_287_690_309_388_191,
         1.5,
         9_007_199_254_740_993,

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from strava_pipeline.errors import (
     AppInactive,
+    ClientRefused,
     ConfigurationError,
     NeedsReauthorization,
-    NotFound,
     QuotaExhausted,
     RejectedRequest,
     RetriableStravaError,
@@ -87,9 +87,11 @@ def test_only_strava_saying_so_makes_a_grant_dead(app: Settings, strava: Loopbac
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (fault(400, "Application", "client_id", "invalid"), RejectedRequest),
-        (fault(401, "Application", "client_secret", "invalid"), RejectedRequest),
-        (fault(400, "RefreshToken", "refresh_token", "missing"), RejectedRequest),
+        (fault(400, "Application", "client_id", "invalid"), ClientRefused),
+        (fault(401, "Application", "client_secret", "invalid"), ClientRefused),
+        (fault(401, "Application", "client_id", "missing"), ClientRefused),
+        (fault(404, "resource", "path", "invalid"), ClientRefused),
+        (fault(400, "RefreshToken", "refresh_token", "missing"), ClientRefused),
         (
             reply(
                 {
@@ -101,16 +103,20 @@ def test_only_strava_saying_so_makes_a_grant_dead(app: Settings, strava: Loopbac
                 },
                 400,
             ),
-            RejectedRequest,
+            ClientRefused,
         ),
         (fault(403, "Application", "Status", "Inactive"), AppInactive),
-        (fault(403, "Application", "connected athletes", "exceeded"), RejectedRequest),
+        (fault(403, "Application", "connected athletes", "exceeded"), ClientRefused),
         (fault(429, "Application", "overall rate limit", "exceeded"), QuotaExhausted),
-        (Reply(400, b"<html>RefreshToken invalid</html>"), RejectedRequest),
-        (Reply(401, b""), RejectedRequest),
+        (fault(403, "Application", "rate limit", "exceeded"), QuotaExhausted),
+        (Reply(400, b"<html>RefreshToken invalid</html>"), RetriableStravaError),
+        (reply({"message": "RefreshToken invalid"}, 400), RetriableStravaError),
+        (Reply(401, b""), RetriableStravaError),
+        (fault(408, "RefreshToken", "refresh_token", "invalid"), RetriableStravaError),
+        (fault(200, "RefreshToken", "refresh_token", "invalid"), RetriableStravaError),
         (Reply(500, b"<html>"), RetriableStravaError),
         (Reply(503, b""), RetriableStravaError),
-        (Reply(302, b"", {"Location": "/login"}), RejectedRequest),
+        (Reply(302, b"", {"Location": "/login"}), RetriableStravaError),
         (Reply(200, b"<html>"), RetriableStravaError),
         (Reply(200, b""), RetriableStravaError),
         (Raw(lambda: iter([b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"]), hang_up=True), RetriableStravaError),
@@ -140,7 +146,7 @@ def test_silence_does_not_make_a_grant_dead(
 
 def test_a_wrong_client_is_told_apart(app: Settings, strava: Loopback, session: requests.Session) -> None:
     strava.answers(fault(401, "Application", "client_secret", "invalid"))
-    with pytest.raises(RejectedRequest, match="STRAVA_CLIENT_SECRET") as caught:
+    with pytest.raises(ClientRefused, match="STRAVA_CLIENT_SECRET") as caught:
         refresh(app, session, Secret("old-refresh"))
     assert caught.value.status == 401
     assert "canary" not in str(caught.value)
@@ -234,11 +240,18 @@ def test_a_base_without_revoke_gets_the_access_token_by_deauthorize(
         ([Reply(503, b"")], RetriableStravaError, "503"),
         ([Reply(500, b"<html>")], RetriableStravaError, "500"),
         ([fault(429, "Application", "overall rate limit", "exceeded")], QuotaExhausted, "429"),
-        ([fault(401, "Application", "client_secret", "invalid")], RejectedRequest, "STRAVA_CLIENT_SECRET"),
+        ([fault(401, "Application", "client_secret", "invalid")], ClientRefused, "STRAVA_CLIENT_SECRET"),
         ([fault(403, "Application", "Status", "Inactive")], AppInactive, "switched off"),
         ([NO_SUCH_PAGE, Reply(503, b"")], RetriableStravaError, "503"),
         ([NO_SUCH_PAGE, fault(401, "Athlete", "access_token", "invalid")], NeedsReauthorization, "401"),
-        ([NO_SUCH_PAGE, NO_SUCH_PAGE], NotFound, "404"),
+        ([NO_SUCH_PAGE, NO_SUCH_PAGE], RetriableStravaError, "404"),
+        ([Reply(401, b"<html>")], RetriableStravaError, "not Strava's"),
+        ([Reply(200, b"<html>")], RetriableStravaError, "not an object"),
+        ([reply([])], RetriableStravaError, "not an object"),
+        ([reply({"message": "Forbidden", "errors": []})], RetriableStravaError, "200 Forbidden"),
+        ([Reply(302, b"", {"Location": "/login"})], RetriableStravaError, "not followed"),
+        ([NO_SUCH_PAGE, Reply(200, b"<html>")], RetriableStravaError, "not an object"),
+        ([NO_SUCH_PAGE, Reply(401, b"<html>")], RetriableStravaError, "not Strava's"),
     ],
 )
 def test_a_grant_that_could_not_be_ended_is_told_with_its_reason(

@@ -10,6 +10,7 @@ import requests
 
 from strava_pipeline.errors import (
     AppInactive,
+    ClientRefused,
     ConfigurationError,
     NotFound,
     QuotaExhausted,
@@ -77,12 +78,15 @@ def test_a_subscription_is_deleted(strava: Loopback, app: AppAccess) -> None:
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (fault(401, "Authorization Error", "Application", "", "invalid"), RejectedRequest),
+        (fault(401, "Authorization Error", "Application", "", "invalid"), ClientRefused),
         (fault(400, "Bad Request", "PushSubscription", "callback url", "not verifiable"), RejectedRequest),
         (fault(404, "Resource Not Found", "PushSubscription", "", "not found"), NotFound),
         (Reply(503, b"<html>"), RetriableStravaError),
         (Reply(200, b"<html>"), RetriableStravaError),
-        (Reply(302, headers={"Location": "https://elsewhere.example.invalid/"}), RejectedRequest),
+        (Reply(404, b"<html>"), RetriableStravaError),
+        (Reply(401, b"<html>"), RetriableStravaError),
+        (fault(200, "Forbidden", "Application", "", "invalid"), RetriableStravaError),
+        (Reply(302, headers={"Location": "https://elsewhere.example.invalid/?canary"}), RetriableStravaError),
     ],
 )
 def test_a_refusal_is_typed_and_tells_no_secret(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial, partialmethod
 from typing import Any
@@ -137,12 +138,10 @@ INACTIVE = {"message": "Forbidden", "errors": [{"resource": "Application", "fiel
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (reply({}, 400), RejectedRequest),
-        (reply({}, 402), RejectedRequest),
+        (reply({"message": "Bad Request", "errors": []}, 400), RejectedRequest),
+        (reply({"message": "Payment Required", "errors": []}, 402), RejectedRequest),
         (reply(INACTIVE, 403), AppInactive),
-        (reply({"message": "Resource Not Found"}, 404), NotFound),
-        (Reply(404, b"<html>"), NotFound),
-        (Reply(302, b"", {"Location": "/elsewhere"}), RejectedRequest),
+        (reply({"message": "Resource Not Found", "errors": []}, 404), NotFound),
         (Reply(429, b"<html>"), QuotaExhausted),
         (Reply(429, b"{}", {"Retry-After": "3"}), QuotaExhausted),
     ],
@@ -171,8 +170,19 @@ def test_a_429_tells_the_ledger_which_window_and_how_long(
     with pytest.raises(QuotaExhausted):
         api.get(ATHLETE, "/athlete")
     [(_, outcome)] = ledger.settled
-    assert outcome.names_a_window
+    assert (outcome.limit_reached, outcome.names_a_window, outcome.answered) == (True, True, True)
     assert outcome.retry_after == timedelta(seconds=31)
+
+
+def test_a_429_that_is_not_stravas_tells_neither_window_nor_time(
+    api: Transport, strava: Loopback, ledger: MemoryLedger
+) -> None:
+    strava.answers(Reply(429, b"<html>", {"Retry-After": "86400"}))
+    with pytest.raises(QuotaExhausted):
+        api.get(ATHLETE, "/athlete")
+    [(_, outcome)] = ledger.settled
+    assert (outcome.limit_reached, outcome.names_a_window, outcome.answered) == (True, False, None)
+    assert outcome.retry_after is None
 
 
 @pytest.mark.parametrize(
@@ -183,6 +193,11 @@ def test_a_429_tells_the_ledger_which_window_and_how_long(
         (Reply(597, b""), 597),
         (Reply(200, b"<html>maintenance</html>"), 200),
         (Reply(200, b'{"id": '), 200),
+        (reply({"message": "Forbidden", "errors": []}), 200),
+        (Reply(302, b"", {"Location": "/elsewhere"}), 302),
+        (Reply(401, b"<html>"), 401),
+        (Reply(404, b"<html>"), 404),
+        (reply({}, 408), 408),
         (CUT, None),
     ],
 )
@@ -193,7 +208,17 @@ def test_what_may_pass_is_tried_three_times_more(
     with pytest.raises(RetriableStravaError) as caught:
         api.get(ATHLETE, "/athlete")
     assert ledger.statuses == [status] * 4
-    assert caught.value.status == status
+    assert (caught.value.status, caught.value.answered) == (status, False)
+    assert [(outcome.answered, outcome.server_time) for _, outcome in ledger.settled] == [(False, None)] * 4
+
+
+def test_a_page_with_401_refreshes_nothing(
+    without_waits: None, api: Transport, strava: Loopback, tokens: MemoryTokens
+) -> None:
+    strava.answers(Reply(401, b"<html>"), reply({"message": "Unauthorized"}, 401), reply({"id": 7}))
+    assert api.get(ATHLETE, "/athlete") == {"id": 7}
+    assert bearers(strava) == ["token-1"] * 3
+    assert tokens.refreshes == []
 
 
 def test_what_has_passed_gives_its_answer(
@@ -286,6 +311,17 @@ def test_a_429_is_asked_again_once_its_block_has_been_waited_out(
     strava.answers(RATE_LIMITED, reply({"id": 7}))
     assert api.get(ATHLETE, "/athlete") == {"id": 7}
     assert ledger.statuses == [429, 200]
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 500])
+def test_a_used_up_quota_is_one_under_any_status(
+    api: Transport, strava: Loopback, ledger: MemoryLedger, status: int
+) -> None:
+    ledger.waits_out = True
+    strava.answers(replace(RATE_LIMITED, status=status), reply({"id": 7}))
+    assert api.get(ATHLETE, "/athlete") == {"id": 7}
+    assert ledger.statuses == [status, 200]
+    assert ledger.settled[0][1].limit_reached
 
 
 def test_a_block_beyond_the_longest_wait_tells_the_ledgers_time(

@@ -319,8 +319,8 @@ def test_a_database_that_starts_anew_after_each_answer_costs_no_second_request(
 ) -> None:
     ask = strava.get
 
-    def answer_and_restart(*args: Any) -> Any:
-        found = ask(*args)
+    def answer_and_restart(*args: Any, **more: Any) -> Any:
+        found = ask(*args, **more)
         end_sessions(engine)
         return found
 

@@ -26,6 +26,11 @@ REFUSED = {
         {"resource": "Application", "field": "", "code": "suspended"},
     ],
 }
+REFUSED_TOLD = "Forbidden (Application client_id invalid; Application suspended)"
+EXPIRED = {
+    "message": "Authorization Error",
+    "errors": [{"resource": "Athlete", "field": "access_token", "code": "invalid"}],
+}
 DEAD = {"message": "Bad Request", "errors": [{"resource": "RefreshToken", "field": "refresh_token", "code": "invalid"}]}
 ERASED = ("erase", "ok", "disconnected by hand")
 ERASED_ALONE = ("erase", "ok", "disconnected by hand; the grant was not ended at Strava")
@@ -67,8 +72,14 @@ def test_a_grant_that_ended_at_strava(rider: None, engine: Engine, strava: Loopb
 @pytest.mark.parametrize(
     ("answers", "words"),
     [
-        ([reply(REFUSED, 403)], "403 Forbidden (Application client_id invalid; Application suspended)"),
-        ([reply({}, 404), reply(REFUSED, 403)], "403 Forbidden (Application client_id invalid; Application suspended)"),
+        (
+            [reply(REFUSED, 403)],
+            f"Strava refuses STRAVA_CLIENT_ID or STRAVA_CLIENT_SECRET ({REFUSED_TOLD})",
+        ),
+        (
+            [reply({}, 404), reply(REFUSED, 403)],
+            f"Strava answered 403 {REFUSED_TOLD}",
+        ),
         (
             [
                 reply(
@@ -76,23 +87,27 @@ def test_a_grant_that_ended_at_strava(rider: None, engine: Engine, strava: Loopb
                     403,
                 )
             ],
-            "403 Forbidden (AccessToken x missing): connect again and allow it",
+            "Strava answered 403 Forbidden (AccessToken x missing): connect again and allow it",
         ),
-        ([Reply(503, b"<html>")] * disconnecting.ATTEMPTS, "503 no fault body"),
+        ([Reply(503, b"<html>")] * disconnecting.ATTEMPTS, "Strava answered 503 no fault body"),
+        (
+            [Reply(200, b"<html>")] * disconnecting.ATTEMPTS,
+            "the answer is not an object (200, no content type): a proxy or gateway in between?",
+        ),
     ],
-    ids=["refused", "refused by deauthorize", "without permission", "away all the while"],
+    ids=["refused", "refused by deauthorize", "without permission", "away all the while", "a page all the while"],
 )
 def test_a_grant_that_strava_does_not_end_is_told_in_its_words(
     rider: None, engine: Engine, strava: Loopback, answers: list[Reply], words: str
 ) -> None:
     strava.answers(*answers)
     told = leave(engine).left_at_strava
-    assert told == f"revocation of a grant: Strava answered {words}"
+    assert told == f"revocation of a grant: {words}"
     assert audited(engine) == [("revoke", "failed", told), ERASED_ALONE]
 
 
 def test_a_grant_that_had_ended_before(rider: None, engine: Engine, strava: Loopback) -> None:
-    strava.answers(reply({}, 404), reply({}, 401), reply(DEAD, 400))
+    strava.answers(reply({}, 404), reply(EXPIRED, 401), reply(DEAD, 400))
     assert leave(engine).left_at_strava is None
     refresh, (operation, outcome, detail), erase = audited(engine)
     assert (refresh[:2], erase) == (("refresh", "failed"), ERASED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, insert, select, update
@@ -118,8 +119,8 @@ def test_an_activity_whose_start_moved_is_no_deletion(strava: StravaStandIn, eng
 def test_what_is_stored_while_the_listing_is_read_is_left_alone(strava: StravaStandIn, engine: Engine) -> None:
     listing = strava.get
 
-    def overtaken(athlete_id: int, path: str, query: object = None) -> object:
-        answer = listing(athlete_id, path, query)  # type: ignore[arg-type]  # a query is passed on as it is
+    def overtaken(athlete_id: int, path: str, query: Any = None, **more: Any) -> Any:
+        answer = listing(athlete_id, path, query, **more)
         if path == "/athlete/activities":
             strava.add(6, days_ago(1))
             bring_up_to_date(strava.sync(engine), RIDER, 6)

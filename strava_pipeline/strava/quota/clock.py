@@ -72,7 +72,8 @@ class StravaClock:
     def heard(self, sent: datetime, received: datetime, told: datetime | None, *, refused: bool) -> StravaClock:
         """Return what is known after an answer with the ``Date`` ``told``; ``sent``, ``received``: database's clock.
 
-        ``refused``: the answer was a 429. Its ``Date`` is believed at once, since by the known offset there was room.
+        ``refused``: Strava says that a limit is reached. Its ``Date`` is believed at once, since by the known offset
+        there was room.
         """
         if told is None:
             return replace(self, checked_at=received) if self.offset_s is None else self

@@ -139,8 +139,8 @@ class CallOutcome:
     """How a call ended, for the ledger; ``status`` is ``None`` without an answer, ``server_time`` its ``Date`` (UTC).
 
     ``answered``: whether Strava itself answered, ``None`` if that is not known; ``reason``: why not, in words.
-    ``names_a_window``: Strava says which limit is used up. ``app_inactive``: Strava's words, if it says that the whole
-    app is switched off.
+    ``limit_reached``: the answer says that a limit is used up, ``names_a_window``: and which one, in Strava's words.
+    ``app_inactive``: Strava's words, if it says that the whole app is switched off.
     """
 
     status: int | None
@@ -149,6 +149,7 @@ class CallOutcome:
     reason: str = ""
     server_time: datetime | None = None
     rates: RateHeaders = RateHeaders()
+    limit_reached: bool = False
     retry_after: timedelta | None = None
     names_a_window: bool = False
     app_inactive: str | None = None
@@ -242,7 +243,7 @@ def windows_counted(
 def window_to_block(
     outcome: CallOutcome, now: datetime, short: Window, long: Window, margin: timedelta
 ) -> tuple[Window, datetime]:
-    """Return the window that a 429 blocks, and until when (Strava's clock).
+    """Return the window that an answer blocks which says that a limit is reached, and until when (Strava's clock).
 
     That is: as ``Retry-After`` says; else the window's end, if Strava names a limit or the day is used up; else 60 s.
     """

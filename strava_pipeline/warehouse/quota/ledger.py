@@ -49,7 +49,6 @@ log = get_logger(__name__)
 # How often a process logs that it waits, s. An outage may last a day.
 LOG_EVERY_SECONDS = 60.0
 LOG_OUTAGE_EVERY_SECONDS = 600.0
-# Strava gives these answers only to an app that is switched on.
 PROVE_ACTIVE = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)
 # While the answer to one call is awaited because it tells Strava's time, the other calls try again this often.
 ASKING = timedelta(seconds=1)
@@ -193,11 +192,11 @@ class PostgresLedger:
         """Store what an answer says; return whether its commit must wait for the disk."""
         clock = self._hear(connection, status.clock, reservation, outcome, moment)
         is_news = self._take_account(connection, reservation, outcome, moment, clock)
-        if outcome.status == HTTPStatus.TOO_MANY_REQUESTS:
+        if outcome.limit_reached:
             self._block(connection, reservation.scope, outcome, moment, clock)
         if outcome.app_inactive is not None:
             app_status.note_inactive(connection, outcome.app_inactive, moment)
-        elif status.inactive_since is not None and reservation.is_probe and outcome.status in PROVE_ACTIVE:
+        elif status.inactive_since is not None and reservation.is_probe and _proves_active(outcome):
             app_status.note_active(connection)
         is_known = outcome.status == HTTPStatus.OK and not clock.is_news_to(status.clock, moment)
         return is_news or reservation.is_probe or not is_known
@@ -281,7 +280,7 @@ class PostgresLedger:
     ) -> StravaClock:
         """Return Strava's clock as known after this answer, and store it if that is news; ``before``: as stored."""
         stored = self._checked(connection, before, moment)
-        refused = outcome.status == HTTPStatus.TOO_MANY_REQUESTS
+        refused = outcome.limit_reached and bool(outcome.answered)
         clock = stored.heard(reservation.reserved_at, moment, outcome.server_time, refused=refused)
         if clock.is_in_doubt:
             log.warning("Strava's Date %s contradicts the clock: the next answer decides", outcome.server_time)
@@ -326,7 +325,8 @@ class PostgresLedger:
         at = outcome.server_time or clock.now(moment)
         short, long = (window_at(at, length) for length in self._rate_limits.lengths)
         window, until = window_to_block(outcome, clock.now(moment), short, long, clock.margin(moment))
-        log.warning("Strava answered 429: %s is closed until %s UTC", window.name, f"{until:%Y-%m-%d %H:%M:%S}")
+        told = f"{until:%Y-%m-%d %H:%M:%S}"
+        log.warning("a limit is reached (status %s): %s is closed until %s UTC", outcome.status, window.name, told)
         block_until(connection, scope, window, until)
 
     def _busy_day(self, connection: Connection, lane: Lane, athlete_id: int | None, moment: datetime) -> BusyDay | None:
@@ -343,6 +343,11 @@ class PostgresLedger:
             calls = api_calls.live_calls(connection, whose, self._rate_limits.long_window_s, moment)
             known = self._busy_days[scope] = moment, busy_day_profile(calls)
         return known[1]
+
+
+def _proves_active(outcome: CallOutcome) -> bool:
+    """Whether Strava itself gave an answer that it gives only to an app that is switched on."""
+    return bool(outcome.answered) and outcome.status in PROVE_ACTIVE
 
 
 def _used_up(until: datetime, why: str, lane: Lane) -> _Closed:

@@ -265,8 +265,8 @@ def test_an_answer_that_comes_after_the_erasure_is_not_stored(store: PostgresTok
     """Strava was asked while the athlete was connected; the answer is there only afterwards."""
 
     class Slow(StravaStandIn):
-        def get(self, athlete_id: int, path: str, query: Any = None) -> Any:
-            answer = super().get(athlete_id, path, query)
+        def get(self, athlete_id: int, path: str, query: Any = None, **more: Any) -> Any:
+            answer = super().get(athlete_id, path, query, **more)
             disconnect(store.engine)
             return answer
 

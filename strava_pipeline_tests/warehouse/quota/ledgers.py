@@ -101,7 +101,13 @@ def just_after(edge: datetime) -> Any:
 
 
 def answered(clock: Clock, status: int = 200, **more: Any) -> CallOutcome:
-    return CallOutcome(status, duration_ms=12.5, **({"server_time": clock.moment.replace(microsecond=0)} | more))
+    """Strava's answer; a 429 says that a limit is reached."""
+    told: dict[str, Any] = {
+        "answered": True,
+        "limit_reached": status == 429,
+        "server_time": clock.moment.replace(microsecond=0),
+    }
+    return CallOutcome(status, duration_ms=12.5, **(told | more))
 
 
 def windows(engine: Engine, length: int = QUARTER, scope: str = "app") -> dict[datetime, Row[Any]]:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, event, make_url
 
 from strava_pipeline.strava.quota.windows import Lane, Pair, RateHeaders
 from strava_pipeline.warehouse.engine import open_engine
+from strava_pipeline.warehouse.quota.app_status import load_status
 from strava_pipeline_tests.warehouse.quota.ledgers import (
     DAY,
     EDGE,
@@ -184,6 +185,22 @@ def test_a_429_stops_everyone_and_ends_by_itself(
     assert refused(ledger) == told
     clock.jump(told)
     book(ledger)
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 500])
+def test_a_used_up_quota_blocks_whatever_the_status(engine: Engine, clock: Clock, status: int) -> None:
+    ledger = open_ledger(engine, clock)
+    ledger.settle(book(ledger), answered(clock, status, limit_reached=True, names_a_window=True))
+    assert refused(ledger) == just_after(EDGE)
+
+
+def test_a_429_of_a_proxy_does_not_set_stravas_clock(engine: Engine, clock: Clock) -> None:
+    clock.agree()
+    ledger = open_ledger(engine, clock)
+    wrong = clock.moment + timedelta(hours=3)
+    ledger.settle(book(ledger), answered(clock, 429, answered=None, server_time=wrong))
+    with engine.connect() as connection:
+        assert load_status(connection).clock.is_in_doubt
 
 
 def test_a_call_waits_for_the_end_of_a_block_within_its_time(engine: Engine, clock: Clock) -> None:

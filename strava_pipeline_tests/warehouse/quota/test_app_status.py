@@ -23,7 +23,7 @@ from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 from strava_pipeline.warehouse.schema.ops_tables import api_calls, app_status
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-INACTIVE = CallOutcome(status=403, duration_ms=1, app_inactive="Forbidden (Application Status Inactive)")
+INACTIVE = CallOutcome(status=403, duration_ms=1, answered=True, app_inactive="Forbidden (Application Status Inactive)")
 
 
 @pytest.fixture
@@ -85,12 +85,20 @@ def test_a_probe_that_is_answered_switches_everything_on_again(
     assert probe.is_probe
     with pytest.raises(AppInactive):
         reserve(ledger)
-    ledger.settle(probe, CallOutcome(status=status, duration_ms=1))
+    ledger.settle(probe, CallOutcome(status=status, duration_ms=1, answered=True))
     assert reserve(ledger).is_probe is False
 
 
 @pytest.mark.parametrize(
-    "outcome", [INACTIVE, CallOutcome(status=None, duration_ms=1), CallOutcome(status=503, duration_ms=1)]
+    "outcome",
+    [
+        INACTIVE,
+        CallOutcome(status=None, duration_ms=1, answered=False),
+        CallOutcome(status=503, duration_ms=1, answered=False),
+        # A gateway's pages.
+        CallOutcome(status=404, duration_ms=1, answered=False),
+        CallOutcome(status=200, duration_ms=1, answered=False),
+    ],
 )
 def test_a_probe_that_fails_leaves_the_app_off_since_the_first_answer(
     engine: Engine, ledger: PostgresLedger, outcome: CallOutcome
