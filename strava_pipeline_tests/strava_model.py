@@ -67,6 +67,7 @@ class Simulation:
         self._over = False
         self._threads: list[threading.Thread] = []
         self._errors: list[BaseException] = []
+        self._napping: threading.Event | None = None
 
     def start(self, work: Callable[[], object], at: float | None = None) -> None:
         """Let a worker begin, now or at a time to come."""
@@ -89,32 +90,53 @@ class Simulation:
 
     def sleep(self, seconds: float) -> None:
         """Called by a worker: let the others go on until this time has passed."""
-        gate = self._push(self.now + seconds)
-        self._baton.set()
-        gate.wait()
-        if self._over:
-            raise _Over
+        self._wait_at(self._push(self.now + seconds))
+
+    def nap(self, seconds: float) -> None:
+        """Called by one worker: as :meth:`sleep`, but another worker's :meth:`wake` ends it."""
+        self._napping = self._push(self.now + seconds)
+        self._wait_at(self._napping)
+        self._napping = None
+
+    def wake(self) -> None:
+        """End the nap of the worker that naps, if any; that worker goes on once the caller sleeps."""
+        if self._napping is not None:
+            self._push(self.now, self._napping)
 
     def run(self, until: float) -> None:
         """Let time pass until then, or until nobody is left; workers that still sleep are ended."""
         while self._queue and self._queue[0][0] <= until and not self._errors:
-            self.now, _, gate = heapq.heappop(self._queue)
-            self._pass_to(gate)
+            at, _, gate = heapq.heappop(self._queue)
+            if not gate.is_set():
+                self.move_to(at)
+                self._pass_to(gate)
         self._over = True
         while self._queue:
-            self._pass_to(heapq.heappop(self._queue)[2])
+            _, _, gate = heapq.heappop(self._queue)
+            if not gate.is_set():
+                self._pass_to(gate)
         for thread in self._threads:
             thread.join()
         if self._errors:
             raise self._errors[0]
+
+    def move_to(self, moment: float) -> None:
+        """Let time pass until then, while nobody is at work."""
+        self.now = moment
+
+    def _wait_at(self, gate: threading.Event) -> None:
+        self._baton.set()
+        gate.wait()
+        if self._over:
+            raise _Over
 
     def _pass_to(self, gate: threading.Event) -> None:
         self._baton.clear()
         gate.set()
         self._baton.wait()
 
-    def _push(self, at: float) -> threading.Event:
-        gate = threading.Event()
+    def _push(self, at: float, gate: threading.Event | None = None) -> threading.Event:
+        gate = gate or threading.Event()
         self._pushed += 1
         heapq.heappush(self._queue, (at, self._pushed, gate))
         return gate

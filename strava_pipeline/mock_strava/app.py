@@ -24,6 +24,7 @@ from strava_pipeline.mock_strava.oauth import oauth
 from strava_pipeline.mock_strava.refusals import Refused, fault, no_such_path, over_limit
 from strava_pipeline.mock_strava.state import EXTENSION, Mock, current_mock
 from strava_pipeline.mock_strava.subscriptions import subscriptions
+from strava_pipeline.mock_strava.world import World
 
 OAUTH = "/oauth"
 CONTROL = "/mock"
@@ -36,14 +37,15 @@ class _OrderedJson(DefaultJSONProvider):
     ensure_ascii = False
 
 
-def create_mock(config: MockConfig, clock: Callable[[], float] = time.time) -> Flask:
+def create_mock(config: MockConfig, clock: Callable[[], float] = time.time, world: World | None = None) -> Flask:
     """Return the mock's app: OAuth under ``/oauth``, the API under the path of its form, the control under ``/mock``.
 
-    ``clock`` returns epoch s. ``ConfigurationError`` if recordings cannot be read.
+    ``clock`` returns epoch s; ``world`` replaces the recorded or generated athletes. ``ConfigurationError`` if
+    recordings cannot be read.
     """
     app = Flask(__name__, static_folder=None)
     app.json = _OrderedJson(app)
-    app.extensions[EXTENSION] = Mock.of(config, clock)
+    app.extensions[EXTENSION] = Mock.of(config, clock, world)
     # The order matters: each call is counted, also a failing one, and the limit is checked first of all. Only faults
     # that keep a call from being counted come before.
     for step in (_start_call, _fail_uncounted, _count, _stay_within_limits, _fail_counted):

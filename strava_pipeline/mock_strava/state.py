@@ -52,13 +52,18 @@ class Mock:
     callback: str | None = None
 
     @classmethod
-    def of(cls, config: MockConfig, clock: Callable[[], float] = time.time) -> Mock:
-        """Return a mock in its initial state; ``ConfigurationError`` if recordings cannot be read."""
+    def of(cls, config: MockConfig, clock: Callable[[], float] = time.time, world: World | None = None) -> Mock:
+        """Return a mock in its initial state; ``ConfigurationError`` if recordings cannot be read.
+
+        ``world``: its athletes, instead of recorded or generated ones.
+        """
         recorded = config.recordings
         shifted = ShiftedClock(clock)
+        if world is None:
+            world = load_recordings(recorded) if recorded else generate_world(config.months, shifted())
         return cls(
             config=config,
-            world=load_recordings(recorded) if recorded else generate_world(config.months, shifted()),
+            world=world,
             grants=Grants(config.token_seconds, shifted),
             limits=Limits(config, shifted),
             deliveries=Deliveries(config.signing_secret, config.delivery_gap_s, shifted),

@@ -1,0 +1,262 @@
+"""A simulated time of an installation and its athletes, with all its troubles; the mock Strava is the judge."""
+
+from __future__ import annotations
+
+import random
+import time as real_time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Engine, func, select, text
+
+from strava_pipeline.errors import DatabaseUnavailable
+from strava_pipeline.mock_strava.app import create_mock
+from strava_pipeline.mock_strava.config import MockConfig
+from strava_pipeline.mock_strava.fault_scripts import FaultScript, Kind
+from strava_pipeline.mock_strava.shapes import JsonObject
+from strava_pipeline.mock_strava.state import EXTENSION, Mock
+from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.engine import autocommit
+from strava_pipeline.warehouse.inbox.events import Stored
+from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.tables import metadata
+from strava_pipeline.warehouse.states import EventState
+from strava_pipeline_tests.simulated.clock import SimulatedTime
+from strava_pipeline_tests.simulated.crew import Crew
+from strava_pipeline_tests.simulated.installation import Installation, simulated_pace
+from strava_pipeline_tests.simulated.judge import Difference, Judge
+from strava_pipeline_tests.simulated.world import DAY_S, SimulatedWorld
+from strava_pipeline_tests.simulated.wsgi_session import SimulatedStrava
+from strava_pipeline_tests.strava_model import EPOCH_2026
+
+HOUR_S = 3600.0
+LOST, DOUBLED = 0.03, 0.01
+# Strava delivers an event up to three times, until it is accepted.
+DELIVERED_AGAIN_AFTER_S = (60.0, 600.0)
+VACUUM_EVERY_DAYS = 7
+TOKEN_S = DAY_S
+
+
+class Trouble(Enum):
+    """What an installation has to live through."""
+
+    STRAVA_AWAY = auto()
+    APP_INACTIVE = auto()
+    DAGSTER_AWAY = auto()
+    DATABASE_AWAY = auto()
+
+
+@dataclass(frozen=True)
+class Form:
+    """How long, how many, and what goes wrong for how many hours; for the last ``patience_days`` nothing happens.
+
+    A difference from Strava that is there for longer than ``patience_days`` is a failure.
+    """
+
+    seed: int
+    athletes: int = 10
+    days: int = 365
+    years: int = 10
+    activities_a_year: int = 60
+    rate: float = 1.0
+    patience_days: int = 35
+    troubles: tuple[tuple[Trouble, float], ...] = (
+        (Trouble.STRAVA_AWAY, 6.0),
+        (Trouble.STRAVA_AWAY, 6.0),
+        (Trouble.STRAVA_AWAY, 72.0),
+        (Trouble.APP_INACTIVE, 48.0),
+        (Trouble.DAGSTER_AWAY, 24.0),
+        (Trouble.DATABASE_AWAY, 24.0),
+    )
+    has_upkeep: bool = True
+    revokes: bool = True
+
+
+@dataclass
+class Report:
+    """What came of a simulation: differences that stayed too long, refused requests, and counts of what happened."""
+
+    late: list[Difference] = field(default_factory=list)
+    refused: int = 0
+    requests: int = 0
+    without_answer: int = 0
+    changes: int = 0
+    deliveries: Counter[str] = field(default_factory=Counter)
+    failed_runs: Counter[str] = field(default_factory=Counter)
+    dead_letters: dict[str, int] = field(default_factory=dict)
+    differences_by_day: list[int] = field(default_factory=list)
+
+
+class Year:
+    """One simulation, on an empty, migrated database that is its own."""
+
+    def __init__(
+        self,
+        form: Form,
+        settings: Settings,
+        engine: Engine,
+        owner_engine: Engine,
+        tell: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self.form = form
+        self.report = Report()
+        self._tell, self._told_at = tell, real_time.monotonic()
+        self._chance = random.Random(form.seed)
+        # The ledger spreads its waits by chance as well.
+        random.seed(form.seed)
+        self._owner_engine = owner_engine
+        self.time = SimulatedTime(owner_engine, self._before_moving)
+        self.world = SimulatedWorld(
+            random.Random(form.seed), EPOCH_2026, form.athletes, form.years, form.activities_a_year, form.rate
+        )
+        config = MockConfig.from_settings(settings)
+        app = create_mock(
+            MockConfig(**vars(config) | {"token_seconds": TOKEN_S}), lambda: self.time.now, self.world.strava
+        )
+        self.mock: Mock = app.extensions[EXTENSION]
+        self.crew = Crew(self.time, engine)
+        self.strava = SimulatedStrava(app, random.Random(form.seed), self.crew.sleep)
+        self.installation = Installation(settings, engine, self.crew, self.strava, form.has_upkeep)
+        self.connected: dict[int, float] = {}
+        self.judge = Judge(owner_engine, self.world, self.connected)
+
+    def run(self) -> Report:
+        """Let the time pass; returns what came of it."""
+        with simulated_pace(self.strava):
+            self.time.start(self.installation.live)
+            self.time.start(self._live)
+            for place, trouble in enumerate(self.form.troubles):
+                self.time.start(partial(self._trouble, *trouble), at=self._begin_of(place))
+            self.time.run(EPOCH_2026 + self.form.days * DAY_S + 1)
+        self.report.requests, self.report.without_answer = self.strava.sent, self.strava.without_answer
+        self.report.refused = self.mock.calls.body()["totals"]["too_many_requests"]
+        self.report.failed_runs = self.installation.failures
+        self.report.dead_letters = self._dead_letters()
+        return self.report
+
+    @property
+    def _busy_days(self) -> int:
+        return self.form.days - self.form.patience_days
+
+    def _begin_of(self, place: int) -> float:
+        """When a trouble begins: one after the other, each somewhere in its part of the busy days."""
+        part = self._busy_days / len(self.form.troubles)
+        return EPOCH_2026 + (place + self._chance.uniform(0.1, 0.6)) * part * DAY_S
+
+    def _live(self) -> None:
+        """What athletes and Strava do, day by day."""
+        for athlete_id in self.world.people:
+            code = self.mock.grants.new_code(athlete_id, self.world.scopes(athlete_id))
+            self.installation.connect(code, self.world.scopes(athlete_id))
+            self.connected[athlete_id] = self.time.now
+            self.time.sleep(HOUR_S)
+        leaves_on = self._busy_days // 2 if self.form.revokes else -1
+        for day in range(self.form.days):
+            midnight = EPOCH_2026 + day * DAY_S
+            plans = sorted(self.world.plan_day(midnight), key=lambda plan: plan[0]) if day < self._busy_days else []
+            for at, act in plans:
+                self._sleep_until(at)
+                self._happens(act)
+            if day == leaves_on:
+                self._revoke(self.world.people[-1])
+            self._sleep_until(midnight + DAY_S)
+            self._judge(day)
+
+    def _sleep_until(self, moment: float) -> None:
+        if moment > self.time.now:
+            self.time.sleep(moment - self.time.now)
+
+    def _happens(self, act: Callable[[], Any]) -> None:
+        change = act()
+        if change is None:
+            return
+        self.report.changes += 1
+        if change.event is None:
+            self.report.deliveries["untold"] += 1
+        elif self._chance.random() < LOST:
+            self.report.deliveries["lost"] += 1
+        else:
+            self._announce(change.event)
+
+    def _announce(self, event: JsonObject) -> None:
+        for _ in range(2 if self._chance.random() < DOUBLED else 1):
+            signed = self._chance.random() < 0.5
+            at = self.time.now + self._chance.uniform(2, 60)
+            self.time.start(partial(self._deliver, event, signed), at=at)
+
+    def _deliver(self, event: JsonObject, signed: bool) -> None:
+        for pause_s in (*DELIVERED_AGAIN_AFTER_S, None):
+            try:
+                stored: Stored = self.installation.deliver(event, signed=signed)
+            except DatabaseUnavailable:
+                self.report.deliveries["refused"] += 1
+                if pause_s is None:
+                    self.report.deliveries["lost"] += 1
+                    return
+                self.time.sleep(pause_s)
+            else:
+                self.report.deliveries[stored.value] += 1
+                return
+
+    def _revoke(self, athlete_id: int) -> None:
+        """An athlete ends the grant at Strava."""
+        self.mock.grants.revoke(athlete_id)
+        del self.connected[athlete_id]
+        about = {"object_type": "athlete", "object_id": athlete_id, "owner_id": athlete_id}
+        told = {"aspect_type": "update", "updates": {"authorized": "false"}, "subscription_id": 1}
+        self._announce(about | told | {"event_time": int(self.time.now)})
+
+    def _trouble(self, trouble: Trouble, hours: float) -> None:
+        self._tell(f"{self.time.moment:%Y-%m-%d %H:%M} {trouble.name} for {hours:g} h")
+        match trouble:
+            case Trouble.STRAVA_AWAY:
+                self.strava.is_away = True
+                self.time.sleep(hours * HOUR_S)
+                self.strava.is_away = False
+            case Trouble.APP_INACTIVE:
+                self.mock.faults.add(
+                    [FaultScript(path=f"{self.mock.config.form.api}/*", fault=Kind.APP_INACTIVE, times=None)]
+                )
+                self.time.sleep(hours * HOUR_S)
+                self.mock.faults.clear()
+            case Trouble.DAGSTER_AWAY:
+                self.installation.is_dagster_away = True
+                self.crew.kill_all()
+                self.time.sleep(hours * HOUR_S)
+                self.installation.is_dagster_away = False
+            case Trouble.DATABASE_AWAY:
+                self.crew.database_is_away = True
+                self.time.sleep(hours * HOUR_S)
+                self.crew.database_is_away = False
+
+    def _judge(self, day: int) -> None:
+        if day % VACUUM_EVERY_DAYS == 0:
+            with autocommit(self._owner_engine) as connection:
+                connection.execute(text(f"VACUUM {', '.join(str(table) for table in metadata.sorted_tables)}"))
+        found = list(self.judge.differences())
+        self.report.differences_by_day.append(len(found))
+        patience_s = self.form.patience_days * DAY_S
+        known = {(late.athlete_id, late.about) for late in self.report.late}
+        for difference in found:
+            if self.time.now - difference.since > patience_s and (difference.athlete_id, difference.about) not in known:
+                self.report.late.append(difference)
+                self._tell(f"{self.time.moment:%Y-%m-%d} LATE {difference}")
+
+    def _before_moving(self) -> None:
+        now = real_time.monotonic()
+        if now - self._told_at >= 10:
+            self._told_at = now
+            self._tell(
+                f"{self.time.moment:%Y-%m-%d %H:%M} {self.strava.sent} requests,"
+                f" {self.report.differences_by_day[-1:]} differences, {len(self.crew.at_work)} at work"
+            )
+
+    def _dead_letters(self) -> dict[str, int]:
+        c = webhook_events.c
+        query = select(c.error_kind, func.count()).where(c.state == EventState.DEAD).group_by(c.error_kind)
+        with autocommit(self._owner_engine) as connection:
+            return {str(kind): count for kind, count in connection.execute(query)}
