@@ -12,8 +12,7 @@ from benchmarks.database import migrated_server, owner_url
 from strava_pipeline.keyring import generate_key
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline_tests.simulated.wsgi_session import ADDRESS
-from strava_pipeline_tests.simulated.year import Form, Year
+from strava_pipeline_tests.simulated.year import Form, Year, simulated_settings
 
 
 @click.command()
@@ -27,15 +26,13 @@ def main(seed: int, athletes: int, days: int, years: int, upkeep: bool) -> None:
     again = f"--seed {seed} --athletes {athletes} --days {days} --years {years}{'' if upkeep else ' --no-upkeep'}"
     click.echo(f"seed {seed}; once more: {sys.executable} -m strava_pipeline_tests.simulate {again}")
     with migrated_server() as server:
-        os.environ |= {
+        variables = {
             "STRAVA_DATABASE_URL": owner_url(server).render_as_string(hide_password=False),
-            "STRAVA_API_URL": f"{ADDRESS}/api/v3",
-            "STRAVA_OAUTH_URL": f"{ADDRESS}/oauth",
             "STRAVA_CLIENT_ID": "4711",
             "STRAVA_CLIENT_SECRET": "secret",
             "STRAVA_TOKEN_KEYS": generate_key(),
-            "STRAVA_IMPORT_BATCH_INTERVAL_SECONDS": "0",
         }
+        os.environ |= variables | simulated_settings(years)
         engine, owner_engine = open_engine(owner_url(server)), open_engine(owner_url(server))
         form = Form(seed, athletes=athletes, days=days, years=years, has_upkeep=upkeep)
         report = Year(form, load_settings(), engine, owner_engine, click.echo).run()

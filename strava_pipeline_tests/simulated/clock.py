@@ -60,7 +60,9 @@ class SimulatedTime(Simulation):
 
     def run(self, until: float) -> None:
         """Let time pass until then, or until nobody is left; workers that still sleep are ended."""
-        with time_machine.travel(self.now, tick=False) as self._python:
-            super().run(until)
-        self._python = None
-        self._database.close()
+        try:
+            with time_machine.travel(self.now, tick=False) as self._python:
+                super().run(until)
+        finally:
+            self._python = None
+            self._database.close()

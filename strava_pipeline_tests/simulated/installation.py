@@ -54,7 +54,7 @@ from strava_pipeline.warehouse.inbox.claims import begin_run, claim_objects, has
 from strava_pipeline.warehouse.inbox.dead_letters import redrive_due
 from strava_pipeline.warehouse.inbox.events import Stored, store_events
 from strava_pipeline.warehouse.inbox.launches import end_launches, overdue_runs, record_run, release_claims
-from strava_pipeline.warehouse.quota import ledger
+from strava_pipeline.warehouse.quota import waiting
 from strava_pipeline.warehouse.retention import remove_old_records
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.states import EventState
@@ -257,7 +257,7 @@ def simulated_pace(strava: SimulatedStrava) -> ExitStack:
     """Return a context in which sessions lead to the simulated Strava, and waits and leases are long."""
     stack = ExitStack()
     for target, name, value in (
-        (ledger, "SLICE_SECONDS", SLICE_SECONDS),
+        (waiting, "SLICE_SECONDS", SLICE_SECONDS),
         (work_leases, "LEASE", LEASE),
         (inbox_claims, "WORK_LEASE", LEASE),
         (inbox_claims, "LAUNCH_LEASE", LEASE),

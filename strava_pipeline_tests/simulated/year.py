@@ -7,6 +7,7 @@ import time as real_time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum, auto
 from functools import partial
 from typing import Any
@@ -30,7 +31,7 @@ from strava_pipeline_tests.simulated.crew import Crew
 from strava_pipeline_tests.simulated.installation import Installation, simulated_pace
 from strava_pipeline_tests.simulated.judge import Difference, Judge
 from strava_pipeline_tests.simulated.world import DAY_S, SimulatedWorld
-from strava_pipeline_tests.simulated.wsgi_session import SimulatedStrava
+from strava_pipeline_tests.simulated.wsgi_session import ADDRESS, SimulatedStrava
 from strava_pipeline_tests.strava_model import EPOCH_2026
 
 HOUR_S = 3600.0
@@ -89,6 +90,16 @@ class Report:
     failed_runs: Counter[str] = field(default_factory=Counter)
     dead_letters: dict[str, int] = field(default_factory=dict)
     differences_by_day: list[int] = field(default_factory=list)
+
+
+def simulated_settings(years: int) -> dict[str, str]:
+    """Return the variables of an installation whose Strava is simulated, and whose history has so many years."""
+    return {
+        "STRAVA_API_URL": f"{ADDRESS}/api/v3",
+        "STRAVA_OAUTH_URL": f"{ADDRESS}/oauth",
+        "STRAVA_HISTORY_START": f"{datetime.fromtimestamp(EPOCH_2026, UTC).year - years}-01-01",
+        "STRAVA_IMPORT_BATCH_INTERVAL_SECONDS": "0",
+    }
 
 
 class Year:
