@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError
+from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError, StravaError
 from strava_pipeline.months import Span
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
@@ -39,7 +39,7 @@ from strava_pipeline.warehouse.imports.listed_months import note_listed
 from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
 from strava_pipeline.warehouse.retention import keep_from
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
-from strava_pipeline.warehouse.states import ImportStep
+from strava_pipeline.warehouse.states import ImportStep, PutAside
 from strava_pipeline.warehouse.work_leases import only_worker
 
 log = get_logger(__name__)
@@ -143,11 +143,14 @@ def import_summaries(
     yield from each_month(sync.engine, ImportStep.SUMMARY, spans, replace_listed)
 
 
-def import_details(sync: SyncContext, span: Span) -> SpanResult:
-    """Fetch and store every detail of a span that is missing or out of date."""
+def import_details(sync: SyncContext, span: Span, *, due: bool = False) -> SpanResult:
+    """Fetch and store every detail of a span that is missing or out of date.
+
+    ``due``: leave out activities in quarantine that are not to be tried again yet.
+    """
 
     def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, str]]:
-        return activity_store.without_current_detail(connection, span, only=only)
+        return activity_store.without_current_detail(connection, span, only=only, due=due)
 
     def fetch(candidate: tuple[int, str]) -> None:
         _store_detail(sync, span.athlete_id, *candidate)
@@ -155,8 +158,11 @@ def import_details(sync: SyncContext, span: Span) -> SpanResult:
     return _Fetching(sync, span, ImportStep.DETAIL, wanted, fetch).run()
 
 
-def import_streams(sync: SyncContext, span: Span) -> SpanResult:
-    """Fetch and store the streams that a span lacks; an activity entered by hand has none and costs no request."""
+def import_streams(sync: SyncContext, span: Span, *, due: bool = False) -> SpanResult:
+    """Fetch and store the streams that a span lacks; an activity entered by hand has none and costs no request.
+
+    ``due`` as in :func:`import_details`.
+    """
     with sync.engine.begin() as connection:
         by_hand = [activity_id for activity_id, manual in activity_store.without_streams(connection, span) if manual]
         asked_at = now(connection)
@@ -164,7 +170,7 @@ def import_streams(sync: SyncContext, span: Span) -> SpanResult:
             stream_store.store_streams(connection, map_streams(span.athlete_id, activity_id, {}), asked_at)
 
     def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, bool]]:
-        return activity_store.without_streams(connection, span, only=only)
+        return activity_store.without_streams(connection, span, only=only, due=due)
 
     def fetch(candidate: tuple[int, bool]) -> None:
         _store_streams(sync, span.athlete_id, candidate[0])
@@ -269,18 +275,25 @@ class _Fetching(Generic[Candidate]):
             try:
                 stored += self._fetch_if_wanted(activity_id)
                 in_a_row = 0
-            except NotFound:
+            except NotFound as error:
                 # Deleted or made private since it was listed: the next listing settles it.
                 log.info("activity %d of athlete %d is no longer there", activity_id, self.span.athlete_id)
+                self._put_aside(activity_id, error, PutAside.HIDDEN)
             except (RejectedRequest, RetriableStravaError) as error:
                 in_a_row += 1
                 if in_a_row == FAILURES_IN_A_ROW or not _is_about_one_activity(error):
                     raise
                 log.warning("put aside: %s", error)
                 quarantined[activity_id] = str(error)
-                with self.sync.engine.begin() as connection:
-                    quarantine.add_to_quarantine(connection, self.span, self.step, {activity_id: str(error)})
+                is_refused = isinstance(error, RejectedRequest)
+                self._put_aside(activity_id, error, PutAside.UNUSABLE if is_refused else PutAside.UNANSWERED)
         return SpanResult(self.span, stored=stored, quarantined=quarantined)
+
+    def _put_aside(self, activity_id: int, error: StravaError, kind: PutAside) -> None:
+        add = quarantine.add_to_quarantine
+        reasons = {activity_id: str(error)}
+        # A request has told it: a short outage of the database must not lose it.
+        retry_transaction(self.sync.engine, partial(add, span=self.span, step=self.step, reasons=reasons, kind=kind))
 
     def _refuse_if_revoked(self) -> None:
         refuse_waiting_for_revoked(self.sync.engine, self.span.athlete_id)

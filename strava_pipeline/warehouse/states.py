@@ -101,6 +101,14 @@ class PayloadKind(StrEnum):
     DETAIL = "detail"
 
 
+class PutAside(StrEnum):
+    """Why an activity is in quarantine: it cannot be stored, Strava does not answer for it, or shows it no more."""
+
+    UNUSABLE = "unusable"
+    UNANSWERED = "unanswered"
+    HIDDEN = "hidden"
+
+
 class ImportStep(StrEnum):
     """The steps of an import, in their order.
 

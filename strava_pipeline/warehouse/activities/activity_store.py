@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, se
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import DetailRows, as_json
+from strava_pipeline.warehouse.activities.quarantine import is_for_later
 from strava_pipeline.warehouse.activities.tombstones import add_tombstones, lock_activities, reject_deleted
 from strava_pipeline.warehouse.athletes.profiles import store_gear
 from strava_pipeline.warehouse.bulk import replace_parts, store_changed, store_newer, store_under_lock
@@ -32,7 +33,7 @@ from strava_pipeline.warehouse.schema.tables import (
     segments,
     splits,
 )
-from strava_pipeline.warehouse.states import EventState, PayloadKind
+from strava_pipeline.warehouse.states import EventState, ImportStep, PayloadKind
 
 Row = dict[str, Any]
 SUMMARIZED = 2
@@ -195,31 +196,37 @@ def delete_activities(connection: Connection, activity_ids: Collection[int]) -> 
     connection.execute(delete(activities).where(any_of(activities.c.id, activity_ids)))
 
 
-def without_current_detail(connection: Connection, span: Span, *, only: int | None = None) -> list[tuple[int, str]]:
+def without_current_detail(
+    connection: Connection, span: Span, *, only: int | None = None, due: bool = False
+) -> list[tuple[int, str]]:
     """Ids of a span's activities whose detail is missing or out of date, newest first, with the summary's digest.
 
-    ``only``: consider this activity alone.
+    ``only``: consider this activity alone; ``due``: leave out those in quarantine that are not to be tried again yet.
     """
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
     query = (
         select(activities.c.id, summary.c.digest)
         .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
         .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))
-        .where(in_span(span), detail.c.digest.is_distinct_from(summary.c.digest), *_only(only))
+        .where(in_span(span), detail.c.digest.is_distinct_from(summary.c.digest))
+        .where(*_only(only), *_due(ImportStep.DETAIL, due=due))
         .order_by(activities.c.start_date.desc())
     )
     return [(row.id, row.digest) for row in connection.execute(query)]
 
 
-def without_streams(connection: Connection, span: Span, *, only: int | None = None) -> list[tuple[int, bool]]:
+def without_streams(
+    connection: Connection, span: Span, *, only: int | None = None, due: bool = False
+) -> list[tuple[int, bool]]:
     """Ids of a span's activities without stored streams, newest first, with whether they were entered by hand.
 
-    ``only``: consider this activity alone.
+    ``only`` and ``due`` as in :func:`without_current_detail`.
     """
     query = (
         select(activities.c.id, case((activities.c.manual, True), else_=False))
         .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
-        .where(in_span(span), activity_streams.c.activity_id.is_(None), *_only(only))
+        .where(in_span(span), activity_streams.c.activity_id.is_(None))
+        .where(*_only(only), *_due(ImportStep.STREAMS, due=due))
         .order_by(activities.c.start_date.desc())
     )
     return [(row[0], row[1]) for row in connection.execute(query)]
@@ -249,6 +256,10 @@ def recording_version(connection: Connection, activity_id: int) -> RecordingVers
 
 def _only(activity_id: int | None) -> list[ColumnElement[bool]]:
     return [] if activity_id is None else [activities.c.id == activity_id]
+
+
+def _due(step: ImportStep, *, due: bool) -> list[ColumnElement[bool]]:
+    return [~is_for_later(step)] if due else []
 
 
 def count_absent(connection: Connection, listed: Collection[int], asked_at: datetime) -> int:

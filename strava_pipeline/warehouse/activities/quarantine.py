@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, case, delete, exists, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.months import Span
 from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
-from strava_pipeline.warehouse.schema.columns import any_of
+from strava_pipeline.warehouse.schema.columns import UTC_TIME, any_of, database_time
 from strava_pipeline.warehouse.schema.history_tables import put_aside
-from strava_pipeline.warehouse.states import ImportStep
+from strava_pipeline.warehouse.schema.tables import activities
+from strava_pipeline.warehouse.states import ImportStep, PutAside
+
+# How long an activity in quarantine is left alone.
+FIRST_PAUSE = timedelta(days=1)
+SECOND_PAUSE = timedelta(days=7)
+LATER_PAUSES = timedelta(days=30)
 
 
-def add_to_quarantine(connection: Connection, span: Span, step: ImportStep, reasons: Mapping[int, str]) -> None:
-    """Put activities of a span that could not be stored into quarantine, each with its reason."""
+def add_to_quarantine(
+    connection: Connection,
+    span: Span,
+    step: ImportStep,
+    reasons: Mapping[int, str],
+    kind: PutAside = PutAside.UNUSABLE,
+) -> None:
+    """Put activities of a span that could not be stored into quarantine, each with its reason.
+
+    They lack nothing for a day then; after the second try for seven days, after each later one for thirty. An activity
+    that was stored, and was deleted meanwhile, is not added.
+    """
     if not reasons:
         return
     refuse_rows_of_revoked(connection, [span.athlete_id])
+    if step is not ImportStep.SUMMARY:
+        # A deletion waits for this transaction, and then deletes what it adds.
+        there = select(activities.c.id).where(any_of(activities.c.id, reasons))
+        stored = set(connection.execute(there.with_for_update(read=True, key_share=True)).scalars())
+        reasons = {activity_id: reason for activity_id, reason in reasons.items() if activity_id in stored}
     moment = now(connection)
     values = [
         {
@@ -32,12 +55,31 @@ def add_to_quarantine(connection: Connection, span: Span, step: ImportStep, reas
             "span_end": span.end,
             "since": moment,
             "tried_at": moment,
+            "kind": kind,
+            "tries": 1,
+            "retry_at": moment + FIRST_PAUSE,
         }
         for activity_id, reason in sorted(reasons.items())
     ]
     adding = insert(put_aside)
-    changes = {name: adding.excluded[name] for name in ("reason", "span_start", "span_end", "tried_at")}
-    connection.execute(adding.on_conflict_do_update(index_elements=["activity_id", "step"], set_=changes), values)
+    changes: dict[str, Any] = {
+        name: adding.excluded[name] for name in ("reason", "span_start", "span_end", "tried_at", "kind")
+    }
+    changes["tries"] = put_aside.c.tries + 1
+    changes["retry_at"] = case(
+        (put_aside.c.tries == 1, literal(moment + SECOND_PAUSE, UTC_TIME)),
+        else_=literal(moment + LATER_PAUSES, UTC_TIME),
+    )
+    if values:
+        adding = adding.on_conflict_do_update(index_elements=["activity_id", "step"], set_=changes)
+        connection.execute(adding, values)
+
+
+def is_for_later(step: ImportStep) -> ColumnElement[bool]:
+    """The condition that an activity is in quarantine with a step, and not due to be tried again."""
+    return exists().where(
+        put_aside.c.activity_id == activities.c.id, put_aside.c.step == step, put_aside.c.retry_at > database_time()
+    )
 
 
 def release_from_quarantine(connection: Connection, step: ImportStep, activity_ids: Collection[int]) -> None:
@@ -62,8 +104,13 @@ def release_unlisted(connection: Connection, span: Span, listed: Collection[int]
 
 
 def count_quarantined(connection: Connection) -> dict[int, int]:
-    """The number of quarantined activities by athlete; athletes without any are left out."""
-    query = select(put_aside.c.athlete_id, func.count(put_aside.c.activity_id.distinct())).group_by(
-        put_aside.c.athlete_id
+    """The number of quarantined activities by athlete; athletes without any are left out.
+
+    Not counted are those that Strava shows no more.
+    """
+    query = (
+        select(put_aside.c.athlete_id, func.count(put_aside.c.activity_id.distinct()))
+        .where(put_aside.c.kind != PutAside.HIDDEN)
+        .group_by(put_aside.c.athlete_id)
     )
     return {row[0]: row[1] for row in connection.execute(query)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Date, RowMapping, and_, cast, func, select
@@ -23,19 +23,16 @@ from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.schema.import_tables import failed_months, import_months
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
-from strava_pipeline.warehouse.states import ImportStep, PayloadKind
-
-# An activity that is put aside is tried again after this time.
-AGAIN_AFTER = timedelta(days=1)
+from strava_pipeline.warehouse.states import ImportStep, PayloadKind, PutAside
 
 
 @dataclass(frozen=True)
 class Lacking:
     """What an import lacks now. ``listing``: the months to list, in one listing; ``months``: those to fetch for.
 
-    ``months`` come newest first. ``later`` counts activities that are put aside, and ``failed``
-    steps of months that failed; none of them is due again before ``next_at`` (UTC). ``requests``: how many ``months``
-    need at least.
+    ``months`` come newest first. ``later`` counts activities that are put aside, but for those that Strava shows no
+    more, and ``failed`` steps of months that failed; none of them is due again before ``next_at`` (UTC). ``requests``:
+    how many ``months`` need at least.
     """
 
     profile: bool = False
@@ -66,10 +63,11 @@ def lacking(connection: Connection, wish: Import, floor: date, moment: datetime)
     span = Span(wish.athlete_id, _start(first), _start(add_months(last, 1)))
     history = history_of(connection, wish.athlete_id)
     failed = _failed_later(connection, span, moment)
-    months, requests, later = [], 0, list[datetime]()
+    months, requests, later, retries = [], 0, 0, list[datetime]()
     for row in _by_month(connection, span, moment):
         lacks = {step for step in wish.steps if row.get(step)}
-        later += [row["retry_at"]] * row["later"]
+        later += row["later"]
+        retries += [row["retry_at"]] if row["retry_at"] else []
         if ImportStep.LAKE in wish.steps and _lake_is_behind(row, wish.made_at):
             lacks.add(ImportStep.LAKE)
         lacks -= {step for month, step in failed if month == row["month"]}
@@ -83,8 +81,8 @@ def lacking(connection: Connection, wish: Import, floor: date, moment: datetime)
             wish.athlete_id, unlisted - {month for month, step in failed if step == ImportStep.SUMMARY}
         )
     profile = wish.profile and (history.profile_at is None or history.profile_at < wish.made_at)
-    next_at = min((*later, *failed.values()), default=None)
-    return Lacking(profile, listing, tuple(months), len(later), len(failed), requests, next_at)
+    next_at = min((*retries, *failed.values()), default=None)
+    return Lacking(profile, listing, tuple(months), later, len(failed), requests, next_at)
 
 
 def _by_month(connection: Connection, span: Span, moment: datetime) -> Sequence[RowMapping]:
@@ -95,7 +93,9 @@ def _by_month(connection: Connection, span: Span, moment: datetime) -> Sequence[
     lacks_streams = activity_streams.c.activity_id.is_(None)
     detail_later = lacks_detail & aside.c.activity_id.is_not(None)
     streams_later = lacks_streams & no_samples.c.activity_id.is_not(None)
-    later = func.count().filter(detail_later) + func.count().filter(streams_later)
+    later = func.count().filter(detail_later, aside.c.kind != PutAside.HIDDEN) + func.count().filter(
+        streams_later, no_samples.c.kind != PutAside.HIDDEN
+    )
     month = cast(func.date_trunc("month", func.timezone("UTC", activities.c.start_date)), Date).label("month")
     query = (
         select(
@@ -106,8 +106,8 @@ def _by_month(connection: Connection, span: Span, moment: datetime) -> Sequence[
             func.count().filter(lacks_figures()).label(ImportStep.FIGURES),
             later.label("later"),
             func.least(
-                func.min(_again_at(aside.c)).filter(detail_later),
-                func.min(_again_at(no_samples.c)).filter(streams_later),
+                func.min(aside.c.retry_at).filter(detail_later),
+                func.min(no_samples.c.retry_at).filter(streams_later),
             ).label("retry_at"),
             func.max(activity_streams.c.fetched_at).filter(activity_streams.c.point_count > 0).label("samples_at"),
             func.max(import_months.c.lake_at).label("lake_at"),
@@ -132,12 +132,7 @@ def _is(columns: Any, kind: PayloadKind) -> ColumnElement[bool]:
 
 
 def _is_aside(columns: Any, step: ImportStep, moment: datetime) -> ColumnElement[bool]:
-    return and_(columns.activity_id == activities.c.id, columns.step == step, _again_at(columns) > moment)
-
-
-def _again_at(columns: Any) -> Any:
-    """When an activity that is put aside is due again (UTC)."""
-    return columns.tried_at + AGAIN_AFTER
+    return and_(columns.activity_id == activities.c.id, columns.step == step, columns.retry_at > moment)
 
 
 def _lake_is_behind(row: RowMapping, made_at: datetime) -> bool:
@@ -185,7 +180,7 @@ def _months_put_aside(connection: Connection, span: Span, moment: datetime) -> I
     query = select(put_aside.c.span_start, put_aside.c.span_end).where(
         put_aside.c.athlete_id == span.athlete_id,
         put_aside.c.step == ImportStep.SUMMARY,
-        _again_at(put_aside.c) <= moment,
+        put_aside.c.retry_at <= moment,
     )
     for row in connection.execute(query):
         start, end = max(row.span_start, span.start), min(row.span_end, span.end)

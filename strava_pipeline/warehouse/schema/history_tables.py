@@ -5,8 +5,9 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Index, Table, Text
 
 from strava_pipeline.warehouse.schema import columns
-from strava_pipeline.warehouse.schema.columns import key
+from strava_pipeline.warehouse.schema.columns import key, only
 from strava_pipeline.warehouse.schema.tables import metadata
+from strava_pipeline.warehouse.states import PutAside
 
 SCHEMA = "ops"
 
@@ -46,7 +47,16 @@ put_aside = Table(
     columns.instant("span_end", "and before this (UTC)", required=True),
     columns.instant("since", "when it was first put aside (UTC)", required=True),
     columns.instant("tried_at", "when it was last tried (UTC)", required=True),
+    columns.text(
+        "kind",
+        "unusable (Strava refused, or its answer cannot be stored), unanswered (Strava failed), or hidden (Strava shows"
+        " it no more: the next listing deletes it)",
+        required=True,
+    ),
+    columns.integer("tries", "how often it was tried", required=True),
+    columns.instant("retry_at", "not lacking before (UTC); a person's backfill tries it anyway", required=True),
+    only("kind", PutAside),
     Index(None, "athlete_id"),
     schema=SCHEMA,
-    comment="activities that could not be stored; they are tried again with each backfill",
+    comment="activities that could not be stored; they are tried again after 1, 7 and 30 days, and with each backfill",
 )

@@ -93,7 +93,8 @@ def test_sees_no_statement_of_others_and_no_statistics_of_schema_ops(
     with owner_engine.begin() as connection:
         connection.execute(
             text(
-                "INSERT INTO ops.put_aside SELECT n, 'x', n, 'secret', now(), now(), now(), now()"
+                "INSERT INTO ops.put_aside SELECT n, 'x', n, 'secret', now(), now(), now(), now(),"
+                " 'unusable', 1, now()"
                 " FROM generate_series(1, 100) AS n"
             )
         )

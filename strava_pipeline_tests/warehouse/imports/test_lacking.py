@@ -178,7 +178,7 @@ def test_what_is_put_aside_lacks_once_it_is_due_again(strava: StravaStandIn, eng
         assert found.next_at is not None
         assert timedelta(hours=23) < found.next_at - now(connection) <= timedelta(days=1)
     with engine.begin() as connection:
-        connection.execute(update(put_aside).values(tried_at=LONG_AGO))
+        connection.execute(update(put_aside).values(retry_at=LONG_AGO))
     found = lacks(engine, asked)
     assert (found.months, found.later, found.next_at) == ((MAY,), 0, None)
 
@@ -190,7 +190,7 @@ def test_an_activity_that_was_listed_but_not_stored_is_listed_again(strava: Stra
     fill(strava, engine, MAY, JUNE)
     assert lacks(engine, asked).nothing
     with engine.begin() as connection:
-        connection.execute(update(put_aside).values(tried_at=LONG_AGO))
+        connection.execute(update(put_aside).values(retry_at=LONG_AGO))
     listing = lacks(engine, asked).listing
     assert listing is not None
     assert listing.start.date() == MAY
