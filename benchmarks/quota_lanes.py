@@ -1,4 +1,4 @@
-"""Measures how long live calls wait beside a backfill that takes all calls it gets, with and without their reserve.
+"""Measures how long live calls wait, with and without reserve, beside upkeep and a backfill that take all they get.
 
 Simulates twenty days with the real ledger, 100 requests a quarter hour and 1,000 a day. Live: 60 activities a day, a
 third of which follow another within two minutes, and every fifth day 40 more within half an hour, as after a club
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import random
 import statistics
+from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -22,7 +24,7 @@ from sqlalchemy import Engine, text
 
 from benchmarks.database import migrated_database
 from benchmarks.figure import show
-from strava_pipeline.strava.quota import lanes
+from strava_pipeline.strava.quota.lanes import RateLimits, Reserve
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.quota import waiting
@@ -53,27 +55,25 @@ SEED = 20_262
 
 @dataclass
 class Waits:
-    """Seconds that each activity waited for quota, summed over its calls."""
+    """Seconds that each activity waited for quota, summed over its calls; and the calls of the other lanes."""
 
     usual: list[float] = field(default_factory=list)
     burst: list[float] = field(default_factory=list)
+    calls: Counter[Lane] = field(default_factory=Counter)
 
 
 def main() -> None:
     """Print waits and unused calls for each pattern, with and without the reserve."""
     with migrated_database() as url:
         engine = open_engine(url)
-        policies: tuple[tuple[str, dict[Lane, float]], ...] = (
-            ("with reserve", {}),
-            ("without", dict.fromkeys(Lane, 0.0)),
-        )
-        for pattern, (policy, shares) in product(PATTERNS, policies):
+        without_reserve = mock.patch.object(RateLimits, "reserve", return_value=Reserve((0.0, 0.0)))
+        for pattern, held in product(PATTERNS, (True, False)):
             with engine.begin() as connection:
                 connection.execute(text("TRUNCATE ops.api_calls, ops.quota_windows, ops.app_status, ops.outages"))
             # The ledger says exactly when there is room: looking earlier would only slow the simulation down.
-            with mock.patch.dict(lanes.RESERVE_SHARE, shares), mock.patch.object(waiting, "SLICE_SECONDS", QUARTER_S):
+            with nullcontext() if held else without_reserve, mock.patch.object(waiting, "SLICE_SECONDS", QUARTER_S):
                 waits, strava = _simulate(engine, pattern)
-            _print(f"{pattern}, {policy}", waits, strava, held=policy == "with reserve")
+            _print(f"{pattern}, {'with reserve' if held else 'without'}", waits, strava, held=held)
         engine.dispose()
 
 
@@ -86,6 +86,8 @@ def _print(name: str, waits: Waits, strava: StravaModel, *, held: bool) -> None:
     show(f"{name}: live wait p95, bursts left out", _p95(waits.usual), "s")
     show(f"{name}: live wait p95, bursts only", _p95(waits.burst), "s")
     show(f"{name}: unused calls per day", 100 * statistics.mean(unused) / DAY_LIMIT, "%", "<= 1" if held else "")
+    show(f"{name}: upkeep's calls per day", waits.calls[Lane.RECONCILE] / DAYS)
+    show(f"{name}: backfill's calls per day", waits.calls[Lane.BACKFILL] / DAYS)
     show(f"{name}: 429s", strava.rejected, target="0")
 
 
@@ -98,11 +100,13 @@ def _simulate(engine: Engine, pattern: Pattern) -> tuple[Waits, StravaModel]:
     arrivals = _arrivals(random.Random(SEED), pattern)
     simulation, strava, waits = Simulation(EPOCH_2026), StravaModel(LIMIT, DAY_LIMIT), Waits()
     callers = SimulatedCallers(simulation, strava, chance, latency_s=LATENCY_S)
-    backfill, live = callers.ledger(engine), callers.ledger(engine)
+    live = callers.ledger(engine)
 
-    def fill() -> None:
+    def fill(lane: Lane) -> None:
+        ledger = callers.ledger(engine)
         while True:
-            callers.call(backfill, Lane.BACKFILL)
+            waits.calls[lane] += 1
+            callers.call(ledger, lane)
 
     waiting: dict[int, tuple[float, bool]] = {}
 
@@ -112,7 +116,8 @@ def _simulate(engine: Engine, pattern: Pattern) -> tuple[Waits, StravaModel]:
         del waiting[number]
         (waits.burst if is_burst else waits.usual).append(wait)
 
-    simulation.start(fill)
+    simulation.start(partial(fill, Lane.BACKFILL))
+    simulation.start(partial(fill, Lane.RECONCILE))
     for number, (at, is_burst) in enumerate(arrivals):
         simulation.start(partial(arrive, number, is_burst), at=at)
     end = EPOCH_2026 + DAYS * DAY_S - 0.001

@@ -53,7 +53,7 @@ class MemoryLedger:
             before_waiting()
             raise self.refusal
         self.booked.append(Booking(lane, endpoint, athlete_id, longest, max_wait))
-        return Reservation(call_id=len(self.booked), reserved_at=NOW, windows=())
+        return Reservation(call_id=len(self.booked), lane=lane, reserved_at=NOW, windows=())
 
     def settle(self, reservation: Reservation, outcome: CallOutcome) -> None:
         self.settled.append((reservation.call_id, outcome))

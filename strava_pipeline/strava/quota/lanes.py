@@ -6,8 +6,7 @@ people ride after work, so at six in the evening half of a day's calls may still
 long as enough short windows are left to use it up.
 
 Upkeep is the lane ``reconcile``. It may use a share of what live calls and their reserve leave in a window, and no
-more. While upkeep has something due, backfills leave it what it has not used of its share; that shrinks towards the
-window's end as well.
+more. Backfills leave it what it has not used of its share; that shrinks towards the window's end as well.
 """
 
 from __future__ import annotations
@@ -22,8 +21,6 @@ from itertools import accumulate
 from strava_pipeline.settings import UPKEEP_SHARE, QuotaScope, Settings
 from strava_pipeline.strava.quota.windows import APP, Lane, Window
 
-# The share of the reserve that a lane may not use.
-RESERVE_SHARE = {Lane.LIVE: 0.0, Lane.RECONCILE: 1.0, Lane.BACKFILL: 1.0}
 # A short window's reserve at its start, as a share of the limit.
 SHORT_SHARE = 0.3
 # The day's reserve is so many times the live calls still to come on a busy day; a busy day is this quantile of days.
@@ -160,30 +157,25 @@ class RateLimits:
         left_by_live = self.room(use) + use.booked - use.booked_live - reserved
         return max(0.0, self.upkeep_share * max(0.0, left_by_live) - use.booked_reconcile)
 
-    def calls_left(
-        self, lane: Lane, use: WindowUse, busy_day: BusyDay | None, now: datetime, *, upkeep_is_due: bool = False
-    ) -> int:
-        """Return how many calls of this lane a window still takes now.
-
-        ``upkeep_is_due``: backfills leave upkeep the rest of its share.
-        """
+    def calls_left(self, lane: Lane, use: WindowUse, busy_day: BusyDay | None, now: datetime) -> int:
+        """Return how many calls of this lane a window still takes now."""
         if use.blocked_until is not None and use.blocked_until > now:
             return 0
-        free = self.free(lane, use, self.reserve(use, busy_day), use.share_left(now), upkeep_is_due=upkeep_is_due)
-        return max(0, math.ceil(free))
+        return max(0, math.ceil(self.free(lane, use, self.reserve(use, busy_day), use.share_left(now))))
 
-    def free(self, lane: Lane, use: WindowUse, reserve: Reserve, share_left: float, *, upkeep_is_due: bool) -> float:
+    def free(self, lane: Lane, use: WindowUse, reserve: Reserve, share_left: float) -> float:
         """Return how many calls of this lane a window without a block takes, when this share of it is still to come.
 
         While nothing is booked, the figure never falls towards the window's end.
         """
-        reserved = RESERVE_SHARE[lane] * reserve.at(share_left)
-        free = self.room(use) - reserved
+        room = self.room(use)
+        if lane is Lane.LIVE:
+            return room
+        reserved = reserve.at(share_left)
+        upkeep_left = self.upkeep_left(use, reserved)
         if lane is Lane.RECONCILE:
-            return min(free, self.upkeep_left(use, reserved))
-        if lane is Lane.BACKFILL and upkeep_is_due:
-            return free - share_left * self.upkeep_left(use, reserved)
-        return free
+            return min(room - reserved, upkeep_left)
+        return room - reserved - share_left * upkeep_left
 
 
 def busy_day_profile(days: Sequence[Sequence[int]]) -> BusyDay | None:
@@ -219,30 +211,21 @@ def refusal(
     busy_day: BusyDay | None,
     now: datetime,
     margin: timedelta,
-    *,
-    upkeep_is_due: bool = False,
 ) -> Refusal | None:
     """Return why a call of this lane may not be booked in all these windows now, or ``None`` if it may.
 
     Of several reasons, the one that lasts longest. Times are by Strava's clock.
     """
     found = [
-        _shortage(use, rate_limits, lane, busy_day, now, margin, upkeep_is_due=upkeep_is_due)
+        _shortage(use, rate_limits, lane, busy_day, now, margin)
         for use in uses
-        if rate_limits.calls_left(lane, use, busy_day, now, upkeep_is_due=upkeep_is_due) < 1
+        if rate_limits.calls_left(lane, use, busy_day, now) < 1
     ]
     return max(found, key=lambda lack: lack.until, default=None)
 
 
 def _shortage(
-    use: WindowUse,
-    rate_limits: RateLimits,
-    lane: Lane,
-    busy_day: BusyDay | None,
-    now: datetime,
-    margin: timedelta,
-    *,
-    upkeep_is_due: bool,
+    use: WindowUse, rate_limits: RateLimits, lane: Lane, busy_day: BusyDay | None, now: datetime, margin: timedelta
 ) -> Refusal:
     window, room = use.window, rate_limits.room(use)
     if use.blocked_until is not None and use.blocked_until > now:
@@ -254,7 +237,7 @@ def _shortage(
     length = timedelta(seconds=window.length_s)
 
     def is_open(passed: int) -> bool:
-        return rate_limits.free(lane, use, reserve, 1 - passed * _TICK / length, upkeep_is_due=upkeep_is_due) > 0
+        return rate_limits.free(lane, use, reserve, 1 - passed * _TICK / length) > 0
 
     opens = bisect_left(range(length // _TICK + 1), True, key=is_open)
     if lane is Lane.RECONCILE and not rate_limits.upkeep_left(use, reserve.at(use.share_left(now))):

@@ -120,13 +120,14 @@ def _limit(text: str | None) -> Pair | None:
 
 @dataclass(frozen=True)
 class Reservation:
-    """Room for one call: its row in the ledger, when it was booked (database's clock), and in which windows.
+    """Room for one call: its row in the ledger, its lane, when it was booked (database's clock), and in which windows.
 
     ``scope``: whose limits it counts against. ``is_probe``: the call finds out whether a switched-off app is on again,
     or whether Strava answers again. ``activity_id``: the activity that it is about, if it is about one.
     """
 
     call_id: int
+    lane: Lane
     reserved_at: datetime
     windows: tuple[Window, ...]
     is_probe: bool = False

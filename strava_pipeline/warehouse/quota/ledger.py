@@ -24,7 +24,7 @@ from strava_pipeline.errors import AppInactive, QuotaExhausted, StravaAway
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.monitor import RequestMonitor
 from strava_pipeline.strava.quota.clock import StravaClock
-from strava_pipeline.strava.quota.lanes import RESERVE_SHARE, BusyDay, RateLimits, busy_day_profile, refusal
+from strava_pipeline.strava.quota.lanes import BusyDay, RateLimits, busy_day_profile, refusal
 from strava_pipeline.strava.quota.outage import Patience, Service
 from strava_pipeline.strava.quota.windows import (
     APP,
@@ -206,7 +206,7 @@ class PostgresLedger:
         with self._engine.begin() as connection:
             moment = self._lock(connection)
             if api_calls.delete_call(connection, reservation.call_id):
-                connection.execute(booking(reservation.scope, reservation.windows, -1))
+                connection.execute(booking(reservation.scope, reservation.windows, -1, reservation.lane))
                 if reservation.is_probe:
                     app_status.release_probe(connection, reservation.reserved_at, moment)
                     outages.release_probe(connection, Service.API, reservation.reserved_at, moment)
@@ -238,9 +238,9 @@ class PostgresLedger:
             if not clock.is_trusted(moment) and api_calls.one_is_under_way(connection, moment, longest):
                 return moment, _used_up(moment + ASKING, "a call is under way that tells Strava's time", lane)
             is_probe = self._begin_probe(connection, status, moment)
-            booked = booking(scope, windows, 1)
+            booked = booking(scope, windows, 1, lane)
             call_id = api_calls.record(connection, lane, endpoint, athlete_id, moment, booked)
-            return moment, Reservation(call_id, moment, windows, is_probe, scope, activity_id)
+            return moment, Reservation(call_id, lane, moment, windows, is_probe, scope, activity_id)
 
     def _shut(self, status: AppStatus, moment: datetime) -> _Closed | None:
         """Why nothing is sent at all, be there room or not; ``None`` if this call may go, if only as a probe."""
@@ -311,9 +311,9 @@ class PostgresLedger:
             if rates.read_usage is not None and not clock.is_in_doubt:
                 counted = counted.narrowed(rates.read_usage.short if is_short else rates.read_usage.long, most)
             if counted.freed:
-                connection.execute(booking(scope, counted.freed, -1))
+                connection.execute(booking(scope, counted.freed, -1, reservation.lane))
             if counted.added:
-                book_late(connection, scope, counted.added)
+                book_late(connection, scope, counted.added, reservation.lane)
                 is_news = True
             if counted.told in uses:
                 is_news |= adopt(connection, scope, uses[counted.told], rates, short=is_short)
@@ -334,7 +334,7 @@ class PostgresLedger:
 
         ``None`` for the live lane, from which nothing is reserved, or without a day of history.
         """
-        if not RESERVE_SHARE[lane]:
+        if lane is Lane.LIVE:
             return None
         scope = self._rate_limits.scope_of(athlete_id)
         known = self._busy_days.get(scope)

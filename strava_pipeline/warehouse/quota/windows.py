@@ -13,10 +13,12 @@ from sqlalchemy import ColumnElement, Connection, Row, Update, and_, func, or_, 
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from strava_pipeline.strava.quota.lanes import WindowUse
-from strava_pipeline.strava.quota.windows import RateHeaders, Window
+from strava_pipeline.strava.quota.windows import Lane, RateHeaders, Window
 from strava_pipeline.warehouse.schema.ops_tables import quota_windows
 
 _c = quota_windows.c
+# Calls of these lanes are also counted apart.
+_OF_LANE = {Lane.LIVE: _c.booked_live, Lane.RECONCILE: _c.booked_reconcile}
 
 
 def load_uses(connection: Connection, scope: str, windows: Collection[Window], now: datetime) -> list[WindowUse]:
@@ -43,15 +45,16 @@ def look_at_uses(connection: Connection, scope: str, windows: Collection[Window]
     return uses
 
 
-def booking(scope: str, windows: Collection[Window], calls: int) -> Update:
+def booking(scope: str, windows: Collection[Window], calls: int, lane: Lane) -> Update:
     """Return the statement that books ``calls`` in windows that have rows; a negative number gives room back."""
-    return update(quota_windows).where(_these(scope, windows)).values(booked=_c.booked + calls)
+    counts = {_c.booked} if lane is Lane.BACKFILL else {_c.booked, _OF_LANE[lane]}
+    return update(quota_windows).where(_these(scope, windows)).values({count: count + calls for count in counts})
 
 
-def book_late(connection: Connection, scope: str, windows: Collection[Window]) -> None:
+def book_late(connection: Connection, scope: str, windows: Collection[Window], lane: Lane) -> None:
     """Book one call in windows in which it was not booked before it was sent."""
     _create(connection, scope, windows)
-    connection.execute(booking(scope, windows, 1))
+    connection.execute(booking(scope, windows, 1, lane))
 
 
 def adopt(connection: Connection, scope: str, use: WindowUse, rates: RateHeaders, *, short: bool) -> bool:
@@ -131,6 +134,8 @@ def _use(row: Row[Any]) -> WindowUse:
         overall_limit=row.overall_limit,
         overall_foreign=row.overall_foreign,
         blocked_until=row.blocked_until,
+        booked_live=row.booked_live,
+        booked_reconcile=row.booked_reconcile,
     )
 
 

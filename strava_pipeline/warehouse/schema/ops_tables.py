@@ -210,6 +210,8 @@ quota_windows = Table(
     key("length_s", Integer, "length of the window, s"),
     key("starts_at", UTC_TIME, "start (UTC)"),
     columns.integer("booked", "calls of ours that may count in this window", required=True),
+    _count("booked_live", "of these, calls of the lane live"),
+    _count("booked_reconcile", "of these, calls of the lane reconcile"),
     columns.integer("read_limit", "Strava's limit of reads, once known"),
     columns.integer("read_foreign", "reads Strava counted beyond ours", required=True),
     columns.integer("overall_limit", "Strava's limit of all calls, once known"),

@@ -62,8 +62,14 @@ class Books:
     def use(self, window: Window) -> WindowUse:
         return self.uses.setdefault(window, WindowUse(window))
 
-    def change(self, window: Window, calls: int) -> None:
-        self.uses[window] = replace(self.use(window), booked=self.use(window).booked + calls)
+    def change(self, window: Window, calls: int, lane: Lane) -> None:
+        use = self.use(window)
+        self.uses[window] = replace(
+            use,
+            booked=use.booked + calls,
+            booked_live=use.booked_live + calls * (lane is Lane.LIVE),
+            booked_reconcile=use.booked_reconcile + calls * (lane is Lane.RECONCILE),
+        )
 
     def reserve(self, lane: Lane, moment: datetime) -> Reservation | datetime:
         """A reservation, or when to come back."""
@@ -75,15 +81,15 @@ class Books:
         if not self.clock.is_trusted(moment) and any(moment - at <= LONGEST for at in self.unsettled.values()):
             return moment + timedelta(seconds=1)
         for window in windows:
-            self.change(window, 1)
-        reservation = Reservation(next(self.ids), moment, windows)
+            self.change(window, 1, lane)
+        reservation = Reservation(next(self.ids), lane, moment, windows)
         self.unsettled[reservation.call_id] = moment
         return reservation
 
     def release(self, reservation: Reservation) -> None:
         del self.unsettled[reservation.call_id]
         for window in reservation.windows:
-            self.change(window, -1)
+            self.change(window, -1, reservation.lane)
 
     def settle(self, reservation: Reservation, moment: datetime, told: datetime | None, rates: RateHeaders) -> None:
         del self.unsettled[reservation.call_id]
@@ -93,9 +99,9 @@ class Books:
             usage = told_usage(rates, length)
             counted = windows_counted(reservation, length, moment, told, self.clock).narrowed(usage, most)
             for window in counted.freed:
-                self.change(window, -1)
+                self.change(window, -1, reservation.lane)
             for window in counted.added:
-                self.change(window, 1)
+                self.change(window, 1, reservation.lane)
             if counted.told is not None and usage is not None:
                 use = self.use(counted.told)
                 self.uses[use.window] = replace(use, read_foreign=max(use.read_foreign, usage - use.booked))

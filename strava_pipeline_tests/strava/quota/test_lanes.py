@@ -37,9 +37,9 @@ def rate_limits(limit: int) -> RateLimits:
 
 
 @pytest.mark.parametrize(
-    ("passed", "backfill", "upkeep", "live"), [(0.0, 70, 18, 100), (0.5, 85, 22, 100), (0.99, 100, 25, 100)]
+    ("passed", "backfill", "upkeep", "live"), [(0.0, 53, 18, 100), (0.5, 75, 22, 100), (0.99, 100, 25, 100)]
 )
-def test_the_short_reserve_is_thirty_percent_and_shrinks_to_nothing(
+def test_the_short_reserve_is_thirty_percent_upkeeps_share_a_quarter_of_the_rest_and_both_shrink_to_nothing(
     passed: float, backfill: int, upkeep: int, live: int
 ) -> None:
     now = at(SHORT, passed)
@@ -125,28 +125,26 @@ def test_no_limit_is_so_small_that_live_calls_spread_over_the_day_shut_out_the_o
     assert rate_limits(limit).calls_left(lane, use, busy_day, at(use.window, max(passed, 0.001))) >= 1
 
 
-@given(lengths, limits, busy_days, shares, st.integers(0, 2_000), st.booleans())
+@given(lengths, limits, busy_days, shares, st.integers(0, 2_000))
 def test_live_goes_before_the_other_lanes(
-    length: int, limit: int, busy_day: BusyDay | None, passed: float, booked: int, upkeep_is_due: bool
+    length: int, limit: int, busy_day: BusyDay | None, passed: float, booked: int
 ) -> None:
     use = WindowUse(window_at(NOON, length), booked=booked)
     now = at(use.window, passed)
-    live, upkeep, backfill = (
-        rate_limits(limit).calls_left(lane, use, busy_day, now, upkeep_is_due=upkeep_is_due) for lane in Lane
-    )
+    live, upkeep, backfill = (rate_limits(limit).calls_left(lane, use, busy_day, now) for lane in Lane)
     assert live == max(0, limit - booked)
     assert live >= max(upkeep, backfill)
     assert min(upkeep, backfill) >= 0
 
 
-@given(st.sampled_from([Lane.LIVE, Lane.BACKFILL]), lengths, limits, busy_days, st.integers(1, 2_000), st.booleans())
+@given(st.sampled_from([Lane.LIVE, Lane.BACKFILL]), lengths, limits, busy_days, st.integers(1, 2_000))
 def test_what_is_left_is_open_to_live_calls_and_backfills_before_the_window_ends(
-    lane: Lane, length: int, limit: int, busy_day: BusyDay | None, left: int, upkeep_is_due: bool
+    lane: Lane, length: int, limit: int, busy_day: BusyDay | None, left: int
 ) -> None:
     assume(left <= limit)
     use = WindowUse(window_at(NOON, length), booked=limit - left)
     now = at(use.window, 1 - 1e-6)
-    assert rate_limits(limit).calls_left(lane, use, busy_day, now, upkeep_is_due=upkeep_is_due) == left
+    assert rate_limits(limit).calls_left(lane, use, busy_day, now) == left
 
 
 upkeep_shares = st.floats(0.01, 0.5)
@@ -178,12 +176,12 @@ def test_upkeep_never_takes_what_is_kept_for_live_calls(
         if lane is Lane.RECONCILE and held.calls_left(lane, use, busy_day, now):
             use = _booked(use, lane)
             assert held.room(use) > held.reserve(use, busy_day).at(use.share_left(now)) - 1
-        elif held.calls_left(lane, use, busy_day, now, upkeep_is_due=True):
+        elif held.calls_left(lane, use, busy_day, now):
             use = _booked(use, lane)
 
 
 @given(lengths, limits, even_days, st.lists(shares, max_size=20), st.randoms(use_true_random=False))
-def test_backfills_get_at_least_half_of_what_live_calls_leave_though_upkeep_always_has_something_due(
+def test_backfills_get_at_least_half_of_what_live_calls_leave(
     length: int, limit: int, busy_day: BusyDay | None, moments: list[float], chance: random.Random
 ) -> None:
     held = replace(rate_limits(limit), upkeep_share=0.5)
@@ -195,14 +193,14 @@ def test_backfills_get_at_least_half_of_what_live_calls_leave_though_upkeep_alwa
 
 
 @given(upkeep_shares, lengths, limits, busy_days, shares)
-def test_backfills_leave_upkeep_its_share_while_it_has_something_due(
+def test_backfills_leave_upkeep_its_share(
     share: float, length: int, limit: int, busy_day: BusyDay | None, passed: float
 ) -> None:
     held = replace(rate_limits(limit), upkeep_share=share)
     use = WindowUse(window_at(NOON, length))
     now = at(use.window, passed)
     own = held.calls_left(Lane.RECONCILE, use, busy_day, now)
-    while held.calls_left(Lane.BACKFILL, use, busy_day, now, upkeep_is_due=True):
+    while held.calls_left(Lane.BACKFILL, use, busy_day, now):
         use = _booked(use, Lane.BACKFILL)
     left = held.calls_left(Lane.RECONCILE, use, busy_day, now)
     assert own >= left >= math.floor((own - 1) * (1 - passed) - 1e-6)
@@ -225,7 +223,7 @@ def _all_take_what_they_may(
     hungry = [Lane.RECONCILE, Lane.BACKFILL]
     while hungry:
         lane = chance.choice(hungry)
-        if held.calls_left(lane, use, busy_day, now, upkeep_is_due=True):
+        if held.calls_left(lane, use, busy_day, now):
             use = _booked(use, lane)
         else:
             hungry.remove(lane)
@@ -240,7 +238,6 @@ def _all_take_what_they_may(
     shares,
     st.integers(0, 2_000),
     st.floats(0.0, 0.5),
-    st.booleans(),
 )
 def test_a_refusal_holds_until_the_time_it_names_and_no_longer(
     lane: Lane,
@@ -250,17 +247,16 @@ def test_a_refusal_holds_until_the_time_it_names_and_no_longer(
     passed: float,
     booked: int,
     by_upkeep: float,
-    upkeep_is_due: bool,
 ) -> None:
     use = WindowUse(window_at(NOON, length), booked=booked, booked_reconcile=int(by_upkeep * booked))
     held, now = rate_limits(limit), at(use.window, passed)
 
     def refused(moment: datetime) -> bool:
-        return refusal([use], held, lane, busy_day, moment, MARGIN, upkeep_is_due=upkeep_is_due) is not None
+        return refusal([use], held, lane, busy_day, moment, MARGIN) is not None
 
-    found = refusal([use], held, lane, busy_day, now, MARGIN, upkeep_is_due=upkeep_is_due)
+    found = refusal([use], held, lane, busy_day, now, MARGIN)
     if found is None:
-        assert held.calls_left(lane, use, busy_day, now, upkeep_is_due=upkeep_is_due) >= 1
+        assert held.calls_left(lane, use, busy_day, now) >= 1
     elif booked >= limit or found.until > use.window.ends_at:
         assert found.until == use.window.ends_at + MARGIN + TICK
         assert refused(use.window.ends_at - TICK)

@@ -13,6 +13,7 @@ from strava_pipeline.strava.quota.windows import (
     UNNAMED_BLOCK,
     CallOutcome,
     Count,
+    Lane,
     Pair,
     RateHeaders,
     Reservation,
@@ -83,7 +84,7 @@ CLOCK = StravaClock(0.0, 0.25, EDGE)
 
 def settled(sent_s: float, received_s: float, date_s: float | None, clock: StravaClock = CLOCK) -> Count:
     """Where a call around the edge counted; all times in seconds from the edge."""
-    reservation = Reservation(1, EDGE + timedelta(seconds=sent_s), (BEFORE, AFTER))
+    reservation = Reservation(1, Lane.BACKFILL, EDGE + timedelta(seconds=sent_s), (BEFORE, AFTER))
     told = None if date_s is None else EDGE + timedelta(seconds=date_s)
     return windows_counted(reservation, QUARTER, EDGE + timedelta(seconds=received_s), told, clock)
 
@@ -123,7 +124,7 @@ def test_headers_are_taken_for_a_window_only_where_both_bounds_name_it() -> None
 
 
 def test_a_call_that_took_too_long_is_booked_where_it_may_have_counted_late() -> None:
-    reservation = Reservation(1, EDGE - timedelta(seconds=60), (BEFORE,))
+    reservation = Reservation(1, Lane.BACKFILL, EDGE - timedelta(seconds=60), (BEFORE,))
     received = EDGE + timedelta(seconds=100)
     counted = windows_counted(reservation, QUARTER, received, EDGE + timedelta(seconds=99), CLOCK)
     assert counted == Count((BEFORE,), added=(AFTER,))
@@ -139,7 +140,7 @@ def test_an_answer_that_contradicts_the_clock_frees_nothing_and_is_booked_where_
 
 
 def test_a_clock_learned_from_the_very_answer_books_it_in_the_right_window() -> None:
-    reservation = Reservation(1, EDGE - timedelta(seconds=100), (BEFORE,))
+    reservation = Reservation(1, Lane.BACKFILL, EDGE - timedelta(seconds=100), (BEFORE,))
     learned = StravaClock(3600.0, 0.5, EDGE)
     told = EDGE + timedelta(seconds=3600 - 99)
     counted = windows_counted(reservation, QUARTER, EDGE - timedelta(seconds=98), told, learned)
@@ -182,7 +183,7 @@ def test_the_window_a_call_counts_in_is_booked_and_never_freed(
     booked = windows_to_book(clock, sent, timedelta(seconds=30), length)
     assert counted_in in booked
     told = (strava + written_after * took).replace(microsecond=0) if dated else None
-    counted = windows_counted(Reservation(1, sent, booked), length, sent + took, told, clock)
+    counted = windows_counted(Reservation(1, Lane.BACKFILL, sent, booked), length, sent + took, told, clock)
     assert counted_in in counted.kept
     assert set(counted.kept) | set(counted.freed) == set(booked)
     assert counted.told in (None, counted_in)

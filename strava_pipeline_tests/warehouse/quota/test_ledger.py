@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine, insert, select
@@ -37,6 +37,9 @@ from strava_pipeline_tests.warehouse.quota.ledgers import (
     windows,
 )
 from strava_pipeline_tests.warehouse.sessions import wait_for_a_lock
+
+# A share of the quota that is less than a call.
+NOTHING = 1e-9
 
 
 def test_a_call_is_one_row_from_reservation_to_answer(engine: Engine, clock: Clock) -> None:
@@ -128,7 +131,7 @@ def test_only_limits_set_by_the_operator_are_caps(monkeypatch: pytest.MonkeyPatc
 def test_a_backfill_leaves_the_reserve_to_live_calls_and_gets_it_when_the_window_runs_out(
     engine: Engine, clock: Clock
 ) -> None:
-    ledger = open_ledger(engine, clock, short=10)
+    ledger = open_ledger(engine, clock, short=10, upkeep_share=NOTHING)
     clock.jump(NOON + timedelta(seconds=1))
     assert (book_all(ledger, Lane.BACKFILL), book_all(ledger, Lane.RECONCILE), book_all(ledger)) == (8, 0, 2)
     clock.jump(EDGE + timedelta(seconds=1))
@@ -141,6 +144,41 @@ def test_a_backfill_leaves_the_reserve_to_live_calls_and_gets_it_when_the_window
     assert refused(ledger, Lane.BACKFILL) == pytest.approx(EDGE + timedelta(seconds=600), abs=timedelta(seconds=1))
 
 
+def test_upkeep_in_all_processes_together_uses_its_share_and_backfills_leave_it(engine: Engine, clock: Clock) -> None:
+    first, second = open_ledger(engine, clock), open_ledger(engine, clock)
+    clock.jump(NOON + timedelta(seconds=1))
+    # Of a hundred, thirty are kept for live calls; a quarter of the rest is upkeep's.
+    assert book_all(first, Lane.BACKFILL) == 53
+    assert (book_all(first, Lane.RECONCILE), book_all(second, Lane.RECONCILE)) == (18, 0)
+    assert (book_all(first), book_all(second, Lane.BACKFILL)) == (29, 0)
+    clock.jump(EDGE + timedelta(seconds=1))
+    assert book_all(second, Lane.RECONCILE) == 18
+    # The share is the day's as well.
+    assert refused(second, Lane.RECONCILE) > clock.moment
+    row = windows(engine, DAY)[TODAY]
+    assert (row.booked, row.booked_live, row.booked_reconcile) == (118, 29, 36)
+
+
+def test_calls_of_each_lane_are_counted_where_they_may_count(engine: Engine, clock: Clock) -> None:
+    ledger = open_ledger(engine, clock)
+
+    def counts(start: datetime) -> tuple[int, int, int]:
+        row = windows(engine)[start]
+        return row.booked, row.booked_live, row.booked_reconcile
+
+    clock.jump(EDGE - timedelta(seconds=10))
+    held = {lane: book(ledger, lane) for lane in Lane}
+    assert counts(NOON) == counts(EDGE) == (3, 1, 1)
+    ledger.settle(held[Lane.RECONCILE], answered(clock))
+    ledger.release(held[Lane.LIVE])
+    assert (counts(NOON), counts(EDGE)) == ((2, 0, 1), (1, 0, 0))
+    # A call that took longer than any may counts in a window in which it was not booked.
+    late = book(ledger, Lane.RECONCILE)
+    clock.jump(EDGE + timedelta(minutes=15, seconds=30))
+    ledger.settle(late, answered(clock))
+    assert windows(engine)[EDGE + timedelta(minutes=15)].booked_reconcile == 1
+
+
 def test_the_days_reserve_is_learned_from_the_live_calls_of_the_last_two_weeks(engine: Engine, clock: Clock) -> None:
     busy_days = [
         {"lane": lane, "endpoint": "/athlete", "reserved_at": TODAY - timedelta(days=day, hours=-18)}
@@ -150,7 +188,7 @@ def test_the_days_reserve_is_learned_from_the_live_calls_of_the_last_two_weeks(e
     ]
     with engine.begin() as connection:
         connection.execute(insert(api_calls), busy_days)
-    ledger, used = open_ledger(engine, clock, short=10_000), 0
+    ledger, used = open_ledger(engine, clock, short=10_000, upkeep_share=NOTHING), 0
     # Of a thousand, 1.3 times twenty calls are kept until they came, at six in the evening, and a hundred for a burst.
     for hours, kept in ((0, 126), (12, 126), (18, 126), (18.125, 113), (18.25, 100), (23, 100)):
         clock.jump(TODAY + timedelta(hours=hours))

@@ -195,7 +195,7 @@ def test_a_wait_for_quota_uses_no_patience(engine: Engine, clock: Clock) -> None
 
 
 def test_a_probe_needs_room_like_any_call(engine: Engine, clock: Clock) -> None:
-    ledger = open_ledger(engine, clock, short=CALLS)
+    ledger = open_ledger(engine, clock, short=CALLS, upkeep_share=1e-9)
     fail(ledger, clock)
     clock.moment += 5 * SECOND
     with pytest.raises(QuotaExhausted):
