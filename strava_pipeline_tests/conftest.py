@@ -47,6 +47,17 @@ MEMORY = Path("/dev/shm")  # noqa: S108  the folder made in it is private
 MEMORY_NEEDED_BYTES = 2**30
 TOKEN_KEY = generate_key()
 OPERATOR_TOKEN = "a-token-of-the-operator"
+# The settings of an app, but for its database.
+SETTINGS = {
+    "STRAVA_CLIENT_ID": "4711",
+    "STRAVA_CLIENT_SECRET": "client-secret",
+    "STRAVA_TOKEN_KEYS": TOKEN_KEY,
+    "STRAVA_WEBHOOK_VERIFY_TOKEN": "verify-token",
+    "STRAVA_WEBHOOK_SIGNING_SECRETS": "signing-secret",
+    "STRAVA_OPERATOR_TOKEN": OPERATOR_TOKEN,
+    "STRAVA_IMPORT_BATCH_INTERVAL_SECONDS": "0",
+    "DAGSTER_WEBSERVER_URL": "http://127.0.0.1:9",
+}
 # What is secret in these tests: the key itself, the settings below, every stand-in for a token, a mailbox's password.
 SECRETS = (
     TOKEN_KEY.rpartition(":")[2],
@@ -300,16 +311,8 @@ def settings(server: Server, database_name: str, database: str, monkeypatch: pyt
         "STRAVA_DATABASE_URL": database,
         "STRAVA_SQL_DATABASE_URL": server.url(database_name, Login.SQL),
         "STRAVA_ANALYST_DATABASE_URL": server.url(database_name, Login.SQL_AS_ANALYST),
-        "STRAVA_CLIENT_ID": "4711",
-        "STRAVA_CLIENT_SECRET": "client-secret",
-        "STRAVA_TOKEN_KEYS": TOKEN_KEY,
-        "STRAVA_WEBHOOK_VERIFY_TOKEN": "verify-token",
-        "STRAVA_WEBHOOK_SIGNING_SECRETS": "signing-secret",
-        "STRAVA_OPERATOR_TOKEN": OPERATOR_TOKEN,
-        "STRAVA_IMPORT_BATCH_INTERVAL_SECONDS": "0",
-        "DAGSTER_WEBSERVER_URL": "http://127.0.0.1:9",
     }
-    for name, value in given.items():
+    for name, value in (SETTINGS | given).items():
         monkeypatch.setenv(name, value)
     return load_settings()
 

@@ -16,8 +16,10 @@ from strava_pipeline.local import postgres
 from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server, using_server
 from strava_pipeline.local.postgres_logins import as_superuser
+from strava_pipeline_tests.eventually import eventually
 
 MORE_THAN_CONNECTIONS = 1000
+TAKER = "taker"
 
 
 @dataclass
@@ -93,23 +95,28 @@ class MoodyDatabase:
         """Accept writes in new sessions; sessions that are open keep refusing."""
         self._alter(SQL("RESET default_transaction_read_only"))
 
-    def cut_all(self) -> None:
-        """End all sessions of the database."""
+    def cut_all(self) -> int:
+        """End all sessions of the database but those of a full server; returns how many there were."""
+        ending = (
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s AND application_name <> %s"
+        )
         with as_superuser(self.on.server.socket_dir, self.on.server.port) as connection:
-            connection.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (self.name,)
-            )
+            return len(connection.execute(ending, (self.name, TAKER)).fetchall())
 
     @contextmanager
     def full(self) -> Iterator[None]:
-        """Take all connections that the server has left; those that are in use are cut first."""
-        self.cut_all()
+        """Take all connections that the server has, from those who use them, too."""
         address = make_url(self.address).set(drivername="postgresql").render_as_string(hide_password=False)
-        with ExitStack() as taken:
+
+        def taken_from_all(taken: ExitStack) -> bool:
             with suppress(psycopg.OperationalError):
                 for _ in range(MORE_THAN_CONNECTIONS):
-                    taken.enter_context(psycopg.connect(address))
+                    taken.enter_context(psycopg.connect(address, application_name=TAKER))
                 raise AssertionError("the server takes any number of connections")
+            return self.cut_all() == 0
+
+        with ExitStack() as taken:
+            eventually(lambda: taken_from_all(taken), "a server whose connections are all taken")
             yield
 
     def _alter(self, change: Composable) -> None:

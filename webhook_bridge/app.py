@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 from flask import Flask, Response, jsonify
 from sqlalchemy import Engine
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -24,6 +25,7 @@ from webhook_bridge.request_ids import current_request_id, install_request_ids
 from webhook_bridge.security_headers import install_security_headers
 from webhook_bridge.site import install_site
 from webhook_bridge.webhooks import BODY_CAP_BYTES, webhooks
+from webhook_bridge.write_probe import WriteProbe
 
 log = get_logger(__name__)
 
@@ -55,6 +57,7 @@ def create_app(
         engine=engine,
         reading_engine=reading_engine or engine,
         intake=Intake(engine),
+        write_probe=WriteProbe(engine),
         wrong_tokens=BadRequests(),
         wake_dispatcher=wake,
         dispatcher_is_running=dispatcher_is_running,
@@ -66,6 +69,7 @@ def create_app(
     install_site(app, settings, keyring)
     app.register_error_handler(WebhookRejected, _rejected)
     app.register_error_handler(DatabaseUnavailable, _database_unavailable)
+    app.register_error_handler(PoolTimeout, _database_unavailable)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
     return app
@@ -113,7 +117,7 @@ def _rejected(error: WebhookRejected) -> tuple[Response, int]:
     return _told(reason), error.status
 
 
-def _database_unavailable(error: DatabaseUnavailable) -> tuple[Response, int]:
+def _database_unavailable(error: DatabaseUnavailable | PoolTimeout) -> tuple[Response, int]:
     # For deliveries and health checks; pages.py has a page for people.
     log.error("%s", error)
     return _told("unavailable"), HTTPStatus.SERVICE_UNAVAILABLE

@@ -12,6 +12,7 @@ from strava_pipeline.keyring import Keyring
 from strava_pipeline.settings import Settings
 from webhook_bridge.bad_requests import BadRequests
 from webhook_bridge.intake import Intake
+from webhook_bridge.write_probe import WriteProbe
 
 EXTENSION = "strava_pipeline"
 
@@ -26,6 +27,7 @@ class Bridge:
     engine: Engine
     reading_engine: Engine
     intake: Intake
+    write_probe: WriteProbe
     wrong_tokens: BadRequests
     wake_dispatcher: Callable[[], None]
     dispatcher_is_running: Callable[[], bool]

@@ -6,7 +6,6 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response, jsonify
 
-from strava_pipeline.warehouse.engine import now
 from webhook_bridge.current import current_bridge
 from webhook_bridge.request_ids import current_request_id
 
@@ -21,9 +20,8 @@ def live() -> Response:
 
 @health.get("/ready")
 def ready() -> Response | tuple[Response, int]:
-    """Answer 200 if the database answers and the dispatcher runs, 503 otherwise."""
+    """Answer 200 if the database stores what it is given and the dispatcher runs, 503 otherwise."""
     if not current_bridge().dispatcher_is_running():
         return jsonify(error="dispatcher ended", id=current_request_id()), HTTPStatus.SERVICE_UNAVAILABLE
-    with current_bridge().engine.connect() as connection:
-        now(connection)
+    current_bridge().write_probe.check()
     return Response("ok\n", mimetype="text/plain")

@@ -39,6 +39,7 @@ LOG_LEVEL = "WARNING"
 @click.option("--fd", type=click.IntRange(0), help="File descriptor of a listening socket, in place of a port.")
 def dagster_webserver(workspaces: Sequence[str], port: int | None, fd: int | None) -> None:
     """Serve the UI of the Dagster instance in DAGSTER_HOME to the logged-in operator, until Ctrl-C."""
+    from strava_pipeline.cli.dagsters_database import explaining_dagsters_database
     from strava_pipeline.cli.instance import instance_at
     from strava_pipeline.dagster_guard.door import AccessSettings
     from strava_pipeline.dagster_guard.guard import Guard
@@ -52,6 +53,7 @@ def dagster_webserver(workspaces: Sequence[str], port: int | None, fd: int | Non
     with (
         _listener(settings, port, fd) as listener,
         open_warehouse(settings) as engine,
+        explaining_dagsters_database(settings),
         instance_at(dagster_home) as instance,
         _workspace(instance, workspaces) as workspace,
     ):

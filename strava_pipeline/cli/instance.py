@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from strava_pipeline.cli.dagsters_database import explaining_dagsters_database
 from strava_pipeline.cli.dead_runs import end_dead_runs
 from strava_pipeline.defs.pools import set_up_pools
 from strava_pipeline.errors import ConfigurationError
@@ -42,10 +43,13 @@ def prepare_dagster_environment(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
-    """Open the instance in this process, mark runs of dead commands as failed, and set up the pools."""
+    """Open the instance in this process, mark runs of dead commands as failed, and set up the pools.
+
+    ``DatabaseUnavailable`` if Dagster's database is away, now or during the block.
+    """
     environment = prepare_dagster_environment(settings)
     os.environ.update(environment)
-    with instance_at(environment["DAGSTER_HOME"]) as instance:
+    with explaining_dagsters_database(settings), instance_at(environment["DAGSTER_HOME"]) as instance:
         _tidy(instance)
         yield instance
 

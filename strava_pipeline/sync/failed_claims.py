@@ -7,7 +7,8 @@
 | ``ClientRefused`` | waiting, up to an hour between two tries |
 | an ``AthleteError`` | parked until the athlete connects again; a refused token of a good grant is tried again |
 | ``NotThereYet`` | waiting 5, 15 and 45 minutes; then a dead letter that is redriven |
-| ``RetriableStravaError``, ``DatabaseUnavailable`` | tried again by the run; then a dead letter that is redriven |
+| ``DatabaseUnavailable`` | tried again by the run; then waiting, up to an hour between two tries |
+| ``RetriableStravaError``, ``DatabaseTooSlow`` | tried again by the run; then a dead letter that is redriven |
 | the last two, for a deauthorization | tried again by the run; then waiting, up to an hour between two tries |
 | any other | a dead letter that waits for the operator |
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from functools import partial
 from http import HTTPStatus
 
 from sqlalchemy import Connection, Engine
@@ -25,6 +27,7 @@ from strava_pipeline.errors import (
     AppInactive,
     AthleteError,
     ClientRefused,
+    DatabaseTooSlow,
     DatabaseUnavailable,
     NeedsReauthorization,
     QuotaExhausted,
@@ -34,7 +37,7 @@ from strava_pipeline.errors import (
 )
 from strava_pipeline.sync.webhook import NotThereYet
 from strava_pipeline.warehouse.athletes.parking import park
-from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.engine import now, retry_transaction
 from strava_pipeline.warehouse.inbox import claims
 from strava_pipeline.warehouse.inbox.claims import Claim
 from strava_pipeline.warehouse.inbox.waits import postpone, wait_out_outage, wait_to_appear
@@ -77,23 +80,26 @@ def settle_failure(engine: Engine, claim: Claim, error: StravaPipelineError, *, 
 
     Nothing is stored for :attr:`Outcome.RETRY`, which is possible only if ``may_retry``.
     """
-    with engine.begin() as connection:
-        if _postpone_blameless(connection, claim, error):
-            return FailedClaim(Outcome.WAITING, error)
+    if may_retry and isinstance(error, DatabaseUnavailable):
+        return FailedClaim(Outcome.RETRY, error)
+    if retry_transaction(engine, lambda connection: _postpone_blameless(connection, claim, error)):
+        return FailedClaim(Outcome.WAITING, error)
     if isinstance(error, NeedsReauthorization):
         # The token was refused, but the grant is good: the athlete connected again, or a new token will do.
         error = RetriableStravaError(str(error), status=error.status, fault=error.fault)
-    if may_retry and isinstance(error, (RetriableStravaError, DatabaseUnavailable)):
+    if may_retry and isinstance(error, RetriableStravaError):
         return FailedClaim(Outcome.RETRY, error)
     outage = _outage(error)
-    if claim.object_type == "athlete" and outage is not None:
-        # An athlete's event may ask for erasure: it is not given up because Strava cannot confirm it just now.
-        with engine.begin() as connection:
-            wait_out_outage(connection, claim.fence, outage, str(error))
+    # An athlete's event may ask for erasure: it is not given up because Strava cannot confirm it just now. And what
+    # the database refuses from everybody is no event's fault; what takes it too long may be.
+    if outage is not None and (claim.object_type == "athlete" or _is_everybodys(error)):
+        retry_transaction(engine, partial(wait_out_outage, fence=claim.fence, waiting_for=outage, reason=str(error)))
         return FailedClaim(Outcome.WAITING, error)
     failed = FailedClaim(Outcome.DEAD, error)
-    with engine.begin() as connection:
-        claims.mark_dead(connection, claim.fence, str(error), kind=failed.kind, error_class=failed.error_class)
+    die = partial(
+        claims.mark_dead, fence=claim.fence, reason=str(error), kind=failed.kind, error_class=failed.error_class
+    )
+    retry_transaction(engine, die)
     return failed
 
 
@@ -128,6 +134,10 @@ def _postpone_blameless(connection: Connection, claim: Claim, error: StravaPipel
         case _:
             return False
     return True
+
+
+def _is_everybodys(error: StravaPipelineError) -> bool:
+    return isinstance(error, DatabaseUnavailable) and not isinstance(error, DatabaseTooSlow)
 
 
 def _outage(error: StravaPipelineError) -> WaitingFor | None:

@@ -35,7 +35,7 @@ from strava_pipeline.months import Span, month_span, month_text, parse_month
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.bulk import driver_of
-from strava_pipeline.warehouse.engine import now, retry_transaction
+from strava_pipeline.warehouse.engine import driver_errors, now, retry_transaction
 from strava_pipeline.warehouse.imports.listed_months import note_in_lake
 from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
@@ -231,7 +231,7 @@ def _tables(connection: Connection, schema: Any, batches: list[list[_Recording]]
     for batch in batches:
         ids = ",".join(str(recording.activity_id) for recording in batch)
         text_of_batch = BytesIO()
-        with driver_of(connection).cursor().copy(query.format(ids).encode()) as copy:
+        with driver_errors(connection), driver_of(connection).cursor().copy(query.format(ids).encode()) as copy:
             for block in copy:
                 text_of_batch.write(block)
         if text_of_batch.tell():
@@ -242,7 +242,8 @@ def _tables(connection: Connection, schema: Any, batches: list[list[_Recording]]
 
 def _schema(connection: Connection) -> Any:
     """The view's columns, without the one in the folder's name."""
-    cursor = driver_of(connection).execute(f"{POINTS} LIMIT 0".encode())
+    with driver_errors(connection):
+        cursor = driver_of(connection).execute(f"{POINTS} LIMIT 0".encode())
     described = cursor.description or []
     return pa.schema([(column.name, _TYPES[column.type_code]) for column in described if column.name != IN_FOLDER_NAME])
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, func, select, text, update
 
 from strava_pipeline.defs.assets.activities import activities
 from strava_pipeline.defs.partitions import unregister_athlete
 from strava_pipeline.errors import (
     AppInactive,
     ClientRefused,
+    DatabaseTooSlow,
     DatabaseUnavailable,
     NeedsReauthorization,
     QuotaExhausted,
@@ -23,16 +24,18 @@ from strava_pipeline.errors import (
 from strava_pipeline.names import HISTORY_ASSETS, NAMES
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.backfill import SyncContext
+from strava_pipeline.sync.failed_claims import settle_failure
 from strava_pipeline.sync.webhook import SyncResult, sync_activity
 from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
+from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox import claims
 from strava_pipeline.warehouse.inbox.claims import Claim
 from strava_pipeline.warehouse.schema import analysis_tables, tables
 from strava_pipeline.warehouse.schema.ops_tables import tombstones, users
 from strava_pipeline_tests.defs.conftest import CodeLocation
 from strava_pipeline_tests.defs.webhook_runs import claim, run, work_off
-from strava_pipeline_tests.inbox import LONG_AGO, change, connect_riders, row, rows, states, store
+from strava_pipeline_tests.inbox import LONG_AGO, change, claim_one, connect_riders, row, rows, states, store
 from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.warehouse.sessions import end_sessions
 
@@ -260,6 +263,69 @@ def test_a_fault_that_does_not_pass_is_retried_after_1_2_and_4_seconds_and_then_
     stored = row(engine)
     assert (stored.state, stored.error_class, stored.error_kind) == ("dead", "transient", "RetriableStravaError")
     assert location.strava.asked == ["/activities/1"] * 4
+
+
+def set_database(admin_engine: Engine, change: str) -> None:
+    """Change a setting of the database, and end its sessions, so that it holds for all."""
+    with autocommit(admin_engine) as connection:
+        connection.execute(text("SET default_transaction_read_only = off"))
+        name = connection.execute(text("SELECT current_database()")).scalar_one()
+        connection.execute(text(f"ALTER DATABASE {name} {change}"))
+    end_sessions(admin_engine)
+    admin_engine.dispose()
+
+
+def test_an_event_waits_while_nothing_can_be_written(
+    location: CodeLocation, engine: Engine, admin_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_a_database_that_refuses(sync: SyncContext, claim: Claim) -> SyncResult:
+        set_database(admin_engine, "SET default_transaction_read_only = on")
+        try:
+            return sync_activity(sync, claim)
+        finally:
+            set_database(admin_engine, "RESET default_transaction_read_only")
+
+    location.strava.add(1, AT)
+    store(engine, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr("strava_pipeline.defs.jobs.webhook_sync.MAX_RETRIES", 0)
+        patch.setattr("strava_pipeline.sync.claims_at_work.sync_activity", with_a_database_that_refuses)
+        assert work_off(location, engine).success
+    stored = row(engine)
+    assert (stored.state, stored.waiting_for, stored.attempts) == ("waiting", "database", 0)
+    assert "accepts no writes" in stored.error
+    change(engine, not_before=LONG_AGO)
+    assert work_off(location, engine).success
+    assert states(engine) == ["done"]
+
+
+def test_an_event_whose_run_could_write_nothing_at_all_is_claimed_again(
+    location: CodeLocation, engine: Engine, admin_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("strava_pipeline.defs.steps.MAX_RETRIES", 0)
+    location.strava.add(1, AT)
+    store(engine, 1)
+    fences = claim(engine)
+    set_database(admin_engine, "SET default_transaction_read_only = on")
+    assert not run(location, fences).success
+    set_database(admin_engine, "RESET default_transaction_read_only")
+    engine.dispose()
+    assert (row(engine).state, row(engine).attempts) == ("launched", 0)
+    change(engine, lease_until=LONG_AGO)
+    assert work_off(location, engine).success
+    assert states(engine) == ["done"]
+
+
+@pytest.mark.parametrize(
+    ("error", "state"), [(DatabaseUnavailable("it is away"), "waiting"), (DatabaseTooSlow("a lock"), "dead")], ids=repr
+)
+def test_only_what_takes_the_database_too_long_may_be_an_events_fault(
+    engine: Engine, error: DatabaseUnavailable, state: str
+) -> None:
+    store(engine, 1)
+    settle_failure(engine, claim_one(engine), error, may_retry=False)
+    stored = row(engine)
+    assert (stored.state, stored.error_class) == (state, "transient" if state == "dead" else None)
 
 
 def test_a_database_that_is_away_while_an_event_is_given_up_is_tried_again(

@@ -15,6 +15,7 @@ from strava_pipeline.errors import DatabaseUnavailable, WarehouseError
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.engine import (
+    driver_errors,
     ensure_administrator_url,
     ensure_dagster_url,
     is_refusal,
@@ -129,7 +130,7 @@ def _make(maker: URL, storage: URL, schema: str) -> bool:
             with _connected(maker.set(database=storage.database)) as inside:
                 for statement in _rights(storage, schema):
                     # The caller looks again afterwards, and reports missing rights.
-                    with suppress(InsufficientPrivilege):
+                    with suppress(InsufficientPrivilege), driver_errors(inside):
                         driver_of(inside).execute(statement)
         return bool(connection.execute(text(_MAY_ENTER), whose).scalar_one())
 

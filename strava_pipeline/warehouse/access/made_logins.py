@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 from strava_pipeline.local.logins import Login, ensure_secrets, made_secrets_file, read_secrets
 from strava_pipeline.local.postgres_logins import CONNECTION_LIMITS, READ_ONLY_SETTINGS
 from strava_pipeline.warehouse.bulk import driver_of
+from strava_pipeline.warehouse.engine import driver_errors
 
 READING = {Login.SQL: "STRAVA_SQL_DATABASE_URL", Login.SQL_AS_ANALYST: "STRAVA_ANALYST_DATABASE_URL"}
 
@@ -36,11 +37,9 @@ def create_login(connection: Connection, name: str, secret: str) -> None:
     """Create a login without any right. Its secret is sent as a verifier, so that it is in no log of the server."""
     driver = driver_of(connection)
     verifier = driver.pgconn.encrypt_password(secret.encode(), name.encode(), b"scram-sha-256").decode()
-    driver.execute(
-        SQL("CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB PASSWORD {}").format(
-            Identifier(name), Literal(verifier)
-        )
-    )
+    making = SQL("CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB PASSWORD {}")
+    with driver_errors(connection):
+        driver.execute(making.format(Identifier(name), Literal(verifier)))
 
 
 def ensure_reading_logins(connection: Connection, home: Path, given: Iterable[Login]) -> list[str]:

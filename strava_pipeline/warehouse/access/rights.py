@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.local.logins import Login
 from strava_pipeline.warehouse.bulk import driver_of
+from strava_pipeline.warehouse.engine import driver_errors
 from strava_pipeline.warehouse.schema import ops_tables
 from strava_pipeline.warehouse.schema.tables import SCHEMA
 
@@ -205,7 +206,7 @@ def _shown(connection: Connection, statement: Composed) -> str:
 
 def _run(connection: Connection, statement: Composed) -> None:
     try:
-        with driver_of(connection).cursor() as cursor:
+        with driver_errors(connection), driver_of(connection).cursor() as cursor:
             cursor.execute(statement)
     except InsufficientPrivilege as error:
         raise WarehouseError(
