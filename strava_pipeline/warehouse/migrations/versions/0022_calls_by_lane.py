@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0021"
-down_revision = "0020"
+revision = "0022"
+down_revision = "0021"
 
 # The windows of this day begin with 0: upkeep may use its share of them once more.
 _STATEMENTS = """
