@@ -66,6 +66,7 @@ check: install  ## Lint, format, types, the direction of imports, the data dicti
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo
+	test -z "$$(ls strava_pipeline/warehouse/migrations/versions | grep -o "^[0-9]*_.*py$$" | cut -c 1-4 | uniq -d)"  # no two revisions of one number
 	$(VENV)/bin/python -m strava_pipeline.warehouse.schema.data_dictionary | cmp - docs/data-dictionary.md  # make docs
 
 bench: install  ## Measure the project's figures; takes a while.
