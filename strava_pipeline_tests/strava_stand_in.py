@@ -67,7 +67,10 @@ def stream_body(samples: int = 4) -> JsonObject:
 
 @dataclass
 class StravaStandIn:
-    """What Strava knows, by activity; ``faults`` holds errors to raise for a path, first come first."""
+    """What Strava knows, by activity; ``faults`` holds errors to raise for a path, first come first.
+
+    ``listed_unlike``: what a listing tells otherwise than the detail, by activity.
+    """
 
     activities: dict[int, JsonObject] = field(default_factory=dict)
     streams: dict[int, JsonObject] = field(default_factory=dict)
@@ -75,6 +78,7 @@ class StravaStandIn:
     asked: list[str] = field(default_factory=list)
     monitor: RequestMonitor = field(default_factory=RequestMonitor)
     owner: int = RIDER
+    listed_unlike: dict[int, JsonObject] = field(default_factory=dict)
     retired: dict[str, JsonObject] = field(default_factory=dict)
     heart_rate_zones: list[JsonObject] = field(
         default_factory=lambda: [{"min": 0, "max": 120}, {"min": 120, "max": 160}, {"min": 160, "max": -1}]
@@ -140,7 +144,8 @@ class StravaStandIn:
         page, size = int(query["page"]), int(query["per_page"])
         found = [
             {name: value for name, value in body.items() if name not in DETAIL_ONLY}
-            for body in self.activities.values()
+            | self.listed_unlike.get(number, {})
+            for number, body in self.activities.items()
             if athlete_id == self.owner and after < _epoch(body) < before
         ]
         found.sort(key=_epoch, reverse=True)

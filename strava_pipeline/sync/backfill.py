@@ -21,7 +21,7 @@ from strava_pipeline.months import Span
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.client import StravaClient
-from strava_pipeline.strava.mapping.activity import detail_rows, digest
+from strava_pipeline.strava.mapping.activity import detail_rows
 from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.strava.monitor import RequestMonitor
 from strava_pipeline.strava.quota.windows import Lane
@@ -32,7 +32,7 @@ from strava_pipeline.sync.months_at_work import FailedMonth, each_month
 from strava_pipeline.sync.pacing import Pace
 from strava_pipeline.warehouse.activities import activity_store, quarantine, stream_store
 from strava_pipeline.warehouse.activities.activity_store import Payload, RecordingVersion
-from strava_pipeline.warehouse.activities.summary_changes import changed_summaries, edited_since_listed
+from strava_pipeline.warehouse.activities.summary_changes import Listed, changed_summaries, fitting_digest
 from strava_pipeline.warehouse.analysis.analyses import not_analysed
 from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
 from strava_pipeline.warehouse.imports.listed_months import note_listed
@@ -203,9 +203,8 @@ def _store_detail(sync: SyncContext, athlete_id: int, activity_id: int, listed_d
         rows = detail_rows(athlete_id, body)
 
         def keep(connection: Connection) -> bool:
-            # After an edit since the listing the detail fits the next listing's summary, if the edit stays.
-            told = digest(body) if edited_since_listed(connection, body) else listed_digest  # noqa: B023  called at once
-            payload = Payload(activity_id, athlete_id, body, told)  # noqa: B023  called at once
+            fits = fitting_digest(connection, body, Listed(listed_digest))  # noqa: B023  called at once
+            payload = Payload(activity_id, athlete_id, body, fits)  # noqa: B023  called at once
             stored = activity_store.store_detail(connection, rows, payload, asked_at)  # noqa: B023  called at once
             quarantine.release_from_quarantine(connection, ImportStep.DETAIL, [activity_id])
             return stored

@@ -20,7 +20,7 @@ from strava_pipeline.strava.mapping.activity import activity_id, digest
 from strava_pipeline.sync.backfill import SyncContext
 from strava_pipeline.warehouse.activities.summary_changes import stored_versions
 from strava_pipeline.warehouse.engine import now
-from strava_pipeline.warehouse.inbox.events import NewEvent, add_events
+from strava_pipeline.warehouse.inbox.events import LISTED_DIGEST, NewEvent, add_events
 from strava_pipeline.warehouse.states import EventSource
 
 LOOK_BACK = timedelta(days=7)
@@ -32,12 +32,13 @@ LOOK_AHEAD = timedelta(days=1)
 class Difference:
     """An activity that is missing here, out of date here, or gone at Strava.
 
-    ``mark`` distinguishes this difference from an earlier one of its kind.
+    ``mark`` distinguishes this difference from an earlier one of its kind. ``listed``: the digest in the listing.
     """
 
     aspect_type: str
     activity_id: int
     mark: str
+    listed: str | None = None
 
 
 def reconcile_athlete(sync: SyncContext, athlete_id: int, subscription_id: int) -> Counter[str]:
@@ -66,14 +67,14 @@ def find_differences(
     """Compare a listing of a span (digests by id), asked for at ``asked_at`` (UTC), with the tables."""
     versions = stored_versions(connection, span, listed)
     stored = {version.activity_id for version in versions}
-    found = [Difference("create", listed_id, mark) for listed_id, mark in listed.items() if listed_id not in stored]
+    found = [Difference("create", new, mark, mark) for new, mark in listed.items() if new not in stored]
     for version in versions:
         if version.fetched_at > asked_at:
             continue  # stored after the listing was asked for
         if version.activity_id not in listed:
             found.append(Difference("delete", version.activity_id, version.fetched_at.isoformat()))
-        elif listed[version.activity_id] != version.digest:
-            found.append(Difference("update", version.activity_id, listed[version.activity_id]))
+        elif (mark := listed[version.activity_id]) != version.digest:
+            found.append(Difference("update", version.activity_id, mark, mark))
     return found
 
 
@@ -87,7 +88,7 @@ def _event(difference: Difference, athlete_id: int, subscription_id: int, asked_
         aspect_type=difference.aspect_type,
         owner_id=athlete_id,
         event_time=asked_at,
-        updates={},
+        updates={} if difference.listed is None else {LISTED_DIGEST: difference.listed},
         signed=False,
         source=EventSource.RECONCILE,
     )

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection
 
 from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError, StravaPipelineError
-from strava_pipeline.strava.mapping.activity import detail_rows, digest
+from strava_pipeline.strava.mapping.activity import detail_rows
 from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.sync.backfill import SyncContext, request_time
 from strava_pipeline.warehouse.activities import activity_store, announced_changes, quarantine, stream_store
 from strava_pipeline.warehouse.activities.activity_store import Payload
+from strava_pipeline.warehouse.activities.summary_changes import Listed, fitting_digest
 from strava_pipeline.warehouse.activities.tombstones import add_tombstones, has_tombstone, lock_activities
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.inbox.claims import Claim, check_fence, mark_done
+from strava_pipeline.warehouse.inbox.events import LISTED_DIGEST
 from strava_pipeline.warehouse.mail.mail_queue import enqueue_ride_mail
-from strava_pipeline.warehouse.states import ImportStep, WaitingFor
+from strava_pipeline.warehouse.states import EventSource, ImportStep, WaitingFor
 
 
 class NotThereYet(StravaPipelineError):
@@ -85,13 +88,23 @@ def _update_detail(sync: SyncContext, claim: Claim, asked_at: datetime) -> datet
     rows = detail_rows(claim.athlete_id, body)
     with sync.engine.begin() as connection:
         check_fence(connection, claim.fence)
-        payload = Payload(claim.activity_id, claim.athlete_id, body, digest(body))
+        fits = fitting_digest(connection, body, _listed(claim))
+        payload = Payload(claim.activity_id, claim.athlete_id, body, fits)
         if not activity_store.store_detail(connection, rows, payload, asked_at):
             # The newer change may be a summary or a deletion: neither brings this event's detail.
             raise RetriableStravaError(f"activity {claim.activity_id} was changed while it was fetched")
         quarantine.release_from_quarantine(connection, ImportStep.DETAIL, [claim.activity_id])
     found: datetime = rows.activity["start_date"]
     return found
+
+
+def _listed(claim: Claim) -> Listed | None:
+    """The activity in the newest listing that found a difference, if one called for the claim."""
+    found = [
+        event for event in claim.events if LISTED_DIGEST in event.updates and event.source is EventSource.RECONCILE
+    ]
+    newest = max(found, key=attrgetter("event_time"), default=None)
+    return None if newest is None else Listed(newest.updates[LISTED_DIGEST], newest.event_time)
 
 
 def _check_owner(claim: Claim, body: dict[str, Any]) -> None:

@@ -56,7 +56,7 @@ actions = st.one_of(
     st.tuples(st.just("edit"), numbers, edits),
     st.tuples(st.just("crop"), numbers, st.integers(1, 5)),
     st.tuples(st.just("move"), numbers, st.sampled_from(range(len(MONTHS)))),
-    st.tuples(st.sampled_from(["delete", "hide", "show", "undo"]), numbers),
+    st.tuples(st.sampled_from(["delete", "hide", "show", "undo", "differ"]), numbers),
     st.tuples(st.sampled_from(["list", "details", "streams", "backfill"]), spans),
     st.tuples(st.just("webhook"), numbers, st.sampled_from(["create", "update", "delete"])),
 )
@@ -67,6 +67,9 @@ UNDONE_GEAR: list[Action] = [("list", [2]), ("edit", 1, {"gear_id": "b1"}), ("de
 UNDONE_UNSEEN: list[Action] = [("backfill", [2]), ("edit", 1, {"gear_id": "b1"}), ("undo", 1)]
 # Streams fetched between one crop and the next, of which no listing told yet.
 CROPPED: list[Action] = [("list", [2]), ("crop", 1, 5), ("streams", [2]), ("crop", 1, 3)]
+# List and detail tell different lengths: from the first listing on, after a detail that a webhook brought, and later.
+TWO_LENGTHS: list[Action] = [("differ", 1), ("backfill", [2]), ("edit", 1, {"name": "Another title"}), ("crop", 1, 3)]
+TWO_LENGTHS_LATER: list[Action] = [("webhook", 1, "create"), ("backfill", [2]), ("differ", 1), ("webhook", 1, "update")]
 # Liked after the detail came, which no edit follows: at first no listing has told of it, then one has.
 LIKED: list[Action] = [("webhook", 1, "create"), ("edit", 1, {"kudos_count": 7})]
 LIKED_WHEN_LISTED: list[Action] = [("backfill", [2]), ("edit", 1, {"kudos_count": 7})]
@@ -81,6 +84,7 @@ class World:
         self.hidden: dict[int, dict[str, Any]] = {}
         self.before: dict[int, dict[str, Any]] = {}
         self.used: set[int] = set()
+        self.differing: set[int] = set()
 
     def do(self, action: Action) -> None:
         """One action; nothing where it makes no sense."""
@@ -92,6 +96,8 @@ class World:
                 bring_up_to_date(self.strava.sync(self.engine), RIDER, more[0], more[1])
         elif what == "create":
             self.create(*more)
+        elif what == "differ":
+            self.differing.add(more[0])
         elif what == "show":
             self.strava.activities |= {number: self.hidden.pop(number) for number in more if number in self.hidden}
         elif more[0] in self.strava.activities:
@@ -130,6 +136,11 @@ class World:
             self.hidden |= {number: gone} if what == "hide" else {}
 
     def bring(self, step: str, months: Sequence[Span]) -> None:
+        self.strava.listed_unlike = {
+            number: {"elapsed_time": body["elapsed_time"] + 1, "commute": body.get("commute"), "total_photo_count": 3}
+            for number, body in self.strava.activities.items()
+            if number in self.differing
+        }
         sync = self.strava.sync(self.engine)
         if step in {"list", "backfill"}:
             import_listed(sync, list(months), allow_mass_delete=True)
@@ -164,6 +175,8 @@ def tables(engine: Engine, owner_engine: Engine) -> HistoryTables:
 @example(history=UNDONE_GEAR)
 @example(history=UNDONE_UNSEEN)
 @example(history=CROPPED)
+@example(history=TWO_LENGTHS)
+@example(history=TWO_LENGTHS_LATER)
 @example(history=LIKED)
 @example(history=LIKED_WHEN_LISTED)
 @given(history=st.lists(actions, min_size=3, max_size=14))

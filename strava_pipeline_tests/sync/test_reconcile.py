@@ -12,6 +12,8 @@ from strava_pipeline.errors import RetriableStravaError
 from strava_pipeline.months import Span
 from strava_pipeline.sync.backfill import import_details, import_summaries
 from strava_pipeline.sync.reconcile import reconcile_athlete
+from strava_pipeline.sync.webhook import sync_activity
+from strava_pipeline.warehouse.inbox.claims import claim_objects
 from strava_pipeline.warehouse.schema.ops_tables import payloads, users, webhook_events
 from strava_pipeline.warehouse.tokens.grants import active_athletes
 from strava_pipeline_tests.inbox import bring_up_to_date
@@ -98,6 +100,23 @@ def test_an_edit_that_was_taken_back_without_a_word_is_found(
     strava.edit(2, **before)
     assert reconcile(strava, engine) == {"update": 1}
     assert inbox(engine) == [("update", 2)]
+
+
+def test_an_activity_that_is_always_listed_unlike_its_detail_is_one_event(
+    strava: StravaStandIn, engine: Engine
+) -> None:
+    strava.add(6, days_ago(1))
+    strava.listed_unlike[6] = {"name": "Listed", "distance": 0.0}
+    bring_up_to_date(strava.sync(engine), RIDER, 6)
+    assert reconcile(strava, engine) == {"update": 1}
+    (claim,) = claim_objects(engine, 10)
+    sync_activity(strava.sync(engine), claim)
+    strava.new_requests()
+    for _ in range(2):
+        assert reconcile(strava, engine) == {}
+    # Once it is edited, it is found again.
+    strava.edit(6, name="Renamed", commute=True)
+    assert reconcile(strava, engine) == {"update": 1}
 
 
 def test_kudos_and_older_activities_make_no_event(strava: StravaStandIn, engine: Engine) -> None:

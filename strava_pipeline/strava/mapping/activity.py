@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pydantic_core import to_json
 
@@ -235,6 +235,15 @@ def _complete_times(row: JsonObject) -> None:
         row["utc_offset"] = (local - start.replace(tzinfo=None)).total_seconds()
     elif local is None and offset_s is not None:
         row["start_date_local"] = start.replace(tzinfo=None) + timedelta(seconds=offset_s)
+
+
+def recording_told(body: JsonObject) -> tuple[datetime, int | None] | None:
+    """Return the start (UTC) and the length (s) that a listed or detailed activity tells; ``None`` if unusable."""
+    try:
+        row = pick(body, {name: SUMMARY_FIELDS[name] for name in ("start_date", "elapsed_time")}, "an activity")
+    except RejectedRequest:
+        return None
+    return None if row["start_date"] is None else (row["start_date"], row["elapsed_time"])
 
 
 def digest(body: JsonObject) -> str:

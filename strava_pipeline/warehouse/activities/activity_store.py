@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, se
 
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.months import Span
-from strava_pipeline.strava.mapping.activity import DetailRows, as_json
+from strava_pipeline.strava.mapping.activity import DetailRows, as_json, recording_told
 from strava_pipeline.warehouse.activities.quarantine import is_for_later
 from strava_pipeline.warehouse.activities.tombstones import add_tombstones, lock_activities, reject_deleted
 from strava_pipeline.warehouse.athletes.profiles import store_gear
@@ -284,7 +284,11 @@ def start_if_current(
 
 
 def _delete_outdated_streams(connection: Connection, rows: Sequence[Row]) -> None:
-    """Delete streams and figures of activities whose start or length changed, so that they are fetched anew."""
+    """Delete figures of activities whose start or length changes, and streams if the recording is a new one.
+
+    List and detail of one recording may tell different lengths, and then take turns in the table. So only a start and
+    a length that neither the stored summary nor the stored detail has told are those of a new recording.
+    """
     fresh = {row["id"]: (row["start_date"], row["elapsed_time"]) for row in rows}
     stored = connection.execute(
         select(activities.c.id, activities.c.start_date, activities.c.elapsed_time, activities.c.fetched_at).where(
@@ -299,5 +303,14 @@ def _delete_outdated_streams(connection: Connection, rows: Sequence[Row]) -> Non
     ]
     if not changed:
         return
-    for table in (activity_streams, *ANALYSIS_TABLES):
+    for table in ANALYSIS_TABLES:
         connection.execute(delete(table).where(any_of(table.c.activity_id, changed)))
+    told = _told_recordings(connection, changed)
+    recorded_anew = [activity_id for activity_id in changed if (activity_id, fresh[activity_id]) not in told]
+    connection.execute(delete(activity_streams).where(any_of(activity_streams.c.activity_id, recorded_anew)))
+
+
+def _told_recordings(connection: Connection, activity_ids: Collection[int]) -> set[tuple[int, Any]]:
+    """Each of these activities with a start (UTC) and length (s) that a stored answer tells."""
+    bodies = select(payloads.c.activity_id, payloads.c.body).where(any_of(payloads.c.activity_id, activity_ids))
+    return {(activity_id, recording_told(body)) for activity_id, body in connection.execute(bodies)}

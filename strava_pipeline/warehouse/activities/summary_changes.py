@@ -1,4 +1,8 @@
-"""Finds the listed summaries that changed: the others are not written again."""
+"""Compares what Strava lists with what is stored: which summaries changed, and which listing a detail fits.
+
+List and detail of an activity may differ for good: in its length, its distance, the number of its photos, or a flag
+that is null in one and false in the other. Such a difference is no edit, and calls for no new detail.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from sqlalchemy import Connection, RowMapping, and_, case, func, or_, select
 
 from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.months import Span
-from strava_pipeline.strava.mapping.activity import summary_row
+from strava_pipeline.strava.mapping.activity import digest, summary_row
 from strava_pipeline.warehouse.activities.activity_store import Payload, Row, in_span
 from strava_pipeline.warehouse.engine import plan_for_now
 from strava_pipeline.warehouse.schema.columns import any_of
@@ -18,8 +22,11 @@ from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import PayloadKind
 
-# Fields that athletes edit, alike in summary and detail. An edit undone before the next listing is in no summary.
-EDITABLE_FIELDS = ("name", "sport_type", "start_date", "elapsed_time", "gear_id", "trainer", "commute", "private")
+# Fields that athletes edit, alike in summary and detail but for rare activities. An edit undone before the next listing
+# is in no summary. Not the length: a crop cannot be undone, so the next listing tells it.
+EDITABLE_FIELDS = ("name", "sport_type", "start_date", "gear_id", "trainer", "commute", "private")
+# These follow from fields that athletes edit.
+_FOLLOWING = ("type", "start_date_local", "timezone", "utc_offset", "visibility")
 
 
 def changed_summaries(
@@ -27,8 +34,8 @@ def changed_summaries(
 ) -> dict[int, tuple[Row, Payload]]:
     """The listed activities (row and payload by id) whose summary differs from the stored one.
 
-    Strava's detail knows some fields better than its summary (some rides have 0 m there). While the stored detail has
-    the listed digest, a field that did not change in the summary keeps the detail's value.
+    Strava's detail knows some fields better than its summary (some rides have 0 m there). So a field that did not
+    change in the summary keeps the detail's value; one that athletes edit, only while the detail has the listed digest.
     """
     plan_for_now(connection)
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
@@ -44,8 +51,9 @@ def changed_summaries(
         current = stored["digest"] in {None, payload.digest}
         if current and stored["body"] == payload.body:
             del found[payload.activity_id]
-        elif stored["digest"] == payload.digest:
-            found[payload.activity_id] = _merged(row, stored["body"], stored), payload
+        elif stored["digest"] is not None:
+            told_by_listing = () if current else (*EDITABLE_FIELDS, *_FOLLOWING)
+            found[payload.activity_id] = _merged(row, stored["body"], stored, told_by_listing), payload
     return found
 
 
@@ -75,21 +83,73 @@ def stored_versions(connection: Connection, span: Span, listed: Collection[int])
     return [StoredVersion(*row) for row in connection.execute(query)]
 
 
-def edited_since_listed(connection: Connection, body: Row) -> bool:
-    """Whether a detail (``body``) differs from the stored summary in a field that athletes edit.
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The digest of an activity in the listing that called for its detail.
 
-    Only fields that Strava gives alike in both are compared: a length, for one, may differ without an edit. So the
-    detail of a length that was corrected, and set back before the next listing, stays until the activity changes again.
+    ``at``: when the listing was asked for (UTC); ``None`` if it is the stored one.
     """
-    query = select(payloads.c.body).where(payloads.c.activity_id == body["id"], payloads.c.kind == PayloadKind.SUMMARY)
-    listed = connection.execute(query).scalar()
-    return listed is not None and any(listed.get(name) != body.get(name) for name in EDITABLE_FIELDS)
+
+    digest: str
+    at: datetime | None = None
 
 
-def _merged(row: Row, old_body: Row, stored: RowMapping) -> Row:
-    """A summary's row, with the stored values of fields that did not change since the last summary."""
+def fitting_digest(connection: Connection, body: Row, listed: Listed | None = None) -> str:
+    """Return the digest of the listing that a detail (``body``) fits, to be stored with it.
+
+    A detail fits the listing that called for it
+
+    - if it is like the stored detail, which was asked for before that listing: two details around a listing that are
+      alike tell no edit, so what differs always does;
+    - or if that listing is stored, and no field differs that athletes edit. Other fields, such as a length, may differ
+      without an edit; so the detail of a length that was corrected, and set back before the next listing, stays until
+      the activity changes again.
+
+    After an edit, a detail fits the next listing, if the edit stays. An edit that is made and undone twice around one
+    listing is taken for what always differs; the next change of the activity, or the next detail, shows it.
+    Without ``listed`` an event called for the detail: if nothing changed, it fits the listing of the stored detail.
+    """
+    rows = connection.execute(
+        select(payloads.c.kind, payloads.c.body, payloads.c.digest, payloads.c.fetched_at).where(
+            payloads.c.activity_id == body["id"]
+        )
+    )
+    stored = {row.kind: row for row in rows}
+    summary, detail = stored.get(PayloadKind.SUMMARY), stored.get(PayloadKind.DETAIL)
+    alike = detail if detail is not None and digest(detail.body) == digest(body) else None
+    if listed is None:
+        return digest(body) if alike is None else str(alike.digest)
+    listed_at = listed.at or (summary and summary.fetched_at)
+    if alike is not None and listed_at is not None and alike.fetched_at < listed_at:
+        return listed.digest
+    if listed.at is None and not (summary and _is_edited(summary.body, body)):
+        return listed.digest
+    return digest(body)
+
+
+def _is_edited(listed: Row, body: Row) -> bool:
+    """Whether a detail differs from a summary in a field that athletes edit; null, false and no text are alike."""
+    before, after = (_edited_fields(told) for told in (listed, body))
+    return any((before.get(name) or None) != (after.get(name) or None) for name in EDITABLE_FIELDS)
+
+
+def _edited_fields(body: Row) -> Row:
+    try:
+        return summary_row(body["id"], body)
+    except RejectedRequest:
+        return body
+
+
+def _merged(row: Row, old_body: Row, stored: RowMapping, told_by_listing: Collection[str]) -> Row:
+    """A summary's row, with the stored values of fields that did not change since the last summary.
+
+    Fields ``told_by_listing`` have the summary's values in any case.
+    """
     try:
         before = summary_row(row["athlete_id"], old_body)
     except RejectedRequest:
         return row
-    return {name: stored[name] if before.get(name) == value else value for name, value in row.items()}
+    return {
+        name: stored[name] if name not in told_by_listing and before.get(name) == value else value
+        for name, value in row.items()
+    }

@@ -48,6 +48,10 @@ class Stored(StrEnum):
     UNKNOWN_OWNER = "unknown_owner"
 
 
+# In the updates of an event that upkeep found: the activity's digest in the listing.
+LISTED_DIGEST = "listed_digest"
+
+
 @dataclass(frozen=True)
 class NewEvent:
     """An event whose form was checked. ``source``: webhook if it was delivered, reconcile if found by comparing."""
