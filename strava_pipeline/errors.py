@@ -241,7 +241,7 @@ class UnknownActivity(WarehouseError):
 
 
 # After these errors of one month the next would fail as well: they are about Strava as a whole, the app, the athlete,
-# the quota, the settings or the database. After any other error of a month the next one is worked on.
+# the quota, the settings, the database, or the import. After any other error of a month the next one is worked on.
 NOT_ABOUT_ONE_MONTH: Final = (
     ConfigurationError,
     RetriableStravaError,
@@ -249,4 +249,5 @@ NOT_ABOUT_ONE_MONTH: Final = (
     AppInactive,
     ClientRefused,
     DatabaseUnavailable,
+    ImportStopped,
 )

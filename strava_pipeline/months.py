@@ -39,6 +39,19 @@ def month_span(athlete_id: int, month: datetime) -> Span:
     return Span(athlete_id, month, add_months(month, 1))
 
 
+def month_start(day: date) -> datetime:
+    """Return the start (UTC) of the month of a day."""
+    return datetime(day.year, day.month, 1, tzinfo=UTC)
+
+
+def months_of(span: Span) -> list[Span]:
+    """Return the months in which a span lies at least in part, oldest first."""
+    if span.start >= span.end:
+        return []
+    last = span.end - timedelta(microseconds=1)
+    return [month_span(span.athlete_id, month) for month in months_between(month_start(span.start), last)]
+
+
 def month_text(moment: date) -> str:
     """Return the month of a moment as ``YYYY-MM``."""
     return f"{moment:%Y-%m}"

@@ -12,6 +12,7 @@ from typing import Final
 
 from strava_pipeline.months import month_text
 from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.warehouse.states import ImportStep
 
 # Dagster's own tags.
 PRIORITY_TAG: Final = "dagster/priority"
@@ -25,6 +26,8 @@ ATHLETE: Final = "athlete"
 MONTH: Final = "month"
 _BETWEEN_DIMENSIONS: Final = "|"
 
+# A newest month goes before older months in the queue, and after webhooks.
+NEWEST_PRIORITY: Final = "5"
 PRIORITIES: Final = {Lane.LIVE: "10", Lane.RECONCILE: "0", Lane.BACKFILL: "-10"}
 
 
@@ -46,12 +49,22 @@ PROFILE_ASSETS: Final = (Asset.ATHLETES, Asset.GEAR)
 # The assets of an athlete's month, each built on the one before.
 HISTORY_ASSETS: Final = (Asset.ACTIVITIES, Asset.DETAILS, Asset.STREAMS, Asset.ANALYSES)
 ALL_ASSETS: Final = (*PROFILE_ASSETS, *HISTORY_ASSETS, Asset.LAKE, Asset.TRAINING_LOAD)
+# The asset whose partitions each step of an import brings up to date.
+STEP_ASSETS: Final = {
+    ImportStep.SUMMARY: Asset.ACTIVITIES,
+    ImportStep.DETAIL: Asset.DETAILS,
+    ImportStep.STREAMS: Asset.STREAMS,
+    ImportStep.FIGURES: Asset.ANALYSES,
+    ImportStep.LAKE: Asset.LAKE,
+}
 
 
 class Job:
     """Names of the jobs that other processes launch."""
 
     WEBHOOK_SYNC: Final = "webhook_sync"
+    NEWEST_MONTH: Final = "newest_month"
+    IMPORT_HISTORY: Final = "import_history"
     # Dagster's own job of all assets in a code location; a run selects some of them.
     ASSETS: Final = "__ASSET_JOB"
 

@@ -10,6 +10,12 @@ from strava_pipeline.defs.assets.athletes import athletes_and_gear
 from strava_pipeline.defs.assets.lake import activity_points_parquet
 from strava_pipeline.defs.assets.training import training_load, training_load_automation
 from strava_pipeline.defs.checks import CHECKS
+from strava_pipeline.defs.jobs.imports import (
+    import_history,
+    imports_every_minute,
+    newest_month,
+    newest_months_every_minute,
+)
 from strava_pipeline.defs.jobs.notifications import notifications_every_minute, send_notifications
 from strava_pipeline.defs.jobs.reconcile import every_six_hours, reconcile
 from strava_pipeline.defs.jobs.remap import remap
@@ -42,8 +48,14 @@ def build_strava_defs() -> dg.Definitions:
     return dg.Definitions(
         assets=[asset.map_asset_specs(partial(_with_settings, grid)) for asset in assets],
         asset_checks=CHECKS,
-        jobs=[remap, webhook_sync, reconcile, retention, send_notifications],
-        schedules=[every_six_hours, every_night, notifications_every_minute],
+        jobs=[remap, webhook_sync, newest_month, import_history, reconcile, retention, send_notifications],
+        schedules=[
+            newest_months_every_minute,
+            imports_every_minute,
+            every_six_hours,
+            every_night,
+            notifications_every_minute,
+        ],
         sensors=[training_load_automation],
         resources={
             "warehouse": warehouse,

@@ -107,7 +107,7 @@ def _final(error: StravaPipelineError, subject: StepSubject, **more: Any) -> dg.
     return dg.Failure(description=description, metadata=metadata, allow_retries=False)
 
 
-def lane_of(context: dg.AssetExecutionContext) -> Lane:
+def lane_of(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Lane:
     """The quota lane that the run's tag names; a run started by hand is a backfill."""
     return Lane(context.run.tags.get(NAMES.lane_tag, Lane.BACKFILL))
 

@@ -15,6 +15,7 @@ from strava_pipeline.warehouse.athletes.profiles import (
     store_zones,
     unknown_gear,
 )
+from strava_pipeline.warehouse.imports.histories import note_profile
 
 log = get_logger(__name__)
 
@@ -38,7 +39,10 @@ def import_athlete(sync: SyncContext, athlete_id: int) -> int:
             import_more(sync, athlete_id)
         except (MissingScope, NotFound, RejectedRequest) as error:
             log.warning("%s of athlete %d are left out: %s", what, athlete_id, error)
-    return len(gear) + _import_unknown_gear(sync, athlete_id)
+    pieces = len(gear) + _import_unknown_gear(sync, athlete_id)
+    with sync.engine.begin() as connection:
+        note_profile(connection, athlete_id, asked_at)
+    return pieces
 
 
 def _import_unknown_gear(sync: SyncContext, athlete_id: int) -> int:

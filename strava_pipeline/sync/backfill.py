@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Connection, Engine
 
 from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError, StravaError
-from strava_pipeline.months import Span
+from strava_pipeline.months import Span, add_months, enclosing_span, months_of
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.client import StravaClient
@@ -27,7 +27,7 @@ from strava_pipeline.strava.monitor import RequestMonitor
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.streams import Streams
 from strava_pipeline.sync.access import open_client, outage_patience
-from strava_pipeline.sync.listing_buffer import Mapped, read_listing
+from strava_pipeline.sync.listing_buffer import Mapped, WholeListing, read_listing
 from strava_pipeline.sync.months_at_work import FailedMonth, each_month
 from strava_pipeline.sync.pacing import Pace
 from strava_pipeline.warehouse.activities import activity_store, quarantine, stream_store
@@ -35,6 +35,7 @@ from strava_pipeline.warehouse.activities.activity_store import Payload, Recordi
 from strava_pipeline.warehouse.activities.summary_changes import Listed, changed_summaries, fitting_digest
 from strava_pipeline.warehouse.analysis.analyses import not_analysed
 from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
+from strava_pipeline.warehouse.imports.histories import note_history
 from strava_pipeline.warehouse.imports.listed_months import note_listed
 from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
 from strava_pipeline.warehouse.retention import keep_from
@@ -102,10 +103,43 @@ def import_summaries(
     A summary without changes is not written again. A span that cannot be replaced is yielded as failed, the next goes
     on.
     """
-    asked_at = request_time(sync)
-    athlete_id = spans[0].athlete_id
-    whole = Span(athlete_id, min(span.start for span in spans), max(span.end for span in spans))
-    listing = read_listing(athlete_id, sync.client.list_activities(athlete_id, whole.start, whole.end))
+    asked_at, whole = request_time(sync), enclosing_span(spans)
+    yield from _replace_listed(sync, _read(sync, whole), whole, spans, asked_at, allow_mass_delete=allow_mass_delete)
+
+
+def import_history(sync: SyncContext, whole: Span) -> Iterator[SpanResult | FailedMonth]:
+    """Replace the activities of ``whole``, which begins before any history does, by one listing, newest month first.
+
+    Months before the first activity, listed or stored, are passed over, but for the last month. Once all others were
+    worked on, the listing is noted: it tells where the history begins.
+    """
+    asked_at, listing = request_time(sync), _read(sync, whole)
+    with autocommit(sync.engine) as connection:
+        stored = activity_store.first_start(connection, whole)
+    first = min(filter(None, (listing.first_start, stored)), default=whole.end - timedelta(microseconds=1))
+    spans = months_of(Span(whole.athlete_id, first, whole.end))[::-1]
+    yield from _replace_listed(sync, listing, whole, spans, asked_at)
+    begins_on = None if listing.first_start is None else add_months(listing.first_start.date(), 0)
+    retry_transaction(
+        sync.engine,
+        partial(note_history, athlete_id=whole.athlete_id, begins_on=begins_on, asked_at=asked_at),
+    )
+
+
+def _read(sync: SyncContext, whole: Span) -> WholeListing:
+    return read_listing(whole.athlete_id, sync.client.list_activities(whole.athlete_id, whole.start, whole.end))
+
+
+def _replace_listed(
+    sync: SyncContext,
+    listing: WholeListing,
+    whole: Span,
+    spans: Sequence[Span],
+    asked_at: datetime,
+    *,
+    allow_mass_delete: bool = False,
+) -> Iterator[SpanResult | FailedMonth]:
+    """Replace the activities of each span by those of a listing of ``whole``, which was asked for at ``asked_at``."""
     unplaced = dict(listing.unplaced)
 
     def as_listed(connection: Connection, span: Span, rows: dict[int, Mapped], odd: dict[int, str]) -> SpanResult:

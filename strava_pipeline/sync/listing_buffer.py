@@ -48,6 +48,11 @@ class WholeListing:
             return
         self._packed[number] = start, zlib.compress(as_json(body).encode(), 1)
 
+    @property
+    def first_start(self) -> datetime | None:
+        """When the earliest activity with a readable start began (UTC)."""
+        return min((start for start, _ in self._packed.values()), default=None)
+
     def within(self, start: datetime, end: datetime) -> tuple[dict[int, Mapped], dict[int, str]]:
         """Rows and payloads, by id, of activities that start in ``[start, end)``; and, by id, why others do not map."""
         rows: dict[int, Mapped] = {}

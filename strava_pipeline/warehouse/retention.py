@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import Engine, Table, delete, func, select
 
+from strava_pipeline.months import add_months
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES, delete_activities
 from strava_pipeline.warehouse.athletes.invites import delete_ended_invites
@@ -47,6 +48,13 @@ def keep_from(settings: Settings) -> datetime | None:
     if settings.retention_days is None:
         return None
     return datetime.now(UTC) - timedelta(days=settings.retention_days)
+
+
+def earliest_month(settings: Settings) -> date:
+    """Return the first day of the earliest month (UTC) whose activities are imported and kept."""
+    kept = keep_from(settings)
+    first = settings.history_start if kept is None else max(settings.history_start, kept.date())
+    return add_months(first, 0)
 
 
 def remove_activities_before(engine: Engine, moment: datetime) -> dict[str, int]:

@@ -122,18 +122,28 @@ def test_jobs_and_resources_are_the_documented_ones() -> None:
     assert [job.name for job in defs().jobs or []] == [
         "remap",
         "webhook_sync",
+        "newest_month",
+        "import_history",
         "reconcile",
         "retention",
         "send_notifications",
     ]
     schedules = [schedule for schedule in defs().schedules or [] if isinstance(schedule, dg.ScheduleDefinition)]
     assert {schedule.name: schedule.cron_schedule for schedule in schedules} == {
+        "newest_months_every_minute": "* * * * *",
+        "imports_every_minute": "* * * * *",
         "reconcile_every_six_hours": "17 */6 * * *",
         "retention_every_night": "43 3 * * *",
         "notifications_every_minute": "* * * * *",
     }
     assert all(schedule.default_status is dg.DefaultScheduleStatus.RUNNING for schedule in schedules)
     assert set(defs().resources or {}) == {"warehouse", "strava", "mailer", "io_manager"}
+    newest = defs().resolve_job_def("newest_month")
+    assert newest.tags == {"strava/lane": "backfill", "dagster/priority": "5"}
+    pools = {
+        name: defs().resolve_job_def(name).nodes[0].definition.pools for name in ("newest_month", "import_history")
+    }
+    assert pools == {"newest_month": {"strava_newest"}, "import_history": {"strava_api"}}
     job = defs().resolve_job_def("webhook_sync")
     assert job.tags == {"strava/lane": "live", "dagster/priority": "10"}
     assert job.executor_def is dg.in_process_executor

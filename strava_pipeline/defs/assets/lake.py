@@ -4,12 +4,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import dagster as dg
+from sqlalchemy import Engine
 
 from strava_pipeline.defs.assets.activities import YEARLY, activity_streams
 from strava_pipeline.defs.partitions import grid_partitions, spans_by_athlete
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.defs.steps import backfilled_asset, working_on_months
-from strava_pipeline.settings import load_settings
+from strava_pipeline.months import Span
+from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.mapping.streams import SERIES
 from strava_pipeline.warehouse.declared_columns import columns_of
 from strava_pipeline.warehouse.states import ImportStep
@@ -55,20 +57,24 @@ def activity_points_parquet(
 
     Files go to STRAVA_LAKE_URL or, if that is not set, into the folder lake under STRAVA_HOME.
     """
-    from strava_pipeline.local.home_folder import let_lake_readers_traverse  # noqa: PLC0415  see below
-    from strava_pipeline.warehouse.lake import write_month  # noqa: PLC0415  Arrow, which no other run needs
-
-    settings = load_settings()
-    url, readers = settings.lake_location(), let_lake_readers_traverse(settings)
-    write = partial(write_month, warehouse.engine, url, readers=readers)
+    write = partial(write_lake_month, warehouse.engine, load_settings())
     with working_on_months(context) as months:
         for _, cells in spans_by_athlete(context.partition_keys):
             for key, month in months.each(warehouse.engine, ImportStep.LAKE, cells, write):
-                months.log(key, _metadata(month), changed=month.written)
+                months.log(key, file_metadata(month), changed=month.written)
     return dg.MaterializeResult()
 
 
-def _metadata(month: "MonthFile") -> dict[str, dg.MetadataValue]:
+def write_lake_month(engine: Engine, settings: Settings, span: Span) -> "MonthFile":
+    """Make a month's file in the lake equal to the tables."""
+    from strava_pipeline.local.home_folder import let_lake_readers_traverse  # noqa: PLC0415  see below
+    from strava_pipeline.warehouse.lake import write_month  # noqa: PLC0415  Arrow, which no other run needs
+
+    return write_month(engine, settings.lake_location(), span, let_lake_readers_traverse(settings))
+
+
+def file_metadata(month: "MonthFile") -> dict[str, dg.MetadataValue]:
+    """The metadata that a month's file shows."""
     return {
         "dagster/partition_row_count": dg.MetadataValue.int(month.points),
         "size in bytes": dg.MetadataValue.int(month.size_bytes),

@@ -39,18 +39,22 @@ SAVE_EVERY_SECONDS = 2.0
 TAGS_EVERY_SECONDS = 60.0
 # Until the run's own pace can be measured.
 ASSUMED_SECONDS_PER_REQUEST = 0.3
-DETAILS = dg.AssetKey(Asset.DETAILS)
-STREAMS = dg.AssetKey(Asset.STREAMS)
+Context = dg.AssetExecutionContext | dg.OpExecutionContext
 
 
 @dataclass
 class ProgressReporter:
-    """Reports the requests and waits of one run that works on one athlete."""
+    """Reports the requests and waits of one run that works on one athlete.
 
-    context: dg.AssetExecutionContext
+    ``step``: the asset that it works on; ``chosen``: those that the run works on in all.
+    """
+
+    context: Context
     sync: SyncContext
     span: Span
     rate_limits: RateLimits
+    step: str
+    chosen: frozenset[str]
     _began: float = field(default_factory=time.monotonic)
     _saved_at: float = float("-inf")
     _tagged_at: float = float("-inf")
@@ -88,7 +92,7 @@ class ProgressReporter:
             report = ProgressReport(
                 run_id=self.context.run.run_id,
                 span=self.span,
-                step=self.context.asset_key.to_user_string(),
+                step=self.step,
                 done=done,
                 requests=self.sync.monitor.requests,
                 waiting_for=waiting.why if waiting else None,
@@ -102,10 +106,8 @@ class ProgressReporter:
             self.context.instance.add_run_tags(self.context.run.run_id, self._tags(report))
 
     def _estimate(self, connection: Any, done: Completeness) -> datetime | None:
-        chosen = self.context.run.asset_selection or {self.context.asset_key}
-        requests = (done.listed - done.detailed) * (DETAILS in chosen) + (done.listed - done.streamed) * (
-            STREAMS in chosen
-        )
+        details, streams = Asset.DETAILS in self.chosen, Asset.STREAMS in self.chosen
+        requests = (done.listed - done.detailed) * details + (done.listed - done.streamed) * streams
         return backfill_end(connection, self.rate_limits, self.span.athlete_id, requests, self._seconds_per_request())
 
     def _seconds_per_request(self) -> float:
@@ -136,9 +138,19 @@ def quota_left(engine: Engine, rate_limits: RateLimits, athlete_id: int, lane: L
 def reporting_progress(
     context: dg.AssetExecutionContext, sync: SyncContext, spans: Sequence[Span]
 ) -> Iterator[ProgressReporter]:
-    """Report progress while one athlete's spans are worked on."""
-    whole = enclosing_span(spans)
-    reporter = ProgressReporter(context, sync, whole, RateLimits.from_settings(load_settings()))
+    """Report the progress of an asset's step while one athlete's spans are worked on."""
+    chosen = context.run.asset_selection or {context.asset_key}
+    names = frozenset(key.to_user_string() for key in chosen)
+    with reporting(context, sync, enclosing_span(spans), context.asset_key.to_user_string(), names) as reporter:
+        yield reporter
+
+
+@contextmanager
+def reporting(
+    context: Context, sync: SyncContext, span: Span, step: str, chosen: frozenset[str]
+) -> Iterator[ProgressReporter]:
+    """Report progress while one athlete's span is worked on, at first by ``step``."""
+    reporter = ProgressReporter(context, sync, span, RateLimits.from_settings(load_settings()), step, chosen)
     sync.monitor.on_change = reporter.report
     try:
         reporter.report(None)
@@ -147,9 +159,9 @@ def reporting_progress(
         reporter.finish()
         context.log.info(
             "%s of athlete %d, %s: %d requests so far, %.0f s of them waiting",
-            context.asset_key.to_user_string(),
-            whole.athlete_id,
-            whole.months,
+            reporter.step,
+            span.athlete_id,
+            span.months,
             sync.monitor.requests,
             sync.monitor.waited.total_seconds(),
         )

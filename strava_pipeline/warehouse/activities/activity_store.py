@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, select, update
 
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.months import Span
@@ -244,6 +244,11 @@ def activity_start(connection: Connection, athlete_id: int, activity_id: int) ->
     return connection.execute(
         select(activities.c.start_date).where(activities.c.id == activity_id, activities.c.athlete_id == athlete_id)
     ).scalar_one_or_none()
+
+
+def first_start(connection: Connection, span: Span) -> datetime | None:
+    """The start (UTC) of a span's earliest stored activity; ``None`` without one."""
+    return connection.execute(select(func.min(activities.c.start_date)).where(in_span(span))).scalar()
 
 
 def recording_version(connection: Connection, activity_id: int) -> RecordingVersion | None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Date, RowMapping, and_, cast, func, select
 
-from strava_pipeline.months import Span, add_months, months_between
+from strava_pipeline.months import Span, add_months, month_start, months_of
 from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.analysis.analyses import lacks_figures
 from strava_pipeline.warehouse.imports.histories import History, history_of
@@ -60,7 +60,7 @@ def lacking(connection: Connection, wish: Import, floor: date, moment: datetime)
     last = wish.last_month or add_months(moment.date(), 0)
     if first > last:
         return Lacking()
-    span = Span(wish.athlete_id, _start(first), _start(add_months(last, 1)))
+    span = Span(wish.athlete_id, month_start(first), month_start(add_months(last, 1)))
     history = history_of(connection, wish.athlete_id)
     failed = _failed_later(connection, span, moment)
     months, requests, later, retries = [], 0, 0, list[datetime]()
@@ -189,7 +189,7 @@ def _months_put_aside(connection: Connection, span: Span, moment: datetime) -> I
 
 
 def _months(span: Span) -> Iterator[date]:
-    return months_between(span.start.date(), add_months(span.end.date(), -1) if span.end.day == 1 else span.end.date())
+    return (month.start.date() for month in months_of(span))
 
 
 def _is_before(month: date, begins_on: date | None) -> bool:
@@ -199,8 +199,4 @@ def _is_before(month: date, begins_on: date | None) -> bool:
 def _enclosing(athlete_id: int, months: set[date]) -> Span | None:
     if not months:
         return None
-    return Span(athlete_id, _start(min(months)), _start(add_months(max(months), 1)))
-
-
-def _start(month: date) -> datetime:
-    return datetime.combine(month, time(), UTC)
+    return Span(athlete_id, month_start(min(months)), month_start(add_months(max(months), 1)))

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from sqlalchemy import Connection, Engine, or_, select, update
 
 from strava_pipeline.errors import ImportStopped
-from strava_pipeline.months import add_months
+from strava_pipeline.months import Span, add_months, enclosing_span, month_span, month_start, months_of
 from strava_pipeline.warehouse.engine import autocommit, now
 from strava_pipeline.warehouse.imports.lacking import Lacking, lacking
 from strava_pipeline.warehouse.imports.launches import (
@@ -36,13 +36,29 @@ _c = imports.c
 
 @dataclass(frozen=True)
 class Task:
-    """The work of one run: the months (first days, newest first), the steps, and whether the profile comes first."""
+    """The work of one run: the months (first days, newest first), the steps, and whether the profile comes first.
+
+    ``is_history``: the listing begins where the history may begin, so it tells where it does.
+    """
 
     launch: Launch
     kind: ImportTask
     months: tuple[date, ...]
     steps: tuple[ImportStep, ...]
     profile: bool
+    is_history: bool = False
+
+    def span_of(self, month: date) -> Span:
+        """Return one of the months as a span of the athlete."""
+        return month_span(self.launch.athlete_id, month_start(month))
+
+    @property
+    def whole(self) -> Span | None:
+        """The shortest span that contains all months; ``None`` without months."""
+        return enclosing_span(map(self.span_of, self.months)) if self.months else None
+
+    def __str__(self) -> str:
+        return f"{self.kind}, {self.whole.months}" if self.whole else str(self.kind)
 
 
 @dataclass(frozen=True)
@@ -138,25 +154,27 @@ def refuse_stopped(engine: Engine, launch: Launch) -> None:
         raise ImportStopped(f"import {launch.import_id} of athlete {launch.athlete_id}: {stopped}")
 
 
-def end(engine: Engine, launch: Launch, outcome: Outcome, floor: date) -> None:
+def end(connection: Connection, launch: Launch, outcome: Outcome, floor: date) -> None:
     """End a run: the import is due again at once, after a pause, or when something may lack anew.
 
-    Nothing changes if the import has another launch by now. A pause stays.
+    Nothing changes if the import has another launch by now. A pause stays. A run that ends because of a pause, or
+    because its athlete is not connected, is not counted.
     """
-    with engine.begin() as connection:
-        wish = _locked(connection, launch)
-        if wish is None:
-            return
-        moment = now(connection)
-        values: dict[str, object] = {"runs": wish.runs + 1}
-        if outcome.newest_is_done and wish.begins_newest:
-            values["newest_at"] = moment
-            wish = replace(wish, newest_at=moment)
-        lack = lacking(connection, wish, floor, moment)
-        values |= at_rest(lack, moment)
-        if not lack.nothing or wish.begins_newest:
-            values |= {"error": outcome.error, "whole_at": None} | _next_try(wish, outcome, moment)
-        connection.execute(update(imports).where(_c.id == wish.id).values(values))
+    wish = _locked(connection, launch)
+    if wish is None:
+        return
+    moment = now(connection)
+    values: dict[str, object] = {"runs": wish.runs + 1}
+    if outcome.newest_is_done and wish.begins_newest:
+        values["newest_at"] = moment
+        wish = replace(wish, newest_at=moment)
+    lack = lacking(connection, wish, floor, moment)
+    values |= at_rest(lack, moment)
+    if not lack.nothing or wish.begins_newest:
+        if _why_stopped(connection, wish) is not None:
+            outcome = replace(outcome, retry_at=moment)
+        values |= {"error": outcome.error, "whole_at": None} | _next_try(wish, outcome, moment)
+    connection.execute(update(imports).where(_c.id == wish.id).values(values))
 
 
 def _locked(connection: Connection, launch: Launch) -> Import | None:
@@ -179,8 +197,9 @@ def _next_task(launch: Launch, wish: Import, lack: Lacking, today: date, floor: 
         both = tuple(month for month in (this, add_months(this, -1)) if month >= floor)
         return Task(launch, ImportTask.NEWEST_MONTH, both, wish.steps, lack.profile)
     if lack.listing is not None:
-        ends = (add_months(lack.listing.end.date(), -1), lack.listing.start.date())
-        return Task(launch, ImportTask.LISTING, ends, wish.steps, lack.profile)
+        months = tuple(month.start.date() for month in reversed(months_of(lack.listing)))
+        is_history = wish.is_open and months[-1] == floor and months[0] == add_months(today, 0)
+        return Task(launch, ImportTask.LISTING, months, wish.steps, lack.profile, is_history)
     if lack.months:
         oldest = add_months(lack.months[0], 1 - MONTHS_PER_RUN)
         months = tuple(month for month in lack.months if month >= oldest)

@@ -58,7 +58,8 @@ def begin(engine: Engine, found: Launch) -> Task:
 
 
 def end(engine: Engine, found: Launch, outcome: Outcome) -> None:
-    runs.end(engine, found, outcome, FLOOR)
+    with engine.begin() as connection:
+        runs.end(connection, found, outcome, FLOOR)
 
 
 def list_whole(engine: Engine, athlete_id: int = RIDER) -> None:

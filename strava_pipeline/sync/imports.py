@@ -1,0 +1,170 @@
+"""Works on imports: a run takes one task, newest months first, and each month is whole before an older one is begun.
+
+Which task is next is decided by :mod:`strava_pipeline.warehouse.imports.runs` from the tables, so a run that dies
+repeats nothing that is stored.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from functools import partial
+
+from strava_pipeline.errors import AppInactive, DatabaseUnavailable, ImportStopped, QuotaExhausted, StravaPipelineError
+from strava_pipeline.months import Span, enclosing_span
+from strava_pipeline.redaction import get_logger
+from strava_pipeline.strava.monitor import Wait
+from strava_pipeline.sync.athlete import import_athlete
+from strava_pipeline.sync.backfill import (
+    SpanResult,
+    SyncContext,
+    analyse_span,
+    import_details,
+    import_history,
+    import_streams,
+    import_summaries,
+    request_time,
+)
+from strava_pipeline.sync.months_at_work import FailedMonth, MonthsFailed, each_month
+from strava_pipeline.warehouse.engine import retry_transaction
+from strava_pipeline.warehouse.imports import runs
+from strava_pipeline.warehouse.imports.runs import BEAT_SECONDS, Outcome, Task
+from strava_pipeline.warehouse.states import ImportStep, ImportTask
+
+log = get_logger(__name__)
+
+# While a run waits, it looks this often whether its import is still to be worked on.
+LOOK_EVERY_SECONDS = 2.0
+# An app that Strava has switched off is on again when a person has paid; it is tried again after this time.
+APP_PAUSE = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class ImportHooks:
+    """What a run of an import does beside its task, each month.
+
+    ``begin_step`` is called before a step; ``done`` after a step of a month, with its result. ``write_lake`` writes a
+    month's file in the lake; ``stored`` is 1 if it changed.
+    """
+
+    begin_step: Callable[[ImportStep], None]
+    done: Callable[[ImportStep, SpanResult], None]
+    write_lake: Callable[[Span], SpanResult]
+
+
+def work_on_import(sync: SyncContext, task: Task, floor: date, hooks: ImportHooks) -> Outcome:
+    """Work on a task that :func:`.runs.begin` gave, while its lease is extended, and end the run; return the outcome.
+
+    ``ImportStopped`` if the import was paused meanwhile, or has another run. ``MonthsFailed`` if months failed: all
+    others were worked on. Any error but one of this project's is a fault of this program, and raised as well.
+    """
+    work = _Work(sync, task, hooks)
+    end = partial(runs.end, launch=task.launch, floor=floor)
+    try:
+        with sync.pauses.heartbeat(partial(runs.extend, sync.engine, task.launch), BEAT_SECONDS), work.looking():
+            outcome = work.do()
+    except ImportStopped:
+        retry_transaction(sync.engine, partial(end, outcome=Outcome(work.progressed)))
+        raise
+    except Exception as error:
+        # The text of a fault of this program may hold anything.
+        reason = str(error) if isinstance(error, StravaPipelineError) else type(error).__name__
+        retry_transaction(sync.engine, partial(end, outcome=Outcome(work.progressed, reason)))
+        raise
+    retry_transaction(sync.engine, partial(end, outcome=outcome))
+    if work.failed:
+        raise MonthsFailed(list(work.failed.values()), len(task.months))
+    return outcome
+
+
+@dataclass
+class _Work:
+    sync: SyncContext
+    task: Task
+    hooks: ImportHooks
+    progressed: bool = False
+    failed: dict[Span, FailedMonth] = field(default_factory=dict)
+    _looked_at: float = float("-inf")
+
+    def do(self) -> Outcome:
+        """Do the task; an error that will pass by itself is part of the outcome."""
+        try:
+            if self.task.profile:
+                import_athlete(self.sync, self.task.launch.athlete_id)
+                self.progressed = True
+            if self.task.kind in {ImportTask.NEWEST_MONTH, ImportTask.LISTING}:
+                newest = self._list()
+            if self.task.kind is ImportTask.NEWEST_MONTH and newest is not None:
+                self._fill(newest)
+            if self.task.kind is ImportTask.MONTHS:
+                for month in self.task.months:
+                    self._fill(self.task.span_of(month))
+        except QuotaExhausted as error:
+            return Outcome(self.progressed, str(error), retry_at=error.retry_at)
+        except AppInactive as error:
+            return Outcome(self.progressed, str(error), retry_at=request_time(self.sync) + APP_PAUSE)
+        return Outcome(self.progressed, newest_is_done=self.task.kind is ImportTask.NEWEST_MONTH)
+
+    def _list(self) -> Span | None:
+        """List the task's months; return the newest that has activities."""
+        self.hooks.begin_step(ImportStep.SUMMARY)
+        spans = [self.task.span_of(month) for month in self.task.months]
+        if self.task.is_history:
+            listed = import_history(self.sync, enclosing_span(spans))
+        else:
+            listed = import_summaries(self.sync, spans)
+        newest = None
+        for result in self._done(ImportStep.SUMMARY, listed):
+            if newest is None and result.stored + result.unchanged:
+                newest = result.span
+        self.progressed = True
+        return newest
+
+    def _fill(self, span: Span) -> None:
+        """Fetch, compute and write whatever a month lacks; a step that fails does not keep the next from its work."""
+        steps: dict[ImportStep, Callable[[Span], SpanResult]] = {
+            ImportStep.DETAIL: partial(import_details, self.sync),
+            ImportStep.STREAMS: partial(import_streams, self.sync),
+            ImportStep.FIGURES: partial(analyse_span, self.sync.engine),
+            ImportStep.LAKE: self.hooks.write_lake,
+        }
+        for step, work in steps.items():
+            if step in self.task.steps:
+                self._refuse_stopped()
+                self.hooks.begin_step(step)
+                for result in self._done(step, each_month(self.sync.engine, step, [span], work)):
+                    self.progressed = self.progressed or result.stored > 0
+
+    def _done(self, step: ImportStep, results: Iterable[SpanResult | FailedMonth]) -> Iterator[SpanResult]:
+        """Show and yield the results of months that were done; keep each month that failed, with its first reason."""
+        for result in results:
+            if isinstance(result, FailedMonth):
+                self.failed.setdefault(result.span, result)
+            else:
+                self.hooks.done(step, result)
+                yield result
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Look, at each request and wait of the block, whether the import is still to be worked on."""
+        report = self.sync.monitor.on_change
+
+        def look(waiting: Wait | None) -> None:
+            report(waiting)
+            self._refuse_stopped()
+
+        self.sync.monitor.on_change = look
+        try:
+            yield
+        finally:
+            self.sync.monitor.on_change = report
+
+    def _refuse_stopped(self) -> None:
+        moment = time.monotonic()
+        if moment - self._looked_at >= LOOK_EVERY_SECONDS:
+            self._looked_at = moment
+            with suppress(DatabaseUnavailable):  # the work itself meets this fault
+                runs.refuse_stopped(self.sync.engine, self.task.launch)

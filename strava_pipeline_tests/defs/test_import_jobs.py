@@ -1,0 +1,233 @@
+"""The jobs of imports as Dagster runs them, what they show of months, and the schedules that launch them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import pytest
+from sqlalchemy import Engine
+
+from strava_pipeline.definitions import defs
+from strava_pipeline.defs.jobs.imports import (
+    import_history,
+    imports_every_minute,
+    newest_month,
+    newest_months_every_minute,
+)
+from strava_pipeline.defs.resources import WarehouseResource
+from strava_pipeline.errors import RejectedRequest
+from strava_pipeline.import_runs import launch_tags, run_of
+from strava_pipeline.months import Span, add_months
+from strava_pipeline.names import HISTORY_ASSETS, NAMES, Asset, partition_key
+from strava_pipeline.settings import Settings
+from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.sync import imports as importing
+from strava_pipeline.sync.backfill import SpanResult, SyncContext, import_details
+from strava_pipeline.warehouse.imports.launches import Launch
+from strava_pipeline.warehouse.imports.wishes import pause
+from strava_pipeline.warehouse.states import ImportStep, MadeBy, PausedBy
+from strava_pipeline_tests.defs.conftest import CodeLocation
+from strava_pipeline_tests.inbox import LONG_AGO, connect_riders
+from strava_pipeline_tests.strava_stand_in import RIDER, stream_body
+from strava_pipeline_tests.wishes import STEPS, change, launch, wish, wish_for
+
+LOAD = dg.AssetKey(Asset.TRAINING_LOAD)
+JOBS = {True: newest_month, False: import_history}
+
+
+@pytest.fixture(autouse=True)
+def rider(engine: Engine) -> None:
+    connect_riders(engine, RIDER)
+
+
+def this_month() -> datetime:
+    return add_months(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0), 0)
+
+
+def run(location: CodeLocation, found: Launch) -> dg.ExecuteInProcessResult:
+    planned = run_of(found)
+    return JOBS[found.begins_newest].execute_in_process(
+        run_config=dict(planned.run_config),
+        tags=dict(planned.tags),
+        instance=location.instance,
+        resources=location.resources(),
+        raise_on_error=False,
+    )
+
+
+def launched(engine: Engine) -> Launch:
+    found = launch(engine)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def persistent() -> Iterator[dg.DagsterInstance]:
+    """An instance that a schedule can open."""
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+def tick(instance: dg.DagsterInstance, schedule: dg.ScheduleDefinition) -> tuple[list[dg.RunRequest], str | None]:
+    """The runs that a schedule asks for, and why it asks for none."""
+    resources = {"warehouse": WarehouseResource()}
+    with dg.build_schedule_context(instance=instance, resources=resources) as context:
+        ticked = schedule.evaluate_tick(context)
+    return list(ticked.run_requests or []), ticked.skip_message
+
+
+def test_an_import_runs_from_the_newest_month_to_the_oldest_and_shows_its_months(
+    location: CodeLocation, engine: Engine
+) -> None:
+    newest, oldest = this_month(), add_months(this_month(), -14)
+    location.strava.add(1, oldest.replace(hour=8))
+    location.strava.add(2, newest)
+    import_id = wish_for(engine, profile=True)
+    jobs = []
+    while found := launch(engine):
+        result = run(location, found)
+        assert result.success
+        jobs.append(result.job_def.name)
+    assert jobs == ["newest_month", "import_history", "import_history"]
+    assert wish(engine, import_id).whole_at is not None
+    for name in HISTORY_ASSETS[1:]:
+        assert location.materialized(name) == {partition_key(RIDER, newest), partition_key(RIDER, oldest)}
+    assert len(location.materialized(Asset.ACTIVITIES)) == 15
+    assert set(location.lanes) == {Lane.BACKFILL}
+    shown = location.instance.fetch_materializations(dg.AssetKey(Asset.DETAILS), limit=10).records
+    metadata = [record.asset_materialization.metadata for record in shown if record.asset_materialization]
+    assert [each["requests"].value for each in metadata] == [1, 1]
+
+
+def test_a_months_picture_is_shown_with_its_figures(location: CodeLocation, engine: Engine) -> None:
+    location.strava.add(1, this_month())
+    location.strava.streams[1] = stream_body(300)
+    wish_for(engine)
+    assert run(location, launched(engine)).success
+    shown = location.instance.fetch_materializations(dg.AssetKey(Asset.ANALYSES), limit=1).records
+    assert shown[0].asset_materialization is not None
+    assert "newest route" in shown[0].asset_materialization.metadata
+
+
+def test_files_of_the_lake_are_written(location: CodeLocation, engine: Engine) -> None:
+    location.strava.add(1, this_month())
+    wish_for(engine, steps=[*STEPS, ImportStep.LAKE])
+    assert run(location, launched(engine)).success
+    assert run(location, launched(engine)).success
+    assert launch(engine) is None
+    shown = location.instance.fetch_materializations(dg.AssetKey(Asset.LAKE), limit=1).records
+    assert shown[0].asset_materialization is not None
+    assert shown[0].asset_materialization.metadata["dagster/partition_row_count"].value == 4
+
+
+def test_a_run_that_was_overtaken_ends_well_and_asks_strava_for_nothing(location: CodeLocation, engine: Engine) -> None:
+    wish_for(engine)
+    first = launched(engine)
+    change(engine, state="due", next_at=LONG_AGO)
+    second = launched(engine)
+    assert run(location, first).success
+    assert location.strava.asked == []
+    assert run(location, second).success
+    # Executed again in Dagster's UI, it finds its work done.
+    assert run(location, second).success
+    assert location.strava.asked == ["/athlete/activities"] * 2
+
+
+def test_a_paused_import_ends_well_and_does_nothing(location: CodeLocation, engine: Engine) -> None:
+    import_id = wish_for(engine)
+    found = launched(engine)
+    with engine.begin() as connection:
+        pause(connection, RIDER, PausedBy.OPERATOR)
+    assert run(location, found).success
+    assert location.strava.asked == []
+    assert wish(engine, import_id).state == "due"
+
+
+def test_a_run_without_an_answer_fails_with_its_reason(location: CodeLocation, engine: Engine) -> None:
+    import_id = wish_for(engine)
+    location.strava.faults["/athlete/activities"] = [RejectedRequest("Strava refuses")]
+    result = run(location, launched(engine))
+    assert not result.success
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert failure.step_failure_data.user_failure_data is not None
+    description = failure.step_failure_data.user_failure_data.description
+    assert description is not None
+    assert description.startswith(f"athlete {RIDER}, ")
+    assert description.endswith("Strava refuses")
+    assert location.strava.asked == ["/athlete/activities"]
+    assert (wish(engine, import_id).attempts, wish(engine, import_id).error) == (1, "Strava refuses")
+
+
+def test_months_that_fail_are_named_and_the_others_shown(
+    location: CodeLocation, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    this, before = this_month(), add_months(this_month(), -1)
+    location.strava.add(1, this)
+    location.strava.add(2, before)
+    wish_for(engine, before.date(), this.date(), by=MadeBy.COMMAND)
+    assert run(location, launched(engine)).success
+    real = import_details
+
+    def fails(sync: SyncContext, span: Span) -> SpanResult:
+        if span.start == this:
+            raise ZeroDivisionError
+        return real(sync, span)
+
+    monkeypatch.setattr(importing, "import_details", fails)
+    result = run(location, launched(engine))
+    assert not result.success
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert failure.step_failure_data.user_failure_data is not None
+    assert f"1 of 2 months failed: {this:%Y-%m}" in str(failure.step_failure_data.user_failure_data.description)
+    assert location.materialized(Asset.DETAILS) == {partition_key(RIDER, before)}
+    assert location.materialized(Asset.ANALYSES) == {partition_key(RIDER, this), partition_key(RIDER, before)}
+
+
+def test_a_schedule_requests_runs_of_its_kind_once(
+    persistent: dg.DagsterInstance, settings: Settings, engine: Engine
+) -> None:
+    opened = wish_for(engine)
+    bounded = wish_for(engine, this_month().date(), this_month().date(), by=MadeBy.COMMAND)
+    for schedule, import_id, job in (
+        (newest_months_every_minute, opened, "newest_month"),
+        (imports_every_minute, bounded, "import_history"),
+    ):
+        assert schedule.job.name == job
+        (request,), _ = tick(persistent, schedule)
+        assert request.run_key == f"{import_id}.1"
+        assert request.tags[NAMES.athlete_tag] == str(RIDER)
+        assert wish(engine, import_id).state == "launched"
+        assert tick(persistent, schedule) == ([], "no import is due, or enough are under way")
+
+
+def test_a_schedule_looks_after_lost_runs(persistent: dg.DagsterInstance, settings: Settings, engine: Engine) -> None:
+    import_id = wish_for(engine)
+    found = launched(engine)
+    change(engine, lease_until=LONG_AGO)
+    # Dagster knows no run of this launch.
+    (request,), _ = tick(persistent, newest_months_every_minute)
+    assert request.run_key == f"{import_id}.2"
+    canceled = dg.DagsterRun(job_name="newest_month", tags=launch_tags(Launch(import_id, 2, RIDER)))
+    persistent.add_run(canceled.with_status(dg.DagsterRunStatus.CANCELED))
+    change(engine, lease_until=LONG_AGO)
+    assert tick(persistent, newest_months_every_minute)[0] == []
+    assert wish(engine, import_id).paused_by == "cancel"
+    assert found.launch_no == 1
+
+
+@pytest.mark.filterwarnings("ignore::dagster_shared.utils.warnings.BetaWarning")
+def test_the_training_load_follows_an_import(location: CodeLocation, engine: Engine) -> None:
+    def evaluate(cursor: Any) -> dg.EvaluateAutomationConditionsResult:
+        at = datetime.now(UTC)
+        return dg.evaluate_automation_conditions(defs(), location.instance, evaluation_time=at, cursor=cursor)
+
+    location.strava.add(1, this_month())
+    wish_for(engine)
+    before = evaluate(None)
+    assert run(location, launched(engine)).success
+    after = evaluate(before.cursor)
+    assert before.get_requested_partitions(LOAD) == set()
+    assert after.get_requested_partitions(LOAD) == {str(RIDER)}
