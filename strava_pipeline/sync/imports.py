@@ -126,8 +126,8 @@ class _Work:
     def _fill(self, span: Span) -> None:
         """Fetch, compute and write whatever a month lacks; a step that fails does not keep the next from its work."""
         steps: dict[ImportStep, Callable[[Span], SpanResult]] = {
-            ImportStep.DETAIL: partial(import_details, self.sync),
-            ImportStep.STREAMS: partial(import_streams, self.sync),
+            ImportStep.DETAIL: partial(import_details, self.sync, due=True),
+            ImportStep.STREAMS: partial(import_streams, self.sync, due=True),
             ImportStep.FIGURES: partial(analyse_span, self.sync.engine),
             ImportStep.LAKE: self.hooks.write_lake,
         }
@@ -136,7 +136,7 @@ class _Work:
                 self._refuse_stopped()
                 self.hooks.begin_step(step)
                 for result in self._done(step, each_month(self.sync.engine, step, [span], work)):
-                    self.progressed = self.progressed or result.stored > 0
+                    self.progressed |= bool(result.stored or result.quarantined)
 
     def _done(self, step: ImportStep, results: Iterable[SpanResult | FailedMonth]) -> Iterator[SpanResult]:
         """Show and yield the results of months that were done; keep each month that failed, with its first reason."""

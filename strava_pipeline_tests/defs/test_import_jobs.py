@@ -171,10 +171,10 @@ def test_months_that_fail_are_named_and_the_others_shown(
     assert run(location, launched(engine)).success
     real = import_details
 
-    def fails(sync: SyncContext, span: Span) -> SpanResult:
+    def fails(sync: SyncContext, span: Span, *, due: bool) -> SpanResult:
         if span.start == this:
             raise ZeroDivisionError
-        return real(sync, span)
+        return real(sync, span, due=due)
 
     monkeypatch.setattr(importing, "import_details", fails)
     result = run(location, launched(engine))
