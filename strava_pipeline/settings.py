@@ -143,6 +143,9 @@ class Settings(BaseSettings):
     quota_long_limit: int = Field(1000, gt=0, description="requests per long window, at most")
     quota_short_window_seconds: int = Field(900, gt=0, description="length of the short window, s")
     quota_long_window_seconds: int = Field(86400, gt=0, description="length of the long window, s")
+    upkeep_recent_hours: int = Field(
+        6, ge=1, le=168, description="how often the last seven days of each athlete are listed, h; a request each time"
+    )
     upkeep_share: float = Field(
         UPKEEP_SHARE, gt=0, le=0.5, description="upkeep's share of what live calls and their reserve leave of the quota"
     )

@@ -17,9 +17,9 @@ from strava_pipeline.defs.jobs.imports import (
     newest_months_every_minute,
 )
 from strava_pipeline.defs.jobs.notifications import notifications_every_minute, send_notifications
-from strava_pipeline.defs.jobs.reconcile import every_six_hours, reconcile
 from strava_pipeline.defs.jobs.remap import remap
 from strava_pipeline.defs.jobs.retention import every_night, retention
+from strava_pipeline.defs.jobs.upkeep import upkeep, upkeep_every_five_minutes
 from strava_pipeline.defs.jobs.webhook_sync import webhook_sync
 from strava_pipeline.defs.partitions import grid_from, grid_partitions
 from strava_pipeline.defs.resources import MailerResource, StravaResource, WarehouseResource
@@ -48,11 +48,11 @@ def build_strava_defs() -> dg.Definitions:
     return dg.Definitions(
         assets=[asset.map_asset_specs(partial(_with_settings, grid)) for asset in assets],
         asset_checks=CHECKS,
-        jobs=[remap, webhook_sync, newest_month, import_history, reconcile, retention, send_notifications],
+        jobs=[remap, webhook_sync, newest_month, import_history, upkeep, retention, send_notifications],
         schedules=[
             newest_months_every_minute,
             imports_every_minute,
-            every_six_hours,
+            upkeep_every_five_minutes,
             every_night,
             notifications_every_minute,
         ],

@@ -18,10 +18,11 @@ from strava_pipeline.warehouse.migrate import open_warehouse
 if TYPE_CHECKING:
     from strava_pipeline.notifications.outbox import MailResult
 
-# A webhook's events rather wait in the inbox than in a run; a backfill's run may wait a day for the daily limit.
+# Events rather wait in the inbox than in a run, and tasks of upkeep on their list; a backfill's run may wait a day for
+# the daily limit.
 MAX_WAIT = {
     Lane.LIVE: timedelta(minutes=2),
-    Lane.RECONCILE: timedelta(minutes=20),
+    Lane.RECONCILE: timedelta(minutes=2),
     Lane.BACKFILL: timedelta(hours=25),
 }
 

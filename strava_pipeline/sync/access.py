@@ -24,8 +24,8 @@ from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
 
 # A command waits until the next quarter hour, but not until the next day.
 COMMAND_MAX_WAIT = timedelta(minutes=16)
-# How long the other runs than backfills wait while Strava does not answer. Events rather wait in the inbox.
-OUTAGE_PATIENCE = {Lane.LIVE: timedelta(0), Lane.RECONCILE: timedelta(minutes=20)}
+# How long the other runs than backfills wait while Strava does not answer. Events and upkeep's tasks wait on lists.
+OUTAGE_PATIENCE = {Lane.LIVE: timedelta(0), Lane.RECONCILE: timedelta(0)}
 
 
 def open_tokens(settings: Settings, engine: Engine) -> PostgresTokenStore:

@@ -16,6 +16,8 @@ from strava_pipeline.warehouse.athletes.profiles import (
     unknown_gear,
 )
 from strava_pipeline.warehouse.imports.histories import note_profile
+from strava_pipeline.warehouse.states import UpkeepKind
+from strava_pipeline.warehouse.upkeep import due
 
 log = get_logger(__name__)
 
@@ -25,8 +27,29 @@ JsonObject = dict[str, Any]
 def import_athlete(sync: SyncContext, athlete_id: int) -> int:
     """Store the athlete's profile, gear, totals and zones with three requests; returns the number of bikes and shoes.
 
-    A bike or pair of shoes that only stored activities name costs one more request, once.
+    A bike or pair of shoes that only stored activities name costs one more request, once; upkeep asks for it again.
     Totals or zones that Strava refuses, or that do not map, are left out.
+    """
+    on_profile = import_profile(sync, athlete_id)
+    with sync.engine.begin() as connection:
+        due.note_done_elsewhere(connection, athlete_id, UpkeepKind.PROFILE, after=due.PROFILE_EVERY)
+        wanted = unknown_gear(connection, athlete_id)
+    for done, gear_id in enumerate(wanted):
+        try:
+            import_gear(sync, athlete_id, gear_id)
+        except MissingScope as error:
+            log.warning("gear of athlete %d is left out: %s", athlete_id, error)
+            return on_profile + done
+        with sync.engine.begin() as connection:
+            due.note_done_elsewhere(connection, athlete_id, UpkeepKind.GEAR, gear_id, after=due.GEAR_EVERY)
+    return on_profile + len(wanted)
+
+
+def import_profile(sync: SyncContext, athlete_id: int) -> int:
+    """Store the athlete's profile with the gear on it, totals and zones; returns the number of bikes and shoes on it.
+
+    Gear that it does not list is put on upkeep's list. Totals or zones that Strava refuses, or that do not map, are
+    left out.
     """
     asked_at = request_time(sync)
     body = sync.client.get_athlete(athlete_id)
@@ -34,37 +57,30 @@ def import_athlete(sync: SyncContext, athlete_id: int) -> int:
     with sync.engine.begin() as connection:
         store_athlete(connection, athlete_row(body), asked_at)
         store_gear(connection, gear, asked_at)
+        due.list_gear(connection, athlete_id, [row["id"] for row in gear])
     for what, import_more in (("totals", _import_stats), ("zones", _import_zones)):
         try:
             import_more(sync, athlete_id)
         except (MissingScope, NotFound, RejectedRequest) as error:
             log.warning("%s of athlete %d are left out: %s", what, athlete_id, error)
-    pieces = len(gear) + _import_unknown_gear(sync, athlete_id)
     with sync.engine.begin() as connection:
         note_profile(connection, athlete_id, asked_at)
-    return pieces
+    return len(gear)
 
 
-def _import_unknown_gear(sync: SyncContext, athlete_id: int) -> int:
-    """Fetch gear that only stored activities name; returns how many.
+def import_gear(sync: SyncContext, athlete_id: int, gear_id: str) -> None:
+    """Fetch and store a bike or pair of shoes that the profile does not list.
 
-    Gear that Strava does not know is stored without a name, so that it is not fetched again.
+    Gear that Strava does not know is stored without a name, so that it counts as known; gear with a name keeps it.
     """
-    with sync.engine.connect() as connection:
-        wanted = unknown_gear(connection, athlete_id)
-    for done, gear_id in enumerate(wanted):
-        asked_at = request_time(sync)
-        row: JsonObject = {"id": gear_id, "athlete_id": athlete_id}
-        try:
-            row = gear_row(athlete_id, sync.client.get_gear(athlete_id, gear_id)) | row
-        except MissingScope as error:
-            log.warning("gear of athlete %d is left out: %s", athlete_id, error)
-            return done
-        except (NotFound, RejectedRequest) as error:
-            log.warning("gear %s of athlete %d stays without a name: %s", gear_id, athlete_id, error)
-        with sync.engine.begin() as connection:
-            store_gear(connection, [row], asked_at)
-    return len(wanted)
+    asked_at = request_time(sync)
+    row: JsonObject = {"id": gear_id, "athlete_id": athlete_id}
+    try:
+        row = gear_row(athlete_id, sync.client.get_gear(athlete_id, gear_id)) | row
+    except (NotFound, RejectedRequest) as error:
+        log.warning("gear %s of athlete %d is not told: %s", gear_id, athlete_id, error)
+    with sync.engine.begin() as connection:
+        store_gear(connection, [row], asked_at)
 
 
 def _import_stats(sync: SyncContext, athlete_id: int) -> None:

@@ -124,7 +124,7 @@ def test_jobs_and_resources_are_the_documented_ones() -> None:
         "webhook_sync",
         "newest_month",
         "import_history",
-        "reconcile",
+        "upkeep",
         "retention",
         "send_notifications",
     ]
@@ -132,7 +132,7 @@ def test_jobs_and_resources_are_the_documented_ones() -> None:
     assert {schedule.name: schedule.cron_schedule for schedule in schedules} == {
         "newest_months_every_minute": "* * * * *",
         "imports_every_minute": "* * * * *",
-        "reconcile_every_six_hours": "17 */6 * * *",
+        "upkeep_every_five_minutes": "2-59/5 * * * *",
         "retention_every_night": "43 3 * * *",
         "notifications_every_minute": "* * * * *",
     }

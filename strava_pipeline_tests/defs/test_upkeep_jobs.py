@@ -1,4 +1,4 @@
-"""Reconcile and retention as Dagster runs them: one step per athlete, and a word on what was done."""
+"""Upkeep and retention as Dagster runs them, and a word on what was done."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 from sqlalchemy import Engine, insert, select
 
-from strava_pipeline.defs.jobs.reconcile import reconcile
 from strava_pipeline.defs.jobs.retention import retention
+from strava_pipeline.defs.jobs.upkeep import upkeep, why_no_run
 from strava_pipeline.errors import RetriableStravaError
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.warehouse.schema.ops_tables import operator_audit, users, webhook_events
@@ -33,20 +33,35 @@ def run(location: CodeLocation, job: dg.JobDefinition) -> dg.ExecuteInProcessRes
     return job.execute_in_process(instance=location.instance, resources=location.resources(), raise_on_error=False)
 
 
-def test_reconcile_asks_in_its_lane_for_each_connected_athlete(connected: CodeLocation, engine: Engine) -> None:
+def test_upkeep_asks_in_its_lane_and_ends_once_nothing_is_due(connected: CodeLocation, engine: Engine) -> None:
     connected.strava.add(1, datetime.now(UTC) - timedelta(days=1))
-    assert run(connected, reconcile).success
-    assert connected.strava.asked == ["/athlete/activities"]
+    assert why_no_run(connected.instance, engine) is None
+    assert run(connected, upkeep).success
+    assert sorted(connected.strava.asked) == [
+        "/athlete",
+        "/athlete/activities",
+        "/athlete/zones",
+        f"/athletes/{RIDER}/stats",
+    ]
     assert connected.lanes == [Lane.RECONCILE]
     with engine.connect() as connection:
         found = connection.execute(select(webhook_events.c.object_id, webhook_events.c.state)).all()
     assert [tuple(row) for row in found] == [(1, "received")]
+    assert why_no_run(connected.instance, engine) == "nothing is due"
 
 
-def test_reconcile_tries_again_when_strava_is_away(connected: CodeLocation) -> None:
+def test_a_task_that_fails_leaves_the_run_green(connected: CodeLocation) -> None:
     connected.strava.faults["/athlete/activities"] = [RetriableStravaError("no connection")]
-    assert run(connected, reconcile).success
-    assert connected.strava.asked == ["/athlete/activities"] * 2
+    assert run(connected, upkeep).success
+    assert connected.strava.asked.count("/athlete/activities") == 1
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])
+def test_a_run_to_come_or_at_work_is_not_joined_by_another(
+    connected: CodeLocation, engine: Engine, status: dg.DagsterRunStatus
+) -> None:
+    connected.instance.create_run_for_job(upkeep, status=status)
+    assert why_no_run(connected.instance, engine) == "the last run has not ended"
 
 
 def test_retention_keeps_everything_unless_configured(

@@ -7,7 +7,7 @@ lease ends; each task may be done twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,9 +17,13 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Text,
     Update,
+    all_,
     and_,
+    any_,
     case,
+    delete,
     exists,
     func,
     literal,
@@ -27,14 +31,17 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from strava_pipeline.printable import printable
+from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.tables import activities, gear
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
 from strava_pipeline.warehouse.states import GrantState, UpkeepKind
 
@@ -43,6 +50,7 @@ LEASE = timedelta(seconds=60)
 BEAT_SECONDS = LEASE.total_seconds() / 4
 # The pause after a failure doubles with each one, up to the task's period.
 FIRST_PAUSE = timedelta(minutes=10)
+LASTING_PAUSE = timedelta(days=1)
 # From one time to the next; that of the last days is a setting.
 HISTORY_EVERY = timedelta(days=30)
 PROFILE_EVERY = timedelta(days=1)
@@ -50,6 +58,8 @@ GEAR_EVERY = timedelta(days=30)
 # Requests that a task is taken to need until it was done once.
 FIRST_REQUESTS = {UpkeepKind.PROFILE: 3}
 _c = upkeep.c
+# Columns of a task that is put on the list.
+_NEW = ("athlete_id", "kind", "subject", "due_at", "failures", "takes")
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,10 @@ class Periods:
     """How long after a task was done it is due again; ``recent``: that of the listings of the last days."""
 
     recent: timedelta
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Periods:
+        return cls(recent=timedelta(hours=settings.upkeep_recent_hours))
 
     def of(self, kind: UpkeepKind) -> timedelta:
         """The period of the tasks of one kind."""
@@ -94,7 +108,6 @@ class Lag:
 
 def add_missing(connection: Connection) -> None:
     """Put the tasks of athletes who have connected since the last time on the list, due now."""
-    names = ("athlete_id", "kind", "subject", "due_at", "failures", "takes")
     for kind in (UpkeepKind.RECENT, UpkeepKind.PROFILE):
         known = exists().where(_c.athlete_id == users.c.athlete_id, _c.kind == kind)
         # An erasure under way holds the athlete's row: nothing is added to what it deletes.
@@ -103,7 +116,23 @@ def add_missing(connection: Connection) -> None:
             .where(users.c.state == GrantState.ACTIVE, ~known)
             .with_for_update(read=True, of=users, skip_locked=True)
         )
-        connection.execute(insert_or_skip(upkeep).from_select(names, missing).on_conflict_do_nothing())
+        connection.execute(insert_or_skip(upkeep).from_select(_NEW, missing).on_conflict_do_nothing())
+
+
+def list_gear(connection: Connection, athlete_id: int, on_profile: Collection[str]) -> None:
+    """Put an athlete's gear on the list that the profile does not list (any more), due now; take off what it lists.
+
+    The caller's transaction has stored the profile.
+    """
+    named = select(activities.c.gear_id.label("id")).where(activities.c.athlete_id == athlete_id)
+    stored = select(gear.c.id).where(gear.c.athlete_id == athlete_id)
+    every = named.union(stored).subquery("every")
+    listed = literal(list(on_profile), ARRAY(Text))
+    values = (literal(athlete_id), literal(UpkeepKind.GEAR.value), every.c.id, database_time(), literal(0), literal(0))
+    missing = select(*values).where(every.c.id.is_not(None), every.c.id != all_(listed))
+    connection.execute(insert_or_skip(upkeep).from_select(_NEW, missing).on_conflict_do_nothing())
+    theirs = (_c.athlete_id == athlete_id, _c.kind == UpkeepKind.GEAR)
+    connection.execute(delete(upkeep).where(*theirs, _c.subject == any_(listed)))
 
 
 def is_due(connection: Connection) -> bool:
@@ -153,9 +182,12 @@ def done(connection: Connection, task: UpkeepTask, *, after: timedelta, requests
     )
 
 
-def failed(connection: Connection, task: UpkeepTask, reason: str, *, at_most: timedelta) -> None:
-    """Note why a task failed; it is due again after 10 min, and twice as long after each failure, up to ``at_most``."""
-    pause = min(at_most, FIRST_PAUSE * 2 ** min(task.failures, 16))
+def failed(connection: Connection, task: UpkeepTask, reason: str, *, at_most: timedelta, lasts: bool = False) -> None:
+    """Note why a task failed; it is due again after 10 min, and twice as long after each failure, up to ``at_most``.
+
+    An error that ``lasts`` until the athlete does something is tried again after a day.
+    """
+    pause = LASTING_PAUSE if lasts else min(at_most, FIRST_PAUSE * 2 ** min(task.failures, 16))
     connection.execute(
         _of(task).values(
             due_at=database_time() + pause, failures=_c.failures + 1, error=printable(reason), lease_until=None
@@ -168,7 +200,9 @@ def put_back(connection: Connection, task: UpkeepTask) -> None:
     connection.execute(_of(task).values(lease_until=None))
 
 
-def note_done_elsewhere(connection: Connection, athlete_id: int, kind: UpkeepKind, *, after: timedelta) -> None:
+def note_done_elsewhere(
+    connection: Connection, athlete_id: int, kind: UpkeepKind, subject: str = "", *, after: timedelta
+) -> None:
     """Note that a task was done just now outside upkeep, for instance by an import; it is due again ``after`` that.
 
     A worker that is at the task goes on.
@@ -176,7 +210,7 @@ def note_done_elsewhere(connection: Connection, athlete_id: int, kind: UpkeepKin
     refuse_rows_of_revoked(connection, [athlete_id])
     moment = database_time()
     values = {"due_at": moment + after, "done_at": moment, "failures": 0, "error": None}
-    row = insert_or_skip(upkeep).values(athlete_id=athlete_id, kind=kind, subject="", takes=0, **values)
+    row = insert_or_skip(upkeep).values(athlete_id=athlete_id, kind=kind, subject=subject, takes=0, **values)
     connection.execute(row.on_conflict_do_update(index_elements=[_c.athlete_id, _c.kind, _c.subject], set_=values))
 
 

@@ -1,0 +1,81 @@
+"""The job that keeps what is stored true, every five minutes if something is due."""
+
+import time
+
+import dagster as dg
+from sqlalchemy import Engine
+
+from strava_pipeline.defs.pools import set_up_pools
+from strava_pipeline.defs.resources import StravaResource, WarehouseResource
+from strava_pipeline.defs.steps import translate_faults
+from strava_pipeline.names import NAMES
+from strava_pipeline.settings import load_settings
+from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.sync.upkeep import Worked, work_off
+from strava_pipeline.warehouse.upkeep import due
+from strava_pipeline.warehouse.upkeep.due import Periods
+
+# A run takes up no further task after this time. What is left is due for the next one.
+WORKS_FOR_SECONDS = 600.0
+UNFINISHED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+
+
+@dg.op(pool=NAMES.upkeep_pool)
+def work_off_upkeep(context: dg.OpExecutionContext, strava: StravaResource) -> None:
+    """Compare with Strava what is due, the most overdue first, within upkeep's share of the quota."""
+    settings = load_settings()
+    ends_at = time.monotonic() + WORKS_FOR_SECONDS
+    with translate_faults(context.retry_number):
+        worked = work_off(
+            strava.sync(Lane.RECONCILE),
+            Periods.from_settings(settings),
+            settings.webhook_subscription_id or 0,
+            lambda: time.monotonic() < ends_at,
+        )
+    context.log.info("%s", _told(worked))
+    if worked.stopped is not None:
+        context.log.info("the rest is due later: %s", worked.stopped)
+
+
+@dg.job(executor_def=dg.in_process_executor, tags=NAMES.lane_tags(Lane.RECONCILE))
+def upkeep() -> None:
+    """Finds what changed at Strava without a webhook, and keeps profiles, zones, totals and gear up to date."""
+    work_off_upkeep()
+
+
+@dg.schedule(
+    job=upkeep,
+    # Not at a full hour, when everybody's jobs start.
+    cron_schedule="2-59/5 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def upkeep_every_five_minutes(
+    context: dg.ScheduleEvaluationContext, warehouse: WarehouseResource
+) -> dg.RunRequest | dg.SkipReason:
+    """Request a run if something is due, and none is at work or in the queue."""
+    set_up_pools(context.instance)
+    why_not = why_no_run(context.instance, warehouse.engine)
+    return dg.RunRequest() if why_not is None else dg.SkipReason(why_not)
+
+
+def why_no_run(instance: dg.DagsterInstance, engine: Engine) -> str | None:
+    """The reason why no run is needed now; ``None`` if one is."""
+    with engine.begin() as connection:
+        due.add_missing(connection)
+        if not due.is_due(connection):
+            return "nothing is due"
+    unfinished = dg.RunsFilter(job_name=upkeep.name, statuses=list(UNFINISHED))
+    return "the last run has not ended" if instance.get_runs_count(unfinished) else None
+
+
+def _told(worked: Worked) -> str:
+    done = ", ".join(f"{count} x {kind}" for kind, count in sorted(worked.done.items())) or "nothing"
+    found = ", ".join(f"{count} x {aspect}" for aspect, count in sorted(worked.found.items()))
+    return f"done: {done}; found without a webhook: {found or 'nothing'}; failed: {len(worked.failed)}"
