@@ -11,7 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -19,6 +19,7 @@ from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import activity_id, digest
 from strava_pipeline.sync.backfill import SyncContext
 from strava_pipeline.warehouse.activities.summary_changes import stored_versions
+from strava_pipeline.warehouse.activities.tombstones import gone_since
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.inbox.events import LISTED_DIGEST, NewEvent, add_events
 from strava_pipeline.warehouse.states import EventSource
@@ -32,19 +33,21 @@ LOOK_AHEAD = timedelta(days=1)
 class Difference:
     """An activity that is missing here, out of date here, or gone at Strava.
 
-    ``mark`` distinguishes this difference from an earlier one of its kind. ``listed``: the digest in the listing.
+    ``listed``: its digest in the listing, unless it is gone. ``stored`` tells what the tables have: a digest, and when
+    Strava was asked (UTC); for an activity that is missing, when it was last found to be gone.
     """
 
     aspect_type: str
     activity_id: int
-    mark: str
-    listed: str | None = None
+    listed: str | None
+    stored: tuple[str | None, datetime | None]
 
 
 def reconcile_athlete(sync: SyncContext, athlete_id: int, subscription_id: int) -> Counter[str]:
     """List an athlete's last days and put the differences into the inbox; returns how many new events, by aspect.
 
-    A difference that stays is one event, however often it is found.
+    A difference that stays is one event, however often it is found. One that is found again after the tables changed is
+    another event: an activity that is hidden, shown and hidden again is deleted twice.
     """
     with sync.engine.connect() as connection:
         asked_at = now(connection)
@@ -66,20 +69,32 @@ def find_differences(
 ) -> list[Difference]:
     """Compare a listing of a span (digests by id), asked for at ``asked_at`` (UTC), with the tables."""
     versions = stored_versions(connection, span, listed)
-    stored = {version.activity_id for version in versions}
-    found = [Difference("create", new, mark, mark) for new, mark in listed.items() if new not in stored]
+    missing = set(listed) - {version.activity_id for version in versions}
+    gone_at = gone_since(connection, missing)
+    found = [Difference("create", new, listed[new], (None, gone_at.get(new))) for new in listed if new in missing]
     for version in versions:
+        stored = version.digest, version.fetched_at
+        mark = listed.get(version.activity_id)
         if version.fetched_at > asked_at:
             continue  # stored after the listing was asked for
-        if version.activity_id not in listed:
-            found.append(Difference("delete", version.activity_id, version.fetched_at.isoformat()))
-        elif (mark := listed[version.activity_id]) != version.digest:
-            found.append(Difference("update", version.activity_id, mark, mark))
+        if mark is None:
+            found.append(Difference("delete", version.activity_id, mark, stored))
+        elif mark != version.digest:
+            found.append(Difference("update", version.activity_id, mark, stored))
     return found
 
 
 def _event(difference: Difference, athlete_id: int, subscription_id: int, asked_at: datetime) -> NewEvent:
-    marks = (EventSource.RECONCILE.value, athlete_id, difference.activity_id, difference.aspect_type, difference.mark)
+    stored_digest, moment = difference.stored
+    marks = (
+        EventSource.RECONCILE.value,
+        athlete_id,
+        difference.activity_id,
+        difference.aspect_type,
+        difference.listed,
+        stored_digest,
+        None if moment is None else moment.astimezone(UTC).isoformat(),
+    )
     return NewEvent(
         event_key=hashlib.sha256(repr(marks).encode()).hexdigest(),
         subscription_id=subscription_id,

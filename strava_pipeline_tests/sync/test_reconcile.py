@@ -76,6 +76,36 @@ def test_a_second_change_is_a_second_event(strava: StravaStandIn, engine: Engine
     assert inbox(engine) == [("update", 2), ("update", 2)]
 
 
+def take_effect(strava: StravaStandIn, engine: Engine) -> None:
+    """The events of the inbox are worked on, and stay there as done."""
+    with engine.begin() as connection:
+        open_events = webhook_events.c.state == "received"
+        found = connection.execute(select(webhook_events.c.object_id, webhook_events.c.aspect_type).where(open_events))
+        events = [(row.object_id, row.aspect_type) for row in found]
+        connection.execute(update(webhook_events).values(state="done"))
+    for number, aspect in events:
+        bring_up_to_date(strava.sync(engine), RIDER, number, aspect)
+
+
+def test_a_difference_that_comes_back_is_found_each_time_it_comes(strava: StravaStandIn, engine: Engine) -> None:
+    ride = strava.activities[2]
+    for _ in range(3):
+        strava.delete(2)
+        assert reconcile(strava, engine) == {"delete": 1}
+        assert reconcile(strava, engine) == {}
+        take_effect(strava, engine)
+        strava.activities[2] = ride
+        assert reconcile(strava, engine) == {"create": 1}
+        assert reconcile(strava, engine) == {}
+        take_effect(strava, engine)
+    for name in ("Renamed", "Ride 2") * 3:
+        strava.edit(2, name=name)
+        assert reconcile(strava, engine) == {"update": 1}
+        assert reconcile(strava, engine) == {}
+        take_effect(strava, engine)
+    assert reconcile(strava, engine) == {}
+
+
 def test_once_an_event_took_effect_nothing_is_missed(strava: StravaStandIn, engine: Engine) -> None:
     strava.edit(2, name="Renamed")
     strava.add(5, days_ago(1))

@@ -58,6 +58,13 @@ def has_tombstone(connection: Connection, athlete_id: int, activity_id: int, eve
     return connection.execute(query).first() is not None
 
 
+def gone_since(connection: Connection, activity_ids: Collection[int]) -> dict[int, datetime]:
+    """When (UTC) Strava was last asked for activities that it did not have then; only those with a tombstone."""
+    query = select(tombstones.c.activity_id, tombstones.c.asked_at)
+    found = connection.execute(query.where(any_of(tombstones.c.activity_id, activity_ids)))
+    return {row.activity_id: row.asked_at for row in found}
+
+
 def reject_deleted(connection: Connection, activity_ids: Collection[int], asked_at: datetime) -> set[int]:
     """The ids, in an answer asked for at ``asked_at`` (UTC), that were gone then or later and are not to be stored.
 
