@@ -31,7 +31,7 @@ class SimulatedCallers:
     latency_s: tuple[float, float] = (0.05, 2.0)
     database_step_s: float = 0.0
 
-    def ledger(self, engine: Engine) -> PostgresLedger:
+    def ledger(self, engine: Engine, *, goes_first: bool = False) -> PostgresLedger:
         """The ledger as one process has it."""
         model = self.strava
         rate_limits = RateLimits(model.short_limit, model.long_limit, model.short_s, model.long_s)
@@ -41,6 +41,7 @@ class SimulatedCallers:
             clock=self._database_time,
             sleep=self.simulation.sleep,
             spread=lambda: self.chance.uniform(0.0, 0.5),
+            goes_first=goes_first,
         )
 
     def call(self, ledger: PostgresLedger, lane: Lane, athlete_id: int = 1) -> float:

@@ -52,9 +52,12 @@ class StravaResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see 
 
     warehouse: dg.ResourceDependency[WarehouseResource]
 
-    def sync(self, lane: Lane) -> SyncContext:
-        """Build the context for bringing activities up to date, in one lane of the quota."""
-        return open_sync(load_settings(), self.warehouse.engine, lane, MAX_WAIT[lane])
+    def sync(self, lane: Lane, *, goes_first: bool = False) -> SyncContext:
+        """Build the context for bringing activities up to date, in one lane of the quota.
+
+        ``goes_first``: other backfills leave their room to its requests.
+        """
+        return open_sync(load_settings(), self.warehouse.engine, lane, MAX_WAIT[lane], goes_first=goes_first)
 
 
 class MailerResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see above

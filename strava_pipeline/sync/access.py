@@ -43,17 +43,20 @@ def open_client(
     monitor: RequestMonitor | None = None,
     pauses: Pauses = REAL_PAUSES,
     outage_patience: timedelta = timedelta(0),
+    *,
+    goes_first: bool = False,
 ) -> StravaClient:
     """Open the client of a lane, with tokens and quota in the database; it waits at most ``max_wait`` for quota.
 
-    While Strava does not answer it waits ``outage_patience`` beside that.
+    While Strava does not answer it waits ``outage_patience`` beside that. ``goes_first``: other backfills leave their
+    room to its calls.
     """
     session = new_session()
     return StravaClient(
         Transport(
             api_url=settings.api_url,
             lane=lane,
-            ledger=_open_ledger(settings, engine, monitor, pauses),
+            ledger=_open_ledger(settings, engine, monitor, pauses, goes_first=goes_first),
             tokens=open_tokens(settings, engine),
             refresh=partial(oauth.refresh, settings, session),
             max_wait=max_wait,
@@ -74,6 +77,12 @@ def open_app_access(settings: Settings, engine: Engine, max_wait: timedelta) -> 
 
 
 def _open_ledger(
-    settings: Settings, engine: Engine, monitor: RequestMonitor | None = None, pauses: Pauses = REAL_PAUSES
+    settings: Settings,
+    engine: Engine,
+    monitor: RequestMonitor | None = None,
+    pauses: Pauses = REAL_PAUSES,
+    *,
+    goes_first: bool = False,
 ) -> PostgresLedger:
-    return PostgresLedger(engine, RateLimits.from_settings(settings), sleep=pauses.sleep, monitor=monitor)
+    limits = RateLimits.from_settings(settings)
+    return PostgresLedger(engine, limits, sleep=pauses.sleep, monitor=monitor, goes_first=goes_first)

@@ -70,13 +70,22 @@ class SyncContext:
 
 
 def open_sync(
-    settings: Settings, engine: Engine, lane: Lane, max_wait: timedelta, pauses: Pauses = REAL_PAUSES
+    settings: Settings,
+    engine: Engine,
+    lane: Lane,
+    max_wait: timedelta,
+    pauses: Pauses = REAL_PAUSES,
+    *,
+    goes_first: bool = False,
 ) -> SyncContext:
-    """Build the context of a lane from the settings; a request waits at most ``max_wait`` for quota."""
+    """Build the context of a lane from the settings; a request waits at most ``max_wait`` for quota.
+
+    ``goes_first``: other backfills leave their room to its requests.
+    """
     monitor = RequestMonitor()
     pace = Pace(settings.import_batch_size, settings.import_batch_interval_seconds, sleep=pauses.sleep, monitor=monitor)
     patience = outage_patience(settings, lane)
-    client = open_client(settings, engine, lane, max_wait, monitor, pauses, patience)
+    client = open_client(settings, engine, lane, max_wait, monitor, pauses, patience, goes_first=goes_first)
     return SyncContext(client, engine, pace, monitor, keep_from(settings), pauses)
 
 

@@ -20,19 +20,21 @@ from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 
 @dataclass
 class CodeLocation:
-    """An instance, its resources, and the lanes in which Strava was used."""
+    """An instance, its resources, and the lanes in which Strava was used; ``first``: whether before other backfills."""
 
     instance: dg.DagsterInstance
     strava: StravaStandIn
     lanes: list[Lane] = field(default_factory=list)
+    first: list[bool] = field(default_factory=list)
     syncs: list[SyncContext] = field(default_factory=list)
 
     def resources(self) -> dict[str, Any]:
-        strava, lanes, syncs = self.strava, self.lanes, self.syncs
+        strava, lanes, first, syncs = self.strava, self.lanes, self.first, self.syncs
 
         class StandIn(StravaResource):
-            def sync(self, lane: Lane) -> SyncContext:
+            def sync(self, lane: Lane, *, goes_first: bool = False) -> SyncContext:
                 lanes.append(lane)
+                first.append(goes_first)
                 # Within a run Dagster has put the resource itself there.
                 assert isinstance(self.warehouse, WarehouseResource)
                 syncs.append(strava.sync(self.warehouse.engine))

@@ -17,6 +17,7 @@ from strava_pipeline.defs.jobs.imports import (
     newest_month,
     newest_months_every_minute,
 )
+from strava_pipeline.defs.pools import POOLS
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.import_runs import launch_tags, run_of
@@ -97,6 +98,7 @@ def test_an_import_runs_from_the_newest_month_to_the_oldest_and_shows_its_months
         assert location.materialized(name) == {partition_key(RIDER, newest), partition_key(RIDER, oldest)}
     assert len(location.materialized(Asset.ACTIVITIES)) == 15
     assert set(location.lanes) == {Lane.BACKFILL}
+    assert location.first == [True, False, False]
     shown = location.instance.fetch_materializations(dg.AssetKey(Asset.DETAILS), limit=10).records
     metadata = [record.asset_materialization.metadata for record in shown if record.asset_materialization]
     assert [each["requests"].value for each in metadata] == [1, 1]
@@ -201,6 +203,8 @@ def test_a_schedule_requests_runs_of_its_kind_once(
         assert request.tags[NAMES.athlete_tag] == str(RIDER)
         assert wish(engine, import_id).state == "launched"
         assert tick(persistent, schedule) == ([], "no import is due, or enough are under way")
+    limits = persistent.event_log_storage.get_pool_limits()
+    assert {limit.name: limit.limit for limit in limits} == POOLS
 
 
 def test_a_schedule_looks_after_lost_runs(persistent: dg.DagsterInstance, settings: Settings, engine: Engine) -> None:

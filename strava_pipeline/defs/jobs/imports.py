@@ -17,6 +17,7 @@ from strava_pipeline.defs.assets.lake import file_metadata, write_lake_month
 from strava_pipeline.defs.assets.month_pictures import month_pictures
 from strava_pipeline.defs.assets.progress import ProgressReporter, reporting
 from strava_pipeline.defs.partitions import cell
+from strava_pipeline.defs.pools import set_up_pools
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
 from strava_pipeline.defs.steps import MAX_RETRIES, span_metadata, translate_faults
 from strava_pipeline.errors import ImportStopped
@@ -31,7 +32,7 @@ from strava_pipeline.warehouse.imports import runs
 from strava_pipeline.warehouse.imports.launches import Fate, Launch, claim_launch, look_after
 from strava_pipeline.warehouse.imports.runs import Task
 from strava_pipeline.warehouse.retention import earliest_month
-from strava_pipeline.warehouse.states import ImportStep
+from strava_pipeline.warehouse.states import ImportStep, ImportTask
 
 FATES = {
     dg.DagsterRunStatus.SUCCESS: Fate.ENDED,
@@ -99,7 +100,7 @@ def _work(
             if task.whole is not None:
                 subject.at_spans(task.whole)
             context.log.info("import %d of athlete %d: %s", launch.import_id, launch.athlete_id, task)
-            sync = strava.sync(Lane.BACKFILL)
+            sync = strava.sync(Lane.BACKFILL, goes_first=task.kind is ImportTask.NEWEST_MONTH)
             with _hooks(context, task, sync, settings) as hooks:
                 outcome = work_on_import(sync, task, earliest_month(settings), hooks)
         except ImportStopped as error:
@@ -161,6 +162,7 @@ def _every_minute(job: dg.JobDefinition, name: str, *, newest: bool) -> dg.Sched
         context: dg.ScheduleEvaluationContext, warehouse: WarehouseResource
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         """Request runs for imports that are due, and look after those whose runs seem to be lost."""
+        set_up_pools(context.instance)  # where neither `up` nor a command does it
         look_after(warehouse.engine, partial(_fate, context.instance))
         floor, launched = earliest_month(load_settings()), 0
         while launch := _claim(warehouse.engine, floor, newest=newest):

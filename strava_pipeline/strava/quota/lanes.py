@@ -42,7 +42,8 @@ BusyDay = Sequence[float]
 class WindowUse:
     """One window: our calls (``booked``), calls of others (``_foreign``), Strava's limits, a block (Strava's clock).
 
-    ``booked_live`` and ``booked_reconcile``: our calls of these lanes, which ``booked`` counts, too.
+    ``booked_live`` and ``booked_reconcile``: our calls of these lanes, which ``booked`` counts, too. ``newest_until``:
+    until when backfills leave their room to a new athlete's newest month (Strava's clock).
     """
 
     window: Window
@@ -54,6 +55,7 @@ class WindowUse:
     blocked_until: datetime | None = None
     booked_live: int = 0
     booked_reconcile: int = 0
+    newest_until: datetime | None = None
 
     def share_left(self, now: datetime) -> float:
         """Return the share of the window that is still to come, 0 to 1."""
@@ -211,17 +213,27 @@ def refusal(
     busy_day: BusyDay | None,
     now: datetime,
     margin: timedelta,
+    *,
+    goes_first: bool = False,
 ) -> Refusal | None:
     """Return why a call of this lane may not be booked in all these windows now, or ``None`` if it may.
 
-    Of several reasons, the one that lasts longest. Times are by Strava's clock.
+    Of several reasons, the one that lasts longest. Times are by Strava's clock. ``goes_first``: the call is for a new
+    athlete's newest month, so that other backfills leave it their room.
     """
-    found = [
+    uses = list(uses)
+    found = [] if lane is not Lane.BACKFILL or goes_first else _announced(uses, now)
+    found += [
         _shortage(use, rate_limits, lane, busy_day, now, margin)
         for use in uses
         if rate_limits.calls_left(lane, use, busy_day, now) < 1
     ]
     return max(found, key=lambda lack: lack.until, default=None)
+
+
+def _announced(uses: Iterable[WindowUse], now: datetime) -> list[Refusal]:
+    why = "a new athlete's newest month goes first"
+    return [Refusal(use.newest_until, why) for use in uses if use.newest_until is not None and use.newest_until > now]
 
 
 def _shortage(

@@ -42,7 +42,7 @@ from strava_pipeline.warehouse.quota import api_calls, app_status, outages
 from strava_pipeline.warehouse.quota.app_status import AppStatus
 from strava_pipeline.warehouse.quota.strava_clock import store_clock
 from strava_pipeline.warehouse.quota.waiting import Throttle, Waiter, random_spread
-from strava_pipeline.warehouse.quota.windows import adopt, block_until, book_late, booking, load_uses
+from strava_pipeline.warehouse.quota.windows import adopt, announce_newest, block_until, book_late, booking, load_uses
 
 log = get_logger(__name__)
 
@@ -52,6 +52,9 @@ LOG_OUTAGE_EVERY_SECONDS = 600.0
 PROVE_ACTIVE = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)
 # While the answer to one call is awaited because it tells Strava's time, the other calls try again this often.
 ASKING = timedelta(seconds=1)
+# How long other backfills leave their room to a newest month after its last call was tried: longer than the pause
+# between two tries, so that they wait until it is complete, or until a minute after its process died.
+ANNOUNCED = timedelta(seconds=45)
 BUSY_DAY_KEPT = timedelta(minutes=5)
 _WAIT_FOR_DISK = text("SELECT set_config('synchronous_commit', 'on', true)")
 
@@ -70,6 +73,7 @@ class PostgresLedger:
 
     ``clock`` replaces the database's own clock, ``sleep`` and ``spread`` go with it; ``spread`` returns the seconds
     that are added to a wait. ``monitor`` is told of each wait, booking and release. ``host`` names this machine.
+    ``goes_first``: its calls are for a new athlete's newest month, to which other backfills leave their room.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class PostgresLedger:
         spread: Callable[[], float] = random_spread,
         monitor: RequestMonitor | None = None,
         host: str | None = None,
+        goes_first: bool = False,
     ) -> None:
         self._engine = engine
         self._rate_limits = rate_limits
@@ -89,6 +94,7 @@ class PostgresLedger:
         self._monitor = monitor or RequestMonitor()
         self._waiter = Waiter(engine, sleep, spread, self._monitor)
         self._host = host or socket.gethostname()
+        self._goes_first = goes_first
         self._outage_log = Throttle(LOG_OUTAGE_EVERY_SECONDS)
         self._busy_days: dict[str, tuple[datetime, BusyDay | None]] = {}
 
@@ -228,11 +234,14 @@ class PostgresLedger:
                 for length in self._rate_limits.lengths
                 for window in windows_to_book(clock, moment, longest, length)
             )
+            if self._goes_first:
+                announce_newest(connection, scope, windows, clock.now(moment) + ANNOUNCED)
             uses = load_uses(connection, scope, windows, clock.now(moment))
             busy_day = self._busy_day(connection, lane, athlete_id, moment)
             # The knowledge of Strava's clock ages during a wait for the end of the first window.
             margin = clock.margin(clock.in_our_time(windows[0].ends_at))
-            refused = refusal(uses, self._rate_limits, lane, busy_day, clock.now(moment), margin)
+            goes_first, now = self._goes_first, clock.now(moment)
+            refused = refusal(uses, self._rate_limits, lane, busy_day, now, margin, goes_first=goes_first)
             if refused is not None:
                 return moment, _used_up(clock.in_our_time(refused.until), refused.why, lane)
             if not clock.is_trusted(moment) and api_calls.one_is_under_way(connection, moment, longest):

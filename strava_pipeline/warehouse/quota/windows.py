@@ -51,6 +51,13 @@ def booking(scope: str, windows: Collection[Window], calls: int, lane: Lane) -> 
     return update(quota_windows).where(_these(scope, windows)).values({count: count + calls for count in counts})
 
 
+def announce_newest(connection: Connection, scope: str, windows: Collection[Window], until: datetime) -> None:
+    """Let backfills leave their room in these windows to a new athlete's newest month until then (Strava's clock)."""
+    _create(connection, scope, windows)
+    announcing = update(quota_windows).where(_these(scope, windows))
+    connection.execute(announcing.values(newest_until=func.greatest(_c.newest_until, until)))
+
+
 def book_late(connection: Connection, scope: str, windows: Collection[Window], lane: Lane) -> None:
     """Book one call in windows in which it was not booked before it was sent."""
     _create(connection, scope, windows)
@@ -136,6 +143,7 @@ def _use(row: Row[Any]) -> WindowUse:
         blocked_until=row.blocked_until,
         booked_live=row.booked_live,
         booked_reconcile=row.booked_reconcile,
+        newest_until=row.newest_until,
     )
 
 

@@ -217,6 +217,10 @@ quota_windows = Table(
     columns.integer("overall_limit", "Strava's limit of all calls, once known"),
     columns.integer("overall_foreign", "calls Strava counted beyond ours", required=True),
     columns.instant("blocked_until", "no call before this time (UTC, Strava's clock): Strava answered 429"),
+    columns.instant(
+        "newest_until",
+        "backfills leave their room to a new athlete's newest month before this time (UTC, Strava's clock)",
+    ),
     Index("ix_quota_windows_blocked", "scope", "blocked_until", postgresql_where=text("blocked_until IS NOT NULL")),
     schema=SCHEMA,
     comment="what is used of each of Strava's rate windows",

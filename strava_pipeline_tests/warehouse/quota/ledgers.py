@@ -59,6 +59,7 @@ def open_ledger(
     *,
     sleep: Callable[[float], None] | None = None,
     host: str | None = None,
+    goes_first: bool = False,
     **more: Any,
 ) -> PostgresLedger:
     return PostgresLedger(
@@ -68,6 +69,7 @@ def open_ledger(
         sleep=sleep or clock.sleep,
         spread=lambda: 0.0,
         host=host,
+        goes_first=goes_first,
     )
 
 
