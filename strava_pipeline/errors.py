@@ -8,7 +8,9 @@
     ├─ StravaError
     │  ├─ RetriableStravaError            try again: 5xx, timeout, an answer that is not Strava's
     │  │  ├─ QuotaExhausted(retry_at)     our quota is used up, or a 429: wait until ``retry_at``; not a failure
-    │  │  └─ StravaAway(since, retry_at)  Strava answers nobody: wait until ``retry_at``; not a failure
+    │  │  ├─ StravaAway(since, retry_at)  Strava answers nobody: wait until ``retry_at``; not a failure
+    │  │  ├─ NotAnswered                  Strava does not answer this call, but others
+    │  │  └─ RefreshDelayed(retry_at)     a token was not refreshed, and is not before ``retry_at``
     │  ├─ AthleteError                    one athlete only; all others go on
     │  │  ├─ NeedsReauthorization         the grant has ended; the athlete must connect again
     │  │  └─ MissingScope                 the athlete did not grant a permission
@@ -136,12 +138,27 @@ class QuotaExhausted(RetriableStravaError):
 class StravaAway(RetriableStravaError):
     """Strava answers nobody since ``since`` (UTC): send no request before ``retry_at`` (UTC).
 
-    This is a wait, not a failure. ``retry_at`` is ``None`` if the next call may be sent at once.
+    This is a wait, not a failure. Both are ``None`` if neither this call nor another one got an answer, but it is too
+    early to tell that all others get none either.
     """
 
-    def __init__(self, message: str, *, since: datetime, retry_at: datetime | None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, since: datetime | None, retry_at: datetime | None, status: int | None = None
+    ) -> None:
+        super().__init__(message, status=status, answered=False)
         self.since = since
+        self.retry_at = retry_at
+
+
+class NotAnswered(RetriableStravaError):
+    """Strava does not answer this call, however often it is sent, but it answers others."""
+
+
+class RefreshDelayed(RetriableStravaError):
+    """An athlete's token could not be refreshed, and is not refreshed before ``retry_at`` (UTC)."""
+
+    def __init__(self, message: str, *, retry_at: datetime) -> None:
+        super().__init__(message)
         self.retry_at = retry_at
 
 

@@ -216,3 +216,18 @@ _CLIENT_FAULTS: dict[int, Callable[[str, int, StravaFault], StravaError]] = {
 def _text(value: object) -> str:
     """The text, made fit for logs and terminals; empty for any other value."""
     return printable(value, _QUOTED_LENGTH) if isinstance(value, str) else ""
+
+
+def is_answered(error: StravaError | None) -> bool | None:
+    """Whether Strava itself answered a call that ended with this error, or without one.
+
+    ``None`` for a 429 in a form that is not Strava's, which may be anybody's.
+    """
+    if isinstance(error, QuotaExhausted):
+        return True if error.fault.is_stravas else None
+    return error.answered if isinstance(error, RetriableStravaError) else True
+
+
+def reason_of(error: StravaError) -> str:
+    """Return why Strava did not answer, without the request."""
+    return (str(error).partition(": ")[2] or str(error)).removeprefix("Strava answered ")

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
@@ -16,17 +16,20 @@ import stamina
 from strava_pipeline.errors import (
     AppInactive,
     NeedsReauthorization,
+    NotAnswered,
     QuotaExhausted,
+    RefreshDelayed,
     RetriableStravaError,
+    StravaAway,
     StravaError,
     StravaFault,
 )
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.secret import Secret
-from strava_pipeline.strava.faults import names_rate_limit, read, retry_after
+from strava_pipeline.strava.faults import is_answered, names_rate_limit, read, reason_of, retry_after
 from strava_pipeline.strava.http import CONNECT_SECONDS, DEADLINE_SECONDS, Answer, new_session, send
 from strava_pipeline.strava.oauth import TokenGrant
-from strava_pipeline.strava.quota.outage import Patience
+from strava_pipeline.strava.quota.outage import FIRST_PAUSE_S, LONGEST_PAUSE_S, Patience
 from strava_pipeline.strava.quota.windows import CallOutcome, Lane, QuotaLedger, RateHeaders, Reservation
 from strava_pipeline.strava.shapes import ANYTHING, Shape
 
@@ -59,13 +62,9 @@ class TokenStore(Protocol):
 
 @dataclass
 class _Budget:
-    """The time that a call with all its attempts may still spend in exchanges, s; waiting for quota does not count.
-
-    ``patience``: how long it may still wait while Strava is away or the app is switched off.
-    """
+    """The time that a call with all its attempts may still spend in exchanges, s; waiting for quota does not count."""
 
     left_s: float = BUDGET_SECONDS
-    patience: Patience = field(default_factory=Patience)
 
     @property
     def allows_another(self) -> bool:
@@ -73,10 +72,40 @@ class _Budget:
 
 
 @dataclass(frozen=True)
+class _Call:
+    """What is asked of Strava, on whose behalf; the answer has this ``shape``."""
+
+    athlete_id: int
+    path: str
+    query: Mapping[str, str]
+    shape: Shape = ANYTHING
+
+    @property
+    def what(self) -> str:
+        return f"GET {self.path} of athlete {self.athlete_id}"
+
+    def witness(self) -> _Call:
+        """Another call, as cheap as can be, whose answer shows that Strava answers."""
+        if self.path == "/athlete":
+            return _Call(self.athlete_id, "/athlete/activities", {"per_page": "1"})
+        return _Call(self.athlete_id, "/athlete", {})
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """The token with which a call was sent, whether it was a probe, and what the answer means: a body or an error."""
+
+    token: Secret
+    is_probe: bool
+    body: Any
+    error: StravaError | None
+
+
+@dataclass(frozen=True)
 class Transport:
     """Sends GETs on behalf of athletes, in one lane; each call waits at most ``max_wait`` for quota.
 
-    While Strava is away or the app is switched off, it waits ``outage_patience`` beside that.
+    While Strava does not answer or has the app switched off, a call waits ``outage_patience`` beside that.
     """
 
     api_url: str
@@ -93,68 +122,116 @@ class Transport:
     ) -> Any:
         """Return the parsed JSON of ``GET path``, or raise one of the errors in :mod:`strava_pipeline.errors`.
 
-        An answer of another ``shape`` is not Strava's, and is asked for again. One that says that a limit is reached
-        blocks its window in the ledger. The next attempt waits there until the block ends, or raises
+        An answer of another ``shape`` is not Strava's, and is asked for again. If the call gets no answer, another one
+        is sent as a *witness*: ``NotAnswered`` if that one is answered. If not, the call waits and is sent again, as
+        long as its patience lasts; then ``StravaAway``.
+        """
+        call = _Call(athlete_id, path, query or {}, shape)
+        patience = Patience(self.outage_patience.total_seconds())
+        attempts, pause_s = ATTEMPTS, FIRST_PAUSE_S
+        while True:
+            try:
+                return self._round(call, patience, attempts)
+            except (RetriableStravaError, AppInactive) as error:
+                attempts = self._attempts_after(error, call, patience, attempts, pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _round(self, call: _Call, patience: Patience, attempts: int) -> Any:
+        """Send a call, and wait in the ledger for the end of a limit that is reached.
+
+        An answer that says that blocks its window there. The next attempt then waits until the block ends, or raises
         ``QuotaExhausted`` if that is beyond ``max_wait``. Stamina retries no such answer: the ledger does the waiting.
         """
         for _ in range(REFUSALS - 1):
             try:
-                return self._get_retrying(athlete_id, path, query or {}, shape)
+                return self._get_retrying(call, patience, attempts)
             except QuotaExhausted as error:
                 if error.status is None:  # the ledger's word, not Strava's
                     raise
-        return self._get_retrying(athlete_id, path, query or {}, shape)
+        return self._get_retrying(call, patience, attempts)
 
-    def _get_retrying(self, athlete_id: int, path: str, query: Mapping[str, str], shape: Shape) -> Any:
-        budget = _Budget(patience=Patience(self.outage_patience.total_seconds()))
+    def _attempts_after(
+        self, error: StravaError, call: _Call, patience: Patience, attempts: int, pause_s: float
+    ) -> int:
+        """Wait until another round makes sense, and return with how many attempts; else raise."""
+        match error:
+            case AppInactive(retry_at=None) if patience.left_s > 0:
+                return ATTEMPTS  # the ledger waits for the next probe
+            case StravaAway(retry_at=datetime() as until) | RefreshDelayed(retry_at=until):
+                if self._pause(str(error), call, patience, pause_s, until):
+                    return ATTEMPTS
+                raise self._gave_up(error)
+            case AppInactive():
+                raise self._gave_up(error)
+            case RetriableStravaError(answered=False):
+                return self._attempts_without_answer(error, call, patience, attempts, pause_s)
+            case _:
+                raise error
+
+    def _attempts_without_answer(
+        self, error: RetriableStravaError, call: _Call, patience: Patience, attempts: int, pause_s: float
+    ) -> int:
+        """Ask for something else: only if that is not answered either, Strava is away, and the call waits."""
+        try:
+            witness = self._send(call.witness(), Patience(), _Budget())
+            unanswered = witness.error if is_answered(witness.error) is False else None
+        except StravaAway:
+            if patience.left_s <= 0:
+                raise
+            return 1  # the ledger waits for the end of the outage
+        except RetriableStravaError as failure:
+            if failure.answered:  # it was not sent, for another reason
+                return self._attempts_after(failure, call, patience, attempts, pause_s)
+            witness, unanswered = None, failure
+        if unanswered is None:
+            if attempts < ATTEMPTS or (witness is not None and witness.is_probe):
+                return ATTEMPTS  # Strava has just come back
+            raise NotAnswered(str(error), status=error.status, fault=error.fault, answered=False) from error
+        if self._pause(f"Strava does not answer ({reason_of(error)})", call, patience, pause_s):
+            return 1
+        raise self._gave_up(StravaAway(str(error), since=None, retry_at=None, status=error.status)) from error
+
+    def _pause(self, why: str, call: _Call, patience: Patience, pause_s: float, until: datetime | None = None) -> bool:
+        return self.ledger.pause(why, pause_s, patience, athlete_id=call.athlete_id, until=until)
+
+    def _get_retrying(self, call: _Call, patience: Patience, attempts: int) -> Any:
+        budget = _Budget()
         retrying = stamina.RetryingCaller(
-            attempts=ATTEMPTS,
+            attempts=attempts,
             timeout=None,
             wait_initial=FIRST_WAIT_SECONDS,
             wait_max=LONGEST_WAIT_SECONDS,
             wait_jitter=JITTER_SECONDS,
         )
         return retrying(
-            lambda error: _may_pass(error) and budget.allows_another,
-            self._get_once,
-            athlete_id,
-            path,
-            query,
-            shape,
-            budget,
+            lambda error: _may_pass(error) and budget.allows_another, self._get_once, call, patience, budget
         )
 
-    def _get_once(self, athlete_id: int, path: str, query: Mapping[str, str], shape: Shape, budget: _Budget) -> Any:
-        token, body, error = self._booked_call(athlete_id, path, query, shape, budget)
-        if isinstance(error, NeedsReauthorization):
-            self.tokens.refresh_once(athlete_id, token, self.refresh)
-            _, body, error = self._booked_call(athlete_id, path, query, shape, budget)
-        if error is not None:
-            raise error
-        return body
+    def _get_once(self, call: _Call, patience: Patience, budget: _Budget) -> Any:
+        sent = self._send(call, patience, budget)
+        if isinstance(sent.error, NeedsReauthorization):
+            self.tokens.refresh_once(call.athlete_id, sent.token, self.refresh)
+            sent = self._send(call, patience, budget)
+        if sent.error is not None:
+            raise sent.error
+        return sent.body
 
-    def _booked_call(
-        self, athlete_id: int, path: str, query: Mapping[str, str], shape: Shape, budget: _Budget
-    ) -> tuple[Secret, Any, StravaError | None]:
-        """The token that was sent, and what the answer means: its body, or an error.
-
-        Room is booked before, and settled or released in any case.
-        """
-        what = f"GET {path} of athlete {athlete_id}"
+    def _send(self, call: _Call, patience: Patience, budget: _Budget) -> _Sent:
+        """Send a call once. Room is booked before, and settled or released in any case."""
         reservation = self.ledger.reserve(
             self.lane,
-            endpoint_of(path),
-            athlete_id,
+            endpoint_of(call.path),
+            call.athlete_id,
             longest=timedelta(seconds=DEADLINE_SECONDS),
             max_wait=self.max_wait,
             # Fails at once for an athlete who is not connected, instead of after a wait for room.
-            before_waiting=lambda: self.tokens.access_token(athlete_id),
-            activity_id=activity_of(path),
-            patience=budget.patience,
+            before_waiting=lambda: self.tokens.access_token(call.athlete_id),
+            activity_id=activity_of(call.path),
+            patience=patience,
         )
         try:
             # The token is read only now: another process may have refreshed it while this call waited for room.
-            token, left_s = self._read_token(athlete_id, what)
+            token, left_s = self._read_token(call.athlete_id, call.what)
         except BaseException:
             self.ledger.release(reservation)
             raise
@@ -165,16 +242,27 @@ class Transport:
                 return send(
                     self.session,
                     "GET",
-                    f"{self.api_url}{path}",
-                    what=what,
+                    f"{self.api_url}{call.path}",
+                    what=call.what,
                     headers={"Authorization": f"Bearer {token.reveal()}"},
-                    query=query,
+                    query=call.query,
                     deadline_s=min(left_s, budget.left_s),
                 )
             finally:
                 budget.left_s -= time.monotonic() - started
 
-        return token, *send_and_settle(self.ledger, reservation, exchange, partial(read, what, shape=shape))
+        body, error = send_and_settle(self.ledger, reservation, exchange, partial(read, call.what, shape=call.shape))
+        return _Sent(token, reservation.is_probe, body, error)
+
+    def _gave_up(self, error: StravaAway | RefreshDelayed | AppInactive) -> StravaError:
+        """The error of a call that has waited; the same one where there was no patience."""
+        if not self.outage_patience:
+            return error
+        told = f"gave up after {self.outage_patience.total_seconds() / 3600:.3g} h: {error}"
+        if isinstance(error, AppInactive):
+            return AppInactive(told, retry_at=error.retry_at)
+        since = error.since if isinstance(error, StravaAway) else None
+        return StravaAway(told, since=since, retry_at=error.retry_at, status=error.status)
 
     def _read_token(self, athlete_id: int, what: str) -> tuple[Secret, float]:
         """The current token, and how long the call may still take, s.
@@ -218,7 +306,7 @@ def send_and_settle(
         outcome = _outcome(answer, error)
     except StravaError as failure:
         duration_ms = (time.monotonic() - started) * 1000
-        outcome = CallOutcome(failure.status, duration_ms, answered=False, reason=_reason(failure))
+        outcome = CallOutcome(failure.status, duration_ms, answered=False, reason=reason_of(failure))
         raise
     finally:
         ledger.settle(reservation, outcome)
@@ -226,13 +314,13 @@ def send_and_settle(
 
 
 def _outcome(answer: Answer, error: StravaError | None) -> CallOutcome:
-    answered = _is_answered(error)
+    answered = is_answered(error)
     fault = StravaFault() if error is None else error.fault
     return CallOutcome(
         status=answer.status,
         duration_ms=answer.duration_ms,
         answered=answered,
-        reason=_reason(error) if error is not None and answered is False else "",
+        reason=reason_of(error) if error is not None and answered is False else "",
         # The clock of a proxy is not Strava's.
         server_time=None if answered is False else answer.server_time,
         rates=RateHeaders.parse(answer.headers),
@@ -243,17 +331,8 @@ def _outcome(answer: Answer, error: StravaError | None) -> CallOutcome:
     )
 
 
-def _is_answered(error: StravaError | None) -> bool | None:
-    """Whether Strava itself answered; ``None`` for a 429 in a form that is not Strava's, which may be anybody's."""
-    if isinstance(error, QuotaExhausted):
-        return True if error.fault.is_stravas else None
-    return error.answered if isinstance(error, RetriableStravaError) else True
-
-
-def _reason(error: StravaError) -> str:
-    """Why Strava did not answer, without the request."""
-    return str(error).partition(": ")[2]
-
-
 def _may_pass(error: Exception) -> bool:
-    return isinstance(error, RetriableStravaError) and not isinstance(error, QuotaExhausted)
+    """Whether the call may be answered if it is sent again within seconds."""
+    if isinstance(error, QuotaExhausted | StravaAway | RefreshDelayed):
+        return False
+    return isinstance(error, RetriableStravaError)

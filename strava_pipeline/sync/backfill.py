@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError, StravaError
+from strava_pipeline.errors import NotAnswered, NotFound, RejectedRequest, StravaError
 from strava_pipeline.months import Span, add_months, enclosing_span, months_of
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
@@ -47,8 +47,8 @@ log = get_logger(__name__)
 
 JsonObject = dict[str, Any]
 Candidate = TypeVar("Candidate", bound=tuple[int, Any])
-# Strava may answer 500 for one activity for days; several in a row mean that Strava is down.
-FAILURES_IN_A_ROW = 3
+# After so many activities in a row that Strava refuses, the fault is rather ours.
+REFUSALS_IN_A_ROW = 10
 # An activity that changes while it is fetched is fetched again: so many times in all.
 ATTEMPTS = 3
 
@@ -309,21 +309,21 @@ class _Fetching(Generic[Candidate]):
             return self._fetch_all()
 
     def _fetch_all(self) -> SpanResult:
-        stored, in_a_row = 0, 0
+        stored, refused_in_a_row = 0, 0
         quarantined: dict[int, str] = {}
         for activity_id, *_ in self._all_wanted():
             self.sync.pace.wait(self._refuse_if_revoked)
             self.sync.monitor.on_change(None)
             try:
                 stored += self._fetch_if_wanted(activity_id)
-                in_a_row = 0
+                refused_in_a_row = 0
             except NotFound as error:
                 # Deleted or made private since it was listed: the next listing settles it.
                 log.info("activity %d of athlete %d is no longer there", activity_id, self.span.athlete_id)
                 self._put_aside(activity_id, error, PutAside.HIDDEN)
-            except (RejectedRequest, RetriableStravaError) as error:
-                in_a_row += 1
-                if in_a_row == FAILURES_IN_A_ROW or not _is_about_one_activity(error):
+            except (RejectedRequest, NotAnswered) as error:
+                refused_in_a_row += isinstance(error, RejectedRequest) and error.status is not None
+                if refused_in_a_row == REFUSALS_IN_A_ROW:
                     raise
                 log.warning("put aside: %s", error)
                 quarantined[activity_id] = str(error)
@@ -351,11 +351,6 @@ class _Fetching(Generic[Candidate]):
     def _all_wanted(self) -> list[Candidate]:
         with autocommit(self.sync.engine) as connection:
             return self.wanted(connection)
-
-
-def _is_about_one_activity(error: RejectedRequest | RetriableStravaError) -> bool:
-    """Whether an error concerns one activity (a 5xx, an answer that does not map), not the line or the quota."""
-    return isinstance(error, RejectedRequest) or (type(error) is RetriableStravaError and error.status is not None)
 
 
 def _starts(mapped: Mapped) -> datetime:

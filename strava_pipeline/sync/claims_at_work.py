@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from strava_pipeline.errors import FencedOut, RetriableStravaError, StravaPipelineError
+from strava_pipeline.errors import FencedOut, StravaPipelineError
 from strava_pipeline.sync.backfill import SyncContext
 from strava_pipeline.sync.deauthorization import settle_deauthorization
 from strava_pipeline.sync.failed_claims import FailedClaim, give_up_after_bug, settle_failure
 from strava_pipeline.sync.webhook import SyncResult, sync_activity
-from strava_pipeline.warehouse.engine import retry_transaction
 from strava_pipeline.warehouse.inbox import claims
 from strava_pipeline.warehouse.inbox.claims import Claim
-from strava_pipeline.warehouse.inbox.dead_letters import redrive_now
 
 # Several times within a lease, so that one failed heartbeat does no harm.
 HEARTBEAT_SECONDS = claims.WORK_LEASE.total_seconds() / 4
@@ -30,7 +28,7 @@ def work_on_claim(
     try:
         # Extends the leases while the work is done, or waits for quota.
         with sync.pauses.heartbeat(partial(claims.extend_leases, sync.engine, run_id), HEARTBEAT_SECONDS):
-            result = _apply(sync, claim, keep_data=keep_data)
+            return _apply(sync, claim, keep_data=keep_data)
     except FencedOut:
         raise
     except StravaPipelineError as error:
@@ -38,9 +36,6 @@ def work_on_claim(
     except Exception as error:
         give_up_after_bug(sync.engine, claim, error, run_id)
         raise
-    # The events are done: a short outage of the database must not fail the step.
-    retry_transaction(sync.engine, partial(redrive_now, error_kind=RetriableStravaError.__name__))
-    return result
 
 
 def _apply(sync: SyncContext, claim: Claim, *, keep_data: bool) -> SyncResult:

@@ -26,6 +26,7 @@ from strava_pipeline.strava.http import new_session
 from strava_pipeline.sync.access import open_tokens
 from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.athletes.erasure import Erased, disconnect_and_erase
+from strava_pipeline.warehouse.quota.oauth_watch import oauth_turn
 from strava_pipeline.warehouse.tokens.token_audit import ENDED_BEFORE, FAILED, OK, audit
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore, has_tokens
 
@@ -82,7 +83,8 @@ def _revocation(settings: Settings, engine: Engine, athlete_id: int) -> tuple[st
 def _revoke(settings: Settings, session: requests.Session, tokens: PostgresTokenStore, athlete_id: int) -> None:
     pair = tokens.token_pair(athlete_id)
     try:
-        oauth.revoke(settings, session, pair)
+        with oauth_turn(tokens.engine, always=True) as turn:
+            turn.watched(oauth.revoke)(settings, session, pair)
     except NeedsReauthorization:
         # Where Strava revokes by the access token alone, the token must be valid.
         tokens.refresh_once(athlete_id, pair.access_token, partial(oauth.refresh, settings, session))

@@ -4,11 +4,12 @@
 | --- | --- |
 | ``QuotaExhausted`` | waiting, until the quota has room |
 | ``StravaAway``, ``AppInactive`` | waiting, until Strava answers again |
-| ``ClientRefused`` | waiting, up to an hour between two tries |
+| ``ClientRefused``, ``RefreshDelayed`` | waiting, up to an hour between two tries |
 | an ``AthleteError`` | parked until the athlete connects again; a refused token of a good grant is tried again |
 | ``NotThereYet`` | waiting 5, 15 and 45 minutes; then a dead letter that is redriven |
 | ``DatabaseUnavailable`` | tried again by the run; then waiting, up to an hour between two tries |
-| ``RetriableStravaError``, ``DatabaseTooSlow`` | tried again by the run; then a dead letter that is redriven |
+| ``NotAnswered`` | a dead letter that is redriven |
+| other ``RetriableStravaError``, ``DatabaseTooSlow`` | tried again by the run; then a dead letter that is redriven |
 | the last two, for a deauthorization | tried again by the run; then waiting, up to an hour between two tries |
 | any other | a dead letter that waits for the operator |
 """
@@ -30,7 +31,9 @@ from strava_pipeline.errors import (
     DatabaseTooSlow,
     DatabaseUnavailable,
     NeedsReauthorization,
+    NotAnswered,
     QuotaExhausted,
+    RefreshDelayed,
     RetriableStravaError,
     StravaAway,
     StravaPipelineError,
@@ -87,7 +90,8 @@ def settle_failure(engine: Engine, claim: Claim, error: StravaPipelineError, *, 
     if isinstance(error, NeedsReauthorization):
         # The token was refused, but the grant is good: the athlete connected again, or a new token will do.
         error = RetriableStravaError(str(error), status=error.status, fault=error.fault)
-    if may_retry and isinstance(error, RetriableStravaError):
+    # A call that is not answered was sent four times already.
+    if may_retry and isinstance(error, RetriableStravaError) and not isinstance(error, NotAnswered):
         return FailedClaim(Outcome.RETRY, error)
     outage = _outage(error)
     # An athlete's event may ask for erasure: it is not given up because Strava cannot confirm it just now. And what
@@ -124,8 +128,8 @@ def _postpone_blameless(connection: Connection, claim: Claim, error: StravaPipel
         case AppInactive():
             until = error.retry_at or now(connection) + APP_INACTIVE_WAIT
             postpone(connection, claim.fence, until, WaitingFor.APP, reason)
-        case ClientRefused():
-            # Once the operator has corrected the app's credentials, the events go on.
+        case ClientRefused() | StravaAway() | RefreshDelayed():
+            # Nobody knows until when. Once the operator has corrected the app's credentials, the events go on as well.
             wait_out_outage(connection, claim.fence, WaitingFor.STRAVA, reason)
         case AthleteError():
             return park(connection, claim, error)

@@ -31,7 +31,8 @@ _c = locks.c
 class Lock(StrEnum):
     """Locks that exist once."""
 
-    QUOTA = "quota"  # rate windows are read and booked
+    QUOTA = "quota"  # rate windows are read and booked; whether the API answers is noted
+    OAUTH = "oauth"  # whether OAuth answers is noted
     CLAIMS = "claims"  # objects are claimed, or claims taken up by their runs
     RIGHTS = "rights"  # logins are created, and given their rights and limits
 

@@ -16,7 +16,7 @@ from werkzeug.serving import make_server
 from strava_pipeline.cli import cli
 from strava_pipeline.cli.callback import CallbackUnreachable
 from strava_pipeline.cli.webhook import DeliveryFailed
-from strava_pipeline.errors import ConfigurationError, RejectedRequest
+from strava_pipeline.errors import ClientRefused, ConfigurationError
 from strava_pipeline.mock_strava.app import create_mock
 from strava_pipeline.mock_strava.config import MockConfig
 from strava_pipeline.mock_strava.state import EXTENSION
@@ -203,7 +203,7 @@ def test_what_strava_refuses_is_one_line(
 ) -> None:
     serve({})
     monkeypatch.setenv("STRAVA_CLIENT_SECRET", "canary-secret")
-    with pytest.raises(RejectedRequest, match="refuses STRAVA_CLIENT_ID or STRAVA_CLIENT_SECRET"):
+    with pytest.raises(ClientRefused, match="refuses STRAVA_CLIENT_ID or STRAVA_CLIENT_SECRET"):
         webhook("subscribe")
 
 

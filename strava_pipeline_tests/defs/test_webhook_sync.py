@@ -18,8 +18,11 @@ from strava_pipeline.errors import (
     DatabaseTooSlow,
     DatabaseUnavailable,
     NeedsReauthorization,
+    NotAnswered,
     QuotaExhausted,
+    RefreshDelayed,
     RetriableStravaError,
+    StravaAway,
 )
 from strava_pipeline.names import HISTORY_ASSETS, NAMES
 from strava_pipeline.strava.quota.windows import Lane
@@ -229,6 +232,14 @@ def test_an_app_that_is_switched_off_makes_the_event_wait(location: CodeLocation
     assert stored.not_before > datetime.now(UTC) + timedelta(minutes=50)
 
 
+def test_events_of_an_app_that_is_off_wait_for_the_next_probe(location: CodeLocation, engine: Engine) -> None:
+    until = datetime.now(UTC) + timedelta(minutes=7)
+    location.strava.faults["/activities/1"] = [AppInactive("its owner needs a subscription", retry_at=until)]
+    store(engine, 1)
+    assert work_off(location, engine).success
+    assert (row(engine).waiting_for, row(engine).not_before) == ("app", until)
+
+
 def test_refused_credentials_of_the_app_make_the_event_wait(location: CodeLocation, engine: Engine) -> None:
     location.strava.faults["/activities/1"] = [ClientRefused("Strava refuses STRAVA_CLIENT_SECRET", status=401)]
     store(engine, 1)
@@ -280,6 +291,7 @@ def test_an_event_waits_while_nothing_can_be_written(
 ) -> None:
     def with_a_database_that_refuses(sync: SyncContext, claim: Claim) -> SyncResult:
         set_database(admin_engine, "SET default_transaction_read_only = on")
+        sync.engine.dispose()  # a connection that was used just now would tell of its end instead
         try:
             return sync_activity(sync, claim)
         finally:
@@ -346,14 +358,46 @@ def test_a_database_that_is_away_while_an_event_is_given_up_is_tried_again(
     assert next(tries) == 2
 
 
-def test_once_strava_answers_again_its_dead_letters_are_due(location: CodeLocation, engine: Engine) -> None:
-    location.strava.add(2, AT)
+def test_an_event_in_an_outage_waits_and_costs_no_attempt(location: CodeLocation, engine: Engine) -> None:
+    until = datetime.now(UTC) + timedelta(minutes=4)
+    location.strava.faults["/activities/1"] = [StravaAway("Strava does not answer", since=AT, retry_at=until)]
     store(engine, 1)
-    later = datetime.now(UTC) + timedelta(hours=1)
-    change(engine, state="dead", error_class="transient", error_kind="RetriableStravaError", redrive_at=later)
-    store(engine, 2)
     assert work_off(location, engine).success
-    assert rows(engine)[0].redrive_at < datetime.now(UTC)
+    stored = row(engine)
+    assert (stored.state, stored.waiting_for, stored.attempts, stored.lost_runs) == ("waiting", "outage", 0, 0)
+    assert stored.not_before == until
+    assert location.strava.asked == ["/activities/1"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StravaAway("no connection", since=None, retry_at=None),
+        RefreshDelayed("the refresh failed just now", retry_at=AT),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_event_waits_before_anybody_knows_of_an_outage(
+    location: CodeLocation, engine: Engine, error: RetriableStravaError
+) -> None:
+    location.strava.faults["/activities/1"] = [error]
+    store(engine, 1)
+    assert work_off(location, engine).success
+    stored = row(engine)
+    assert (stored.state, stored.waiting_for, stored.attempts) == ("waiting", "strava", 0)
+    assert stored.not_before > datetime.now(UTC) + timedelta(seconds=50)
+
+
+def test_an_activity_that_strava_does_not_answer_for_is_a_dead_letter_that_is_redriven(
+    location: CodeLocation, engine: Engine
+) -> None:
+    location.strava.faults["/activities/1"] = [NotAnswered("Strava answered 500", status=500)]
+    store(engine, 1)
+    assert not work_off(location, engine).success
+    stored = row(engine)
+    assert (stored.state, stored.error_class, stored.error_kind) == ("dead", "transient", "NotAnswered")
+    assert stored.redrive_at is not None
+    assert location.strava.asked == ["/activities/1"]
 
 
 def test_a_database_that_starts_anew_after_the_last_write_fails_no_run(

@@ -36,6 +36,7 @@ class MemoryLedger:
     released: list[int] = field(default_factory=list)
     refusal: Exception | None = None
     waits_out: bool = False
+    paused: list[tuple[str, float]] = field(default_factory=list)
 
     def reserve(
         self,
@@ -59,6 +60,16 @@ class MemoryLedger:
         self.settled.append((reservation.call_id, outcome))
         if outcome.limit_reached and not self.waits_out:
             self.refusal = QuotaExhausted("blocked", retry_at=NOW)
+
+    def pause(
+        self, why: str, seconds: float, patience: Patience, *, athlete_id: int | None, until: datetime | None = None
+    ) -> bool:
+        wait = seconds if until is None else max(seconds, (until - NOW).total_seconds())
+        if wait > patience.left_s:
+            return False
+        patience.left_s -= wait
+        self.paused.append((why, wait))
+        return True
 
     def release(self, reservation: Reservation) -> None:
         self.released.append(reservation.call_id)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial, partialmethod
@@ -13,16 +14,20 @@ from strava_pipeline.errors import (
     AppInactive,
     MissingScope,
     NeedsReauthorization,
+    NotAnswered,
     NotFound,
     QuotaExhausted,
+    RefreshDelayed,
     RejectedRequest,
     RetriableStravaError,
+    StravaAway,
     StravaError,
 )
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava import oauth, transport
 from strava_pipeline.strava.http import DEADLINE_SECONDS
+from strava_pipeline.strava.quota.outage import Patience
 from strava_pipeline.strava.quota.windows import Lane, Pair, Reservation
 from strava_pipeline.strava.transport import Transport
 from strava_pipeline_tests.strava.loopback import Answer, Asked, Loopback, Raw, Reply, reply
@@ -207,9 +212,9 @@ def test_what_may_pass_is_tried_three_times_more(
     strava.answers(answer)
     with pytest.raises(RetriableStravaError) as caught:
         api.get(ATHLETE, "/athlete")
-    assert ledger.statuses == [status] * 4
+    assert ledger.statuses == [status] * 5  # the last one is the witness
     assert (caught.value.status, caught.value.answered) == (status, False)
-    assert [(outcome.answered, outcome.server_time) for _, outcome in ledger.settled] == [(False, None)] * 4
+    assert [(outcome.answered, outcome.server_time) for _, outcome in ledger.settled] == [(False, None)] * 5
 
 
 def test_a_page_with_401_refreshes_nothing(
@@ -351,7 +356,7 @@ def test_attempts_end_with_the_budget_of_the_call(
     strava.answers(*[Raw(lambda: iter([]), hang_up=False)] * 4)
     with pytest.raises(RetriableStravaError, match="no whole answer in time"):
         api.get(ATHLETE, "/athlete")
-    assert ledger.statuses == [None]
+    assert [booking.endpoint for booking in ledger.booked] == ["/athlete", "/athlete/activities"]
 
 
 def test_room_is_given_back_when_the_token_is_gone_by_the_time_there_is_room(
@@ -390,3 +395,162 @@ def test_nothing_is_sent_after_the_time_its_room_was_booked_for(
         api.get(ATHLETE, "/athlete")
     assert strava.asked == []
     assert (ledger.released, ledger.settled) == ([1], [])
+
+
+def asked(strava: Loopback) -> list[str]:
+    return [asked.path.removeprefix("/api/v3") for asked in strava.asked]
+
+
+@pytest.fixture
+def patient(api: Transport, without_waits: None) -> Transport:
+    """A transport that waits out an outage of a day."""
+    return replace(api, outage_patience=timedelta(hours=24))
+
+
+def odd(path: str) -> Callable[[Asked], Reply]:
+    """Strava answers for everything but this."""
+    return lambda asked: reply({}, 500) if asked.path.endswith(path) else reply({"id": 7})
+
+
+@pytest.mark.parametrize("hours", [0, 24])
+@pytest.mark.parametrize(("path", "witness"), [("/activities/12", "/athlete"), ("/athlete", "/athlete/activities")])
+def test_an_odd_activity_is_told_by_a_witness(
+    without_waits: None, api: Transport, strava: Loopback, ledger: MemoryLedger, hours: int, path: str, witness: str
+) -> None:
+    strava.answer = odd(path)
+    with pytest.raises(NotAnswered, match=f"GET {path} of athlete {ATHLETE}: Strava answered 500") as caught:
+        replace(api, outage_patience=timedelta(hours=hours)).get(ATHLETE, path)
+    assert caught.value.status == 500
+    assert asked(strava) == [path] * 4 + [witness]
+    assert ledger.paused == []
+    assert [outcome.answered for _, outcome in ledger.settled] == [False] * 4 + [True]
+
+
+def test_a_refusal_of_the_witness_is_an_answer_as_well(
+    without_waits: None, api: Transport, strava: Loopback, tokens: MemoryTokens
+) -> None:
+    strava.answer = lambda asked: reply({}, 500) if "12" in asked.path else UNAUTHORIZED
+    with pytest.raises(NotAnswered):
+        api.get(ATHLETE, "/activities/12")
+    assert tokens.refreshes == []
+
+
+def test_without_an_answer_to_anybody_the_call_waits(
+    patient: Transport, strava: Loopback, ledger: MemoryLedger
+) -> None:
+    strava.answers(*[reply({}, 503)] * 9, reply({"id": 7}))
+    assert patient.get(ATHLETE, "/activities/12") == {"id": 7}
+    one_round = ["/activities/12", "/athlete"]
+    assert asked(strava) == ["/activities/12"] * 3 + one_round + one_round + one_round + ["/activities/12"]
+    assert [wait for _, wait in ledger.paused] == [5, 10, 20]
+    assert {why for why, _ in ledger.paused} == {"Strava does not answer (503 no fault body)"}
+
+
+def test_what_is_odd_only_while_strava_comes_back_is_asked_for_in_earnest_once_more(
+    patient: Transport, strava: Loopback
+) -> None:
+    #                     one round without an answer   a short one, whose witness is answered, and a whole one
+    strava.answers(*[reply({}, 503)] * 5, reply({}, 503), reply({"id": 1}), *[reply({}, 500)] * 3, reply({"id": 7}))
+    assert patient.get(ATHLETE, "/activities/12") == {"id": 7}
+
+
+def test_without_patience_the_call_says_that_nobody_gets_an_answer(
+    without_waits: None, api: Transport, strava: Loopback, ledger: MemoryLedger
+) -> None:
+    strava.answers(reply({}, 503))
+    with pytest.raises(StravaAway, match="Strava answered 503") as caught:
+        api.get(ATHLETE, "/activities/12")
+    assert (caught.value.since, caught.value.retry_at, caught.value.status) == (None, None, 503)
+    assert len(ledger.booked) == 5
+
+
+def test_patience_used_up_tells_since_when(patient: Transport, strava: Loopback, ledger: MemoryLedger) -> None:
+    since, retry_at = NOW - timedelta(days=1), NOW + timedelta(days=2)
+    ledger.refusal = StravaAway("Strava does not answer since yesterday", since=since, retry_at=retry_at)
+    with pytest.raises(StravaAway, match=r"^gave up after 24 h: Strava does not answer since yesterday$") as caught:
+        patient.get(ATHLETE, "/athlete")
+    assert (caught.value.since, caught.value.retry_at) == (since, retry_at)
+    assert asked(strava) == []
+
+
+def test_patience_ends_before_an_outage_is_known_to_all(patient: Transport, strava: Loopback) -> None:
+    strava.answers(reply({}, 503))
+    with pytest.raises(StravaAway, match=r"^gave up after 0\.0167 h: GET /activities/12 of .*: Strava answered 503"):
+        replace(patient, outage_patience=timedelta(minutes=1)).get(ATHLETE, "/activities/12")
+
+
+def test_a_witness_does_not_wait_for_the_outage_that_is_known_meanwhile(
+    patient: Transport, strava: Loopback, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer after the outage would say nothing about the call before."""
+    reserve = ledger.reserve
+
+    def known_meanwhile(*args: Any, patience: Patience, **more: Any) -> Reservation:
+        if len(ledger.booked) == 4 and patience.left_s == 0:
+            raise StravaAway("away", since=NOW, retry_at=NOW)
+        return reserve(*args, patience=patience, **more)
+
+    monkeypatch.setattr(ledger, "reserve", known_meanwhile)
+    strava.answers(*[reply({}, 503)] * 4, reply({"id": 7}))
+    assert patient.get(ATHLETE, "/activities/12") == {"id": 7}
+    assert asked(strava) == ["/activities/12"] * 5
+
+
+def test_without_patience_an_outage_that_is_known_meanwhile_is_told(
+    without_waits: None, api: Transport, strava: Loopback, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def known_meanwhile(*_: Any, **__: Any) -> Reservation:
+        raise StravaAway("away", since=NOW, retry_at=NOW)
+
+    def answer(_: Asked) -> Reply:
+        if len(ledger.booked) == 4:
+            monkeypatch.setattr(ledger, "reserve", known_meanwhile)
+        return reply({}, 503)
+
+    strava.answer = answer
+    with pytest.raises(StravaAway) as caught:
+        api.get(ATHLETE, "/activities/12")
+    assert (caught.value.since, caught.value.retry_at) == (NOW, NOW)
+
+
+def test_an_app_that_is_switched_off_is_waited_out(patient: Transport, strava: Loopback, api: Transport) -> None:
+    strava.answers(reply(INACTIVE, 403), reply({"id": 7}))
+    assert patient.get(ATHLETE, "/athlete") == {"id": 7}
+    strava.answers(reply(INACTIVE, 403))
+    with pytest.raises(AppInactive):
+        api.get(ATHLETE, "/athlete")
+
+
+@pytest.mark.parametrize("kind", [RefreshDelayed, partial(StravaAway, since=NOW)])
+def test_an_oauth_that_does_not_answer_is_waited_out(
+    patient: Transport,
+    strava: Loopback,
+    ledger: MemoryLedger,
+    tokens: MemoryTokens,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: Callable[..., StravaError],
+) -> None:
+    refresh = tokens.refresh_once
+
+    def fails_once(*args: Any) -> Secret:
+        monkeypatch.setattr(tokens, "refresh_once", refresh)
+        raise kind("the refresh got no answer", retry_at=NOW + timedelta(seconds=30))
+
+    monkeypatch.setattr(tokens, "refresh_once", fails_once)
+    strava.answers(UNAUTHORIZED, UNAUTHORIZED, reply({"id": 7}))
+    assert patient.get(ATHLETE, "/activities/12") == {"id": 7}
+    assert asked(strava) == ["/activities/12"] * 3, "no witness: the API answers"
+    assert ledger.paused == [("the refresh got no answer", 30)]
+
+
+def test_without_patience_a_refresh_that_fails_ends_the_call_at_once(
+    api: Transport, strava: Loopback, ledger: MemoryLedger, tokens: MemoryTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> Secret:
+        raise RefreshDelayed("the refresh got no answer", retry_at=NOW)
+
+    monkeypatch.setattr(tokens, "refresh_once", fails)
+    strava.answers(UNAUTHORIZED)
+    with pytest.raises(RefreshDelayed):
+        api.get(ATHLETE, "/athlete")
+    assert ledger.statuses == [401]

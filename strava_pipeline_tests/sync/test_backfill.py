@@ -13,9 +13,11 @@ from strava_pipeline.errors import (
     DatabaseUnavailable,
     MissingScope,
     NeedsReauthorization,
+    NotAnswered,
     QuotaExhausted,
     RejectedRequest,
     RetriableStravaError,
+    StravaAway,
     WarehouseError,
 )
 from strava_pipeline.months import Span
@@ -370,8 +372,8 @@ def test_children_that_strava_lists_twice_are_stored_once(strava: StravaStandIn,
         assert connection.execute(query).scalar_one() == 2
 
 
-def broken(number: int = 0) -> RetriableStravaError:
-    return RetriableStravaError(f"activity {number}: Strava answered 500", status=500)
+def broken(number: int = 0) -> NotAnswered:
+    return NotAnswered(f"activity {number}: Strava answered 500", status=500)
 
 
 def test_one_activity_that_answers_500_is_put_aside_and_asked_for_again_next_time(
@@ -388,27 +390,29 @@ def test_one_activity_that_answers_500_is_put_aside_and_asked_for_again_next_tim
     assert strava.new_requests() == [LISTING, "/activities/2", "/activities/3/streams"]
 
 
-def test_three_in_a_row_that_answer_500_end_the_step(strava: StravaStandIn, engine: Engine) -> None:
+def test_many_in_a_row_that_are_not_answered_are_put_aside_while_strava_answers_others(
+    strava: StravaStandIn, engine: Engine
+) -> None:
     for number in (1, 2, 3):
         strava.faults[f"/activities/{number}"] = [broken(number)]
+    assert sorted(bring_up_to_date(strava, engine)[1][0].quarantined) == [1, 2, 3]
+
+
+def test_ten_refusals_in_a_row_end_the_step(strava: StravaStandIn, engine: Engine) -> None:
+    for number in range(1, 12):
+        strava.add(number, on(number))
+        strava.faults[f"/activities/{number}"] = [RejectedRequest(f"activity {number}: refused", status=400)]
     sync = strava.sync(engine)
     import_listed(sync, [JUNE])
-    with pytest.raises(RetriableStravaError, match="activity 1"):
+    with pytest.raises(RejectedRequest, match="activity 2: refused"):
         import_details(sync, JUNE)
-
-
-def test_faults_with_a_success_between_do_not_end_the_step(strava: StravaStandIn, engine: Engine) -> None:
-    strava.add(4, on(4))
-    strava.add(5, on(5))
-    for number in (1, 2, 4, 5):
-        strava.faults[f"/activities/{number}"] = [broken(number)]
-    assert sorted(bring_up_to_date(strava, engine)[1][0].quarantined) == [1, 2, 4, 5]
 
 
 @pytest.mark.parametrize(
     "error",
     [
         RetriableStravaError("no connection"),
+        StravaAway("no connection", since=None, retry_at=None),
         QuotaExhausted("used up", retry_at=on(9), status=429),
         NeedsReauthorization("dead"),
         DatabaseUnavailable("away"),

@@ -178,6 +178,14 @@ class QuotaLedger(Protocol):
         call waits as long as ``patience`` lasts, or not at all without; then ``StravaAway`` or ``AppInactive``.
         """
 
+    def pause(
+        self, why: str, seconds: float, patience: Patience, *, athlete_id: int | None, until: datetime | None = None
+    ) -> bool:
+        """Wait as long as that, or until a later ``until`` (database's clock); ``False``, without a wait, if too long.
+
+        ``why`` is told, in words.
+        """
+
     def release(self, reservation: Reservation) -> None:
         """Give back room for a call that was never sent."""
 

@@ -144,24 +144,6 @@ def redrive_due(connection: Connection) -> list[int]:
     return sorted(found.scalars())
 
 
-def redrive_now(connection: Connection, error_kind: str) -> int:
-    """Make dead letters of this error due now, unless they were redriven before; for when Strava answers again.
-
-    Returns how many became due.
-    """
-    found = connection.execute(
-        update(webhook_events)
-        .where(
-            webhook_events.c.state == EventState.DEAD,
-            webhook_events.c.error_kind == error_kind,
-            webhook_events.c.redrives == 0,
-            webhook_events.c.redrive_at > database_time(),
-        )
-        .values(redrive_at=database_time())
-    )
-    return found.rowcount
-
-
 def next_redrive(error_class: ErrorClass) -> ColumnElement[Any] | None:
     """When an event that dies now is redriven, as SQL over its row; ``NULL`` after the last redrive or if permanent."""
     if error_class != ErrorClass.TRANSIENT:

@@ -36,7 +36,7 @@ from strava_pipeline.strava.quota.windows import (
     windows_counted,
     windows_to_book,
 )
-from strava_pipeline.warehouse.engine import retry_transaction
+from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
 from strava_pipeline.warehouse.locks import Lock, acquire_with_time
 from strava_pipeline.warehouse.quota import api_calls, app_status, outages
 from strava_pipeline.warehouse.quota.app_status import AppStatus
@@ -143,6 +143,24 @@ class PostgresLedger:
                 of=" for Strava's quota" if is_quota else "",
             )
             has_waited = True
+
+    def pause(
+        self, why: str, seconds: float, patience: Patience, *, athlete_id: int | None, until: datetime | None = None
+    ) -> bool:
+        """Wait as long as that, or until a later ``until`` (database's clock), and take the time from ``patience``.
+
+        Returns ``False``, without a wait, if the patience does not last so long. ``why`` is told, in words.
+        ``NeedsReauthorization`` if the athlete disconnects during the wait.
+        """
+        moment = self._now()
+        ends_at = max(moment + timedelta(seconds=seconds), until or moment)
+        if not patience.allows(ends_at, moment):
+            return False
+        while moment < ends_at:
+            about, throttle = "between two tries", self._outage_log
+            self._waiter.pause(why, moment, ends_at, patience, athlete_id=athlete_id, about=about, throttle=throttle)
+            moment = self._now()
+        return True
 
     def settle(self, reservation: Reservation, outcome: CallOutcome) -> None:
         """Record the answer, free the windows in which the call did not count, and store what the headers say."""
@@ -271,6 +289,10 @@ class PostgresLedger:
         """Take the ledger's lock and return the time; ``waits_for_disk``: whether the commit waits for the disk."""
         moment = acquire_with_time(connection, Lock.QUOTA, waits_for_disk=waits_for_disk)
         return moment if self._clock is None else self._clock(connection)
+
+    def _now(self) -> datetime:
+        with autocommit(self._engine) as connection:
+            return now(connection) if self._clock is None else self._clock(connection)
 
     def _checked(self, connection: Connection, stored: StravaClock, moment: datetime) -> StravaClock:
         clock = stored.since_set_back(moment)

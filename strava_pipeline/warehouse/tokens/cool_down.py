@@ -7,7 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, func, update
 
-from strava_pipeline.errors import NeedsReauthorization, QuotaExhausted, RetriableStravaError, StravaError
+from strava_pipeline.errors import (
+    NeedsReauthorization,
+    QuotaExhausted,
+    RefreshDelayed,
+    RetriableStravaError,
+    StravaError,
+)
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.states import GrantState
@@ -20,10 +26,11 @@ COOL_DOWN = timedelta(seconds=30)
 FRESH = timedelta(seconds=60)
 
 
-def note_failure(connection: Connection, athlete_id: int, error: StravaError) -> None:
-    """Audit a failed refresh. ``NeedsReauthorization`` sets the state ``needs_reauth``; other errors start a cool-down.
+def note_failure(connection: Connection, athlete_id: int, error: StravaError) -> StravaError:
+    """Audit a failed refresh, and return the error to raise: ``RefreshDelayed`` for one that may pass.
 
-    The cool-down lasts ``COOL_DOWN``, or until ``retry_at`` of a ``QuotaExhausted`` if that is later.
+    ``NeedsReauthorization`` sets the state ``needs_reauth``; other errors start a cool-down. It lasts ``COOL_DOWN``, or
+    until ``retry_at`` of a ``QuotaExhausted`` if that is later.
     """
     audit(connection, athlete_id, "refresh", "failed", str(error))
     after: dict[str, Any] = {"state": GrantState.NEEDS_REAUTH}
@@ -32,18 +39,21 @@ def note_failure(connection: Connection, athlete_id: int, error: StravaError) ->
         if isinstance(error, QuotaExhausted):
             until = func.greatest(until, error.retry_at)
         after = {"refresh_not_before": until}
-    connection.execute(
-        update(users).where(users.c.athlete_id == athlete_id).values(updated_at=database_time(), **after)
-    )
+    changed = update(users).where(users.c.athlete_id == athlete_id).values(updated_at=database_time(), **after)
+    retry_at = connection.execute(changed.returning(users.c.refresh_not_before)).scalar_one()
+    if isinstance(error, RetriableStravaError) and not isinstance(error, QuotaExhausted):
+        return RefreshDelayed(str(error), retry_at=retry_at)
+    return error
 
 
 def refuse_while_cooling_down(tokens: StoredTokens) -> None:
-    """Raise ``RetriableStravaError`` while the cool-down after a failed refresh lasts."""
+    """Raise ``RefreshDelayed`` while the cool-down after a failed refresh lasts."""
     until = tokens.refresh_not_before
     if until is not None and tokens.moment < until:
-        raise RetriableStravaError(
+        raise RefreshDelayed(
             f"refresh of athlete {tokens.athlete_id}'s token: it failed just now, and is not tried again"
-            f" before {until:%H:%M:%S} UTC"
+            f" before {until:%H:%M:%S} UTC",
+            retry_at=until,
         )
 
 

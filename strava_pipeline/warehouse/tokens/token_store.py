@@ -21,6 +21,7 @@ from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox.events import release_parked
 from strava_pipeline.warehouse.mail.consent import give_address
+from strava_pipeline.warehouse.quota.oauth_watch import oauth_turn
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import invites, users
 from strava_pipeline.warehouse.states import GrantState
@@ -73,12 +74,17 @@ class PostgresTokenStore:
 
         The row's lock lets one process call Strava; the others wait, and read what it stored.
         ``NeedsReauthorization`` if Strava says that the grant is dead. ``RetriableStravaError`` after a failed
-        refresh, while its cool-down lasts, or if the rejected token was itself refreshed less than a minute ago. An
-        error of ``refresh`` is audited and raised.
+        refresh, while its cool-down lasts, or if the rejected token was itself refreshed less than a minute ago.
+        ``StravaAway`` while Strava's OAuth answers nobody. An error of ``refresh`` is audited and raised.
         """
         current = self.access_token(athlete_id)
         if current != rejected:
             return current
+        # The turn ends after the tokens are committed: nothing comes between Strava's answer and its storing.
+        with oauth_turn(self.engine) as turn:
+            return self._refresh(athlete_id, rejected, turn.watched(refresh))
+
+    def _refresh(self, athlete_id: int, rejected: Secret, refresh: Callable[[Secret], TokenGrant]) -> Secret:
         with self._locked(athlete_id) as (connection, tokens):
             current = self._open(tokens, ACCESS)
             if current != rejected:
@@ -89,10 +95,9 @@ class PostgresTokenStore:
                 with token_journal.record_attempt(self.engine, athlete_id, tokens.generation + 1) as attempt:
                     return self._ask(connection, tokens, attempt, refresh)
             except StravaError as error:
-                failure = error
                 # Committed while the lock is held: a process that waits for the lock then sees the failure, and does
                 # not try again.
-                note_failure(connection, athlete_id, error)
+                failure = note_failure(connection, athlete_id, error)
         raise failure
 
     def token_pair(self, athlete_id: int) -> TokenGrant:
@@ -111,13 +116,14 @@ class PostgresTokenStore:
 
         ``more``: the keyword arguments of :meth:`connect`.
         """
-        try:
-            grant = exchange()
-        except StravaError as error:
-            with self.engine.begin() as connection:
-                audit(connection, None, "exchange", "failed", str(error))
-            raise
-        return self.connect(grant, scopes, **more), grant
+        with oauth_turn(self.engine, always=True) as turn:
+            try:
+                grant = turn.watched(exchange)()
+            except StravaError as error:
+                with self.engine.begin() as connection:
+                    audit(connection, None, "exchange", "failed", str(error))
+                raise
+            return self.connect(grant, scopes, **more), grant
 
     def connect(
         self,

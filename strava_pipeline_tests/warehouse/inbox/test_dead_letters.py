@@ -16,7 +16,6 @@ from strava_pipeline.warehouse.inbox.dead_letters import (
     find_dead_letter,
     find_dead_letters,
     redrive_due,
-    redrive_now,
     replay,
 )
 from strava_pipeline.warehouse.states import ErrorClass
@@ -127,15 +126,3 @@ def test_a_permanent_one_waits_for_the_operator(engine: Engine) -> None:
     assert row(engine).redrive_at is None
     with engine.begin() as connection:
         assert redrive_due(connection) == []
-
-
-def test_once_strava_answers_again_what_died_of_its_silence_is_due_at_once(engine: Engine) -> None:
-    store(engine, 1, 2)
-    die(engine)
-    store(engine, 3)
-    die(engine, kind="NotThereYet")
-    change(engine, [rows(engine)[1].id], redrives=1)
-    with engine.begin() as connection:
-        assert redrive_now(connection, "RetriableStravaError") == 1
-        assert redrive_due(connection) == [rows(engine)[0].id]
-    assert states(engine) == ["waiting", "dead", "dead"]

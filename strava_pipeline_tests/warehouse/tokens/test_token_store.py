@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from socket import gethostname
 from typing import Any, NoReturn
 
 import pytest
@@ -18,6 +19,7 @@ from strava_pipeline.errors import (
     QuotaExhausted,
     RejectedRequest,
     RetriableStravaError,
+    StravaAway,
     StravaError,
     TokenUnreadable,
     UnknownAthlete,
@@ -26,6 +28,10 @@ from strava_pipeline.keyring import Keyring, generate_key
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.oauth import TokenGrant
+from strava_pipeline.strava.quota.outage import Outage, Service
+from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.quota import oauth_watch
+from strava_pipeline.warehouse.quota.outages import store_outage
 from strava_pipeline.warehouse.schema.ops_tables import token_audit, token_journal, users
 from strava_pipeline.warehouse.tokens import token_store as store_module
 from strava_pipeline.warehouse.tokens.grants import active_athletes
@@ -555,3 +561,28 @@ def test_lock_waiting_has_an_end(store: PostgresTokenStore, monkeypatch: pytest.
         holder.execute(select(users).with_for_update())
         with pytest.raises(DatabaseUnavailable, match="lock timeout"):
             store.refresh_once(RIDER, Secret("canary-access-1"), never)
+
+
+def test_while_oauth_is_away_nobody_refreshes_and_nobody_holds_the_row(store: PostgresTokenStore) -> None:
+    with store.engine.begin() as connection:
+        moment = now(connection)
+        later = moment + timedelta(minutes=5)
+        state = Outage(9, moment, several=True, hosts=(gethostname(),), away_since=moment, probe_at=later)
+        store_outage(connection, Service.OAUTH, state)
+    with pytest.raises(StravaAway) as caught:
+        store.refresh_once(RIDER, Secret("canary-access-1"), never)
+    assert caught.value.retry_at == later
+    assert user(store.engine).refresh_not_before is None
+    assert audited(store.engine) == [("exchange", "ok")]
+
+
+def test_tokens_are_stored_before_it_is_noted_that_oauth_answers(
+    store: PostgresTokenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def died(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(oauth_watch, "_note", died)
+    with pytest.raises(KeyboardInterrupt):
+        store.refresh_once(RIDER, Secret("canary-access-1"), lambda _: grant(2))
+    assert store.access_token(RIDER) == Secret("canary-access-2")
