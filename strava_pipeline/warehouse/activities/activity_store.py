@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, or_, select, update
+from sqlalchemy.sql.selectable import NamedFromClause
 
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.months import Span
@@ -196,6 +197,17 @@ def delete_activities(connection: Connection, activity_ids: Collection[int]) -> 
     connection.execute(delete(activities).where(any_of(activities.c.id, activity_ids)))
 
 
+def lacks_detail(summary: NamedFromClause[Any], detail: NamedFromClause[Any]) -> ColumnElement[bool]:
+    """The condition that a listed activity has no detail, or one that its listing shows to be out of date.
+
+    ``summary`` and ``detail``: aliases of ``payloads``, the latter by outer join. A detail that was asked for after the
+    listing, and differs from it, knows better; the next listing tells.
+    """
+    differs = detail.c.digest.is_distinct_from(summary.c.digest)
+    is_outdated = and_(differs, detail.c.fetched_at < summary.c.fetched_at)
+    return and_(summary.c.activity_id.is_not(None), or_(detail.c.activity_id.is_(None), is_outdated))
+
+
 def without_current_detail(
     connection: Connection, span: Span, *, only: int | None = None, due: bool = False
 ) -> list[tuple[int, str]]:
@@ -208,7 +220,7 @@ def without_current_detail(
         select(activities.c.id, summary.c.digest)
         .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
         .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))
-        .where(in_span(span), detail.c.digest.is_distinct_from(summary.c.digest))
+        .where(in_span(span), lacks_detail(summary, detail))
         .where(*_only(only), *_due(ImportStep.DETAIL, due=due))
         .order_by(activities.c.start_date.desc())
     )

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
 
+from strava_pipeline.warehouse.activities.activity_store import lacks_detail
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.schema.ops_tables import payloads, users, webhook_events
@@ -92,7 +93,7 @@ def without_detail(connection: Connection) -> list[Missing]:
         select(activities.c.athlete_id, func.count(), func.count().filter(_is_put_aside("detail")))
         .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
         .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))
-        .where(detail.c.digest.is_distinct_from(summary.c.digest))
+        .where(lacks_detail(summary, detail))
         .group_by(activities.c.athlete_id)
         .order_by(activities.c.athlete_id)
     )

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Date, RowMapping, and_, cast, func, select
 
 from strava_pipeline.months import Span, add_months, month_start, months_of
-from strava_pipeline.warehouse.activities.activity_store import in_span
+from strava_pipeline.warehouse.activities.activity_store import in_span, lacks_detail
 from strava_pipeline.warehouse.analysis.analyses import lacks_figures
 from strava_pipeline.warehouse.imports.histories import History, history_of
 from strava_pipeline.warehouse.imports.wishes import Import
@@ -89,9 +89,9 @@ def _by_month(connection: Connection, span: Span, moment: datetime) -> Sequence[
     """Count by month, newest first, the activities that lack each step; those put aside for later are counted apart."""
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
     aside, no_samples = put_aside.alias("aside"), put_aside.alias("no_samples")
-    lacks_detail = summary.c.activity_id.is_not(None) & detail.c.digest.is_distinct_from(summary.c.digest)
+    no_detail = lacks_detail(summary, detail)
     lacks_streams = activity_streams.c.activity_id.is_(None)
-    detail_later = lacks_detail & aside.c.activity_id.is_not(None)
+    detail_later = no_detail & aside.c.activity_id.is_not(None)
     streams_later = lacks_streams & no_samples.c.activity_id.is_not(None)
     later = func.count().filter(detail_later, aside.c.kind != PutAside.HIDDEN) + func.count().filter(
         streams_later, no_samples.c.kind != PutAside.HIDDEN
@@ -100,7 +100,7 @@ def _by_month(connection: Connection, span: Span, moment: datetime) -> Sequence[
     query = (
         select(
             month,
-            func.count().filter(lacks_detail & ~detail_later).label(ImportStep.DETAIL),
+            func.count().filter(no_detail & ~detail_later).label(ImportStep.DETAIL),
             func.count().filter(lacks_streams & ~streams_later).label(ImportStep.STREAMS),
             func.count().filter(lacks_streams & ~streams_later & activities.c.manual.is_not(True)).label("asked"),
             func.count().filter(lacks_figures()).label(ImportStep.FIGURES),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Row, and_, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.months import Span
-from strava_pipeline.warehouse.activities.activity_store import in_span
+from strava_pipeline.warehouse.activities.activity_store import in_span, lacks_detail
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.columns import database_time
@@ -76,11 +76,10 @@ def backfill_progress(connection: Connection) -> list[BackfillProgress]:
 def count_done(connection: Connection, span: Span) -> Completeness:
     """Count a span's stored activities, and those with a current detail, and with streams."""
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
-    current = or_(summary.c.digest.is_(None), detail.c.digest == summary.c.digest)
     query = (
         select(
             func.count(activities.c.id),
-            func.count(detail.c.activity_id).filter(current),
+            func.count(detail.c.activity_id).filter(~lacks_detail(summary, detail)),
             func.count(activity_streams.c.activity_id),
         )
         .outerjoin(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))

@@ -235,9 +235,10 @@ def test_streams_stay_when_only_the_title_changed_or_the_answer_is_old(engine: E
 
 
 def test_details_wanted_are_missing_or_outdated_ones_newest_first(engine: Engine) -> None:
-    replace_month(engine, [activity_body(number, on(number)) for number in (1, 2, 3)])
-    store_whole(engine, activity_body(2, on(2)), ASKED + timedelta(minutes=1))
-    store_whole(engine, activity_body(3, on(3), name="before the edit"), ASKED + timedelta(minutes=1))
+    store_whole(engine, activity_body(2, on(2)))
+    store_whole(engine, activity_body(3, on(3), name="before the edit"))
+    replace_month(engine, [activity_body(number, on(number)) for number in range(1, 5)], ASKED + timedelta(minutes=1))
+    store_whole(engine, activity_body(4, on(4), name="edited after the listing"), ASKED + timedelta(minutes=2))
     with engine.connect() as connection:
         assert [number for number, _ in store.without_current_detail(connection, JUNE)] == [3, 1]
         assert store.without_current_detail(connection, JULY) == []

@@ -167,6 +167,20 @@ def test_an_edit_at_strava_lacks_once_it_is_listed(strava: StravaStandIn, engine
     assert lacks(engine, asked).nothing
 
 
+def test_a_detail_of_after_the_listing_lacks_nothing_until_the_next(strava: StravaStandIn, engine: Engine) -> None:
+    asked = wish_for(engine)
+    list_history(strava, engine)
+    name = strava.activities[1]["name"]
+    strava.edit(1, name="Another title")
+    fill(strava, engine, MAY, JUNE)
+    assert lacks(engine, asked).nothing
+    strava.edit(1, name=name)
+    list_history(strava, engine)
+    assert lacks(engine, asked).months == (MAY,)
+    fill(strava, engine, MAY)
+    assert lacks(engine, asked).nothing
+
+
 def test_what_is_put_aside_lacks_once_it_is_due_again(strava: StravaStandIn, engine: Engine) -> None:
     asked = wish_for(engine)
     list_history(strava, engine)
