@@ -13,14 +13,19 @@ from strava_pipeline.cli.backfill_runs import BackfillFailed, Databases, run_to_
 from strava_pipeline.cli.closed_home import close_to_others
 from strava_pipeline.cli.dead_runs import cancel_own_runs, process_tag
 from strava_pipeline.cli.interruptible import interruptible, message_on_interrupt, run_in_thread
+from strava_pipeline.cli.run_reasons import kinds, reasons
 from strava_pipeline.errors import ConfigurationError, DatabaseUnavailable
 from strava_pipeline.months import enclosing_span, month_span, month_text, parse_month
 from strava_pipeline.names import HISTORY_ASSETS, Asset
 from strava_pipeline.planned_runs import PlannedRun, plan_in_sequence
 from strava_pipeline.settings import load_settings
+from strava_pipeline.sync.months_at_work import MonthsFailed
 from strava_pipeline.sync.stopping import stop_wanted
+from strava_pipeline.warehouse.states import ImportStep
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from dagster import DagsterInstance, ExecuteInProcessResult, JobDefinition
     from sqlalchemy import Engine
 
@@ -28,6 +33,12 @@ if TYPE_CHECKING:
 
 ASSETS = (Asset.ATHLETES, *HISTORY_ASSETS)
 CHOICES = (*ASSETS, Asset.LAKE)
+# What an activity may lack of an asset.
+STEPS = {
+    Asset.ACTIVITIES: ImportStep.SUMMARY,
+    Asset.DETAILS: ImportStep.DETAIL,
+    Asset.STREAMS: ImportStep.STREAMS,
+}
 
 # How long an interrupted backfill waits for the request under way.
 GRACE_SECONDS = 3.0
@@ -90,17 +101,57 @@ def _stop(outcome: Future[None], instance: DagsterInstance, engine: Engine, span
 
 
 def _run_all(databases: Databases, athlete_id: int, runs: list[PlannedRun]) -> None:
-    """Execute one run after another. ``BackfillFailed`` at the first that fails."""
+    """Execute one run after another. ``BackfillFailed`` says at the end which runs failed, what is missing, and why.
+
+    After a run that failed for some of its months only, the next one is executed; after any other failure none is.
+    """
     from strava_pipeline.definitions import own_process_defs
 
     instance, job = databases.instance, own_process_defs().resolve_implicit_global_asset_job_def()
+    told = []
     for run in runs:
-        result = run_to_its_end(partial(_execute, instance, job, athlete_id, run), databases)
+        result = _result(partial(_execute, instance, job, athlete_id, run), databases, f"{run} of athlete {athlete_id}")
         if result is None or stop_wanted.is_set():
             return
-        click.echo(f"run {result.run_id}  {'success' if result.success else 'failure'}  {run}")
+        lacks = _missing(databases.engine, athlete_id, [run])
+        state = "failure" if not result.success else "incomplete" if lacks else "success"
+        click.echo(f"run {result.run_id}  {state}  {run}")
         if not result.success:
-            raise BackfillFailed(f"{run} of athlete {athlete_id} failed: {_reason(instance, result.run_id)}")
+            told.append(f"{run} of athlete {athlete_id} failed: {'; '.join(reasons(instance, result.run_id))}")
+            if kinds(instance, result.run_id) != {MonthsFailed.__name__}:
+                raise BackfillFailed("; ".join(told))
+    lacks = _missing(databases.engine, athlete_id, runs)
+    if lacks:
+        told.append(f"{lacks}; the same command tries them again")
+    if told:
+        raise BackfillFailed("; ".join(told))
+
+
+def _result(
+    execute: Callable[[str], ExecuteInProcessResult], databases: Databases, what: str
+) -> ExecuteInProcessResult | None:
+    """The result of a run; ``BackfillFailed`` with the reason if it failed where Dagster has no event for it."""
+    from dagster import DagsterError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return run_to_its_end(execute, databases)
+    except (DagsterError, SQLAlchemyError, OSError) as error:
+        line = str(error).strip().partition("\n")[0]
+        raise BackfillFailed(f"{what} failed outside its steps: {type(error).__name__}: {line}") from error
+
+
+def _missing(engine: Engine, athlete_id: int, runs: Sequence[PlannedRun]) -> str:
+    """What the months of these runs lack of their assets, in words; empty if nothing."""
+    from strava_pipeline.warehouse.progress.missing import missing
+
+    spans = [month_span(athlete_id, month) for run in runs for month in (run.first, run.last) if month]
+    steps = {STEPS[name] for run in runs for name in run.assets if name in STEPS}
+    if not spans:
+        return ""
+    with engine.connect() as connection:
+        found = missing(connection, enclosing_span(spans), steps)
+    return str(found) if found.count else ""
 
 
 def _execute(
@@ -117,19 +168,6 @@ def _execute(
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         raise_on_error=False,
     )
-
-
-def _reason(instance: DagsterInstance, run_id: str) -> str:
-    """The error text of a run's first failed step."""
-    import dagster as dg
-
-    records = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
-    for record in records:
-        event = record.event_log_entry.dagster_event
-        data = event.step_failure_data if event else None
-        if data and data.user_failure_data and data.user_failure_data.description:
-            return data.user_failure_data.description
-    return f"see run {run_id} in Dagster"
 
 
 def _chosen(assets: str) -> list[str]:
