@@ -1,17 +1,15 @@
-"""An installation without Dagster: the same functions, called when the bridge and the schedules would call them."""
+"""An installation: the functions that bridge, schedules and runs call, called when these would call them."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from unittest import mock
-from uuid import uuid4
 
 import stamina
 from sqlalchemy import Engine, func, select, union_all
@@ -19,103 +17,104 @@ from stamina.instrumentation import set_on_retry_hooks
 
 from strava_pipeline.defs.resources import MAX_WAIT
 from strava_pipeline.defs.steps import MAX_RETRIES
-from strava_pipeline.errors import (
-    DatabaseUnavailable,
-    FencedOut,
-    QuotaExhausted,
-    RetriableStravaError,
-    StravaPipelineError,
-)
+from strava_pipeline.errors import DatabaseUnavailable, FencedOut, ImportStopped
+from strava_pipeline.import_runs import launch_tags, run_of
 from strava_pipeline.mock_strava.shapes import JsonObject
-from strava_pipeline.months import month_span, months_between
-from strava_pipeline.names import ALL_ASSETS
-from strava_pipeline.planned_runs import plan_side_by_side
-from strava_pipeline.redaction import get_logger
+from strava_pipeline.names import Job
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.oauth import exchange_code
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.access import open_tokens
-from strava_pipeline.sync.athlete import import_athlete
-from strava_pipeline.sync.backfill import (
-    SyncContext,
-    analyse_span,
-    import_details,
-    import_streams,
-    import_summaries,
-    open_sync,
-)
+from strava_pipeline.sync.backfill import SpanResult, SyncContext, open_sync
 from strava_pipeline.sync.claims_at_work import work_on_claim
 from strava_pipeline.sync.failed_claims import FailedClaim, Outcome
-from strava_pipeline.sync.reconcile import reconcile_athlete
+from strava_pipeline.sync.imports import ImportHooks, work_on_import
+from strava_pipeline.sync.upkeep import work_off
 from strava_pipeline.warehouse import work_leases
 from strava_pipeline.warehouse.engine import autocommit
+from strava_pipeline.warehouse.imports import launches, runs
+from strava_pipeline.warehouse.imports.launches import Fate, Launch, claim_launch, look_after, record_run, release
+from strava_pipeline.warehouse.imports.wishes import make_import
 from strava_pipeline.warehouse.inbox import claims as inbox_claims
-from strava_pipeline.warehouse.inbox.claims import begin_run, claim_objects, has_due_events, refresh_claim
-from strava_pipeline.warehouse.inbox.dead_letters import redrive_due
+from strava_pipeline.warehouse.inbox.claims import begin_run, refresh_claim
 from strava_pipeline.warehouse.inbox.events import Stored, store_events
-from strava_pipeline.warehouse.inbox.launches import end_launches, overdue_runs, record_run, release_claims
 from strava_pipeline.warehouse.quota import waiting
-from strava_pipeline.warehouse.retention import remove_old_records
+from strava_pipeline.warehouse.retention import earliest_month, remove_old_records
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
-from strava_pipeline.warehouse.states import EventState
-from strava_pipeline.warehouse.tokens.grants import active_athletes
+from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
+from strava_pipeline.warehouse.schema.wish_tables import imports
+from strava_pipeline.warehouse.states import EventState, ImportState, ImportStep, MadeBy
+from strava_pipeline.warehouse.upkeep import due
+from strava_pipeline.warehouse.upkeep.due import Periods
 from strava_pipeline_tests.simulated.crew import Crew
+from strava_pipeline_tests.simulated.dagster import RunState, SimulatedDagster
 from strava_pipeline_tests.simulated.wsgi_session import SimulatedStrava
-from webhook_bridge.dispatcher import OBJECTS_PER_RUN
+from webhook_bridge import dispatcher
+from webhook_bridge.dagster_api import DagsterUnavailable
+from webhook_bridge.dispatcher import Dispatcher
 from webhook_bridge.event_body import parse_event
 
-log = get_logger(__name__)
-
-# Runs at work at a time, by pool; webhooks have what the pools leave.
-SLOTS = {"webhooks": 3, "strava_api": 4, "upkeep": 1}
 # Longer than in operation, and so are leases: many short waits would take most of the simulation's time.
 SLICE_SECONDS = 900.0
 LEASE = timedelta(hours=1)
-UPKEEP_EVERY_S = 6 * 3600.0
+UPKEEP_EVERY_S = 900.0
+UPKEEP_WORKS_FOR_S = 600.0
 RETENTION_EVERY_S = 86_400.0
 LOOK_AT_LEAST_EVERY_S = 3600.0
-DAGSTER_BACKOFF = timedelta(minutes=10)
+BACKOFF_S = 600.0
+DAGSTER_BACKOFF = timedelta(seconds=BACKOFF_S)
+SUBSCRIPTION = 1
+# The lake's files hold what the tables hold.
+STEPS = tuple(step for step in ImportStep if step is not ImportStep.LAKE)
+NO_HOOKS = ImportHooks(lambda _: None, lambda *_: None, lambda span: SpanResult(span, 0))
 
 
 @dataclass
 class Installation:
-    """Bridge, schedules and runs; ``is_dagster_away``: no run is launched."""
+    """The bridge's threads, the schedules, and what their runs do."""
 
     settings: Settings
     engine: Engine
     crew: Crew
     strava: SimulatedStrava
+    dagster: SimulatedDagster
     has_upkeep: bool = True
-    is_dagster_away: bool = False
-    failures: Counter[str] = field(default_factory=Counter)
-    _queued: dict[str, deque[tuple[str, Callable[[], object]]]] = field(default_factory=dict)
-    _at_work: Counter[str] = field(default_factory=Counter)
+    _dispatcher: Dispatcher = field(init=False)
     _upkeep_at: float = 0.0
     _retention_at: float = 0.0
 
     def __post_init__(self) -> None:
-        self._queued = {pool: deque() for pool in SLOTS}
+        self._dispatcher = Dispatcher(self.settings, self.engine)
+        self.dagster.jobs = {
+            Job.WEBHOOK_SYNC: self._webhook_sync,
+            Job.NEWEST_MONTH: self._import,
+            Job.IMPORT_HISTORY: self._import,
+            "upkeep": self._upkeep,
+            "retention": lambda *_: remove_old_records(self.engine),
+        }
 
     def live(self) -> None:
         """Look after everything that is due, for ever: the bridge's threads and the schedules."""
         while True:
             try:
-                self._look()
-                due_s = self._until_due()
-            except DatabaseUnavailable:
-                due_s = DAGSTER_BACKOFF.total_seconds()
+                self.dagster.start_queued()
+                self._dispatcher.look_after_launches()
+                while self._dispatcher.dispatch_once():
+                    pass
+                self._launch_imports()
+                due_s = min(self._schedule(), self._until_due())
+            except (DagsterUnavailable, DatabaseUnavailable):
+                due_s = BACKOFF_S
             self.crew.time.nap(max(1.0, due_s))
 
     def connect(self, code: str, scopes: tuple[str, ...]) -> None:
-        """Connect an athlete, as the bridge does, and import the whole history."""
+        """Connect an athlete, as the bridge does, and ask for the whole history."""
         tokens = open_tokens(self.settings, self.engine)
         exchange = partial(exchange_code, self.settings, self.strava.session(), code)
         athlete_id, _ = tokens.store_exchange(exchange, scopes)
-        first = datetime.combine(self.settings.history_start, datetime.min.time(), UTC)
-        for run in plan_side_by_side(first, self.crew.time.moment, ALL_ASSETS):
-            self._launch(
-                "strava_api", f"backfill {athlete_id} {run}", partial(self._backfill, athlete_id, run.first, run.last)
-            )
+        with self.engine.begin() as connection:
+            make_import(connection, athlete_id, None, None, STEPS, profile=True, by=MadeBy.CONNECT)
+        self.crew.time.wake()
 
     def deliver(self, event: JsonObject, *, signed: bool) -> Stored:
         """Store a delivery; ``DatabaseUnavailable`` if the bridge answers 503."""
@@ -124,95 +123,95 @@ class Installation:
         self.crew.time.wake()
         return stored
 
-    def _look(self) -> None:
+    def _schedule(self) -> float:
+        """Launch what schedules launch; returns the seconds until the next one is due."""
         now = self.crew.time.now
-        if overdue := overdue_runs(self.engine):
-            # A run begins when it is launched here, so one that has not begun was killed.
-            end_launches(self.engine, overdue, wait=timedelta(0))
-        self._dispatch()
-        if now >= self._upkeep_at and not self.is_dagster_away:
-            self._upkeep_at = now + UPKEEP_EVERY_S
-            if self.has_upkeep:
-                self._launch("upkeep", "reconcile", self._reconcile)
-        if now >= self._retention_at and not self.is_dagster_away:
+        if now >= self._retention_at:
+            self.dagster.launch_run(None, "retention", {}, {})
             self._retention_at = now + RETENTION_EVERY_S
-            self._launch("webhooks", "retention", partial(remove_old_records, self.engine))
-        self._start_queued()
+        due_at = [self._retention_at]
+        if self.has_upkeep and not self.dagster.is_busy("upkeep"):
+            due_at.append(self._schedule_upkeep(now))
+        return min(due_at) - now
 
-    def _dispatch(self) -> None:
-        with self.engine.begin() as connection:
-            redrive_due(connection)
-        while has_due_events(self.engine):
-            claims = claim_objects(self.engine, OBJECTS_PER_RUN)
-            if not claims:
+    def _schedule_upkeep(self, now: float) -> float:
+        """Launch upkeep if it is due; returns when the schedule looks again, at the earliest."""
+        if now >= self._upkeep_at:
+            with self.engine.begin() as connection:
+                due.add_missing(connection)
+                is_due = due.is_due(connection)
+            if is_due:
+                self.dagster.launch_run(None, "upkeep", {}, {})
+            self._upkeep_at = now + UPKEEP_EVERY_S
+        with autocommit(self.engine) as connection:
+            next_task = connection.execute(select(func.min(upkeep.c.due_at))).scalar()
+        return self._upkeep_at if next_task is None else max(self._upkeep_at, next_task.timestamp())
+
+    def _launch_imports(self) -> None:
+        look_after(self.engine, self._fate)
+        while True:
+            with self.engine.begin() as connection:
+                launch = claim_launch(connection, earliest_month(self.settings))
+            if launch is None:
                 return
-            fences = [claim.fence for claim in claims]
-            if self.is_dagster_away:
-                release_claims(self.engine, fences, wait=DAGSTER_BACKOFF, reason="Dagster cannot be reached")
-                return
-            run_id = str(uuid4())
-            record_run(self.engine, fences, run_id)
-            self._launch("webhooks", f"webhook_sync {run_id}", partial(self._webhook_sync, fences, run_id))
+            run = run_of(launch)
+            try:
+                record_run(self.engine, launch, self.dagster.launch_run(None, run.job, run.run_config, run.tags))
+            except DagsterUnavailable:
+                release(self.engine, launch, DAGSTER_BACKOFF)
+                raise
+
+    def _fate(self, launch: Launch) -> Fate:
+        """The fate of a launch's run, as Dagster knows it."""
+        fates = {RunState.QUEUED: Fate.TO_COME, RunState.AT_WORK: Fate.AT_WORK, RunState.ENDED: Fate.ENDED}
+        wanted = launch_tags(launch).items()
+        found = [run for run in self.dagster.runs.values() if wanted <= run.tags.items()]
+        return fates[found[-1].state] if found else Fate.UNKNOWN
+
+    def _import(self, config: Mapping[str, Any], run_id: str) -> None:
+        """What the op of an import's job does."""
+        launch, floor = Launch(**config), earliest_month(self.settings)
+        try:
+            task = runs.begin(self.engine, launch, run_id, floor)
+            if task is not None:
+                work_on_import(self._sync(Lane.BACKFILL), task, floor, NO_HOOKS)
+        except ImportStopped:
+            return
+
+    def _upkeep(self, _: Mapping[str, Any], __: str) -> None:
+        """What the op of the job upkeep does."""
+        ends_at = self.crew.time.now + UPKEEP_WORKS_FOR_S
+        periods = Periods.from_settings(self.settings)
+        work_off(self._sync(Lane.RECONCILE), periods, SUBSCRIPTION, lambda: self.crew.time.now < ends_at)
 
     def _until_due(self) -> float:
-        """Seconds to the next moment at which something is due."""
+        """Seconds to the next moment at which the bridge has something to do."""
         c = webhook_events.c
         times = [
             select(func.min(c.not_before).label("at")).where(c.state == EventState.WAITING),
             select(func.min(c.lease_until)).where(c.state == EventState.LAUNCHED),
             select(func.min(c.redrive_at)).where(c.state == EventState.DEAD),
+            select(func.min(imports.c.next_at)).where(
+                imports.c.state == ImportState.DUE, imports.c.paused_at.is_(None)
+            ),
+            select(func.min(imports.c.lease_until)).where(imports.c.state != ImportState.DUE),
         ]
         with autocommit(self.engine) as connection:
             found = connection.execute(union_all(*times)).scalars()
             moments: list[float] = [moment.timestamp() for moment in found if moment is not None]
         now = self.crew.time.now
-        # What is due and not claimed waits for the end of another run, which wakes us.
-        ahead = [moment for moment in (*moments, self._upkeep_at, self._retention_at) if moment > now]
-        return min([LOOK_AT_LEAST_EVERY_S, *(moment - now for moment in ahead)])
-
-    def _launch(self, pool: str, name: str, work: Callable[[], object]) -> None:
-        self._queued[pool].append((name, work))
-        self._start_queued()
-
-    def _start_queued(self) -> None:
-        for pool, queue in self._queued.items():
-            while queue and self._at_work[pool] < SLOTS[pool] and not self.is_dagster_away:
-                name, work = queue.popleft()
-                self._at_work[pool] += 1
-                self.crew.start(name, partial(self._run, name, work), partial(self._ended, pool))
-
-    def _ended(self, pool: str) -> None:
-        self._at_work[pool] -= 1
-        self.crew.time.wake()
-
-    def _run(self, name: str, work: Callable[[], object]) -> None:
-        """One Dagster run: an error of ours fails it, an error nobody thought of ends the simulation."""
-        try:
-            work()
-        except StravaPipelineError as error:
-            log.warning("run %s failed: %s", name, error)
-            self.failures[f"{name.split(maxsplit=1)[0]}: {type(error).__name__}"] += 1
-
-    def _step(self, work: Callable[[], Any]) -> Any:
-        """One step with its retries, as defs.steps.translate_faults has Dagster make them."""
-        for retry in range(MAX_RETRIES):
-            try:
-                return work()
-            except QuotaExhausted:
-                raise
-            except (RetriableStravaError, DatabaseUnavailable):
-                self.crew.sleep(2.0**retry)
-        return work()
+        # What is due and not taken waits for the end of another run, which wakes us.
+        return min([LOOK_AT_LEAST_EVERY_S, *(moment - now for moment in moments if moment > now)])
 
     def _sync(self, lane: Lane) -> SyncContext:
         return open_sync(self.settings, self.engine, lane, MAX_WAIT[lane], self.crew.pauses)
 
-    def _webhook_sync(self, fences: list[int], run_id: str) -> None:
-        for claim in self._step(partial(begin_run, self.engine, fences, run_id)):
-            self._step_of_claim(claim.fence, run_id)
+    def _webhook_sync(self, config: Mapping[str, Any], run_id: str) -> None:
+        """What the ops of the job webhook_sync do."""
+        for claim in begin_run(self.engine, config["fences"], run_id):
+            self._sync_object(claim.fence, run_id)
 
-    def _step_of_claim(self, fence: int, run_id: str) -> None:
-        """What the op sync_object of the job webhook_sync does."""
+    def _sync_object(self, fence: int, run_id: str) -> None:
         keep_data = not self.settings.purge_on_deauthorization
         for retry in range(MAX_RETRIES + 1):
             may_retry = retry < MAX_RETRIES
@@ -220,7 +219,8 @@ class Installation:
                 claim = refresh_claim(self.engine, fence)
                 if claim is None:
                     return
-                ended = work_on_claim(self._sync(Lane.LIVE), claim, run_id, may_retry=may_retry, keep_data=keep_data)
+                sync = self._sync(claim.lane)
+                ended = work_on_claim(sync, claim, run_id, may_retry=may_retry, keep_data=keep_data)
             except FencedOut:
                 return
             except DatabaseUnavailable:
@@ -231,34 +231,18 @@ class Installation:
                     return
             self.crew.sleep(2.0**retry)
 
-    def _reconcile(self) -> None:
-        with self.engine.connect() as connection:
-            athletes = active_athletes(connection)
-        for athlete_id in athletes:
-            step = partial(reconcile_athlete, self._sync(Lane.RECONCILE), athlete_id, 1)
-            self._run("reconcile", partial(self._step, step))
-            self.crew.time.wake()
 
-    def _backfill(self, athlete_id: int, first: datetime | None, last: datetime | None) -> None:
-        sync = self._sync(Lane.BACKFILL)
-        if first is None or last is None:
-            self._step(partial(import_athlete, sync, athlete_id))
-            return
-        spans = [month_span(athlete_id, month) for month in months_between(first, last)]
-        self._step(lambda: list(import_summaries(sync, spans)))
-        for import_more in (import_details, import_streams):
-            for span in spans:
-                self._step(partial(import_more, sync, span))
-        for span in spans:
-            self._step(partial(analyse_span, self.engine, span))
-
-
-def simulated_pace(strava: SimulatedStrava) -> ExitStack:
-    """Return a context in which sessions lead to the simulated Strava, and waits and leases are long."""
+def simulated_services(strava: SimulatedStrava, dagster: SimulatedDagster) -> ExitStack:
+    """Return a context in which Strava and Dagster are the simulated ones, and waits and leases are long."""
     stack = ExitStack()
     for target, name, value in (
         (waiting, "SLICE_SECONDS", SLICE_SECONDS),
         (work_leases, "LEASE", LEASE),
+        (launches, "LEASE", LEASE),
+        (runs, "LEASE", LEASE),
+        (due, "LEASE", LEASE),
+        (dispatcher, "launch_run", dagster.launch_run),
+        (dispatcher, "runs_to_come", dagster.runs_to_come),
         (inbox_claims, "WORK_LEASE", LEASE),
         (inbox_claims, "LAUNCH_LEASE", LEASE),
     ):

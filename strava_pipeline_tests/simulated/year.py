@@ -28,7 +28,8 @@ from strava_pipeline.warehouse.schema.tables import metadata
 from strava_pipeline.warehouse.states import EventState
 from strava_pipeline_tests.simulated.clock import SimulatedTime
 from strava_pipeline_tests.simulated.crew import Crew
-from strava_pipeline_tests.simulated.installation import Installation, simulated_pace
+from strava_pipeline_tests.simulated.dagster import SimulatedDagster
+from strava_pipeline_tests.simulated.installation import Installation, simulated_services
 from strava_pipeline_tests.simulated.judge import Difference, Judge
 from strava_pipeline_tests.simulated.world import DAY_S, SimulatedWorld
 from strava_pipeline_tests.simulated.wsgi_session import ADDRESS, SimulatedStrava
@@ -131,13 +132,14 @@ class Year:
         self.mock: Mock = app.extensions[EXTENSION]
         self.crew = Crew(self.time, engine)
         self.strava = SimulatedStrava(app, random.Random(form.seed), self.crew.sleep)
-        self.installation = Installation(settings, engine, self.crew, self.strava, form.has_upkeep)
+        self.dagster = SimulatedDagster(self.crew)
+        self.installation = Installation(settings, engine, self.crew, self.strava, self.dagster, form.has_upkeep)
         self.connected: dict[int, float] = {}
         self.judge = Judge(owner_engine, self.world, self.connected)
 
     def run(self) -> Report:
         """Let the time pass; returns what came of it."""
-        with simulated_pace(self.strava):
+        with simulated_services(self.strava, self.dagster):
             self.time.start(self.installation.live)
             self.time.start(self._live)
             for place, trouble in enumerate(self.form.troubles):
@@ -145,7 +147,7 @@ class Year:
             self.time.run(EPOCH_2026 + self.form.days * DAY_S + 1)
         self.report.requests, self.report.without_answer = self.strava.sent, self.strava.without_answer
         self.report.refused = self.mock.calls.body()["totals"]["too_many_requests"]
-        self.report.failed_runs = self.installation.failures
+        self.report.failed_runs = self.dagster.failures
         self.report.dead_letters = self._dead_letters()
         return self.report
 
@@ -235,10 +237,10 @@ class Year:
                 self.time.sleep(hours * HOUR_S)
                 self.mock.faults.clear()
             case Trouble.DAGSTER_AWAY:
-                self.installation.is_dagster_away = True
+                self.dagster.is_away = True
                 self.crew.kill_all()
                 self.time.sleep(hours * HOUR_S)
-                self.installation.is_dagster_away = False
+                self.dagster.is_away = False
             case Trouble.DATABASE_AWAY:
                 self.crew.database_is_away = True
                 self.time.sleep(hours * HOUR_S)

@@ -1,0 +1,102 @@
+"""Dagster as its clients see it: runs are launched, wait for a slot, are at work and end; and it may be away."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.names import Job
+from strava_pipeline.redaction import get_logger
+from strava_pipeline_tests.simulated.crew import Crew
+from webhook_bridge.dagster_api import DagsterUnavailable
+
+log = get_logger(__name__)
+
+# Runs at work at a time, by job; webhooks have what the pools leave.
+SLOTS: dict[str, int] = {Job.WEBHOOK_SYNC: 3, Job.NEWEST_MONTH: 2, Job.IMPORT_HISTORY: 4, "upkeep": 1, "retention": 1}
+Work = Callable[[Mapping[str, Any], str], object]
+
+
+class RunState(Enum):
+    """What has become of a run."""
+
+    QUEUED = auto()
+    AT_WORK = auto()
+    ENDED = auto()
+
+
+@dataclass(eq=False)
+class Run:
+    """A run of a job, with the config of its first op."""
+
+    run_id: str
+    job: str
+    config: Mapping[str, Any]
+    tags: Mapping[str, str]
+    state: RunState = RunState.QUEUED
+
+
+@dataclass
+class SimulatedDagster:
+    """Runs ``jobs``, functions of a run's config and id; ``failures`` counts failed runs by job and error."""
+
+    crew: Crew
+    jobs: dict[str, Work] = field(default_factory=dict)
+    is_away: bool = False
+    failures: Counter[str] = field(default_factory=Counter)
+    runs: dict[str, Run] = field(default_factory=dict)
+    _queued: dict[str, deque[Run]] = field(default_factory=lambda: {job: deque() for job in SLOTS})
+    _at_work: Counter[str] = field(default_factory=Counter)
+
+    def launch_run(
+        self, _: object, job: str, run_config: Mapping[str, Any], tags: Mapping[str, str], **__: object
+    ) -> str:
+        """Launch a run, as :func:`webhook_bridge.dagster_api.launch_run` has it done."""
+        self._refuse_while_away()
+        config = next(iter(run_config["ops"].values()))["config"] if run_config else {}
+        run = Run(str(uuid4()), job, config, tags)
+        self.runs[run.run_id] = run
+        self._queued[job].append(run)
+        self.start_queued()
+        return run.run_id
+
+    def runs_to_come(self, _: object, run_ids: Iterable[str]) -> set[str]:
+        """Return which runs are in the queue or at work."""
+        self._refuse_while_away()
+        return {run_id for run_id in run_ids if run_id in self.runs and self.runs[run_id].state is not RunState.ENDED}
+
+    def is_busy(self, job: str) -> bool:
+        """Whether a run of a job is at work or in the queue."""
+        return bool(self._queued[job] or self._at_work[job])
+
+    def start_queued(self) -> None:
+        """Let queued runs begin where slots are free."""
+        for job, queue in self._queued.items():
+            while queue and self._at_work[job] < SLOTS[job] and not self.is_away:
+                run = queue.popleft()
+                run.state = RunState.AT_WORK
+                self._at_work[job] += 1
+                self.crew.start(f"{job} {run.run_id}", partial(self._work, run), partial(self._ended, run))
+
+    def _work(self, run: Run) -> None:
+        """Let a run do its job: an error of ours fails it, an error that nobody thought of ends the simulation."""
+        try:
+            self.jobs[run.job](run.config, run.run_id)
+        except StravaPipelineError as error:
+            log.warning("run of %s failed: %s", run.job, error)
+            self.failures[f"{run.job}: {type(error).__name__}"] += 1
+
+    def _ended(self, run: Run) -> None:
+        run.state = RunState.ENDED
+        self._at_work[run.job] -= 1
+        self.crew.time.wake()
+
+    def _refuse_while_away(self) -> None:
+        if self.is_away:
+            raise DagsterUnavailable("Dagster cannot be reached")
