@@ -171,23 +171,22 @@ class Transport:
     def _attempts_without_answer(
         self, error: RetriableStravaError, call: _Call, patience: Patience, attempts: int, pause_s: float
     ) -> int:
-        """Ask for something else: only if that is not answered either, Strava is away, and the call waits."""
+        """Ask for something else: only if that is not answered either, Strava is away, and the call waits.
+
+        While an outage is known to all, the ledger lets the witness wait, and it is the next probe. So probes are not
+        all for one thing that alone is not answered.
+        """
+        left_s = patience.left_s
         try:
-            witness = self._send(call.witness(), Patience(), _Budget())
-            unanswered = witness.error if is_answered(witness.error) is False else None
-        except StravaAway:
-            if patience.left_s <= 0:
-                raise
-            return 1  # the ledger waits for the end of the outage
+            witness = self._send(call.witness(), patience, _Budget())
         except RetriableStravaError as failure:
-            if failure.answered:  # it was not sent, for another reason
-                return self._attempts_after(failure, call, patience, attempts, pause_s)
-            witness, unanswered = None, failure
-        if unanswered is None:
-            if attempts < ATTEMPTS or (witness is not None and witness.is_probe):
-                return ATTEMPTS  # Strava has just come back
+            return self._attempts_after(failure, call, patience, attempts, pause_s)
+        is_known_to_all = witness.is_probe or patience.left_s < left_s
+        if is_answered(witness.error):
+            if is_known_to_all or attempts < ATTEMPTS:
+                return ATTEMPTS  # Strava has just come back, and may have answered by now
             raise NotAnswered(str(error), status=error.status, fault=error.fault, answered=False) from error
-        if self._pause(f"Strava does not answer ({reason_of(error)})", call, patience, pause_s):
+        if is_known_to_all or self._pause(f"Strava does not answer ({reason_of(error)})", call, patience, pause_s):
             return 1
         raise self._gave_up(StravaAway(str(error), since=None, retry_at=None, status=error.status)) from error
 
@@ -251,7 +250,12 @@ class Transport:
             finally:
                 budget.left_s -= time.monotonic() - started
 
-        body, error = send_and_settle(self.ledger, reservation, exchange, partial(read, call.what, shape=call.shape))
+        try:
+            body, error = send_and_settle(
+                self.ledger, reservation, exchange, partial(read, call.what, shape=call.shape)
+            )
+        except RetriableStravaError as failure:
+            body, error = None, failure
         return _Sent(token, reservation.is_probe, body, error)
 
     def _gave_up(self, error: StravaAway | RefreshDelayed | AppInactive) -> StravaError:

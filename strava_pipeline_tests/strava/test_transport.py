@@ -479,21 +479,45 @@ def test_patience_ends_before_an_outage_is_known_to_all(patient: Transport, stra
         replace(patient, outage_patience=timedelta(minutes=1)).get(ATHLETE, "/activities/12")
 
 
-def test_a_witness_does_not_wait_for_the_outage_that_is_known_meanwhile(
-    patient: Transport, strava: Loopback, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its answer after the outage would say nothing about the call before."""
+def waits_at(ledger: MemoryLedger, *places: int) -> Callable[..., Reservation]:
+    """A ledger's ``reserve`` that lets these calls wait a minute for the end of an outage."""
     reserve = ledger.reserve
 
-    def known_meanwhile(*args: Any, patience: Patience, **more: Any) -> Reservation:
-        if len(ledger.booked) == 4 and patience.left_s == 0:
-            raise StravaAway("away", since=NOW, retry_at=NOW)
+    def waits(*args: Any, patience: Patience, **more: Any) -> Reservation:
+        if len(ledger.booked) + 1 in places:
+            patience.left_s -= 60
         return reserve(*args, patience=patience, **more)
 
-    monkeypatch.setattr(ledger, "reserve", known_meanwhile)
-    strava.answers(*[reply({}, 503)] * 4, reply({"id": 7}))
+    return waits
+
+
+def test_a_witness_that_waited_for_the_end_of_an_outage_says_nothing_of_the_call_before(
+    patient: Transport, strava: Loopback, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "reserve", waits_at(ledger, 5))
+    strava.answers(*[reply({}, 503)] * 4, reply({"id": 1}), *[reply({}, 503)] * 3, reply({"id": 7}))
     assert patient.get(ATHLETE, "/activities/12") == {"id": 7}
-    assert asked(strava) == ["/activities/12"] * 5
+    assert asked(strava) == ["/activities/12"] * 4 + ["/athlete"] + ["/activities/12"] * 4
+
+
+def test_while_an_outage_is_known_to_all_call_and_witness_probe_in_turn_and_the_ledger_waits(
+    patient: Transport, strava: Loopback, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "reserve", waits_at(ledger, 5, 6, 7, 8))
+    strava.answers(*[reply({}, 503)] * 7, reply({"id": 7}))
+    assert patient.get(ATHLETE, "/activities/12") == {"id": 7}
+    assert asked(strava)[3:] == ["/activities/12", "/athlete", "/activities/12", "/athlete", "/activities/12"]
+    assert ledger.paused == []
+
+
+def test_one_endpoint_that_does_not_answer_keeps_nobody_from_the_others(
+    patient: Transport, strava: Loopback, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "reserve", waits_at(ledger, 5))
+    strava.answer = odd("/athlete/activities")
+    with pytest.raises(NotAnswered):
+        patient.get(ATHLETE, "/athlete/activities")
+    assert asked(strava) == (["/athlete/activities"] * 4 + ["/athlete"]) * 2
 
 
 def test_without_patience_an_outage_that_is_known_meanwhile_is_told(
