@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,19 +10,23 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, Engine
 
 from strava_pipeline.strava.quota.lanes import RateLimits
+from strava_pipeline.strava.quota.outage import Patience
 from strava_pipeline.strava.quota.windows import CallOutcome, Lane, RateHeaders
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 from strava_pipeline_tests.strava_model import Simulation, StravaModel
 
 LONGEST = timedelta(seconds=30)
 FOREVER = timedelta(days=3)
+# From a call without an answer to the next one of the same caller.
+PAUSE_S = 5.0
 
 
 @dataclass
 class SimulatedCallers:
     """What all callers share; ``skew_s``: Strava's clock minus simulated time, which the database's clock tells.
 
-    ``database_step_s``: by how much the database's clock was set forward in the midst of it all.
+    ``database_step_s``: by how much the database's clock was set forward in the midst of it all. ``outage``: from when
+    to when (simulated time) nobody gets an answer.
     """
 
     simulation: Simulation
@@ -30,6 +35,7 @@ class SimulatedCallers:
     skew_s: float = 0.0
     latency_s: tuple[float, float] = (0.05, 2.0)
     database_step_s: float = 0.0
+    outage: tuple[float, float] = (math.inf, math.inf)
 
     def ledger(self, engine: Engine, *, goes_first: bool = False) -> PostgresLedger:
         """The ledger as one process has it."""
@@ -45,10 +51,22 @@ class SimulatedCallers:
         )
 
     def call(self, ledger: PostgresLedger, lane: Lane, athlete_id: int = 1) -> float:
-        """One call from reservation to settlement; how long it waited for room, s."""
-        began = self.simulation.now
-        reservation = ledger.reserve(lane, "/activities/{id}", athlete_id, longest=LONGEST, max_wait=FOREVER)
-        waited = self.simulation.now - began
+        """One call from reservation to settlement; how long it waited for room, s. It outlasts an outage."""
+        while True:
+            began = self.simulation.now
+            reservation = ledger.reserve(
+                lane,
+                "/activities/{id}",
+                athlete_id,
+                longest=LONGEST,
+                max_wait=FOREVER,
+                patience=Patience(FOREVER.total_seconds()),
+            )
+            waited = self.simulation.now - began
+            if not self.outage[0] <= self.simulation.now < self.outage[1]:
+                break
+            ledger.settle(reservation, CallOutcome(None, 1.0, answered=False, reason="no connection"))
+            self.simulation.sleep(PAUSE_S)
         latency = self.chance.uniform(*self.latency_s)
         counted, written = sorted(self.chance.uniform(0.0, latency) for _ in range(2))
         self.simulation.sleep(counted)

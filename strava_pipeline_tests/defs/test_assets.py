@@ -26,6 +26,8 @@ from strava_pipeline.errors import (
     NotFound,
     QuotaExhausted,
     RetriableStravaError,
+    StravaAway,
+    StravaError,
     StravaPipelineError,
 )
 from strava_pipeline.names import NAMES
@@ -266,14 +268,25 @@ def test_a_fault_that_passes_is_retried_after_a_second(location: CodeLocation) -
     assert retries(result) == [1]
 
 
-def test_a_used_up_quota_ends_the_step_at_once_and_tells_until_when(location: CodeLocation) -> None:
-    location.strava.faults["/athlete/activities"] = [QuotaExhausted("used up", retry_at=AT)]
+@pytest.mark.parametrize(
+    "error",
+    [
+        QuotaExhausted("used up", retry_at=AT),
+        StravaAway("gave up after 24 h: Strava does not answer", since=AT, retry_at=AT),
+        AppInactive("gave up after 24 h: switched off", retry_at=AT),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_was_waited_for_too_long_ends_the_step_at_once_and_tells_until_when(
+    location: CodeLocation, error: StravaError
+) -> None:
+    location.strava.faults["/athlete/activities"] = [error]
     result = location.materialize(activities, partition_key=JUNE)
     assert not result.success
     assert retries(result) == []
     assert failure(result, "activities") == (
-        "athlete 1001, 2025-06: used up",
-        {"kind": "QuotaExhausted", "retry_at": AT.isoformat(), "athlete": "1001", "months": "2025-06"},
+        f"athlete 1001, 2025-06: {error}",
+        {"kind": type(error).__name__, "retry_at": AT.isoformat(), "athlete": "1001", "months": "2025-06"},
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
+from functools import partial
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func, select
 
 from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.warehouse.schema.ops_tables import api_calls
 from strava_pipeline_tests.quota_callers import LONGEST, SimulatedCallers
 from strava_pipeline_tests.strava_model import EPOCH_2026, Simulation, StravaModel
 
@@ -111,3 +113,29 @@ def test_live_calls_find_room_while_a_backfill_takes_all_it_gets(engine: Engine)
     assert len(waited) == 6
     assert max(waited) < 5
     assert (strava.accepted[FIRST], strava.rejected) == (LIMIT, 0)
+
+
+def test_eight_workers_outlast_an_outage_of_two_hours_with_few_calls(engine: Engine) -> None:
+    world = callers(EPOCH_2026, StravaModel(1000, 100_000))
+    begins, ends = world.outage = (EPOCH_2026 + 60, EPOCH_2026 + 60 + 2 * 3600)
+    answered_at: dict[int, list[float]] = {number: [] for number in range(WORKERS)}
+
+    def work(number: int) -> None:
+        ledger = world.ledger(engine)
+        while True:
+            world.call(ledger, Lane.BACKFILL)
+            answered_at[number].append(world.simulation.now)
+            world.simulation.sleep(10)
+
+    for number in range(WORKERS):
+        world.simulation.start(partial(work, number))
+    world.simulation.run(ends + 600)
+    with engine.connect() as connection:
+        unanswered = connection.execute(
+            select(func.count()).where(api_calls.c.status.is_(None), api_calls.c.settled_at.is_not(None))
+        ).scalar_one()
+    assert 25 <= unanswered <= 35 + WORKERS * 7, "each worker's until it is known, and then one each five minutes"
+    for moments in answered_at.values():
+        assert not [moment for moment in moments if begins + 2 < moment < ends]
+        assert min(moment for moment in moments if moment >= ends) <= ends + 330
+    assert world.strava.rejected == 0
