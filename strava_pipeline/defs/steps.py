@@ -1,13 +1,12 @@
 """Turns faults into Dagster's retries, months into materializations, and columns into schemas, for assets and jobs."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
-from sqlalchemy import Engine
 
 from strava_pipeline.defs.markdown import listing
 from strava_pipeline.errors import (
@@ -22,11 +21,9 @@ from strava_pipeline.months import Span, enclosing_span
 from strava_pipeline.names import NAMES
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.backfill import SpanResult
-from strava_pipeline.sync.months_at_work import FailedMonth, MonthsFailed, each_month, raise_failed
+from strava_pipeline.sync.months_at_work import MonthsFailed
 from strava_pipeline.warehouse.declared_columns import columns_of
-from strava_pipeline.warehouse.states import ImportStep
 
-Result = TypeVar("Result")
 MAX_RETRIES = 3
 # The metadata of a step that computes from stored rows, without a request.
 NO_REQUESTS: dict[str, Any] = {"requests": 0}
@@ -110,84 +107,6 @@ def _final(error: StravaPipelineError, subject: StepSubject, **more: Any) -> dg.
 def lane_of(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Lane:
     """The quota lane that the run's tag names; a run started by hand is a backfill."""
     return Lane(context.run.tags.get(NAMES.lane_tag, Lane.BACKFILL))
-
-
-@dataclass
-class MonthsOfStep:
-    """The months that a step works on: logs those that are done, and keeps those that failed for the step's end."""
-
-    context: dg.AssetExecutionContext
-    subject: StepSubject
-    _done: int = 0
-    _unchanged: list[dg.AssetMaterialization] = field(default_factory=list)
-    _failed: list[FailedMonth] = field(default_factory=list)
-
-    def each(
-        self,
-        engine: Engine,
-        step: ImportStep,
-        cells: Mapping[Span, dg.MultiPartitionKey],
-        work: Callable[[Span], Result],
-    ) -> Iterator[tuple[dg.MultiPartitionKey, Result]]:
-        """Do a step's ``work`` for each month; yield partitions and results of those that do not fail."""
-
-        def work_at(span: Span) -> tuple[dg.MultiPartitionKey, Result]:
-            self.subject.at_spans(span)
-            return cells[span], work(span)
-
-        return self.done(each_month(engine, step, cells, work_at))
-
-    def done(self, results: Iterable[Result | FailedMonth]) -> Iterator[Result]:
-        """Yield the results of the months that were done; keep the months that failed."""
-        for result in results:
-            if isinstance(result, FailedMonth):
-                self._failed.append(result)
-            else:
-                self._done += 1
-                yield result
-
-    def log_result(self, key: dg.MultiPartitionKey, result: SpanResult, more: Mapping[str, Any]) -> None:
-        """Log a month's result as metadata, with ``more`` entries."""
-        changed = bool(result.stored or result.deleted or result.quarantined)
-        self.log(key, span_metadata(result) | dict(more), changed=changed)
-
-    def log(self, key: dg.MultiPartitionKey, metadata: Mapping[str, Any], *, changed: bool) -> None:
-        """Log a finished month at once, so that a run that dies later keeps it.
-
-        A month without changes waits for the end of the step: a run that dies loses nothing by that, and an event for
-        each of many empty months would cost more than the other work.
-        """
-        self.context.add_asset_metadata(metadata, partition_key=str(key))
-        if self.context.has_partition_key:
-            return
-        event = dg.AssetMaterialization(self.context.asset_key, partition=key, metadata=metadata)
-        if changed:
-            self.context.log_event(event)
-        else:
-            self._unchanged.append(event)
-
-    def end(self) -> None:
-        """Raise ``MonthsFailed`` if months failed, after all others were logged."""
-        if not self._failed:
-            return
-        # A step that fails has no output, by which Dagster would show these.
-        for event in self._unchanged:
-            self.context.log_event(event)
-        months = self._done + len(self._failed)
-        self.subject.at_failed([failed.span for failed in self._failed], of=months)
-        raise_failed(self._failed, months)
-
-
-@contextmanager
-def working_on_months(context: dg.AssetExecutionContext) -> Iterator[MonthsOfStep]:
-    """Translate errors for Dagster as :func:`translate_faults` does.
-
-    The step fails at its end if it left out months that failed.
-    """
-    with translate_faults(context.retry_number) as subject:
-        months = MonthsOfStep(context, subject)
-        yield months
-        months.end()
 
 
 def span_metadata(result: SpanResult) -> dict[str, Any]:

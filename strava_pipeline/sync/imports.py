@@ -29,8 +29,9 @@ from strava_pipeline.sync.backfill import (
     request_time,
 )
 from strava_pipeline.sync.months_at_work import FailedMonth, MonthsFailed, each_month
-from strava_pipeline.warehouse.engine import retry_transaction
+from strava_pipeline.warehouse.engine import autocommit, retry_transaction
 from strava_pipeline.warehouse.imports import runs
+from strava_pipeline.warehouse.imports.failed_months import steps_for_later
 from strava_pipeline.warehouse.imports.runs import BEAT_SECONDS, Outcome, Task
 from strava_pipeline.warehouse.states import ImportStep, ImportTask
 
@@ -124,7 +125,12 @@ class _Work:
         return newest
 
     def _fill(self, span: Span) -> None:
-        """Fetch, compute and write whatever a month lacks; a step that fails does not keep the next from its work."""
+        """Fetch, compute and write whatever a month lacks; a step that fails does not keep the next from its work.
+
+        A step that failed before waits for its time.
+        """
+        with autocommit(self.sync.engine) as connection:
+            later = steps_for_later(connection, span)
         steps: dict[ImportStep, Callable[[Span], SpanResult]] = {
             ImportStep.DETAIL: partial(import_details, self.sync, due=True),
             ImportStep.STREAMS: partial(import_streams, self.sync, due=True),
@@ -132,7 +138,7 @@ class _Work:
             ImportStep.LAKE: self.hooks.write_lake,
         }
         for step, work in steps.items():
-            if step in self.task.steps:
+            if step in self.task.steps and step not in later:
                 self._refuse_stopped()
                 self.hooks.begin_step(step)
                 for result in self._done(step, each_month(self.sync.engine, step, [span], work)):

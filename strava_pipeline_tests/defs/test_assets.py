@@ -30,6 +30,7 @@ from strava_pipeline.errors import (
     StravaError,
     StravaPipelineError,
 )
+from strava_pipeline.months import Span
 from strava_pipeline.names import NAMES
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.warehouse.schema import analysis_tables, tables
@@ -195,7 +196,7 @@ def test_figures_and_files_of_other_months_are_made_though_one_month_fails(
     real: Callable[..., Any] = pkgutil.resolve_name(module)
 
     def odd(*args: Any, **more: Any) -> Any:
-        if args[-1].months == "2024-03":
+        if any(isinstance(arg, Span) and arg.months == "2024-03" for arg in args):
             raise ZeroDivisionError
         return real(*args, **more)
 

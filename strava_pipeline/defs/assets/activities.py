@@ -8,9 +8,10 @@ import dagster as dg
 
 from strava_pipeline.defs.assets import lineage
 from strava_pipeline.defs.assets.progress import ProgressReporter, reporting_progress
+from strava_pipeline.defs.month_steps import working_on_months
 from strava_pipeline.defs.partitions import grid_partitions, spans_by_athlete
 from strava_pipeline.defs.resources import StravaResource
-from strava_pipeline.defs.steps import backfilled_asset, lane_of, table_metadata, working_on_months
+from strava_pipeline.defs.steps import backfilled_asset, lane_of, table_metadata
 from strava_pipeline.months import Span
 from strava_pipeline.names import NAMES, Asset
 from strava_pipeline.sync.backfill import SpanResult, SyncContext, import_details, import_streams, import_summaries
@@ -49,7 +50,7 @@ def activities(
     """Summaries as Strava lists them: edits are applied, deleted activities go, late uploads are found."""
     sync = strava.sync(lane_of(context))
     listed, absent = 0, 0
-    with working_on_months(context) as months:
+    with working_on_months(context, sync.engine, ImportStep.SUMMARY) as months:
         for _, cells in spans_by_athlete(context.partition_keys):
             months.subject.at_spans(*cells)
             with reporting_progress(context, sync, list(cells)) as reporter:
@@ -102,11 +103,11 @@ def _month_by_month(
     fetch: Callable[[SyncContext, Span], SpanResult],
 ) -> dg.MaterializeResult[None]:
     sync = strava.sync(lane_of(context))
-    with working_on_months(context) as months:
+    with working_on_months(context, sync.engine, step) as months:
         for _, cells in spans_by_athlete(context.partition_keys):
             with reporting_progress(context, sync, list(cells)) as reporter:
                 before = sync.monitor.requests
-                for key, result in months.each(sync.engine, step, cells, partial(fetch, sync)):
+                for key, result in months.each(cells, partial(fetch, sync)):
                     months.log_result(key, result, _costs(reporter, before))
                     before = sync.monitor.requests
     return dg.MaterializeResult()

@@ -7,9 +7,10 @@ import dagster as dg
 from strava_pipeline.defs.assets import lineage
 from strava_pipeline.defs.assets.activities import YEARLY, activity_streams
 from strava_pipeline.defs.assets.month_pictures import month_pictures
+from strava_pipeline.defs.month_steps import working_on_months
 from strava_pipeline.defs.partitions import grid_partitions, spans_by_athlete
 from strava_pipeline.defs.resources import WarehouseResource
-from strava_pipeline.defs.steps import NO_REQUESTS, backfilled_asset, table_metadata, working_on_months
+from strava_pipeline.defs.steps import NO_REQUESTS, backfilled_asset, table_metadata
 from strava_pipeline.months import Span
 from strava_pipeline.sync.backfill import SpanResult, analyse_span
 from strava_pipeline.warehouse.states import ImportStep
@@ -30,8 +31,8 @@ def route_analyses(context: dg.AssetExecutionContext, warehouse: WarehouseResour
         result = analyse_span(warehouse.engine, span)
         return result, month_pictures(warehouse.engine, span) if result.stored else {}
 
-    with working_on_months(context) as months:
+    with working_on_months(context, warehouse.engine, ImportStep.FIGURES) as months:
         for _, cells in spans_by_athlete(context.partition_keys):
-            for key, (result, pictures) in months.each(warehouse.engine, ImportStep.FIGURES, cells, analyse):
+            for key, (result, pictures) in months.each(cells, analyse):
                 months.log_result(key, result, NO_REQUESTS | pictures)
     return dg.MaterializeResult()

@@ -7,9 +7,10 @@ import dagster as dg
 from sqlalchemy import Engine
 
 from strava_pipeline.defs.assets.activities import YEARLY, activity_streams
+from strava_pipeline.defs.month_steps import working_on_months
 from strava_pipeline.defs.partitions import grid_partitions, spans_by_athlete
 from strava_pipeline.defs.resources import WarehouseResource
-from strava_pipeline.defs.steps import backfilled_asset, working_on_months
+from strava_pipeline.defs.steps import backfilled_asset
 from strava_pipeline.months import Span
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.mapping.streams import SERIES
@@ -58,9 +59,9 @@ def activity_points_parquet(
     Files go to STRAVA_LAKE_URL or, if that is not set, into the folder lake under STRAVA_HOME.
     """
     write = partial(write_lake_month, warehouse.engine, load_settings())
-    with working_on_months(context) as months:
+    with working_on_months(context, warehouse.engine, ImportStep.LAKE) as months:
         for _, cells in spans_by_athlete(context.partition_keys):
-            for key, month in months.each(warehouse.engine, ImportStep.LAKE, cells, write):
+            for key, month in months.each(cells, write):
                 months.log(key, file_metadata(month), changed=month.written)
     return dg.MaterializeResult()
 

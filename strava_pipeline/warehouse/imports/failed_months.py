@@ -13,7 +13,7 @@ from strava_pipeline.months import Span
 from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
-from strava_pipeline.warehouse.schema.columns import UTC_TIME, any_of
+from strava_pipeline.warehouse.schema.columns import UTC_TIME, any_of, database_time
 from strava_pipeline.warehouse.schema.import_tables import failed_months
 from strava_pipeline.warehouse.states import ImportStep
 
@@ -86,3 +86,13 @@ def failed_steps(connection: Connection, athlete_ids: Collection[int], *, failur
     return [
         FailedStep(**(dict(row) | {"step": ImportStep(row["step"])})) for row in connection.execute(query).mappings()
     ]
+
+
+def steps_for_later(connection: Connection, span: Span) -> set[ImportStep]:
+    """The steps that failed for a month and are not due again."""
+    query = select(failed_months.c.step).where(
+        failed_months.c.athlete_id == span.athlete_id,
+        failed_months.c.month == span.start.date(),
+        failed_months.c.retry_at > database_time(),
+    )
+    return set(map(ImportStep, connection.execute(query).scalars()))

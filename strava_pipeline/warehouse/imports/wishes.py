@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, select, update
+from sqlalchemy import Connection, RowMapping, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from strava_pipeline.warehouse.schema.columns import any_of, database_time
+from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
+from strava_pipeline.warehouse.schema.columns import UTC_TIME, any_of, database_time
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import ImportState, ImportStep, ImportTask, MadeBy, PausedBy
 
@@ -77,13 +78,16 @@ def make_import(
     *,
     profile: bool,
     by: MadeBy,
+    asked_at: datetime | None = None,
 ) -> int:
     """Ask for an import of the months from ``first`` to ``last``, both included; return the wish's id.
 
     Without ``first`` it begins where the history begins; without ``last`` it goes on. A wish for these months that
     exists is asked for anew: it keeps its other steps, months are listed again, and it is due at once. If a person
-    asks, its pause ends. An athlete who connects gets the newest month first again.
+    asks, its pause ends. An athlete who connects gets the newest month first again. ``asked_at`` (UTC): months that
+    were listed since are not listed again.
     """
+    made_at = database_time() if asked_at is None else literal(asked_at, UTC_TIME)
     wanted = [step for step in ImportStep if step in set(steps)]
     making = insert(imports).values(
         athlete_id=athlete_id,
@@ -91,6 +95,7 @@ def make_import(
         last_month=last,
         steps=wanted,
         profile=profile,
+        made_at=made_at,
         made_by=by,
         state=ImportState.DUE,
         next_at=database_time(),
@@ -107,7 +112,7 @@ def make_import(
     changes: dict[str, Any] = {
         "steps": [step for step in ImportStep if step in {*wanted, *stored}],
         "profile": _c.profile | profile,
-        "made_at": database_time(),
+        "made_at": func.greatest(_c.made_at, made_at),
         "made_by": by,
         "next_at": database_time(),
         "attempts": 0,
@@ -120,6 +125,27 @@ def make_import(
         changes |= {"newest_at": None}
     connection.execute(update(imports).where(_c.id == import_id).values(changes))
     return int(import_id)
+
+
+def ask_for_rest(
+    connection: Connection, athlete_id: int, first: date, last: date, steps: Collection[ImportStep], asked_at: datetime
+) -> None:
+    """Ask for what a run, begun at ``asked_at`` (UTC), left out of these months' steps when it failed.
+
+    An import that has these months and steps looks again at once; without one, such an import is made.
+    ``NeedsReauthorization`` if the athlete has disconnected.
+    """
+    refuse_rows_of_revoked(connection, [athlete_id])
+    looking = update(imports).where(
+        _c.athlete_id == athlete_id,
+        or_(_c.first_month.is_(None), _c.first_month <= first),
+        or_(_c.last_month.is_(None), _c.last_month >= last),
+        _c.steps.contains(list(steps)),
+        _c.paused_at.is_(None),
+    )
+    values = {"next_at": func.least(_c.next_at, database_time()), "attempts": 0}
+    if not connection.execute(looking.values(values)).rowcount:
+        make_import(connection, athlete_id, first, last, steps, profile=False, by=MadeBy.RUN, asked_at=asked_at)
 
 
 def pause(connection: Connection, athlete_id: int, by: PausedBy) -> int:

@@ -8,9 +8,19 @@ from datetime import date, timedelta
 import pytest
 from sqlalchemy import Engine
 
+from strava_pipeline.errors import NeedsReauthorization
 from strava_pipeline.warehouse.engine import now
-from strava_pipeline.warehouse.imports.wishes import list_imports, make_import, pause, poke, resume
-from strava_pipeline.warehouse.states import ImportStep, MadeBy, PausedBy
+from strava_pipeline.warehouse.imports.wishes import (
+    Import,
+    ask_for_rest,
+    list_imports,
+    make_import,
+    pause,
+    poke,
+    resume,
+)
+from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.states import GrantState, ImportStep, MadeBy, PausedBy
 from strava_pipeline_tests.inbox import LONG_AGO, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.warehouse.sessions import wait_for_a_lock
@@ -120,3 +130,54 @@ def test_they_are_listed_by_athlete_the_open_one_first(engine: Engine) -> None:
     with engine.connect() as connection:
         assert [each.id for each in list_imports(connection)] == [opened, bounded[1], bounded[0], other]
         assert [each.id for each in list_imports(connection, [OTHER])] == [other]
+
+
+def rest(engine: Engine, first: date = MAY, last: date = JUNE, athlete_id: int = RIDER) -> list[Import]:
+    """All imports of an athlete after a run of details and samples of these months has failed."""
+    steps = [ImportStep.DETAIL, ImportStep.STREAMS]
+    with engine.begin() as connection:
+        ask_for_rest(connection, athlete_id, first, last, steps, LONG_AGO)
+    with engine.connect() as connection:
+        return list_imports(connection, [athlete_id])
+
+
+def test_what_a_failed_run_left_out_is_asked_for_as_of_its_begin(engine: Engine) -> None:
+    (made,) = rest(engine)
+    assert (made.first_month, made.last_month, made.made_by) == (MAY, JUNE, "run")
+    assert (made.steps, made.profile) == ((ImportStep.DETAIL, ImportStep.STREAMS), False)
+    # What was listed since is not listed again.
+    assert made.made_at == LONG_AGO
+    assert [each.id for each in rest(engine)] == [made.id]
+    assert len(rest(engine, first=JUNE)) == 1
+    assert len(rest(engine, last=date(2025, 7, 1))) == 2
+
+
+def test_an_import_that_has_the_rest_looks_at_once_and_none_is_made(engine: Engine) -> None:
+    later = wish_for(engine)
+    with engine.connect() as connection:
+        in_a_day = now(connection) + timedelta(days=1)
+    change(engine, next_at=in_a_day, attempts=5)
+    assert [each.id for each in rest(engine)] == [later]
+    found = wish(engine, later)
+    assert found.next_at < in_a_day
+    assert (found.attempts, found.made_by) == (0, "connect")
+
+
+def test_an_import_that_is_paused_or_has_other_steps_does_not_bring_the_rest(engine: Engine) -> None:
+    wish_for(engine, MAY, JUNE, athlete_id=OTHER, steps=[ImportStep.SUMMARY], by=MadeBy.COMMAND)
+    (again,) = rest(engine, athlete_id=OTHER)
+    assert again.steps == (ImportStep.SUMMARY, ImportStep.DETAIL, ImportStep.STREAMS)
+    assert again.made_at > LONG_AGO
+    wish_for(engine)
+    with engine.begin() as connection:
+        pause(connection, RIDER, PausedBy.OPERATOR)
+    assert len(rest(engine)) == 2
+
+
+def test_of_an_athlete_who_left_nothing_is_asked_for(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(users.update().values(state=GrantState.REVOKED))
+    with pytest.raises(NeedsReauthorization):
+        rest(engine)
+    with engine.connect() as connection:
+        assert list_imports(connection) == []
