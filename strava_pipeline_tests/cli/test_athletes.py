@@ -27,6 +27,10 @@ from strava_pipeline.warehouse.schema.tables import athletes
 from strava_pipeline_tests.strava.loopback import Loopback, reply
 
 RIDER = 1001
+EXPIRED = {
+    "message": "Authorization Error",
+    "errors": [{"resource": "Athlete", "field": "access_token", "code": "invalid"}],
+}
 DEAD = {"message": "Bad Request", "errors": [{"resource": "RefreshToken", "field": "refresh_token", "code": "invalid"}]}
 
 
@@ -140,7 +144,7 @@ def test_an_expired_access_token_is_refreshed_where_only_that_ends_a_grant(
     forgotten: Settings, strava: Loopback
 ) -> None:
     tokens = {"access_token": "access-2", "refresh_token": "refresh-2", "expires_at": 4102444800}
-    strava.answers(reply({}, 404), reply({}, 401), reply(tokens), reply({}, 404), reply({}))
+    strava.answers(reply({}, 404), reply(EXPIRED, 401), reply(tokens), reply({}, 404), reply({}))
     shown = run("disconnect", str(RIDER), "--yes")
     assert shown.exit_code == 0, shown.output
     assert shown.stderr == ""
@@ -151,7 +155,7 @@ def test_an_expired_access_token_is_refreshed_where_only_that_ends_a_grant(
 
 
 def test_a_dead_grant_needs_no_word_about_strava(forgotten: Settings, strava: Loopback) -> None:
-    strava.answers(reply({}, 404), reply({}, 401), reply(DEAD, 400))
+    strava.answers(reply({}, 404), reply(EXPIRED, 401), reply(DEAD, 400))
     shown = run("disconnect", str(RIDER), "--yes")
     assert shown.exit_code == 0
     assert shown.stderr == ""
@@ -160,7 +164,7 @@ def test_a_dead_grant_needs_no_word_about_strava(forgotten: Settings, strava: Lo
 def test_a_strava_that_refuses_does_not_keep_the_athlete_here(
     forgotten: Settings, engine: Engine, strava: Loopback
 ) -> None:
-    strava.answers(reply({"message": "Forbidden"}, 403))
+    strava.answers(reply({"message": "Forbidden", "errors": []}, 403))
     shown = run("disconnect", str(RIDER), "--yes")
     assert shown.exit_code == 0
     assert "the grant still stands at Strava" in shown.stderr

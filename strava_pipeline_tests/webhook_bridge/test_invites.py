@@ -346,7 +346,7 @@ def test_who_is_disconnected_while_they_connect_again_stays_so(
 
 def test_a_link_asks_strava_so_often_and_no_more(operator: Browser, engine: Engine, strava: Loopback) -> None:
     link = new_link(operator)
-    strava.answers(reply({}, 400))
+    strava.answers(reply({"message": "Bad Request", "errors": []}, 400))
     for _ in range(MOST_ATTEMPTS):
         assert connect(guest_of(operator, link)).status_code in (400, 502)
     guest = Browser(operator.app, operator.host, scheme="https")
@@ -366,7 +366,7 @@ def test_states_that_were_begun_before_ask_strava_no_more_often(
     operator: Browser, engine: Engine, strava: Loopback
 ) -> None:
     link = new_link(operator)
-    strava.answers(reply({}, 400))
+    strava.answers(reply({"message": "Bad Request", "errors": []}, 400))
     guests = [guest_of(operator, link) for _ in range(MOST_ATTEMPTS + 3)]
     begun = [(guest, state_in(guest.get("/oauth/connect"))) for guest in guests]
     answers = [finish(guest, state).status_code for guest, state in begun]
