@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import stamina
@@ -24,6 +26,7 @@ from strava_pipeline.local.postgres_logins import DAGSTER_DATABASE, WAREHOUSE_DA
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.database_moods import CANNOT_WRITE, Mood, mood_of
+from strava_pipeline.warehouse.patience import connect_patiently
 from strava_pipeline.warehouse.schema.columns import database_time
 
 if TYPE_CHECKING:
@@ -179,8 +182,24 @@ def _engine(url: URL, connect_seconds: int, *, reads_only: bool = False, pool_re
         context.is_disconnect = mood is Mood.AWAY
         return None if mood is Mood.STATEMENT else database_unavailable_error(url, error)
 
+    if not reads_only:
+        _wait_for_connections(engine)
     _replace_connections_that_broke_while_idle(engine)
     return engine
+
+
+def _wait_for_connections(engine: Engine) -> None:
+    """Let a thread that is patient wait for any connection but the first: a wrong address is told at once."""
+    was_connected = threading.Event()
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Dialect, _: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+        new: Callable[[], Any] = partial(dialect.connect, *arguments, **options)
+        if was_connected.is_set():
+            return connect_patiently(new, lambda error: str(database_unavailable_error(engine.url, error)))
+        connection = new()
+        was_connected.set()
+        return connection
 
 
 def _replace_connections_that_broke_while_idle(engine: Engine) -> None:
