@@ -11,7 +11,7 @@ import dagster as dg
 from sqlalchemy import Engine
 
 from strava_pipeline.defs.partitions import spans_by_athlete
-from strava_pipeline.defs.steps import StepSubject, span_metadata, translate_faults
+from strava_pipeline.defs.steps import StepSubject, patience_of, span_metadata, translate_faults
 from strava_pipeline.errors import DatabaseUnavailable, NeedsReauthorization
 from strava_pipeline.months import Span, add_months, enclosing_span
 from strava_pipeline.names import STEP_ASSETS
@@ -90,13 +90,13 @@ class MonthsOfStep:
 
 @contextmanager
 def working_on_months(context: dg.AssetExecutionContext, engine: Engine, step: ImportStep) -> Iterator[MonthsOfStep]:
-    """Translate errors for Dagster as :func:`translate_faults` does.
+    """Translate errors for Dagster as :func:`translate_faults` does, and wait for the database.
 
     The step fails at its end if months failed. When it fails, an import is asked for that does what the run leaves out.
     """
     asked_at: datetime | None = None
     try:
-        with translate_faults(context.retry_number) as subject:
+        with translate_faults(context.retry_number, patience_of(context, engine)) as subject:
             with autocommit(engine) as connection:
                 asked_at = now(connection)
             months = MonthsOfStep(context, engine, step, subject)

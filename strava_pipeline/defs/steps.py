@@ -2,15 +2,20 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
+from dagster_postgres.utils import DagsterPostgresException
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from strava_pipeline.defs.markdown import listing
 from strava_pipeline.errors import (
     AppInactive,
+    DatabaseTooSlow,
     DatabaseUnavailable,
     QuotaExhausted,
     RetriableStravaError,
@@ -19,12 +24,22 @@ from strava_pipeline.errors import (
 )
 from strava_pipeline.months import Span, enclosing_span
 from strava_pipeline.names import NAMES
+from strava_pipeline.redaction import get_logger
+from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.sync.access import outage_patience
 from strava_pipeline.sync.backfill import SpanResult
 from strava_pipeline.sync.months_at_work import MonthsFailed
+from strava_pipeline.sync.stopping import stop_wanted
 from strava_pipeline.warehouse.declared_columns import columns_of
+from strava_pipeline.warehouse.patience import DatabasePatience, patient
+from strava_pipeline.warehouse.write_probe import probe_write
+
+log = get_logger(__name__)
 
 MAX_RETRIES = 3
+# How often a step begins anew because a transaction broke; between two, the database works again.
+MAX_OUTAGES = 100
 # The metadata of a step that computes from stored rows, without a request.
 NO_REQUESTS: dict[str, Any] = {"requests": 0}
 
@@ -63,20 +78,36 @@ class StepSubject:
         self.athlete_id, self.months = athlete_id, ""
 
 
+@dataclass(frozen=True)
+class StepPatience:
+    """A database, and how long a step of a run waits for it."""
+
+    engine: Engine
+    longest: timedelta
+
+    def new(self) -> DatabasePatience:
+        """Return the patience of one attempt of the step, which logs its waits in the run."""
+        return DatabasePatience(self.longest.total_seconds(), _log_wait, _pause)
+
+
 @contextmanager
-def translate_faults(retry_number: int) -> Iterator[StepSubject]:
+def translate_faults(retry_number: int, patience: StepPatience | None = None) -> Iterator[StepSubject]:
     """Translate errors for Dagster: one that may pass is retried after 1, 2 and 4 s, any other fails the step at once.
 
-    A failure names its reason and the subject, which the step sets on the yielded object.
+    A step with ``patience`` waits for the database; a transaction that broke is done again by another attempt. A
+    failure names its reason and the subject, which the step sets on the yielded object.
     """
-    subject = StepSubject()
+    subject, waiting = StepSubject(), patience.new() if patience else None
     try:
-        yield subject
+        with patient(waiting):
+            yield subject
     except (QuotaExhausted, StravaAway, AppInactive) as error:
         # These were waited for already, as long as the lane allows.
         retry_at = {} if error.retry_at is None else {"retry_at": error.retry_at.isoformat()}
         raise _final(error, subject, **retry_at) from None
     except (RetriableStravaError, DatabaseUnavailable) as error:
+        if patience and waiting and _answers_after_all(patience.engine, waiting, error):
+            raise dg.RetryRequested(max_retries=MAX_OUTAGES, seconds_to_wait=1) from error
         if retry_number >= MAX_RETRIES:
             raise _final(error, subject) from None
         raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=2**retry_number) from error
@@ -85,6 +116,32 @@ def translate_faults(retry_number: int) -> Iterator[StepSubject]:
         raise _final(error, subject, months=_listed(error)) from error.__cause__
     except StravaPipelineError as error:
         raise _final(error, subject) from None
+
+
+def _answers_after_all(engine: Engine, waiting: DatabasePatience, error: StravaPipelineError) -> bool:
+    """Whether the database was away, and accepts writes again.
+
+    Dagster's is often on the same server: Dagster is asked to try again once that can be stored.
+    """
+    if not isinstance(error, DatabaseUnavailable) or isinstance(error, DatabaseTooSlow):
+        return False
+    try:
+        with patient(waiting):
+            probe_write(engine)
+    except DatabaseUnavailable:
+        return False
+    return True
+
+
+def _log_wait(message: str) -> None:
+    # Logs of a run go to Dagster's database, which may be away as well; the view of the command shows the wait, too.
+    with suppress(DagsterPostgresException, SQLAlchemyError):
+        log.warning("%s", message)
+
+
+def _pause(seconds: float) -> None:
+    if stop_wanted.wait(seconds):
+        raise dg.DagsterExecutionInterruptedError
 
 
 def _listed(error: MonthsFailed) -> dg.MetadataValue[Any]:
@@ -107,6 +164,11 @@ def _final(error: StravaPipelineError, subject: StepSubject, **more: Any) -> dg.
 def lane_of(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Lane:
     """The quota lane that the run's tag names; a run started by hand is a backfill."""
     return Lane(context.run.tags.get(NAMES.lane_tag, Lane.BACKFILL))
+
+
+def patience_of(context: dg.AssetExecutionContext | dg.OpExecutionContext, engine: Engine) -> StepPatience:
+    """How long a run of this lane waits for the database."""
+    return StepPatience(engine, outage_patience(load_settings(), lane_of(context)))
 
 
 def span_metadata(result: SpanResult) -> dict[str, Any]:

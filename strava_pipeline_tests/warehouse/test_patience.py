@@ -61,7 +61,7 @@ def test_a_connection_that_breaks_is_told_and_the_next_statement_waits(moody: Mo
     waits = Waits()
     waits.at[1] = moody.on.start
     with patient(waits.patience):
-        with engine.begin() as connection:
+        with engine.connect() as connection:
             moody.on.stop()
             with pytest.raises(DatabaseUnavailable):
                 connection.execute(text("DELETE FROM strava.gear"))

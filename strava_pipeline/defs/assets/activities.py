@@ -48,9 +48,9 @@ def activities(
     context: dg.AssetExecutionContext, config: ActivitiesConfig, strava: StravaResource
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Summaries as Strava lists them: edits are applied, deleted activities go, late uploads are found."""
-    sync = strava.sync(lane_of(context))
     listed, absent = 0, 0
-    with working_on_months(context, sync.engine, ImportStep.SUMMARY) as months:
+    with working_on_months(context, strava.warehouse.engine, ImportStep.SUMMARY) as months:
+        sync = strava.sync(lane_of(context))
         for _, cells in spans_by_athlete(context.partition_keys):
             months.subject.at_spans(*cells)
             with reporting_progress(context, sync, list(cells)) as reporter:
@@ -102,8 +102,8 @@ def _month_by_month(
     step: ImportStep,
     fetch: Callable[[SyncContext, Span], SpanResult],
 ) -> dg.MaterializeResult[None]:
-    sync = strava.sync(lane_of(context))
-    with working_on_months(context, sync.engine, step) as months:
+    with working_on_months(context, strava.warehouse.engine, step) as months:
+        sync = strava.sync(lane_of(context))
         for _, cells in spans_by_athlete(context.partition_keys):
             with reporting_progress(context, sync, list(cells)) as reporter:
                 before = sync.monitor.requests

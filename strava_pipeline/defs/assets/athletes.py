@@ -7,7 +7,7 @@ import dagster as dg
 from strava_pipeline.defs.assets.progress import quota_left
 from strava_pipeline.defs.partitions import athletes_partitions
 from strava_pipeline.defs.resources import StravaResource
-from strava_pipeline.defs.steps import lane_of, table_metadata, translate_faults
+from strava_pipeline.defs.steps import lane_of, patience_of, table_metadata, translate_faults
 from strava_pipeline.names import NAMES, Asset
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.lanes import RateLimits
@@ -39,9 +39,9 @@ def athletes_and_gear(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Profile, totals and zones take three requests per athlete; gear that the profile omits takes one each, once."""
     lane = lane_of(context)
-    sync = strava.sync(lane)
     pieces = 0
-    with translate_faults(context.retry_number) as subject:
+    with translate_faults(context.retry_number, patience_of(context, strava.warehouse.engine)) as subject:
+        sync = strava.sync(lane)
         for key in context.partition_keys:
             subject.at_athlete(int(key))
             pieces += import_athlete(sync, int(key))

@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
+from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from strava_pipeline.defs.steps import lane_of
 from strava_pipeline.errors import DatabaseUnavailable
@@ -103,7 +105,13 @@ class ProgressReporter:
         is_waiting = waiting is not None
         if is_waiting != self._tagged_waiting or time.monotonic() - self._tagged_at >= TAGS_EVERY_SECONDS:
             self._tagged_at, self._tagged_waiting = time.monotonic(), is_waiting
+            self._tag(report)
+
+    def _tag(self, report: ProgressReport) -> None:
+        try:
             self.context.instance.add_run_tags(self.context.run.run_id, self._tags(report))
+        except (DagsterPostgresException, SQLAlchemyError) as error:
+            log.debug("tags not set: %s", error)  # Dagster's database is away: that alone ends no step
 
     def _estimate(self, connection: Any, done: Completeness) -> datetime | None:
         details, streams = Asset.DETAILS in self.chosen, Asset.STREAMS in self.chosen
