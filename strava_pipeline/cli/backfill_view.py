@@ -6,8 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -85,12 +85,31 @@ def look(engine: Engine, settings: Settings, span: Span, assets: tuple[str, ...]
     return Snapshot(done, details, streams, waiting, end)
 
 
+@dataclass
+class Sight:
+    """What ``look_now`` returned last; while the database is away, that and since when."""
+
+    look_now: Callable[[], Snapshot]
+    _last: Snapshot | None = None
+    _away_since: datetime | None = None
+
+    def now(self) -> Snapshot | None:
+        """Look; ``None`` if the database was not there yet."""
+        try:
+            self._last, self._away_since = self.look_now(), None
+        except DatabaseUnavailable as error:
+            self._away_since = self._away_since or datetime.now(UTC)
+            waiting = f"waiting since {self._away_since:%Y-%m-%d %H:%M} UTC: {error}"
+            return None if self._last is None else replace(self._last, waiting=waiting, end=None)
+        return self._last
+
+
 @contextmanager
 def shown(look_now: Callable[[], Snapshot], console: Console) -> Iterator[Console]:
     """Show the progress that ``look_now`` returns while the block runs; yields the console that it is shown on."""
     over = threading.Event()
     show = _bar if console.is_terminal else _lines
-    watcher = threading.Thread(target=show, args=(look_now, console, over), daemon=True)
+    watcher = threading.Thread(target=show, args=(Sight(look_now), console, over), daemon=True)
     watcher.start()
     try:
         yield console
@@ -99,32 +118,26 @@ def shown(look_now: Callable[[], Snapshot], console: Console) -> Iterator[Consol
         watcher.join()
 
 
-def _bar(look_now: Callable[[], Snapshot], console: Console, over: threading.Event) -> None:
+def _bar(sight: Sight, console: Console, over: threading.Event) -> None:
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("starting", total=None)
         while True:
             last = over.wait(LOOK_EVERY_SECONDS)
-            view = _seen(look_now)
+            view = sight.now()
             if view is not None:
                 progress.update(task, description=view.text, completed=view.finished, total=view.wanted or None)
             if last:
                 return
 
 
-def _lines(look_now: Callable[[], Snapshot], console: Console, over: threading.Event) -> None:
+def _lines(sight: Sight, console: Console, over: threading.Event) -> None:
     told, told_at = "", time.monotonic()
+    sight.now()  # for the counts, if the database goes away before the first line
     while not over.wait(LOOK_EVERY_SECONDS):
         if time.monotonic() - told_at >= LINE_EVERY_SECONDS:
-            view = _seen(look_now)
+            view = sight.now()
             if view is not None and view.text != told:
                 console.print(view.text, soft_wrap=True, highlight=False, markup=False)
                 told = view.text
             told_at = time.monotonic()
-
-
-def _seen(look_now: Callable[[], Snapshot]) -> Snapshot | None:
-    try:
-        return look_now()
-    except DatabaseUnavailable:
-        return None  # if this lasts, the run fails and says so

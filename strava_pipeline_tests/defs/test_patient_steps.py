@@ -1,0 +1,107 @@
+"""A step of a backfill waits for the database where it stands; what it has fetched is stored once that is back."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import dagster as dg
+import pytest
+from sqlalchemy import Engine, make_url, text
+
+from strava_pipeline.defs import steps
+from strava_pipeline.defs.steps import StepPatience, translate_faults
+from strava_pipeline.warehouse.engine import open_engine
+from strava_pipeline_tests.moody_server import MoodyDatabase
+
+
+@dataclass
+class Case:
+    """A step that does what the test says, and what it met."""
+
+    engine: Engine
+    patience: timedelta = timedelta(hours=24)
+    pauses: list[float] = field(default_factory=list)
+    attempts: int = 0
+
+    def run(self, step: Callable[[], None]) -> dg.ExecuteInProcessResult:
+        @dg.op
+        def work(context: dg.OpExecutionContext) -> None:
+            self.attempts += 1
+            with translate_faults(context.retry_number, StepPatience(self.engine, self.patience)):
+                step()
+
+        @dg.job
+        def job() -> None:
+            work()
+
+        return job.execute_in_process(raise_on_error=False)
+
+    def write(self) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(text("DELETE FROM strava.gear"))
+
+
+@pytest.fixture
+def case(moody: MoodyDatabase, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
+    engine = open_engine(make_url(moody.address))
+    case = Case(engine)
+
+    def pause(seconds: float) -> None:
+        case.pauses.append(seconds)
+        if len(case.pauses) == 2:
+            moody.on.start()
+
+    monkeypatch.setattr(steps, "_pause", pause)
+    case.write()
+    yield case
+    engine.dispose()
+
+
+def test_a_step_whose_database_stops_between_two_transactions_goes_on_where_it_stands(
+    moody: MoodyDatabase, case: Case, caplog: pytest.LogCaptureFixture
+) -> None:
+    def step() -> None:
+        case.write()
+        moody.on.stop()
+        case.engine.dispose()
+        case.write()
+
+    assert case.run(step).success
+    assert (case.attempts, case.pauses) == (1, [1.0, 2.0])
+    told = [record.getMessage() for record in caplog.records if record.name == steps.log.name]
+    assert len(told) == 2
+    assert told[0].startswith("waiting: the database at ")
+    assert told[1] == "the database answers again after 3 s"
+
+
+def test_a_step_whose_transaction_breaks_begins_anew_once_the_database_works(moody: MoodyDatabase, case: Case) -> None:
+    def step() -> None:
+        with case.engine.begin() as connection:
+            connection.execute(text("DELETE FROM strava.gear"))
+            if case.attempts == 1:
+                moody.on.stop()
+            connection.execute(text("DELETE FROM strava.gear"))
+
+    assert case.run(step).success
+    assert (case.attempts, case.pauses) == (2, [1.0, 2.0])
+
+
+@pytest.mark.parametrize("patience", [timedelta(0), timedelta(seconds=1)], ids=str)
+def test_a_step_gives_up_after_its_patience_and_says_why(
+    moody: MoodyDatabase, case: Case, monkeypatch: pytest.MonkeyPatch, patience: timedelta
+) -> None:
+    monkeypatch.setattr(steps, "MAX_RETRIES", 0)
+    case.patience = patience
+
+    def step() -> None:
+        moody.on.stop()
+        case.engine.dispose()
+        case.write()
+
+    result = case.run(step)
+    (failure,) = result.filter_events(lambda event: event.is_step_failure)
+    told = failure.step_failure_data.user_failure_data
+    assert told is not None
+    assert told.metadata["kind"].value == "DatabaseUnavailable"
+    assert case.attempts == 1
+    assert case.pauses == [1.0] * int(patience.total_seconds())
