@@ -71,7 +71,7 @@ def write_lake_month(engine: Engine, settings: Settings, span: Span) -> "MonthFi
     from strava_pipeline.local.home_folder import let_lake_readers_traverse  # noqa: PLC0415  see below
     from strava_pipeline.warehouse.lake import write_month  # noqa: PLC0415  Arrow, which no other run needs
 
-    return write_month(engine, settings.lake_location(), span, let_lake_readers_traverse(settings))
+    return write_month(engine, settings.lake_location(), span, readers=let_lake_readers_traverse(settings))
 
 
 def file_metadata(month: "MonthFile") -> dict[str, dg.MetadataValue]:

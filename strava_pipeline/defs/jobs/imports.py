@@ -19,7 +19,7 @@ from strava_pipeline.defs.assets.progress import ProgressReporter, reporting
 from strava_pipeline.defs.partitions import cell
 from strava_pipeline.defs.pools import set_up_pools
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
-from strava_pipeline.defs.steps import MAX_RETRIES, span_metadata, translate_faults
+from strava_pipeline.defs.steps import MAX_RETRIES, patience_of, span_metadata, translate_faults
 from strava_pipeline.errors import ImportStopped
 from strava_pipeline.import_runs import HISTORY_OP, NEWEST_MONTH_OP, launch_tags, run_of
 from strava_pipeline.months import Span
@@ -31,6 +31,7 @@ from strava_pipeline.sync.imports import ImportHooks, work_on_import
 from strava_pipeline.warehouse.imports import runs
 from strava_pipeline.warehouse.imports.launches import Fate, Launch, claim_launch, look_after
 from strava_pipeline.warehouse.imports.runs import Task
+from strava_pipeline.warehouse.patience import patient
 from strava_pipeline.warehouse.retention import earliest_month
 from strava_pipeline.warehouse.states import ImportStep, ImportTask
 
@@ -90,7 +91,7 @@ def _work(
     settings = load_settings()
     launch = Launch(config.import_id, config.launch_no, config.athlete_id)
     # Not retried by Dagster: the import is launched again after a pause.
-    with translate_faults(MAX_RETRIES) as subject:
+    with translate_faults(MAX_RETRIES) as subject, patient(patience_of(context, warehouse.engine).new()):
         subject.at_athlete(launch.athlete_id)
         try:
             task = runs.begin(warehouse.engine, launch, context.run_id, earliest_month(settings))
