@@ -113,14 +113,15 @@ def _run_all(databases: Databases, athlete_id: int, runs: list[PlannedRun]) -> N
         result = _result(partial(_execute, instance, job, athlete_id, run), databases, f"{run} of athlete {athlete_id}")
         if result is None or stop_wanted.is_set():
             return
-        lacks = _missing(databases.engine, athlete_id, [run])
+        lacks = databases.patiently(partial(_missing, databases.engine, athlete_id, [run]))
         state = "failure" if not result.success else "incomplete" if lacks else "success"
         click.echo(f"run {result.run_id}  {state}  {run}")
         if not result.success:
-            told.append(f"{run} of athlete {athlete_id} failed: {'; '.join(reasons(instance, result.run_id))}")
-            if kinds(instance, result.run_id) != {MonthsFailed.__name__}:
+            why = databases.patiently(partial(reasons, instance, result.run_id))
+            told.append(f"{run} of athlete {athlete_id} failed: {'; '.join(why)}")
+            if databases.patiently(partial(kinds, instance, result.run_id)) != {MonthsFailed.__name__}:
                 raise BackfillFailed("; ".join(told))
-    lacks = _missing(databases.engine, athlete_id, runs)
+    lacks = databases.patiently(partial(_missing, databases.engine, athlete_id, runs))
     if lacks:
         told.append(f"{lacks}; the same command tries them again")
     if told:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
 from sqlalchemy import Engine
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
+Result = TypeVar("Result")
 LONGEST_PAUSE_SECONDS = 20.0
 LOG_EVERY_SECONDS = 600.0
 # A run that worked for so long before it died met another outage than the run before it.
@@ -45,8 +46,21 @@ class Databases:
     patience: timedelta
     pause: Callable[[float], object] = stop_wanted.wait
 
-    def wait(self, run_id: str, reason: str, began: float) -> None:
-        """Wait until both work, and mark the run that their outage ended as failed.
+    def patiently(self, work: Callable[[], Result]) -> Result:
+        """Return the result of ``work``, which is done again while a database's outage keeps it from one."""
+        began = 0.0
+        while True:
+            try:
+                return work()
+            except Exception as error:
+                reason = outage_behind(error)
+                if reason is None or stop_wanted.is_set():
+                    raise
+                began = began or time.monotonic()
+                self.wait(None, reason, began)
+
+    def wait(self, run_id: str | None, reason: str, began: float) -> None:
+        """Wait until both work, and mark the run that their outage ended, if any, as failed.
 
         ``began``: when the outage began, by :func:`time.monotonic`. ``BackfillFailed`` once the patience is used up.
         Returns at once when this process is asked to stop.
@@ -59,26 +73,32 @@ class Databases:
             if waited >= self.patience.total_seconds():
                 raise BackfillFailed(f"gave up after {waited / 3600:.1f} h: {away}: run the same command to go on")
             if waited - told_at >= LOG_EVERY_SECONDS:
-                log.warning("run %s waits since %s: %s", run_id, f"{since:%Y-%m-%d %H:%M} UTC", away)
+                log.warning("waiting since %s: %s", f"{since:%Y-%m-%d %H:%M} UTC", away)
                 told_at = waited
             self.pause(min(pause_s, self.patience.total_seconds() - waited))
             pause_s = min(2 * pause_s, LONGEST_PAUSE_SECONDS)
             away = self._why_away(run_id, reason)
 
-    def _why_away(self, run_id: str, reason: str) -> str | None:
+    def _why_away(self, run_id: str | None, reason: str) -> str | None:
         """Mark the run as failed; return why that is not possible yet, if so."""
         try:
             probe_write(self.engine)
-            run = self.instance.get_run_by_id(run_id)
-            if run is not None and not run.is_finished:
-                self.instance.report_run_failed(run, f"a database was away, so the run is executed again: {reason}")
-            free_slots(self.instance, run_id)
+            if run_id is None:
+                self.instance.get_runs_count()
+            else:
+                self._end(run_id, reason)
         except Exception as error:
             away = outage_behind(error)
             if away is None:
                 raise
             return away
         return None
+
+    def _end(self, run_id: str, reason: str) -> None:
+        run = self.instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            self.instance.report_run_failed(run, f"a database was away, so the run is executed again: {reason}")
+        free_slots(self.instance, run_id)
 
 
 def run_to_its_end(

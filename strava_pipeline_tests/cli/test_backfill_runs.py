@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import dagster as dg
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
 from strava_pipeline.cli.backfill_runs import BackfillFailed, Databases, run_to_its_end
 from strava_pipeline.cli.instance import open_instance
@@ -93,7 +93,7 @@ def test_a_run_whose_database_was_stopped_is_executed_again(
     assert pauses == [1.0, 2.0, 4.0]
     assert case.states() == ["FAILURE", "SUCCESS"]
     assert case.instance.event_log_storage.get_concurrency_run_ids() == set()
-    waits = [record.getMessage() for record in caplog.records if "waits since" in record.getMessage()]
+    waits = [record.getMessage() for record in caplog.records if "waiting since" in record.getMessage()]
     assert len(waits) == 1
     assert "connection to server on socket" in waits[0]
 
@@ -130,6 +130,25 @@ def test_a_backfill_gives_up_after_its_patience_and_says_why(moody: MoodyDatabas
     case.step = moody.on.stop
     with pytest.raises(BackfillFailed, match=r"gave up after 0\.0 h: connection to server .* run the same command"):
         case.run()
+
+
+def test_a_look_between_two_runs_waits_for_both_databases(moody: MoodyDatabase, case: Case) -> None:
+    pauses: list[float] = []
+
+    def start(seconds: float) -> None:
+        pauses.append(seconds)
+        moody.on.start()
+
+    def look() -> tuple[int, int]:
+        with case.databases.engine.connect() as connection:
+            return connection.execute(text("SELECT 7")).scalar_one(), case.instance.get_runs_count()
+
+    case.databases.pause = start
+    moody.on.stop()
+    assert case.databases.patiently(look) == (7, 0)
+    assert pauses == [1.0]
+    with pytest.raises(ZeroDivisionError):
+        case.databases.patiently(lambda: 1 // 0)
 
 
 def test_who_is_asked_to_stop_waits_no_longer(moody: MoodyDatabase, case: Case) -> None:
