@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import psycopg
-from sqlalchemy import make_url
 
 from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.database_moods import Mood, mood_by
-from strava_pipeline.warehouse.engine import ensure_dagster_url, without_password
+from strava_pipeline.warehouse.engine import ensure_dagster_url, parse_url, without_password
 
 if TYPE_CHECKING:
     from dagster import DagsterEvent
@@ -60,7 +59,7 @@ def explaining_dagsters_database(settings: Settings) -> Iterator[None]:
         reason = outage_behind(error)
         if reason is None:
             raise
-        where = without_password(make_url(ensure_dagster_url(settings)))
+        where = without_password(parse_url(ensure_dagster_url(settings), "DAGSTER_POSTGRES_URL"))
         raise DatabaseUnavailable(f"Dagster's database at {where} is away: {reason}") from error
 
 

@@ -46,9 +46,6 @@ def test_an_instance_without_its_file_is_refused(tmp_path: Path, monkeypatch: py
         prepare(load_settings(), STORAGE)
 
 
-def test_the_shipped_file_leaves_slots_for_webhooks() -> None:
+def test_the_shipped_file_takes_the_database_from_the_environment() -> None:
     instance = yaml.safe_load(shipped_file(INSTANCE_FILE).read_text())
-    runs = instance["concurrency"]["runs"]
-    lanes = {limit.get("value"): limit["limit"] for limit in runs["tag_concurrency_limits"]}
-    assert lanes["backfill"] < runs["max_concurrent_runs"]
     assert instance["storage"]["custom"]["config"] == {"postgres_url": {"env": "DAGSTER_POSTGRES_URL"}}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, delete, make_url, select, text
+from sqlalchemy import Connection, Engine, delete, func, make_url, select, text
 
 import strava_pipeline
 import webhook_bridge
@@ -166,17 +166,18 @@ def test_an_erasure_removes_an_athletes_locks_and_waits_for_none(engine: Engine)
 @pytest.mark.parametrize("ends", ["commit", "rollback"])
 def test_two_migrations_of_an_empty_database_take_turns(empty_database: str, ends: str) -> None:
     engine = open_engine(make_url(empty_database))
+    clock = select(func.clock_timestamp())  # there is no table or function of ours yet
 
     def take() -> Any:
         with engine.begin() as connection:
             FORMS["migrations"](connection)
-            return now(connection)
+            return connection.execute(clock).scalar_one()
 
     with ThreadPoolExecutor() as pool, engine.connect() as first:
         FORMS["migrations"](first)
         second = pool.submit(take)
         wait_for_a_lock(engine, 1)
-        ended_at = now(first)
+        ended_at = first.execute(clock).scalar_one()
         getattr(first, ends)()
         assert second.result(PATIENCE_SECONDS) > ended_at
     engine.dispose()
