@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from strava_pipeline.errors import MissingScope, NotFound, RejectedRequest
+from strava_pipeline.errors import MissingScope, NotAnswered, NotFound, RejectedRequest
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.mapping.athlete import athlete_row, gear_row, gear_rows, stats_rows, zone_rows
 from strava_pipeline.sync.backfill import SyncContext, request_time
@@ -28,28 +28,34 @@ def import_athlete(sync: SyncContext, athlete_id: int) -> int:
     """Store the athlete's profile, gear, totals and zones with three requests; returns the number of bikes and shoes.
 
     A bike or pair of shoes that only stored activities name costs one more request, once; upkeep asks for it again.
-    Totals or zones that Strava refuses, or that do not map, are left out.
+    Totals or zones that Strava refuses, or that do not map, are left out, and so is whatever alone is not answered.
     """
     on_profile = import_profile(sync, athlete_id)
     with sync.engine.begin() as connection:
         due.note_done_elsewhere(connection, athlete_id, UpkeepKind.PROFILE, after=due.PROFILE_EVERY)
         wanted = unknown_gear(connection, athlete_id)
-    for done, gear_id in enumerate(wanted):
+    told = 0
+    for gear_id in wanted:
         try:
             import_gear(sync, athlete_id, gear_id)
+        except NotAnswered as error:
+            # It stays unknown, so that the next import asks for it again.
+            log.warning("gear %s of athlete %d is left out: %s", gear_id, athlete_id, error)
+            continue
         except MissingScope as error:
             log.warning("gear of athlete %d is left out: %s", athlete_id, error)
-            return on_profile + done
+            break
+        told += 1
         with sync.engine.begin() as connection:
             due.note_done_elsewhere(connection, athlete_id, UpkeepKind.GEAR, gear_id, after=due.GEAR_EVERY)
-    return on_profile + len(wanted)
+    return on_profile + told
 
 
 def import_profile(sync: SyncContext, athlete_id: int) -> int:
     """Store the athlete's profile with the gear on it, totals and zones; returns the number of bikes and shoes on it.
 
-    Gear that it does not list is put on upkeep's list. Totals or zones that Strava refuses, or that do not map, are
-    left out.
+    Gear that it does not list is put on upkeep's list. Totals or zones that Strava refuses, that do not map, or that
+    alone are not answered, are left out.
     """
     asked_at = request_time(sync)
     body = sync.client.get_athlete(athlete_id)
@@ -61,7 +67,7 @@ def import_profile(sync: SyncContext, athlete_id: int) -> int:
     for what, import_more in (("totals", _import_stats), ("zones", _import_zones)):
         try:
             import_more(sync, athlete_id)
-        except (MissingScope, NotFound, RejectedRequest) as error:
+        except (MissingScope, NotFound, RejectedRequest, NotAnswered) as error:
             log.warning("%s of athlete %d are left out: %s", what, athlete_id, error)
     with sync.engine.begin() as connection:
         note_profile(connection, athlete_id, asked_at)

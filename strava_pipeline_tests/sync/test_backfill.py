@@ -472,6 +472,27 @@ def test_totals_and_zones_that_strava_refuses_do_not_hold_the_athlete_up(strava:
         assert len(connection.execute(select(athlete_zones)).all()) == 3
 
 
+def test_what_alone_is_not_answered_does_not_hold_the_athlete_up_and_is_asked_for_again(
+    strava: StravaStandIn, engine: Engine
+) -> None:
+    strava.edit(2, gear_id="b7")
+    strava.retired["b7"] = {"id": "b7", "name": "Old"}
+    import_listed(strava.sync(engine), [JUNE])
+    totals, zones, bike = f"/athletes/{RIDER}/stats", "/athlete/zones", "/gear/b7"
+    for path in (totals, zones, bike):
+        strava.faults[path] = [NotAnswered("the answer is not Strava's (403, text/html)", status=403, answered=False)]
+    assert import_athlete(strava.sync(engine), RIDER) == 1
+    with engine.connect() as connection:
+        assert list(connection.execute(select(gear.c.id)).scalars()) == ["b1"]
+        assert connection.execute(select(athlete_stats)).all() == []
+    strava.new_requests()
+    assert import_athlete(strava.sync(engine), RIDER) == 2
+    assert strava.new_requests() == ["/athlete", totals, zones, bike]
+    with engine.connect() as connection:
+        assert sorted(connection.execute(select(gear.c.name)).scalars()) == ["Blue", "Old"]
+        assert connection.execute(select(athlete_stats)).all() != []
+
+
 def test_a_month_in_which_nothing_changed_is_not_written_again(strava: StravaStandIn, engine: Engine) -> None:
     bring_up_to_date(strava, engine)
     versions = text(
