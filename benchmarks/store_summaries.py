@@ -47,7 +47,7 @@ from benchmarks.processor import Cost, cost_of, server_of, server_seconds
 from benchmarks.summaries import ATHLETE, summaries
 from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import digest, summary_row
-from strava_pipeline.warehouse.activities.activity_store import SUMMARIZED, Payload, replace_span
+from strava_pipeline.warehouse.activities.activity_store import SUMMARIZED, Payload, Unlisted, replace_span
 from strava_pipeline.warehouse.activities.summary_changes import changed_summaries
 from strava_pipeline.warehouse.bulk import append, driver_of
 from strava_pipeline.warehouse.engine import open_engine
@@ -163,7 +163,7 @@ def _ours(engine: Engine, bodies: Rows, asked_at: datetime) -> None:
                 [payload for _, payload in changed.values()],
                 listed=mapped.keys(),
                 asked_at=asked_at,
-                allow_mass_delete=False,
+                unlisted=Unlisted.REFUSE_MANY,
             )
 
 

@@ -52,12 +52,14 @@ class StravaResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see 
 
     warehouse: dg.ResourceDependency[WarehouseResource]
 
-    def sync(self, lane: Lane, *, goes_first: bool = False) -> SyncContext:
+    def sync(self, lane: Lane, *, goes_first: bool = False, max_wait: timedelta | None = None) -> SyncContext:
         """Build the context for bringing activities up to date, in one lane of the quota.
 
-        ``goes_first``: other backfills leave their room to its requests.
+        ``goes_first``: other backfills leave their room to its requests. A request waits at most ``max_wait`` for
+        quota; unset: as is usual in the lane.
         """
-        return open_sync(load_settings(), self.warehouse.engine, lane, MAX_WAIT[lane], goes_first=goes_first)
+        wait = max_wait or MAX_WAIT[lane]
+        return open_sync(load_settings(), self.warehouse.engine, lane, wait, goes_first=goes_first)
 
 
 class MailerResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see above

@@ -29,13 +29,15 @@ from strava_pipeline.strava.faults import is_dead_grant, of_the_app, read
 from strava_pipeline.strava.http import Answer, send
 from strava_pipeline.strava.shapes import OBJECT
 
-WANTED_SCOPES = ("read", "activity:read_all", "profile:read_all")
+# Shows private activities, too.
+ALL_ACTIVITIES = "activity:read_all"
+WANTED_SCOPES = ("read", ALL_ACTIVITIES, "profile:read_all")
 # Without one of these scopes Strava shows no activity.
-ACTIVITY_SCOPES = frozenset({"activity:read", "activity:read_all"})
+ACTIVITY_SCOPES = frozenset({"activity:read", ALL_ACTIVITIES})
 # The scopes that a redirect may claim: those we ask for, and activity:read, which is granted instead of
 # activity:read_all if the athlete does not share private activities. We never ask for Strava's others (read_all,
 # profile:write, activity:write).
-BELIEVED_SCOPES = ("read", "activity:read", "activity:read_all", "profile:read_all")
+BELIEVED_SCOPES = ("read", "activity:read", ALL_ACTIVITIES, "profile:read_all")
 # Characters, far more than Strava sends: a code has 40, all scopes together have 101.
 LONGEST_CODE = 256
 LONGEST_SCOPE = 256

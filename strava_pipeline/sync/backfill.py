@@ -8,7 +8,7 @@ request twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Connection, Engine
 
 from strava_pipeline.errors import NotAnswered, NotFound, RejectedRequest, StravaError
-from strava_pipeline.months import Span, add_months, enclosing_span, months_of
+from strava_pipeline.months import Span, enclosing_span
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.client import StravaClient
@@ -31,11 +31,11 @@ from strava_pipeline.sync.listing_buffer import Mapped, WholeListing, read_listi
 from strava_pipeline.sync.months_at_work import FailedMonth, each_month
 from strava_pipeline.sync.pacing import Pace
 from strava_pipeline.warehouse.activities import activity_store, quarantine, stream_store
-from strava_pipeline.warehouse.activities.activity_store import Payload, RecordingVersion
+from strava_pipeline.warehouse.activities.activity_store import Payload, RecordingVersion, Unlisted
 from strava_pipeline.warehouse.activities.summary_changes import Listed, changed_summaries, fitting_digest
 from strava_pipeline.warehouse.analysis.analyses import not_analysed
 from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
-from strava_pipeline.warehouse.imports.histories import note_history
+from strava_pipeline.warehouse.imports.deletion_guard import why_not_delete
 from strava_pipeline.warehouse.imports.listed_months import note_listed
 from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
 from strava_pipeline.warehouse.retention import keep_from
@@ -110,48 +110,51 @@ def import_summaries(
     """Replace the activities of each span, all of one athlete, by those that Strava lists; one listing for all spans.
 
     A summary without changes is not written again. A span that cannot be replaced is yielded as failed, the next goes
-    on.
+    on. Unless ``allow_mass_delete``, a span fails that would lose many activities, and each that would lose any if the
+    listing as a whole may delete nothing (:mod:`.deletion_guard`).
     """
-    asked_at, whole = request_time(sync), enclosing_span(spans)
-    yield from _replace_listed(sync, _read(sync, whole), whole, spans, asked_at, allow_mass_delete=allow_mass_delete)
+    listing = read_whole(sync, enclosing_span(spans))
+    if allow_mass_delete:
+        unlisted = Unlisted.DELETE
+    else:
+        unlisted = Unlisted.REFUSE_MANY if why_held(sync, listing) is None else Unlisted.REFUSE
+    yield from replace_months(sync, listing, spans, unlisted=unlisted)
 
 
-def import_history(sync: SyncContext, whole: Span) -> Iterator[SpanResult | FailedMonth]:
-    """Replace the activities of ``whole``, which begins before any history does, by one listing, newest month first.
-
-    Months before the first activity, listed or stored, are passed over, but for the last month. Once all others were
-    worked on, the listing is noted: it tells where the history begins.
-    """
-    asked_at, listing = request_time(sync), _read(sync, whole)
+def why_held(sync: SyncContext, listing: WholeListing) -> str | None:
+    """Return why a listing may delete nothing, and log it; ``None`` if it may."""
     with autocommit(sync.engine) as connection:
-        stored = activity_store.first_start(connection, whole)
-    first = min(filter(None, (listing.first_start, stored)), default=whole.end - timedelta(microseconds=1))
-    spans = months_of(Span(whole.athlete_id, first, whole.end))[::-1]
-    yield from _replace_listed(sync, listing, whole, spans, asked_at)
-    begins_on = None if listing.first_start is None else add_months(listing.first_start.date(), 0)
-    retry_transaction(
-        sync.engine,
-        partial(note_history, athlete_id=whole.athlete_id, begins_on=begins_on, asked_at=asked_at),
-    )
+        held = why_not_delete(connection, listing.span, listing.ids, listing.asked_at)
+    if held is not None:
+        log.warning("athlete %d, %s: %s", listing.span.athlete_id, listing.span.months, held)
+    return held
 
 
-def _read(sync: SyncContext, whole: Span) -> WholeListing:
-    return read_listing(whole.athlete_id, sync.client.list_activities(whole.athlete_id, whole.start, whole.end))
+def read_whole(sync: SyncContext, span: Span) -> WholeListing:
+    """Read Strava's listing of a span to its end."""
+    asked_at = request_time(sync)
+    return read_listing(span, asked_at, sync.client.list_activities(span.athlete_id, span.start, span.end))
 
 
-def _replace_listed(
+def replace_months(
     sync: SyncContext,
     listing: WholeListing,
-    whole: Span,
-    spans: Sequence[Span],
-    asked_at: datetime,
+    spans: Iterable[Span],
     *,
-    allow_mass_delete: bool = False,
+    unlisted: Unlisted,
+    only_stored: bool = False,
 ) -> Iterator[SpanResult | FailedMonth]:
-    """Replace the activities of each span by those of a listing of ``whole``, which was asked for at ``asked_at``."""
+    """Replace the activities of each span by those of a listing that covers them all.
+
+    ``only_stored``: no activity is added, only those that are stored are replaced.
+    """
+    asked_at, whole = listing.asked_at, listing.span
     unplaced = dict(listing.unplaced)
 
     def as_listed(connection: Connection, span: Span, rows: dict[int, Mapped], odd: dict[int, str]) -> SpanResult:
+        if only_stored:
+            stored = activity_store.which_are_stored(connection, rows)
+            rows = {activity_id: row for activity_id, row in rows.items() if activity_id in stored}
         kept = {
             activity_id: row
             for activity_id, row in rows.items()
@@ -165,12 +168,13 @@ def _replace_listed(
             [payload for _, payload in changed.values()],
             listed=listing.ids,
             asked_at=asked_at,
-            allow_mass_delete=allow_mass_delete,
+            unlisted=unlisted,
         )
         activity_store.touch_unchanged(connection, kept.keys() - changed.keys(), asked_at)
         quarantine.release_from_quarantine(connection, ImportStep.SUMMARY, list(rows))
-        quarantine.add_to_quarantine(connection, whole, ImportStep.SUMMARY, odd)
-        note_listed(connection, span, asked_at)
+        if not only_stored:
+            quarantine.add_to_quarantine(connection, whole, ImportStep.SUMMARY, odd)
+            note_listed(connection, span, asked_at)
         absent, unchanged = activity_store.count_absent(connection, kept, asked_at), len(kept) - len(changed)
         return SpanResult(span, len(changed), deleted=deleted, unchanged=unchanged, absent=absent, quarantined=odd)
 

@@ -23,11 +23,10 @@ from strava_pipeline.sync.backfill import (
     SyncContext,
     analyse_span,
     import_details,
-    import_history,
     import_streams,
-    import_summaries,
     request_time,
 )
+from strava_pipeline.sync.history import import_history, import_months
 from strava_pipeline.sync.months_at_work import FailedMonth, MonthsFailed, each_month
 from strava_pipeline.warehouse.engine import autocommit, retry_transaction
 from strava_pipeline.warehouse.imports import runs
@@ -116,7 +115,7 @@ class _Work:
         if self.task.is_history:
             listed = import_history(self.sync, enclosing_span(spans))
         else:
-            listed = import_summaries(self.sync, spans)
+            listed = import_months(self.sync, spans)
         newest = None
         for result in self._done(ImportStep.SUMMARY, listed):
             if newest is None and result.stored + result.unchanged:

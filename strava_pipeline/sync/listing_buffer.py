@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from strava_pipeline.errors import RejectedRequest
+from strava_pipeline.months import Span
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.mapping.activity import activity_id, as_json, digest, summary_row
 from strava_pipeline.strava.mapping.fields import instant
@@ -27,12 +28,13 @@ Mapped = tuple[JsonObject, Payload]
 
 @dataclass(frozen=True)
 class WholeListing:
-    """An athlete's listing, read to its end.
+    """Strava's listing of an athlete's ``span``, read to its end; ``asked_at``: when Strava was asked first (UTC).
 
     ``ids``: all listed activities; ``unplaced``: by id, why an activity has no readable start.
     """
 
-    athlete_id: int
+    span: Span
+    asked_at: datetime
     ids: set[int] = field(default_factory=set)
     unplaced: dict[int, str] = field(default_factory=dict)
     _packed: dict[int, tuple[datetime, bytes]] = field(default_factory=dict)
@@ -44,7 +46,7 @@ class WholeListing:
         try:
             start = instant(body.get("start_date"))
         except (TypeError, ValueError, OverflowError):
-            self.unplaced[number] = _reason_unplaced(self.athlete_id, body)
+            self.unplaced[number] = _reason_unplaced(self.span.athlete_id, body)
             return
         self._packed[number] = start, zlib.compress(as_json(body).encode(), 1)
 
@@ -61,16 +63,16 @@ class WholeListing:
             if start <= moment < end:
                 body = json.loads(zlib.decompress(packed))
                 try:
-                    rows[number] = summary_row(self.athlete_id, body), _payload(self.athlete_id, body)
+                    rows[number] = summary_row(self.span.athlete_id, body), _payload(self.span.athlete_id, body)
                 except RejectedRequest as error:
                     log.warning("put aside: %s", error)
                     odd[number] = str(error)
         return rows, odd
 
 
-def read_listing(athlete_id: int, bodies: Iterable[JsonObject]) -> WholeListing:
+def read_listing(span: Span, asked_at: datetime, bodies: Iterable[JsonObject]) -> WholeListing:
     """Read a listing to its end; ``RejectedRequest`` for a body without a usable id."""
-    listing = WholeListing(athlete_id)
+    listing = WholeListing(span, asked_at)
     for body in bodies:
         listing.add(body)
     return listing

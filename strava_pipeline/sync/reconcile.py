@@ -21,6 +21,7 @@ from strava_pipeline.sync.backfill import SyncContext
 from strava_pipeline.warehouse.activities.summary_changes import stored_versions
 from strava_pipeline.warehouse.activities.tombstones import gone_since
 from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.imports.deletion_guard import shows_less
 from strava_pipeline.warehouse.inbox.events import LISTED_DIGEST, NewEvent, add_events
 from strava_pipeline.warehouse.states import EventSource
 
@@ -58,7 +59,11 @@ def reconcile_athlete(sync: SyncContext, athlete_id: int, subscription_id: int) 
     listed = {activity_id(body): digest(body) for body in sync.client.list_activities(athlete_id, span.start, span.end)}
     added: Counter[str] = Counter()
     with sync.engine.begin() as connection:
+        # An activity that the athlete shows no more is not gone.
+        hidden = {"delete"} if shows_less(connection, athlete_id) else set()
         for difference in find_differences(connection, span, listed, asked_at):
+            if difference.aspect_type in hidden:
+                continue
             event = _event(difference, athlete_id, subscription_id, asked_at)
             added[difference.aspect_type] += add_events(connection, [event])
     return +added

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -32,7 +33,13 @@ class CodeLocation:
         strava, lanes, first, syncs = self.strava, self.lanes, self.first, self.syncs
 
         class StandIn(StravaResource):
-            def sync(self, lane: Lane, *, goes_first: bool = False) -> SyncContext:
+            def sync(
+                self,
+                lane: Lane,
+                *,
+                goes_first: bool = False,
+                max_wait: timedelta | None = None,
+            ) -> SyncContext:
                 lanes.append(lane)
                 first.append(goes_first)
                 # Within a run Dagster has put the resource itself there.

@@ -15,6 +15,7 @@ import stamina
 from sqlalchemy import Engine, func, select, union_all
 from stamina.instrumentation import set_on_retry_hooks
 
+from strava_pipeline.defs.jobs.upkeep import HISTORY_MAX_WAIT
 from strava_pipeline.defs.resources import MAX_WAIT
 from strava_pipeline.defs.steps import MAX_RETRIES
 from strava_pipeline.errors import DatabaseUnavailable, FencedOut, ImportStopped
@@ -45,7 +46,6 @@ from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import EventState, ImportState, ImportStep, MadeBy
 from strava_pipeline.warehouse.upkeep import due
-from strava_pipeline.warehouse.upkeep.due import Periods
 from strava_pipeline_tests.simulated.crew import Crew
 from strava_pipeline_tests.simulated.dagster import RunState, SimulatedDagster
 from strava_pipeline_tests.simulated.wsgi_session import SimulatedStrava
@@ -63,7 +63,6 @@ RETENTION_EVERY_S = 86_400.0
 LOOK_AT_LEAST_EVERY_S = 3600.0
 BACKOFF_S = 600.0
 DAGSTER_BACKOFF = timedelta(seconds=BACKOFF_S)
-SUBSCRIPTION = 1
 # The lake's files hold what the tables hold.
 STEPS = tuple(step for step in ImportStep if step is not ImportStep.LAKE)
 NO_HOOKS = ImportHooks(lambda _: None, lambda *_: None, lambda span: SpanResult(span, 0))
@@ -181,8 +180,8 @@ class Installation:
     def _upkeep(self, _: Mapping[str, Any], __: str) -> None:
         """What the op of the job upkeep does."""
         ends_at = self.crew.time.now + UPKEEP_WORKS_FOR_S
-        periods = Periods.from_settings(self.settings)
-        work_off(self._sync(Lane.RECONCILE), periods, SUBSCRIPTION, lambda: self.crew.time.now < ends_at)
+        patient = self._sync(Lane.RECONCILE, HISTORY_MAX_WAIT)
+        work_off(self._sync(Lane.RECONCILE), patient, self.settings, lambda: self.crew.time.now < ends_at)
 
     def _until_due(self) -> float:
         """Seconds to the next moment at which the bridge has something to do."""
@@ -203,8 +202,8 @@ class Installation:
         # What is due and not taken waits for the end of another run, which wakes us.
         return min([LOOK_AT_LEAST_EVERY_S, *(moment - now for moment in moments if moment > now)])
 
-    def _sync(self, lane: Lane) -> SyncContext:
-        return open_sync(self.settings, self.engine, lane, MAX_WAIT[lane], self.crew.pauses)
+    def _sync(self, lane: Lane, max_wait: timedelta | None = None) -> SyncContext:
+        return open_sync(self.settings, self.engine, lane, max_wait or MAX_WAIT[lane], self.crew.pauses)
 
     def _webhook_sync(self, config: Mapping[str, Any], run_id: str) -> None:
         """What the ops of the job webhook_sync do."""

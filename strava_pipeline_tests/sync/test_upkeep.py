@@ -18,35 +18,38 @@ from strava_pipeline.errors import (
     RetriableStravaError,
     StravaAway,
 )
+from strava_pipeline.months import Span, add_months, month_span, month_start
+from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.sync import upkeep as upkeep_work
 from strava_pipeline.sync.athlete import import_athlete
+from strava_pipeline.sync.history import import_history
 from strava_pipeline.sync.upkeep import Worked, work_off
 from strava_pipeline.warehouse.engine import now
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, athlete_stats, gear
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
+from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import UpkeepKind
-from strava_pipeline.warehouse.upkeep.due import Periods
 from strava_pipeline_tests.inbox import bring_up_to_date, connect_riders
-from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
+from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed
+from strava_pipeline_tests.wishes import change, wish_for
 
-EVERY = Periods(recent=timedelta(hours=6))
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 YESTERDAY = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
-RECENT, PROFILE, GEAR = UpkeepKind.RECENT, UpkeepKind.PROFILE, UpkeepKind.GEAR
+RECENT, PROFILE, GEAR, HISTORY = UpkeepKind.RECENT, UpkeepKind.PROFILE, UpkeepKind.GEAR, UpkeepKind.HISTORY
 PROFILE_PATHS = ["/athlete", f"/athletes/{RIDER}/stats", "/athlete/zones"]
 
 
 @pytest.fixture
-def strava(engine: Engine) -> StravaStandIn:
+def strava(settings: Settings, engine: Engine) -> StravaStandIn:
     connect_riders(engine, RIDER)
     return StravaStandIn()
 
 
 def work(strava: StravaStandIn, engine: Engine, tasks: int = 100) -> Worked:
     """What upkeep does in the time for so many tasks."""
-    done = count()
-    return work_off(strava.sync(engine), EVERY, 7, lambda: next(done) < tasks)
+    done, sync = count(), strava.sync(engine)
+    return work_off(sync, sync, load_settings(), lambda: next(done) < tasks)
 
 
 def rows(engine: Engine, *where: Any) -> dict[tuple[UpkeepKind, str], Row[Any]]:
@@ -79,7 +82,7 @@ def only(engine: Engine, *kinds: UpkeepKind) -> None:
 def test_everything_due_is_done_once_and_due_again_after_its_period(strava: StravaStandIn, engine: Engine) -> None:
     strava.add(1, YESTERDAY)
     worked = work(strava, engine)
-    assert (worked.done, worked.found, worked.failed, worked.stopped) == (
+    assert (worked.done, worked.changes, worked.failed, worked.stopped) == (
         {RECENT: 1, PROFILE: 1},
         {"create": 1},
         {},
@@ -239,10 +242,61 @@ def test_what_upkeep_finds_is_in_the_inbox_for_its_lane(strava: StravaStandIn, e
     bring_up_to_date(strava.sync(engine), RIDER, 1)
     strava.add(2, YESTERDAY)
     strava.delete(1)
-    assert work(strava, engine).found == {"create": 1, "delete": 1}
+    assert work(strava, engine).changes == {"create": 1, "delete": 1}
     with engine.connect() as connection:
         found = connection.execute(select(webhook_events.c.source, webhook_events.c.object_id)).all()
         assert connection.execute(select(activities.c.id)).scalars().all() == [1]
     assert sorted(tuple(row) for row in found) == [("reconcile", 1), ("reconcile", 2)]
     with engine.begin() as connection:
         connection.execute(delete(webhook_events))
+
+
+def test_a_history_is_compared_thirty_days_after_it_was_imported_and_every_thirty_days(
+    strava: StravaStandIn, engine: Engine
+) -> None:
+    month = month_span(RIDER, add_months(month_start(YESTERDAY.date()), -3))
+    strava.add(1, month.start)
+    import_listed(strava.sync(engine), [month])
+    work(strava, engine)
+    assert rest(engine, HISTORY) == timedelta(days=30)
+    strava.edit(1, name="Renamed")
+    strava.add(2, month.start)
+    strava.add(3, YESTERDAY)
+    strava.new_requests()
+    make_due(engine, upkeep.c.kind == HISTORY)
+    worked = work(strava, engine)
+    assert (worked.done, +worked.changes) == ({HISTORY: 1}, {"create": 1, "written": 2})
+    assert strava.new_requests() == ["/athlete/activities"] * 2
+    found = rows(engine)
+    assert (found[HISTORY, ""].requests, rest(engine, HISTORY)) == (2, timedelta(days=30))
+    # Its look at the last days was one of those that are due every six hours.
+    assert rest(engine, RECENT) == timedelta(hours=6)
+    with engine.connect() as connection:
+        assert connection.execute(select(webhook_events.c.object_id)).scalars().all() == [3]
+        wish = connection.execute(select(imports)).one()
+    assert (wish.made_by, wish.first_month, wish.last_month) == ("upkeep", month.start.date(), month.start.date())
+
+
+def test_a_history_that_an_import_has_listed_is_not_due(strava: StravaStandIn, engine: Engine) -> None:
+    this = month_start(YESTERDAY.date())
+    strava.add(1, add_months(this, -3))
+    work(strava, engine)
+    for _ in import_history(strava.sync(engine), Span(RIDER, add_months(this, -30), add_months(this, 1))):
+        pass
+    assert rest(engine, HISTORY) == timedelta(days=30)
+
+
+def test_a_new_athlete_is_not_compared_before_the_newest_month_was_imported(
+    strava: StravaStandIn, engine: Engine
+) -> None:
+    wish_for(engine)
+    strava.add(1, YESTERDAY)
+    assert work(strava, engine).done == {PROFILE: 1}
+    change(engine, newest_at=LONG_AGO)
+    assert work(strava, engine).done == {RECENT: 1}
+
+
+def test_activities_of_an_athlete_who_shows_none_are_not_compared(strava: StravaStandIn, engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(users).values(scopes=["read"]))
+    assert work(strava, engine).done == {PROFILE: 1}

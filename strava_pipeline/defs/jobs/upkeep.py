@@ -1,6 +1,7 @@
 """The job that keeps what is stored true, every five minutes if something is due."""
 
 import time
+from datetime import timedelta
 
 import dagster as dg
 from sqlalchemy import Engine
@@ -13,10 +14,11 @@ from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.upkeep import Worked, work_off
 from strava_pipeline.warehouse.upkeep import due
-from strava_pipeline.warehouse.upkeep.due import Periods
 
 # A run takes up no further task after this time. What is left is due for the next one.
 WORKS_FOR_SECONDS = 600.0
+# The listing of a long history may need more than upkeep's share of a day.
+HISTORY_MAX_WAIT = timedelta(hours=25)
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -34,8 +36,8 @@ def work_off_upkeep(context: dg.OpExecutionContext, strava: StravaResource) -> N
     with translate_faults(context.retry_number):
         worked = work_off(
             strava.sync(Lane.RECONCILE),
-            Periods.from_settings(settings),
-            settings.webhook_subscription_id or 0,
+            strava.sync(Lane.RECONCILE, max_wait=HISTORY_MAX_WAIT),
+            settings,
             lambda: time.monotonic() < ends_at,
         )
     context.log.info("%s", _told(worked))
@@ -77,5 +79,5 @@ def why_no_run(instance: dg.DagsterInstance, engine: Engine) -> str | None:
 
 def _told(worked: Worked) -> str:
     done = ", ".join(f"{count} x {kind}" for kind, count in sorted(worked.done.items())) or "nothing"
-    found = ", ".join(f"{count} x {aspect}" for aspect, count in sorted(worked.found.items()))
-    return f"done: {done}; found without a webhook: {found or 'nothing'}; failed: {len(worked.failed)}"
+    changes = ", ".join(f"{count} x {what}" for what, count in sorted((+worked.changes).items()))
+    return f"done: {done}; differences: {changes or 'none'}; failed: {len(worked.failed)}"

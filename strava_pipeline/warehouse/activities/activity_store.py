@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, or_, select, update
@@ -54,6 +55,36 @@ MASS_DELETE_FROM = 10
 MASS_DELETE_SHARE = 0.5
 
 
+class Unlisted(Enum):
+    """What becomes of stored activities that a listing lacks.
+
+    REFUSE: nothing is replaced if there is any. REFUSE_MANY: nothing is replaced if these are suspiciously many.
+    """
+
+    REFUSE = auto()
+    REFUSE_MANY = auto()
+    DELETE = auto()
+    KEEP = auto()
+
+
+@dataclass(frozen=True)
+class Missing:
+    """How many activities are ``stored``, and how many of these a listing lacks (``unlisted``)."""
+
+    stored: int
+    unlisted: int
+
+    @property
+    def are_many(self) -> bool:
+        """Whether a listing lacks so many that it may be wrong."""
+        return self.stored >= MASS_DELETE_FROM and self.unlisted > MASS_DELETE_SHARE * self.stored
+
+    @property
+    def told(self) -> str:
+        """How many are listed: ``3 of 2,014``."""
+        return f"{self.stored - self.unlisted:,} of {self.stored:,}"
+
+
 @dataclass(frozen=True)
 class RecordingVersion:
     """Start (UTC) and length (s) of an activity's recording: a crop, or a corrected start, means new streams."""
@@ -89,26 +120,24 @@ def replace_span(
     *,
     listed: Collection[int],
     asked_at: datetime,
-    allow_mass_delete: bool,
+    unlisted: Unlisted,
 ) -> int:
     """Replace the stored activities of a span by ``rows``; returns how many were deleted.
 
     ``listed``: all ids that Strava listed; they are not deleted even if they start elsewhere or did not map.
-    Activities stored after ``asked_at`` (UTC) stay.
-    Raises ``WarehouseError`` if suspiciously many would be deleted, unless ``allow_mass_delete``.
+    Activities stored after ``asked_at`` (UTC) stay, and so do all if unlisted ones are kept.
+    Raises ``WarehouseError`` where ``unlisted`` refuses what would be deleted.
     """
     plan_for_now(connection)
     lock_activities(connection, span.athlete_id)
-    stored = connection.execute(
-        select(activities.c.id).where(in_span(span), activities.c.fetched_at <= asked_at).with_for_update()
-    )
-    present = set(stored.scalars())
-    gone = present - set(listed)
-    if len(present) >= MASS_DELETE_FROM and len(gone) > MASS_DELETE_SHARE * len(present) and not allow_mass_delete:
+    stored = select(activities.c.id).where(in_span(span), activities.c.fetched_at <= asked_at).with_for_update()
+    present = set(connection.execute(stored).scalars())
+    gone = set() if unlisted is Unlisted.KEEP else present - set(listed)
+    missing = Missing(len(present), len(gone))
+    if (missing.are_many and unlisted is Unlisted.REFUSE_MANY) or (gone and unlisted is Unlisted.REFUSE):
         raise WarehouseError(
-            f"Strava lists only {len(present) - len(gone)} of athlete {span.athlete_id}'s {len(present)} stored"
-            f" activities from {span.start:%Y-%m-%d} on: nothing was deleted; if that is right, run again with"
-            " allow_mass_delete"
+            f"Strava lists only {missing.told} of athlete {span.athlete_id}'s stored activities from"
+            f" {span.start:%Y-%m-%d} on: nothing was deleted; if that is right, run again with allow_mass_delete"
         )
     delete_activities(connection, gone)
     add_tombstones(connection, span.athlete_id, gone, asked_at, "no longer listed")
@@ -122,6 +151,18 @@ def replace_span(
     listed_bodies = [payload for payload in bodies if payload.activity_id not in gone_since]
     store_payloads(connection, PayloadKind.SUMMARY, listed_bodies, asked_at)
     return len(gone)
+
+
+def count_missing(connection: Connection, span: Span, listed: Collection[int], asked_at: datetime) -> Missing:
+    """Count the stored activities of a span that a listing, asked for at ``asked_at`` (UTC), should hold, and lacks."""
+    stored = select(activities.c.id).where(in_span(span), activities.c.fetched_at <= asked_at)
+    present = set(connection.execute(stored).scalars())
+    return Missing(len(present), len(present - set(listed)))
+
+
+def which_are_stored(connection: Connection, activity_ids: Collection[int]) -> set[int]:
+    """Return those of the ids whose activities are stored."""
+    return set(connection.execute(select(activities.c.id).where(any_of(activities.c.id, activity_ids))).scalars())
 
 
 def touch_unchanged(connection: Connection, activity_ids: Collection[int], asked_at: datetime) -> None:

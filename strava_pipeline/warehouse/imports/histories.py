@@ -9,7 +9,6 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
-from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.schema.wish_tables import histories
 
 
@@ -34,8 +33,7 @@ def note_history(connection: Connection, athlete_id: int, begins_on: date | None
 
     ``NeedsReauthorization`` if the athlete has disconnected.
     """
-    scopes = select(users.c.scopes).where(users.c.athlete_id == athlete_id).scalar_subquery()
-    _note(connection, athlete_id, "listed_at", asked_at, begins_on=begins_on, scopes=scopes)
+    _note(connection, athlete_id, "listed_at", asked_at, begins_on=begins_on)
 
 
 def note_profile(connection: Connection, athlete_id: int, asked_at: datetime) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime
+from datetime import date, datetime
 
-from sqlalchemy import Connection, func
+from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.errors import NeedsReauthorization
@@ -18,6 +18,14 @@ def note_listed(connection: Connection, span: Span, asked_at: datetime) -> None:
     """Note that a listing, asked for at ``asked_at`` (UTC), replaced a month; a span that is no month is not noted."""
     refuse_rows_of_revoked(connection, [span.athlete_id])
     _note(connection, span, "listed_at", asked_at)
+
+
+def listed_months(connection: Connection, athlete_id: int) -> list[date]:
+    """The months (first days, UTC) of an athlete that an import has reached, oldest first."""
+    theirs = (import_months.c.athlete_id == athlete_id, import_months.c.listed_at.is_not(None))
+    return list(
+        connection.execute(select(import_months.c.month).where(*theirs).order_by(import_months.c.month)).scalars()
+    )
 
 
 def note_in_lake(connection: Connection, span: Span, written_at: datetime) -> None:

@@ -36,13 +36,16 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from strava_pipeline.printable import printable
 from strava_pipeline.settings import Settings
+from strava_pipeline.strava.oauth import ACTIVITY_SCOPES
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.columns import database_time
+from strava_pipeline.warehouse.schema.import_tables import import_months
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.schema.tables import activities, gear
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
+from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import GrantState, UpkeepKind
 
 LEASE = timedelta(seconds=60)
@@ -107,13 +110,26 @@ class Lag:
 
 
 def add_missing(connection: Connection) -> None:
-    """Put the tasks of athletes who have connected since the last time on the list, due now."""
-    for kind in (UpkeepKind.RECENT, UpkeepKind.PROFILE):
+    """Put the tasks of athletes who have connected since the last time on the list.
+
+    They are due now; the comparison of a history is due 30 days after an import has first listed some of it.
+    """
+    listed = (
+        select(func.min(import_months.c.listed_at))
+        .where(import_months.c.athlete_id == users.c.athlete_id)
+        .scalar_subquery()
+    )
+    first_due = {
+        UpkeepKind.RECENT: database_time(),
+        UpkeepKind.PROFILE: database_time(),
+        UpkeepKind.HISTORY: listed + HISTORY_EVERY,
+    }
+    for kind, due_at in first_due.items():
         known = exists().where(_c.athlete_id == users.c.athlete_id, _c.kind == kind)
         # An erasure under way holds the athlete's row: nothing is added to what it deletes.
         missing = (
-            select(users.c.athlete_id, literal(kind.value), literal(""), database_time(), literal(0), literal(0))
-            .where(users.c.state == GrantState.ACTIVE, ~known)
+            select(users.c.athlete_id, literal(kind.value), literal(""), due_at, literal(0), literal(0))
+            .where(users.c.state == GrantState.ACTIVE, ~known, due_at.is_not(None))
             .with_for_update(read=True, of=users, skip_locked=True)
         )
         connection.execute(insert_or_skip(upkeep).from_select(_NEW, missing).on_conflict_do_nothing())
@@ -240,9 +256,19 @@ def _requests(kind: UpkeepKind) -> ColumnElement[int]:
 
 
 def _may_be_taken() -> ColumnElement[bool]:
-    """A task is due, nobody is at it, and its athlete is connected."""
+    """A task is due, nobody is at it, and its athlete is connected.
+
+    Activities are compared only of an athlete who shows some, and not before a new one's newest month was imported:
+    all of its activities would be differences.
+    """
     moment = database_time()
-    return and_(_c.due_at <= moment, or_(_c.lease_until.is_(None), _c.lease_until <= moment), _is_connected())
+    is_free = or_(_c.lease_until.is_(None), _c.lease_until <= moment)
+    shows_some = exists().where(users.c.athlete_id == _c.athlete_id, users.c.scopes.overlap(sorted(ACTIVITY_SCOPES)))
+    is_new = exists().where(
+        imports.c.athlete_id == _c.athlete_id, imports.c.last_month.is_(None), imports.c.newest_at.is_(None)
+    )
+    compares = _c.kind.in_((UpkeepKind.RECENT, UpkeepKind.HISTORY))
+    return and_(_c.due_at <= moment, is_free, _is_connected(), or_(~compares, and_(shows_some, ~is_new)))
 
 
 def _is_connected() -> ColumnElement[bool]:

@@ -13,7 +13,7 @@ from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import detail_rows, digest, summary_row
 from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.warehouse.activities import activity_store as store
-from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES, Payload
+from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES, Payload, Unlisted
 from strava_pipeline.warehouse.activities.quarantine import add_to_quarantine
 from strava_pipeline.warehouse.activities.stream_store import load_streams, store_streams
 from strava_pipeline.warehouse.analysis.analyses import AnalysisRows, not_analysed, store_analysis
@@ -53,7 +53,7 @@ def replace_month(
     span: Span = JUNE,
     *,
     listed: set[int] | None = None,
-    allow_mass_delete: bool = False,
+    unlisted: Unlisted = Unlisted.REFUSE_MANY,
 ) -> int:
     with engine.begin() as connection:
         return store.replace_span(
@@ -63,7 +63,7 @@ def replace_month(
             [Payload(body["id"], RIDER, body, digest(body)) for body in bodies],
             listed=listed or {body["id"] for body in bodies},
             asked_at=asked_at,
-            allow_mass_delete=allow_mass_delete,
+            unlisted=unlisted,
         )
 
 
@@ -111,7 +111,7 @@ def test_other_months_and_other_athletes_are_left_alone(engine: Engine) -> None:
     others = Span(2002, JUNE.start, JUNE.end)
     with engine.begin() as connection:
         row = summary_row(2002, activity_body(3, on(5)))
-        store.replace_span(connection, others, [row], [], listed={3}, asked_at=ASKED, allow_mass_delete=False)
+        store.replace_span(connection, others, [row], [], listed={3}, asked_at=ASKED, unlisted=Unlisted.REFUSE_MANY)
     assert replace_month(engine, [], ASKED + timedelta(hours=1)) == 1
     assert ids(engine) == {2, 3}
 
@@ -130,7 +130,9 @@ def test_a_plan_made_for_an_empty_table_is_not_kept_for_a_full_one(engine: Engin
     rows = [summary_row(RIDER, body) for body in bodies]
     with engine.connect() as connection:
         with connection.begin():
-            store.replace_span(connection, JUNE, rows, [], listed={1, 2, 3}, asked_at=ASKED, allow_mass_delete=False)
+            store.replace_span(
+                connection, JUNE, rows, [], listed={1, 2, 3}, asked_at=ASKED, unlisted=Unlisted.REFUSE_MANY
+            )
             assert connection.execute(text("SHOW plan_cache_mode")).scalar() == "force_custom_plan"
         assert connection.execute(text("SHOW plan_cache_mode")).scalar() == "auto"
 
@@ -205,10 +207,11 @@ def test_a_listing_that_lost_most_of_a_month_is_refused(
     if not refused:
         assert replace_month(engine, bodies[:still_listed], later) == stored - still_listed
         return
-    with pytest.raises(WarehouseError, match=r"lists only 4 of athlete 1001's 10 stored.*allow_mass_delete"):
+    with pytest.raises(WarehouseError, match=r"lists only 4 of 10 of athlete 1001's stored.*allow_mass_delete"):
         replace_month(engine, bodies[:still_listed], later)
+    assert replace_month(engine, bodies[:still_listed], later, unlisted=Unlisted.KEEP) == 0
     assert len(ids(engine)) == stored
-    assert replace_month(engine, bodies[:still_listed], later, allow_mass_delete=True) == stored - still_listed
+    assert replace_month(engine, bodies[:still_listed], later, unlisted=Unlisted.DELETE) == stored - still_listed
 
 
 @pytest.mark.parametrize("change", [{"elapsed_time": 150}, {"start_date": "2025-06-01T08:05:00Z"}])
