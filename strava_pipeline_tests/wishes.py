@@ -13,11 +13,11 @@ from strava_pipeline.warehouse.imports.lacking import Lacking, lacking
 from strava_pipeline.warehouse.imports.launches import Launch, claim_launch
 from strava_pipeline.warehouse.imports.wishes import Import, import_of, make_import
 from strava_pipeline.warehouse.schema.wish_tables import imports
-from strava_pipeline.warehouse.states import ImportStep, MadeBy
+from strava_pipeline.warehouse.states import HISTORY_STEPS, ImportStep, MadeBy
 from strava_pipeline_tests.strava_stand_in import RIDER
 
 FLOOR = date(2008, 1, 1)
-STEPS = (ImportStep.SUMMARY, ImportStep.DETAIL, ImportStep.STREAMS, ImportStep.FIGURES)
+STEPS = HISTORY_STEPS
 
 
 def wish_for(

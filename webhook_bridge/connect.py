@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from flask import Blueprint, redirect, request, url_for
+from sqlalchemy import Connection
 from werkzeug.exceptions import BadRequest, Forbidden
 from werkzeug.wrappers import Response
 
@@ -38,10 +39,12 @@ from strava_pipeline.strava.oauth import (
 from strava_pipeline.sync.access import open_tokens
 from strava_pipeline.sync.disconnect import disconnect
 from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
+from strava_pipeline.warehouse.athletes.dagster_tasks import set_task
 from strava_pipeline.warehouse.athletes.profiles import store_athlete
 from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.imports.wishes import make_import
 from strava_pipeline.warehouse.mail.consent import consent_of
-from strava_pipeline.warehouse.states import DagsterTask
+from strava_pipeline.warehouse.states import HISTORY_STEPS, DagsterTask, MadeBy
 from strava_pipeline.warehouse.tokens import oauth_states
 from strava_pipeline.warehouse.tokens.oauth_states import Began, Ended, TooManyOpen
 from webhook_bridge.current import current_bridge
@@ -260,9 +263,7 @@ def _finish(code: str, scopes: tuple[str, ...], began: Began, actor: Actor, *, o
         return grant
 
     tokens = open_tokens(settings, engine)
-    athlete_id, grant = tokens.store_exchange(
-        exchange, scopes, email=began.email, dagster_task=DagsterTask.IMPORT, link=link
-    )
+    athlete_id, grant = tokens.store_exchange(exchange, scopes, email=began.email, link=link, also=_ask_for_import)
     with engine.begin() as connection:
         note_action(connection, actor, "connect", f"athlete {athlete_id}", detail=f"scopes {','.join(scopes)}")
         store_athlete(connection, athlete_row(grant.athlete or {}), now(connection))
@@ -271,6 +272,12 @@ def _finish(code: str, scopes: tuple[str, ...], began: Began, actor: Actor, *, o
         say_next(CONFIRM if settings.smtp_url is not None else NO_MAILS_YET)
     _wake_dagster_tasks()
     return athlete_id
+
+
+def _ask_for_import(connection: Connection, athlete_id: int) -> None:
+    """Ask for the import of an athlete's whole history, and for the partition, with the athlete's tokens."""
+    set_task(connection, athlete_id, DagsterTask.REGISTER)
+    make_import(connection, athlete_id, None, None, HISTORY_STEPS, profile=True, by=MadeBy.CONNECT)
 
 
 def _ended(began: Ended) -> Answer:

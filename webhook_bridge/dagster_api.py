@@ -1,4 +1,4 @@
-"""A client of Dagster's GraphQL API for runs, backfills and athletes' partitions.
+"""A client of Dagster's GraphQL API for runs and athletes' partitions.
 
 It sends plain HTTP requests and imports nothing of Dagster.
 """
@@ -15,9 +15,11 @@ import requests
 
 from strava_pipeline.athlete_runs import HIDING_DESCRIPTION, is_only_of_athlete, run_tag_filters
 from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.import_runs import launch_tags
 from strava_pipeline.names import ALL_ASSETS, NAMES, Job
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.imports.launches import Fate, Launch
 from strava_pipeline.web.operator_door import dagster_signing_key
 from strava_pipeline.web.request_signature import HEADER, PATH, Signature
 
@@ -32,15 +34,6 @@ mutation LaunchRun($params: ExecutionParams!) {
   answer: launchRun(executionParams: $params) {
     __typename
     ... on LaunchRunSuccess { run { id } }
-    ... on Error { message }
-  }
-}
-"""
-_LAUNCH_BACKFILL = """
-mutation LaunchBackfill($params: LaunchBackfillParams!) {
-  answer: launchPartitionBackfill(backfillParams: $params) {
-    __typename
-    ... on LaunchBackfillSuccess { id: backfillId }
     ... on Error { message }
   }
 }
@@ -72,6 +65,13 @@ mutation Cover($params: ReportRunlessAssetEventsParams!) {
 """
 _TO_COME = {"QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED"}
 _ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
+_FATES = {
+    "SUCCESS": Fate.ENDED,
+    "FAILURE": Fate.ENDED,
+    "CANCELED": Fate.CANCELED,
+    "STARTED": Fate.AT_WORK,
+    "CANCELING": Fate.AT_WORK,
+}
 # With these a guard in front of Dagster, ours or another, refuses a request.
 _KEPT_OUT = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.MISDIRECTED_REQUEST}
 # Runs deleted by one call, during which the caller holds a lock.
@@ -104,11 +104,10 @@ mutation RemoveAthlete($params: String!) {{
   }}
 }}
 """
-_BACKFILLS = """
-query Backfills($params: BulkActionsFilter!) {
-  answer: partitionBackfillsOrError(filters: $params, limit: 200) {
+_LOCATIONS = """
+query Locations($params: RepositorySelector) {
+  answer: repositoriesOrError(repositorySelector: $params) {
     __typename
-    ... on PartitionBackfills { results { id status tags { key value } } }
     ... on Error { message }
   }
 }
@@ -154,21 +153,6 @@ def launch_assets(dagster: DagsterServer, assets: Iterable[str], tags: Mapping[s
     return _launch(dagster, {"jobName": Job.ASSETS, **LOCATION, "assetSelection": selection}, {}, tags)
 
 
-def launch_backfill(
-    dagster: DagsterServer, assets: Iterable[str], partitions: Iterable[str], tags: Mapping[str, str]
-) -> str:
-    """Launch a backfill of assets that share their partitions, as Dagster's UI does; returns its id.
-
-    ``DagsterUnavailable`` says why Dagster refused, such as for an unknown partition.
-    """
-    params = {
-        "assetSelection": [{"path": [asset]} for asset in assets],
-        "partitionNames": list(partitions),
-        "tags": _tag_list(tags),
-    }
-    return _ask(dagster, _LAUNCH_BACKFILL, params, {"LaunchBackfillSuccess"}, lambda answer: str(answer["id"]))
-
-
 def runs_to_come(dagster: DagsterServer, run_ids: Iterable[str]) -> set[str]:
     """The ids of those runs that wait in the queue or are at work. ``DagsterUnavailable``."""
 
@@ -176,6 +160,16 @@ def runs_to_come(dagster: DagsterServer, run_ids: Iterable[str]) -> set[str]:
         return {run["runId"] for run in answer["results"] if run["status"] in _TO_COME}
 
     return _ask(dagster, _RUNS, {"runIds": list(run_ids)}, {"Runs"}, unfinished)
+
+
+def fate_of(dagster: DagsterServer, launch: Launch) -> Fate:
+    """The fate of the last run that an import's launch became, if Dagster knows one. ``DagsterUnavailable``."""
+
+    def last(answer: Any) -> Fate:
+        statuses = [run["status"] for run in answer["results"]]
+        return _FATES.get(statuses[0], Fate.TO_COME) if statuses else Fate.UNKNOWN
+
+    return _ask(dagster, _RUNS, {"tags": _tag_list(launch_tags(launch))}, {"Runs"}, last)
 
 
 def add_athlete(dagster: DagsterServer, athlete_id: int) -> None:
@@ -236,14 +230,9 @@ def _is_alone(run: Any, athlete_id: int) -> bool:
     return is_only_of_athlete({tag["key"]: tag["value"] for tag in run["tags"]}, athlete_id)
 
 
-def athletes_being_backfilled(dagster: DagsterServer) -> set[int]:
-    """The ids of athletes whose backfills are under way, by the backfills' tags. ``DagsterUnavailable``."""
-
-    def tagged(answer: Any) -> set[int]:
-        tags = [tag for backfill in answer["results"] for tag in backfill["tags"]]
-        return {int(tag["value"]) for tag in tags if tag["key"] == NAMES.athlete_tag and tag["value"].isdecimal()}
-
-    return _ask(dagster, _BACKFILLS, {"statuses": ["REQUESTED"]}, {"PartitionBackfills"}, tagged, GLANCE_SECONDS)
+def check_answers(dagster: DagsterServer) -> None:
+    """Check that Dagster answers, for a page. ``DagsterUnavailable`` if it does not, or not soon."""
+    _ask(dagster, _LOCATIONS, {}, {"RepositoryConnection"}, lambda _: None, GLANCE_SECONDS)
 
 
 def _ask(

@@ -1,35 +1,31 @@
-"""Does athletes' open tasks in Dagster: a thread of the bridge, which tries each task until it succeeds.
+"""Does athletes' open tasks in Dagster and launches imports: a thread of the bridge, which tries until it succeeds.
 
-For an athlete who connected, the partitions are created and the history is imported. For an athlete who was
-disconnected, the partitions are deleted and, unless data are kept, the files in the lake and the runs, whose events
-show routes.
+For an athlete who connected, the partitions are created. For an athlete who was disconnected, the partitions are
+deleted and, unless data are kept, the files in the lake and the runs, whose events show routes.
 """
 
 from __future__ import annotations
 
 import threading
-from datetime import UTC, date, datetime
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from strava_pipeline.errors import StravaPipelineError
-from strava_pipeline.months import months_between
-from strava_pipeline.names import HISTORY_ASSETS, NAMES, PROFILE_ASSETS, partition_key
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.athletes.dagster_tasks import athletes_with_task, hold_task, strike_off
 from strava_pipeline.warehouse.athletes.erasure import delete_late_events
+from strava_pipeline.warehouse.retention import earliest_month
 from strava_pipeline.warehouse.states import DagsterTask
 from webhook_bridge.dagster_api import (
     DagsterServer,
     add_athlete,
-    athletes_being_backfilled,
     cover_last_materializations,
     delete_runs,
-    launch_backfill,
     remove_athlete,
 )
+from webhook_bridge.imports import launch_imports
 
 log = get_logger(__name__)
 
@@ -42,7 +38,10 @@ class NotYet(StravaPipelineError):
 
 
 class DagsterTasks:
-    """A thread that does the tasks in ``ops.users.dagster_task`` until stopped; several bridges may run one each."""
+    """A thread that does the tasks in ``ops.users.dagster_task`` and launches imports, until stopped.
+
+    Several bridges may run one each.
+    """
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
@@ -78,6 +77,7 @@ class DagsterTasks:
             self._wake.clear()
             try:
                 self.run_once()
+                launch_imports(self._dagster, self._engine, earliest_month(self._settings))
             except (StravaPipelineError, SQLAlchemyError) as error:
                 # The first line only: SQLAlchemy adds its statement in further ones.
                 log.warning("%s", str(error).partition("\n")[0])
@@ -112,18 +112,11 @@ class DagsterTasks:
         if task in LEAVING:
             return
         add_athlete(dagster, athlete_id)
-        tags = NAMES.backfill_tags(athlete_id)
-        # First the backfill that may be refused, for a month unknown to Dagster: a retry then launches nothing twice.
-        launch_backfill(dagster, HISTORY_ASSETS, _cells(athlete_id, self._settings.history_start), tags)
-        launch_backfill(dagster, PROFILE_ASSETS, [str(athlete_id)], tags)
 
     def _delete_runs(self, athlete_id: int) -> None:
         dagster = self._dagster
-        # Asked before runs are listed: a backfill that has ended by now launches no more runs.
-        under_way = athlete_id in athletes_being_backfilled(dagster)
-        left = delete_runs(dagster, athlete_id)
-        if left or under_way:
-            raise NotYet(f"{left} runs are left{', and a backfill is under way' if under_way else ''}")
+        if left := delete_runs(dagster, athlete_id):
+            raise NotYet(f"{left} runs are left")
         cover_last_materializations(dagster)
 
     def _clear_lake(self, athlete_id: int) -> None:
@@ -132,8 +125,3 @@ class DagsterTasks:
         )
 
         erase_athlete_points(self._settings.lake_location(), athlete_id)
-
-
-def _cells(athlete_id: int, first: date) -> list[str]:
-    """The athlete's partitions up to the month that has begun, as Dagster spells them."""
-    return [partition_key(athlete_id, month) for month in months_between(first, datetime.now(UTC).date())]

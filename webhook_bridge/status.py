@@ -17,16 +17,18 @@ from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
 from strava_pipeline.warehouse.athletes.athlete_status import AthleteStatus, athlete_statuses, count_athletes
 from strava_pipeline.warehouse.athletes.invites import MOST_PEOPLE, Invite, cancel_invite, living_invites, new_invite
 from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.imports.wishes import make_import, pause, resume
 from strava_pipeline.warehouse.inbox import dead_letters
 from strava_pipeline.warehouse.inbox.dead_letters import DeadLetter, Selection
 from strava_pipeline.warehouse.inbox.overview import Inbox, inbox_overview
 from strava_pipeline.warehouse.progress.import_progress import ImportProgress, earliest_end, import_progress
-from strava_pipeline.warehouse.progress.job_progress import BackfillProgress, backfill_progress
+from strava_pipeline.warehouse.progress.import_status import ImportStatus, import_statuses
 from strava_pipeline.warehouse.quota.status import QuotaStatus, quota_status
-from strava_pipeline.warehouse.states import EventState, WaitingFor
+from strava_pipeline.warehouse.states import HISTORY_STEPS, EventState, MadeBy, PausedBy, WaitingFor
+from strava_pipeline.warehouse.tokens.grants import grant_of
 from strava_pipeline.web.operator_door import invite_proof
 from webhook_bridge.current import current_bridge
-from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, athletes_being_backfilled
+from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, check_answers
 from webhook_bridge.hosts import base_url
 from webhook_bridge.invites import signed_invite
 from webhook_bridge.operator_login import operator_gate
@@ -74,7 +76,7 @@ class Overview:
     progress: dict[int, ImportProgress]
     requests_left: int
     earliest_end: datetime | None
-    runs: dict[int, BackfillProgress]
+    imports: dict[int, ImportStatus]
     inbox: Inbox
     invites: list[Invite]
     letters: list[DeadLetter]
@@ -83,19 +85,20 @@ class Overview:
 
 @status.get("/")
 def overview() -> Answer:
-    """Show the page. While Dagster does not answer, the page says that the state of imports is unknown."""
+    """Show the page; it says so if Dagster does not answer."""
     number = _page_number()
     settings = current_bridge().settings
     with current_bridge().reading_engine.connect() as connection:
         found = _look(connection, settings, number)
     try:
-        importing: set[int] | None = athletes_being_backfilled(DagsterServer.from_settings(settings))
+        check_answers(DagsterServer.from_settings(settings))
+        dagster_answers = True
     except DagsterUnavailable:
-        importing = None
+        dagster_answers = False
     return page(
         "status.html",
         overview=found,
-        importing=importing,
+        dagster_answers=dagster_answers,
         dagster=settings.dagster_webserver_url,
         states=STATES,
         waits=WAITS,
@@ -141,6 +144,37 @@ def discard(event_id: int) -> Response:
     return _back(f"Event {event_id} is discarded." if found else f"Event {event_id} is no dead letter any more.")
 
 
+@status.post("/imports/<int(max=9223372036854775807):athlete_id>/pause")
+def pause_imports(athlete_id: int) -> Response:
+    """Pause an athlete's imports; runs at work end soon."""
+    with current_bridge().engine.begin() as connection:
+        paused = pause(connection, athlete_id, PausedBy.OPERATOR)
+        note_action(connection, Actor.OPERATOR, "pause", f"athlete {athlete_id}", ok=paused > 0)
+    return _back(f"The import of athlete {athlete_id} is paused." if paused else "There was no import to pause.")
+
+
+@status.post("/imports/<int(max=9223372036854775807):athlete_id>/resume")
+def resume_imports(athlete_id: int) -> Response:
+    """End the pause of an athlete's imports."""
+    with current_bridge().engine.begin() as connection:
+        resumed = resume(connection, athlete_id)
+        note_action(connection, Actor.OPERATOR, "resume", f"athlete {athlete_id}", ok=resumed > 0)
+    current_bridge().wake_dagster_tasks()
+    return _back(f"The import of athlete {athlete_id} goes on." if resumed else "No import was paused.")
+
+
+@status.post("/imports/<int(max=9223372036854775807):athlete_id>")
+def ask_for_import(athlete_id: int) -> Response:
+    """Ask for the import of an athlete's whole history."""
+    with current_bridge().engine.begin() as connection:
+        if grant_of(connection, athlete_id, lock=True) is None:
+            raise BadRequest(f"Athlete {athlete_id} is not connected.")
+        make_import(connection, athlete_id, None, None, HISTORY_STEPS, profile=True, by=MadeBy.OPERATOR)
+        note_action(connection, Actor.OPERATOR, "import", f"athlete {athlete_id}")
+    current_bridge().wake_dagster_tasks()
+    return _back(f"The import of athlete {athlete_id} begins by itself.")
+
+
 @status.post("/invites")
 def invite() -> Response:
     """Make a link by which others may connect, as many as the form says."""
@@ -177,13 +211,22 @@ def _look(connection: Connection, settings: Settings, number: int) -> Overview:
         progress=progress,
         requests_left=sum(each.requests_left for each in progress.values()),
         earliest_end=earliest_end(connection, rate_limits, progress.values()),
-        # The last one wins: of an athlete's several runs the one that began last.
-        runs={run.athlete_id: run for run in backfill_progress(connection)},
+        imports=_imports(connection, [athlete.athlete_id for athlete in athletes]),
         inbox=inbox_overview(connection, moment),
         invites=living_invites(connection, invite_proof(settings)),
         letters=dead_letters.find_dead_letters(connection, limit=LETTERS_SHOWN),
         quota=quota_status(connection, rate_limits, moment),
     )
+
+
+def _imports(connection: Connection, athlete_ids: list[int]) -> dict[int, ImportStatus]:
+    """By athlete, the first import that is not complete, else the first."""
+    found: dict[int, ImportStatus] = {}
+    for each in import_statuses(connection, athlete_ids):
+        shown = found.setdefault(each.wish.athlete_id, each)
+        if shown.is_complete and not each.is_complete:
+            found[each.wish.athlete_id] = each
+    return found
 
 
 def _people() -> int:

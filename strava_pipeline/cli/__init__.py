@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import sys
+from keyword import iskeyword
 from types import FrameType
 
 import click
@@ -29,6 +30,7 @@ COMMANDS = {
     "demo": ("demo", "Show the whole pipeline at work against a mock Strava."),
     "doctor": ("doctor", "Check settings, database, keys and Strava, and say what is wrong."),
     "export-gpx": ("gpx", "Print one activity as GPX."),
+    "import": ("imports", "List the imports that were asked for; pause and resume an athlete's."),
     "init": ("setup", "Write a settings file with fresh keys."),
     "keys": ("keys", "Make keys for the stored tokens, show which are in use, re-encrypt with a new one."),
     "login-link": ("sign_in", "Print a link that logs you in to the operator's page, once."),
@@ -55,7 +57,9 @@ class _LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"strava_pipeline.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        name = cmd_name.replace("-", "_")
+        # A word of Python's own, such as import, is no name of a function.
+        command: click.Command = getattr(module, f"{name}_" if iskeyword(name) else name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  see above

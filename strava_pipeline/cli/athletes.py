@@ -49,12 +49,15 @@ def connect_athlete(settings: Settings, engine: Engine, pasted: str) -> int:
     from strava_pipeline.sync.access import open_tokens
     from strava_pipeline.warehouse.athletes.profiles import store_athlete
     from strava_pipeline.warehouse.engine import now
+    from strava_pipeline.warehouse.imports.wishes import poke
 
     # A code works once: keys and input are checked before the exchange uses it up.
     store = open_tokens(settings, engine)
     code, scopes = oauth.parse_redirect(pasted)
     with open_instance(settings) as instance:
-        athlete_id, grant = store.store_exchange(lambda: oauth.exchange_code(settings, new_session(), code), scopes)
+        athlete_id, grant = store.store_exchange(
+            lambda: oauth.exchange_code(settings, new_session(), code), scopes, also=poke
+        )
         with engine.begin() as connection:
             store_athlete(connection, athlete_row(grant.athlete or {}), now(connection))
         register_athlete(instance, athlete_id)

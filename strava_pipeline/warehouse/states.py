@@ -16,11 +16,11 @@ class GrantState(StrEnum):
 class DagsterTask(StrEnum):
     """A task that Dagster has yet to do for an athlete.
 
-    IMPORT: add the partition and import the history. ERASE: delete the partition, the files in the lake and the runs.
-    UNREGISTER: delete only the partition.
+    REGISTER: add the partition. ERASE: delete the partition, the files in the lake and the runs. UNREGISTER: delete
+    only the partition.
     """
 
-    IMPORT = "import"
+    REGISTER = "register"
     ERASE = "erase"
     UNREGISTER = "unregister"
 
@@ -137,6 +137,10 @@ class UpkeepKind(StrEnum):
     DETAILS = "details"
 
 
+# All steps whose results are in the tables.
+HISTORY_STEPS = (ImportStep.SUMMARY, ImportStep.DETAIL, ImportStep.STREAMS, ImportStep.FIGURES)
+
+
 class ImportState(StrEnum):
     """The course of an import; see :mod:`strava_pipeline.warehouse.imports.launches`."""
 
@@ -155,9 +159,14 @@ class ImportTask(StrEnum):
 
 
 class MadeBy(StrEnum):
-    """Who asked for an import: an athlete who connected, a command, a run whose months failed in part, or upkeep."""
+    """Who asked for an import.
+
+    An athlete who connected in the browser, the operator on the page, somebody by a command, a run whose months failed
+    in part, or upkeep.
+    """
 
     CONNECT = "connect"
+    OPERATOR = "operator"
     COMMAND = "command"
     RUN = "run"
     UPKEEP = "upkeep"

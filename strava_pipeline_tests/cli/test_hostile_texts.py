@@ -40,6 +40,8 @@ from strava_pipeline_tests.inbox import change, rows, store
 from strava_pipeline_tests.strava.loopback import Asked, Loopback, Reply, reply
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, activity_body, stream_body
 from strava_pipeline_tests.warm_processes import WarmProcesses
+from strava_pipeline_tests.wishes import change as change_import
+from strava_pipeline_tests.wishes import wish_for
 
 PATIENCE_SECONDS = 120
 # A title for the window, a cleared screen, C1 for CSI, turned text, a hidden character, and the beginning of a line.
@@ -71,6 +73,10 @@ COMMANDS_RUN: dict[str, tuple[str, ...]] = {
     "dead-letters discard": ("dead-letters", "discard", "1", "--because", EVIL),
     "doctor": ("doctor",),
     "export-gpx": ("export-gpx", "1"),
+    "import list": ("import", "list"),
+    "import list, JSON": ("import", "list", "--format", "json"),
+    "import pause": ("import", "pause", str(RIDER)),
+    "import resume": ("import", "resume", str(RIDER)),
     "keys status": ("keys", "status"),
     "keys rotate": ("keys", "rotate", "--dry-run"),
     "login-link": ("login-link",),
@@ -156,6 +162,8 @@ def hostile(
     with engine.begin() as connection:
         connection.execute(insert(tables.athletes).values(id=RIDER, firstname=EVIL, lastname=FORMULA, fetched_at=START))
         connection.execute(update(webhook_events).values(updates={"title": EVIL}))
+    wish_for(engine)
+    change_import(engine, attempts=1, error=EVIL)
 
 
 def check(told: bytes) -> None:
@@ -190,7 +198,16 @@ def test_every_command_is_looked_at() -> None:
 @pytest.mark.usefixtures("hostile")
 @pytest.mark.parametrize(
     "name",
-    ["athletes list", "sql", "sql, a reason of the database", "dead-letters list", "quota", "backfill", "doctor"],
+    [
+        "athletes list",
+        "sql",
+        "sql, a reason of the database",
+        "dead-letters list",
+        "import list",
+        "quota",
+        "backfill",
+        "doctor",
+    ],
 )
 def test_a_terminal_gets_our_styling_and_nothing_else(warm_processes: WarmProcesses, name: str) -> None:
     leader, follower = pty.openpty()

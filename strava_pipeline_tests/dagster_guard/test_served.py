@@ -28,7 +28,7 @@ from strava_pipeline_tests.conftest import TOKEN_KEY
 from strava_pipeline_tests.dagster_guard.conftest import TOKEN, Served, most_files, serving
 from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.strava.loopback import Loopback, reply
-from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, athletes_being_backfilled, launch_run
+from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, launch_run, runs_to_come
 
 PATIENCE_SECONDS = 60
 # More than Dagster may have files open unless it asks for more, and more than the guard takes.
@@ -84,9 +84,9 @@ def test_it_says_where_it_listens_and_nothing_of_dagsters_makers(server: Server,
 
 
 def test_the_bridge_launches_runs_without_a_session(served: Served, bridge: DagsterServer) -> None:
-    assert athletes_being_backfilled(bridge) == set()
+    assert runs_to_come(bridge, ["no run"]) == set()
     with pytest.raises(DagsterUnavailable, match="does not let us in"):
-        athletes_being_backfilled(DagsterServer(bridge.url, Secret("of other keys")))
+        runs_to_come(DagsterServer(bridge.url, Secret("of other keys")), ["no run"])
     run_id = launch_run(bridge, "small_job", {}, {}, location="small")
     runs = served.graphql(RUNS)["runsOrError"]["results"]
     assert run_id in {run["runId"] for run in runs}
@@ -97,7 +97,7 @@ def test_what_the_bridge_sends_serves_nobody_else(served: Served, bridge: Dagste
     with Loopback() as thief:
         thief.answers(reply({}))
         with pytest.raises(DagsterUnavailable):
-            athletes_being_backfilled(replace(bridge, url=thief.url))
+            runs_to_come(replace(bridge, url=thief.url), ["no run"])
         [sent] = thief.asked
     seen = tuple((name, value) for name, value in sent.headers.items() if name not in {"Host", "Content-Length"})
     for target in ("/server_info", "/"):
@@ -148,7 +148,7 @@ def test_a_session_ended_in_the_database_is_ended_here(served: Served) -> None:
 def test_no_secret_stands_in_the_log(served: Served, bridge: DagsterServer) -> None:
     served.ask("GET", "/operator/sign-in?token=a-link-of-somebody")
     served.ask("GET", f"/?token={TOKEN}", (HEADER, "wrong"))
-    athletes_being_backfilled(bridge)
+    runs_to_come(bridge, ["no run"])
     log = served.log.read_text(encoding="utf-8")
     for secret in (
         "a-link-of-somebody",

@@ -126,7 +126,7 @@ def test_words_of_leaving_athletes_are_those_of_the_glossary_after_0014(old: Eng
         stored = connection.execute(text("SELECT athlete_id, dagster_task FROM ops.users ORDER BY 1")).all()
         actions = connection.execute(text("SELECT action FROM ops.operator_audit ORDER BY id")).scalars().all()
         kinds = connection.execute(text("SELECT error_kind FROM ops.webhook_events")).scalars().all()
-    assert [tuple(row) for row in stored] == [(1, "import"), (2, "erase"), (3, "unregister"), (4, None)]
+    assert [tuple(row) for row in stored] == [(1, "register"), (2, "erase"), (3, "unregister"), (4, None)]
     assert actions == ["disconnect", "cancel", "replay"]
     assert kinds == ["DatabaseUnavailable"]
 
@@ -150,6 +150,32 @@ def test_months_with_a_listed_activity_were_reached_after_0016(old: Engine) -> N
     with old.connect() as connection:
         found = connection.execute(text("SELECT month, listed_at FROM ops.import_months ORDER BY month")).all()
     assert [tuple(row) for row in found] == [(date(2025, 5, 1), second), (date(2025, 6, 1), first)]
+
+
+def test_athletes_who_connected_in_the_browser_have_an_import_after_0024(old: Engine) -> None:
+    upgrade_to(old, "0023")
+    connected_at = datetime(2026, 1, 2, tzinfo=UTC)
+    athletes = {1: ("active", "import"), 2: ("active", None), 3: ("revoked", None), 4: ("active", None)}
+    with old.begin() as connection:
+        tables = tables_of(connection)
+        for athlete_id, (state, task) in athletes.items():
+            row = {"athlete_id": athlete_id, "scopes": [], "state": state, "generation": 1, "dagster_task": task}
+            connection.execute(tables["ops.users"].insert().values(row | {"connected_at": connected_at}))
+        # The fourth connected by the command.
+        for athlete_id in (2, 3):
+            row = {"actor": "athlete", "action": "connect", "outcome": "ok", "subject": f"athlete {athlete_id}"}
+            connection.execute(tables["ops.operator_audit"].insert().values(row))
+        row = {column.name: sample(column.type) for column in tables["strava.activities"].columns}
+        connection.execute(tables["strava.activities"].insert().values(row | {"athlete_id": 2}))
+    assert migrate(old) == "0023"
+    with old.connect() as connection:
+        made = connection.execute(
+            text("SELECT athlete_id, made_at, state, newest_at IS NULL FROM ops.imports ORDER BY 1")
+        ).all()
+        tasks = connection.execute(text("SELECT dagster_task FROM ops.users ORDER BY athlete_id")).scalars().all()
+    # Who has activities is no new athlete: their newest month does not go before everybody's.
+    assert [tuple(row) for row in made] == [(1, connected_at, "due", True), (2, connected_at, "due", False)]
+    assert tasks == ["register", None, None, None]
 
 
 def test_a_migration_that_fails_leaves_tables_and_rows_as_they_were(

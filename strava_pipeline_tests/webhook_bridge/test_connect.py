@@ -13,9 +13,11 @@ from sqlalchemy import Engine, func, insert, select, update
 
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.sync.access import open_tokens
+from strava_pipeline.warehouse.imports.wishes import list_imports
 from strava_pipeline.warehouse.mail.consent import confirm_address, consent_of
 from strava_pipeline.warehouse.schema.ops_tables import oauth_states, operator_audit, users, webhook_events
 from strava_pipeline.warehouse.schema.tables import athletes
+from strava_pipeline.warehouse.states import HISTORY_STEPS
 from strava_pipeline_tests.strava.loopback import Answer, Loopback, Reply, reply
 from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, state_in, words_of
 from webhook_bridge.app import create_app
@@ -101,11 +103,15 @@ def test_an_athlete_connects(browser: Browser, engine: Engine, strava: Loopback,
     assert answer.status_code == 303
     assert answer.headers["Location"] == "/oauth/connected"
     row = user(engine)
-    assert (row.athlete_id, row.state, row.email, row.dagster_task) == (RIDER, "active", "mira@example.org", "import")
+    assert (row.athlete_id, row.state, row.email, row.dagster_task) == (RIDER, "active", "mira@example.org", "register")
     assert row.email_confirmed_at is None
     assert row.scopes == ALL.split(",")
     assert open_tokens(load_settings(), engine).access_token(RIDER).reveal() == "access-1"
     assert woken == ["tasks"]
+    with engine.connect() as connection:
+        (asked,) = list_imports(connection)
+    assert (asked.athlete_id, asked.is_open, asked.begins_newest, asked.made_by) == (RIDER, True, True, "connect")
+    assert (asked.steps, asked.profile, asked.state) == (HISTORY_STEPS, True, "due")
     with engine.connect() as connection:
         assert connection.execute(select(athletes.c.firstname)).scalar_one() == "Mira"
         assert connection.execute(select(operator_audit.c.action)).scalars().all() == ["connect"]
@@ -138,7 +144,7 @@ def test_who_connects_again_has_new_tokens_and_what_waited_goes_on(
     strava.answers(reply(TOKENS | {"access_token": "access-2"}))
     assert come_back(browser, state_in(browser.get("/oauth/connect"))).status_code == 303
     row = user(engine)
-    assert (row.state, row.dagster_task, row.email) == ("active", "import", "mira@example.org")
+    assert (row.state, row.dagster_task, row.email) == ("active", "register", "mira@example.org")
     assert open_tokens(load_settings(), engine).access_token(RIDER).reveal() == "access-2"
     with engine.connect() as connection:
         assert connection.execute(select(webhook_events.c.state)).scalar_one() == "received"

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from strava_pipeline.secret import Secret
+from strava_pipeline.warehouse.imports.launches import Fate, Launch
 from strava_pipeline.web.request_signature import HEADER, Signature
 from strava_pipeline_tests.strava.loopback import Loopback, Raw, Reply, reply
 from webhook_bridge import dagster_api
-from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, launch_assets, launch_backfill, launch_run
+from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, fate_of, launch_assets, launch_run
 
 KEY = Secret("by-which-the-guard-knows-us")
 
@@ -68,15 +69,27 @@ def test_a_launched_run_of_assets_tells_its_id(dagster: Loopback) -> None:
     }
 
 
-def test_a_launched_backfill_tells_its_id(dagster: Loopback) -> None:
-    dagster.answers(answered(__typename="LaunchBackfillSuccess", id="backfill-1"))
-    assert launch_backfill(server_at(dagster.url), ["activities"], ["7|2025-06-01"], {"a": "b"}) == "backfill-1"
-    params = json.loads(dagster.asked[0].body)["variables"]["params"]
-    assert params == {
-        "assetSelection": [{"path": ["activities"]}],
-        "partitionNames": ["7|2025-06-01"],
-        "tags": [{"key": "a", "value": "b"}],
-    }
+@pytest.mark.parametrize(
+    ("statuses", "fate"),
+    [
+        (["QUEUED"], Fate.TO_COME),
+        (["STARTING"], Fate.TO_COME),
+        (["STARTED"], Fate.AT_WORK),
+        (["CANCELING"], Fate.AT_WORK),
+        (["CANCELED"], Fate.CANCELED),
+        (["SUCCESS"], Fate.ENDED),
+        (["FAILURE"], Fate.ENDED),
+        # The newest comes first: Dagster executed a crashed run again.
+        (["QUEUED", "FAILURE"], Fate.TO_COME),
+        ([], Fate.UNKNOWN),
+    ],
+)
+def test_the_fate_of_a_launch_is_that_of_its_last_run(dagster: Loopback, statuses: list[str], fate: Fate) -> None:
+    runs = [{"runId": f"run-{place}", "status": status, "tags": []} for place, status in enumerate(statuses)]
+    dagster.answers(answered(__typename="Runs", results=runs))
+    assert fate_of(server_at(dagster.url), Launch(3, 2, 1001)) is fate
+    tags = [{"key": "strava/import", "value": "3"}, {"key": "strava/launch", "value": "2"}]
+    assert json.loads(dagster.asked[0].body)["variables"]["params"] == {"tags": tags}
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,9 @@ def answer(kind: str, **more: Any) -> Any:
     return reply({"data": {"answer": {"__typename": kind} | more}})
 
 
-LAUNCHED = answer("LaunchBackfillSuccess", id="b")
 # What is asked for a removal -> what a Dagster says that knows nothing of the athlete any more.
 GONE = {
     "deleteDynamicPartitions": answer("DeleteDynamicPartitionsSuccess"),
-    "partitionBackfillsOrError": answer("PartitionBackfills", results=[]),
     "runsOrError": answer("Runs", results=[]),
     "reportRunlessAssetEvents": answer("ReportRunlessAssetEventsSuccess"),
 }
@@ -37,7 +35,6 @@ GONE = {
 
 @pytest.fixture
 def dagster(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
-    monkeypatch.setenv("STRAVA_HISTORY_START", "2025-11-01")
     with Loopback() as loopback:
         monkeypatch.setenv("DAGSTER_WEBSERVER_URL", loopback.url)
         yield loopback
@@ -64,40 +61,29 @@ def variables(dagster: Loopback) -> list[Any]:
     return [json.loads(asked.body)["variables"]["params"] for asked in dagster.asked]
 
 
-def test_who_connects_gets_partitions_and_the_import_of_all_months(dagster: Loopback, engine: Engine) -> None:
-    due(engine, "import")
-    dagster.answers(answer("AddDynamicPartitionSuccess", key="1001"), LAUNCHED)
+@pytest.mark.parametrize("kind", ["AddDynamicPartitionSuccess", "DuplicateDynamicPartitionError"])
+def test_who_connects_gets_partitions(dagster: Loopback, engine: Engine, kind: str) -> None:
+    due(engine, "register")
+    dagster.answers(answer(kind, key="1001"))
     assert DagsterTasks(load_settings(), engine).run_once() == 1
-    added, history, profile = variables(dagster)
-    assert added == "1001"
-    assert profile["partitionNames"] == ["1001"]
-    assert history["partitionNames"][0] == "1001|2025-11-01"
-    assert len(history["partitionNames"]) == len(set(history["partitionNames"])) >= 12
-    assert history["assetSelection"][0] == {"path": ["activities"]}
-    assert {"key": "strava/athlete", "value": "1001"} in history["tags"]
+    assert variables(dagster) == ["1001"]
     assert left(engine) == [None]
     assert DagsterTasks(load_settings(), engine).run_once() == 0
-    assert len(dagster.asked) == 3
-
-
-def test_an_athlete_who_has_partitions_is_imported_all_the_same(dagster: Loopback, engine: Engine) -> None:
-    due(engine, "import")
-    dagster.answers(answer("DuplicateDynamicPartitionError", message="there"), LAUNCHED)
-    assert DagsterTasks(load_settings(), engine).run_once() == 1
+    assert len(dagster.asked) == 1
 
 
 def test_while_dagster_is_away_it_waits(settings: Settings, engine: Engine) -> None:
-    due(engine, "import")
+    due(engine, "register")
     assert DagsterTasks(settings, engine).run_once() == 0
-    assert left(engine) == ["import"]
+    assert left(engine) == ["register"]
 
 
 def test_one_that_is_refused_does_not_hold_up_the_others(dagster: Loopback, engine: Engine) -> None:
-    due(engine, "import")
+    due(engine, "register")
     due(engine, "erase", 2002)
     lets_go(dagster)
     assert DagsterTasks(load_settings(), engine).run_once() == 1
-    assert left(engine) == ["import", None]
+    assert left(engine) == ["register", None]
 
 
 def test_who_goes_loses_partitions_and_files(dagster: Loopback, engine: Engine) -> None:
@@ -114,16 +100,6 @@ def test_who_goes_loses_partitions_and_files(dagster: Loopback, engine: Engine) 
         event = connection.execute(select(webhook_events)).one()
     assert (event.state, event.updates) == ("done", {})
     assert variables(dagster)[0] == "1001"
-
-
-def test_a_backfill_that_may_launch_more_runs_is_waited_for(dagster: Loopback, engine: Engine) -> None:
-    due(engine, "erase")
-    backfill = {"id": "b", "status": "REQUESTED", "tags": [{"key": "strava/athlete", "value": str(RIDER)}]}
-    lets_go(dagster, partitionBackfillsOrError=answer("PartitionBackfills", results=[backfill]))
-    assert DagsterTasks(load_settings(), engine).run_once() == 0
-    assert left(engine) == ["erase"]
-    lets_go(dagster)
-    assert DagsterTasks(load_settings(), engine).run_once() == 1
 
 
 def test_only_so_many_runs_are_deleted_at_once(dagster: Loopback, engine: Engine) -> None:
@@ -161,14 +137,6 @@ def test_a_lake_that_refuses_holds_up_nobody_else(
 
 def _refuse(*_: object) -> None:
     raise PermissionError("s3://bucket: Access Denied")
-
-
-def test_a_history_that_dagster_refuses_starts_nothing_again_and_again(dagster: Loopback, engine: Engine) -> None:
-    due(engine, "import")
-    refused = answer("PartitionKeysNotFoundError", message="no such month")
-    dagster.answers(answer("AddDynamicPartitionSuccess", key="1001"), refused)
-    assert DagsterTasks(load_settings(), engine).run_once() == 0
-    assert len(dagster.asked) == 2
 
 
 def test_another_bridge_has_it_in_hand(dagster: Loopback, engine: Engine) -> None:

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from html import unescape
 from typing import Any
 
 import pytest
 from markupsafe import escape
 from sqlalchemy import Engine, func, insert, make_url, select, update
 
-from strava_pipeline.months import Span
+from strava_pipeline.months import Span, month_span
 from strava_pipeline.printable import printable
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.quota.outage import Outage, Service
+from strava_pipeline.warehouse.activities.quarantine import add_to_quarantine
 from strava_pipeline.warehouse.engine import open_engine
+from strava_pipeline.warehouse.imports.failed_months import note_failed
+from strava_pipeline.warehouse.imports.wishes import list_imports
 from strava_pipeline.warehouse.progress.job_progress import Completeness, ProgressReport, save_progress
 from strava_pipeline.warehouse.quota.app_status import note_inactive
 from strava_pipeline.warehouse.quota.outages import store_outage
 from strava_pipeline.warehouse.schema.ops_tables import operator_audit, payloads, users, webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams, athletes
-from strava_pipeline.warehouse.states import WaitingFor
+from strava_pipeline.warehouse.states import ImportStep, WaitingFor
 from strava_pipeline_tests.strava.loopback import Loopback, reply
 from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, words_of
+from strava_pipeline_tests.wishes import change, wish, wish_for
 from webhook_bridge.app import create_app
 from webhook_bridge.status import WAITS
 
@@ -31,19 +36,14 @@ RIDER = 1001
 DAY = datetime(2025, 6, 10, tzinfo=UTC)
 
 
-def backfills(*athlete_ids: int) -> Any:
-    results = [
-        {"id": "b", "status": "REQUESTED", "tags": [{"key": "strava/athlete", "value": str(athlete_id)}]}
-        for athlete_id in athlete_ids
-    ]
-    return reply({"data": {"answer": {"__typename": "PartitionBackfills", "results": results}}})
+ANSWERS = reply({"data": {"answer": {"__typename": "RepositoryConnection"}}})
 
 
 @pytest.fixture
 def dagster(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
     with Loopback() as loopback:
         monkeypatch.setenv("DAGSTER_WEBSERVER_URL", loopback.url)
-        loopback.answers(backfills())
+        loopback.answers(ANSWERS)
         yield loopback
 
 
@@ -128,13 +128,27 @@ def test_an_athlete_shows_with_state_and_what_is_lacking(browser: Browser, engin
     assert shown.text.count('action="/oauth/disconnect"') == 2
 
 
+def import_cell(browser: Browser) -> str:
+    """What the page says of the one athlete's import."""
+    cell = re.search(r'data-label="Import">(.*?)</td>', browser.get("/").text, re.DOTALL)
+    assert cell is not None
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", cell[1])).split())
+
+
+def at_work(engine: Engine, doing: str, first: date | None = None, last: date | None = None) -> int:
+    import_id = wish_for(engine)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    change(engine, state="running", run_id="r", doing=doing, doing_first=first, doing_last=last, lease_until=later)
+    return import_id
+
+
 def test_progress_and_estimate_come_from_what_is_stored(browser: Browser, engine: Engine, dagster: Loopback) -> None:
     add_athlete(engine)
     for number in range(10):
         add_activity(engine, number, whole=number < 4)
-    dagster.answers(backfills(RIDER))
+    at_work(engine, "months", date(2025, 5, 1), date(2025, 6, 1))
+    assert import_cell(browser).startswith("2025-05 to 2025-06 10 listed, 4 with details, 4 with samples Pause")
     words = words_of(browser.get("/"))
-    assert "40 % requested" in words
     assert "need 12 more requests" in words
     assert "UTC at the earliest" in words
     report = ProgressReport(
@@ -143,29 +157,119 @@ def test_progress_and_estimate_come_from_what_is_stored(browser: Browser, engine
     )  # fmt: skip
     with engine.begin() as connection:
         save_progress(connection, report)
-    words = words_of(browser.get("/"))
-    assert "2025-06: activity_streams, waits for Strava's quota until 2025-06-10 00:00 UTC" in words
-    assert "done about 2025-06-11 00:00 UTC" in words
+    cell = import_cell(browser)
+    assert "2025-05 to 2025-06; waits for Strava's quota until 2025-06-10 00:00 UTC" in cell
+    assert "done about 2025-06-11 00:00 UTC" in cell
     assert dagster.asked[0].path == "/graphql"
 
 
-def test_an_import_that_is_whole_says_so(browser: Browser, engine: Engine) -> None:
+@pytest.mark.parametrize(
+    ("doing", "words"),
+    [("newest_month", "newest month"), ("listing", "listing the history"), ("profile", "profile")],
+)
+def test_what_a_run_does_is_said(browser: Browser, engine: Engine, doing: str, words: str) -> None:
+    add_athlete(engine)
+    at_work(engine, doing, date(2015, 5, 1), date(2025, 6, 1))
+    assert import_cell(browser).startswith(f"{words} Pause")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "due: goes on by itself Pause"),
+        ({"state": "launched"}, "launched: waits for its turn in Dagster Pause"),
+        ({"attempts": 1, "error": "odd"}, "1 run without progress, again at 2025-06-10 00:00 UTC: odd Pause"),
+        ({"attempts": 3, "error": "odd"}, "3 runs without progress, again at 2025-06-10 00:00 UTC: odd Pause"),
+        ({"error": "used up"}, "again at 2025-06-10 00:00 UTC: used up Pause"),
+        ({"whole_at": DAY}, "complete Pause"),
+        ({"paused_at": DAY, "paused_by": "cancel"}, "paused by canceling its run since 2025-06-10 00:00 UTC Resume"),
+    ],
+)
+def test_the_state_of_an_import_is_said(browser: Browser, engine: Engine, values: dict[str, Any], words: str) -> None:
+    add_athlete(engine)
+    wish_for(engine)
+    change(engine, **({"next_at": DAY} | values))
+    assert import_cell(browser).startswith(words)
+
+
+def test_everything_stored_is_not_complete_before_a_look_said_so(browser: Browser, engine: Engine) -> None:
+    """Three of thirty months, each of them whole, right after a run failed."""
     add_athlete(engine)
     add_activity(engine, 1, whole=True)
-    words = words_of(browser.get("/"))
-    assert "complete" in words
-    assert "more requests" not in words
+    wish_for(engine)
+    change(engine, attempts=1, error="no answer")
+    assert "complete" not in import_cell(browser)
+    assert "%" not in import_cell(browser)
 
 
-def test_what_cannot_be_known_without_dagster_is_called_unknown(settings: Settings, engine: Engine) -> None:
+def test_what_an_import_leaves_out_is_said(browser: Browser, engine: Engine) -> None:
     add_athlete(engine)
-    add_athlete(engine, 2002, dagster_task="import")
-    answer = Browser(create_app(settings, engine)).logged_in().get("/")
-    assert answer.status_code == 200
-    words = words_of(answer)
-    assert "Dagster does not answer" in words
-    assert "unknown: Dagster does not answer" in words
-    assert "starts by itself once Dagster answers" in words
+    add_activity(engine, 1, whole=False)
+    wish_for(engine)
+    month = month_span(RIDER, datetime(2025, 6, 1, tzinfo=UTC))
+    with engine.begin() as connection:
+        add_to_quarantine(connection, month, ImportStep.DETAIL, {1: "does not map"})
+        for _ in range(3):
+            note_failed(connection, month, ImportStep.FIGURES, "ZeroDivisionError")
+    assert "1 put aside; 2025-06 fails (3 times, tried again daily): ZeroDivisionError" in import_cell(browser)
+
+
+def test_an_import_waits_for_an_athlete_who_must_connect_again(browser: Browser, engine: Engine) -> None:
+    add_athlete(engine, state="needs_reauth")
+    wish_for(engine)
+    assert import_cell(browser).startswith("goes on once the athlete connects again")
+
+
+def test_of_several_imports_one_that_is_not_complete_is_shown(browser: Browser, engine: Engine) -> None:
+    add_athlete(engine)
+    opened, bounded = wish_for(engine), wish_for(engine, date(2025, 5, 1), date(2025, 6, 1))
+    change(engine, opened, whole_at=DAY)
+    change(engine, bounded, attempts=1, error="odd", next_at=DAY)
+    assert "without progress" in import_cell(browser)
+    change(engine, bounded, whole_at=DAY)
+    assert import_cell(browser).startswith("complete")
+
+
+def test_an_import_is_paused_and_goes_on(engine: Engine, dagster: Loopback, woken: list[str]) -> None:
+    browser = Browser(create_app(load_settings(), engine, dagster_tasks_wake=lambda: woken.append("tasks"))).logged_in()
+    add_athlete(engine)
+    import_id = wish_for(engine)
+    assert browser.submit("/", f"/imports/{RIDER}/pause").status_code == 303
+    assert f"The import of athlete {RIDER} is paused" in words_of(browser.get("/"))
+    assert wish(engine, import_id).paused_by == "operator"
+    browser.submit("/", f"/imports/{RIDER}/pause")
+    assert browser.submit("/", f"/imports/{RIDER}/resume").status_code == 303
+    assert f"The import of athlete {RIDER} goes on" in words_of(browser.get("/"))
+    assert wish(engine, import_id).paused_at is None
+    browser.submit("/", f"/imports/{RIDER}/resume")
+    assert woken == ["tasks", "tasks"]
+    assert audited(engine) == [
+        ("operator", "pause", f"athlete {RIDER}", "ok"),
+        ("operator", "pause", f"athlete {RIDER}", "failed"),
+        ("operator", "resume", f"athlete {RIDER}", "ok"),
+        ("operator", "resume", f"athlete {RIDER}", "failed"),
+    ]
+
+
+def test_an_import_that_nobody_asked_for_can_be_asked_for(browser: Browser, engine: Engine) -> None:
+    add_athlete(engine)
+    assert import_cell(browser).startswith("not asked for Import")
+    assert browser.submit("/", f"/imports/{RIDER}").status_code == 303
+    with engine.connect() as connection:
+        (asked,) = list_imports(connection)
+    assert (asked.athlete_id, asked.is_open, asked.made_by) == (RIDER, True, "operator")
+    assert browser.submit("/", "/imports/9999").status_code == 400
+    assert audited(engine) == [("operator", "import", f"athlete {RIDER}", "ok")]
+
+
+def test_the_page_says_that_dagster_does_not_answer(settings: Settings, engine: Engine) -> None:
+    add_athlete(engine)
+    wish_for(engine)
+    browser = Browser(create_app(settings, engine)).logged_in()
+    assert "due: goes on by itself (Dagster does not answer)" in import_cell(browser)
+    assert "Dagster does not answer at" in words_of(browser.get("/"))
+    change(engine, whole_at=DAY)
+    assert "Dagster" not in import_cell(browser)
 
 
 def test_a_database_that_is_away_is_a_page_with_503(settings: Settings, engine: Engine, database: str) -> None:

@@ -21,7 +21,7 @@ from strava_pipeline.warehouse.states import ImportState, ImportStep, ImportTask
 
 _c = imports.c
 # A person who asks for an import also ends its pause; a run or upkeep must not.
-PEOPLE = (MadeBy.CONNECT, MadeBy.COMMAND)
+PEOPLE = (MadeBy.CONNECT, MadeBy.OPERATOR, MadeBy.COMMAND)
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,6 @@ class ImportProgress:
         """The number of requests left: one for each missing detail and one for each missing set of streams."""
         return 2 * self.listed - self.detailed - self.streamed
 
-    @property
-    def is_whole(self) -> bool:
-        return self.requests_left == 0
-
 
 def import_progress(connection: Connection, athlete_ids: Collection[int]) -> dict[int, ImportProgress]:
     """Return the progress of each of these athletes, by id."""

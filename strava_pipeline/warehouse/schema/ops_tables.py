@@ -73,8 +73,8 @@ users = Table(
     columns.instant("refresh_not_before", "after a failed refresh: no other one before this time (UTC)"),
     columns.text(
         "dagster_task",
-        "what Dagster has yet to be told: import (add the partition, import the history), erase (the partition, the"
-        " files in the lake and the runs) or unregister (delete the partition alone); empty: nothing",
+        "what Dagster has yet to be told: register (add the partition), erase (the partition, the files in the lake and"
+        " the runs) or unregister (delete the partition alone); empty: nothing",
     ),
     _stamped("connected_at", "when the athlete first connected (UTC)"),
     _stamped("updated_at", "when the row last changed (UTC)"),
@@ -388,7 +388,11 @@ operator_audit = Table(
     _serial("order of the actions"),
     _stamped("at", "when (UTC)"),
     columns.text("actor", "operator, athlete, command or strava", required=True),
-    columns.text("action", "connect, disconnect, replay, discard, login, logout, invite, cancel", required=True),
+    columns.text(
+        "action",
+        "connect, disconnect, import, pause, resume, replay, discard, login, logout, invite, cancel",
+        required=True,
+    ),
     columns.text("subject", "athlete or event concerned"),
     columns.text("outcome", "ok or failed", required=True),
     columns.text("detail", "cause and extent; never health data, never a secret"),

@@ -35,7 +35,7 @@ imports = Table(
         server_default=database_time(),
         comment="when it was last asked for (UTC): what was listed before is listed again",
     ),
-    columns.text("made_by", "connect, command, run (months of a run failed) or upkeep", required=True),
+    columns.text("made_by", "connect, operator, command, run (months of a run failed) or upkeep", required=True),
     columns.text("state", "due, launched or running", required=True),
     columns.instant("next_at", "when due: not to be launched before (UTC)", required=True),
     _count("launch_no", "number of the last launch; a run of an earlier one does nothing"),

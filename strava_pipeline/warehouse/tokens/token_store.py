@@ -110,7 +110,7 @@ class PostgresTokenStore:
         return TokenGrant(self._open(tokens, ACCESS), self._open(tokens, REFRESH), tokens.strava_token_expires_at)
 
     def store_exchange(
-        self, exchange: Callable[[], TokenGrant], scopes: Sequence[str], **more: str | None
+        self, exchange: Callable[[], TokenGrant], scopes: Sequence[str], **more: Any
     ) -> tuple[int, TokenGrant]:
         """Exchange a code and store the tokens; return the athlete's id and the tokens. A failed exchange is audited.
 
@@ -131,15 +131,15 @@ class PostgresTokenStore:
         scopes: Sequence[str],
         *,
         email: str | None = None,
-        dagster_task: str | None = None,
         link: str | None = None,
+        also: Callable[[Connection, int], None] | None = None,
     ) -> int:
         """Store the tokens of a code exchange and release the athlete's parked events; return the athlete's id.
 
         ``email``: an address, to which a mail is sent that asks for confirmation; without it, a stored address stays.
-        ``dagster_task``: the task that Dagster has yet to do for the athlete; it replaces a stored one. ``link``: the
-        name of the invitation used, if any; ``InviteAlreadyUsed`` if the athlete connected by this invitation before
-        and was disconnected since.
+        ``link``: the name of the invitation used, if any; ``InviteAlreadyUsed`` if the athlete connected by this
+        invitation before and was disconnected since. ``also`` is called in this transaction, with the athlete's id.
+        A task that Dagster has yet to do for the athlete is dropped.
         """
         athlete_id: int = (grant.athlete or {})["id"]
         with patient_transaction(self.engine) as connection:
@@ -157,13 +157,15 @@ class PostgresTokenStore:
                 self._sealed(tokens, grant),
                 refreshed_at=None,
                 scopes=list(scopes),
-                dagster_task=dagster_task,
+                dagster_task=None,
             )
             if email is not None:
                 give_address(connection, athlete_id, email)
             token_journal.delete_entries(connection, athlete_id)
             audit(connection, athlete_id, "exchange", "ok")
             release_parked(connection, athlete_id)
+            if also is not None:
+                also(connection, athlete_id)
         return athlete_id
 
     @contextmanager

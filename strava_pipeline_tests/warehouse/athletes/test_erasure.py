@@ -248,9 +248,9 @@ def test_a_removal_that_comes_late_leaves_what_is_due_for_whoever_is_back(store:
     partition_removed(store.engine, RIDER)
     assert user(store.engine).dagster_task is None
     with store.engine.begin() as connection:
-        connection.execute(update(users).values(dagster_task="import"))
+        connection.execute(update(users).values(dagster_task="register"))
     partition_removed(store.engine, RIDER)
-    assert user(store.engine).dagster_task == "import"
+    assert user(store.engine).dagster_task == "register"
 
 
 WRITES: dict[str, Callable[[StravaStandIn, Engine], object]] = {
