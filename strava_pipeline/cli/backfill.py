@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dagster import DagsterInstance, ExecuteInProcessResult, JobDefinition
-    from sqlalchemy import Engine
 
+    from strava_pipeline.cli.held_import import HeldImport
     from strava_pipeline.months import Span
 
 ASSETS = (Asset.ATHLETES, *HISTORY_ASSETS)
@@ -55,10 +55,12 @@ def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
     from rich.console import Console
 
     from strava_pipeline.cli.backfill_view import look, shown
+    from strava_pipeline.cli.held_import import ask_for_import
     from strava_pipeline.cli.instance import open_instance
     from strava_pipeline.defs.partitions import register_athlete
     from strava_pipeline.sync.access import open_tokens
     from strava_pipeline.warehouse.migrate import open_warehouse
+    from strava_pipeline.warehouse.retention import earliest_month
 
     with interruptible(INTERRUPTED.format("")):
         settings = load_settings()
@@ -76,13 +78,15 @@ def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
                 register_athlete(instance, athlete_id)
                 with shown(lambda: look(engine, settings, span, tuple(chosen)), Console(stderr=True)):
                     databases = Databases(engine, instance, timedelta(hours=settings.outage_patience_hours))
-                    outcome = run_in_thread(partial(_run_all, databases, athlete_id, runs))
-                    with message_on_interrupt(partial(_stop, outcome, instance, engine, span)):
+                    months = (start.date(), end.date())
+                    held = ask_for_import(engine, athlete_id, months, chosen, earliest_month(settings))
+                    outcome = run_in_thread(partial(held.work, partial(_run_all, databases, athlete_id, runs)))
+                    with message_on_interrupt(partial(_stop, outcome, instance, held, span)):
                         outcome.result()
 
 
-def _stop(outcome: Future[None], instance: DagsterInstance, engine: Engine, span: Span) -> str:
-    """End this process's runs; returns a message that says how far they came."""
+def _stop(outcome: Future[None], instance: DagsterInstance, held: HeldImport, span: Span, number: int) -> str:
+    """End this process's runs after a signal; returns a message that says how far they came, and how to go on."""
     from dagster_postgres.utils import DagsterPostgresException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -90,14 +94,15 @@ def _stop(outcome: Future[None], instance: DagsterInstance, engine: Engine, span
 
     try:
         ended = cancel_own_runs(instance, partial(wait, [outcome], GRACE_SECONDS))
-        with engine.begin() as connection:
+        goes_on = held.stop(number)
+        with held.engine.begin() as connection:
             for run_id in ended:
                 note_finished(connection, run_id)
             done = count_done(connection, span)
     except (DatabaseUnavailable, SQLAlchemyError, DagsterPostgresException):
         return INTERRUPTED.format(" (the database does not answer)")
     reached = f"; so far {done.listed} activities, {done.detailed} with their detail, {done.streamed} with samples"
-    return INTERRUPTED.format(reached)
+    return f"interrupted{reached}; what is stored is kept, and {goes_on}"
 
 
 def _run_all(databases: Databases, athlete_id: int, runs: list[PlannedRun]) -> None:

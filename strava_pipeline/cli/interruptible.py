@@ -36,17 +36,18 @@ def interruptible(message: str) -> Iterator[None]:
 
 
 @contextmanager
-def message_on_interrupt(stop: Callable[[], str]) -> Iterator[None]:
+def message_on_interrupt(stop: Callable[[int], str]) -> Iterator[None]:
     """Raise ``Interrupted`` when a signal ends the block: ``stop`` ends the work and returns the message.
 
-    Further signals are ignored, so that they cannot interrupt ``stop``.
+    ``stop`` gets the signal's number. Further signals are ignored, so that they cannot interrupt it.
     """
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        raise Interrupted(stop(), _number(interrupt)) from None
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        number = _number(interrupt)
+        raise Interrupted(stop(number), number) from None
 
 
 def run_in_thread(work: Callable[[], None]) -> Future[None]:

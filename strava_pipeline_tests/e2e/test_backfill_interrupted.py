@@ -74,6 +74,13 @@ def run_states(installation: Installation) -> list[str]:
     return [row[0] for row in rows]
 
 
+def import_of(installation: Installation) -> tuple[str, str | None, bool]:
+    """State of the one import, who paused it, and whether nothing lacks."""
+    query = "SELECT state, paused_by, whole_at IS NOT NULL FROM ops.imports"
+    ((state, paused_by, is_whole),) = found(installation.environment["STRAVA_DATABASE_URL"], query)
+    return state, paused_by, is_whole
+
+
 def says_that_it_waits(installation: Installation) -> bool:
     query = "SELECT 1 FROM ops.job_progress WHERE waiting_for IS NOT NULL"
     return bool(found(installation.environment["STRAVA_DATABASE_URL"], query))
@@ -105,6 +112,7 @@ def test_a_killed_backfill_goes_on_without_asking_twice(
     listed, detailed, streamed = counts(installation)
     assert listed == detailed == streamed > 10
     twice = {path: times for path, times in asked(mock).items() if times > 1}
+    assert import_of(installation) == ("due", None, True)
     # The one that was on its way when the process died is asked for again.
     assert len(twice) <= 1
     assert set(twice.values()) <= {2}
@@ -149,6 +157,10 @@ def test_a_signal_ends_a_backfill_within_seconds_and_in_one_line(
     assert run_states(installation) == ["SUCCESS", "CANCELED"]
     listed, detailed, streamed = counts(installation)
     assert f"{listed} activities, {detailed} with their detail, {streamed} with samples" in lines[-1]
+    # Ctrl-C is a person's word, any other signal the machine's.
+    is_paused = number == signal.SIGINT
+    assert (f"strava-pipeline import resume {ATHLETE}" in lines[-1]) is is_paused
+    assert import_of(installation) == ("due", "command" if is_paused else None, False)
 
 
 def test_two_backfills_at_once_ask_for_everything_once(

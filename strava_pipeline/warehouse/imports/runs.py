@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from sqlalchemy import Connection, Engine, or_, select, update
 
@@ -75,10 +75,10 @@ class Outcome:
     newest_is_done: bool = False
 
 
-def hold(engine: Engine, import_id: int) -> Launch | None:
+def hold(connection: Connection, import_id: int, lease: timedelta) -> Launch | None:
     """Take an import in hand without a launch, for a command that works on it; ``None`` while a run is at work on it.
 
-    A launched run that has not begun finds the import taken.
+    A launched run that has not begun finds the import taken. ``lease``: how long the import is held unless extended.
     """
     free = or_(_c.state != ImportState.RUNNING, _c.lease_until < database_time())
     holding = (
@@ -88,7 +88,7 @@ def hold(engine: Engine, import_id: int) -> Launch | None:
             state=ImportState.RUNNING,
             launch_no=_c.launch_no + 1,
             launched_at=database_time(),
-            lease_until=database_time() + LEASE,
+            lease_until=database_time() + lease,
             run_id=None,
             doing=ImportTask.MONTHS,
             doing_first=_c.first_month,
@@ -96,8 +96,7 @@ def hold(engine: Engine, import_id: int) -> Launch | None:
         )
         .returning(_c.launch_no, _c.athlete_id)
     )
-    with autocommit(engine) as connection:
-        row = connection.execute(holding).first()
+    row = connection.execute(holding).first()
     return None if row is None else Launch(import_id, row.launch_no, row.athlete_id)
 
 
@@ -137,11 +136,11 @@ def begin(engine: Engine, launch: Launch, run_id: str, floor: date) -> Task | No
     return task
 
 
-def extend(engine: Engine, launch: Launch) -> bool:
+def extend(engine: Engine, launch: Launch, lease: timedelta = LEASE) -> bool:
     """Extend the lease of a run at work, even one that was taken to be lost; False if the import is not this run's."""
     extending = update(imports).where(is_launch(launch), _c.paused_at.is_(None))
     with autocommit(engine) as connection:
-        values = {"state": ImportState.RUNNING, "lease_until": database_time() + LEASE}
+        values = {"state": ImportState.RUNNING, "lease_until": database_time() + lease}
         return connection.execute(extending.values(values)).rowcount > 0
 
 

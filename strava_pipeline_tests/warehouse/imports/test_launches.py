@@ -16,6 +16,7 @@ from strava_pipeline.warehouse.imports import runs
 from strava_pipeline.warehouse.imports.histories import note_history
 from strava_pipeline.warehouse.imports.lacking import Lacking
 from strava_pipeline.warehouse.imports.launches import (
+    LEASE,
     MOST_UNDER_WAY,
     Fate,
     Launch,
@@ -60,6 +61,11 @@ def begin(engine: Engine, found: Launch) -> Task:
 def end(engine: Engine, found: Launch, outcome: Outcome) -> None:
     with engine.begin() as connection:
         runs.end(connection, found, outcome, FLOOR)
+
+
+def hold(engine: Engine, import_id: int) -> Launch | None:
+    with engine.begin() as connection:
+        return runs.hold(connection, import_id, LEASE)
 
 
 def list_whole(engine: Engine, athlete_id: int = RIDER) -> None:
@@ -372,15 +378,15 @@ def test_while_dagster_cannot_be_asked_nothing_changes(engine: Engine) -> None:
 def test_a_command_takes_an_import_in_hand_unless_a_run_is_at_work(engine: Engine) -> None:
     import_id = wish_for(engine, MAY, JUNE, by=MadeBy.COMMAND)
     queued = launched(engine)
-    held = runs.hold(engine, import_id)
+    held = hold(engine, import_id)
     assert held == Launch(import_id, 2, RIDER)
     with pytest.raises(ImportStopped, match="another run has it"):
         begin(engine, queued)
     stored = wish(engine, import_id)
     assert (stored.state, stored.doing_first, stored.doing_last) == ("running", MAY, JUNE)
-    assert runs.hold(engine, import_id) is None
+    assert hold(engine, import_id) is None
     change(engine, lease_until=LONG_AGO)
-    assert runs.hold(engine, import_id) == Launch(import_id, 3, RIDER)
+    assert hold(engine, import_id) == Launch(import_id, 3, RIDER)
 
 
 def test_a_year_of_what_lacks_is_one_run(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
