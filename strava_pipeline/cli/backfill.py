@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dagster import DagsterInstance, ExecuteInProcessResult, JobDefinition
+    from sqlalchemy import Engine
 
     from strava_pipeline.cli.held_import import HeldImport
     from strava_pipeline.months import Span

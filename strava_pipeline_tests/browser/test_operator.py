@@ -74,6 +74,12 @@ def test_an_athlete_comes_is_imported_and_goes(site: Site, running: Running) -> 
     expect(page.get_by_role("rowheader", name=name)).to_be_visible()
     row = page.get_by_role("row").filter(has_text=str(athlete))
     reload_until(page, row.get_by_role("cell", name="complete"), IMPORT_SECONDS)
+    row.get_by_role("button", name="Pause the import").click()
+    expect(page.get_by_role("status").first).to_contain_text("is paused")
+    expect(row).to_contain_text("paused by the operator since")
+    row.get_by_role("button", name="Resume the import").click()
+    expect(page.get_by_role("status").first).to_contain_text("goes on")
+    reload_until(page, row.get_by_role("cell", name="complete"), IMPORT_SECONDS)
 
     with running.engine.begin() as connection:
         user = connection.execute(select(users).where(users.c.athlete_id == athlete)).one()
@@ -110,7 +116,7 @@ def test_an_athlete_comes_is_imported_and_goes(site: Site, running: Running) -> 
             select(operator_audit.c.action).where(operator_audit.c.action != "login").order_by(operator_audit.c.id)
         )
         acted = connection.execute(actions).scalars().all()
-    assert acted == ["connect", "replay", "disconnect"]
+    assert acted == ["connect", "pause", "resume", "replay", "disconnect"]
     assert site.complaints == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,6 +20,8 @@ from strava_pipeline.warehouse.access.operator_sessions import new_sign_in_link
 from strava_pipeline.warehouse.progress.job_progress import Completeness, ProgressReport, save_progress
 from strava_pipeline.warehouse.schema.ops_tables import payloads, quota_windows, users, webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams, athletes
+from strava_pipeline.warehouse.schema.wish_tables import imports
+from strava_pipeline.warehouse.states import HISTORY_STEPS
 from strava_pipeline.web.operator_door import session_proof
 from strava_pipeline_tests.browser.screenshots import Screenshots
 from strava_pipeline_tests.strava.loopback import Loopback, reply
@@ -43,14 +45,40 @@ class Rider:
     whole: int
     last_event: timedelta | None
     scopes: tuple[str, ...] = WANTED_SCOPES
+    wish: dict[str, Any] | None = None
 
 
 RIDERS = (
-    Rider(9120455, "Jonas", "Reiter", "active", 308, 308, timedelta(minutes=4), WANTED_SCOPES[:-1]),
-    Rider(IMPORTING, "Mira", "Holm", "active", 112, 58, timedelta(seconds=40)),
+    Rider(
+        9120455,
+        "Jonas",
+        "Reiter",
+        "active",
+        308,
+        308,
+        timedelta(minutes=4),
+        WANTED_SCOPES[:-1],
+        wish={"whole_at": NOW},
+    ),
+    Rider(
+        IMPORTING,
+        "Mira",
+        "Holm",
+        "active",
+        112,
+        58,
+        timedelta(seconds=40),
+        wish={
+            "state": "running",
+            "run_id": "run",
+            "doing": "months",
+            "doing_first": date(2025, 2, 1),
+            "doing_last": date(2026, 1, 1),
+            "lease_until": NOW + timedelta(hours=1),
+        },
+    ),
     Rider(77120093, "Aiko", "Tanabe", "active", 0, 0, timedelta(hours=3)),
-    Rider(3301876, "Lena", "Fuchs", "needs_reauth", 55, 55, timedelta(hours=4)),
-    Rider(5100231, "", "", "revoked", 0, 0, None),
+    Rider(3301876, "Lena", "Fuchs", "needs_reauth", 55, 55, timedelta(hours=4), wish={}),
 )
 DEAD: tuple[dict[str, Any], ...] = (
     {
@@ -78,6 +106,9 @@ def busy(engine: Engine) -> Engine:
     with engine.begin() as connection:
         for rider in RIDERS:
             _add(connection, rider)
+            if rider.wish is not None:
+                values = {"state": "due", "next_at": NOW, "steps": list(HISTORY_STEPS), "profile": True} | rider.wish
+                connection.execute(insert(imports).values(athlete_id=rider.athlete_id, made_by="connect", **values))
         for number, letter in enumerate(DEAD):
             _event(connection, f"dead-{number}", state="dead", **letter)
         _event(connection, "open", state="received", owner_id=IMPORTING, received_at=NOW - timedelta(minutes=4))
@@ -95,7 +126,7 @@ def busy(engine: Engine) -> Engine:
 def address(busy: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A link that signs in where the page is served, beside a Dagster in which nothing is requested."""
     with Loopback() as dagster:
-        dagster.answers(reply({"data": {"answer": {"__typename": "PartitionBackfills", "results": []}}}))
+        dagster.answers(reply({"data": {"answer": {"__typename": "RepositoryConnection"}}}))
         monkeypatch.setenv("DAGSTER_WEBSERVER_URL", dagster.url)
         with busy.begin() as connection:
             link = new_sign_in_link(connection, session_proof(load_settings()))
@@ -112,11 +143,13 @@ def test_the_status_page_shows_all_that_goes_on(address: str, chromium: Browser,
     page = context.new_page()
     page.goto(address)
     page.get_by_role("button", name="Log in").click()
-    for rider in RIDERS[:-1]:
+    for rider in RIDERS:
         expect(page.get_by_role("rowheader", name=f"{rider.firstname} {rider.lastname}")).to_be_visible()
     row = page.get_by_role("row").filter(has_text=str(IMPORTING))
     expect(row.get_by_role("progressbar")).to_be_visible()
-    expect(row).to_contain_text("activity_streams, waits for")
+    expect(row).to_contain_text("2025-02 to 2026-01; waits for Strava's quota")
+    expect(row.get_by_role("button", name="Pause the import of Mira Holm")).to_be_visible()
+    expect(page.get_by_role("button", name="Import the history of Aiko Tanabe")).to_be_visible()
     for letter in DEAD:
         expect(page.get_by_text(letter["error"])).to_be_visible()
     expect(page.get_by_role("heading", name="Strava's limits")).to_be_visible()

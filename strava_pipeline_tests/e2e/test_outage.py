@@ -17,8 +17,8 @@ from strava_pipeline.settings import load_settings
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
 from strava_pipeline_tests.e2e.test_backfill_interrupted import found, run_states
 from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.ui_backfill import launch_backfill
 from strava_pipeline_tests.warm_processes import WarmProcess
-from webhook_bridge.dagster_api import DagsterServer, launch_backfill
 
 ASSETS = (Asset.ACTIVITIES, Asset.DETAILS, Asset.STREAMS)
 STOPPING_SECONDS = 60
@@ -77,7 +77,7 @@ def under_way(installation: Installation, mock: Mock, monkeypatch: pytest.Monkey
     set_faults(mock, SLOW)
     partitions = [f"{RUNNER.athlete_id}|{month}" for month in months()]
     # As the UI does: without tags.
-    launch_backfill(DagsterServer.from_settings(load_settings()), ASSETS, partitions, {})
+    launch_backfill(load_settings(), ASSETS, partitions)
     eventually(lambda: answered(mock, RUNNER.athlete_id), "a request of the UI's backfill")
     span = ("--from", f"{months()[0]:%Y-%m}", "--to", f"{months()[1]:%Y-%m}", "--assets", ",".join(ASSETS))
     process = installation.start("backfill", "--athlete", str(CYCLIST.athlete_id), *span)

@@ -32,6 +32,9 @@ SAMPLES: tuple[tuple[type[Any], Any], ...] = (
     (types.Text, "some, 'odd' text"),
 )
 
+# Words that a revision replaced: table, column and word, and the word since then.
+RENAMED = {("ops.users", "dagster_task"): ("import", "register")}
+
 
 @pytest.fixture
 def old(empty_database: str) -> Iterator[Engine]:
@@ -104,7 +107,12 @@ def test_rows_of_every_revision_are_all_there_after_those_that_follow(
             assert set(given) <= set(tables[name].columns.keys()), name
             # A migration may add rows of its own.
             rows = connection.execute(select(*(tables[name].c[column] for column in given))).mappings().all()
-            assert given in [dict(row) for row in rows], name
+            kept = given | {
+                column: word
+                for (table, column), (before_it, word) in RENAMED.items()
+                if table == name and given[column] == before_it
+            }
+            assert kept in [dict(row) for row in rows], name
 
 
 def test_words_of_leaving_athletes_are_those_of_the_glossary_after_0014(old: Engine) -> None:

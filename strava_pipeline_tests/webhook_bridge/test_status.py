@@ -182,7 +182,7 @@ def test_what_a_run_does_is_said(browser: Browser, engine: Engine, doing: str, w
         ({"attempts": 3, "error": "odd"}, "3 runs without progress, again at 2025-06-10 00:00 UTC: odd Pause"),
         ({"error": "used up"}, "again at 2025-06-10 00:00 UTC: used up Pause"),
         ({"whole_at": DAY}, "complete Pause"),
-        ({"paused_at": DAY, "paused_by": "cancel"}, "paused by canceling its run since 2025-06-10 00:00 UTC Resume"),
+        ({"paused_at": DAY, "paused_by": "cancel"}, "paused by a canceled run since 2025-06-10 00:00 UTC Resume"),
     ],
 )
 def test_the_state_of_an_import_is_said(browser: Browser, engine: Engine, values: dict[str, Any], words: str) -> None:

@@ -18,7 +18,7 @@ from strava_pipeline.warehouse.states import ImportState, ImportTask, PausedBy
 BY_WHOM = {
     PausedBy.OPERATOR: "the operator",
     PausedBy.COMMAND: "a command",
-    PausedBy.CANCEL: "canceling its run",
+    PausedBy.CANCEL: "a canceled run",
 }
 # A list names so many of the months that fail.
 NAMED = 3
