@@ -95,7 +95,7 @@ class PostgresLedger:
         self._waiter = Waiter(engine, sleep, spread, self._monitor)
         self._host = host or socket.gethostname()
         self._goes_first = goes_first
-        self._outage_log = Throttle(LOG_OUTAGE_EVERY_SECONDS)
+        self._pause_log, self._outage_log = Throttle(LOG_OUTAGE_EVERY_SECONDS), Throttle(LOG_OUTAGE_EVERY_SECONDS)
         self._busy_days: dict[str, tuple[datetime, BusyDay | None]] = {}
 
     def reserve(
@@ -157,7 +157,7 @@ class PostgresLedger:
         if not patience.allows(ends_at, moment):
             return False
         while moment < ends_at:
-            about, throttle = "between two tries", self._outage_log
+            about, throttle = "between two tries", self._pause_log
             self._waiter.pause(why, moment, ends_at, patience, athlete_id=athlete_id, about=about, throttle=throttle)
             moment = self._now()
         return True
@@ -192,7 +192,7 @@ class PostgresLedger:
     ) -> bool:
         """Store whether Strava answered; return whether it is away, or is not any more."""
         if outcome.answered:
-            self._outage_log = Throttle(LOG_OUTAGE_EVERY_SECONDS)
+            self._pause_log, self._outage_log = Throttle(LOG_OUTAGE_EVERY_SECONDS), Throttle(LOG_OUTAGE_EVERY_SECONDS)
             return outages.note_answered(connection, Service.API, status.outage, moment)
         return outcome.answered is False and outages.note_unanswered(
             connection,

@@ -230,6 +230,26 @@ def test_waiting_is_logged_at_once_and_then_every_ten_minutes(
     assert lines[0].endswith("tried again at 12:05:45 UTC (lane backfill, /activities/{id})")
 
 
+def test_a_pause_goes_in_slices_uses_patience_and_leaves_the_outage_its_line(
+    clock: Clock, ledger: PostgresLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    fail(ledger, clock, 1)
+    began, patience = clock.moment, Patience(100.0)
+    with caplog.at_level(logging.INFO):
+        assert ledger.pause("Strava does not answer (503)", 50.0, patience, athlete_id=7)
+        assert not ledger.pause("Strava does not answer (503)", 51.0, patience, athlete_id=7)
+        until = clock.moment + timedelta(seconds=30)
+        assert ledger.pause("the refresh failed", 5.0, patience, athlete_id=7, until=until)
+        assert (clock.moment - began, patience.left_s) == (timedelta(seconds=80), 20.0)
+        assert max(clock.slept) == 20
+        fail(ledger, clock, CALLS - 1)
+        book(ledger, patience=day())
+    lines = [record.getMessage() for record in caplog.records if "waiting" in record.getMessage()]
+    assert lines[0] == "waiting 50 s: Strava does not answer (503) (between two tries)"
+    assert len(lines) == 2
+    assert "Strava does not answer since" in lines[1]
+
+
 def test_a_success_costs_no_further_statement(engine: Engine, clock: Clock, ledger: PostgresLedger) -> None:
     def statements(work: Callable[[], object]) -> list[str]:
         sent: list[str] = []
