@@ -146,6 +146,9 @@ class Settings(BaseSettings):
     upkeep_recent_hours: int = Field(
         6, ge=1, le=168, description="how often the last seven days of each athlete are listed, h; a request each time"
     )
+    upkeep_details_per_day: int = Field(
+        100, ge=0, le=10_000, description="details fetched anew a day, oldest first, from quota left over; 0: none"
+    )
     upkeep_share: float = Field(
         UPKEEP_SHARE, gt=0, le=0.5, description="upkeep's share of what live calls and their reserve leave of the quota"
     )

@@ -58,7 +58,7 @@ class StravaResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see 
         ``goes_first``: other backfills leave their room to its requests. A request waits at most ``max_wait`` for
         quota; unset: as is usual in the lane.
         """
-        wait = max_wait or MAX_WAIT[lane]
+        wait = MAX_WAIT[lane] if max_wait is None else max_wait
         return open_sync(load_settings(), self.warehouse.engine, lane, wait, goes_first=goes_first)
 
 

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Connection, Engine
 
 from strava_pipeline.errors import NotAnswered, NotFound, RejectedRequest, StravaError
-from strava_pipeline.months import Span, enclosing_span
+from strava_pipeline.months import Span, enclosing_span, month_span, month_start
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.client import StravaClient
@@ -31,7 +31,7 @@ from strava_pipeline.sync.listing_buffer import Mapped, WholeListing, read_listi
 from strava_pipeline.sync.months_at_work import FailedMonth, each_month
 from strava_pipeline.sync.pacing import Pace
 from strava_pipeline.warehouse.activities import activity_store, quarantine, stream_store
-from strava_pipeline.warehouse.activities.activity_store import Payload, RecordingVersion, Unlisted
+from strava_pipeline.warehouse.activities.activity_store import OldDetail, Payload, RecordingVersion, Unlisted
 from strava_pipeline.warehouse.activities.summary_changes import Listed, changed_summaries, fitting_digest
 from strava_pipeline.warehouse.analysis.analyses import not_analysed
 from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
@@ -84,7 +84,8 @@ def open_sync(
     """
     monitor = RequestMonitor()
     pace = Pace(settings.import_batch_size, settings.import_batch_interval_seconds, sleep=pauses.sleep, monitor=monitor)
-    patience = outage_patience(settings, lane)
+    # What may not wait for quota need not wait for Strava either.
+    patience = outage_patience(settings, lane) if max_wait else timedelta(0)
     client = open_client(settings, engine, lane, max_wait, monitor, pauses, patience, goes_first=goes_first)
     return SyncContext(client, engine, pace, monitor, keep_from(settings), pauses)
 
@@ -205,6 +206,19 @@ def import_details(sync: SyncContext, span: Span, *, due: bool = False) -> SpanR
     return _Fetching(sync, span, ImportStep.DETAIL, wanted, fetch).run()
 
 
+def refresh_detail(sync: SyncContext, old: OldDetail) -> SpanResult:
+    """Fetch and store a detail anew, unless that was done meanwhile."""
+    span = month_span(old.athlete_id, month_start(old.start_date))
+
+    def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, None]]:  # noqa: ARG001  there is but one
+        return [(old.activity_id, None)] if activity_store.is_still(connection, old) else []
+
+    def fetch(candidate: tuple[int, None]) -> None:
+        _store_detail(sync, span.athlete_id, *candidate)
+
+    return _Fetching(sync, span, ImportStep.DETAIL, wanted, fetch).run()
+
+
 def import_streams(sync: SyncContext, span: Span, *, due: bool = False) -> SpanResult:
     """Fetch and store the streams that a span lacks; an activity entered by hand has none and costs no request.
 
@@ -243,14 +257,15 @@ def analyse_activity(engine: Engine, activity_id: int) -> None:
         analyse_stored(connection, activity_id)
 
 
-def _store_detail(sync: SyncContext, athlete_id: int, activity_id: int, listed_digest: str) -> None:
+def _store_detail(sync: SyncContext, athlete_id: int, activity_id: int, listed_digest: str | None) -> None:
     for _ in range(ATTEMPTS):
         asked_at = request_time(sync)
         body = sync.client.get_activity(athlete_id, activity_id)
         rows = detail_rows(athlete_id, body)
 
         def keep(connection: Connection) -> bool:
-            fits = fitting_digest(connection, body, Listed(listed_digest))  # noqa: B023  called at once
+            listed = None if listed_digest is None else Listed(listed_digest)
+            fits = fitting_digest(connection, body, listed)  # noqa: B023  called at once
             payload = Payload(activity_id, athlete_id, body, fits)  # noqa: B023  called at once
             stored = activity_store.store_detail(connection, rows, payload, asked_at)  # noqa: B023  called at once
             quarantine.release_from_quarantine(connection, ImportStep.DETAIL, [activity_id])

@@ -11,30 +11,41 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from sqlalchemy import Engine
+
 from strava_pipeline.errors import (
     AppInactive,
+    AthleteError,
     ClientRefused,
     ConfigurationError,
     DatabaseUnavailable,
     MissingScope,
+    NotAnswered,
     QuotaExhausted,
     StravaAway,
     StravaPipelineError,
 )
+from strava_pipeline.months import add_months
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.sync.athlete import import_gear, import_profile
-from strava_pipeline.sync.backfill import SyncContext
+from strava_pipeline.sync.backfill import SyncContext, refresh_detail
 from strava_pipeline.sync.history import compare_history
 from strava_pipeline.sync.months_at_work import FailedMonth
 from strava_pipeline.sync.reconcile import reconcile_athlete
+from strava_pipeline.warehouse.activities.activity_store import oldest_detail
+from strava_pipeline.warehouse.activities.stream_store import streams_needed
 from strava_pipeline.warehouse.imports.edited_months import import_edited
+from strava_pipeline.warehouse.imports.wishes import any_wants_quota
 from strava_pipeline.warehouse.retention import earliest_month
 from strava_pipeline.warehouse.states import UpkeepKind
 from strava_pipeline.warehouse.upkeep import due
 from strava_pipeline.warehouse.upkeep.due import Periods, UpkeepTask
 
 log = get_logger(__name__)
+
+# A detail is not fetched anew before this time.
+DETAIL_AGE = timedelta(days=7)
 
 # These errors are about no task: upkeep ends, and goes on later.
 LATER = (QuotaExhausted, StravaAway, AppInactive)
@@ -56,24 +67,45 @@ class Worked:
     stopped: str | None = None
 
 
-def work_off(sync: SyncContext, patient: SyncContext, settings: Settings, go_on: Callable[[], bool]) -> Worked:
+@dataclass(frozen=True)
+class Contexts:
+    """The contexts for upkeep's requests.
+
+    ``quick``: for most, which wait on the list rather than for quota. ``patient``: for listings of histories, which
+    wait as long as it takes, since a listing that ends early is worth nothing. ``spare``: for what is done with quota
+    that is left over; it waits for nothing.
+    """
+
+    quick: SyncContext
+    patient: SyncContext
+    spare: SyncContext
+
+    @property
+    def requests(self) -> int:
+        """How many requests were sent so far."""
+        monitors = {id(each.monitor): each.monitor for each in (self.quick, self.patient, self.spare)}
+        return sum(monitor.requests for monitor in monitors.values())
+
+
+def work_off(contexts: Contexts, settings: Settings, go_on: Callable[[], bool]) -> Worked:
     """Do what is due, one task after the other, until nothing is, there is no quota left, or ``go_on`` says no.
 
-    Requests of ``patient`` wait as long as it takes for quota: a listing of a history that ends early is worth nothing.
+    Then fetch details anew, from quota that nobody else wants.
     A task that fails is due again later, and the next one is worked on; a fault of this program is raised at the end.
     Raises ``DatabaseUnavailable``, ``ConfigurationError`` and ``ClientRefused``; the task under way is due again once
     its lease has ended.
     """
-    work = _Upkeep(sync, patient, settings)
-    with sync.engine.begin() as connection:
+    work = _Upkeep(contexts, settings)
+    with work.engine.begin() as connection:
         due.add_missing(connection)
     while work.worked.stopped is None:
         if not go_on():
             work.worked.stopped = "its time is up"
             break
-        with sync.engine.begin() as connection:
+        with work.engine.begin() as connection:
             task = due.take_due(connection)
         if task is None:
+            work.refresh_details(go_on)
             break
         work.take_up(task)
     if work.faults:
@@ -83,21 +115,24 @@ def work_off(sync: SyncContext, patient: SyncContext, settings: Settings, go_on:
 
 @dataclass
 class _Upkeep:
-    sync: SyncContext
-    patient: SyncContext
+    contexts: Contexts
     settings: Settings
     worked: Worked = field(default_factory=Worked)
     faults: list[Exception] = field(default_factory=list)
 
+    @property
+    def engine(self) -> Engine:
+        return self.contexts.quick.engine
+
     def take_up(self, task: UpkeepTask) -> None:
         """Do a task, and note how it ended."""
-        before = self._requests()
+        before = self.contexts.requests
         try:
-            with due.kept(self.sync.engine, task, self.sync.pauses):
+            with due.kept(self.engine, task, self.contexts.quick.pauses):
                 self._do(task)
         except LATER as error:
             self.worked.stopped = str(error)
-            with self.sync.engine.begin() as connection:
+            with self.engine.begin() as connection:
                 due.put_back(connection, task)
         except FATAL:
             raise
@@ -108,9 +143,27 @@ class _Upkeep:
             self._fail(task, f"a fault of this program: {type(error).__name__}")
             self.faults.append(error)
         else:
-            with self.sync.engine.begin() as connection:
-                due.done(connection, task, after=self._period(task), requests=self._requests() - before)
+            with self.engine.begin() as connection:
+                due.done(connection, task, after=self._period(task), requests=self.contexts.requests - before)
             self.worked.done[task.kind] += 1
+
+    def refresh_details(self, go_on: Callable[[], bool]) -> None:
+        """Fetch the oldest details anew while their turns have come and no import wants the quota."""
+        per_day = self.settings.upkeep_details_per_day
+        while per_day and go_on():
+            with self.engine.begin() as connection:
+                old = None
+                if not any_wants_quota(connection) and due.take_detail(connection, per_day):
+                    old = oldest_detail(connection, DETAIL_AGE)
+            if old is None:
+                return
+            try:
+                self.worked.changes["details fetched anew"] += refresh_detail(self.contexts.spare, old).stored
+            except (*LATER, AthleteError, NotAnswered):
+                return
+            with self.engine.begin() as connection:
+                if streams_needed(connection, old.activity_id).missing:
+                    import_edited(connection, old.athlete_id, [add_months(old.start_date.date(), 0)])
 
     def _do(self, task: UpkeepTask) -> None:
         match task.kind:
@@ -119,39 +172,36 @@ class _Upkeep:
             case UpkeepKind.HISTORY:
                 self._compare_history(task.athlete_id)
             case UpkeepKind.PROFILE:
-                import_profile(self.sync, task.athlete_id)
+                import_profile(self.contexts.quick, task.athlete_id)
             case UpkeepKind.GEAR:
-                import_gear(self.sync, task.athlete_id, task.subject)
+                import_gear(self.contexts.quick, task.athlete_id, task.subject)
 
     def _compare_recent(self, athlete_id: int) -> None:
-        self.worked.changes += reconcile_athlete(self.sync, athlete_id, self.settings.webhook_subscription_id or 0)
+        self.worked.changes += reconcile_athlete(
+            self.contexts.quick, athlete_id, self.settings.webhook_subscription_id or 0
+        )
 
     def _compare_history(self, athlete_id: int) -> None:
         """Compare the last days first: the difference of a new ride becomes an event, so that it gets its mail."""
         self._compare_recent(athlete_id)
         recent = Periods.from_settings(self.settings).recent
-        with self.sync.engine.begin() as connection:
+        with self.engine.begin() as connection:
             due.note_done_elsewhere(connection, athlete_id, UpkeepKind.RECENT, after=recent)
         edited = []
-        for result in compare_history(self.patient, athlete_id, earliest_month(self.settings)):
+        for result in compare_history(self.contexts.patient, athlete_id, earliest_month(self.settings)):
             if isinstance(result, FailedMonth):
                 continue  # logged, and due again as any month of an import
             self.worked.changes += Counter(written=result.stored, deleted=result.deleted)
             if result.stored:
                 edited.append(result.span.start.date())
-        with self.sync.engine.begin() as connection:
+        with self.engine.begin() as connection:
             import_edited(connection, athlete_id, edited)
 
     def _fail(self, task: UpkeepTask, reason: str, *, lasts: bool = False) -> None:
         log.warning("upkeep of athlete %d, %s: %s", task.athlete_id, task.kind, reason)
         self.worked.failed[task] = reason
-        with self.sync.engine.begin() as connection:
+        with self.engine.begin() as connection:
             due.failed(connection, task, reason, at_most=self._period(task), lasts=lasts)
 
     def _period(self, task: UpkeepTask) -> timedelta:
         return Periods.from_settings(self.settings).of(task.kind)
-
-    def _requests(self) -> int:
-        """How many requests were sent so far."""
-        monitors = {id(context.monitor): context.monitor for context in (self.sync, self.patient)}
-        return sum(monitor.requests for monitor in monitors.values())

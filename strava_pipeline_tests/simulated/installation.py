@@ -30,7 +30,7 @@ from strava_pipeline.sync.backfill import SpanResult, SyncContext, open_sync
 from strava_pipeline.sync.claims_at_work import work_on_claim
 from strava_pipeline.sync.failed_claims import FailedClaim, Outcome
 from strava_pipeline.sync.imports import ImportHooks, work_on_import
-from strava_pipeline.sync.upkeep import work_off
+from strava_pipeline.sync.upkeep import Contexts, work_off
 from strava_pipeline.warehouse import work_leases
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.imports import launches, runs
@@ -180,8 +180,12 @@ class Installation:
     def _upkeep(self, _: Mapping[str, Any], __: str) -> None:
         """What the op of the job upkeep does."""
         ends_at = self.crew.time.now + UPKEEP_WORKS_FOR_S
-        patient = self._sync(Lane.RECONCILE, HISTORY_MAX_WAIT)
-        work_off(self._sync(Lane.RECONCILE), patient, self.settings, lambda: self.crew.time.now < ends_at)
+        contexts = Contexts(
+            quick=self._sync(Lane.RECONCILE),
+            patient=self._sync(Lane.RECONCILE, HISTORY_MAX_WAIT),
+            spare=self._sync(Lane.BACKFILL, timedelta(0)),
+        )
+        work_off(contexts, self.settings, lambda: self.crew.time.now < ends_at)
 
     def _until_due(self) -> float:
         """Seconds to the next moment at which the bridge has something to do."""
@@ -203,7 +207,8 @@ class Installation:
         return min([LOOK_AT_LEAST_EVERY_S, *(moment - now for moment in moments if moment > now)])
 
     def _sync(self, lane: Lane, max_wait: timedelta | None = None) -> SyncContext:
-        return open_sync(self.settings, self.engine, lane, max_wait or MAX_WAIT[lane], self.crew.pauses)
+        wait = MAX_WAIT[lane] if max_wait is None else max_wait
+        return open_sync(self.settings, self.engine, lane, wait, self.crew.pauses)
 
     def _webhook_sync(self, config: Mapping[str, Any], run_id: str) -> None:
         """What the ops of the job webhook_sync do."""

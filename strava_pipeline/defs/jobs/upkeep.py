@@ -12,7 +12,7 @@ from strava_pipeline.defs.steps import translate_faults
 from strava_pipeline.names import NAMES
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
-from strava_pipeline.sync.upkeep import Worked, work_off
+from strava_pipeline.sync.upkeep import Contexts, Worked, work_off
 from strava_pipeline.warehouse.upkeep import due
 
 # A run takes up no further task after this time. What is left is due for the next one.
@@ -35,8 +35,11 @@ def work_off_upkeep(context: dg.OpExecutionContext, strava: StravaResource) -> N
     ends_at = time.monotonic() + WORKS_FOR_SECONDS
     with translate_faults(context.retry_number):
         worked = work_off(
-            strava.sync(Lane.RECONCILE),
-            strava.sync(Lane.RECONCILE, max_wait=HISTORY_MAX_WAIT),
+            Contexts(
+                quick=strava.sync(Lane.RECONCILE),
+                patient=strava.sync(Lane.RECONCILE, max_wait=HISTORY_MAX_WAIT),
+                spare=strava.sync(Lane.BACKFILL, max_wait=timedelta(0)),
+            ),
             settings,
             lambda: time.monotonic() < ends_at,
         )
@@ -71,7 +74,8 @@ def why_no_run(instance: dg.DagsterInstance, engine: Engine) -> str | None:
     """The reason why no run is needed now; ``None`` if one is."""
     with engine.begin() as connection:
         due.add_missing(connection)
-        if not due.is_due(connection):
+        wants_details = load_settings().upkeep_details_per_day and due.details_are_due(connection)
+        if not wants_details and not due.is_due(connection):
             return "nothing is due"
     unfinished = dg.RunsFilter(job_name=upkeep.name, statuses=list(UNFINISHED))
     return "the last run has not ended" if instance.get_runs_count(unfinished) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
@@ -22,9 +22,9 @@ from strava_pipeline.warehouse.bulk import replace_parts, store_changed, store_n
 from strava_pipeline.warehouse.engine import plan_for_now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.analysis_tables import ANALYSIS_TABLES
-from strava_pipeline.warehouse.schema.columns import any_of
+from strava_pipeline.warehouse.schema.columns import any_of, database_time
 from strava_pipeline.warehouse.schema.history_tables import put_aside
-from strava_pipeline.warehouse.schema.ops_tables import payloads, webhook_events
+from strava_pipeline.warehouse.schema.ops_tables import payloads, users, webhook_events
 from strava_pipeline.warehouse.schema.tables import (
     activities,
     activity_streams,
@@ -35,7 +35,7 @@ from strava_pipeline.warehouse.schema.tables import (
     segments,
     splits,
 )
-from strava_pipeline.warehouse.states import EventState, ImportStep, PayloadKind
+from strava_pipeline.warehouse.states import EventState, GrantState, ImportStep, PayloadKind
 
 Row = dict[str, Any]
 SUMMARIZED = 2
@@ -53,6 +53,16 @@ DEPENDENT_TABLES = (
 # Guard against an answer that wrongly lists next to nothing.
 MASS_DELETE_FROM = 10
 MASS_DELETE_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class OldDetail:
+    """A stored detail: whose, of which activity, when that started, and when Strava was asked for it (UTC)."""
+
+    athlete_id: int
+    activity_id: int
+    start_date: datetime
+    fetched_at: datetime
 
 
 class Unlisted(Enum):
@@ -266,6 +276,36 @@ def without_current_detail(
         .order_by(activities.c.start_date.desc())
     )
     return [(row.id, row.digest) for row in connection.execute(query)]
+
+
+def oldest_detail(connection: Connection, age: timedelta) -> OldDetail | None:
+    """The detail that was asked for longest ago, of all connected athletes; ``None`` if none is older than ``age``.
+
+    Activities that are put aside for later are left out.
+    """
+    theirs = and_(users.c.athlete_id == payloads.c.athlete_id, users.c.state == GrantState.ACTIVE)
+    query = (
+        select(payloads.c.athlete_id, payloads.c.activity_id, activities.c.start_date, payloads.c.fetched_at)
+        .join(activities, activities.c.id == payloads.c.activity_id)
+        .join(users, theirs)
+        .where(
+            payloads.c.kind == PayloadKind.DETAIL,
+            payloads.c.fetched_at < database_time() - age,
+            ~is_for_later(ImportStep.DETAIL),
+        )
+        .order_by(payloads.c.fetched_at)
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return None if row is None else OldDetail(*row)
+
+
+def is_still(connection: Connection, old: OldDetail) -> bool:
+    """Whether a detail is stored, and has not been fetched anew."""
+    query = select(payloads.c.fetched_at).where(
+        payloads.c.activity_id == old.activity_id, payloads.c.kind == PayloadKind.DETAIL
+    )
+    return connection.execute(query).scalar() == old.fetched_at
 
 
 def without_streams(

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, literal, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
@@ -20,6 +20,8 @@ from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import ImportState, ImportStep, ImportTask, MadeBy, PausedBy
 
 _c = imports.c
+# An import that waits for no longer than this wants the quota that is left.
+SOON = timedelta(minutes=15)
 # A person who asks for an import also ends its pause; a run or upkeep must not.
 PEOPLE = (MadeBy.CONNECT, MadeBy.OPERATOR, MadeBy.COMMAND)
 
@@ -174,6 +176,13 @@ def poke(connection: Connection, athlete_id: int) -> None:
         .where(_c.athlete_id == athlete_id)
         .values(next_at=func.least(_c.next_at, database_time()), attempts=0)
     )
+
+
+def any_wants_quota(connection: Connection) -> bool:
+    """Whether an import is at work, or is due soon because something lacks."""
+    soon = and_(_c.whole_at.is_(None), _c.paused_at.is_(None), _c.next_at <= database_time() + SOON)
+    query = select(_c.id).where(or_(_c.state != ImportState.DUE, soon)).limit(1)
+    return connection.execute(query).first() is not None
 
 
 def list_imports(connection: Connection, athlete_ids: Collection[int] | None = None) -> list[Import]:

@@ -314,6 +314,7 @@ payloads = Table(
     columns.instant("fetched_at", "when it was asked for (UTC)", required=True),
     columns.instant("mapped_at", "when a re-map last rebuilt rows from it (UTC); empty: never"),
     Index(None, "athlete_id"),
+    Index("ix_payloads_details", "fetched_at", postgresql_where=text("kind = 'detail'")),
     schema=SCHEMA,
     comment="raw answers, so that tables can be rebuilt without one request",
 )

@@ -58,6 +58,10 @@ LASTING_PAUSE = timedelta(days=1)
 HISTORY_EVERY = timedelta(days=30)
 PROFILE_EVERY = timedelta(days=1)
 GEAR_EVERY = timedelta(days=30)
+# Details that nobody fetched anew in this time are caught up with, in one run.
+CATCH_UP = timedelta(hours=1)
+# The athlete of a task that is about all of them.
+OF_ALL = 0
 # Requests that a task is taken to need until it was done once.
 FIRST_REQUESTS = {UpkeepKind.PROFILE: 3}
 _c = upkeep.c
@@ -214,6 +218,26 @@ def failed(connection: Connection, task: UpkeepTask, reason: str, *, at_most: ti
 def put_back(connection: Connection, task: UpkeepTask) -> None:
     """Give a task back that could not be done now; it keeps its place on the list."""
     connection.execute(_of(task).values(lease_until=None))
+
+
+def take_detail(connection: Connection, per_day: int) -> bool:
+    """Take the turn of one detail that is to be fetched anew; return whether its turn has come.
+
+    The turns are spread evenly over the day. Turns of the last hour that nobody took are caught up with.
+    """
+    ours = (_c.athlete_id == OF_ALL, _c.kind == UpkeepKind.DETAILS)
+    values = {"athlete_id": OF_ALL, "kind": UpkeepKind.DETAILS, "subject": "", "failures": 0, "takes": 0}
+    connection.execute(insert_or_skip(upkeep).values(**values, due_at=database_time()).on_conflict_do_nothing())
+    moment = database_time()
+    next_turn = func.greatest(_c.due_at, moment - CATCH_UP) + timedelta(days=1) / per_day
+    taking = update(upkeep).where(*ours, _c.due_at <= moment).values(due_at=next_turn, takes=_c.takes + 1)
+    return connection.execute(taking).rowcount > 0
+
+
+def details_are_due(connection: Connection) -> bool:
+    """Whether so many turns of details have come that a run is worth it."""
+    ours = select(_c.due_at <= database_time() - CATCH_UP).where(_c.athlete_id == OF_ALL, _c.kind == UpkeepKind.DETAILS)
+    return connection.execute(ours).scalar() is not False
 
 
 def note_done_elsewhere(
