@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, wait
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from strava_pipeline.cli.backfill_runs import BackfillFailed, Databases, run_to_its_end
+from strava_pipeline.cli.backfill_runs import BackfillFailed, Databases, opened, run_to_its_end
 from strava_pipeline.cli.closed_home import close_to_others
+from strava_pipeline.cli.dagsters_database import without_dagsters_tries
 from strava_pipeline.cli.dead_runs import cancel_own_runs, process_tag
 from strava_pipeline.cli.interruptible import interruptible, message_on_interrupt, run_in_thread
 from strava_pipeline.cli.run_reasons import kinds, reasons
@@ -77,16 +78,19 @@ def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
             span = enclosing_span([month_span(athlete_id, start), month_span(athlete_id, end)])
             with open_instance(settings) as instance:
                 register_athlete(instance, athlete_id)
-                with shown(lambda: look(engine, settings, span, tuple(chosen)), Console(stderr=True)):
-                    databases = Databases(engine, instance, timedelta(hours=settings.outage_patience_hours))
+                with (
+                    opened(settings, engine, instance) as databases,
+                    without_dagsters_tries(),
+                    shown(lambda: look(engine, settings, span, tuple(chosen)), Console(stderr=True)),
+                ):
                     months = (start.date(), end.date())
                     held = ask_for_import(engine, athlete_id, months, chosen, earliest_month(settings))
                     outcome = run_in_thread(partial(held.work, partial(_run_all, databases, athlete_id, runs)))
-                    with message_on_interrupt(partial(_stop, outcome, instance, held, span)):
+                    with message_on_interrupt(partial(_stop, outcome, databases, held, span)):
                         outcome.result()
 
 
-def _stop(outcome: Future[None], instance: DagsterInstance, held: HeldImport, span: Span, number: int) -> str:
+def _stop(outcome: Future[None], databases: Databases, held: HeldImport, span: Span, number: int) -> str:
     """End this process's runs after a signal; returns a message that says how far they came, and how to go on."""
     from dagster_postgres.utils import DagsterPostgresException
     from sqlalchemy.exc import SQLAlchemyError
@@ -94,9 +98,10 @@ def _stop(outcome: Future[None], instance: DagsterInstance, held: HeldImport, sp
     from strava_pipeline.warehouse.progress.job_progress import count_done, note_finished
 
     try:
-        ended = cancel_own_runs(instance, partial(wait, [outcome], GRACE_SECONDS))
+        databases.check()
+        ended = cancel_own_runs(databases.instance, partial(wait, [outcome], GRACE_SECONDS))
         goes_on = held.stop(number)
-        with held.engine.begin() as connection:
+        with databases.engine.begin() as connection:
             for run_id in ended:
                 note_finished(connection, run_id)
             done = count_done(connection, span)

@@ -6,19 +6,22 @@ What is stored is skipped, so a run that is repeated goes on where the one befor
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, make_url
 
 from strava_pipeline.cli.dagsters_database import outage_behind, outage_told_by
 from strava_pipeline.defs.pools import free_slots
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.redaction import get_logger
+from strava_pipeline.settings import Settings
 from strava_pipeline.sync.stopping import stop_wanted
+from strava_pipeline.warehouse.engine import ensure_dagster_url, open_engine
 from strava_pipeline.warehouse.write_probe import probe_write
 
 if TYPE_CHECKING:
@@ -39,9 +42,13 @@ class BackfillFailed(StravaPipelineError):
 
 @dataclass
 class Databases:
-    """Our database and Dagster's, and how to wait until they work: ``pause`` lets a time in seconds pass."""
+    """Our database and Dagster's, and how to wait until they work: ``pause`` lets a time in seconds pass.
+
+    ``dagsters`` connects to Dagster's database at once or not at all; the instance itself tries for eleven seconds.
+    """
 
     engine: Engine
+    dagsters: Engine
     instance: DagsterInstance
     patience: timedelta
     pause: Callable[[float], object] = stop_wanted.wait
@@ -79,13 +86,16 @@ class Databases:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_SECONDS)
             away = self._why_away(run_id, reason)
 
+    def check(self) -> None:
+        """Raise ``DatabaseUnavailable`` at once if one of them is away, or ours accepts no writes."""
+        probe_write(self.engine)
+        self.dagsters.connect().close()
+
     def _why_away(self, run_id: str | None, reason: str) -> str | None:
         """Mark the run as failed; return why that is not possible yet, if so."""
         try:
-            probe_write(self.engine)
-            if run_id is None:
-                self.instance.get_runs_count()
-            else:
+            self.check()
+            if run_id is not None:
                 self._end(run_id, reason)
         except Exception as error:
             away = outage_behind(error)
@@ -99,6 +109,16 @@ class Databases:
         if run is not None and not run.is_finished:
             self.instance.report_run_failed(run, f"a database was away, so the run is executed again: {reason}")
         free_slots(self.instance, run_id)
+
+
+@contextmanager
+def opened(settings: Settings, engine: Engine, instance: DagsterInstance) -> Iterator[Databases]:
+    """The databases of a command, with the patience of the settings."""
+    dagsters = open_engine(make_url(ensure_dagster_url(settings)).set(drivername="postgresql+psycopg"))
+    try:
+        yield Databases(engine, dagsters, instance, timedelta(hours=settings.outage_patience_hours))
+    finally:
+        dagsters.dispose()
 
 
 def run_to_its_end(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,15 +37,23 @@ def outage_behind(error: BaseException) -> str | None:
 
 
 def outage_told_by(event: DagsterEvent) -> str | None:
-    """Return in one line why a database is away, if that is why the event's step or run failed."""
+    """Return in one line why a database is away, if that is why the event's step or run failed.
+
+    A step that waited for the database, and gave up, is no such event.
+    """
     if event.is_step_failure:
-        failure = event.step_failure_data
-        told = failure.user_failure_data
-        kind = told.metadata.get("kind") if told else None
-        if told and kind is not None and kind.value in _KINDS:
-            return told.description or str(kind.value)
-        return _outage_among(_links(failure.error))
+        return _outage_among(_links(event.step_failure_data.error))
     return _outage_among(_links(event.job_failure_data.error)) if event.is_run_failure else None
+
+
+@contextmanager
+def without_dagsters_tries() -> Iterator[None]:
+    """Keep Dagster's warnings off the console, one for each of six tries to connect: the command tells the outage."""
+    logging.root.addFilter(_is_no_try)
+    try:
+        yield
+    finally:
+        logging.root.removeFilter(_is_no_try)
 
 
 @contextmanager
@@ -61,6 +70,10 @@ def explaining_dagsters_database(settings: Settings) -> Iterator[None]:
             raise
         where = without_password(parse_url(ensure_dagster_url(settings), "DAGSTER_POSTGRES_URL"))
         raise DatabaseUnavailable(f"Dagster's database at {where} is away: {reason}") from error
+
+
+def _is_no_try(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Retrying failed database connection")
 
 
 def _links(error: SerializableErrorInfo | None) -> list[tuple[str, str]]:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
 from sqlalchemy import make_url, text
 
-from strava_pipeline.cli.backfill_runs import BackfillFailed, Databases, run_to_its_end
+from strava_pipeline.cli.backfill import _stop
+from strava_pipeline.cli.backfill_runs import BackfillFailed, Databases, opened, run_to_its_end
 from strava_pipeline.cli.instance import open_instance
 from strava_pipeline.defs.steps import MAX_RETRIES, translate_faults
 from strava_pipeline.errors import DatabaseTooSlow, DatabaseUnavailable, StravaPipelineError
 from strava_pipeline.local.logins import Login
+from strava_pipeline.months import month_span
 from strava_pipeline.names import NAMES
 from strava_pipeline.settings import load_settings
 from strava_pipeline.sync.stopping import stop_wanted
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline_tests.conftest import EMPTY, new_database
 from strava_pipeline_tests.moody_server import MoodyDatabase
-
-HOURS = timedelta(hours=24)
 
 # Dagster starts processes that copy what a step prints.
 pytestmark = pytest.mark.processes
@@ -65,8 +66,9 @@ def case(moody: MoodyDatabase, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case
         monkeypatch.setenv("STRAVA_DATABASE_URL", moody.address)
         monkeypatch.setenv("DAGSTER_POSTGRES_URL", moody.on.server.url(name, Login.DAGSTER))
         engine = open_engine(make_url(moody.address))
-        with open_instance(load_settings()) as instance:
-            yield Case(instance, Databases(engine, instance, HOURS))
+        settings = load_settings()
+        with open_instance(settings) as instance, opened(settings, engine, instance) as databases:
+            yield Case(instance, databases)
         engine.dispose()
         stop_wanted.clear()
         moody.on.start()
@@ -99,11 +101,10 @@ def test_a_run_whose_database_was_stopped_is_executed_again(
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_run_whose_step_gave_up_on_the_database_is_executed_again(case: Case, times: int) -> None:
+def test_a_run_that_a_database_ended_outside_its_steps_patience_is_executed_again(case: Case, times: int) -> None:
     def fail_at_first() -> None:
-        with translate_faults(MAX_RETRIES):
-            if case.executed <= times:
-                raise DatabaseUnavailable("the database at h/d is away: no route")
+        if case.executed <= times:
+            raise DatabaseUnavailable("the database at h/d is away: no route")
 
     case.step = fail_at_first
     result = case.run()
@@ -112,7 +113,12 @@ def test_a_run_whose_step_gave_up_on_the_database_is_executed_again(case: Case, 
     assert case.states() == ["FAILURE"] * times + ["SUCCESS"]
 
 
-@pytest.mark.parametrize("error", [DatabaseTooSlow("a lock"), StravaPipelineError("a fault")], ids=repr)
+@pytest.mark.parametrize(
+    "error",
+    # A step that says the first has waited for as long as it may.
+    [DatabaseUnavailable("away for a day"), DatabaseTooSlow("a lock"), StravaPipelineError("a fault")],
+    ids=repr,
+)
 def test_any_other_failure_is_the_runs_end(case: Case, error: StravaPipelineError) -> None:
     def fail() -> None:
         with translate_faults(MAX_RETRIES):
@@ -155,3 +161,17 @@ def test_who_is_asked_to_stop_waits_no_longer(moody: MoodyDatabase, case: Case) 
     case.step = moody.on.stop
     assert case.run(lambda _: stop_wanted.set()) is None
     assert case.executed == 1
+
+
+def test_who_interrupts_a_backfill_in_an_outage_is_answered_at_once(
+    moody: MoodyDatabase, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask_dagster(*_: object) -> None:
+        raise AssertionError("Dagster tries to connect for eleven seconds")
+
+    monkeypatch.setattr("strava_pipeline.cli.backfill.cancel_own_runs", ask_dagster)
+    moody.on.stop()
+    told = _stop(Future(), case.databases, month_span(7, datetime(2026, 1, 1, tzinfo=UTC)))
+    assert told == (
+        "interrupted (the database does not answer); what is stored is kept: run the same command to go on from there"
+    )
