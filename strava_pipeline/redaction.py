@@ -88,8 +88,12 @@ def redact(text: str) -> str:
 
 
 def get_logger(name: str) -> logging.Logger:
-    """Return the logger of a module of ours; its records contain no secrets, whichever handler takes them."""
+    """Return the logger of a module of ours; its records contain no secrets, whichever handler takes them.
+
+    A handler that fails does not end the work that is logged: the record goes to standard error instead.
+    """
     logger = logging.getLogger(name)  # noqa: TID251  redaction is added here
+    logger.__class__ = _SteadyLogger
     logger.addFilter(_redact_record)
     return logger
 
@@ -103,6 +107,18 @@ def install() -> None:
         logging.setLogRecordFactory(_RedactedRecord)
         sys.excepthook = _print_redacted
         threading.excepthook = _print_thread_redacted
+
+
+class _SteadyLogger(logging.Logger):
+    """A logger that survives its handlers. Dagster's handler writes to a database, and raises while that is away."""
+
+    def callHandlers(self, record: logging.LogRecord) -> None:  # noqa: N802  the name is logging's
+        try:
+            super().callHandlers(record)
+        except Exception:  # noqa: BLE001  whatever a host's handler raises
+            last = logging.lastResort
+            if last is not None and record.levelno >= last.level:
+                last.handle(record)
 
 
 class _RedactedRecord(logging.LogRecord):

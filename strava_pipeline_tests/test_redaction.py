@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strava_pipeline import redaction
-from strava_pipeline.redaction import _PLACES, MASK, _mask, redact
+from strava_pipeline.redaction import _PLACES, MASK, _mask, get_logger, redact
 from strava_pipeline.secret import Secret
 
 CANARY = "canary/ünï+5ecret&value"
@@ -233,3 +233,26 @@ def test_no_secret_survives_in_the_midst_of_any_text(token: str, before: str, af
 def test_a_record_without_a_name_has_its_message() -> None:
     """As queues and sockets make them."""
     assert logging.makeLogRecord({"msg": "3 lines"}).getMessage() == "3 lines"
+
+
+class FailingHandler(logging.Handler):
+    """As Dagster's, whose database is away."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise ConnectionError(record.name)
+
+
+def test_a_handler_that_fails_ends_no_work_and_what_matters_goes_to_standard_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logger = get_logger("strava_pipeline.some.steady.module")
+    parent = logging.getLogger("strava_pipeline.some")
+    handler = FailingHandler()
+    parent.addHandler(handler)
+    secret = Secret("canary-of-a-log")
+    try:
+        logger.info("not important")
+        logger.warning("waiting: %s", secret.reveal())
+    finally:
+        parent.removeHandler(handler)
+    assert capsys.readouterr().err == f"waiting: {MASK}\n"

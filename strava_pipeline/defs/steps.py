@@ -2,15 +2,13 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import dagster as dg
-from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from strava_pipeline.defs.markdown import listing
 from strava_pipeline.errors import (
@@ -134,9 +132,7 @@ def _answers_after_all(engine: Engine, waiting: DatabasePatience, error: StravaP
 
 
 def _log_wait(message: str) -> None:
-    # Logs of a run go to Dagster's database, which may be away as well; the view of the command shows the wait, too.
-    with suppress(DagsterPostgresException, SQLAlchemyError):
-        log.warning("%s", message)
+    log.warning("%s", message)
 
 
 def _pause(seconds: float) -> None:
