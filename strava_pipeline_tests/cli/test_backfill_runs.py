@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 import pytest
@@ -13,6 +14,7 @@ from sqlalchemy import make_url, text
 
 from strava_pipeline.cli.backfill import _stop
 from strava_pipeline.cli.backfill_runs import BackfillFailed, Databases, opened, run_to_its_end
+from strava_pipeline.cli.held_import import HeldImport
 from strava_pipeline.cli.instance import open_instance
 from strava_pipeline.defs.steps import MAX_RETRIES, translate_faults
 from strava_pipeline.errors import DatabaseTooSlow, DatabaseUnavailable, StravaPipelineError
@@ -171,7 +173,8 @@ def test_who_interrupts_a_backfill_in_an_outage_is_answered_at_once(
 
     monkeypatch.setattr("strava_pipeline.cli.backfill.cancel_own_runs", ask_dagster)
     moody.on.stop()
-    told = _stop(Future(), case.databases, month_span(7, datetime(2026, 1, 1, tzinfo=UTC)))
+    held = HeldImport(case.databases.engine, athlete_id=7, floor=date(2008, 1, 1), import_id=1)
+    told = _stop(Future(), case.databases, held, month_span(7, datetime(2026, 1, 1, tzinfo=UTC)), signal.SIGINT)
     assert told == (
         "interrupted (the database does not answer); what is stored is kept: run the same command to go on from there"
     )
