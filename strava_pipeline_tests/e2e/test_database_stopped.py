@@ -1,4 +1,4 @@
-"""Postgres, with our database and Dagster's, is stopped in the middle of a backfill: the command waits, and goes on."""
+"""Postgres, with our database and Dagster's, refuses in the midst of a backfill: the command waits, and goes on."""
 
 from __future__ import annotations
 
@@ -34,8 +34,20 @@ def on_moody_server(embedded: Installation, moody: MoodyDatabase) -> Iterator[In
         moody.on.cheer_up()
 
 
-def test_a_backfill_waits_for_a_stopped_postgres_and_asks_for_nothing_twice(
-    on_moody_server: Installation, moody: MoodyDatabase, start_mock: Callable[..., Mock]
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        (lambda moody: moody.on.stop(), lambda moody: moody.on.start()),
+        (MoodyDatabase.refuse_writes, MoodyDatabase.accept_writes),
+    ],
+    ids=["stopped", "read-only"],
+)
+def test_a_backfill_waits_for_its_databases_and_asks_for_nothing_twice(
+    on_moody_server: Installation,
+    moody: MoodyDatabase,
+    start_mock: Callable[..., Mock],
+    begin: Callable[[MoodyDatabase], None],
+    end: Callable[[MoodyDatabase], None],
 ) -> None:
     mock = connected_mock(on_moody_server, start_mock, 2)
     process = on_moody_server.start(*arguments())
@@ -45,9 +57,9 @@ def test_a_backfill_waits_for_a_stopped_postgres_and_asks_for_nothing_twice(
     reader.start()
     try:
         eventually(lambda: len(asked(mock)) >= 5, "five requests of the backfill")
-        moody.on.stop()
-        eventually(lambda: any("waiting since" in line for line in lines.copy()), "a backfill that says that it waits")
-        moody.on.start()
+        begin(moody)
+        eventually(lambda: any("waiting" in line for line in lines.copy()), "a backfill that says that it waits")
+        end(moody)
         assert process.wait(timeout=SECONDS) == 0, "".join(lines)
     finally:
         process.kill()
