@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from sqlalchemy import Engine
 
-from strava_pipeline.errors import NOT_ABOUT_ONE_MONTH, StravaPipelineError
+from strava_pipeline.errors import NOT_ABOUT_ONE_MONTH, DatabaseTooSlow, StravaPipelineError
 from strava_pipeline.months import Span
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.warehouse.engine import retry_transaction
@@ -48,15 +48,15 @@ def each_month(
 ) -> Iterator[Result | FailedMonth]:
     """Do a step's ``work`` for one month after the other; yield its result, or the month as failed.
 
-    Raises the error if it is not about one month (:data:`.NOT_ABOUT_ONE_MONTH`). After any other error the month is due
-    again later (:func:`.note_failed`), and the next month is worked on.
+    Raises the error if it is not about one month (:data:`.NOT_ABOUT_ONE_MONTH`). After any other error, and after work
+    that took the database too long, the month is due again later (:func:`.note_failed`), and the next one is worked on.
     """
     for span in spans:
         try:
             result = work(span)
-        except NOT_ABOUT_ONE_MONTH:
-            raise
         except Exception as error:
+            if isinstance(error, NOT_ABOUT_ONE_MONTH) and not isinstance(error, DatabaseTooSlow):
+                raise
             failed = FailedMonth(span, _reason(error), error)
             log.warning(
                 "the step %s of athlete %d failed for %s: %s",

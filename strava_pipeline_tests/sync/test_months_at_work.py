@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from strava_pipeline.errors import (
     AppInactive,
     ConfigurationError,
+    DatabaseTooSlow,
     DatabaseUnavailable,
     MissingScope,
     NeedsReauthorization,
@@ -46,7 +47,9 @@ def stored(engine: Engine) -> list[FailedStep]:
         return failed_steps(connection, [RIDER])
 
 
-@pytest.mark.parametrize("error", [WarehouseError("lost most"), RejectedRequest("odd"), ZeroDivisionError("1 / 0")])
+@pytest.mark.parametrize(
+    "error", [WarehouseError("lost most"), RejectedRequest("odd"), DatabaseTooSlow("2 min"), ZeroDivisionError("1 / 0")]
+)
 def test_one_month_that_fails_stops_no_other(engine: Engine, error: Exception) -> None:
     found = list(each_month(engine, ImportStep.DETAIL, YEAR, failing(error)))
     assert [each for each in found if isinstance(each, str)] == [span.months for span in YEAR if span != MARCH]
