@@ -1,4 +1,7 @@
-"""Recorded answers of Strava, served unchanged: one folder per athlete, one file per body."""
+"""Recorded answers of Strava, served unchanged: one folder per athlete, one file per body.
+
+An activity is listed as ``summaries/<id>.json`` says, if it is there, else as its body in ``activities`` does.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from strava_pipeline.mock_strava.world import Activity, Person, World
 
 @dataclass(frozen=True)
 class RecordedActivity:
-    """One recorded activity: its most detailed body, and the athlete's folder with its streams, laps and zones."""
+    """One recorded activity: its most detailed body, and the athlete's folder with its other parts."""
 
     body: JsonObject
     home: Path
@@ -34,7 +37,7 @@ class RecordedActivity:
         return bool(self.body.get("private"))
 
     def summary(self) -> JsonObject:
-        return summary_of(self.body)
+        return summary_of(self._read_part("summaries") or self.body)
 
     def detail(self, *, all_efforts: bool) -> JsonObject:  # noqa: ARG002  served as recorded
         return self.body

@@ -99,6 +99,18 @@ def test_the_list_shows_recorded_summaries_as_they_are_and_details_cut(caller: C
     assert "polyline" not in newest["map"]
 
 
+def test_a_recorded_summary_is_listed_in_place_of_the_detail(
+    make_client: Callable[..., FlaskClient], folder: Path
+) -> None:
+    unlike = DETAIL | {"name": "As listed", "elapsed_time": 600}
+    (folder / "summaries").mkdir()
+    (folder / f"summaries/{DETAIL['id']}.json").write_text(json.dumps(unlike), encoding="utf-8")
+    caller = connect(make_client(recordings=folder), ATHLETE["id"])
+    listed, _ = caller.json("/athlete/activities")
+    assert (listed["name"], listed["elapsed_time"], listed["resource_state"]) == ("As listed", 600, 2)
+    assert caller.json(f"/activities/{DETAIL['id']}") == DETAIL
+
+
 @pytest.mark.parametrize("number", [SUMMARY["id"], DETAIL["id"]])
 def test_either_recorded_form_is_served_in_the_form_asked_for(caller: Caller, number: int) -> None:
     path = f"/activities/{number}/streams?keys=watts,distance"
