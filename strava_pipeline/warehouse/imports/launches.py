@@ -50,6 +50,8 @@ FIRST_PAUSE = timedelta(minutes=5)
 LONGEST_PAUSE = timedelta(hours=6)
 # A whole import is looked at so often: activities may lack something anew.
 LOOK_AGAIN = timedelta(days=1)
+# A look takes up to 0.1 s. With many athletes, one transaction must not hold the rows of all.
+LOOKS = 25
 _c = imports.c
 
 
@@ -76,20 +78,23 @@ class Launch:
 def claim_launch(connection: Connection, floor: date, *, newest: bool | None = None) -> Launch | None:
     """Take the import that is to be launched next, and number the launch; ``None`` if none is due or has room.
 
-    Imports that turn out to lack nothing rest. Months before ``floor`` are never imported. ``newest``: consider only
-    imports that begin with the newest month (``True``) or that do not (``False``). Imports are passed over whose
-    athlete must connect again, has disconnected, or shows no activities.
+    Imports that turn out to lack nothing rest; after ``LOOKS`` of them the next call goes on. Months before ``floor``
+    are never imported. ``newest``: consider only imports that begin with the newest month (``True``) or that do not
+    (``False``). Imports are passed over whose athlete must connect again, has disconnected, or shows no activities.
     """
-    while True:
+    for _ in range(LOOKS):
         row = connection.execute(_next_due(newest)).mappings().first()
         if row is None:
             return None
-        wish = import_of(row)
-        moment = now(connection)
+        wish, moment = import_of(row), now(connection)
         lack = lacking(connection, wish, floor, moment)
         if not lack.nothing or wish.begins_newest:
-            break
+            return _launched(connection, wish, lack, moment)
         connection.execute(update(imports).where(_c.id == wish.id).values(at_rest(lack, moment)))
+    return None
+
+
+def _launched(connection: Connection, wish: Import, lack: Lacking, moment: datetime) -> Launch:
     launch = Launch(wish.id, wish.launch_no + 1, wish.athlete_id, wish.begins_newest)
     values = {
         "state": ImportState.LAUNCHED,

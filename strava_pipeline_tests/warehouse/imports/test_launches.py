@@ -12,7 +12,7 @@ from sqlalchemy import Engine, delete, update
 from strava_pipeline.errors import ImportStopped
 from strava_pipeline.months import add_months
 from strava_pipeline.warehouse.engine import now
-from strava_pipeline.warehouse.imports import runs
+from strava_pipeline.warehouse.imports import launches, runs
 from strava_pipeline.warehouse.imports.histories import note_history
 from strava_pipeline.warehouse.imports.lacking import Lacking
 from strava_pipeline.warehouse.imports.launches import (
@@ -174,6 +174,16 @@ def test_what_lacks_nothing_rests_without_a_run(engine: Engine) -> None:
     assert pause_from_now(engine, import_id) > timedelta(hours=23)
     change(engine, next_at=LONG_AGO, made_at=datetime.now(UTC) + timedelta(hours=1))
     assert launch(engine) is not None
+
+
+def test_a_launcher_looks_at_so_many_imports_at_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launches, "LOOKS", 2)
+    whole = [wish_for(engine, month, month) for month in (MAY, JUNE, add_months(JUNE, 1))]
+    change(engine, made_at=LONG_AGO)
+    list_whole(engine)
+    for rested in (2, 3):
+        assert launch(engine) is None
+        assert sum(wish(engine, each).whole_at is not None for each in whole) == rested
 
 
 def test_the_first_run_brings_the_newest_month_and_the_one_before(engine: Engine) -> None:
