@@ -1,4 +1,7 @@
-"""Strava answers nobody in the midst of two backfills, of the command and of Dagster's UI: both wait, and end well."""
+"""Strava answers nobody in the midst of two backfills, of the command and of Dagster's UI: both wait, and end well.
+
+So does the event of a webhook.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from strava_pipeline.mock_strava.athletes import CYCLIST, RUNNER
 from strava_pipeline.names import Asset
 from strava_pipeline.settings import load_settings
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
+from strava_pipeline_tests.e2e.live_path import deliver
 from strava_pipeline_tests.e2e.test_backfill_interrupted import found, run_states
 from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.ui_backfill import launch_backfill
@@ -86,7 +90,9 @@ def under_way(installation: Installation, mock: Mock, monkeypatch: pytest.Monkey
     process.communicate(timeout=20)
 
 
-def test_backfills_outlast_an_outage(installation: Installation, mock: Mock, under_way: WarmProcess) -> None:
+def test_backfills_and_a_webhook_outlast_an_outage(
+    installation: Installation, mock: Mock, under_way: WarmProcess
+) -> None:
     database = installation.environment["STRAVA_DATABASE_URL"]
 
     def away_for(seconds: int) -> bool:
@@ -101,11 +107,18 @@ def test_backfills_outlast_an_outage(installation: Installation, mock: Mock, und
     set_faults(mock, UNAVAILABLE)
     eventually(lambda: away_for(OUTAGE_SECONDS // 2), "an outage that is known to all")
     set_faults(mock, RESET)
+    ride = {"athlete_id": CYCLIST.athlete_id, "sport_type": "Ride", "silent": True}
+    number = requests.post(f"{mock.url}/mock/activities", json=ride, timeout=30).json()["id"]
+    settings = load_settings()
+    bridge = f"http://127.0.0.1:{settings.bridge_port}"
+    assert deliver(bridge, settings.signing_secrets()[0], CYCLIST.athlete_id, number)
     eventually(lambda: away_for(OUTAGE_SECONDS) and wait_is_told(), "two backfills that wait")
     assert under_way.poll() is None
     set_faults(mock)
     output, _ = under_way.communicate(timeout=200)
     assert under_way.returncode == 0, output
+    event = "SELECT state, attempts, lost_runs FROM ops.webhook_events"
+    eventually(lambda: found(database, event) == [("done", 0, 0)], "the event that waited")
     eventually(lambda: set(run_states(installation)) == {"SUCCESS"}, "the end of the UI's backfill")
     for athlete in (CYCLIST, RUNNER):
         times = answered(mock, athlete.athlete_id)
@@ -116,5 +129,8 @@ def test_backfills_outlast_an_outage(installation: Installation, mock: Mock, und
         " (SELECT 1 FROM ops.payloads p WHERE p.activity_id = a.id AND p.kind = 'detail')"
     )
     assert found(database, lacking) == [(0,)]
-    logged = "SELECT DISTINCT run_id FROM event_logs WHERE event LIKE '%Strava does not answer since %'"
+    logged = (
+        "SELECT DISTINCT run_id FROM event_logs"
+        " WHERE event LIKE '%waiting%Strava does not answer since %' AND event LIKE '%lane backfill%'"
+    )
     assert len(found(installation.environment["DAGSTER_POSTGRES_URL"], logged)) == 2
