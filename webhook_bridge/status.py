@@ -17,6 +17,7 @@ from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
 from strava_pipeline.warehouse.athletes.athlete_status import AthleteStatus, athlete_statuses, count_athletes
 from strava_pipeline.warehouse.athletes.invites import MOST_PEOPLE, Invite, cancel_invite, living_invites, new_invite
 from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.imports.deletion_guard import held_back
 from strava_pipeline.warehouse.imports.wishes import make_import, pause, resume
 from strava_pipeline.warehouse.inbox import dead_letters
 from strava_pipeline.warehouse.inbox.dead_letters import DeadLetter, Selection
@@ -26,6 +27,7 @@ from strava_pipeline.warehouse.progress.import_status import ImportStatus, impor
 from strava_pipeline.warehouse.quota.status import QuotaStatus, quota_status
 from strava_pipeline.warehouse.states import HISTORY_STEPS, EventState, MadeBy, PausedBy, WaitingFor
 from strava_pipeline.warehouse.tokens.grants import grant_of
+from strava_pipeline.warehouse.upkeep.load import UpkeepLoad, upkeep_load
 from strava_pipeline.web.operator_door import invite_proof
 from webhook_bridge.current import current_bridge
 from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, check_answers
@@ -81,6 +83,8 @@ class Overview:
     invites: list[Invite]
     letters: list[DeadLetter]
     quota: QuotaStatus
+    upkeep: UpkeepLoad
+    held: dict[int, str]
 
 
 @status.get("/")
@@ -216,6 +220,8 @@ def _look(connection: Connection, settings: Settings, number: int) -> Overview:
         invites=living_invites(connection, invite_proof(settings)),
         letters=dead_letters.find_dead_letters(connection, limit=LETTERS_SHOWN),
         quota=quota_status(connection, rate_limits, moment),
+        upkeep=upkeep_load(connection, settings, moment),
+        held=held_back(connection),
     )
 
 

@@ -184,6 +184,19 @@ def _mail(settings: Settings) -> str:
     return f"ride summaries by {outbox.server}, from {outbox.sender.addr_spec}"
 
 
+def _upkeep(settings: Settings) -> str:
+    """Check that upkeep's share of the quota suffices for all connected athletes."""
+    from strava_pipeline.warehouse.engine import now
+    from strava_pipeline.warehouse.migrate import open_warehouse
+    from strava_pipeline.warehouse.upkeep.load import upkeep_load
+
+    with open_warehouse(settings) as engine, engine.connect() as connection:
+        load = upkeep_load(connection, settings, now(connection))
+    if load.times_share > 1:
+        raise Advice(str(load), "STRAVA_UPKEEP_SHARE and STRAVA_UPKEEP_RECENT_HOURS change that; see docs/upkeep.md")
+    return str(load)
+
+
 def _files(settings: Settings) -> str:
     from strava_pipeline.local.home_folder import describe_openings
 
@@ -206,5 +219,6 @@ CHECKS: dict[str, Callable[[Settings], str]] = {
     "operator": _operator,
     "proxies": _proxy,
     "mail": _mail,
+    "upkeep": _upkeep,
     "Strava": _strava,
 }

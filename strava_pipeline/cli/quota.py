@@ -11,6 +11,7 @@ from strava_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
     from strava_pipeline.warehouse.quota.status import QuotaStatus, WindowStatus
+    from strava_pipeline.warehouse.upkeep.load import UpkeepLoad
 
 
 @click.command()
@@ -28,14 +29,18 @@ def quota(form: str) -> None:
     from strava_pipeline.warehouse.engine import now
     from strava_pipeline.warehouse.migrate import open_warehouse
     from strava_pipeline.warehouse.quota.status import quota_status
+    from strava_pipeline.warehouse.upkeep.load import upkeep_load
 
     settings = load_settings()
     with open_warehouse(settings) as engine, engine.connect() as connection:
-        status = quota_status(connection, RateLimits.from_settings(settings), now(connection))
+        moment = now(connection)
+        status = quota_status(connection, RateLimits.from_settings(settings), moment)
+        load = upkeep_load(connection, settings, moment)
     if form == "json":
-        say_json(_as_json(status))
+        say_json(_as_json(status) | {"upkeep": _upkeep_as_json(load)})
     else:
         _print(status)
+        say(f"upkeep: {load}")
 
 
 def _as_json(status: QuotaStatus) -> dict[str, Any]:
@@ -44,6 +49,16 @@ def _as_json(status: QuotaStatus) -> dict[str, Any]:
         "calls_of_the_last_hour": status.last_hour,
         "strava_clock_offset_s": status.clock.offset_s,
         "outages": status.outages,
+    }
+
+
+def _upkeep_as_json(load: UpkeepLoad) -> dict[str, Any]:
+    return {
+        "needed_a_day": load.lag.requests_a_day,
+        "share_a_day": load.share_a_day,
+        "tasks_due": load.lag.due,
+        "due_since": load.lag.due_since.isoformat() if load.lag.due_since else None,
+        "tasks_failing": load.lag.failing,
     }
 
 

@@ -12,6 +12,8 @@ from strava_pipeline.local.postgres import Server
 from strava_pipeline.settings import Settings, variable_name
 from strava_pipeline.warehouse.access.made_logins import create_login
 from strava_pipeline.warehouse.access.rights import grant
+from strava_pipeline.warehouse.upkeep.due import add_missing
+from strava_pipeline_tests.inbox import connect_riders
 from strava_pipeline_tests.ports import free_port
 
 
@@ -42,8 +44,8 @@ def test_each_fault_has_its_line_and_the_end_counts_them(monkeypatch: pytest.Mon
     lines, reason = examine(monkeypatch)
     failed = [line.split("  ")[1].strip() for line in lines if line.startswith("FAIL")]
     assert failed == ["Strava app", "Dagster", "Strava"]
-    assert sum(line.startswith("ok") for line in lines) == 9
-    assert reason == "3 of 12 checks failed: see above"
+    assert sum(line.startswith("ok") for line in lines) == 10
+    assert reason == "3 of 13 checks failed: see above"
 
 
 @pytest.mark.usefixtures("settings")
@@ -59,6 +61,18 @@ def test_whatever_is_missing_of_the_app_is_named_at_once(monkeypatch: pytest.Mon
 def test_tokens_that_can_be_read_are_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     lines, _ = examine(monkeypatch)
     assert "ok    stored tokens    0 connected athletes, the tokens of each can be decrypted" in lines
+
+
+@pytest.mark.usefixtures("settings")
+def test_more_athletes_than_upkeep_can_serve_are_told_of(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect_riders(engine, *range(1, 31), state="active")
+    with engine.begin() as connection:
+        add_missing(connection)
+    lines, _ = examine(monkeypatch)
+    place = next(number for number, line in enumerate(lines) if line.startswith("warn  upkeep"))
+    assert "30 athletes need 210 requests a day" in lines[place]
+    assert "they need 1.4 times that" in lines[place]
+    assert "STRAVA_UPKEEP_SHARE" in lines[place + 1]
 
 
 @pytest.mark.usefixtures("settings")
@@ -129,7 +143,7 @@ def test_a_public_bridge_whose_proxy_is_not_trusted_is_a_warning(
     lines, reason = examine(monkeypatch)
     assert [line for line in lines if line.startswith(told)]
     # Dagster's database and Strava, which are away: a warning is no fault.
-    assert reason.startswith("2 of 12 checks failed")
+    assert reason.startswith("2 of 13 checks failed")
 
 
 @pytest.mark.usefixtures("settings")

@@ -17,6 +17,8 @@ from strava_pipeline.strava.quota.outage import Outage, Service
 from strava_pipeline.strava.quota.windows import CallOutcome, Lane, Pair, RateHeaders
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 from strava_pipeline.warehouse.quota.outages import store_outage
+from strava_pipeline.warehouse.upkeep.due import add_missing
+from strava_pipeline_tests.inbox import connect_riders
 
 # Windows so long that none ends during a test.
 SHORT_S, LONG_S = 500_000_000, 1_000_000_000
@@ -64,6 +66,20 @@ def test_before_any_request_everything_is_free() -> None:
     assert (long["used_by_us"], long["read"]["limit"], long["open_to"]["live"]) == (0, 1000, 1000)
     assert shown()["calls_of_the_last_hour"] == {}
     assert "no request was sent to Strava in the last hour" in run()
+
+
+def test_upkeeps_need_is_shown_beside_its_share(engine: Engine) -> None:
+    connect_riders(engine, 1, 2)
+    with engine.begin() as connection:
+        add_missing(connection)
+    assert shown()["upkeep"] | {"due_since": None} == {
+        "needed_a_day": 14.0,
+        "share_a_day": 215,
+        "tasks_due": 4,
+        "due_since": None,
+        "tasks_failing": 0,
+    }
+    assert "upkeep: 2 athletes need 14 requests a day" in run()
 
 
 def test_use_limits_reserve_and_lanes_are_shown(engine: Engine) -> None:

@@ -18,6 +18,7 @@ from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.quota.outage import Outage, Service
 from strava_pipeline.warehouse.activities.quarantine import add_to_quarantine
 from strava_pipeline.warehouse.engine import open_engine
+from strava_pipeline.warehouse.imports.deletion_guard import note_compared
 from strava_pipeline.warehouse.imports.failed_months import note_failed
 from strava_pipeline.warehouse.imports.wishes import list_imports
 from strava_pipeline.warehouse.progress.job_progress import Completeness, ProgressReport, save_progress
@@ -26,6 +27,7 @@ from strava_pipeline.warehouse.quota.outages import store_outage
 from strava_pipeline.warehouse.schema.ops_tables import operator_audit, payloads, users, webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams, athletes
 from strava_pipeline.warehouse.states import ImportStep, WaitingFor
+from strava_pipeline.warehouse.upkeep.due import add_missing
 from strava_pipeline_tests.strava.loopback import Loopback, reply
 from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, words_of
 from strava_pipeline_tests.wishes import change, wish, wish_for
@@ -212,6 +214,28 @@ def test_what_an_import_leaves_out_is_said(browser: Browser, engine: Engine) -> 
         for _ in range(3):
             note_failed(connection, month, ImportStep.FIGURES, "ZeroDivisionError")
     assert "1 put aside; 2025-06 fails (3 times, tried again daily): ZeroDivisionError" in import_cell(browser)
+
+
+def test_what_a_listing_did_not_delete_is_said_beside_the_athlete(browser: Browser, engine: Engine) -> None:
+    add_athlete(engine)
+    held = "Strava lists only 3 of 2,014 stored activities: nothing was deleted"
+    with engine.begin() as connection:
+        note_compared(connection, RIDER, held)
+    assert held in words_of(browser.get("/"))
+    with engine.begin() as connection:
+        note_compared(connection, RIDER, None)
+    assert held not in words_of(browser.get("/"))
+
+
+def test_the_page_says_what_upkeep_needs_and_how_late_it_is(browser: Browser, engine: Engine) -> None:
+    assert "Upkeep" not in words_of(browser.get("/"))
+    for number in range(100):
+        add_athlete(engine, RIDER + number)
+    with engine.begin() as connection:
+        add_missing(connection)
+    told = words_of(browser.get("/"))
+    assert "Upkeep: 100 athletes need 700 requests a day" in told
+    assert "they need 4.7 times that; 200 due" in told
 
 
 def test_an_import_waits_for_an_athlete_who_must_connect_again(browser: Browser, engine: Engine) -> None:

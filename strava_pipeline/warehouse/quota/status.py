@@ -80,6 +80,20 @@ def _outages(connection: Connection, moment: datetime) -> list[str]:
     return inactive + [away_line(service, state, moment) for service, state in states.items() if state.is_away]
 
 
+def upkeep_share(connection: Connection, rate_limits: RateLimits, moment: datetime) -> int:
+    """Return how many requests upkeep may send on a day on which live calls come as on a busy day.
+
+    If each athlete has limits of their own, that is for one athlete, by the configured limits.
+    """
+    now = load_clock(connection).now(moment)
+    day = window_at(now, rate_limits.long_window_s)
+    (known,) = (use for use in look_at_uses(connection, APP, [day], now) if use.window == day)
+    use = WindowUse(day, read_limit=known.read_limit, overall_limit=known.overall_limit)
+    calls = api_calls.live_calls(connection, None, rate_limits.long_window_s, moment)
+    reserved = rate_limits.reserve(use, busy_day_profile(calls)).at(1.0)
+    return math.floor(rate_limits.upkeep_left(use, reserved))
+
+
 def scope_status(connection: Connection, rate_limits: RateLimits, scope: str, moment: datetime) -> list[WindowStatus]:
     """Return the current windows of one scope, the short one first, at ``moment`` (database's clock)."""
     return _of_scope(connection, rate_limits, scope, moment, load_clock(connection).now(moment))

@@ -58,6 +58,8 @@ LASTING_PAUSE = timedelta(days=1)
 HISTORY_EVERY = timedelta(days=30)
 PROFILE_EVERY = timedelta(days=1)
 GEAR_EVERY = timedelta(days=30)
+# A task that failed so often in a row is told of.
+OFTEN = 3
 # Details that nobody fetched anew in this time are caught up with, in one run.
 CATCH_UP = timedelta(hours=1)
 # The athlete of a task that is about all of them.
@@ -103,14 +105,18 @@ class UpkeepTask:
 
 @dataclass(frozen=True)
 class Lag:
-    """How far upkeep is behind: since when (UTC) the oldest task is due, how many are, and the requests all need a day.
+    """How far upkeep is behind: since when (UTC) the oldest task is due, how many are, and how many fail repeatedly.
 
-    ``due_since``: ``None`` if nothing is due.
+    ``due_since``: ``None`` if nothing is due. ``requests_a_day``: how many all connected ``athletes`` need;
+    ``recent_a_day``: how many of these list the last days.
     """
 
-    due_since: datetime | None
-    due: int
-    requests_a_day: float
+    due_since: datetime | None = None
+    due: int = 0
+    failing: int = 0
+    athletes: int = 0
+    requests_a_day: float = 0.0
+    recent_a_day: float = 0.0
 
 
 def add_missing(connection: Connection) -> None:
@@ -257,22 +263,22 @@ def note_done_elsewhere(
 def lag(connection: Connection, periods: Periods) -> Lag:
     """Return how far upkeep is behind, and how many requests a day all connected athletes need."""
     overdue = _c.due_at <= database_time()
-    a_day = sum(
-        (
-            case((_c.kind == kind, timedelta(days=1) / periods.of(kind) * _requests(kind)), else_=0.0)
-            for kind in UpkeepKind
-            if kind is not UpkeepKind.DETAILS
-        ),
-        start=literal(0.0),
-    )
+    a_day = {
+        kind: case((_c.kind == kind, timedelta(days=1) / periods.of(kind) * _requests(kind)), else_=0.0)
+        for kind in UpkeepKind
+        if kind is not UpkeepKind.DETAILS
+    }
     row = connection.execute(
         select(
             func.min(_c.due_at).filter(overdue),
             func.count().filter(overdue),
-            func.coalesce(func.sum(a_day), 0.0),
+            func.count().filter(_c.failures >= OFTEN),
+            func.count(_c.athlete_id.distinct()),
+            func.coalesce(func.sum(sum(a_day.values(), start=literal(0.0))), 0.0),
+            func.coalesce(func.sum(a_day[UpkeepKind.RECENT]), 0.0),
         ).where(_c.kind != UpkeepKind.DETAILS, _is_connected())
     ).one()
-    return Lag(row[0], row[1], float(row[2]))
+    return Lag(*row)
 
 
 def _requests(kind: UpkeepKind) -> ColumnElement[int]:

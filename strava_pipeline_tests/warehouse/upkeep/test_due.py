@@ -197,16 +197,19 @@ def test_the_lag_says_since_when_and_how_many_requests_a_day_are_needed(engine: 
     fill(engine)
     with engine.connect() as connection:
         found = due.lag(connection, EVERY)
-    assert (found.due, found.requests_a_day) == (4, 2 * (4 + 3))
+    assert (found.due, found.athletes, found.requests_a_day, found.recent_a_day) == (4, 2, 2 * (4 + 3), 2 * 4)
     change(engine, upkeep.c.athlete_id == 1, due_at=LONG_AGO)
     finish(engine, taken(engine), requests=5)
     with engine.connect() as connection:
-        assert due.lag(connection, EVERY) == Lag(LONG_AGO, 3, 2 * 4 + 3 + 5)
+        assert due.lag(connection, EVERY) == Lag(LONG_AGO, 3, 0, 2, 2 * 4 + 3 + 5, 2 * 4)
+    change(engine, upkeep.c.kind == PROFILE, failures=3)
+    with engine.connect() as connection:
+        assert due.lag(connection, EVERY).failing == 2
 
 
 def test_an_empty_list_is_not_late(engine: Engine) -> None:
     with engine.connect() as connection:
-        assert due.lag(connection, EVERY) == Lag(None, 0, 0.0)
+        assert due.lag(connection, EVERY) == Lag()
 
 
 def test_with_more_athletes_than_the_quota_serves_all_are_served_equally_late(engine: Engine) -> None:
