@@ -32,7 +32,7 @@ from strava_pipeline.sync.athlete import import_gear, import_profile
 from strava_pipeline.sync.backfill import SyncContext, refresh_detail
 from strava_pipeline.sync.history import compare_history
 from strava_pipeline.sync.months_at_work import FailedMonth
-from strava_pipeline.sync.reconcile import reconcile_athlete
+from strava_pipeline.sync.recent import compare_recent
 from strava_pipeline.warehouse.activities.activity_store import oldest_detail
 from strava_pipeline.warehouse.activities.stream_store import streams_needed
 from strava_pipeline.warehouse.imports.edited_months import import_edited
@@ -177,7 +177,7 @@ class _Upkeep:
                 import_gear(self.contexts.quick, task.athlete_id, task.subject)
 
     def _compare_recent(self, athlete_id: int) -> None:
-        self.worked.changes += reconcile_athlete(
+        self.worked.changes += compare_recent(
             self.contexts.quick, athlete_id, self.settings.webhook_subscription_id or 0
         )
 

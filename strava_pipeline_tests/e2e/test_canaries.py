@@ -230,7 +230,7 @@ def test_no_secret_is_ever_shown(watch: Watch, mock: Mock, bridge: str) -> None:
     requests.post(f"{mock.url}/mock/deauthorize", json={"athlete_id": recordings.ATHLETE_ID}, timeout=10)
     assert watch.call("api", "/athlete", "--athlete", ATHLETE).returncode != 0
     # No mail server is there: of all checks that one fails, and says why.
-    assert "1 of 12 checks failed" in watch.call("doctor").stderr
+    assert "1 of 13 checks failed" in watch.call("doctor").stderr
 
     path = f"{bridge}/webhooks/strava/{settings['STRAVA_WEBHOOK_PATH_TOKEN']}"
     query = {"hub.mode": "subscribe", "hub.challenge": "c", "hub.verify_token": settings["STRAVA_WEBHOOK_VERIFY_TOKEN"]}

@@ -12,7 +12,7 @@ from strava_pipeline.errors import RetriableStravaError, WarehouseError
 from strava_pipeline.months import Span, add_months, month_span, month_start
 from strava_pipeline.sync.backfill import SpanResult, import_details, import_streams
 from strava_pipeline.sync.history import compare_history, import_history, import_months
-from strava_pipeline.sync.reconcile import reconcile_athlete
+from strava_pipeline.sync.recent import compare_recent
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.imports.edited_months import import_edited
 from strava_pipeline.warehouse.imports.listed_months import note_in_lake
@@ -164,9 +164,9 @@ def test_no_event_tells_of_a_deletion_while_an_athlete_shows_less(strava: Strava
     bring_up_to_date(strava.sync(engine), RIDER, 99)
     strava.delete(99)
     grant(engine, "read", "activity:read")
-    assert reconcile_athlete(strava.sync(engine), RIDER, 1) == {}
+    assert compare_recent(strava.sync(engine), RIDER, 1) == {}
     grant(engine, "read", "activity:read_all")
-    assert reconcile_athlete(strava.sync(engine), RIDER, 1) == {"delete": 1}
+    assert compare_recent(strava.sync(engine), RIDER, 1) == {"delete": 1}
     with engine.connect() as connection:
         assert connection.execute(select(webhook_events.c.object_id)).scalars().all() == [99]
 

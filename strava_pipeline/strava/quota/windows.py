@@ -28,7 +28,7 @@ _DATE = timedelta(seconds=1)
 
 
 class Lane(StrEnum):
-    """Who a request is for; live goes before reconcile, reconcile before backfill."""
+    """Who a request is for: live goes first; reconcile is upkeep's, with a share of its own; backfill has the rest."""
 
     LIVE = "live"
     RECONCILE = "reconcile"

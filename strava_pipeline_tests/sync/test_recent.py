@@ -1,4 +1,4 @@
-"""Reconciling: what Strava never told becomes events, each once, and nothing else does."""
+"""The last days compared: what Strava never told becomes events, each once, and nothing else does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import Engine, insert, select, update
 from strava_pipeline.errors import RetriableStravaError
 from strava_pipeline.months import Span
 from strava_pipeline.sync.backfill import import_details, import_summaries
-from strava_pipeline.sync.reconcile import reconcile_athlete
+from strava_pipeline.sync.recent import compare_recent
 from strava_pipeline.sync.webhook import sync_activity
 from strava_pipeline.warehouse.inbox.claims import claim_objects
 from strava_pipeline.warehouse.schema.ops_tables import payloads, users, webhook_events
@@ -48,13 +48,13 @@ def inbox(engine: Engine) -> list[Event]:
     return [(row[0], row[1]) for row in found]
 
 
-def reconcile(strava: StravaStandIn, engine: Engine) -> dict[str, int]:
-    return dict(reconcile_athlete(strava.sync(engine), RIDER, 7))
+def compare(strava: StravaStandIn, engine: Engine) -> dict[str, int]:
+    return dict(compare_recent(strava.sync(engine), RIDER, 7))
 
 
 def test_nothing_was_missed(strava: StravaStandIn, engine: Engine) -> None:
     strava.new_requests()
-    assert reconcile(strava, engine) == {}
+    assert compare(strava, engine) == {}
     assert strava.new_requests() == ["/athlete/activities"]
     assert inbox(engine) == []
 
@@ -63,16 +63,16 @@ def test_a_new_a_changed_and_a_deleted_activity_are_found_once(strava: StravaSta
     strava.add(5, days_ago(1))
     strava.edit(2, name="Renamed")
     strava.delete(3)
-    assert reconcile(strava, engine) == {"create": 1, "update": 1, "delete": 1}
+    assert compare(strava, engine) == {"create": 1, "update": 1, "delete": 1}
     assert sorted(inbox(engine)) == [("create", 5), ("delete", 3), ("update", 2)]
-    assert reconcile(strava, engine) == {}
+    assert compare(strava, engine) == {}
     assert len(inbox(engine)) == 3
 
 
 def test_a_second_change_is_a_second_event(strava: StravaStandIn, engine: Engine) -> None:
     for name in ("Renamed", "Renamed again"):
         strava.edit(2, name=name)
-        assert reconcile(strava, engine) == {"update": 1}
+        assert compare(strava, engine) == {"update": 1}
     assert inbox(engine) == [("update", 2), ("update", 2)]
 
 
@@ -91,30 +91,30 @@ def test_a_difference_that_comes_back_is_found_each_time_it_comes(strava: Strava
     ride = strava.activities[2]
     for _ in range(3):
         strava.delete(2)
-        assert reconcile(strava, engine) == {"delete": 1}
-        assert reconcile(strava, engine) == {}
+        assert compare(strava, engine) == {"delete": 1}
+        assert compare(strava, engine) == {}
         take_effect(strava, engine)
         strava.activities[2] = ride
-        assert reconcile(strava, engine) == {"create": 1}
-        assert reconcile(strava, engine) == {}
+        assert compare(strava, engine) == {"create": 1}
+        assert compare(strava, engine) == {}
         take_effect(strava, engine)
     for name in ("Renamed", "Ride 2") * 3:
         strava.edit(2, name=name)
-        assert reconcile(strava, engine) == {"update": 1}
-        assert reconcile(strava, engine) == {}
+        assert compare(strava, engine) == {"update": 1}
+        assert compare(strava, engine) == {}
         take_effect(strava, engine)
-    assert reconcile(strava, engine) == {}
+    assert compare(strava, engine) == {}
 
 
 def test_once_an_event_took_effect_nothing_is_missed(strava: StravaStandIn, engine: Engine) -> None:
     strava.edit(2, name="Renamed")
     strava.add(5, days_ago(1))
-    reconcile(strava, engine)
+    compare(strava, engine)
     for _, number in inbox(engine):
         bring_up_to_date(strava.sync(engine), RIDER, number)
     with engine.begin() as connection:
         connection.execute(webhook_events.delete())
-    assert reconcile(strava, engine) == {}
+    assert compare(strava, engine) == {}
 
 
 @pytest.mark.parametrize(
@@ -126,9 +126,9 @@ def test_an_edit_that_was_taken_back_without_a_word_is_found(
     before = {name: strava.activities[2].get(name) for name in edit}
     strava.edit(2, **edit)
     bring_up_to_date(strava.sync(engine), RIDER, 2)
-    assert reconcile(strava, engine) == {}
+    assert compare(strava, engine) == {}
     strava.edit(2, **before)
-    assert reconcile(strava, engine) == {"update": 1}
+    assert compare(strava, engine) == {"update": 1}
     assert inbox(engine) == [("update", 2)]
 
 
@@ -138,31 +138,31 @@ def test_an_activity_that_is_always_listed_unlike_its_detail_is_one_event(
     strava.add(6, days_ago(1))
     strava.listed_unlike[6] = {"name": "Listed", "distance": 0.0}
     bring_up_to_date(strava.sync(engine), RIDER, 6)
-    assert reconcile(strava, engine) == {"update": 1}
+    assert compare(strava, engine) == {"update": 1}
     (claim,) = claim_objects(engine, 10)
     sync_activity(strava.sync(engine), claim)
     strava.new_requests()
     for _ in range(2):
-        assert reconcile(strava, engine) == {}
+        assert compare(strava, engine) == {}
     # Once it is edited, it is found again.
     strava.edit(6, name="Renamed", commute=True)
-    assert reconcile(strava, engine) == {"update": 1}
+    assert compare(strava, engine) == {"update": 1}
 
 
 def test_kudos_and_older_activities_make_no_event(strava: StravaStandIn, engine: Engine) -> None:
     strava.edit(1, kudos_count=99)
     strava.delete(4)
-    assert reconcile(strava, engine) == {}
+    assert compare(strava, engine) == {}
 
 
 def test_an_activity_whose_start_moved_is_no_deletion(strava: StravaStandIn, engine: Engine) -> None:
     strava.edit(1, start_date=days_ago(12).isoformat())
-    assert reconcile(strava, engine) == {"delete": 1}
+    assert compare(strava, engine) == {"delete": 1}
     # The event is a hint: it is fetched, found, and stored where it belongs.
     bring_up_to_date(strava.sync(engine), RIDER, 1)
     with engine.begin() as connection:
         connection.execute(webhook_events.delete())
-    assert reconcile(strava, engine) == {}
+    assert compare(strava, engine) == {}
 
 
 def test_what_is_stored_while_the_listing_is_read_is_left_alone(strava: StravaStandIn, engine: Engine) -> None:
@@ -176,13 +176,13 @@ def test_what_is_stored_while_the_listing_is_read_is_left_alone(strava: StravaSt
         return answer
 
     strava.get = overtaken  # type: ignore[method-assign]  # something happens while it answers
-    assert reconcile(strava, engine) == {}
+    assert compare(strava, engine) == {}
 
 
 def test_while_strava_is_away_nothing_is_taken_for_deleted(strava: StravaStandIn, engine: Engine) -> None:
     strava.faults["/athlete/activities"] = [RetriableStravaError("no connection")]
     with pytest.raises(RetriableStravaError):
-        reconcile(strava, engine)
+        compare(strava, engine)
     assert inbox(engine) == []
 
 
@@ -197,4 +197,4 @@ def test_only_connected_athletes_are_asked_for(engine: Engine) -> None:
 def test_a_summary_without_a_detail_is_no_missed_webhook(strava: StravaStandIn, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(payloads.delete().where(payloads.c.kind == "detail"))
-    assert reconcile(strava, engine) == {}
+    assert compare(strava, engine) == {}

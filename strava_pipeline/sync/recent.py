@@ -44,7 +44,7 @@ class Difference:
     stored: tuple[str | None, datetime | None]
 
 
-def reconcile_athlete(sync: SyncContext, athlete_id: int, subscription_id: int) -> Counter[str]:
+def compare_recent(sync: SyncContext, athlete_id: int, subscription_id: int) -> Counter[str]:
     """List an athlete's last days and put the differences into the inbox; returns how many new events, by aspect.
 
     A difference that stays is one event, however often it is found. One that is found again after the tables changed is
