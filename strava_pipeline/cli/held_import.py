@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from strava_pipeline.warehouse.heartbeat import heartbeat
 from strava_pipeline.warehouse.imports import runs
 from strava_pipeline.warehouse.imports.launches import Launch
 from strava_pipeline.warehouse.imports.runs import Outcome
-from strava_pipeline.warehouse.imports.wishes import make_import, pause_one
+from strava_pipeline.warehouse.imports.wishes import is_paused, make_import, pause_one
 from strava_pipeline.warehouse.states import MadeBy, PausedBy
 
 log = get_logger(__name__)
@@ -29,6 +30,11 @@ log = get_logger(__name__)
 LEASE = timedelta(seconds=15)
 BEAT_SECONDS = 4.0
 LOOK_EVERY_SECONDS = 1.0
+
+
+def interrupt() -> None:
+    """End this command as Ctrl-C does: its import was paused from elsewhere."""
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 @dataclass
@@ -49,12 +55,18 @@ class HeldImport:
         launch = self._launch or self._wait()
         if launch is None:
             return
-        with heartbeat(partial(runs.extend, self.engine, launch, LEASE), BEAT_SECONDS):
-            try:
+
+        def extend() -> None:
+            if not stop_wanted.is_set() and not runs.extend(self.engine, launch, LEASE) and self._is_paused():
+                interrupt()
+
+        try:
+            # Over before the end is noted, which a late beat would undo.
+            with heartbeat(extend, BEAT_SECONDS):
                 do()
-            except StravaPipelineError as error:
-                self._end(Outcome(error=str(error)))
-                raise
+        except StravaPipelineError as error:
+            self._end(Outcome(error=str(error)))
+            raise
         if not stop_wanted.is_set():
             self._end(Outcome(progressed=True))
 
@@ -68,6 +80,10 @@ class HeldImport:
         self._end(Outcome(progressed=True))
         again = f"strava-pipeline import resume {self.athlete_id}"
         return f"the import is paused: run the same command, or {again}, to go on"
+
+    def _is_paused(self) -> bool:
+        with self.engine.begin() as connection:
+            return is_paused(connection, self.import_id)
 
     def _wait(self) -> Launch | None:
         """Wait until no other run is at work; ``None`` if this process is asked to stop."""

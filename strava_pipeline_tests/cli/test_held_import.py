@@ -15,7 +15,8 @@ from strava_pipeline.cli.held_import import HeldImport, ask_for_import
 from strava_pipeline.errors import RetriableStravaError
 from strava_pipeline.names import Asset
 from strava_pipeline.sync.stopping import stop_wanted
-from strava_pipeline.warehouse.states import ImportStep
+from strava_pipeline.warehouse.imports.wishes import pause
+from strava_pipeline.warehouse.states import ImportStep, PausedBy
 from strava_pipeline_tests.inbox import LONG_AGO, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.wishes import FLOOR, change, launch, wish
@@ -79,6 +80,24 @@ def test_ctrl_c_pauses_and_the_same_command_goes_on(engine: Engine) -> None:
     assert again.import_id == held.import_id
     assert wish(engine, held.import_id).paused_at is None
     again.work(lambda: None)
+
+
+def test_a_pause_from_elsewhere_ends_the_command_as_ctrl_c_does(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_import, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(held_import, "interrupt", stop_wanted.set)
+    held = ask(engine)
+
+    def work() -> None:
+        with engine.begin() as connection:
+            pause(connection, RIDER, PausedBy.OPERATOR)
+        assert stop_wanted.wait(60)
+
+    held.work(work)
+    assert f"import resume {RIDER}" in held.stop(signal.SIGINT)
+    left = wish(engine, held.import_id)
+    assert (left.state, left.paused_by, left.attempts) == ("due", "operator", 0)
 
 
 def test_the_end_of_the_machine_pauses_nothing(engine: Engine) -> None:

@@ -162,6 +162,12 @@ def pause_one(connection: Connection, import_id: int, by: PausedBy) -> None:
     connection.execute(pausing.values(paused_at=database_time(), paused_by=by))
 
 
+def is_paused(connection: Connection, import_id: int) -> bool:
+    """Whether an import is paused."""
+    paused = connection.execute(select(_c.paused_at.is_not(None)).where(_c.id == import_id)).scalar()
+    return bool(paused)
+
+
 def resume(connection: Connection, athlete_id: int) -> int:
     """End the pause of all imports of an athlete; they are due at once. Returns how many were paused."""
     resuming = update(imports).where(_c.athlete_id == athlete_id, _c.paused_at.is_not(None))
