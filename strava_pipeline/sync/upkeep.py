@@ -27,7 +27,7 @@ from strava_pipeline.errors import (
 )
 from strava_pipeline.months import add_months
 from strava_pipeline.redaction import get_logger
-from strava_pipeline.settings import Settings
+from strava_pipeline.settings import QuotaScope, Settings
 from strava_pipeline.sync.athlete import import_gear, import_profile
 from strava_pipeline.sync.backfill import SyncContext, refresh_detail
 from strava_pipeline.sync.history import compare_history
@@ -131,6 +131,8 @@ class _Upkeep:
             with due.kept(self.engine, task, self.contexts.quick.pauses):
                 self._do(task)
         except LATER as error:
+            if isinstance(error, QuotaExhausted) and self.settings.quota_scope is QuotaScope.ATHLETE:
+                return  # the next athlete has limits of their own; this task is due again when its lease ends
             self.worked.stopped = str(error)
             with self.engine.begin() as connection:
                 due.put_back(connection, task)

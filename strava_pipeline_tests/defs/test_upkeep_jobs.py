@@ -6,17 +6,27 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, insert, select, update
 
+from strava_pipeline.defs.jobs import upkeep as job
 from strava_pipeline.defs.jobs.retention import retention
 from strava_pipeline.defs.jobs.upkeep import upkeep, why_no_run
 from strava_pipeline.errors import RetriableStravaError
+from strava_pipeline.settings import load_settings
+from strava_pipeline.strava.quota.clock import StravaClock
+from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.quota.ledger import PostgresLedger
+from strava_pipeline.warehouse.quota.strava_clock import store_clock
 from strava_pipeline.warehouse.schema.ops_tables import operator_audit, users, webhook_events
 from strava_pipeline.warehouse.schema.tables import activities
+from strava_pipeline.warehouse.schema.upkeep_tables import upkeep as upkeep_list
+from strava_pipeline.warehouse.upkeep import due
 from strava_pipeline_tests.defs.conftest import CodeLocation
 from strava_pipeline_tests.inbox import bring_up_to_date
 from strava_pipeline_tests.strava_stand_in import RIDER
+from strava_pipeline_tests.warehouse.quota.ledgers import book_all
 
 STRANGER = 2002
 SCOPES = ["read", "activity:read_all"]
@@ -62,8 +72,41 @@ def test_a_task_that_fails_leaves_the_run_green(connected: CodeLocation) -> None
 def test_a_run_to_come_or_at_work_is_not_joined_by_another(
     connected: CodeLocation, engine: Engine, status: dg.DagsterRunStatus
 ) -> None:
-    connected.instance.create_run_for_job(upkeep, status=status)
+    connected.instance.create_run_for_job(upkeep, status=status, tags=upkeep.tags)
     assert why_no_run(connected.instance, engine) == "the last run has not ended"
+
+
+def test_a_run_whose_process_died_is_ended_and_holds_up_nobody(
+    connected: CodeLocation, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead, other = (connected.instance.create_run_for_job(upkeep, tags=tags) for tags in (upkeep.tags, {}))
+    for begun in (dead, other):
+        event = dg.DagsterEvent("PIPELINE_START", upkeep.name)
+        connected.instance.report_dagster_event(event, begun.run_id)
+    monkeypatch.setattr(job, "DEAD_AFTER_SECONDS", -1.0)
+    with engine.begin() as connection:
+        due.add_missing(connection)
+        assert due.take_due(connection) is not None
+    assert why_no_run(connected.instance, engine) == "the last run has not ended"
+    with engine.begin() as connection:
+        connection.execute(update(upkeep_list).values(lease_until=None))
+    assert why_no_run(connected.instance, engine) is None
+    # A run of somebody else's job of this name is left alone.
+    found = {run.run_id: run.status for run in connected.instance.get_runs()}
+    assert found == {dead.run_id: dg.DagsterRunStatus.FAILURE, other.run_id: dg.DagsterRunStatus.STARTED}
+
+
+def test_no_run_begins_while_upkeep_has_used_its_share(
+    connected: CodeLocation, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRAVA_QUOTA_SHORT_WINDOW_SECONDS", "500000000")
+    monkeypatch.setenv("STRAVA_QUOTA_LONG_WINDOW_SECONDS", "1000000000")
+    with engine.begin() as connection:
+        store_clock(connection, StravaClock(0.0, 0.25, now(connection)))
+    assert book_all(PostgresLedger(engine, RateLimits.from_settings(load_settings())), Lane.RECONCILE) > 0
+    why = why_no_run(connected.instance, engine)
+    assert why is not None
+    assert why.startswith("no quota is left for upkeep now: 1 athlete needs")
 
 
 def test_retention_keeps_everything_unless_configured(

@@ -36,6 +36,7 @@ from strava_pipeline.warehouse.inbox import claims
 from strava_pipeline.warehouse.inbox.claims import Claim
 from strava_pipeline.warehouse.schema import analysis_tables, tables
 from strava_pipeline.warehouse.schema.ops_tables import tombstones, users
+from strava_pipeline.warehouse.states import EventSource
 from strava_pipeline_tests.defs.conftest import CodeLocation
 from strava_pipeline_tests.defs.webhook_runs import claim, run, work_off
 from strava_pipeline_tests.inbox import LONG_AGO, change, claim_one, connect_riders, row, rows, states, store
@@ -49,6 +50,21 @@ JUNE = f"{RIDER}|2025-06-01"
 @pytest.fixture(autouse=True)
 def rider(engine: Engine) -> None:
     connect_riders(engine, RIDER)
+
+
+def test_what_upkeep_found_is_asked_for_in_its_lane_until_strava_tells_of_it(
+    location: CodeLocation, engine: Engine
+) -> None:
+    location.strava.add(1, AT)
+    for sources, lane in (
+        ((EventSource.RECONCILE,), Lane.RECONCILE),
+        ((EventSource.RECONCILE, EventSource.WEBHOOK), Lane.LIVE),
+    ):
+        for source in sources:
+            store(engine, 1, aspect_type="update", source=source, signed=False)
+        location.lanes.clear()
+        assert work_off(location, engine).success
+        assert location.lanes == [lane]
 
 
 def observed(location: CodeLocation, name: str) -> set[str | None]:

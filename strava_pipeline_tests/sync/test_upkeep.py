@@ -191,6 +191,18 @@ def test_without_quota_or_strava_upkeep_ends_and_the_task_keeps_its_place(
     assert work(strava, engine).done == {PROFILE: 1}
 
 
+def test_an_athlete_who_has_used_up_limits_of_their_own_stops_nobody_else(
+    strava: StravaStandIn, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRAVA_QUOTA_SCOPE", "athlete")
+    strava.faults["/athlete"] = [QuotaExhausted("none left", retry_at=LONG_AGO)]
+    worked = work(strava, engine)
+    assert (worked.done, worked.failed, worked.stopped) == ({RECENT: 1}, {}, None)
+    assert rows(engine)[PROFILE, ""].failures == 0
+    make_due(engine, upkeep.c.kind == PROFILE)
+    assert work(strava, engine).done == {PROFILE: 1}
+
+
 @pytest.mark.parametrize(
     ("error", "pause"),
     [

@@ -1,30 +1,37 @@
 """The job that keeps what is stored true, every five minutes if something is due."""
 
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 
 import dagster as dg
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from strava_pipeline.defs.pools import set_up_pools
+from strava_pipeline.defs.pools import free_slots, set_up_pools
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
 from strava_pipeline.defs.steps import translate_faults
 from strava_pipeline.names import NAMES
-from strava_pipeline.settings import load_settings
-from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.settings import QuotaScope, Settings, load_settings
+from strava_pipeline.strava.quota.lanes import RateLimits
+from strava_pipeline.strava.quota.windows import APP, Lane
 from strava_pipeline.sync.upkeep import Contexts, Worked, work_off
+from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.quota.status import scope_status
 from strava_pipeline.warehouse.upkeep import due
+from strava_pipeline.warehouse.upkeep.load import upkeep_load
 
 # A run takes up no further task after this time. What is left is due for the next one.
 WORKS_FOR_SECONDS = 600.0
 # The listing of a long history may need more than upkeep's share of a day.
 HISTORY_MAX_WAIT = timedelta(hours=25)
+# A run at work has a task, but for minutes.
+DEAD_AFTER_SECONDS = 3600.0
+AT_WORK = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
+    *AT_WORK,
 )
 
 
@@ -72,13 +79,38 @@ def upkeep_every_five_minutes(
 
 def why_no_run(instance: dg.DagsterInstance, engine: Engine) -> str | None:
     """The reason why no run is needed now; ``None`` if one is."""
+    settings = load_settings()
     with engine.begin() as connection:
         due.add_missing(connection)
-        wants_details = load_settings().upkeep_details_per_day and due.details_are_due(connection)
-        if not wants_details and not due.is_due(connection):
-            return "nothing is due"
-    unfinished = dg.RunsFilter(job_name=upkeep.name, statuses=list(UNFINISHED))
-    return "the last run has not ended" if instance.get_runs_count(unfinished) else None
+        wants_details = settings.upkeep_details_per_day and due.details_are_due(connection)
+        if not due.is_due(connection):
+            if not wants_details:
+                return "nothing is due"
+        elif settings.quota_scope is QuotaScope.APP and not _has_room(connection, settings):
+            return f"no quota is left for upkeep now: {upkeep_load(connection, settings, now(connection))}"
+        is_at_work = due.is_at_work(connection)
+    if not is_at_work:
+        _end_dead_runs(instance)
+    return "the last run has not ended" if instance.get_runs_count(_runs_that_are(UNFINISHED)) else None
+
+
+def _has_room(connection: Connection, settings: Settings) -> bool:
+    windows = scope_status(connection, RateLimits.from_settings(settings), APP, now(connection))
+    return all(window.calls_left[Lane.RECONCILE] for window in windows)
+
+
+def _end_dead_runs(instance: dg.DagsterInstance) -> None:
+    """Mark runs as failed that have long been at work without a task: their process died, and held the pool's slot."""
+    for record in instance.get_run_records(_runs_that_are(AT_WORK)):
+        if record.start_time is not None and record.start_time < time.time() - DEAD_AFTER_SECONDS:
+            run = record.dagster_run
+            instance.report_run_failed(run, "its process ended before the run did; what it had stored is kept")
+            free_slots(instance, run.run_id)
+
+
+def _runs_that_are(statuses: Sequence[dg.DagsterRunStatus]) -> dg.RunsFilter:
+    """Select our runs: another code location may have a job of this name."""
+    return dg.RunsFilter(job_name=upkeep.name, statuses=list(statuses), tags={NAMES.lane_tag: Lane.RECONCILE.value})
 
 
 def _told(worked: Worked) -> str:

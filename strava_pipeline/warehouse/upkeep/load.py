@@ -35,8 +35,9 @@ class UpkeepLoad:
 
     def __str__(self) -> str:
         lag, hours = self.lag, self.recent // timedelta(hours=1)
+        who = "1 athlete needs" if lag.athletes == 1 else f"{lag.athletes:,} athletes need"
         told = (
-            f"{lag.athletes:,} athlete{'s' * (lag.athletes != 1)} need {lag.requests_a_day:,.0f} requests a day,"
+            f"{who} {lag.requests_a_day:,.0f} requests a day,"
             f" {lag.recent_a_day:,.0f} of these to list the last days every {hours} h;"
             f" upkeep's share is {self.share_a_day:,} a day"
         )
