@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import Engine, make_url
+from sqlalchemy import Engine
 
 from strava_pipeline.cli.dagsters_database import outage_behind, outage_told_by
 from strava_pipeline.defs.pools import free_slots
@@ -21,7 +21,7 @@ from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.sync.stopping import stop_wanted
-from strava_pipeline.warehouse.engine import ensure_dagster_url, open_engine
+from strava_pipeline.warehouse.engine import ensure_dagster_url, open_engine, parse_url
 from strava_pipeline.warehouse.write_probe import probe_write
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Databases:
 @contextmanager
 def opened(settings: Settings, engine: Engine, instance: DagsterInstance) -> Iterator[Databases]:
     """The databases of a command, with the patience of the settings."""
-    dagsters = open_engine(make_url(ensure_dagster_url(settings)).set(drivername="postgresql+psycopg"))
+    dagsters = open_engine(parse_url(ensure_dagster_url(settings), "DAGSTER_POSTGRES_URL"))
     try:
         yield Databases(engine, dagsters, instance, timedelta(hours=settings.outage_patience_hours))
     finally:
