@@ -30,6 +30,8 @@ def prepare(settings: Settings, storage_url: str) -> dict[str, str]:
         "DAGSTER_HOME": str(home.absolute()),
         "DAGSTER_POSTGRES_URL": storage_url,
         "DAGSTER_EVENT_BATCH_SIZE": str(EVENT_BATCH_SIZE),
+        # A code location that cannot load, for an outage of Dagster's database, ends no backfill: it is tried again.
+        "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1",
     }
 
 

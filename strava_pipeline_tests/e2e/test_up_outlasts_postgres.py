@@ -1,0 +1,67 @@
+"""Postgres is stopped below everything that `up` runs, in the midst of a backfill of Dagster's UI: it ends well."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from strava_pipeline.local.logins import Login
+from strava_pipeline.mock_strava.athletes import RUNNER
+from strava_pipeline.settings import load_settings
+from strava_pipeline_tests.conftest import EMPTY, new_database
+from strava_pipeline_tests.e2e.conftest import Installation, Mock
+from strava_pipeline_tests.e2e.test_backfill_interrupted import counts, found
+from strava_pipeline_tests.e2e.test_outage import ASSETS, SLOW, STOPPING_SECONDS, answered, months, set_faults
+from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.moody_server import MoodyDatabase
+from strava_pipeline_tests.ui_backfill import launch_backfill
+
+
+@pytest.fixture
+def up(
+    embedded: Installation,
+    moody: MoodyDatabase,
+    start_mock: Callable[..., Mock],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[tuple[Installation, Mock]]:
+    """Everything is up, on a server of this test's own, with one connected athlete."""
+    with new_database(moody.on.server, EMPTY, Login.DAGSTER) as dagsters:
+        embedded.environment |= {
+            "STRAVA_DATABASE_URL": moody.address,
+            "DAGSTER_POSTGRES_URL": moody.on.server.url(dagsters, Login.DAGSTER),
+        }
+        mock = start_mock("--months", "2")
+        embedded.output("connect", "--code", mock.new_code(RUNNER.athlete_id))
+        for name, value in embedded.environment.items():
+            monkeypatch.setenv(name, value)
+        process = embedded.start("up")
+        assert process.stdout is not None
+        told = []
+        for line in process.stdout:
+            told.append(line)
+            if "Ctrl-C stops" in line:
+                break
+        assert process.poll() is None, told
+        yield embedded, mock
+        moody.on.cheer_up()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=STOPPING_SECONDS)
+
+
+def test_a_backfill_of_the_ui_outlasts_a_stopped_postgres(up: tuple[Installation, Mock], moody: MoodyDatabase) -> None:
+    installation, mock = up
+    set_faults(mock, SLOW)
+    launch_backfill(load_settings(), ASSETS, [f"{RUNNER.athlete_id}|{month}" for month in months()])
+    eventually(lambda: len(answered(mock, RUNNER.athlete_id)) >= 3, "requests of the backfill")
+    daemon = installation.home / "logs" / "dagster-daemon.log"
+    moody.on.stop()
+    # Dagster's daemon has tried as often as it does.
+    eventually(lambda: "too many retries for DB connection" in daemon.read_text(), "a daemon without its database")
+    moody.on.start()
+    storage = installation.environment["DAGSTER_POSTGRES_URL"]
+    eventually(lambda: found(storage, "SELECT status FROM bulk_actions") == [("COMPLETED_SUCCESS",)], "its end")
+    listed, detailed, streamed = counts(installation)
+    assert listed == detailed == streamed > 10
+    assert set(answered(mock, RUNNER.athlete_id).values()) == {1}
