@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 BENCHMARKS := client_overhead quota_cost quota_saturation quota_lanes tokens webhook_ack webhook_latency webhook_coalescing store_summaries analysis_speed reanalyse webhook_faults unchanged_month points_query backfill
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo up test quick soak check bench docs screenshots format clean
+.PHONY: help install lock demo up test quick soak simulate check bench docs screenshots format clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ MINUTES ?= 10
 
 soak: install  ## Try new histories at Strava on the tables for MINUTES (10).
 	$(VENV)/bin/python -m strava_pipeline_tests.soak $(MINUTES)
+
+simulate: install  ## Simulate a year of ten athletes with outages; SEED=7 repeats a certain one.
+	$(VENV)/bin/python -m strava_pipeline_tests.simulate $(if $(SEED),--seed $(SEED))
 
 check: install  ## Lint, format, types, the direction of imports, the data dictionary.
 	$(VENV)/bin/ruff check .

@@ -12,19 +12,17 @@ from benchmarks.database import migrated_server, owner_url
 from strava_pipeline.keyring import generate_key
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline_tests.simulated.year import Form, Year, simulated_settings
+from strava_pipeline_tests.simulated.year import Form, Year, simulated_settings, small_form
 
 
 @click.command()
 @click.option("--seed", type=int, default=lambda: secrets.randbelow(2**32), help="Which year; drawn if not given.")
-@click.option("--athletes", type=click.IntRange(1), default=10, show_default=True)
-@click.option("--days", type=click.IntRange(36), default=365, show_default=True)
-@click.option("--years", type=click.IntRange(1), default=10, show_default=True)
-@click.option("--upkeep/--no-upkeep", default=True)
-def main(seed: int, athletes: int, days: int, years: int, upkeep: bool) -> None:
+@click.option("--small", is_flag=True, help="Three athletes and sixty days, as in make test.")
+def main(seed: int, small: bool) -> None:
     """Print what happens, and exit with 1 if the tables do not become Strava's."""
-    again = f"--seed {seed} --athletes {athletes} --days {days} --years {years}{'' if upkeep else ' --no-upkeep'}"
-    click.echo(f"seed {seed}; once more: {sys.executable} -m strava_pipeline_tests.simulate {again}")
+    command = f"{sys.executable} -m strava_pipeline_tests.simulate --seed {seed}{' --small' if small else ''}"
+    click.echo(f"seed {seed}; once more: {command}")
+    form = small_form(seed) if small else Form(seed)
     with migrated_server() as server:
         variables = {
             "STRAVA_DATABASE_URL": owner_url(server).render_as_string(hide_password=False),
@@ -32,13 +30,14 @@ def main(seed: int, athletes: int, days: int, years: int, upkeep: bool) -> None:
             "STRAVA_CLIENT_SECRET": "secret",
             "STRAVA_TOKEN_KEYS": generate_key(),
         }
-        os.environ |= variables | simulated_settings(years)
+        os.environ |= variables | simulated_settings(form)
         engine, owner_engine = open_engine(owner_url(server)), open_engine(owner_url(server))
-        form = Form(seed, athletes=athletes, days=days, years=years, has_upkeep=upkeep)
         report = Year(form, load_settings(), engine, owner_engine, click.echo).run()
-        for name, value in vars(report).items():
-            click.echo(f"{name}: {value if name != 'late' else len(report.late)}")
-    sys.exit(1 if report.late or report.refused else 0)
+    for name, value in vars(report).items():
+        click.echo(f"{name}: {len(value) if name == 'faults' else value}")
+    for fault in report.faults:
+        click.echo(fault)
+    sys.exit(1 if report.faults else 0)
 
 
 if __name__ == "__main__":

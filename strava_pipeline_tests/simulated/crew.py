@@ -15,6 +15,9 @@ from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.warehouse.pauses import Pauses
 from strava_pipeline_tests.simulated.clock import SimulatedTime
 
+# Leases are an hour in a simulation.
+BEAT_SECONDS = 600.0
+
 
 class Killed(BaseException):
     """Unwinds a worker whose process was killed: nothing of it reaches the database any more."""
@@ -22,11 +25,12 @@ class Killed(BaseException):
 
 @dataclass(eq=False)
 class Worker:
-    """One process; ``beats`` extend its leases."""
+    """One process; ``beats`` extend its leases, and were called last at a time (epoch s)."""
 
     name: str
     is_killed: bool = False
     beats: list[Callable[[], object]] = field(default_factory=list)
+    beaten_at: float = 0.0
 
 
 class Crew:
@@ -70,7 +74,7 @@ class Crew:
         return len(self.at_work)
 
     def sleep(self, seconds: float) -> None:
-        """Wait; the worker's leases are extended at the end."""
+        """Wait; at the end the worker's leases are extended, if that has not been done for a while."""
         # One that holds a row's lock would keep the worker that needs it, and so everybody, waiting for ever.
         held = self._engine.pool.checkedout()  # type: ignore[attr-defined]  # a QueuePool's
         assert held == 0, f"{held} connection(s) are held during a wait"
@@ -80,6 +84,9 @@ class Crew:
             return
         if worker.is_killed:
             raise Killed
+        if self.time.now - worker.beaten_at < BEAT_SECONDS:
+            return
+        worker.beaten_at = self.time.now
         for beat in worker.beats:
             try:
                 beat()

@@ -11,8 +11,10 @@ from typing import Any
 from uuid import uuid4
 
 from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.import_runs import launch_tags
 from strava_pipeline.names import Job
 from strava_pipeline.redaction import get_logger
+from strava_pipeline.warehouse.imports.launches import Fate, Launch
 from strava_pipeline_tests.simulated.crew import Crew
 from webhook_bridge.dagster_api import DagsterUnavailable
 
@@ -70,6 +72,14 @@ class SimulatedDagster:
         """Return which runs are in the queue or at work."""
         self._refuse_while_away()
         return {run_id for run_id in run_ids if run_id in self.runs and self.runs[run_id].state is not RunState.ENDED}
+
+    def fate_of(self, _: object, launch: Launch) -> Fate:
+        """Return what became of the run of an import's launch."""
+        self._refuse_while_away()
+        fates = {RunState.QUEUED: Fate.TO_COME, RunState.AT_WORK: Fate.AT_WORK, RunState.ENDED: Fate.ENDED}
+        wanted = launch_tags(launch).items()
+        found = [run for run in self.runs.values() if wanted <= run.tags.items()]
+        return fates[found[-1].state] if found else Fate.UNKNOWN
 
     def is_busy(self, job: str) -> bool:
         """Whether a run of a job is at work or in the queue."""

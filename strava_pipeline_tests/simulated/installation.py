@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from functools import partial
 from typing import Any
 from unittest import mock
 
 import stamina
-from sqlalchemy import Engine, func, select, union_all
+from sqlalchemy import Connection, Engine, and_, case, func, select
 from stamina.instrumentation import set_on_retry_hooks
 
 from strava_pipeline.defs.jobs.upkeep import HISTORY_MAX_WAIT
 from strava_pipeline.defs.resources import MAX_WAIT
 from strava_pipeline.defs.steps import MAX_RETRIES
 from strava_pipeline.errors import DatabaseUnavailable, FencedOut, ImportStopped
-from strava_pipeline.import_runs import launch_tags, run_of
 from strava_pipeline.mock_strava.shapes import JsonObject
 from strava_pipeline.names import Job
 from strava_pipeline.settings import Settings
@@ -34,7 +34,7 @@ from strava_pipeline.sync.upkeep import Contexts, work_off
 from strava_pipeline.warehouse import work_leases
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.imports import launches, runs
-from strava_pipeline.warehouse.imports.launches import Fate, Launch, claim_launch, look_after, record_run, release
+from strava_pipeline.warehouse.imports.launches import Launch
 from strava_pipeline.warehouse.imports.wishes import make_import
 from strava_pipeline.warehouse.inbox import claims as inbox_claims
 from strava_pipeline.warehouse.inbox.claims import begin_run, refresh_claim
@@ -44,15 +44,17 @@ from strava_pipeline.warehouse.retention import earliest_month, remove_old_recor
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
 from strava_pipeline.warehouse.schema.wish_tables import imports
-from strava_pipeline.warehouse.states import EventState, ImportState, ImportStep, MadeBy
+from strava_pipeline.warehouse.states import EventState, ImportState, ImportStep, MadeBy, UpkeepKind
 from strava_pipeline.warehouse.upkeep import due
 from strava_pipeline_tests.simulated.crew import Crew
-from strava_pipeline_tests.simulated.dagster import RunState, SimulatedDagster
+from strava_pipeline_tests.simulated.dagster import SimulatedDagster
 from strava_pipeline_tests.simulated.wsgi_session import SimulatedStrava
 from webhook_bridge import dispatcher
-from webhook_bridge.dagster_api import DagsterUnavailable
+from webhook_bridge import imports as bridge_imports
+from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable
 from webhook_bridge.dispatcher import Dispatcher
 from webhook_bridge.event_body import parse_event
+from webhook_bridge.imports import launch_imports
 
 # Longer than in operation, and so are leases: many short waits would take most of the simulation's time.
 SLICE_SECONDS = 900.0
@@ -62,10 +64,18 @@ UPKEEP_WORKS_FOR_S = 600.0
 RETENTION_EVERY_S = 86_400.0
 LOOK_AT_LEAST_EVERY_S = 3600.0
 BACKOFF_S = 600.0
-DAGSTER_BACKOFF = timedelta(seconds=BACKOFF_S)
 # The lake's files hold what the tables hold.
 STEPS = tuple(step for step in ImportStep if step is not ImportStep.LAKE)
 NO_HOOKS = ImportHooks(lambda _: None, lambda *_: None, lambda span: SpanResult(span, 0))
+
+
+class Due(StrEnum):
+    """What may be due."""
+
+    EVENTS = "events"
+    IMPORTS = "imports"
+    UPKEEP = "upkeep"
+    RETENTION = "retention"
 
 
 @dataclass
@@ -97,11 +107,8 @@ class Installation:
         while True:
             try:
                 self.dagster.start_queued()
-                self._dispatcher.look_after_launches()
-                while self._dispatcher.dispatch_once():
-                    pass
-                self._launch_imports()
-                due_s = min(self._schedule(), self._until_due())
+                self._do_due()
+                due_s = self._until_due()
             except (DagsterUnavailable, DatabaseUnavailable):
                 due_s = BACKOFF_S
             self.crew.time.nap(max(1.0, due_s))
@@ -110,9 +117,9 @@ class Installation:
         """Connect an athlete, as the bridge does, and ask for the whole history."""
         tokens = open_tokens(self.settings, self.engine)
         exchange = partial(exchange_code, self.settings, self.strava.session(), code)
-        athlete_id, _ = tokens.store_exchange(exchange, scopes)
+        tokens.store_exchange(exchange, scopes, also=_ask_for_import)
         with self.engine.begin() as connection:
-            make_import(connection, athlete_id, None, None, STEPS, profile=True, by=MadeBy.CONNECT)
+            due.add_missing(connection)
         self.crew.time.wake()
 
     def deliver(self, event: JsonObject, *, signed: bool) -> Stored:
@@ -122,50 +129,60 @@ class Installation:
         self.crew.time.wake()
         return stored
 
-    def _schedule(self) -> float:
-        """Launch what schedules launch; returns the seconds until the next one is due."""
+    def _do_due(self) -> None:
+        """Do what bridge and schedules do, as far as the tables show that there is something to do."""
         now = self.crew.time.now
-        if now >= self._retention_at:
+        due_kinds = {kind for kind, at in self._moments() if at <= now}
+        if Due.EVENTS in due_kinds:
+            self._dispatcher.look_after_launches()
+            while self._dispatcher.dispatch_once():
+                pass
+        if Due.IMPORTS in due_kinds:
+            dagster = DagsterServer.from_settings(self.settings)
+            launch_imports(dagster, self.engine, earliest_month(self.settings))
+        if Due.RETENTION in due_kinds:
             self.dagster.launch_run(None, "retention", {}, {})
             self._retention_at = now + RETENTION_EVERY_S
-        due_at = [self._retention_at]
-        if self.has_upkeep and not self.dagster.is_busy("upkeep"):
-            due_at.append(self._schedule_upkeep(now))
-        return min(due_at) - now
+        if Due.UPKEEP in due_kinds:
+            self._launch_upkeep()
 
-    def _schedule_upkeep(self, now: float) -> float:
-        """Launch upkeep if it is due; returns when the schedule looks again, at the earliest."""
-        if now >= self._upkeep_at:
+    def _launch_upkeep(self) -> None:
+        """What the schedule of upkeep does."""
+        if not self.dagster.is_busy("upkeep"):
             with self.engine.begin() as connection:
                 due.add_missing(connection)
                 is_due = due.is_due(connection)
             if is_due:
                 self.dagster.launch_run(None, "upkeep", {}, {})
-            self._upkeep_at = now + UPKEEP_EVERY_S
+        self._upkeep_at = self.crew.time.now + UPKEEP_EVERY_S
+
+    def _moments(self) -> list[tuple[Due, float]]:
+        """By kind, when something is due (epoch s), as far as the tables tell; what is past may be under way."""
+        c, i = webhook_events.c, imports.c
+        is_due = and_(i.state == ImportState.DUE, i.paused_at.is_(None))
+        events = select(
+            func.least(
+                func.min(case((c.state == EventState.RECEIVED, c.received_at), else_=c.not_before)),
+                func.min(c.lease_until),
+                func.min(c.redrive_at),
+            )
+        ).where(c.state != EventState.DONE)
+        wishes = select(func.min(case((is_due, i.next_at), else_=i.lease_until)))
+        # Details are fetched anew when there is something else to do.
+        tasks = select(func.min(upkeep.c.due_at)).where(upkeep.c.kind != UpkeepKind.DETAILS)
+        found = [(Due.RETENTION, self._retention_at)]
+        kinds = {Due.EVENTS: events, Due.IMPORTS: wishes} | ({Due.UPKEEP: tasks} if self.has_upkeep else {})
+        query = select(*[each.scalar_subquery() for each in kinds.values()])
         with autocommit(self.engine) as connection:
-            next_task = connection.execute(select(func.min(upkeep.c.due_at))).scalar()
-        return self._upkeep_at if next_task is None else max(self._upkeep_at, next_task.timestamp())
+            moments = connection.execute(query).one()
+        found += [(kind, at.timestamp()) for kind, at in zip(kinds, moments, strict=True) if at is not None]
+        return [(kind, max(at, self._upkeep_at) if kind is Due.UPKEEP else at) for kind, at in found]
 
-    def _launch_imports(self) -> None:
-        look_after(self.engine, self._fate)
-        while True:
-            with self.engine.begin() as connection:
-                launch = claim_launch(connection, earliest_month(self.settings))
-            if launch is None:
-                return
-            run = run_of(launch)
-            try:
-                record_run(self.engine, launch, self.dagster.launch_run(None, run.job, run.run_config, run.tags))
-            except DagsterUnavailable:
-                release(self.engine, launch, DAGSTER_BACKOFF)
-                raise
-
-    def _fate(self, launch: Launch) -> Fate:
-        """The fate of a launch's run, as Dagster knows it."""
-        fates = {RunState.QUEUED: Fate.TO_COME, RunState.AT_WORK: Fate.AT_WORK, RunState.ENDED: Fate.ENDED}
-        wanted = launch_tags(launch).items()
-        found = [run for run in self.dagster.runs.values() if wanted <= run.tags.items()]
-        return fates[found[-1].state] if found else Fate.UNKNOWN
+    def _until_due(self) -> float:
+        """Seconds to the next moment at which something is due."""
+        now = self.crew.time.now
+        # What is due and not taken waits for the end of a run, which wakes us.
+        return min([LOOK_AT_LEAST_EVERY_S, *(at - now for _, at in self._moments() if at > now)])
 
     def _import(self, config: Mapping[str, Any], run_id: str) -> None:
         """What the op of an import's job does."""
@@ -186,25 +203,6 @@ class Installation:
             spare=self._sync(Lane.BACKFILL, timedelta(0)),
         )
         work_off(contexts, self.settings, lambda: self.crew.time.now < ends_at)
-
-    def _until_due(self) -> float:
-        """Seconds to the next moment at which the bridge has something to do."""
-        c = webhook_events.c
-        times = [
-            select(func.min(c.not_before).label("at")).where(c.state == EventState.WAITING),
-            select(func.min(c.lease_until)).where(c.state == EventState.LAUNCHED),
-            select(func.min(c.redrive_at)).where(c.state == EventState.DEAD),
-            select(func.min(imports.c.next_at)).where(
-                imports.c.state == ImportState.DUE, imports.c.paused_at.is_(None)
-            ),
-            select(func.min(imports.c.lease_until)).where(imports.c.state != ImportState.DUE),
-        ]
-        with autocommit(self.engine) as connection:
-            found = connection.execute(union_all(*times)).scalars()
-            moments: list[float] = [moment.timestamp() for moment in found if moment is not None]
-        now = self.crew.time.now
-        # What is due and not taken waits for the end of another run, which wakes us.
-        return min([LOOK_AT_LEAST_EVERY_S, *(moment - now for moment in moments if moment > now)])
 
     def _sync(self, lane: Lane, max_wait: timedelta | None = None) -> SyncContext:
         wait = MAX_WAIT[lane] if max_wait is None else max_wait
@@ -236,6 +234,10 @@ class Installation:
             self.crew.sleep(2.0**retry)
 
 
+def _ask_for_import(connection: Connection, athlete_id: int) -> None:
+    make_import(connection, athlete_id, None, None, STEPS, profile=True, by=MadeBy.CONNECT)
+
+
 def simulated_services(strava: SimulatedStrava, dagster: SimulatedDagster) -> ExitStack:
     """Return a context in which Strava and Dagster are the simulated ones, and waits and leases are long."""
     stack = ExitStack()
@@ -247,6 +249,8 @@ def simulated_services(strava: SimulatedStrava, dagster: SimulatedDagster) -> Ex
         (due, "LEASE", LEASE),
         (dispatcher, "launch_run", dagster.launch_run),
         (dispatcher, "runs_to_come", dagster.runs_to_come),
+        (bridge_imports, "launch_run", dagster.launch_run),
+        (bridge_imports, "fate_of", dagster.fate_of),
         (inbox_claims, "WORK_LEASE", LEASE),
         (inbox_claims, "LAUNCH_LEASE", LEASE),
     ):

@@ -7,15 +7,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, Row, and_, select
+from sqlalchemy import Engine, Row, and_, delete, select
 
+from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import COUNTERS
+from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams, import_summaries
 from strava_pipeline.warehouse.engine import autocommit
+from strava_pipeline.warehouse.schema.analysis_tables import route_matches
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams, gear
 from strava_pipeline.warehouse.states import PayloadKind
+from strava_pipeline_tests.histories import ACTIVITY_TABLES, EMPTYING, contents
 from strava_pipeline_tests.simulated.world import SimulatedWorld
+from strava_pipeline_tests.strava_stand_in import StravaStandIn, stream_body
 
+# When an answer was asked for, and a figure computed, is no part of what Strava has.
+TIMES = {"fetched_at", "streams_fetched_at", "analysed_at", "computed_at", "mapped_at"}
+# Which of two rides on a route came first to be analysed decides how the route is named.
+COMPARED = tuple(table for table in ACTIVITY_TABLES if table is not route_matches)
 # What a listing tells and a column keeps as it is.
 LISTED = (
     "name", "type", "sport_type", "distance", "moving_time", "elapsed_time", "total_elevation_gain", "kudos_count",
@@ -57,6 +66,34 @@ class Judge:
                     yield self._told(athlete_id, f"activity {number}", what, number)
             named = {body["gear_id"] for body in truth.values() if body["gear_id"] is not None}
             yield from self._gear(athlete_id, named)
+
+    def unlike_a_fresh_import(self) -> list[str]:
+        """Empty the tables of activities, import everything at once, and return the tables that had other rows."""
+        with self.engine.begin() as connection:
+            left = delete(activities).where(activities.c.athlete_id.not_in(self.connected))
+            connection.execute(left)
+        ours = self._rows()
+        with self.engine.begin() as connection:
+            connection.execute(EMPTYING)
+        for athlete_id in self.connected:
+            truth = self.world.truth(athlete_id)
+            streams = {number: stream_body(body["elapsed_time"]) for number, body in truth.items()}
+            sync = StravaStandIn(truth, streams, owner=athlete_id).sync(self.engine)
+            whole = Span(athlete_id, datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+            list(import_summaries(sync, [whole]))
+            import_details(sync, whole)
+            import_streams(sync, whole)
+            analyse_span(self.engine, whole)
+        fresh = self._rows()
+        return [name for name in fresh if fresh[name] != ours[name]]
+
+    def _rows(self) -> dict[str, list[dict[str, Any]]]:
+        """All rows about activities; counters of a detail are those of when it was asked for."""
+        found = contents(self.engine, COMPARED, without=TIMES)
+        for row in found[payloads.name]:
+            if row["kind"] == PayloadKind.DETAIL:
+                row["body"] = {name: value for name, value in row["body"].items() if name not in COUNTERS}
+        return found
 
     def _gear(self, athlete_id: int, named: set[str]) -> Iterator[Difference]:
         """Yield differences of gear that an activity names."""

@@ -51,13 +51,14 @@ class _Adapter(BaseAdapter):
     def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
         """Hand one request to the mock."""
         strava = self._strava
-        way_s = strava.chance.uniform(*LATENCY_S) / 2
         is_api = not urlsplit(request.url or "").path.startswith("/oauth")
-        if is_api:
-            strava.sleep(way_s)
+        # On the way there, or on the way back: in both cases others may overtake.
+        is_slow_there = strava.chance.random() < 0.5
+        if is_api and is_slow_there:
+            strava.sleep(strava.chance.uniform(*LATENCY_S))
         answer = self._answer(request)
-        if is_api:
-            strava.sleep(way_s)
+        if is_api and not is_slow_there:
+            strava.sleep(strava.chance.uniform(*LATENCY_S))
         return answer
 
     def _answer(self, request: requests.PreparedRequest) -> requests.Response:

@@ -24,13 +24,13 @@ from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox.events import Stored
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
-from strava_pipeline.warehouse.schema.tables import metadata
+from strava_pipeline.warehouse.schema.tables import activities, metadata
 from strava_pipeline.warehouse.states import EventState
 from strava_pipeline_tests.simulated.clock import SimulatedTime
 from strava_pipeline_tests.simulated.crew import Crew
 from strava_pipeline_tests.simulated.dagster import SimulatedDagster
 from strava_pipeline_tests.simulated.installation import Installation, simulated_services
-from strava_pipeline_tests.simulated.judge import Difference, Judge
+from strava_pipeline_tests.simulated.judge import Judge
 from strava_pipeline_tests.simulated.world import DAY_S, SimulatedWorld
 from strava_pipeline_tests.simulated.wsgi_session import ADDRESS, SimulatedStrava
 from strava_pipeline_tests.strava_model import EPOCH_2026
@@ -41,6 +41,8 @@ LOST, DOUBLED = 0.03, 0.01
 DELIVERED_AGAIN_AFTER_S = (60.0, 600.0)
 VACUUM_EVERY_DAYS = 7
 TOKEN_S = DAY_S
+# An activity that was deleted right after it was created, or hidden, is waited for, and then given up.
+RIGHTLY_DEAD = ("NotThereYet",)
 
 
 class Trouble(Enum):
@@ -63,7 +65,7 @@ class Form:
     athletes: int = 10
     days: int = 365
     years: int = 10
-    activities_a_year: int = 60
+    activities_a_year: int = 24
     rate: float = 1.0
     patience_days: int = 35
     troubles: tuple[tuple[Trouble, float], ...] = (
@@ -75,31 +77,56 @@ class Form:
         (Trouble.DATABASE_AWAY, 24.0),
     )
     has_upkeep: bool = True
+    details_a_day: int = 10
     revokes: bool = True
+
+
+def small_form(seed: int) -> Form:
+    """Return three athletes and two months, with each trouble once, and shorter."""
+    return Form(
+        seed,
+        athletes=3,
+        days=60,
+        years=3,
+        activities_a_year=20,
+        details_a_day=0,
+        rate=1.5,
+        troubles=(
+            (Trouble.STRAVA_AWAY, 3.0),
+            (Trouble.APP_INACTIVE, 8.0),
+            (Trouble.DAGSTER_AWAY, 6.0),
+            (Trouble.STRAVA_AWAY, 15.0),
+            (Trouble.DATABASE_AWAY, 6.0),
+        ),
+    )
 
 
 @dataclass
 class Report:
-    """What came of a simulation: differences that stayed too long, refused requests, and counts of what happened."""
+    """What came of a simulation: ``faults``, each in words; none if all is as it should be. The rest are counts.
 
-    late: list[Difference] = field(default_factory=list)
-    refused: int = 0
+    ``differences``: of each day, how many things differed from Strava.
+    """
+
+    faults: list[str] = field(default_factory=list)
     requests: int = 0
     without_answer: int = 0
+    refused: int = 0
     changes: int = 0
     deliveries: Counter[str] = field(default_factory=Counter)
     failed_runs: Counter[str] = field(default_factory=Counter)
     dead_letters: dict[str, int] = field(default_factory=dict)
-    differences_by_day: list[int] = field(default_factory=list)
+    differences: list[int] = field(default_factory=list)
 
 
-def simulated_settings(years: int) -> dict[str, str]:
-    """Return the variables of an installation whose Strava is simulated, and whose history has so many years."""
+def simulated_settings(form: Form) -> dict[str, str]:
+    """Return the variables of the installation of a form."""
     return {
         "STRAVA_API_URL": f"{ADDRESS}/api/v3",
         "STRAVA_OAUTH_URL": f"{ADDRESS}/oauth",
-        "STRAVA_HISTORY_START": f"{datetime.fromtimestamp(EPOCH_2026, UTC).year - years}-01-01",
+        "STRAVA_HISTORY_START": f"{datetime.fromtimestamp(EPOCH_2026, UTC).year - form.years}-01-01",
         "STRAVA_IMPORT_BATCH_INTERVAL_SECONDS": "0",
+        "STRAVA_UPKEEP_DETAILS_PER_DAY": str(form.details_a_day),
     }
 
 
@@ -135,6 +162,7 @@ class Year:
         self.dagster = SimulatedDagster(self.crew)
         self.installation = Installation(settings, engine, self.crew, self.strava, self.dagster, form.has_upkeep)
         self.connected: dict[int, float] = {}
+        self._late: set[tuple[int, str]] = set()
         self.judge = Judge(owner_engine, self.world, self.connected)
 
     def run(self) -> Report:
@@ -145,11 +173,30 @@ class Year:
             for place, trouble in enumerate(self.form.troubles):
                 self.time.start(partial(self._trouble, *trouble), at=self._begin_of(place))
             self.time.run(EPOCH_2026 + self.form.days * DAY_S + 1)
-        self.report.requests, self.report.without_answer = self.strava.sent, self.strava.without_answer
-        self.report.refused = self.mock.calls.body()["totals"]["too_many_requests"]
-        self.report.failed_runs = self.dagster.failures
-        self.report.dead_letters = self._dead_letters()
+        self._sum_up()
         return self.report
+
+    def _sum_up(self) -> None:
+        report = self.report
+        report.requests, report.without_answer = self.strava.sent, self.strava.without_answer
+        report.failed_runs, report.dead_letters = self.dagster.failures, self._dead_letters()
+        report.refused = self.mock.calls.body()["totals"]["too_many_requests"]
+        if report.refused:
+            report.faults.append(f"{report.refused} calls were refused for the limit")
+        report.faults += [
+            f"{count} dead letters: {kind}" for kind, count in report.dead_letters.items() if kind not in RIGHTLY_DEAD
+        ]
+        if self._rows_left():
+            report.faults.append("an athlete has left, but activities have not")
+        if self.form.has_upkeep:
+            unlike = self.judge.unlike_a_fresh_import()
+            report.faults += [f"{table} is unlike an import into empty tables" for table in unlike]
+
+    def _rows_left(self) -> int:
+        """How many activities are stored of athletes who are not connected any more."""
+        query = select(func.count()).where(activities.c.athlete_id.not_in(self.connected))
+        with autocommit(self._owner_engine) as connection:
+            return connection.execute(query).scalar_one()
 
     @property
     def _busy_days(self) -> int:
@@ -249,15 +296,16 @@ class Year:
     def _judge(self, day: int) -> None:
         if day % VACUUM_EVERY_DAYS == 0:
             with autocommit(self._owner_engine) as connection:
-                connection.execute(text(f"VACUUM {', '.join(str(table) for table in metadata.sorted_tables)}"))
+                connection.execute(text(f"VACUUM ANALYZE {', '.join(str(table) for table in metadata.sorted_tables)}"))
         found = list(self.judge.differences())
-        self.report.differences_by_day.append(len(found))
+        self.report.differences.append(len(found))
         patience_s = self.form.patience_days * DAY_S
-        known = {(late.athlete_id, late.about) for late in self.report.late}
         for difference in found:
-            if self.time.now - difference.since > patience_s and (difference.athlete_id, difference.about) not in known:
-                self.report.late.append(difference)
-                self._tell(f"{self.time.moment:%Y-%m-%d} LATE {difference}")
+            is_late = self.time.now - difference.since > patience_s
+            if is_late and (difference.athlete_id, difference.about) not in self._late:
+                self._late.add((difference.athlete_id, difference.about))
+                self.report.faults.append(str(difference))
+                self._tell(f"{self.time.moment:%Y-%m-%d} {difference}")
 
     def _before_moving(self) -> None:
         now = real_time.monotonic()
@@ -265,7 +313,7 @@ class Year:
             self._told_at = now
             self._tell(
                 f"{self.time.moment:%Y-%m-%d %H:%M} {self.strava.sent} requests,"
-                f" {self.report.differences_by_day[-1:]} differences, {len(self.crew.at_work)} at work"
+                f" {self.report.differences[-1:]} differences, {len(self.crew.at_work)} at work"
             )
 
     def _dead_letters(self) -> dict[str, int]:
