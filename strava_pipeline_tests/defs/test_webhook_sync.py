@@ -319,6 +319,7 @@ def test_an_event_waits_while_nothing_can_be_written(
         patch.setattr("strava_pipeline.defs.jobs.webhook_sync.MAX_RETRIES", 0)
         patch.setattr("strava_pipeline.sync.claims_at_work.sync_activity", with_a_database_that_refuses)
         assert work_off(location, engine).success
+    engine.dispose()  # this test's own, whose sessions were ended, too
     stored = row(engine)
     assert (stored.state, stored.waiting_for, stored.attempts) == ("waiting", "database", 0)
     assert "accepts no writes" in stored.error
