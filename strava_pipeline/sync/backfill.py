@@ -124,8 +124,9 @@ def import_summaries(
 
 def why_held(sync: SyncContext, listing: WholeListing) -> str | None:
     """Return why a listing may delete nothing, and log it; ``None`` if it may."""
-    with autocommit(sync.engine) as connection:
-        held = why_not_delete(connection, listing.span, listing.ids, listing.asked_at)
+    # The listing has cost requests: a short outage of the database must not lose it.
+    look = partial(why_not_delete, span=listing.span, listed=listing.ids, asked_at=listing.asked_at)
+    held = retry_transaction(sync.engine, look)
     if held is not None:
         log.warning("athlete %d, %s: %s", listing.span.athlete_id, listing.span.months, held)
     return held

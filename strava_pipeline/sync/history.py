@@ -42,8 +42,7 @@ def import_history(sync: SyncContext, whole: Span) -> Iterator[SpanResult | Fail
     """
     listing = read_whole(sync, whole)
     held = why_held(sync, listing)
-    with autocommit(sync.engine) as connection:
-        stored = activity_store.first_start(connection, whole)
+    stored = retry_transaction(sync.engine, partial(activity_store.first_start, span=whole))
     first = min(filter(None, (listing.first_start, stored)), default=whole.end - timedelta(microseconds=1))
     spans = months_of(Span(whole.athlete_id, first, whole.end))[::-1]
     yield from replace_months(sync, listing, spans, unlisted=_policy(held))
