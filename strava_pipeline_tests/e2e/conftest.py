@@ -25,6 +25,7 @@ from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.ports import free_port
 from strava_pipeline_tests.warm_processes import COMMAND, WarmProcess, WarmProcesses
 
+STOPPING_SECONDS = 60
 LISTENING = "listening on "
 
 
@@ -170,6 +171,24 @@ def connected(installation: Installation, start_mock: Callable[..., Mock], tmp_p
     mock = start_mock("--recordings", str(tmp_path / "runner"))
     installation.output("connect", "--code", mock.new_code(recordings.ATHLETE_ID))
     return installation
+
+
+@contextmanager
+def everything_up(installation: Installation) -> Iterator[None]:
+    """Dagster and the bridge, served while the block runs."""
+    process = installation.start("up")
+    assert process.stdout is not None
+    told = []
+    for line in process.stdout:
+        told.append(line)
+        if "Ctrl-C stops" in line:
+            break
+    assert process.poll() is None, told
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=STOPPING_SECONDS)
 
 
 def _address(output: IO[str]) -> str:

@@ -5,7 +5,6 @@ So does the event of a webhook.
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -17,7 +16,7 @@ import requests
 from strava_pipeline.mock_strava.athletes import CYCLIST, RUNNER
 from strava_pipeline.names import Asset
 from strava_pipeline.settings import load_settings
-from strava_pipeline_tests.e2e.conftest import Installation, Mock
+from strava_pipeline_tests.e2e.conftest import Installation, Mock, everything_up
 from strava_pipeline_tests.e2e.live_path import deliver
 from strava_pipeline_tests.e2e.test_backfill_interrupted import found, run_states
 from strava_pipeline_tests.eventually import eventually
@@ -25,7 +24,6 @@ from strava_pipeline_tests.ui_backfill import launch_backfill
 from strava_pipeline_tests.warm_processes import WarmProcess
 
 ASSETS = (Asset.ACTIVITIES, Asset.DETAILS, Asset.STREAMS)
-STOPPING_SECONDS = 60
 # A backfill without patience would give up within forty seconds.
 OUTAGE_SECONDS = 60
 SLOW = {"path": "/api/v3/activities/*", "fault": "delay", "delay_s": 0.5, "times": None}
@@ -60,17 +58,8 @@ def mock(installation: Installation, start_mock: Callable[..., Mock]) -> Iterato
     mock = start_mock("--months", "2")
     for athlete in (CYCLIST, RUNNER):
         installation.output("connect", "--code", mock.new_code(athlete.athlete_id))
-    process = installation.start("up")
-    assert process.stdout is not None
-    told = []
-    for line in process.stdout:
-        told.append(line)
-        if "Ctrl-C stops" in line:
-            break
-    assert process.poll() is None, told
-    yield mock
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=STOPPING_SECONDS)
+    with everything_up(installation):
+        yield mock
 
 
 @pytest.fixture

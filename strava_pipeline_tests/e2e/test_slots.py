@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -15,15 +14,14 @@ from strava_pipeline.mock_strava.athletes import CYCLIST
 from strava_pipeline.names import HISTORY_ASSETS, NAMES, PARTITION_TAG
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
-from strava_pipeline_tests.e2e.conftest import Installation, Mock
+from strava_pipeline_tests.e2e.conftest import Installation, Mock, everything_up
 from strava_pipeline_tests.e2e.live_path import deliver
-from strava_pipeline_tests.e2e.test_backfill_interrupted import run_states
+from strava_pipeline_tests.e2e.test_backfill_interrupted import found
 from strava_pipeline_tests.eventually import eventually
 from webhook_bridge.dagster_api import DagsterServer, launch_assets
 
 ATHLETE = CYCLIST.athlete_id
 MONTHS = [f"{year}-{month:02d}-01" for year in (2019, 2020) for month in range(1, 11)]
-STOPPING_SECONDS = 60
 
 
 @pytest.fixture
@@ -31,17 +29,8 @@ def mock(installation: Installation, start_mock: Callable[..., Mock]) -> Iterato
     """A mock before which everything is up, with one connected athlete."""
     mock = start_mock("--months", "1")
     installation.output("connect", "--code", mock.new_code(ATHLETE))
-    process = installation.start("up")
-    assert process.stdout is not None
-    told = []
-    for line in process.stdout:
-        told.append(line)
-        if "Ctrl-C stops" in line:
-            break
-    assert process.poll() is None, told
-    yield mock
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=STOPPING_SECONDS)
+    with everything_up(installation):
+        yield mock
 
 
 def test_twenty_months_started_in_the_ui_leave_a_slot_for_a_webhook(
@@ -53,12 +42,13 @@ def test_twenty_months_started_in_the_ui_leave_a_slot_for_a_webhook(
     hang = {"path": "*/athlete/activities", "fault": "hang", "times": None}
     requests.post(f"{mock.url}/mock/faults", json=hang, timeout=10).raise_for_status()
     dagster = DagsterServer.from_settings(settings)
-    for month in MONTHS:
-        # As the UI does: with a partition and nothing else.
-        launch_assets(dagster, HISTORY_ASSETS, {PARTITION_TAG: f"{ATHLETE}|{month}"})
+    # As the UI does: with a partition and nothing else.
+    partitions = [{PARTITION_TAG: f"{ATHLETE}|{month}"} for month in MONTHS]
+    launched = {launch_assets(dagster, HISTORY_ASSETS, tags) for tags in partitions}
 
     def states() -> Counter[str]:
-        return Counter(run_states(installation))
+        rows = found(installation.environment["DAGSTER_POSTGRES_URL"], "SELECT run_id, status FROM runs")
+        return Counter(status for run_id, status in rows if run_id in launched)
 
     slots = POOLS[NAMES.pool]
     eventually(lambda: states()["STARTED"] == slots, "a run in each slot")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,9 +10,9 @@ from strava_pipeline.local.logins import Login
 from strava_pipeline.mock_strava.athletes import RUNNER
 from strava_pipeline.settings import load_settings
 from strava_pipeline_tests.conftest import EMPTY, new_database
-from strava_pipeline_tests.e2e.conftest import Installation, Mock
+from strava_pipeline_tests.e2e.conftest import Installation, Mock, everything_up
 from strava_pipeline_tests.e2e.test_backfill_interrupted import counts, found
-from strava_pipeline_tests.e2e.test_outage import ASSETS, SLOW, STOPPING_SECONDS, answered, months, set_faults
+from strava_pipeline_tests.e2e.test_outage import ASSETS, SLOW, answered, months, set_faults
 from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.moody_server import MoodyDatabase
 from strava_pipeline_tests.ui_backfill import launch_backfill
@@ -36,18 +35,9 @@ def up(
         embedded.output("connect", "--code", mock.new_code(RUNNER.athlete_id))
         for name, value in embedded.environment.items():
             monkeypatch.setenv(name, value)
-        process = embedded.start("up")
-        assert process.stdout is not None
-        told = []
-        for line in process.stdout:
-            told.append(line)
-            if "Ctrl-C stops" in line:
-                break
-        assert process.poll() is None, told
-        yield embedded, mock
-        moody.on.cheer_up()
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=STOPPING_SECONDS)
+        with everything_up(embedded):
+            yield embedded, mock
+            moody.on.cheer_up()
 
 
 def test_a_backfill_of_the_ui_outlasts_a_stopped_postgres(up: tuple[Installation, Mock], moody: MoodyDatabase) -> None:
