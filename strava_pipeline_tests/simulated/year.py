@@ -78,6 +78,7 @@ class Form:
     )
     has_upkeep: bool = True
     details_a_day: int = 10
+    recent_hours: int = 6
     revokes: bool = True
 
 
@@ -87,9 +88,10 @@ def small_form(seed: int) -> Form:
         seed,
         athletes=3,
         days=60,
-        years=3,
+        years=2,
         activities_a_year=20,
         details_a_day=0,
+        recent_hours=12,
         rate=1.5,
         troubles=(
             (Trouble.STRAVA_AWAY, 3.0),
@@ -127,6 +129,7 @@ def simulated_settings(form: Form) -> dict[str, str]:
         "STRAVA_HISTORY_START": f"{datetime.fromtimestamp(EPOCH_2026, UTC).year - form.years}-01-01",
         "STRAVA_IMPORT_BATCH_INTERVAL_SECONDS": "0",
         "STRAVA_UPKEEP_DETAILS_PER_DAY": str(form.details_a_day),
+        "STRAVA_UPKEEP_RECENT_HOURS": str(form.recent_hours),
     }
 
 
