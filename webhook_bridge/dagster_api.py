@@ -70,7 +70,8 @@ _FATES = {
     "FAILURE": Fate.ENDED,
     "CANCELED": Fate.CANCELED,
     "STARTED": Fate.AT_WORK,
-    "CANCELING": Fate.AT_WORK,
+    # Its end is waited for, so that the person's cancel is not lost.
+    "CANCELING": Fate.TO_COME,
 }
 # With these a guard in front of Dagster, ours or another, refuses a request.
 _KEPT_OUT = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.MISDIRECTED_REQUEST}

@@ -19,6 +19,7 @@ from strava_pipeline.errors import ConfigurationError, DatabaseUnavailable
 from strava_pipeline.months import enclosing_span, month_span, month_text, parse_month
 from strava_pipeline.names import HISTORY_ASSETS, Asset
 from strava_pipeline.planned_runs import PlannedRun, plan_in_sequence
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import load_settings
 from strava_pipeline.sync.months_at_work import MonthsFailed
 from strava_pipeline.sync.stopping import stop_wanted
@@ -42,6 +43,7 @@ STEPS = {
     Asset.STREAMS: ImportStep.STREAMS,
 }
 
+log = get_logger(__name__)
 # How long an interrupted backfill waits for the request under way.
 GRACE_SECONDS = 3.0
 INTERRUPTED = "interrupted{}; what is stored is kept: run the same command to go on from there"
@@ -97,16 +99,21 @@ def _stop(outcome: Future[None], databases: Databases, held: HeldImport, span: S
 
     from strava_pipeline.warehouse.progress.job_progress import count_done, note_finished
 
+    ended, goes_on = list[str](), None
     try:
         databases.check()
         ended = cancel_own_runs(databases.instance, partial(wait, [outcome], GRACE_SECONDS))
+    except (DatabaseUnavailable, SQLAlchemyError, DagsterPostgresException) as error:
+        # It may be Dagster's alone: the import can still be paused.
+        log.debug("no run was canceled in Dagster: %s", error)
+    try:
         goes_on = held.stop(number)
         with databases.engine.begin() as connection:
             for run_id in ended:
                 note_finished(connection, run_id)
             done = count_done(connection, span)
-    except (DatabaseUnavailable, SQLAlchemyError, DagsterPostgresException):
-        return INTERRUPTED.format(" (the database does not answer)")
+    except (DatabaseUnavailable, SQLAlchemyError):
+        return f"interrupted (the database does not answer); what is stored is kept, and {goes_on or held.goes_on}"
     reached = f"; so far {done.listed} activities, {done.detailed} with their detail, {done.streamed} with samples"
     return f"interrupted{reached}; what is stored is kept, and {goes_on}"
 

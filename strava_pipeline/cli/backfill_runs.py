@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 from strava_pipeline.cli.dagsters_database import outage_behind, outage_told_by
 from strava_pipeline.defs.pools import free_slots
-from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.errors import DatabaseUnavailable, StravaPipelineError
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.sync.stopping import stop_wanted
@@ -97,6 +97,8 @@ class Databases:
             self.check()
             if run_id is not None:
                 self._end(run_id, reason)
+        except DatabaseUnavailable as error:
+            return str(error)  # one that answers too slowly, too
         except Exception as error:
             away = outage_behind(error)
             if away is None:

@@ -70,11 +70,17 @@ class HeldImport:
         if not stop_wanted.is_set():
             self._end(Outcome(progressed=True))
 
+    @property
+    def goes_on(self) -> str:
+        """How the import goes on unless it is paused."""
+        pause = f"strava-pipeline import pause {self.athlete_id}"
+        return f"the import goes on by itself ({pause} stops it); or run the same command to go on"
+
     def stop(self, number: int) -> str:
         """End the import after a signal, and say how it goes on. Ctrl-C pauses it; after any other signal it is due."""
         if number != signal.SIGINT:
             self._end(Outcome(progressed=True))
-            return "run the same command to go on; a bridge, or Dagster's daemon, goes on by itself"
+            return self.goes_on
         with self.engine.begin() as connection:
             pause_one(connection, self.import_id, PausedBy.COMMAND)
         self._end(Outcome(progressed=True))
@@ -89,8 +95,11 @@ class HeldImport:
         """Wait until no other run is at work; ``None`` if this process is asked to stop."""
         click.echo("another run is at work on this import: waiting for it", err=True)
         while self._launch is None and not stop_wanted.wait(LOOK_EVERY_SECONDS):
-            with self.engine.begin() as connection:
-                self._launch = runs.hold(connection, self.import_id, LEASE)
+            try:
+                with self.engine.begin() as connection:
+                    self._launch = runs.hold(connection, self.import_id, LEASE)
+            except DatabaseUnavailable as error:
+                log.debug("%s", error)  # the run that this one waits for outlasts it, too
         return self._launch
 
     def _end(self, outcome: Outcome) -> None:

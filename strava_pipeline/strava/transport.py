@@ -181,6 +181,8 @@ class Transport:
             witness = self._send(call.witness(), patience, _Budget())
         except RetriableStravaError as failure:
             return self._attempts_after(failure, call, patience, attempts, pause_s)
+        if isinstance(witness.error, QuotaExhausted | AppInactive):
+            return ATTEMPTS  # that tells nothing of this call; the ledger knows it by now
         is_known_to_all = witness.is_probe or patience.left_s < left_s
         if is_answered(witness.error):
             if is_known_to_all or attempts < ATTEMPTS:

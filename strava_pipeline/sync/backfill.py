@@ -35,7 +35,7 @@ from strava_pipeline.warehouse.activities.activity_store import OldDetail, Paylo
 from strava_pipeline.warehouse.activities.summary_changes import Listed, changed_summaries, fitting_digest
 from strava_pipeline.warehouse.analysis.analyses import not_analysed
 from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
-from strava_pipeline.warehouse.imports.deletion_guard import why_not_delete
+from strava_pipeline.warehouse.imports.deletion_guard import accept_what_is_shown, note_listed_with, why_not_delete
 from strava_pipeline.warehouse.imports.listed_months import note_listed
 from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
 from strava_pipeline.warehouse.retention import keep_from
@@ -112,7 +112,8 @@ def import_summaries(
 
     A summary without changes is not written again. A span that cannot be replaced is yielded as failed, the next goes
     on. Unless ``allow_mass_delete``, a span fails that would lose many activities, and each that would lose any if the
-    listing as a whole may delete nothing (:mod:`.deletion_guard`).
+    listing as a whole may delete nothing (:mod:`.deletion_guard`). With it, the athlete's permissions of now count from
+    then on.
     """
     listing = read_whole(sync, enclosing_span(spans))
     if allow_mass_delete:
@@ -120,6 +121,8 @@ def import_summaries(
     else:
         unlisted = Unlisted.REFUSE_MANY if why_held(sync, listing) is None else Unlisted.REFUSE
     yield from replace_months(sync, listing, spans, unlisted=unlisted)
+    note = accept_what_is_shown if allow_mass_delete else note_listed_with
+    retry_transaction(sync.engine, partial(note, athlete_id=listing.span.athlete_id))
 
 
 def why_held(sync: SyncContext, listing: WholeListing) -> str | None:

@@ -18,7 +18,7 @@ from strava_pipeline.sync.months_at_work import FailedMonth
 from strava_pipeline.warehouse.activities import activity_store
 from strava_pipeline.warehouse.activities.activity_store import Unlisted
 from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
-from strava_pipeline.warehouse.imports.deletion_guard import note_compared
+from strava_pipeline.warehouse.imports.deletion_guard import note_compared, note_listed_with
 from strava_pipeline.warehouse.imports.histories import history_of, note_history
 from strava_pipeline.warehouse.imports.listed_months import listed_months
 from strava_pipeline.warehouse.states import UpkeepKind
@@ -30,8 +30,11 @@ def import_months(sync: SyncContext, spans: Sequence[Span]) -> Iterator[SpanResu
     listing = read_whole(sync, enclosing_span(spans))
     held = why_held(sync, listing)
     yield from replace_months(sync, listing, spans, unlisted=_policy(held))
-    if held is not None:
-        retry_transaction(sync.engine, partial(note_compared, athlete_id=listing.span.athlete_id, held=held))
+    athlete_id = listing.span.athlete_id
+    if held is None:
+        retry_transaction(sync.engine, partial(note_listed_with, athlete_id=athlete_id))
+    else:
+        retry_transaction(sync.engine, partial(note_compared, athlete_id=athlete_id, held=held))
 
 
 def import_history(sync: SyncContext, whole: Span) -> Iterator[SpanResult | FailedMonth]:

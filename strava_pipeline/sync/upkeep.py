@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from strava_pipeline.errors import (
     AppInactive,
@@ -31,7 +31,7 @@ from strava_pipeline.settings import QuotaScope, Settings
 from strava_pipeline.sync.athlete import import_gear, import_profile
 from strava_pipeline.sync.backfill import SyncContext, refresh_detail
 from strava_pipeline.sync.history import compare_history
-from strava_pipeline.sync.months_at_work import FailedMonth
+from strava_pipeline.sync.months_at_work import FailedMonth, MonthsFailed
 from strava_pipeline.sync.recent import compare_recent
 from strava_pipeline.warehouse.activities.activity_store import oldest_detail
 from strava_pipeline.warehouse.activities.stream_store import streams_needed
@@ -105,12 +105,20 @@ def work_off(contexts: Contexts, settings: Settings, go_on: Callable[[], bool]) 
         with work.engine.begin() as connection:
             task = due.take_due(connection)
         if task is None:
-            work.refresh_details(go_on)
             break
         work.take_up(task)
+    if work.worked.stopped is None or work.share_is_used:
+        work.refresh_details(go_on)
     if work.faults:
         raise work.faults[0]
     return work.worked
+
+
+def wants_details(connection: Connection, settings: Settings) -> bool:
+    """Whether details are to be fetched anew: their turns have come, some are old, and no import wants the quota."""
+    if not settings.upkeep_details_per_day or not due.details_are_due(connection):
+        return False
+    return not any_wants_quota(connection) and oldest_detail(connection, DETAIL_AGE) is not None
 
 
 @dataclass
@@ -119,6 +127,8 @@ class _Upkeep:
     settings: Settings
     worked: Worked = field(default_factory=Worked)
     faults: list[Exception] = field(default_factory=list)
+    # Upkeep has used its share of the quota; what nobody else wants is left.
+    share_is_used: bool = False
 
     @property
     def engine(self) -> Engine:
@@ -134,6 +144,7 @@ class _Upkeep:
             if isinstance(error, QuotaExhausted) and self.settings.quota_scope is QuotaScope.ATHLETE:
                 return  # the next athlete has limits of their own; this task is due again when its lease ends
             self.worked.stopped = str(error)
+            self.share_is_used = isinstance(error, QuotaExhausted)
             with self.engine.begin() as connection:
                 due.put_back(connection, task)
         except FATAL:
@@ -189,15 +200,20 @@ class _Upkeep:
         recent = Periods.from_settings(self.settings).recent
         with self.engine.begin() as connection:
             due.note_done_elsewhere(connection, athlete_id, UpkeepKind.RECENT, after=recent)
-        edited = []
+        failed: list[FailedMonth] = []
+        months = 0
         for result in compare_history(self.contexts.patient, athlete_id, earliest_month(self.settings)):
+            months += 1
             if isinstance(result, FailedMonth):
-                continue  # logged, and due again as any month of an import
+                failed.append(result)
+                continue
             self.worked.changes += Counter(written=result.stored, deleted=result.deleted)
             if result.stored:
-                edited.append(result.span.start.date())
-        with self.engine.begin() as connection:
-            import_edited(connection, athlete_id, edited)
+                # At once: were this run to die, the next would find nothing to write in this month.
+                with self.engine.begin() as connection:
+                    import_edited(connection, athlete_id, [result.span.start.date()])
+        if failed:
+            raise MonthsFailed(failed, months)
 
     def _fail(self, task: UpkeepTask, reason: str, *, lasts: bool = False) -> None:
         log.warning("upkeep of athlete %d, %s: %s", task.athlete_id, task.kind, reason)

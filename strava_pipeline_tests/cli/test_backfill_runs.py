@@ -176,5 +176,6 @@ def test_who_interrupts_a_backfill_in_an_outage_is_answered_at_once(
     held = HeldImport(case.databases.engine, athlete_id=7, floor=date(2008, 1, 1), import_id=1)
     told = _stop(Future(), case.databases, held, month_span(7, datetime(2026, 1, 1, tzinfo=UTC)), signal.SIGINT)
     assert told == (
-        "interrupted (the database does not answer); what is stored is kept: run the same command to go on from there"
+        "interrupted (the database does not answer); what is stored is kept, and the import goes on by itself"
+        " (strava-pipeline import pause 7 stops it); or run the same command to go on"
     )

@@ -44,14 +44,14 @@ SPECS: dict[str, dict[str, Any]] = {
         "group": "analysis",
         "deps": ["activity_streams"],
         "partitions": GRID,
-        "pool": None,
+        "pool": "strava_api",
         "policy": YEARLY,
     },
     "activity_points_parquet": {
         "group": "lake",
         "deps": ["activity_streams"],
         "partitions": GRID,
-        "pool": None,
+        "pool": "strava_api",
         "policy": YEARLY,
     },
 }

@@ -12,6 +12,7 @@ from strava_pipeline.defs.partitions import grid_partitions, spans_by_athlete
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.defs.steps import NO_REQUESTS, backfilled_asset, table_metadata
 from strava_pipeline.months import Span
+from strava_pipeline.names import NAMES
 from strava_pipeline.sync.backfill import SpanResult, analyse_span
 from strava_pipeline.warehouse.states import ImportStep
 
@@ -22,6 +23,8 @@ from strava_pipeline.warehouse.states import ImportStep
     group_name="analysis",
     deps=[activity_streams],
     kinds={"postgres"},
+    # It sends no request. Backfills of any asset leave room for a webhook.
+    pool=NAMES.pool,
     metadata=table_metadata("route_analyses", lineage.of_figures()),
 )
 def route_analyses(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:

@@ -12,6 +12,7 @@ from strava_pipeline.defs.partitions import grid_partitions, spans_by_athlete
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.defs.steps import backfilled_asset
 from strava_pipeline.months import Span
+from strava_pipeline.names import NAMES
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.mapping.streams import SERIES
 from strava_pipeline.warehouse.declared_columns import columns_of
@@ -44,6 +45,8 @@ def _columns() -> list[dg.TableColumn]:
     group_name="lake",
     deps=[activity_streams],
     kinds={"parquet"},
+    # It sends no request. Backfills of any asset leave room for a webhook.
+    pool=NAMES.pool,
     metadata={
         "dagster/column_schema": dg.TableSchema(columns=_columns()),
         "dagster/column_lineage": dg.TableColumnLineage(

@@ -40,7 +40,8 @@ FATES = {
     dg.DagsterRunStatus.FAILURE: Fate.ENDED,
     dg.DagsterRunStatus.CANCELED: Fate.CANCELED,
     dg.DagsterRunStatus.STARTED: Fate.AT_WORK,
-    dg.DagsterRunStatus.CANCELING: Fate.AT_WORK,
+    # Its end is waited for, so that the person's cancel is not lost.
+    dg.DagsterRunStatus.CANCELING: Fate.TO_COME,
 }
 
 

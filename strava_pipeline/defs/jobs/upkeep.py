@@ -14,7 +14,7 @@ from strava_pipeline.names import NAMES
 from strava_pipeline.settings import QuotaScope, Settings, load_settings
 from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.strava.quota.windows import APP, Lane
-from strava_pipeline.sync.upkeep import Contexts, Worked, work_off
+from strava_pipeline.sync.upkeep import Contexts, Worked, wants_details, work_off
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.quota.status import scope_status
 from strava_pipeline.warehouse.upkeep import due
@@ -82,10 +82,10 @@ def why_no_run(instance: dg.DagsterInstance, engine: Engine) -> str | None:
     settings = load_settings()
     with engine.begin() as connection:
         due.add_missing(connection)
-        wants_details = settings.upkeep_details_per_day and due.details_are_due(connection)
-        if not due.is_due(connection):
-            if not wants_details:
-                return "nothing is due"
+        if wants_details(connection, settings):
+            pass
+        elif not due.is_due(connection):
+            return "nothing is due"
         elif settings.quota_scope is QuotaScope.APP and not _has_room(connection, settings):
             return f"no quota is left for upkeep now: {upkeep_load(connection, settings, now(connection))}"
         is_at_work = due.is_at_work(connection)

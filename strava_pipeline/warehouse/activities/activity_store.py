@@ -35,7 +35,8 @@ from strava_pipeline.warehouse.schema.tables import (
     segments,
     splits,
 )
-from strava_pipeline.warehouse.states import EventState, GrantState, ImportStep, PayloadKind
+from strava_pipeline.warehouse.states import EventState, ImportStep, PayloadKind
+from strava_pipeline.warehouse.tokens.grants import shows_activities
 
 Row = dict[str, Any]
 SUMMARIZED = 2
@@ -279,11 +280,11 @@ def without_current_detail(
 
 
 def oldest_detail(connection: Connection, age: timedelta) -> OldDetail | None:
-    """The detail that was asked for longest ago, of all connected athletes; ``None`` if none is older than ``age``.
+    """The detail that was asked for longest ago, of all athletes who show activities; ``None`` if none is that old.
 
     Activities that are put aside for later are left out.
     """
-    theirs = and_(users.c.athlete_id == payloads.c.athlete_id, users.c.state == GrantState.ACTIVE)
+    theirs = and_(users.c.athlete_id == payloads.c.athlete_id, shows_activities())
     query = (
         select(payloads.c.athlete_id, payloads.c.activity_id, activities.c.start_date, payloads.c.fetched_at)
         .join(activities, activities.c.id == payloads.c.activity_id)

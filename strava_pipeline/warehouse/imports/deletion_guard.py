@@ -51,11 +51,27 @@ def note_compared(connection: Connection, athlete_id: int, held: str | None) -> 
     permissions of then are kept, so that nothing is deleted the next time either. ``NeedsReauthorization`` if the
     athlete has disconnected.
     """
+    _note(connection, athlete_id, {"held": held})
+
+
+def note_listed_with(connection: Connection, athlete_id: int) -> None:
+    """Note with which permissions some months were listed, as :func:`note_compared` does for a whole comparison."""
+    _note(connection, athlete_id, {})
+
+
+def accept_what_is_shown(connection: Connection, athlete_id: int) -> None:
+    """Note that a person accepted a listing as it was: what the athlete shows now is what counts from here on."""
+    _note(connection, athlete_id, {"held": None}, accepts_less=True)
+
+
+def _note(connection: Connection, athlete_id: int, values: dict[str, object], *, accepts_less: bool = False) -> None:
     refuse_rows_of_revoked(connection, [athlete_id])
-    values: dict[str, object] = {"held": held}
-    if not shows_less(connection, athlete_id):
+    if accepts_less or not shows_less(connection, athlete_id):
         granted = select(users.c.scopes).where(users.c.athlete_id == athlete_id)
-        values["scopes"] = connection.execute(granted).scalar_one()
+        scopes = connection.execute(granted).scalar()
+        values = values if scopes is None else values | {"scopes": scopes}
+    if not values:
+        return
     noting = insert(histories).values(athlete_id=athlete_id, **values)
     connection.execute(noting.on_conflict_do_update(index_elements=["athlete_id"], set_=values))
 

@@ -18,28 +18,25 @@ from enum import Enum, auto
 from typing import Any
 
 from sqlalchemy import (
-    ARRAY,
     ColumnElement,
     Connection,
     Engine,
     Select,
-    Text,
     and_,
-    cast,
     func,
     select,
     true,
     update,
 )
 
-from strava_pipeline.strava.oauth import ACTIVITY_SCOPES
 from strava_pipeline.warehouse.engine import autocommit, now
 from strava_pipeline.warehouse.imports.lacking import Lacking, lacking
 from strava_pipeline.warehouse.imports.wishes import Import, import_of
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.schema.wish_tables import imports
-from strava_pipeline.warehouse.states import GrantState, ImportState, ImportTask, PausedBy
+from strava_pipeline.warehouse.states import ImportState, ImportTask, PausedBy
+from strava_pipeline.warehouse.tokens.grants import shows_activities
 
 # A launched run may wait in Dagster's queue: look_after asks Dagster and extends its lease. A run at work extends it.
 LEASE = timedelta(seconds=60)
@@ -188,12 +185,6 @@ def _after(wish: Import, fate: Fate) -> dict[str, object]:
 def is_launch(launch: Launch) -> ColumnElement[bool]:
     """Select the import of a launch, unless it has a newer one."""
     return and_(_c.id == launch.import_id, _c.launch_no == launch.launch_no)
-
-
-def shows_activities() -> ColumnElement[bool]:
-    """Select athletes who are connected and granted a permission to see activities."""
-    scopes = cast(sorted(ACTIVITY_SCOPES), ARRAY(Text))
-    return and_(users.c.state == GrantState.ACTIVE, users.c.scopes.op("&&")(scopes))
 
 
 def at_rest(lack: Lacking, moment: datetime) -> dict[str, object]:

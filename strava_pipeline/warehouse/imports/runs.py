@@ -17,13 +17,13 @@ from strava_pipeline.warehouse.imports.launches import (
     at_rest,
     is_launch,
     pause_after,
-    shows_activities,
 )
 from strava_pipeline.warehouse.imports.wishes import Import, import_of
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import ImportState, ImportStep, ImportTask
+from strava_pipeline.warehouse.tokens.grants import shows_activities
 
 # Several times within a lease, so that one failed heartbeat does no harm.
 BEAT_SECONDS = 15.0

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, func, literal, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, exists, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.columns import UTC_TIME, any_of, database_time
+from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import ImportState, ImportStep, ImportTask, MadeBy, PausedBy
+from strava_pipeline.warehouse.tokens.grants import shows_activities
 
 _c = imports.c
 # An import that waits for no longer than this wants the quota that is left.
@@ -185,8 +187,9 @@ def poke(connection: Connection, athlete_id: int) -> None:
 
 
 def any_wants_quota(connection: Connection) -> bool:
-    """Whether an import is at work, or is due soon because something lacks."""
-    soon = and_(_c.whole_at.is_(None), _c.paused_at.is_(None), _c.next_at <= database_time() + SOON)
+    """Whether an import is at work, or is due soon because something lacks that its athlete still shows."""
+    may_run = exists().where(users.c.athlete_id == _c.athlete_id, shows_activities())
+    soon = and_(_c.whole_at.is_(None), _c.paused_at.is_(None), _c.next_at <= database_time() + SOON, may_run)
     query = select(_c.id).where(or_(_c.state != ImportState.DUE, soon)).limit(1)
     return connection.execute(query).first() is not None
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, and_, select
 
+from strava_pipeline.strava.oauth import ACTIVITY_SCOPES
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.states import GrantState
 
@@ -32,3 +33,8 @@ def active_athletes(connection: Connection) -> list[int]:
     """Return the ids of the athletes whose grant is active as far as we know, in ascending order."""
     query = select(users.c.athlete_id).where(users.c.state == GrantState.ACTIVE).order_by(users.c.athlete_id)
     return list(connection.execute(query).scalars())
+
+
+def shows_activities() -> ColumnElement[bool]:
+    """Select users who are connected and granted a permission to see activities."""
+    return and_(users.c.state == GrantState.ACTIVE, users.c.scopes.overlap(sorted(ACTIVITY_SCOPES)))

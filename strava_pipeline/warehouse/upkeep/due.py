@@ -36,7 +36,6 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from strava_pipeline.printable import printable
 from strava_pipeline.settings import Settings
-from strava_pipeline.strava.oauth import ACTIVITY_SCOPES
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
@@ -47,6 +46,7 @@ from strava_pipeline.warehouse.schema.tables import activities, gear
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import GrantState, UpkeepKind
+from strava_pipeline.warehouse.tokens.grants import shows_activities
 
 LEASE = timedelta(seconds=60)
 # Several times within a lease, so that one failed heartbeat does no harm.
@@ -122,17 +122,21 @@ class Lag:
 def add_missing(connection: Connection) -> None:
     """Put the tasks of athletes who have connected since the last time on the list.
 
-    They are due now; the comparison of a history is due 30 days after an import has first listed some of it.
+    They are due now; the comparison of a history is due 30 days after an import has first listed some of it, or
+    since a webhook brought the first activity.
     """
     listed = (
         select(func.min(import_months.c.listed_at))
         .where(import_months.c.athlete_id == users.c.athlete_id)
         .scalar_subquery()
     )
+    stored = (
+        select(func.min(activities.c.fetched_at)).where(activities.c.athlete_id == users.c.athlete_id).scalar_subquery()
+    )
     first_due = {
         UpkeepKind.RECENT: database_time(),
         UpkeepKind.PROFILE: database_time(),
-        UpkeepKind.HISTORY: listed + HISTORY_EVERY,
+        UpkeepKind.HISTORY: func.coalesce(listed, stored) + HISTORY_EVERY,
     }
     for kind, due_at in first_due.items():
         known = exists().where(_c.athlete_id == users.c.athlete_id, _c.kind == kind)
@@ -268,7 +272,7 @@ def note_done_elsewhere(
 
 
 def lag(connection: Connection, periods: Periods) -> Lag:
-    """Return how far upkeep is behind, and how many requests a day all connected athletes need."""
+    """Return how far upkeep is behind, and how many requests a day all athletes need; tasks that rest are left out."""
     overdue = _c.due_at <= database_time()
     a_day = {
         kind: case((_c.kind == kind, timedelta(days=1) / periods.of(kind) * _requests(kind)), else_=0.0)
@@ -283,7 +287,7 @@ def lag(connection: Connection, periods: Periods) -> Lag:
             func.count(_c.athlete_id.distinct()),
             func.coalesce(func.sum(sum(a_day.values(), start=literal(0.0))), 0.0),
             func.coalesce(func.sum(a_day[UpkeepKind.RECENT]), 0.0),
-        ).where(_c.kind != UpkeepKind.DETAILS, _is_connected())
+        ).where(_c.kind != UpkeepKind.DETAILS, _is_wanted())
     ).one()
     return Lag(*row)
 
@@ -293,19 +297,23 @@ def _requests(kind: UpkeepKind) -> ColumnElement[int]:
 
 
 def _may_be_taken() -> ColumnElement[bool]:
-    """A task is due, nobody is at it, and its athlete is connected.
+    moment = database_time()
+    is_free = or_(_c.lease_until.is_(None), _c.lease_until <= moment)
+    return and_(_c.due_at <= moment, is_free, _is_wanted())
+
+
+def _is_wanted() -> ColumnElement[bool]:
+    """A task is of use: its athlete is connected.
 
     Activities are compared only of an athlete who shows some, and not before a new one's newest month was imported:
     all of its activities would be differences.
     """
-    moment = database_time()
-    is_free = or_(_c.lease_until.is_(None), _c.lease_until <= moment)
-    shows_some = exists().where(users.c.athlete_id == _c.athlete_id, users.c.scopes.overlap(sorted(ACTIVITY_SCOPES)))
+    shows_some = exists().where(users.c.athlete_id == _c.athlete_id, shows_activities())
     is_new = exists().where(
         imports.c.athlete_id == _c.athlete_id, imports.c.last_month.is_(None), imports.c.newest_at.is_(None)
     )
     compares = _c.kind.in_((UpkeepKind.RECENT, UpkeepKind.HISTORY))
-    return and_(_c.due_at <= moment, is_free, _is_connected(), or_(~compares, and_(shows_some, ~is_new)))
+    return and_(_is_connected(), or_(~compares, and_(shows_some, ~is_new)))
 
 
 def _is_connected() -> ColumnElement[bool]:
