@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, func, select, update
@@ -293,3 +294,26 @@ def test_what_edited_months_lack_is_imported(strava: StravaStandIn, engine: Engi
     with engine.begin() as connection:
         import_edited(connection, RIDER, [month_of(10)])
         assert connection.execute(select(func.count()).select_from(imports)).scalar() == 3
+
+
+@pytest.mark.parametrize("listed_by", [import_listed, import_months])
+def test_any_listing_notes_what_the_athlete_shows(engine: Engine, listed_by: Callable[..., Any]) -> None:
+    connect_riders(engine, RIDER)
+    strava = StravaStandIn()
+    for number in (1, 2, 3):
+        strava.add(number, months_ago(1) + timedelta(days=number))
+    list(listed_by(strava.sync(engine), [month_span(RIDER, months_ago(1))]) or ())
+    strava.delete(1)
+    grant(engine, "read", "activity:read")
+    assert compare(strava, engine) == {}
+    assert set(stored(engine)) == {1, 2, 3}
+
+
+def test_who_accepts_a_mass_deletion_accepts_what_the_athlete_shows_now(strava: StravaStandIn, engine: Engine) -> None:
+    hide_one(strava, engine)
+    assert compare(strava, engine) == {}
+    assert held(engine) is not None
+    import_listed(strava.sync(engine), [month_span(RIDER, months_ago(EVERY * 7))], allow_mass_delete=True)
+    assert held(engine) is None
+    strava.delete(8)
+    assert compare(strava, engine) == {month_of(8): (0, 1)}

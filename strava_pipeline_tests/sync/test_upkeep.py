@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -23,8 +24,9 @@ from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.sync import upkeep as upkeep_work
 from strava_pipeline.sync.athlete import import_athlete
 from strava_pipeline.sync.backfill import import_details, import_streams
-from strava_pipeline.sync.history import import_history
-from strava_pipeline.sync.upkeep import Contexts, Worked, work_off
+from strava_pipeline.sync.history import compare_history, import_history
+from strava_pipeline.sync.months_at_work import FailedMonth
+from strava_pipeline.sync.upkeep import Contexts, Worked, wants_details, work_off
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.schema.ops_tables import payloads, users, webhook_events
@@ -41,6 +43,7 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 FAR = date(2000, 1, 1)
 YESTERDAY = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
 RECENT, PROFILE, GEAR, HISTORY = UpkeepKind.RECENT, UpkeepKind.PROFILE, UpkeepKind.GEAR, UpkeepKind.HISTORY
+LISTING = "/athlete/activities"
 PROFILE_PATHS = ["/athlete", f"/athletes/{RIDER}/stats", "/athlete/zones"]
 
 
@@ -415,3 +418,99 @@ def test_a_run_is_worth_it_once_an_hours_details_wait(engine: Engine) -> None:
         assert not due.details_are_due(connection)
         connection.execute(update(upkeep).values(due_at=now(connection) - timedelta(hours=1)))
         assert due.details_are_due(connection)
+
+
+def test_details_are_fetched_anew_while_upkeeps_share_is_used_up(detailed: StravaStandIn, engine: Engine) -> None:
+    turns_ago(engine, 1)
+    make_due(engine, upkeep.c.kind == RECENT)
+    detailed.faults[LISTING] = [QuotaExhausted("its share is used", retry_at=LONG_AGO)]
+    assert work(detailed, engine).stopped == "its share is used"
+    assert detailed.new_requests() == [LISTING, "/activities/1"]
+
+
+def test_an_import_that_its_athlete_holds_up_keeps_no_detail_from_its_turn(
+    detailed: StravaStandIn, engine: Engine
+) -> None:
+    turns_ago(engine, 1)
+    connect_riders(engine, RIDER + 1, state="needs_reauth")
+    wish_for(engine, FAR, FAR, athlete_id=RIDER + 1)
+    work(detailed, engine)
+    assert detailed.new_requests() == ["/activities/1"]
+
+
+def test_details_of_an_athlete_who_shows_none_are_left_alone(detailed: StravaStandIn, engine: Engine) -> None:
+    turns_ago(engine, 1)
+    with engine.begin() as connection:
+        connection.execute(update(users).values(scopes=["read"]))
+    work(detailed, engine)
+    assert detailed.new_requests() == []
+
+
+def test_a_run_for_details_is_worth_it_only_if_some_are_old_and_no_import_wants_the_quota(
+    detailed: StravaStandIn, engine: Engine
+) -> None:
+    turns_ago(engine, 2)
+
+    def wanted() -> bool:
+        with engine.begin() as connection:
+            return wants_details(connection, load_settings())
+
+    assert wanted()
+    wish_for(engine, FAR, FAR)
+    assert not wanted()
+    change(engine, whole_at=LONG_AGO)
+    assert wanted()
+    with engine.begin() as connection:
+        connection.execute(update(payloads).values(fetched_at=now(connection)))
+    assert not wanted()
+
+
+@pytest.fixture
+def edited(strava: StravaStandIn, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> StravaStandIn:
+    """Two months that only a person's run imported, each with an edited activity; the history is due."""
+    months = [month_span(RIDER, add_months(month_start(YESTERDAY.date()), -back)) for back in (2, 3)]
+    for number, month in enumerate(months, 1):
+        strava.add(number, month.start + timedelta(days=1))
+    import_listed(strava.sync(engine), months)
+    for number in (1, 2):
+        strava.edit(number, name="edited")
+    work(strava, engine)
+    with engine.begin() as connection:
+        connection.execute(update(upkeep).where(upkeep.c.kind == HISTORY).values(due_at=LONG_AGO))
+    return strava
+
+
+def comparing(monkeypatch: pytest.MonkeyPatch, change_month: Callable[[int, Any], Any]) -> None:
+    """Let ``change_month`` have each month that a comparison yields, with its number."""
+
+    def compare(*given: Any) -> Iterator[Any]:
+        for number, month in enumerate(compare_history(*given)):
+            yield change_month(number, month)
+
+    monkeypatch.setattr("strava_pipeline.sync.upkeep.compare_history", compare)
+
+
+def test_what_was_edited_is_imported_even_if_the_comparison_dies_later(
+    edited: StravaStandIn, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die_at_the_last(number: int, month: Any) -> Any:
+        if month.span.start.date() == add_months(YESTERDAY.date(), -3):
+            raise DatabaseUnavailable("the database is away")
+        return month
+
+    comparing(monkeypatch, die_at_the_last)
+    with pytest.raises(DatabaseUnavailable):
+        work(edited, engine)
+    with engine.connect() as connection:
+        asked_for = connection.execute(select(imports.c.first_month)).scalars().all()
+    assert asked_for == [add_months(YESTERDAY.date(), -2)]
+
+
+def test_a_month_that_could_not_be_compared_is_compared_again_soon(
+    edited: StravaStandIn, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparing(monkeypatch, lambda number, month: FailedMonth(month.span, "too slow", ValueError()) if number else month)
+    worked = work(edited, engine)
+    assert [task.kind for task in worked.failed] == [HISTORY]
+    assert "too slow" in worked.failed.popitem()[1]
+    assert rest(engine, HISTORY) == due.FIRST_PAUSE

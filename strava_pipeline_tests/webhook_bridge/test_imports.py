@@ -103,6 +103,8 @@ def test_a_run_whose_launch_got_no_answer_does_not_run_twice(dagster: Loopback, 
     [
         (runs("QUEUED"), "launched", None, 1),
         (runs("STARTED"), "launched", None, 1),
+        # Its end is waited for: a person's cancel is not lost.
+        (runs("CANCELING"), "launched", None, 1),
         (runs("CANCELED"), "due", "cancel", 1),
         (runs("FAILURE"), "due", None, 1),
         # Deleted, or from before Dagster's database was restored.
