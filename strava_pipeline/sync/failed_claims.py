@@ -128,7 +128,10 @@ def _postpone_blameless(connection: Connection, claim: Claim, error: StravaPipel
         case AppInactive():
             until = error.retry_at or now(connection) + APP_INACTIVE_WAIT
             postpone(connection, claim.fence, until, WaitingFor.APP, reason)
-        case ClientRefused() | StravaAway() | RefreshDelayed():
+        case RefreshDelayed():
+            # By then, the next refresh tells whether OAuth is away for everybody.
+            postpone(connection, claim.fence, error.retry_at, WaitingFor.STRAVA, reason)
+        case ClientRefused() | StravaAway():
             # Nobody knows until when. Once the operator has corrected the app's credentials, the events go on as well.
             wait_out_outage(connection, claim.fence, WaitingFor.STRAVA, reason)
         case AthleteError():

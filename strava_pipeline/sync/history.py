@@ -17,6 +17,7 @@ from strava_pipeline.sync.backfill import SpanResult, SyncContext, read_whole, r
 from strava_pipeline.sync.months_at_work import FailedMonth
 from strava_pipeline.warehouse.activities import activity_store
 from strava_pipeline.warehouse.activities.activity_store import Unlisted
+from strava_pipeline.warehouse.activities.quarantine import note_listed_again
 from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
 from strava_pipeline.warehouse.imports.deletion_guard import note_compared, note_listed_with
 from strava_pipeline.warehouse.imports.histories import history_of, note_history
@@ -30,11 +31,15 @@ def import_months(sync: SyncContext, spans: Sequence[Span]) -> Iterator[SpanResu
     listing = read_whole(sync, enclosing_span(spans))
     held = why_held(sync, listing)
     yield from replace_months(sync, listing, spans, unlisted=_policy(held))
-    athlete_id = listing.span.athlete_id
-    if held is None:
-        retry_transaction(sync.engine, partial(note_listed_with, athlete_id=athlete_id))
-    else:
-        retry_transaction(sync.engine, partial(note_compared, athlete_id=athlete_id, held=held))
+
+    def note(connection: Connection) -> None:
+        note_listed_again(connection, listing.span)
+        if held is None:
+            note_listed_with(connection, listing.span.athlete_id)
+        else:
+            note_compared(connection, listing.span.athlete_id, held)
+
+    retry_transaction(sync.engine, note)
 
 
 def import_history(sync: SyncContext, whole: Span) -> Iterator[SpanResult | FailedMonth]:
@@ -54,6 +59,7 @@ def import_history(sync: SyncContext, whole: Span) -> Iterator[SpanResult | Fail
     def note(connection: Connection) -> None:
         note_history(connection, whole.athlete_id, begins_on, listing.asked_at)
         note_compared(connection, whole.athlete_id, held)
+        note_listed_again(connection, whole)
         note_done_elsewhere(connection, whole.athlete_id, UpkeepKind.HISTORY, after=HISTORY_EVERY)
 
     retry_transaction(sync.engine, note)

@@ -141,7 +141,8 @@ class _Work:
                 self._refuse_stopped()
                 self.hooks.begin_step(step)
                 for result in self._done(step, each_month(self.sync.engine, step, [span], work)):
-                    self.progressed |= bool(result.stored or result.quarantined)
+                    # A file of the lake that is equal already is noted, and lacks no more.
+                    self.progressed |= bool(result.stored or result.quarantined) or step is ImportStep.LAKE
 
     def _done(self, step: ImportStep, results: Iterable[SpanResult | FailedMonth]) -> Iterator[SpanResult]:
         """Show and yield the results of months that were done; keep each month that failed, with its first reason."""

@@ -449,6 +449,20 @@ def test_events_wait_for_an_app_that_is_switched_off(dagster: DagsterStandIn, en
     assert dispatcher.dispatch_once() == 1
 
 
+@pytest.mark.parametrize("waiting_for", ["app", "outage"])
+def test_an_oauth_that_is_away_does_not_hold_what_waits_for_the_app(
+    dagster: DagsterStandIn, engine: Engine, waiting_for: str
+) -> None:
+    store(engine, 1)
+    with engine.begin() as connection:
+        moment = now(connection)
+        waits = {"state": "waiting", "waiting_for": waiting_for, "not_before": moment + timedelta(hours=1)}
+        connection.execute(update(webhook_events).values(**waits))
+        state = Outage(9, moment, several=True, away_since=moment, probe_at=moment + timedelta(minutes=5))
+        store_outage(connection, Service.OAUTH, state)
+    assert Dispatcher(load_settings(), engine).dispatch_once() == (waiting_for == "app")
+
+
 def test_an_oauth_that_is_away_holds_nobody(dagster: DagsterStandIn, engine: Engine) -> None:
     store(engine, 1)
     with engine.begin() as connection:

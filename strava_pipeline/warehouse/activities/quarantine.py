@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, delete, exists, func, literal, select
+from sqlalchemy import ColumnElement, Connection, case, delete, exists, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.months import Span
@@ -88,6 +88,29 @@ def release_from_quarantine(connection: Connection, step: ImportStep, activity_i
         connection.execute(
             delete(put_aside).where(put_aside.c.step == step, any_of(put_aside.c.activity_id, activity_ids))
         )
+
+
+def note_listed_again(connection: Connection, span: Span) -> None:
+    """Let summaries in quarantine wait for their next turn that are due and belong to months of a span just listed.
+
+    They were not told again: they are older than what is kept, or their month failed, or only a part of the span that
+    once told them was listed.
+    """
+    moment = database_time()
+    connection.execute(
+        update(put_aside)
+        .where(
+            put_aside.c.step == ImportStep.SUMMARY,
+            put_aside.c.athlete_id == span.athlete_id,
+            put_aside.c.span_start < span.end,
+            put_aside.c.span_end > span.start,
+            put_aside.c.retry_at <= moment,
+        )
+        .values(
+            tries=put_aside.c.tries + 1,
+            retry_at=moment + case((put_aside.c.tries == 1, SECOND_PAUSE), else_=LATER_PAUSES),
+        )
+    )
 
 
 def release_unlisted(connection: Connection, span: Span, listed: Collection[int]) -> None:

@@ -77,9 +77,9 @@ def lacking(connection: Connection, wish: Import, floor: date, moment: datetime)
     listing = None
     if ImportStep.SUMMARY in wish.steps:
         unlisted = set(_unlisted(connection, wish, span, history, moment))
-        listing = _enclosing(
-            wish.athlete_id, unlisted - {month for month, step in failed if step == ImportStep.SUMMARY}
-        )
+        if not _lists_all(wish, history):
+            unlisted -= {month for month, step in failed if step == ImportStep.SUMMARY}
+        listing = _enclosing(wish.athlete_id, unlisted)
     profile = wish.profile and (history.profile_at is None or history.profile_at < wish.made_at)
     next_at = min((*retries, *failed.values()), default=None)
     return Lacking(profile, listing, tuple(months), later, len(failed), requests, next_at)
@@ -154,12 +154,10 @@ def _failed_later(connection: Connection, span: Span, moment: datetime) -> dict[
 
 def _unlisted(connection: Connection, wish: Import, span: Span, history: History, moment: datetime) -> Iterator[date]:
     """The months to list: all of an open wish, once; a bounded wish's own; and those of which some was not stored."""
-    is_known = history.listed_at is not None and history.listed_at >= wish.made_at
-    if wish.is_open:
-        if not is_known:
-            yield from _months(span)
-            return
-    else:
+    if _lists_all(wish, history):
+        yield from _months(span)
+        return
+    if not wish.is_open:
         listed = select(import_months.c.month).where(
             import_months.c.athlete_id == span.athlete_id, import_months.c.listed_at >= wish.made_at
         )
@@ -167,12 +165,21 @@ def _unlisted(connection: Connection, wish: Import, span: Span, history: History
         yield from (
             month
             for month in _months(span)
-            if month not in done and not (is_known and _is_before(month, history.begins_on))
+            if month not in done and not (_is_known(wish, history) and _is_before(month, history.begins_on))
         )
     of_athlete = failed_months.c.athlete_id == span.athlete_id
     failed = select(failed_months.c.month).where(of_athlete, failed_months.c.step == ImportStep.SUMMARY)
     yield from (month for month in connection.execute(failed).scalars() if span.start.date() <= month < span.end.date())
     yield from _months_put_aside(connection, span, moment)
+
+
+def _lists_all(wish: Import, history: History) -> bool:
+    """Whether the whole history is to be listed, in one listing, whatever month of it failed."""
+    return wish.is_open and not _is_known(wish, history)
+
+
+def _is_known(wish: Import, history: History) -> bool:
+    return history.listed_at is not None and history.listed_at >= wish.made_at
 
 
 def _months_put_aside(connection: Connection, span: Span, moment: datetime) -> Iterator[date]:

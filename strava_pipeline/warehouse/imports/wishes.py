@@ -136,7 +136,8 @@ def ask_for_rest(
 ) -> None:
     """Ask for what a run, begun at ``asked_at`` (UTC), left out of these months' steps when it failed.
 
-    An import that has these months and steps looks again at once; without one, such an import is made.
+    An import that has these months and steps looks again at once, or once its pause ends; without one, such an import
+    is made.
     ``NeedsReauthorization`` if the athlete has disconnected.
     """
     refuse_rows_of_revoked(connection, [athlete_id])
@@ -145,7 +146,6 @@ def ask_for_rest(
         or_(_c.first_month.is_(None), _c.first_month <= first),
         or_(_c.last_month.is_(None), _c.last_month >= last),
         _c.steps.contains(list(steps)),
-        _c.paused_at.is_(None),
     )
     values = {"next_at": func.least(_c.next_at, database_time()), "attempts": 0}
     if not connection.execute(looking.values(values)).rowcount:

@@ -56,9 +56,16 @@ def release_after_outage(connection: Connection) -> int:
             lock_in_order(
                 and_(
                     _events.state == EventState.WAITING,
-                    _events.waiting_for.in_((WaitingFor.OUTAGE, WaitingFor.APP)),
                     _events.not_before > database_time(),
-                    ~_is_closed(),
+                    or_(
+                        and_(_events.waiting_for == WaitingFor.OUTAGE, ~_some(outages.c.away_since)),
+                        # An OAuth that is away as well shows only at the next refresh.
+                        and_(
+                            _events.waiting_for == WaitingFor.APP,
+                            ~_some(app_status.c.inactive_since),
+                            ~_some(outages.c.away_since, outages.c.service == Service.API),
+                        ),
+                    ),
                 ),
                 skip_locked=True,
             )
@@ -68,10 +75,6 @@ def release_after_outage(connection: Connection) -> int:
     return done.rowcount
 
 
-def _is_closed() -> ColumnElement[bool]:
-    return or_(_some(outages.c.away_since), _some(app_status.c.inactive_since))
-
-
-def _some(since: ColumnElement[object]) -> ColumnElement[bool]:
-    rows: Select[object] = select(since).where(since.is_not(None))
+def _some(since: ColumnElement[object], *where: ColumnElement[bool]) -> ColumnElement[bool]:
+    rows: Select[object] = select(since).where(since.is_not(None), *where)
     return rows.exists()

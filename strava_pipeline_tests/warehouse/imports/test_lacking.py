@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, delete, update
+from sqlalchemy import Engine, delete, select, update
 
 from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.months import Span, add_months, month_span
 from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams, import_summaries
+from strava_pipeline.sync.history import import_months
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.imports.failed_months import note_failed
 from strava_pipeline.warehouse.imports.histories import note_history, note_profile
@@ -236,6 +237,36 @@ def test_a_month_whose_listing_failed_is_listed_alone(strava: StravaStandIn, eng
     with engine.begin() as connection:
         connection.execute(update(failed_months).values(retry_at=LONG_AGO))
     assert lacks(engine, asked).listing == month(MAY)
+
+
+def test_a_history_is_listed_whole_whatever_month_of_it_failed(strava: StravaStandIn, engine: Engine) -> None:
+    asked = wish_for(engine)
+    whole = lacks(engine, asked).listing
+    assert whole is not None
+    with engine.begin() as connection:
+        note_failed(connection, month(add_months(whole.end.date(), -1)), ImportStep.SUMMARY, "odd")
+    assert lacks(engine, asked).listing == whole
+
+
+def test_an_activity_that_is_listed_no_more_is_listed_for_once_and_then_rests(
+    strava: StravaStandIn, engine: Engine
+) -> None:
+    """It was put aside by a listing of more months than this import has."""
+    asked = wish_for(engine, MAY, MAY, by=MadeBy.COMMAND)
+    strava.edit(1, distance="far")
+    assert list(import_summaries(strava.sync(engine), [month(JUNE), month(MAY)]))
+    fill(strava, engine, MAY)
+    strava.delete(1)
+    with engine.begin() as connection:
+        connection.execute(update(put_aside).values(retry_at=LONG_AGO))
+    assert lacks(engine, asked).listing == month(MAY)
+    assert list(import_months(strava.sync(engine), [month(MAY)]))
+    found = lacks(engine, asked)
+    assert (found.listing, found.months) == (None, ())
+    with engine.connect() as connection:
+        again = connection.execute(select(put_aside.c.tries, put_aside.c.retry_at)).one()
+        assert again.tries == 2
+        assert again.retry_at > now(connection) + timedelta(days=6)
 
 
 def test_a_bounded_wish_lists_its_months_and_no_others(strava: StravaStandIn, engine: Engine) -> None:

@@ -163,7 +163,9 @@ def test_an_import_that_has_the_rest_looks_at_once_and_none_is_made(engine: Engi
     assert (found.attempts, found.made_by) == (0, "connect")
 
 
-def test_an_import_that_is_paused_or_has_other_steps_does_not_bring_the_rest(engine: Engine) -> None:
+def test_an_import_that_has_other_steps_does_not_bring_the_rest_and_a_paused_one_once_it_goes_on(
+    engine: Engine,
+) -> None:
     wish_for(engine, MAY, JUNE, athlete_id=OTHER, steps=[ImportStep.SUMMARY], by=MadeBy.COMMAND)
     (again,) = rest(engine, athlete_id=OTHER)
     assert again.steps == (ImportStep.SUMMARY, ImportStep.DETAIL, ImportStep.STREAMS)
@@ -171,7 +173,8 @@ def test_an_import_that_is_paused_or_has_other_steps_does_not_bring_the_rest(eng
     wish_for(engine)
     with engine.begin() as connection:
         pause(connection, RIDER, PausedBy.OPERATOR)
-    assert len(rest(engine)) == 2
+    (paused,) = rest(engine)
+    assert paused.paused_by == "operator"
 
 
 def test_of_an_athlete_who_left_nothing_is_asked_for(engine: Engine) -> None:
