@@ -423,6 +423,12 @@ def test_one_object_tries_when_no_run_does(dagster: DagsterStandIn, engine: Engi
     assert dispatcher.dispatch_once() == 1, "its run died"
 
 
+def test_a_clock_that_was_set_back_keeps_nobody_waiting(dagster: DagsterStandIn, engine: Engine) -> None:
+    store(engine, 1)
+    strava_is_away(engine, timedelta(hours=5))
+    assert Dispatcher(load_settings(), engine).dispatch_once() == 1
+
+
 def test_events_go_on_when_the_outage_is_over_and_not_at_their_old_time(
     dagster: DagsterStandIn, engine: Engine
 ) -> None:

@@ -15,6 +15,9 @@ from strava_pipeline.warehouse.states import EventState, WaitingFor
 
 # A probe is left so long to runs that wait anyway. These look every 20 s.
 LEFT_TO_RUNS = timedelta(seconds=30)
+# The longest pause between two probes, that of an app that is switched off. A time further away was written before the
+# database's clock was set back.
+LONGEST_PAUSE = timedelta(hours=1)
 _events = webhook_events.c
 
 
@@ -36,7 +39,8 @@ def launch_gate(connection: Connection) -> LaunchGate:
         select(outages.c.probe_at).where(outages.c.service == Service.API, outages.c.away_since.is_not(None)),
         select(app_status.c.probe_at).where(app_status.c.inactive_since.is_not(None)),
     ).subquery()
-    may_probe = closed_by.c.probe_at <= database_time() - LEFT_TO_RUNS
+    moment, probe_at = database_time(), closed_by.c.probe_at
+    may_probe = or_(probe_at <= moment - LEFT_TO_RUNS, probe_at > moment + LONGEST_PAUSE)
     leased = and_(_events.state == EventState.LAUNCHED, _events.lease_until > database_time())
     under_way = select(_events.id).where(leased).exists()
     found = connection.execute(select(may_probe, under_way).select_from(closed_by)).all()

@@ -58,7 +58,10 @@ def inactive_error(status: AppStatus, moment: datetime) -> AppInactive | None:
     ``status`` was loaded under the ledger's lock. Call :func:`begin_probe` once the call has room, so that only one
     call probes.
     """
-    if status.inactive_since is None or status.probe_at is None or moment >= status.probe_at:
+    if status.inactive_since is None or status.probe_at is None:
+        return None
+    # A time further away than any pause was written before the database's clock was set back.
+    if moment >= status.probe_at or status.probe_at > moment + PROBE_EVERY:
         return None
     return AppInactive(inactive_line(status), retry_at=status.probe_at)
 
