@@ -32,7 +32,7 @@ from webhook_bridge.dagster_api import DagsterServer
 ATHLETE = RUNNER.athlete_id
 STOPPING_SECONDS = 60
 FINISHING_SECONDS = 500
-SLOW = {"path": "/api/v3/activities/*", "fault": "delay", "delay_s": 0.7, "times": None}
+SLOW = {"path": "/api/v3/activities/*", "fault": "delay", "delay_s": 2.0, "times": None}
 CANCEL = """
 mutation Cancel($params: String!) {
   answer: terminateRun(runId: $params) {

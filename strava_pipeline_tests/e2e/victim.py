@@ -38,7 +38,7 @@ RUN_POINTS = {
     "detail stored": Point("strava_pipeline.sync.webhook", "_update_streams", before=True),
     "streams fetched, not stored": Point("strava_pipeline.sync.webhook", "map_streams"),
     "done, not committed": Point("strava_pipeline.sync.webhook", "mark_done"),
-    "done, not shown": Point("strava_pipeline.defs.jobs.webhook_sync", "sync_activity"),
+    "done, not shown": Point("strava_pipeline.sync.claims_at_work", "sync_activity"),
 }
 
 
