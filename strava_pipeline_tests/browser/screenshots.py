@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import FloatRect, Locator, Page
 
-MAX_BYTES = 200_000
+MAX_BYTES = 250_000
 LOADED_MILLISECONDS = 60_000
 
 

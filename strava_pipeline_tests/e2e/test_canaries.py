@@ -224,7 +224,8 @@ def test_no_secret_is_ever_shown(watch: Watch, mock: Mock, bridge: str) -> None:
     watch.note_tokens()
     nowhere = f"http://127.0.0.1:{free_port()}"
     assert watch.call("api", "/athlete", "--athlete", ATHLETE, STRAVA_API_URL=nowhere).returncode != 0
-    assert watch.call("backfill", "--athlete", ATHLETE, *MONTHS, STRAVA_API_URL=nowhere).returncode != 0
+    away = {"STRAVA_API_URL": nowhere, "STRAVA_OUTAGE_PATIENCE_HOURS": "0"}
+    assert watch.call("backfill", "--athlete", ATHLETE, *MONTHS, **away).returncode != 0
     assert watch.call("api", "/athlete", "--athlete", ATHLETE, STRAVA_TOKEN_KEYS=generate_key()).returncode != 0
     faults = [{"path": "/api/v3/athlete", "fault": kind} | more for kind, more in FAULTS]
     requests.post(f"{mock.url}/mock/faults", json=faults, timeout=10).raise_for_status()

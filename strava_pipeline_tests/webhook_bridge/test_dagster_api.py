@@ -75,7 +75,7 @@ def test_a_launched_run_of_assets_tells_its_id(dagster: Loopback) -> None:
         (["QUEUED"], Fate.TO_COME),
         (["STARTING"], Fate.TO_COME),
         (["STARTED"], Fate.AT_WORK),
-        (["CANCELING"], Fate.AT_WORK),
+        (["CANCELING"], Fate.TO_COME),
         (["CANCELED"], Fate.CANCELED),
         (["SUCCESS"], Fate.ENDED),
         (["FAILURE"], Fate.ENDED),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, RowMapping, select, update
 
-from strava_pipeline.errors import RejectedRequest, RetriableStravaError
+from strava_pipeline.errors import NotAnswered, RejectedRequest
 from strava_pipeline.months import month_span
 from strava_pipeline.sync.backfill import import_details, import_streams
 from strava_pipeline.warehouse.activities.activity_store import delete_activities
@@ -59,7 +59,7 @@ def test_pauses_are_one_day_then_seven_then_thirty(strava: StravaStandIn, engine
     ("error", "kind", "counted"),
     [
         (RejectedRequest("odd"), PutAside.UNUSABLE, 1),
-        (RetriableStravaError("failed", status=500), PutAside.UNANSWERED, 1),
+        (NotAnswered("failed", status=500), PutAside.UNANSWERED, 1),
         (None, PutAside.HIDDEN, 0),
     ],
     ids=["refused", "failed", "gone"],

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine
 
-from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError
+from strava_pipeline.errors import NotAnswered, NotFound, RejectedRequest
 from strava_pipeline.months import Span, month_span
 from strava_pipeline.sync.backfill import import_details, import_streams
 from strava_pipeline.warehouse.activities.quarantine import add_to_quarantine
@@ -53,7 +53,7 @@ def test_a_whole_month_lacks_nothing(strava: StravaStandIn, engine: Engine) -> N
 
 def test_each_kind_is_told_with_its_reasons(strava: StravaStandIn, engine: Engine) -> None:
     strava.edit(1, distance="far")
-    strava.faults["/activities/2"] = [RetriableStravaError("activity 2: Strava answered 500 error", status=500)]
+    strava.faults["/activities/2"] = [NotAnswered("activity 2: Strava answered 500 error", status=500)]
     strava.faults["/activities/3"] = [NotFound("GET /activities/3: Strava answered 404 Resource Not Found")]
     strava.faults["/activities/4"] = [RejectedRequest("activity 4: Strava's field laps is not a list")]
     strava.faults["/activities/4/streams"] = [RejectedRequest("activity 4: the samples are odd as well")]
