@@ -145,7 +145,7 @@ def test_an_import_finishes_whatever_happens_to_its_runs(site: Site) -> None:
     assert first.run_id is not None
     site.process_of(first.run_id).kill()
     site.lose()
-    assert site.wish.attempts == 1
+    assert site.wish.runs == 1
 
     # A person cancels the next one: nothing happens until a person lets it go on.
     second = site.next_run(first)
