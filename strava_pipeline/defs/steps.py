@@ -38,6 +38,7 @@ log = get_logger(__name__)
 MAX_RETRIES = 3
 # How often a step begins anew because a transaction broke; between two, the database works again.
 MAX_OUTAGES = 100
+LONGEST_OUTAGE_PAUSE_SECONDS = 600.0
 # The metadata of a step that computes from stored rows, without a request.
 NO_REQUESTS: dict[str, Any] = {"requests": 0}
 
@@ -105,7 +106,9 @@ def translate_faults(retry_number: int, patience: StepPatience | None = None) ->
         raise _final(error, subject, **retry_at) from None
     except (RetriableStravaError, DatabaseUnavailable) as error:
         if patience and waiting and _answers_after_all(patience.engine, waiting, error):
-            raise dg.RetryRequested(max_retries=MAX_OUTAGES, seconds_to_wait=1) from error
+            # What the step writes may not fit although the probe does: then it must not ask Strava again and again.
+            pause_s = min(2.0 ** min(retry_number, 10), LONGEST_OUTAGE_PAUSE_SECONDS)
+            raise dg.RetryRequested(max_retries=MAX_OUTAGES, seconds_to_wait=pause_s) from error
         if retry_number >= MAX_RETRIES:
             raise _final(error, subject) from None
         raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=2**retry_number) from error
@@ -117,18 +120,23 @@ def translate_faults(retry_number: int, patience: StepPatience | None = None) ->
 
 
 def _answers_after_all(engine: Engine, waiting: DatabasePatience, error: StravaPipelineError) -> bool:
-    """Whether the database was away, and accepts writes again.
+    """Whether the database was away, and accepts writes again within the patience.
 
+    It may take connections before it takes writes: while its disk is full, or while it is slow after a start.
     Dagster's is often on the same server: Dagster is asked to try again once that can be stored.
     """
     if not isinstance(error, DatabaseUnavailable) or isinstance(error, DatabaseTooSlow):
         return False
-    try:
-        with patient(waiting):
-            probe_write(engine)
-    except DatabaseUnavailable:
-        return False
-    return True
+    wait = waiting.waits()
+    while True:
+        try:
+            with patient(waiting):
+                probe_write(engine)
+        except DatabaseUnavailable as away:
+            if not wait.rest(str(away)):
+                return False
+        else:
+            return True
 
 
 def _log_wait(message: str) -> None:

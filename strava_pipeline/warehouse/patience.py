@@ -35,6 +35,35 @@ class DatabasePatience:
     tell: Callable[[str], None]
     pause: Callable[[float], object] = time.sleep
 
+    def waits(self) -> Wait:
+        """Return a new wait within this patience."""
+        return Wait(self)
+
+
+@dataclass
+class Wait:
+    """One wait for the database: pauses that grow, told of at once and every ten minutes."""
+
+    patience: DatabasePatience
+    waited_s: float = 0.0
+    _told_at_s: float = -TELL_EVERY_SECONDS
+    _pause_s: float = FIRST_PAUSE_SECONDS
+
+    def rest(self, reason: str, tried_s: float = 0.0) -> bool:
+        """Let a pause pass after a try that took ``tried_s``; False, at once, if the patience is used up."""
+        if self.patience.left_s <= 0:
+            return False
+        if self.waited_s - self._told_at_s >= TELL_EVERY_SECONDS:
+            self.patience.tell(f"waiting: {reason}")
+            self._told_at_s = self.waited_s
+        began, pause_s = time.monotonic(), min(self._pause_s, self.patience.left_s)
+        self.patience.pause(pause_s)
+        spent_s = max(time.monotonic() - began + tried_s, pause_s)
+        self.patience.left_s -= spent_s
+        self.waited_s += spent_s
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_SECONDS)
+        return True
+
 
 _of_this_thread: ContextVar[DatabasePatience | None] = ContextVar("patience", default=None)
 
@@ -57,31 +86,21 @@ def connect_patiently(connect: Callable[[], Driver], describe: Callable[[psycopg
     patience = _of_this_thread.get()
     if patience is None:
         return connect()
-    waited_s, told_at, pause_s = 0.0, -TELL_EVERY_SECONDS, FIRST_PAUSE_SECONDS
+    wait = patience.waits()
     while True:
         began = time.monotonic()
         try:
             connection = connect()
         except psycopg.Error as error:
-            if patience.left_s <= 0:
+            if not wait.rest(describe(error), time.monotonic() - began):
                 raise
-            reason = describe(error)
-        else:
-            if not _refuses_writes(connection) or patience.left_s <= 0:
-                if waited_s:
-                    patience.tell(f"the database answers again after {waited_s:.0f} s")
-                return connection
-            connection.close()
-            reason = describe(psycopg.errors.ReadOnlySqlTransaction("it is read-only"))
-        if waited_s - told_at >= TELL_EVERY_SECONDS:
-            patience.tell(f"waiting: {reason}")
-            told_at = waited_s
-        pause_s = min(pause_s, patience.left_s)
-        patience.pause(pause_s)
-        spent_s = max(time.monotonic() - began, pause_s)
-        patience.left_s -= spent_s
-        waited_s += spent_s
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_SECONDS)
+            continue
+        if not _refuses_writes(connection) or patience.left_s <= 0:
+            if wait.waited_s:
+                patience.tell(f"the database answers again after {wait.waited_s:.0f} s")
+            return connection
+        connection.close()
+        wait.rest(describe(psycopg.errors.ReadOnlySqlTransaction("it is read-only")), time.monotonic() - began)
 
 
 def _refuses_writes(connection: Driver) -> bool:

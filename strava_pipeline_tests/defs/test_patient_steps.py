@@ -10,6 +10,7 @@ from sqlalchemy import Engine, make_url, text
 
 from strava_pipeline.defs import steps
 from strava_pipeline.defs.steps import StepPatience, translate_faults
+from strava_pipeline.errors import DatabaseTooSlow, DatabaseUnavailable
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline_tests.moody_server import MoodyDatabase
 
@@ -82,6 +83,24 @@ def test_a_step_whose_transaction_breaks_begins_anew_once_the_database_works(moo
                 moody.on.stop()
             connection.execute(text("DELETE FROM strava.gear"))
 
+    assert case.run(step).success
+    assert (case.attempts, case.pauses) == (2, [1.0, 2.0])
+
+
+def test_a_step_waits_for_a_database_that_takes_connections_but_no_writes(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probes = iter([DatabaseUnavailable("the disk is full"), DatabaseTooSlow("it took longer than a second"), None])
+
+    def probe(_: Engine) -> None:
+        if (error := next(probes)) is not None:
+            raise error
+
+    def step() -> None:
+        if case.attempts == 1:
+            raise DatabaseUnavailable("the disk is full")
+
+    monkeypatch.setattr(steps, "probe_write", probe)
     assert case.run(step).success
     assert (case.attempts, case.pauses) == (2, [1.0, 2.0])
 

@@ -57,6 +57,16 @@ def test_a_patient_thread_waits_for_the_server(moody: MoodyDatabase, engine: Eng
     assert waits.told[1] == "the database answers again after 71 s"
 
 
+def test_a_wait_tells_at_once_and_then_every_ten_minutes() -> None:
+    waits = Waits(left_s=1000.0)
+    wait = waits.patience.waits()
+    while wait.rest("the disk is full"):
+        pass
+    assert waits.told == ["waiting: the disk is full"] * 2
+    assert sum(waits.pauses) == 1000.0
+    assert not wait.rest("the disk is full")
+
+
 def test_a_connection_that_breaks_is_told_and_the_next_statement_waits(moody: MoodyDatabase, engine: Engine) -> None:
     waits = Waits()
     waits.at[1] = moody.on.start
