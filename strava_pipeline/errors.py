@@ -139,15 +139,23 @@ class StravaAway(RetriableStravaError):
     """Strava answers nobody since ``since`` (UTC): send no request before ``retry_at`` (UTC).
 
     This is a wait, not a failure. Both are ``None`` if neither this call nor another one got an answer, but it is too
-    early to tell that all others get none either.
+    early to tell that all others get none either. ``refreshes_only``: OAuth is away, which concerns nobody whose token
+    is still good.
     """
 
     def __init__(
-        self, message: str, *, since: datetime | None, retry_at: datetime | None, status: int | None = None
+        self,
+        message: str,
+        *,
+        since: datetime | None,
+        retry_at: datetime | None,
+        status: int | None = None,
+        refreshes_only: bool = False,
     ) -> None:
         super().__init__(message, status=status, answered=False)
         self.since = since
         self.retry_at = retry_at
+        self.refreshes_only = refreshes_only
 
 
 class NotAnswered(RetriableStravaError):

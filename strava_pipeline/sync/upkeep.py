@@ -141,8 +141,8 @@ class _Upkeep:
             with due.kept(self.engine, task, self.contexts.quick.pauses):
                 self._do(task)
         except LATER as error:
-            if isinstance(error, QuotaExhausted) and self.settings.quota_scope is QuotaScope.ATHLETE:
-                return  # the next athlete has limits of their own; this task is due again when its lease ends
+            if self._is_theirs_alone(error):
+                return  # this task is due again when its lease ends
             self.worked.stopped = str(error)
             self.share_is_used = isinstance(error, QuotaExhausted)
             with self.engine.begin() as connection:
@@ -159,6 +159,12 @@ class _Upkeep:
             with self.engine.begin() as connection:
                 due.done(connection, task, after=self._period(task), requests=self.contexts.requests - before)
             self.worked.done[task.kind] += 1
+
+    def _is_theirs_alone(self, error: Exception) -> bool:
+        """Whether the next athlete may be served: with limits of their own, or a token that is still good."""
+        if isinstance(error, StravaAway):
+            return error.refreshes_only
+        return isinstance(error, QuotaExhausted) and self.settings.quota_scope is QuotaScope.ATHLETE
 
     def refresh_details(self, go_on: Callable[[], bool]) -> None:
         """Fetch the oldest details anew while their turns have come and no import wants the quota."""

@@ -241,6 +241,18 @@ def test_a_fault_of_ours_is_raised_after_all_others_were_done_and_its_text_is_no
     assert "a name" not in caplog.text
 
 
+def test_an_oauth_that_is_away_holds_up_nobody_whose_token_is_good(strava: StravaStandIn, engine: Engine) -> None:
+    connect_riders(engine, RIDER + 1)
+    away = StravaAway("OAuth does not answer", since=LONG_AGO, retry_at=LONG_AGO, refreshes_only=True)
+    strava.faults["/athlete"] = [away]
+    worked = work(strava, engine)
+    assert worked.stopped is None
+    assert (worked.done[PROFILE], worked.failed) == (1, {})
+    # The task is due again once its lease is over.
+    make_due(engine, upkeep.c.done_at.is_(None))
+    assert work(strava, engine).done[PROFILE] == 1
+
+
 def test_a_run_that_dies_leaves_its_task_due(strava: StravaStandIn, engine: Engine) -> None:
     strava.faults["/athlete"] = [DatabaseUnavailable("away")]
     with pytest.raises(DatabaseUnavailable):

@@ -93,7 +93,12 @@ def away_error(service: Service, state: Outage, moment: datetime, host: str) -> 
     """Return the error for a call that this machine must not send now; ``None`` if it may, if only as the probe."""
     if state.away_since is None or state.may_probe(moment, host):
         return None
-    return StravaAway(away_line(service, state, moment), since=state.away_since, retry_at=state.probe_at)
+    return StravaAway(
+        away_line(service, state, moment),
+        since=state.away_since,
+        retry_at=state.probe_at,
+        refreshes_only=service is Service.OAUTH,
+    )
 
 
 def away_line(service: Service, state: Outage, moment: datetime) -> str:
