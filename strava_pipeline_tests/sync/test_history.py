@@ -296,6 +296,17 @@ def test_what_edited_months_lack_is_imported(strava: StravaStandIn, engine: Engi
         assert connection.execute(select(func.count()).select_from(imports)).scalar() == 3
 
 
+def test_of_an_edited_month_no_more_is_imported_than_was_asked_for_but_its_file_is_written_anew(
+    strava: StravaStandIn, engine: Engine
+) -> None:
+    listed = wish_for(engine, month_of(RIDES), month_of(1), steps=[ImportStep.SUMMARY])
+    with engine.begin() as connection:
+        note_in_lake(connection, month_span(RIDER, month_start(month_of(4))), now(connection))
+        import_edited(connection, RIDER, [month_of(5), month_of(4)])
+        found = connection.execute(select(imports).where(imports.c.id != listed)).all()
+    assert [(row.first_month, row.steps) for row in found] == [(month_of(4), [ImportStep.LAKE])]
+
+
 @pytest.mark.parametrize("listed_by", [import_listed, import_months])
 def test_any_listing_notes_what_the_athlete_shows(engine: Engine, listed_by: Callable[..., Any]) -> None:
     connect_riders(engine, RIDER)
