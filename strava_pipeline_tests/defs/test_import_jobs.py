@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from sqlalchemy import Engine
 
 from strava_pipeline.definitions import defs
+from strava_pipeline.defs.jobs import imports as jobs
 from strava_pipeline.defs.jobs.imports import (
     import_history,
     imports_every_minute,
@@ -220,6 +222,40 @@ def test_a_schedule_looks_after_lost_runs(persistent: dg.DagsterInstance, settin
     assert tick(persistent, newest_months_every_minute)[0] == []
     assert wish(engine, import_id).paused_by == "cancel"
     assert found.launch_no == 1
+
+
+def test_runs_that_died_with_their_code_server_hold_no_slot(
+    persistent: dg.DagsterInstance, settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "DEAD_AFTER_SECONDS", -1.0)
+    import_id = wish_for(engine)
+    found = launched(engine)
+
+    def at_work(launch_no: int, **more: str) -> dg.DagsterRun:
+        planned = run_of(replace(found, launch_no=launch_no))
+        tags = dict(newest_month.tags) | dict(planned.tags) | more
+        begun = persistent.create_run_for_job(newest_month, run_config=dict(planned.run_config), tags=tags)
+        persistent.report_dagster_event(dg.DagsterEvent("PIPELINE_START", newest_month.name), begun.run_id)
+        return begun
+
+    overtaken, living = at_work(0), at_work(1)
+    gone = at_work(1, **{NAMES.tag("import"): str(import_id + 1)})
+    config = dict(run_of(found).run_config)
+    theirs = persistent.create_run_for_job(newest_month, run_config=config, tags={"strava/lane": "theirs"})
+    persistent.report_dagster_event(dg.DagsterEvent("PIPELINE_START", newest_month.name), theirs.run_id)
+
+    def states() -> dict[str, str]:
+        return {run.run_id: run.status.value for run in persistent.get_runs()}
+
+    tick(persistent, newest_months_every_minute)
+    ended = {overtaken.run_id: "FAILURE", gone.run_id: "FAILURE"}
+    assert states() == ended | {living.run_id: "STARTED", theirs.run_id: "STARTED"}
+    # Its lease is over: a run that lives takes the import back before the next look.
+    change(engine, import_id, state="running", lease_until=LONG_AGO)
+    tick(persistent, newest_months_every_minute)
+    assert states()[living.run_id] == "STARTED"
+    tick(persistent, newest_months_every_minute)
+    assert states()[living.run_id] == "FAILURE"
 
 
 @pytest.mark.filterwarnings("ignore::dagster_shared.utils.warnings.BetaWarning")

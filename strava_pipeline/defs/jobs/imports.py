@@ -16,12 +16,13 @@ from sqlalchemy import Engine
 from strava_pipeline.defs.assets.lake import file_metadata, write_lake_month
 from strava_pipeline.defs.assets.month_pictures import month_pictures
 from strava_pipeline.defs.assets.progress import ProgressReporter, reporting
+from strava_pipeline.defs.dead_runs import AT_WORK, end_dead_runs
 from strava_pipeline.defs.partitions import cell
 from strava_pipeline.defs.pools import set_up_pools
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
 from strava_pipeline.defs.steps import MAX_RETRIES, patience_of, span_metadata, translate_faults
 from strava_pipeline.errors import ImportStopped
-from strava_pipeline.import_runs import HISTORY_OP, NEWEST_MONTH_OP, launch_tags, run_of
+from strava_pipeline.import_runs import HISTORY_OP, NEWEST_MONTH_OP, launch_of, launch_tags, run_of
 from strava_pipeline.months import Span
 from strava_pipeline.names import NAMES, NEWEST_PRIORITY, PRIORITY_TAG, STEP_ASSETS, Asset, Job
 from strava_pipeline.settings import Settings, load_settings
@@ -29,12 +30,14 @@ from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.backfill import SpanResult, SyncContext
 from strava_pipeline.sync.imports import ImportHooks, work_on_import
 from strava_pipeline.warehouse.imports import runs
-from strava_pipeline.warehouse.imports.launches import Fate, Launch, claim_launch, look_after
+from strava_pipeline.warehouse.imports.launches import Fate, Launch, claim_launch, is_over, look_after
 from strava_pipeline.warehouse.imports.runs import Task
 from strava_pipeline.warehouse.patience import patient
 from strava_pipeline.warehouse.retention import earliest_month
 from strava_pipeline.warehouse.states import ImportStep, ImportTask
 
+# A run that began later may not have taken up its import yet.
+DEAD_AFTER_SECONDS = 600.0
 FATES = {
     dg.DagsterRunStatus.SUCCESS: Fate.ENDED,
     dg.DagsterRunStatus.FAILURE: Fate.ENDED,
@@ -165,6 +168,8 @@ def _every_minute(job: dg.JobDefinition, name: str, *, newest: bool) -> dg.Sched
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         """Request runs for imports that are due, and look after those whose runs seem to be lost."""
         set_up_pools(context.instance)  # where neither `up` nor a command does it
+        # First: a run at work that was taken to be lost has had time since the last look to take its import back.
+        _end_dead_runs(context.instance, warehouse.engine, job)
         look_after(warehouse.engine, partial(_fate, context.instance))
         floor, launched = earliest_month(load_settings()), 0
         while launch := _claim(warehouse.engine, floor, newest=newest):
@@ -180,6 +185,17 @@ def _every_minute(job: dg.JobDefinition, name: str, *, newest: bool) -> dg.Sched
 
 newest_months_every_minute = _every_minute(newest_month, "newest_months_every_minute", newest=True)
 imports_every_minute = _every_minute(import_history, "imports_every_minute", newest=False)
+
+
+def _end_dead_runs(instance: dg.DagsterInstance, engine: Engine, job: dg.JobDefinition) -> None:
+    def is_dead(run: dg.DagsterRun) -> bool:
+        launch = launch_of(run.tags)
+        with engine.begin() as connection:
+            return launch is not None and is_over(connection, launch)
+
+    lane = {NAMES.lane_tag: Lane.BACKFILL.value}  # another code location may have a job of this name
+    runs_at_work = dg.RunsFilter(job_name=job.name, statuses=list(AT_WORK), tags=lane)
+    end_dead_runs(instance, runs_at_work, DEAD_AFTER_SECONDS, is_dead)
 
 
 def _claim(engine: Engine, floor: date, *, newest: bool) -> Launch | None:

@@ -7,7 +7,8 @@ from datetime import timedelta
 import dagster as dg
 from sqlalchemy import Connection, Engine
 
-from strava_pipeline.defs.pools import free_slots, set_up_pools
+from strava_pipeline.defs.dead_runs import AT_WORK, end_dead_runs
+from strava_pipeline.defs.pools import set_up_pools
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
 from strava_pipeline.defs.steps import translate_faults
 from strava_pipeline.names import NAMES
@@ -26,7 +27,6 @@ WORKS_FOR_SECONDS = 600.0
 HISTORY_MAX_WAIT = timedelta(hours=25)
 # A run at work has a task, but for minutes.
 DEAD_AFTER_SECONDS = 3600.0
-AT_WORK = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -90,22 +90,13 @@ def why_no_run(instance: dg.DagsterInstance, engine: Engine) -> str | None:
             return f"no quota is left for upkeep now: {upkeep_load(connection, settings, now(connection))}"
         is_at_work = due.is_at_work(connection)
     if not is_at_work:
-        _end_dead_runs(instance)
+        end_dead_runs(instance, _runs_that_are(AT_WORK), DEAD_AFTER_SECONDS, lambda _: True)
     return "the last run has not ended" if instance.get_runs_count(_runs_that_are(UNFINISHED)) else None
 
 
 def _has_room(connection: Connection, settings: Settings) -> bool:
     windows = scope_status(connection, RateLimits.from_settings(settings), APP, now(connection))
     return all(window.calls_left[Lane.RECONCILE] for window in windows)
-
-
-def _end_dead_runs(instance: dg.DagsterInstance) -> None:
-    """Mark runs as failed that have long been at work without a task: their process died, and held the pool's slot."""
-    for record in instance.get_run_records(_runs_that_are(AT_WORK)):
-        if record.start_time is not None and record.start_time < time.time() - DEAD_AFTER_SECONDS:
-            run = record.dagster_run
-            instance.report_run_failed(run, "its process ended before the run did; what it had stored is kept")
-            free_slots(instance, run.run_id)
 
 
 def _runs_that_are(statuses: Sequence[dg.DagsterRunStatus]) -> dg.RunsFilter:

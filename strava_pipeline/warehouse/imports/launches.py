@@ -182,6 +182,12 @@ def _after(wish: Import, fate: Fate) -> dict[str, object]:
     }
 
 
+def is_over(connection: Connection, launch: Launch) -> bool:
+    """Whether a launch's import went on without its run: it is gone, has a newer launch, or is due again."""
+    at_work = select(_c.id).where(is_launch(launch), _c.state != ImportState.DUE)
+    return connection.execute(at_work).first() is None
+
+
 def is_launch(launch: Launch) -> ColumnElement[bool]:
     """Select the import of a launch, unless it has a newer one."""
     return and_(_c.id == launch.import_id, _c.launch_no == launch.launch_no)
