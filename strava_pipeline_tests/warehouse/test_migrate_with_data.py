@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.warehouse import migrate as migration
 from strava_pipeline.warehouse.engine import open_engine
+from strava_pipeline.warehouse.imports.deletion_guard import shows_less
 from strava_pipeline.warehouse.locks import acquire_for_migration
 from strava_pipeline.warehouse.migrate import REVISIONS, check_migrated, migrate
 
@@ -210,3 +211,21 @@ def test_tables_of_a_newer_program_are_never_taken_back(owner_engine: Engine) ->
     assert "\n" not in str(refused.value)
     for script in ScriptDirectory(str(migration._SCRIPTS)).walk_revisions():
         assert not hasattr(script.module, "downgrade")
+
+
+def test_athletes_with_private_activities_showed_them_before_0026(old: Engine) -> None:
+    upgrade_to(old, "0025")
+    with old.begin() as connection:
+        tables = tables_of(connection)
+        for athlete_id, private, state in ((1, True, "active"), (2, False, "active"), (3, True, "revoked")):
+            row = {"athlete_id": athlete_id, "scopes": ["activity:read"], "state": state, "generation": 1}
+            connection.execute(tables["ops.users"].insert().values(row))
+            table = tables["strava.activities"]
+            values = {column.name: sample(column.type) for column in table.columns}
+            values |= {"id": athlete_id, "athlete_id": athlete_id, "private": private}
+            connection.execute(table.insert().values(values))
+    migrate(old)
+    with old.connect() as connection:
+        found = connection.execute(text("SELECT athlete_id, scopes FROM ops.histories")).all()
+        assert shows_less(connection, 1)
+    assert [tuple(row) for row in found] == [(1, ["activity:read_all"])]
