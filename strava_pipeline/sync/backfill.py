@@ -2,7 +2,7 @@
 
 For webhooks see :mod:`strava_pipeline.sync.webhook`, for athletes :mod:`strava_pipeline.sync.athlete`.
 Each activity is committed before the next is fetched, and activities that are stored and current are skipped
-(:func:`.activity_store.without_current_detail` decides). So a run that dies keeps its work, and a repeated run sends no
+(:func:`.outdated.without_current_detail` decides). So a run that dies keeps its work, and a repeated run sends no
 request twice.
 """
 
@@ -30,8 +30,9 @@ from strava_pipeline.sync.access import open_client, outage_patience
 from strava_pipeline.sync.listing_buffer import Mapped, WholeListing, read_listing
 from strava_pipeline.sync.months_at_work import FailedMonth, each_month
 from strava_pipeline.sync.pacing import Pace
-from strava_pipeline.warehouse.activities import activity_store, quarantine, stream_store
-from strava_pipeline.warehouse.activities.activity_store import OldDetail, Payload, RecordingVersion, Unlisted
+from strava_pipeline.warehouse.activities import activity_store, outdated, quarantine, stream_store
+from strava_pipeline.warehouse.activities.activity_store import Payload, RecordingVersion, Unlisted
+from strava_pipeline.warehouse.activities.outdated import OldDetail
 from strava_pipeline.warehouse.activities.summary_changes import Listed, changed_summaries, fitting_digest
 from strava_pipeline.warehouse.analysis.analyses import not_analysed
 from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
@@ -202,7 +203,7 @@ def import_details(sync: SyncContext, span: Span, *, due: bool = False) -> SpanR
     """
 
     def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, str]]:
-        return activity_store.without_current_detail(connection, span, only=only, due=due)
+        return outdated.without_current_detail(connection, span, only=only, due=due)
 
     def fetch(candidate: tuple[int, str]) -> None:
         _store_detail(sync, span.athlete_id, *candidate)
@@ -215,7 +216,7 @@ def refresh_detail(sync: SyncContext, old: OldDetail) -> SpanResult:
     span = month_span(old.athlete_id, month_start(old.start_date))
 
     def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, None]]:  # noqa: ARG001  there is but one
-        return [(old.activity_id, None)] if activity_store.is_still(connection, old) else []
+        return [(old.activity_id, None)] if outdated.is_still(connection, old) else []
 
     def fetch(candidate: tuple[int, None]) -> None:
         _store_detail(sync, span.athlete_id, *candidate)
@@ -229,13 +230,13 @@ def import_streams(sync: SyncContext, span: Span, *, due: bool = False) -> SpanR
     ``due`` as in :func:`import_details`.
     """
     with sync.engine.begin() as connection:
-        by_hand = [activity_id for activity_id, manual in activity_store.without_streams(connection, span) if manual]
+        by_hand = [activity_id for activity_id, manual in outdated.without_streams(connection, span) if manual]
         asked_at = now(connection)
         for activity_id in by_hand:
             stream_store.store_streams(connection, map_streams(span.athlete_id, activity_id, {}), asked_at)
 
     def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, bool]]:
-        return activity_store.without_streams(connection, span, only=only, due=due)
+        return outdated.without_streams(connection, span, only=only, due=due)
 
     def fetch(candidate: tuple[int, bool]) -> None:
         _store_streams(sync, span.athlete_id, candidate[0])

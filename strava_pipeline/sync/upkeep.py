@@ -33,7 +33,7 @@ from strava_pipeline.sync.backfill import SyncContext, refresh_detail
 from strava_pipeline.sync.history import compare_history
 from strava_pipeline.sync.months_at_work import FailedMonth, MonthsFailed
 from strava_pipeline.sync.recent import compare_recent
-from strava_pipeline.warehouse.activities.activity_store import oldest_detail
+from strava_pipeline.warehouse.activities.outdated import oldest_detail
 from strava_pipeline.warehouse.activities.stream_store import streams_needed
 from strava_pipeline.warehouse.imports.edited_months import import_edited
 from strava_pipeline.warehouse.imports.wishes import any_wants_quota

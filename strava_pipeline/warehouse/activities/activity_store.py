@@ -1,30 +1,28 @@
-"""Stores activities with their dependent rows, tells which lack a current detail, and deletes them together."""
+"""Stores activities with their dependent rows, and deletes them together."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, or_, select, update
-from sqlalchemy.sql.selectable import NamedFromClause
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, select, update
 
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import DetailRows, as_json, recording_told
-from strava_pipeline.warehouse.activities.quarantine import is_for_later
 from strava_pipeline.warehouse.activities.tombstones import add_tombstones, lock_activities, reject_deleted
 from strava_pipeline.warehouse.athletes.profiles import store_gear
 from strava_pipeline.warehouse.bulk import replace_parts, store_changed, store_newer, store_under_lock
 from strava_pipeline.warehouse.engine import plan_for_now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.analysis_tables import ANALYSIS_TABLES
-from strava_pipeline.warehouse.schema.columns import any_of, database_time
+from strava_pipeline.warehouse.schema.columns import any_of
 from strava_pipeline.warehouse.schema.history_tables import put_aside
-from strava_pipeline.warehouse.schema.ops_tables import payloads, users, webhook_events
+from strava_pipeline.warehouse.schema.ops_tables import payloads, webhook_events
 from strava_pipeline.warehouse.schema.tables import (
     activities,
     activity_streams,
@@ -35,8 +33,7 @@ from strava_pipeline.warehouse.schema.tables import (
     segments,
     splits,
 )
-from strava_pipeline.warehouse.states import EventState, ImportStep, PayloadKind
-from strava_pipeline.warehouse.tokens.grants import shows_activities
+from strava_pipeline.warehouse.states import EventState, PayloadKind
 
 Row = dict[str, Any]
 SUMMARIZED = 2
@@ -54,16 +51,6 @@ DEPENDENT_TABLES = (
 # Guard against an answer that wrongly lists next to nothing.
 MASS_DELETE_FROM = 10
 MASS_DELETE_SHARE = 0.5
-
-
-@dataclass(frozen=True)
-class OldDetail:
-    """A stored detail: whose, of which activity, when that started, and when Strava was asked for it (UTC)."""
-
-    athlete_id: int
-    activity_id: int
-    start_date: datetime
-    fetched_at: datetime
 
 
 class Unlisted(Enum):
@@ -249,83 +236,6 @@ def delete_activities(connection: Connection, activity_ids: Collection[int]) -> 
     connection.execute(delete(activities).where(any_of(activities.c.id, activity_ids)))
 
 
-def lacks_detail(summary: NamedFromClause[Any], detail: NamedFromClause[Any]) -> ColumnElement[bool]:
-    """The condition that a listed activity has no detail, or one that its listing shows to be out of date.
-
-    ``summary`` and ``detail``: aliases of ``payloads``, the latter by outer join. A detail that was asked for after the
-    listing, and differs from it, knows better; the next listing tells.
-    """
-    differs = detail.c.digest.is_distinct_from(summary.c.digest)
-    is_outdated = and_(differs, detail.c.fetched_at < summary.c.fetched_at)
-    return and_(summary.c.activity_id.is_not(None), or_(detail.c.activity_id.is_(None), is_outdated))
-
-
-def without_current_detail(
-    connection: Connection, span: Span, *, only: int | None = None, due: bool = False
-) -> list[tuple[int, str]]:
-    """Ids of a span's activities whose detail is missing or out of date, newest first, with the summary's digest.
-
-    ``only``: consider this activity alone; ``due``: leave out those in quarantine that are not to be tried again yet.
-    """
-    summary, detail = payloads.alias("summary"), payloads.alias("detail")
-    query = (
-        select(activities.c.id, summary.c.digest)
-        .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
-        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))
-        .where(in_span(span), lacks_detail(summary, detail))
-        .where(*_only(only), *_due(ImportStep.DETAIL, due=due))
-        .order_by(activities.c.start_date.desc())
-    )
-    return [(row.id, row.digest) for row in connection.execute(query)]
-
-
-def oldest_detail(connection: Connection, age: timedelta) -> OldDetail | None:
-    """The detail that was asked for longest ago, of all athletes who show activities; ``None`` if none is that old.
-
-    Activities that are put aside for later are left out.
-    """
-    theirs = and_(users.c.athlete_id == payloads.c.athlete_id, shows_activities())
-    query = (
-        select(payloads.c.athlete_id, payloads.c.activity_id, activities.c.start_date, payloads.c.fetched_at)
-        .join(activities, activities.c.id == payloads.c.activity_id)
-        .join(users, theirs)
-        .where(
-            payloads.c.kind == PayloadKind.DETAIL,
-            payloads.c.fetched_at < database_time() - age,
-            ~is_for_later(ImportStep.DETAIL),
-        )
-        .order_by(payloads.c.fetched_at)
-        .limit(1)
-    )
-    row = connection.execute(query).first()
-    return None if row is None else OldDetail(*row)
-
-
-def is_still(connection: Connection, old: OldDetail) -> bool:
-    """Whether a detail is stored, and has not been fetched anew."""
-    query = select(payloads.c.fetched_at).where(
-        payloads.c.activity_id == old.activity_id, payloads.c.kind == PayloadKind.DETAIL
-    )
-    return connection.execute(query).scalar() == old.fetched_at
-
-
-def without_streams(
-    connection: Connection, span: Span, *, only: int | None = None, due: bool = False
-) -> list[tuple[int, bool]]:
-    """Ids of a span's activities without stored streams, newest first, with whether they were entered by hand.
-
-    ``only`` and ``due`` as in :func:`without_current_detail`.
-    """
-    query = (
-        select(activities.c.id, case((activities.c.manual, True), else_=False))
-        .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
-        .where(in_span(span), activity_streams.c.activity_id.is_(None))
-        .where(*_only(only), *_due(ImportStep.STREAMS, due=due))
-        .order_by(activities.c.start_date.desc())
-    )
-    return [(row[0], row[1]) for row in connection.execute(query)]
-
-
 def owner_of(connection: Connection, activity_id: int) -> int | None:
     """The id of the athlete who owns a stored activity; ``None`` if the activity is not stored."""
     return connection.execute(
@@ -351,14 +261,6 @@ def recording_version(connection: Connection, activity_id: int) -> RecordingVers
         select(activities.c.start_date, activities.c.elapsed_time).where(activities.c.id == activity_id)
     ).first()
     return None if found is None else RecordingVersion(*found)
-
-
-def _only(activity_id: int | None) -> list[ColumnElement[bool]]:
-    return [] if activity_id is None else [activities.c.id == activity_id]
-
-
-def _due(step: ImportStep, *, due: bool) -> list[ColumnElement[bool]]:
-    return [~is_for_later(step)] if due else []
 
 
 def count_absent(connection: Connection, listed: Collection[int], asked_at: datetime) -> int:

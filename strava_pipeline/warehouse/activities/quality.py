@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
 
-from strava_pipeline.warehouse.activities.activity_store import lacks_detail
+from strava_pipeline.warehouse.activities.outdated import lacks_detail
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.schema.ops_tables import payloads, users, webhook_events

@@ -14,7 +14,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Date, RowMapping, and_, cast, func, select
 
 from strava_pipeline.months import Span, add_months, month_start, months_of
-from strava_pipeline.warehouse.activities.activity_store import in_span, lacks_detail
+from strava_pipeline.warehouse.activities.activity_store import in_span
+from strava_pipeline.warehouse.activities.outdated import lacks_detail
 from strava_pipeline.warehouse.analysis.analyses import lacks_figures
 from strava_pipeline.warehouse.imports.histories import History, history_of
 from strava_pipeline.warehouse.imports.wishes import Import

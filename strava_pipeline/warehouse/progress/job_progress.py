@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Row, and_, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.months import Span
-from strava_pipeline.warehouse.activities.activity_store import in_span, lacks_detail
+from strava_pipeline.warehouse.activities.activity_store import in_span
+from strava_pipeline.warehouse.activities.outdated import lacks_detail
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.columns import database_time

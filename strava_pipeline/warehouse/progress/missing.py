@@ -9,7 +9,8 @@ from enum import StrEnum
 from sqlalchemy import Connection, Row, and_, or_, select
 
 from strava_pipeline.months import Span
-from strava_pipeline.warehouse.activities.activity_store import in_span, without_current_detail, without_streams
+from strava_pipeline.warehouse.activities.activity_store import in_span
+from strava_pipeline.warehouse.activities.outdated import without_current_detail, without_streams
 from strava_pipeline.warehouse.schema.columns import any_of
 from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.schema.tables import activities

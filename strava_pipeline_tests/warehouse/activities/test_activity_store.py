@@ -13,6 +13,7 @@ from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import detail_rows, digest, summary_row
 from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.warehouse.activities import activity_store as store
+from strava_pipeline.warehouse.activities import outdated
 from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES, Payload, Unlisted
 from strava_pipeline.warehouse.activities.quarantine import add_to_quarantine
 from strava_pipeline.warehouse.activities.stream_store import load_streams, store_streams
@@ -243,8 +244,8 @@ def test_details_wanted_are_missing_or_outdated_ones_newest_first(engine: Engine
     replace_month(engine, [activity_body(number, on(number)) for number in range(1, 5)], ASKED + timedelta(minutes=1))
     store_whole(engine, activity_body(4, on(4), name="edited after the listing"), ASKED + timedelta(minutes=2))
     with engine.connect() as connection:
-        assert [number for number, _ in store.without_current_detail(connection, JUNE)] == [3, 1]
-        assert store.without_current_detail(connection, JULY) == []
+        assert [number for number, _ in outdated.without_current_detail(connection, JUNE)] == [3, 1]
+        assert outdated.without_current_detail(connection, JULY) == []
 
 
 def test_streams_wanted_tell_what_was_entered_by_hand(engine: Engine) -> None:
@@ -252,7 +253,7 @@ def test_streams_wanted_tell_what_was_entered_by_hand(engine: Engine) -> None:
     replace_month(engine, bodies)
     store_whole(engine, activity_body(2, on(2)), ASKED + timedelta(minutes=1))
     with engine.connect() as connection:
-        assert store.without_streams(connection, JUNE) == [(3, False), (1, True)]
+        assert outdated.without_streams(connection, JUNE) == [(3, False), (1, True)]
 
 
 def test_an_analysis_of_older_streams_is_wanted_anew(engine: Engine) -> None:

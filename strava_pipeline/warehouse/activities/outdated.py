@@ -1,0 +1,114 @@
+"""Finds activities that lack their detail or their samples, or whose detail is out of date or old."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, case, or_, select
+from sqlalchemy.sql.selectable import NamedFromClause
+
+from strava_pipeline.months import Span
+from strava_pipeline.warehouse.activities.activity_store import in_span
+from strava_pipeline.warehouse.activities.quarantine import is_for_later
+from strava_pipeline.warehouse.schema.columns import database_time
+from strava_pipeline.warehouse.schema.ops_tables import payloads, users
+from strava_pipeline.warehouse.schema.tables import activities, activity_streams
+from strava_pipeline.warehouse.states import ImportStep, PayloadKind
+from strava_pipeline.warehouse.tokens.grants import shows_activities
+
+
+@dataclass(frozen=True)
+class OldDetail:
+    """A stored detail: whose, of which activity, when that started, and when Strava was asked for it (UTC)."""
+
+    athlete_id: int
+    activity_id: int
+    start_date: datetime
+    fetched_at: datetime
+
+
+def lacks_detail(summary: NamedFromClause[Any], detail: NamedFromClause[Any]) -> ColumnElement[bool]:
+    """The condition that a listed activity has no detail, or one that its listing shows to be out of date.
+
+    ``summary`` and ``detail``: aliases of ``payloads``, the latter by outer join. A detail that was asked for after the
+    listing, and differs from it, knows better; the next listing tells.
+    """
+    differs = detail.c.digest.is_distinct_from(summary.c.digest)
+    is_outdated = and_(differs, detail.c.fetched_at < summary.c.fetched_at)
+    return and_(summary.c.activity_id.is_not(None), or_(detail.c.activity_id.is_(None), is_outdated))
+
+
+def without_current_detail(
+    connection: Connection, span: Span, *, only: int | None = None, due: bool = False
+) -> list[tuple[int, str]]:
+    """Ids of a span's activities whose detail is missing or out of date, newest first, with the summary's digest.
+
+    ``only``: consider this activity alone; ``due``: leave out those in quarantine that are not to be tried again yet.
+    """
+    summary, detail = payloads.alias("summary"), payloads.alias("detail")
+    query = (
+        select(activities.c.id, summary.c.digest)
+        .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
+        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))
+        .where(in_span(span), lacks_detail(summary, detail))
+        .where(*_only(only), *_due(ImportStep.DETAIL, due=due))
+        .order_by(activities.c.start_date.desc())
+    )
+    return [(row.id, row.digest) for row in connection.execute(query)]
+
+
+def oldest_detail(connection: Connection, age: timedelta) -> OldDetail | None:
+    """The detail that was asked for longest ago, of all athletes who show activities; ``None`` if none is that old.
+
+    Activities that are put aside for later are left out.
+    """
+    theirs = and_(users.c.athlete_id == payloads.c.athlete_id, shows_activities())
+    query = (
+        select(payloads.c.athlete_id, payloads.c.activity_id, activities.c.start_date, payloads.c.fetched_at)
+        .join(activities, activities.c.id == payloads.c.activity_id)
+        .join(users, theirs)
+        .where(
+            payloads.c.kind == PayloadKind.DETAIL,
+            payloads.c.fetched_at < database_time() - age,
+            ~is_for_later(ImportStep.DETAIL),
+        )
+        .order_by(payloads.c.fetched_at)
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return None if row is None else OldDetail(*row)
+
+
+def is_still(connection: Connection, old: OldDetail) -> bool:
+    """Whether a detail is stored, and has not been fetched anew."""
+    query = select(payloads.c.fetched_at).where(
+        payloads.c.activity_id == old.activity_id, payloads.c.kind == PayloadKind.DETAIL
+    )
+    return connection.execute(query).scalar() == old.fetched_at
+
+
+def without_streams(
+    connection: Connection, span: Span, *, only: int | None = None, due: bool = False
+) -> list[tuple[int, bool]]:
+    """Ids of a span's activities without stored streams, newest first, with whether they were entered by hand.
+
+    ``only`` and ``due`` as in :func:`without_current_detail`.
+    """
+    query = (
+        select(activities.c.id, case((activities.c.manual, True), else_=False))
+        .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
+        .where(in_span(span), activity_streams.c.activity_id.is_(None))
+        .where(*_only(only), *_due(ImportStep.STREAMS, due=due))
+        .order_by(activities.c.start_date.desc())
+    )
+    return [(row[0], row[1]) for row in connection.execute(query)]
+
+
+def _only(activity_id: int | None) -> list[ColumnElement[bool]]:
+    return [] if activity_id is None else [activities.c.id == activity_id]
+
+
+def _due(step: ImportStep, *, due: bool) -> list[ColumnElement[bool]]:
+    return [~is_for_later(step)] if due else []
