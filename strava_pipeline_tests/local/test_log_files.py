@@ -18,11 +18,14 @@ from strava_pipeline.local.log_files import KEPT, rotate, rotate_unused
 CAP = 20_000
 PATIENCE_SECONDS = 60
 LINES = 40_000
+TURNED_AT = 200_000
 # Two processes write to one log, as a service and what it starts do; each line is told with its number.
+# They wait while the log is long, so that it turns over in their midst on a slow machine as well.
 WRITING = (
-    "import os, sys\n"
+    "import os, sys, time\n"
     "name = 'child' if os.fork() == 0 else 'parent'\n"
     f"for number in range({LINES}):\n"
+    f"    while os.fstat(1).st_size > {2 * TURNED_AT}: time.sleep(0.001)\n"
     "    os.write(1, f'{name} {number} {\"x\" * (number % 97)}.\\n'.encode())\n"
     "name == 'child' or os.wait()\n"
 )
@@ -72,7 +75,7 @@ def test_no_line_is_lost_or_torn_while_two_processes_write(log: Path, monkeypatc
 
     def turned() -> None:
         nonlocal turns
-        turns += rotate(log, 200_000)
+        turns += rotate(log, TURNED_AT)
 
     write_all_the_time(log, turned)
     assert turns > 2
