@@ -205,8 +205,8 @@ def import_details(sync: SyncContext, span: Span, *, due: bool = False) -> SpanR
     def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, str]]:
         return outdated.without_current_detail(connection, span, only=only, due=due)
 
-    def fetch(candidate: tuple[int, str]) -> None:
-        _store_detail(sync, span.athlete_id, *candidate)
+    def fetch(candidate: tuple[int, str]) -> bool:
+        return _store_detail(sync, span.athlete_id, *candidate)
 
     return _Fetching(sync, span, ImportStep.DETAIL, wanted, fetch).run()
 
@@ -218,8 +218,8 @@ def refresh_detail(sync: SyncContext, old: OldDetail) -> SpanResult:
     def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, None]]:  # noqa: ARG001  there is but one
         return [(old.activity_id, None)] if outdated.is_still(connection, old) else []
 
-    def fetch(candidate: tuple[int, None]) -> None:
-        _store_detail(sync, span.athlete_id, *candidate)
+    def fetch(candidate: tuple[int, None]) -> bool:
+        return _store_detail(sync, span.athlete_id, *candidate)
 
     return _Fetching(sync, span, ImportStep.DETAIL, wanted, fetch).run()
 
@@ -238,8 +238,8 @@ def import_streams(sync: SyncContext, span: Span, *, due: bool = False) -> SpanR
     def wanted(connection: Connection, only: int | None = None) -> list[tuple[int, bool]]:
         return outdated.without_streams(connection, span, only=only, due=due)
 
-    def fetch(candidate: tuple[int, bool]) -> None:
-        _store_streams(sync, span.athlete_id, candidate[0])
+    def fetch(candidate: tuple[int, bool]) -> bool:
+        return _store_streams(sync, span.athlete_id, candidate[0])
 
     fetched = _Fetching(sync, span, ImportStep.STREAMS, wanted, fetch).run()
     return replace(fetched, stored=fetched.stored + len(by_hand))
@@ -262,7 +262,7 @@ def analyse_activity(engine: Engine, activity_id: int) -> None:
         analyse_stored(connection, activity_id)
 
 
-def _store_detail(sync: SyncContext, athlete_id: int, activity_id: int, listed_digest: str | None) -> None:
+def _store_detail(sync: SyncContext, athlete_id: int, activity_id: int, listed_digest: str | None) -> bool:
     for _ in range(ATTEMPTS):
         asked_at = request_time(sync)
         body = sync.client.get_activity(athlete_id, activity_id)
@@ -278,39 +278,42 @@ def _store_detail(sync: SyncContext, athlete_id: int, activity_id: int, listed_d
 
         # The answer has cost a request: a short outage of the database must not lose it.
         if retry_transaction(sync.engine, keep):
-            return
+            return True
         log.info("activity %d was changed while its detail was fetched", activity_id)
+    return False
 
 
-def _store_streams(sync: SyncContext, athlete_id: int, activity_id: int) -> None:
+def _store_streams(sync: SyncContext, athlete_id: int, activity_id: int) -> bool:
     for _ in range(ATTEMPTS):
         with autocommit(sync.engine) as connection:
             recording, asked_at = activity_store.recording_version(connection, activity_id), now(connection)
         streams = map_streams(athlete_id, activity_id, sync.client.get_streams(athlete_id, activity_id))
         # As with a detail, the answer must not be lost.
-        if retry_transaction(
+        kept = retry_transaction(
             sync.engine, partial(_keep_streams, streams=streams, recording=recording, asked_at=asked_at)
-        ):
-            return
+        )
+        if kept is not None:
+            return kept
         log.info("activity %d was changed while its streams were fetched", activity_id)
+    return False
 
 
 def _keep_streams(
     connection: Connection, streams: Streams, recording: RecordingVersion | None, asked_at: datetime
-) -> bool:
-    """Store a recording's streams; False if the activity has another recording by now."""
+) -> bool | None:
+    """Store a recording's streams; False if none are needed any more, None if the activity has another recording."""
     if stream_store.store_streams(connection, streams, asked_at, of=recording):
         quarantine.release_from_quarantine(connection, ImportStep.STREAMS, [streams.activity_id])
         return True
     # With the recording unchanged, newer streams are stored, or the activity was gone before.
-    return recording == activity_store.recording_version(connection, streams.activity_id)
+    return False if recording == activity_store.recording_version(connection, streams.activity_id) else None
 
 
 @dataclass(frozen=True)
 class _Fetching(Generic[Candidate]):
     """Fetches what a span lacks, activity by activity; one that fails is quarantined with its reason, the rest goes on.
 
-    Only one run at a time works on a step of a span. Before each request it checks that the activity is still wanted:
+    ``fetch`` says whether its answer was stored. Only one run at a time works on a step of a span. Before each request it checks that the activity is still wanted:
     a webhook may have stored it, and the list of a backfill that waited for quota is old.
     """
 
@@ -318,7 +321,7 @@ class _Fetching(Generic[Candidate]):
     span: Span
     step: ImportStep
     wanted: Callable[..., list[Candidate]]
-    fetch: Callable[[Candidate], None]
+    fetch: Callable[[Candidate], bool]
 
     def run(self) -> SpanResult:
         if not self._all_wanted():
@@ -369,8 +372,7 @@ class _Fetching(Generic[Candidate]):
             candidates = self.wanted(connection, activity_id)
         if not candidates:
             return False
-        self.fetch(candidates[0])
-        return True
+        return self.fetch(candidates[0])
 
     def _all_wanted(self) -> list[Candidate]:
         with autocommit(self.sync.engine) as connection:

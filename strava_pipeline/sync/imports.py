@@ -9,9 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import partial
+
+from sqlalchemy import Connection
 
 from strava_pipeline.errors import AppInactive, DatabaseUnavailable, ImportStopped, QuotaExhausted, StravaPipelineError
 from strava_pipeline.months import Span, enclosing_span
@@ -31,6 +33,7 @@ from strava_pipeline.sync.months_at_work import FailedMonth, MonthsFailed, each_
 from strava_pipeline.warehouse.engine import autocommit, retry_transaction
 from strava_pipeline.warehouse.imports import runs
 from strava_pipeline.warehouse.imports.failed_months import steps_for_later
+from strava_pipeline.warehouse.imports.lacking import Lacking
 from strava_pipeline.warehouse.imports.runs import BEAT_SECONDS, Outcome, Task
 from strava_pipeline.warehouse.states import ImportStep, ImportTask
 
@@ -61,20 +64,19 @@ def work_on_import(sync: SyncContext, task: Task, floor: date, hooks: ImportHook
     ``ImportStopped`` if the import was paused meanwhile, or has another run. ``MonthsFailed`` if months failed: all
     others were worked on. Any error but one of this project's is a fault of this program, and raised as well.
     """
-    work = _Work(sync, task, hooks)
-    end = partial(runs.end, launch=task.launch, floor=floor)
+    work = _Work(sync, task, floor, hooks)
     try:
         with sync.pauses.heartbeat(partial(runs.extend, sync.engine, task.launch), BEAT_SECONDS), work.looking():
             outcome = work.do()
     except ImportStopped:
-        retry_transaction(sync.engine, partial(end, outcome=Outcome(work.progressed)))
+        work.end(Outcome())
         raise
     except Exception as error:
         # The text of a fault of this program may hold anything.
         reason = str(error) if isinstance(error, StravaPipelineError) else type(error).__name__
-        retry_transaction(sync.engine, partial(end, outcome=Outcome(work.progressed, reason)))
+        work.end(Outcome(error=reason))
         raise
-    retry_transaction(sync.engine, partial(end, outcome=outcome))
+    outcome = work.end(outcome)
     if work.failed:
         raise MonthsFailed(list(work.failed.values()), len(task.months))
     return outcome
@@ -84,29 +86,48 @@ def work_on_import(sync: SyncContext, task: Task, floor: date, hooks: ImportHook
 class _Work:
     sync: SyncContext
     task: Task
+    floor: date
     hooks: ImportHooks
-    progressed: bool = False
     failed: dict[Span, FailedMonth] = field(default_factory=dict)
+    _lacked: Lacking = field(init=False)
     _looked_at: float = float("-inf")
+
+    def __post_init__(self) -> None:
+        self._lacked = self.task.lacked
+
+    def end(self, outcome: Outcome) -> Outcome:
+        """End the run, and return its outcome with the progress that it made: whether less lacks than before.
+
+        What was asked for counts only by what it changed: an answer may be refused, or put its activity aside.
+        """
+
+        def end_it(connection: Connection) -> Outcome:
+            lacks = runs.lacks_now(connection, self.task.launch, self.floor)
+            progressed = outcome.newest_is_done or lacks.is_less_than(self._lacked)
+            ended = replace(outcome, progressed=progressed)
+            runs.end(connection, self.task.launch, ended, self.floor)
+            return ended
+
+        return retry_transaction(self.sync.engine, end_it)
 
     def do(self) -> Outcome:
         """Do the task; an error that will pass by itself is part of the outcome."""
         try:
             if self.task.profile:
                 import_athlete(self.sync, self.task.launch.athlete_id)
-                self.progressed = True
             if self.task.kind in {ImportTask.NEWEST_MONTH, ImportTask.LISTING}:
                 newest = self._list()
             if self.task.kind is ImportTask.NEWEST_MONTH and newest is not None:
+                self._look_what_lacks()
                 self._fill(newest)
             if self.task.kind is ImportTask.MONTHS:
                 for month in self.task.months:
                     self._fill(self.task.span_of(month))
         except QuotaExhausted as error:
-            return Outcome(self.progressed, str(error), retry_at=error.retry_at)
+            return Outcome(error=str(error), retry_at=error.retry_at)
         except AppInactive as error:
-            return Outcome(self.progressed, str(error), retry_at=request_time(self.sync) + APP_PAUSE)
-        return Outcome(self.progressed, newest_is_done=self.task.kind is ImportTask.NEWEST_MONTH)
+            return Outcome(error=str(error), retry_at=request_time(self.sync) + APP_PAUSE)
+        return Outcome(newest_is_done=self.task.kind is ImportTask.NEWEST_MONTH)
 
     def _list(self) -> Span | None:
         """List the task's months; return the newest that has activities."""
@@ -120,8 +141,12 @@ class _Work:
         for result in self._done(ImportStep.SUMMARY, listed):
             if newest is None and result.stored + result.unchanged:
                 newest = result.span
-        self.progressed = True
         return newest
+
+    def _look_what_lacks(self) -> None:
+        """Of a new athlete only the listing tells what lacks."""
+        with autocommit(self.sync.engine) as connection:
+            self._lacked = runs.lacks_now(connection, self.task.launch, self.floor)
 
     def _fill(self, span: Span) -> None:
         """Fetch, compute and write whatever a month lacks; a step that fails does not keep the next from its work.
@@ -140,9 +165,8 @@ class _Work:
             if step in self.task.steps and step not in later:
                 self._refuse_stopped()
                 self.hooks.begin_step(step)
-                for result in self._done(step, each_month(self.sync.engine, step, [span], work)):
-                    # A file of the lake that is equal already is noted, and lacks no more.
-                    self.progressed |= bool(result.stored or result.quarantined) or step is ImportStep.LAKE
+                for _ in self._done(step, each_month(self.sync.engine, step, [span], work)):
+                    pass
 
     def _done(self, step: ImportStep, results: Iterable[SpanResult | FailedMonth]) -> Iterator[SpanResult]:
         """Show and yield the results of months that were done; keep each month that failed, with its first reason."""

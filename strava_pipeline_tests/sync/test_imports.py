@@ -23,6 +23,7 @@ from strava_pipeline.sync import imports as importing
 from strava_pipeline.sync.backfill import SpanResult, analyse_span
 from strava_pipeline.sync.imports import ImportHooks, work_on_import
 from strava_pipeline.sync.months_at_work import MonthsFailed
+from strava_pipeline.warehouse.activities.tombstones import add_tombstones
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.imports import runs
 from strava_pipeline.warehouse.imports.listed_months import note_in_lake
@@ -365,3 +366,58 @@ def test_an_overtaken_run_does_not_end_the_other(strava: StravaStandIn, engine: 
     with pytest.raises(ImportStopped, match="another run has it"):
         work_on_import(strava.sync(engine), task, FLOOR, Months().hooks)
     assert wish(engine, import_id).state == "running"
+
+
+def without_pause(engine: Engine, import_id: int) -> timedelta:
+    """How long from now on an import rests."""
+    with engine.connect() as connection:
+        return wish(engine, import_id).next_at - now(connection)
+
+
+def test_an_answer_that_is_refused_is_no_progress_so_the_pauses_grow(strava: StravaStandIn, engine: Engine) -> None:
+    """A deletion is known that is newer than any answer: nothing of the activity is ever stored."""
+    import_id = wish_for(engine, steps=[ImportStep.SUMMARY, ImportStep.DETAIL])
+    for _ in range(2):
+        run_once(strava, engine)
+    with engine.begin() as connection:
+        later = now(connection) + timedelta(days=9)
+        for gone in (1, 2, 3):
+            add_tombstones(connection, RIDER, [gone], later, "deleted at Strava")
+    run_once(strava, engine)
+    for attempts, minutes in ((1, 5), (2, 10), (3, 20)):
+        stored = wish(engine, import_id)
+        assert (stored.attempts, stored.error) == (attempts, "nothing that lacked was complete afterwards")
+        assert timedelta(minutes=minutes - 1) < without_pause(engine, import_id) <= timedelta(minutes=minutes)
+        assert launch(engine, FLOOR) is None
+        change(engine, next_at=LONG_AGO)
+        run_once(strava, engine)
+
+
+def test_what_is_put_aside_is_no_progress(strava: StravaStandIn, engine: Engine) -> None:
+    """The next months wait for five minutes: a fault of ours must not send the whole history to Strava in vain."""
+    import_id = wish_for(engine, steps=[ImportStep.SUMMARY, ImportStep.DETAIL])
+    for _ in range(2):
+        run_once(strava, engine)
+    strava.faults["/activities/3"] = [RejectedRequest("activity 3 does not map")]
+    run_once(strava, engine)
+    assert wish(engine, import_id).attempts == 1
+    assert without_pause(engine, import_id) > timedelta(minutes=4)
+    change(engine, next_at=LONG_AGO)
+    run_once(strava, engine)
+    stored = wish(engine, import_id)
+    assert (stored.attempts, in_order(strava)) == (0, [4, 3, 2, 1])
+
+
+def test_who_asks_again_while_a_run_is_at_work_does_not_wait(strava: StravaStandIn, engine: Engine) -> None:
+    import_id = wish_for(engine)
+    real = strava.get
+
+    def asked_again(*args: Any, **more: Any) -> Any:
+        wish_for(engine)
+        return real(*args, **more)
+
+    run_once(strava, engine)
+    strava.get = asked_again  # type: ignore[method-assign]
+    run_once(strava, engine)
+    assert wish(engine, import_id).attempts == 0
+    assert without_pause(engine, import_id) <= timedelta(0)

@@ -6,8 +6,8 @@ earliest month that is kept. :attr:`Lacking.next_at` tells when something of tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -34,6 +34,9 @@ class Lacking:
     ``months`` come newest first. ``later`` counts activities that are put aside, but for those that Strava shows no
     more, and ``failed`` steps of months that failed; none of them is due again before ``next_at`` (UTC). ``requests``:
     how many ``months`` need at least.
+
+    ``undone``: by month and step, how much is not done yet; what is put aside or failed counts as well, since it is not
+    done either.
     """
 
     profile: bool = False
@@ -43,6 +46,7 @@ class Lacking:
     failed: int = 0
     requests: int = 0
     next_at: datetime | None = None
+    undone: Mapping[tuple[date, ImportStep], int] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def nothing(self) -> bool:
@@ -53,6 +57,12 @@ class Lacking:
         """The newest month that lacks something."""
         listed = None if self.listing is None else add_months(self.listing.end.date(), -1)
         return max(filter(None, (listed, *self.months[:1])), default=None)
+
+    def is_less_than(self, before: Lacking) -> bool:
+        """Whether something that lacked before is done now."""
+        return before.profile > self.profile or any(
+            self.undone.get(place, 0) < count for place, count in before.undone.items()
+        )
 
 
 def lacking(connection: Connection, wish: Import, floor: date, moment: datetime) -> Lacking:
@@ -65,12 +75,15 @@ def lacking(connection: Connection, wish: Import, floor: date, moment: datetime)
     history = history_of(connection, wish.athlete_id)
     failed = _failed_later(connection, span, moment)
     months, requests, later, retries = [], 0, 0, list[datetime]()
+    undone: dict[tuple[date, ImportStep], int] = {}
     for row in _by_month(connection, span, moment):
         lacks = {step for step in wish.steps if row.get(step)}
+        undone |= {(row["month"], step): row[f"undone_{step}"] for step in wish.steps if row.get(f"undone_{step}")}
         later += row["later"]
         retries += [row["retry_at"]] if row["retry_at"] else []
         if ImportStep.LAKE in wish.steps and _lake_is_behind(row, wish.made_at):
             lacks.add(ImportStep.LAKE)
+            undone[row["month"], ImportStep.LAKE] = 1
         lacks -= {step for month, step in failed if month == row["month"]}
         if lacks:
             months.append(row["month"])
@@ -78,12 +91,13 @@ def lacking(connection: Connection, wish: Import, floor: date, moment: datetime)
     listing = None
     if ImportStep.SUMMARY in wish.steps:
         unlisted = set(_unlisted(connection, wish, span, history, moment))
+        undone |= {(month, ImportStep.SUMMARY): 1 for month in unlisted}
         if not _lists_all(wish, history):
             unlisted -= {month for month, step in failed if step == ImportStep.SUMMARY}
         listing = _enclosing(wish.athlete_id, unlisted)
     profile = wish.profile and (history.profile_at is None or history.profile_at < wish.made_at)
     next_at = min((*retries, *failed.values()), default=None)
-    return Lacking(profile, listing, tuple(months), later, len(failed), requests, next_at)
+    return Lacking(profile, listing, tuple(months), later, len(failed), requests, next_at, undone)
 
 
 def _by_month(connection: Connection, span: Span, moment: datetime) -> Sequence[RowMapping]:
@@ -105,6 +119,9 @@ def _by_month(connection: Connection, span: Span, moment: datetime) -> Sequence[
             func.count().filter(lacks_streams & ~streams_later).label(ImportStep.STREAMS),
             func.count().filter(lacks_streams & ~streams_later & activities.c.manual.is_not(True)).label("asked"),
             func.count().filter(lacks_figures()).label(ImportStep.FIGURES),
+            func.count().filter(no_detail).label(f"undone_{ImportStep.DETAIL}"),
+            func.count().filter(lacks_streams).label(f"undone_{ImportStep.STREAMS}"),
+            func.count().filter(lacks_figures()).label(f"undone_{ImportStep.FIGURES}"),
             later.label("later"),
             func.least(
                 func.min(aside.c.retry_at).filter(detail_later),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from sqlalchemy import Connection, Engine, or_, select, update
@@ -29,6 +29,7 @@ from strava_pipeline.warehouse.tokens.grants import shows_activities
 BEAT_SECONDS = 15.0
 # The months that one run imports lie within so many.
 MONTHS_PER_RUN = 12
+NOTHING_DONE = "nothing that lacked was complete afterwards"
 OVERTAKEN = "another run has it, or it is gone"
 
 _c = imports.c
@@ -38,7 +39,8 @@ _c = imports.c
 class Task:
     """The work of one run: the months (first days, newest first), the steps, and whether the profile comes first.
 
-    ``is_history``: the listing begins where the history may begin, so it tells where it does.
+    ``is_history``: the listing begins where the history may begin, so it tells where it does. ``lacked``: what the
+    import lacks before the work.
     """
 
     launch: Launch
@@ -47,6 +49,7 @@ class Task:
     steps: tuple[ImportStep, ...]
     profile: bool
     is_history: bool = False
+    lacked: Lacking = field(default_factory=Lacking, compare=False, repr=False)
 
     def span_of(self, month: date) -> Span:
         """Return one of the months as a span of the athlete."""
@@ -63,7 +66,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a run: whether it made progress, and why it ended early, if it did.
+    """The result of a run: whether it made progress, so that less lacks, and why it ended early, if it did.
 
     ``retry_at``: what the run waits for comes then (UTC), so that the run is not counted. ``newest_is_done``: the
     newest month is complete.
@@ -117,6 +120,7 @@ def begin(engine: Engine, launch: Launch, run_id: str, floor: date) -> Task | No
             lack = lacking(connection, wish, floor, moment)
             task = _next_task(launch, wish, lack, moment.date(), floor)
         if task is not None:
+            task = replace(task, lacked=lack)
             values = {
                 "state": ImportState.RUNNING,
                 "run_id": run_id,
@@ -151,6 +155,12 @@ def refuse_stopped(engine: Engine, launch: Launch) -> None:
         stopped = OVERTAKEN if row is None else _why_stopped(connection, import_of(row))
     if stopped is not None:
         raise ImportStopped(f"import {launch.import_id} of athlete {launch.athlete_id}: {stopped}")
+
+
+def lacks_now(connection: Connection, launch: Launch, floor: date) -> Lacking:
+    """What a launch's import lacks now; nothing if the import is gone, or has a newer launch."""
+    row = connection.execute(select(imports).where(is_launch(launch))).mappings().first()
+    return Lacking() if row is None else lacking(connection, import_of(row), floor, now(connection))
 
 
 def end(connection: Connection, launch: Launch, outcome: Outcome, floor: date) -> None:
@@ -210,6 +220,8 @@ def _next_try(wish: Import, outcome: Outcome, moment: datetime) -> dict[str, obj
     """When an import that lacks something is launched again, and how many runs in a row made no progress."""
     if outcome.retry_at is not None:
         return {"next_at": outcome.retry_at, "attempts": wish.attempts}
-    if outcome.progressed:
+    is_asked_anew = wish.launched_at is not None and wish.made_at > wish.launched_at
+    if outcome.progressed or is_asked_anew:
         return {"next_at": moment, "attempts": 0}
-    return {"next_at": moment + pause_after(wish.attempts + 1), "attempts": wish.attempts + 1}
+    again = {"next_at": moment + pause_after(wish.attempts + 1), "attempts": wish.attempts + 1}
+    return again if outcome.error is not None else again | {"error": NOTHING_DONE}
