@@ -82,7 +82,7 @@ class HeldImport:
             self._end(Outcome(progressed=True))
             return self.goes_on
         with self.engine.begin() as connection:
-            pause_one(connection, self.import_id, PausedBy.COMMAND)
+            pause_one(connection, self.athlete_id, self.import_id, PausedBy.COMMAND)
         self._end(Outcome(progressed=True))
         again = f"strava-pipeline import resume {self.athlete_id}"
         return f"the import is paused: run the same command, or {again}, to go on"

@@ -313,8 +313,9 @@ def _keep_streams(
 class _Fetching(Generic[Candidate]):
     """Fetches what a span lacks, activity by activity; one that fails is quarantined with its reason, the rest goes on.
 
-    ``fetch`` says whether its answer was stored. Only one run at a time works on a step of a span. Before each request it checks that the activity is still wanted:
-    a webhook may have stored it, and the list of a backfill that waited for quota is old.
+    ``fetch`` says whether its answer was stored. Only one run at a time works on a step of a span. Before each request
+    it checks that the activity is still wanted: a webhook may have stored it, and the list of a backfill that waited
+    for quota is old.
     """
 
     sync: SyncContext

@@ -6,12 +6,13 @@
     launched or running, its lease over: look_after asks Dagster; a lost run's import is due again
 
 The row's lock decides, when a launch is claimed and again when its run begins. So bridges and schedules may launch at
-once, and a launch that comes twice or late does no harm. A transaction locks no other row after an import's.
+once, and a launch that comes twice or late does no harm. After an import's row, a transaction locks none but those of
+the same athlete's imports, and these only after it has locked all of them by their ids.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum, auto
@@ -31,7 +32,7 @@ from sqlalchemy import (
 
 from strava_pipeline.warehouse.engine import autocommit, now
 from strava_pipeline.warehouse.imports.lacking import Lacking, lacking
-from strava_pipeline.warehouse.imports.wishes import Import, import_of
+from strava_pipeline.warehouse.imports.wishes import Import, import_of, pause_one
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.schema.wish_tables import imports
@@ -157,21 +158,26 @@ def look_after(engine: Engine, fate_of: Callable[[Launch], Fate]) -> None:
         found = [import_of(row) for row in connection.execute(select(imports).where(*over)).mappings()]
     for wish in found:
         launch = Launch(wish.id, wish.launch_no, wish.athlete_id)
-        values = _after(wish, fate_of(launch))
-        with autocommit(engine) as connection:
-            connection.execute(update(imports).where(is_launch(launch), *over).values(values))
+        fate = fate_of(launch)
+        with engine.begin() as connection:
+            if fate is Fate.CANCELED and _is_still(connection, launch, over):
+                pause_one(connection, wish.athlete_id, wish.id, PausedBy.CANCEL)
+            changing = update(imports).where(is_launch(launch), *over)
+            connection.execute(changing.values(_after(wish, fate)))
+
+
+def _is_still(connection: Connection, launch: Launch, over: Sequence[ColumnElement[bool]]) -> bool:
+    """Whether a launch is still the import's newest, and its lease over."""
+    return connection.execute(select(_c.id).where(is_launch(launch), *over)).first() is not None
 
 
 def _after(wish: Import, fate: Fate) -> dict[str, object]:
-    """The changes to an import whose lease is over."""
+    """The changes to an import whose lease is over; the pause after a cancel comes beside them."""
     if fate is Fate.TO_COME or (fate is Fate.AT_WORK and wish.state is ImportState.LAUNCHED):
         return {"lease_until": database_time() + LEASE}
     again: dict[str, object] = {"state": ImportState.DUE, "lease_until": None}
     if fate is Fate.CANCELED:
-        return again | {
-            "paused_at": func.coalesce(_c.paused_at, database_time()),
-            "paused_by": func.coalesce(_c.paused_by, PausedBy.CANCEL),
-        }
+        return again
     if fate is Fate.UNKNOWN and wish.state is ImportState.LAUNCHED:
         return again
     return again | {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, exists, func, literal, or_, select, update
+from sqlalchemy import Connection, RowMapping, Text, and_, exists, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
@@ -24,8 +24,12 @@ from strava_pipeline.warehouse.tokens.grants import shows_activities
 _c = imports.c
 # An import that waits for no longer than this wants the quota that is left.
 SOON = timedelta(minutes=15)
-# A person who asks for an import also ends its pause; a run or upkeep must not.
-PEOPLE = (MadeBy.CONNECT, MadeBy.OPERATOR, MadeBy.COMMAND)
+# The operator who asks for an import also ends its pause; nobody else does.
+RESUMES = (MadeBy.OPERATOR, MadeBy.COMMAND)
+# No person asks for these: they are paused as long as one that a person asked for is.
+FOLLOWERS = (MadeBy.RUN, MadeBy.UPKEEP)
+
+_RESUMED = {"paused_at": None, "paused_by": None, "next_at": database_time(), "attempts": 0, "error": None}
 
 
 @dataclass(frozen=True)
@@ -87,10 +91,12 @@ def make_import(
     """Ask for an import of the months from ``first`` to ``last``, both included; return the wish's id.
 
     Without ``first`` it begins where the history begins; without ``last`` it goes on. A wish for these months that
-    exists is asked for anew: it keeps its other steps, months are listed again, and it is due at once. If a person
-    asks, its pause ends. An athlete who connects gets the newest month first again. ``asked_at`` (UTC): months that
-    were listed since are not listed again.
+    exists is asked for anew: it keeps its other steps, months are listed again, and it is due at once. If the
+    operator asks, its pause ends. What a run or upkeep asks for is paused if any import of the athlete is. An athlete
+    who connects gets the newest month first again. ``asked_at`` (UTC): months that were listed since are not listed
+    again.
     """
+    paused_at, paused_by = _pause_to_share(connection, athlete_id) if by in FOLLOWERS else (None, None)
     made_at = database_time() if asked_at is None else literal(asked_at, UTC_TIME)
     wanted = [step for step in ImportStep if step in set(steps)]
     making = insert(imports).values(
@@ -103,9 +109,13 @@ def make_import(
         made_by=by,
         state=ImportState.DUE,
         next_at=database_time(),
+        paused_at=paused_at,
+        paused_by=paused_by,
     )
     made = connection.execute(making.on_conflict_do_nothing().returning(_c.id)).scalar()
     if made is not None:
+        if by in RESUMES:
+            _resume_followers(connection, athlete_id)
         return int(made)
     same = (
         _c.athlete_id == athlete_id,
@@ -117,18 +127,59 @@ def make_import(
         "steps": [step for step in ImportStep if step in {*wanted, *stored}],
         "profile": _c.profile | profile,
         "made_at": func.greatest(_c.made_at, made_at),
-        "made_by": by,
         "next_at": database_time(),
         "attempts": 0,
         "error": None,
         "whole_at": None,
     }
-    if by in PEOPLE:
+    if by in RESUMES:
         changes |= {"paused_at": None, "paused_by": None}
+    if by in FOLLOWERS:
+        changes |= {
+            "paused_at": func.coalesce(_c.paused_at, literal(paused_at, UTC_TIME)),
+            "paused_by": func.coalesce(_c.paused_by, literal(paused_by, Text)),
+        }
+    else:
+        changes |= {"made_by": by}
     if by is MadeBy.CONNECT:
         changes |= {"newest_at": None}
     connection.execute(update(imports).where(_c.id == import_id).values(changes))
+    if by in RESUMES:
+        _resume_followers(connection, athlete_id)
     return int(import_id)
+
+
+def _pause_to_share(connection: Connection, athlete_id: int) -> tuple[datetime | None, PausedBy | None]:
+    """Since when (UTC) and by whom an athlete's imports are paused, of several pauses the first; ``None``: not at all.
+
+    A pause that is under way is waited for, and one that comes later finds what this transaction makes.
+    """
+    _lock_all(connection, athlete_id)
+    query = select(_c.paused_at, _c.paused_by).where(_c.athlete_id == athlete_id, _c.paused_at.is_not(None))
+    row = connection.execute(query.order_by(_c.paused_at, _c.id).limit(1)).first()
+    return (None, None) if row is None else (row.paused_at, PausedBy(row.paused_by))
+
+
+def _resume_followers(connection: Connection, athlete_id: int) -> None:
+    """End the pause of what runs and upkeep asked for, once nothing that a person asked for is paused.
+
+    Nobody would resume it: the person who does so asks for the months of their own import.
+    """
+    _lock_all(connection, athlete_id)
+    others = imports.alias("others")
+    is_paused_by_a_person = exists().where(
+        others.c.athlete_id == athlete_id, others.c.paused_at.is_not(None), others.c.made_by.not_in(FOLLOWERS)
+    )
+    resuming = update(imports).where(
+        _c.athlete_id == athlete_id, _c.made_by.in_(FOLLOWERS), _c.paused_at.is_not(None), ~is_paused_by_a_person
+    )
+    connection.execute(resuming.values(_RESUMED))
+
+
+def _lock_all(connection: Connection, athlete_id: int) -> None:
+    """Lock an athlete's imports, in one order, so that transactions do not deadlock."""
+    locking = select(_c.id).where(_c.athlete_id == athlete_id).order_by(_c.id).with_for_update()
+    connection.execute(locking).all()
 
 
 def ask_for_rest(
@@ -154,13 +205,16 @@ def ask_for_rest(
 
 def pause(connection: Connection, athlete_id: int, by: PausedBy) -> int:
     """Pause all imports of an athlete that are not paused; runs at work end soon. Returns how many there were."""
+    _lock_all(connection, athlete_id)
     pausing = update(imports).where(_c.athlete_id == athlete_id, _c.paused_at.is_(None))
     return connection.execute(pausing.values(paused_at=database_time(), paused_by=by)).rowcount
 
 
-def pause_one(connection: Connection, import_id: int, by: PausedBy) -> None:
-    """Pause one import, if it is not paused."""
-    pausing = update(imports).where(_c.id == import_id, _c.paused_at.is_(None))
+def pause_one(connection: Connection, athlete_id: int, import_id: int, by: PausedBy) -> None:
+    """Pause one import of an athlete, and what runs and upkeep have asked for, where it is not paused."""
+    _lock_all(connection, athlete_id)
+    chosen = and_(_c.athlete_id == athlete_id, or_(_c.id == import_id, _c.made_by.in_(FOLLOWERS)))
+    pausing = update(imports).where(chosen, _c.paused_at.is_(None))
     connection.execute(pausing.values(paused_at=database_time(), paused_by=by))
 
 
@@ -172,9 +226,9 @@ def is_paused(connection: Connection, import_id: int) -> bool:
 
 def resume(connection: Connection, athlete_id: int) -> int:
     """End the pause of all imports of an athlete; they are due at once. Returns how many were paused."""
+    _lock_all(connection, athlete_id)
     resuming = update(imports).where(_c.athlete_id == athlete_id, _c.paused_at.is_not(None))
-    values = {"paused_at": None, "paused_by": None, "next_at": database_time(), "attempts": 0, "error": None}
-    return connection.execute(resuming.values(values)).rowcount
+    return connection.execute(resuming.values(_RESUMED)).rowcount
 
 
 def poke(connection: Connection, athlete_id: int) -> None:

@@ -70,12 +70,14 @@ def test_two_who_ask_at_once_make_one_wish(engine: Engine) -> None:
         assert len(list_imports(connection)) == 1
 
 
-def test_a_person_who_asks_again_ends_the_pause_and_nobody_else(engine: Engine) -> None:
+def test_the_operator_who_asks_again_ends_the_pause_and_nobody_else(engine: Engine) -> None:
     import_id = wish_for(engine)
     for by, paused in (
         (MadeBy.RUN, PausedBy.OPERATOR),
         (MadeBy.UPKEEP, PausedBy.OPERATOR),
+        (MadeBy.CONNECT, PausedBy.OPERATOR),
         (MadeBy.COMMAND, None),
+        (MadeBy.OPERATOR, None),
     ):
         with engine.begin() as connection:
             pause(connection, RIDER, PausedBy.OPERATOR)
