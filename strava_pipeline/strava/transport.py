@@ -41,6 +41,8 @@ FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 4.0
 JITTER_SECONDS = 0.25
 BUDGET_SECONDS = 60.0
+# For the call that is sent once more after an answered witness: what hung before must not take that long again.
+ONCE_MORE_SECONDS = 15.0
 # After so many answers in a row that a limit is reached, waiting for the end of the block does not help.
 REFUSALS = 3
 _ACTIVITY = re.compile(r"/activities/([0-9]{1,18})(?:/|$)")
@@ -64,11 +66,26 @@ class TokenStore(Protocol):
 class _Budget:
     """The time that a call with all its attempts may still spend in exchanges, s; waiting for quota does not count."""
 
-    left_s: float = BUDGET_SECONDS
+    left_s: float
 
     @property
     def allows_another(self) -> bool:
         return self.left_s > CONNECT_SECONDS
+
+
+@dataclass(frozen=True)
+class _Round:
+    """How often a call is sent at most before a witness is asked, and how long its exchanges may take together, s."""
+
+    attempts: int
+    budget_s: float = BUDGET_SECONDS
+
+
+_WHOLE = _Round(ATTEMPTS)
+# While Strava answers nobody, call and witness are sent in turn.
+_IN_TURN = _Round(1)
+# An outage may have ended just when the witness was sent: the call is asked for again before the verdict.
+_ONCE_MORE = _Round(1, ONCE_MORE_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -123,20 +140,23 @@ class Transport:
         """Return the parsed JSON of ``GET path``, or raise one of the errors in :mod:`strava_pipeline.errors`.
 
         An answer of another ``shape`` is not Strava's, and is asked for again. If the call gets no answer, another one
-        is sent as a *witness*: ``NotAnswered`` if that one is answered. If not, the call waits and is sent again, as
-        long as its patience lasts; then ``StravaAway``.
+        is sent as a *witness*. If that one is answered, the call is sent once more: ``NotAnswered`` if it gets no
+        answer again. If not, the call waits and is sent again, as long as its patience lasts; then ``StravaAway``.
         """
         call = _Call(athlete_id, path, query or {}, shape)
         patience = Patience(self.outage_patience.total_seconds())
-        attempts, pause_s = ATTEMPTS, FIRST_PAUSE_S
+        this, pause_s = _WHOLE, FIRST_PAUSE_S
         while True:
+            left_s = patience.left_s
             try:
-                return self._round(call, patience, attempts)
+                return self._round(call, patience, this)
             except (RetriableStravaError, AppInactive) as error:
-                attempts = self._attempts_after(error, call, patience, attempts, pause_s)
+                if this is _ONCE_MORE and patience.left_s < left_s:
+                    this = _WHOLE  # it waited for the end of another outage, whose last victim it may be
+                this = self._round_after(error, call, patience, this, pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-    def _round(self, call: _Call, patience: Patience, attempts: int) -> Any:
+    def _round(self, call: _Call, patience: Patience, this: _Round) -> Any:
         """Send a call, and wait in the ledger for the end of a limit that is reached.
 
         An answer that says that blocks its window there. The next attempt then waits until the block ends, or raises
@@ -144,61 +164,60 @@ class Transport:
         """
         for _ in range(REFUSALS - 1):
             try:
-                return self._get_retrying(call, patience, attempts)
+                return self._get_retrying(call, patience, this)
             except QuotaExhausted as error:
                 if error.status is None:  # the ledger's word, not Strava's
                     raise
-        return self._get_retrying(call, patience, attempts)
+        return self._get_retrying(call, patience, this)
 
-    def _attempts_after(
-        self, error: StravaError, call: _Call, patience: Patience, attempts: int, pause_s: float
-    ) -> int:
-        """Wait until another round makes sense, and return with how many attempts; else raise."""
+    def _round_after(self, error: StravaError, call: _Call, patience: Patience, this: _Round, pause_s: float) -> _Round:
+        """Wait until another round makes sense, and return it; else raise."""
         match error:
             case AppInactive(retry_at=None) if patience.left_s > 0:
-                return ATTEMPTS  # the ledger waits for the next probe
+                return _WHOLE  # the ledger waits for the next probe
             case StravaAway(retry_at=datetime() as until) | RefreshDelayed(retry_at=until):
                 if self._pause(str(error), call, patience, pause_s, until):
-                    return ATTEMPTS
+                    return _WHOLE
                 raise self._gave_up(error)
             case AppInactive():
                 raise self._gave_up(error)
             case RetriableStravaError(answered=False):
-                return self._attempts_without_answer(error, call, patience, attempts, pause_s)
+                return self._round_without_answer(error, call, patience, this, pause_s)
             case _:
                 raise error
 
-    def _attempts_without_answer(
-        self, error: RetriableStravaError, call: _Call, patience: Patience, attempts: int, pause_s: float
-    ) -> int:
+    def _round_without_answer(
+        self, error: RetriableStravaError, call: _Call, patience: Patience, this: _Round, pause_s: float
+    ) -> _Round:
         """Ask for something else: only if that is not answered either, Strava is away, and the call waits.
 
         While an outage is known to all, the ledger lets the witness wait, and it is the next probe. So probes are not
         all for one thing that alone is not answered.
         """
+        if this is _ONCE_MORE:
+            raise NotAnswered(str(error), status=error.status, fault=error.fault, answered=False) from error
         left_s = patience.left_s
         try:
-            witness = self._send(call.witness(), patience, _Budget())
+            witness = self._send(call.witness(), patience, _Budget(this.budget_s))
         except RetriableStravaError as failure:
-            return self._attempts_after(failure, call, patience, attempts, pause_s)
+            return self._round_after(failure, call, patience, this, pause_s)
         if isinstance(witness.error, QuotaExhausted | AppInactive):
-            return ATTEMPTS  # that tells nothing of this call; the ledger knows it by now
+            return _WHOLE  # that tells nothing of this call; the ledger knows it by now
         is_known_to_all = witness.is_probe or patience.left_s < left_s
         if is_answered(witness.error):
-            if is_known_to_all or attempts < ATTEMPTS:
-                return ATTEMPTS  # Strava has just come back, and may have answered by now
-            raise NotAnswered(str(error), status=error.status, fault=error.fault, answered=False) from error
+            # Where Strava has just come back, a whole round may be needed.
+            return _WHOLE if is_known_to_all or this is _IN_TURN else _ONCE_MORE
         if is_known_to_all or self._pause(f"Strava does not answer ({reason_of(error)})", call, patience, pause_s):
-            return 1
+            return _IN_TURN
         raise self._gave_up(StravaAway(str(error), since=None, retry_at=None, status=error.status)) from error
 
     def _pause(self, why: str, call: _Call, patience: Patience, pause_s: float, until: datetime | None = None) -> bool:
         return self.ledger.pause(why, pause_s, patience, athlete_id=call.athlete_id, until=until)
 
-    def _get_retrying(self, call: _Call, patience: Patience, attempts: int) -> Any:
-        budget = _Budget()
+    def _get_retrying(self, call: _Call, patience: Patience, this: _Round) -> Any:
+        budget = _Budget(this.budget_s)
         retrying = stamina.RetryingCaller(
-            attempts=attempts,
+            attempts=this.attempts,
             timeout=None,
             wait_initial=FIRST_WAIT_SECONDS,
             wait_max=LONGEST_WAIT_SECONDS,

@@ -90,7 +90,7 @@ def settle_failure(engine: Engine, claim: Claim, error: StravaPipelineError, *, 
     if isinstance(error, NeedsReauthorization):
         # The token was refused, but the grant is good: the athlete connected again, or a new token will do.
         error = RetriableStravaError(str(error), status=error.status, fault=error.fault)
-    # A call that is not answered was sent four times already.
+    # A call that is not answered was sent five times already.
     if may_retry and isinstance(error, RetriableStravaError) and not isinstance(error, NotAnswered):
         return FailedClaim(Outcome.RETRY, error)
     outage = _outage(error)

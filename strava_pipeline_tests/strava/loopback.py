@@ -62,6 +62,15 @@ def reply(body: object, status: int = 200, **headers: str) -> Reply:
     return Reply(status, json.dumps(body).encode(), {name.replace("_", "-"): value for name, value in headers.items()})
 
 
+UNAUTHORIZED = reply(
+    {"message": "Authorization Error", "errors": [{"resource": "Athlete", "field": "access_token", "code": "invalid"}]},
+    401,
+)
+INACTIVE = reply(
+    {"message": "Forbidden", "errors": [{"resource": "Application", "field": "Status", "code": "Inactive"}]}, 403
+)
+
+
 class Loopback:
     """Answers with what ``answer`` gives for a request."""
 
@@ -72,6 +81,11 @@ class Loopback:
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.loopback = self
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+
+    @property
+    def bearers(self) -> list[str]:
+        """The tokens with which it was asked."""
+        return [asked.headers["Authorization"].removeprefix("Bearer ") for asked in self.asked]
 
     def answers(self, *answers: Answer) -> None:
         """These in turn, the last one for ever."""
