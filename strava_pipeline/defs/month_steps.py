@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import dagster as dg
 from sqlalchemy import Engine
 
+from strava_pipeline.defs.attempts import attempts_of
 from strava_pipeline.defs.partitions import spans_by_athlete
 from strava_pipeline.defs.steps import StepSubject, patience_of, span_metadata, translate_faults
 from strava_pipeline.errors import DatabaseUnavailable, NeedsReauthorization
@@ -96,7 +97,7 @@ def working_on_months(context: dg.AssetExecutionContext, engine: Engine, step: I
     """
     asked_at: datetime | None = None
     try:
-        with translate_faults(context.retry_number, patience_of(context, engine)) as subject:
+        with translate_faults(attempts_of(context), patience_of(context, engine)) as subject:
             with autocommit(engine) as connection:
                 asked_at = now(connection)
             months = MonthsOfStep(context, engine, step, subject)

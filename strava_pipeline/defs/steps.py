@@ -10,10 +10,10 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Engine
 
+from strava_pipeline.defs.attempts import Attempts, is_outage
 from strava_pipeline.defs.markdown import listing
 from strava_pipeline.errors import (
     AppInactive,
-    DatabaseTooSlow,
     DatabaseUnavailable,
     QuotaExhausted,
     RetriableStravaError,
@@ -35,10 +35,6 @@ from strava_pipeline.warehouse.write_probe import probe_write
 
 log = get_logger(__name__)
 
-MAX_RETRIES = 3
-# How often a step begins anew because a transaction broke; between two, the database works again.
-MAX_OUTAGES = 100
-LONGEST_OUTAGE_PAUSE_SECONDS = 600.0
 # The metadata of a step that computes from stored rows, without a request.
 NO_REQUESTS: dict[str, Any] = {"requests": 0}
 
@@ -90,11 +86,12 @@ class StepPatience:
 
 
 @contextmanager
-def translate_faults(retry_number: int, patience: StepPatience | None = None) -> Iterator[StepSubject]:
+def translate_faults(attempts: Attempts, patience: StepPatience | None = None) -> Iterator[StepSubject]:
     """Translate errors for Dagster: one that may pass is retried after 1, 2 and 4 s, any other fails the step at once.
 
-    A step with ``patience`` waits for the database; a transaction that broke is done again by another attempt. A
-    failure names its reason and the subject, which the step sets on the yielded object.
+    A step with ``patience`` waits for the database; a transaction that broke is done again by another attempt, as long
+    as the pauses between these are no longer than the patience. Retries of faults are counted apart. A failure names
+    its reason and the subject, which the step sets on the yielded object.
     """
     subject, waiting = StepSubject(), patience.new() if patience else None
     try:
@@ -105,13 +102,10 @@ def translate_faults(retry_number: int, patience: StepPatience | None = None) ->
         retry_at = {} if error.retry_at is None else {"retry_at": error.retry_at.isoformat()}
         raise _final(error, subject, **retry_at) from None
     except (RetriableStravaError, DatabaseUnavailable) as error:
-        if patience and waiting and _answers_after_all(patience.engine, waiting, error):
-            # What the step writes may not fit although the probe does: then it must not ask Strava again and again.
-            pause_s = min(2.0 ** min(retry_number, 10), LONGEST_OUTAGE_PAUSE_SECONDS)
-            raise dg.RetryRequested(max_retries=MAX_OUTAGES, seconds_to_wait=pause_s) from error
-        if retry_number >= MAX_RETRIES:
+        again = _another_attempt(error, attempts, patience, waiting)
+        if again is None:
             raise _final(error, subject) from None
-        raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=2**retry_number) from error
+        raise again from error
     except MonthsFailed as error:
         # The cause, a fault of this program, is shown with its traceback.
         raise _final(error, subject, months=_listed(error)) from error.__cause__
@@ -119,14 +113,26 @@ def translate_faults(retry_number: int, patience: StepPatience | None = None) ->
         raise _final(error, subject) from None
 
 
-def _answers_after_all(engine: Engine, waiting: DatabasePatience, error: StravaPipelineError) -> bool:
-    """Whether the database was away, and accepts writes again within the patience.
+def _another_attempt(
+    error: StravaPipelineError, attempts: Attempts, patience: StepPatience | None, waiting: DatabasePatience | None
+) -> dg.RetryRequested | None:
+    """Return what asks Dagster for another attempt after an error that may pass; ``None`` if none is left."""
+    if not is_outage(error):
+        return attempts.after_fault() if attempts.may_retry(error) else None
+    if isinstance(error, DatabaseUnavailable) and patience and waiting and patience.longest:
+        # What the step writes may not fit although the probe does: then it must not ask Strava again and again.
+        is_too_long = attempts.paused_s + attempts.outage_pause_s > patience.longest.total_seconds()
+        goes_on = not is_too_long and _answers_after_all(patience.engine, waiting)
+        return attempts.after_outage() if goes_on else None
+    return attempts.after_outage() if attempts.may_retry(error) else None
+
+
+def _answers_after_all(engine: Engine, waiting: DatabasePatience) -> bool:
+    """Whether the database accepts writes again within the patience.
 
     It may take connections before it takes writes: while its disk is full, or while it is slow after a start.
     Dagster's is often on the same server: Dagster is asked to try again once that can be stored.
     """
-    if not isinstance(error, DatabaseUnavailable) or isinstance(error, DatabaseTooSlow):
-        return False
     wait = waiting.waits()
     while True:
         try:

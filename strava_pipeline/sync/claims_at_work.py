@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from strava_pipeline.errors import FencedOut, StravaPipelineError
@@ -17,13 +18,13 @@ HEARTBEAT_SECONDS = claims.WORK_LEASE.total_seconds() / 4
 
 
 def work_on_claim(
-    sync: SyncContext, claim: Claim, run_id: str, *, may_retry: bool, keep_data: bool
+    sync: SyncContext, claim: Claim, run_id: str, *, may_retry: Callable[[StravaPipelineError], bool], keep_data: bool
 ) -> SyncResult | FailedClaim:
     """Bring a claimed object up to date; return what was done, or what becomes of the events after an error.
 
-    ``keep_data``: whether a deauthorized athlete's data stay. Raises ``FencedOut`` if a newer claim has the object,
-    ``DatabaseUnavailable`` if the outcome could not be stored, and any error that is a fault of this program, whose
-    events are dead letters by then.
+    ``may_retry``: whether the run may try again after an error. ``keep_data``: whether a deauthorized athlete's data
+    stay. Raises ``FencedOut`` if a newer claim has the object, ``DatabaseUnavailable`` if the outcome could not be
+    stored, and any error that is a fault of this program, whose events are dead letters by then.
     """
     try:
         # Extends the leases while the work is done, or waits for quota.
@@ -32,7 +33,7 @@ def work_on_claim(
     except FencedOut:
         raise
     except StravaPipelineError as error:
-        return settle_failure(sync.engine, claim, error, may_retry=may_retry)
+        return settle_failure(sync.engine, claim, error, may_retry=may_retry(error))
     except Exception as error:
         give_up_after_bug(sync.engine, claim, error, run_id)
         raise

@@ -16,7 +16,8 @@ from strava_pipeline.cli.backfill import _stop
 from strava_pipeline.cli.backfill_runs import BackfillFailed, Databases, opened, run_to_its_end
 from strava_pipeline.cli.held_import import HeldImport
 from strava_pipeline.cli.instance import open_instance
-from strava_pipeline.defs.steps import MAX_RETRIES, translate_faults
+from strava_pipeline.defs.attempts import LAST_ATTEMPT
+from strava_pipeline.defs.steps import translate_faults
 from strava_pipeline.errors import DatabaseTooSlow, DatabaseUnavailable, StravaPipelineError
 from strava_pipeline.local.logins import Login
 from strava_pipeline.months import month_span
@@ -123,7 +124,7 @@ def test_a_run_that_a_database_ended_outside_its_steps_patience_is_executed_agai
 )
 def test_any_other_failure_is_the_runs_end(case: Case, error: StravaPipelineError) -> None:
     def fail() -> None:
-        with translate_faults(MAX_RETRIES):
+        with translate_faults(LAST_ATTEMPT):
             raise error
 
     case.step = fail

@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from strava_pipeline.cli.run_reasons import kinds, reasons
+from strava_pipeline.defs.attempts import Attempts
 from strava_pipeline.defs.steps import translate_faults
 from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.months import month_span
@@ -44,12 +45,12 @@ def run(instance: dg.DagsterInstance, *steps: Callable[[], None]) -> str:
 
 
 def refuse() -> None:
-    with translate_faults(0):
+    with translate_faults(Attempts()):
         raise REFUSED
 
 
 def fail_for_a_month() -> None:
-    with translate_faults(0):
+    with translate_faults(Attempts()):
         raise MonthsFailed([FailedMonth(MONTH, "activity 13 is odd", REFUSED)], 12)
 
 

@@ -16,6 +16,7 @@ from strava_pipeline.defs.assets.activities import activities, activity_details,
 from strava_pipeline.defs.assets.analysis import route_analyses
 from strava_pipeline.defs.assets.athletes import athletes_and_gear
 from strava_pipeline.defs.assets.lake import activity_points_parquet
+from strava_pipeline.defs.attempts import Attempts
 from strava_pipeline.defs.partitions import register_athlete
 from strava_pipeline.defs.steps import translate_faults
 from strava_pipeline.errors import (
@@ -305,15 +306,28 @@ def test_a_failed_profile_names_the_athlete(location: CodeLocation) -> None:
     assert shown == {"kind": "AppInactive", "athlete": "1001"}
 
 
-@pytest.mark.parametrize("error", [RetriableStravaError("HTML"), DatabaseUnavailable("away")])
-def test_a_lasting_fault_is_retried_after_1_2_and_4_seconds_and_then_final(error: StravaPipelineError) -> None:
+def faults_before(number: int) -> Attempts:
+    return Attempts(ended=number)
+
+
+def outages_before(number: int) -> Attempts:
+    return Attempts(ended=number, outages=number)
+
+
+@pytest.mark.parametrize(
+    ("error", "before"),
+    [(RetriableStravaError("HTML"), faults_before), (DatabaseUnavailable("away"), outages_before)],
+)
+def test_a_lasting_fault_is_retried_after_1_2_and_4_seconds_and_then_final(
+    error: StravaPipelineError, before: Callable[[int], Attempts]
+) -> None:
     waits = []
-    for retry_number in range(3):
-        with pytest.raises(dg.RetryRequested) as caught, translate_faults(retry_number):
+    for number in range(3):
+        with pytest.raises(dg.RetryRequested) as caught, translate_faults(before(number)):
             raise error
         waits.append((caught.value.max_retries, caught.value.seconds_to_wait))
-    assert waits == [(3, 1), (3, 2), (3, 4)]
-    with pytest.raises(dg.Failure) as final, translate_faults(3):
+    assert waits == [(1, 1), (2, 2), (3, 4)]
+    with pytest.raises(dg.Failure) as final, translate_faults(before(3)):
         raise error
     assert final.value.description == str(error)
     assert not final.value.allow_retries
@@ -321,14 +335,14 @@ def test_a_lasting_fault_is_retried_after_1_2_and_4_seconds_and_then_final(error
 
 @pytest.mark.parametrize("error", [AppInactive("off"), NotFound("gone"), NeedsReauthorization("dead")])
 def test_what_cannot_pass_is_final_at_once(error: StravaPipelineError) -> None:
-    with pytest.raises(dg.Failure) as caught, translate_faults(0):
+    with pytest.raises(dg.Failure) as caught, translate_faults(Attempts()):
         raise error
     assert not caught.value.allow_retries
     assert caught.value.metadata["kind"].value == type(error).__name__
 
 
 def test_a_bug_is_not_taken_for_a_fault() -> None:
-    with pytest.raises(ZeroDivisionError), translate_faults(0):
+    with pytest.raises(ZeroDivisionError), translate_faults(Attempts()):
         _ = 1 // 0
 
 

@@ -316,7 +316,7 @@ def test_an_event_waits_while_nothing_can_be_written(
     location.strava.add(1, AT)
     store(engine, 1)
     with monkeypatch.context() as patch:
-        patch.setattr("strava_pipeline.defs.jobs.webhook_sync.MAX_RETRIES", 0)
+        patch.setattr("strava_pipeline.defs.attempts.MAX_RETRIES", 0)
         patch.setattr("strava_pipeline.sync.claims_at_work.sync_activity", with_a_database_that_refuses)
         assert work_off(location, engine).success
     engine.dispose()  # this test's own, whose sessions were ended, too
@@ -331,7 +331,7 @@ def test_an_event_waits_while_nothing_can_be_written(
 def test_an_event_whose_run_could_write_nothing_at_all_is_claimed_again(
     location: CodeLocation, engine: Engine, admin_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("strava_pipeline.defs.steps.MAX_RETRIES", 0)
+    monkeypatch.setattr("strava_pipeline.defs.attempts.MAX_RETRIES", 0)
     location.strava.add(1, AT)
     store(engine, 1)
     fences = claim(engine)

@@ -16,9 +16,9 @@ import stamina
 from sqlalchemy import Connection, Engine, and_, case, func, select
 from stamina.instrumentation import set_on_retry_hooks
 
+from strava_pipeline.defs.attempts import MAX_RETRIES, Attempts
 from strava_pipeline.defs.jobs.upkeep import HISTORY_MAX_WAIT
 from strava_pipeline.defs.resources import MAX_WAIT
-from strava_pipeline.defs.steps import MAX_RETRIES
 from strava_pipeline.errors import DatabaseUnavailable, FencedOut, ImportStopped
 from strava_pipeline.mock_strava.shapes import JsonObject
 from strava_pipeline.names import Job
@@ -216,7 +216,7 @@ class Installation:
     def _sync_object(self, fence: int, run_id: str) -> None:
         keep_data = not self.settings.purge_on_deauthorization
         for retry in range(MAX_RETRIES + 1):
-            may_retry = retry < MAX_RETRIES
+            may_retry = Attempts(ended=2 * retry, outages=retry).may_retry
             try:
                 claim = refresh_claim(self.engine, fence)
                 if claim is None:
@@ -225,8 +225,8 @@ class Installation:
                 ended = work_on_claim(sync, claim, run_id, may_retry=may_retry, keep_data=keep_data)
             except FencedOut:
                 return
-            except DatabaseUnavailable:
-                if not may_retry:
+            except DatabaseUnavailable as error:
+                if not may_retry(error):
                     raise
             else:
                 if not isinstance(ended, FailedClaim) or ended.outcome is not Outcome.RETRY:

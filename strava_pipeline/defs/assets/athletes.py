@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from strava_pipeline.defs.assets.progress import quota_left
+from strava_pipeline.defs.attempts import attempts_of
 from strava_pipeline.defs.partitions import athletes_partitions
 from strava_pipeline.defs.resources import StravaResource
 from strava_pipeline.defs.steps import lane_of, patience_of, table_metadata, translate_faults
@@ -40,7 +41,7 @@ def athletes_and_gear(
     """Profile, totals and zones take three requests per athlete; gear that the profile omits takes one each, once."""
     lane = lane_of(context)
     pieces = 0
-    with translate_faults(context.retry_number, patience_of(context, strava.warehouse.engine)) as subject:
+    with translate_faults(attempts_of(context), patience_of(context, strava.warehouse.engine)) as subject:
         sync = strava.sync(lane)
         for key in context.partition_keys:
             subject.at_athlete(int(key))

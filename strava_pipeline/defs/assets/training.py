@@ -6,6 +6,7 @@ import dagster as dg
 
 from strava_pipeline.defs.assets import lineage
 from strava_pipeline.defs.assets.analysis import route_analyses
+from strava_pipeline.defs.attempts import attempts_of
 from strava_pipeline.defs.partitions import athletes_partitions
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.defs.steps import NO_REQUESTS, backfilled_asset, patience_of, table_metadata, translate_faults
@@ -38,7 +39,7 @@ def training_load(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
     from strava_pipeline.sync.training_load import update_training_load  # noqa: PLC0415  loads numerics, no other run needs them
 
     today = datetime.now(UTC).date()
-    with translate_faults(context.retry_number, patience_of(context, warehouse.engine)) as subject:
+    with translate_faults(attempts_of(context), patience_of(context, warehouse.engine)) as subject:
         for key in context.partition_keys:
             subject.at_athlete(int(key))
             written = update_training_load(warehouse.engine, int(key), today)

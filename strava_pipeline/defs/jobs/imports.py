@@ -16,11 +16,12 @@ from sqlalchemy import Engine
 from strava_pipeline.defs.assets.lake import file_metadata, write_lake_month
 from strava_pipeline.defs.assets.month_pictures import month_pictures
 from strava_pipeline.defs.assets.progress import ProgressReporter, reporting
+from strava_pipeline.defs.attempts import LAST_ATTEMPT
 from strava_pipeline.defs.dead_runs import AT_WORK, end_dead_runs
 from strava_pipeline.defs.partitions import cell
 from strava_pipeline.defs.pools import set_up_pools
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
-from strava_pipeline.defs.steps import MAX_RETRIES, patience_of, span_metadata, translate_faults
+from strava_pipeline.defs.steps import patience_of, span_metadata, translate_faults
 from strava_pipeline.errors import ImportStopped
 from strava_pipeline.import_runs import HISTORY_OP, NEWEST_MONTH_OP, launch_of, launch_tags, run_of
 from strava_pipeline.months import Span
@@ -95,7 +96,7 @@ def _work(
     settings = load_settings()
     launch = Launch(config.import_id, config.launch_no, config.athlete_id)
     # Not retried by Dagster: the import is launched again after a pause.
-    with translate_faults(MAX_RETRIES) as subject, patient(patience_of(context, warehouse.engine).new()):
+    with translate_faults(LAST_ATTEMPT) as subject, patient(patience_of(context, warehouse.engine).new()):
         subject.at_athlete(launch.athlete_id)
         try:
             task = runs.begin(warehouse.engine, launch, context.run_id, earliest_month(settings))

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from strava_pipeline.defs.attempts import attempts_of
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.defs.steps import translate_faults
 from strava_pipeline.names import ROOT_RUN_TAG
@@ -21,7 +22,7 @@ def remap_payloads(context: dg.OpExecutionContext, config: RemapConfig, warehous
     """Rebuild rows batch by batch; a re-executed run goes on where the first one ended."""
     rebuilt = 0
     odd: dict[int, str] = {}
-    with translate_faults(context.retry_number):
+    with translate_faults(attempts_of(context)):
         for batch in remapping.remap(warehouse.engine, before=_first_began(context), athlete_id=config.athlete_id):
             rebuilt += batch.rebuilt
             odd |= batch.odd

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from strava_pipeline.defs.attempts import attempts_of
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.defs.steps import translate_faults
 from strava_pipeline.settings import load_settings
@@ -27,7 +28,7 @@ def remove_old_activities(context: dg.OpExecutionContext, warehouse: WarehouseRe
     from strava_pipeline.local.home_folder import lake_readers  # noqa: PLC0415  see below
     from strava_pipeline.warehouse.lake import remove_points_before  # noqa: PLC0415  Arrow, only needed here
 
-    with translate_faults(context.retry_number):
+    with translate_faults(attempts_of(context)):
         removed = remove_activities_before(warehouse.engine, moment)
         months = remove_points_before(warehouse.engine, settings.lake_location(), moment, lake_readers(settings))
     _report(
@@ -42,7 +43,7 @@ def remove_records(context: dg.OpExecutionContext, warehouse: WarehouseResource)
     Addresses that were not confirmed in time are erased, too.
     """
     settings = load_settings()
-    with translate_faults(context.retry_number):
+    with translate_faults(attempts_of(context)):
         removed = remove_old_records(warehouse.engine)
         if keep := settings.audit_retention_days:
             removed |= remove_old_audits(warehouse.engine, timedelta(days=keep))

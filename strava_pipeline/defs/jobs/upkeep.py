@@ -7,6 +7,7 @@ from datetime import timedelta
 import dagster as dg
 from sqlalchemy import Connection, Engine
 
+from strava_pipeline.defs.attempts import attempts_of
 from strava_pipeline.defs.dead_runs import AT_WORK, end_dead_runs
 from strava_pipeline.defs.pools import set_up_pools
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
@@ -40,7 +41,7 @@ def work_off_upkeep(context: dg.OpExecutionContext, strava: StravaResource) -> N
     """Compare with Strava what is due, the most overdue first, within upkeep's share of the quota."""
     settings = load_settings()
     ends_at = time.monotonic() + WORKS_FOR_SECONDS
-    with translate_faults(context.retry_number):
+    with translate_faults(attempts_of(context)):
         worked = work_off(
             Contexts(
                 quick=strava.sync(Lane.RECONCILE),

@@ -13,10 +13,11 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Connection, Engine
 
+from strava_pipeline.defs.attempts import attempts_of
 from strava_pipeline.defs.jobs.notifications import send_mails
 from strava_pipeline.defs.partitions import cell, register_athlete
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
-from strava_pipeline.defs.steps import MAX_RETRIES, translate_faults
+from strava_pipeline.defs.steps import translate_faults
 from strava_pipeline.errors import FencedOut, NeedsReauthorization
 from strava_pipeline.names import HISTORY_ASSETS, NAMES, Job
 from strava_pipeline.settings import load_settings
@@ -42,7 +43,7 @@ def claimed_objects(
     """Start one step per claimed object, after taking over the leases."""
     # Loads numpy while the first object is fetched, which takes longer.
     threading.Thread(target=import_module, args=("strava_pipeline.sync.activity_analysis",), daemon=True).start()
-    with translate_faults(context.retry_number):
+    with translate_faults(attempts_of(context)):
         held = claims.begin_run(warehouse.engine, config.fences, context.run_id)
     for claim in held:
         yield dg.DynamicOutput(claim.fence, mapping_key=f"{claim.object_type}_{claim.object_id}_{claim.fence}")
@@ -56,7 +57,8 @@ def sync_object(
     context: dg.OpExecutionContext, fence: int, strava: StravaResource, warehouse: WarehouseResource
 ) -> None:
     """Bring one object up to date; events that cannot take effect become dead letters."""
-    with translate_faults(context.retry_number):
+    attempts = attempts_of(context)
+    with translate_faults(attempts):
         claim = claims.refresh_claim(warehouse.engine, fence)
     if claim is None:
         context.log.warning("claim %d is no longer this run's: nothing to do", fence)
@@ -64,13 +66,13 @@ def sync_object(
     counts = Counter(event.aspect_type for event in claim.events)
     aspects = ", ".join(f"{count} x {aspect}" for aspect, count in counts.items())
     context.log.info("%s %d of athlete %d: %s", claim.object_type, claim.object_id, claim.athlete_id, aspects)
-    with translate_faults(context.retry_number):
+    with translate_faults(attempts):
         try:
             ended = work_on_claim(
                 strava.sync(claim.lane),
                 claim,
                 context.run_id,
-                may_retry=context.retry_number < MAX_RETRIES,
+                may_retry=attempts.may_retry,
                 keep_data=not load_settings().purge_on_deauthorization,
             )
         except FencedOut as error:
