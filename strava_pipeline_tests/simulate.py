@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from tempfile import TemporaryDirectory
 
 import click
 
@@ -23,8 +24,9 @@ def main(seed: int, small: bool) -> None:
     command = f"{sys.executable} -m strava_pipeline_tests.simulate --seed {seed}{' --small' if small else ''}"
     click.echo(f"seed {seed}; once more: {command}")
     form = small_form(seed) if small else Form(seed)
-    with migrated_server() as server:
+    with migrated_server() as server, TemporaryDirectory() as lake:
         variables = {
+            "STRAVA_LAKE_URL": lake,
             "STRAVA_DATABASE_URL": owner_url(server).render_as_string(hide_password=False),
             "STRAVA_CLIENT_ID": "4711",
             "STRAVA_CLIENT_SECRET": "secret",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum, auto
 from functools import partial
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import uuid4
+
+import dagster as dg
 
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.import_runs import launch_tags
@@ -33,6 +37,9 @@ class RunState(Enum):
     ENDED = auto()
 
 
+STATES = {dg.DagsterRunStatus.QUEUED: RunState.QUEUED, dg.DagsterRunStatus.STARTED: RunState.AT_WORK}
+
+
 @dataclass(eq=False)
 class Run:
     """A run of a job, with the config of its first op."""
@@ -41,18 +48,34 @@ class Run:
     job: str
     config: Mapping[str, Any]
     tags: Mapping[str, str]
+    launched_at: float
     state: RunState = RunState.QUEUED
+    began_at: float | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that failed: when (epoch s), its job, and the class and text of the error."""
+
+    at: float
+    job: str
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{datetime.fromtimestamp(self.at, UTC):%Y-%m-%d %H:%M} a run of {self.job}: {self.kind}: {self.text}"
 
 
 @dataclass
 class SimulatedDagster:
-    """Runs ``jobs``, functions of a run's config and id; ``failures`` counts failed runs by job and error."""
+    """Runs ``jobs``, functions of a run's config and id."""
 
     crew: Crew
     jobs: dict[str, Work] = field(default_factory=dict)
     is_away: bool = False
-    failures: Counter[str] = field(default_factory=Counter)
+    failures: list[Failure] = field(default_factory=list)
     runs: dict[str, Run] = field(default_factory=dict)
+    _unended: dict[str, Run] = field(default_factory=dict)
     _queued: dict[str, deque[Run]] = field(default_factory=lambda: {job: deque() for job in SLOTS})
     _at_work: Counter[str] = field(default_factory=Counter)
 
@@ -62,8 +85,8 @@ class SimulatedDagster:
         """Launch a run, as :func:`webhook_bridge.dagster_api.launch_run` has it done."""
         self._refuse_while_away()
         config = next(iter(run_config["ops"].values()))["config"] if run_config else {}
-        run = Run(str(uuid4()), job, config, tags)
-        self.runs[run.run_id] = run
+        run = Run(str(uuid4()), job, config, tags, self.crew.time.now)
+        self.runs[run.run_id] = self._unended[run.run_id] = run
         self._queued[job].append(run)
         self.start_queued()
         return run.run_id
@@ -81,16 +104,43 @@ class SimulatedDagster:
         found = [run for run in self.runs.values() if wanted <= run.tags.items()]
         return fates[found[-1].state] if found else Fate.UNKNOWN
 
-    def is_busy(self, job: str) -> bool:
-        """Whether a run of a job is at work or in the queue."""
-        return bool(self._queued[job] or self._at_work[job])
+    def change_partitions(self, *_: object) -> int:
+        """Add or delete partitions, materializations or runs, as the bridge asks; none are left."""
+        self._refuse_while_away()
+        return 0
+
+    @property
+    def instance(self) -> dg.DagsterInstance:
+        """Dagster's instance, as far as schedules look at it."""
+        return cast("dg.DagsterInstance", self)
+
+    def get_runs_count(self, wanted: dg.RunsFilter) -> int:
+        """How many runs a schedule finds."""
+        return sum(1 for _ in self._found(wanted))
+
+    def get_run_records(self, wanted: dg.RunsFilter) -> list[SimpleNamespace]:
+        """The runs that a schedule finds, with the time at which each began (epoch s)."""
+        return [SimpleNamespace(dagster_run=run, start_time=run.began_at) for run in self._found(wanted)]
+
+    def report_run_failed(self, run: Run, reason: str) -> None:
+        """Refuse to end a run at work: those whose worker was killed have ended."""
+        raise AssertionError(f"a run of {run.job} is at work, and is taken for dead: {reason}")
+
+    def _found(self, wanted: dg.RunsFilter) -> Iterator[Run]:
+        states = {STATES[status] for status in wanted.statuses if status in STATES}
+        tags = (wanted.tags or {}).items()
+        return (
+            run
+            for run in self._unended.values()
+            if run.job == wanted.job_name and run.state in states and tags <= run.tags.items()
+        )
 
     def start_queued(self) -> None:
         """Let queued runs begin where slots are free."""
         for job, queue in self._queued.items():
             while queue and self._at_work[job] < SLOTS[job] and not self.is_away:
                 run = queue.popleft()
-                run.state = RunState.AT_WORK
+                run.state, run.began_at = RunState.AT_WORK, self.crew.time.now
                 self._at_work[job] += 1
                 self.crew.start(f"{job} {run.run_id}", partial(self._work, run), partial(self._ended, run))
 
@@ -100,10 +150,11 @@ class SimulatedDagster:
             self.jobs[run.job](run.config, run.run_id)
         except StravaPipelineError as error:
             log.warning("run of %s failed: %s", run.job, error)
-            self.failures[f"{run.job}: {type(error).__name__}"] += 1
+            self.failures.append(Failure(self.crew.time.now, run.job, type(error).__name__, str(error)))
 
     def _ended(self, run: Run) -> None:
         run.state = RunState.ENDED
+        del self._unended[run.run_id]
         self._at_work[run.job] -= 1
         self.crew.time.wake()
 

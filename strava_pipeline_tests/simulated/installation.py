@@ -16,13 +16,16 @@ import stamina
 from sqlalchemy import Connection, Engine, and_, case, func, select
 from stamina.instrumentation import set_on_retry_hooks
 
+from strava_pipeline.defs.assets.lake import write_lake_month
 from strava_pipeline.defs.attempts import MAX_RETRIES, Attempts
-from strava_pipeline.defs.jobs.upkeep import HISTORY_MAX_WAIT
+from strava_pipeline.defs.jobs.upkeep import HISTORY_MAX_WAIT, why_no_run
 from strava_pipeline.defs.resources import MAX_WAIT
 from strava_pipeline.errors import DatabaseUnavailable, FencedOut, ImportStopped
 from strava_pipeline.mock_strava.shapes import JsonObject
-from strava_pipeline.names import Job
+from strava_pipeline.months import Span
+from strava_pipeline.names import NAMES, Job
 from strava_pipeline.settings import Settings
+from strava_pipeline.strava.mapping.athlete import athlete_row
 from strava_pipeline.strava.oauth import exchange_code
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.access import open_tokens
@@ -32,8 +35,10 @@ from strava_pipeline.sync.failed_claims import FailedClaim, Outcome
 from strava_pipeline.sync.imports import ImportHooks, work_on_import
 from strava_pipeline.sync.upkeep import Contexts, work_off
 from strava_pipeline.warehouse import work_leases
-from strava_pipeline.warehouse.engine import autocommit
-from strava_pipeline.warehouse.imports import launches, runs
+from strava_pipeline.warehouse.athletes.dagster_tasks import set_task
+from strava_pipeline.warehouse.athletes.profiles import store_athlete
+from strava_pipeline.warehouse.engine import autocommit, now
+from strava_pipeline.warehouse.imports import launches, runs, wishes
 from strava_pipeline.warehouse.imports.launches import Launch
 from strava_pipeline.warehouse.imports.wishes import make_import
 from strava_pipeline.warehouse.inbox import claims as inbox_claims
@@ -44,14 +49,23 @@ from strava_pipeline.warehouse.retention import earliest_month, remove_old_recor
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
 from strava_pipeline.warehouse.schema.wish_tables import imports
-from strava_pipeline.warehouse.states import EventState, ImportState, ImportStep, MadeBy, UpkeepKind
+from strava_pipeline.warehouse.states import (
+    DagsterTask,
+    EventState,
+    ImportState,
+    ImportStep,
+    MadeBy,
+    PausedBy,
+    UpkeepKind,
+)
 from strava_pipeline.warehouse.upkeep import due
 from strava_pipeline_tests.simulated.crew import Crew
 from strava_pipeline_tests.simulated.dagster import SimulatedDagster
 from strava_pipeline_tests.simulated.wsgi_session import SimulatedStrava
-from webhook_bridge import dispatcher
+from webhook_bridge import dagster_tasks, dispatcher
 from webhook_bridge import imports as bridge_imports
 from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable
+from webhook_bridge.dagster_tasks import DagsterTasks
 from webhook_bridge.dispatcher import Dispatcher
 from webhook_bridge.event_body import parse_event
 from webhook_bridge.imports import launch_imports
@@ -63,10 +77,10 @@ UPKEEP_EVERY_S = 900.0
 UPKEEP_WORKS_FOR_S = 600.0
 RETENTION_EVERY_S = 86_400.0
 LOOK_AT_LEAST_EVERY_S = 3600.0
+# Whether details are to be fetched anew; what else upkeep does has its moment.
+LOOK_FOR_DETAILS_EVERY_S = 6 * 3600.0
+UPKEEP, RETENTION = "upkeep", "retention"
 BACKOFF_S = 600.0
-# The lake's files hold what the tables hold.
-STEPS = tuple(step for step in ImportStep if step is not ImportStep.LAKE)
-NO_HOOKS = ImportHooks(lambda _: None, lambda *_: None, lambda span: SpanResult(span, 0))
 
 
 class Due(StrEnum):
@@ -89,17 +103,19 @@ class Installation:
     dagster: SimulatedDagster
     has_upkeep: bool = True
     _dispatcher: Dispatcher = field(init=False)
-    _upkeep_at: float = 0.0
+    _dagster_tasks: DagsterTasks = field(init=False)
+    _looked_at: float = 0.0
     _retention_at: float = 0.0
 
     def __post_init__(self) -> None:
         self._dispatcher = Dispatcher(self.settings, self.engine)
+        self._dagster_tasks = DagsterTasks(self.settings, self.engine)
         self.dagster.jobs = {
             Job.WEBHOOK_SYNC: self._webhook_sync,
             Job.NEWEST_MONTH: self._import,
             Job.IMPORT_HISTORY: self._import,
-            "upkeep": self._upkeep,
-            "retention": lambda *_: remove_old_records(self.engine),
+            UPKEEP: self._upkeep,
+            RETENTION: lambda *_: remove_old_records(self.engine),
         }
 
     def live(self) -> None:
@@ -114,12 +130,23 @@ class Installation:
             self.crew.time.nap(max(1.0, due_s))
 
     def connect(self, code: str, scopes: tuple[str, ...]) -> None:
-        """Connect an athlete, as the bridge does, and ask for the whole history."""
+        """Connect an athlete, as the bridge does, and ask for the whole history, with the lake."""
         tokens = open_tokens(self.settings, self.engine)
         exchange = partial(exchange_code, self.settings, self.strava.session(), code)
-        tokens.store_exchange(exchange, scopes, also=_ask_for_import)
+        _, grant = tokens.store_exchange(exchange, scopes, also=_ask_for_import)
         with self.engine.begin() as connection:
-            due.add_missing(connection)
+            store_athlete(connection, athlete_row(grant.athlete or {}), now(connection))
+        self.crew.time.wake()
+
+    def pause(self, athlete_id: int) -> None:
+        """Pause an athlete's imports, as the operator does on the page."""
+        with self.engine.begin() as connection:
+            wishes.pause(connection, athlete_id, PausedBy.OPERATOR)
+
+    def resume(self, athlete_id: int) -> None:
+        """Resume an athlete's imports, as the operator does on the page."""
+        with self.engine.begin() as connection:
+            wishes.resume(connection, athlete_id)
         self.crew.time.wake()
 
     def deliver(self, event: JsonObject, *, signed: bool) -> Stored:
@@ -131,8 +158,10 @@ class Installation:
 
     def _do_due(self) -> None:
         """Do what bridge and schedules do, as far as the tables show that there is something to do."""
-        now = self.crew.time.now
-        due_kinds = {kind for kind, at in self._moments() if at <= now}
+        moment = self.crew.time.now
+        due_kinds = {kind for kind, at in self._moments() if at <= moment}
+        if due_kinds & {Due.IMPORTS, Due.RETENTION}:
+            self._dagster_tasks.run_once()
         if Due.EVENTS in due_kinds:
             self._dispatcher.look_after_launches()
             while self._dispatcher.dispatch_once():
@@ -141,20 +170,16 @@ class Installation:
             dagster = DagsterServer.from_settings(self.settings)
             launch_imports(dagster, self.engine, earliest_month(self.settings))
         if Due.RETENTION in due_kinds:
-            self.dagster.launch_run(None, "retention", {}, {})
-            self._retention_at = now + RETENTION_EVERY_S
+            self.dagster.launch_run(None, RETENTION, {}, {})
+            self._retention_at = moment + RETENTION_EVERY_S
         if Due.UPKEEP in due_kinds:
             self._launch_upkeep()
 
     def _launch_upkeep(self) -> None:
         """What the schedule of upkeep does."""
-        if not self.dagster.is_busy("upkeep"):
-            with self.engine.begin() as connection:
-                due.add_missing(connection)
-                is_due = due.is_due(connection)
-            if is_due:
-                self.dagster.launch_run(None, "upkeep", {}, {})
-        self._upkeep_at = self.crew.time.now + UPKEEP_EVERY_S
+        if why_no_run(self.dagster.instance, self.engine) is None:
+            self.dagster.launch_run(None, UPKEEP, {}, NAMES.lane_tags(Lane.RECONCILE))
+        self._looked_at = self.crew.time.now
 
     def _moments(self) -> list[tuple[Due, float]]:
         """By kind, when something is due (epoch s), as far as the tables tell; what is past may be under way."""
@@ -167,22 +192,25 @@ class Installation:
                 func.min(c.redrive_at),
             )
         ).where(c.state != EventState.DONE)
-        wishes = select(func.min(case((is_due, i.next_at), else_=i.lease_until)))
-        # Details are fetched anew when there is something else to do.
+        wanted = select(func.min(case((is_due, i.next_at), else_=i.lease_until)))
+        # Details are looked for now and then, and when there is something else to do.
         tasks = select(func.min(upkeep.c.due_at)).where(upkeep.c.kind != UpkeepKind.DETAILS)
         found = [(Due.RETENTION, self._retention_at)]
-        kinds = {Due.EVENTS: events, Due.IMPORTS: wishes} | ({Due.UPKEEP: tasks} if self.has_upkeep else {})
+        kinds = {Due.EVENTS: events, Due.IMPORTS: wanted} | ({Due.UPKEEP: tasks} if self.has_upkeep else {})
         query = select(*[each.scalar_subquery() for each in kinds.values()])
         with autocommit(self.engine) as connection:
             moments = connection.execute(query).one()
         found += [(kind, at.timestamp()) for kind, at in zip(kinds, moments, strict=True) if at is not None]
-        return [(kind, max(at, self._upkeep_at) if kind is Due.UPKEEP else at) for kind, at in found]
+        if self.has_upkeep:
+            found.append((Due.UPKEEP, self._looked_at + LOOK_FOR_DETAILS_EVERY_S))
+        next_look = self._looked_at + UPKEEP_EVERY_S
+        return [(kind, max(at, next_look) if kind is Due.UPKEEP else at) for kind, at in found]
 
     def _until_due(self) -> float:
         """Seconds to the next moment at which something is due."""
-        now = self.crew.time.now
+        moment = self.crew.time.now
         # What is due and not taken waits for the end of a run, which wakes us.
-        return min([LOOK_AT_LEAST_EVERY_S, *(at - now for _, at in self._moments() if at > now)])
+        return min([LOOK_AT_LEAST_EVERY_S, *(at - moment for _, at in self._moments() if at > moment)])
 
     def _import(self, config: Mapping[str, Any], run_id: str) -> None:
         """What the op of an import's job does."""
@@ -190,9 +218,13 @@ class Installation:
         try:
             task = runs.begin(self.engine, launch, run_id, floor)
             if task is not None:
-                work_on_import(self._sync(Lane.BACKFILL), task, floor, NO_HOOKS)
+                hooks = ImportHooks(lambda _: None, lambda *_: None, self._write_lake)
+                work_on_import(self._sync(Lane.BACKFILL), task, floor, hooks)
         except ImportStopped:
             return
+
+    def _write_lake(self, span: Span) -> SpanResult:
+        return SpanResult(span, stored=int(write_lake_month(self.engine, self.settings, span).written))
 
     def _upkeep(self, _: Mapping[str, Any], __: str) -> None:
         """What the op of the job upkeep does."""
@@ -235,7 +267,8 @@ class Installation:
 
 
 def _ask_for_import(connection: Connection, athlete_id: int) -> None:
-    make_import(connection, athlete_id, None, None, STEPS, profile=True, by=MadeBy.CONNECT)
+    set_task(connection, athlete_id, DagsterTask.REGISTER)
+    make_import(connection, athlete_id, None, None, ImportStep, profile=True, by=MadeBy.CONNECT)
 
 
 def simulated_services(strava: SimulatedStrava, dagster: SimulatedDagster) -> ExitStack:
@@ -249,6 +282,10 @@ def simulated_services(strava: SimulatedStrava, dagster: SimulatedDagster) -> Ex
         (due, "LEASE", LEASE),
         (dispatcher, "launch_run", dagster.launch_run),
         (dispatcher, "runs_to_come", dagster.runs_to_come),
+        (dagster_tasks, "add_athlete", dagster.change_partitions),
+        (dagster_tasks, "remove_athlete", dagster.change_partitions),
+        (dagster_tasks, "delete_runs", dagster.change_partitions),
+        (dagster_tasks, "cover_last_materializations", dagster.change_partitions),
         (bridge_imports, "launch_run", dagster.launch_run),
         (bridge_imports, "fate_of", dagster.fate_of),
         (inbox_claims, "WORK_LEASE", LEASE),

@@ -5,23 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import Engine, select
 
-from strava_pipeline.errors import DatabaseUnavailable
+from strava_pipeline.errors import DatabaseUnavailable, StravaPipelineError
+from strava_pipeline.sync import history, recent, upkeep
+from strava_pipeline.warehouse import lake
 from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.imports import wishes
 from strava_pipeline.warehouse.schema.ops_tables import work_leases
+from strava_pipeline.warehouse.upkeep import due
 from strava_pipeline.warehouse.work_leases import only_worker
-from strava_pipeline_tests.simulated import year
+from strava_pipeline_tests.simulated import installation, year
 from strava_pipeline_tests.simulated.clock import SimulatedTime
 from strava_pipeline_tests.simulated.crew import Crew
+from strava_pipeline_tests.simulated.installation import RETENTION
 from strava_pipeline_tests.simulated.world import FIRST_ATHLETE
 from strava_pipeline_tests.simulated.year import Form, Year
 from strava_pipeline_tests.strava_model import EPOCH_2026
 
 DAYS = Form(
-    seed=1, athletes=1, days=4, years=1, activities_a_year=8, rate=8.0, patience_days=2, troubles=(), revokes=False
+    seed=1,
+    athletes=1,
+    days=3,
+    years=1,
+    activities_a_year=8,
+    rate=8.0,
+    patience_days=1,
+    profile_days=1.0,
+    troubles=(),
+    people_act=False,
 )
 
 
@@ -45,10 +60,14 @@ def test_python_the_database_and_strava_tell_one_time_that_stands_while_somebody
     assert len(told) == 3
 
 
-def test_without_upkeep_what_no_webhook_told_stays_wrong(simulated: Callable[[Form], Year]) -> None:
-    report = simulated(replace(DAYS, has_upkeep=False)).run()
+def test_a_check_that_launches_no_upkeep_leaves_wrong_what_no_webhook_tells(
+    simulated: Callable[[Form], Year], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(installation, "why_no_run", lambda *_: "nothing is due")
+    report = simulated(DAYS).run()
     assert report.deliveries["untold"]
-    assert any("differs (ours, Strava's)" in fault for fault in report.faults)
+    assert any("activity" in fault and "differs (ours, Strava's)" in fault for fault in report.faults)
+    assert any("profile: differs (ours, Strava's)" in fault for fault in report.faults)
 
 
 def test_lost_deliveries_are_counted_and_found_in_the_tables(
@@ -58,6 +77,39 @@ def test_lost_deliveries_are_counted_and_found_in_the_tables(
     report = simulated(replace(DAYS, has_upkeep=False)).run()
     assert set(report.deliveries) == {"lost", "untold"}
     assert any("is not stored" in fault for fault in report.faults)
+
+
+def test_upkeep_that_leaves_profiles_and_deleted_activities_is_seen(
+    simulated: Callable[[Form], Year], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(year, "LOST", 1.0)
+    monkeypatch.setattr(upkeep, "import_profile", lambda *_: 0)
+    # The guard against deletions is too eager.
+    monkeypatch.setattr(due, "HISTORY_EVERY", timedelta(days=1))
+    monkeypatch.setattr(history, "why_held", lambda *_: "nothing was deleted")
+    monkeypatch.setattr(recent, "shows_less", lambda *_: True)
+    at_work = simulated(DAYS)
+    at_work.time.start(lambda: at_work.world.delete(FIRST_ATHLETE, at_work.time.now), at=EPOCH_2026 + 1e5)
+    report = at_work.run()
+    assert any("profile: differs (ours, Strava's)" in fault for fault in report.faults)
+    assert any("is stored, but Strava does not show it" in fault for fault in report.faults)
+
+
+def test_a_lake_a_run_and_a_pause_that_do_not_work_are_seen(
+    simulated: Callable[[Form], Year], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise StravaPipelineError("broken")
+
+    monkeypatch.setattr(lake, "_make_equal", lambda *_: False)
+    monkeypatch.setattr(wishes, "pause", lambda *_: 0)
+    at_work = simulated(replace(DAYS, days=2, has_upkeep=False))
+    at_work.dagster.jobs[RETENTION] = fail
+    at_work.time.start(partial(at_work.people.pause_import, FIRST_ATHLETE, 24), at=EPOCH_2026 + 1)
+    report = at_work.run()
+    assert any("in the lake" in fault and "is not stored" in fault for fault in report.faults)
+    assert any("a run of retention: StravaPipelineError: broken" in fault for fault in report.faults)
+    assert any("paused imports were launched" in fault for fault in report.faults)
 
 
 def test_a_call_that_strava_refuses_for_the_limit_is_counted(simulated: Callable[[Form], Year]) -> None:

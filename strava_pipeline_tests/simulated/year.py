@@ -7,58 +7,49 @@ import time as real_time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from enum import Enum, auto
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
 
 from sqlalchemy import Engine, func, select, text
 
 from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.mock_strava.app import create_mock
 from strava_pipeline.mock_strava.config import MockConfig
-from strava_pipeline.mock_strava.fault_scripts import FaultScript, Kind
 from strava_pipeline.mock_strava.shapes import JsonObject
 from strava_pipeline.mock_strava.state import EXTENSION, Mock
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox.events import Stored
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
-from strava_pipeline.warehouse.schema.tables import activities, metadata
+from strava_pipeline.warehouse.schema.tables import metadata
 from strava_pipeline.warehouse.states import EventState
+from strava_pipeline_tests.simulated import verdict
 from strava_pipeline_tests.simulated.clock import SimulatedTime
 from strava_pipeline_tests.simulated.crew import Crew
 from strava_pipeline_tests.simulated.dagster import SimulatedDagster
 from strava_pipeline_tests.simulated.installation import Installation, simulated_services
-from strava_pipeline_tests.simulated.judge import Judge
-from strava_pipeline_tests.simulated.world import DAY_S, SimulatedWorld
+from strava_pipeline_tests.simulated.judge import Judge, Patience
+from strava_pipeline_tests.simulated.people import People
+from strava_pipeline_tests.simulated.troubles import HOUR_S, Trouble, Troubles
+from strava_pipeline_tests.simulated.world import DAY_S, Change, SimulatedWorld
 from strava_pipeline_tests.simulated.wsgi_session import ADDRESS, SimulatedStrava
 from strava_pipeline_tests.strava_model import EPOCH_2026
 
-HOUR_S = 3600.0
 LOST, DOUBLED = 0.03, 0.01
 # Strava delivers an event up to three times, until it is accepted.
 DELIVERED_AGAIN_AFTER_S = (60.0, 600.0)
 VACUUM_EVERY_DAYS = 7
 TOKEN_S = DAY_S
-# An activity that was deleted right after it was created, or hidden, is waited for, and then given up.
-RIGHTLY_DEAD = ("NotThereYet",)
-
-
-class Trouble(Enum):
-    """What an installation has to live through."""
-
-    STRAVA_AWAY = auto()
-    APP_INACTIVE = auto()
-    DAGSTER_AWAY = auto()
-    DATABASE_AWAY = auto()
+# Reading the lake takes longer than reading the tables.
+LAKE_EVERY_DAYS = 10
 
 
 @dataclass(frozen=True)
 class Form:
     """How long, how many, and what goes wrong for how many hours; for the last ``patience_days`` nothing happens.
 
-    A difference from Strava that is there for longer than ``patience_days`` is a failure.
+    A difference from Strava that is there for longer than ``patience_days``, or ``profile_days`` in a profile, is a
+    failure. ``people_act``: athletes show less, lose their grant and leave, and imports are paused.
     """
 
     seed: int
@@ -68,6 +59,7 @@ class Form:
     activities_a_year: int = 24
     rate: float = 1.0
     patience_days: int = 35
+    profile_days: float = 3.0
     troubles: tuple[tuple[Trouble, float], ...] = (
         (Trouble.STRAVA_AWAY, 6.0),
         (Trouble.STRAVA_AWAY, 6.0),
@@ -79,7 +71,7 @@ class Form:
     has_upkeep: bool = True
     details_a_day: int = 10
     recent_hours: int = 6
-    revokes: bool = True
+    people_act: bool = True
 
 
 def small_form(seed: int) -> Form:
@@ -90,7 +82,7 @@ def small_form(seed: int) -> Form:
         days=60,
         years=2,
         activities_a_year=20,
-        details_a_day=0,
+        details_a_day=4,
         recent_hours=12,
         rate=1.5,
         troubles=(
@@ -164,9 +156,11 @@ class Year:
         self.strava = SimulatedStrava(app, random.Random(form.seed), self.crew.sleep)
         self.dagster = SimulatedDagster(self.crew)
         self.installation = Installation(settings, engine, self.crew, self.strava, self.dagster, form.has_upkeep)
-        self.connected: dict[int, float] = {}
+        self.troubles = Troubles(self.mock, self.crew, self.strava, self.dagster)
+        self.people = People(self.time, self.mock, self.world, self.installation, self.troubles)
         self._late: set[tuple[int, str]] = set()
-        self.judge = Judge(owner_engine, self.world, self.connected)
+        self.judge = Judge(owner_engine, self.world)
+        self._lake = settings.lake_location()
 
     def run(self) -> Report:
         """Let the time pass; returns what came of it."""
@@ -180,26 +174,21 @@ class Year:
         return self.report
 
     def _sum_up(self) -> None:
-        report = self.report
+        report, athletes = self.report, self.people.connected
         report.requests, report.without_answer = self.strava.sent, self.strava.without_answer
-        report.failed_runs, report.dead_letters = self.dagster.failures, self._dead_letters()
+        report.failed_runs = Counter(f"{failure.job}: {failure.kind}" for failure in self.dagster.failures)
+        report.dead_letters = self._dead_letters()
         report.refused = self.mock.calls.body()["totals"]["too_many_requests"]
         if report.refused:
             report.faults.append(f"{report.refused} calls were refused for the limit")
-        report.faults += [
-            f"{count} dead letters: {kind}" for kind, count in report.dead_letters.items() if kind not in RIGHTLY_DEAD
-        ]
-        if self._rows_left():
-            report.faults.append("an athlete has left, but activities have not")
+        report.faults += self.people.faults
+        report.faults += map(str, self.troubles.inexcusable(self.dagster.failures))
+        report.faults += verdict.left_in_inbox(self._owner_engine, self.world.truth, athletes)
+        report.faults += verdict.left_of_others(self._owner_engine, athletes, self._lake)
+        report.faults += verdict.unfinished_imports(self._owner_engine)
         if self.form.has_upkeep:
-            unlike = self.judge.unlike_a_fresh_import()
+            unlike = self.judge.unlike_a_fresh_import(athletes)
             report.faults += [f"{table} is unlike an import into empty tables" for table in unlike]
-
-    def _rows_left(self) -> int:
-        """How many activities are stored of athletes who are not connected any more."""
-        query = select(func.count()).where(activities.c.athlete_id.not_in(self.connected))
-        with autocommit(self._owner_engine) as connection:
-            return connection.execute(query).scalar_one()
 
     @property
     def _busy_days(self) -> int:
@@ -213,28 +202,40 @@ class Year:
     def _live(self) -> None:
         """What athletes and Strava do, day by day."""
         for athlete_id in self.world.people:
-            code = self.mock.grants.new_code(athlete_id, self.world.scopes(athlete_id))
-            self.installation.connect(code, self.world.scopes(athlete_id))
-            self.connected[athlete_id] = self.time.now
+            self.people.connect(athlete_id, self.world.usual_scopes(athlete_id))
+            if self.form.people_act and athlete_id == self.world.people[0]:
+                # In the midst of the import.
+                pause = partial(self.people.pause_import, athlete_id, 30)
+                self.time.start(pause, at=self.time.now + self._chance.uniform(5, 15))
             self.time.sleep(HOUR_S)
-        leaves_on = self._busy_days // 2 if self.form.revokes else -1
+        if self.form.people_act:
+            self._plan_grants()
         for day in range(self.form.days):
             midnight = EPOCH_2026 + day * DAY_S
             plans = sorted(self.world.plan_day(midnight), key=lambda plan: plan[0]) if day < self._busy_days else []
             for at, act in plans:
                 self._sleep_until(at)
                 self._happens(act)
-            if day == leaves_on:
-                self._revoke(self.world.people[-1])
             self._sleep_until(midnight + DAY_S)
             self._judge(day)
+
+    def _plan_grants(self) -> None:
+        """Every athlete shows less, or loses the grant, for some days; the last one leaves."""
+        busy_s = self._busy_days * DAY_S
+        *others, last = self.world.people
+        for place, athlete_id in enumerate(others):
+            act = self.people.show_less if place % 2 else self.people.lose_grant
+            hours = self._chance.uniform(2, min(10, self._busy_days / 5)) * 24
+            at = self.time.now + self._chance.uniform(0.1, 0.5) * busy_s
+            self.time.start(partial(act, athlete_id, hours), at=at)
+        self.time.start(lambda: self._announce(self.people.leave(last)), at=self.time.now + busy_s / 2)
 
     def _sleep_until(self, moment: float) -> None:
         if moment > self.time.now:
             self.time.sleep(moment - self.time.now)
 
-    def _happens(self, act: Callable[[], Any]) -> None:
-        change = act()
+    def _happens(self, act: Callable[[float], Change | None]) -> None:
+        change = act(self.time.now)
         if change is None:
             return
         self.report.changes += 1
@@ -265,50 +266,29 @@ class Year:
                 self.report.deliveries[stored.value] += 1
                 return
 
-    def _revoke(self, athlete_id: int) -> None:
-        """An athlete ends the grant at Strava."""
-        self.mock.grants.revoke(athlete_id)
-        del self.connected[athlete_id]
-        about = {"object_type": "athlete", "object_id": athlete_id, "owner_id": athlete_id}
-        told = {"aspect_type": "update", "updates": {"authorized": "false"}, "subscription_id": 1}
-        self._announce(about | told | {"event_time": int(self.time.now)})
-
     def _trouble(self, trouble: Trouble, hours: float) -> None:
         self._tell(f"{self.time.moment:%Y-%m-%d %H:%M} {trouble.name} for {hours:g} h")
-        match trouble:
-            case Trouble.STRAVA_AWAY:
-                self.strava.is_away = True
-                self.time.sleep(hours * HOUR_S)
-                self.strava.is_away = False
-            case Trouble.APP_INACTIVE:
-                self.mock.faults.add(
-                    [FaultScript(path=f"{self.mock.config.form.api}/*", fault=Kind.APP_INACTIVE, times=None)]
-                )
-                self.time.sleep(hours * HOUR_S)
-                self.mock.faults.clear()
-            case Trouble.DAGSTER_AWAY:
-                self.dagster.is_away = True
-                self.crew.kill_all()
-                self.time.sleep(hours * HOUR_S)
-                self.dagster.is_away = False
-            case Trouble.DATABASE_AWAY:
-                self.crew.database_is_away = True
-                self.time.sleep(hours * HOUR_S)
-                self.crew.database_is_away = False
+        self.troubles.live_through(trouble, hours)
 
     def _judge(self, day: int) -> None:
         if day % VACUUM_EVERY_DAYS == 0:
             with autocommit(self._owner_engine) as connection:
                 connection.execute(text(f"VACUUM ANALYZE {', '.join(str(table) for table in metadata.sorted_tables)}"))
-        found = list(self.judge.differences())
+        now, form = self.time.now, self.form
+        patience = Patience(
+            listed=now - form.patience_days * DAY_S,
+            profiles=self.troubles.calm_since(now, timedelta(days=form.profile_days)),
+        )
+        reads_lake = day % LAKE_EVERY_DAYS == 0 or day == form.days - 1
+        found = list(self.judge.differences(self.people.connected, now, patience, self._lake if reads_lake else None))
         self.report.differences.append(len(found))
-        patience_s = self.form.patience_days * DAY_S
         for difference in found:
-            is_late = self.time.now - difference.since > patience_s
-            if is_late and (difference.athlete_id, difference.about) not in self._late:
-                self._late.add((difference.athlete_id, difference.about))
-                self.report.faults.append(str(difference))
-                self._tell(f"{self.time.moment:%Y-%m-%d} {difference}")
+            subject = difference.thing.athlete_id, difference.thing.about
+            if difference.is_late and subject not in self._late:
+                self._late.add(subject)
+                told = f"{self.time.moment:%Y-%m-%d} {self.judge.told(difference)}"
+                self.report.faults.append(told)
+                self._tell(told)
 
     def _before_moving(self) -> None:
         now = real_time.monotonic()

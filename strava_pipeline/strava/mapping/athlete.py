@@ -109,11 +109,14 @@ def _zones(body: JsonObject, what: str) -> list[JsonObject]:
 
 
 def athlete_row(body: JsonObject) -> JsonObject:
-    """Return the row of ``athletes`` for an athlete; ``RejectedRequest`` without an id."""
-    row = pick(body, ATHLETE_FIELDS, "the athlete")
-    if row["id"] is None:
+    """Return the columns of ``athletes`` that a body fills; a summary, which comes with tokens, lacks some.
+
+    ``RejectedRequest`` without an id.
+    """
+    if body.get("id") is None:
         raise RejectedRequest("the athlete: Strava's field id is missing")
-    return row
+    present = {name: convert for name, convert in ATHLETE_FIELDS.items() if name in body}
+    return pick(body, present, "the athlete")
 
 
 def gear_rows(athlete_id: int, athlete: JsonObject) -> list[JsonObject]:

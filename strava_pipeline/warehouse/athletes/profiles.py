@@ -16,7 +16,10 @@ ZONE_FIELDS = ("zone", "min", "max", "custom_zones")
 
 
 def store_athlete(connection: Connection, row: Row, asked_at: datetime) -> None:
-    """Store one athlete's profile, unless a newer one is stored. ``asked_at``: when Strava was asked (UTC)."""
+    """Store one athlete's profile, unless a newer one is stored. ``asked_at``: when Strava was asked (UTC).
+
+    Columns that the row lacks, because it comes from a summary, keep what is stored.
+    """
     store_newer(connection, athletes, [row | {"fetched_at": asked_at}])
 
 

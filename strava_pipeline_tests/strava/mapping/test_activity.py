@@ -287,7 +287,8 @@ def test_a_digest_changes_with_what_calls_for_a_new_detail() -> None:
 def test_the_athlete_and_what_they_ride() -> None:
     body = athlete_2025()
     row = athlete_row(body)
-    assert set(row) == {column.name for column in tables.athletes.c} - {"fetched_at"}
+    assert set(ATHLETE_FIELDS) == {column.name for column in tables.athletes.c} - {"fetched_at"}
+    assert set(row) == ATHLETE_FIELDS.keys() & body.keys()
     assert (row["id"], row["firstname"], row["weight"], row["ftp"]) == (ATHLETE, "Ada", 61.0, None)
     assert row["created_at"] == datetime(2012, 1, 2, 3, 4, 5, tzinfo=UTC)
     bike, shoes = gear_rows(ATHLETE, body)

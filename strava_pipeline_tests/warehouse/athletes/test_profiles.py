@@ -28,6 +28,15 @@ def test_the_newest_profile_stays(engine: Engine) -> None:
     assert (stored.city, stored.weight, stored.fetched_at) == ("Wien", None, ASKED + timedelta(days=1))
 
 
+def test_a_summary_of_an_athlete_keeps_the_threshold_power(engine: Engine) -> None:
+    with engine.begin() as connection:
+        store_athlete(connection, profile(ftp=250, city="Graz"), ASKED)
+        summary = {"id": RIDER, "firstname": "Mira", "city": None}
+        store_athlete(connection, athlete_row(summary), ASKED + timedelta(days=1))
+        stored = connection.execute(select(athletes)).one()
+    assert (stored.ftp, stored.weight, stored.city) == (250, 61.0, None)
+
+
 def test_gear_of_different_fields_is_stored_and_a_summary_keeps_the_detail(engine: Engine) -> None:
     detailed = {"id": "b1", "name": "Blue", "primary": True, "brand_name": "Velo", "weight": 8.1, "distance": 1000}
     shoes = {"id": "g1", "name": "Grey", "primary": False}
