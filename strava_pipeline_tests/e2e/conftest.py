@@ -48,13 +48,13 @@ class Installation:
         assert done.returncode == 0, f"{arguments}: {done.stderr}"
         return done.stdout
 
-    def start(self, *arguments: str) -> WarmProcess:
-        """Run the command in the background, its output readable line by line."""
-        return self.start_module(COMMAND, *arguments)
+    def start(self, *arguments: str, **variables: str) -> WarmProcess:
+        """Run the command in the background, with some settings changed, its output readable line by line."""
+        return self.start_module(COMMAND, *arguments, **variables)
 
-    def start_module(self, module: str, *arguments: str) -> WarmProcess:
+    def start_module(self, module: str, *arguments: str, **variables: str) -> WarmProcess:
         """The same with another program."""
-        return self.processes.start(module, *arguments, env=self._clean() | self.environment)
+        return self.processes.start(module, *arguments, env=self._clean() | self.environment | variables)
 
     def start_new(self, *arguments: str) -> subprocess.Popen[str]:
         """Run the command in a process that no other one was copied into: its own command line and environment show."""

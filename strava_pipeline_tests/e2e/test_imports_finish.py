@@ -1,4 +1,7 @@
-"""An import finishes whatever happens to its runs: killed, canceled, forgotten by Dagster, or ended with everything."""
+"""An import finishes whatever happens to its runs: killed, canceled, forgotten by Dagster, or ended with everything.
+
+Nor does it matter that Dagster could not load the code location when the import was asked for.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -41,6 +45,12 @@ mutation Cancel($params: String!) {
   }
 }
 """
+# The process that serves the code location finds no code.
+NOT_LOADING = """
+import sys
+if "strava_pipeline.definitions" in sys.orig_argv:
+    sys.modules["strava_pipeline.definitions"] = None
+"""
 FORGET = ("DELETE FROM event_logs", "DELETE FROM run_tags", "DELETE FROM runs")
 
 
@@ -54,8 +64,8 @@ class Site:
     import_id: int
     up: list[WarmProcess] = field(default_factory=list)
 
-    def start(self) -> None:
-        process = self.installation.start("up")
+    def start(self, **variables: str) -> None:
+        process = self.installation.start("up", **variables)
         self.up.append(process)
         assert process.stdout is not None
         told = []
@@ -92,6 +102,11 @@ class Site:
 
         (now,) = eventually(look, "another run of the import")
         return now
+
+    def is_refused(self) -> bool:
+        """Whether the bridge could not launch the import, and lets it wait."""
+        log = self.installation.home / "logs" / "bridge.log"
+        return "Dagster refused: " in log.read_text() and self.wish.launch_no > 0 and self.wish.state == "due"
 
     def lose(self) -> None:
         """Let the time pass after which a run without a sign of life is lost."""
@@ -131,14 +146,21 @@ def site(
     requests.post(f"{mock.url}/mock/faults", json=[SLOW], timeout=10).raise_for_status()
     with opened(make_url(database)) as engine:
         site = Site(installation, mock, engine, wish_for(engine, athlete_id=ATHLETE, profile=True))
-        site.start()
         yield site
         if site.up[-1].poll() is None:
             site.up[-1].send_signal(signal.SIGTERM)
             site.up[-1].communicate(timeout=STOPPING_SECONDS)
 
 
-def test_an_import_finishes_whatever_happens_to_its_runs(site: Site) -> None:
+def test_an_import_finishes_whatever_happens_to_its_runs(site: Site, tmp_path: Path) -> None:
+    # Dagster does not load the code location until the code is mended, and everything started again.
+    (tmp_path / "sitecustomize.py").write_text(NOT_LOADING)
+    site.start(PYTHONPATH=str(tmp_path))
+    eventually(site.is_refused, "a launch that Dagster refuses")
+    site.kill()
+    assert site.wish.runs == site.wish.attempts == 0
+    site.start()
+
     # The process of its run is killed.
     (first,) = eventually(site.at_work, "the first run of the import")
     assert first.doing == "newest_month"

@@ -1,4 +1,4 @@
-"""Slots of a whole installation: months that somebody starts in Dagster's UI leave room for a webhook."""
+"""Slots of a whole installation: months that somebody starts in Dagster's UI leave room for what is new."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from sqlalchemy import Engine, select
 
 from strava_pipeline.defs.pools import POOLS
 from strava_pipeline.mock_strava.athletes import CYCLIST
-from strava_pipeline.names import HISTORY_ASSETS, NAMES, PARTITION_TAG
+from strava_pipeline.names import HISTORY_ASSETS, NAMES, PARTITION_TAG, Job
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline_tests.e2e.conftest import Installation, Mock, everything_up
 from strava_pipeline_tests.e2e.live_path import deliver
 from strava_pipeline_tests.e2e.test_backfill_interrupted import found
 from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.wishes import wish, wish_for
 from webhook_bridge.dagster_api import DagsterServer, launch_assets
 
 ATHLETE = CYCLIST.athlete_id
@@ -33,12 +34,13 @@ def mock(installation: Installation, start_mock: Callable[..., Mock]) -> Iterato
         yield mock
 
 
-def test_twenty_months_started_in_the_ui_leave_a_slot_for_a_webhook(
+def test_twenty_months_started_in_the_ui_leave_slots_for_a_webhook_and_a_newest_month(
     installation: Installation, mock: Mock, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in installation.environment.items():
         monkeypatch.setenv(name, value)
     settings = load_settings()
+    dagsters_database = installation.environment["DAGSTER_POSTGRES_URL"]
     hang = {"path": "*/athlete/activities", "fault": "hang", "times": None}
     requests.post(f"{mock.url}/mock/faults", json=hang, timeout=10).raise_for_status()
     dagster = DagsterServer.from_settings(settings)
@@ -47,7 +49,7 @@ def test_twenty_months_started_in_the_ui_leave_a_slot_for_a_webhook(
     launched = {launch_assets(dagster, HISTORY_ASSETS, tags) for tags in partitions}
 
     def states() -> Counter[str]:
-        rows = found(installation.environment["DAGSTER_POSTGRES_URL"], "SELECT run_id, status FROM runs")
+        rows = found(dagsters_database, "SELECT run_id, status FROM runs")
         return Counter(status for run_id, status in rows if run_id in launched)
 
     slots = POOLS[NAMES.pool]
@@ -64,4 +66,8 @@ def test_twenty_months_started_in_the_ui_leave_a_slot_for_a_webhook(
             return list(connection.execute(select(route_analyses.c.activity_id)).scalars())
 
     eventually(lambda: analysed() == [ride], "the figures of the ride")
+    asked = wish_for(engine, athlete_id=ATHLETE)
+    newest = f"SELECT status FROM runs WHERE pipeline_name = '{Job.NEWEST_MONTH}'"  # noqa: S608  a constant
+    eventually(lambda: ("STARTED",) in found(dagsters_database, newest), "a run of the newest month")
+    assert wish(engine, asked).doing == "newest_month"
     assert states()["QUEUED"] == len(MONTHS) - slots
