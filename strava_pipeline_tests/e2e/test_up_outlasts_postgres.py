@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from sqlalchemy import make_url
@@ -46,6 +47,11 @@ def up(
             moody.on.cheer_up()
 
 
+def are_answered(mock: Mock, athlete_id: int) -> bool:
+    """Whether some requests for an athlete's activities were answered."""
+    return len(answered(mock, athlete_id)) >= 3
+
+
 def test_a_backfill_of_the_ui_and_an_import_outlast_a_stopped_postgres(
     up: tuple[Installation, Mock], moody: MoodyDatabase
 ) -> None:
@@ -55,7 +61,8 @@ def test_a_backfill_of_the_ui_and_an_import_outlast_a_stopped_postgres(
     with opened(make_url(moody.address)) as engine:
         asked = wish_for(engine, athlete_id=CYCLIST.athlete_id)
         for athlete in (CYCLIST, RUNNER):
-            eventually(lambda athlete=athlete: len(answered(mock, athlete.athlete_id)) >= 3, "requests")
+            few = partial(are_answered, mock, athlete.athlete_id)
+            eventually(few, "requests of the backfill and of the import")
         daemon = installation.home / "logs" / "dagster-daemon.log"
         moody.on.stop()
         # Dagster's daemon has tried as often as it does.
