@@ -16,6 +16,7 @@ from strava_pipeline.defs.jobs.imports import (
     newest_month,
     newest_months_every_minute,
 )
+from strava_pipeline.defs.jobs.lake import lake_every_five_minutes, update_lake
 from strava_pipeline.defs.jobs.notifications import notifications_every_minute, send_notifications
 from strava_pipeline.defs.jobs.remap import remap
 from strava_pipeline.defs.jobs.retention import every_night, retention
@@ -48,11 +49,12 @@ def build_strava_defs() -> dg.Definitions:
     return dg.Definitions(
         assets=[asset.map_asset_specs(partial(_with_settings, grid)) for asset in assets],
         asset_checks=CHECKS,
-        jobs=[remap, webhook_sync, newest_month, import_history, upkeep, retention, send_notifications],
+        jobs=[remap, webhook_sync, newest_month, import_history, upkeep, update_lake, retention, send_notifications],
         schedules=[
             newest_months_every_minute,
             imports_every_minute,
             upkeep_every_five_minutes,
+            lake_every_five_minutes,
             every_night,
             notifications_every_minute,
         ],

@@ -13,6 +13,12 @@ import dagster as dg
 from strava_pipeline.defs.pools import free_slots
 
 AT_WORK = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+UNFINISHED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    *AT_WORK,
+)
 
 
 def end_dead_runs(

@@ -34,9 +34,9 @@ from strava_pipeline.local.private_files import OWNER_ONLY, Readers
 from strava_pipeline.months import Span, month_span, month_text, parse_month
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.warehouse.activities.activity_store import in_span
+from strava_pipeline.warehouse.activities.lake_months import note_in_lake, note_writing, outdated_since
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.engine import driver_errors, now, retry_transaction
-from strava_pipeline.warehouse.imports.listed_months import note_in_lake
 from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 
@@ -82,23 +82,25 @@ def write_month(engine: Engine, url: str, span: Span, readers: Readers = OWNER_O
     filesystem, root = _open(url)
     _tell_if_open(filesystem, root, readers)
     folder = f"{root}/athlete_id={span.athlete_id}/month={month_text(span.start)}"
-    month, moment = _write_month(engine, _Place(filesystem, folder, readers), span, url)
-    retry_transaction(engine, partial(note_in_lake, span=span, written_at=moment))
+    retry_transaction(engine, partial(note_writing, span=span))
+    month, moment, mark = _write_month(engine, _Place(filesystem, folder, readers), span, url)
+    retry_transaction(engine, partial(note_in_lake, span=span, written_at=moment, mark=mark))
     return month
 
 
-def _write_month(engine: Engine, place: _Place, span: Span, url: str) -> tuple[MonthFile, datetime]:
-    """Make a month's file equal to the tables; return it, and the time (UTC) as of which it is."""
+def _write_month(engine: Engine, place: _Place, span: Span, url: str) -> tuple[MonthFile, datetime, datetime | None]:
+    """Make a month's file equal to the tables; return it, the time (UTC) as of which it is, and its mark of then."""
     try:
         with engine.begin() as connection:
             acquire_for_athlete(connection, AthleteLock.LAKE_MONTH, span.athlete_id, month_text(span.start))
             moment = now(connection)
             for _ in range(ATTEMPTS):
+                mark = outdated_since(connection, span)
                 batches = _batches(connection, span)
                 wanted = _fingerprint(batches)
                 written = _make_equal(connection, place, batches, wanted)
                 if _fingerprint(_batches(connection, span)) == wanted:
-                    return _month_file(place.filesystem, place.folder, batches, written=written), moment
+                    return _month_file(place.filesystem, place.folder, batches, written=written), moment, mark
     except (OSError, pa.ArrowException) as error:
         raise WarehouseError(f"the lake at {url} cannot be written: {_reason(error)}") from error
     raise WarehouseError(f"athlete {span.athlete_id}'s {month_text(span.start)} changes faster than it can be written")

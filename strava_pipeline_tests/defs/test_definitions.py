@@ -125,6 +125,7 @@ def test_jobs_and_resources_are_the_documented_ones() -> None:
         "newest_month",
         "import_history",
         "upkeep",
+        "update_lake",
         "retention",
         "send_notifications",
     ]
@@ -133,6 +134,7 @@ def test_jobs_and_resources_are_the_documented_ones() -> None:
         "newest_months_every_minute": "* * * * *",
         "imports_every_minute": "* * * * *",
         "upkeep_every_five_minutes": "2-59/5 * * * *",
+        "lake_every_five_minutes": "4-59/5 * * * *",
         "retention_every_night": "43 3 * * *",
         "notifications_every_minute": "* * * * *",
     }

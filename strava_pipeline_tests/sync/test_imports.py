@@ -23,10 +23,10 @@ from strava_pipeline.sync import imports as importing
 from strava_pipeline.sync.backfill import SpanResult, analyse_span
 from strava_pipeline.sync.imports import ImportHooks, work_on_import
 from strava_pipeline.sync.months_at_work import MonthsFailed
+from strava_pipeline.warehouse.activities.lake_months import note_in_lake
 from strava_pipeline.warehouse.activities.tombstones import add_tombstones
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.imports import runs
-from strava_pipeline.warehouse.imports.listed_months import note_in_lake
 from strava_pipeline.warehouse.imports.runs import Outcome
 from strava_pipeline.warehouse.imports.wishes import pause
 from strava_pipeline.warehouse.schema.import_tables import failed_months, import_months

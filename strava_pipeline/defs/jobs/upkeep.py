@@ -8,7 +8,7 @@ import dagster as dg
 from sqlalchemy import Connection, Engine
 
 from strava_pipeline.defs.attempts import attempts_of
-from strava_pipeline.defs.dead_runs import AT_WORK, end_dead_runs
+from strava_pipeline.defs.dead_runs import AT_WORK, UNFINISHED, end_dead_runs
 from strava_pipeline.defs.pools import set_up_pools
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
 from strava_pipeline.defs.steps import translate_faults
@@ -28,12 +28,6 @@ WORKS_FOR_SECONDS = 600.0
 HISTORY_MAX_WAIT = timedelta(hours=25)
 # A run at work has a task, but for minutes.
 DEAD_AFTER_SECONDS = 3600.0
-UNFINISHED = (
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    *AT_WORK,
-)
 
 
 @dg.op(pool=NAMES.upkeep_pool)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime
 from enum import Enum, auto
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, select, update
 
 from strava_pipeline.errors import WarehouseError
-from strava_pipeline.months import Span
+from strava_pipeline.months import Span, add_months
 from strava_pipeline.strava.mapping.activity import DetailRows, as_json, recording_told
+from strava_pipeline.warehouse.activities.lake_months import mark_outdated, months_of_samples
 from strava_pipeline.warehouse.activities.tombstones import add_tombstones, lock_activities, reject_deleted
 from strava_pipeline.warehouse.athletes.profiles import store_gear
 from strava_pipeline.warehouse.bulk import replace_parts, store_changed, store_newer, store_under_lock
@@ -231,9 +232,11 @@ def delete_activities(connection: Connection, activity_ids: Collection[int]) -> 
         return
     # A transaction that adds dependent rows holds the activity's row: it is waited for before anything is deleted.
     connection.execute(select(activities.c.id).where(any_of(activities.c.id, activity_ids)).with_for_update())
+    in_lake = months_of_samples(connection, activity_ids)
     for table in DEPENDENT_TABLES:
         connection.execute(delete(table).where(any_of(table.c.activity_id, activity_ids)))
     connection.execute(delete(activities).where(any_of(activities.c.id, activity_ids)))
+    mark_outdated(connection, in_lake)
 
 
 def owner_of(connection: Connection, activity_id: int) -> int | None:
@@ -304,11 +307,20 @@ def _delete_outdated_streams(connection: Connection, rows: Sequence[Row]) -> Non
     ]
     if not changed:
         return
+    in_lake = months_of_samples(connection, changed)
     for table in ANALYSIS_TABLES:
         connection.execute(delete(table).where(any_of(table.c.activity_id, changed)))
     told = _told_recordings(connection, changed)
     recorded_anew = [activity_id for activity_id in changed if (activity_id, fresh[activity_id]) not in told]
     connection.execute(delete(activity_streams).where(any_of(activity_streams.c.activity_id, recorded_anew)))
+    if in_lake:
+        # A new start may lie in another month, into which samples that stay go along.
+        new_months = {(row["athlete_id"], _month_of(row["start_date"])) for row in rows if row["id"] in set(changed)}
+        mark_outdated(connection, in_lake | new_months)
+
+
+def _month_of(start: datetime) -> date:
+    return add_months(start.astimezone(UTC).date(), 0)
 
 
 def _told_recordings(connection: Connection, activity_ids: Collection[int]) -> set[tuple[int, Any]]:

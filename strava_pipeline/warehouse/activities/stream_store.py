@@ -10,6 +10,7 @@ from sqlalchemy import Connection, false, func, or_, select
 
 from strava_pipeline.streams import Streams
 from strava_pipeline.warehouse.activities.activity_store import RecordingVersion, recording_version
+from strava_pipeline.warehouse.activities.lake_months import mark_month_of
 from strava_pipeline.warehouse.bulk import store_newer
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 
@@ -38,7 +39,10 @@ def store_streams(
     row = {name: getattr(streams, name) for name in _COLUMNS}
     other = None if streams.other is None else json.dumps(streams.other)
     row |= {"other": other, "fetched_at": asked_at}
-    return store_newer(connection, activity_streams, [row]) > 0
+    if not store_newer(connection, activity_streams, [row]):
+        return False
+    mark_month_of(connection, streams.athlete_id, streams.activity_id)
+    return True
 
 
 def load_streams(connection: Connection, activity_id: int) -> StoredStreams | None:

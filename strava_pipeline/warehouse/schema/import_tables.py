@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Date, Table, Text
+from sqlalchemy import BigInteger, Date, Index, Table, Text, text
 
 from strava_pipeline.warehouse.schema import columns
 from strava_pipeline.warehouse.schema.columns import key, only
@@ -18,6 +18,11 @@ import_months = Table(
     key("month", Date, "first day of the month (UTC)"),
     columns.instant("listed_at", "when Strava was asked for the listing that last replaced the month (UTC)"),
     columns.instant("lake_at", "when the month's file in the lake was last made equal to the tables (UTC)"),
+    columns.instant(
+        "lake_outdated_at",
+        "since when the month's file in the lake may differ from the tables (UTC); empty: it does not",
+    ),
+    Index("ix_import_months_outdated", "lake_outdated_at", postgresql_where=text("lake_outdated_at IS NOT NULL")),
     schema=SCHEMA,
     comment="months that an import has reached, those without activities, too",
 )

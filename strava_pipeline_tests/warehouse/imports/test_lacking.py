@@ -11,10 +11,10 @@ from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.months import Span, add_months, month_span
 from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams, import_summaries
 from strava_pipeline.sync.history import import_months
+from strava_pipeline.warehouse.activities.lake_months import note_in_lake
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.imports.failed_months import note_failed
 from strava_pipeline.warehouse.imports.histories import note_history, note_profile
-from strava_pipeline.warehouse.imports.listed_months import note_in_lake
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.schema.import_tables import failed_months

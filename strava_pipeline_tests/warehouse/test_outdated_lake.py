@@ -1,0 +1,245 @@
+"""Files of the lake are marked with the change that outdates them, whoever makes it and whenever it comes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from sqlalchemy import Engine, select, update
+
+from strava_pipeline.errors import WarehouseError
+from strava_pipeline.months import Span, month_span
+from strava_pipeline.sync.backfill import SpanResult, import_summaries
+from strava_pipeline.warehouse import lake
+from strava_pipeline.warehouse.activities import activity_store
+from strava_pipeline.warehouse.activities.lake_months import note_in_lake, outdated_months, outdated_since
+from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.imports.failed_months import note_failed
+from strava_pipeline.warehouse.lake import write_month
+from strava_pipeline.warehouse.retention import remove_activities_before
+from strava_pipeline.warehouse.schema.import_tables import failed_months, import_months
+from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.states import GrantState, ImportStep
+from strava_pipeline_tests.inbox import LONG_AGO, bring_up_to_date, connect_riders
+from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, stream_body
+
+MAY, JUNE, JULY = (month_span(RIDER, datetime(2025, month, 1, tzinfo=UTC)) for month in (5, 6, 7))
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return str(tmp_path / "lake")
+
+
+@pytest.fixture
+def strava(engine: Engine, url: str) -> StravaStandIn:
+    """Two rides in June and one in July, stored and in the lake."""
+    connect_riders(engine, RIDER)
+    strava = StravaStandIn()
+    for number, start in ((1, JUNE.start), (2, JUNE.start), (3, JULY.start)):
+        strava.add(number, start + timedelta(days=number))
+        bring_up_to_date(strava.sync(engine), RIDER, number)
+    for month in (JUNE, JULY):
+        write_month(engine, url, month)
+    assert outdated(engine) == []
+    return strava
+
+
+def outdated(engine: Engine) -> list[Span]:
+    with engine.connect() as connection:
+        return outdated_months(connection)
+
+
+def in_lake(url: str) -> set[int]:
+    """The activities in the lake."""
+    source = f"read_parquet('{url}/*/*/*.parquet', hive_partitioning = true)"
+    return {row[0] for row in duckdb.execute(f"SELECT DISTINCT activity_id FROM {source}").fetchall()}  # noqa: S608  a path of this test
+
+
+def listing(strava: StravaStandIn, engine: Engine, *months: Span) -> None:
+    assert all(isinstance(result, SpanResult) for result in import_summaries(strava.sync(engine), months))
+
+
+def delete(strava: StravaStandIn, engine: Engine, number: int) -> None:
+    strava.delete(number)
+    bring_up_to_date(strava.sync(engine), RIDER, number, "delete")
+
+
+def test_a_deletion_marks_its_month_and_the_next_write_takes_the_samples_out(
+    strava: StravaStandIn, engine: Engine, url: str
+) -> None:
+    delete(strava, engine, 1)
+    assert outdated(engine) == [JUNE]
+    assert 1 in in_lake(url)
+    assert write_month(engine, url, JUNE).written
+    assert outdated(engine) == []
+    assert in_lake(url) == {2, 3}
+
+
+def test_a_month_whose_last_activity_goes_is_marked_and_loses_its_file(
+    strava: StravaStandIn, engine: Engine, url: str
+) -> None:
+    delete(strava, engine, 3)
+    assert outdated(engine) == [JULY]
+    assert write_month(engine, url, JULY).points == 0
+    assert outdated(engine) == []
+    assert [path.name for path in (Path(url) / f"athlete_id={RIDER}").iterdir()] == ["month=2025-06"]
+
+
+def test_what_a_listing_lacks_marks_its_month(strava: StravaStandIn, engine: Engine) -> None:
+    strava.delete(2)
+    listing(strava, engine, JULY, JUNE)
+    assert outdated(engine) == [JUNE]
+
+
+def test_a_crop_marks_its_month_once_the_old_samples_go_and_again_when_the_new_ones_come(
+    strava: StravaStandIn, engine: Engine, url: str
+) -> None:
+    strava.edit(1, elapsed_time=2)
+    strava.streams[1] = stream_body(samples=2)
+    listing(strava, engine, JUNE)
+    assert outdated(engine) == [JUNE]
+    write_month(engine, url, JUNE)
+    assert in_lake(url) == {2, 3}
+    bring_up_to_date(strava.sync(engine), RIDER, 1)
+    assert outdated(engine) == [JUNE]
+    write_month(engine, url, JUNE)
+    assert in_lake(url) == {1, 2, 3}
+
+
+def test_an_activity_that_moves_to_another_month_marks_both(strava: StravaStandIn, engine: Engine, url: str) -> None:
+    moved = (JULY.start + timedelta(days=9)).isoformat().replace("+00:00", "Z")
+    strava.edit(1, start_date=moved, start_date_local=moved)
+    bring_up_to_date(strava.sync(engine), RIDER, 1)
+    assert sorted(span.start for span in outdated(engine)) == [JUNE.start, JULY.start]
+    for month in outdated(engine):
+        write_month(engine, url, month)
+    with engine.connect() as connection:
+        assert activity_store.activity_start(connection, RIDER, 1) == JULY.start + timedelta(days=9)
+    assert in_lake(url) == {1, 2, 3}
+
+
+def test_a_new_ride_marks_its_month_and_an_edit_of_the_name_does_not(strava: StravaStandIn, engine: Engine) -> None:
+    strava.edit(1, name="another name")
+    bring_up_to_date(strava.sync(engine), RIDER, 1)
+    assert outdated(engine) == []
+    strava.add(4, JUNE.start + timedelta(days=4))
+    bring_up_to_date(strava.sync(engine), RIDER, 4)
+    assert outdated(engine) == [JUNE]
+
+
+def test_a_month_that_was_never_written_is_not_marked(strava: StravaStandIn, engine: Engine) -> None:
+    """Who does not use the lake gets none."""
+    strava.add(5, MAY.start + timedelta(days=5))
+    bring_up_to_date(strava.sync(engine), RIDER, 5)
+    delete(strava, engine, 5)
+    listing(strava, engine, MAY)
+    assert outdated(engine) == []
+
+
+def test_what_is_older_than_it_may_be_kept_marks_its_month(strava: StravaStandIn, engine: Engine) -> None:
+    assert strava.activities
+    remove_activities_before(engine, JULY.start)
+    assert outdated(engine) == [JUNE]
+
+
+def test_a_change_after_the_file_was_read_stays_marked(
+    strava: StravaStandIn, engine: Engine, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes after the writer has compared file and tables, before it notes that they are equal."""
+    real = lake._month_file
+
+    def late(*args: Any, **more: Any) -> Any:
+        if 1 in strava.activities:
+            delete(strava, engine, 1)
+        return real(*args, **more)
+
+    delete(strava, engine, 2)
+    monkeypatch.setattr(lake, "_month_file", late)
+    write_month(engine, url, JUNE)
+    assert in_lake(url) == {1, 3}
+    assert outdated(engine) == [JUNE]
+    write_month(engine, url, JUNE)
+    assert outdated(engine) == []
+    assert in_lake(url) == {3}
+
+
+def test_a_change_during_the_first_write_of_a_month_stays_marked(
+    strava: StravaStandIn, engine: Engine, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strava.add(5, MAY.start + timedelta(days=5))
+    bring_up_to_date(strava.sync(engine), RIDER, 5)
+    real = lake._month_file
+
+    def late(*args: Any, **more: Any) -> Any:
+        if 5 in strava.activities:
+            delete(strava, engine, 5)
+        return real(*args, **more)
+
+    monkeypatch.setattr(lake, "_month_file", late)
+    write_month(engine, url, MAY)
+    assert 5 in in_lake(url)
+    assert outdated(engine) == [MAY]
+    write_month(engine, url, MAY)
+    assert 5 not in in_lake(url)
+
+
+def test_a_writer_that_dies_before_it_notes_the_file_leaves_it_marked(
+    strava: StravaStandIn, engine: Engine, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strava.add(5, MAY.start + timedelta(days=5))
+    bring_up_to_date(strava.sync(engine), RIDER, 5)
+    with monkeypatch.context() as dying:
+        dying.setattr(lake, "_month_file", lambda *_, **__: (_ for _ in ()).throw(OSError("gone")))
+        with pytest.raises(WarehouseError, match="gone"):
+            write_month(engine, url, MAY)
+    assert 5 in in_lake(url)
+    assert outdated(engine) == [MAY]
+    assert not write_month(engine, url, MAY).written
+    assert outdated(engine) == []
+
+
+@pytest.mark.usefixtures("strava")
+def test_a_late_writer_takes_no_newer_mark_away(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(import_months).values(lake_outdated_at=LONG_AGO))
+        read = outdated_since(connection, JUNE)
+        connection.execute(update(import_months).values(lake_outdated_at=now(connection)))
+        note_in_lake(connection, JUNE, now(connection), read)
+        assert read == LONG_AGO
+        assert outdated_since(connection, JUNE) is not None
+        note_in_lake(connection, JUNE, now(connection), outdated_since(connection, JUNE))
+        assert outdated_since(connection, JUNE) is None
+
+
+@pytest.mark.usefixtures("strava")
+def test_the_last_mark_comes_first_and_failed_months_wait_for_their_time(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(import_months).values(lake_outdated_at=LONG_AGO))
+        june = import_months.c.month == JUNE.start.date()
+        connection.execute(update(import_months).where(june).values(lake_outdated_at=LONG_AGO + timedelta(1)))
+    assert outdated(engine) == [JUNE, JULY]
+    with engine.begin() as connection:
+        assert outdated_months(connection, limit=1) == [JUNE]
+        note_failed(connection, JULY, ImportStep.LAKE, "no space left")
+        note_failed(connection, JUNE, ImportStep.DETAIL, "odd")
+    assert outdated(engine) == [JUNE]
+    with engine.begin() as connection:
+        connection.execute(update(failed_months).values(retry_at=LONG_AGO))
+    assert outdated(engine) == [JUNE, JULY]
+
+
+@pytest.mark.usefixtures("strava")
+def test_of_an_athlete_who_left_nothing_is_written_or_noted(engine: Engine, url: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(import_months).values(lake_outdated_at=LONG_AGO))
+        connection.execute(update(users).values(state=GrantState.REVOKED))
+        before = connection.execute(select(import_months).order_by(import_months.c.month)).all()
+    assert outdated(engine) == []
+    write_month(engine, url, JUNE)
+    write_month(engine, url, MAY)
+    with engine.connect() as connection:
+        assert connection.execute(select(import_months).order_by(import_months.c.month)).all() == before
