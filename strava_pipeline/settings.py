@@ -144,7 +144,11 @@ class Settings(BaseSettings):
     quota_short_window_seconds: int = Field(900, gt=0, description="length of the short window, s")
     quota_long_window_seconds: int = Field(86400, gt=0, description="length of the long window, s")
     upkeep_recent_hours: int = Field(
-        6, ge=1, le=168, description="how often the last seven days of each athlete are listed, h; a request each time"
+        6,
+        ge=1,
+        le=168,
+        description="how often the last seven days of each athlete are listed, h; a request each time, and two for each"
+        " new activity",
     )
     upkeep_details_per_day: int = Field(
         100, ge=0, le=10_000, description="details fetched anew a day, oldest first, from quota left over; 0: none"

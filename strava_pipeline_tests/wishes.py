@@ -11,7 +11,9 @@ from sqlalchemy import Engine, select, update
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.imports.lacking import Lacking, lacking
 from strava_pipeline.warehouse.imports.launches import Launch, claim_launch
+from strava_pipeline.warehouse.imports.still_failing import FailedStep
 from strava_pipeline.warehouse.imports.wishes import Import, import_of, make_import
+from strava_pipeline.warehouse.schema.import_tables import failed_months
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import HISTORY_STEPS, ImportStep, MadeBy
 from strava_pipeline_tests.strava_stand_in import RIDER
@@ -58,3 +60,11 @@ def change(engine: Engine, import_id: int | None = None, **values: Any) -> None:
     where = [] if import_id is None else [imports.c.id == import_id]
     with engine.begin() as connection:
         connection.execute(update(imports).where(*where).values(**values))
+
+
+def failed_steps(engine: Engine, athlete_id: int = RIDER) -> list[FailedStep]:
+    """What is kept of an athlete's failures, newest month first, whether they are over or not."""
+    query = select(failed_months).where(failed_months.c.athlete_id == athlete_id)
+    with engine.connect() as connection:
+        found = connection.execute(query.order_by(failed_months.c.month.desc(), failed_months.c.step)).mappings().all()
+    return [FailedStep(**row) for row in found]

@@ -79,6 +79,7 @@ RIDERS = (
     ),
     Rider(77120093, "Aiko", "Tanabe", "active", 0, 0, timedelta(hours=3)),
     Rider(3301876, "Lena", "Fuchs", "needs_reauth", 55, 55, timedelta(hours=4), wish={}),
+    Rider(5520871, "Jonas", "Weber", "active", 0, 0, timedelta(hours=5), ("read",), wish={}),
 )
 DEAD: tuple[dict[str, Any], ...] = (
     {

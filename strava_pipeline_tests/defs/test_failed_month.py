@@ -12,7 +12,6 @@ from strava_pipeline.defs.assets.activities import activities, activity_details,
 from strava_pipeline.defs.assets.analysis import route_analyses
 from strava_pipeline.errors import AppInactive, DatabaseUnavailable, NeedsReauthorization, RejectedRequest
 from strava_pipeline.names import Asset, partition_key
-from strava_pipeline.warehouse.imports.failed_months import FailedStep, failed_steps
 from strava_pipeline.warehouse.imports.wishes import Import, list_imports
 from strava_pipeline.warehouse.schema.import_tables import failed_months
 from strava_pipeline.warehouse.states import ImportStep
@@ -20,7 +19,7 @@ from strava_pipeline_tests.defs.conftest import CodeLocation
 from strava_pipeline_tests.defs.test_import_jobs import launched, run
 from strava_pipeline_tests.inbox import LONG_AGO, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER
-from strava_pipeline_tests.wishes import change, launch
+from strava_pipeline_tests.wishes import change, failed_steps, launch
 
 GRID = (activities, activity_details, activity_streams, route_analyses)
 YEAR = {
@@ -44,11 +43,6 @@ def rider(engine: Engine, location: CodeLocation) -> None:
 def asked_for(engine: Engine) -> list[Import]:
     with engine.connect() as connection:
         return list_imports(connection)
-
-
-def failed(engine: Engine) -> list[FailedStep]:
-    with engine.connect() as connection:
-        return failed_steps(connection, [RIDER])
 
 
 def let_retry(engine: Engine) -> None:
@@ -78,7 +72,7 @@ def test_the_other_months_later_assets_follow_and_then_the_month(location: CodeL
     assert location.materialized(Asset.DETAILS) == location.materialized(Asset.ANALYSES) == MONTHS
     # Nothing was listed again: the failed month waits for its time.
     assert location.strava.new_requests().count(LISTING) == 1
-    (kept,) = failed(engine)
+    (kept,) = failed_steps(engine)
     assert (kept.month, kept.step, kept.failures) == (date(2024, 3, 1), ImportStep.SUMMARY, 1)
 
 
@@ -89,16 +83,16 @@ def test_a_month_that_fails_three_times_is_tried_daily_and_then_done(location: C
     location.materialize(activity_details, tags=YEAR)
     pauses = []
     for failures in (1, 2, 3):
-        (kept,) = failed(engine)
+        (kept,) = failed_steps(engine)
         assert (kept.step, kept.failures) == (ImportStep.DETAIL, failures)
         pauses.append(kept.retry_at - kept.failed_at)
         # Not before its time.
         work_off(location, engine)
-        assert failed(engine)[0].failures == failures
+        assert failed_steps(engine)[0].failures == failures
         let_retry(engine)
         work_off(location, engine)
     assert pauses == [timedelta(minutes=5), timedelta(minutes=30), timedelta(days=1)]
-    assert failed(engine) == []
+    assert failed_steps(engine) == []
     assert location.materialized(Asset.DETAILS) == MONTHS
     assert location.strava.asked.count("/activities/1") == 1
 
@@ -117,7 +111,7 @@ def test_a_step_asks_only_for_itself_and_what_its_run_does_after_it(location: Co
     let_retry(engine)
     work_off(location, engine)
     assert location.strava.new_requests() == [f"/activities/{number}/streams" for number in range(112, 100, -1)]
-    assert failed(engine) == []
+    assert failed_steps(engine) == []
 
 
 @pytest.mark.parametrize(

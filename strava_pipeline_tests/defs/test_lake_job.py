@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from strava_pipeline.defs.assets.activities import activities, activity_details, activity_streams
-from strava_pipeline.defs.assets.lake import activity_points_parquet
+from strava_pipeline.defs.assets.lake import activity_points_parquet, write_lake_month
 from strava_pipeline.defs.jobs import lake as job
 from strava_pipeline.defs.jobs.lake import update_lake, why_no_run
 from strava_pipeline.errors import WarehouseError
@@ -70,12 +70,11 @@ def test_a_month_that_fails_stops_no_other_and_waits_for_its_time(
     written: CodeLocation, settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delete(written, engine, 5, 6)
-    real = job.write_lake_month
 
     def fails(engine: Engine, settings: Settings, span: Span) -> MonthFile:
         if span.start.month == 6:
             raise WarehouseError("the lake cannot be written: no space left")
-        return real(engine, settings, span)
+        return write_lake_month(engine, settings, span)
 
     monkeypatch.setattr(job, "write_lake_month", fails)
     assert not run(written).success

@@ -23,10 +23,10 @@ from strava_pipeline.errors import (
 from strava_pipeline.months import Span, month_span
 from strava_pipeline.sync.backfill import SpanResult, import_details, import_summaries
 from strava_pipeline.sync.months_at_work import FailedMonth, MonthsFailed, each_month, raise_failed
-from strava_pipeline.warehouse.imports.failed_months import FailedStep, failed_steps
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import ImportStep
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed
+from strava_pipeline_tests.wishes import failed_steps
 
 AT = datetime(2025, 6, 1, tzinfo=UTC)
 YEAR = [month_span(RIDER, datetime(2024, month, 1, tzinfo=UTC)) for month in range(12, 0, -1)]
@@ -42,11 +42,6 @@ def failing(error: BaseException, month: Span = MARCH) -> Callable[[Span], str]:
     return work
 
 
-def stored(engine: Engine) -> list[FailedStep]:
-    with engine.connect() as connection:
-        return failed_steps(connection, [RIDER])
-
-
 @pytest.mark.parametrize(
     "error", [WarehouseError("lost most"), RejectedRequest("odd"), DatabaseTooSlow("2 min"), ZeroDivisionError("1 / 0")]
 )
@@ -55,7 +50,7 @@ def test_one_month_that_fails_stops_no_other(engine: Engine, error: Exception) -
     assert [each for each in found if isinstance(each, str)] == [span.months for span in YEAR if span != MARCH]
     (failed,) = (each for each in found if isinstance(each, FailedMonth))
     assert (failed.span, failed.error) == (MARCH, error)
-    (kept,) = stored(engine)
+    (kept,) = failed_steps(engine)
     assert (kept.month, kept.step, kept.failures, kept.error) == (
         date(2024, 3, 1),
         ImportStep.DETAIL,
@@ -63,7 +58,7 @@ def test_one_month_that_fails_stops_no_other(engine: Engine, error: Exception) -
         failed.reason,
     )
     assert list(each_month(engine, ImportStep.DETAIL, YEAR, lambda span: span)) == YEAR
-    assert stored(engine) == []
+    assert failed_steps(engine) == []
 
 
 @pytest.mark.parametrize(
@@ -86,12 +81,12 @@ def test_what_is_not_about_one_month_ends_the_step_and_is_no_months_failure(
     done: list[str | FailedMonth] = []
     with pytest.raises(type(error)):
         done.extend(each_month(engine, ImportStep.DETAIL, YEAR, failing(error, YEAR[2])))
-    assert stored(engine) == []
+    assert failed_steps(engine) == []
 
 
 def test_the_text_of_a_fault_of_this_program_is_not_stored(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     list(each_month(engine, ImportStep.FIGURES, [MARCH], failing(ValueError("a body of Strava's"))))
-    assert stored(engine)[0].error == "ValueError: a fault of this program, see the log of the run"
+    assert failed_steps(engine)[0].error == "ValueError: a fault of this program, see the log of the run"
     (record,) = (record for record in caplog.records if record.exc_info)
     assert record.getMessage().startswith("the step figures of athlete 1001 failed for 2024-03: ValueError")
 
@@ -129,11 +124,11 @@ def test_a_listing_that_lost_most_of_one_month_replaces_the_others(engine: Engin
     found = list(import_summaries(sync, YEAR))
     assert [each.span for each in found if isinstance(each, FailedMonth)] == [MARCH]
     assert sum(each.deleted for each in found if isinstance(each, SpanResult)) == 1
-    assert "allow_mass_delete" in stored(engine)[0].error
+    assert "allow_mass_delete" in failed_steps(engine)[0].error
     with engine.connect() as connection:
         assert len(connection.execute(activities.select()).all()) == 12 + 11
     import_listed(sync, YEAR, allow_mass_delete=True)
-    assert stored(engine) == []
+    assert failed_steps(engine) == []
 
 
 def test_what_has_no_start_is_put_aside_though_the_first_month_fails(
@@ -165,4 +160,4 @@ def test_a_month_that_fails_in_its_details_keeps_what_was_stored_of_it(engine: E
         strava.new_requests()
         list(each_month(engine, ImportStep.DETAIL, [MARCH], lambda span: import_details(sync, span)))
         assert strava.new_requests() == asked
-    assert stored(engine) == []
+    assert failed_steps(engine) == []

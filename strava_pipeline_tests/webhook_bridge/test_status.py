@@ -212,8 +212,12 @@ def test_what_an_import_leaves_out_is_said(browser: Browser, engine: Engine) -> 
     with engine.begin() as connection:
         add_to_quarantine(connection, month, ImportStep.DETAIL, {1: "does not map"})
         for _ in range(3):
-            note_failed(connection, month, ImportStep.FIGURES, "ZeroDivisionError")
+            note_failed(connection, month, ImportStep.STREAMS, "ZeroDivisionError")
     assert "1 put aside; 2025-06 fails (3 times, tried again daily): ZeroDivisionError" in import_cell(browser)
+    with engine.begin() as connection:
+        row = {"activity_id": 1, "athlete_id": RIDER, "point_count": 0, "fetched_at": DAY}
+        connection.execute(insert(activity_streams).values(row))
+    assert "fails" not in import_cell(browser)
 
 
 def test_what_a_listing_did_not_delete_is_said_beside_the_athlete(browser: Browser, engine: Engine) -> None:
@@ -242,6 +246,24 @@ def test_an_import_waits_for_an_athlete_who_must_connect_again(browser: Browser,
     add_athlete(engine, state="needs_reauth")
     wish_for(engine)
     assert import_cell(browser).startswith("goes on once the athlete connects again")
+
+
+@pytest.mark.parametrize("scopes", [["read"], ["read", "profile:read_all"], []])
+def test_an_import_waits_for_an_athlete_who_lets_no_activities_be_seen(
+    browser: Browser, engine: Engine, scopes: list[str]
+) -> None:
+    add_athlete(engine, scopes=scopes)
+    import_id = wish_for(engine)
+    waits = "goes on once the athlete connects again and lets the app see activities"
+    assert import_cell(browser).startswith(f"{waits} Pause")
+    change(engine, import_id, paused_at=DAY, paused_by="operator")
+    assert import_cell(browser).startswith(
+        f"paused by the operator since 2025-06-10 00:00 UTC; after that it {waits} Resume"
+    )
+    change(engine, import_id, paused_at=None, paused_by=None)
+    with engine.begin() as connection:
+        connection.execute(update(users).values(scopes=["read", "activity:read"]))
+    assert import_cell(browser).startswith("due: goes on by itself")
 
 
 def test_of_several_imports_one_that_is_not_complete_is_shown(browser: Browser, engine: Engine) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import Connection, case, delete, literal, select
 from sqlalchemy.dialects.postgresql import insert
@@ -13,7 +11,7 @@ from strava_pipeline.months import Span
 from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
-from strava_pipeline.warehouse.schema.columns import UTC_TIME, any_of, database_time
+from strava_pipeline.warehouse.schema.columns import UTC_TIME, database_time
 from strava_pipeline.warehouse.schema.import_tables import failed_months
 from strava_pipeline.warehouse.states import ImportStep
 
@@ -23,19 +21,6 @@ SECOND_PAUSE = timedelta(minutes=30)
 LATER_PAUSES = timedelta(days=1)
 # A month that failed so often is tried again daily, and named to the operator.
 NAMED_FROM = 3
-
-
-@dataclass(frozen=True)
-class FailedStep:
-    """A step that failed for an athlete's month, how often in a row, why, and when it is due again (UTC)."""
-
-    athlete_id: int
-    month: date
-    step: ImportStep
-    failures: int
-    error: str
-    failed_at: datetime
-    retry_at: datetime
 
 
 def note_failed(connection: Connection, span: Span, step: ImportStep, reason: str) -> None:
@@ -74,18 +59,6 @@ def note_succeeded(connection: Connection, span: Span, step: ImportStep) -> None
             failed_months.c.step == step,
         )
     )
-
-
-def failed_steps(connection: Connection, athlete_ids: Collection[int], *, failures: int = 1) -> list[FailedStep]:
-    """The failed steps of these athletes that failed at least ``failures`` times in a row, newest month first."""
-    query = (
-        select(failed_months)
-        .where(any_of(failed_months.c.athlete_id, athlete_ids), failed_months.c.failures >= failures)
-        .order_by(failed_months.c.athlete_id, failed_months.c.month.desc(), failed_months.c.step)
-    )
-    return [
-        FailedStep(**(dict(row) | {"step": ImportStep(row["step"])})) for row in connection.execute(query).mappings()
-    ]
 
 
 def steps_for_later(connection: Connection, span: Span) -> set[ImportStep]:

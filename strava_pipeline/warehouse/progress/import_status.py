@@ -6,20 +6,26 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from strava_pipeline.months import month_text
 from strava_pipeline.warehouse.activities.quarantine import count_quarantined
-from strava_pipeline.warehouse.imports.failed_months import NAMED_FROM, FailedStep, failed_steps
+from strava_pipeline.warehouse.imports.failed_months import NAMED_FROM
+from strava_pipeline.warehouse.imports.still_failing import FailedStep, still_failing
 from strava_pipeline.warehouse.imports.wishes import Import, list_imports
 from strava_pipeline.warehouse.progress.job_progress import BackfillProgress, backfill_progress
-from strava_pipeline.warehouse.states import ImportState, ImportTask, PausedBy
+from strava_pipeline.warehouse.schema.columns import any_of
+from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.states import GrantState, ImportState, ImportTask, PausedBy
+from strava_pipeline.warehouse.tokens.grants import shows_activities
 
 BY_WHOM = {
     PausedBy.OPERATOR: "the operator",
     PausedBy.COMMAND: "a command",
     PausedBy.CANCEL: "a canceled run",
 }
+NOT_CONNECTED = "goes on once the athlete connects again"
+SHOWS_NONE = f"{NOT_CONNECTED} and lets the app see activities"
 # A list names so many of the months that fail.
 NAMED = 3
 
@@ -28,13 +34,15 @@ NAMED = 3
 class ImportStatus:
     """A wish, the progress of its run while that is at work, and what it has to leave out.
 
-    ``put_aside``: how many of the athlete's activities are put aside; ``failed``: the athlete's steps that failed.
+    ``put_aside``: how many of the athlete's activities are put aside; ``failed``: the athlete's steps that fail.
+    ``needs``: what the athlete has to do before the import goes on; empty: nothing.
     """
 
     wish: Import
     run: BackfillProgress | None
     put_aside: int
     failed: tuple[FailedStep, ...]
+    needs: str = ""
 
     @property
     def months(self) -> str:
@@ -58,7 +66,10 @@ class ImportStatus:
     def _course(self) -> str:
         wish = self.wish
         if wish.paused_by is not None and wish.paused_at is not None:
-            return f"paused by {BY_WHOM[wish.paused_by]} since {_moment(wish.paused_at)}"
+            paused = f"paused by {BY_WHOM[wish.paused_by]} since {_moment(wish.paused_at)}"
+            return f"{paused}; after that it {self.needs}" if self.needs else paused
+        if self.needs:
+            return self.needs
         if wish.state is ImportState.LAUNCHED:
             return "launched: waits for its turn in Dagster"
         if wish.state is ImportState.RUNNING:
@@ -87,7 +98,7 @@ class ImportStatus:
         return f"listing {months}" if wish.doing is ImportTask.LISTING else months
 
     def _wait(self) -> str:
-        if self.run is None or not self.run.waiting_for or self.wish.state is not ImportState.RUNNING:
+        if self.run is None or not self.run.waiting_for or self.needs or self.wish.state is not ImportState.RUNNING:
             return ""
         until = f" until {_moment(self.run.waiting_until)}" if self.run.waiting_until else ""
         return f"waits for {self.run.waiting_for}{until}"
@@ -108,16 +119,28 @@ def import_statuses(connection: Connection, athlete_ids: Collection[int] | None 
     aside = count_quarantined(connection)
     runs = {run.run_id: run for run in backfill_progress(connection)}
     athletes = {wish.athlete_id for wish in wishes}
-    failed = failed_steps(connection, athletes, failures=NAMED_FROM)
+    failed = still_failing(connection, athletes, failures=NAMED_FROM)
+    needs = _needs(connection, athletes)
     return [
         ImportStatus(
             wish,
             runs.get(wish.run_id or ""),
             aside.get(wish.athlete_id, 0),
             tuple(step for step in failed if _concerns(step, wish)),
+            needs.get(wish.athlete_id, ""),
         )
         for wish in wishes
     ]
+
+
+def _needs(connection: Connection, athlete_ids: Collection[int]) -> dict[int, str]:
+    """By athlete, until what the athlete does an import waits, which is no work of ours."""
+    theirs = any_of(users.c.athlete_id, athlete_ids)
+    query = select(users.c.athlete_id, users.c.state).where(theirs, ~shows_activities())
+    return {
+        row.athlete_id: SHOWS_NONE if row.state == GrantState.ACTIVE else NOT_CONNECTED
+        for row in connection.execute(query)
+    }
 
 
 def _concerns(step: FailedStep, wish: Import) -> bool:

@@ -12,6 +12,8 @@ from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.warehouse.quota.status import upkeep_share
 from strava_pipeline.warehouse.upkeep.due import Lag, Periods, lag
 
+# Its detail and its samples.
+FOR_A_NEW_ACTIVITY = 2
 # From here on a delay is told in days.
 TOLD_IN_DAYS = timedelta(days=2)
 
@@ -38,7 +40,8 @@ class UpkeepLoad:
         who = "1 athlete needs" if lag.athletes == 1 else f"{lag.athletes:,} athletes need"
         told = (
             f"{who} {lag.requests_a_day:,.0f} requests a day,"
-            f" {lag.recent_a_day:,.0f} of these to list the last days every {hours} h;"
+            f" {lag.recent_a_day:,.0f} of these to list the last days every {hours} h,"
+            f" and {FOR_A_NEW_ACTIVITY} more for each new activity that no webhook tells of;"
             f" upkeep's share is {self.share_a_day:,} a day"
         )
         late = (

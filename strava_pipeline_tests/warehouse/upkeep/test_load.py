@@ -33,7 +33,8 @@ def test_few_athletes_are_served_in_time(engine: Engine) -> None:
     found = load(engine)
     assert found.times_share < 1
     assert str(found) == (
-        "10 athletes need 70 requests a day, 40 of these to list the last days every 6 h; upkeep's share is 150 a day"
+        "10 athletes need 70 requests a day, 40 of these to list the last days every 6 h, and 2 more for each new"
+        " activity that no webhook tells of; upkeep's share is 150 a day"
     )
 
 
@@ -42,8 +43,9 @@ def test_with_more_athletes_than_the_quota_serves_it_says_so(engine: Engine) -> 
     connect(engine, 100, timedelta(days=3))
     found = load(engine)
     assert str(found) == (
-        "100 athletes need 700 requests a day, 400 of these to list the last days every 6 h; upkeep's share is 150 a"
-        " day, so every task is equally late: they need 4.7 times that; 200 due, the oldest since 3 days"
+        "100 athletes need 700 requests a day, 400 of these to list the last days every 6 h, and 2 more for each new"
+        " activity that no webhook tells of; upkeep's share is 150 a day, so every task is equally late: they need 4.7"
+        " times that; 200 due, the oldest since 3 days"
     )
 
 
