@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 
-from sqlalchemy import Connection, Update, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Update, delete, func, insert, literal, select, true, update
 
 from strava_pipeline.strava.quota.windows import CallOutcome, Lane, window_at
+from strava_pipeline.warehouse.schema.columns import any_of
 from strava_pipeline.warehouse.schema.ops_tables import api_calls
 
 # The day's reserve is learned from the live calls of this many days, counted in this many equal parts of a day.
@@ -51,36 +54,56 @@ def one_is_under_way(connection: Connection, moment: datetime, longest: timedelt
     )
 
 
-def live_calls(connection: Connection, athlete_id: int | None, day_s: int, now: datetime) -> list[list[int]]:
+# Live calls by part of a day, a row for each day, oldest first.
+Days = list[list[int]]
+
+
+def live_calls(connection: Connection, athlete_id: int | None, day_s: int, now: datetime) -> Days:
     """Count the live calls in each of ``DAY_PARTS`` parts of the last days, of one athlete, or (``None``) of all.
 
     Returns a row per day, oldest first, at most ``HISTORY_DAYS``, without today; none on the first day of the ledger.
     ``day_s``: length of a day in s, which is shorter in a scaled system.
     """
+    if athlete_id is not None:
+        return live_calls_by_athlete(connection, [athlete_id], day_s, now)[athlete_id]
+    return _live_calls(connection, literal(0), true(), day_s, now)[0]
+
+
+def live_calls_by_athlete(
+    connection: Connection, athlete_ids: Collection[int], day_s: int, now: datetime
+) -> Mapping[int, Days]:
+    """Count for each of these athletes what :func:`live_calls` counts for one."""
+    whose = api_calls.c.athlete_id
+    return _live_calls(connection, whose, any_of(whose, athlete_ids), day_s, now)
+
+
+def _live_calls(
+    connection: Connection, whose: ColumnElement[int], wanted: ColumnElement[bool], day_s: int, now: datetime
+) -> defaultdict[int, Days]:
+    """The days by athlete, or by whatever ``whose`` tells."""
     today = window_at(now, day_s).starts_at
     began = connection.execute(select(func.min(api_calls.c.reserved_at))).scalar()
     if began is None:
-        return []
+        return defaultdict(list)
     days = min(HISTORY_DAYS, (today - window_at(began, day_s).starts_at) // timedelta(seconds=day_s))
     first = today - timedelta(seconds=days * day_s)
-    of_whom = [] if athlete_id is None else [api_calls.c.athlete_id == athlete_id]
     # Like windows, the parts of a day begin at multiples of their length since 1970.
     part = func.floor(func.extract("epoch", api_calls.c.reserved_at) * DAY_PARTS / day_s).label("part")
     found = connection.execute(
-        select(part, func.count())
+        select(whose.label("whose"), part, func.count())
         .where(
             api_calls.c.lane == Lane.LIVE,
             api_calls.c.reserved_at >= first,
             api_calls.c.reserved_at < today,
-            *of_whom,
+            wanted,
         )
-        .group_by(part)
+        .group_by("whose", part)
     )
     first_part = round(first.timestamp()) * DAY_PARTS // day_s
-    calls = [[0] * DAY_PARTS for _ in range(days)]
-    for number, count in found:
+    calls: defaultdict[int, Days] = defaultdict(lambda: [[0] * DAY_PARTS for _ in range(days)])
+    for key, number, count in found:
         day, place = divmod(int(number) - first_part, DAY_PARTS)
-        calls[day][place] = count
+        calls[key][day][place] = count
     return calls
 
 

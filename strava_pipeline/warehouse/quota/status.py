@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,7 +18,7 @@ from strava_pipeline.warehouse.quota import api_calls
 from strava_pipeline.warehouse.quota.app_status import inactive_line, load_status
 from strava_pipeline.warehouse.quota.outages import away_line, load_outage
 from strava_pipeline.warehouse.quota.strava_clock import load_clock
-from strava_pipeline.warehouse.quota.windows import look_at_uses, scopes_in_use
+from strava_pipeline.warehouse.quota.windows import look_at_uses, newest_limits, scopes_in_use
 
 
 @dataclass(frozen=True)
@@ -83,15 +84,35 @@ def _outages(connection: Connection, moment: datetime) -> list[str]:
 def upkeep_share(connection: Connection, rate_limits: RateLimits, moment: datetime) -> int:
     """Return how many requests upkeep may send on a day on which live calls come as on a busy day.
 
-    If each athlete has limits of their own, that is for one athlete, by the configured limits.
+    By the limits of the app.
     """
-    now = load_clock(connection).now(moment)
-    day = window_at(now, rate_limits.long_window_s)
-    (known,) = (use for use in look_at_uses(connection, APP, [day], now) if use.window == day)
-    use = WindowUse(day, read_limit=known.read_limit, overall_limit=known.overall_limit)
+    day = window_at(load_clock(connection).now(moment), rate_limits.long_window_s)
+    read, overall = newest_limits(connection, [APP], day).get(APP, (None, None))
     calls = api_calls.live_calls(connection, None, rate_limits.long_window_s, moment)
-    reserved = rate_limits.reserve(use, busy_day_profile(calls)).at(1.0)
-    return math.floor(rate_limits.upkeep_left(use, reserved))
+    return _share(rate_limits, WindowUse(day, read_limit=read, overall_limit=overall), calls)
+
+
+def upkeep_shares(
+    connection: Connection, rate_limits: RateLimits, moment: datetime, athlete_ids: Collection[int]
+) -> dict[int, int]:
+    """Return what :func:`upkeep_share` returns for each of these athletes, by limits and live calls of their own."""
+    day = window_at(load_clock(connection).now(moment), rate_limits.long_window_s)
+    scopes = {athlete_id: rate_limits.scope_of(athlete_id) for athlete_id in athlete_ids}
+    limits = newest_limits(connection, list(scopes.values()), day)
+    calls = api_calls.live_calls_by_athlete(connection, athlete_ids, rate_limits.long_window_s, moment)
+    found = {}
+    for athlete_id, scope in scopes.items():
+        read, overall = limits.get(scope, (None, None))
+        found[athlete_id] = _share(
+            rate_limits, WindowUse(day, read_limit=read, overall_limit=overall), calls[athlete_id]
+        )
+    return found
+
+
+def _share(rate_limits: RateLimits, day: WindowUse, live_calls: api_calls.Days) -> int:
+    """Upkeep's share of a day of which nothing is used yet."""
+    reserved = rate_limits.reserve(day, busy_day_profile(live_calls)).at(1.0)
+    return math.floor(rate_limits.upkeep_left(day, reserved))
 
 
 def scope_status(connection: Connection, rate_limits: RateLimits, scope: str, moment: datetime) -> list[WindowStatus]:

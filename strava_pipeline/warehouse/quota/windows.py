@@ -9,7 +9,22 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Update, and_, func, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Text,
+    Update,
+    and_,
+    any_,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from strava_pipeline.strava.quota.lanes import WindowUse
@@ -99,6 +114,20 @@ def scopes_in_use(connection: Connection, current: Collection[Window]) -> list[s
     """Return the scopes that have a row for one of the current windows, sorted."""
     query = select(_c.scope).where(_is_one_of(current)).distinct().order_by(_c.scope)
     return list(connection.execute(query).scalars())
+
+
+def newest_limits(
+    connection: Connection, scopes: Collection[str], window: Window
+) -> dict[str, tuple[int | None, int | None]]:
+    """Return the read and overall limits that Strava named last for each of these scopes, up to this window."""
+    query = (
+        select(_c.scope, _c.read_limit, _c.overall_limit)
+        .where(_c.scope == any_(literal(list(scopes), ARRAY(Text))))
+        .where(_c.length_s == window.length_s, _c.starts_at <= window.starts_at)
+        .ext(distinct_on(_c.scope))
+        .order_by(_c.scope, _c.starts_at.desc())
+    )
+    return {scope: (read, overall) for scope, read, overall in connection.execute(query)}
 
 
 def _create(connection: Connection, scope: str, windows: Collection[Window]) -> None:

@@ -274,11 +274,7 @@ def note_done_elsewhere(
 def lag(connection: Connection, periods: Periods) -> Lag:
     """Return how far upkeep is behind, and how many requests a day all athletes need; tasks that rest are left out."""
     overdue = _c.due_at <= database_time()
-    a_day = {
-        kind: case((_c.kind == kind, timedelta(days=1) / periods.of(kind) * _requests(kind)), else_=0.0)
-        for kind in UpkeepKind
-        if kind is not UpkeepKind.DETAILS
-    }
+    a_day = _requests_a_day(periods)
     row = connection.execute(
         select(
             func.min(_c.due_at).filter(overdue),
@@ -290,6 +286,21 @@ def lag(connection: Connection, periods: Periods) -> Lag:
         ).where(_c.kind != UpkeepKind.DETAILS, _is_wanted())
     ).one()
     return Lag(*row)
+
+
+def needs(connection: Connection, periods: Periods) -> dict[int, float]:
+    """Return how many requests a day each athlete needs whose tasks do not all rest."""
+    a_day = func.sum(sum(_requests_a_day(periods).values(), start=literal(0.0)))
+    query = select(_c.athlete_id, a_day).where(_c.kind != UpkeepKind.DETAILS, _is_wanted()).group_by(_c.athlete_id)
+    return {athlete_id: float(need) for athlete_id, need in connection.execute(query)}
+
+
+def _requests_a_day(periods: Periods) -> dict[UpkeepKind, ColumnElement[float]]:
+    return {
+        kind: case((_c.kind == kind, timedelta(days=1) / periods.of(kind) * _requests(kind)), else_=0.0)
+        for kind in UpkeepKind
+        if kind is not UpkeepKind.DETAILS
+    }
 
 
 def _requests(kind: UpkeepKind) -> ColumnElement[int]:
