@@ -22,7 +22,7 @@ YESTERDAY = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
 def work(strava: StravaStandIn, engine: Engine, tasks: int = 100) -> Worked:
     """What upkeep does in the time for so many tasks."""
     done, sync = count(), strava.sync(engine)
-    return work_off(Contexts(sync, sync, sync), load_settings(), lambda: next(done) < tasks)
+    return work_off(Contexts(sync, sync), load_settings(), lambda: next(done) < tasks)
 
 
 def rows(engine: Engine, *where: Any) -> dict[tuple[UpkeepKind, str], Row[Any]]:

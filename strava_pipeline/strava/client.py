@@ -13,7 +13,7 @@ from typing import Any
 
 from strava_pipeline.errors import NotFound, RejectedRequest
 from strava_pipeline.strava import pagination, shapes
-from strava_pipeline.strava.pagination import PAGE_SIZE, JsonObject
+from strava_pipeline.strava.pagination import PAGE_SIZE, JsonObject, Pages
 from strava_pipeline.strava.shapes import Shape
 from strava_pipeline.strava.transport import Transport
 
@@ -96,11 +96,13 @@ class StravaClient:
             raise RejectedRequest(f"gear {gear_id[:40]!r} of athlete {athlete_id}: this is no id of Strava's")
         return self._object(athlete_id, f"/gear/{gear_id}", shapes.GEAR)
 
-    def list_activities(self, athlete_id: int, after: datetime, before: datetime) -> Iterator[JsonObject]:
+    def list_activities(
+        self, athlete_id: int, after: datetime, before: datetime, pages: Pages = pagination.ask
+    ) -> Iterator[JsonObject]:
         """Yield summaries of the activities with ``after <= start < before``, newest first, each once.
 
         Makes one call for each 199. An activity that exists during the whole listing is listed, even if others are
-        added or deleted meanwhile.
+        added or deleted meanwhile. ``pages`` may know some of the pages.
         https://developers.strava.com/docs/reference/#api-Activities-getLoggedInAthleteActivities
         """
 
@@ -113,7 +115,7 @@ class StravaClient:
             return found
 
         # Strava excludes both ends.
-        return pagination.read_all(page, int(after.timestamp()) - 1, int(before.timestamp()))
+        return pagination.read_all(page, int(after.timestamp()) - 1, int(before.timestamp()), pages)
 
     def get_activity(self, athlete_id: int, activity_id: int) -> JsonObject:
         """Return one activity in detail, with all segment efforts; ``NotFound`` if it is deleted or private.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from itertools import count
 from typing import Any
@@ -19,6 +20,8 @@ from strava_pipeline.errors import RetriableStravaError
 JsonObject = dict[str, Any]
 # Reads one page of the entries with after < start < before (epoch s), newest first; pages are numbered from 1.
 ReadPage = Callable[[int, int, int], list[JsonObject]]
+# Returns the page of entries with start < before (epoch s), by asking for it if it is not known.
+Pages = Callable[[int, Callable[[], list[JsonObject]]], list[JsonObject]]
 
 PAGE_SIZE = 200
 DAY_S = 86_400
@@ -28,8 +31,15 @@ READINGS = 10
 HIDDEN_START = "T00:00:01Z"
 
 
-def read_all(page: ReadPage, after: int, before: int) -> Iterator[JsonObject]:
+def ask(_before: int, read: Callable[[], list[JsonObject]]) -> list[JsonObject]:
+    """Ask for every page: none is known."""
+    return read()
+
+
+def read_all(page: ReadPage, after: int, before: int, pages: Pages = ask) -> Iterator[JsonObject]:
     """Yield every entry with ``after < start < before`` (epoch s), newest first, each once.
+
+    ``pages`` may know pages that were read before. A crowded day is read anew in any case.
 
     Entries that exist during the whole reading are never missed. Reads one page for each 199 entries;
     ``RetriableStravaError`` if the listing cannot be read to its end.
@@ -37,7 +47,7 @@ def read_all(page: ReadPage, after: int, before: int) -> Iterator[JsonObject]:
     seen: set[Any] = set()
     end = before
     while end > after + 1:
-        entries = page(after, end, 1)
+        entries = pages(end, partial(page, after, end, 1))
         full = len(entries) >= PAGE_SIZE
         following = _end_of_following(entries) if full else after
         if following >= end:

@@ -42,6 +42,7 @@ from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
 from strava_pipeline.warehouse.retention import keep_from
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
 from strava_pipeline.warehouse.states import ImportStep, PutAside
+from strava_pipeline.warehouse.upkeep.kept_pages import KeptPages
 from strava_pipeline.warehouse.work_leases import only_worker
 
 log = get_logger(__name__)
@@ -52,6 +53,10 @@ Candidate = TypeVar("Candidate", bound=tuple[int, Any])
 REFUSALS_IN_A_ROW = 10
 # An activity that changes while it is fetched is fetched again: so many times in all.
 ATTEMPTS = 3
+
+
+class TurnOver(Exception):
+    """The time for reading a listing is up before its end."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,28 @@ def read_whole(sync: SyncContext, span: Span) -> WholeListing:
     """Read Strava's listing of a span to its end."""
     asked_at = request_time(sync)
     return read_listing(span, asked_at, sync.client.list_activities(span.athlete_id, span.start, span.end))
+
+
+def read_whole_in_turns(sync: SyncContext, span: Span, go_on: Callable[[], bool]) -> WholeListing:
+    """Read Strava's listing of a span to its end, from behind the pages that an earlier turn has read.
+
+    Raises ``TurnOver`` when ``go_on`` says no after a further page was read. What ends the reading, or the process,
+    loses no page.
+    """
+    kept, has_read = KeptPages.of(sync.engine, span), False
+
+    def page(before_s: int, ask: Callable[[], list[JsonObject]]) -> list[JsonObject]:
+        nonlocal has_read
+        known = kept.read(before_s)
+        if known is not None:
+            return known
+        if has_read and not go_on():
+            raise TurnOver
+        answer, has_read = ask(), True
+        kept.keep(before_s, answer)
+        return answer
+
+    return read_listing(span, kept.asked_at, sync.client.list_activities(span.athlete_id, span.start, span.end, page))
 
 
 def replace_months(

@@ -6,7 +6,7 @@ written all the same, and the operator's page tells of what was held back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 from functools import partial
 
@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from strava_pipeline.months import Span, add_months, enclosing_span, month_start, months_of
 from strava_pipeline.sync.backfill import SpanResult, SyncContext, read_whole, replace_months, why_held
+from strava_pipeline.sync.listing_buffer import WholeListing
 from strava_pipeline.sync.months_at_work import FailedMonth
 from strava_pipeline.warehouse.activities import activity_store
 from strava_pipeline.warehouse.activities.activity_store import Unlisted
@@ -24,6 +25,8 @@ from strava_pipeline.warehouse.imports.histories import history_of, note_history
 from strava_pipeline.warehouse.imports.listed_months import listed_months
 from strava_pipeline.warehouse.states import UpkeepKind
 from strava_pipeline.warehouse.upkeep.due import HISTORY_EVERY, note_done_elsewhere
+
+ReadListing = Callable[[SyncContext, Span], WholeListing]
 
 
 def import_months(sync: SyncContext, spans: Sequence[Span]) -> Iterator[SpanResult | FailedMonth]:
@@ -42,13 +45,15 @@ def import_months(sync: SyncContext, spans: Sequence[Span]) -> Iterator[SpanResu
     retry_transaction(sync.engine, note)
 
 
-def import_history(sync: SyncContext, whole: Span) -> Iterator[SpanResult | FailedMonth]:
+def import_history(
+    sync: SyncContext, whole: Span, read: ReadListing = read_whole
+) -> Iterator[SpanResult | FailedMonth]:
     """Replace the activities of ``whole``, which begins before any history does, by one listing, newest month first.
 
     Months before the first activity, listed or stored, are passed over, but for the last month. Once all others were
     worked on, the listing is noted: it tells where the history begins.
     """
-    listing = read_whole(sync, whole)
+    listing = read(sync, whole)
     held = why_held(sync, listing)
     stored = retry_transaction(sync.engine, partial(activity_store.first_start, span=whole))
     first = min(filter(None, (listing.first_start, stored)), default=whole.end - timedelta(microseconds=1))
@@ -65,7 +70,9 @@ def import_history(sync: SyncContext, whole: Span) -> Iterator[SpanResult | Fail
     retry_transaction(sync.engine, note)
 
 
-def compare_history(sync: SyncContext, athlete_id: int, floor: date) -> Iterator[SpanResult | FailedMonth]:
+def compare_history(
+    sync: SyncContext, athlete_id: int, floor: date, read: ReadListing = read_whole
+) -> Iterator[SpanResult | FailedMonth]:
     """Compare all that is stored of an athlete with one listing, and write what differs, newest month first.
 
     Nothing is older than ``floor``, the first day of a month. Months that an import has reached are replaced as a
@@ -78,12 +85,12 @@ def compare_history(sync: SyncContext, athlete_id: int, floor: date) -> Iterator
         first = activity_store.first_start(connection, whole)
         reached = {month for month in listed_months(connection, athlete_id) if month >= floor}
     if is_whole:
-        yield from import_history(sync, whole)
+        yield from import_history(sync, whole, read)
         return
     months = reached | ({add_months(first.date(), 0)} if first is not None else set())
     if not months:
         return
-    listing = read_whole(sync, Span(athlete_id, month_start(min(months)), whole.end))
+    listing = read(sync, Span(athlete_id, month_start(min(months)), whole.end))
     held = why_held(sync, listing)
     spans = months_of(listing.span)[::-1]
     whole_months = [span for span in spans if span.start.date() in reached]

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy import Connection, Engine
 
@@ -22,6 +23,7 @@ from strava_pipeline.errors import (
     MissingScope,
     NotAnswered,
     QuotaExhausted,
+    RetriableStravaError,
     StravaAway,
     StravaPipelineError,
 )
@@ -29,7 +31,7 @@ from strava_pipeline.months import add_months
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import QuotaScope, Settings
 from strava_pipeline.sync.athlete import import_gear, import_profile
-from strava_pipeline.sync.backfill import SyncContext, refresh_detail
+from strava_pipeline.sync.backfill import SyncContext, TurnOver, read_whole_in_turns, refresh_detail
 from strava_pipeline.sync.history import compare_history
 from strava_pipeline.sync.months_at_work import FailedMonth, MonthsFailed
 from strava_pipeline.sync.recent import compare_recent
@@ -41,6 +43,7 @@ from strava_pipeline.warehouse.retention import earliest_month
 from strava_pipeline.warehouse.states import UpkeepKind
 from strava_pipeline.warehouse.upkeep import due
 from strava_pipeline.warehouse.upkeep.due import Periods, UpkeepTask
+from strava_pipeline.warehouse.upkeep.kept_pages import forget_old_pages, forget_pages, how_many_kept
 
 log = get_logger(__name__)
 
@@ -71,19 +74,17 @@ class Worked:
 class Contexts:
     """The contexts for upkeep's requests.
 
-    ``quick``: for most, which wait on the list rather than for quota. ``patient``: for listings of histories, which
-    wait as long as it takes, since a listing that ends early is worth nothing. ``spare``: for what is done with quota
-    that is left over; it waits for nothing.
+    ``quick``: for most, which wait on the list rather than for quota. ``spare``: for what is done with quota that is
+    left over; it waits for nothing.
     """
 
     quick: SyncContext
-    patient: SyncContext
     spare: SyncContext
 
     @property
     def requests(self) -> int:
         """How many requests were sent so far."""
-        monitors = {id(each.monitor): each.monitor for each in (self.quick, self.patient, self.spare)}
+        monitors = {id(each.monitor): each.monitor for each in (self.quick, self.spare)}
         return sum(monitor.requests for monitor in monitors.values())
 
 
@@ -91,13 +92,15 @@ def work_off(contexts: Contexts, settings: Settings, go_on: Callable[[], bool]) 
     """Do what is due, one task after the other, until nothing is, there is no quota left, or ``go_on`` says no.
 
     Then fetch details anew, from quota that nobody else wants.
+    A history that is not listed to its end by then goes on with the next call, from where it stopped.
     A task that fails is due again later, and the next one is worked on; a fault of this program is raised at the end.
     Raises ``DatabaseUnavailable``, ``ConfigurationError`` and ``ClientRefused``; the task under way is due again once
     its lease has ended.
     """
-    work = _Upkeep(contexts, settings)
+    work = _Upkeep(contexts, settings, go_on)
     with work.engine.begin() as connection:
         due.add_missing(connection)
+        forget_old_pages(connection)
     while work.worked.stopped is None:
         if not go_on():
             work.worked.stopped = "its time is up"
@@ -125,6 +128,7 @@ def wants_details(connection: Connection, settings: Settings) -> bool:
 class _Upkeep:
     contexts: Contexts
     settings: Settings
+    go_on: Callable[[], bool]
     worked: Worked = field(default_factory=Worked)
     faults: list[Exception] = field(default_factory=list)
     # Upkeep has used its share of the quota; what nobody else wants is left.
@@ -136,10 +140,10 @@ class _Upkeep:
 
     def take_up(self, task: UpkeepTask) -> None:
         """Do a task, and note how it ended."""
-        before = self.contexts.requests
+        before, pages = self.contexts.requests, self._pages_of(task)
         try:
             with due.kept(self.engine, task, self.contexts.quick.pauses):
-                self._do(task)
+                self._do(task, pages)
         except LATER as error:
             if self._is_theirs_alone(error):
                 return  # this task is due again when its lease ends
@@ -147,18 +151,37 @@ class _Upkeep:
             self.share_is_used = isinstance(error, QuotaExhausted)
             with self.engine.begin() as connection:
                 due.put_back(connection, task)
+        except TurnOver:
+            self.worked.stopped = "its time is up"
+            with self.engine.begin() as connection:
+                due.put_back(connection, task)
         except FATAL:
             raise
         except StravaPipelineError as error:
+            # Strava's answer itself may be at fault, so it must be asked for anew.
             self._fail(task, str(error), lasts=isinstance(error, MissingScope))
+            if not isinstance(error, RetriableStravaError):
+                self._forget_pages(task)
         except Exception as error:  # noqa: BLE001  raised at the end: one athlete's data must not stop all others
             # Its text may hold somebody's data.
             self._fail(task, f"a fault of this program: {type(error).__name__}")
             self.faults.append(error)
+            self._forget_pages(task)
         else:
             with self.engine.begin() as connection:
-                due.done(connection, task, after=self._period(task), requests=self.contexts.requests - before)
+                due.done(connection, task, after=self._period(task), requests=self.contexts.requests - before + pages)
             self.worked.done[task.kind] += 1
+
+    def _pages_of(self, task: UpkeepTask) -> int:
+        """How many requests earlier turns of this task have sent."""
+        if task.kind is not UpkeepKind.HISTORY:
+            return 0
+        with self.engine.begin() as connection:
+            return how_many_kept(connection, task.athlete_id)
+
+    def _forget_pages(self, task: UpkeepTask) -> None:
+        if task.kind is UpkeepKind.HISTORY:
+            forget_pages(self.engine, task.athlete_id)
 
     def _is_theirs_alone(self, error: Exception) -> bool:
         """Whether the next athlete may be served: with limits of their own, or a token that is still good."""
@@ -184,12 +207,12 @@ class _Upkeep:
                 if streams_needed(connection, old.activity_id).missing:
                     import_edited(connection, old.athlete_id, [add_months(old.start_date.date(), 0)])
 
-    def _do(self, task: UpkeepTask) -> None:
+    def _do(self, task: UpkeepTask, pages: int) -> None:
         match task.kind:
             case UpkeepKind.RECENT:
                 self._compare_recent(task.athlete_id)
             case UpkeepKind.HISTORY:
-                self._compare_history(task.athlete_id)
+                self._compare_history(task.athlete_id, is_first_turn=not pages)
             case UpkeepKind.PROFILE:
                 import_profile(self.contexts.quick, task.athlete_id)
             case UpkeepKind.GEAR:
@@ -200,15 +223,17 @@ class _Upkeep:
             self.contexts.quick, athlete_id, self.settings.webhook_subscription_id or 0
         )
 
-    def _compare_history(self, athlete_id: int) -> None:
+    def _compare_history(self, athlete_id: int, *, is_first_turn: bool) -> None:
         """Compare the last days first: the difference of a new ride becomes an event, so that it gets its mail."""
-        self._compare_recent(athlete_id)
-        recent = Periods.from_settings(self.settings).recent
-        with self.engine.begin() as connection:
-            due.note_done_elsewhere(connection, athlete_id, UpkeepKind.RECENT, after=recent)
+        if is_first_turn:
+            self._compare_recent(athlete_id)
+            recent = Periods.from_settings(self.settings).recent
+            with self.engine.begin() as connection:
+                due.note_done_elsewhere(connection, athlete_id, UpkeepKind.RECENT, after=recent)
+        read = partial(read_whole_in_turns, go_on=self.go_on)
         failed: list[FailedMonth] = []
         months = 0
-        for result in compare_history(self.contexts.patient, athlete_id, earliest_month(self.settings)):
+        for result in compare_history(self.contexts.quick, athlete_id, earliest_month(self.settings), read):
             months += 1
             if isinstance(result, FailedMonth):
                 failed.append(result)
@@ -218,6 +243,7 @@ class _Upkeep:
                 # At once: were this run to die, the next would find nothing to write in this month.
                 with self.engine.begin() as connection:
                     import_edited(connection, athlete_id, [result.span.start.date()])
+        forget_pages(self.engine, athlete_id)
         if failed:
             raise MonthsFailed(failed, months)
 

@@ -55,7 +55,7 @@ def test_upkeep_asks_in_its_lane_and_ends_once_nothing_is_due(connected: CodeLoc
         f"/athletes/{RIDER}/stats",
     ]
     # Only what quota is left for goes into the lane of backfills.
-    assert connected.lanes == [Lane.RECONCILE, Lane.RECONCILE, Lane.BACKFILL]
+    assert connected.lanes == [Lane.RECONCILE, Lane.BACKFILL]
     with engine.connect() as connection:
         found = connection.execute(select(webhook_events.c.object_id, webhook_events.c.state)).all()
     assert [tuple(row) for row in found] == [(1, "received")]

@@ -18,7 +18,7 @@ from stamina.instrumentation import set_on_retry_hooks
 
 from strava_pipeline.defs.assets.lake import write_lake_month
 from strava_pipeline.defs.attempts import MAX_RETRIES, Attempts
-from strava_pipeline.defs.jobs.upkeep import HISTORY_MAX_WAIT, why_no_run
+from strava_pipeline.defs.jobs.upkeep import why_no_run
 from strava_pipeline.defs.resources import MAX_WAIT
 from strava_pipeline.errors import DatabaseUnavailable, FencedOut, ImportStopped
 from strava_pipeline.mock_strava.shapes import JsonObject
@@ -231,7 +231,6 @@ class Installation:
         ends_at = self.crew.time.now + UPKEEP_WORKS_FOR_S
         contexts = Contexts(
             quick=self._sync(Lane.RECONCILE),
-            patient=self._sync(Lane.RECONCILE, HISTORY_MAX_WAIT),
             spare=self._sync(Lane.BACKFILL, timedelta(0)),
         )
         work_off(contexts, self.settings, lambda: self.crew.time.now < ends_at)

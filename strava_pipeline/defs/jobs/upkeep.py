@@ -22,10 +22,8 @@ from strava_pipeline.warehouse.quota.status import scope_status
 from strava_pipeline.warehouse.upkeep import due
 from strava_pipeline.warehouse.upkeep.load import upkeep_load
 
-# A run takes up no further task after this time. What is left is due for the next one.
+# A run takes up no further task after this time, and reads no further page. The next one goes on.
 WORKS_FOR_SECONDS = 600.0
-# The listing of a long history may need more than upkeep's share of a day.
-HISTORY_MAX_WAIT = timedelta(hours=25)
 # A run at work has a task, but for minutes.
 DEAD_AFTER_SECONDS = 3600.0
 
@@ -39,7 +37,6 @@ def work_off_upkeep(context: dg.OpExecutionContext, strava: StravaResource) -> N
         worked = work_off(
             Contexts(
                 quick=strava.sync(Lane.RECONCILE),
-                patient=strava.sync(Lane.RECONCILE, max_wait=HISTORY_MAX_WAIT),
                 spare=strava.sync(Lane.BACKFILL, max_wait=timedelta(0)),
             ),
             settings,

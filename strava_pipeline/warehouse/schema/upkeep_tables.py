@@ -29,3 +29,16 @@ upkeep = Table(
     schema=SCHEMA,
     comment="what is compared with Strava again and again, and when it is due next",
 )
+
+upkeep_pages = Table(
+    "upkeep_pages",
+    metadata,
+    key("athlete_id", BigInteger, "whose activities are listed"),
+    key("before_s", BigInteger, "the page has activities that start before this time (s since 1970)"),
+    columns.instant("listed_from", "the listing has activities that start from here (UTC)", required=True),
+    columns.instant("listed_to", "the listing has activities that start before this time (UTC)", required=True),
+    columns.instant("asked_at", "when Strava was asked for the listing's first page (UTC)", required=True),
+    columns.text("activities", "Strava's answer, JSON", required=True),
+    schema=SCHEMA,
+    comment="pages of a whole history that was not listed to its end; the next turn goes on behind them",
+)
