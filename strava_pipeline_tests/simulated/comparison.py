@@ -77,6 +77,8 @@ def _wrong(thing: Thing, seen: Seen, *, may_lack: bool = False) -> str | None:
         return None if seen.absent else "is not stored"
     if not seen.states:
         return "is stored, but Strava does not show it"
+    if thing.stored == thing.parts(seen.states[-1]):
+        return None
     states = [thing.parts(state) for state in seen.states]
     told = [
         f"{name} {value, states[-1].get(name)}"

@@ -46,6 +46,8 @@ class Judge:
     engine: Engine
     world: SimulatedWorld
     _comparison: Comparison = field(default_factory=Comparison)
+    # States with their parts by the state's address: most states are looked at every day.
+    _known: dict[int, tuple[JsonObject, Parts]] = field(default_factory=dict)
 
     def differences(self, athletes: set[int], now: float, patience: Patience, lake: str | None) -> Iterator[Difference]:
         """Yield all that differs now (epoch s); ``lake``: the lake's folder, if it is to be compared as well."""
@@ -65,7 +67,7 @@ class Judge:
         profiles = stored.stored_profiles(self.engine)
         in_lake = None if lake is None else stored.stored_in_lake(lake)
         for each in sorted(athletes):
-            yield from self._of_activities(each, "activity", ours.get(each, {}), stored.activity_parts, patience)
+            yield from self._of_activities(each, "activity", ours.get(each, {}), self._parts, patience)
             if in_lake is not None:
                 yield from self._of_activities(each, "in the lake", in_lake.get(each, {}), stored.lake_parts, patience)
             for gear_id in sorted({body["gear_id"] for body in self.world.visible(each).values()} - {None}):
@@ -74,6 +76,12 @@ class Judge:
                 yield Thing(each, f"gear {gear_id}", each, bike, seen, stored.gear_parts, patience.listed)
             seen = partial(self.world.truth.seen_profile, each)
             yield Thing(each, "profile", each, profiles.get(each), seen, stored.profile_parts, patience.profiles)
+
+    def _parts(self, body: JsonObject) -> Parts:
+        known = self._known.get(id(body))
+        if known is None:
+            known = self._known[id(body)] = body, stored.activity_parts(body)
+        return known[1]
 
     def _of_activities(
         self, athlete_id: int, what: str, ours: Any, parts: Callable[[JsonObject], Parts], patience: Patience

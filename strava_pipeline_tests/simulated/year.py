@@ -41,7 +41,7 @@ DELIVERED_AGAIN_AFTER_S = (60.0, 600.0)
 VACUUM_EVERY_DAYS = 7
 TOKEN_S = DAY_S
 # Reading the lake takes longer than reading the tables.
-LAKE_EVERY_DAYS = 10
+LAKE_EVERY_DAYS = 30
 
 
 @dataclass(frozen=True)
