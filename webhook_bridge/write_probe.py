@@ -13,8 +13,7 @@ from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.warehouse.write_probe import probe_write
 
 KEPT_SECONDS = 1.0
-# A write that another thread has just begun, or a kept result that it reads, is waited for.
-BEGINNING_SECONDS = 0.05
+LOOK_SECONDS = 0.05
 LONGEST_SECONDS = 2.0
 
 
@@ -34,9 +33,11 @@ class WriteProbe:
 
         Who finds that a write has been under way for two seconds does not wait for it.
         """
-        left = self._began_at + LONGEST_SECONDS - time.monotonic()
-        if not self._under_way.acquire(timeout=min(max(left, BEGINNING_SECONDS), LONGEST_SECONDS)):
-            raise DatabaseUnavailable(f"the database has not stored what it was given {LONGEST_SECONDS:.0f} s ago")
+        while not self._under_way.acquire(timeout=LOOK_SECONDS):
+            # Who has the lock may not have begun the write yet, or only read the result of the last one.
+            is_writing = self._began_at > self._ended_at
+            if is_writing and time.monotonic() - self._began_at >= LONGEST_SECONDS:
+                raise DatabaseUnavailable(f"the database has not stored what it was given {LONGEST_SECONDS:.0f} s ago")
         try:
             if time.monotonic() - self._ended_at >= KEPT_SECONDS:
                 self._began_at = time.monotonic()

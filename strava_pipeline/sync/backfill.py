@@ -212,7 +212,8 @@ def replace_months(
         return SpanResult(span, len(changed), deleted=deleted, unchanged=unchanged, absent=absent, quarantined=odd)
 
     # The listing has cost requests: a short outage of the database must not lose it.
-    retry_transaction(sync.engine, partial(quarantine.release_unlisted, span=whole, listed=listing.ids))
+    released = partial(quarantine.release_unlisted, span=whole, listed=listing.ids, keep_from=sync.keep_from)
+    retry_transaction(sync.engine, released)
 
     def replace_listed(span: Span) -> SpanResult:
         rows, odd = listing.within(span.start, span.end)

@@ -10,7 +10,11 @@ import pytest
 from sqlalchemy import Engine, func, select, update
 
 from strava_pipeline.errors import RetriableStravaError, WarehouseError
+from strava_pipeline.keyring import Keyring
 from strava_pipeline.months import Span, add_months, month_span, month_start
+from strava_pipeline.secret import Secret
+from strava_pipeline.strava.oauth import TokenGrant
+from strava_pipeline.sync.athlete import import_athlete
 from strava_pipeline.sync.backfill import SpanResult, import_details, import_streams
 from strava_pipeline.sync.history import compare_history, import_history, import_months
 from strava_pipeline.sync.recent import compare_recent
@@ -19,10 +23,11 @@ from strava_pipeline.warehouse.imports.edited_months import import_edited
 from strava_pipeline.warehouse.schema.ops_tables import tombstones, users, webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline.warehouse.schema.wish_tables import histories, imports
-from strava_pipeline.warehouse.states import ImportStep
+from strava_pipeline.warehouse.states import ImportStep, MadeBy
+from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
 from strava_pipeline_tests.inbox import LONG_AGO, bring_up_to_date, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed
-from strava_pipeline_tests.wishes import change, wish_for
+from strava_pipeline_tests.wishes import change, wish, wish_for
 
 LISTING = "/athlete/activities"
 FLOOR = date(2008, 1, 1)
@@ -74,6 +79,12 @@ def held(engine: Engine) -> str | None:
 def grant(engine: Engine, *scopes: str) -> None:
     with engine.begin() as connection:
         connection.execute(update(users).values(scopes=list(scopes)))
+
+
+def reconnection(number: int) -> TokenGrant:
+    """What Strava answers when the athlete connects for this time."""
+    expires_at = datetime.now(UTC) + timedelta(hours=6)
+    return TokenGrant(Secret(f"access-{number}"), Secret(f"refresh-{number}"), expires_at, {"id": RIDER})
 
 
 def month_of(number: int) -> date:
@@ -299,6 +310,31 @@ def test_of_an_edited_month_no_more_is_imported_than_was_asked_for(engine: Engin
     with engine.begin() as connection:
         import_edited(connection, RIDER, [month_of(5), month_of(4)])
         assert connection.execute(select(imports.c.id)).scalars().all() == [listed]
+
+
+def test_what_nobody_asked_for_does_not_limit_what_an_edited_month_gets(strava: StravaStandIn, engine: Engine) -> None:
+    rest = wish_for(engine, month_of(5), month_of(5), steps=[ImportStep.FIGURES], by=MadeBy.RUN)
+    with engine.begin() as connection:
+        import_edited(connection, RIDER, [month_of(5)])
+    assert set(wish(engine, rest).steps) == {ImportStep.DETAIL, ImportStep.STREAMS, ImportStep.FIGURES}
+
+
+def test_what_webhooks_brought_is_not_deleted_either_once_an_athlete_shows_less(
+    engine: Engine, keyring: Keyring
+) -> None:
+    store = PostgresTokenStore(engine, keyring)
+    store.connect(reconnection(1), ["read", "activity:read_all"])
+    strava = StravaStandIn()
+    for number in (1, 2, 3):
+        strava.add(number, months_ago(1) + timedelta(days=number), private=number == 1)
+        bring_up_to_date(strava.sync(engine), RIDER, number)
+    # Fetching the profile notes that much, and no listing.
+    import_athlete(strava.sync(engine), RIDER)
+    for number in (2, 3):
+        store.connect(reconnection(number), ["read", "activity:read"])
+    strava.delete(1)
+    assert [deleted for _, deleted in compare(strava, engine).values() if deleted] == []
+    assert set(stored(engine)) == {1, 2, 3}
 
 
 @pytest.mark.parametrize("listed_by", [import_listed, import_months])

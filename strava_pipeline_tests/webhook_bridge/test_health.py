@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 
 import pytest
 from sqlalchemy import Engine, make_url, select
@@ -101,6 +102,18 @@ def test_a_write_that_hangs_holds_up_one_caller_alone(engine: Engine, monkeypatc
         answered.set()
         assert waiting.result() is None
     probe.check()
+
+
+def test_a_write_that_another_has_yet_to_begin_is_waited_for(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write_probe, "LOOK_SECONDS", 0.001)
+    probe = WriteProbe(engine)
+    with ThreadPoolExecutor(1) as other:
+        with probe._under_way:
+            # The last write was long ago, and the one of now is not begun.
+            waiting = other.submit(probe.check)
+            with pytest.raises(FutureTimeout):
+                waiting.result(timeout=0.05)
+        assert waiting.result() is None
 
 
 def test_a_request_that_gets_no_connection_is_answered_503(settings: Settings, engine: Engine) -> None:

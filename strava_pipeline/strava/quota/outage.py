@@ -15,6 +15,8 @@ SILENCE = timedelta(seconds=30)
 # From a probe that failed to the next one: doubled after each, within these bounds.
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 300.0
+# An app that is switched off is tried so often.
+APP_PROBE_EVERY = timedelta(hours=1)
 # Longer than any call takes: a probe without an answer by then was sent by a process that died.
 LONGEST_CALL = timedelta(seconds=35)
 # So many machines may look for themselves whether it is only another one's network that is broken.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, delete, exists, func, literal, select, update
@@ -113,13 +113,17 @@ def note_listed_again(connection: Connection, span: Span) -> None:
     )
 
 
-def release_unlisted(connection: Connection, span: Span, listed: Collection[int]) -> None:
-    """Release summaries, quarantined within a span, that are no longer among those ``listed`` in the whole span."""
+def release_unlisted(connection: Connection, span: Span, listed: Collection[int], keep_from: datetime | None) -> None:
+    """Release summaries, quarantined within a span, that are no longer among those ``listed`` in the whole span.
+
+    What started before ``keep_from`` is not stored, so the part of a span before it need not be listed.
+    """
+    first = put_aside.c.span_start
     connection.execute(
         delete(put_aside).where(
             put_aside.c.step == ImportStep.SUMMARY,
             put_aside.c.athlete_id == span.athlete_id,
-            put_aside.c.span_start >= span.start,
+            (first if keep_from is None else func.greatest(first, keep_from)) >= span.start,
             put_aside.c.span_end <= span.end,
             put_aside.c.activity_id.not_in(listed),
         )

@@ -7,7 +7,7 @@ from datetime import date
 
 from sqlalchemy import Connection
 
-from strava_pipeline.warehouse.imports.wishes import Import, list_imports, make_import, poke
+from strava_pipeline.warehouse.imports.wishes import FOLLOWERS, Import, list_imports, make_import, poke
 from strava_pipeline.warehouse.states import ImportStep, MadeBy
 
 WANTED = (ImportStep.DETAIL, ImportStep.STREAMS, ImportStep.FIGURES)
@@ -16,13 +16,14 @@ WANTED = (ImportStep.DETAIL, ImportStep.STREAMS, ImportStep.FIGURES)
 def import_edited(connection: Connection, athlete_id: int, months: Collection[date]) -> None:
     """Let an athlete's imports look at once what edited months (first days, UTC) lack.
 
-    A month that no import covers gets one. Of a covered month no more is wanted than its imports want.
+    A month that no import covers for which somebody asked gets one. Of a covered month no more is wanted than these
+    imports want.
     """
     if not months:
         return
-    imports = list_imports(connection, [athlete_id])
+    asked_for = [wish for wish in list_imports(connection, [athlete_id]) if wish.made_by not in FOLLOWERS]
     for month in months:
-        if not any(_covers(wish, month) for wish in imports):
+        if not any(_covers(wish, month) for wish in asked_for):
             make_import(connection, athlete_id, month, month, WANTED, profile=False, by=MadeBy.UPKEEP)
     poke(connection, athlete_id)
 

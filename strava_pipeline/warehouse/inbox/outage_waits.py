@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, union_all, update
 
-from strava_pipeline.strava.quota.outage import Service
+from strava_pipeline.strava.quota.outage import APP_PROBE_EVERY, LONGEST_PAUSE_S, Service
 from strava_pipeline.warehouse.inbox.claims import lock_in_order
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import app_status, outages, webhook_events
@@ -15,9 +15,6 @@ from strava_pipeline.warehouse.states import EventState, WaitingFor
 
 # A probe is left so long to runs that wait anyway. These look every 20 s.
 LEFT_TO_RUNS = timedelta(seconds=30)
-# The longest pause between two probes, that of an app that is switched off. A time further away was written before the
-# database's clock was set back.
-LONGEST_PAUSE = timedelta(hours=1)
 _events = webhook_events.c
 
 
@@ -36,14 +33,14 @@ def launch_gate(connection: Connection) -> LaunchGate:
     so, one object is launched for that. An OAuth that is away holds nobody: most tokens are still good.
     """
     closed_by = union_all(
-        select(outages.c.probe_at).where(outages.c.service == Service.API, outages.c.away_since.is_not(None)),
-        select(app_status.c.probe_at).where(app_status.c.inactive_since.is_not(None)),
+        select(_may_probe(outages.c.probe_at, timedelta(seconds=LONGEST_PAUSE_S)).label("may_probe")).where(
+            outages.c.service == Service.API, outages.c.away_since.is_not(None)
+        ),
+        select(_may_probe(app_status.c.probe_at, APP_PROBE_EVERY)).where(app_status.c.inactive_since.is_not(None)),
     ).subquery()
-    moment, probe_at = database_time(), closed_by.c.probe_at
-    may_probe = or_(probe_at <= moment - LEFT_TO_RUNS, probe_at > moment + LONGEST_PAUSE)
     leased = and_(_events.state == EventState.LAUNCHED, _events.lease_until > database_time())
     under_way = select(_events.id).where(leased).exists()
-    found = connection.execute(select(may_probe, under_way).select_from(closed_by)).all()
+    found = connection.execute(select(closed_by.c.may_probe, under_way).select_from(closed_by)).all()
     if not found:
         return LaunchGate.OPEN
     return LaunchGate.PROBE if all(due and not busy for due, busy in found) else LaunchGate.CLOSED
@@ -77,6 +74,12 @@ def release_after_outage(connection: Connection) -> int:
         .values(not_before=database_time())
     )
     return done.rowcount
+
+
+def _may_probe(probe_at: ColumnElement[datetime], longest_pause: timedelta) -> ColumnElement[bool]:
+    """Whether a probe is due that no run has made; also if its time was written before the clock was set back."""
+    moment = database_time()
+    return or_(probe_at <= moment - LEFT_TO_RUNS, probe_at > moment + longest_pause)
 
 
 def _some(since: ColumnElement[object], *where: ColumnElement[bool]) -> ColumnElement[bool]:

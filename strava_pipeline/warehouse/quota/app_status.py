@@ -6,7 +6,7 @@ The row that says whether Strava answers at all is read with it, since every cal
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
@@ -15,14 +15,13 @@ from strava_pipeline.errors import AppInactive
 from strava_pipeline.printable import printable
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.quota.clock import StravaClock
-from strava_pipeline.strava.quota.outage import ANSWERED, Outage, Service
+from strava_pipeline.strava.quota.outage import ANSWERED, APP_PROBE_EVERY, Outage, Service
 from strava_pipeline.warehouse.quota.outages import COLUMNS as OUTAGE_COLUMNS
 from strava_pipeline.warehouse.quota.outages import outage_of
 from strava_pipeline.warehouse.schema.ops_tables import app_status, outages
 
 log = get_logger(__name__)
 
-PROBE_EVERY = timedelta(hours=1)
 _ONLY = app_status.c.id == 1
 _COLUMNS = app_status.c["inactive_since", "probe_at", "reason", "clock_offset_s", "clock_error_s", "clock_learned_at"]
 # One row, whether or not the two tables have theirs.
@@ -61,7 +60,7 @@ def inactive_error(status: AppStatus, moment: datetime) -> AppInactive | None:
     if status.inactive_since is None or status.probe_at is None:
         return None
     # A time further away than any pause was written before the database's clock was set back.
-    if moment >= status.probe_at or status.probe_at > moment + PROBE_EVERY:
+    if moment >= status.probe_at or status.probe_at > moment + APP_PROBE_EVERY:
         return None
     return AppInactive(inactive_line(status), retry_at=status.probe_at)
 
@@ -76,12 +75,12 @@ def inactive_line(status: AppStatus) -> str:
 
 def begin_probe(connection: Connection, moment: datetime) -> None:
     """Note that a probe is about to be sent: the next one is due in an hour."""
-    connection.execute(update(app_status).where(_ONLY).values(probe_at=moment + PROBE_EVERY))
+    connection.execute(update(app_status).where(_ONLY).values(probe_at=moment + APP_PROBE_EVERY))
 
 
 def release_probe(connection: Connection, began_at: datetime, moment: datetime) -> None:
     """Note that the probe begun at ``began_at`` was not sent: the next call may try at once."""
-    was_last = app_status.c.probe_at == began_at + PROBE_EVERY
+    was_last = app_status.c.probe_at == began_at + APP_PROBE_EVERY
     connection.execute(update(app_status).where(_ONLY, was_last).values(probe_at=moment))
 
 
@@ -90,14 +89,14 @@ def note_inactive(connection: Connection, reason: str, moment: datetime) -> None
     reason = printable(reason)
     log.error("Strava has the app switched off (%s): one call an hour tries whether it is on again", reason)
     first = insert_or_update(app_status).values(
-        id=1, inactive_since=moment, probe_at=moment + PROBE_EVERY, reason=reason
+        id=1, inactive_since=moment, probe_at=moment + APP_PROBE_EVERY, reason=reason
     )
     connection.execute(
         first.on_conflict_do_update(
             index_elements=[app_status.c.id],
             set_={
                 "inactive_since": func.coalesce(app_status.c.inactive_since, moment),
-                "probe_at": moment + PROBE_EVERY,
+                "probe_at": moment + APP_PROBE_EVERY,
                 "reason": reason,
             },
         )

@@ -24,6 +24,7 @@ from strava_pipeline.warehouse.mail.consent import give_address
 from strava_pipeline.warehouse.quota.oauth_watch import oauth_turn
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import invites, users
+from strava_pipeline.warehouse.schema.wish_tables import histories
 from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens import token_journal
 from strava_pipeline.warehouse.tokens.cool_down import note_failure, refuse_while_cooling_down, refuse_while_fresh
@@ -151,6 +152,7 @@ class PostgresTokenStore:
             tokens = lock_tokens(connection, athlete_id)
             if tokens.state == GrantState.REVOKED and link is not None and _has_come_by(connection, link, athlete_id):
                 raise InviteAlreadyUsed(f"athlete {athlete_id} was disconnected and used this invitation before")
+            _note_shown(connection, athlete_id)
             self._store(
                 connection,
                 tokens,
@@ -300,6 +302,21 @@ def erase_tokens(connection: Connection, athlete_id: int, cause: str) -> bool:
     change_tokens(connection, tokens, state=GrantState.REVOKED, generation=tokens.generation + 1, scopes=[], **nothing)
     audit(connection, athlete_id, "erase", "ok", cause)
     return True
+
+
+def _note_shown(connection: Connection, athlete_id: int) -> None:
+    """Keep an athlete's permissions of until now, unless a listing has noted them.
+
+    Activities that webhooks brought were shown under them; nothing is deleted because the new ones show less.
+    """
+    shown = select(users.c.athlete_id, users.c.scopes).where(users.c.athlete_id == athlete_id, users.c.scopes != [])
+    noting = insert_or_update(histories).from_select(["athlete_id", "scopes"], shown)
+    unless_noted = histories.c.scopes.is_(None)
+    connection.execute(
+        noting.on_conflict_do_update(
+            index_elements=["athlete_id"], set_={"scopes": noting.excluded.scopes}, where=unless_noted
+        )
+    )
 
 
 def _has_come_by(connection: Connection, link: str, athlete_id: int) -> bool:

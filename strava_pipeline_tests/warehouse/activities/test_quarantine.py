@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, RowMapping, select, update
 
 from strava_pipeline.errors import NotAnswered, RejectedRequest
-from strava_pipeline.months import month_span
+from strava_pipeline.months import Span, month_span
 from strava_pipeline.sync.backfill import import_details, import_streams
 from strava_pipeline.warehouse.activities.activity_store import delete_activities
 from strava_pipeline.warehouse.activities.quarantine import add_to_quarantine, count_quarantined
@@ -105,6 +106,21 @@ def test_what_is_gone_is_out_of_quarantine_with_the_next_listing(strava: StravaS
     import_details(sync, JUNE)
     assert len(stored(engine)) == 1
     import_listed(sync, [JUNE])
+    assert stored(engine) == []
+
+
+def test_what_is_gone_is_out_of_quarantine_though_the_listing_begins_later_now(
+    strava: StravaStandIn, engine: Engine
+) -> None:
+    """What is older than ``STRAVA_RETENTION_DAYS`` is listed no more."""
+    both = Span(RIDER, JUNE.start, month_span(RIDER, JUNE.end).end)
+    july = month_span(RIDER, JUNE.end)
+    with engine.begin() as connection:
+        add_to_quarantine(connection, both, ImportStep.SUMMARY, {3: "it has no start", 4: "it has no start"})
+    strava.add(4, july.start.replace(day=1))
+    import_listed(strava.sync(engine), [july])
+    assert [row["activity_id"] for row in stored(engine)] == [3]
+    import_listed(replace(strava.sync(engine), keep_from=july.start.replace(day=3)), [july])
     assert stored(engine) == []
 
 

@@ -10,9 +10,9 @@ from sqlalchemy import Engine, select
 from strava_pipeline.errors import AppInactive
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.quota.lanes import RateLimits
+from strava_pipeline.strava.quota.outage import APP_PROBE_EVERY
 from strava_pipeline.strava.quota.windows import CallOutcome, Lane, Reservation
 from strava_pipeline.warehouse.quota.app_status import (
-    PROBE_EVERY,
     begin_probe,
     inactive_error,
     load_status,
@@ -57,15 +57,15 @@ def test_one_answer_stops_every_process_before_its_next_request(engine: Engine, 
 def test_one_call_an_hour_is_the_probe(engine: Engine) -> None:
     with engine.begin() as connection:
         note_inactive(connection, "Forbidden", NOON)
-        early = inactive_error(load_status(connection), NOON + PROBE_EVERY - timedelta(seconds=1))
+        early = inactive_error(load_status(connection), NOON + APP_PROBE_EVERY - timedelta(seconds=1))
         assert early is not None
-        assert early.retry_at == NOON + PROBE_EVERY
-        due = NOON + PROBE_EVERY
+        assert early.retry_at == NOON + APP_PROBE_EVERY
+        due = NOON + APP_PROBE_EVERY
         assert inactive_error(load_status(connection), due) is None
         assert inactive_error(load_status(connection), due) is None, "a call without room leaves the probe to the next"
         begin_probe(connection, due)
         assert inactive_error(load_status(connection), due + timedelta(minutes=59)) is not None
-        assert inactive_error(load_status(connection), due + PROBE_EVERY) is None
+        assert inactive_error(load_status(connection), due + APP_PROBE_EVERY) is None
 
 
 def test_a_probe_that_was_not_sent_is_left_to_the_next_call(engine: Engine, ledger: PostgresLedger) -> None:

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import Engine, event
 
 from strava_pipeline.errors import AppInactive, QuotaExhausted, StravaAway
-from strava_pipeline.strava.quota.outage import CALLS, LONGEST_CALL, Patience, Service
+from strava_pipeline.strava.quota.outage import APP_PROBE_EVERY, CALLS, LONGEST_CALL, Patience, Service
 from strava_pipeline.strava.quota.windows import CallOutcome, Lane, Reservation
-from strava_pipeline.warehouse.quota.app_status import PROBE_EVERY, note_inactive
+from strava_pipeline.warehouse.quota.app_status import note_inactive
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 from strava_pipeline.warehouse.quota.outages import load_outage
 from strava_pipeline_tests.warehouse.quota.ledgers import CALL, Clock, answered, booked, open_ledger
@@ -210,10 +210,10 @@ def test_an_inactive_app_is_waited_out(engine: Engine, clock: Clock, ledger: Pos
     with engine.begin() as connection:
         note_inactive(connection, "Forbidden (Application Status Inactive)", began)
     with pytest.raises(AppInactive) as caught:
-        book(ledger, patience=Patience(PROBE_EVERY.total_seconds() - 1))
-    assert caught.value.retry_at == began + PROBE_EVERY
+        book(ledger, patience=Patience(APP_PROBE_EVERY.total_seconds() - 1))
+    assert caught.value.retry_at == began + APP_PROBE_EVERY
     probe = book(ledger, patience=day())
-    assert (probe.is_probe, probe.reserved_at) == (True, began + PROBE_EVERY)
+    assert (probe.is_probe, probe.reserved_at) == (True, began + APP_PROBE_EVERY)
 
 
 def test_waiting_is_logged_at_once_and_then_every_ten_minutes(
