@@ -68,7 +68,7 @@ def attempts_of(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> At
     if not context.retry_number:
         return Attempts()
     step_key = context.get_step_execution_context().step.key
-    found = context.instance.get_records_for_run(context.run_id, of_type=dg.DagsterEventType.STEP_UP_FOR_RETRY)
+    found = context.instance.get_records_for_run(context.run.run_id, of_type=dg.DagsterEventType.STEP_UP_FOR_RETRY)
     events = (record.event_log_entry.dagster_event for record in found.records)
     asked = [event.step_retry_data for event in events if event is not None and event.step_key == step_key]
     after_outages = [each for each in asked if each.error.cls_name == RetryAfterOutage.__name__]
