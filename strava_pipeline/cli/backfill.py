@@ -62,7 +62,7 @@ def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
     from strava_pipeline.cli.held_import import ask_for_import
     from strava_pipeline.cli.instance import open_instance
     from strava_pipeline.defs.partitions import register_athlete
-    from strava_pipeline.sync.access import open_tokens
+    from strava_pipeline.sync.access import check_access
     from strava_pipeline.warehouse.migrate import open_warehouse
     from strava_pipeline.warehouse.retention import earliest_month
 
@@ -76,7 +76,7 @@ def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
         runs = list(plan_in_sequence(start, end, chosen))
         with open_warehouse(settings) as engine:
             # Wrong keys or an ended grant would fail every run: they fail here, before the first one.
-            open_tokens(settings, engine).access_token(athlete_id)
+            check_access(settings, engine, athlete_id)
             span = enclosing_span([month_span(athlete_id, start), month_span(athlete_id, end)])
             with open_instance(settings) as instance:
                 register_athlete(instance, athlete_id)

@@ -55,7 +55,7 @@ class TokenStore(Protocol):
     def access_token(self, athlete_id: int) -> Secret:
         """Return the token to use now; ``NeedsReauthorization`` or ``UnknownAthlete`` if there is none.
 
-        ``RetriableStravaError`` during the cool-down after a failed refresh.
+        ``RefreshDelayed`` or ``StravaAway`` while the stored one is known not to work, and is not refreshed.
         """
 
     def refresh_once(self, athlete_id: int, rejected: Secret, refresh: Callable[[Secret], TokenGrant]) -> Secret:
@@ -238,14 +238,14 @@ class Transport:
 
     def _send(self, call: _Call, patience: Patience, budget: _Budget) -> _Sent:
         """Send a call once. Room is booked before, and settled or released in any case."""
+        # Fails at once without a token that may work, instead of after a wait for room, or by a request in vain.
+        self.tokens.access_token(call.athlete_id)
         reservation = self.ledger.reserve(
             self.lane,
             endpoint_of(call.path),
             call.athlete_id,
             longest=timedelta(seconds=DEADLINE_SECONDS),
             max_wait=self.max_wait,
-            # Fails at once for an athlete who is not connected, instead of after a wait for room.
-            before_waiting=lambda: self.tokens.access_token(call.athlete_id),
             activity_id=activity_of(call.path),
             patience=patience,
         )
@@ -286,8 +286,15 @@ class Transport:
         told = f"gave up after {self.outage_patience.total_seconds() / 3600:.3g} h: {error}"
         if isinstance(error, AppInactive):
             return AppInactive(told, retry_at=error.retry_at)
-        since = error.since if isinstance(error, StravaAway) else None
-        return StravaAway(told, since=since, retry_at=error.retry_at, status=error.status)
+        if isinstance(error, RefreshDelayed):
+            return StravaAway(told, since=None, retry_at=error.retry_at, refreshes_only=True)
+        return StravaAway(
+            told,
+            since=error.since,
+            retry_at=error.retry_at,
+            status=error.status,
+            refreshes_only=error.refreshes_only,
+        )
 
     def _read_token(self, athlete_id: int, what: str) -> tuple[Secret, float]:
         """The current token, and how long the call may still take, s.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
 from sqlalchemy import Engine
 
+from strava_pipeline.errors import RefreshDelayed, StravaAway
 from strava_pipeline.keyring import Keyring
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava import oauth
@@ -33,6 +35,15 @@ def open_tokens(settings: Settings, engine: Engine) -> PostgresTokenStore:
     keyring = Keyring.parse(settings.required("token_keys"))
     check_keys(engine, keyring)
     return PostgresTokenStore(engine, keyring)
+
+
+def check_access(settings: Settings, engine: Engine, athlete_id: int) -> None:
+    """Raise the error that every run for an athlete would end with: of wrong keys, or of a grant that has ended.
+
+    A token that cannot be refreshed just now is none: the runs wait for that.
+    """
+    with suppress(RefreshDelayed, StravaAway):
+        open_tokens(settings, engine).access_token(athlete_id)
 
 
 def open_client(

@@ -129,8 +129,8 @@ def _postpone_blameless(connection: Connection, claim: Claim, error: StravaPipel
             until = error.retry_at or now(connection) + APP_INACTIVE_WAIT
             postpone(connection, claim.fence, until, WaitingFor.APP, reason)
         case RefreshDelayed():
-            # By then, the next refresh tells whether OAuth is away for everybody.
-            postpone(connection, claim.fence, error.retry_at, WaitingFor.STRAVA, reason)
+            # OAuth answers others, so no outage ends this one's waits; and each try costs a request.
+            wait_out_outage(connection, claim.fence, WaitingFor.STRAVA, reason, at_least_until=error.retry_at)
         case ClientRefused() | StravaAway():
             # Nobody knows until when. Once the operator has corrected the app's credentials, the events go on as well.
             wait_out_outage(connection, claim.fence, WaitingFor.STRAVA, reason)

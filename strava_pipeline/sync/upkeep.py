@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from sqlalchemy import Connection, Engine
@@ -21,7 +21,6 @@ from strava_pipeline.errors import (
     ConfigurationError,
     DatabaseUnavailable,
     MissingScope,
-    NotAnswered,
     QuotaExhausted,
     RetriableStravaError,
     StravaAway,
@@ -50,7 +49,7 @@ log = get_logger(__name__)
 # A detail is not fetched anew before this time.
 DETAIL_AGE = timedelta(days=7)
 
-# These errors are about no task: upkeep ends, and goes on later.
+# Waits, and no failures of a task. Upkeep ends, and goes on later; one that is for one athlete only stops no others.
 LATER = (QuotaExhausted, StravaAway, AppInactive)
 # These end the run: the database's state, a setting, or the app's credentials are at fault.
 FATAL = (DatabaseUnavailable, ConfigurationError, ClientRefused)
@@ -145,8 +144,11 @@ class _Upkeep:
             with due.kept(self.engine, task, self.contexts.quick.pauses):
                 self._do(task, pages)
         except LATER as error:
-            if self._is_theirs_alone(error):
-                return  # this task is due again when its lease ends
+            if (until := self._theirs_alone_until(error)) is not None:
+                log.info("upkeep of athlete %d, %s: %s", task.athlete_id, task.kind, error)
+                with self.engine.begin() as connection:
+                    due.put_off(connection, task, until)
+                return
             self.worked.stopped = str(error)
             self.share_is_used = isinstance(error, QuotaExhausted)
             with self.engine.begin() as connection:
@@ -183,26 +185,41 @@ class _Upkeep:
         if task.kind is UpkeepKind.HISTORY:
             forget_pages(self.engine, task.athlete_id)
 
-    def _is_theirs_alone(self, error: Exception) -> bool:
-        """Whether the next athlete may be served: with limits of their own, or a token that is still good."""
-        if isinstance(error, StravaAway):
-            return error.refreshes_only
-        return isinstance(error, QuotaExhausted) and self.settings.quota_scope is QuotaScope.ATHLETE
+    def _theirs_alone_until(self, error: Exception) -> datetime | None:
+        """Until when only this athlete waits, and the next one is served.
+
+        That one has limits of their own, or a token that is still good. ``None`` if all wait.
+        """
+        match error:
+            case StravaAway(refreshes_only=True):
+                return error.retry_at
+            case QuotaExhausted() if self.settings.quota_scope is QuotaScope.ATHLETE:
+                return error.retry_at
+            case _:
+                return None
 
     def refresh_details(self, go_on: Callable[[], bool]) -> None:
-        """Fetch the oldest details anew while their turns have come and no import wants the quota."""
+        """Fetch the oldest details anew while their turns have come and no import wants the quota.
+
+        An athlete who cannot be served now is left out, and the turn goes to the next one.
+        """
         per_day = self.settings.upkeep_details_per_day
+        left_out: set[int] = set()
+        has_turn = False
         while per_day and go_on():
             with self.engine.begin() as connection:
-                old = None
-                if not any_wants_quota(connection) and due.take_detail(connection, per_day):
-                    old = oldest_detail(connection, DETAIL_AGE)
+                has_turn = not any_wants_quota(connection) and (has_turn or due.take_detail(connection, per_day))
+                old = oldest_detail(connection, DETAIL_AGE, left_out) if has_turn else None
             if old is None:
                 return
             try:
                 self.worked.changes["details fetched anew"] += refresh_detail(self.contexts.spare, old).stored
-            except (*LATER, AthleteError, NotAnswered):
-                return
+            except (AthleteError, RetriableStravaError, AppInactive) as error:
+                if isinstance(error, LATER) and self._theirs_alone_until(error) is None:
+                    return
+                left_out.add(old.athlete_id)
+                continue
+            has_turn = False
             with self.engine.begin() as connection:
                 if streams_needed(connection, old.activity_id).missing:
                     import_edited(connection, old.athlete_id, [add_months(old.start_date.date(), 0)])

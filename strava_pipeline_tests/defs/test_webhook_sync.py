@@ -20,7 +20,6 @@ from strava_pipeline.errors import (
     NeedsReauthorization,
     NotAnswered,
     QuotaExhausted,
-    RefreshDelayed,
     RetriableStravaError,
     StravaAway,
 )
@@ -393,14 +392,6 @@ def test_an_event_waits_before_anybody_knows_of_an_outage(location: CodeLocation
     stored = row(engine)
     assert (stored.state, stored.waiting_for, stored.attempts) == ("waiting", "strava", 0)
     assert stored.not_before > datetime.now(UTC) + timedelta(seconds=50)
-
-
-def test_an_event_waits_until_the_next_refresh_may_be_sent(location: CodeLocation, engine: Engine) -> None:
-    location.strava.faults["/activities/1"] = [RefreshDelayed("the refresh failed just now", retry_at=AT)]
-    store(engine, 1)
-    assert work_off(location, engine).success
-    stored = row(engine)
-    assert (stored.state, stored.waiting_for, stored.attempts, stored.not_before) == ("waiting", "strava", 0, AT)
 
 
 def test_an_activity_that_strava_does_not_answer_for_is_a_dead_letter_that_is_redriven(

@@ -46,12 +46,10 @@ class MemoryLedger:
         *,
         longest: timedelta,
         max_wait: timedelta,
-        before_waiting: Callable[[], object] = lambda: None,
         activity_id: int | None = None,
         patience: Patience | None = None,
     ) -> Reservation:
         if self.refusal is not None:
-            before_waiting()
             raise self.refusal
         self.booked.append(Booking(lane, endpoint, athlete_id, longest, max_wait))
         return Reservation(call_id=len(self.booked), lane=lane, reserved_at=NOW, windows=())

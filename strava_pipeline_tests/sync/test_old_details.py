@@ -7,9 +7,7 @@ from datetime import date, timedelta
 import pytest
 from sqlalchemy import Engine, select, update
 
-from strava_pipeline.errors import (
-    QuotaExhausted,
-)
+from strava_pipeline.errors import MissingScope, QuotaExhausted, RefreshDelayed, StravaAway
 from strava_pipeline.months import add_months, month_span, month_start
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.sync.backfill import import_details, import_streams
@@ -22,7 +20,7 @@ from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import UpkeepKind
 from strava_pipeline.warehouse.upkeep import due
-from strava_pipeline_tests.inbox import connect_riders
+from strava_pipeline_tests.inbox import bring_up_to_date, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed
 from strava_pipeline_tests.upkeeping import LONG_AGO, YESTERDAY, make_due, work
 from strava_pipeline_tests.wishes import change, wish_for
@@ -180,3 +178,41 @@ def test_a_run_for_details_is_worth_it_only_if_some_are_old_and_no_import_wants_
     with engine.begin() as connection:
         connection.execute(update(payloads).values(fetched_at=now(connection)))
     assert not wanted()
+
+
+@pytest.fixture
+def with_another(detailed: StravaStandIn, engine: Engine) -> StravaStandIn:
+    """A second athlete's ride, with a detail that is not as old; the turn of one detail has come."""
+    connect_riders(engine, RIDER + 1)
+    detailed.add(4, YESTERDAY, athlete={"id": RIDER + 1})
+    bring_up_to_date(detailed.sync(engine), RIDER + 1, 4)
+    with engine.begin() as connection:
+        old = YESTERDAY - timedelta(days=10)
+        connection.execute(update(payloads).where(payloads.c.activity_id == 4).values(fetched_at=old))
+    work(detailed, engine, tasks=2)
+    turns_ago(engine, 1)
+    detailed.new_requests()
+    return detailed
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StravaAway("OAuth does not answer", since=LONG_AGO, retry_at=LONG_AGO, refreshes_only=True),
+        RefreshDelayed("the refresh failed just now", retry_at=LONG_AGO),
+        MissingScope("not granted"),
+    ],
+)
+def test_an_athlete_who_cannot_be_served_now_leaves_the_turn_to_the_next_one(
+    with_another: StravaStandIn, engine: Engine, error: Exception
+) -> None:
+    with_another.faults["/activities/1"] = [error]
+    worked = work(with_another, engine)
+    assert (worked.changes, worked.stopped) == ({"details fetched anew": 1}, None)
+    assert with_another.new_requests() == ["/activities/1", "/activities/4"]
+
+
+def test_a_strava_that_is_away_ends_the_turns_of_all(with_another: StravaStandIn, engine: Engine) -> None:
+    with_another.faults["/activities/1"] = [StravaAway("away", since=LONG_AGO, retry_at=LONG_AGO)]
+    assert not work(with_another, engine).changes
+    assert with_another.new_requests() == ["/activities/1"]

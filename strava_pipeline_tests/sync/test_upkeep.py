@@ -157,10 +157,11 @@ def test_an_athlete_who_has_used_up_limits_of_their_own_stops_nobody_else(
     strava: StravaStandIn, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STRAVA_QUOTA_SCOPE", "athlete")
-    strava.faults["/athlete"] = [QuotaExhausted("none left", retry_at=LONG_AGO)]
+    later = YESTERDAY + timedelta(days=2)
+    strava.faults["/athlete"] = [QuotaExhausted("none left", retry_at=later)]
     worked = work(strava, engine)
     assert (worked.done, worked.failed, worked.stopped) == ({RECENT: 1}, {}, None)
-    assert rows(engine)[PROFILE, ""].failures == 0
+    assert (rows(engine)[PROFILE, ""].failures, rows(engine)[PROFILE, ""].due_at) == (0, later)
     make_due(engine, upkeep.c.kind == PROFILE)
     assert work(strava, engine).done == {PROFILE: 1}
 
@@ -198,18 +199,6 @@ def test_a_fault_of_ours_is_raised_after_all_others_were_done_and_its_text_is_no
     assert found[PROFILE, ""].error == "a fault of this program: KeyError"
     assert found[RECENT, ""].done_at is not None
     assert "a name" not in caplog.text
-
-
-def test_an_oauth_that_is_away_holds_up_nobody_whose_token_is_good(strava: StravaStandIn, engine: Engine) -> None:
-    connect_riders(engine, RIDER + 1)
-    away = StravaAway("OAuth does not answer", since=LONG_AGO, retry_at=LONG_AGO, refreshes_only=True)
-    strava.faults["/athlete"] = [away]
-    worked = work(strava, engine)
-    assert worked.stopped is None
-    assert (worked.done[PROFILE], worked.failed) == (1, {})
-    # The task is due again once its lease is over.
-    make_due(engine, upkeep.c.done_at.is_(None))
-    assert work(strava, engine).done[PROFILE] == 1
 
 
 def test_a_run_that_dies_leaves_its_task_due(strava: StravaStandIn, engine: Engine) -> None:

@@ -8,7 +8,7 @@ Source: https://developers.strava.com/docs/rate-limits/
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -167,13 +167,11 @@ class QuotaLedger(Protocol):
         *,
         longest: timedelta,
         max_wait: timedelta,
-        before_waiting: Callable[[], object] = lambda: None,
         activity_id: int | None = None,
         patience: Patience | None = None,
     ) -> Reservation:
         """Wait for room and book it; ``longest``: how long the call may take.
 
-        ``before_waiting`` is called before the first wait; an error that it raises ends the reservation.
         ``QuotaExhausted`` if the wait would exceed ``max_wait``. While Strava is away, or the app is switched off, the
         call waits as long as ``patience`` lasts, or not at all without; then ``StravaAway`` or ``AppInactive``.
         """

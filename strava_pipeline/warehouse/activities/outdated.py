@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -59,10 +60,10 @@ def without_current_detail(
     return [(row.id, row.digest) for row in connection.execute(query)]
 
 
-def oldest_detail(connection: Connection, age: timedelta) -> OldDetail | None:
+def oldest_detail(connection: Connection, age: timedelta, without: Collection[int] = ()) -> OldDetail | None:
     """The detail that was asked for longest ago, of all athletes who show activities; ``None`` if none is that old.
 
-    Activities that are put aside for later are left out.
+    Activities that are put aside for later are left out, and so are all of the athletes in ``without``.
     """
     theirs = and_(users.c.athlete_id == payloads.c.athlete_id, shows_activities())
     query = (
@@ -72,6 +73,7 @@ def oldest_detail(connection: Connection, age: timedelta) -> OldDetail | None:
         .where(
             payloads.c.kind == PayloadKind.DETAIL,
             payloads.c.fetched_at < database_time() - age,
+            payloads.c.athlete_id.not_in(list(without)),
             ~is_for_later(ImportStep.DETAIL),
         )
         .order_by(payloads.c.fetched_at)

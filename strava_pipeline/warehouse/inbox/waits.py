@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
@@ -31,11 +31,14 @@ def postpone(connection: Connection, fence: int, until: Any, waiting_for: Waitin
     )
 
 
-def wait_out_outage(connection: Connection, fence: int, waiting_for: WaitingFor, reason: str) -> None:
+def wait_out_outage(
+    connection: Connection, fence: int, waiting_for: WaitingFor, reason: str, *, at_least_until: datetime | None = None
+) -> None:
     """Let a claim's events wait until an outage is over; the longer it lasts, the longer each wait."""
     now = database_time()
     wait = func.least(func.greatest(now - _events.received_at, SHORTEST_OUTAGE_WAIT), LONGEST_OUTAGE_WAIT)
-    postpone(connection, fence, now + wait, waiting_for, reason)
+    until = now + wait if at_least_until is None else func.greatest(now + wait, at_least_until)
+    postpone(connection, fence, until, waiting_for, reason)
 
 
 def wait_to_appear(connection: Connection, claim: Claim, waiting_for: WaitingFor, reason: str) -> bool:

@@ -106,28 +106,23 @@ class PostgresLedger:
         *,
         longest: timedelta,
         max_wait: timedelta,
-        before_waiting: Callable[[], object] = lambda: None,
         activity_id: int | None = None,
         patience: Patience | None = None,
     ) -> Reservation:
         """Wait for room, at most ``max_wait``, and book it. ``longest``: how long a call may take.
 
-        If the call may not be sent at once, ``before_waiting`` is called before the wait; an error that it raises ends
-        the wait. ``QuotaExhausted`` with ``retry_at`` if the wait would exceed ``max_wait``. While Strava is away, or
-        the app is switched off, the call waits as long as ``patience`` lasts, which is counted apart; then
-        ``StravaAway`` or ``AppInactive``. ``NeedsReauthorization`` if the athlete disconnects during the wait.
+        ``QuotaExhausted`` with ``retry_at`` if the wait would exceed ``max_wait``. While Strava is away, or the app is
+        switched off, the call waits as long as ``patience`` lasts, which is counted apart; then ``StravaAway`` or
+        ``AppInactive``. ``NeedsReauthorization`` if the athlete disconnects during the wait.
         """
         about = f"lane {lane}, {endpoint}"
         quota, quota_log = Patience(max_wait.total_seconds()), Throttle(LOG_EVERY_SECONDS)
         outage = patience or Patience()
-        has_waited = False
         while True:
             moment, answer = self._try(lane, endpoint, athlete_id, longest, activity_id)
             if isinstance(answer, Reservation):
                 self._monitor.request_booked()
                 return answer
-            if not has_waited:
-                before_waiting()
             is_quota = isinstance(answer.error, QuotaExhausted)
             left = quota if is_quota else outage
             if not left.allows(answer.until, moment):
@@ -142,7 +137,6 @@ class PostgresLedger:
                 throttle=quota_log if is_quota else self._outage_log,
                 of=" for Strava's quota" if is_quota else "",
             )
-            has_waited = True
 
     def pause(
         self, why: str, seconds: float, patience: Patience, *, athlete_id: int | None, until: datetime | None = None

@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from strava_pipeline.errors import DatabaseUnavailable, StravaError
+from strava_pipeline.errors import DatabaseUnavailable, StravaAway, StravaError
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.faults import is_answered, reason_of
 from strava_pipeline.strava.quota.outage import Outage, Service
@@ -81,6 +81,15 @@ def oauth_turn(engine: Engine, *, always: bool = False, host: str | None = None)
                 _note(connection, turn, host)
         except DatabaseUnavailable as error:
             log.warning("whether Strava's OAuth answered is not noted: %s", error)
+
+
+def away_from_refreshes(connection: Connection, moment: datetime, *, rests_until: datetime | None) -> StravaAway | None:
+    """Return the error for a refresh that is not sent now since OAuth is away; ``None`` if it may be sent.
+
+    ``rests_until``: until when it is not sent in any case.
+    """
+    state = load_outage(connection, Service.OAUTH)
+    return away_error(Service.OAUTH, state, moment, socket.gethostname(), rests_until=rests_until)
 
 
 def _begin(connection: Connection, always: bool, host: str) -> Turn:

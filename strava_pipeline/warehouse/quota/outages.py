@@ -89,14 +89,24 @@ def release_probe(connection: Connection, service: Service, began_at: datetime, 
         store_outage(connection, service, state.probe_released(began_at, moment))
 
 
-def away_error(service: Service, state: Outage, moment: datetime, host: str) -> StravaAway | None:
-    """Return the error for a call that this machine must not send now; ``None`` if it may, if only as the probe."""
-    if state.away_since is None or state.may_probe(moment, host):
+def away_error(
+    service: Service, state: Outage, moment: datetime, host: str, *, rests_until: datetime | None = None
+) -> StravaAway | None:
+    """Return the error for a call that this machine must not send now; ``None`` if it may, if only as the probe.
+
+    ``rests_until``: until when this call is not sent in any case.
+    """
+    if state.away_since is None:
+        return None
+    times = [] if state.may_probe(moment, host) else [state.probe_at or moment]
+    if rests_until is not None and moment < rests_until:
+        times.append(rests_until)
+    if not times:
         return None
     return StravaAway(
         away_line(service, state, moment),
         since=state.away_since,
-        retry_at=state.probe_at,
+        retry_at=max(times),
         refreshes_only=service is Service.OAUTH,
     )
 

@@ -1,11 +1,11 @@
-"""Cool-downs: the times after a token refresh in which no other refresh is sent to Strava."""
+"""The times in which no token is refreshed: cool-downs after a refresh, and while Strava's OAuth is away."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, update
+from sqlalchemy import Connection, Engine, func, update
 
 from strava_pipeline.errors import (
     NeedsReauthorization,
@@ -14,6 +14,8 @@ from strava_pipeline.errors import (
     RetriableStravaError,
     StravaError,
 )
+from strava_pipeline.warehouse.engine import autocommit
+from strava_pipeline.warehouse.quota.oauth_watch import away_from_refreshes
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.states import GrantState
@@ -57,6 +59,21 @@ def refuse_while_cooling_down(tokens: StoredTokens) -> None:
         )
 
 
+def refuse_while_away(engine: Engine, tokens: StoredTokens) -> None:
+    """Raise ``StravaAway`` if the stored token is known not to work, and OAuth is away and gives no other now.
+
+    A token does not work during a cool-down, nor once it has expired: Strava would answer with a 401, which counts.
+    """
+    until = tokens.refresh_not_before
+    cools_down = until is not None and tokens.moment < until
+    if not cools_down and not _has_expired(tokens):
+        return
+    with autocommit(engine) as connection:
+        error = away_from_refreshes(connection, tokens.moment, rests_until=until)
+    if error is not None:
+        raise error
+
+
 def refuse_while_fresh(tokens: StoredTokens) -> None:
     """Raise ``RetriableStravaError`` if the tokens were refreshed less than ``FRESH`` ago and have not expired.
 
@@ -64,9 +81,13 @@ def refuse_while_fresh(tokens: StoredTokens) -> None:
     """
     if tokens.refreshed_at is None or tokens.moment >= tokens.refreshed_at + FRESH:
         return
-    if tokens.strava_token_expires_at is not None and tokens.strava_token_expires_at <= tokens.moment:
+    if _has_expired(tokens):
         return  # a token issued for less than FRESH expired as announced
     raise RetriableStravaError(
         f"athlete {tokens.athlete_id}'s token: Strava refuses what it issued at {tokens.refreshed_at:%H:%M:%S} UTC;"
         f" not refreshed again before {tokens.refreshed_at + FRESH:%H:%M:%S} UTC"
     )
+
+
+def _has_expired(tokens: StoredTokens) -> bool:
+    return tokens.strava_token_expires_at is not None and tokens.strava_token_expires_at <= tokens.moment

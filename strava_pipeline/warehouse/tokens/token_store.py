@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
-from strava_pipeline.errors import InviteAlreadyUsed, NeedsReauthorization, StravaError
+from strava_pipeline.errors import InviteAlreadyUsed, NeedsReauthorization, RefreshDelayed, StravaError
 from strava_pipeline.keyring import AssociatedData, Keyring
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
@@ -27,7 +27,12 @@ from strava_pipeline.warehouse.schema.ops_tables import invites, users
 from strava_pipeline.warehouse.schema.wish_tables import histories
 from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens import token_journal
-from strava_pipeline.warehouse.tokens.cool_down import note_failure, refuse_while_cooling_down, refuse_while_fresh
+from strava_pipeline.warehouse.tokens.cool_down import (
+    note_failure,
+    refuse_while_away,
+    refuse_while_cooling_down,
+    refuse_while_fresh,
+)
 from strava_pipeline.warehouse.tokens.stored_tokens import (
     StoredTokens,
     change_tokens,
@@ -57,8 +62,9 @@ class PostgresTokenStore:
         """Return the access token to use now.
 
         ``UnknownAthlete`` if the athlete never connected, ``NeedsReauthorization`` if the grant is not active,
-        ``TokenUnreadable`` if no configured key decrypts the token. ``RetriableStravaError`` while the cool-down after
-        a failed refresh lasts, because the stored token is known not to work.
+        ``TokenUnreadable`` if no configured key decrypts the token. While the stored token is known not to work:
+        ``RefreshDelayed`` during the cool-down after a failed refresh; ``StravaAway`` if OAuth is away, during the
+        cool-down or once the token has expired, but for whoever may probe.
         """
         with autocommit(self.engine) as connection:
             tokens = read_tokens(connection, athlete_id)
@@ -67,8 +73,10 @@ class PostgresTokenStore:
             # A process that seemed dead has stored the answer to its refresh after all: taking the lock adopts it.
             with self._locked(athlete_id) as (_, tokens):
                 pass
+        token = self._open(tokens, ACCESS)
+        refuse_while_away(self.engine, tokens)
         refuse_while_cooling_down(tokens)
-        return self._open(tokens, ACCESS)
+        return token
 
     def refresh_once(self, athlete_id: int, rejected: Secret, refresh: Callable[[Secret], TokenGrant]) -> Secret:
         """Return an access token other than ``rejected``, stored by another process or refreshed now.
@@ -76,14 +84,21 @@ class PostgresTokenStore:
         The row's lock lets one process call Strava; the others wait, and read what it stored.
         ``NeedsReauthorization`` if Strava says that the grant is dead. ``RetriableStravaError`` after a failed
         refresh, while its cool-down lasts, or if the rejected token was itself refreshed less than a minute ago.
-        ``StravaAway`` while Strava's OAuth answers nobody. An error of ``refresh`` is audited and raised.
+        ``StravaAway`` while Strava's OAuth answers nobody, also for the probe that failed. An error of ``refresh`` is
+        audited and raised.
         """
         current = self.access_token(athlete_id)
         if current != rejected:
             return current
         # The turn ends after the tokens are committed: nothing comes between Strava's answer and its storing.
-        with oauth_turn(self.engine) as turn:
-            return self._refresh(athlete_id, rejected, turn.watched(refresh))
+        try:
+            with oauth_turn(self.engine) as turn:
+                return self._refresh(athlete_id, rejected, turn.watched(refresh))
+        except RefreshDelayed:
+            with autocommit(self.engine) as connection:
+                tokens = read_tokens(connection, athlete_id)
+            refuse_while_away(self.engine, tokens)
+            raise
 
     def _refresh(self, athlete_id: int, rejected: Secret, refresh: Callable[[Secret], TokenGrant]) -> Secret:
         with self._locked(athlete_id) as (connection, tokens):

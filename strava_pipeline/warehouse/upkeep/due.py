@@ -237,6 +237,11 @@ def put_back(connection: Connection, task: UpkeepTask) -> None:
     connection.execute(_of(task).values(lease_until=None))
 
 
+def put_off(connection: Connection, task: UpkeepTask, until: datetime) -> None:
+    """Give a task back that cannot be done before ``until`` (database's clock), which is no failure."""
+    connection.execute(_of(task).values(due_at=until, lease_until=None))
+
+
 def take_detail(connection: Connection, per_day: int) -> bool:
     """Take the turn of one detail that is to be fetched anew; return whether its turn has come.
 
