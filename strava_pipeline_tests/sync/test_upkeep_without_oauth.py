@@ -82,7 +82,7 @@ def away(engine: Engine, moment: datetime, *, probe_at: datetime) -> None:
 def run(engine: Engine, tasks: int = 100) -> Worked:
     done, settings = count(), load_settings()
     sync = open_sync(settings, engine, Lane.RECONCILE, timedelta(0))
-    return work_off(Contexts(sync, sync, sync), settings, lambda: next(done) < tasks)
+    return work_off(Contexts(sync, sync), settings, lambda: next(done) < tasks)
 
 
 def refused(strava: Loopback) -> int:
@@ -106,7 +106,7 @@ def due_at(engine: Engine) -> set[datetime]:
 
 def failures(engine: Engine) -> int:
     with engine.connect() as connection:
-        return connection.execute(select(func.sum(upkeep.c.failures))).scalar_one()
+        return int(connection.execute(select(func.sum(upkeep.c.failures))).scalar_one())
 
 
 def test_tokens_that_have_expired_cost_no_request_and_stand_in_nobodys_way(
