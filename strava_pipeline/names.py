@@ -19,6 +19,7 @@ PRIORITY_TAG: Final = "dagster/priority"
 PARTITION_TAG: Final = "dagster/partition"
 RANGE_START_TAG: Final = "dagster/asset_partition_range_start"
 RANGE_END_TAG: Final = "dagster/asset_partition_range_end"
+MAX_RETRIES_TAG: Final = "dagster/max_retries"
 ROOT_RUN_TAG: Final = "dagster/root_run_id"
 
 # The two dimensions of a partition key, in the order in which Dagster joins them: by name.
@@ -28,6 +29,8 @@ _BETWEEN_DIMENSIONS: Final = "|"
 
 # A newest month goes before older months in the queue, and after webhooks.
 NEWEST_PRIORITY: Final = "5"
+# For runs that a schedule or the bridge launches anew: Dagster would execute them once more beside that.
+NO_RETRIES: Final = {MAX_RETRIES_TAG: "0"}
 PRIORITIES: Final = {Lane.LIVE: "10", Lane.RECONCILE: "0", Lane.BACKFILL: "-10"}
 
 
@@ -109,6 +112,11 @@ class Names:
     def process_tag(self) -> str:
         """Name of the tag with the process that executes a run which no launcher watches."""
         return self.tag("process")
+
+    @property
+    def silent_tag(self) -> str:
+        """Name of the tag that counts the looks at a run that found no work of it."""
+        return self.tag("silent")
 
     def tag(self, name: str) -> str:
         """Return the name of one of our tags."""

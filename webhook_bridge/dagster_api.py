@@ -5,6 +5,7 @@ It sends plain HTTP requests and imports nothing of Dagster.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from strava_pipeline.import_runs import launch_tags
 from strava_pipeline.names import ALL_ASSETS, NAMES, Job
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.imports.launches import Fate, Launch
+from strava_pipeline.warehouse.imports.launches import Fate, Launch, fate_of_canceling
 from strava_pipeline.web.operator_door import dagster_signing_key
 from strava_pipeline.web.request_signature import HEADER, PATH, Signature
 
@@ -42,7 +43,7 @@ _RUNS = """
 query Runs($params: RunsFilter!) {
   answer: runsOrError(filter: $params, limit: 1000) {
     __typename
-    ... on Runs { results { runId status tags { key value } } }
+    ... on Runs { results { runId status updateTime tags { key value } } }
     ... on Error { message }
   }
 }
@@ -70,8 +71,6 @@ _FATES = {
     "FAILURE": Fate.ENDED,
     "CANCELED": Fate.CANCELED,
     "STARTED": Fate.AT_WORK,
-    # Its end is waited for, so that the person's cancel is not lost.
-    "CANCELING": Fate.TO_COME,
 }
 # With these a guard in front of Dagster, ours or another, refuses a request.
 _KEPT_OUT = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.MISDIRECTED_REQUEST}
@@ -167,8 +166,12 @@ def fate_of(dagster: DagsterServer, launch: Launch) -> Fate:
     """The fate of the last run that an import's launch became, if Dagster knows one. ``DagsterUnavailable``."""
 
     def last(answer: Any) -> Fate:
-        statuses = [run["status"] for run in answer["results"]]
-        return _FATES.get(statuses[0], Fate.TO_COME) if statuses else Fate.UNKNOWN
+        if not answer["results"]:
+            return Fate.UNKNOWN
+        run = answer["results"][0]
+        if run["status"] == "CANCELING":
+            return fate_of_canceling(time.time() - run["updateTime"])
+        return _FATES.get(run["status"], Fate.TO_COME)
 
     return _ask(dagster, _RUNS, {"tags": _tag_list(launch_tags(launch))}, {"Runs"}, last)
 

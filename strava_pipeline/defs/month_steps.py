@@ -123,5 +123,5 @@ def _ask_for_rest(context: dg.AssetExecutionContext, engine: Engine, step: Impor
         first, last = whole.start.date(), add_months(whole.end, -1).date()
         ask = partial(ask_for_rest, athlete_id=athlete_id, first=first, last=last, steps=steps, asked_at=asked_at)
         with suppress(NeedsReauthorization):  # of an athlete who has disconnected nothing is imported
-            retry_transaction(engine, ask)
-            context.log.info("what this run leaves out of athlete %d, %s follows by itself", athlete_id, whole.months)
+            how = "by itself" if retry_transaction(engine, ask) else "once a person ends the pause of its import"
+            context.log.info("what this run leaves out of athlete %d, %s follows %s", athlete_id, whole.months, how)

@@ -89,9 +89,9 @@ class StepPatience:
 def translate_faults(attempts: Attempts, patience: StepPatience | None = None) -> Iterator[StepSubject]:
     """Translate errors for Dagster: one that may pass is retried after 1, 2 and 4 s, any other fails the step at once.
 
-    A step with ``patience`` waits for the database; a transaction that broke is done again by another attempt, as long
-    as the pauses between these are no longer than the patience. Retries of faults are counted apart. A failure names
-    its reason and the subject, which the step sets on the yielded object.
+    A step with ``patience`` waits for the database. A transaction that broke is done again by another attempt, after
+    1 s, 2 s, 4 s and so on up to 10 min, as long as these pauses together are no longer than the patience. They do not
+    use up the three retries. A failure names its reason and the subject, which the step sets on the yielded object.
     """
     subject, waiting = StepSubject(), patience.new() if patience else None
     try:

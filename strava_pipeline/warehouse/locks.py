@@ -8,7 +8,7 @@ A statement that waited for a lock continues with the snapshot from before the w
 in a later statement, never in the one that takes the lock.
 
 A transaction that holds several locks takes them in this order: events of the inbox, ``STORING``, the athlete's row in
-``ops.users``, ``ROUTES``. All other locks are taken alone, and first.
+``ops.users``, ``IMPORTS`` or ``ROUTES``. All other locks are taken alone, and first.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class AthleteLock(StrEnum):
     """Locks that exist once for each athlete, or for each month of an athlete."""
 
     STORING = "storing"  # activities are stored or deleted
+    IMPORTS = "imports"  # imports are asked for, paused, resumed or deleted
     ROUTES = "routes"  # an activity is matched with known routes, or stored as a new one
     TRAINING_LOAD = "training_load"  # days are computed
     LAKE_MONTH = "lake_month"  # a month's file is written

@@ -72,3 +72,12 @@ def location(settings: Settings, engine: Engine) -> Iterator[CodeLocation]:
     with dg.DagsterInstance.ephemeral() as instance:
         register_athlete(instance, RIDER)
         yield CodeLocation(instance, StravaStandIn())
+
+
+@pytest.fixture
+def persistent() -> Iterator[dg.DagsterInstance]:
+    """An instance that a schedule can open, with the run retries of our ``dagster.yaml``; runs start no process."""
+    no_logs = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+    retries = {"enabled": True, "max_retries": 3}
+    with dg.instance_for_test(overrides={"run_retries": retries, "compute_logs": no_logs}) as instance:
+        yield instance

@@ -141,7 +141,10 @@ def test_jobs_and_resources_are_the_documented_ones() -> None:
     assert all(schedule.default_status is dg.DefaultScheduleStatus.RUNNING for schedule in schedules)
     assert set(defs().resources or {}) == {"warehouse", "strava", "mailer", "io_manager"}
     newest = defs().resolve_job_def("newest_month")
-    assert newest.tags == {"strava/lane": "backfill", "dagster/priority": "5"}
+    assert newest.tags == {"strava/lane": "backfill", "dagster/priority": "5", "dagster/max_retries": "0"}
+    # These are launched again by bridge or schedule, and by nobody else beside that.
+    for name in ("import_history", "upkeep", "update_lake"):
+        assert defs().resolve_job_def(name).tags["dagster/max_retries"] == "0"
     pools = {
         name: defs().resolve_job_def(name).nodes[0].definition.pools for name in ("newest_month", "import_history")
     }

@@ -12,14 +12,14 @@ from strava_pipeline.defs.assets.activities import activities, activity_details,
 from strava_pipeline.defs.assets.analysis import route_analyses
 from strava_pipeline.errors import AppInactive, DatabaseUnavailable, NeedsReauthorization, RejectedRequest
 from strava_pipeline.names import Asset, partition_key
-from strava_pipeline.warehouse.imports.wishes import Import, list_imports
+from strava_pipeline.warehouse.imports.wishes import Import, list_imports, pause
 from strava_pipeline.warehouse.schema.import_tables import failed_months
-from strava_pipeline.warehouse.states import ImportStep
+from strava_pipeline.warehouse.states import ImportStep, MadeBy, PausedBy
 from strava_pipeline_tests.defs.conftest import CodeLocation
-from strava_pipeline_tests.defs.test_import_jobs import launched, run
+from strava_pipeline_tests.defs.import_jobs import launched, run
 from strava_pipeline_tests.inbox import LONG_AGO, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER
-from strava_pipeline_tests.wishes import change, failed_steps, launch
+from strava_pipeline_tests.wishes import change, failed_steps, launch, wish_for
 
 GRID = (activities, activity_details, activity_streams, route_analyses)
 YEAR = {
@@ -146,3 +146,24 @@ def test_a_single_month_that_fails_is_imported_too(location: CodeLocation, engin
     let_retry(engine)
     assert run(location, launched(engine)).success
     assert location.materialized(Asset.ANALYSES) == {MARCH}
+
+
+@pytest.mark.parametrize(
+    ("is_paused", "told"), [(False, "follows by itself"), (True, "follows once a person ends the pause of its import")]
+)
+def test_the_log_says_whether_the_rest_waits_for_a_person(
+    location: CodeLocation, engine: Engine, is_paused: bool, told: str
+) -> None:
+    """Whether the import is made, as after the first failure, or exists, as after the second."""
+    wish_for(engine, date(2020, 1, 1), date(2020, 1, 1), by=MadeBy.COMMAND)
+    if is_paused:
+        with engine.begin() as connection:
+            pause(connection, RIDER, PausedBy.OPERATOR)
+    location.strava.faults[LISTING] = [RejectedRequest("Strava refuses")] * 2
+    for _ in range(2):
+        result = location.materialize(activities, tags=YEAR)
+        assert not result.success
+        logs = [entry.user_message for entry in location.instance.all_logs(result.run_id)]
+        assert [log for log in logs if log.endswith(told)] == [
+            f"what this run leaves out of athlete {RIDER}, 2024-01 to 2024-12 {told}"
+        ]

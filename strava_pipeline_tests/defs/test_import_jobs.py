@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,17 +10,10 @@ import pytest
 from sqlalchemy import Engine
 
 from strava_pipeline.definitions import defs
-from strava_pipeline.defs.jobs import imports as jobs
-from strava_pipeline.defs.jobs.imports import (
-    import_history,
-    imports_every_minute,
-    newest_month,
-    newest_months_every_minute,
-)
+from strava_pipeline.defs.jobs.imports import imports_every_minute, newest_months_every_minute
 from strava_pipeline.defs.pools import POOLS
-from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.errors import RejectedRequest
-from strava_pipeline.import_runs import launch_tags, run_of
+from strava_pipeline.import_runs import launch_tags
 from strava_pipeline.months import Span, add_months
 from strava_pipeline.names import HISTORY_ASSETS, NAMES, Asset, partition_key
 from strava_pipeline.settings import Settings
@@ -33,12 +24,12 @@ from strava_pipeline.warehouse.imports.launches import Launch
 from strava_pipeline.warehouse.imports.wishes import pause
 from strava_pipeline.warehouse.states import ImportStep, MadeBy, PausedBy
 from strava_pipeline_tests.defs.conftest import CodeLocation
+from strava_pipeline_tests.defs.import_jobs import launched, run, tick
 from strava_pipeline_tests.inbox import LONG_AGO, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER, stream_body
 from strava_pipeline_tests.wishes import STEPS, change, launch, wish, wish_for
 
 LOAD = dg.AssetKey(Asset.TRAINING_LOAD)
-JOBS = {True: newest_month, False: import_history}
 
 
 @pytest.fixture(autouse=True)
@@ -48,38 +39,6 @@ def rider(engine: Engine) -> None:
 
 def this_month() -> datetime:
     return add_months(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0), 0)
-
-
-def run(location: CodeLocation, found: Launch) -> dg.ExecuteInProcessResult:
-    planned = run_of(found)
-    return JOBS[found.begins_newest].execute_in_process(
-        run_config=dict(planned.run_config),
-        tags=dict(planned.tags),
-        instance=location.instance,
-        resources=location.resources(),
-        raise_on_error=False,
-    )
-
-
-def launched(engine: Engine) -> Launch:
-    found = launch(engine)
-    assert found is not None
-    return found
-
-
-@pytest.fixture
-def persistent() -> Iterator[dg.DagsterInstance]:
-    """An instance that a schedule can open."""
-    with dg.instance_for_test() as instance:
-        yield instance
-
-
-def tick(instance: dg.DagsterInstance, schedule: dg.ScheduleDefinition) -> tuple[list[dg.RunRequest], str | None]:
-    """The runs that a schedule asks for, and why it asks for none."""
-    resources = {"warehouse": WarehouseResource()}
-    with dg.build_schedule_context(instance=instance, resources=resources) as context:
-        ticked = schedule.evaluate_tick(context)
-    return list(ticked.run_requests or []), ticked.skip_message
 
 
 def test_an_import_runs_from_the_newest_month_to_the_oldest_and_shows_its_months(
@@ -135,9 +94,7 @@ def test_a_run_that_was_overtaken_ends_well_and_asks_strava_for_nothing(location
     assert run(location, first).success
     assert location.strava.asked == []
     assert run(location, second).success
-    # Executed again in Dagster's UI, it finds its work done.
-    assert run(location, second).success
-    assert location.strava.asked == ["/athlete/activities"] * 2
+    assert location.strava.asked == ["/athlete/activities"]
 
 
 def test_a_paused_import_ends_well_and_does_nothing(location: CodeLocation, engine: Engine) -> None:
@@ -222,40 +179,6 @@ def test_a_schedule_looks_after_lost_runs(persistent: dg.DagsterInstance, settin
     assert tick(persistent, newest_months_every_minute)[0] == []
     assert wish(engine, import_id).paused_by == "cancel"
     assert found.launch_no == 1
-
-
-def test_runs_that_died_with_their_code_server_hold_no_slot(
-    persistent: dg.DagsterInstance, settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(jobs, "DEAD_AFTER_SECONDS", -1.0)
-    import_id = wish_for(engine)
-    found = launched(engine)
-
-    def at_work(launch_no: int, **more: str) -> dg.DagsterRun:
-        planned = run_of(replace(found, launch_no=launch_no))
-        tags = dict(newest_month.tags) | dict(planned.tags) | more
-        begun = persistent.create_run_for_job(newest_month, run_config=dict(planned.run_config), tags=tags)
-        persistent.report_dagster_event(dg.DagsterEvent("PIPELINE_START", newest_month.name), begun.run_id)
-        return begun
-
-    overtaken, living = at_work(0), at_work(1)
-    gone = at_work(1, **{NAMES.tag("import"): str(import_id + 1)})
-    config = dict(run_of(found).run_config)
-    theirs = persistent.create_run_for_job(newest_month, run_config=config, tags={"strava/lane": "theirs"})
-    persistent.report_dagster_event(dg.DagsterEvent("PIPELINE_START", newest_month.name), theirs.run_id)
-
-    def states() -> dict[str, str]:
-        return {run.run_id: run.status.value for run in persistent.get_runs()}
-
-    tick(persistent, newest_months_every_minute)
-    ended = {overtaken.run_id: "FAILURE", gone.run_id: "FAILURE"}
-    assert states() == ended | {living.run_id: "STARTED", theirs.run_id: "STARTED"}
-    # Its lease is over: a run that lives takes the import back before the next look.
-    change(engine, import_id, state="running", lease_until=LONG_AGO)
-    tick(persistent, newest_months_every_minute)
-    assert states()[living.run_id] == "STARTED"
-    tick(persistent, newest_months_every_minute)
-    assert states()[living.run_id] == "FAILURE"
 
 
 @pytest.mark.filterwarnings("ignore::dagster_shared.utils.warnings.BetaWarning")

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 from sqlalchemy import Engine, insert, select, update
 
-from strava_pipeline.defs.jobs import upkeep as job
+from strava_pipeline.defs import dead_runs
 from strava_pipeline.defs.jobs.retention import retention
 from strava_pipeline.defs.jobs.upkeep import upkeep, why_no_run
 from strava_pipeline.errors import RetriableStravaError
@@ -83,14 +83,25 @@ def test_a_run_whose_process_died_is_ended_and_holds_up_nobody(
     for begun in (dead, other):
         event = dg.DagsterEvent("PIPELINE_START", upkeep.name)
         connected.instance.report_dagster_event(event, begun.run_id)
-    monkeypatch.setattr(job, "DEAD_AFTER_SECONDS", -1.0)
+    monkeypatch.setattr(dead_runs, "BETWEEN_LOOKS_SECONDS", 0.0)
+    monkeypatch.setattr(dead_runs, "LOOKS", 2)
+
+    def ticks(lease_until: datetime | None) -> list[bool]:
+        """Whether a run is missing, at two ticks of the schedule."""
+        with engine.begin() as connection:
+            connection.execute(update(upkeep_list).values(lease_until=lease_until))
+        return [why_no_run(connected.instance, engine) is None for _ in range(2)]
+
     with engine.begin() as connection:
         due.add_missing(connection)
-        assert due.take_due(connection) is not None
-    assert why_no_run(connected.instance, engine) == "the last run has not ended"
+        hour = now(connection) + timedelta(hours=1)
+    assert ticks(hour) == [False, False]
+    # A lease that lapses once, as while the database is away, ends no run that extends it again.
     with engine.begin() as connection:
         connection.execute(update(upkeep_list).values(lease_until=None))
-    assert why_no_run(connected.instance, engine) is None
+    assert why_no_run(connected.instance, engine) == "the last run has not ended"
+    assert ticks(hour) == [False, False]
+    assert ticks(None) == [False, True]
     # A run of somebody else's job of this name is left alone.
     found = {run.run_id: run.status for run in connected.instance.get_runs()}
     assert found == {dead.run_id: dg.DagsterRunStatus.FAILURE, other.run_id: dg.DagsterRunStatus.STARTED}

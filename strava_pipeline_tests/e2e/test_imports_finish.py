@@ -168,6 +168,8 @@ def test_an_import_finishes_whatever_happens_to_its_runs(site: Site, tmp_path: P
     site.process_of(first.run_id).kill()
     site.lose()
     assert site.wish.runs == 1
+    # The import is launched again, and nothing else executes its run again.
+    assert site.dagster("SELECT run_id FROM run_tags WHERE key = 'dagster/retry_number'") == []
 
     # A person cancels the next one: nothing happens until a person lets it go on.
     second = site.next_run(first)

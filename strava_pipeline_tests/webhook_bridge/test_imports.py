@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from sqlalchemy import Engine
 
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.imports.launches import CANCELING_SECONDS
 from strava_pipeline.warehouse.states import MadeBy
 from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.inbox import LONG_AGO, connect_riders
@@ -32,8 +34,9 @@ def answer(kind: str, **more: Any) -> Any:
 LAUNCHED = answer("LaunchRunSuccess", run={"id": "run-1"})
 
 
-def runs(*statuses: str) -> Any:
-    results = [{"runId": f"run-{place}", "status": status, "tags": []} for place, status in enumerate(statuses)]
+def runs(*statuses: str, changed_s_ago: float = 0.0) -> Any:
+    more = {"updateTime": time.time() - changed_s_ago, "tags": []}
+    results = [{"runId": f"run-{place}", "status": status} | more for place, status in enumerate(statuses)]
     return answer("Runs", results=results)
 
 
@@ -104,7 +107,10 @@ def test_a_run_whose_launch_got_no_answer_does_not_run_twice(dagster: Loopback, 
         (runs("QUEUED"), "launched", None, 1),
         (runs("STARTED"), "launched", None, 1),
         # Its end is waited for: a person's cancel is not lost.
-        (runs("CANCELING"), "launched", None, 1),
+        # An hour is left, however slow the tests are.
+        (runs("CANCELING", changed_s_ago=CANCELING_SECONDS - 3600.0), "launched", None, 1),
+        # A worker that died brings no end.
+        (runs("CANCELING", changed_s_ago=CANCELING_SECONDS), "due", "cancel", 1),
         (runs("CANCELED"), "due", "cancel", 1),
         (runs("FAILURE"), "due", None, 1),
         # Deleted, or from before Dagster's database was restored.

@@ -3,6 +3,7 @@
 The bridge launches imports as well, sooner; the rows of ``ops.imports`` decide who does. Each run takes one task.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -25,27 +26,30 @@ from strava_pipeline.defs.steps import patience_of, span_metadata, translate_fau
 from strava_pipeline.errors import ImportStopped
 from strava_pipeline.import_runs import HISTORY_OP, NEWEST_MONTH_OP, launch_of, launch_tags, run_of
 from strava_pipeline.months import Span
-from strava_pipeline.names import NAMES, NEWEST_PRIORITY, PRIORITY_TAG, STEP_ASSETS, Asset, Job
+from strava_pipeline.names import NAMES, NEWEST_PRIORITY, NO_RETRIES, PRIORITY_TAG, STEP_ASSETS, Asset, Job
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.backfill import SpanResult, SyncContext
 from strava_pipeline.sync.imports import ImportHooks, work_on_import
 from strava_pipeline.warehouse.imports import runs
-from strava_pipeline.warehouse.imports.launches import Fate, Launch, claim_launch, is_over, look_after
+from strava_pipeline.warehouse.imports.launches import (
+    Fate,
+    Launch,
+    claim_launch,
+    fate_of_canceling,
+    is_over,
+    look_after,
+)
 from strava_pipeline.warehouse.imports.runs import Task
 from strava_pipeline.warehouse.patience import patient
 from strava_pipeline.warehouse.retention import earliest_month
 from strava_pipeline.warehouse.states import ImportStep, ImportTask
 
-# A run that began later may not have taken up its import yet.
-DEAD_AFTER_SECONDS = 600.0
 FATES = {
     dg.DagsterRunStatus.SUCCESS: Fate.ENDED,
     dg.DagsterRunStatus.FAILURE: Fate.ENDED,
     dg.DagsterRunStatus.CANCELED: Fate.CANCELED,
     dg.DagsterRunStatus.STARTED: Fate.AT_WORK,
-    # Its end is waited for, so that the person's cancel is not lost.
-    dg.DagsterRunStatus.CANCELING: Fate.TO_COME,
 }
 
 
@@ -76,14 +80,18 @@ def bring_history(
 @dg.job(
     executor_def=dg.in_process_executor,
     name=Job.NEWEST_MONTH,
-    tags=NAMES.lane_tags(Lane.BACKFILL) | {PRIORITY_TAG: NEWEST_PRIORITY},
+    tags=NAMES.lane_tags(Lane.BACKFILL) | {PRIORITY_TAG: NEWEST_PRIORITY} | NO_RETRIES,
 )
 def newest_month() -> None:
     """Imports the newest month of a new athlete."""
     bring_newest_month()
 
 
-@dg.job(executor_def=dg.in_process_executor, name=Job.IMPORT_HISTORY, tags=NAMES.lane_tags(Lane.BACKFILL))
+@dg.job(
+    executor_def=dg.in_process_executor,
+    name=Job.IMPORT_HISTORY,
+    tags=NAMES.lane_tags(Lane.BACKFILL) | NO_RETRIES,
+)
 def import_history() -> None:
     """Imports what an athlete's history lacks, newest months first."""
     bring_history()
@@ -169,7 +177,6 @@ def _every_minute(job: dg.JobDefinition, name: str, *, newest: bool) -> dg.Sched
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         """Request runs for imports that are due, and look after those whose runs seem to be lost."""
         set_up_pools(context.instance)  # where neither `up` nor a command does it
-        # First: a run at work that was taken to be lost has had time since the last look to take its import back.
         _end_dead_runs(context.instance, warehouse.engine, job)
         look_after(warehouse.engine, partial(_fate, context.instance))
         floor, launched = earliest_month(load_settings()), 0
@@ -189,14 +196,14 @@ imports_every_minute = _every_minute(import_history, "imports_every_minute", new
 
 
 def _end_dead_runs(instance: dg.DagsterInstance, engine: Engine, job: dg.JobDefinition) -> None:
-    def is_dead(run: dg.DagsterRun) -> bool:
-        launch = launch_of(run.tags)
+    def is_without_work(record: dg.RunRecord) -> bool:
+        launch = launch_of(record.dagster_run.tags)
         with engine.begin() as connection:
             return launch is not None and is_over(connection, launch)
 
     lane = {NAMES.lane_tag: Lane.BACKFILL.value}  # another code location may have a job of this name
     runs_at_work = dg.RunsFilter(job_name=job.name, statuses=list(AT_WORK), tags=lane)
-    end_dead_runs(instance, runs_at_work, DEAD_AFTER_SECONDS, is_dead)
+    end_dead_runs(instance, runs_at_work, is_without_work)
 
 
 def _claim(engine: Engine, floor: date, *, newest: bool) -> Launch | None:
@@ -206,5 +213,10 @@ def _claim(engine: Engine, floor: date, *, newest: bool) -> Launch | None:
 
 def _fate(instance: dg.DagsterInstance, launch: Launch) -> Fate:
     """The fate of the last run that a launch became, if Dagster knows one."""
-    found = instance.get_runs(dg.RunsFilter(tags=launch_tags(launch)), limit=1)
-    return FATES.get(found[0].status, Fate.TO_COME) if found else Fate.UNKNOWN
+    found = instance.get_run_records(dg.RunsFilter(tags=launch_tags(launch)), limit=1)
+    if not found:
+        return Fate.UNKNOWN
+    status = found[0].dagster_run.status
+    if status is dg.DagsterRunStatus.CANCELING:
+        return fate_of_canceling(time.time() - found[0].update_timestamp.timestamp())
+    return FATES.get(status, Fate.TO_COME)

@@ -15,7 +15,7 @@ from strava_pipeline.defs.partitions import cell
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.defs.steps import translate_faults
 from strava_pipeline.months import Span
-from strava_pipeline.names import NAMES, STEP_ASSETS
+from strava_pipeline.names import NAMES, NO_RETRIES, STEP_ASSETS
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.months_at_work import FailedMonth, each_month, raise_failed
@@ -63,7 +63,7 @@ def write_outdated_months(context: dg.OpExecutionContext, warehouse: WarehouseRe
     context.log.info("%d of %d outdated months are equal to the tables again", months, len(outdated))
 
 
-@dg.job(executor_def=dg.in_process_executor, tags=NAMES.lane_tags(Lane.RECONCILE))
+@dg.job(executor_def=dg.in_process_executor, tags=NAMES.lane_tags(Lane.RECONCILE) | NO_RETRIES)
 def update_lake() -> None:
     """Writes files of the lake anew whose months have changed; without samples there is no file."""
     write_outdated_months()
@@ -91,5 +91,9 @@ def why_no_run(instance: dg.DagsterInstance, engine: Engine) -> str | None:
             return "every file equals the tables, or its turn comes later"
     # Another code location may have a job of this name.
     ours = partial(dg.RunsFilter, job_name=update_lake.name, tags={NAMES.lane_tag: Lane.RECONCILE.value})
-    end_dead_runs(instance, ours(statuses=list(AT_WORK)), DEAD_AFTER_SECONDS, lambda _: True)
+    end_dead_runs(instance, ours(statuses=list(AT_WORK)), _is_overdue)
     return "the last run has not ended" if instance.get_runs_count(ours(statuses=list(UNFINISHED))) else None
+
+
+def _is_overdue(record: dg.RunRecord) -> bool:
+    return record.start_time is not None and record.start_time < time.time() - DEAD_AFTER_SECONDS

@@ -12,7 +12,7 @@ from strava_pipeline.defs.dead_runs import AT_WORK, UNFINISHED, end_dead_runs
 from strava_pipeline.defs.pools import set_up_pools
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
 from strava_pipeline.defs.steps import translate_faults
-from strava_pipeline.names import NAMES
+from strava_pipeline.names import NAMES, NO_RETRIES
 from strava_pipeline.settings import QuotaScope, Settings, load_settings
 from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.strava.quota.windows import APP, Lane
@@ -24,8 +24,6 @@ from strava_pipeline.warehouse.upkeep.load import upkeep_load
 
 # A run takes up no further task after this time, and reads no further page. The next one goes on.
 WORKS_FOR_SECONDS = 600.0
-# A run at work has a task, but for minutes.
-DEAD_AFTER_SECONDS = 3600.0
 
 
 @dg.op(pool=NAMES.upkeep_pool)
@@ -47,7 +45,7 @@ def work_off_upkeep(context: dg.OpExecutionContext, strava: StravaResource) -> N
         context.log.info("the rest is due later: %s", worked.stopped)
 
 
-@dg.job(executor_def=dg.in_process_executor, tags=NAMES.lane_tags(Lane.RECONCILE))
+@dg.job(executor_def=dg.in_process_executor, tags=NAMES.lane_tags(Lane.RECONCILE) | NO_RETRIES)
 def upkeep() -> None:
     """Finds what changed at Strava without a webhook, and keeps profiles, zones, totals and gear up to date."""
     work_off_upkeep()
@@ -73,6 +71,10 @@ def why_no_run(instance: dg.DagsterInstance, engine: Engine) -> str | None:
     """The reason why no run is needed now; ``None`` if one is."""
     settings = load_settings()
     with engine.begin() as connection:
+        is_at_work = due.is_at_work(connection)
+    # At each tick, so that a run which works is not counted as silent since an earlier one.
+    end_dead_runs(instance, _runs_that_are(AT_WORK), lambda _: not is_at_work)
+    with engine.begin() as connection:
         due.add_missing(connection)
         if wants_details(connection, settings):
             pass
@@ -80,9 +82,6 @@ def why_no_run(instance: dg.DagsterInstance, engine: Engine) -> str | None:
             return "nothing is due"
         elif settings.quota_scope is QuotaScope.APP and not _has_room(connection, settings):
             return f"no quota is left for upkeep now: {upkeep_load(connection, settings, now(connection))}"
-        is_at_work = due.is_at_work(connection)
-    if not is_at_work:
-        end_dead_runs(instance, _runs_that_are(AT_WORK), DEAD_AFTER_SECONDS, lambda _: True)
     return "the last run has not ended" if instance.get_runs_count(_runs_that_are(UNFINISHED)) else None
 
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
-from strava_pipeline.warehouse.locks import delete_locks
+from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete, delete_locks
 from strava_pipeline.warehouse.mail.consent import erase_address
 from strava_pipeline.warehouse.schema import ops_tables, tables
 from strava_pipeline.warehouse.schema.columns import database_time
@@ -86,6 +86,7 @@ def erase_athlete(connection: Connection, athlete_id: int, *, keep_data: bool, a
     """
     lock_events(connection, athlete_id)
     erase_tokens(connection, athlete_id, cause)
+    acquire_for_athlete(connection, AthleteLock.IMPORTS, athlete_id)
     # A writer that holds one of the locks has yet to lock the athlete's row, and is refused then.
     delete_locks(connection, athlete_id)
     events = _drop_events(connection, athlete_id)

@@ -7,7 +7,7 @@ from datetime import date
 
 from sqlalchemy import Connection
 
-from strava_pipeline.warehouse.imports.wishes import FOLLOWERS, Import, list_imports, make_import, poke
+from strava_pipeline.warehouse.imports.wishes import FOLLOWERS, Import, list_imports, lock_imports, make_import, poke
 from strava_pipeline.warehouse.states import ImportStep, MadeBy
 
 WANTED = (ImportStep.DETAIL, ImportStep.STREAMS, ImportStep.FIGURES)
@@ -21,6 +21,7 @@ def import_edited(connection: Connection, athlete_id: int, months: Collection[da
     """
     if not months:
         return
+    lock_imports(connection, athlete_id)
     asked_for = [wish for wish in list_imports(connection, [athlete_id]) if wish.made_by not in FOLLOWERS]
     for month in months:
         if not any(_covers(wish, month) for wish in asked_for):

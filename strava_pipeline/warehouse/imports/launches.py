@@ -6,8 +6,8 @@
     launched or running, its lease over: look_after asks Dagster; a lost run's import is due again
 
 The row's lock decides, when a launch is claimed and again when its run begins. So bridges and schedules may launch at
-once, and a launch that comes twice or late does no harm. After an import's row, a transaction locks none but those of
-the same athlete's imports, and these only after it has locked all of them by their ids.
+once, and a launch that comes twice or late does no harm. Whoever holds an import's row waits for no other one, unless
+they have taken the athlete's lock first (:func:`.wishes.lock_imports`). So there are no deadlocks.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ LONGEST_PAUSE = timedelta(hours=6)
 LOOK_AGAIN = timedelta(days=1)
 # A look takes up to 0.1 s. With many athletes, one transaction must not hold the rows of all.
 LOOKS = 25
+# The end of a canceled run is waited for so long. A worker that died brings none, where Dagster does not watch runs.
+CANCELING_SECONDS = 600.0
 _c = imports.c
 
 
@@ -61,6 +63,11 @@ class Fate(Enum):
     CANCELED = auto()
     ENDED = auto()
     UNKNOWN = auto()
+
+
+def fate_of_canceling(for_s: float) -> Fate:
+    """The fate of a run that was canceled ``for_s`` seconds ago, and has not ended: the person's cancel is not lost."""
+    return Fate.TO_COME if for_s < CANCELING_SECONDS else Fate.CANCELED
 
 
 @dataclass(frozen=True)
@@ -189,7 +196,10 @@ def _after(wish: Import, fate: Fate) -> dict[str, object]:
 
 
 def is_over(connection: Connection, launch: Launch) -> bool:
-    """Whether a launch's import went on without its run: it is gone, has a newer launch, or is due again."""
+    """Whether a launch's import is without its run: it is gone, has a newer launch, or is due again.
+
+    The run may live: it is about to end, or its lease lapsed, and its next heartbeat takes the import back.
+    """
     at_work = select(_c.id).where(is_launch(launch), _c.state != ImportState.DUE)
     return connection.execute(at_work).first() is None
 

@@ -31,6 +31,7 @@ BEAT_SECONDS = 15.0
 MONTHS_PER_RUN = 12
 NOTHING_DONE = "nothing that lacked was complete afterwards"
 OVERTAKEN = "another run has it, or it is gone"
+TAKEN_UP = "another run has taken up this launch, or had it"
 
 _c = imports.c
 
@@ -107,12 +108,15 @@ def begin(engine: Engine, launch: Launch, run_id: str, floor: date) -> Task | No
     """Take up a launched import in its run and return the run's task; ``None`` if nothing lacks that is due.
 
     Months before ``floor`` are never imported. ``ImportStopped`` if the import is paused or gone, has a newer launch,
-    or its athlete is not connected or shows no activities.
+    another run has taken up this one, or the athlete is not connected or shows no activities.
     """
     with engine.begin() as connection:
         wish = _locked(connection, launch)
         if wish is None:
             raise ImportStopped(f"import {launch.import_id}: {OVERTAKEN}")
+        if wish.state is not ImportState.LAUNCHED and wish.run_id not in {None, run_id}:
+            # Executed again in Dagster. The first run may live, and both would extend one lease.
+            raise ImportStopped(f"import {launch.import_id}: {TAKEN_UP}")
         stopped = _why_stopped(connection, wish)
         task = None
         if stopped is None:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Text, and_, exists, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.columns import UTC_TIME, any_of, database_time
 from strava_pipeline.warehouse.schema.ops_tables import users
@@ -77,6 +78,14 @@ class Import:
         return self.is_open and self.newest_at is None
 
 
+def lock_imports(connection: Connection, athlete_id: int) -> None:
+    """Let one transaction at a time make or change several imports of an athlete; it does this first.
+
+    So two of them wait for no row of each other's, and a pause that is under way is seen by whoever asks for more.
+    """
+    acquire_for_athlete(connection, AthleteLock.IMPORTS, athlete_id)
+
+
 def make_import(
     connection: Connection,
     athlete_id: int,
@@ -96,6 +105,7 @@ def make_import(
     who connects gets the newest month first again. ``asked_at`` (UTC): months that were listed since are not listed
     again.
     """
+    lock_imports(connection, athlete_id)
     paused_at, paused_by = _pause_to_share(connection, athlete_id) if by in FOLLOWERS else (None, None)
     made_at = database_time() if asked_at is None else literal(asked_at, UTC_TIME)
     wanted = [step for step in ImportStep if step in set(steps)]
@@ -122,7 +132,7 @@ def make_import(
         _c.first_month.is_not_distinct_from(first),
         _c.last_month.is_not_distinct_from(last),
     )
-    import_id, stored = connection.execute(select(_c.id, _c.steps).where(*same).with_for_update()).one()
+    import_id, stored = connection.execute(select(_c.id, _c.steps).where(*same)).one()
     changes: dict[str, Any] = {
         "steps": [step for step in ImportStep if step in {*wanted, *stored}],
         "profile": _c.profile | profile,
@@ -150,11 +160,7 @@ def make_import(
 
 
 def _pause_to_share(connection: Connection, athlete_id: int) -> tuple[datetime | None, PausedBy | None]:
-    """Since when (UTC) and by whom an athlete's imports are paused, of several pauses the first; ``None``: not at all.
-
-    A pause that is under way is waited for, and one that comes later finds what this transaction makes.
-    """
-    _lock_all(connection, athlete_id)
+    """Since when (UTC) and by whom an athlete's imports are paused, of several pauses the first; ``None``: not."""
     query = select(_c.paused_at, _c.paused_by).where(_c.athlete_id == athlete_id, _c.paused_at.is_not(None))
     row = connection.execute(query.order_by(_c.paused_at, _c.id).limit(1)).first()
     return (None, None) if row is None else (row.paused_at, PausedBy(row.paused_by))
@@ -165,7 +171,6 @@ def _resume_followers(connection: Connection, athlete_id: int) -> None:
 
     Nobody would resume it: the person who does so asks for the months of their own import.
     """
-    _lock_all(connection, athlete_id)
     others = imports.alias("others")
     is_paused_by_a_person = exists().where(
         others.c.athlete_id == athlete_id, others.c.paused_at.is_not(None), others.c.made_by.not_in(FOLLOWERS)
@@ -176,22 +181,17 @@ def _resume_followers(connection: Connection, athlete_id: int) -> None:
     connection.execute(resuming.values(_RESUMED))
 
 
-def _lock_all(connection: Connection, athlete_id: int) -> None:
-    """Lock an athlete's imports, in one order, so that transactions do not deadlock."""
-    locking = select(_c.id).where(_c.athlete_id == athlete_id).order_by(_c.id).with_for_update()
-    connection.execute(locking).all()
-
-
 def ask_for_rest(
     connection: Connection, athlete_id: int, first: date, last: date, steps: Collection[ImportStep], asked_at: datetime
-) -> None:
+) -> bool:
     """Ask for what a run, begun at ``asked_at`` (UTC), left out of these months' steps when it failed.
 
     An import that has these months and steps looks again at once, or once its pause ends; without one, such an import
-    is made.
+    is made. Returns whether it goes on by itself, and not only once its pause ends.
     ``NeedsReauthorization`` if the athlete has disconnected.
     """
     refuse_rows_of_revoked(connection, [athlete_id])
+    lock_imports(connection, athlete_id)
     looking = update(imports).where(
         _c.athlete_id == athlete_id,
         or_(_c.first_month.is_(None), _c.first_month <= first),
@@ -199,20 +199,24 @@ def ask_for_rest(
         _c.steps.contains(list(steps)),
     )
     values = {"next_at": func.least(_c.next_at, database_time()), "attempts": 0}
-    if not connection.execute(looking.values(values)).rowcount:
-        make_import(connection, athlete_id, first, last, steps, profile=False, by=MadeBy.RUN, asked_at=asked_at)
+    pauses = connection.execute(looking.values(values).returning(_c.paused_at)).scalars().all()
+    if pauses:
+        return None in pauses
+    by = MadeBy.RUN
+    import_id = make_import(connection, athlete_id, first, last, steps, profile=False, by=by, asked_at=asked_at)
+    return not is_paused(connection, import_id)
 
 
 def pause(connection: Connection, athlete_id: int, by: PausedBy) -> int:
     """Pause all imports of an athlete that are not paused; runs at work end soon. Returns how many there were."""
-    _lock_all(connection, athlete_id)
+    lock_imports(connection, athlete_id)
     pausing = update(imports).where(_c.athlete_id == athlete_id, _c.paused_at.is_(None))
     return connection.execute(pausing.values(paused_at=database_time(), paused_by=by)).rowcount
 
 
 def pause_one(connection: Connection, athlete_id: int, import_id: int, by: PausedBy) -> None:
     """Pause one import of an athlete, and what runs and upkeep have asked for, where it is not paused."""
-    _lock_all(connection, athlete_id)
+    lock_imports(connection, athlete_id)
     chosen = and_(_c.athlete_id == athlete_id, or_(_c.id == import_id, _c.made_by.in_(FOLLOWERS)))
     pausing = update(imports).where(chosen, _c.paused_at.is_(None))
     connection.execute(pausing.values(paused_at=database_time(), paused_by=by))
@@ -226,13 +230,14 @@ def is_paused(connection: Connection, import_id: int) -> bool:
 
 def resume(connection: Connection, athlete_id: int) -> int:
     """End the pause of all imports of an athlete; they are due at once. Returns how many were paused."""
-    _lock_all(connection, athlete_id)
+    lock_imports(connection, athlete_id)
     resuming = update(imports).where(_c.athlete_id == athlete_id, _c.paused_at.is_not(None))
     return connection.execute(resuming.values(_RESUMED)).rowcount
 
 
 def poke(connection: Connection, athlete_id: int) -> None:
     """Let an athlete's imports look at once what they lack: something has changed."""
+    lock_imports(connection, athlete_id)
     connection.execute(
         update(imports)
         .where(_c.athlete_id == athlete_id)

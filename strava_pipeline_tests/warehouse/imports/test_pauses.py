@@ -64,7 +64,7 @@ def test_edited_months_and_the_rest_of_a_failed_run_wait_for_the_pause_to_end(en
     pause_all(engine)
     with engine.begin() as connection:
         import_edited(connection, RIDER, [JUNE])
-        ask_for_rest(connection, RIDER, JULY, JULY, [ImportStep.DETAIL], LONG_AGO)
+        assert not ask_for_rest(connection, RIDER, JULY, JULY, [ImportStep.DETAIL], LONG_AGO)
     assert pauses(engine) == dict.fromkeys((MAY, JUNE, JULY), PausedBy.OPERATOR)
     assert launch(engine) is None
 

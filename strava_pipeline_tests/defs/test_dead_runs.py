@@ -1,0 +1,249 @@
+"""Runs that died with their code server are ended and hold no slot; a living one is left alone, whoever looks when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import dagster as dg
+import pytest
+from sqlalchemy import Engine
+
+from strava_pipeline.defs import dead_runs
+from strava_pipeline.defs.dead_runs import BETWEEN_LOOKS_SECONDS
+from strava_pipeline.defs.jobs import imports as jobs
+from strava_pipeline.defs.jobs.imports import imports_every_minute, newest_month, newest_months_every_minute
+from strava_pipeline.defs.pools import set_up_pools
+from strava_pipeline.import_runs import run_of
+from strava_pipeline.names import NAMES
+from strava_pipeline.settings import Settings
+from strava_pipeline.sync.imports import work_on_import
+from strava_pipeline.warehouse.imports import runs
+from strava_pipeline.warehouse.imports.launches import CANCELING_SECONDS, Fate, Launch, look_after
+from strava_pipeline_tests.defs.conftest import CodeLocation
+from strava_pipeline_tests.defs.import_jobs import launched, run, tick
+from strava_pipeline_tests.inbox import LONG_AGO, connect_riders
+from strava_pipeline_tests.strava_stand_in import RIDER
+from strava_pipeline_tests.wishes import FLOOR, change, wish, wish_for
+
+MINUTE = 60.0
+# A tick takes its time.
+LOOKS = 3
+
+
+@dataclass
+class Clock:
+    """The clock of whoever looks at runs: it goes on when a test says so."""
+
+    now: float = 1_000_000_000.0
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def rider(settings: Settings, engine: Engine) -> None:
+    connect_riders(engine, RIDER)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(dead_runs, "time", clock)
+    monkeypatch.setattr(dead_runs, "LOOKS", LOOKS)
+    return clock
+
+
+def at_work(instance: dg.DagsterInstance, found: Launch, **more: str) -> str:
+    """A run of a launch that holds a slot, as Dagster sees it while its worker works."""
+    planned = run_of(found)
+    tags = dict(newest_month.tags) | dict(planned.tags) | more
+    begun = instance.create_run_for_job(newest_month, run_config=dict(planned.run_config), tags=tags)
+    instance.report_dagster_event(dg.DagsterEvent("PIPELINE_START", newest_month.name), begun.run_id)
+    set_up_pools(instance)
+    assert instance.event_log_storage.claim_concurrency_slot(NAMES.newest_pool, begun.run_id, "step")
+    return begun.run_id
+
+
+def begun(instance: dg.DagsterInstance, engine: Engine) -> tuple[Launch, str]:
+    """A run that has taken up its launch, and works."""
+    found = launched(engine)
+    run_id = at_work(instance, found)
+    assert runs.begin(engine, found, run_id, FLOOR) is not None
+    return found, run_id
+
+
+def status(instance: dg.DagsterInstance, run_id: str) -> str:
+    known = instance.get_run_by_id(run_id)
+    assert known is not None
+    return known.status.value
+
+
+def look(instance: dg.DagsterInstance, clock: Clock) -> None:
+    """The next minute: both schedules tick in its first second, in the worse order."""
+    clock.now += MINUTE
+    tick(instance, imports_every_minute)
+    tick(instance, newest_months_every_minute)
+
+
+def test_a_run_that_died_is_ended_holds_no_slot_and_is_not_executed_again_by_dagster(
+    persistent: dg.DagsterInstance, engine: Engine, clock: Clock
+) -> None:
+    wish_for(engine)
+    _, run_id = begun(persistent, engine)
+    change(engine, lease_until=LONG_AGO)
+    for _ in range(LOOKS - 1):
+        look(persistent, clock)
+        assert status(persistent, run_id) == "STARTED"
+    look(persistent, clock)
+    assert status(persistent, run_id) == "FAILURE"
+    assert run_id not in persistent.event_log_storage.get_concurrency_run_ids()
+    # The import itself is launched again: two mechanisms would be two runs.
+    ended = persistent.get_run_by_id(run_id)
+    assert ended is not None
+    assert ended.tags["dagster/will_retry"] == "false"
+
+
+def test_runs_are_ended_whose_import_is_gone_or_has_a_newer_launch_and_nobody_elses(
+    persistent: dg.DagsterInstance, engine: Engine, clock: Clock
+) -> None:
+    import_id = wish_for(engine)
+    living, living_id = begun(persistent, engine)
+    overtaken = at_work(persistent, replace(living, launch_no=0))
+    gone = at_work(persistent, replace(living, import_id=import_id + 1))
+    theirs = at_work(persistent, replace(living, launch_no=0), **{NAMES.lane_tag: "theirs"})
+    for _ in range(LOOKS):
+        look(persistent, clock)
+        assert runs.extend(engine, living)
+    states = {run_id: status(persistent, run_id) for run_id in (living_id, overtaken, gone, theirs)}
+    assert states == {living_id: "STARTED", overtaken: "FAILURE", gone: "FAILURE", theirs: "STARTED"}
+
+
+def test_a_run_that_is_about_to_end_ends_well(
+    location: CodeLocation,
+    persistent: dg.DagsterInstance,
+    engine: Engine,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its import is due before Dagster knows of its end, and schedules may tick in between, also several at once."""
+    wish_for(engine)
+
+    def work(*given: Any) -> Any:
+        outcome = work_on_import(*given)
+        for _ in range(LOOKS - 1):
+            look(persistent, clock)
+        return outcome
+
+    monkeypatch.setattr(jobs, "work_on_import", work)
+    result = run(replace(location, instance=persistent), launched(engine))
+    assert result.success
+    (ended,) = persistent.get_runs()
+    assert ended.status is dg.DagsterRunStatus.SUCCESS
+    told = [entry.dagster_event.event_type_value for entry in persistent.all_logs(ended.run_id) if entry.dagster_event]
+    assert [kind for kind in told if "FAILURE" in kind] == []
+
+
+def test_a_living_run_takes_its_import_back_however_often_its_lease_lapses(
+    persistent: dg.DagsterInstance, engine: Engine, clock: Clock
+) -> None:
+    """A database that is away for over a minute lets leases lapse; whoever looks after imports looks first."""
+    import_id = wish_for(engine)
+    found, run_id = begun(persistent, engine)
+    for _ in range(LOOKS):
+        change(engine, import_id, lease_until=LONG_AGO)
+        look_after(engine, lambda _: Fate.AT_WORK)  # the bridge does
+        look(persistent, clock)
+        assert wish(engine, import_id).state == "due"
+        assert runs.extend(engine, found)
+        look(persistent, clock)
+    assert status(persistent, run_id) == "STARTED"
+    assert wish(engine, import_id).state == "running"
+    # No run was launched beside it.
+    assert wish(engine, import_id).launch_no == found.launch_no
+
+
+def test_looks_that_come_at_once_count_as_one(persistent: dg.DagsterInstance, engine: Engine, clock: Clock) -> None:
+    """After a halt Dagster catches up with the minutes that it missed; a machine that slept missed many."""
+    wish_for(engine)
+    _, run_id = begun(persistent, engine)
+    change(engine, lease_until=LONG_AGO)
+    look(persistent, clock)
+    clock.now += 24 * 3600
+    for _ in range(LOOKS):
+        clock.now += BETWEEN_LOOKS_SECONDS / LOOKS / 2
+        tick(persistent, imports_every_minute)
+        tick(persistent, newest_months_every_minute)
+    assert status(persistent, run_id) == "STARTED"
+
+
+def test_a_clock_that_was_set_back_holds_up_no_look(
+    persistent: dg.DagsterInstance, engine: Engine, clock: Clock
+) -> None:
+    wish_for(engine)
+    _, run_id = begun(persistent, engine)
+    change(engine, lease_until=LONG_AGO)
+    look(persistent, clock)
+    clock.now -= 24 * 3600
+    for _ in range(LOOKS - 1):
+        look(persistent, clock)
+    assert status(persistent, run_id) == "FAILURE"
+
+
+@pytest.mark.parametrize("tag", ["", "10", "10 x", "x 10", "-1 5", "\u0663 \u00b2"])
+def test_a_tag_that_somebody_else_wrote_counts_no_look(
+    persistent: dg.DagsterInstance, engine: Engine, clock: Clock, tag: str
+) -> None:
+    found = Launch(1, 1, RIDER, begins_newest=True)
+    run_id = at_work(persistent, found, **{NAMES.silent_tag: tag})
+    look(persistent, clock)
+    assert status(persistent, run_id) == "STARTED"
+    known = persistent.get_run_by_id(run_id)
+    assert known is not None
+    assert known.tags[NAMES.silent_tag] == f"1 {clock.now:.0f}"
+
+
+def test_a_canceled_run_whose_worker_died_pauses_its_import_and_is_ended(
+    persistent: dg.DagsterInstance, engine: Engine, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing watches runs, Dagster waits for its end for ever."""
+    import_id = wish_for(engine)
+    _, run_id = begun(persistent, engine)
+    known = persistent.get_run_by_id(run_id)
+    assert known is not None
+    persistent.report_run_canceling(known)
+    (record,) = persistent.get_run_records()
+    canceled_at = record.update_timestamp.timestamp()
+    for passed, state, paused_by in ((CANCELING_SECONDS - 1, "running", None), (CANCELING_SECONDS, "due", "cancel")):
+        at = canceled_at + passed
+        monkeypatch.setattr(jobs, "time", SimpleNamespace(time=lambda at=at: at))
+        change(engine, import_id, lease_until=LONG_AGO)
+        tick(persistent, imports_every_minute)
+        stored = wish(engine, import_id)
+        assert (stored.state, stored.paused_by) == (state, paused_by)
+    for _ in range(LOOKS):
+        assert status(persistent, run_id) == "CANCELING"
+        look(persistent, clock)
+    assert status(persistent, run_id) == "CANCELED"
+    assert run_id not in persistent.event_log_storage.get_concurrency_run_ids()
+
+
+def test_a_run_that_is_executed_again_leaves_the_import_to_the_one_at_work(
+    location: CodeLocation, engine: Engine
+) -> None:
+    import_id = wish_for(engine)
+    found = launched(engine)
+    assert runs.begin(engine, found, "the first run", FLOOR) is not None
+    before = wish(engine, import_id)
+    assert run(location, found).success
+    assert location.strava.asked == []
+    assert wish(engine, import_id) == before
+    # Nor does it take an import that seems lost, which the first run may take back.
+    change(engine, import_id, lease_until=LONG_AGO)
+    look_after(engine, lambda _: Fate.AT_WORK)
+    assert run(location, found).success
+    assert location.strava.asked == []
+    assert wish(engine, import_id).state == "due"
+    assert wish(engine, import_id).next_at - before.next_at > timedelta(minutes=4)
