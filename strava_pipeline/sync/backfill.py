@@ -8,16 +8,16 @@ request twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
 
 from strava_pipeline.errors import NotAnswered, NotFound, RejectedRequest, StravaError
-from strava_pipeline.months import Span, enclosing_span, month_span, month_start
+from strava_pipeline.months import Span, add_months, enclosing_span, month_span, month_start
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.client import StravaClient
@@ -37,6 +37,7 @@ from strava_pipeline.warehouse.activities.summary_changes import Listed, changed
 from strava_pipeline.warehouse.analysis.analyses import not_analysed
 from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
 from strava_pipeline.warehouse.imports.deletion_guard import accept_what_is_shown, note_listed_with, why_not_delete
+from strava_pipeline.warehouse.imports.edited_months import import_dropped
 from strava_pipeline.warehouse.imports.listed_months import note_listed
 from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
 from strava_pipeline.warehouse.retention import keep_from
@@ -48,6 +49,8 @@ from strava_pipeline.warehouse.work_leases import only_worker
 log = get_logger(__name__)
 
 JsonObject = dict[str, Any]
+# What is to be done where a span was written: connection, span, and steps of which something was dropped.
+Written = Callable[[Connection, Span, Collection[ImportStep]], None]
 Candidate = TypeVar("Candidate", bound=tuple[int, Any])
 # After so many activities in a row that Strava refuses, the fault is rather ours.
 REFUSALS_IN_A_ROW = 10
@@ -176,10 +179,12 @@ def replace_months(
     *,
     unlisted: Unlisted,
     only_stored: bool = False,
+    written: Written | None = None,
 ) -> Iterator[SpanResult | FailedMonth]:
     """Replace the activities of each span by those of a listing that covers them all.
 
-    ``only_stored``: no activity is added, only those that are stored are replaced.
+    ``only_stored``: no activity is added, only those that are stored are replaced. ``written`` is called for a span in
+    which something was written, in its transaction, with the steps of which edited activities lost what was stored.
     """
     asked_at, whole = listing.asked_at, listing.span
     unplaced = dict(listing.unplaced)
@@ -194,7 +199,7 @@ def replace_months(
             if sync.keep_from is None or _starts(row) >= sync.keep_from
         }
         changed = changed_summaries(connection, kept)
-        deleted = activity_store.replace_span(
+        replaced = activity_store.replace_span(
             connection,
             span,
             [row for row, _ in changed.values()],
@@ -209,7 +214,12 @@ def replace_months(
             quarantine.add_to_quarantine(connection, whole, ImportStep.SUMMARY, odd)
             note_listed(connection, span, asked_at)
         absent, unchanged = activity_store.count_absent(connection, kept, asked_at), len(kept) - len(changed)
-        return SpanResult(span, len(changed), deleted=deleted, unchanged=unchanged, absent=absent, quarantined=odd)
+        if changed and written is not None:
+            outdated_detail = {ImportStep.DETAIL} if outdated.any_outdated_detail(connection, span) else set()
+            written(connection, span, replaced.dropped | outdated_detail)
+        return SpanResult(
+            span, len(changed), deleted=replaced.deleted, unchanged=unchanged, absent=absent, quarantined=odd
+        )
 
     # The listing has cost requests: a short outage of the database must not lose it.
     released = partial(quarantine.release_unlisted, span=whole, listed=listing.ids, keep_from=sync.keep_from)
@@ -250,6 +260,14 @@ def refresh_detail(sync: SyncContext, old: OldDetail) -> SpanResult:
         return _store_detail(sync, span.athlete_id, *candidate)
 
     return _Fetching(sync, span, ImportStep.DETAIL, wanted, fetch).run()
+
+
+def put_detail_aside(sync: SyncContext, old: OldDetail, reason: str, kind: PutAside) -> None:
+    """Put an activity aside whose detail could not be fetched anew, so that the next one has its turn."""
+    span = month_span(old.athlete_id, month_start(old.start_date))
+    reasons = {old.activity_id: reason}
+    add = partial(quarantine.add_to_quarantine, span=span, step=ImportStep.DETAIL, reasons=reasons, kind=kind)
+    retry_transaction(sync.engine, add)
 
 
 def import_streams(sync: SyncContext, span: Span, *, due: bool = False) -> SpanResult:
@@ -300,9 +318,13 @@ def _store_detail(sync: SyncContext, athlete_id: int, activity_id: int, listed_d
             listed = None if listed_digest is None else Listed(listed_digest)
             fits = fitting_digest(connection, body, listed)  # noqa: B023  called at once
             payload = Payload(activity_id, athlete_id, body, fits)  # noqa: B023  called at once
-            stored = activity_store.store_detail(connection, rows, payload, asked_at)  # noqa: B023  called at once
+            replaced = activity_store.store_detail(connection, rows, payload, asked_at)  # noqa: B023  called at once
             quarantine.release_from_quarantine(connection, ImportStep.DETAIL, [activity_id])
-            return stored
+            if replaced is None:
+                return False
+            month = add_months(rows.activity["start_date"].astimezone(UTC).date(), 0)  # noqa: B023  called at once
+            import_dropped(connection, athlete_id, month, replaced.dropped)
+            return True
 
         # The answer has cost a request: a short outage of the database must not lose it.
         if retry_transaction(sync.engine, keep):

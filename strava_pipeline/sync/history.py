@@ -6,14 +6,14 @@ written all the same, and the operator's page tells of what was held back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date, timedelta
 from functools import partial
 
 from sqlalchemy import Connection
 
 from strava_pipeline.months import Span, add_months, enclosing_span, month_start, months_of
-from strava_pipeline.sync.backfill import SpanResult, SyncContext, read_whole, replace_months, why_held
+from strava_pipeline.sync.backfill import SpanResult, SyncContext, Written, read_whole, replace_months, why_held
 from strava_pipeline.sync.listing_buffer import WholeListing
 from strava_pipeline.sync.months_at_work import FailedMonth
 from strava_pipeline.warehouse.activities import activity_store
@@ -21,9 +21,10 @@ from strava_pipeline.warehouse.activities.activity_store import Unlisted
 from strava_pipeline.warehouse.activities.quarantine import note_listed_again
 from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
 from strava_pipeline.warehouse.imports.deletion_guard import note_compared, note_listed_with
+from strava_pipeline.warehouse.imports.edited_months import import_dropped, import_edited
 from strava_pipeline.warehouse.imports.histories import history_of, note_history
 from strava_pipeline.warehouse.imports.listed_months import listed_months
-from strava_pipeline.warehouse.states import UpkeepKind
+from strava_pipeline.warehouse.states import ImportStep, UpkeepKind
 from strava_pipeline.warehouse.upkeep.due import HISTORY_EVERY, note_done_elsewhere
 
 ReadListing = Callable[[SyncContext, Span], WholeListing]
@@ -33,7 +34,7 @@ def import_months(sync: SyncContext, spans: Sequence[Span]) -> Iterator[SpanResu
     """Replace the activities of each span, all of one athlete, by one listing; months that fail are yielded as such."""
     listing = read_whole(sync, enclosing_span(spans))
     held = why_held(sync, listing)
-    yield from replace_months(sync, listing, spans, unlisted=_policy(held))
+    yield from replace_months(sync, listing, spans, unlisted=_policy(held), written=_import_dropped)
 
     def note(connection: Connection) -> None:
         note_listed_again(connection, listing.span)
@@ -46,23 +47,24 @@ def import_months(sync: SyncContext, spans: Sequence[Span]) -> Iterator[SpanResu
 
 
 def import_history(
-    sync: SyncContext, whole: Span, read: ReadListing = read_whole
+    sync: SyncContext, whole: Span, read: ReadListing = read_whole, *, written: Written | None = None
 ) -> Iterator[SpanResult | FailedMonth]:
     """Replace the activities of ``whole``, which begins before any history does, by one listing, newest month first.
 
     Months before the first activity, listed or stored, are passed over, but for the last month. Once all others were
-    worked on, the listing is noted: it tells where the history begins.
+    worked on, the listing is noted: it tells where the history begins. ``written``: see :func:`.replace_months`; unless
+    given, what edited activities lost is imported again.
     """
     listing = read(sync, whole)
     held = why_held(sync, listing)
     stored = retry_transaction(sync.engine, partial(activity_store.first_start, span=whole))
     first = min(filter(None, (listing.first_start, stored)), default=whole.end - timedelta(microseconds=1))
     spans = months_of(Span(whole.athlete_id, first, whole.end))[::-1]
-    yield from replace_months(sync, listing, spans, unlisted=_policy(held))
+    yield from replace_months(sync, listing, spans, unlisted=_policy(held), written=written or _import_dropped)
     begins_on = None if listing.first_start is None else add_months(listing.first_start.date(), 0)
 
     def note(connection: Connection) -> None:
-        note_history(connection, whole.athlete_id, begins_on, listing.asked_at)
+        note_history(connection, whole.athlete_id, begins_on, listing.asked_at, whole.start.date())
         note_compared(connection, whole.athlete_id, held)
         note_listed_again(connection, whole)
         note_done_elsewhere(connection, whole.athlete_id, UpkeepKind.HISTORY, after=HISTORY_EVERY)
@@ -76,7 +78,7 @@ def compare_history(
     """Compare all that is stored of an athlete with one listing, and write what differs, newest month first.
 
     Nothing is older than ``floor``, the first day of a month. Months that an import has reached are replaced as a
-    whole. Of all others, no activity is added: that is up to an import.
+    whole. Of all others, no activity is added: that is up to an import. What edited months lack then is imported.
     """
     with autocommit(sync.engine) as connection:
         today = now(connection).date()
@@ -85,7 +87,7 @@ def compare_history(
         first = activity_store.first_start(connection, whole)
         reached = {month for month in listed_months(connection, athlete_id) if month >= floor}
     if is_whole:
-        yield from import_history(sync, whole, read)
+        yield from import_history(sync, whole, read, written=_import_edited)
         return
     months = reached | ({add_months(first.date(), 0)} if first is not None else set())
     if not months:
@@ -94,10 +96,18 @@ def compare_history(
     held = why_held(sync, listing)
     spans = months_of(listing.span)[::-1]
     whole_months = [span for span in spans if span.start.date() in reached]
-    yield from replace_months(sync, listing, whole_months, unlisted=_policy(held))
+    yield from replace_months(sync, listing, whole_months, unlisted=_policy(held), written=_import_edited)
     others = [span for span in spans if span.start.date() not in reached]
-    yield from replace_months(sync, listing, others, unlisted=_policy(held), only_stored=True)
+    yield from replace_months(sync, listing, others, unlisted=_policy(held), only_stored=True, written=_import_edited)
     retry_transaction(sync.engine, partial(note_compared, athlete_id=athlete_id, held=held))
+
+
+def _import_dropped(connection: Connection, month: Span, dropped: Collection[ImportStep]) -> None:
+    import_dropped(connection, month.athlete_id, month.start.date(), dropped)
+
+
+def _import_edited(connection: Connection, month: Span, dropped: Collection[ImportStep]) -> None:
+    import_edited(connection, month.athlete_id, [month.start.date()], dropped)
 
 
 def _policy(held: str | None) -> Unlisted:

@@ -22,7 +22,7 @@ from strava_pipeline.warehouse.activities.summary_changes import stored_versions
 from strava_pipeline.warehouse.activities.tombstones import gone_since
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.imports.deletion_guard import shows_less
-from strava_pipeline.warehouse.inbox.events import LISTED_DIGEST, NewEvent, add_events
+from strava_pipeline.warehouse.inbox.events import LISTED_DIGEST, NewEvent, add_events, newest_done
 from strava_pipeline.warehouse.states import EventSource
 
 LOOK_BACK = timedelta(days=7)
@@ -35,20 +35,23 @@ class Difference:
     """An activity that is missing here, out of date here, or gone at Strava.
 
     ``listed``: its digest in the listing, unless it is gone. ``stored`` tells what the tables have: a digest, and when
-    Strava was asked (UTC); for an activity that is missing, when it was last found to be gone.
+    Strava was asked (UTC); for an activity that is missing, when it was last found to be gone. ``worked_off``: for an
+    activity that is missing, the number of its newest event that took effect.
     """
 
     aspect_type: str
     activity_id: int
     listed: str | None
     stored: tuple[str | None, datetime | None]
+    worked_off: int | None = None
 
 
 def compare_recent(sync: SyncContext, athlete_id: int, subscription_id: int) -> Counter[str]:
     """List an athlete's last days and put the differences into the inbox; returns how many new events, by aspect.
 
     A difference that stays is one event, however often it is found. One that is found again after the tables changed is
-    another event: an activity that is hidden, shown and hidden again is deleted twice.
+    another event: an activity that is hidden, shown and hidden again is deleted twice. So is one that was stored and is
+    missing: it was erased, or too old to be kept.
     """
     with sync.engine.connect() as connection:
         asked_at = now(connection)
@@ -73,10 +76,16 @@ def find_differences(
     connection: Connection, span: Span, listed: Mapping[int, str], asked_at: datetime
 ) -> list[Difference]:
     """Compare a listing of a span (digests by id), asked for at ``asked_at`` (UTC), with the tables."""
+    # Read first: what an event stores meanwhile is not missing.
+    worked_off = newest_done(connection, span.athlete_id, listed)
     versions = stored_versions(connection, span, listed)
     missing = set(listed) - {version.activity_id for version in versions}
     gone_at = gone_since(connection, missing)
-    found = [Difference("create", new, listed[new], (None, gone_at.get(new))) for new in listed if new in missing]
+    found = [
+        Difference("create", new, listed[new], (None, gone_at.get(new)), worked_off.get(new))
+        for new in listed
+        if new in missing
+    ]
     for version in versions:
         stored = version.digest, version.fetched_at
         mark = listed.get(version.activity_id)
@@ -99,6 +108,7 @@ def _event(difference: Difference, athlete_id: int, subscription_id: int, asked_
         difference.listed,
         stored_digest,
         None if moment is None else moment.astimezone(UTC).isoformat(),
+        *([] if difference.worked_off is None else [difference.worked_off]),
     )
     return NewEvent(
         event_key=hashlib.sha256(repr(marks).encode()).hexdigest(),

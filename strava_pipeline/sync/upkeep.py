@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,25 +22,30 @@ from strava_pipeline.errors import (
     ConfigurationError,
     DatabaseUnavailable,
     MissingScope,
+    NeedsReauthorization,
     QuotaExhausted,
+    RefreshDelayed,
     RetriableStravaError,
     StravaAway,
     StravaPipelineError,
 )
-from strava_pipeline.months import add_months
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import QuotaScope, Settings
 from strava_pipeline.sync.athlete import import_gear, import_profile
-from strava_pipeline.sync.backfill import SyncContext, TurnOver, read_whole_in_turns, refresh_detail
+from strava_pipeline.sync.backfill import (
+    SyncContext,
+    TurnOver,
+    put_detail_aside,
+    read_whole_in_turns,
+    refresh_detail,
+)
 from strava_pipeline.sync.history import compare_history
 from strava_pipeline.sync.months_at_work import FailedMonth, MonthsFailed
 from strava_pipeline.sync.recent import compare_recent
-from strava_pipeline.warehouse.activities.outdated import oldest_detail
-from strava_pipeline.warehouse.activities.stream_store import streams_needed
-from strava_pipeline.warehouse.imports.edited_months import import_edited
+from strava_pipeline.warehouse.activities.outdated import OldDetail, oldest_detail
 from strava_pipeline.warehouse.imports.wishes import any_wants_quota
 from strava_pipeline.warehouse.retention import earliest_month
-from strava_pipeline.warehouse.states import UpkeepKind
+from strava_pipeline.warehouse.states import PutAside, UpkeepKind
 from strava_pipeline.warehouse.upkeep import due
 from strava_pipeline.warehouse.upkeep.due import Periods, UpkeepTask
 from strava_pipeline.warehouse.upkeep.kept_pages import forget_old_pages, forget_pages, how_many_kept
@@ -201,7 +207,8 @@ class _Upkeep:
     def refresh_details(self, go_on: Callable[[], bool]) -> None:
         """Fetch the oldest details anew while their turns have come and no import wants the quota.
 
-        An athlete who cannot be served now is left out, and the turn goes to the next one.
+        An athlete who cannot be served now is left out, and the turn goes to the next one. A detail that cannot be
+        fetched, for whatever reason, is put aside, so that it is not the oldest for ever.
         """
         per_day = self.settings.upkeep_details_per_day
         left_out: set[int] = set()
@@ -214,15 +221,37 @@ class _Upkeep:
                 return
             try:
                 self.worked.changes["details fetched anew"] += refresh_detail(self.contexts.spare, old).stored
+            except FATAL:
+                raise
             except (AthleteError, RetriableStravaError, AppInactive) as error:
                 if isinstance(error, LATER) and self._theirs_alone_until(error) is None:
                     return
                 left_out.add(old.athlete_id)
+                self._put_aside(old, error)
                 continue
+            except Exception as error:  # noqa: BLE001  raised at the end: one detail must not stop all others
+                self._put_aside(old, error)
+                if not isinstance(error, StravaPipelineError):
+                    self.faults.append(error)
             has_turn = False
-            with self.engine.begin() as connection:
-                if streams_needed(connection, old.activity_id).missing:
-                    import_edited(connection, old.athlete_id, [add_months(old.start_date.date(), 0)])
+
+    def _put_aside(self, old: OldDetail, error: Exception) -> None:
+        """Put an activity aside whose detail met an error, unless its athlete's token or limits are at fault."""
+        match error:
+            case NeedsReauthorization() | RefreshDelayed() | StravaAway() | QuotaExhausted():
+                return
+            case MissingScope():
+                reason, kind = str(error), PutAside.HIDDEN
+            case RetriableStravaError():
+                reason, kind = str(error), PutAside.UNANSWERED
+            case StravaPipelineError():
+                reason, kind = str(error), PutAside.UNUSABLE
+            case _:
+                # Its text may hold somebody's data.
+                reason, kind = f"a fault of this program: {type(error).__name__}", PutAside.UNUSABLE
+        log.warning("detail of activity %d of athlete %d, put aside: %s", old.activity_id, old.athlete_id, reason)
+        with suppress(NeedsReauthorization):  # who has disconnected meanwhile has no details
+            put_detail_aside(self.contexts.spare, old, reason, kind)
 
     def _do(self, task: UpkeepTask, pages: int) -> None:
         match task.kind:
@@ -256,10 +285,6 @@ class _Upkeep:
                 failed.append(result)
                 continue
             self.worked.changes += Counter(written=result.stored, deleted=result.deleted)
-            if result.stored:
-                # At once: were this run to die, the next would find nothing to write in this month.
-                with self.engine.begin() as connection:
-                    import_edited(connection, athlete_id, [result.span.start.date()])
         forget_pages(self.engine, athlete_id)
         if failed:
             raise MonthsFailed(failed, months)

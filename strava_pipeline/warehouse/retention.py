@@ -11,6 +11,8 @@ from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES, delete_activities
 from strava_pipeline.warehouse.athletes.invites import delete_ended_invites
 from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.imports.histories import note_removed
+from strava_pipeline.warehouse.imports.listed_months import forget_before
 from strava_pipeline.warehouse.locks import delete_unused_locks
 from strava_pipeline.warehouse.mail.confirmation_limits import delete_counted
 from strava_pipeline.warehouse.mail.consent import erase_unconfirmed
@@ -60,7 +62,8 @@ def earliest_month(settings: Settings) -> date:
 def remove_activities_before(engine: Engine, moment: datetime) -> dict[str, int]:
     """Delete activities that started before ``moment`` (UTC), with their rows in other tables.
 
-    Returns the number of deleted rows by table, without tables from which none was deleted.
+    Were activities of then kept again, their months would be listed again. Returns the number of deleted rows by table,
+    without tables from which none was deleted.
     """
     removed: dict[str, int] = {}
     while True:
@@ -68,6 +71,10 @@ def remove_activities_before(engine: Engine, moment: datetime) -> dict[str, int]
             oldest = select(activities.c.id).where(activities.c.start_date < moment).limit(BATCH)
             batch = list(connection.execute(oldest).scalars())
             if not batch:
+                # Whatever was deleted, also by a run that died before this.
+                first_kept = add_months(moment.astimezone(UTC).date(), 0)
+                note_removed(connection, first_kept)
+                forget_before(connection, first_kept)
                 return removed
             for table in DEPENDENT_TABLES:
                 hanging = select(func.count()).select_from(table).where(table.c.activity_id.in_(batch))

@@ -27,7 +27,7 @@ from strava_pipeline.warehouse.states import ImportStep, MadeBy
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
 from strava_pipeline_tests.inbox import LONG_AGO, bring_up_to_date, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed
-from strava_pipeline_tests.wishes import change, wish, wish_for
+from strava_pipeline_tests.wishes import change, lacks, wish, wish_for
 
 LISTING = "/athlete/activities"
 FLOOR = date(2008, 1, 1)
@@ -282,6 +282,16 @@ def test_older_than_what_is_kept_nothing_is_listed_or_touched(strava: StravaStan
     strava.delete(5)
     assert compare(strava, engine, floor) == {month_of(5): (0, 1)}
     assert 10 in stored(engine)
+
+
+@pytest.mark.usefixtures("strava")
+def test_once_earlier_months_are_kept_an_import_lists_them(engine: Engine) -> None:
+    asked = wish_for(engine)
+    change(engine, made_at=LONG_AGO)
+    assert lacks(engine, asked, FLOOR).listing is None
+    earlier = lacks(engine, asked, add_months(FLOOR, -12)).listing
+    assert earlier is not None
+    assert earlier.start.date() == add_months(FLOOR, -12)
 
 
 def test_what_edited_months_lack_is_imported(strava: StravaStandIn, engine: Engine) -> None:

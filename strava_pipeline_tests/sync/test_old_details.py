@@ -7,7 +7,14 @@ from datetime import date, timedelta
 import pytest
 from sqlalchemy import Engine, select, update
 
-from strava_pipeline.errors import MissingScope, QuotaExhausted, RefreshDelayed, StravaAway
+from strava_pipeline.errors import (
+    MissingScope,
+    QuotaExhausted,
+    RefreshDelayed,
+    RetriableStravaError,
+    StravaAway,
+    WarehouseError,
+)
 from strava_pipeline.months import add_months, month_span, month_start
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.sync.backfill import import_details, import_streams
@@ -18,7 +25,7 @@ from strava_pipeline.warehouse.schema.ops_tables import payloads, users
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
 from strava_pipeline.warehouse.schema.wish_tables import imports
-from strava_pipeline.warehouse.states import UpkeepKind
+from strava_pipeline.warehouse.states import PutAside, UpkeepKind
 from strava_pipeline.warehouse.upkeep import due
 from strava_pipeline_tests.inbox import bring_up_to_date, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed
@@ -64,6 +71,12 @@ def turns_ago(engine: Engine, count: int) -> None:
         due.take_detail(connection, 24)
         moment = now(connection) - timedelta(hours=count) + timedelta(minutes=1)
         connection.execute(update(upkeep).where(upkeep.c.kind == UpkeepKind.DETAILS).values(due_at=moment))
+
+
+def aside(engine: Engine) -> list[tuple[int, str, str]]:
+    with engine.connect() as connection:
+        found = connection.execute(select(put_aside.c.activity_id, put_aside.c.reason, put_aside.c.kind))
+        return [(row.activity_id, row.reason, row.kind) for row in found]
 
 
 def test_what_only_a_detail_tells_is_fetched_anew_oldest_first_at_an_even_pace(
@@ -210,6 +223,45 @@ def test_an_athlete_who_cannot_be_served_now_leaves_the_turn_to_the_next_one(
     worked = work(with_another, engine)
     assert (worked.changes, worked.stopped) == ({"details fetched anew": 1}, None)
     assert with_another.new_requests() == ["/activities/1", "/activities/4"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (MissingScope("GET /activities/1: missing", status=403), PutAside.HIDDEN),
+        (RetriableStravaError("Strava refuses the token that it has just issued"), PutAside.UNANSWERED),
+        (WarehouseError("a value is out of range"), PutAside.UNUSABLE),
+    ],
+)
+def test_a_detail_that_cannot_be_fetched_is_put_aside(
+    detailed: StravaStandIn, engine: Engine, error: Exception, kind: PutAside
+) -> None:
+    turns_ago(engine, 1)
+    detailed.faults["/activities/1"] = [error]
+    work(detailed, engine)
+    turns_ago(engine, 1)
+    assert work(detailed, engine).changes == {"details fetched anew": 1}
+    assert detailed.new_requests()[:2] == ["/activities/1", "/activities/2"]
+    assert aside(engine) == [(1, str(error), kind)]
+
+
+def test_a_fault_of_ours_is_raised_after_its_detail_was_put_aside_and_others_fetched(
+    detailed: StravaStandIn, engine: Engine
+) -> None:
+    turns_ago(engine, 2)
+    detailed.faults["/activities/1"] = [ZeroDivisionError("somebody's data")]
+    with pytest.raises(ZeroDivisionError):
+        work(detailed, engine)
+    assert detailed.new_requests() == ["/activities/1", "/activities/2"]
+    assert aside(engine) == [(1, "a fault of this program: ZeroDivisionError", PutAside.UNUSABLE)]
+
+
+def test_an_athlete_whose_token_cannot_be_refreshed_has_no_activity_put_aside(
+    with_another: StravaStandIn, engine: Engine
+) -> None:
+    with_another.faults["/activities/1"] = [RefreshDelayed("the refresh failed just now", retry_at=LONG_AGO)]
+    work(with_another, engine)
+    assert aside(engine) == []
 
 
 def test_a_strava_that_is_away_ends_the_turns_of_all(with_another: StravaStandIn, engine: Engine) -> None:

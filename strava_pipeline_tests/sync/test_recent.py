@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,10 @@ from strava_pipeline.months import Span
 from strava_pipeline.sync.backfill import import_details, import_summaries
 from strava_pipeline.sync.recent import compare_recent
 from strava_pipeline.sync.webhook import sync_activity
+from strava_pipeline.warehouse.access.operator_audit import Actor
+from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
 from strava_pipeline.warehouse.inbox.claims import claim_objects
+from strava_pipeline.warehouse.retention import remove_activities_before
 from strava_pipeline.warehouse.schema.ops_tables import payloads, users, webhook_events
 from strava_pipeline.warehouse.tokens.grants import active_athletes
 from strava_pipeline_tests.inbox import bring_up_to_date
@@ -103,6 +107,31 @@ def test_a_difference_that_comes_back_is_found_each_time_it_comes(strava: Strava
         assert compare(strava, engine) == {"update": 1}
         assert compare(strava, engine) == {}
         take_effect(strava, engine)
+    assert compare(strava, engine) == {}
+
+
+def erase(engine: Engine) -> None:
+    """The athlete leaves, and connects again by the command."""
+    disconnect_and_erase(engine, RIDER, keep_data=False, actor=Actor.OPERATOR, cause="a test")
+    with engine.begin() as connection:
+        connection.execute(update(users).values(state="active", scopes=["read", "activity:read_all"]))
+
+
+def retain_less(engine: Engine) -> None:
+    remove_activities_before(engine, NOW)
+
+
+@pytest.mark.parametrize("remove", [erase, retain_less])
+def test_what_is_stored_no_more_is_found_again(
+    strava: StravaStandIn, engine: Engine, remove: Callable[[Engine], None]
+) -> None:
+    strava.add(5, days_ago(1))
+    assert compare(strava, engine) == {"create": 1}
+    take_effect(strava, engine)
+    remove(engine)
+    assert compare(strava, engine) == {"create": 4}
+    assert compare(strava, engine) == {}
+    take_effect(strava, engine)
     assert compare(strava, engine) == {}
 
 

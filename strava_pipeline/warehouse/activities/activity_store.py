@@ -34,7 +34,7 @@ from strava_pipeline.warehouse.schema.tables import (
     segments,
     splits,
 )
-from strava_pipeline.warehouse.states import EventState, PayloadKind
+from strava_pipeline.warehouse.states import EventState, ImportStep, PayloadKind
 
 Row = dict[str, Any]
 SUMMARIZED = 2
@@ -85,6 +85,14 @@ class Missing:
 
 
 @dataclass(frozen=True)
+class Replaced:
+    """How many activities were ``deleted``; ``dropped``: of which steps edited ones lost what was stored."""
+
+    deleted: int
+    dropped: frozenset[ImportStep] = frozenset()
+
+
+@dataclass(frozen=True)
 class RecordingVersion:
     """Start (UTC) and length (s) of an activity's recording: a crop, or a corrected start, means new streams."""
 
@@ -120,8 +128,8 @@ def replace_span(
     listed: Collection[int],
     asked_at: datetime,
     unlisted: Unlisted,
-) -> int:
-    """Replace the stored activities of a span by ``rows``; returns how many were deleted.
+) -> Replaced:
+    """Replace the stored activities of a span by ``rows``.
 
     ``listed``: all ids that Strava listed; they are not deleted even if they start elsewhere or did not map.
     Activities stored after ``asked_at`` (UTC) stay, and so do all if unlisted ones are kept.
@@ -143,13 +151,13 @@ def replace_span(
     gone_since = reject_deleted(connection, [row["id"] for row in rows], asked_at)
     kept = [row for row in rows if row["id"] not in gone_since]
     fresh = [row | {"fetched_at": asked_at, "resource_state": SUMMARIZED} for row in kept]
-    _delete_outdated_streams(connection, fresh)
+    dropped = _delete_outdated_streams(connection, fresh)
     if fresh:
         refuse_rows_of_revoked(connection, [span.athlete_id])
     store_under_lock(connection, activities, fresh, keep={"resource_state"})
     listed_bodies = [payload for payload in bodies if payload.activity_id not in gone_since]
     store_payloads(connection, PayloadKind.SUMMARY, listed_bodies, asked_at)
-    return len(gone)
+    return Replaced(len(gone), dropped)
 
 
 def count_missing(connection: Connection, span: Span, listed: Collection[int], asked_at: datetime) -> Missing:
@@ -179,18 +187,18 @@ def touch_unchanged(connection: Connection, activity_ids: Collection[int], asked
     )
 
 
-def store_detail(connection: Connection, rows: DetailRows, payload: Payload, asked_at: datetime) -> bool:
-    """Store one activity with its laps, splits and efforts; False if newer rows, or a later deletion, are known."""
+def store_detail(connection: Connection, rows: DetailRows, payload: Payload, asked_at: datetime) -> Replaced | None:
+    """Store one activity with its laps, splits and efforts; ``None`` if newer rows, or a later deletion, are known."""
     lock_activities(connection, payload.athlete_id)
     if reject_deleted(connection, [payload.activity_id], asked_at):
-        return False
+        return None
     activity = rows.activity | {"fetched_at": asked_at}
-    _delete_outdated_streams(connection, [activity])
+    dropped = _delete_outdated_streams(connection, [activity])
     if not store_newer(connection, activities, [activity]):
-        return False
+        return None
     store_parts(connection, payload.activity_id, rows, asked_at)
     store_payloads(connection, PayloadKind.DETAIL, [payload], asked_at)
-    return True
+    return Replaced(0, dropped)
 
 
 def store_parts(connection: Connection, activity_id: int, rows: DetailRows, asked_at: datetime) -> None:
@@ -287,8 +295,10 @@ def start_if_current(
     return connection.execute(query).scalar_one_or_none()
 
 
-def _delete_outdated_streams(connection: Connection, rows: Sequence[Row]) -> None:
+def _delete_outdated_streams(connection: Connection, rows: Sequence[Row]) -> frozenset[ImportStep]:
     """Delete figures of activities whose start or length changes, and streams if the recording is a new one.
+
+    Returns the steps of what was deleted.
 
     List and detail of one recording may tell different lengths, and then take turns in the table. So only a start and
     a length that neither the stored summary nor the stored detail has told are those of a new recording.
@@ -306,17 +316,22 @@ def _delete_outdated_streams(connection: Connection, rows: Sequence[Row]) -> Non
         if (row.start_date, row.elapsed_time) != fresh[row.id] and row.fetched_at <= asked[row.id]
     ]
     if not changed:
-        return
+        return frozenset()
     in_lake = months_of_samples(connection, changed)
-    for table in ANALYSIS_TABLES:
-        connection.execute(delete(table).where(any_of(table.c.activity_id, changed)))
+    figures = sum(
+        connection.execute(delete(table).where(any_of(table.c.activity_id, changed))).rowcount
+        for table in ANALYSIS_TABLES
+    )
     told = _told_recordings(connection, changed)
     recorded_anew = [activity_id for activity_id in changed if (activity_id, fresh[activity_id]) not in told]
-    connection.execute(delete(activity_streams).where(any_of(activity_streams.c.activity_id, recorded_anew)))
+    outdated = any_of(activity_streams.c.activity_id, recorded_anew)
+    streams = connection.execute(delete(activity_streams).where(outdated)).rowcount
     if in_lake:
         # A new start may lie in another month, into which samples that stay go along.
         new_months = {(row["athlete_id"], _month_of(row["start_date"])) for row in rows if row["id"] in set(changed)}
         mark_outdated(connection, in_lake | new_months)
+    deleted = {ImportStep.STREAMS: streams, ImportStep.FIGURES: figures}
+    return frozenset(step for step, count in deleted.items() if count)
 
 
 def _month_of(start: datetime) -> date:

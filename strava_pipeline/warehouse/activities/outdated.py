@@ -60,6 +60,18 @@ def without_current_detail(
     return [(row.id, row.digest) for row in connection.execute(query)]
 
 
+def any_outdated_detail(connection: Connection, span: Span) -> bool:
+    """Whether a stored detail of a span is out of date."""
+    summary, detail = payloads.alias("summary"), payloads.alias("detail")
+    query = (
+        select(activities.c.id)
+        .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
+        .join(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))
+        .where(in_span(span), lacks_detail(summary, detail))
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def oldest_detail(connection: Connection, age: timedelta, without: Collection[int] = ()) -> OldDetail | None:
     """The detail that was asked for longest ago, of all athletes who show activities; ``None`` if none is that old.
 

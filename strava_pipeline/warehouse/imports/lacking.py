@@ -92,7 +92,7 @@ def lacking(connection: Connection, wish: Import, floor: date, moment: datetime)
     if ImportStep.SUMMARY in wish.steps:
         unlisted = set(_unlisted(connection, wish, span, history, moment))
         undone |= {(month, ImportStep.SUMMARY): 1 for month in unlisted}
-        if not _lists_all(wish, history):
+        if not _lists_all(wish, history, span):
             unlisted -= {month for month, step in failed if step == ImportStep.SUMMARY}
         listing = _enclosing(wish.athlete_id, unlisted)
     profile = wish.profile and (history.profile_at is None or history.profile_at < wish.made_at)
@@ -171,8 +171,11 @@ def _failed_later(connection: Connection, span: Span, moment: datetime) -> dict[
 
 
 def _unlisted(connection: Connection, wish: Import, span: Span, history: History, moment: datetime) -> Iterator[date]:
-    """The months to list: all of an open wish, once; a bounded wish's own; and those of which some was not stored."""
-    if _lists_all(wish, history):
+    """The months to list: all of an open wish, once; a bounded wish's own; and those of which some was not stored.
+
+    Months that are kept only now are listed as well.
+    """
+    if _lists_all(wish, history, span):
         yield from _months(span)
         return
     if not wish.is_open:
@@ -183,7 +186,7 @@ def _unlisted(connection: Connection, wish: Import, span: Span, history: History
         yield from (
             month
             for month in _months(span)
-            if month not in done and not (_is_known(wish, history) and _is_before(month, history.begins_on))
+            if month not in done and not (history.tells(month, wish.made_at) and _is_before(month, history.begins_on))
         )
     of_athlete = failed_months.c.athlete_id == span.athlete_id
     failed = select(failed_months.c.month).where(of_athlete, failed_months.c.step == ImportStep.SUMMARY)
@@ -191,13 +194,9 @@ def _unlisted(connection: Connection, wish: Import, span: Span, history: History
     yield from _months_put_aside(connection, span, moment)
 
 
-def _lists_all(wish: Import, history: History) -> bool:
+def _lists_all(wish: Import, history: History, span: Span) -> bool:
     """Whether the whole history is to be listed, in one listing, whatever month of it failed."""
-    return wish.is_open and not _is_known(wish, history)
-
-
-def _is_known(wish: Import, history: History) -> bool:
-    return history.listed_at is not None and history.listed_at >= wish.made_at
+    return wish.is_open and not history.tells(span.start.date(), wish.made_at)
 
 
 def _months_put_aside(connection: Connection, span: Span, moment: datetime) -> Iterator[date]:

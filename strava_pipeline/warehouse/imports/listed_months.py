@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.months import Span, month_span
@@ -21,6 +21,12 @@ def note_listed(connection: Connection, span: Span, asked_at: datetime) -> None:
     # An older answer that comes late changes nothing.
     latest = {"listed_at": func.greatest(import_months.c.listed_at, noting.excluded.listed_at)}
     connection.execute(noting.on_conflict_do_update(index_elements=["athlete_id", "month"], set_=latest))
+
+
+def forget_before(connection: Connection, first_kept: date) -> None:
+    """Forget that months before this one (its first day) were listed: what they had is not kept any more."""
+    before = (import_months.c.month < first_kept, import_months.c.listed_at.is_not(None))
+    connection.execute(update(import_months).where(*before).values(listed_at=None))
 
 
 def listed_months(connection: Connection, athlete_id: int) -> list[date]:

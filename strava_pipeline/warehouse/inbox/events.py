@@ -14,7 +14,7 @@ Work on events is the subject of :mod:`strava_pipeline.warehouse.inbox.claims`, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -35,7 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
-from strava_pipeline.warehouse.schema.columns import database_time
+from strava_pipeline.warehouse.schema.columns import any_of, database_time
 from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
 from strava_pipeline.warehouse.states import EventSource, EventState, GrantState
 
@@ -131,6 +131,17 @@ def add_events(connection: Connection, events: Sequence[NewEvent]) -> int:
         insert_or_skip(webhook_events).values(values).on_conflict_do_nothing().returning(webhook_events.c.id)
     ).all()
     return len(added)
+
+
+def newest_done(connection: Connection, athlete_id: int, activity_ids: Collection[int]) -> dict[int, int]:
+    """Return by activity of an athlete the id of its newest event that took effect, or was dropped by an erasure."""
+    query = select(webhook_events.c.object_id, func.max(webhook_events.c.id)).where(
+        webhook_events.c.owner_id == athlete_id,
+        webhook_events.c.object_type == "activity",
+        any_of(webhook_events.c.object_id, activity_ids),
+        webhook_events.c.state == EventState.DONE,
+    )
+    return {row[0]: row[1] for row in connection.execute(query.group_by(webhook_events.c.object_id))}
 
 
 def release_parked(connection: Connection, athlete_id: int) -> int:

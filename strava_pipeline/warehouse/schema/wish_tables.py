@@ -68,6 +68,7 @@ histories = Table(
     metadata,
     key("athlete_id", BigInteger, "whose history"),
     columns.instant("listed_at", "when Strava was last asked for the whole of it, from the earliest month on (UTC)"),
+    column("listed_from", Date, "first day of the month from which on it was listed (UTC); empty: the earliest one"),
     column("begins_on", Date, "first day of the month of its first activity (UTC); empty: there is none"),
     column("scopes", ARRAY(Text), "permissions with which it was listed then"),
     columns.instant("profile_at", "when Strava was last asked for profile, totals and zones (UTC)"),

@@ -64,6 +64,8 @@ OFTEN = 3
 CATCH_UP = timedelta(hours=1)
 # The athlete of a task that is about all of them.
 OF_ALL = 0
+# A new athlete's newest month is waited for at most so long.
+NEW_FOR = timedelta(hours=6)
 # Requests that a task is taken to need until it was done once.
 FIRST_REQUESTS = {UpkeepKind.PROFILE: 3}
 _c = upkeep.c
@@ -321,12 +323,17 @@ def _may_be_taken() -> ColumnElement[bool]:
 def _is_wanted() -> ColumnElement[bool]:
     """A task is of use: its athlete is connected.
 
-    Activities are compared only of an athlete who shows some, and not before a new one's newest month was imported:
-    all of its activities would be differences.
+    Activities are compared only of an athlete who shows some, and not while a new one's newest month is about to be
+    imported: all of its activities would be differences. An import that is paused, or comes too late, is not waited
+    for.
     """
     shows_some = exists().where(users.c.athlete_id == _c.athlete_id, shows_activities())
     is_new = exists().where(
-        imports.c.athlete_id == _c.athlete_id, imports.c.last_month.is_(None), imports.c.newest_at.is_(None)
+        imports.c.athlete_id == _c.athlete_id,
+        imports.c.last_month.is_(None),
+        imports.c.newest_at.is_(None),
+        imports.c.paused_at.is_(None),
+        imports.c.made_at > database_time() - NEW_FOR,
     )
     compares = _c.kind.in_((UpkeepKind.RECENT, UpkeepKind.HISTORY))
     return and_(_is_connected(), or_(~compares, and_(shows_some, ~is_new)))

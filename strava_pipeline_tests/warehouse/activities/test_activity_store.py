@@ -65,7 +65,7 @@ def replace_month(
             listed=listed or {body["id"] for body in bodies},
             asked_at=asked_at,
             unlisted=unlisted,
-        )
+        ).deleted
 
 
 def store_whole(engine: Engine, body: Body, asked_at: datetime = ASKED) -> bool:
@@ -73,7 +73,7 @@ def store_whole(engine: Engine, body: Body, asked_at: datetime = ASKED) -> bool:
     number = body["id"]
     payload = Payload(number, RIDER, body, digest(body))
     with engine.begin() as connection:
-        stored = store.store_detail(connection, detail_rows(RIDER, body), payload, asked_at)
+        stored = store.store_detail(connection, detail_rows(RIDER, body), payload, asked_at) is not None
         store_streams(connection, map_streams(RIDER, number, stream_body()), asked_at)
         streams = load_streams(connection, number)
         assert streams is not None

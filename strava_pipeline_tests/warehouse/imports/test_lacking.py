@@ -15,6 +15,8 @@ from strava_pipeline.warehouse.activities.lake_months import note_in_lake
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.imports.failed_months import note_failed
 from strava_pipeline.warehouse.imports.histories import note_history, note_profile
+from strava_pipeline.warehouse.imports.listed_months import note_listed
+from strava_pipeline.warehouse.retention import remove_activities_before
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.schema.import_tables import failed_months
@@ -298,6 +300,50 @@ def test_nothing_is_imported_before_the_earliest_month(strava: StravaStandIn, en
     assert lacks(engine, asked, JUNE).months == (JUNE,)
     past = wish_for(engine, MAY, MAY, by=MadeBy.COMMAND)
     assert lacks(engine, past, JUNE).nothing
+
+
+def list_from(engine: Engine, first: date) -> None:
+    """A whole history, which begins in May, is listed from this month on."""
+    with engine.begin() as connection:
+        note_history(connection, RIDER, MAY, now(connection), first)
+
+
+def test_months_that_are_kept_from_now_on_are_listed(engine: Engine) -> None:
+    asked = wish_for(engine)
+    list_from(engine, MAY)
+    assert lacks(engine, asked, MAY).listing is None
+    assert lacks(engine, asked, JUNE).listing is None
+    april = date(2025, 4, 1)
+    found = lacks(engine, asked, april).listing
+    assert found is not None
+    assert found.start.date() == april
+    list_from(engine, april)
+    assert lacks(engine, asked, april).listing is None
+
+
+def test_of_months_that_were_asked_for_those_are_listed_that_are_kept_from_now_on(engine: Engine) -> None:
+    asked = wish_for(engine, date(2025, 1, 1), MAY, by=MadeBy.COMMAND)
+    list_from(engine, MAY)
+    with engine.begin() as connection:
+        note_listed(connection, month(MAY), now(connection))
+    assert lacks(engine, asked, MAY).listing is None
+    found = lacks(engine, asked, date(2025, 3, 1)).listing
+    assert found == Span(RIDER, month(date(2025, 3, 1)).start, month(MAY).start)
+
+
+def test_months_whose_activities_were_removed_are_listed_once_they_are_kept_again(
+    strava: StravaStandIn, engine: Engine
+) -> None:
+    asked, past = wish_for(engine), wish_for(engine, MAY, JUNE, by=MadeBy.COMMAND)
+    list_history(strava, engine)
+    list_from(engine, MAY)
+    assert (lacks(engine, asked, MAY).listing, lacks(engine, past, MAY).listing) == (None, None)
+    remove_activities_before(engine, day(3))
+    assert (lacks(engine, asked, JUNE).listing, lacks(engine, past, JUNE).listing) == (None, None)
+    found = lacks(engine, asked, MAY).listing
+    assert found is not None
+    assert found.start.date() == MAY
+    assert lacks(engine, past, MAY).listing == month(MAY)
 
 
 def test_a_wish_asks_only_for_its_own_athlete(strava: StravaStandIn, engine: Engine) -> None:

@@ -12,13 +12,17 @@ from strava_pipeline.errors import NeedsReauthorization
 from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
 from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.imports.wishes import pause
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
-from strava_pipeline.warehouse.states import UpkeepKind
+from strava_pipeline.warehouse.schema.wish_tables import imports
+from strava_pipeline.warehouse.states import PausedBy, UpkeepKind
 from strava_pipeline.warehouse.upkeep import due
 from strava_pipeline.warehouse.upkeep.due import Lag, Periods, UpkeepTask
 from strava_pipeline_tests.inbox import connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER
+from strava_pipeline_tests.wishes import change as change_import
+from strava_pipeline_tests.wishes import wish_for
 
 EVERY = Periods(recent=timedelta(hours=6))
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -167,6 +171,31 @@ def test_tasks_of_an_athlete_who_must_connect_again_wait_on_the_list(engine: Eng
         assert not due.is_due(connection)
         connection.execute(update(users).values(state="active"))
     assert take(engine) is not None
+
+
+@pytest.mark.parametrize("soon", [timedelta(minutes=5), due.NEW_FOR + timedelta(minutes=5)])
+def test_a_new_athletes_days_are_compared_once_the_newest_month_is_there_or_after_some_hours(
+    engine: Engine, soon: timedelta
+) -> None:
+    connect_riders(engine, RIDER)
+    fill(engine)
+    asked = wish_for(engine)
+    with engine.begin() as connection:
+        connection.execute(update(imports).values(made_at=now(connection) - soon))
+    kinds = {taken(engine).kind}
+    if soon < due.NEW_FOR:
+        assert take(engine) is None
+        change_import(engine, asked, newest_at=LONG_AGO)
+    assert kinds | {taken(engine).kind} == {PROFILE, RECENT}
+
+
+def test_a_paused_import_keeps_nobody_from_comparing_a_new_athletes_days(engine: Engine) -> None:
+    connect_riders(engine, RIDER)
+    fill(engine)
+    wish_for(engine)
+    with engine.begin() as connection:
+        pause(connection, RIDER, PausedBy.OPERATOR)
+    assert {taken(engine).kind, taken(engine).kind} == {PROFILE, RECENT}
 
 
 def test_what_was_done_elsewhere_is_due_a_period_later(engine: Engine) -> None:
