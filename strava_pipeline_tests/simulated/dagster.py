@@ -25,7 +25,9 @@ from webhook_bridge.dagster_api import DagsterUnavailable
 log = get_logger(__name__)
 
 # Runs at work at a time, by job; webhooks have what the pools leave.
-SLOTS: dict[str, int] = {Job.WEBHOOK_SYNC: 3, Job.NEWEST_MONTH: 2, Job.IMPORT_HISTORY: 4, "upkeep": 1, "retention": 1}
+SLOTS: dict[str, int] = {
+    Job.WEBHOOK_SYNC: 3, Job.NEWEST_MONTH: 2, Job.IMPORT_HISTORY: 4, "upkeep": 1, "retention": 1, "update_lake": 1,
+}  # fmt: skip
 Work = Callable[[Mapping[str, Any], str], object]
 
 

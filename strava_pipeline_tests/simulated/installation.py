@@ -33,8 +33,10 @@ from strava_pipeline.sync.backfill import SpanResult, SyncContext, open_sync
 from strava_pipeline.sync.claims_at_work import work_on_claim
 from strava_pipeline.sync.failed_claims import FailedClaim, Outcome
 from strava_pipeline.sync.imports import ImportHooks, work_on_import
+from strava_pipeline.sync.months_at_work import FailedMonth, each_month, raise_failed
 from strava_pipeline.sync.upkeep import Contexts, work_off
 from strava_pipeline.warehouse import work_leases
+from strava_pipeline.warehouse.activities.lake_months import outdated_months
 from strava_pipeline.warehouse.athletes.dagster_tasks import set_task
 from strava_pipeline.warehouse.athletes.profiles import store_athlete
 from strava_pipeline.warehouse.engine import autocommit, now
@@ -73,13 +75,13 @@ from webhook_bridge.imports import launch_imports
 # Longer than in operation, and so are leases: many short waits would take most of the simulation's time.
 SLICE_SECONDS = 900.0
 LEASE = timedelta(hours=1)
-UPKEEP_EVERY_S = 900.0
+UPKEEP_EVERY_S = 3 * 3600.0
 UPKEEP_WORKS_FOR_S = 600.0
 RETENTION_EVERY_S = 86_400.0
 LOOK_AT_LEAST_EVERY_S = 3600.0
 # Whether details are to be fetched anew; what else upkeep does has its moment.
-LOOK_FOR_DETAILS_EVERY_S = 6 * 3600.0
-UPKEEP, RETENTION = "upkeep", "retention"
+LOOK_FOR_DETAILS_EVERY_S = 12 * 3600.0
+UPKEEP, RETENTION, LAKE = "upkeep", "retention", "update_lake"
 BACKOFF_S = 600.0
 
 
@@ -116,6 +118,7 @@ class Installation:
             Job.IMPORT_HISTORY: self._import,
             UPKEEP: self._upkeep,
             RETENTION: lambda *_: remove_old_records(self.engine),
+            LAKE: self._update_lake,
         }
 
     def live(self) -> None:
@@ -170,7 +173,8 @@ class Installation:
             dagster = DagsterServer.from_settings(self.settings)
             launch_imports(dagster, self.engine, earliest_month(self.settings))
         if Due.RETENTION in due_kinds:
-            self.dagster.launch_run(None, RETENTION, {}, {})
+            for job in (RETENTION, LAKE):
+                self.dagster.launch_run(None, job, {}, {})
             self._retention_at = moment + RETENTION_EVERY_S
         if Due.UPKEEP in due_kinds:
             self._launch_upkeep()
@@ -225,6 +229,13 @@ class Installation:
 
     def _write_lake(self, span: Span) -> SpanResult:
         return SpanResult(span, stored=int(write_lake_month(self.engine, self.settings, span).written))
+
+    def _update_lake(self, _: Mapping[str, Any], __: str) -> None:
+        """What the op of the job update_lake does."""
+        with autocommit(self.engine) as connection:
+            outdated = outdated_months(connection)
+        written = list(each_month(self.engine, ImportStep.LAKE, outdated, self._write_lake))
+        raise_failed([month for month in written if isinstance(month, FailedMonth)], len(written))
 
     def _upkeep(self, _: Mapping[str, Any], __: str) -> None:
         """What the op of the job upkeep does."""

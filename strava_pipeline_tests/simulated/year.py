@@ -56,7 +56,7 @@ class Form:
     athletes: int = 10
     days: int = 365
     years: int = 10
-    activities_a_year: int = 24
+    activities_a_year: int = 12
     rate: float = 1.0
     patience_days: int = 35
     profile_days: float = 3.0
@@ -70,7 +70,7 @@ class Form:
     )
     has_upkeep: bool = True
     details_a_day: int = 10
-    recent_hours: int = 6
+    recent_hours: int = 12
     people_act: bool = True
 
 
