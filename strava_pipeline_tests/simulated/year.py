@@ -81,9 +81,9 @@ def small_form(seed: int) -> Form:
         athletes=3,
         days=60,
         years=2,
-        activities_a_year=20,
-        details_a_day=4,
-        recent_hours=12,
+        activities_a_year=12,
+        details_a_day=2,
+        recent_hours=24,
         rate=1.5,
         troubles=(
             (Trouble.STRAVA_AWAY, 3.0),
