@@ -16,7 +16,15 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from strava_pipeline.errors import NotAnswered, NotFound, RejectedRequest, StravaError
+from strava_pipeline.errors import (
+    NOT_ABOUT_ONE_MONTH,
+    DatabaseTooSlow,
+    NotAnswered,
+    NotFound,
+    RejectedRequest,
+    StravaError,
+    StravaPipelineError,
+)
 from strava_pipeline.months import Span, add_months, enclosing_span, month_span, month_start
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
@@ -56,10 +64,24 @@ Candidate = TypeVar("Candidate", bound=tuple[int, Any])
 REFUSALS_IN_A_ROW = 10
 # An activity that changes while it is fetched is fetched again: so many times in all.
 ATTEMPTS = 3
+# A message names so many of the activities that were not analysed.
+NAMED = 10
 
 
 class TurnOver(Exception):
     """The time for reading a listing is up before its end."""
+
+
+class NotAnalysed(StravaPipelineError):
+    """Some activities could not be analysed, the others were; ``failed`` has their ids."""
+
+    def __init__(self, failed: Sequence[int], wanted: int) -> None:
+        self.failed = tuple(failed)
+        named = ", ".join(map(str, failed[:NAMED]))
+        more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
+        super().__init__(
+            f"{len(failed)} of {wanted} activities could not be analysed: {named}{more}; see the log of the run"
+        )
 
 
 @dataclass(frozen=True)
@@ -292,11 +314,23 @@ def import_streams(sync: SyncContext, span: Span, *, due: bool = False) -> SpanR
 
 
 def analyse_span(engine: Engine, span: Span) -> SpanResult:
-    """Compute and store the figures of a span's activities that have none, or figures of older streams or formulas."""
+    """Compute and store the figures of a span's activities that have none, or figures of older streams or formulas.
+
+    Activities that cannot be analysed do not keep the others from it; ``NotAnalysed`` names them at the end.
+    """
     with autocommit(engine) as connection:
         wanted = not_analysed(connection, span)
+    failed: dict[int, Exception] = {}
     for activity_id in wanted:
-        analyse_activity(engine, activity_id)
+        try:
+            analyse_activity(engine, activity_id)
+        except Exception as error:
+            if isinstance(error, NOT_ABOUT_ONE_MONTH) and not isinstance(error, DatabaseTooSlow):
+                raise
+            log.warning("activity %d of athlete %d could not be analysed", activity_id, span.athlete_id, exc_info=error)
+            failed[activity_id] = error
+    if failed:
+        raise NotAnalysed(list(failed), len(wanted)) from next(iter(failed.values()))
     return SpanResult(span, stored=len(wanted))
 
 
@@ -338,6 +372,11 @@ def _store_streams(sync: SyncContext, athlete_id: int, activity_id: int) -> bool
         with autocommit(sync.engine) as connection:
             recording, asked_at = activity_store.recording_version(connection, activity_id), now(connection)
         streams = map_streams(athlete_id, activity_id, sync.client.get_streams(athlete_id, activity_id))
+        if not streams.point_count:
+            with autocommit(sync.engine) as connection:
+                samples = stream_store.streams_needed(connection, activity_id)
+            if samples.expected and samples.missing:
+                raise NotAnswered(f"streams of activity {activity_id} of athlete {athlete_id}: Strava has none yet")
         # As with a detail, the answer must not be lost.
         kept = retry_transaction(
             sync.engine, partial(_keep_streams, streams=streams, recording=recording, asked_at=asked_at)
@@ -363,7 +402,8 @@ def _keep_streams(
 class _Fetching(Generic[Candidate]):
     """Fetches what a span lacks, activity by activity; one that fails is quarantined with its reason, the rest goes on.
 
-    ``fetch`` says whether its answer was stored. Only one run at a time works on a step of a span. Before each request
+    ``fetch`` says whether its answer was stored; what lacks nevertheless is quarantined as well: it was changed again
+    and again, or its row cannot be overwritten. Only one run at a time works on a step of a span. Before each request
     it checks that the activity is still wanted: a webhook may have stored it, and the list of a backfill that waited
     for quota is old.
     """
@@ -419,11 +459,17 @@ class _Fetching(Generic[Candidate]):
         refuse_waiting_for_revoked(self.sync.engine, self.span.athlete_id)
 
     def _fetch_if_wanted(self, activity_id: int) -> bool:
-        with autocommit(self.sync.engine) as connection:
-            candidates = self.wanted(connection, activity_id)
+        candidates = self._still_wanted(activity_id)
         if not candidates:
             return False
-        return self.fetch(candidates[0])
+        is_stored = self.fetch(candidates[0])
+        if not is_stored and self._still_wanted(activity_id):
+            raise RejectedRequest(f"activity {activity_id}: newer data kept its {self.step} from being stored")
+        return is_stored
+
+    def _still_wanted(self, activity_id: int) -> list[Candidate]:
+        with autocommit(self.sync.engine) as connection:
+            return self.wanted(connection, activity_id)
 
     def _all_wanted(self) -> list[Candidate]:
         with autocommit(self.sync.engine) as connection:

@@ -89,7 +89,7 @@ def find_differences(
     for version in versions:
         stored = version.digest, version.fetched_at
         mark = listed.get(version.activity_id)
-        if version.fetched_at > asked_at:
+        if version.fetched_at > asked_at and not version.is_ahead:
             continue  # stored after the listing was asked for
         if mark is None:
             found.append(Difference("delete", version.activity_id, mark, stored))

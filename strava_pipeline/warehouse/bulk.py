@@ -35,6 +35,7 @@ def store_newer(connection: Connection, table: Table, rows: Sequence[Row]) -> in
     """Insert rows, or overwrite stored rows that are not newer; return how many were written.
 
     Rows are compared by the table's stamp: when Strava was asked for the row, or for the data that it is computed from.
+    A stored stamp that lies ahead was written before the database's clock was set back, and is not newer.
     All rows have the same columns; columns that they lack keep the stored value. Of several rows with one key the last
     counts. ``NeedsReauthorization`` for rows of an athlete who has disconnected.
     """
@@ -224,7 +225,8 @@ def _on_conflict(table: Table, columns: Sequence[str], rule: _Rule) -> Composabl
     changing = [name for name in columns if name not in keys and name not in rule.keep]
     conditions = []
     if rule.stamp is not None:
-        conditions.append(SQL("stored.{field} <= excluded.{field}").format(field=Identifier(rule.stamp)))
+        is_not_newer = "(stored.{field} <= excluded.{field} OR stored.{field} > ops.clock())"
+        conditions.append(SQL(is_not_newer).format(field=Identifier(rule.stamp)))
     if not rule.rewrite_same:
         compared = [table.c[name] for name in changing if name != rule.stamp]
         conditions.append(

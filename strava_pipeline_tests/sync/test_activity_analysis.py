@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, Table, func, insert, select, update
+from sqlalchemy import Connection, Engine, Table, func, insert, select, update
 
+from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import summary_row
 from strava_pipeline.strava.mapping.streams import map_streams
+from strava_pipeline.sync import activity_analysis
 from strava_pipeline.sync.activity_analysis import ROUTE_COLUMNS, analyse_stored, athlete_of
+from strava_pipeline.sync.backfill import NotAnalysed, analyse_span
 from strava_pipeline.warehouse.activities import activity_store as store
 from strava_pipeline.warehouse.activities.stream_store import store_streams
 from strava_pipeline.warehouse.analysis.analyses import not_analysed
@@ -101,6 +104,41 @@ def test_a_second_analysis_replaces_the_first_in_every_table(engine: Engine) -> 
     assert after["route_analyses"] == 1
     assert after["computed_splits"] < before["computed_splits"]
     assert after["stops"] == after["descents"] == 0
+
+
+def test_one_ride_that_cannot_be_analysed_does_not_keep_the_others_from_it(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def analyse_but(connection: Connection, activity_id: int) -> bool:
+        if activity_id == 1:
+            raise ZeroDivisionError("a text with anything in it")
+        return analyse_stored(connection, activity_id)
+
+    for number in (1, 2, 3):
+        add(engine, number, ride(count=100))
+    monkeypatch.setattr(activity_analysis, "analyse_stored", analyse_but)
+    told = "^1 of 3 activities could not be analysed: 1; see the log of the run$"
+    with pytest.raises(NotAnalysed, match=told) as caught:
+        analyse_span(engine, JUNE)
+    assert caught.value.failed == (1,)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    with engine.connect() as connection:
+        assert not_analysed(connection, JUNE) == [1]
+
+
+def test_a_database_that_is_away_ends_the_analyses_at_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def away(_connection: Connection, activity_id: int) -> bool:
+        tried.append(activity_id)
+        raise DatabaseUnavailable("restart of Postgres")
+
+    for number in (1, 2):
+        add(engine, number, ride(count=100))
+    monkeypatch.setattr(activity_analysis, "analyse_stored", away)
+    with pytest.raises(DatabaseUnavailable):
+        analyse_span(engine, JUNE)
+    assert tried == [1]
 
 
 def test_positions_that_are_gone_leave_no_route_behind(engine: Engine) -> None:

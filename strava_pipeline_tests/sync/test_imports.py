@@ -20,7 +20,7 @@ from strava_pipeline.errors import (
 )
 from strava_pipeline.months import Span, month_span
 from strava_pipeline.sync import imports as importing
-from strava_pipeline.sync.backfill import SpanResult, analyse_span
+from strava_pipeline.sync.backfill import ATTEMPTS, SpanResult, analyse_span
 from strava_pipeline.sync.imports import ImportHooks, work_on_import
 from strava_pipeline.sync.months_at_work import MonthsFailed
 from strava_pipeline.warehouse.activities.lake_months import note_in_lake
@@ -248,7 +248,7 @@ def test_a_month_that_fails_is_left_out_and_the_others_are_imported(
 @pytest.mark.parametrize(
     ("error", "is_counted"),
     [
-        (QuotaExhausted("used up", retry_at=datetime(2031, 1, 1, tzinfo=UTC)), False),
+        (QuotaExhausted("used up", retry_at=datetime.now(UTC) + timedelta(days=1)), False),
         (AppInactive("off"), False),
     ],
 )
@@ -374,7 +374,7 @@ def without_pause(engine: Engine, import_id: int) -> timedelta:
         return wish(engine, import_id).next_at - now(connection)
 
 
-def test_an_answer_that_is_refused_is_no_progress_so_the_pauses_grow(strava: StravaStandIn, engine: Engine) -> None:
+def test_an_answer_that_is_refused_is_put_aside_and_no_progress(strava: StravaStandIn, engine: Engine) -> None:
     """A deletion is known that is newer than any answer: nothing of the activity is ever stored."""
     import_id = wish_for(engine, steps=[ImportStep.SUMMARY, ImportStep.DETAIL])
     for _ in range(2):
@@ -384,13 +384,16 @@ def test_an_answer_that_is_refused_is_no_progress_so_the_pauses_grow(strava: Str
         for gone in (1, 2, 3):
             add_tombstones(connection, RIDER, [gone], later, "deleted at Strava")
     run_once(strava, engine)
-    for attempts, minutes in ((1, 5), (2, 10), (3, 20)):
-        stored = wish(engine, import_id)
-        assert (stored.attempts, stored.error) == (attempts, "nothing that lacked was complete afterwards")
-        assert timedelta(minutes=minutes - 1) < without_pause(engine, import_id) <= timedelta(minutes=minutes)
-        assert launch(engine, FLOOR) is None
-        change(engine, next_at=LONG_AGO)
-        run_once(strava, engine)
+    stored = wish(engine, import_id)
+    assert (stored.attempts, stored.error) == (1, "nothing that lacked was complete afterwards")
+    assert timedelta(minutes=4) < without_pause(engine, import_id) <= timedelta(minutes=5)
+    assert launch(engine, FLOOR) is None
+    change(engine, next_at=LONG_AGO)
+    run_once(strava, engine)
+    found = lacks(engine, import_id)
+    assert (found.nothing, found.later) == (True, 3)
+    assert timedelta(hours=23) < without_pause(engine, import_id) <= timedelta(days=1)
+    assert Counter(in_order(strava)) == {4: 1} | dict.fromkeys((1, 2, 3), ATTEMPTS)
 
 
 def test_what_is_put_aside_is_no_progress(strava: StravaStandIn, engine: Engine) -> None:

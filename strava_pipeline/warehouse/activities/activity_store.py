@@ -21,7 +21,7 @@ from strava_pipeline.warehouse.bulk import replace_parts, store_changed, store_n
 from strava_pipeline.warehouse.engine import plan_for_now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.analysis_tables import ANALYSIS_TABLES
-from strava_pipeline.warehouse.schema.columns import any_of
+from strava_pipeline.warehouse.schema.columns import any_of, database_time, is_not_newer
 from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.schema.ops_tables import payloads, webhook_events
 from strava_pipeline.warehouse.schema.tables import (
@@ -137,8 +137,8 @@ def replace_span(
     """
     plan_for_now(connection)
     lock_activities(connection, span.athlete_id)
-    stored = select(activities.c.id).where(in_span(span), activities.c.fetched_at <= asked_at).with_for_update()
-    present = set(connection.execute(stored).scalars())
+    stored = select(activities.c.id).where(in_span(span), is_not_newer(activities.c.fetched_at, asked_at))
+    present = set(connection.execute(stored.with_for_update()).scalars())
     gone = set() if unlisted is Unlisted.KEEP else present - set(listed)
     missing = Missing(len(present), len(gone))
     if (missing.are_many and unlisted is Unlisted.REFUSE_MANY) or (gone and unlisted is Unlisted.REFUSE):
@@ -162,7 +162,7 @@ def replace_span(
 
 def count_missing(connection: Connection, span: Span, listed: Collection[int], asked_at: datetime) -> Missing:
     """Count the stored activities of a span that a listing, asked for at ``asked_at`` (UTC), should hold, and lacks."""
-    stored = select(activities.c.id).where(in_span(span), activities.c.fetched_at <= asked_at)
+    stored = select(activities.c.id).where(in_span(span), is_not_newer(activities.c.fetched_at, asked_at))
     present = set(connection.execute(stored).scalars())
     return Missing(len(present), len(present - set(listed)))
 
@@ -289,7 +289,9 @@ def start_if_current(
         select(activities.c.start_date)
         .join(payloads, and_(payloads.c.activity_id == activities.c.id, payloads.c.kind == PayloadKind.DETAIL))
         .where(
-            activities.c.id == activity_id, activities.c.athlete_id == athlete_id, payloads.c.fetched_at > received_at
+            activities.c.id == activity_id,
+            activities.c.athlete_id == athlete_id,
+            ~is_not_newer(payloads.c.fetched_at, received_at),
         )
     )
     return connection.execute(query).scalar_one_or_none()
@@ -304,16 +306,14 @@ def _delete_outdated_streams(connection: Connection, rows: Sequence[Row]) -> fro
     a length that neither the stored summary nor the stored detail has told are those of a new recording.
     """
     fresh = {row["id"]: (row["start_date"], row["elapsed_time"]) for row in rows}
-    stored = connection.execute(
-        select(activities.c.id, activities.c.start_date, activities.c.elapsed_time, activities.c.fetched_at).where(
-            any_of(activities.c.id, fresh)
-        )
-    )
+    is_ahead = (activities.c.fetched_at > database_time()).label("is_ahead")
+    columns = activities.c["id", "start_date", "elapsed_time", "fetched_at"]
+    stored = connection.execute(select(*columns, is_ahead).where(any_of(activities.c.id, fresh)))
     asked = {row["id"]: row["fetched_at"] for row in rows}
     changed = [
         row.id
         for row in stored
-        if (row.start_date, row.elapsed_time) != fresh[row.id] and row.fetched_at <= asked[row.id]
+        if (row.start_date, row.elapsed_time) != fresh[row.id] and (row.is_ahead or row.fetched_at <= asked[row.id])
     ]
     if not changed:
         return frozenset()

@@ -16,8 +16,8 @@ from sqlalchemy.dialects.postgresql import insert
 from strava_pipeline.errors import NeedsReauthorization
 from strava_pipeline.months import Span, month_span, month_start
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
-from strava_pipeline.warehouse.schema.columns import any_of, database_time
-from strava_pipeline.warehouse.schema.import_tables import failed_months, import_months
+from strava_pipeline.warehouse.schema.columns import any_of, database_time, has_come
+from strava_pipeline.warehouse.schema.import_tables import LONGEST_MONTH_PAUSE, failed_months, import_months
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline.warehouse.states import GrantState, ImportStep
@@ -102,7 +102,7 @@ def outdated_months(connection: Connection, *, limit: int | None = None) -> list
         failed_months.c.athlete_id == _c.athlete_id,
         failed_months.c.month == _c.month,
         failed_months.c.step == ImportStep.LAKE,
-        failed_months.c.retry_at > database_time(),
+        ~has_come(failed_months.c.retry_at, database_time(), LONGEST_MONTH_PAUSE),
     )
     gone = exists().where(users.c.athlete_id == _c.athlete_id, users.c.state == GrantState.REVOKED)
     query = (

@@ -13,6 +13,7 @@ from sqlalchemy.sql.selectable import NamedFromClause
 from strava_pipeline.months import Span
 from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.activities.quarantine import is_for_later
+from strava_pipeline.warehouse.activities.stream_store import lacks_samples
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import payloads, users
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
@@ -34,10 +35,12 @@ def lacks_detail(summary: NamedFromClause[Any], detail: NamedFromClause[Any]) ->
     """The condition that a listed activity has no detail, or one that its listing shows to be out of date.
 
     ``summary`` and ``detail``: aliases of ``payloads``, the latter by outer join. A detail that was asked for after the
-    listing, and differs from it, knows better; the next listing tells.
+    listing, and differs from it, knows better; the next listing tells. One that lies ahead was asked for before the
+    database's clock was set back, and knows nothing better.
     """
     differs = detail.c.digest.is_distinct_from(summary.c.digest)
-    is_outdated = and_(differs, detail.c.fetched_at < summary.c.fetched_at)
+    is_ahead = detail.c.fetched_at > database_time()
+    is_outdated = and_(differs, or_(detail.c.fetched_at < summary.c.fetched_at, is_ahead))
     return and_(summary.c.activity_id.is_not(None), or_(detail.c.activity_id.is_(None), is_outdated))
 
 
@@ -106,14 +109,14 @@ def is_still(connection: Connection, old: OldDetail) -> bool:
 def without_streams(
     connection: Connection, span: Span, *, only: int | None = None, due: bool = False
 ) -> list[tuple[int, bool]]:
-    """Ids of a span's activities without stored streams, newest first, with whether they were entered by hand.
+    """Ids of a span's activities that lack their samples, newest first, with whether they were entered by hand.
 
     ``only`` and ``due`` as in :func:`without_current_detail`.
     """
     query = (
         select(activities.c.id, case((activities.c.manual, True), else_=False))
         .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
-        .where(in_span(span), activity_streams.c.activity_id.is_(None))
+        .where(in_span(span), lacks_samples())
         .where(*_only(only), *_due(ImportStep.STREAMS, due=due))
         .order_by(activities.c.start_date.desc())
     )

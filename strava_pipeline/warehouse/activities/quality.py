@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
 
 from strava_pipeline.warehouse.activities.outdated import lacks_detail
+from strava_pipeline.warehouse.activities.stream_store import lacks_samples
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.schema.ops_tables import payloads, users, webhook_events
@@ -101,11 +102,11 @@ def without_detail(connection: Connection) -> list[Missing]:
 
 
 def without_streams(connection: Connection) -> list[Missing]:
-    """Count, by athlete, the activities whose samples are neither stored nor known to be none."""
+    """Count, by athlete, the activities that lack their samples."""
     query = (
         select(activities.c.athlete_id, func.count(), func.count().filter(_is_put_aside("streams")))
         .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
-        .where(activity_streams.c.activity_id.is_(None))
+        .where(lacks_samples())
         .group_by(activities.c.athlete_id)
         .order_by(activities.c.athlete_id)
     )

@@ -6,14 +6,14 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, delete, exists, func, literal, select, update
+from sqlalchemy import Column, ColumnElement, Connection, case, delete, exists, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.months import Span
 from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
-from strava_pipeline.warehouse.schema.columns import UTC_TIME, any_of, database_time
+from strava_pipeline.warehouse.schema.columns import UTC_TIME, Moment, any_of, database_time, has_come
 from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import ImportStep, PutAside
@@ -78,8 +78,15 @@ def add_to_quarantine(
 def is_for_later(step: ImportStep) -> ColumnElement[bool]:
     """The condition that an activity is in quarantine with a step, and not due to be tried again."""
     return exists().where(
-        put_aside.c.activity_id == activities.c.id, put_aside.c.step == step, put_aside.c.retry_at > database_time()
+        put_aside.c.activity_id == activities.c.id,
+        put_aside.c.step == step,
+        ~is_due_again(put_aside.c.retry_at, database_time()),
     )
+
+
+def is_due_again(retry_at: Column[Any], moment: Moment) -> ColumnElement[bool]:
+    """Whether an activity in quarantine is to be tried again at a moment (UTC); ``retry_at``: the row's column."""
+    return has_come(retry_at, moment, LATER_PAUSES)
 
 
 def release_from_quarantine(connection: Connection, step: ImportStep, activity_ids: Collection[int]) -> None:
@@ -104,7 +111,7 @@ def note_listed_again(connection: Connection, span: Span) -> None:
             put_aside.c.athlete_id == span.athlete_id,
             put_aside.c.span_start < span.end,
             put_aside.c.span_end > span.start,
-            put_aside.c.retry_at <= moment,
+            is_due_again(put_aside.c.retry_at, moment),
         )
         .values(
             tries=put_aside.c.tries + 1,

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, fields
 from datetime import datetime
 
-from sqlalchemy import Connection, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select
 
 from strava_pipeline.streams import Streams
 from strava_pipeline.warehouse.activities.activity_store import RecordingVersion, recording_version
@@ -66,17 +66,11 @@ class StreamsNeeded:
 
 def streams_needed(connection: Connection, activity_id: int) -> StreamsNeeded:
     """Check whether a stored activity has its samples; a deleted activity misses none."""
-    recorded = or_(
-        func.cardinality(activities.c.start_latlng) > 0,
-        func.coalesce(activities.c.summary_polyline, "") != "",
-        activities.c.has_heartrate.is_(True),
-        activities.c.device_watts.is_(True),
-    )
     query = (
         select(
-            activity_streams.c.point_count,
+            lacks_samples().label("missing"),
+            expects_samples().label("expected"),
             activities.c.manual.is_(True).label("by_hand"),
-            func.coalesce(recorded, false()).label("recorded"),
         )
         .select_from(activities)
         .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
@@ -85,9 +79,27 @@ def streams_needed(connection: Connection, activity_id: int) -> StreamsNeeded:
     row = connection.execute(query).first()
     if row is None:
         return StreamsNeeded(missing=False, expected=False, by_hand=False)
-    expected = row.recorded and not row.by_hand
-    missing = row.point_count is None or (expected and row.point_count == 0)
-    return StreamsNeeded(missing=missing, expected=expected, by_hand=row.by_hand)
+    return StreamsNeeded(missing=row.missing, expected=row.expected, by_hand=row.by_hand)
+
+
+def lacks_samples() -> ColumnElement[bool]:
+    """Select activities whose samples are not stored, or were stored empty although some are expected.
+
+    For a query of activities with an outer join of their ``activity_streams``.
+    """
+    is_empty = activity_streams.c.point_count == 0
+    return or_(activity_streams.c.activity_id.is_(None), and_(is_empty, expects_samples()))
+
+
+def expects_samples() -> ColumnElement[bool]:
+    """Select activities that were recorded: they have a route, a heart rate or a measured power."""
+    recorded = or_(
+        func.cardinality(activities.c.start_latlng) > 0,
+        func.coalesce(activities.c.summary_polyline, "") != "",
+        activities.c.has_heartrate.is_(True),
+        activities.c.device_watts.is_(True),
+    )
+    return and_(activities.c.manual.is_not(True), func.coalesce(recorded, false()))
 
 
 def lock_activity(connection: Connection, activity_id: int) -> bool:

@@ -17,7 +17,7 @@ from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import digest, summary_row
 from strava_pipeline.warehouse.activities.activity_store import Payload, Row, in_span
 from strava_pipeline.warehouse.engine import plan_for_now
-from strava_pipeline.warehouse.schema.columns import any_of
+from strava_pipeline.warehouse.schema.columns import any_of, database_time
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import PayloadKind
@@ -59,11 +59,15 @@ def changed_summaries(
 
 @dataclass(frozen=True, slots=True)
 class StoredVersion:
-    """A stored activity: when Strava was asked for it (UTC), and the digest to compare with a listing."""
+    """A stored activity: when Strava was asked for it (UTC), and the digest to compare with a listing.
+
+    ``is_ahead``: that lies ahead, since the database's clock was set back meanwhile.
+    """
 
     activity_id: int
     fetched_at: datetime
     digest: str | None
+    is_ahead: bool
 
 
 def stored_versions(connection: Connection, span: Span, listed: Collection[int]) -> list[StoredVersion]:
@@ -75,7 +79,7 @@ def stored_versions(connection: Connection, span: Span, listed: Collection[int])
         else_=func.coalesce(summary.c.digest, detail.c.digest),
     )
     query = (
-        select(activities.c.id, activities.c.fetched_at, known)
+        select(activities.c.id, activities.c.fetched_at, known, activities.c.fetched_at > database_time())
         .outerjoin(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
         .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))
         .where(or_(in_span(span), any_of(activities.c.id, listed)))

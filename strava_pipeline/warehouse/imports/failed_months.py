@@ -11,14 +11,14 @@ from strava_pipeline.months import Span
 from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
-from strava_pipeline.warehouse.schema.columns import UTC_TIME, database_time
-from strava_pipeline.warehouse.schema.import_tables import failed_months
+from strava_pipeline.warehouse.schema.columns import UTC_TIME, database_time, has_come
+from strava_pipeline.warehouse.schema.import_tables import LONGEST_MONTH_PAUSE, failed_months
 from strava_pipeline.warehouse.states import ImportStep
 
 # From a failure to the next try.
 FIRST_PAUSE = timedelta(minutes=5)
 SECOND_PAUSE = timedelta(minutes=30)
-LATER_PAUSES = timedelta(days=1)
+LATER_PAUSES = LONGEST_MONTH_PAUSE
 # A month that failed so often is tried again daily, and named to the operator.
 NAMED_FROM = 3
 
@@ -66,6 +66,6 @@ def steps_for_later(connection: Connection, span: Span) -> set[ImportStep]:
     query = select(failed_months.c.step).where(
         failed_months.c.athlete_id == span.athlete_id,
         failed_months.c.month == span.start.date(),
-        failed_months.c.retry_at > database_time(),
+        ~has_come(failed_months.c.retry_at, database_time(), LONGEST_MONTH_PAUSE),
     )
     return set(map(ImportStep, connection.execute(query).scalars()))

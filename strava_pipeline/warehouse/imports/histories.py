@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
+from strava_pipeline.warehouse.schema.columns import is_not_newer
 from strava_pipeline.warehouse.schema.wish_tables import histories
 
 
@@ -23,6 +24,15 @@ class History:
     listed_from: date | None = None
     begins_on: date | None = None
     profile_at: datetime | None = None
+
+    def as_of(self, moment: datetime) -> History:
+        """Return what is known at a moment (UTC): what was noted ahead of it is from before the clock was set back."""
+        ahead = {at for at in (self.listed_at, self.profile_at) if at is not None and at > moment}
+        return replace(
+            self,
+            listed_at=None if self.listed_at in ahead else self.listed_at,
+            profile_at=None if self.profile_at in ahead else self.profile_at,
+        )
 
     def tells(self, month: date, since: datetime) -> bool:
         """Whether a listing of the whole history, asked for ``since`` then (UTC), had this month."""
@@ -68,5 +78,5 @@ def _note(connection: Connection, athlete_id: int, column: str, asked_at: dateti
     noting = insert(histories).values(athlete_id=athlete_id, **{column: asked_at}, **more)
     changes = {name: noting.excluded[name] for name in (column, *more)}
     # An older answer that comes late changes nothing.
-    is_newer = func.coalesce(histories.c[column] < noting.excluded[column], True)
+    is_newer = or_(histories.c[column].is_(None), is_not_newer(histories.c[column], asked_at))
     connection.execute(noting.on_conflict_do_update(index_elements=["athlete_id"], set_=changes, where=is_newer))

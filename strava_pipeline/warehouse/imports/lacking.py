@@ -16,12 +16,15 @@ from sqlalchemy import ColumnElement, Connection, Date, RowMapping, and_, cast, 
 from strava_pipeline.months import Span, add_months, month_start, months_of
 from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.activities.outdated import lacks_detail
+from strava_pipeline.warehouse.activities.quarantine import is_due_again
+from strava_pipeline.warehouse.activities.stream_store import lacks_samples
 from strava_pipeline.warehouse.analysis.analyses import lacks_figures
 from strava_pipeline.warehouse.imports.histories import History, history_of
 from strava_pipeline.warehouse.imports.wishes import Import
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
+from strava_pipeline.warehouse.schema.columns import SAME_MOMENT, has_come
 from strava_pipeline.warehouse.schema.history_tables import put_aside
-from strava_pipeline.warehouse.schema.import_tables import failed_months, import_months
+from strava_pipeline.warehouse.schema.import_tables import LONGEST_MONTH_PAUSE, failed_months, import_months
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline.warehouse.states import ImportStep, PayloadKind, PutAside
@@ -72,7 +75,7 @@ def lacking(connection: Connection, wish: Import, floor: date, moment: datetime)
     if first > last:
         return Lacking()
     span = Span(wish.athlete_id, month_start(first), month_start(add_months(last, 1)))
-    history = history_of(connection, wish.athlete_id)
+    history = history_of(connection, wish.athlete_id).as_of(moment + SAME_MOMENT)
     failed = _failed_later(connection, span, moment)
     months, requests, later, retries = [], 0, 0, list[datetime]()
     undone: dict[tuple[date, ImportStep], int] = {}
@@ -105,7 +108,7 @@ def _by_month(connection: Connection, span: Span, moment: datetime) -> Sequence[
     summary, detail = payloads.alias("summary"), payloads.alias("detail")
     aside, no_samples = put_aside.alias("aside"), put_aside.alias("no_samples")
     no_detail = lacks_detail(summary, detail)
-    lacks_streams = activity_streams.c.activity_id.is_(None)
+    lacks_streams = lacks_samples()
     detail_later = no_detail & aside.c.activity_id.is_not(None)
     streams_later = lacks_streams & no_samples.c.activity_id.is_not(None)
     later = func.count().filter(detail_later, aside.c.kind != PutAside.HIDDEN) + func.count().filter(
@@ -150,7 +153,7 @@ def _is(columns: Any, kind: PayloadKind) -> ColumnElement[bool]:
 
 
 def _is_aside(columns: Any, step: ImportStep, moment: datetime) -> ColumnElement[bool]:
-    return and_(columns.activity_id == activities.c.id, columns.step == step, columns.retry_at > moment)
+    return and_(columns.activity_id == activities.c.id, columns.step == step, ~is_due_again(columns.retry_at, moment))
 
 
 def _lake_is_behind(row: RowMapping, made_at: datetime) -> bool:
@@ -165,7 +168,7 @@ def _failed_later(connection: Connection, span: Span, moment: datetime) -> dict[
         failed_months.c.athlete_id == span.athlete_id,
         failed_months.c.month >= span.start.date(),
         failed_months.c.month < span.end.date(),
-        failed_months.c.retry_at > moment,
+        ~has_come(failed_months.c.retry_at, moment, LONGEST_MONTH_PAUSE),
     )
     return {(row.month, row.step): row.retry_at for row in connection.execute(query)}
 
@@ -180,7 +183,8 @@ def _unlisted(connection: Connection, wish: Import, span: Span, history: History
         return
     if not wish.is_open:
         listed = select(import_months.c.month).where(
-            import_months.c.athlete_id == span.athlete_id, import_months.c.listed_at >= wish.made_at
+            import_months.c.athlete_id == span.athlete_id,
+            import_months.c.listed_at.between(wish.made_at, moment + SAME_MOMENT),
         )
         done = set(connection.execute(listed).scalars())
         yield from (
@@ -204,7 +208,7 @@ def _months_put_aside(connection: Connection, span: Span, moment: datetime) -> I
     query = select(put_aside.c.span_start, put_aside.c.span_end).where(
         put_aside.c.athlete_id == span.athlete_id,
         put_aside.c.step == ImportStep.SUMMARY,
-        put_aside.c.retry_at <= moment,
+        is_due_again(put_aside.c.retry_at, moment),
     )
     for row in connection.execute(query):
         start, end = max(row.span_start, span.start), min(row.span_end, span.end)

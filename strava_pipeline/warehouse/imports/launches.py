@@ -13,7 +13,7 @@ they have taken the athlete's lock first (:func:`.wishes.lock_imports`). So ther
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import Enum, auto
 from typing import Any
@@ -32,8 +32,8 @@ from sqlalchemy import (
 
 from strava_pipeline.warehouse.engine import autocommit, now
 from strava_pipeline.warehouse.imports.lacking import Lacking, lacking
-from strava_pipeline.warehouse.imports.wishes import Import, import_of, pause_one
-from strava_pipeline.warehouse.schema.columns import database_time
+from strava_pipeline.warehouse.imports.wishes import LONGEST_REST, Import, import_of, pause_one
+from strava_pipeline.warehouse.schema.columns import database_time, has_come
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import ImportState, ImportTask, PausedBy
@@ -92,11 +92,20 @@ def claim_launch(connection: Connection, floor: date, *, newest: bool | None = N
         if row is None:
             return None
         wish, moment = import_of(row), now(connection)
+        wish = _asked_by_now(connection, wish, moment)
         lack = lacking(connection, wish, floor, moment)
         if not lack.nothing or wish.begins_newest:
             return _launched(connection, wish, lack, moment)
         connection.execute(update(imports).where(_c.id == wish.id).values(at_rest(lack, moment)))
     return None
+
+
+def _asked_by_now(connection: Connection, wish: Import, moment: datetime) -> Import:
+    """Let a wish count as of now that was asked for before the clock was set back: no listing would be newer."""
+    if wish.made_at <= moment:
+        return wish
+    connection.execute(update(imports).where(_c.id == wish.id).values(made_at=moment))
+    return replace(wish, made_at=moment)
 
 
 def _launched(connection: Connection, wish: Import, lack: Lacking, moment: datetime) -> Launch:
@@ -128,7 +137,7 @@ def _next_due(newest: bool | None) -> Select[Any]:
         .where(
             _c.state == ImportState.DUE,
             _c.paused_at.is_(None),
-            _c.next_at <= database_time(),
+            has_come(_c.next_at, database_time(), LONGEST_REST),
             shows_activities(),
             of_this_kind.correlate(imports).scalar_subquery() < MOST_UNDER_WAY,
             true() if newest is None else begins_newest == newest,
@@ -160,7 +169,7 @@ def look_after(engine: Engine, fate_of: Callable[[Launch], Fate]) -> None:
 
     A run that somebody canceled pauses its import. An error of ``fate_of`` leaves the rest as it is.
     """
-    over = (_c.state != ImportState.DUE, _c.lease_until < database_time())
+    over = (_c.state != ImportState.DUE, has_come(_c.lease_until, database_time(), LEASE))
     with autocommit(engine) as connection:
         found = [import_of(row) for row in connection.execute(select(imports).where(*over)).mappings()]
     for wish in found:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.months import Span, month_span
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
+from strava_pipeline.warehouse.schema.columns import is_not_newer
 from strava_pipeline.warehouse.schema.import_tables import import_months
 
 
@@ -19,8 +20,11 @@ def note_listed(connection: Connection, span: Span, asked_at: datetime) -> None:
         return
     noting = insert(import_months).values(athlete_id=span.athlete_id, month=span.start.date(), listed_at=asked_at)
     # An older answer that comes late changes nothing.
-    latest = {"listed_at": func.greatest(import_months.c.listed_at, noting.excluded.listed_at)}
-    connection.execute(noting.on_conflict_do_update(index_elements=["athlete_id", "month"], set_=latest))
+    is_newer = or_(import_months.c.listed_at.is_(None), is_not_newer(import_months.c.listed_at, asked_at))
+    changes = {"listed_at": noting.excluded.listed_at}
+    connection.execute(
+        noting.on_conflict_do_update(index_elements=["athlete_id", "month"], set_=changes, where=is_newer)
+    )
 
 
 def forget_before(connection: Connection, first_kept: date) -> None:

@@ -18,8 +18,8 @@ from strava_pipeline.warehouse.imports.launches import (
     is_launch,
     pause_after,
 )
-from strava_pipeline.warehouse.imports.wishes import Import, import_of
-from strava_pipeline.warehouse.schema.columns import database_time
+from strava_pipeline.warehouse.imports.wishes import LONGEST_REST, Import, import_of
+from strava_pipeline.warehouse.schema.columns import database_time, has_come
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import ImportState, ImportStep, ImportTask
@@ -84,7 +84,7 @@ def hold(connection: Connection, import_id: int, lease: timedelta) -> Launch | N
 
     A launched run that has not begun finds the import taken. ``lease``: how long the import is held unless extended.
     """
-    free = or_(_c.state != ImportState.RUNNING, _c.lease_until < database_time())
+    free = or_(_c.state != ImportState.RUNNING, has_come(_c.lease_until, database_time(), LEASE))
     holding = (
         update(imports)
         .where(_c.id == import_id, free)
@@ -223,7 +223,7 @@ def _next_task(launch: Launch, wish: Import, lack: Lacking, today: date, floor: 
 def _next_try(wish: Import, outcome: Outcome, moment: datetime) -> dict[str, object]:
     """When an import that lacks something is launched again, and how many runs in a row made no progress."""
     if outcome.retry_at is not None:
-        return {"next_at": outcome.retry_at, "attempts": wish.attempts}
+        return {"next_at": min(outcome.retry_at, moment + LONGEST_REST), "attempts": wish.attempts}
     is_asked_anew = wish.launched_at is not None and wish.made_at > wish.launched_at
     if outcome.progressed or is_asked_anew:
         return {"next_at": moment, "attempts": 0}

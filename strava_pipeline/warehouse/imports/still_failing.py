@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, DateTime, and_, case, cast, ex
 from sqlalchemy.sql.functions import Function
 
 from strava_pipeline.warehouse.activities.outdated import lacks_detail
+from strava_pipeline.warehouse.activities.stream_store import lacks_samples
 from strava_pipeline.warehouse.analysis.analyses import lacks_figures
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.columns import any_of
@@ -84,7 +85,7 @@ def _lacks_streams() -> ColumnElement[bool]:
     return exists(
         select(activities.c.id)
         .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
-        .where(_is_of_month(), activity_streams.c.activity_id.is_(None))
+        .where(_is_of_month(), lacks_samples())
         .correlate(failed_months)
     )
 

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
-from strava_pipeline.warehouse.schema.columns import UTC_TIME, any_of, database_time
+from strava_pipeline.warehouse.schema.columns import UTC_TIME, any_of, database_time, has_come
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import ImportState, ImportStep, ImportTask, MadeBy, PausedBy
@@ -25,6 +25,8 @@ from strava_pipeline.warehouse.tokens.grants import shows_activities
 _c = imports.c
 # An import that waits for no longer than this wants the quota that is left.
 SOON = timedelta(minutes=15)
+# No import that is not paused rests longer.
+LONGEST_REST = timedelta(days=2)
 # The operator who asks for an import also ends its pause; nobody else does.
 RESUMES = (MadeBy.OPERATOR, MadeBy.COMMAND)
 # No person asks for these: they are paused as long as one that a person asked for is.
@@ -248,7 +250,12 @@ def poke(connection: Connection, athlete_id: int) -> None:
 def any_wants_quota(connection: Connection) -> bool:
     """Whether an import is at work, or is due soon because something lacks that its athlete still shows."""
     may_run = exists().where(users.c.athlete_id == _c.athlete_id, shows_activities())
-    soon = and_(_c.whole_at.is_(None), _c.paused_at.is_(None), _c.next_at <= database_time() + SOON, may_run)
+    soon = and_(
+        _c.whole_at.is_(None),
+        _c.paused_at.is_(None),
+        has_come(_c.next_at, database_time() + SOON, LONGEST_REST),
+        may_run,
+    )
     query = select(_c.id).where(or_(_c.state != ImportState.DUE, soon)).limit(1)
     return connection.execute(query).first() is not None
 

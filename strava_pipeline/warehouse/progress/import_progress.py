@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, func, select
 
 from strava_pipeline.settings import QuotaScope
 from strava_pipeline.strava.quota.lanes import RateLimits
+from strava_pipeline.warehouse.activities.stream_store import lacks_samples
 from strava_pipeline.warehouse.progress.backfill_estimate import backfill_end
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
@@ -38,7 +39,7 @@ def import_progress(connection: Connection, athlete_ids: Collection[int]) -> dic
             activities.c.athlete_id,
             func.count(),
             func.count(payloads.c.activity_id),
-            func.count(activity_streams.c.activity_id),
+            func.count(activities.c.id).filter(~lacks_samples()),
         )
         .outerjoin(payloads, and_(payloads.c.activity_id == activities.c.id, payloads.c.kind == PayloadKind.DETAIL))
         .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)

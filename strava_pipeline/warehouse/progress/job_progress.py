@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from strava_pipeline.months import Span
 from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.activities.outdated import lacks_detail
+from strava_pipeline.warehouse.activities.stream_store import lacks_samples
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.columns import database_time
@@ -81,7 +82,7 @@ def count_done(connection: Connection, span: Span) -> Completeness:
         select(
             func.count(activities.c.id),
             func.count(detail.c.activity_id).filter(~lacks_detail(summary, detail)),
-            func.count(activity_streams.c.activity_id),
+            func.count(activities.c.id).filter(~lacks_samples()),
         )
         .outerjoin(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
         .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -20,14 +20,18 @@ from sqlalchemy import (
     any_,
     func,
     literal,
+    or_,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.types import TypeEngine
 
 ColumnType = TypeEngine[Any] | type[TypeEngine[Any]]
+Moment = datetime | ColumnElement[datetime]
 
 UTC_TIME = DateTime(timezone=True)
 LOCAL_TIME = TIMESTAMP(timezone=False)
+# Transactions that go on side by side take the time so far apart, at most.
+SAME_MOMENT = timedelta(minutes=1)
 SERIES = ARRAY(Double)
 
 
@@ -80,6 +84,22 @@ def database_time() -> ColumnElement[datetime]:
     function, which only the owner of the tables may. Postgres puts its body in place of the call.
     """
     return func.ops.clock(type_=UTC_TIME)
+
+
+def has_come(time: Column[Any], moment: Moment, longest: timedelta) -> ColumnElement[bool]:
+    """Whether a time has come, at ``moment``, that is never set further ahead than ``longest``.
+
+    A time further away was written before the database's clock was set back: it has come as well.
+    """
+    return or_(time <= moment, time > moment + longest + SAME_MOMENT)
+
+
+def is_not_newer(stamp: Column[Any], asked_at: Moment) -> ColumnElement[bool]:
+    """Whether what is stored was asked for no later than ``asked_at`` (UTC).
+
+    A stamp that lies ahead was written before the database's clock was set back: it is older than any of now.
+    """
+    return or_(stamp <= asked_at, stamp > database_time())
 
 
 def owner() -> Column[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from sqlalchemy import BigInteger, Date, Index, Table, Text, text
 
 from strava_pipeline.warehouse.schema import columns
@@ -10,6 +12,8 @@ from strava_pipeline.warehouse.schema.tables import metadata
 from strava_pipeline.warehouse.states import ImportStep
 
 SCHEMA = "ops"
+# No step of a month that failed rests longer.
+LONGEST_MONTH_PAUSE = timedelta(days=1)
 
 import_months = Table(
     "import_months",

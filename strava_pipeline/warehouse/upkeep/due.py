@@ -39,7 +39,7 @@ from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
-from strava_pipeline.warehouse.schema.columns import database_time
+from strava_pipeline.warehouse.schema.columns import database_time, has_come
 from strava_pipeline.warehouse.schema.import_tables import import_months
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.schema.tables import activities, gear
@@ -58,6 +58,9 @@ LASTING_PAUSE = timedelta(days=1)
 HISTORY_EVERY = timedelta(days=30)
 PROFILE_EVERY = timedelta(days=1)
 GEAR_EVERY = timedelta(days=30)
+# No task rests longer, and no turn of a detail comes later.
+LONGEST_REST = max(HISTORY_EVERY, PROFILE_EVERY, GEAR_EVERY, LASTING_PAUSE)
+LONGEST_TURN = timedelta(days=1)
 # A task that failed so often in a row is told of.
 OFTEN = 3
 # Details that nobody fetched anew in this time are caught up with, in one run.
@@ -253,14 +256,20 @@ def take_detail(connection: Connection, per_day: int) -> bool:
     values = {"athlete_id": OF_ALL, "kind": UpkeepKind.DETAILS, "subject": "", "failures": 0, "takes": 0}
     connection.execute(insert_or_skip(upkeep).values(**values, due_at=database_time()).on_conflict_do_nothing())
     moment = database_time()
-    next_turn = func.greatest(_c.due_at, moment - CATCH_UP) + timedelta(days=1) / per_day
-    taking = update(upkeep).where(*ours, _c.due_at <= moment).values(due_at=next_turn, takes=_c.takes + 1)
+    last_turn = func.greatest(func.least(_c.due_at, moment), moment - CATCH_UP)
+    next_turn = last_turn + LONGEST_TURN / per_day
+    taking = (
+        update(upkeep)
+        .where(*ours, has_come(_c.due_at, moment, LONGEST_TURN))
+        .values(due_at=next_turn, takes=_c.takes + 1)
+    )
     return connection.execute(taking).rowcount > 0
 
 
 def details_are_due(connection: Connection) -> bool:
     """Whether so many turns of details have come that a run is worth it."""
-    ours = select(_c.due_at <= database_time() - CATCH_UP).where(_c.athlete_id == OF_ALL, _c.kind == UpkeepKind.DETAILS)
+    have_come = has_come(_c.due_at, database_time() - CATCH_UP, CATCH_UP + LONGEST_TURN)
+    ours = select(have_come).where(_c.athlete_id == OF_ALL, _c.kind == UpkeepKind.DETAILS)
     return connection.execute(ours).scalar() is not False
 
 
@@ -280,11 +289,12 @@ def note_done_elsewhere(
 
 def lag(connection: Connection, periods: Periods) -> Lag:
     """Return how far upkeep is behind, and how many requests a day all athletes need; tasks that rest are left out."""
-    overdue = _c.due_at <= database_time()
+    moment = database_time()
+    overdue = has_come(_c.due_at, moment, LONGEST_REST)
     a_day = _requests_a_day(periods)
     row = connection.execute(
         select(
-            func.min(_c.due_at).filter(overdue),
+            func.min(func.least(_c.due_at, moment)).filter(overdue),
             func.count().filter(overdue),
             func.count().filter(_c.failures >= OFTEN),
             func.count(_c.athlete_id.distinct()),
@@ -316,8 +326,8 @@ def _requests(kind: UpkeepKind) -> ColumnElement[int]:
 
 def _may_be_taken() -> ColumnElement[bool]:
     moment = database_time()
-    is_free = or_(_c.lease_until.is_(None), _c.lease_until <= moment)
-    return and_(_c.due_at <= moment, is_free, _is_wanted())
+    is_free = or_(_c.lease_until.is_(None), has_come(_c.lease_until, moment, LEASE))
+    return and_(has_come(_c.due_at, moment, LONGEST_REST), is_free, _is_wanted())
 
 
 def _is_wanted() -> ColumnElement[bool]:
