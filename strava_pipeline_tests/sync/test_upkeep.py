@@ -306,15 +306,15 @@ def comparing(monkeypatch: pytest.MonkeyPatch, change_month: Callable[[int, Any]
     monkeypatch.setattr("strava_pipeline.sync.upkeep.compare_history", compare)
 
 
-def test_what_was_edited_is_imported_even_if_the_comparison_dies_later(
+def test_what_was_edited_is_imported_even_if_the_comparison_dies_as_soon_as_it_is_written(
     edited: StravaStandIn, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die_at_the_last(number: int, month: Any) -> Any:
-        if month.span.start.date() == add_months(YESTERDAY.date(), -3):
+    def die_at_the_first(number: int, month: Any) -> Any:
+        if month.span.start.date() == add_months(YESTERDAY.date(), -2):
             raise DatabaseUnavailable("the database is away")
         return month
 
-    comparing(monkeypatch, die_at_the_last)
+    comparing(monkeypatch, die_at_the_first)
     with pytest.raises(DatabaseUnavailable):
         work(edited, engine)
     with engine.connect() as connection:
