@@ -31,15 +31,6 @@ def run_of(launch: Launch) -> ImportRun:
     return ImportRun(job, {"ops": {op: {"config": config}}}, tags)
 
 
-def launch_of(tags: Mapping[str, str]) -> Launch | None:
-    """Return the launch that a run became, by the run's tags; ``None`` if it is not the run of an import."""
-    numbers = [tags.get(name, "") for name in (NAMES.tag("import"), NAMES.tag("launch"), NAMES.athlete_tag)]
-    if not all(number.isdecimal() for number in numbers):
-        return None
-    import_id, launch_no, athlete_id = map(int, numbers)
-    return Launch(import_id, launch_no, athlete_id)
-
-
 def launch_tags(launch: Launch) -> dict[str, str]:
     """Return the tags that only this launch's runs have."""
     return {NAMES.tag("import"): str(launch.import_id), NAMES.tag("launch"): str(launch.launch_no)}

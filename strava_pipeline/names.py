@@ -109,13 +109,23 @@ class Names:
         return self.tag("lane")
 
     @property
+    def job_tag(self) -> str:
+        """Name of the tag with the name of a job of ours whose runs have no lane."""
+        return self.tag("job")
+
+    @property
     def process_tag(self) -> str:
-        """Name of the tag with the process that executes a run which no launcher watches."""
+        """Name of the tag with the process that executes a run."""
         return self.tag("process")
 
     @property
+    def beat_tag(self) -> str:
+        """Name of the tag with a count that goes on while a run lives."""
+        return self.tag("beat")
+
+    @property
     def silent_tag(self) -> str:
-        """Name of the tag that counts the looks at a run that found no work of it."""
+        """Name of the tag that counts the looks at a run that found no new sign of life."""
         return self.tag("silent")
 
     def tag(self, name: str) -> str:

@@ -20,7 +20,7 @@ from strava_pipeline.import_runs import launch_tags
 from strava_pipeline.names import ALL_ASSETS, NAMES, Job
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.imports.launches import Fate, Launch, fate_of_canceling
+from strava_pipeline.warehouse.imports.launches import Fate, Launch, fate_of_canceling, fate_of_started
 from strava_pipeline.web.operator_door import dagster_signing_key
 from strava_pipeline.web.request_signature import HEADER, PATH, Signature
 
@@ -43,7 +43,7 @@ _RUNS = """
 query Runs($params: RunsFilter!) {
   answer: runsOrError(filter: $params, limit: 1000) {
     __typename
-    ... on Runs { results { runId status updateTime tags { key value } } }
+    ... on Runs { results { runId status startTime updateTime tags { key value } } }
     ... on Error { message }
   }
 }
@@ -64,13 +64,12 @@ mutation Cover($params: ReportRunlessAssetEventsParams!) {
   }
 }
 """
-_TO_COME = {"QUEUED", "NOT_STARTED", "MANAGED", "STARTING", "STARTED"}
+_TO_COME = {"QUEUED", "NOT_STARTED", "MANAGED", "STARTING"}
 _ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 _FATES = {
     "SUCCESS": Fate.ENDED,
     "FAILURE": Fate.ENDED,
     "CANCELED": Fate.CANCELED,
-    "STARTED": Fate.AT_WORK,
 }
 # With these a guard in front of Dagster, ours or another, refuses a request.
 _KEPT_OUT = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.MISDIRECTED_REQUEST}
@@ -154,26 +153,36 @@ def launch_assets(dagster: DagsterServer, assets: Iterable[str], tags: Mapping[s
 
 
 def runs_to_come(dagster: DagsterServer, run_ids: Iterable[str]) -> set[str]:
-    """The ids of those runs that wait in the queue or are at work. ``DagsterUnavailable``."""
+    """The ids of those runs that may still take up their launch: in the queue, or begun. ``DagsterUnavailable``."""
 
-    def unfinished(answer: Any) -> set[str]:
-        return {run["runId"] for run in answer["results"] if run["status"] in _TO_COME}
+    def to_come(run: Any) -> bool:
+        return run["status"] in _TO_COME or (run["status"] == "STARTED" and _fate_of(run) is Fate.AT_WORK)
 
-    return _ask(dagster, _RUNS, {"runIds": list(run_ids)}, {"Runs"}, unfinished)
+    def found(answer: Any) -> set[str]:
+        return {run["runId"] for run in answer["results"] if to_come(run)}
+
+    return _ask(dagster, _RUNS, {"runIds": list(run_ids)}, {"Runs"}, found)
 
 
 def fate_of(dagster: DagsterServer, launch: Launch) -> Fate:
     """The fate of the last run that an import's launch became, if Dagster knows one. ``DagsterUnavailable``."""
 
     def last(answer: Any) -> Fate:
-        if not answer["results"]:
-            return Fate.UNKNOWN
-        run = answer["results"][0]
-        if run["status"] == "CANCELING":
-            return fate_of_canceling(time.time() - run["updateTime"])
-        return _FATES.get(run["status"], Fate.TO_COME)
+        return _fate_of(answer["results"][0]) if answer["results"] else Fate.UNKNOWN
 
     return _ask(dagster, _RUNS, {"tags": _tag_list(launch_tags(launch))}, {"Runs"}, last)
+
+
+def _fate_of(run: Any) -> Fate:
+    if run["status"] == "STARTED":
+        return fate_of_started(_seconds_since(run["startTime"]))
+    if run["status"] == "CANCELING":
+        return fate_of_canceling(_seconds_since(run["updateTime"]))
+    return _FATES.get(run["status"], Fate.TO_COME)
+
+
+def _seconds_since(moment: float | None) -> float:
+    return 0.0 if moment is None else time.time() - moment
 
 
 def add_athlete(dagster: DagsterServer, athlete_id: int) -> None:

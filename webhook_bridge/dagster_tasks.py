@@ -81,6 +81,9 @@ class DagsterTasks:
             except (StravaPipelineError, SQLAlchemyError) as error:
                 # The first line only: SQLAlchemy adds its statement in further ones.
                 log.warning("%s", str(error).partition("\n")[0])
+            except Exception:
+                # A fault of this program. Without this thread nobody who connects gets partitions, nor an import soon.
+                log.exception("Dagster's tasks failed: trying again in %.0f s", POLL_SECONDS)
             self._wake.wait(POLL_SECONDS)
 
     def _do(self, athlete_id: int) -> bool:

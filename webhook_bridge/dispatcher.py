@@ -158,7 +158,7 @@ class Dispatcher:
                 mark_dead(connection, claim.fence, reason, kind="RunLost", error_class=ErrorClass.TRANSIENT)
 
     def look_after_launches(self) -> None:
-        """Extend the claims of overdue runs that are still to come; end those of runs that ended before they began."""
+        """Extend the claims of overdue runs that are still to come; end those of runs that do not take theirs up."""
         overdue = overdue_runs(self._engine)
         if not overdue:
             return
@@ -167,7 +167,7 @@ class Dispatcher:
         if lost := sorted(set(overdue) - to_come):
             pause = self._next_pause()
             again = f"again in {pause.total_seconds():.0f} s"
-            log.warning("%d run(s) ended before they began: their events are launched %s", len(lost), again)
+            log.warning("%d run(s) ended or stood still before they began: events are launched %s", len(lost), again)
             end_launches(self._engine, lost, wait=pause)
 
     def _next_pause(self) -> timedelta:

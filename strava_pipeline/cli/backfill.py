@@ -12,9 +12,10 @@ import click
 from strava_pipeline.cli.backfill_runs import BackfillFailed, Databases, opened, run_to_its_end
 from strava_pipeline.cli.closed_home import close_to_others
 from strava_pipeline.cli.dagsters_database import without_dagsters_tries
-from strava_pipeline.cli.dead_runs import cancel_own_runs, process_tag
 from strava_pipeline.cli.interruptible import interruptible, message_on_interrupt, run_in_thread
+from strava_pipeline.cli.own_runs import cancel_own_runs
 from strava_pipeline.cli.run_reasons import kinds, reasons
+from strava_pipeline.defs.run_process import process_tag
 from strava_pipeline.errors import ConfigurationError, DatabaseUnavailable
 from strava_pipeline.months import enclosing_span, month_span, month_text, parse_month
 from strava_pipeline.names import HISTORY_ASSETS, Asset

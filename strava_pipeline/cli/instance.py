@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from strava_pipeline.cli.dagsters_database import explaining_dagsters_database
-from strava_pipeline.cli.dead_runs import end_dead_runs
 from strava_pipeline.defs.pools import set_up_pools
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local import work_folder
@@ -43,7 +42,7 @@ def prepare_dagster_environment(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
-    """Open the instance in this process, mark runs of dead commands as failed, and set up the pools.
+    """Open the instance in this process, end runs of dead processes, and set up the pools.
 
     ``DatabaseUnavailable`` if Dagster's database is away, now or during the block.
     """
@@ -69,6 +68,8 @@ def instance_at(dagster_home: str) -> DagsterInstance:
 
 def _tidy(instance: DagsterInstance) -> None:
     """Prepare the instance before any run begins."""
+    from strava_pipeline.defs.dead_runs import end_dead_runs
+
     end_dead_runs(instance)
     set_up_pools(instance)
 

@@ -1,22 +1,22 @@
-"""Ends runs whose worker died with its code server: Dagster's launcher watches them from there, and nobody else does.
+"""Ends runs whose process died with its code server: Dagster's launcher watches them from there, and nobody else does.
 
-Such a run stays at work in Dagster for ever, and holds its slot in a pool.
+Such a run stays at work in Dagster for ever, and holds a slot of its pool and one of all runs.
 
-Whether a worker lives cannot be seen from here, but only whether it has work, by our tables. A living one may seem to
-have none: it is about to end, or a database that was away let its lease lapse. But it takes its work back, or ends,
-within seconds. So a run is dead once so many looks in a row, each some time after the last, found it without work. A
-tag of the run counts them: a machine that slept, or a database that was away, makes no run dead by the time alone.
+A run whose process is gone from this machine is dead at once. Any other shows that it lives by its tags
+(:mod:`.signs_of_life`), and is dead once so many looks in a row, each some time after the last, found no new sign. A
+tag of the run counts them: a machine that slept, a clock that was set, or a database that was away, makes no run dead.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import dagster as dg
 
 from strava_pipeline.defs.pools import free_slots
-from strava_pipeline.names import NAMES
+from strava_pipeline.defs.run_process import is_gone
+from strava_pipeline.names import ALL_ASSETS, NAMES
 
 AT_WORK = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 UNFINISHED = (
@@ -29,36 +29,77 @@ LOOKS = 10
 # Schedules look every minute, or less often. Dagster catches up with missed minutes at once.
 BETWEEN_LOOKS_SECONDS = 50.0
 TOLD = "its process ended before the run did; what it had stored is kept"
+_OUR_ASSETS = frozenset(map(dg.AssetKey, ALL_ASSETS))
 
 
-def end_dead_runs(
-    instance: dg.DagsterInstance, runs: dg.RunsFilter, is_without_work: Callable[[dg.RunRecord], bool]
-) -> None:
-    """Look at each of ``runs``, end those that are dead (failed, or canceled if a person did so), free their slots."""
-    for record in instance.get_run_records(runs):
-        run = record.dagster_run
-        if _looks(instance, run, is_without_work=is_without_work(record)) < LOOKS:
-            continue
-        if run.status is dg.DagsterRunStatus.CANCELING:
-            instance.report_run_canceled(run, TOLD)
-        else:
-            instance.report_run_failed(run, TOLD)
-        free_slots(instance, run.run_id)
+def end_dead_runs(instance: dg.DagsterInstance) -> int:
+    """End those of our runs that are dead (failed, or canceled if a person did so); returns how many there were."""
+    # A run that a command executes in its own process begins as not started.
+    seen = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED, *AT_WORK]))
+    return sum(_end(instance, run) for run in seen if _is_dead(instance, run))
 
 
-def _looks(instance: dg.DagsterInstance, run: dg.DagsterRun, *, is_without_work: bool) -> int:
-    """How many looks in a row, with this one, found a run without work; the run's tag says so from now on."""
-    moment = time.time()
-    looks, last = _counted(run)
-    if is_without_work and looks and abs(moment - last) < BETWEEN_LOOKS_SECONDS:
-        return looks
-    now = looks + 1 if is_without_work else 0
-    if now != looks:
-        instance.add_run_tags(run.run_id, {NAMES.silent_tag: f"{now} {moment:.0f}"})
-    return now
+def _is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    if is_gone(run.tags.get(NAMES.process_tag, "")):
+        return True
+    return run.status in AT_WORK and _shows_life_if_it_lives(instance, run) and _looks(instance, run) >= LOOKS
 
 
-def _counted(run: dg.DagsterRun) -> tuple[int, int]:
-    """The looks that a run's tag counts, and when the last one was (epoch, s); a tag that is not ours counts none."""
-    looks, _, last = run.tags.get(NAMES.silent_tag, "").partition(" ")
-    return (int(looks), int(last)) if looks.isdecimal() and last.isdecimal() else (0, 0)
+def _shows_life_if_it_lives(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether a run is ours, and of a release that shows life."""
+    if NAMES.beat_tag in run.tags:
+        return True
+    is_ours = not {NAMES.lane_tag, NAMES.job_tag}.isdisjoint(run.tags) or (
+        run.asset_selection is not None and bool(run.asset_selection) and run.asset_selection <= _OUR_ASSETS
+    )
+    # A run shows life before its first step begins: without that it died before, or an earlier release executes it.
+    return is_ours and not _has_begun_a_step(instance, run)
+
+
+def _has_begun_a_step(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    return bool(instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START))
+
+
+def _looks(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int:
+    """How many looks in a row, with this one, found no new sign of life; the run's tag says so from now on."""
+    moment, beat = time.time(), run.tags.get(NAMES.beat_tag, "")
+    last = _Look.of(run.tags.get(NAMES.silent_tag, ""))
+    if last is not None and last.beat == beat:
+        if abs(moment - last.at) < BETWEEN_LOOKS_SECONDS:
+            return last.number
+        look = _Look(last.number + 1, int(moment), beat)
+    else:
+        look = _Look(1, int(moment), beat)
+    instance.add_run_tags(run.run_id, {NAMES.silent_tag: str(look)})
+    return look.number
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One of the looks in a row that found the same sign of life, and when (epoch, s)."""
+
+    number: int
+    at: int
+    beat: str
+
+    @classmethod
+    def of(cls, tag: str) -> _Look | None:
+        """The look that a tag tells of; ``None`` if the tag is not ours."""
+        number, at, beat = (*tag.split(" "), "", "", "")[:3]
+        return cls(int(number), int(at), beat) if number.isdecimal() and at.isdecimal() else None
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.at} {self.beat}"
+
+
+def _end(instance: dg.DagsterInstance, seen: dg.DagsterRun) -> bool:
+    """End a run, unless it has ended since it was seen: what a process wrote before its end is there now."""
+    run = instance.get_run_by_id(seen.run_id)
+    if run is None or run.status not in {dg.DagsterRunStatus.NOT_STARTED, *AT_WORK}:
+        return False
+    if run.status is dg.DagsterRunStatus.CANCELING:
+        instance.report_run_canceled(run, TOLD)
+    else:
+        instance.report_run_failed(run, TOLD)
+    free_slots(instance, run.run_id)
+    return True

@@ -9,6 +9,7 @@ import dagster as dg
 from pydantic import PrivateAttr
 from sqlalchemy import Engine
 
+from strava_pipeline.defs.signs_of_life import showing_life
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.backfill import SyncContext, open_sync
@@ -33,9 +34,12 @@ class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # g
     _engine: Engine | None = PrivateAttr(default=None)
 
     @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["WarehouseResource"]:  # noqa: ARG002  the signature is Dagster's
-        """Connect for the time of a run."""
-        with open_warehouse(load_settings()) as self._engine:
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["WarehouseResource"]:
+        """Connect for the time of a run, and show that the run lives: every step of ours has this resource.
+
+        Our runs are executed in one process, so its resources are there from before the first step until the run ends.
+        """
+        with showing_life(context), open_warehouse(load_settings()) as self._engine:
             yield self
         self._engine = None
 

@@ -11,9 +11,11 @@ import dagster as dg
 import psutil
 import pytest
 
-from strava_pipeline.cli.dead_runs import cancel_own_runs, end_dead_runs, process_tag
 from strava_pipeline.cli.instance import open_instance, prepare_dagster_environment
+from strava_pipeline.cli.own_runs import cancel_own_runs
 from strava_pipeline.cli.up import TIDY
+from strava_pipeline.defs.dead_runs import end_dead_runs
+from strava_pipeline.defs.run_process import process_tag
 from strava_pipeline.names import NAMES
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.sync.stopping import stop_wanted
@@ -39,7 +41,7 @@ def instance(dagster_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.fixture
 def dead_tag() -> dict[str, str]:
     """The tag of a process that has ended."""
-    code = "from strava_pipeline.cli.dead_runs import process_tag; print(*process_tag().values())"
+    code = "from strava_pipeline.defs.run_process import process_tag; print(*process_tag().values())"
     done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True, timeout=60)
     return {NAMES.process_tag: done.stdout.strip()}
 

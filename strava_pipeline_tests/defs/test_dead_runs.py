@@ -1,4 +1,4 @@
-"""Runs that died with their code server are ended and hold no slot; a living one is left alone, whoever looks when."""
+"""Imports whose run died with its code server go on; those of a living one are left alone, whoever looks when."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import pytest
 from sqlalchemy import Engine
 
 from strava_pipeline.defs import dead_runs
-from strava_pipeline.defs.dead_runs import BETWEEN_LOOKS_SECONDS
 from strava_pipeline.defs.jobs import imports as jobs
 from strava_pipeline.defs.jobs.imports import imports_every_minute, newest_month, newest_months_every_minute
 from strava_pipeline.defs.pools import set_up_pools
+from strava_pipeline.errors import ImportStopped
 from strava_pipeline.import_runs import run_of
 from strava_pipeline.names import NAMES
 from strava_pipeline.settings import Settings
 from strava_pipeline.sync.imports import work_on_import
 from strava_pipeline.warehouse.imports import runs
-from strava_pipeline.warehouse.imports.launches import CANCELING_SECONDS, Fate, Launch, look_after
+from strava_pipeline.warehouse.imports.launches import CANCELING_SECONDS, TAKE_UP_SECONDS, Fate, Launch, look_after
 from strava_pipeline_tests.defs.conftest import CodeLocation
 from strava_pipeline_tests.defs.import_jobs import launched, run, tick
 from strava_pipeline_tests.inbox import LONG_AGO, connect_riders
@@ -106,19 +106,25 @@ def test_a_run_that_died_is_ended_holds_no_slot_and_is_not_executed_again_by_dag
     assert ended.tags["dagster/will_retry"] == "false"
 
 
-def test_runs_are_ended_whose_import_is_gone_or_has_a_newer_launch_and_nobody_elses(
-    persistent: dg.DagsterInstance, engine: Engine, clock: Clock
+def test_an_import_whose_run_died_before_it_took_up_its_launch_is_due_again(
+    persistent: dg.DagsterInstance, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import_id = wish_for(engine)
-    living, living_id = begun(persistent, engine)
-    overtaken = at_work(persistent, replace(living, launch_no=0))
-    gone = at_work(persistent, replace(living, import_id=import_id + 1))
-    theirs = at_work(persistent, replace(living, launch_no=0), **{NAMES.lane_tag: "theirs"})
-    for _ in range(LOOKS):
-        look(persistent, clock)
-        assert runs.extend(engine, living)
-    states = {run_id: status(persistent, run_id) for run_id in (living_id, overtaken, gone, theirs)}
-    assert states == {living_id: "STARTED", overtaken: "FAILURE", gone: "FAILURE", theirs: "STARTED"}
+    found = launched(engine)
+    run_id = at_work(persistent, found)
+    (record,) = persistent.get_run_records()
+    assert record.start_time is not None
+    for passed, state in ((TAKE_UP_SECONDS - 1, "launched"), (TAKE_UP_SECONDS, "due")):
+        at = record.start_time + passed
+        monkeypatch.setattr(jobs, "time", SimpleNamespace(time=lambda at=at: at))
+        change(engine, import_id, lease_until=LONG_AGO)
+        tick(persistent, imports_every_minute)
+        assert wish(engine, import_id).state == state
+    # One that lives after all, and is late, finds a newer launch.
+    change(engine, import_id, next_at=LONG_AGO)
+    assert launched(engine).launch_no == found.launch_no + 1
+    with pytest.raises(ImportStopped, match="another run has it"):
+        runs.begin(engine, found, run_id, FLOOR)
 
 
 def test_a_run_that_is_about_to_end_ends_well(
@@ -152,7 +158,8 @@ def test_a_living_run_takes_its_import_back_however_often_its_lease_lapses(
     """A database that is away for over a minute lets leases lapse; whoever looks after imports looks first."""
     import_id = wish_for(engine)
     found, run_id = begun(persistent, engine)
-    for _ in range(LOOKS):
+    for number in range(LOOKS):
+        persistent.add_run_tags(run_id, {NAMES.beat_tag: str(number)})
         change(engine, import_id, lease_until=LONG_AGO)
         look_after(engine, lambda _: Fate.AT_WORK)  # the bridge does
         look(persistent, clock)
@@ -165,46 +172,6 @@ def test_a_living_run_takes_its_import_back_however_often_its_lease_lapses(
     assert wish(engine, import_id).launch_no == found.launch_no
 
 
-def test_looks_that_come_at_once_count_as_one(persistent: dg.DagsterInstance, engine: Engine, clock: Clock) -> None:
-    """After a halt Dagster catches up with the minutes that it missed; a machine that slept missed many."""
-    wish_for(engine)
-    _, run_id = begun(persistent, engine)
-    change(engine, lease_until=LONG_AGO)
-    look(persistent, clock)
-    clock.now += 24 * 3600
-    for _ in range(LOOKS):
-        clock.now += BETWEEN_LOOKS_SECONDS / LOOKS / 2
-        tick(persistent, imports_every_minute)
-        tick(persistent, newest_months_every_minute)
-    assert status(persistent, run_id) == "STARTED"
-
-
-def test_a_clock_that_was_set_back_holds_up_no_look(
-    persistent: dg.DagsterInstance, engine: Engine, clock: Clock
-) -> None:
-    wish_for(engine)
-    _, run_id = begun(persistent, engine)
-    change(engine, lease_until=LONG_AGO)
-    look(persistent, clock)
-    clock.now -= 24 * 3600
-    for _ in range(LOOKS - 1):
-        look(persistent, clock)
-    assert status(persistent, run_id) == "FAILURE"
-
-
-@pytest.mark.parametrize("tag", ["", "10", "10 x", "x 10", "-1 5", "\u0663 \u00b2"])
-def test_a_tag_that_somebody_else_wrote_counts_no_look(
-    persistent: dg.DagsterInstance, engine: Engine, clock: Clock, tag: str
-) -> None:
-    found = Launch(1, 1, RIDER, begins_newest=True)
-    run_id = at_work(persistent, found, **{NAMES.silent_tag: tag})
-    look(persistent, clock)
-    assert status(persistent, run_id) == "STARTED"
-    known = persistent.get_run_by_id(run_id)
-    assert known is not None
-    assert known.tags[NAMES.silent_tag] == f"1 {clock.now:.0f}"
-
-
 def test_a_canceled_run_whose_worker_died_pauses_its_import_and_is_ended(
     persistent: dg.DagsterInstance, engine: Engine, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +181,7 @@ def test_a_canceled_run_whose_worker_died_pauses_its_import_and_is_ended(
     known = persistent.get_run_by_id(run_id)
     assert known is not None
     persistent.report_run_canceling(known)
+    tick(persistent, imports_every_minute)
     (record,) = persistent.get_run_records()
     canceled_at = record.update_timestamp.timestamp()
     for passed, state, paused_by in ((CANCELING_SECONDS - 1, "running", None), (CANCELING_SECONDS, "due", "cancel")):
@@ -223,7 +191,7 @@ def test_a_canceled_run_whose_worker_died_pauses_its_import_and_is_ended(
         tick(persistent, imports_every_minute)
         stored = wish(engine, import_id)
         assert (stored.state, stored.paused_by) == (state, paused_by)
-    for _ in range(LOOKS):
+    for _ in range(LOOKS - 1):
         assert status(persistent, run_id) == "CANCELING"
         look(persistent, clock)
     assert status(persistent, run_id) == "CANCELED"

@@ -158,12 +158,29 @@ def test_a_schedule_requests_runs_of_its_kind_once(
     ):
         assert schedule.job.name == job
         (request,), _ = tick(persistent, schedule)
-        assert request.run_key == f"{import_id}.1"
+        assert request.run_key is not None
+        assert request.run_key.startswith(f"{import_id}.1 ")
         assert request.tags[NAMES.athlete_tag] == str(RIDER)
         assert wish(engine, import_id).state == "launched"
         assert tick(persistent, schedule) == ([], "no import is due, or enough are under way")
     limits = persistent.event_log_storage.get_pool_limits()
     assert {limit.name: limit.limit for limit in limits} == POOLS
+
+
+def test_after_a_restore_of_the_tables_dagster_takes_a_launch_for_a_new_one(
+    persistent: dg.DagsterInstance, settings: Settings, engine: Engine
+) -> None:
+    """Dagster launches no run with a key that it knows."""
+    import_id = wish_for(engine)
+    (first,), _ = tick(persistent, newest_months_every_minute)
+    change(engine, import_id, state="due", launch_no=0, lease_until=None)
+    (second,), _ = tick(persistent, newest_months_every_minute)
+    assert launch_of_tags(first) == launch_of_tags(second)
+    assert first.run_key != second.run_key
+
+
+def launch_of_tags(request: dg.RunRequest) -> tuple[str, str]:
+    return request.tags[NAMES.tag("import")], request.tags[NAMES.tag("launch")]
 
 
 def test_a_schedule_looks_after_lost_runs(persistent: dg.DagsterInstance, settings: Settings, engine: Engine) -> None:
@@ -172,7 +189,8 @@ def test_a_schedule_looks_after_lost_runs(persistent: dg.DagsterInstance, settin
     change(engine, lease_until=LONG_AGO)
     # Dagster knows no run of this launch.
     (request,), _ = tick(persistent, newest_months_every_minute)
-    assert request.run_key == f"{import_id}.2"
+    assert request.run_key is not None
+    assert request.run_key.startswith(f"{import_id}.2 ")
     canceled = dg.DagsterRun(job_name="newest_month", tags=launch_tags(Launch(import_id, 2, RIDER)))
     persistent.add_run(canceled.with_status(dg.DagsterRunStatus.CANCELED))
     change(engine, lease_until=LONG_AGO)

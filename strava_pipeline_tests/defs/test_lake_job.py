@@ -105,6 +105,6 @@ def test_a_run_under_way_is_not_joined_by_another_and_a_dead_one_holds_up_nobody
     begun = written.instance.create_run_for_job(update_lake, tags=update_lake.tags)
     written.instance.report_dagster_event(dg.DagsterEvent("PIPELINE_START", update_lake.name), begun.run_id)
     assert why_no_run(written.instance, engine) == "the last run has not ended"
-    monkeypatch.setattr(job, "DEAD_AFTER_SECONDS", -1.0)
-    monkeypatch.setattr(dead_runs, "LOOKS", 1)
+    monkeypatch.setattr(dead_runs, "BETWEEN_LOOKS_SECONDS", 0.0)
+    monkeypatch.setattr(dead_runs, "LOOKS", 2)
     assert why_no_run(written.instance, engine) is None

@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Engine, insert, select
 
 from strava_pipeline.defs import dead_runs
 from strava_pipeline.defs.jobs.retention import retention
 from strava_pipeline.defs.jobs.upkeep import upkeep, why_no_run
 from strava_pipeline.errors import RetriableStravaError
+from strava_pipeline.names import NAMES
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.clock import StravaClock
 from strava_pipeline.strava.quota.lanes import RateLimits
@@ -21,8 +22,6 @@ from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 from strava_pipeline.warehouse.quota.strava_clock import store_clock
 from strava_pipeline.warehouse.schema.ops_tables import operator_audit, users, webhook_events
 from strava_pipeline.warehouse.schema.tables import activities
-from strava_pipeline.warehouse.schema.upkeep_tables import upkeep as upkeep_list
-from strava_pipeline.warehouse.upkeep import due
 from strava_pipeline_tests.defs.conftest import CodeLocation
 from strava_pipeline_tests.inbox import bring_up_to_date
 from strava_pipeline_tests.strava_stand_in import RIDER
@@ -86,22 +85,10 @@ def test_a_run_whose_process_died_is_ended_and_holds_up_nobody(
     monkeypatch.setattr(dead_runs, "BETWEEN_LOOKS_SECONDS", 0.0)
     monkeypatch.setattr(dead_runs, "LOOKS", 2)
 
-    def ticks(lease_until: datetime | None) -> list[bool]:
-        """Whether a run is missing, at two ticks of the schedule."""
-        with engine.begin() as connection:
-            connection.execute(update(upkeep_list).values(lease_until=lease_until))
-        return [why_no_run(connected.instance, engine) is None for _ in range(2)]
-
-    with engine.begin() as connection:
-        due.add_missing(connection)
-        hour = now(connection) + timedelta(hours=1)
-    assert ticks(hour) == [False, False]
-    # A lease that lapses once, as while the database is away, ends no run that extends it again.
-    with engine.begin() as connection:
-        connection.execute(update(upkeep_list).values(lease_until=None))
-    assert why_no_run(connected.instance, engine) == "the last run has not ended"
-    assert ticks(hour) == [False, False]
-    assert ticks(None) == [False, True]
+    for beat in range(3):
+        connected.instance.add_run_tags(dead.run_id, {NAMES.beat_tag: str(beat)})
+        assert why_no_run(connected.instance, engine) == "the last run has not ended"
+    assert why_no_run(connected.instance, engine) is None
     # A run of somebody else's job of this name is left alone.
     found = {run.run_id: run.status for run in connected.instance.get_runs()}
     assert found == {dead.run_id: dg.DagsterRunStatus.FAILURE, other.run_id: dg.DagsterRunStatus.STARTED}

@@ -52,7 +52,7 @@ class RunLauncher:
 
     def answer(self, params: dict[str, Any]) -> dict[str, Any]:
         if "runIds" in params:
-            results = [{"runId": name, "status": self._state(name)} for name in params["runIds"]]
+            results = [{"runId": name, "status": self._state(name), "startTime": None} for name in params["runIds"]]
             return {"__typename": "Runs", "results": results}
         run_id = str(uuid4())
         fences = params["runConfigData"]["ops"]["claimed_objects"]["config"]["fences"]

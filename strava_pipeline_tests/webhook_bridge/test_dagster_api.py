@@ -3,17 +3,25 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from strava_pipeline.secret import Secret
-from strava_pipeline.warehouse.imports.launches import Fate, Launch
+from strava_pipeline.warehouse.imports.launches import CANCELING_SECONDS, TAKE_UP_SECONDS, Fate, Launch
 from strava_pipeline.web.request_signature import HEADER, Signature
 from strava_pipeline_tests.strava.loopback import Loopback, Raw, Reply, reply
 from webhook_bridge import dagster_api
-from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, fate_of, launch_assets, launch_run
+from webhook_bridge.dagster_api import (
+    DagsterServer,
+    DagsterUnavailable,
+    fate_of,
+    launch_assets,
+    launch_run,
+    runs_to_come,
+)
 
 KEY = Secret("by-which-the-guard-knows-us")
 
@@ -30,6 +38,11 @@ def answered(**answer: Any) -> Reply:
 
 def server_at(url: str) -> DagsterServer:
     return DagsterServer(url, KEY)
+
+
+def a_run(status: str, *, run_id: str = "run-0", at: float | None = None) -> dict[str, Any]:
+    """A run as Dagster tells of it, which began or changed at a time (epoch, s)."""
+    return {"runId": run_id, "status": status, "startTime": at, "updateTime": at, "tags": []}
 
 
 def launch(dagster: Loopback) -> str:
@@ -85,11 +98,30 @@ def test_a_launched_run_of_assets_tells_its_id(dagster: Loopback) -> None:
     ],
 )
 def test_the_fate_of_a_launch_is_that_of_its_last_run(dagster: Loopback, statuses: list[str], fate: Fate) -> None:
-    runs = [{"runId": f"run-{place}", "status": status, "tags": []} for place, status in enumerate(statuses)]
+    runs = [a_run(status, run_id=f"run-{place}") for place, status in enumerate(statuses)]
     dagster.answers(answered(__typename="Runs", results=runs))
     assert fate_of(server_at(dagster.url), Launch(3, 2, 1001)) is fate
     tags = [{"key": "strava/import", "value": "3"}, {"key": "strava/launch", "value": "2"}]
     assert json.loads(dagster.asked[0].body)["variables"]["params"] == {"tags": tags}
+
+
+@pytest.mark.parametrize(
+    ("status", "ago_s", "fate"),
+    [
+        ("STARTED", 60, Fate.AT_WORK),
+        # It takes up no launch any more.
+        ("STARTED", TAKE_UP_SECONDS, Fate.ENDED),
+        ("CANCELING", 60, Fate.TO_COME),
+        ("CANCELING", CANCELING_SECONDS, Fate.CANCELED),
+    ],
+)
+def test_a_run_that_died_is_not_waited_for_without_end(
+    dagster: Loopback, status: str, ago_s: float, fate: Fate
+) -> None:
+    dagster.answers(answered(__typename="Runs", results=[a_run(status, at=time.time() - ago_s)]))
+    assert fate_of(server_at(dagster.url), Launch(3, 2, 1001)) is fate
+    dagster.answers(answered(__typename="Runs", results=[a_run(status, at=time.time() - ago_s)]))
+    assert runs_to_come(server_at(dagster.url), ["run-0"]) == ({"run-0"} if fate is Fate.AT_WORK else set())
 
 
 @pytest.mark.parametrize(

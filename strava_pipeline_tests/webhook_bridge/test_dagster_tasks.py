@@ -13,10 +13,13 @@ from sqlalchemy import Engine, insert, select
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.inbox.events import NewEvent, Stored
 from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
+from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.inbox import store_event
 from strava_pipeline_tests.strava.loopback import Loopback, reply
+from webhook_bridge import dagster_tasks
 from webhook_bridge.dagster_api import RUNS_AT_ONCE
 from webhook_bridge.dagster_tasks import DagsterTasks
+from webhook_bridge.imports import launch_imports
 
 RIDER = 1001
 
@@ -145,6 +148,29 @@ def test_another_bridge_has_it_in_hand(dagster: Loopback, engine: Engine) -> Non
         connection.execute(select(users).with_for_update())
         assert DagsterTasks(load_settings(), engine).run_once() == 0
     assert dagster.asked == []
+
+
+def test_a_fault_of_its_own_does_not_end_it(
+    dagster: Loopback, engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lets_go(dagster)
+    due(engine, "erase")
+    monkeypatch.setattr(dagster_tasks, "POLL_SECONDS", 0.01)
+    faults = [ZeroDivisionError("a fault")]
+
+    def fails_once(*given: Any) -> int:
+        if faults:
+            raise faults.pop()
+        due(engine, "erase", RIDER + 1)
+        monkeypatch.setattr(dagster_tasks, "launch_imports", launch_imports)
+        return launch_imports(*given)
+
+    monkeypatch.setattr(dagster_tasks, "launch_imports", fails_once)
+    tasks = DagsterTasks(load_settings(), engine)
+    tasks.start()
+    eventually(lambda: left(engine) == [None, None], "a task that came after the fault")
+    tasks.stop()
+    assert "ZeroDivisionError: a fault" in caplog.text
 
 
 def test_it_runs_beside_until_stopped(dagster: Loopback, engine: Engine) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,8 @@ from sqlalchemy import Engine, select, text, update
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.quota.outage import ANSWERED, Outage, Service
 from strava_pipeline.warehouse.engine import now
-from strava_pipeline.warehouse.inbox.claims import ALONE_AFTER_LOST_RUNS, MOST_LOST_RUNS
+from strava_pipeline.warehouse.imports.launches import TAKE_UP_SECONDS
+from strava_pipeline.warehouse.inbox.claims import ALONE_AFTER_LOST_RUNS, MOST_LOST_RUNS, begin_run
 from strava_pipeline.warehouse.inbox.events import add_events
 from strava_pipeline.warehouse.quota.app_status import note_active, note_inactive
 from strava_pipeline.warehouse.quota.outages import store_outage
@@ -40,6 +42,8 @@ class DagsterStandIn:
     refusal: tuple[int, bytes] | None = None
     # What became of runs, when asked for them.
     runs: dict[str, str] = field(default_factory=dict)
+    # When they began (epoch, s).
+    began: float | None = None
     asked: int = 0
     # What happens while an answer is being made.
     meanwhile: Callable[[], None] = lambda: None
@@ -50,7 +54,8 @@ class DagsterStandIn:
         if self.refusal is not None:
             return self.refusal
         if "runIds" in body["variables"]["params"]:
-            found = [{"runId": name, "status": self.runs[name]} for name in body["variables"]["params"]["runIds"]]
+            names = body["variables"]["params"]["runIds"]
+            found = [{"runId": name, "status": self.runs[name], "startTime": self.began} for name in names]
             return 200, json.dumps({"data": {"answer": {"__typename": "Runs", "results": found}}}).encode()
         self.launches.append(body["variables"]["params"])
         run = {"__typename": "LaunchRunSuccess", "run": {"id": f"run-{len(self.launches)}"}}
@@ -173,6 +178,25 @@ def test_a_run_that_waits_in_the_queue_keeps_its_claims(dagster: DagsterStandIn,
     dagster.runs = {"run-1": "QUEUED"}
     dispatcher.look_after_launches()
     assert dispatcher.dispatch_once() == 0
+
+
+def test_a_run_that_died_before_it_took_up_its_claims_is_not_waited_for(
+    dagster: DagsterStandIn, engine: Engine
+) -> None:
+    """Nobody tells Dagster of its end if its code server died as well."""
+    store(engine, 1)
+    dispatcher = Dispatcher(load_settings(), engine)
+    dispatcher.dispatch_once()
+    fence = rows(engine)[0].fence
+    dagster.runs = {"run-1": "STARTED"}
+    for began, launched in ((-TAKE_UP_SECONDS / 2, 0), (-TAKE_UP_SECONDS, 1)):
+        dagster.began = time.time() + began
+        change(engine, lease_until=datetime.now(UTC) + timedelta(seconds=10))
+        dispatcher.look_after_launches()
+        assert dispatcher.dispatch_once() == launched
+    # One that lives after all finds nothing to do.
+    assert begin_run(engine, [fence], "run-1") == []
+    assert [(event.state, event.run_id) for event in rows(engine)] == [("launched", "run-2")]
 
 
 @pytest.mark.parametrize("status", ["FAILURE", "CANCELED", "SUCCESS"])

@@ -35,7 +35,7 @@ LAUNCHED = answer("LaunchRunSuccess", run={"id": "run-1"})
 
 
 def runs(*statuses: str, changed_s_ago: float = 0.0) -> Any:
-    more = {"updateTime": time.time() - changed_s_ago, "tags": []}
+    more: dict[str, Any] = {"startTime": None, "updateTime": time.time() - changed_s_ago, "tags": []}
     results = [{"runId": f"run-{place}", "status": status} | more for place, status in enumerate(statuses)]
     return answer("Runs", results=results)
 

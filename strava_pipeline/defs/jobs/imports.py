@@ -18,13 +18,13 @@ from strava_pipeline.defs.assets.lake import file_metadata, write_lake_month
 from strava_pipeline.defs.assets.month_pictures import month_pictures
 from strava_pipeline.defs.assets.progress import ProgressReporter, reporting
 from strava_pipeline.defs.attempts import LAST_ATTEMPT
-from strava_pipeline.defs.dead_runs import AT_WORK, end_dead_runs
+from strava_pipeline.defs.dead_runs import end_dead_runs
 from strava_pipeline.defs.partitions import cell
 from strava_pipeline.defs.pools import set_up_pools
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
 from strava_pipeline.defs.steps import patience_of, span_metadata, translate_faults
 from strava_pipeline.errors import ImportStopped
-from strava_pipeline.import_runs import HISTORY_OP, NEWEST_MONTH_OP, launch_of, launch_tags, run_of
+from strava_pipeline.import_runs import HISTORY_OP, NEWEST_MONTH_OP, launch_tags, run_of
 from strava_pipeline.months import Span
 from strava_pipeline.names import NAMES, NEWEST_PRIORITY, NO_RETRIES, PRIORITY_TAG, STEP_ASSETS, Asset, Job
 from strava_pipeline.settings import Settings, load_settings
@@ -37,7 +37,7 @@ from strava_pipeline.warehouse.imports.launches import (
     Launch,
     claim_launch,
     fate_of_canceling,
-    is_over,
+    fate_of_started,
     look_after,
 )
 from strava_pipeline.warehouse.imports.runs import Task
@@ -49,7 +49,6 @@ FATES = {
     dg.DagsterRunStatus.SUCCESS: Fate.ENDED,
     dg.DagsterRunStatus.FAILURE: Fate.ENDED,
     dg.DagsterRunStatus.CANCELED: Fate.CANCELED,
-    dg.DagsterRunStatus.STARTED: Fate.AT_WORK,
 }
 
 
@@ -177,13 +176,14 @@ def _every_minute(job: dg.JobDefinition, name: str, *, newest: bool) -> dg.Sched
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         """Request runs for imports that are due, and look after those whose runs seem to be lost."""
         set_up_pools(context.instance)  # where neither `up` nor a command does it
-        _end_dead_runs(context.instance, warehouse.engine, job)
+        end_dead_runs(context.instance)
         look_after(warehouse.engine, partial(_fate, context.instance))
         floor, launched = earliest_month(load_settings()), 0
         while launch := _claim(warehouse.engine, floor, newest=newest):
             launched += 1
             run = run_of(launch)
-            key = f"{launch.import_id}.{launch.launch_no}"
+            # With the time: a database that was restored from a backup numbers launches anew, which Dagster knows.
+            key = f"{launch.import_id}.{launch.launch_no} {time.time():.3f}"
             yield dg.RunRequest(run_key=key, run_config=dict(run.run_config), tags=dict(run.tags))
         if not launched:
             yield dg.SkipReason("no import is due, or enough are under way")
@@ -193,17 +193,6 @@ def _every_minute(job: dg.JobDefinition, name: str, *, newest: bool) -> dg.Sched
 
 newest_months_every_minute = _every_minute(newest_month, "newest_months_every_minute", newest=True)
 imports_every_minute = _every_minute(import_history, "imports_every_minute", newest=False)
-
-
-def _end_dead_runs(instance: dg.DagsterInstance, engine: Engine, job: dg.JobDefinition) -> None:
-    def is_without_work(record: dg.RunRecord) -> bool:
-        launch = launch_of(record.dagster_run.tags)
-        with engine.begin() as connection:
-            return launch is not None and is_over(connection, launch)
-
-    lane = {NAMES.lane_tag: Lane.BACKFILL.value}  # another code location may have a job of this name
-    runs_at_work = dg.RunsFilter(job_name=job.name, statuses=list(AT_WORK), tags=lane)
-    end_dead_runs(instance, runs_at_work, is_without_work)
 
 
 def _claim(engine: Engine, floor: date, *, newest: bool) -> Launch | None:
@@ -216,7 +205,9 @@ def _fate(instance: dg.DagsterInstance, launch: Launch) -> Fate:
     found = instance.get_run_records(dg.RunsFilter(tags=launch_tags(launch)), limit=1)
     if not found:
         return Fate.UNKNOWN
-    status = found[0].dagster_run.status
-    if status is dg.DagsterRunStatus.CANCELING:
+    run, began = found[0].dagster_run, found[0].start_time
+    if run.status is dg.DagsterRunStatus.STARTED:
+        return fate_of_started(0.0 if began is None else time.time() - began)
+    if run.status is dg.DagsterRunStatus.CANCELING:
         return fate_of_canceling(time.time() - found[0].update_timestamp.timestamp())
-    return FATES.get(status, Fate.TO_COME)
+    return FATES.get(run.status, Fate.TO_COME)

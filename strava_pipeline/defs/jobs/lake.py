@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from strava_pipeline.defs.assets.lake import file_metadata, write_lake_month
 from strava_pipeline.defs.attempts import attempts_of
-from strava_pipeline.defs.dead_runs import AT_WORK, UNFINISHED, end_dead_runs
+from strava_pipeline.defs.dead_runs import UNFINISHED, end_dead_runs
 from strava_pipeline.defs.partitions import cell
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.defs.steps import translate_faults
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 # A run begins no further month after this time. What is left is for the next one.
 WORKS_FOR_SECONDS = 600.0
 # A month's file takes minutes at most.
-DEAD_AFTER_SECONDS = 3600.0
 
 
 @dg.op
@@ -91,9 +90,5 @@ def why_no_run(instance: dg.DagsterInstance, engine: Engine) -> str | None:
             return "every file equals the tables, or its turn comes later"
     # Another code location may have a job of this name.
     ours = partial(dg.RunsFilter, job_name=update_lake.name, tags={NAMES.lane_tag: Lane.RECONCILE.value})
-    end_dead_runs(instance, ours(statuses=list(AT_WORK)), _is_overdue)
+    end_dead_runs(instance)
     return "the last run has not ended" if instance.get_runs_count(ours(statuses=list(UNFINISHED))) else None
-
-
-def _is_overdue(record: dg.RunRecord) -> bool:
-    return record.start_time is not None and record.start_time < time.time() - DEAD_AFTER_SECONDS

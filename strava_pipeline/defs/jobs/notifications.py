@@ -4,6 +4,7 @@ import dagster as dg
 
 from strava_pipeline.defs.resources import MailerResource, WarehouseResource
 from strava_pipeline.errors import DatabaseUnavailable
+from strava_pipeline.names import NAMES
 from strava_pipeline.warehouse.mail.mail_queue import any_due
 from strava_pipeline.warehouse.states import MailState
 
@@ -18,7 +19,7 @@ def send_mails(context: dg.OpExecutionContext, mailer: MailerResource) -> None:
         context.log.warning("mails wait: %s", error)
 
 
-@dg.job(executor_def=dg.in_process_executor)
+@dg.job(executor_def=dg.in_process_executor, tags={NAMES.job_tag: "send_notifications"})
 def send_notifications() -> None:
     """Sends the mails that are due."""
     send_mails()

@@ -7,7 +7,7 @@ import dagster as dg
 from strava_pipeline.defs.attempts import attempts_of
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.defs.steps import translate_faults
-from strava_pipeline.names import ROOT_RUN_TAG
+from strava_pipeline.names import NAMES, ROOT_RUN_TAG
 from strava_pipeline.warehouse.activities import remapping
 
 
@@ -40,6 +40,6 @@ def _first_began(context: dg.OpExecutionContext) -> datetime:
     return record.create_timestamp.astimezone(UTC)
 
 
-@dg.job(executor_def=dg.in_process_executor, description=__doc__)
+@dg.job(executor_def=dg.in_process_executor, tags={NAMES.job_tag: "remap"}, description=__doc__)
 def remap() -> None:
     remap_payloads()

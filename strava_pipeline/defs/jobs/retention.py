@@ -7,6 +7,7 @@ import dagster as dg
 from strava_pipeline.defs.attempts import attempts_of
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.defs.steps import translate_faults
+from strava_pipeline.names import NAMES
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.inbox.events import delete_done
 from strava_pipeline.warehouse.retention import (
@@ -54,7 +55,7 @@ def remove_records(context: dg.OpExecutionContext, warehouse: WarehouseResource)
     _report(context, removed, f"at {datetime.now(UTC):%Y-%m-%d}")
 
 
-@dg.job(executor_def=dg.in_process_executor)
+@dg.job(executor_def=dg.in_process_executor, tags={NAMES.job_tag: "retention"})
 def retention() -> None:
     """Removes data whose retention has ended, and logs how much."""
     remove_old_activities()

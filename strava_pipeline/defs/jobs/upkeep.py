@@ -8,7 +8,7 @@ import dagster as dg
 from sqlalchemy import Connection, Engine
 
 from strava_pipeline.defs.attempts import attempts_of
-from strava_pipeline.defs.dead_runs import AT_WORK, UNFINISHED, end_dead_runs
+from strava_pipeline.defs.dead_runs import UNFINISHED, end_dead_runs
 from strava_pipeline.defs.pools import set_up_pools
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
 from strava_pipeline.defs.steps import translate_faults
@@ -70,10 +70,7 @@ def upkeep_every_five_minutes(
 def why_no_run(instance: dg.DagsterInstance, engine: Engine) -> str | None:
     """The reason why no run is needed now; ``None`` if one is."""
     settings = load_settings()
-    with engine.begin() as connection:
-        is_at_work = due.is_at_work(connection)
-    # At each tick, so that a run which works is not counted as silent since an earlier one.
-    end_dead_runs(instance, _runs_that_are(AT_WORK), lambda _: not is_at_work)
+    end_dead_runs(instance)
     with engine.begin() as connection:
         due.add_missing(connection)
         if wants_details(connection, settings):

@@ -52,6 +52,9 @@ LOOK_AGAIN = timedelta(days=1)
 LOOKS = 25
 # The end of a canceled run is waited for so long. A worker that died brings none, where Dagster does not watch runs.
 CANCELING_SECONDS = 600.0
+# A run takes up its launch within seconds of its start. One that died in between never does; one that is late finds
+# its import launched anew, and does nothing.
+TAKE_UP_SECONDS = 600.0
 _c = imports.c
 
 
@@ -68,6 +71,11 @@ class Fate(Enum):
 def fate_of_canceling(for_s: float) -> Fate:
     """The fate of a run that was canceled ``for_s`` seconds ago, and has not ended: the person's cancel is not lost."""
     return Fate.TO_COME if for_s < CANCELING_SECONDS else Fate.CANCELED
+
+
+def fate_of_started(for_s: float) -> Fate:
+    """The fate of a run that began ``for_s`` seconds ago: by then one that lives has taken up its launch."""
+    return Fate.AT_WORK if for_s < TAKE_UP_SECONDS else Fate.ENDED
 
 
 @dataclass(frozen=True)
@@ -202,15 +210,6 @@ def _after(wish: Import, fate: Fate) -> dict[str, object]:
         "error": "its run ended without a word",
         "next_at": database_time() + pause_after(wish.attempts + 1),
     }
-
-
-def is_over(connection: Connection, launch: Launch) -> bool:
-    """Whether a launch's import is without its run: it is gone, has a newer launch, or is due again.
-
-    The run may live: it is about to end, or its lease lapsed, and its next heartbeat takes the import back.
-    """
-    at_work = select(_c.id).where(is_launch(launch), _c.state != ImportState.DUE)
-    return connection.execute(at_work).first() is None
 
 
 def is_launch(launch: Launch) -> ColumnElement[bool]:

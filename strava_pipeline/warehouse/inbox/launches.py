@@ -54,8 +54,8 @@ def extend_launches(engine: Engine, run_ids: Sequence[str]) -> None:
 
 
 def end_launches(engine: Engine, run_ids: Sequence[str], *, wait: timedelta) -> None:
-    """Release the claims of runs that ended before they began; their events are due again after ``wait``."""
-    reason = "the run ended before it began: Dagster shows why"
+    """Release the claims of runs that did not take them up; their events are due again after ``wait``."""
+    reason = "the run ended or stood still before it began: Dagster shows why"
     _change_unbegun(engine, run_ids, **waiting_values(database_time() + wait, WaitingFor.DAGSTER, reason))
 
 

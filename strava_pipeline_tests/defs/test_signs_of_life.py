@@ -1,0 +1,250 @@
+"""Runs of every job show that they live, and those that died with their code server are ended and hold no slot."""
+
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from sqlalchemy import Engine
+
+from strava_pipeline.defs import dead_runs, run_process, signs_of_life
+from strava_pipeline.defs.code_location import build_strava_defs
+from strava_pipeline.defs.dead_runs import end_dead_runs
+from strava_pipeline.defs.pools import set_up_pools
+from strava_pipeline.defs.resources import WarehouseResource
+from strava_pipeline.defs.run_process import is_gone, process_tag
+from strava_pipeline.names import NAMES, Asset, Job
+from strava_pipeline.settings import Settings
+from strava_pipeline_tests.eventually import eventually
+
+MINUTE = 60.0
+LOOKS = 3
+STARTED, FAILURE = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE
+# Every job of the code location, which a test compares.
+JOBS = (
+    Job.WEBHOOK_SYNC,
+    Job.NEWEST_MONTH,
+    Job.IMPORT_HISTORY,
+    "upkeep",
+    "update_lake",
+    "retention",
+    "remap",
+    "send_notifications",
+)
+
+
+@dataclass
+class Clock:
+    """The clock of whoever looks at runs: it goes on when a test says so."""
+
+    now: float = 1_000_000_000.0
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(dead_runs, "time", clock)
+    monkeypatch.setattr(dead_runs, "LOOKS", LOOKS)
+    return clock
+
+
+@pytest.fixture
+def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        set_up_pools(instance)
+        yield instance
+
+
+@cache
+def a_job(name: str) -> dg.JobDefinition:
+    found = build_strava_defs()
+    return found.resolve_implicit_global_asset_job_def() if name == Job.ASSETS else found.resolve_job_def(name)
+
+
+def at_work(instance: dg.DagsterInstance, job: dg.JobDefinition, assets: tuple[str, ...] = ()) -> str:
+    """A run as Dagster sees it while it is at work: it holds a slot."""
+    chosen = frozenset(map(dg.AssetKey, assets)) or None
+    run = instance.add_run(dg.DagsterRun(job.name, tags=job.tags, asset_selection=chosen))
+    instance.report_dagster_event(dg.DagsterEvent("PIPELINE_START", job.name), run.run_id)
+    assert instance.event_log_storage.claim_concurrency_slot(NAMES.pool, run.run_id, "step").is_claimed
+    return run.run_id
+
+
+def status(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
+    known = instance.get_run_by_id(run_id)
+    assert known is not None
+    return known.status
+
+
+def holds_slot(instance: dg.DagsterInstance, run_id: str) -> bool:
+    return run_id in instance.event_log_storage.get_concurrency_run_ids()
+
+
+def look(instance: dg.DagsterInstance, clock: Clock, *, after: float = MINUTE, times: int = 1) -> None:
+    """Look several times, as schedules do; several of them tick at once."""
+    for _ in range(times):
+        clock.now += after
+        end_dead_runs(instance)
+        end_dead_runs(instance)
+
+
+def beat(instance: dg.DagsterInstance, run_id: str, number: int) -> None:
+    instance.add_run_tags(run_id, {NAMES.beat_tag: str(number)})
+
+
+def test_these_are_all_jobs(settings: Settings) -> None:
+    assert {job.name for job in build_strava_defs().jobs or ()} == set(JOBS)
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_run_of_any_job_that_died_before_its_first_step_is_ended(
+    instance: dg.DagsterInstance, clock: Clock, name: str
+) -> None:
+    run_id = at_work(instance, a_job(name))
+    look(instance, clock, times=LOOKS - 1)
+    assert status(instance, run_id) is STARTED
+    look(instance, clock)
+    assert (status(instance, run_id), holds_slot(instance, run_id)) == (FAILURE, False)
+
+
+def test_months_started_in_the_ui_that_died_give_their_slots_back(instance: dg.DagsterInstance, clock: Clock) -> None:
+    job = a_job(Job.ASSETS)
+    months = [at_work(instance, job, (Asset.ACTIVITIES, Asset.DETAILS)) for _ in range(4)]
+    # Two died at work.
+    for run_id in months[2:]:
+        beat(instance, run_id, 7)
+        instance.report_dagster_event(dg.DagsterEvent("STEP_START", job.name, step_key="activities"), run_id)
+    look(instance, clock, times=LOOKS)
+    assert {status(instance, run_id) for run_id in months} == {FAILURE}
+    assert not any(holds_slot(instance, run_id) for run_id in months)
+
+
+def test_a_run_that_goes_on_showing_life_is_never_ended(instance: dg.DagsterInstance, clock: Clock) -> None:
+    run_id = at_work(instance, a_job(Job.WEBHOOK_SYNC))
+    for number in range(4 * LOOKS):
+        # Late by almost the whole patience, as after a database that was away.
+        look(instance, clock, times=LOOKS - 1)
+        beat(instance, run_id, number)
+    assert status(instance, run_id) is STARTED
+
+
+def test_runs_of_others_and_of_an_earlier_release_are_left_alone(instance: dg.DagsterInstance, clock: Clock) -> None:
+    @dg.job
+    def retention() -> None:
+        """Another code location's job of the same name."""
+
+    assets = a_job(Job.ASSETS)
+    theirs = at_work(instance, retention)
+    mixed = at_work(instance, assets, (Asset.ACTIVITIES, "their_asset"))
+    earlier = at_work(instance, assets, (Asset.ACTIVITIES,))
+    instance.report_dagster_event(dg.DagsterEvent("STEP_START", assets.name, step_key="activities"), earlier)
+    look(instance, clock, times=4 * LOOKS)
+    assert [status(instance, run_id) for run_id in (theirs, mixed, earlier)] == [STARTED] * 3
+
+
+def test_looks_that_come_at_once_count_as_one(instance: dg.DagsterInstance, clock: Clock) -> None:
+    """After a halt Dagster catches up with the minutes that it missed; a machine that slept missed many."""
+    run_id = at_work(instance, a_job(Job.WEBHOOK_SYNC))
+    look(instance, clock)
+    look(instance, clock, after=24 * 3600)
+    look(instance, clock, after=1, times=2 * LOOKS)
+    assert status(instance, run_id) is STARTED
+
+
+def test_a_clock_that_was_set_back_holds_up_no_look(instance: dg.DagsterInstance, clock: Clock) -> None:
+    run_id = at_work(instance, a_job(Job.WEBHOOK_SYNC))
+    look(instance, clock)
+    look(instance, clock, after=-24 * 3600)
+    look(instance, clock, times=LOOKS - 2)
+    assert status(instance, run_id) is FAILURE
+
+
+@pytest.mark.parametrize("tag", ["", "10", "10 x", "x 10", "-1 5", "\u0663 \u00b2"])
+def test_a_tag_that_somebody_else_wrote_counts_no_look(instance: dg.DagsterInstance, clock: Clock, tag: str) -> None:
+    run_id = at_work(instance, a_job(Job.WEBHOOK_SYNC))
+    instance.add_run_tags(run_id, {NAMES.silent_tag: tag})
+    look(instance, clock)
+    known = instance.get_run_by_id(run_id)
+    assert known is not None
+    assert (known.status, known.tags[NAMES.silent_tag]) == (STARTED, f"1 {clock.now:.0f} ")
+
+
+def test_a_canceled_run_whose_process_died_ends_as_canceled(instance: dg.DagsterInstance, clock: Clock) -> None:
+    run_id = at_work(instance, a_job(Job.WEBHOOK_SYNC))
+    known = instance.get_run_by_id(run_id)
+    assert known is not None
+    instance.report_run_canceling(known)
+    look(instance, clock, times=LOOKS)
+    assert status(instance, run_id) is dg.DagsterRunStatus.CANCELED
+
+
+def test_a_run_that_ends_while_it_is_looked_at_ends_well(
+    instance: dg.DagsterInstance, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process is gone after it has written that the run succeeded."""
+    job = a_job(Job.WEBHOOK_SYNC)
+    run_id = at_work(instance, job)
+
+    def ends(_tag: str) -> bool:
+        instance.report_dagster_event(dg.DagsterEvent("PIPELINE_SUCCESS", job.name), run_id)
+        return True
+
+    monkeypatch.setattr(dead_runs, "is_gone", ends)
+    assert end_dead_runs(instance) == 0
+    assert status(instance, run_id) is dg.DagsterRunStatus.SUCCESS
+
+
+def test_a_run_shows_its_process_and_goes_on_showing_life_after_a_fault_of_the_storage(
+    instance: dg.DagsterInstance, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signs_of_life, "BEAT_SECONDS", 0.01)
+    add_run_tags, failed = dg.DagsterInstance.add_run_tags, threading.Event()
+
+    def fails_once(self: dg.DagsterInstance, run_id: str, tags: dict[str, str]) -> None:
+        if tags.get(NAMES.beat_tag) == "2":
+            failed.set()
+            raise OSError("the disk is full")
+        add_run_tags(self, run_id, tags)
+
+    monkeypatch.setattr(dg.DagsterInstance, "add_run_tags", fails_once)
+    seen: list[dict[str, str]] = []
+
+    @dg.op
+    def work(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
+        def tags() -> Any:
+            run = context.instance.get_run_by_id(context.run_id)
+            assert run is not None
+            return run.tags
+
+        seen.append(dict(tags()))
+        eventually(lambda: int(tags()[NAMES.beat_tag]) > 2, "a further sign", 60)
+
+    @dg.job(executor_def=dg.in_process_executor, resource_defs={"warehouse": WarehouseResource()})
+    def some_job() -> None:
+        work()
+
+    assert some_job.execute_in_process(instance=instance).success
+    assert failed.is_set()
+    assert seen[0][NAMES.process_tag] == process_tag()[NAMES.process_tag]
+    assert seen[0][NAMES.beat_tag]
+
+
+def test_a_process_of_another_machine_container_or_start_of_the_machine_cannot_be_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here, _, rest = process_tag()[NAMES.process_tag].partition(" ")
+    assert not is_gone(f"{here} {rest}")
+    assert is_gone(f"{here} {os.getpid()} 1")
+    assert not is_gone(f"{here}x {os.getpid()} 1")
+    assert not any(map(is_gone, ("", here, f"{here} ", f"{here} x 1", f"{here} -1 1")))
+    # Linux can hide processes of other logins.
+    monkeypatch.setattr(run_process, "_PROC", Path("/nonexistent"))
+    assert not is_gone(f"{here} {os.getpid()} 1")
