@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 from sqlalchemy import Engine
 
+from strava_pipeline.defs import signs_of_life
 from strava_pipeline.defs.partitions import register_athlete
 from strava_pipeline.defs.resources import MailerResource, StravaResource, WarehouseResource
 from strava_pipeline.settings import Settings
@@ -65,6 +66,12 @@ class CodeLocation:
 
     def materialized(self, asset: str) -> set[str]:
         return self.instance.get_materialized_partitions(dg.AssetKey(asset))
+
+
+@pytest.fixture(autouse=True)
+def one_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster's storage in memory locks its tables against a second thread: no run here shows further signs."""
+    monkeypatch.setattr(signs_of_life, "BEAT_SECONDS", 3600.0)
 
 
 @pytest.fixture
