@@ -390,7 +390,7 @@ def test_an_answer_that_is_refused_is_put_aside_and_no_progress(strava: StravaSt
     assert launch(engine, FLOOR) is None
     change(engine, next_at=LONG_AGO)
     run_once(strava, engine)
-    found = lacks(engine, import_id)
+    found = lacks(engine, import_id, FLOOR)
     assert (found.nothing, found.later) == (True, 3)
     assert timedelta(hours=23) < without_pause(engine, import_id) <= timedelta(days=1)
     assert Counter(in_order(strava)) == {4: 1} | dict.fromkeys((1, 2, 3), ATTEMPTS)
