@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from strava_pipeline.errors import MissingScope, NotFound, RejectedRequest, RetriableStravaError, StravaError
 from strava_pipeline.strava.client import AthleteProfile, StravaClient
+from strava_pipeline.strava.pagination import ask
 from strava_pipeline_tests.strava.loopback import Asked, Loopback, Reply, reply
 from strava_pipeline_tests.strava.stand_ins import MemoryLedger, MemoryTokens
 
@@ -273,7 +274,7 @@ PATHS_OF_STRAVA = {
 
 
 def test_every_path_that_is_asked_for_is_one_of_stravas(client: StravaClient, strava: Loopback) -> None:
-    arguments = {"athlete_id": ATHLETE, "activity_id": 7, "gear_id": "b7", "after": MAY, "before": JUNE}
+    arguments = {"athlete_id": ATHLETE, "activity_id": 7, "gear_id": "b7", "after": MAY, "before": JUNE, "pages": ask}
     whole = {"id": 7, "heart_rate": {}, "all_ride_totals": {}}
     unlike: dict[str, object] = {"activities": [], "streams": {}}
     strava.answer = lambda asked: reply(unlike.get(asked.path.rpartition("/")[2], whole))

@@ -39,7 +39,7 @@ from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
-from strava_pipeline.warehouse.schema.columns import database_time, has_come
+from strava_pipeline.warehouse.schema.columns import UTC_TIME, database_time, has_come
 from strava_pipeline.warehouse.schema.import_tables import import_months
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.schema.tables import activities, gear
@@ -61,6 +61,8 @@ GEAR_EVERY = timedelta(days=30)
 # No task rests longer, and no turn of a detail comes later.
 LONGEST_REST = max(HISTORY_EVERY, PROFILE_EVERY, GEAR_EVERY, LASTING_PAUSE)
 LONGEST_TURN = timedelta(days=1)
+# A task that is given back comes again after so long at the earliest.
+SOONEST_AGAIN = timedelta(minutes=1)
 # A task that failed so often in a row is told of.
 OFTEN = 3
 # Details that nobody fetched anew in this time are caught up with, in one run.
@@ -243,8 +245,12 @@ def put_back(connection: Connection, task: UpkeepTask) -> None:
 
 
 def put_off(connection: Connection, task: UpkeepTask, until: datetime) -> None:
-    """Give a task back that cannot be done before ``until`` (database's clock), which is no failure."""
-    connection.execute(_of(task).values(due_at=until, lease_until=None))
+    """Give a task back that cannot be done before ``until`` (database's clock), which is no failure.
+
+    It comes in a minute at the earliest, lest the run that gives it back takes it up again and again.
+    """
+    at = func.greatest(literal(until, UTC_TIME), database_time() + SOONEST_AGAIN)
+    connection.execute(_of(task).values(due_at=at, lease_until=None))
 
 
 def take_detail(connection: Connection, per_day: int) -> bool:
