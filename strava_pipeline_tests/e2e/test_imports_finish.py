@@ -78,10 +78,13 @@ class Site:
     def kill(self) -> None:
         """End all its processes at once, as a machine does that loses its power."""
         up = psutil.Process(self.up[-1].pid)
-        for process in (up, *up.children(recursive=True)):
+        processes = up.children(recursive=True)
+        for process in (up, *processes):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         self.up[-1].communicate(timeout=STOPPING_SECONDS)
+        # One that is about to end still listens on its port.
+        assert psutil.wait_procs(processes, timeout=STOPPING_SECONDS)[1] == []
 
     @property
     def wish(self) -> Import:
