@@ -16,7 +16,7 @@ import dagster as dg
 
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.import_runs import launch_tags
-from strava_pipeline.names import Job
+from strava_pipeline.names import NAMES, Job
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.warehouse.imports.launches import Fate, Launch
 from strava_pipeline_tests.simulated.crew import Crew
@@ -120,13 +120,22 @@ class SimulatedDagster:
         """How many runs a schedule finds."""
         return sum(1 for _ in self._found(wanted))
 
-    def get_run_records(self, wanted: dg.RunsFilter) -> list[SimpleNamespace]:
-        """The runs that a schedule finds, with the time at which each began (epoch s)."""
-        return [SimpleNamespace(dagster_run=run, start_time=run.began_at) for run in self._found(wanted)]
+    def get_runs(self, wanted: dg.RunsFilter) -> list[SimpleNamespace]:
+        """The runs at work that a schedule looks at for dead ones; each shows at every look that it lives."""
+        sign = {NAMES.beat_tag: str(self.crew.time.now)}
+        return [
+            SimpleNamespace(run_id=run.run_id, tags={**run.tags, **sign}, status=dg.DagsterRunStatus.STARTED)
+            for run in self._unended.values()
+            if run.state is RunState.AT_WORK and dg.DagsterRunStatus.STARTED in wanted.statuses
+        ]
 
-    def report_run_failed(self, run: Run, reason: str) -> None:
+    def add_run_tags(self, run_id: str, _: Mapping[str, str]) -> None:
+        """Forget what a look noted: the next one sees another sign of life."""
+        assert run_id in self._unended
+
+    def get_run_by_id(self, run_id: str) -> None:
         """Refuse to end a run at work: those whose worker was killed have ended."""
-        raise AssertionError(f"a run of {run.job} is at work, and is taken for dead: {reason}")
+        raise AssertionError(f"a run of {self.runs[run_id].job} is at work, and is taken for dead")
 
     def _found(self, wanted: dg.RunsFilter) -> Iterator[Run]:
         states = {STATES[status] for status in wanted.statuses if status in STATES}
