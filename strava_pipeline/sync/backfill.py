@@ -375,7 +375,7 @@ def _store_streams(sync: SyncContext, athlete_id: int, activity_id: int) -> bool
         if not streams.point_count:
             with autocommit(sync.engine) as connection:
                 samples = stream_store.streams_needed(connection, activity_id)
-            if samples.expected and samples.missing:
+            if samples.missing and samples.may_come:
                 raise NotAnswered(f"streams of activity {activity_id} of athlete {athlete_id}: Strava has none yet")
         # As with a detail, the answer must not be lost.
         kept = retry_transaction(

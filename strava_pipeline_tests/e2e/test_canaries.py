@@ -35,10 +35,11 @@ SECRET_SETTINGS = (
 ATHLETE = str(recordings.ATHLETE_ID)
 # Strava's own word, which is not asked for again.
 REFUSAL: tuple[str, dict[str, Any]] = ("status", {"status": 404})
-# The first two are not Strava's words: a command asks four times, and then gives up.
+# The first two are not Strava's words: a command asks four times, once more when Strava has answered something else, and
+# then gives up.
 FAULTS = (
-    ("redirect", {"location": "http://127.0.0.1:1/elsewhere?access_token=stolen", "times": 4}),
-    ("html", {"status": 403, "times": 4}),
+    ("redirect", {"location": "http://127.0.0.1:1/elsewhere?access_token=stolen", "times": 5}),
+    ("html", {"status": 403, "times": 5}),
     REFUSAL,
 )
 MONTHS = ("--from", "2025-09", "--to", "2025-10")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select
 
@@ -12,7 +12,12 @@ from strava_pipeline.streams import Streams
 from strava_pipeline.warehouse.activities.activity_store import RecordingVersion, recording_version
 from strava_pipeline.warehouse.activities.lake_months import mark_month_of
 from strava_pipeline.warehouse.bulk import store_newer
+from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
+
+# Strava has an upload's samples ready minutes later, and much later on a bad day. Whoever asks after this time, from the
+# end of the activity, is told for good that there are none: of an hour on a treadmill with a heart rate, for example.
+READY_WITHIN = timedelta(days=1)
 
 _COLUMNS = tuple(field.name for field in fields(Streams))
 
@@ -55,12 +60,14 @@ def load_streams(connection: Connection, activity_id: int) -> StoredStreams | No
 class StreamsNeeded:
     """Whether Strava has to be asked for an activity's samples.
 
-    ``missing``: none are stored, or they were stored empty although some are ``expected``: the activity has a route, a
-    heart rate or a measured power. ``by_hand``: the activity was entered by hand and has no samples.
+    ``missing``: none are stored, or none came while they could be unready. ``expected``: the activity has a route, a
+    heart rate or a measured power. ``may_come``: some are expected, and the activity has ended less than
+    ``READY_WITHIN`` ago. ``by_hand``: the activity was entered by hand and has no samples.
     """
 
     missing: bool
     expected: bool
+    may_come: bool
     by_hand: bool
 
 
@@ -70,6 +77,7 @@ def streams_needed(connection: Connection, activity_id: int) -> StreamsNeeded:
         select(
             lacks_samples().label("missing"),
             expects_samples().label("expected"),
+            (expects_samples() & _may_be_unready(database_time())).label("may_come"),
             activities.c.manual.is_(True).label("by_hand"),
         )
         .select_from(activities)
@@ -78,17 +86,18 @@ def streams_needed(connection: Connection, activity_id: int) -> StreamsNeeded:
     )
     row = connection.execute(query).first()
     if row is None:
-        return StreamsNeeded(missing=False, expected=False, by_hand=False)
-    return StreamsNeeded(missing=row.missing, expected=row.expected, by_hand=row.by_hand)
+        return StreamsNeeded(missing=False, expected=False, may_come=False, by_hand=False)
+    return StreamsNeeded(**row._mapping)
 
 
 def lacks_samples() -> ColumnElement[bool]:
-    """Select activities whose samples are not stored, or were stored empty although some are expected.
+    """Select activities whose samples are not stored, or were stored empty while they could be unready.
 
     For a query of activities with an outer join of their ``activity_streams``.
     """
     is_empty = activity_streams.c.point_count == 0
-    return or_(activity_streams.c.activity_id.is_(None), and_(is_empty, expects_samples()))
+    was_unready = and_(is_empty, expects_samples(), _may_be_unready(activity_streams.c.fetched_at))
+    return or_(activity_streams.c.activity_id.is_(None), was_unready)
 
 
 def expects_samples() -> ColumnElement[bool]:
@@ -100,6 +109,12 @@ def expects_samples() -> ColumnElement[bool]:
         activities.c.device_watts.is_(True),
     )
     return and_(activities.c.manual.is_not(True), func.coalesce(recorded, false()))
+
+
+def _may_be_unready(asked_at: ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Select activities whose samples Strava may not have had ready when it was asked for them."""
+    lasted = func.make_interval(0, 0, 0, 0, 0, 0, func.coalesce(activities.c.elapsed_time, 0))
+    return asked_at < activities.c.start_date + lasted + READY_WITHIN
 
 
 def lock_activity(connection: Connection, activity_id: int) -> bool:
