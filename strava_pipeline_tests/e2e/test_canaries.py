@@ -35,7 +35,7 @@ SECRET_SETTINGS = (
 ATHLETE = str(recordings.ATHLETE_ID)
 # Strava's own word, which is not asked for again.
 REFUSAL: tuple[str, dict[str, Any]] = ("status", {"status": 404})
-# The first two are not Strava's words: a command asks four times, once more when Strava has answered something else, and
+# The first two are not Strava's words: a command asks four times, a fifth time if Strava answers something else, and
 # then gives up.
 FAULTS = (
     ("redirect", {"location": "http://127.0.0.1:1/elsewhere?access_token=stolen", "times": 5}),

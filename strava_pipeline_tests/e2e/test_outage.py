@@ -12,15 +12,19 @@ from typing import Any
 
 import pytest
 import requests
+from sqlalchemy import create_engine
 
 from strava_pipeline.mock_strava.athletes import CYCLIST, RUNNER
 from strava_pipeline.names import Asset
 from strava_pipeline.settings import load_settings
+from strava_pipeline.warehouse.engine import parse_url
+from strava_pipeline.warehouse.upkeep import due
 from strava_pipeline_tests.e2e.conftest import Installation, Mock, everything_up
 from strava_pipeline_tests.e2e.live_path import deliver
 from strava_pipeline_tests.e2e.test_backfill_interrupted import found, run_states
 from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.ui_backfill import launch_backfill
+from strava_pipeline_tests.upkeeping import only
 from strava_pipeline_tests.warm_processes import WarmProcess
 
 ASSETS = (Asset.ACTIVITIES, Asset.DETAILS, Asset.STREAMS)
@@ -58,8 +62,18 @@ def mock(installation: Installation, start_mock: Callable[..., Mock]) -> Iterato
     mock = start_mock("--months", "2")
     for athlete in (CYCLIST, RUNNER):
         installation.output("connect", "--code", mock.new_code(athlete.athlete_id))
+    leave_no_upkeep(installation)
     with everything_up(installation):
         yield mock
+
+
+def leave_no_upkeep(installation: Installation) -> None:
+    """Upkeep has looked after everybody just now. Else it would list the newest rides while backfills fetch them."""
+    engine = create_engine(parse_url(installation.environment["STRAVA_DATABASE_URL"], "the address"))
+    with engine.begin() as connection:
+        due.add_missing(connection)
+    only(engine)
+    engine.dispose()
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from strava_pipeline.warehouse.bulk import store_newer
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 
-# Strava has an upload's samples ready minutes later, and much later on a bad day. Whoever asks after this time, from the
-# end of the activity, is told for good that there are none: of an hour on a treadmill with a heart rate, for example.
+# Strava has an upload's samples ready minutes later, and much later on a bad day. When an activity ended longer ago,
+# the answer that there are none is final: an hour on a treadmill may have a heart rate and no samples.
 READY_WITHIN = timedelta(days=1)
 
 _COLUMNS = tuple(field.name for field in fields(Streams))
@@ -87,7 +87,7 @@ def streams_needed(connection: Connection, activity_id: int) -> StreamsNeeded:
     row = connection.execute(query).first()
     if row is None:
         return StreamsNeeded(missing=False, expected=False, may_come=False, by_hand=False)
-    return StreamsNeeded(**row._mapping)
+    return StreamsNeeded(**row._asdict())
 
 
 def lacks_samples() -> ColumnElement[bool]:

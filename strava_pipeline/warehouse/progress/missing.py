@@ -13,8 +13,9 @@ from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.activities.outdated import without_current_detail, without_streams
 from strava_pipeline.warehouse.schema.columns import any_of
 from strava_pipeline.warehouse.schema.history_tables import put_aside
+from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.schema.tables import activities
-from strava_pipeline.warehouse.states import ImportStep, PutAside
+from strava_pipeline.warehouse.states import OPEN_STATES, ImportStep, PutAside
 
 # So many reasons of a kind are named.
 NAMED = 3
@@ -60,7 +61,10 @@ class Missing:
 
 
 def missing(connection: Connection, span: Span, steps: Collection[ImportStep]) -> Missing:
-    """Find the activities of a span that lack one of these steps: summary, detail or streams."""
+    """Find the activities of a span that lack one of these steps: summary, detail or streams.
+
+    What an event in the inbox is about to bring does not count: it may have come while a backfill was at work.
+    """
     lacking: dict[ImportStep, set[int]] = {}
     if ImportStep.DETAIL in steps:
         lacking[ImportStep.DETAIL] = {activity_id for activity_id, _ in without_current_detail(connection, span)}
@@ -73,7 +77,8 @@ def missing(connection: Connection, span: Span, steps: Collection[ImportStep]) -
         if row.activity_id not in found and (is_lacking or row.step == ImportStep.SUMMARY in steps):
             lacks[_LACK_OF[PutAside(row.kind)]][row.activity_id] = row.reason
             found.add(row.activity_id)
-    lacks[Lack.NOT_FETCHED] = dict.fromkeys(set().union(*lacking.values()) - found, "")
+    not_tried = set().union(*lacking.values()) - found
+    lacks[Lack.NOT_FETCHED] = dict.fromkeys(not_tried - _with_open_events(connection, span, not_tried), "")
     stored = set(connection.execute(select(activities.c.id).where(in_span(span))).scalars())
     return Missing(span, len(stored | found), lacks)
 
@@ -89,6 +94,17 @@ def _put_aside(connection: Connection, span: Span, lacking: Collection[int]) -> 
         .order_by(put_aside.c.activity_id, put_aside.c.step)
     )
     return list(connection.execute(query))
+
+
+def _with_open_events(connection: Connection, span: Span, activity_ids: Collection[int]) -> set[int]:
+    """Those of the activities that have an event which will take effect by itself."""
+    query = select(webhook_events.c.object_id).where(
+        webhook_events.c.object_type == "activity",
+        webhook_events.c.owner_id == span.athlete_id,
+        webhook_events.c.state.in_(OPEN_STATES),
+        any_of(webhook_events.c.object_id, activity_ids),
+    )
+    return set(connection.execute(query).scalars())
 
 
 def _told(lack: Lack, reasons: Mapping[int, str]) -> str:

@@ -13,7 +13,8 @@ from strava_pipeline.months import Span, month_span
 from strava_pipeline.sync.backfill import import_details, import_streams
 from strava_pipeline.warehouse.activities.quarantine import add_to_quarantine
 from strava_pipeline.warehouse.progress.missing import Lack, Missing, missing
-from strava_pipeline.warehouse.states import ImportStep
+from strava_pipeline.warehouse.states import EventState, ImportStep
+from strava_pipeline_tests.inbox import change, connect_riders, rows, store
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed
 
 MAY = month_span(RIDER, datetime(2025, 5, 1, tzinfo=UTC))
@@ -85,6 +86,15 @@ def test_what_was_not_tried_is_told_apart(strava: StravaStandIn, engine: Engine)
     import_listed(strava.sync(engine), [JUNE])
     assert str(look(engine)) == f"6 {NOT_COMPLETE}: 6 not fetched"
     assert look(engine, steps=[ImportStep.SUMMARY]).count == 0
+
+
+def test_what_an_event_is_about_to_bring_does_not_lack(strava: StravaStandIn, engine: Engine) -> None:
+    import_listed(strava.sync(engine), [JUNE])
+    connect_riders(engine, RIDER)
+    store(engine, 1, 2)
+    parked = rows(engine)[1].id
+    change(engine, [parked], state=EventState.PARKED)
+    assert set(look(engine).lacks[Lack.NOT_FETCHED]) == {2, 3, 4, 5, 6}
 
 
 def test_many_reasons_are_shortened(strava: StravaStandIn, engine: Engine) -> None:
