@@ -128,7 +128,7 @@ def _update_streams(sync: SyncContext, claim: Claim) -> None:
         streams = map_streams(
             claim.athlete_id, claim.activity_id, {} if samples.by_hand else _fetch_streams(sync, claim)
         )
-        if samples.expected and not streams.point_count:
+        if samples.may_come and not streams.point_count:
             message = f"streams of activity {claim.activity_id} of athlete {claim.athlete_id}: Strava has none yet"
             raise NotThereYet(message, waiting_for=WaitingFor.STREAMS)
     with sync.engine.begin() as connection:

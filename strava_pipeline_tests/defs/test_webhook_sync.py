@@ -29,6 +29,7 @@ from strava_pipeline.sync.backfill import SyncContext
 from strava_pipeline.sync.failed_claims import settle_failure
 from strava_pipeline.sync.webhook import SyncResult, sync_activity
 from strava_pipeline.warehouse.access.operator_audit import Actor
+from strava_pipeline.warehouse.activities.stream_store import READY_WITHIN
 from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox import claims
@@ -191,6 +192,17 @@ def test_streams_that_are_not_ready_are_waited_for_without_asking_for_the_rest_a
     assert states(engine) == ["done"]
     with engine.connect() as connection:
         assert connection.execute(select(func.count()).select_from(analysis_tables.route_analyses)).scalar_one() == 1
+
+
+def test_samples_that_never_come_are_waited_for_a_day(location: CodeLocation, engine: Engine) -> None:
+    location.strava.add(1, AT, has_heartrate=True)
+    location.strava.streams[1] = {}
+    store(engine, 1)
+    assert work_off(location, engine).success
+    assert states(engine) == ["waiting"]
+    change(engine, not_before=LONG_AGO, received_at=datetime.now(UTC) - READY_WITHIN)
+    assert work_off(location, engine).success
+    assert states(engine) == ["done"]
 
 
 def test_an_indoor_activity_without_samples_is_done(location: CodeLocation, engine: Engine) -> None:

@@ -20,7 +20,7 @@ from strava_pipeline.warehouse.progress.missing import Lack, missing
 from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.schema.tables import activity_streams
 from strava_pipeline.warehouse.states import ImportStep
-from strava_pipeline_tests.inbox import LONG_AGO, connect_riders
+from strava_pipeline_tests.inbox import LONG_AGO, change, connect_riders, store
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed, stream_body
 from strava_pipeline_tests.wishes import lacks, wish_for
 
@@ -106,6 +106,18 @@ def test_samples_that_were_stored_empty_too_early_lack_wherever_that_is_told(
     strava.streams[1] = stream_body()
     assert import_streams(strava.sync(engine), month, due=True).stored == 1
     assert points(engine) == [4]
+
+
+@pytest.mark.parametrize("what", ["create", "update"])
+def test_samples_of_an_old_ride_may_come_after_its_upload_or_crop(
+    strava: StravaStandIn, engine: Engine, what: str
+) -> None:
+    month = ride(strava, engine, timedelta(days=3000))
+    store(engine, 1, aspect_type=what)
+    assert import_streams(strava.sync(engine), month).quarantined == {1: TOLD}
+    change(engine, received_at=LONG_AGO)
+    assert import_streams(strava.sync(engine), month).stored == 1
+    assert points(engine) == [0]
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ import json
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, false, func, or_, select
 
 from strava_pipeline.streams import Streams
 from strava_pipeline.warehouse.activities.activity_store import RecordingVersion, recording_version
 from strava_pipeline.warehouse.activities.lake_months import mark_month_of
 from strava_pipeline.warehouse.bulk import store_newer
 from strava_pipeline.warehouse.schema.columns import database_time
+from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 
 # Strava has an upload's samples ready minutes later, and much later on a bad day. When an activity ended longer ago,
@@ -60,13 +61,12 @@ def load_streams(connection: Connection, activity_id: int) -> StoredStreams | No
 class StreamsNeeded:
     """Whether Strava has to be asked for an activity's samples.
 
-    ``missing``: none are stored, or none came while they could be unready. ``expected``: the activity has a route, a
-    heart rate or a measured power. ``may_come``: some are expected, and the activity has ended less than
-    ``READY_WITHIN`` ago. ``by_hand``: the activity was entered by hand and has no samples.
+    ``missing``: none are stored, or none came while they could be unready. ``may_come``: if Strava has none now, it may
+    have some later: the activity has a route, a heart rate or a measured power, and it ended, or an event told of its
+    upload, less than ``READY_WITHIN`` ago. ``by_hand``: the activity was entered by hand and has no samples.
     """
 
     missing: bool
-    expected: bool
     may_come: bool
     by_hand: bool
 
@@ -76,8 +76,7 @@ def streams_needed(connection: Connection, activity_id: int) -> StreamsNeeded:
     query = (
         select(
             lacks_samples().label("missing"),
-            expects_samples().label("expected"),
-            (expects_samples() & _may_be_unready(database_time())).label("may_come"),
+            and_(expects_samples(), or_(_may_be_unready(database_time()), _has_news())).label("may_come"),
             activities.c.manual.is_(True).label("by_hand"),
         )
         .select_from(activities)
@@ -86,7 +85,7 @@ def streams_needed(connection: Connection, activity_id: int) -> StreamsNeeded:
     )
     row = connection.execute(query).first()
     if row is None:
-        return StreamsNeeded(missing=False, expected=False, may_come=False, by_hand=False)
+        return StreamsNeeded(missing=False, may_come=False, by_hand=False)
     return StreamsNeeded(**row._asdict())
 
 
@@ -115,6 +114,16 @@ def _may_be_unready(asked_at: ColumnElement[datetime]) -> ColumnElement[bool]:
     """Select activities whose samples Strava may not have had ready when it was asked for them."""
     lasted = func.make_interval(0, 0, 0, 0, 0, 0, func.coalesce(activities.c.elapsed_time, 0))
     return asked_at < activities.c.start_date + lasted + READY_WITHIN
+
+
+def _has_news() -> ColumnElement[bool]:
+    """Select activities of which an event told lately; a ride of years ago may be uploaded, or cropped, today."""
+    return exists().where(
+        webhook_events.c.object_type == "activity",
+        webhook_events.c.owner_id == activities.c.athlete_id,
+        webhook_events.c.object_id == activities.c.id,
+        webhook_events.c.received_at > database_time() - READY_WITHIN,
+    )
 
 
 def lock_activity(connection: Connection, activity_id: int) -> bool:

@@ -97,11 +97,13 @@ def _put_aside(connection: Connection, span: Span, lacking: Collection[int]) -> 
 
 
 def _with_open_events(connection: Connection, span: Span, activity_ids: Collection[int]) -> set[int]:
-    """Those of the activities that have an event which will take effect by itself."""
+    """Those of the activities that have an event for which they will be fetched."""
     query = select(webhook_events.c.object_id).where(
         webhook_events.c.object_type == "activity",
         webhook_events.c.owner_id == span.athlete_id,
         webhook_events.c.state.in_(OPEN_STATES),
+        # A signed update is written as it is.
+        or_(webhook_events.c.aspect_type == "create", (webhook_events.c.aspect_type == "update") & ~webhook_events.c.signed),
         any_of(webhook_events.c.object_id, activity_ids),
     )
     return set(connection.execute(query).scalars())

@@ -94,7 +94,10 @@ def test_what_an_event_is_about_to_bring_does_not_lack(strava: StravaStandIn, en
     store(engine, 1, 2)
     parked = rows(engine)[1].id
     change(engine, [parked], state=EventState.PARKED)
-    assert set(look(engine).lacks[Lack.NOT_FETCHED]) == {2, 3, 4, 5, 6}
+    store(engine, 3, aspect_type="update", signed=False)
+    store(engine, 4, aspect_type="update", signed=True)
+    store(engine, 5, aspect_type="delete")
+    assert set(look(engine).lacks[Lack.NOT_FETCHED]) == {2, 4, 5, 6}
 
 
 def test_many_reasons_are_shortened(strava: StravaStandIn, engine: Engine) -> None:
