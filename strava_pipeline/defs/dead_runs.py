@@ -25,6 +25,7 @@ UNFINISHED = (
     dg.DagsterRunStatus.STARTING,
     *AT_WORK,
 )
+MAY_BE_DEAD = (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, *AT_WORK)
 LOOKS = 10
 # Schedules look every minute, or less often. Dagster catches up with missed minutes at once.
 BETWEEN_LOOKS_SECONDS = 50.0
@@ -35,14 +36,18 @@ _OUR_ASSETS = frozenset(map(dg.AssetKey, ALL_ASSETS))
 def end_dead_runs(instance: dg.DagsterInstance) -> int:
     """End those of our runs that are dead (failed, or canceled if a person did so); returns how many there were."""
     # A run that a command executes in its own process begins as not started.
-    seen = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED, *AT_WORK]))
+    seen = instance.get_runs(dg.RunsFilter(statuses=list(MAY_BE_DEAD)))
     return sum(_end(instance, run) for run in seen if _is_dead(instance, run))
 
 
 def _is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    if is_gone(run.tags.get(NAMES.process_tag, "")):
+    if is_gone(_own_tag(instance, run, NAMES.process_tag)):
         return True
-    return run.status in AT_WORK and _shows_life_if_it_lives(instance, run) and _looks(instance, run) >= LOOKS
+    return (
+        run.status in (dg.DagsterRunStatus.STARTING, *AT_WORK)
+        and _shows_life_if_it_lives(instance, run)
+        and _looks(instance, run) >= LOOKS
+    )
 
 
 def _shows_life_if_it_lives(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
@@ -63,7 +68,7 @@ def _has_begun_a_step(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
 def _looks(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int:
     """How many looks in a row, with this one, found no new sign of life; the run's tag says so from now on."""
     moment, beat = time.time(), run.tags.get(NAMES.beat_tag, "")
-    last = _Look.of(run.tags.get(NAMES.silent_tag, ""))
+    last = _Look.of(_own_tag(instance, run, NAMES.silent_tag))
     if last is not None and last.beat == beat:
         if abs(moment - last.at) < BETWEEN_LOOKS_SECONDS:
             return last.number
@@ -72,6 +77,13 @@ def _looks(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int:
         look = _Look(1, int(moment), beat)
     instance.add_run_tags(run.run_id, {NAMES.silent_tag: str(look)})
     return look.number
+
+
+def _own_tag(instance: dg.DagsterInstance, run: dg.DagsterRun, name: str) -> str:
+    """A tag of a run; empty if it has none, or that of the run which it executes again: Dagster copies them."""
+    tag = run.tags.get(name, "")
+    parent = instance.get_run_by_id(run.parent_run_id) if tag and run.parent_run_id else None
+    return "" if parent is not None and parent.tags.get(name) == tag else tag
 
 
 @dataclass(frozen=True)
@@ -95,7 +107,7 @@ class _Look:
 def _end(instance: dg.DagsterInstance, seen: dg.DagsterRun) -> bool:
     """End a run, unless it has ended since it was seen: what a process wrote before its end is there now."""
     run = instance.get_run_by_id(seen.run_id)
-    if run is None or run.status not in {dg.DagsterRunStatus.NOT_STARTED, *AT_WORK}:
+    if run is None or run.status not in MAY_BE_DEAD:
         return False
     if run.status is dg.DagsterRunStatus.CANCELING:
         instance.report_run_canceled(run, TOLD)

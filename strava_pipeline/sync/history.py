@@ -60,14 +60,18 @@ def import_history(
     stored = retry_transaction(sync.engine, partial(activity_store.first_start, span=whole))
     first = min(filter(None, (listing.first_start, stored)), default=whole.end - timedelta(microseconds=1))
     spans = months_of(Span(whole.athlete_id, first, whole.end))[::-1]
-    yield from replace_months(sync, listing, spans, unlisted=_policy(held), written=written or _import_dropped)
+    has_failed = False
+    for result in replace_months(sync, listing, spans, unlisted=_policy(held), written=written or _import_dropped):
+        has_failed |= isinstance(result, FailedMonth)
+        yield result
     begins_on = None if listing.first_start is None else add_months(listing.first_start.date(), 0)
 
     def note(connection: Connection) -> None:
         note_history(connection, whole.athlete_id, begins_on, listing.asked_at, whole.start.date())
         note_compared(connection, whole.athlete_id, held)
         note_listed_again(connection, whole)
-        note_done_elsewhere(connection, whole.athlete_id, UpkeepKind.HISTORY, after=HISTORY_EVERY)
+        if not has_failed:
+            note_done_elsewhere(connection, whole.athlete_id, UpkeepKind.HISTORY, after=HISTORY_EVERY)
 
     retry_transaction(sync.engine, note)
 

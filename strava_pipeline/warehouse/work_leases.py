@@ -21,7 +21,7 @@ from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
-from strava_pipeline.warehouse.schema.columns import database_time
+from strava_pipeline.warehouse.schema.columns import database_time, has_come
 from strava_pipeline.warehouse.schema.ops_tables import work_leases
 
 log = get_logger(__name__)
@@ -61,7 +61,7 @@ def only_worker(
 
 def delete_ended_leases(connection: Connection) -> int:
     """Delete leases that killed workers left; return how many. Until then, the next worker takes such a lease over."""
-    return connection.execute(delete(work_leases).where(_c.lease_until < database_time())).rowcount
+    return connection.execute(delete(work_leases).where(has_come(_c.lease_until, database_time(), LEASE))).rowcount
 
 
 @dataclass
@@ -81,7 +81,7 @@ class _Lease:
             index_elements=[_c.athlete_id, _c.work],
             set_={"holder": lease.excluded.holder, "lease_until": database_time() + LEASE},
             # The worker's own lease, too: it may hold one by a commit whose answer was lost.
-            where=(_c.lease_until < database_time()) | (_c.holder == self.holder),
+            where=has_come(_c.lease_until, database_time(), LEASE) | (_c.holder == self.holder),
         )
         with autocommit(self.engine) as connection:
             return connection.execute(taken.returning(_c.holder)).first() is not None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, Table, func, select, update
 
-from strava_pipeline.errors import NotFound, RejectedRequest
+from strava_pipeline.errors import NotFound, RefreshDelayed, RejectedRequest
 from strava_pipeline.months import month_span, month_start
 from strava_pipeline.sync.backfill import ATTEMPTS, SpanResult, import_details, import_streams
 from strava_pipeline.sync.imports import ImportHooks, work_on_import
@@ -19,15 +19,21 @@ from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.imports import runs
 from strava_pipeline.warehouse.imports.failed_months import note_failed, steps_for_later
 from strava_pipeline.warehouse.imports.wishes import any_wants_quota
+from strava_pipeline.warehouse.inbox.claims import claim_objects
+from strava_pipeline.warehouse.inbox.dead_letters import redrive_due
 from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.schema.import_tables import failed_months, import_months
-from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.ops_tables import payloads, users, work_leases
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
 from strava_pipeline.warehouse.schema.wish_tables import histories, imports
-from strava_pipeline.warehouse.states import ImportState, ImportStep, UpkeepKind
+from strava_pipeline.warehouse.states import EventState, ImportState, ImportStep, UpkeepKind
+from strava_pipeline.warehouse.tokens.cool_down import COOL_DOWN, refuse_while_cooling_down
+from strava_pipeline.warehouse.tokens.stored_tokens import read_tokens
 from strava_pipeline.warehouse.upkeep import due
-from strava_pipeline_tests.inbox import bring_up_to_date, connect_riders
+from strava_pipeline.warehouse.work_leases import only_worker
+from strava_pipeline_tests import inbox
+from strava_pipeline_tests.inbox import bring_up_to_date, connect_riders, store
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed
 from strava_pipeline_tests.upkeeping import LONG_AGO, YESTERDAY, work
 from strava_pipeline_tests.wishes import FLOOR, change, lacks, launch, wish, wish_for
@@ -213,6 +219,47 @@ def test_a_run_with_a_lease_of_a_year_is_looked_after(strava: StravaStandIn, eng
     change(engine, state=ImportState.RUNNING, lease_until=datetime.now(UTC) + A_YEAR)
     with engine.begin() as connection:
         assert runs.hold(connection, import_id, timedelta(seconds=15)) is not None
+
+
+def test_a_worker_with_a_lease_of_a_year_is_not_waited_for(strava: StravaStandIn, engine: Engine) -> None:
+    import_listed(strava.sync(engine), [MONTH])
+    with only_worker(engine, RIDER, f"the {ImportStep.DETAIL} of {MONTH.months}", refuse_to_wait):
+        put_ahead(engine, work_leases.c.lease_until, A_YEAR)
+        with only_worker(engine, RIDER, f"the {ImportStep.DETAIL} of {MONTH.months}", refuse_to_wait):
+            assert count(engine, work_leases) == 1
+
+
+def refuse_to_wait(_pause_s: float) -> None:
+    raise AssertionError("nobody is waited for")
+
+
+@pytest.mark.parametrize(
+    "held_back",
+    [
+        {"state": EventState.WAITING, "not_before": True},
+        {"state": EventState.LAUNCHED, "lease_until": True},
+        {"state": EventState.DEAD, "redrive_at": True},
+    ],
+    ids=repr,
+)
+def test_an_event_that_waits_for_a_year_is_worked_on_now(engine: Engine, held_back: dict[str, Any]) -> None:
+    connect_riders(engine, RIDER)
+    store(engine, 1)
+    in_a_year = datetime.now(UTC) + A_YEAR
+    inbox.change(engine, **{name: in_a_year if value is True else value for name, value in held_back.items()})
+    with engine.begin() as connection:
+        redrive_due(connection)
+    (claim,) = claim_objects(engine, 10)
+    assert claim.activity_id == 1
+
+
+def test_a_cool_down_of_a_year_has_ended(engine: Engine) -> None:
+    connect_riders(engine, RIDER, refresh_not_before=datetime.now(UTC) + A_YEAR)
+    with engine.begin() as connection:
+        refuse_while_cooling_down(read_tokens(connection, RIDER))
+        connection.execute(update(users).values(refresh_not_before=datetime.now(UTC) + COOL_DOWN))
+    with engine.begin() as connection, pytest.raises(RefreshDelayed):
+        refuse_while_cooling_down(read_tokens(connection, RIDER))
 
 
 def test_turns_of_details_come_again_within_a_day(engine: Engine) -> None:

@@ -10,15 +10,23 @@ import pytest
 from sqlalchemy import Engine, func, select, update
 
 from strava_pipeline.errors import NotAnswered, QuotaExhausted, RejectedRequest, StravaAway
+from strava_pipeline.keyring import Keyring
 from strava_pipeline.months import add_months, month_span, month_start
+from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava import client, pagination
+from strava_pipeline.strava.oauth import TokenGrant
+from strava_pipeline.warehouse.activities import activity_store
+from strava_pipeline.warehouse.imports.histories import note_history
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep, upkeep_pages
 from strava_pipeline.warehouse.states import UpkeepKind
+from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
+from strava_pipeline.warehouse.upkeep import due
 from strava_pipeline_tests.inbox import connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed
 from strava_pipeline_tests.upkeeping import LONG_AGO, YESTERDAY, make_due, rest, rows, work
+from strava_pipeline_tests.wishes import FLOOR
 
 HISTORY, PROFILE = UpkeepKind.HISTORY, UpkeepKind.PROFILE
 LISTED, SPENT = "/athlete/activities", QuotaExhausted("none left", retry_at=LONG_AGO)
@@ -150,7 +158,8 @@ def test_a_listing_of_another_span_or_of_long_ago_is_begun_anew(
     strava: StravaStandIn, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests = whole_listing(strava, engine)
-    for outdated in ({"asked_at": LONG_AGO}, {"listed_from": LONG_AGO}):
+    ahead = YESTERDAY + timedelta(days=365)
+    for outdated in ({"asked_at": LONG_AGO}, {"asked_at": ahead}, {"listed_from": LONG_AGO}):
         with monkeypatch.context() as patch:
             patch.setattr(StravaStandIn, "get", after(3, SPENT))
             work(strava, engine)
@@ -160,8 +169,21 @@ def test_a_listing_of_another_span_or_of_long_ago_is_begun_anew(
         strava.new_requests()
         assert work(strava, engine).done[HISTORY] == 1
         # The pages of long ago were forgotten before the task was taken up: its first turn looks at the last days.
-        assert len(strava.new_requests()) == requests - ("listed_from" in outdated)
+        assert len(strava.new_requests()) == requests - (outdated != {"asked_at": LONG_AGO})
         make_due(engine, upkeep.c.kind == HISTORY)
+
+
+def test_who_connects_again_is_listed_anew(
+    strava: StravaStandIn, engine: Engine, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(StravaStandIn, "get", after(3, SPENT))
+        work(strava, engine)
+    assert kept(engine) == 2
+    grant = TokenGrant(Secret("access"), Secret("refresh"), YESTERDAY, {"id": RIDER})
+    PostgresTokenStore(engine, keyring).connect(grant, ["read", "activity:read_all"])
+    # The pages lack what the grant of then did not show.
+    assert kept(engine) == 0
 
 
 def test_an_answer_that_cannot_be_used_is_asked_for_anew(
@@ -178,3 +200,25 @@ def test_a_fault_of_ours_keeps_no_page(strava: StravaStandIn, engine: Engine, mo
     with pytest.raises(KeyError):
         work(strava, engine)
     assert kept(engine) == 0
+
+
+def test_a_month_that_keeps_failing_is_compared_after_growing_pauses(
+    strava: StravaStandIn, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with engine.begin() as connection:
+        note_history(connection, RIDER, MONTH.start.date(), YESTERDAY, FLOOR)
+
+    def fails(*_given: object, **_more: object) -> None:
+        raise RejectedRequest("odd")
+
+    monkeypatch.setattr(activity_store, "replace_span", fails)
+    pauses = []
+    for _ in range(due.OFTEN):
+        make_due(engine, upkeep.c.kind == HISTORY)
+        assert "odd" in "".join(work(strava, engine).failed.values())
+        pauses.append(rest(engine, HISTORY))
+    assert pauses == [timedelta(minutes=minutes) for minutes in (10, 20, 40)]
+    monkeypatch.undo()
+    make_due(engine, upkeep.c.kind == HISTORY)
+    assert work(strava, engine).done[HISTORY] == 1
+    assert (edited(engine), rest(engine, HISTORY)) == (STORED, timedelta(days=30))

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 # A run begins no further month after this time. What is left is for the next one.
 WORKS_FOR_SECONDS = 600.0
-# A month's file takes minutes at most.
 
 
 @dg.op

@@ -35,7 +35,7 @@ from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox import dead_letters
 from strava_pipeline.warehouse.locks import Lock, acquire
-from strava_pipeline.warehouse.schema.columns import database_time
+from strava_pipeline.warehouse.schema.columns import database_time, has_come
 from strava_pipeline.warehouse.schema.ops_tables import webhook_claims, webhook_events
 from strava_pipeline.warehouse.states import UNCLAIMED_STATES, ErrorClass, EventSource, EventState, WaitingFor
 
@@ -43,6 +43,9 @@ from strava_pipeline.warehouse.states import UNCLAIMED_STATES, ErrorClass, Event
 LAUNCH_LEASE = timedelta(seconds=60)
 # A run at work extends its leases; a run that died is noticed after this time.
 WORK_LEASE = timedelta(seconds=60)
+LONGEST_LEASE = max(LAUNCH_LEASE, WORK_LEASE)
+# The quota of the day is waited for longest.
+LONGEST_WAIT = timedelta(days=1)
 # After so many lost runs an object gets runs of its own: another object of a shared run may be at fault.
 ALONE_AFTER_LOST_RUNS = 3
 # After so many lost runs an object's events are given up: it may crash every run that works on it.
@@ -270,18 +273,23 @@ def lock_in_order(condition: ColumnElement[bool], *, skip_locked: bool = False) 
     return _events.id.in_(rows)
 
 
+def is_leased() -> ColumnElement[bool]:
+    """Select events whose lease has not ended."""
+    return ~has_come(_events.lease_until, database_time(), LONGEST_LEASE)
+
+
 def _is_due() -> ColumnElement[bool]:
     now = database_time()
     return or_(
         _events.state == EventState.RECEIVED,
-        and_(_events.state == EventState.WAITING, _events.not_before <= now),
-        and_(_events.state == EventState.LAUNCHED, _events.lease_until <= now),
+        and_(_events.state == EventState.WAITING, has_come(_events.not_before, now, LONGEST_WAIT)),
+        and_(_events.state == EventState.LAUNCHED, ~is_leased()),
     )
 
 
 def _under_way() -> Select[int]:
     """Count the objects under a lease."""
-    leased = and_(_events.state == EventState.LAUNCHED, _events.lease_until > database_time())
+    leased = and_(_events.state == EventState.LAUNCHED, is_leased())
     return select(func.count(_events.fence.distinct())).where(leased)
 
 
@@ -294,7 +302,7 @@ def _is_being_worked_on() -> ColumnElement[bool]:
             other.c.object_type == _events.object_type,
             other.c.owner_id == _events.owner_id,
             other.c.state == EventState.LAUNCHED,
-            other.c.lease_until > database_time(),
+            ~has_come(other.c.lease_until, database_time(), LONGEST_LEASE),
         )
         .exists()
     )

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, case, false, func, select, true, update
 
 from strava_pipeline.printable import printable
-from strava_pipeline.warehouse.schema.columns import database_time
+from strava_pipeline.warehouse.schema.columns import database_time, has_come
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.states import ErrorClass, EventState, WaitingFor
 
@@ -132,7 +132,10 @@ def redrive_due(connection: Connection) -> list[int]:
     """Redrive the transient dead letters whose time has come; returns their ids."""
     found = connection.execute(
         update(webhook_events)
-        .where(webhook_events.c.state == EventState.DEAD, webhook_events.c.redrive_at <= database_time())
+        .where(
+            webhook_events.c.state == EventState.DEAD,
+            has_come(webhook_events.c.redrive_at, database_time(), max(REDRIVE_AFTER)),
+        )
         .values(
             redrives=webhook_events.c.redrives + 1,
             # An event that was given up for lost runs gets one more run.

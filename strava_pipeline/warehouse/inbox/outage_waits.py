@@ -8,7 +8,7 @@ from enum import Enum, auto
 from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, union_all, update
 
 from strava_pipeline.strava.quota.outage import APP_PROBE_EVERY, LONGEST_PAUSE_S, Service
-from strava_pipeline.warehouse.inbox.claims import lock_in_order
+from strava_pipeline.warehouse.inbox.claims import is_leased, lock_in_order
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import app_status, outages, webhook_events
 from strava_pipeline.warehouse.states import EventState, WaitingFor
@@ -38,8 +38,7 @@ def launch_gate(connection: Connection) -> LaunchGate:
         ),
         select(_may_probe(app_status.c.probe_at, APP_PROBE_EVERY)).where(app_status.c.inactive_since.is_not(None)),
     ).subquery()
-    leased = and_(_events.state == EventState.LAUNCHED, _events.lease_until > database_time())
-    under_way = select(_events.id).where(leased).exists()
+    under_way = select(_events.id).where(_events.state == EventState.LAUNCHED, is_leased()).exists()
     found = connection.execute(select(closed_by.c.may_probe, under_way).select_from(closed_by)).all()
     if not found:
         return LaunchGate.OPEN

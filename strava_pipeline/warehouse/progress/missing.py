@@ -103,7 +103,10 @@ def _with_open_events(connection: Connection, span: Span, activity_ids: Collecti
         webhook_events.c.owner_id == span.athlete_id,
         webhook_events.c.state.in_(OPEN_STATES),
         # A signed update is written as it is.
-        or_(webhook_events.c.aspect_type == "create", (webhook_events.c.aspect_type == "update") & ~webhook_events.c.signed),
+        or_(
+            webhook_events.c.aspect_type == "create",
+            (webhook_events.c.aspect_type == "update") & ~webhook_events.c.signed,
+        ),
         any_of(webhook_events.c.object_id, activity_ids),
     )
     return set(connection.execute(query).scalars())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, func, update
@@ -24,6 +24,8 @@ from strava_pipeline.warehouse.tokens.token_audit import audit
 
 # After a failed refresh: many requests that get a 401 at once then cause one refresh, not many.
 COOL_DOWN = timedelta(seconds=30)
+# Without quota for a refresh, the day's is waited for.
+LONGEST_COOL_DOWN = timedelta(days=1, minutes=1)
 # After a refresh that worked: if Strava refuses a token this young, another refresh would not help.
 FRESH = timedelta(seconds=60)
 
@@ -50,8 +52,8 @@ def note_failure(connection: Connection, athlete_id: int, error: StravaError) ->
 
 def refuse_while_cooling_down(tokens: StoredTokens) -> None:
     """Raise ``RefreshDelayed`` while the cool-down after a failed refresh lasts."""
-    until = tokens.refresh_not_before
-    if until is not None and tokens.moment < until:
+    until = _cools_down_until(tokens)
+    if until is not None:
         raise RefreshDelayed(
             f"refresh of athlete {tokens.athlete_id}'s token: it failed just now, and is not tried again"
             f" before {until:%H:%M:%S} UTC",
@@ -64,14 +66,24 @@ def refuse_while_away(engine: Engine, tokens: StoredTokens) -> None:
 
     A token does not work during a cool-down, nor once it has expired: Strava would answer with a 401, which counts.
     """
-    until = tokens.refresh_not_before
-    cools_down = until is not None and tokens.moment < until
-    if not cools_down and not _has_expired(tokens):
+    until = _cools_down_until(tokens)
+    if until is None and not _has_expired(tokens):
         return
     with autocommit(engine) as connection:
         error = away_from_refreshes(connection, tokens.moment, rests_until=until)
     if error is not None:
         raise error
+
+
+def _cools_down_until(tokens: StoredTokens) -> datetime | None:
+    """When the cool-down of now ends (UTC); ``None`` if there is none.
+
+    An end further away than any was written before the database's clock was set back.
+    """
+    until = tokens.refresh_not_before
+    if until is None or not tokens.moment < until <= tokens.moment + LONGEST_COOL_DOWN:
+        return None
+    return until
 
 
 def refuse_while_fresh(tokens: StoredTokens) -> None:

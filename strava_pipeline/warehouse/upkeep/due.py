@@ -177,13 +177,6 @@ def is_due(connection: Connection) -> bool:
     return connection.execute(select(_c.athlete_id).where(_may_be_taken()).limit(1)).first() is not None
 
 
-def is_at_work(connection: Connection) -> bool:
-    """Whether a worker is at a task."""
-    return (
-        connection.execute(select(_c.athlete_id).where(_c.lease_until > database_time()).limit(1)).first() is not None
-    )
-
-
 def take_due(connection: Connection) -> UpkeepTask | None:
     """Take the most overdue task, under a lease; ``None`` if nothing is due, or other workers are at all that is.
 

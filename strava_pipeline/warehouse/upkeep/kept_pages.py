@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from strava_pipeline.months import Span
 from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
+from strava_pipeline.warehouse.schema.columns import SAME_MOMENT
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep_pages
 
 # A listing that was begun longer ago is begun anew: what was added or deleted since is not in it.
@@ -38,10 +39,15 @@ class KeptPages:
 
         def begin(connection: Connection) -> datetime:
             moment = now(connection)
-            is_void = or_(_c.listed_from != span.start, _c.listed_to != span.end, _c.asked_at < moment - KEPT_FOR)
+            # Pages from ahead were read before the database's clock was set back.
+            is_void = or_(
+                _c.listed_from != span.start,
+                _c.listed_to != span.end,
+                ~_c.asked_at.between(moment - KEPT_FOR, moment + SAME_MOMENT),
+            )
             connection.execute(delete(upkeep_pages).where(_c.athlete_id == span.athlete_id, is_void))
             first = select(func.min(_c.asked_at)).where(_c.athlete_id == span.athlete_id)
-            return connection.execute(first).scalar() or moment
+            return min(connection.execute(first).scalar() or moment, moment)
 
         return cls(engine, span, retry_transaction(engine, begin))
 
