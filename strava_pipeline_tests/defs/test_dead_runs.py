@@ -31,6 +31,7 @@ from strava_pipeline_tests.wishes import FLOOR, change, wish, wish_for
 MINUTE = 60.0
 # A tick takes its time.
 LOOKS = 3
+GONE = "a process that has ended"
 
 
 @dataclass
@@ -215,3 +216,34 @@ def test_a_run_that_is_executed_again_leaves_the_import_to_the_one_at_work(
     assert location.strava.asked == []
     assert wish(engine, import_id).state == "due"
     assert wish(engine, import_id).next_at - before.next_at > timedelta(minutes=4)
+
+
+def test_a_run_that_does_not_get_beyond_its_start_is_ended(
+    persistent: dg.DagsterInstance, engine: Engine, clock: Clock
+) -> None:
+    wish_for(engine)
+    planned = run_of(launched(engine))
+    tags = dict(newest_month.tags) | dict(planned.tags)
+    begun = persistent.create_run_for_job(newest_month, run_config=dict(planned.run_config), tags=tags)
+    persistent.report_dagster_event(dg.DagsterEvent("PIPELINE_STARTING", newest_month.name), begun.run_id)
+    for _ in range(LOOKS - 1):
+        look(persistent, clock)
+        assert status(persistent, begun.run_id) == "STARTING"
+    look(persistent, clock)
+    assert status(persistent, begun.run_id) == "FAILURE"
+
+
+def test_a_run_that_is_executed_again_does_not_die_of_its_parents_tags(
+    persistent: dg.DagsterInstance, engine: Engine, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish_for(engine)
+    dead = at_work(persistent, launched(engine), **{NAMES.process_tag: GONE, NAMES.silent_tag: "9 1 7"})
+    parent = persistent.get_run_by_id(dead)
+    assert parent is not None
+    again = persistent.create_run_for_job(
+        newest_month, run_config=parent.run_config, tags=dict(parent.tags), parent_run_id=dead, root_run_id=dead
+    )
+    persistent.report_dagster_event(dg.DagsterEvent("PIPELINE_START", newest_month.name), again.run_id)
+    monkeypatch.setattr(dead_runs, "is_gone", lambda tag: tag == GONE)
+    look(persistent, clock)
+    assert (status(persistent, dead), status(persistent, again.run_id)) == ("FAILURE", "STARTED")

@@ -246,7 +246,7 @@ def test_an_event_that_waits_for_a_year_is_worked_on_now(engine: Engine, held_ba
     connect_riders(engine, RIDER)
     store(engine, 1)
     in_a_year = datetime.now(UTC) + A_YEAR
-    inbox.change(engine, **{name: in_a_year if value is True else value for name, value in held_back.items()})
+    inbox.change(engine, None, **{name: in_a_year if value is True else value for name, value in held_back.items()})
     with engine.begin() as connection:
         redrive_due(connection)
     (claim,) = claim_objects(engine, 10)

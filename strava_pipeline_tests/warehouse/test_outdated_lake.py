@@ -12,10 +12,12 @@ from sqlalchemy import Engine, select, update
 
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.months import Span, month_span
+from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.sync.backfill import SpanResult, import_summaries
 from strava_pipeline.warehouse import lake
 from strava_pipeline.warehouse.activities import activity_store
 from strava_pipeline.warehouse.activities.lake_months import note_in_lake, outdated_months, outdated_since
+from strava_pipeline.warehouse.activities.stream_store import store_streams
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.imports.failed_months import note_failed
 from strava_pipeline.warehouse.lake import write_month
@@ -44,6 +46,8 @@ def strava(engine: Engine, url: str) -> StravaStandIn:
         bring_up_to_date(strava.sync(engine), RIDER, number)
     for month in (JUNE, JULY):
         write_month(engine, url, month)
+    # A first file is compared once more.
+    assert [write_month(engine, url, month).written for month in outdated(engine)] == [False, False]
     assert outdated(engine) == []
     return strava
 
@@ -66,6 +70,20 @@ def listing(strava: StravaStandIn, engine: Engine, *months: Span) -> None:
 def delete(strava: StravaStandIn, engine: Engine, number: int) -> None:
     strava.delete(number)
     bring_up_to_date(strava.sync(engine), RIDER, number, "delete")
+
+
+def test_samples_that_are_stored_while_a_first_file_is_written_come_into_it(engine: Engine, url: str) -> None:
+    connect_riders(engine, RIDER)
+    strava = StravaStandIn()
+    for number in (1, 2):
+        strava.add(number, JUNE.start + timedelta(days=number))
+        bring_up_to_date(strava.sync(engine), RIDER, number)
+    with engine.begin() as storing:
+        store_streams(storing, map_streams(RIDER, 2, stream_body(samples=9)), now(storing))
+        write_month(engine, url, JUNE)
+    assert outdated(engine) == [JUNE]
+    assert write_month(engine, url, JUNE).points == 4 + 9
+    assert outdated(engine) == []
 
 
 def test_a_deletion_marks_its_month_and_the_next_write_takes_the_samples_out(
