@@ -19,7 +19,9 @@ from benchmarks.many_activities import ATHLETE, YEARS
 from strava_pipeline.months import Span
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
-from strava_pipeline.sync.backfill import SyncContext, import_details, import_streams, import_summaries, open_sync
+from strava_pipeline.sync.backfill import import_details, import_streams
+from strava_pipeline.sync.context import SyncContext, open_sync
+from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse.engine import open_engine
 
 COUNT = 80

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from sqlalchemy import Engine, Row, delete, insert, select, update
 
-from strava_pipeline.sync.backfill import SyncContext
+from strava_pipeline.sync.context import SyncContext
 from strava_pipeline.sync.webhook import sync_activity
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox.claims import Claim, claim_objects, refresh_claim

@@ -15,9 +15,10 @@ from strava_pipeline.strava.client import StravaClient
 from strava_pipeline.strava.monitor import RequestMonitor
 from strava_pipeline.strava.shapes import ANYTHING, Shape
 from strava_pipeline.strava.transport import Transport
-from strava_pipeline.sync.backfill import SpanResult, SyncContext, import_summaries
+from strava_pipeline.sync.context import SpanResult, SyncContext
 from strava_pipeline.sync.months_at_work import FailedMonth
 from strava_pipeline.sync.pacing import Pace
+from strava_pipeline.sync.summaries import import_summaries
 
 RIDER = 1001
 JsonObject = dict[str, Any]

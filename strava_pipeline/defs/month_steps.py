@@ -16,7 +16,7 @@ from strava_pipeline.defs.steps import StepSubject, patience_of, span_metadata, 
 from strava_pipeline.errors import DatabaseUnavailable, NeedsReauthorization
 from strava_pipeline.months import Span, add_months, enclosing_span
 from strava_pipeline.names import STEP_ASSETS
-from strava_pipeline.sync.backfill import SpanResult
+from strava_pipeline.sync.context import SpanResult
 from strava_pipeline.sync.months_at_work import FailedMonth, each_month, raise_failed
 from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
 from strava_pipeline.warehouse.imports.wishes import ask_for_rest

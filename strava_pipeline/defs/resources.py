@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from strava_pipeline.defs.signs_of_life import showing_life
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
-from strava_pipeline.sync.backfill import SyncContext, open_sync
+from strava_pipeline.sync.context import SyncContext, open_sync
 from strava_pipeline.warehouse.mail.mail_queue import any_due
 from strava_pipeline.warehouse.migrate import open_warehouse
 

@@ -26,7 +26,7 @@ from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.access import outage_patience
-from strava_pipeline.sync.backfill import SpanResult
+from strava_pipeline.sync.context import SpanResult
 from strava_pipeline.sync.months_at_work import MonthsFailed
 from strava_pipeline.sync.stopping import stop_wanted
 from strava_pipeline.warehouse.declared_columns import columns_of

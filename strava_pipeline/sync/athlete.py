@@ -7,7 +7,7 @@ from typing import Any
 from strava_pipeline.errors import MissingScope, NotAnswered, NotFound, RejectedRequest
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.mapping.athlete import athlete_row, gear_row, gear_rows, stats_rows, zone_rows
-from strava_pipeline.sync.backfill import SyncContext, request_time
+from strava_pipeline.sync.context import SyncContext, request_time
 from strava_pipeline.warehouse.athletes.profiles import (
     store_athlete,
     store_gear,

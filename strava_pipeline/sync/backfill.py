@@ -1,6 +1,7 @@
-"""Fetches, stores and analyses activities, by athlete and span.
+"""Fetches and stores what listed activities lack, and analyses them, by athlete and span.
 
-For webhooks see :mod:`strava_pipeline.sync.webhook`, for athletes :mod:`strava_pipeline.sync.athlete`.
+For listings see :mod:`strava_pipeline.sync.summaries`, for webhooks :mod:`strava_pipeline.sync.webhook`, for athletes
+:mod:`strava_pipeline.sync.athlete`.
 Each activity is committed before the next is fetched, and activities that are stored and current are skipped
 (:func:`.outdated.without_current_detail` decides). So a run that dies keeps its work, and a repeated run sends no
 request twice.
@@ -8,9 +9,9 @@ request twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -25,40 +26,25 @@ from strava_pipeline.errors import (
     StravaError,
     StravaPipelineError,
 )
-from strava_pipeline.months import Span, add_months, enclosing_span, month_span, month_start
+from strava_pipeline.months import Span, add_months, month_span, month_start
 from strava_pipeline.redaction import get_logger
-from strava_pipeline.settings import Settings
-from strava_pipeline.strava.client import StravaClient
 from strava_pipeline.strava.mapping.activity import detail_rows
 from strava_pipeline.strava.mapping.streams import map_streams
-from strava_pipeline.strava.monitor import RequestMonitor
-from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.streams import Streams
-from strava_pipeline.sync.access import open_client, outage_patience
-from strava_pipeline.sync.listing_buffer import Mapped, WholeListing, read_listing
-from strava_pipeline.sync.months_at_work import FailedMonth, each_month
-from strava_pipeline.sync.pacing import Pace
+from strava_pipeline.sync.context import SpanResult, SyncContext, request_time
 from strava_pipeline.warehouse.activities import activity_store, outdated, quarantine, stream_store
-from strava_pipeline.warehouse.activities.activity_store import Payload, RecordingVersion, Unlisted
+from strava_pipeline.warehouse.activities.activity_store import Payload, RecordingVersion
 from strava_pipeline.warehouse.activities.outdated import OldDetail
-from strava_pipeline.warehouse.activities.summary_changes import Listed, changed_summaries, fitting_digest
+from strava_pipeline.warehouse.activities.summary_changes import Listed, fitting_digest
 from strava_pipeline.warehouse.analysis.analyses import not_analysed
 from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
-from strava_pipeline.warehouse.imports.deletion_guard import accept_what_is_shown, note_listed_with, why_not_delete
 from strava_pipeline.warehouse.imports.edited_months import import_dropped
-from strava_pipeline.warehouse.imports.listed_months import note_listed
-from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
-from strava_pipeline.warehouse.retention import keep_from
 from strava_pipeline.warehouse.revoked import refuse_waiting_for_revoked
 from strava_pipeline.warehouse.states import ImportStep, PutAside
-from strava_pipeline.warehouse.upkeep.kept_pages import KeptPages
 from strava_pipeline.warehouse.work_leases import only_worker
 
 log = get_logger(__name__)
 
-JsonObject = dict[str, Any]
-# What is to be done where a span was written: connection, span, and steps of which something was dropped.
-Written = Callable[[Connection, Span, Collection[ImportStep]], None]
 Candidate = TypeVar("Candidate", bound=tuple[int, Any])
 # After so many activities in a row that Strava refuses, the fault is rather ours.
 REFUSALS_IN_A_ROW = 10
@@ -66,10 +52,6 @@ REFUSALS_IN_A_ROW = 10
 ATTEMPTS = 3
 # A message names so many of the activities that were not analysed.
 NAMED = 10
-
-
-class TurnOver(Exception):
-    """The time for reading a listing is up before its end."""
 
 
 class NotAnalysed(StravaPipelineError):
@@ -82,178 +64,6 @@ class NotAnalysed(StravaPipelineError):
         super().__init__(
             f"{len(failed)} of {wanted} activities could not be analysed: {named}{more}; see the log of the run"
         )
-
-
-@dataclass(frozen=True)
-class SyncContext:
-    """Client, database and pace with which activities are brought up to date.
-
-    ``monitor`` counts requests and waits; activities that started before ``keep_from`` (UTC) are not stored. Every wait
-    goes through ``pauses``.
-    """
-
-    client: StravaClient
-    engine: Engine
-    pace: Pace
-    monitor: RequestMonitor = field(default_factory=RequestMonitor)
-    keep_from: datetime | None = None
-    pauses: Pauses = REAL_PAUSES
-
-
-def open_sync(
-    settings: Settings,
-    engine: Engine,
-    lane: Lane,
-    max_wait: timedelta,
-    pauses: Pauses = REAL_PAUSES,
-    *,
-    goes_first: bool = False,
-) -> SyncContext:
-    """Build the context of a lane from the settings; a request waits at most ``max_wait`` for quota.
-
-    ``goes_first``: other backfills leave their room to its requests.
-    """
-    monitor = RequestMonitor()
-    pace = Pace(settings.import_batch_size, settings.import_batch_interval_seconds, sleep=pauses.sleep, monitor=monitor)
-    # What may not wait for quota need not wait for Strava either.
-    patience = outage_patience(settings, lane) if max_wait else timedelta(0)
-    client = open_client(settings, engine, lane, max_wait, monitor, pauses, patience, goes_first=goes_first)
-    return SyncContext(client, engine, pace, monitor, keep_from(settings), pauses)
-
-
-@dataclass(frozen=True)
-class SpanResult:
-    """How many activities of a span were ``stored``, ``deleted`` and ``unchanged``.
-
-    ``absent``: how many listed activities are not stored, though nothing says why; ``quarantined``: reasons by id.
-    """
-
-    span: Span
-    stored: int
-    deleted: int = 0
-    unchanged: int = 0
-    absent: int = 0
-    quarantined: dict[int, str] = field(default_factory=dict)
-
-
-def import_summaries(
-    sync: SyncContext, spans: Sequence[Span], *, allow_mass_delete: bool = False
-) -> Iterator[SpanResult | FailedMonth]:
-    """Replace the activities of each span, all of one athlete, by those that Strava lists; one listing for all spans.
-
-    A summary without changes is not written again. A span that cannot be replaced is yielded as failed, the next goes
-    on. Unless ``allow_mass_delete``, a span fails that would lose many activities, and each that would lose any if the
-    listing as a whole may delete nothing (:mod:`.deletion_guard`). With it, the athlete's permissions of now count from
-    then on.
-    """
-    listing = read_whole(sync, enclosing_span(spans))
-    if allow_mass_delete:
-        unlisted = Unlisted.DELETE
-    else:
-        unlisted = Unlisted.REFUSE_MANY if why_held(sync, listing) is None else Unlisted.REFUSE
-    yield from replace_months(sync, listing, spans, unlisted=unlisted)
-    note = accept_what_is_shown if allow_mass_delete else note_listed_with
-    retry_transaction(sync.engine, partial(note, athlete_id=listing.span.athlete_id))
-
-
-def why_held(sync: SyncContext, listing: WholeListing) -> str | None:
-    """Return why a listing may delete nothing, and log it; ``None`` if it may."""
-    # The listing has cost requests: a short outage of the database must not lose it.
-    look = partial(why_not_delete, span=listing.span, listed=listing.ids, asked_at=listing.asked_at)
-    held = retry_transaction(sync.engine, look)
-    if held is not None:
-        log.warning("athlete %d, %s: %s", listing.span.athlete_id, listing.span.months, held)
-    return held
-
-
-def read_whole(sync: SyncContext, span: Span) -> WholeListing:
-    """Read Strava's listing of a span to its end."""
-    asked_at = request_time(sync)
-    return read_listing(span, asked_at, sync.client.list_activities(span.athlete_id, span.start, span.end))
-
-
-def read_whole_in_turns(sync: SyncContext, span: Span, go_on: Callable[[], bool]) -> WholeListing:
-    """Read Strava's listing of a span to its end, from behind the pages that an earlier turn has read.
-
-    Raises ``TurnOver`` when ``go_on`` says no after a further page was read. What ends the reading, or the process,
-    loses no page.
-    """
-    kept, has_read = KeptPages.of(sync.engine, span), False
-
-    def page(before_s: int, ask: Callable[[], list[JsonObject]]) -> list[JsonObject]:
-        nonlocal has_read
-        known = kept.read(before_s)
-        if known is not None:
-            return known
-        if has_read and not go_on():
-            raise TurnOver
-        answer, has_read = ask(), True
-        kept.keep(before_s, answer)
-        return answer
-
-    return read_listing(span, kept.asked_at, sync.client.list_activities(span.athlete_id, span.start, span.end, page))
-
-
-def replace_months(
-    sync: SyncContext,
-    listing: WholeListing,
-    spans: Iterable[Span],
-    *,
-    unlisted: Unlisted,
-    only_stored: bool = False,
-    written: Written | None = None,
-) -> Iterator[SpanResult | FailedMonth]:
-    """Replace the activities of each span by those of a listing that covers them all.
-
-    ``only_stored``: no activity is added, only those that are stored are replaced. ``written`` is called for a span in
-    which something was written, in its transaction, with the steps of which edited activities lost what was stored.
-    """
-    asked_at, whole = listing.asked_at, listing.span
-    unplaced = dict(listing.unplaced)
-
-    def as_listed(connection: Connection, span: Span, rows: dict[int, Mapped], odd: dict[int, str]) -> SpanResult:
-        if only_stored:
-            stored = activity_store.which_are_stored(connection, rows)
-            rows = {activity_id: row for activity_id, row in rows.items() if activity_id in stored}
-        kept = {
-            activity_id: row
-            for activity_id, row in rows.items()
-            if sync.keep_from is None or _starts(row) >= sync.keep_from
-        }
-        changed = changed_summaries(connection, kept)
-        replaced = activity_store.replace_span(
-            connection,
-            span,
-            [row for row, _ in changed.values()],
-            [payload for _, payload in changed.values()],
-            listed=listing.ids,
-            asked_at=asked_at,
-            unlisted=unlisted,
-        )
-        activity_store.touch_unchanged(connection, kept.keys() - changed.keys(), asked_at)
-        quarantine.release_from_quarantine(connection, ImportStep.SUMMARY, list(rows))
-        if not only_stored:
-            quarantine.add_to_quarantine(connection, whole, ImportStep.SUMMARY, odd)
-            note_listed(connection, span, asked_at)
-        absent, unchanged = activity_store.count_absent(connection, kept, asked_at), len(kept) - len(changed)
-        if changed and written is not None:
-            outdated_detail = {ImportStep.DETAIL} if outdated.any_outdated_detail(connection, span) else set()
-            written(connection, span, replaced.dropped | outdated_detail)
-        return SpanResult(
-            span, len(changed), deleted=replaced.deleted, unchanged=unchanged, absent=absent, quarantined=odd
-        )
-
-    # The listing has cost requests: a short outage of the database must not lose it.
-    released = partial(quarantine.release_unlisted, span=whole, listed=listing.ids, keep_from=sync.keep_from)
-    retry_transaction(sync.engine, released)
-
-    def replace_listed(span: Span) -> SpanResult:
-        rows, odd = listing.within(span.start, span.end)
-        result = retry_transaction(sync.engine, partial(as_listed, span=span, rows=rows, odd=unplaced | odd))
-        unplaced.clear()
-        return result
-
-    yield from each_month(sync.engine, ImportStep.SUMMARY, spans, replace_listed)
 
 
 def import_details(sync: SyncContext, span: Span, *, due: bool = False) -> SpanResult:
@@ -474,14 +284,3 @@ class _Fetching(Generic[Candidate]):
     def _all_wanted(self) -> list[Candidate]:
         with autocommit(self.sync.engine) as connection:
             return self.wanted(connection)
-
-
-def _starts(mapped: Mapped) -> datetime:
-    start: datetime = mapped[0]["start_date"]
-    return start
-
-
-def request_time(sync: SyncContext) -> datetime:
-    """The database's time (UTC) before a request, by which answers are ordered, however they arrive."""
-    with autocommit(sync.engine) as connection:
-        return now(connection)

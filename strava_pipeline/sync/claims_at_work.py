@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from strava_pipeline.errors import FencedOut, StravaPipelineError
-from strava_pipeline.sync.backfill import SyncContext
+from strava_pipeline.sync.context import SyncContext
 from strava_pipeline.sync.deauthorization import settle_deauthorization
 from strava_pipeline.sync.failed_claims import FailedClaim, give_up_after_bug, settle_failure
 from strava_pipeline.sync.webhook import SyncResult, sync_activity

@@ -7,7 +7,7 @@ its refresh.
 from __future__ import annotations
 
 from strava_pipeline.errors import NeedsReauthorization, RetriableStravaError, UnknownAthlete
-from strava_pipeline.sync.backfill import SyncContext
+from strava_pipeline.sync.context import SyncContext
 from strava_pipeline.sync.webhook import SyncResult
 from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.athletes.erasure import erase_athlete, lock_events

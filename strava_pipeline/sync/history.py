@@ -13,9 +13,10 @@ from functools import partial
 from sqlalchemy import Connection
 
 from strava_pipeline.months import Span, add_months, enclosing_span, month_start, months_of
-from strava_pipeline.sync.backfill import SpanResult, SyncContext, Written, read_whole, replace_months, why_held
+from strava_pipeline.sync.context import SpanResult, SyncContext
 from strava_pipeline.sync.listing_buffer import WholeListing
 from strava_pipeline.sync.months_at_work import FailedMonth
+from strava_pipeline.sync.summaries import Written, read_whole, replace_months, why_held
 from strava_pipeline.warehouse.activities import activity_store
 from strava_pipeline.warehouse.activities.activity_store import Unlisted
 from strava_pipeline.warehouse.activities.quarantine import note_listed_again

@@ -20,14 +20,8 @@ from strava_pipeline.months import Span, enclosing_span
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.monitor import Wait
 from strava_pipeline.sync.athlete import import_athlete
-from strava_pipeline.sync.backfill import (
-    SpanResult,
-    SyncContext,
-    analyse_span,
-    import_details,
-    import_streams,
-    request_time,
-)
+from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams
+from strava_pipeline.sync.context import SpanResult, SyncContext, request_time
 from strava_pipeline.sync.history import import_history, import_months
 from strava_pipeline.sync.months_at_work import FailedMonth, MonthsFailed, each_month
 from strava_pipeline.warehouse.engine import autocommit, retry_transaction

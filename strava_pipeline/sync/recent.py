@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import activity_id, digest
-from strava_pipeline.sync.backfill import SyncContext
+from strava_pipeline.sync.context import SyncContext
 from strava_pipeline.warehouse.activities.summary_changes import stored_versions
 from strava_pipeline.warehouse.activities.tombstones import gone_since
 from strava_pipeline.warehouse.engine import now

@@ -32,14 +32,10 @@ from strava_pipeline.errors import (
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import QuotaScope, Settings
 from strava_pipeline.sync.athlete import import_gear, import_profile
-from strava_pipeline.sync.backfill import (
-    SyncContext,
-    TurnOver,
-    put_detail_aside,
-    read_whole_in_turns,
-    refresh_detail,
-)
+from strava_pipeline.sync.backfill import put_detail_aside, refresh_detail
+from strava_pipeline.sync.context import SyncContext
 from strava_pipeline.sync.history import compare_history
+from strava_pipeline.sync.listing_turns import TurnOver, read_whole_in_turns
 from strava_pipeline.sync.months_at_work import FailedMonth, MonthsFailed
 from strava_pipeline.sync.recent import compare_recent
 from strava_pipeline.warehouse.activities.outdated import OldDetail, oldest_detail

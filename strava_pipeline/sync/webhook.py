@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError, StravaPipelineError
 from strava_pipeline.strava.mapping.activity import detail_rows
 from strava_pipeline.strava.mapping.streams import map_streams
-from strava_pipeline.sync.backfill import SyncContext, request_time
+from strava_pipeline.sync.context import SyncContext, request_time
 from strava_pipeline.warehouse.activities import activity_store, announced_changes, quarantine, stream_store
 from strava_pipeline.warehouse.activities.activity_store import Payload
 from strava_pipeline.warehouse.activities.summary_changes import Listed, fitting_digest

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from strava_pipeline.cli.demo_progress import history_line, ride_line, runs_line
 from strava_pipeline.months import month_span
-from strava_pipeline.sync.backfill import import_summaries
+from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse.progress.job_progress import Completeness, ProgressReport, save_progress
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 

@@ -33,7 +33,8 @@ from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.sync.access import open_tokens
-from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams, import_summaries
+from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams
+from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse.schema import tables
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline_tests.inbox import change, rows, store

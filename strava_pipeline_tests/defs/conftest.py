@@ -16,7 +16,7 @@ from strava_pipeline.defs.partitions import register_athlete
 from strava_pipeline.defs.resources import MailerResource, StravaResource, WarehouseResource
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.quota.windows import Lane
-from strava_pipeline.sync.backfill import SyncContext
+from strava_pipeline.sync.context import SyncContext
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 
 

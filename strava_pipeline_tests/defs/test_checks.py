@@ -22,7 +22,8 @@ from strava_pipeline.defs.checks import (
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.months import Span
-from strava_pipeline.sync.backfill import import_details, import_streams, import_summaries
+from strava_pipeline.sync.backfill import import_details, import_streams
+from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse.activities.activity_store import count_absent
 from strava_pipeline.warehouse.activities.tombstones import add_tombstones
 from strava_pipeline.warehouse.schema import tables

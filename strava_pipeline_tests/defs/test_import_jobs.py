@@ -19,7 +19,8 @@ from strava_pipeline.names import HISTORY_ASSETS, NAMES, Asset, partition_key
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync import imports as importing
-from strava_pipeline.sync.backfill import SpanResult, SyncContext, import_details
+from strava_pipeline.sync.backfill import import_details
+from strava_pipeline.sync.context import SpanResult, SyncContext
 from strava_pipeline.warehouse.imports.launches import Launch
 from strava_pipeline.warehouse.imports.wishes import pause
 from strava_pipeline.warehouse.states import ImportStep, MadeBy, PausedBy

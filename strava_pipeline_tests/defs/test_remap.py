@@ -10,7 +10,8 @@ from sqlalchemy import Engine, func, select, update
 
 from strava_pipeline.defs.jobs.remap import remap
 from strava_pipeline.months import Span
-from strava_pipeline.sync.backfill import import_details, import_summaries
+from strava_pipeline.sync.backfill import import_details
+from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse.activities import remapping as mapping
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities

@@ -25,7 +25,7 @@ from strava_pipeline.errors import (
 )
 from strava_pipeline.names import HISTORY_ASSETS, NAMES
 from strava_pipeline.strava.quota.windows import Lane
-from strava_pipeline.sync.backfill import SyncContext
+from strava_pipeline.sync.context import SyncContext
 from strava_pipeline.sync.failed_claims import settle_failure
 from strava_pipeline.sync.webhook import SyncResult, sync_activity
 from strava_pipeline.warehouse.access.operator_audit import Actor

@@ -29,8 +29,8 @@ from strava_pipeline.strava.mapping.athlete import athlete_row
 from strava_pipeline.strava.oauth import exchange_code
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.access import open_tokens
-from strava_pipeline.sync.backfill import SpanResult, SyncContext, open_sync
 from strava_pipeline.sync.claims_at_work import work_on_claim
+from strava_pipeline.sync.context import SpanResult, SyncContext, open_sync
 from strava_pipeline.sync.failed_claims import FailedClaim, Outcome
 from strava_pipeline.sync.imports import ImportHooks, work_on_import
 from strava_pipeline.sync.months_at_work import FailedMonth, each_month, raise_failed

@@ -13,7 +13,8 @@ from sqlalchemy import Engine, delete
 from strava_pipeline.mock_strava.shapes import JsonObject
 from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import COUNTERS
-from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams, import_summaries
+from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams
+from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse.schema.analysis_tables import route_matches
 from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities

@@ -24,13 +24,8 @@ from strava_pipeline.months import Span
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.athlete import import_athlete
-from strava_pipeline.sync.backfill import (
-    SpanResult,
-    analyse_span,
-    import_details,
-    import_streams,
-    open_sync,
-)
+from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams
+from strava_pipeline.sync.context import SpanResult, open_sync
 from strava_pipeline.warehouse.pauses import Pauses
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.ops_tables import tombstones

@@ -10,7 +10,8 @@ from sqlalchemy import Engine, Table, func, select, update
 
 from strava_pipeline.errors import NotFound, RefreshDelayed, RejectedRequest
 from strava_pipeline.months import month_span, month_start
-from strava_pipeline.sync.backfill import ATTEMPTS, SpanResult, import_details, import_streams
+from strava_pipeline.sync.backfill import ATTEMPTS, import_details, import_streams
+from strava_pipeline.sync.context import SpanResult
 from strava_pipeline.sync.imports import ImportHooks, work_on_import
 from strava_pipeline.sync.recent import compare_recent
 from strava_pipeline.warehouse.activities import activity_store

@@ -15,7 +15,8 @@ from strava_pipeline.months import Span, add_months, month_span, month_start
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.sync.athlete import import_athlete
-from strava_pipeline.sync.backfill import SpanResult, import_details, import_streams
+from strava_pipeline.sync.backfill import import_details, import_streams
+from strava_pipeline.sync.context import SpanResult
 from strava_pipeline.sync.history import compare_history, import_history, import_months
 from strava_pipeline.sync.recent import compare_recent
 from strava_pipeline.warehouse.engine import now

@@ -20,7 +20,8 @@ from strava_pipeline.errors import (
 )
 from strava_pipeline.months import Span, month_span
 from strava_pipeline.sync import imports as importing
-from strava_pipeline.sync.backfill import ATTEMPTS, SpanResult, analyse_span
+from strava_pipeline.sync.backfill import ATTEMPTS, analyse_span
+from strava_pipeline.sync.context import SpanResult
 from strava_pipeline.sync.imports import ImportHooks, work_on_import
 from strava_pipeline.sync.months_at_work import MonthsFailed
 from strava_pipeline.warehouse.activities.lake_months import note_in_lake

@@ -21,8 +21,10 @@ from strava_pipeline.errors import (
     WarehouseError,
 )
 from strava_pipeline.months import Span, month_span
-from strava_pipeline.sync.backfill import SpanResult, import_details, import_summaries
+from strava_pipeline.sync.backfill import import_details
+from strava_pipeline.sync.context import SpanResult
 from strava_pipeline.sync.months_at_work import FailedMonth, MonthsFailed, each_month, raise_failed
+from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import ImportStep
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed

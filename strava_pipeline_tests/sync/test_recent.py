@@ -11,8 +11,9 @@ from sqlalchemy import Engine, insert, select, update
 
 from strava_pipeline.errors import RetriableStravaError
 from strava_pipeline.months import Span
-from strava_pipeline.sync.backfill import import_details, import_summaries
+from strava_pipeline.sync.backfill import import_details
 from strava_pipeline.sync.recent import compare_recent
+from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.sync.webhook import sync_activity
 from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase

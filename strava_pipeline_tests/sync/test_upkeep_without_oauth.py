@@ -17,7 +17,7 @@ from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.strava.quota.outage import Outage, Service
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.access import open_tokens
-from strava_pipeline.sync.backfill import open_sync
+from strava_pipeline.sync.context import open_sync
 from strava_pipeline.sync.upkeep import Contexts, Worked, work_off
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.quota.outages import load_outage, store_outage

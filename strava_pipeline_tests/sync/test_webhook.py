@@ -10,7 +10,7 @@ from sqlalchemy import Engine, select
 
 from strava_pipeline.errors import FaultDetail, FencedOut, NotFound, RetriableStravaError, StravaFault
 from strava_pipeline.months import Span
-from strava_pipeline.sync.backfill import import_summaries
+from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.sync.webhook import NotThereYet, sync_activity
 from strava_pipeline.warehouse.inbox.claims import Claim, claim_objects
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses

@@ -13,7 +13,8 @@ from sqlalchemy import Engine, select, update
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.months import Span, month_span
 from strava_pipeline.strava.mapping.streams import map_streams
-from strava_pipeline.sync.backfill import SpanResult, import_summaries
+from strava_pipeline.sync.context import SpanResult
+from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse import lake
 from strava_pipeline.warehouse.activities import activity_store
 from strava_pipeline.warehouse.activities.lake_months import note_in_lake, outdated_months, outdated_since

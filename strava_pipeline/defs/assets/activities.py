@@ -14,7 +14,9 @@ from strava_pipeline.defs.resources import StravaResource
 from strava_pipeline.defs.steps import backfilled_asset, lane_of, table_metadata
 from strava_pipeline.months import Span
 from strava_pipeline.names import NAMES, Asset
-from strava_pipeline.sync.backfill import SpanResult, SyncContext, import_details, import_streams, import_summaries
+from strava_pipeline.sync.backfill import import_details, import_streams
+from strava_pipeline.sync.context import SpanResult, SyncContext
+from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse.states import ImportStep
 
 GROUP = "activities"

@@ -13,7 +13,8 @@ from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.defs.steps import NO_REQUESTS, backfilled_asset, table_metadata
 from strava_pipeline.months import Span
 from strava_pipeline.names import NAMES
-from strava_pipeline.sync.backfill import SpanResult, analyse_span
+from strava_pipeline.sync.backfill import analyse_span
+from strava_pipeline.sync.context import SpanResult
 from strava_pipeline.warehouse.states import ImportStep
 
 

@@ -21,7 +21,7 @@ from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.monitor import Wait
 from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.strava.quota.windows import Lane
-from strava_pipeline.sync.backfill import SyncContext
+from strava_pipeline.sync.context import SyncContext
 from strava_pipeline.sync.stopping import stop_wanted
 from strava_pipeline.warehouse.engine import autocommit, now
 from strava_pipeline.warehouse.progress.backfill_estimate import backfill_end

@@ -29,7 +29,7 @@ from strava_pipeline.months import Span
 from strava_pipeline.names import NAMES, NEWEST_PRIORITY, NO_RETRIES, PRIORITY_TAG, STEP_ASSETS, Asset, Job
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.quota.windows import Lane
-from strava_pipeline.sync.backfill import SpanResult, SyncContext
+from strava_pipeline.sync.context import SpanResult, SyncContext
 from strava_pipeline.sync.imports import ImportHooks, work_on_import
 from strava_pipeline.warehouse.imports import runs
 from strava_pipeline.warehouse.imports.launches import (

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import Engine, select, text
 
 from strava_pipeline.months import Span
-from strava_pipeline.sync.backfill import import_details, import_summaries
+from strava_pipeline.sync.backfill import import_details
+from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse.activities.remapping import Remapped, remap
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.schema.ops_tables import payloads

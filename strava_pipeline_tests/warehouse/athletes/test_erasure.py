@@ -19,8 +19,9 @@ from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.athlete import import_athlete
-from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams, import_summaries
+from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams
 from strava_pipeline.sync.pacing import Pace
+from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.athletes import erasure
 from strava_pipeline.warehouse.athletes.dagster_tasks import partition_removed

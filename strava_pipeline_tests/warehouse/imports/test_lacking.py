@@ -9,8 +9,9 @@ from sqlalchemy import Engine, delete, select, update
 
 from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.months import Span, add_months, month_span
-from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams, import_summaries
+from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams
 from strava_pipeline.sync.history import import_months
+from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse.activities.lake_months import note_in_lake
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.imports.failed_months import note_failed

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, select
 
 from strava_pipeline.errors import NeedsReauthorization, RetriableStravaError
 from strava_pipeline.months import Span, month_span
-from strava_pipeline.sync.backfill import import_summaries
+from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse.activities.lake_months import note_in_lake
 from strava_pipeline.warehouse.imports.listed_months import note_listed
 from strava_pipeline.warehouse.schema.import_tables import import_months
