@@ -13,7 +13,10 @@ from sqlalchemy import Engine, insert
 
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline_tests.strava.loopback import Loopback
+from strava_pipeline_tests.webhook_bridge.dagster_stand_in import DagsterStandIn
 from strava_pipeline_tests.webhook_bridge.deliveries import RIDER
+from webhook_bridge import dispatcher as dispatching
 
 PATIENCE_SECONDS = 30
 
@@ -37,3 +40,20 @@ def bridge(settings: Settings, rider: None) -> Iterator[tuple[subprocess.Popen[s
         yield process, int(told.rsplit(":", 1)[1])
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=PATIENCE_SECONDS)
+
+
+@pytest.fixture
+def dagster(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[DagsterStandIn]:
+    """A Dagster for the dispatcher, at the address of the settings."""
+    stand_in = DagsterStandIn()
+    with Loopback() as loopback:
+        loopback.answer = stand_in.answer
+        monkeypatch.setenv("DAGSTER_WEBSERVER_URL", loopback.url)
+        yield stand_in
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dispatchers look, and try again, at once."""
+    monkeypatch.setattr(dispatching, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(dispatching, "LONGEST_BACKOFF_SECONDS", 0.02)

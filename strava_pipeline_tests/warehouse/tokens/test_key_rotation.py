@@ -123,12 +123,6 @@ def test_what_a_refresh_wrote_meanwhile_is_not_overwritten(
 
 
 @pytest.fixture
-def loopback() -> Iterator[Loopback]:
-    with Loopback() as loopback:
-        yield loopback
-
-
-@pytest.fixture
 def refreshing(settings: Settings, new_key: str, loopback: Loopback) -> Iterator[TokenProcesses]:
     """Processes that still write with the old key, and read the new one."""
     keys = f"{settings.required('token_keys')},{new_key}"

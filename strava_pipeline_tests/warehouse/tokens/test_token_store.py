@@ -1,9 +1,8 @@
-"""Tokens: never readable in the table, refreshed once for all processes, and lost in no failure."""
+"""Tokens: never readable in the table, refreshed once, and lost in no failure."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -11,7 +10,7 @@ from socket import gethostname
 from typing import Any, NoReturn
 
 import pytest
-from sqlalchemy import Engine, Row, func, select, text, update
+from sqlalchemy import func, select
 
 from strava_pipeline.errors import (
     DatabaseUnavailable,
@@ -26,7 +25,6 @@ from strava_pipeline.errors import (
 )
 from strava_pipeline.keyring import Keyring, generate_key
 from strava_pipeline.secret import Secret
-from strava_pipeline.settings import Settings
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.strava.quota.outage import Outage, Service
 from strava_pipeline.warehouse.engine import now
@@ -35,94 +33,24 @@ from strava_pipeline.warehouse.quota.outages import store_outage
 from strava_pipeline.warehouse.schema.ops_tables import token_audit, token_journal, users
 from strava_pipeline.warehouse.tokens import token_store as store_module
 from strava_pipeline.warehouse.tokens.grants import active_athletes
-from strava_pipeline.warehouse.tokens.token_store import (
-    PostgresTokenStore,
-    erase_tokens,
-    patient_transaction,
-)
+from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
 from strava_pipeline_tests import inbox
-from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
-from strava_pipeline_tests.strava.loopback import Loopback
-from strava_pipeline_tests.warehouse.sessions import lose_lock, wait_for_a_lock
-from strava_pipeline_tests.warehouse.tokens.token_endpoint import Mode, TokenEndpoint
-from strava_pipeline_tests.warehouse.tokens.token_processes import (
-    POINTS,
-    RIDER,
-    TokenProcesses,
-    gate_closed,
-    wait_for_death,
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS
+from strava_pipeline_tests.warehouse.sessions import wait_for_a_lock
+from strava_pipeline_tests.warehouse.tokens.connected_store import (
+    EXPIRES,
+    audited,
+    change_user,
+    dead,
+    erase,
+    grant,
+    journal,
+    last_detail,
+    never,
+    refuse_with,
+    user,
 )
-
-EXPIRES = datetime(2030, 1, 1, tzinfo=UTC)
-Refresh = Callable[[Secret], TokenGrant]
-
-
-def grant(number: int, athlete: int | None = None) -> TokenGrant:
-    expires = EXPIRES + timedelta(hours=number)
-    return TokenGrant(
-        Secret(f"canary-access-{number}"),
-        Secret(f"canary-refresh-{number}"),
-        expires,
-        {"id": athlete} if athlete else None,
-    )
-
-
-def never(refresh_token: Secret) -> NoReturn:
-    raise AssertionError("nothing is to be refreshed")
-
-
-def refuse_with(error: StravaError, asked: list[Secret] | None = None) -> Refresh:
-    def refuse(refresh_token: Secret) -> NoReturn:
-        if asked is not None:
-            asked.append(refresh_token)
-        raise error
-
-    return refuse
-
-
-def dead() -> NeedsReauthorization:
-    return NeedsReauthorization("RefreshToken refresh_token invalid", status=400)
-
-
-@pytest.fixture
-def store(engine: Engine, keyring: Keyring) -> PostgresTokenStore:
-    """A store with one athlete connected."""
-    store = PostgresTokenStore(engine, keyring)
-    assert store.connect(grant(1, RIDER), ["read", "activity:read_all"]) == RIDER
-    return store
-
-
-def erase(store: PostgresTokenStore, athlete_id: int) -> None:
-    with patient_transaction(store.engine) as connection:
-        erase_tokens(connection, athlete_id, "asked to go")
-
-
-def user(engine: Engine) -> Row[Any]:
-    with engine.connect() as connection:
-        return connection.execute(select(users)).one()
-
-
-def change_user(engine: Engine, **values: Any) -> None:
-    with engine.begin() as connection:
-        connection.execute(update(users).values(values))
-
-
-def journal(engine: Engine) -> list[tuple[int, bool]]:
-    """Generation of each entry, and whether it was answered."""
-    with engine.connect() as connection:
-        rows = connection.execute(select(token_journal).order_by(token_journal.c.id))
-        return [(row.generation, row.answered_at is not None) for row in rows]
-
-
-def audited(engine: Engine) -> list[tuple[str, str]]:
-    with engine.connect() as connection:
-        rows = connection.execute(select(token_audit).order_by(token_audit.c.id))
-        return [(row.operation, row.outcome) for row in rows]
-
-
-def last_detail(engine: Engine) -> str | None:
-    with engine.connect() as connection:
-        return connection.execute(select(token_audit.c.detail).order_by(token_audit.c.id.desc())).scalars().first()
+from strava_pipeline_tests.warehouse.tokens.token_processes import RIDER
 
 
 def test_connecting_stores_an_active_athlete(store: PostgresTokenStore) -> None:
@@ -344,215 +272,6 @@ def test_more_threads_than_pooled_connections_meet_one_expired_token(store: Post
         found = [future.result() for future in [crowd.submit(meet) for _ in range(threads)]]
     assert found == [Secret("canary-access-2")] * threads
     assert asked == [Secret("canary-refresh-1")]
-
-
-def test_an_answer_that_came_after_the_lock_was_lost_is_adopted(store: PostgresTokenStore) -> None:
-    def refresh(refresh_token: Secret) -> TokenGrant:
-        lose_lock(store.engine)
-        return grant(2)
-
-    with pytest.raises(DatabaseUnavailable):
-        store.refresh_once(RIDER, Secret("canary-access-1"), refresh)
-    assert journal(store.engine) == [(2, True)]
-    assert store.refresh_once(RIDER, Secret("canary-access-1"), never) == Secret("canary-access-2")
-    assert user(store.engine).generation == 2
-    assert journal(store.engine) == []
-    assert audited(store.engine)[-1] == ("refresh", "adopted")
-
-
-def test_the_server_takes_the_lock_from_a_process_that_was_stopped(
-    store: PostgresTokenStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refresh(refresh_token: Secret) -> TokenGrant:
-        with store.engine.begin() as connection:
-            connection.execute(select(users).with_for_update())
-        return grant(2)
-
-    # Only here: a successor that is slow for once keeps its lock.
-    with monkeypatch.context() as impatient:
-        impatient.setattr(store_module, "IDLE_LOCK_MILLISECONDS", 100)
-        with pytest.raises(DatabaseUnavailable):
-            store.refresh_once(RIDER, Secret("canary-access-1"), refresh)
-    assert store.refresh_once(RIDER, Secret("canary-access-1"), never) == Secret("canary-access-2")
-
-
-def test_an_answer_finds_another_way_when_its_connection_broke(store: PostgresTokenStore) -> None:
-    def refresh(refresh_token: Secret) -> TokenGrant:
-        query = text(
-            "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
-            " WHERE state = 'idle' AND query LIKE 'INSERT INTO ops.token_journal%' AND datname = current_database()"
-        )
-        with store.engine.connect() as connection:
-            assert connection.execute(query).scalar_one() == 1
-        return grant(2)
-
-    assert store.refresh_once(RIDER, Secret("canary-access-1"), refresh) == Secret("canary-access-2")
-    assert store.access_token(RIDER) == Secret("canary-access-2")
-
-
-def test_a_grant_taken_for_dead_lives_on_when_its_answer_arrives(store: PostgresTokenStore) -> None:
-    """The provider rotates; the first process loses its lock in its call, and the second one is refused."""
-
-    def refresh(refresh_token: Secret) -> TokenGrant:
-        lose_lock(store.engine)
-        with pytest.raises(NeedsReauthorization):
-            store.refresh_once(RIDER, Secret("canary-access-1"), refuse_with(dead()))
-        assert user(store.engine).state == "needs_reauth"
-        return grant(2)
-
-    with pytest.raises(DatabaseUnavailable):
-        store.refresh_once(RIDER, Secret("canary-access-1"), refresh)
-    assert store.access_token(RIDER) == Secret("canary-access-2")
-    assert user(store.engine).state == "active"
-
-
-def test_an_answer_that_arrives_while_strava_refuses_is_used(store: PostgresTokenStore) -> None:
-    asked: list[Secret] = []
-
-    def refresh(refresh_token: Secret) -> TokenGrant:
-        lose_lock(store.engine)
-        seconds.append(other.submit(store.refresh_once, RIDER, Secret("canary-access-1"), refuse_once_kept))
-        assert called.wait(PATIENCE_SECONDS)
-        return grant(2)
-
-    def refuse_once_kept(refresh_token: Secret) -> NoReturn:
-        asked.append(refresh_token)
-        called.set()
-        eventually(lambda: (2, True) in journal(store.engine), "a kept answer")
-        raise dead()
-
-    called, seconds = threading.Event(), list[Any]()
-    with ThreadPoolExecutor(1) as other, pytest.raises(DatabaseUnavailable):
-        store.refresh_once(RIDER, Secret("canary-access-1"), refresh)
-    assert seconds[0].result(PATIENCE_SECONDS) == Secret("canary-access-2")
-    assert asked == [Secret("canary-refresh-1")]
-    assert audited(store.engine)[-1] == ("refresh", "adopted")
-
-
-def test_an_answer_overtaken_by_another_is_kept_and_tried_when_that_one_is_dead(store: PostgresTokenStore) -> None:
-    def refresh(refresh_token: Secret) -> TokenGrant:
-        lose_lock(store.engine)
-        assert store.refresh_once(RIDER, Secret("canary-access-1"), lambda _: grant(2)) == Secret("canary-access-2")
-        return grant(3)
-
-    with pytest.raises(DatabaseUnavailable):
-        store.refresh_once(RIDER, Secret("canary-access-1"), refresh)
-    assert store.access_token(RIDER) == Secret("canary-access-2")
-    assert journal(store.engine) == [(2, True)]
-    change_user(store.engine, refreshed_at=None)
-    asked = []
-
-    def refresh_again(refresh_token: Secret) -> TokenGrant:
-        asked.append(refresh_token)
-        if refresh_token == Secret("canary-refresh-2"):
-            raise dead()
-        return grant(4)
-
-    assert store.refresh_once(RIDER, Secret("canary-access-2"), refresh_again) == Secret("canary-access-4")
-    assert asked == [Secret("canary-refresh-2"), Secret("canary-refresh-3")]
-    assert user(store.engine).generation == 3
-    assert journal(store.engine) == []
-
-
-def test_an_answer_that_comes_after_an_erasure_is_not_kept(store: PostgresTokenStore) -> None:
-    def refresh(refresh_token: Secret) -> TokenGrant:
-        lose_lock(store.engine)
-        erase(store, RIDER)
-        return grant(2)
-
-    with pytest.raises(DatabaseUnavailable):
-        store.refresh_once(RIDER, Secret("canary-access-1"), refresh)
-    assert journal(store.engine) == []
-    assert user(store.engine).state == "revoked"
-
-
-def test_an_answer_moved_to_another_generation_is_not_adopted(store: PostgresTokenStore) -> None:
-    def refresh(refresh_token: Secret) -> TokenGrant:
-        lose_lock(store.engine)
-        return grant(2)
-
-    with pytest.raises(DatabaseUnavailable):
-        store.refresh_once(RIDER, Secret("canary-access-1"), refresh)
-    store.connect(grant(5, RIDER), ["read"])
-    with pytest.raises(DatabaseUnavailable):
-        store.refresh_once(RIDER, Secret("canary-access-5"), refresh)
-    with store.engine.begin() as connection:
-        connection.execute(update(token_journal).values(generation=4))
-        connection.execute(update(users).values(generation=3))
-    with pytest.raises(TokenUnreadable, match=r"strava_access_token of athlete .* cannot be decrypted"):
-        store.refresh_once(RIDER, Secret("canary-access-5"), never)
-    assert user(store.engine).generation == 3
-
-
-@pytest.fixture
-def loopback() -> Iterator[Loopback]:
-    with Loopback() as loopback:
-        yield loopback
-
-
-@pytest.fixture
-def processes(settings: Settings, loopback: Loopback) -> Iterator[TokenProcesses]:
-    """Processes that refresh at the loopback server, ended with the test."""
-    processes = TokenProcesses.begin(STRAVA_OAUTH_URL=loopback.url)
-    yield processes
-    processes.end()
-
-
-@pytest.mark.parametrize("mode", Mode)
-def test_expired_token_is_refreshed_once_by_six_processes(
-    store: PostgresTokenStore, processes: TokenProcesses, loopback: Loopback, mode: Mode
-) -> None:
-    endpoint = TokenEndpoint(mode, before_answering=lambda _: wait_for_a_lock(store.engine, waiting=5))
-    loopback.answer = endpoint.answer
-    with gate_closed(store.engine):
-        crowd = [processes.fork("meet canary-access-1") for _ in range(6)]
-    assert [processes.report(process) for process in crowd] == ["token canary-access-2"] * 6
-    assert endpoint.calls == 1
-    assert audited(store.engine) == [("exchange", "ok"), ("refresh", "ok")]
-
-
-def test_a_failure_is_met_once_by_all_processes(
-    store: PostgresTokenStore, processes: TokenProcesses, loopback: Loopback
-) -> None:
-    endpoint = TokenEndpoint(Mode.ROTATING, before_answering=lambda _: wait_for_a_lock(store.engine, waiting=2))
-    endpoint.revoked = True
-    loopback.answer = endpoint.answer
-    with gate_closed(store.engine):
-        crowd = [processes.fork("meet canary-access-1") for _ in range(3)]
-    assert [processes.report(process) for process in crowd] == ["error NeedsReauthorization"] * 3
-    assert endpoint.calls == 1
-    assert audited(store.engine) == [("exchange", "ok"), ("refresh", "failed")]
-
-
-# Whether the tokens had left Strava, and had not reached the journal: then the answer is lost with the process.
-LOST = {"call", "answer"}
-
-
-@pytest.mark.parametrize("mode", [Mode.SAME, Mode.REVOKING])
-@pytest.mark.parametrize("point", [*POINTS, "call"])
-def test_a_process_killed_anywhere_loses_nothing_that_could_be_kept(
-    store: PostgresTokenStore, processes: TokenProcesses, loopback: Loopback, mode: Mode, point: str
-) -> None:
-    def kill_in_its_first_call(call: int) -> None:
-        if point == "call" and call == 1:
-            processes.kill(process)
-
-    endpoint = TokenEndpoint(mode, before_answering=kill_in_its_first_call)
-    loopback.answer = endpoint.answer
-    with gate_closed(store.engine):
-        process = processes.fork(f"meet canary-access-1 {point}")
-    wait_for_death(process)
-
-    heir = processes.report(processes.fork("meet canary-access-1"))
-    if point in LOST and mode is Mode.REVOKING:
-        assert heir == "error NeedsReauthorization"
-        assert user(store.engine).state == "needs_reauth"
-    else:
-        assert heir == f"token {endpoint.access_token}"
-        assert store.access_token(RIDER).reveal() == endpoint.access_token
-        assert store.token_pair(RIDER).refresh_token.reveal() == endpoint.refresh_token
-        assert journal(store.engine) == []
-    assert endpoint.calls == (2 if point in LOST else 1)
 
 
 def test_lock_waiting_has_an_end(store: PostgresTokenStore, monkeypatch: pytest.MonkeyPatch) -> None:
