@@ -1,4 +1,7 @@
-"""The Dagster run of an import's launch, as bridge and schedules launch it: its job, its config and its tags."""
+"""The Dagster run of an import's launch, for bridge and schedules: its job, config and tags, and what its status says.
+
+Both launch the same runs, and take a status for the same.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from strava_pipeline.names import NAMES, Job
-from strava_pipeline.warehouse.imports.launches import Launch
+from strava_pipeline.warehouse.imports.launches import Fate, Launch
 
 # The one op of each job.
 NEWEST_MONTH_OP: Final = "bring_newest_month"
 HISTORY_OP: Final = "bring_history"
+# The end of a canceled run is waited for so long. A worker that died brings none, where Dagster does not watch runs.
+CANCELING_SECONDS: Final = 600.0
+# A run takes up its launch within seconds of its start. One that died in between never does; one that is late finds
+# its import launched anew, and does nothing.
+TAKE_UP_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True)
@@ -34,3 +42,25 @@ def run_of(launch: Launch) -> ImportRun:
 def launch_tags(launch: Launch) -> dict[str, str]:
     """Return the tags that only this launch's runs have."""
     return {NAMES.tag("import"): str(launch.import_id), NAMES.tag("launch"): str(launch.launch_no)}
+
+
+def fate_of_run(status: str, *, started_at: float | None, changed_at: float | None, moment: float) -> Fate:
+    """Return what a run's status, in Dagster's words, says of its launch at a moment.
+
+    ``started_at``: when the run began, ``changed_at``: when its status last changed, each if known (epoch, s).
+    """
+    match status:
+        case "SUCCESS" | "FAILURE":
+            return Fate.ENDED
+        case "CANCELED":
+            return Fate.CANCELED
+        case "STARTED":
+            # By then one that lives has taken up its launch.
+            is_late = started_at is not None and moment - started_at >= TAKE_UP_SECONDS
+            return Fate.ENDED if is_late else Fate.AT_WORK
+        case "CANCELING":
+            # A person's cancel is not lost if the run does not end.
+            is_late = changed_at is not None and moment - changed_at >= CANCELING_SECONDS
+            return Fate.CANCELED if is_late else Fate.TO_COME
+        case _:
+            return Fate.TO_COME

@@ -16,11 +16,11 @@ import requests
 
 from strava_pipeline.athlete_runs import HIDING_DESCRIPTION, is_only_of_athlete, run_tag_filters
 from strava_pipeline.errors import StravaPipelineError
-from strava_pipeline.import_runs import launch_tags
+from strava_pipeline.import_runs import fate_of_run, launch_tags
 from strava_pipeline.names import ALL_ASSETS, NAMES, Job
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.imports.launches import Fate, Launch, fate_of_canceling, fate_of_started
+from strava_pipeline.warehouse.imports.launches import Fate, Launch
 from strava_pipeline.web.operator_door import dagster_signing_key
 from strava_pipeline.web.request_signature import HEADER, PATH, Signature
 
@@ -64,13 +64,7 @@ mutation Cover($params: ReportRunlessAssetEventsParams!) {
   }
 }
 """
-_TO_COME = {"QUEUED", "NOT_STARTED", "MANAGED", "STARTING"}
 _ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
-_FATES = {
-    "SUCCESS": Fate.ENDED,
-    "FAILURE": Fate.ENDED,
-    "CANCELED": Fate.CANCELED,
-}
 # With these a guard in front of Dagster, ours or another, refuses a request.
 _KEPT_OUT = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.MISDIRECTED_REQUEST}
 # Runs deleted by one call, during which the caller holds a lock.
@@ -156,7 +150,7 @@ def runs_to_come(dagster: DagsterServer, run_ids: Iterable[str]) -> set[str]:
     """The ids of those runs that may still take up their launch: in the queue, or begun. ``DagsterUnavailable``."""
 
     def to_come(run: Any) -> bool:
-        return run["status"] in _TO_COME or (run["status"] == "STARTED" and _fate_of(run) is Fate.AT_WORK)
+        return run["status"] != "CANCELING" and _fate_of(run) in {Fate.TO_COME, Fate.AT_WORK}
 
     def found(answer: Any) -> set[str]:
         return {run["runId"] for run in answer["results"] if to_come(run)}
@@ -174,15 +168,7 @@ def fate_of(dagster: DagsterServer, launch: Launch) -> Fate:
 
 
 def _fate_of(run: Any) -> Fate:
-    if run["status"] == "STARTED":
-        return fate_of_started(_seconds_since(run["startTime"]))
-    if run["status"] == "CANCELING":
-        return fate_of_canceling(_seconds_since(run["updateTime"]))
-    return _FATES.get(run["status"], Fate.TO_COME)
-
-
-def _seconds_since(moment: float | None) -> float:
-    return 0.0 if moment is None else time.time() - moment
+    return fate_of_run(run["status"], started_at=run["startTime"], changed_at=run["updateTime"], moment=time.time())
 
 
 def add_athlete(dagster: DagsterServer, athlete_id: int) -> None:

@@ -16,12 +16,12 @@ from strava_pipeline.defs.jobs import imports as jobs
 from strava_pipeline.defs.jobs.imports import imports_every_minute, newest_month, newest_months_every_minute
 from strava_pipeline.defs.pools import set_up_pools
 from strava_pipeline.errors import ImportStopped
-from strava_pipeline.import_runs import run_of
+from strava_pipeline.import_runs import CANCELING_SECONDS, TAKE_UP_SECONDS, run_of
 from strava_pipeline.names import NAMES
 from strava_pipeline.settings import Settings
 from strava_pipeline.sync.imports import work_on_import
 from strava_pipeline.warehouse.imports import runs
-from strava_pipeline.warehouse.imports.launches import CANCELING_SECONDS, TAKE_UP_SECONDS, Fate, Launch, look_after
+from strava_pipeline.warehouse.imports.launches import Fate, Launch, look_after
 from strava_pipeline_tests.defs.conftest import CodeLocation
 from strava_pipeline_tests.defs.import_jobs import launched, run, tick
 from strava_pipeline_tests.inbox import LONG_AGO, connect_riders

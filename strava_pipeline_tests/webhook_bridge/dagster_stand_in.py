@@ -33,7 +33,8 @@ class DagsterStandIn:
             return Reply(status, refusal)
         if "runIds" in body["variables"]["params"]:
             names = body["variables"]["params"]["runIds"]
-            found = [{"runId": name, "status": self.runs[name], "startTime": self.began} for name in names]
+            times = {"startTime": self.began, "updateTime": self.began}
+            found = [{"runId": name, "status": self.runs[name]} | times for name in names]
             return reply({"data": {"answer": {"__typename": "Runs", "results": found}}})
         self.launches.append(body["variables"]["params"])
         run = {"__typename": "LaunchRunSuccess", "run": {"id": f"run-{len(self.launches)}"}}

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from strava_pipeline.import_runs import CANCELING_SECONDS, TAKE_UP_SECONDS
 from strava_pipeline.secret import Secret
-from strava_pipeline.warehouse.imports.launches import CANCELING_SECONDS, TAKE_UP_SECONDS, Fate, Launch
+from strava_pipeline.warehouse.imports.launches import Fate, Launch
 from strava_pipeline.web.request_signature import HEADER, Signature
 from strava_pipeline_tests.strava.loopback import Loopback, Raw, Reply, reply
 from webhook_bridge import dagster_api

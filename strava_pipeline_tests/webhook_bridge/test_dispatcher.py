@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
+from strava_pipeline.import_runs import TAKE_UP_SECONDS
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.imports.launches import TAKE_UP_SECONDS
 from strava_pipeline.warehouse.inbox.claims import ALONE_AFTER_LOST_RUNS, MOST_LOST_RUNS, begin_run
 from strava_pipeline.warehouse.inbox.events import add_events
 from strava_pipeline.warehouse.states import EventSource

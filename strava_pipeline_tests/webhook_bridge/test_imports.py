@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from strava_pipeline.import_runs import CANCELING_SECONDS
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.engine import now
-from strava_pipeline.warehouse.imports.launches import CANCELING_SECONDS
 from strava_pipeline.warehouse.states import MadeBy
 from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.inbox import LONG_AGO, connect_riders

@@ -24,7 +24,7 @@ from strava_pipeline.defs.pools import set_up_pools
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
 from strava_pipeline.defs.steps import patience_of, span_metadata, translate_faults
 from strava_pipeline.errors import ImportStopped
-from strava_pipeline.import_runs import HISTORY_OP, NEWEST_MONTH_OP, launch_tags, run_of
+from strava_pipeline.import_runs import HISTORY_OP, NEWEST_MONTH_OP, fate_of_run, launch_tags, run_of
 from strava_pipeline.months import Span
 from strava_pipeline.names import NAMES, NEWEST_PRIORITY, NO_RETRIES, PRIORITY_TAG, STEP_ASSETS, Asset, Job
 from strava_pipeline.settings import Settings, load_settings
@@ -32,24 +32,11 @@ from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.context import SpanResult, SyncContext
 from strava_pipeline.sync.imports import ImportHooks, work_on_import
 from strava_pipeline.warehouse.imports import runs
-from strava_pipeline.warehouse.imports.launches import (
-    Fate,
-    Launch,
-    claim_launch,
-    fate_of_canceling,
-    fate_of_started,
-    look_after,
-)
+from strava_pipeline.warehouse.imports.launches import Fate, Launch, claim_launch, look_after
 from strava_pipeline.warehouse.imports.runs import Task
 from strava_pipeline.warehouse.patience import patient
 from strava_pipeline.warehouse.retention import earliest_month
 from strava_pipeline.warehouse.states import ImportStep, ImportTask
-
-FATES = {
-    dg.DagsterRunStatus.SUCCESS: Fate.ENDED,
-    dg.DagsterRunStatus.FAILURE: Fate.ENDED,
-    dg.DagsterRunStatus.CANCELED: Fate.CANCELED,
-}
 
 
 class ImportConfig(dg.Config):
@@ -205,9 +192,10 @@ def _fate(instance: dg.DagsterInstance, launch: Launch) -> Fate:
     found = instance.get_run_records(dg.RunsFilter(tags=launch_tags(launch)), limit=1)
     if not found:
         return Fate.UNKNOWN
-    run, began = found[0].dagster_run, found[0].start_time
-    if run.status is dg.DagsterRunStatus.STARTED:
-        return fate_of_started(0.0 if began is None else time.time() - began)
-    if run.status is dg.DagsterRunStatus.CANCELING:
-        return fate_of_canceling(time.time() - found[0].update_timestamp.timestamp())
-    return FATES.get(run.status, Fate.TO_COME)
+    (last,) = found
+    return fate_of_run(
+        last.dagster_run.status.value,
+        started_at=last.start_time,
+        changed_at=last.update_timestamp.timestamp(),
+        moment=time.time(),
+    )

@@ -50,11 +50,6 @@ LONGEST_PAUSE = timedelta(hours=6)
 LOOK_AGAIN = timedelta(days=1)
 # A look takes up to 0.1 s. With many athletes, one transaction must not hold the rows of all.
 LOOKS = 25
-# The end of a canceled run is waited for so long. A worker that died brings none, where Dagster does not watch runs.
-CANCELING_SECONDS = 600.0
-# A run takes up its launch within seconds of its start. One that died in between never does; one that is late finds
-# its import launched anew, and does nothing.
-TAKE_UP_SECONDS = 600.0
 _c = imports.c
 
 
@@ -66,16 +61,6 @@ class Fate(Enum):
     CANCELED = auto()
     ENDED = auto()
     UNKNOWN = auto()
-
-
-def fate_of_canceling(for_s: float) -> Fate:
-    """The fate of a run that was canceled ``for_s`` seconds ago, and has not ended: the person's cancel is not lost."""
-    return Fate.TO_COME if for_s < CANCELING_SECONDS else Fate.CANCELED
-
-
-def fate_of_started(for_s: float) -> Fate:
-    """The fate of a run that began ``for_s`` seconds ago: by then one that lives has taken up its launch."""
-    return Fate.AT_WORK if for_s < TAKE_UP_SECONDS else Fate.ENDED
 
 
 @dataclass(frozen=True)
