@@ -40,6 +40,14 @@ def end_dead_runs(instance: dg.DagsterInstance) -> int:
     return sum(_end(instance, run) for run in seen if _is_dead(instance, run))
 
 
+def is_one_to_come(instance: dg.DagsterInstance, job: dg.JobDefinition) -> bool:
+    """Whether a run of one of our jobs is in the queue or at work; call :func:`end_dead_runs` first."""
+    # Another code location may have a job of this name.
+    ours = {NAMES.lane_tag: job.tags[NAMES.lane_tag]}
+    unended = dg.RunsFilter(job_name=job.name, statuses=list(UNFINISHED), tags=ours)
+    return instance.get_runs_count(unended) > 0
+
+
 def _is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     if is_gone(_own_tag(instance, run, NAMES.process_tag)):
         return True

@@ -1,7 +1,6 @@
 """The job that writes months of the lake anew whose samples have changed, every five minutes if there are any."""
 
 import time
-from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from sqlalchemy import Engine
 
 from strava_pipeline.defs.assets.lake import file_metadata, write_lake_month
 from strava_pipeline.defs.attempts import attempts_of
-from strava_pipeline.defs.dead_runs import UNFINISHED, end_dead_runs
+from strava_pipeline.defs.dead_runs import end_dead_runs, is_one_to_come
 from strava_pipeline.defs.partitions import cell
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.defs.steps import translate_faults
@@ -87,7 +86,5 @@ def why_no_run(instance: dg.DagsterInstance, engine: Engine) -> str | None:
     with autocommit(engine) as connection:
         if not outdated_months(connection, limit=1):
             return "every file equals the tables, or its turn comes later"
-    # Another code location may have a job of this name.
-    ours = partial(dg.RunsFilter, job_name=update_lake.name, tags={NAMES.lane_tag: Lane.RECONCILE.value})
     end_dead_runs(instance)
-    return "the last run has not ended" if instance.get_runs_count(ours(statuses=list(UNFINISHED))) else None
+    return "the last run has not ended" if is_one_to_come(instance, update_lake) else None

@@ -1,14 +1,13 @@
 """The job that keeps what is stored true, every five minutes if something is due."""
 
 import time
-from collections.abc import Sequence
 from datetime import timedelta
 
 import dagster as dg
 from sqlalchemy import Connection, Engine
 
 from strava_pipeline.defs.attempts import attempts_of
-from strava_pipeline.defs.dead_runs import UNFINISHED, end_dead_runs
+from strava_pipeline.defs.dead_runs import end_dead_runs, is_one_to_come
 from strava_pipeline.defs.pools import set_up_pools
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
 from strava_pipeline.defs.steps import translate_faults
@@ -79,17 +78,12 @@ def why_no_run(instance: dg.DagsterInstance, engine: Engine) -> str | None:
             return "nothing is due"
         elif settings.quota_scope is QuotaScope.APP and not _has_room(connection, settings):
             return f"no quota is left for upkeep now: {upkeep_load(connection, settings, now(connection))}"
-    return "the last run has not ended" if instance.get_runs_count(_runs_that_are(UNFINISHED)) else None
+    return "the last run has not ended" if is_one_to_come(instance, upkeep) else None
 
 
 def _has_room(connection: Connection, settings: Settings) -> bool:
     windows = scope_status(connection, RateLimits.from_settings(settings), APP, now(connection))
     return all(window.calls_left[Lane.RECONCILE] for window in windows)
-
-
-def _runs_that_are(statuses: Sequence[dg.DagsterRunStatus]) -> dg.RunsFilter:
-    """Select our runs: another code location may have a job of this name."""
-    return dg.RunsFilter(job_name=upkeep.name, statuses=list(statuses), tags={NAMES.lane_tag: Lane.RECONCILE.value})
 
 
 def _told(worked: Worked) -> str:
