@@ -18,7 +18,6 @@ from strava_pipeline.warehouse.states import ImportStep
 # From a failure to the next try.
 FIRST_PAUSE = timedelta(minutes=5)
 SECOND_PAUSE = timedelta(minutes=30)
-LATER_PAUSES = LONGEST_MONTH_PAUSE
 # A month that failed so often is tried again daily, and named to the operator.
 NAMED_FROM = 3
 
@@ -39,7 +38,7 @@ def note_failed(connection: Connection, span: Span, step: ImportStep, reason: st
     noting = insert(failed_months).values(first)
     retry_at = case(
         (failed_months.c.failures == 1, literal(moment + SECOND_PAUSE, UTC_TIME)),
-        else_=literal(moment + LATER_PAUSES, UTC_TIME),
+        else_=literal(moment + LONGEST_MONTH_PAUSE, UTC_TIME),
     )
     changes = {
         "failures": failed_months.c.failures + 1,

@@ -27,12 +27,11 @@ class History:
 
     def as_of(self, moment: datetime) -> History:
         """Return what is known at a moment (UTC): what was noted ahead of it is from before the clock was set back."""
-        ahead = {at for at in (self.listed_at, self.profile_at) if at is not None and at > moment}
-        return replace(
-            self,
-            listed_at=None if self.listed_at in ahead else self.listed_at,
-            profile_at=None if self.profile_at in ahead else self.profile_at,
-        )
+
+        def by_then(noted: datetime | None) -> datetime | None:
+            return None if noted is None or noted > moment else noted
+
+        return replace(self, listed_at=by_then(self.listed_at), profile_at=by_then(self.profile_at))
 
     def tells(self, month: date, since: datetime) -> bool:
         """Whether a listing of the whole history, asked for ``since`` then (UTC), had this month."""
