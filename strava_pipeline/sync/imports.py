@@ -9,11 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import partial
-
-from sqlalchemy import Connection
 
 from strava_pipeline.errors import AppInactive, DatabaseUnavailable, ImportStopped, QuotaExhausted, StravaPipelineError
 from strava_pipeline.months import Span, enclosing_span
@@ -90,19 +88,9 @@ class _Work:
         self._lacked = self.task.lacked
 
     def end(self, outcome: Outcome) -> Outcome:
-        """End the run, and return its outcome with the progress that it made: whether less lacks than before.
-
-        What was asked for counts only by what it changed: an answer may be refused, or put its activity aside.
-        """
-
-        def end_it(connection: Connection) -> Outcome:
-            lacks = runs.lacks_now(connection, self.task.launch, self.floor)
-            progressed = outcome.newest_is_done or lacks.is_less_than(self._lacked)
-            ended = replace(outcome, progressed=progressed)
-            runs.end(connection, self.task.launch, ended, self.floor)
-            return ended
-
-        return retry_transaction(self.sync.engine, end_it)
+        """End the run, and return its outcome with the progress that it made."""
+        ending = partial(runs.end, launch=self.task.launch, outcome=outcome, floor=self.floor, lacked=self._lacked)
+        return retry_transaction(self.sync.engine, ending)
 
     def do(self) -> Outcome:
         """Do the task; an error that will pass by itself is part of the outcome."""

@@ -167,27 +167,35 @@ def lacks_now(connection: Connection, launch: Launch, floor: date) -> Lacking:
     return Lacking() if row is None else lacking(connection, import_of(row), floor, now(connection))
 
 
-def end(connection: Connection, launch: Launch, outcome: Outcome, floor: date) -> None:
+def end(
+    connection: Connection, launch: Launch, outcome: Outcome, floor: date, lacked: Lacking | None = None
+) -> Outcome:
     """End a run: the import is due again at once, after a pause, or when something may lack anew.
 
     Nothing changes if the import has another launch by now. A pause stays. A run that ends because of a pause, or
     because its athlete is not connected, is not counted.
+
+    Returns the outcome. If it is given what ``lacked`` before the run, the progress is whether less lacks now. What was
+    asked for counts only by what it changed: an answer may be refused, or put its activity aside.
     """
     wish = _locked(connection, launch)
     if wish is None:
-        return
+        return outcome
     moment = now(connection)
     values: dict[str, object] = {"runs": wish.runs + 1}
     if outcome.newest_is_done and wish.begins_newest:
         values["newest_at"] = moment
         wish = replace(wish, newest_at=moment)
     lack = lacking(connection, wish, floor, moment)
+    if lacked is not None:
+        outcome = replace(outcome, progressed=outcome.newest_is_done or lack.is_less_than(lacked))
     values |= at_rest(lack, moment)
     if not lack.nothing or wish.begins_newest:
-        if _why_stopped(connection, wish) is not None:
-            outcome = replace(outcome, retry_at=moment)
-        values |= {"error": outcome.error, "whole_at": None} | _next_try(wish, outcome, moment)
+        is_stopped = _why_stopped(connection, wish) is not None
+        tried = replace(outcome, retry_at=moment) if is_stopped else outcome
+        values |= {"error": outcome.error, "whole_at": None} | _next_try(wish, tried, moment)
     connection.execute(update(imports).where(_c.id == wish.id).values(values))
+    return outcome
 
 
 def _locked(connection: Connection, launch: Launch) -> Import | None:
