@@ -11,13 +11,16 @@ import dagster as dg
 import pytest
 from sqlalchemy import Engine
 
-from strava_pipeline.defs import signs_of_life
+from strava_pipeline.defs import dead_runs, signs_of_life
 from strava_pipeline.defs.partitions import register_athlete
 from strava_pipeline.defs.resources import MailerResource, StravaResource, WarehouseResource
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.context import SyncContext
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
+
+# So many looks make a run dead: a tick takes its time.
+LOOKS = 3
 
 
 @dataclass
@@ -68,6 +71,16 @@ class CodeLocation:
         return self.instance.get_materialized_partitions(dg.AssetKey(asset))
 
 
+@dataclass
+class Clock:
+    """The clock of whoever looks at runs: it goes on when a test says so."""
+
+    now: float = 1_000_000_000.0
+
+    def time(self) -> float:
+        return self.now
+
+
 @pytest.fixture(autouse=True)
 def one_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dagster's storage in memory locks its tables against a second thread: no run here shows further signs."""
@@ -88,3 +101,12 @@ def persistent() -> Iterator[dg.DagsterInstance]:
     retries = {"enabled": True, "max_retries": 3}
     with dg.instance_for_test(overrides={"run_retries": retries, "compute_logs": no_logs}) as instance:
         yield instance
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of :mod:`.dead_runs`, which takes a run for dead after ``LOOKS`` looks."""
+    clock = Clock()
+    monkeypatch.setattr(dead_runs, "time", clock)
+    monkeypatch.setattr(dead_runs, "LOOKS", LOOKS)
+    return clock

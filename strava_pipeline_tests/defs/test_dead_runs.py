@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +11,6 @@ import dagster as dg
 import pytest
 from sqlalchemy import Engine
 
-from strava_pipeline.defs import dead_runs
 from strava_pipeline.defs.jobs import imports as jobs
 from strava_pipeline.defs.jobs.imports import imports_every_minute, newest_month, newest_months_every_minute
 from strava_pipeline.defs.pools import set_up_pools
@@ -22,39 +21,19 @@ from strava_pipeline.settings import Settings
 from strava_pipeline.sync.imports import work_on_import
 from strava_pipeline.warehouse.imports import runs
 from strava_pipeline.warehouse.imports.launches import Fate, Launch, look_after
-from strava_pipeline_tests.defs.conftest import CodeLocation
+from strava_pipeline_tests.defs.conftest import LOOKS, Clock, CodeLocation
 from strava_pipeline_tests.defs.import_jobs import launched, run, tick
 from strava_pipeline_tests.inbox import LONG_AGO, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.wishes import FLOOR, change, wish, wish_for
 
 MINUTE = 60.0
-# A tick takes its time.
-LOOKS = 3
 GONE = "a process that has ended"
-
-
-@dataclass
-class Clock:
-    """The clock of whoever looks at runs: it goes on when a test says so."""
-
-    now: float = 1_000_000_000.0
-
-    def time(self) -> float:
-        return self.now
 
 
 @pytest.fixture(autouse=True)
 def rider(settings: Settings, engine: Engine) -> None:
     connect_riders(engine, RIDER)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(dead_runs, "time", clock)
-    monkeypatch.setattr(dead_runs, "LOOKS", LOOKS)
-    return clock
 
 
 def at_work(instance: dg.DagsterInstance, found: Launch, **more: str) -> str:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,10 +19,10 @@ from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.defs.run_process import is_gone, process_tag
 from strava_pipeline.names import NAMES, Asset, Job
 from strava_pipeline.settings import Settings
+from strava_pipeline_tests.defs.conftest import LOOKS, Clock
 from strava_pipeline_tests.eventually import eventually
 
 MINUTE = 60.0
-LOOKS = 3
 STARTED, FAILURE = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE
 # Every job of the code location, which a test compares.
 JOBS = (
@@ -36,24 +35,6 @@ JOBS = (
     "remap",
     "send_notifications",
 )
-
-
-@dataclass
-class Clock:
-    """The clock of whoever looks at runs: it goes on when a test says so."""
-
-    now: float = 1_000_000_000.0
-
-    def time(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(dead_runs, "time", clock)
-    monkeypatch.setattr(dead_runs, "LOOKS", LOOKS)
-    return clock
 
 
 @pytest.fixture
