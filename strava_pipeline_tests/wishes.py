@@ -16,6 +16,7 @@ from strava_pipeline.warehouse.imports.wishes import Import, import_of, make_imp
 from strava_pipeline.warehouse.schema.import_tables import failed_months
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import HISTORY_STEPS, ImportStep, MadeBy
+from strava_pipeline_tests.inbox import LONG_AGO
 from strava_pipeline_tests.strava_stand_in import RIDER
 
 FLOOR = date(2008, 1, 1)
@@ -60,6 +61,19 @@ def change(engine: Engine, import_id: int | None = None, **values: Any) -> None:
     where = [] if import_id is None else [imports.c.id == import_id]
     with engine.begin() as connection:
         connection.execute(update(imports).where(*where).values(**values))
+
+
+def hurried(engine: Engine, import_id: int) -> Import:
+    """The import as it is stored; what it waits for until it is launched again comes at once, unless it is paused."""
+    now = wish(engine, import_id)
+    if now.state == "due" and now.paused_at is None:
+        change(engine, import_id, next_at=LONG_AGO)
+    return now
+
+
+def is_whole(engine: Engine, import_id: int) -> bool:
+    """Whether nothing lacks of an import; else it is hurried."""
+    return hurried(engine, import_id).whole_at is not None
 
 
 def failed_steps(engine: Engine, athlete_id: int = RIDER) -> list[FailedStep]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -20,7 +19,7 @@ from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline_tests.browser.dagster_ui import WINDOW, DagsterUI
 from strava_pipeline_tests.browser.screenshots import Screenshots
 from strava_pipeline_tests.conftest import EMPTY, new_database
-from strava_pipeline_tests.e2e.conftest import Installation, Mock, mock_strava, new_installation
+from strava_pipeline_tests.e2e.conftest import Installation, Mock, everything_up, mock_strava, new_installation
 from strava_pipeline_tests.warm_processes import WarmProcesses
 
 # No sandbox within a container; nothing that calls home.
@@ -28,7 +27,6 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-STOPPING_SECONDS = 60
 # What the guard answers to whom it does not let pass.
 KEPT_OUT = {400, 401, 403, 405, 415, 421}
 MONTHS = 3
@@ -89,19 +87,10 @@ def running(server: Server, template: str, warm_processes: WarmProcesses) -> Ite
             "STRAVA_OPERATOR_TOKEN": OPERATOR_TOKEN,
         }
         mock = start_mock("--months", str(MONTHS))
-        process = installation.start("up")
-        assert process.stdout is not None
-        told = []
-        for line in process.stdout:
-            told.append(line)
-            if "Ctrl-C stops" in line:
-                break
-        assert process.poll() is None, told
-        engine = open_engine(make_url(database))
-        yield Running(installation, mock, engine, months)
-        engine.dispose()
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=STOPPING_SECONDS)
+        with everything_up(installation):
+            engine = open_engine(make_url(database))
+            yield Running(installation, mock, engine, months)
+            engine.dispose()
 
 
 # Not for the whole run: as long as playwright is open, its event loop runs here, and Dagster's tests need their own.

@@ -10,11 +10,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+import psutil
 import pytest
 import requests
 
@@ -173,22 +174,50 @@ def connected(installation: Installation, start_mock: Callable[..., Mock], tmp_p
     return installation
 
 
-@contextmanager
-def everything_up(installation: Installation) -> Iterator[None]:
-    """Dagster and the bridge, served while the block runs."""
-    process = installation.start("up")
+def start_up(installation: Installation, **variables: str) -> WarmProcess:
+    """Start `up`, with some settings changed; returns once Dagster and the bridge are served."""
+    process = installation.start("up", **variables)
+    told_by_up(process)
+    return process
+
+
+def told_by_up(process: WarmProcess) -> list[str]:
+    """The lines that `up` prints until everything is served."""
     assert process.stdout is not None
     told = []
     for line in process.stdout:
         told.append(line)
         if "Ctrl-C stops" in line:
-            break
-    assert process.poll() is None, told
+            return told
+    raise AssertionError(told)
+
+
+def stop_up(process: WarmProcess) -> None:
+    """Let `up` stop everything, unless it has ended."""
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=STOPPING_SECONDS)
+
+
+def kill_up(process: WarmProcess) -> None:
+    """End all processes of `up` at once, as a machine does that loses its power."""
+    up = psutil.Process(process.pid)
+    processes = up.children(recursive=True)
+    for each in (up, *processes):
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+    process.communicate(timeout=STOPPING_SECONDS)
+    # One that is about to end still listens on its port.
+    assert psutil.wait_procs(processes, timeout=STOPPING_SECONDS)[1] == []
+
+
+@contextmanager
+def everything_up(installation: Installation) -> Iterator[None]:
+    """Dagster and the bridge, served while the block runs."""
+    process = start_up(installation)
     try:
         yield
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=STOPPING_SECONDS)
+        stop_up(process)
 
 
 def _address(output: IO[str]) -> str:

@@ -6,10 +6,8 @@ Nor does it matter that Dagster could not load the code location when the import
 from __future__ import annotations
 
 import re
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,17 +22,16 @@ from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import parse_url
 from strava_pipeline.warehouse.imports.wishes import Import
 from strava_pipeline_tests.conftest import opened
-from strava_pipeline_tests.e2e.conftest import Installation, Mock
+from strava_pipeline_tests.e2e.conftest import Installation, Mock, kill_up, start_up, stop_up
 from strava_pipeline_tests.e2e.test_backfill_interrupted import counts, found
 from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.inbox import LONG_AGO
 from strava_pipeline_tests.warm_processes import WarmProcess
-from strava_pipeline_tests.wishes import change, wish, wish_for
+from strava_pipeline_tests.wishes import change, hurried, is_whole, wish, wish_for
 from webhook_bridge import dagster_api
 from webhook_bridge.dagster_api import DagsterServer
 
 ATHLETE = RUNNER.athlete_id
-STOPPING_SECONDS = 60
 FINISHING_SECONDS = 500
 SLOW = {"path": "/api/v3/activities/*", "fault": "delay", "delay_s": 2.0, "times": None}
 CANCEL = """
@@ -65,26 +62,10 @@ class Site:
     up: list[WarmProcess] = field(default_factory=list)
 
     def start(self, **variables: str) -> None:
-        process = self.installation.start("up", **variables)
-        self.up.append(process)
-        assert process.stdout is not None
-        told = []
-        for line in process.stdout:
-            told.append(line)
-            if "Ctrl-C stops" in line:
-                return
-        raise AssertionError(told)
+        self.up.append(start_up(self.installation, **variables))
 
     def kill(self) -> None:
-        """End all its processes at once, as a machine does that loses its power."""
-        up = psutil.Process(self.up[-1].pid)
-        processes = up.children(recursive=True)
-        for process in (up, *processes):
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        self.up[-1].communicate(timeout=STOPPING_SECONDS)
-        # One that is about to end still listens on its port.
-        assert psutil.wait_procs(processes, timeout=STOPPING_SECONDS)[1] == []
+        kill_up(self.up[-1])
 
     @property
     def wish(self) -> Import:
@@ -92,9 +73,7 @@ class Site:
 
     def at_work(self) -> list[Import]:
         """The import, if a run has it and activities were asked for; what it waits for until then comes at once."""
-        now = self.wish
-        if now.state == "due" and now.paused_at is None:
-            change(self.engine, self.import_id, next_at=LONG_AGO)
+        now = hurried(self.engine, self.import_id)
         return [now] if now.state == "running" and now.run_id and self.asked() else []
 
     def next_run(self, before: Import) -> Import:
@@ -150,9 +129,7 @@ def site(
     with opened(make_url(database)) as engine:
         site = Site(installation, mock, engine, wish_for(engine, athlete_id=ATHLETE, profile=True))
         yield site
-        if site.up[-1].poll() is None:
-            site.up[-1].send_signal(signal.SIGTERM)
-            site.up[-1].communicate(timeout=STOPPING_SECONDS)
+        stop_up(site.up[-1])
 
 
 def test_an_import_finishes_whatever_happens_to_its_runs(site: Site, tmp_path: Path) -> None:
@@ -197,12 +174,7 @@ def test_an_import_finishes_whatever_happens_to_its_runs(site: Site, tmp_path: P
     site.lose()
 
     requests.delete(f"{site.mock.url}/mock/faults", timeout=10).raise_for_status()
-
-    def is_whole() -> bool:
-        site.at_work()
-        return site.wish.whole_at is not None
-
-    eventually(is_whole, "an import in which nothing lacks", FINISHING_SECONDS)
+    eventually(lambda: is_whole(site.engine, site.import_id), "an import in which nothing lacks", FINISHING_SECONDS)
     listed, detailed, streamed = counts(site.installation)
     assert listed == detailed == streamed > 20
     # What was on its way when a run ended is asked for again, and nothing else.

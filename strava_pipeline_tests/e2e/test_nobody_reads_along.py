@@ -17,7 +17,7 @@ import pytest
 from strava_pipeline.local import acl, private_files
 from strava_pipeline.local.postgres import Server
 from strava_pipeline_tests.e2e import recordings
-from strava_pipeline_tests.e2e.conftest import Installation, Mock
+from strava_pipeline_tests.e2e.conftest import Installation, Mock, start_up
 
 STRANGER = acl.user_principal(54321, 54321)
 SERVICES = 3
@@ -69,9 +69,7 @@ def run_up(installation: Installation) -> tuple[set[tuple[str, ...]], set[int], 
 
     Each works in the home, and so do the sockets by which they talk.
     """
-    process = installation.start("up")
-    assert process.stdout is not None
-    assert any("Ctrl-C stops" in line for line in process.stdout)
+    process = start_up(installation)
     try:
         noted = installation.home / "postgres" / "postmaster.pid"
         server = psutil.Process(int(noted.read_text().split()[0]))

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-import signal
 
 import requests
 from dotenv import dotenv_values
 
 from strava_pipeline.settings import settings_file
-from strava_pipeline_tests.e2e.conftest import Installation
-
-STOPPING_SECONDS = 60
+from strava_pipeline_tests.e2e.conftest import Installation, stop_up, told_by_up
 
 
 def press(browser: requests.Session, link: str, base: str) -> requests.Response:
@@ -25,14 +22,8 @@ def press(browser: requests.Session, link: str, base: str) -> requests.Response:
 def test_up_makes_a_token_and_a_link_that_logs_in_once(installation: Installation) -> None:
     del installation.environment["STRAVA_OPERATOR_TOKEN"]
     process = installation.start("up")
-    assert process.stdout is not None
-    told = []
+    told = [line.split() for line in told_by_up(process)]
     try:
-        for line in process.stdout:
-            told.append(line.split())
-            if "Ctrl-C" in line:
-                break
-        assert process.poll() is None, told
         (link,) = [words[2] for words in told if words[:2] == ["log", "in"]]
         base = f"http://127.0.0.1:{installation.environment['STRAVA_BRIDGE_PORT']}"
         assert link.startswith(f"{base}/login/once/")
@@ -46,5 +37,4 @@ def test_up_makes_a_token_and_a_link_that_logs_in_once(installation: Installatio
             assert browser.get(f"{base}/", timeout=10, allow_redirects=False).status_code == 200
             assert browser.get(link, timeout=10).status_code == 410
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=STOPPING_SECONDS)
+        stop_up(process)

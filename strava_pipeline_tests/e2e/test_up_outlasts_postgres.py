@@ -16,10 +16,9 @@ from strava_pipeline_tests.e2e.conftest import Installation, Mock, everything_up
 from strava_pipeline_tests.e2e.test_backfill_interrupted import counts, found
 from strava_pipeline_tests.e2e.test_outage import ASSETS, SLOW, answered, months, set_faults
 from strava_pipeline_tests.eventually import eventually
-from strava_pipeline_tests.inbox import LONG_AGO
 from strava_pipeline_tests.moody_server import MoodyDatabase
 from strava_pipeline_tests.ui_backfill import launch_backfill
-from strava_pipeline_tests.wishes import change, wish, wish_for
+from strava_pipeline_tests.wishes import is_whole, wish_for
 
 IMPORT_SECONDS = 400
 
@@ -70,15 +69,7 @@ def test_a_backfill_of_the_ui_and_an_import_outlast_a_stopped_postgres(
         moody.on.start()
         storage = installation.environment["DAGSTER_POSTGRES_URL"]
         eventually(lambda: found(storage, "SELECT status FROM bulk_actions") == [("COMPLETED_SUCCESS",)], "its end")
-
-        def is_whole() -> bool:
-            now = wish(engine, asked)
-            if now.state == "due":
-                # What it waits for until it is launched again comes at once.
-                change(engine, asked, next_at=LONG_AGO)
-            return now.whole_at is not None
-
-        eventually(is_whole, "an import in which nothing lacks", IMPORT_SECONDS)
+        eventually(lambda: is_whole(engine, asked), "an import in which nothing lacks", IMPORT_SECONDS)
     listed, detailed, streamed = counts(installation)
     assert listed == detailed == streamed > 20
     for athlete in (CYCLIST, RUNNER):
