@@ -170,6 +170,10 @@ class RefreshDelayed(RetriableStravaError):
         self.retry_at = retry_at
 
 
+class WorkTaken(StravaPipelineError):
+    """Another run is at the same work, and this one does not wait for its end."""
+
+
 class AthleteError(StravaError):
     """An error that concerns one athlete only; work for all others goes on."""
 

@@ -25,6 +25,7 @@ from strava_pipeline.errors import (
     RejectedRequest,
     StravaError,
     StravaPipelineError,
+    WorkTaken,
 )
 from strava_pipeline.months import Span, add_months, month_span, month_start
 from strava_pipeline.redaction import get_logger
@@ -230,7 +231,10 @@ class _Fetching(Generic[Candidate]):
         athlete_id, work = self.span.athlete_id, f"the {self.step} of {self.span.months}"
 
         def waits(pause_s: float) -> None:
-            self.sync.monitor.wait_begins(f"another run is at {work} of athlete {athlete_id}", None, pause_s)
+            reason = f"another run is at {work} of athlete {athlete_id}"
+            if not self.sync.waits_for_others:
+                raise WorkTaken(reason)
+            self.sync.monitor.wait_begins(reason, None, pause_s)
             self._refuse_if_revoked()
 
         with only_worker(self.sync.engine, athlete_id, work, waits, self.sync.pauses):

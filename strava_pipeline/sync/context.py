@@ -24,7 +24,7 @@ class SyncContext:
     """Client, database and pace with which activities are brought up to date.
 
     ``monitor`` counts requests and waits; activities that started before ``keep_from`` (UTC) are not stored. Every wait
-    goes through ``pauses``.
+    goes through ``pauses``. ``waits_for_others``: for a run that is at the same work; without it, ``WorkTaken``.
     """
 
     client: StravaClient
@@ -33,6 +33,7 @@ class SyncContext:
     monitor: RequestMonitor = field(default_factory=RequestMonitor)
     keep_from: datetime | None = None
     pauses: Pauses = REAL_PAUSES
+    waits_for_others: bool = True
 
 
 def open_sync(
@@ -46,14 +47,15 @@ def open_sync(
 ) -> SyncContext:
     """Build the context of a lane from the settings; a request waits at most ``max_wait`` for quota.
 
+    Without ``max_wait`` nothing else is waited for either.
+
     ``goes_first``: other backfills leave their room to its requests.
     """
     monitor = RequestMonitor()
     pace = Pace(settings.import_batch_size, settings.import_batch_interval_seconds, sleep=pauses.sleep, monitor=monitor)
-    # What may not wait for quota need not wait for Strava either.
     patience = outage_patience(settings, lane) if max_wait else timedelta(0)
     client = open_client(settings, engine, lane, max_wait, monitor, pauses, patience, goes_first=goes_first)
-    return SyncContext(client, engine, pace, monitor, keep_from(settings), pauses)
+    return SyncContext(client, engine, pace, monitor, keep_from(settings), pauses, waits_for_others=bool(max_wait))
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def replace_months(
 
     # The listing has cost requests: a short outage of the database must not lose it.
     released = partial(quarantine.release_unlisted, span=whole, listed=listing.ids, keep_from=sync.keep_from)
-    retry_transaction(sync.engine, released)
+    retry_transaction(sync.engine, partial(released, asked_at=asked_at))
 
     def replace_listed(span: Span) -> SpanResult:
         rows, odd = listing.within(span.start, span.end)

@@ -28,6 +28,7 @@ from strava_pipeline.errors import (
     RetriableStravaError,
     StravaAway,
     StravaPipelineError,
+    WorkTaken,
 )
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import QuotaScope, Settings
@@ -219,6 +220,9 @@ class _Upkeep:
                 self.worked.changes["details fetched anew"] += refresh_detail(self.contexts.spare, old).stored
             except FATAL:
                 raise
+            except WorkTaken:
+                left_out.add(old.athlete_id)
+                continue
             except (AthleteError, RetriableStravaError, AppInactive) as error:
                 if isinstance(error, LATER) and self._theirs_alone_until(error) is None:
                     return

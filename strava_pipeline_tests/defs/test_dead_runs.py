@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 from sqlalchemy import Engine
 
+from strava_pipeline.defs import dead_runs
 from strava_pipeline.defs.jobs import imports as jobs
 from strava_pipeline.defs.jobs.imports import imports_every_minute, newest_month, newest_months_every_minute
 from strava_pipeline.defs.pools import set_up_pools

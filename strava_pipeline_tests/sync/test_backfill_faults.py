@@ -20,7 +20,10 @@ from strava_pipeline.errors import (
 )
 from strava_pipeline.sync.athlete import import_athlete
 from strava_pipeline.sync.backfill import import_details, import_streams
+from strava_pipeline.warehouse.activities.quarantine import release_unlisted
+from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
+from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.schema.tables import (
     activities,
     activity_streams,
@@ -69,6 +72,17 @@ def test_an_odd_summary_is_put_aside_and_nothing_of_it_is_deleted(
     assert ids(engine, activities) == [1, 2, 3]
     assert ids(engine, activity_streams) == [1, 2, 3]
     assert value(engine, activities, "name", 3) == "Renamed"
+
+
+def test_an_older_listing_does_not_release_what_was_put_aside_since(strava: StravaStandIn, engine: Engine) -> None:
+    with engine.connect() as connection:
+        before = now(connection)
+    strava.add(9, on(9), distance="far")
+    import_listed(strava.sync(engine), [JUNE])
+    for asked_at, left in ((before, [9]), (None, [])):
+        with engine.begin() as connection:
+            release_unlisted(connection, JUNE, [1, 2, 3], None, asked_at or now(connection))
+        assert ids(engine, put_aside) == left
 
 
 def test_an_activity_that_cannot_be_told_ends_the_listing_before_anything_is_deleted(

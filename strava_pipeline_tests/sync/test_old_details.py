@@ -25,11 +25,12 @@ from strava_pipeline.warehouse.schema.ops_tables import payloads, users
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
 from strava_pipeline.warehouse.schema.wish_tables import imports
-from strava_pipeline.warehouse.states import PutAside, UpkeepKind
+from strava_pipeline.warehouse.states import ImportStep, PutAside, UpkeepKind
 from strava_pipeline.warehouse.upkeep import due
+from strava_pipeline.warehouse.work_leases import only_worker
 from strava_pipeline_tests.inbox import bring_up_to_date, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed
-from strava_pipeline_tests.upkeeping import LONG_AGO, YESTERDAY, make_due, work
+from strava_pipeline_tests.upkeeping import LONG_AGO, YESTERDAY, make_due, only, work
 from strava_pipeline_tests.wishes import change, wish_for
 
 FAR = date(2000, 1, 1)
@@ -268,3 +269,21 @@ def test_a_strava_that_is_away_ends_the_turns_of_all(with_another: StravaStandIn
     with_another.faults["/activities/1"] = [StravaAway("away", since=LONG_AGO, retry_at=LONG_AGO)]
     assert not work(with_another, engine).changes
     assert with_another.new_requests() == ["/activities/1"]
+
+
+def test_a_month_that_a_backfill_is_at_is_left_out_and_not_waited_for(detailed: StravaStandIn, engine: Engine) -> None:
+    other = RIDER + 1
+    connect_riders(engine, other)
+    month = month_span(RIDER, add_months(month_start(YESTERDAY.date()), -1))
+    with engine.begin() as connection:
+        connection.execute(update(activities).where(activities.c.id == 3).values(athlete_id=other))
+        connection.execute(update(payloads).where(payloads.c.activity_id == 3).values(athlete_id=other))
+        due.add_missing(connection)
+    only(engine, UpkeepKind.DETAILS)
+    detailed.edit(3, athlete={"id": other})
+    turns_ago(engine, 1)
+    with only_worker(engine, RIDER, f"the {ImportStep.DETAIL} of {month.months}", lambda _pause_s: None):
+        worked = work(detailed, engine)
+    assert (worked.changes, worked.failed) == ({"details fetched anew": 1}, {})
+    assert detailed.new_requests() == ["/activities/3"]
+    assert aside(engine) == []

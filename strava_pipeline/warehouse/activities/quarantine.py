@@ -13,7 +13,7 @@ from strava_pipeline.months import Span
 from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
-from strava_pipeline.warehouse.schema.columns import UTC_TIME, Moment, any_of, database_time, has_come
+from strava_pipeline.warehouse.schema.columns import UTC_TIME, Moment, any_of, database_time, has_come, is_not_newer
 from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import ImportStep, PutAside
@@ -120,10 +120,13 @@ def note_listed_again(connection: Connection, span: Span) -> None:
     )
 
 
-def release_unlisted(connection: Connection, span: Span, listed: Collection[int], keep_from: datetime | None) -> None:
+def release_unlisted(
+    connection: Connection, span: Span, listed: Collection[int], keep_from: datetime | None, asked_at: datetime
+) -> None:
     """Release summaries, quarantined within a span, that are no longer among those ``listed`` in the whole span.
 
-    What started before ``keep_from`` is not stored, so the part of a span before it need not be listed.
+    Those that were put aside after ``asked_at`` (UTC), when the listing was asked for, may be newer than it. What
+    started before ``keep_from`` is not stored, so the part of a span before it need not be listed.
     """
     first = put_aside.c.span_start
     connection.execute(
@@ -133,6 +136,7 @@ def release_unlisted(connection: Connection, span: Span, listed: Collection[int]
             (first if keep_from is None else func.greatest(first, keep_from)) >= span.start,
             put_aside.c.span_end <= span.end,
             put_aside.c.activity_id.not_in(listed),
+            is_not_newer(put_aside.c.tried_at, asked_at),
         )
     )
 
