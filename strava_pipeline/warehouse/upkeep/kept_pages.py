@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from strava_pipeline.months import Span
 from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
-from strava_pipeline.warehouse.schema.columns import SAME_MOMENT
+from strava_pipeline.warehouse.schema.columns import SAME_MOMENT, database_time
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep_pages
 
 # A listing that was begun longer ago is begun anew: what was added or deleted since is not in it.
@@ -82,8 +82,9 @@ def forget_old_pages(connection: Connection) -> None:
 
 
 def how_many_kept(connection: Connection, athlete_id: int) -> int:
-    """Return how many pages are kept of an athlete's listing."""
-    return connection.execute(select(func.count()).where(_c.athlete_id == athlete_id)).scalar_one()
+    """Return how many pages are kept of an athlete's listing; after the month in which it was begun, there is none."""
+    theirs = (_c.athlete_id == athlete_id, _c.listed_to > database_time())
+    return connection.execute(select(func.count()).where(*theirs)).scalar_one()
 
 
 def forget_pages(engine: Engine, athlete_id: int) -> None:
