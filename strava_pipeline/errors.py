@@ -27,6 +27,7 @@
        │  └─ DatabaseTooSlow              it did not finish one piece of work in time
        ├─ FencedOut                       a newer claim has this work; nothing was written
        ├─ ImportStopped                   an import is paused, or another run has it: work on it ends
+       ├─ WorkTaken                       another run is at the same work, and is not waited for
        ├─ InviteAlreadyUsed               a disconnected athlete used an old invitation again
        ├─ UnknownAthlete                  no athlete with this id has connected
        └─ UnknownActivity                 no activity with this id is stored
@@ -170,10 +171,6 @@ class RefreshDelayed(RetriableStravaError):
         self.retry_at = retry_at
 
 
-class WorkTaken(StravaPipelineError):
-    """Another run is at the same work, and this one does not wait for its end."""
-
-
 class AthleteError(StravaError):
     """An error that concerns one athlete only; work for all others goes on."""
 
@@ -255,6 +252,10 @@ class FencedOut(WarehouseError):
 
 class ImportStopped(WarehouseError):
     """An import is paused, has a newer launch, or its athlete is not connected: its run ends."""
+
+
+class WorkTaken(WarehouseError):
+    """Another run is at the same work, and this one does not wait for its end."""
 
 
 class InviteAlreadyUsed(WarehouseError):
