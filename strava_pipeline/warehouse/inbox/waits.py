@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, literal, select, update
 
 from strava_pipeline.printable import printable
-from strava_pipeline.warehouse.inbox.claims import Claim, lock_in_order, under_fences
-from strava_pipeline.warehouse.schema.columns import database_time
+from strava_pipeline.warehouse.inbox.claims import LONGEST_WAIT, Claim, lock_in_order, under_fences
+from strava_pipeline.warehouse.schema.columns import UTC_TIME, database_time
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.states import EventState, WaitingFor
 
@@ -59,10 +59,14 @@ def wait_to_appear(connection: Connection, claim: Claim, waiting_for: WaitingFor
 
 
 def waiting_values(until: Any, waiting_for: WaitingFor, reason: str) -> dict[str, Any]:
-    """The columns of an event that waits; ``until`` is a time (UTC), or SQL for one."""
+    """The columns of an event that waits; ``until`` is a time (UTC), or SQL for one.
+
+    After ``LONGEST_WAIT`` it is looked at again in any case: a later time is one that a wrong clock has written.
+    """
+    until = literal(until, UTC_TIME) if isinstance(until, datetime) else until
     return {
         "state": EventState.WAITING,
-        "not_before": until,
+        "not_before": func.least(until, database_time() + LONGEST_WAIT),
         "waiting_for": waiting_for,
         "lease_until": None,
         "error": printable(reason),

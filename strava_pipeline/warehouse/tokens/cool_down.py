@@ -41,7 +41,7 @@ def note_failure(connection: Connection, athlete_id: int, error: StravaError) ->
     if not isinstance(error, NeedsReauthorization):
         until: Any = database_time() + COOL_DOWN
         if isinstance(error, QuotaExhausted):
-            until = func.greatest(until, error.retry_at)
+            until = func.least(func.greatest(until, error.retry_at), database_time() + LONGEST_COOL_DOWN)
         after = {"refresh_not_before": until}
     changed = update(users).where(users.c.athlete_id == athlete_id).values(updated_at=database_time(), **after)
     retry_at = connection.execute(changed.returning(users.c.refresh_not_before)).scalar_one()

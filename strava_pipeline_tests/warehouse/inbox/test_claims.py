@@ -254,6 +254,15 @@ def test_giving_back_costs_nothing_and_waits(engine: Engine) -> None:
     assert objects(engine) == [1, 2]
 
 
+def test_an_event_is_looked_at_once_a_day_however_long_it_is_to_wait(engine: Engine) -> None:
+    store(engine, 1)
+    with engine.begin() as connection:
+        moment = datetime.now(UTC)
+        waits.postpone(connection, claim_one(engine).fence, moment + 9 * claims.LONGEST_WAIT, WaitingFor.QUOTA, "none")
+    assert row(engine).not_before - moment < claims.LONGEST_WAIT + timedelta(minutes=1)
+    assert claims.claim_objects(engine, 10) == []
+
+
 def test_a_postponed_event_waits_for_its_time(engine: Engine) -> None:
     store(engine, 1)
     later = datetime.now(UTC) + timedelta(hours=1)
