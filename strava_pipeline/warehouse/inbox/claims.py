@@ -16,6 +16,7 @@ from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     Engine,
@@ -43,7 +44,6 @@ from strava_pipeline.warehouse.states import UNCLAIMED_STATES, ErrorClass, Event
 LAUNCH_LEASE = timedelta(seconds=60)
 # A run at work extends its leases; a run that died is noticed after this time.
 WORK_LEASE = timedelta(seconds=60)
-LONGEST_LEASE = max(LAUNCH_LEASE, WORK_LEASE)
 # The quota of the day is waited for longest.
 LONGEST_WAIT = timedelta(days=1)
 # After so many lost runs an object gets runs of its own: another object of a shared run may be at fault.
@@ -275,7 +275,11 @@ def lock_in_order(condition: ColumnElement[bool], *, skip_locked: bool = False) 
 
 def is_leased() -> ColumnElement[bool]:
     """Select events whose lease has not ended."""
-    return ~has_come(_events.lease_until, database_time(), LONGEST_LEASE)
+    return _is_leased(_events.lease_until)
+
+
+def _is_leased(lease_until: Column[datetime]) -> ColumnElement[bool]:
+    return ~has_come(lease_until, database_time(), max(LAUNCH_LEASE, WORK_LEASE))
 
 
 def _is_due() -> ColumnElement[bool]:
@@ -302,7 +306,7 @@ def _is_being_worked_on() -> ColumnElement[bool]:
             other.c.object_type == _events.object_type,
             other.c.owner_id == _events.owner_id,
             other.c.state == EventState.LAUNCHED,
-            ~has_come(other.c.lease_until, database_time(), LONGEST_LEASE),
+            _is_leased(other.c.lease_until),
         )
         .exists()
     )
