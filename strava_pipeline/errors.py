@@ -9,6 +9,7 @@
     │  ├─ RetriableStravaError            try again: 5xx, timeout, an answer that is not Strava's
     │  │  ├─ QuotaExhausted(retry_at)     our quota is used up, or a 429: wait until ``retry_at``; not a failure
     │  │  ├─ StravaAway(since, retry_at)  Strava answers nobody: wait until ``retry_at``; not a failure
+    │  │  ├─ GrantChanged                 the athlete connected again while Strava was asked: ask anew
     │  │  ├─ NotAnswered                  Strava does not answer this call, but others
     │  │  └─ RefreshDelayed(retry_at)     a token was not refreshed, and is not before ``retry_at``
     │  ├─ AthleteError                    one athlete only; all others go on
@@ -134,6 +135,10 @@ class QuotaExhausted(RetriableStravaError):
     ) -> None:
         super().__init__(message, status=status, fault=fault)
         self.retry_at = retry_at
+
+
+class GrantChanged(RetriableStravaError):
+    """The athlete connected again, or left, while Strava was asked: its answer is to the grant of then."""
 
 
 class StravaAway(RetriableStravaError):

@@ -88,10 +88,15 @@ def _looks(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int:
 
 
 def _own_tag(instance: dg.DagsterInstance, run: dg.DagsterRun, name: str) -> str:
-    """A tag of a run; empty if it has none, or that of the run which it executes again: Dagster copies them."""
+    """A tag of a run; empty if it has none, or that of the run which it executes again: Dagster copies them.
+
+    If that one was deleted, nobody knows.
+    """
     tag = run.tags.get(name, "")
-    parent = instance.get_run_by_id(run.parent_run_id) if tag and run.parent_run_id else None
-    return "" if parent is not None and parent.tags.get(name) == tag else tag
+    if not tag or run.parent_run_id is None:
+        return tag
+    parent = instance.get_run_by_id(run.parent_run_id)
+    return "" if parent is None or parent.tags.get(name) == tag else tag
 
 
 @dataclass(frozen=True)

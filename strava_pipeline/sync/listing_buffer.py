@@ -19,6 +19,7 @@ from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.mapping.activity import activity_id, as_json, digest, summary_row
 from strava_pipeline.strava.mapping.fields import instant
 from strava_pipeline.warehouse.activities.activity_store import Payload
+from strava_pipeline.warehouse.revoked import Grant
 
 log = get_logger(__name__)
 
@@ -30,11 +31,13 @@ Mapped = tuple[JsonObject, Payload]
 class WholeListing:
     """Strava's listing of an athlete's ``span``, read to its end; ``asked_at``: when Strava was asked first (UTC).
 
-    ``ids``: all listed activities; ``unplaced``: by id, why an activity has no readable start.
+    ``grant``: what the athlete allowed then, ``None`` if they never connected. ``ids``: all listed activities;
+    ``unplaced``: by id, why an activity has no readable start.
     """
 
     span: Span
     asked_at: datetime
+    grant: Grant | None
     ids: set[int] = field(default_factory=set)
     unplaced: dict[int, str] = field(default_factory=dict)
     _packed: dict[int, tuple[datetime, bytes]] = field(default_factory=dict)
@@ -70,9 +73,9 @@ class WholeListing:
         return rows, odd
 
 
-def read_listing(span: Span, asked_at: datetime, bodies: Iterable[JsonObject]) -> WholeListing:
+def read_listing(span: Span, asked_at: datetime, grant: Grant | None, bodies: Iterable[JsonObject]) -> WholeListing:
     """Read a listing to its end; ``RejectedRequest`` for a body without a usable id."""
-    listing = WholeListing(span, asked_at)
+    listing = WholeListing(span, asked_at, grant)
     for body in bodies:
         listing.add(body)
     return listing

@@ -36,4 +36,6 @@ def read_whole_in_turns(sync: SyncContext, span: Span, go_on: Callable[[], bool]
         kept.keep(before_s, answer)
         return answer
 
-    return read_listing(span, kept.asked_at, sync.client.list_activities(span.athlete_id, span.start, span.end, page))
+    return read_listing(
+        span, kept.asked_at, kept.grant, sync.client.list_activities(span.athlete_id, span.start, span.end, page)
+    )

@@ -14,15 +14,16 @@ from sqlalchemy import Connection
 
 from strava_pipeline.months import Span, enclosing_span
 from strava_pipeline.redaction import get_logger
-from strava_pipeline.sync.context import SpanResult, SyncContext, request_time
+from strava_pipeline.sync.context import SpanResult, SyncContext
 from strava_pipeline.sync.listing_buffer import Mapped, WholeListing, read_listing
 from strava_pipeline.sync.months_at_work import FailedMonth, each_month
 from strava_pipeline.warehouse.activities import activity_store, outdated, quarantine
 from strava_pipeline.warehouse.activities.activity_store import Unlisted
 from strava_pipeline.warehouse.activities.summary_changes import changed_summaries
-from strava_pipeline.warehouse.engine import retry_transaction
+from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
 from strava_pipeline.warehouse.imports.deletion_guard import accept_what_is_shown, note_listed_with, why_not_delete
 from strava_pipeline.warehouse.imports.listed_months import note_listed
+from strava_pipeline.warehouse.revoked import grant_of, refuse_answer_to_other_grant
 from strava_pipeline.warehouse.states import ImportStep
 
 log = get_logger(__name__)
@@ -63,8 +64,9 @@ def why_held(sync: SyncContext, listing: WholeListing) -> str | None:
 
 def read_whole(sync: SyncContext, span: Span) -> WholeListing:
     """Read Strava's listing of a span to its end."""
-    asked_at = request_time(sync)
-    return read_listing(span, asked_at, sync.client.list_activities(span.athlete_id, span.start, span.end))
+    with autocommit(sync.engine) as connection:
+        asked_at, grant = now(connection), grant_of(connection, span.athlete_id)
+    return read_listing(span, asked_at, grant, sync.client.list_activities(span.athlete_id, span.start, span.end))
 
 
 def replace_months(
@@ -80,11 +82,13 @@ def replace_months(
 
     ``only_stored``: no activity is added, only those that are stored are replaced. ``written`` is called for a span in
     which something was written, in its transaction, with the steps of which edited activities lost what was stored.
+    ``GrantChanged`` if the athlete has connected again since the listing was asked for.
     """
     asked_at, whole = listing.asked_at, listing.span
     unplaced = dict(listing.unplaced)
 
     def as_listed(connection: Connection, span: Span, rows: dict[int, Mapped], odd: dict[int, str]) -> SpanResult:
+        refuse_answer_to_other_grant(connection, span.athlete_id, listing.grant)
         if only_stored:
             stored = activity_store.which_are_stored(connection, rows)
             rows = {activity_id: row for activity_id, row in rows.items() if activity_id in stored}

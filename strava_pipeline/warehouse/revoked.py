@@ -1,15 +1,41 @@
-"""Refuses requests and rows of athletes who have disconnected."""
+"""Refuses requests and rows of athletes who have disconnected, and answers to a grant that has ended since."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection, Engine, select
 
-from strava_pipeline.errors import NeedsReauthorization
+from strava_pipeline.errors import GrantChanged, NeedsReauthorization
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.states import GrantState
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What an athlete allowed at a time, and since when: each new consent is another grant."""
+
+    granted_at: datetime | None
+    scopes: frozenset[str]
+
+
+def grant_of(connection: Connection, athlete_id: int) -> Grant | None:
+    """Return the grant of now; ``None`` if the athlete never connected."""
+    query = select(users.c.granted_at, users.c.scopes).where(users.c.athlete_id == athlete_id)
+    row = connection.execute(query).first()
+    return None if row is None else Grant(row.granted_at, frozenset(row.scopes))
+
+
+def refuse_answer_to_other_grant(connection: Connection, athlete_id: int, grant: Grant | None) -> None:
+    """Raise ``GrantChanged`` unless ``grant``, of the time when Strava was asked, is that of now.
+
+    What a smaller grant did not show would be taken for deleted, and what an ended one showed would be stored.
+    """
+    if grant_of(connection, athlete_id) != grant:
+        raise GrantChanged(f"athlete {athlete_id} connected again while Strava was asked: it is asked anew")
 
 
 def refuse_rows_of_revoked(connection: Connection, athlete_ids: Collection[int]) -> None:

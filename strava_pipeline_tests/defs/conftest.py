@@ -32,9 +32,10 @@ class CodeLocation:
     lanes: list[Lane] = field(default_factory=list)
     first: list[bool] = field(default_factory=list)
     syncs: list[SyncContext] = field(default_factory=list)
+    max_waits: list[timedelta | None] = field(default_factory=list)
 
     def resources(self) -> dict[str, Any]:
-        strava, lanes, first, syncs = self.strava, self.lanes, self.first, self.syncs
+        strava, lanes, first, syncs, max_waits = self.strava, self.lanes, self.first, self.syncs, self.max_waits
 
         class StandIn(StravaResource):
             def sync(
@@ -46,6 +47,7 @@ class CodeLocation:
             ) -> SyncContext:
                 lanes.append(lane)
                 first.append(goes_first)
+                max_waits.append(max_wait)
                 # Within a run Dagster has put the resource itself there.
                 assert isinstance(self.warehouse, WarehouseResource)
                 syncs.append(strava.sync(self.warehouse.engine))

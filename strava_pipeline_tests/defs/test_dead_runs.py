@@ -227,3 +227,6 @@ def test_a_run_that_is_executed_again_does_not_die_of_its_parents_tags(
     monkeypatch.setattr(dead_runs, "is_gone", lambda tag: tag == GONE)
     look(persistent, clock)
     assert (status(persistent, dead), status(persistent, again.run_id)) == ("FAILURE", "STARTED")
+    persistent.delete_run(dead)
+    look(persistent, clock)
+    assert status(persistent, again.run_id) == "STARTED"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -96,6 +96,16 @@ def test_a_run_that_was_overtaken_ends_well_and_asks_strava_for_nothing(location
     assert location.strava.asked == []
     assert run(location, second).success
     assert location.strava.asked == ["/athlete/activities"]
+
+
+@pytest.mark.parametrize(("scope", "max_wait"), [("app", None), ("athlete", timedelta(minutes=2))])
+def test_with_limits_of_their_own_no_athlete_holds_a_slot_for_long(
+    location: CodeLocation, engine: Engine, monkeypatch: pytest.MonkeyPatch, scope: str, max_wait: timedelta | None
+) -> None:
+    monkeypatch.setenv("STRAVA_QUOTA_SCOPE", scope)
+    wish_for(engine)
+    assert run(location, launched(engine)).success
+    assert location.max_waits == [max_wait]
 
 
 def test_a_paused_import_ends_well_and_does_nothing(location: CodeLocation, engine: Engine) -> None:

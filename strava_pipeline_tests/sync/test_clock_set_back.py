@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, Table, func, select, update
+from sqlalchemy import Engine, Table, func, insert, select, update
 
 from strava_pipeline.errors import NotFound, RefreshDelayed, RejectedRequest
 from strava_pipeline.months import month_span, month_start
@@ -15,6 +15,7 @@ from strava_pipeline.sync.context import SpanResult
 from strava_pipeline.sync.imports import ImportHooks, work_on_import
 from strava_pipeline.sync.recent import compare_recent
 from strava_pipeline.warehouse.activities import activity_store
+from strava_pipeline.warehouse.activities.activity_store import Unlisted
 from strava_pipeline.warehouse.activities.quarantine import add_to_quarantine
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.imports import runs
@@ -22,13 +23,15 @@ from strava_pipeline.warehouse.imports.failed_months import note_failed, steps_f
 from strava_pipeline.warehouse.imports.wishes import any_wants_quota
 from strava_pipeline.warehouse.inbox.claims import claim_objects
 from strava_pipeline.warehouse.inbox.dead_letters import redrive_due
+from strava_pipeline.warehouse.mail.mail_queue import any_due
 from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.schema.import_tables import failed_months, import_months
-from strava_pipeline.warehouse.schema.ops_tables import payloads, users, work_leases
+from strava_pipeline.warehouse.schema.notification_tables import notifications
+from strava_pipeline.warehouse.schema.ops_tables import payloads, tombstones, users, work_leases
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
 from strava_pipeline.warehouse.schema.wish_tables import histories, imports
-from strava_pipeline.warehouse.states import EventState, ImportState, ImportStep, UpkeepKind
+from strava_pipeline.warehouse.states import EventState, ImportState, ImportStep, MailKind, MailState, UpkeepKind
 from strava_pipeline.warehouse.tokens.cool_down import COOL_DOWN, refuse_while_cooling_down
 from strava_pipeline.warehouse.tokens.stored_tokens import read_tokens
 from strava_pipeline.warehouse.upkeep import due
@@ -261,6 +264,41 @@ def test_a_cool_down_of_a_year_has_ended(engine: Engine) -> None:
         connection.execute(update(users).values(refresh_not_before=datetime.now(UTC) + COOL_DOWN))
     with engine.begin() as connection, pytest.raises(RefreshDelayed):
         refuse_while_cooling_down(read_tokens(connection, RIDER))
+
+
+def test_a_ride_that_was_hidden_ahead_comes_back(strava: StravaStandIn, engine: Engine) -> None:
+    import_listed(strava.sync(engine), [MONTH])
+    ride = strava.activities[2]
+    strava.delete(2)
+    import_listed(strava.sync(engine), [MONTH])
+    put_ahead(engine, tombstones.c.asked_at, A_YEAR)
+    strava.activities[2] = ride
+    bring_up_to_date(strava.sync(engine), RIDER, 2)
+    strava.delete(2)
+    bring_up_to_date(strava.sync(engine), RIDER, 2, "delete")
+    put_ahead(engine, tombstones.c.asked_at, A_YEAR)
+    strava.activities[2] = ride
+    import_listed(strava.sync(engine), [MONTH])
+    assert count(engine, activities) == len(RIDES)
+    assert count(engine, tombstones) == 0
+
+
+def test_a_listing_during_which_the_clock_is_set_back_deletes_nothing(strava: StravaStandIn, engine: Engine) -> None:
+    import_listed(strava.sync(engine), [MONTH])
+    with engine.begin() as connection:
+        ahead = now(connection) + THREE_HOURS
+        replaced = activity_store.replace_span(
+            connection, MONTH, [], [], listed={1, 2}, asked_at=ahead, unlisted=Unlisted.DELETE
+        )
+    assert replaced.deleted == 0
+
+
+def test_a_mail_that_waits_for_a_year_is_due(engine: Engine) -> None:
+    connect_riders(engine, RIDER)
+    with engine.begin() as connection:
+        row = {"activity_id": 1, "kind": MailKind.RIDE_SUMMARY, "athlete_id": RIDER, "state": MailState.PENDING}
+        connection.execute(insert(notifications).values(**row, next_try_at=now(connection) + A_YEAR))
+    assert any_due(engine)
 
 
 def test_turns_of_details_come_again_within_a_day(engine: Engine) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, func, select, update
 
-from strava_pipeline.errors import NotAnswered, QuotaExhausted, RejectedRequest, StravaAway
+from strava_pipeline.errors import GrantChanged, NotAnswered, QuotaExhausted, RejectedRequest, StravaAway
 from strava_pipeline.keyring import Keyring
 from strava_pipeline.months import add_months, month_span, month_start
 from strava_pipeline.secret import Secret
@@ -182,14 +182,48 @@ def test_a_listing_of_another_span_or_of_long_ago_is_begun_anew(
 def test_who_connects_again_is_listed_anew(
     strava: StravaStandIn, engine: Engine, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    requests = whole_listing(strava, engine)
     with monkeypatch.context() as patch:
         patch.setattr(StravaStandIn, "get", after(3, SPENT))
         work(strava, engine)
     assert kept(engine) == 2
+    # The pages may lack what the grant of then did not show.
+    connect(engine, keyring)
+    make_due(engine, upkeep.c.kind == HISTORY)
+    strava.new_requests()
+    assert work(strava, engine).done[HISTORY] == 1
+    assert strava.new_requests().count(LISTED) == requests - 1
+
+
+def test_who_connects_again_during_a_listing_loses_nothing_that_the_grant_of_then_did_not_show(
+    strava: StravaStandIn, engine: Engine, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = StravaStandIn.get
+
+    def get(self: StravaStandIn, athlete_id: int, path: str, *more: Any, **others: Any) -> Any:
+        found = answer(self, athlete_id, path, *more, **others)
+        if path != LISTED:
+            return found
+        connect(engine, keyring)
+        return [body for body in found if body["id"] != 1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StravaStandIn, "get", get)
+        (reason,) = work(strava, engine).failed.values()
+        with pytest.raises(GrantChanged):
+            import_listed(strava.sync(engine), [MONTH])
+    assert reason == f"athlete {RIDER} connected again while Strava was asked: it is asked anew"
+    with engine.connect() as connection:
+        assert activity_store.which_are_stored(connection, {1}) == {1}
+    assert edited(engine) == 0
+    make_due(engine, upkeep.c.kind == HISTORY)
+    assert work(strava, engine).done[HISTORY] == 1
+    assert edited(engine) == STORED
+
+
+def connect(engine: Engine, keyring: Keyring) -> None:
     grant = TokenGrant(Secret("access"), Secret("refresh"), YESTERDAY, {"id": RIDER})
     PostgresTokenStore(engine, keyring).connect(grant, ["read", "activity:read_all"])
-    # The pages lack what the grant of then did not show.
-    assert kept(engine) == 0
 
 
 def test_an_answer_that_cannot_be_used_is_asked_for_anew(

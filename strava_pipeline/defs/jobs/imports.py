@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,7 @@ from strava_pipeline.errors import ImportStopped
 from strava_pipeline.import_runs import HISTORY_OP, NEWEST_MONTH_OP, fate_of_run, launch_tags, run_of
 from strava_pipeline.months import Span
 from strava_pipeline.names import NAMES, NEWEST_PRIORITY, NO_RETRIES, PRIORITY_TAG, STEP_ASSETS, Asset, Job
-from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.settings import QuotaScope, Settings, load_settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.context import SpanResult, SyncContext
 from strava_pipeline.sync.imports import ImportHooks, work_on_import
@@ -37,6 +37,9 @@ from strava_pipeline.warehouse.imports.runs import Task
 from strava_pipeline.warehouse.patience import patient
 from strava_pipeline.warehouse.retention import earliest_month
 from strava_pipeline.warehouse.states import ImportStep, ImportTask
+
+# Where athletes have limits of their own, one who has used theirs up holds no slot that others could use.
+OWN_QUOTA_MAX_WAIT = timedelta(minutes=2)
 
 
 class ImportConfig(dg.Config):
@@ -100,7 +103,8 @@ def _work(
             if task.whole is not None:
                 subject.at_spans(task.whole)
             context.log.info("import %d of athlete %d: %s", launch.import_id, launch.athlete_id, task)
-            sync = strava.sync(Lane.BACKFILL, goes_first=task.kind is ImportTask.NEWEST_MONTH)
+            max_wait = OWN_QUOTA_MAX_WAIT if settings.quota_scope is QuotaScope.ATHLETE else None
+            sync = strava.sync(Lane.BACKFILL, goes_first=task.kind is ImportTask.NEWEST_MONTH, max_wait=max_wait)
             with _hooks(context, task, sync, settings) as hooks:
                 outcome = work_on_import(sync, task, earliest_month(settings), hooks)
         except ImportStopped as error:

@@ -18,7 +18,7 @@ from strava_pipeline.warehouse.activities.lake_months import mark_outdated, mont
 from strava_pipeline.warehouse.activities.tombstones import add_tombstones, lock_activities, reject_deleted
 from strava_pipeline.warehouse.athletes.profiles import store_gear
 from strava_pipeline.warehouse.bulk import replace_parts, store_changed, store_newer, store_under_lock
-from strava_pipeline.warehouse.engine import plan_for_now
+from strava_pipeline.warehouse.engine import now, plan_for_now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.analysis_tables import ANALYSIS_TABLES
 from strava_pipeline.warehouse.schema.columns import any_of, database_time, is_not_newer
@@ -132,14 +132,16 @@ def replace_span(
     """Replace the stored activities of a span by ``rows``.
 
     ``listed``: all ids that Strava listed; they are not deleted even if they start elsewhere or did not map.
-    Activities stored after ``asked_at`` (UTC) stay, and so do all if unlisted ones are kept.
+    Activities stored after ``asked_at`` (UTC) stay, and so do all if unlisted ones are kept, or if ``asked_at`` lies
+    ahead: then the database's clock was set back, and nobody knows which ones were stored after it.
     Raises ``WarehouseError`` where ``unlisted`` refuses what would be deleted.
     """
     plan_for_now(connection)
     lock_activities(connection, span.athlete_id)
     stored = select(activities.c.id).where(in_span(span), is_not_newer(activities.c.fetched_at, asked_at))
     present = set(connection.execute(stored.with_for_update()).scalars())
-    gone = set() if unlisted is Unlisted.KEEP else present - set(listed)
+    keeps_all = unlisted is Unlisted.KEEP or asked_at > now(connection)
+    gone = set() if keeps_all else present - set(listed)
     missing = Missing(len(present), len(gone))
     if (missing.are_many and unlisted is Unlisted.REFUSE_MANY) or (gone and unlisted is Unlisted.REFUSE):
         raise WarehouseError(

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, or_, select
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
 from strava_pipeline.warehouse.inbox.claims import CLOCKS_DIFFER
 from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
-from strava_pipeline.warehouse.schema.columns import any_of, database_time
+from strava_pipeline.warehouse.schema.columns import SAME_MOMENT, any_of, database_time, is_not_newer
 from strava_pipeline.warehouse.schema.ops_tables import tombstones
 
 
@@ -40,7 +40,7 @@ def add_tombstones(
             index_elements=[tombstones.c.activity_id],
             set_={name: new.excluded[name] for name in ("athlete_id", "asked_at", "reason")}
             | {"deleted_at": database_time()},
-            where=tombstones.c.asked_at < new.excluded.asked_at,
+            where=is_not_newer(tombstones.c.asked_at, new.excluded.asked_at),
         )
     )
 
@@ -54,6 +54,8 @@ def has_tombstone(connection: Connection, athlete_id: int, activity_id: int, eve
         tombstones.c.activity_id == activity_id,
         tombstones.c.athlete_id == athlete_id,
         tombstones.c.asked_at >= event_time - CLOCKS_DIFFER,
+        # One from ahead was written before the database's clock was set back: it is older than any event.
+        tombstones.c.asked_at <= database_time() + SAME_MOMENT,
     )
     return connection.execute(query).first() is not None
 
@@ -68,13 +70,14 @@ def gone_since(connection: Connection, activity_ids: Collection[int]) -> dict[in
 def reject_deleted(connection: Connection, activity_ids: Collection[int], asked_at: datetime) -> set[int]:
     """The ids, in an answer asked for at ``asked_at`` (UTC), that were gone then or later and are not to be stored.
 
-    The tombstones of the other ids are deleted: Strava has these activities again.
+    The tombstones of the other ids are deleted: Strava has these activities again. A tombstone that lies ahead was
+    written before the database's clock was set back; it is older than any answer of now.
     """
     if not activity_ids:
         return set()
     ours = any_of(tombstones.c.activity_id, activity_ids)
-    found = connection.execute(select(tombstones.c.activity_id, tombstones.c.asked_at).where(ours)).all()
-    gone = {activity_id for activity_id, gone_at in found if gone_at >= asked_at}
-    if len(gone) < len(found):
-        connection.execute(delete(tombstones).where(ours, tombstones.c.asked_at < asked_at))
-    return gone
+    is_older = or_(tombstones.c.asked_at < asked_at, tombstones.c.asked_at > database_time())
+    found = connection.execute(select(tombstones.c.activity_id, is_older.label("is_older")).where(ours)).all()
+    if any(row.is_older for row in found):
+        connection.execute(delete(tombstones).where(ours, is_older))
+    return {row.activity_id for row in found if not row.is_older}

@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
-from strava_pipeline.warehouse.schema.columns import database_time
+from strava_pipeline.warehouse.schema.columns import database_time, has_come
 from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.states import MailKind, MailState
@@ -122,7 +122,10 @@ def delete_finished_before(connection: Connection, moment: datetime) -> int:
 
 
 def _due() -> tuple[Any, ...]:
-    return notifications.c.state == MailState.PENDING, notifications.c.next_try_at <= database_time()
+    return (
+        notifications.c.state == MailState.PENDING,
+        has_come(notifications.c.next_try_at, database_time(), max(LEASE, *WAITS)),
+    )
 
 
 def _change(engine: Engine, claimed: ClaimedMail, **values: Any) -> None:

@@ -78,6 +78,7 @@ users = Table(
     ),
     _stamped("connected_at", "when the athlete first connected (UTC)"),
     _stamped("updated_at", "when the row last changed (UTC)"),
+    columns.instant("granted_at", "when the athlete last connected (UTC); empty: before this was noted"),
     only("state", GrantState),
     only("dagster_task", DagsterTask),
     CheckConstraint(

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
 from strava_pipeline.errors import InviteAlreadyUsed, NeedsReauthorization, RefreshDelayed, StravaError
@@ -24,7 +24,6 @@ from strava_pipeline.warehouse.mail.consent import give_address
 from strava_pipeline.warehouse.quota.oauth_watch import oauth_turn
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.ops_tables import invites, users
-from strava_pipeline.warehouse.schema.upkeep_tables import upkeep_pages
 from strava_pipeline.warehouse.schema.wish_tables import histories
 from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens import token_journal
@@ -169,14 +168,13 @@ class PostgresTokenStore:
             if tokens.state == GrantState.REVOKED and link is not None and _has_come_by(connection, link, athlete_id):
                 raise InviteAlreadyUsed(f"athlete {athlete_id} was disconnected and used this invitation before")
             _note_shown(connection, athlete_id)
-            # Pages of a listing that is not read to its end lack what the permissions of then did not show.
-            connection.execute(delete(upkeep_pages).where(upkeep_pages.c.athlete_id == athlete_id))
             self._store(
                 connection,
                 tokens,
                 self._sealed(tokens, grant),
                 refreshed_at=None,
                 scopes=list(scopes),
+                granted_at=database_time(),
                 dagster_task=None,
             )
             if email is not None:

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from strava_pipeline.months import Span
 from strava_pipeline.warehouse.engine import autocommit, now, retry_transaction
-from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
+from strava_pipeline.warehouse.revoked import Grant, grant_of, refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.columns import SAME_MOMENT, database_time
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep_pages
 
@@ -26,30 +26,36 @@ _c = upkeep_pages.c
 class KeptPages:
     """The pages that were read of a listing of a ``span``, which Strava was asked for at ``asked_at`` (UTC) first.
 
+    ``grant``: what the athlete allowed then.
     A page is known by the time before which its activities start (epoch s).
     """
 
     engine: Engine
     span: Span
     asked_at: datetime
+    grant: Grant | None
 
     @classmethod
     def of(cls, engine: Engine, span: Span) -> KeptPages:
-        """Return the pages that are kept of a span; forget those of another span of the athlete, and old ones."""
+        """Return the pages that are kept of a span; forget the athlete's of another span or grant, and old ones."""
 
-        def begin(connection: Connection) -> datetime:
-            moment = now(connection)
+        def begin(connection: Connection) -> tuple[datetime, Grant | None]:
+            moment, grant = now(connection), grant_of(connection, span.athlete_id)
+            oldest = moment - KEPT_FOR
+            if grant is not None and grant.granted_at is not None:
+                # What a smaller grant did not show would be taken for deleted.
+                oldest = max(oldest, grant.granted_at)
             # Pages from ahead were read before the database's clock was set back.
             is_void = or_(
                 _c.listed_from != span.start,
                 _c.listed_to != span.end,
-                ~_c.asked_at.between(moment - KEPT_FOR, moment + SAME_MOMENT),
+                ~_c.asked_at.between(oldest, moment + SAME_MOMENT),
             )
             connection.execute(delete(upkeep_pages).where(_c.athlete_id == span.athlete_id, is_void))
             first = select(func.min(_c.asked_at)).where(_c.athlete_id == span.athlete_id)
-            return min(connection.execute(first).scalar() or moment, moment)
+            return min(connection.execute(first).scalar() or moment, moment), grant
 
-        return cls(engine, span, retry_transaction(engine, begin))
+        return cls(engine, span, *retry_transaction(engine, begin))
 
     def read(self, before_s: int) -> list[dict[str, Any]] | None:
         """Return the activities of a page; ``None`` if it is not kept."""
