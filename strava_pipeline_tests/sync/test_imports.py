@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select, text, update
+from sqlalchemy import Connection, Engine, select, text, update
 
 from strava_pipeline.errors import (
     AppInactive,
@@ -19,13 +19,14 @@ from strava_pipeline.errors import (
     RetriableStravaError,
 )
 from strava_pipeline.months import Span, month_span
+from strava_pipeline.strava.mapping.activity import DetailRows
 from strava_pipeline.sync import imports as importing
 from strava_pipeline.sync.backfill import ATTEMPTS, analyse_span
 from strava_pipeline.sync.context import SpanResult
 from strava_pipeline.sync.imports import ImportHooks, work_on_import
 from strava_pipeline.sync.months_at_work import MonthsFailed
+from strava_pipeline.warehouse.activities import activity_store
 from strava_pipeline.warehouse.activities.lake_months import note_in_lake
-from strava_pipeline.warehouse.activities.tombstones import add_tombstones
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.imports import runs
 from strava_pipeline.warehouse.imports.runs import Outcome
@@ -375,15 +376,19 @@ def without_pause(engine: Engine, import_id: int) -> timedelta:
         return wish(engine, import_id).next_at - now(connection)
 
 
-def test_an_answer_that_is_refused_is_put_aside_and_no_progress(strava: StravaStandIn, engine: Engine) -> None:
-    """A deletion is known that is newer than any answer: nothing of the activity is ever stored."""
+def test_an_answer_that_is_refused_is_put_aside_and_no_progress(
+    strava: StravaStandIn, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer change is known after each answer: nothing of three activities is ever stored."""
     import_id = wish_for(engine, steps=[ImportStep.SUMMARY, ImportStep.DETAIL])
     for _ in range(2):
         run_once(strava, engine)
-    with engine.begin() as connection:
-        later = now(connection) + timedelta(days=9)
-        for gone in (1, 2, 3):
-            add_tombstones(connection, RIDER, [gone], later, "deleted at Strava")
+    store_detail = activity_store.store_detail
+
+    def refuse(connection: Connection, rows: DetailRows, *more: Any) -> Any:
+        return None if rows.activity["id"] in {1, 2, 3} else store_detail(connection, rows, *more)
+
+    monkeypatch.setattr(activity_store, "store_detail", refuse)
     run_once(strava, engine)
     stored = wish(engine, import_id)
     assert (stored.attempts, stored.error) == (1, "nothing that lacked was complete afterwards")
