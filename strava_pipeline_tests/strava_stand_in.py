@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from sqlalchemy import Engine
 
-from strava_pipeline.errors import FaultDetail, NotFound, StravaFault
+from strava_pipeline.errors import FaultDetail, NotAnswered, NotFound, StravaFault
 from strava_pipeline.months import Span
 from strava_pipeline.strava.client import StravaClient
 from strava_pipeline.strava.monitor import RequestMonitor
@@ -110,6 +110,12 @@ class StravaStandIn:
         self.monitor.request_booked()
         if self.faults.get(path):
             raise self.faults[path].pop(0)
+        body = self._answer(athlete_id, path, query)
+        if not shape.fits(body):
+            raise NotAnswered(f"GET {path}: the answer is not {shape.name}", status=200, answered=False)
+        return body
+
+    def _answer(self, athlete_id: int, path: str, query: Mapping[str, str] | None) -> Any:
         match path.strip("/").split("/"):
             case ["athlete"]:
                 return {"id": athlete_id, "firstname": "Mira", "bikes": [{"id": "b1", "name": "Blue", "primary": True}]}

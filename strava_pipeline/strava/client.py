@@ -120,10 +120,11 @@ class StravaClient:
     def get_activity(self, athlete_id: int, activity_id: int) -> JsonObject:
         """Return one activity in detail, with all segment efforts; ``NotFound`` if it is deleted or private.
 
+        An answer that holds another activity is not Strava's to this call, and is asked for again.
         https://developers.strava.com/docs/reference/#api-Activities-getActivityById
         """
         query = {"include_all_efforts": "true"}
-        return self._object(athlete_id, f"/activities/{activity_id}", shapes.ACTIVITY, query)
+        return self._object(athlete_id, f"/activities/{activity_id}", shapes.activity(activity_id), query)
 
     def get_streams(self, athlete_id: int, activity_id: int) -> Any:
         """Return the samples of one activity: an object with a key for each type (older answers: a list).

@@ -27,7 +27,7 @@ from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.faults import is_dead_grant, of_the_app, read
 from strava_pipeline.strava.http import Answer, send
-from strava_pipeline.strava.shapes import OBJECT
+from strava_pipeline.strava.shapes import REVOCATION
 
 # Shows private activities, too.
 ALL_ACTIVITIES = "activity:read_all"
@@ -176,9 +176,10 @@ def revoke(settings: Settings, session: requests.Session, pair: TokenGrant) -> N
 
 
 def _read_revocation(what: str, answer: Answer) -> tuple[Any, StravaError | None]:
+    # RFC 7009 asks for no body.
     if answer.status == HTTPStatus.OK and not answer.body.strip():
         return None, None
-    return read(what, answer, shape=OBJECT)
+    return read(what, answer, shape=REVOCATION)
 
 
 def _basic(settings: Settings) -> str:

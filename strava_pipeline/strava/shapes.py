@@ -23,8 +23,19 @@ def _object_with(*members: str) -> Callable[[Any], bool]:
     return lambda body: isinstance(body, dict) and not body.keys().isdisjoint(members)
 
 
-def _are_objects(body: Any) -> bool:
-    return isinstance(body, list) and all(isinstance(entry, dict) for entry in body)
+def _has_id(body: Any) -> bool:
+    """Whether a body is an object whose id is a whole number; gateways name their requests ``id``, too."""
+    return isinstance(body, dict) and type(body.get("id")) is int
+
+
+def _all_have_ids(body: Any) -> bool:
+    """Whether a body is a list, which may be empty, of objects with an id."""
+    return isinstance(body, list) and all(map(_has_id, body))
+
+
+def _is_revocation(body: Any) -> bool:
+    """Whether a body is the empty object of ``/revoke``, or names the token that ``/deauthorize`` ended."""
+    return body == {} or (isinstance(body, dict) and "access_token" in body)
 
 
 def _are_streams(body: Any) -> bool:
@@ -35,22 +46,25 @@ def _are_streams(body: Any) -> bool:
 
 
 def _are_subscriptions(body: Any) -> bool:
-    return _are_objects(body) and all(
-        type(entry.get("id")) is int and isinstance(entry.get("callback_url"), str) for entry in body
-    )
+    return _all_have_ids(body) and all(isinstance(entry.get("callback_url"), str) for entry in body)
 
 
 _PERIODS = ("recent", "ytd", "all")
 _SPORTS = ("ride", "run", "swim")
 
 ANYTHING = Shape("JSON", lambda _: True)
-OBJECT = Shape("an object", lambda body: isinstance(body, dict))
-ATHLETE = Shape("an athlete", _object_with("id"))
-ACTIVITY = Shape("an activity", _object_with("id"))
-GEAR = Shape("a bike or a pair of shoes", _object_with("id"))
+REVOCATION = Shape("a revocation", _is_revocation)
+ATHLETE = Shape("an athlete", _has_id)
+ACTIVITY = Shape("an activity", _has_id)
+GEAR = Shape("a bike or a pair of shoes", lambda body: isinstance(body, dict) and isinstance(body.get("id"), str))
 TOTALS = Shape("totals", _object_with(*(f"{period}_{sport}_totals" for period in _PERIODS for sport in _SPORTS)))
 ZONES = Shape("zones", _object_with("heart_rate", "power"))
-ACTIVITIES = Shape("a list of activities", _are_objects)
+ACTIVITIES = Shape("a list of activities", _all_have_ids)
 STREAMS = Shape("streams", _are_streams)
 SUBSCRIPTIONS = Shape("a list of subscriptions", _are_subscriptions)
-NEW_SUBSCRIPTION = Shape("a subscription", lambda body: isinstance(body, dict) and type(body.get("id")) is int)
+NEW_SUBSCRIPTION = Shape("a subscription", _has_id)
+
+
+def activity(activity_id: int) -> Shape:
+    """The shape of the answer to a question for one activity: another activity is no answer to it."""
+    return Shape(f"activity {activity_id}", lambda body: ACTIVITY.fits(body) and body["id"] == activity_id)

@@ -73,7 +73,7 @@ def test_a_listing_covers_its_first_second_but_not_its_last(client: StravaClient
     }
 
 
-@pytest.mark.parametrize("body", [{}, {"id": 1}, None, "text", [1], [{}, None], {"message": "odd"}])
+@pytest.mark.parametrize("body", [{}, {"id": 1}, None, "text", [1], [{"status": "ok"}], [{"id": "1"}]])
 def test_a_listing_of_another_shape_is_an_error_that_may_pass(
     without_waits: None, client: StravaClient, strava: Loopback, body: object
 ) -> None:
@@ -96,12 +96,12 @@ def test_an_activity_comes_with_all_its_efforts(client: StravaClient, strava: Lo
     assert strava.asked[0].query == {"include_all_efforts": "true"}
 
 
-@pytest.mark.parametrize("body", [[], {}, None, "text", 7])
+@pytest.mark.parametrize("body", [[], {}, None, "text", 7, {"id": "req-7f"}, {"id": 8}, {"id": True}])
 def test_an_activity_of_another_shape_is_an_error_that_may_pass(
     without_waits: None, client: StravaClient, strava: Loopback, body: object
 ) -> None:
     strava.answers(reply(body))
-    with pytest.raises(RetriableStravaError, match="not an activity") as caught:
+    with pytest.raises(RetriableStravaError, match="not activity 7") as caught:
         client.get_activity(ATHLETE, 7)
     assert caught.value.status == 200
 
@@ -276,7 +276,7 @@ PATHS_OF_STRAVA = {
 def test_every_path_that_is_asked_for_is_one_of_stravas(client: StravaClient, strava: Loopback) -> None:
     arguments = {"athlete_id": ATHLETE, "activity_id": 7, "gear_id": "b7", "after": MAY, "before": JUNE, "pages": ask}
     whole = {"id": 7, "heart_rate": {}, "all_ride_totals": {}}
-    unlike: dict[str, object] = {"activities": [], "streams": {}}
+    unlike: dict[str, object] = {"activities": [], "streams": {}, "b7": {"id": "b7"}}
     strava.answer = lambda asked: reply(unlike.get(asked.path.rpartition("/")[2], whole))
     endpoints = [name for name in dir(StravaClient) if not name.startswith("_") and name not in ("get", "transport")]
     for method in (getattr(client, name) for name in endpoints):

@@ -159,12 +159,15 @@ def test_the_message_says_where_to_look() -> None:
 @pytest.mark.parametrize(
     ("shape", "fitting", "others"),
     [
-        (shapes.ATHLETE, [{"id": 7}], [{}, [], None, "text", 7, {"message": "Forbidden"}]),
-        (shapes.ACTIVITY, [{"id": 7}, {"id": "7"}], [{}, [], None, [{"id": 7}], {"message": "Forbidden"}]),
-        (shapes.GEAR, [{"id": "b7"}], [{}, [], None, {"error": "x"}]),
+        (shapes.ATHLETE, [{"id": 7}], [{}, [], None, "text", 7, {"message": "Forbidden"}, {"id": "req-1"}]),
+        (shapes.ACTIVITY, [{"id": 7}, {"id": 2**63}], [{}, None, [{"id": 7}], {"id": "7"}, {"id": True}, {"id": 7.0}]),
+        (shapes.activity(7), [{"id": 7}], [{}, [], {"id": 8}, {"id": "7"}, {"id": 7.0}, {"message": "Forbidden"}]),
+        (shapes.GEAR, [{"id": "b7"}], [{}, [], None, {"error": "x"}, {"id": 7}, {"id": None}]),
         (shapes.TOTALS, [{"all_ride_totals": {}}, {"ytd_swim_totals": None}], [{}, [], None, {"message": "x"}]),
         (shapes.ZONES, [{"heart_rate": {}}, {"power": {}}], [{}, [], None, {"message": "x"}]),
-        (shapes.ACTIVITIES, [[], [{}], [{"id": 1}, {"id": 2}]], [{}, None, [1], [{}, None], {"message": "x"}]),
+        (shapes.ACTIVITIES, [[], [{"id": 1}, {"id": 2**63}]], [{}, None, [1], [{}], [{"id": 1}, {"id": None}]]),
+        (shapes.ACTIVITIES, [], [[{"status": "ok"}], [{"id": "1"}], {"message": "x"}]),
+        (shapes.REVOCATION, [{}, {"access_token": "t"}], [[], None, "ok", {"message": "x"}, {"status": "ok"}]),
         (
             shapes.STREAMS,
             [{}, [], {"time": {"data": []}}, [{"type": "time", "data": [0]}], {"time": {"data": [0]}, "odd": 1}],

@@ -213,10 +213,11 @@ PAIR = TokenGrant(Secret("canary-access"), Secret("canary-refresh"), EXPIRES)
 NO_SUCH_PAGE = Reply(404, b"<html>")
 
 
+@pytest.mark.parametrize("answer", [b"", b"\n", b"{}", b'{"access_token": "canary-access"}'])
 def test_a_grant_is_revoked_with_the_apps_credentials_in_the_header(
-    app: Settings, strava: Loopback, session: requests.Session
+    app: Settings, strava: Loopback, session: requests.Session, answer: bytes
 ) -> None:
-    strava.answers(Reply(200, b""))
+    strava.answers(Reply(200, answer))
     revoke(app, session, PAIR)
     [asked] = strava.asked
     assert (asked.method, asked.target) == ("POST", "/oauth/revoke")
@@ -246,11 +247,13 @@ def test_a_base_without_revoke_gets_the_access_token_by_deauthorize(
         ([NO_SUCH_PAGE, fault(401, "Athlete", "access_token", "invalid")], NeedsReauthorization, "401"),
         ([NO_SUCH_PAGE, NO_SUCH_PAGE], RetriableStravaError, "404"),
         ([Reply(401, b"<html>")], RetriableStravaError, "not Strava's"),
-        ([Reply(200, b"<html>")], RetriableStravaError, "not an object"),
-        ([reply([])], RetriableStravaError, "not an object"),
+        ([Reply(200, b"<html>")], RetriableStravaError, "not a revocation"),
+        ([reply([])], RetriableStravaError, "not a revocation"),
+        ([reply({"message": "Not Found"})], RetriableStravaError, "not a revocation"),
+        ([NO_SUCH_PAGE, reply({"status": "ok"})], RetriableStravaError, "not a revocation"),
         ([reply({"message": "Forbidden", "errors": []})], RetriableStravaError, "200 Forbidden"),
         ([Reply(302, b"", {"Location": "/login"})], RetriableStravaError, "not followed"),
-        ([NO_SUCH_PAGE, Reply(200, b"<html>")], RetriableStravaError, "not an object"),
+        ([NO_SUCH_PAGE, Reply(200, b"<html>")], RetriableStravaError, "not a revocation"),
         ([NO_SUCH_PAGE, Reply(401, b"<html>")], RetriableStravaError, "not Strava's"),
     ],
 )

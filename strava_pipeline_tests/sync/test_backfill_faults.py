@@ -24,6 +24,7 @@ from strava_pipeline.warehouse.activities.quarantine import release_unlisted
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.history_tables import put_aside
+from strava_pipeline.warehouse.schema.ops_tables import payloads
 from strava_pipeline.warehouse.schema.tables import (
     activities,
     activity_streams,
@@ -32,6 +33,7 @@ from strava_pipeline.warehouse.schema.tables import (
     gear,
     laps,
 )
+from strava_pipeline.warehouse.states import PayloadKind
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed
 from strava_pipeline_tests.sync.june import JUNE, LISTING, bring_up_to_date, ids, on, three_rides, value
 from strava_pipeline_tests.warehouse.sessions import end_sessions
@@ -131,6 +133,16 @@ def test_one_activity_that_answers_500_is_put_aside_and_asked_for_again_next_tim
     strava.new_requests()
     bring_up_to_date(strava, engine)
     assert strava.new_requests() == [LISTING, "/activities/2", "/activities/3/streams"]
+
+
+def test_an_answer_with_another_activity_is_put_aside_and_not_stored(strava: StravaStandIn, engine: Engine) -> None:
+    strava.edit(2, id=20)
+    strava.listed_unlike[2] = {"id": 2}
+    results = bring_up_to_date(strava, engine)
+    assert results[1][0].quarantined == {2: "GET /activities/2: the answer is not activity 2"}
+    with engine.connect() as connection:
+        stored = select(payloads.c.activity_id).where(payloads.c.kind == PayloadKind.DETAIL)
+        assert sorted(connection.execute(stored).scalars()) == [1, 3]
 
 
 def test_many_in_a_row_that_are_not_answered_are_put_aside_while_strava_answers_others(

@@ -92,7 +92,7 @@ def test_a_grant_that_ended_at_strava(rider: None, engine: Engine, strava: Loopb
         ([Reply(503, b"<html>")] * disconnecting.ATTEMPTS, "Strava answered 503 no fault body"),
         (
             [Reply(200, b"<html>")] * disconnecting.ATTEMPTS,
-            "the answer is not an object (200, no content type): a proxy or gateway in between?",
+            "the answer is not a revocation (200, no content type): a proxy or gateway in between?",
         ),
     ],
     ids=["refused", "refused by deauthorize", "without permission", "away all the while", "a page all the while"],
