@@ -13,7 +13,17 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import partial
 
-from strava_pipeline.errors import AppInactive, DatabaseUnavailable, ImportStopped, QuotaExhausted, StravaPipelineError
+from strava_pipeline.errors import (
+    AppInactive,
+    DatabaseUnavailable,
+    ImportStopped,
+    MissingScope,
+    NotAnswered,
+    QuotaExhausted,
+    RejectedRequest,
+    StravaError,
+    StravaPipelineError,
+)
 from strava_pipeline.months import Span, enclosing_span
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.monitor import Wait
@@ -54,7 +64,8 @@ def work_on_import(sync: SyncContext, task: Task, floor: date, hooks: ImportHook
     """Work on a task that :func:`.runs.begin` gave, while its lease is extended, and end the run; return the outcome.
 
     ``ImportStopped`` if the import was paused meanwhile, or has another run. ``MonthsFailed`` if months failed: all
-    others were worked on. Any error but one of this project's is a fault of this program, and raised as well.
+    others were worked on. An error of the profile alone is raised in the end, after the months; the profile lacks then,
+    and the import is tried again. Any error but one of this project's is a fault of this program, and raised as well.
     """
     work = _Work(sync, task, floor, hooks)
     try:
@@ -70,7 +81,9 @@ def work_on_import(sync: SyncContext, task: Task, floor: date, hooks: ImportHook
         raise
     outcome = work.end(outcome)
     if work.failed:
-        raise MonthsFailed(list(work.failed.values()), len(task.months))
+        raise MonthsFailed(list(work.failed.values()), len(task.months)) from work.profile_error
+    if work.profile_error is not None and outcome.retry_at is None:
+        raise work.profile_error
     return outcome
 
 
@@ -81,6 +94,7 @@ class _Work:
     floor: date
     hooks: ImportHooks
     failed: dict[Span, FailedMonth] = field(default_factory=dict)
+    profile_error: StravaError | None = None
     _lacked: Lacking = field(init=False)
     _looked_at: float = float("-inf")
 
@@ -96,7 +110,7 @@ class _Work:
         """Do the task; an error that will pass by itself is part of the outcome."""
         try:
             if self.task.profile:
-                import_athlete(self.sync, self.task.launch.athlete_id)
+                self._bring_profile()
             if self.task.kind in {ImportTask.NEWEST_MONTH, ImportTask.LISTING}:
                 newest = self._list()
             if self.task.kind is ImportTask.NEWEST_MONTH and newest is not None:
@@ -109,7 +123,17 @@ class _Work:
             return Outcome(error=str(error), retry_at=error.retry_at)
         except AppInactive as error:
             return Outcome(error=str(error), retry_at=request_time(self.sync) + APP_PAUSE)
-        return Outcome(newest_is_done=self.task.kind is ImportTask.NEWEST_MONTH)
+        reason = None if self.profile_error is None else f"the profile is left out: {self.profile_error}"
+        return Outcome(error=reason, newest_is_done=self.task.kind is ImportTask.NEWEST_MONTH)
+
+    def _bring_profile(self) -> None:
+        """Import the profile; an error that is about the profile alone is kept, and the months are worked on."""
+        athlete_id = self.task.launch.athlete_id
+        try:
+            import_athlete(self.sync, athlete_id)
+        except (MissingScope, NotAnswered, RejectedRequest) as error:
+            log.warning("the profile of athlete %d is left out, and is tried again later: %s", athlete_id, error)
+            self.profile_error = error
 
     def _list(self) -> Span | None:
         """List the task's months; return the newest that has activities."""

@@ -1,6 +1,6 @@
 """Maps Strava's answers about an athlete, gear, totals and zones to rows of the tables of these names.
 
-Every function is pure. ``RejectedRequest`` names the field that does not fit.
+Every function is pure, but for a warning in the log. ``RejectedRequest`` names the field that does not fit.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from strava_pipeline.errors import RejectedRequest
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.mapping.fields import (
     Fields,
     JsonObject,
@@ -21,6 +22,8 @@ from strava_pipeline.strava.mapping.fields import (
     pick,
     text,
 )
+
+log = get_logger(__name__)
 
 ATHLETE_FIELDS: Fields = {
     "id": bigint,
@@ -120,8 +123,15 @@ def athlete_row(body: JsonObject) -> JsonObject:
 
 
 def gear_rows(athlete_id: int, athlete: JsonObject) -> list[JsonObject]:
-    """Return the rows of ``gear`` for the bikes and shoes of a detailed athlete."""
-    return [gear_row(athlete_id, item) for kind in ("bikes", "shoes") for item in objects(athlete, kind, "the athlete")]
+    """Return the rows of ``gear`` for the bikes and shoes of a detailed athlete; one that does not map is left out."""
+    rows = []
+    for kind in ("bikes", "shoes"):
+        for item in objects(athlete, kind, "the athlete"):
+            try:
+                rows.append(gear_row(athlete_id, item))
+            except RejectedRequest as error:
+                log.warning("one of the %s of athlete %d is left out: %s", kind, athlete_id, error)
+    return rows
 
 
 def gear_row(athlete_id: int, body: JsonObject) -> JsonObject:

@@ -303,9 +303,20 @@ def test_a_summary_of_gear_leaves_alone_what_it_does_not_tell() -> None:
 
 def test_gear_and_athletes_without_an_id_are_rejected() -> None:
     with pytest.raises(RejectedRequest, match="field id is missing"):
-        gear_rows(ATHLETE, athlete_2025(shoes=[{"name": "Shoes"}]))
+        gear_row(ATHLETE, {"name": "Shoes"})
     with pytest.raises(RejectedRequest, match="field id is missing"):
         athlete_row({})
+
+
+@pytest.mark.parametrize(("odd", "field"), [({"id": None}, "id"), ({"id": "b3", "distance": "far"}, "distance")])
+def test_one_bike_that_does_not_map_is_left_out_with_a_warning(
+    caplog: pytest.LogCaptureFixture, odd: JsonObject, field: str
+) -> None:
+    bikes = [odd, {"id": "b2", "name": "Blue"}]
+    assert [row["id"] for row in gear_rows(ATHLETE, athlete_2025(bikes=bikes))] == ["b2", "g2"]
+    (warning,) = caplog.messages
+    assert warning.startswith(f"one of the bikes of athlete {ATHLETE} is left out: ")
+    assert f"Strava's field {field} " in warning
 
 
 @pytest.mark.parametrize("field", ["bikes", "shoes"])
