@@ -9,7 +9,7 @@ from __future__ import annotations
 import grp
 import io
 import os
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -70,6 +70,12 @@ def _without_credentials(value: str) -> str:
     return value
 
 
+def _not_to_come(value: date) -> date:
+    if value > datetime.now(UTC).date():
+        raise ValueError("a date that has come (UTC) is needed")
+    return value
+
+
 def _known_group(value: str) -> str:
     try:
         grp.getgrnam(value)
@@ -85,6 +91,7 @@ def _in_capitals(value: Any) -> Any:
 HomePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 HttpUrl = Annotated[str, AfterValidator(_checked_url)]
 LakeUrl = Annotated[str, AfterValidator(_without_credentials)]
+PastDay = Annotated[date, AfterValidator(_not_to_come)]
 GroupName = Annotated[str, AfterValidator(_known_group)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_in_capitals)]
 
@@ -179,7 +186,7 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="how long a backfill waits while Strava or a database does not answer, or the app is off, h",
     )
-    history_start: date = Field(date(2008, 1, 1), description="first month that has partitions")
+    history_start: PastDay = Field(date(2008, 1, 1), description="first month that has partitions")
     retention_days: int | None = Field(
         None, ge=1, description="activities that started longer ago are deleted, and not fetched; unset: kept for good"
     )

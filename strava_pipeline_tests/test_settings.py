@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import os
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from pydantic import SecretStr
 
 from strava_pipeline.errors import ConfigurationError
@@ -270,6 +271,7 @@ def test_any_other_address_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPa
         ("webhook_subscription_id", "0"),
         ("webhook_signature", "canary"),
         ("history_start", "canary"),
+        ("history_start", "9999-12-31"),
     ],
 )
 def test_a_value_out_of_bounds_is_one_line_without_the_value(
@@ -334,6 +336,17 @@ def test_values_have_their_types(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         monkeypatch.setenv(variable_name(field), text)
     settings = load_settings()
     assert {field: getattr(settings, field) for field in given} == {field: value for field, (_, value) in given.items()}
+
+
+def test_a_history_that_begins_tomorrow_is_refused_and_one_that_begins_today_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with time_machine.travel(datetime(2026, 3, 31, 23, 59, tzinfo=UTC), tick=False):
+        monkeypatch.setenv("STRAVA_HISTORY_START", "2026-03-31")
+        assert load_settings().history_start == date(2026, 3, 31)
+        monkeypatch.setenv("STRAVA_HISTORY_START", "2026-04-01")
+        with pytest.raises(ConfigurationError, match=r"^STRAVA_HISTORY_START is not usable: .* has come \(UTC\)"):
+            load_settings()
 
 
 def test_settings_do_not_change_once_read() -> None:
