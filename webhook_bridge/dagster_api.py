@@ -98,8 +98,8 @@ mutation RemoveAthlete($params: String!) {{
 }}
 """
 _LOCATIONS = """
-query Locations($params: RepositorySelector) {
-  answer: repositoriesOrError(repositorySelector: $params) {
+query Locations {
+  answer: repositoriesOrError {
     __typename
     ... on Error { message }
   }
@@ -231,13 +231,13 @@ def _is_alone(run: Any, athlete_id: int) -> bool:
 
 def check_answers(dagster: DagsterServer) -> None:
     """Check that Dagster answers, for a page. ``DagsterUnavailable`` if it does not, or not soon."""
-    _ask(dagster, _LOCATIONS, {}, {"RepositoryConnection"}, lambda _: None, GLANCE_SECONDS)
+    _ask(dagster, _LOCATIONS, None, {"RepositoryConnection"}, lambda _: None, GLANCE_SECONDS)
 
 
 def _ask(
     dagster: DagsterServer,
     query: str,
-    params: Mapping[str, Any] | str,
+    params: Mapping[str, Any] | str | None,
     successes: set[str],
     found_in: Callable[[Any], Found],
     timeout_s: float = TIMEOUT_SECONDS,
@@ -246,7 +246,7 @@ def _ask(
     try:
         response = requests.post(
             f"{dagster.url}{PATH}",
-            json={"query": query, "variables": {"params": params}},
+            json={"query": query, "variables": {} if params is None else {"params": params}},
             auth=partial(_sign, dagster.key),
             timeout=timeout_s,
             # A signed request is for Dagster alone, and for one use.

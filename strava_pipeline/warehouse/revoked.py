@@ -33,7 +33,9 @@ def refuse_answer_to_other_grant(connection: Connection, athlete_id: int, grant:
     """Raise ``GrantChanged`` unless ``grant``, of the time when Strava was asked, is that of now.
 
     What a smaller grant did not show would be taken for deleted, and what an ended one showed would be stored.
+    ``NeedsReauthorization`` if the athlete has disconnected.
     """
+    refuse_rows_of_revoked(connection, [athlete_id])
     if grant_of(connection, athlete_id) != grant:
         raise GrantChanged(f"athlete {athlete_id} connected again while Strava was asked: it is asked anew")
 
