@@ -54,7 +54,9 @@ def pause(athlete_id: int) -> None:
         paused = wishes.pause(connection, athlete_id, PausedBy.COMMAND)
         note_action(connection, Actor.COMMAND, "pause", f"athlete {athlete_id}", ok=paused > 0)
     if not paused:
-        raise ConfigurationError(f"athlete {athlete_id} has no import to pause: strava-pipeline import list shows all")
+        raise ConfigurationError(
+            f"athlete {athlete_id} has no import that is not paused: strava-pipeline import list shows all"
+        )
     click.echo(f"athlete {athlete_id}: {_imports(paused)} paused; strava-pipeline import resume {athlete_id} goes on")
 
 

@@ -148,7 +148,7 @@ def test_the_status_page_shows_all_that_goes_on(address: str, chromium: Browser,
         expect(page.get_by_role("rowheader", name=f"{rider.firstname} {rider.lastname}")).to_be_visible()
     row = page.get_by_role("row").filter(has_text=str(IMPORTING))
     expect(row.get_by_role("progressbar")).to_be_visible()
-    expect(row).to_contain_text("2025-02 to 2026-01; waits for Strava's quota")
+    expect(row).to_contain_text("2025-02 to 2026-01; waiting until ")
     expect(row.get_by_role("button", name="Pause the import of Mira Holm")).to_be_visible()
     expect(page.get_by_role("button", name="Import the history of Aiko Tanabe")).to_be_visible()
     for letter in DEAD:

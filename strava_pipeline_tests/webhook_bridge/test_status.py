@@ -160,7 +160,7 @@ def test_progress_and_estimate_come_from_what_is_stored(browser: Browser, engine
     with engine.begin() as connection:
         save_progress(connection, report)
     cell = import_cell(browser)
-    assert "2025-05 to 2025-06; waits for Strava's quota until 2025-06-10 00:00 UTC" in cell
+    assert "2025-05 to 2025-06; waiting until 2025-06-10 00:00 UTC: Strava's quota" in cell
     assert "done about 2025-06-11 00:00 UTC" in cell
     assert dagster.asked[0].path == "/graphql"
 

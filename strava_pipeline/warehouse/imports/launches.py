@@ -24,7 +24,9 @@ from sqlalchemy import (
     Engine,
     Select,
     and_,
+    exists,
     func,
+    or_,
     select,
     true,
     update,
@@ -34,9 +36,10 @@ from strava_pipeline.warehouse.engine import autocommit, now
 from strava_pipeline.warehouse.imports.lacking import Lacking, lacking
 from strava_pipeline.warehouse.imports.wishes import LONGEST_REST, Import, import_of, pause_one
 from strava_pipeline.warehouse.schema.columns import database_time, has_come
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.ops_tables import payloads, users
+from strava_pipeline.warehouse.schema.tables import activity_streams
 from strava_pipeline.warehouse.schema.wish_tables import imports
-from strava_pipeline.warehouse.states import ImportState, ImportTask, PausedBy
+from strava_pipeline.warehouse.states import ImportState, ImportTask, PausedBy, PayloadKind
 from strava_pipeline.warehouse.tokens.grants import shows_activities
 
 # A launched run may wait in Dagster's queue: look_after asks Dagster and extends its lease. A run at work extends it.
@@ -160,7 +163,8 @@ def release(engine: Engine, launch: Launch, wait: timedelta) -> None:
 def look_after(engine: Engine, fate_of: Callable[[Launch], Fate]) -> None:
     """Ask for the fate of launched runs whose lease is over, and let imports whose run is lost be due again.
 
-    A run that somebody canceled pauses its import. An error of ``fate_of`` leaves the rest as it is.
+    A run that somebody canceled pauses its import. One that is lost counts as a run without progress, unless it has
+    stored details or samples: then the import is due at once. An error of ``fate_of`` leaves the rest as it is.
     """
     over = (_c.state != ImportState.DUE, has_come(_c.lease_until, database_time(), LEASE))
     with autocommit(engine) as connection:
@@ -172,7 +176,7 @@ def look_after(engine: Engine, fate_of: Callable[[Launch], Fate]) -> None:
             if fate is Fate.CANCELED and _is_still(connection, launch, over):
                 pause_one(connection, wish.athlete_id, wish.id, PausedBy.CANCEL)
             changing = update(imports).where(is_launch(launch), *over)
-            connection.execute(changing.values(_after(wish, fate)))
+            connection.execute(changing.values(_after(wish, fate, has_stored=_has_stored(connection, wish))))
 
 
 def _is_still(connection: Connection, launch: Launch, over: Sequence[ColumnElement[bool]]) -> bool:
@@ -180,7 +184,20 @@ def _is_still(connection: Connection, launch: Launch, over: Sequence[ColumnEleme
     return connection.execute(select(_c.id).where(is_launch(launch), *over)).first() is not None
 
 
-def _after(wish: Import, fate: Fate) -> dict[str, object]:
+def _has_stored(connection: Connection, wish: Import) -> bool:
+    """Whether details or samples of the athlete were stored since the import was launched."""
+    details = exists().where(
+        payloads.c.athlete_id == wish.athlete_id,
+        payloads.c.kind == PayloadKind.DETAIL,
+        payloads.c.fetched_at >= wish.launched_at,
+    )
+    samples = exists().where(
+        activity_streams.c.athlete_id == wish.athlete_id, activity_streams.c.fetched_at >= wish.launched_at
+    )
+    return bool(connection.execute(select(or_(details, samples))).scalar())
+
+
+def _after(wish: Import, fate: Fate, *, has_stored: bool) -> dict[str, object]:
     """The changes to an import whose lease is over; the pause after a cancel comes beside them."""
     if fate is Fate.TO_COME or (fate is Fate.AT_WORK and wish.state is ImportState.LAUNCHED):
         return {"lease_until": database_time() + LEASE}
@@ -189,11 +206,12 @@ def _after(wish: Import, fate: Fate) -> dict[str, object]:
         return again
     if fate is Fate.UNKNOWN and wish.state is ImportState.LAUNCHED:
         return again
+    attempts = 0 if has_stored else wish.attempts + 1
     return again | {
-        "attempts": wish.attempts + 1,
+        "attempts": attempts,
         "runs": wish.runs + 1,
         "error": "its run ended without a word",
-        "next_at": database_time() + pause_after(wish.attempts + 1),
+        "next_at": database_time() + (pause_after(attempts) if attempts else timedelta(0)),
     }
 
 

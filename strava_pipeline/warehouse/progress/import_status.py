@@ -101,7 +101,7 @@ class ImportStatus:
         if self.run is None or not self.run.waiting_for or self.needs or self.wish.state is not ImportState.RUNNING:
             return ""
         until = f" until {_moment(self.run.waiting_until)}" if self.run.waiting_until else ""
-        return f"waits for {self.run.waiting_for}{until}"
+        return f"waiting{until}: {self.run.waiting_for}"
 
     def _left_out(self) -> list[str]:
         told = [f"{self.put_aside} put aside"] if self.put_aside else []

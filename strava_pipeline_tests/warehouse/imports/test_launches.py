@@ -30,8 +30,8 @@ from strava_pipeline.warehouse.imports.wishes import pause, resume
 from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import ImportTask, MadeBy, PausedBy
-from strava_pipeline_tests.inbox import LONG_AGO, connect_riders
-from strava_pipeline_tests.strava_stand_in import RIDER
+from strava_pipeline_tests.inbox import LONG_AGO, bring_up_to_date, connect_riders
+from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 from strava_pipeline_tests.warehouse.sessions import wait_for_a_lock
 from strava_pipeline_tests.wishes import FLOOR, change, launch, wish, wish_for
 
@@ -358,6 +358,19 @@ def test_runs_whose_lease_is_over_are_looked_after(engine: Engine, fate: Fate, h
         assert stored.lease_until > LONG_AGO
     elif is_counted:
         assert timedelta(minutes=4) < pause_from_now(engine, import_id) <= timedelta(minutes=5)
+
+
+def test_an_import_whose_lost_run_had_stored_something_is_due_at_once(engine: Engine) -> None:
+    import_id = wish_for(engine)
+    begin(engine, launched(engine))
+    change(engine, lease_until=LONG_AGO, attempts=3)
+    strava = StravaStandIn()
+    strava.add(1, datetime(2025, 6, 9, tzinfo=UTC))
+    bring_up_to_date(strava.sync(engine), RIDER, 1)
+    look_after(engine, lambda _: Fate.ENDED)
+    stored = wish(engine, import_id)
+    assert (stored.state, stored.attempts, stored.runs) == ("due", 0, 1)
+    assert pause_from_now(engine, import_id) <= timedelta(0)
 
 
 def test_a_run_that_stood_still_goes_on_if_nobody_took_over(engine: Engine) -> None:
