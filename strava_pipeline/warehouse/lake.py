@@ -82,10 +82,9 @@ def write_month(engine: Engine, url: str, span: Span, readers: Readers = OWNER_O
     filesystem, root = _open(url)
     _tell_if_open(filesystem, root, readers)
     folder = f"{root}/athlete_id={span.athlete_id}/month={month_text(span.start)}"
-    is_first = retry_transaction(engine, partial(note_writing, span=span))
+    retry_transaction(engine, partial(note_writing, span=span))
     month, moment, mark = _write_month(engine, _Place(filesystem, folder, readers), span, url)
-    noting = partial(note_in_lake, span=span, written_at=moment, mark=None if is_first else mark)
-    retry_transaction(engine, noting)
+    retry_transaction(engine, partial(note_in_lake, span=span, written_at=moment, mark=mark))
     return month
 
 

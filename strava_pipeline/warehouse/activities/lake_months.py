@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.errors import NeedsReauthorization
 from strava_pipeline.months import Span, month_span, month_start
+from strava_pipeline.warehouse.activities.tombstones import lock_activities
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.columns import any_of, database_time, has_come
 from strava_pipeline.warehouse.schema.import_tables import LONGEST_MONTH_PAUSE, failed_months, import_months
@@ -51,26 +52,30 @@ def mark_month_of(connection: Connection, athlete_id: int, activity_id: int) -> 
     connection.execute(marking.values(lake_outdated_at=database_time()))
 
 
-def note_writing(connection: Connection, span: Span) -> bool:
-    """Note, before a month is written for the first time, that it may have a file; return whether that is so now.
+def note_writing(connection: Connection, span: Span) -> None:
+    """Note, before a month is written for the first time, that it may have a file: a writer may die any time.
 
-    A writer may die any time. And who changes samples at this moment has seen no file to mark: so the mark of a first
-    writing stays, for the file to be compared with the tables once more.
-    Nothing is noted of an athlete who has disconnected, whose data may have been kept, or of a span that is no month.
+    Whoever changes samples at this moment has seen no file to mark, so their transactions are waited for. Nothing is
+    noted of an athlete who has disconnected, whose data may have been kept, or of a span that is no month.
     """
     if span != month_span(span.athlete_id, span.start):
-        return False
+        return
+    if connection.execute(select(_c.month).where(*_is_month(span), _may_have_file())).first() is not None:
+        return
     with suppress(NeedsReauthorization):
+        lock_activities(connection, span.athlete_id)
+        of_month = (activities.c.start_date >= span.start, activities.c.start_date < span.end)
+        theirs = select(activities.c.id).where(activities.c.athlete_id == span.athlete_id, *of_month)
+        # Whoever stores or deletes samples locks their activity until the end of the transaction.
+        connection.execute(theirs.order_by(activities.c.id).with_for_update())
         refuse_rows_of_revoked(connection, [span.athlete_id])
         noting = insert(import_months).values(
             athlete_id=span.athlete_id, month=span.start.date(), lake_outdated_at=database_time()
         )
         first = {"lake_outdated_at": noting.excluded.lake_outdated_at}
-        noting = noting.on_conflict_do_update(
-            index_elements=["athlete_id", "month"], set_=first, where=~_may_have_file()
+        connection.execute(
+            noting.on_conflict_do_update(index_elements=["athlete_id", "month"], set_=first, where=~_may_have_file())
         )
-        return connection.execute(noting.returning(_c.month)).first() is not None
-    return False
 
 
 def outdated_since(connection: Connection, span: Span) -> datetime | None:
@@ -81,8 +86,8 @@ def outdated_since(connection: Connection, span: Span) -> datetime | None:
 def note_in_lake(connection: Connection, span: Span, written_at: datetime, mark: datetime | None = None) -> None:
     """Note that a month's file equals the tables as of ``written_at`` (UTC), and take its mark of then away.
 
-    ``mark``: what :func:`outdated_since` gave before the samples were read; ``None``: no mark is taken away. Nothing is
-    noted of an athlete who has disconnected, or of a span that is no month.
+    ``mark``: what :func:`outdated_since` gave before the samples were read. Nothing is noted of an athlete who has
+    disconnected, or of a span that is no month.
     """
     if span != month_span(span.athlete_id, span.start):
         return
