@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from threading import Event
 
 import pytest
 import requests
@@ -12,12 +16,14 @@ from sqlalchemy import Engine, select
 from strava_pipeline.defs.pools import POOLS
 from strava_pipeline.mock_strava.athletes import CYCLIST
 from strava_pipeline.names import HISTORY_ASSETS, NAMES, PARTITION_TAG, Job
-from strava_pipeline.settings import load_settings
+from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.strava.quota.windows import Lane
+from strava_pipeline.sync.access import open_client
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline_tests.e2e.conftest import Installation, Mock, everything_up
 from strava_pipeline_tests.e2e.live_path import deliver
 from strava_pipeline_tests.e2e.test_backfill_interrupted import found
-from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.wishes import wish, wish_for
 from webhook_bridge.dagster_api import DagsterServer, launch_assets
 
@@ -34,15 +40,40 @@ def mock(installation: Installation, start_mock: Callable[..., Mock]) -> Iterato
         yield mock
 
 
+@contextmanager
+def answered_now_and_then(settings: Settings, engine: Engine) -> Iterator[None]:
+    """Let Strava answer a call every ten seconds during the block: calls that hang are no outage then."""
+    ended = Event()
+
+    def ask() -> None:
+        client = open_client(settings, engine, Lane.LIVE, timedelta(minutes=1))
+        while not ended.wait(10):
+            client.get_athlete(ATHLETE)
+
+    with ThreadPoolExecutor() as pool:
+        asking = pool.submit(ask)
+        try:
+            yield
+        finally:
+            ended.set()
+        asking.result(PATIENCE_SECONDS)
+
+
 def test_twenty_months_started_in_the_ui_leave_slots_for_a_webhook_and_a_newest_month(
     installation: Installation, mock: Mock, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in installation.environment.items():
         monkeypatch.setenv(name, value)
     settings = load_settings()
-    dagsters_database = installation.environment["DAGSTER_POSTGRES_URL"]
     hang = {"path": "*/athlete/activities", "fault": "hang", "times": None}
     requests.post(f"{mock.url}/mock/faults", json=hang, timeout=10).raise_for_status()
+    with answered_now_and_then(settings, engine):
+        fill_the_slots(installation, mock, engine, settings)
+
+
+def fill_the_slots(installation: Installation, mock: Mock, engine: Engine, settings: Settings) -> None:
+    """Launch more months than there are slots, none of which ends; then let a ride and a new athlete come."""
+    dagsters_database = installation.environment["DAGSTER_POSTGRES_URL"]
     dagster = DagsterServer.from_settings(settings)
     # As the UI does: with a partition and nothing else.
     partitions = [{PARTITION_TAG: f"{ATHLETE}|{month}"} for month in MONTHS]
