@@ -176,7 +176,7 @@ def look_after(engine: Engine, fate_of: Callable[[Launch], Fate]) -> None:
             if fate is Fate.CANCELED and _is_still(connection, launch, over):
                 pause_one(connection, wish.athlete_id, wish.id, PausedBy.CANCEL)
             changing = update(imports).where(is_launch(launch), *over)
-            connection.execute(changing.values(_after(wish, fate, has_stored=_has_stored(connection, wish))))
+            connection.execute(changing.values(_after(connection, wish, fate)))
 
 
 def _is_still(connection: Connection, launch: Launch, over: Sequence[ColumnElement[bool]]) -> bool:
@@ -197,7 +197,7 @@ def _has_stored(connection: Connection, wish: Import) -> bool:
     return bool(connection.execute(select(or_(details, samples))).scalar())
 
 
-def _after(wish: Import, fate: Fate, *, has_stored: bool) -> dict[str, object]:
+def _after(connection: Connection, wish: Import, fate: Fate) -> dict[str, object]:
     """The changes to an import whose lease is over; the pause after a cancel comes beside them."""
     if fate is Fate.TO_COME or (fate is Fate.AT_WORK and wish.state is ImportState.LAUNCHED):
         return {"lease_until": database_time() + LEASE}
@@ -206,7 +206,7 @@ def _after(wish: Import, fate: Fate, *, has_stored: bool) -> dict[str, object]:
         return again
     if fate is Fate.UNKNOWN and wish.state is ImportState.LAUNCHED:
         return again
-    attempts = 0 if has_stored else wish.attempts + 1
+    attempts = 0 if _has_stored(connection, wish) else wish.attempts + 1
     return again | {
         "attempts": attempts,
         "runs": wish.runs + 1,
