@@ -120,9 +120,12 @@ def replace_months(
             span, len(changed), deleted=replaced.deleted, unchanged=unchanged, absent=absent, quarantined=odd
         )
 
+    def release(connection: Connection) -> None:
+        refuse_answer_to_other_grant(connection, whole.athlete_id, listing.grant)
+        quarantine.release_unlisted(connection, whole, listing.ids, sync.keep_from, asked_at)
+
     # The listing has cost requests: a short outage of the database must not lose it.
-    released = partial(quarantine.release_unlisted, span=whole, listed=listing.ids, keep_from=sync.keep_from)
-    retry_transaction(sync.engine, partial(released, asked_at=asked_at))
+    retry_transaction(sync.engine, release)
 
     def replace_listed(span: Span) -> SpanResult:
         rows, odd = listing.within(span.start, span.end)

@@ -63,12 +63,13 @@ def note_writing(connection: Connection, span: Span) -> None:
     if connection.execute(select(_c.month).where(*_is_month(span), _may_have_file())).first() is not None:
         return
     with suppress(NeedsReauthorization):
+        # First, so that an erasure under way is waited for with no lock in hand.
+        refuse_rows_of_revoked(connection, [span.athlete_id])
         lock_activities(connection, span.athlete_id)
         of_month = (activities.c.start_date >= span.start, activities.c.start_date < span.end)
         theirs = select(activities.c.id).where(activities.c.athlete_id == span.athlete_id, *of_month)
         # Whoever stores or deletes samples locks their activity until the end of the transaction.
         connection.execute(theirs.order_by(activities.c.id).with_for_update())
-        refuse_rows_of_revoked(connection, [span.athlete_id])
         noting = insert(import_months).values(
             athlete_id=span.athlete_id, month=span.start.date(), lake_outdated_at=database_time()
         )
