@@ -52,7 +52,7 @@ def _is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     if is_gone(_own_tag(instance, run, NAMES.process_tag)):
         return True
     return (
-        run.status in (dg.DagsterRunStatus.STARTING, *AT_WORK)
+        run.status is not dg.DagsterRunStatus.NOT_STARTED
         and _shows_life_if_it_lives(instance, run)
         and _looks(instance, run) >= LOOKS
     )

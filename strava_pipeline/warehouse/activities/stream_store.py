@@ -62,8 +62,8 @@ class StreamsNeeded:
     """Whether Strava has to be asked for an activity's samples.
 
     ``missing``: none are stored, or none came while they could be unready. ``may_come``: if Strava has none now, it may
-    have some later: the activity has a route, a heart rate or a measured power, and it ended, or an event told of its
-    upload, less than ``READY_WITHIN`` ago. ``by_hand``: the activity was entered by hand and has no samples.
+    have some later: the activity has a route, a heart rate or a measured power, and it ended, or an event told of it,
+    less than ``READY_WITHIN`` ago. ``by_hand``: the activity was entered by hand and has no samples.
     """
 
     missing: bool

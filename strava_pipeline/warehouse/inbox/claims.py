@@ -273,12 +273,8 @@ def lock_in_order(condition: ColumnElement[bool], *, skip_locked: bool = False) 
     return _events.id.in_(rows)
 
 
-def is_leased() -> ColumnElement[bool]:
+def is_leased(lease_until: Column[datetime] = _events.lease_until) -> ColumnElement[bool]:
     """Select events whose lease has not ended."""
-    return _is_leased(_events.lease_until)
-
-
-def _is_leased(lease_until: Column[datetime]) -> ColumnElement[bool]:
     return ~has_come(lease_until, database_time(), max(LAUNCH_LEASE, WORK_LEASE))
 
 
@@ -306,7 +302,7 @@ def _is_being_worked_on() -> ColumnElement[bool]:
             other.c.object_type == _events.object_type,
             other.c.owner_id == _events.owner_id,
             other.c.state == EventState.LAUNCHED,
-            _is_leased(other.c.lease_until),
+            is_leased(other.c.lease_until),
         )
         .exists()
     )
