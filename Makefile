@@ -11,13 +11,15 @@ WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 PYTEST = $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10
 # Pytest keeps the tests as it rewrites them, which takes each worker longer than to collect them.
 unexport PYTHONDONTWRITEBYTECODE
-BENCHMARKS := client_overhead quota_cost quota_saturation quota_lanes tokens webhook_ack webhook_latency webhook_coalescing store_summaries analysis_speed reanalyse webhook_faults unchanged_month points_query backfill
+# The times of this test are scaled down so far that others beside it would make alerts fire.
+ALONE := strava_pipeline_tests/integration/test_every_alert.py
+BENCHMARKS := client_overhead quota_cost quota_saturation quota_lanes tokens webhook_ack webhook_latency webhook_coalescing store_summaries analysis_speed reanalyse webhook_faults unchanged_month points_query backfill footprint package_weight query_plans scrape erasure dagster_growth many_athletes
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo up test quick soak simulate check bench docs screenshots format clean
+.PHONY: help install lock demo up test test-lowest test-latest integration dist soak simulate check bench docs screenshots format clean
 
 help:  ## Show this list.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED)  ## Make .venv with the pinned packages.
 
@@ -44,16 +46,41 @@ demo: install  ## Show the whole pipeline at work against a mock Strava, then en
 up: install  ## Run Postgres, Dagster (port 3000) and the bridge (port 8080) until Ctrl-C.
 	$(VENV)/bin/strava-pipeline up
 
-test: install  ## Run all tests.
+test: install  ## Run the tests that start no process but Postgres: nineteen of twenty.
+	$(PYTEST) --ignore $(ALONE) -m "not processes and not browser"
+
+# What test-lowest and test-latest run: all that starts no process, or the files and folders named here.
+TESTS ?= --ignore $(ALONE)
+define test_with
+	$(VENV)/bin/uv venv --quiet --clear --no-config --python $(PYTHON) $(VENV)-$(1)
+	$(VENV)/bin/uv pip compile pyproject.toml --extra dev --group build --resolution $(2) \
+		--python $(VENV)-$(1)/bin/python --no-config --no-header --no-annotate --quiet \
+		--output-file $(VENV)-$(1)/versions.txt
+	$(VENV)/bin/uv pip install --python $(VENV)-$(1)/bin/python --no-config --quiet \
+		--requirement $(VENV)-$(1)/versions.txt --editable .
+	$(VENV)-$(1)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
+		-m "not processes and not browser" $(3) $(TESTS)
+endef
+
+test-lowest: install  ## Run the tests with the lowest versions that pyproject.toml allows; TESTS=... runs some of them.
+	@# The lowest versions stand beside new ones of what they need, which may call their ways outdated.
+	$(call test_with,lowest,lowest-direct,-W ignore::DeprecationWarning)
+
+test-latest: install  ## Run the tests with the newest versions that pyproject.toml allows; TESTS=... runs some of them.
+	$(call test_with,latest,highest)
+
+integration: install  ## Run the tests that start processes: commands, servers, whole installations, a browser.
 	@if command -v chromium >/dev/null; then \
-		$(PYTEST); \
+		$(PYTEST) --ignore $(ALONE) -m "processes or browser"; \
 	else \
 		echo "no chromium on PATH: the tests in a browser are left out"; \
-		$(PYTEST) -m "not browser"; \
+		$(PYTEST) --ignore $(ALONE) -m "processes and not browser"; \
 	fi
+	$(VENV)/bin/python -m pytest $(ALONE)
 
-quick: install  ## Run the tests that start no process but Postgres.
-	$(PYTEST) -m "not processes and not browser"
+dist: install  ## Build wheel and source archive into dist, check them, and load the wheel in empty environments.
+	rm -rf dist
+	$(VENV)/bin/python -m strava_pipeline_tests.distribution
 
 # How long a soak takes. After that no new run begins.
 MINUTES ?= 10
@@ -64,21 +91,27 @@ soak: install  ## Try new histories at Strava on the tables for MINUTES (10).
 simulate: install  ## Simulate a year of ten athletes with outages; SEED=7 repeats a certain one.
 	$(VENV)/bin/python -m strava_pipeline_tests.simulate $(if $(SEED),--seed $(SEED))
 
-check: install  ## Lint, format, types, the direction of imports, the data dictionary.
+check: install  ## Lint, format, types, the direction of imports, the pages that are made from code.
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo
 	test -z "$$(ls strava_pipeline/warehouse/migrations/versions | grep -o "^[0-9]*_.*py$$" | cut -c 1-4 | uniq -d)"  # no two revisions of one number
 	$(VENV)/bin/python -m strava_pipeline.warehouse.schema.data_dictionary | cmp - docs/data-dictionary.md  # make docs
+	$(VENV)/bin/python -m strava_pipeline.settings_page | cmp - docs/settings.md  # make docs
+	$(VENV)/bin/python -m webhook_bridge.metrics_reference | cmp - docs/metrics.md  # make docs
+	$(VENV)/bin/python -m strava_pipeline.watch.prometheus_rules | cmp - deploy/prometheus/alerts.yml  # make docs
 
 bench: install  ## Measure the project's figures; takes a while.
 	for name in $(BENCHMARKS); do echo "== $$name"; $(VENV)/bin/python -m benchmarks.$$name || exit 1; done
 	@echo "== analysis_agreement"; if [ -n "$(RECORDINGS)" ]; then $(VENV)/bin/python -m benchmarks.analysis_agreement "$(RECORDINGS)"; \
 		else echo "no recorded rides were given: make bench RECORDINGS=FOLDER"; fi
 
-docs: install  ## Write docs/data-dictionary.md anew from the tables.
+docs: install  ## Write anew what is made from code: the data dictionary, settings, metrics, and Prometheus' alerts.
 	$(VENV)/bin/python -m strava_pipeline.warehouse.schema.data_dictionary > docs/data-dictionary.md
+	$(VENV)/bin/python -m strava_pipeline.settings_page > docs/settings.md
+	$(VENV)/bin/python -m webhook_bridge.metrics_reference > docs/metrics.md
+	$(VENV)/bin/python -m strava_pipeline.watch.prometheus_rules > deploy/prometheus/alerts.yml
 
 screenshots: install  ## Take the README's pictures of Dagster's UI and of the operator's page anew; needs chromium on PATH.
 	$(VENV)/bin/python -m pytest strava_pipeline_tests/browser -k "backfill or status_page" --screenshots docs/images
@@ -88,4 +121,4 @@ format: install  ## Put the code into its format.
 	$(VENV)/bin/ruff format .
 
 clean:  ## Remove what the targets above made; the demo's data, too.
-	rm -rf $(VENV) .strava dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-latest .strava dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

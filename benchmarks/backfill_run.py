@@ -19,14 +19,19 @@ from sqlalchemy import Engine, func, select
 
 from benchmarks.many_activities import ATHLETE, YEARS
 from strava_pipeline.cli.instance import open_instance
-from strava_pipeline.defs.assets.activities import activities, activity_details, activity_streams
 from strava_pipeline.defs.partitions import register_athlete
-from strava_pipeline.defs.resources import StravaResource, WarehouseResource
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import ensure_database_url, open_engine
 from strava_pipeline.warehouse.schema import tables
-from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.states import PayloadKind
+from strava_pipeline_tests.defs.own_definitions import (
+    NAMES,
+    activities,
+    activity_details,
+    activity_streams,
+    own_resources,
+)
 
 SAVE_EVERY_SECONDS = 30.0
 _DETAILED = select(func.count()).select_from(payloads).where(payloads.c.kind == PayloadKind.DETAIL)
@@ -37,18 +42,13 @@ def main() -> None:
     now = datetime.now(UTC)
     held = _Held(open_engine(ensure_database_url(load_settings())), int(sys.argv[1]))
     held.start()
-    warehouse = WarehouseResource()
     with open_instance(load_settings()) as instance:
-        register_athlete(instance, ATHLETE)
+        register_athlete(instance, NAMES, ATHLETE)
         began = time.perf_counter()
         result = dg.materialize(
             [activities, activity_details, activity_streams],
             instance=instance,
-            resources={
-                "warehouse": warehouse,
-                "strava": StravaResource(warehouse=warehouse),
-                "io_manager": dg.mem_io_manager,
-            },
+            resources=own_resources(),
             tags={
                 "dagster/asset_partition_range_start": f"{ATHLETE}|{now.year - YEARS:04d}-{now:%m}-01",
                 "dagster/asset_partition_range_end": f"{ATHLETE}|{now:%Y-%m}-01",

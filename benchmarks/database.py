@@ -35,16 +35,26 @@ def migrated_server(*, durable: bool = False) -> Iterator[Server]:
     """Yield an embedded server with :data:`DATABASE`, empty and migrated, and with Dagster's database."""
     home = Path(tempfile.mkdtemp(prefix="strava-pipeline-benchmark-"))
     try:
-        with using_server(home) as server:
-            if not durable:
-                _settle_for_less(server)
-            create_database(server)
-            engine = open_engine(owner_url(server))
-            migrate(engine)
-            engine.dispose()
+        with kept_server(home, durable=durable) as server:
             yield server
     finally:
         shutil.rmtree(home)
+
+
+@contextmanager
+def kept_server(home: Path, *, durable: bool = False) -> Iterator[Server]:
+    """Yield the embedded server of a folder, which stays; :data:`DATABASE` is made if need be, and migrated."""
+    is_new = not (home / "postgres").exists()
+    home.mkdir(parents=True, exist_ok=True)
+    with using_server(home) as server:
+        if is_new:
+            if not durable:
+                _settle_for_less(server)
+            create_database(server)
+        engine = open_engine(owner_url(server))
+        migrate(engine)
+        engine.dispose()
+        yield server
 
 
 def owner_url(server: Server) -> URL:

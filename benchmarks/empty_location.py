@@ -9,9 +9,9 @@ def nothing() -> None:
 
 
 @dg.job(executor_def=dg.in_process_executor, tags={"dagster/priority": "10"})
-def empty_job() -> None:
+def strava_empty_job() -> None:
     """Run one op that does nothing, in the run's process, as the product's job does."""
     nothing()
 
 
-defs = dg.Definitions(jobs=[empty_job])
+defs = dg.Definitions(jobs=[strava_empty_job])

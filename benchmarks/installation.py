@@ -8,12 +8,11 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +21,27 @@ from sqlalchemy import Engine
 
 from strava_pipeline.cli.athletes import connect_athlete
 from strava_pipeline.cli.instance import open_instance, prepare_dagster_environment
+from strava_pipeline.cli.operator_token import new_token
 from strava_pipeline.keyring import generate_key
+from strava_pipeline.local.code_server import new_code_server
 from strava_pipeline.local.listeners import open_listener
-from strava_pipeline.local.postgres import using_server
-from strava_pipeline.local.services import LOOPBACK, bridge_service, dagster_services, log_folder, mock_strava_service
+from strava_pipeline.local.postgres import Server, using_server
+from strava_pipeline.local.services import (
+    LOOPBACK,
+    bridge_service,
+    code_server_service,
+    dagster_services,
+    log_folder,
+    mock_strava_service,
+)
 from strava_pipeline.local.supervisor import Service, Supervisor, find_free_port
 from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.settings_values import EMBEDDED
 from strava_pipeline.strava.oauth import authorize_url
 from strava_pipeline.warehouse.migrate import open_warehouse
 
 TIMEOUT_SECONDS = 30
-LOCATIONS = """\
-load_from:
-  - python_module: {module_name: strava_pipeline.definitions, location_name: strava_pipeline}
+EMPTY_LOCATION = """\
   - python_module: {module_name: benchmarks.empty_location, location_name: benchmark, working_directory: %s}
 """
 
@@ -87,14 +94,17 @@ class Installation:
 
 
 @contextmanager
-def installed() -> Iterator[Installation]:
-    """Yield an installation whose services all answer; afterwards, end them and delete their data."""
+def installed(before_start: Callable[[Settings, Server], None] = lambda _, __: None) -> Iterator[Installation]:
+    """Yield an installation whose services all answer; afterwards, end them and delete their data.
+
+    ``before_start`` is called once the tables and Dagster's storage are there.
+    """
     home = Path(tempfile.mkdtemp(prefix="strava-pipeline-benchmark-"))
-    settings = _settings(home)
+    settings = new_settings(home)
     mock_port = int(settings.api_url.split(":")[2].split("/")[0])
     try:
         with (
-            using_server(home),
+            using_server(home) as postgres,
             open_listener(LOOPBACK, int(settings.dagster_webserver_url.rsplit(":", 1)[1]), "Dagster") as for_dagster,
             open_listener(LOOPBACK, settings.bridge_port, "the bridge") as for_bridge,
             Supervisor() as supervisor,
@@ -103,15 +113,20 @@ def installed() -> Iterator[Installation]:
             environment = prepare_dagster_environment(settings)
             # Makes Dagster's tables: webserver and daemon, which start at once, could meet while each makes them.
             with open_instance(settings):
-                pass
+                before_start(settings, postgres)
+            server = new_code_server(home)
+            with server.workspace.open("a", encoding="utf-8") as workspace:
+                # The benchmark's own code location, beside the product's.
+                workspace.write(EMPTY_LOCATION % json.dumps(str(Path(__file__).parents[1])))
             services = [
                 mock_strava_service(home, mock_port, {}),
-                *_dagster(home, for_dagster, environment),
+                code_server_service(home, server, environment),
                 bridge_service(home, for_bridge, environment),
+                *dagster_services(home, for_dagster, server.workspace, environment),
             ]
             for service in services:
                 supervisor.start(service)
-            supervisor.wait_until_ready()
+                supervisor.wait_until_ready()
             mock_url = f"http://{LOOPBACK}:{mock_port}"
             athlete_id = _connect(settings, engine, mock_url)
             named = {service.name: service for service in services}
@@ -120,8 +135,8 @@ def installed() -> Iterator[Installation]:
         shutil.rmtree(home)
 
 
-def _settings(home: Path) -> Settings:
-    """Settings for this process and all that it starts; variables of a real installation are removed."""
+def new_settings(home: Path) -> Settings:
+    """Return settings for this process and all that it starts; variables of a real installation are removed."""
     for name in [name for name in os.environ if name.startswith(("STRAVA_", "DAGSTER_"))]:
         del os.environ[name]
     # With it, every run would compile the package again; an installed package is compiled once.
@@ -129,11 +144,13 @@ def _settings(home: Path) -> Settings:
     mock = f"http://{LOOPBACK}:{find_free_port()}"
     os.environ |= {
         "STRAVA_HOME": str(home),
+        "STRAVA_DATABASE_URL": EMBEDDED,
         "STRAVA_API_URL": f"{mock}/api/v3",
         "STRAVA_OAUTH_URL": f"{mock}/oauth",
         "STRAVA_CLIENT_ID": "1",
         "STRAVA_CLIENT_SECRET": secrets.token_hex(20),
         "STRAVA_TOKEN_KEYS": generate_key(),
+        "STRAVA_OPERATOR_TOKEN": new_token(),
         # With Strava's own limits, a benchmark would stop after a hundred requests.
         "STRAVA_QUOTA_SHORT_LIMIT": "5000",
         "STRAVA_QUOTA_LONG_LIMIT": "50000",
@@ -144,17 +161,6 @@ def _settings(home: Path) -> Settings:
         "DAGSTER_WEBSERVER_URL": f"http://{LOOPBACK}:{find_free_port()}",
     }
     return load_settings()
-
-
-def _dagster(home: Path, listener: socket.socket, environment: Mapping[str, str]) -> list[Service]:
-    """Dagster as the product starts it, with the benchmark's own code location beside the product's."""
-    workspace = home / "workspace.yaml"
-    workspace.write_text(LOCATIONS % json.dumps(str(Path(__file__).parents[1])), encoding="utf-8")
-    services = []
-    for service in dagster_services(home, listener, environment):
-        command = (*service.command[:-1], str(workspace))
-        services.append(replace(service, command=command))
-    return services
 
 
 def _connect(settings: Settings, engine: Engine, mock_url: str) -> int:

@@ -51,7 +51,7 @@ from strava_pipeline.warehouse.activities.activity_store import SUMMARIZED, Payl
 from strava_pipeline.warehouse.activities.summary_changes import changed_summaries
 from strava_pipeline.warehouse.bulk import append, driver_of
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import PayloadKind
 

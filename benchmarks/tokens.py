@@ -26,7 +26,7 @@ from benchmarks.database import migrated_database
 from benchmarks.figure import show
 from strava_pipeline.keyring import KEY_BYTES, AssociatedData, Keyring
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.tokens import token_journal
 from strava_pipeline.warehouse.tokens.token_store import REFRESH, PostgresTokenStore
 from strava_pipeline_tests.strava.loopback import Asked, Loopback, Reply

@@ -35,9 +35,10 @@ from strava_pipeline.local.listeners import open_listener
 from strava_pipeline.local.serving import serve_until_signalled
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from webhook_bridge.app import create_app
-from webhook_bridge.request_ids import log_with_request_ids
+from webhook_bridge.log_writer import log_in_thread
 from webhook_bridge.server import THREADS
 
 RIDER = 1001
@@ -178,8 +179,8 @@ def _served(url: URL) -> Iterator[int]:
 
 def _serve() -> None:
     own_process.set_up()
-    log_with_request_ids()
     settings = load_settings()
+    log_in_thread("INFO", settings.log_format)
     engine = open_engine(make_url(settings.required("database_url")))
     app = create_app(settings, engine)
     _add_no_op(app)

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 
 from benchmarks.figure import show
 from benchmarks.installation import Installation, installed
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.tables import activities
 
 UPDATES = 1000

@@ -42,7 +42,7 @@ from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.migrate import migrate
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline_tests.e2e.live_path import LivePath
 from strava_pipeline_tests.e2e.run_launcher import LIBRARIES, run_launcher

@@ -15,7 +15,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -26,8 +26,10 @@ from benchmarks.figure import show
 from benchmarks.installation import Installation, installed
 from strava_pipeline.warehouse.engine import ensure_dagster_url, open_engine
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
-from webhook_bridge.dagster_api import DagsterServer, launch_run
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
+from webhook_bridge.dagster_api import launch_run
+from webhook_bridge.dagster_place import find_place
+from webhook_bridge.dagster_server import DagsterServer
 
 TARGET = 1.5
 LOOK_SECONDS = 0.01
@@ -64,11 +66,11 @@ def main() -> None:
         rides, empties = [], []
         with requests.Session() as session:
             # A first round of both, not counted: it reads from the disk and compiles.
-            _ride(installation, session)
+            deliver_ride(installation, session)
             _empty(installation, dagster)
             for ride_pause, empty_pause in zip(_pauses(rounds), _pauses(rounds), strict=True):
                 time.sleep(ride_pause)
-                rides.append(_ride(installation, session))
+                rides.append(deliver_ride(installation, session))
                 _until_ended(dagster, rides[-1].run_id)
                 time.sleep(empty_pause)
                 empties.append(_empty(installation, dagster))
@@ -77,8 +79,8 @@ def main() -> None:
         show(f"POST -> analysed row, median of {rounds}", ours, "s")
         show(f"launchRun -> empty job has succeeded, median of {rounds}", theirs, "s")
         show("POST -> analysed row / empty job", ours / theirs, target=f"<= {TARGET}")
-        _show_parts("delivery", rides, dagster, "work, until the figures can be read")
-        _show_parts("empty job", empties, dagster, "work, until the run has succeeded")
+        show_parts("delivery", rides, dagster, "work, until the figures can be read")
+        show_parts("empty job", empties, dagster, "work, until the run has succeeded")
         dagster.dispose()
 
 
@@ -89,7 +91,8 @@ def _pauses(count: int) -> list[float]:
     return [SETTLE_SECONDS + pause for pause in pauses]
 
 
-def _ride(installation: Installation, session: requests.Session) -> Timed:
+def deliver_ride(installation: Installation, session: requests.Session) -> Timed:
+    """Deliver a new ride, and wait until its figures can be read."""
     activity_id = installation.new_activity()
     began_at, began = time.time(), time.monotonic()
     status = installation.deliver(session, installation.event(activity_id, "create"))
@@ -104,7 +107,9 @@ def _ride(installation: Installation, session: requests.Session) -> Timed:
 
 def _empty(installation: Installation, dagster: Engine) -> Timed:
     began_at, began = time.time(), time.monotonic()
-    run_id = launch_run(DagsterServer.from_settings(installation.settings), EMPTY, {}, {}, location="benchmark")
+    server = DagsterServer.from_settings(installation.settings)
+    place = replace(find_place(server), location="benchmark")
+    run_id = launch_run(server, place, EMPTY, {}, {})
     _until_ended(dagster, run_id)
     return Timed(began_at, time.monotonic() - began, run_id)
 
@@ -134,7 +139,7 @@ def _first(engine: Engine, query: Any) -> Any:
         return connection.execute(query).scalar()
 
 
-def _show_parts(name: str, timed: list[Timed], dagster: Engine, work: str) -> None:
+def show_parts(name: str, timed: list[Timed], dagster: Engine, work: str) -> None:
     """Show the median of each part; the last part, ``work``, ends when the measured time ends."""
     names = [*(part for part, _ in PARTS), work]
     spent: dict[str, list[float]] = {each: [] for each in names}

@@ -30,6 +30,7 @@
        ├─ ImportStopped                   an import is paused, or another run has it: work on it ends
        ├─ WorkTaken                       another run is at the same work, and is not waited for
        ├─ InviteAlreadyUsed               a disconnected athlete used an old invitation again
+       ├─ ErasureUnderWay                 the data of an athlete who is back are still being deleted
        ├─ UnknownAthlete                  no athlete with this id has connected
        └─ UnknownActivity                 no activity with this id is stored
 """
@@ -265,6 +266,10 @@ class WorkTaken(WarehouseError):
 
 class InviteAlreadyUsed(WarehouseError):
     """A disconnected athlete used their old invitation again; nothing was written, they need a new invitation."""
+
+
+class ErasureUnderWay(WarehouseError):
+    """The earlier data of an athlete who connects again are still being deleted; nothing was written, try again."""
 
 
 class UnknownAthlete(WarehouseError):

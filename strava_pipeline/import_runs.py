@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from strava_pipeline.names import NAMES, Job
+from strava_pipeline.names import Job, Names
 from strava_pipeline.warehouse.imports.launches import Fate, Launch
 
-# The one op of each job.
+# The plain name of the one op of each job.
 NEWEST_MONTH_OP: Final = "bring_newest_month"
 HISTORY_OP: Final = "bring_history"
 # The end of a canceled run is waited for so long. A worker that died brings none, where Dagster does not watch runs.
@@ -24,24 +24,24 @@ TAKE_UP_SECONDS: Final = 600.0
 
 @dataclass(frozen=True)
 class ImportRun:
-    """A run to launch: its job, its config, and its tags, by which Dagster finds the run again."""
+    """A run to launch: the plain name of its job, its config, and its tags, by which Dagster finds the run again."""
 
     job: str
     run_config: Mapping[str, Any]
     tags: Mapping[str, str]
 
 
-def run_of(launch: Launch) -> ImportRun:
+def run_of(names: Names, launch: Launch) -> ImportRun:
     """Return the run that works on a launch."""
     job, op = (Job.NEWEST_MONTH, NEWEST_MONTH_OP) if launch.begins_newest else (Job.IMPORT_HISTORY, HISTORY_OP)
     config = {"import_id": launch.import_id, "launch_no": launch.launch_no, "athlete_id": launch.athlete_id}
-    tags = {NAMES.athlete_tag: str(launch.athlete_id)} | launch_tags(launch)
-    return ImportRun(job, {"ops": {op: {"config": config}}}, tags)
+    tags = {names.athlete_tag: str(launch.athlete_id)} | launch_tags(names, launch)
+    return ImportRun(job, {"ops": {names.op(op): {"config": config}}}, tags)
 
 
-def launch_tags(launch: Launch) -> dict[str, str]:
+def launch_tags(names: Names, launch: Launch) -> dict[str, str]:
     """Return the tags that only this launch's runs have."""
-    return {NAMES.tag("import"): str(launch.import_id), NAMES.tag("launch"): str(launch.launch_no)}
+    return {names.tag("import"): str(launch.import_id), names.tag("launch"): str(launch.launch_no)}
 
 
 def fate_of_run(status: str, *, started_at: float | None, changed_at: float | None, moment: float) -> Fate:

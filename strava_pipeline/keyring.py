@@ -47,6 +47,7 @@ class KeyPurpose(StrEnum):
     INVITE_LINK = "invite-link"
     CONFIRM_LINK = "confirm-address"
     UNSUBSCRIBE_LINK = "unsubscribe"
+    RECONNECT_LINK = "reconnect"
 
 
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import sys
+import threading
+from types import TracebackType
+from typing import TextIO
 
 import stamina.instrumentation
 
 from strava_pipeline import redaction
-from strava_pipeline.redaction import LogFormat, get_logger
-
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+from strava_pipeline.log_lines import JsonLines, LogFormatName, StderrLines
+from strava_pipeline.printable import WHOLE, printable
+from strava_pipeline.redaction import get_logger
 
 log = get_logger(__name__)
 
@@ -21,11 +25,51 @@ def set_up() -> None:
     stamina.instrumentation.set_on_retry_hooks([_log_retry])
 
 
-def log_to_stderr(level: str) -> None:
-    """Let the root logger write records of this level or a higher one to standard error."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(LogFormat(LOG_FORMAT))
+def log_as_set(level: str | None, form: str) -> None:
+    """Log as these settings say, if they say anything: without a handler, Python prints the messages of warnings."""
+    if level is not None or form != LogFormatName.TEXT:
+        log_to_stderr(level or "WARNING", form)
+
+
+def log_to_stderr(level: str, form: str = LogFormatName.TEXT) -> None:
+    """Let the root logger write to standard error from this level up, in a :class:`LogFormatName`."""
+    log_by(StderrLines(form), level, form)
+
+
+def log_by(handler: logging.Handler, level: str, form: str) -> None:
+    """Let the root logger write by this handler, unless it has one.
+
+    In JSON, warnings and what ends the process or one of its threads are records as well.
+    """
     logging.basicConfig(level=level, handlers=[handler])
+    if form == LogFormatName.JSON:
+        logging.captureWarnings(capture=True)
+        sys.excepthook = _log_uncaught
+        threading.excepthook = _log_uncaught_in_thread
+
+
+def announce(text: str, form: str, stream: TextIO | None = None, level: int = logging.INFO) -> None:
+    """Print what a server says of itself, such as where it listens, to standard output; in JSON, as a record."""
+    # It may quote texts of others: a database's, names of files.
+    line = printable(text, WHOLE)
+    if form == LogFormatName.JSON:
+        line = JsonLines().format(logging.LogRecord(__name__, level, __file__, 0, line, None, None))
+    stream = stream or sys.stdout
+    stream.write(f"{line}\n")
+    stream.flush()
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+    else:
+        log.critical("the process ends by an error", exc_info=(kind, error, trace))
+
+
+def _log_uncaught_in_thread(details: threading.ExceptHookArgs) -> None:
+    if details.exc_value is not None and details.exc_type is not SystemExit:
+        name = "unknown" if details.thread is None else details.thread.name
+        log.critical("the thread %s ends by an error", name, exc_info=details.exc_value)
 
 
 def _log_retry(details: stamina.instrumentation.RetryDetails) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from strava_pipeline.months import add_months, month_text
-from strava_pipeline.names import HISTORY_ASSETS, NAMES, PARTITION_TAG, Asset, range_tags
+from strava_pipeline.names import HISTORY_ASSETS, PARTITION_TAG, Asset, Names, range_tags
 
 DEEPER = (*HISTORY_ASSETS[1:], Asset.LAKE)
 MONTHS_PER_RUN = 12
@@ -15,7 +15,10 @@ MONTHS_PER_RUN = 12
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One Dagster run: its assets, and its first and last month; no months for assets partitioned by athlete alone."""
+    """One Dagster run: the plain names of its assets, and its first and last month.
+
+    There are no months for assets that are partitioned by athlete alone.
+    """
 
     assets: tuple[str, ...]
     first: datetime | None = None
@@ -30,9 +33,9 @@ class PlannedRun:
         """The assets to materialize: one request returns profile and gear, so neither is materialized alone."""
         return (*self.assets, Asset.GEAR) if Asset.ATHLETES in self.assets else self.assets
 
-    def tags(self, athlete_id: int) -> dict[str, str]:
+    def tags(self, names: Names, athlete_id: int) -> dict[str, str]:
         """Return the tags of the run: athlete, lane and priority of a backfill, and the partitions."""
-        tags = NAMES.backfill_tags(athlete_id)
+        tags = names.backfill_tags(athlete_id)
         if self.first is None or self.last is None:
             return tags | {PARTITION_TAG: str(athlete_id)}
         return tags | range_tags(athlete_id, self.first, self.last)

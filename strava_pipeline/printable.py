@@ -19,6 +19,7 @@ LONGEST: Final = 1000
 WHOLE: Final = sys.maxsize
 ELLIPSIS: Final = "\u2026"
 MARK: Final = "\ufffd"
+_INDENT = "    "
 # ZWNJ and ZWJ: Persian, the scripts of India and emoji need them between two of their characters.
 _JOINERS = frozenset("\u200c\u200d")
 # Letters and marks by category, but without a glyph: fillers, and characters that are "default ignorable" in Unicode.
@@ -46,6 +47,11 @@ def printable(text: str, longest: int = LONGEST) -> str:
 def printable_lines(text: str, longest: int = LONGEST) -> str:
     """Return a text of several lines, such as a traceback, with each line made printable, of at most ``longest``."""
     return "\n".join(printable(line, longest) for line in text.split("\n"))
+
+
+def below_one_another(text: str, longest: int = LONGEST) -> str:
+    """Return a text made printable, with all lines after the first indented, so that none looks like a log's record."""
+    return printable_lines(text, longest).replace("\n", f"\n{_INDENT}")
 
 
 def printable_json(value: Any, *, indent: int | None = 2) -> str:

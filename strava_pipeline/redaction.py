@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any, Final
 from urllib.parse import quote
 
-from strava_pipeline.printable import printable, printable_lines
+from strava_pipeline.printable import below_one_another, printable
 
 
 class SecretPath(StrEnum):
@@ -34,12 +34,14 @@ class SecretPath(StrEnum):
     LOGIN = "/login/once"
     CONFIRM = "/mail/confirm"
     UNSUBSCRIBE = "/mail/unsubscribe"
+    RECONNECT = "/mail/reconnect"
 
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 _OURS = ("strava_pipeline", "webhook_bridge")
 _LONGEST_MESSAGE = 4000
-_INDENT = "    "
+# A mark on a record.
+_WRITTEN = "strava_pipeline_written"
 MASK: Final = "********"
 # Characters. A shorter text is not masked: it would turn up by chance, and is no secret.
 SHORTEST = 8
@@ -103,10 +105,15 @@ def install() -> None:
 
     A second call changes nothing.
     """
-    if logging.getLogRecordFactory() is not _RedactedRecord:
+    if not is_installed():
         logging.setLogRecordFactory(_RedactedRecord)
         sys.excepthook = _print_redacted
         threading.excepthook = _print_thread_redacted
+
+
+def is_installed() -> bool:
+    """Whether this process is one of our own: :func:`install` was called."""
+    return logging.getLogRecordFactory() is _RedactedRecord
 
 
 class _SteadyLogger(logging.Logger):
@@ -117,7 +124,7 @@ class _SteadyLogger(logging.Logger):
             super().callHandlers(record)
         except Exception:  # noqa: BLE001  whatever a host's handler raises
             last = logging.lastResort
-            if last is not None and record.levelno >= last.level:
+            if last is not None and record.levelno >= last.level and not is_written(record):
                 last.handle(record)
 
 
@@ -128,31 +135,15 @@ class _RedactedRecord(logging.LogRecord):
         super().__init__(*args, **kwargs)
         if self.exc_info and self.exc_info[0] is not None:
             # Formatters print ``exc_text`` if it is set, and then do not format the exception themselves.
-            self.exc_text = _redacted_traceback(self.exc_info)
+            self.exc_text = redacted_traceback(self.exc_info)
         if self.stack_info:
             self.stack_info = redact(self.stack_info)
 
     def getMessage(self) -> str:  # noqa: N802  the name is logging's
         message = redact(super().getMessage())
-        # Messages of libraries may have several lines; in processes of our own, ``LogFormat`` indents these.
+        # Messages of libraries may have several lines; in processes of our own, ``TextLines`` indents these.
         # ``logging.makeLogRecord`` gives no name.
         return printable(message) if (self.name or "").startswith(_OURS) else message
-
-
-class LogFormat(logging.Formatter):
-    """The format of logs in our own processes: one line per record, with nothing that a terminal obeys.
-
-    Further lines, such as those of a traceback, are indented, so that no foreign text can look like a record.
-    """
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the name is logging's
-        return printable(super().formatMessage(record), _LONGEST_MESSAGE)
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record's line, with its traceback below."""
-        text = super().format(record)
-        # One line alone is printable already.
-        return _below_one_another(text) if "\n" in text else text
 
 
 def _redact_record(record: logging.LogRecord) -> bool:
@@ -163,13 +154,29 @@ def _redact_record(record: logging.LogRecord) -> bool:
     if not isinstance(record, _RedactedRecord):
         record.msg, record.args = printable(redact(record.getMessage())), None
         if record.exc_info and record.exc_info[0] is not None:
-            record.exc_text, record.exc_info = _redacted_traceback(record.exc_info), None
+            record.exc_text, record.exc_info = redacted_traceback(record.exc_info), None
         if record.stack_info:
             record.stack_info = redact(record.stack_info)
     return True
 
 
-def _redacted_traceback(error: _ExcInfo) -> str:
+def note_written(record: logging.LogRecord) -> None:
+    """Note that a handler of ours has written a record; Dagster copies the note to records that it makes from it."""
+    setattr(record, _WRITTEN, True)
+
+
+def is_written(record: logging.LogRecord) -> bool:
+    """Whether a handler of ours has written this record."""
+    return bool(getattr(record, _WRITTEN, False))
+
+
+def is_redacted(record: logging.LogRecord) -> bool:
+    """Whether what this record says of itself holds no secret."""
+    return isinstance(record, _RedactedRecord)
+
+
+def redacted_traceback(error: _ExcInfo) -> str:
+    """Return the traceback of an exception, without secrets."""
     return redact("".join(traceback.format_exception(*error)).rstrip("\n"))
 
 
@@ -178,17 +185,12 @@ def _print_redacted(kind: type[BaseException], error: BaseException, trace: Trac
         sys.__excepthook__(kind, error, trace)
         return
     told = redact("".join(traceback.format_exception(kind, error, trace))).rstrip("\n")
-    sys.stderr.write(f"{_below_one_another(told)}\n")
+    sys.stderr.write(f"{below_one_another(told, _LONGEST_MESSAGE)}\n")
 
 
 def _print_thread_redacted(details: threading.ExceptHookArgs) -> None:
     if details.exc_value is not None and details.exc_type is not SystemExit:
         _print_redacted(details.exc_type, details.exc_value, details.exc_traceback)
-
-
-def _below_one_another(text: str) -> str:
-    """The text made printable, with all lines after the first indented."""
-    return printable_lines(text, _LONGEST_MESSAGE).replace("\n", f"\n{_INDENT}")
 
 
 def _may_have_a_place(text: str) -> bool:

@@ -1,99 +1,50 @@
 """All settings, typed, in one class: each is an environment variable.
 
-The first of these sources that has a value counts: the environment; for secrets, the file that ``<NAME>_FILE`` names;
-the settings file ``$STRAVA_HOME/.env``; the default here.
+The first of these sources that has a value counts: what the caller gives; the environment; for secrets, the file that
+``<NAME>_FILE`` names; the settings file ``$STRAVA_HOME/.env``; the default here.
+:mod:`strava_pipeline.settings_references` resolves what is given, :mod:`strava_pipeline.settings_sources` reads files.
 """
 
 from __future__ import annotations
 
-import grp
-import io
 import os
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from dotenv.parser import parse_stream
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from strava_pipeline import redaction
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.home import HomeEntry, home_from_environment, settings_file
+from strava_pipeline.log_lines import LogFormatName
+from strava_pipeline.request_header import RequestHeader
+from strava_pipeline.secret_parts import secret_parts
+from strava_pipeline.settings_references import given_values
+from strava_pipeline.settings_sources import PREFIX, SecretFiles, SettingsFile, is_secret, variable_of
+from strava_pipeline.settings_values import (
+    EMBEDDED,
+    LOOPBACK_HOSTS,
+    GroupName,
+    HomePath,
+    HttpUrl,
+    LakeUrl,
+    LogLevel,
+    PastDay,
+    PrivateHttpUrl,
+)
 
-PREFIX = "STRAVA_"
-# Special between double quotes, where pg_ctl puts the path in a shell command.
-_OF_A_SHELL = frozenset('"$`\\')
+# Webhooks need one, and imports.
+FEWEST_RUNS = 2
 # Upkeep's share of what live calls and their reserve leave of the quota.
 UPKEEP_SHARE = 0.25
-LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-def home_from_environment() -> Path:
-    """Return ``STRAVA_HOME``, the folder in which this machine keeps its data and its settings file.
-
-    ``ConfigurationError`` for a path that Postgres' programs cannot use, and for the home of an unknown user.
-    """
-    try:
-        home = Path(os.environ.get("STRAVA_HOME") or Path.home() / ".strava-pipeline").expanduser().absolute()
-    except RuntimeError as error:
-        raise ConfigurationError(f"STRAVA_HOME names the home of an unknown user: {error}") from None
-    # The embedded Postgres gets the path with its links resolved.
-    for path in (str(home), os.path.realpath(home)):
-        odd = next((char for char in path if char in _OF_A_SHELL or not char.isprintable()), None)
-        if odd is not None:
-            raise ConfigurationError(
-                f"STRAVA_HOME {path!a} holds {odd!a}, which Postgres' programs do not accept in a path:"
-                " choose a folder whose path has no line break, control character, byte outside UTF-8,"
-                ' nor any of " $ ` \\'
-            )
-    return home
-
-
-def _checked_url(value: str) -> str:
-    parts = urlsplit(value)
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError("an address without credentials, query and fragment is needed")
-    if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
-        raise ValueError("plain http is allowed to this machine only; use https")
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("not an http(s) address")
-    return value.rstrip("/")
-
-
-def _without_credentials(value: str) -> str:
-    if "@" in urlsplit(value).netloc:
-        raise ValueError("an address without credentials is needed; the storage's own variables hold those")
-    return value
-
-
-def _not_to_come(value: date) -> date:
-    if value > datetime.now(UTC).date():
-        raise ValueError("a date that has come (UTC) is needed")
-    return value
-
-
-def _known_group(value: str) -> str:
-    try:
-        grp.getgrnam(value)
-    except KeyError:
-        raise ValueError(f"this machine has no group {value}") from None
-    return value
-
-
-def _in_capitals(value: Any) -> Any:
-    return value.upper() if isinstance(value, str) else value
-
-
-HomePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
-HttpUrl = Annotated[str, AfterValidator(_checked_url)]
-LakeUrl = Annotated[str, AfterValidator(_without_credentials)]
-PastDay = Annotated[date, AfterValidator(_not_to_come)]
-GroupName = Annotated[str, AfterValidator(_known_group)]
-LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_in_capitals)]
+Origin = Literal["given", "environment", "secret file", "settings file", "default"]
 
 
 class SignatureMode(StrEnum):
@@ -115,17 +66,29 @@ class Settings(BaseSettings):
     """All settings; field ``client_id`` is the variable ``STRAVA_CLIENT_ID``, and so on."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        populate_by_name=True,
+        # An id written as digits is a number to YAML.
+        coerce_numbers_to_str=True,
     )
+    _given: frozenset[str] = PrivateAttr(frozenset())
 
     home: HomePath = Field(
-        default_factory=home_from_environment, description="where data and settings of this machine live"
+        default_factory=home_from_environment,
+        description="folder in which this machine keeps its data and its settings file",
     )
     database_url: SecretStr | None = Field(
-        None, description="Postgres of the tables; unset: an embedded one under STRAVA_HOME"
+        None,
+        description="Postgres of the tables; embedded: one under STRAVA_HOME, which starts by itself; unset: commands,"
+        " such as up and demo, use that one, and other processes, such as Dagster's, say that an address is missing",
     )
     database_replica_url: SecretStr | None = Field(
-        None, description="a read-only copy of that Postgres, for pages while the first is away"
+        None,
+        description="a streaming replica of the tables' Postgres: while that is away, pages and commands that only show"
+        " something read from the replica; unset: none",
     )
     database_owner_url: SecretStr | None = Field(
         None,
@@ -137,19 +100,42 @@ class Settings(BaseSettings):
     analyst_database_url: SecretStr | None = Field(
         None, description="the same Postgres for sql --as-analyst; unset: the login that migrate made"
     )
-    analyst_role: str = Field("strava_analyst", min_length=1, max_length=63, description="who may read schema strava")
-    api_url: HttpUrl = Field("https://www.strava.com/api/v3", description="Strava's API")
-    oauth_url: HttpUrl = Field("https://www.strava.com/oauth", description="Strava's OAuth pages")
+    analyst_role: str = Field(
+        "strava_analyst",
+        min_length=1,
+        max_length=63,
+        description="role in Postgres that may read schema strava and nothing else; migrate makes it",
+    )
+    api_url: HttpUrl = Field("https://www.strava.com/api/v3", description="address of Strava's API")
+    oauth_url: HttpUrl = Field("https://www.strava.com/oauth", description="address of Strava's OAuth")
     client_id: str | None = Field(None, pattern=r"^[0-9]+$", description="the Strava app's id")
     client_secret: SecretStr | None = Field(None, description="the Strava app's secret")
     token_keys: SecretStr | None = Field(
-        None, description="keys of the stored tokens: id:base64 of 32 bytes, comma between, first one writes"
+        None,
+        description="keys that encrypt the stored tokens: id:base64 of 32 bytes, comma between; the first one encrypts,"
+        " all decrypt; init makes one",
     )
-    quota_scope: QuotaScope = Field(QuotaScope.APP, description="whose limits: app (Strava's rule), or each athlete's")
-    quota_short_limit: int = Field(100, gt=0, description="requests per short window, at most")
-    quota_long_limit: int = Field(1000, gt=0, description="requests per long window, at most")
-    quota_short_window_seconds: int = Field(900, gt=0, description="length of the short window, s")
-    quota_long_window_seconds: int = Field(86400, gt=0, description="length of the long window, s")
+    quota_scope: QuotaScope = Field(
+        QuotaScope.APP, description="whose limits are counted: the app's, as Strava does, or each athlete's"
+    )
+    quota_short_limit: int = Field(
+        100,
+        gt=0,
+        description="read requests per short window, until Strava's answers tell the limit; if you set it, never more"
+        " than this",
+    )
+    quota_long_limit: int = Field(
+        1000,
+        gt=0,
+        description="read requests per long window, until Strava's answers tell the limit; if you set it, never more"
+        " than this",
+    )
+    quota_short_window_seconds: int = Field(
+        900, gt=0, description="length of the short window, s; other than Strava's for tests"
+    )
+    quota_long_window_seconds: int = Field(
+        86400, gt=0, description="length of the long window, s; other than Strava's for tests"
+    )
     upkeep_recent_hours: int = Field(
         6,
         ge=1,
@@ -163,20 +149,43 @@ class Settings(BaseSettings):
     upkeep_share: float = Field(
         UPKEEP_SHARE, gt=0, le=0.5, description="upkeep's share of what live calls and their reserve leave of the quota"
     )
-    webhook_verify_token: SecretStr | None = Field(None, description="answers Strava's handshake")
-    webhook_signature: SignatureMode = Field(SignatureMode.REQUIRED, description="required, optional or off")
-    webhook_signing_secrets: SecretStr | None = Field(
-        None, description="keys of X-Strava-Signature, comma between; all are tried"
+    webhook_verify_token: SecretStr | None = Field(
+        None, description="what Strava has to repeat when it subscribes the bridge; init makes one"
     )
-    webhook_subscription_id: int | None = Field(None, gt=0, description="deliveries of others are refused")
-    webhook_path_token: SecretStr | None = Field(None, description="unguessable last part of the callback's path")
+    webhook_signature: SignatureMode = Field(
+        SignatureMode.REQUIRED,
+        description="required: a delivery must be signed (X-Strava-Signature); optional: a signature is checked if"
+        " there is one; both need STRAVA_WEBHOOK_SIGNING_SECRETS; off: no signature is looked at; optional and off need"
+        " STRAVA_WEBHOOK_PATH_TOKEN",
+    )
+    webhook_signing_secrets: SecretStr | None = Field(
+        None, description="keys of the signatures, comma between; all are tried"
+    )
+    webhook_subscription_id: int | None = Field(
+        None,
+        gt=0,
+        description="id of our subscription at Strava, which webhook subscribe prints; deliveries of others are"
+        " refused; unset: all are taken",
+    )
+    webhook_path_token: SecretStr | None = Field(
+        None, description="unguessable last part of the callback's path; init makes one; unset: none"
+    )
     inbox_retention_days: int = Field(
         30, ge=0, description="how long webhook events are kept once they took effect, days; 0: for ever"
     )
     audit_retention_days: int = Field(
         400, ge=0, description="how long the audits of the operator's actions and of tokens are kept, days; 0: for ever"
     )
-    import_batch_size: int = Field(75, ge=50, le=100, description="activities fetched per batch")
+    run_retention_days: int = Field(
+        14,
+        ge=0,
+        description="how long Dagster's runs of ours are kept once they succeeded, but for the last of each partition,"
+        " days; 0: for ever",
+    )
+    failed_run_retention_days: int = Field(
+        90, ge=0, description="how long runs of ours are kept that failed or were canceled, days; 0: for ever"
+    )
+    import_batch_size: int = Field(75, ge=50, le=100, description="activities that an import fetches in one batch")
     import_batch_interval_seconds: float = Field(
         150, ge=0, allow_inf_nan=False, description="from one batch's start to the next's, s; 0: no pause"
     )
@@ -186,7 +195,7 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="how long a backfill waits while Strava or a database does not answer, or the app is off, h",
     )
-    history_start: PastDay = Field(date(2008, 1, 1), description="first month that has partitions")
+    history_start: PastDay = Field(date(2008, 1, 1), description="no month before this one has partitions")
     retention_days: int | None = Field(
         None, ge=1, description="activities that started longer ago are deleted, and not fetched; unset: kept for good"
     )
@@ -198,7 +207,7 @@ class Settings(BaseSettings):
     )
     purge_on_deauthorization: bool = Field(
         True,
-        description="delete the data of who deauthorizes the app or is disconnected on the page; false: keep it",
+        description="whether to delete the data of athletes who deauthorize the app or are disconnected on the page",
     )
     bridge_public_url: HttpUrl | None = Field(
         None, description="the bridge as Strava and browsers reach it, such as https://strava.example.org"
@@ -215,7 +224,8 @@ class Settings(BaseSettings):
         None, min_length=16, description="opens the operator's page and Dagster's UI; init, up and demo make one"
     )
     dangerously_open_without_login: bool = Field(
-        False, description="true: whoever reaches the operator's page or Dagster's UI is the operator, without a token"
+        False,
+        description="if true, whoever reaches the operator's page or Dagster's UI is the operator, without a token",
     )
     dagster_hosts: str | None = Field(
         None, description="names by which browsers reach Dagster's UI, beside loopback's; comma between"
@@ -227,25 +237,91 @@ class Settings(BaseSettings):
     mail_max_age_hours: int = Field(
         24, ge=1, le=1440, description="no mail goes out about an activity that ended longer ago, h"
     )
+    runs_at_once: int | None = Field(
+        None,
+        ge=FEWEST_RUNS,
+        le=100,
+        description="Dagster's runs at once, some 170 MB each; unset: as many as fit into the memory, ten at most",
+    )
     log_level: LogLevel | None = Field(
         None,
-        description="from which level on commands log to standard error, such as DEBUG;"
-        " unset: INFO for the bridge, WARNING for the others",
+        description="from which level on processes log, such as DEBUG; unset: INFO for the bridge and runs, WARNING for"
+        " commands",
+    )
+    log_format: LogFormatName = Field(
+        LogFormatName.TEXT,
+        description="how each process of ours logs: in words, or one JSON object a line with its ids",
+    )
+    metrics_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="bearer token that opens the bridge's /metrics and nothing else; without it and without"
+        " STRAVA_METRICS_PORT there is no /metrics",
+    )
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="port of its own for /metrics, without a token; unset: none"
+    )
+    metrics_host: str = Field("127.0.0.1", min_length=1, description="address on which the port of metrics listens")
+    alert_to: str | None = Field(
+        None,
+        description="addresses that alerts are mailed to, comma between; needs STRAVA_SMTP_URL and STRAVA_MAIL_FROM",
+    )
+    alert_urls: SecretStr | None = Field(
+        None,
+        description="Apprise addresses that alerts go to, such as ntfys://ntfy.sh/TOPIC, space between; needs the"
+        " package apprise",
+    )
+    alert_time_scale: float = Field(
+        1.0,
+        gt=0,
+        le=10,
+        allow_inf_nan=False,
+        description="multiplies how long a fault must last until its alert is told, and how long it must be over"
+        " until its end is told; 0.5: after half the time",
+    )
+    heartbeat_url: SecretStr | None = Field(
+        None,
+        description="address elsewhere that gets a GET each minute while no critical alert is on, so that silence is"
+        " noticed there; unset: none",
     )
     bridge_port: int = Field(8080, ge=0, le=65535, description="port of the bridge")
-    dagster_webserver_url: HttpUrl = Field(
+    dagster_webserver_url: PrivateHttpUrl = Field(
         "http://127.0.0.1:3000",
         validation_alias="DAGSTER_WEBSERVER_URL",
-        description="Dagster's webserver, which the bridge asks for runs",
+        description="Dagster's webserver, which the bridge asks for runs; plain http within a private network only",
+    )
+    dagster_header: SecretStr | None = Field(
+        None,
+        description="header for a login proxy in front of Dagster's webserver, such as Authorization: Bearer TOKEN;"
+        " sent with each request to it; unset: none",
+    )
+    dagster_header_over_http: bool = Field(
+        False, description="whether that header may be sent over plain http to another machine"
+    )
+    dagster_location: str | None = Field(
+        None, min_length=1, description="code location that has our jobs; unset: Dagster is asked for it"
+    )
+    dagster_repository: str | None = Field(
+        None, min_length=1, description="repository that has our jobs; unset: Dagster is asked for it"
+    )
+    dagster_key_prefix: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*$",
+        description="prefix of our assets' keys, a slash between its parts; unset: Dagster is asked for it",
     )
     dagster_home: Path | None = Field(
-        None, validation_alias="DAGSTER_HOME", description="Dagster's instance; unset: under STRAVA_HOME"
+        None, validation_alias="DAGSTER_HOME", description="folder of Dagster's instance; unset: dagster in STRAVA_HOME"
     )
     dagster_postgres_url: SecretStr | None = Field(
         None,
         validation_alias="DAGSTER_POSTGRES_URL",
-        description="Dagster's own storage; unset: a database <ours>_dagster on the same server",
+        description="Postgres of Dagster's own storage; unset: a second database on the tables' server, named as"
+        " theirs with _dagster behind it",
     )
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self._given = frozenset(given)
 
     @classmethod
     def settings_customise_sources(
@@ -257,7 +333,50 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources in their order; see the module's docstring."""
-        return init_settings, env_settings, _SecretFiles(settings_cls), _SettingsFile(settings_cls)
+        home = init_settings().get("home")
+        return init_settings, env_settings, SecretFiles(settings_cls), SettingsFile(settings_cls, home)
+
+    @field_validator("dagster_header")
+    @classmethod
+    def _check_header(cls, text: SecretStr | None) -> SecretStr | None:
+        if text is not None:
+            RequestHeader.parse(text.get_secret_value())
+        return text
+
+    def origin_of(self, field: str) -> Origin:
+        """Return where a field's value comes from."""
+        name = variable_name(field)
+        if {field, name} & self._given:
+            return "given"
+        if os.environ.get(name):
+            return "environment"
+        if os.environ.get(f"{name}_FILE") and is_secret(Settings.model_fields[field]):
+            return "secret file"
+        if dotenv_values(settings_file(self.home)).get(name):
+            return "settings file"
+        return "default"
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the tables are in the embedded Postgres, which whoever connects starts."""
+        return self.database_url is not None and self.database_url.get_secret_value() == EMBEDDED
+
+    def with_embedded_database(self) -> Self:
+        """Return these settings; where they name no database, with the embedded Postgres, for commands."""
+        return self if self.database_url else self.model_copy(update={"database_url": SecretStr(EMBEDDED)})
+
+    def require_database(self) -> str:
+        """Return ``STRAVA_DATABASE_URL``: an address, or ``embedded``. Starts nothing, and makes no folder.
+
+        ``ConfigurationError`` if it is unset, as it may be for commands only. Dagster's processes, which would go on
+        with an empty database of their own, call this first.
+        """
+        if self.database_url is None:
+            raise ConfigurationError(
+                "STRAVA_DATABASE_URL is not set: name the tables' Postgres (postgresql://...), or `embedded` for"
+                " the one under STRAVA_HOME, which only strava-pipeline's commands start without being told"
+            )
+        return self.database_url.get_secret_value()
 
     def required(self, field: str) -> str:
         """Return the text of a setting that the command needs; ``ConfigurationError`` if it is not set."""
@@ -293,142 +412,50 @@ class Settings(BaseSettings):
         joined = self.webhook_signing_secrets.get_secret_value() if self.webhook_signing_secrets else ""
         return [part.strip().encode() for part in joined.split(",") if part.strip()]
 
+    def header_for_dagster(self) -> RequestHeader | None:
+        """Return the header that each request to Dagster's webserver carries, if one is set.
 
-class HomeEntry(StrEnum):
-    """All names of files and folders that this program makes in ``STRAVA_HOME``."""
-
-    SETTINGS = ".env"
-    DAGSTER = "dagster"
-    DATABASE_LOGINS = "database.logins"
-    LAKE = "lake"
-    LOGS = "logs"
-    POSTGRES = "postgres"
-    POSTGRES_LOGINS = "postgres.logins"
-    POSTGRES_NEW = "postgres.new"
-    POSTGRES_SOCKET = "postgres.socket"
-    POSTGRES_STARTING = "postgres.starting"
-    POSTGRES_USERS = "postgres.users"
-    TEMPORARY = "tmp"
-    TEMPORARY_NOTE = "temporary.folder"
-    WORK = "work"
-
-
-def settings_file(home: Path) -> Path:
-    """Return the path of the settings file in ``home``, which is ``STRAVA_HOME``."""
-    return home / HomeEntry.SETTINGS
+        ``ConfigurationError`` if it would go over plain http to another machine, and no setting allows that.
+        """
+        if self.dagster_header is None:
+            return None
+        address = urlsplit(self.dagster_webserver_url)
+        if address.scheme == "http" and address.hostname not in LOOPBACK_HOSTS and not self.dagster_header_over_http:
+            raise ConfigurationError(
+                f"STRAVA_DAGSTER_HEADER would go to {address.hostname} over plain http, where others can read it: use"
+                " https in DAGSTER_WEBSERVER_URL, or set STRAVA_DAGSTER_HEADER_OVER_HTTP=true in a network you trust"
+            )
+        return RequestHeader.parse(self.dagster_header.get_secret_value())
 
 
 def variable_name(field: str) -> str:
     """Return the name of the environment variable for a field of :class:`Settings`."""
-    alias = Settings.model_fields[field].validation_alias
-    return alias if isinstance(alias, str) else f"{PREFIX}{field.upper()}"
+    return variable_of(field, Settings.model_fields[field])
 
 
 def secret_variables() -> frozenset[str]:
     """Return the names of the environment variables that hold a secret."""
-    return frozenset(variable_name(name) for name, field in Settings.model_fields.items() if _is_secret(field))
+    return frozenset(variable_name(name) for name, field in Settings.model_fields.items() if is_secret(field))
 
 
-def load_settings(**overrides: Any) -> Settings:
-    """Return the settings; their secrets are registered for redaction. ``ConfigurationError`` for an unusable value."""
+def load_settings(**given: Any) -> Settings:
+    """Return the settings; their secrets are registered for redaction.
+
+    ``given``: values of fields, which go before all other sources. A value is plain, or a reference to a variable
+    (``{"env": "NAME"}``) or a file (``{"file": "/path"}``), which a secret has to be. A ``home`` decides which settings
+    file is read. ``ConfigurationError``, in one line without the value, for a value that is not usable, an unknown name
+    or a secret in clear text.
+    """
     try:
-        settings = Settings(**overrides)
+        settings = Settings(**given_values(given, Settings.model_fields))
     except ValidationError as error:
         # The message does not contain the value, which may be a secret.
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         field = str(first["loc"][0]) if first["loc"] else "settings"
         name = variable_name(field) if field in Settings.model_fields else field
         raise ConfigurationError(f"{name} is not usable: {first['msg']}") from None
-    for value in vars(settings).values():
+    for field, value in vars(settings).items():
         if isinstance(value, SecretStr):
-            for text in _secret_parts(value.get_secret_value()):
+            for text in secret_parts(field, value.get_secret_value()):
                 redaction.register_secret(text)
     return settings
-
-
-def _secret_parts(text: str) -> list[str]:
-    """The parts of a secret setting that must not show: each entry of a list, or the password of an address."""
-    if "://" in text:
-        return [urlsplit(text).password or ""]
-    return [part.rpartition(":")[2].strip() for part in text.split(",")]
-
-
-Origin = Literal["environment", "secret file", "settings file", "default"]
-
-
-def origin_of(field: str, home: Path) -> Origin:
-    """Return where a field's value comes from."""
-    name = variable_name(field)
-    if os.environ.get(name):
-        return "environment"
-    if os.environ.get(f"{name}_FILE") and _is_secret(Settings.model_fields[field]):
-        return "secret file"
-    if dotenv_values(settings_file(home)).get(name):
-        return "settings file"
-    return "default"
-
-
-def _is_secret(field: FieldInfo) -> bool:
-    return SecretStr in (field.annotation, *getattr(field.annotation, "__args__", ()))
-
-
-class _NamedValues(PydanticBaseSettingsSource):
-    """A source that looks up each field by the name of its environment variable.
-
-    pydantic-settings' own sources silently skip malformed lines, and know no ``<NAME>_FILE``.
-    """
-
-    def lookup(self, name: str, field: FieldInfo) -> str | None:
-        raise NotImplementedError
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        return self.lookup(variable_name(field_name), field), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        found = {}
-        for field_name, field in self.settings_cls.model_fields.items():
-            value = self.get_field_value(field, field_name)[0]
-            if value:
-                key = field.validation_alias if isinstance(field.validation_alias, str) else field_name
-                found[key] = value
-        return found
-
-
-class _SecretFiles(_NamedValues):
-    def lookup(self, name: str, field: FieldInfo) -> str | None:
-        path = os.environ.get(f"{name}_FILE")
-        if not path or not _is_secret(field):
-            return None
-        try:
-            return Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            raise ConfigurationError(f"{name}_FILE cannot be read: {path}: {reason}") from None
-
-
-def _read_settings_file(path: Path) -> dict[str, str | None]:
-    """The variables in the file; ``ConfigurationError`` for a malformed line, and for a file of another user."""
-    try:
-        for ours in (path.parent, path):
-            # The owner of the file or its folder could make this program do anything in this user's name.
-            if ours.stat().st_uid not in {os.geteuid(), 0}:
-                raise ConfigurationError(f"{ours} belongs to another user: chown it, or choose another STRAVA_HOME")
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise ConfigurationError(f"{path} cannot be read: {reason}") from None
-    for binding in parse_stream(io.StringIO(text)):
-        if binding.error:
-            raise ConfigurationError(f"{path}, line {binding.original.line}: not of the form NAME=value")
-    return dotenv_values(stream=io.StringIO(text), interpolate=False)
-
-
-class _SettingsFile(_NamedValues):
-    def __init__(self, settings_cls: type[BaseSettings]) -> None:
-        super().__init__(settings_cls)
-        self._values = _read_settings_file(settings_file(home_from_environment()))
-
-    def lookup(self, name: str, field: FieldInfo) -> str | None:  # noqa: ARG002  the signature is the class's
-        return self._values.get(name)

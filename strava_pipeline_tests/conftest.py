@@ -37,6 +37,7 @@ from strava_pipeline.warehouse.migrate import migrate
 from strava_pipeline_tests import processes
 from strava_pipeline_tests.histories import SOAK, SOAKED
 from strava_pipeline_tests.moody_server import MoodyDatabase, MoodyServer, moody_server
+from strava_pipeline_tests.streaming_replica import StreamingReplica, streaming_replica
 from strava_pipeline_tests.warm_processes import COMMAND_MODULES, WarmProcesses
 
 TEMPLATE = "migrated"
@@ -141,7 +142,7 @@ def no_secret_is_logged() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_process_is_started_unawares(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What ``make quick`` takes for a test without processes is one."""
+    """What ``make test`` takes for a test without processes is one."""
     processes.started()
     yield
     assert request.node.get_closest_marker(processes.MARKER) or processes.started() == []
@@ -234,6 +235,22 @@ def moody(own_server: MoodyServer) -> Iterator[MoodyDatabase]:
     with new_database(own_server.server, TEMPLATE) as name:
         yield MoodyDatabase(own_server, name)
         own_server.cheer_up()
+
+
+@pytest.fixture(scope="module")
+def own_replica(own_server: MoodyServer, new_home: Callable[[], Path]) -> Iterator[StreamingReplica]:
+    """A replica of the module's own server."""
+    with streaming_replica(own_server, new_home()) as replica:
+        yield replica
+
+
+@pytest.fixture
+def replica(moody: MoodyDatabase, own_replica: StreamingReplica) -> Iterator[StreamingReplica]:
+    """A replica that has all of the database; its primary may be stopped."""
+    own_replica.follow()
+    yield own_replica
+    own_replica.start()
+    own_replica.resume_replay()
 
 
 @pytest.fixture

@@ -12,7 +12,9 @@ from sqlalchemy import CTE, CompoundSelect, Engine, Select, Table, delete, func,
 
 from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES
 from strava_pipeline.warehouse.engine import autocommit
-from strava_pipeline.warehouse.schema.ops_tables import tombstones, webhook_events
+from strava_pipeline.warehouse.schema.check_tables import changed_months, month_checks
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
+from strava_pipeline.warehouse.schema.payload_tables import tombstones
 from strava_pipeline.warehouse.schema.tables import activities, metadata
 
 # A profile of its own, and how many histories a run of it takes: some minutes' worth.
@@ -42,7 +44,7 @@ def all_at_once(changes: Sequence[CTE]) -> Select[int]:
     return select(literal(1)).add_cte(*changes)
 
 
-EMPTYING = all_at_once([delete(table).cte(f"gone_{table.name}") for table in EMPTIED])
+EMPTYING = all_at_once([delete(table).cte(f"gone_{table.name}") for table in (*EMPTIED, changed_months, month_checks)])
 
 
 class HistoryTables:

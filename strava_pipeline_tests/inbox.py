@@ -15,7 +15,8 @@ from strava_pipeline.sync.webhook import sync_activity
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox.claims import Claim, claim_objects, refresh_claim
 from strava_pipeline.warehouse.inbox.events import NewEvent, Stored, store_events
-from strava_pipeline.warehouse.schema.ops_tables import users, webhook_claims, webhook_events
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_claims, webhook_events
 from strava_pipeline.warehouse.states import EventState
 from strava_pipeline_tests.strava_stand_in import RIDER
 
@@ -47,10 +48,10 @@ def an_event(number: int = 1, **more: Any) -> NewEvent:
 
 
 def store_event(engine: Engine, event: NewEvent) -> Stored:
-    """Commit one event, as a bridge does that has a single one to commit."""
+    """Commit one event, as a bridge does that has a single one to commit; returns the outcome."""
     with autocommit(engine) as connection:
         (stored,) = store_events(connection, [event])
-    return stored
+    return stored.outcome
 
 
 def store(engine: Engine, *numbers: int, **more: Any) -> None:

@@ -33,6 +33,20 @@ class MailServerStandIn:
     logins: list[str] = field(default_factory=list)
     secure: list[bool] = field(default_factory=list)
     raw: list[bytes] = field(default_factory=list)
+    # How it listens.
+    options: dict[str, Any] = field(default_factory=dict)
+    controller: Controller | None = None
+
+    def start(self) -> None:
+        """Listen, for the first time or again."""
+        self.controller = Controller(self, hostname="127.0.0.1", port=self.port, **self.options)
+        self.controller.start()
+
+    def stop(self) -> None:
+        """Listen no more; whoever connects is refused."""
+        if self.controller is not None:
+            self.controller.stop()
+        self.controller = None
 
     @property
     def url(self) -> str:
@@ -81,7 +95,7 @@ def mail_server(
             "auth_required": only_behind_starttls,
             "auth_require_tls": only_behind_starttls,
         }
-    controller = Controller(server, hostname="127.0.0.1", port=server.port, **more)
-    controller.start()
+    server.options = more
+    server.start()
     yield server
-    controller.stop()
+    server.stop()

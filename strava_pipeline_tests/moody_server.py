@@ -16,6 +16,7 @@ from strava_pipeline.local import postgres
 from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server, using_server
 from strava_pipeline.local.postgres_logins import as_superuser
+from strava_pipeline.local.server_user import server_ids
 from strava_pipeline_tests.eventually import eventually
 
 MORE_THAN_CONNECTIONS = 1000
@@ -37,11 +38,16 @@ class MoodyServer:
         """Start the server, unless it runs; its address stays."""
         assert postgres._ensure_running(self.home).socket_dir == self.server.socket_dir
 
+    def checkpoint(self) -> None:
+        """Write all changes to the tables' files."""
+        with as_superuser(self.server.socket_dir, self.server.port) as connection:
+            connection.execute("CHECKPOINT")
+
     def become_replica(self) -> None:
         """Start anew in recovery, as a replica whose primary is gone: it answers, and accepts no writes."""
         self.stop()
         self._standby_signal.touch()
-        os.chown(self._standby_signal, *postgres._server_ids())
+        os.chown(self._standby_signal, *server_ids())
         self.start()
 
     def promote(self) -> None:

@@ -1,4 +1,4 @@
-"""Which tests start processes, read from their code; ``make quick`` leaves these out.
+"""Which tests start processes, read from their code: ``make integration`` runs these.
 
 A test starts processes if its function or one of its fixtures names, in its body or in an annotation, a module or
 class that does, or a thing of the tests that names one in turn. Running tests check that reading: a test that starts a
@@ -26,8 +26,8 @@ MARKER = "processes"
 TESTS = __name__.partition(".")[0]
 STARTING = (subprocess, multiprocessing, Supervisor)
 EVENTS = frozenset({"os.fork", "os.posix_spawn", "subprocess.Popen"})
-# Of the tests' Postgres.
-PROGRAMS = frozenset({"initdb", "pg_ctl"})
+# Of the tests' Postgres; and `file`, by which a library asks what Python is made for as it is imported.
+PROGRAMS = frozenset({"file", "initdb", "pg_basebackup", "pg_ctl"})
 _WORD = re.compile(r"\w+")
 _started: list[str] = []
 

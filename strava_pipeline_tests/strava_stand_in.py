@@ -19,6 +19,7 @@ from strava_pipeline.sync.context import SpanResult, SyncContext
 from strava_pipeline.sync.months_at_work import FailedMonth
 from strava_pipeline.sync.pacing import Pace
 from strava_pipeline.sync.summaries import import_summaries
+from strava_pipeline.warehouse.kept import EVERYTHING, Kept
 
 RIDER = 1001
 JsonObject = dict[str, Any]
@@ -158,10 +159,10 @@ class StravaStandIn:
         found.sort(key=_epoch, reverse=True)
         return found[(page - 1) * size : page * size]
 
-    def sync(self, engine: Engine) -> SyncContext:
+    def sync(self, engine: Engine, kept: Kept = EVERYTHING) -> SyncContext:
         """Bringing activities up to date from here, without pauses."""
         self.monitor = RequestMonitor()
-        return SyncContext(StravaClient(cast("Transport", self)), engine, Pace(75, 0), self.monitor)
+        return SyncContext(StravaClient(cast("Transport", self)), engine, Pace(75, 0), self.monitor, kept=kept)
 
 
 def import_listed(sync: SyncContext, spans: Sequence[Span], *, allow_mass_delete: bool = False) -> list[SpanResult]:

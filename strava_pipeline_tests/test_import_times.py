@@ -34,8 +34,20 @@ def test_light_modules_stay_light(modules: tuple[str, ...]) -> None:
     assert {module.partition(".")[0] for module in modules} <= loaded
 
 
+def test_the_package_itself_loads_nothing_of_what_it_offers() -> None:
+    heavy = {*HEAVY, "sqlalchemy", "numpy", "requests", "flask", "pydantic", "yaml", "jinja2"}
+    assert loaded_by("strava_pipeline").isdisjoint(heavy)
+
+
 def test_the_command_answers_help_without_the_database_libraries() -> None:
     assert loaded_by("strava_pipeline.cli").isdisjoint({*HEAVY, "sqlalchemy", "numpy", "requests", "flask", "pydantic"})
+
+
+def test_the_program_that_stays_behind_up_loads_next_to_nothing() -> None:
+    loaded = loaded_by("strava_pipeline.local.keeper")
+    assert "psutil" in loaded
+    heavy = {*HEAVY, "sqlalchemy", "psycopg", "pydantic", "cryptography", "requests", "flask", "click", "numpy"}
+    assert loaded.isdisjoint(heavy)
 
 
 def test_a_run_loads_no_library_that_its_steps_may_not_need() -> None:

@@ -13,6 +13,7 @@ from strava_pipeline.cli.backfill import ASSETS, CHOICES
 from strava_pipeline.months import add_months, months_between, parse_month
 from strava_pipeline.names import HISTORY_ASSETS
 from strava_pipeline.planned_runs import DEEPER, PlannedRun, plan_in_sequence, plan_side_by_side
+from strava_pipeline_tests.defs.own_definitions import NAMES
 
 Plan = Callable[[datetime, datetime, Sequence[str]], Iterable[PlannedRun]]
 BOTH = pytest.mark.parametrize("plan", [plan_in_sequence, plan_side_by_side])
@@ -39,8 +40,8 @@ def test_runs_side_by_side_list_their_own_year() -> None:
 
 def test_a_run_tells_dagster_whose_it_is_and_which_partitions() -> None:
     backfill = {"strava/athlete": "7", "strava/lane": "backfill", "dagster/priority": "-10"}
-    assert PlannedRun(("athletes",)).tags(7) == backfill | {"dagster/partition": "7"}
-    assert PlannedRun(("activities",), parse_month("2024-11"), parse_month("2025-02")).tags(7) == backfill | {
+    assert PlannedRun(("athletes",)).tags(NAMES, 7) == backfill | {"dagster/partition": "7"}
+    assert PlannedRun(("activities",), parse_month("2024-11"), parse_month("2025-02")).tags(NAMES, 7) == backfill | {
         "dagster/asset_partition_range_start": "7|2024-11-01",
         "dagster/asset_partition_range_end": "7|2025-02-01",
     }

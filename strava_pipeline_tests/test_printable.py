@@ -13,7 +13,8 @@ from sqlalchemy import Engine, select
 
 from strava_pipeline.printable import ELLIPSIS, LONGEST, MARK, printable, printable_json, printable_lines
 from strava_pipeline.warehouse.access.operator_audit import LONGEST_SUBJECT, Actor, note_action
-from strava_pipeline.warehouse.schema.ops_tables import operator_audit, token_audit
+from strava_pipeline.warehouse.schema.access_tables import operator_audit
+from strava_pipeline.warehouse.schema.grant_tables import token_audit
 from strava_pipeline.warehouse.tokens.token_audit import audit
 
 ORDINARY = (

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -9,17 +8,10 @@ import pytest
 import time_machine
 from pydantic import SecretStr
 
+from strava_pipeline import redaction
 from strava_pipeline.errors import ConfigurationError
-from strava_pipeline.settings import (
-    QuotaScope,
-    Settings,
-    SignatureMode,
-    home_from_environment,
-    load_settings,
-    origin_of,
-    settings_file,
-    variable_name,
-)
+from strava_pipeline.home import settings_file
+from strava_pipeline.settings import QuotaScope, Settings, SignatureMode, load_settings, variable_name
 
 SECRETS = (
     "database_url",
@@ -33,10 +25,14 @@ SECRETS = (
     "webhook_signing_secrets",
     "webhook_path_token",
     "operator_token",
+    "dagster_header",
     "dagster_postgres_url",
     "smtp_url",
+    "metrics_token",
+    "alert_urls",
+    "heartbeat_url",
 )
-CANARY = "canary-long-enough-for-each"
+CANARY = "canary-long-enough: for-each"
 
 
 @pytest.fixture
@@ -103,19 +99,20 @@ def test_sources_come_in_their_order(home: Path, tmp_path: Path, monkeypatch: py
     secret = tmp_path / "secret"
     secret.write_text("from-secret-file\n")
     assert load_settings().client_secret is None
-    assert origin_of("client_secret", home) == "default"
+    assert load_settings().origin_of("client_secret") == "default"
     write_file(home, "STRAVA_CLIENT_SECRET=from-settings-file", "STRAVA_BRIDGE_PORT=81")
     assert secret_of("client_secret") == "from-settings-file"
-    assert origin_of("client_secret", home) == "settings file"
+    assert load_settings().origin_of("client_secret") == "settings file"
     monkeypatch.setenv("STRAVA_CLIENT_SECRET_FILE", str(secret))
     assert secret_of("client_secret") == "from-secret-file"
-    assert origin_of("client_secret", home) == "secret file"
+    assert load_settings().origin_of("client_secret") == "secret file"
     monkeypatch.setenv("STRAVA_CLIENT_SECRET", "from-environment")
     assert secret_of("client_secret") == "from-environment"
-    assert origin_of("client_secret", home) == "environment"
-    overridden = load_settings(client_secret="given").client_secret
-    assert overridden is not None
-    assert overridden.get_secret_value() == "given"
+    assert load_settings().origin_of("client_secret") == "environment"
+    monkeypatch.setenv("ANOTHER_VARIABLE", "given")
+    given = load_settings(client_secret={"env": "ANOTHER_VARIABLE"})
+    assert given.required("client_secret") == "given"
+    assert given.origin_of("client_secret") == "given"
     assert load_settings().bridge_port == 81
 
 
@@ -135,10 +132,13 @@ def test_every_secret_is_masked() -> None:
     secret_like = {
         name
         for name in fields
-        if any(word in name for word in ("secret", "token", "keys", "database", "postgres", "smtp"))
-    }
+        if any(
+            word in name
+            for word in ("secret", "token", "keys", "database", "postgres", "smtp", "urls", "heartbeat", "header")
+        )
+    } - {"dagster_header_over_http"}
     assert secret_like == set(SECRETS)
-    settings = load_settings(**dict.fromkeys(SECRETS, CANARY))
+    settings = Settings(**dict.fromkeys(SECRETS, CANARY))
     assert CANARY not in repr(settings)
     assert CANARY not in str(settings)
     assert CANARY not in settings.model_dump_json()
@@ -148,7 +148,7 @@ def test_only_secrets_are_read_from_files(home: Path, tmp_path: Path, monkeypatc
     (tmp_path / "id").write_text("4711")
     monkeypatch.setenv("STRAVA_CLIENT_ID_FILE", str(tmp_path / "id"))
     assert load_settings().client_id is None
-    assert origin_of("client_id", home) == "default"
+    assert load_settings().origin_of("client_id") == "default"
 
 
 @pytest.mark.parametrize(("name", "reason"), [("absent", "No such file"), (".", "Is a directory"), ("odd", "Unicode")])
@@ -166,7 +166,7 @@ def test_a_secret_file_that_cannot_be_read_is_named(
 def test_an_empty_variable_is_an_unset_one(home: Path, monkeypatch: pytest.MonkeyPatch, field: str) -> None:
     monkeypatch.setenv(variable_name(field), "")
     assert getattr(load_settings(), field) == Settings.model_fields[field].default
-    assert origin_of(field, home) == "default"
+    assert load_settings().origin_of(field) == "default"
 
 
 def test_the_settings_file_is_taken_as_it_stands(home: Path) -> None:
@@ -180,34 +180,14 @@ def test_the_settings_file_is_taken_as_it_stands(home: Path) -> None:
     )
     assert secret_of("client_secret") == "with $HOME and ${PATH}"
     assert load_settings().dagster_webserver_url == "http://127.0.0.1:4000"
-    assert origin_of("dagster_webserver_url", home) == "settings file"
+    assert load_settings().origin_of("dagster_webserver_url") == "settings file"
 
 
-@pytest.mark.parametrize(("given", "below"), [("~/strava", "the user's"), ("relative/strava", "the current")])
-def test_the_home_is_the_same_wherever_it_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, below: str
-) -> None:
-    folders = {"the user's": tmp_path / "user", "the current": tmp_path / "here"}
-    for folder in folders.values():
-        folder.mkdir()
-    monkeypatch.setenv("HOME", str(folders["the user's"]))
-    monkeypatch.chdir(folders["the current"])
-    monkeypatch.setenv("STRAVA_HOME", given)
-    expected = folders[below] / given.removeprefix("~/")
-    assert home_from_environment() == expected
-    assert load_settings().home == expected
+URL_FIELDS = ("api_url", "oauth_url", "bridge_public_url")
+ALL_URL_FIELDS = (*URL_FIELDS, "dagster_webserver_url")
 
 
-def test_without_a_home_it_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("STRAVA_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert load_settings().home == home_from_environment() == tmp_path / ".strava-pipeline"
-
-
-URL_FIELDS = ("api_url", "oauth_url", "dagster_webserver_url")
-
-
-@pytest.mark.parametrize("field", URL_FIELDS)
+@pytest.mark.parametrize("field", ALL_URL_FIELDS)
 @pytest.mark.parametrize(
     "address",
     [
@@ -219,12 +199,80 @@ URL_FIELDS = ("api_url", "oauth_url", "dagster_webserver_url")
         "http://[::1]:8080",
     ],
 )
-def test_plain_http_is_for_this_machine_only(monkeypatch: pytest.MonkeyPatch, field: str, address: str) -> None:
+def test_plain_http_is_for_this_machine(monkeypatch: pytest.MonkeyPatch, field: str, address: str) -> None:
     monkeypatch.setenv(variable_name(field), f"{address}/")
     assert getattr(load_settings(), field) == address
 
 
+PRIVATE_ADDRESSES = (
+    "http://10.0.0.1",
+    "http://127.9.9.9",
+    "http://172.16.0.1:3000",
+    "http://172.31.255.255",
+    "http://192.168.1.4/dagster",
+    "http://169.254.7.7",
+    "http://[fd00::1]:3000",
+    "http://[fe80::1]",
+    "http://dagster-webserver:3000",
+    "http://Dagster_Webserver",
+    "http://webserver.dagster.svc",
+    "http://webserver.dagster.svc.cluster.local",
+    "http://webserver.dagster.svc.cluster.local.:80",
+    "http://host.docker.internal:3000",
+)
+
+
+@pytest.mark.parametrize("address", PRIVATE_ADDRESSES)
+def test_dagster_may_be_asked_over_plain_http_within_a_private_network(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("DAGSTER_WEBSERVER_URL", address)
+    assert load_settings().dagster_webserver_url == address
+
+
 @pytest.mark.parametrize("field", URL_FIELDS)
+@pytest.mark.parametrize("address", PRIVATE_ADDRESSES)
+def test_nobody_else_may(monkeypatch: pytest.MonkeyPatch, field: str, address: str) -> None:
+    monkeypatch.setenv(variable_name(field), address)
+    with pytest.raises(ConfigurationError, match=f"^{variable_name(field)} is not usable: .*this machine only"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://11.0.0.1",
+        "http://172.32.0.1",
+        "http://192.169.0.1",
+        "http://100.64.0.1",
+        "http://[2001:db8::1]",
+        "http://[::ffff:8.8.8.8]",
+        # What resolvers take for 8.8.8.8.
+        "http://134744072",
+        "http://0x08080808",
+        "http://8.526344",
+        "http://dagster.example",
+        "http://dagster.svc.example",
+        "http://dagster.internal.example",
+        "http://notinternal.",
+        "http://svc.cluster.local.example",
+        # An ideographic full stop, which becomes a dot when the name is looked up.
+        "http://dagster\u3002example",
+        "http://d\u00e4gster",
+        "http://10.0.0.1.example",
+        "http://-dagster",
+    ],
+)
+def test_plain_http_to_dagster_ends_at_the_private_network(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("DAGSTER_WEBSERVER_URL", address)
+    with pytest.raises(
+        ConfigurationError, match=r"^DAGSTER_WEBSERVER_URL is not usable: .*private addresses"
+    ) as caught:
+        load_settings()
+    assert address not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ALL_URL_FIELDS)
 @pytest.mark.parametrize(
     "address",
     [
@@ -232,7 +280,6 @@ def test_plain_http_is_for_this_machine_only(monkeypatch: pytest.MonkeyPatch, fi
         "http://localhost.example",
         "http://127.0.0.1.example",
         "http://0.0.0.0",
-        "http://10.0.0.1",
         "http://localhost@strava.example",
         "http://strava.example\\@localhost",
         "https://someone:canary@strava.example",
@@ -252,6 +299,56 @@ def test_any_other_address_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPa
     with pytest.raises(ConfigurationError, match=f"^{variable_name(field)} is not usable: ") as caught:
         load_settings()
     assert "canary" not in str(caught.value)
+
+
+HEADER_SETTING = "Authorization: Bearer canary-of-the-proxy"
+
+
+def test_a_login_proxys_header_goes_over_plain_http_to_this_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().header_for_dagster() is None
+    monkeypatch.setenv("STRAVA_DAGSTER_HEADER", HEADER_SETTING)
+    for address in ("http://127.0.0.1:3000", "https://dagster.example.org"):
+        monkeypatch.setenv("DAGSTER_WEBSERVER_URL", address)
+        header = load_settings().header_for_dagster()
+        assert header is not None
+        assert (header.name, header.value.reveal()) == ("Authorization", "Bearer canary-of-the-proxy")
+    monkeypatch.setenv("DAGSTER_WEBSERVER_URL", "http://dagster-webserver:3000")
+    with pytest.raises(ConfigurationError, match="would go to dagster-webserver over plain http") as caught:
+        load_settings().header_for_dagster()
+    assert "canary" not in str(caught.value)
+    monkeypatch.setenv("STRAVA_DAGSTER_HEADER_OVER_HTTP", "true")
+    assert load_settings().header_for_dagster() == header
+
+
+@pytest.mark.parametrize(
+    "text", ["canary", "canary-name:", "Host: canary", "A: canary\r\nB: canary", "A: canary\u20ac"]
+)
+def test_a_header_that_is_none_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("STRAVA_DAGSTER_HEADER", text)
+    with pytest.raises(ConfigurationError, match=r"^STRAVA_DAGSTER_HEADER is not usable: .* header ") as caught:
+        load_settings()
+    assert "canary" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_log_shows_the_value_of_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRAVA_DAGSTER_HEADER", "Cookie: proxy=cookie-canary; other=second-canary")
+    load_settings()
+    assert redaction.redact("sent cookie-canary, second-canary") == f"sent {redaction.MASK}, {redaction.MASK}"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_right"), [("strava", True), ("team/strava_2", True), ("a.b", False), ("/", False)]
+)
+def test_a_key_prefix_is_of_names_with_slashes_between(
+    monkeypatch: pytest.MonkeyPatch, text: str, is_right: bool
+) -> None:
+    monkeypatch.setenv("STRAVA_DAGSTER_KEY_PREFIX", text)
+    if is_right:
+        assert load_settings().dagster_key_prefix == text
+    else:
+        with pytest.raises(ConfigurationError, match=r"^STRAVA_DAGSTER_KEY_PREFIX is not usable: "):
+            load_settings()
 
 
 @pytest.mark.parametrize(
@@ -349,6 +446,30 @@ def test_a_history_that_begins_tomorrow_is_refused_and_one_that_begins_today_is_
             load_settings()
 
 
+def test_only_with_the_word_or_in_commands_the_embedded_postgres_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    unset = load_settings()
+    assert not unset.is_embedded
+    with pytest.raises(ConfigurationError, match=r"^STRAVA_DATABASE_URL is not set: .*`embedded`") as caught:
+        unset.require_database()
+    assert "\n" not in str(caught.value)
+    assert unset.with_embedded_database().is_embedded
+    assert unset.with_embedded_database().origin_of("database_url") == "default"
+    monkeypatch.setenv("STRAVA_DATABASE_URL", "embedded")
+    assert load_settings().is_embedded
+    assert load_settings().require_database() == "embedded"
+    monkeypatch.setenv("STRAVA_DATABASE_URL", "postgresql://db.example/strava")
+    named = load_settings()
+    assert not named.is_embedded
+    assert named.with_embedded_database() is named
+    assert named.require_database() == "postgresql://db.example/strava"
+
+
+def test_logs_still_say_embedded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRAVA_DATABASE_URL", "embedded")
+    load_settings()
+    assert redaction.redact("the embedded Postgres") == "the embedded Postgres"
+
+
 def test_settings_do_not_change_once_read() -> None:
     settings = load_settings()
     with pytest.raises(ValueError, match="frozen"):
@@ -362,36 +483,13 @@ def test_a_line_of_the_settings_file_that_is_none_is_named(monkeypatch: pytest.M
         load_settings()
 
 
-@pytest.mark.parametrize("link", [False, True])
-@pytest.mark.parametrize(
-    "name",
-    [
-        b"br\neak",
-        b"car\rriage",
-        b"esc\x1b[2J",
-        b"\xff\xfe",
-        b'quo"te',
-        b"d$HOME",
-        b"b`id`",
-        b"back\\s",
-        "\u2028".encode(),
-    ],
-)
-def test_a_home_that_postgres_programs_cannot_be_told_is_refused_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: bytes, link: bool
+def test_no_log_shows_the_keys_in_addresses_that_are_secret(
+    clean_environment: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = tmp_path / os.fsdecode(name)
-    if link:
-        (tmp_path / "link").symlink_to(home)
-    monkeypatch.setenv("STRAVA_HOME", str(tmp_path / "link" if link else home))
-    for asked in (home_from_environment, load_settings):
-        with pytest.raises(ConfigurationError, match=r"STRAVA_HOME .* which Postgres' programs do not accept") as told:
-            asked()
-        assert str(told.value).isprintable()
-    assert not home.exists()
-
-
-def test_a_home_of_an_unknown_user_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STRAVA_HOME", "~nobody-of-this-name/data")
-    with pytest.raises(ConfigurationError, match="STRAVA_HOME names the home of an unknown user"):
-        home_from_environment()
+    monkeypatch.setenv(
+        "STRAVA_ALERT_URLS", "json://me:p4ss-word@alerts.example.org/k3y-of-it tgram://12345678:AbC9/987"
+    )
+    monkeypatch.setenv("STRAVA_HEARTBEAT_URL", "https://ping.example.org/ping/0b1c2d3e-4f5a?token=t0ken-of-it")
+    load_settings()
+    said = "alerts.example.org and ping.example.org refused k3y-of-it p4ss-word 12345678:AbC9 0b1c2d3e-4f5a t0ken-of-it"
+    assert redaction.redact(said) == f"alerts.example.org and ping.example.org refused {' '.join([redaction.MASK] * 5)}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from strava_pipeline.settings import Settings
-from webhook_bridge import dagster_api
-from webhook_bridge.dagster_api import DagsterServer
+from webhook_bridge.dagster_place import find_place
+from webhook_bridge.dagster_server import DagsterServer, ask
 
 LAUNCH = """
 mutation LaunchBackfill($params: LaunchBackfillParams!) {
@@ -21,6 +21,8 @@ mutation LaunchBackfill($params: LaunchBackfillParams!) {
 
 def launch_backfill(settings: Settings, assets: Iterable[str], partitions: Iterable[str]) -> str:
     """Launch a backfill of assets that share their partitions, without tags; returns its id."""
-    params = {"assetSelection": [{"path": [asset]} for asset in assets], "partitionNames": list(partitions)}
     server = DagsterServer.from_settings(settings)
-    return dagster_api._ask(server, LAUNCH, params, {"LaunchBackfillSuccess"}, lambda answer: str(answer["id"]))
+    names = find_place(server).names
+    selection = [{"path": names.asset_path(asset)} for asset in assets]
+    params = {"assetSelection": selection, "partitionNames": list(partitions)}
+    return ask(server, LAUNCH, params, {"LaunchBackfillSuccess"}, lambda answer: str(answer["id"]))

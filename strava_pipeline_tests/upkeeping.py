@@ -12,6 +12,7 @@ from sqlalchemy import Engine, Row, select, update
 from strava_pipeline.settings import load_settings
 from strava_pipeline.sync.upkeep import Contexts, Worked, work_off
 from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.kept import EVERYTHING, Kept
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
 from strava_pipeline.warehouse.states import UpkeepKind
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
@@ -20,9 +21,9 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 YESTERDAY = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
 
 
-def work(strava: StravaStandIn, engine: Engine, tasks: int = 100) -> Worked:
+def work(strava: StravaStandIn, engine: Engine, tasks: int = 100, kept: Kept = EVERYTHING) -> Worked:
     """What upkeep does in the time for so many tasks."""
-    done, sync = count(), strava.sync(engine)
+    done, sync = count(), strava.sync(engine, kept)
     spare = replace(sync, waits_for_others=False)
     return work_off(Contexts(sync, spare), load_settings(), lambda: next(done) < tasks)
 

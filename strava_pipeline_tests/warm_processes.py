@@ -164,9 +164,11 @@ class WarmProcesses:
         pid = self._fork(module, (NOWHERE, str(pipe), str(pipe)), arguments, env)
         return WarmProcess((module, *arguments), pid, pipe.open(encoding="utf-8"), self)
 
-    def start_silent(self, module: str, *arguments: str, env: Mapping[str, str]) -> WarmProcess:
-        """Run a module as a program in the background, its output thrown away."""
-        pid = self._fork(module, (NOWHERE, NOWHERE, NOWHERE), arguments, env)
+    def start_silent(
+        self, module: str, *arguments: str, env: Mapping[str, str], output: Path | str = NOWHERE
+    ) -> WarmProcess:
+        """Run a module as a program in the background, its output in a file, or thrown away."""
+        pid = self._fork(module, (NOWHERE, str(output), str(output)), arguments, env)
         return WarmProcess((module, *arguments), pid, None, self)
 
     def listen(self, seconds: float) -> None:
@@ -292,6 +294,8 @@ def become(request: Mapping[str, Any]) -> None:
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
     os.umask(request["umask"])
+    # A script that runs the tests in the background has them ignore SIGINT; Dagster's code server then ignores SIGTERM.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv[1:] = request["arguments"]
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 from flask import Flask, Response, jsonify
@@ -16,15 +16,23 @@ from strava_pipeline.keyring import KeyPurpose, Keyring
 from strava_pipeline.notifications.sender import check_sender
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings, SignatureMode
+from strava_pipeline.warehouse.reading import Reader
+from webhook_bridge.background_reading import BackgroundReading
 from webhook_bridge.bad_requests import BadRequests, install_limit, is_over_limit
-from webhook_bridge.current import EXTENSION, Bridge
+from webhook_bridge.counters import Counters
+from webhook_bridge.current import EXTENSION, Bridge, bridge_of
+from webhook_bridge.dagster_server import DagsterServer
 from webhook_bridge.health import health
 from webhook_bridge.hosts import install_host_check
 from webhook_bridge.intake import Intake
+from webhook_bridge.metrics import metrics_registry
+from webhook_bridge.metrics_page import metrics_page
 from webhook_bridge.request_ids import current_request_id, install_request_ids
 from webhook_bridge.security_headers import install_security_headers
+from webhook_bridge.seen_sessions import SeenSessions
 from webhook_bridge.site import install_site
 from webhook_bridge.webhooks import BODY_CAP_BYTES, webhooks
+from webhook_bridge.worker_thread import WorkerThread
 from webhook_bridge.write_probe import WriteProbe
 
 log = get_logger(__name__)
@@ -34,14 +42,16 @@ def create_app(
     settings: Settings,
     engine: Engine,
     wake: Callable[[], None] = lambda: None,
-    dispatcher_is_running: Callable[[], bool] = lambda: True,
     dagster_tasks_wake: Callable[[], None] = lambda: None,
-    reading_engine: Engine | None = None,
+    reader: Reader | None = None,
+    threads: Sequence[WorkerThread] = (),
+    counters: Counters | None = None,
+    reading: BackgroundReading | None = None,
 ) -> Flask:
     """Create the app. ``ConfigurationError`` if a setting that it needs is missing.
 
     ``wake`` is called after a new event was stored, ``dagster_tasks_wake`` after an athlete connected or was
-    disconnected. The status page reads by ``reading_engine``, if given.
+    disconnected. The status page reads by ``reader``, if given. Without one of ``threads`` the bridge is not alive.
     """
     check_settings(settings)
     keyring = Keyring.parse(settings.required("token_keys"))
@@ -55,17 +65,24 @@ def create_app(
         keyring=keyring,
         csrf_key=keyring.derive_key(KeyPurpose.CSRF),
         engine=engine,
-        reading_engine=reading_engine or engine,
+        reader=reader or Reader(engine),
+        seen_sessions=SeenSessions(),
         intake=Intake(engine),
         write_probe=WriteProbe(engine),
         wrong_tokens=BadRequests(),
         wake_dispatcher=wake,
-        dispatcher_is_running=dispatcher_is_running,
+        threads=threads,
+        counters=counters or Counters(),
+        reading=reading or BackgroundReading(settings, engine),
         wake_dagster_tasks=dagster_tasks_wake,
+        dagster=DagsterServer.from_settings(settings),
     )
     _install(app, settings)
     app.register_blueprint(webhooks)
     app.register_blueprint(health)
+    if settings.metrics_token is not None:
+        registry = metrics_registry(bridge_of(app))
+        app.register_blueprint(metrics_page(registry, settings.metrics_token.get_secret_value()))
     install_site(app, settings, keyring)
     app.register_error_handler(WebhookRejected, _rejected)
     app.register_error_handler(DatabaseUnavailable, _database_unavailable)
@@ -92,12 +109,13 @@ def _install(app: Flask, settings: Settings) -> None:
 
 
 def check_settings(settings: Settings) -> None:
-    """Check the settings that the bridge needs, and those of mails, whose faults would not show later.
+    """Check the settings that the bridge needs, and those of mails and of a header, whose faults would not show later.
 
     ``ConfigurationError`` says which is missing or wrong.
     """
     settings.required("webhook_verify_token")
     check_sender(settings)
+    settings.header_for_dagster()
     if settings.webhook_signature is not SignatureMode.OFF and not settings.signing_secrets():
         raise ConfigurationError(
             "STRAVA_WEBHOOK_SIGNING_SECRETS is not set: set it, or set STRAVA_WEBHOOK_SIGNATURE=off together"
@@ -105,7 +123,8 @@ def check_settings(settings: Settings) -> None:
         )
     if settings.webhook_signature is not SignatureMode.REQUIRED and settings.webhook_path_token is None:
         raise ConfigurationError(
-            "STRAVA_WEBHOOK_PATH_TOKEN is not set: without required signatures the path must be unguessable"
+            "STRAVA_WEBHOOK_PATH_TOKEN is not set: unless signatures are required, the callback's path must be"
+            " unguessable; set it to 32 random characters"
         )
 
 

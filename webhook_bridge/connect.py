@@ -16,12 +16,14 @@ from werkzeug.wrappers import Response
 from strava_pipeline.errors import (
     AppInactive,
     ConfigurationError,
+    ErasureUnderWay,
     InviteAlreadyUsed,
     RejectedRequest,
     RetriableStravaError,
     StravaPipelineError,
     UnknownAthlete,
 )
+from strava_pipeline.log_context import add_log_ids
 from strava_pipeline.notifications.addresses import checked_address
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.faults import is_dead_code
@@ -38,6 +40,7 @@ from strava_pipeline.strava.oauth import (
 )
 from strava_pipeline.sync.access import open_tokens
 from strava_pipeline.sync.disconnect import disconnect
+from strava_pipeline.sync.erasing import finish_within
 from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
 from strava_pipeline.warehouse.athletes.dagster_tasks import set_task
 from strava_pipeline.warehouse.athletes.profiles import store_athlete
@@ -61,6 +64,8 @@ log = get_logger(__name__)
 LONGEST_STATE = 100
 # Characters; Strava's errors are one word.
 LONGEST_ERROR = 100
+# How long an athlete who is back waits on the page until their earlier data are deleted; some thousand rides take less.
+ERASURE_SECONDS = 20.0
 # Digits; every number with so many fits into a BIGINT.
 LONGEST_ID = 18
 CONFIRM = (
@@ -149,9 +154,9 @@ def connected() -> Answer:
 
 @connect.post("/oauth/disconnect")
 def disconnect_athlete() -> Answer | Response:
-    """Disconnect an athlete: revoke the grant at Strava, and erase tokens, address and, unless kept, data.
+    """Disconnect an athlete: revoke the grant at Strava, erase tokens and address, decide whether the data go.
 
-    Only the operator may do this.
+    Only the operator may do this. The thread for tasks in Dagster deletes the data.
     """
     operator_gate()
     given = request.form.get("athlete", "")
@@ -164,7 +169,8 @@ def disconnect_athlete() -> Answer | Response:
     except UnknownAthlete:
         raise BadRequest(f"Athlete {given} is not connected.") from None
     _wake_dagster_tasks()
-    told = f"Athlete {given} is disconnected; {gone.erased.rows} rows were deleted."
+    told = f"Athlete {given} is disconnected; "
+    told += "the data are deleted from now on." if gone.erasure.deletes_data else "the data stay."
     if gone.left_at_strava is not None:
         told += " The grant still stands at Strava: ask the athlete to end it there, under My Apps."
     say_next(told)
@@ -258,8 +264,12 @@ def _finish(code: str, scopes: tuple[str, ...], began: Began, actor: Actor, *, o
 
     def exchange() -> TokenGrant:
         grant = exchange_code(settings, new_session(), code)
-        if only is not None and (grant.athlete or {})["id"] != only:
+        athlete_id = (grant.athlete or {})["id"]
+        add_log_ids(athlete_id=athlete_id)
+        if only is not None and athlete_id != only:
             raise AnotherAthlete(f"another athlete used the link of athlete {only}: nothing was stored")
+        # Of an athlete who is back nothing old is left, and nothing new is deleted; storing is refused until then.
+        finish_within(settings, engine, athlete_id, ERASURE_SECONDS)
         return grant
 
     tokens = open_tokens(settings, engine)
@@ -298,6 +308,9 @@ def _failed(error: StravaPipelineError) -> Answer:
         case AppInactive():
             text = "Strava has switched this app off: its owner needs a Strava subscription. Try again after that."
             return _sorry("The app is switched off", text, HTTPStatus.SERVICE_UNAVAILABLE)
+        case ErasureUnderWay():
+            text = "Nothing was stored. Try again in a few minutes."
+            return _sorry("Your earlier data are still being deleted", text, HTTPStatus.SERVICE_UNAVAILABLE)
         case RetriableStravaError():
             return _sorry(
                 "Strava does not answer",

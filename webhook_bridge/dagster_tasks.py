@@ -1,90 +1,78 @@
-"""Does athletes' open tasks in Dagster and launches imports: a thread of the bridge, which tries until it succeeds.
+"""Does athletes' open tasks in Dagster, launches imports and mails: a thread of the bridge.
 
 For an athlete who connected, the partitions are created. For an athlete who was disconnected, the partitions are
-deleted and, unless data are kept, the files in the lake and the runs, whose events show routes.
+deleted and, unless data are kept, the rows, the files in the lake and the runs, whose events show their id and figures.
 """
 
 from __future__ import annotations
 
-import threading
+import time
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.log_context import log_ids
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
+from strava_pipeline.sync.erasing import finish_erasures
 from strava_pipeline.warehouse.athletes.dagster_tasks import athletes_with_task, hold_task, strike_off
 from strava_pipeline.warehouse.athletes.erasure import delete_late_events
 from strava_pipeline.warehouse.retention import earliest_month
 from strava_pipeline.warehouse.states import DagsterTask
-from webhook_bridge.dagster_api import (
-    DagsterServer,
-    add_athlete,
-    cover_last_materializations,
-    delete_runs,
-    remove_athlete,
-)
+from webhook_bridge.counters import Counters
+from webhook_bridge.dagster_api import add_athlete, cover_last_materializations, delete_runs, remove_athlete
+from webhook_bridge.dagster_server import DagsterServer
 from webhook_bridge.imports import launch_imports
+from webhook_bridge.mails import MailRuns
+from webhook_bridge.worker_thread import WorkerThread
 
 log = get_logger(__name__)
 
 LEAVING = (DagsterTask.ERASE, DagsterTask.UNREGISTER)
 POLL_SECONDS = 10.0
+# Then tasks, imports and mails have their turn, and what is left to delete the next one.
+ERASING_SECONDS = 30.0
 
 
 class NotYet(StravaPipelineError):
     """Dagster is still at work for an athlete; the task is tried again."""
 
 
-class DagsterTasks:
-    """A thread that does the tasks in ``ops.users.dagster_task`` and launches imports, until stopped.
+class DagsterTasks(WorkerThread):
+    """A thread that does the tasks in ``ops.users.dagster_task`` and launches imports and mails, until stopped.
 
     Several bridges may run one each.
     """
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(self, settings: Settings, engine: Engine, counters: Counters | None = None) -> None:
+        super().__init__("dagster-tasks")
         self._settings = settings
-        self._dagster = DagsterServer.from_settings(settings)
+        self._dagster = DagsterServer.from_settings(settings, (counters or Counters()).launched)
         self._engine = engine
-        self._wake = threading.Event()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="dagster-tasks", daemon=True)
-
-    def start(self) -> None:
-        """Begin to look for tasks."""
-        self._thread.start()
-
-    def wake(self) -> None:
-        """Look for tasks now: an athlete connected or was disconnected."""
-        self._wake.set()
-
-    def stop(self) -> None:
-        """End after the task under way."""
-        self._stop.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._mails = MailRuns(self._dagster, engine)
 
     def run_once(self) -> int:
-        """Try each task once; returns how many are done."""
+        """Delete the data of athletes who are being erased, then try each task once; returns how many are done."""
+        ends_at = time.monotonic() + ERASING_SECONDS
+        finish_erasures(self._settings, self._engine, lambda: not self.stopping.is_set() and time.monotonic() < ends_at)
         with self._engine.connect() as connection:
             due = athletes_with_task(connection)
-        return sum(self._do(athlete_id) for athlete_id in due)
+        done = 0
+        for athlete_id in due:
+            with log_ids(athlete_id=athlete_id):
+                done += self._do(athlete_id)
+        return done
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            self._wake.clear()
-            try:
-                self.run_once()
-                launch_imports(self._dagster, self._engine, earliest_month(self._settings))
-            except (StravaPipelineError, SQLAlchemyError) as error:
-                # The first line only: SQLAlchemy adds its statement in further ones.
-                log.warning("%s", str(error).partition("\n")[0])
-            except Exception:
-                # A fault of this program. Without this thread nobody who connects gets partitions, nor an import soon.
-                log.exception("Dagster's tasks failed: trying again in %.0f s", POLL_SECONDS)
-            self._wake.wait(POLL_SECONDS)
+    def work(self) -> None:
+        """Look for tasks, imports and mails; an athlete who connects or is disconnected wakes."""
+        while not self.stopping.is_set():
+            # None waits for another that Dagster refuses.
+            for work in (self.run_once, self._launch_imports, self._mails.launch_if_due):
+                self.attempt(work, "what Dagster has to do waits")
+            self.rest(POLL_SECONDS)
+
+    def _launch_imports(self) -> None:
+        launch_imports(self._dagster, self._engine, earliest_month(self._settings))
 
     def _do(self, athlete_id: int) -> bool:
         """Do one athlete's task and strike it off; False if it has to wait, or another bridge is at it."""
@@ -123,8 +111,6 @@ class DagsterTasks:
         cover_last_materializations(dagster)
 
     def _clear_lake(self, athlete_id: int) -> None:
-        from strava_pipeline.warehouse.lake import (  # noqa: PLC0415  Arrow, which nothing else here needs
-            erase_athlete_points,
-        )
+        from strava_pipeline.warehouse.lake_files import erase_athlete_points  # noqa: PLC0415  slow to load
 
         erase_athlete_points(self._settings.lake_location(), athlete_id)

@@ -5,7 +5,8 @@ read whatever the browser sees here. Such a request has the site's name in ``Hos
 
 Some paths are served under any name. For deliveries and health checks Strava and proxies choose the name, and the
 answers are worth nothing to a browser. Links in mails give their right to whoever holds one, without any cookie. The
-style sheet and the icon are public. Flask's ``TRUSTED_HOSTS`` would refuse these paths, too.
+style sheet and the icon are public. Metrics need a token that no page of another site has. Flask's ``TRUSTED_HOSTS``
+would refuse these paths, too.
 """
 
 from __future__ import annotations
@@ -19,22 +20,25 @@ from werkzeug.wrappers import Response
 
 from strava_pipeline.printable import printable
 from strava_pipeline.redaction import SecretPath
-from strava_pipeline.settings import LOOPBACK_HOSTS, Settings
+from strava_pipeline.settings import Settings
+from strava_pipeline.settings_values import LOOPBACK_HOSTS
 from webhook_bridge.current import current_bridge
 from webhook_bridge.pages import page
 
 # Paths, not blueprints: each delivery passes here, and to look up its blueprint would cost a few microseconds.
 ANY_NAME = ("/webhooks/", "/health/", f"{SecretPath.CONFIRM}/", f"{SecretPath.UNSUBSCRIBE}/", "/static/")
+METRICS_PATH = "/metrics"
 # Characters of the longest name in DNS.
 LONGEST_NAME = 253
 
 
 def install_host_check(app: Flask, settings: Settings) -> None:
     """Refuse requests for pages for people under a name that is not ours."""
-    ours = _our_names(settings)
+    ours = our_names(settings)
+    any_name = ANY_NAME if settings.metrics_token is None else (*ANY_NAME, METRICS_PATH)
 
     def refuse() -> Response | None:
-        if request.path.startswith(ANY_NAME) or host_name(request.host) in ours:
+        if request.path.startswith(any_name) or host_name(request.host) in ours:
             return None
         name = printable(host_name(request.host) or "an empty name", LONGEST_NAME)
         text = f"This page is not served as {name}: to allow that, add the name to STRAVA_BRIDGE_HOSTS."
@@ -68,7 +72,8 @@ def base_url_for_strava() -> str:
     return base_url()
 
 
-def _our_names(settings: Settings) -> frozenset[str]:
+def our_names(settings: Settings) -> frozenset[str]:
+    """The names under which pages are served: this machine's, the public one, and ``STRAVA_BRIDGE_HOSTS``."""
     public = urlsplit(settings.bridge_public_url or "").netloc
     named = [public, *(settings.bridge_hosts or "").split(",")]
     return LOOPBACK_HOSTS | {host_name(name.strip()) for name in named} - {""}

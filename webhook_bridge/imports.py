@@ -8,9 +8,12 @@ from functools import partial
 from sqlalchemy import Engine
 
 from strava_pipeline.import_runs import run_of
+from strava_pipeline.log_context import log_ids
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.warehouse.imports.launches import Launch, claim_launch, look_after, record_run, release
-from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, fate_of, launch_run
+from webhook_bridge.dagster_api import fate_of, launch_run
+from webhook_bridge.dagster_place import find_place
+from webhook_bridge.dagster_server import DagsterServer, DagsterUnavailable
 
 log = get_logger(__name__)
 
@@ -27,15 +30,17 @@ def launch_imports(dagster: DagsterServer, engine: Engine, floor: date) -> int:
     look_after(engine, partial(fate_of, dagster))
     launched = 0
     while launch := _claim(engine, floor):
-        run = run_of(launch)
         try:
-            run_id = launch_run(dagster, run.job, run.run_config, run.tags)
+            place = find_place(dagster)
+            run = run_of(place.names, launch)
+            run_id = launch_run(dagster, place, run.job, run.run_config, run.tags)
         except DagsterUnavailable:
             # The answer alone may be lost: the run has an older number then, once the import is launched again.
             release(engine, launch, REFUSED_PAUSE)
             raise
         record_run(engine, launch, run_id)
-        log.info("run %s has import %d of athlete %d", run_id, launch.import_id, launch.athlete_id)
+        with log_ids(run_id=run_id, athlete_id=launch.athlete_id):
+            log.info("run %s has import %d of athlete %d", run_id, launch.import_id, launch.athlete_id)
         launched += 1
     return launched
 

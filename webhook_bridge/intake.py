@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.warehouse.engine import autocommit
-from strava_pipeline.warehouse.inbox.events import NewEvent, Stored, store_events
+from strava_pipeline.warehouse.inbox.events import NewEvent, StoredEvent, store_events
 
 # Strava waits two seconds for an answer. An event that is not stored by then is refused with 503, and delivered again.
 STORE_SECONDS = 1.5
@@ -34,11 +34,11 @@ class _Entry:
     """A delivery that waits for its outcome, by a bare lock: a ``Future`` would cost several times as much."""
 
     event: NewEvent
-    outcome: Stored | Exception = field(init=False)
+    outcome: StoredEvent | Exception = field(init=False)
     is_refused: bool = False
     settled: threading.Lock = field(default_factory=_locked)
 
-    def settle(self, outcome: Stored | Exception) -> None:
+    def settle(self, outcome: StoredEvent | Exception) -> None:
         self.outcome = outcome
         self.settled.release()
 
@@ -52,7 +52,7 @@ class Intake:
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def store(self, event: NewEvent) -> Stored:
+    def store(self, event: NewEvent) -> StoredEvent:
         """Return once the event is on the disk; ``DatabaseUnavailable`` after 1.5 s, while Strava still waits.
 
         The time limit is kept here, since a server that hangs, or a network that loses packets, keeps none. If the
@@ -84,7 +84,7 @@ class Intake:
                 batch, outcomes = self._worked_off(batch)
             _settle(batch, outcomes)
 
-    def _worked_off(self, batch: list[_Entry]) -> tuple[list[_Entry], list[Stored | Exception]]:
+    def _worked_off(self, batch: list[_Entry]) -> tuple[list[_Entry], list[StoredEvent | Exception]]:
         """Store a batch and, by one connection, the batches that come meanwhile; returns the last, not settled yet."""
         try:
             # To take a connection from the pool, which may test it first, costs more than to store a batch: keep it as
@@ -109,7 +109,7 @@ class Intake:
         return [entry for entry in batch if not entry.is_refused]
 
 
-def _stored(connection: Connection, batch: Sequence[_Entry]) -> list[Stored | Exception]:
+def _stored(connection: Connection, batch: Sequence[_Entry]) -> list[StoredEvent | Exception]:
     """The outcome of each entry. ``DatabaseUnavailable`` is raised, since it concerns them all."""
     if not batch:
         return []
@@ -124,6 +124,6 @@ def _stored(connection: Connection, batch: Sequence[_Entry]) -> list[Stored | Ex
         return [outcome for entry in batch for outcome in _stored(connection, [entry])]
 
 
-def _settle(batch: Sequence[_Entry], outcomes: Sequence[Stored | Exception]) -> None:
+def _settle(batch: Sequence[_Entry], outcomes: Sequence[StoredEvent | Exception]) -> None:
     for entry, outcome in zip(batch, outcomes, strict=True):
         entry.settle(outcome)

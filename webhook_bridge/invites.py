@@ -42,6 +42,17 @@ def take_invite(given: str) -> None:
     with autocommit(current_bridge().engine) as connection:
         if not _has_room(connection, name):
             raise Forbidden(USED_UP if invites.is_known(connection, name, _proof()) else NOT_GOOD)
+    _keep(name)
+
+
+def take_own_invite(secret: str, athlete_id: int) -> None:
+    """Keep a link by which this athlete alone may connect, in the browser's session; ``secret`` is part of no link."""
+    with current_bridge().engine.begin() as connection:
+        name = invites.open_own_invite(connection, _proof(), secret, athlete_id)
+    _keep(name)
+
+
+def _keep(name: str) -> None:
     session_id()
     if session.get("invited_by") != name:
         session.pop("place", None)

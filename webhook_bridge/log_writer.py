@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from contextlib import suppress
 from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
 from queue import Full, Queue
 from typing import TextIO
+
+from strava_pipeline.log_lines import line_format
+from strava_pipeline.own_process import log_by
 
 # Lines that may wait for a log that takes nothing; some 200 bytes each. Lines beyond are counted, and lost.
 MOST_LINES = 10_000
@@ -24,10 +28,11 @@ CLOSING_SECONDS = 2.0
 class LogWriter(QueueHandler):
     """Formats a record where it is logged, and leaves it to a thread to write; logging closes it at the end."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
         queue: Queue[logging.LogRecord | None] = Queue(MOST_LINES)
         super().__init__(queue)
-        self._lines = _Lines(queue, stream)
+        self.setFormatter(formatter)
+        self._lines = _Lines(queue, stream, formatter)
         self._lines.start()
 
     def enqueue(self, record: logging.LogRecord) -> None:
@@ -50,9 +55,9 @@ class _Lines(QueueListener):
     nobody reads holds.
     """
 
-    def __init__(self, queue: Queue[logging.LogRecord | None], stream: TextIO) -> None:
+    def __init__(self, queue: Queue[logging.LogRecord | None], stream: TextIO, formatter: logging.Formatter) -> None:
         super().__init__(queue)
-        self._waiting, self._stream = queue, stream
+        self._waiting, self._stream, self._formatter = queue, stream, formatter
         self.lost = 0
 
     def handle(self, record: logging.LogRecord) -> None:
@@ -61,7 +66,7 @@ class _Lines(QueueListener):
             self._write(record.msg)
             if self.lost:
                 lost, self.lost = self.lost, 0
-                self._write(f"{lost} lines of the log are lost: it was not written as fast as they came")
+                self._write(self._formatter.format(_loss(lost)))
 
     def finish(self) -> None:
         deadline = time.monotonic() + CLOSING_SECONDS
@@ -78,3 +83,13 @@ class _Lines(QueueListener):
             # What the stream still holds is written once more when the process ends, which would end it with an error.
             with Path(os.devnull).open("w", encoding="utf-8") as nobody:
                 os.dup2(nobody.fileno(), self._stream.fileno())
+
+
+def log_in_thread(level: str, form: str) -> None:
+    """Log to standard error from this level up, in a :class:`~strava_pipeline.log_lines.LogFormatName`."""
+    log_by(LogWriter(sys.stderr, line_format(form)), level, form)
+
+
+def _loss(lines: int) -> logging.LogRecord:
+    told = "%d lines of the log are lost: it was not written as fast as they came"
+    return logging.LogRecord(__name__, logging.WARNING, __file__, 0, told, (lines,), None)

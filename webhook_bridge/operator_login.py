@@ -21,13 +21,15 @@ from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.web import operator_door
 from webhook_bridge.bad_requests import EVERYBODY, LONGEST_ADDRESS, NOBODY, PER_MINUTE, known_sender
 from webhook_bridge.current import current_bridge
-from webhook_bridge.operator_session import clear_cookie, end_session, give_cookie, is_operator
+from webhook_bridge.operator_session import end_all_sessions, end_session, give_cookie, is_operator, may_look
 from webhook_bridge.pages import Answer, install_pages, message, page
-from webhook_bridge.sessions import begin_anew
+from webhook_bridge.sessions import begin_anew, session_id
 
 log = get_logger(__name__)
 
 NO_TOKEN = "STRAVA_OPERATOR_TOKEN is not set: strava-pipeline init or strava-pipeline up makes one."  # noqa: S105  it says that there is none
+# The field of the browser's session with the page that asked for the login.
+AFTER_LOGIN = "after_login"
 
 operator = Blueprint("operator", __name__, template_folder="templates", static_folder="static")
 install_pages(operator)
@@ -104,11 +106,8 @@ def logout() -> Response:
 def logout_everywhere() -> Answer | Response:
     """End all sessions of the operator, and all unused login links."""
     operator_gate()
-    with current_bridge().engine.begin() as connection:
-        ended = operator_sessions.end_all_sessions(connection)
-        note_action(connection, Actor.OPERATOR, "logout", "everywhere", detail=f"{ended} sessions and links")
     answer = redirect(url_for("operator.login_form"), HTTPStatus.SEE_OTHER)
-    clear_cookie(answer)
+    end_all_sessions(answer)
     session.clear()
     return answer
 
@@ -116,13 +115,17 @@ def logout_everywhere() -> Answer | Response:
 def operator_gate() -> Response | None:
     """Let the operator pass; redirect anybody else's GET to the login. ``Forbidden`` for other methods.
 
-    Called before each request of a blueprint. ``Forbidden``, too, if no operator's token is set.
+    Called before each request of a blueprint. ``Forbidden``, too, if no operator's token is set. While the primary is
+    away, GET passes for sessions that were seen there (:func:`~webhook_bridge.operator_session.may_look`).
     """
     require_token()
-    if is_operator():
+    if may_look():
         return None
     if request.method != "GET":
         raise Forbidden("You are not logged in any more: load the page again.")
+    # A path of ours, in a cookie that is signed: the login leads nowhere else.
+    session_id()  # begins a session, if there is none, before something is put into it
+    session[AFTER_LOGIN] = request.path
     return redirect(url_for("operator.login_form"), HTTPStatus.SEE_OTHER)
 
 
@@ -134,8 +137,9 @@ def require_token() -> None:
 
 
 def _logged_in(secret: str) -> Response:
+    following = session.get(AFTER_LOGIN) or url_for("status.overview")
     begin_anew()
-    answer = redirect(url_for("status.overview"), HTTPStatus.SEE_OTHER)
+    answer = redirect(following, HTTPStatus.SEE_OTHER)
     give_cookie(answer, secret)
     return answer
 

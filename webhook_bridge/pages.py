@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, make_response, render_template
+from flask import Blueprint, Response, make_response, render_template, request
 from markupsafe import Markup
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
@@ -16,7 +16,7 @@ from strava_pipeline.printable import printable
 from strava_pipeline.redaction import get_logger
 from webhook_bridge.current import current_bridge
 from webhook_bridge.operator_session import is_operator
-from webhook_bridge.sessions import csrf_token
+from webhook_bridge.sessions import SAFE_METHODS, csrf_token
 
 log = get_logger(__name__)
 
@@ -62,7 +62,11 @@ def install_pages(blueprint: Blueprint) -> None:
 
 def _database_unavailable(error: Exception) -> Answer:
     log.error("%s", error)
-    text = "Try again in a minute. No event is lost: Strava delivers again what cannot be stored now."
+    text = (
+        "Try again in a minute. No event is lost: Strava delivers again what cannot be stored now."
+        if request.method in SAFE_METHODS
+        else "What you asked for may not be done. Load the page once the database answers, and press the button again."
+    )
     return message("The database does not answer", text, HTTPStatus.SERVICE_UNAVAILABLE)
 
 

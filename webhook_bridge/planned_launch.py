@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from strava_pipeline.planned_runs import PlannedRun
-from webhook_bridge.dagster_api import DagsterServer, launch_assets
+from webhook_bridge.dagster_api import launch_assets
+from webhook_bridge.dagster_place import find_place
+from webhook_bridge.dagster_server import DagsterServer
 
 
 def launch_planned(dagster: DagsterServer, athlete_id: int, runs: Iterable[PlannedRun]) -> list[str]:
@@ -15,4 +17,5 @@ def launch_planned(dagster: DagsterServer, athlete_id: int, runs: Iterable[Plann
     partitions (``add_athlete``). ``DagsterUnavailable`` if Dagster refuses a run: those before it remain launched.
     Launching a plan twice makes two runs of each, of which the second asks Strava for listings only.
     """
-    return [launch_assets(dagster, run.selection, run.tags(athlete_id)) for run in runs]
+    place = find_place(dagster)
+    return [launch_assets(dagster, place, run.selection, run.tags(place.names, athlete_id)) for run in runs]

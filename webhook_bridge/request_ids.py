@@ -5,28 +5,22 @@ The ``X-Request-Id`` of a proxy in front is used if proxies are configured and i
 
 from __future__ import annotations
 
-import logging
 import re
 import secrets
-import sys
-from contextvars import ContextVar
 
 from flask import Flask, Response, request
 
-from strava_pipeline.redaction import LogFormat
-from webhook_bridge.log_writer import LogWriter
+from strava_pipeline.log_context import begin_log_ids, current_log_ids
 
 HEADER = "X-Request-Id"
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s [%(request_id)s]: %(message)s"
-# For log lines that belong to no request, such as the dispatcher's.
+# In the place of an id, outside of requests.
 NO_REQUEST = "-"
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
-_current: ContextVar[str] = ContextVar("request_id", default=NO_REQUEST)
 
 
 def current_request_id() -> str:
     """The id of the request that this thread works on."""
-    return _current.get()
+    return str(current_log_ids().get("request_id", NO_REQUEST))
 
 
 def install_request_ids(app: Flask, *, behind_proxy: bool) -> None:
@@ -34,28 +28,15 @@ def install_request_ids(app: Flask, *, behind_proxy: bool) -> None:
 
     def begin() -> None:
         given = request.headers.get(HEADER, "") if behind_proxy else ""
-        _current.set(given if _PLAIN.fullmatch(given) else secrets.token_hex(8))
+        begin_log_ids(request_id=given if _PLAIN.fullmatch(given) else secrets.token_hex(8))
 
     def tell(response: Response) -> Response:
-        response.headers[HEADER] = _current.get()
+        response.headers[HEADER] = current_request_id()
         return response
 
     def end(_: BaseException | None) -> None:
-        _current.set(NO_REQUEST)
+        begin_log_ids()
 
     app.before_request(begin)
     app.after_request(tell)
     app.teardown_request(end)
-
-
-def log_with_request_ids(level: str = "INFO") -> None:
-    """Log to stderr from this level up, each line with the id of its request."""
-    handler = LogWriter(sys.stderr)
-    handler.setFormatter(LogFormat(LOG_FORMAT))
-    handler.addFilter(_add_request_id)
-    logging.basicConfig(level=level, handlers=[handler])
-
-
-def _add_request_id(record: logging.LogRecord) -> bool:
-    record.request_id = _current.get()
-    return True

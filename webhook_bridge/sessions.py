@@ -21,7 +21,8 @@ from flask.sessions import SecureCookieSessionInterface
 from werkzeug.exceptions import Forbidden
 
 from strava_pipeline.keyring import KeyPurpose, Keyring
-from strava_pipeline.settings import LOOPBACK_HOSTS, Settings
+from strava_pipeline.settings import Settings
+from strava_pipeline.settings_values import LOOPBACK_HOSTS
 from strava_pipeline.web.operator_door import is_over_tls
 from strava_pipeline.web.origins import Origin, has_host, is_same_origin, parse_authority, parse_origin
 from webhook_bridge.current import current_bridge

@@ -8,7 +8,9 @@ from strava_pipeline.keyring import Keyring
 from strava_pipeline.settings import Settings
 from webhook_bridge.confirm import confirming
 from webhook_bridge.connect import connect
+from webhook_bridge.months import months
 from webhook_bridge.operator_login import operator
+from webhook_bridge.reconnect import reconnecting
 from webhook_bridge.sessions import install_form_check, install_sessions
 from webhook_bridge.status import status
 from webhook_bridge.unsubscribe import unsubscribing
@@ -18,5 +20,5 @@ def install_site(app: Flask, settings: Settings, keyring: Keyring) -> None:
     """Add sessions, the check of forms, and the pages to the app."""
     install_sessions(app, settings, keyring)
     install_form_check(app)
-    for blueprint in (operator, connect, status, confirming, unsubscribing):
+    for blueprint in (operator, connect, status, months, confirming, reconnecting, unsubscribing):
         app.register_blueprint(blueprint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 
 from flask import Blueprint, redirect, request, session, url_for
@@ -18,6 +19,7 @@ from strava_pipeline.warehouse.athletes.athlete_status import AthleteStatus, ath
 from strava_pipeline.warehouse.athletes.invites import MOST_PEOPLE, Invite, cancel_invite, living_invites, new_invite
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.imports.deletion_guard import held_back
+from strava_pipeline.warehouse.imports.everybody import ask_for_all, count_without_import
 from strava_pipeline.warehouse.imports.wishes import make_import, pause, resume
 from strava_pipeline.warehouse.inbox import dead_letters
 from strava_pipeline.warehouse.inbox.dead_letters import DeadLetter, Selection
@@ -30,7 +32,8 @@ from strava_pipeline.warehouse.tokens.grants import grant_of
 from strava_pipeline.warehouse.upkeep.load import UpkeepLoad, upkeep_load
 from strava_pipeline.web.operator_door import invite_proof
 from webhook_bridge.current import current_bridge
-from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, check_answers
+from webhook_bridge.dagster_glance import glance_at
+from webhook_bridge.health_section import Health, read_health
 from webhook_bridge.hosts import base_url
 from webhook_bridge.invites import signed_invite
 from webhook_bridge.operator_login import operator_gate
@@ -85,24 +88,22 @@ class Overview:
     quota: QuotaStatus
     upkeep: UpkeepLoad
     held: dict[int, str]
+    without_import: int
+    health: Health
 
 
 @status.get("/")
 def overview() -> Answer:
-    """Show the page; it says so if Dagster does not answer."""
+    """Show the page; it says so if Dagster does not answer, has none of our jobs, or lets some stand still."""
     number = _page_number()
     settings = current_bridge().settings
-    with current_bridge().reading_engine.connect() as connection:
-        found = _look(connection, settings, number)
-    try:
-        check_answers(DagsterServer.from_settings(settings))
-        dagster_answers = True
-    except DagsterUnavailable:
-        dagster_answers = False
+    reading = current_bridge().reader.read(partial(_look, settings=settings, number=number))
+    found = reading.value
     return page(
         "status.html",
         overview=found,
-        dagster_answers=dagster_answers,
+        replica=reading.replica,
+        glance=glance_at(current_bridge().dagster),
         dagster=settings.dagster_webserver_url,
         states=STATES,
         waits=WAITS,
@@ -179,6 +180,15 @@ def ask_for_import(athlete_id: int) -> Response:
     return _back(f"The import of athlete {athlete_id} begins by itself.")
 
 
+@status.post("/imports")
+def ask_for_all_imports() -> Response:
+    """Ask for the import of the whole history of each athlete who has none; a second call goes on where one ended."""
+    done = ask_for_all(current_bridge().engine, MadeBy.OPERATOR, Actor.OPERATOR)
+    current_bridge().wake_dagster_tasks()
+    begin = f"Imports that begin by themselves, a few at a time: {done.asked}"
+    return _back(f"{begin}; that were asked for before: {done.asked_before}.")
+
+
 @status.post("/invites")
 def invite() -> Response:
     """Make a link by which others may connect, as many as the form says."""
@@ -222,6 +232,8 @@ def _look(connection: Connection, settings: Settings, number: int) -> Overview:
         quota=quota_status(connection, rate_limits, moment),
         upkeep=upkeep_load(connection, settings, moment),
         held=held_back(connection),
+        without_import=count_without_import(connection),
+        health=read_health(connection, moment),
     )
 
 

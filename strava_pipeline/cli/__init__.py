@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import sys
 from keyword import iskeyword
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
-from strava_pipeline import redaction
+from strava_pipeline import log_lines, redaction
 from strava_pipeline.cli.interruptible import SIGNALS, Interrupted
 from strava_pipeline.errors import ConfigurationError, StravaPipelineError
 from strava_pipeline.local.core_dumps import forbid_core_dumps
 from strava_pipeline.printable import printable
 
+if TYPE_CHECKING:
+    from strava_pipeline.settings import Settings
+
 # Command -> its module and its summary. `--help` shows these summaries, so that it need not import the modules.
 COMMANDS = {
+    "alerts": ("alerts", "List the alerts that are on, silence a rule, test how alerts are told."),
     "analysts": ("analysts", "Make and list logins that may only read the tables."),
     "athletes": ("athletes", "List athletes; disconnect one; cancel the links in an athlete's mails."),
     "api": ("request", "Send one GET request to Strava and print the answer."),
@@ -30,7 +36,7 @@ COMMANDS = {
     "demo": ("demo", "Show the whole pipeline at work against a mock Strava."),
     "doctor": ("doctor", "Check settings, database, keys and Strava, and say what is wrong."),
     "export-gpx": ("gpx", "Print one activity as GPX."),
-    "import": ("imports", "List the imports that were asked for; pause and resume an athlete's."),
+    "import": ("imports", "List the imports; ask for those of all athletes; pause and resume an athlete's."),
     "init": ("setup", "Write a settings file with fresh keys."),
     "keys": ("keys", "Make keys for the stored tokens, show which are in use, re-encrypt with a new one."),
     "login-link": ("sign_in", "Print a link that logs you in to the operator's page, once."),
@@ -45,6 +51,10 @@ COMMANDS = {
 }
 # Commands that set up a log format of their own, and read the log level themselves.
 OWN_LOG = frozenset({"bridge"})
+# Their output is a log: so is the reason for their end.
+SERVICES = frozenset({"bridge", "dagster-webserver", "mock-strava"})
+
+log = redaction.get_logger(__name__)
 
 
 class _LazyGroup(click.Group):
@@ -75,9 +85,9 @@ def cli(context: click.Context) -> None:
     from strava_pipeline import own_process
 
     own_process.set_up()
-    level = None if context.invoked_subcommand in OWN_LOG else _log_level()
-    if level is not None:
-        own_process.log_to_stderr(level)
+    settings = None if context.invoked_subcommand in OWN_LOG else _settings()
+    if settings is not None:
+        own_process.log_as_set(settings.log_level, settings.log_format)
 
 
 def main() -> None:
@@ -101,11 +111,11 @@ def main() -> None:
         _end(f"{error.filename or 'input or output'}: {error.strerror or type(error).__name__}")
 
 
-def _log_level() -> str | None:
-    from strava_pipeline.settings import load_settings
+def _settings() -> Settings | None:
+    from strava_pipeline.cli.command_settings import command_settings
 
     try:
-        return load_settings().log_level
+        return command_settings()
     except ConfigurationError:
         # A command that needs the settings reports the error itself; --help and commands without settings still work.
         return None
@@ -117,5 +127,9 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  t
 
 def _end(reason: str, code: int = 1) -> None:
     # Errors quote text of others: Strava's, a database's, names of files.
-    click.echo(f"strava-pipeline: {printable(reason)}", err=True)
+    told = f"strava-pipeline: {printable(reason)}"
+    if SERVICES.intersection(sys.argv[1:2]) and log_lines.is_json(logging.root):
+        log.critical("%s", told)
+    else:
+        click.echo(told, err=True)
     sys.exit(code)

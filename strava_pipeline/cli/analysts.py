@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.cli.console import say
 from strava_pipeline.errors import ConfigurationError, WarehouseError
-from strava_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -39,7 +39,7 @@ def add(name: str) -> None:
         raise ConfigurationError(
             f"{name!r} is no name for a login: use at most 63 small letters, digits and _, no digit or pg_ at the start"
         )
-    settings, secret = load_settings(), secrets.token_urlsafe(SECRET_BYTES)
+    settings, secret = command_settings(), secrets.token_urlsafe(SECRET_BYTES)
     with open_warehouse(settings):
         engine = open_engine(ensure_administrator_url(settings))
         try:
@@ -84,16 +84,15 @@ def _check_may_make(connection: Connection, name: str, role: str) -> None:
 @analysts.command("list")
 def list_() -> None:
     """List the analysts' logins with their limits; connections=-1 stands for any number."""
+    from strava_pipeline.cli.reading import read
     from strava_pipeline.warehouse.access.analyst_limits import LIMITS, find_analysts
-    from strava_pipeline.warehouse.migrate import open_warehouse
 
-    settings = load_settings()
-    with open_warehouse(settings) as engine, engine.connect() as connection:
-        there = find_analysts(connection, settings.analyst_role)
-        if not there:
-            click.echo("nobody is an analyst yet: run strava-pipeline analysts add NAME")
-        for analyst in there:
-            # An analyst's login may have other parameters set; only the limits are shown.
-            known = sorted(name for name in analyst.settings if name in LIMITS)
-            limits = " ".join(f"{name}={analyst.settings[name]}" for name in known)
-            say(f"{analyst.name} connections={analyst.connection_limit} {limits}".rstrip())
+    settings = command_settings()
+    there = read(settings, lambda connection: find_analysts(connection, settings.analyst_role))
+    if not there:
+        click.echo("nobody is an analyst yet: run strava-pipeline analysts add NAME")
+    for analyst in there:
+        # An analyst's login may have other parameters set; only the limits are shown.
+        known = sorted(name for name in analyst.settings if name in LIMITS)
+        limits = " ".join(f"{name}={analyst.settings[name]}" for name in known)
+        say(f"{analyst.name} connections={analyst.connection_limit} {limits}".rstrip())

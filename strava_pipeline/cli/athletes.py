@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.cli.console import add_row, new_table, print_table, say, say_json
-from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.states import GrantState
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def connect(code: str | None) -> None:
     from strava_pipeline.strava.oauth import authorize_url
     from strava_pipeline.warehouse.migrate import open_warehouse
 
-    settings = load_settings()
+    settings = command_settings()
     for needed in ("client_id", "client_secret", "token_keys"):
         settings.required(needed)
     with open_warehouse(settings) as engine:
@@ -41,26 +42,30 @@ def connect(code: str | None) -> None:
 
 def connect_athlete(settings: Settings, engine: Engine, pasted: str) -> int:
     """Exchange a code, store tokens and profile, and create the athlete's partitions; returns the athlete's id."""
-    from strava_pipeline.cli.instance import open_instance
-    from strava_pipeline.defs.partitions import register_athlete
+    from strava_pipeline.cli.athlete_in_dagster import AthleteInDagster
     from strava_pipeline.strava import oauth
     from strava_pipeline.strava.http import new_session
     from strava_pipeline.strava.mapping.athlete import athlete_row
     from strava_pipeline.sync.access import open_tokens
+    from strava_pipeline.sync.erasing import finish_erasure
     from strava_pipeline.warehouse.athletes.profiles import store_athlete
     from strava_pipeline.warehouse.engine import now
     from strava_pipeline.warehouse.imports.wishes import poke
 
+    def exchange() -> oauth.TokenGrant:
+        grant = oauth.exchange_code(settings, new_session(), code)
+        # Of an athlete who is back nothing old is left, and nothing new is deleted.
+        finish_erasure(settings, engine, (grant.athlete or {})["id"])
+        return grant
+
     # A code works once: keys and input are checked before the exchange uses it up.
     store = open_tokens(settings, engine)
     code, scopes = oauth.parse_redirect(pasted)
-    with open_instance(settings) as instance:
-        athlete_id, grant = store.store_exchange(
-            lambda: oauth.exchange_code(settings, new_session(), code), scopes, also=poke
-        )
+    with AthleteInDagster.opened(settings) as dagster:
+        athlete_id, grant = store.store_exchange(exchange, scopes, also=poke)
         with engine.begin() as connection:
             store_athlete(connection, athlete_row(grant.athlete or {}), now(connection))
-        register_athlete(instance, athlete_id)
+        dagster.add(athlete_id)
     return athlete_id
 
 
@@ -83,11 +88,10 @@ def list_athletes(form: str) -> None:
 
     Shows missing permissions, the state of mails, and the last event as well.
     """
+    from strava_pipeline.cli.reading import read
     from strava_pipeline.warehouse.athletes.athlete_status import athlete_statuses
-    from strava_pipeline.warehouse.migrate import open_warehouse
 
-    with open_warehouse(load_settings()) as engine, engine.connect() as connection:
-        found = athlete_statuses(connection)
+    found = read(command_settings(), athlete_statuses)
     if form == "json":
         say_json([_as_json(status) for status in found])
     elif not found:
@@ -104,33 +108,46 @@ def disconnect_athlete(athlete_id: int, keep_data: bool, yes: bool) -> None:
     """Disconnect an athlete, and erase the athlete's data.
 
     Revokes the grant at Strava, and erases tokens, address and data. From then on runs under way can store nothing
-    more of the athlete. Dagster's runs of the athlete are deleted with the data. If this command is interrupted, run it
-    again to finish.
+    more of the athlete. Dagster's runs of the athlete are deleted with the data. If this command is interrupted after
+    the tokens were erased, the bridge or upkeep deletes the rest; to finish at once, run it again.
     """
-    from strava_pipeline.cli.athlete_dagster_runs import delete_runs
-    from strava_pipeline.cli.instance import open_instance
-    from strava_pipeline.defs.partitions import unregister_athlete
+    from strava_pipeline.cli.athlete_in_dagster import AthleteInDagster
     from strava_pipeline.sync.disconnect import disconnect
+    from strava_pipeline.sync.erasing import finish_erasure
     from strava_pipeline.warehouse.access.operator_audit import Actor
     from strava_pipeline.warehouse.athletes.dagster_tasks import partition_removed
-    from strava_pipeline.warehouse.lake import erase_athlete_points
     from strava_pipeline.warehouse.migrate import open_warehouse
 
-    settings = load_settings()
+    settings = command_settings()
     what = "tokens and address" if keep_data else "tokens, address and all data"
     if not yes:
         click.confirm(f"disconnect athlete {athlete_id}, and erase {what}?", abort=True, err=True)
     with open_warehouse(settings) as engine:
         gone = disconnect(settings, engine, athlete_id, keep_data=keep_data, actor=Actor.COMMAND)
-        if not keep_data:
-            erase_athlete_points(settings.lake_location(), athlete_id)
-        with open_instance(settings) as instance:
-            unregister_athlete(instance, athlete_id)
-            left = 0 if keep_data else delete_runs(instance, athlete_id)
-        if not left:
+        if keep_data and gone.erasure.deletes_data:
+            say(f"the data of athlete {athlete_id} are being deleted already, and cannot be kept", err=True)
+        rows = finish_erasure(settings, engine, athlete_id)
+        with AthleteInDagster.opened(settings) as dagster:
+            dagster.remove(athlete_id)
+            left = dagster.delete_runs(athlete_id) if gone.erasure.deletes_data else 0
+        if not left and dagster.was_there:
             partition_removed(engine, athlete_id)
-    click.echo(f"athlete {athlete_id}: {gone.erased.rows} rows deleted, {gone.erased.events} events dropped")
-    if left:
+    click.echo(
+        f"athlete {athlete_id}: {rows} rows deleted; webhook events that were waiting and now have no effect:"
+        f" {gone.erasure.events}"
+    )
+    if dagster.is_hosts and gone.erasure.deletes_data:
+        click.echo(
+            "this Dagster is not the pipeline's own: runs that made assets of others stay in it, and so does what those"
+            " assets have stored of the athlete; they are yours to delete"
+        )
+    if not dagster.was_there:
+        click.echo(
+            "Dagster's webserver does not answer, and this machine has no Dagster of the pipeline: the bridge deletes"
+            " the athlete's partitions and runs where they are; without a bridge, run this command again then",
+            err=True,
+        )
+    elif left:
         click.echo(
             f"{left} of the athlete's runs are still at work: the bridge deletes them when they have ended; without a"
             " bridge, run this command again",
@@ -168,7 +185,7 @@ def renew_links(athlete_id: int) -> None:
     from strava_pipeline.warehouse.mail import consent
     from strava_pipeline.warehouse.migrate import open_warehouse
 
-    with open_warehouse(load_settings()) as engine, engine.begin() as connection:
+    with open_warehouse(command_settings()) as engine, engine.begin() as connection:
         renewed = consent.renew_links(connection, athlete_id)
         note_action(connection, Actor.COMMAND, "renew-links", f"athlete {athlete_id}", ok=renewed)
     if not renewed:

@@ -1,4 +1,7 @@
-"""``strava-pipeline backfill``: imports an athlete's months through Dagster, with or without a running webserver."""
+"""``strava-pipeline backfill``: imports an athlete's months through Dagster.
+
+Our own needs no webserver for that; a host's is asked through its webserver.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,17 @@ import click
 
 from strava_pipeline.cli.backfill_runs import BackfillFailed, Databases, opened, run_to_its_end
 from strava_pipeline.cli.closed_home import close_to_others
-from strava_pipeline.cli.dagsters_database import without_dagsters_tries
+from strava_pipeline.cli.command_settings import command_settings
+from strava_pipeline.cli.dagsters_database import storage_errors, without_dagsters_tries
 from strava_pipeline.cli.interruptible import interruptible, message_on_interrupt, run_in_thread
 from strava_pipeline.cli.own_runs import cancel_own_runs
 from strava_pipeline.cli.run_reasons import kinds, reasons
 from strava_pipeline.defs.run_process import process_tag
 from strava_pipeline.errors import ConfigurationError, DatabaseUnavailable
-from strava_pipeline.months import enclosing_span, month_span, month_text, parse_month
-from strava_pipeline.names import HISTORY_ASSETS, Asset
+from strava_pipeline.months import add_months, enclosing_span, month_span, month_text, parse_month
+from strava_pipeline.names import HISTORY_ASSETS, OWN_NAMES, Asset
 from strava_pipeline.planned_runs import PlannedRun, plan_in_sequence
 from strava_pipeline.redaction import get_logger
-from strava_pipeline.settings import load_settings
 from strava_pipeline.sync.months_at_work import MonthsFailed
 from strava_pipeline.sync.stopping import stop_wanted
 from strava_pipeline.warehouse.states import ImportStep
@@ -34,9 +37,11 @@ if TYPE_CHECKING:
 
     from strava_pipeline.cli.held_import import HeldImport
     from strava_pipeline.months import Span
+    from strava_pipeline.settings import Settings
 
 ASSETS = (Asset.ATHLETES, *HISTORY_ASSETS)
 CHOICES = (*ASSETS, Asset.LAKE)
+DEFAULT_ASSETS = ",".join(ASSETS)
 # What an activity may lack of an asset.
 STEPS = {
     Asset.ACTIVITIES: ImportStep.SUMMARY,
@@ -54,57 +59,70 @@ INTERRUPTED = "interrupted{}; what is stored is kept: run the same command to go
 @click.option("--athlete", "athlete_id", type=click.IntRange(1, 2**63 - 1), required=True, help="Id of the athlete.")
 @click.option("--from", "first", required=True, metavar="YYYY-MM", help="First month.")
 @click.option("--to", "last", required=True, metavar="YYYY-MM", help="Last month.")
-@click.option("--assets", default=",".join(ASSETS), show_default=True, help="Assets to import, separated by commas.")
+@click.option("--assets", default=DEFAULT_ASSETS, show_default=True, help="Assets to import, separated by commas.")
 def backfill(athlete_id: int, first: str, last: str, assets: str) -> None:
     """Import an athlete's months through Dagster; details and streams that are stored and current cost no request."""
     from rich.console import Console
 
     from strava_pipeline.cli.backfill_view import look, shown
-    from strava_pipeline.cli.held_import import ask_for_import
-    from strava_pipeline.cli.instance import open_instance
-    from strava_pipeline.defs.partitions import register_athlete
+    from strava_pipeline.cli.hosts_backfill import assets_there, run_in_hosts_dagster
+    from strava_pipeline.cli.whose_dagster import hosts_dagster
     from strava_pipeline.sync.access import check_access
     from strava_pipeline.warehouse.migrate import open_warehouse
-    from strava_pipeline.warehouse.retention import earliest_month
 
     with interruptible(INTERRUPTED.format("")):
-        settings = load_settings()
+        settings = command_settings()
         for needed in ("token_keys", "client_secret"):
             settings.required(needed)
         close_to_others(settings)
         chosen = _chosen(assets)
         start, end = _months(first, last, month_text(settings.history_start))
-        runs = list(plan_in_sequence(start, end, chosen))
         with open_warehouse(settings) as engine:
             # Wrong keys or an ended grant would fail every run: they fail here, before the first one.
             check_access(settings, engine, athlete_id)
+            host = hosts_dagster(settings)
+            if host is not None:
+                chosen = assets_there(host, chosen, is_default=assets == DEFAULT_ASSETS)
+            runs = list(plan_in_sequence(start, end, chosen))
             span = enclosing_span([month_span(athlete_id, start), month_span(athlete_id, end)])
-            with open_instance(settings) as instance:
-                register_athlete(instance, athlete_id)
-                with (
-                    opened(settings, engine, instance) as databases,
-                    without_dagsters_tries(),
-                    shown(lambda: look(engine, settings, span, tuple(chosen)), Console(stderr=True)),
-                ):
-                    months = (start.date(), end.date())
-                    held = ask_for_import(engine, athlete_id, months, chosen, earliest_month(settings))
-                    outcome = run_in_thread(partial(held.work, partial(_run_all, databases, athlete_id, runs)))
-                    with message_on_interrupt(partial(_stop, outcome, databases, held, span)):
-                        outcome.result()
+            with shown(lambda: look(engine, settings, span, tuple(chosen)), Console(stderr=True)):
+                if host is not None:
+                    run_in_hosts_dagster(host, athlete_id, runs, partial(_missing, engine, athlete_id))
+                else:
+                    _run_in_own_dagster(settings, engine, span, runs, chosen)
+
+
+def _run_in_own_dagster(
+    settings: Settings, engine: Engine, span: Span, runs: list[PlannedRun], chosen: list[str]
+) -> None:
+    """Execute the runs in this process, recorded in our own instance."""
+    from strava_pipeline.cli.held_import import ask_for_import
+    from strava_pipeline.cli.instance import open_instance
+    from strava_pipeline.defs.partitions import register_athlete
+    from strava_pipeline.warehouse.retention import earliest_month
+
+    athlete_id, months = span.athlete_id, (span.start.date(), add_months(span.end, -1).date())
+    with open_instance(settings) as instance:
+        register_athlete(instance, OWN_NAMES, athlete_id)
+        with opened(settings, engine, instance) as databases, without_dagsters_tries():
+            held = ask_for_import(engine, athlete_id, months, chosen, earliest_month(settings))
+            outcome = run_in_thread(partial(held.work, partial(_run_all, databases, athlete_id, runs)))
+            with message_on_interrupt(partial(_stop, outcome, databases, held, span)):
+                outcome.result()
 
 
 def _stop(outcome: Future[None], databases: Databases, held: HeldImport, span: Span, number: int) -> str:
     """End this process's runs after a signal; returns a message that says how far they came, and how to go on."""
-    from dagster_postgres.utils import DagsterPostgresException
     from sqlalchemy.exc import SQLAlchemyError
 
     from strava_pipeline.warehouse.progress.job_progress import count_done, note_finished
 
+    database_errors: tuple[type[Exception], ...] = (DatabaseUnavailable, *storage_errors())
     ended, goes_on = list[str](), None
     try:
         databases.check()
         ended = cancel_own_runs(databases.instance, partial(wait, [outcome], GRACE_SECONDS))
-    except (DatabaseUnavailable, SQLAlchemyError, DagsterPostgresException) as error:
+    except database_errors as error:
         # It may be Dagster's alone: the import can still be paused.
         log.debug("no run was canceled in Dagster: %s", error)
     try:
@@ -183,8 +201,8 @@ def _execute(
     return job.execute_in_process(
         run_id=run_id,
         instance=instance,
-        asset_selection=[dg.AssetKey(name) for name in run.selection],
-        tags=run.tags(athlete_id) | process_tag(),
+        asset_selection=[dg.AssetKey(OWN_NAMES.asset_path(name)) for name in run.selection],
+        tags=run.tags(OWN_NAMES, athlete_id) | process_tag(OWN_NAMES),
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         raise_on_error=False,
     )

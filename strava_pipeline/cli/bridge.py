@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from strava_pipeline.cli.closed_home import close_to_others
+from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.redaction import get_logger
-from strava_pipeline.settings import LOOPBACK_HOSTS, load_settings, origin_of
+from strava_pipeline.settings_values import LOOPBACK_HOSTS
 
 log = get_logger(__name__)
 
@@ -21,14 +22,14 @@ def bridge(port: int | None, host: str, fd: int | None) -> None:
     from strava_pipeline.sync.access import open_tokens
     from strava_pipeline.warehouse.migrate import open_warehouse
     from webhook_bridge.app import check_settings
-    from webhook_bridge.request_ids import log_with_request_ids
+    from webhook_bridge.log_writer import log_in_thread
     from webhook_bridge.server import serve
 
-    settings = load_settings()
-    log_with_request_ids(settings.log_level or "INFO")
+    settings = command_settings()
+    log_in_thread(settings.log_level or "INFO", settings.log_format)
     close_to_others(settings)
     check_settings(settings)
-    if host not in LOOPBACK_HOSTS and origin_of("trusted_proxies", settings.home) == "default":
+    if host not in LOOPBACK_HOSTS and settings.origin_of("trusted_proxies") == "default":
         log.warning(
             "STRAVA_TRUSTED_PROXIES is not set, though the bridge listens at %s: set it to the number of proxies in"
             " front; otherwise all senders behind a proxy count as one, and wrong tokens of one close the login form"

@@ -21,6 +21,10 @@ class CallbackUnreachable(StravaPipelineError):
     """The bridge's public URL did not answer a handshake as Strava requires."""
 
 
+class CallbackAway(CallbackUnreachable):
+    """Nothing answered at the public URL, perhaps only for whoever asks from this machine."""
+
+
 def local_callback(settings: Settings) -> str:
     """The callback URL of the bridge on this machine."""
     return f"http://127.0.0.1:{settings.bridge_port}{_path(settings)}"
@@ -55,21 +59,23 @@ def check_handshake(settings: Settings) -> None:
     try:
         with new_session() as session:
             answer = session.get(callback, params=query, timeout=HANDSHAKE_SECONDS, allow_redirects=False)
+    except requests.exceptions.SSLError:
+        raise CallbackUnreachable(_told(settings, "has no valid certificate")) from None
     except requests.RequestException as error:
         # The error's own text would show the URL with the verify token in its query.
-        raise _unreachable(settings, f"cannot be reached ({type(error).__name__})") from None
+        raise CallbackAway(_told(settings, f"cannot be reached ({type(error).__name__})")) from None
     if answer.status_code != HTTPStatus.OK:
-        raise _unreachable(settings, f"answers {answer.status_code} to a handshake")
+        raise CallbackUnreachable(_told(settings, f"answers {answer.status_code} to a handshake"))
     try:
         echo = answer.json()["hub.challenge"]
     except (ValueError, KeyError, TypeError):
         echo = None
     if echo != challenge:
-        raise _unreachable(settings, "does not echo the challenge of a handshake")
+        raise CallbackUnreachable(_told(settings, "does not echo the challenge of a handshake"))
 
 
-def _unreachable(settings: Settings, what: str) -> CallbackUnreachable:
-    return CallbackUnreachable(
+def _told(settings: Settings, what: str) -> str:
+    return (
         f"STRAVA_BRIDGE_PUBLIC_URL: {shown(public_callback(settings))} {what}: check that the bridge runs with the same"
         " settings, and that the proxy in front forwards this path to it"
     )

@@ -9,13 +9,17 @@ from urllib.parse import urlsplit
 
 import click
 
+from strava_pipeline.cli.command_settings import command_settings
+from strava_pipeline.extras import Extra, ensure_installed
 from strava_pipeline.local.listeners import inherit_listener, open_listener
-from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.log_lines import LogFormatName
+from strava_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
-    from dagster._core.workspace.context import WorkspaceProcessContext
     from starlette.types import ASGIApp
+
+    from strava_pipeline.defs.dagster_internals import WorkspaceProcessContext
 
 LOOPBACK = "127.0.0.1"
 WHAT = "Dagster's webserver"
@@ -39,15 +43,17 @@ LOG_LEVEL = "WARNING"
 @click.option("--fd", type=click.IntRange(0), help="File descriptor of a listening socket, in place of a port.")
 def dagster_webserver(workspaces: Sequence[str], port: int | None, fd: int | None) -> None:
     """Serve the UI of the Dagster instance in DAGSTER_HOME to the logged-in operator, until Ctrl-C."""
+    ensure_installed(Extra.LOCAL, WHAT, "dagster_webserver", "httptools", "starlette", "uvicorn")
     from strava_pipeline.cli.dagsters_database import explaining_dagsters_database
     from strava_pipeline.cli.instance import instance_at
     from strava_pipeline.dagster_guard.door import AccessSettings
     from strava_pipeline.dagster_guard.guard import Guard
     from strava_pipeline.dagster_guard.serving import serve
     from strava_pipeline.dagster_guard.sessions import Sessions
+    from strava_pipeline.own_process import announce
     from strava_pipeline.warehouse.migrate import open_warehouse
 
-    settings = load_settings()
+    settings = command_settings()
     door = AccessSettings.from_settings(settings)
     dagster_home = settings.required("dagster_home")
     with (
@@ -55,14 +61,14 @@ def dagster_webserver(workspaces: Sequence[str], port: int | None, fd: int | Non
         open_warehouse(settings) as engine,
         explaining_dagsters_database(settings),
         instance_at(dagster_home) as instance,
-        _workspace(instance, workspaces) as workspace,
+        _workspace(instance, workspaces, settings) as workspace,
     ):
         guard = Guard(_dagster_app(workspace), door, Sessions(engine, door.proof))
-        serve(guard, listener, _greet)
 
+        def greet(address: str) -> None:
+            announce(f"Dagster listening on {address}, for the logged-in operator", settings.log_format)
 
-def _greet(address: str) -> None:
-    click.echo(f"Dagster listening on {address}, for the logged-in operator")
+        serve(guard, listener, greet)
 
 
 def _listener(settings: Settings, port: int | None, fd: int | None) -> socket.socket:
@@ -71,14 +77,18 @@ def _listener(settings: Settings, port: int | None, fd: int | None) -> socket.so
     return open_listener(LOOPBACK, port or urlsplit(settings.dagster_webserver_url).port or 3000, WHAT)
 
 
-def _workspace(instance: DagsterInstance, files: Sequence[str]) -> WorkspaceProcessContext:
+def _workspace(instance: DagsterInstance, files: Sequence[str], settings: Settings) -> WorkspaceProcessContext:
     """Load the code locations that the workspace files name, as Dagster's own command does."""
-    from dagster._core.workspace.context import WorkspaceProcessContext
-    from dagster._core.workspace.load_target import WorkspaceFileTarget
-    from dagster._utils.log import configure_loggers
     from dagster_webserver.version import __version__
 
-    configure_loggers(log_level=LOG_LEVEL)
+    from strava_pipeline.defs.dagster_internals import (
+        WorkspaceFileTarget,
+        WorkspaceProcessContext,
+        configure_loggers,
+    )
+
+    form = "json" if settings.log_format is LogFormatName.JSON else "colored"
+    configure_loggers(formatter=form, log_level=LOG_LEVEL)
     instance.optimize_for_webserver(STATEMENT_MILLISECONDS, CONNECTION_SECONDS, MOST_CONNECTIONS_BEYOND_THE_POOL)
     return WorkspaceProcessContext(
         instance, WorkspaceFileTarget(list(files)), version=__version__, code_server_log_level=LOG_LEVEL

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -46,6 +47,17 @@ def outage_told_by(event: DagsterEvent) -> str | None:
     return _outage_among(_links(event.job_failure_data.error)) if event.is_run_failure else None
 
 
+def storage_errors() -> tuple[type[Exception], ...]:
+    """Return the errors by which Dagster's storages tell that their database is away."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    if find_spec("dagster_postgres") is None:
+        return (SQLAlchemyError,)
+    from dagster_postgres.utils import DagsterPostgresException
+
+    return (SQLAlchemyError, DagsterPostgresException)
+
+
 @contextmanager
 def without_dagsters_tries() -> Iterator[None]:
     """Keep Dagster's warnings off the console, one for each of six tries to connect: the command tells the outage."""
@@ -59,12 +71,9 @@ def without_dagsters_tries() -> Iterator[None]:
 @contextmanager
 def explaining_dagsters_database(settings: Settings) -> Iterator[None]:
     """Raise ``DatabaseUnavailable``, in one line, for an outage of Dagster's database."""
-    from dagster_postgres.utils import DagsterPostgresException
-    from sqlalchemy.exc import SQLAlchemyError
-
     try:
         yield
-    except (DagsterPostgresException, SQLAlchemyError) as error:
+    except storage_errors() as error:
         reason = outage_behind(error)
         if reason is None:
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -10,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from strava_pipeline.cli.ages import Age
+from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.cli.console import add_row, new_table, print_table, say, say_json
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.printable import printable
-from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.states import ErrorClass
 
 if TYPE_CHECKING:
@@ -21,29 +21,13 @@ if TYPE_CHECKING:
 
     from strava_pipeline.warehouse.inbox.dead_letters import DeadLetter, Selection
 
-_AGE = re.compile(r"([0-9]{1,6})([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 SHOWN_REASON = 60
-
-
-class _Age(click.ParamType[timedelta]):
-    """An age such as 30m, 12h or 2d; click has no type of this kind."""
-
-    name = "age"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
-        match = _AGE.fullmatch(str(value))
-        if match is None:
-            self.fail("give a number and s, m, h or d, such as 2d", param, ctx)
-        return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 def _chosen(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that choose dead letters."""
     for decorate in (
-        click.option("--older-than", type=_Age(), help="Only those that died at least this long ago, such as 2d."),
+        click.option("--older-than", type=Age(), help="Only those that died at least this long ago, such as 2d."),
         click.option(
             "--class",
             "error_class",
@@ -69,12 +53,15 @@ def dead_letters() -> None:
 )  # fmt: skip
 def list_letters(error_class: ErrorClass | None, older_than: timedelta | None, form: str) -> None:
     """List dead letters, oldest first."""
+    from strava_pipeline.cli.reading import read
     from strava_pipeline.warehouse.inbox import dead_letters
     from strava_pipeline.warehouse.inbox.overview import waiting_events
 
-    with _warehouse() as connection:
-        found = dead_letters.find_dead_letters(connection, dead_letters.Selection(None, error_class, older_than))
-        waiting = waiting_events(connection)
+    chosen = dead_letters.Selection(None, error_class, older_than)
+    found, waiting = read(
+        command_settings(),
+        lambda connection: (dead_letters.find_dead_letters(connection, chosen), waiting_events(connection)),
+    )
     if form == "json":
         say_json([_as_json(letter) for letter in found])
     elif not found:
@@ -90,10 +77,10 @@ def list_letters(error_class: ErrorClass | None, older_than: timedelta | None, f
 @click.argument("event_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
 def show(event_id: int) -> None:
     """Print one dead or discarded letter in full, as JSON."""
+    from strava_pipeline.cli.reading import read
     from strava_pipeline.warehouse.inbox import dead_letters
 
-    with _warehouse() as connection:
-        found = dead_letters.find_dead_letter(connection, event_id)
+    found = read(command_settings(), lambda connection: dead_letters.find_dead_letter(connection, event_id))
     if found is None:
         raise ConfigurationError(f"there is no dead letter {event_id}: strava-pipeline dead-letters list shows all")
     say_json(_as_json(found))
@@ -151,7 +138,7 @@ def _warehouse() -> Iterator[Connection]:
     """A connection to the migrated database, in one transaction."""
     from strava_pipeline.warehouse.migrate import open_warehouse
 
-    with open_warehouse(load_settings()) as engine, engine.begin() as connection:
+    with open_warehouse(command_settings()) as engine, engine.begin() as connection:
         yield connection
 
 

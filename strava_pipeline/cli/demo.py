@@ -15,16 +15,17 @@ from strava_pipeline.cli.console import say
 from strava_pipeline.cli.demo_system import System, first_month, running_system
 from strava_pipeline.cli.progress_lines import ProgressLines
 from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.extras import Extra, ensure_installed
+from strava_pipeline.home import home_from_environment
 from strava_pipeline.months import months_between
 from strava_pipeline.names import HISTORY_ASSETS, PROFILE_ASSETS, RANGE_END_TAG, RANGE_START_TAG, Asset
 from strava_pipeline.planned_runs import plan_side_by_side
-from strava_pipeline.settings import home_from_environment
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
     from sqlalchemy import Engine
 
-    from webhook_bridge.dagster_api import DagsterServer
+    from webhook_bridge.dagster_server import DagsterServer
 
 # Generous time limits, since a loaded machine is slow.
 HISTORY_SECONDS = 400
@@ -44,8 +45,9 @@ def demo() -> None:
 
     Empties $STRAVA_HOME if it holds an earlier demo; refuses to start if it holds anything else.
     """
+    ensure_installed(Extra.LOCAL, "strava-pipeline demo")
     from strava_pipeline.cli.demo_report import collect_report
-    from webhook_bridge.dagster_api import DagsterServer
+    from webhook_bridge.dagster_server import DagsterServer
 
     with ProgressLines() as lines, running_system(lines) as system:
         dagster = DagsterServer.from_settings(system.settings)
@@ -132,9 +134,10 @@ def _compute_loads(system: System, dagster: DagsterServer, athletes: Sequence[in
     """Have Dagster compute all athletes' training loads in one run, and wait until no run is under way."""
     from strava_pipeline.cli.demo_progress import runs_line
     from webhook_bridge.dagster_api import launch_assets
+    from webhook_bridge.dagster_place import find_place
 
     everybody = {RANGE_START_TAG: str(athletes[0]), RANGE_END_TAG: str(athletes[-1])}
-    launched = launch_assets(dagster, [Asset.TRAINING_LOAD], everybody)
+    launched = launch_assets(dagster, find_place(dagster), [Asset.TRAINING_LOAD], everybody)
     system.lines.say("Dagster computes the training loads", partial(runs_line, system.instance))
     _wait(partial(_have_succeeded, system.instance, [launched]), LOAD_SECONDS, "the training loads")
     _wait(partial(_is_idle, system.instance), LOAD_SECONDS, "the end of all runs")

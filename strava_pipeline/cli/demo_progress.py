@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from strava_pipeline.names import HISTORY_ASSETS, Job
+from strava_pipeline.names import HISTORY_ASSETS, OWN_NAMES, Job
 from strava_pipeline.warehouse.progress.import_progress import import_progress
 from strava_pipeline.warehouse.progress.job_progress import backfill_progress
 from strava_pipeline.warehouse.quota.api_calls import count_calls
@@ -19,7 +19,7 @@ def history_line(engine: Engine, instance: DagsterInstance, athlete_ids: Collect
     """A line that counts what is imported of the athletes' history; ``months``: the number of partitions in all."""
     from dagster import AssetKey
 
-    done = len(instance.get_materialized_partitions(AssetKey(HISTORY_ASSETS[-1])))
+    done = len(instance.get_materialized_partitions(AssetKey(OWN_NAMES.asset_path(HISTORY_ASSETS[-1]))))
     with engine.connect() as connection:
         stored = import_progress(connection, athlete_ids).values()
         requests = count_calls(connection).sent
@@ -47,7 +47,7 @@ def ride_line(instance: DagsterInstance) -> str:
     """A line that says whether the new ride waits for its webhook, waits for its run, or is being fetched."""
     from dagster import RunsFilter
 
-    runs = instance.get_runs(RunsFilter(job_name=Job.WEBHOOK_SYNC), limit=1)
+    runs = instance.get_runs(RunsFilter(job_name=OWN_NAMES.job(Job.WEBHOOK_SYNC)), limit=1)
     if not runs:
         return "waiting for the webhook to arrive, and for the bridge to launch a run"
     if runs[0].status.value in {"STARTED", "SUCCESS"}:

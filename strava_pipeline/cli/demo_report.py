@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from strava_pipeline.cli.console import add_row, new_table, print_table
 from strava_pipeline.errors import StravaPipelineError
-from strava_pipeline.names import NAMES, PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG, athlete_of_key
+from strava_pipeline.names import OWN_NAMES, PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG, athlete_of_key
 from strava_pipeline.warehouse.analysis.analyses import analysed_activity
 from strava_pipeline.warehouse.quota.api_calls import count_calls
 from strava_pipeline.warehouse.row_counts import POINTS, row_counts
@@ -103,7 +103,7 @@ def _runs(instance: DagsterInstance) -> list[tuple[str, str, str, str]]:
     for record in reversed(instance.get_run_records(limit=MOST_RUNS)):
         run = record.dagster_run
         seconds = "" if record.end_time is None else f"{record.end_time - (record.start_time or 0):.1f}"
-        selected = ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ()))
+        selected = ", ".join(sorted(key.path[-1] for key in run.asset_selection or ()))
         what = f"{selected} of {_whose(run.tags)}" if selected else run.job_name
         rows.append((run.run_id[:8], run.status.value, seconds, what))
     return rows
@@ -111,5 +111,6 @@ def _runs(instance: DagsterInstance) -> list[tuple[str, str, str, str]]:
 
 def _whose(tags: Mapping[str, str]) -> str:
     """The athletes that a run's tags name: one, or the first and the last of several."""
-    keys = (tags[name] for name in (NAMES.athlete_tag, PARTITION_TAG, RANGE_START_TAG, RANGE_END_TAG) if name in tags)
+    names = (OWN_NAMES.athlete_tag, PARTITION_TAG, RANGE_START_TAG, RANGE_END_TAG)
+    keys = (tags[name] for name in names if name in tags)
     return ", ".join(dict.fromkeys(athlete_of_key(key) for key in keys))

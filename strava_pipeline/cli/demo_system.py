@@ -12,10 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.cli.progress_lines import ProgressLines
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.home import home_from_environment, settings_file
 from strava_pipeline.months import add_months
-from strava_pipeline.settings import Settings, home_from_environment, load_settings, settings_file
+from strava_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 # Months of history before the current one.
 WHOLE_MONTHS = 6
+KEPT = frozenset({"STRAVA_HOME", "STRAVA_LOG_FORMAT", "STRAVA_LOG_LEVEL"})
 MARK = "# Written by strava-pipeline demo: this folder is emptied whenever the demo starts."
 # Under Strava's own limits, importing half a year of two athletes would take hours.
 SETTINGS_FILE = """\
@@ -72,10 +75,19 @@ def running_system(lines: ProgressLines) -> Iterator[System]:
     The tables exist and the mock answers when the block begins; Dagster and the bridge may answer later, see
     :meth:`System.wait_until_ready`.
     """
+    from strava_pipeline.local.code_server import new_code_server
+    from strava_pipeline.local.dagster_home import with_runs_that_fit
     from strava_pipeline.local.listeners import open_listener
     from strava_pipeline.local.postgres import release_server
-    from strava_pipeline.local.services import LOOPBACK, bridge_service, dagster_services, mock_strava_service
+    from strava_pipeline.local.services import (
+        LOOPBACK,
+        bridge_service,
+        code_server_service,
+        dagster_services,
+        mock_strava_service,
+    )
     from strava_pipeline.local.supervisor import Supervisor, find_free_port
+    from strava_pipeline.local.work_folder import LOG_FORMAT
 
     home = _fresh_home()
     mock_port = find_free_port()
@@ -92,22 +104,24 @@ def running_system(lines: ProgressLines) -> Iterator[System]:
         _only_our_environment(
             STRAVA_BRIDGE_PORT=str(bridge_port), DAGSTER_WEBSERVER_URL=f"http://{LOOPBACK}:{dagster_port}"
         )
-        settings = load_settings()
+        settings = with_runs_that_fit(command_settings())
         lines.say(f"a mock Strava and Postgres start; all data go to {home}", lambda: "waiting for Postgres")
-        supervisor.start(mock_strava_service(home, mock_port, {}))
+        supervisor.start(mock_strava_service(home, mock_port, {LOG_FORMAT: settings.log_format.value}))
 
         from strava_pipeline.cli.instance import open_instance, prepare_dagster_environment
         from strava_pipeline.warehouse.migrate import open_warehouse
 
         environment = prepare_dagster_environment(settings)
         with open_instance(settings) as instance:
-            # Only the mock has been started so far, so this waits for the mock alone.
+            server = new_code_server(home)
+            # It reads no tables, and loads while they are made.
+            supervisor.start(code_server_service(home, server, environment))
             supervisor.wait_until_ready()
             lines.say("Postgres and the mock answer", lambda: "waiting for the tables to be made")
             # No service may look before the tables are there: its login cannot make them.
             with open_warehouse(settings) as engine:
                 for service in (
-                    *dagster_services(home, for_dagster, environment),
+                    *dagster_services(home, for_dagster, server.workspace, environment),
                     bridge_service(home, for_bridge, environment),
                 ):
                     supervisor.start(service)
@@ -162,8 +176,11 @@ def write_settings(home: Path, mock_port: int) -> None:
 
 
 def _only_our_environment(**variables: str) -> None:
-    """Set these variables, and unset the settings of a real installation, which the demo must not use."""
+    """Set these variables, and unset the settings of a real installation, which the demo must not use.
+
+    Where the demo is and how it logs may be chosen.
+    """
     for name in list(os.environ):
-        if name.startswith(("STRAVA_", "DAGSTER_")) and name != "STRAVA_HOME":
+        if name.startswith(("STRAVA_", "DAGSTER_")) and name not in KEPT:
             del os.environ[name]
     os.environ.update(variables)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from strava_pipeline.errors import ConfigurationError
-from strava_pipeline.settings import load_settings
+from strava_pipeline.cli.command_settings import command_settings
+from strava_pipeline.errors import ConfigurationError, DatabaseUnavailable
+from strava_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -21,18 +22,33 @@ if TYPE_CHECKING:
 def export_gpx(activity_id: int, athlete_id: int | None) -> None:
     """Print activity ACTIVITY (its id) as GPX 1.1, with heart rate, cadence, temperature and power.
 
-    Costs two requests.
+    Costs two requests. While the database is away, prints it as the replica has it stored, without a request.
     """
+    settings = command_settings()
+    settings.required("token_keys")
+    try:
+        document = _as_strava_has_it(settings, activity_id, athlete_id)
+    except DatabaseUnavailable as error:
+        document = _as_stored(settings, activity_id, error)
+    click.echo(document, nl=False)
+
+
+def _as_strava_has_it(settings: Settings, activity_id: int, athlete_id: int | None) -> str:
     from strava_pipeline.strava.quota.windows import Lane
     from strava_pipeline.sync.access import COMMAND_MAX_WAIT, open_client
     from strava_pipeline.warehouse.migrate import open_warehouse
 
-    settings = load_settings()
-    settings.required("token_keys")
     with open_warehouse(settings) as engine:
         owner = _owner(engine, activity_id) if athlete_id is None else athlete_id
         client = open_client(settings, engine, Lane.LIVE, COMMAND_MAX_WAIT)
-        click.echo(client.export_gpx(owner, activity_id), nl=False)
+        return client.export_gpx(owner, activity_id)
+
+
+def _as_stored(settings: Settings, activity_id: int, because: DatabaseUnavailable) -> str:
+    from strava_pipeline.cli.reading import read_replica
+    from strava_pipeline.warehouse.activities.stored_gpx import stored_gpx
+
+    return read_replica(settings, lambda connection: stored_gpx(connection, activity_id), because)
 
 
 def _owner(engine: Engine, activity_id: int) -> int:

@@ -1,4 +1,4 @@
-"""``strava-pipeline import``: list the imports that were asked for; pause and resume an athlete's."""
+"""``strava-pipeline import``: list the imports; ask for those of all athletes; pause and resume an athlete's."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.cli.console import add_row, new_table, print_table, say_json
 from strava_pipeline.errors import ConfigurationError
-from strava_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
     from strava_pipeline.warehouse.progress.import_status import ImportStatus
@@ -18,7 +18,7 @@ _ATHLETE = click.argument("athlete_id", metavar="ATHLETE", type=click.IntRange(1
 
 @click.group("import")
 def import_() -> None:
-    """List the imports that were asked for; pause and resume an athlete's."""
+    """List the imports; ask for those of all athletes; pause and resume an athlete's."""
 
 
 @import_.command("list")
@@ -28,17 +28,35 @@ def import_() -> None:
 )  # fmt: skip
 def list_all(form: str) -> None:
     """List imports by athlete: their months, what they do, and what they leave out and why."""
-    from strava_pipeline.warehouse.migrate import open_warehouse
+    from strava_pipeline.cli.reading import read
     from strava_pipeline.warehouse.progress.import_status import import_statuses
 
-    with open_warehouse(load_settings()) as engine, engine.connect() as connection:
-        found = import_statuses(connection)
+    found = read(command_settings(), import_statuses)
     if form == "json":
         say_json([_as_json(status) for status in found])
     elif not found:
-        click.echo("no import was asked for: connect an athlete on the bridge's page, or run strava-pipeline backfill")
+        click.echo("no import was asked for: strava-pipeline import all asks for those of all athletes")
     else:
         _print(found)
+
+
+@import_.command("all")
+def ask_for_all_athletes() -> None:
+    """Ask for the whole history of every connected athlete who has no such import yet.
+
+    A running bridge, or Dagster's daemon, launches a few at a time. If this command is interrupted, run it again to
+    finish. Imports that are there stay as they are, paused ones, too.
+    """
+    from strava_pipeline.warehouse.access.operator_audit import Actor
+    from strava_pipeline.warehouse.imports.everybody import ask_for_all
+    from strava_pipeline.warehouse.migrate import open_warehouse
+    from strava_pipeline.warehouse.states import MadeBy
+
+    with open_warehouse(command_settings()) as engine:
+        done = ask_for_all(engine, MadeBy.COMMAND, Actor.COMMAND)
+    click.echo(f"{_imports(done.asked)} of a whole history asked for, {done.asked_before} asked for before")
+    if done.paused:
+        click.echo(f"{_imports(done.paused)} paused: strava-pipeline import resume ATHLETE goes on", err=True)
 
 
 @import_.command()
@@ -50,7 +68,7 @@ def pause(athlete_id: int) -> None:
     from strava_pipeline.warehouse.migrate import open_warehouse
     from strava_pipeline.warehouse.states import PausedBy
 
-    with open_warehouse(load_settings()) as engine, engine.begin() as connection:
+    with open_warehouse(command_settings()) as engine, engine.begin() as connection:
         paused = wishes.pause(connection, athlete_id, PausedBy.COMMAND)
         note_action(connection, Actor.COMMAND, "pause", f"athlete {athlete_id}", ok=paused > 0)
     if not paused:
@@ -68,7 +86,7 @@ def resume(athlete_id: int) -> None:
     from strava_pipeline.warehouse.imports import wishes
     from strava_pipeline.warehouse.migrate import open_warehouse
 
-    with open_warehouse(load_settings()) as engine, engine.begin() as connection:
+    with open_warehouse(command_settings()) as engine, engine.begin() as connection:
         resumed = wishes.resume(connection, athlete_id)
         note_action(connection, Actor.COMMAND, "resume", f"athlete {athlete_id}", ok=resumed > 0)
     if not resumed:

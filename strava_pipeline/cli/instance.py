@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.cli.dagsters_database import explaining_dagsters_database
-from strava_pipeline.defs.pools import set_up_pools
+from strava_pipeline.defs.pools import Pools, set_up_pools
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.extras import Extra, ensure_installed
 from strava_pipeline.local import work_folder
 from strava_pipeline.local.dagster_home import prepare
+from strava_pipeline.names import OWN_NAMES
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.access.dagster_database import ensure_dagster_database
 from strava_pipeline.warehouse.engine import ensure_dagster_url, ensure_database_url
@@ -25,6 +28,7 @@ def prepare_dagster_environment(settings: Settings) -> dict[str, str]:
 
     It names Dagster's database and ours, each with the login for daily work, so that every run finds both.
     """
+    ensure_installed(Extra.LOCAL, "Dagster's storage in Postgres", "dagster_postgres")
     storage = ensure_dagster_url(settings)
     ensure_dagster_database(settings)
     ours = ensure_database_url(settings).render_as_string(hide_password=False)
@@ -49,7 +53,7 @@ def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
     environment = prepare_dagster_environment(settings)
     os.environ.update(environment)
     with explaining_dagsters_database(settings), instance_at(environment["DAGSTER_HOME"]) as instance:
-        _tidy(instance)
+        _tidy(instance, settings)
         yield instance
 
 
@@ -66,12 +70,14 @@ def instance_at(dagster_home: str) -> DagsterInstance:
         raise ConfigurationError(f"{dagster_home}/dagster.yaml is not usable: {reason}") from None
 
 
-def _tidy(instance: DagsterInstance) -> None:
+def _tidy(instance: DagsterInstance, settings: Settings) -> None:
     """Prepare the instance before any run begins."""
     from strava_pipeline.defs.dead_runs import end_dead_runs
+    from strava_pipeline.defs.renamed_assets import carry_over_materializations
 
-    end_dead_runs(instance)
-    set_up_pools(instance)
+    end_dead_runs(instance, OWN_NAMES, is_own=True)
+    set_up_pools(instance, OWN_NAMES, Pools.from_settings(OWN_NAMES, settings))
+    carry_over_materializations(instance, OWN_NAMES)
 
 
 def main() -> None:
@@ -79,7 +85,7 @@ def main() -> None:
     from dagster import DagsterInstance
 
     with DagsterInstance.get() as instance:
-        _tidy(instance)
+        _tidy(instance, command_settings())
 
 
 if __name__ == "__main__":

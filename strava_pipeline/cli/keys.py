@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.cli.console import say
 from strava_pipeline.errors import ConfigurationError, WarehouseError
-from strava_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
     from strava_pipeline.keyring import Keyring
@@ -42,7 +42,7 @@ def status() -> None:
     from strava_pipeline.warehouse.migrate import open_warehouse
     from strava_pipeline.warehouse.tokens.key_checks import read_use, refuse_wrong_keys
 
-    settings = load_settings()
+    settings = command_settings()
     keyring = Keyring.parse(settings.required("token_keys"))
     with open_warehouse(settings) as engine, engine.connect() as connection:
         use = read_use(connection)
@@ -68,7 +68,7 @@ def rotate(dry_run: bool) -> None:
     from strava_pipeline.warehouse.tokens import key_rotation
     from strava_pipeline.warehouse.tokens.key_checks import read_use
 
-    settings = load_settings()
+    settings = command_settings()
     done: Counter[str] = Counter()
     unreadable = 0
     with open_warehouse(settings) as engine:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.cli.console import say
-from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.log_lines import LogFormatName
+from strava_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from strava_pipeline.mock_strava.state import Mock
@@ -40,19 +42,23 @@ def mock_strava(port: int, recordings: Path | None, months: int, form: str) -> N
     from strava_pipeline.mock_strava.config import Form, MockConfig
     from strava_pipeline.mock_strava.server import serve
     from strava_pipeline.mock_strava.state import EXTENSION
+    from strava_pipeline.own_process import announce
 
-    settings = load_settings()
+    settings = command_settings()
     app = create_mock(MockConfig.from_settings(settings, recordings, months, Form(form)))
 
     def greet(address: str) -> None:
         for line in _greeting(settings, app.extensions[EXTENSION], address):
-            say(line)
+            if settings.log_format is LogFormatName.TEXT:
+                say(line)
+            elif line:
+                announce(line, settings.log_format)
 
     serve(app, port, greet)
 
 
 def _greeting(settings: Settings, mock: Mock, address: str) -> list[str]:
-    """The lines to print: variables to export, and a command that connects each athlete."""
+    """The lines to print: variables to export, a command that connects each athlete, and one that makes a new ride."""
     lines = [
         f"mock Strava listening on {address}",
         "",
@@ -68,4 +74,6 @@ def _greeting(settings: Settings, mock: Mock, address: str) -> list[str]:
         code = mock.grants.new_lasting_code(person.id)
         count = len(person.activities)
         lines.append(f"athlete {person.id} {person.name}, {count} activities: strava-pipeline connect --code {code}")
+    rider = next(iter(mock.world)).id
+    lines += ["", f"a new ride and its webhook: curl -d '{{\"athlete_id\": {rider}}}' {address}/mock/activities"]
     return lines

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.home import home_from_environment, settings_file
 from strava_pipeline.local import private_files
-from strava_pipeline.settings import home_from_environment, load_settings, settings_file
 
 VARIABLE = "STRAVA_OPERATOR_TOKEN"
 TOKEN_BYTES = 32
@@ -29,13 +30,13 @@ def ensure_operator_token() -> bool:
     ``ConfigurationError`` if the file cannot be written. The file is replaced as a whole: a reader, and the next
     start after a crash, finds the old file or the new one. Of two processes at once, one makes the token.
     """
-    if load_settings().operator_token is not None:
+    if command_settings().operator_token is not None:
         return False
     home = home_from_environment()
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _alone_in(home):
-            if load_settings().operator_token is not None:
+            if command_settings().operator_token is not None:
                 return False
             _append(settings_file(home).resolve(), f"{COMMENT}\n{VARIABLE}={new_token()}\n")
     except OSError as error:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.cli.console import add_row, new_table, print_table, say, say_json
-from strava_pipeline.settings import load_settings
+from strava_pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from strava_pipeline.warehouse.quota.status import QuotaStatus, WindowStatus
     from strava_pipeline.warehouse.upkeep.load import UpkeepLoad
 
@@ -25,22 +29,26 @@ def quota(form: str) -> None:
     Says as well if Strava does not answer, or has the app switched off, and since when.
     Sends no request to Strava.
     """
-    from strava_pipeline.strava.quota.lanes import RateLimits
-    from strava_pipeline.warehouse.engine import now
-    from strava_pipeline.warehouse.migrate import open_warehouse
-    from strava_pipeline.warehouse.quota.status import quota_status
-    from strava_pipeline.warehouse.upkeep.load import upkeep_load
+    from strava_pipeline.cli.reading import read
 
-    settings = load_settings()
-    with open_warehouse(settings) as engine, engine.connect() as connection:
-        moment = now(connection)
-        status = quota_status(connection, RateLimits.from_settings(settings), moment)
-        load = upkeep_load(connection, settings, moment)
+    settings = command_settings()
+    status, load = read(settings, partial(_look, settings))
     if form == "json":
         say_json(_as_json(status) | {"upkeep": _upkeep_as_json(load)})
     else:
         _print(status)
         say(f"upkeep: {load}")
+
+
+def _look(settings: Settings, connection: Connection) -> tuple[QuotaStatus, UpkeepLoad]:
+    from strava_pipeline.strava.quota.lanes import RateLimits
+    from strava_pipeline.warehouse.engine import now
+    from strava_pipeline.warehouse.quota.status import quota_status
+    from strava_pipeline.warehouse.upkeep.load import upkeep_load
+
+    moment = now(connection)
+    status = quota_status(connection, RateLimits.from_settings(settings), moment)
+    return status, upkeep_load(connection, settings, moment)
 
 
 def _as_json(status: QuotaStatus) -> dict[str, Any]:

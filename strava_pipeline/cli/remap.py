@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import click
 
+from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.cli.console import say
-from strava_pipeline.settings import load_settings
 
 
 @click.command()
@@ -21,7 +21,7 @@ def remap(athlete_id: int | None, before: datetime | None) -> None:
     from strava_pipeline.warehouse.engine import now
     from strava_pipeline.warehouse.migrate import open_warehouse
 
-    with open_warehouse(load_settings()) as engine:
+    with open_warehouse(command_settings()) as engine:
         with engine.connect() as connection:
             since = now(connection) if before is None else before.replace(tzinfo=UTC)
         click.echo(f"if this is interrupted, go on with --before {since:%Y-%m-%dT%H:%M:%S}", err=True)

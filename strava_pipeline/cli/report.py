@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from strava_pipeline.cli.command_settings import command_settings
+from strava_pipeline.cli.console import say
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.extras import Extra, is_installed, missing
 from strava_pipeline.local import private_files
-from strava_pipeline.settings import load_settings
 
 
 @click.command()
@@ -22,15 +24,17 @@ def report(activity_id: int, target: Path) -> None:
 
     The page is made from the tables, without any request. It needs no other file and no network to be read.
     """
-    from strava_pipeline.notifications import report
-    from strava_pipeline.warehouse.migrate import open_warehouse
+    from strava_pipeline.cli.reading import read
+    from strava_pipeline.notifications.report import load_ride, render_report
 
-    with open_warehouse(load_settings()) as engine:
-        page = report.report(engine, activity_id)
-    if page is None:
+    ride = read(command_settings(), lambda connection: load_ride(connection, activity_id))
+    if ride is None:
         raise ConfigurationError(
             f"activity {activity_id} is not in the tables: import it with strava-pipeline backfill"
         )
+    page = render_report(ride)
+    if not is_installed(Extra.PICTURES):
+        say(missing(Extra.PICTURES, "a page with pictures"), err=True)
     if str(target) == "-":
         click.echo(page, nl=False)
         return

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
+from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.cli.console import say_json
 from strava_pipeline.errors import ConfigurationError
-from strava_pipeline.settings import load_settings
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -28,7 +28,7 @@ def api(path: str, fields: tuple[str, ...], athlete_id: int, lane: str) -> None:
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     query = dict(_pair(field) for field in fields)
-    settings = load_settings()
+    settings = command_settings()
     settings.required("token_keys")
     with open_warehouse(settings) as engine:
         client = open_client(settings, engine, Lane(lane), COMMAND_MAX_WAIT)

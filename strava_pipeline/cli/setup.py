@@ -8,10 +8,11 @@ import secrets
 import click
 
 from strava_pipeline.cli.closed_home import close_to_others
+from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.cli.console import say
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.home import home_from_environment, settings_file
 from strava_pipeline.local import private_files
-from strava_pipeline.settings import home_from_environment, load_settings, settings_file
 
 TEMPLATE = """\
 # Settings of strava-pipeline; an environment variable of the same name has precedence.
@@ -29,7 +30,8 @@ STRAVA_WEBHOOK_SIGNING_SECRETS=
 STRAVA_WEBHOOK_PATH_TOKEN={path_token}
 # The bridge's address for Strava, such as https://strava.example.org; `webhook subscribe` needs it.
 STRAVA_BRIDGE_PUBLIC_URL=
-# Leave this empty to use an embedded Postgres under STRAVA_HOME.
+# The Postgres of the tables. Empty: commands, such as up, use an embedded one under STRAVA_HOME. For a Dagster of your
+# own, write its address, or the word embedded.
 STRAVA_DATABASE_URL=
 """
 
@@ -60,11 +62,13 @@ def init() -> None:
 
 @click.command()
 def migrate() -> None:
-    """Create or update the tables, the logins' rights, the analysts' role, and Dagster's own database."""
+    """Create or update the tables, the logins' rights, the analysts' role, and our own Dagster's database."""
+    from strava_pipeline.cli.whose_dagster import can_have_our_storage, has_hosts_storage, hosts_dagster
     from strava_pipeline.warehouse import migrate
     from strava_pipeline.warehouse.access.dagster_database import ensure_dagster_database
+    from webhook_bridge.dagster_server import DagsterUnavailable
 
-    settings = load_settings()
+    settings = command_settings()
     close_to_others(settings)
     prepared = migrate.prepare(settings)
     for left in prepared.left:
@@ -72,4 +76,12 @@ def migrate() -> None:
         say(f"strava-pipeline: {left}", err=True)
     before = prepared.before
     say(f"tables at {migrate.HEAD}" + (f", were at {before}" if before != migrate.HEAD and before else ""))
-    ensure_dagster_database(settings)
+    try:
+        # The tables come before their first run: a host's webserver need not be there yet.
+        is_own = can_have_our_storage() and not has_hosts_storage(settings) and hosts_dagster(settings) is None
+    except DagsterUnavailable:
+        is_own = False
+    if is_own:
+        ensure_dagster_database(settings)
+    else:
+        say("Dagster is not the pipeline's own: its storage stays as it is")

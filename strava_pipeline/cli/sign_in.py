@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
+from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.redaction import SecretPath
-from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.settings import Settings
 
 
 def new_login_link(settings: Settings, *, public: bool = False) -> str:
@@ -28,7 +29,7 @@ def new_login_link(settings: Settings, *, public: bool = False) -> str:
 @click.option("--public", is_flag=True, help="Use STRAVA_BRIDGE_PUBLIC_URL instead of this machine's address.")
 def login_link(public: bool) -> None:
     """Print a link that logs you in to the operator's page, once, within half an hour."""
-    settings = load_settings()
+    settings = command_settings()
     if settings.dangerously_open_without_login:
         raise ConfigurationError("STRAVA_DANGEROUSLY_OPEN_WITHOUT_LOGIN is on: there is nothing to log in to")
     click.echo(new_login_link(settings, public=public))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.cli.rows import PRINTERS
-from strava_pipeline.settings import load_settings
 
 SECONDS = 120.0
 # A table is held in memory to learn how wide its columns must be.
@@ -26,19 +26,16 @@ CHARACTERS_IN_TABLE = 50_000_000
 )  # fmt: skip
 def sql(query: str, form: str, as_analyst: bool, timeout: float) -> None:
     """Run QUERY, which may only read, and print its rows; a table shows at most the first 10,000."""
+    from strava_pipeline.cli.reading import sql_url
     from strava_pipeline.local.logins import Login
     from strava_pipeline.warehouse.access.read_only_query import Cut, answering
-    from strava_pipeline.warehouse.engine import ensure_sql_url
-    from strava_pipeline.warehouse.migrate import open_warehouse
 
-    settings = load_settings()
-    with open_warehouse(settings):
-        url = ensure_sql_url(settings, Login.SQL_AS_ANALYST if as_analyst else Login.SQL)
-        with answering(url, query, timeout) as answer:
-            if form != "table":
-                PRINTERS[form](answer.names, answer.rows)
-                return
-            held = Cut(answer.rows, ROWS_IN_TABLE, CHARACTERS_IN_TABLE)
-            PRINTERS[form](answer.names, held)
-            if held.is_short:
-                click.echo("there are more rows than a table shows: use --format csv or json to see all", err=True)
+    url = sql_url(command_settings(), Login.SQL_AS_ANALYST if as_analyst else Login.SQL)
+    with answering(url, query, timeout) as answer:
+        if form != "table":
+            PRINTERS[form](answer.names, answer.rows)
+            return
+        held = Cut(answer.rows, ROWS_IN_TABLE, CHARACTERS_IN_TABLE)
+        PRINTERS[form](answer.names, held)
+        if held.is_short:
+            click.echo("there are more rows than a table shows: use --format csv or json to see all", err=True)

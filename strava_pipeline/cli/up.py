@@ -7,35 +7,40 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import click
 
 from strava_pipeline.cli.closed_home import close_to_others
+from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.cli.console import say
-from strava_pipeline.errors import ConfigurationError, WarehouseError
-from strava_pipeline.settings import Settings, home_from_environment, load_settings, settings_file
+from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.extras import Extra, ensure_installed
+from strava_pipeline.home import home_from_environment, settings_file
+from strava_pipeline.settings import Settings
 
 TIDY = (sys.executable, "-m", "strava_pipeline.cli.instance")
 
 
 @click.command()
 def up() -> None:
-    """Run Postgres, Dagster's webserver and daemon, and the bridge, until Ctrl-C.
+    """Run Postgres, Dagster's code server, webserver and daemon, and the bridge, until Ctrl-C.
 
-    Starts the embedded Postgres again if it ends; stops all if another of them ends.
+    Starts the embedded Postgres and the code server again if they end; stops all if another of them ends.
     """
+    ensure_installed(Extra.LOCAL, "strava-pipeline up")
     from strava_pipeline.cli.operator_token import ensure_operator_token
+    from strava_pipeline.local.dagster_home import with_runs_that_fit
     from strava_pipeline.local.listeners import open_listener
     from strava_pipeline.local.services import LOOPBACK
     from webhook_bridge.app import check_settings
 
     # A wrong setting is reported before anything is written.
-    check_settings(load_settings())
+    check_settings(command_settings())
     if ensure_operator_token():
         click.echo(f"STRAVA_OPERATOR_TOKEN was not set: wrote a new one to {settings_file(home_from_environment())}")
-    settings = load_settings()
+    settings = with_runs_that_fit(command_settings())
     close_to_others(settings)
     settings.required("token_keys")
     for line in _warnings(settings):
@@ -47,14 +52,14 @@ def up() -> None:
         open_listener(LOOPBACK, settings.bridge_port, "the bridge (STRAVA_BRIDGE_PORT)") as for_bridge,
     ):
         _run(settings, for_dagster, for_bridge)
-    click.echo("stopped", err=True)
 
 
-def _run(settings: Settings, for_dagster: socket.socket, for_bridge: socket.socket) -> None:
+def _run(settings: Settings, for_dagster: socket.socket, for_bridge: socket.socket) -> NoReturn:
     from strava_pipeline.cli.instance import prepare_dagster_environment
-    from strava_pipeline.cli.sign_in import new_login_link
-    from strava_pipeline.local.services import bridge_service, dagster_services, log_folder
-    from strava_pipeline.local.supervisor import Supervisor
+    from strava_pipeline.local.code_server import new_code_server
+    from strava_pipeline.local.keeper import Plan, become_keeper
+    from strava_pipeline.local.postgres import keep_server
+    from strava_pipeline.local.services import bridge_service, code_server_service, dagster_services
     from strava_pipeline.local.work_folder import make_work_folder
     from strava_pipeline.sync.access import open_tokens
     from strava_pipeline.warehouse.migrate import open_warehouse
@@ -63,8 +68,8 @@ def _run(settings: Settings, for_dagster: socket.socket, for_bridge: socket.sock
         # Missing tables are created, and wrong keys are reported, before anything starts.
         open_tokens(settings, engine)
     environment = prepare_dagster_environment(settings)
-    # In a process of its own, since this one lasts for years and should not load Dagster. Its errors are ignored: the
-    # services fail for the same reasons, and log them.
+    # In a process of its own, since Dagster takes seconds to load. Its errors are ignored: the services fail for the
+    # same reasons, and log them.
     subprocess.run(  # noqa: S603  a constant
         TIDY,
         env=os.environ | environment,
@@ -72,20 +77,37 @@ def _run(settings: Settings, for_dagster: socket.socket, for_bridge: socket.sock
         stderr=subprocess.DEVNULL,
         check=False,
     )
-    with Supervisor() as supervisor:
-        for service in dagster_services(settings.home, for_dagster, environment):
-            supervisor.start(service)
-        supervisor.start(bridge_service(settings.home, for_bridge, environment))
-        click.echo("starting Dagster and the bridge ...", err=True)
-        supervisor.wait_until_ready()
-        click.echo(f"Dagster   http://127.0.0.1:{for_dagster.getsockname()[1]}")
-        click.echo(f"bridge    http://127.0.0.1:{settings.bridge_port}")
-        if not settings.dangerously_open_without_login:
-            click.echo(f"log in    {new_login_link(settings)}")
-            click.echo("          works once, within half an hour; strava-pipeline login-link prints another")
-        say(f"logs      {log_folder(settings.home)}")
-        click.echo("Ctrl-C stops all of them")
-        supervisor.watch(partial(_keep_postgres, settings))
+    server = new_code_server(settings.home)
+    plan = Plan(
+        services=(
+            (
+                code_server_service(settings.home, server, environment),
+                bridge_service(settings.home, for_bridge, environment),
+            ),
+            dagster_services(settings.home, for_dagster, server.workspace, environment),
+        ),
+        told=list(_told(settings, for_dagster.getsockname()[1])),
+        postgres=keep_server(settings.home) if settings.is_embedded else None,
+        log_level=settings.log_level or "WARNING",
+        log_format=settings.log_format,
+    )
+    click.echo("starting Dagster and the bridge ...", err=True)
+    # What was loaded for all this is not needed any more, and would stay in memory for years.
+    become_keeper(plan)
+
+
+def _told(settings: Settings, dagster_port: int) -> Iterator[str]:
+    """Yield what is printed once everything is served."""
+    from strava_pipeline.cli.sign_in import new_login_link
+    from strava_pipeline.local.services import log_folder
+
+    yield f"Dagster   http://127.0.0.1:{dagster_port}"
+    yield f"bridge    http://127.0.0.1:{settings.bridge_port}"
+    if not settings.dangerously_open_without_login:
+        yield f"log in    {new_login_link(settings)}"
+        yield "          works once, within half an hour; strava-pipeline login-link prints another"
+    yield f"logs      {log_folder(settings.home)}"
+    yield "Ctrl-C stops all of them"
 
 
 def _warnings(settings: Settings) -> Iterator[str]:
@@ -98,19 +120,3 @@ def _warnings(settings: Settings) -> Iterator[str]:
         settings.require("client_id", "client_secret")
     except ConfigurationError as error:
         yield f"nobody can connect with Strava, and nothing is fetched: {error}"
-
-
-def _keep_postgres(settings: Settings) -> None:
-    """Start the embedded Postgres again if it has ended; no other process does while the services run."""
-    from strava_pipeline.local.postgres import ServerMoved, revive_server
-
-    if settings.database_url is not None:
-        return
-    try:
-        if revive_server(settings.home):
-            click.echo("Postgres had ended: started it again", err=True)
-    except ServerMoved:
-        raise  # the running services know the old address only
-    except WarehouseError as error:
-        # Processes of the old server may need a moment to end.
-        say(f"{error}; trying again", err=True)

@@ -14,9 +14,10 @@ import click
 import requests
 
 from strava_pipeline.cli.callback import CallbackUnreachable, check_handshake, local_callback, public_callback, shown
+from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.cli.console import say
 from strava_pipeline.errors import ConfigurationError, StravaPipelineError
-from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.settings import Settings
 from strava_pipeline.strava.mapping.fields import JsonObject
 from strava_pipeline.strava.subscriptions import (
     AppAccess,
@@ -43,7 +44,7 @@ def subscribe() -> None:
 
     The bridge must be running, and reachable at STRAVA_BRIDGE_PUBLIC_URL.
     """
-    settings = load_settings()
+    settings = command_settings()
     check_handshake(settings)
     callback = public_callback(settings)
     with _app_access(settings) as app:
@@ -86,7 +87,7 @@ def status() -> None:
 
     Says whether the subscription is this bridge's, and whether the callback answers a handshake.
     """
-    settings = load_settings()
+    settings = command_settings()
     with _app_access(settings) as app:
         existing = list_subscriptions(app)
     if not existing:
@@ -118,7 +119,7 @@ def _judged_setting(settings: Settings, subscription_id: object) -> str:
 @webhook.command()
 def unsubscribe() -> None:
     """End the app's subscription, whichever callback it has."""
-    settings = load_settings()
+    settings = command_settings()
     with _app_access(settings) as app:
         existing = list_subscriptions(app)
         for subscription in existing:
@@ -145,7 +146,7 @@ def simulate(athlete_id: int, activity_id: int, aspect: str, title: str | None, 
 
     The event is about one activity, and signed as Strava would. Prints the bridge's answer.
     """
-    settings = load_settings()
+    settings = command_settings()
     event = {
         "object_type": "activity",
         "object_id": activity_id,
@@ -161,7 +162,9 @@ def simulate(athlete_id: int, activity_id: int, aspect: str, title: str | None, 
         answer = requests.post(target, data=body, headers=_headers(settings, body), timeout=TIMEOUT_SECONDS)
     except requests.RequestException as error:
         # The URL is not shown, since its path may end in a secret.
-        raise DeliveryFailed(f"the bridge cannot be reached ({type(error).__name__}): is it running?") from None
+        raise DeliveryFailed(
+            f"the bridge cannot be reached ({type(error).__name__}): start strava-pipeline up or bridge"
+        ) from None
     if answer.status_code != HTTPStatus.OK:
         raise DeliveryFailed(f"the bridge answered {answer.status_code}: {answer.text.strip()[:200]}")
     say(answer.text.strip())

@@ -7,7 +7,8 @@ from typing import Self
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.secret import Secret
-from strava_pipeline.settings import LOOPBACK_HOSTS, Settings
+from strava_pipeline.settings import Settings
+from strava_pipeline.settings_values import LOOPBACK_HOSTS
 from strava_pipeline.web import operator_door
 from strava_pipeline.web.origins import parse_authority
 

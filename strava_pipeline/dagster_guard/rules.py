@@ -14,7 +14,7 @@ from http import HTTPStatus
 
 from strava_pipeline.dagster_guard.asked import RequestHead
 from strava_pipeline.dagster_guard.door import AccessSettings
-from strava_pipeline.settings import LOOPBACK_HOSTS
+from strava_pipeline.settings_values import LOOPBACK_HOSTS
 from strava_pipeline.web.origins import has_host, parse_authority, parse_origin
 from strava_pipeline.web.request_signature import HEADER
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import sys
 from collections.abc import Callable
@@ -38,6 +39,8 @@ def serve(app: ASGIApp, listener: socket.socket, on_listening: Callable[[str], N
         backlog=BACKLOG,
         limit_concurrency=raise_file_limit(CONNECTIONS, OTHER_FILES),
         log_level="warning",
+        # Where the process has a form for its log, uvicorn has none of its own.
+        log_config=None if logging.root.handlers else uvicorn.config.LOGGING_CONFIG,
         # The query of an address may hold a secret.
         access_log=False,
         # Every user of this machine could claim any address and scheme in these headers.

@@ -10,7 +10,7 @@ from strava_pipeline.dagster_guard.asked import RequestHead
 from strava_pipeline.dagster_guard.bodies import Body
 from strava_pipeline.dagster_guard.rules import Refusal
 from strava_pipeline.secret import Secret
-from strava_pipeline.web.request_signature import HEADER, METHOD, PATH, Signature
+from strava_pipeline.web.request_signature import HEADER, METHOD, SIGNED_PATHS, Signature
 
 VALID_SECONDS = 60
 BODY_CAP_BYTES = 1024 * 1024
@@ -37,10 +37,11 @@ class UsedSignatures:
     async def check(self, request: RequestHead, body: Body) -> Refusal | None:
         """Return why a signed request is refused; ``None`` if its signature is valid, which then counts as used."""
         signature = Signature.parse(request.header(HEADER.lower()) or "")
-        if signature is None or request.is_websocket or (request.method, request.target) != (METHOD, PATH):
+        is_one_of_ours = request.method == METHOD and request.target in SIGNED_PATHS
+        if signature is None or request.is_websocket or not is_one_of_ours:
             return Refusal(HTTPStatus.UNAUTHORIZED, NOT_SIGNED)
         # The signature is used up before the body is read, so that it allows one body only, from any sender.
-        if not signature.is_by(self._key) or not self._use(signature):
+        if not signature.is_by(self._key, request.target) or not self._use(signature):
             return Refusal(HTTPStatus.UNAUTHORIZED, NOT_SIGNED)
         content = await body.read(BODY_CAP_BYTES, BODY_SECONDS)
         if isinstance(content, Refusal):

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from strava_pipeline.defs.our_runs import is_in_one_process
 from strava_pipeline.defs.pools import free_slots
 from strava_pipeline.defs.run_process import is_gone
-from strava_pipeline.names import ALL_ASSETS, NAMES
+from strava_pipeline.names import PREFIX_TAG, Names
 
 AT_WORK = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 UNFINISHED = (
@@ -27,63 +28,63 @@ UNFINISHED = (
 )
 MAY_BE_DEAD = (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, *AT_WORK)
 LOOKS = 10
-# Schedules look every minute, or less often. Dagster catches up with missed minutes at once.
+# Five schedules look, each every five minutes, so that one looks each minute. Dagster catches up with missed minutes at
+# once.
 BETWEEN_LOOKS_SECONDS = 50.0
 TOLD = "its process ended before the run did; what it had stored is kept"
-_OUR_ASSETS = frozenset(map(dg.AssetKey, ALL_ASSETS))
 
 
-def end_dead_runs(instance: dg.DagsterInstance) -> int:
-    """End those of our runs that are dead (failed, or canceled if a person did so); returns how many there were."""
+def end_dead_runs(instance: dg.DagsterInstance, names: Names, *, is_own: bool) -> int:
+    """End those of our runs that are dead (failed, or canceled if a person did so); returns how many there were.
+
+    Only runs that one process executes are looked at. ``is_own``: whether the deployment is our own. In a host's, a run
+    that has not begun is left to the host's own watch: its launcher may take long to find it a place.
+    """
     # A run that a command executes in its own process begins as not started.
-    seen = instance.get_runs(dg.RunsFilter(statuses=list(MAY_BE_DEAD)))
-    return sum(_end(instance, run) for run in seen if _is_dead(instance, run))
+    seen = instance.get_runs(dg.RunsFilter(statuses=list(MAY_BE_DEAD if is_own else AT_WORK)))
+    ours = [run for run in seen if is_in_one_process(run, names, is_own=is_own)]
+    return sum(_end(instance, run) for run in ours if _is_dead(instance, names, run))
 
 
-def is_one_to_come(instance: dg.DagsterInstance, job: dg.JobDefinition) -> bool:
-    """Whether a run of one of our jobs is in the queue or at work; call :func:`end_dead_runs` first."""
+def is_one_to_come(instance: dg.DagsterInstance, names: Names, job: str) -> bool:
+    """Whether a run of one of our jobs (plain name) is in the queue or at work; call :func:`end_dead_runs` first."""
     # Another code location may have a job of this name.
-    ours = {NAMES.lane_tag: job.tags[NAMES.lane_tag]}
-    unended = dg.RunsFilter(job_name=job.name, statuses=list(UNFINISHED), tags=ours)
+    ours = {PREFIX_TAG: names.tag_value}
+    unended = dg.RunsFilter(job_name=names.job(job), statuses=list(UNFINISHED), tags=ours)
     return instance.get_runs_count(unended) > 0
 
 
-def _is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    if is_gone(_own_tag(instance, run, NAMES.process_tag)):
+def _is_dead(instance: dg.DagsterInstance, names: Names, run: dg.DagsterRun) -> bool:
+    if is_gone(_own_tag(instance, run, names.process_tag)):
         return True
     return (
         run.status is not dg.DagsterRunStatus.NOT_STARTED
-        and _shows_life_if_it_lives(instance, run)
-        and _looks(instance, run) >= LOOKS
+        and _shows_life_if_it_lives(instance, names, run)
+        and _looks(instance, names, run) >= LOOKS
     )
 
 
-def _shows_life_if_it_lives(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether a run is ours, and of a release that shows life."""
-    if NAMES.beat_tag in run.tags:
-        return True
-    is_ours = not {NAMES.lane_tag, NAMES.job_tag}.isdisjoint(run.tags) or (
-        run.asset_selection is not None and bool(run.asset_selection) and run.asset_selection <= _OUR_ASSETS
-    )
+def _shows_life_if_it_lives(instance: dg.DagsterInstance, names: Names, run: dg.DagsterRun) -> bool:
+    """Whether a run of ours is of a release that shows life."""
     # A run shows life before its first step begins: without that it died before, or an earlier release executes it.
-    return is_ours and not _has_begun_a_step(instance, run)
+    return names.beat_tag in run.tags or not _has_begun_a_step(instance, run)
 
 
 def _has_begun_a_step(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     return bool(instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START))
 
 
-def _looks(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int:
+def _looks(instance: dg.DagsterInstance, names: Names, run: dg.DagsterRun) -> int:
     """How many looks in a row, with this one, found no new sign of life; the run's tag says so from now on."""
-    moment, beat = time.time(), run.tags.get(NAMES.beat_tag, "")
-    last = _Look.of(_own_tag(instance, run, NAMES.silent_tag))
+    moment, beat = time.time(), run.tags.get(names.beat_tag, "")
+    last = _Look.of(_own_tag(instance, run, names.silent_tag))
     if last is not None and last.beat == beat:
         if abs(moment - last.at) < BETWEEN_LOOKS_SECONDS:
             return last.number
         look = _Look(last.number + 1, int(moment), beat)
     else:
         look = _Look(1, int(moment), beat)
-    instance.add_run_tags(run.run_id, {NAMES.silent_tag: str(look)})
+    instance.add_run_tags(run.run_id, {names.silent_tag: str(look)})
     return look.number
 
 

@@ -12,6 +12,8 @@ from sqlalchemy import Engine
 
 from strava_pipeline.defs.attempts import attempts_of
 from strava_pipeline.defs.partitions import spans_by_athlete
+from strava_pipeline.defs.resources import WarehouseResource
+from strava_pipeline.defs.run_logs import step_log
 from strava_pipeline.defs.steps import StepSubject, patience_of, span_metadata, translate_faults
 from strava_pipeline.errors import DatabaseUnavailable, NeedsReauthorization
 from strava_pipeline.months import Span, add_months, enclosing_span
@@ -90,14 +92,17 @@ class MonthsOfStep:
 
 
 @contextmanager
-def working_on_months(context: dg.AssetExecutionContext, engine: Engine, step: ImportStep) -> Iterator[MonthsOfStep]:
+def working_on_months(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, step: ImportStep
+) -> Iterator[MonthsOfStep]:
     """Translate errors for Dagster as :func:`translate_faults` does, and wait for the database.
 
     The step fails at its end if months failed. When it fails, an import is asked for that does what the run leaves out.
     """
+    engine = warehouse.engine
     asked_at: datetime | None = None
     try:
-        with translate_faults(attempts_of(context), patience_of(context, engine)) as subject:
+        with translate_faults(attempts_of(context), patience_of(context, warehouse)) as subject:
             with autocommit(engine) as connection:
                 asked_at = now(connection)
             months = MonthsOfStep(context, engine, step, subject)
@@ -109,13 +114,16 @@ def working_on_months(context: dg.AssetExecutionContext, engine: Engine, step: I
         if asked_at is not None:
             # Without a database nothing can be asked for; its own return starts nothing anew.
             with suppress(DatabaseUnavailable):
-                _ask_for_rest(context, engine, step, asked_at)
+                _ask_for_rest(context, warehouse, step, asked_at)
         raise
 
 
-def _ask_for_rest(context: dg.AssetExecutionContext, engine: Engine, step: ImportStep, asked_at: datetime) -> None:
+def _ask_for_rest(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, step: ImportStep, asked_at: datetime
+) -> None:
     """Ask for the steps of the run's months that Dagster leaves out once this one has failed, and for this one."""
-    chosen = {key.to_user_string() for key in context.job_def.asset_layer.selected_asset_keys}
+    selected = context.job_def.asset_layer.selected_asset_keys
+    chosen = {warehouse.names.asset_of(key.to_user_string()) for key in selected}
     order = list(ImportStep)
     steps = [later for later in order[order.index(step) :] if STEP_ASSETS[later] in chosen]
     for athlete_id, cells in spans_by_athlete(context.partition_keys):
@@ -123,5 +131,11 @@ def _ask_for_rest(context: dg.AssetExecutionContext, engine: Engine, step: Impor
         first, last = whole.start.date(), add_months(whole.end, -1).date()
         ask = partial(ask_for_rest, athlete_id=athlete_id, first=first, last=last, steps=steps, asked_at=asked_at)
         with suppress(NeedsReauthorization):  # of an athlete who has disconnected nothing is imported
-            how = "by itself" if retry_transaction(engine, ask) else "once a person ends the pause of its import"
-            context.log.info("what this run leaves out of athlete %d, %s follows %s", athlete_id, whole.months, how)
+            how = (
+                "by itself"
+                if retry_transaction(warehouse.engine, ask)
+                else "once a person ends the pause of its import"
+            )
+            step_log(context).info(
+                "what this run leaves out of athlete %d, %s follows %s", athlete_id, whole.months, how
+            )

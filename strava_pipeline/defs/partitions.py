@@ -7,22 +7,19 @@ from itertools import groupby
 import dagster as dg
 
 from strava_pipeline.months import Span, month_span
-from strava_pipeline.names import ATHLETE, MONTH, NAMES, month_key
-from strava_pipeline.settings import Settings
-
-athletes_partitions = dg.DynamicPartitionsDefinition(name=NAMES.partition_set)
+from strava_pipeline.names import ATHLETE, MONTH, Names, athlete_of_key, month_key, month_of_key
 
 
-def grid_from(start: date) -> dg.MultiPartitionsDefinition:
+def athlete_partitions(names: Names) -> dg.DynamicPartitionsDefinition:
+    """One partition per connected athlete."""
+    return dg.DynamicPartitionsDefinition(name=names.partition_set)
+
+
+def grid_from(names: Names, start: date) -> dg.MultiPartitionsDefinition:
     """Athlete x month, from the month that holds ``start`` on."""
     # end_offset: the current month is a partition, too, since new activities fall into it.
     months = dg.MonthlyPartitionsDefinition(start_date=start.replace(day=1).isoformat(), end_offset=1)
-    return dg.MultiPartitionsDefinition({ATHLETE: athletes_partitions, MONTH: months})
-
-
-# Assets are declared with the default start, since settings are not read at import; build_strava_defs() replaces this
-# grid by the one from STRAVA_HISTORY_START.
-grid_partitions = grid_from(Settings.model_fields["history_start"].default)
+    return dg.MultiPartitionsDefinition({ATHLETE: athlete_partitions(names), MONTH: months})
 
 
 def cell(athlete_id: int, moment: date) -> dg.MultiPartitionKey:
@@ -40,18 +37,25 @@ def spans_by_athlete(keys: Iterable[str]) -> Iterator[tuple[int, dict[Span, dg.M
     """A run's partitions by athlete, each athlete's months newest first; a run's range may cross athletes."""
     cells = {}
     for key in keys:
-        parsed = grid_partitions.get_partition_key_from_str(str(key))
+        parsed = _cell_of(str(key))
         cells[span_of(parsed)] = parsed
     ordered = sorted(cells, key=lambda span: (span.athlete_id, span.start), reverse=True)
     for athlete_id, spans in groupby(ordered, key=lambda span: span.athlete_id):
         yield athlete_id, {span: cells[span] for span in spans}
 
 
-def register_athlete(instance: dg.DagsterInstance, athlete_id: int) -> None:
+def _cell_of(key: str) -> dg.MultiPartitionKey:
+    month = month_of_key(key)
+    if month is None:
+        raise ValueError(f"{key} is no partition of an athlete's month")
+    return cell(int(athlete_of_key(key)), month)
+
+
+def register_athlete(instance: dg.DagsterInstance, names: Names, athlete_id: int) -> None:
     """Create an athlete's partitions; does nothing if they exist."""
-    instance.add_dynamic_partitions(NAMES.partition_set, [str(athlete_id)])
+    instance.add_dynamic_partitions(names.partition_set, [str(athlete_id)])
 
 
-def unregister_athlete(instance: dg.DagsterInstance, athlete_id: int) -> None:
+def unregister_athlete(instance: dg.DagsterInstance, names: Names, athlete_id: int) -> None:
     """Delete an athlete's partitions; does nothing if there are none."""
-    instance.delete_dynamic_partition(NAMES.partition_set, str(athlete_id))
+    instance.delete_dynamic_partition(names.partition_set, str(athlete_id))

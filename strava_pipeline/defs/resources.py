@@ -1,18 +1,25 @@
-"""Dagster resources for Strava, the warehouse and mail. None holds a secret: all read the settings when used."""
+"""Dagster resources for Strava, the warehouse and mail. None holds a secret: all read the settings when used.
+
+Dagster shows the fields of resources to everybody who opens its UI.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 from sqlalchemy import Engine
 
+from strava_pipeline.defs.run_logs import logging_run
 from strava_pipeline.defs.signs_of_life import showing_life
-from strava_pipeline.settings import load_settings
+from strava_pipeline.kept_assets import kept_of
+from strava_pipeline.names import ALL_ASSETS, Names
+from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.context import SyncContext, open_sync
+from strava_pipeline.warehouse.kept import Kept
 from strava_pipeline.warehouse.mail.mail_queue import any_due
 from strava_pipeline.warehouse.migrate import open_warehouse
 
@@ -29,17 +36,48 @@ MAX_WAIT = {
 
 
 class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only in its stubs
-    """The database of the tables."""
+    """The database of the tables, and what the definitions were made with, for steps in any process."""
 
+    key_prefix: list[str] = Field(default=list(Names().key_prefix), description="parts before each asset's name")
+    assets: list[str] = Field(
+        default=list(ALL_ASSETS), description="assets that are kept up to date; others are neither fetched nor shown"
+    )
+    settings: dict[str, Any] = Field(
+        default={}, description="settings given in code; of a secret the name of its variable or file"
+    )
+    is_own: bool = Field(
+        default=False, description="whether this Dagster is the pipeline's own, where one process executes each run"
+    )
     _engine: Engine | None = PrivateAttr(default=None)
+
+    @property
+    def names(self) -> Names:
+        """The names in Dagster."""
+        return Names(tuple(self.key_prefix))
+
+    @property
+    def kept(self) -> Kept:
+        """What is kept up to date."""
+        return kept_of(self.assets)
+
+    def load_settings(self) -> Settings:
+        """Return the settings: those given, then those of the environment. ``ConfigurationError``."""
+        return load_settings(**self.settings)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["WarehouseResource"]:
-        """Connect for the time of a run, and show that the run lives: every step of ours has this resource.
+        """Connect for the time of a run, show that it lives, and log as the settings say.
 
-        Our runs are executed in one process, so its resources are there from before the first step until the run ends.
+        Every step of ours has this resource. Where one process executes a run, its resources are there from before the
+        first step until the run ends. ``ConfigurationError`` if the settings name no database.
         """
-        with showing_life(context), open_warehouse(load_settings()) as self._engine:
+        settings = self.load_settings()
+        settings.require_database()
+        with (
+            logging_run(context, settings),
+            showing_life(context, self.names, is_own=self.is_own),
+            open_warehouse(settings) as self._engine,
+        ):
             yield self
         self._engine = None
 
@@ -63,7 +101,14 @@ class StravaResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see 
         quota; unset: as is usual in the lane.
         """
         wait = MAX_WAIT[lane] if max_wait is None else max_wait
-        return open_sync(load_settings(), self.warehouse.engine, lane, wait, goes_first=goes_first)
+        return open_sync(
+            self.warehouse.load_settings(),
+            self.warehouse.engine,
+            lane,
+            wait,
+            goes_first=goes_first,
+            kept=self.warehouse.kept,
+        )
 
 
 class MailerResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see above
@@ -77,4 +122,4 @@ class MailerResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # see 
         if any_due(self.warehouse.engine):
             from strava_pipeline.notifications.outbox import send_due  # noqa: PLC0415  see above
 
-            yield from send_due(self.warehouse.engine, load_settings())
+            yield from send_due(self.warehouse.engine, self.warehouse.load_settings(), self.warehouse.kept)

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import psutil
 
-from strava_pipeline.names import NAMES
+from strava_pipeline.names import Names
 
 _PROC = Path("/proc")
 _BOOT = _PROC / "sys/kernel/random/boot_id"
 _PROCESSES = _PROC / "self/ns/pid"
 
 
-def process_tag() -> dict[str, str]:
+def process_tag(names: Names) -> dict[str, str]:
     """A tag that names this process: where it is, its id, and its start, since ids are reused."""
-    return {NAMES.process_tag: f"{_here()} {os.getpid()} {_start_of(os.getpid())}"}
+    return {names.process_tag: f"{_here()} {os.getpid()} {_start_of(os.getpid())}"}
 
 
 def is_gone(tag: str) -> bool:

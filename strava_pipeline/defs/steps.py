@@ -1,7 +1,6 @@
 """Turns faults into Dagster's retries, months into materializations, and columns into schemas, for assets and jobs."""
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,6 +11,7 @@ from sqlalchemy import Engine
 
 from strava_pipeline.defs.attempts import Attempts, is_outage
 from strava_pipeline.defs.markdown import listing
+from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.errors import (
     AppInactive,
     DatabaseUnavailable,
@@ -20,10 +20,9 @@ from strava_pipeline.errors import (
     StravaAway,
     StravaPipelineError,
 )
+from strava_pipeline.log_context import add_log_ids, log_ids
 from strava_pipeline.months import Span, enclosing_span
-from strava_pipeline.names import NAMES
 from strava_pipeline.redaction import get_logger
-from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.access import outage_patience
 from strava_pipeline.sync.context import SpanResult
@@ -35,31 +34,22 @@ from strava_pipeline.warehouse.write_probe import probe_write
 
 log = get_logger(__name__)
 
+# What Dagster's UI shows as the number of a partition's rows.
+ROW_COUNT = "dagster/partition_row_count"
 # The metadata of a step that computes from stored rows, without a request.
 NO_REQUESTS: dict[str, Any] = {"requests": 0}
 
 
-def backfilled_asset(policy: dg.BackfillPolicy, **options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """Decorate as ``dg.asset`` with a backfill policy, without Dagster's warning.
-
-    Dagster 1.13 counts such policies as beta and warns at every start; an operator can do nothing about the warning.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
-        decorate: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(backfill_policy=policy, **options)
-    return decorate
-
-
 @dataclass
 class StepSubject:
-    """The athlete and months that a step works on; a failure names both."""
+    """The athlete and months that a step works on; a failure names both, and log lines the athlete."""
 
     athlete_id: int | None = None
     months: str = ""
 
     def at_spans(self, *spans: Span) -> None:
         """Set the subject to months of one athlete, in any order."""
-        self.athlete_id = spans[0].athlete_id
+        self.at_athlete(spans[0].athlete_id)
         self.months = enclosing_span(spans).months
 
     def at_failed(self, spans: Sequence[Span], *, of: int) -> None:
@@ -71,6 +61,7 @@ class StepSubject:
     def at_athlete(self, athlete_id: int) -> None:
         """Set the subject to an athlete as a whole."""
         self.athlete_id, self.months = athlete_id, ""
+        add_log_ids(athlete_id=athlete_id)
 
 
 @dataclass(frozen=True)
@@ -95,7 +86,7 @@ def translate_faults(attempts: Attempts, patience: StepPatience | None = None) -
     """
     subject, waiting = StepSubject(), patience.new() if patience else None
     try:
-        with patient(waiting):
+        with patient(waiting), log_ids():
             yield subject
     except (QuotaExhausted, StravaAway, AppInactive) as error:
         # These were waited for already, as long as the lane allows.
@@ -171,14 +162,16 @@ def _final(error: StravaPipelineError, subject: StepSubject, **more: Any) -> dg.
     return dg.Failure(description=description, metadata=metadata, allow_retries=False)
 
 
-def lane_of(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Lane:
+def lane_of(context: dg.AssetExecutionContext | dg.OpExecutionContext, warehouse: WarehouseResource) -> Lane:
     """The quota lane that the run's tag names; a run started by hand is a backfill."""
-    return Lane(context.run.tags.get(NAMES.lane_tag, Lane.BACKFILL))
+    return Lane(context.run.tags.get(warehouse.names.lane_tag, Lane.BACKFILL))
 
 
-def patience_of(context: dg.AssetExecutionContext | dg.OpExecutionContext, engine: Engine) -> StepPatience:
+def patience_of(
+    context: dg.AssetExecutionContext | dg.OpExecutionContext, warehouse: WarehouseResource
+) -> StepPatience:
     """How long a run of this lane waits for the database."""
-    return StepPatience(engine, outage_patience(load_settings(), lane_of(context)))
+    return StepPatience(warehouse.engine, outage_patience(warehouse.load_settings(), lane_of(context, warehouse)))
 
 
 def span_metadata(result: SpanResult) -> dict[str, Any]:

@@ -34,9 +34,13 @@ _NO_TRAILERS = frozenset({b"CONTENT-LENGTH", b"HOST", b"TRANSFER-ENCODING"})
 
 
 class StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
-    """waitress' parser of one request, made strict; ``began_at`` is the time of its first byte (unix s)."""
+    """waitress' parser of one request, made strict.
+
+    ``began_at``: time of its first byte, unix s. ``complete_at``: when it was complete, on the monotonic clock, s.
+    """
 
     body_rcv: Any = None
+    complete_at: float | None = None
 
     def __init__(self, adj: Any) -> None:
         super().__init__(adj)
@@ -53,6 +57,7 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no 
         if self.completed:
             # The request is complete; else waitress would continue it with the bytes of the next one.
             self.expect_continue = False
+            self.complete_at = time.monotonic()
         return consumed
 
     def parse_header(self, header_plus: bytes) -> None:

@@ -15,9 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.home import HomeEntry
 from strava_pipeline.local import acl, private_files
 from strava_pipeline.local.private_files import OWNER_ONLY, Readers
-from strava_pipeline.settings import HomeEntry, Settings
+from strava_pipeline.settings import Settings
 
 # Files and folders of this program in STRAVA_HOME, without the lake, and without the folder that Postgres protects.
 OURS = tuple(name for name in HomeEntry if name not in (HomeEntry.LAKE, HomeEntry.POSTGRES))
@@ -98,10 +99,13 @@ def describe_openings(settings: Settings) -> list[str]:
     lake, readers = lake_folder(settings), lake_readers(settings)
     if lake is not None and not lake.is_relative_to(home) and lake.is_dir() and _is_open(lake, readers):
         told.append(_line(lake, f"chmod -R go= {lake}, or name a group that may read it in STRAVA_FILE_GROUP"))
-    storage = settings.dagster_home / "storage" if settings.dagster_home else None
-    if storage is not None and storage.is_dir() and _is_open(storage, OWNER_ONLY):
-        told.append(_line(storage, f"chmod -R go= {storage}"))
     return told + list(_traversable_parents(home, Path(sys.prefix).resolve()))
+
+
+def describe_opening(folder: Path) -> str | None:
+    """Return a line with the command that closes this folder, if others than its owner may use it."""
+    is_open = folder.is_dir() and _is_open(folder, OWNER_ONLY)
+    return _line(folder, f"chmod -R go= {folder}") if is_open else None
 
 
 def _is_open(path: Path, readers: Readers) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 from strava_pipeline.errors import ConfigurationError
 
@@ -25,6 +26,16 @@ def open_listener(host: str, port: int, what: str) -> socket.socket:
         # The message of Python's error also names the address, which our message names anyway.
         reason = os.strerror(error.errno or 0)
     raise ConfigurationError(f"{what} cannot listen on {host}:{port}: {reason}")
+
+
+def is_listening(path: Path) -> bool:
+    """Whether a program listens on a socket of the file system."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+    return True
 
 
 def inherit_listener(descriptor: int, what: str) -> socket.socket:

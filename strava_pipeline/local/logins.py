@@ -10,8 +10,8 @@ from pathlib import Path
 
 from strava_pipeline import redaction
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.home import HomeEntry
 from strava_pipeline.local import private_files
-from strava_pipeline.settings import HomeEntry
 
 # Superuser of the embedded Postgres; only the set-up uses it.
 SUPERUSER = "postgres"

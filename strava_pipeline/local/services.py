@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import socket
 import sys
+import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
-from strava_pipeline.local.dagster_home import shipped_file
+from strava_pipeline.home import HomeEntry
+from strava_pipeline.local.code_server import ATTRIBUTE, LOCATION, MODULE, CodeServer
 from strava_pipeline.local.supervisor import Service
-from strava_pipeline.local.work_folder import make_work_folder
-from strava_pipeline.settings import HomeEntry, secret_variables
+from strava_pipeline.local.work_folder import LOG_FORMAT, make_work_folder
+from strava_pipeline.log_lines import LogFormatName
+from strava_pipeline.settings import secret_variables
 
 LOOPBACK = "127.0.0.1"
-# Code locations and runs are children of the daemon and the webserver, and inherit their secrets.
-DAEMON_SECRETS = frozenset({
+# Runs are children of the code server, and inherit its secrets.
+CODE_SERVER_SECRETS = frozenset({
     "DAGSTER_POSTGRES_URL", "STRAVA_CLIENT_SECRET", "STRAVA_DATABASE_URL", "STRAVA_SMTP_URL", "STRAVA_TOKEN_KEYS",
 })  # fmt: skip
-WEBSERVER_SECRETS = DAEMON_SECRETS | {"STRAVA_OPERATOR_TOKEN"}
+DAEMON_SECRETS = frozenset({"DAGSTER_POSTGRES_URL"})
+# The guard reads the operator's sessions.
+WEBSERVER_SECRETS = DAEMON_SECRETS | {"STRAVA_DATABASE_URL", "STRAVA_OPERATOR_TOKEN", "STRAVA_TOKEN_KEYS"}
 BRIDGE_SECRETS = frozenset({
-    "STRAVA_CLIENT_SECRET", "STRAVA_DATABASE_REPLICA_URL", "STRAVA_DATABASE_URL", "STRAVA_OPERATOR_TOKEN",
-    "STRAVA_SMTP_URL", "STRAVA_TOKEN_KEYS", "STRAVA_WEBHOOK_PATH_TOKEN", "STRAVA_WEBHOOK_SIGNING_SECRETS",
-    "STRAVA_WEBHOOK_VERIFY_TOKEN",
+    "STRAVA_ALERT_URLS", "STRAVA_CLIENT_SECRET", "STRAVA_DAGSTER_HEADER", "STRAVA_DATABASE_REPLICA_URL",
+    "STRAVA_DATABASE_URL", "STRAVA_HEARTBEAT_URL", "STRAVA_METRICS_TOKEN", "STRAVA_OPERATOR_TOKEN", "STRAVA_SMTP_URL",
+    "STRAVA_TOKEN_KEYS", "STRAVA_WEBHOOK_PATH_TOKEN", "STRAVA_WEBHOOK_SIGNING_SECRETS", "STRAVA_WEBHOOK_VERIFY_TOKEN",
 })  # fmt: skip
 
 
@@ -30,10 +35,34 @@ def log_folder(home: Path) -> Path:
     return home / HomeEntry.LOGS
 
 
-def dagster_services(home: Path, listener: socket.socket, environment: Mapping[str, str]) -> list[Service]:
-    """Return the services for Dagster: its webserver behind the guard, and its daemon."""
+def code_server_service(home: Path, server: CodeServer, environment: Mapping[str, str]) -> Service:
+    """Return the service for the code server, which loads our definitions and starts the runs."""
+    return Service(
+        "code-server",
+        _python(
+            "dagster", "api", "grpc", "--socket", str(server.socket), "--location-name", LOCATION,
+            "--module-name", MODULE, "--attribute", ATTRIBUTE, "--empty-working-directory",
+            # As for servers that Dagster starts itself: runs have this interpreter, and variables of the instance.
+            "--use-python-environment-entry-point", "--inject-env-vars-from-instance", "--log-level", "warning",
+            *_log_format(environment),
+        ),
+        log_folder(home) / "code-server.log",
+        _with_secrets(environment, CODE_SERVER_SECRETS),
+        ready_socket=server.link,
+        folder=make_work_folder(home),
+        is_restarted=True,
+    )  # fmt: skip
+
+
+def dagster_services(
+    home: Path, listener: socket.socket, workspace_file: Path, environment: Mapping[str, str]
+) -> list[Service]:
+    """Return the services for Dagster: its webserver behind the guard, and its daemon.
+
+    The code server of the workspace should be ready: they look for one again only after some seconds.
+    """
     descriptor = listener.fileno()
-    workspace = ("-w", str(shipped_file("workspace.yaml")))
+    workspace = ("-w", str(workspace_file))
     webserver = ("strava_pipeline", "dagster-webserver", "--fd", str(descriptor), *workspace)
     return [
         Service(
@@ -47,7 +76,7 @@ def dagster_services(home: Path, listener: socket.socket, environment: Mapping[s
         ),
         Service(
             "dagster-daemon",
-            _python("dagster._daemon", "run", *workspace),
+            _script("dagster-daemon", "run", *workspace, *_log_format(environment)),
             log_folder(home) / "dagster-daemon.log",
             _with_secrets(environment, DAEMON_SECRETS),
             folder=make_work_folder(home),
@@ -85,6 +114,11 @@ def _health_at(listener: socket.socket) -> str:
     return f"http://{LOOPBACK}:{listener.getsockname()[1]}/health/ready"
 
 
+def _log_format(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The options by which a program of Dagster's own writes JSON, in fields of its own, if ours do."""
+    return ("--log-format", "json") if environment.get(LOG_FORMAT) == LogFormatName.JSON else ()
+
+
 def _with_secrets(environment: Mapping[str, str], needed: frozenset[str]) -> dict[str, str]:
     """Return an environment with the ``needed`` secrets only.
 
@@ -95,3 +129,8 @@ def _with_secrets(environment: Mapping[str, str], needed: frozenset[str]) -> dic
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", module, *arguments)
+
+
+def _script(name: str, *arguments: str) -> tuple[str, ...]:
+    """A command that was installed beside us, whatever ``PATH`` says."""
+    return (sys.executable, str(Path(sysconfig.get_path("scripts"), name)), *arguments)

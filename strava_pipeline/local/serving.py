@@ -5,17 +5,22 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 from flask import Flask
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
+from waitress.task import WSGITask
 
 from strava_pipeline.local.framing import StrictParser
 from strava_pipeline.local.open_files import raise_file_limit
 
 CONNECTIONS = 4000
+# Of a server beside the first: few, since they are among the files that the first one leaves.
+CONNECTIONS_BESIDE = 50
 # Files besides connections: the log, the database, requests to Dagster.
 OTHER_FILES = 200
 IDLE_SECONDS = 10
@@ -24,6 +29,8 @@ REQUEST_SECONDS = 10
 CLEANUP_SECONDS = 2
 HEADER_CAP_BYTES = 16 * 1024
 BODY_CAP_BYTES = 64 * 1024
+# In the environment of a request: when it was complete, and began to wait for a thread (monotonic clock, s).
+COMPLETE_AT = "strava_pipeline.complete_at"
 
 
 def serve_until_signalled(
@@ -39,15 +46,46 @@ def serve_until_signalled(
     ``X-Forwarded-For`` and similar headers reach the app only with ``keep_proxy_headers``.
     """
     with _interrupt_on_signals(), contextlib.suppress(KeyboardInterrupt):
-        server = _create_server(app, listener, threads=threads, clear_untrusted_proxy_headers=not keep_proxy_headers)
+        server = _create_server(
+            app,
+            listener,
+            threads=threads,
+            connections=raise_file_limit(CONNECTIONS, OTHER_FILES),
+            clear_untrusted_proxy_headers=not keep_proxy_headers,
+        )
         host, port = listener.getsockname()[:2]
         on_listening(f"http://{host}:{port}")
         server.run()
         server.close()
 
 
+@contextlib.contextmanager
+def serve_beside(app: Flask, listener: socket.socket, *, threads: int) -> Iterator[None]:
+    """Serve ``app`` during the block, in threads of its own, to a few clients at a time."""
+    server = _create_server(app, listener, threads=threads, connections=CONNECTIONS_BESIDE)
+    loop = threading.Thread(target=server.run, name="serve-beside", daemon=True)
+    loop.start()
+    try:
+        yield
+    finally:
+        server.leave_loop()
+        loop.join()
+        server.task_dispatcher.shutdown()
+        for channel in [*server.active_channels.values()]:
+            channel.handle_close()
+        server.close()
+
+
+class _Task(WSGITask):  # type: ignore[misc]  # waitress has no types
+    def get_environment(self) -> dict[str, Any]:
+        environment: dict[str, Any] = super().get_environment()
+        environment[COMPLETE_AT] = self.request.complete_at
+        return environment
+
+
 class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     parser_class = StrictParser
+    task_class = _Task
 
     def writable(self) -> bool:
         """Whether this connection has something to send, and no thread is sending it.
@@ -67,6 +105,11 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 class _Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
     channel_class = _Channel
 
+    def leave_loop(self) -> None:
+        """Let :meth:`run` return in the thread that called it."""
+        # A loop ends when it has nothing to look at. The call is made by the loop, in its own thread.
+        self.trigger.pull_trigger(self._map.clear)
+
     def maintenance(self, now: float) -> None:
         """Close idle connections, and those whose request takes longer than :data:`REQUEST_SECONDS`."""
         super().maintenance(now)
@@ -76,7 +119,9 @@ class _Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
                 channel.will_close = True
 
 
-def _create_server(app: Flask, listener: socket.socket, **adjustments: object) -> _Server:
+def _create_server(
+    app: Flask, listener: socket.socket, *, connections: int = CONNECTIONS, **adjustments: object
+) -> _Server:
     return _Server(
         app,
         _sock=listener,
@@ -84,7 +129,7 @@ def _create_server(app: Flask, listener: socket.socket, **adjustments: object) -
         sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
         sockets=[listener],
         ident=None,
-        connection_limit=raise_file_limit(CONNECTIONS, OTHER_FILES),
+        connection_limit=connections,
         channel_timeout=IDLE_SECONDS,
         cleanup_interval=CLEANUP_SECONDS,
         # select() fails with more than 1,024 open files.

@@ -11,11 +11,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from strava_pipeline.home import HomeEntry
 from strava_pipeline.local import private_files, socket_folder
-from strava_pipeline.settings import HomeEntry, Settings
+from strava_pipeline.settings import Settings
 
 # The kernel limits a socket's path to 107 bytes, of which Dagster's random name for a socket takes 12.
 LONGEST_TEMPORARY = 90
+LOG_FORMAT = "STRAVA_LOG_FORMAT"
 
 
 def make_work_folder(home: Path) -> Path:
@@ -42,7 +44,11 @@ def make_temporary_folder(home: Path) -> Path:
 
 def service_environment(settings: Settings) -> dict[str, str]:
     """Return environment variables for services in these folders; relative paths in settings become absolute."""
-    found = {"PYTHONSAFEPATH": "1", "TMPDIR": str(make_temporary_folder(settings.home))}
+    found = {
+        "PYTHONSAFEPATH": "1",
+        "TMPDIR": str(make_temporary_folder(settings.home)),
+        LOG_FORMAT: settings.log_format.value,
+    }
     if settings.lake_url is not None and ":" not in settings.lake_url:
         found["STRAVA_LAKE_URL"] = str(Path(settings.lake_url).expanduser().absolute())
     for name, path in os.environ.items():

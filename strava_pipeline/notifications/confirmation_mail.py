@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from urllib.parse import urlsplit
 
 from strava_pipeline.notifications.envelope import Envelope, new_mail
-from strava_pipeline.notifications.rendering import templates
+from strava_pipeline.notifications.rendering import add_bodies
 from strava_pipeline.warehouse.mail.consent import CONFIRM_WITHIN
 
 SUBJECT = "Confirm your address for ride summaries"
@@ -26,7 +26,5 @@ def compose_confirmation(athlete_id: int, confirm_url: str, envelope: Envelope) 
         "unsubscribe_url": envelope.unsubscribe_url,
     }
     mail = new_mail(envelope, SUBJECT)
-    mail.set_content(templates().get_template("confirmation.txt.j2").render(told), cte="quoted-printable")
-    html = templates().get_template("confirmation.html.j2").render(told)
-    mail.add_alternative(html, subtype="html", cte="quoted-printable")
+    add_bodies(mail, "confirmation", told)
     return mail

@@ -14,13 +14,13 @@ from strava_pipeline.notifications.sender import sender_header
 
 @dataclass(frozen=True)
 class Envelope:
-    """Sender, recipient, id and date of a mail; ``unsubscribe_url`` is the page that ends the mails."""
+    """Sender, recipient, id and date of a mail; ``unsubscribe_url`` is the page that ends the mails, if one does."""
 
     sender: Address
     recipient: str
     message_id: str
     date: datetime
-    unsubscribe_url: str
+    unsubscribe_url: str | None = None
 
 
 def new_mail(envelope: Envelope, subject: str) -> EmailMessage:
@@ -32,7 +32,8 @@ def new_mail(envelope: Envelope, subject: str) -> EmailMessage:
     mail["Date"] = format_datetime(envelope.date)
     mail["Message-ID"] = f"<{envelope.message_id}>"
     mail["Auto-Submitted"] = "auto-generated"
-    # RFC 8058: a mail program can end the mails by one POST, without a page.
-    mail["List-Unsubscribe"] = f"<{envelope.unsubscribe_url}>"
-    mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    if envelope.unsubscribe_url is not None:
+        # RFC 8058: a mail program can end the mails by one POST, without a page.
+        mail["List-Unsubscribe"] = f"<{envelope.unsubscribe_url}>"
+        mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     return mail

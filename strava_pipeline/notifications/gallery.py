@@ -1,4 +1,7 @@
-"""The pictures of one activity, each with a name, a heading, and a description for people who cannot see it."""
+"""The pictures of one activity, each with a name, a heading, and a description for people who cannot see it.
+
+They need the extra ``pictures``. Mails and pages are whole without it, but for the pictures.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from strava_pipeline.analysis.track import Track
-from strava_pipeline.pictures.canvas import LIGHT, Theme
-from strava_pipeline.pictures.fitness import fitness_picture
-from strava_pipeline.pictures.power_curve import power_curve_picture
-from strava_pipeline.pictures.profile import profile_picture
-from strava_pipeline.pictures.route import ColourBy, route_picture
+from strava_pipeline.extras import Extra, is_installed
+from strava_pipeline.pictures.themes import LIGHT, Theme
 from strava_pipeline.units import Units
 from strava_pipeline.warehouse.analysis.ride_facts import RideFacts
 
@@ -26,11 +26,22 @@ class Picture:
 
 
 def gallery(facts: RideFacts, track: Track | None, units: Units, theme: Theme = LIGHT) -> dict[str, Picture]:
-    """Return the pictures for which there is data, by name: route, profile, power, fitness."""
+    """Return the pictures for which there is data, by name: route, profile, power, fitness.
+
+    None without the libraries that draw them.
+    """
+    if not is_installed(Extra.PICTURES):
+        return {}
     return {picture.name: picture for picture in _pictures(facts, track, units, theme)}
 
 
 def _pictures(facts: RideFacts, track: Track | None, units: Units, theme: Theme) -> Iterator[Picture]:
+    # The libraries that draw are slow to load, and may be missing.
+    from strava_pipeline.pictures.fitness import fitness_picture  # noqa: PLC0415
+    from strava_pipeline.pictures.power_curve import power_curve_picture  # noqa: PLC0415
+    from strava_pipeline.pictures.profile import profile_picture  # noqa: PLC0415
+    from strava_pipeline.pictures.route import ColourBy, route_picture  # noqa: PLC0415
+
     if track is not None:
         if route := route_picture(track, colour_by=ColourBy.SPEED, units=units, theme=theme):
             yield Picture("route", "Route", "The route, coloured by speed; north is up.", route)

@@ -1,7 +1,8 @@
-"""The links in mails: one confirms an address, one ends the mails. They are signed, so that nobody can forge them.
+"""The links in mails: to confirm an address, to connect again, to end the mails; signed, so that nobody can forge them.
 
 A link is valid while its nonce is the stored one (:mod:`strava_pipeline.warehouse.mail.consent`) and its key is in
-``STRAVA_TOKEN_KEYS``; a link that confirms is valid for a week at most.
+``STRAVA_TOKEN_KEYS``; a link that confirms is valid for a week at most. A link to connect again is valid for thirty
+days, and while the grant is the one that has ended.
 
 Links of an older form stay valid, since mails contain them: these begin with the id of their key, and end in a
 signature of 22 characters.
@@ -26,6 +27,7 @@ _WHOSE = r"(?:(?P<key_id>[A-Za-z0-9_-]{1,32})\.)?(?P<athlete_id>[0-9]{1,18})\.(?
 _SIGNATURE = r"(?P<signature>[A-Za-z0-9_-]{22}|[A-Za-z0-9_-]{43})"
 _CONFIRM = re.compile(rf"{_WHOSE}\.(?P<expires_at>[0-9]{{1,12}})\.{_SIGNATURE}")
 _UNSUBSCRIBE = re.compile(rf"{_WHOSE}\.{_SIGNATURE}")
+_RECONNECT = re.compile(r"([0-9]{1,18})\.([0-9]{1,9})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})")
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,36 @@ def read_unsubscribe_link(token: str, keyring: Keyring) -> UnsubscribeLink | Non
     if not Signature(key_id, signature).is_of(keyring, KeyPurpose.UNSUBSCRIBE_LINK, athlete_id, nonce):
         return None
     return UnsubscribeLink(int(athlete_id), nonce)
+
+
+@dataclass(frozen=True)
+class ReconnectLink:
+    """A link with a valid signature: ``generation`` of the grant that ended, ``expires_at`` UTC, seconds since 1970."""
+
+    athlete_id: int
+    generation: int
+    expires_at: int
+
+    @property
+    def is_over(self) -> bool:
+        return datetime.now(UTC).timestamp() >= self.expires_at
+
+
+def reconnect_url(bridge_url: str, keyring: Keyring, link: ReconnectLink) -> str:
+    """Return the URL at which an athlete whose grant has ended connects again."""
+    said = (str(link.athlete_id), str(link.generation), str(link.expires_at))
+    return f"{bridge_url}{SecretPath.RECONNECT}/{_signed(keyring, KeyPurpose.RECONNECT_LINK, said)}"
+
+
+def read_reconnect_link(token: str, keyring: Keyring) -> ReconnectLink | None:
+    """Return what a link says; ``None`` if it is forged, or signed with a key that is not configured."""
+    found = _RECONNECT.fullmatch(token)
+    if found is None:
+        return None
+    *said, signature = found.groups()
+    if not Signature(None, signature).is_of(keyring, KeyPurpose.RECONNECT_LINK, *said):
+        return None
+    return ReconnectLink(*map(int, said))
 
 
 def mailbox_hash(keyring: Keyring, email: str) -> str:

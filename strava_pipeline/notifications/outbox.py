@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email.errors import MessageError
 from email.headerregistry import Address
@@ -21,10 +21,19 @@ from sqlalchemy import Engine
 from strava_pipeline.analysis.track import track_from_streams
 from strava_pipeline.errors import ConfigurationError, MailDelayed, MailRefused
 from strava_pipeline.keyring import Keyring
+from strava_pipeline.log_context import log_ids
 from strava_pipeline.notifications.addresses import checked_address
 from strava_pipeline.notifications.confirmation_mail import compose_confirmation
 from strava_pipeline.notifications.envelope import Envelope
-from strava_pipeline.notifications.mail_links import confirm_url, mailbox_hash, unsubscribe_url
+from strava_pipeline.notifications.gallery import gallery
+from strava_pipeline.notifications.mail_links import (
+    ReconnectLink,
+    confirm_url,
+    mailbox_hash,
+    reconnect_url,
+    unsubscribe_url,
+)
+from strava_pipeline.notifications.reconnect_mail import compose_reconnect
 from strava_pipeline.notifications.ride_mail import compose
 from strava_pipeline.notifications.sender import sender_of
 from strava_pipeline.notifications.smtp import MailServer, parse_smtp_url, send
@@ -34,11 +43,13 @@ from strava_pipeline.sync.training_load import update_training_load
 from strava_pipeline.warehouse.activities.stream_store import StoredStreams, load_streams
 from strava_pipeline.warehouse.analysis.ride_facts import RideFacts, ride_facts
 from strava_pipeline.warehouse.analysis.ride_parts import Ride
-from strava_pipeline.warehouse.mail import mail_queue
+from strava_pipeline.warehouse.kept import EVERYTHING, Kept
+from strava_pipeline.warehouse.mail import mail_queue, reconnect
 from strava_pipeline.warehouse.mail.confirmation_limits import Ask, refusal_reason
 from strava_pipeline.warehouse.mail.consent import CONFIRM_WITHIN, Consent, address_of, consent_of
 from strava_pipeline.warehouse.mail.mail_queue import ClaimedMail
-from strava_pipeline.warehouse.states import MailState
+from strava_pipeline.warehouse.states import GrantState, MailKind, MailState
+from strava_pipeline.warehouse.tokens.grants import grant_of
 
 # One call sends so many mails at most; the next call sends the rest.
 MOST_AT_ONCE = 50
@@ -66,10 +77,12 @@ class MailResult:
     reason: str = ""
 
     def __str__(self) -> str:
-        about = f"mail about activity {self.claimed.activity_id}"
-        if self.claimed.activity_id is None:
-            about = f"mail that asks athlete {self.claimed.athlete_id} for consent"
-        told = f"{about}: {self.state}"
+        about = {
+            MailKind.RIDE_SUMMARY: f"about activity {self.claimed.activity_id}",
+            MailKind.CONFIRMATION: f"that asks athlete {self.claimed.athlete_id} for consent",
+            MailKind.RECONNECT: f"that asks athlete {self.claimed.athlete_id} to connect again",
+        }
+        told = f"mail {about[self.claimed.kind]}: {self.state}"
         return f"{told}, {self.reason}" if self.reason else told
 
 
@@ -94,8 +107,8 @@ def open_outbox(settings: Settings) -> Outbox | None:
     return Outbox(server, sender, bridge_url, keyring)
 
 
-def send_due(engine: Engine, settings: Settings) -> Iterator[MailResult]:
-    """Send the mails that are due, the longest due first, and yield each result.
+def send_due(engine: Engine, settings: Settings, kept: Kept = EVERYTHING) -> Iterator[MailResult]:
+    """Send the mails that are due, the longest due first, and yield each result; they tell what is ``kept``.
 
     ``DatabaseUnavailable`` ends the sending; the rest stays due.
     """
@@ -103,37 +116,40 @@ def send_due(engine: Engine, settings: Settings) -> Iterator[MailResult]:
         claimed = mail_queue.claim_next(engine)
         if claimed is None:
             return
-        yield _send_one(engine, settings, claimed)
+        with log_ids(**claimed.log_ids):
+            result = _send_one(engine, settings, claimed, kept)
+        yield result
 
 
-def _send_one(engine: Engine, settings: Settings, claimed: ClaimedMail) -> MailResult:
+def _send_one(engine: Engine, settings: Settings, claimed: ClaimedMail, kept: Kept) -> MailResult:
     state, reason = MailState.SENT, ""
     try:
-        outbox, mail = _written(engine, settings, claimed)
+        outbox, mail = _written(engine, settings, claimed, kept)
         send(outbox.server, mail, sender=outbox.sender.addr_spec, recipient=mail["To"])
     except _NotWanted as decision:
         state, reason = MailState.SKIPPED, str(decision)
     except MailRefused as error:
         state, reason = MailState.FAILED, str(error)
     except (MailDelayed, ConfigurationError) as error:
-        worth_sending = CONFIRM_WITHIN if claimed.activity_id is None else settings.mail_max_age
-        mail_queue.postpone(engine, claimed, str(error), give_up_after=worth_sending)
+        worth_sending = {MailKind.CONFIRMATION: CONFIRM_WITHIN, MailKind.RECONNECT: reconnect.WORTH_SENDING}
+        give_up_after = worth_sending.get(claimed.kind, settings.mail_max_age)
+        mail_queue.postpone(engine, claimed, str(error), give_up_after=give_up_after)
         return MailResult(claimed, MailState.PENDING, str(error))
     mail_queue.record_result(engine, claimed, state, reason or None)
     return MailResult(claimed, state, reason)
 
 
-def _written(engine: Engine, settings: Settings, claimed: ClaimedMail) -> tuple[Outbox, EmailMessage]:
+def _written(engine: Engine, settings: Settings, claimed: ClaimedMail, kept: Kept) -> tuple[Outbox, EmailMessage]:
     """The outbox, and the mail, composed from what the tables hold now."""
     outbox = open_outbox(settings)
-    if claimed.activity_id is None:
-        if outbox is None:
-            # An address can be confirmed for a week, and a mail server may be configured meanwhile.
-            raise MailDelayed(MAIL_IS_OFF)
-        return outbox, _confirmation(engine, outbox, claimed)
     if outbox is None:
-        raise _NotWanted(MAIL_IS_OFF)
-    return outbox, _summary(engine, outbox, claimed, claimed.activity_id, settings.mail_max_age)
+        # An address can be confirmed for a week, and a mail server may be configured meanwhile.
+        raise MailDelayed(MAIL_IS_OFF) if claimed.kind is MailKind.CONFIRMATION else _NotWanted(MAIL_IS_OFF)
+    if claimed.kind is MailKind.RECONNECT:
+        return outbox, _reconnect(engine, outbox, claimed)
+    if claimed.activity_id is None:
+        return outbox, _confirmation(engine, outbox, claimed)
+    return outbox, _summary(engine, outbox, claimed, claimed.activity_id, settings.mail_max_age, kept)
 
 
 def _confirmation(engine: Engine, outbox: Outbox, claimed: ClaimedMail) -> EmailMessage:
@@ -154,13 +170,27 @@ def _confirmation(engine: Engine, outbox: Outbox, claimed: ClaimedMail) -> Email
     return mail
 
 
+def _reconnect(engine: Engine, outbox: Outbox, claimed: ClaimedMail) -> EmailMessage:
+    """The mail that asks to connect again, if the grant has still ended and mails are still wanted."""
+    with engine.connect() as connection:
+        grant = grant_of(connection, claimed.athlete_id)
+        consent, why_not = address_of(connection, claimed.athlete_id)
+    if consent is None:
+        raise _NotWanted(why_not)
+    if grant is None or grant.state is not GrantState.NEEDS_REAUTH:
+        raise _NotWanted("the athlete need not connect again")
+    good_until = claimed.created_at + reconnect.RECONNECT_WITHIN
+    link = ReconnectLink(claimed.athlete_id, grant.generation, int(good_until.timestamp()))
+    with _writing():
+        envelope = _envelope(outbox, claimed, consent, f"reconnect-{claimed.id}")
+        return compose_reconnect(reconnect_url(outbox.bridge_url, outbox.keyring, link), envelope)
+
+
 def _summary(
-    engine: Engine, outbox: Outbox, claimed: ClaimedMail, activity_id: int, max_age: timedelta
+    engine: Engine, outbox: Outbox, claimed: ClaimedMail, activity_id: int, max_age: timedelta, kept: Kept
 ) -> EmailMessage:
     """The mail about an activity, if that ended at most ``max_age`` ago."""
-    from strava_pipeline.notifications.gallery import gallery  # noqa: PLC0415  draws: slow to load, where mail is off
-
-    facts, streams = _facts(engine, claimed, activity_id, max_age)
+    facts, streams = _facts(engine, claimed, activity_id, max_age, kept)
     summary = summarize(facts)
     track = track_from_streams(streams) if streams is not None and streams.point_count else None
     pictures = gallery(facts, track, summary.units)
@@ -194,7 +224,7 @@ def _envelope(outbox: Outbox, claimed: ClaimedMail, consent: Consent, name: str)
 
 
 def _facts(
-    engine: Engine, claimed: ClaimedMail, activity_id: int, max_age: timedelta
+    engine: Engine, claimed: ClaimedMail, activity_id: int, max_age: timedelta, kept: Kept
 ) -> tuple[RideFacts, StoredStreams | None]:
     """Facts and streams of an activity, after an update of its training load; ``_NotWanted`` if no mail is wanted."""
     with engine.connect() as connection:
@@ -206,13 +236,15 @@ def _facts(
         raise _NotWanted("the activity is gone")
     if _ended_at(facts.activity) < claimed.claimed_at - max_age:
         raise _NotWanted(f"the activity ended more than {max_age // timedelta(hours=1)} h ago")
-    update_training_load(engine, claimed.athlete_id, facts.activity.local_day)
+    if kept.loads:
+        update_training_load(engine, claimed.athlete_id, facts.activity.local_day)
     with engine.connect() as connection:
         facts = ride_facts(connection, activity_id)
         streams = load_streams(connection, activity_id)
     if facts is None:
         raise _NotWanted("the activity is gone")
-    return facts, streams
+    # What is stored from before a load was left out is not of this day.
+    return facts if kept.loads else replace(facts, days=()), streams
 
 
 def _ended_at(activity: Ride) -> datetime:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from email.message import EmailMessage
 from functools import cache
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
@@ -22,3 +25,13 @@ def templates() -> Environment:
     )
     environment.filters["isolated"] = isolated
     return environment
+
+
+def add_bodies(mail: EmailMessage, name: str, told: Mapping[str, Any]) -> None:
+    """Add a mail's text and its HTML alternative, from the templates of this name.
+
+    Each line is ASCII of at most 76 characters, which every server accepts.
+    """
+    mail.set_content(templates().get_template(f"{name}.txt.j2").render(told), cte="quoted-printable")
+    html = templates().get_template(f"{name}.html.j2").render(told)
+    mail.add_alternative(html, subtype="html", cte="quoted-printable")

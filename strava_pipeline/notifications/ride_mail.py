@@ -7,7 +7,7 @@ from email.message import EmailMessage
 from typing import TYPE_CHECKING
 
 from strava_pipeline.notifications.envelope import Envelope, new_mail
-from strava_pipeline.notifications.rendering import templates
+from strava_pipeline.notifications.rendering import add_bodies
 from strava_pipeline.notifications.summary import Summary
 from strava_pipeline.notifications.wording import isolated, shown
 
@@ -19,7 +19,7 @@ LONGEST_SUBJECT_TITLE = 48
 
 
 def compose(summary: Summary, pictures: Mapping[str, Picture], envelope: Envelope) -> EmailMessage:
-    """Compose the whole mail; each line of its body is ASCII of at most 76 characters, which every server accepts."""
+    """Compose the whole mail."""
     cids = {name: f"{name}.{envelope.message_id}" for name in pictures}
     told = {
         "summary": summary,
@@ -28,9 +28,7 @@ def compose(summary: Summary, pictures: Mapping[str, Picture], envelope: Envelop
         "unsubscribe_url": envelope.unsubscribe_url,
     }
     mail = new_mail(envelope, subject(summary))
-    mail.set_content(templates().get_template("ride.txt.j2").render(told), cte="quoted-printable")
-    html = templates().get_template("ride.html.j2").render(told)
-    mail.add_alternative(html, subtype="html", cte="quoted-printable")
+    add_bodies(mail, "ride", told)
     related = mail.get_payload()[1]  # type: ignore[index]  # a multipart's payload is its parts
     for name, picture in pictures.items():
         related.add_related(  # type: ignore[union-attr]  # and they are mails

@@ -1,4 +1,4 @@
-"""Sends one mail to one address, through the mail server that a URL names."""
+"""Sends one mail, to one address or several, through the mail server that a URL names."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import re
 import smtplib
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from enum import StrEnum
@@ -14,7 +15,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from strava_pipeline.errors import ConfigurationError, MailDelayed, MailError, MailRefused
 from strava_pipeline.notifications.wording import shown
 from strava_pipeline.secret import Secret
-from strava_pipeline.settings import LOOPBACK_HOSTS
+from strava_pipeline.settings_values import LOOPBACK_HOSTS
 
 # The longest wait for each answer of the server; a mail with pictures has some 300 kB.
 TIMEOUT_SECONDS = 30
@@ -81,30 +82,53 @@ def send(server: MailServer, message: EmailMessage, *, sender: str, recipient: s
 
     ``MailRefused`` if the server will never accept this mail, ``MailDelayed`` for a fault that may pass or be fixed.
     """
+    send_to_all(server, message, sender=sender, recipients=[recipient])
+
+
+def send_to_all(server: MailServer, message: EmailMessage, *, sender: str, recipients: Sequence[str]) -> list[str]:
+    """Send one mail to several addresses; return once the server has accepted it for one of them at least.
+
+    Returns what the server said of the addresses that it refused. Errors as :func:`send`.
+    """
     try:
         connection = _connect(server)
     except (OSError, smtplib.SMTPException) as error:
-        raise MailDelayed(f"{server}: {_told(error, recipient)}") from None
+        raise MailDelayed(f"{server}: {_told(error, recipients)}") from None
     try:
-        connection.send_message(message, from_addr=sender, to_addrs=[recipient])
+        refused = connection.send_message(message, from_addr=sender, to_addrs=recipients)
     except smtplib.SMTPException as error:
-        raise _verdict(server, error, recipient) from None
+        raise _verdict(server, error, recipients) from None
     except OSError as error:
-        raise MailDelayed(f"{server}: {_told(error, recipient)}") from None
+        raise MailDelayed(f"{server}: {_told(error, recipients)}") from None
     finally:
         # The result is known by now: a fault at the end of the session does not change it.
         with contextlib.suppress(OSError, smtplib.SMTPException):
             connection.quit()
         connection.close()
+    return [_reply(code, words, recipients) for code, words in refused.values()]
 
 
-def _connect(server: MailServer) -> smtplib.SMTP:
+def check_login(server: MailServer, timeout_s: float) -> None:
+    """Connect and log in as for a mail, and send none. ``MailDelayed`` with the reason if that fails.
+
+    ``timeout_s``: the longest wait for each answer of the server.
+    """
+    try:
+        connection = _connect(server, timeout_s)
+    except (OSError, smtplib.SMTPException) as error:
+        raise MailDelayed(f"{server}: {_told(error)}") from None
+    with contextlib.suppress(OSError, smtplib.SMTPException):
+        connection.quit()
+    connection.close()
+
+
+def _connect(server: MailServer, timeout_s: float = TIMEOUT_SECONDS) -> smtplib.SMTP:
     """A session in which mails can be sent."""
     context = ssl.create_default_context()
     if server.security is Security.TLS:
-        connection: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=TIMEOUT_SECONDS, context=context)
+        connection: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=timeout_s, context=context)
     else:
-        connection = smtplib.SMTP(server.host, server.port, timeout=TIMEOUT_SECONDS)
+        connection = smtplib.SMTP(server.host, server.port, timeout=timeout_s)
     try:
         if server.security is Security.STARTTLS:
             connection.starttls(context=context)
@@ -116,11 +140,12 @@ def _connect(server: MailServer) -> smtplib.SMTP:
     return connection
 
 
-def _verdict(server: MailServer, error: smtplib.SMTPException, recipient: str) -> MailError:
-    told = f"{server}: {_told(error, recipient)}"
+def _verdict(server: MailServer, error: smtplib.SMTPException, recipients: Sequence[str]) -> MailError:
+    told = f"{server}: {_told(error, recipients)}"
     code = 0
     if isinstance(error, smtplib.SMTPRecipientsRefused):
-        code = next(iter(error.recipients.values()))[0]
+        # One that may be taken later is worth another try.
+        code = min(code for code, _ in error.recipients.values())
     elif isinstance(error, smtplib.SMTPResponseException):
         code = error.smtp_code
     if code >= PERMANENT or isinstance(error, smtplib.SMTPNotSupportedError):
@@ -128,17 +153,19 @@ def _verdict(server: MailServer, error: smtplib.SMTPException, recipient: str) -
     return MailDelayed(told)
 
 
-def _told(error: Exception, recipient: str) -> str:
-    """The server's words, or the error's, in one line and without the athlete's address."""
-    text: bytes | str
+def _told(error: Exception, recipients: Sequence[str] = ()) -> str:
+    """The server's words, or the error's, in one line and without an address."""
     if isinstance(error, smtplib.SMTPRecipientsRefused):
-        code, text = next(iter(error.recipients.values()))
-    elif isinstance(error, smtplib.SMTPResponseException):
-        code, text = error.smtp_code, error.smtp_error
-    else:
-        reason = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or str(error)
-        code, text = 0, f"{type(error).__name__}: {reason}"
+        return _reply(*next(iter(error.recipients.values())), recipients)
+    if isinstance(error, smtplib.SMTPResponseException):
+        return _reply(error.smtp_code, error.smtp_error, recipients)
+    reason = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or str(error)
+    return _reply(0, f"{type(error).__name__}: {reason}", recipients)
+
+
+def _reply(code: int, text: bytes | str, recipients: Sequence[str]) -> str:
     words = text.decode(errors="replace") if isinstance(text, bytes) else text
-    without_address = re.sub(re.escape(recipient), "the athlete's address", words, flags=re.IGNORECASE)
-    line = shown(without_address, LONGEST_WORDS)
+    for recipient in recipients:
+        words = re.sub(re.escape(recipient), "the recipient's address", words, flags=re.IGNORECASE)
+    line = shown(words, LONGEST_WORDS)
     return f"{code} {line}" if code else line

@@ -1,38 +1,21 @@
-"""Size, palette and PNG output of all pictures; the PNG is small enough for a mail and for Dagster's metadata."""
+"""Size, axes and PNG output of all pictures; the PNG is small enough for a mail."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from strava_pipeline.pictures.themes import Theme
+
 WIDTH_INCHES = 6.4
 # A picture is 960 pixels wide, which is sharp on a phone (390 points) and in a mail (600 points).
 DOTS_PER_INCH = 150
 COLOURS = 128
 FONT_POINTS = 13
-# From the palette of Okabe and Ito, for people with colour blindness, https://jfly.uni-koeln.de/color/.
-BLUE, VERMILLION, GREEN, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9"
-
-
-@dataclass(frozen=True)
-class Theme:
-    """Colours of background (``paper``), text (``ink``), grid (``faint``), lines and areas, and a colour map."""
-
-    paper: str
-    ink: str
-    faint: str
-    line: str
-    filling: str
-    colour_map: str = "viridis"
-
-
-LIGHT = Theme(paper="#ffffff", ink="#24292f", faint="#d0d7de", line=BLUE, filling="#cfe3f2")
-DARK = Theme(paper="#1c2128", ink="#e6edf3", faint="#444c56", line=SKY, filling="#24465f")
 
 
 def new_figure(height_inches: float, theme: Theme) -> tuple[Figure, Axes]:

@@ -10,16 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
-from strava_pipeline.pictures.canvas import (
-    FONT_POINTS,
-    GREEN,
-    LIGHT,
-    VERMILLION,
-    Theme,
-    new_figure,
-    png,
-    style_axes,
-)
+from strava_pipeline.pictures.canvas import FONT_POINTS, new_figure, png, style_axes
+from strava_pipeline.pictures.themes import GREEN, LIGHT, VERMILLION, Theme
 
 HEIGHT_INCHES = 3.0
 MOST_DAYS = 1_500

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from strava_pipeline.pictures.canvas import FONT_POINTS, LIGHT, VERMILLION, Theme, new_figure, png, style_axes
+from strava_pipeline.pictures.canvas import FONT_POINTS, new_figure, png, style_axes
+from strava_pipeline.pictures.themes import LIGHT, VERMILLION, Theme
 
 HEIGHT_INCHES = 3.0
 TICKS = {5: "5 s", 15: "15 s", 60: "1 min", 300: "5 min", 1_200: "20 min", 3_600: "1 h", 7_200: "2 h"}

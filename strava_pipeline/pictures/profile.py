@@ -11,7 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from strava_pipeline.analysis.elevation import elevation_profile
 from strava_pipeline.analysis.timeline import build_timeline
 from strava_pipeline.analysis.track import Track
-from strava_pipeline.pictures.canvas import FONT_POINTS, LIGHT, ORANGE, Theme, new_figure, png, style_axes
+from strava_pipeline.pictures.canvas import FONT_POINTS, new_figure, png, style_axes
+from strava_pipeline.pictures.themes import LIGHT, ORANGE, Theme
 from strava_pipeline.units import METRIC, Units
 
 HEIGHT_INCHES = 2.7

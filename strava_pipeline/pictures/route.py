@@ -16,7 +16,8 @@ from strava_pipeline.analysis.geo import EARTH_RADIUS_M
 from strava_pipeline.analysis.moving import STANDING_MPS
 from strava_pipeline.analysis.timeline import Timeline, build_timeline
 from strava_pipeline.analysis.track import Samples, Track
-from strava_pipeline.pictures.canvas import FONT_POINTS, GREEN, LIGHT, VERMILLION, WIDTH_INCHES, Theme, new_figure, png
+from strava_pipeline.pictures.canvas import FONT_POINTS, WIDTH_INCHES, new_figure, png
+from strava_pipeline.pictures.themes import GREEN, LIGHT, VERMILLION, Theme
 from strava_pipeline.units import METRIC, Units
 
 HEIGHT_INCHES = 4.6

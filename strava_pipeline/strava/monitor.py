@@ -9,10 +9,14 @@ from datetime import datetime, timedelta
 
 @dataclass(frozen=True)
 class Wait:
-    """Why no request is sent, in words for a person, and until when (``None`` if unknown)."""
+    """Why no request is sent, in words for a person, and until when (``None`` if unknown).
+
+    ``pause_s``: the length of the pause that begins now, s; a longer wait has several.
+    """
 
     why: str
     until: datetime | None
+    pause_s: float = 0.0
 
 
 def _ignore(_: Wait | None) -> None:
@@ -41,4 +45,4 @@ class RequestMonitor:
     def wait_begins(self, why: str, until: datetime | None, pause_s: float) -> None:
         """Report a wait of ``pause_s`` seconds that begins now; a longer wait is reported as several of these."""
         self.waited += timedelta(seconds=pause_s)
-        self.on_change(Wait(why, until))
+        self.on_change(Wait(why, until, pause_s))

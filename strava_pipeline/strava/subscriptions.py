@@ -47,6 +47,21 @@ def list_subscriptions(app: AppAccess) -> list[JsonObject]:
     return found
 
 
+def look_up_subscriptions(settings: Settings, session: requests.Session, deadline_s: float) -> list[JsonObject]:
+    """Return what :func:`list_subscriptions` returns, and book nothing: for whoever may not write to the tables.
+
+    Strava counts the call: look first whether there is room. The ledger learns of it from the next answer's headers.
+    """
+    what = "list of push subscriptions"
+    credentials = {name: settings.required(name) for name in ("client_id", "client_secret")}
+    answer = send(session, "GET", f"{settings.api_url}{PATH}", what=what, query=credentials, deadline_s=deadline_s)
+    body, error = read(what, answer, shape=SUBSCRIPTIONS)
+    if error is not None:
+        raise of_the_app(what, error)
+    found: list[JsonObject] = body
+    return found
+
+
 def create_subscription(app: AppAccess, callback_url: str, verify_token: str) -> int:
     """Subscribe ``callback_url`` and return the subscription's id.
 
@@ -86,7 +101,7 @@ def _call(
     url = f"{app.settings.api_url}{path}"
     exchange = partial(send, app.session, method, url, what=what, query=query, form=form)
     understood = partial(read, what, shape=shape, success=_SUCCESS)
-    body, error = send_and_settle(app.ledger, reservation, exchange, understood)
+    body, error = send_and_settle(app.ledger, reservation, what, exchange, understood)
     if error is not None:
         # No athlete can help by connecting again.
         raise of_the_app(what, error)

@@ -24,6 +24,7 @@ from strava_pipeline.errors import (
     StravaError,
     StravaFault,
 )
+from strava_pipeline.log_context import log_ids
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.faults import is_answered, names_rate_limit, read, reason_of, retry_after
@@ -34,6 +35,9 @@ from strava_pipeline.strava.quota.windows import CallOutcome, Lane, QuotaLedger,
 from strava_pipeline.strava.shapes import ANYTHING, Shape
 
 log = get_logger(__name__)
+# Its lines are too many for Dagster's event log.
+CALLS = "strava_pipeline.strava.calls"
+call_log = get_logger(CALLS)
 
 # Three retries after 1, 2 and 4 s, each with up to a quarter of a second on top.
 ATTEMPTS = 4
@@ -143,7 +147,10 @@ class Transport:
         is sent as a *witness*. If that one is answered, the call is sent once more: ``NotAnswered`` if it gets no
         answer again. If not, the call waits and is sent again, as long as its patience lasts; then ``StravaAway``.
         """
-        call = _Call(athlete_id, path, query or {}, shape)
+        with log_ids(athlete_id=athlete_id, activity_id=activity_of(path)):
+            return self._get(_Call(athlete_id, path, query or {}, shape))
+
+    def _get(self, call: _Call) -> Any:
         patience = Patience(self.outage_patience.total_seconds())
         this, pause_s = _WHOLE, FIRST_PAUSE_S
         while True:
@@ -273,7 +280,7 @@ class Transport:
 
         try:
             body, error = send_and_settle(
-                self.ledger, reservation, exchange, partial(read, call.what, shape=call.shape)
+                self.ledger, reservation, call.what, exchange, partial(read, call.what, shape=call.shape)
             )
         except RetriableStravaError as failure:
             body, error = None, failure
@@ -323,10 +330,13 @@ def activity_of(path: str) -> int | None:
 def send_and_settle(
     ledger: QuotaLedger,
     reservation: Reservation,
+    what: str,
     exchange: Callable[[], Answer],
     read_answer: Callable[[Answer], tuple[Any, StravaError | None]],
 ) -> tuple[Any, StravaError | None]:
     """Send a request for which room is reserved, by ``exchange``, and settle the reservation, also after an error.
+
+    ``what`` is asked stands in the log.
 
     Returns what ``read_answer`` makes of the answer: its body, or an error.
     """
@@ -341,6 +351,7 @@ def send_and_settle(
         outcome = CallOutcome(failure.status, duration_ms, answered=False, reason=reason_of(failure))
         raise
     finally:
+        call_log.debug("%s: %s in %.0f ms", what, outcome.status or "no answer", outcome.duration_ms)
         ledger.settle(reservation, outcome)
     return body, error
 

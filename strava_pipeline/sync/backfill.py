@@ -27,6 +27,7 @@ from strava_pipeline.errors import (
     StravaPipelineError,
     WorkTaken,
 )
+from strava_pipeline.log_context import add_log_ids, log_ids
 from strava_pipeline.months import Span, add_months, month_span, month_start
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.mapping.activity import detail_rows
@@ -138,7 +139,10 @@ def analyse_span(engine: Engine, span: Span) -> SpanResult:
         except Exception as error:
             if isinstance(error, NOT_ABOUT_ONE_MONTH) and not isinstance(error, DatabaseTooSlow):
                 raise
-            log.warning("activity %d of athlete %d could not be analysed", activity_id, span.athlete_id, exc_info=error)
+            with log_ids(athlete_id=span.athlete_id, activity_id=activity_id):
+                log.warning(
+                    "activity %d of athlete %d could not be analysed", activity_id, span.athlete_id, exc_info=error
+                )
             failed[activity_id] = error
     if failed:
         raise NotAnalysed(list(failed), len(wanted)) from next(iter(failed.values()))
@@ -157,7 +161,7 @@ def _store_detail(sync: SyncContext, athlete_id: int, activity_id: int, listed_d
     for _ in range(ATTEMPTS):
         asked_at = request_time(sync)
         body = sync.client.get_activity(athlete_id, activity_id)
-        rows = detail_rows(athlete_id, body)
+        rows = sync.kept.of_detail(detail_rows(athlete_id, body))
 
         def keep(connection: Connection) -> bool:
             listed = None if listed_digest is None else Listed(listed_digest)
@@ -168,7 +172,7 @@ def _store_detail(sync: SyncContext, athlete_id: int, activity_id: int, listed_d
             if replaced is None:
                 return False
             month = add_months(rows.activity["start_date"].astimezone(UTC).date(), 0)  # noqa: B023  called at once
-            import_dropped(connection, athlete_id, month, replaced.dropped)
+            import_dropped(connection, athlete_id, month, sync.kept.of_steps(replaced.dropped))
             return True
 
         # The answer has cost a request: a short outage of the database must not lose it.
@@ -237,13 +241,14 @@ class _Fetching(Generic[Candidate]):
             self.sync.monitor.wait_begins(reason, None, pause_s)
             self._refuse_if_revoked()
 
-        with only_worker(self.sync.engine, athlete_id, work, waits, self.sync.pauses):
+        with log_ids(athlete_id=athlete_id), only_worker(self.sync.engine, athlete_id, work, waits, self.sync.pauses):
             return self._fetch_all()
 
     def _fetch_all(self) -> SpanResult:
         stored, refused_in_a_row = 0, 0
         quarantined: dict[int, str] = {}
         for activity_id, *_ in self._all_wanted():
+            add_log_ids(activity_id=activity_id)
             self.sync.pace.wait(self._refuse_if_revoked)
             self.sync.monitor.on_change(None)
             try:

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from functools import partial
 
 from strava_pipeline.errors import FencedOut, StravaPipelineError
+from strava_pipeline.redaction import get_logger
 from strava_pipeline.sync.context import SyncContext
 from strava_pipeline.sync.deauthorization import settle_deauthorization
 from strava_pipeline.sync.failed_claims import FailedClaim, give_up_after_bug, settle_failure
 from strava_pipeline.sync.webhook import SyncResult, sync_activity
 from strava_pipeline.warehouse.inbox import claims
 from strava_pipeline.warehouse.inbox.claims import Claim
+
+log = get_logger(__name__)
 
 # Several times within a lease, so that one failed heartbeat does no harm.
 HEARTBEAT_SECONDS = claims.WORK_LEASE.total_seconds() / 4
@@ -35,6 +38,8 @@ def work_on_claim(
     except StravaPipelineError as error:
         return settle_failure(sync.engine, claim, error, may_retry=may_retry(error))
     except Exception as error:
+        # Dagster shows the traceback.
+        log.error("%s: a fault of this program, so its events are dead letters", claim.name)  # noqa: TRY400  see above
         give_up_after_bug(sync.engine, claim, error, run_id)
         raise
 

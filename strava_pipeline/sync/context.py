@@ -15,6 +15,7 @@ from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.access import open_client, outage_patience
 from strava_pipeline.sync.pacing import Pace
 from strava_pipeline.warehouse.engine import autocommit, now
+from strava_pipeline.warehouse.kept import EVERYTHING, Kept
 from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
 from strava_pipeline.warehouse.retention import keep_from
 
@@ -34,6 +35,7 @@ class SyncContext:
     keep_from: datetime | None = None
     pauses: Pauses = REAL_PAUSES
     waits_for_others: bool = True
+    kept: Kept = EVERYTHING
 
 
 def open_sync(
@@ -44,18 +46,21 @@ def open_sync(
     pauses: Pauses = REAL_PAUSES,
     *,
     goes_first: bool = False,
+    kept: Kept = EVERYTHING,
 ) -> SyncContext:
     """Build the context of a lane from the settings; a request waits at most ``max_wait`` for quota.
 
     Without ``max_wait`` nothing else is waited for either.
 
-    ``goes_first``: other backfills leave their room to its requests.
+    ``goes_first``: other backfills leave their room to its requests. ``kept``: what the deployment keeps.
     """
     monitor = RequestMonitor()
     pace = Pace(settings.import_batch_size, settings.import_batch_interval_seconds, sleep=pauses.sleep, monitor=monitor)
     patience = outage_patience(settings, lane) if max_wait else timedelta(0)
     client = open_client(settings, engine, lane, max_wait, monitor, pauses, patience, goes_first=goes_first)
-    return SyncContext(client, engine, pace, monitor, keep_from(settings), pauses, waits_for_others=bool(max_wait))
+    return SyncContext(
+        client, engine, pace, monitor, keep_from(settings), pauses, waits_for_others=bool(max_wait), kept=kept
+    )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from strava_pipeline.errors import NeedsReauthorization, RetriableStravaError, U
 from strava_pipeline.sync.context import SyncContext
 from strava_pipeline.sync.webhook import SyncResult
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes.erasure import erase_athlete, lock_events
+from strava_pipeline.warehouse.athletes.erasure import begin_erasure_within, lock_events
 from strava_pipeline.warehouse.inbox.claims import Claim, check_fence, mark_done
 from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens.grants import Grant, grant_of
@@ -20,8 +20,10 @@ DEAUTHORIZED = "deauthorized at Strava"
 
 
 def settle_deauthorization(sync: SyncContext, claim: Claim, *, keep_data: bool) -> SyncResult:
-    """Erase an athlete whose deauthorization Strava confirms; other events about an athlete change nothing.
+    """Decide the erasure of an athlete whose deauthorization Strava confirms; other events change nothing.
 
+    The event is done together with the decision, which nobody takes back: whoever deletes the data goes on until none
+    are left (:mod:`strava_pipeline.sync.erasing`).
     Raises ``FencedOut`` if a newer claim has the athlete, or an error below ``StravaError``.
     """
     announced = any(event.updates.get("authorized") == "false" for event in claim.events)
@@ -33,9 +35,11 @@ def settle_deauthorization(sync: SyncContext, claim: Claim, *, keep_data: bool) 
         erase = dead is not None and _generation(grant_of(connection, claim.athlete_id, lock=True)) == dead
         mark_done(connection, claim.fence)
         if erase:
-            erase_athlete(connection, claim.athlete_id, keep_data=keep_data, actor=Actor.STRAVA, cause=DEAUTHORIZED)
-    if erase:
-        return SyncResult(None, "deauthorized at Strava: erased")
+            begun = begin_erasure_within(
+                connection, claim.athlete_id, keep_data=keep_data, actor=Actor.STRAVA, cause=DEAUTHORIZED
+            )
+            told = "the data are deleted from now on" if begun.deletes_data else "the data stay"
+            return SyncResult(None, f"deauthorized at Strava: tokens and address are erased, {told}")
     return SyncResult(None, "still connected: nothing to do" if announced else "nothing to do")
 
 

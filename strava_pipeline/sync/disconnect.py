@@ -1,7 +1,7 @@
-"""Disconnects an athlete: revokes the grant at Strava if possible, then erases the athlete here.
+"""Disconnects an athlete: revokes the grant at Strava if possible, then decides the erasure here.
 
-:mod:`strava_pipeline.warehouse.athletes.erasure` decides what is erased and what stays. Dagster's part, and the lake's,
-is a task in ``ops.users`` that :mod:`webhook_bridge.dagster_tasks` or the command does.
+:mod:`strava_pipeline.sync.erasing` deletes the data afterwards. Dagster's part is a task in ``ops.users`` that
+:mod:`webhook_bridge.dagster_tasks` or the command does.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from strava_pipeline.errors import (
     RetriableStravaError,
     StravaError,
 )
+from strava_pipeline.log_context import log_ids
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava import oauth
 from strava_pipeline.strava.http import new_session
 from strava_pipeline.sync.access import open_tokens
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes.erasure import Erased, disconnect_and_erase
+from strava_pipeline.warehouse.athletes.erasure import BegunErasure, begin_erasure
 from strava_pipeline.warehouse.quota.oauth_watch import oauth_turn
 from strava_pipeline.warehouse.tokens.token_audit import ENDED_BEFORE, FAILED, OK, audit
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore, has_tokens
@@ -37,23 +38,25 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Disconnected:
-    """What was erased here; ``left_at_strava`` says why the grant could not be revoked, ``None`` if it has ended."""
+    """What was decided here; ``left_at_strava`` says why the grant could not be revoked, ``None`` if it has ended."""
 
-    erased: Erased
+    erasure: BegunErasure
     left_at_strava: str | None
 
 
 def disconnect(settings: Settings, engine: Engine, athlete_id: int, *, keep_data: bool, actor: Actor) -> Disconnected:
-    """Revoke an athlete's grant and erase the athlete, even if Strava does not revoke it. Raises ``UnknownAthlete``.
+    """Revoke an athlete's grant and decide the erasure, even if Strava does not revoke it. Raises ``UnknownAthlete``.
 
     Strava is asked first, since that needs the tokens. If the process dies in between, a second call does the rest.
+    The data, unless kept, are deleted from then on: at once by whoever calls ``finish_erasure``, or soon by others.
     """
-    left = _revoke_grant(settings, engine, athlete_id)
-    if left is not None:
-        log.warning("athlete %d: the grant was not ended at Strava: %s", athlete_id, left)
+    with log_ids(athlete_id=athlete_id):
+        left = _revoke_grant(settings, engine, athlete_id)
+        if left is not None:
+            log.warning("athlete %d: the grant was not ended at Strava: %s", athlete_id, left)
     cause = "disconnected by hand" + ("" if left is None else "; the grant was not ended at Strava")
-    erased = disconnect_and_erase(engine, athlete_id, keep_data=keep_data, actor=actor, cause=cause)
-    return Disconnected(erased, left)
+    erasure = begin_erasure(engine, athlete_id, keep_data=keep_data, actor=actor, cause=cause)
+    return Disconnected(erasure, left)
 
 
 def _revoke_grant(settings: Settings, engine: Engine, athlete_id: int) -> str | None:

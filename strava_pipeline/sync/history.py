@@ -25,6 +25,7 @@ from strava_pipeline.warehouse.imports.deletion_guard import note_compared, note
 from strava_pipeline.warehouse.imports.edited_months import import_dropped, import_edited
 from strava_pipeline.warehouse.imports.histories import history_of, note_history
 from strava_pipeline.warehouse.imports.listed_months import listed_months
+from strava_pipeline.warehouse.kept import Kept
 from strava_pipeline.warehouse.states import ImportStep, UpkeepKind
 from strava_pipeline.warehouse.upkeep.due import HISTORY_EVERY, note_done_elsewhere
 
@@ -35,7 +36,9 @@ def import_months(sync: SyncContext, spans: Sequence[Span]) -> Iterator[SpanResu
     """Replace the activities of each span, all of one athlete, by one listing; months that fail are yielded as such."""
     listing = read_whole(sync, enclosing_span(spans))
     held = why_held(sync, listing)
-    yield from replace_months(sync, listing, spans, unlisted=_policy(held), written=_import_dropped)
+    yield from replace_months(
+        sync, listing, spans, unlisted=_policy(held), written=partial(_import_dropped, kept=sync.kept)
+    )
 
     def note(connection: Connection) -> None:
         note_listed_again(connection, listing.span)
@@ -62,7 +65,8 @@ def import_history(
     first = min(filter(None, (listing.first_start, stored)), default=whole.end - timedelta(microseconds=1))
     spans = months_of(Span(whole.athlete_id, first, whole.end))[::-1]
     has_failed = False
-    for result in replace_months(sync, listing, spans, unlisted=_policy(held), written=written or _import_dropped):
+    written = written or partial(_import_dropped, kept=sync.kept)
+    for result in replace_months(sync, listing, spans, unlisted=_policy(held), written=written):
         has_failed |= isinstance(result, FailedMonth)
         yield result
     begins_on = None if listing.first_start is None else add_months(listing.first_start.date(), 0)
@@ -91,8 +95,9 @@ def compare_history(
         is_whole = history_of(connection, athlete_id).listed_at is not None
         first = activity_store.first_start(connection, whole)
         reached = {month for month in listed_months(connection, athlete_id) if month >= floor}
+    edited = partial(_import_edited, kept=sync.kept)
     if is_whole:
-        yield from import_history(sync, whole, read, written=_import_edited)
+        yield from import_history(sync, whole, read, written=edited)
         return
     months = reached | ({add_months(first.date(), 0)} if first is not None else set())
     if not months:
@@ -101,18 +106,18 @@ def compare_history(
     held = why_held(sync, listing)
     spans = months_of(listing.span)[::-1]
     whole_months = [span for span in spans if span.start.date() in reached]
-    yield from replace_months(sync, listing, whole_months, unlisted=_policy(held), written=_import_edited)
+    yield from replace_months(sync, listing, whole_months, unlisted=_policy(held), written=edited)
     others = [span for span in spans if span.start.date() not in reached]
-    yield from replace_months(sync, listing, others, unlisted=_policy(held), only_stored=True, written=_import_edited)
+    yield from replace_months(sync, listing, others, unlisted=_policy(held), only_stored=True, written=edited)
     retry_transaction(sync.engine, partial(note_compared, athlete_id=athlete_id, held=held))
 
 
-def _import_dropped(connection: Connection, month: Span, dropped: Collection[ImportStep]) -> None:
-    import_dropped(connection, month.athlete_id, month.start.date(), dropped)
+def _import_dropped(connection: Connection, month: Span, dropped: Collection[ImportStep], *, kept: Kept) -> None:
+    import_dropped(connection, month.athlete_id, month.start.date(), kept.of_steps(dropped))
 
 
-def _import_edited(connection: Connection, month: Span, dropped: Collection[ImportStep]) -> None:
-    import_edited(connection, month.athlete_id, [month.start.date()], dropped)
+def _import_edited(connection: Connection, month: Span, dropped: Collection[ImportStep], *, kept: Kept) -> None:
+    import_edited(connection, month.athlete_id, [month.start.date()], kept.of_steps(dropped), kept)
 
 
 def _policy(held: str | None) -> Unlisted:

@@ -30,6 +30,7 @@ from strava_pipeline.errors import (
     StravaPipelineError,
     WorkTaken,
 )
+from strava_pipeline.log_context import add_log_ids, log_ids
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import QuotaScope, Settings
 from strava_pipeline.sync.athlete import import_gear, import_profile
@@ -40,7 +41,10 @@ from strava_pipeline.sync.listing_turns import TurnOver, read_whole_in_turns
 from strava_pipeline.sync.months_at_work import FailedMonth, MonthsFailed
 from strava_pipeline.sync.recent import compare_recent
 from strava_pipeline.warehouse.activities.outdated import OldDetail, oldest_detail
+from strava_pipeline.warehouse.analysis.training_load import connected_with_load
+from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.imports.wishes import any_wants_quota
+from strava_pipeline.warehouse.kept import EVERYTHING, Kept
 from strava_pipeline.warehouse.retention import earliest_month
 from strava_pipeline.warehouse.states import PutAside, UpkeepKind
 from strava_pipeline.warehouse.upkeep import due
@@ -63,12 +67,14 @@ class Worked:
     """What upkeep did: tasks ``done`` by kind, and reasons by task that ``failed``.
 
     ``changes``: how many differences became events, by aspect; how many activities were ``written`` and ``deleted``.
+    ``loads``: how many days of training load were computed anew, by athlete; those of whom none was are left out.
     ``stopped``: why it ended before everything due was done; ``None`` if nothing is left that is due.
     """
 
     done: Counter[UpkeepKind] = field(default_factory=Counter)
     changes: Counter[str] = field(default_factory=Counter)
     failed: dict[UpkeepTask, str] = field(default_factory=dict)
+    loads: dict[int, int] = field(default_factory=dict)
     stopped: str | None = None
 
 
@@ -93,7 +99,9 @@ class Contexts:
 def work_off(contexts: Contexts, settings: Settings, go_on: Callable[[], bool]) -> Worked:
     """Do what is due, one task after the other, until nothing is, there is no quota left, or ``go_on`` says no.
 
-    Then fetch details anew, from quota that nobody else wants.
+    Tasks of what the contexts do not keep are taken off the list.
+
+    Then fetch details anew, from quota that nobody else wants. Once a day compare training loads with their figures.
     A history that is not listed to its end by then goes on with the next call, from where it stopped.
     A task that fails is due again later, and the next one is worked on; a fault of this program is raised at the end.
     Raises ``DatabaseUnavailable``, ``ConfigurationError`` and ``ClientRefused``; the task under way is due again once
@@ -101,8 +109,10 @@ def work_off(contexts: Contexts, settings: Settings, go_on: Callable[[], bool]) 
     """
     work = _Upkeep(contexts, settings, go_on)
     with work.engine.begin() as connection:
-        due.add_missing(connection)
+        due.add_missing(connection, work.kept)
         forget_old_pages(connection)
+    # First, as that takes seconds and no quota: a long list would leave no time for it.
+    work.compare_loads(go_on)
     while work.worked.stopped is None:
         if not go_on():
             work.worked.stopped = "its time is up"
@@ -111,17 +121,24 @@ def work_off(contexts: Contexts, settings: Settings, go_on: Callable[[], bool]) 
             task = due.take_due(connection)
         if task is None:
             break
-        work.take_up(task)
+        with log_ids(athlete_id=task.athlete_id):
+            work.take_up(task)
     if work.worked.stopped is None or work.share_is_used:
-        work.refresh_details(go_on)
+        with log_ids():
+            work.refresh_details(go_on)
     if work.faults:
         raise work.faults[0]
     return work.worked
 
 
-def wants_details(connection: Connection, settings: Settings) -> bool:
-    """Whether details are to be fetched anew: their turns have come, some are old, and no import wants the quota."""
-    if not settings.upkeep_details_per_day or not due.details_are_due(connection):
+def wants_details(connection: Connection, settings: Settings, kept: Kept = EVERYTHING) -> bool:
+    """Whether details are to be fetched anew: their turns have come, some are old, and no import wants the quota.
+
+    Never if they are not ``kept``.
+    """
+    if UpkeepKind.DETAILS not in kept.upkeep or not settings.upkeep_details_per_day:
+        return False
+    if not due.details_are_due(connection):
         return False
     return not any_wants_quota(connection) and oldest_detail(connection, DETAIL_AGE) is not None
 
@@ -139,6 +156,10 @@ class _Upkeep:
     @property
     def engine(self) -> Engine:
         return self.contexts.quick.engine
+
+    @property
+    def kept(self) -> Kept:
+        return self.contexts.quick.kept
 
     def take_up(self, task: UpkeepTask) -> None:
         """Do a task, and note how it ended."""
@@ -207,7 +228,7 @@ class _Upkeep:
         An athlete who cannot be served now is left out, and the turn goes to the next one. A detail that cannot be
         fetched, for whatever reason, is put aside, so that it is not the oldest for ever.
         """
-        per_day = self.settings.upkeep_details_per_day
+        per_day = self.settings.upkeep_details_per_day if UpkeepKind.DETAILS in self.kept.upkeep else 0
         left_out: set[int] = set()
         has_turn = False
         while per_day and go_on():
@@ -216,6 +237,7 @@ class _Upkeep:
                 old = oldest_detail(connection, DETAIL_AGE, left_out) if has_turn else None
             if old is None:
                 return
+            add_log_ids(athlete_id=old.athlete_id, activity_id=old.activity_id)
             try:
                 self.worked.changes["details fetched anew"] += refresh_detail(self.contexts.spare, old).stored
             except FATAL:
@@ -234,6 +256,35 @@ class _Upkeep:
                 if not isinstance(error, StravaPipelineError):
                     self.faults.append(error)
             has_turn = False
+
+    def compare_loads(self, go_on: Callable[[], bool]) -> None:
+        """Compute days of training load that differ from their figures: Dagster may have missed a change of these.
+
+        Its database may have been restored, or its sensor be off. All are due again if this ends before the last.
+        """
+        if UpkeepKind.LOADS not in self.kept.upkeep:
+            return
+        with self.engine.begin() as connection:
+            if not due.loads_are_due(connection):
+                return
+            today, athletes = now(connection).date(), connected_with_load(connection)
+        if athletes:
+            from strava_pipeline.sync.training_load import update_training_load  # noqa: PLC0415  loads numerics
+        for athlete_id in athletes:
+            if not go_on():
+                return
+            try:
+                if days := update_training_load(self.engine, athlete_id, today):
+                    self.worked.loads[athlete_id] = days
+            except NeedsReauthorization:
+                continue  # who has disconnected meanwhile has no load
+            except Exception as error:
+                # Else raised at the end: one athlete's data must not stop all others.
+                if isinstance(error, FATAL):
+                    raise
+                self.faults.append(error)
+        with self.engine.begin() as connection:
+            due.note_loads(connection)
 
     def _put_aside(self, old: OldDetail, error: Exception) -> None:
         """Put an activity aside whose detail met an error, unless its athlete's token or limits are at fault."""

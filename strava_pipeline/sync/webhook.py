@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from strava_pipeline.errors import NotFound, RejectedRequest, RetriableStravaError, StravaPipelineError
 from strava_pipeline.strava.mapping.activity import detail_rows
 from strava_pipeline.strava.mapping.streams import map_streams
+from strava_pipeline.streams import Streams
 from strava_pipeline.sync.context import SyncContext, request_time
 from strava_pipeline.warehouse.activities import activity_store, announced_changes, quarantine, stream_store
 from strava_pipeline.warehouse.activities.activity_store import Payload
@@ -46,10 +47,12 @@ class SyncResult:
 
 
 def sync_activity(sync: SyncContext, claim: Claim) -> SyncResult:
-    """Fetch, store and analyse a claimed activity, or delete it if it is gone.
+    """Fetch, store and analyse a claimed activity, or delete it if it is gone; what is not kept is left out.
 
     Raises ``NotThereYet``, ``FencedOut`` if a newer claim has the activity, or an error below ``StravaError``.
     """
+    if ImportStep.SUMMARY not in sync.kept.steps:
+        return _delete_or_leave_out(sync, claim)
     result = _apply_signed_updates(sync, claim)
     if result is not None:
         return result
@@ -58,8 +61,24 @@ def sync_activity(sync: SyncContext, claim: Claim) -> SyncResult:
         start = _update_detail(sync, claim, asked_at)
     except NotFound as error:
         return _handle_not_found(sync, claim, asked_at, error)
-    _update_streams(sync, claim)
+    _update_rest(sync, claim)
     return SyncResult(start, "stored")
+
+
+def _delete_or_leave_out(sync: SyncContext, claim: Claim) -> SyncResult:
+    """Mark the events done where no activities are kept; one that is stored from before is deleted if it is gone."""
+    asked_at = request_time(sync)
+    with sync.engine.connect() as connection:
+        is_stored = activity_store.activity_start(connection, claim.athlete_id, claim.activity_id) is not None
+    if is_stored and "delete" in claim.aspect_types:
+        try:
+            sync.client.get_activity(claim.athlete_id, claim.activity_id)
+        except NotFound as error:
+            return _handle_not_found(sync, claim, asked_at, error)
+    with sync.engine.begin() as connection:
+        check_fence(connection, claim.fence)
+        mark_done(connection, claim.fence)
+    return SyncResult(None, "left out: no activities are kept")
 
 
 def _apply_signed_updates(sync: SyncContext, claim: Claim) -> SyncResult | None:
@@ -85,7 +104,7 @@ def _update_detail(sync: SyncContext, claim: Claim, asked_at: datetime) -> datet
         return start
     body = sync.client.get_activity(claim.athlete_id, claim.activity_id)
     _check_owner(claim, body)
-    rows = detail_rows(claim.athlete_id, body)
+    rows = sync.kept.of_detail(detail_rows(claim.athlete_id, body))
     with sync.engine.begin() as connection:
         check_fence(connection, claim.fence)
         fits = fitting_digest(connection, body, _listed(claim))
@@ -115,22 +134,11 @@ def _check_owner(claim: Claim, body: dict[str, Any]) -> None:
         raise RejectedRequest(f"activity {claim.activity_id} is not athlete {claim.athlete_id}'s: nothing was stored")
 
 
-def _update_streams(sync: SyncContext, claim: Claim) -> None:
+def _update_rest(sync: SyncContext, claim: Claim) -> None:
     """Fetch missing streams; then store and analyse them and mark the events done, in one transaction."""
-    # Loads numerics, which takes time: a deletion or a signed update does without.
-    from strava_pipeline.sync.activity_analysis import analyse_stored  # noqa: PLC0415  see above
-
     with sync.engine.connect() as connection:
-        samples = stream_store.streams_needed(connection, claim.activity_id)
         recording, asked_at = activity_store.recording_version(connection, claim.activity_id), now(connection)
-    streams = None
-    if samples.missing:
-        streams = map_streams(
-            claim.athlete_id, claim.activity_id, {} if samples.by_hand else _fetch_streams(sync, claim)
-        )
-        if samples.may_come and not streams.point_count:
-            message = f"streams of activity {claim.activity_id} of athlete {claim.athlete_id}: Strava has none yet"
-            raise NotThereYet(message, waiting_for=WaitingFor.STREAMS)
+    streams = _missing_streams(sync, claim) if ImportStep.STREAMS in sync.kept.steps else None
     with sync.engine.begin() as connection:
         check_fence(connection, claim.fence)
         if recording != activity_store.recording_version(connection, claim.activity_id):
@@ -138,9 +146,30 @@ def _update_streams(sync: SyncContext, claim: Claim) -> None:
         if streams is not None:
             stream_store.store_streams(connection, streams, asked_at)
             quarantine.release_from_quarantine(connection, ImportStep.STREAMS, [claim.activity_id])
-        analyse_stored(connection, claim.activity_id)
+        if ImportStep.FIGURES in sync.kept.steps:
+            _analyse(connection, claim.activity_id)
         enqueue_ride_mail(connection, claim.fence)
         mark_done(connection, claim.fence)
+
+
+def _analyse(connection: Connection, activity_id: int) -> None:
+    # Loads numerics, which takes time: a deletion or a signed update does without.
+    from strava_pipeline.sync.activity_analysis import analyse_stored  # noqa: PLC0415  see above
+
+    analyse_stored(connection, activity_id)
+
+
+def _missing_streams(sync: SyncContext, claim: Claim) -> Streams | None:
+    """Fetch an activity's streams; ``None`` if none are missing. ``NotThereYet`` if Strava may have them later."""
+    with sync.engine.connect() as connection:
+        samples = stream_store.streams_needed(connection, claim.activity_id)
+    if not samples.missing:
+        return None
+    streams = map_streams(claim.athlete_id, claim.activity_id, {} if samples.by_hand else _fetch_streams(sync, claim))
+    if samples.may_come and not streams.point_count:
+        message = f"streams of activity {claim.activity_id} of athlete {claim.athlete_id}: Strava has none yet"
+        raise NotThereYet(message, waiting_for=WaitingFor.STREAMS)
+    return streams
 
 
 def _fetch_streams(sync: SyncContext, claim: Claim) -> Any:

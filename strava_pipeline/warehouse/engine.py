@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +19,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, func, make_url,
 from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from strava_pipeline.errors import ConfigurationError, DatabaseTooSlow, DatabaseUnavailable, WarehouseError
 from strava_pipeline.local.logins import Login, made_secrets_file, read_secrets
@@ -37,7 +38,6 @@ STATEMENT_MILLISECONDS = 120_000
 LOCK_MILLISECONDS = 30_000
 # A page must not wait long for a primary that cannot be reached.
 READING_CONNECT_SECONDS = 2
-READING_CONNECTION_SECONDS = 60
 # A host that vanished is noticed after half a minute, both while we send and while we wait for an answer.
 NETWORK_LIMITS = {
     "keepalives": "1",
@@ -57,15 +57,20 @@ _POSTGRES_SCHEMES = {"postgres", "postgresql"}
 
 
 def ensure_database_url(settings: Settings) -> URL:
-    """Return the address of the tables for daily work; start the embedded Postgres when no address is configured."""
-    if settings.database_url is None:
+    """Return the address of the tables for daily work; start the embedded Postgres where the settings say so.
+
+    ``ConfigurationError`` if they name no database; so do the functions below.
+    """
+    text = settings.require_database()
+    if settings.is_embedded:
         return _embedded(settings, Login.PIPELINE)
-    return parse_url(settings.database_url.get_secret_value(), "STRAVA_DATABASE_URL")
+    return parse_url(text, "STRAVA_DATABASE_URL")
 
 
 def ensure_owner_url(settings: Settings) -> URL:
     """Return the address for the owner of the tables, which ``migrate`` needs; may start the embedded Postgres."""
-    if settings.database_url is None:
+    settings.require_database()
+    if settings.is_embedded:
         return _embedded(settings, Login.OWNER)
     if settings.database_owner_url is None:
         return ensure_database_url(settings)
@@ -77,7 +82,7 @@ def ensure_administrator_url(settings: Settings) -> URL:
 
     The owner may lack the right to create roles.
     """
-    if settings.database_url is None:
+    if settings.is_embedded:
         return make_url(_server(settings).set_up_url(WAREHOUSE_DATABASE))
     return ensure_owner_url(settings)
 
@@ -90,7 +95,8 @@ def ensure_sql_url(settings: Settings, login: Login) -> URL:
     given, name = _sql_setting(settings, login)
     if given is not None:
         return parse_url(given.get_secret_value(), name)
-    if settings.database_url is None:
+    settings.require_database()
+    if settings.is_embedded:
         return _embedded(settings, login)
     made = read_secrets(made_secrets_file(settings.home))
     if login not in made:
@@ -132,7 +138,7 @@ def ensure_dagster_url(settings: Settings) -> str:
     """
     if settings.dagster_postgres_url is not None:
         url = parse_url(settings.dagster_postgres_url.get_secret_value(), "DAGSTER_POSTGRES_URL")
-    elif settings.database_url is None:
+    elif settings.is_embedded:
         url = _embedded(settings, Login.DAGSTER, DAGSTER_DATABASE)
     else:
         ours = ensure_database_url(settings)
@@ -145,18 +151,30 @@ def open_engine(url: URL) -> Engine:
     return _engine(url, CONNECT_SECONDS)
 
 
-def _connect_arguments(url: URL, connect_seconds: int, more: str) -> dict[str, Any]:
+def open_read_only_engine(url: URL, statement_seconds: float = STATEMENT_MILLISECONDS / 1000) -> Engine:
+    """Return an engine whose sessions only read, and which does not wait long for a server that cannot be reached."""
+    return _engine(url, READING_CONNECT_SECONDS, reads_only=True, statement_seconds=statement_seconds)
+
+
+def _connect_arguments(url: URL, connect_seconds: int, statement_seconds: float, more: str) -> dict[str, Any]:
     """The parameters for libpq besides the address. Network limits that the address names itself are left out."""
     return {name: value for name, value in NETWORK_LIMITS.items() if name not in url.query} | {
         "connect_timeout": connect_seconds,
         "application_name": "strava-pipeline",
-        "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_MILLISECONDS} -c lock_timeout={LOCK_MILLISECONDS}"
+        "options": f"-c timezone=UTC -c statement_timeout={statement_seconds * 1000:.0f}"
+        f" -c lock_timeout={LOCK_MILLISECONDS}"
         # A commit waits for the disk, whatever the server or the role sets.
         f" -c synchronous_commit=on{more}",
     }
 
 
-def _engine(url: URL, connect_seconds: int, *, reads_only: bool = False, pool_recycle: int = -1) -> Engine:
+def _engine(
+    url: URL,
+    connect_seconds: int,
+    *,
+    reads_only: bool = False,
+    statement_seconds: float = STATEMENT_MILLISECONDS / 1000,
+) -> Engine:
     engine = create_engine(
         url,
         # Rows are personal data: an error names the statement, never its values.
@@ -164,8 +182,7 @@ def _engine(url: URL, connect_seconds: int, *, reads_only: bool = False, pool_re
         pool_size=5,
         # The connection used last is used first: its prepared statements are reused.
         pool_use_lifo=True,
-        pool_recycle=pool_recycle,
-        connect_args=_connect_arguments(url, connect_seconds, READ_ONLY if reads_only else ""),
+        connect_args=_connect_arguments(url, connect_seconds, statement_seconds, READ_ONLY if reads_only else ""),
     )
 
     @event.listens_for(engine, "handle_error")
@@ -180,7 +197,10 @@ def _engine(url: URL, connect_seconds: int, *, reads_only: bool = False, pool_re
         mood = mood_of(error, broken=context.is_disconnect)
         # The pool throws away this connection, and replaces its others before it hands them out.
         context.is_disconnect = mood is Mood.AWAY
-        return None if mood is Mood.STATEMENT else database_unavailable_error(url, error)
+        if mood is not Mood.STATEMENT:
+            return database_unavailable_error(url, error)
+        _leave_out_rows(error, context.sqlalchemy_exception)
+        return None
 
     if not reads_only:
         _wait_for_connections(engine)
@@ -227,34 +247,6 @@ def autocommit(engine: Engine) -> Connection:
     return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
 
-def open_reading_engine(settings: Settings) -> Engine:
-    """Return a read-only engine for pages: on the primary, or while that is unavailable on the replica, if configured.
-
-    A connection is replaced after a minute, so the primary is used again once it is back.
-    """
-    primary = ensure_database_url(settings)
-    engine = _engine(primary, READING_CONNECT_SECONDS, reads_only=True, pool_recycle=READING_CONNECTION_SECONDS)
-    if settings.database_replica_url is None:
-        return engine
-    replica = parse_url(settings.database_replica_url.get_secret_value(), "STRAVA_DATABASE_REPLICA_URL")
-
-    @event.listens_for(engine, "do_connect")
-    def connect(dialect: Dialect, _: object, arguments: list[Any], options: dict[str, Any]) -> DBAPIConnection:
-        try:
-            return dialect.connect(*arguments, **options)
-        except OperationalError as error:
-            log.warning(
-                "%s; reading from the replica at %s",
-                database_unavailable_error(primary, error),
-                without_password(replica),
-            )
-            theirs, named = dialect.create_connect_args(replica)
-            ours = _connect_arguments(replica, READING_CONNECT_SECONDS, READ_ONLY)
-            return dialect.connect(*theirs, **{**named, **ours})
-
-    return engine
-
-
 def retry_transaction(engine: Engine, work: Callable[[Connection], Result]) -> Result:
     """Do ``work`` in one transaction and return its result; retry with back-off while the database is unavailable.
 
@@ -281,10 +273,24 @@ def driver_errors(connection: Connection) -> Iterator[None]:
         driver = connection.connection.driver_connection
         mood = mood_of(error, broken=driver is None or driver.closed)
         if mood is Mood.STATEMENT:
+            _leave_out_rows(error)
             raise
         if mood is Mood.AWAY:
             connection.invalidate(error)
         raise database_unavailable_error(connection.engine.url, error) from error
+
+
+def _leave_out_rows(error: Error, wrapped: BaseException | None = None) -> None:
+    """Leave Postgres' DETAIL and CONTEXT out of a driver's message, also where another error tells it.
+
+    They hold values of the row, and a log keeps them for longer than the row may be kept.
+    """
+    if not (error.diag.message_detail or error.diag.context):
+        return
+    whole, first = str(error), f"{_reason(error)} (DETAIL and CONTEXT are left out)"
+    error.args = (first,)
+    if wrapped is not None:
+        wrapped.args = tuple(str(part).replace(whole, first) for part in wrapped.args)
 
 
 def database_unavailable_error(url: URL, error: Error) -> DatabaseUnavailable:
@@ -314,10 +320,34 @@ def without_password(url: URL) -> str:
     return f"{host}{f':{url.port}' if url.port else ''}/{url.database}"
 
 
+@dataclass(frozen=True)
+class PoolUse:
+    """The connections of an engine's pool: those at work, those that are open and idle, and how many may be open."""
+
+    in_use: int
+    idle: int
+    limit: int
+
+
+def pool_use(engine: Engine) -> PoolUse:
+    """The use of an engine's pool now; an engine that keeps no connections has none."""
+    pool = engine.pool
+    if not isinstance(pool, QueuePool):
+        return PoolUse(0, 0, 0)
+    # There is no other way to read the overflow.
+    return PoolUse(pool.checkedout(), pool.checkedin(), pool.size() + pool._max_overflow)  # noqa: SLF001
+
+
 def now(connection: Connection) -> datetime:
     """Return the time (UTC) of the database's clock, which all processes use."""
     moment: datetime = connection.execute(select(database_time())).scalar_one()
     return moment
+
+
+def limit_statements(connection: Connection, milliseconds: int) -> None:
+    """Let each statement of the current transaction, and each wait for a lock, take this long at most."""
+    limits = ("statement_timeout", "lock_timeout")
+    connection.execute(select(*(func.set_config(name, str(milliseconds), True) for name in limits)))
 
 
 def plan_for_now(connection: Connection) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from strava_pipeline.errors import DatabaseUnavailable
+from strava_pipeline.log_context import keeping_log_ids
 
 
 @contextmanager
@@ -21,7 +22,7 @@ def heartbeat(beat: Callable[[], object], every_s: float) -> Iterator[None]:
             except DatabaseUnavailable:
                 continue  # the block itself meets this fault, and decides
 
-    thread = threading.Thread(target=run, name="heartbeat", daemon=True)
+    thread = threading.Thread(target=keeping_log_ids(run), name="heartbeat", daemon=True)
     thread.start()
     try:
         yield

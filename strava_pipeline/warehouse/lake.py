@@ -6,7 +6,7 @@
 
 The columns are those of the view ``activity_points``; ``athlete_id`` is only in the folder's name, by Hive's
 convention. A file is written under another name and then renamed, so readers see either the old file or the new one.
-Only one process writes a month at a time, and it writes again if the rows changed meanwhile.
+Only one process writes a month at a time, and it writes again if the rows changed meanwhile. Needs the extra ``lake``.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from io import BytesIO, UnsupportedOperation
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow import csv, parquet
 from sqlalchemy import Connection, Engine, select
 
-from strava_pipeline.errors import ConfigurationError, WarehouseError
+from strava_pipeline.errors import WarehouseError
 from strava_pipeline.local import private_files
 from strava_pipeline.local.private_files import OWNER_ONLY, Readers
-from strava_pipeline.months import Span, month_span, month_text, parse_month
+from strava_pipeline.months import Span, month_text
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.activities.lake_months import note_in_lake, note_writing, outdated_since
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.engine import driver_errors, now, retry_transaction
+from strava_pipeline.warehouse.lake_files import open_lake, reason_of
 from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 
@@ -79,7 +79,7 @@ def write_month(engine: Engine, url: str, span: Span, readers: Readers = OWNER_O
     On a local disk, new files and folders are for their owner and ``readers`` only. ``WarehouseError`` if the lake
     cannot be written, or if the month changes during each of ``ATTEMPTS`` writes.
     """
-    filesystem, root = _open(url)
+    filesystem, root = open_lake(url)
     _tell_if_open(filesystem, root, readers)
     folder = f"{root}/athlete_id={span.athlete_id}/month={month_text(span.start)}"
     retry_transaction(engine, partial(note_writing, span=span))
@@ -102,39 +102,8 @@ def _write_month(engine: Engine, place: _Place, span: Span, url: str) -> tuple[M
                 if _fingerprint(_batches(connection, span)) == wanted:
                     return _month_file(place.filesystem, place.folder, batches, written=written), moment, mark
     except (OSError, pa.ArrowException) as error:
-        raise WarehouseError(f"the lake at {url} cannot be written: {_reason(error)}") from error
+        raise WarehouseError(f"the lake at {url} cannot be written: {reason_of(error)}") from error
     raise WarehouseError(f"athlete {span.athlete_id}'s {month_text(span.start)} changes faster than it can be written")
-
-
-def erase_athlete_points(url: str, athlete_id: int) -> None:
-    """Delete all files of an athlete, if there are any. Call it after the athlete's rows are deleted.
-
-    ``WarehouseError`` if a file cannot be deleted.
-    """
-    filesystem, root = _open(url)
-    folder = f"{root}/athlete_id={athlete_id}"
-    try:
-        if filesystem.exists(folder):
-            filesystem.rm(folder, recursive=True)
-    except OSError as error:
-        raise WarehouseError(
-            f"files of athlete {athlete_id} in the lake at {url} cannot be removed: {_reason(error)}"
-        ) from error
-
-
-def remove_points_before(engine: Engine, url: str, moment: datetime, readers: Readers = OWNER_ONLY) -> int:
-    """Write the months that began before ``moment`` (UTC) anew from the tables; return how many files changed.
-
-    Call it after old activities were deleted.
-    """
-    filesystem, root = _open(url)
-    changed = 0
-    for path in sorted(filesystem.glob(f"{root}/athlete_id=*/month=*")):
-        athlete, month = (part.partition("=")[2] for part in str(path).rstrip("/").split("/")[-2:])
-        start = parse_month(month)
-        if start < moment:
-            changed += write_month(engine, url, month_span(int(athlete), start), readers).written
-    return changed
 
 
 @dataclass(frozen=True)
@@ -285,17 +254,3 @@ def _month_file(filesystem: Any, folder: str, batches: list[list[_Recording]], *
         size_bytes=int(filesystem.size(path)) if batches else 0,
         written=written,
     )
-
-
-def _open(url: str) -> tuple[Any, str]:
-    """The file system of an address, and the path in it."""
-    try:
-        filesystem, root = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise ConfigurationError(f"STRAVA_LAKE_URL is not usable: {_reason(error)}") from None
-    return filesystem, str(root).rstrip("/")
-
-
-def _reason(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -21,7 +21,7 @@ from sqlalchemy import ColumnElement, Connection, Delete, and_, delete, false, i
 from sqlalchemy.dialects.postgresql import insert as insert_or_lock
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
-from strava_pipeline.warehouse.schema.ops_tables import locks
+from strava_pipeline.warehouse.schema.work_tables import locks
 
 NOBODY = 0
 _c = locks.c
@@ -34,6 +34,8 @@ class Lock(StrEnum):
     QUOTA = "quota"  # rate windows are read and booked; whether the API answers is noted
     OAUTH = "oauth"  # whether OAuth answers is noted
     CLAIMS = "claims"  # objects are claimed, or claims taken up by their runs
+    CHECKS = "checks"  # changed months are checked
+    ALERTS = "alerts"  # alerts are evaluated, silenced or told
     RIGHTS = "rights"  # logins are created, and given their rights and limits
 
 

@@ -25,7 +25,7 @@ from strava_pipeline.warehouse.engine import (
     sql_login,
 )
 from strava_pipeline.warehouse.locks import Lock, acquire, acquire_for_migration
-from strava_pipeline.warehouse.schema.ops_tables import SCHEMA
+from strava_pipeline.warehouse.schema.ops_schema import SCHEMA
 from strava_pipeline.warehouse.schema.views import create_views
 
 log = get_logger(__name__)
@@ -103,7 +103,7 @@ def _explaining_rights() -> Iterator[None]:
 
 def _give_rights(connection: Connection, settings: Settings) -> list[str]:
     left = []
-    if settings.database_url is not None:
+    if not settings.is_embedded:
         urls = {Login.SQL: settings.sql_database_url, Login.SQL_AS_ANALYST: settings.analyst_database_url}
         given = [login for login, url in urls.items() if url is not None]
         left = ensure_reading_logins(connection, settings.home, given)
@@ -144,16 +144,18 @@ def migrate(engine: Engine) -> str:
     the first revision; or if another session locks the tables for longer than half a minute.
     """
     with engine.connect() as connection:
-        before = _stored_revision(connection)
+        before = stored_revision(connection)
     return before if before == HEAD else _migrate(engine)
 
 
 def _migrate(engine: Engine) -> str:
     try:
         with engine.begin() as connection:
+            # Only how long it waits for others is limited: an index over years of many athletes takes minutes.
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             acquire_for_migration(connection, VERSION_SCHEMA, VERSION_TABLE)
             # Another process may have migrated while this one waited for the lock.
-            before = _stored_revision(connection)
+            before = stored_revision(connection)
             if before != HEAD:
                 _upgrade(connection, before, HEAD)
                 create_views(connection)
@@ -196,7 +198,7 @@ def _refuse_unreleased(revision: str) -> None:
 def check_migrated(engine: Engine) -> None:
     """Raise ``WarehouseError`` unless the tables are at :data:`HEAD`."""
     with engine.connect() as connection:
-        revision = _stored_revision(connection)
+        revision = stored_revision(connection)
     if not revision:
         raise WarehouseError("the database has no tables yet: run strava-pipeline migrate")
     _refuse_unreleased(revision)
@@ -213,7 +215,8 @@ def is_empty(engine: Engine) -> bool:
         return not inspect(connection).has_table(VERSION_TABLE, schema=VERSION_SCHEMA)
 
 
-def _stored_revision(connection: Connection) -> str:
+def stored_revision(connection: Connection) -> str:
+    """Return the revision of the tables; '' if there are none."""
     if not inspect(connection).has_table(VERSION_TABLE, schema=VERSION_SCHEMA):
         return ""
     found = connection.execute(text(f"SELECT version_num FROM {VERSION_SCHEMA}.{VERSION_TABLE}")).scalar()  # noqa: S608  constants

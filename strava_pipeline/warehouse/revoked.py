@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, select
 
 from strava_pipeline.errors import GrantChanged, NeedsReauthorization
 from strava_pipeline.warehouse.engine import autocommit
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.states import GrantState
 
 

@@ -39,6 +39,8 @@ class EventState(StrEnum):
 
 # An event in one of these states will take effect without anybody's help.
 OPEN_STATES = (EventState.RECEIVED, EventState.LAUNCHED, EventState.WAITING)
+# Nothing more happens to an event in one of these states.
+ENDED_STATES = (EventState.DONE, EventState.DISCARDED)
 # A claim on an object takes its events in these states.
 UNCLAIMED_STATES = (EventState.RECEIVED, EventState.WAITING)
 
@@ -72,10 +74,11 @@ class ErrorClass(StrEnum):
 
 
 class MailKind(StrEnum):
-    """The kind of a mail: about a new activity, or asking for confirmation of an address."""
+    """The kind of a mail: about a new activity, asking for confirmation of an address, or to connect again."""
 
     RIDE_SUMMARY = "ride_summary"
     CONFIRMATION = "confirmation"
+    RECONNECT = "reconnect"
 
 
 class MailState(StrEnum):
@@ -85,6 +88,10 @@ class MailState(StrEnum):
     SENT = "sent"
     FAILED = "failed"
     SKIPPED = "skipped"
+
+
+# Nothing more happens to a mail in one of these states.
+ENDED_MAIL_STATES = (MailState.SENT, MailState.FAILED, MailState.SKIPPED)
 
 
 class SignIn(StrEnum):
@@ -124,10 +131,11 @@ class ImportStep(StrEnum):
 
 
 class UpkeepKind(StrEnum):
-    """What upkeep compares with Strava.
+    """What upkeep compares with Strava, or with the other tables.
 
     RECENT: a listing of the last days. HISTORY: a listing of all activities. PROFILE: profile, zones and totals.
-    GEAR: one piece of gear. DETAILS: the details of activities, for what no listing tells.
+    GEAR: one piece of gear. DETAILS: the details of activities, for what no listing tells. LOADS: everybody's training
+    loads, with the figures that they are computed from.
     """
 
     RECENT = "recent"
@@ -135,6 +143,7 @@ class UpkeepKind(StrEnum):
     PROFILE = "profile"
     GEAR = "gear"
     DETAILS = "details"
+    LOADS = "loads"
 
 
 # All steps whose results are in the tables.
@@ -178,3 +187,68 @@ class PausedBy(StrEnum):
     OPERATOR = "operator"
     COMMAND = "command"
     CANCEL = "cancel"
+
+
+class Severity(StrEnum):
+    """How much an alert matters. CRITICAL: athletes lose something unless somebody acts; WARNING: they may, later."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+
+
+class AlertState(StrEnum):
+    """The course of an alert; see :mod:`strava_pipeline.warehouse.watch.alerting`.
+
+    PENDING: its condition holds, but not for long enough. FIRING: it is told. CLEARING: it was told, and its condition
+    has ended, but not for long enough.
+    """
+
+    PENDING = "pending"
+    FIRING = "firing"
+    CLEARING = "clearing"
+
+
+class AlertChange(StrEnum):
+    """What a message tells: an alert fired, cleared or is told again, a test, or that a run failed."""
+
+    FIRED = "fired"
+    CLEARED = "cleared"
+    AGAIN = "again"
+    TEST = "test"
+    RUN_FAILED = "run_failed"
+
+
+class SendState(StrEnum):
+    """The course of a message on one way. FAILED: given up. SKIPPED: this way is not set up."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class DeliveryOutcome(StrEnum):
+    """What became of a delivery. The first three were answered 200; STRANGER: it was of nobody who is connected."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    STRANGER = "stranger"
+    REJECTED = "rejected"
+
+
+class RejectReason(StrEnum):
+    """Why a delivery was rejected. PATH: without the secret part of the path. DATABASE: it was not stored in time.
+
+    SUBSCRIPTION: it was of another subscription. FAULT: by an error of ours.
+    """
+
+    PATH = "path"
+    TOO_LARGE = "too_large"
+    SIGNATURE_MISSING = "signature_missing"
+    SIGNATURE_MALFORMED = "signature_malformed"
+    SIGNATURE_WRONG = "signature_wrong"
+    SIGNATURE_EXPIRED = "signature_expired"
+    MALFORMED = "malformed"
+    SUBSCRIPTION = "subscription"
+    DATABASE = "database"
+    FAULT = "fault"

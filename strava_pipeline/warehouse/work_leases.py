@@ -22,7 +22,7 @@ from strava_pipeline.redaction import get_logger
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
 from strava_pipeline.warehouse.schema.columns import database_time, has_come
-from strava_pipeline.warehouse.schema.ops_tables import work_leases
+from strava_pipeline.warehouse.schema.work_tables import work_leases
 
 log = get_logger(__name__)
 

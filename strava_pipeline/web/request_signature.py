@@ -19,8 +19,11 @@ from typing import Self
 from strava_pipeline.secret import Secret
 
 HEADER = "X-Strava-Pipeline-Signature"
-# The only request that is signed. The path is fixed, since a proxy in front of the guard may change it.
+# The only requests that are signed. Paths are fixed, since a proxy in front of the guard may change the whole address.
 METHOD, PATH = "POST", "/graphql"
+# Reports the result of an asset check; the asset stands in the body.
+CHECK_PATH = "/report_asset_check/"
+SIGNED_PATHS = frozenset({PATH, CHECK_PATH})
 NONCE_BYTES = 16
 _VALUE = re.compile(
     r"t=(?P<at>[0-9]{1,12}),n=(?P<nonce>[0-9a-f]{32}),b=(?P<digest>[0-9a-f]{64}),v1=(?P<code>[0-9a-f]{64})", re.ASCII
@@ -40,10 +43,10 @@ class Signature:
     code: str
 
     @classmethod
-    def of(cls, body: bytes, key: Secret) -> Self:
-        """Return a new signature of ``body`` with the current time."""
+    def of(cls, body: bytes, key: Secret, path: str = PATH) -> Self:
+        """Return a new signature of ``body``, sent to ``path``, with the current time."""
         at, nonce, digest = int(time.time()), secrets.token_hex(NONCE_BYTES), _digest(body)
-        return cls(at, nonce, digest, _code(at, nonce, digest, key))
+        return cls(at, nonce, digest, _code(at, nonce, digest, path, key))
 
     @classmethod
     def parse(cls, value: str) -> Self | None:
@@ -51,9 +54,9 @@ class Signature:
         match = _VALUE.fullmatch(value)
         return None if match is None else cls(int(match["at"]), match["nonce"], match["digest"], match["code"])
 
-    def is_by(self, key: Secret) -> bool:
-        """Whether the signature was made with ``key``, at any time and for any body."""
-        return hmac.compare_digest(self.code, _code(self.at, self.nonce, self.digest, key))
+    def is_by(self, key: Secret, path: str = PATH) -> bool:
+        """Whether the signature was made with ``key`` for ``path``, at any time and for any body."""
+        return hmac.compare_digest(self.code, _code(self.at, self.nonce, self.digest, path, key))
 
     def is_of(self, body: bytes) -> bool:
         """Whether the signature was made for ``body``; check the key with :meth:`is_by`."""
@@ -67,6 +70,6 @@ def _digest(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-def _code(at: int, nonce: str, digest: str, key: Secret) -> str:
-    signed = "\n".join((str(at), nonce, METHOD, PATH, digest))
+def _code(at: int, nonce: str, digest: str, path: str, key: Secret) -> str:
+    signed = "\n".join((str(at), nonce, METHOD, path, digest))
     return hmac.new(key.reveal().encode(), signed.encode(), hashlib.sha256).hexdigest()

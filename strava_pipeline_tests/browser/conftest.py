@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Browser, ConsoleMessage, Page, Response, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Response, expect, sync_playwright
 from sqlalchemy import Engine, make_url
 
 from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline_tests.browser.dagster_ui import WINDOW, DagsterUI
+from strava_pipeline_tests.browser.dagster_ui import PAGE_MILLISECONDS, WINDOW, DagsterUI
 from strava_pipeline_tests.browser.screenshots import Screenshots
 from strava_pipeline_tests.conftest import EMPTY, new_database
 from strava_pipeline_tests.e2e.conftest import Installation, Mock, everything_up, mock_strava, new_installation
@@ -98,6 +98,8 @@ def running(server: Server, template: str, warm_processes: WarmProcesses) -> Ite
 def chromium() -> Iterator[Browser]:
     path = shutil.which("chromium")
     assert path is not None, "no chromium on PATH: install it, or leave these tests out with -m 'not browser'"
+    # Playwright's own five seconds are too few while other tests take the processors.
+    expect.set_options(timeout=PAGE_MILLISECONDS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser

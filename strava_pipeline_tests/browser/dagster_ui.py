@@ -1,4 +1,7 @@
-"""Dagster's own UI as an operator uses it: where one clicks, and where things stand."""
+"""Dagster's own UI as an operator uses it: where one clicks, and where things stand.
+
+Assets and jobs are given by their plain names.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from playwright.sync_api import Locator, Page, ViewportSize, expect
+
+from strava_pipeline.names import OWN_NAMES
 
 # Some of its pages ask Dagster for several things before they show one.
 PAGE_MILLISECONDS = 30_000
@@ -23,7 +28,7 @@ class DagsterUI:
     def open_graph(self) -> None:
         """The whole graph of assets, its groups open."""
         self.page.goto(f"{self.url}/asset-groups")
-        self._in_graph("lake").wait_for(timeout=PAGE_MILLISECONDS)
+        self._in_graph(OWN_NAMES.group("lake")).wait_for(timeout=PAGE_MILLISECONDS)
         size = self.page.viewport_size
         assert size is not None
         # Below the graph, where there is nothing but its menu.
@@ -39,7 +44,7 @@ class DagsterUI:
         self.page.goto(f"{self.url}/assets")
         self._button("Hide navigation").click(timeout=PAGE_MILLISECONDS)
         for asset in assets:
-            box = self.page.get_by_test_id(f"checkbox-{asset}")
+            box = self.page.get_by_test_id(f"checkbox-{OWN_NAMES.asset_key(asset)}")
             self.page.locator("label", has=box).click(timeout=PAGE_MILLISECONDS)
 
     def fill_launch_dialog(self, athlete_id: int, first: date, last: date) -> Locator:
@@ -57,7 +62,7 @@ class DagsterUI:
 
     def open_months(self, asset: str) -> None:
         """The athletes and months of an asset."""
-        self.page.goto(f"{self.url}/assets/{asset}?view=partitions")
+        self.page.goto(f"{self.url}/assets/{OWN_NAMES.asset_key(asset)}?view=partitions")
 
     def open_month(self, month: date) -> None:
         """Choose a month among those of an asset."""
@@ -65,7 +70,7 @@ class DagsterUI:
 
     def open_columns(self, asset: str) -> None:
         """The columns of an asset's table."""
-        self.page.goto(f"{self.url}/assets/{asset}?view=overview")
+        self.page.goto(f"{self.url}/assets/{OWN_NAMES.asset_key(asset)}?view=overview")
 
     def rerun_month(self) -> None:
         """Materialize the month that is open once more."""
@@ -75,7 +80,7 @@ class DagsterUI:
 
     def launch_job(self, job: str) -> None:
         """Launch a job that needs no choice, from its launchpad."""
-        self.page.goto(f"{self.url}/locations/strava_pipeline/jobs/{job}/playground")
+        self.page.goto(f"{self.url}/locations/strava_pipeline/jobs/{OWN_NAMES.job(job)}/playground")
         self._button("Launch Run").click(timeout=PAGE_MILLISECONDS)
 
     def _in_graph(self, name: str) -> Locator:

@@ -16,14 +16,18 @@ from strava_pipeline.cli import cli
 from strava_pipeline.cli.instance import open_instance
 from strava_pipeline.defs.partitions import register_athlete
 from strava_pipeline.errors import UnknownAthlete
-from strava_pipeline.names import NAMES
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.sync.access import open_tokens
+from strava_pipeline.warehouse.access.operator_audit import Actor
+from strava_pipeline.warehouse.athletes.erasure import begin_erasure
 from strava_pipeline.warehouse.mail.consent import give_address
-from strava_pipeline.warehouse.schema.ops_tables import operator_audit, users
-from strava_pipeline.warehouse.schema.tables import athletes
+from strava_pipeline.warehouse.schema.access_tables import operator_audit
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.tables import activities, athletes
+from strava_pipeline_tests.defs.own_definitions import NAMES
+from strava_pipeline_tests.erasing import delete_some_rows
 from strava_pipeline_tests.strava.loopback import Loopback, reply
 
 RIDER = 1001
@@ -61,7 +65,7 @@ def forgotten(rider: None, strava: Loopback, dagster_database: str, monkeypatch:
     monkeypatch.setenv("DAGSTER_POSTGRES_URL", dagster_database)
     settings = load_settings()
     with open_instance(settings) as instance:
-        register_athlete(instance, RIDER)
+        register_athlete(instance, NAMES, RIDER)
     return settings
 
 
@@ -100,17 +104,72 @@ def test_disconnect_ends_the_grant_and_takes_everything(forgotten: Settings, eng
     shown = run("disconnect", str(RIDER), "--yes")
     assert shown.exit_code == 0, shown.output
     assert not month.parent.exists()
-    assert "1 rows deleted, 0 events dropped" in shown.stdout
+    assert "yours to delete" not in shown.stdout
+    assert "1 rows deleted; webhook events that were waiting and now have no effect: 0\n" in shown.stdout
     assert [asked.path for asked in strava.asked] == ["/oauth/revoke"]
     assert strava.asked[0].form == {"token": "refresh-1"}
     row = user(engine)
     assert (row.state, row.strava_access_token, row.dagster_task) == ("revoked", None, None)
     assert partitions(forgotten) == []
     with engine.connect() as connection:
-        assert connection.execute(select(operator_audit.c.actor)).scalars().all() == ["command"]
+        found = connection.execute(select(operator_audit.c.actor, operator_audit.c.action)).all()
+    assert [tuple(row) for row in found] == [("command", "disconnect"), ("command", "erase")]
     # Once more changes nothing, and asks Strava nothing.
     assert run("disconnect", str(RIDER), "--yes").exit_code == 0
     assert len(strava.asked) == 1
+
+
+def test_disconnect_leaves_it_to_the_bridge_where_dagster_is_away_and_none_of_ours_was_here(
+    rider: None, strava: Loopback, dagster_database: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be a host's, in which the athlete has partitions and runs."""
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", dagster_database)
+    shown = run("disconnect", str(RIDER), "--yes")
+    assert shown.exit_code == 0, shown.output
+    assert "the bridge deletes the athlete's partitions and runs" in shown.stderr
+    assert (user(engine).state, user(engine).dagster_task) == ("revoked", "erase")
+
+
+@pytest.fixture
+def cut_off(forgotten: Settings, engine: Engine) -> dict[str, int]:
+    """The athlete's data, of which a command that was killed has deleted some activities; returns their number."""
+    with engine.begin() as connection:
+        for number in range(3):
+            row = {"id": number, "athlete_id": RIDER, "resource_state": 2, "name": "Ride", "type": "Ride"}
+            row |= {"sport_type": "Ride", "start_date": f"2025-06-0{number + 1}T08:00Z"}
+            connection.execute(insert(activities).values(row | {"fetched_at": "2025-06-09T00:00Z"}))
+    begin_erasure(engine, RIDER, keep_data=False, actor=Actor.COMMAND, cause="a test")
+    deleted = delete_some_rows(engine, RIDER, 1)
+    assert not deleted.is_whole
+    return {"deleted": deleted.deleted}
+
+
+def test_once_more_goes_on_and_tells_what_was_deleted_in_all(cut_off: dict[str, int], engine: Engine) -> None:
+    assert cut_off == {"deleted": 3}
+    shown = run("disconnect", str(RIDER), "--yes")
+    assert shown.exit_code == 0, shown.output
+    assert "4 rows deleted; webhook events that were waiting and now have no effect: 0\n" in shown.stdout
+    with engine.connect() as connection:
+        assert connection.execute(select(athletes.c.id)).all() == []
+
+
+@pytest.mark.usefixtures("cut_off")
+def test_what_is_being_deleted_cannot_be_kept(engine: Engine) -> None:
+    shown = run("disconnect", str(RIDER), "--keep-data", "--yes")
+    assert shown.exit_code == 0, shown.output
+    assert f"the data of athlete {RIDER} are being deleted already, and cannot be kept" in shown.stderr
+    assert "4 rows deleted" in shown.stdout
+
+
+@pytest.mark.usefixtures("cut_off")
+def test_whoever_connects_again_is_rid_of_what_was_left(engine: Engine, strava: Loopback) -> None:
+    tokens = {"access_token": "access-2", "refresh_token": "refresh-2", "expires_at": 4102444800}
+    strava.answers(reply(tokens | {"athlete": {"id": RIDER, "firstname": "Mira"}}))
+    shown = CliRunner().invoke(cli, ["connect", "--code", "c0de"])
+    assert shown.exit_code == 0, shown.output
+    assert user(engine).state == "active"
+    with engine.connect() as connection:
+        assert connection.execute(select(athletes.c.firstname, athletes.c.lastname)).all() == [("Mira", None)]
 
 
 def runs(settings: Settings) -> list[str]:

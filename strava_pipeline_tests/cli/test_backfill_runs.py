@@ -21,11 +21,11 @@ from strava_pipeline.defs.steps import translate_faults
 from strava_pipeline.errors import DatabaseTooSlow, DatabaseUnavailable, StravaPipelineError
 from strava_pipeline.local.logins import Login
 from strava_pipeline.months import month_span
-from strava_pipeline.names import NAMES
 from strava_pipeline.settings import load_settings
 from strava_pipeline.sync.stopping import stop_wanted
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline_tests.conftest import EMPTY, new_database
+from strava_pipeline_tests.defs.own_definitions import NAMES
 from strava_pipeline_tests.moody_server import MoodyDatabase
 
 # Dagster starts processes that copy what a step prints.

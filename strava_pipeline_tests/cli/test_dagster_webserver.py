@@ -65,7 +65,10 @@ def test_a_number_that_is_no_listening_socket_is_told(
 
 def test_up_and_demo_serve_dagster_in_no_other_way(tmp_path: Path) -> None:
     with open_listener("127.0.0.1", 0, "the test") as listener:
-        commands = [" ".join(service.command) for service in dagster_services(tmp_path, listener, {})]
+        commands = [
+            " ".join(service.command)
+            for service in dagster_services(tmp_path, listener, tmp_path / "workspace.yaml", {})
+        ]
     assert [command for command in commands if "dagster-webserver" in command] == commands[:1]
     assert "strava_pipeline dagster-webserver" in commands[0]
     assert not [command for command in commands if "dagster_webserver" in command]

@@ -12,7 +12,7 @@ from strava_pipeline.cli import cli
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.local.logins import Login
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline_tests.conftest import EMPTY, SETTINGS, new_database
 from strava_pipeline_tests.moody_server import MoodyDatabase
 

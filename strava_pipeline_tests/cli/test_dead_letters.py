@@ -13,7 +13,7 @@ from sqlalchemy import Engine, select
 from strava_pipeline.cli import cli
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.schema.ops_tables import operator_audit
+from strava_pipeline.warehouse.schema.access_tables import operator_audit
 from strava_pipeline_tests.inbox import change, connect_riders, rows, states, store
 from strava_pipeline_tests.strava_stand_in import RIDER
 

@@ -15,12 +15,14 @@ from strava_pipeline.cli.instance import open_instance, prepare_dagster_environm
 from strava_pipeline.cli.own_runs import cancel_own_runs
 from strava_pipeline.cli.up import TIDY
 from strava_pipeline.defs.dead_runs import end_dead_runs
+from strava_pipeline.defs.partitions import register_athlete
 from strava_pipeline.defs.run_process import process_tag
-from strava_pipeline.names import NAMES
+from strava_pipeline.names import Job
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.sync.stopping import stop_wanted
+from strava_pipeline_tests.defs.own_definitions import NAMES
 
-STEP = "activities"
+STEP = "strava__activities"
 
 
 @pytest.fixture
@@ -41,7 +43,10 @@ def instance(dagster_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.fixture
 def dead_tag() -> dict[str, str]:
     """The tag of a process that has ended."""
-    code = "from strava_pipeline.defs.run_process import process_tag; print(*process_tag().values())"
+    code = (
+        "from strava_pipeline.defs.run_process import process_tag; from strava_pipeline.names import OWN_NAMES;"
+        " print(*process_tag(OWN_NAMES).values())"
+    )
     done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True, timeout=60)
     return {NAMES.process_tag: done.stdout.strip()}
 
@@ -57,8 +62,8 @@ def some_job() -> None:
 
 
 def a_run(instance: dg.DagsterInstance, tags: dict[str, str], status: dg.DagsterRunStatus) -> str:
-    """A run that holds a slot of the pool."""
-    run = instance.create_run_for_job(some_job, tags=tags, status=status)
+    """A run of ours that holds a slot of the pool."""
+    run = instance.create_run_for_job(some_job, tags=NAMES.job_tags(Job.UPKEEP) | tags, status=status)
     claim = instance.event_log_storage.claim_concurrency_slot(NAMES.pool, run.run_id, STEP)
     assert claim.is_claimed
     return run.run_id
@@ -76,23 +81,23 @@ def test_a_run_whose_process_is_gone_has_failed_and_holds_no_slot(
     instance: dg.DagsterInstance, dead_tag: dict[str, str], status: dg.DagsterRunStatus
 ) -> None:
     run_id = a_run(instance, dead_tag, status)
-    assert end_dead_runs(instance) == 1
+    assert end_dead_runs(instance, NAMES, is_own=True) == 1
     assert state(instance, run_id) == (dg.DagsterRunStatus.FAILURE, False)
-    assert end_dead_runs(instance) == 0
+    assert end_dead_runs(instance, NAMES, is_own=True) == 0
 
 
 def test_runs_of_living_processes_of_other_hosts_and_of_the_daemon_go_on(instance: dg.DagsterInstance) -> None:
-    others: tuple[dict[str, str], ...] = ({}, process_tag(), {NAMES.process_tag: f"elsewhere {os.getpid()} 1.00"})
+    others: tuple[dict[str, str], ...] = ({}, process_tag(NAMES), {NAMES.process_tag: f"elsewhere {os.getpid()} 1.00"})
     runs = [a_run(instance, tags, dg.DagsterRunStatus.STARTED) for tags in others]
-    assert end_dead_runs(instance) == 0
+    assert end_dead_runs(instance, NAMES, is_own=True) == 0
     assert {state(instance, run_id) for run_id in runs} == {(dg.DagsterRunStatus.STARTED, True)}
 
 
 def test_a_process_id_that_came_round_again_is_another_process(instance: dg.DagsterInstance) -> None:
-    host = process_tag()[NAMES.process_tag].split()[0]
+    host = process_tag(NAMES)[NAMES.process_tag].split()[0]
     earlier = psutil.Process().create_time() - 100
     run_id = a_run(instance, {NAMES.process_tag: f"{host} {os.getpid()} {earlier:.2f}"}, dg.DagsterRunStatus.STARTED)
-    assert end_dead_runs(instance) == 1
+    assert end_dead_runs(instance, NAMES, is_own=True) == 1
     assert state(instance, run_id) == (dg.DagsterRunStatus.FAILURE, False)
 
 
@@ -107,7 +112,7 @@ def test_up_begins_by_ending_dead_runs(
 def test_own_runs_that_do_not_end_are_marked_as_canceled(
     instance: dg.DagsterInstance, dead_tag: dict[str, str]
 ) -> None:
-    ours = a_run(instance, process_tag(), dg.DagsterRunStatus.STARTED)
+    ours = a_run(instance, process_tag(NAMES), dg.DagsterRunStatus.STARTED)
     other = a_run(instance, dead_tag, dg.DagsterRunStatus.STARTED)
     try:
         assert cancel_own_runs(instance, wait=stop_wanted.is_set) == [ours]
@@ -116,3 +121,15 @@ def test_own_runs_that_do_not_end_are_marked_as_canceled(
         stop_wanted.clear()
     assert state(instance, ours) == (dg.DagsterRunStatus.CANCELED, False)
     assert state(instance, other) == (dg.DagsterRunStatus.STARTED, True)
+
+
+def test_what_has_an_earlier_name_is_carried_over_before_any_run_begins(dagster_settings: Settings) -> None:
+    month = "1001|2025-05-01"
+    with open_instance(dagster_settings) as instance:
+        # As if it had been prepared by an earlier release.
+        instance.run_storage.set_cursor_values({"strava_pipeline/renamed_assets": ""})
+        register_athlete(instance, NAMES, 1001)
+        instance.report_runless_asset_event(dg.AssetMaterialization("activities", partition=month))
+    with open_instance(dagster_settings) as instance:
+        assert instance.get_materialized_partitions(dg.AssetKey(["strava", "activities"])) == {month}
+        assert not instance.has_asset_key(dg.AssetKey("activities"))

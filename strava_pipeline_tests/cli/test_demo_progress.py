@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from strava_pipeline.cli.demo_progress import history_line, ride_line, runs_line
 from strava_pipeline.months import month_span
+from strava_pipeline.names import OWN_NAMES, Asset, Job
 from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse.progress.job_progress import Completeness, ProgressReport, save_progress
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
@@ -19,7 +20,7 @@ MONTH = datetime(2026, 3, 1, tzinfo=UTC)
 NOTHING = "0 activities, 0 details, 0 streams; 0 requests"
 
 
-@dg.job
+@dg.job(name=OWN_NAMES.job(Job.WEBHOOK_SYNC))
 def webhook_sync() -> None:
     """Stands for the one of webhooks."""
 
@@ -36,7 +37,9 @@ def test_months_and_activities_are_counted(instance: dg.DagsterInstance, engine:
     strava.add(1, MONTH)
     list(import_summaries(strava.sync(engine), [month_span(RIDER, MONTH)]))
     partition = f"{RIDER}|2026-03-01"
-    instance.report_runless_asset_event(dg.AssetMaterialization("route_analyses", partition=partition))
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(OWN_NAMES.asset_path(Asset.ANALYSES), partition=partition)
+    )
     told = history_line(engine, instance, [RIDER], 14)
     assert told.startswith("1 of 14 months done; 1 activities, 0 details, 0 streams; ")
 

@@ -35,8 +35,8 @@ from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.sync.access import open_tokens
 from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams
 from strava_pipeline.sync.summaries import import_summaries
-from strava_pipeline.warehouse.schema import tables
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema import alert_tables, tables
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline_tests.inbox import change, rows, store
 from strava_pipeline_tests.strava.loopback import Asked, Loopback, Reply, reply
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, activity_body, stream_body
@@ -53,6 +53,10 @@ START = datetime(2025, 6, 2, 8, tzinfo=UTC)
 STYLING = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]")
 
 COMMANDS_RUN: dict[str, tuple[str, ...]] = {
+    "alerts list": ("alerts", "list"),
+    "alerts list, JSON": ("alerts", "list", "--format", "json"),
+    "alerts silence": ("alerts", "silence", "disk_full", "--for", "4h", "--because", EVIL),
+    "alerts silence, no rule": ("alerts", "silence", EVIL, "--end"),
     "athletes list": ("athletes", "list"),
     "athletes list, JSON": ("athletes", "list", "--format", "json"),
     "athletes disconnect": ("athletes", "disconnect", str(RIDER), "--yes"),
@@ -74,6 +78,7 @@ COMMANDS_RUN: dict[str, tuple[str, ...]] = {
     "dead-letters discard": ("dead-letters", "discard", "1", "--because", EVIL),
     "doctor": ("doctor",),
     "export-gpx": ("export-gpx", "1"),
+    "import all": ("import", "all"),
     "import list": ("import", "list"),
     "import list, JSON": ("import", "list", "--format", "json"),
     "import pause": ("import", "pause", str(RIDER)),
@@ -98,8 +103,18 @@ COMMANDS_RUN: dict[str, tuple[str, ...]] = {
     "webhook unsubscribe": ("webhook", "unsubscribe"),
     "webhook simulate": ("webhook", "simulate", "--athlete", "1", "--activity", "1", "--title", EVIL),
 }
-# What runs until it is ended, or prints no text of anybody; the first two are looked at below.
-ELSEWHERE = {"bridge", "dagster-webserver", "mock-strava", "init", "migrate", "up", "demo", "keys generate"}
+# What runs until it is ended, waits for a bridge, or prints no text of anybody; the first two are looked at below.
+ELSEWHERE = {
+    "alerts test",
+    "bridge",
+    "dagster-webserver",
+    "mock-strava",
+    "init",
+    "migrate",
+    "up",
+    "demo",
+    "keys generate",
+}
 
 
 @pytest.fixture
@@ -163,6 +178,17 @@ def hostile(
     with engine.begin() as connection:
         connection.execute(insert(tables.athletes).values(id=RIDER, firstname=EVIL, lastname=FORMULA, fetched_at=START))
         connection.execute(update(webhook_events).values(updates={"title": EVIL}))
+        moments = dict.fromkeys(("since", "changed_at", "fired_at"), START)
+        connection.execute(
+            insert(alert_tables.alerts).values(
+                rule="dead_letters", athlete_id=0, state="firing", detail=EVIL, **moments
+            )
+        )
+        connection.execute(
+            insert(alert_tables.alert_silences).values(
+                rule="dead_letters", until=datetime(3000, 1, 1, tzinfo=UTC), silenced_by="command", because=EVIL
+            )
+        )
     wish_for(engine)
     change_import(engine, attempts=1, error=EVIL)
 
@@ -276,7 +302,7 @@ def test_the_demo_shows_its_ride_as_text(hostile: None, engine: Engine, capsys: 
 def test_a_record_of_the_bridges_log_is_one_line_and_what_is_indented_below(settings: Settings) -> None:
     program = (
         "import logging, sys; from strava_pipeline import redaction; redaction.install();"
-        "from webhook_bridge.request_ids import log_with_request_ids; log_with_request_ids()\n"
+        "from webhook_bridge.log_writer import log_in_thread; log_in_thread('INFO', 'text')\n"
         "evil = sys.argv[1]; log = logging.getLogger('somebody.else')\n"
         "log.warning('told: %s', evil)\n"
         "try: raise ValueError(evil)\n"

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, select
 from strava_pipeline.cli import cli
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.schema.ops_tables import operator_audit
+from strava_pipeline.warehouse.schema.access_tables import operator_audit
 from strava_pipeline.warehouse.states import MadeBy
 from strava_pipeline_tests.inbox import LONG_AGO, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER
@@ -61,3 +61,19 @@ def test_without_an_import_the_command_says_so(command: str) -> None:
     refused = run(command, str(RIDER))
     assert isinstance(refused.exception, ConfigurationError)
     assert "import list shows all" in str(refused.exception)
+
+
+def test_the_histories_of_all_athletes_are_asked_for_at_once(engine: Engine) -> None:
+    connect_riders(engine, RIDER + 1, RIDER + 2)
+    wish_for(engine)
+    assert run("pause", str(RIDER)).exit_code == 0
+    asked = run("all")
+    assert asked.stdout == "2 imports of a whole history asked for, 1 asked for before\n"
+    assert asked.stderr == "1 import paused: strava-pipeline import resume ATHLETE goes on\n"
+    assert run("all").stdout == "0 imports of a whole history asked for, 3 asked for before\n"
+    listed = json.loads(run("list", "--format", "json").stdout)
+    assert [(each["athlete_id"], each["made_by"], each["state"]) for each in listed] == [
+        (RIDER, "connect", "paused"),
+        (RIDER + 1, "command", "due"),
+        (RIDER + 2, "command", "due"),
+    ]

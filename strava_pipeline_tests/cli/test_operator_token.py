@@ -17,7 +17,8 @@ from strava_pipeline.cli import cli
 from strava_pipeline.cli.demo_system import write_settings
 from strava_pipeline.cli.operator_token import ensure_operator_token
 from strava_pipeline.errors import ConfigurationError
-from strava_pipeline.settings import Settings, load_settings, settings_file
+from strava_pipeline.home import settings_file
+from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline_tests.conftest import OPERATOR_TOKEN
 from strava_pipeline_tests.webhook_bridge.browser import Browser, words_of
 from webhook_bridge.app import create_app
@@ -125,7 +126,7 @@ def test_whoever_dies_in_between_leaves_the_old_file(home: Path, monkeypatch: py
 def test_where_it_cannot_be_kept_the_setting_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("STRAVA_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr("strava_pipeline.settings.settings_file", lambda home: tmp_path / "nothing")
+    monkeypatch.setattr("strava_pipeline.settings_sources.settings_file", lambda home: tmp_path / "nothing")
     with pytest.raises(ConfigurationError, match="STRAVA_OPERATOR_TOKEN is not set, and one cannot be added to"):
         ensure_operator_token()
 

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from strava_pipeline.cli import cli
 from strava_pipeline.cli.up import _warnings
 from strava_pipeline.errors import ConfigurationError
-from strava_pipeline.settings import Settings, load_settings, settings_file
+from strava_pipeline.home import settings_file
+from strava_pipeline.settings import Settings, load_settings
 
 
 def test_an_app_that_is_not_named_yet_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
 from click.testing import CliRunner
 from flask import Flask
 from sqlalchemy import Engine, select
-from werkzeug.serving import make_server
 
 from strava_pipeline.cli import cli
 from strava_pipeline.cli.callback import CallbackUnreachable
@@ -21,8 +19,11 @@ from strava_pipeline.mock_strava.app import create_mock
 from strava_pipeline.mock_strava.config import MockConfig
 from strava_pipeline.mock_strava.state import EXTENSION
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.schema.ops_tables import api_calls, quota_windows, users, webhook_events
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
+from strava_pipeline.warehouse.schema.quota_tables import api_calls, quota_windows
 from strava_pipeline_tests.ports import free_port
+from strava_pipeline_tests.served_apps import served
 from webhook_bridge.app import create_app
 
 
@@ -44,18 +45,6 @@ def serve(
             monkeypatch.setenv("STRAVA_BRIDGE_PUBLIC_URL", f"http://127.0.0.1:{port}")
 
         yield start
-
-
-@contextmanager
-def served(app: Flask) -> Iterator[int]:
-    """The port at which an app is served."""
-    server = make_server("127.0.0.1", 0, app)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server.port
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def simulate(*more: str) -> str:

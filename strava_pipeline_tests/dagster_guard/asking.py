@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from strava_pipeline.dagster_guard.asked import RequestHead, request_head
 from strava_pipeline.dagster_guard.door import AccessSettings
 from strava_pipeline.secret import Secret
-from strava_pipeline.web.request_signature import HEADER, Signature
+from strava_pipeline.web.request_signature import HEADER, PATH, Signature
 
 Headers = Sequence[tuple[str, str]]
 HOST = ("Host", "127.0.0.1:3000")
@@ -35,9 +35,9 @@ def door(**changed: Any) -> AccessSettings:
     return AccessSettings(**(usual | changed))
 
 
-def signed(body: bytes = b"") -> tuple[str, str]:
+def signed(body: bytes = b"", path: str = PATH) -> tuple[str, str]:
     """The header by which one of our processes is known."""
-    return HEADER, str(Signature.of(body, KEY))
+    return HEADER, str(Signature.of(body, KEY, path))
 
 
 def scope_of(method: str, target: str, headers: Headers, *, websocket: bool = False) -> Scope:

@@ -134,9 +134,8 @@ def serving(server: Server, template: str, home: Path, instance: str) -> Iterato
             "STRAVA_OPERATOR_TOKEN": TOKEN,
             "DAGSTER_HOME": str(home),
         }
-        service = dagster_services(home, listener, os.environ | environment)[0]
-        command = (*service.command[:-1], str(workspace))
+        service = dagster_services(home, listener, workspace, os.environ | environment)[0]
         with most_files(USUAL_FILES):
-            supervisor.start(replace(service, command=command, environment=environment))
+            supervisor.start(replace(service, environment=environment))
         supervisor.wait_until_ready()
         yield Served(port, database, service.log)

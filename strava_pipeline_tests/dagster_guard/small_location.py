@@ -17,9 +17,9 @@ def say(context: dg.OpExecutionContext) -> None:
 
 
 @dg.job(executor_def=dg.in_process_executor)
-def small_job() -> None:
+def strava_small_job() -> None:
     """Runs one op, in process."""
     say()
 
 
-defs = dg.Definitions(assets=[thing], jobs=[small_job])
+defs = dg.Definitions(assets=[thing], jobs=[strava_small_job])

@@ -17,8 +17,8 @@ from strava_pipeline.dagster_guard.sessions import Sessions
 from strava_pipeline.dagster_guard.wrong_tokens import PER_MINUTE, WrongTokenLimit
 from strava_pipeline.warehouse.access import operator_sessions
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.schema.ops_tables import operator_audit
-from strava_pipeline.warehouse.schema.ops_tables import operator_sessions as sessions_table
+from strava_pipeline.warehouse.schema.access_tables import operator_audit
+from strava_pipeline.warehouse.schema.access_tables import operator_sessions as sessions_table
 from strava_pipeline.web.request_signature import HEADER
 from strava_pipeline_tests.dagster_guard.asking import (
     COOKIE,

@@ -21,14 +21,16 @@ from strava_pipeline.local.postgres import Server
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.schema.ops_tables import operator_sessions
+from strava_pipeline.warehouse.schema.access_tables import operator_sessions
 from strava_pipeline.web.operator_door import dagster_signing_key
 from strava_pipeline.web.request_signature import HEADER
 from strava_pipeline_tests.conftest import TOKEN_KEY
 from strava_pipeline_tests.dagster_guard.conftest import TOKEN, Served, most_files, serving
 from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.placed import a_place
 from strava_pipeline_tests.strava.loopback import Loopback, reply
-from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable, launch_run, runs_to_come
+from webhook_bridge.dagster_api import launch_run, runs_to_come
+from webhook_bridge.dagster_server import DagsterServer, DagsterUnavailable
 
 PATIENCE_SECONDS = 60
 # More than Dagster may have files open unless it asks for more, and more than the guard takes.
@@ -87,7 +89,7 @@ def test_the_bridge_launches_runs_without_a_session(served: Served, bridge: Dags
     assert runs_to_come(bridge, ["no run"]) == set()
     with pytest.raises(DagsterUnavailable, match="does not let us in"):
         runs_to_come(DagsterServer(bridge.url, Secret("of other keys")), ["no run"])
-    run_id = launch_run(bridge, "small_job", {}, {}, location="small")
+    run_id = launch_run(bridge, a_place("small"), "small_job", {}, {})
     runs = served.graphql(RUNS)["runsOrError"]["results"]
     assert run_id in {run["runId"] for run in runs}
 
@@ -108,7 +110,7 @@ def test_what_the_bridge_sends_serves_nobody_else(served: Served, bridge: Dagste
 
 
 def test_logs_of_a_run_come_by_the_websocket(served: Served, bridge: DagsterServer) -> None:
-    run_id = launch_run(bridge, "small_job", {}, {}, location="small")
+    run_id = launch_run(bridge, a_place("small"), "small_job", {}, {})
     with open_socket(served, served.cookie) as socket:
         start = {"type": "start", "id": "1", "payload": {"query": LOGS, "variables": {"run": run_id}}}
         socket.send(json.dumps(start))

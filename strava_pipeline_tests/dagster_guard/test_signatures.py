@@ -19,7 +19,7 @@ from strava_pipeline.dagster_guard.sessions import Sessions
 from strava_pipeline.dagster_guard.signatures import BODY_CAP_BYTES, VALID_SECONDS, UsedSignatures
 from strava_pipeline.secret import Secret
 from strava_pipeline.warehouse.access import operator_sessions
-from strava_pipeline.web.request_signature import HEADER, Signature
+from strava_pipeline.web.request_signature import HEADER, SIGNED_PATHS, Signature
 from strava_pipeline_tests.dagster_guard.asking import (
     COOKIE,
     HOST,
@@ -269,3 +269,13 @@ def unread_answer(guard: Guard, *headers: tuple[str, str]) -> Answer:
 
     asyncio.run(guard(scope_of("POST", "/graphql", (HOST, JSON, *headers)), receive, take))
     return answer
+
+
+@pytest.mark.parametrize("path", sorted(SIGNED_PATHS))
+def test_a_signature_serves_for_one_path(guard: Guard, dagster: Dagster, path: str) -> None:
+    (other,) = SIGNED_PATHS - {path}
+    assert ask(guard, "POST", other, JSON, signed(BODY, path), body=BODY).status == 401
+    assert ask(guard, "POST", f"{path}activities", JSON, signed(BODY, f"{path}activities"), body=BODY).status == 401
+    assert dagster.bodies == []
+    assert ask(guard, "POST", path, JSON, signed(BODY, path), body=BODY).status == 200
+    assert dagster.bodies == [BODY]

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, make_url
 
 from strava_pipeline.defs import dead_runs, signs_of_life
+from strava_pipeline.defs.io_manager import StravaIOManager
 from strava_pipeline.defs.partitions import register_athlete
+from strava_pipeline.defs.plan import IO_MANAGER
 from strava_pipeline.defs.resources import MailerResource, StravaResource, WarehouseResource
+from strava_pipeline.local.dagster_home import INSTANCE_FILE, shipped_file
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.context import SyncContext
+from strava_pipeline_tests.defs.own_definitions import NAMES, key_of
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 
 # So many looks make a run dead: a tick takes its time.
@@ -53,12 +59,12 @@ class CodeLocation:
                 syncs.append(strava.sync(self.warehouse.engine))
                 return syncs[-1]
 
-        warehouse = WarehouseResource()
+        warehouse = WarehouseResource(is_own=True)
         return {
-            "warehouse": warehouse,
-            "strava": StandIn(warehouse=warehouse),
-            "mailer": MailerResource(warehouse=warehouse),
-            "io_manager": dg.mem_io_manager,
+            "strava_warehouse": warehouse,
+            "strava_client": StandIn(warehouse=warehouse),
+            "strava_mailer": MailerResource(warehouse=warehouse),
+            IO_MANAGER: StravaIOManager(warehouse=warehouse),
         }
 
     def materialize(
@@ -70,7 +76,7 @@ class CodeLocation:
         )
 
     def materialized(self, asset: str) -> set[str]:
-        return self.instance.get_materialized_partitions(dg.AssetKey(asset))
+        return self.instance.get_materialized_partitions(key_of(asset))
 
 
 @dataclass
@@ -92,7 +98,7 @@ def one_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def location(settings: Settings, engine: Engine) -> Iterator[CodeLocation]:
     with dg.DagsterInstance.ephemeral() as instance:
-        register_athlete(instance, RIDER)
+        register_athlete(instance, NAMES, RIDER)
         yield CodeLocation(instance, StravaStandIn())
 
 
@@ -112,3 +118,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(dead_runs, "time", clock)
     monkeypatch.setattr(dead_runs, "LOOKS", LOOKS)
     return clock
+
+
+@pytest.fixture
+def instance(dagster_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    """As every process of `up` opens it."""
+    address = make_url(dagster_database).set(drivername="postgresql+psycopg2")
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", address.render_as_string(hide_password=False))
+    shutil.copy(shipped_file(INSTANCE_FILE), tmp_path / INSTANCE_FILE)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        yield instance

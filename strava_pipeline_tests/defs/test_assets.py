@@ -12,10 +12,6 @@ import pytest
 from markdown_it import MarkdownIt
 from sqlalchemy import Engine, select
 
-from strava_pipeline.defs.assets.activities import activities, activity_details, activity_streams
-from strava_pipeline.defs.assets.analysis import route_analyses
-from strava_pipeline.defs.assets.athletes import athletes_and_gear
-from strava_pipeline.defs.assets.lake import activity_points_parquet
 from strava_pipeline.defs.attempts import Attempts
 from strava_pipeline.defs.partitions import register_athlete
 from strava_pipeline.defs.steps import translate_faults
@@ -32,10 +28,20 @@ from strava_pipeline.errors import (
     StravaPipelineError,
 )
 from strava_pipeline.months import Span
-from strava_pipeline.names import NAMES
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.warehouse.schema import analysis_tables, tables
 from strava_pipeline_tests.defs.conftest import CodeLocation
+from strava_pipeline_tests.defs.own_definitions import (
+    NAMES,
+    activities,
+    activity_details,
+    activity_points_parquet,
+    activity_streams,
+    athletes_and_gear,
+    op,
+    route_analyses,
+    step,
+)
 from strava_pipeline_tests.strava_stand_in import RIDER
 
 OTHER_RIDER = 2002
@@ -58,9 +64,9 @@ def months(first: int, last: int, athlete: int = RIDER, last_athlete: int = RIDE
     }
 
 
-def failure(result: dg.ExecuteInProcessResult, step: str) -> tuple[str | None, dict[str, Any]]:
+def failure(result: dg.ExecuteInProcessResult, node: str) -> tuple[str | None, dict[str, Any]]:
     """Why a step failed: in words, and what is shown beside."""
-    data = result.failure_data_for_node(step)
+    data = result.failure_data_for_node(node)
     assert data is not None
     assert data.user_failure_data is not None
     shown = {name: value.value for name, value in data.user_failure_data.metadata.items()}
@@ -81,7 +87,7 @@ def test_a_month_goes_through_all_assets_and_shows_its_figures(location: CodeLoc
     result = location.materialize(*GRID, partition_key=JUNE)
     assert result.success
     for name in TABLES:
-        (event,) = result.asset_materializations_for_node(name)
+        (event,) = result.asset_materializations_for_node(step(name))
         assert (event.partition, event.metadata["written"].value) == (JUNE, 2)
         requests = {"activities": 1, "activity_details": 2, "activity_streams": 2, "route_analyses": 0}
         assert event.metadata["requests"].value == requests[name]
@@ -101,7 +107,7 @@ def test_a_second_run_sends_one_request(location: CodeLocation) -> None:
 def test_what_is_put_aside_is_shown(location: CodeLocation) -> None:
     location.strava.add(1, AT, moving_time="long")
     result = location.materialize(activities, partition_key=JUNE)
-    (event,) = result.asset_materializations_for_node("activities")
+    (event,) = result.asset_materializations_for_node(step("activities"))
     assert "moving_time" in str(event.metadata["put aside"].value)
 
 
@@ -111,7 +117,7 @@ def test_what_is_put_aside_is_shown_as_text_whatever_strava_wrote(location: Code
     ):
         location.strava.add(number, AT, moving_time=evil)
     result = location.materialize(activities, partition_key=JUNE)
-    (event,) = result.asset_materializations_for_node("activities")
+    (event,) = result.asset_materializations_for_node(step("activities"))
     shown = MarkdownIt().parse(str(event.metadata["put aside"].value))
     kinds = {token.type for block in shown for token in (block.children or [])}
     assert kinds == {"code_inline"}
@@ -136,7 +142,7 @@ def test_a_run_that_dies_in_its_sixth_month_keeps_the_five_before(location: Code
     location.strava.faults["/activities/7"] = [NeedsReauthorization("athlete 1001 must connect again")]
     result = location.materialize(activity_details, tags=months(1, 12))
     assert not result.success
-    assert failure(result, "activity_details") == (
+    assert failure(result, step("activity_details")) == (
         "athlete 1001, 2024-07: athlete 1001 must connect again",
         {"kind": "NeedsReauthorization", "athlete": "1001", "months": "2024-07"},
     )
@@ -157,7 +163,7 @@ def test_one_month_that_fails_does_not_take_its_year_along(location: CodeLocatio
     result = location.materialize(activity_details, tags=months(1, 12))
     assert not result.success
     assert retries(result) == []
-    told, shown = failure(result, "activity_details")
+    told, shown = failure(result, step("activity_details"))
     reason = "ZeroDivisionError: a fault of this program, see the log of the run"
     assert told == f"athlete 1001: 1 of 12 months failed: 2024-03: {reason}"
     assert shown == {"kind": "MonthsFailed", "athlete": "1001", "months": f"- `athlete 1001, 2024-03: {reason}`"}
@@ -176,7 +182,7 @@ def test_a_month_that_cannot_be_replaced_does_not_take_its_year_along(location: 
     for number in range(1, 13):
         location.strava.delete(100 + number)
     result = location.materialize(activities, tags=months(1, 12))
-    told, _ = failure(result, "activities")
+    told, _ = failure(result, step("activities"))
     assert str(told).startswith("athlete 1001: 1 of 12 months failed: 2024-03: Strava lists only 1 of")
     records = location.instance.get_records_for_run(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
     shown = [record.partition_key for record in records.records]
@@ -202,25 +208,25 @@ def test_figures_and_files_of_other_months_are_made_though_one_month_fails(
         return real(*args, **more)
 
     monkeypatch.setattr(module, odd)
-    told, _ = failure(location.materialize(made, tags=months(1, 12)), asset)
+    told, _ = failure(location.materialize(made, tags=months(1, 12)), step(asset))
     assert str(told).startswith("athlete 1001: 1 of 12 months failed: 2024-03: ZeroDivisionError")
     assert len(location.materialized(asset)) == 11
 
 
 def test_a_month_that_fails_does_not_take_other_athletes_along(location: CodeLocation) -> None:
-    register_athlete(location.instance, OTHER_RIDER)
+    register_athlete(location.instance, NAMES, OTHER_RIDER)
     ride(location, 5)
     location.materialize(activities, tags=months(5, 6))
     location.strava.faults["/activities/5"] = [ZeroDivisionError("a bug")]
     result = location.materialize(activity_details, tags=months(5, 5, last_athlete=OTHER_RIDER))
-    told, shown = failure(result, "activity_details")
+    told, shown = failure(result, step("activity_details"))
     assert str(told).startswith("athlete 1001: 1 of 2 months failed: 2024-05: ZeroDivisionError")
     assert shown["athlete"] == "1001"
     assert location.materialized("activity_details") == {f"{OTHER_RIDER}|2024-05-01"}
 
 
 def test_a_range_that_spans_athletes_asks_for_each_of_them(location: CodeLocation, engine: Engine) -> None:
-    register_athlete(location.instance, OTHER_RIDER)
+    register_athlete(location.instance, NAMES, OTHER_RIDER)
     ride(location, 5)
     result = location.materialize(activities, tags=months(5, 5, last_athlete=OTHER_RIDER))
     assert result.success
@@ -254,12 +260,12 @@ def test_a_month_that_lost_most_of_its_rides_fails_until_it_is_allowed(location:
     for number in range(1, 9):
         location.strava.delete(number)
     refused = location.materialize(activities, partition_key=JUNE)
-    told, shown = failure(refused, "activities")
+    told, shown = failure(refused, step("activities"))
     assert "run again with allow_mass_delete" in str(told)
     assert shown == {"kind": "WarehouseError", "athlete": "1001", "months": "2025-06"}
-    config = {"ops": {"activities": {"config": {"allow_mass_delete": True}}}}
+    config = {"ops": {step("activities"): {"config": {"allow_mass_delete": True}}}}
     result = location.materialize(activities, partition_key=JUNE, run_config=config)
-    (event,) = result.asset_materializations_for_node("activities")
+    (event,) = result.asset_materializations_for_node(step("activities"))
     assert event.metadata["deleted"].value == 8
 
 
@@ -286,7 +292,7 @@ def test_what_was_waited_for_too_long_ends_the_step_at_once_and_tells_until_when
     result = location.materialize(activities, partition_key=JUNE)
     assert not result.success
     assert retries(result) == []
-    assert failure(result, "activities") == (
+    assert failure(result, step("activities")) == (
         f"athlete 1001, 2025-06: {error}",
         {"kind": type(error).__name__, "retry_at": AT.isoformat(), "athlete": "1001", "months": "2025-06"},
     )
@@ -294,14 +300,15 @@ def test_what_was_waited_for_too_long_ends_the_step_at_once_and_tells_until_when
 
 def test_a_listing_that_fails_names_the_months_it_was_for(location: CodeLocation) -> None:
     location.strava.faults["/athlete/activities"] = [AppInactive("switched off")]
-    told, shown = failure(location.materialize(activities, tags=months(3, 11)), "activities")
+    told, shown = failure(location.materialize(activities, tags=months(3, 11)), step("activities"))
     assert told == "athlete 1001, 2024-03 to 2024-11: switched off"
     assert shown == {"kind": "AppInactive", "athlete": "1001", "months": "2024-03 to 2024-11"}
 
 
 def test_a_failed_profile_names_the_athlete(location: CodeLocation) -> None:
     location.strava.faults["/athlete"] = [AppInactive("switched off")]
-    told, shown = failure(location.materialize(athletes_and_gear, partition_key=str(RIDER)), "athletes_and_gear")
+    result = location.materialize(athletes_and_gear, partition_key=str(RIDER))
+    told, shown = failure(result, op("athletes_and_gear"))
     assert told == "athlete 1001: switched off"
     assert shown == {"kind": "AppInactive", "athlete": "1001"}
 
@@ -351,7 +358,7 @@ def test_profile_gear_totals_and_zones_come_with_three_requests(location: CodeLo
     assert result.success
     assert location.strava.asked == ["/athlete", f"/athletes/{RIDER}/stats", "/athlete/zones"]
     assert location.materialized("gear") == location.materialized("athletes") == {str(RIDER)}
-    for event in result.asset_materializations_for_node("athletes_and_gear"):
+    for event in result.asset_materializations_for_node(op("athletes_and_gear")):
         assert event.metadata["requests"].value == 3
         assert event.metadata["quota left"].value in range(1, 101)
     with engine.connect() as connection:

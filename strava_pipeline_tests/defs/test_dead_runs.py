@@ -13,17 +13,23 @@ from sqlalchemy import Engine
 
 from strava_pipeline.defs import dead_runs
 from strava_pipeline.defs.jobs import imports as jobs
-from strava_pipeline.defs.jobs.imports import imports_every_minute, newest_month, newest_months_every_minute
 from strava_pipeline.defs.pools import set_up_pools
 from strava_pipeline.errors import ImportStopped
 from strava_pipeline.import_runs import CANCELING_SECONDS, TAKE_UP_SECONDS, run_of
-from strava_pipeline.names import NAMES
 from strava_pipeline.settings import Settings
 from strava_pipeline.sync.imports import work_on_import
 from strava_pipeline.warehouse.imports import runs
 from strava_pipeline.warehouse.imports.launches import Fate, Launch, look_after
 from strava_pipeline_tests.defs.conftest import LOOKS, Clock, CodeLocation
 from strava_pipeline_tests.defs.import_jobs import launched, run, tick
+from strava_pipeline_tests.defs.own_definitions import (
+    NAMES,
+    PLAN,
+    imports_every_five_minutes,
+    loaded,
+    newest_month,
+    newest_months_every_five_minutes,
+)
 from strava_pipeline_tests.inbox import LONG_AGO, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.wishes import FLOOR, change, wish, wish_for
@@ -39,11 +45,11 @@ def rider(settings: Settings, engine: Engine) -> None:
 
 def at_work(instance: dg.DagsterInstance, found: Launch, **more: str) -> str:
     """A run of a launch that holds a slot, as Dagster sees it while its worker works."""
-    planned = run_of(found)
-    tags = dict(newest_month.tags) | dict(planned.tags) | more
-    begun = instance.create_run_for_job(newest_month, run_config=dict(planned.run_config), tags=tags)
+    planned = run_of(NAMES, found)
+    tags = dict(newest_month.run_tags) | dict(planned.tags) | more
+    begun = instance.create_run_for_job(loaded(newest_month), run_config=dict(planned.run_config), tags=tags)
     instance.report_dagster_event(dg.DagsterEvent("PIPELINE_START", newest_month.name), begun.run_id)
-    set_up_pools(instance)
+    set_up_pools(instance, NAMES, PLAN.pools())
     assert instance.event_log_storage.claim_concurrency_slot(NAMES.newest_pool, begun.run_id, "step")
     return begun.run_id
 
@@ -63,10 +69,10 @@ def status(instance: dg.DagsterInstance, run_id: str) -> str:
 
 
 def look(instance: dg.DagsterInstance, clock: Clock) -> None:
-    """The next minute: both schedules tick in its first second, in the worse order."""
+    """The next minute: two schedules tick in its first second."""
     clock.now += MINUTE
-    tick(instance, imports_every_minute)
-    tick(instance, newest_months_every_minute)
+    tick(instance, imports_every_five_minutes)
+    tick(instance, newest_months_every_five_minutes)
 
 
 def test_a_run_that_died_is_ended_holds_no_slot_and_is_not_executed_again_by_dagster(
@@ -99,7 +105,7 @@ def test_an_import_whose_run_died_before_it_took_up_its_launch_is_due_again(
         at = record.start_time + passed
         monkeypatch.setattr(jobs, "time", SimpleNamespace(time=lambda at=at: at))
         change(engine, import_id, lease_until=LONG_AGO)
-        tick(persistent, imports_every_minute)
+        tick(persistent, imports_every_five_minutes)
         assert wish(engine, import_id).state == state
     # One that lives after all, and is late, finds a newer launch.
     change(engine, import_id, next_at=LONG_AGO)
@@ -162,14 +168,14 @@ def test_a_canceled_run_whose_worker_died_pauses_its_import_and_is_ended(
     known = persistent.get_run_by_id(run_id)
     assert known is not None
     persistent.report_run_canceling(known)
-    tick(persistent, imports_every_minute)
+    tick(persistent, imports_every_five_minutes)
     (record,) = persistent.get_run_records()
     canceled_at = record.update_timestamp.timestamp()
     for passed, state, paused_by in ((CANCELING_SECONDS - 1, "running", None), (CANCELING_SECONDS, "due", "cancel")):
         at = canceled_at + passed
         monkeypatch.setattr(jobs, "time", SimpleNamespace(time=lambda at=at: at))
         change(engine, import_id, lease_until=LONG_AGO)
-        tick(persistent, imports_every_minute)
+        tick(persistent, imports_every_five_minutes)
         stored = wish(engine, import_id)
         assert (stored.state, stored.paused_by) == (state, paused_by)
     for _ in range(LOOKS - 1):
@@ -202,9 +208,9 @@ def test_a_run_that_does_not_get_beyond_its_start_is_ended(
     persistent: dg.DagsterInstance, engine: Engine, clock: Clock
 ) -> None:
     wish_for(engine)
-    planned = run_of(launched(engine))
-    tags = dict(newest_month.tags) | dict(planned.tags)
-    begun = persistent.create_run_for_job(newest_month, run_config=dict(planned.run_config), tags=tags)
+    planned = run_of(NAMES, launched(engine))
+    tags = dict(newest_month.run_tags) | dict(planned.tags)
+    begun = persistent.create_run_for_job(loaded(newest_month), run_config=dict(planned.run_config), tags=tags)
     persistent.report_dagster_event(dg.DagsterEvent("PIPELINE_STARTING", newest_month.name), begun.run_id)
     for _ in range(LOOKS - 1):
         look(persistent, clock)
@@ -221,7 +227,7 @@ def test_a_run_that_is_executed_again_does_not_die_of_its_parents_tags(
     parent = persistent.get_run_by_id(dead)
     assert parent is not None
     again = persistent.create_run_for_job(
-        newest_month, run_config=parent.run_config, tags=dict(parent.tags), parent_run_id=dead, root_run_id=dead
+        loaded(newest_month), run_config=parent.run_config, tags=dict(parent.tags), parent_run_id=dead, root_run_id=dead
     )
     persistent.report_dagster_event(dg.DagsterEvent("PIPELINE_START", newest_month.name), again.run_id)
     monkeypatch.setattr(dead_runs, "is_gone", lambda tag: tag == GONE)

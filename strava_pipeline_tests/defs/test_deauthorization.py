@@ -5,10 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, insert, select, update
 
 from strava_pipeline.errors import DatabaseUnavailable, NeedsReauthorization, RetriableStravaError
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.settings import Settings
+from strava_pipeline.sync.erasing import finish_erasures
+from strava_pipeline.warehouse.erasures import athletes_being_erased
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.tables import athletes
 from strava_pipeline_tests.defs.conftest import CodeLocation
 from strava_pipeline_tests.defs.webhook_runs import work_off
 from strava_pipeline_tests.inbox import LONG_AGO, change, connect_riders, row, states, store
@@ -88,6 +92,24 @@ def test_a_deauthorization_that_strava_confirms_erases_the_tokens(location: Code
     assert work_off(location, engine).success
     assert states(engine) == ["done"]
     assert user(engine) == ("revoked", None)
+
+
+def test_an_event_is_done_once_it_is_certain_that_the_data_will_be_deleted(
+    location: CodeLocation, engine: Engine, settings: Settings
+) -> None:
+    change_users(engine, strava_access_token="envelope", state="needs_reauth")
+    with engine.begin() as connection:
+        connection.execute(insert(athletes).values(id=RIDER, fetched_at=LONG_AGO))
+    location.strava.faults["/athlete"] = [NeedsReauthorization("connect again")]
+    withdraw(engine)
+    assert work_off(location, engine).success
+    with engine.connect() as connection:
+        assert (states(engine), athletes_being_erased(connection)) == (["done"], [RIDER])
+    # Whoever is there goes on: the bridge, or upkeep.
+    finish_erasures(settings, engine, lambda: True)
+    with engine.connect() as connection:
+        assert connection.execute(select(athletes)).all() == []
+        assert athletes_being_erased(connection) == []
 
 
 def test_other_news_of_an_athlete_need_no_request(location: CodeLocation, engine: Engine) -> None:

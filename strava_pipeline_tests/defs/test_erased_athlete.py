@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 import pytest
-from dagster._core.remote_origin import InProcessCodeLocationOrigin
 from dagster._core.test_utils import create_run_for_test
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
-from dagster_graphql.schema import create_schema
 from sqlalchemy import Engine, select, update
 
 from strava_pipeline.cli.athlete_dagster_runs import delete_runs
-from strava_pipeline.definitions import defs
-from strava_pipeline.defs.assets.activities import activities, activity_details, activity_streams
-from strava_pipeline.defs.assets.analysis import route_analyses
 from strava_pipeline.defs.partitions import register_athlete
-from strava_pipeline.names import ALL_ASSETS, NAMES
+from strava_pipeline.names import ALL_ASSETS, Names
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline_tests.dagster_graphql_server import dagster_graphql
 from strava_pipeline_tests.defs.conftest import CodeLocation
+from strava_pipeline_tests.defs.locations import loaded
+from strava_pipeline_tests.defs.own_definitions import (
+    NAMES,
+    activities,
+    activity_details,
+    activity_streams,
+    defs,
+    key_of,
+    route_analyses,
+)
 from strava_pipeline_tests.inbox import connect_riders
 from strava_pipeline_tests.notifications.conftest import hilly_streams
 from strava_pipeline_tests.strava.loopback import Answer, Asked, Loopback, reply
@@ -37,31 +38,54 @@ from webhook_bridge.dagster_tasks import DagsterTasks
 pytestmark = pytest.mark.processes
 OTHER = RIDER + 1
 GRID = (activities, activity_details, activity_streams, route_analyses)
-PICTURED = dg.AssetKey("route_analyses")
-# A run's tags -> whether it goes with RIDER.
-RUNS: dict[str, tuple[dict[str, str], bool]] = {
-    "of an event": ({"strava/athlete": str(RIDER)}, True),
-    "of a month in the UI": ({"dagster/partition/athlete": str(RIDER)}, True),
-    "of the profile in the UI": ({"dagster/partition": str(RIDER)}, True),
-    "of a year": (
+PICTURED = key_of("route_analyses")
+OTHERS = Names(("other",))
+OF_MONTH, OF_PROFILE = {"dagster/partition/athlete": str(RIDER)}, {"dagster/partition": str(RIDER)}
+
+
+class Made(NamedTuple):
+    """A run: its tags, the keys of its assets, and whether it goes with RIDER."""
+
+    tags: dict[str, str]
+    goes: bool
+    assets: tuple[str, ...] = ()
+
+
+RUNS: dict[str, Made] = {
+    "of an event": Made(NAMES.job_tags("webhook_sync") | {"strava/athlete": str(RIDER)}, True),
+    "of an event, before names had a prefix": Made({"strava/athlete": str(RIDER)}, True),
+    "of a month in the UI": Made(OF_MONTH, True, ("strava/activities", "strava/activity_details")),
+    "of a month in the UI, before names had a prefix": Made(OF_MONTH, True, ("activities",)),
+    "of the profile in the UI": Made(OF_PROFILE, True, ("strava/athletes", "strava/gear")),
+    "of a year": Made(
         {
             "strava/athlete": str(RIDER),
             "dagster/asset_partition_range_start": f"{RIDER}|2025-01-01",
             "dagster/asset_partition_range_end": f"{RIDER}|2025-12-01",
         },
         True,
+        ("strava/activities",),
     ),
-    "of both athletes, who was worked on last": (
+    "of both athletes, who was worked on last": Made(
         {
             "strava/athlete": str(RIDER),
             "dagster/asset_partition_range_start": f"{OTHER}|2025-12-01",
             "dagster/asset_partition_range_end": f"{RIDER}|2025-01-01",
         },
         False,
+        ("strava/activities",),
     ),
-    "of the other": ({"strava/athlete": str(OTHER)}, False),
-    "of one whose number begins alike": ({"strava/athlete": f"{RIDER}0"}, False),
-    "of nobody": ({}, False),
+    "of the other": Made({"strava/athlete": str(OTHER)}, False),
+    "of one whose number begins alike": Made({"strava/athlete": f"{RIDER}0"}, False),
+    "of nobody": Made({}, False),
+    "of a host's asset by athlete": Made(OF_MONTH, False, ("rides_by_region",)),
+    "of a host's job by athlete": Made(OF_PROFILE, False),
+    "of an asset of ours and a host's": Made(OF_MONTH, False, ("strava/activities", "rides_by_region")),
+    "of an asset of ours and a host's, as our step tagged it": Made(
+        OF_MONTH | {"strava/athlete": str(RIDER)}, False, ("strava/activities", "rides_by_region")
+    ),
+    "of another app's event": Made(OTHERS.job_tags("webhook_sync") | {"other/athlete": str(RIDER)}, False),
+    "of another app's month in the UI": Made(OF_MONTH, False, ("other/activities",)),
 }
 
 
@@ -71,8 +95,8 @@ def location(settings: Settings, engine: Engine) -> Iterator[CodeLocation]:
     connect_riders(engine, RIDER)
     with dg.DagsterInstance.local_temp() as instance:
         location = CodeLocation(instance, StravaStandIn())
-        register_athlete(instance, RIDER)
-        register_athlete(instance, OTHER)
+        register_athlete(instance, NAMES, RIDER)
+        register_athlete(instance, NAMES, OTHER)
         location.strava.streams[1] = hilly_streams()
         location.strava.add(1, datetime(2025, 6, 10, tzinfo=UTC))
         assert location.materialize(*GRID, partition_key=f"{RIDER}|2025-06-01").success
@@ -82,30 +106,20 @@ def location(settings: Settings, engine: Engine) -> Iterator[CodeLocation]:
 @pytest.fixture
 def webserver(location: CodeLocation, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
     """Dagster's GraphQL on that instance, with the code location loaded."""
-    code = LoadableTargetOrigin(module_name="strava_pipeline.definitions")
-    origin = InProcessCodeLocationOrigin(code, location_name="strava_pipeline")
-    schema = create_schema()
-    with (
-        WorkspaceProcessContext(location.instance, InProcessWorkspaceLoadTarget(origin)) as workspace,
-        Loopback() as loopback,
-    ):
-
-        def answer(asked: Asked) -> Answer:
-            sent = json.loads(asked.body)
-            context = workspace.create_request_context()
-            executed = schema.execute_async(sent["query"], context_value=context, variable_values=sent["variables"])
-            result = asyncio.run(executed)
-            assert result.errors is None
-            return reply({"data": result.data})
-
-        loopback.answer = answer
+    with dagster_graphql(location.instance, loaded(strava_pipeline="own")) as loopback:
         monkeypatch.setenv("DAGSTER_WEBSERVER_URL", loopback.url)
         yield loopback
 
 
 def add_runs(instance: dg.DagsterInstance, status: dg.DagsterRunStatus = dg.DagsterRunStatus.SUCCESS) -> dict[str, str]:
     """Runs of all kinds: what they are of -> id."""
-    return {of: create_run_for_test(instance, tags=tags, status=status).run_id for of, (tags, _) in RUNS.items()}
+
+    def made(run: Made) -> str:
+        selected = frozenset(map(dg.AssetKey.from_user_string, run.assets)) or None
+        created: dg.DagsterRun = create_run_for_test(instance, tags=run.tags, status=status, asset_selection=selected)
+        return created.run_id
+
+    return {of: made(run) for of, run in RUNS.items()}
 
 
 def left(instance: dg.DagsterInstance, ids: dict[str, str]) -> set[str]:
@@ -113,7 +127,7 @@ def left(instance: dg.DagsterInstance, ids: dict[str, str]) -> set[str]:
     return {of for of, run_id in ids.items() if run_id in there}
 
 
-STAYING = {of for of, (_, goes) in RUNS.items() if not goes}
+STAYING = {of for of, run in RUNS.items() if not run.goes}
 
 
 def has_pictures(instance: dg.DagsterInstance) -> bool:
@@ -205,19 +219,21 @@ def test_the_command_deletes_them_by_itself_and_may_die_anywhere(
     with monkeypatch.context() as patched:
         patched.setattr(instance.run_storage, "delete_run", dies)
         with pytest.raises(KeyboardInterrupt):
-            delete_runs(instance, RIDER)
+            delete_runs(instance, NAMES, RIDER)
     assert left(instance, ids) == RUNS.keys()
     for _ in range(2):
-        assert delete_runs(instance, RIDER) == 0
+        assert delete_runs(instance, NAMES, RIDER) == 0
         assert left(instance, ids) == STAYING
         assert not has_pictures(instance)
 
 
 def test_the_command_tells_of_runs_that_are_still_at_work(location: CodeLocation) -> None:
     ids = add_runs(location.instance, dg.DagsterRunStatus.STARTED)
-    assert delete_runs(location.instance, RIDER) == len(RUNS) - len(STAYING)
+    assert delete_runs(location.instance, NAMES, RIDER) == len(RUNS) - len(STAYING)
     assert left(location.instance, ids) == RUNS.keys()
 
 
 def test_no_asset_is_forgotten() -> None:
-    assert {key.to_user_string() for key in defs().resolve_all_asset_keys()} == set(ALL_ASSETS)
+    assert {key.to_user_string() for key in defs().resolve_all_asset_keys()} == {
+        NAMES.asset_key(asset) for asset in ALL_ASSETS
+    }

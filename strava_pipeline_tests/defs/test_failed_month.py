@@ -8,8 +8,6 @@ import dagster as dg
 import pytest
 from sqlalchemy import Engine, update
 
-from strava_pipeline.defs.assets.activities import activities, activity_details, activity_streams
-from strava_pipeline.defs.assets.analysis import route_analyses
 from strava_pipeline.errors import AppInactive, DatabaseUnavailable, NeedsReauthorization, RejectedRequest
 from strava_pipeline.names import Asset, partition_key
 from strava_pipeline.warehouse.imports.wishes import Import, list_imports, pause
@@ -17,6 +15,7 @@ from strava_pipeline.warehouse.schema.import_tables import failed_months
 from strava_pipeline.warehouse.states import ImportStep, MadeBy, PausedBy
 from strava_pipeline_tests.defs.conftest import CodeLocation
 from strava_pipeline_tests.defs.import_jobs import launched, run
+from strava_pipeline_tests.defs.own_definitions import activities, activity_details, activity_streams, route_analyses
 from strava_pipeline_tests.inbox import LONG_AGO, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.wishes import change, failed_steps, launch, wish_for

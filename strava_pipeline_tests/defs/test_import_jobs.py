@@ -9,13 +9,11 @@ import dagster as dg
 import pytest
 from sqlalchemy import Engine
 
-from strava_pipeline.definitions import defs
-from strava_pipeline.defs.jobs.imports import imports_every_minute, newest_months_every_minute
-from strava_pipeline.defs.pools import POOLS
+from strava_pipeline.defs.pools import USUAL_RUNS, Pools
 from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.import_runs import launch_tags
 from strava_pipeline.months import Span, add_months
-from strava_pipeline.names import HISTORY_ASSETS, NAMES, Asset, partition_key
+from strava_pipeline.names import HISTORY_ASSETS, Asset, Job, partition_key
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync import imports as importing
@@ -26,11 +24,18 @@ from strava_pipeline.warehouse.imports.wishes import pause
 from strava_pipeline.warehouse.states import ImportStep, MadeBy, PausedBy
 from strava_pipeline_tests.defs.conftest import CodeLocation
 from strava_pipeline_tests.defs.import_jobs import launched, run, tick
+from strava_pipeline_tests.defs.own_definitions import (
+    NAMES,
+    defs,
+    imports_every_five_minutes,
+    key_of,
+    newest_months_every_five_minutes,
+)
 from strava_pipeline_tests.inbox import LONG_AGO, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER, stream_body
 from strava_pipeline_tests.wishes import STEPS, change, launch, wish, wish_for
 
-LOAD = dg.AssetKey(Asset.TRAINING_LOAD)
+LOAD = key_of(Asset.TRAINING_LOAD)
 
 
 @pytest.fixture(autouse=True)
@@ -54,26 +59,27 @@ def test_an_import_runs_from_the_newest_month_to_the_oldest_and_shows_its_months
         result = run(location, found)
         assert result.success
         jobs.append(result.job_def.name)
-    assert jobs == ["newest_month", "import_history", "import_history"]
+    assert jobs == [NAMES.job(name) for name in (Job.NEWEST_MONTH, Job.IMPORT_HISTORY, Job.IMPORT_HISTORY)]
     assert wish(engine, import_id).whole_at is not None
     for name in HISTORY_ASSETS[1:]:
         assert location.materialized(name) == {partition_key(RIDER, newest), partition_key(RIDER, oldest)}
     assert len(location.materialized(Asset.ACTIVITIES)) == 15
     assert set(location.lanes) == {Lane.BACKFILL}
     assert location.first == [True, False, False]
-    shown = location.instance.fetch_materializations(dg.AssetKey(Asset.DETAILS), limit=10).records
+    shown = location.instance.fetch_materializations(key_of(Asset.DETAILS), limit=10).records
     metadata = [record.asset_materialization.metadata for record in shown if record.asset_materialization]
     assert [each["requests"].value for each in metadata] == [1, 1]
 
 
-def test_a_months_picture_is_shown_with_its_figures(location: CodeLocation, engine: Engine) -> None:
+def test_a_months_page_is_linked_with_its_figures(location: CodeLocation, engine: Engine) -> None:
     location.strava.add(1, this_month())
     location.strava.streams[1] = stream_body(300)
     wish_for(engine)
     assert run(location, launched(engine)).success
-    shown = location.instance.fetch_materializations(dg.AssetKey(Asset.ANALYSES), limit=1).records
+    shown = location.instance.fetch_materializations(key_of(Asset.ANALYSES), limit=1).records
     assert shown[0].asset_materialization is not None
-    assert "newest route" in shown[0].asset_materialization.metadata
+    link = shown[0].asset_materialization.metadata["route and elevation"].value
+    assert link == f"http://127.0.0.1:8080/months/{RIDER}/{this_month():%Y-%m}"
 
 
 def test_files_of_the_lake_are_written(location: CodeLocation, engine: Engine) -> None:
@@ -82,7 +88,7 @@ def test_files_of_the_lake_are_written(location: CodeLocation, engine: Engine) -
     assert run(location, launched(engine)).success
     assert run(location, launched(engine)).success
     assert launch(engine) is None
-    shown = location.instance.fetch_materializations(dg.AssetKey(Asset.LAKE), limit=1).records
+    shown = location.instance.fetch_materializations(key_of(Asset.LAKE), limit=1).records
     assert shown[0].asset_materialization is not None
     assert shown[0].asset_materialization.metadata["dagster/partition_row_count"].value == 4
 
@@ -164,10 +170,10 @@ def test_a_schedule_requests_runs_of_its_kind_once(
     opened = wish_for(engine)
     bounded = wish_for(engine, this_month().date(), this_month().date(), by=MadeBy.COMMAND)
     for schedule, import_id, job in (
-        (newest_months_every_minute, opened, "newest_month"),
-        (imports_every_minute, bounded, "import_history"),
+        (newest_months_every_five_minutes, opened, Job.NEWEST_MONTH),
+        (imports_every_five_minutes, bounded, Job.IMPORT_HISTORY),
     ):
-        assert schedule.job.name == job
+        assert schedule.job_name == NAMES.job(job)
         (request,), _ = tick(persistent, schedule)
         assert request.run_key is not None
         assert request.run_key.startswith(f"{import_id}.1 ")
@@ -175,7 +181,7 @@ def test_a_schedule_requests_runs_of_its_kind_once(
         assert wish(engine, import_id).state == "launched"
         assert tick(persistent, schedule) == ([], "no import is due, or enough are under way")
     limits = persistent.event_log_storage.get_pool_limits()
-    assert {limit.name: limit.limit for limit in limits} == POOLS
+    assert {limit.name: limit.limit for limit in limits} == Pools.of_runs(NAMES, USUAL_RUNS).slots
 
 
 def test_after_a_restore_of_the_tables_dagster_takes_a_launch_for_a_new_one(
@@ -183,9 +189,9 @@ def test_after_a_restore_of_the_tables_dagster_takes_a_launch_for_a_new_one(
 ) -> None:
     """Dagster launches no run with a key that it knows."""
     import_id = wish_for(engine)
-    (first,), _ = tick(persistent, newest_months_every_minute)
+    (first,), _ = tick(persistent, newest_months_every_five_minutes)
     change(engine, import_id, state="due", launch_no=0, lease_until=None)
-    (second,), _ = tick(persistent, newest_months_every_minute)
+    (second,), _ = tick(persistent, newest_months_every_five_minutes)
     assert launch_of_tags(first) == launch_of_tags(second)
     assert first.run_key != second.run_key
 
@@ -199,13 +205,13 @@ def test_a_schedule_looks_after_lost_runs(persistent: dg.DagsterInstance, settin
     found = launched(engine)
     change(engine, lease_until=LONG_AGO)
     # Dagster knows no run of this launch.
-    (request,), _ = tick(persistent, newest_months_every_minute)
+    (request,), _ = tick(persistent, newest_months_every_five_minutes)
     assert request.run_key is not None
     assert request.run_key.startswith(f"{import_id}.2 ")
-    canceled = dg.DagsterRun(job_name="newest_month", tags=launch_tags(Launch(import_id, 2, RIDER)))
+    canceled = dg.DagsterRun(job_name=NAMES.job(Job.NEWEST_MONTH), tags=launch_tags(NAMES, Launch(import_id, 2, RIDER)))
     persistent.add_run(canceled.with_status(dg.DagsterRunStatus.CANCELED))
     change(engine, lease_until=LONG_AGO)
-    assert tick(persistent, newest_months_every_minute)[0] == []
+    assert tick(persistent, newest_months_every_five_minutes)[0] == []
     assert wish(engine, import_id).paused_by == "cancel"
     assert found.launch_no == 1
 

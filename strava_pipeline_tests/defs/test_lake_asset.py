@@ -10,11 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from strava_pipeline.defs.assets.activities import activities, activity_details, activity_streams
-from strava_pipeline.defs.assets.lake import activity_points_parquet
 from strava_pipeline.local import acl
 from strava_pipeline.settings import Settings
 from strava_pipeline_tests.defs.conftest import CodeLocation
+from strava_pipeline_tests.defs.own_definitions import (
+    activities,
+    activity_details,
+    activity_points_parquet,
+    activity_streams,
+    step,
+)
 from strava_pipeline_tests.strava_stand_in import RIDER
 
 JUNE = f"{RIDER}|2025-06-01"
@@ -25,7 +30,7 @@ def test_a_month_is_written_and_its_materialization_tells_where(location: CodeLo
     chain = (activities, activity_details, activity_streams, activity_points_parquet)
     result = location.materialize(*chain, partition_key=JUNE)
     assert result.success
-    (event,) = result.asset_materializations_for_node("activity_points_parquet")
+    (event,) = result.asset_materializations_for_node(step("activity_points_parquet"))
     path = settings.home / "lake" / f"athlete_id={RIDER}" / "month=2025-06" / "points.parquet"
     assert event.metadata["dagster/partition_row_count"].value == 4
     assert event.metadata["size in bytes"].value == path.stat().st_size

@@ -11,11 +11,12 @@ import pytest
 from strava_pipeline.analysis.athlete import Athlete
 from strava_pipeline.analysis.figures import analyse
 from strava_pipeline.analysis.track import _STREAMS, Samples, Track
-from strava_pipeline.definitions import defs
+from strava_pipeline.names import ASSET_TAG
 from strava_pipeline.sync.activity_analysis import _figure_row
 from strava_pipeline_tests.analysis.tracks import circle
+from strava_pipeline_tests.defs.own_definitions import NAMES, defs
 
-SPECS = {spec.key.to_user_string(): spec for spec in defs().resolve_all_asset_specs()}
+SPECS = {spec.tags[ASSET_TAG]: spec for spec in defs().resolve_all_asset_specs()}
 LINEAGE = {
     name: spec.metadata["dagster/column_lineage"].deps_by_column
     for name, spec in SPECS.items()
@@ -64,7 +65,7 @@ def test_lineage_names_columns_that_are_there(asset: str) -> None:
     assert set(LINEAGE[asset]) <= columns(asset)
     for deps in LINEAGE[asset].values():
         for dep in deps:
-            assert dep.column_name in columns(dep.asset_key.to_user_string())
+            assert dep.column_name in columns(str(NAMES.asset_of(dep.asset_key.to_user_string())))
 
 
 def test_what_is_computed_from_other_tables_tells_from_which_columns() -> None:

@@ -8,17 +8,10 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import dagster as dg
 import pytest
 
-from strava_pipeline.defs.code_location import build_strava_defs
-from strava_pipeline.defs.partitions import (
-    cell,
-    grid_from,
-    grid_partitions,
-    register_athlete,
-    span_of,
-    spans_by_athlete,
-)
+from strava_pipeline.defs.partitions import cell, grid_from, register_athlete, span_of, spans_by_athlete
 from strava_pipeline.months import Span, add_months
-from strava_pipeline.names import MONTH, NAMES
+from strava_pipeline.names import MONTH
+from strava_pipeline_tests.defs.own_definitions import NAMES, defs, grid_partitions
 
 
 def months_of(grid: dg.MultiPartitionsDefinition) -> Sequence[str]:
@@ -45,14 +38,14 @@ def test_the_month_that_has_begun_is_a_partition() -> None:
 
 
 def test_months_begin_with_the_one_that_holds_the_start() -> None:
-    assert months_of(grid_from(date(2019, 6, 17)))[0] == "2019-06-01"
+    assert months_of(grid_from(NAMES, date(2019, 6, 17)))[0] == "2019-06-01"
 
 
 def test_the_start_is_read_when_definitions_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     starts = []
     for start in ("2015-03-20", "2021-11-01"):
         monkeypatch.setenv("STRAVA_HISTORY_START", start)
-        graph = build_strava_defs().resolve_asset_graph()
+        graph = defs().resolve_asset_graph()
         grids = {
             definition
             for key in graph.get_all_asset_keys()
@@ -75,7 +68,7 @@ def test_a_runs_keys_are_grouped_by_athlete_with_months_newest_first() -> None:
 def test_an_athlete_is_registered_once() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         for _ in range(2):
-            register_athlete(instance, 7)
+            register_athlete(instance, NAMES, 7)
         assert list(instance.get_dynamic_partitions(NAMES.partition_set)) == ["7"]
         keys = grid_partitions.get_partition_keys(dynamic_partitions_store=instance)
         assert len(keys) == len(months_of(grid_partitions))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,12 +10,12 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from strava_pipeline.defs.assets import progress
-from strava_pipeline.defs.assets.activities import activities, activity_details, activity_streams
 from strava_pipeline.errors import NeedsReauthorization
 from strava_pipeline.strava.monitor import Wait
 from strava_pipeline.warehouse.progress.job_progress import BackfillProgress, Completeness, backfill_progress
 from strava_pipeline.warehouse.schema.history_tables import job_progress
 from strava_pipeline_tests.defs.conftest import CodeLocation
+from strava_pipeline_tests.defs.own_definitions import activities, activity_details, activity_streams
 from strava_pipeline_tests.strava_stand_in import RIDER
 
 CHAIN = (activities, activity_details, activity_streams)
@@ -77,6 +78,57 @@ def test_the_tags_tell_at_once_that_a_wait_begins_and_ends(
     history.strava.get = asked  # type: ignore[method-assign]  # the stand-in is told to look on
     assert history.materialize(*CHAIN, tags=YEAR).success
     assert sorted(seen) == ["Strava does not answer", "no"]
+
+
+def test_a_wait_right_after_a_request_is_saved_as_it_begins(
+    history: CodeLocation, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report that the work on the activity begins was saved a moment before."""
+    monkeypatch.setattr(progress, "SAVE_EVERY_SECONDS", 2.0)
+    seen: list[object] = []
+    untils = [datetime(2999, 1, 1, hour, tzinfo=UTC) for hour in (1, 2)]
+    ask = history.strava.get
+
+    def asked(athlete_id: int, path: str, query: Any = None, **more: Any) -> Any:
+        if path == "/activities/4":
+            for until in untils:
+                history.syncs[-1].monitor.wait_begins("the day is used up", until, 12.0)
+                seen.extend((found.waiting_for, found.waiting_until) for found in under_way(engine))
+            (run,) = history.instance.get_runs()
+            seen.append(run.tags["strava/waiting"])
+        return ask(athlete_id, path, query, **more)
+
+    history.strava.get = asked  # type: ignore[method-assign]  # the stand-in is told to look on
+    assert history.materialize(*CHAIN, tags=YEAR).success
+    assert seen == [*(("the day is used up", until) for until in untils), "the day is used up"]
+
+
+@pytest.mark.parametrize(
+    ("managed", "level", "told"),
+    [([], logging.INFO, 1), (["strava_pipeline"], logging.INFO, 0), (["strava_pipeline"], logging.WARNING, 1)],
+    ids=["not managed", "managed", "managed and silent"],
+)
+def test_a_long_wait_is_one_line_in_the_log_of_a_run_that_lacks_our_loggers(
+    history: CodeLocation,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    managed: list[str],
+    level: int,
+    told: int,
+) -> None:
+    caplog.set_level(level, "strava_pipeline")
+    monkeypatch.setattr(type(history.instance), "managed_python_loggers", managed)
+    until = datetime(2999, 1, 1, tzinfo=UTC)
+    ask = history.strava.get
+
+    def asked(athlete_id: int, path: str, query: Any = None, **more: Any) -> Any:
+        history.syncs[-1].monitor.wait_begins("the day is used up", until, 0)
+        return ask(athlete_id, path, query, **more)
+
+    history.strava.get = asked  # type: ignore[method-assign]  # the stand-in is told to look on
+    result = history.materialize(activities, tags=YEAR)
+    lines = [entry.user_message for entry in history.instance.all_logs(result.run_id)]
+    assert lines.count("waiting until 2999-01-01 00:00:00 UTC: the day is used up") == told
 
 
 def test_while_a_run_waits_the_reason_and_an_estimate_are_seen(history: CodeLocation, engine: Engine) -> None:

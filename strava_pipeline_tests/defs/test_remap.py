@@ -8,14 +8,14 @@ import dagster as dg
 import pytest
 from sqlalchemy import Engine, func, select, update
 
-from strava_pipeline.defs.jobs.remap import remap
 from strava_pipeline.months import Span
 from strava_pipeline.sync.backfill import import_details
 from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse.activities import remapping as mapping
-from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline_tests.defs.conftest import CodeLocation
+from strava_pipeline_tests.defs.own_definitions import op, remap
 from strava_pipeline_tests.strava_stand_in import RIDER
 
 JUNE = Span(RIDER, datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))
@@ -56,7 +56,7 @@ def test_rows_are_rebuilt_without_a_request(spoiled: CodeLocation, engine: Engin
 
 
 def test_another_athlete_is_left_alone(spoiled: CodeLocation, engine: Engine) -> None:
-    config = {"ops": {"remap_payloads": {"config": {"athlete_id": RIDER + 1}}}}
+    config = {"ops": {op("remap_payloads"): {"config": {"athlete_id": RIDER + 1}}}}
     assert run(spoiled, run_config=config).success
     assert wrong(engine) == 4
 

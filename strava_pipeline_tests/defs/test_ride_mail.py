@@ -10,16 +10,21 @@ import dagster as dg
 import pytest
 from sqlalchemy import Engine, Row, insert, select, text, update
 
-from strava_pipeline.defs.jobs.notifications import notifications_every_minute, send_notifications
-from strava_pipeline.defs.jobs.webhook_sync import webhook_sync
-from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.warehouse.inbox.claims import claim_objects
 from strava_pipeline.warehouse.inbox.events import NewEvent, Stored
 from strava_pipeline.warehouse.mail.consent import confirm_address, consent_of, give_address
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.notification_tables import notifications
-from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
 from strava_pipeline.warehouse.states import EventSource
 from strava_pipeline_tests.defs.conftest import CodeLocation
+from strava_pipeline_tests.defs.own_definitions import (
+    loaded,
+    notifications_every_five_minutes,
+    op,
+    send_notifications,
+    webhook_sync,
+)
 from strava_pipeline_tests.inbox import store_event
 from strava_pipeline_tests.mail_consent import with_address
 from strava_pipeline_tests.mail_server import MailServerStandIn, mail_server
@@ -73,7 +78,7 @@ def run(location: CodeLocation, engine: Engine) -> dg.ExecuteInProcessResult:
     """A run for everything that is due."""
     fences = [claim.fence for claim in claim_objects(engine, 10)]
     return webhook_sync.execute_in_process(
-        run_config={"ops": {"claimed_objects": {"config": {"fences": fences}}}},
+        run_config={"ops": {op("claimed_objects"): {"config": {"fences": fences}}}},
         instance=location.instance,
         resources=location.resources(),
         raise_on_error=False,
@@ -159,7 +164,7 @@ def test_a_ride_of_last_week_gives_no_mail(location: CodeLocation, engine: Engin
 
 
 def test_a_mail_server_that_is_away_costs_the_event_nothing(
-    location: CodeLocation, engine: Engine, smtp: MailServerStandIn
+    location: CodeLocation, persistent: dg.DagsterInstance, engine: Engine, smtp: MailServerStandIn
 ) -> None:
     smtp.rcpt.append("451 come back later")
     ride(location, 1)
@@ -169,29 +174,31 @@ def test_a_mail_server_that_is_away_costs_the_event_nothing(
         stored = connection.execute(select(webhook_events)).one()
     assert (stored.state, stored.attempts) == ("done", 0)
     assert [row.state for row in mails(engine)] == ["pending"]
-    assert requested(location) == 0
+    assert requested(persistent) == 0
     with engine.begin() as connection:
         connection.execute(update(notifications).values(next_try_at=datetime.now(UTC)))
-    assert requested(location) == 1
+    assert requested(persistent) == 1
+    held = persistent.create_run_for_job(loaded(send_notifications), tags=dict(send_notifications.run_tags))
+    assert requested(persistent) == 0, "a run for mails is to come"
+    persistent.delete_run(held.run_id)
     assert send(location).success
     assert [(row.state, row.attempts) for row in mails(engine)] == [("sent", 2)]
     assert len(smtp.mails) == 1
-    assert requested(location) == 0
+    assert requested(persistent) == 0
 
 
-def requested(location: CodeLocation) -> int:
+def requested(instance: dg.DagsterInstance) -> int:
     """How many runs the schedule asks for now."""
-    resources = {"warehouse": WarehouseResource()}
-    with dg.build_schedule_context(instance=location.instance, resources=resources) as context:
-        return len(notifications_every_minute.evaluate_tick(context).run_requests or [])
+    with dg.build_schedule_context(instance=instance) as context:
+        return len(notifications_every_five_minutes.evaluate_tick(context).run_requests or [])
 
 
 def test_an_address_is_asked_by_the_schedule_and_gets_rides_once_it_is_confirmed(
-    location: CodeLocation, engine: Engine, smtp: MailServerStandIn
+    location: CodeLocation, persistent: dg.DagsterInstance, engine: Engine, smtp: MailServerStandIn
 ) -> None:
     with engine.begin() as connection:
         give_address(connection, RIDER, "new@example.org")
-    assert requested(location) == 1
+    assert requested(persistent) == 1
     assert send(location).success
     assert smtp.recipients == ["new@example.org"]
     ride(location, 1)
@@ -209,7 +216,7 @@ def test_an_address_is_asked_by_the_schedule_and_gets_rides_once_it_is_confirmed
     deliver(engine, 2)
     assert run(location, engine).success
     assert smtp.recipients == ["new@example.org"] * 2
-    assert requested(location) == 0
+    assert requested(persistent) == 0
 
 
 def test_a_dead_letter_beside_it_delays_a_mail_and_loses_none(

@@ -9,51 +9,56 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from sqlalchemy import Engine
 
 from strava_pipeline.defs import dead_runs, run_process, signs_of_life
-from strava_pipeline.defs.code_location import build_strava_defs
 from strava_pipeline.defs.dead_runs import end_dead_runs
 from strava_pipeline.defs.pools import set_up_pools
 from strava_pipeline.defs.resources import WarehouseResource
 from strava_pipeline.defs.run_process import is_gone, process_tag
-from strava_pipeline.names import NAMES, Asset, Job
+from strava_pipeline.names import Asset, Job, Names
 from strava_pipeline.settings import Settings
 from strava_pipeline_tests.defs.conftest import LOOKS, Clock
+from strava_pipeline_tests.defs.own_definitions import NAMES, PLAN, defs, step
 from strava_pipeline_tests.eventually import eventually
 
 MINUTE = 60.0
+GONE = "a process that has ended"
 STARTED, FAILURE = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE
+ACTIVITIES, DETAILS = NAMES.asset_key(Asset.ACTIVITIES), NAMES.asset_key(Asset.DETAILS)
 # Every job of the code location, which a test compares.
 JOBS = (
     Job.WEBHOOK_SYNC,
     Job.NEWEST_MONTH,
     Job.IMPORT_HISTORY,
-    "upkeep",
-    "update_lake",
-    "retention",
-    "remap",
-    "send_notifications",
+    Job.UPKEEP,
+    Job.UPDATE_LAKE,
+    Job.RUN_CHECKS,
+    Job.RETENTION,
+    Job.RUN_RETENTION,
+    Job.REMAP,
+    Job.SEND_NOTIFICATIONS,
 )
 
 
 @pytest.fixture
 def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as instance:
-        set_up_pools(instance)
+        set_up_pools(instance, NAMES, PLAN.pools())
         yield instance
 
 
 @cache
 def a_job(name: str) -> dg.JobDefinition:
-    found = build_strava_defs()
-    return found.resolve_implicit_global_asset_job_def() if name == Job.ASSETS else found.resolve_job_def(name)
+    found = defs()
+    return (
+        found.resolve_implicit_global_asset_job_def() if name == Job.ASSETS else found.resolve_job_def(NAMES.job(name))
+    )
 
 
 def at_work(instance: dg.DagsterInstance, job: dg.JobDefinition, assets: tuple[str, ...] = ()) -> str:
     """A run as Dagster sees it while it is at work: it holds a slot."""
-    chosen = frozenset(map(dg.AssetKey, assets)) or None
-    run = instance.add_run(dg.DagsterRun(job.name, tags=job.tags, asset_selection=chosen))
+    chosen = frozenset(map(dg.AssetKey.from_user_string, assets)) or None
+    run = instance.add_run(dg.DagsterRun(job.name, tags=job.run_tags, asset_selection=chosen))
     instance.report_dagster_event(dg.DagsterEvent("PIPELINE_START", job.name), run.run_id)
     assert instance.event_log_storage.claim_concurrency_slot(NAMES.pool, run.run_id, "step").is_claimed
     return run.run_id
@@ -69,12 +74,14 @@ def holds_slot(instance: dg.DagsterInstance, run_id: str) -> bool:
     return run_id in instance.event_log_storage.get_concurrency_run_ids()
 
 
-def look(instance: dg.DagsterInstance, clock: Clock, *, after: float = MINUTE, times: int = 1) -> None:
+def look(
+    instance: dg.DagsterInstance, clock: Clock, *, after: float = MINUTE, times: int = 1, is_own: bool = True
+) -> None:
     """Look several times, as schedules do; several of them tick at once."""
     for _ in range(times):
         clock.now += after
-        end_dead_runs(instance)
-        end_dead_runs(instance)
+        end_dead_runs(instance, NAMES, is_own=is_own)
+        end_dead_runs(instance, NAMES, is_own=is_own)
 
 
 def beat(instance: dg.DagsterInstance, run_id: str, number: int) -> None:
@@ -82,7 +89,7 @@ def beat(instance: dg.DagsterInstance, run_id: str, number: int) -> None:
 
 
 def test_these_are_all_jobs(settings: Settings) -> None:
-    assert {job.name for job in build_strava_defs().jobs or ()} == set(JOBS)
+    assert {job.name for job in defs().jobs or ()} == set(map(NAMES.job, JOBS))
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -98,11 +105,11 @@ def test_a_run_of_any_job_that_died_before_its_first_step_is_ended(
 
 def test_months_started_in_the_ui_that_died_give_their_slots_back(instance: dg.DagsterInstance, clock: Clock) -> None:
     job = a_job(Job.ASSETS)
-    months = [at_work(instance, job, (Asset.ACTIVITIES, Asset.DETAILS)) for _ in range(4)]
+    months = [at_work(instance, job, (ACTIVITIES, DETAILS)) for _ in range(4)]
     # Two died at work.
     for run_id in months[2:]:
         beat(instance, run_id, 7)
-        instance.report_dagster_event(dg.DagsterEvent("STEP_START", job.name, step_key="activities"), run_id)
+        instance.report_dagster_event(dg.DagsterEvent("STEP_START", job.name, step_key=step(Asset.ACTIVITIES)), run_id)
     look(instance, clock, times=LOOKS)
     assert {status(instance, run_id) for run_id in months} == {FAILURE}
     assert not any(holds_slot(instance, run_id) for run_id in months)
@@ -124,11 +131,68 @@ def test_runs_of_others_and_of_an_earlier_release_are_left_alone(instance: dg.Da
 
     assets = a_job(Job.ASSETS)
     theirs = at_work(instance, retention)
-    mixed = at_work(instance, assets, (Asset.ACTIVITIES, "their_asset"))
-    earlier = at_work(instance, assets, (Asset.ACTIVITIES,))
-    instance.report_dagster_event(dg.DagsterEvent("STEP_START", assets.name, step_key="activities"), earlier)
+    mixed = at_work(instance, assets, (ACTIVITIES, "their_asset"))
+    earlier = at_work(instance, assets, (ACTIVITIES,))
+    instance.report_dagster_event(dg.DagsterEvent("STEP_START", assets.name, step_key=step(Asset.ACTIVITIES)), earlier)
     look(instance, clock, times=4 * LOOKS)
     assert [status(instance, run_id) for run_id in (theirs, mixed, earlier)] == [STARTED] * 3
+
+
+def test_as_a_guest_only_runs_of_our_jobs_are_ended(
+    instance: dg.DagsterInstance, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host's executor may give each step of our assets a process of its own, which ends before the run does."""
+
+    @dg.job(resource_defs={"strava_warehouse": WarehouseResource()})
+    def host_job() -> None:
+        """A host's job that uses our resource."""
+
+    assets = a_job(Job.ASSETS)
+    ours = at_work(instance, a_job(Job.UPKEEP))
+    theirs = [at_work(instance, host_job), at_work(instance, assets, (ACTIVITIES, DETAILS))]
+    for run_id in theirs:
+        # As a deployment of our own, with the same Dagster, had left them.
+        instance.add_run_tags(run_id, {NAMES.process_tag: GONE, NAMES.beat_tag: "1"})
+    monkeypatch.setattr(dead_runs, "is_gone", lambda tag: tag == GONE)
+    look(instance, clock, times=4 * LOOKS, is_own=False)
+    assert status(instance, ours) is FAILURE
+    assert [status(instance, run_id) for run_id in theirs] == [STARTED] * 2
+    for run_id in theirs:
+        known = instance.get_run_by_id(run_id)
+        assert known is not None
+        assert NAMES.silent_tag not in known.tags
+
+
+def test_a_run_that_a_hosts_launcher_has_not_begun_yet_is_left_to_the_host(
+    instance: dg.DagsterInstance, clock: Clock
+) -> None:
+    job = a_job(Job.UPKEEP)
+    run = instance.create_run_for_job(job, tags=dict(job.run_tags))
+    instance.report_dagster_event(dg.DagsterEvent("PIPELINE_STARTING", job.name), run.run_id)
+    look(instance, clock, times=4 * LOOKS, is_own=False)
+    assert status(instance, run.run_id) is dg.DagsterRunStatus.STARTING
+    look(instance, clock, times=LOOKS)
+    assert status(instance, run.run_id) is FAILURE
+
+
+def test_runs_of_a_version_without_prefix_that_died_hold_no_slot(instance: dg.DagsterInstance, clock: Clock) -> None:
+    """They died when that version was stopped, and their pools are still ours."""
+
+    @dg.job(tags={NAMES.lane_tag: "backfill"})
+    def newest_month() -> None:
+        """As that version named it."""
+
+    @dg.job(tags={"strava/job": "upkeep"})
+    def upkeep() -> None:
+        """As that version named it."""
+
+    months = at_work(instance, a_job(Job.ASSETS), (Asset.ACTIVITIES, Asset.DETAILS))
+    runs = [at_work(instance, newest_month), at_work(instance, upkeep), months]
+    look(instance, clock, times=4 * LOOKS, is_own=False)
+    assert [status(instance, run_id) for run_id in runs] == [STARTED] * 3, "a host may have names like these"
+    look(instance, clock, times=LOOKS)
+    assert [status(instance, run_id) for run_id in runs] == [FAILURE] * 3
+    assert not any(holds_slot(instance, run_id) for run_id in runs)
 
 
 def test_looks_that_come_at_once_count_as_one(instance: dg.DagsterInstance, clock: Clock) -> None:
@@ -179,23 +243,40 @@ def test_a_run_that_ends_while_it_is_looked_at_ends_well(
         return True
 
     monkeypatch.setattr(dead_runs, "is_gone", ends)
-    assert end_dead_runs(instance) == 0
+    assert end_dead_runs(instance, NAMES, is_own=True) == 0
     assert status(instance, run_id) is dg.DagsterRunStatus.SUCCESS
 
 
-def test_a_run_shows_its_process_before_its_first_step(instance: dg.DagsterInstance, engine: Engine) -> None:
-    seen: list[Any] = []
+def tags_of(instance: dg.DagsterInstance, *, is_own: bool, **tags: str) -> dict[str, str]:
+    """The tags that a run of a job with our resource has, as its step sees them."""
+    seen: list[dict[str, str]] = []
 
     @dg.op
-    def work(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
-        seen.append(context.instance.get_run_by_id(context.run_id))
+    def work(context: dg.OpExecutionContext, strava_warehouse: WarehouseResource) -> None:
+        run = context.instance.get_run_by_id(context.run_id)
+        assert run is not None
+        seen.append(dict(run.tags))
 
-    @dg.job(executor_def=dg.in_process_executor, resource_defs={"warehouse": WarehouseResource()})
+    @dg.job(resource_defs={"strava_warehouse": WarehouseResource(is_own=is_own)})
     def some_job() -> None:
         work()
 
-    assert some_job.execute_in_process(instance=instance).success
-    assert seen[0].tags == process_tag() | {NAMES.beat_tag: "1"}
+    assert some_job.execute_in_process(instance=instance, tags=tags).success
+    return seen[0]
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("is_own", [True, False])
+def test_a_run_of_ours_shows_its_process_before_its_first_step(instance: dg.DagsterInstance, *, is_own: bool) -> None:
+    tags = NAMES.job_tags(Job.UPKEEP)
+    assert tags_of(instance, is_own=is_own, **tags) == tags | process_tag(NAMES) | {NAMES.beat_tag: "1"}
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_run_of_a_host_with_our_resource_gets_no_tag(instance: dg.DagsterInstance) -> None:
+    assert tags_of(instance, is_own=False) == {}
+    theirs = Names(("theirs",)).job_tags(Job.UPKEEP)
+    assert tags_of(instance, is_own=False, **theirs) == theirs
 
 
 def test_a_run_goes_on_showing_life_after_a_fault_of_the_storage(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,8 +289,9 @@ def test_a_run_goes_on_showing_life_after_a_fault_of_the_storage(monkeypatch: py
             raise OSError("the disk is full")
 
     storage = SimpleNamespace(add_run_tags=add_run_tags)
-    context: Any = SimpleNamespace(instance=storage, run=SimpleNamespace(run_id="a-run"))
-    with signs_of_life.showing_life(context):
+    run = dg.DagsterRun("upkeep", tags=NAMES.job_tags(Job.UPKEEP))
+    context: Any = SimpleNamespace(instance=storage, run=run)
+    with signs_of_life.showing_life(context, NAMES, is_own=True):
         eventually(lambda: len(shown) > 3, "signs after the fault", 60)
     assert shown[:4] == ["1", "2", "3", "4"]
 
@@ -217,7 +299,7 @@ def test_a_run_goes_on_showing_life_after_a_fault_of_the_storage(monkeypatch: py
 def test_a_process_of_another_machine_container_or_start_of_the_machine_cannot_be_seen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    here, _, rest = process_tag()[NAMES.process_tag].partition(" ")
+    here, _, rest = process_tag(NAMES)[NAMES.process_tag].partition(" ")
     assert not is_gone(f"{here} {rest}")
     assert is_gone(f"{here} {os.getpid()} 1")
     assert not is_gone(f"{here}x {os.getpid()} 1")

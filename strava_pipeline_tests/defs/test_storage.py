@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 from queue import Queue
 
 import dagster as dg
 import psycopg
-import pytest
 from sqlalchemy import make_url
 
-from strava_pipeline.local.dagster_home import INSTANCE_FILE, shipped_file
-
-# Dagster starts processes for the output of each run.
-pytestmark = pytest.mark.processes
 PATIENCE_SECONDS = 60
 KEY = dg.AssetKey("ridden")
 
@@ -28,16 +20,6 @@ def ridden() -> dg.MaterializeResult[None]:
 @dg.asset_check(asset=ridden)
 def whole() -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=True)
-
-
-@pytest.fixture
-def instance(dagster_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    """As every process of `up` opens it."""
-    address = make_url(dagster_database).set(drivername="postgresql+psycopg2")
-    monkeypatch.setenv("DAGSTER_POSTGRES_URL", address.render_as_string(hide_password=False))
-    shutil.copy(shipped_file(INSTANCE_FILE), tmp_path / INSTANCE_FILE)
-    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
-        yield instance
 
 
 def test_a_run_and_its_events_are_stored_and_no_session_is_notified(

@@ -8,17 +8,24 @@ import dagster as dg
 import pytest
 from sqlalchemy import Engine, func, select
 
-from strava_pipeline.definitions import defs
-from strava_pipeline.defs.assets.activities import activities, activity_details, activity_streams
-from strava_pipeline.defs.assets.analysis import route_analyses
-from strava_pipeline.defs.assets.training import training_load
 from strava_pipeline.defs.partitions import cell, register_athlete
 from strava_pipeline.warehouse.schema.analysis_tables import training_load as days
 from strava_pipeline_tests.defs.conftest import CodeLocation
+from strava_pipeline_tests.defs.own_definitions import (
+    NAMES,
+    activities,
+    activity_details,
+    activity_streams,
+    defs,
+    key_of,
+    route_analyses,
+    step,
+    training_load,
+)
 from strava_pipeline_tests.strava_stand_in import RIDER
 
 OTHER_RIDER = 2002
-LOAD = dg.AssetKey("training_load")
+LOAD = key_of("training_load")
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 pytestmark = pytest.mark.filterwarnings("ignore::dagster_shared.utils.warnings.BetaWarning")
 
@@ -26,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::dagster_shared.utils.warnings.B
 def analysed(instance: dg.DagsterInstance, athlete_id: int, month: datetime) -> None:
     """A month's analyses are logged, as a backfill and a webhook both do."""
     key = cell(athlete_id, month)
-    instance.report_runless_asset_event(dg.AssetMaterialization("route_analyses", partition=key))
+    instance.report_runless_asset_event(dg.AssetMaterialization(key_of("route_analyses"), partition=key))
 
 
 def computed(instance: dg.DagsterInstance, athlete_id: int) -> None:
@@ -46,7 +53,7 @@ def requested(
 def test_an_analysis_of_any_month_computes_the_load_of_its_athlete_once(
     location: CodeLocation, month: datetime
 ) -> None:
-    register_athlete(location.instance, OTHER_RIDER)
+    register_athlete(location.instance, NAMES, OTHER_RIDER)
     nobody, result = requested(location, NOON)
     assert nobody == set()
     analysed(location.instance, RIDER, month)
@@ -57,7 +64,7 @@ def test_an_analysis_of_any_month_computes_the_load_of_its_athlete_once(
 
 
 def test_a_new_day_computes_the_load_of_those_who_have_one(location: CodeLocation) -> None:
-    register_athlete(location.instance, OTHER_RIDER)
+    register_athlete(location.instance, NAMES, OTHER_RIDER)
     computed(location.instance, RIDER)
     nobody, result = requested(location, NOON)
     assert nobody == set()
@@ -65,7 +72,7 @@ def test_a_new_day_computes_the_load_of_those_who_have_one(location: CodeLocatio
 
 
 def test_the_condition_is_evaluated_without_anybody_starting_it() -> None:
-    sensor = defs().resolve_sensor_def("training_load_automation")
+    sensor = defs().resolve_sensor_def("strava_training_load_automation")
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
 
 
@@ -78,5 +85,5 @@ def test_a_run_writes_the_days_of_its_athletes(location: CodeLocation, engine: E
     with engine.connect() as connection:
         first, count = connection.execute(select(func.min(days.c.day), func.count())).one()
     assert first == datetime(2025, 6, 10, tzinfo=UTC).date()
-    (event,) = result.asset_materializations_for_node("training_load")
+    (event,) = result.asset_materializations_for_node(step("training_load"))
     assert event.metadata["written"].value == count > 1

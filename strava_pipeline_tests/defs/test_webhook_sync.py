@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
+from dagster._daemon.auto_run_reexecution.auto_run_reexecution import get_reexecution_strategy
 from sqlalchemy import Engine, func, select, text, update
 
-from strava_pipeline.defs.assets.activities import activities
 from strava_pipeline.defs.partitions import unregister_athlete
 from strava_pipeline.errors import (
     AppInactive,
@@ -23,22 +25,24 @@ from strava_pipeline.errors import (
     RetriableStravaError,
     StravaAway,
 )
-from strava_pipeline.names import HISTORY_ASSETS, NAMES
+from strava_pipeline.names import HISTORY_ASSETS
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.context import SyncContext
 from strava_pipeline.sync.failed_claims import settle_failure
 from strava_pipeline.sync.webhook import SyncResult, sync_activity
 from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.activities.stream_store import READY_WITHIN
-from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox import claims
 from strava_pipeline.warehouse.inbox.claims import Claim
 from strava_pipeline.warehouse.schema import analysis_tables, tables
-from strava_pipeline.warehouse.schema.ops_tables import tombstones, users
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.payload_tables import tombstones
 from strava_pipeline.warehouse.states import EventSource
 from strava_pipeline_tests.defs.conftest import CodeLocation
+from strava_pipeline_tests.defs.own_definitions import NAMES, activities, key_of
 from strava_pipeline_tests.defs.webhook_runs import claim, run, work_off
+from strava_pipeline_tests.erasing import disconnect_and_erase
 from strava_pipeline_tests.inbox import LONG_AGO, change, claim_one, connect_riders, row, rows, states, store
 from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.warehouse.sessions import end_sessions
@@ -68,7 +72,7 @@ def test_what_upkeep_found_is_asked_for_in_its_lane_until_strava_tells_of_it(
 
 
 def observed(location: CodeLocation, name: str) -> set[str | None]:
-    found = location.instance.fetch_observations(dg.AssetKey(name), limit=100)
+    found = location.instance.fetch_observations(key_of(name), limit=100)
     return {record.partition_key for record in found.records}
 
 
@@ -97,7 +101,7 @@ def test_a_month_that_was_never_imported_does_not_look_complete(location: CodeLo
     assert location.materialize(activities, partition_key=JUNE).success
     store(engine, 1, aspect_type="update")
     assert work_off(location, engine).success
-    shown = location.instance.fetch_materializations(dg.AssetKey("activities"), limit=10).records
+    shown = location.instance.fetch_materializations(key_of("activities"), limit=10).records
     assert [record.partition_key for record in shown] == [JUNE, JUNE]
     assert location.materialized("activity_details") == set()
 
@@ -149,6 +153,25 @@ def test_an_activity_of_another_athlete_is_not_stored(location: CodeLocation, en
     assert not work_off(location, engine).success
     assert (row(engine).state, row(engine).error_class) == ("dead", "permanent")
     assert names(engine) == {}
+
+
+def test_dagster_executes_no_run_again_for_a_dead_letter_and_one_that_crashed_from_its_first_step(
+    location: CodeLocation, persistent: dg.DagsterInstance, engine: Engine
+) -> None:
+    """A host's Dagster retries failed runs, mostly from the step that failed: nothing is stored between steps."""
+    location.strava.add(1, AT, athlete={"id": 1002})
+    store(engine, 1)
+    assert not work_off(replace(location, instance=persistent), engine).success
+    (ended,) = persistent.get_runs()
+    assert ended.tags["dagster/will_retry"] == "false"
+    assert get_reexecution_strategy(ended, persistent) is ReexecutionStrategy.ALL_STEPS
+
+    location.strava.add(2, AT)
+    store(engine, 2)
+    fences = claim(engine)
+    assert claims.begin_run(engine, fences, "one that crashed")
+    assert run(location, fences).success
+    assert states(engine) == ["dead", "done"]
 
 
 def test_a_deletion_of_what_was_never_stored_is_done(location: CodeLocation, engine: Engine) -> None:
@@ -441,7 +464,7 @@ def test_an_athlete_who_goes_after_the_last_write_does_not_come_back_to_dagster(
     def written(sync: SyncContext, claim: Claim) -> SyncResult:
         effect = sync_activity(sync, claim)
         disconnect_and_erase(engine, RIDER, keep_data=False, actor=Actor.OPERATOR, cause="a test")
-        unregister_athlete(location.instance, RIDER)
+        unregister_athlete(location.instance, NAMES, RIDER)
         return effect
 
     monkeypatch.setattr("strava_pipeline.sync.claims_at_work.sync_activity", written)
@@ -453,7 +476,7 @@ def test_an_athlete_who_goes_after_the_last_write_does_not_come_back_to_dagster(
 
 
 def test_an_athlete_whom_dagster_does_not_know_yet_gets_partitions(location: CodeLocation, engine: Engine) -> None:
-    unregister_athlete(location.instance, RIDER)
+    unregister_athlete(location.instance, NAMES, RIDER)
     location.strava.add(1, AT)
     store(engine, 1)
     assert work_off(location, engine).success

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dagster as dg
 from sqlalchemy import Engine
 
-from strava_pipeline.defs.jobs.webhook_sync import webhook_sync
 from strava_pipeline.warehouse.inbox.claims import claim_objects
 from strava_pipeline_tests.defs.conftest import CodeLocation
+from strava_pipeline_tests.defs.own_definitions import op, webhook_sync
 
 
 def claim(engine: Engine) -> list[int]:
@@ -17,7 +17,7 @@ def claim(engine: Engine) -> list[int]:
 
 def run(location: CodeLocation, fences: list[int]) -> dg.ExecuteInProcessResult:
     return webhook_sync.execute_in_process(
-        run_config={"ops": {"claimed_objects": {"config": {"fences": fences}}}},
+        run_config={"ops": {op("claimed_objects"): {"config": {"fences": fences}}}},
         instance=location.instance,
         resources=location.resources(),
         raise_on_error=False,

@@ -19,6 +19,7 @@ import psutil
 import pytest
 import requests
 
+from strava_pipeline.defs.pools import USUAL_RUNS
 from strava_pipeline.keyring import generate_key
 from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
@@ -104,6 +105,8 @@ def new_installation(warm_processes: WarmProcesses) -> Iterator[Installation]:
         "STRAVA_QUOTA_SHORT_LIMIT": "5000",
         "STRAVA_QUOTA_LONG_LIMIT": "50000",
         "STRAVA_IMPORT_BATCH_INTERVAL_SECONDS": "0",
+        # Whatever this machine has room for.
+        "STRAVA_RUNS_AT_ONCE": str(USUAL_RUNS),
         "STRAVA_BRIDGE_PORT": str(free_port()),
         "DAGSTER_WEBSERVER_URL": f"http://127.0.0.1:{free_port()}",
     }
@@ -223,5 +226,6 @@ def everything_up(installation: Installation) -> Iterator[None]:
 def _address(output: IO[str]) -> str:
     for line in output:
         if LISTENING in line:
-            return line.split(LISTENING)[1].split()[0].strip()
+            # In JSON the message's end follows.
+            return line.split(LISTENING)[1].split()[0].rstrip('",}')
     raise AssertionError("the mock ended before it was ready")

@@ -20,12 +20,13 @@ import requests
 from strava_pipeline.defs.code_location import build_strava_defs
 from strava_pipeline.defs.partitions import register_athlete
 from strava_pipeline.errors import StravaPipelineError
-from strava_pipeline.names import HISTORY_ASSETS, PROFILE_ASSETS
+from strava_pipeline.names import ALL_ASSETS, HISTORY_ASSETS, PROFILE_ASSETS
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.access import open_client, open_tokens
 from strava_pipeline.warehouse.migrate import open_warehouse
+from strava_pipeline_tests.defs.own_definitions import NAMES, key_of
 from webhook_bridge.app import create_app
 
 NOWHERE = "http://127.0.0.1:9/api/v3"
@@ -58,7 +59,7 @@ def main() -> None:
     sys.excepthook, hooks_of_threads = their_hook, threading.excepthook
     defs = dg.Definitions.merge(dg.Definitions(assets=[their_asset]), build_strava_defs())
     with dg.DagsterInstance.ephemeral() as instance:
-        register_athlete(instance, int(athlete))
+        register_athlete(instance, NAMES, int(athlete))
 
         def materialize(*assets: str, partition: str | None = None) -> None:
             _materialize(defs, instance, assets, partition)
@@ -87,7 +88,7 @@ def _materialize(
     """A run, and all that Dagster keeps of it."""
     result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
         instance=instance,
-        asset_selection=[dg.AssetKey(name) for name in assets],
+        asset_selection=[key_of(name) if name in ALL_ASSETS else dg.AssetKey(name) for name in assets],
         partition_key=partition,
         raise_on_error=False,
     )

@@ -15,7 +15,7 @@ from strava_pipeline.strava import oauth
 from strava_pipeline.strava.http import new_session
 from strava_pipeline.sync.access import open_tokens
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline_tests.e2e.run_launcher import RunLauncher
 from strava_pipeline_tests.eventually import eventually
@@ -25,7 +25,14 @@ OK = 200
 
 
 def deliver(
-    bridge: str, secret: bytes, athlete_id: int, activity_id: int, aspect: str = "create", number: int = 0
+    bridge: str,
+    secret: bytes,
+    athlete_id: int,
+    activity_id: int,
+    aspect: str = "create",
+    number: int = 0,
+    *,
+    subscription_id: int = 1,
 ) -> bool:
     """Whether the bridge acknowledges an event about an activity, signed as Strava does."""
     event = {
@@ -34,7 +41,7 @@ def deliver(
         "aspect_type": aspect,
         "updates": {},
         "owner_id": athlete_id,
-        "subscription_id": 1,
+        "subscription_id": subscription_id,
         "event_time": 10**9 + number,
     }
     body, timestamp = json.dumps(event).encode(), str(int(time.time()))

@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from uuid import uuid4
 
+from strava_pipeline_tests.placed import PLACE, place_told
+from strava_pipeline_tests.strava.loopback import Asked
 from strava_pipeline_tests.warm_processes import WarmProcess, WarmProcesses
 
 VICTIM = "strava_pipeline_tests.e2e.victim"
@@ -52,10 +54,11 @@ class RunLauncher:
 
     def answer(self, params: dict[str, Any]) -> dict[str, Any]:
         if "runIds" in params:
-            results = [{"runId": name, "status": self._state(name), "startTime": None} for name in params["runIds"]]
+            times = {"startTime": None, "updateTime": None}
+            results = [times | {"runId": name, "status": self._state(name)} for name in params["runIds"]]
             return {"__typename": "Runs", "results": results}
         run_id = str(uuid4())
-        fences = params["runConfigData"]["ops"]["claimed_objects"]["config"]["fences"]
+        fences = params["runConfigData"]["ops"]["strava_claimed_objects"]["config"]["fences"]
         point = self.dies_at.pop(0) if self.dies_at else ""
         self.runs[run_id] = None
         self.queue.submit(self._run, run_id, fences, point)
@@ -86,8 +89,10 @@ def run_launcher(environment: dict[str, str], processes: WarmProcesses) -> Itera
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            body = json.dumps({"data": {"answer": launcher.answer(asked["variables"]["params"])}}).encode()
+            sent = self.rfile.read(int(self.headers["Content-Length"]))
+            told = place_told(Asked("POST", self.path, {}, sent), [PLACE])
+            answer = launcher.answer(json.loads(sent)["variables"]["params"]) if told is None else told
+            body = json.dumps({"data": {"answer": answer}}).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -10,23 +10,26 @@ from datetime import UTC, date, datetime
 import pytest
 from sqlalchemy import Engine
 
-from strava_pipeline.defs.pools import POOLS
+from strava_pipeline.defs.pools import USUAL_RUNS, Pools
 from strava_pipeline.mock_strava.athletes import CYCLIST
 from strava_pipeline.months import add_months
-from strava_pipeline.names import HISTORY_ASSETS, NAMES, PARTITION_TAG
+from strava_pipeline.names import HISTORY_ASSETS, PARTITION_TAG
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.states import MadeBy
+from strava_pipeline_tests.defs.own_definitions import NAMES
 from strava_pipeline_tests.e2e.conftest import Installation, Mock, kill_up, start_up, stop_up
 from strava_pipeline_tests.e2e.test_backfill_interrupted import counts, found
 from strava_pipeline_tests.e2e.test_outage import set_faults
 from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.warm_processes import WarmProcess
 from strava_pipeline_tests.wishes import is_whole, wish_for
-from webhook_bridge.dagster_api import DagsterServer, launch_assets
+from webhook_bridge.dagster_api import launch_assets
+from webhook_bridge.dagster_place import find_place
+from webhook_bridge.dagster_server import DagsterServer
 
 ATHLETE = CYCLIST.athlete_id
 # As many as there are slots: while dead runs hold these, no month is imported.
-MONTHS = POOLS[NAMES.pool]
+MONTHS = Pools.of_runs(NAMES, USUAL_RUNS).slots[NAMES.pool]
 # A month takes minutes then.
 SLOW = {"path": "/api/v3/activities/*", "fault": "delay", "delay_s": 5.0, "times": None}
 IMPORT_SECONDS = 400
@@ -45,7 +48,7 @@ class Site:
         """Launch a run for each month, as the UI does: with a partition and nothing else."""
         dagster = DagsterServer.from_settings(load_settings())
         partitions = [{PARTITION_TAG: f"{ATHLETE}|{month}"} for month in months]
-        self.launched = {launch_assets(dagster, HISTORY_ASSETS, tags) for tags in partitions}
+        self.launched = {launch_assets(dagster, find_place(dagster), HISTORY_ASSETS, tags) for tags in partitions}
 
     def states(self) -> Counter[str]:
         """How many of the launched runs Dagster sees in each state."""

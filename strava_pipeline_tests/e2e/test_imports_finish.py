@@ -28,8 +28,7 @@ from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.inbox import LONG_AGO
 from strava_pipeline_tests.warm_processes import WarmProcess
 from strava_pipeline_tests.wishes import change, hurried, is_whole, wish, wish_for
-from webhook_bridge import dagster_api
-from webhook_bridge.dagster_api import DagsterServer
+from webhook_bridge.dagster_server import DagsterServer, ask
 
 ATHLETE = RUNNER.athlete_id
 FINISHING_SECONDS = 500
@@ -88,7 +87,11 @@ class Site:
     def is_refused(self) -> bool:
         """Whether the bridge could not launch the import, and lets it wait."""
         log = self.installation.home / "logs" / "bridge.log"
-        return "Dagster refused: " in log.read_text() and self.wish.launch_no > 0 and self.wish.state == "due"
+        return (
+            "no code location of Dagster at " in log.read_text()
+            and self.wish.launch_no > 0
+            and self.wish.state == "due"
+        )
 
     def lose(self) -> None:
         """Let the time pass after which a run without a sign of life is lost."""
@@ -136,7 +139,7 @@ def test_an_import_finishes_whatever_happens_to_its_runs(site: Site, tmp_path: P
     # Dagster does not load the code location until the code is mended, and everything started again.
     (tmp_path / "sitecustomize.py").write_text(NOT_LOADING)
     site.start(PYTHONPATH=str(tmp_path))
-    eventually(site.is_refused, "a launch that Dagster refuses")
+    eventually(site.is_refused, "a launch for which Dagster has no code location")
     site.kill()
     assert site.wish.runs == site.wish.attempts == 0
     site.start()
@@ -154,7 +157,7 @@ def test_an_import_finishes_whatever_happens_to_its_runs(site: Site, tmp_path: P
     # A person cancels the next one: nothing happens until a person lets it go on.
     second = site.next_run(first)
     dagster = DagsterServer.from_settings(load_settings())
-    dagster_api._ask(dagster, CANCEL, str(second.run_id), {"TerminateRunSuccess"}, lambda _: None)
+    ask(dagster, CANCEL, str(second.run_id), {"TerminateRunSuccess"}, lambda _: None)
     eventually(lambda: ("CANCELED",) in site.dagster("SELECT status FROM runs"), "the end of the canceled run")
     site.lose()
     assert site.wish.paused_by == "cancel"

@@ -127,9 +127,9 @@ def test_what_an_earlier_version_left_open_is_closed_at_the_next_start(
     for path in (home, *home.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
     told = installation.call("doctor").stdout
-    assert f"warn  files            {home} (0755) is open to others: chmod go= {home}\n" in told
+    assert f"warn  files               {home} (0755) is open to others: chmod go= {home}\n" in told
     shown = installation.call("migrate")
     assert f"closed 3 files and folders in {home} that other users could read\n" in shown.stderr
     assert told_modes(home) == []
-    assert "ok    files            no other user has access to" in installation.call("doctor").stdout
+    assert "ok    files               no other user has access to" in installation.call("doctor").stdout
     assert installation.call("migrate").stderr == ""

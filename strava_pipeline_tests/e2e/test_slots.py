@@ -13,19 +13,22 @@ import pytest
 import requests
 from sqlalchemy import Engine, select
 
-from strava_pipeline.defs.pools import POOLS
+from strava_pipeline.defs.pools import USUAL_RUNS, Pools
 from strava_pipeline.mock_strava.athletes import CYCLIST
-from strava_pipeline.names import HISTORY_ASSETS, NAMES, PARTITION_TAG, Job
+from strava_pipeline.names import HISTORY_ASSETS, PARTITION_TAG, Job
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.access import open_client
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
+from strava_pipeline_tests.defs.own_definitions import NAMES
 from strava_pipeline_tests.e2e.conftest import Installation, Mock, everything_up
 from strava_pipeline_tests.e2e.live_path import deliver
 from strava_pipeline_tests.e2e.test_backfill_interrupted import found
 from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually
 from strava_pipeline_tests.wishes import wish, wish_for
-from webhook_bridge.dagster_api import DagsterServer, launch_assets
+from webhook_bridge.dagster_api import launch_assets
+from webhook_bridge.dagster_place import find_place
+from webhook_bridge.dagster_server import DagsterServer
 
 ATHLETE = CYCLIST.athlete_id
 MONTHS = [f"{year}-{month:02d}-01" for year in (2019, 2020) for month in range(1, 11)]
@@ -79,13 +82,13 @@ def fill_the_slots(installation: Installation, mock: Mock, engine: Engine, setti
     dagster = DagsterServer.from_settings(settings)
     # As the UI does: with a partition and nothing else.
     partitions = [{PARTITION_TAG: f"{ATHLETE}|{month}"} for month in MONTHS]
-    launched = {launch_assets(dagster, HISTORY_ASSETS, tags) for tags in partitions}
+    launched = {launch_assets(dagster, find_place(dagster), HISTORY_ASSETS, tags) for tags in partitions}
 
     def states() -> Counter[str]:
         rows = found(dagsters_database, "SELECT run_id, status FROM runs")
         return Counter(status for run_id, status in rows if run_id in launched)
 
-    slots = POOLS[NAMES.pool]
+    slots = Pools.of_runs(NAMES, USUAL_RUNS).slots[NAMES.pool]
     eventually(lambda: states()["STARTED"] == slots, "a run in each slot")
     ride = requests.post(
         f"{mock.url}/mock/activities",
@@ -100,7 +103,8 @@ def fill_the_slots(installation: Installation, mock: Mock, engine: Engine, setti
 
     eventually(lambda: analysed() == [ride], "the figures of the ride")
     asked = wish_for(engine, athlete_id=ATHLETE)
-    newest = f"SELECT status FROM runs WHERE pipeline_name = '{Job.NEWEST_MONTH}'"  # noqa: S608  a constant
+    job = NAMES.job(Job.NEWEST_MONTH)
+    newest = f"SELECT status FROM runs WHERE pipeline_name = '{job}'"  # noqa: S608  a constant
     eventually(lambda: ("STARTED",) in found(dagsters_database, newest), "a run of the newest month")
     assert wish(engine, asked).doing == "newest_month"
     assert states()["QUEUED"] == len(MONTHS) - slots

@@ -7,7 +7,7 @@ import re
 import requests
 from dotenv import dotenv_values
 
-from strava_pipeline.settings import settings_file
+from strava_pipeline.home import settings_file
 from strava_pipeline_tests.e2e.conftest import Installation, stop_up, told_by_up
 from strava_pipeline_tests.eventually import eventually
 

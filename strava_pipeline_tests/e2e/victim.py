@@ -35,7 +35,7 @@ BRIDGE_POINTS = {
 RUN_POINTS = {
     "begun": Point("strava_pipeline.warehouse.inbox.claims", "begin_run"),
     "taken up": Point("strava_pipeline.warehouse.inbox.claims", "refresh_claim"),
-    "detail stored": Point("strava_pipeline.sync.webhook", "_update_streams", before=True),
+    "detail stored": Point("strava_pipeline.sync.webhook", "_update_rest", before=True),
     "streams fetched, not stored": Point("strava_pipeline.sync.webhook", "map_streams"),
     "done, not committed": Point("strava_pipeline.sync.webhook", "mark_done"),
     "done, not shown": Point("strava_pipeline.sync.claims_at_work", "sync_activity"),
@@ -82,24 +82,14 @@ def _die_at(point: Point) -> None:
 def _run(run_id: str, fences: list[int]) -> None:
     import dagster as dg  # noqa: PLC0415  the bridge does without
 
-    from strava_pipeline.defs.jobs.webhook_sync import webhook_sync  # noqa: PLC0415  after the trap was laid
-    from strava_pipeline.defs.resources import (  # noqa: PLC0415  see above
-        MailerResource,
-        StravaResource,
-        WarehouseResource,
-    )
+    # After the trap was laid.
+    from strava_pipeline_tests.defs.own_definitions import own_resources, webhook_sync  # noqa: PLC0415
 
-    warehouse = WarehouseResource()
     with dg.DagsterInstance.ephemeral() as instance:
         webhook_sync.execute_in_process(
-            run_config={"ops": {"claimed_objects": {"config": {"fences": fences}}}},
+            run_config={"ops": {"strava_claimed_objects": {"config": {"fences": fences}}}},
             instance=instance,
-            resources={
-                "warehouse": warehouse,
-                "strava": StravaResource(warehouse=warehouse),
-                "mailer": MailerResource(warehouse=warehouse),
-                "io_manager": dg.mem_io_manager,
-            },
+            resources=own_resources(),
             run_id=run_id,
             raise_on_error=False,
         )

@@ -19,6 +19,7 @@ import psycopg
 from strava_pipeline.local import postgres
 from strava_pipeline.local.logins import SUPERUSER
 from strava_pipeline.local.postgres import use_server
+from strava_pipeline.local.server_user import let_server_user_traverse
 
 
 def main(home: Path, user: str | None = None) -> None:
@@ -37,7 +38,7 @@ def main(home: Path, user: str | None = None) -> None:
 
 
 def become(user: str) -> None:
-    postgres._let_server_user_traverse(postgres._binaries())
+    let_server_user_traverse(postgres._binaries())
     found = pwd.getpwnam(user)
     os.setgroups([])
     os.setgid(found.pw_gid)

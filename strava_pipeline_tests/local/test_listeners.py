@@ -95,7 +95,7 @@ def test_a_port_stays_taken_while_its_service_starts_serves_and_has_ended(tmp_pa
             assert not stranger_can_take(port)
             supervisor.wait_until_ready(PATIENCE_SECONDS)
             assert not stranger_can_take(port)
-            listening = {service.name: sockets_of(process.pid) for service, process in supervisor._running}
+            listening = {each.service.name: sockets_of(each.process.pid) for each in supervisor._running}
             assert listening == {"web": {port}, "other": set()}
         assert not stranger_can_take(port)
 
@@ -106,7 +106,8 @@ def sockets_of(pid: int) -> set[int]:
 
 def test_the_services_of_up_and_demo_are_handed_their_ports(tmp_path: Path) -> None:
     with open_listener("127.0.0.1", 0, "web") as listener:
-        services = [dagster_services(tmp_path, listener, {})[0], bridge_service(tmp_path, listener, {})]
+        webserver = dagster_services(tmp_path, listener, tmp_path / "workspace.yaml", {})[0]
+        services = [webserver, bridge_service(tmp_path, listener, {})]
         for service in services:
             assert service.descriptors == (listener.fileno(),)
             assert re.search(rf" --fd {listener.fileno()}\b", " ".join(service.command))

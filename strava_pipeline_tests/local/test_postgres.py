@@ -22,14 +22,15 @@ from strava_pipeline.local import postgres
 from strava_pipeline.local.logins import SUPERUSER
 from strava_pipeline.local.postgres import (
     LONGEST_SOCKET_DIR,
-    SERVER_USER,
     Server,
     is_in_use,
+    keep_server,
     release_server,
     revive_server,
     use_server,
     using_server,
 )
+from strava_pipeline.local.server_user import SERVER_USER
 from strava_pipeline_tests.eventually import eventually
 
 PATIENCE_SECONDS = 30
@@ -221,6 +222,31 @@ def test_whoever_holds_a_server_that_was_killed_can_revive_it(used_home: Path) -
     release_server(used_home)
     assert revive_server(used_home) is False
     assert not is_running(used_home)
+
+
+def test_what_the_program_behind_up_keeps_is_started_again_and_stopped_in_the_end(used_home: Path) -> None:
+    kept, said = keep_server(used_home), list[str]()
+    kept.look_after(said.append)
+    assert kept.is_running()
+    kill_postmaster(used_home)
+    assert not kept.is_running()
+    kept.look_after(said.append)
+    assert said == ["Postgres had ended: started it again"]
+    assert kept.is_running()
+    with Holder(used_home) as other:
+        kept.release()
+        # Another process uses it still.
+        assert other.run("SELECT 7") == "7"
+    release_server(used_home)
+    assert not is_running(used_home)
+
+
+def test_what_the_program_behind_up_keeps_stops_with_it(used_home: Path) -> None:
+    kept = keep_server(used_home)
+    kept.release()
+    assert not is_running(used_home)
+    assert not kept.is_running()
+    release_server(used_home)
 
 
 def test_giving_up_a_server_that_was_killed_is_no_fault(used_home: Path) -> None:

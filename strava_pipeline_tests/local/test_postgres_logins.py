@@ -20,7 +20,9 @@ from strava_pipeline.errors import ConfigurationError, DatabaseUnavailable, Ware
 from strava_pipeline.local import postgres, postgres_logins
 from strava_pipeline.local.logins import SUPERUSER, Login, embedded_secrets_file
 from strava_pipeline.local.postgres import Server, release_server, use_server, using_server
+from strava_pipeline.local.server_user import administrators, let_server_user_traverse, server_ids
 from strava_pipeline.settings import Settings
+from strava_pipeline.settings_values import EMBEDDED
 from strava_pipeline.warehouse.engine import ensure_database_url, open_engine
 from strava_pipeline.warehouse.migrate import check_migrated, migrate, open_warehouse, prepare
 from strava_pipeline_tests.local.test_postgres import Holder
@@ -56,8 +58,8 @@ def make_as_earlier(home: Path) -> None:
     """Data as the version before made them: everybody is trusted, and everything the superuser's."""
     fresh = home / "postgres"
     fresh.mkdir(mode=0o700)
-    os.chown(fresh, *postgres._server_ids())
-    postgres._let_server_user_traverse(fresh)
+    os.chown(fresh, *server_ids())
+    let_server_user_traverse(fresh)
     made = postgres._command(home, "initdb", "-D", str(fresh), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8")
     assert made.returncode == 0, made.stdout
     options = f"-c listen_addresses='' -c unix_socket_directories='{fresh}' -p {postgres.PORT}"
@@ -120,7 +122,7 @@ def test_a_user_of_the_system_whom_nobody_named_is_not_let_in(home: Path) -> Non
         ("local", ["postgres"], "peer", ["map=setup"]),
         ("local", ["all"], "scram-sha-256", None),
     ]
-    assert people == set(postgres._administrators())
+    assert people == set(administrators())
 
 
 def test_secrets_are_random_private_kept_and_never_logged(home: Path) -> None:
@@ -189,7 +191,7 @@ def test_a_crash_after_any_step_is_made_good_by_the_next_start(
         else:
             assert steps <= step
         release_server(earlier_home)
-    settings = Settings(home=earlier_home)
+    settings = Settings(home=earlier_home, database_url=EMBEDDED)
     with open_warehouse(settings) as engine:
         check_migrated(engine)
         with engine.connect() as connection:
@@ -197,7 +199,7 @@ def test_a_crash_after_any_step_is_made_good_by_the_next_start(
 
 
 def test_data_of_an_earlier_version_are_handed_over_whole(earlier_home: Path) -> None:
-    settings = Settings(home=earlier_home)
+    settings = Settings(home=earlier_home, database_url=EMBEDDED)
     prepared = prepare(settings)
     assert prepared.left == []
     server = use_server(earlier_home)
@@ -220,7 +222,7 @@ def test_data_of_an_earlier_version_are_handed_over_whole(earlier_home: Path) ->
 
 
 def test_tables_from_before_the_first_release_are_told_although_they_were_the_superusers(earlier_home: Path) -> None:
-    settings = Settings(home=earlier_home)
+    settings = Settings(home=earlier_home, database_url=EMBEDDED)
     options = f"-c listen_addresses='' -c unix_socket_directories='{earlier_home / 'postgres'}' -p {postgres.PORT}"
     log = str(earlier_home / "postgres" / "server.log")
     postgres._pg_ctl(earlier_home, "start", "-w", "-l", log, "-o", options)
@@ -253,7 +255,7 @@ def test_a_server_of_an_earlier_version_that_runs_asks_for_secrets_from_then_on(
     if interrupted:
         # What was written is not news any more when somebody comes again.
         data = earlier_home / "postgres"
-        postgres_logins.write_access_files(data, postgres._administrators(), postgres._server_ids())
+        postgres_logins.write_access_files(data, administrators(), server_ids())
     server = use_server(earlier_home)
     url = make_url(server.url("strava", Login.OWNER)).set(password="wrong-secret")
     with postgres_logins.as_superuser(server.socket_dir, server.port) as connection:

@@ -14,9 +14,10 @@ import psycopg
 import pytest
 
 from strava_pipeline.errors import ConfigurationError, WarehouseError
-from strava_pipeline.local import acl, postgres, private_files
+from strava_pipeline.local import acl, kept_server, postgres, private_files
 from strava_pipeline.local.logins import SUPERUSER
 from strava_pipeline.local.postgres import LONGEST_SOCKET_DIR, Server, release_server, using_server
+from strava_pipeline.local.server_user import server_ids
 
 STRANGER = 54321
 ROOT = os.geteuid() == 0
@@ -123,7 +124,7 @@ def test_the_servers_log_turns_over(closed: Path, monkeypatch: pytest.MonkeyPatc
     """By whoever keeps the server alive, while it runs; the server goes on in the same file."""
     monkeypatch.setattr(postgres, "LOG_CAP_BYTES", 20_000)
     home = closed / "home"
-    log = home / "postgres" / postgres.LOG
+    log = home / "postgres" / kept_server.LOG
     with using_server(home) as server:
         with psycopg.connect(
             host=str(server.socket_dir), user=SUPERUSER, dbname="postgres", autocommit=True
@@ -158,7 +159,7 @@ def test_a_start_follows_and_awaits_nothing_that_the_servers_user_put_there(
     home = new_home()
     data, target = home / "postgres", home / "target"
     data.mkdir(mode=0o700)
-    os.chown(data, *postgres._server_ids())
+    os.chown(data, *server_ids())
     (data / "PG_VERSION").write_text("18\n")
     target.write_text("precious secret\n")
     (data / name).unlink(missing_ok=True)
@@ -181,7 +182,7 @@ def test_a_log_that_is_none_is_not_told_from(new_home: Callable[[], Path], put: 
     data, target = home / "postgres", home / "target"
     data.mkdir(mode=0o700)
     target.write_text("precious secret\n")
-    put(data / postgres.LOG, target)
+    put(data / kept_server.LOG, target)
     with pytest.raises(WarehouseError, match="did not stop: pg_ctl: ") as told:
         postgres._pg_ctl(home, "stop")
     assert "precious" not in str(told.value)

@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from http.client import HTTPConnection
 
 import pytest
-from flask import Flask
+from flask import Flask, request
 
 from strava_pipeline.local import serving
 from strava_pipeline.local.listeners import open_listener
@@ -74,6 +75,24 @@ def test_a_large_answer_reaches_a_slow_reader_whole(port: int) -> None:
         while part := connection.recv(10_000):
             read += part
     assert read.partition(b"\r\n\r\n")[2] == LARGE.encode()
+
+
+def test_a_server_beside_serves_during_its_block() -> None:
+    listener = open_listener("127.0.0.1", 0, "the test")
+    address = listener.getsockname()
+    app = Flask(__name__)
+
+    @app.get("/")
+    def waited() -> str:
+        return str(time.monotonic() - request.environ[serving.COMPLETE_AT])
+
+    with closing(HTTPConnection(address[0], address[1], PATIENCE_SECONDS)) as connection:
+        with serving.serve_beside(app, listener, threads=1):
+            connection.request("GET", "/")
+            # The request knows since when it waits.
+            assert 0 <= float(connection.getresponse().read()) < PATIENCE_SECONDS
+        with pytest.raises(ConnectionError):
+            socket.create_connection(address)
 
 
 def test_the_loop_leaves_a_connection_alone_while_a_thread_sends() -> None:

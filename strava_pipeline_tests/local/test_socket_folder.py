@@ -15,19 +15,19 @@ import psycopg
 import pytest
 
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.home import HomeEntry
 from strava_pipeline.local import socket_folder
+from strava_pipeline.local.kept_server import ServerMoved
 from strava_pipeline.local.logins import SUPERUSER
 from strava_pipeline.local.postgres import (
     LONGEST_SOCKET_DIR,
-    SERVER_USER,
     Server,
-    ServerMoved,
     release_server,
     revive_server,
     use_server,
     using_server,
 )
-from strava_pipeline.settings import HomeEntry
+from strava_pipeline.local.server_user import SERVER_USER
 
 STRANGER = 54321
 OURS = os.geteuid(), os.getegid()

@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -18,6 +20,7 @@ from strava_pipeline.local.supervisor import Service, ServiceFailed, Supervisor,
 from strava_pipeline_tests.eventually import eventually
 
 PATIENCE_SECONDS = 30
+WAITING = "time.sleep(600)"
 SERVING = (
     "import http.server, os, sys;"
     "print('serving', os.environ.get('GREETING'), flush=True);"
@@ -89,6 +92,15 @@ def test_a_service_that_ends_by_itself_is_named_with_its_last_words(tmp_path: Pa
         with pytest.raises(ServiceFailed) as caught:
             supervisor.watch()
     assert str(caught.value) == f"short ended with exit code 1: no such table (log: {log})"
+
+
+def test_the_last_words_of_a_service_that_logs_json_are_its_message(tmp_path: Path) -> None:
+    log = tmp_path / "short.log"
+    line = '{"level": "CRITICAL", "message": "no such table"}'
+    with Supervisor() as supervisor:
+        supervisor.start(Service("short", python(f"import sys; sys.exit({line!r})"), log))
+        with pytest.raises(ServiceFailed, match="short ended with exit code 1: no such table "):
+            supervisor.watch()
 
 
 @pytest.mark.parametrize(
@@ -167,6 +179,93 @@ def test_a_log_is_appended_to_until_it_is_too_long(tmp_path: Path, monkeypatch: 
     run("three")
     assert log.read_text().split() == ["three"]
     assert log.with_name("short.log.1").read_text().split() == ["one", "two", "twenty-two"]
+
+
+# Notes each start of it, and leaves behind a child that notes its own number.
+LEAVING = (
+    "import os, subprocess, sys\n"
+    "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+    "print(child.pid, flush=True)\n"
+    "child.wait()\n"
+)
+
+
+def stop_once(look: Callable[[], bool]) -> Callable[[], None]:
+    """For a supervisor's care: tell this process to end once a look is true."""
+
+    def care() -> None:
+        if look():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return care
+
+
+def test_one_that_others_find_again_is_started_again_and_nothing_else_ends(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log, other = tmp_path / "kept.log", tmp_path / "other.log"
+    with Supervisor() as supervisor:
+        supervisor.start(Service("kept", python(LEAVING), log, is_restarted=True))
+        supervisor.start(Service("other", python(f"import time; print(1, flush=True); {WAITING}"), other))
+        eventually(lambda: said(log) and said(other), "both services")
+        kept, another = (running.process for running in supervisor._running)
+        kept.kill()
+        supervisor.watch(stop_once(lambda: len(said(log).split()) == 2))
+        assert another.poll() is None
+        left_behind, newest = map(int, said(log).split())
+        # A run goes on without its code server.
+        assert is_alive(left_behind)
+        assert is_alive(newest)
+    assert not is_alive(left_behind)
+    assert not is_alive(newest)
+    (told,) = [record.getMessage() for record in caplog.records if "started again" in record.getMessage()]
+    assert told == f"kept ended with exit code -9: {left_behind} (log: {log}); it is started again in 1 s"
+
+
+def test_stopping_ends_what_a_service_left_behind_that_ended_a_moment_ago(tmp_path: Path) -> None:
+    log = tmp_path / "kept.log"
+    with Supervisor() as supervisor:
+        supervisor.start(Service("kept", python(LEAVING), log, is_restarted=True))
+        eventually(lambda: said(log), "a child of the service")
+        (running,) = supervisor._running
+        os.kill(running.process.pid, signal.SIGKILL)
+        # As a zombie: nobody has asked for its end so far.
+        eventually(lambda: not is_alive(running.process.pid), "the end of the service")
+        left_behind = int(said(log))
+        assert is_alive(left_behind)
+    assert not is_alive(left_behind)
+
+
+def test_one_that_ends_again_and_again_is_started_less_and_less_often(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = tmp_path / "ending.log"
+    with Supervisor() as supervisor:
+        supervisor.start(Service("ending", python("print('no', flush=True)"), log, is_restarted=True))
+        (running,) = supervisor._running
+        while len(starting_again(caplog)) < 9:
+            running.process.wait(PATIENCE_SECONDS)
+            # Its pause is over, and it has not run for long.
+            running.started_at = time.monotonic()
+            if running.starts_again_at is not None:
+                running.starts_again_at = time.monotonic()
+            supervisor.wait_until_ready()
+        assert starting_again(caplog) == ["1 s", "2 s", "4 s", "8 s", "16 s", "32 s", "60 s", "60 s", "60 s"]
+        # After one that ran for long, the first pause again.
+        while len(starting_again(caplog)) < 10:
+            running.process.wait(PATIENCE_SECONDS)
+            if running.starts_again_at is not None:
+                running.starts_again_at = time.monotonic()
+            else:
+                running.started_at = time.monotonic() - supervising.LONGEST_PAUSE_SECONDS - 1
+            supervisor.wait_until_ready()
+        assert starting_again(caplog)[-1] == "1 s"
+
+
+def starting_again(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """After which pauses something was to be started again."""
+    told = (record.getMessage() for record in caplog.records)
+    return [line.rpartition(" again in ")[2] for line in told if " again in " in line]
 
 
 # Writes lines until it is ended, and tells how many those were.

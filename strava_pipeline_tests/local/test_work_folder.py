@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +14,19 @@ import pytest
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.local import work_folder
+from strava_pipeline.local.code_server import new_code_server
+from strava_pipeline.local.kept_server import ACTIONS
 from strava_pipeline.local.listeners import open_listener
-from strava_pipeline.local.services import bridge_service, dagster_services, mock_strava_service
+from strava_pipeline.local.services import bridge_service, code_server_service, dagster_services, mock_strava_service
 from strava_pipeline.local.supervisor import Service, Supervisor
 from strava_pipeline.settings import load_settings
 
 PLANTED = "from pathlib import Path\nPath({marker!r}).touch()\n"
-MODULES = ("strava_pipeline", "dagster", "multiprocessing", "grpc", "yaml", "sitecustomize")
+MODULES = ("strava_pipeline", "dagster", "multiprocessing", "grpc", "yaml", "sitecustomize", "psutil", "sqlalchemy")
+BECOME_KEEPER = """
+from strava_pipeline.local.keeper import Plan, become_keeper
+become_keeper(Plan((), ["all is kept"], None, "INFO", "text"))
+"""
 
 
 @pytest.fixture
@@ -29,8 +36,13 @@ def listener() -> Iterator[socket.socket]:
 
 
 def test_every_service_works_in_a_private_folder(tmp_path: Path, listener: socket.socket) -> None:
-    served = [*dagster_services(tmp_path, listener, {}), bridge_service(tmp_path, listener, {})]
-    services = [*served, mock_strava_service(tmp_path, 1, {})]
+    server = new_code_server(tmp_path)
+    services = [
+        code_server_service(tmp_path, server, {}),
+        *dagster_services(tmp_path, listener, server.workspace, {}),
+        bridge_service(tmp_path, listener, {}),
+        mock_strava_service(tmp_path, 1, {}),
+    ]
     assert {service.folder for service in services} == {tmp_path / "work"}
     assert stat.S_IMODE((tmp_path / "work").stat().st_mode) == 0o700
     assert list((tmp_path / "work").iterdir()) == []
@@ -39,19 +51,40 @@ def test_every_service_works_in_a_private_folder(tmp_path: Path, listener: socke
 def test_what_lies_where_a_command_was_called_is_not_run(
     tmp_path: Path, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hostile, marker, log = tmp_path / "hostile", tmp_path / "run", tmp_path / "logs" / "tried.log"
-    hostile.mkdir()
-    for module in MODULES:
-        (hostile / f"{module}.py").write_text(PLANTED.format(marker=str(marker)))
-    monkeypatch.chdir(hostile)
+    marker, log = tmp_path / "run", tmp_path / "logs" / "tried.log"
+    monkeypatch.chdir(hostile_folder(tmp_path, marker))
     tried = bridge_service(tmp_path, listener, work_folder.service_environment(load_settings()))
     command = (sys.executable, "-m", "strava_pipeline", "--version")
     with Supervisor() as supervisor:
         supervisor.start(Service("tried", command, log, tried.environment, folder=tried.folder))
-        for _, process in supervisor._running:
-            assert process.wait(30) == 0
+        for running in supervisor._running:
+            assert running.process.wait(30) == 0
     assert "version" in log.read_text()
     assert not marker.exists()
+
+
+def test_up_runs_nothing_of_the_folder_where_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps that folder: relative paths of settings are meant from there."""
+    marker = tmp_path / "run"
+    monkeypatch.chdir(hostile_folder(tmp_path, marker))
+    with subprocess.Popen([sys.executable, "-P", "-c", BECOME_KEEPER], stdout=subprocess.PIPE, text=True) as up:
+        assert up.stdout is not None
+        told = up.stdout.readline()
+        up.terminate()
+    assert told == "all is kept\n"
+    assert not marker.exists()
+    done = subprocess.run(ACTIONS, stderr=subprocess.PIPE, text=True, check=False)
+    assert "main() missing 4 required positional arguments" in done.stderr
+    assert not marker.exists()
+
+
+def hostile_folder(tmp_path: Path, marker: Path) -> Path:
+    """A folder with modules that write the marker if a program loads them."""
+    hostile = tmp_path / "hostile"
+    hostile.mkdir()
+    for module in MODULES:
+        (hostile / f"{module}.py").write_text(PLANTED.format(marker=str(marker)))
+    return hostile
 
 
 def test_paths_that_were_given_from_here_stay_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,11 +17,11 @@ def start(port: int, *options: str) -> subprocess.Popen[str]:
 
 
 def read_until_ready(process: subprocess.Popen[str]) -> str:
-    """All that is printed up to the last athlete."""
+    """All that is printed once it listens."""
     assert process.stdout is not None
     text = ""
     for line in process.stdout:
         text += line
-        if text.count("connect --code") == 2:
+        if line.startswith("a new ride"):
             return text
     raise AssertionError(text)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import socket
 from pathlib import Path
@@ -32,10 +33,20 @@ def test_it_says_how_to_use_it_and_ends_cleanly(number: signal.Signals) -> None:
         bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
         answer = requests.get(f"{exported['STRAVA_API_URL']}/athlete", headers=bearer, timeout=20)
         assert answer.json()["id"] == int(athlete[1])
+        added = _added(text)
+        rides = requests.get(f"{exported['STRAVA_API_URL']}/athlete/activities", headers=bearer, timeout=20).json()
+        assert rides[0]["id"] == added
         process.send_signal(number)
         _, complaints = process.communicate(timeout=20)
     assert (process.returncode, complaints) == (0, "")
     assert not Path(os.environ["STRAVA_HOME"]).exists(), "no database, no files"
+
+
+def _added(text: str) -> int:
+    """The ride that the printed call of curl makes."""
+    _, _, body, url = shlex.split(text.splitlines()[-1].partition(": ")[2])
+    made: int = requests.post(url, data=body, timeout=20).json()["id"]
+    return made
 
 
 def test_a_port_in_use_is_told_in_one_line() -> None:

@@ -15,8 +15,8 @@ from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.sync.athlete import import_athlete
 from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams
 from strava_pipeline.sync.summaries import import_summaries
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.notification_tables import notifications
-from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.states import MailKind
 from strava_pipeline_tests.mail_consent import with_address
 from strava_pipeline_tests.mail_server import MailServerStandIn, mail_server

@@ -15,7 +15,6 @@ from strava_pipeline.notifications.mail_links import is_for, read_confirm_link, 
 from strava_pipeline.notifications.outbox import MailResult, send_due
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
 from strava_pipeline.warehouse.mail.consent import (
     CONFIRM_WITHIN,
     Consent,
@@ -24,9 +23,10 @@ from strava_pipeline.warehouse.mail.consent import (
     end_mails,
     give_address,
 )
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.notification_tables import confirmation_mails, notifications
-from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.schema.tables import athletes
+from strava_pipeline_tests.erasing import disconnect_and_erase
 from strava_pipeline_tests.mail_server import MailServerStandIn
 from strava_pipeline_tests.notifications.conftest import ADDRESS
 from strava_pipeline_tests.strava_stand_in import RIDER

@@ -20,7 +20,7 @@ from strava_pipeline.notifications.headers import POLICY
 from strava_pipeline.notifications.outbox import send_due
 from strava_pipeline.notifications.smtp import parse_smtp_url, send
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline_tests.mail_server import MailServerStandIn
 from strava_pipeline_tests.notifications.conftest import ADDRESS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -22,11 +23,11 @@ from strava_pipeline.notifications.outbox import MailResult, open_outbox, send_d
 from strava_pipeline.notifications.sender import check_sender, sender_of
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
 from strava_pipeline.warehouse.mail.consent import NOTHING, end_mails
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.notification_tables import notifications
-from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.schema.tables import activities, athletes
+from strava_pipeline_tests.erasing import disconnect_and_erase
 from strava_pipeline_tests.mail_server import MailServerStandIn
 from strava_pipeline_tests.notifications.conftest import ADDRESS
 from strava_pipeline_tests.ports import free_port
@@ -152,6 +153,20 @@ def test_pictures_are_inside_and_each_is_shown_once(
         "https://www.strava.com",
         "https://bridge.example.org",
     }
+
+
+@pytest.mark.usefixtures("ride")
+def test_a_mail_is_whole_without_the_libraries_that_draw(
+    engine: Engine, mail_settings: Settings, smtp: MailServerStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    sent(engine, mail_settings)
+    (mail,) = smtp.mails
+    assert [part.get_content_type() for part in mail.walk()] == ["multipart/alternative", "text/plain", "text/html"]
+    html = body(mail, "html")
+    assert "<img" not in html
+    assert "Route</" not in html
+    assert "24.0 km" in words(html)
 
 
 @pytest.mark.usefixtures("ride")

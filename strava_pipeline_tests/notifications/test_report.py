@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 from sqlalchemy import Engine, update
 
 from strava_pipeline.cli import cli
 from strava_pipeline.errors import ConfigurationError
-from strava_pipeline.notifications.report import report
+from strava_pipeline.notifications.report import load_ride, render_report
 from strava_pipeline.settings import Settings
 from strava_pipeline.sync.training_load import update_training_load
 from strava_pipeline.warehouse.schema.tables import activities
@@ -25,8 +27,10 @@ def test_a_page_needs_nothing_else(engine: Engine, add_ride: Callable[..., None]
     update_training_load(engine, RIDER, datetime.now(UTC).date())
     with engine.begin() as connection:
         connection.execute(update(activities).values(name="<b>Loop</b>"))
-    page = report(engine, 6)
-    assert page is not None
+    with engine.connect() as connection:
+        ride = load_ride(connection, 6)
+    assert ride is not None
+    page = render_report(ride)
     assert "<bdi>&lt;b&gt;Loop&lt;/b&gt;</bdi>" in page
     assert "<script" not in page
     # Links out are for reading on; nothing is loaded from anywhere.
@@ -57,6 +61,18 @@ def test_the_command_writes_the_page(
     assert target.read_text(encoding="utf-8").startswith("<!doctype html>")
     printed = CliRunner().invoke(cli, ["report", "7"], catch_exceptions=False)
     assert printed.output.rstrip().endswith("</html>")
+
+
+def test_a_page_without_the_libraries_that_draw_has_no_pictures_and_the_command_says_why(
+    engine: Engine, settings: Settings, add_ride: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_ride(7)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    done = CliRunner().invoke(cli, ["report", "7"], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "24.0 km" in done.stdout
+    assert "<img" not in done.stdout
+    assert done.stderr == "a page with pictures needs the extra pictures: pip install 'strava-pipeline[pictures]'\n"
 
 
 def test_an_activity_that_is_not_stored_is_told(settings: Settings, engine: Engine) -> None:

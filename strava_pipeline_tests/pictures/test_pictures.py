@@ -15,11 +15,11 @@ from PIL import Image
 
 from strava_pipeline.analysis.figures import analyse
 from strava_pipeline.analysis.track import Track
-from strava_pipeline.pictures.canvas import DARK, LIGHT, Theme
 from strava_pipeline.pictures.fitness import fitness_picture
 from strava_pipeline.pictures.power_curve import power_curve_picture
 from strava_pipeline.pictures.profile import profile_picture
 from strava_pipeline.pictures.route import ColourBy, _round_length, project_from_middle, route_picture
+from strava_pipeline.pictures.themes import DARK, LIGHT, Theme
 from strava_pipeline.units import IMPERIAL, METRIC
 
 MOST_BYTES = 100_000

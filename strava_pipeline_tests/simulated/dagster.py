@@ -16,11 +16,14 @@ import dagster as dg
 
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.import_runs import launch_tags
-from strava_pipeline.names import NAMES, Job
+from strava_pipeline.names import Job
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.warehouse.imports.launches import Fate, Launch
+from strava_pipeline_tests.defs.own_definitions import NAMES
+from strava_pipeline_tests.placed import PLACE
 from strava_pipeline_tests.simulated.crew import Crew
-from webhook_bridge.dagster_api import DagsterUnavailable
+from webhook_bridge.dagster_server import DagsterUnavailable
+from webhook_bridge.place import Place
 
 log = get_logger(__name__)
 
@@ -82,7 +85,7 @@ class SimulatedDagster:
     _at_work: Counter[str] = field(default_factory=Counter)
 
     def launch_run(
-        self, _: object, job: str, run_config: Mapping[str, Any], tags: Mapping[str, str], **__: object
+        self, _: object, __: object, job: str, run_config: Mapping[str, Any], tags: Mapping[str, str]
     ) -> str:
         """Launch a run, as :func:`webhook_bridge.dagster_api.launch_run` has it done."""
         self._refuse_while_away()
@@ -93,6 +96,11 @@ class SimulatedDagster:
         self.start_queued()
         return run.run_id
 
+    def find_place(self, _: object) -> Place:
+        """Return where our definitions are."""
+        self._refuse_while_away()
+        return PLACE
+
     def runs_to_come(self, _: object, run_ids: Iterable[str]) -> set[str]:
         """Return which runs are in the queue or at work."""
         self._refuse_while_away()
@@ -102,7 +110,7 @@ class SimulatedDagster:
         """Return what became of the run of an import's launch."""
         self._refuse_while_away()
         fates = {RunState.QUEUED: Fate.TO_COME, RunState.AT_WORK: Fate.AT_WORK, RunState.ENDED: Fate.ENDED}
-        wanted = launch_tags(launch).items()
+        wanted = launch_tags(NAMES, launch).items()
         found = [run for run in self.runs.values() if wanted <= run.tags.items()]
         return fates[found[-1].state] if found else Fate.UNKNOWN
 

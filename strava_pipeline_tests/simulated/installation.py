@@ -23,7 +23,7 @@ from strava_pipeline.defs.resources import MAX_WAIT
 from strava_pipeline.errors import DatabaseUnavailable, FencedOut, ImportStopped
 from strava_pipeline.mock_strava.shapes import JsonObject
 from strava_pipeline.months import Span
-from strava_pipeline.names import NAMES, Job
+from strava_pipeline.names import Job
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.mapping.athlete import athlete_row
 from strava_pipeline.strava.oauth import exchange_code
@@ -31,6 +31,7 @@ from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.access import open_tokens
 from strava_pipeline.sync.claims_at_work import work_on_claim
 from strava_pipeline.sync.context import SpanResult, SyncContext, open_sync
+from strava_pipeline.sync.erasing import finish_erasures
 from strava_pipeline.sync.failed_claims import FailedClaim, Outcome
 from strava_pipeline.sync.imports import ImportHooks, work_on_import
 from strava_pipeline.sync.months_at_work import FailedMonth, each_month, raise_failed
@@ -47,8 +48,9 @@ from strava_pipeline.warehouse.inbox import claims as inbox_claims
 from strava_pipeline.warehouse.inbox.claims import begin_run, refresh_claim
 from strava_pipeline.warehouse.inbox.events import Stored, store_events
 from strava_pipeline.warehouse.quota import waiting
-from strava_pipeline.warehouse.retention import earliest_month, remove_old_records
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.record_lives import remove_old_records
+from strava_pipeline.warehouse.retention import earliest_month
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import (
@@ -61,12 +63,13 @@ from strava_pipeline.warehouse.states import (
     UpkeepKind,
 )
 from strava_pipeline.warehouse.upkeep import due
+from strava_pipeline_tests.defs.own_definitions import NAMES, PLAN
 from strava_pipeline_tests.simulated.crew import Crew
 from strava_pipeline_tests.simulated.dagster import SimulatedDagster
 from strava_pipeline_tests.simulated.wsgi_session import SimulatedStrava
 from webhook_bridge import dagster_tasks, dispatcher
 from webhook_bridge import imports as bridge_imports
-from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable
+from webhook_bridge.dagster_server import DagsterServer, DagsterUnavailable
 from webhook_bridge.dagster_tasks import DagsterTasks
 from webhook_bridge.dispatcher import Dispatcher
 from webhook_bridge.event_body import parse_event
@@ -157,7 +160,7 @@ class Installation:
         with autocommit(self.engine) as connection:
             (stored,) = store_events(connection, [parse_event(json.dumps(event).encode(), signed=signed)])
         self.crew.time.wake()
-        return stored
+        return stored.outcome
 
     def _do_due(self) -> None:
         """Do what bridge and schedules do, as far as the tables show that there is something to do."""
@@ -174,15 +177,15 @@ class Installation:
             launch_imports(dagster, self.engine, earliest_month(self.settings))
         if Due.RETENTION in due_kinds:
             for job in (RETENTION, LAKE):
-                self.dagster.launch_run(None, job, {}, {})
+                self.dagster.launch_run(None, None, job, {}, {})
             self._retention_at = moment + RETENTION_EVERY_S
         if Due.UPKEEP in due_kinds:
             self._launch_upkeep()
 
     def _launch_upkeep(self) -> None:
         """What the schedule of upkeep does."""
-        if why_no_run(self.dagster.instance, self.engine) is None:
-            self.dagster.launch_run(None, UPKEEP, {}, NAMES.lane_tags(Lane.RECONCILE))
+        if why_no_run(self.dagster.instance, self.engine, PLAN) is None:
+            self.dagster.launch_run(None, None, UPKEEP, {}, NAMES.lane_tags(Lane.RECONCILE))
         self._looked_at = self.crew.time.now
 
     def _moments(self) -> list[tuple[Due, float]]:
@@ -233,18 +236,23 @@ class Installation:
     def _update_lake(self, _: Mapping[str, Any], __: str) -> None:
         """What the op of the job update_lake does."""
         with autocommit(self.engine) as connection:
-            outdated = outdated_months(connection)
+            outdated = outdated_months(connection, is_set=self.settings.lake_url is not None)
         written = list(each_month(self.engine, ImportStep.LAKE, outdated, self._write_lake))
         raise_failed([month for month in written if isinstance(month, FailedMonth)], len(written))
 
     def _upkeep(self, _: Mapping[str, Any], __: str) -> None:
         """What the op of the job upkeep does."""
         ends_at = self.crew.time.now + UPKEEP_WORKS_FOR_S
+
+        def go_on() -> bool:
+            return self.crew.time.now < ends_at
+
         contexts = Contexts(
             quick=self._sync(Lane.RECONCILE),
             spare=self._sync(Lane.BACKFILL, timedelta(0)),
         )
-        work_off(contexts, self.settings, lambda: self.crew.time.now < ends_at)
+        finish_erasures(self.settings, self.engine, go_on)
+        work_off(contexts, self.settings, go_on)
 
     def _sync(self, lane: Lane, max_wait: timedelta | None = None) -> SyncContext:
         wait = MAX_WAIT[lane] if max_wait is None else max_wait
@@ -290,12 +298,14 @@ def simulated_services(strava: SimulatedStrava, dagster: SimulatedDagster) -> Ex
         (launches, "LEASE", LEASE),
         (runs, "LEASE", LEASE),
         (due, "LEASE", LEASE),
+        (dispatcher, "find_place", dagster.find_place),
         (dispatcher, "launch_run", dagster.launch_run),
         (dispatcher, "runs_to_come", dagster.runs_to_come),
         (dagster_tasks, "add_athlete", dagster.change_partitions),
         (dagster_tasks, "remove_athlete", dagster.change_partitions),
         (dagster_tasks, "delete_runs", dagster.change_partitions),
         (dagster_tasks, "cover_last_materializations", dagster.change_partitions),
+        (bridge_imports, "find_place", dagster.find_place),
         (bridge_imports, "launch_run", dagster.launch_run),
         (bridge_imports, "fate_of", dagster.fate_of),
         (inbox_claims, "WORK_LEASE", LEASE),

@@ -16,7 +16,7 @@ from strava_pipeline.strava.mapping.activity import COUNTERS
 from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams
 from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse.schema.analysis_tables import route_matches
-from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import PayloadKind
 from strava_pipeline_tests.histories import ACTIVITY_TABLES, EMPTYING, contents

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, Row, RowMapping, Select, and_, select
 from strava_pipeline.mock_strava.shapes import JsonObject
 from strava_pipeline.strava.mapping.activity import COUNTERS
 from strava_pipeline.warehouse.engine import autocommit
-from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import (
     activities,
     activity_streams,

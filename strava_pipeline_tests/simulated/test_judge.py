@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert
 
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.states import ErrorClass, EventSource, EventState
 from strava_pipeline_tests.simulated.comparison import Comparison, Thing
 from strava_pipeline_tests.simulated.people import less_than

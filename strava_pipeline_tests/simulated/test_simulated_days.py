@@ -9,7 +9,7 @@ import pytest
 from strava_pipeline_tests.simulated.year import Form, Year, small_form
 
 
-# It starts none, but takes as long as tests that do: it is begun among the first, and `make quick` leaves it out.
+# It starts none, but takes as long as tests that do: `make integration` begins it among the first.
 @pytest.mark.processes
 def test_two_months_of_troubles_end_in_tables_equal_to_strava(simulated: Callable[[Form], Year]) -> None:
     report = simulated(small_form(seed=6)).run()

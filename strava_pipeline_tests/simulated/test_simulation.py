@@ -13,9 +13,10 @@ from sqlalchemy import Engine, select
 from strava_pipeline.errors import DatabaseUnavailable, StravaPipelineError
 from strava_pipeline.sync import history, recent, upkeep
 from strava_pipeline.warehouse import lake
+from strava_pipeline.warehouse.activities import activity_store, stream_store
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.imports import wishes
-from strava_pipeline.warehouse.schema.ops_tables import work_leases
+from strava_pipeline.warehouse.schema.work_tables import work_leases
 from strava_pipeline.warehouse.upkeep import due
 from strava_pipeline.warehouse.work_leases import only_worker
 from strava_pipeline_tests.simulated import installation, year
@@ -110,6 +111,15 @@ def test_a_lake_a_run_and_a_pause_that_do_not_work_are_seen(
     assert any("in the lake" in fault and "is not stored" in fault for fault in report.faults)
     assert any("a run of retention: StravaPipelineError: broken" in fault for fault in report.faults)
     assert any("paused imports were launched" in fault for fault in report.faults)
+
+
+def test_a_change_that_marks_no_month_is_seen(
+    simulated: Callable[[Form], Year], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (activity_store, stream_store):
+        monkeypatch.setattr(module, "mark_changed", lambda *_: None)
+    report = simulated(replace(DAYS, days=2, has_upkeep=False)).run()
+    assert any("what months were found to lack is not what they lack" in fault for fault in report.faults)
 
 
 def test_a_call_that_strava_refuses_for_the_limit_is_counted(simulated: Callable[[Form], Year]) -> None:

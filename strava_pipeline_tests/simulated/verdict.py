@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Engine, Row, func, select
 
 from strava_pipeline.warehouse.engine import autocommit
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import EventState, ImportState

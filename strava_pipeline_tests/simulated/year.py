@@ -20,9 +20,10 @@ from strava_pipeline.mock_strava.state import EXTENSION, Mock
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox.events import Stored
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.tables import metadata
 from strava_pipeline.warehouse.states import EventState
+from strava_pipeline_tests.month_counts import counts_after_a_check, counts_of_everything
 from strava_pipeline_tests.simulated import verdict
 from strava_pipeline_tests.simulated.clock import SimulatedTime
 from strava_pipeline_tests.simulated.crew import Crew
@@ -275,6 +276,10 @@ class Year:
             with autocommit(self._owner_engine) as connection:
                 connection.execute(text(f"VACUUM ANALYZE {', '.join(str(table) for table in metadata.sorted_tables)}"))
         now, form = self.time.now, self.form
+        if counts_after_a_check(self._owner_engine) != counts_of_everything(self._owner_engine):
+            self.report.faults.append(
+                f"{self.time.moment:%Y-%m-%d} what months were found to lack is not what they lack"
+            )
         patience = Patience(
             listed=now - form.patience_days * DAY_S,
             profiles=self.troubles.calm_since(now, timedelta(days=form.profile_days)),

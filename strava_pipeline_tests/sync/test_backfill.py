@@ -14,7 +14,7 @@ from strava_pipeline.sync.athlete import import_athlete
 from strava_pipeline.sync.context import open_sync
 from strava_pipeline.warehouse.pauses import Pauses
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
-from strava_pipeline.warehouse.schema.ops_tables import tombstones
+from strava_pipeline.warehouse.schema.payload_tables import tombstones
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams, gear, laps, metadata
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed
 from strava_pipeline_tests.sync.june import JUNE, LISTING, MAY, bring_up_to_date, ids, on, three_rides, value

@@ -24,7 +24,7 @@ from strava_pipeline.warehouse.activities.quarantine import release_unlisted
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.history_tables import put_aside
-from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import (
     activities,
     activity_streams,

@@ -24,13 +24,15 @@ from strava_pipeline.warehouse.imports.wishes import any_wants_quota
 from strava_pipeline.warehouse.inbox.claims import claim_objects
 from strava_pipeline.warehouse.inbox.dead_letters import redrive_due
 from strava_pipeline.warehouse.mail.mail_queue import any_due
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.schema.import_tables import failed_months, import_months
 from strava_pipeline.warehouse.schema.notification_tables import notifications
-from strava_pipeline.warehouse.schema.ops_tables import payloads, tombstones, users, work_leases
+from strava_pipeline.warehouse.schema.payload_tables import payloads, tombstones
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
 from strava_pipeline.warehouse.schema.wish_tables import histories, imports
+from strava_pipeline.warehouse.schema.work_tables import work_leases
 from strava_pipeline.warehouse.states import EventState, ImportState, ImportStep, MailKind, MailState, UpkeepKind
 from strava_pipeline.warehouse.tokens.cool_down import COOL_DOWN, refuse_while_cooling_down
 from strava_pipeline.warehouse.tokens.stored_tokens import read_tokens

@@ -15,7 +15,7 @@ from strava_pipeline.sync import disconnect as disconnecting
 from strava_pipeline.sync.access import open_tokens
 from strava_pipeline.sync.disconnect import Disconnected, disconnect
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.schema.ops_tables import token_audit, users
+from strava_pipeline.warehouse.schema.grant_tables import token_audit, users
 from strava_pipeline_tests.strava.loopback import Loopback, Reply, reply
 
 RIDER = 1001
@@ -144,7 +144,7 @@ def test_a_process_that_dies_after_strava_answered_has_told_it(
 
     strava.answers(reply({}), reply({}))
     with monkeypatch.context() as patch:
-        patch.setattr(disconnecting, "disconnect_and_erase", die)
+        patch.setattr(disconnecting, "begin_erasure", die)
         with pytest.raises(Killed):
             leave(engine)
     assert audited(engine) == [("revoke", "ok", None)]

@@ -21,7 +21,9 @@ from strava_pipeline.sync.history import compare_history, import_history, import
 from strava_pipeline.sync.recent import compare_recent
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.imports.edited_months import import_edited
-from strava_pipeline.warehouse.schema.ops_tables import tombstones, users, webhook_events
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
+from strava_pipeline.warehouse.schema.payload_tables import tombstones
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline.warehouse.schema.wish_tables import histories, imports
 from strava_pipeline.warehouse.states import ImportStep, MadeBy

@@ -31,8 +31,8 @@ from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.imports import runs
 from strava_pipeline.warehouse.imports.runs import Outcome
 from strava_pipeline.warehouse.imports.wishes import pause
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.import_tables import failed_months, import_months
-from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.schema.wish_tables import histories
 from strava_pipeline.warehouse.states import ImportStep, MadeBy, PausedBy

@@ -12,16 +12,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
+from strava_pipeline.errors import RejectedRequest
 from strava_pipeline.months import Span
 from strava_pipeline.strava.mapping.activity import COUNTERS
 from strava_pipeline.sync.backfill import analyse_span, import_details, import_streams
 from strava_pipeline.sync.webhook import NotThereYet
 from strava_pipeline.warehouse.activities.remapping import remap
-from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import PayloadKind
 from strava_pipeline_tests.histories import ACTIVITY_TABLES, HistoryTables, contents, histories
 from strava_pipeline_tests.inbox import bring_up_to_date, connect_riders
+from strava_pipeline_tests.month_counts import counts_after_a_check, counts_of_everything
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed, stream_body
 
 NUMBERS = (1, 2, 3)
@@ -59,6 +61,8 @@ actions = st.one_of(
     st.tuples(st.sampled_from(["delete", "hide", "show", "undo", "differ"]), numbers),
     st.tuples(st.sampled_from(["list", "details", "streams", "backfill"]), spans),
     st.tuples(st.just("webhook"), numbers, st.sampled_from(["create", "update", "delete"])),
+    # The next answer cannot be stored: the activity is put aside.
+    st.tuples(st.just("refuse"), numbers, st.sampled_from(["", "/streams"])),
 )
 # Edited between listing and detail, and back before the next listing.
 UNDONE: list[Action] = [("list", [2]), ("edit", 1, {"name": "Another title"}), ("details", [2]), ("undo", 1)]
@@ -92,10 +96,12 @@ class World:
         if what in {"list", "details", "streams", "backfill"}:
             self.bring(what, [MONTHS[number] for number in more[0]])
         elif what == "webhook":
-            with suppress(NotThereYet):
+            with suppress(NotThereYet, RejectedRequest):
                 bring_up_to_date(self.strava.sync(self.engine), RIDER, more[0], more[1])
         elif what == "create":
             self.create(*more)
+        elif what == "refuse":
+            self.strava.faults[f"/activities/{more[0]}{more[1]}"] = [RejectedRequest("odd")]
         elif what == "differ":
             self.differing.add(more[0])
         elif what == "show":
@@ -187,6 +193,9 @@ def test_a_backfill_ends_in_tables_equal_to_strava(
     world = World(engine)
     for action in [("create", 1, 2, False), *history]:
         world.do(action)
+        # What the checks tell is up to date after any change.
+        assert counts_after_a_check(engine) == counts_of_everything(engine), action
+    world.strava.faults.clear()
     world.bring("backfill", MONTHS)
     told = {number: (body["name"], body["distance"]) for number, body in world.strava.activities.items()}
     ours = world.tables()
@@ -194,6 +203,7 @@ def test_a_backfill_ends_in_tables_equal_to_strava(
     # The stored answers tell as much as the tables.
     assert [batch.odd for batch in remap(engine, before=datetime.now(UTC)) if batch.odd] == []
     remapped = world.tables()
+    assert counts_after_a_check(engine) == counts_of_everything(engine)
     # The rest must be what an import into empty tables gives.
     tables.empty()
     world.bring("backfill", MONTHS)

@@ -20,8 +20,9 @@ from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.sync.backfill import import_details, import_streams
 from strava_pipeline.sync.upkeep import wants_details
 from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.history_tables import put_aside
-from strava_pipeline.warehouse.schema.ops_tables import payloads, users
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
 from strava_pipeline.warehouse.schema.wish_tables import imports
@@ -61,7 +62,7 @@ def detailed(strava: StravaStandIn, engine: Engine, monkeypatch: pytest.MonkeyPa
             connection.execute(update(payloads).where(payloads.c.activity_id == number).values(fetched_at=old))
             connection.execute(update(payloads).where(*is_detail).values(fetched_at=old + timedelta(hours=1)))
             connection.execute(update(activities).where(activities.c.id == number).values(fetched_at=old))
-    work(strava, engine, tasks=2)
+    work(strava, engine, tasks=3)
     strava.new_requests()
     return strava
 

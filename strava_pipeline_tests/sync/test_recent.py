@@ -16,11 +16,13 @@ from strava_pipeline.sync.recent import compare_recent
 from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.sync.webhook import sync_activity
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
 from strava_pipeline.warehouse.inbox.claims import claim_objects
 from strava_pipeline.warehouse.retention import remove_activities_before
-from strava_pipeline.warehouse.schema.ops_tables import payloads, users, webhook_events
-from strava_pipeline.warehouse.tokens.grants import active_athletes
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
+from strava_pipeline.warehouse.schema.payload_tables import payloads
+from strava_pipeline.warehouse.tokens.stored_tokens import read_active_tokens
+from strava_pipeline_tests.erasing import disconnect_and_erase
 from strava_pipeline_tests.inbox import bring_up_to_date
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 
@@ -219,9 +221,9 @@ def test_while_strava_is_away_nothing_is_taken_for_deleted(strava: StravaStandIn
 @pytest.mark.usefixtures("strava")
 def test_only_connected_athletes_are_asked_for(engine: Engine) -> None:
     with engine.begin() as connection:
-        assert active_athletes(connection) == [RIDER]
+        assert [tokens.athlete_id for tokens in read_active_tokens(connection)] == [RIDER]
         connection.execute(update(users).values(state="needs_reauth"))
-        assert active_athletes(connection) == []
+        assert [tokens.athlete_id for tokens in read_active_tokens(connection)] == []
 
 
 def test_a_summary_without_a_detail_is_no_missed_webhook(strava: StravaStandIn, engine: Engine) -> None:

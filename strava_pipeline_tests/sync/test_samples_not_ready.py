@@ -11,6 +11,7 @@ from sqlalchemy import Engine, select, update
 from strava_pipeline.months import Span, add_months, month_span, month_start
 from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.sync.backfill import import_details, import_streams
+from strava_pipeline.warehouse.activities.month_checks import check_changed_months
 from strava_pipeline.warehouse.activities.quality import without_streams
 from strava_pipeline.warehouse.activities.stream_store import READY_WITHIN, store_streams, streams_needed
 from strava_pipeline.warehouse.engine import now
@@ -97,6 +98,7 @@ def test_samples_that_were_stored_empty_too_early_lack_wherever_that_is_told(
     import_id = wish_of(engine, month)
     with engine.begin() as connection:
         store_streams(connection, map_streams(RIDER, 1, {}), now(connection))
+    check_changed_months(engine)
     with engine.connect() as connection:
         assert streams_needed(connection, 1).missing
         assert [found.unexplained for found in without_streams(connection)] == [1]

@@ -24,7 +24,8 @@ from strava_pipeline.sync import upkeep as upkeep_work
 from strava_pipeline.sync.athlete import import_athlete
 from strava_pipeline.sync.history import compare_history, import_history
 from strava_pipeline.sync.months_at_work import FailedMonth
-from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, athlete_stats, gear
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
 from strava_pipeline.warehouse.schema.wish_tables import imports

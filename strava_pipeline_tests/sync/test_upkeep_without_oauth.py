@@ -21,9 +21,10 @@ from strava_pipeline.sync.context import open_sync
 from strava_pipeline.sync.upkeep import Contexts, Worked, work_off
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.quota.outages import load_outage, store_outage
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
 from strava_pipeline.warehouse.states import UpkeepKind
+from strava_pipeline.warehouse.upkeep.due import OF_ALL
 from strava_pipeline_tests.inbox import connect_riders
 from strava_pipeline_tests.strava.loopback import UNAUTHORIZED, Asked, Loopback, Reply, reply
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
@@ -100,7 +101,7 @@ def probe_at(engine: Engine) -> datetime | None:
 def due_at(engine: Engine) -> set[datetime]:
     """When tasks of those whose tokens have expired are due."""
     with engine.connect() as connection:
-        query = select(upkeep.c.due_at).where(upkeep.c.athlete_id != GOOD, upkeep.c.kind != UpkeepKind.DETAILS)
+        query = select(upkeep.c.due_at).where(upkeep.c.athlete_id.not_in((GOOD, OF_ALL)))
         return set(connection.execute(query).scalars())
 
 

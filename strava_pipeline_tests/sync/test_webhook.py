@@ -14,7 +14,7 @@ from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.sync.webhook import NotThereYet, sync_activity
 from strava_pipeline.warehouse.inbox.claims import Claim, claim_objects
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
-from strava_pipeline.warehouse.schema.ops_tables import payloads, tombstones
+from strava_pipeline.warehouse.schema.payload_tables import payloads, tombstones
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline.warehouse.states import WaitingFor
 from strava_pipeline_tests.inbox import LONG_AGO, change, claim_one, connect_riders, states, store
@@ -303,7 +303,7 @@ class TestSignedUpdates:
     def test_privacy_is_asked_for_where_private_activities_are_not_shown(
         self, strava: StravaStandIn, engine: Engine
     ) -> None:
-        from strava_pipeline.warehouse.schema.ops_tables import users  # noqa: PLC0415  only here
+        from strava_pipeline.warehouse.schema.grant_tables import users  # noqa: PLC0415  only here
 
         with engine.begin() as connection:
             connection.execute(users.update().values(scopes=["read", "activity:read"]))

@@ -19,10 +19,12 @@ from strava_pipeline.warehouse.inbox.claims import Claim, claim_objects, refresh
 from strava_pipeline.warehouse.inbox.events import NewEvent, add_events
 from strava_pipeline.warehouse.inbox.waits import wait_to_appear
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
-from strava_pipeline.warehouse.schema.ops_tables import payloads, tombstones, webhook_events
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
+from strava_pipeline.warehouse.schema.payload_tables import payloads, tombstones
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline_tests.histories import EMPTIED, HistoryTables, all_at_once, contents, histories
 from strava_pipeline_tests.inbox import LONG_AGO, an_event, change, connect_riders
+from strava_pipeline_tests.month_counts import counts_after_a_check, counts_of_everything
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed
 
 AT = datetime(2025, 6, 10, 8, tzinfo=UTC)
@@ -190,6 +192,7 @@ def test_the_tables_end_as_strava_is(
     assert {row["id"]: row["name"] for row in found[activities.name]} == truth
     assert {row["activity_id"] for table in DEPENDENT_TABLES for row in found[table.name]} <= truth.keys()
     assert world.open_events() == []
+    assert counts_after_a_check(engine) == counts_of_everything(engine)
 
 
 def test_an_overtaken_run_that_finds_the_activity_gone_changes_nothing(engine: Engine, tables: HistoryTables) -> None:

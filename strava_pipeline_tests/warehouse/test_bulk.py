@@ -16,7 +16,7 @@ from sqlalchemy import Engine, Table, delete, select, text
 
 from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.warehouse.bulk import FEW, append, replace_parts, store_changed, store_newer, store_under_lock
-from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams, gear, laps, metadata, splits
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)

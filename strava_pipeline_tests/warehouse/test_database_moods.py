@@ -12,10 +12,9 @@ from sqlalchemy import Connection, Engine, make_url, select, text
 from sqlalchemy.exc import DBAPIError
 
 from strava_pipeline.errors import DatabaseTooSlow, DatabaseUnavailable
-from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.bulk import FEW, append, replace_parts, store_newer
 from strava_pipeline.warehouse.database_moods import Mood, mood_of
-from strava_pipeline.warehouse.engine import autocommit, open_engine, open_reading_engine
+from strava_pipeline.warehouse.engine import autocommit, open_engine, open_read_only_engine
 from strava_pipeline.warehouse.schema.tables import gear, laps
 from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.moody_server import MoodyDatabase
@@ -172,11 +171,8 @@ def test_what_goes_by_the_driver_meets_a_read_only_server_alike(
     attempt()
 
 
-def test_no_page_mistakes_its_own_read_only_session_for_an_outage(
-    moody: MoodyDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STRAVA_DATABASE_URL", moody.address)
-    engine = open_reading_engine(load_settings())
+def test_no_page_mistakes_its_own_read_only_session_for_an_outage(moody: MoodyDatabase) -> None:
+    engine = open_read_only_engine(make_url(moody.address))
     with engine.connect() as connection:
         before = pid_of(connection)
         with pytest.raises(DBAPIError, match="read-only transaction"):

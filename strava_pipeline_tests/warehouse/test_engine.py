@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import traceback
+from collections.abc import Callable
+from functools import partial
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, Engine, make_url, select, text
+from sqlalchemy import Connection, Engine, insert, make_url, select, text
+from sqlalchemy.exc import IntegrityError
 
 from strava_pipeline.errors import ConfigurationError, DatabaseUnavailable, WarehouseError
-from strava_pipeline.settings import load_settings
+from strava_pipeline.local.logins import Login
+from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.engine import (
     NETWORK_LIMITS,
     autocommit,
+    driver_errors,
+    ensure_administrator_url,
     ensure_dagster_url,
     ensure_database_url,
+    ensure_owner_url,
+    ensure_sql_url,
     now,
     open_engine,
-    open_reading_engine,
     parse_url,
     retry_transaction,
     without_password,
 )
+from strava_pipeline.warehouse.schema.tables import activities
 
 
 def closed_port() -> int:
@@ -125,6 +135,25 @@ def test_a_missing_right_is_told_in_one_line(analyst_engine: Engine) -> None:
     assert not isinstance(caught.value, DatabaseUnavailable)
 
 
+def test_a_refused_row_is_told_without_its_values(engine: Engine) -> None:
+    """By a statement, and by a COPY, which the driver does itself."""
+    with pytest.raises(IntegrityError) as refused, engine.begin() as connection:
+        connection.execute(insert(activities).values(id=1, athlete_id=2, resource_state=2, name="Jodlersteig"))
+    with engine.begin() as connection, pytest.raises(psycopg.Error) as copied:
+        copy_row(connection, "1\tJodlersteig\n")
+    for caught in (refused, copied):
+        told = "".join(traceback.format_exception(caught.value))
+        assert "violates not-null constraint" in told
+        assert "DETAIL and CONTEXT are left out" in told
+        assert re.findall("Failing row|CONTEXT:", told) == []
+
+
+def copy_row(connection: Connection, row: str) -> None:
+    cursor = driver_of(connection).cursor()
+    with driver_errors(connection), cursor.copy("COPY strava.activities (id, name) FROM STDIN") as copy:
+        copy.write(row)
+
+
 def test_an_address_gets_psycopg_3_whatever_its_spelling() -> None:
     for spelling in ("postgres://h/d", "postgresql://h/d", "postgresql+psycopg2://h/d"):
         assert parse_url(spelling, "STRAVA_DATABASE_URL").drivername == "postgresql+psycopg"
@@ -160,13 +189,35 @@ def test_the_clock_is_the_databases_and_moves_within_a_transaction(engine: Engin
     assert not first.utcoffset()
 
 
-def test_without_an_address_the_embedded_database_is_meant(monkeypatch: pytest.MonkeyPatch, server: object) -> None:
+def test_the_word_embedded_means_the_embedded_database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "strava_pipeline.warehouse.engine._embedded",
         lambda settings, login: make_url(f"postgresql+psycopg://{login}@/{settings.home.name}"),
     )
+    monkeypatch.setenv("STRAVA_DATABASE_URL", "embedded")
     assert ensure_database_url(load_settings()).database == "home"
     assert ensure_database_url(load_settings()).username == "strava_pipeline"
+
+
+@pytest.mark.parametrize(
+    "ensure",
+    [
+        ensure_database_url,
+        ensure_owner_url,
+        ensure_administrator_url,
+        ensure_dagster_url,
+        partial(ensure_sql_url, login=Login.SQL),
+    ],
+    ids=["tables", "owner", "administrator", "dagster", "sql"],
+)
+def test_without_an_address_nothing_is_started_and_no_folder_is_made(
+    ensure: Callable[[Settings], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # This alone says nothing of the tables.
+    monkeypatch.setenv("STRAVA_DATABASE_OWNER_URL", "postgresql://owner@db.example/strava")
+    with pytest.raises(ConfigurationError, match=r"^STRAVA_DATABASE_URL is not set: .* or `embedded`"):
+        ensure(load_settings())
+    assert not load_settings().home.exists()
 
 
 def terminate(engine: Engine, pid: int) -> None:
@@ -197,41 +248,6 @@ def test_what_is_no_broken_connection_is_not_repeated(engine: Engine) -> None:
     with pytest.raises(ConfigurationError):
         retry_transaction(engine, work)
     assert calls == [1]
-
-
-def role_of(engine: Engine) -> str:
-    with engine.connect() as connection:
-        return str(connection.execute(text("SELECT current_database()")).scalar_one())
-
-
-def test_pages_read_from_the_replica_while_the_primary_is_away(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = make_url(database).database
-    away_url = f"postgresql://me:hunter2@127.0.0.1:{closed_port()}/rides"
-    monkeypatch.setenv("STRAVA_DATABASE_URL", away_url)
-    engine = open_reading_engine(load_settings())
-    with pytest.raises(DatabaseUnavailable, match="is away"):
-        role_of(engine)
-    engine.dispose()
-    monkeypatch.setenv("STRAVA_DATABASE_REPLICA_URL", database)
-    engine = open_reading_engine(load_settings())
-    assert role_of(engine) == name
-    engine.dispose()
-
-
-def test_pages_read_from_the_primary_while_it_is_there(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STRAVA_DATABASE_URL", database)
-    monkeypatch.setenv("STRAVA_DATABASE_REPLICA_URL", f"postgresql://127.0.0.1:{closed_port()}/rides")
-    engine = open_reading_engine(load_settings())
-    assert role_of(engine) == make_url(database).database
-    engine.dispose()
-
-
-def test_a_page_cannot_write(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STRAVA_DATABASE_URL", database)
-    engine = open_reading_engine(load_settings())
-    with engine.connect() as connection, pytest.raises(Exception, match="read-only transaction"):
-        connection.execute(text("DELETE FROM strava.activities"))
-    engine.dispose()
 
 
 def test_a_server_that_lets_nobody_in_refuses_and_is_not_away(database: str) -> None:

@@ -19,7 +19,8 @@ from strava_pipeline.months import Span
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse import lake
 from strava_pipeline.warehouse.engine import now
-from strava_pipeline.warehouse.lake import erase_athlete_points, write_month
+from strava_pipeline.warehouse.lake import write_month
+from strava_pipeline.warehouse.lake_files import erase_athlete_points
 from strava_pipeline.warehouse.schema.import_tables import import_months
 from strava_pipeline_tests.inbox import bring_up_to_date
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, stream_body

@@ -19,12 +19,12 @@ from strava_pipeline.local.postgres import Server
 from strava_pipeline.warehouse import engine as engines
 from strava_pipeline.warehouse import locks
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
 from strava_pipeline.warehouse.engine import now, open_engine
 from strava_pipeline.warehouse.locks import AthleteLock, Lock
 from strava_pipeline.warehouse.migrate import VERSION_SCHEMA, VERSION_TABLE
-from strava_pipeline.warehouse.retention import remove_old_records
-from strava_pipeline.warehouse.schema.ops_tables import locks as table
+from strava_pipeline.warehouse.record_lives import remove_old_records
+from strava_pipeline.warehouse.schema.work_tables import locks as table
+from strava_pipeline_tests.erasing import disconnect_and_erase
 from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.inbox import connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER

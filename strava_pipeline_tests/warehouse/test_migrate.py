@@ -20,10 +20,11 @@ from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse import migrate as migration
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.migrate import HEAD, REVISIONS, check_migrated, migrate, open_warehouse, prepare
-from strava_pipeline.warehouse.schema import history_tables, ops_tables, tables
+from strava_pipeline.warehouse.schema import ops_schema, tables
+from strava_pipeline.warehouse.schema.declared import all_declared
 from strava_pipeline_tests.conftest import EMPTY, new_database, opened
 
-SCHEMAS = tuple(sorted({tables.SCHEMA, ops_tables.SCHEMA, history_tables.SCHEMA}))
+SCHEMAS = tuple(sorted({tables.SCHEMA, ops_schema.SCHEMA}))
 # Of our tables each constraint, index, column, comment and sequence, and how it is made; but for the order of columns.
 FACTS = """
 WITH ours AS (
@@ -73,7 +74,7 @@ def test_tables_are_created_from_nothing_and_a_second_time_changes_nothing(empty
     assert migrate(engine) == HEAD
     check_migrated(engine)
     assert set(inspect(engine).get_table_names("strava")) == {
-        table.name for table in tables.metadata.tables.values() if table.schema == "strava"
+        table.name for table in all_declared().tables.values() if table.schema == "strava"
     }
     engine.dispose()
 
@@ -114,7 +115,7 @@ def test_models_and_migrated_database_agree_comments_included(engine: Engine) ->
                 "compare_server_default": True,
             },
         )
-        assert compare_metadata(context, tables.metadata) == []
+        assert compare_metadata(context, all_declared()) == []
 
 
 def facts(connection: Connection) -> set[str]:
@@ -127,7 +128,7 @@ def test_a_migrated_database_is_what_is_declared_to_the_last_check_index_and_com
     with opened(empty_database) as declared, declared.begin() as connection:
         for schema in SCHEMAS:
             connection.execute(text(f"CREATE SCHEMA {schema}"))
-        tables.metadata.create_all(connection)
+        all_declared().create_all(connection)
         wanted = facts(connection)
     with engine.connect() as connection:
         there = facts(connection)

@@ -14,10 +14,12 @@ from sqlalchemy.dialects import postgresql
 
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.warehouse import migrate as migration
+from strava_pipeline.warehouse.activities.month_checks import check_changed_months
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.imports.deletion_guard import shows_less
 from strava_pipeline.warehouse.locks import acquire_for_migration
 from strava_pipeline.warehouse.migrate import REVISIONS, check_migrated, migrate
+from strava_pipeline_tests.month_counts import counts_after_a_check, counts_of_everything
 
 SAMPLES: tuple[tuple[type[Any], Any], ...] = (
     (postgresql.JSONB, {"a": [1]}),
@@ -33,6 +35,13 @@ SAMPLES: tuple[tuple[type[Any], Any], ...] = (
     (types.Text, "some, 'odd' text"),
 )
 
+# Values that go with those above.
+FITTING: dict[str, dict[str, Any]] = {
+    "ops.app_status": {"id": 1},
+    "ops.alerts": {"state": "firing"},
+    "ops.alert_messages": {"mail_state": "sent", "push_state": "skipped"},
+    "ops.notifications": {"kind": "ride_summary"},
+}
 # Words that a revision replaced: table, column and word, and the word since then.
 RENAMED = {("ops.users", "dagster_task"): ("import", "register")}
 
@@ -80,11 +89,22 @@ def fill(connection: Connection) -> dict[str, dict[str, Any]]:
     rows = {}
     for name, table in tables_of(connection).items():
         given = {column.name: sample(column.type) for column in table.columns} | allowed(connection, table)
-        if table.name == "app_status":
-            given["id"] = 1
+        given |= {column: value for column, value in FITTING.get(name, {}).items() if column in given}
         connection.execute(table.insert().values(given))
         rows[name] = given
     return rows
+
+
+def test_a_migration_of_many_rows_takes_its_time_and_waits_no_longer_for_locks(
+    old: Engine, add_revision: Callable[..., str]
+) -> None:
+    names = ("statement_timeout", "lock_timeout")
+    limits = ", ".join(f"current_setting('{name}') AS {name}" for name in names)
+    add_revision(f"CREATE TABLE ops.limits AS SELECT {limits}")
+    migrate(old)
+    with old.connect() as connection:
+        assert tuple(connection.execute(text("SELECT * FROM ops.limits")).one()) == ("0", "30s")
+        assert connection.execute(text("SHOW statement_timeout")).scalar() == "2min"
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
@@ -187,6 +207,48 @@ def test_athletes_who_connected_in_the_browser_have_an_import_after_0024(old: En
     assert tasks == ["register", None, None, None]
 
 
+def test_months_with_samples_and_no_file_are_marked_once_after_0031(old: Engine) -> None:
+    upgrade_to(old, "0030")
+    marked_at = datetime(2026, 1, 2, tzinfo=UTC)
+    starts = {1: datetime(2025, 5, 1, tzinfo=UTC), 2: datetime(2025, 6, 30, 23, 59, tzinfo=UTC), 3: marked_at}
+    with old.begin() as connection:
+        tables = tables_of(connection)
+        for number, start in starts.items():
+            for name, key in (("activities", "id"), ("activity_streams", "activity_id")):
+                row = {column.name: sample(column.type) for column in tables[f"strava.{name}"].columns}
+                row |= {"athlete_id": 7, key: number} | ({"start_date": start} if key == "id" else {})
+                connection.execute(tables[f"strava.{name}"].insert().values(row))
+        months = tables["ops.import_months"].insert()
+        connection.execute(months.values(athlete_id=7, month=date(2025, 5, 1), lake_at=marked_at))
+        # Its writer died before there was a file, or before it was noted.
+        connection.execute(months.values(athlete_id=7, month=date(2026, 1, 1), lake_outdated_at=marked_at))
+    migrate(old)
+    with old.connect() as connection:
+        found = connection.execute(
+            text(
+                "SELECT month, extract(year FROM lake_at)::int, lake_outdated_at > '2026-01-01' FROM ops.import_months"
+            )
+        ).all()
+    assert sorted(tuple(row) for row in found) == [
+        (date(2025, 5, 1), 2026, None),
+        (date(2025, 6, 1), None, True),
+        (date(2026, 1, 1), 1970, True),
+    ]
+
+
+def test_all_months_are_checked_after_0032(old: Engine) -> None:
+    upgrade_to(old, "0031")
+    starts = (datetime(2025, 5, 31, 23, 59, tzinfo=UTC), *(datetime(2025, 6, day, tzinfo=UTC) for day in (1, 2)))
+    with old.begin() as connection:
+        activities = tables_of(connection)["strava.activities"]
+        row = {column.name: sample(column.type) for column in activities.columns}
+        for number, start in enumerate(starts):
+            connection.execute(activities.insert().values(row | {"id": number, "athlete_id": 7, "start_date": start}))
+    migrate(old)
+    assert check_changed_months(old) == 2
+    assert counts_after_a_check(old) == counts_of_everything(old)
+
+
 def test_a_migration_that_fails_leaves_tables_and_rows_as_they_were(
     old: Engine, add_revision: Callable[..., str]
 ) -> None:
@@ -198,7 +260,7 @@ def test_a_migration_that_fails_leaves_tables_and_rows_as_they_were(
     with pytest.raises(Exception, match="already exists"):
         migrate(old)
     with old.connect() as connection:
-        assert migration._stored_revision(connection) == revision
+        assert migration.stored_revision(connection) == revision
         assert connection.execute(text("SELECT count(*) FROM ops.users")).scalar_one() == 1
         assert "new" not in inspect(connection).get_table_names("ops")
 
@@ -229,3 +291,45 @@ def test_athletes_with_private_activities_showed_them_before_0026(old: Engine) -
         found = connection.execute(text("SELECT athlete_id, scopes FROM ops.histories")).all()
         assert shows_less(connection, 1)
     assert [tuple(row) for row in found] == [(1, ["activity:read_all"])]
+
+
+def test_what_had_ended_before_0039_is_taken_for_counted_and_what_had_not_will_be_counted(old: Engine) -> None:
+    upgrade_to(old, "0038")
+    now = datetime.now(UTC)
+    call: dict[str, Any] = {"lane": "live", "endpoint": "/athlete"}
+    calls = [
+        call | {"reserved_at": now - timedelta(minutes=2), "settled_at": now},
+        call | {"reserved_at": now, "settled_at": None},
+        call | {"reserved_at": now - timedelta(days=2), "settled_at": None},
+    ]
+    event = {"source": "webhook", "subscription_id": 1, "object_type": "activity", "object_id": 1, "owner_id": 1}
+    event |= {"aspect_type": "update", "event_time": now, "updates": {}, "signed": True}
+    states = ("received", "launched", "waiting", "dead", "parked", "done", "discarded")
+    mail = {"kind": "ride_summary", "athlete_id": 1}
+    mails = [
+        mail | {"activity_id": 1, "state": "sent", "finished_at": now, "next_try_at": None},
+        mail | {"activity_id": 2, "state": "pending", "finished_at": None, "next_try_at": now},
+    ]
+    with old.begin() as connection:
+        tables = tables_of(connection)
+        connection.execute(tables["ops.api_calls"].insert(), calls)
+        events = [event | {"state": state, "event_key": state} for state in states]
+        connection.execute(tables["ops.webhook_events"].insert(), events)
+        connection.execute(tables["ops.notifications"].insert(), mails)
+        connection.execute(tables["ops.token_audit"].insert(), {"operation": "refresh", "outcome": "ok"})
+    migrate(old)
+    with old.begin() as connection:
+        tables = tables_of(connection)
+        found = {
+            name: list(connection.execute(select(table.c.is_counted).order_by(table.c.id)).scalars())
+            for name in ("api_calls", "webhook_events", "notifications", "token_audit")
+            for table in [tables[f"ops.{name}"]]
+        }
+        assert found == {
+            "api_calls": [True, False, True],
+            "webhook_events": [False] * 5 + [True] * 2,
+            "notifications": [True, False],
+            "token_audit": [True],
+        }
+        connection.execute(tables["ops.api_calls"].insert(), calls[:1])
+        assert connection.execute(text("SELECT count(*) FROM ops.api_calls WHERE NOT is_counted")).scalar() == 2

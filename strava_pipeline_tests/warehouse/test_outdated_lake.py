@@ -12,20 +12,22 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from strava_pipeline.errors import WarehouseError
-from strava_pipeline.months import Span, month_span
+from strava_pipeline.months import Span, month_span, month_text
 from strava_pipeline.strava.mapping.streams import map_streams
 from strava_pipeline.sync.context import SpanResult
 from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse import lake
 from strava_pipeline.warehouse.activities import activity_store
-from strava_pipeline.warehouse.activities.lake_months import note_in_lake, outdated_months, outdated_since
+from strava_pipeline.warehouse.activities.lake_months import BEGUN, note_in_lake, outdated_months, outdated_since
+from strava_pipeline.warehouse.activities.remapping import remap
 from strava_pipeline.warehouse.activities.stream_store import store_streams
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.imports.failed_months import note_failed
 from strava_pipeline.warehouse.lake import write_month
 from strava_pipeline.warehouse.retention import remove_activities_before
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.import_tables import failed_months, import_months
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import GrantState, ImportStep
 from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.inbox import LONG_AGO, bring_up_to_date, connect_riders
@@ -56,12 +58,18 @@ def strava(engine: Engine, url: str) -> StravaStandIn:
 
 def outdated(engine: Engine) -> list[Span]:
     with engine.connect() as connection:
-        return outdated_months(connection)
+        return outdated_months(connection, is_set=False)
 
 
 def in_lake(url: str) -> set[int]:
     """The activities in the lake."""
     source = f"read_parquet('{url}/*/*/*.parquet', hive_partitioning = true)"
+    return {row[0] for row in duckdb.execute(f"SELECT DISTINCT activity_id FROM {source}").fetchall()}  # noqa: S608  a path of this test
+
+
+def in_month(url: str, month: Span) -> set[int]:
+    """The activities in a month's file."""
+    source = f"read_parquet('{url}/*/month={month_text(month.start)}/*.parquet')"
     return {row[0] for row in duckdb.execute(f"SELECT DISTINCT activity_id FROM {source}").fetchall()}  # noqa: S608  a path of this test
 
 
@@ -143,6 +151,27 @@ def test_an_activity_that_moves_to_another_month_marks_both(strava: StravaStandI
     assert in_lake(url) == {1, 2, 3}
 
 
+def test_a_re_map_that_moves_an_activity_marks_both_months(strava: StravaStandIn, engine: Engine, url: str) -> None:
+    assert strava.activities
+    with engine.begin() as connection:
+        # As if an earlier version had read its start wrongly, and written it into July's file.
+        connection.execute(update(activities).where(activities.c.id == 1).values(start_date=JULY.start))
+    for month in (JUNE, JULY):
+        write_month(engine, url, month)
+    assert sum(batch.rebuilt for batch in remap(engine, before=datetime.now(UTC))) == 3
+    assert sorted(span.start for span in outdated(engine)) == [JUNE.start, JULY.start]
+    for month in outdated(engine):
+        write_month(engine, url, month)
+    assert in_month(url, JUNE) == {1, 2}
+    assert in_month(url, JULY) == {3}
+
+
+def test_a_re_map_that_moves_nothing_marks_no_month(strava: StravaStandIn, engine: Engine) -> None:
+    assert strava.activities
+    assert sum(batch.rebuilt for batch in remap(engine, before=datetime.now(UTC))) == 3
+    assert outdated(engine) == []
+
+
 def test_a_new_ride_marks_its_month_and_an_edit_of_the_name_does_not(strava: StravaStandIn, engine: Engine) -> None:
     strava.edit(1, name="another name")
     bring_up_to_date(strava.sync(engine), RIDER, 1)
@@ -152,13 +181,40 @@ def test_a_new_ride_marks_its_month_and_an_edit_of_the_name_does_not(strava: Str
     assert outdated(engine) == [JUNE]
 
 
-def test_a_month_that_was_never_written_is_not_marked(strava: StravaStandIn, engine: Engine) -> None:
-    """Who does not use the lake gets none."""
+def test_a_month_without_a_file_is_marked_by_its_first_ride(strava: StravaStandIn, engine: Engine, url: str) -> None:
     strava.add(5, MAY.start + timedelta(days=5))
     bring_up_to_date(strava.sync(engine), RIDER, 5)
-    delete(strava, engine, 5)
-    listing(strava, engine, MAY)
+    assert outdated(engine) == [MAY]
+    write_month(engine, url, MAY)
     assert outdated(engine) == []
+    assert in_lake(url) == {1, 2, 3, 5}
+
+
+def test_who_asked_for_no_lake_gets_none_and_who_asks_later_gets_all_of_it(engine: Engine) -> None:
+    connect_riders(engine, RIDER)
+    strava = StravaStandIn()
+    for number, month in ((1, JUNE), (2, JULY)):
+        strava.add(number, month.start + timedelta(days=number))
+        bring_up_to_date(strava.sync(engine), RIDER, number)
+    assert outdated(engine) == []
+    with engine.connect() as connection:
+        assert sorted(span.start for span in outdated_months(connection, is_set=True)) == [JUNE.start, JULY.start]
+
+
+def test_one_month_that_was_begun_asks_for_the_lake(engine: Engine, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its writer dies after the file was written: what is deleted later must leave that file."""
+    connect_riders(engine, RIDER)
+    strava = StravaStandIn()
+    strava.add(1, JUNE.start + timedelta(days=1))
+    bring_up_to_date(strava.sync(engine), RIDER, 1)
+    with monkeypatch.context() as dying:
+        dying.setattr(lake, "_month_file", lambda *_, **__: (_ for _ in ()).throw(OSError("gone")))
+        with pytest.raises(WarehouseError, match="gone"):
+            write_month(engine, url, JUNE)
+    delete(strava, engine, 1)
+    assert outdated(engine) == [JUNE]
+    with engine.connect() as connection:
+        assert connection.execute(select(import_months.c.lake_at)).scalar_one() == BEGUN
 
 
 def test_what_is_older_than_it_may_be_kept_marks_its_month(strava: StravaStandIn, engine: Engine) -> None:
@@ -244,7 +300,7 @@ def test_the_last_mark_comes_first_and_failed_months_wait_for_their_time(engine:
         connection.execute(update(import_months).where(june).values(lake_outdated_at=LONG_AGO + timedelta(1)))
     assert outdated(engine) == [JUNE, JULY]
     with engine.begin() as connection:
-        assert outdated_months(connection, limit=1) == [JUNE]
+        assert outdated_months(connection, is_set=False, limit=1) == [JUNE]
         note_failed(connection, JULY, ImportStep.LAKE, "no space left")
         note_failed(connection, JUNE, ImportStep.DETAIL, "odd")
     assert outdated(engine) == [JUNE]

@@ -7,29 +7,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, Table, func, insert, select, text, update
+from sqlalchemy import Engine, func, select
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.months import Span
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse import retention
-from strava_pipeline.warehouse.access.operator_sessions import open_session
 from strava_pipeline.warehouse.activities.activity_store import DEPENDENT_TABLES
-from strava_pipeline.warehouse.athletes.invites import new_invite
-from strava_pipeline.warehouse.lake import remove_points_before, write_month
+from strava_pipeline.warehouse.lake import write_month
+from strava_pipeline.warehouse.lake_files import months_before
 from strava_pipeline.warehouse.retention import (
     keep_from,
     remove_activities_before,
-    remove_old_audits,
-    remove_old_records,
-)
-from strava_pipeline.warehouse.schema.ops_tables import (
-    api_calls,
-    invites,
-    operator_audit,
-    operator_sessions,
-    quota_windows,
-    token_audit,
 )
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline_tests.inbox import bring_up_to_date
@@ -87,73 +76,14 @@ def test_the_lake_follows(engine: Engine, tmp_path: Path) -> None:
     url = str(tmp_path / "lake")
     write_month(engine, url, JUNE)
     remove_activities_before(engine, MIDDLE)
-    assert remove_points_before(engine, url, MIDDLE) == 1
-    assert remove_points_before(engine, url, MIDDLE) == 0
+    assert months_before(url, JUNE.start) == []
+    assert months_before(url, MIDDLE) == [JUNE]
+    assert write_month(engine, url, JUNE).written
+    assert not write_month(engine, url, JUNE).written
     remove_activities_before(engine, JUNE.end)
-    assert remove_points_before(engine, url, JUNE.end) == 1
+    assert write_month(engine, url, JUNE).written
+    assert months_before(url, JUNE.end) == []
     assert [path for path in Path(url).rglob("*") if path.is_file()] == []
-
-
-def test_old_records_go_and_recent_ones_stay(engine: Engine) -> None:
-    now = datetime.now(UTC)
-    with engine.begin() as connection:
-        for days in (1, 89, 91, 400):
-            moment = now - timedelta(days=days)
-            connection.execute(insert(api_calls).values(lane="live", endpoint="/athlete", reserved_at=moment))
-            window = {"scope": "app", "length_s": 900, "starts_at": moment, "booked": 1}
-            connection.execute(insert(quota_windows).values(window | {"read_foreign": 0, "overall_foreign": 0}))
-    assert remove_old_records(engine) == {"ops.api_calls": 2, "ops.quota_windows": 3}
-    assert remove_old_records(engine) == {}
-
-
-def test_audits_go_after_their_time(engine: Engine) -> None:
-    now = datetime.now(UTC)
-    with engine.begin() as connection:
-        for days in (1, 399, 401, 4000):
-            at = now - timedelta(days=days)
-            connection.execute(insert(operator_audit).values(actor="operator", action="login", outcome="ok", at=at))
-            connection.execute(insert(token_audit).values(operation="refresh", outcome="ok", at=at))
-    assert remove_old_records(engine) == {}
-    assert load_settings().audit_retention_days == 400
-    keep = timedelta(days=400)
-    assert remove_old_audits(engine, keep) == {"ops.operator_audit": 2, "ops.token_audit": 2}
-    assert remove_old_audits(engine, keep) == {}
-
-
-@pytest.mark.parametrize("table", [operator_audit, token_audit])
-def test_what_is_too_old_in_an_audit_is_found_by_an_index(engine: Engine, table: Table) -> None:
-    with engine.begin() as connection:
-        connection.execute(text("SET LOCAL enable_seqscan = off"))
-        plan = connection.execute(text(f"EXPLAIN DELETE FROM {table.fullname} WHERE at < now()")).scalars().all()  # noqa: S608  constants
-    assert f"ix_{table.name}_at" in "\n".join(plan)
-
-
-def test_sign_ins_and_invitations_that_have_ended_go(engine: Engine) -> None:
-    with engine.begin() as connection:
-        open_session(connection, "proof")
-        new_invite(connection, "proof", 3)
-        assert remove_old_records(engine) == {}
-    with engine.begin() as connection:
-        for table in (operator_sessions, invites):
-            connection.execute(update(table).values(expires_at=func.now()))
-    assert remove_old_records(engine) == {"ops.operator_sessions": 1, "ops.invites": 3}
-
-
-def test_a_window_that_is_still_blocked_stays(engine: Engine) -> None:
-    now = datetime.now(UTC)
-    with engine.begin() as connection:
-        connection.execute(
-            insert(quota_windows).values(
-                scope="app",
-                length_s=900,
-                starts_at=now - timedelta(days=9),
-                booked=1,
-                read_foreign=0,
-                overall_foreign=0,
-                blocked_until=now + timedelta(hours=1),
-            )
-        )
-    assert remove_old_records(engine) == {}
 
 
 def test_everything_is_kept_unless_configured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,8 @@ from sqlalchemy import Engine, select, text, update
 from strava_pipeline.warehouse import work_leases as leases
 from strava_pipeline.warehouse.engine import now, open_engine
 from strava_pipeline.warehouse.pauses import Pauses
-from strava_pipeline.warehouse.retention import remove_old_records
-from strava_pipeline.warehouse.schema.ops_tables import work_leases
+from strava_pipeline.warehouse.record_lives import remove_old_records
+from strava_pipeline.warehouse.schema.work_tables import work_leases
 from strava_pipeline.warehouse.work_leases import only_worker
 from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.strava_stand_in import RIDER

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Engine, insert
 
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.schema.ops_tables import users
-from strava_pipeline_tests.strava.loopback import Loopback
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline_tests.placed import PlacedLoopback
 from strava_pipeline_tests.webhook_bridge.dagster_stand_in import DagsterStandIn
 from strava_pipeline_tests.webhook_bridge.deliveries import RIDER
 from webhook_bridge import dispatcher as dispatching
@@ -46,7 +46,7 @@ def bridge(settings: Settings, rider: None) -> Iterator[tuple[subprocess.Popen[s
 def dagster(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[DagsterStandIn]:
     """A Dagster for the dispatcher, at the address of the settings."""
     stand_in = DagsterStandIn()
-    with Loopback() as loopback:
+    with PlacedLoopback() as loopback:
         loopback.answer = stand_in.answer
         monkeypatch.setenv("DAGSTER_WEBSERVER_URL", loopback.url)
         yield stand_in

@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.access.operator_sessions import new_sign_in_link
-from strava_pipeline.warehouse.schema.ops_tables import operator_audit
+from strava_pipeline.warehouse.schema.access_tables import operator_audit
 from strava_pipeline.web.operator_door import session_proof
 from strava_pipeline_tests.conftest import OPERATOR_TOKEN
 from strava_pipeline_tests.webhook_bridge.answers import refusal

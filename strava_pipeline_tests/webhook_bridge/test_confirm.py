@@ -14,9 +14,9 @@ from strava_pipeline.keyring import Keyring, generate_key
 from strava_pipeline.notifications.mail_links import confirm_url
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
 from strava_pipeline.warehouse.mail.consent import Consent, consent_of, end_mails, give_address, renew_links
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline_tests.erasing import disconnect_and_erase
 from strava_pipeline_tests.mail_consent import with_address
 from strava_pipeline_tests.webhook_bridge.browser import csrf_in
 from webhook_bridge.app import create_app

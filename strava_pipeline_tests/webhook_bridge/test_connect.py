@@ -15,12 +15,15 @@ from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.sync.access import open_tokens
 from strava_pipeline.warehouse.imports.wishes import list_imports
 from strava_pipeline.warehouse.mail.consent import confirm_address, consent_of
-from strava_pipeline.warehouse.schema.ops_tables import oauth_states, operator_audit, users, webhook_events
+from strava_pipeline.warehouse.schema.access_tables import oauth_states, operator_audit
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.tables import athletes
 from strava_pipeline.warehouse.states import HISTORY_STEPS
 from strava_pipeline_tests.strava.loopback import Answer, Loopback, Reply, reply
 from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, state_in, words_of
 from webhook_bridge.app import create_app
+from webhook_bridge.dagster_tasks import DagsterTasks
 
 RIDER = 1001
 ALL = "read,activity:read_all,profile:read_all"
@@ -444,10 +447,45 @@ def test_an_athlete_is_disconnected(browser: Browser, engine: Engine, strava: Lo
     row = user(engine)
     assert (row.state, row.strava_access_token, row.dagster_task) == ("revoked", None, "erase")
     assert woken == ["tasks", "tasks"]
-    assert f"Athlete {RIDER} is disconnected" in words_of(browser.get("/"))
+    assert f"Athlete {RIDER} is disconnected; the data are deleted from now on." in words_of(browser.get("/"))
     with engine.connect() as connection:
         assert connection.execute(select(operator_audit.c.actor)).scalars().all() == ["operator"] * 2
+    DagsterTasks(load_settings(), engine).run_once()
+    with engine.connect() as connection:
         assert connection.execute(select(func.count()).select_from(athletes)).scalar_one() == 0
+        assert connection.execute(select(operator_audit.c.action)).scalars().all()[-1] == "erase"
+
+
+def test_whoever_is_back_before_the_data_are_deleted_waits_for_that(
+    browser: Browser, engine: Engine, strava: Loopback
+) -> None:
+    come_back(browser, state_in(browser.get("/oauth/connect")))
+    with engine.begin() as connection:
+        connection.execute(update(athletes).values(city="Graz"))
+    strava.answers(reply({}), reply(TOKENS))
+    browser.submit("/", "/oauth/disconnect", {"athlete": str(RIDER)})
+    assert come_back(browser, state_in(browser.get("/oauth/connect"))).status_code == 303
+    assert user(engine).state == "active"
+    with engine.connect() as connection:
+        assert connection.execute(select(athletes.c.firstname, athletes.c.city)).all() == [("Mira", None)]
+        actions = connection.execute(select(operator_audit.c.action).order_by(operator_audit.c.id)).scalars().all()
+    assert actions == ["connect", "disconnect", "erase", "connect"]
+
+
+def test_whoever_is_back_while_the_data_cannot_be_deleted_is_told_so(
+    browser: Browser, engine: Engine, strava: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("s3://bucket: Access Denied")
+
+    come_back(browser, state_in(browser.get("/oauth/connect")))
+    strava.answers(reply({}), reply(TOKENS))
+    browser.submit("/", "/oauth/disconnect", {"athlete": str(RIDER)})
+    monkeypatch.setattr("strava_pipeline.warehouse.lake_files.erase_athlete_points", refuse)
+    answer = come_back(browser, state_in(browser.get("/oauth/connect")))
+    assert answer.status_code == 503
+    assert "Your earlier data are still being deleted" in words_of(answer)
+    assert user(engine).state == "revoked"
 
 
 def test_data_stays_where_the_setting_says_so(
@@ -457,7 +495,9 @@ def test_data_stays_where_the_setting_says_so(
     browser = Browser(create_app(load_settings(), engine)).logged_in()
     come_back(browser, state_in(browser.get("/oauth/connect")))
     browser.submit("/", "/oauth/disconnect", {"athlete": str(RIDER)})
+    assert "is disconnected; the data stay." in words_of(browser.get("/"))
     assert user(engine).state == "revoked"
+    DagsterTasks(load_settings(), engine).run_once()
     with engine.connect() as connection:
         assert connection.execute(select(athletes.c.id)).scalars().all() == [RIDER]
 

@@ -4,32 +4,41 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 from strava_pipeline.import_runs import CANCELING_SECONDS, TAKE_UP_SECONDS
+from strava_pipeline.request_header import RequestHeader
 from strava_pipeline.secret import Secret
 from strava_pipeline.warehouse.imports.launches import Fate, Launch
-from strava_pipeline.web.request_signature import HEADER, Signature
+from strava_pipeline.warehouse.states import Severity
+from strava_pipeline.watch.alert_checks import AlertCheck
+from strava_pipeline.web.request_signature import CHECK_PATH, HEADER, Signature
+from strava_pipeline_tests.placed import PLACE, PlacedLoopback, a_place
 from strava_pipeline_tests.strava.loopback import Loopback, Raw, Reply, reply
-from webhook_bridge import dagster_api
+from webhook_bridge import dagster_server
 from webhook_bridge.dagster_api import (
-    DagsterServer,
-    DagsterUnavailable,
+    add_athlete,
     fate_of,
     launch_assets,
     launch_run,
+    remove_athlete,
+    report_check,
     runs_to_come,
+    try_launch,
 )
+from webhook_bridge.dagster_server import DagsterServer, DagsterUnavailable
 
 KEY = Secret("by-which-the-guard-knows-us")
+PROXY_HEADER = RequestHeader.parse("Authorization: Bearer canary-of-the-proxy")
 
 
 @pytest.fixture
-def dagster() -> Iterator[Loopback]:
-    with Loopback() as loopback:
+def dagster() -> Iterator[PlacedLoopback]:
+    with PlacedLoopback() as loopback:
         yield loopback
 
 
@@ -47,7 +56,7 @@ def a_run(status: str, *, run_id: str = "run-0", at: float | None = None) -> dic
 
 
 def launch(dagster: Loopback) -> str:
-    return launch_run(server_at(dagster.url), "webhook_sync", {"ops": {}}, {"strava/lane": "live"})
+    return launch_run(server_at(dagster.url), PLACE, "webhook_sync", {"ops": {}}, {"strava/lane": "live"})
 
 
 def test_a_launched_run_tells_its_id(dagster: Loopback) -> None:
@@ -59,7 +68,7 @@ def test_a_launched_run_tells_its_id(dagster: Loopback) -> None:
     assert "launchRun" in sent["query"]
     assert sent["variables"]["params"] == {
         "selector": {
-            "jobName": "webhook_sync",
+            "jobName": "strava_webhook_sync",
             "repositoryName": "__repository__",
             "repositoryLocationName": "strava_pipeline",
         },
@@ -70,13 +79,13 @@ def test_a_launched_run_tells_its_id(dagster: Loopback) -> None:
 
 def test_a_launched_run_of_assets_tells_its_id(dagster: Loopback) -> None:
     dagster.answers(answered(__typename="LaunchRunSuccess", run={"id": "run-1"}))
-    assert launch_assets(server_at(dagster.url), ["athletes", "gear"], {"dagster/partition": "7"}) == "run-1"
+    assert launch_assets(server_at(dagster.url), PLACE, ["athletes", "gear"], {"dagster/partition": "7"}) == "run-1"
     assert json.loads(dagster.asked[0].body)["variables"]["params"] == {
         "selector": {
             "jobName": "__ASSET_JOB",
             "repositoryName": "__repository__",
             "repositoryLocationName": "strava_pipeline",
-            "assetSelection": [{"path": ["athletes"]}, {"path": ["gear"]}],
+            "assetSelection": [{"path": ["strava", "athletes"]}, {"path": ["strava", "gear"]}],
         },
         "runConfigData": {},
         "executionMetadata": {"tags": [{"key": "dagster/partition", "value": "7"}]},
@@ -164,7 +173,7 @@ def test_an_answer_that_is_none_means_away(dagster: Loopback, answer: Reply | Ra
 
 
 def test_silence_means_away(dagster: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dagster_api, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(dagster_server, "TIMEOUT_SECONDS", 0.2)
     dagster.answers(Raw(lambda: iter(())))
     with pytest.raises(DagsterUnavailable, match="gave no usable answer: ReadTimeout"):
         launch(dagster)
@@ -175,7 +184,7 @@ def test_nobody_there_means_away() -> None:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     with pytest.raises(DagsterUnavailable, match=f"Dagster at http://127.0.0.1:{port} gave no usable answer"):
-        launch_run(server_at(f"http://127.0.0.1:{port}"), "webhook_sync", {}, {})
+        launch_run(server_at(f"http://127.0.0.1:{port}"), PLACE, "webhook_sync", {}, {})
 
 
 def test_each_request_is_signed_for_itself_and_the_key_stays_here(
@@ -201,9 +210,40 @@ def test_each_request_is_signed_for_itself_and_the_key_stays_here(
 def test_nothing_signed_follows_to_another_host(dagster: Loopback) -> None:
     with Loopback() as elsewhere:
         dagster.answers(Reply(307, b"", {"Location": f"{elsewhere.url}/graphql"}))
-        with pytest.raises(DagsterUnavailable, match="gave no usable answer"):
-            launch(dagster)
+        with pytest.raises(DagsterUnavailable, match=r"does not let us in \(307\): .* set STRAVA_DAGSTER_HEADER"):
+            launch_run(DagsterServer(dagster.url, KEY, header=PROXY_HEADER), PLACE, "webhook_sync", {}, {})
         assert elsewhere.asked == []
+        assert "Authorization" in dagster.asked[0].headers
+
+
+def test_a_login_proxys_header_goes_with_each_request_and_shows_nowhere(
+    dagster: Loopback, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server = DagsterServer(dagster.url, KEY, header=PROXY_HEADER)
+    dagster.answers(answered(__typename="LaunchRunSuccess", run={"id": "run-1"}))
+    launch_run(server, PLACE, "webhook_sync", {}, {})
+    dagster.answers(reply({}))
+    report_check(server, AlertCheck("activities", Severity.WARNING, ""))
+    for status in (401, 302, 500):
+        dagster.answers(Reply(status, b"no", {"Location": dagster.url} if status == 302 else {}))
+        with pytest.raises(DagsterUnavailable) as caught:
+            launch_run(server, PLACE, "webhook_sync", {}, {})
+        assert "canary" not in str(caught.value)
+    assert [asked.headers["Authorization"] for asked in dagster.asked] == ["Bearer canary-of-the-proxy"] * 5
+    assert all(Signature.parse(asked.headers[HEADER]) for asked in dagster.asked)
+    assert "canary" not in f"{server!r}{caplog.text}"
+
+
+def test_plain_http_passes_no_proxy_of_the_environment(dagster: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Loopback() as proxy:
+        for name in ("http_proxy", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        dagster.answers(answered(__typename="LaunchRunSuccess", run={"id": "run-1"}))
+        assert launch(dagster) == "run-1"
+        assert proxy.asked == []
 
 
 @pytest.mark.parametrize("status", [401, 403, 421])
@@ -212,3 +252,88 @@ def test_being_kept_out_tells_what_to_set(dagster: Loopback, status: int) -> Non
     with pytest.raises(DagsterUnavailable, match=rf"does not let us in \({status}\).*STRAVA_TOKEN_KEYS") as caught:
         launch(dagster)
     assert KEY.reveal() not in str(caught.value)
+
+
+def test_a_check_is_reported_with_a_signature_of_its_path(dagster: Loopback) -> None:
+    dagster.answers(reply({}))
+    report_check(server_at(dagster.url), AlertCheck("activities", Severity.WARNING, "upkeep_late: Upkeep is late"))
+    [asked] = dagster.asked
+    assert (asked.method, asked.target) == ("POST", CHECK_PATH)
+    assert json.loads(asked.body) == {
+        "asset_key": ["strava", "activities"],
+        "check_name": "no_warning",
+        "passed": False,
+        "severity": "WARN",
+        "metadata": {"alerts": "upkeep_late: Upkeep is late"},
+    }
+    signature = Signature.parse(asked.headers[HEADER])
+    assert signature is not None
+    assert signature.is_by(KEY, CHECK_PATH)
+    assert not signature.is_by(KEY)
+    assert signature.is_of(asked.body)
+
+
+@pytest.mark.parametrize("status", [401, 500])
+def test_a_check_that_dagster_does_not_take_is_told(dagster: Loopback, status: int) -> None:
+    dagster.answers(Reply(status, b""))
+    with pytest.raises(DagsterUnavailable):
+        report_check(server_at(dagster.url), AlertCheck("activities", Severity.CRITICAL, ""))
+
+
+def test_no_check_is_reported_of_an_asset_that_was_left_out(dagster: PlacedLoopback) -> None:
+    dagster.places = [a_place(assets=["activities"])]
+    report_check(server_at(dagster.url), AlertCheck("athletes", Severity.CRITICAL, ""))
+    assert dagster.asked == []
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [(add_athlete, "AddDynamicPartitionSuccess"), (remove_athlete, "DeleteDynamicPartitionsSuccess")],
+)
+def test_partitions_are_changed_in_the_place_that_was_found(
+    dagster: PlacedLoopback, change: Callable[[DagsterServer, int], None], kind: str
+) -> None:
+    dagster.places = [a_place("sports", "theirs", ["company", "cycling"])]
+    dagster.answers(answered(__typename=kind, key="7"))
+    change(server_at(dagster.url), 7)
+    assert json.loads(dagster.asked[0].body)["variables"] == {
+        "params": "7",
+        "repository": {"repositoryName": "theirs", "repositoryLocationName": "sports"},
+        "set": "company_cycling_athletes",
+    }
+
+
+@pytest.mark.parametrize(
+    ("permissions", "says"),
+    [
+        ([{"permission": "launch_pipeline_execution", "value": True}], None),
+        ([], None),
+        ([{"permission": "launch_pipeline_execution", "value": False}], "lets nobody launch runs.*--read-only"),
+    ],
+    ids=["allowed", "not said", "read-only"],
+)
+def test_a_launch_is_tried_without_launching(
+    dagster: PlacedLoopback, permissions: list[dict[str, Any]], says: str | None
+) -> None:
+    dagster.answers(
+        answered(__typename="ExecutionPlan"), answered(__typename="WorkspaceLocationEntry", permissions=permissions)
+    )
+    with nullcontext() if says is None else pytest.raises(DagsterUnavailable, match=says):
+        try_launch(server_at(dagster.url), PLACE, "webhook_sync", {"ops": {}})
+    planned, permitted = (json.loads(asked.body) for asked in dagster.asked)
+    assert planned["variables"] == {
+        "params": {
+            "pipelineName": "strava_webhook_sync",
+            "repositoryName": "__repository__",
+            "repositoryLocationName": "strava_pipeline",
+        },
+        "config": {"ops": {}},
+    }
+    assert permitted["variables"] == {"params": "strava_pipeline"}
+    assert all(sent["query"].lstrip().startswith("query ") for sent in (planned, permitted))
+
+
+def test_a_trial_says_why_a_launch_would_be_refused(dagster: PlacedLoopback) -> None:
+    dagster.answers(answered(__typename="RunConfigValidationInvalid"))
+    with pytest.raises(DagsterUnavailable, match="refused: RunConfigValidationInvalid"):
+        try_launch(server_at(dagster.url), PLACE, "webhook_sync", {"ops": {}})

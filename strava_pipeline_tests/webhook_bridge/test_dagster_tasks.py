@@ -10,11 +10,18 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, select
 
+from strava_pipeline.keyring import Keyring
 from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.warehouse.access.operator_audit import Actor
+from strava_pipeline.warehouse.athletes.erasure import begin_erasure
+from strava_pipeline.warehouse.erasures import athletes_being_erased
 from strava_pipeline.warehouse.inbox.events import NewEvent, Stored
-from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
+from strava_pipeline_tests.erasing import OTHER, data_of, delete_some_rows, two_whole_athletes
 from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.inbox import store_event
+from strava_pipeline_tests.placed import PlacedLoopback
 from strava_pipeline_tests.strava.loopback import Loopback, reply
 from webhook_bridge import dagster_tasks
 from webhook_bridge.dagster_api import RUNS_AT_ONCE
@@ -28,17 +35,24 @@ def answer(kind: str, **more: Any) -> Any:
     return reply({"data": {"answer": {"__typename": kind} | more}})
 
 
+A_RUN = {
+    "status": "SUCCESS",
+    "tags": [{"key": "strava/athlete", "value": str(RIDER)}],
+    "assetSelection": None,
+    "assetCheckSelection": None,
+}
 # What is asked for a removal -> what a Dagster says that knows nothing of the athlete any more.
 GONE = {
     "deleteDynamicPartitions": answer("DeleteDynamicPartitionsSuccess"),
     "runsOrError": answer("Runs", results=[]),
+    "assetsOrError": answer("AssetConnection", nodes=[]),
     "reportRunlessAssetEvents": answer("ReportRunlessAssetEventsSuccess"),
 }
 
 
 @pytest.fixture
 def dagster(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
-    with Loopback() as loopback:
+    with PlacedLoopback() as loopback:
         monkeypatch.setenv("DAGSTER_WEBSERVER_URL", loopback.url)
         yield loopback
 
@@ -105,9 +119,30 @@ def test_who_goes_loses_partitions_and_files(dagster: Loopback, engine: Engine) 
     assert variables(dagster)[0] == "1001"
 
 
+def test_it_goes_on_where_an_erasure_was_cut_off(dagster: Loopback, engine: Engine, keyring: Keyring) -> None:
+    two_whole_athletes(engine, keyring)
+    others = data_of(engine, OTHER)
+    begin_erasure(engine, RIDER, keep_data=False, actor=Actor.COMMAND, cause="a test")
+    assert not delete_some_rows(engine, RIDER, 3).is_whole
+    assert data_of(engine, RIDER)
+    lets_go(dagster)
+    assert DagsterTasks(load_settings(), engine).run_once() == 1
+    assert (data_of(engine, RIDER), data_of(engine, OTHER)) == ({}, others)
+    with engine.connect() as connection:
+        assert athletes_being_erased(connection) == []
+
+
+def test_rows_go_while_dagster_is_away(settings: Settings, engine: Engine, keyring: Keyring) -> None:
+    two_whole_athletes(engine, keyring)
+    begin_erasure(engine, RIDER, keep_data=False, actor=Actor.COMMAND, cause="a test")
+    assert DagsterTasks(settings, engine).run_once() == 0
+    assert data_of(engine, RIDER) == {}
+    assert "erase" in left(engine)
+
+
 def test_only_so_many_runs_are_deleted_at_once(dagster: Loopback, engine: Engine) -> None:
     due(engine, "erase")
-    runs = [{"runId": f"run-{number}", "status": "SUCCESS", "tags": []} for number in range(RUNS_AT_ONCE + 1)]
+    runs = [A_RUN | {"runId": f"run-{number}"} for number in range(RUNS_AT_ONCE + 1)]
     deleted = answer("DeletePipelineRunSuccess")
     lets_go(dagster, runsOrError=answer("Runs", results=runs), deleteRun=deleted)
     assert DagsterTasks(load_settings(), engine).run_once() == 0
@@ -133,7 +168,7 @@ def test_a_lake_that_refuses_holds_up_nobody_else(
     due(engine, "unregister", 2002)
     lets_go(dagster)
     assert DagsterTasks(load_settings(), engine).run_once() == 1
-    monkeypatch.setattr("strava_pipeline.warehouse.lake.erase_athlete_points", _refuse)
+    monkeypatch.setattr("strava_pipeline.warehouse.lake_files.erase_athlete_points", _refuse)
     assert DagsterTasks(load_settings(), engine).run_once() == 0
     assert left(engine) == ["erase", None]
 
@@ -182,4 +217,4 @@ def test_it_runs_beside_until_stopped(dagster: Loopback, engine: Engine) -> None
     while left(engine) != [None]:
         pass
     tasks.stop()
-    assert not tasks._thread.is_alive()
+    assert not tasks.is_running

@@ -15,6 +15,7 @@ from strava_pipeline.warehouse.inbox.events import add_events
 from strava_pipeline.warehouse.states import EventSource
 from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.inbox import LONG_AGO, an_event, change, connect_riders, rows, states, store
+from strava_pipeline_tests.logged import logged
 from strava_pipeline_tests.webhook_bridge.dagster_stand_in import DagsterStandIn
 from webhook_bridge import dispatcher as dispatching
 from webhook_bridge.dispatcher import Dispatcher
@@ -32,7 +33,7 @@ def test_objects_whose_runs_got_lost_get_runs_of_their_own(dagster: DagsterStand
     change(engine, [rows(engine)[place].id for place in (1, 2)], lost_runs=ALONE_AFTER_LOST_RUNS)
     assert Dispatcher(load_settings(), engine).dispatch_once() == 4
     assert [
-        len(launch["runConfigData"]["ops"]["claimed_objects"]["config"]["fences"]) for launch in dagster.launches
+        len(launch["runConfigData"]["ops"]["strava_claimed_objects"]["config"]["fences"]) for launch in dagster.launches
     ] == [2, 1, 1]
     assert [stored.run_id for stored in rows(engine)] == ["run-1", "run-2", "run-3", "run-1"]
 
@@ -58,7 +59,7 @@ def test_what_is_due_is_launched_once_as_one_run(dagster: DagsterStandIn, engine
     assert dispatcher.dispatch_once() == 2
     assert dispatcher.dispatch_once() == 0
     (launch,) = dagster.launches
-    assert launch["selector"]["jobName"] == "webhook_sync"
+    assert launch["selector"]["jobName"] == "strava_webhook_sync"
     stored = rows(engine)
     assert {row.fence for row in stored} == set(dagster.fences())
     assert stored[0].fence == stored[2].fence
@@ -189,10 +190,9 @@ def test_a_dispatcher_that_ends_for_a_bug_says_so(
 ) -> None:
     dispatcher = Dispatcher(settings, engine)
     monkeypatch.setattr(dispatcher, "dispatch_once", lambda: 1 // 0)
-    with pytest.raises(ZeroDivisionError):
-        dispatcher._run()
-    assert "the dispatcher ended by an error: restart the bridge" in caplog.text
-    assert not dispatcher.is_running
+    dispatcher.start()
+    eventually(lambda: dispatcher.has_ended, "the dispatcher's end")
+    assert "the thread dispatcher ended by an error: restart the bridge" in caplog.text
 
 
 def test_what_another_process_puts_into_the_inbox_is_taken_up_without_polling(
@@ -206,3 +206,28 @@ def test_what_another_process_puts_into_the_inbox_is_taken_up_without_polling(
             add_events(connection, [an_event(number, source=EventSource.RECONCILE)])
         eventually(lambda: len(dagster.fences()) == number, f"event {number} in a run")  # noqa: B023  called at once
     dispatcher.stop()
+
+
+def test_lines_about_launches_and_dead_letters_name_run_and_events(dagster: DagsterStandIn, engine: Engine) -> None:
+    store(engine, 1, 2)
+    store(engine, 1, aspect_type="update")
+    change(engine, [rows(engine)[1].id], lost_runs=MOST_LOST_RUNS)
+    first, lost, second = rows(engine)
+    with logged("webhook_bridge") as lines:
+        Dispatcher(load_settings(), engine).dispatch_once()
+    dead, launch = lines
+    assert (launch["run_id"], launch["event_id"]) == ("run-1", [first.id, second.id])
+    assert (launch["athlete_id"], launch["activity_id"], launch["fence"]) == (1001, 1, rows(engine)[0].fence)
+    assert (dead["level"], dead["event_id"], dead["activity_id"]) == ("ERROR", lost.id, 2)
+    assert "run_id" not in dead
+
+
+def test_the_line_about_a_dagster_that_is_away_names_the_events_that_wait(settings: Settings, engine: Engine) -> None:
+    store(engine, 1, 2)
+    dispatcher = Dispatcher(settings, engine)
+    with logged("webhook_bridge") as lines:
+        dispatcher.start()
+        eventually(lambda: lines, "a line about Dagster")
+        dispatcher.stop()
+    assert lines[0]["level"] == "WARNING"
+    assert lines[0]["event_id"] == [row.id for row in rows(engine)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from threading import Event
 
 import pytest
 from sqlalchemy import Engine, select, text, update
@@ -13,13 +14,15 @@ from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.inbox.claims import ALONE_AFTER_LOST_RUNS
 from strava_pipeline.warehouse.quota.app_status import note_active, note_inactive
 from strava_pipeline.warehouse.quota.outages import store_outage
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
+from strava_pipeline.warehouse.watch.heartbeats import heartbeats_of
 from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.inbox import LONG_AGO, change, connect_riders, rows, states, store
 from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.warehouse.sessions import end_sessions
 from strava_pipeline_tests.webhook_bridge.dagster_stand_in import DagsterStandIn
-from webhook_bridge.dagster_api import DagsterUnavailable
+from webhook_bridge import dispatcher as dispatching
+from webhook_bridge.dagster_server import DagsterUnavailable
 from webhook_bridge.dispatcher import Dispatcher
 
 
@@ -93,7 +96,7 @@ def test_the_pause_doubles_up_to_a_minute_and_starts_over_after_a_success(
     dispatcher = Dispatcher(load_settings(), engine)
     pauses: list[float] = []
 
-    def pause(seconds: float) -> bool:
+    def pause(seconds: float) -> None:
         pauses.append(seconds)
         with engine.begin() as connection:
             (row,) = connection.execute(select(webhook_events).where(webhook_events.c.state == "waiting"))
@@ -102,8 +105,7 @@ def test_the_pause_doubles_up_to_a_minute_and_starts_over_after_a_success(
         if len(pauses) == 8:
             dagster.refusal = None
         elif len(pauses) == 9:
-            dispatcher._stop.set()
-        return dispatcher._stop.is_set()
+            dispatcher.stopping.set()
 
     def rest(seconds: float) -> bool:
         # Drained: the next event meets a Dagster that is away again.
@@ -113,9 +115,9 @@ def test_the_pause_doubles_up_to_a_minute_and_starts_over_after_a_success(
         store(engine, 2)
         return True
 
-    monkeypatch.setattr(dispatcher._stop, "wait", pause)
-    monkeypatch.setattr(dispatcher._wake, "wait", rest)
-    dispatcher._run()
+    monkeypatch.setattr(dispatcher, "pause", pause)
+    monkeypatch.setattr(dispatcher.woken, "wait", rest)
+    dispatcher.work()
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 1]
 
 
@@ -240,3 +242,22 @@ def test_an_oauth_that_is_away_holds_nobody(dagster: DagsterStandIn, engine: Eng
         state = Outage(9, moment, several=True, away_since=moment, probe_at=moment + timedelta(minutes=5))
         store_outage(connection, Service.OAUTH, state)
     assert Dispatcher(load_settings(), engine).dispatch_once() == 1
+
+
+def test_a_dispatcher_gives_signs_of_life_also_while_it_pauses(
+    engine: Engine, dagster: DagsterStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatching, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(dispatching, "SHORTEST_BEAT_SECONDS", 0.01)
+    dispatcher = Dispatcher(load_settings(), engine)
+    beats: list[datetime] = []
+
+    def wait(seconds: float) -> bool:
+        with engine.connect() as connection:
+            beats.extend(each.beat_at for each in heartbeats_of(connection, LONG_AGO))
+        return len(beats) == 3 or Event().wait(seconds)
+
+    monkeypatch.setattr(dispatcher.stopping, "wait", wait)
+    dispatcher.pause(60)
+    assert beats == sorted(set(beats))
+    assert len(beats) == 3

@@ -15,7 +15,8 @@ from sqlalchemy import Engine, func, select
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.access.operator_sessions import new_sign_in_link, open_session
 from strava_pipeline.warehouse.athletes.invites import new_invite
-from strava_pipeline.warehouse.schema.ops_tables import invites, operator_audit, operator_sessions, users
+from strava_pipeline.warehouse.schema.access_tables import invites, operator_audit, operator_sessions
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.web.operator_door import invite_proof, session_proof
 from strava_pipeline_tests.conftest import OPERATOR_TOKEN
 from strava_pipeline_tests.webhook_bridge.deliveries import RIDER

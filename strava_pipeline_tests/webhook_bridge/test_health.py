@@ -1,53 +1,126 @@
-"""Liveness is the process alone; readiness is the database and the dispatcher as well."""
+"""Liveness is the bridge's threads; readiness is the database."""
 
 from __future__ import annotations
 
-import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, make_url, select
+from sqlalchemy import Engine, select, update
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from strava_pipeline.errors import DatabaseUnavailable
-from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.schema import ops_tables as schema
+from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.warehouse.schema import work_tables
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
+from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.inbox import an_event, store_event
+from strava_pipeline_tests.ports import free_port
 from strava_pipeline_tests.webhook_bridge.answers import refusal
+from strava_pipeline_tests.webhook_bridge.dagster_stand_in import DagsterStandIn
+from strava_pipeline_tests.webhook_bridge.deliveries import PATH, RIDER, delivery, signed
+from strava_pipeline_tests.webhook_bridge.engines import engine_away
 from webhook_bridge import write_probe
 from webhook_bridge.app import create_app
+from webhook_bridge.current import bridge_of
+from webhook_bridge.worker_thread import WorkerThread
 from webhook_bridge.write_probe import WriteProbe
 
+OK = {"state": "ok"}
+UNREAD = {"state": "warn", "reason": "it was not read within the last minute"}
 
-@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
-def test_a_bridge_at_work_is_live_and_ready(settings: Settings, engine: Engine, path: str) -> None:
-    answer = create_app(settings, engine).test_client().get(path)
-    assert (answer.status_code, answer.text) == (200, "ok\n")
-    assert answer.headers["Cache-Control"] == "no-store"
+
+class Ending(WorkerThread):
+    """A thread that ends at once, by itself."""
+
+    def work(self) -> None:
+        return
+
+
+def test_a_bridge_at_work_is_live_and_ready(settings: Settings, engine: Engine) -> None:
+    client = create_app(settings, engine).test_client()
+    live, ready = client.get("/health/live"), client.get("/health/ready")
+    assert (live.status_code, live.text) == (200, "ok\n")
+    assert ready.status_code == 200
+    parts = {"database": OK, "dispatcher": OK, "inbox": UNREAD, "dagster": UNREAD}
+    assert ready.get_json() == {"ready": True} | parts
+    assert {answer.headers["Cache-Control"] for answer in (live, ready)} == {"no-store"}
 
 
 def test_a_bridge_without_its_database_is_live_but_not_ready(settings: Settings) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        away = open_engine(make_url(f"postgresql+psycopg://me:hunter2@127.0.0.1:{closed.getsockname()[1]}/x"))
+    with engine_away() as away:
         client = create_app(settings, away).test_client()
         assert client.get("/health/live").status_code == 200
         answer = client.get("/health/ready")
-    assert refusal(answer) == (503, "unavailable")
+    assert answer.status_code == 503
+    told = answer.get_json()
+    assert told.pop("id") == answer.headers["X-Request-Id"]
+    reason = "it does not store what it is given"
+    others = {"dispatcher": OK, "inbox": UNREAD, "dagster": UNREAD}
+    assert told == {"ready": False, "database": {"state": "warn", "reason": reason}} | others
 
 
-def test_a_bridge_whose_dispatcher_ended_is_not_ready(settings: Settings, engine: Engine) -> None:
-    client = create_app(settings, engine, dispatcher_is_running=lambda: False).test_client()
-    answer = client.get("/health/ready")
-    assert refusal(answer) == (503, "dispatcher ended")
+def test_a_bridge_one_of_whose_threads_ended_is_to_be_restarted_and_takes_events_until_then(
+    settings: Settings, engine: Engine
+) -> None:
+    thread = Ending("dispatcher")
+    client = create_app(settings, engine, threads=[thread]).test_client()
     assert client.get("/health/live").status_code == 200
+    thread.start()
+    eventually(lambda: thread.has_ended, "the thread's end")
+    answer = client.get("/health/live")
+    assert (answer.status_code, answer.text) == (503, "ended: dispatcher\n")
+    answer = client.get("/health/ready")
+    assert answer.status_code == 200
+    assert answer.get_json()["dispatcher"] == {"state": "warn", "reason": "ended: dispatcher"}
+
+
+def test_all_is_well(settings: Settings, dagster: DagsterStandIn, engine: Engine) -> None:
+    app = create_app(load_settings(), engine)
+    bridge_of(app).reading.read()
+    answer = app.test_client().get("/health/ready")
+    assert answer.get_json() == {"ready": True, "database": OK, "dispatcher": OK, "inbox": OK, "dagster": OK}
+
+
+def test_a_bridge_without_dagster_whose_inbox_is_an_hour_old_is_ready_and_stores_deliveries(
+    settings: Settings, rider: None, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_WEBSERVER_URL", f"http://127.0.0.1:{free_port()}")
+    store_event(engine, an_event(owner_id=RIDER))
+    with engine.begin() as connection:
+        hour_ago = datetime.now(UTC) - timedelta(hours=1)
+        connection.execute(update(webhook_events).values(received_at=hour_ago))
+    app = create_app(load_settings(), engine)
+    bridge_of(app).reading.read()
+    client = app.test_client()
+    answer = client.get("/health/ready")
+    assert answer.status_code == 200
+    assert answer.get_json() == {
+        "ready": True,
+        "database": OK,
+        "dispatcher": OK,
+        "inbox": {"state": "warn", "reason": "an event has been due for more than 10 minutes"},
+        "dagster": {"state": "warn", "reason": "it does not answer"},
+    }
+    assert client.get("/health/live").status_code == 200
+    stored = client.post(PATH, data=delivery(), headers=signed(delivery()))
+    assert (stored.status_code, stored.get_json()) == (200, {"status": "new"})
+
+
+def test_neither_asks_dagster_or_the_tables(
+    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(settings, engine)
+    monkeypatch.setattr(bridge_of(app).reading, "read", lambda: 1 // 0)
+    for path in ("/health/live", "/health/ready"):
+        assert app.test_client().get(path).status_code == 200
 
 
 def written_at(engine: Engine) -> object:
     with engine.connect() as connection:
-        return connection.execute(select(schema.write_probe.c.at)).scalar_one_or_none()
+        return connection.execute(select(work_tables.write_probe.c.at)).scalar_one_or_none()
 
 
 def test_readiness_is_a_write_that_is_kept(settings: Settings, engine: Engine) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, func, select
 
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline_tests.webhook_bridge.deliveries import PATH, SECRET, delivery, signed
 from webhook_bridge.app import create_app
 

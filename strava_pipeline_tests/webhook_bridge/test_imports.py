@@ -17,10 +17,11 @@ from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.states import MadeBy
 from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.inbox import LONG_AGO, connect_riders
+from strava_pipeline_tests.placed import PlacedLoopback
 from strava_pipeline_tests.strava.loopback import Loopback, reply
 from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.wishes import FLOOR, change, launch, wish, wish_for
-from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable
+from webhook_bridge.dagster_server import DagsterServer, DagsterUnavailable
 from webhook_bridge.dagster_tasks import DagsterTasks
 from webhook_bridge.imports import launch_imports
 
@@ -43,7 +44,7 @@ def runs(*statuses: str, changed_s_ago: float = 0.0) -> Any:
 @pytest.fixture
 def dagster(settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
     connect_riders(engine, RIDER)
-    with Loopback() as loopback:
+    with PlacedLoopback() as loopback:
         monkeypatch.setenv("DAGSTER_WEBSERVER_URL", loopback.url)
         yield loopback
 
@@ -57,9 +58,12 @@ def test_what_is_due_is_launched_once_each_in_its_job(dagster: Loopback, engine:
     dagster.answers(LAUNCHED)
     assert launch_due(engine) == 2
     first, second = (json.loads(asked.body)["variables"]["params"] for asked in dagster.asked)
-    assert (first["selector"]["jobName"], second["selector"]["jobName"]) == ("newest_month", "import_history")
+    assert (first["selector"]["jobName"], second["selector"]["jobName"]) == (
+        "strava_newest_month",
+        "strava_import_history",
+    )
     assert first["runConfigData"] == {
-        "ops": {"bring_newest_month": {"config": {"import_id": newest, "launch_no": 1, "athlete_id": RIDER}}}
+        "ops": {"strava_bring_newest_month": {"config": {"import_id": newest, "launch_no": 1, "athlete_id": RIDER}}}
     }
     assert first["executionMetadata"]["tags"] == [
         {"key": "strava/athlete", "value": str(RIDER)},

@@ -17,8 +17,8 @@ from sqlalchemy.pool import QueuePool
 
 from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.warehouse.engine import autocommit
-from strava_pipeline.warehouse.inbox.events import NewEvent, Stored, store_events
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.inbox.events import NewEvent, Stored, StoredEvent, store_events
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.warehouse.sessions import end_sessions
 from strava_pipeline_tests.webhook_bridge.deliveries import RIDER
@@ -53,6 +53,12 @@ def stored(engine: Engine) -> dict[int, str]:
         return {row[0]: row[1] for row in rows}
 
 
+def object_of(engine: Engine, event_id: int) -> int:
+    with engine.connect() as connection:
+        found: int = connection.scalars(select(webhook_events.c.object_id).where(webhook_events.c.id == event_id)).one()
+        return found
+
+
 @contextmanager
 def table_locked(engine: Engine) -> Iterator[None]:
     """Nobody can write into the inbox meanwhile."""
@@ -73,9 +79,9 @@ def test_what_arrives_during_a_commit_shares_the_next(engine: Engine) -> None:
         with table_locked(engine):
             first = deliveries.submit(intake.store, event(1))
             eventually(lambda: somebody_waits_for_the_table(engine), "a transaction that waits for the table")
-            others: list[Future[Stored]] = [deliveries.submit(intake.store, event(n)) for n in range(2, 20)]
+            others: list[Future[StoredEvent]] = [deliveries.submit(intake.store, event(n)) for n in range(2, 20)]
             eventually(lambda: intake._entries.qsize() == len(others), "a queue of the others")
-        assert {each.result() for each in (first, *others)} == {Stored.NEW}
+        assert {each.result().outcome for each in (first, *others)} == {Stored.NEW}
     transactions = stored(engine)
     assert set(transactions) == set(range(1, 20))
     assert len(set(transactions.values())) == 2
@@ -85,7 +91,12 @@ def test_each_event_of_a_batch_has_its_own_outcome(engine: Engine) -> None:
     batch = [event(1), event(2, STRANGER), event(1), event(3), event(2, STRANGER)]
     outcomes = [Stored.NEW, Stored.UNKNOWN_OWNER, Stored.DUPLICATE, Stored.NEW, Stored.UNKNOWN_OWNER]
     with autocommit(engine) as connection:
-        assert store_events(connection, batch) == outcomes
+        results = store_events(connection, batch)
+    assert [each.outcome for each in results] == outcomes
+    ids = [each.event_id for each in results]
+    assert [None if id_ is None else object_of(engine, id_) for id_ in ids] == [1, None, 1, 3, None]
+    with autocommit(engine) as connection:
+        assert [each.event_id for each in store_events(connection, batch)] == ids
     assert set(stored(engine)) == {1, 3}
     with engine.connect() as connection:
         row = connection.execute(select(webhook_events).where(webhook_events.c.object_id == 1)).one()
@@ -105,7 +116,7 @@ def test_an_event_that_cannot_be_stored_leaves_its_neighbours_alone(engine: Engi
             eventually(lambda: intake._entries.qsize() == len(others), "a queue of the others")
         with pytest.raises(DBAPIError):
             others.pop(13).result()
-        assert {each.result() for each in (first, *others.values())} == {Stored.NEW}
+        assert {each.result().outcome for each in (first, *others.values())} == {Stored.NEW}
     assert set(stored(engine)) == {1, *range(10, 20)} - {13}
 
 
@@ -120,7 +131,7 @@ def test_events_that_were_not_stored_in_time_are_refused_and_their_redelivery_is
                     each.result()
             assert time.monotonic() - began < STRAVAS_PATIENCE_SECONDS
         # Whether the first attempt reached the table after all makes no difference.
-        assert {intake.store(event(n)) for n in (1, 2)} <= {Stored.NEW, Stored.DUPLICATE}
+        assert {intake.store(event(n)).outcome for n in (1, 2)} <= {Stored.NEW, Stored.DUPLICATE}
     assert set(stored(engine)) == {1, 2}
 
 
@@ -133,16 +144,16 @@ def test_what_a_broken_connection_was_to_store_is_stored_by_the_next(engine: Eng
             with engine.connect() as connection:
                 waiting = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted"
                 assert connection.exec_driver_sql(waiting).scalar_one()
-        assert under_way.result() is Stored.NEW
+        assert under_way.result().outcome is Stored.NEW
     assert set(stored(engine)) == {1}
 
 
 def test_a_server_that_started_anew_since_the_last_delivery_refuses_none(engine: Engine) -> None:
     intake = Intake(engine)
-    assert intake.store(event(1)) is Stored.NEW
+    assert intake.store(event(1)).outcome is Stored.NEW
     for number in (2, 3):
         end_sessions(engine)
-        assert intake.store(event(number)) is Stored.NEW
+        assert intake.store(event(number)).outcome is Stored.NEW
     assert set(stored(engine)) == {1, 2, 3}
 
 
@@ -158,7 +169,7 @@ def test_a_thread_that_ended_for_a_fault_nobody_thought_of_is_replaced(
         patch.setattr(threading, "excepthook", lambda _: None)
         with pytest.raises(DatabaseUnavailable):
             intake.store(event(1))
-    assert intake.store(event(2)) is Stored.NEW
+    assert intake.store(event(2)).outcome is Stored.NEW
     assert 2 in stored(engine)
 
 
@@ -167,5 +178,5 @@ def test_no_connection_is_held_for_what_may_come(engine: Engine) -> None:
     pool = engine.pool
     assert isinstance(pool, QueuePool)
     for number in range(5):
-        assert intake.store(event(number)) is Stored.NEW
+        assert intake.store(event(number)).outcome is Stored.NEW
         assert pool.checkedout() == 0

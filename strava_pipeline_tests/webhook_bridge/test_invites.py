@@ -14,11 +14,12 @@ from werkzeug.test import TestResponse
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.sync.disconnect import disconnect
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
 from strava_pipeline.warehouse.athletes.invites import MOST_ATTEMPTS
-from strava_pipeline.warehouse.schema.ops_tables import invites, operator_audit, token_audit, users
-from strava_pipeline.warehouse.schema.ops_tables import oauth_states as oauth_states_table
+from strava_pipeline.warehouse.schema.access_tables import invites, operator_audit
+from strava_pipeline.warehouse.schema.access_tables import oauth_states as oauth_states_table
+from strava_pipeline.warehouse.schema.grant_tables import token_audit, users
 from strava_pipeline.warehouse.tokens import oauth_states
+from strava_pipeline_tests.erasing import disconnect_and_erase
 from strava_pipeline_tests.strava.loopback import Loopback, Reply, reply
 from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, state_in, words_of
 from webhook_bridge.app import create_app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -13,18 +14,19 @@ from pathlib import Path
 
 import pytest
 
-from strava_pipeline.redaction import LogFormat
+from strava_pipeline.log_lines import JsonLines, TextLines
 from strava_pipeline_tests.eventually import eventually
 from webhook_bridge import log_writer
 from webhook_bridge.log_writer import LogWriter
 
 LINES = 500
 PATIENCE_SECONDS = 10
+BARE = logging.Formatter()
 PROGRAM = f"""
 import logging
-from webhook_bridge.request_ids import log_with_request_ids
+from webhook_bridge.log_writer import log_in_thread
 
-log_with_request_ids()
+log_in_thread("INFO", "text")
 for number in range({LINES}):
     logging.info("line %d", number)
 """
@@ -44,7 +46,7 @@ def logger() -> Iterator[logging.Logger]:
 
 def test_a_process_that_ends_has_written_every_line_in_order() -> None:
     ended = subprocess.run([sys.executable, "-c", PROGRAM], stderr=subprocess.PIPE, text=True, check=True)
-    assert [line.rpartition("]: ")[2] for line in ended.stderr.splitlines()] == [f"line {n}" for n in range(LINES)]
+    assert [line.rpartition("root: ")[2] for line in ended.stderr.splitlines()] == [f"line {n}" for n in range(LINES)]
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
@@ -59,7 +61,7 @@ def test_a_process_whose_log_has_nobody_at_its_end_ends_well(unbuffered: str) ->
 
 def test_lines_of_several_threads_stay_whole(logger: logging.Logger) -> None:
     written = StringIO()
-    writer = LogWriter(written)
+    writer = LogWriter(written, BARE)
     logger.addHandler(writer)
 
     def tell(name: str) -> None:
@@ -77,7 +79,7 @@ def test_lines_of_several_threads_stay_whole(logger: logging.Logger) -> None:
         assert [line for line in lines if line.startswith(name)] == [f"{name} {n}" for n in range(LINES)]
 
 
-def test_a_log_that_takes_nothing_stops_nobody_and_tells_what_is_lost(
+def test_a_log_that_takes_nothing_stops_nobody_and_tells_in_its_form_what_is_lost(
     logger: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_writer, "MOST_LINES", 10)
@@ -85,15 +87,16 @@ def test_a_log_that_takes_nothing_stops_nobody_and_tells_what_is_lost(
     os.mkfifo(fifo)
     reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     with fifo.open("w") as log:
-        logger.addHandler(LogWriter(log))
+        logger.addHandler(LogWriter(log, JsonLines()))
         # More than a pipe and the writer's own room take together.
-        long = "x" * 10_000
+        long = "x" * 4_000
         for _ in range(100):
             logger.info(long)
         os.set_blocking(reading, True)
         with os.fdopen(reading) as read:
             lines = iter(read)
-            lost = next(int(line.split()[0]) for line in lines if "lost" in line)
+            messages = (json.loads(line)["message"] for line in lines)
+            lost = next(int(message.split()[0]) for message in messages if "lost" in message)
     assert 0 < lost < 100
 
 
@@ -105,7 +108,7 @@ def test_trouble_with_one_line_does_not_end_the_log(logger: logging.Logger) -> N
             return super().write(line)
 
     written = Troubled()
-    writer = LogWriter(written)
+    writer = LogWriter(written, BARE)
     logger.addHandler(writer)
     logger.info("bad")
 
@@ -118,8 +121,7 @@ def test_trouble_with_one_line_does_not_end_the_log(logger: logging.Logger) -> N
 
 def test_a_traceback_is_written_whole(logger: logging.Logger) -> None:
     written = StringIO()
-    writer = LogWriter(written)
-    writer.setFormatter(LogFormat("%(message)s"))
+    writer = LogWriter(written, TextLines())
     logger.addHandler(writer)
     reason = "the end of a long reason"
     try:
@@ -128,7 +130,7 @@ def test_a_traceback_is_written_whole(logger: logging.Logger) -> None:
         logger.exception("an error")
     writer.close()
     lines = written.getvalue().splitlines()
-    assert lines[0] == "an error"
+    assert lines[0].endswith("log_writer: an error")
     assert "Traceback (most recent call last):" in lines[1]
     assert lines[-1].endswith(f"{reason}'")
 

@@ -17,7 +17,8 @@ import requests
 from sqlalchemy import insert, make_url, select
 
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline_tests.conftest import SETTINGS, TEMPLATE, new_database
 from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.moody_server import MoodyDatabase, MoodyServer

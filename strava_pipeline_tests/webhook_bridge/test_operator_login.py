@@ -13,7 +13,7 @@ from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.keyring import KeyPurpose, Keyring, generate_key
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.access.operator_sessions import new_sign_in_link
-from strava_pipeline.warehouse.schema.ops_tables import invites, operator_audit, operator_sessions
+from strava_pipeline.warehouse.schema.access_tables import invites, operator_audit, operator_sessions
 from strava_pipeline.web.operator_door import session_proof
 from strava_pipeline_tests.conftest import OPERATOR_TOKEN as TOKEN
 from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, words_of

@@ -11,8 +11,9 @@ from strava_pipeline.months import parse_month
 from strava_pipeline.names import HISTORY_ASSETS
 from strava_pipeline.planned_runs import PlannedRun
 from strava_pipeline.secret import Secret
+from strava_pipeline_tests.placed import PLACE, PlacedLoopback
 from strava_pipeline_tests.strava.loopback import Loopback, reply
-from webhook_bridge.dagster_api import DagsterServer, DagsterUnavailable
+from webhook_bridge.dagster_server import DagsterServer, DagsterUnavailable
 from webhook_bridge.planned_launch import launch_planned
 
 RUNS = [PlannedRun(("athletes",)), PlannedRun(HISTORY_ASSETS, parse_month("2024-11"), parse_month("2025-02"))]
@@ -20,7 +21,7 @@ RUNS = [PlannedRun(("athletes",)), PlannedRun(HISTORY_ASSETS, parse_month("2024-
 
 @pytest.fixture
 def dagster() -> Iterator[Loopback]:
-    with Loopback() as loopback:
+    with PlacedLoopback() as loopback:
         yield loopback
 
 
@@ -33,8 +34,11 @@ def test_runs_are_launched_in_their_order(dagster: Loopback) -> None:
     dagster.answers(*(reply({"data": {"answer": answer}}) for answer in launched))
     assert launch_planned(server(dagster), 7, RUNS) == ["run-0", "run-1"]
     sent = [json.loads(asked.body)["variables"]["params"] for asked in dagster.asked]
-    assert [_assets(params) for params in sent] == [["athletes", "gear"], list(HISTORY_ASSETS)]
-    assert [_tags(params) for params in sent] == [run.tags(7) for run in RUNS]
+    assert [_assets(params) for params in sent] == [
+        ["strava.athletes", "strava.gear"],
+        [f"strava.{asset}" for asset in HISTORY_ASSETS],
+    ]
+    assert [_tags(params) for params in sent] == [run.tags(PLACE.names, 7) for run in RUNS]
 
 
 def test_the_first_that_is_refused_ends_it(dagster: Loopback) -> None:

@@ -13,12 +13,16 @@ from collections.abc import Iterator
 import pytest
 import requests
 from flask import Flask, Response, request
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
-from strava_pipeline.settings import Settings, load_settings, settings_file
+from strava_pipeline.home import settings_file
+from strava_pipeline.log_lines import TextLines
+from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
+from strava_pipeline_tests.logged import logged
 from strava_pipeline_tests.webhook_bridge.deliveries import PATH, delivery, signed
 from webhook_bridge.app import create_app
-from webhook_bridge.request_ids import HEADER, LOG_FORMAT, NO_REQUEST, _add_request_id
+from webhook_bridge.request_ids import HEADER
 
 PATIENCE_SECONDS = 60
 GIVEN = "proxy-4711.abc_DEF"
@@ -29,8 +33,7 @@ def lines() -> Iterator[list[str]]:
     """What is logged from now on, as the bridge writes it."""
     written: list[str] = []
     handler = logging.Handler()
-    handler.setFormatter(logging.Formatter(LOG_FORMAT))
-    handler.addFilter(_add_request_id)
+    handler.setFormatter(TextLines())
     handler.emit = lambda record: written.append(handler.format(record))  # type: ignore[method-assign]  # a stand-in
     logger = logging.getLogger("webhook_bridge")
     logger.addHandler(handler)
@@ -50,11 +53,11 @@ def test_every_line_of_a_request_carries_its_number(
         answer = client.post(PATH, data=delivery(), headers=headers)
         numbers.append(answer.headers[HEADER])
         assert lines
-        assert all(f"[{numbers[-1]}]" in line for line in lines)
+        assert all(f"[request={numbers[-1]}" in line for line in lines)
     assert len(set(numbers)) == 3
     lines.clear()
     logging.getLogger("webhook_bridge").warning("between requests")
-    assert f"[{NO_REQUEST}]" in lines[0]
+    assert "request=" not in lines[0]
 
 
 def app_behind(proxies: int, monkeypatch: pytest.MonkeyPatch, engine: Engine) -> Flask:
@@ -119,8 +122,23 @@ def test_lines_from_whichever_level_on_carry_their_numbers(
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=PATIENCE_SECONDS)
     assert [answer.status_code for answer in answers] == [200, 401]
-    # The bridge's own writer alone gives a line a number: none is written in another form, or twice.
-    found = re.findall(r"^\S+ \S+ ([A-Z]+) webhook_bridge\.\w+ \[([0-9a-f]{16})\]: ", log, re.MULTILINE)
+    # None is written in another form, or twice.
+    found = re.findall(r"^\S+ \S+ ([A-Z]+) webhook_bridge\.\w+: .* \[request=([0-9a-f]{16})\b", log, re.MULTILINE)
     numbers = dict(zip(("INFO", "WARNING"), (answer.headers[HEADER] for answer in answers), strict=True))
     assert found == [(name, numbers[name]) for name in shown], log
-    assert all(re.match(r"\S+ \S+ [A-Z]+ [\w.]+ \[[0-9a-f-]+\]: |    ", line) for line in log.splitlines()), log
+    assert all(re.match(r"\S+ \S+ [A-Z]+ [\w.]+: |    ", line) for line in log.splitlines()), log
+
+
+def test_the_line_of_a_delivery_names_request_event_and_activity_and_that_of_its_repetition_the_same(
+    settings: Settings, engine: Engine, rider: None
+) -> None:
+    client = create_app(settings, engine).test_client()
+    with logged("webhook_bridge") as lines:
+        numbers = [client.post(PATH, data=delivery(), headers=signed(delivery())).headers[HEADER] for _ in range(2)]
+    with engine.connect() as connection:
+        stored = connection.execute(select(webhook_events)).one()
+    assert [line["request_id"] for line in lines] == numbers
+    assert [line["message"].rpartition(": ")[2] for line in lines] == ["new", "duplicate"]
+    for line in lines:
+        ids = (line["event_id"], line["athlete_id"], line["activity_id"])
+        assert ids == (stored.id, stored.owner_id, stored.object_id)

@@ -24,11 +24,15 @@ from strava_pipeline.warehouse.imports.wishes import list_imports
 from strava_pipeline.warehouse.progress.job_progress import Completeness, ProgressReport, save_progress
 from strava_pipeline.warehouse.quota.app_status import note_inactive
 from strava_pipeline.warehouse.quota.outages import store_outage
-from strava_pipeline.warehouse.schema.ops_tables import operator_audit, payloads, users, webhook_events
+from strava_pipeline.warehouse.schema.access_tables import operator_audit
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams, athletes
 from strava_pipeline.warehouse.states import ImportStep, WaitingFor
 from strava_pipeline.warehouse.upkeep.due import add_missing
-from strava_pipeline_tests.strava.loopback import Loopback, reply
+from strava_pipeline_tests.placed import PlacedLoopback, a_place
+from strava_pipeline_tests.strava.loopback import Loopback, Reply, reply
 from strava_pipeline_tests.webhook_bridge.browser import Browser, csrf_in, words_of
 from strava_pipeline_tests.wishes import change, wish, wish_for
 from webhook_bridge.app import create_app
@@ -38,14 +42,33 @@ RIDER = 1001
 DAY = datetime(2025, 6, 10, tzinfo=UTC)
 
 
-ANSWERS = reply({"data": {"answer": {"__typename": "RepositoryConnection"}}})
+STOPPED, RUNNING = "STOPPED", "RUNNING"
+
+
+def automation(upkeep: str = RUNNING, theirs: str = STOPPED, sensor: str = RUNNING) -> Reply:
+    """What Dagster tells of schedules and sensors: of ours, and of a host's."""
+    schedules = [
+        {
+            "name": "strava_upkeep_every_five_minutes",
+            "pipelineName": "strava_upkeep",
+            "scheduleState": {"status": upkeep},
+        },
+        {"name": "nightly", "pipelineName": "retention", "scheduleState": {"status": theirs}},
+    ]
+    sensors = [
+        {"name": "strava_training_load_automation", "sensorState": {"status": sensor}},
+        {"name": "default_automation_condition_sensor", "sensorState": {"status": theirs}},
+        {"name": "strava_rides_of_theirs", "sensorState": {"status": theirs}},
+    ]
+    told = {"__typename": "Repository", "schedules": schedules, "sensors": sensors}
+    return reply({"data": {"answer": told}})
 
 
 @pytest.fixture
-def dagster(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
-    with Loopback() as loopback:
+def dagster(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[PlacedLoopback]:
+    with PlacedLoopback() as loopback:
         monkeypatch.setenv("DAGSTER_WEBSERVER_URL", loopback.url)
-        loopback.answers(ANSWERS)
+        loopback.answers(automation())
         yield loopback
 
 
@@ -163,6 +186,26 @@ def test_progress_and_estimate_come_from_what_is_stored(browser: Browser, engine
     assert "2025-05 to 2025-06; waiting until 2025-06-10 00:00 UTC: Strava's quota" in cell
     assert "done about 2025-06-11 00:00 UTC" in cell
     assert dagster.asked[0].path == "/graphql"
+
+
+@pytest.mark.parametrize(
+    ("steps", "told", "requests"),
+    [
+        (["summary", "detail"], "10 listed, 4 with details Pause", "need 6 more requests"),
+        (["summary"], "10 listed Pause", None),
+    ],
+)
+def test_progress_is_of_what_imports_want(
+    browser: Browser, engine: Engine, steps: list[str], told: str, requests: str | None
+) -> None:
+    add_athlete(engine)
+    for number in range(10):
+        add_activity(engine, number, whole=number < 4)
+    at_work(engine, "months", date(2025, 5, 1), date(2025, 6, 1))
+    change(engine, steps=steps)
+    assert import_cell(browser).startswith(f"2025-05 to 2025-06 {told}")
+    words = words_of(browser.get("/"))
+    assert ("more requests" in words, requests is None or requests in words) == (requests is not None, True)
 
 
 @pytest.mark.parametrize(
@@ -308,6 +351,20 @@ def test_an_import_that_nobody_asked_for_can_be_asked_for(browser: Browser, engi
     assert audited(engine) == [("operator", "import", f"athlete {RIDER}", "ok")]
 
 
+def test_the_imports_of_all_athletes_are_asked_for_by_one_button(
+    engine: Engine, dagster: Loopback, woken: list[str]
+) -> None:
+    browser = Browser(create_app(load_settings(), engine, dagster_tasks_wake=lambda: woken.append("tasks"))).logged_in()
+    add_athlete(engine)
+    assert "Import all athletes 1 without an import" in words_of(browser.get("/"))
+    assert browser.submit("/", "/imports").status_code == 303
+    words = words_of(browser.get("/"))
+    assert "Imports that begin by themselves, a few at a time: 1; that were asked for before: 0." in words
+    assert "Import all athletes" not in words
+    assert woken == ["tasks"]
+    assert audited(engine) == [("operator", "import", f"athlete {RIDER}", "ok")]
+
+
 def test_the_page_says_that_dagster_does_not_answer(settings: Settings, engine: Engine) -> None:
     add_athlete(engine)
     wish_for(engine)
@@ -318,6 +375,51 @@ def test_the_page_says_that_dagster_does_not_answer(settings: Settings, engine: 
     assert "Dagster" not in import_cell(browser)
 
 
+def test_the_page_says_that_dagster_has_none_of_our_jobs(
+    browser: Browser, dagster: PlacedLoopback, engine: Engine
+) -> None:
+    add_athlete(engine)
+    dagster.places, dagster.errors = [], {"theirs": "ImportError: no <b>x"}
+    words = words_of(browser.get("/"))
+    assert "Dagster works on nothing of ours: no code location of Dagster at" in words
+    assert "this one has theirs, not loaded: ImportError: no <b>x. Events and imports are kept." in words
+    assert "Dagster does not answer" not in words
+
+
+def test_the_page_says_which_setting_tells_two_places_apart(browser: Browser, dagster: PlacedLoopback) -> None:
+    dagster.places.append(a_place("other"))
+    assert "has our jobs more than once: set STRAVA_DAGSTER_LOCATION" in words_of(browser.get("/"))
+
+
+def test_the_page_says_what_of_ours_stands_still(browser: Browser, dagster: PlacedLoopback) -> None:
+    assert "Stopped in Dagster" not in words_of(browser.get("/"))
+    dagster.answers(automation(upkeep=STOPPED, sensor=STOPPED))
+    assert (
+        "Stopped in Dagster: strava_training_load_automation (training loads are not computed anew);"
+        " strava_upkeep_every_five_minutes (what Strava does not tell of is not found)." in words_of(browser.get("/"))
+    )
+
+
+def test_a_location_that_was_renamed_meanwhile_is_no_fault(browser: Browser, dagster: PlacedLoopback) -> None:
+    browser.get("/")
+    dagster.places = [a_place("renamed")]
+    dagster.answers(reply({"data": {"answer": {"__typename": "RepositoryNotFoundError"}}}), automation(upkeep=STOPPED))
+    words = words_of(browser.get("/"))
+    assert "Dagster works on nothing" not in words
+    assert "Stopped in Dagster: strava_upkeep_every_five_minutes" in words
+
+
+def test_a_link_to_an_athletes_runs_has_the_tag_that_they_have(
+    browser: Browser, dagster: PlacedLoopback, engine: Engine
+) -> None:
+    add_athlete(engine)
+    dagster.places = [a_place("sports", key_prefix=["company", "cycling"])]
+    assert f"tag%3Acompany_cycling%2Fathlete%3D{RIDER}" in browser.get("/").text
+    dagster.places = []
+    dagster.answers(Reply(500))
+    assert "tag%3A" not in browser.get("/").text
+
+
 def test_a_database_that_is_away_is_a_page_with_503(settings: Settings, engine: Engine, database: str) -> None:
     nowhere = open_engine(make_url(database).set(host="127.0.0.1", port=9, query={}))
     browser = Browser(create_app(settings, nowhere)).logged_in(engine)
@@ -326,13 +428,6 @@ def test_a_database_that_is_away_is_a_page_with_503(settings: Settings, engine: 
         assert answer.status_code == 503
         assert answer.mimetype == "text/html"
         assert "The database does not answer" in words_of(answer)
-
-
-def test_the_page_is_read_where_the_database_answers(settings: Settings, engine: Engine, database: str) -> None:
-    nowhere = open_engine(make_url(database).set(host="127.0.0.1", port=9, query={}))
-    browser = Browser(create_app(settings, nowhere, reading_engine=engine)).logged_in(engine)
-    assert browser.get("/").status_code == 200
-    assert browser.submit("/", "/dead-letters/replay").status_code == 503
 
 
 def test_what_events_wait_for_is_said(browser: Browser, engine: Engine) -> None:
@@ -375,11 +470,11 @@ def test_whatever_an_event_may_wait_for_has_words() -> None:
 def test_the_inbox_is_counted_with_its_lag(browser: Browser, engine: Engine) -> None:
     add_event(engine, 1, "received", received_at=func.now() - timedelta(minutes=7))
     add_event(engine, 2, "waiting")
-    add_event(engine, 3, "done")
+    add_event(engine, 3, "done", finished_at=func.now())
     words = words_of(browser.get("/"))
     assert "Events open 2 oldest 7 min" in words
     assert re.search(r"Last event \d+ s ago", words)
-    assert "received 1 launched 0 waiting 1 parked 0 dead 0 done 1 discarded 0" in words
+    assert "received 1 launched 0 waiting 1 parked 0 dead 0 done last 24 h 1 discarded 0" in words
 
 
 def test_parked_events_are_neither_open_nor_done(browser: Browser, engine: Engine) -> None:

@@ -10,7 +10,7 @@ from strava_pipeline.keyring import Keyring, generate_key
 from strava_pipeline.notifications.mail_links import unsubscribe_url
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.mail.consent import Consent, confirm_address, consent_of, give_address, renew_links
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline_tests.mail_consent import with_address
 from webhook_bridge.app import create_app
 

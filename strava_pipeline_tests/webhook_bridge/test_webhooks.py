@@ -17,10 +17,11 @@ from sqlalchemy import Engine, make_url, select
 
 from strava_pipeline.settings import Settings, SignatureMode, load_settings
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.tables import metadata
 from strava_pipeline_tests.webhook_bridge.answers import refusal
 from strava_pipeline_tests.webhook_bridge.deliveries import PATH, RIDER, delivery, signed
+from strava_pipeline_tests.webhook_bridge.engines import engine_away
 from webhook_bridge.app import create_app
 from webhook_bridge.webhooks import BODY_CAP_BYTES
 
@@ -217,9 +218,7 @@ def test_optional_signature_is_checked_when_it_is_there(
 
 
 def test_database_away_is_503_without_a_reason(settings: Settings) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        away = open_engine(make_url(f"postgresql+psycopg://me:hunter2@127.0.0.1:{closed.getsockname()[1]}/x"))
+    with engine_away() as away:
         answer = create_app(settings, away).test_client().post(PATH, data=delivery(), headers=signed(delivery()))
     assert refusal(answer) == (503, "unavailable")
 

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from sqlalchemy import Engine
 
-from strava_pipeline.defs.assets.activities import YEARLY, activity_streams
+from strava_pipeline.defs.decorators import month_asset
 from strava_pipeline.defs.month_steps import working_on_months
-from strava_pipeline.defs.partitions import grid_partitions, spans_by_athlete
+from strava_pipeline.defs.partitions import spans_by_athlete
+from strava_pipeline.defs.plan import Plan
 from strava_pipeline.defs.resources import WarehouseResource
-from strava_pipeline.defs.steps import backfilled_asset
+from strava_pipeline.defs.steps import ROW_COUNT
+from strava_pipeline.extras import Extra, ensure_installed
 from strava_pipeline.months import Span
-from strava_pipeline.names import NAMES
-from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.names import Asset
+from strava_pipeline.settings import Settings
 from strava_pipeline.strava.mapping.streams import SERIES
 from strava_pipeline.warehouse.declared_columns import columns_of
 from strava_pipeline.warehouse.states import ImportStep
@@ -39,38 +41,42 @@ def _columns() -> list[dg.TableColumn]:
     ]
 
 
-@backfilled_asset(
-    YEARLY,
-    partitions_def=grid_partitions,
-    group_name="lake",
-    deps=[activity_streams],
-    kinds={"parquet"},
-    # It sends no request. Backfills of any asset leave room for a webhook.
-    pool=NAMES.pool,
-    metadata={
-        "dagster/column_schema": dg.TableSchema(columns=_columns()),
-        "dagster/column_lineage": dg.TableColumnLineage(
-            {name: [dg.TableColumnDep(activity_streams.key, source)] for name, source in SOURCES.items()}
-        ),
-    },
-)
-def activity_points_parquet(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource
-) -> dg.MaterializeResult[None]:
-    """One file per athlete and month with every sample; columns as in activity_points.
+def activity_points_parquet(plan: Plan) -> dg.AssetsDefinition:
+    """Make the asset of Parquet files."""
 
-    Files go to STRAVA_LAKE_URL or, if that is not set, into the folder lake under STRAVA_HOME.
-    """
-    write = partial(write_lake_month, warehouse.engine, load_settings())
-    with working_on_months(context, warehouse.engine, ImportStep.LAKE) as months:
-        for _, cells in spans_by_athlete(context.partition_keys):
-            for key, month in months.each(cells, write):
-                months.log(key, file_metadata(month), changed=month.written)
-    return dg.MaterializeResult()
+    @month_asset(
+        plan,
+        Asset.LAKE,
+        "lake",
+        built_on=Asset.STREAMS,
+        kinds={"parquet"},
+        metadata={
+            "dagster/column_schema": dg.TableSchema(columns=_columns()),
+            "dagster/column_lineage": dg.TableColumnLineage(
+                {name: [dg.TableColumnDep(plan.key(Asset.STREAMS), source)] for name, source in SOURCES.items()}
+            ),
+        },
+    )
+    def write_files(
+        context: dg.AssetExecutionContext, strava_warehouse: WarehouseResource
+    ) -> dg.MaterializeResult[None]:
+        """One file per athlete and month with every sample; columns as in activity_points.
+
+        Files go to STRAVA_LAKE_URL or, if that is not set, into the folder lake under STRAVA_HOME.
+        """
+        write = partial(write_lake_month, strava_warehouse.engine, strava_warehouse.load_settings())
+        with working_on_months(context, strava_warehouse, ImportStep.LAKE) as months:
+            for _, cells in spans_by_athlete(context.partition_keys):
+                for key, month in months.each(cells, write):
+                    months.log(key, file_metadata(month), changed=month.written)
+        return dg.MaterializeResult()
+
+    return write_files
 
 
 def write_lake_month(engine: Engine, settings: Settings, span: Span) -> "MonthFile":
-    """Make a month's file in the lake equal to the tables."""
+    """Make a month's file in the lake equal to the tables. ``ConfigurationError`` without the extra ``lake``."""
+    ensure_installed(Extra.LAKE, "the lake")
     from strava_pipeline.local.home_folder import let_lake_readers_traverse  # noqa: PLC0415  see below
     from strava_pipeline.warehouse.lake import write_month  # noqa: PLC0415  Arrow, which no other run needs
 
@@ -80,7 +86,7 @@ def write_lake_month(engine: Engine, settings: Settings, span: Span) -> "MonthFi
 def file_metadata(month: "MonthFile") -> dict[str, dg.MetadataValue]:
     """The metadata that a month's file shows."""
     return {
-        "dagster/partition_row_count": dg.MetadataValue.int(month.points),
+        ROW_COUNT: dg.MetadataValue.int(month.points),
         "size in bytes": dg.MetadataValue.int(month.size_bytes),
         "dagster/uri": dg.MetadataValue.text(month.address),
     }

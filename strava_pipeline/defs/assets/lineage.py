@@ -4,11 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
+from strava_pipeline.defs.plan import Plan
 from strava_pipeline.names import Asset
-
-ACTIVITIES = dg.AssetKey(Asset.ACTIVITIES)
-STREAMS = dg.AssetKey(Asset.STREAMS)
-ANALYSES = dg.AssetKey(Asset.ANALYSES)
 
 _WAY = ("distance", "latitude", "longitude")
 _POSITION = ("latitude", "longitude")
@@ -53,33 +50,35 @@ def _lineage(deps: Mapping[str, Sequence[dg.TableColumnDep]]) -> dict[str, dg.Ta
     return {"dagster/column_lineage": dg.TableColumnLineage(deps)}
 
 
-def of_part() -> dict[str, dg.TableColumnLineage]:
+def of_part(plan: Plan) -> dict[str, dg.TableColumnLineage]:
     """Lineage of rows fetched activity by activity: the ids come from the listing, all else from Strava."""
+    listed = plan.key(Asset.ACTIVITIES)
     return _lineage(
         {
-            "activity_id": [dg.TableColumnDep(ACTIVITIES, "id")],
-            "athlete_id": [dg.TableColumnDep(ACTIVITIES, "athlete_id")],
+            "activity_id": [dg.TableColumnDep(listed, "id")],
+            "athlete_id": [dg.TableColumnDep(listed, "athlete_id")],
         }
     )
 
 
-def of_figures() -> dict[str, dg.TableColumnLineage]:
+def of_figures(plan: Plan) -> dict[str, dg.TableColumnLineage]:
     """Lineage of ``route_analyses``: the samples; for the load also whether power was measured, from the listing."""
     deps = {
-        figure: [dg.TableColumnDep(STREAMS, stream) for stream in streams]
+        figure: [dg.TableColumnDep(plan.key(Asset.STREAMS), stream) for stream in streams]
         for streams, figures in _FIGURES.items()
         for figure in figures
     }
     for name in ("training_load", "load_source"):
-        deps[name].append(dg.TableColumnDep(ACTIVITIES, "device_watts"))
+        deps[name].append(dg.TableColumnDep(plan.key(Asset.ACTIVITIES), "device_watts"))
     return _lineage(deps)
 
 
-def of_load() -> dict[str, dg.TableColumnLineage]:
+def of_load(plan: Plan) -> dict[str, dg.TableColumnLineage]:
     """Lineage of ``training_load``: sums of the activities' loads, day by day."""
-    load = [dg.TableColumnDep(ANALYSES, "training_load")]
+    load = [dg.TableColumnDep(plan.key(Asset.ANALYSES), "training_load")]
     computed = ("load", "fitness", "fatigue", "form", "week_load", "monotony", "strain")
     days = {"athlete_id": "athlete_id", "day": "start_date_local", "activity_count": "id"}
     return _lineage(
-        dict.fromkeys(computed, load) | {name: [dg.TableColumnDep(ACTIVITIES, source)] for name, source in days.items()}
+        dict.fromkeys(computed, load)
+        | {name: [dg.TableColumnDep(plan.key(Asset.ACTIVITIES), source)] for name, source in days.items()}
     )

@@ -1,5 +1,6 @@
 """Reports a run's progress while it works: in ``ops.job_progress``, in the run's tags, and in its log."""
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,16 +9,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
-from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
+from strava_pipeline.defs.assets.recent_waits import RecentWaits, WaitLog
+from strava_pipeline.defs.resources import WarehouseResource
+from strava_pipeline.defs.run_logs import OURS, step_log
 from strava_pipeline.defs.steps import lane_of
 from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.months import Span, enclosing_span
-from strava_pipeline.names import NAMES, Asset
+from strava_pipeline.names import Asset
 from strava_pipeline.redaction import get_logger
-from strava_pipeline.settings import load_settings
 from strava_pipeline.strava.monitor import Wait
 from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.strava.quota.windows import Lane
@@ -36,7 +37,8 @@ from strava_pipeline.warehouse.quota.status import scope_status
 
 log = get_logger(__name__)
 
-# Progress is saved, and the run's tags are set, at most this often; tags also when a wait begins or ends.
+# Progress is saved, and the run's tags are set, at most this often; progress also when a pause of that length begins,
+# and tags when the reason to wait changes.
 SAVE_EVERY_SECONDS = 2.0
 TAGS_EVERY_SECONDS = 60.0
 # Until the run's own pace can be measured.
@@ -48,10 +50,11 @@ Context = dg.AssetExecutionContext | dg.OpExecutionContext
 class ProgressReporter:
     """Reports the requests and waits of one run that works on one athlete.
 
-    ``step``: the asset that it works on; ``chosen``: those that the run works on in all.
+    ``step``: the asset that it works on; ``chosen``: those that the run works on in all; both by plain name.
     """
 
     context: Context
+    warehouse: WarehouseResource
     sync: SyncContext
     span: Span
     rate_limits: RateLimits
@@ -60,17 +63,26 @@ class ProgressReporter:
     _began: float = field(default_factory=time.monotonic)
     _saved_at: float = float("-inf")
     _tagged_at: float = float("-inf")
-    _tagged_waiting: bool = False
+    _saved_wait: tuple[str | None, datetime | None] = None, None
+    _tagged_reason: str | None = None
+    _recent: RecentWaits = field(default_factory=RecentWaits)
+    _wait_log: WaitLog = field(default_factory=WaitLog)
 
     def report(self, waiting: Wait | None) -> None:
-        """Save that the run works or waits, at most every two seconds; end the run if its command was interrupted."""
+        """Save what the run works at or waits for, and log a long wait; end the run if its command was interrupted.
+
+        Between two waits it still waits for the last reason, if waiting takes most of its time.
+        """
         if stop_wanted.is_set():
             raise dg.DagsterExecutionInterruptedError
         moment = time.monotonic()
-        if moment - self._saved_at >= SAVE_EVERY_SECONDS:
+        reason = self._recent.reason(waiting, moment)
+        if waiting is not None:
+            self._log_wait(waiting, moment)
+        if moment - self._saved_at >= SAVE_EVERY_SECONDS or self._is_news(waiting):
             self._saved_at = moment
             try:
-                self._save(waiting)
+                self._save(reason)
             except DatabaseUnavailable as error:
                 log.debug("progress not saved: %s", error)
 
@@ -86,7 +98,23 @@ class ProgressReporter:
 
     def quota_left(self) -> int:
         """The number of calls that the lane may send now."""
-        return quota_left(self.sync.engine, self.rate_limits, self.span.athlete_id, lane_of(self.context))
+        return quota_left(
+            self.sync.engine, self.rate_limits, self.span.athlete_id, lane_of(self.context, self.warehouse)
+        )
+
+    def _is_news(self, waiting: Wait | None) -> bool:
+        # The request before it was reported a moment ago, and the next report comes when the wait is over.
+        if waiting is None or waiting.pause_s < SAVE_EVERY_SECONDS:
+            return False
+        return (waiting.why, waiting.until) != self._saved_wait
+
+    def _log_wait(self, waiting: Wait, moment: float) -> None:
+        managed = self.context.instance.managed_python_loggers
+        if not {OURS, "root"}.isdisjoint(managed) and log.isEnabledFor(logging.INFO):
+            return  # Dagster puts what the waiting code logs into the run's log
+        line = self._wait_log.line(waiting, moment)
+        if line is not None:
+            step_log(self.context).info("%s", line)
 
     def _save(self, waiting: Wait | None) -> None:
         with self.sync.engine.begin() as connection:
@@ -102,15 +130,15 @@ class ProgressReporter:
                 estimated_end=self._estimate(connection, done),
             )
             save_progress(connection, report)
-        is_waiting = waiting is not None
-        if is_waiting != self._tagged_waiting or time.monotonic() - self._tagged_at >= TAGS_EVERY_SECONDS:
-            self._tagged_at, self._tagged_waiting = time.monotonic(), is_waiting
+        self._saved_wait = report.waiting_for, report.waiting_until
+        if report.waiting_for != self._tagged_reason or time.monotonic() - self._tagged_at >= TAGS_EVERY_SECONDS:
+            self._tagged_at, self._tagged_reason = time.monotonic(), report.waiting_for
             self._tag(report)
 
     def _tag(self, report: ProgressReport) -> None:
         try:
             self.context.instance.add_run_tags(self.context.run.run_id, self._tags(report))
-        except (DagsterPostgresException, SQLAlchemyError) as error:
+        except Exception as error:  # noqa: BLE001  each storage of Dagster's has errors of its own
             log.debug("tags not set: %s", error)  # Dagster's database is away: that alone ends no step
 
     def _estimate(self, connection: Any, done: Completeness) -> datetime | None:
@@ -125,13 +153,13 @@ class ProgressReporter:
         return max(measured, self.sync.pace.seconds_each)
 
     def _tags(self, report: ProgressReport) -> dict[str, str]:
-        end = report.estimated_end
+        end, names = report.estimated_end, self.warehouse.names
         return {
-            NAMES.athlete_tag: str(self.span.athlete_id),
-            NAMES.tag("span"): self.span.months,
-            NAMES.tag("requests"): str(report.requests),
-            NAMES.tag("waiting"): report.waiting_for or "no",
-            NAMES.tag("estimated_end"): f"{end:%Y-%m-%d %H:%M} UTC" if end else "unknown",
+            names.athlete_tag: str(self.span.athlete_id),
+            names.tag("span"): self.span.months,
+            names.tag("requests"): str(report.requests),
+            names.tag("waiting"): report.waiting_for or "no",
+            names.tag("estimated_end"): f"{end:%Y-%m-%d %H:%M} UTC" if end else "unknown",
         }
 
 
@@ -144,28 +172,36 @@ def quota_left(engine: Engine, rate_limits: RateLimits, athlete_id: int, lane: L
 
 @contextmanager
 def reporting_progress(
-    context: dg.AssetExecutionContext, sync: SyncContext, spans: Sequence[Span]
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, sync: SyncContext, spans: Sequence[Span]
 ) -> Iterator[ProgressReporter]:
     """Report the progress of an asset's step while one athlete's spans are worked on."""
+    asset_of = warehouse.names.asset_of
     chosen = context.run.asset_selection or {context.asset_key}
-    names = frozenset(key.to_user_string() for key in chosen)
-    with reporting(context, sync, enclosing_span(spans), context.asset_key.to_user_string(), names) as reporter:
+    assets = frozenset(filter(None, (asset_of(key.to_user_string()) for key in chosen)))
+    step = asset_of(context.asset_key.to_user_string()) or context.asset_key.to_user_string()
+    with reporting(context, warehouse, sync, enclosing_span(spans), step, assets) as reporter:
         yield reporter
 
 
 @contextmanager
 def reporting(
-    context: Context, sync: SyncContext, span: Span, step: str, chosen: frozenset[str]
+    context: Context,
+    warehouse: WarehouseResource,
+    sync: SyncContext,
+    span: Span,
+    step: str,
+    chosen: frozenset[str],
 ) -> Iterator[ProgressReporter]:
     """Report progress while one athlete's span is worked on, at first by ``step``."""
-    reporter = ProgressReporter(context, sync, span, RateLimits.from_settings(load_settings()), step, chosen)
+    limits = RateLimits.from_settings(warehouse.load_settings())
+    reporter = ProgressReporter(context, warehouse, sync, span, limits, step, chosen)
     sync.monitor.on_change = reporter.report
     try:
         reporter.report(None)
         yield reporter
     finally:
         reporter.finish()
-        context.log.info(
+        step_log(context).info(
             "%s of athlete %d, %s: %d requests so far, %.0f s of them waiting",
             reporter.step,
             span.athlete_id,

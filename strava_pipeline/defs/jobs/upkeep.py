@@ -7,16 +7,23 @@ import dagster as dg
 from sqlalchemy import Connection, Engine
 
 from strava_pipeline.defs.attempts import attempts_of
-from strava_pipeline.defs.dead_runs import end_dead_runs, is_one_to_come
-from strava_pipeline.defs.pools import set_up_pools
-from strava_pipeline.defs.resources import StravaResource, WarehouseResource
-from strava_pipeline.defs.steps import translate_faults
-from strava_pipeline.names import NAMES, NO_RETRIES
-from strava_pipeline.settings import QuotaScope, Settings, load_settings
+from strava_pipeline.defs.dead_runs import is_one_to_come
+from strava_pipeline.defs.decorators import our_job
+from strava_pipeline.defs.plan import NO_VALUE, Plan
+from strava_pipeline.defs.resources import StravaResource
+from strava_pipeline.defs.run_logs import step_log
+from strava_pipeline.defs.schedules import schedule_of_due_work
+from strava_pipeline.defs.steps import NO_REQUESTS, translate_faults
+from strava_pipeline.kept_assets import kept_of
+from strava_pipeline.names import NO_RETRIES, Asset, Job
+from strava_pipeline.settings import QuotaScope, Settings
 from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.strava.quota.windows import APP, Lane
+from strava_pipeline.sync.erasing import finish_erasures
 from strava_pipeline.sync.upkeep import Contexts, Worked, wants_details, work_off
 from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.erasures import athletes_being_erased
+from strava_pipeline.warehouse.metric_totals import PeriodicJob, note_success
 from strava_pipeline.warehouse.quota.status import scope_status
 from strava_pipeline.warehouse.upkeep import due
 from strava_pipeline.warehouse.upkeep.load import upkeep_load
@@ -25,60 +32,67 @@ from strava_pipeline.warehouse.upkeep.load import upkeep_load
 WORKS_FOR_SECONDS = 600.0
 
 
-@dg.op(pool=NAMES.upkeep_pool)
-def work_off_upkeep(context: dg.OpExecutionContext, strava: StravaResource) -> None:
-    """Compare with Strava what is due, the most overdue first, within upkeep's share of the quota."""
-    settings = load_settings()
+def upkeep_job(plan: Plan) -> dg.JobDefinition:
+    """Make the job of upkeep."""
+
+    @dg.op(name=plan.names.op("work_off_upkeep"), out=NO_VALUE, pool=plan.pools().upkeep)
+    def work_off_upkeep(context: dg.OpExecutionContext, strava_client: StravaResource) -> None:
+        """Compare with Strava what is due, the most overdue first, within upkeep's share of the quota.
+
+        Before that, delete what is left of athletes who are being erased, where no bridge does.
+        """
+        _work(context, strava_client)
+
+    @our_job(plan, Job.UPKEEP, plan.names.lane_tags(Lane.RECONCILE), NO_RETRIES)
+    def upkeep() -> None:
+        """Finds what changed without a webhook; keeps profiles, zones, totals, gear and training load up to date."""
+        work_off_upkeep()
+
+    return upkeep
+
+
+def _work(context: dg.OpExecutionContext, strava: StravaResource) -> None:
+    settings = strava.warehouse.load_settings()
+    load = dg.AssetKey(strava.warehouse.names.asset_path(Asset.TRAINING_LOAD))
     ends_at = time.monotonic() + WORKS_FOR_SECONDS
+
+    def go_on() -> bool:
+        return time.monotonic() < ends_at
+
     with translate_faults(attempts_of(context)):
-        worked = work_off(
-            Contexts(
-                quick=strava.sync(Lane.RECONCILE),
-                spare=strava.sync(Lane.BACKFILL, max_wait=timedelta(0)),
-            ),
-            settings,
-            lambda: time.monotonic() < ends_at,
+        contexts = Contexts(
+            quick=strava.sync(Lane.RECONCILE),
+            spare=strava.sync(Lane.BACKFILL, max_wait=timedelta(0)),
         )
-    context.log.info("%s", _told(worked))
+        finish_erasures(settings, contexts.quick.engine, go_on)
+        worked = work_off(contexts, settings, go_on)
+        note_success(contexts.quick.engine, PeriodicJob.UPKEEP)
+    for athlete_id, days in worked.loads.items():
+        metadata = NO_REQUESTS | {"written": days}
+        context.log_event(dg.AssetMaterialization(load, partition=str(athlete_id), metadata=metadata))
+    step_log(context).info("%s", _told(worked))
     if worked.stopped is not None:
-        context.log.info("the rest is due later: %s", worked.stopped)
+        step_log(context).info("the rest is due later: %s", worked.stopped)
 
 
-@dg.job(executor_def=dg.in_process_executor, tags=NAMES.lane_tags(Lane.RECONCILE) | NO_RETRIES)
-def upkeep() -> None:
-    """Finds what changed at Strava without a webhook, and keeps profiles, zones, totals and gear up to date."""
-    work_off_upkeep()
-
-
-@dg.schedule(
-    job=upkeep,
+def upkeep_every_five_minutes(plan: Plan) -> dg.ScheduleDefinition:
+    """Make the schedule of upkeep."""
     # Not at a full hour, when everybody's jobs start.
-    cron_schedule="2-59/5 * * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)
-def upkeep_every_five_minutes(
-    context: dg.ScheduleEvaluationContext, warehouse: WarehouseResource
-) -> dg.RunRequest | dg.SkipReason:
-    """Request a run if something is due, and none is at work or in the queue."""
-    set_up_pools(context.instance)
-    why_not = why_no_run(context.instance, warehouse.engine)
-    return dg.RunRequest() if why_not is None else dg.SkipReason(why_not)
+    return schedule_of_due_work(plan, Job.UPKEEP, "upkeep_every_five_minutes", "2-59/5 * * * *", why_no_run)
 
 
-def why_no_run(instance: dg.DagsterInstance, engine: Engine) -> str | None:
+def why_no_run(instance: dg.DagsterInstance, engine: Engine, plan: Plan) -> str | None:
     """The reason why no run is needed now; ``None`` if one is."""
-    settings = load_settings()
-    end_dead_runs(instance)
+    settings, kept = plan.load_settings(), kept_of(plan.kept)
     with engine.begin() as connection:
-        due.add_missing(connection)
-        if wants_details(connection, settings):
+        due.add_missing(connection, kept)
+        if athletes_being_erased(connection) or wants_details(connection, settings, kept):
             pass
         elif not due.is_due(connection):
             return "nothing is due"
         elif settings.quota_scope is QuotaScope.APP and not _has_room(connection, settings):
             return f"no quota is left for upkeep now: {upkeep_load(connection, settings, now(connection))}"
-    return "the last run has not ended" if is_one_to_come(instance, upkeep) else None
+    return "the last run has not ended" if is_one_to_come(instance, plan.names, Job.UPKEEP) else None
 
 
 def _has_room(connection: Connection, settings: Settings) -> bool:

@@ -7,27 +7,36 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import dagster as dg
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
-from strava_pipeline.defs.attempts import attempts_of
-from strava_pipeline.defs.jobs.notifications import send_mails
-from strava_pipeline.defs.partitions import cell, register_athlete
+from strava_pipeline.defs.attempts import Attempts, attempts_of
+from strava_pipeline.defs.check_reports import report_checks
+from strava_pipeline.defs.decorators import our_job
+from strava_pipeline.defs.month_link import month_link
+from strava_pipeline.defs.partitions import cell, register_athlete, span_of
+from strava_pipeline.defs.plan import IO_MANAGER, NO_VALUE, Plan
 from strava_pipeline.defs.resources import StravaResource, WarehouseResource
-from strava_pipeline.defs.steps import translate_faults
+from strava_pipeline.defs.run_logs import step_log
+from strava_pipeline.defs.steps import ROW_COUNT, translate_faults
 from strava_pipeline.errors import FencedOut, NeedsReauthorization
-from strava_pipeline.names import HISTORY_ASSETS, NAMES, Job
-from strava_pipeline.settings import load_settings
+from strava_pipeline.log_context import log_ids
+from strava_pipeline.months import Span
+from strava_pipeline.names import HISTORY_ASSETS, RETRIED_AS_A_WHOLE, Asset, Job
+from strava_pipeline.our_runs import DEAD_EVENTS
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.claims_at_work import work_on_claim
 from strava_pipeline.sync.failed_claims import FailedClaim, Outcome
+from strava_pipeline.warehouse.activities.month_rows import month_rows
 from strava_pipeline.warehouse.engine import retry_transaction
 from strava_pipeline.warehouse.inbox import claims
 from strava_pipeline.warehouse.inbox.claims import Claim
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
+from strava_pipeline.warehouse.states import ImportStep
 
 
 class ClaimsConfig(dg.Config):
@@ -36,36 +45,59 @@ class ClaimsConfig(dg.Config):
     fences: list[int]
 
 
-@dg.op(out=dg.DynamicOut(int))
-def claimed_objects(
+def webhook_sync_job(plan: Plan, send_mails: dg.OpDefinition) -> dg.JobDefinition:
+    """Make the job behind webhooks; ``send_mails`` is its last op."""
+
+    @dg.op(name=plan.names.op("claimed_objects"), out=dg.DynamicOut(int, io_manager_key=IO_MANAGER))
+    def claimed_objects(
+        context: dg.OpExecutionContext, config: ClaimsConfig, strava_warehouse: WarehouseResource
+    ) -> Iterator[dg.DynamicOutput[int]]:
+        """Start one step per claimed object, after taking over the leases."""
+        yield from _claimed_objects(context, config, strava_warehouse)
+
+    # In no pool: the quota ledger limits requests, and a webhook must not wait for a backfill's steps.
+    @dg.op(name=plan.names.op("sync_object"), out=NO_VALUE)
+    def sync_object(context: dg.OpExecutionContext, fence: int, strava_client: StravaResource) -> None:
+        """Bring one object up to date; events that cannot take effect become dead letters."""
+        _sync_object(context, fence, strava_client)
+
+    @our_job(plan, Job.WEBHOOK_SYNC, plan.names.lane_tags(Lane.LIVE), RETRIED_AS_A_WHOLE)
+    def webhook_sync() -> None:
+        """Brings the objects of claimed webhook events up to date."""
+        send_mails(claimed_objects().map(sync_object).collect())
+
+    return webhook_sync
+
+
+def _claimed_objects(
     context: dg.OpExecutionContext, config: ClaimsConfig, warehouse: WarehouseResource
 ) -> Iterator[dg.DynamicOutput[int]]:
-    """Start one step per claimed object, after taking over the leases."""
     # Loads numpy while the first object is fetched, which takes longer.
-    threading.Thread(target=import_module, args=("strava_pipeline.sync.activity_analysis",), daemon=True).start()
+    if ImportStep.FIGURES in warehouse.kept.steps:
+        threading.Thread(target=import_module, args=("strava_pipeline.sync.activity_analysis",), daemon=True).start()
     with translate_faults(attempts_of(context)):
         held = claims.begin_run(warehouse.engine, config.fences, context.run_id)
     for claim in held:
         yield dg.DynamicOutput(claim.fence, mapping_key=f"{claim.object_type}_{claim.object_id}_{claim.fence}")
     if len(held) < len(config.fences):
-        context.log.warning("%d claim(s) are no longer this run's", len(config.fences) - len(held))
+        step_log(context).warning("%d claim(s) are no longer this run's", len(config.fences) - len(held))
 
 
-# In no pool: the quota ledger limits requests, and a webhook must not wait for a backfill's steps.
-@dg.op
-def sync_object(
-    context: dg.OpExecutionContext, fence: int, strava: StravaResource, warehouse: WarehouseResource
-) -> None:
-    """Bring one object up to date; events that cannot take effect become dead letters."""
+def _sync_object(context: dg.OpExecutionContext, fence: int, strava: StravaResource) -> None:
     attempts = attempts_of(context)
     with translate_faults(attempts):
-        claim = claims.refresh_claim(warehouse.engine, fence)
+        claim = claims.refresh_claim(strava.warehouse.engine, fence)
     if claim is None:
-        context.log.warning("claim %d is no longer this run's: nothing to do", fence)
+        step_log(context).warning("claim %d is no longer this run's: nothing to do", fence)
         return
+    with log_ids(**claim.log_ids):
+        _work(context, strava, claim, attempts)
+
+
+def _work(context: dg.OpExecutionContext, strava: StravaResource, claim: Claim, attempts: Attempts) -> None:
     counts = Counter(event.aspect_type for event in claim.events)
     aspects = ", ".join(f"{count} x {aspect}" for aspect, count in counts.items())
-    context.log.info("%s %d of athlete %d: %s", claim.object_type, claim.object_id, claim.athlete_id, aspects)
+    step_log(context).info("%s: %s", claim.name, aspects)
     with translate_faults(attempts):
         try:
             ended = work_on_claim(
@@ -73,72 +105,88 @@ def sync_object(
                 claim,
                 context.run_id,
                 may_retry=attempts.may_retry,
-                keep_data=not load_settings().purge_on_deauthorization,
+                keep_data=not strava.warehouse.load_settings().purge_on_deauthorization,
             )
         except FencedOut as error:
-            context.log.warning(str(error))
+            step_log(context).warning(str(error))
             return
         if isinstance(ended, FailedClaim) and ended.outcome is Outcome.RETRY:
+            step_log(context).warning("trying again: %s", ended.error)
             raise ended.error
     if isinstance(ended, FailedClaim):
         _tell_failure(context, claim, ended)
         return
-    context.log.info("%s %d: %s", claim.object_type, claim.object_id, ended.done)
+    step_log(context).info("%s %d: %s", claim.object_type, claim.object_id, ended.done)
     if ended.start is not None:
-        _show_in_month(context, warehouse.engine, claim, ended.start)
-
-
-@dg.job(
-    executor_def=dg.in_process_executor,
-    name=Job.WEBHOOK_SYNC,
-    tags=NAMES.lane_tags(Lane.LIVE),
-)
-def webhook_sync() -> None:
-    """Brings the objects of claimed webhook events up to date."""
-    send_mails(claimed_objects().map(sync_object).collect())
+        _show_in_month(context, strava.warehouse, claim, ended.start)
 
 
 def _tell_failure(context: dg.OpExecutionContext, claim: Claim, failed: FailedClaim) -> None:
     """Tell Dagster what became of the claim's events: they wait, or the step fails for good."""
     if failed.outcome is Outcome.WAITING:
-        context.log.warning("waiting: %s", failed.error)
+        step_log(context).warning("waiting: %s", failed.error)
         return
+    # Dagster's own line about the failure names no event.
+    step_log(context).error("dead letter: %s", failed.error)
     metadata: dict[str, Any] = {
         "kind": failed.kind,
         "class": failed.error_class.value,
-        "events": len(claim.events),
+        DEAD_EVENTS: len(claim.events),
     }
     raise dg.Failure(description=str(failed.error), metadata=metadata, allow_retries=False)
 
 
-def _show_in_month(context: dg.OpExecutionContext, engine: Engine, claim: Claim, start: datetime) -> None:
-    """Log in Dagster that an activity of the athlete's month was written.
+def _show_in_month(context: dg.OpExecutionContext, warehouse: WarehouseResource, claim: Claim, start: datetime) -> None:
+    """Log in Dagster that an activity of the athlete's month was written, and how the checks of its assets stand.
 
     Only a month that was imported as a whole is shown as materialized; in any other month a single activity must not
     look like all of them.
     """
-    if not _ensure_partitions(context.instance, engine, claim.athlete_id):
+    if not _ensure_partitions(context.instance, warehouse, claim.athlete_id):
         return
     key = cell(claim.athlete_id, start)
-    metadata: dict[str, Any] = {"activity": claim.activity_id, "cause": claim.events[-1].aspect_type}
-    for name in HISTORY_ASSETS:
-        imported = str(key) in context.instance.get_materialized_partitions(dg.AssetKey(name))
-        shown = dg.AssetMaterialization if imported else dg.AssetObservation
-        context.log_event(shown(name, partition=key, metadata=metadata))
+    about: dict[str, Any] = {"activity": claim.activity_id, "cause": claim.events[-1].aspect_type}
+    shown = _month_metadata(warehouse, span_of(key))
+    assets = {
+        name: dg.AssetKey(warehouse.names.asset_path(name)) for name in HISTORY_ASSETS if name in warehouse.assets
+    }
+    materialized = [name for name, asset in assets.items() if _is_materialized(context.instance, asset, key)]
+    for name, asset in assets.items():
+        if name in materialized:
+            context.log_event(dg.AssetMaterialization(asset, partition=key, metadata=about | shown[name]))
+        else:
+            context.log_event(dg.AssetObservation(asset, partition=key, metadata=about))
+    report_checks(context, warehouse, materialized)
 
 
-def _ensure_partitions(instance: dg.DagsterInstance, engine: Engine, athlete_id: int) -> bool:
+def _is_materialized(instance: dg.DagsterInstance, asset: dg.AssetKey, key: dg.MultiPartitionKey) -> bool:
+    of_month = dg.AssetRecordsFilter(asset, asset_partitions=[key])
+    return bool(instance.fetch_materializations(of_month, limit=1).records)
+
+
+def _month_metadata(warehouse: WarehouseResource, span: Span) -> dict[str, dict[str, Any]]:
+    """The metadata by asset of a month as a whole: its rows, and the link to its pictures."""
+    rows = retry_transaction(warehouse.engine, partial(month_rows, span=span))
+    return {
+        Asset.ACTIVITIES: {ROW_COUNT: rows.activities},
+        Asset.DETAILS: {ROW_COUNT: rows.laps},
+        Asset.STREAMS: {ROW_COUNT: rows.activity_streams},
+        Asset.ANALYSES: {ROW_COUNT: rows.route_analyses} | month_link(warehouse.load_settings(), span),
+    }
+
+
+def _ensure_partitions(instance: dg.DagsterInstance, warehouse: WarehouseResource, athlete_id: int) -> bool:
     """Create an athlete's partitions if missing; False if the athlete has been disconnected meanwhile."""
 
     def create(connection: Connection) -> None:
         # An erasure waits for this transaction; its task for Dagster then deletes these partitions, too.
         refuse_rows_of_revoked(connection, [athlete_id])
-        register_athlete(instance, athlete_id)
+        register_athlete(instance, warehouse.names, athlete_id)
 
-    if instance.has_dynamic_partition(NAMES.partition_set, str(athlete_id)):
+    if instance.has_dynamic_partition(warehouse.names.partition_set, str(athlete_id)):
         return True
     try:
-        retry_transaction(engine, create)
+        retry_transaction(warehouse.engine, create)
     except NeedsReauthorization:
         return False
     return True

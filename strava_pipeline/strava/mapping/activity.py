@@ -29,6 +29,7 @@ from strava_pipeline.strava.mapping.fields import (
     pick,
     position,
     text,
+    told,
     wall_time,
 )
 
@@ -199,7 +200,7 @@ def activity_id(body: JsonObject) -> int:
     """Return an activity's id; ``RejectedRequest`` unless it is a whole number above 0 that fits into 64 bits."""
     found = body.get("id")
     if type(found) is not int or not 0 < found < _PAST_LAST_ID:
-        raise RejectedRequest(f"an activity without a usable id: {str(found)[:40]!r}")
+        raise RejectedRequest(f"an activity without a usable id: {told(found)}")
     return found
 
 

@@ -31,11 +31,18 @@ def pick(body: JsonObject, fields: Fields, what: str) -> JsonObject:
             value = value_of(name)
             row[name] = None if value is None else convert(value)
     except (TypeError, ValueError, OverflowError):
-        held = body[name]
-        raise RejectedRequest(
-            f"{what}: Strava's field {name} holds {type(held).__name__} {str(held)[:40]!r}, which does not fit"
-        ) from None
+        raise RejectedRequest(f"{what}: Strava's field {name} holds {told(body[name])}, which does not fit") from None
     return row
+
+
+def told(value: Any) -> str:
+    """Say what an odd value is, for a message: a number as it is; of a text only its length, as it may be anybody's.
+
+    Messages are kept for longer than activities, in Dagster's log as well.
+    """
+    if isinstance(value, str):
+        return f"a text of {len(value)} characters"
+    return f"{type(value).__name__} {value}"[:40] if isinstance(value, int | float) else type(value).__name__
 
 
 # These converters see every field of years of activities: each checks the common case first, without a further call.

@@ -8,7 +8,7 @@ Source: https://www.topografix.com/GPX/1/1/, https://www8.garmin.com/xmlschemas/
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import zip_longest
@@ -69,38 +69,57 @@ class Sample:
         )
 
 
+@dataclass(frozen=True)
+class Titles:
+    """What a GPX file says of the activity as a whole; ``start_date`` in UTC."""
+
+    id: int
+    name: str | None
+    description: str | None
+    sport_type: str | None
+    type: str | None
+    start_date: datetime | None
+
+
 def export_gpx(activity: JsonObject, streams: Any) -> str:
     """Return the GPX of an activity; ``activity`` and ``streams`` are Strava's answers.
 
-    After a gap in the positions a new segment begins, as GPX demands. ``NotFound`` without any position,
-    ``RejectedRequest`` for an answer that holds a value of a wrong type.
+    Errors as in :func:`build_gpx`, and ``RejectedRequest`` for an answer that holds a value of a wrong type.
     """
     number = activity_id(activity)
-    told = pick(activity, _TOLD, f"activity {number}")
+    titles = Titles(id=number, **pick(activity, _TOLD, f"activity {number}"))
     # The file does not contain the athlete's id, so 0 stands for it.
-    samples = list(_samples(map_streams(0, number, streams)))
+    return build_gpx(titles, map_streams(0, number, streams))
+
+
+def build_gpx(titles: Titles, streams: Streams) -> str:
+    """Return the GPX of an activity. After a gap in the positions a new segment begins, as GPX demands.
+
+    ``NotFound`` without any position.
+    """
+    samples = list(_samples(streams))
     if not any(sample.has_position for sample in samples):
-        raise NotFound(f"activity {number} has no GPS positions: there is nothing to export")
+        raise NotFound(f"activity {titles.id} has no GPS positions: there is nothing to export")
     document = GPX()
     document.creator = CREATOR
-    document.time = told["start_date"]
+    document.time = titles.start_date
     document.nsmap = {"gpxtpx": TRACK_POINT, "pwr": POWER}
     document.schema_locations = [part for pair in SCHEMAS.items() for part in pair]
-    document.tracks.append(_track(number, told, samples))
+    document.tracks.append(_track(titles, samples))
     return printable_xml(f"{document.to_xml(version='1.1')}\n")
 
 
-def _track(number: int, told: Mapping[str, Any], samples: list[Sample]) -> GPXTrack:
-    track = GPXTrack(name=_for_xml(told["name"]), description=_for_xml(told["description"]))
-    track.type = _for_xml(told["sport_type"] or told["type"])  # type: ignore[assignment]  # gpxpy's annotation lacks text
-    track.link = f"{ACTIVITY_PAGE}/{number}"
+def _track(titles: Titles, samples: list[Sample]) -> GPXTrack:
+    track = GPXTrack(name=_for_xml(titles.name), description=_for_xml(titles.description))
+    track.type = _for_xml(titles.sport_type or titles.type)  # type: ignore[assignment]  # gpxpy's annotation lacks text
+    track.link = f"{ACTIVITY_PAGE}/{titles.id}"
     within = False
     for sample in samples:
         if sample.has_position and not within:
             track.segments.append(GPXTrackSegment())
         within = sample.has_position
         if within:
-            track.segments[-1].points.append(_point(sample, told["start_date"]))
+            track.segments[-1].points.append(_point(sample, titles.start_date))
     return track
 
 

@@ -76,11 +76,26 @@ def ensure_dagster_database(settings: Settings) -> None:
     if found.reason and may_enter:
         raise WarehouseError(found.reason)
     if not found.enough:
-        raise WarehouseError(
-            f"Dagster's login may not make its tables in {without_password(storage)}:"
-            " as an administrator, in that database, run "
-            + "; ".join(statement.as_string() for statement in _rights(storage, found.schema))
+        raise _too_few_rights(storage, found.schema)
+
+
+class NoDagsterDatabase(WarehouseError):
+    """Dagster's database is not there, or its login may not enter."""
+
+
+def check_dagster_database(settings: Settings) -> None:
+    """Raise ``WarehouseError`` if Dagster's login cannot work in its database; creates nothing.
+
+    ``NoDagsterDatabase`` if the login cannot even enter, ``DatabaseUnavailable`` without a server.
+    """
+    storage = make_url(ensure_dagster_url(settings)).set(drivername="postgresql+psycopg")
+    found = _look(storage)
+    if found.reason:
+        raise NoDagsterDatabase(
+            f"{found.reason}; if it is not there yet, strava-pipeline up or migrate makes it, or {_to_create(storage)}"
         )
+    if not found.enough:
+        raise _too_few_rights(storage, found.schema)
 
 
 def _look(storage: URL) -> _Found:
@@ -94,10 +109,18 @@ def _look(storage: URL) -> _Found:
         raise
 
 
+def _too_few_rights(storage: URL, schema: str) -> WarehouseError:
+    return WarehouseError(
+        f"Dagster's login may not make its tables in {without_password(storage)}:"
+        " as an administrator, in that database, run "
+        + "; ".join(statement.as_string() for statement in _rights(storage, schema))
+    )
+
+
 def _maker(settings: Settings, storage: URL) -> URL:
     if settings.dagster_postgres_url is None:
         return ensure_administrator_url(settings)
-    if settings.database_url is not None and _place(ensure_administrator_url(settings)) == _place(storage):
+    if not settings.is_embedded and _place(ensure_administrator_url(settings)) == _place(storage):
         return ensure_administrator_url(settings)
     return storage.set(database="postgres")
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, insert
 
 from strava_pipeline.printable import printable
-from strava_pipeline.warehouse.schema.ops_tables import operator_audit
+from strava_pipeline.warehouse.schema.access_tables import operator_audit
 
 LONGEST_SUBJECT = 100
 

@@ -12,8 +12,8 @@ from datetime import timedelta
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, select
 
+from strava_pipeline.warehouse.schema.access_tables import operator_sessions
 from strava_pipeline.warehouse.schema.columns import database_time
-from strava_pipeline.warehouse.schema.ops_tables import operator_sessions
 from strava_pipeline.warehouse.states import SignIn
 
 SECRET_BYTES = 32

@@ -17,10 +17,9 @@ from strava_pipeline.errors import WarehouseError
 from strava_pipeline.local.logins import Login
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.engine import driver_errors
-from strava_pipeline.warehouse.schema import ops_tables
+from strava_pipeline.warehouse.schema.ops_schema import SCHEMA as OPS
 from strava_pipeline.warehouse.schema.tables import SCHEMA
 
-OPS = ops_tables.SCHEMA
 VERSION_TABLE = "alembic_version"
 READ = frozenset({"SELECT"})
 WRITE = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
@@ -122,6 +121,11 @@ def owner_of_tables(connection: Connection) -> str:
     return str(found.scalar_one())
 
 
+def may_act_as(connection: Connection, role: str) -> bool:
+    """Whether this connection's login has the rights of a role."""
+    return bool(connection.execute(text("SELECT pg_has_role(:role, 'USAGE')"), {"role": role}).scalar_one())
+
+
 def close_to_public(connection: Connection, pipeline: Collection[str]) -> list[str]:
     """Revoke from PUBLIC the rights that it does not need in this database; the roles of ``pipeline`` keep them.
 
@@ -161,6 +165,21 @@ def superfluous_rights(connection: Connection) -> list[str]:
     ).one()
     names = ("SUPERUSER", "CREATEROLE", "CREATEDB", "REPLICATION", "BYPASSRLS")
     return [name for name, has in zip(names, found, strict=True) if has]
+
+
+def missing_rights(connection: Connection) -> list[str]:
+    """Return our tables that this connection's login may not read or write as the pipeline has to, sorted by name."""
+    found = connection.execute(
+        text(
+            "SELECT c.oid::regclass::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = ANY(:schemas) AND c.relkind IN ('r', 'p') AND c.relname <> :version AND NOT"
+            " (has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')"
+            " AND has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'UPDATE')"
+            " AND has_table_privilege(c.oid, 'DELETE')) ORDER BY 1"
+        ),
+        {"schemas": list(TABLES[Login.PIPELINE]), "version": VERSION_TABLE},
+    )
+    return list(found.scalars())
 
 
 def what_analysts_may_take(connection: Connection) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, se
 from strava_pipeline.errors import WarehouseError
 from strava_pipeline.months import Span, add_months
 from strava_pipeline.strava.mapping.activity import DetailRows, as_json, recording_told
+from strava_pipeline.warehouse.activities.changed_months import mark_changed
 from strava_pipeline.warehouse.activities.lake_months import mark_outdated, months_of_samples
 from strava_pipeline.warehouse.activities.tombstones import add_tombstones, lock_activities, reject_deleted
 from strava_pipeline.warehouse.athletes.profiles import store_gear
@@ -23,7 +24,8 @@ from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.analysis_tables import ANALYSIS_TABLES
 from strava_pipeline.warehouse.schema.columns import any_of, database_time, is_not_newer
 from strava_pipeline.warehouse.schema.history_tables import put_aside
-from strava_pipeline.warehouse.schema.ops_tables import payloads, webhook_events
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import (
     activities,
     activity_streams,
@@ -34,6 +36,7 @@ from strava_pipeline.warehouse.schema.tables import (
     segments,
     splits,
 )
+from strava_pipeline.warehouse.shared_segments import delete_segments_of_nobody, segments_ridden_in
 from strava_pipeline.warehouse.states import EventState, ImportStep, PayloadKind
 
 Row = dict[str, Any]
@@ -213,11 +216,13 @@ def store_parts(connection: Connection, activity_id: int, rows: DetailRows, aske
         segment_efforts: rows.segment_efforts,
         photos: photo_rows,
     }
+    ridden_before = segments_ridden_in(connection, [activity_id])
     replace_parts(connection, activity_id, parts)
     # Segments are shared by all athletes: they are written in one order, so that transactions do not deadlock.
     touched = [row | {"fetched_at": asked_at} for row in sorted(rows.segments, key=lambda row: int(row["id"]))]
     store_changed(connection, segments, touched)
     store_gear(connection, sorted(rows.gear, key=lambda row: str(row["id"])), asked_at)
+    delete_segments_of_nobody(connection, ridden_before - {row["segment_id"] for row in rows.segment_efforts})
 
 
 def store_payloads(connection: Connection, kind: PayloadKind, bodies: Sequence[Payload], asked_at: datetime) -> None:
@@ -234,19 +239,30 @@ def store_payloads(connection: Connection, kind: PayloadKind, bodies: Sequence[P
         for payload in bodies
     ]
     store_under_lock(connection, payloads, rows)
+    mark_changed(connection, [payload.activity_id for payload in bodies])
 
 
-def delete_activities(connection: Connection, activity_ids: Collection[int]) -> None:
-    """Delete activities with all dependent rows."""
+def delete_activities(connection: Connection, activity_ids: Collection[int]) -> dict[str, int]:
+    """Delete activities with all dependent rows, and the segments that nobody else has ridden.
+
+    Returns the number of deleted rows by table, without segments.
+    """
     if not activity_ids:
-        return
+        return {}
     # A transaction that adds dependent rows holds the activity's row: it is waited for before anything is deleted.
-    connection.execute(select(activities.c.id).where(any_of(activities.c.id, activity_ids)).with_for_update())
+    theirs = select(activities.c.id).where(any_of(activities.c.id, activity_ids)).order_by(activities.c.id)
+    connection.execute(theirs.with_for_update())
     in_lake = months_of_samples(connection, activity_ids)
-    for table in DEPENDENT_TABLES:
-        connection.execute(delete(table).where(any_of(table.c.activity_id, activity_ids)))
-    connection.execute(delete(activities).where(any_of(activities.c.id, activity_ids)))
+    ridden = segments_ridden_in(connection, activity_ids)
+    mark_changed(connection, activity_ids)
+    named = {table: table.c.activity_id for table in DEPENDENT_TABLES} | {activities: activities.c.id}
+    deleted = {
+        table.fullname: connection.execute(delete(table).where(any_of(activity_id, activity_ids))).rowcount
+        for table, activity_id in named.items()
+    }
     mark_outdated(connection, in_lake)
+    delete_segments_of_nobody(connection, ridden)
+    return deleted
 
 
 def owner_of(connection: Connection, activity_id: int) -> int | None:
@@ -320,6 +336,8 @@ def _delete_outdated_streams(connection: Connection, rows: Sequence[Row]) -> fro
     if not changed:
         return frozenset()
     in_lake = months_of_samples(connection, changed)
+    # Their months of now are marked once they are stored.
+    mark_changed(connection, changed)
     figures = sum(
         connection.execute(delete(table).where(any_of(table.c.activity_id, changed))).rowcount
         for table in ANALYSIS_TABLES

@@ -14,8 +14,10 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from strava_pipeline.strava.mapping.activity import digest
+from strava_pipeline.warehouse.activities.changed_months import mark_changed
 from strava_pipeline.warehouse.inbox.claims import CLOCKS_DIFFER, Claim, ClaimedEvent
-from strava_pipeline.warehouse.schema.ops_tables import payloads, users
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import PayloadKind
 
@@ -65,6 +67,7 @@ def apply_changes(connection: Connection, claim: Claim, changes: Mapping[str, An
         update(activities).where(activities.c.id == claim.activity_id).values(fetched_at=claim.received_at, **changes)
     )
     _change_payloads(connection, claim.activity_id, changes)
+    mark_changed(connection, [claim.activity_id])
     start: datetime = stored.start_date
     return start
 

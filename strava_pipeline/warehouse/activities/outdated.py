@@ -15,7 +15,8 @@ from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.activities.quarantine import is_for_later
 from strava_pipeline.warehouse.activities.stream_store import lacks_samples
 from strava_pipeline.warehouse.schema.columns import database_time
-from strava_pipeline.warehouse.schema.ops_tables import payloads, users
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline.warehouse.states import ImportStep, PayloadKind
 from strava_pipeline.warehouse.tokens.grants import shows_activities

@@ -1,21 +1,25 @@
-"""Finds what may be wrong with the tables: values out of range, incomplete activities, athletes without events."""
+"""Tells what may be wrong with the tables: values out of range, incomplete activities, athletes without events.
+
+What is told by month is as of the month's last check: call
+:func:`~strava_pipeline.warehouse.activities.month_checks.check_changed_months` first.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, func, literal_column, or_, select
 
-from strava_pipeline.warehouse.activities.outdated import lacks_detail
-from strava_pipeline.warehouse.activities.stream_store import lacks_samples
+from strava_pipeline.warehouse.activities.month_checks import is_same_recording, starts_in
+from strava_pipeline.warehouse.inbox.overview import last_delivery
+from strava_pipeline.warehouse.schema.check_tables import month_checks
 from strava_pipeline.warehouse.schema.columns import database_time
-from strava_pipeline.warehouse.schema.history_tables import put_aside
-from strava_pipeline.warehouse.schema.ops_tables import payloads, users, webhook_events
-from strava_pipeline.warehouse.schema.tables import activities, activity_streams
-from strava_pipeline.warehouse.states import GrantState, PayloadKind
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.tables import HIGHEST_HEARTRATE_BPM, activities
+from strava_pipeline.warehouse.states import GrantState
 
-HIGHEST_HEARTRATE_BPM = 250
 # A device's clock may be wrong by this much, and the day may have begun elsewhere.
 FUTURE = timedelta(days=1)
 
@@ -49,11 +53,15 @@ class Silence:
 def out_of_range(connection: Connection, limit: int = 100) -> list[OutOfRange]:
     """Activities with impossible values, at most ``limit``; those with one fault together, newest first."""
     a = activities.c
+    # The index of OUT_OF_RANGE holds what fails one of the first three, written alike.
+    zero: ColumnElement[int] = literal_column("0")
+    highest: ColumnElement[int] = literal_column(str(HIGHEST_HEARTRATE_BPM))
     tests: dict[str, ColumnElement[bool]] = {
-        "a distance below zero": a.distance < 0,
-        "a time below zero": or_(a.elapsed_time < 0, a.moving_time < 0),
-        f"a heart rate over {HIGHEST_HEARTRATE_BPM} bpm": a.max_heartrate > HIGHEST_HEARTRATE_BPM,
-        "a start in the future": a.start_date > database_time() + FUTURE,
+        "a distance below zero": a.distance < zero,
+        "a time below zero": or_(a.elapsed_time < zero, a.moving_time < zero),
+        f"a heart rate over {HIGHEST_HEARTRATE_BPM} bpm": a.max_heartrate > highest,
+        # Asked for once: the time of a call for each row would be found by no index.
+        "a start in the future": a.start_date > select(database_time() + FUTURE).scalar_subquery(),
     }
     found = []
     for what, test in tests.items():
@@ -67,21 +75,21 @@ def recorded_twice(connection: Connection, limit: int = 100) -> list[OutOfRange]
 
     Each id is stored once; but two devices, or a file uploaded again under another id, count a ride twice.
     """
-    earlier, later = activities.alias("earlier"), activities.alias("later")
+    months = (
+        select(month_checks.c.athlete_id, month_checks.c.month)
+        .where(month_checks.c.twice > 0)
+        .order_by(month_checks.c.month.desc())
+        .limit(limit)
+        .subquery("months")
+    )
+    earlier = activities.alias("earlier")
     query = (
-        select(later.c.athlete_id, later.c.id, func.min(earlier.c.id).label("first"))
-        .join(
-            earlier,
-            and_(
-                earlier.c.athlete_id == later.c.athlete_id,
-                earlier.c.start_date == later.c.start_date,
-                earlier.c.elapsed_time == later.c.elapsed_time,
-                earlier.c.sport_type == later.c.sport_type,
-                earlier.c.id < later.c.id,
-            ),
-        )
-        .group_by(later.c.athlete_id, later.c.id, later.c.start_date)
-        .order_by(later.c.start_date.desc())
+        select(activities.c.athlete_id, activities.c.id, func.min(earlier.c.id).label("first"))
+        .select_from(months)
+        .join(activities, starts_in(months.c.athlete_id, months.c.month))
+        .join(earlier, is_same_recording(earlier, activities))
+        .group_by(activities.c.id)
+        .order_by(activities.c.start_date.desc())
         .limit(limit)
     )
     return [OutOfRange(row.athlete_id, row.id, f"as activity {row.first}") for row in connection.execute(query)]
@@ -89,45 +97,27 @@ def recorded_twice(connection: Connection, limit: int = 100) -> list[OutOfRange]
 
 def without_detail(connection: Connection) -> list[Missing]:
     """Count, by athlete, the listed activities whose current detail is not stored."""
-    summary, detail = payloads.alias("summary"), payloads.alias("detail")
-    query = (
-        select(activities.c.athlete_id, func.count(), func.count().filter(_is_put_aside("detail")))
-        .join(summary, and_(summary.c.activity_id == activities.c.id, summary.c.kind == PayloadKind.SUMMARY))
-        .outerjoin(detail, and_(detail.c.activity_id == activities.c.id, detail.c.kind == PayloadKind.DETAIL))
-        .where(lacks_detail(summary, detail))
-        .group_by(activities.c.athlete_id)
-        .order_by(activities.c.athlete_id)
-    )
-    return [Missing(row[0], row[1] - row[2], row[2]) for row in connection.execute(query)]
+    return _missing(connection, month_checks.c.lacks_detail, month_checks.c.detail_aside)
 
 
 def without_streams(connection: Connection) -> list[Missing]:
     """Count, by athlete, the activities that lack their samples."""
-    query = (
-        select(activities.c.athlete_id, func.count(), func.count().filter(_is_put_aside("streams")))
-        .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
-        .where(lacks_samples())
-        .group_by(activities.c.athlete_id)
-        .order_by(activities.c.athlete_id)
-    )
-    return [Missing(row[0], row[1] - row[2], row[2]) for row in connection.execute(query)]
+    return _missing(connection, month_checks.c.lacks_samples, month_checks.c.samples_aside)
 
 
 def silences(connection: Connection) -> list[Silence]:
     """The last webhook event of each connected athlete, the longest silence first."""
-    last = func.max(webhook_events.c.received_at)
+    last = last_delivery(users.c.athlete_id).label("last")
     query = (
         select(users.c.athlete_id, last)
-        .outerjoin(
-            webhook_events,
-            and_(webhook_events.c.owner_id == users.c.athlete_id, webhook_events.c.source == "webhook"),
-        )
         .where(users.c.state == GrantState.ACTIVE)
-        .group_by(users.c.athlete_id)
         .order_by(last.asc().nulls_first(), users.c.athlete_id)
     )
     return [Silence(row[0], row[1]) for row in connection.execute(query)]
 
 
-def _is_put_aside(step: str) -> ColumnElement[bool]:
-    return exists().where(put_aside.c.activity_id == activities.c.id, put_aside.c.step == step)
+def _missing(connection: Connection, lacking: Column[Any], aside: Column[Any]) -> list[Missing]:
+    """Add up the months' counts by athlete."""
+    athlete = month_checks.c.athlete_id
+    query = select(athlete, func.sum(lacking), func.sum(aside)).where(lacking > 0).group_by(athlete).order_by(athlete)
+    return [Missing(row[0], row[1] - row[2], row[2]) for row in connection.execute(query)]

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.months import Span
 from strava_pipeline.printable import printable
+from strava_pipeline.warehouse.activities.changed_months import mark_changed
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.columns import UTC_TIME, Moment, any_of, database_time, has_come, is_not_newer
@@ -73,6 +74,7 @@ def add_to_quarantine(
     if values:
         adding = adding.on_conflict_do_update(index_elements=["activity_id", "step"], set_=changes)
         connection.execute(adding, values)
+        mark_changed(connection, reasons)
 
 
 def is_for_later(step: ImportStep) -> ColumnElement[bool]:
@@ -92,9 +94,18 @@ def is_due_again(retry_at: Column[Any], moment: Moment) -> ColumnElement[bool]:
 def release_from_quarantine(connection: Connection, step: ImportStep, activity_ids: Collection[int]) -> None:
     """Release activities whose step was stored, or that are gone."""
     if activity_ids:
-        connection.execute(
+        released = connection.execute(
             delete(put_aside).where(put_aside.c.step == step, any_of(put_aside.c.activity_id, activity_ids))
         )
+        if released.rowcount:
+            mark_changed(connection, activity_ids)
+
+
+def forget_quarantined(connection: Connection, athlete_id: int, steps: Collection[ImportStep]) -> None:
+    """Release all of an athlete's activities whose step is not wanted any more."""
+    releasing = delete(put_aside).where(put_aside.c.athlete_id == athlete_id, put_aside.c.step.in_(steps))
+    released = connection.execute(releasing.returning(put_aside.c.activity_id)).scalars()
+    mark_changed(connection, set(released))
 
 
 def note_listed_again(connection: Connection, span: Span) -> None:

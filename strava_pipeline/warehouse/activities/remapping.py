@@ -11,17 +11,21 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Engine, or_, select, update
+from sqlalchemy import Connection, Engine, exists, or_, select, update
 
-from strava_pipeline.errors import RejectedRequest
+from strava_pipeline.errors import NeedsReauthorization, RejectedRequest
 from strava_pipeline.strava.mapping.activity import COUNTERS, DetailRows, detail_rows, summary_row
 from strava_pipeline.warehouse.activities.activity_store import SUMMARIZED, store_parts
+from strava_pipeline.warehouse.activities.changed_months import mark_changed
+from strava_pipeline.warehouse.activities.lake_months import mark_outdated, months_of_samples
 from strava_pipeline.warehouse.bulk import store_changed
 from strava_pipeline.warehouse.engine import retry_transaction
+from strava_pipeline.warehouse.kept import EVERYTHING, Kept
 from strava_pipeline.warehouse.schema.columns import any_of, database_time
-from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
-from strava_pipeline.warehouse.states import PayloadKind
+from strava_pipeline.warehouse.states import GrantState, PayloadKind
 
 BATCH = 200
 Row = dict[str, Any]
@@ -61,17 +65,31 @@ class _Answers:
         return detail | self.summary
 
 
-def remap(engine: Engine, *, before: datetime, athlete_id: int | None = None, batch: int = BATCH) -> Iterator[Remapped]:
+def remap(
+    engine: Engine,
+    *,
+    before: datetime,
+    athlete_id: int | None = None,
+    batch: int = BATCH,
+    kept: Kept = EVERYTHING,
+) -> Iterator[Remapped]:
     """Rebuild every activity that was not re-mapped since ``before`` (UTC), each batch committed before the next.
 
     Called again with one ``before``, it goes on where it was interrupted. Rows that would not change are not written.
-    An activity that does not map keeps its rows.
+    An activity that does not map keeps its rows. Athletes who have disconnected are left out, and so is what is not
+    ``kept``.
     """
-    after = 0
+    after, again = 0, False
     while True:
-        done = retry_transaction(
-            engine, partial(_remap_batch, before=before, athlete_id=athlete_id, after=after, size=batch)
-        )
+        work = partial(_remap_batch, before=before, athlete_id=athlete_id, after=after, size=batch, kept=kept)
+        try:
+            done = retry_transaction(engine, work)
+        except NeedsReauthorization:
+            if again:
+                raise
+            again = True
+            continue  # the next choice leaves out who has disconnected meanwhile
+        again = False
         if done is None:
             return
         yield done
@@ -79,39 +97,44 @@ def remap(engine: Engine, *, before: datetime, athlete_id: int | None = None, ba
 
 
 def _remap_batch(
-    connection: Connection, *, before: datetime, athlete_id: int | None, after: int, size: int
+    connection: Connection, *, before: datetime, athlete_id: int | None, after: int, size: int, kept: Kept
 ) -> Remapped | None:
     ids = _next_ids(connection, before, athlete_id, after, size)
     if not ids:
         return None
     # Locked first: nobody stores or deletes these activities from here on, so the payloads read next are the newest.
-    locked = select(activities.c.id, activities.c.fetched_at).where(any_of(activities.c.id, ids))
-    fetched_at = {
-        row.id: row.fetched_at for row in connection.execute(locked.order_by(activities.c.id).with_for_update())
-    }
+    a = activities.c
+    locked = select(a.id, a.fetched_at, a.start_date).where(any_of(a.id, ids))
+    known = {row.id: row for row in connection.execute(locked.order_by(a.id).with_for_update())}
     stored = (
         select(payloads).where(any_of(payloads.c.activity_id, ids)).order_by(payloads.c.fetched_at).with_for_update()
     )
     found, odd = _map(connection.execute(stored).mappings().all())
+    rows = {activity_id: answers.row() for activity_id, answers in found.items()}
+    moved = [each for each in rows if each in known and rows[each]["start_date"] != known[each].start_date]
+    mark_changed(connection, found)  # the months of before
+    in_lake = months_of_samples(connection, moved)
     detailed = {activity_id: answers for activity_id, answers in found.items() if answers.detail is not None}
     for activity_ids in (detailed.keys(), found.keys() - detailed.keys()):
         # Two lots, since all rows of one call have the same columns.
-        rows = [
-            found[activity_id].row() | {"fetched_at": fetched_at.get(activity_id, found[activity_id].fetched_at)}
-            for activity_id in activity_ids
-        ]
-        store_changed(connection, activities, rows)
+        stamped = [rows[each] | {"fetched_at": known.get(each, found[each]).fetched_at} for each in activity_ids]
+        store_changed(connection, activities, stamped)
     for activity_id, answers in detailed.items():
         if answers.detail is not None:
-            store_parts(connection, activity_id, *answers.detail)
+            rows_of_detail, asked_at = answers.detail
+            store_parts(connection, activity_id, kept.of_detail(rows_of_detail), asked_at)
+    mark_changed(connection, found)
+    mark_outdated(connection, in_lake | months_of_samples(connection, moved))
     connection.execute(update(payloads).where(any_of(payloads.c.activity_id, found)).values(mapped_at=database_time()))
     return Remapped(ids[-1], len(found), odd)
 
 
 def _next_ids(connection: Connection, before: datetime, athlete_id: int | None, after: int, size: int) -> list[int]:
+    is_old = or_(payloads.c.mapped_at.is_(None), payloads.c.mapped_at < before)
+    gone = exists().where(users.c.athlete_id == payloads.c.athlete_id, users.c.state == GrantState.REVOKED)
     query = (
         select(payloads.c.activity_id)
-        .where(payloads.c.activity_id > after, or_(payloads.c.mapped_at.is_(None), payloads.c.mapped_at < before))
+        .where(payloads.c.activity_id > after, is_old, ~gone)
         .distinct()
         .order_by(payloads.c.activity_id)
         .limit(size)

@@ -10,10 +10,11 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, false, func, or_
 
 from strava_pipeline.streams import Streams
 from strava_pipeline.warehouse.activities.activity_store import RecordingVersion, recording_version
+from strava_pipeline.warehouse.activities.changed_months import mark_changed
 from strava_pipeline.warehouse.activities.lake_months import mark_month_of
 from strava_pipeline.warehouse.bulk import store_newer
 from strava_pipeline.warehouse.schema.columns import database_time
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 
 # Strava has an upload's samples ready minutes later, and much later on a bad day. When an activity ended longer ago,
@@ -47,7 +48,8 @@ def store_streams(
     row |= {"other": other, "fetched_at": asked_at}
     if not store_newer(connection, activity_streams, [row]):
         return False
-    mark_month_of(connection, streams.athlete_id, streams.activity_id)
+    mark_month_of(connection, streams.activity_id)
+    mark_changed(connection, [streams.activity_id])
     return True
 
 

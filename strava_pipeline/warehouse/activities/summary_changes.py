@@ -18,7 +18,7 @@ from strava_pipeline.strava.mapping.activity import digest, summary_row
 from strava_pipeline.warehouse.activities.activity_store import Payload, Row, in_span
 from strava_pipeline.warehouse.engine import plan_for_now
 from strava_pipeline.warehouse.schema.columns import any_of, database_time
-from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import PayloadKind
 

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_update
 from strava_pipeline.warehouse.inbox.claims import CLOCKS_DIFFER
 from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
 from strava_pipeline.warehouse.schema.columns import SAME_MOMENT, any_of, database_time, is_not_newer
-from strava_pipeline.warehouse.schema.ops_tables import tombstones
+from strava_pipeline.warehouse.schema.payload_tables import tombstones
 
 
 def lock_activities(connection: Connection, athlete_id: int) -> None:

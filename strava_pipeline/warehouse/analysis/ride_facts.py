@@ -9,8 +9,6 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, func, select, text
 
-from strava_pipeline.months import Span
-from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.analysis.ride_parts import (
     LoadDay,
     Record,
@@ -100,18 +98,6 @@ def ride_facts(connection: Connection, activity_id: int) -> RideFacts | None:
     )
 
 
-def newest_with_positions(connection: Connection, span: Span) -> int | None:
-    """Return the id of a span's last activity whose positions were recorded and analysed; ``None`` without one."""
-    query = (
-        select(activities.c.id)
-        .join(route_analyses, route_analyses.c.activity_id == activities.c.id)
-        .where(in_span(span), route_analyses.c.route_kind.is_not(None))
-        .order_by(activities.c.start_date.desc())
-        .limit(1)
-    )
-    return connection.execute(query).scalar()
-
-
 def _select(part: type[Any], table: Table) -> Select[Any]:
     """A query of the table's columns that are fields of ``part``, in the order of the fields."""
     return select(*(table.c[field.name] for field in fields(part)))
@@ -171,8 +157,8 @@ def _earlier_curve(connection: Connection, activity: Ride) -> dict[int, float]:
         select(power_curve.c.duration_s, func.max(power_curve.c.power_w).label("power_w"))
         .join(activities, activities.c.id == power_curve.c.activity_id)
         .where(
-            power_curve.c.athlete_id == activity.athlete_id,
             power_curve.c.power_w > 0,
+            activities.c.athlete_id == activity.athlete_id,
             activities.c.type == activity.type,
             activities.c.device_watts.is_distinct_from(False),
             activities.c.start_date < activity.start_date,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import Connection, func, select
 
 from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses, route_matches
@@ -50,8 +49,16 @@ def routes_near(
     """
     edge = EDGE_DEG + EDGE_SHARE * (bounds.north - bounds.south)
     matches = route_matches.c
-    query = (
-        select(matches.route_id, matches.reversed, matches.length_m, matches.latitude, matches.longitude)
+    rank = func.row_number().over(partition_by=matches.route_id, order_by=matches.activity_id)
+    near = (
+        select(
+            matches.route_id,
+            matches.reversed,
+            matches.length_m,
+            matches.latitude,
+            matches.longitude,
+            rank.label("rank"),
+        )
         .join(route_analyses, route_analyses.c.activity_id == matches.activity_id)
         .where(
             matches.athlete_id == athlete_id,
@@ -60,7 +67,8 @@ def routes_near(
             route_analyses.c.south_deg.between(bounds.south - edge, bounds.south + edge),
             route_analyses.c.north_deg.between(bounds.north - edge, bounds.north + edge),
         )
-        .ext(distinct_on(matches.route_id))
-        .order_by(matches.route_id, matches.activity_id)
+        .subquery()
     )
+    *fields, ranked = near.c
+    query = select(*fields).where(ranked == 1).order_by(near.c.route_id)
     return [KnownRoute(*row) for row in connection.execute(query)]

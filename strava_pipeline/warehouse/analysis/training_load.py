@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection, Date, cast, delete, func, select
+from sqlalchemy import Connection, Date, cast, delete, exists, func, or_, select
 
 from strava_pipeline.warehouse.bulk import append
 from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses, training_load
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.tables import activities
+from strava_pipeline.warehouse.states import GrantState
 
 Row = dict[str, Any]
 
@@ -38,6 +40,15 @@ def active_days(connection: Connection, athlete_id: int) -> dict[date, tuple[int
         .order_by(day)
     )
     return {row[0]: (row[1], row[2]) for row in connection.execute(query)}
+
+
+def connected_with_load(connection: Connection) -> list[int]:
+    """Return the ids of the connected athletes who have days, or activities from which days are computed."""
+    some = (exists().where(table.c.athlete_id == users.c.athlete_id) for table in (activities, training_load))
+    query = (
+        select(users.c.athlete_id).where(users.c.state == GrantState.ACTIVE, or_(*some)).order_by(users.c.athlete_id)
+    )
+    return list(connection.execute(query).scalars())
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from strava_pipeline.strava.oauth import WANTED_SCOPES
-from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.inbox.overview import last_delivery
+from strava_pipeline.warehouse.schema.columns import any_of
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.tables import activities, athletes
 from strava_pipeline.warehouse.states import DagsterTask, GrantState
 
@@ -19,7 +22,7 @@ class AthleteStatus:
     """One athlete who is or was connected.
 
     ``missing``: wanted scopes that were not granted. ``mails``: none, unconfirmed (the address) or on.
-    ``connected_at``, and ``last_event_at`` (when the last event arrived): UTC.
+    ``connected_at``, and ``last_event_at`` (when the last event was delivered): UTC.
     """
 
     athlete_id: int
@@ -45,10 +48,13 @@ def count_athletes(connection: Connection) -> int:
 def athlete_statuses(connection: Connection, limit: int | None = None, offset: int = 0) -> list[AthleteStatus]:
     """Return the athletes who are or were connected, by state (active first) and id."""
     count = select(func.count()).where(activities.c.athlete_id == users.c.athlete_id).scalar_subquery()
-    last = select(func.max(webhook_events.c.received_at)).where(webhook_events.c.owner_id == users.c.athlete_id)
-    name = func.trim(func.concat_ws(" ", athletes.c.firstname, athletes.c.lastname))
     query = (
-        select(users, name.label("name"), count.label("activity_count"), last.scalar_subquery().label("last_event_at"))
+        select(
+            users,
+            _name().label("name"),
+            count.label("activity_count"),
+            last_delivery(users.c.athlete_id).label("last_event_at"),
+        )
         .outerjoin(athletes, athletes.c.id == users.c.athlete_id)
         .order_by(users.c.state, users.c.athlete_id)
         .limit(limit)
@@ -68,6 +74,16 @@ def athlete_statuses(connection: Connection, limit: int | None = None, offset: i
         )
         for row in connection.execute(query)
     ]
+
+
+def athlete_names(connection: Connection, athlete_ids: Collection[int]) -> dict[int, str]:
+    """Return the names of those of these athletes who have one, by id."""
+    query = select(athletes.c.id, _name()).where(any_of(athletes.c.id, athlete_ids))
+    return {athlete_id: name for athlete_id, name in connection.execute(query) if name}
+
+
+def _name() -> ColumnElement[str]:
+    return func.trim(func.concat_ws(" ", athletes.c.firstname, athletes.c.lastname))
 
 
 def _mails(row: Row[Any]) -> str:

@@ -1,75 +1,59 @@
-"""Erases an athlete in one transaction: deletes tokens and address, drops open events, deletes or keeps the data.
+"""Decides that an athlete is erased: deletes tokens and address, drops open events, marks the data for deletion.
 
-The row in ``ops.users`` stays, without tokens, scopes and address. It marks that nothing of the athlete may be stored,
-and the athlete can connect again from there. The tables are read from the database's catalog, so a table that a later
-version adds is emptied, too.
+That is one short transaction, after which nothing of the athlete is stored any more.
+:mod:`strava_pipeline.warehouse.athletes.row_deletion` deletes the data afterwards, in batches. The row in ``ops.users``
+stays, without tokens, scopes and address; the athlete can connect again from there once the data are gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import stamina
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Engine,
-    TableClause,
-    and_,
-    column,
-    delete,
-    exists,
-    inspect,
-    select,
-    table,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, select, update
 
 from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.warehouse.access.operator_audit import Actor, note_action
+from strava_pipeline.warehouse.erasures import add_deleted, is_being_erased, mark_for_erasure
+from strava_pipeline.warehouse.finished_rows import delete_counted
 from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete, delete_locks
 from strava_pipeline.warehouse.mail.consent import erase_address
-from strava_pipeline.warehouse.schema import ops_tables, tables
-from strava_pipeline.warehouse.schema.columns import database_time
-from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
-from strava_pipeline.warehouse.states import DagsterTask, EventState
+from strava_pipeline.warehouse.schema.columns import any_of, database_time
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
+from strava_pipeline.warehouse.schema.wish_tables import imports
+from strava_pipeline.warehouse.states import ENDED_STATES, DagsterTask, EventState
 from strava_pipeline.warehouse.tokens.token_store import erase_tokens, patient_transaction
 
-FINAL_STATES = (EventState.DONE, EventState.DISCARDED)
 DROPPED = "dropped: the athlete has disconnected"
-# Rows that name an athlete, but hold no data of theirs: audits, counts of calls and mails, and who used which
-# invitation. ``erase_athlete`` deletes the journal's rows and the locks itself.
-KEPT_OPS_TABLES = frozenset(
-    {"users", "token_audit", "token_journal", "api_calls", "confirmation_mails", "locks", "invites"}
-)
 # An erasure and a write can deadlock. An erasure that Postgres aborts is tried again.
 ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
-class Erased:
-    """The result of an erasure: numbers of events dropped and of rows deleted (0 when the data is kept)."""
+class BegunErasure:
+    """How many open ``events`` were dropped, and whether the athlete's data are deleted from now on."""
 
     events: int
-    rows: int
+    deletes_data: bool
 
 
-def disconnect_and_erase(engine: Engine, athlete_id: int, *, keep_data: bool, actor: Actor, cause: str) -> Erased:
-    """Erase an athlete's tokens and address, drop their open events, delete their data unless ``keep_data``.
+def begin_erasure(engine: Engine, athlete_id: int, *, keep_data: bool, actor: Actor, cause: str) -> BegunErasure:
+    """Erase an athlete's tokens and address, drop their open events, mark their data for deletion unless ``keep_data``.
 
-    ``UnknownAthlete`` if the athlete never connected. The erasure waits for writes under way and deletes their rows,
-    too; later writes are refused. It can be repeated, and then deletes data that was kept before. The athlete gets a
-    task (``dagster_task``), by which the partition is deleted and, unless ``keep_data``, the lake's files and the runs.
+    ``UnknownAthlete`` if the athlete never connected. Writes under way are waited for; later ones are refused. It can
+    be repeated, and then marks data that was kept before; a mark that stands already stays, also with ``keep_data``.
+    The athlete gets a task (``dagster_task``), by which the partition is deleted and, with the data, the lake's files
+    and the runs.
     """
 
-    def erase() -> Erased:
+    def begin() -> BegunErasure:
         with patient_transaction(engine) as connection:
-            return erase_athlete(connection, athlete_id, keep_data=keep_data, actor=actor, cause=cause)
+            return begin_erasure_within(connection, athlete_id, keep_data=keep_data, actor=actor, cause=cause)
 
     retrying = stamina.RetryingCaller(attempts=ATTEMPTS, timeout=None, wait_initial=FIRST_WAIT_SECONDS)
-    return retrying(DatabaseUnavailable, erase)
+    return retrying(DatabaseUnavailable, begin)
 
 
 def lock_events(connection: Connection, athlete_id: int) -> None:
@@ -79,8 +63,10 @@ def lock_events(connection: Connection, athlete_id: int) -> None:
     )
 
 
-def erase_athlete(connection: Connection, athlete_id: int, *, keep_data: bool, actor: Actor, cause: str) -> Erased:
-    """Do as :func:`disconnect_and_erase`, within the caller's patient transaction.
+def begin_erasure_within(
+    connection: Connection, athlete_id: int, *, keep_data: bool, actor: Actor, cause: str
+) -> BegunErasure:
+    """Do as :func:`begin_erasure`, within the caller's patient transaction.
 
     An event that asks for the erasure must be marked done before, in that transaction; else it is dropped.
     """
@@ -90,26 +76,59 @@ def erase_athlete(connection: Connection, athlete_id: int, *, keep_data: bool, a
     # A writer that holds one of the locks has yet to lock the athlete's row, and is refused then.
     delete_locks(connection, athlete_id)
     events = _drop_events(connection, athlete_id)
-    rows = 0 if keep_data else _delete_data(connection, athlete_id)
-    task = DagsterTask.UNREGISTER if keep_data else DagsterTask.ERASE
+    deletes_data = not keep_data or is_being_erased(connection, athlete_id)
+    if deletes_data:
+        mark_for_erasure(connection, athlete_id, actor)
+        # Runs of theirs would be launched until their turn in the deletion comes.
+        ended = connection.execute(delete(imports).where(imports.c.athlete_id == athlete_id))
+        if ended.rowcount:
+            # Otherwise this may be a repetition, which need not wait for a batch under way.
+            add_deleted(connection, athlete_id, ended.rowcount)
+    task = DagsterTask.ERASE if deletes_data else DagsterTask.UNREGISTER
     connection.execute(update(users).where(users.c.athlete_id == athlete_id).values(dagster_task=task))
     erase_address(connection, athlete_id)
-    extent = "data kept" if keep_data else f"{rows} rows deleted"
+    extent = "data to be deleted" if deletes_data else "data kept"
     note_action(
         connection, actor, "disconnect", f"athlete {athlete_id}", detail=f"{cause}; {events} events dropped; {extent}"
     )
-    return Erased(events, rows)
+    return BegunErasure(events, deletes_data)
 
 
 def delete_late_events(connection: Connection, athlete_id: int) -> int:
-    """Drop an athlete's events that were stored while the erasure committed; return how many."""
+    """Drop an athlete's events that were stored while the decision committed; return how many. All are emptied."""
     dropped = _drop_events(connection, athlete_id)
-    _clear_news(connection, athlete_id)
+    connection.execute(update(webhook_events).where(_has_news(athlete_id)).values(updates={}))
     return dropped
 
 
+def delete_discarded_events(connection: Connection, athlete_id: int, most: int) -> int:
+    """Delete at most so many of an athlete's events that an operator discarded, in words that may tell anything.
+
+    Returns how many were deleted. Others are cleared after a time, and discarded ones never.
+    """
+    discarded = (webhook_events.c.owner_id == athlete_id, webhook_events.c.state == EventState.DISCARDED)
+    some = select(webhook_events.c.id).where(*discarded).limit(most).with_for_update()
+    ids = list(connection.execute(some).scalars())
+    return delete_counted(connection, webhook_events, any_of(webhook_events.c.id, ids))
+
+
+def empty_events(connection: Connection, athlete_id: int, most: int) -> int:
+    """Empty ``updates`` of at most so many of an athlete's events: it may contain titles of activities.
+
+    Returns how many were emptied.
+    """
+    full = select(webhook_events.c.id).where(_has_news(athlete_id)).limit(most)
+    ids = list(connection.execute(full).scalars())
+    connection.execute(update(webhook_events).where(any_of(webhook_events.c.id, ids)).values(updates={}))
+    return len(ids)
+
+
 def _is_open(athlete_id: int) -> ColumnElement[bool]:
-    return and_(webhook_events.c.owner_id == athlete_id, webhook_events.c.state.not_in(FINAL_STATES))
+    return and_(webhook_events.c.owner_id == athlete_id, webhook_events.c.state.not_in(ENDED_STATES))
+
+
+def _has_news(athlete_id: int) -> ColumnElement[bool]:
+    return and_(webhook_events.c.owner_id == athlete_id, webhook_events.c.updates != {})
 
 
 def _drop_events(connection: Connection, athlete_id: int) -> int:
@@ -128,42 +147,3 @@ def _drop_events(connection: Connection, athlete_id: int) -> int:
         )
     )
     return dropped.rowcount
-
-
-def _delete_data(connection: Connection, athlete_id: int) -> int:
-    deleted = 0
-    for target, theirs in _tables_with_data(connection, athlete_id):
-        deleted += connection.execute(delete(target).where(theirs)).rowcount
-    _delete_segments_of_nobody(connection)
-    _clear_news(connection, athlete_id)
-    return deleted
-
-
-def _delete_segments_of_nobody(connection: Connection) -> None:
-    """Delete segments without efforts: one that only this athlete has ridden may tell where they live."""
-    ridden = exists().where(tables.segment_efforts.c.segment_id == tables.segments.c.id)
-    connection.execute(delete(tables.segments).where(~ridden))
-
-
-def _clear_news(connection: Connection, athlete_id: int) -> None:
-    """Empty ``updates`` of an athlete's events: it may contain titles of activities."""
-    connection.execute(update(webhook_events).where(webhook_events.c.owner_id == athlete_id).values(updates={}))
-
-
-def _tables_with_data(connection: Connection, athlete_id: int) -> Iterator[tuple[TableClause, ColumnElement[bool]]]:
-    """Each table with rows of an athlete, and the condition for these rows.
-
-    Tables that refer to an activity but not to its athlete come first, while the activities are still there.
-    """
-    inspector = inspect(connection)
-    theirs = select(tables.activities.c.id).where(tables.activities.c.athlete_id == athlete_id)
-    owned = []
-    for schema, skipped in ((tables.SCHEMA, frozenset[str]()), (ops_tables.SCHEMA, KEPT_OPS_TABLES)):
-        for name in sorted(set(inspector.get_table_names(schema)) - skipped):
-            names = {found["name"] for found in inspector.get_columns(name, schema)}
-            if "athlete_id" in names:
-                owned.append((table(name, schema=schema), column("athlete_id") == athlete_id))
-            elif "activity_id" in names:
-                yield table(name, schema=schema), column("activity_id").in_(theirs)
-    yield from owned
-    yield tables.athletes, tables.athletes.c.id == athlete_id

@@ -20,13 +20,16 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, insert, or_, select, update
 
+from strava_pipeline.warehouse.schema.access_tables import invites
 from strava_pipeline.warehouse.schema.columns import database_time
-from strava_pipeline.warehouse.schema.ops_tables import invites, users
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens.token_store import patient_transaction
 
 SECRET_BYTES = 32
 LIFETIME = timedelta(days=7)
+# A link in a mail to one athlete makes a new one each time it is opened after this.
+OWN_LIFETIME = timedelta(days=1)
 MOST_PEOPLE = 100
 # Attempts to connect per place. Each may cause a request to Strava, and some fail by mishap.
 MOST_ATTEMPTS = 20
@@ -45,7 +48,10 @@ class Invite:
 
 @dataclass(frozen=True)
 class InvitePlace:
-    """A person's place on a link, locked by ``connection``; ``athlete_id``: who connected by the place before."""
+    """A person's place on a link, locked by ``connection``.
+
+    ``athlete_id``: who connected by the place before, or alone may connect by it.
+    """
 
     id: int
     athlete_id: int | None
@@ -66,6 +72,16 @@ def new_invite(connection: Connection, proof: str, people: int = 1) -> str:
     return secret
 
 
+def open_own_invite(connection: Connection, proof: str, secret: str, athlete_id: int) -> str:
+    """Store a link by which this athlete alone may connect, unless there is one; return its name."""
+    delete_ended_invites(connection)
+    name = name_of(secret)
+    if not is_known(connection, name, proof):
+        row = {"secret_hash": name, "proof": proof, "athlete_id": athlete_id}
+        connection.execute(insert(invites).values(row | {"expires_at": database_time() + OWN_LIFETIME}))
+    return name
+
+
 def name_of(secret: str) -> str:
     """Return the name of a link: the SHA-256 of its secret part, which does not reveal the secret."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
@@ -84,8 +100,10 @@ def has_room(connection: Connection, name: str, proof: str, place: int | None) -
 def living_invites(connection: Connection, proof: str) -> list[Invite]:
     """Return the links that have not ended, oldest first.
 
-    A link whose places are all used is included: its athletes may still connect again by it.
+    A link whose places are all used is included: its athletes may still connect again by it. The operator did not make
+    those that wait for one athlete, and they come back after a cancel: they are not included.
     """
+    is_for_one = and_(invites.c.athlete_id.is_not(None), invites.c.used_at.is_(None))
     query = (
         select(
             invites.c.secret_hash,
@@ -94,7 +112,7 @@ def living_invites(connection: Connection, proof: str) -> list[Invite]:
             func.count(),
             func.count(invites.c.used_at),
         )
-        .where(invites.c.proof == proof, invites.c.expires_at > database_time())
+        .where(invites.c.proof == proof, invites.c.expires_at > database_time(), ~is_for_one)
         .group_by(invites.c.secret_hash)
         .order_by(func.min(invites.c.id))
     )

@@ -8,7 +8,8 @@ from strava_pipeline.errors import AthleteError, NeedsReauthorization
 from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.athletes.erasure import delete_late_events
 from strava_pipeline.warehouse.inbox.claims import Claim, under_fences
-from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.states import EventState, GrantState
 
 

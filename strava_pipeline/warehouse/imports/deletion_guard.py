@@ -15,7 +15,7 @@ from strava_pipeline.months import Span
 from strava_pipeline.strava.oauth import ACTIVITY_SCOPES, ALL_ACTIVITIES
 from strava_pipeline.warehouse.activities.activity_store import count_missing
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.wish_tables import histories
 
 

@@ -8,6 +8,7 @@ from datetime import date
 from sqlalchemy import Connection
 
 from strava_pipeline.warehouse.imports.wishes import FOLLOWERS, Import, list_imports, lock_imports, make_import, poke
+from strava_pipeline.warehouse.kept import EVERYTHING, Kept
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.states import ImportStep, MadeBy
 
@@ -15,12 +16,17 @@ WANTED = (ImportStep.DETAIL, ImportStep.STREAMS, ImportStep.FIGURES)
 
 
 def import_edited(
-    connection: Connection, athlete_id: int, months: Collection[date], dropped: Collection[ImportStep] = ()
+    connection: Connection,
+    athlete_id: int,
+    months: Collection[date],
+    dropped: Collection[ImportStep] = (),
+    kept: Kept = EVERYTHING,
 ) -> None:
     """Let an athlete's imports look at once what edited months (first days, UTC) lack.
 
     A month that no import covers for which somebody asked gets one. Of a covered month no more is wanted than these
-    imports want, and what was ``dropped``: steps of which edited activities lost what was stored.
+    imports want, and what was ``dropped``: steps of which edited activities lost what was stored. Of any other, what is
+    ``kept`` is wanted.
     ``NeedsReauthorization`` if the athlete has disconnected.
     """
     if not months:
@@ -29,7 +35,7 @@ def import_edited(
     lock_imports(connection, athlete_id)
     for month in months:
         covering = _asked_for(connection, athlete_id, month)
-        _want(connection, athlete_id, month, _not_wanted(dropped, covering) if covering else WANTED)
+        _want(connection, athlete_id, month, _not_wanted(dropped, covering) if covering else kept.of_steps(WANTED))
     poke(connection, athlete_id)
 
 

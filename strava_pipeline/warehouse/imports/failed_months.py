@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from sqlalchemy import Connection, case, delete, literal, select
@@ -57,6 +58,13 @@ def note_succeeded(connection: Connection, span: Span, step: ImportStep) -> None
             failed_months.c.month == span.start.date(),
             failed_months.c.step == step,
         )
+    )
+
+
+def forget_failed(connection: Connection, athlete_id: int, steps: Collection[ImportStep]) -> None:
+    """Delete what is kept of an athlete's failures of steps that are not wanted any more."""
+    connection.execute(
+        delete(failed_months).where(failed_months.c.athlete_id == athlete_id, failed_months.c.step.in_(steps))
     )
 
 

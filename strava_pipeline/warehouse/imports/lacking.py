@@ -25,7 +25,7 @@ from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.columns import SAME_MOMENT, has_come
 from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.schema.import_tables import LONGEST_MONTH_PAUSE, failed_months, import_months
-from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline.warehouse.states import ImportStep, PayloadKind, PutAside
 

@@ -36,7 +36,8 @@ from strava_pipeline.warehouse.engine import autocommit, now
 from strava_pipeline.warehouse.imports.lacking import Lacking, lacking
 from strava_pipeline.warehouse.imports.wishes import LONGEST_REST, Import, import_of, pause_one
 from strava_pipeline.warehouse.schema.columns import database_time, has_come
-from strava_pipeline.warehouse.schema.ops_tables import payloads, users
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activity_streams
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import ImportState, ImportTask, PausedBy, PayloadKind

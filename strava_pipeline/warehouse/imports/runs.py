@@ -9,7 +9,10 @@ from sqlalchemy import Connection, Engine, or_, select, update
 
 from strava_pipeline.errors import ImportStopped
 from strava_pipeline.months import Span, add_months, enclosing_span, month_span, month_start, months_of
+from strava_pipeline.redaction import get_logger
+from strava_pipeline.warehouse.activities.quarantine import forget_quarantined
 from strava_pipeline.warehouse.engine import autocommit, now
+from strava_pipeline.warehouse.imports.failed_months import forget_failed
 from strava_pipeline.warehouse.imports.lacking import Lacking, lacking
 from strava_pipeline.warehouse.imports.launches import (
     LEASE,
@@ -19,11 +22,14 @@ from strava_pipeline.warehouse.imports.launches import (
     pause_after,
 )
 from strava_pipeline.warehouse.imports.wishes import LONGEST_REST, Import, import_of
+from strava_pipeline.warehouse.kept import EVERYTHING, Kept
 from strava_pipeline.warehouse.schema.columns import database_time, has_come
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import ImportState, ImportStep, ImportTask
 from strava_pipeline.warehouse.tokens.grants import shows_activities
+
+log = get_logger(__name__)
 
 # Several times within a lease, so that one failed heartbeat does no harm.
 BEAT_SECONDS = 15.0
@@ -104,12 +110,14 @@ def hold(connection: Connection, import_id: int, lease: timedelta) -> Launch | N
     return None if row is None else Launch(import_id, row.launch_no, row.athlete_id)
 
 
-def begin(engine: Engine, launch: Launch, run_id: str, floor: date) -> Task | None:
+def begin(engine: Engine, launch: Launch, run_id: str, floor: date, kept: Kept = EVERYTHING) -> Task | None:
     """Take up a launched import in its run and return the run's task; ``None`` if nothing lacks that is due.
 
-    Months before ``floor`` are never imported. ``ImportStopped`` if the import is paused or gone, has a newer launch,
+    Months before ``floor`` are never imported. Of what was asked for only what is ``kept`` is wanted from here on: who
+    asked may not have known. ``ImportStopped`` if the import is paused or gone, has a newer launch,
     another run has taken up this one, or the athlete is not connected or shows no activities.
     """
+    _forget_left_out(engine, launch.athlete_id, kept)
     with engine.begin() as connection:
         wish = _locked(connection, launch)
         if wish is None:
@@ -121,6 +129,7 @@ def begin(engine: Engine, launch: Launch, run_id: str, floor: date) -> Task | No
         task = None
         if stopped is None:
             moment = now(connection)
+            wish = _narrowed(connection, wish, kept, moment)
             lack = lacking(connection, wish, floor, moment)
             task = _next_task(launch, wish, lack, moment.date(), floor)
         if task is not None:
@@ -201,6 +210,35 @@ def end(
 def _locked(connection: Connection, launch: Launch) -> Import | None:
     row = connection.execute(select(imports).where(is_launch(launch)).with_for_update()).mappings().first()
     return None if row is None else import_of(row)
+
+
+def _forget_left_out(engine: Engine, athlete_id: int, kept: Kept) -> None:
+    """Delete what is noted of failures of steps that are not kept: nobody tries them again.
+
+    In a transaction of its own, which holds no import: whoever stores an activity locks these rows in another order.
+    """
+    if left_out := set(ImportStep) - kept.steps:
+        with engine.begin() as connection:
+            forget_quarantined(connection, athlete_id, left_out)
+            forget_failed(connection, athlete_id, left_out)
+
+
+def _narrowed(connection: Connection, wish: Import, kept: Kept, moment: datetime) -> Import:
+    """Store that no more is wanted of an import than is kept; return it.
+
+    So whoever reads the row, and what lacks of it, waits for nothing that does not come.
+    """
+    left_out = [step for step in wish.steps if step not in kept.steps]
+    narrow = replace(wish, steps=kept.of_steps(wish.steps), profile=wish.profile and kept.profiles)
+    if narrow == wish:
+        return wish
+    if not narrow.steps and wish.begins_newest:
+        narrow = replace(narrow, newest_at=moment)  # no month is imported
+    values = {"steps": list(narrow.steps), "profile": narrow.profile, "newest_at": narrow.newest_at}
+    connection.execute(update(imports).where(_c.id == wish.id).values(values))
+    told = ", ".join([*left_out, *(["profile"] if wish.profile and not narrow.profile else [])])
+    log.info("import %d of athlete %d: left out, since these are not kept here: %s", wish.id, wish.athlete_id, told)
+    return narrow
 
 
 def _why_stopped(connection: Connection, wish: Import) -> str | None:

@@ -18,7 +18,7 @@ from strava_pipeline.warehouse.analysis.analyses import lacks_figures
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.columns import any_of
 from strava_pipeline.warehouse.schema.import_tables import failed_months, import_months
-from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline.warehouse.states import ImportStep, PayloadKind
 

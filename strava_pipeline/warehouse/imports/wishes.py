@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.columns import UTC_TIME, any_of, database_time, has_come
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import ImportState, ImportStep, ImportTask, MadeBy, PausedBy
 from strava_pipeline.warehouse.tokens.grants import shows_activities

@@ -31,13 +31,15 @@ from sqlalchemy import (
 )
 
 from strava_pipeline.errors import FencedOut
+from strava_pipeline.log_context import LogIds
 from strava_pipeline.printable import printable
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.inbox import dead_letters
 from strava_pipeline.warehouse.locks import Lock, acquire
+from strava_pipeline.warehouse.metric_totals import Total, add_to_totals
 from strava_pipeline.warehouse.schema.columns import database_time, has_come
-from strava_pipeline.warehouse.schema.ops_tables import webhook_claims, webhook_events
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_claims, webhook_events
 from strava_pipeline.warehouse.states import UNCLAIMED_STATES, ErrorClass, EventSource, EventState, WaitingFor
 
 # A launched run may wait in Dagster's queue; until it begins, the dispatcher asks Dagster and extends the lease.
@@ -92,6 +94,21 @@ class Claim:
     def activity_id(self) -> int:
         """The object's id, where the object is an activity."""
         return self.object_id
+
+    @property
+    def name(self) -> str:
+        """The object, in words."""
+        return f"{self.object_type} {self.object_id} of athlete {self.athlete_id}"
+
+    @property
+    def log_ids(self) -> LogIds:
+        """The ids for log lines about the claim."""
+        return {
+            "event_id": [event.event_id for event in self.events],
+            "athlete_id": self.athlete_id,
+            "activity_id": self.object_id if self.object_type == "activity" else None,
+            "fence": self.fence,
+        }
 
     @property
     def event_time(self) -> datetime:
@@ -245,7 +262,7 @@ def mark_done(connection: Connection, fence: int) -> None:
 
 def mark_dead(connection: Connection, fence: int, reason: str, *, kind: str, error_class: ErrorClass) -> None:
     """Give a claim's events up: they stay visible as dead letters; transient ones are redriven."""
-    connection.execute(
+    died = connection.execute(
         update(webhook_events)
         .where(lock_in_order(under_fences([fence])))
         .values(
@@ -260,6 +277,8 @@ def mark_dead(connection: Connection, fence: int, reason: str, *, kind: str, err
             waiting_for=None,
         )
     )
+    # An event may die several times, so each death is counted as it happens.
+    add_to_totals(connection, {(Total.DEAD_LETTERS, (error_class,)): died.rowcount})
 
 
 def under_fences(fences: Sequence[int]) -> ColumnElement[bool]:

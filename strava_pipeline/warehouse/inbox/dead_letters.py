@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, false, func, selec
 
 from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.schema.columns import database_time, has_come
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.states import ErrorClass, EventState, WaitingFor
 
 REDRIVE_AFTER = (

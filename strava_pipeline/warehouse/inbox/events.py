@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -25,7 +25,6 @@ from sqlalchemy import (
     Select,
     bindparam,
     column,
-    delete,
     exists,
     func,
     literal,
@@ -35,8 +34,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
-from strava_pipeline.warehouse.schema.columns import any_of, database_time
-from strava_pipeline.warehouse.schema.ops_tables import users, webhook_events
+from strava_pipeline.warehouse.schema.columns import any_of
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.states import EventSource, EventState, GrantState
 
 
@@ -46,6 +46,17 @@ class Stored(StrEnum):
     NEW = "new"
     DUPLICATE = "duplicate"
     UNKNOWN_OWNER = "unknown_owner"
+
+
+@dataclass(frozen=True)
+class StoredEvent:
+    """The outcome of storing a delivery, and the id of the event's row.
+
+    ``event_id`` is ``None`` if no row is kept, or if another bridge is just storing the same delivery.
+    """
+
+    outcome: Stored
+    event_id: int | None = None
 
 
 # In the updates of an event that upkeep found: the activity's digest in the listing.
@@ -67,9 +78,14 @@ class NewEvent:
     signed: bool
     source: EventSource = EventSource.WEBHOOK
 
+    @property
+    def activity_id(self) -> int | None:
+        """The object's id, if the object is an activity."""
+        return self.object_id if self.object_type == "activity" else None
+
 
 def _storing() -> Select[Any]:
-    """Store the given events of known athletes who are not disconnected; one row says of each whether it is new."""
+    """Store the given events of known athletes who are not disconnected; a row for each tells id and novelty."""
     names = [field.name for field in fields(NewEvent)]
     columns = [column(name, webhook_events.c[name].type) for name in names]
     given = (
@@ -89,17 +105,23 @@ def _storing() -> Select[Any]:
             select(*(known.c[name] for name in names), literal(EventState.RECEIVED.value)),
         )
         .on_conflict_do_nothing()
-        .returning(webhook_events.c.event_key)
+        .returning(webhook_events.c.event_key, webhook_events.c.id)
         .cte("stored")
     )
-    is_new = exists().where(stored.c.event_key == known.c.event_key)
-    return select(known.c.event_key, is_new.label("is_new"))
+    stored_before = select(webhook_events.c.id).where(webhook_events.c.event_key == known.c.event_key)
+    return select(
+        known.c.event_key,
+        stored.c.id.is_not(None).label("is_new"),
+        # The second is looked up for duplicates only.
+        func.coalesce(stored.c.id, stored_before.scalar_subquery()).label("id"),
+    ).select_from(known.outerjoin(stored, stored.c.event_key == known.c.event_key))
 
 
 _STORE = _storing()
+_NOT_KEPT = StoredEvent(Stored.UNKNOWN_OWNER)
 
 
-def store_events(connection: Connection, events: Sequence[NewEvent]) -> list[Stored]:
+def store_events(connection: Connection, events: Sequence[NewEvent]) -> list[StoredEvent]:
     """Commit events to the inbox, each once however often it is delivered; returns the outcomes in the events' order.
 
     Events of unknown or disconnected athletes are not kept. On return the events are on disk: one statement stores all
@@ -109,13 +131,14 @@ def store_events(connection: Connection, events: Sequence[NewEvent]) -> list[Sto
     # The block itself sends nothing to the server; after a failed statement it leaves the connection usable.
     with connection.begin():
         rows = connection.execute(_STORE, {"given": given})
-        stored = {event_key: Stored.NEW if is_new else Stored.DUPLICATE for event_key, is_new in rows}
+        stored = {key: StoredEvent(Stored.NEW if is_new else Stored.DUPLICATE, id_) for key, is_new, id_ in rows}
     outcomes = []
     for event in events:
-        outcomes.append(stored.get(event.event_key, Stored.UNKNOWN_OWNER))
-        if outcomes[-1] is Stored.NEW:
+        found = stored.get(event.event_key, _NOT_KEPT)
+        outcomes.append(found)
+        if found.outcome is Stored.NEW:
             # A repetition further down the list.
-            stored[event.event_key] = Stored.DUPLICATE
+            stored[event.event_key] = StoredEvent(Stored.DUPLICATE, found.event_id)
     return outcomes
 
 
@@ -151,9 +174,3 @@ def release_parked(connection: Connection, athlete_id: int) -> int:
         .where(webhook_events.c.owner_id == athlete_id, webhook_events.c.state == EventState.PARKED)
         .values(state=EventState.RECEIVED, error=None)
     ).rowcount
-
-
-def delete_done(connection: Connection, keep: timedelta) -> int:
-    """Delete events that took effect longer ago than ``keep``; returns how many. All others stay."""
-    old = webhook_events.c.finished_at < database_time() - keep
-    return connection.execute(delete(webhook_events).where(webhook_events.c.state == EventState.DONE, old)).rowcount

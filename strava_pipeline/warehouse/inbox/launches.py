@@ -16,7 +16,7 @@ from strava_pipeline.warehouse.inbox import claims
 from strava_pipeline.warehouse.inbox.claims import lock_in_order, under_fences
 from strava_pipeline.warehouse.inbox.waits import waiting_values
 from strava_pipeline.warehouse.schema.columns import database_time
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.states import EventState, WaitingFor
 
 _events = webhook_events.c

@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, uni
 from strava_pipeline.strava.quota.outage import APP_PROBE_EVERY, LONGEST_PAUSE_S, Service
 from strava_pipeline.warehouse.inbox.claims import is_leased, lock_in_order
 from strava_pipeline.warehouse.schema.columns import database_time
-from strava_pipeline.warehouse.schema.ops_tables import app_status, outages, webhook_events
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
+from strava_pipeline.warehouse.schema.quota_tables import app_status, outages
 from strava_pipeline.warehouse.states import EventState, WaitingFor
 
 # A probe is left so long to runs that wait anyway. These look every 20 s.

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, case, func, select, union_all
 
 from strava_pipeline.warehouse.schema.columns import database_time
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
-from strava_pipeline.warehouse.states import OPEN_STATES, EventState
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
+from strava_pipeline.warehouse.states import OPEN_STATES, UNCLAIMED_STATES, EventSource, EventState, WaitingFor
+
+DONE_WITHIN = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,40 @@ def waiting_events(connection: Connection) -> list[WaitingEvents]:
 
 
 def inbox_by_state(connection: Connection) -> dict[EventState, int]:
-    """The number of events by state; states without events are left out."""
-    query = select(webhook_events.c.state, func.count()).group_by(webhook_events.c.state)
-    return {EventState(state): count for state, count in connection.execute(query)}
+    """The number of events by state, of those done within ``DONE_WITHIN``; states without events are left out."""
+    # Each part is in an index of its own: all events of years are not counted.
+    parts = (
+        webhook_events.c.state.in_(OPEN_STATES),
+        webhook_events.c.state.in_((EventState.DEAD, EventState.PARKED)),
+        webhook_events.c.state == EventState.DISCARDED,
+        and_(
+            webhook_events.c.state == EventState.DONE,
+            webhook_events.c.finished_at > select(database_time() - DONE_WITHIN).scalar_subquery(),
+        ),
+    )
+    counts = (
+        select(webhook_events.c.state, func.count()).where(part).group_by(webhook_events.c.state) for part in parts
+    )
+    return {EventState(state): count for state, count in connection.execute(union_all(*counts))}
+
+
+def last_delivery(owner: ColumnElement[int]) -> ScalarSelect[datetime]:
+    """When the last event about an athlete was delivered (UTC), as SQL over a row with the athlete's id."""
+    return (
+        select(webhook_events.c.received_at)
+        .where(webhook_events.c.owner_id == owner, webhook_events.c.source == EventSource.WEBHOOK)
+        .order_by(webhook_events.c.received_at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
 
 
 @dataclass(frozen=True)
 class Inbox:
-    """Events by state and wait, the arrival of the last event (UTC), and how long the oldest open one has waited."""
+    """Events by state and wait, the arrival of the last event (UTC), and how long the first open one has waited.
+
+    ``by_state``: as of :func:`inbox_by_state`.
+    """
 
     by_state: dict[EventState, int]
     waiting: list[WaitingEvents]
@@ -55,7 +83,28 @@ class Inbox:
 
 def inbox_overview(connection: Connection, moment: datetime) -> Inbox:
     """Read the state of the whole inbox; ``moment``: the database's time (UTC), from which the lag is counted."""
-    arrived = webhook_events.c.received_at
-    query = select(func.max(arrived), func.min(arrived).filter(webhook_events.c.state.in_(OPEN_STATES)))
-    last, oldest = connection.execute(query).one()
+    # Events are numbered as they arrive.
+    arrived = select(webhook_events.c.received_at).limit(1)
+    last = connection.execute(arrived.order_by(webhook_events.c.id.desc())).scalar()
+    is_open = webhook_events.c.state.in_(OPEN_STATES)
+    oldest = connection.execute(arrived.where(is_open).order_by(webhook_events.c.id)).scalar()
     return Inbox(inbox_by_state(connection), waiting_events(connection), last, moment - oldest if oldest else None)
+
+
+def longest_due(connection: Connection) -> timedelta:
+    """How long the delivery that is due for the longest time has waited for a run; zero if none is due.
+
+    While Dagster does not take events, their waits for it count as well. What upkeep found, or the operator replayed,
+    may wait for its turn, and does not count.
+    """
+    events, moment = webhook_events.c, database_time()
+    waits_for_dagster = func.coalesce(events.waiting_for, "") == WaitingFor.DAGSTER
+    began = case((waits_for_dagster, events.received_at), else_=func.coalesce(events.not_before, events.received_at))
+    is_due = and_(
+        events.state.in_(UNCLAIMED_STATES),
+        events.source == EventSource.WEBHOOK,
+        func.coalesce(events.waiting_for, "") != WaitingFor.REPLAY,
+        began <= moment,
+    )
+    now, since = connection.execute(select(moment, func.min(began)).where(is_due)).one()
+    return now - since if since else timedelta()

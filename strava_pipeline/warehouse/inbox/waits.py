@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, literal, select, update
 from strava_pipeline.printable import printable
 from strava_pipeline.warehouse.inbox.claims import LONGEST_WAIT, Claim, lock_in_order, under_fences
 from strava_pipeline.warehouse.schema.columns import UTC_TIME, database_time
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.states import EventState, WaitingFor
 
 # Waits for an activity, or its streams, to appear; after the last one the event dies.

@@ -20,12 +20,11 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, Row, case, select, update
-from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
+from strava_pipeline.warehouse.mail.mail_queue import queue_for_athlete, skip_pending
 from strava_pipeline.warehouse.schema.columns import database_time
-from strava_pipeline.warehouse.schema.notification_tables import notifications
-from strava_pipeline.warehouse.schema.ops_tables import users
-from strava_pipeline.warehouse.states import MailKind, MailState
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.states import MailKind
 
 NONCE_BYTES = 16
 # An address that is not confirmed within this time is erased; the link that confirms it is valid for as long.
@@ -90,16 +89,7 @@ def give_address(connection: Connection, athlete_id: int, email: str) -> None:
         values |= {"email_nonce": _nonce(), "unsubscribe_nonce": _nonce()}
         _ask_no_more(connection, athlete_id, "another address was given")
     _update(connection, athlete_id, values)
-    connection.execute(
-        insert_or_skip(notifications)
-        .values(
-            kind=MailKind.CONFIRMATION,
-            athlete_id=athlete_id,
-            state=MailState.PENDING,
-            next_try_at=database_time(),
-        )
-        .on_conflict_do_nothing()
-    )
+    queue_for_athlete(connection, athlete_id, MailKind.CONFIRMATION)
 
 
 def confirm_address(connection: Connection, consent: Consent) -> Confirmed:
@@ -192,15 +182,7 @@ def _update(connection: Connection, athlete_id: int, values: dict[str, Any]) -> 
 
 def _ask_no_more(connection: Connection, athlete_id: int, reason: str) -> None:
     """Skip an athlete's pending mail that asks for confirmation."""
-    connection.execute(
-        update(notifications)
-        .where(
-            notifications.c.athlete_id == athlete_id,
-            notifications.c.kind == MailKind.CONFIRMATION,
-            notifications.c.state == MailState.PENDING,
-        )
-        .values(state=MailState.SKIPPED, reason=reason, next_try_at=None, finished_at=database_time())
-    )
+    skip_pending(connection, athlete_id, MailKind.CONFIRMATION, reason)
 
 
 def _consent(row: Row[Any]) -> Consent:

@@ -1,4 +1,4 @@
-"""The queue of mails about new activities, and of mails that ask for confirmation: one row each, claimed to be sent.
+"""The queue of mails to athletes, about activities or asking for something: one row each, claimed to be sent.
 
 ::
 
@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, literal, select, update
+from sqlalchemy import Connection, Engine, ScalarSelect, func, literal, select, update
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
+from strava_pipeline.log_context import LogIds
 from strava_pipeline.warehouse.schema.columns import database_time, has_come
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.notification_tables import notifications
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.states import MailKind, MailState
 
 # Longer than composing and sending one mail takes, timeouts included.
@@ -35,15 +37,23 @@ WAITS = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15), time
 class ClaimedMail:
     """A mail that only this process may send now; ``attempt`` counts from 1, times are UTC.
 
-    ``activity_id`` is ``None`` for a mail that asks for confirmation.
+    ``activity_id`` is ``None`` but for a ride summary. ``event_ids``: the events that told of its activity's creation,
+    as long as they are kept.
     """
 
     id: int
+    kind: MailKind
     activity_id: int | None
     athlete_id: int
     attempt: int
     created_at: datetime
     claimed_at: datetime
+    event_ids: tuple[int, ...] = ()
+
+    @property
+    def log_ids(self) -> LogIds:
+        """The ids for log lines about the mail."""
+        return {"event_id": self.event_ids or None, "athlete_id": self.athlete_id, "activity_id": self.activity_id}
 
 
 def enqueue_ride_mail(connection: Connection, fence: int) -> bool:
@@ -66,10 +76,32 @@ def enqueue_ride_mail(connection: Connection, fence: int) -> bool:
     return connection.execute(statement.returning(notifications.c.activity_id)).first() is not None
 
 
-def any_due(engine: Engine) -> bool:
-    """Whether a mail is due."""
+def queue_for_athlete(connection: Connection, athlete_id: int, kind: MailKind) -> None:
+    """Queue a mail that asks an athlete for something; does nothing while such a mail is pending."""
+    connection.execute(
+        insert_or_skip(notifications)
+        .values(kind=kind, athlete_id=athlete_id, state=MailState.PENDING, next_try_at=database_time())
+        .on_conflict_do_nothing()
+    )
+
+
+def skip_pending(connection: Connection, athlete_id: int, kind: MailKind, reason: str) -> None:
+    """Skip an athlete's pending mail of a kind that asks for something, if there is one."""
+    connection.execute(
+        update(notifications)
+        .where(
+            notifications.c.athlete_id == athlete_id,
+            notifications.c.kind == kind,
+            notifications.c.state == MailState.PENDING,
+        )
+        .values(state=MailState.SKIPPED, reason=reason, next_try_at=None, finished_at=database_time())
+    )
+
+
+def any_due(engine: Engine, since: timedelta = timedelta()) -> bool:
+    """Whether a mail is due, and has been for so long."""
     with engine.connect() as connection:
-        return connection.execute(select(notifications.c.id).where(*_due()).limit(1)).first() is not None
+        return connection.execute(select(notifications.c.id).where(*_due(since)).limit(1)).first() is not None
 
 
 def claim_next(engine: Engine) -> ClaimedMail | None:
@@ -88,11 +120,20 @@ def claim_next(engine: Engine) -> ClaimedMail | None:
             update(notifications)
             .where(notifications.c.id == due.c.id)
             .values(attempts=notifications.c.attempts + 1, next_try_at=database_time() + LEASE)
-            .returning(notifications, database_time().label("claimed_at"))
+            .returning(notifications, database_time().label("claimed_at"), _told_by().label("event_ids"))
         ).first()
     if row is None:
         return None
-    return ClaimedMail(row.id, row.activity_id, row.athlete_id, row.attempts, row.created_at, row.claimed_at)
+    return ClaimedMail(
+        row.id,
+        MailKind(row.kind),
+        row.activity_id,
+        row.athlete_id,
+        row.attempts,
+        row.created_at,
+        row.claimed_at,
+        tuple(row.event_ids or ()),
+    )
 
 
 def record_result(engine: Engine, claimed: ClaimedMail, state: MailState, reason: str | None = None) -> None:
@@ -112,19 +153,25 @@ def postpone(engine: Engine, claimed: ClaimedMail, reason: str, *, give_up_after
         _change(engine, claimed, reason=reason, next_try_at=database_time() + wait)
 
 
-def delete_finished_before(connection: Connection, moment: datetime) -> int:
-    """Delete mails finished before a moment (UTC); return how many.
+def _told_by() -> ScalarSelect[list[int]]:
+    """The events that told of the creation of a mail's activity."""
+    event = webhook_events.c
+    return (
+        select(func.array_agg(aggregate_order_by(event.id, event.id)))
+        .where(
+            event.owner_id == notifications.c.athlete_id,
+            event.object_id == notifications.c.activity_id,
+            event.object_type == "activity",
+            event.aspect_type == "create",
+        )
+        .scalar_subquery()
+    )
 
-    The moment must be so long ago that an activity of that time would get no mail any more.
-    """
-    old = notifications.c.finished_at < moment
-    return connection.execute(delete(notifications).where(old)).rowcount
 
-
-def _due() -> tuple[Any, ...]:
+def _due(since: timedelta = timedelta()) -> tuple[Any, ...]:
     return (
         notifications.c.state == MailState.PENDING,
-        has_come(notifications.c.next_try_at, database_time(), max(LEASE, *WAITS)),
+        has_come(notifications.c.next_try_at, database_time() - since, max(LEASE, *WAITS) + since),
     )
 
 

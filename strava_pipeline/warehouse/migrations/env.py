@@ -5,22 +5,14 @@ from __future__ import annotations
 from alembic import context
 
 from strava_pipeline.warehouse.migrate import VERSION_SCHEMA, VERSION_TABLE
-from strava_pipeline.warehouse.schema import (  # noqa: F401  each registers its tables
-    analysis_tables,
-    history_tables,
-    import_tables,
-    notification_tables,
-    ops_tables,
-    tables,
-    upkeep_tables,
-    wish_tables,
-)
+from strava_pipeline.warehouse.schema import ops_schema, tables
+from strava_pipeline.warehouse.schema.declared import all_declared
 
-SCHEMAS = tuple(sorted({tables.SCHEMA, ops_tables.SCHEMA, history_tables.SCHEMA}))
+SCHEMAS = tuple(sorted({tables.SCHEMA, ops_schema.SCHEMA}))
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=tables.metadata,
+    target_metadata=all_declared(),
     include_schemas=True,
     include_name=lambda name, kind, _: kind != "schema" or name in SCHEMAS,
     version_table=VERSION_TABLE,

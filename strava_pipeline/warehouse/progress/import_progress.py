@@ -6,48 +6,65 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import BigInteger, Connection, column, exists, func, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from strava_pipeline.settings import QuotaScope
 from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.warehouse.activities.stream_store import lacks_samples
 from strava_pipeline.warehouse.progress.backfill_estimate import backfill_end
-from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
-from strava_pipeline.warehouse.states import PayloadKind
+from strava_pipeline.warehouse.schema.wish_tables import imports
+from strava_pipeline.warehouse.states import ImportStep, PayloadKind
 
 
 @dataclass(frozen=True)
 class ImportProgress:
-    """The number of an athlete's stored activities, and of those with their detail and with their streams."""
+    """The number of an athlete's stored activities, and of those with their detail and with their streams.
+
+    ``wants_details`` and ``wants_streams``: whether any import of the athlete does.
+    """
 
     athlete_id: int
     listed: int = 0
     detailed: int = 0
     streamed: int = 0
+    wants_details: bool = True
+    wants_streams: bool = True
+
+    @property
+    def requests(self) -> int:
+        """The number of requests that all activities need in all: one for each detail and each set of streams."""
+        return self.listed * (self.wants_details + self.wants_streams)
 
     @property
     def requests_left(self) -> int:
-        """The number of requests left: one for each missing detail and one for each missing set of streams."""
-        return 2 * self.listed - self.detailed - self.streamed
+        """How many of these are left."""
+        return self.requests - self.detailed * self.wants_details - self.streamed * self.wants_streams
 
 
 def import_progress(connection: Connection, athlete_ids: Collection[int]) -> dict[int, ImportProgress]:
     """Return the progress of each of these athletes, by id."""
-    query = (
-        select(
-            activities.c.athlete_id,
-            func.count(),
-            func.count(payloads.c.activity_id),
-            func.count(activities.c.id).filter(~lacks_samples()),
-        )
-        .outerjoin(payloads, and_(payloads.c.activity_id == activities.c.id, payloads.c.kind == PayloadKind.DETAIL))
-        .outerjoin(activity_streams, activity_streams.c.activity_id == activities.c.id)
-        .where(activities.c.athlete_id.in_(athlete_ids))
-        .group_by(activities.c.athlete_id)
+    ids = func.unnest(literal(list(athlete_ids), ARRAY(BigInteger)))
+    given = ids.table_valued(column("id", BigInteger), name="given").render_derived()
+    whose = given.c.id
+    listed = select(func.count()).where(activities.c.athlete_id == whose)
+    detailed = select(func.count()).where(payloads.c.athlete_id == whose, payloads.c.kind == PayloadKind.DETAIL)
+    streamed = select(func.count()).where(activity_streams.c.athlete_id == whose)
+    # Of the samples that were fetched only those that were none can lack.
+    unready = (
+        select(func.count())
+        .join_from(activity_streams, activities, activities.c.id == activity_streams.c.activity_id)
+        .where(activity_streams.c.athlete_id == whose, activity_streams.c.point_count == 0, lacks_samples())
     )
-    found = {athlete_id: ImportProgress(athlete_id, *counts) for athlete_id, *counts in connection.execute(query)}
-    return {athlete_id: found.get(athlete_id, ImportProgress(athlete_id)) for athlete_id in athlete_ids}
+    counts = (listed.scalar_subquery(), detailed.scalar_subquery())
+    wanted = [
+        exists().where(imports.c.athlete_id == whose, imports.c.steps.contains([step]))
+        for step in (ImportStep.DETAIL, ImportStep.STREAMS)
+    ]
+    query = select(whose, *counts, streamed.scalar_subquery() - unready.scalar_subquery(), *wanted).select_from(given)
+    return {athlete_id: ImportProgress(athlete_id, *counts) for athlete_id, *counts in connection.execute(query)}
 
 
 def earliest_end(

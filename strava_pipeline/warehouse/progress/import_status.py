@@ -15,7 +15,7 @@ from strava_pipeline.warehouse.imports.still_failing import FailedStep, still_fa
 from strava_pipeline.warehouse.imports.wishes import Import, list_imports
 from strava_pipeline.warehouse.progress.job_progress import BackfillProgress, backfill_progress
 from strava_pipeline.warehouse.schema.columns import any_of
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.states import GrantState, ImportState, ImportTask, PausedBy
 from strava_pipeline.warehouse.tokens.grants import shows_activities
 

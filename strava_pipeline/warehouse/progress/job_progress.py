@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Row, and_, delete, func, select, update
+from sqlalchemy import Connection, Row, and_, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.months import Span
@@ -16,7 +16,7 @@ from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.history_tables import job_progress
-from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams
 from strava_pipeline.warehouse.states import PayloadKind
 
@@ -121,11 +121,6 @@ def note_finished(connection: Connection, run_id: str) -> None:
         .where(job_progress.c.run_id == run_id)
         .values(finished_at=database_time(), waiting_for=None, waiting_until=None)
     )
-
-
-def delete_progress_before(connection: Connection, moment: datetime) -> int:
-    """Delete progress that was last reported before a moment (UTC); return how many rows."""
-    return connection.execute(delete(job_progress).where(job_progress.c.updated_at < moment)).rowcount
 
 
 def _progress(row: Row[tuple[object, ...]]) -> BackfillProgress:

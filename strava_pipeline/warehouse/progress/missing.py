@@ -13,7 +13,7 @@ from strava_pipeline.warehouse.activities.activity_store import in_span
 from strava_pipeline.warehouse.activities.outdated import without_current_detail, without_streams
 from strava_pipeline.warehouse.schema.columns import any_of
 from strava_pipeline.warehouse.schema.history_tables import put_aside
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.states import OPEN_STATES, ImportStep, PutAside
 

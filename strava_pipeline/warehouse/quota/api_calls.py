@@ -11,8 +11,8 @@ from http import HTTPStatus
 from sqlalchemy import ColumnElement, Connection, Update, delete, func, insert, literal, select, true, update
 
 from strava_pipeline.strava.quota.windows import CallOutcome, Lane, window_at
-from strava_pipeline.warehouse.schema.columns import any_of
-from strava_pipeline.warehouse.schema.ops_tables import api_calls
+from strava_pipeline.warehouse.schema.columns import UTC_TIME, any_of
+from strava_pipeline.warehouse.schema.quota_tables import api_calls
 
 # The day's reserve is learned from the live calls of this many days, counted in this many equal parts of a day.
 HISTORY_DAYS = 14
@@ -87,8 +87,8 @@ def _live_calls(
         return defaultdict(list)
     days = min(HISTORY_DAYS, (today - window_at(began, day_s).starts_at) // timedelta(seconds=day_s))
     first = today - timedelta(seconds=days * day_s)
-    # Like windows, the parts of a day begin at multiples of their length since 1970.
-    part = func.floor(func.extract("epoch", api_calls.c.reserved_at) * DAY_PARTS / day_s).label("part")
+    length = timedelta(seconds=day_s) / DAY_PARTS
+    part = func.date_bin(length, api_calls.c.reserved_at, first, type_=UTC_TIME).label("part")
     found = connection.execute(
         select(whose.label("whose"), part, func.count())
         .where(
@@ -99,10 +99,9 @@ def _live_calls(
         )
         .group_by("whose", part)
     )
-    first_part = round(first.timestamp()) * DAY_PARTS // day_s
     calls: defaultdict[int, Days] = defaultdict(lambda: [[0] * DAY_PARTS for _ in range(days)])
-    for key, number, count in found:
-        day, place = divmod(int(number) - first_part, DAY_PARTS)
+    for key, starts_at, count in found:
+        day, place = divmod(round((starts_at - first) / length), DAY_PARTS)
         calls[key][day][place] = count
     return calls
 

@@ -18,7 +18,7 @@ from strava_pipeline.strava.quota.clock import StravaClock
 from strava_pipeline.strava.quota.outage import ANSWERED, APP_PROBE_EVERY, Outage, Service
 from strava_pipeline.warehouse.quota.outages import COLUMNS as OUTAGE_COLUMNS
 from strava_pipeline.warehouse.quota.outages import outage_of
-from strava_pipeline.warehouse.schema.ops_tables import app_status, outages
+from strava_pipeline.warehouse.schema.quota_tables import app_status, outages
 
 log = get_logger(__name__)
 

@@ -49,6 +49,8 @@ log = get_logger(__name__)
 # How often a process logs that it waits, s. An outage may last a day.
 LOG_EVERY_SECONDS = 60.0
 LOG_OUTAGE_EVERY_SECONDS = 600.0
+# A wait for quota that is longer is logged as it begins; of shorter ones, which each request may have, one a minute.
+LONG_WAIT = timedelta(seconds=30)
 PROVE_ACTIVE = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)
 # While the answer to one call is awaited because it tells Strava's time, the other calls try again this often.
 ASKING = timedelta(seconds=1)
@@ -96,6 +98,7 @@ class PostgresLedger:
         self._host = host or socket.gethostname()
         self._goes_first = goes_first
         self._pause_log, self._outage_log = Throttle(LOG_OUTAGE_EVERY_SECONDS), Throttle(LOG_OUTAGE_EVERY_SECONDS)
+        self._short_waits_log = Throttle(LOG_EVERY_SECONDS)
         self._busy_days: dict[str, tuple[datetime, BusyDay | None]] = {}
 
     def reserve(
@@ -116,7 +119,7 @@ class PostgresLedger:
         ``AppInactive``. ``NeedsReauthorization`` if the athlete disconnects during the wait.
         """
         about = f"lane {lane}, {endpoint}"
-        quota, quota_log = Patience(max_wait.total_seconds()), Throttle(LOG_EVERY_SECONDS)
+        quota, quota_log = Patience(max_wait.total_seconds()), None
         outage = patience or Patience()
         while True:
             moment, answer = self._try(lane, endpoint, athlete_id, longest, activity_id)
@@ -127,6 +130,9 @@ class PostgresLedger:
             left = quota if is_quota else outage
             if not left.allows(answer.until, moment):
                 raise answer.error
+            if is_quota and quota_log is None:
+                is_long = answer.until - moment > LONG_WAIT
+                quota_log = Throttle(LOG_EVERY_SECONDS) if is_long else self._short_waits_log
             self._waiter.pause(
                 answer.why,
                 moment,
@@ -134,7 +140,7 @@ class PostgresLedger:
                 left,
                 athlete_id=athlete_id,
                 about=about,
-                throttle=quota_log if is_quota else self._outage_log,
+                throttle=quota_log if is_quota and quota_log else self._outage_log,
                 of=" for Strava's quota" if is_quota else "",
             )
 

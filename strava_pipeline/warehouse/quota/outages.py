@@ -17,7 +17,7 @@ from strava_pipeline.errors import StravaAway
 from strava_pipeline.printable import printable
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.quota.outage import ANSWERED, FIRST_PAUSE_S, Outage, Service
-from strava_pipeline.warehouse.schema.ops_tables import outages
+from strava_pipeline.warehouse.schema.quota_tables import outages
 
 log = get_logger(__name__)
 

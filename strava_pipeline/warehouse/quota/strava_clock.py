@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
 from strava_pipeline.strava.quota.clock import StravaClock
 from strava_pipeline.warehouse.quota.app_status import load_status
-from strava_pipeline.warehouse.schema.ops_tables import app_status
+from strava_pipeline.warehouse.schema.quota_tables import app_status
 
 _COLUMNS = (app_status.c.clock_offset_s, app_status.c.clock_error_s, app_status.c.clock_learned_at)
 

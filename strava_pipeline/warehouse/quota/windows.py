@@ -24,12 +24,12 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from strava_pipeline.strava.quota.lanes import WindowUse
 from strava_pipeline.strava.quota.windows import Lane, RateHeaders, Window
-from strava_pipeline.warehouse.schema.ops_tables import quota_windows
+from strava_pipeline.warehouse.schema.quota_tables import quota_windows
 
 _c = quota_windows.c
 # Calls of these lanes are also counted apart.
@@ -58,6 +58,12 @@ def look_at_uses(connection: Connection, scope: str, windows: Collection[Window]
         read, overall = _last_limits(connection, scope, window)
         uses.append(WindowUse(window, read_limit=read, overall_limit=overall))
     return uses
+
+
+def uses_of_all(connection: Connection, windows: Collection[Window]) -> list[tuple[str, WindowUse]]:
+    """Return the use of these windows in each scope that has used one."""
+    rows = connection.execute(select(quota_windows).where(_is_one_of(windows)))
+    return [(row.scope, _use(row)) for row in rows]
 
 
 def booking(scope: str, windows: Collection[Window], calls: int, lane: Lane) -> Update:
@@ -120,13 +126,14 @@ def newest_limits(
     connection: Connection, scopes: Collection[str], window: Window
 ) -> dict[str, tuple[int | None, int | None]]:
     """Return the read and overall limits that Strava named last for each of these scopes, up to this window."""
-    query = (
-        select(_c.scope, _c.read_limit, _c.overall_limit)
+    age = func.row_number().over(partition_by=_c.scope, order_by=_c.starts_at.desc())
+    past = (
+        select(_c.scope, _c.read_limit, _c.overall_limit, age.label("age"))
         .where(_c.scope == any_(literal(list(scopes), ARRAY(Text))))
         .where(_c.length_s == window.length_s, _c.starts_at <= window.starts_at)
-        .ext(distinct_on(_c.scope))
-        .order_by(_c.scope, _c.starts_at.desc())
+        .subquery()
     )
+    query = select(past.c.scope, past.c.read_limit, past.c.overall_limit).where(past.c.age == 1)
     return {scope: (read, overall) for scope, read, overall in connection.execute(query)}
 
 

@@ -4,6 +4,25 @@ from __future__ import annotations
 
 from strava_pipeline.warehouse.schema.declared_view import DeclaredView
 
+
+def _best(table: str, measure: str, amount: str | None, order: str, condition: str = "") -> str:
+    """The best values of one measure; of equal ones the first.
+
+    ``amount``: the column that tells over how much; ``None``: over the whole activity. Each measure is sorted by
+    itself: that takes two thirds of the time that all of them take together.
+    """
+    over = "" if amount is None else f", m.{amount}"
+    told = "NULL" if amount is None else f"m.{amount}"
+    return (
+        f"(SELECT DISTINCT ON (m.athlete_id, a.type{over}) m.athlete_id, a.type, '{measure}' AS measure,"  # noqa: S608  constants
+        f" {told}::double precision AS amount, m.{measure} AS value, m.activity_id, a.start_date AS achieved_at"
+        # The athlete is named twice, so that those of one athlete are found by the indexes of both tables.
+        f" FROM strava.{table} AS m JOIN strava.activities AS a ON a.id = m.activity_id AND a.athlete_id = m.athlete_id"
+        f" WHERE m.{measure} > 0{condition}"
+        f" ORDER BY m.athlete_id, a.type{over}, m.{measure} {order}, a.start_date)"
+    )
+
+
 ANALYSIS_VIEWS = (
     DeclaredView(
         "route_ranks",
@@ -15,8 +34,8 @@ SELECT m.activity_id, m.athlete_id, m.route_id, m.reversed, a.sport_type, r.movi
        min(r.moving_time_s) OVER taken AS best_time_s,
        r.moving_time_s - min(r.moving_time_s) OVER taken AS behind_best_s
 FROM strava.route_matches AS m
-JOIN strava.activities AS a ON a.id = m.activity_id
-JOIN strava.route_analyses AS r ON r.activity_id = m.activity_id
+JOIN strava.activities AS a ON a.id = m.activity_id AND a.athlete_id = m.athlete_id
+JOIN strava.route_analyses AS r ON r.activity_id = m.activity_id AND r.athlete_id = m.athlete_id
 WHERE r.moving_time_s > 0
 WINDOW taken AS (PARTITION BY m.athlete_id, m.route_id, m.reversed, a.sport_type ORDER BY r.moving_time_s)
 """,
@@ -36,33 +55,18 @@ WINDOW taken AS (PARTITION BY m.athlete_id, m.route_id, m.reversed, a.sport_type
     DeclaredView(
         "athlete_records",
         "one row per athlete, sport and measure: the best ever",
-        """
-SELECT DISTINCT ON (m.athlete_id, a.type, m.measure, m.amount)
-       m.athlete_id, a.type, m.measure, m.amount, m.value, m.activity_id, a.start_date AS achieved_at
-FROM (
-    SELECT activity_id, athlete_id, 'power_w' AS measure, duration_s::double precision AS amount,
-           power_w AS value, -power_w AS place
-    FROM strava.power_curve
-    UNION ALL
-    SELECT activity_id, athlete_id, 'heart_rate_bpm', duration_s, heart_rate_bpm, -heart_rate_bpm
-    FROM strava.power_curve
-    UNION ALL
-    SELECT activity_id, athlete_id, 'speed_mps', duration_s, speed_mps, -speed_mps FROM strava.power_curve
-    UNION ALL
-    SELECT activity_id, athlete_id, 'elapsed_time_s', distance_m, elapsed_time_s, elapsed_time_s
-    FROM strava.distance_efforts
-    UNION ALL
-    SELECT activity_id, athlete_id, 'distance_m', NULL, distance_m, -distance_m FROM strava.route_analyses
-    UNION ALL
-    SELECT activity_id, athlete_id, 'moving_time_s', NULL, moving_time_s, -moving_time_s FROM strava.route_analyses
-    UNION ALL
-    SELECT activity_id, athlete_id, 'elevation_gain_m', NULL, elevation_gain_m, -elevation_gain_m
-    FROM strava.route_analyses
-) AS m
-JOIN strava.activities AS a ON a.id = m.activity_id
-WHERE m.value > 0 AND (m.measure <> 'power_w' OR a.device_watts IS NOT FALSE)
-ORDER BY m.athlete_id, a.type, m.measure, m.amount, m.place, a.start_date
-""",
+        " UNION ALL ".join(
+            (
+                _best("power_curve", "power_w", "duration_s", "DESC", " AND a.device_watts IS NOT FALSE"),
+                _best("power_curve", "heart_rate_bpm", "duration_s", "DESC"),
+                _best("power_curve", "speed_mps", "duration_s", "DESC"),
+                _best("distance_efforts", "elapsed_time_s", "distance_m", "ASC"),
+                *(
+                    _best("route_analyses", name, None, "DESC")
+                    for name in ("distance_m", "moving_time_s", "elevation_gain_m")
+                ),
+            )
+        ),
         {
             "athlete_id": "Strava's id of the athlete",
             "type": "kind of sport, the older and coarser list",

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Integer,
     Text,
     any_,
+    false,
     func,
     literal,
     or_,
@@ -77,6 +78,12 @@ def series(name: str, comment: str) -> Column[Any]:
     return column(name, SERIES, comment)
 
 
+def is_counted() -> Column[Any]:
+    """The column that says whether a row that has ended is in ``ops.metric_totals``."""
+    comment = "metrics have the row in their totals (ops.metric_totals)"
+    return Column("is_counted", Boolean, nullable=False, server_default=false(), comment=comment)
+
+
 def database_time() -> ColumnElement[datetime]:
     """The time (UTC) of the database's clock, which all processes use: the moment of the call, not of the transaction.
 
@@ -86,7 +93,7 @@ def database_time() -> ColumnElement[datetime]:
     return func.ops.clock(type_=UTC_TIME)
 
 
-def has_come(time: Column[Any], moment: Moment, longest: timedelta) -> ColumnElement[bool]:
+def has_come(time: ColumnElement[datetime], moment: Moment, longest: timedelta) -> ColumnElement[bool]:
     """Whether a time has come, at ``moment``, that is never set further ahead than ``longest``.
 
     A time further away was written before the database's clock was set back: it has come as well.
@@ -123,7 +130,7 @@ def holds_one_of(name: str, values: Iterable[StrEnum]) -> str:
     return f"{name} IN ({listed})"
 
 
-def any_of(ids: Column[Any], wanted: Iterable[int]) -> ColumnElement[bool]:
+def any_of(ids: ColumnElement[Any], wanted: Iterable[int]) -> ColumnElement[bool]:
     """The condition that an id is one of ``wanted``, with one array parameter.
 
     IN would need a parameter per id, which is slow in the driver when there are many.

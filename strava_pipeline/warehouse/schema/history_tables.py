@@ -6,10 +6,9 @@ from sqlalchemy import BigInteger, Index, Table, Text
 
 from strava_pipeline.warehouse.schema import columns
 from strava_pipeline.warehouse.schema.columns import key, only
+from strava_pipeline.warehouse.schema.ops_schema import SCHEMA
 from strava_pipeline.warehouse.schema.tables import metadata
 from strava_pipeline.warehouse.states import PutAside
-
-SCHEMA = "ops"
 
 job_progress = Table(
     "job_progress",
@@ -32,6 +31,7 @@ job_progress = Table(
     ),
     columns.instant("finished_at", "when the run's last step ended (UTC)"),
     Index(None, "updated_at"),
+    Index(None, "athlete_id"),
     schema=SCHEMA,
     comment="how far backfills are: one row per run and athlete",
 )

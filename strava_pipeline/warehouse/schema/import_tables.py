@@ -8,10 +8,10 @@ from sqlalchemy import BigInteger, Date, Index, Table, Text, text
 
 from strava_pipeline.warehouse.schema import columns
 from strava_pipeline.warehouse.schema.columns import key, only
+from strava_pipeline.warehouse.schema.ops_schema import SCHEMA
 from strava_pipeline.warehouse.schema.tables import metadata
 from strava_pipeline.warehouse.states import ImportStep
 
-SCHEMA = "ops"
 # No step of a month that failed rests longer.
 LONGEST_MONTH_PAUSE = timedelta(days=1)
 
@@ -21,14 +21,18 @@ import_months = Table(
     key("athlete_id", BigInteger, "whose month"),
     key("month", Date, "first day of the month (UTC)"),
     columns.instant("listed_at", "when Strava was asked for the listing that last replaced the month (UTC)"),
-    columns.instant("lake_at", "when the month's file in the lake was last made equal to the tables (UTC)"),
+    columns.instant(
+        "lake_at",
+        "when the month's file in the lake was last made equal to the tables (UTC); 1970: begun, never finished",
+    ),
     columns.instant(
         "lake_outdated_at",
-        "since when the month's file in the lake may differ from the tables (UTC); empty: it does not",
+        "when samples of the month last changed (UTC) that its file in the lake, if there is one, does not have so far",
     ),
     Index("ix_import_months_outdated", "lake_outdated_at", postgresql_where=text("lake_outdated_at IS NOT NULL")),
+    Index("ix_import_months_in_lake", "athlete_id", postgresql_where=text("lake_at IS NOT NULL")),
     schema=SCHEMA,
-    comment="months that an import has reached, those without activities, too",
+    comment="months that an import has reached, those without activities, too, and months with samples",
 )
 
 failed_months = Table(

@@ -5,23 +5,32 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, Table, UniqueConstraint, text
 
 from strava_pipeline.warehouse.schema import columns
-from strava_pipeline.warehouse.schema.columns import UTC_TIME, database_time, key, only
-from strava_pipeline.warehouse.schema.ops_tables import SCHEMA
+from strava_pipeline.warehouse.schema.columns import UTC_TIME, database_time, holds_one_of, key, only
+from strava_pipeline.warehouse.schema.ops_schema import SCHEMA
 from strava_pipeline.warehouse.schema.tables import metadata
-from strava_pipeline.warehouse.states import MailKind, MailState
+from strava_pipeline.warehouse.states import ENDED_MAIL_STATES, MailKind, MailState
 
 _IS_PENDING = f"state = '{MailState.PENDING}'"
-_IS_CONFIRMATION = f"kind = '{MailKind.CONFIRMATION}'"
+_IS_RIDE_SUMMARY = f"kind = '{MailKind.RIDE_SUMMARY}'"
+
+
+def _one_pending(name: str, kind: MailKind) -> Index:
+    """The index by which an athlete has one pending mail of a kind at most."""
+    return Index(name, "athlete_id", unique=True, postgresql_where=text(f"{_IS_PENDING} AND kind = '{kind}'"))
+
 
 notifications = Table(
     "notifications",
     metadata,
     Column("id", BigInteger, primary_key=True, autoincrement=True, comment="order of the mails"),
-    columns.bigint("activity_id", "Strava's id of the activity; empty for a confirmation"),
+    columns.bigint("activity_id", "Strava's id of the activity of a ride_summary"),
     columns.text(
-        "kind", "ride_summary, or confirmation: asks the owner of an address whether mails may go there", required=True
+        "kind",
+        "ride_summary; confirmation: asks the owner of an address whether mails may go there; reconnect: asks an"
+        " athlete whose grant has ended to connect again",
+        required=True,
     ),
-    columns.bigint("athlete_id", "whose activity or address, and to whom the mail goes", required=True),
+    columns.bigint("athlete_id", "whose activity, address or grant, and to whom the mail goes", required=True),
     columns.text("state", "pending, sent, failed or skipped", required=True),
     columns.text("reason", "why it was skipped, failed, or has to be tried again"),
     Column("attempts", Integer, nullable=False, server_default=text("0"), comment="how often sending began"),
@@ -31,23 +40,26 @@ notifications = Table(
         UTC_TIME,
         nullable=False,
         server_default=database_time(),
-        comment="when the activity had been stored, or the address was given (UTC)",
+        comment="when the activity had been stored, the address was given, or the grant was found to have ended (UTC)",
     ),
     columns.instant("finished_at", "when it was sent, or given up (UTC)"),
+    columns.is_counted(),
     UniqueConstraint("activity_id", "kind"),
-    CheckConstraint(f"({_IS_CONFIRMATION}) = (activity_id IS NULL)", name="activity"),
+    CheckConstraint(f"({_IS_RIDE_SUMMARY}) = (activity_id IS NOT NULL)", name="activity"),
     only("state", MailState),
     CheckConstraint(f"({_IS_PENDING}) = (next_try_at IS NOT NULL)", name="due"),
     Index("ix_notifications_due", "next_try_at", postgresql_where=text(_IS_PENDING)),
-    Index(
-        "ix_notifications_asking",
-        "athlete_id",
-        unique=True,
-        postgresql_where=text(f"{_IS_PENDING} AND {_IS_CONFIRMATION}"),
-    ),
+    _one_pending("ix_notifications_asking", MailKind.CONFIRMATION),
+    _one_pending("ix_notifications_reconnect", MailKind.RECONNECT),
     Index(None, "athlete_id"),
+    Index(None, "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+    Index(
+        "ix_notifications_uncounted",
+        "id",
+        postgresql_where=text(f"NOT is_counted AND {holds_one_of('state', ENDED_MAIL_STATES)}"),
+    ),
     schema=SCHEMA,
-    comment="mails about new activities, one row each at most, those that confirm addresses, and what became of them",
+    comment="mails about new activities, one row each at most, those that ask athletes for something, and their fate",
 )
 
 confirmation_mails = Table(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, Date, Index, Integer, MetaData, Table, Text
+from sqlalchemy import text as sql_text
 from sqlalchemy.dialects.postgresql import ARRAY, JSON
 
 from strava_pipeline.warehouse.schema.columns import (
@@ -37,6 +38,9 @@ metadata = MetaData(
     }
 )
 
+HIGHEST_HEARTRATE_BPM = 250
+# Values that no activity can have.
+OUT_OF_RANGE = f"distance < 0 OR elapsed_time < 0 OR moving_time < 0 OR max_heartrate > {HIGHEST_HEARTRATE_BPM}"
 FETCHED = "when the stored answer was asked for (UTC); an older answer never replaces a newer one"
 
 
@@ -212,6 +216,8 @@ activities = Table(
     text("embed_token", "token of Strava's embed code (detail)"),
     instant("fetched_at", FETCHED, required=True),
     Index(None, "athlete_id", "start_date"),
+    Index(None, "start_date"),
+    Index("ix_activities_out_of_range", "start_date", postgresql_where=sql_text(OUT_OF_RANGE)),
     Index(None, "gear_id"),
     schema=SCHEMA,
     comment="one row per activity",
@@ -350,6 +356,7 @@ activity_streams = Table(
     series("grade_smooth", "grade, percent"),
     column("other", JSON, "streams of types not listed here, type -> values"),
     instant("fetched_at", FETCHED, required=True),
+    Index(None, "athlete_id", "point_count"),
     schema=SCHEMA,
     comment="one row per activity, one array per stream; activity_points gives a row per sample",
 )

@@ -6,16 +6,15 @@ from sqlalchemy import BigInteger, Index, Table, Text
 
 from strava_pipeline.warehouse.schema import columns
 from strava_pipeline.warehouse.schema.columns import key, only
+from strava_pipeline.warehouse.schema.ops_schema import SCHEMA
 from strava_pipeline.warehouse.schema.tables import metadata
 from strava_pipeline.warehouse.states import UpkeepKind
-
-SCHEMA = "ops"
 
 upkeep = Table(
     "upkeep",
     metadata,
     key("athlete_id", BigInteger, "whose data; 0: of all athletes"),
-    key("kind", Text, "recent, history, profile, gear or details"),
+    key("kind", Text, "recent, history, profile, gear, details or loads"),
     key("subject", Text, "for gear: its id; else empty"),
     columns.instant("due_at", "when it is due (UTC); the most overdue goes first", required=True),
     columns.instant("done_at", "when it was last done (UTC)"),

@@ -9,10 +9,12 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from strava_pipeline.warehouse.schema import columns
 from strava_pipeline.warehouse.schema.columns import UTC_TIME, column, database_time, key, only
+from strava_pipeline.warehouse.schema.ops_schema import SCHEMA
 from strava_pipeline.warehouse.schema.tables import metadata
 from strava_pipeline.warehouse.states import ImportState, ImportTask, MadeBy, PausedBy
 
-SCHEMA = "ops"
+# An import is stuck after so many runs in a row that ended without progress.
+STUCK_AFTER = 3
 
 
 def _count(name: str, comment: str) -> Column[Any]:
@@ -59,6 +61,7 @@ imports = Table(
     only("doing", ImportTask),
     only("paused_by", PausedBy),
     Index("ix_imports_due", "next_at", postgresql_where=text(f"state = '{ImportState.DUE}'")),
+    Index("ix_imports_stuck", "id", postgresql_where=text(f"attempts >= {STUCK_AFTER}")),
     schema=SCHEMA,
     comment="wishes: months of an athlete that are imported until nothing lacks",
 )

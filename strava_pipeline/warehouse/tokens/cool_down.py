@@ -15,9 +15,10 @@ from strava_pipeline.errors import (
     StravaError,
 )
 from strava_pipeline.warehouse.engine import autocommit
+from strava_pipeline.warehouse.mail.reconnect import ask_to_reconnect
 from strava_pipeline.warehouse.quota.oauth_watch import away_from_refreshes
 from strava_pipeline.warehouse.schema.columns import database_time
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens.stored_tokens import StoredTokens
 from strava_pipeline.warehouse.tokens.token_audit import audit
@@ -33,12 +34,15 @@ FRESH = timedelta(seconds=60)
 def note_failure(connection: Connection, athlete_id: int, error: StravaError) -> StravaError:
     """Audit a failed refresh, and return the error to raise: ``RefreshDelayed`` for one that may pass.
 
-    ``NeedsReauthorization`` sets the state ``needs_reauth``; other errors start a cool-down. It lasts ``COOL_DOWN``, or
-    until ``retry_at`` of a ``QuotaExhausted`` if that is later.
+    ``NeedsReauthorization`` sets the state ``needs_reauth``, and queues the mail that asks the athlete to connect
+    again. Other errors start a cool-down. It lasts ``COOL_DOWN``, or until ``retry_at`` of a ``QuotaExhausted`` if that
+    is later.
     """
     audit(connection, athlete_id, "refresh", "failed", str(error))
     after: dict[str, Any] = {"state": GrantState.NEEDS_REAUTH}
-    if not isinstance(error, NeedsReauthorization):
+    if isinstance(error, NeedsReauthorization):
+        ask_to_reconnect(connection, athlete_id)
+    else:
         until: Any = database_time() + COOL_DOWN
         if isinstance(error, QuotaExhausted):
             until = func.least(func.greatest(until, error.retry_at), database_time() + LONGEST_COOL_DOWN)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, and_, select
 
 from strava_pipeline.strava.oauth import ACTIVITY_SCOPES
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.states import GrantState
 
 
@@ -27,12 +27,6 @@ def grant_of(connection: Connection, athlete_id: int, *, lock: bool = False) -> 
     query = select(users.c.state, users.c.generation).where(users.c.athlete_id == athlete_id)
     row = connection.execute(query.with_for_update() if lock else query).first()
     return None if row is None else Grant(GrantState(row.state), row.generation)
-
-
-def active_athletes(connection: Connection) -> list[int]:
-    """Return the ids of the athletes whose grant is active as far as we know, in ascending order."""
-    query = select(users.c.athlete_id).where(users.c.state == GrantState.ACTIVE).order_by(users.c.athlete_id)
-    return list(connection.execute(query).scalars())
 
 
 def shows_activities() -> ColumnElement[bool]:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.keyring import Keyring
-from strava_pipeline.warehouse.schema.ops_tables import key_checks, token_journal, users
+from strava_pipeline.warehouse.schema.grant_tables import key_checks, token_journal, users
 
 
 @dataclass(frozen=True)

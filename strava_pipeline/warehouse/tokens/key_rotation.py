@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, Table, func, or_, select, update
 
 from strava_pipeline.errors import TokenUnreadable
 from strava_pipeline.keyring import AssociatedData, Keyring, key_id_of
-from strava_pipeline.warehouse.schema.ops_tables import token_journal, users
+from strava_pipeline.warehouse.schema.grant_tables import token_journal, users
 from strava_pipeline.warehouse.tokens.token_audit import audit
 from strava_pipeline.warehouse.tokens.token_store import ACCESS, REFRESH, ROW_LOCK_MILLISECONDS
 

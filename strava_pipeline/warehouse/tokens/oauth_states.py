@@ -14,8 +14,8 @@ from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
 
+from strava_pipeline.warehouse.schema.access_tables import oauth_states
 from strava_pipeline.warehouse.schema.columns import database_time
-from strava_pipeline.warehouse.schema.ops_tables import oauth_states
 
 STATE_BYTES = 32
 LIFETIME = timedelta(minutes=10)

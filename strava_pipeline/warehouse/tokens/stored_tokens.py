@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select, update
 
 from strava_pipeline.errors import UnknownAthlete
 from strava_pipeline.warehouse.schema.columns import database_time
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.states import GrantState
 
 
@@ -41,6 +41,12 @@ _COLUMNS = (
 def read_tokens(connection: Connection, athlete_id: int) -> StoredTokens:
     """Return an athlete's tokens. ``UnknownAthlete`` if the athlete never connected."""
     return _read(connection, athlete_id, lock=False)
+
+
+def read_active_tokens(connection: Connection) -> list[StoredTokens]:
+    """Return the tokens of all athletes whose grant is active as far as we know, by athlete."""
+    query = select(*_COLUMNS).where(users.c.state == GrantState.ACTIVE).order_by(users.c.athlete_id)
+    return [_tokens(row) for row in connection.execute(query)]
 
 
 def lock_tokens(connection: Connection, athlete_id: int) -> StoredTokens:

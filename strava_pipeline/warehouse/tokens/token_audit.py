@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, insert
 
 from strava_pipeline.printable import printable
-from strava_pipeline.warehouse.schema.ops_tables import token_audit
+from strava_pipeline.warehouse.schema.grant_tables import token_audit
 
 # Outcomes of a revocation. ENDED_BEFORE: the grant was dead already.
 OK = "ok"

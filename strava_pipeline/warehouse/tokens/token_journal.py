@@ -36,7 +36,7 @@ from sqlalchemy.types import Text
 from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.schema.columns import database_time
-from strava_pipeline.warehouse.schema.ops_tables import token_journal, users
+from strava_pipeline.warehouse.schema.grant_tables import token_journal, users
 from strava_pipeline.warehouse.states import GrantState
 
 # How long storing an answer is tried while the database is unavailable: until then the answer is in memory only.

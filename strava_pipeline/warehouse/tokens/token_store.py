@@ -14,16 +14,19 @@ from typing import Any
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
-from strava_pipeline.errors import InviteAlreadyUsed, NeedsReauthorization, RefreshDelayed, StravaError
+from strava_pipeline.errors import ErasureUnderWay, InviteAlreadyUsed, NeedsReauthorization, RefreshDelayed, StravaError
 from strava_pipeline.keyring import AssociatedData, Keyring
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.warehouse.engine import autocommit
+from strava_pipeline.warehouse.erasures import is_being_erased
 from strava_pipeline.warehouse.inbox.events import release_parked
 from strava_pipeline.warehouse.mail.consent import give_address
+from strava_pipeline.warehouse.mail.reconnect import ask_no_more
 from strava_pipeline.warehouse.quota.oauth_watch import oauth_turn
+from strava_pipeline.warehouse.schema.access_tables import invites
 from strava_pipeline.warehouse.schema.columns import database_time
-from strava_pipeline.warehouse.schema.ops_tables import invites, users
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.wish_tables import histories
 from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens import token_journal
@@ -37,6 +40,7 @@ from strava_pipeline.warehouse.tokens.stored_tokens import (
     StoredTokens,
     change_tokens,
     lock_tokens,
+    read_active_tokens,
     read_tokens,
     unknown,
 )
@@ -125,6 +129,18 @@ class PostgresTokenStore:
             tokens = read_tokens(connection, athlete_id)
         return TokenGrant(self._open(tokens, ACCESS), self._open(tokens, REFRESH), tokens.strava_token_expires_at)
 
+    def decrypt_all(self) -> int:
+        """Decrypt the tokens of every connected athlete, and return how many athletes these are; changes nothing.
+
+        ``TokenUnreadable`` for the first whose tokens no configured key decrypts.
+        """
+        with autocommit(self.engine) as connection:
+            everybody = read_active_tokens(connection)
+        for tokens in everybody:
+            self._open(tokens, ACCESS)
+            self._open(tokens, REFRESH)
+        return len(everybody)
+
     def store_exchange(
         self, exchange: Callable[[], TokenGrant], scopes: Sequence[str], **more: Any
     ) -> tuple[int, TokenGrant]:
@@ -154,7 +170,8 @@ class PostgresTokenStore:
 
         ``email``: an address, to which a mail is sent that asks for confirmation; without it, a stored address stays.
         ``link``: the name of the invitation used, if any; ``InviteAlreadyUsed`` if the athlete connected by this
-        invitation before and was disconnected since. ``also`` is called in this transaction, with the athlete's id.
+        invitation before and was disconnected since. ``ErasureUnderWay`` while the data of an athlete who was
+        disconnected are being deleted. ``also`` is called in this transaction, with the athlete's id.
         A task that Dagster has yet to do for the athlete is dropped.
         """
         athlete_id: int = (grant.athlete or {})["id"]
@@ -167,6 +184,8 @@ class PostgresTokenStore:
             tokens = lock_tokens(connection, athlete_id)
             if tokens.state == GrantState.REVOKED and link is not None and _has_come_by(connection, link, athlete_id):
                 raise InviteAlreadyUsed(f"athlete {athlete_id} was disconnected and used this invitation before")
+            if is_being_erased(connection, athlete_id):
+                raise ErasureUnderWay(f"earlier data of athlete {athlete_id} are still being deleted: try again soon")
             _note_shown(connection, athlete_id)
             self._store(
                 connection,
@@ -179,6 +198,7 @@ class PostgresTokenStore:
             )
             if email is not None:
                 give_address(connection, athlete_id, email)
+            ask_no_more(connection, athlete_id)
             token_journal.delete_entries(connection, athlete_id)
             audit(connection, athlete_id, "exchange", "ok")
             release_parked(connection, athlete_id)

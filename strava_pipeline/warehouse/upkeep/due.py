@@ -37,11 +37,12 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from strava_pipeline.printable import printable
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.engine import autocommit
+from strava_pipeline.warehouse.kept import EVERYTHING, Kept
 from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.columns import UTC_TIME, database_time, has_come
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.import_tables import import_months
-from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.schema.tables import activities, gear
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
 from strava_pipeline.warehouse.schema.wish_tables import imports
@@ -58,6 +59,7 @@ LASTING_PAUSE = timedelta(days=1)
 HISTORY_EVERY = timedelta(days=30)
 PROFILE_EVERY = timedelta(days=1)
 GEAR_EVERY = timedelta(days=30)
+LOADS_EVERY = timedelta(days=1)
 # No task rests longer, and no turn of a detail comes later.
 LONGEST_REST = max(HISTORY_EVERY, PROFILE_EVERY, GEAR_EVERY, LASTING_PAUSE)
 LONGEST_TURN = timedelta(days=1)
@@ -67,8 +69,9 @@ SOONEST_AGAIN = timedelta(minutes=1)
 OFTEN = 3
 # Details that nobody fetched anew in this time are caught up with, in one run.
 CATCH_UP = timedelta(hours=1)
-# The athlete of a task that is about all of them.
+# The athlete of a task that is about all of them, and its kinds.
 OF_ALL = 0
+KINDS_OF_ALL = (UpkeepKind.DETAILS, UpkeepKind.LOADS)
 # A new athlete's newest month is waited for at most so long.
 NEW_FOR = timedelta(hours=6)
 # Requests that a task is taken to need until it was done once.
@@ -126,12 +129,14 @@ class Lag:
     recent_a_day: float = 0.0
 
 
-def add_missing(connection: Connection) -> None:
-    """Put the tasks of athletes who have connected since the last time on the list.
+def add_missing(connection: Connection, kept: Kept = EVERYTHING) -> None:
+    """Put the tasks of athletes who have connected since the last time on the list, and take off what is not ``kept``.
 
     They are due now; the comparison of a history is due 30 days after an import has first listed some of it, or
-    since a webhook brought the first activity.
+    since a webhook brought the first activity. What is taken off is late for nobody who reads the list.
     """
+    if left_out := set(UpkeepKind) - kept.upkeep:
+        connection.execute(delete(upkeep).where(_c.kind.in_(left_out)))
     listed = (
         select(func.min(import_months.c.listed_at))
         .where(import_months.c.athlete_id == users.c.athlete_id)
@@ -146,6 +151,8 @@ def add_missing(connection: Connection) -> None:
         UpkeepKind.HISTORY: func.coalesce(listed, stored) + HISTORY_EVERY,
     }
     for kind, due_at in first_due.items():
+        if kind not in kept.upkeep:
+            continue
         known = exists().where(_c.athlete_id == users.c.athlete_id, _c.kind == kind)
         # An erasure under way holds the athlete's row: nothing is added to what it deletes.
         missing = (
@@ -272,6 +279,22 @@ def details_are_due(connection: Connection) -> bool:
     return connection.execute(ours).scalar() is not False
 
 
+def loads_are_due(connection: Connection) -> bool:
+    """Whether everybody's training loads are to be compared with their figures."""
+    is_due = has_come(_c.due_at, database_time(), LOADS_EVERY)
+    ours = select(is_due).where(_c.athlete_id == OF_ALL, _c.kind == UpkeepKind.LOADS)
+    return connection.execute(ours).scalar() is not False
+
+
+def note_loads(connection: Connection) -> None:
+    """Note that everybody's training loads equal their figures; they are due again after a day."""
+    moment = database_time()
+    told = {"due_at": moment + LOADS_EVERY, "done_at": moment}
+    values = {"athlete_id": OF_ALL, "kind": UpkeepKind.LOADS, "subject": "", "failures": 0, "takes": 0}
+    row = insert_or_skip(upkeep).values(**values, **told)
+    connection.execute(row.on_conflict_do_update(index_elements=[_c.athlete_id, _c.kind, _c.subject], set_=told))
+
+
 def note_done_elsewhere(
     connection: Connection, athlete_id: int, kind: UpkeepKind, subject: str = "", *, after: timedelta
 ) -> None:
@@ -299,7 +322,7 @@ def lag(connection: Connection, periods: Periods) -> Lag:
             func.count(_c.athlete_id.distinct()),
             func.coalesce(func.sum(sum(a_day.values(), start=literal(0.0))), 0.0),
             func.coalesce(func.sum(a_day[UpkeepKind.RECENT]), 0.0),
-        ).where(_c.kind != UpkeepKind.DETAILS, _is_wanted())
+        ).where(_c.kind.not_in(KINDS_OF_ALL), _is_wanted())
     ).one()
     return Lag(*row)
 
@@ -307,7 +330,7 @@ def lag(connection: Connection, periods: Periods) -> Lag:
 def needs(connection: Connection, periods: Periods) -> dict[int, float]:
     """Return how many requests a day each athlete needs whose tasks do not all rest."""
     a_day = func.sum(sum(_requests_a_day(periods).values(), start=literal(0.0)))
-    query = select(_c.athlete_id, a_day).where(_c.kind != UpkeepKind.DETAILS, _is_wanted()).group_by(_c.athlete_id)
+    query = select(_c.athlete_id, a_day).where(_c.kind.not_in(KINDS_OF_ALL), _is_wanted()).group_by(_c.athlete_id)
     return {athlete_id: float(need) for athlete_id, need in connection.execute(query)}
 
 
@@ -315,7 +338,7 @@ def _requests_a_day(periods: Periods) -> dict[UpkeepKind, ColumnElement[float]]:
     return {
         kind: case((_c.kind == kind, timedelta(days=1) / periods.of(kind) * _requests(kind)), else_=0.0)
         for kind in UpkeepKind
-        if kind is not UpkeepKind.DETAILS
+        if kind not in KINDS_OF_ALL
     }
 
 

@@ -259,6 +259,19 @@ def test_a_field_of_the_wrong_type_is_named(field: str) -> None:
         summary_row(ATHLETE, summary_2025(**{field: {"odd": 1}}))
 
 
+@pytest.mark.parametrize("odd", ["Home and back", ["Home and back"], {"Home": "and back"}])
+def test_no_message_holds_a_text_of_an_activity(odd: object) -> None:
+    """Dagster's log keeps messages for longer than the activity may be kept."""
+    for body in (summary_2025(distance=odd), summary_2025(id=odd)):
+        with pytest.raises(RejectedRequest) as refused:
+            summary_row(ATHLETE, body)
+        assert "Home" not in str(refused.value)
+    with pytest.raises(RejectedRequest, match="distance holds a text of 13 characters, which does not fit"):
+        summary_row(ATHLETE, summary_2025(distance="Home and back"))
+    with pytest.raises(RejectedRequest, match=r"elapsed_time holds float 0\.5, which does not fit"):
+        summary_row(ATHLETE, summary_2025(elapsed_time=0.5))
+
+
 @pytest.mark.parametrize("children", ["laps", "splits_metric", "splits_standard", "best_efforts", "segment_efforts"])
 @pytest.mark.parametrize(
     ("changes", "message"),

@@ -29,7 +29,6 @@ from strava_pipeline.warehouse import migrate as migration
 from strava_pipeline.warehouse.access.analyst import ensure_analyst_role
 from strava_pipeline.warehouse.access.made_logins import create_login
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.inbox.claims import claim_objects, mark_done
@@ -37,6 +36,7 @@ from strava_pipeline.warehouse.lake import write_month
 from strava_pipeline.warehouse.migrate import HEAD, migrate
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 from strava_pipeline_tests.conftest import opened
+from strava_pipeline_tests.erasing import disconnect_and_erase
 from strava_pipeline_tests.inbox import bring_up_to_date, connect_riders, store
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn, import_listed
 

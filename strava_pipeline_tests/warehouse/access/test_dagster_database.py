@@ -170,7 +170,7 @@ def test_a_server_of_its_own_that_lets_nobody_in_is_told_with_the_statement(
 ) -> None:
     stranger = own.url("stranger", "elsewhere")
     monkeypatch.setenv("DAGSTER_POSTGRES_URL", shown(stranger))
-    monkeypatch.delenv("STRAVA_DATABASE_URL")
+    monkeypatch.setenv("STRAVA_DATABASE_URL", "embedded")
     with pytest.raises(
         WarehouseError, match='if it is not there yet, run CREATE DATABASE "elsewhere" OWNER "stranger"'
     ):

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, func, select, update
 
 from strava_pipeline.warehouse.access import operator_sessions as sessions
-from strava_pipeline.warehouse.schema.ops_tables import operator_sessions
+from strava_pipeline.warehouse.schema.access_tables import operator_sessions
 
 PROOF = "proof"
 

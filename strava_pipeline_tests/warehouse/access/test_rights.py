@@ -14,7 +14,6 @@ from strava_pipeline.local.logins import SUPERUSER, Login
 from strava_pipeline.local.postgres import Server
 from strava_pipeline.warehouse.access.rights import (
     CLOSED,
-    OPS,
     READ,
     SEQUENCES,
     TABLES,
@@ -28,6 +27,7 @@ from strava_pipeline.warehouse.access.rights import (
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.schema import history_tables, notification_tables, tables  # noqa: F401  each registers its tables
+from strava_pipeline.warehouse.schema.ops_schema import SCHEMA as OPS
 from strava_pipeline_tests.conftest import ANALYSTS
 
 GUIDE = Path(__file__).parents[3] / "docs" / "queries.md"

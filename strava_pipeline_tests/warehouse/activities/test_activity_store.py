@@ -20,7 +20,7 @@ from strava_pipeline.warehouse.activities.stream_store import load_streams, stor
 from strava_pipeline.warehouse.analysis.analyses import AnalysisRows, not_analysed, store_analysis
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
 from strava_pipeline.warehouse.schema.notification_tables import notifications
-from strava_pipeline.warehouse.schema.ops_tables import payloads, tombstones
+from strava_pipeline.warehouse.schema.payload_tables import payloads, tombstones
 from strava_pipeline.warehouse.schema.tables import activities, activity_streams, laps, metadata
 from strava_pipeline.warehouse.states import ImportStep
 from strava_pipeline_tests.strava_stand_in import RIDER, activity_body, stream_body

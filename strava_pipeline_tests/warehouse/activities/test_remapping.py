@@ -13,7 +13,7 @@ from strava_pipeline.sync.backfill import import_details
 from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse.activities.remapping import Remapped, remap
 from strava_pipeline.warehouse.engine import now
-from strava_pipeline.warehouse.schema.ops_tables import payloads
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.schema.tables import (
     activities,
     best_efforts,

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, column, func, insert, inspect, select, table, text, update
+from sqlalchemy import Connection, Engine, select, text, update
 
-from strava_pipeline.errors import DatabaseUnavailable, FencedOut, NeedsReauthorization, UnknownAthlete
-from strava_pipeline.keyring import Keyring
+from strava_pipeline.errors import FencedOut, NeedsReauthorization, UnknownAthlete
 from strava_pipeline.months import Span
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
@@ -23,80 +21,38 @@ from strava_pipeline.sync.backfill import analyse_span, import_details, import_s
 from strava_pipeline.sync.pacing import Pace
 from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes import erasure
+from strava_pipeline.warehouse.activities import remapping
+from strava_pipeline.warehouse.activities.remapping import remap
 from strava_pipeline.warehouse.athletes.dagster_tasks import partition_removed
-from strava_pipeline.warehouse.athletes.erasure import Erased, disconnect_and_erase, erase_athlete
+from strava_pipeline.warehouse.athletes.erasure import BegunErasure, begin_erasure, begin_erasure_within
+from strava_pipeline.warehouse.athletes.owned_tables import KEPT_OPS_TABLES
+from strava_pipeline.warehouse.athletes.row_deletion import delete_rows
 from strava_pipeline.warehouse.bulk import store_newer
+from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.inbox.events import NewEvent, Stored
 from strava_pipeline.warehouse.schema import tables
+from strava_pipeline.warehouse.schema.access_tables import operator_audit
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
-from strava_pipeline.warehouse.schema.ops_tables import operator_audit, payloads, token_audit, users, webhook_events
+from strava_pipeline.warehouse.schema.grant_tables import token_audit, users
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
+from strava_pipeline.warehouse.schema.payload_tables import payloads
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore, patient_transaction
+from strava_pipeline_tests.erasing import (
+    DAY,
+    MONTH,
+    OTHER,
+    Erased,
+    add_event,
+    current_mark,
+    disconnect_and_erase,
+    grant,
+    rows_of,
+)
 from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.inbox import bring_up_to_date, store_event
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 from strava_pipeline_tests.warehouse.quota.ledgers import Clock, open_ledger
 from strava_pipeline_tests.warehouse.sessions import wait_for_a_lock
-
-OTHER = 2002
-DAY = datetime(2025, 6, 10, tzinfo=UTC)
-MONTH = datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC)
-
-
-def grant(athlete: int, number: int = 1) -> TokenGrant:
-    return TokenGrant(Secret(f"access-{number}"), Secret(f"refresh-{number}"), None, {"id": athlete})
-
-
-@pytest.fixture
-def store(engine: Engine, keyring: Keyring) -> PostgresTokenStore:
-    """Two athletes are connected, each with two whole activities and events in every state."""
-    store = PostgresTokenStore(engine, keyring)
-    for athlete in (RIDER, OTHER):
-        store.connect(grant(athlete), ["read", "activity:read_all"])
-        strava = StravaStandIn(owner=athlete)
-        sync = strava.sync(engine)
-        import_athlete(sync, athlete)
-        for number in (athlete * 10, athlete * 10 + 1):
-            strava.add(number, DAY)
-        list(import_summaries(sync, [Span(athlete, *MONTH)]))
-        for number in strava.activities:
-            bring_up_to_date(sync, athlete, number)
-        for state in ("received", "launched", "waiting", "parked", "dead", "done"):
-            add_event(engine, athlete, state)
-    return store
-
-
-def add_event(engine: Engine, athlete: int, state: str) -> int:
-    values = {
-        "event_key": f"{athlete}-{state}",
-        "source": "webhook",
-        "subscription_id": 1,
-        "object_type": "activity",
-        "object_id": athlete * 10,
-        "aspect_type": "update",
-        "owner_id": athlete,
-        "event_time": DAY,
-        "updates": {"title": "Round the lake"},
-        "signed": True,
-        "state": state,
-    }
-    with engine.begin() as connection:
-        stored = connection.execute(insert(webhook_events).values(values).returning(webhook_events.c.id))
-        return int(stored.scalar_one())
-
-
-def rows_of(engine: Engine, athlete: int) -> dict[str, int]:
-    """Rows of an athlete by table, wherever a column names them."""
-    found = {}
-    with engine.connect() as connection:
-        for schema in ("strava", "ops"):
-            for name in inspect(engine).get_table_names(schema):
-                columns = {each["name"] for each in inspect(engine).get_columns(name, schema)}
-                owner = "id" if name == "athletes" else "athlete_id"
-                if owner in columns:
-                    query = select(func.count()).select_from(table(name, schema=schema)).where(column(owner) == athlete)
-                    found[name] = connection.execute(query).scalar_one()
-    return found
 
 
 def events_of(engine: Engine, athlete: int) -> list[Any]:
@@ -125,8 +81,8 @@ def test_nothing_of_the_athlete_is_left_and_others_keep_everything(store: Postgr
     erased = disconnect(engine)
 
     left = {name: count for name, count in rows_of(engine, RIDER).items() if count}
-    assert left.keys() <= erasure.KEPT_OPS_TABLES
-    assert erased.rows == sum(count for name, count in before.items() if name not in erasure.KEPT_OPS_TABLES)
+    assert left.keys() <= KEPT_OPS_TABLES
+    assert erased.rows == sum(count for name, count in before.items() if name not in KEPT_OPS_TABLES)
     row = user(engine)
     assert (row.state, row.scopes, row.email, row.dagster_task) == ("revoked", [], None, "erase")
     assert row.strava_access_token is row.strava_refresh_token is None
@@ -141,7 +97,7 @@ def test_segments_that_nobody_else_has_ridden_go_as_well(store: PostgresTokenSto
             ids = {"number": number, "athlete": athlete}
             connection.execute(text("INSERT INTO strava.segments (id, fetched_at) VALUES (:number, now())"), ids)
             effort = "INSERT INTO strava.segment_efforts (activity_id, id, athlete_id, segment_id)"
-            connection.execute(text(f"{effort} VALUES (900 + :number, :number, :athlete, :number)"), ids)
+            connection.execute(text(f"{effort} VALUES (:athlete * 10, :number, :athlete, :number)"), ids)
     disconnect(store.engine)
     with store.engine.connect() as connection:
         left = set(connection.execute(text("SELECT id FROM strava.segments")).scalars())
@@ -171,6 +127,42 @@ def test_events_end_with_a_reason_and_without_titles(store: PostgresTokenStore) 
         assert event.error == (None if done_before else "dropped: the athlete has disconnected")
 
 
+def test_discarded_events_go_with_the_words_of_whoever_discarded_them(store: PostgresTokenStore) -> None:
+    discarded = [add_event(store.engine, athlete, "discarded") for athlete in (RIDER, OTHER)]
+    disconnect(store.engine)
+    assert "discarded" not in {event.state for event in events_of(store.engine, RIDER)}
+    assert discarded[1] in {event.id for event in events_of(store.engine, OTHER)}
+
+
+@pytest.mark.parametrize("keep_data", [True, False])
+def test_a_remap_leaves_out_who_has_disconnected_and_goes_on_with_others(
+    store: PostgresTokenStore, *, keep_data: bool
+) -> None:
+    """Also while the rows of who is erased are there."""
+    engine = store.engine
+    begin_erasure(engine, RIDER, keep_data=keep_data, actor=Actor.OPERATOR, cause="asked to go")
+    with engine.connect() as connection:
+        before = now(connection)
+    assert [batch.rebuilt for batch in remap(engine, before=before)] == [2]
+
+
+def test_a_remap_goes_on_with_others_when_somebody_disconnects_meanwhile(
+    store: PostgresTokenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, choose = store.engine, remapping._next_ids
+    with engine.connect() as connection:
+        before = now(connection)
+
+    def choose_and_be_overtaken(connection: Connection, *args: Any) -> list[int]:
+        ids = choose(connection, *args)
+        monkeypatch.setattr(remapping, "_next_ids", choose)
+        disconnect(engine, keep_data=True)
+        return ids
+
+    monkeypatch.setattr(remapping, "_next_ids", choose_and_be_overtaken)
+    assert [batch.rebuilt for batch in remap(engine, before=before)] == [2]
+
+
 def test_the_event_that_asks_for_it_may_be_finished_before(store: PostgresTokenStore) -> None:
     with patient_transaction(store.engine) as connection:
         connection.execute(
@@ -178,8 +170,8 @@ def test_the_event_that_asks_for_it_may_be_finished_before(store: PostgresTokenS
             .where(webhook_events.c.owner_id == RIDER, webhook_events.c.state == "launched")
             .values(state="done")
         )
-        erased = erase_athlete(connection, RIDER, keep_data=True, actor=Actor.STRAVA, cause="deauthorized")
-    assert erased == Erased(events=4, rows=0)
+        begun = begin_erasure_within(connection, RIDER, keep_data=True, actor=Actor.STRAVA, cause="deauthorized")
+    assert begun == BegunErasure(events=4, deletes_data=False)
     assert sorted(event.error is None for event in events_of(store.engine, RIDER)) == [False] * 4 + [True] * 2
 
 
@@ -218,12 +210,15 @@ def test_data_is_kept_on_request_and_deleted_later(store: PostgresTokenStore) ->
 def test_the_log_tells_who_and_why_and_how_much(store: PostgresTokenStore) -> None:
     rows = disconnect(store.engine).rows
     with store.engine.connect() as connection:
-        found = connection.execute(select(operator_audit)).one()
+        found, ended = connection.execute(select(operator_audit).order_by(operator_audit.c.id)).all()
         last = connection.execute(select(token_audit).order_by(token_audit.c.id.desc())).first()
     assert (found.actor, found.action, found.subject, found.outcome) == (
         "operator", "disconnect", f"athlete {RIDER}", "ok",
     )  # fmt: skip
-    assert found.detail == f"asked to go; 5 events dropped; {rows} rows deleted"
+    assert found.detail == "asked to go; 5 events dropped; data to be deleted"
+    assert (ended.actor, ended.action, ended.subject, ended.detail) == (
+        "operator", "erase", f"athlete {RIDER}", f"{rows} rows deleted",
+    )  # fmt: skip
     assert last is not None
     assert (last.athlete_id, last.operation, last.outcome, last.detail) == (RIDER, "erase", "ok", "asked to go")
 
@@ -276,8 +271,8 @@ def test_an_answer_that_comes_after_the_erasure_is_not_stored(store: PostgresTok
     # What works on an event finds that dropped, too.
     with pytest.raises((NeedsReauthorization, FencedOut), match=rf"athlete {RIDER} has disconnected|overtaken"):
         WRITES[kind](strava, store.engine)
-    assert rows_of(store.engine, RIDER).keys() - erasure.KEPT_OPS_TABLES
-    assert not any(count for name, count in rows_of(store.engine, RIDER).items() if name not in erasure.KEPT_OPS_TABLES)
+    assert rows_of(store.engine, RIDER).keys() - KEPT_OPS_TABLES
+    assert not any(count for name, count in rows_of(store.engine, RIDER).items() if name not in KEPT_OPS_TABLES)
 
 
 def test_figures_and_streams_are_refused_where_the_data_was_kept(store: PostgresTokenStore) -> None:
@@ -318,16 +313,16 @@ def test_a_write_that_waited_for_the_erasure_is_refused(store: PostgresTokenStor
 
     with ThreadPoolExecutor(1) as other:
         with patient_transaction(engine) as connection:
-            erase_athlete(connection, RIDER, keep_data=False, actor=Actor.STRAVA, cause="deauthorized")
+            begin_erasure_within(connection, RIDER, keep_data=False, actor=Actor.STRAVA, cause="deauthorized")
             writing = other.submit(write)
             wait_for_a_lock(engine, waiting=1)
         with pytest.raises(NeedsReauthorization):
             writing.result(PATIENCE_SECONDS)
+    delete_rows(engine, current_mark(engine, RIDER))
     assert rows_of(engine, RIDER)["payloads"] == 0
 
 
-def test_a_write_that_blocks_the_erasure_and_is_blocked_by_it_leaves_nothing(store: PostgresTokenStore) -> None:
-    """Each holds what the other wants; Postgres ends one of the two, and both come out right."""
+def test_a_write_that_holds_what_is_deleted_is_refused_and_waited_for(store: PostgresTokenStore) -> None:
     engine = store.engine
     row = {
         "activity_id": RIDER * 10,
@@ -347,7 +342,7 @@ def test_a_write_that_blocks_the_erasure_and_is_blocked_by_it_leaves_nothing(sto
 
     erasing: list[Future[Erased]] = []
     with ThreadPoolExecutor(1) as other:
-        with suppress(DatabaseUnavailable):  # which of the two it ends is Postgres' choice
+        with pytest.raises(NeedsReauthorization):
             write()
         erasing[0].result(PATIENCE_SECONDS)
     assert rows_of(engine, RIDER)["payloads"] == rows_of(engine, RIDER)["activities"] == 0

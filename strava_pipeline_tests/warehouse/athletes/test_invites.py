@@ -7,7 +7,7 @@ from sqlalchemy import Engine, select, text
 
 from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.warehouse.athletes import invites as links
-from strava_pipeline.warehouse.schema.ops_tables import invites
+from strava_pipeline.warehouse.schema.access_tables import invites
 
 PROOF = "proof"
 RIDER = 1001

@@ -27,7 +27,7 @@ from strava_pipeline.warehouse.imports.launches import (
 )
 from strava_pipeline.warehouse.imports.runs import Outcome, Task
 from strava_pipeline.warehouse.imports.wishes import pause, resume
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import ImportTask, MadeBy, PausedBy
 from strava_pipeline_tests.inbox import LONG_AGO, bring_up_to_date, connect_riders

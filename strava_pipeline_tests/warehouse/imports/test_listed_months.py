@@ -12,8 +12,8 @@ from strava_pipeline.months import Span, month_span
 from strava_pipeline.sync.summaries import import_summaries
 from strava_pipeline.warehouse.activities.lake_months import note_in_lake
 from strava_pipeline.warehouse.imports.listed_months import note_listed
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.import_tables import import_months
-from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline_tests.strava_stand_in import RIDER, StravaStandIn
 
 MAY, JUNE, JULY = (month_span(RIDER, datetime(2025, month, 1, tzinfo=UTC)) for month in (5, 6, 7))

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, select
 
 from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes.erasure import erase_athlete
+from strava_pipeline.warehouse.athletes.erasure import begin_erasure_within
 from strava_pipeline.warehouse.imports.edited_months import import_edited
 from strava_pipeline.warehouse.imports.wishes import (
     ask_for_rest,
@@ -46,7 +46,7 @@ CHANGES: dict[str, Change] = {
     "pause one": lambda connection: pause_one(connection, RIDER, 1, PausedBy.CANCEL),
     "poke": lambda connection: poke(connection, RIDER),
     "resume": lambda connection: resume(connection, RIDER),
-    "erase": lambda connection: erase_athlete(
+    "erase": lambda connection: begin_erasure_within(
         connection, RIDER, keep_data=False, actor=Actor.STRAVA, cause="deauthorized"
     ),
 }

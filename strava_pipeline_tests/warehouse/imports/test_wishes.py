@@ -19,7 +19,7 @@ from strava_pipeline.warehouse.imports.wishes import (
     poke,
     resume,
 )
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.states import GrantState, ImportStep, MadeBy, PausedBy
 from strava_pipeline_tests.inbox import LONG_AGO, connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER

@@ -13,7 +13,7 @@ from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.warehouse.athletes.parking import park
 from strava_pipeline.warehouse.inbox import claims, launches, waits
 from strava_pipeline.warehouse.inbox.claims import claim_objects, refresh_claim
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.states import ErrorClass, EventSource, WaitingFor
 from strava_pipeline_tests.inbox import LONG_AGO, change, claim_one, connect_riders, row, rows, states, store
 from strava_pipeline_tests.strava_stand_in import RIDER

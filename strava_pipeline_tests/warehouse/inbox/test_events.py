@@ -8,19 +8,25 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, update
+from sqlalchemy.event import listen, remove
 
 from strava_pipeline.errors import MissingScope, NeedsReauthorization
+from strava_pipeline.warehouse import record_lives
+from strava_pipeline.warehouse.activities.quality import silences
+from strava_pipeline.warehouse.athletes.athlete_status import athlete_statuses
 from strava_pipeline.warehouse.athletes.parking import park
+from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.inbox.claims import claim_objects, mark_done
 from strava_pipeline.warehouse.inbox.events import (
     NewEvent,
     Stored,
     add_events,
-    delete_done,
     release_parked,
 )
-from strava_pipeline.warehouse.inbox.overview import inbox_by_state
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.inbox.overview import inbox_by_state, inbox_overview, longest_due
+from strava_pipeline.warehouse.record_lives import remove_done_events
+from strava_pipeline.warehouse.schema.columns import database_time
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.states import EventSource
 from strava_pipeline_tests.inbox import (
     an_event,
@@ -172,7 +178,85 @@ def test_only_what_took_effect_is_forgotten_and_only_after_its_time(engine: Engi
     kept = ("received", "waiting", "launched", "dead", "parked", "discarded", "done")
     for stored, state in zip(rows(engine), kept, strict=True):
         change(engine, [stored.id], state=state, finished_at=datetime(2025, 6, 1, tzinfo=UTC))
+    assert remove_done_events(engine, timedelta(days=36500)) == {}
+    assert remove_done_events(engine, timedelta(days=1)) == {"ops.webhook_events": 1}
     with engine.begin() as connection:
-        assert delete_done(connection, timedelta(days=36500)) == 0
-        assert delete_done(connection, timedelta(days=1)) == 1
         assert inbox_by_state(connection) == dict.fromkeys(kept[:-1], 1)
+
+
+def test_a_process_that_dies_keeps_the_batches_that_it_has_forgotten(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(engine, *range(1, 6))
+    change(engine, state="done", finished_at=datetime(2025, 6, 1, tzinfo=UTC))
+    monkeypatch.setattr(record_lives, "BATCH", 2)
+    deletions: list[str] = []
+
+    def dies(*given: Any) -> None:
+        if "DELETE FROM ops.webhook_events" in given[2]:
+            deletions.append(given[2])
+            if len(deletions) == 2:
+                raise KeyboardInterrupt
+
+    listen(engine, "before_cursor_execute", dies)
+    with pytest.raises(KeyboardInterrupt):
+        remove_done_events(engine, timedelta(days=1))
+    remove(engine, "before_cursor_execute", dies)
+    assert len(rows(engine)) == 3
+    assert remove_done_events(engine, timedelta(days=1)) == {"ops.webhook_events": 3}
+
+
+def test_of_the_events_that_took_effect_the_last_days_are_counted(engine: Engine) -> None:
+    store(engine, 1, 2, 3)
+    change(engine, state="done", finished_at=database_time())
+    change(engine, [rows(engine)[0].id], finished_at=datetime(2025, 6, 1, tzinfo=UTC))
+    with engine.begin() as connection:
+        found = inbox_overview(connection, now(connection))
+    assert (found.by_state, found.open_count, found.lag) == ({"done": 2}, 0, None)
+    assert found.last_event_at == rows(engine)[2].received_at
+    change(engine, [rows(engine)[1].id], state="waiting", finished_at=None)
+    with engine.begin() as connection:
+        moment = now(connection)
+        found = inbox_overview(connection, moment)
+    assert (found.by_state, found.open_count) == ({"done": 1, "waiting": 1}, 1)
+    assert found.lag == moment - rows(engine)[1].received_at
+
+
+def test_what_upkeep_found_is_no_sign_of_strava(engine: Engine) -> None:
+    store(engine, 1, 2)
+    change(engine, [rows(engine)[0].id], received_at=datetime(2025, 6, 1, tzinfo=UTC))
+    change(engine, [rows(engine)[1].id], source="reconcile")
+    with engine.begin() as connection:
+        assert [silence.last_event_at for silence in silences(connection)] == [datetime(2025, 6, 1, tzinfo=UTC)]
+        assert athlete_statuses(connection)[0].last_event_at == datetime(2025, 6, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("changed", "minutes"),
+    [
+        ({}, 60),
+        ({"state": "waiting", "not_before": -10}, 10),
+        ({"state": "waiting", "not_before": 10}, 0),
+        # Dagster has refused it again and again, each time until a little later.
+        ({"state": "waiting", "waiting_for": "dagster", "not_before": 1}, 60),
+        ({"state": "waiting", "waiting_for": "replay", "not_before": -10}, 0),
+        ({"source": "reconcile"}, 0),
+        ({"state": "parked"}, 0),
+        ({"state": "dead", "error_class": "permanent"}, 0),
+    ],
+)
+def test_deliveries_that_are_due_are_waited_for(engine: Engine, changed: dict[str, Any], minutes: int) -> None:
+    """``not_before``: in so many minutes."""
+    store(engine, 1)
+    moment = datetime.now(UTC)
+    values: dict[str, Any] = {"received_at": moment - timedelta(hours=1)} | changed
+    if "not_before" in changed:
+        values["not_before"] = moment + timedelta(minutes=changed["not_before"])
+    change(engine, **values)
+    with engine.connect() as connection:
+        assert round(longest_due(connection) / timedelta(minutes=1)) == minutes
+
+
+def test_an_empty_inbox_is_not_waited_for(engine: Engine) -> None:
+    with engine.connect() as connection:
+        assert longest_due(connection) == timedelta()

@@ -14,7 +14,6 @@ from strava_pipeline.keyring import Keyring
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
 from strava_pipeline.warehouse.mail.consent import (
     CONFIRM_WITHIN,
     Confirmed,
@@ -27,10 +26,11 @@ from strava_pipeline.warehouse.mail.consent import (
     give_address,
     renew_links,
 )
-from strava_pipeline.warehouse.retention import remove_old_records
+from strava_pipeline.warehouse.record_lives import remove_old_records
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.notification_tables import notifications
-from strava_pipeline.warehouse.schema.ops_tables import users
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
+from strava_pipeline_tests.erasing import disconnect_and_erase
 from strava_pipeline_tests.mail_consent import with_address
 
 RIDER, OTHER = 1001, 1002

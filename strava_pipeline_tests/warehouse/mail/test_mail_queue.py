@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,13 +16,12 @@ from strava_pipeline.warehouse.mail.mail_queue import (
     ClaimedMail,
     any_due,
     claim_next,
-    delete_finished_before,
     enqueue_ride_mail,
     postpone,
     record_result,
 )
+from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.notification_tables import notifications
-from strava_pipeline.warehouse.schema.ops_tables import webhook_events
 from strava_pipeline.warehouse.states import MailState
 
 RIDER, RIDE, FENCE = 1001, 5, 3
@@ -165,7 +165,7 @@ def test_each_failed_try_waits_longer(engine: Engine, claimed: ClaimedMail, atte
     with engine.begin() as connection:
         connection.execute(update(notifications).values(attempts=attempt))
     before = datetime.now(UTC)
-    tried = ClaimedMail(claimed.id, RIDE, RIDER, attempt, claimed.created_at, claimed.claimed_at)
+    tried = replace(claimed, attempt=attempt)
     postpone(engine, tried, "server away", give_up_after=DAY)
     stored = row(engine)
     assert (stored.state, stored.reason, stored.finished_at) == ("pending", "server away", None)
@@ -174,20 +174,21 @@ def test_each_failed_try_waits_longer(engine: Engine, claimed: ClaimedMail, atte
 
 def test_a_mail_that_cannot_be_sent_for_a_day_fails(engine: Engine, claimed: ClaimedMail) -> None:
     late = claimed.claimed_at - DAY + timedelta(seconds=30)
-    tried = ClaimedMail(claimed.id, RIDE, RIDER, 1, late, claimed.claimed_at)
+    tried = replace(claimed, created_at=late)
     postpone(engine, tried, "server away", give_up_after=DAY)
     assert (row(engine).state, row(engine).reason) == (MailState.FAILED, "given up after 1 tries: server away")
 
 
-def test_what_was_settled_long_ago_is_forgotten_and_what_waits_is_not(engine: Engine, claimed: ClaimedMail) -> None:
-    def forgotten() -> int:
-        with engine.begin() as connection:
-            return delete_finished_before(connection, datetime.now(UTC) + timedelta(minutes=1))
-
-    assert forgotten() == 0
-    record_result(engine, claimed, MailState.SENT)
-    assert forgotten() == 1
-
-
 def test_the_lease_is_longer_than_a_try(engine: Engine, claimed: ClaimedMail) -> None:
     assert row(engine).next_try_at > claimed.claimed_at + LEASE - timedelta(minutes=1)
+
+
+def test_a_mail_knows_the_events_that_told_of_its_activity(engine: Engine) -> None:
+    for changes in ({}, {"event_key": "again"}, {"aspect_type": "update"}, {"object_id": RIDE + 1}, {"owner_id": 7}):
+        event(engine, **changes)
+    assert announced(engine)
+    claimed = claim_next(engine)
+    assert claimed is not None
+    with engine.connect() as connection:
+        first, second = connection.scalars(select(webhook_events.c.id).order_by(webhook_events.c.id).limit(2))
+    assert claimed.log_ids == {"event_id": (first, second), "athlete_id": RIDER, "activity_id": RIDE}

@@ -16,7 +16,7 @@ from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.strava.quota.windows import CallOutcome, Lane, Reservation
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 from strava_pipeline.warehouse.quota.strava_clock import store_clock
-from strava_pipeline.warehouse.schema.ops_tables import quota_windows
+from strava_pipeline.warehouse.schema.quota_tables import quota_windows
 
 QUARTER, DAY = 900, 86400
 NOON = datetime(2025, 6, 10, 12, tzinfo=UTC)

@@ -20,7 +20,7 @@ from strava_pipeline.warehouse.quota.app_status import (
     note_inactive,
 )
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
-from strava_pipeline.warehouse.schema.ops_tables import api_calls, app_status
+from strava_pipeline.warehouse.schema.quota_tables import api_calls, app_status
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 INACTIVE = CallOutcome(status=403, duration_ms=1, answered=True, app_inactive="Forbidden (Application Status Inactive)")

@@ -17,7 +17,7 @@ from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.locks import Lock, acquire
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 from strava_pipeline.warehouse.quota.waiting import SPREAD_SECONDS
-from strava_pipeline.warehouse.schema.ops_tables import api_calls
+from strava_pipeline.warehouse.schema.quota_tables import api_calls
 from strava_pipeline_tests.eventually import PATIENCE_SECONDS
 from strava_pipeline_tests.warehouse.quota.ledgers import (
     DAY,
@@ -220,6 +220,20 @@ def test_waiting_goes_in_slices_and_says_once_a_minute_how_long_and_why(
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0] == "waiting 601 s for Strava's quota: the quarter hour is used up (lane live, /activities/{id})"
     assert len(lines) == 11
+
+
+def test_short_waits_of_many_requests_are_logged_once_a_minute(
+    engine: Engine, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = RateLimits(1, 900, 20, DAY)
+    ledger = PostgresLedger(engine, limits, clock=clock, sleep=clock.sleep, spread=lambda: 0.0)
+    book(ledger)
+    with caplog.at_level(logging.INFO):
+        for _ in range(12):
+            book(ledger, wait=timedelta(minutes=20))
+    lines = [line for line in caplog.messages if line.startswith("waiting ")]
+    assert len(clock.slept) >= 12
+    assert 2 <= len(lines) <= 1 + sum(clock.slept) / 60 < 12
 
 
 def test_a_wait_that_is_too_long_does_not_begin(engine: Engine, clock: Clock) -> None:

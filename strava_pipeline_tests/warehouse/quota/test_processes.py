@@ -20,7 +20,7 @@ from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.strava.quota.windows import CallOutcome, Lane
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 from strava_pipeline.warehouse.quota.strava_clock import store_clock
-from strava_pipeline.warehouse.schema.ops_tables import api_calls
+from strava_pipeline.warehouse.schema.quota_tables import api_calls
 from strava_pipeline_tests.warehouse.quota.ledgers import book_all
 
 PROCESSES = 8

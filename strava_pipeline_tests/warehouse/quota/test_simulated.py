@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from strava_pipeline.strava.quota.windows import Lane
-from strava_pipeline.warehouse.schema.ops_tables import api_calls
+from strava_pipeline.warehouse.schema.quota_tables import api_calls
 from strava_pipeline_tests.quota_callers import LONGEST, SimulatedCallers
 from strava_pipeline_tests.strava_model import EPOCH_2026, Simulation, StravaModel
 

@@ -12,7 +12,7 @@ from strava_pipeline.errors import NeedsReauthorization, StravaError
 from strava_pipeline.keyring import Keyring
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
-from strava_pipeline.warehouse.schema.ops_tables import token_audit, token_journal, users
+from strava_pipeline.warehouse.schema.grant_tables import token_audit, token_journal, users
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore, erase_tokens, patient_transaction
 from strava_pipeline_tests.warehouse.tokens.token_processes import RIDER
 

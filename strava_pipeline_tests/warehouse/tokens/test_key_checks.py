@@ -16,7 +16,7 @@ from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.access import open_client, open_tokens
-from strava_pipeline.warehouse.schema.ops_tables import key_checks, token_journal
+from strava_pipeline.warehouse.schema.grant_tables import key_checks, token_journal
 from strava_pipeline.warehouse.tokens.key_checks import check_keys, read_use
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore, erase_tokens, patient_transaction
 

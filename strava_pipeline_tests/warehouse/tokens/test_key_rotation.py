@@ -14,7 +14,7 @@ from strava_pipeline.keyring import AssociatedData, Keyring, generate_key, key_i
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.oauth import TokenGrant
-from strava_pipeline.warehouse.schema.ops_tables import token_audit, token_journal, users
+from strava_pipeline.warehouse.schema.grant_tables import token_audit, token_journal, users
 from strava_pipeline.warehouse.tokens.key_rotation import Rotated, rotate
 from strava_pipeline.warehouse.tokens.token_store import ACCESS, REFRESH, PostgresTokenStore
 from strava_pipeline_tests.strava.loopback import Loopback

@@ -12,7 +12,7 @@ from sqlalchemy import select, text, update
 from strava_pipeline.errors import DatabaseUnavailable, NeedsReauthorization, TokenUnreadable
 from strava_pipeline.secret import Secret
 from strava_pipeline.strava.oauth import TokenGrant
-from strava_pipeline.warehouse.schema.ops_tables import token_journal, users
+from strava_pipeline.warehouse.schema.grant_tables import token_journal, users
 from strava_pipeline.warehouse.tokens import token_store as store_module
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
 from strava_pipeline_tests.eventually import PATIENCE_SECONDS, eventually

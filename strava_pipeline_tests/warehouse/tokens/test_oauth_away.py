@@ -18,7 +18,7 @@ from strava_pipeline.strava.quota.outage import Outage, Service
 from strava_pipeline.sync.access import check_access
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.quota.outages import store_outage
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
 
 RIDER = 1001

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, create_engine, event, func, insert, select, text,
 
 from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.local.logins import SUPERUSER
-from strava_pipeline.warehouse.schema.ops_tables import token_journal, users
+from strava_pipeline.warehouse.schema.grant_tables import token_journal, users
 from strava_pipeline.warehouse.states import GrantState
 from strava_pipeline.warehouse.tokens import token_journal as journal
 from strava_pipeline.warehouse.tokens.token_journal import (

@@ -30,9 +30,9 @@ from strava_pipeline.strava.quota.outage import Outage, Service
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.quota import oauth_watch
 from strava_pipeline.warehouse.quota.outages import store_outage
-from strava_pipeline.warehouse.schema.ops_tables import token_audit, token_journal, users
+from strava_pipeline.warehouse.schema.grant_tables import token_audit, token_journal, users
 from strava_pipeline.warehouse.tokens import token_store as store_module
-from strava_pipeline.warehouse.tokens.grants import active_athletes
+from strava_pipeline.warehouse.tokens.stored_tokens import read_active_tokens
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
 from strava_pipeline_tests import inbox
 from strava_pipeline_tests.eventually import PATIENCE_SECONDS
@@ -60,7 +60,7 @@ def test_connecting_stores_an_active_athlete(store: PostgresTokenStore) -> None:
     assert store.access_token(RIDER) == Secret("canary-access-1")
     assert audited(store.engine) == [("exchange", "ok")]
     with store.engine.connect() as connection:
-        assert active_athletes(connection) == [RIDER]
+        assert [tokens.athlete_id for tokens in read_active_tokens(connection)] == [RIDER]
 
 
 def test_an_exchange_is_stored_and_a_refused_code_audited(store: PostgresTokenStore) -> None:
@@ -228,7 +228,7 @@ def test_erasing_leaves_no_token_and_connecting_again_helps(store: PostgresToken
     assert journal(store.engine) == []
     assert audited(store.engine)[-1] == ("erase", "ok")
     with store.engine.connect() as connection:
-        assert active_athletes(connection) == []
+        assert [tokens.athlete_id for tokens in read_active_tokens(connection)] == []
     with pytest.raises(NeedsReauthorization, match="is revoked"):
         store.access_token(RIDER)
     with pytest.raises(NeedsReauthorization, match="is revoked"):

@@ -10,15 +10,15 @@ from sqlalchemy import Engine, select, update
 
 from strava_pipeline.errors import NeedsReauthorization
 from strava_pipeline.warehouse.access.operator_audit import Actor
-from strava_pipeline.warehouse.athletes.erasure import disconnect_and_erase
 from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.imports.wishes import pause
-from strava_pipeline.warehouse.schema.ops_tables import users
+from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import PausedBy, UpkeepKind
 from strava_pipeline.warehouse.upkeep import due
 from strava_pipeline.warehouse.upkeep.due import Lag, Periods, UpkeepTask
+from strava_pipeline_tests.erasing import disconnect_and_erase
 from strava_pipeline_tests.inbox import connect_riders
 from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.wishes import change as change_import

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, insert, update
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.warehouse.engine import now
-from strava_pipeline.warehouse.schema.ops_tables import api_calls, quota_windows
+from strava_pipeline.warehouse.schema.quota_tables import api_calls, quota_windows
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
 from strava_pipeline.warehouse.states import UpkeepKind
 from strava_pipeline.warehouse.upkeep import due

@@ -1,0 +1,10 @@
+"""All that is in the folder ``defs``, as ``dg`` scaffolds it."""
+
+from pathlib import Path
+
+import dagster as dg
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)

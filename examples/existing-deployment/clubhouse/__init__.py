@@ -1,0 +1,1 @@
+"""A cycling club's Dagster project, which was there before Strava came."""

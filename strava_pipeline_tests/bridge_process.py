@@ -1,0 +1,34 @@
+"""The bridge as it is served: a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+END_SECONDS = 30
+TOLD = "bridge listening on "
+
+
+@contextmanager
+def bridge_process(folder: Path, variables: Mapping[str, str]) -> Iterator[str]:
+    """Start a bridge with these variables beside those of this process, its log in ``folder``; yield its address."""
+    command = [sys.executable, "-m", "strava_pipeline", "bridge", "--port", "0"]
+    log = folder / "bridge.log"
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=os.environ | variables
+        ) as process,
+    ):
+        assert process.stdout is not None
+        told = process.stdout.readline()
+        assert told.startswith(TOLD), log.read_text(encoding="utf-8")
+        try:
+            yield told.removeprefix(TOLD).strip()
+        finally:
+            process.terminate()
+            process.wait(END_SECONDS)

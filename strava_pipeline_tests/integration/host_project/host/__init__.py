@@ -1,0 +1,1 @@
+"""Somebody's Dagster project, with the names that come to mind first."""

@@ -1,0 +1,1 @@
+"""Components, and the project's own definitions."""

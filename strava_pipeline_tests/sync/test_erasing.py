@@ -1,0 +1,103 @@
+"""Erasures are brought to their end by whoever is there: rows first, then the lake's files, then the mark goes."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from strava_pipeline.errors import DatabaseTooSlow, DatabaseUnavailable
+from strava_pipeline.keyring import Keyring
+from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.sync import erasing
+from strava_pipeline.sync.erasing import finish_erasure, finish_erasures, finish_within
+from strava_pipeline.warehouse.access.operator_audit import Actor
+from strava_pipeline.warehouse.athletes.erasure import begin_erasure
+from strava_pipeline.warehouse.erasures import ErasureMark, athletes_being_erased
+from strava_pipeline_tests.erasing import OTHER, data_of, two_whole_athletes
+from strava_pipeline_tests.strava_stand_in import RIDER
+
+
+@pytest.fixture(autouse=True)
+def decided(engine: Engine, keyring: Keyring) -> None:
+    """Two athletes with data, both to be erased."""
+    two_whole_athletes(engine, keyring)
+    for athlete in (RIDER, OTHER):
+        begin_erasure(engine, athlete, keep_data=False, actor=Actor.OPERATOR, cause="a test")
+
+
+def folder(settings: Settings, athlete: int) -> Path:
+    return settings.home / "lake" / f"athlete_id={athlete}"
+
+
+def waiting(engine: Engine) -> list[int]:
+    with engine.connect() as connection:
+        return athletes_being_erased(connection)
+
+
+def always() -> bool:
+    return True
+
+
+def test_rows_and_files_go_before_the_mark(settings: Settings, engine: Engine) -> None:
+    (folder(settings, RIDER) / "month=2025-06").mkdir(parents=True)
+    rows = sum(data_of(engine, RIDER).values())
+    assert finish_erasure(settings, engine, RIDER) >= rows > 0
+    assert not folder(settings, RIDER).exists()
+    assert (data_of(engine, RIDER), waiting(engine)) == ({}, [OTHER])
+    assert finish_erasure(settings, engine, RIDER) == 0
+
+
+def test_without_time_it_stops_and_goes_on_later(settings: Settings, engine: Engine) -> None:
+    (folder(settings, RIDER) / "month=2025-06").mkdir(parents=True)
+    finish_within(settings, engine, RIDER, 0.0)
+    assert folder(settings, RIDER).exists()
+    assert RIDER in waiting(engine)
+    finish_within(settings, engine, RIDER, 60.0)
+    assert (data_of(engine, RIDER), waiting(engine)) == ({}, [OTHER])
+
+
+def test_of_many_those_wait_for_the_next_turn_for_whom_no_time_is_left(settings: Settings, engine: Engine) -> None:
+    finish_erasures(settings, engine, lambda: RIDER in waiting(engine))
+    assert waiting(engine) == [OTHER]
+    assert data_of(engine, OTHER)
+
+
+def test_a_lake_that_refuses_keeps_one_athlete_marked_and_holds_up_nobody_else(
+    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: str, athlete: int) -> None:
+        if athlete == RIDER:
+            raise PermissionError("s3://bucket/somebody: Access Denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("strava_pipeline.warehouse.lake_files.erase_athlete_points", refuse)
+        finish_erasures(settings, engine, always)
+    assert (data_of(engine, RIDER), data_of(engine, OTHER), waiting(engine)) == ({}, {}, [RIDER])
+    (told,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert told == f"the data of athlete {RIDER} are not all deleted yet, which is tried again: PermissionError"
+    finish_erasures(load_settings(), engine, always)
+    assert waiting(engine) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "goes_on"), [(DatabaseTooSlow("a lock"), True), (DatabaseUnavailable("away"), False)]
+)
+def test_a_row_that_somebody_holds_is_one_athletes_trouble_and_a_database_that_is_away_everybodys(
+    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch, error: DatabaseUnavailable, *, goes_on: bool
+) -> None:
+    asked = []
+
+    def fail(_: Engine, mark: ErasureMark, __: object) -> None:
+        asked.append(mark.athlete_id)
+        raise error
+
+    monkeypatch.setattr(erasing, "delete_rows", fail)
+    if goes_on:
+        finish_erasures(settings, engine, always)
+    else:
+        with pytest.raises(DatabaseUnavailable, match="away"):
+            finish_erasures(settings, engine, always)
+    assert asked == ([RIDER, OTHER] if goes_on else [RIDER])
