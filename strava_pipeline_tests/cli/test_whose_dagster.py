@@ -185,6 +185,8 @@ def assert_migrate_makes_no_database_for_dagster(
 def test_a_webserver_whose_location_is_ours_is_our_own(
     instance: dg.DagsterInstance, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # It would change how this process logs for all tests after this one.
+    monkeypatch.setattr("strava_pipeline.definitions.write_consoles", lambda form: None)
     code = LoadableTargetOrigin(module_name="strava_pipeline.definitions", attribute="own_process_defs")
     origin = InProcessCodeLocationOrigin(code, location_name="strava_pipeline")
     with dagster_graphql(instance, InProcessWorkspaceLoadTarget(origin)) as loopback:
