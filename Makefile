@@ -34,11 +34,17 @@ $(INSTALLED): pyproject.toml constraints.txt
 $(VENV)/bin/uv:
 	$(MAKE) install
 
+PINS := --universal --python-version 3.11 --generate-hashes --no-config --no-emit-index-url --no-header --no-annotate --quiet
+# What the image holds: not what develops the project.
+EXTRAS := apprise celery kubernetes lake local pictures
+
 # Not of `install` itself, which fails until a new package of pyproject.toml is locked.
-lock: | $(VENV)/bin/uv  ## Write constraints.txt anew from pyproject.toml; UPGRADE=--upgrade moves every pin.
-	$(VENV)/bin/uv pip compile pyproject.toml --extra dev --group build --universal --python-version 3.11 \
-		--generate-hashes $(UPGRADE) --no-config --no-emit-index-url \
-		--no-header --no-annotate --quiet --output-file constraints.txt
+lock: | $(VENV)/bin/uv  ## Write constraints.txt anew from pyproject.toml, and the image's part; UPGRADE=--upgrade moves every pin.
+	$(VENV)/bin/uv pip compile pyproject.toml --extra dev --group build $(PINS) $(UPGRADE) --output-file constraints.txt
+	$(VENV)/bin/uv pip compile pyproject.toml $(EXTRAS:%=--extra %) $(PINS) --constraint constraints.txt \
+		--output-file deploy/container/runtime.txt
+	$(VENV)/bin/uv pip compile --group build $(PINS) --constraint constraints.txt \
+		--output-file deploy/container/build.txt
 
 demo: install  ## Show the whole pipeline at work against a mock Strava, then end.
 	$(VENV)/bin/strava-pipeline demo

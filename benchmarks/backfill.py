@@ -113,6 +113,7 @@ def connected(server: Server, address: str, home: str) -> dict[str, str]:
     url = owner_url(server)
     ours = {
         "STRAVA_HOME": home,
+        "STRAVA_DATA_IN_HOME": "true",
         "STRAVA_DATABASE_URL": url.render_as_string(hide_password=False),
         "DAGSTER_POSTGRES_URL": server.url(DAGSTER_DATABASE, Login.DAGSTER),
         "STRAVA_API_URL": f"{address}/api/v3",

@@ -145,6 +145,7 @@ def new_settings(home: Path) -> Settings:
     os.environ |= {
         "STRAVA_HOME": str(home),
         "STRAVA_DATABASE_URL": EMBEDDED,
+        "STRAVA_DATA_IN_HOME": "true",
         "STRAVA_API_URL": f"{mock}/api/v3",
         "STRAVA_OAUTH_URL": f"{mock}/oauth",
         "STRAVA_CLIENT_ID": "1",

@@ -19,6 +19,7 @@ from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_valid
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from strava_pipeline import redaction
+from strava_pipeline.container import in_container
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.home import HomeEntry, home_from_environment, settings_file
 from strava_pipeline.log_lines import LogFormatName
@@ -79,6 +80,12 @@ class Settings(BaseSettings):
     home: HomePath = Field(
         default_factory=home_from_environment,
         description="folder in which this machine keeps its data and its settings file",
+    )
+    data_in_home: bool | None = Field(
+        None,
+        description="whether Dagster's processes may keep data in STRAVA_HOME: an embedded Postgres, and a lake where"
+        " STRAVA_LAKE_URL is unset; unset: unless they run in a container, of which each has a STRAVA_HOME of its own."
+        " up and demo always may",
     )
     database_url: SecretStr | None = Field(
         None,
@@ -361,6 +368,11 @@ class Settings(BaseSettings):
         """Whether the tables are in the embedded Postgres, which whoever connects starts."""
         return self.database_url is not None and self.database_url.get_secret_value() == EMBEDDED
 
+    @property
+    def keeps_data_in_home(self) -> bool:
+        """Whether all processes share ``STRAVA_HOME``, and it lasts, so that data may be kept there."""
+        return not in_container() if self.data_in_home is None else self.data_in_home
+
     def with_embedded_database(self) -> Self:
         """Return these settings; where they name no database, with the embedded Postgres, for commands."""
         return self if self.database_url else self.model_copy(update={"database_url": SecretStr(EMBEDDED)})
@@ -368,15 +380,31 @@ class Settings(BaseSettings):
     def require_database(self) -> str:
         """Return ``STRAVA_DATABASE_URL``: an address, or ``embedded``. Starts nothing, and makes no folder.
 
-        ``ConfigurationError`` if it is unset, as it may be for commands only. Dagster's processes, which would go on
-        with an empty database of their own, call this first.
+        ``ConfigurationError`` if it is unset, as it may be for commands only.
         """
         if self.database_url is None:
+            embedded = (
+                ", or `embedded` for the one under STRAVA_HOME, which only strava-pipeline's commands start without"
+                " being told"
+            )
             raise ConfigurationError(
-                "STRAVA_DATABASE_URL is not set: name the tables' Postgres (postgresql://...), or `embedded` for"
-                " the one under STRAVA_HOME, which only strava-pipeline's commands start without being told"
+                "STRAVA_DATABASE_URL is not set: name the tables' Postgres (postgresql://...)"
+                f"{embedded if self.keeps_data_in_home else ''}"
             )
         return self.database_url.get_secret_value()
+
+    def require_shared_database(self) -> None:
+        """Raise ``ConfigurationError`` if ``STRAVA_DATABASE_URL`` is unset or, in a container, ``embedded``.
+
+        Dagster's processes call this first. They would go on with an empty database of their own, and in containers
+        each with another one.
+        """
+        self.require_database()
+        if self.is_embedded and not self.keeps_data_in_home:
+            raise ConfigurationError(
+                "STRAVA_DATABASE_URL=embedded is refused in a container, where each process would start a Postgres of"
+                " its own: name one Postgres for all of them (postgresql://...)"
+            )
 
     def required(self, field: str) -> str:
         """Return the text of a setting that the command needs; ``ConfigurationError`` if it is not set."""
@@ -401,6 +429,15 @@ class Settings(BaseSettings):
     def lake_location(self) -> str:
         """The URL of the lake, or its folder under ``STRAVA_HOME`` where no URL is set."""
         return self.lake_url or str(self.home / HomeEntry.LAKE)
+
+    def lake_to_write(self) -> str:
+        """Return :meth:`lake_location`; ``ConfigurationError`` in a container where ``STRAVA_LAKE_URL`` is not set."""
+        if self.lake_url is None and not self.keeps_data_in_home:
+            raise ConfigurationError(
+                "STRAVA_LAKE_URL is not set, and a lake in STRAVA_HOME would go with this container: name an address"
+                " that fsspec knows, or a folder on a volume that all containers share"
+            )
+        return self.lake_location()
 
     @property
     def mail_max_age(self) -> timedelta:

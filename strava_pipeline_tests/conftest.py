@@ -44,6 +44,8 @@ TEMPLATE = "migrated"
 EMPTY = "template0"
 ANALYSTS = "strava_analyst"
 OURS = ("STRAVA_", "DAGSTER_")
+# The tests give one result within containers and elsewhere.
+DATA_IN_HOME = "STRAVA_DATA_IN_HOME"
 MEMORY = Path("/dev/shm")  # noqa: S108  the folder made in it is private
 MEMORY_NEEDED_BYTES = 2**30
 TOKEN_KEY = generate_key()
@@ -83,6 +85,7 @@ def pytest_configure(config: pytest.Config) -> None:
     empty = tempfile.TemporaryDirectory(prefix="strava-pipeline-tests-")  # not a known name, which anybody could fill
     config.add_cleanup(empty.cleanup)
     os.environ["STRAVA_HOME"] = str(Path(empty.name) / "no-home")
+    os.environ[DATA_IN_HOME] = "true"
     # Dagster says of some interfaces that they may still change, and uses old ones itself.
     for warning in (
         ":dagster_shared.utils.warnings.BetaWarning",
@@ -155,6 +158,7 @@ def clean_environment(tmp_path: Path) -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith(OURS)]:
             del os.environ[name]
         os.environ["STRAVA_HOME"] = str(tmp_path / "home")
+        os.environ[DATA_IN_HOME] = "true"
         yield
 
 

@@ -19,6 +19,7 @@ from strava_pipeline.kept_assets import installed_assets
 from strava_pipeline.months import month_span
 from strava_pipeline.names import ALL_ASSETS, Asset
 from strava_pipeline.settings import load_settings
+from strava_pipeline_tests.conftest import DATA_IN_HOME
 
 PATIENCE_SECONDS = 120
 JUNE = month_span(1, datetime(2026, 6, 1, tzinfo=UTC))
@@ -41,7 +42,7 @@ def run(program: str, *arguments: str, home: Path) -> subprocess.CompletedProces
     """What a fresh interpreter makes of a program where no extra is installed."""
     return subprocess.run(
         [sys.executable, "-c", WITHOUT_EXTRAS + program, *arguments],
-        env={"STRAVA_HOME": str(home), "PATH": "/usr/bin:/bin"},
+        env={"STRAVA_HOME": str(home), DATA_IN_HOME: "true", "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,

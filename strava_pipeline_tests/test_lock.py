@@ -25,6 +25,29 @@ def pins() -> dict[str, str]:
     return {canonicalize_name(one.name): str(one.specifier).removeprefix("==") for one in locked}
 
 
+@pytest.mark.parametrize("name", ["runtime", "build"])
+def test_the_image_holds_what_is_locked(name: str) -> None:
+    part = (ROOT / "deploy" / "container" / f"{name}.txt").read_text(encoding="utf-8")
+    assert set(re.split(r"\n(?=\S)", part.strip())) <= set(ENTRIES)
+
+
+def test_the_image_holds_all_that_the_package_needs_and_nothing_for_developers() -> None:
+    text = (ROOT / "deploy" / "container" / "runtime.txt").read_text(encoding="utf-8")
+    kept = {canonicalize_name(line.partition("=")[0]) for line in text.splitlines() if not line.startswith(" ")}
+    extras = PROJECT["project"]["optional-dependencies"].keys() - {"dev"}
+    read: set[tuple[str, frozenset[str]]] = set()
+    unread = {(PROJECT["project"]["name"], frozenset(extras))}
+    while unread:
+        name, asked = unread.pop()
+        read.add((name, asked))
+        for one in map(Requirement, distribution(name).requires or ()):
+            if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in ("", *asked)):
+                unread |= {(canonicalize_name(one.name), frozenset(one.extras))} - read
+    assert {name for name, _ in read} - kept == {PROJECT["project"]["name"]}
+    # The rest is for other systems.
+    assert not kept & {"pytest", "hypothesis", "mypy", "ruff", "uv", "playwright", "hatchling", "pip"}
+
+
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.partition("=")[0])
 def test_each_package_is_pinned_and_each_of_its_files_has_a_hash(entry: str) -> None:
     head, *hashes = entry.split(" \\\n")

@@ -464,6 +464,44 @@ def test_only_with_the_word_or_in_commands_the_embedded_postgres_is_meant(monkey
     assert named.require_database() == "postgresql://db.example/strava"
 
 
+@pytest.fixture
+def container(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STRAVA_DATA_IN_HOME")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+
+
+def test_in_a_container_no_data_are_kept_in_the_home_unless_it_is_said(
+    container: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not load_settings().keeps_data_in_home
+    monkeypatch.setenv("STRAVA_DATA_IN_HOME", "true")
+    assert load_settings().keeps_data_in_home
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST")
+    monkeypatch.setenv("STRAVA_DATA_IN_HOME", "false")
+    assert not load_settings().keeps_data_in_home
+
+
+def test_in_a_container_each_process_would_have_an_embedded_postgres_of_its_own(
+    container: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRAVA_DATABASE_URL", "embedded")
+    with pytest.raises(ConfigurationError, match=r"^STRAVA_DATABASE_URL=embedded is refused in a container, .*$"):
+        load_settings().require_shared_database()
+    monkeypatch.setenv("STRAVA_DATABASE_URL", "")
+    with pytest.raises(ConfigurationError, match=r"^STRAVA_DATABASE_URL is not set: .*\)$") as caught:
+        load_settings().require_shared_database()
+    assert "embedded" not in str(caught.value)
+    monkeypatch.setenv("STRAVA_DATABASE_URL", "postgresql://db.example/strava")
+    load_settings().require_shared_database()
+
+
+def test_in_a_container_a_lake_needs_an_address(container: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match=r"^STRAVA_LAKE_URL is not set, and .*$"):
+        load_settings().lake_to_write()
+    monkeypatch.setenv("STRAVA_LAKE_URL", "/volume/lake")
+    assert load_settings().lake_to_write() == "/volume/lake"
+
+
 def test_logs_still_say_embedded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRAVA_DATABASE_URL", "embedded")
     load_settings()

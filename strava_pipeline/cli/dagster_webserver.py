@@ -1,4 +1,4 @@
-"""``strava-pipeline dagster-webserver``: Dagster's own webserver behind the guard, on loopback."""
+"""``strava-pipeline dagster-webserver``: Dagster's own webserver behind the guard."""
 
 from __future__ import annotations
 
@@ -37,11 +37,10 @@ LOG_LEVEL = "WARNING"
     "-w", "--workspace", "workspaces", multiple=True, required=True, type=click.Path(exists=True, dir_okay=False),
     help="Dagster's workspace file; may be given several times.",
 )  # fmt: skip
-@click.option(
-    "-p", "--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1; DAGSTER_WEBSERVER_URL's if not given."
-)
-@click.option("--fd", type=click.IntRange(0), help="File descriptor of a listening socket, in place of a port.")
-def dagster_webserver(workspaces: Sequence[str], port: int | None, fd: int | None) -> None:
+@click.option("-p", "--port", type=click.IntRange(1, 65535), help="Port; DAGSTER_WEBSERVER_URL's if not given.")
+@click.option("--host", default=LOOPBACK, show_default=True, help="Address to listen on.")
+@click.option("--fd", type=click.IntRange(0), help="File descriptor of a listening socket, in place of host and port.")
+def dagster_webserver(workspaces: Sequence[str], port: int | None, host: str, fd: int | None) -> None:
     """Serve the UI of the Dagster instance in DAGSTER_HOME to the logged-in operator, until Ctrl-C."""
     ensure_installed(Extra.LOCAL, WHAT, "dagster_webserver", "httptools", "starlette", "uvicorn")
     from strava_pipeline.cli.dagsters_database import explaining_dagsters_database
@@ -57,7 +56,7 @@ def dagster_webserver(workspaces: Sequence[str], port: int | None, fd: int | Non
     door = AccessSettings.from_settings(settings)
     dagster_home = settings.required("dagster_home")
     with (
-        _listener(settings, port, fd) as listener,
+        _listener(settings, host, port, fd) as listener,
         open_warehouse(settings) as engine,
         explaining_dagsters_database(settings),
         instance_at(dagster_home) as instance,
@@ -71,10 +70,15 @@ def dagster_webserver(workspaces: Sequence[str], port: int | None, fd: int | Non
         serve(guard, listener, greet)
 
 
-def _listener(settings: Settings, port: int | None, fd: int | None) -> socket.socket:
+def _listener(settings: Settings, host: str, port: int | None, fd: int | None) -> socket.socket:
     if fd is not None:
         return inherit_listener(fd, WHAT)
-    return open_listener(LOOPBACK, port or urlsplit(settings.dagster_webserver_url).port or 3000, WHAT)
+    return open_listener(host, port or dagster_port(settings), WHAT)
+
+
+def dagster_port(settings: Settings) -> int:
+    """Return the port of Dagster's webserver on this machine."""
+    return urlsplit(settings.dagster_webserver_url).port or 3000
 
 
 def _workspace(instance: DagsterInstance, files: Sequence[str], settings: Settings) -> WorkspaceProcessContext:

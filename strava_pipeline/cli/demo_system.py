@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from strava_pipeline.cli.command_settings import command_settings
+from strava_pipeline.cli.command_settings import command_settings, keep_data_in_home
 from strava_pipeline.cli.progress_lines import ProgressLines
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.home import home_from_environment, settings_file
@@ -104,6 +104,7 @@ def running_system(lines: ProgressLines) -> Iterator[System]:
         _only_our_environment(
             STRAVA_BRIDGE_PORT=str(bridge_port), DAGSTER_WEBSERVER_URL=f"http://{LOOPBACK}:{dagster_port}"
         )
+        keep_data_in_home()
         settings = with_runs_that_fit(command_settings())
         lines.say(f"a mock Strava and Postgres start; all data go to {home}", lambda: "waiting for Postgres")
         supervisor.start(mock_strava_service(home, mock_port, {LOG_FORMAT: settings.log_format.value}))
@@ -150,8 +151,9 @@ def _fresh_home() -> Path:
     if marked:
         with using_server(home):
             pass  # stops the Postgres that a killed demo left behind, before its folder is deleted
+    # A folder that is a volume's cannot be removed itself.
     shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True, mode=0o700)
+    home.mkdir(parents=True, mode=0o700, exist_ok=True)
     return home
 
 

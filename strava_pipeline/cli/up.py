@@ -8,13 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from typing import NoReturn
-from urllib.parse import urlsplit
 
 import click
 
 from strava_pipeline.cli.closed_home import close_to_others
-from strava_pipeline.cli.command_settings import command_settings
+from strava_pipeline.cli.command_settings import command_settings, keep_data_in_home
 from strava_pipeline.cli.console import say
+from strava_pipeline.cli.dagster_webserver import dagster_port
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.extras import Extra, ensure_installed
 from strava_pipeline.home import home_from_environment, settings_file
@@ -36,6 +36,7 @@ def up() -> None:
     from strava_pipeline.local.services import LOOPBACK
     from webhook_bridge.app import check_settings
 
+    keep_data_in_home()
     # A wrong setting is reported before anything is written.
     check_settings(command_settings())
     if ensure_operator_token():
@@ -45,10 +46,9 @@ def up() -> None:
     settings.required("token_keys")
     for line in _warnings(settings):
         say(f"warning: {line}", err=True)
-    dagster_port = urlsplit(settings.dagster_webserver_url).port or 3000
     # Both ports stay ours to the end: another process that took one could show a false login page.
     with (
-        open_listener(LOOPBACK, dagster_port, "Dagster's webserver (DAGSTER_WEBSERVER_URL)") as for_dagster,
+        open_listener(LOOPBACK, dagster_port(settings), "Dagster's webserver (DAGSTER_WEBSERVER_URL)") as for_dagster,
         open_listener(LOOPBACK, settings.bridge_port, "the bridge (STRAVA_BRIDGE_PORT)") as for_bridge,
     ):
         _run(settings, for_dagster, for_bridge)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Self
+from urllib.parse import urlsplit
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.secret import Secret
@@ -35,7 +36,10 @@ class AccessSettings:
         """Return the access settings; ``ConfigurationError`` names the setting that is missing or wrong."""
         token = operator_door.operator_token(settings)
         return cls(
-            names=LOOPBACK_HOSTS | _host_names(settings.dagster_hosts or ""),
+            # The bridge calls Dagster by the name in that address.
+            names=LOOPBACK_HOSTS
+            | _host_names(settings.dagster_hosts or "")
+            | {urlsplit(settings.dagster_webserver_url).hostname or ""},
             over_tls=operator_door.is_over_tls(settings),
             cookie=operator_door.cookie_name(settings),
             proof=operator_door.session_proof(settings),

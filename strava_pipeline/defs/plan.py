@@ -62,9 +62,9 @@ class Plan:
         return load_settings(**without_secrets(self.given, Settings.model_fields))
 
     def settings_with_database(self) -> Settings:
-        """Return the settings. ``ConfigurationError`` if they name no database: no process of Dagster starts one."""
+        """Return the settings. ``ConfigurationError`` if they name no database that Dagster's processes may use."""
         settings = self.load_settings()
-        settings.require_database()
+        settings.require_shared_database()
         return settings
 
     def grid(self) -> dg.MultiPartitionsDefinition:

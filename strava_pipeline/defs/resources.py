@@ -69,10 +69,10 @@ class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # g
         """Connect for the time of a run, show that it lives, and log as the settings say.
 
         Every step of ours has this resource. Where one process executes a run, its resources are there from before the
-        first step until the run ends. ``ConfigurationError`` if the settings name no database.
+        first step until the run ends. ``ConfigurationError`` if the settings name no database that runs may use.
         """
         settings = self.load_settings()
-        settings.require_database()
+        settings.require_shared_database()
         with (
             logging_run(context, settings),
             showing_life(context, self.names, is_own=self.is_own),

@@ -72,6 +72,16 @@ def with_runs_that_fit(settings: Settings) -> Settings:
     return settings.model_copy(update={"runs_at_once": runs_that_fit()})
 
 
+def with_usual_runs(settings: Settings) -> Settings:
+    """Return settings that say how many runs may be at work at once, for a daemon whose runs are in other containers.
+
+    The memory of its own container says nothing of theirs.
+    """
+    if settings.runs_at_once is not None:
+        return settings
+    return settings.model_copy(update={"runs_at_once": MOST_RUNS})
+
+
 def _delete_what_steps_printed(home: Path) -> None:
     """Delete the files in which Dagster kept it: this project's ``dagster.yaml`` keeps none, so nobody else would."""
     for printed in home.glob("storage/*/compute_logs"):

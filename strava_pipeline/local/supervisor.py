@@ -69,7 +69,7 @@ class Service:
         """Whether the service answers."""
         if self.ready_socket is not None:
             return is_listening(self.ready_socket)
-        return self.ready_url is None or _answers(self.ready_url)
+        return self.ready_url is None or answers(self.ready_url)
 
 
 @dataclass
@@ -259,7 +259,8 @@ def _stop_requested() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a server on this machine answers, and not by an error, within two seconds."""
     address = urlsplit(url)
     connection = HTTPConnection(address.hostname or "", address.port, timeout=2)
     try:

@@ -73,6 +73,13 @@ def test_settings_make_the_door(settings: Settings, monkeypatch: pytest.MonkeyPa
     assert operator_door.dagster_signing_key(settings).reveal() not in repr(after)
 
 
+def test_the_bridge_may_call_dagster_by_the_name_that_it_knows(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_WEBSERVER_URL", "http://Webserver:3000")
+    assert AccessSettings.from_settings(load_settings()).names == {"127.0.0.1", "localhost", "::1", "webserver"}
+
+
 @pytest.mark.parametrize(
     "hosts", ["*", "https://dagster.example.org", "dagster.example.org:443", "*.example.org", "a b", "a/b"]
 )

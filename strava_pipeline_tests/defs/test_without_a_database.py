@@ -1,4 +1,7 @@
-"""A code location of a host without an address of the tables: it loads, starts nothing, and says what is missing."""
+"""A code location without an address of the tables, or with an embedded Postgres in a container.
+
+It loads, starts nothing, and says what is missing.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,14 @@ from strava_pipeline.names import Job, Names
 from strava_pipeline_tests.strava_stand_in import RIDER
 
 
-@pytest.fixture(params=["nothing given", "a reference given"])
-def guest(request: pytest.FixtureRequest) -> tuple[dg.Definitions, str]:
+@pytest.fixture(params=["nothing given", "a reference given", "embedded in a container"])
+def guest(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[dg.Definitions, str]:
     """Definitions, and the line that says what is missing."""
+    if request.param == "embedded in a container":
+        monkeypatch.delenv("STRAVA_DATA_IN_HOME")
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+        monkeypatch.setenv("STRAVA_DATABASE_URL", "embedded")
+        return build_strava_defs(delete_runs=True), "STRAVA_DATABASE_URL=embedded is refused in a container"
     if request.param == "nothing given":
         return build_strava_defs(delete_runs=True), "STRAVA_DATABASE_URL is not set: "
     given = {"database_url": {"env": "THEIR_DATABASE_URL"}, "token_keys": {"file": "/nowhere/keys"}}

@@ -23,6 +23,7 @@ from strava_pipeline.defs.pools import USUAL_RUNS
 from strava_pipeline.keyring import generate_key
 from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
+from strava_pipeline_tests.conftest import DATA_IN_HOME
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.ports import free_port
 from strava_pipeline_tests.warm_processes import COMMAND, WarmProcess, WarmProcesses
@@ -70,7 +71,7 @@ class Installation:
 
     def _clean(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("STRAVA_", "DAGSTER_"))}
-        return kept | {"STRAVA_HOME": str(self.home)}
+        return kept | {"STRAVA_HOME": str(self.home), DATA_IN_HOME: "true"}
 
 
 @dataclass(frozen=True)

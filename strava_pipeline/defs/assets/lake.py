@@ -75,12 +75,15 @@ def activity_points_parquet(plan: Plan) -> dg.AssetsDefinition:
 
 
 def write_lake_month(engine: Engine, settings: Settings, span: Span) -> "MonthFile":
-    """Make a month's file in the lake equal to the tables. ``ConfigurationError`` without the extra ``lake``."""
+    """Make a month's file in the lake equal to the tables.
+
+    ``ConfigurationError`` without the extra ``lake``, and in a container for which no lake is named.
+    """
     ensure_installed(Extra.LAKE, "the lake")
     from strava_pipeline.local.home_folder import let_lake_readers_traverse  # noqa: PLC0415  see below
     from strava_pipeline.warehouse.lake import write_month  # noqa: PLC0415  Arrow, which no other run needs
 
-    return write_month(engine, settings.lake_location(), span, readers=let_lake_readers_traverse(settings))
+    return write_month(engine, settings.lake_to_write(), span, readers=let_lake_readers_traverse(settings))
 
 
 def file_metadata(month: "MonthFile") -> dict[str, dg.MetadataValue]:
