@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http import HTTPStatus
 
 import click
-import requests
 
 from strava_pipeline.cli.callback import CallbackUnreachable, check_handshake, local_callback, public_callback, shown
 from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.cli.console import say
-from strava_pipeline.errors import ConfigurationError, StravaPipelineError
+from strava_pipeline.cli.simulated_delivery import activity_event, deauthorization_event, deliver
+from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.mapping.fields import JsonObject
 from strava_pipeline.strava.subscriptions import (
@@ -25,12 +20,6 @@ from strava_pipeline.strava.subscriptions import (
     delete_subscription,
     list_subscriptions,
 )
-
-TIMEOUT_SECONDS = 10
-
-
-class DeliveryFailed(StravaPipelineError):
-    """The bridge did not take a simulated delivery."""
 
 
 @click.group()
@@ -131,49 +120,54 @@ def unsubscribe() -> None:
 
 @webhook.command()
 @click.option("--athlete", "athlete_id", type=click.IntRange(1, 2**63 - 1), required=True, help="Id of the athlete.")
-@click.option("--activity", "activity_id", type=click.IntRange(1, 2**63 - 1), required=True, help="Its id.")
+@click.option("--activity", "activity_id", type=click.IntRange(1, 2**63 - 1), help="Id of the activity.")
 @click.option(
     "--aspect",
     type=click.Choice(["create", "update", "delete"]),
-    default="create",
-    show_default=True,
-    help="What happened to the activity.",
+    help="What happened to the activity; update if you name a change, else create.",
 )
-@click.option("--title", help="The new title, for an update.")
+@click.option("--title", help="Its new title.")
+@click.option("--private/--not-private", default=None, help="Whether only its athlete may see it now.")
+@click.option("--deauthorize", is_flag=True, help="The athlete ended the grant at Strava; instead of an activity.")
+@click.option("--public-url", "public", is_flag=True, help="Deliver to STRAVA_BRIDGE_PUBLIC_URL, as Strava does.")
 @click.option("--url", help="The callback; the bridge on this machine if not given.")
-def simulate(athlete_id: int, activity_id: int, aspect: str, title: str | None, url: str | None) -> None:
+def simulate(
+    athlete_id: int,
+    activity_id: int | None,
+    aspect: str | None,
+    title: str | None,
+    private: bool | None,
+    deauthorize: bool,
+    public: bool,
+    url: str | None,
+) -> None:
     """Deliver a simulated event to the bridge.
 
-    The event is about one activity, and signed as Strava would. Prints the bridge's answer.
+    The event is about one activity, or a deauthorization, and signed as Strava would. Prints the bridge's answer:
+    "new" if the event was stored, "duplicate" if it was there, "unknown_owner" if no such athlete is connected.
     """
+    if public and url is not None:
+        raise click.UsageError("give --public-url or --url, not both")
     settings = command_settings()
-    event = {
-        "object_type": "activity",
-        "object_id": activity_id,
-        "aspect_type": aspect,
-        "updates": {} if title is None else {"title": title},
-        "owner_id": athlete_id,
-        "subscription_id": settings.webhook_subscription_id or 1,
-        "event_time": int(time.time()),
-    }
-    body = json.dumps(event).encode()
-    target = url or local_callback(settings)
-    try:
-        answer = requests.post(target, data=body, headers=_headers(settings, body), timeout=TIMEOUT_SECONDS)
-    except requests.RequestException as error:
-        # The URL is not shown, since its path may end in a secret.
-        raise DeliveryFailed(
-            f"the bridge cannot be reached ({type(error).__name__}): start strava-pipeline up or bridge"
-        ) from None
-    if answer.status_code != HTTPStatus.OK:
-        raise DeliveryFailed(f"the bridge answered {answer.status_code}: {answer.text.strip()[:200]}")
-    say(answer.text.strip())
+    updates = _updates(title, private)
+    if deauthorize:
+        if activity_id is not None or aspect is not None or updates:
+            raise click.UsageError("--deauthorize is about the athlete: give nothing about an activity with it")
+        event = deauthorization_event(settings, athlete_id)
+    elif activity_id is None:
+        raise click.UsageError("give --activity ID or --deauthorize")
+    else:
+        event = activity_event(settings, athlete_id, activity_id, _aspect(aspect, updates), updates)
+    say(deliver(settings, event, url or (public_callback if public else local_callback)(settings)))
 
 
-def _headers(settings: Settings, body: bytes) -> dict[str, str]:
-    headers = {"Content-Type": "application/json"}
-    timestamp = str(int(time.time()))
-    for secret in settings.signing_secrets()[:1]:
-        signature = hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
-        headers["X-Strava-Signature"] = f"t={timestamp},v1={signature}"
-    return headers
+def _updates(title: str | None, private: bool | None) -> dict[str, str]:
+    """What changed, in Strava's names and as the texts that Strava sends."""
+    told = {"title": title, "private": None if private is None else str(private).lower()}
+    return {name: text for name, text in told.items() if text is not None}
+
+
+def _aspect(given: str | None, updates: dict[str, str]) -> str:
+    if updates and given not in {None, "update"}:
+        raise click.UsageError(f"a {given} changes nothing: --title and --private go with an update")
+    return given or ("update" if updates else "create")

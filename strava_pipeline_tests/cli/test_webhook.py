@@ -13,7 +13,7 @@ from sqlalchemy import Engine, select
 
 from strava_pipeline.cli import cli
 from strava_pipeline.cli.callback import CallbackUnreachable
-from strava_pipeline.cli.webhook import DeliveryFailed
+from strava_pipeline.cli.simulated_delivery import DeliveryFailed
 from strava_pipeline.errors import ClientRefused, ConfigurationError
 from strava_pipeline.mock_strava.app import create_mock
 from strava_pipeline.mock_strava.config import MockConfig
@@ -25,6 +25,8 @@ from strava_pipeline.warehouse.schema.quota_tables import api_calls, quota_windo
 from strava_pipeline_tests.ports import free_port
 from strava_pipeline_tests.served_apps import served
 from webhook_bridge.app import create_app
+
+HIDDEN = {"STRAVA_WEBHOOK_SIGNATURE": "off", "STRAVA_WEBHOOK_PATH_TOKEN": "canary/path"}
 
 
 @pytest.fixture
@@ -68,6 +70,63 @@ def test_delivery_is_stored(serve: Callable[[dict[str, str]], None], engine: Eng
     assert stored.updates == {"title": "New ünï"}
 
 
+@pytest.mark.parametrize(
+    ("given", "aspect", "updates"),
+    [
+        ([], "create", {}),
+        (["--aspect", "delete"], "delete", {}),
+        (["--aspect", "update"], "update", {}),
+        (["--private"], "update", {"private": "true"}),
+        (["--not-private", "--title", "Out"], "update", {"private": "false", "title": "Out"}),
+        (["--title", ""], "update", {"title": ""}),
+    ],
+    ids=["nothing", "delete", "update", "private", "visible again, renamed", "no title"],
+)
+def test_an_event_says_what_changed_as_strava_does(
+    serve: Callable[[dict[str, str]], None], engine: Engine, given: list[str], aspect: str, updates: dict[str, str]
+) -> None:
+    serve({})
+    simulate(*given)
+    with engine.connect() as connection:
+        stored = connection.execute(select(webhook_events)).one()
+    assert (stored.object_type, stored.aspect_type, stored.updates) == ("activity", aspect, updates)
+
+
+def test_a_deauthorization_is_about_the_athlete(serve: Callable[[dict[str, str]], None], engine: Engine) -> None:
+    serve({})
+    done = CliRunner().invoke(cli, ["webhook", "simulate", "--athlete", "5", "--deauthorize"], catch_exceptions=False)
+    assert (done.exit_code, done.output) == (0, '{"status": "new"}\n')
+    with engine.connect() as connection:
+        stored = connection.execute(select(webhook_events)).one()
+    assert (stored.object_type, stored.object_id, stored.owner_id) == ("athlete", 5, 5)
+    assert (stored.aspect_type, stored.updates, stored.signed) == ("update", {"authorized": "false"}, True)
+
+
+def test_an_event_can_take_stravas_way(
+    serve: Callable[[dict[str, str]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(HIDDEN)
+    monkeypatch.setenv("STRAVA_BRIDGE_PORT", str(free_port()))
+    assert simulate("--public-url") == '{"status": "new"}\n'
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ([], "give --activity ID or --deauthorize"),
+        (["--deauthorize", "--activity", "77"], "--deauthorize is about the athlete"),
+        (["--deauthorize", "--private"], "--deauthorize is about the athlete"),
+        (["--activity", "77", "--aspect", "delete", "--title", "x"], "a delete changes nothing"),
+        (["--activity", "77", "--public-url", "--url", "http://127.0.0.1:9"], "not both"),
+    ],
+    ids=["nothing", "both", "a change of an athlete", "a change of what is gone", "two callbacks"],
+)
+def test_an_event_that_strava_would_not_send_is_refused(given: list[str], told: str) -> None:
+    done = CliRunner().invoke(cli, ["webhook", "simulate", "--athlete", "5", *given])
+    assert done.exit_code == 2
+    assert told in done.output
+
+
 def test_refusal_and_absence_of_the_bridge_are_told_in_one_line(
     serve: Callable[[dict[str, str]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,9 +137,6 @@ def test_refusal_and_absence_of_the_bridge_are_told_in_one_line(
     monkeypatch.setenv("STRAVA_BRIDGE_PORT", str(free_port()))
     with pytest.raises(DeliveryFailed, match="cannot be reached"):
         simulate()
-
-
-HIDDEN = {"STRAVA_WEBHOOK_SIGNATURE": "off", "STRAVA_WEBHOOK_PATH_TOKEN": "canary/path"}
 
 
 @pytest.fixture
