@@ -119,8 +119,8 @@ docs: install  ## Write anew what is made from code: the data dictionary, settin
 	$(VENV)/bin/python -m webhook_bridge.metrics_reference > docs/metrics.md
 	$(VENV)/bin/python -m strava_pipeline.watch.prometheus_rules > deploy/prometheus/alerts.yml
 
-screenshots: install  ## Take the README's pictures of Dagster's UI and of the operator's page anew; needs chromium on PATH.
-	$(VENV)/bin/python -m pytest strava_pipeline_tests/browser -k "backfill or status_page" --screenshots docs/images
+screenshots: install  ## Take the pictures of pages and of Dagster's UI in docs/images anew; needs chromium on PATH.
+	$(VENV)/bin/python -m pytest strava_pipeline_tests/browser -k "backfill or status_page or first_pages" --screenshots docs/images
 
 format: install  ## Put the code into its format.
 	$(VENV)/bin/ruff check --fix .

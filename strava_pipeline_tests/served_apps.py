@@ -13,7 +13,7 @@ from werkzeug.serving import make_server
 @contextmanager
 def served(app: Flask) -> Iterator[int]:
     """The port at which an app is served."""
-    server = make_server("127.0.0.1", 0, app)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

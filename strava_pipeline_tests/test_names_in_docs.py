@@ -24,7 +24,7 @@ def without_prefix(text: str) -> list[str]:
     return [name for name in PLAIN.findall(text) if not name.startswith(f"{OWN_NAMES.prefix}_")]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_names_jobs_and_schedules_with_the_prefix(page: Path) -> None:
     assert without_prefix(page.read_text(encoding="utf-8")) == []
 

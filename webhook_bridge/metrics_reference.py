@@ -61,7 +61,7 @@ With `STRAVA_METRICS_PORT` leave the token and `authorization` out, and name tha
 `Watchdog` that always fires.
 
 Do not let a proxy forward `/metrics`: it is for your network. Forward only the paths that Strava and athletes need
-([README](../README.md#with-a-real-strava-app)).
+([first-app.md](first-app.md#5-let-strava-reach-the-bridge)).
 
 ### What the figures mean
 

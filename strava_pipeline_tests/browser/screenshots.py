@@ -1,4 +1,4 @@
-"""Screenshots for the README, each small enough for a repository."""
+"""Screenshots for the docs, each small enough for a repository."""
 
 from __future__ import annotations
 

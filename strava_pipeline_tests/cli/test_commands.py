@@ -1,16 +1,12 @@
-"""Every command explains itself and stands in the README."""
+"""Every command explains itself."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from strava_pipeline.cli import COMMANDS, cli
-
-README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
@@ -21,11 +17,6 @@ def test_command_has_help_for_itself_and_each_option(name: str) -> None:
     assert command is not None
     assert command.help
     assert all(option.help for option in command.params if isinstance(option, click.Option))
-
-
-@pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_command_stands_in_the_readme(name: str) -> None:
-    assert f"`{name}" in README.read_text(encoding="utf-8")
 
 
 def test_list_of_commands_imports_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ from strava_pipeline_tests.defs.webhook_runs import work_off
 from strava_pipeline_tests.inbox import bring_up_to_date, connect_riders, store
 from strava_pipeline_tests.strava_stand_in import RIDER
 
-README = Path(__file__).parents[2] / "README.md"
+TABLES = Path(__file__).parents[2] / "docs" / "tables.md"
 NOTHING = "every file equals the tables, its turn comes later, or nobody has asked for a lake"
 
 
@@ -70,8 +70,8 @@ def ridden(location: CodeLocation, engine: Engine) -> CodeLocation:
 
 
 def query_of_readme(settings: Settings) -> list[tuple[str, float]]:
-    """What the README's query finds by DuckDB in this home's lake."""
-    (query,) = re.findall(r"SELECT .* FROM read_parquet\(.*;", README.read_text())
+    """What the query in docs/tables.md finds by DuckDB in this home's lake."""
+    (query,) = re.findall(r"SELECT .* FROM read_parquet\(.*;", TABLES.read_text())
     assert "'.strava/" in query
     return duckdb.execute(query.replace(".strava/", f"{settings.home}/")).fetchall()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib import import_module
@@ -14,7 +13,6 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine, insert
 
-from strava_pipeline.cli import COMMANDS
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.schema import tables
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses
@@ -120,9 +118,3 @@ def test_its_assets_follow_each_change_of_a_month(club: dg.Definitions, instance
     instance.report_runless_asset_event(dg.AssetMaterialization(ANALYSES, partition=MAY))
     _, found = requested(cursor)
     assert found == {("monthly_climbing", MAY), ("bulletin", MAY)}
-
-
-def test_each_command_that_its_page_names_is_there() -> None:
-    named = re.findall(r"strava-pipeline ([a-z][a-z-]+)", (EXAMPLE / "README.md").read_text())
-    assert "migrate" in named
-    assert set(named) - COMMANDS.keys() == set()
