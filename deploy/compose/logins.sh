@@ -16,6 +16,7 @@ password() {
 PGPASSWORD=$(secret postgres_password)
 export PGPASSWORD
 psql --set ON_ERROR_STOP=1 --no-psqlrc --quiet --username postgres --dbname postgres <<SQL
+SET client_min_messages = 'warning';
 -- Passwords stay out of the server's log.
 SET log_statement = 'none';
 SET log_min_duration_statement = -1;
@@ -40,4 +41,25 @@ SELECT format('CREATE ROLE %I %s', role, kind)
     WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) \gexec
 GRANT strava_analyst TO grafana;
 ALTER ROLE grafana PASSWORD '$(secret grafana_database_password)';
+RESET SESSION AUTHORIZATION;
+-- What only a superuser may limit, and close in this database: see "Limits of analysts" there.
+ALTER ROLE grafana SET temp_file_limit = '1GB';
+ALTER ROLE grafana SET log_min_messages = 'fatal';
+ALTER ROLE grafana SET log_min_error_statement = 'panic';
+\connect strava
+DO \$do\$
+DECLARE f regprocedure;
+BEGIN
+    FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
+        AND proname ~ '^(pg_(try_)?advisory_(xact_)?lock(_shared)?|pg_advisory_unlock(_shared)?|lo_.*|loread|lowrite'
+            '|pg_notify|pg_logical_emit_message|pg_export_snapshot|txid_current|pg_current_xact_id)\$'
+    LOOP
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', f);
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO strava_owner, strava_pipeline', f);
+    END LOOP;
+    REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC;
+    -- Revisions of the tables use it.
+    GRANT USAGE ON LANGUAGE plpgsql TO strava_owner;
+END
+\$do\$;
 SQL
