@@ -97,8 +97,8 @@ def behind(
             for command in commands
         ]
         try:
-            for port, path in ((ports.bridge, "/health/live"), (ports.dagster, "/health/ready")):
-                eventually(lambda port=port, path=path: _answers(port, path), f"an answer at {port}")
+            eventually(lambda: _answers(ports.bridge, "/health/live"), "a bridge that answers")
+            eventually(lambda: _answers(ports.dagster, "/health/ready"), "a Dagster that answers")
             yield Behind(ports, engine)
         finally:
             for process in processes:
