@@ -23,7 +23,7 @@ def own_process_defs() -> dg.Definitions:
     Schedules run, old runs are deleted, one process executes each run, and logs of all libraries in the process are
     redacted (:mod:`strava_pipeline.own_process`).
     """
-    own_process.set_up()
+    own_process.set_up(own_process.CODE_SERVER)
     settings = load_settings()
     write_consoles(settings.log_format)
     if settings.log_format is LogFormatName.JSON:

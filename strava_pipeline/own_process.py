@@ -16,13 +16,25 @@ from strava_pipeline.printable import WHOLE, printable
 from strava_pipeline.redaction import get_logger
 
 log = get_logger(__name__)
+# Parts of an installation; of commands, their name.
+CODE_SERVER, RUN = "code-server", "run"
+_parts = [""]
 
 
-def set_up() -> None:
-    """Redact everything that the process logs, and log retries in our words. A second call changes nothing."""
+def set_up(part: str = "") -> None:
+    """Redact everything that the process logs, and log retries in our words. A second call changes nothing else.
+
+    ``part`` of an installation: what this process is, such as ``bridge``; see :func:`application_name`.
+    """
+    _parts[:] = [part]
     redaction.install()
     # If structlog is installed, a hook of stamina's own prints to standard output, among the answers of commands.
     stamina.instrumentation.set_on_retry_hooks([_log_retry])
+
+
+def application_name(part: str | None = None) -> str:
+    """Return the name by which a server of Postgres shows a connection of ``part``; unset: of this process."""
+    return f"strava-pipeline {_parts[0] if part is None else part}".rstrip()
 
 
 def log_as_set(level: str | None, form: str) -> None:

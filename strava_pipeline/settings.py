@@ -41,6 +41,8 @@ from strava_pipeline.settings_values import (
 
 # Webhooks need one, and imports.
 FEWEST_RUNS = 2
+# A thread of a bridge, or of a run, may hold one and need another.
+FEWEST_CONNECTIONS, USUAL_CONNECTIONS = 5, 15
 # Upkeep's share of what live calls and their reserve leave of the quota.
 UPKEEP_SHARE = 0.25
 
@@ -100,6 +102,13 @@ class Settings(BaseSettings):
     database_owner_url: SecretStr | None = Field(
         None,
         description="the same Postgres as the tables' owner, for migrate and analysts add; unset: STRAVA_DATABASE_URL",
+    )
+    database_pool_size: int = Field(
+        USUAL_CONNECTIONS,
+        ge=FEWEST_CONNECTIONS,
+        le=200,
+        description="connections that one process opens to the tables at most, and a bridge as many again for its"
+        " pages; docs/database.md has the sum",
     )
     sql_database_url: SecretStr | None = Field(
         None, description="the same Postgres for sql, as a login that may only read; unset: the one that migrate made"

@@ -34,6 +34,7 @@ SUBJECTS = {
         "database_url",
         "database_owner_url",
         "database_replica_url",
+        "database_pool_size",
         "sql_database_url",
         "analyst_database_url",
         "analyst_role",

@@ -86,7 +86,7 @@ def cli(context: click.Context) -> None:
     """Keep a SQL copy of athletes' Strava activities complete, correct and fresh."""
     from strava_pipeline import own_process
 
-    own_process.set_up()
+    own_process.set_up(context.invoked_subcommand or "")
     settings = None if context.invoked_subcommand in OWN_LOG else _settings()
     if settings is not None:
         own_process.log_as_set(settings.log_level, settings.log_format)

@@ -31,6 +31,7 @@ def add(name: str) -> None:
     """Make a login NAME that may only read schema strava, and print its database URL; it is not shown again."""
     from strava_pipeline.warehouse.access.analyst import ensure_analyst_role, join_analysts
     from strava_pipeline.warehouse.access.made_logins import create_login
+    from strava_pipeline.warehouse.addresses import render
     from strava_pipeline.warehouse.engine import ensure_administrator_url, ensure_database_url, open_engine
     from strava_pipeline.warehouse.locks import Lock, acquire
     from strava_pipeline.warehouse.migrate import open_warehouse
@@ -59,7 +60,7 @@ def add(name: str) -> None:
         finally:
             engine.dispose()
         url = ensure_database_url(settings).set(drivername="postgresql", username=name, password=secret)
-    click.echo(url.render_as_string(hide_password=False))
+    click.echo(render(url))
 
 
 def _check_may_make(connection: Connection, name: str, role: str) -> None:

@@ -21,7 +21,8 @@ from strava_pipeline.errors import DatabaseUnavailable, StravaPipelineError
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.sync.stopping import stop_wanted
-from strava_pipeline.warehouse.engine import ensure_dagster_url, open_engine, parse_url
+from strava_pipeline.warehouse.addresses import parse_url
+from strava_pipeline.warehouse.engine import ensure_dagster_url, open_engine
 from strava_pipeline.warehouse.write_probe import probe_write
 
 if TYPE_CHECKING:

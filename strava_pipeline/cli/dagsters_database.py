@@ -13,8 +13,9 @@ import psycopg
 
 from strava_pipeline.errors import DatabaseUnavailable
 from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.addresses import parse_url, without_password
 from strava_pipeline.warehouse.database_moods import Mood, mood_by
-from strava_pipeline.warehouse.engine import ensure_dagster_url, parse_url, without_password
+from strava_pipeline.warehouse.engine import ensure_dagster_url
 
 if TYPE_CHECKING:
     from dagster import DagsterEvent

@@ -17,6 +17,7 @@ from strava_pipeline.local.dagster_home import prepare
 from strava_pipeline.names import OWN_NAMES
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.access.dagster_database import ensure_dagster_database
+from strava_pipeline.warehouse.addresses import render
 from strava_pipeline.warehouse.engine import ensure_dagster_url, ensure_database_url
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def prepare_dagster_environment(settings: Settings) -> dict[str, str]:
     ensure_installed(Extra.LOCAL, "Dagster's storage in Postgres", "dagster_postgres")
     storage = ensure_dagster_url(settings)
     ensure_dagster_database(settings)
-    ours = ensure_database_url(settings).render_as_string(hide_password=False)
+    ours = render(ensure_database_url(settings))
     return (
         prepare(settings, storage)
         | work_folder.service_environment(settings)

@@ -16,6 +16,7 @@ from strava_pipeline.defs.run_logs import logging_run
 from strava_pipeline.defs.signs_of_life import showing_life
 from strava_pipeline.kept_assets import kept_of
 from strava_pipeline.names import ALL_ASSETS, Names
+from strava_pipeline.own_process import RUN
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.context import SyncContext, open_sync
@@ -76,7 +77,7 @@ class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # g
         with (
             logging_run(context, settings),
             showing_life(context, self.names, is_own=self.is_own),
-            open_warehouse(settings) as self._engine,
+            open_warehouse(settings, RUN) as self._engine,
         ):
             yield self
         self._engine = None

@@ -9,6 +9,7 @@ from strava_pipeline.defs.dead_runs import end_dead_runs
 from strava_pipeline.defs.plan import Plan
 from strava_pipeline.defs.pools import set_up_pools
 from strava_pipeline.errors import ConfigurationError
+from strava_pipeline.own_process import CODE_SERVER
 from strava_pipeline.warehouse.migrate import open_warehouse
 
 WhyNot = Callable[[dg.DagsterInstance, Engine, Plan], str | None]
@@ -31,7 +32,7 @@ def schedule_of_due_work(plan: Plan, job: str, name: str, cron: str, why_not: Wh
     def look(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         """Request a run if something is due, and none is at work or in the queue."""
         try:
-            with open_warehouse(plan.settings_with_database()) as engine:
+            with open_warehouse(plan.settings_with_database(), CODE_SERVER) as engine:
                 prepare(context.instance, plan)
                 reason = why_not(context.instance, engine, plan)
         except ConfigurationError as error:

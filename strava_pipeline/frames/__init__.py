@@ -29,7 +29,8 @@ from strava_pipeline.frames.typed import STREAMS, chosen, read_columns, typed_co
 from strava_pipeline.local.running_postgres import PostgresNotRunning, with_running_postgres
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.engine import open_engine, parse_url
+from strava_pipeline.warehouse.addresses import parse_url
+from strava_pipeline.warehouse.engine import open_engine
 from strava_pipeline.warehouse.reading import find_analyst_url
 from strava_pipeline.warehouse.schema import analysis_tables, tables
 

@@ -47,7 +47,7 @@ def code_server_service(home: Path, server: CodeServer, environment: Mapping[str
             *_log_format(environment),
         ),
         log_folder(home) / "code-server.log",
-        _with_secrets(environment, CODE_SERVER_SECRETS),
+        _environment_of("dagster-code-server", environment, CODE_SERVER_SECRETS),
         ready_socket=server.link,
         folder=make_work_folder(home),
         is_restarted=True,
@@ -69,7 +69,7 @@ def dagster_services(
             "dagster-webserver",
             _python(*webserver),
             log_folder(home) / "dagster-webserver.log",
-            _with_secrets(environment, WEBSERVER_SECRETS),
+            _environment_of("dagster-webserver", environment, WEBSERVER_SECRETS),
             ready_url=_health_at(listener),
             folder=make_work_folder(home),
             descriptors=(descriptor,),
@@ -78,7 +78,7 @@ def dagster_services(
             "dagster-daemon",
             _script("dagster-daemon", "run", *workspace, *_log_format(environment)),
             log_folder(home) / "dagster-daemon.log",
-            _with_secrets(environment, DAEMON_SECRETS),
+            _environment_of("dagster-daemon", environment, DAEMON_SECRETS),
             folder=make_work_folder(home),
         ),
     ]
@@ -91,7 +91,7 @@ def bridge_service(home: Path, listener: socket.socket, environment: Mapping[str
         "bridge",
         _python("strava_pipeline", "bridge", "--fd", str(descriptor)),
         log_folder(home) / "bridge.log",
-        _with_secrets(environment, BRIDGE_SECRETS),
+        _environment_of("bridge", environment, BRIDGE_SECRETS),
         ready_url=_health_at(listener),
         folder=make_work_folder(home),
         descriptors=(descriptor,),
@@ -119,12 +119,12 @@ def _log_format(environment: Mapping[str, str]) -> tuple[str, ...]:
     return ("--log-format", "json") if environment.get(LOG_FORMAT) == LogFormatName.JSON else ()
 
 
-def _with_secrets(environment: Mapping[str, str], needed: frozenset[str]) -> dict[str, str]:
-    """Return an environment with the ``needed`` secrets only.
+def _environment_of(service: str, environment: Mapping[str, str], needed: frozenset[str]) -> dict[str, str]:
+    """Return a service's environment: the ``needed`` secrets only, and its name for Dagster's database.
 
     All others are set to empty, which counts as unset, since a service also inherits our own environment.
     """
-    return dict(environment) | dict.fromkeys(secret_variables() - needed, "")
+    return dict(environment) | dict.fromkeys(secret_variables() - needed, "") | {"PGAPPNAME": service}
 
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:

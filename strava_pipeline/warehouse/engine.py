@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,14 +18,18 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
-from sqlalchemy.exc import ArgumentError, InvalidatePoolError
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from strava_pipeline.errors import ConfigurationError, DatabaseTooSlow, DatabaseUnavailable, WarehouseError
 from strava_pipeline.local.logins import Login, made_secrets_file, read_secrets
 from strava_pipeline.local.postgres_logins import DAGSTER_DATABASE, WAREHOUSE_DATABASE
+from strava_pipeline.own_process import application_name
 from strava_pipeline.redaction import get_logger
-from strava_pipeline.settings import Settings
+from strava_pipeline.settings import USUAL_CONNECTIONS, Settings
+from strava_pipeline.warehouse import connecting
+from strava_pipeline.warehouse.addresses import parse_url, render, without_password
+from strava_pipeline.warehouse.connecting import Session
 from strava_pipeline.warehouse.database_moods import CANNOT_WRITE, Mood, mood_of
 from strava_pipeline.warehouse.patience import connect_patiently
 from strava_pipeline.warehouse.schema.columns import database_time
@@ -49,11 +53,12 @@ NETWORK_LIMITS = {
 # A connection that was used less than this long ago is not tested before it is used again: a test each time would cost
 # every task one more round trip.
 PING_AFTER_SECONDS = 1.0
-READ_ONLY = " -c default_transaction_read_only=on"
+READ_ONLY = {"default_transaction_read_only": "on"}
+# So many connections stay open once they were used.
+KEPT_CONNECTIONS = 5
 KEEP_TRYING_SECONDS = 30
 Result = TypeVar("Result")
 log = get_logger(__name__)
-_POSTGRES_SCHEMES = {"postgres", "postgresql"}
 
 
 def ensure_database_url(settings: Settings) -> URL:
@@ -120,17 +125,6 @@ def _sql_setting(settings: Settings, login: Login) -> tuple[SecretStr | None, st
     }[login]
 
 
-def parse_url(text: str, name: str) -> URL:
-    """Parse a Postgres address, with psycopg 3 as its driver; ``ConfigurationError`` names the setting ``name``."""
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        raise ConfigurationError(f"{name} is not a database address like postgresql://host/name") from None
-    if url.get_backend_name() not in _POSTGRES_SCHEMES:
-        raise ConfigurationError(f"{name} is not a Postgres address: only Postgres is supported")
-    return url.set(drivername="postgresql+psycopg")
-
-
 def ensure_dagster_url(settings: Settings) -> str:
     """Return the address of Dagster's own database, in the one spelling that dagster-postgres accepts.
 
@@ -142,47 +136,63 @@ def ensure_dagster_url(settings: Settings) -> str:
         url = _embedded(settings, Login.DAGSTER, DAGSTER_DATABASE)
     else:
         ours = ensure_database_url(settings)
+        if ours.database is None:
+            raise ConfigurationError(
+                f"STRAVA_DATABASE_URL names no database that we can see ({without_password(ours)}), beside which"
+                " Dagster's would be: set DAGSTER_POSTGRES_URL"
+            )
         url = ours.set(database=f"{ours.database}_dagster")
-    return url.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+    return render(url.set(drivername="postgresql+psycopg2"))
 
 
-def open_engine(url: URL) -> Engine:
-    """Return an engine that raises ``DatabaseUnavailable``, in one line, when it cannot reach the database."""
-    return _engine(url, CONNECT_SECONDS)
+def open_engine(url: URL, *, part: str | None = None, connections: int = USUAL_CONNECTIONS) -> Engine:
+    """Return an engine that raises ``DatabaseUnavailable``, in one line, when it cannot reach the database.
+
+    ``part``: of the installation, as the server shows it; unset: this process. ``connections``: how many may be open.
+    """
+    return _engine(url, CONNECT_SECONDS, _session_settings(STATEMENT_MILLISECONDS), part, connections)
 
 
-def open_read_only_engine(url: URL, statement_seconds: float = STATEMENT_MILLISECONDS / 1000) -> Engine:
+def open_read_only_engine(
+    url: URL, statement_seconds: float = STATEMENT_MILLISECONDS / 1000, *, connections: int = USUAL_CONNECTIONS
+) -> Engine:
     """Return an engine whose sessions only read, and which does not wait long for a server that cannot be reached."""
-    return _engine(url, READING_CONNECT_SECONDS, reads_only=True, statement_seconds=statement_seconds)
+    settings = _session_settings(statement_seconds * 1000) | READ_ONLY
+    return _engine(url, READING_CONNECT_SECONDS, settings, None, connections)
 
 
-def _connect_arguments(url: URL, connect_seconds: int, statement_seconds: float, more: str) -> dict[str, Any]:
-    """The parameters for libpq besides the address. Network limits that the address names itself are left out."""
-    return {name: value for name, value in NETWORK_LIMITS.items() if name not in url.query} | {
-        "connect_timeout": connect_seconds,
-        "application_name": "strava-pipeline",
-        "options": f"-c timezone=UTC -c statement_timeout={statement_seconds * 1000:.0f}"
-        f" -c lock_timeout={LOCK_MILLISECONDS}"
+def _session_settings(statement_milliseconds: float) -> dict[str, str]:
+    return {
+        "TimeZone": "UTC",
+        "statement_timeout": f"{statement_milliseconds:.0f}",
+        "lock_timeout": str(LOCK_MILLISECONDS),
         # A commit waits for the disk, whatever the server or the role sets.
-        f" -c synchronous_commit=on{more}",
+        "synchronous_commit": "on",
     }
 
 
-def _engine(
-    url: URL,
-    connect_seconds: int,
-    *,
-    reads_only: bool = False,
-    statement_seconds: float = STATEMENT_MILLISECONDS / 1000,
-) -> Engine:
+def _connect_arguments(url: URL, connect_seconds: int, part: str | None, *, reads_only: bool) -> dict[str, Any]:
+    """The parameters for libpq besides those that the address names itself."""
+    ours = NETWORK_LIMITS | {"connect_timeout": str(connect_seconds), "application_name": application_name(part)}
+    arguments: dict[str, Any] = {name: value for name, value in ours.items() if name not in url.query}
+    if reads_only and url.query.get("target_session_attrs") == "read-write":
+        # Our sessions on the primary are read-only themselves, so that libpq would find no server.
+        arguments["target_session_attrs"] = "primary"
+    return arguments
+
+
+def _engine(url: URL, connect_seconds: int, settings: Mapping[str, str], part: str | None, connections: int) -> Engine:
+    reads_only = settings.items() >= READ_ONLY.items()
+    kept = min(KEPT_CONNECTIONS, connections)
     engine = create_engine(
         url,
         # Rows are personal data: an error names the statement, never its values.
         hide_parameters=True,
-        pool_size=5,
+        pool_size=kept,
+        max_overflow=connections - kept,
         # The connection used last is used first: its prepared statements are reused.
         pool_use_lifo=True,
-        connect_args=_connect_arguments(url, connect_seconds, statement_seconds, READ_ONLY if reads_only else ""),
+        connect_args=_connect_arguments(url, connect_seconds, part, reads_only=reads_only),
     )
 
     @event.listens_for(engine, "handle_error")
@@ -202,20 +212,23 @@ def _engine(
         _leave_out_rows(error, context.sqlalchemy_exception)
         return None
 
-    if not reads_only:
-        _wait_for_connections(engine)
+    _connect_with(engine, settings, waits=not reads_only)
     _replace_connections_that_broke_while_idle(engine)
     return engine
 
 
-def _wait_for_connections(engine: Engine) -> None:
-    """Let a thread that is patient wait for any connection but the first: a wrong address is told at once."""
+def _connect_with(engine: Engine, settings: Mapping[str, str], *, waits: bool) -> None:
+    """Let each transaction have these settings of Postgres.
+
+    If the engine ``waits``, a thread that is patient waits for any connection but the first: a wrong address is told at
+    once.
+    """
     was_connected = threading.Event()
 
     @event.listens_for(engine, "do_connect")
-    def connect(dialect: Dialect, _: object, arguments: list[Any], options: dict[str, Any]) -> Any:
-        new: Callable[[], Any] = partial(dialect.connect, *arguments, **options)
-        if was_connected.is_set():
+    def connect(_: Dialect, __: object, ___: list[Any], parameters: dict[str, Any]) -> Session:
+        new = partial(connecting.connect, parameters, settings)
+        if waits and was_connected.is_set():
             return connect_patiently(new, lambda error: str(database_unavailable_error(engine.url, error)))
         connection = new()
         was_connected.set()
@@ -242,7 +255,7 @@ def autocommit(engine: Engine) -> Connection:
     """Return a connection on which each statement is its own transaction, for single reads and writes.
 
     A transaction would cost two more round trips, and the ROLLBACK after one that only read would discard the
-    connection's prepared statements.
+    connection's prepared statements. Each statement has our settings through a pooler, too.
     """
     return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
@@ -312,12 +325,6 @@ def _reason(error: BaseException) -> str:
     """The first line of a driver's message."""
     lines = str(error).strip().splitlines()
     return lines[0].removeprefix("connection failed: ") if lines else type(error).__name__
-
-
-def without_password(url: URL) -> str:
-    """Return an address without login and password, for messages."""
-    host = url.host or url.query.get("host") or "the local socket"
-    return f"{host}{f':{url.port}' if url.port else ''}/{url.database}"
 
 
 @dataclass(frozen=True)

@@ -39,12 +39,13 @@ HEAD = REVISIONS[-1]
 
 
 @contextmanager
-def open_warehouse(settings: Settings) -> Iterator[Engine]:
+def open_warehouse(settings: Settings, part: str | None = None) -> Iterator[Engine]:
     """Yield an engine for the tables; an empty database is prepared first, and so is one without rights for our login.
 
-    Connections are closed after the block. ``WarehouseError`` if the tables are of another version of the program.
+    ``part``: of the installation, as the server shows it; unset: this process. Connections are closed after the block.
+    ``WarehouseError`` if the tables are of another version of the program.
     """
-    engine = open_engine(ensure_database_url(settings))
+    engine = open_engine(ensure_database_url(settings), part=part, connections=settings.database_pool_size)
     try:
         if is_empty(engine) or not _may_look(engine):
             prepared = prepare(settings)

@@ -11,17 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
+
+from strava_pipeline.warehouse.connecting import Session, refuses_writes
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 20.0
 TELL_EVERY_SECONDS = 600.0
-# The server reports both by itself, at a login and at each change; versions before 14 do not.
-_REFUSE_WRITES = ("in_hot_standby", "default_transaction_read_only")
-
-Driver = psycopg.Connection[Any]
 
 
 @dataclass
@@ -78,7 +75,7 @@ def patient(patience: DatabasePatience | None) -> Iterator[None]:
         _of_this_thread.reset(token)
 
 
-def connect_patiently(connect: Callable[[], Driver], describe: Callable[[psycopg.Error], str]) -> Driver:
+def connect_patiently(connect: Callable[[], Session], describe: Callable[[psycopg.Error], str]) -> Session:
     """Return a connection by ``connect``; in a thread that is patient, wait for one that accepts writes.
 
     Once the patience is used up, the driver's error is raised, or a connection that accepts none is returned.
@@ -91,17 +88,14 @@ def connect_patiently(connect: Callable[[], Driver], describe: Callable[[psycopg
         began = time.monotonic()
         try:
             connection = connect()
+            refuses = refuses_writes(connection)
         except psycopg.Error as error:
             if not wait.rest(describe(error), time.monotonic() - began):
                 raise
             continue
-        if not _refuses_writes(connection) or patience.left_s <= 0:
+        if not refuses or patience.left_s <= 0:
             if wait.waited_s:
                 patience.tell(f"the database answers again after {wait.waited_s:.0f} s")
             return connection
         connection.close()
         wait.rest(describe(psycopg.errors.ReadOnlySqlTransaction("it is read-only")), time.monotonic() - began)
-
-
-def _refuses_writes(connection: Driver) -> bool:
-    return any(connection.info.parameter_status(name) == "on" for name in _REFUSE_WRITES)

@@ -19,19 +19,14 @@ from strava_pipeline.errors import ConfigurationError, DatabaseTooSlow, Database
 from strava_pipeline.local.logins import Login
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.engine import (
-    ensure_database_url,
-    ensure_sql_url,
-    open_read_only_engine,
-    parse_url,
-    without_password,
-)
+from strava_pipeline.warehouse.addresses import parse_url, without_password
+from strava_pipeline.warehouse.bulk import driver_of
+from strava_pipeline.warehouse.connecting import follows_primary
+from strava_pipeline.warehouse.engine import driver_errors, ensure_database_url, ensure_sql_url, open_read_only_engine
 from strava_pipeline.warehouse.migrate import HEAD, open_warehouse, stored_revision
 
 # While the primary is away, each read would wait for it; so it is asked again after this time only.
 ASK_PRIMARY_AGAIN_SECONDS = 5.0
-# Parts of an address's query that libpq prefers to its login.
-_LOGIN_PARTS = ("user", "password")
 Result = TypeVar("Result")
 Work = Callable[[Connection], Result]
 log = get_logger(__name__)
@@ -157,7 +152,8 @@ class Reader:
 
 def open_reader(settings: Settings) -> Reader:
     """Return a reader by the configured addresses; connects to nothing yet."""
-    return Reader(open_read_only_engine(ensure_database_url(settings)), open_replica(settings))
+    primary = open_read_only_engine(ensure_database_url(settings), connections=settings.database_pool_size)
+    return Reader(primary, open_replica(settings))
 
 
 def open_replica(settings: Settings) -> Replica | None:
@@ -165,7 +161,7 @@ def open_replica(settings: Settings) -> Replica | None:
     if settings.database_replica_url is None:
         return None
     url = parse_url(settings.database_replica_url.get_secret_value(), "STRAVA_DATABASE_REPLICA_URL")
-    return Replica(open_read_only_engine(url))
+    return Replica(open_read_only_engine(url, connections=settings.database_pool_size))
 
 
 def check_replica(settings: Settings) -> ReplicaState | None:
@@ -266,8 +262,7 @@ def _sql_url_of_replica(settings: Settings, login: Login, because: DatabaseUnava
         raise ConfigurationError(
             f"{because}; to read from the replica, name a login in the address for sql"
         ) from because
-    without_login = theirs.difference_update_query(_LOGIN_PARTS)
-    return Reading(without_login.set(username=ours.username, password=ours.password or ""), state)
+    return Reading(theirs.set(username=ours.username, password=ours.password or ""), state)
 
 
 @contextmanager
@@ -285,7 +280,7 @@ def _replica_instead(settings: Settings, error: DatabaseUnavailable) -> Iterator
 def _read(engine: Engine, work: Work[Result]) -> Reading[Result]:
     """What the primary says; it may have become a replica."""
     with engine.connect() as connection:
-        driver = connection.connection.driver_connection
-        in_recovery = driver is not None and driver.info.parameter_status("in_hot_standby") == "on"
+        with driver_errors(connection):
+            in_recovery = follows_primary(driver_of(connection))
         state = _look_at(connection, "it accepts no writes") if in_recovery else None
         return Reading(work(connection), state)

@@ -25,7 +25,7 @@ from strava_pipeline.settings import Settings, variable_name
 from strava_pipeline.settings_page import SUBJECTS
 from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.sync.access import open_tokens
-from strava_pipeline.warehouse.engine import parse_url
+from strava_pipeline.warehouse.addresses import parse_url
 from strava_pipeline_tests.conftest import SECRETS, SETTINGS, opened
 from strava_pipeline_tests.doctor_checks import PATIENCE_SECONDS
 from strava_pipeline_tests.inbox import store

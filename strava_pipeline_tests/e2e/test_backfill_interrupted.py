@@ -14,7 +14,7 @@ import requests
 from sqlalchemy import create_engine, text
 
 from strava_pipeline.mock_strava.athletes import CYCLIST
-from strava_pipeline.warehouse.engine import parse_url
+from strava_pipeline.warehouse.addresses import parse_url
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
 from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.warm_processes import WarmProcess

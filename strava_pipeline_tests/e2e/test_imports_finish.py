@@ -19,7 +19,7 @@ from sqlalchemy import Engine, make_url
 
 from strava_pipeline.mock_strava.athletes import RUNNER
 from strava_pipeline.settings import load_settings
-from strava_pipeline.warehouse.engine import parse_url
+from strava_pipeline.warehouse.addresses import parse_url
 from strava_pipeline.warehouse.imports.wishes import Import
 from strava_pipeline_tests.conftest import opened
 from strava_pipeline_tests.e2e.conftest import Installation, Mock, kill_up, start_up, stop_up

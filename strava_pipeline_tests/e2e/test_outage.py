@@ -17,7 +17,7 @@ from sqlalchemy import create_engine
 from strava_pipeline.mock_strava.athletes import CYCLIST, RUNNER
 from strava_pipeline.names import Asset
 from strava_pipeline.settings import load_settings
-from strava_pipeline.warehouse.engine import parse_url
+from strava_pipeline.warehouse.addresses import parse_url
 from strava_pipeline.warehouse.upkeep import due
 from strava_pipeline_tests.e2e.conftest import Installation, Mock, everything_up
 from strava_pipeline_tests.e2e.live_path import deliver

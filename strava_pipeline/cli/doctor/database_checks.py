@@ -23,7 +23,10 @@ from strava_pipeline.warehouse.access.rights import (
     superfluous_rights,
     what_analysts_may_take,
 )
-from strava_pipeline.warehouse.engine import ensure_sql_url, now, sql_login, without_password
+from strava_pipeline.warehouse.addresses import without_password
+from strava_pipeline.warehouse.bulk import driver_of
+from strava_pipeline.warehouse.connecting import is_pooled
+from strava_pipeline.warehouse.engine import ensure_sql_url, now, sql_login
 from strava_pipeline.warehouse.migrate import HEAD, check_migrated, stored_revision
 from strava_pipeline.warehouse.reading import check_replica, look_at_primary
 from strava_pipeline.warehouse.server_facts import NEWEST_TRIED_VERSION, OLDEST_VERSION, server_facts
@@ -57,6 +60,7 @@ def check_database(settings: Settings) -> Iterator[Finding]:
     try:
         with reading(settings) as connection:
             facts, where = server_facts(connection), without_password(connection.engine.url)
+            by_pooler = is_pooled(driver_of(connection))
     except PostgresNotRunning as error:
         find = fail if error.is_there else warn
         yield find(str(error), START if error.is_there else "strava-pipeline up or migrate makes it")
@@ -69,6 +73,11 @@ def check_database(settings: Settings) -> Iterator[Finding]:
         yield fail(f"{where} is Postgres {facts.version}", f"upgrade it: version {OLDEST_VERSION} or later is needed")
     else:
         yield ok(f"{where} answers: Postgres {facts.version}, login {facts.login}, {facts.size}")
+    if by_pooler:
+        yield ok(
+            f"{where} is a pooler, which passes on no options: time limits, UTC and the like are set in each"
+            " transaction, and no statement is prepared"
+        )
 
 
 def check_database_version(settings: Settings) -> Iterator[Finding]:

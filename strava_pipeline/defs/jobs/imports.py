@@ -30,6 +30,7 @@ from strava_pipeline.errors import ConfigurationError, ImportStopped
 from strava_pipeline.import_runs import HISTORY_OP, NEWEST_MONTH_OP, fate_of_run, launch_tags, run_of
 from strava_pipeline.months import Span
 from strava_pipeline.names import NEWEST_PRIORITY, NO_RETRIES, PRIORITY_TAG, STEP_ASSETS, Asset, Job, Names
+from strava_pipeline.own_process import CODE_SERVER
 from strava_pipeline.settings import QuotaScope
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.context import SpanResult, SyncContext
@@ -199,7 +200,7 @@ def _every_five_minutes(plan: Plan, job: str, name: str, cron: str) -> dg.Schedu
         """Request runs for imports that are due, and look after those whose runs seem to be lost."""
         try:
             settings = plan.settings_with_database()
-            with open_warehouse(settings) as engine:
+            with open_warehouse(settings, CODE_SERVER) as engine:
                 prepare(context.instance, plan)
                 look_after(engine, partial(_fate, context.instance, plan.names))
                 floor, launched = earliest_month(settings), 0

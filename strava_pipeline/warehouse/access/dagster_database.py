@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from psycopg import Error
+from psycopg import Cursor, Error
 from psycopg.errors import DuplicateDatabase, InsufficientPrivilege, UniqueViolation
 from psycopg.sql import SQL, Composed, Identifier
-from sqlalchemy import URL, Connection, make_url, text
+from sqlalchemy import URL, Connection, text
 
 from strava_pipeline.errors import DatabaseUnavailable, WarehouseError
 from strava_pipeline.settings import Settings
+from strava_pipeline.warehouse.addresses import parse_url, without_password
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.engine import (
     driver_errors,
@@ -20,7 +21,6 @@ from strava_pipeline.warehouse.engine import (
     ensure_dagster_url,
     is_refusal,
     open_engine,
-    without_password,
 )
 
 # Dagster creates its tables itself, in the first schema of the search path, which is never a system schema. Where the
@@ -63,7 +63,7 @@ def ensure_dagster_database(settings: Settings) -> None:
     In an existing database, its owner gives Dagster's login the rights that it may give. ``WarehouseError`` says in one
     line what an administrator has to run; ``DatabaseUnavailable`` without a server.
     """
-    storage = make_url(ensure_dagster_url(settings)).set(drivername="postgresql+psycopg")
+    storage = parse_url(ensure_dagster_url(settings), "DAGSTER_POSTGRES_URL")
     found = _look(storage)
     if found.enough:
         return
@@ -88,7 +88,7 @@ def check_dagster_database(settings: Settings) -> None:
 
     ``NoDagsterDatabase`` if the login cannot even enter, ``DatabaseUnavailable`` without a server.
     """
-    storage = make_url(ensure_dagster_url(settings)).set(drivername="postgresql+psycopg")
+    storage = parse_url(ensure_dagster_url(settings), "DAGSTER_POSTGRES_URL")
     found = _look(storage)
     if found.reason:
         raise NoDagsterDatabase(
@@ -160,12 +160,14 @@ def _make(maker: URL, storage: URL, schema: str) -> bool:
 
 def _create(connection: Connection, storage: URL) -> None:
     driver, name = driver_of(connection), Identifier(str(storage.database))
+    # A database is created outside of any transaction: a plain cursor sends no settings ahead to a pooler.
+    plain = Cursor(driver)
     try:
         try:
-            driver.execute(_creating(storage))
+            plain.execute(_creating(storage))
         except InsufficientPrivilege:
             # A login may be allowed to create databases, but not for another owner.
-            driver.execute(SQL("CREATE DATABASE {}").format(name))
+            plain.execute(SQL("CREATE DATABASE {}").format(name))
         driver.execute(SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
     except (DuplicateDatabase, UniqueViolation):
         return  # another process has created the database

@@ -21,6 +21,9 @@ from psycopg.types.json import set_json_loads
 from sqlalchemy import URL
 
 from strava_pipeline.errors import WarehouseError
+from strava_pipeline.own_process import application_name
+from strava_pipeline.warehouse.addresses import connection_parameters
+from strava_pipeline.warehouse.connecting import connect
 from strava_pipeline.warehouse.engine import (
     CONNECT_SECONDS,
     LOCK_MILLISECONDS,
@@ -142,18 +145,15 @@ def _end(pattern: re.Pattern[str], query: str, begin: int) -> int:
 
 @contextmanager
 def _connected(url: URL, seconds: float) -> Iterator[psycopg.Connection[Any]]:
-    options = (
-        f"-c timezone=UTC -c lock_timeout={LOCK_MILLISECONDS}"
+    settings = {
+        "TimeZone": "UTC",
+        "lock_timeout": str(LOCK_MILLISECONDS),
         # An open transaction, such as one whose rows wait for a pager, keeps VACUUM from cleaning the tables.
-        f" -c idle_in_transaction_session_timeout={int(seconds * 1000)}"
-    )
+        "idle_in_transaction_session_timeout": str(int(seconds * 1000)),
+    }
+    ours = NETWORK_LIMITS | {"connect_timeout": str(CONNECT_SECONDS), "application_name": application_name("sql")}
     try:
-        connection = psycopg.connect(
-            connect_timeout=CONNECT_SECONDS,
-            application_name="strava-pipeline sql",
-            options=options,
-            **{**NETWORK_LIMITS, **url.query, **url.translate_connect_args(username="user", database="dbname")},
-        )
+        connection = connect(ours | connection_parameters(url), settings)
     except psycopg.OperationalError as error:
         raise database_unavailable_error(url, error) from None
     with connection:

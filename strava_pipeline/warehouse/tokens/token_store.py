@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
 from strava_pipeline.errors import ErasureUnderWay, InviteAlreadyUsed, NeedsReauthorization, RefreshDelayed, StravaError
@@ -308,10 +308,11 @@ def patient_transaction(engine: Engine) -> Iterator[Connection]:
         # connection.
         connection.detach()
         with connection.begin():
-            connection.exec_driver_sql(
-                f"SET LOCAL lock_timeout = {ROW_LOCK_MILLISECONDS};"
-                f" SET LOCAL idle_in_transaction_session_timeout = {IDLE_LOCK_MILLISECONDS}"
-            )
+            limits = {
+                "lock_timeout": ROW_LOCK_MILLISECONDS,
+                "idle_in_transaction_session_timeout": IDLE_LOCK_MILLISECONDS,
+            }
+            connection.execute(select(*(func.set_config(name, str(limit), True) for name, limit in limits.items())))
             yield connection
 
 

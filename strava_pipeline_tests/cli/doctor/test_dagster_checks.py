@@ -17,7 +17,7 @@ from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
 from strava_pipeline.names import Job
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.engine import parse_url
+from strava_pipeline.warehouse.addresses import parse_url
 from strava_pipeline.web.request_signature import HEADER
 from strava_pipeline_tests.conftest import SETTINGS, opened
 from strava_pipeline_tests.doctor_checks import finding_of, findings_of, told_by

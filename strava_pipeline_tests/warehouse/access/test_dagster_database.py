@@ -14,6 +14,7 @@ from strava_pipeline.local.postgres import Server
 from strava_pipeline.local.postgres_logins import as_superuser
 from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.access.dagster_database import ensure_dagster_database
+from strava_pipeline.warehouse.addresses import render
 from strava_pipeline_tests.conftest import opened
 from strava_pipeline_tests.ports import free_port
 
@@ -65,7 +66,7 @@ def own(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Own]:
 
 
 def shown(url: URL) -> str:
-    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+    return render(url.set(drivername="postgresql"))
 
 
 def check_dagster_works(own: Own) -> None:
