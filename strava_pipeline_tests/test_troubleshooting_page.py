@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md: each message that it quotes is one that the program can print."""
+"""docs/troubleshooting.md, and tables like it: each message that they quote is one that the program can print."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "troubleshooting.md"
+PAGE = "troubleshooting.md"
+OTHER_PAGES = ("first-app.md",)
 PACKAGES = ("strava_pipeline", "webhook_bridge")
 FEWEST_ENTRIES = 60
+TABLE = re.compile(r"^\| (?:what you see|what goes wrong) \| .*\n\| --- \| .*\n((?:\|.*\n)+)", re.MULTILINE)
 # Settings, commands and values in the first column, which are no messages.
 NO_MESSAGE = re.compile(r"[A-Z_]+|[\w-]+|redirect_uri|[a-z]+:[a-z_]+")
 # Characters of an expression in a template, or of a value with what is beside it.
@@ -22,15 +24,18 @@ LONGEST_VALUE = 80
 VALUE = "\N{OBJECT REPLACEMENT CHARACTER}"
 
 
-def entries() -> list[str]:
-    """The first column of each row that is not a heading."""
-    rows = re.findall(r"^\| (.+?) \| .+ \| .+ \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    return [row for row in rows if row not in {"what you see", "---"}]
+def entries(name: str) -> list[str]:
+    """The first column of a page's tables of what goes wrong."""
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    return [row.split(" | ")[0] for table in TABLE.findall(text) for row in table.splitlines()]
 
 
 def messages() -> list[str]:
-    quoted = [text for entry in entries() for text in re.findall(r"`([^`]+)`", entry)]
-    return [text for text in quoted if not NO_MESSAGE.fullmatch(text)]
+    """What these columns quote, each message once."""
+    quoted = [
+        text for name in (PAGE, *OTHER_PAGES) for entry in entries(name) for text in re.findall(r"`([^`]+)`", entry)
+    ]
+    return sorted({text for text in quoted if not NO_MESSAGE.fullmatch(text)})
 
 
 @cache
@@ -63,7 +68,8 @@ def is_printed(message: str) -> bool:
 
 
 def test_the_page_has_enough_entries() -> None:
-    assert len(set(entries())) == len(entries()) >= FEWEST_ENTRIES
+    assert len(set(entries(PAGE))) == len(entries(PAGE)) >= FEWEST_ENTRIES
+    assert all(map(entries, OTHER_PAGES))
 
 
 @pytest.mark.parametrize("message", messages())
