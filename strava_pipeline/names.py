@@ -27,6 +27,7 @@ RETRY_STRATEGY_TAG: Final = "dagster/retry_strategy"
 RETRY_AFTER_FAILURE_TAG: Final = "dagster/retry_on_asset_or_op_failure"
 ROOT_RUN_TAG: Final = "dagster/root_run_id"
 WILL_RETRY_TAG: Final = "dagster/will_retry"
+KUBERNETES_TAG: Final = "dagster-k8s/config"
 
 # Our own tags whose names do not depend on the prefix, by which any process finds what is ours. On each job, and so on
 # each of its runs, and on each asset: its plain name, which is its name without the prefix ...

@@ -259,6 +259,12 @@ class Settings(BaseSettings):
         le=100,
         description="Dagster's runs at once, some 170 MB each; unset: as many as fit into the memory, ten at most",
     )
+    large_run_memory_mib: int = Field(
+        640,
+        ge=0,
+        description="memory in Kubernetes of runs that write files of the lake, by a tag that dagster-k8s reads, MiB;"
+        " 0: no tag, and so that of all runs",
+    )
     log_level: LogLevel | None = Field(
         None,
         description="from which level on processes log, such as DEBUG; unset: INFO for the bridge and runs, WARNING for"

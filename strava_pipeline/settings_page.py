@@ -21,7 +21,15 @@ from strava_pipeline.settings_values import GroupName, HttpUrl, LakeUrl, Private
 
 # Fields of the settings by subject, in the order in which people need them. A test compares them with all fields.
 SUBJECTS = {
-    "This machine": ("home", "data_in_home", "runs_at_once", "file_group", "log_level", "log_format"),
+    "This machine": (
+        "home",
+        "data_in_home",
+        "runs_at_once",
+        "large_run_memory_mib",
+        "file_group",
+        "log_level",
+        "log_format",
+    ),
     "Strava": ("client_id", "client_secret", "token_keys", "api_url", "oauth_url", "outage_patience_hours"),
     "Strava's limits": (
         "quota_scope",

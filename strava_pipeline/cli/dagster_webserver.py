@@ -50,14 +50,14 @@ def dagster_webserver(workspaces: Sequence[str], port: int | None, host: str, fd
     from strava_pipeline.dagster_guard.serving import serve
     from strava_pipeline.dagster_guard.sessions import Sessions
     from strava_pipeline.own_process import announce
-    from strava_pipeline.warehouse.migrate import open_warehouse
+    from strava_pipeline.warehouse.migrate import open_warehouse_of_any_release
 
     settings = command_settings()
     door = AccessSettings.from_settings(settings)
     dagster_home = settings.required("dagster_home")
     with (
         _listener(settings, host, port, fd) as listener,
-        open_warehouse(settings) as engine,
+        open_warehouse_of_any_release(settings) as engine,
         explaining_dagsters_database(settings),
         instance_at(dagster_home) as instance,
         _workspace(instance, workspaces, settings) as workspace,

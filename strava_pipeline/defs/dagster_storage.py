@@ -2,7 +2,8 @@
 
 Nobody listens to the notifications: pages poll. But all databases of a server share one queue of notifications, and
 any login may fill it and keep it full; then each commit that notifies fails, and with it every run. ``dagster.yaml``
-names :class:`QuietPostgresStorage`.
+names :class:`QuietPostgresStorage`. Where the storage is configured part by part, as by Dagster's Helm chart, it names
+:class:`QuietEventLogStorage` and :class:`TidyRunStorage`.
 
 With a run it also deletes what Dagster leaves behind: evaluations of checks, and the backfill whose last run it was.
 """
@@ -37,6 +38,13 @@ _OF_CHECKS = {DagsterEventType.ASSET_CHECK_EVALUATION, DagsterEventType.ASSET_CH
 class QuietEventLogStorage(PostgresEventLogStorage):
     """Stores events without notifying other sessions, and deletes evaluations of checks with their run."""
 
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> QuietEventLogStorage:
+        """Build the storage that a ``dagster.yaml`` configures."""
+        return cls(**_configured(inst_data, config_value))
+
     def store_event(self, event: EventLogEntry) -> None:
         """Store one event as Dagster's storages without NOTIFY do."""
         SqlEventLogStorage.store_event(self, event)
@@ -52,6 +60,13 @@ class QuietEventLogStorage(PostgresEventLogStorage):
 
 class TidyRunStorage(PostgresRunStorage):
     """Deletes a finished backfill with its last run."""
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> TidyRunStorage:
+        """Build the storage that a ``dagster.yaml`` configures."""
+        return cls(**_configured(inst_data, config_value))
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run, and its backfill if no other run is left of that."""
@@ -91,12 +106,17 @@ class QuietPostgresStorage(DagsterPostgresStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> QuietPostgresStorage:
         """Build the storage that a ``dagster.yaml`` configures."""
-        return cls(
-            pg_url_from_config(config_value),
-            config_value.get("should_autocreate_tables", True),
-            inst_data,
-            get_token_provider_from_config(config_value),
-        )
+        return cls(**_configured(inst_data, config_value))
+
+
+def _configured(inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a storage of dagster-postgres, from its configuration."""
+    return {
+        "postgres_url": pg_url_from_config(config_value),
+        "should_autocreate_tables": config_value.get("should_autocreate_tables", True),
+        "inst_data": inst_data,
+        "token_provider": get_token_provider_from_config(config_value),
+    }
 
 
 def _check_of(entry: EventLogEntry) -> AssetCheckKey:

@@ -1,7 +1,14 @@
-"""Creates and upgrades the tables (by alembic) and the rights on them, and tells whether that is needed."""
+"""Creates and upgrades the tables (by alembic) and the rights on them, and tells whether that is needed.
+
+Revisions with one first digit only add to what a bridge reads and writes (schema ``ops``). So a bridge goes on with
+tables that a later version has upgraded; whatever writes activities does not. A revision that takes something away from
+``ops`` begins a new thousand. A test looks at what each revision changes.
+"""
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +43,12 @@ _SCRIPTS = Path(__file__).parent / "migrations"
 # Oldest first, by the names of their files: asking alembic would take 0.3 s or more at each start.
 REVISIONS = tuple(sorted(script.name.partition("_")[0] for script in (_SCRIPTS / "versions").glob("[0-9]*_*.py")))
 HEAD = REVISIONS[-1]
+# A table that somebody holds is waited for so long; meanwhile whoever comes later waits behind. A bridge refuses a
+# delivery after 1.5 s, so it notices nothing of it.
+LOCK_SECONDS = 1.0
+# Then everything is taken back, those who waited go first, and all is tried again, for so long.
+BETWEEN_TRIES_SECONDS = 2.0
+TRIES_FOR_SECONDS = 60.0
 
 
 @contextmanager
@@ -45,6 +58,24 @@ def open_warehouse(settings: Settings, part: str | None = None) -> Iterator[Engi
     ``part``: of the installation, as the server shows it; unset: this process. Connections are closed after the block.
     ``WarehouseError`` if the tables are of another version of the program.
     """
+    with _open_prepared(settings, part) as engine:
+        check_migrated(engine)
+        yield engine
+
+
+@contextmanager
+def open_warehouse_of_any_release(settings: Settings) -> Iterator[Engine]:
+    """Yield an engine as :func:`open_warehouse`, for tables of later versions, too, whose revisions only added.
+
+    For the bridge, and the login in front of Dagster's UI: they go on, and may start again, while all else is upgraded.
+    """
+    with _open_prepared(settings, None) as engine:
+        check_serves(engine)
+        yield engine
+
+
+@contextmanager
+def _open_prepared(settings: Settings, part: str | None) -> Iterator[Engine]:
     engine = open_engine(ensure_database_url(settings), part=part, connections=settings.database_pool_size)
     try:
         if is_empty(engine) or not _may_look(engine):
@@ -53,7 +84,6 @@ def open_warehouse(settings: Settings, part: str | None = None) -> Iterator[Engi
                 log.warning("%s", left)
             if prepared.before not in {"", HEAD}:
                 log.warning("the tables were at %s: upgraded to %s", prepared.before, HEAD)
-        check_migrated(engine)
         yield engine
     finally:
         engine.dispose()
@@ -142,7 +172,7 @@ def migrate(engine: Engine) -> str:
     """Bring the tables to :data:`HEAD` in one transaction; return the revision that they had before, or ''.
 
     ``WarehouseError`` if a newer program made the tables, because a downgrade would lose data; if they are older than
-    the first revision; or if another session locks the tables for longer than half a minute.
+    the first revision; or if another session locks the tables for longer than a minute.
     """
     with engine.connect() as connection:
         before = stored_revision(connection)
@@ -150,24 +180,33 @@ def migrate(engine: Engine) -> str:
 
 
 def _migrate(engine: Engine) -> str:
-    try:
-        with engine.begin() as connection:
-            # Only how long it waits for others is limited: an index over years of many athletes takes minutes.
-            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-            acquire_for_migration(connection, VERSION_SCHEMA, VERSION_TABLE)
-            # Another process may have migrated while this one waited for the lock.
-            before = stored_revision(connection)
-            if before != HEAD:
-                _upgrade(connection, before, HEAD)
-                create_views(connection)
-            return before
-    except DatabaseUnavailable as error:
-        if isinstance(error.__cause__, LockNotAvailable):
-            raise WarehouseError(
-                "the tables were not changed: somebody reads them in a transaction that stays open, or migrates as"
-                " well; end that one (pg_stat_activity tells whose it is), then run strava-pipeline migrate again"
-            ) from error
-        raise
+    ends_at = time.monotonic() + TRIES_FOR_SECONDS
+    while True:
+        try:
+            return _migrate_at_once(engine)
+        except DatabaseUnavailable as error:
+            if not isinstance(error.__cause__, LockNotAvailable):
+                raise
+            if time.monotonic() > ends_at:
+                raise WarehouseError(
+                    "the tables were not changed: somebody reads them in a transaction that stays open, or migrates as"
+                    " well; end that one (pg_stat_activity tells whose it is), then run strava-pipeline migrate again"
+                ) from error
+        time.sleep(BETWEEN_TRIES_SECONDS)
+
+
+def _migrate_at_once(engine: Engine) -> str:
+    with engine.begin() as connection:
+        # Only how long it waits for others is limited: an index over years of many athletes takes minutes.
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        acquire_for_migration(connection, VERSION_SCHEMA, VERSION_TABLE)
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+        # Another process may have migrated while this one waited for the lock.
+        before = stored_revision(connection)
+        if before != HEAD:
+            _upgrade(connection, before, HEAD)
+            create_views(connection)
+        return before
 
 
 def _upgrade(connection: Connection, before: str, target: str) -> None:
@@ -203,11 +242,29 @@ def check_migrated(engine: Engine) -> None:
     if not revision:
         raise WarehouseError("the database has no tables yet: run strava-pipeline migrate")
     _refuse_unreleased(revision)
+    if is_later(revision):
+        raise WarehouseError(
+            f"a later version has upgraded the tables to revision {revision}, and this program ends at {HEAD}: install"
+            " that version here, too"
+        )
     if revision != HEAD:
         raise WarehouseError(
             f"the tables are at revision {revision}, this program needs {HEAD}:"
             " run strava-pipeline migrate with the newest installed version"
         )
+
+
+def check_serves(engine: Engine) -> None:
+    """Raise ``WarehouseError`` unless the tables have all that a bridge of this version reads and writes."""
+    with engine.connect() as connection:
+        revision = stored_revision(connection)
+    if not is_later(revision):
+        check_migrated(engine)
+
+
+def is_later(revision: str) -> bool:
+    """Whether a later version has made this revision, and what ours reads and writes of ``ops`` is still there."""
+    return re.fullmatch(rf"{HEAD[0]}[0-9]{{3}}", revision) is not None and revision > HEAD
 
 
 def is_empty(engine: Engine) -> bool:

@@ -23,7 +23,7 @@ from strava_pipeline.warehouse.addresses import parse_url, without_password
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.connecting import follows_primary
 from strava_pipeline.warehouse.engine import driver_errors, ensure_database_url, ensure_sql_url, open_read_only_engine
-from strava_pipeline.warehouse.migrate import HEAD, open_warehouse, stored_revision
+from strava_pipeline.warehouse.migrate import HEAD, is_later, open_warehouse, stored_revision
 
 # While the primary is away, each read would wait for it; so it is asked again after this time only.
 ASK_PRIMARY_AGAIN_SECONDS = 5.0
@@ -185,7 +185,7 @@ def _look_at(connection: Connection, because: str = "") -> ReplicaState:
         select(func.pg_is_in_recovery(), func.pg_last_xact_replay_timestamp())
     ).one()
     revision = stored_revision(connection)
-    if revision != HEAD:
+    if revision != HEAD and not is_later(revision):
         raise DatabaseUnavailable(
             f"the replica at {where} has {f'tables of revision {revision}' if revision else 'no tables'}, and this"
             f" program needs {HEAD}: wait until it has replayed the migration, or use the version that made them"

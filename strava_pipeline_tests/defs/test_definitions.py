@@ -175,6 +175,9 @@ def test_runs_of_jobs_carry_what_dagster_and_other_processes_go_by() -> None:
         "strava/lane": "backfill",
         "dagster/priority": "5",
         "dagster/max_retries": "0",
+        # Writes files of the lake, too.
+        "dagster-k8s/config": '{"container_config": {"resources": {"requests": {"memory": "640Mi"},'
+        ' "limits": {"memory": "640Mi"}}}}',
     }
     # These are launched again by bridge or schedule, and by nobody else beside that.
     for name in (Job.IMPORT_HISTORY, Job.UPKEEP, Job.UPDATE_LAKE, Job.RUN_CHECKS):

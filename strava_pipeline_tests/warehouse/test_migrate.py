@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,15 @@ from strava_pipeline.local.postgres import Server
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse import migrate as migration
 from strava_pipeline.warehouse.engine import open_engine
-from strava_pipeline.warehouse.migrate import HEAD, REVISIONS, check_migrated, migrate, open_warehouse, prepare
+from strava_pipeline.warehouse.migrate import (
+    HEAD,
+    REVISIONS,
+    check_migrated,
+    check_serves,
+    migrate,
+    open_warehouse,
+    prepare,
+)
 from strava_pipeline.warehouse.schema import ops_schema, tables
 from strava_pipeline.warehouse.schema.declared import all_declared
 from strava_pipeline_tests.conftest import EMPTY, new_database, opened
@@ -178,12 +187,34 @@ def test_points_view_gives_a_row_per_sample(engine: Engine) -> None:
         assert [tuple(row) for row in rows] == [(0, 0, 100.0, None), (1, 1, None, None), (2, 2, 102.0, None)]
 
 
-def test_another_revision_is_refused_in_one_clear_line(engine: Engine, owner_engine: Engine) -> None:
+@pytest.mark.parametrize(
+    ("revision", "told"),
+    [
+        (REVISIONS[0], rf"at revision {REVISIONS[0]}, this program needs {HEAD}: .*migrate"),
+        ("0999", rf"later version has upgraded the tables to revision 0999, .* ends at {HEAD}: install that version"),
+        ("9999", rf"at revision 9999, this program needs {HEAD}: .*migrate"),
+    ],
+    ids=["earlier", "later", "of another thousand"],
+)
+def test_another_revision_is_refused_in_one_clear_line(
+    engine: Engine, owner_engine: Engine, revision: str, told: str
+) -> None:
     with owner_engine.begin() as connection:
-        connection.execute(text("UPDATE ops.alembic_version SET version_num = '0999'"))
-    with pytest.raises(WarehouseError, match=rf"at revision 0999, this program needs {HEAD}: .*migrate") as caught:
+        connection.execute(text("UPDATE ops.alembic_version SET version_num = :revision"), {"revision": revision})
+    with pytest.raises(WarehouseError, match=told) as caught:
         check_migrated(engine)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("revision", "serves"), [(HEAD, True), ("0999", True), (REVISIONS[0], False), ("1000", False)])
+def test_a_bridge_takes_tables_to_which_later_revisions_have_added(
+    engine: Engine, owner_engine: Engine, revision: str, *, serves: bool
+) -> None:
+    """A revision that takes something away begins a new thousand."""
+    with owner_engine.begin() as connection:
+        connection.execute(text("UPDATE ops.alembic_version SET version_num = :revision"), {"revision": revision})
+    with nullcontext() if serves else pytest.raises(WarehouseError, match=f"at revision {revision}, this program"):
+        check_serves(engine)
 
 
 def test_an_empty_database_is_refused_by_the_check_and_filled_when_opened(
