@@ -15,6 +15,7 @@ from strava_pipeline.extras import Extra, ensure_installed
 from strava_pipeline.local import work_folder
 from strava_pipeline.local.dagster_home import prepare
 from strava_pipeline.names import OWN_NAMES
+from strava_pipeline.own_process import application_name
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.access.dagster_database import ensure_dagster_database
 from strava_pipeline.warehouse.addresses import render
@@ -41,6 +42,8 @@ def prepare_dagster_environment(settings: Settings) -> dict[str, str]:
             # Our own environment may hold the owner's URL, which these processes must not get.
             "STRAVA_DATABASE_OWNER_URL": "",
             "STRAVA_HOME": str(settings.home),
+            # The name of Dagster's own connections, which a service replaces by its own.
+            "PGAPPNAME": application_name(),
         }
     )
 

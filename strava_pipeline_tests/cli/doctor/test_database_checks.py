@@ -29,6 +29,7 @@ from strava_pipeline_tests.conftest import SETTINGS
 from strava_pipeline_tests.doctor_checks import finding_of, findings_of, told_by
 from strava_pipeline_tests.inbox import connect_riders
 from strava_pipeline_tests.moody_server import MoodyDatabase, MoodyServer
+from strava_pipeline_tests.pgbouncer import Pooling, pgbouncer
 from strava_pipeline_tests.ports import free_port
 from strava_pipeline_tests.streaming_replica import StreamingReplica
 
@@ -51,6 +52,14 @@ def test_a_database_that_is_well_is_told_with_its_version_and_login() -> None:
     assert told_by("database version") == (Verdict.OK, "Postgres 15 to 18 are supported")
     assert told_by("database clock") == (Verdict.OK, "within 2 s of the database's")
     assert told_by("replica")[0] is Verdict.OK
+
+
+def test_a_pooler_is_told_with_what_that_means(server: Server, database: str, settings: Settings) -> None:
+    with pgbouncer(server, Pooling()) as bouncer:
+        pooled = settings.model_copy(update={"database_url": SecretStr(bouncer.address(database))})
+        found = findings_of("database", pooled)
+    assert [finding.verdict for finding in found] == [Verdict.OK, Verdict.OK]
+    assert " is a pooler, which passes on no options: " in found[1].message
 
 
 @pytest.mark.usefixtures("settings")
