@@ -15,6 +15,13 @@ FILE, EXAMPLE = FOLDER / "compose.yaml", FOLDER / ".env.example"
 # ${NAME}, ${NAME:-default} and ${NAME:?what to say}; $$ is a plain dollar.
 _VARIABLE = re.compile(r"\$(?:(?P<plain>\$)|\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<text>[^}]*))?\})")
 SECRETS_FOLDER = "/run/secrets/"
+# As a person fills in .env.
+FILLED_IN = {
+    "PUBLIC_HOST": "strava.example.org",
+    "DAGSTER_HOST": "dagster.example.org",
+    "OPERATOR_NETWORKS": "192.0.2.0/24",
+    "STRAVA_CLIENT_ID": "4711",
+}
 
 
 @cache

@@ -19,6 +19,7 @@ from jsonschema import Draft202012Validator
 from strava_pipeline.local.services import BRIDGE_SECRETS, CODE_SERVER_SECRETS, DAEMON_SECRETS, WEBSERVER_SECRETS
 from strava_pipeline.settings import Settings, secret_variables, variable_name
 from strava_pipeline_tests.deploy.compose import (
+    FILLED_IN,
     FOLDER,
     composed,
     example,
@@ -37,12 +38,6 @@ OF_OTHERS = {"postgres_password", "grafana_password", "grafana_database_password
 NOT_IN_COMPOSE = {"STRAVA_DATABASE_REPLICA_URL", "STRAVA_DAGSTER_HEADER"}
 SERVERS = {"code-server", "webserver", "daemon", "bridge"}
 ONE_SHOTS = {"logins", "migrate"}
-FILLED_IN = {
-    "PUBLIC_HOST": "strava.example.org",
-    "DAGSTER_HOST": "dagster.example.org",
-    "OPERATOR_NETWORKS": "192.0.2.0/24",
-    "STRAVA_CLIENT_ID": "4711",
-}
 every_service = pytest.mark.parametrize("name", services())
 
 

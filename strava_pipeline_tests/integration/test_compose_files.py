@@ -6,39 +6,31 @@ import os
 import shutil
 import stat
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from strava_pipeline.keyring import Keyring
-from strava_pipeline.local import postgres
-from strava_pipeline.local.server_user import server_ids
 from strava_pipeline.settings import load_settings
-from strava_pipeline_tests.deploy.compose import FOLDER, composed, filled_in, secret_variables_of, services
-from strava_pipeline_tests.deploy.test_compose import FILLED_IN
+from strava_pipeline_tests.composed_parts import (
+    SECONDS,
+    NewPostgres,
+    environment_of,
+    make_secrets,
+    running_postgres,
+)
+from strava_pipeline_tests.deploy.compose import FILLED_IN, FOLDER, composed, filled_in, services
 from strava_pipeline_tests.monitoring_program import promtool
-from strava_pipeline_tests.ports import free_port
 from strava_pipeline_tests.proxies import program
 from strava_pipeline_tests.warm_processes import WarmProcesses
 from webhook_bridge.app import check_settings
 
-SECONDS = 60
 OF_PEOPLE = {
     "strava_client_secret", "strava_webhook_signing_secrets", "strava_smtp_url", "strava_alert_urls",
     "strava_heartbeat_url",
 }  # fmt: skip
-
-
-def make_secrets(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run the script in a folder of its own."""
-    script = folder / "make-secrets"
-    if not script.exists():
-        shutil.copy(FOLDER / "make-secrets", script)
-    return subprocess.run([script], cwd="/", capture_output=True, text=True, timeout=SECONDS, check=True, umask=0o022)
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -101,17 +93,6 @@ def test_the_bridge_starts_with_them(secrets: Path, monkeypatch: pytest.MonkeyPa
     Keyring.parse(settings.token_keys.get_secret_value())
 
 
-def environment_of(service: str, secrets: Path, change: Callable[[str], str] = str) -> dict[str, str]:
-    """What a service of ours is started with, the files of its secrets in this folder, their texts changed."""
-    found = services()[service]
-    environment: dict[str, str] = filled_in(found["environment"], FILLED_IN)
-    for variable, secret in secret_variables_of(found).items():
-        path = secrets / "secrets" / secret
-        path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
-        environment[f"{variable}_FILE"] = str(path)
-    return environment
-
-
 def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("token", encoding="utf-8")
@@ -134,58 +115,11 @@ def test_caddy_takes_its_configuration(tmp_path: Path, tls: str) -> None:
     assert "Valid configuration" in done.stdout + done.stderr
 
 
-@dataclass(frozen=True)
-class NewPostgres:
-    """A server as the image of Postgres makes it: its port on loopback, and the superuser's password."""
-
-    port: int
-    password: str
-
-    def run_logins(self, secrets: Path) -> None:
-        """Run the script as compose does."""
-        variables = {
-            "PATH": f"{postgres._binaries()}:{os.environ['PATH']}",
-            "PGHOST": "127.0.0.1",
-            "PGPORT": str(self.port),
-            "SECRETS": str(secrets / "secrets"),
-        }
-        done = subprocess.run(
-            ["/bin/sh", FOLDER / "compose" / "logins.sh"],
-            env=variables, capture_output=True, text=True, timeout=SECONDS, check=False,
-        )  # fmt: skip
-        assert (done.returncode, done.stderr) == (0, "")
-
-    def here(self, text: str) -> str:
-        """An address of compose's network as one of this machine."""
-        return text.replace("@postgres:5432/", f"@127.0.0.1:{self.port}/")
-
-
 @pytest.fixture
 def new_postgres(secrets: Path) -> Iterator[NewPostgres]:
     """A server with compose's options and nothing in it."""
-    # Not below pytest's own folder: its permissions keep Postgres' user out.
-    with tempfile.TemporaryDirectory(prefix="strava-pipeline-compose-") as name:
-        folder, port = Path(name), free_port()
-        os.chown(folder, *server_ids())
-        password = (secrets / "secrets" / "postgres_password").read_text(encoding="utf-8")
-        noted = folder / "password"
-        noted.write_text(password, encoding="utf-8")
-        os.chown(noted, *server_ids())
-        data = str(folder / "data")
-        made = postgres._command(
-            folder, "initdb", "-D", data, "-U", "postgres", "--auth=scram-sha-256", f"--pwfile={noted}", "--no-sync"
-        )
-        assert made.returncode == 0, made.stdout
-        options = " ".join([*services()["postgres"]["command"][1:], f"-p {port}", "-c listen_addresses=127.0.0.1"])
-        control = ("pg_ctl", "-D", data, "-w", "-l", str(folder / "log"))
-        started = postgres._command(
-            folder, *control, "-o", f"{options} -c unix_socket_directories={folder} -c fsync=off", "start"
-        )
-        assert started.returncode == 0, (folder / "log").read_text(encoding="utf-8")
-        try:
-            yield NewPostgres(port, password)
-        finally:
-            postgres._command(folder, *control, "-m", "immediate", "stop")
+    with running_postgres(secrets) as server:
+        yield server
 
 
 def test_the_database_is_set_up_and_migrated(
