@@ -13,6 +13,7 @@ import sysconfig
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -120,7 +121,7 @@ def test_each_part_has_what_it_needs(composed: Composed, monkeypatch: pytest.Mon
     for name, value in composed.environment("command").items():
         monkeypatch.setenv(name, value)
     for check in ("webserver", "code location", "daemon", "bridge"):
-        eventually(lambda check=check: is_well(check), f"{check} that is well")
+        eventually(partial(is_well, check), f"{check} that is well")
     for part in ("code-server", "webserver", "daemon", "bridge"):
         assert composed.is_healthy(part), part
     # What analysts may take is limited, too, as logins.sh sees to.
