@@ -17,7 +17,7 @@ def home_from_environment() -> Path:
 
     ``ConfigurationError`` as in :func:`checked_home`.
     """
-    return checked_home(os.environ.get("STRAVA_HOME") or Path("~", ".strava-pipeline"))
+    return checked_home(os.environ.get("STRAVA_HOME", "").strip() or Path("~", ".strava-pipeline"))
 
 
 def checked_home(given: str | Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from types import TracebackType
@@ -15,6 +16,9 @@ from strava_pipeline.log_lines import JsonLines, LogFormatName, StderrLines
 from strava_pipeline.printable import WHOLE, printable
 from strava_pipeline.redaction import get_logger
 
+PROXY_VARIABLES = ("https_proxy", "http_proxy", "all_proxy")
+NO_PROXY = ("no_proxy", "NO_PROXY")
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 log = get_logger(__name__)
 # Parts of an installation; of commands, their name.
 CODE_SERVER, RUN = "code-server", "run"
@@ -22,12 +26,14 @@ _parts = [""]
 
 
 def set_up(part: str = "") -> None:
-    """Redact everything that the process logs, and log retries in our words. A second call changes nothing else.
+    """Redact everything that the process logs, and log retries in our words; reach this machine without a proxy.
 
-    ``part`` of an installation: what this process is, such as ``bridge``; see :func:`application_name`.
+    A second call changes nothing but the ``part`` of an installation: what this process is, such as ``bridge``; see
+    :func:`application_name`.
     """
     _parts[:] = [part]
     redaction.install()
+    _reach_this_machine_directly()
     # If structlog is installed, a hook of stamina's own prints to standard output, among the answers of commands.
     stamina.instrumentation.set_on_retry_hooks([_log_retry])
 
@@ -86,3 +92,20 @@ def _log_uncaught_in_thread(details: threading.ExceptHookArgs) -> None:
 
 def _log_retry(details: stamina.instrumentation.RetryDetails) -> None:
     log.info("%s: trying again in %.1f s", details.caused_by, details.wait_for)
+
+
+def _reach_this_machine_directly() -> None:
+    """Add this machine's names to ``NO_PROXY``, if the environment names a proxy; child processes inherit it.
+
+    Our own requests need none of this (:mod:`.proxies`): it is for other people's libraries in these processes, such as
+    Apprise, gRPC, and stores of files.
+    """
+    if not any(os.environ.get(form) for name in PROXY_VARIABLES for form in (name, name.upper())):
+        return
+    # As requests looks: small letters go first.
+    excepted = next((text for name in NO_PROXY if (text := os.environ.get(name, "").strip())), "")
+    if excepted == "*":
+        return
+    names = [name.strip() for name in excepted.split(",") if name.strip()]
+    whole = ",".join([*names, *(name for name in THIS_MACHINE if name not in names)])
+    os.environ.update(dict.fromkeys(NO_PROXY, whole))

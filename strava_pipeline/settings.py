@@ -2,6 +2,7 @@
 
 The first of these sources that has a value counts: what the caller gives; the environment; for secrets, the file that
 ``<NAME>_FILE`` names; the settings file ``$STRAVA_HOME/.env``; the default here.
+Blanks and line breaks around a value are cut wherever it comes from.
 :mod:`strava_pipeline.settings_references` resolves what is given, :mod:`strava_pipeline.settings_sources` reads files.
 """
 
@@ -26,10 +27,19 @@ from strava_pipeline.log_lines import LogFormatName
 from strava_pipeline.request_header import RequestHeader
 from strava_pipeline.secret_parts import secret_parts
 from strava_pipeline.settings_references import given_values
-from strava_pipeline.settings_sources import PREFIX, SecretFiles, SettingsFile, is_secret, variable_of
+from strava_pipeline.settings_sources import (
+    PREFIX,
+    Environment,
+    SecretFiles,
+    SettingsFile,
+    is_secret,
+    variable_of,
+    without_blanks,
+)
 from strava_pipeline.settings_values import (
     EMBEDDED,
     LOOPBACK_HOSTS,
+    CertificateFile,
     GroupName,
     HomePath,
     HttpUrl,
@@ -124,6 +134,11 @@ class Settings(BaseSettings):
     )
     api_url: HttpUrl = Field("https://www.strava.com/api/v3", description="address of Strava's API")
     oauth_url: HttpUrl = Field("https://www.strava.com/oauth", description="address of Strava's OAuth")
+    ca_bundle: CertificateFile | None = Field(
+        None,
+        description="file of certificate authorities (PEM) to trust beside the public ones, such as a company's: for"
+        " Strava, Dagster's webserver, the mail server, the heartbeat; unset: none",
+    )
     client_id: str | None = Field(None, pattern=r"^[0-9]+$", description="the Strava app's id")
     client_secret: SecretStr | None = Field(None, description="the Strava app's secret")
     token_keys: SecretStr | None = Field(
@@ -350,13 +365,13 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources in their order; see the module's docstring."""
         home = init_settings().get("home")
-        return init_settings, env_settings, SecretFiles(settings_cls), SettingsFile(settings_cls, home)
+        return init_settings, Environment(settings_cls), SecretFiles(settings_cls), SettingsFile(settings_cls, home)
 
     @field_validator("dagster_header")
     @classmethod
@@ -370,11 +385,11 @@ class Settings(BaseSettings):
         name = variable_name(field)
         if {field, name} & self._given:
             return "given"
-        if os.environ.get(name):
+        if without_blanks(os.environ.get(name)):
             return "environment"
-        if os.environ.get(f"{name}_FILE") and is_secret(Settings.model_fields[field]):
+        if without_blanks(os.environ.get(f"{name}_FILE")) and is_secret(Settings.model_fields[field]):
             return "secret file"
-        if dotenv_values(settings_file(self.home)).get(name):
+        if without_blanks(dotenv_values(settings_file(self.home)).get(name)):
             return "settings file"
         return "default"
 

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from strava_pipeline.settings import Settings, variable_name
 from strava_pipeline.settings_sources import is_secret
-from strava_pipeline.settings_values import GroupName, HttpUrl, LakeUrl, PrivateHttpUrl
+from strava_pipeline.settings_values import CertificateFile, GroupName, HttpUrl, LakeUrl, PrivateHttpUrl
 
 # Fields of the settings by subject, in the order in which people need them. A test compares them with all fields.
 SUBJECTS = {
@@ -29,6 +29,7 @@ SUBJECTS = {
         "file_group",
         "log_level",
         "log_format",
+        "ca_bundle",
     ),
     "Strava": ("client_id", "client_secret", "token_keys", "api_url", "oauth_url", "outage_patience_hours"),
     "Strava's limits": (
@@ -106,9 +107,10 @@ HEADER = """\
 
 Made from the descriptions in [settings.py](../strava_pipeline/settings.py) (`make docs`). Each setting is a variable of
 the environment, or a line `NAME=value` of the settings file `.env` in `STRAVA_HOME`, which `strava-pipeline init`
-writes. The environment goes before the file, and an empty value counts as none. A *secret* can also be in a file of its
-own, which a variable of the environment names: `STRAVA_CLIENT_SECRET_FILE=/run/secrets/strava`. Such a file goes
-before the settings file, and after the variable itself.
+writes. The environment goes before the file. Blanks and line breaks around a value are cut, and an empty value counts
+as none. A *secret* can also be in a file of its own, which a variable of the environment names:
+`STRAVA_CLIENT_SECRET_FILE=/run/secrets/strava`. Such a file goes before the settings file, and after the variable
+itself.
 
 Definitions in Dagster may be given settings, too, by their names in small letters without `STRAVA_`: those go first.
 Dagster shows what it is given. So a secret is given as `{env: NAME}`, a variable of the process that uses it, or as
@@ -131,6 +133,7 @@ _KINDS = (
     (PrivateHttpUrl, "http(s) address"),
     (LakeUrl, "folder or address"),
     (GroupName, "name of a group"),
+    (CertificateFile, "file"),
 )
 
 

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.printable import printable
-from strava_pipeline.settings_sources import PREFIX, is_secret, read_value, variable_of
+from strava_pipeline.settings_sources import PREFIX, is_secret, read_value, variable_of, without_blanks
 from strava_pipeline.settings_values import EMBEDDED
 
 # Anything else could be a secret that stands in the wrong place, such as the address of a database.
@@ -69,6 +69,8 @@ def _key(name: str, field: FieldInfo) -> str:
 def _resolved(name: str, value: Any, field: FieldInfo) -> Any:
     if is_secret(field):
         _check_secret(name, value, field)
+    if isinstance(value, str):
+        return without_blanks(value)
     if not isinstance(value, Mapping):
         return value
     kind, place = _reference(name, value)
@@ -101,7 +103,7 @@ def _reference(name: str, reference: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _of_variable(name: str, variable: str) -> str:
-    value = os.environ.get(variable)
+    value = without_blanks(os.environ.get(variable))
     if not value:
         raise ConfigurationError(f"{name} refers to the variable {variable}, which is not set in this process")
     return value

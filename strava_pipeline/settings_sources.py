@@ -11,7 +11,7 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.home import checked_home, home_from_environment, settings_file
@@ -24,6 +24,11 @@ def variable_of(name: str, field: FieldInfo) -> str:
     """Return the name of the environment variable for a field of this name."""
     alias = field.validation_alias
     return alias if isinstance(alias, str) else f"{PREFIX}{name.upper()}"
+
+
+def without_blanks(text: str | None) -> str:
+    """Return a setting's text without blanks and line breaks around it; '' for none: both count as unset."""
+    return (text or "").strip()
 
 
 def is_secret(field: FieldInfo) -> bool:
@@ -53,11 +58,20 @@ class _NamedValues(PydanticBaseSettingsSource):
         return found
 
 
+class Environment(EnvSettingsSource):
+    """The environment, whose values lose the blanks and line breaks around them."""
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls)
+        cut = {name: without_blanks(text) for name, text in self.env_vars.items()}
+        self.env_vars = {name: text for name, text in cut.items() if text}
+
+
 class SecretFiles(_NamedValues):
     """The files that ``<NAME>_FILE`` names, one for each secret."""
 
     def lookup(self, name: str, field: FieldInfo) -> str | None:
-        path = os.environ.get(f"{name}_FILE")
+        path = without_blanks(os.environ.get(f"{name}_FILE"))
         return read_value(path, f"{name}_FILE") if path and is_secret(field) else None
 
 
@@ -99,4 +113,4 @@ class SettingsFile(_NamedValues):
         self._values = _read_settings_file(settings_file(home))
 
     def lookup(self, name: str, field: FieldInfo) -> str | None:  # noqa: ARG002  the signature is the class's
-        return self._values.get(name)
+        return without_blanks(self._values.get(name))

@@ -83,6 +83,18 @@ def _known_group(value: str) -> str:
     return value
 
 
+def _with_certificates(value: Path) -> Path:
+    import ssl  # noqa: PLC0415  takes a while to load, and few need it
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(value)
+    except OSError as error:
+        # An SSLError, too, is an OSError; its text names a line of OpenSSL's code.
+        why = "it holds no certificates in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ValueError(f"a file of certificates is needed: {why}") from None
+    return value.absolute()
+
+
 def _in_capitals(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
@@ -92,5 +104,6 @@ HttpUrl = Annotated[str, AfterValidator(_checked_url)]
 PrivateHttpUrl = Annotated[str, AfterValidator(_checked_private_url)]
 LakeUrl = Annotated[str, AfterValidator(_without_credentials)]
 PastDay = Annotated[date, AfterValidator(_not_to_come)]
+CertificateFile = Annotated[Path, AfterValidator(_with_certificates)]
 GroupName = Annotated[str, AfterValidator(_known_group)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_in_capitals)]

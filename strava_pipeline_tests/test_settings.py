@@ -12,6 +12,7 @@ from strava_pipeline import redaction
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.home import settings_file
 from strava_pipeline.settings import QuotaScope, Settings, SignatureMode, load_settings, variable_name
+from strava_pipeline_tests.certificates import make_certificate
 
 SECRETS = (
     "database_url",
@@ -167,6 +168,66 @@ def test_an_empty_variable_is_an_unset_one(home: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv(variable_name(field), "")
     assert getattr(load_settings(), field) == Settings.model_fields[field].default
     assert load_settings().origin_of(field) == "default"
+
+
+@pytest.mark.parametrize("blanks", ["  {} ", "{}\n", "\r\n\t{}\r\n"])
+def test_blanks_and_line_breaks_around_a_value_are_cut(
+    home: Path, monkeypatch: pytest.MonkeyPatch, blanks: str
+) -> None:
+    write_file(home, f'STRAVA_QUOTA_SCOPE="{blanks.format("athlete")}"')
+    monkeypatch.setenv("STRAVA_CLIENT_ID", blanks.format("4711"))
+    monkeypatch.setenv("STRAVA_CLIENT_SECRET", blanks.format(CANARY))
+    monkeypatch.setenv("DAGSTER_WEBSERVER_URL", blanks.format("http://127.0.0.1:4000/"))
+    monkeypatch.setenv("STRAVA_HOME", blanks.format(home))
+    monkeypatch.setenv("A_PORT", blanks.format("81"))
+    settings = load_settings(bridge_port={"env": "A_PORT"}, mail_from=blanks.format("Rides <rides@example.org>"))
+    assert (settings.home, settings.client_id, settings.bridge_port) == (home, "4711", 81)
+    assert settings.required("client_secret") == CANARY
+    assert settings.dagster_webserver_url == "http://127.0.0.1:4000"
+    assert settings.quota_scope is QuotaScope.ATHLETE
+    assert settings.mail_from == "Rides <rides@example.org>"
+
+
+@pytest.mark.parametrize("blanks", [" ", "\n", " \t\r\n"])
+@pytest.mark.parametrize("field", ["client_secret", "client_id", "bridge_port", "dagster_home", "smtp_url"])
+def test_a_variable_of_blanks_is_an_unset_one(
+    home: Path, monkeypatch: pytest.MonkeyPatch, field: str, blanks: str
+) -> None:
+    monkeypatch.setenv(variable_name(field), blanks)
+    assert getattr(load_settings(), field) == Settings.model_fields[field].default
+    assert load_settings().origin_of(field) == "default"
+    write_file(
+        home, f"{variable_name(field)}={'82' if field == 'bridge_port' else '/4711' if 'home' in field else '4711'}"
+    )
+    assert getattr(load_settings(), field) != Settings.model_fields[field].default
+    assert load_settings().origin_of(field) == "settings file"
+    write_file(home, f'{variable_name(field)}="{blanks}"')
+    assert getattr(load_settings(), field) == Settings.model_fields[field].default
+    assert load_settings().origin_of(field) == "default"
+
+
+def test_the_name_of_a_secrets_file_loses_its_blanks(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").write_text(CANARY, encoding="utf-8")
+    monkeypatch.setenv("STRAVA_CLIENT_SECRET_FILE", f" {tmp_path / 'secret'}\n")
+    assert secret_of("client_secret") == CANARY
+    monkeypatch.setenv("STRAVA_CLIENT_SECRET_FILE", " \n")
+    assert load_settings().client_secret is None
+    assert load_settings().origin_of("client_secret") == "default"
+
+
+def test_a_file_of_authorities_has_to_hold_certificates(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = make_certificate(tmp_path)
+    monkeypatch.setenv("STRAVA_CA_BUNDLE", certificate)
+    assert load_settings().ca_bundle == Path(certificate)
+    for path, why in ((key, "it holds no certificates in PEM form"), ("/absent", "No such file or directory")):
+        monkeypatch.setenv("STRAVA_CA_BUNDLE", path)
+        with pytest.raises(ConfigurationError) as caught:
+            load_settings()
+        assert str(caught.value).endswith(f"a file of certificates is needed: {why}")
 
 
 def test_the_settings_file_is_taken_as_it_stands(home: Path) -> None:
@@ -355,7 +416,7 @@ def test_a_key_prefix_is_of_names_with_slashes_between(
     ("field", "value"),
     [
         ("client_id", "canary"),
-        ("client_id", "12 "),
+        ("client_id", "1 2"),
         ("quota_short_limit", "0"),
         ("quota_short_limit", "canary"),
         ("quota_long_window_seconds", "-1"),

@@ -19,13 +19,11 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self, TextIO
-
-from strava_pipeline_tests.network_namespaces import Host
 
 COMMAND = "strava_pipeline"
 # What commands import when they run.
@@ -167,15 +165,10 @@ class WarmProcesses:
         return WarmProcess((module, *arguments), pid, pipe.open(encoding="utf-8"), self)
 
     def start_silent(
-        self,
-        module: str,
-        *arguments: str,
-        env: Mapping[str, str],
-        output: Path | str = NOWHERE,
-        host: Host | None = None,
+        self, module: str, *arguments: str, env: Mapping[str, str], output: Path | str = NOWHERE
     ) -> WarmProcess:
-        """Run a module as a program in the background, its output in a file, or thrown away; ``host``: at which."""
-        pid = self._fork(module, (NOWHERE, str(output), str(output)), arguments, env, host)
+        """Run a module as a program in the background, its output in a file, or thrown away."""
+        pid = self._fork(module, (NOWHERE, str(output), str(output)), arguments, env)
         return WarmProcess((module, *arguments), pid, None, self)
 
     def listen(self, seconds: float) -> None:
@@ -199,12 +192,7 @@ class WarmProcesses:
             return Path(self._folder.name) / str(self._started)
 
     def _fork(
-        self,
-        module: str,
-        streams: tuple[str, str, str],
-        arguments: tuple[str, ...],
-        env: Mapping[str, str],
-        host: Host | None = None,
+        self, module: str, streams: tuple[str, str, str], arguments: tuple[str, ...], env: Mapping[str, str]
     ) -> int:
         request = {
             "module": module,
@@ -213,7 +201,6 @@ class WarmProcesses:
             "folder": str(Path.cwd()),
             "umask": _umask(),
             "streams": streams,
-            "host": None if host is None else asdict(host),
         }
         with self._guard:
             if self._server is None:
@@ -299,13 +286,10 @@ def _tell(what: str, *numbers: int) -> None:
 
 def become(request: Mapping[str, Any]) -> None:
     """Turn this process into the program, as if it had been started so."""
-    if request["host"] is not None:
-        Host(**request["host"]).become()
     stdin, *outputs = request["streams"]
     _open_as(0, stdin, os.O_RDONLY)
     for descriptor, path in enumerate(outputs, 1):
-        # Both may be one file, and processes of this one may write there, too.
-        _open_as(descriptor, path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+        _open_as(descriptor, path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
+from pathlib import Path
 
 import requests
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.http_session import new_http_session
+from strava_pipeline.proxies import through
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.secret import Secret
 from strava_pipeline.warehouse.engine import autocommit
@@ -30,10 +33,16 @@ TIMEOUT_SECONDS = 10.0
 
 
 class AllIsWell(WorkerThread):
-    """A thread that sends the heartbeat, until stopped. ``threads_are_well``: whether this bridge's threads all are."""
+    """A thread that sends the heartbeat, until stopped. ``threads_are_well``: whether this bridge's threads all are.
 
-    def __init__(self, url: Secret, engine: Engine, threads_are_well: Callable[[], bool]) -> None:
+    ``ca_bundle``: a file of authorities whose certificates are trusted as well.
+    """
+
+    def __init__(
+        self, url: Secret, engine: Engine, threads_are_well: Callable[[], bool], ca_bundle: Path | None = None
+    ) -> None:
         super().__init__("all-is-well")
+        self._ca_bundle = ca_bundle
         self._url = url
         self._engine = engine
         self._threads_are_well = threads_are_well
@@ -71,14 +80,21 @@ class AllIsWell(WorkerThread):
         """Send; why that failed, without the address, which is a secret."""
         try:
             # A redirect would tell the address to somebody else. The body is not read: it may be long, or never end.
-            with requests.get(
-                self._url.reveal(), timeout=TIMEOUT_SECONDS, allow_redirects=False, stream=True
-            ) as answer:
+            with (
+                new_http_session(self._ca_bundle) as session,
+                session.get(self._url.reveal(), timeout=TIMEOUT_SECONDS, allow_redirects=False, stream=True) as answer,
+            ):
                 status = answer.status_code
         except (requests.RequestException, ValueError) as error:
-            return f"STRAVA_HEARTBEAT_URL did not take it: {type(error).__name__}"
+            return f"STRAVA_HEARTBEAT_URL did not take it: {type(error).__name__}{self._through()}"
         is_taken = HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
         return "" if is_taken else f"STRAVA_HEARTBEAT_URL did not take it: HTTP {status}"
+
+    def _through(self) -> str:
+        try:
+            return through(self._url.reveal())
+        except ValueError:
+            return ""  # it is no address
 
 
 def _is_critical(rule: str) -> bool:

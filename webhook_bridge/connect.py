@@ -263,7 +263,7 @@ def _finish(code: str, scopes: tuple[str, ...], began: Began, actor: Actor, *, o
     link = link_name() if actor is Actor.ATHLETE else None
 
     def exchange() -> TokenGrant:
-        grant = exchange_code(settings, new_session(), code)
+        grant = exchange_code(settings, new_session(settings.ca_bundle), code)
         athlete_id = (grant.athlete or {})["id"]
         add_log_ids(athlete_id=athlete_id)
         if only is not None and athlete_id != only:

@@ -15,6 +15,7 @@ import requests
 from strava_pipeline.athlete_runs import HIDING_DESCRIPTION, goes_with_athlete, run_tag_filters
 from strava_pipeline.import_runs import fate_of_run, launch_tags
 from strava_pipeline.names import Job
+from strava_pipeline.proxies import through
 from strava_pipeline.warehouse.imports.launches import Fate, Launch
 from strava_pipeline.watch.alert_checks import ALERTS, AlertCheck
 from strava_pipeline.web.request_signature import CHECK_PATH
@@ -353,7 +354,8 @@ def report_check(dagster: DagsterServer, check: AlertCheck) -> None:
     try:
         post(dagster, CHECK_PATH, body)
     except requests.RequestException as error:
-        raise DagsterUnavailable(f"Dagster at {dagster.url} took no check: {type(error).__name__}") from None
+        told = f"{type(error).__name__}{through(dagster.url)}"
+        raise DagsterUnavailable(f"Dagster at {dagster.url} took no check: {told}") from None
 
 
 def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:

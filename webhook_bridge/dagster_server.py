@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Self, TypeVar
-from urllib.parse import urlsplit
 
 import requests
 
 from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.http_session import new_http_session
+from strava_pipeline.proxies import through
 from strava_pipeline.request_header import RequestHeader
 from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
@@ -58,8 +60,8 @@ class DagsterServer:
     """Dagster's URL, and the key that signs requests for the guard in front of it; Dagster alone ignores signatures.
 
     ``count_launch`` is called with the plain name of the job of each launch, and whether Dagster took it. ``header``
-    goes with each request, for a login proxy of others in front of Dagster. ``kept`` is where our definitions were
-    found.
+    goes with each request, for a login proxy of others in front of Dagster. ``ca_bundle``: a file of authorities whose
+    certificates are trusted as well. ``kept`` is where our definitions were found.
     """
 
     url: str
@@ -67,6 +69,7 @@ class DagsterServer:
     count_launch: Callable[[str, bool], None] = _count_nothing
     header: RequestHeader | None = None
     wanted: Wanted = Wanted()
+    ca_bundle: Path | None = None
     kept: KeptPlace = field(default_factory=KeptPlace, init=False, repr=False, compare=False)
 
     @classmethod
@@ -79,7 +82,8 @@ class DagsterServer:
         wanted = Wanted(
             settings.dagster_location, settings.dagster_repository, settings.dagster_key_prefix, settings.client_id
         )
-        return cls(settings.dagster_webserver_url, dagster_signing_key(settings), count_launch, header, wanted)
+        url, key = settings.dagster_webserver_url, dagster_signing_key(settings)
+        return cls(url, key, count_launch, header, wanted, settings.ca_bundle)
 
 
 def ask(
@@ -105,7 +109,8 @@ def ask(
             return found_in(answer)
         reason = answer.get("message") or answer["__typename"]
     except (requests.RequestException, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DagsterUnavailable(f"Dagster at {dagster.url} gave no usable answer: {type(error).__name__}") from None
+        told = f"{type(error).__name__}{through(dagster.url)}"
+        raise DagsterUnavailable(f"Dagster at {dagster.url} gave no usable answer: {told}") from None
     dagster.kept.doubt()
     raise DagsterRefused(f"Dagster refused: {reason}")
 
@@ -117,16 +122,15 @@ def post(
 
     ``DagsterUnavailable`` if somebody in front refuses it, ``requests.RequestException`` for any other failure.
     """
-    response = requests.post(
-        f"{dagster.url}{path}",
-        json=body,
-        auth=partial(_sign, dagster, path),
-        timeout=TIMEOUT_SECONDS if timeout_s is None else timeout_s,
-        # A signed request is for Dagster alone, and for one use.
-        allow_redirects=False,
-        # Plain http goes to its host directly: a proxy of the environment would read it.
-        proxies={"no_proxy": "*"} if urlsplit(dagster.url).scheme == "http" else None,
-    )
+    with new_http_session(dagster.ca_bundle) as session:
+        response = session.post(
+            f"{dagster.url}{path}",
+            json=body,
+            auth=partial(_sign, dagster, path),
+            timeout=TIMEOUT_SECONDS if timeout_s is None else timeout_s,
+            # A signed request is for Dagster alone, and for one use.
+            allow_redirects=False,
+        )
     if response.status_code in _KEPT_OUT or response.is_redirect:
         raise DagsterUnavailable(_kept_out(dagster, response))
     response.raise_for_status()

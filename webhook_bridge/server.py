@@ -70,7 +70,8 @@ def serve(settings: Settings, engine: Engine, listener: socket.socket) -> None:
     ]
     if settings.heartbeat_url is not None:
         url = Secret(settings.heartbeat_url.get_secret_value())
-        threads.append(AllIsWell(url, engine, lambda: not any(thread.has_ended for thread in threads)))
+        are_well = lambda: not any(thread.has_ended for thread in threads)  # noqa: E731
+        threads.append(AllIsWell(url, engine, are_well, settings.ca_bundle))
     app = create_app(settings, engine, dispatcher.wake, tasks.wake, reader, threads, counters, reading)
 
     def begin(address: str) -> None:

@@ -53,7 +53,7 @@ def connect_athlete(settings: Settings, engine: Engine, pasted: str) -> int:
     from strava_pipeline.warehouse.imports.wishes import poke
 
     def exchange() -> oauth.TokenGrant:
-        grant = oauth.exchange_code(settings, new_session(), code)
+        grant = oauth.exchange_code(settings, new_session(settings.ca_bundle), code)
         # Of an athlete who is back nothing old is left, and nothing new is deleted.
         finish_erasure(settings, engine, (grant.athlete or {})["id"])
         return grant

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.proxies import through
 from strava_pipeline.redaction import MASK, SecretPath
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.http import new_session
@@ -57,13 +58,14 @@ def check_handshake(settings: Settings) -> None:
         "hub.verify_token": settings.required("webhook_verify_token"),
     }
     try:
-        with new_session() as session:
+        with new_session(settings.ca_bundle) as session:
             answer = session.get(callback, params=query, timeout=HANDSHAKE_SECONDS, allow_redirects=False)
     except requests.exceptions.SSLError:
-        raise CallbackUnreachable(_told(settings, "has no valid certificate")) from None
+        raise CallbackUnreachable(_told(settings, f"has no valid certificate{through(callback)}")) from None
     except requests.RequestException as error:
         # The error's own text would show the URL with the verify token in its query.
-        raise CallbackAway(_told(settings, f"cannot be reached ({type(error).__name__})")) from None
+        told = f"cannot be reached ({type(error).__name__}{through(callback)})"
+        raise CallbackAway(_told(settings, told)) from None
     if answer.status_code != HTTPStatus.OK:
         raise CallbackUnreachable(_told(settings, f"answers {answer.status_code} to a handshake"))
     try:

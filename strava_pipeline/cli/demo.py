@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
-import requests
 
 from strava_pipeline.cli.console import say
 from strava_pipeline.cli.demo_system import System, first_month, running_system
@@ -17,6 +16,7 @@ from strava_pipeline.cli.progress_lines import ProgressLines
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.extras import Extra, ensure_installed
 from strava_pipeline.home import home_from_environment
+from strava_pipeline.http_session import new_http_session
 from strava_pipeline.months import months_between
 from strava_pipeline.names import HISTORY_ASSETS, PROFILE_ASSETS, RANGE_END_TAG, RANGE_START_TAG, Asset
 from strava_pipeline.planned_runs import plan_side_by_side
@@ -69,15 +69,16 @@ def _connect_everybody(system: System) -> list[int]:
     from strava_pipeline.cli.athletes import connect_athlete
     from strava_pipeline.strava.oauth import authorize_url
 
-    known = requests.get(f"{system.mock_url}/mock/athletes", timeout=TIMEOUT_SECONDS).json()
-    for athlete in known:
-        consent = f"{authorize_url(system.settings)}&athlete={athlete['id']}"
-        redirect = requests.get(consent, allow_redirects=False, timeout=TIMEOUT_SECONDS)
-        connect_athlete(system.settings, system.engine, redirect.headers["Location"])
-        system.lines.say(
-            f"athlete {athlete['id']} is connected ({athlete['name']}, {athlete['activities']} activities)",
-            lambda: "connecting the athletes",
-        )
+    with new_http_session(None) as mock:
+        known = mock.get(f"{system.mock_url}/mock/athletes", timeout=TIMEOUT_SECONDS).json()
+        for athlete in known:
+            consent = f"{authorize_url(system.settings)}&athlete={athlete['id']}"
+            redirect = mock.get(consent, allow_redirects=False, timeout=TIMEOUT_SECONDS)
+            connect_athlete(system.settings, system.engine, redirect.headers["Location"])
+            system.lines.say(
+                f"athlete {athlete['id']} is connected ({athlete['name']}, {athlete['activities']} activities)",
+                lambda: "connecting the athletes",
+            )
     return [athlete["id"] for athlete in known]
 
 
@@ -105,14 +106,13 @@ def _new_ride(system: System, athlete_id: int) -> tuple[int, float]:
     from strava_pipeline.cli.demo_progress import ride_line, runs_line
 
     callback = local_callback(system.settings)
-    requests.put(f"{system.mock_url}/mock/callback", json={"url": callback}, timeout=TIMEOUT_SECONDS).raise_for_status()
-    sent_at = datetime.now(UTC)
-    added = requests.post(
-        f"{system.mock_url}/mock/activities",
-        json={"athlete_id": athlete_id, "sport_type": "Ride"},
-        timeout=TIMEOUT_SECONDS,
-    )
-    added.raise_for_status()
+    new = {"athlete_id": athlete_id, "sport_type": "Ride"}
+    with new_http_session(None) as mock:
+        told = mock.put(f"{system.mock_url}/mock/callback", json={"url": callback}, timeout=TIMEOUT_SECONDS)
+        told.raise_for_status()
+        sent_at = datetime.now(UTC)
+        added = mock.post(f"{system.mock_url}/mock/activities", json=new, timeout=TIMEOUT_SECONDS)
+        added.raise_for_status()
     ride: int = added.json()["id"]
     system.lines.say(f"the mock delivers a signed webhook for the new ride {ride}", partial(ride_line, system.instance))
     analysed: datetime = _wait(partial(_analysed_at, system.engine, ride), RIDE_SECONDS, "the new ride's analysis")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
-import requests
 from rich.table import Table
 from sqlalchemy import Engine
 
 from strava_pipeline.cli.console import add_row, new_table, print_table
 from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.http_session import new_http_session
 from strava_pipeline.names import OWN_NAMES, PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG, athlete_of_key
 from strava_pipeline.warehouse.analysis.analyses import analysed_activity
 from strava_pipeline.warehouse.quota.api_calls import count_calls
@@ -55,7 +55,8 @@ def collect_report(engine: Engine, instance: DagsterInstance, mock_url: str, rid
     runs = _runs(instance)
     with engine.connect() as connection:
         calls = count_calls(connection)
-    seen = requests.get(f"{mock_url}/mock/calls", timeout=TIMEOUT_SECONDS).json()["totals"]
+    with new_http_session(None) as mock:
+        seen = mock.get(f"{mock_url}/mock/calls", timeout=TIMEOUT_SECONDS).json()["totals"]
     counted = sum(count for endpoint, count in seen["endpoints"].items() if "/api/" in endpoint)
     # A run that a schedule has just started is unfinished; that is no failure.
     failed = [run for run in runs if run[1] in FAILED]

@@ -15,6 +15,8 @@ from http import HTTPStatus
 import requests
 
 from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.http_session import new_http_session
+from strava_pipeline.proxies import through
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.mapping.fields import JsonObject
 
@@ -45,12 +47,12 @@ def deliver(settings: Settings, event: JsonObject, url: str) -> str:
     """
     body = json.dumps(event).encode()
     try:
-        answer = requests.post(url, data=body, headers=_headers(settings, body), timeout=TIMEOUT_SECONDS)
+        with new_http_session(settings.ca_bundle) as session:
+            answer = session.post(url, data=body, headers=_headers(settings, body), timeout=TIMEOUT_SECONDS)
     except requests.RequestException as error:
         # The URL is not shown, since its path may end in a secret.
-        raise DeliveryFailed(
-            f"the bridge cannot be reached ({type(error).__name__}): start strava-pipeline up or bridge"
-        ) from None
+        why = f"{type(error).__name__}{through(url)}"
+        raise DeliveryFailed(f"the bridge cannot be reached ({why}): start strava-pipeline up or bridge") from None
     if answer.status_code != HTTPStatus.OK:
         raise DeliveryFailed(f"the bridge answered {answer.status_code}: {answer.text.strip()[:LONGEST_ANSWER]}")
     return answer.text.strip()

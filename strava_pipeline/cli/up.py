@@ -27,7 +27,8 @@ TIDY = (sys.executable, "-m", "strava_pipeline.cli.instance")
 def up() -> None:
     """Run Postgres, Dagster's code server, webserver and daemon, and the bridge, until Ctrl-C.
 
-    Starts the embedded Postgres and the code server again if they end; stops all if another of them ends.
+    Starts the embedded Postgres and the code server again if they end; stops all if another of them ends. Each storage
+    of Dagster's has one at a time: a second one says who has it, and ends.
     """
     ensure_installed(Extra.LOCAL, "strava-pipeline up")
     from strava_pipeline.cli.operator_token import ensure_operator_token
@@ -58,15 +59,21 @@ def _run(settings: Settings, for_dagster: socket.socket, for_bridge: socket.sock
     from strava_pipeline.cli.instance import prepare_dagster_environment
     from strava_pipeline.local.code_server import new_code_server
     from strava_pipeline.local.keeper import Plan, become_keeper
+    from strava_pipeline.local.kept_lock import KeptLock
     from strava_pipeline.local.postgres import keep_server
     from strava_pipeline.local.services import bridge_service, code_server_service, dagster_services
     from strava_pipeline.local.work_folder import make_work_folder
     from strava_pipeline.sync.access import open_tokens
+    from strava_pipeline.warehouse.access.dagster_database import ensure_dagster_database
     from strava_pipeline.warehouse.migrate import open_warehouse
+    from strava_pipeline.warehouse.storage_lock import take_storage_lock
 
     with open_warehouse(settings) as engine:
         # Missing tables are created, and wrong keys are reported, before anything starts.
         open_tokens(settings, engine)
+    ensure_dagster_database(settings)
+    # Before anything is written for Dagster. The connection lasts until this process ends, as another program, too.
+    lock = take_storage_lock(settings)
     environment = prepare_dagster_environment(settings)
     # In a process of its own, since Dagster takes seconds to load. Its errors are ignored: the services fail for the
     # same reasons, and log them.
@@ -90,6 +97,8 @@ def _run(settings: Settings, for_dagster: socket.socket, for_bridge: socket.sock
         postgres=keep_server(settings.home) if settings.is_embedded else None,
         log_level=settings.log_level or "WARNING",
         log_format=settings.log_format,
+        # A second descriptor of the socket: the driver's own closes as this program ends.
+        storage=KeptLock(os.dup(lock.descriptor), environment),
     )
     click.echo("starting Dagster and the bridge ...", err=True)
     # What was loaded for all this is not needed any more, and would stay in memory for years.

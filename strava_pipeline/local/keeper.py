@@ -19,6 +19,7 @@ from typing import Final, NoReturn
 
 from strava_pipeline import own_process, redaction
 from strava_pipeline.errors import StravaPipelineError
+from strava_pipeline.local.kept_lock import KeptLock
 from strava_pipeline.local.kept_server import PYTHON, KeptServer
 from strava_pipeline.local.supervisor import Service, Supervisor
 from strava_pipeline.printable import WHOLE, printable
@@ -32,7 +33,7 @@ BY_SIGNAL: Final = 128
 class Plan:
     """What to keep running: services, those of one group after those before are ready, and the embedded Postgres.
 
-    ``told`` is printed once all are ready.
+    ``told`` is printed once all are ready. ``storage`` is the lock of Dagster's storage.
     """
 
     services: Sequence[Sequence[Service]]
@@ -41,11 +42,13 @@ class Plan:
     log_level: str
     # A name of the form, not the setting's type, whose module loads much.
     log_format: str
+    storage: KeptLock | None = None
 
     def descriptors(self) -> set[int]:
-        """The file descriptors that the services and the lock of Postgres are."""
+        """The file descriptors that the services, the lock of Postgres and that of Dagster's storage are."""
         found = {number for group in self.services for service in group for number in service.descriptors}
-        return found if self.postgres is None else found | {self.postgres.lock}
+        found |= set() if self.postgres is None else {self.postgres.lock}
+        return found | (set() if self.storage is None else {self.storage.descriptor})
 
 
 def become_keeper(plan: Plan) -> NoReturn:
@@ -99,11 +102,14 @@ def _keep(plan: Plan, say: Callable[[str], None]) -> None:
             supervisor.wait_until_ready()
         sys.stdout.write("".join(f"{printable(line, WHOLE)}\n" for line in plan.told))
         sys.stdout.flush()
-        if plan.postgres is None:
-            supervisor.watch()
-        else:
-            server = plan.postgres
-            supervisor.watch(lambda: server.look_after(say))
+        # In this order: the lock is in the server.
+        kept = [each for each in (plan.postgres, plan.storage) if each is not None]
+
+        def care() -> None:
+            for each in kept:
+                each.look_after(say)
+
+        supervisor.watch(care)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  the signature is signal's

@@ -51,7 +51,9 @@ def service_environment(settings: Settings) -> dict[str, str]:
     }
     if settings.lake_url is not None and ":" not in settings.lake_url:
         found["STRAVA_LAKE_URL"] = str(Path(settings.lake_url).expanduser().absolute())
-    for name, path in os.environ.items():
-        if name.startswith(("STRAVA_", "DAGSTER_")) and name.endswith("_FILE") and path:
+    if settings.ca_bundle is not None:
+        found["STRAVA_CA_BUNDLE"] = str(settings.ca_bundle)
+    for name, text in os.environ.items():
+        if name.startswith(("STRAVA_", "DAGSTER_")) and name.endswith("_FILE") and (path := text.strip()):
             found[name] = str(Path(path).absolute())
     return found

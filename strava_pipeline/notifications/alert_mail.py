@@ -43,7 +43,7 @@ class AlertMail:
         except ConfigurationError as error:
             raise ConfigurationError(f"STRAVA_ALERT_TO needs a mail server and a sender: {error}") from None
         return cls(
-            parse_smtp_url(settings.required("smtp_url")),
+            parse_smtp_url(settings.required("smtp_url"), settings.ca_bundle),
             sender_of(settings.required("mail_from")),
             _addresses(settings.alert_to),
             page_url(settings),

@@ -94,7 +94,7 @@ def open_outbox(settings: Settings) -> Outbox | None:
     """Return the configured outbox; ``None`` without a mail server, ``ConfigurationError`` if the rest is wrong."""
     if settings.smtp_url is None:
         return None
-    server = parse_smtp_url(settings.smtp_url.get_secret_value())
+    server = parse_smtp_url(settings.smtp_url.get_secret_value(), settings.ca_bundle)
     sender = sender_of(settings.required("mail_from"))
     keyring = Keyring.parse(settings.required("token_keys"))
     # The links that confirm an address or end the mails lead to the bridge.

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from enum import StrEnum
+from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from strava_pipeline.errors import ConfigurationError, MailDelayed, MailError, MailRefused
@@ -40,19 +41,23 @@ FORMS = (
 
 @dataclass(frozen=True)
 class MailServer:
-    """The server to which mails are sent; without ``username`` there is no login."""
+    """The server to which mails are sent; without ``username`` there is no login.
+
+    ``ca_bundle``: a file of authorities whose certificates are trusted beside the system's.
+    """
 
     security: Security
     host: str
     port: int
     username: str | None = None
     password: Secret | None = None
+    ca_bundle: Path | None = None
 
     def __str__(self) -> str:
         return f"{self.security}://{self.host}:{self.port}"
 
 
-def parse_smtp_url(text: str) -> MailServer:
+def parse_smtp_url(text: str, ca_bundle: Path | None = None) -> MailServer:
     """Return the server in ``STRAVA_SMTP_URL``; ``ConfigurationError`` shows the right forms, never the value."""
     try:
         parts = urlsplit(text)
@@ -66,7 +71,7 @@ def parse_smtp_url(text: str) -> MailServer:
         raise ConfigurationError(
             "STRAVA_SMTP_URL: plain smtp is allowed to this machine only; use smtp+starttls or smtps"
         )
-    return MailServer(security, parts.hostname, port or PORTS[security], username, password)
+    return MailServer(security, parts.hostname, port or PORTS[security], username, password, ca_bundle)
 
 
 def _login(parts: SplitResult) -> tuple[str | None, Secret | None]:
@@ -125,6 +130,8 @@ def check_login(server: MailServer, timeout_s: float) -> None:
 def _connect(server: MailServer, timeout_s: float = TIMEOUT_SECONDS) -> smtplib.SMTP:
     """A session in which mails can be sent."""
     context = ssl.create_default_context()
+    if server.ca_bundle is not None:
+        context.load_verify_locations(server.ca_bundle)
     if server.security is Security.TLS:
         connection: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=timeout_s, context=context)
     else:

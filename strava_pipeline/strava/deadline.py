@@ -12,16 +12,18 @@ import socket
 import time
 from typing import Any
 
-from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from strava_pipeline.http_session import TrustingAdapter
 
-class DeadlineAdapter(HTTPAdapter):
+
+class DeadlineAdapter(TrustingAdapter):
     """Ends every answer within the timeout that urllib3 sets on the socket when it starts to wait for the answer.
 
-    With ``urllib3.Timeout(total=...)``, that timeout is the total less the time that connecting took. Looking up the
-    host's name is not covered: the operating system does it.
+    With ``urllib3.Timeout(total=...)``, that timeout is the total less the time that connecting took. A proxy's answer
+    to ``CONNECT`` ends within the timeout for connecting. Looking up the host's name is not covered: the operating
+    system does it.
     """
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:

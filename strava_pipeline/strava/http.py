@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
+from http import HTTPStatus
+from pathlib import Path
 from typing import Any, NoReturn
 
 import requests
@@ -18,6 +19,8 @@ from urllib3 import Timeout
 from urllib3.exceptions import ReadTimeoutError
 
 from strava_pipeline.errors import RetriableStravaError
+from strava_pipeline.http_session import HttpSession
+from strava_pipeline.proxies import UNUSABLE, through
 from strava_pipeline.strava.deadline import DeadlineAdapter
 
 CONNECT_SECONDS = 5.0
@@ -28,6 +31,8 @@ BODY_CAP_BYTES = 32 * 1024 * 1024
 _MAY_OVERFLOW = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{300}")
 # Six digits of seconds are eleven days; no longer wait is plausible.
 _RETRY_AFTER = re.compile(r"\s*([0-9]{1,6})\s*")
+# The words of http.client, with the proxy's status.
+_TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: ([0-9]{3})")
 _CHUNK_BYTES = 64 * 1024
 # A clock that shows another year is broken; near the first and the last possible year, a margin would overflow.
 _PLAUSIBLE_YEARS = range(2000, 3000)
@@ -58,22 +63,12 @@ class Answer:
         return timedelta(seconds=int(match[1])) if match else None
 
 
-def new_session() -> requests.Session:
+def new_session(ca_bundle: Path | None = None) -> HttpSession:
     """Return a session that keeps connections open and applies deadlines; it serves many athletes, so no cookies.
 
-    It ignores credentials in ``.netrc``, which would replace our ``Authorization`` header.
+    ``ca_bundle``: a file of authorities whose certificates are trusted as well.
     """
-    session = requests.Session()
-    session.headers["User-Agent"] = "strava-pipeline"
-    session.auth = _keep_headers
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, DeadlineAdapter())
-    return session
-
-
-def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
+    return HttpSession(DeadlineAdapter(ca_bundle))
 
 
 def send(
@@ -106,7 +101,8 @@ def send(
         ) as response:
             body = _read(response, what)
     except requests.RequestException as error:
-        raise RetriableStravaError(f"{what}: Strava cannot be reached: {_reason(error)}", answered=False) from None
+        told = f"{what}: Strava cannot be reached: {_reason(error)}{through(url)}"
+        raise RetriableStravaError(told, answered=False) from None
     return Answer(response.status_code, response.headers, body, (time.monotonic() - started) * 1000)
 
 
@@ -148,6 +144,14 @@ def _read(response: requests.Response, what: str) -> bytes:
 
 def _reason(error: requests.RequestException) -> str:
     """What failed, in words. Messages of requests contain the query, and so secrets: they are not used."""
+    if isinstance(error, requests.exceptions.ProxyError):
+        return _refusal(error)
+    if isinstance(error, requests.exceptions.InvalidProxyURL):
+        return UNUSABLE
+    return _fault_on_the_way(error)
+
+
+def _fault_on_the_way(error: requests.RequestException) -> str:
     match error:
         case requests.exceptions.SSLError():
             return "the TLS certificate is not valid"
@@ -162,3 +166,13 @@ def _reason(error: requests.RequestException) -> str:
             return "the answer was cut"
         case _:
             return type(error).__name__
+
+
+def _refusal(error: requests.exceptions.ProxyError) -> str:
+    """Why a proxy does not lead to Strava. What it says beside its status is not used: it may be anything."""
+    refused = _TUNNEL_REFUSED.search(str(error))
+    if refused is None:
+        return "no connection to the proxy"
+    if int(refused[1]) == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return "the proxy asks for another login (407)"
+    return f"the proxy lets nothing pass to it ({refused[1]})"

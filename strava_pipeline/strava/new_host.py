@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from http import HTTPStatus
+from pathlib import Path
 from urllib.parse import urlsplit
-
-import requests
 
 from strava_pipeline.errors import RetriableStravaError
 from strava_pipeline.strava.faults import parse_fault
@@ -39,10 +38,13 @@ def uses_old_host(api_url: str) -> bool:
     return urlsplit(api_url).hostname == OLD_HOST
 
 
-def probe_api(url: str, session: requests.Session | None = None, deadline_s: float = PROBE_SECONDS) -> ApiProbe:
-    """Ask the base ``url`` without a token; the answer of Strava's API is that it wants one. Raises nothing."""
+def probe_api(url: str, ca_bundle: Path | None = None, deadline_s: float = PROBE_SECONDS) -> ApiProbe:
+    """Ask the base ``url`` without a token; the answer of Strava's API is that it wants one. Raises nothing.
+
+    ``ca_bundle``: a file of authorities that are trusted as well.
+    """
     try:
-        answer = send(session or new_session(), "GET", f"{url}{_PATH}", what="probe", deadline_s=deadline_s)
+        answer = send(new_session(ca_bundle), "GET", f"{url}{_PATH}", what="probe", deadline_s=deadline_s)
     except RetriableStravaError as error:
         return ApiProbe(url, is_api=False, told=str(error).rpartition(": ")[2])
     if answer.status == HTTPStatus.UNAUTHORIZED and _is_stravas(answer):

@@ -20,7 +20,7 @@ import requests
 
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.faults import of_the_app, read
-from strava_pipeline.strava.http import DEADLINE_SECONDS, new_session, send
+from strava_pipeline.strava.http import DEADLINE_SECONDS, send
 from strava_pipeline.strava.mapping.fields import JsonObject
 from strava_pipeline.strava.quota.windows import Lane, QuotaLedger
 from strava_pipeline.strava.shapes import ANYTHING, NEW_SUBSCRIPTION, SUBSCRIPTIONS, Shape
@@ -37,7 +37,7 @@ class AppAccess:
     settings: Settings
     ledger: QuotaLedger
     max_wait: timedelta
-    session: requests.Session = field(default_factory=new_session, repr=False)
+    session: requests.Session = field(repr=False)
 
 
 def list_subscriptions(app: AppAccess) -> list[JsonObject]:

@@ -62,7 +62,7 @@ def open_client(
     While Strava does not answer it waits ``outage_patience`` beside that. ``goes_first``: other backfills leave their
     room to its calls.
     """
-    session = new_session()
+    session = new_session(settings.ca_bundle)
     return StravaClient(
         Transport(
             api_url=settings.api_url,
@@ -84,7 +84,7 @@ def outage_patience(settings: Settings, lane: Lane) -> timedelta:
 
 def open_app_access(settings: Settings, engine: Engine, max_wait: timedelta) -> AppAccess:
     """Open Strava's API for calls in the app's own name; a call waits at most ``max_wait`` for quota."""
-    return AppAccess(settings, _open_ledger(settings, engine), max_wait)
+    return AppAccess(settings, _open_ledger(settings, engine), max_wait, new_session(settings.ca_bundle))
 
 
 def _open_ledger(

@@ -71,7 +71,7 @@ def _revoke_grant(settings: Settings, engine: Engine, athlete_id: int) -> str | 
 
 def _revocation(settings: Settings, engine: Engine, athlete_id: int) -> tuple[str, str | None]:
     """The outcome of revoking the grant at Strava, with a reason unless Strava revoked it."""
-    session = new_session()
+    session = new_session(settings.ca_bundle)
     try:
         tokens = open_tokens(settings, engine)
         retrying = stamina.RetryingCaller(attempts=ATTEMPTS, timeout=None)

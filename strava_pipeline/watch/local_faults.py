@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, timedelta
+from pathlib import Path
 
 from sqlalchemy import Engine
 
@@ -34,9 +35,11 @@ def wrong_keys(engine: Engine, keyring: Keyring) -> list[Finding]:
     return [Finding("keys_missing", f"STRAVA_TOKEN_KEYS: {', '.join(told)}")] if told else []
 
 
-def new_host(settings: Settings, today: date, probe: Callable[[str], ApiProbe] = probe_api) -> list[Finding]:
+def new_host(
+    settings: Settings, today: date, probe: Callable[[str, Path | None], ApiProbe] = probe_api
+) -> list[Finding]:
     """Return that Strava's API is about to move, or has moved, once its new address answers this process."""
     if not uses_old_host(settings.api_url) or today < MOVES_ON - TOLD_BEFORE:
         return []
-    answering = [url for url in SPELLINGS if probe(url).is_api]
+    answering = [url for url in SPELLINGS if probe(url, settings.ca_bundle).is_api]
     return [Finding("new_api_host", f"the new API answers at {answering[0]}")] if answering else []

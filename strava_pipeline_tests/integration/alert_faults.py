@@ -232,7 +232,7 @@ def the_api_is_about_to_move(stack: RunningStack) -> Iterator[None]:
         strava.answers(UNAUTHORIZED)
         with connect_proxy([host], strava.port) as proxy:
             url = f"https://{OLD_HOST}/api/v3"
-            stack.restart_bridge(SECOND, STRAVA_API_URL=url, HTTPS_PROXY=proxy, REQUESTS_CA_BUNDLE=certificate)
+            stack.restart_bridge(SECOND, STRAVA_API_URL=url, HTTPS_PROXY=proxy.url, STRAVA_CA_BUNDLE=certificate)
             yield
     stack.restart_bridge(SECOND)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -39,7 +40,7 @@ def test_keys_that_are_missing_or_others_are_found(engine: Engine) -> None:
 def probed(*answering: str) -> list[str]:
     asked: list[str] = []
 
-    def probe(url: str) -> ApiProbe:
+    def probe(url: str, ca_bundle: Path | None) -> ApiProbe:
         asked.append(url)
         return ApiProbe(url, is_api=url in answering, told="")
 
@@ -58,7 +59,7 @@ def test_a_new_host_that_does_not_answer_is_not_told() -> None:
 
 
 def test_nobody_is_asked_long_before_nor_by_who_uses_another_address() -> None:
-    def probe(url: str) -> ApiProbe:
+    def probe(url: str, ca_bundle: Path | None) -> ApiProbe:
         raise AssertionError(url)
 
     old = load_settings(api_url="https://www.strava.com/api/v3")

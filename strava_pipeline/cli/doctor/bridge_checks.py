@@ -102,7 +102,7 @@ def check_subscription(settings: Settings) -> Iterator[Finding]:
             "not asked: no request is left of Strava's limits", "run doctor again later; see strava-pipeline quota"
         )
         return
-    existing = look_up_subscriptions(settings, new_session(), EXCHANGE_SECONDS)
+    existing = look_up_subscriptions(settings, new_session(settings.ca_bundle), EXCHANGE_SECONDS)
     if existing:
         yield from _judged_subscription(settings, existing[0])
     elif settings.bridge_public_url is None:

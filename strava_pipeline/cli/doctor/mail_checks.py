@@ -19,7 +19,7 @@ def check_mail_server(settings: Settings) -> Iterator[Finding]:
     if settings.smtp_url is None:
         yield ok(OFF)
         return
-    server = parse_smtp_url(settings.smtp_url.get_secret_value())
+    server = parse_smtp_url(settings.smtp_url.get_secret_value(), settings.ca_bundle)
     check_login(server, EXCHANGE_SECONDS)
     yield ok(f"{server} {'takes connections' if server.username is None else 'logs us in'}")
 

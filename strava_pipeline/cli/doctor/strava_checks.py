@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 from strava_pipeline.cli.doctor.clocks import judged, seconds_off
 from strava_pipeline.cli.doctor.findings import EXCHANGE_SECONDS, Check, Finding, fail, ok, warn
+from strava_pipeline.proxies import UNUSABLE, is_usable, name_of, proxy_for
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.http import Answer, new_session, send
 from strava_pipeline.strava.new_host import MOVES_ON, SPELLINGS, probe_api, uses_old_host
@@ -16,6 +18,19 @@ OAUTH = "OAuth"
 REACH = "look for a proxy, a firewall or DNS between this machine and Strava; https://status.strava.com tells outages"
 # ``Date`` has whole seconds.
 _DATE = timedelta(seconds=1)
+
+
+def check_way_out(settings: Settings) -> Iterator[Finding]:
+    """Say which way requests to Strava take; a proxy that no request can go through is a failure."""
+    hosts = {urlsplit(url).hostname or "": url for url in (settings.api_url, settings.oauth_url)}
+    for host, url in hosts.items():
+        proxy = proxy_for(url)
+        if proxy is None:
+            yield ok(f"none: {host} is asked directly")
+        elif is_usable(proxy):
+            yield ok(f"{host} is asked through {name_of(proxy)}")
+        else:
+            yield fail(f"{host} cannot be asked: {UNUSABLE}", "set HTTPS_PROXY, or name the host in NO_PROXY")
 
 
 def check_oauth(settings: Settings) -> Iterator[Finding]:
@@ -37,7 +52,7 @@ def check_clock(settings: Settings) -> Iterator[Finding]:
 
 def _consent_page(settings: Settings) -> Answer:
     return send(
-        new_session(),
+        new_session(settings.ca_bundle),
         "GET",
         f"{settings.oauth_url}/authorize",
         what=settings.oauth_url,
@@ -47,7 +62,7 @@ def _consent_page(settings: Settings) -> Answer:
 
 def check_api(settings: Settings) -> Iterator[Finding]:
     """Check that the API answers, without a token, so that Strava counts it against nobody's limits."""
-    probe = probe_api(settings.api_url, deadline_s=EXCHANGE_SECONDS)
+    probe = probe_api(settings.api_url, settings.ca_bundle, EXCHANGE_SECONDS)
     told = f"{probe.url} {_words(probe.told)}"
     yield ok(told) if probe.is_api else fail(told, f"check STRAVA_API_URL; {REACH}")
 
@@ -67,7 +82,7 @@ def _judged_host(base: str, settings: Settings) -> Finding:
         return ok(f"{base} is in use")
     if not uses_old_host(settings.api_url):
         return ok(f"{base} is not asked: STRAVA_API_URL is not Strava's old address")
-    probe = probe_api(base, deadline_s=EXCHANGE_SECONDS)
+    probe = probe_api(base, settings.ca_bundle, EXCHANGE_SECONDS)
     told = f"{base} {_words(probe.told)}"
     if probe.is_api:
         return warn(told, f"set STRAVA_API_URL={base} before {MOVES_ON}, and restart everything")
@@ -82,6 +97,7 @@ def _words(told: str) -> str:
 
 
 STRAVA_CHECKS = (
+    Check("outgoing proxy", check_way_out),
     Check(OAUTH, check_oauth, REACH),
     Check("clock", check_clock, REACH, needs=OAUTH),
     Check("API", check_api, REACH),
