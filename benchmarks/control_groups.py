@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 ROOT = Path("/sys/fs/cgroup")
 PERIOD_US = 100_000
@@ -24,6 +26,12 @@ class Group:
         """Put this process, and all that it starts from now on, into the group."""
         for folder in self.folders:
             (folder / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
+
+    def take(self, process: psutil.Process) -> None:
+        """Put a process into the group, with all that it has started and will start."""
+        for each in (process, *process.children(recursive=True)):
+            for folder in self.folders:
+                (folder / "cgroup.procs").write_text(str(each.pid), encoding="ascii")
 
     def killed(self) -> int:
         """Return how many processes the kernel has ended for want of memory."""
@@ -42,7 +50,28 @@ def new_group(memory: int, processors: int) -> Iterator[Group]:
     ``SystemExit`` names the reason if this user cannot make one.
     """
     name = f"strava-pipeline-benchmark-{os.getpid()}"
-    limits = _limits_v2(name, memory, processors) if _is_v2() else _limits_v1(name, memory, processors)
+    with _made(_limits_v2(name, memory, processors) if _is_v2() else _limits_v1(name, memory, processors)) as group:
+        yield group
+
+
+@contextlib.contextmanager
+def new_share(label: str, processors: float) -> Iterator[Group]:
+    """Make a group that gets so much time of processors, whichever they are, and remove it afterwards.
+
+    ``label``: tells it from others of this benchmark. ``SystemExit`` as above.
+    """
+    name, quota = f"strava-pipeline-benchmark-{os.getpid()}-{label}", round(processors * PERIOD_US)
+    of_v1 = {ROOT / "cpu" / name / "cpu.cfs_period_us": PERIOD_US, ROOT / "cpu" / name / "cpu.cfs_quota_us": quota}
+    with _made(
+        {ROOT / name / "cpu.max": f"{quota} {PERIOD_US}"}
+        if _is_v2()
+        else {path: str(value) for path, value in of_v1.items()}
+    ) as group:
+        yield group
+
+
+@contextlib.contextmanager
+def _made(limits: Mapping[Path, str]) -> Iterator[Group]:
     group = Group(tuple(dict.fromkeys(path.parent for path in limits)))
     try:
         for path, value in limits.items():

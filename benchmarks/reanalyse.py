@@ -72,7 +72,7 @@ def main() -> None:
 
 def _store(engine: Engine, rides: int, points: int) -> None:
     track = made_up_ride(points)
-    series = {name: {"data": values} for name, values in _series(track).items()}
+    series = {name: {"data": values} for name, values in series_of(track).items()}
     numbers = {"rides": rides, "athletes": ATHLETES, "routes": ROUTES, "start": START}
     with engine.begin() as connection:
         connection.execute(text(COPY_ACTIVITIES.replace("(2, :rides)", "(1, :rides)")), numbers)
@@ -80,8 +80,8 @@ def _store(engine: Engine, rides: int, points: int) -> None:
         connection.execute(text(COPY_STREAMS), numbers)
 
 
-def _series(track: Track) -> dict[str, list[object]]:
-    """The track as Strava's streams."""
+def series_of(track: Track) -> dict[str, list[object]]:
+    """Return a track as Strava's streams."""
     names = {
         "time": track.time, "distance": track.distance, "altitude": track.altitude, "velocity_smooth": track.speed,
         "heartrate": track.heart_rate, "cadence": track.cadence, "watts": track.power, "temp": track.temperature,

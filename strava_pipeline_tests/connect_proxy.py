@@ -7,12 +7,13 @@ import socket
 import threading
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 
+from strava_pipeline_tests.relay import copy
+
 POLL_SECONDS = 0.05
-BLOCK_BYTES = 65_536
 
 
 @dataclass
@@ -65,17 +66,10 @@ class _Handler(StreamRequestHandler):
             return
         with socket.create_connection(("127.0.0.1", proxy.port)) as there:
             self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=_copy, args=(there, self.connection), daemon=True)
+            back = threading.Thread(target=copy, args=(there, self.connection), daemon=True)
             back.start()
-            _copy(self.connection, there)
+            copy(self.connection, there)
             back.join()
-
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while block := source.recv(BLOCK_BYTES):
-            target.sendall(block)
-        target.shutdown(socket.SHUT_WR)
 
 
 @contextmanager

@@ -19,11 +19,13 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self, TextIO
+
+from strava_pipeline_tests.network_namespaces import Host
 
 COMMAND = "strava_pipeline"
 # What commands import when they run.
@@ -165,10 +167,15 @@ class WarmProcesses:
         return WarmProcess((module, *arguments), pid, pipe.open(encoding="utf-8"), self)
 
     def start_silent(
-        self, module: str, *arguments: str, env: Mapping[str, str], output: Path | str = NOWHERE
+        self,
+        module: str,
+        *arguments: str,
+        env: Mapping[str, str],
+        output: Path | str = NOWHERE,
+        host: Host | None = None,
     ) -> WarmProcess:
-        """Run a module as a program in the background, its output in a file, or thrown away."""
-        pid = self._fork(module, (NOWHERE, str(output), str(output)), arguments, env)
+        """Run a module as a program in the background, its output in a file, or thrown away; ``host``: at which."""
+        pid = self._fork(module, (NOWHERE, str(output), str(output)), arguments, env, host)
         return WarmProcess((module, *arguments), pid, None, self)
 
     def listen(self, seconds: float) -> None:
@@ -192,7 +199,12 @@ class WarmProcesses:
             return Path(self._folder.name) / str(self._started)
 
     def _fork(
-        self, module: str, streams: tuple[str, str, str], arguments: tuple[str, ...], env: Mapping[str, str]
+        self,
+        module: str,
+        streams: tuple[str, str, str],
+        arguments: tuple[str, ...],
+        env: Mapping[str, str],
+        host: Host | None = None,
     ) -> int:
         request = {
             "module": module,
@@ -201,6 +213,7 @@ class WarmProcesses:
             "folder": str(Path.cwd()),
             "umask": _umask(),
             "streams": streams,
+            "host": None if host is None else asdict(host),
         }
         with self._guard:
             if self._server is None:
@@ -286,10 +299,13 @@ def _tell(what: str, *numbers: int) -> None:
 
 def become(request: Mapping[str, Any]) -> None:
     """Turn this process into the program, as if it had been started so."""
+    if request["host"] is not None:
+        Host(**request["host"]).become()
     stdin, *outputs = request["streams"]
     _open_as(0, stdin, os.O_RDONLY)
     for descriptor, path in enumerate(outputs, 1):
-        _open_as(descriptor, path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        # Both may be one file, and processes of this one may write there, too.
+        _open_as(descriptor, path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])

@@ -17,6 +17,7 @@ from strava_pipeline.settings import Settings
 from strava_pipeline.sync.erasing import finish_erasures
 from strava_pipeline.warehouse.athletes.dagster_tasks import athletes_with_task, hold_task, strike_off
 from strava_pipeline.warehouse.athletes.erasure import delete_late_events
+from strava_pipeline.warehouse.imports.launches import most_under_way
 from strava_pipeline.warehouse.retention import earliest_month
 from strava_pipeline.warehouse.states import DagsterTask
 from webhook_bridge.counters import Counters
@@ -72,7 +73,8 @@ class DagsterTasks(WorkerThread):
             self.rest(POLL_SECONDS)
 
     def _launch_imports(self) -> None:
-        launch_imports(self._dagster, self._engine, earliest_month(self._settings))
+        most = most_under_way(self._settings.runs_at_once)
+        launch_imports(self._dagster, self._engine, earliest_month(self._settings), most)
 
     def _do(self, athlete_id: int) -> bool:
         """Do one athlete's task and strike it off; False if it has to wait, or another bridge is at it."""

@@ -10,7 +10,14 @@ from sqlalchemy import Engine
 from strava_pipeline.import_runs import run_of
 from strava_pipeline.log_context import log_ids
 from strava_pipeline.redaction import get_logger
-from strava_pipeline.warehouse.imports.launches import Launch, claim_launch, look_after, record_run, release
+from strava_pipeline.warehouse.imports.launches import (
+    MOST_UNDER_WAY,
+    Launch,
+    claim_launch,
+    look_after,
+    record_run,
+    release,
+)
 from webhook_bridge.dagster_api import fate_of, launch_run
 from webhook_bridge.dagster_place import find_place
 from webhook_bridge.dagster_server import DagsterServer, DagsterUnavailable
@@ -21,15 +28,15 @@ log = get_logger(__name__)
 REFUSED_PAUSE = timedelta(seconds=10)
 
 
-def launch_imports(dagster: DagsterServer, engine: Engine, floor: date) -> int:
+def launch_imports(dagster: DagsterServer, engine: Engine, floor: date, most: int = MOST_UNDER_WAY) -> int:
     """Launch a run for each import that is due and has room; return how many.
 
-    Months before ``floor`` are never imported. ``DagsterUnavailable`` if Dagster does not answer, or refuses a launch,
-    which is then due again.
+    Months before ``floor`` are never imported; ``most`` of one kind are under way. ``DagsterUnavailable`` if Dagster
+    does not answer, or refuses a launch, which is then due again.
     """
     look_after(engine, partial(fate_of, dagster))
     launched = 0
-    while launch := _claim(engine, floor):
+    while launch := _claim(engine, floor, most):
         try:
             place = find_place(dagster)
             run = run_of(place.names, launch)
@@ -45,6 +52,6 @@ def launch_imports(dagster: DagsterServer, engine: Engine, floor: date) -> int:
     return launched
 
 
-def _claim(engine: Engine, floor: date) -> Launch | None:
+def _claim(engine: Engine, floor: date, most: int) -> Launch | None:
     with engine.begin() as connection:
-        return claim_launch(connection, floor)
+        return claim_launch(connection, floor, most=most)

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from strava_pipeline.names import Names
 from strava_pipeline.settings import FEWEST_RUNS, Settings
+from strava_pipeline.warehouse.imports.launches import most_under_way
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -47,7 +48,7 @@ class Pools:
         """The pools where so many runs may be at work at once: one slot is always left for what is in no pool.
 
         From five runs on, two are left, and from ten on three: for webhooks, mails, training loads, checks and the
-        lake.
+        lake. All further ones are for imports.
         """
         if at_once < FEWEST_RUNS:
             raise ValueError(f"{at_once} runs at once are too few")
@@ -55,7 +56,7 @@ class Pools:
         if at_once < FEWEST_FOR_POOLS_OF_THEIR_OWN:
             return cls({names.pool: at_once - 1}, names.pool, names.pool, names.pool, note)
         newest = 1 if at_once < 8 else 2  # noqa: PLR2004  the halves of what is described above
-        imports = min(max(at_once - newest - 3, 1), 4)
+        imports = min(max(at_once - newest - 3, 1), most_under_way(at_once))
         slots = {names.pool: imports, names.newest_pool: newest, names.upkeep_pool: 1}
         return cls(slots, names.pool, names.newest_pool, names.upkeep_pool, note)
 

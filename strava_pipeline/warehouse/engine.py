@@ -50,6 +50,14 @@ NETWORK_LIMITS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
+# The server, too, gives up a client whose host vanished, and frees its locks; by the usual settings of Linux it would
+# do so after two hours. Not for reading, which locks nothing: who reads may pause for long within an answer.
+FREE_LOCKS = {
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
 # A connection that was used less than this long ago is not tested before it is used again: a test each time would cost
 # every task one more round trip.
 PING_AFTER_SECONDS = 1.0
@@ -150,7 +158,7 @@ def open_engine(url: URL, *, part: str | None = None, connections: int = USUAL_C
 
     ``part``: of the installation, as the server shows it; unset: this process. ``connections``: how many may be open.
     """
-    return _engine(url, CONNECT_SECONDS, _session_settings(STATEMENT_MILLISECONDS), part, connections)
+    return _engine(url, CONNECT_SECONDS, _session_settings(STATEMENT_MILLISECONDS) | FREE_LOCKS, part, connections)
 
 
 def open_read_only_engine(

@@ -22,6 +22,7 @@ from strava_pipeline.defs.code_location import own_plan
 from strava_pipeline.defs.pools import USUAL_RUNS, Pools, set_up_pools
 from strava_pipeline.names import Asset, Job
 from strava_pipeline.settings import Settings, load_settings
+from strava_pipeline.warehouse.imports.launches import most_under_way
 from strava_pipeline_tests.defs.own_definitions import NAMES, defs, key_of, op
 from strava_pipeline_tests.eventually import eventually
 
@@ -233,9 +234,11 @@ def test_the_shipped_file_counts_a_run_in_its_pools_from_start_to_end() -> None:
     assert concurrency["pools"] == {"granularity": "run", "default_limit": POOLS[NAMES.pool]}
 
 
-@pytest.mark.parametrize("number", range(USUAL_RUNS, 31))
-def test_more_runs_at_once_are_left_to_what_is_in_no_pool(number: int) -> None:
-    assert Pools.of_runs(NAMES, number).slots == POOLS
+@pytest.mark.parametrize("more", range(31))
+def test_more_runs_at_once_than_usual_are_for_imports(more: int) -> None:
+    slots = Pools.of_runs(NAMES, USUAL_RUNS + more).slots
+    assert slots == {**POOLS, NAMES.pool: POOLS[NAMES.pool] + more}
+    assert most_under_way(USUAL_RUNS + more) == slots[NAMES.pool]
 
 
 def test_every_step_that_asks_strava_is_in_a_pool_but_a_webhooks() -> None:

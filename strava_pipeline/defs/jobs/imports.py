@@ -36,7 +36,7 @@ from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.context import SpanResult, SyncContext
 from strava_pipeline.sync.imports import ImportHooks, work_on_import
 from strava_pipeline.warehouse.imports import runs
-from strava_pipeline.warehouse.imports.launches import Fate, Launch, claim_launch, look_after
+from strava_pipeline.warehouse.imports.launches import Fate, Launch, claim_launch, look_after, most_under_way
 from strava_pipeline.warehouse.imports.runs import Task
 from strava_pipeline.warehouse.migrate import open_warehouse
 from strava_pipeline.warehouse.patience import patient
@@ -203,8 +203,8 @@ def _every_five_minutes(plan: Plan, job: str, name: str, cron: str) -> dg.Schedu
             with open_warehouse(settings, CODE_SERVER) as engine:
                 prepare(context.instance, plan)
                 look_after(engine, partial(_fate, context.instance, plan.names))
-                floor, launched = earliest_month(settings), 0
-                while launch := _claim(engine, floor, newest=job == Job.NEWEST_MONTH):
+                floor, most, launched = earliest_month(settings), most_under_way(settings.runs_at_once), 0
+                while launch := _claim(engine, floor, most, newest=job == Job.NEWEST_MONTH):
                     launched += 1
                     run = run_of(plan.names, launch)
                     # With the time: a database that was restored from a backup numbers launches anew, which Dagster
@@ -220,9 +220,9 @@ def _every_five_minutes(plan: Plan, job: str, name: str, cron: str) -> dg.Schedu
     return launch_due
 
 
-def _claim(engine: Engine, floor: date, *, newest: bool) -> Launch | None:
+def _claim(engine: Engine, floor: date, most: int, *, newest: bool) -> Launch | None:
     with engine.begin() as connection:
-        return claim_launch(connection, floor, newest=newest)
+        return claim_launch(connection, floor, newest=newest, most=most)
 
 
 def _fate(instance: dg.DagsterInstance, names: Names, launch: Launch) -> Fate:

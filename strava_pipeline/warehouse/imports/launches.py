@@ -47,6 +47,8 @@ from strava_pipeline.warehouse.tokens.grants import shows_activities
 LEASE = timedelta(seconds=60)
 # A queue of ours stays short, so that the order of imports is decided late.
 MOST_UNDER_WAY = 4
+# Of many runs at once, these are for all that is no import.
+FOR_OTHER_RUNS = 6
 # After a run without progress, doubled after each further one.
 FIRST_PAUSE = timedelta(minutes=5)
 LONGEST_PAUSE = timedelta(hours=6)
@@ -77,15 +79,23 @@ class Launch:
     begins_newest: bool = False
 
 
-def claim_launch(connection: Connection, floor: date, *, newest: bool | None = None) -> Launch | None:
+def most_under_way(runs_at_once: int | None) -> int:
+    """Return how many imports of one kind may be under way, where Dagster has so many runs at once (``None``: few)."""
+    return max(MOST_UNDER_WAY, (runs_at_once or 0) - FOR_OTHER_RUNS)
+
+
+def claim_launch(
+    connection: Connection, floor: date, *, newest: bool | None = None, most: int = MOST_UNDER_WAY
+) -> Launch | None:
     """Take the import that is to be launched next, and number the launch; ``None`` if none is due or has room.
 
     Imports that turn out to lack nothing rest; after ``LOOKS`` of them the next call goes on. Months before ``floor``
     are never imported. ``newest``: consider only imports that begin with the newest month (``True``) or that do not
-    (``False``). Imports are passed over whose athlete must connect again, has disconnected, or shows no activities.
+    (``False``). ``most``: so many of one kind may be under way. Imports are passed over whose athlete must connect
+    again, has disconnected, or shows no activities.
     """
     for _ in range(LOOKS):
-        row = connection.execute(_next_due(newest)).mappings().first()
+        row = connection.execute(_next_due(newest, most)).mappings().first()
         if row is None:
             return None
         wish, moment = import_of(row), now(connection)
@@ -122,7 +132,7 @@ def _launched(connection: Connection, wish: Import, lack: Lacking, moment: datet
     return launch
 
 
-def _next_due(newest: bool | None) -> Select[Any]:
+def _next_due(newest: bool | None, most: int) -> Select[Any]:
     """Select and lock the import that is to be launched next; one that another process looks at is passed over."""
     begins_newest = _c.newest_at.is_(None) & _c.last_month.is_(None)
     under_way = imports.alias("under_way")
@@ -136,7 +146,7 @@ def _next_due(newest: bool | None) -> Select[Any]:
             _c.paused_at.is_(None),
             has_come(_c.next_at, database_time(), LONGEST_REST),
             shows_activities(),
-            of_this_kind.correlate(imports).scalar_subquery() < MOST_UNDER_WAY,
+            of_this_kind.correlate(imports).scalar_subquery() < most,
             true() if newest is None else begins_newest == newest,
         )
         .order_by(begins_newest.desc(), _c.next_month.desc().nulls_first(), _c.launched_at.nulls_first(), _c.id)

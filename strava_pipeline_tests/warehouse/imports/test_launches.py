@@ -22,6 +22,7 @@ from strava_pipeline.warehouse.imports.launches import (
     Launch,
     claim_launch,
     look_after,
+    most_under_way,
     record_run,
     release,
 )
@@ -161,6 +162,23 @@ def test_only_so_many_are_under_way_but_a_newest_month_needs_not_wait_for_them(e
     assert launch(engine) is None
     newest = wish_for(engine)
     assert launched(engine).import_id == newest
+
+
+def test_with_many_runs_at_once_more_are_under_way(engine: Engine) -> None:
+    for number in range(MOST_UNDER_WAY + 3):
+        month = add_months(MAY, number)
+        wish_for(engine, month, month)
+
+    def all_launched(most: int) -> int:
+        launched = 0
+        with engine.begin() as connection:
+            while claim_launch(connection, FLOOR, most=most) is not None:
+                launched += 1
+        return launched
+
+    assert all_launched(most_under_way(None)) == MOST_UNDER_WAY
+    assert all_launched(most_under_way(12)) == 2
+    assert all_launched(most_under_way(10)) == 0
 
 
 def test_what_lacks_nothing_rests_without_a_run(engine: Engine) -> None:
