@@ -36,6 +36,8 @@ def become(program: str, *arguments: str) -> NoReturn:
     path = Path(sysconfig.get_path("scripts"), program)
     if Path(program).name != program or not path.is_file():
         raise ConfigurationError(f"{program} is not installed beside strava-pipeline: name one of Dagster's programs")
+    # By this name Postgres shows the program's connections.
+    os.environ.setdefault("PGAPPNAME", program)
     os.environ.update(dagster_environment(command_settings()))
     os.execv(sys.executable, (sys.executable, str(path), *arguments))  # noqa: S606  what the user or we want to run
 
