@@ -9,6 +9,7 @@
     │  ├─ RetriableStravaError            try again: 5xx, timeout, an answer that is not Strava's
     │  │  ├─ QuotaExhausted(retry_at)     our quota is used up, or a 429: wait until ``retry_at``; not a failure
     │  │  ├─ StravaAway(since, retry_at)  Strava answers nobody: wait until ``retry_at``; not a failure
+    │  │  │  └─ RestoreUnchecked          the tables come from a backup: nobody may ask Strava yet
     │  │  ├─ GrantChanged                 the athlete connected again while Strava was asked: ask anew
     │  │  ├─ NotAnswered                  Strava does not answer this call, but others
     │  │  └─ RefreshDelayed(retry_at)     a token was not refreshed, and is not before ``retry_at``
@@ -163,6 +164,10 @@ class StravaAway(RetriableStravaError):
         self.since = since
         self.retry_at = retry_at
         self.refreshes_only = refreshes_only
+
+
+class RestoreUnchecked(StravaAway):
+    """The tables come from a backup, and were not compared with Strava yet: nobody asks Strava anything."""
 
 
 class NotAnswered(RetriableStravaError):

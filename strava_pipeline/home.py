@@ -49,6 +49,7 @@ class HomeEntry(StrEnum):
     DIRECT_ALERTS = "direct-alerts.lock"
     DIRECTLY_TOLD = "direct-alerts.json"
     DATABASE_LOGINS = "database.logins"
+    ERASURES = "erasures"
     LAKE = "lake"
     LOGS = "logs"
     POSTGRES = "postgres"

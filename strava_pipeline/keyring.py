@@ -48,6 +48,7 @@ class KeyPurpose(StrEnum):
     CONFIRM_LINK = "confirm-address"
     UNSUBSCRIBE_LINK = "unsubscribe"
     RECONNECT_LINK = "reconnect"
+    ERASURES = "erasures"
 
 
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")

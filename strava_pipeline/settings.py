@@ -233,6 +233,11 @@ class Settings(BaseSettings):
     lake_url: LakeUrl | None = Field(
         None, description="where samples go as Parquet: a folder or an fsspec address; unset: STRAVA_HOME/lake"
     )
+    erasures_url: LakeUrl | None = Field(
+        None,
+        description="where the list of erasures is, which a restore needs: a folder or an fsspec address, outside of"
+        " backups, that all hosts and containers share; unset: STRAVA_HOME/erasures",
+    )
     file_group: GroupName | None = Field(
         None, description="group of this machine that may read the lake's files; unset: their owner alone"
     )
@@ -468,6 +473,19 @@ class Settings(BaseSettings):
                 " that fsspec knows, or a folder on a volume that all containers share"
             )
         return self.lake_location()
+
+    def erasures_location(self) -> str:
+        """The URL of the list of erasures, or its folder under ``STRAVA_HOME`` where no URL is set."""
+        return self.erasures_url or str(self.home / HomeEntry.ERASURES)
+
+    def erasures_to_write(self) -> str:
+        """Return :meth:`erasures_location`; ``ConfigurationError`` in a container where no URL is set."""
+        if self.erasures_url is None and not self.keeps_data_in_home:
+            raise ConfigurationError(
+                "STRAVA_ERASURES_URL is not set, and a list of erasures in STRAVA_HOME would go with this container:"
+                " name an address that fsspec knows, or a folder on a volume that all containers share"
+            )
+        return self.erasures_location()
 
     @property
     def mail_max_age(self) -> timedelta:

@@ -90,6 +90,7 @@ SUBJECTS = {
         "run_retention_days",
         "failed_run_retention_days",
         "lake_url",
+        "erasures_url",
     ),
     "Mails": ("smtp_url", "mail_from", "mail_max_age_hours"),
     "Metrics and alerts": (

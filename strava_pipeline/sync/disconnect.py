@@ -27,6 +27,8 @@ from strava_pipeline.strava.http import new_session
 from strava_pipeline.sync.access import open_tokens
 from strava_pipeline.warehouse.access.operator_audit import Actor
 from strava_pipeline.warehouse.athletes.erasure import BegunErasure, begin_erasure
+from strava_pipeline.warehouse.engine import autocommit, now
+from strava_pipeline.warehouse.erasure_list import Extent, note_departure
 from strava_pipeline.warehouse.quota.oauth_watch import oauth_turn
 from strava_pipeline.warehouse.tokens.token_audit import ENDED_BEFORE, FAILED, OK, audit
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore, has_tokens
@@ -48,14 +50,20 @@ def disconnect(settings: Settings, engine: Engine, athlete_id: int, *, keep_data
     """Revoke an athlete's grant and decide the erasure, even if Strava does not revoke it. Raises ``UnknownAthlete``.
 
     Strava is asked first, since that needs the tokens. If the process dies in between, a second call does the rest.
-    The data, unless kept, are deleted from then on: at once by whoever calls ``finish_erasure``, or soon by others.
+    The data, unless kept, are deleted from then on: at once by whoever calls ``finish_erasure``, or soon by others. If
+    they are kept, the list of erasures has the athlete when this returns; else ``finish_erasure`` sees to that.
     """
     with log_ids(athlete_id=athlete_id):
         left = _revoke_grant(settings, engine, athlete_id)
         if left is not None:
             log.warning("athlete %d: the grant was not ended at Strava: %s", athlete_id, left)
     cause = "disconnected by hand" + ("" if left is None else "; the grant was not ended at Strava")
+    with autocommit(engine) as connection:
+        before = now(connection)
     erasure = begin_erasure(engine, athlete_id, keep_data=keep_data, actor=actor, cause=cause)
+    if not erasure.deletes_data:
+        # As of before: a grant that comes afterwards must not seem older than the departure.
+        note_departure(settings, athlete_id, before, Extent.DISCONNECTED)
     return Disconnected(erasure, left)
 
 

@@ -18,6 +18,7 @@ from strava_pipeline.redaction import get_logger
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.athletes.row_deletion import delete_rows, end_erasure
 from strava_pipeline.warehouse.engine import autocommit
+from strava_pipeline.warehouse.erasure_list import Extent, note_departure
 from strava_pipeline.warehouse.erasures import athletes_being_erased, mark_of
 
 log = get_logger(__name__)
@@ -28,13 +29,16 @@ def finish_erasure(
 ) -> int:
     """Delete what is left of an athlete whose erasure was decided; return how many rows were deleted since then.
 
+    Before the first row goes, the list of erasures has the athlete: from the data's end on, nobody else would write it.
     0 if there is no such decision, or the erasure has ended. Without ``go_on`` it stops between two batches. Raises
-    ``DatabaseUnavailable``, and whatever the lake's storage raises; the erasure then stays to be finished.
+    ``DatabaseUnavailable``, an error of ours if the list cannot be written, and whatever the lake's storage raises; the
+    erasure then stays to be finished.
     """
     with autocommit(engine) as connection:
         mark = mark_of(connection, athlete_id)
     if mark is None:
         return 0
+    note_departure(settings, athlete_id, mark.begun_at, Extent.ERASED)
     done = delete_rows(engine, mark, go_on)
     if done.is_whole:
         end_erasure(engine, mark, partial(_clear_lake, settings, athlete_id))

@@ -40,14 +40,19 @@ def months_before(url: str, moment: datetime) -> list[Span]:
 
 
 def open_lake(url: str) -> tuple[Any, str]:
+    """Return the file system of the lake's address, and the path in it; errors as of :func:`open_folder`."""
+    return open_folder(url, "STRAVA_LAKE_URL")
+
+
+def open_folder(url: str, setting: str) -> tuple[Any, str]:
     """Return the file system of an address, and the path in it.
 
-    ``ConfigurationError`` if the address names none, or one whose package is not installed.
+    ``ConfigurationError``, with the ``setting``'s name, if it names none, or one whose package is not installed.
     """
     try:
         filesystem, root = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
-        raise ConfigurationError(f"STRAVA_LAKE_URL is not usable: {reason_of(error)}") from None
+        raise ConfigurationError(f"{setting} is not usable: {reason_of(error)}") from None
     return filesystem, str(root).rstrip("/")
 
 

@@ -36,6 +36,7 @@ from strava_pipeline.warehouse.schema.metric_tables import metric_totals
 from strava_pipeline.warehouse.schema.notification_tables import confirmation_mails, notifications
 from strava_pipeline.warehouse.schema.payload_tables import payloads, tombstones
 from strava_pipeline.warehouse.schema.quota_tables import api_calls, app_status, outages, quota_windows
+from strava_pipeline.warehouse.schema.restore_tables import database_identity, restore_checks
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep, upkeep_pages
 from strava_pipeline.warehouse.schema.wish_tables import histories, imports
 from strava_pipeline.warehouse.schema.work_tables import locks, work_leases, write_probe
@@ -106,6 +107,8 @@ LIVES: Final[Mapping[Table, Life]] = {
     app_status: Life("for good; one row"),
     outages: Life("for good; one row for each service of Strava's"),
     write_probe: Life("for good; one row"),
+    database_identity: Life("for good; one row"),
+    restore_checks: Life("until the check of a restored database has ended"),
     api_calls: Life("35 days", _after(api_calls.c.reserved_at, CALLS_KEPT)),
     quota_windows: Life("two days after the window's end", _ended_windows),
     webhook_events: Life(

@@ -252,3 +252,15 @@ class RejectReason(StrEnum):
     SUBSCRIPTION = "subscription"
     DATABASE = "database"
     FAULT = "fault"
+
+
+class RestoreOutcome(StrEnum):
+    """What the check of a restored database found of an athlete, or did.
+
+    CONNECTED: Strava accepts the tokens. RECONNECT: it does not, so the athlete must connect again. ERASED: the athlete
+    had left after the backup, and was erased again.
+    """
+
+    CONNECTED = "connected"
+    RECONNECT = "reconnect"
+    ERASED = "erased"

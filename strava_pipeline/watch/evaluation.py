@@ -14,6 +14,7 @@ from strava_pipeline.printable import printable
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava.quota.outage import Service
 from strava_pipeline.warehouse.quota.app_status import AppStatus
+from strava_pipeline.warehouse.restored import unchecked_line
 from strava_pipeline.warehouse.states import DeliveryOutcome
 from strava_pipeline.warehouse.watch.findings import Finding
 from strava_pipeline.warehouse.watch.heartbeats import Role
@@ -94,6 +95,9 @@ def _of_strava(situation: Situation) -> Iterator[Finding]:
         told = "; ".join(f"{names[service]}: {outage.reason}" for service, outage in away.items())
         since = min(outage.away_since for outage in away.values() if outage.away_since is not None)
         yield Finding("strava_away", _line(told), since=since)
+    belonging = situation.app.belonging
+    if belonging is not None and belonging.holds_calls:
+        yield Finding("restore_unchecked", unchecked_line(belonging), since=belonging.check_begun_at)
     if situation.app.inactive_since is not None:
         yield Finding("app_inactive", _app_line(situation.app), since=situation.app.inactive_since)
 
@@ -123,7 +127,8 @@ def _is_lately(lost: LostGrant, moment: datetime) -> bool:
 
 def _of_inbox(looked_at: Evaluated) -> Iterator[Finding]:
     situation = looked_at.situation
-    answers = not situation.outages[Service.API].is_away and situation.app.inactive_since is None
+    app = situation.app
+    answers = not (situation.outages[Service.API].is_away or app.inactive_since is not None or app.are_calls_held)
     if situation.due.since is not None and situation.due.since < looked_at.ago(DUE_FOR, AT_LEAST_DUE) and answers:
         yield Finding("inbox_stuck", f"the first of them is due since {_time(situation.due.since)}")
     if situation.dead_letters:

@@ -95,6 +95,14 @@ RULES: Final[tuple[Rule, ...]] = (
         " whether it is on again; events and imports wait.",
     ),
     _critical(
+        "restore_unchecked",
+        "A restored database was not compared with Strava",
+        "the tables come from a backup or another server, and restore check has not passed",
+        "Run strava-pipeline restore check (docs/backup.md). Until then nothing calls Strava: events and imports wait.",
+        clears_after=_SOON,
+        asset=Asset.ATHLETES,
+    ),
+    _critical(
         "refreshes_failing",
         "Tokens cannot be refreshed",
         "the last three refreshes of tokens, of the last six hours, failed for another reason than the athlete's",

@@ -17,6 +17,7 @@ from strava_pipeline.strava.quota.outage import Outage, Service
 from strava_pipeline.strava.quota.windows import CallOutcome, Lane, Pair, RateHeaders
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
 from strava_pipeline.warehouse.quota.outages import store_outage
+from strava_pipeline.warehouse.restored import hold_calls
 from strava_pipeline.warehouse.upkeep.due import add_missing
 from strava_pipeline_tests.inbox import connect_riders
 
@@ -144,3 +145,11 @@ def test_it_says_since_when_strava_does_not_answer(engine: Engine) -> None:
     line = "Strava does not answer since 2025-05-01 12:00 UTC (no connection); tried again with the next call"
     assert line in run()
     assert shown()["outages"] == [line]
+
+
+def test_a_restored_database_that_is_not_checked_is_told(engine: Engine) -> None:
+    with engine.begin() as connection:
+        hold_calls(connection)
+    (line,) = shown()["outages"]
+    assert "nothing calls Strava until strava-pipeline restore check has passed" in line
+    assert line in run()

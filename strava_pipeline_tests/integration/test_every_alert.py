@@ -68,6 +68,7 @@ ROUNDS: tuple[tuple[Lane, ...], ...] = (
     (
         (Case(faults.the_daemon_stands_still, ("daemon_silent", "inbox_stuck")),),
         (
+            Case(faults.a_database_was_restored, ("restore_unchecked",)),
             Case(faults.strava_switches_the_app_off, ("app_inactive",)),
             Case(faults.strava_answers_nobody, ("strava_away",)),
             Case(faults.strava_refuses_our_secret, ("refreshes_failing",)),

@@ -9,11 +9,13 @@ import pytest
 
 from strava_pipeline.settings import Settings, load_settings
 from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.restored import hold_calls, let_calls_go
 from strava_pipeline.warehouse.schema.delivery_tables import delivery_counts
 from strava_pipeline.warehouse.schema.grant_tables import token_audit
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.notification_tables import notifications
 from strava_pipeline.warehouse.schema.quota_tables import api_calls, app_status, outages, quota_windows
+from strava_pipeline.warehouse.schema.restore_tables import database_identity
 from strava_pipeline.warehouse.schema.tables import activities
 from strava_pipeline.warehouse.schema.upkeep_tables import upkeep
 from strava_pipeline.warehouse.schema.wish_tables import imports
@@ -74,6 +76,22 @@ def test_the_app_is_off(watched: Watched) -> None:
     assert watched.rules() == ["app_inactive"]
     watched.execute("UPDATE ops.app_status SET inactive_since = NULL")
     assert watched.find() == []
+
+
+def test_a_restored_database_that_is_not_checked_lets_nothing_call(watched: Watched) -> None:
+    watched.insert(database_identity, {"id": 1, "system_identifier": 4711, "database_oid": 1})
+    (found,) = watched.find()
+    assert (found.rule, "restored from a backup" in found.detail, found.since) == ("restore_unchecked", True, None)
+    watched.insert(webhook_events, event(1, HOUR))
+    # Events wait, and are not stuck.
+    assert watched.rules() == ["restore_unchecked"]
+    with watched.engine.begin() as connection:
+        hold_calls(connection)
+    (found,) = watched.find()
+    assert found.since is not None
+    with watched.engine.begin() as connection:
+        let_calls_go(connection)
+    assert watched.rules() == ["inbox_stuck"]
 
 
 def test_refreshes_fail_when_the_last_three_did(watched: Watched) -> None:

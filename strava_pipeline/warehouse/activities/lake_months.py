@@ -11,7 +11,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, date, datetime
 
-from sqlalchemy import ColumnElement, Connection, Date, case, cast, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Date, case, cast, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from strava_pipeline.errors import NeedsReauthorization
@@ -55,6 +55,12 @@ def mark_outdated(connection: Connection, months: Collection[tuple[int, date]]) 
 def mark_month_of(connection: Connection, activity_id: int) -> None:
     """Mark the month in which an activity with samples starts, as :func:`mark_outdated` does."""
     mark_outdated(connection, months_of_samples(connection, [activity_id]))
+
+
+def mark_all_outdated(connection: Connection) -> int:
+    """Mark every month that may have a file, since the files are of another time than the tables; return how many."""
+    marking = update(import_months).where(_c.lake_at.is_not(None)).values(lake_outdated_at=database_time())
+    return connection.execute(marking).rowcount
 
 
 def note_writing(connection: Connection, span: Span) -> None:

@@ -124,6 +124,11 @@ def cancel_invite(connection: Connection, name: str) -> bool:
     return connection.execute(delete(invites).where(invites.c.secret_hash == name)).rowcount > 0
 
 
+def cancel_all_invites(connection: Connection) -> int:
+    """Cancel all links, also for those who have connected by them; return how many places they had."""
+    return connection.execute(delete(invites)).rowcount
+
+
 def cancel_invites_of_other_tokens(connection: Connection, proof: str) -> int:
     """Cancel all links that were made under another operator's token; return how many places they had."""
     return connection.execute(delete(invites).where(invites.c.proof != proof)).rowcount

@@ -35,6 +35,7 @@ from sqlalchemy import (
 from strava_pipeline.warehouse.engine import autocommit, now
 from strava_pipeline.warehouse.imports.lacking import Lacking, lacking
 from strava_pipeline.warehouse.imports.wishes import LONGEST_REST, Import, import_of, pause_one
+from strava_pipeline.warehouse.restored import are_calls_held
 from strava_pipeline.warehouse.schema.columns import database_time, has_come
 from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.payload_tables import payloads
@@ -92,8 +93,10 @@ def claim_launch(
     Imports that turn out to lack nothing rest; after ``LOOKS`` of them the next call goes on. Months before ``floor``
     are never imported. ``newest``: consider only imports that begin with the newest month (``True``) or that do not
     (``False``). ``most``: so many of one kind may be under way. Imports are passed over whose athlete must connect
-    again, has disconnected, or shows no activities.
+    again, has disconnected, or shows no activities; all of them while a restored database is not checked.
     """
+    if are_calls_held(connection):
+        return None
     for _ in range(LOOKS):
         row = connection.execute(_next_due(newest, most)).mappings().first()
         if row is None:

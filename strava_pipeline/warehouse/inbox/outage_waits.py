@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, uni
 
 from strava_pipeline.strava.quota.outage import APP_PROBE_EVERY, LONGEST_PAUSE_S, Service
 from strava_pipeline.warehouse.inbox.claims import is_leased, lock_in_order
+from strava_pipeline.warehouse.restored import are_calls_held
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.quota_tables import app_status, outages
@@ -28,11 +29,13 @@ class LaunchGate(Enum):
 
 
 def launch_gate(connection: Connection) -> LaunchGate:
-    """Return whether launching runs for events makes sense now.
+    """Return whether launching runs for events makes sense now: never while a restored database is not checked.
 
     While Strava's API is away or the app is switched off, the runs that wait find out about its end. Only if none does
     so, one object is launched for that. An OAuth that is away holds nobody: most tokens are still good.
     """
+    if are_calls_held(connection):
+        return LaunchGate.CLOSED
     closed_by = union_all(
         select(_may_probe(outages.c.probe_at, timedelta(seconds=LONGEST_PAUSE_S)).label("may_probe")).where(
             outages.c.service == Service.API, outages.c.away_since.is_not(None)

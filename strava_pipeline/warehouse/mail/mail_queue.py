@@ -22,6 +22,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from strava_pipeline.log_context import LogIds
+from strava_pipeline.warehouse.restored import are_calls_held
 from strava_pipeline.warehouse.schema.columns import database_time, has_come
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.notification_tables import notifications
@@ -98,14 +99,29 @@ def skip_pending(connection: Connection, athlete_id: int, kind: MailKind, reason
     )
 
 
+def skip_all_pending(connection: Connection, reason: str) -> int:
+    """Skip all mails that are pending; return how many."""
+    skipped = (
+        update(notifications)
+        .where(notifications.c.state == MailState.PENDING)
+        .values(state=MailState.SKIPPED, reason=reason, next_try_at=None, finished_at=database_time())
+    )
+    return connection.execute(skipped).rowcount
+
+
 def any_due(engine: Engine, since: timedelta = timedelta()) -> bool:
-    """Whether a mail is due, and has been for so long."""
+    """Whether a mail is due, and has been for so long; none is while a restored database is not checked."""
     with engine.connect() as connection:
+        if are_calls_held(connection):
+            return False
         return connection.execute(select(notifications.c.id).where(*_due(since)).limit(1)).first() is not None
 
 
 def claim_next(engine: Engine) -> ClaimedMail | None:
-    """Claim the mail that has been due for longest, ride summaries first; ``None`` if no mail is due."""
+    """Claim the mail that has been due for longest, ride summaries first; ``None`` if no mail is due.
+
+    None is while a restored database is not checked: mails that were sent after the backup seem to be pending.
+    """
     due = (
         select(notifications.c.id)
         .where(*_due())
@@ -116,6 +132,8 @@ def claim_next(engine: Engine) -> ClaimedMail | None:
         .cte("due")
     )
     with engine.begin() as connection:
+        if are_calls_held(connection):
+            return None
         row = connection.execute(
             update(notifications)
             .where(notifications.c.id == due.c.id)

@@ -1,6 +1,7 @@
 """Whether Strava has switched off the app: one row that all processes read, and one probe an hour while it is off.
 
-The row that says whether Strava answers at all is read with it, since every call needs both.
+The rows that say whether Strava answers at all, and to which database the tables belong, are read with it, since every
+call needs all three.
 """
 
 from __future__ import annotations
@@ -18,20 +19,27 @@ from strava_pipeline.strava.quota.clock import StravaClock
 from strava_pipeline.strava.quota.outage import ANSWERED, APP_PROBE_EVERY, Outage, Service
 from strava_pipeline.warehouse.quota.outages import COLUMNS as OUTAGE_COLUMNS
 from strava_pipeline.warehouse.quota.outages import outage_of
+from strava_pipeline.warehouse.restored import IS_ROW as IS_IDENTITY
+from strava_pipeline.warehouse.restored import Belonging, belonging_columns, belonging_of
 from strava_pipeline.warehouse.schema.quota_tables import app_status, outages
+from strava_pipeline.warehouse.schema.restore_tables import database_identity
 
 log = get_logger(__name__)
 
 _ONLY = app_status.c.id == 1
 _COLUMNS = app_status.c["inactive_since", "probe_at", "reason", "clock_offset_s", "clock_error_s", "clock_learned_at"]
-# One row, whether or not the two tables have theirs.
+# One row, whether or not the three tables have theirs.
 _ALWAYS = select(literal(1).label("row")).subquery()
-_ROWS = _ALWAYS.outerjoin(app_status, _ONLY).outerjoin(outages, outages.c.service == Service.API)
+_ROWS = (
+    _ALWAYS.outerjoin(app_status, _ONLY)
+    .outerjoin(outages, outages.c.service == Service.API)
+    .outerjoin(database_identity, IS_IDENTITY)
+)
 
 
 @dataclass(frozen=True, slots=True)
 class AppStatus:
-    """The known state of the app, of Strava's clock and of Strava's API.
+    """The known state of the app, of Strava's clock and of Strava's API, and to which database the tables belong.
 
     While the app is inactive: ``inactive_since``, ``probe_at`` (when the next probe is due; both UTC), ``reason``.
     """
@@ -41,14 +49,22 @@ class AppStatus:
     reason: str | None = None
     clock: StravaClock = field(default_factory=StravaClock)
     outage: Outage = ANSWERED
+    belonging: Belonging | None = None
+
+    @property
+    def are_calls_held(self) -> bool:
+        """Whether the tables come from a backup, so that nobody may call Strava yet."""
+        return self.belonging is not None and self.belonging.holds_calls
 
 
 def load_status(connection: Connection) -> AppStatus:
     """Load the stored state; empty if nothing was stored yet."""
-    row = connection.execute(select(*_COLUMNS, *OUTAGE_COLUMNS).select_from(_ROWS)).one()
+    of_belonging = belonging_columns(connection)
+    row = connection.execute(select(*_COLUMNS, *OUTAGE_COLUMNS, *of_belonging).select_from(_ROWS)).one()
     inactive_since, probe_at, reason, offset_s, error_s, learned_at = row[: len(_COLUMNS)]
     clock = StravaClock(offset_s, error_s or 0.0, learned_at)
-    return AppStatus(inactive_since, probe_at, reason, clock, outage_of(row[len(_COLUMNS) :]))
+    outage = outage_of(row[len(_COLUMNS) : -len(of_belonging)])
+    return AppStatus(inactive_since, probe_at, reason, clock, outage, belonging_of(row[-len(of_belonging) :]))
 
 
 def inactive_error(status: AppStatus, moment: datetime) -> AppInactive | None:

@@ -20,7 +20,7 @@ from http import HTTPStatus
 
 from sqlalchemy import Connection, Engine, text
 
-from strava_pipeline.errors import AppInactive, QuotaExhausted, StravaAway
+from strava_pipeline.errors import AppInactive, QuotaExhausted, RestoreUnchecked, StravaAway
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.monitor import RequestMonitor
 from strava_pipeline.strava.quota.clock import StravaClock
@@ -43,6 +43,7 @@ from strava_pipeline.warehouse.quota.app_status import AppStatus
 from strava_pipeline.warehouse.quota.strava_clock import store_clock
 from strava_pipeline.warehouse.quota.waiting import Throttle, Waiter, random_spread
 from strava_pipeline.warehouse.quota.windows import adopt, announce_newest, block_until, book_late, booking, load_uses
+from strava_pipeline.warehouse.restored import settle_here
 
 log = get_logger(__name__)
 
@@ -114,9 +115,10 @@ class PostgresLedger:
     ) -> Reservation:
         """Wait for room, at most ``max_wait``, and book it. ``longest``: how long a call may take.
 
-        ``QuotaExhausted`` with ``retry_at`` if the wait would exceed ``max_wait``. While Strava is away, or the app is
-        switched off, the call waits as long as ``patience`` lasts, which is counted apart; then ``StravaAway`` or
-        ``AppInactive``. ``NeedsReauthorization`` if the athlete disconnects during the wait.
+        ``QuotaExhausted`` with ``retry_at`` if the wait would exceed ``max_wait``. While Strava is away, the app is
+        switched off, or a restored database is not checked yet, the call waits as long as ``patience`` lasts, which is
+        counted apart; then ``StravaAway``, ``AppInactive`` or ``RestoreUnchecked``. ``NeedsReauthorization`` if the
+        athlete disconnects during the wait.
         """
         about = f"lane {lane}, {endpoint}"
         quota, quota_log = Patience(max_wait.total_seconds()), None
@@ -243,6 +245,8 @@ class PostgresLedger:
         with self._engine.begin() as connection:
             moment = self._lock(connection)
             status = app_status.load_status(connection)
+            if status.belonging is not None and status.belonging.told is None:
+                settle_here(connection)
             if (shut := self._shut(status, moment)) is not None:
                 return moment, shut
             clock = self._checked(connection, status.clock, moment)
@@ -271,10 +275,15 @@ class PostgresLedger:
 
     def _shut(self, status: AppStatus, moment: datetime) -> _Closed | None:
         """Why nothing is sent at all, be there room or not; ``None`` if this call may go, if only as a probe."""
-        error = app_status.inactive_error(status, moment) or outages.away_error(
-            Service.API, status.outage, moment, self._host
+        error = (
+            self._unchecked_error(status, moment)
+            or app_status.inactive_error(status, moment)
+            or outages.away_error(Service.API, status.outage, moment, self._host)
         )
         return None if error is None or error.retry_at is None else _Closed(error.retry_at, str(error), error)
+
+    def _unchecked_error(self, status: AppStatus, moment: datetime) -> RestoreUnchecked | None:
+        return None if status.belonging is None else status.belonging.refusal(moment)
 
     def _begin_probe(self, connection: Connection, status: AppStatus, moment: datetime) -> bool:
         """Note that the call is a probe, if it is one; return whether it is."""
@@ -374,6 +383,13 @@ class PostgresLedger:
             calls = api_calls.live_calls(connection, whose, self._rate_limits.long_window_s, moment)
             known = self._busy_days[scope] = moment, busy_day_profile(calls)
         return known[1]
+
+
+class CheckingLedger(PostgresLedger):
+    """The ledger of the calls that compare a restored database with Strava, before which there may be no others."""
+
+    def _unchecked_error(self, status: AppStatus, moment: datetime) -> RestoreUnchecked | None:  # noqa: ARG002  see above
+        return None
 
 
 def _proves_active(outcome: CallOutcome) -> bool:

@@ -19,6 +19,7 @@ from strava_pipeline.errors import DatabaseUnavailable, StravaAway, StravaError
 from strava_pipeline.redaction import get_logger
 from strava_pipeline.strava.faults import is_answered, reason_of
 from strava_pipeline.strava.quota.outage import Outage, Service
+from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.locks import Lock, acquire_with_time
 from strava_pipeline.warehouse.quota.outages import (
     away_error,
@@ -28,6 +29,7 @@ from strava_pipeline.warehouse.quota.outages import (
     release_probe,
     store_outage,
 )
+from strava_pipeline.warehouse.restored import refuse_unchecked
 
 log = get_logger(__name__)
 Arguments = ParamSpec("Arguments")
@@ -64,14 +66,19 @@ class Turn:
 
 
 @contextmanager
-def oauth_turn(engine: Engine, *, always: bool = False, host: str | None = None) -> Iterator[Turn]:
+def oauth_turn(
+    engine: Engine, *, always: bool = False, host: str | None = None, checks_restore: bool = False
+) -> Iterator[Turn]:
     """Give a turn to call OAuth; ``StravaAway`` while it is away, but for one caller at a time, who probes.
 
-    ``always``: the call is sent in any case, because a person waits for it. At the end of the block, when its answer
-    is stored, it is noted whether Strava answered.
+    ``RestoreUnchecked`` while a restored database was not compared with Strava, unless this call is for that
+    (``checks_restore``). ``always``: the call is sent although OAuth is away, because a person waits for it. At the end
+    of the block, when its answer is stored, it is noted whether Strava answered.
     """
     host = host or socket.gethostname()
     with engine.begin() as connection:
+        if not checks_restore:
+            refuse_unchecked(connection, now(connection))
         turn = _begin(connection, always, host)
     try:
         yield turn

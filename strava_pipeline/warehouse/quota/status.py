@@ -19,6 +19,7 @@ from strava_pipeline.warehouse.quota.app_status import inactive_line, load_statu
 from strava_pipeline.warehouse.quota.outages import away_line, load_outage
 from strava_pipeline.warehouse.quota.strava_clock import load_clock
 from strava_pipeline.warehouse.quota.windows import look_at_uses, newest_limits, scopes_in_use
+from strava_pipeline.warehouse.restored import unchecked_line
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,10 @@ def quota_status(connection: Connection, rate_limits: RateLimits, moment: dateti
 
 def _outages(connection: Connection, moment: datetime) -> list[str]:
     status = load_status(connection)
+    held = [unchecked_line(status.belonging)] if status.belonging and status.belonging.holds_calls else []
     inactive = [] if status.inactive_since is None else [inactive_line(status)]
     states = {Service.API: status.outage, Service.OAUTH: load_outage(connection, Service.OAUTH)}
-    return inactive + [away_line(service, state, moment) for service, state in states.items() if state.is_away]
+    return held + inactive + [away_line(service, state, moment) for service, state in states.items() if state.is_away]
 
 
 def upkeep_share(connection: Connection, rate_limits: RateLimits, moment: datetime) -> int:

@@ -66,7 +66,7 @@ operator_audit = Table(
     columns.text(
         "action",
         "connect, disconnect, erase (the data are deleted), import, pause, resume, replay, discard, login, logout,"
-        " invite, cancel, silence (a rule of alerts), end_silence, test_alerts",
+        " invite, cancel, silence (a rule of alerts), end_silence, test_alerts, restore (check of a backup)",
         required=True,
     ),
     columns.text("subject", "athlete or event concerned"),

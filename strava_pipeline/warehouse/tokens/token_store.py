@@ -57,10 +57,14 @@ REFRESH = "strava_refresh_token"
 
 @dataclass(frozen=True)
 class PostgresTokenStore:
-    """The tokens in ``ops.users``; only the caller gets them in plain text."""
+    """The tokens in ``ops.users``; only the caller gets them in plain text.
+
+    ``checks_restore``: refreshes are for comparing a restored database with Strava, before which no others are sent.
+    """
 
     engine: Engine
     keyring: Keyring
+    checks_restore: bool = False
 
     def access_token(self, athlete_id: int) -> Secret:
         """Return the access token to use now.
@@ -96,7 +100,7 @@ class PostgresTokenStore:
             return current
         # The turn ends after the tokens are committed: nothing comes between Strava's answer and its storing.
         try:
-            with oauth_turn(self.engine) as turn:
+            with oauth_turn(self.engine, checks_restore=self.checks_restore) as turn:
                 return self._refresh(athlete_id, rejected, turn.watched(refresh))
         except RefreshDelayed:
             with autocommit(self.engine) as connection:
