@@ -27,7 +27,10 @@ JUNE = month_span(1, datetime(2026, 6, 1, tzinfo=UTC))
 WITHOUT_EXTRAS = f"import sys; sys.modules.update(dict.fromkeys({[*sum(MODULES.values(), ())]!r}))\n"
 PLAIN = """
 import importlib, pkgutil, strava_pipeline, webhook_bridge
-parts = ("dagster_guard", "defs.dagster_storage", "pictures", "warehouse.lake", "warehouse.migrations", "__main__")
+parts = (
+    "dagster_guard", "defs.celery_launcher", "defs.dagster_storage", "pictures", "warehouse.lake",
+    "warehouse.migrations", "__main__",
+)
 apart = tuple(f"strava_pipeline.{part}." for part in parts)
 for package in (strava_pipeline, webhook_bridge):
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):

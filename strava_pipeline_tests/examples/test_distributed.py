@@ -38,7 +38,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def test_its_instance_is_ours_but_for_launcher_and_number_of_runs() -> None:
     ours, theirs = read(ROOT / "dagster.yaml"), read(EXAMPLE / "dagster.yaml")
-    assert theirs.pop("run_launcher")["class"] == "CeleryRunLauncher"
+    assert theirs.pop("run_launcher")["class"] == "CancelingCeleryRunLauncher"
     assert theirs["concurrency"]["runs"].pop("max_concurrent_runs") > ours["concurrency"]["runs"].pop(
         "max_concurrent_runs"
     )

@@ -27,9 +27,11 @@ from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.network_namespaces import inside
 from strava_pipeline_tests.ui_backfill import launch_backfill
 from strava_pipeline_tests.warm_processes import WarmProcesses
+from webhook_bridge.dagster_server import DagsterServer
+from webhook_bridge.followed_run import terminate_run
 
 RIDERS = range(71, 75)
-HELD, NEW = 81, 82
+HELD, NEW, CANCELED = 81, 82, 83
 RIDES_EACH = 3
 # Of a rider's history, before the last months.
 MONTHS_AGO = (3, 4, 5)
@@ -47,7 +49,7 @@ def running(
     warm_processes: WarmProcesses, new_home: Callable[[], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Distributed]:
     folder = tmp_path_factory.mktemp("hosts")
-    riders = write_riders(folder / "riders", (*RIDERS, HELD, NEW), cyclist_body())
+    riders = write_riders(folder / "riders", (*RIDERS, HELD, NEW, CANCELED), cyclist_body())
     with distributed(
         warm_processes,
         folder,
@@ -174,6 +176,21 @@ def test_work_of_a_host_that_vanishes_goes_on_at_the_other(running: Distributed)
     assert running.strava.calls.body()["totals"]["too_many_requests"] == had["too_many_requests"]
 
 
+def test_a_run_that_somebody_cancels_ends_at_its_host_and_pauses_its_import(running: Distributed) -> None:
+    running.take_runs(*running.network.hosts)
+    running.connect(CANCELED)
+    rides = [ride(running, CANCELED, months_ago=MONTHS_AGO[0]) for _ in range(RIDES_EACH)]
+    hold(running, *rides)
+    running.ask_for(CANCELED, month(MONTHS_AGO[0]).date(), month(MONTHS_AGO[0]).date())
+    eventually(lambda: are_held(running, rides[0]), "an import that waits for Strava")
+    of_rider = "SELECT run_id, paused_by FROM ops.imports WHERE athlete_id = :rider"
+    ((run_id, _),) = running.rows(of_rider, rider=CANCELED)
+
+    terminate_run(DagsterServer.from_settings(running.settings), run_id)
+    eventually(lambda: status_of(running, run_id) is dg.DagsterRunStatus.CANCELED, "a run that is canceled")
+    eventually(lambda: running.rows(of_rider, rider=CANCELED) == [(run_id, "cancel")], "an import that is paused")
+
+
 def strava(running: Distributed) -> str:
     return running.settings.oauth_url.removesuffix("/oauth")
 
@@ -228,6 +245,11 @@ def await_whole(running: Distributed, *riders: int) -> None:
 def is_free(running: Distributed, lock: str) -> bool:
     query = "SELECT 1 FROM ops.locks WHERE name = :lock FOR UPDATE SKIP LOCKED"
     return bool(running.rows(query, lock=lock))
+
+
+def status_of(running: Distributed, run_id: str) -> dg.DagsterRunStatus:
+    (run,) = running.instance.get_runs(dg.RunsFilter([run_id]))
+    return run.status
 
 
 def ended_runs(running: Distributed, backfill: str) -> list[dg.DagsterRun]:
