@@ -27,6 +27,7 @@ from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.sync.erasing import finish_erasure
 from strava_pipeline.warehouse.access.operator_audit import Actor
+from strava_pipeline.warehouse.addresses import parse_url
 from strava_pipeline.warehouse.athletes.erasure import begin_erasure
 from strava_pipeline.warehouse.backups import Backup
 from strava_pipeline.warehouse.engine import ensure_dagster_url
@@ -145,7 +146,8 @@ def test_a_backup_is_loaded_into_empty_databases_and_checked(
 ) -> None:
     assert "nothing calls Strava until" in said("restore", "load", str(backed_up))
     assert data_of(elsewhere, RIDER) == data_of(engine, RIDER)
-    with opened(ensure_dagster_url(load_settings())) as theirs, theirs.connect() as connection:
+    theirs_now = parse_url(ensure_dagster_url(load_settings()), "the address")
+    with opened(theirs_now) as theirs, theirs.connect() as connection:
         assert connection.execute(text("SELECT id FROM runs")).scalar() == "a run of before"
     assert "strava-pipeline restore check" in str(run("api", "/athlete", "--athlete", str(RIDER)).exception)
     assert strava.asked == []

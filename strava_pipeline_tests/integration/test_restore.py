@@ -1,6 +1,6 @@
 """A backup taken in the middle of an import by Dagster, restored on an empty machine: nothing and nobody comes back.
 
-Takes 60 to 90 s.
+It starts `up` twice, which takes most of its time.
 """
 
 from __future__ import annotations
