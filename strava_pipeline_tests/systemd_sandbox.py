@@ -127,23 +127,24 @@ def main(binds: Sequence[str], command: Sequence[str], *, is_root: bool) -> None
 def _mount_folders(binds: Sequence[Sequence[str]]) -> None:
     """Bring every folder to its place, and what is installed to where any user may reach it."""
     _mount("--make-rprivate", "/")
-    needed = [CHECKOUT, Path(sys.prefix), Path(sys.base_prefix), *(Path(source) for source, _ in binds)]
+    installed = [CHECKOUT, Path(sys.prefix), Path(sys.base_prefix)]
+    needed = [*installed, *(Path(source) for source, _ in binds)]
     _mount("-t", "tmpfs", "tmpfs", str(KEPT))
     for number, path in enumerate(needed):
         (KEPT / str(number)).mkdir()
         _mount("--rbind", str(path), str(KEPT / str(number)))
-    covered = {Path("/tmp"), Path("/var/tmp"), *filter(None, map(_closed_above, needed))}  # noqa: S108  its own
+    covered = {Path("/tmp"), Path("/var/tmp"), *filter(None, map(_closed_above, installed))}  # noqa: S108  its own
     for path in sorted(covered):
         mode = "1777" if path.name == "tmp" else "755"
         _mount("-t", "tmpfs", "-o", f"mode={mode}", "tmpfs", str(path))
-    for number, path in enumerate(needed[:3]):
+    for number, path in enumerate(installed):
         if not path.exists():
             path.mkdir(parents=True)
             _mount("--rbind", str(KEPT / str(number)), str(path))
     for above in ("/opt", *{str(Path(target).parent) for _, target in binds}):
         _cover(Path(above))
     OPT.symlink_to(sys.prefix)
-    for number, (_, target) in enumerate(binds, start=3):
+    for number, (_, target) in enumerate(binds, start=len(installed)):
         Path(target).mkdir(exist_ok=True)
         _mount("--rbind", str(KEPT / str(number)), target)
 
