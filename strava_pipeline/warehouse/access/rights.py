@@ -211,8 +211,8 @@ def _closing_functions(connection: Connection, pipeline: Iterable[str]) -> Compo
     return SQL(
         "DO $do$ DECLARE f regprocedure; BEGIN FOR f IN SELECT oid FROM pg_proc"
         " WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ {} LOOP EXECUTE format({}, f, f); END LOOP;"
-        " REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC; END $do$"
-    ).format(Literal(CLOSED), Literal(change))
+        " REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC; GRANT USAGE ON LANGUAGE plpgsql TO {}; END $do$"
+    ).format(Literal(CLOSED), Literal(change), SQL(keeping))
 
 
 def _listed(rights: Iterable[str]) -> Composed:
