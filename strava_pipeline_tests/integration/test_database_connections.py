@@ -41,7 +41,7 @@ SELECT datname, application_name, count(*) FROM pg_stat_activity
 WHERE datname IN (%s, %s) AND application_name <> 'strava-pipeline' AND backend_type = 'client backend' GROUP BY 1, 2
 """
 PAGE = Path(__file__).parents[2] / "docs" / "database.md"
-_ROW = re.compile(r"^\| [^|]+ \| `([^`]+)` \| (tables|Dagster's) \| (\d+) \| (\d+) \|", re.MULTILINE)
+_ROW = re.compile(r"^\| [^|]+ \| \"([^\"]+)\" \| (tables|Dagster's) \| (\d+) \| (\d+) \|", re.MULTILINE)
 
 
 def connections_by_the_guide() -> dict[tuple[str, str], int]:
