@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import psycopg
 from psycopg import sql
+from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 from psycopg.types.datetime import TimestamptzBinaryLoader, TimestamptzLoader
 
@@ -45,6 +46,14 @@ class Session(psycopg.Connection[Any]):
     def is_pooled(self) -> bool:
         """Whether a pooler has not passed our options on, so that nothing outlasts a transaction."""
         return self.ahead is not None
+
+    @contextmanager
+    def pipeline(self) -> Iterator[psycopg.Pipeline]:
+        """Send several statements together, as psycopg does; through a pooler by :class:`_PipelineBehind`."""
+        if self.is_pooled and self._pipeline is None and not self.closed:
+            self._pipeline = _PipelineBehind(self)
+        with super().pipeline() as pipeline:
+            yield pipeline
 
 
 def connect(parameters: Mapping[str, Any], settings: Mapping[str, str]) -> Session:
@@ -150,6 +159,21 @@ def _begin(session: Session) -> None:
         raise psycopg.NotSupportedError("COPY and streams need a transaction where a pooler is in between")
     with _sent_ahead(session):
         pass
+
+
+class _PipelineBehind(psycopg.Pipeline):
+    """The pipeline of a session through a pooler: it sends nothing after the message that ends a transaction.
+
+    psycopg sends a Flush after it. Where that comes late, PgBouncer has ended the transaction, and takes another of its
+    connections for the Flush. The idle session keeps that one until its next transaction, and others wait in vain.
+    """
+
+    def _exit_gen(self) -> PQGen[None]:
+        try:
+            self._enqueue_sync()
+            yield from self._communicate_gen()
+        finally:
+            yield from self._fetch_gen(flush=False)
 
 
 class _CursorBehind(psycopg.Cursor[Any]):

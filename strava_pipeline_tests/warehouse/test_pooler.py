@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -235,6 +236,18 @@ def test_many_threads_share_few_connections_and_prepare_nothing(pooled: Engine) 
 
     with ThreadPoolExecutor(threads) as workers:
         assert [*workers.map(work, range(threads))] == [0] * threads
+
+
+@both_ways
+def test_nothing_is_sent_after_the_end_of_what_goes_together(pooled: Engine, tmp_path: Path, begin: Begin) -> None:
+    sent = tmp_path / "sent"
+    with begin(pooled) as connection, sent.open("w+b") as trace:
+        driver_of(connection).pgconn.trace(trace.fileno())
+        connection.execute(text("SELECT 1"))
+        driver_of(connection).pgconn.untrace()
+    # The kinds of messages to the pooler.
+    ours = [line.split("\t")[3] for line in sent.read_text().splitlines() if line.split("\t")[1] == "F"]
+    assert (ours[-1], "Flush" in ours) == ("Sync", False)
 
 
 def test_a_backfill_ends(pooled: Engine) -> None:
