@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from strava_pipeline.errors import WarehouseError
-from strava_pipeline.local.kept_server import DONE, PAUSE_SECONDS, PYTHON
+from strava_pipeline.local.kept_server import DONE, FAILED, PAUSE_SECONDS, PYTHON
 
 # How the process of an attempt ends, beside `DONE`.
 TAKEN: Final = 12
 ATTEMPT: Final = (*PYTHON, "strava_pipeline.cli.storage_lock")
+# Connecting alone may take 5 s for each host of the address.
+ATTEMPT_SECONDS: Final = 30.0
 
 
 class StorageTaken(WarehouseError):
@@ -56,8 +58,22 @@ class KeptLock:
             return
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            done = subprocess.run(  # noqa: S603  a constant, and a number
-                [*ATTEMPT, str(theirs.fileno())],
+            code, reason = self._attempt(theirs)
+            if code == DONE:
+                self._replace(socket.recv_fds(ours, 1, 1)[1][0])
+        if code == TAKEN:
+            raise StorageTaken(reason)
+        self._next_look = time.monotonic() + PAUSE_SECONDS
+        said = "" if code == DONE else f"{reason}; trying again"
+        if said and said != self._said:
+            say(said)
+        self._said = said
+
+    def _attempt(self, theirs: socket.socket) -> tuple[int, str]:
+        """Let a process take the lock, which passes on its socket by ``theirs``; how it ended, and its reason."""
+        try:
+            done = subprocess.run(  # noqa: S603  a constant, and numbers
+                [*ATTEMPT, str(theirs.fileno()), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -67,17 +83,12 @@ class KeptLock:
                 start_new_session=True,
                 pass_fds=(theirs.fileno(),),
                 check=False,
+                # The services are not looked after meanwhile.
+                timeout=ATTEMPT_SECONDS,
             )
-            if done.returncode == DONE:
-                self._replace(socket.recv_fds(ours, 1, 1)[1][0])
-        reason = done.stderr.strip()
-        if done.returncode == TAKEN:
-            raise StorageTaken(reason)
-        self._next_look = time.monotonic() + PAUSE_SECONDS
-        said = "" if done.returncode == DONE else f"{reason}; trying again"
-        if said and said != self._said:
-            say(said)
-        self._said = said
+        except subprocess.TimeoutExpired:
+            return FAILED, f"the server of Dagster's storage gave no answer within {ATTEMPT_SECONDS:.0f} s"
+        return done.returncode, done.stderr.strip()
 
     def _replace(self, descriptor: int) -> None:
         os.set_inheritable(descriptor, False)

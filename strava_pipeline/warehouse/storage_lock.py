@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from strava_pipeline.errors import WarehouseError
 from strava_pipeline.local.kept_lock import StorageTaken
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.addresses import parse_url, without_password
@@ -68,41 +69,62 @@ class StorageLock:
         self.connection.engine.dispose()
 
 
-def take_storage_lock(settings: Settings) -> StorageLock:
+@dataclass(frozen=True)
+class _Holder:
+    """Who has the lock: the name of the connection, and since when, which is hidden from another login.
+
+    Both are empty for one that has just given it back.
+    """
+
+    name: str = ""
+    since: str | None = None
+
+    def __str__(self) -> str:
+        if not self.name:
+            return ""
+        return f" ({self.name}, since {self.since} UTC)" if self.since else f" ({self.name})"
+
+
+def take_storage_lock(settings: Settings, *, again_for: int | None = None) -> StorageLock:
     """Take the lock of the storage that the settings name; its database must exist.
 
-    ``StorageTaken`` names who has it; ``DatabaseUnavailable`` without a server.
+    ``StorageTaken`` names who has it; ``DatabaseUnavailable`` without a server. ``again_for``: the number of the
+    process on this machine that has lost the lock with its connection, and keeps it from now on; ``WarehouseError`` as
+    long as the server does not know of the connection's end.
     """
     url = parse_url(ensure_dagster_url(settings), "DAGSTER_POSTGRES_URL")
+    name = _name_of(os.getpid() if again_for is None else again_for)
     lock = StorageLock(open_engine(url).connect())
     try:
-        holder = _holder_unless_taken(lock.connection)
+        holder = _holder_unless_taken(lock.connection, name)
     except BaseException:
         lock.close()
         raise
     if holder is None:
         return lock
     lock.close()
+    where = f"Dagster's storage at {without_password(url)}"
+    if again_for is not None and holder.name == name:
+        raise WarehouseError(
+            f"the server keeps the lock of {where} for the connection that was lost{holder}: it gives it up within half"
+            " a minute"
+        )
     raise StorageTaken(
-        f"another strava-pipeline up has Dagster's storage at {without_password(url)}{holder}: stop that one, or give"
-        " this one a storage of its own, by another STRAVA_HOME or DAGSTER_POSTGRES_URL"
+        f"another strava-pipeline up has {where}{holder}: stop that one, or give this one a storage of its own, by"
+        " another STRAVA_HOME or DAGSTER_POSTGRES_URL"
     )
 
 
-def _holder_unless_taken(connection: Connection) -> str | None:
-    """Take the lock, and return ``None``; or return who has it, in words, '' for one that has just given it back."""
-    limits = _LIMITS | {"application_name": _own_name()}
+def _holder_unless_taken(connection: Connection, name: str) -> _Holder | None:
+    """Take the lock under a name, and return ``None``; or return who has it."""
+    limits = _LIMITS | {"application_name": name}
     connection.execute(_SET, {"names": list(limits), "values": list(limits.values())})
     if connection.execute(_TAKE).scalar_one():
         return None
     holder = connection.execute(_HOLDER).first()
-    if holder is None:
-        return ""
-    name, since = holder
-    # Since when is hidden from another login.
-    return f" ({name}, since {since} UTC)" if since else f" ({name})"
+    return _Holder() if holder is None else _Holder(*holder)
 
 
-def _own_name() -> str:
-    process = f", process {os.getpid()}"
-    return f"up on {socket.gethostname()[: LONGEST_NAME - len('up on ') - len(process)]}{process}"
+def _name_of(process: int) -> str:
+    told = f", process {process}"
+    return f"up on {socket.gethostname()[: LONGEST_NAME - len('up on ') - len(told)]}{told}"
