@@ -48,7 +48,9 @@ def deliver(settings: Settings, event: JsonObject, url: str) -> str:
     body = json.dumps(event).encode()
     try:
         with new_http_session(settings.ca_bundle) as session:
-            answer = session.post(url, data=body, headers=_headers(settings, body), timeout=TIMEOUT_SECONDS)
+            # Strava follows none either, and a signed body is for this address alone.
+            headers = _headers(settings, body)
+            answer = session.post(url, data=body, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False)
     except requests.RequestException as error:
         # The URL is not shown, since its path may end in a secret.
         why = f"{type(error).__name__}{through(url)}"

@@ -24,6 +24,7 @@ from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
 from strava_pipeline.warehouse.schema.quota_tables import api_calls, quota_windows
 from strava_pipeline_tests.ports import free_port
 from strava_pipeline_tests.served_apps import served
+from strava_pipeline_tests.strava.loopback import Loopback, reply
 from webhook_bridge.app import create_app
 
 HIDDEN = {"STRAVA_WEBHOOK_SIGNATURE": "off", "STRAVA_WEBHOOK_PATH_TOKEN": "canary/path"}
@@ -137,6 +138,14 @@ def test_refusal_and_absence_of_the_bridge_are_told_in_one_line(
     monkeypatch.setenv("STRAVA_BRIDGE_PORT", str(free_port()))
     with pytest.raises(DeliveryFailed, match="cannot be reached"):
         simulate()
+
+
+def test_a_signed_event_is_sent_to_the_given_address_alone(settings: Settings) -> None:
+    with Loopback() as callback, Loopback() as elsewhere:
+        callback.answers(reply({}, 307, Location=f"{elsewhere.url}/webhooks/strava"))
+        with pytest.raises(DeliveryFailed, match="answered 307"):
+            simulate("--url", f"{callback.url}/webhooks/strava")
+        assert (len(callback.asked), elsewhere.asked) == (1, [])
 
 
 @pytest.fixture
