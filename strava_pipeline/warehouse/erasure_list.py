@@ -184,7 +184,7 @@ class Folder:
         """Delete an entry, if it is there."""
         filesystem, root = self._open()
         with suppress(FileNotFoundError):
-            filesystem.rm_file(f"{root}/{entry.name}")
+            self._told(lambda: filesystem.rm_file(f"{root}/{entry.name}"))
 
     def _open(self) -> tuple[Any, str]:
         return open_folder(self.url, SETTING)
@@ -197,9 +197,15 @@ class Folder:
 
 
 def _add_here(folder: Path, name: str) -> None:
-    private_files.make_folder(folder)
+    if not folder.is_dir():
+        private_files.make_folder(folder)
+        _flush(folder.parent)
     with suppress(FileExistsError), private_files.create(folder / name) as file:
         os.fsync(file.fileno())
+    _flush(folder)
+
+
+def _flush(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -130,7 +130,10 @@ def test_it_is_private_and_on_the_disk(settings: Settings, monkeypatch: pytest.M
     place = settings.home / "erasures"
     (entry,) = place.iterdir()
     assert (place.stat().st_mode & 0o777, entry.stat().st_mode & 0o777) == (0o700, 0o600)
-    assert len(flushed) == 2
+    # The entry, its folder, and the folder's own entry as long as it is new.
+    assert len(flushed) == 3
+    note_departure(settings, OTHER, AT, Extent.ERASED)
+    assert len(flushed) == 5
 
 
 def test_a_place_that_cannot_be_written_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
