@@ -39,8 +39,10 @@ def restore() -> None:
 @click.option("--without-dagster", is_flag=True, help="Load the tables only.")
 def load(folder: Path, without_dagster: bool) -> None:
     """Load a backup that `backup` made in FOLDER into empty databases."""
+    from strava_pipeline.sync import restore_check
     from strava_pipeline.warehouse import backups
     from strava_pipeline.warehouse.access.dagster_database import ensure_dagster_database
+    from strava_pipeline.warehouse.migrate import open_warehouse
 
     settings = command_settings()
     note = backups.read_note(folder)
@@ -50,6 +52,10 @@ def load(folder: Path, without_dagster: bool) -> None:
     prepared = backups.load_backup(settings, folder, with_dagster=with_dagster)
     for left in prepared.left:
         say(f"strava-pipeline: {left}", err=True)
+    with open_warehouse(settings) as engine:
+        # Nothing else tells it of the very database that they came from, emptied meanwhile, or before the first call.
+        if restore_check.why_needed(engine) is None:
+            _say_undone(restore_check.begin(engine, anew=True))
     say(f"loaded the backup of {note.made_at}; nothing calls Strava until strava-pipeline restore check has passed")
 
 
@@ -79,7 +85,8 @@ def begin() -> None:
 @click.option(
     "--nothing-lost",
     is_flag=True,
-    help="Ask Strava nothing: the tables are as they were when everything was stopped, as after pg_upgrade or a move.",
+    help="Ask Strava nothing, and end nothing: the tables are as they were when everything was stopped, as after a move"
+    " or pg_upgrade.",
 )
 def check(erasures: tuple[str, ...], no_erasures: bool, nothing_lost: bool) -> None:
     """Compare a restored database with what has happened since the backup.
@@ -104,7 +111,7 @@ def check(erasures: tuple[str, ...], no_erasures: bool, nothing_lost: bool) -> N
             return
         keyring = open_tokens(settings, engine, checks_restore=True).keyring
         departures = _read_departures(settings, keyring, erasures, none=no_erasures)
-        _say_undone(restore_check.begin(engine))
+        _say_undone(restore_check.begin(engine, undo=not nothing_lost))
         passed = _check(settings, engine, departures, asks=not nothing_lost)
         _say_passed(engine, passed)
 

@@ -85,7 +85,7 @@ def open_checking_client(settings: Settings, engine: Engine) -> StravaClient:
 
     It leaves the live lane its reserve: webhooks have come meanwhile, and are due right after it.
     """
-    session = new_session()
+    session = new_session(settings.ca_bundle)
     return StravaClient(
         Transport(
             api_url=settings.api_url,

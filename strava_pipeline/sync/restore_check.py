@@ -83,13 +83,14 @@ def why_needed(engine: Engine) -> str | None:
     return unchecked_line(belonging) if belonging.holds_calls else None
 
 
-def begin(engine: Engine, *, anew: bool = False) -> Undone | None:
+def begin(engine: Engine, *, anew: bool = False, undo: bool = True) -> Undone | None:
     """Hold all calls but the check's, and undo what the backup brought back; ``None`` if that was done before.
 
-    ``anew``: the tables were restored into the very database that they came from, which nothing else tells.
+    ``anew``: the tables were restored into the very database that they came from, which nothing else tells. Without
+    ``undo`` they were only moved.
     """
     with engine.begin() as connection:
-        return begin_check(connection, anew=anew)
+        return begin_check(connection, anew=anew, undo=undo)
 
 
 def erase_departed(settings: Settings, engine: Engine, departures: Departures) -> Iterator[tuple[int, int]]:

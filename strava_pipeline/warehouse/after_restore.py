@@ -34,10 +34,10 @@ SKIPPED = "restored from a backup: it may have been sent since"
 class Undone:
     """What was ended that the backup had brought back."""
 
-    sessions: int
-    invites: int
-    mails: int
-    lake_months: int
+    sessions: int = 0
+    invites: int = 0
+    mails: int = 0
+    lake_months: int = 0
 
     def __str__(self) -> str:
         return (
@@ -59,27 +59,32 @@ class ToCheck:
     has_data: bool
 
 
-def begin_check(connection: Connection, *, anew: bool = False) -> Undone | None:
+def begin_check(connection: Connection, *, anew: bool = False, undo: bool = True) -> Undone | None:
     """Hold all calls to Strava but the check's, and undo what a backup brings back, in the caller's transaction.
 
     ``None``, and nothing is changed, if a check of this database has begun before. ``anew``: another one begins anyway.
+    Without ``undo`` the tables are those that they were, only elsewhere: nothing of them is undone.
     """
     belonging = load_belonging(connection, lock=True)
     if has_begun(belonging) and not anew:
         return None
     connection.execute(delete(restore_checks))
     hold_calls(connection)
-    connection.execute(delete(oauth_states))
     # Another machine's clock differs otherwise from Strava's.
     store_clock(connection, StravaClock())
-    undone = Undone(
+    undone = _undo(connection) if undo else Undone()
+    note_action(connection, Actor.COMMAND, "restore", None, detail=f"begun: {undone}")
+    return undone
+
+
+def _undo(connection: Connection) -> Undone:
+    connection.execute(delete(oauth_states))
+    return Undone(
         sessions=end_all_sessions(connection),
         invites=cancel_all_invites(connection),
         mails=skip_all_pending(connection, SKIPPED),
         lake_months=mark_all_outdated(connection),
     )
-    note_action(connection, Actor.COMMAND, "restore", None, detail=f"begun: {undone}")
-    return undone
 
 
 def has_begun(belonging: Belonging) -> bool:

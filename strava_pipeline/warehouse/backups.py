@@ -25,6 +25,8 @@ from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.local import dumps, private_files
 from strava_pipeline.settings import Settings
 from strava_pipeline.warehouse.addresses import parse_url, without_password
+from strava_pipeline.warehouse.bulk import driver_of
+from strava_pipeline.warehouse.connecting import is_pooled
 from strava_pipeline.warehouse.engine import (
     ensure_dagster_url,
     ensure_owner_url,
@@ -35,6 +37,7 @@ from strava_pipeline.warehouse.server_facts import server_facts
 from strava_pipeline.warehouse.tokens.key_checks import read_use
 
 TABLES, DAGSTER, NOTE = "tables.dump", "dagster.dump", "backup.json"
+OURS, THEIRS = "STRAVA_DATABASE_OWNER_URL", "DAGSTER_POSTGRES_URL"
 _PART = ".part"
 _FORM = 1
 
@@ -65,7 +68,7 @@ def make_backup(settings: Settings, folder: Path, *, with_dagster: bool) -> tupl
     private_files.make_folder(folder)
     began = datetime.now(UTC)
     ours = ensure_owner_url(settings)
-    with _looked_at(ours) as connection:
+    with _looked_at(ours, OURS) as connection:
         revision, major = stored_revision(connection), server_facts(connection).major
         if not revision:
             raise WarehouseError("the database has no tables yet: there is nothing to back up")
@@ -79,7 +82,7 @@ def make_backup(settings: Settings, folder: Path, *, with_dagster: bool) -> tupl
         _dump(ours, major, part / TABLES)
         if with_dagster:
             theirs = _dagster_url(settings)
-            with _looked_at(theirs) as connection:
+            with _looked_at(theirs, THEIRS) as connection:
                 major = server_facts(connection).major
             _dump(theirs, major, part / DAGSTER)
         private_files.write_atomically(part / NOTE, json.dumps(asdict(note), indent=2).encode() + b"\n")
@@ -115,8 +118,8 @@ def load_backup(settings: Settings, backup: Path, *, with_dagster: bool) -> Prep
     ours, theirs = ensure_owner_url(settings), _dagster_url(settings)
     with_dagster = with_dagster and note.has_dagster
     majors = []
-    for url in (ours, theirs) if with_dagster else (ours,):
-        with _looked_at(url) as connection:
+    for url, setting in ((ours, OURS), (theirs, THEIRS)) if with_dagster else ((ours, OURS),):
+        with _looked_at(url, setting) as connection:
             _refuse_tables(connection, url)
             majors.append(server_facts(connection).major)
     if with_dagster:
@@ -135,14 +138,21 @@ def _refuse_tables(connection: Connection, url: URL) -> None:
 
 
 def _dagster_url(settings: Settings) -> URL:
-    return parse_url(ensure_dagster_url(settings), "DAGSTER_POSTGRES_URL")
+    return parse_url(ensure_dagster_url(settings), THEIRS)
 
 
 @contextmanager
-def _looked_at(url: URL) -> Iterator[Connection]:
+def _looked_at(url: URL, setting: str) -> Iterator[Connection]:
+    """A connection to a database that is dumped or loaded; ``ConfigurationError`` behind a pooler."""
     engine = open_engine(url)
     try:
         with engine.connect() as connection:
+            if is_pooled(driver_of(connection)):
+                # pg_dump empties the search path of its session, which the pooler lends to others afterwards.
+                raise ConfigurationError(
+                    f"{without_password(url)} is a pooler, where pg_dump would leave its settings to others: name the"
+                    f" server itself for this command, by {setting}"
+                )
             yield connection
     finally:
         engine.dispose()

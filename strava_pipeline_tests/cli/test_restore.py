@@ -31,12 +31,16 @@ from strava_pipeline.warehouse.addresses import parse_url
 from strava_pipeline.warehouse.athletes.erasure import begin_erasure
 from strava_pipeline.warehouse.backups import Backup
 from strava_pipeline.warehouse.engine import ensure_dagster_url
+from strava_pipeline.warehouse.mail.mail_queue import queue_for_athlete
 from strava_pipeline.warehouse.migrate import HEAD
 from strava_pipeline.warehouse.quota.ledger import PostgresLedger
+from strava_pipeline.warehouse.restored import settle_here
+from strava_pipeline.warehouse.states import MailKind
 from strava_pipeline_tests.conftest import EMPTY, new_database, opened
 from strava_pipeline_tests.doctor_checks import told_by
 from strava_pipeline_tests.erasing import OTHER, data_of, two_whole_athletes
 from strava_pipeline_tests.eventually import eventually
+from strava_pipeline_tests.pgbouncer import Pooling, pgbouncer
 from strava_pipeline_tests.strava.loopback import UNAUTHORIZED, Answer, Asked, Loopback, reply
 from strava_pipeline_tests.strava_stand_in import RIDER
 from strava_pipeline_tests.warm_processes import COMMAND, WarmProcesses
@@ -132,12 +136,14 @@ def test_a_backup_that_fails_leaves_nothing(
 
 
 def test_a_folder_that_a_killed_backup_left_goes_with_the_next_one(backed_up: Path) -> None:
-    left = backed_up.parent / ".20200101T000000Z.17.part"
+    # A second one within the same second would be refused.
+    before = backed_up.rename(backed_up.with_name("20200101T000000Z"))
+    left = before.parent / ".20200101T000000Z.17.part"
     left.mkdir()
     (left / "tables.dump").touch()
-    said("backup", str(backed_up.parent), "--without-dagster")
+    said("backup", str(before.parent), "--without-dagster")
     assert not left.exists()
-    (made,) = set(backed_up.parent.iterdir()) - {backed_up}
+    (made,) = set(before.parent.iterdir()) - {before}
     assert sorted(path.name for path in made.iterdir()) == ["backup.json", "tables.dump"]
 
 
@@ -210,6 +216,36 @@ def test_a_database_that_is_not_empty_is_left_as_it_is(backed_up: Path, engine: 
     assert data_of(engine, RIDER) == before
 
 
+def test_the_very_database_emptied_and_loaded_again_is_held_until_a_check(
+    backed_up: Path, server: Server, database_name: str, engine: Engine, strava: Loopback
+) -> None:
+    with opened(server.url(database_name, Login.OWNER)) as owner, owner.begin() as connection:
+        connection.execute(text("DROP SCHEMA strava, ops CASCADE"))
+    told = said("restore", "load", str(backed_up), "--without-dagster")
+    assert "brought back by the backup: ended" in told
+    assert "strava-pipeline restore check" in str(run("api", "/athlete", "--athlete", str(RIDER)).exception)
+    assert strava.asked == []
+    assert "passed: 2 connected" in said("restore", "check", "--no-erasures")
+
+
+def test_neither_a_backup_nor_a_restore_goes_through_a_pooler(
+    backed_up: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusal(*command: str) -> str:
+        refused = run(*command)
+        assert isinstance(refused.exception, ConfigurationError)
+        return str(refused.exception)
+
+    with pgbouncer(server, Pooling()) as pooler:
+        for setting in ("DAGSTER_POSTGRES_URL", "STRAVA_DATABASE_OWNER_URL"):
+            monkeypatch.setenv(setting, pooler.address(os.environ[setting]))
+            told = refusal("backup", str(backed_up.parent))
+            assert " is a pooler, where pg_dump would leave its settings to others" in told
+            assert told.endswith(f"name the server itself for this command, by {setting}")
+        assert " is a pooler" in refusal("restore", "load", str(backed_up))
+    assert list(backed_up.parent.iterdir()) == [backed_up]
+
+
 def test_a_restore_that_dies_in_between_loads_all_or_nothing(
     backed_up: Path, elsewhere: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,6 +291,20 @@ def test_a_move_asks_strava_nothing(settings: Settings, engine: Engine, keyring:
     said("restore", "begin")
     assert "passed: 2 connected" in said("restore", "check", "--no-erasures", "--nothing-lost")
     assert strava.asked == []
+
+
+def test_what_waits_to_be_sent_survives_a_move(
+    settings: Settings, engine: Engine, keyring: Keyring, strava: Loopback
+) -> None:
+    two_whole_athletes(engine, keyring)
+    with engine.begin() as connection:
+        queue_for_athlete(connection, RIDER, MailKind.RECONNECT)
+        settle_here(connection)
+        connection.execute(text("UPDATE ops.database_identity SET system_identifier = 4711"))
+    assert "passed: 2 connected" in said("restore", "check", "--no-erasures", "--nothing-lost")
+    with engine.connect() as connection:
+        states = text("SELECT state FROM ops.notifications WHERE kind = :kind")
+        assert connection.execute(states, {"kind": MailKind.RECONNECT}).scalars().all() == ["pending"]
 
 
 def test_a_list_whose_key_is_gone_is_not_passed_over(

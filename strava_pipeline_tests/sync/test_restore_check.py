@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
@@ -24,6 +25,7 @@ from strava_pipeline.warehouse.engine import now
 from strava_pipeline.warehouse.erasure_list import Departures, Extent, Folder, note_departure, read_departures
 from strava_pipeline.warehouse.restored import are_calls_held
 from strava_pipeline.warehouse.tokens.token_store import PostgresTokenStore
+from strava_pipeline_tests.certificates import make_certificate
 from strava_pipeline_tests.erasing import OTHER, data_of, grant, two_whole_athletes
 from strava_pipeline_tests.strava.loopback import (
     INACTIVE,
@@ -115,6 +117,19 @@ def check(engine: Engine) -> Passed:
     restore_check.begin(engine)
     list(restore_check.erase_departed(settings, engine, list_of(settings)))
     return restore_check.end(engine, restore_check.ask_for_all(settings, engine, lambda _, __: None))
+
+
+def test_a_check_trusts_the_authorities_of_the_settings(
+    restored: Engine, strava: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # To requests these go before what a session trusts.
+    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(variable, raising=False)
+    certificate, key = make_certificate(tmp_path)
+    strava.speak_tls(certificate, key)
+    monkeypatch.setenv("STRAVA_API_URL", f"https://127.0.0.1:{strava.port}/api/v3")
+    monkeypatch.setenv("STRAVA_CA_BUNDLE", certificate)
+    assert check(restored).connected == [RIDER, OTHER]
 
 
 def is_open(engine: Engine) -> bool:
