@@ -43,7 +43,7 @@ def test_without_a_home_it_is_the_users(tmp_path: Path, monkeypatch: pytest.Monk
         b"d$HOME",
         b"b`id`",
         b"back\\s",
-        "\u2028".encode(),
+        "br\u2028eak".encode(),
     ],
 )
 def test_a_home_that_postgres_programs_cannot_be_told_is_refused_in_one_line(

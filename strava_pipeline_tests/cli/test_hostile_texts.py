@@ -103,11 +103,17 @@ COMMANDS_RUN: dict[str, tuple[str, ...]] = {
     "webhook unsubscribe": ("webhook", "unsubscribe"),
     "webhook simulate": ("webhook", "simulate", "--athlete", "1", "--activity", "1", "--title", EVIL),
 }
-# What runs until it is ended, waits for a bridge, or prints no text of anybody; the first two are looked at below.
+# What runs until it is ended, waits for a bridge, or prints no text of anybody; the first four are looked at below.
 ELSEWHERE = {
     "alerts test",
     "bridge",
+    "restore begin",
+    "restore check",
+    "backup",
+    "dagster-exec",
     "dagster-webserver",
+    "health",
+    "restore load",
     "mock-strava",
     "init",
     "migrate",
@@ -208,6 +214,16 @@ def test_no_command_hands_a_strangers_text_to_the_terminal_as_it_is(warm_process
     check(done.stdout if name != "export-gpx" else done.stdout.replace(b"\n", b" "))
     check(done.stderr)
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("hostile")
+def test_the_check_of_a_restored_database_names_athletes_in_printable_text(warm_processes: WarmProcesses) -> None:
+    for words in (("restore", "begin"), ("restore", "check", "--no-erasures")):
+        done = warm_processes.run(*words, env=os.environ, timeout=PATIENCE_SECONDS)
+        check(done.stdout)
+        check(done.stderr)
+        assert b"Traceback" not in done.stderr
+    assert str(RIDER).encode() in done.stdout + done.stderr
 
 
 def test_every_command_is_looked_at() -> None:

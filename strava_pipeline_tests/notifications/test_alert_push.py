@@ -78,8 +78,10 @@ class Heard(logging.Handler):
 
 
 @pytest.fixture
-def heard() -> Iterator[Heard]:
+def heard(caplog: pytest.LogCaptureFixture) -> Iterator[Heard]:
     handler = Heard()
+    # Another library of the process may have set another level.
+    caplog.set_level(logging.DEBUG, "urllib3")
     logging.getLogger().addHandler(handler)
     yield handler
     logging.getLogger().removeHandler(handler)

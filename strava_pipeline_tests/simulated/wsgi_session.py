@@ -6,6 +6,7 @@ import io
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,9 +37,9 @@ class SimulatedStrava:
     sent: int = 0
     without_answer: int = 0
 
-    def session(self) -> requests.Session:
+    def session(self, ca_bundle: Path | None = None) -> requests.Session:
         """Return a session as the product opens it, whose requests go to the mock."""
-        session = new_session()
+        session = new_session(ca_bundle)
         session.mount(ADDRESS, _Adapter(self))
         return session
 

@@ -63,7 +63,6 @@ def test_a_host_that_is_gone_without_a_word_is_noticed_within_half_a_minute(data
             told = driver.info.get_parameters()
         engine.dispose()
         assert told.items() >= (NETWORK_LIMITS | named).items()
-        assert told["application_name"] == "strava-pipeline"
 
 
 def test_the_server_shows_which_part_of_an_installation_a_connection_is_of(database: str) -> None:

@@ -27,7 +27,7 @@ def test_the_versions_are_told_and_fit() -> None:
     verdict, message = told_by("versions")
     assert verdict is Verdict.OK
     version = importlib.metadata.version("strava-pipeline")
-    assert f"strava-pipeline {version} (extras: apprise, lake, local, pictures), Python 3." in message
+    assert f"strava-pipeline {version} (extras: apprise, celery, lake, local, pictures), Python 3." in message
     assert f"dagster {importlib.metadata.version('dagster')}" in message
 
 
@@ -48,7 +48,7 @@ def test_a_package_outside_its_range_and_one_that_lacks_are_faults(monkeypatch: 
 def test_a_lake_that_nothing_can_write_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     told, *others = findings_of("versions")
-    assert "(extras: apprise, local, pictures)" in told.message
+    assert "(extras: apprise, celery, local, pictures)" in told.message
     assert others == []
     monkeypatch.setenv("STRAVA_LAKE_URL", "memory://lake")
     _, fault = findings_of("versions")
