@@ -279,11 +279,11 @@ class Settings(BaseSettings):
         le=100,
         description="Dagster's runs at once, some 170 MB each; unset: as many as fit into the memory, ten at most",
     )
-    large_run_memory_mib: int = Field(
-        640,
+    large_run_memory_mib: int | None = Field(
+        None,
         ge=0,
         description="memory in Kubernetes of runs that write files of the lake, by a tag that dagster-k8s reads, MiB;"
-        " 0: no tag, and so that of all runs",
+        " 0: no tag, and so that of all runs; unset: 640 in a Dagster of the pipeline's own, no tag in others",
     )
     log_level: LogLevel | None = Field(
         None,

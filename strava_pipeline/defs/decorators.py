@@ -20,7 +20,7 @@ def our_job(
         name=plan.names.job(job),
         executor_def=dg.in_process_executor,
         tags=plan.job_tags(job),
-        run_tags=plan.run_tags(job, run_memory_tags(plan.settings_at_load, job), *run_tags),
+        run_tags=plan.run_tags(job, run_memory_tags(plan, job), *run_tags),
         description=description,
     )
 
@@ -50,7 +50,7 @@ def backfilled_asset(
             group_name=plan.group(group),
             owners=plan.owners,
             tags=plan.asset_tags(asset),
-            op_tags=step_memory_tags(plan.settings_at_load, asset),
+            op_tags=step_memory_tags(plan, asset),
             deps=plan.deps(*([] if built_on is None else [built_on])),
             backfill_policy=policy,
             io_manager_key=IO_MANAGER,

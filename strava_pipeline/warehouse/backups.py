@@ -160,6 +160,11 @@ def _looked_at(url: URL, setting: str) -> Iterator[Connection]:
 
 def _address(url: URL) -> dumps.Address:
     _, parameters = url.get_dialect()().create_connect_args(url)
+    if "sslpassword" in parameters:
+        raise ConfigurationError(
+            f"the address of {without_password(url)} has sslpassword, which everybody on this machine could read in"
+            " pg_dump's arguments: use a key without a password"
+        )
     return dumps.Address.of(parameters)
 
 

@@ -135,6 +135,16 @@ def test_a_backup_that_fails_leaves_nothing(
     assert list(backed_up.parent.iterdir()) == [backed_up]
 
 
+def test_no_password_of_an_address_is_in_a_programs_arguments(backed_up: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = os.environ["STRAVA_DATABASE_OWNER_URL"]
+    monkeypatch.setenv("STRAVA_DATABASE_OWNER_URL", f"{address}&sslpassword=canary")
+    refused = run("backup", str(backed_up.parent))
+    assert isinstance(refused.exception, ConfigurationError)
+    assert "sslpassword" in str(refused.exception)
+    assert "canary" not in str(refused.exception)
+    assert list(backed_up.parent.iterdir()) == [backed_up]
+
+
 def test_a_folder_that_a_killed_backup_left_goes_with_the_next_one(backed_up: Path) -> None:
     # A second one within the same second would be refused.
     before = backed_up.rename(backed_up.with_name("20200101T000000Z"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from strava_pipeline.settings import Settings
+from strava_pipeline.defs.run_memory import USUAL_MIB
 from strava_pipeline_tests.deploy.kubernetes import FOLDER, ROOT, VERSIONS, manifests, user_deployment, values
 
 PAGE = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
@@ -36,7 +36,7 @@ def test_the_memory_of_each_part_is_told() -> None:
         for name, manifest in manifests().items()
         if manifest["kind"] in {"Deployment", "Job"}
     }
-    large = f"{Settings().large_run_memory_mib} MiB"
+    large = f"{USUAL_MIB} MiB"
     assert {part: told[part] for part in told.keys() - {"part", "---"}} == {
         "bridge, each": memory_of(pods["bridge.yaml: Deployment strava-bridge"]),
         "Dagster's UI": memory_of(pods["webserver.yaml: Deployment strava-webserver"]),

@@ -189,12 +189,13 @@ def test_a_run_has_the_memory_that_its_job_needs(
 
 
 def test_a_step_under_kubernetes_executor_has_the_memory_that_its_asset_needs(
-    instance: dg.DagsterInstance, found: ClusterStandIn
+    instance: dg.DagsterInstance, found: ClusterStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a host's code location: in a deployment of our own one process executes each run."""
+    monkeypatch.setenv("STRAVA_LARGE_RUN_MEMORY_MIB", "700")
     memory = {asset: step_memory(instance, found, asset) for asset in (Asset.ACTIVITIES, Asset.LAKE)}
     usual = user_deployment()["resources"]["limits"]["memory"]
-    assert memory == {Asset.ACTIVITIES: usual, Asset.LAKE: "640Mi"}
+    assert memory == {Asset.ACTIVITIES: usual, Asset.LAKE: "700Mi"}
 
 
 def step_memory(instance: dg.DagsterInstance, found: ClusterStandIn, asset: str) -> str:
@@ -257,9 +258,11 @@ def test_a_run_whose_pod_was_killed_fails_and_is_executed_again_by_whoever_looks
 
 
 def test_a_setting_changes_the_memory_or_leaves_it_to_the_cluster() -> None:
-    def tag(given: str) -> str | None:
-        made = build_strava_defs(settings={"large_run_memory_mib": given})
+    def tag(**given: str) -> str | None:
+        made = build_strava_defs(settings=given)
         return made.resolve_job_def(NAMES.job(Job.UPDATE_LAKE)).run_tags.get(KUBERNETES_TAG)
 
-    assert tag("0") is None
-    assert '"2048Mi"' in str(tag("2048"))
+    assert tag(large_run_memory_mib="0") is None
+    assert '"2048Mi"' in str(tag(large_run_memory_mib="2048"))
+    # The cluster of a host has limits of its own.
+    assert tag() is None
