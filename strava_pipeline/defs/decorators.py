@@ -16,11 +16,13 @@ def our_job(
     plan: Plan, job: str, *run_tags: Mapping[str, str], description: str | None = None
 ) -> Callable[[Callable[..., Any]], dg.JobDefinition]:
     """Decorate as ``dg.job``: one of our jobs, by its plain name. One process executes each of its runs."""
+    of_runs = plan.run_tags(job, run_memory_tags(plan, job), *run_tags)
     return dg.job(
         name=plan.names.job(job),
         executor_def=dg.in_process_executor,
-        tags=plan.job_tags(job),
-        run_tags=plan.run_tags(job, run_memory_tags(plan, job), *run_tags),
+        # A run that is launched by GraphQL gets the tags of the job, and none of its runs' (Dagster 1.13).
+        tags=of_runs | plan.job_tags(job),
+        run_tags=of_runs,
         description=description,
     )
 

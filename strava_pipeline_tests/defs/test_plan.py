@@ -13,7 +13,8 @@ from strava_pipeline.defs.code_location import OWNERS, build_strava_defs, own_pl
 from strava_pipeline.defs.plan import Plan, names_with
 from strava_pipeline.defs.pools import set_up_pools
 from strava_pipeline.errors import ConfigurationError
-from strava_pipeline.names import ALL_ASSETS, HISTORY_ASSETS, Asset, Names
+from strava_pipeline.names import ALL_ASSETS, HISTORY_ASSETS, NO_RETRIES, Asset, Job, Names
+from strava_pipeline.strava.quota.windows import Lane
 
 NAMES = Names()
 # The assets of an athlete's month.
@@ -76,6 +77,16 @@ def test_tags_are_added_and_ours_stay() -> None:
     for asset, spec in specs(tags=hiding).items():
         shown = {name: value for name, value in spec.tags.items() if not name.startswith("dagster/")}
         assert shown == {"domain": "sports"} | NAMES.asset_tags(asset)
+
+
+def test_what_a_run_needs_is_in_the_tags_of_its_job_as_well() -> None:
+    """Dagster's ``launchRun``, by which the bridge starts runs, gives them the tags of the job alone."""
+    made = [job for job in build_strava_defs().jobs or () if isinstance(job, dg.JobDefinition)]
+    tags = {job.name: job.tags for job in made}
+    for job in made:
+        assert job.tags.items() >= job.run_tags.items()
+    assert tags[NAMES.job(Job.WEBHOOK_SYNC)].items() >= NAMES.lane_tags(Lane.LIVE).items()
+    assert tags[NAMES.job(Job.NEWEST_MONTH)].items() >= NO_RETRIES.items()
 
 
 def test_without_a_group_each_asset_is_in_one_of_four() -> None:

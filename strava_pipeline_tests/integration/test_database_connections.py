@@ -42,6 +42,8 @@ WHERE datname IN (%s, %s) AND application_name <> 'strava-pipeline' AND backend_
 """
 PAGE = Path(__file__).parents[2] / "docs" / "database.md"
 _ROW = re.compile(r"^\| [^|]+ \| \"([^\"]+)\" \| (tables|Dagster's) \| (\d+) \| (\d+) \|", re.MULTILINE)
+# The lock's holder is told by its machine and process.
+_HOLDER = re.compile(r"^up on .+, process \d+$")
 
 
 def connections_by_the_guide() -> dict[tuple[str, str], int]:
@@ -62,7 +64,8 @@ def counting(server: Server, installation: Installation) -> Iterator[Counter[tup
     def count() -> None:
         with as_superuser(server.socket_dir, server.port) as connection:
             while not is_over.wait(LOOK_EVERY_SECONDS):
-                for database, name, number in connection.execute(COUNTING, tuple(names)):
+                for database, shown, number in connection.execute(COUNTING, tuple(names)):
+                    name = _HOLDER.sub("up on HOST, process NUMBER", shown)
                     most[names[database], name] = max(most[names[database], name], number)
 
     thread = threading.Thread(target=count)
