@@ -39,7 +39,7 @@ def services() -> dict[str, dict[str, Any]]:
 
 def ours() -> dict[str, dict[str, Any]]:
     """The services that run strava-pipeline."""
-    return {name: service for name, service in services().items() if "build" in service}
+    return {name: service for name, service in services().items() if service["image"].startswith("strava-pipeline:")}
 
 
 def filled_in(value: Any, variables: Mapping[str, str]) -> Any:

@@ -32,6 +32,9 @@ from strava_pipeline_tests.deploy.compose import (
 )
 
 SCHEMA = Path(__file__).parent / "schemas" / "compose-spec.json"
+GUIDE = (FOLDER.parent / "docs" / "containers.md").read_text(encoding="utf-8")
+# What the guide gives for compose.override.yaml.
+CHANGES = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)]
 # Of Postgres and Grafana, whose settings are no settings of ours.
 OF_OTHERS = {"postgres_password", "grafana_password", "grafana_database_password"}
 # Secrets of ours for which a second database or a login proxy is needed: whoever has those adds them.
@@ -76,8 +79,14 @@ def test_an_image_has_a_version(name: str) -> None:
 def test_our_image_has_the_version_of_this_checkout() -> None:
     project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert {filled_in(service["image"], {}) for service in ours().values()} == {f"strava-pipeline:{project['version']}"}
-    for service in ours().values():
-        assert (FOLDER / service["build"]["context"]).resolve() == FOLDER.parent
+
+
+def test_one_service_builds_our_image_and_the_others_take_it() -> None:
+    """Several builds of one image at once end with "already exists", and no registry has it."""
+    builds = {name: service["build"] for name, service in ours().items() if "build" in service}
+    assert {*builds} == {"migrate"}
+    assert (FOLDER / builds["migrate"]["context"]).resolve() == FOLDER.parent
+    assert {service["pull_policy"] for name, service in ours().items() if name not in builds} == {"never"}
 
 
 def test_what_is_mounted_is_there() -> None:
@@ -215,3 +224,37 @@ def test_grafana_finds_the_sources_that_its_dashboards_read() -> None:
     environment, entrypoint = services()["grafana"]["environment"], services()["grafana"]["entrypoint"][-1]
     for variable in set(re.findall(r"\$(STRAVA_GRAFANA_\w+)", sources)):
         assert variable in environment or f"{variable}=" in entrypoint
+
+
+def test_what_the_guide_changes_is_there_and_has_composes_form() -> None:
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    assert len(CHANGES) == 3
+    for change in CHANGES:
+        assert [error.message for error in Draft202012Validator(schema).iter_errors(change)] == []
+        for kind, changed in change.items():
+            assert {*changed} <= {*composed()[kind]}
+
+
+def test_what_the_guide_leaves_out_is_waited_for_by_nobody() -> None:
+    """A service of a profile that is not asked for is not there for those that depend on it."""
+    for change in CHANGES:
+        left_out = {name for name, service in change["services"].items() if "profiles" in service}
+        for name, service in services().items():
+            waits = service.get("depends_on", {}) | change["services"].get(name, {}).get("depends_on", {})
+            if name not in left_out:
+                assert not {other for other in waits if waits[other].get("required", True)} & left_out
+
+
+def test_a_proxy_of_ones_own_finds_what_our_nginx_asks() -> None:
+    [change] = [change for change in CHANGES if "proxy" in change["services"]]
+    published = {
+        port.rpartition(":")[0] for name in ("bridge", "webserver") for port in change["services"][name]["ports"]
+    }
+    nginx = (FOLDER / "proxies" / "nginx.conf").read_text(encoding="utf-8")
+    assert published == {*re.findall(r"^    server (127\.0\.0\.1:\d+);", nginx, re.MULTILINE)}
+
+
+def test_a_list_of_erasures_of_ones_own_reaches_all_who_erase() -> None:
+    [change] = [change for change in CHANGES if "code-server" in change["services"]]
+    erasing = {name for name, service in ours().items() if "strava_client_secret" in service["secrets"]}
+    assert {*change["services"]} == erasing

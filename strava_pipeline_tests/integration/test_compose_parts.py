@@ -6,6 +6,7 @@ They are processes of this machine, started by the image's entrypoint; ``test_im
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,6 +30,7 @@ CONTAINER = FOLDER / "container"
 LOOPBACK = "127.0.0.1"
 END_SECONDS = 60
 HEALTHY = 0
+ALERT = "strava_away"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Composed:
             "PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
             "STRAVA_HOME": str(self.folder / "home"),
             **environment_of(service, self.folder, self.server.here),
+            "STRAVA_ERASURES_URL": str(self.folder / "erasures"),
             # As .env.example has it.
             "STRAVA_WEBHOOK_SIGNATURE": "off",
             "DAGSTER_WEBSERVER_URL": f"http://{LOOPBACK}:{self.webserver}",
@@ -69,6 +72,16 @@ class Composed:
                 env=self.environment(part), cwd="/", stdout=log, stderr=log,
             )  # fmt: skip
 
+    def run(self, service: str, *words: str) -> str:
+        """What a service that ends prints for these words; it must succeed."""
+        command = ["/bin/sh", "-c", self.script("entrypoint", service), "entrypoint", *words]
+        done = subprocess.run(
+            command, env=self.environment(service), cwd="/", capture_output=True, text=True, timeout=END_SECONDS * 3,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        return done.stdout
+
     def is_healthy(self, part: str) -> bool:
         """Whether the image's health check says so, in the part's own environment."""
         command = ["/bin/sh", "-c", self.script("healthcheck", part), "healthcheck"]
@@ -87,8 +100,7 @@ def composed(tmp_path: Path) -> Iterator[Composed]:
     with running_postgres(tmp_path) as server, ExitStack() as ends:
         server.run_logins(tmp_path)
         composed = Composed(tmp_path, server)
-        migration = composed.start("migrate")
-        assert migration.wait(END_SECONDS * 3) == 0, composed.log("migrate").read_text(encoding="utf-8")
+        composed.run("migrate", "migrate")
         for part, options in (
             ("code-server", ("--host", LOOPBACK)),
             ("webserver", ("--host", LOOPBACK)),
@@ -129,3 +141,26 @@ def test_each_part_has_what_it_needs(composed: Composed, monkeypatch: pytest.Mon
         assert is_well(check), findings_of(check)
     for part in ("code-server", "webserver", "daemon", "bridge"):
         assert "Traceback" not in composed.log(part).read_text(encoding="utf-8"), part
+
+
+def test_a_backup_is_restored_on_a_new_machine(tmp_path: Path) -> None:
+    """As docs/containers.md says: what the old machine's `command` has dumped, the new one's loads beside `logins`."""
+    old_folder, new_folder = tmp_path / "old", tmp_path / "new"
+    old_folder.mkdir()
+    make_secrets(old_folder)
+    shutil.copytree(old_folder / "secrets", new_folder / "secrets")
+    with running_postgres(old_folder) as server:
+        server.run_logins(old_folder)
+        old = Composed(old_folder, server)
+        old.run("migrate", "migrate")
+        old.run("command", "alerts", "silence", ALERT, "--for", "1h", "--because", "a new disk")
+        old.run("command", "backup", str(tmp_path / "backups"))
+    (backup,) = (tmp_path / "backups").iterdir()
+    (new_folder / "erasures").mkdir()
+    with running_postgres(new_folder) as server:
+        server.run_logins(new_folder)
+        new = Composed(new_folder, server)
+        new.run("command", "restore", "load", str(backup))
+        new.run("migrate", "migrate")
+        assert new.run("command", "restore", "check").splitlines()[-1].startswith("passed: ")
+        assert ALERT in new.run("command", "sql", "SELECT * FROM ops.alert_silences")
