@@ -103,15 +103,15 @@ def take_storage_lock(settings: Settings, *, again_for: int | None = None) -> St
     if holder is None:
         return lock
     lock.close()
-    where = f"Dagster's storage at {without_password(url)}"
+    where = f"at {without_password(url)}{holder}"
     if again_for is not None and holder.name == name:
         raise WarehouseError(
-            f"the server keeps the lock of {where} for the connection that was lost{holder}: it gives it up within half"
-            " a minute"
+            f"the server keeps the lock of Dagster's storage {where} for the connection that was lost: it gives it up"
+            " within half a minute"
         )
     raise StorageTaken(
-        f"another strava-pipeline up has {where}{holder}: stop that one, or give this one a storage of its own, by"
-        " another STRAVA_HOME or DAGSTER_POSTGRES_URL"
+        f"another strava-pipeline up has Dagster's storage {where}: stop that one, or give this one a storage of its"
+        " own, by another STRAVA_HOME or DAGSTER_POSTGRES_URL"
     )
 
 
