@@ -148,6 +148,7 @@ def test_a_backup_is_restored_on_a_new_machine(tmp_path: Path) -> None:
     old_folder, new_folder = tmp_path / "old", tmp_path / "new"
     old_folder.mkdir()
     make_secrets(old_folder)
+    (old_folder / "secrets" / "strava_client_secret").write_text("as Strava's page shows it\n", encoding="utf-8")
     shutil.copytree(old_folder / "secrets", new_folder / "secrets")
     with running_postgres(old_folder) as server:
         server.run_logins(old_folder)
