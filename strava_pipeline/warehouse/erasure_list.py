@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,8 @@ class Departures:
 
     def last_of(self, athlete_id: int) -> Departure | None:
         """Return an athlete's last departure; ``None`` without one."""
-        hashes = {key_id: _hashed(self.keyring, key_id, athlete_id) for key_id in self._known_key_ids}
-        theirs = [each for each in self.entries if hashes.get(each.key_id) == each.hashed]
+        hashes = ((key_id, _hashed(self.keyring, key_id, athlete_id)) for key_id in self._known_key_ids)
+        theirs = (self._last[each] for each in hashes if each in self._last)
         return max(theirs, key=lambda each: each.at, default=None)
 
     @property
@@ -111,9 +112,14 @@ class Departures:
         """The ids of the keys that entries were hashed with and that the keyring lacks, sorted."""
         return sorted({each.key_id for each in self.entries} - self.keyring.keys.keys())
 
-    @property
+    @cached_property
     def _known_key_ids(self) -> set[str]:
         return {each.key_id for each in self.entries} & self.keyring.keys.keys()
+
+    @cached_property
+    def _last(self) -> dict[tuple[str, str], Departure]:
+        """The last entry of each hash, by the key's id and the hash."""
+        return {(each.key_id, each.hashed): each for each in sorted(self.entries, key=lambda each: each.at)}
 
 
 def read_departures(keyring: Keyring, urls: Iterable[str]) -> Departures:
