@@ -72,6 +72,15 @@ def create(path: Path, readers: Readers = OWNER_ONLY) -> BinaryIO:
         raise
 
 
+def flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_atomically(path: Path, content: bytes, owner: tuple[int, int] | None = None) -> None:
     """Write a private file atomically: no process ever reads half of it. ``owner``: ids of user and group."""
     _write_and_rename(path.with_name(f".{path.name}.{token_hex(8)}"), path, content, owner)

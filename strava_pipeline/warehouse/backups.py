@@ -24,7 +24,7 @@ from sqlalchemy import URL, Connection, inspect
 from strava_pipeline.errors import ConfigurationError, WarehouseError
 from strava_pipeline.local import dumps, private_files
 from strava_pipeline.settings import Settings
-from strava_pipeline.warehouse.addresses import parse_url, without_password
+from strava_pipeline.warehouse.addresses import connection_parameters, parse_url, without_password
 from strava_pipeline.warehouse.bulk import driver_of
 from strava_pipeline.warehouse.connecting import is_pooled
 from strava_pipeline.warehouse.engine import (
@@ -69,17 +69,17 @@ def make_backup(settings: Settings, folder: Path, *, with_dagster: bool) -> tupl
     began = datetime.now(UTC)
     ours = ensure_owner_url(settings)
     with _looked_at(ours, OURS) as connection:
-        revision, major = stored_revision(connection), server_facts(connection).major
+        revision, server = stored_revision(connection), server_facts(connection)
         if not revision:
             raise WarehouseError("the database has no tables yet: there is nothing to back up")
         key_ids = read_use(connection).needed() if revision == HEAD else []
-        postgres = server_facts(connection).version
-    note = Backup(f"{began:%Y-%m-%dT%H:%M:%SZ}", version("strava-pipeline"), revision, postgres, key_ids, with_dagster)
+    made_at, program = f"{began:%Y-%m-%dT%H:%M:%SZ}", version("strava-pipeline")
+    note = Backup(made_at, program, revision, server.version, key_ids, with_dagster)
     name = f"{began:%Y%m%dT%H%M%SZ}"
     if (folder / name).exists():
         raise WarehouseError(f"{folder / name} exists already: another backup was begun in the same second")
     with _new_folder(folder, name) as part:
-        _dump(ours, major, part / TABLES)
+        _dump(ours, server.major, part / TABLES)
         if with_dagster:
             theirs = _dagster_url(settings)
             with _looked_at(theirs, THEIRS) as connection:
@@ -159,7 +159,7 @@ def _looked_at(url: URL, setting: str) -> Iterator[Connection]:
 
 
 def _address(url: URL) -> dumps.Address:
-    _, parameters = url.get_dialect()().create_connect_args(url)
+    parameters = connection_parameters(url)
     if "sslpassword" in parameters:
         raise ConfigurationError(
             f"the address of {without_password(url)} has sslpassword, which everybody on this machine could read in"
@@ -179,10 +179,10 @@ def _new_folder(folder: Path, name: str) -> Iterator[Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield part
         for path in part.iterdir():
-            _flush(path)
+            private_files.flush(path)
         os.fsync(lock)
         part.rename(folder / name)
-        _flush(folder)
+        private_files.flush(folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
@@ -200,11 +200,3 @@ def _remove_parts(folder: Path) -> None:
                 shutil.rmtree(part, ignore_errors=True)
             finally:
                 os.close(lock)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

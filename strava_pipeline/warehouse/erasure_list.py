@@ -205,18 +205,10 @@ class Folder:
 def _add_here(folder: Path, name: str) -> None:
     if not folder.is_dir():
         private_files.make_folder(folder)
-        _flush(folder.parent)
+        private_files.flush(folder.parent)
     with suppress(FileExistsError), private_files.create(folder / name) as file:
         os.fsync(file.fileno())
-    _flush(folder)
-
-
-def _flush(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    private_files.flush(folder)
 
 
 def _hashed(keyring: Keyring, key_id: str, athlete_id: int) -> str:
