@@ -92,7 +92,8 @@ def backed_up(
         connection.execute(text("CREATE TABLE runs AS SELECT 'a run of before' AS id"))
     said("backup", str(tmp_path / "backups"))
     (made,) = (tmp_path / "backups").iterdir()
-    return made
+    # A second one within the same second would be refused.
+    return made.rename(made.with_name("20200101T000000Z"))
 
 
 @pytest.fixture
@@ -146,14 +147,12 @@ def test_no_password_of_an_address_is_in_a_programs_arguments(backed_up: Path, m
 
 
 def test_a_folder_that_a_killed_backup_left_goes_with_the_next_one(backed_up: Path) -> None:
-    # A second one within the same second would be refused.
-    before = backed_up.rename(backed_up.with_name("20200101T000000Z"))
-    left = before.parent / ".20200101T000000Z.17.part"
+    left = backed_up.parent / f".{backed_up.name}.17.part"
     left.mkdir()
     (left / "tables.dump").touch()
-    said("backup", str(before.parent), "--without-dagster")
+    said("backup", str(backed_up.parent), "--without-dagster")
     assert not left.exists()
-    (made,) = set(before.parent.iterdir()) - {before}
+    (made,) = set(backed_up.parent.iterdir()) - {backed_up}
     assert sorted(path.name for path in made.iterdir()) == ["backup.json", "tables.dump"]
 
 
