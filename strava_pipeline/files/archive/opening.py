@@ -1,0 +1,23 @@
+"""Opens what was handed in, a zip or a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from strava_pipeline.errors import UnreadableFile
+from strava_pipeline.files.archive.folder_members import FolderMembers
+from strava_pipeline.files.archive.limits import DEFAULT_LIMITS, ArchiveLimits
+from strava_pipeline.files.archive.members import ArchiveMembers
+from strava_pipeline.files.archive.zip_members import ZipMembers
+
+
+def open_archive(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> ArchiveMembers:
+    """Open an archive as Strava sends it, packed again, or unpacked: a context manager.
+
+    ``UnreadableFile`` if it is neither zip nor folder, is cut off, has too many members, or was made to deceive: double
+    names, or members that overlap.
+    """
+    try:
+        return FolderMembers(path, limits) if path.is_dir() else ZipMembers(path, limits)
+    except OSError as error:
+        raise UnreadableFile(f"{path.name} cannot be read: {error.strerror or error}") from None
