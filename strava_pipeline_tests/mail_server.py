@@ -13,12 +13,46 @@ from email.policy import default
 from typing import Any
 
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, LoginPassword
+from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
+from strava_pipeline_tests.eventually import eventually
 from strava_pipeline_tests.ports import free_port
 
 USER, PASSWORD = "rides@example.org", "p@ss:w/rd"
 TAKEN = "250 taken"
+
+
+class _Listener(Controller):
+    """Knows who is connected."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.sessions: set[SMTP] = set()
+        super().__init__(*args, **options)
+
+    def factory(self) -> SMTP:
+        """Make what talks to one client."""
+        return _Session(self.sessions, self.handler, **self.SMTP_kwargs)
+
+    def stop_when_idle(self) -> None:
+        """Let no further client in, wait until those who are there have gone, and end."""
+        assert self.server is not None
+        self.loop.call_soon_threadsafe(self.server.close)
+        eventually(lambda: not self.sessions, "the end of what is being mailed")
+        self.stop()
+
+
+class _Session(SMTP):
+    def __init__(self, sessions: set[SMTP], *args: Any, **options: Any) -> None:
+        self._sessions = sessions
+        super().__init__(*args, **options)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._sessions.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
+        self._sessions.discard(self)
 
 
 @dataclass
@@ -35,17 +69,17 @@ class MailServerStandIn:
     raw: list[bytes] = field(default_factory=list)
     # How it listens.
     options: dict[str, Any] = field(default_factory=dict)
-    controller: Controller | None = None
+    controller: _Listener | None = None
 
     def start(self) -> None:
         """Listen, for the first time or again."""
-        self.controller = Controller(self, hostname="127.0.0.1", port=self.port, **self.options)
+        self.controller = _Listener(self, hostname="127.0.0.1", port=self.port, **self.options)
         self.controller.start()
 
     def stop(self) -> None:
-        """Listen no more; whoever connects is refused."""
+        """Listen no more; whoever connects is refused. A mail under way is taken, and its sender hears of that."""
         if self.controller is not None:
-            self.controller.stop()
+            self.controller.stop_when_idle()
         self.controller = None
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from strava_pipeline.errors import DatabaseUnavailable
-from strava_pipeline.warehouse.states import AlertChange
+from strava_pipeline.warehouse.states import AlertChange, SendState
 from strava_pipeline.watch.rules import RULES
 from strava_pipeline_tests.integration.running_stack import RunningStack
 
@@ -20,6 +20,7 @@ _BEGINNINGS = {
     AlertChange.AGAIN: "(?:Critical|Warning), still on: ",
 }
 _ATHLETES = r"(?: \((?P<athletes>[0-9, ]+)\))?"
+_COUNTED = re.compile(r"^And (\d+) more: see the page\.$", re.MULTILINE)
 _BY_SUMMARY = {rule.summary: rule.name for rule in RULES}
 
 
@@ -38,17 +39,38 @@ def mailed(stack: RunningStack) -> Counter[Change]:
 
 
 def pushed(stack: RunningStack) -> Counter[Change]:
-    """How often each change was told through Apprise."""
-    return _changes(json.loads(asked.body)["message"] for asked in [*stack.receiver.asked] if asked.method == "POST")
+    """How often each change was told through Apprise.
+
+    A short text that tells of much only counts its last messages. So many that the outbox has as sent are believed,
+    and no more.
+    """
+    texts = [json.loads(asked.body)["message"] for asked in [*stack.receiver.asked] if asked.method == "POST"]
+    named = _changes(texts)
+    counted = sum(int(number) for text in texts for number in _COUNTED.findall(text))
+    unnamed, left = list[Counter[Change]](), named.copy()
+    for message in _messages(stack, [SendState.SENT]):
+        if message <= left:
+            left -= message
+        else:
+            unnamed.append(message)
+    return sum(unnamed, named) if len(unnamed) <= counted else named
 
 
 def noted(stack: RunningStack) -> Counter[Change]:
     """How often each change was put into the outbox; nothing while the database is away."""
+    return sum(_messages(stack, SendState), Counter[Change]())
+
+
+def _messages(stack: RunningStack, states: Iterable[SendState]) -> list[Counter[Change]]:
+    """What each message in the outbox tells whose push is in one of these states; none while the database is away."""
+    query = (
+        "SELECT rule, change, athlete_ids FROM ops.alert_messages WHERE rule IS NOT NULL AND push_state = ANY(:states)"
+    )
     try:
-        rows = stack.rows("SELECT rule, change, athlete_ids FROM ops.alert_messages WHERE rule IS NOT NULL")
+        rows = stack.rows(query, states=[*states])
     except DatabaseUnavailable:
-        return Counter()
-    return Counter(Change(rule, AlertChange(change), each) for rule, change, ids in rows for each in ids or [NOBODY])
+        return []
+    return [Counter(Change(rule, AlertChange(change), each) for each in ids or [NOBODY]) for rule, change, ids in rows]
 
 
 def _changes(texts: Iterable[str]) -> Counter[Change]:
