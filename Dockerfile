@@ -31,6 +31,14 @@ RUN --mount=type=secret,id=pip.conf --mount=type=secret,id=ca.crt \
     && /build/bin/pip install $locked --requirement /src/deploy/container/build.txt \
     && /build/bin/pip --python /opt/strava-pipeline/bin/python install $locked \
         --requirement /src/deploy/container/runtime.txt
+# What this installation needs besides, such as s3fs; it changes no version of the above.
+ARG PACKAGES=""
+RUN --mount=type=secret,id=pip.conf --mount=type=secret,id=ca.crt \
+    [ ! -f /run/secrets/pip.conf ] || export PIP_CONFIG_FILE=/run/secrets/pip.conf; \
+    [ -z "$PACKAGES" ] || { \
+        /build/bin/pip --python /opt/strava-pipeline/bin/python freeze > /build/installed.txt \
+        && /build/bin/pip --python /opt/strava-pipeline/bin/python install --constraint /build/installed.txt $PACKAGES; \
+    }
 COPY . /src
 RUN /build/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /wheels /src \
     && /build/bin/pip --python /opt/strava-pipeline/bin/python install --no-index --no-deps /wheels/*.whl \

@@ -53,14 +53,16 @@ PATIENCE_SECONDS = 3600.0
 STOPPING_SECONDS = 60.0
 GIB = 1024**3
 MB = 1e6
-POSTGRES = "Postgres"
+POSTGRES, RUNS = "Postgres", "runs"
+# The process that the code server has runs forked from, and the runs.
+FORKS = "forkserver"
 # Which process it is, by a word of its command line; the first that fits.
 KINDS = {
     "dagster-webserver": "Dagster's webserver",
     "dagster-daemon": "Dagster's daemon",
-    "grpc": "code server",
+    "code-server": "code server",
     "resource_tracker": "code server",
-    "spawn_main": "runs",
+    FORKS: "code server",
     "bridge": "bridge",
     "postgres": POSTGRES,
 }
@@ -100,7 +102,7 @@ class Processes:
                 self.kinds[process] = kind
                 times = process.cpu_times()
                 self.seconds[process] = times.user + times.system
-                runs += kind == "runs"
+                runs += kind == RUNS
         return Look(memory, runs)
 
     def _all(self) -> Iterator[psutil.Process]:
@@ -117,6 +119,9 @@ class Processes:
         if process.pid == self.up:
             return SUPERVISOR
         line = " ".join(process.cmdline())
+        parent = process.parent()
+        if FORKS in line and parent is not None and FORKS in " ".join(parent.cmdline()):
+            return RUNS
         return next((kind for word, kind in KINDS.items() if word in line), "others")
 
 

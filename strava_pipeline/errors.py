@@ -23,6 +23,7 @@
     ├─ MailError                          a mail was not sent
     │  ├─ MailRefused                     the mail server refused it for good; never retried
     │  └─ MailDelayed                     try again later
+    ├─ UnreadableFile                     a file that was handed in cannot be read; never retried
     ├─ WebhookRejected(reason, status)    a delivery was refused
     └─ WarehouseError                     the database is missing tables or refused a write
        ├─ DatabaseUnavailable             the database cannot be reached, or accepts no writes; try again
@@ -234,6 +235,10 @@ class MailRefused(MailError):
 
 class MailDelayed(MailError):
     """The mail server cannot be reached, is not ready, or is set up wrongly."""
+
+
+class UnreadableFile(StravaPipelineError):
+    """A file that was handed in is not what it should be, or is more than is read; the message says what is wrong."""
 
 
 class WebhookRejected(StravaPipelineError):

@@ -44,6 +44,8 @@ GUEST: Final = "guest"
 APP_TAG: Final = "strava_pipeline/app"
 _BETWEEN_PARTS: Final = "."
 _PART: Final = re.compile("[A-Za-z0-9_]+")
+# As many characters as Dagster takes in the value of a tag.
+_LONGEST_PREFIX: Final = 63
 
 # The two dimensions of a partition key, in the order in which Dagster joins them: by name.
 ATHLETE: Final = "athlete"
@@ -113,7 +115,8 @@ TRAINING_LOAD_SENSOR: Final = "training_load_automation"
 class Names:
     """Names in Dagster, made from the parts of one prefix: ``("strava",)``, or ``("sports", "strava")``.
 
-    ``ValueError`` for a part that Dagster takes in no name: anything but letters, digits and underscores.
+    ``ValueError`` for a part that Dagster takes in no name: anything but letters, digits and underscores; and for more
+    than it takes in a tag.
     """
 
     key_prefix: tuple[str, ...] = ("strava",)
@@ -123,6 +126,8 @@ class Names:
             raise ValueError(
                 f"key_prefix {list(self.key_prefix)!r}: give one or more parts of letters, digits and underscores"
             )
+        if len(self.prefix) > _LONGEST_PREFIX:
+            raise ValueError(f"key_prefix {self.prefix[:20]!r}... is too long: {_LONGEST_PREFIX} characters at most")
 
     @classmethod
     def of_tag(cls, value: str) -> Names:

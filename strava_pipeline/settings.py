@@ -111,7 +111,8 @@ class Settings(BaseSettings):
     )
     database_owner_url: SecretStr | None = Field(
         None,
-        description="the same Postgres as the tables' owner, for migrate and analysts add; unset: STRAVA_DATABASE_URL",
+        description="the same Postgres as the tables' owner, for migrate, analysts add, backup and restore load; unset:"
+        " STRAVA_DATABASE_URL",
     )
     database_pool_size: int = Field(
         USUAL_CONNECTIONS,
@@ -277,7 +278,7 @@ class Settings(BaseSettings):
         None,
         ge=FEWEST_RUNS,
         le=100,
-        description="Dagster's runs at once, some 170 MB each; unset: as many as fit into the memory, ten at most",
+        description="Dagster's runs at once; unset: as many as fit into the memory at 170 MB each, ten at most",
     )
     large_run_memory_mib: int | None = Field(
         None,
@@ -331,6 +332,11 @@ class Settings(BaseSettings):
         "http://127.0.0.1:3000",
         validation_alias="DAGSTER_WEBSERVER_URL",
         description="Dagster's webserver, which the bridge asks for runs; plain http within a private network only",
+    )
+    dagster_public_url: HttpUrl | None = Field(
+        None,
+        description="Dagster's UI as browsers reach it, for links on the operator's page and in alerts, such as"
+        " https://dagster.example.org; its name stands in STRAVA_DAGSTER_HOSTS, too; unset: DAGSTER_WEBSERVER_URL",
     )
     dagster_header: SecretStr | None = Field(
         None,
@@ -404,6 +410,11 @@ class Settings(BaseSettings):
         return self.database_url is not None and self.database_url.get_secret_value() == EMBEDDED
 
     @property
+    def dagster_pages(self) -> str:
+        """The address of Dagster's UI for people, to which a path is added."""
+        return self.dagster_public_url or self.dagster_webserver_url
+
+    @property
     def keeps_data_in_home(self) -> bool:
         """Whether all processes share ``STRAVA_HOME``, and it lasts, so that data may be kept there."""
         return not in_container() if self.data_in_home is None else self.data_in_home
@@ -438,7 +449,8 @@ class Settings(BaseSettings):
         if self.is_embedded and not self.keeps_data_in_home:
             raise ConfigurationError(
                 "STRAVA_DATABASE_URL=embedded is refused in a container, where each process would start a Postgres of"
-                " its own: name one Postgres for all of them (postgresql://...)"
+                " its own: name one Postgres for all of them (postgresql://...), or, where all of them run in this one"
+                " container, set STRAVA_DATA_IN_HOME=true"
             )
 
     def required(self, field: str) -> str:
@@ -538,7 +550,7 @@ def load_settings(**given: Any) -> Settings:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         field = str(first["loc"][0]) if first["loc"] else "settings"
         name = variable_name(field) if field in Settings.model_fields else field
-        raise ConfigurationError(f"{name} is not usable: {first['msg']}") from None
+        raise ConfigurationError(f"{name} is not usable: {first['msg'].removeprefix('Value error, ')}") from None
     for field, value in vars(settings).items():
         if isinstance(value, SecretStr):
             for text in secret_parts(field, value.get_secret_value()):

@@ -50,6 +50,7 @@ SUBJECTS = {
     ),
     "Dagster": (
         "dagster_webserver_url",
+        "dagster_public_url",
         "dagster_header",
         "dagster_header_over_http",
         "dagster_location",

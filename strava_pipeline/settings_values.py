@@ -91,7 +91,7 @@ def _with_certificates(value: Path) -> Path:
     except OSError as error:
         # An SSLError, too, is an OSError; its text names a line of OpenSSL's code.
         why = "it holds no certificates in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
-        raise ValueError(f"a file of certificates is needed: {why}") from None
+        raise ValueError(f"a file of certificates is needed, and {value} cannot be used: {why}") from None
     return value.absolute()
 
 

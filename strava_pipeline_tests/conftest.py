@@ -22,7 +22,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import URL, Engine, make_url
 
-from strava_pipeline import redaction
+from strava_pipeline import own_process, redaction
 from strava_pipeline.cli import COMMANDS
 from strava_pipeline.cli.interruptible import SIGNALS
 from strava_pipeline.keyring import Keyring, generate_key
@@ -105,8 +105,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     processes.mark(items)
     # Files with the longest tests first: one that is begun last would keep one worker busy, and the others waiting.
-    long = {item.path for item in items if item.get_closest_marker(processes.MARKER)}
-    items.sort(key=lambda item: item.path not in long)
+    long, starting = (
+        {item.path for item in items if item.get_closest_marker(name)} for name in ("long", processes.MARKER)
+    )
+    items.sort(key=lambda item: (item.path not in long, item.path not in starting))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -169,6 +171,14 @@ def clean_signals() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def own_name() -> Iterator[None]:
+    """Give later tests' connections the name of before: a command in this process has one of its own."""
+    before = list(own_process._parts)
+    yield
+    own_process._parts[:] = before
 
 
 @pytest.fixture(scope="session")

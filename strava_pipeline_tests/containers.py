@@ -32,6 +32,8 @@ SECRETS = "/run/secrets"
 # Stands in each file of this machine's settings of packages, and so may stand in no layer.
 CANARY = "settings-of-the-building-machine"
 HOME = "/var/lib/strava-pipeline"
+# Which the image is built with besides: small, and needed by nothing of ours.
+PACKAGE = "iniconfig"
 USER = 10001
 BUILD_SECONDS = 1500
 RUN_SECONDS = 600
@@ -200,6 +202,7 @@ def built_image(folder: Path) -> Iterator[Image]:
             "bud", "--isolation", "chroot", "--format", "docker", "--pull-never",
             *(f"--secret=id={path.name},src={path}" for path in _secrets(folder)),
             *(f"--build-arg={word}" for word in (f"BASE={base}", "VERSION=0.1.0", f"REVISION={revision}")),
+            f"--build-arg=PACKAGES={PACKAGE}",
             "--tag", "strava-pipeline", str(clone),
         )  # fmt: skip
         name = "localhost/strava-pipeline"

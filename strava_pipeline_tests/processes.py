@@ -26,8 +26,8 @@ MARKER = "processes"
 TESTS = __name__.partition(".")[0]
 STARTING = (subprocess, multiprocessing, Supervisor)
 EVENTS = frozenset({"os.fork", "os.posix_spawn", "subprocess.Popen"})
-# Of the tests' Postgres; and `file`, by which a library asks what Python is made for as it is imported.
-PROGRAMS = frozenset({"file", "initdb", "pg_basebackup", "pg_ctl"})
+# Of the tests' Postgres; and what libraries ask as they are imported: what Python is made for, and the processor.
+PROGRAMS = frozenset({"file", "initdb", "lscpu", "pg_basebackup", "pg_ctl"})
 _WORD = re.compile(r"\w+")
 _started: list[str] = []
 

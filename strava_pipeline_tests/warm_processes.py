@@ -122,15 +122,18 @@ class WarmProcesses:
     _new: list[int] = field(default_factory=list)
 
     def __enter__(self) -> Self:
+        # Not when the first process is asked for: a thread may be inside a host's network by then, and all processes
+        # of the test run would be there.
+        self._server = _start(self.modules)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._folder.cleanup()
-        if self._server is not None:
-            self._server.communicate(timeout=STOPPING_SECONDS)
-            assert self._server.returncode == 0
+        assert self._server is not None
+        self._server.communicate(timeout=STOPPING_SECONDS)
+        assert self._server.returncode == 0
 
     def run(
         self, *arguments: str, env: Mapping[str, str], timeout: float = TIMEOUT_SECONDS
@@ -216,8 +219,7 @@ class WarmProcesses:
             "host": None if host is None else asdict(host),
         }
         with self._guard:
-            if self._server is None:
-                self._server = _start(self.modules)
+            assert self._server is not None
             assert self._server.stdin is not None
             self._server.stdin.write(f"{json.dumps(request)}\n".encode())
             while not self._new:

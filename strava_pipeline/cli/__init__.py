@@ -31,6 +31,7 @@ COMMANDS = {
     "backfill": ("backfill", "Import an athlete's months through Dagster."),
     "backup": ("backup", "Dump the tables' and Dagster's database into a folder."),
     "bridge": ("bridge", "Serve the webhook bridge."),
+    "code-server": ("code_server", "Serve the definitions to Dagster, and execute the runs."),
     "connect": ("athletes", "Connect an athlete with an authorization code."),
     "dagster-exec": ("dagster_exec", "Run a program of Dagster's with the instance and secrets of this installation."),
     "dagster-webserver": ("dagster_webserver", "Serve Dagster's UI behind the operator's login."),
@@ -54,9 +55,9 @@ COMMANDS = {
     "webhook": ("webhook", "Subscribe to Strava's webhooks; show or end the subscription; simulate a delivery."),
 }
 # Commands that set up a log format of their own, and read the log level themselves.
-OWN_LOG = frozenset({"bridge"})
+OWN_LOG = frozenset({"bridge", "code-server"})
 # Their output is a log: so is the reason for their end.
-SERVICES = frozenset({"bridge", "dagster-webserver", "mock-strava"})
+SERVICES = frozenset({"bridge", "code-server", "dagster-webserver", "mock-strava"})
 
 log = redaction.get_logger(__name__)
 

@@ -61,7 +61,9 @@ def check_handshake(settings: Settings) -> None:
         with new_session(settings.ca_bundle) as session:
             answer = session.get(callback, params=query, timeout=HANDSHAKE_SECONDS, allow_redirects=False)
     except requests.exceptions.SSLError:
-        raise CallbackUnreachable(_told(settings, f"has no valid certificate{through(callback)}")) from None
+        told = f"STRAVA_BRIDGE_PUBLIC_URL: {shown(callback)} has no valid certificate{through(callback)}"
+        remedy = "let the proxy in front get one from a public authority; Strava takes no other"
+        raise CallbackUnreachable(f"{told}: {remedy}") from None
     except requests.RequestException as error:
         # The error's own text would show the URL with the verify token in its query.
         told = f"cannot be reached ({type(error).__name__}{through(callback)})"

@@ -54,7 +54,10 @@ def deliver(settings: Settings, event: JsonObject, url: str) -> str:
     except requests.RequestException as error:
         # The URL is not shown, since its path may end in a secret.
         why = f"{type(error).__name__}{through(url)}"
-        raise DeliveryFailed(f"the bridge cannot be reached ({why}): start strava-pipeline up or bridge") from None
+        raise DeliveryFailed(
+            f"the bridge cannot be reached ({why}): start strava-pipeline up or bridge, or give"
+            " --public-url if it runs elsewhere"
+        ) from None
     if answer.status_code != HTTPStatus.OK:
         raise DeliveryFailed(f"the bridge answered {answer.status_code}: {answer.text.strip()[:LONGEST_ANSWER]}")
     return answer.text.strip()

@@ -33,7 +33,7 @@ from strava_pipeline.defs.jobs.retention import retention_every_night, retention
 from strava_pipeline.defs.jobs.run_retention import run_retention_every_hour, run_retention_job
 from strava_pipeline.defs.jobs.upkeep import upkeep_every_five_minutes, upkeep_job
 from strava_pipeline.defs.jobs.webhook_sync import webhook_sync_job
-from strava_pipeline.defs.plan import IO_MANAGER, YEARLY, Plan, Translation, kept_assets, names_with
+from strava_pipeline.defs.plan import IO_MANAGER, YEARLY, Plan, Translation, kept_assets, names_with, start_given
 from strava_pipeline.defs.resources import MailerResource, StravaResource, WarehouseResource
 from strava_pipeline.errors import ConfigurationError
 from strava_pipeline.names import Asset
@@ -96,7 +96,8 @@ def build_strava_defs(  # noqa: PLR0913  each is an option by name, with a defau
     """
     if schedules not in {"running", "stopped"}:
         raise ConfigurationError(f"schedules: {schedules!r}: give 'running' or 'stopped'")
-    given = dict(settings or {}) | ({} if history_start is None else {"history_start": history_start.isoformat()})
+    if pool is not None and not pool.strip():
+        raise ConfigurationError("pool: the name is empty: give that of a pool, or leave it out")
     plan = Plan(
         names=names_with(key_prefix),
         kept=kept_assets(assets),
@@ -109,7 +110,7 @@ def build_strava_defs(  # noqa: PLR0913  each is an option by name, with a defau
         pool=pool,
         deletes_runs=delete_runs,
         translation=translation,
-        given=given,
+        given=dict(settings or {}) | start_given(history_start),
     )
     return definitions_of(plan)
 

@@ -13,7 +13,13 @@ first. What each name is for, since nothing public does the same:
   our own in ``dagster.yaml`` (:mod:`strava_pipeline.defs.dagster_storage`), and what it deletes with a run.
 - ``WorkspaceProcessContext``, ``WorkspaceFileTarget``, ``configure_loggers``: Dagster's webserver behind a login.
   Its own command takes no application around it, and sends usage data.
+- ``grpc_command`` and ``DagsterApiServer``: Dagster's code server, which starts Python anew for each run.
+  :func:`serve_code` lets it fork them. They are imported there, since they take long to load.
 """
+
+import multiprocessing
+from collections.abc import Sequence
+from typing import Any
 
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 from dagster._core.events.log import EventLogEntry
@@ -48,4 +54,28 @@ __all__ = [
     "WorkspaceFileTarget",
     "WorkspaceProcessContext",
     "configure_loggers",
+    "serve_code",
 ]
+
+
+def serve_code(arguments: Sequence[str], run_modules: Sequence[str]) -> None:
+    """Serve a code location as ``dagster api grpc`` does with these arguments, until Ctrl-C, but fork its runs.
+
+    The first run starts a process that loads ``run_modules`` and what Dagster runs them by. Each run is forked from
+    that: it finds there what takes seconds to load, and shares memory with others. That process ends with the last of
+    server and runs.
+    """
+    from dagster._cli.api import grpc_command  # noqa: PLC0415  see above
+    from dagster._grpc import server  # noqa: PLC0415  as well
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["dagster._grpc.impl", *run_modules])
+
+    class ForkingApiServer(server.DagsterApiServer):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self._mp_ctx: Any = context
+
+    # Where the command looks it up.
+    server.DagsterApiServer = ForkingApiServer  # type: ignore[misc, assignment]
+    grpc_command.main(list(arguments), standalone_mode=False)

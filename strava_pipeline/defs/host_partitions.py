@@ -9,7 +9,7 @@ from datetime import date
 import dagster as dg
 
 from strava_pipeline.defs.partitions import athlete_partitions as partitions_by_athlete
-from strava_pipeline.defs.plan import Plan, names_with
+from strava_pipeline.defs.plan import Plan, names_with, start_given
 
 
 def athlete_partitions(key_prefix: str | Sequence[str] = "strava") -> dg.DynamicPartitionsDefinition:
@@ -26,8 +26,7 @@ def athlete_month_partitions(
     """Return the partitions of all other assets: dimensions ``athlete`` and ``month`` (UTC, ``2024-05-01``).
 
     ``key_prefix`` and ``history_start`` as given to ``build_strava_defs``; without ``history_start`` months begin with
-    ``STRAVA_HISTORY_START``, as there. ``ConfigurationError`` for a prefix that Dagster does not take, and for a
-    setting that cannot be used.
+    ``STRAVA_HISTORY_START``, as there. ``ConfigurationError`` for a prefix that Dagster does not take, for what is no
+    date, and for a setting that cannot be used.
     """
-    given = {} if history_start is None else {"history_start": history_start.isoformat()}
-    return Plan(names=names_with(key_prefix), given=given).grid()
+    return Plan(names=names_with(key_prefix), given=start_given(history_start)).grid()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cached_property
 from typing import Any, Final
 
@@ -124,7 +125,13 @@ class Plan:
         """Return an asset's spec as the host wants it. ``ConfigurationError`` if it lost what we find it by."""
         if self.translation is None:
             return spec
-        new = self.translation(spec)
+        asset = spec.key.to_user_string()
+        try:
+            new: object = self.translation(spec)
+        except Exception as error:  # whatever the host's own code may raise
+            raise ConfigurationError(f"the translation of {asset} failed: {type(error).__name__}: {error}") from error
+        if not isinstance(new, dg.AssetSpec):
+            raise ConfigurationError(f"the translation of {asset} gives {new!r}: it must return an AssetSpec")
         lost = [
             what
             for what, before, after in (
@@ -136,7 +143,7 @@ class Plan:
         ]
         if lost:
             raise ConfigurationError(
-                f"the translation of {spec.key.to_user_string()} changes {', '.join(lost)}: key_prefix and"
+                f"the translation of {asset} changes {', '.join(lost)}: key_prefix and"
                 " history_start set keys and partitions, and our tags must stay"
             )
         return new
@@ -149,11 +156,23 @@ def ours(tags: Mapping[str, str]) -> dict[str, str]:
 
 def names_with(key_prefix: str | Sequence[str]) -> Names:
     """Return the names with a prefix as a host gives it. ``ConfigurationError`` for one that Dagster does not take."""
-    parts = key_prefix.split("/") if isinstance(key_prefix, str) else key_prefix
+    parts: object = key_prefix.split("/") if isinstance(key_prefix, str) else key_prefix
+    if not isinstance(parts, Sequence) or not all(isinstance(part, str) for part in parts):
+        raise ConfigurationError(f"key_prefix: {key_prefix!r}: give a text, or a list of texts")
     try:
         return Names(tuple(parts))
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
+
+
+def start_given(history_start: date | None) -> dict[str, str]:
+    """Return the setting of the first month as a host gives it; none if it gives none. ``ConfigurationError``."""
+    if history_start is None:
+        return {}
+    given: object = history_start
+    if not isinstance(given, date):
+        raise ConfigurationError(f"history_start: {given!r}: give a date of Python's, such as date(2015, 1, 31)")
+    return {"history_start": given.isoformat()}
 
 
 def kept_assets(assets: Iterable[str] | None) -> frozenset[str]:

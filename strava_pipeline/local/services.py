@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from strava_pipeline.home import HomeEntry
-from strava_pipeline.local.code_server import ATTRIBUTE, LOCATION, MODULE, CodeServer
+from strava_pipeline.local.code_server import CodeServer
 from strava_pipeline.local.supervisor import Service
 from strava_pipeline.local.work_folder import LOG_FORMAT, make_work_folder
 from strava_pipeline.log_lines import LogFormatName
@@ -39,13 +39,7 @@ def code_server_service(home: Path, server: CodeServer, environment: Mapping[str
     """Return the service for the code server, which loads our definitions and starts the runs."""
     return Service(
         "code-server",
-        _python(
-            "dagster", "api", "grpc", "--socket", str(server.socket), "--location-name", LOCATION,
-            "--module-name", MODULE, "--attribute", ATTRIBUTE, "--empty-working-directory",
-            # As for servers that Dagster starts itself: runs have this interpreter, and variables of the instance.
-            "--use-python-environment-entry-point", "--inject-env-vars-from-instance", "--log-level", "warning",
-            *_log_format(environment),
-        ),
+        _python("strava_pipeline", "code-server", "--socket", str(server.socket)),
         log_folder(home) / "code-server.log",
         _environment_of("dagster-code-server", environment, CODE_SERVER_SECRETS),
         ready_socket=server.link,

@@ -59,5 +59,5 @@ def _body(runs: Sequence[RunFailure], settings: Settings) -> Iterator[str]:
     yield "What to do: read the reason; schedules and the bridge start anew what is still due."
     yield ""
     yield f"Page: {page_url(settings)}"
-    yield from (f"Run: {settings.dagster_webserver_url}/runs/{run.run_id}" for run in shown)
+    yield from (f"Run: {settings.dagster_pages}/runs/{run.run_id}" for run in shown)
     yield f"More: {SECTION}"

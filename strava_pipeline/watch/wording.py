@@ -76,7 +76,7 @@ def _line(alert: Alert) -> str:
 def _links(news: News, settings: Settings) -> Iterator[str]:
     yield f"Page: {page_url(settings)}"
     runs = dict.fromkeys(run for alert in news.alerts[:MOST_ATHLETES] for run in _RUN.findall(alert.detail))
-    yield from (f"Run: {settings.dagster_webserver_url}/runs/{run}" for run in runs)
+    yield from (f"Run: {settings.dagster_pages}/runs/{run}" for run in runs)
     yield f"More: {section_of(news.rule)}"
 
 

@@ -20,7 +20,7 @@ from strava_pipeline_tests.browser.dagster_ui import PAGE_MILLISECONDS, DagsterU
 from strava_pipeline_tests.browser.screenshots import Screenshots
 from strava_pipeline_tests.eventually import eventually
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 
 # The daemon takes up a backfill within half a minute; then come three runs, each a process of its own.
 IMPORT_SECONDS = 300

@@ -111,6 +111,7 @@ ELSEWHERE = {
     "restore check",
     "backup",
     "dagster-exec",
+    "code-server",
     "dagster-webserver",
     "health",
     "restore load",

@@ -7,6 +7,7 @@ import re
 from itertools import takewhile
 from pathlib import Path
 
+import dagster as dg
 import pytest
 import yaml
 from dagster._core.code_pointer import CodePointer
@@ -94,3 +95,47 @@ def test_each_python_example_is_loaded_by_dagster(tmp_path: Path) -> None:
     assert location(tmp_path / "inputs.py", inputs + WITH_OURS) == ours | {"kilometres", "splits_of_an_athlete"}
     assert location(tmp_path / "automated.py", automated + WITH_OURS) == ours | {"my_figures"}
     assert location(tmp_path / "elsewhere.py", elsewhere) == {"longest_climb"}
+
+
+@dg.asset
+def members() -> None:
+    """An asset of somebody's own."""
+
+
+@dg.asset(ins={"rides": dg.AssetIn(["strava", "activities"])}, partitions_def=dg.StaticPartitionsDefinition(["a"]))
+def by_club(rides: object) -> None:
+    """An asset on partitions that nothing of ours has."""
+
+
+# What a host may have beside us, in the order of the page's table.
+REFUSED = (
+    dg.Definitions(assets=[members], jobs=[dg.define_asset_job("everything", selection="*")]),
+    dg.Definitions(sensors=[dg.AutomationConditionSensorDefinition("all", target=dg.AssetSelection.all())]),
+    build_strava_defs(key_prefix="other"),
+    dg.Definitions(resources={"strava_client": dg.ResourceDefinition.none_resource()}),
+    dg.Definitions(assets=[by_club]),
+)
+
+
+def chain(error: BaseException | None) -> str:
+    """What an error says, and those that caused it."""
+    return "" if error is None else f"{error}\n{chain(error.__cause__)}"
+
+
+@pytest.mark.parametrize("number", range(len(REFUSED)))
+def test_dagster_refuses_what_the_page_says(number: int) -> None:
+    told = table("| what you have in the same code location | what Dagster says | what to do |")
+    assert len(told) == len(REFUSED)
+    said = list(told.values())[number].split("`")[1]
+    with pytest.raises(dg.DagsterError) as refused:
+        dg.Definitions.validate_loadable(dg.Definitions.merge(REFUSED[number], build_strava_defs()))
+    assert re.search(re.escape(said).replace(r"\.\.\.", ".*"), chain(refused.value))
+
+
+def test_a_job_over_all_assets_but_ours_loads() -> None:
+    rows = table("| what you have in the same code location | what Dagster says | what to do |").values()
+    (selection,) = (found for row in rows for found in re.findall("selection='(.*?)'`", row))
+    host = dg.Definitions(assets=[members], jobs=[dg.define_asset_job("everything", selection=selection)])
+    merged = dg.Definitions.merge(host, build_strava_defs())
+    dg.Definitions.validate_loadable(merged)
+    assert merged.resolve_job_def("everything").asset_layer.selected_asset_keys == {members.key}

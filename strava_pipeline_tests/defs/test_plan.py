@@ -58,6 +58,27 @@ def test_a_prefix_that_dagster_does_not_take_is_refused_in_one_line(key_prefix: 
         build_strava_defs(key_prefix=key_prefix)
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"key_prefix": None}, "key_prefix: None: give a text"),
+        ({"key_prefix": [1]}, r"key_prefix: \[1\]: give a text"),
+        ({"key_prefix": "a" * 64}, "is too long: 63 characters at most"),
+        ({"history_start": "2015-01-31"}, "history_start: '2015-01-31': give a date"),
+        ({"pool": ""}, "pool: the name is empty"),
+    ],
+    ids=["no prefix", "a number", "a long prefix", "a text for a date", "an empty pool"],
+)
+def test_what_is_none_of_the_values_asked_for_is_refused_in_one_line(asked: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told) as refused:
+        build_strava_defs(**asked)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_longest_prefix_loads() -> None:
+    dg.Definitions.validate_loadable(build_strava_defs(key_prefix=["a" * 31, "b" * 31]))
+
+
 def test_schedules_that_are_neither_running_nor_stopped_are_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"\Aschedules: True: give 'running' or 'stopped'\Z"):
         build_strava_defs(schedules=True)  # type: ignore[arg-type]

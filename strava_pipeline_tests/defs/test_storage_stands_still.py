@@ -178,8 +178,9 @@ def live_a_day(installation: Installation, day: int) -> None:
             installation.run(run_retention)
 
 
-# It starts none, but takes as long as tests that do: `make integration` begins it among the first.
+# It starts none, but takes as long as tests that do: so it is one of `make integration`.
 @pytest.mark.processes
+@pytest.mark.long
 def test_after_thirty_days_everything_stands_still_and_every_month_is_green(installation: Installation) -> None:
     with installation.at(START - timedelta(days=1)):
         for number in range(1, len(MONTHS) + 1):

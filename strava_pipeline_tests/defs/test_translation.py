@@ -52,6 +52,22 @@ def test_a_translation_that_hides_assets_from_us_is_refused(change: dict[str, An
         translated(lambda spec: spec.replace_attributes(**change))
 
 
+def test_a_translation_that_fails_is_named_with_its_asset() -> None:
+    def translation(spec: dg.AssetSpec) -> dg.AssetSpec:
+        raise KeyError(spec.key.path[-1])
+
+    told = r"\Athe translation of club/strava/athletes failed: KeyError: 'athletes'\Z"
+    with pytest.raises(ConfigurationError, match=told) as failed:
+        translated(translation)
+    assert isinstance(failed.value.__cause__, KeyError)
+
+
+@pytest.mark.parametrize("given", [None, {"group_name": "sports"}], ids=["nothing", "attributes"])
+def test_a_translation_that_returns_no_spec_is_refused(given: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"the translation of club/strava/athletes gives .*AssetSpec\Z"):
+        translated(lambda _: given)
+
+
 @pytest.mark.parametrize("metadata", [None, {"from": "the host"}], ids=["ours", "of the host"])
 def test_no_asset_uses_the_hosts_io_manager(metadata: dict[str, Any] | None) -> None:
     def translation(spec: dg.AssetSpec) -> dg.AssetSpec:

@@ -32,7 +32,7 @@ from strava_pipeline_tests.deploy.compose import (
 )
 
 SCHEMA = Path(__file__).parent / "schemas" / "compose-spec.json"
-GUIDE = (FOLDER.parent / "docs" / "containers.md").read_text(encoding="utf-8")
+GUIDE = (FOLDER.parent / "docs" / "compose.md").read_text(encoding="utf-8")
 # What the guide gives for compose.override.yaml.
 CHANGES = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)]
 # Of Postgres and Grafana, whose settings are no settings of ours.
@@ -87,6 +87,23 @@ def test_one_service_builds_our_image_and_the_others_take_it() -> None:
     assert {*builds} == {"migrate"}
     assert (FOLDER / builds["migrate"]["context"]).resolve() == FOLDER.parent
     assert {service["pull_policy"] for name, service in ours().items() if name not in builds} == {"never"}
+
+
+def test_a_build_is_told_its_version_and_what_the_dockerfile_knows() -> None:
+    """With nothing in .env, and with what it may say."""
+    project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    given = services()["migrate"]["build"]["args"]
+    told = {"VERSION": project["version"], "REVISION": "unknown", "PACKAGES": ""}
+    assert filled_in(given, {}) == told
+    mine = {"REVISION": "4c2d", "PACKAGES": "s3fs adlfs"}
+    assert filled_in(given, mine) == told | mine
+    known = re.findall(r"^ARG (\w+)", (FOLDER.parent / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {*given} <= {*known}
+
+
+def test_links_to_dagster_lead_to_the_proxy() -> None:
+    settings = filled_in(services()["bridge"]["environment"], FILLED_IN)
+    assert settings["STRAVA_DAGSTER_PUBLIC_URL"] == f"https://{settings['STRAVA_DAGSTER_HOSTS']}"
 
 
 def test_what_is_mounted_is_there() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sysconfig
+import time
 from pathlib import Path
 
 import pytest
 
-from strava_pipeline.local.code_server import ATTRIBUTE, LOCATION, MODULE
+from strava_pipeline.local.code_server import LOCATION
 from strava_pipeline.local.services import (
     BRIDGE_SECRETS,
     CODE_SERVER_SECRETS,
@@ -23,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "deploy" / "systemd"
 GUIDE = (ROOT / "docs" / "systemd.md").read_text(encoding="utf-8")
 SERVICES = sorted(UNITS.glob("*.service"))
+BACKUP = UNITS / "strava-pipeline-backup.service"
 HARDENING = UNITS / "strava-pipeline-.service.d" / "hardening.conf"
 # Of 10; docs/systemd.md tells the score.
 WORST_SCORE = 1.7
@@ -54,12 +57,15 @@ def analyzed(installed: Path, *arguments: str) -> subprocess.CompletedProcess[st
 
 
 def test_there_are_units_for_both_forms() -> None:
-    assert {path.stem for path in SERVICES} == {"strava-pipeline", *(f"strava-pipeline-{part}" for part in PARTS)}
+    of_parts = {f"strava-pipeline-{part}" for part in PARTS}
+    assert {path.stem for path in SERVICES} == {"strava-pipeline", BACKUP.stem} | of_parts
     wanted = " ".join(Unit(UNITS / "strava-pipeline.target").all("Wants")).split()
     assert sorted(wanted) == [f"strava-pipeline-{part}.service" for part in PARTS]
 
 
-@pytest.mark.parametrize("unit", [*SERVICES, UNITS / "strava-pipeline.target"], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "unit", [*SERVICES, UNITS / "strava-pipeline.target", BACKUP.with_suffix(".timer")], ids=lambda path: path.name
+)
 def test_systemd_understands_every_line(installed: Path, unit: Path) -> None:
     told = analyzed(installed, "verify", str(installed / unit.name))
     ours = [line for line in told.stderr.splitlines() if "strava-pipeline" in line]
@@ -88,14 +94,38 @@ def test_a_service_starts_what_is_installed_and_is_started_again(unit: Path) -> 
     program, *_ = read.command
     assert program == f"{OPT}/bin/strava-pipeline"
     assert Path(sysconfig.get_path("scripts"), "strava-pipeline").is_file()
+    if unit == BACKUP:
+        return  # its timer starts it
     assert read.one("Restart") in {"on-failure", "always"}
     assert read.one("StartLimitIntervalSec") == "0"
+
+
+def test_a_backup_is_made_each_night_with_all_that_either_form_sets() -> None:
+    read, (folder,) = Unit(BACKUP), Unit(BACKUP).all("ReadWritePaths")
+    assert read.command[1:] == ["backup", folder]
+    assert read.one("Type") == "oneshot"
+    files = {path.removeprefix("-/etc/strava-pipeline/") for path in read.all("EnvironmentFile")}
+    assert files == {"settings.env", "dagster.env", "secrets.env", "owner"}
+    assert Unit(BACKUP.with_suffix(".timer")).one("OnCalendar").startswith("*-*-* ")
+
+
+def test_a_backup_lets_only_old_backups_go(tmp_path: Path) -> None:
+    (folder,) = Unit(BACKUP).all("ReadWritePaths")
+    command = Unit(BACKUP).one("ExecStartPost").replace(folder, str(tmp_path)).split()
+    month_ago = time.time() - 32 * 86400
+    for name, is_old in {"20261001T033000Z": True, "20261130T033000Z": False, "notes": True}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tables.dump").touch()
+        if is_old:
+            os.utime(tmp_path / name, (month_ago, month_ago))
+    subprocess.run(command, check=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"20261130T033000Z", "notes"}
 
 
 def test_the_code_server_is_the_one_that_up_starts_at_the_place_that_the_workspace_names() -> None:
     command = Unit(UNITS / "strava-pipeline-code.service").one("ExecStart")
     socket = "/run/strava-pipeline/code.socket"
-    assert f"--socket {socket} --location-name {LOCATION} --module-name {MODULE} --attribute {ATTRIBUTE} " in command
+    assert command.endswith(f" strava-pipeline code-server --socket {socket}")
     workspace = (UNITS / "workspace.yaml").read_text(encoding="utf-8")
     assert f"grpc_server: {{socket: {socket}, location_name: {LOCATION}}}" in workspace
 

@@ -16,7 +16,11 @@ PAGE = (Path(__file__).parents[2] / "docs" / "containers.md").read_text(encoding
 PARTS = ("code server", "run", "daemon", "webserver", "bridge")
 # Where the code of a part begins. All commands read the settings of logs.
 BEGINNINGS = {
-    "code server": ("strava_pipeline.definitions", "strava_pipeline.cli.dagster_exec"),
+    "code server": (
+        "strava_pipeline.definitions",
+        "strava_pipeline.cli.code_server",
+        "strava_pipeline.cli.dagster_exec",
+    ),
     "run": ("strava_pipeline.definitions", "strava_pipeline.cli.dagster_exec"),
     "daemon": ("strava_pipeline.cli.dagster_exec", "strava_pipeline.defs.dagster_storage"),
     "webserver": ("strava_pipeline.cli.dagster_webserver", "strava_pipeline.cli.dagster_exec"),

@@ -27,6 +27,8 @@ from webhook_bridge.dagster_api import launch_assets
 from webhook_bridge.dagster_place import find_place
 from webhook_bridge.dagster_server import DagsterServer
 
+pytestmark = pytest.mark.long
+
 ATHLETE = CYCLIST.athlete_id
 # As many as there are slots: while dead runs hold these, no month is imported.
 MONTHS = Pools.of_runs(NAMES, USUAL_RUNS).slots[NAMES.pool]

@@ -9,6 +9,7 @@ from operator import itemgetter
 from pathlib import Path
 
 import psutil
+import pytest
 
 from strava_pipeline.names import HISTORY_ASSETS, OWN_NAMES, PROFILE_ASSETS, Asset, Job
 from strava_pipeline_tests.defs.own_definitions import (
@@ -20,6 +21,8 @@ from strava_pipeline_tests.defs.own_definitions import (
 )
 from strava_pipeline_tests.e2e.conftest import Installation
 from strava_pipeline_tests.warm_processes import TIMEOUT_SECONDS
+
+pytestmark = pytest.mark.long
 
 ATHLETES = ("118204771", "97350046")
 # Schedules may begin these meanwhile.

@@ -44,7 +44,7 @@ mutation Cancel($params: String!) {
 # The process that serves the code location finds no code.
 NOT_LOADING = """
 import sys
-if "strava_pipeline.definitions" in sys.orig_argv:
+if "code-server" in sys.orig_argv:
     sys.modules["strava_pipeline.definitions"] = None
 """
 FORGET = ("DELETE FROM event_logs", "DELETE FROM run_tags", "DELETE FROM runs")

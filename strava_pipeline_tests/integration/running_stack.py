@@ -25,7 +25,7 @@ import requests
 from sqlalchemy import Engine, make_url, text
 
 from strava_pipeline.cli.instance import prepare_dagster_environment
-from strava_pipeline.local.code_server import ATTRIBUTE, LOCATION, MODULE, new_code_server
+from strava_pipeline.local.code_server import new_code_server
 from strava_pipeline.local.listeners import is_listening
 from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
@@ -276,11 +276,7 @@ def _keep_small(moody: MoodyServer) -> None:
 def _start_dagster(stack: RunningStack) -> None:
     """Start the code server, and then Dagster's webserver and daemon, as ``up`` does."""
     code = new_code_server(stack.installation.home)
-    stack.start(
-        "code-server", "dagster", "api", "grpc", "--socket", str(code.socket), "--location-name", LOCATION,
-        "--module-name", MODULE, "--attribute", ATTRIBUTE, "--empty-working-directory",
-        "--use-python-environment-entry-point", "--inject-env-vars-from-instance", "--log-level", "warning",
-    )  # fmt: skip
+    stack.start("code-server", COMMAND, "code-server", "--socket", str(code.socket))
     eventually(lambda: is_listening(code.link), "a code server that listens")
     workspace = ("-w", str(code.workspace))
     # Upkeep looks after what a test says, and when.

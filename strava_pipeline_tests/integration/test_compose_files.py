@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -113,6 +114,17 @@ def test_caddy_takes_its_configuration(tmp_path: Path, tls: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "Valid configuration" in done.stdout + done.stderr
+
+
+def test_the_machine_is_not_made_to_trust_an_authority_that_is_for_a_trial(tmp_path: Path) -> None:
+    given = filled_in(services()["proxy"]["environment"], FILLED_IN | {"PROXY_TLS": "tls internal"})
+    told = subprocess.check_output(
+        [program("caddy"), "adapt", "--config", str(FOLDER / "proxies" / "Caddyfile"), "--adapter", "caddyfile"],
+        env={**given, "PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        timeout=SECONDS,
+    )
+    authorities = json.loads(told)["apps"]["pki"]["certificate_authorities"]
+    assert [authority["install_trust"] for authority in authorities.values()] == [False]
 
 
 @pytest.fixture

@@ -144,7 +144,7 @@ def test_each_part_has_what_it_needs(composed: Composed, monkeypatch: pytest.Mon
 
 
 def test_a_backup_is_restored_on_a_new_machine(tmp_path: Path) -> None:
-    """As docs/containers.md says: what the old machine's `command` has dumped, the new one's loads beside `logins`."""
+    """As docs/compose.md says: what the old machine's `command` has dumped, the new one's loads beside `logins`."""
     old_folder, new_folder = tmp_path / "old", tmp_path / "new"
     old_folder.mkdir()
     make_secrets(old_folder)

@@ -25,7 +25,7 @@ from sqlalchemy import Engine, make_url, text
 from strava_pipeline.local.logins import Login
 from strava_pipeline.local.postgres import Server
 from strava_pipeline.settings import secret_variables
-from strava_pipeline_tests.containers import CANARY, HOME, USER, Container, Image, Running, built_image
+from strava_pipeline_tests.containers import CANARY, HOME, PACKAGE, USER, Container, Image, Running, built_image
 from strava_pipeline_tests.e2e import recordings
 from strava_pipeline_tests.e2e.conftest import Installation, Mock
 from strava_pipeline_tests.eventually import eventually
@@ -33,6 +33,8 @@ from strava_pipeline_tests.ports import free_port
 from strava_pipeline_tests.proxied import DAGSTER_NAME, PUBLIC_NAME, Ports, Proxy
 from strava_pipeline_tests.proxies import NAMES, running_proxy
 from strava_pipeline_tests.webhook_bridge.deliveries import delivery, signed
+
+pytestmark = pytest.mark.long
 
 # What builds packages, by any prefix and version, and Python's headers.
 COMPILERS = re.compile(r"(.+-)?(cc|c\+\+|gcc|g\+\+|clang|cpp|cc1|as|ld|make|cmake|pip3?(\.\d+)?)(-\d[\d.]*)?|Python\.h")
@@ -117,6 +119,10 @@ def test_no_setting_of_the_building_machine_is_in_a_layer_or_in_the_history(imag
     caches = [image.root / "root" / ".cache", *(image.root / "var" / "lib" / "apt" / "lists").glob("*")]
     assert [path for path in caches if path.exists()] == []
     assert [path for path, _ in files(image) if path.suffix == ".whl" or path.name in {".git", "pip.conf"}] == []
+
+
+def test_a_package_that_the_build_was_asked_for_is_there(image: Image) -> None:
+    assert [*(image.root / "opt").glob(f"strava-pipeline/lib/python3*/site-packages/{PACKAGE}/__init__.py")]
 
 
 def test_it_is_not_larger_than_it_was(image: Image) -> None:

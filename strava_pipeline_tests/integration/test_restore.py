@@ -13,6 +13,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
 from strava_pipeline.mock_strava.athletes import cyclist_body
@@ -20,6 +21,8 @@ from strava_pipeline_tests.e2e.conftest import Installation, Mock, everything_up
 from strava_pipeline_tests.e2e.live_path import deliver
 from strava_pipeline_tests.e2e.test_outage import set_faults
 from strava_pipeline_tests.eventually import eventually
+
+pytestmark = pytest.mark.long
 
 RIDES = 16
 SLOW = {"path": "/api/v3/activities/*", "fault": "delay", "delay_s": 0.5, "times": None}

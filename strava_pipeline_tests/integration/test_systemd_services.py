@@ -25,6 +25,7 @@ from strava_pipeline_tests.systemd_sandbox import OPT, Unit, of_namespace, start
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 STATE, RUNTIME, CONFIGURATION = "/var/lib/strava-pipeline", "/run/strava-pipeline", "/etc/strava-pipeline"
+BACKUPS = "/srv/backups"
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def folders() -> Iterator[dict[str, Path]]:
     """The folders that systemd, or the operator, makes for the services."""
     # Not below pytest's own folder: its permissions keep other users out.
     with tempfile.TemporaryDirectory(prefix="strava-pipeline-systemd-") as made:
-        found = {path: Path(made) / Path(path).parent.name for path in (STATE, RUNTIME, CONFIGURATION)}
+        found = {path: Path(made) / Path(path).parent.name for path in (STATE, RUNTIME, CONFIGURATION, BACKUPS)}
         for folder in found.values():
             folder.mkdir()
         yield found
@@ -76,11 +77,22 @@ def ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
         process.wait()
 
 
+def back_up(folders: dict[str, Path], log: Path) -> None:
+    """Make a backup beside the single service, as the timer has it made."""
+    unit = Unit(UNITS / "strava-pipeline-backup.service")
+    written = {path: folders[path] for path in (STATE, *unit.all("ReadWritePaths"))}
+    for command in (unit.command, unit.one("ExecStartPost").split()):
+        assert start(unit, written, {}, log, command).wait() == 0, log.read_text()
+    (made,) = folders[BACKUPS].iterdir()
+    assert {path.name for path in made.iterdir()} == {"tables.dump", "dagster.dump", "backup.json"}
+
+
 def test_everything_as_one_service(folders: dict[str, Path], addresses: dict[str, str], tmp_path: Path) -> None:
     unit = Unit(UNITS / "strava-pipeline.service")
     if os.geteuid() == 0:
         nobody = pwd.getpwnam("nobody")
-        os.chown(folders[STATE], nobody.pw_uid, nobody.pw_gid)
+        for path in (STATE, BACKUPS):
+            os.chown(folders[path], nobody.pw_uid, nobody.pw_gid)
         folders[STATE].parent.chmod(0o711)
     state, log = {STATE: folders[STATE]}, tmp_path / "log"
     assert start(unit, state, {}, log, [f"{OPT}/bin/strava-pipeline", "init"]).wait() == 0, log.read_text()
@@ -90,6 +102,7 @@ def test_everything_as_one_service(folders: dict[str, Path], addresses: dict[str
         assert process.poll() is None, log.read_text()
         assert answers(f"http://127.0.0.1:{addresses['STRAVA_BRIDGE_PORT']}/health/ready")
         assert answers(f"{addresses['DAGSTER_WEBSERVER_URL']}/health/ready")
+        back_up(folders, log)
         stop(unit, process)
     assert process.returncode in {0, int(unit.one("SuccessExitStatus"))}, log.read_text()
 

@@ -30,6 +30,8 @@ from strava_pipeline_tests.warm_processes import WarmProcesses
 from webhook_bridge.dagster_server import DagsterServer
 from webhook_bridge.followed_run import terminate_run
 
+pytestmark = pytest.mark.long
+
 RIDERS = range(71, 75)
 HELD, NEW, CANCELED = 81, 82, 83
 RIDES_EACH = 3
@@ -110,12 +112,11 @@ def test_both_hosts_share_the_work_and_each_piece_is_done_once(running: Distribu
     assert sorted(events) == sorted((number, "done", 0) for rides in today.values() for number in rides)
     # Each month was analysed once again.
     assert analyses(running) - before == Counter(before.keys())
-    # Both hosts did work of each kind.
+    # Both hosts did work. Webhooks take two runs, which one host may take both; each host does some in the next test.
     hosts = running.hosts_of_runs()
     runs = running.instance.get_runs(dg.RunsFilter(created_after=began))
     by_job = {run.run_id: run.job_name for run in runs}
-    for job in (Job.IMPORT_HISTORY, Job.WEBHOOK_SYNC):
-        assert {host for run_id, host in hosts.items() if by_job.get(run_id) == NAMES.job(job)} == BOTH
+    assert {host for run_id, host in hosts.items() if by_job.get(run_id) == NAMES.job(Job.IMPORT_HISTORY)} == BOTH
     assert {hosts[run.run_id] for run in runs_of_backfill} == BOTH
     assert {run.status for run in runs if run.is_finished} == {dg.DagsterRunStatus.SUCCESS}
 

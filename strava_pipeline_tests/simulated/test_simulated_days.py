@@ -9,8 +9,9 @@ import pytest
 from strava_pipeline_tests.simulated.year import Form, Year, small_form
 
 
-# It starts none, but takes as long as tests that do: `make integration` begins it among the first.
+# It starts none, but takes as long as tests that do: so it is one of `make integration`.
 @pytest.mark.processes
+@pytest.mark.long
 def test_two_months_of_troubles_end_in_tables_equal_to_strava(simulated: Callable[[Form], Year]) -> None:
     report = simulated(small_form(seed=6)).run()
     assert report.faults == []

@@ -280,7 +280,8 @@ def test_nothing_that_decides_may_read_from_a_replica() -> None:
             attributes = {
                 node.attr
                 for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-                if isinstance(node, ast.Attribute)
+                # But for the reader of tables that Python has.
+                if isinstance(node, ast.Attribute) and ast.unparse(node) != "csv.reader"
             }
             name = str(path.relative_to(REPOSITORY))
             naming |= {name} if "database_replica_url" in attributes else set()

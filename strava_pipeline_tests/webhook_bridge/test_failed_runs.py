@@ -107,6 +107,7 @@ def bridge(
     for run in instance.get_runs():
         instance.delete_run(run.run_id)
     monkeypatch.setenv("DAGSTER_WEBSERVER_URL", webserver.url)
+    monkeypatch.setenv("STRAVA_DAGSTER_PUBLIC_URL", "https://dagster.example.org")
     monkeypatch.setenv("STRAVA_BRIDGE_PUBLIC_URL", "https://bridge.example.org")
     return FailedRuns(load_settings(), engine)
 
@@ -159,7 +160,7 @@ def test_a_failed_run_is_told_once_with_athlete_months_reason_and_link(
     )
     assert lines[-3:] == [
         "Page: https://bridge.example.org/",
-        f"Run: {webserver.url}/runs/{run_id}",
+        f"Run: https://dagster.example.org/runs/{run_id}",
         "More: docs/mails.md#failed-runs",
     ]
     end_pause(engine)

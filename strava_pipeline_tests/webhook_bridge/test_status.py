@@ -375,6 +375,16 @@ def test_the_page_says_that_dagster_does_not_answer(settings: Settings, engine: 
     assert "Dagster" not in import_cell(browser)
 
 
+def test_links_lead_to_where_browsers_reach_dagster(
+    dagster: Loopback, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRAVA_DAGSTER_PUBLIC_URL", "https://dagster.example.org/")
+    add_athlete(engine)
+    page = Browser(create_app(load_settings(), engine)).logged_in().get("/").text
+    assert 'href="https://dagster.example.org/overview/activity"' in page
+    assert dagster.url not in page
+
+
 def test_the_page_says_that_dagster_has_none_of_our_jobs(
     browser: Browser, dagster: PlacedLoopback, engine: Engine
 ) -> None:

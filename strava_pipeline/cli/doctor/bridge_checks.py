@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -18,7 +19,7 @@ from strava_pipeline.cli.callback import (
 )
 from strava_pipeline.cli.doctor.database_checks import TABLES, reading
 from strava_pipeline.cli.doctor.findings import EXCHANGE_SECONDS, Check, Finding, fail, ok, warn
-from strava_pipeline.errors import RetriableStravaError
+from strava_pipeline.errors import RetriableStravaError, StravaPipelineError
 from strava_pipeline.settings import Settings
 from strava_pipeline.settings_values import LOOPBACK_HOSTS
 from strava_pipeline.strava.http import new_session, send
@@ -31,27 +32,39 @@ from strava_pipeline.warehouse.quota.status import scope_status
 from strava_pipeline.warehouse.states import RejectReason, Severity
 from strava_pipeline.warehouse.watch.alerts import standing_alerts
 from strava_pipeline.warehouse.watch.deliveries import recent_deliveries
+from strava_pipeline.warehouse.watch.heartbeats import Role, heartbeats_of
 from strava_pipeline.watch.rules import RULES_BY_NAME
 
 LONGEST_BODY = 200
 LOOK_BACK = timedelta(days=1)
+# Bridges give one each half minute.
+SIGN_OF_LIFE = timedelta(minutes=2)
 UNREACHED = "STRAVA_BRIDGE_PUBLIC_URL is not set, so Strava delivers nothing: upkeep finds what is new"
 SUBSCRIBE = "run strava-pipeline webhook subscribe"
 
 
 def check_bridge(settings: Settings) -> Iterator[Finding]:
-    """Check that a bridge answers on this machine, where it need not be."""
+    """Check that a bridge answers on this machine, or that one elsewhere gives signs of life."""
     url = f"http://127.0.0.1:{settings.bridge_port}"
     try:
         answer = send(new_session(), "GET", f"{url}/health/live", what=url, deadline_s=EXCHANGE_SECONDS)
     except RetriableStravaError:
-        yield warn(f"none answers at {url}", "start strava-pipeline up or bridge, unless it runs elsewhere")
+        yield _bridge_elsewhere(settings, url)
         return
     if answer.status == HTTPStatus.OK:
         yield ok(f"{url} answers")
     else:
         body = answer.body.decode("utf-8", "replace").strip()[:LONGEST_BODY]
         yield fail(f"{url}/health/live answers {answer.status}: {body}", "restart the bridge; its log has the reason")
+
+
+def _bridge_elsewhere(settings: Settings, url: str) -> Finding:
+    # Another check tells of a database that cannot be read.
+    with suppress(StravaPipelineError), reading(settings) as connection:
+        for beat in heartbeats_of(connection, now(connection) - SIGN_OF_LIFE):
+            if beat.role == Role.BRIDGE and beat.host != socket.gethostname():
+                return ok(f"none here; the one on {beat.host} gave a sign of life at {beat.beat_at:%R} UTC")
+    return warn(f"none answers at {url}", "start strava-pipeline up or bridge, unless it runs elsewhere")
 
 
 def check_callback(settings: Settings) -> Iterator[Finding]:

@@ -50,6 +50,9 @@ def check_storage(settings: Settings) -> Iterator[Finding]:
     if settings.dagster_home is not None and has_hosts_storage(settings):
         yield ok(f"not looked at: Dagster in {settings.dagster_home} has another storage than ours")
         return
+    if settings.dagster_postgres_url is None and not settings.is_embedded and not settings.keeps_data_in_home:
+        yield ok("not looked at: this container has no DAGSTER_POSTGRES_URL, and a bridge needs none")
+        return
     try:
         check_dagster_database(with_running_postgres(settings))
     except PostgresNotRunning as error:

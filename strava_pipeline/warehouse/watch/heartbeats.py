@@ -36,6 +36,11 @@ class Heartbeat:
     beat_at: datetime
     findings: tuple[Finding, ...]
 
+    @property
+    def host(self) -> str:
+        """The name of the process's host, as that told it (:func:`process_name`)."""
+        return self.process.partition(":")[0]
+
 
 def process_name(role: Role) -> str:
     """The name of this process in a role: host, process id and role."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ from strava_pipeline.mock_strava.config import MockConfig
 from strava_pipeline.mock_strava.state import EXTENSION
 from strava_pipeline.redaction import MASK
 from strava_pipeline.settings import Settings, load_settings
-from strava_pipeline.warehouse.schema.alert_tables import alerts
+from strava_pipeline.warehouse.schema.alert_tables import alerts, heartbeats
 from strava_pipeline.warehouse.schema.quota_tables import api_calls, quota_windows
 from strava_pipeline.warehouse.states import DeliveryOutcome, RejectReason
 from strava_pipeline.warehouse.watch.deliveries import CountedDeliveries, add_deliveries
+from strava_pipeline.warehouse.watch.heartbeats import Role
 from strava_pipeline_tests.certificates import make_certificate
 from strava_pipeline_tests.doctor_checks import finding_of, findings_of, told_by
 from strava_pipeline_tests.ports import free_port
@@ -72,6 +73,31 @@ def test_a_bridge_on_this_machine_answers_or_is_said_to_be_missing(
     assert "restart the bridge" in finding.what_to_do
 
 
+@pytest.mark.parametrize(
+    ("process", "ago", "verdict"),
+    [
+        ("another:7:bridge", timedelta(seconds=30), Verdict.OK),
+        ("another:7:bridge", timedelta(minutes=5), Verdict.WARN),
+        (f"{socket.gethostname()}:7:bridge", timedelta(seconds=30), Verdict.WARN),
+    ],
+)
+def test_a_bridge_on_another_host_counts_while_it_gives_signs_of_life(
+    settings: Settings,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    process: str,
+    ago: timedelta,
+    verdict: Verdict,
+) -> None:
+    monkeypatch.setenv("STRAVA_BRIDGE_PORT", str(free_port()))
+    beat = {"started_at": func.now(), "beat_at": func.now() - ago, "findings": []}
+    with engine.begin() as connection:
+        connection.execute(insert(heartbeats).values(process=process, role=Role.BRIDGE, **beat))
+    found, message = told_by("bridge")
+    assert found is verdict
+    assert ("the one on another gave a sign of life" in message) is (verdict is Verdict.OK)
+
+
 def test_a_callback_that_answers_is_told_without_its_secret(bridge: str) -> None:
     assert told_by("callback") == (Verdict.OK, f"{bridge}/webhooks/strava/{MASK} answers a handshake")
 
@@ -113,6 +139,7 @@ def test_a_certificate_that_nobody_trusts_is_a_fault(
         verdict, message = told_by("callback")
     assert verdict is Verdict.FAIL
     assert "has no valid certificate" in message
+    assert "let the proxy in front get one" in message
 
 
 def test_a_name_that_is_private_here_is_a_warning(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

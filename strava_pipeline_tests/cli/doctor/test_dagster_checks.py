@@ -247,6 +247,13 @@ def test_a_database_of_dagster_that_is_not_there_is_told_and_not_made(settings: 
     assert told_by("Dagster's database", settings)[0] is Verdict.WARN
 
 
+def test_a_container_without_dagsters_database_is_not_asked_for_it(settings: Settings) -> None:
+    apart = settings.model_copy(update={"data_in_home": False})
+    assert apart.dagster_postgres_url is None
+    told = "not looked at: this container has no DAGSTER_POSTGRES_URL, and a bridge needs none"
+    assert told_by("Dagster's database", apart) == (Verdict.OK, told)
+
+
 def test_a_dagster_of_the_operators_own_names_its_storage_itself(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     theirs = settings.model_copy(update={"dagster_home": tmp_path})

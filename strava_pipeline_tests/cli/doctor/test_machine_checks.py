@@ -32,7 +32,7 @@ def test_the_versions_are_told_and_fit() -> None:
 
 
 def test_a_package_outside_its_range_and_one_that_lacks_are_faults(monkeypatch: pytest.MonkeyPatch) -> None:
-    needed = ["dagster<1.13,>=1.12", "uvicorn[standard]>=0.35", "no-such-package>=1"]
+    needed = ["dagster<1.13,>=1.12", "uvicorn[standard]>=0.30", "no-such-package>=1"]
     needed += ["apprise>=99; extra == 'apprise'", "no-such-lake>=1; extra == 'lake'", "pytest>=99; extra == 'dev'"]
     monkeypatch.setattr(machine_checks, "requires", lambda _: needed)
     _, *faults = findings_of("versions")
