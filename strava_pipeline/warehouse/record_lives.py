@@ -25,6 +25,12 @@ from strava_pipeline.warehouse.schema.alert_tables import (
     alerts,
     heartbeats,
 )
+from strava_pipeline.warehouse.schema.archive_tables import (
+    archive_files,
+    archive_imports,
+    archive_rows,
+    recording_bytes,
+)
 from strava_pipeline.warehouse.schema.check_tables import changed_months, month_checks
 from strava_pipeline.warehouse.schema.delivery_tables import delivery_counts
 from strava_pipeline.warehouse.schema.failed_run_tables import failed_runs
@@ -117,6 +123,10 @@ LIVES: Final[Mapping[Table, Life]] = {
     ),
     tombstones: Life(_WITH_THE_ATHLETE + "; one row for each activity that was deleted at Strava"),
     payloads: Life("as long as the activity"),
+    archive_imports: Life(_WITH_THE_ATHLETE + "; one row for each archive or lot of files"),
+    archive_rows: Life("until the archive import is undone"),
+    archive_files: Life("until the archive import is undone"),
+    recording_bytes: Life("until each archive import with the file is undone"),
     oauth_states: Life("until the time to connect is over", _after(oauth_states.c.expires_at, timedelta())),
     operator_sessions: Life("until the session ends", _after(operator_sessions.c.expires_at, timedelta())),
     locks: Life("until the next night", _at_once(delete_unused_locks)),

@@ -6,11 +6,15 @@ from enum import StrEnum
 
 
 class GrantState(StrEnum):
-    """Whether an athlete's tokens work, as far as we know."""
+    """Whether an athlete's tokens work, as far as we know.
+
+    ARCHIVE_ONLY: there never were any; what is stored was handed in.
+    """
 
     ACTIVE = "active"
     NEEDS_REAUTH = "needs_reauth"
     REVOKED = "revoked"
+    ARCHIVE_ONLY = "archive_only"
 
 
 class DagsterTask(StrEnum):
@@ -264,3 +268,35 @@ class RestoreOutcome(StrEnum):
     CONNECTED = "connected"
     RECONNECT = "reconnect"
     ERASED = "erased"
+
+
+class ArchiveKind(StrEnum):
+    """What is handed in: an export of Strava's with its table, or recordings alone."""
+
+    ARCHIVE = "archive"
+    FILES = "files"
+
+
+class CameBy(StrEnum):
+    """The way by which something was handed in."""
+
+    COMMAND = "command"
+    UPLOAD = "upload"
+    FOLDER = "folder"
+
+
+class ArchiveState(StrEnum):
+    """The course of an archive import. WAITING: it was handed in, and no run has begun it."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    UNDONE = "undone"
+
+
+class StreamSource(StrEnum):
+    """Where an activity's samples come from: Strava's API, or a file that was handed in."""
+
+    API = "api"
+    FILE = "file"

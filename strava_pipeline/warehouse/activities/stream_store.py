@@ -55,7 +55,8 @@ def store_streams(
 
 def load_streams(connection: Connection, activity_id: int) -> StoredStreams | None:
     """The stored streams of one activity; ``None`` if there are none."""
-    found = connection.execute(select(activity_streams).where(activity_streams.c.activity_id == activity_id)).first()
+    columns = activity_streams.c[*_COLUMNS, "fetched_at"]
+    found = connection.execute(select(*columns).where(activity_streams.c.activity_id == activity_id)).first()
     return None if found is None else StoredStreams(**found._asdict())
 
 

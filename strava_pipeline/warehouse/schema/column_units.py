@@ -12,7 +12,7 @@ from sqlalchemy import Column
 
 UNITS = (
     "m/s", "m/h", "m", "s per km", "s", "W per bpm", "W", "bpm", "rpm", "kJ", "kcal", "kg", "percent",
-    "degrees Celsius", "degrees",
+    "degrees Celsius", "degrees", "hPa", "mm/h", "Dobson units",
 )  # fmt: skip
 _IN_WORDS = {"metres": "m", "seconds": "s"}
 _CLAUSE_END = re.compile(r"[,;:(]")

@@ -27,7 +27,7 @@ users = Table(
     columns.text("strava_refresh_token", "envelope, AES-256-GCM; empty once erased"),
     columns.instant("strava_token_expires_at", "when the access token ends (UTC)"),
     column("scopes", ARRAY(Text), "permissions the athlete granted", required=True),
-    columns.text("state", "active, needs_reauth or revoked", required=True),
+    columns.text("state", "active, needs_reauth, revoked or archive_only (never connected: handed in)", required=True),
     columns.integer("generation", "rises with every new token pair; bound into the envelopes", required=True),
     columns.text("email", "where ride summaries go once it is confirmed; empty for none"),
     columns.instant(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Date, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Date, Index, Integer, MetaData, Table, Text, true
 from sqlalchemy import text as sql_text
 from sqlalchemy.dialects.postgresql import ARRAY, JSON
 
@@ -22,11 +22,13 @@ from strava_pipeline.warehouse.schema.columns import (
     integer,
     key,
     number,
+    only,
     owner,
     series,
     text,
     wall_time,
 )
+from strava_pipeline.warehouse.states import StreamSource
 
 SCHEMA = "strava"
 metadata = MetaData(
@@ -41,6 +43,7 @@ metadata = MetaData(
 HIGHEST_HEARTRATE_BPM = 250
 # Values that no activity can have.
 OUT_OF_RANGE = f"distance < 0 OR elapsed_time < 0 OR moving_time < 0 OR max_heartrate > {HIGHEST_HEARTRATE_BPM}"
+TOLD_BY_API = "Strava's API tells of it (at fetched_at); else only an archive or a file does"
 FETCHED = "when the stored answer was asked for (UTC); an older answer never replaces a newer one"
 
 
@@ -148,7 +151,7 @@ athlete_zones = Table(
 activities = Table(
     "activities",
     metadata,
-    key("id", BigInteger, "Strava's id of the activity"),
+    key("id", BigInteger, "Strava's id of the activity; negative: of a file that Strava does not know"),
     owner(),
     integer("resource_state", "2 the summary is stored, 3 the detail as well", required=True),
     text("name", "title", required=True),
@@ -214,6 +217,10 @@ activities = Table(
     text("device_name", "device that recorded it (detail)"),
     flag("from_accepted_tag", "made from another athlete's activity"),
     text("embed_token", "token of Strava's embed code (detail)"),
+    Column("told_by_api", Boolean, nullable=False, server_default=true(), comment=TOLD_BY_API),
+    instant("archive_taken_at", "until when the newest archive that tells of it does (UTC); empty: none does"),
+    instant("file_taken_at", "when a file of it was last handed in (UTC); empty: none was"),
+    flag("offset_assumed", "utc_offset and local start were taken from elsewhere, until the API tells them"),
     instant("fetched_at", FETCHED, required=True),
     Index(None, "athlete_id", "start_date"),
     Index(None, "start_date"),
@@ -227,7 +234,7 @@ laps = Table(
     "laps",
     metadata,
     activity_key(),
-    key("id", BigInteger, "Strava's id of the lap"),
+    key("id", BigInteger, "Strava's id of the lap; negative: counted by the device, -1 the first"),
     owner(),
     *_effort_columns(),
     integer("lap_index", "number of the lap, from 1"),
@@ -242,7 +249,7 @@ laps = Table(
     number("max_heartrate", "highest heart rate, bpm"),
     integer("pace_zone", "pace zone, 0 when there is none"),
     schema=SCHEMA,
-    comment="one row per lap (detail)",
+    comment="one row per lap (detail, or a file)",
 )
 
 splits = Table(
@@ -355,7 +362,13 @@ activity_streams = Table(
     column("moving", ARRAY(Boolean), "in motion"),
     series("grade_smooth", "grade, percent"),
     column("other", JSON, "streams of types not listed here, type -> values"),
+    Column(
+        "source", Text, nullable=False, server_default=StreamSource.API, comment="api, or file: made of a recording"
+    ),
+    bigint("recording_id", "the recording it was made of; empty if it came by the API"),
+    column("stream_sources", JSON, "stream -> recorded, computed or filled (missing values); empty if by the API"),
     instant("fetched_at", FETCHED, required=True),
+    only("source", StreamSource),
     Index(None, "athlete_id", "point_count"),
     schema=SCHEMA,
     comment="one row per activity, one array per stream; activity_points gives a row per sample",
