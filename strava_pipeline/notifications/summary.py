@@ -89,7 +89,8 @@ class ZoneLine:
 class Summary:
     """Everything that a summary says.
 
-    ``climbs``: the highest of ``all_climbs``. ``usual_of``: the number of activities compared; 0 if there are too few.
+    ``url``: the activity's page at Strava; empty if Strava has none. ``climbs``: the highest of ``all_climbs``.
+    ``usual_of``: the number of activities compared; 0 if there are too few.
     """
 
     title: str
@@ -125,7 +126,8 @@ def summarize(facts: RideFacts) -> Summary:
         title=shown(activity.name, LONGEST_TITLE) or "Untitled",
         sport=sport_name(activity.sport_type),
         when=_when(activity),
-        url=ACTIVITY_URL.format(activity.id),
+        # The id of a file's activity is negative: Strava has no page for it.
+        url=ACTIVITY_URL.format(activity.id) if activity.id > 0 else "",
         units=units,
         greeting=f"Well done, {isolated(firstname)}!" if firstname else "Well done!",
         figures=tuple(_key_figures(facts, units)),

@@ -126,6 +126,23 @@ def test_a_mail_tells_all_there_is_to_tell(engine: Engine, mail_settings: Settin
 
 
 @pytest.mark.usefixtures("ride")
+def test_a_ride_that_strava_does_not_know_has_no_link_there(
+    engine: Engine, mail_settings: Settings, smtp: MailServerStandIn
+) -> None:
+    with engine.begin() as connection:
+        # As a file of a device leaves it.
+        connection.execute(update(activities).where(activities.c.id == RIDE).values(id=-RIDE))
+        connection.execute(update(notifications).values(activity_id=-RIDE))
+    assert [str(outcome) for outcome in sent(engine, mail_settings)] == ["mail about activity -7: sent"]
+    (mail,) = smtp.mails
+    assert mail["Message-ID"] == "<ride--7@example.org>"
+    for kind in ("plain", "html"):
+        assert "24.0 km" in body(mail, kind)
+        assert "on Strava" not in body(mail, kind)
+        assert "strava.com" not in body(mail, kind)
+
+
+@pytest.mark.usefixtures("ride")
 def test_pictures_are_inside_and_each_is_shown_once(
     engine: Engine, mail_settings: Settings, smtp: MailServerStandIn
 ) -> None:

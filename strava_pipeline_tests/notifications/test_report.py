@@ -51,6 +51,21 @@ def test_a_page_needs_nothing_else(engine: Engine, add_ride: Callable[..., None]
     assert "@media print" in page
 
 
+def test_the_page_of_a_ride_that_strava_does_not_know_links_nowhere(
+    engine: Engine, add_ride: Callable[..., None]
+) -> None:
+    add_ride(6)
+    with engine.begin() as connection:
+        connection.execute(update(activities).values(id=-6))
+    with engine.connect() as connection:
+        ride = load_ride(connection, -6)
+    assert ride is not None
+    page = render_report(ride)
+    assert "24.0 km" in page
+    assert "href=" not in page
+    assert "on Strava" not in page
+
+
 def test_the_command_writes_the_page(
     engine: Engine, settings: Settings, add_ride: Callable[..., None], tmp_path: Path
 ) -> None:

@@ -112,7 +112,8 @@ def build_gpx(titles: Titles, streams: Streams) -> str:
 def _track(titles: Titles, samples: list[Sample]) -> GPXTrack:
     track = GPXTrack(name=_for_xml(titles.name), description=_for_xml(titles.description))
     track.type = _for_xml(titles.sport_type or titles.type)  # type: ignore[assignment]  # gpxpy's annotation lacks text
-    track.link = f"{ACTIVITY_PAGE}/{titles.id}"
+    if titles.id > 0:  # one that came as a file has no page at Strava
+        track.link = f"{ACTIVITY_PAGE}/{titles.id}"
     within = False
     for sample in samples:
         if sample.has_position and not within:

@@ -16,7 +16,8 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from strava_pipeline.errors import NotFound, RejectedRequest
-from strava_pipeline.strava.mapping.gpx import export_gpx
+from strava_pipeline.strava.mapping.gpx import Titles, build_gpx, export_gpx
+from strava_pipeline.strava.mapping.streams import map_streams
 
 JsonObject = dict[str, Any]
 START = datetime(2026, 5, 1, 6, 30, tzinfo=UTC)
@@ -82,6 +83,13 @@ def test_an_export_tells_all_that_was_recorded(checked: Check) -> None:
         {"atemp": "-3", "hr": "99", "cad": "80", "PowerInWatts": "0"},
         {"atemp": "21", "hr": "100", "cad": "81", "PowerInWatts": "250"},
     ]
+
+
+def test_an_activity_that_strava_does_not_know_has_no_link(checked: Check) -> None:
+    of_a_file = Titles(-5, "Round the lake", None, "Ride", None, START)
+    told = map_streams(1001, -5, streams(time=[0], latlng=[[48.2, 16.3]]))
+    (track,) = checked(build_gpx(of_a_file, told)).tracks
+    assert (track.name, track.link) == ("Round the lake", None)
 
 
 def test_streams_of_the_older_form_are_taken(checked: Check) -> None:
