@@ -16,6 +16,8 @@ class ArchiveLimits:
     the zip's member and of the gzip within, for whatever is larger than ``small_bytes``. ``table_bytes`` and
     ``table_rows``: of activities.csv; ``side_table_bytes``: of each other table. ``cell_characters``: of one cell, so
     that an open quote does not take the rest of the table for a description; ``row_characters``: of one row.
+    ``records``: of one recording; ``reading_bytes`` and ``reading_seconds``: memory and time that the process may take
+    which reads one.
     """
 
     members: int = 200_000
@@ -30,6 +32,9 @@ class ArchiveLimits:
     cell_characters: int = _MIB
     row_characters: int = 4 * _MIB
     columns: int = 1_000
+    records: int = 1_000_000
+    reading_bytes: int = 1_024 * _MIB
+    reading_seconds: float = 60.0
 
 
 DEFAULT_LIMITS = ArchiveLimits()
