@@ -31,6 +31,10 @@
        ├─ FencedOut                       a newer claim has this work; nothing was written
        ├─ ImportStopped                   an import is paused, or another run has it: work on it ends
        ├─ WorkTaken                       another run is at the same work, and is not waited for
+       ├─ AlreadyImported(import_id)      the same archive was imported before; nothing was changed
+       ├─ ArchiveImportRunning(import_id) another archive import of this athlete is at work
+       ├─ UnknownArchiveImport            no archive import has this number
+       ├─ ActivityOfAnother               an archive holds an activity that is stored for another athlete
        ├─ InviteAlreadyUsed               a disconnected athlete used an old invitation again
        ├─ ErasureUnderWay                 the data of an athlete who is back are still being deleted
        ├─ UnknownAthlete                  no athlete with this id has connected
@@ -272,6 +276,30 @@ class ImportStopped(WarehouseError):
 
 class WorkTaken(WarehouseError):
     """Another run is at the same work, and this one does not wait for its end."""
+
+
+class AlreadyImported(WarehouseError):
+    """The same archive or files were imported before, by the archive import ``import_id``; nothing was changed."""
+
+    def __init__(self, message: str, import_id: int) -> None:
+        super().__init__(message)
+        self.import_id = import_id
+
+
+class ArchiveImportRunning(WarehouseError):
+    """The archive import ``import_id`` of the same athlete is at work; nothing was changed, try again later."""
+
+    def __init__(self, message: str, import_id: int) -> None:
+        super().__init__(message)
+        self.import_id = import_id
+
+
+class ActivityOfAnother(WarehouseError):
+    """An archive holds an activity that is stored for another athlete: nothing of the archive may be stored."""
+
+
+class UnknownArchiveImport(WarehouseError):
+    """No archive import has this number."""
 
 
 class InviteAlreadyUsed(WarehouseError):

@@ -60,6 +60,11 @@ def store_under_lock(
     return _write(connection, table, _by_key(table, rows), _Rule(_stamp(table), frozenset(keep)), alone=True)
 
 
+def store_plainly(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Insert rows, or overwrite the stored rows of their keys. The caller has checked that the athlete is connected."""
+    _write(connection, table, _by_key(table, rows), _Rule())
+
+
 def append(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Copy rows into a table that has none of their keys. The caller has checked that the athlete is connected."""
     if not rows:

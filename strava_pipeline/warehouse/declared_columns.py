@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from strava_pipeline.warehouse.schema import analysis_tables  # noqa: F401  registers its tables
+from strava_pipeline.warehouse.schema import analysis_tables, archive_tables  # noqa: F401  each registers its tables
 from strava_pipeline.warehouse.schema.tables import SCHEMA, metadata
 
 

@@ -164,7 +164,7 @@ COPIED = [table for table in metadata.sorted_tables if table.schema == "strava"]
 @pytest.mark.parametrize("table", COPIED, ids=lambda table: table.name)
 def test_every_column_of_a_copied_table_comes_back_as_it_went_in(engine: Engine, table: Table) -> None:
     kinds = {column.name: column.type.compile(engine.dialect) for column in table.columns}
-    full = {name: SAMPLES[kind] for name, kind in kinds.items()}
+    full = {name: "file" if (name, kind) == ("source", "TEXT") else SAMPLES[kind] for name, kind in kinds.items()}
     other = dict.fromkeys(kinds) | {
         column.name: SAMPLES["DATE"] - timedelta(days=1) if kinds[column.name] == "DATE" else full[column.name]
         for column in table.columns

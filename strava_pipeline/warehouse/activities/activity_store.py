@@ -17,11 +17,20 @@ from strava_pipeline.strava.mapping.activity import DetailRows, as_json, recordi
 from strava_pipeline.warehouse.activities.changed_months import mark_changed
 from strava_pipeline.warehouse.activities.lake_months import mark_outdated, months_of_samples
 from strava_pipeline.warehouse.activities.tombstones import add_tombstones, lock_activities, reject_deleted
+from strava_pipeline.warehouse.archives.files import delete_bytes_of_nobody
 from strava_pipeline.warehouse.athletes.profiles import store_gear
 from strava_pipeline.warehouse.bulk import replace_parts, store_changed, store_newer, store_under_lock
 from strava_pipeline.warehouse.engine import now, plan_for_now
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.analysis_tables import ANALYSIS_TABLES
+from strava_pipeline.warehouse.schema.archive_tables import (
+    archive_figures,
+    archive_files,
+    archive_rows,
+    recording_bytes,
+    recording_channels,
+    recordings,
+)
 from strava_pipeline.warehouse.schema.columns import any_of, database_time, is_not_newer
 from strava_pipeline.warehouse.schema.history_tables import put_aside
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
@@ -51,6 +60,11 @@ DEPENDENT_TABLES = (
     *ANALYSIS_TABLES,
     payloads,
     put_aside,
+    archive_rows,
+    archive_files,
+    archive_figures,
+    recordings,
+    recording_channels,
 )
 # Guard against an answer that wrongly lists next to nothing.
 MASS_DELETE_FROM = 10
@@ -255,14 +269,23 @@ def delete_activities(connection: Connection, activity_ids: Collection[int]) -> 
     in_lake = months_of_samples(connection, activity_ids)
     ridden = segments_ridden_in(connection, activity_ids)
     mark_changed(connection, activity_ids)
+    files = _files_of(connection, activity_ids)
     named = {table: table.c.activity_id for table in DEPENDENT_TABLES} | {activities: activities.c.id}
     deleted = {
         table.fullname: connection.execute(delete(table).where(any_of(activity_id, activity_ids))).rowcount
         for table, activity_id in named.items()
     }
+    deleted[recording_bytes.fullname] = delete_bytes_of_nobody(connection, files)
     mark_outdated(connection, in_lake)
     delete_segments_of_nobody(connection, ridden)
     return deleted
+
+
+def _files_of(connection: Connection, activity_ids: Collection[int]) -> set[tuple[int, int]]:
+    """Athlete and recording of the files of these activities."""
+    files = archive_files.c["athlete_id", "recording_id"]
+    query = select(*files).where(any_of(archive_files.c.activity_id, activity_ids))
+    return {(row.athlete_id, row.recording_id) for row in connection.execute(query)}
 
 
 def owner_of(connection: Connection, activity_id: int) -> int | None:

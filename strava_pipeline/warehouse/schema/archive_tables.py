@@ -60,8 +60,10 @@ archive_rows = Table(
     owner(),
     column("body", JSON, "what the archive's table tells of it, with the athlete's private note", required=True),
     columns.text("digest", "of the body", required=True),
+    columns.text("unknown_word", "the row's word for its sport, where nobody knows what it means; else empty"),
     Index(None, "activity_id"),
     Index(None, "athlete_id"),
+    Index("ix_archive_rows_unknown_word", "athlete_id", postgresql_where=text("unknown_word IS NOT NULL")),
     schema=ops_schema.SCHEMA,
     comment="rows of archives as they came; the merged row is derived from the newest one and Strava's answers",
 )
@@ -121,6 +123,7 @@ recordings = Table(
     column("pauses", JSON, "when the timer stood still: [start, end], s since the activity's start"),
     column("laps", JSON, "laps as the device counted them, times in s since the activity's start"),
     column("sessions", JSON, "sports of the recording, in order; a triathlon has several"),
+    columns.integer("sample_count", "samples that belong to the activity", required=True),
     column("is_cropped", Boolean, "the file has more than the activity, which was cropped at Strava", required=True),
     column("is_used", Boolean, "the activity's samples come from this file", required=True),
     column("damage", ARRAY(Text), "what is wrong with the file, of which the rest was read", required=True),

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from sqlalchemy import Column, Table
 from sqlalchemy.dialects import postgresql
 
-from strava_pipeline.warehouse.schema import analysis_tables, history_tables  # noqa: F401  each registers its tables
-from strava_pipeline.warehouse.schema.tables import SCHEMA, metadata
+from strava_pipeline.warehouse.schema.declared import all_declared
+from strava_pipeline.warehouse.schema.tables import SCHEMA
 from strava_pipeline.warehouse.schema.views import VIEWS
 
 HEADER = f"""\
@@ -31,7 +31,7 @@ def data_dictionary() -> str:
 
 
 def _tables() -> Iterator[str]:
-    for table in sorted(metadata.tables.values(), key=lambda table: table.name):
+    for table in sorted(all_declared().tables.values(), key=lambda table: table.name):
         if table.schema == SCHEMA:
             yield from _section(table.name, table.comment or "", ("column", "type", "meaning"), _columns(table))
 

@@ -220,7 +220,10 @@ activities = Table(
     Column("told_by_api", Boolean, nullable=False, server_default=true(), comment=TOLD_BY_API),
     instant("archive_taken_at", "until when the newest archive that tells of it does (UTC); empty: none does"),
     instant("file_taken_at", "when a file of it was last handed in (UTC); empty: none was"),
-    flag("offset_assumed", "utc_offset and local start were taken from elsewhere, until the API tells them"),
+    flag(
+        "offset_assumed",
+        "local start and utc_offset are those of the nearest activity, or of the zone that the import was told",
+    ),
     instant("fetched_at", FETCHED, required=True),
     Index(None, "athlete_id", "start_date"),
     Index(None, "start_date"),

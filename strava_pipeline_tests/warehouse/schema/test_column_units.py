@@ -18,7 +18,11 @@ WITHOUT_UNIT = {
     "route_analyses.training_impulse", "route_analyses.heart_rate_stress", "route_analyses.training_load",
     "zone_times.low", "zone_times.high", "route_matches.shared", "training_load.load", "training_load.fitness",
     "training_load.fatigue", "training_load.form", "training_load.week_load", "training_load.monotony",
-    "training_load.strain",
+    "training_load.strain", "recording_channels.values", "archive_figures.perceived_relative_effort",
+    "archive_figures.total_grit", "archive_figures.average_flow", "archive_figures.training_load",
+    "archive_figures.weather_humidity", "archive_figures.weather_moon_phase",
+    "archive_figures.weather_precipitation_probability", "archive_figures.weather_cloud_cover",
+    "archive_figures.weather_uv_index",
 }  # fmt: skip
 SUFFIXES = {
     "_m": "m", "_s": "s", "_w": "W", "_bpm": "bpm", "_rpm": "rpm", "_mps": "m/s", "_kj": "kJ", "_deg": "degrees",

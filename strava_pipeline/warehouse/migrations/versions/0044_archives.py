@@ -56,6 +56,7 @@ CREATE TABLE ops.archive_rows (
     athlete_id BIGINT NOT NULL,
     body JSON NOT NULL,
     digest TEXT NOT NULL,
+    unknown_word TEXT,
     CONSTRAINT pk_archive_rows PRIMARY KEY (import_id, activity_id)
 );
 COMMENT ON TABLE ops.archive_rows IS
@@ -65,8 +66,11 @@ COMMENT ON COLUMN ops.archive_rows.activity_id IS 'Strava''s id of the activity'
 COMMENT ON COLUMN ops.archive_rows.athlete_id IS 'Strava''s id of the athlete';
 COMMENT ON COLUMN ops.archive_rows.body IS 'what the archive''s table tells of it, with the athlete''s private note';
 COMMENT ON COLUMN ops.archive_rows.digest IS 'of the body';
+COMMENT ON COLUMN ops.archive_rows.unknown_word IS
+    'the row''s word for its sport, where nobody knows what it means; else empty';
 CREATE INDEX ix_archive_rows_activity_id ON ops.archive_rows (activity_id);
 CREATE INDEX ix_archive_rows_athlete_id ON ops.archive_rows (athlete_id);
+CREATE INDEX ix_archive_rows_unknown_word ON ops.archive_rows (athlete_id) WHERE unknown_word IS NOT NULL;
 CREATE TABLE ops.archive_files (
     import_id BIGINT NOT NULL,
     recording_id BIGINT NOT NULL,
@@ -128,6 +132,7 @@ CREATE TABLE strava.recordings (
     pauses JSON,
     laps JSON,
     sessions JSON,
+    sample_count INTEGER NOT NULL,
     is_cropped BOOLEAN NOT NULL,
     is_used BOOLEAN NOT NULL,
     damage TEXT[] NOT NULL,
@@ -161,6 +166,7 @@ COMMENT ON COLUMN strava.recordings.pool_length_m IS 'length of the pool, m';
 COMMENT ON COLUMN strava.recordings.pauses IS 'when the timer stood still: [start, end], s since the activity''s start';
 COMMENT ON COLUMN strava.recordings.laps IS 'laps as the device counted them, times in s since the activity''s start';
 COMMENT ON COLUMN strava.recordings.sessions IS 'sports of the recording, in order; a triathlon has several';
+COMMENT ON COLUMN strava.recordings.sample_count IS 'samples that belong to the activity';
 COMMENT ON COLUMN strava.recordings.is_cropped IS 'the file has more than the activity, which was cropped at Strava';
 COMMENT ON COLUMN strava.recordings.is_used IS 'the activity''s samples come from this file';
 COMMENT ON COLUMN strava.recordings.damage IS 'what is wrong with the file, of which the rest was read';
@@ -360,7 +366,7 @@ COMMENT ON COLUMN strava.activities.archive_taken_at IS
     'until when the newest archive that tells of it does (UTC); empty: none does';
 COMMENT ON COLUMN strava.activities.file_taken_at IS 'when a file of it was last handed in (UTC); empty: none was';
 COMMENT ON COLUMN strava.activities.offset_assumed IS
-    'utc_offset and local start were taken from elsewhere, until the API tells them';
+    'local start and utc_offset are those of the nearest activity, or of the zone that the import was told';
 COMMENT ON COLUMN strava.activity_streams.source IS 'api, or file: made of a recording';
 COMMENT ON COLUMN strava.activity_streams.recording_id IS 'the recording it was made of; empty if it came by the API';
 COMMENT ON COLUMN strava.activity_streams.stream_sources IS

@@ -1,0 +1,108 @@
+"""Keeps files that were handed in as they came, with what they tell of the whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, exists, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from strava_pipeline.files.recording import FileKind
+from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
+from strava_pipeline.warehouse.schema.archive_tables import archive_files, recording_bytes
+from strava_pipeline.warehouse.schema.columns import any_of
+
+_f, _b = archive_files.c, recording_bytes.c
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandedFile:
+    """A file that was handed in. ``recording_id``: of :func:`recording_id`; ``name``: as its archive or folder has it.
+
+    ``row_id``: the activity whose row in the archive names it. ``body``: compressed by gzip; ``None`` if nothing can be
+    read. ``figures``: of :func:`strava_pipeline.files.figures.activity_figures`. ``fault``: why nothing can be read.
+    """
+
+    athlete_id: int
+    recording_id: int
+    name: str
+    row_id: int | None = None
+    kind: FileKind | None = None
+    body: bytes | None = None
+    figures: Mapping[str, Any] | None = None
+    fault: str | None = None
+
+
+def recording_id(plain: bytes) -> int:
+    """Return the id of a recording: the first 63 bits of the SHA-256 of its unpacked bytes, never 0."""
+    return int.from_bytes(hashlib.sha256(plain).digest()[:8], "big") >> 1 or 1
+
+
+def store_file(connection: Connection, import_id: int, handed: HandedFile) -> None:
+    """Keep a file of an archive import; done again, it replaces what it stored. Call :func:`.merging.merge` afterwards.
+
+    ``NeedsReauthorization`` if the athlete has disconnected.
+    """
+    refuse_rows_of_revoked(connection, [handed.athlete_id])
+    if handed.body is not None and handed.kind is not None:
+        keeping = insert(recording_bytes).values(
+            athlete_id=handed.athlete_id, recording_id=handed.recording_id, kind=handed.kind, body=handed.body
+        )
+        connection.execute(keeping.on_conflict_do_nothing())
+    storing = insert(archive_files).values(
+        import_id=import_id,
+        recording_id=handed.recording_id,
+        name=handed.name,
+        athlete_id=handed.athlete_id,
+        row_id=handed.row_id,
+        fault=handed.fault,
+        figures=None if handed.figures is None else figures_to_json(handed.figures),
+    )
+    changes = {name: storing.excluded[name] for name in ("row_id", "fault", "figures")}
+    connection.execute(storing.on_conflict_do_update(index_elements=list(archive_files.primary_key), set_=changes))
+
+
+def note_unreadable(connection: Connection, athlete_id: int, recording: int, fault: str) -> None:
+    """Note that nothing of a stored recording can be read, so that nobody tries it again; then merge its activities."""
+    theirs = (_f.athlete_id == athlete_id, _f.recording_id == recording)
+    connection.execute(update(archive_files).where(*theirs).values(fault=fault))
+
+
+def load_recording_bytes(connection: Connection, athlete_id: int, recording: int) -> tuple[FileKind, bytes] | None:
+    """Return kind and bytes (compressed by gzip) of a recording; ``None`` if it is not stored."""
+    query = select(_b.kind, _b.body).where(_b.athlete_id == athlete_id, _b.recording_id == recording)
+    row = connection.execute(query).first()
+    return None if row is None else (FileKind(row.kind), row.body)
+
+
+def delete_bytes_of_nobody(connection: Connection, recordings: Collection[tuple[int, int]]) -> int:
+    """Delete the bytes of those of these recordings (athlete, recording) that no file names any more; how many."""
+    if not recordings:
+        return 0
+    named = exists().where(_f.athlete_id == _b.athlete_id, _f.recording_id == _b.recording_id)
+    ids = {recording for _, recording in recordings}
+    athletes = {athlete_id for athlete_id, _ in recordings}
+    gone = delete(recording_bytes).where(any_of(_b.athlete_id, athletes), any_of(_b.recording_id, ids), ~named)
+    return connection.execute(gone).rowcount
+
+
+def count_files(connection: Connection, import_id: int) -> int:
+    """Count the files of an archive import."""
+    return connection.execute(select(func.count()).where(_f.import_id == import_id)).scalar_one()
+
+
+def figures_to_json(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return figures as JSON holds them: times in ISO 8601."""
+    told = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in figures.items()}
+    return dict(json.loads(json.dumps(told)))
+
+
+def figures_from_json(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures of which :func:`figures_to_json` made ``body``."""
+    start = body.get("start_date")
+    return dict(body) | {"start_date": None if start is None else datetime.fromisoformat(start)}

@@ -1,0 +1,193 @@
+"""Archive imports: what was handed in for whom, and how far the work on it is.
+
+Of an athlete's archive imports one is at work; the others wait. Whoever works on one gives signs of life; without any
+for ``LEASE`` its process has died, and the next one takes it up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from strava_pipeline.errors import AlreadyImported, ArchiveImportRunning, UnknownArchiveImport
+from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
+from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
+from strava_pipeline.warehouse.schema.archive_tables import archive_imports
+from strava_pipeline.warehouse.schema.columns import database_time
+from strava_pipeline.warehouse.states import ArchiveKind, ArchiveState, CameBy
+
+LEASE = timedelta(minutes=10)
+_c = archive_imports.c
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveImport:
+    """One archive, or one lot of files, that was handed in. Times are UTC; ``None``: not yet, or not told.
+
+    ``taken_at``: until when it tells. ``place``: from where a run reads it. ``options``: what it was asked to take for
+    granted, such as ``timezone``. ``report``: what was read, merged, skipped and damaged.
+    """
+
+    id: int
+    athlete_id: int
+    kind: ArchiveKind
+    name: str
+    content_hash: str
+    taken_at: datetime
+    came_by: CameBy
+    place: str | None
+    options: Mapping[str, Any]
+    state: ArchiveState
+    report: Mapping[str, Any] | None
+    failure: str | None
+    begun_at: datetime
+    ended_at: datetime | None
+    alive_at: datetime | None
+
+
+def begin_import(  # noqa: PLR0913  each is a column of the import's row
+    connection: Connection,
+    *,
+    athlete_id: int,
+    kind: ArchiveKind,
+    name: str,
+    content_hash: str,
+    taken_at: datetime,
+    came_by: CameBy,
+    place: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    waiting: bool = False,
+) -> ArchiveImport:
+    """Begin an archive import, or note that it waits; one of the same content that waits, failed or died is taken up.
+
+    ``taken_at`` (UTC) beyond the present is taken for now. ``AlreadyImported`` if the same content is done,
+    ``ArchiveImportRunning`` if it, or (unless ``waiting``) another one, is at work, ``NeedsReauthorization`` if the
+    athlete has disconnected.
+    """
+    refuse_rows_of_revoked(connection, [athlete_id])
+    # Of two processes that begin at once, the second one sees what the first one began.
+    acquire_for_athlete(connection, AthleteLock.IMPORTS, athlete_id)
+    moment = now(connection)
+    same = _same_content(connection, athlete_id, content_hash)
+    if same is not None and same.state is ArchiveState.DONE:
+        raise AlreadyImported(
+            f"{name} of athlete {athlete_id} was imported before, by archive import {same.id}: nothing was changed",
+            same.id,
+        )
+    if same is not None and _is_at_work(same, moment):
+        raise _running(same)
+    if not waiting:
+        _end_dead(connection, athlete_id, same, moment)
+    values = {
+        "name": name,
+        "taken_at": min(taken_at, moment),
+        "came_by": came_by,
+        "place": place,
+        "options": dict(options or {}),
+        "state": ArchiveState.WAITING if waiting else ArchiveState.RUNNING,
+        "alive_at": None if waiting else moment,
+        "ended_at": None,
+        "report": None,
+        "failure": None,
+    }
+    if same is not None and same.state is not ArchiveState.UNDONE:
+        changing = update(archive_imports).where(_c.id == same.id).values(**values)
+        return _found(connection.execute(changing.returning(archive_imports)).one())
+    new = values | {"athlete_id": athlete_id, "kind": kind, "content_hash": content_hash, "begun_at": moment}
+    return _found(connection.execute(insert(archive_imports).values(**new).returning(archive_imports)).one())
+
+
+def load_import(connection: Connection, import_id: int) -> ArchiveImport:
+    """Return an archive import; ``UnknownArchiveImport`` if there is none of this number."""
+    row = connection.execute(select(archive_imports).where(_c.id == import_id)).first()
+    if row is None:
+        raise UnknownArchiveImport(f"there is no archive import {import_id}: archive list shows those there are")
+    return _found(row)
+
+
+def list_imports(connection: Connection, athlete_id: int | None = None) -> list[ArchiveImport]:
+    """Return all archive imports, or those of one athlete, the newest first."""
+    query = select(archive_imports).order_by(_c.begun_at.desc(), _c.id.desc())
+    if athlete_id is not None:
+        query = query.where(_c.athlete_id == athlete_id)
+    return [_found(row) for row in connection.execute(query)]
+
+
+def beat(connection: Connection, import_id: int) -> None:
+    """Give a sign of life of an import that is at work.
+
+    ``ArchiveImportRunning`` if it is not any more: another process ended it, or took it up after a long silence.
+    """
+    beating = update(archive_imports).where(_c.id == import_id, _c.state == ArchiveState.RUNNING)
+    if not connection.execute(beating.values(alive_at=database_time())).rowcount:
+        state = load_import(connection, import_id).state
+        raise ArchiveImportRunning(f"archive import {import_id} is {state}: this process ends its work", import_id)
+
+
+def end_import(connection: Connection, import_id: int, report: Mapping[str, Any]) -> None:
+    """Note that an import is done, with its quality report."""
+    _end(connection, import_id, state=ArchiveState.DONE, report=dict(report), failure=None, place=None)
+
+
+def fail_import(connection: Connection, import_id: int, why: str) -> None:
+    """Note that an import failed. What it has stored stays, until it is tried again or undone."""
+    _end(connection, import_id, state=ArchiveState.FAILED, failure=why)
+
+
+def has_handed_in(connection: Connection, athlete_id: int) -> bool:
+    """Whether anything was ever handed in for an athlete."""
+    return connection.execute(select(_c.id).where(_c.athlete_id == athlete_id).limit(1)).first() is not None
+
+
+def _end(connection: Connection, import_id: int, **values: Any) -> None:
+    changes = values | {"ended_at": database_time(), "alive_at": None}
+    connection.execute(update(archive_imports).where(_c.id == import_id).values(**changes))
+
+
+def _same_content(connection: Connection, athlete_id: int, content_hash: str) -> ArchiveImport | None:
+    """The newest import of the same content that was not undone, else the newest that was."""
+    query = select(archive_imports).where(_c.athlete_id == athlete_id, _c.content_hash == content_hash)
+    row = connection.execute(query.order_by(_c.state == ArchiveState.UNDONE, _c.id.desc()).limit(1)).first()
+    return None if row is None else _found(row)
+
+
+def _end_dead(connection: Connection, athlete_id: int, same: ArchiveImport | None, moment: datetime) -> None:
+    """Make room: refuse if another import is at work, and note that one failed whose process has died."""
+    query = select(archive_imports).where(_c.athlete_id == athlete_id, _c.state == ArchiveState.RUNNING)
+    for row in connection.execute(query):
+        found = _found(row)
+        if same is not None and found.id == same.id:
+            continue
+        if _is_at_work(found, moment):
+            raise _running(found)
+        fail_import(connection, found.id, "its process ended; import the same again, and it goes on")
+
+
+def _is_at_work(found: ArchiveImport, moment: datetime) -> bool:
+    if found.state is not ArchiveState.RUNNING:
+        return False
+    # A sign of life from ahead was given before the database's clock was set back.
+    return found.alive_at is not None and moment - LEASE < found.alive_at <= moment + LEASE
+
+
+def _running(found: ArchiveImport) -> ArchiveImportRunning:
+    return ArchiveImportRunning(
+        f"archive import {found.id} ({found.name}) of athlete {found.athlete_id} is at work: try again once it has"
+        " ended",
+        found.id,
+    )
+
+
+def _found(row: Row[Any]) -> ArchiveImport:
+    values = row._asdict()
+    enums = {
+        "kind": ArchiveKind(row.kind),
+        "came_by": CameBy(row.came_by),
+        "state": ArchiveState(row.state),
+    }
+    return ArchiveImport(**(values | enums))

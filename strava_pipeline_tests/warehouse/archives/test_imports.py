@@ -1,0 +1,163 @@
+"""Archive imports: one at a time for each athlete, each content once, and none is lost with its process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select, update
+
+from strava_pipeline.errors import (
+    AlreadyImported,
+    ArchiveImportRunning,
+    NeedsReauthorization,
+    UnknownArchiveImport,
+)
+from strava_pipeline.files.archive.side_tables import Preferences, Profile
+from strava_pipeline.warehouse.archives.athletes import ensure_athlete
+from strava_pipeline.warehouse.archives.imports import (
+    LEASE,
+    ArchiveImport,
+    beat,
+    begin_import,
+    end_import,
+    fail_import,
+    list_imports,
+    load_import,
+)
+from strava_pipeline.warehouse.engine import now
+from strava_pipeline.warehouse.schema.archive_tables import archive_imports
+from strava_pipeline.warehouse.schema.columns import database_time
+from strava_pipeline.warehouse.schema.grant_tables import users
+from strava_pipeline.warehouse.schema.tables import athletes
+from strava_pipeline.warehouse.states import ArchiveKind, ArchiveState, CameBy, DagsterTask, GrantState
+
+RIDER = 7
+TAKEN = datetime(2025, 11, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def begin(engine: Engine) -> Callable[..., ArchiveImport]:
+    def begin(content: str = "a", **more: Any) -> ArchiveImport:
+        given: dict[str, Any] = {
+            "athlete_id": RIDER,
+            "kind": ArchiveKind.ARCHIVE,
+            "name": f"export_{content}.zip",
+            "content_hash": content * 64,
+            "taken_at": TAKEN,
+            "came_by": CameBy.COMMAND,
+        }
+        with engine.begin() as connection:
+            return begin_import(connection, **(given | more))
+
+    return begin
+
+
+def test_an_import_is_at_work_until_it_ends(engine: Engine, begin: Callable[..., ArchiveImport]) -> None:
+    begun = begin(place="/x/export.zip", options={"timezone": "Europe/Berlin"})
+    assert begun.state is ArchiveState.RUNNING
+    assert begun.options == {"timezone": "Europe/Berlin"}
+    with engine.begin() as connection:
+        beat(connection, begun.id)
+        end_import(connection, begun.id, {"rows": 3})
+        done = load_import(connection, begun.id)
+        assert list_imports(connection) == list_imports(connection, RIDER) == [done]
+        assert list_imports(connection, 8) == []
+    assert (done.state, done.report, done.place) == (ArchiveState.DONE, {"rows": 3}, None)
+    assert done.ended_at is not None
+
+
+def test_the_same_content_twice_is_refused_and_changes_nothing(
+    engine: Engine, begin: Callable[..., ArchiveImport]
+) -> None:
+    begun = begin()
+    with engine.begin() as connection:
+        end_import(connection, begun.id, {})
+    with pytest.raises(AlreadyImported, match=r"imported before, by archive import \d+: nothing was changed") as caught:
+        begin(name="renamed.zip")
+    assert caught.value.import_id == begun.id
+    assert begin(athlete_id=8).id != begun.id
+
+
+def test_only_one_import_of_an_athlete_is_at_work(engine: Engine, begin: Callable[..., ArchiveImport]) -> None:
+    first = begin("a")
+    for content in "ab":
+        with pytest.raises(ArchiveImportRunning, match="is at work: try again once it has ended") as caught:
+            begin(content)
+        assert caught.value.import_id == first.id
+    waiting = begin("b", waiting=True)
+    assert waiting.state is ArchiveState.WAITING
+    assert begin("b", waiting=True).id == waiting.id
+    with engine.begin() as connection:
+        end_import(connection, first.id, {})
+    taken_up = begin("b")
+    assert (taken_up.id, taken_up.state) == (waiting.id, ArchiveState.RUNNING)
+
+
+def test_an_import_whose_process_died_is_taken_up(engine: Engine, begin: Callable[..., ArchiveImport]) -> None:
+    first = begin("a")
+    with engine.begin() as connection:
+        long_ago = database_time() - LEASE
+        connection.execute(update(archive_imports).values(alive_at=long_ago))
+    assert begin("a").id == first.id
+    with engine.begin() as connection:
+        connection.execute(update(archive_imports).values(alive_at=database_time() - LEASE))
+    second = begin("b")
+    with engine.begin() as connection:
+        assert load_import(connection, first.id).state is ArchiveState.FAILED
+        # The one that was thought dead finds out.
+        with pytest.raises(ArchiveImportRunning, match="is failed: this process ends its work"):
+            beat(connection, first.id)
+        fail_import(connection, second.id, "the disk is full")
+        assert load_import(connection, second.id).failure == "the disk is full"
+    assert begin("b").id == second.id
+
+
+def test_a_sign_of_life_from_ahead_is_none(engine: Engine, begin: Callable[..., ArchiveImport]) -> None:
+    first = begin("a")
+    with engine.begin() as connection:
+        connection.execute(update(archive_imports).values(alive_at=database_time() + timedelta(days=1)))
+    assert begin("a").id == first.id
+
+
+def test_no_import_tells_of_the_future(engine: Engine, begin: Callable[..., ArchiveImport]) -> None:
+    begun = begin(taken_at=datetime(2090, 1, 1, tzinfo=UTC))
+    with engine.connect() as connection:
+        assert begun.taken_at <= now(connection)
+
+
+def test_what_is_unknown_is_said(engine: Engine) -> None:
+    with engine.connect() as connection, pytest.raises(UnknownArchiveImport, match="no archive import 9"):
+        load_import(connection, 9)
+
+
+def test_nothing_is_imported_for_who_has_disconnected(engine: Engine, begin: Callable[..., ArchiveImport]) -> None:
+    with engine.begin() as connection:
+        ensure_athlete(connection, RIDER, None, None)
+        connection.execute(update(users).values(state=GrantState.REVOKED))
+    with pytest.raises(NeedsReauthorization, match="athlete 7 has disconnected"):
+        begin()
+    with engine.begin() as connection, pytest.raises(NeedsReauthorization):
+        ensure_athlete(connection, RIDER, None, None)
+
+
+def test_an_athlete_without_a_grant_gets_a_row_a_profile_and_a_partition(engine: Engine) -> None:
+    with engine.begin() as connection:
+        profile = Profile(athlete_id=RIDER, firstname="Ada", city="Bonn", weight_kg=61.0)
+        ensure_athlete(connection, RIDER, profile, Preferences(measurement_preference="meters", ftp_w=250))
+        user = connection.execute(select(users)).one()
+        assert (user.state, user.dagster_task, user.scopes) == (GrantState.ARCHIVE_ONLY, DagsterTask.REGISTER, [])
+        ensure_athlete(connection, RIDER, Profile(athlete_id=RIDER, city="Köln"), None)
+        athlete = connection.execute(select(athletes)).one()
+    assert (athlete.firstname, athlete.city, athlete.weight, athlete.ftp) == ("Ada", "Köln", 61.0, 250)
+
+
+def test_what_the_api_told_of_an_athlete_stays(engine: Engine) -> None:
+    with engine.begin() as connection:
+        ensure_athlete(connection, RIDER, None, None)
+        connection.execute(update(athletes).values(city="Bonn", fetched_at=TAKEN))
+        ensure_athlete(connection, RIDER, Profile(athlete_id=RIDER, city="Köln", state="NRW"), None)
+        athlete = connection.execute(select(athletes)).one()
+    assert (athlete.city, athlete.state, athlete.fetched_at) == ("Bonn", "NRW", TAKEN)
