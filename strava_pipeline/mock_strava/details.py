@@ -21,10 +21,7 @@ def detail_fields(profile: Profile, plan: Plan, track: Track | None) -> JsonObje
     gear = gear_bodies(profile).get(gear_of(profile, plan) or "")
     return {
         "resource_state": 3,
-        "description": DESCRIPTIONS[plan.activity_id % len(DESCRIPTIONS)],
-        "calories": 400.0 if track is None else figures.calories(track, profile.weight_kg),
-        "perceived_exertion": None,
-        "prefer_perceived_exertion": None,
+        **described_fields(profile, plan, track),
         **_parts(profile, plan, track),
         **({"gear": gear_summary(gear)} if gear else {}),
         "photos": _photos(plan),
@@ -33,6 +30,16 @@ def detail_fields(profile: Profile, plan: Plan, track: Track | None) -> JsonObje
         **({} if track is None else {"device_name": "Garmin Edge 540" if track.watts is not None else "Coros Pace 3"}),
         "embed_token": f"{plan.activity_id:040x}",
         "available_zones": [zone["type"] for zone in zone_distribution(profile, track)],
+    }
+
+
+def described_fields(profile: Profile, plan: Plan, track: Track | None) -> JsonObject:
+    """Return those fields of the detailed body that an archive has as well."""
+    return {
+        "description": DESCRIPTIONS[plan.activity_id % len(DESCRIPTIONS)],
+        "calories": 400.0 if track is None else figures.calories(track, profile.weight_kg),
+        "perceived_exertion": None,
+        "prefer_perceived_exertion": None,
     }
 
 

@@ -9,7 +9,12 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from strava_pipeline.files.fit.checksums import checksum
 
 Value = float | str | bytes | Sequence[float | None] | None
 
@@ -126,6 +131,16 @@ class FitFile:
             flat += _elements(field, value)
         self._content += packer.pack(header, *flat)
 
+    def add_many(self, local: int, *columns: NDArray[Any]) -> None:
+        """Write a message for each element of the columns, one a field; all columns have shape (n,), as stored."""
+        _, fields = self._fields[local]
+        kinds = [(f"{number}", f"{self._order}{_CODES[field.base]}") for number, field in enumerate(fields)]
+        messages = np.empty(len(columns[0]), [("header", "u1"), *kinds])
+        messages["header"] = local
+        for (name, _), values in zip(kinds, columns, strict=True):
+            messages[name] = values
+        self._content += messages.tobytes()
+
     def add_raw(self, content: bytes) -> None:
         """Write bytes as they are, such as those that no device would write."""
         self._content += content
@@ -136,7 +151,7 @@ class FitFile:
         if self._header_size == HEADER:
             header += struct.pack("<H", fit_checksum(header))
         whole = header + bytes(self._content)
-        return whole + struct.pack("<H", fit_checksum(whole))
+        return whole + struct.pack("<H", checksum(whole))
 
 
 def fit_checksum(content: bytes) -> int:

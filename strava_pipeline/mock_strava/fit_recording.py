@@ -87,17 +87,17 @@ def _write_events_and_records(file: FitFile, track: Track, moments: Integers) ->
     file.add(event, int(moments[0]), _TIMER, _START)
     columns = _columns(track)
     file.define(_LOCAL[_RECORD], _RECORD, _TIMESTAMP, *(field for field, _ in columns))
-    rows = zip(moments.tolist(), track.steps.tolist(), *(values for _, values in columns), strict=True)
-    for moment, step, *values in rows:
-        if step > _PAUSE_S:
-            file.add(event, moment - step, _TIMER, _STOP_ALL)
-            file.add(event, moment, _TIMER, _START)
-        file.add(_LOCAL[_RECORD], moment, *values)
+    resumed = np.flatnonzero(track.steps > _PAUSE_S).tolist()
+    for first, last in pairwise([0, *resumed, len(moments)]):
+        if first:
+            file.add(event, int(moments[first - 1]), _TIMER, _STOP_ALL)
+            file.add(event, int(moments[first]), _TIMER, _START)
+        file.add_many(_LOCAL[_RECORD], moments[first:last], *(values[first:last] for _, values in columns))
     file.add(event, int(moments[-1]), _TIMER, _STOP)
 
 
-def _columns(track: Track) -> list[tuple[FitField, list[int]]]:
-    """Return the fields of a record and their stored values, for streams that were recorded."""
+def _columns(track: Track) -> list[tuple[FitField, Integers]]:
+    """Return the fields of a record and their stored values, shape (n,), for streams that were recorded."""
     scaled = (
         (FitField(0, Base.SINT32), track.latitude, _SEMICIRCLES, 0.0),
         (FitField(1, Base.SINT32), track.longitude, _SEMICIRCLES, 0.0),
@@ -110,7 +110,7 @@ def _columns(track: Track) -> list[tuple[FitField, list[int]]]:
         (FitField(13, Base.SINT8), track.temp, 1.0, 0.0),
     )
     return [
-        (field, np.round((values + offset) * scale).astype(np.int64).tolist())
+        (field, np.round((values + offset) * scale).astype(np.int64))
         for field, values, scale, offset in scaled
         if values is not None
     ]

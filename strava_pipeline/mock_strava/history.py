@@ -93,6 +93,21 @@ def generate_world(months: int, now: float) -> World:
     )
 
 
+def generate_history(count: int, now: float) -> Person:
+    """Generate the cyclist with the newest ``count`` activities before ``now`` (epoch s), as many months as they take.
+
+    A world of as many months tells the same of each of them.
+    """
+    end = datetime.fromtimestamp(now, UTC) - LONGEST_OUTING
+    months = 1
+    while True:
+        person = _generate_person(CYCLIST, cyclist_body(), end - months * MONTH, end)
+        if len(person.activities) >= count:
+            newest = sorted(person.activities.items(), reverse=True)[:count]
+            return replace(person, activities=dict(newest))
+        months *= 2
+
+
 def generate_activity(world: World, athlete_id: int, now: float, fields: JsonObject) -> Activity:
     """Generate an activity that has just ended, or that started at the ``start_date`` in ``fields``.
 

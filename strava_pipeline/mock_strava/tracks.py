@@ -20,6 +20,8 @@ SPRINTS = 4
 SPRINT_S = 8
 COASTING_GRADE = -0.03
 POOL_M = 25.0
+# Devices store altitudes as whole fifths of a metre.
+ALTITUDE_STEP_M = 0.2
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,13 @@ class Track:
 def generate_outdoor_track(route: Route, effort: Effort, rng: np.random.Generator) -> Track:
     """Generate an outing once around a route, with hills, a few stops and one pause of the device."""
     time, along = _progress(route, effort, rng)
-    grade = np.interp(along, route.along_m, route.grade)
+    grade, height = (np.interp(along, route.along_m, values) for values in (route.grade, route.altitude_m))
     return replace(
         _common_streams(time, along, grade, effort, rng),
         latitude=np.round(np.interp(along, route.along_m, route.latitude), 6),
         longitude=np.round(np.interp(along, route.along_m, route.longitude), 6),
-        altitude=np.round(np.interp(along, route.along_m, route.altitude_m), 1),
+        # In the steps of a FIT file.
+        altitude=np.round(np.round(height / ALTITUDE_STEP_M) * ALTITUDE_STEP_M, 1),
         grade=np.round(100 * grade, 1),
     )
 
