@@ -40,6 +40,7 @@ from strava_pipeline.settings_values import (
     EMBEDDED,
     LOOPBACK_HOSTS,
     CertificateFile,
+    FolderPath,
     GroupName,
     HomePath,
     HttpUrl,
@@ -238,6 +239,11 @@ class Settings(BaseSettings):
         None,
         description="where the list of erasures is, which a restore needs: a folder or an fsspec address, outside of"
         " backups, that all hosts and containers share; unset: STRAVA_HOME/erasures",
+    )
+    files_folder: FolderPath | None = Field(
+        None,
+        description="folder in which files of devices are dropped: in it a folder for each athlete, named by id; unset:"
+        " none",
     )
     file_group: GroupName | None = Field(
         None, description="group of this machine that may read the lake's files; unset: their owner alone"

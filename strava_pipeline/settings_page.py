@@ -83,6 +83,7 @@ SUBJECTS = {
         "upkeep_details_per_day",
         "upkeep_share",
     ),
+    "Files of devices": ("files_folder",),
     "What is kept, and for how long": (
         "retention_days",
         "purge_on_deauthorization",

@@ -95,6 +95,12 @@ def _with_certificates(value: Path) -> Path:
     return value.absolute()
 
 
+def _whole_path(value: Path) -> Path:
+    if not value.is_absolute():
+        raise ValueError("a whole path is needed, which begins with /")
+    return value
+
+
 def _in_capitals(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
@@ -105,5 +111,6 @@ PrivateHttpUrl = Annotated[str, AfterValidator(_checked_private_url)]
 LakeUrl = Annotated[str, AfterValidator(_without_credentials)]
 PastDay = Annotated[date, AfterValidator(_not_to_come)]
 CertificateFile = Annotated[Path, AfterValidator(_with_certificates)]
+FolderPath = Annotated[Path, AfterValidator(_whole_path)]
 GroupName = Annotated[str, AfterValidator(_known_group)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_in_capitals)]
