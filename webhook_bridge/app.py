@@ -31,7 +31,7 @@ from webhook_bridge.request_ids import current_request_id, install_request_ids
 from webhook_bridge.security_headers import install_security_headers
 from webhook_bridge.seen_sessions import SeenSessions
 from webhook_bridge.site import install_site
-from webhook_bridge.webhooks import BODY_CAP_BYTES, webhooks
+from webhook_bridge.webhooks import BODY_CAP_BYTES, takes_deliveries, webhooks
 from webhook_bridge.worker_thread import WorkerThread
 from webhook_bridge.write_probe import WriteProbe
 
@@ -113,9 +113,11 @@ def check_settings(settings: Settings) -> None:
 
     ``ConfigurationError`` says which is missing or wrong.
     """
-    settings.required("webhook_verify_token")
     check_sender(settings)
     settings.header_for_dagster()
+    if not takes_deliveries(settings):
+        return
+    settings.required("webhook_verify_token")
     if settings.webhook_signature is not SignatureMode.OFF and not settings.signing_secrets():
         raise ConfigurationError(
             "STRAVA_WEBHOOK_SIGNING_SECRETS is not set: set it, or set STRAVA_WEBHOOK_SIGNATURE=off together"

@@ -27,7 +27,7 @@ from strava_pipeline.warehouse.inbox.overview import Inbox, inbox_overview
 from strava_pipeline.warehouse.progress.import_progress import ImportProgress, earliest_end, import_progress
 from strava_pipeline.warehouse.progress.import_status import ImportStatus, import_statuses
 from strava_pipeline.warehouse.quota.status import QuotaStatus, quota_status
-from strava_pipeline.warehouse.states import HISTORY_STEPS, EventState, MadeBy, PausedBy, WaitingFor
+from strava_pipeline.warehouse.states import HISTORY_STEPS, EventState, GrantState, MadeBy, PausedBy, WaitingFor
 from strava_pipeline.warehouse.tokens.grants import grant_of
 from strava_pipeline.warehouse.upkeep.load import UpkeepLoad, upkeep_load
 from strava_pipeline.web.operator_door import invite_proof
@@ -173,7 +173,8 @@ def resume_imports(athlete_id: int) -> Response:
 def ask_for_import(athlete_id: int) -> Response:
     """Ask for the import of an athlete's whole history."""
     with current_bridge().engine.begin() as connection:
-        if grant_of(connection, athlete_id, lock=True) is None:
+        grant = grant_of(connection, athlete_id, lock=True)
+        if grant is None or grant.state is GrantState.ARCHIVE_ONLY:
             raise BadRequest(f"Athlete {athlete_id} is not connected.")
         make_import(connection, athlete_id, None, None, HISTORY_STEPS, profile=True, by=MadeBy.OPERATOR)
         note_action(connection, Actor.OPERATOR, "import", f"athlete {athlete_id}")

@@ -130,7 +130,14 @@ def _reason(error: Exception) -> RejectReason:
     return RejectReason.MALFORMED if isinstance(error, HTTPException) else RejectReason.FAULT
 
 
+def takes_deliveries(settings: Settings) -> bool:
+    """Whether Strava may deliver anything: there is an app, or the token that it needs to subscribe the bridge."""
+    return settings.client_id is not None or settings.webhook_verify_token is not None
+
+
 def _check_path(settings: Settings, path_token: str) -> None:
+    if not takes_deliveries(settings):
+        raise NotFound
     expected = settings.webhook_path_token.get_secret_value() if settings.webhook_path_token else ""
     if not hmac.compare_digest(path_token.encode(), expected.encode()):
         # The same answer as for a path that does not exist: a guesser learns nothing.

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from strava_pipeline.warehouse.athletes.athlete_status import AthleteStatus
 
+# As the list names states that are more than one word.
+STATE_WORDS = {GrantState.ARCHIVE_ONLY: "archive only"}
+
 
 @click.command()
 @click.option("--code", help="The code, or the whole address the browser ended on; asked for if not given.")
@@ -95,7 +98,10 @@ def list_athletes(form: str) -> None:
     if form == "json":
         say_json([_as_json(status) for status in found])
     elif not found:
-        click.echo("nobody is connected: run strava-pipeline connect, or open the bridge's page")
+        click.echo(
+            "nobody is connected: run strava-pipeline connect, open the bridge's page, or hand in an archive with"
+            " strava-pipeline archive import"
+        )
     else:
         _print(found)
 
@@ -112,6 +118,7 @@ def disconnect_athlete(athlete_id: int, keep_data: bool, yes: bool) -> None:
     the tokens were erased, the bridge or upkeep deletes the rest; to finish at once, run it again.
     """
     from strava_pipeline.cli.athlete_in_dagster import AthleteInDagster
+    from strava_pipeline.cli.made_settings import with_token_keys
     from strava_pipeline.sync.disconnect import disconnect
     from strava_pipeline.sync.erasing import finish_erasure
     from strava_pipeline.warehouse.access.operator_audit import Actor
@@ -123,6 +130,7 @@ def disconnect_athlete(athlete_id: int, keep_data: bool, yes: bool) -> None:
     if not yes:
         click.confirm(f"disconnect athlete {athlete_id}, and erase {what}?", abort=True, err=True)
     with open_warehouse(settings) as engine:
+        settings = with_token_keys(settings, engine)
         gone = disconnect(settings, engine, athlete_id, keep_data=keep_data, actor=Actor.COMMAND)
         if keep_data and gone.erasure.deletes_data:
             say(f"the data of athlete {athlete_id} are being deleted already, and cannot be kept", err=True)
@@ -214,7 +222,7 @@ def _print(found: list[AthleteStatus]) -> None:
             table,
             str(status.athlete_id),
             status.name,
-            status.state,
+            STATE_WORDS.get(status.state, status.state),
             ", ".join(entry["missing_scopes"]),
             str(status.activity_count),
             status.mails,

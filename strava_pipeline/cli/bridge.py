@@ -18,6 +18,7 @@ log = get_logger(__name__)
 @click.option("--fd", type=click.IntRange(0), help="File descriptor of a listening socket, in place of host and port.")
 def bridge(port: int | None, host: str, fd: int | None) -> None:
     """Serve the webhook bridge until Ctrl-C."""
+    from strava_pipeline.cli.made_settings import with_token_keys
     from strava_pipeline.local.listeners import inherit_listener, open_listener
     from strava_pipeline.sync.access import open_tokens
     from strava_pipeline.sync.restore_check import why_needed
@@ -40,6 +41,7 @@ def bridge(port: int | None, host: str, fd: int | None) -> None:
     if settings.operator_token is None and not settings.dangerously_open_without_login:
         log.warning("STRAVA_OPERATOR_TOKEN is not set: the pages are closed until you set it; deliveries are accepted")
     with open_warehouse_of_any_release(settings) as engine:
+        settings = with_token_keys(settings, engine)
         open_tokens(settings, engine)  # wrong keys fail here, not in the first run
         if (why := why_needed(engine)) is not None:
             log.warning("%s; deliveries are taken and wait", why)

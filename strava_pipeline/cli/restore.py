@@ -95,14 +95,16 @@ def check(erasures: tuple[str, ...], no_erasures: bool, nothing_lost: bool) -> N
     each, and names who must connect again. Then calls to Strava go on. If it is interrupted, or the quota is used up,
     run it again: it goes on.
     """
+    from strava_pipeline.cli.made_settings import with_token_keys
     from strava_pipeline.sync import restore_check
     from strava_pipeline.sync.access import open_tokens
     from strava_pipeline.warehouse.migrate import open_warehouse
 
     settings = command_settings()
-    for needed in ("client_id", "client_secret", "token_keys"):
-        settings.required(needed)
     with open_warehouse(settings) as engine, interruptible(f"interrupted: {GO_ON}"):
+        settings = with_token_keys(settings, engine)
+        for needed in ("client_id", "client_secret") if restore_check.asks_for_anybody(engine) else ():
+            settings.required(needed)
         if restore_check.why_needed(engine) is None:
             say(
                 "nothing to check: the tables belong to this database; after a restore into the database that they came"

@@ -44,7 +44,6 @@ def up() -> None:
         click.echo(f"STRAVA_OPERATOR_TOKEN was not set: wrote a new one to {settings_file(home_from_environment())}")
     settings = with_runs_that_fit(command_settings())
     close_to_others(settings)
-    settings.required("token_keys")
     for line in _warnings(settings):
         say(f"warning: {line}", err=True)
     # Both ports stay ours to the end: another process that took one could show a false login page.
@@ -57,6 +56,7 @@ def up() -> None:
 
 def _run(settings: Settings, for_dagster: socket.socket, for_bridge: socket.socket) -> NoReturn:
     from strava_pipeline.cli.instance import prepare_dagster_environment
+    from strava_pipeline.cli.made_settings import with_token_keys
     from strava_pipeline.local.code_server import new_code_server
     from strava_pipeline.local.keeper import Plan, become_keeper
     from strava_pipeline.local.kept_lock import KeptLock
@@ -71,6 +71,7 @@ def _run(settings: Settings, for_dagster: socket.socket, for_bridge: socket.sock
 
     with open_warehouse(settings) as engine:
         # Missing tables are created, and wrong keys are reported, before anything starts.
+        settings = with_token_keys(settings, engine)
         open_tokens(settings, engine)
         if (why := why_needed(engine)) is not None:
             say(f"warning: {why}", err=True)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
 from sqlalchemy import Engine
 
-from strava_pipeline.errors import RefreshDelayed, StravaAway
+from strava_pipeline.errors import ConfigurationError, RefreshDelayed, StravaAway
 from strava_pipeline.keyring import Keyring
+from strava_pipeline.secret import Secret
 from strava_pipeline.settings import Settings
 from strava_pipeline.strava import oauth
 from strava_pipeline.strava.client import StravaClient
 from strava_pipeline.strava.http import new_session
 from strava_pipeline.strava.monitor import RequestMonitor
+from strava_pipeline.strava.oauth import TokenGrant
 from strava_pipeline.strava.quota.lanes import RateLimits
 from strava_pipeline.strava.quota.windows import Lane
 from strava_pipeline.strava.subscriptions import AppAccess
-from strava_pipeline.strava.transport import Transport
+from strava_pipeline.strava.transport import TokenStore, Transport
 from strava_pipeline.warehouse.pauses import REAL_PAUSES, Pauses
 from strava_pipeline.warehouse.quota.ledger import CheckingLedger, PostgresLedger
 from strava_pipeline.warehouse.tokens.key_checks import check_keys
@@ -38,6 +41,22 @@ def open_tokens(settings: Settings, engine: Engine, *, checks_restore: bool = Fa
     keyring = Keyring.parse(settings.required("token_keys"))
     check_keys(engine, keyring)
     return PostgresTokenStore(engine, keyring, checks_restore)
+
+
+class NoTokens(TokenStore):
+    """The tokens where no keys are set: nobody connects there, and what works without Strava works all the same."""
+
+    def access_token(self, athlete_id: int) -> Secret:
+        """Raise ``ConfigurationError``."""
+        raise ConfigurationError(
+            f"STRAVA_TOKEN_KEYS is not set, so Strava cannot be asked for athlete {athlete_id}: set it to the keys with"
+            " which the athlete's tokens were stored"
+        )
+
+    def refresh_once(self, athlete_id: int, rejected: Secret, refresh: Callable[[Secret], TokenGrant]) -> Secret:
+        """Raise ``ConfigurationError``."""
+        del rejected, refresh
+        return self.access_token(athlete_id)
 
 
 def check_access(settings: Settings, engine: Engine, athlete_id: int) -> None:
@@ -71,7 +90,7 @@ def open_client(
             api_url=settings.api_url,
             lane=lane,
             ledger=_open_ledger(settings, engine, monitor, pauses, goes_first=goes_first),
-            tokens=open_tokens(settings, engine),
+            tokens=NoTokens() if settings.token_keys is None else open_tokens(settings, engine),
             refresh=partial(oauth.refresh, settings, session),
             max_wait=max_wait,
             outage_patience=outage_patience,

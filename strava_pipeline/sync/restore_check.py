@@ -45,7 +45,7 @@ from strava_pipeline.warehouse.athletes.erasure import begin_erasure
 from strava_pipeline.warehouse.engine import autocommit
 from strava_pipeline.warehouse.erasure_list import Departure, Departures, Extent
 from strava_pipeline.warehouse.restored import load_belonging, unchecked_line
-from strava_pipeline.warehouse.states import GrantState, RestoreOutcome
+from strava_pipeline.warehouse.states import WITHOUT_GRANT, GrantState, RestoreOutcome
 from strava_pipeline.warehouse.tokens.grants import grant_of
 
 log = get_logger(__name__)
@@ -119,6 +119,16 @@ def came_back(connection: Connection, departures: Departures) -> list[tuple[ToCh
     ]
 
 
+def asks_for_anybody(engine: Engine) -> bool:
+    """Whether a check would ask Strava for somebody: who never connected is not asked for."""
+    with engine.connect() as connection:
+        return bool(_to_ask(connection))
+
+
+def _to_ask(connection: Connection) -> list[ToCheck]:
+    return [each for each in athletes_to_check(connection) if each.state not in WITHOUT_GRANT]
+
+
 def ask_for_all(settings: Settings, engine: Engine, told: Callable[[int, int], None]) -> dict[int, str]:
     """Ask Strava for everybody who seems connected and was not looked after; ``told`` gets how many of how many.
 
@@ -126,7 +136,7 @@ def ask_for_all(settings: Settings, engine: Engine, told: Callable[[int, int], N
     as well: ``QuotaExhausted``, ``StravaAway``, ``AppInactive``, ``ClientRefused``, ``ConfigurationError``.
     """
     with engine.connect() as connection:
-        waiting = [each for each in athletes_to_check(connection) if each.state is not GrantState.REVOKED]
+        waiting = _to_ask(connection)
     client = open_checking_client(settings, engine)
     unasked: dict[int, str] = {}
     for number, athlete in enumerate(waiting):

@@ -37,6 +37,7 @@ from strava_pipeline.warehouse.lake_files import open_folder, reason_of
 log = get_logger(__name__)
 
 SETTING = "STRAVA_ERASURES_URL"
+NO_KEYS = "STRAVA_TOKEN_KEYS is not set"
 _TIME = "%Y%m%dT%H%M%S.%fZ"
 _NAME = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)\.(erased|disconnected)\.([A-Za-z0-9_-]{1,32})\.([0-9a-f]{64})")
 
@@ -81,14 +82,17 @@ def departure(keyring: Keyring, athlete_id: int, at: datetime, extent: Extent) -
 def note_departure(settings: Settings, athlete_id: int, at: datetime, extent: Extent) -> None:
     """Note that an athlete has left, on disk when this returns. It can be repeated.
 
-    In a container where no place is set there is no list: that is logged, since nobody's erasure waits for a setting.
-    ``ConfigurationError`` without keys, or for an address that is not usable; ``WarehouseError`` if it cannot be
-    written.
+    In a container where no place is set there is no list, and neither without an app and keys: that is logged, since
+    nobody's erasure waits for a setting. ``ConfigurationError`` for an app without keys, or for an address that is not
+    usable; ``WarehouseError`` if it cannot be written.
     """
     try:
         place = settings.erasures_to_write()
     except ConfigurationError as error:
         log.warning("athlete %d is on no list of erasures, and would come back with a backup: %s", athlete_id, error)
+        return
+    if settings.token_keys is None and settings.client_id is None:
+        log.warning("athlete %d is on no list of erasures, and would come back with a backup: %s", athlete_id, NO_KEYS)
         return
     keyring = Keyring.parse(settings.required("token_keys"))
     Folder(place).add(departure(keyring, athlete_id, at, extent))

@@ -17,6 +17,12 @@ class GrantState(StrEnum):
     ARCHIVE_ONLY = "archive_only"
 
 
+# Strava has no grant of these athletes: no delivery is theirs, no request is sent for them, and no token is stored.
+WITHOUT_GRANT = (GrantState.REVOKED, GrantState.ARCHIVE_ONLY)
+# What is stored of these athletes is kept up to date.
+KEPT_UP = (GrantState.ACTIVE, GrantState.ARCHIVE_ONLY)
+
+
 class DagsterTask(StrEnum):
     """A task that Dagster has yet to do for an athlete.
 

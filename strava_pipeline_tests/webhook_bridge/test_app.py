@@ -189,7 +189,7 @@ def test_a_handshake_of_somebody_else_is_refused(client: FlaskClient, changes: d
 @pytest.mark.parametrize(
     ("changes", "name"),
     [
-        ({"webhook_verify_token": None}, "STRAVA_WEBHOOK_VERIFY_TOKEN"),
+        ({"webhook_verify_token": None, "client_id": "4711"}, "STRAVA_WEBHOOK_VERIFY_TOKEN"),
         ({"webhook_signing_secrets": None}, "STRAVA_WEBHOOK_SIGNING_SECRETS"),
         ({"webhook_signing_secrets": " , "}, "STRAVA_WEBHOOK_SIGNING_SECRETS"),
         ({"webhook_signature": "off"}, "STRAVA_WEBHOOK_PATH_TOKEN"),

@@ -72,8 +72,13 @@ def check_callback(settings: Settings) -> Iterator[Finding]:
 
     Whether Strava can reach it, too, cannot be told from here.
     """
+    from webhook_bridge.webhooks import takes_deliveries
+
     if settings.bridge_public_url is None:
         yield ok(UNREACHED)
+        return
+    if not takes_deliveries(settings):
+        yield ok("no app is set up, so nobody calls it")
         return
     host = urlsplit(settings.bridge_public_url).hostname or ""
     try:
@@ -107,6 +112,9 @@ def check_subscription(settings: Settings) -> Iterator[Finding]:
 
     Strava counts this request, so it is sent only if one is left. It is not booked, since that would be a row.
     """
+    if settings.client_id is None and settings.client_secret is None:
+        yield ok("no app is set up, so there is none")
+        return
     settings.require("client_id", "client_secret")
     with reading(settings) as connection:
         windows = scope_status(connection, RateLimits.from_settings(settings), APP, now(connection))

@@ -21,6 +21,11 @@ OURS = "strava-pipeline"
 # Told with their versions; an installation by pip keeps all the others within their ranges, too.
 TOLD = ("dagster", "sqlalchemy", "psycopg")
 TOKEN_KEYS = "token keys"  # noqa: S105  the name of a check
+# What is handed in needs neither an app nor keys.
+NO_APP = (
+    "none is set up: archives and files are all there is; to let people connect, set STRAVA_CLIENT_ID and"
+    " STRAVA_CLIENT_SECRET"
+)
 FEWEST_CHARACTERS = 8
 # A lake of many athletes has a hundred thousand files.
 FILES_SECONDS = 20.0
@@ -83,12 +88,18 @@ def check_disks(settings: Settings) -> Iterator[Finding]:
 
 def check_app(settings: Settings) -> Iterator[Finding]:
     """Check that the app's id and secret are set; whether they are right shows at the subscription."""
+    if settings.client_id is None and settings.client_secret is None:
+        yield ok(NO_APP)
+        return
     settings.require("client_id", "client_secret")
     yield ok(f"app {settings.client_id}")
 
 
 def check_token_keys(settings: Settings) -> Iterator[Finding]:
     """Check that the keys can be used; whether they are the right ones shows at the stored tokens."""
+    if settings.token_keys is None and settings.client_id is None:
+        yield ok("none, and none are needed: no app is set up")
+        return
     keyring = Keyring.parse(settings.required("token_keys"))
     yield ok(f"{len(keyring.keys)} usable, {keyring.writing_key_id} writes")
 
@@ -96,9 +107,13 @@ def check_token_keys(settings: Settings) -> Iterator[Finding]:
 def check_bridge_settings(settings: Settings) -> Iterator[Finding]:
     """Check the settings without which the bridge does not start."""
     from webhook_bridge.app import check_settings
+    from webhook_bridge.webhooks import takes_deliveries
 
     check_settings(settings)
-    yield ok(f"signatures {settings.webhook_signature}, port {settings.bridge_port}")
+    if takes_deliveries(settings):
+        yield ok(f"signatures {settings.webhook_signature}, port {settings.bridge_port}")
+    else:
+        yield ok(f"no app is set up, so no delivery is taken; port {settings.bridge_port}")
 
 
 def check_operator(settings: Settings) -> Iterator[Finding]:

@@ -31,6 +31,9 @@ def check_erasure_list(settings: Settings) -> Iterator[Finding]:
     if not Folder(place).is_there():
         yield ok(f"nobody has left so far: {place} is made when somebody does")
         return
+    if settings.token_keys is None and settings.client_id is None and not Folder(place).entries():
+        yield ok(f"nobody is on the list at {place}")
+        return
     departures = read_departures(Keyring.parse(settings.required("token_keys")), [place])
     with reading(settings) as connection:
         back = came_back(connection, departures)

@@ -15,7 +15,7 @@ from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.analysis_tables import route_analyses, training_load
 from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.tables import activities
-from strava_pipeline.warehouse.states import GrantState
+from strava_pipeline.warehouse.states import KEPT_UP
 
 Row = dict[str, Any]
 
@@ -45,9 +45,7 @@ def active_days(connection: Connection, athlete_id: int) -> dict[date, tuple[int
 def connected_with_load(connection: Connection) -> list[int]:
     """Return the ids of the connected athletes who have days, or activities from which days are computed."""
     some = (exists().where(table.c.athlete_id == users.c.athlete_id) for table in (activities, training_load))
-    query = (
-        select(users.c.athlete_id).where(users.c.state == GrantState.ACTIVE, or_(*some)).order_by(users.c.athlete_id)
-    )
+    query = select(users.c.athlete_id).where(users.c.state.in_(KEPT_UP), or_(*some)).order_by(users.c.athlete_id)
     return list(connection.execute(query).scalars())
 
 

@@ -14,13 +14,14 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Text, and_, exists, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from strava_pipeline.errors import NeedsReauthorization
 from strava_pipeline.warehouse.locks import AthleteLock, acquire_for_athlete
 from strava_pipeline.warehouse.revoked import refuse_rows_of_revoked
 from strava_pipeline.warehouse.schema.columns import UTC_TIME, any_of, database_time, has_come
 from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.wish_tables import imports
 from strava_pipeline.warehouse.states import ImportState, ImportStep, ImportTask, MadeBy, PausedBy
-from strava_pipeline.warehouse.tokens.grants import shows_activities
+from strava_pipeline.warehouse.tokens.grants import is_archive_only, shows_activities
 
 _c = imports.c
 # An import that waits for no longer than this wants the quota that is left.
@@ -190,9 +191,11 @@ def ask_for_rest(
 
     An import that has these months and steps looks again at once, or once its pause ends; without one, such an import
     is made. Returns whether it goes on by itself, and not only once its pause ends.
-    ``NeedsReauthorization`` if the athlete has disconnected.
+    ``NeedsReauthorization`` if the athlete has disconnected, or never connected: an import asks Strava.
     """
     refuse_rows_of_revoked(connection, [athlete_id])
+    if is_archive_only(connection, athlete_id):
+        raise NeedsReauthorization(f"athlete {athlete_id} never connected: nothing is imported from Strava")
     lock_imports(connection, athlete_id)
     looking = update(imports).where(
         _c.athlete_id == athlete_id,

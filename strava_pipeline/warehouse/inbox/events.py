@@ -37,7 +37,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from strava_pipeline.warehouse.schema.columns import any_of
 from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.inbox_tables import webhook_events
-from strava_pipeline.warehouse.states import EventSource, EventState, GrantState
+from strava_pipeline.warehouse.states import WITHOUT_GRANT, EventSource, EventState
 
 
 class Stored(StrEnum):
@@ -95,7 +95,7 @@ def _storing() -> Select[Any]:
     )
     known = (
         select(given)
-        .where(exists().where(users.c.athlete_id == given.c.owner_id, users.c.state != GrantState.REVOKED))
+        .where(exists().where(users.c.athlete_id == given.c.owner_id, users.c.state.not_in(WITHOUT_GRANT)))
         .cte("known")
     )
     stored = (

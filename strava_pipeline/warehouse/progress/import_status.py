@@ -25,6 +25,7 @@ BY_WHOM = {
     PausedBy.CANCEL: "a canceled run",
 }
 NOT_CONNECTED = "goes on once the athlete connects again"
+NEVER_CONNECTED = "goes on once the athlete connects"
 SHOWS_NONE = f"{NOT_CONNECTED} and lets the app see activities"
 # A list names so many of the months that fail.
 NAMED = 3
@@ -137,10 +138,8 @@ def _needs(connection: Connection, athlete_ids: Collection[int]) -> dict[int, st
     """By athlete, until what the athlete does an import waits, which is no work of ours."""
     theirs = any_of(users.c.athlete_id, athlete_ids)
     query = select(users.c.athlete_id, users.c.state).where(theirs, ~shows_activities())
-    return {
-        row.athlete_id: SHOWS_NONE if row.state == GrantState.ACTIVE else NOT_CONNECTED
-        for row in connection.execute(query)
-    }
+    told = {GrantState.ACTIVE: SHOWS_NONE, GrantState.ARCHIVE_ONLY: NEVER_CONNECTED}
+    return {row.athlete_id: told.get(GrantState(row.state), NOT_CONNECTED) for row in connection.execute(query)}
 
 
 def _concerns(step: FailedStep, wish: Import) -> bool:

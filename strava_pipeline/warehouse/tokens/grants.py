@@ -29,6 +29,12 @@ def grant_of(connection: Connection, athlete_id: int, *, lock: bool = False) -> 
     return None if row is None else Grant(GrantState(row.state), row.generation)
 
 
+def is_archive_only(connection: Connection, athlete_id: int) -> bool:
+    """Whether all that is stored of an athlete was handed in: Strava is asked for nothing."""
+    grant = grant_of(connection, athlete_id)
+    return grant is not None and grant.state is GrantState.ARCHIVE_ONLY
+
+
 def shows_activities() -> ColumnElement[bool]:
     """Select users who are connected and granted a permission to see activities."""
     return and_(users.c.state == GrantState.ACTIVE, users.c.scopes.overlap(sorted(ACTIVITY_SCOPES)))

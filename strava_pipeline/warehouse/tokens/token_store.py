@@ -28,7 +28,7 @@ from strava_pipeline.warehouse.schema.access_tables import invites
 from strava_pipeline.warehouse.schema.columns import database_time
 from strava_pipeline.warehouse.schema.grant_tables import users
 from strava_pipeline.warehouse.schema.wish_tables import histories
-from strava_pipeline.warehouse.states import GrantState
+from strava_pipeline.warehouse.states import WITHOUT_GRANT, GrantState
 from strava_pipeline.warehouse.tokens import token_journal
 from strava_pipeline.warehouse.tokens.cool_down import (
     note_failure,
@@ -191,6 +191,8 @@ class PostgresTokenStore:
             if is_being_erased(connection, athlete_id):
                 raise ErasureUnderWay(f"earlier data of athlete {athlete_id} are still being deleted: try again soon")
             _note_shown(connection, athlete_id)
+            # What was handed in before is no connection.
+            first = {"connected_at": database_time()} if tokens.state == GrantState.ARCHIVE_ONLY else {}
             self._store(
                 connection,
                 tokens,
@@ -199,6 +201,7 @@ class PostgresTokenStore:
                 scopes=list(scopes),
                 granted_at=database_time(),
                 dagster_task=None,
+                **first,
             )
             if email is not None:
                 give_address(connection, athlete_id, email)
@@ -275,6 +278,11 @@ class PostgresTokenStore:
 
     def _open(self, tokens: StoredTokens, column: str) -> Secret:
         envelope = getattr(tokens, column)
+        if tokens.state == GrantState.ARCHIVE_ONLY:
+            raise NeedsReauthorization(
+                f"athlete {tokens.athlete_id} never connected, and what is stored was handed in: run strava-pipeline"
+                " connect to ask Strava for the rest"
+            )
         if tokens.state != GrantState.ACTIVE or envelope is None:
             raise NeedsReauthorization(f"athlete {tokens.athlete_id} is {tokens.state}: connect the athlete again")
         return self.keyring.decrypt(envelope, AssociatedData(tokens.athlete_id, column, tokens.generation))
@@ -321,9 +329,9 @@ def patient_transaction(engine: Engine) -> Iterator[Connection]:
 
 
 def has_tokens(engine: Engine, athlete_id: int) -> bool:
-    """Whether an athlete's tokens are stored, good or not. ``UnknownAthlete`` if the athlete never connected."""
+    """Whether an athlete's tokens are stored, good or not. ``UnknownAthlete`` for one of whom nothing was stored."""
     with autocommit(engine) as connection:
-        return read_tokens(connection, athlete_id).state != GrantState.REVOKED
+        return read_tokens(connection, athlete_id).state not in WITHOUT_GRANT
 
 
 def erase_tokens(connection: Connection, athlete_id: int, cause: str) -> bool:

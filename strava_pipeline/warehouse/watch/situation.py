@@ -27,6 +27,7 @@ from strava_pipeline.warehouse.schema.quota_tables import api_calls
 from strava_pipeline.warehouse.schema.wish_tables import STUCK_AFTER, imports
 from strava_pipeline.warehouse.states import (
     OPEN_STATES,
+    WITHOUT_GRANT,
     ErrorClass,
     EventSource,
     EventState,
@@ -217,7 +218,7 @@ def _lost_grants(connection: Connection) -> tuple[LostGrant, ...]:
 
 
 def _granted(connection: Connection) -> int:
-    count = select(func.count()).select_from(users).where(users.c.state != GrantState.REVOKED)
+    count = select(func.count()).select_from(users).where(users.c.state.not_in(WITHOUT_GRANT))
     return int(connection.execute(count).scalar_one())
 
 
