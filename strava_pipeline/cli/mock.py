@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +38,16 @@ ANY_CLIENT_SECRET = "mock-secret"  # noqa: S105  the mock takes any
     "--form", type=click.Choice(["2026", "2027"]), default="2026", show_default=True,
     help="Which API: 2027 has no /api/v3, takes tokens in the header only, and has no deauthorize.",
 )  # fmt: skip
-def mock_strava(port: int, recordings: Path | None, months: int, form: str) -> None:
+@click.option(
+    "--archive",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="First write the bulk export of the first athlete into this file, a zip as Strava sends it.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True,
+    help="Chooses the archive's language, the order of its rows, and which of its recordings are odd.",
+)  # fmt: skip
+def mock_strava(port: int, recordings: Path | None, months: int, form: str, archive: Path | None, seed: int) -> None:
     """Serve a Strava look-alike until Ctrl-C: OAuth, the API with its rate limits, and webhook deliveries."""
     from strava_pipeline.mock_strava.app import create_mock
     from strava_pipeline.mock_strava.config import Form, MockConfig
@@ -47,8 +58,11 @@ def mock_strava(port: int, recordings: Path | None, months: int, form: str) -> N
     settings = command_settings()
     app = create_mock(MockConfig.from_settings(settings, recordings, months, Form(form)))
 
+    mock: Mock = app.extensions[EXTENSION]
+    written = [] if archive is None else _write_archive(mock, archive, seed)
+
     def greet(address: str) -> None:
-        for line in _greeting(settings, app.extensions[EXTENSION], address):
+        for line in _greeting(settings, mock, address, written):
             if settings.log_format is LogFormatName.TEXT:
                 say(line)
             elif line:
@@ -57,8 +71,21 @@ def mock_strava(port: int, recordings: Path | None, months: int, form: str) -> N
     serve(app, port, greet)
 
 
-def _greeting(settings: Settings, mock: Mock, address: str) -> list[str]:
-    """The lines to print: variables to export, a command that connects each athlete, and one that makes a new ride."""
+def _write_archive(mock: Mock, path: Path, seed: int) -> list[str]:
+    """Write the archive of the first athlete; returns the lines to print."""
+    from strava_pipeline.mock_strava.archive import write_archive
+
+    person = next(iter(mock.world))
+    written = write_archive(path, athlete=person, activities=list(person.activities.values()), seed=seed)
+    command = f"strava-pipeline archive import {shlex.quote(str(path))} --athlete {person.id}"
+    return [f"archive of athlete {person.id} in language {written.language}, by seed {seed}: {command}"]
+
+
+def _greeting(settings: Settings, mock: Mock, address: str, written: Sequence[str]) -> list[str]:
+    """The lines to print: variables to export, a command that connects each athlete, and one that makes a new ride.
+
+    ``written``: what to say of files that were written.
+    """
     lines = [
         f"mock Strava listening on {address}",
         "",
@@ -75,5 +102,9 @@ def _greeting(settings: Settings, mock: Mock, address: str) -> list[str]:
         count = len(person.activities)
         lines.append(f"athlete {person.id} {person.name}, {count} activities: strava-pipeline connect --code {code}")
     rider = next(iter(mock.world)).id
-    lines += ["", f"a new ride and its webhook: curl -d '{{\"athlete_id\": {rider}}}' {address}/mock/activities"]
+    lines += [
+        *written,
+        "",
+        f"a new ride and its webhook: curl -d '{{\"athlete_id\": {rider}}}' {address}/mock/activities",
+    ]
     return lines

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from strava_pipeline.files.archive.opening import open_archive
+from strava_pipeline.files.archive.table import activity_table
 from strava_pipeline_tests.mock_strava.processes import read_until_ready, start
 
 
@@ -47,6 +49,21 @@ def _added(text: str) -> int:
     _, _, body, url = shlex.split(text.splitlines()[-1].partition(": ")[2])
     made: int = requests.post(url, data=body, timeout=20).json()["id"]
     return made
+
+
+def test_it_writes_the_archive_of_its_first_athlete(tmp_path: Path) -> None:
+    path = tmp_path / "export of Nora.zip"
+    with start(0, "--archive", str(path), "--seed", "5") as process:
+        text = read_until_ready(process)
+        process.terminate()
+        process.communicate(timeout=20)
+    told = re.search(r"^archive of athlete (\d+) in language \w\w, by seed 5: (.+)$", text, re.MULTILINE)
+    count = re.search(r"^athlete (\d+) .+, (\d+) activities", text, re.MULTILINE)
+    assert told
+    assert count
+    assert shlex.split(told[2]) == ["strava-pipeline", "archive", "import", str(path), "--athlete", count[1]]
+    with open_archive(path) as members:
+        assert activity_table(members).row_count == int(count[2])
 
 
 def test_a_port_in_use_is_told_in_one_line() -> None:

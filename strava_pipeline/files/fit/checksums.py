@@ -17,6 +17,7 @@ Words = NDArray[np.uint16]
 _POLYNOMIAL: Final = 0xA001
 _BITS: Final = 16
 _LANES: Final = 1 << 10
+_PLACES: Final = np.arange(_BITS, dtype=np.uint16)
 
 
 def checksum(content: bytes) -> int:
@@ -47,7 +48,7 @@ _TABLE: Final = _table()
 
 def _shift_by(count: int) -> Words:
     """Return what ``count`` zero bytes make of each single bit of a checksum, shape (16,)."""
-    result: Words = (1 << np.arange(_BITS)).astype(np.uint16)
+    result: Words = (1 << _PLACES).astype(np.uint16)
     power: Words = (result >> 8) ^ _TABLE[result & 0xFF]
     while count:
         if count & 1:
@@ -58,7 +59,6 @@ def _shift_by(count: int) -> Words:
 
 
 def _apply(linear: Words, values: Words) -> Words:
-    result = np.zeros_like(values)
-    for bit in range(_BITS):
-        result ^= np.where(values >> bit & 1, linear[bit], 0).astype(np.uint16)
-    return result
+    bits = values[:, None] >> _PLACES & 1
+    found: Words = np.bitwise_xor.reduce(bits * linear, axis=1)
+    return found
